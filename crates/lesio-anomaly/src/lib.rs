@@ -1,0 +1,1 @@
+//! Anomaly localization: predictors, calibration, post-processing and the Localizer.

@@ -1,0 +1,223 @@
+//! Voxels that know where they are.
+
+use ndarray::{Array3, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+use crate::geometry::Geometry;
+use crate::orientation::Orientation;
+
+/// A three-dimensional array of voxels with its [`Geometry`].
+///
+/// Axes are `(i, j, k)`, the order in which NIfTI stores them (first axis fastest in a file); after
+/// [`Volume::reoriented`] to [`Orientation::RAS`] they are left to right, back to front and bottom
+/// to top.
+///
+/// ```
+/// use lesio_image::{Geometry, Orientation, Plane, Volume};
+/// use ndarray::Array3;
+///
+/// let geometry = Geometry::from_spacing([1.0, 1.0, 3.0])?;
+/// let volume = Volume::new(Array3::from_shape_fn((4, 5, 6), |(i, j, k)| (i + j + k) as f32), geometry);
+/// // Slices show rows from front to back and columns from left to right.
+/// assert_eq!(volume.plane(Plane::Axial, 2).map(|s| s.dim()), Some((5, 4)));
+///
+/// let there = volume.reoriented(&"LPI".parse()?);
+/// assert_eq!(there.reoriented(&Orientation::RAS), volume);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume<T = f32> {
+    data: Array3<T>,
+    geometry: Geometry,
+}
+
+/// A stack of slices of a volume: which voxel axis runs through the stack.
+///
+/// Named for a volume in RAS+ order; for another order, [`Volume::reoriented`] first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plane {
+    /// Slices of constant `i`, seen from the side.
+    Sagittal,
+    /// Slices of constant `j`, seen from the front.
+    Coronal,
+    /// Slices of constant `k`, seen from below. The default: most brain and heart stacks are axial.
+    #[default]
+    Axial,
+}
+
+impl Plane {
+    /// The voxel axis through the stack.
+    #[must_use]
+    pub fn axis(self) -> usize {
+        match self {
+            Self::Sagittal => 0,
+            Self::Coronal => 1,
+            Self::Axial => 2,
+        }
+    }
+}
+
+impl<T> Volume<T> {
+    /// Voxels in their place.
+    #[must_use]
+    pub fn new(data: Array3<T>, geometry: Geometry) -> Self {
+        Self { data, geometry }
+    }
+
+    /// The voxels, axes `(i, j, k)`.
+    #[must_use]
+    pub fn data(&self) -> &Array3<T> {
+        &self.data
+    }
+
+    /// The voxels, to be changed in place; shape and geometry stay.
+    pub fn data_mut(&mut self) -> ndarray::ArrayViewMut3<'_, T> {
+        self.data.view_mut()
+    }
+
+    /// The voxels alone.
+    #[must_use]
+    pub fn into_data(self) -> Array3<T> {
+        self.data
+    }
+
+    /// Where the voxels are.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Number of voxels along each axis.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.data.dim().into()
+    }
+
+    /// A volume on the same grid, voxel by voxel.
+    #[must_use]
+    pub fn map<U>(&self, f: impl FnMut(&T) -> U) -> Volume<U> {
+        Volume { data: self.data.map(f), geometry: self.geometry }
+    }
+
+    /// Number of slices in a plane.
+    #[must_use]
+    pub fn planes(&self, plane: Plane) -> usize {
+        self.data.len_of(Axis(plane.axis()))
+    }
+
+    /// One slice as `[row, column]`; `None` past the last.
+    ///
+    /// Rows run against the later of the two remaining axes, so that the front (or top) of a RAS+
+    /// volume is up; columns run along the earlier.
+    #[must_use]
+    pub fn plane(&self, plane: Plane, index: usize) -> Option<ArrayView2<'_, T>> {
+        if index >= self.planes(plane) {
+            return None;
+        }
+        let mut view = self.data.index_axis(Axis(plane.axis()), index).reversed_axes();
+        view.invert_axis(Axis(0));
+        Some(view)
+    }
+
+    /// As [`Volume::plane`], to be changed in place.
+    pub fn plane_mut(&mut self, plane: Plane, index: usize) -> Option<ndarray::ArrayViewMut2<'_, T>> {
+        if index >= self.planes(plane) {
+            return None;
+        }
+        let mut view = self.data.index_axis_mut(Axis(plane.axis()), index).reversed_axes();
+        view.invert_axis(Axis(0));
+        Some(view)
+    }
+}
+
+impl<T: Clone> Volume<T> {
+    /// The same voxels with their axes permuted and reversed to `orientation`; nothing is
+    /// interpolated, and the geometry follows, so every voxel keeps its world coordinates.
+    #[must_use]
+    pub fn reoriented(&self, orientation: &Orientation) -> Self {
+        let turn = self.geometry.orientation().turn_to(orientation);
+        let (matrix, offset) = turn.voxel_map(self.shape());
+        // A signed permutation of a valid geometry is valid: the fallback is never taken.
+        let geometry = self.geometry.composed(matrix, offset).unwrap_or(self.geometry);
+        Self { data: turn.apply(self.data.clone()), geometry }
+    }
+}
+
+/// Why letters are no orientation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no orientation, expected three of R/L, A/P and S/I, one of each pair")]
+pub struct OrientationParseError(String);
+
+impl std::str::FromStr for Orientation {
+    type Err = OrientationParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        use crate::orientation::AxisCode::{A, I, L, P, R, S};
+        let code = |letter: char| match letter {
+            'R' => Some(R),
+            'L' => Some(L),
+            'A' => Some(A),
+            'P' => Some(P),
+            'S' => Some(S),
+            'I' => Some(I),
+            _ => None,
+        };
+        let codes: Option<Vec<_>> = text.chars().map(code).collect();
+        codes
+            .and_then(|codes| <[_; 3]>::try_from(codes).ok())
+            .and_then(Orientation::new)
+            .ok_or_else(|| OrientationParseError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_orientation_there_and_back() {
+        let data = Array3::from_shape_fn((3, 4, 5), |(i, j, k)| i * 100 + j * 10 + k);
+        let geometry = Geometry::new([
+            [1.1, 0.1, 0.0, -7.0],
+            [-0.1, 2.0, 0.2, 3.0],
+            [0.0, 0.1, 3.0, 11.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ])
+        .unwrap();
+        let volume = Volume::new(data, geometry);
+        let mut seen = 0;
+        for a in "RLAPSI".chars() {
+            for b in "RLAPSI".chars() {
+                for c in "RLAPSI".chars() {
+                    let Ok(orientation) = format!("{a}{b}{c}").parse::<Orientation>() else { continue };
+                    seen += 1;
+                    let turned = volume.reoriented(&orientation);
+                    assert_eq!(turned.geometry().orientation(), orientation);
+                    // A voxel keeps its world coordinates.
+                    let value = turned.data()[[1, 1, 1]];
+                    let [x, y, z] = turned.geometry().to_world([1.0; 3]);
+                    let own = [value / 100, value / 10 % 10, value % 10].map(|v| v as f64);
+                    let expected = volume.geometry().to_world(own);
+                    assert!(
+                        ((x - expected[0]).abs() + (y - expected[1]).abs() + (z - expected[2]).abs()) < 1e-9
+                    );
+                    let back = turned.reoriented(&Orientation::RAS);
+                    assert_eq!(back.data(), volume.data());
+                    assert!(back.geometry().is_close(volume.geometry(), 1e-9));
+                }
+            }
+        }
+        assert_eq!(seen, 48);
+    }
+
+    #[test]
+    fn planes_show_the_front_up() {
+        let volume = Volume::new(Array3::from_shape_fn((2, 3, 1), |(i, j, _)| (i, j)), Geometry::default());
+        let slice = volume.plane(Plane::Axial, 0).unwrap();
+        assert_eq!(slice.dim(), (3, 2));
+        assert_eq!(slice[[0, 0]], (0, 2));
+        assert_eq!(slice[[2, 1]], (1, 0));
+        assert!(volume.plane(Plane::Axial, 1).is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! Exact evaluation metrics for anomaly localization and segmentation.

@@ -1,0 +1,1 @@
+//! Networks declared as values, with a candle module and a planned CPU engine, seeded parameters, Adam and checkpoints.

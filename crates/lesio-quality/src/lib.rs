@@ -1,0 +1,1 @@
+//! Segmentation quality without ground truth: REC-Net, REG-Net, candidates and attacks.

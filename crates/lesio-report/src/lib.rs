@@ -1,0 +1,1 @@
+//! Heat maps, montages, curves, self-contained HTML reports and JSON.

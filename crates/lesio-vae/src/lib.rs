@@ -1,0 +1,1 @@
+//! Variational autoencoders of images: configuration, evidence lower bound, training.

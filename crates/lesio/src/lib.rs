@@ -1,0 +1,1 @@
+//! Anomaly localization in images and segmentation quality without labels.
