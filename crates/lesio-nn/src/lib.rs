@@ -1,1 +1,15 @@
-//! Networks declared as values, with a candle module and a planned CPU engine, seeded parameters, Adam and checkpoints.
+//! Neural networks declared as values, computed by candle or by a planned CPU engine.
+//!
+//! A [`Network`] is a small graph of [`Layer`]s with checked shapes. Its parameters live in a
+//! [`ParameterSet`], initialized from a seed.
+
+mod layer;
+mod network;
+mod parameters;
+pub mod random;
+mod shape;
+
+pub use layer::{Activation, Bias, Convolution, Layer};
+pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation};
+pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
+pub use shape::Shape;

@@ -1,0 +1,150 @@
+//! The layers from which networks are declared.
+
+use serde::{Deserialize, Serialize};
+
+use crate::shape::Shape;
+
+/// Whether a layer adds a learned value to each output channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bias {
+    /// One learned value per output channel.
+    #[default]
+    Learned,
+    /// Nothing is added; right before a normalization, which would take it out again.
+    None,
+}
+
+/// A layer: what it computes from its inputs, without its parameters.
+///
+/// Samples are `[channels, rows, columns]`. Parameters are kept by name in a
+/// [`ParameterSet`](crate::ParameterSet), in the layouts given with each layer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Layer {
+    /// Cross-correlation with zero padding. Parameters: `weight [out, in, kernel, kernel]`, `bias [out]`.
+    Convolution(Convolution),
+    /// Transposed convolution, the adjoint of [`Layer::Convolution`] of the same kernel, stride and
+    /// padding; output size `(in - 1) * stride + kernel - 2 * padding`.
+    /// Parameters: `weight [in, out, kernel, kernel]`, `bias [out]`.
+    TransposedConvolution(Convolution),
+    /// A dense layer over the whole sample, flattened channel by channel, row by row.
+    /// Parameters: `weight [out, in]`, `bias [out]`. Output: a vector.
+    Linear {
+        /// Number of output features.
+        features: usize,
+        /// Whether a bias is learned.
+        bias: Bias,
+    },
+    /// Normalization of each group of channels of each sample to mean 0 and variance 1, then a
+    /// learned scale and shift per channel. Parameters: `weight [channels]`, `bias [channels]`.
+    GroupNormalization {
+        /// Number of groups; divides the number of channels.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Normalization of each channel over batch and pixels in training, and by the running mean
+    /// and variance else. Parameters: `weight`, `bias`, `running_mean`, `running_variance`, all `[channels]`.
+    BatchNormalization {
+        /// Added to the variance.
+        epsilon: f32,
+        /// Share of the batch's statistics in the running ones after each training step.
+        momentum: f32,
+    },
+    /// A function of each value.
+    Activation(Activation),
+    /// Maximum over windows that do not overlap; rows and columns that do not fill a window are dropped.
+    MaxPool {
+        /// Rows and columns of the window.
+        window: [usize; 2],
+    },
+    /// Mean over windows that do not overlap; rows and columns that do not fill a window are dropped.
+    AveragePool {
+        /// Rows and columns of the window.
+        window: [usize; 2],
+    },
+    /// Each pixel repeated `factor` times along rows and columns.
+    UpsampleNearest {
+        /// Factor of enlargement.
+        factor: usize,
+    },
+    /// Linear interpolation between pixel centres (half-pixel convention, edges repeated).
+    UpsampleBilinear {
+        /// Factor of enlargement.
+        factor: usize,
+    },
+    /// The channels of all inputs one after the other; inputs agree in rows and columns.
+    Concatenate,
+    /// The sum of all inputs; inputs agree in shape.
+    Add,
+    /// The same values, in order, as another shape.
+    Reshape(Shape),
+}
+
+/// Kernel size, stride, padding and output channels of a (transposed) convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Convolution {
+    /// Number of output channels.
+    pub channels: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Distance between windows along rows and columns.
+    pub stride: usize,
+    /// Zeros added on each side.
+    pub padding: usize,
+    /// Whether a bias is learned.
+    pub bias: Bias,
+}
+
+impl Convolution {
+    /// A convolution of stride 1 without padding, with a learned bias.
+    #[must_use]
+    pub const fn new(channels: usize, kernel: usize) -> Self {
+        Self { channels, kernel, stride: 1, padding: 0, bias: Bias::Learned }
+    }
+
+    /// With another stride.
+    #[must_use]
+    pub const fn stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// With zeros added on each side.
+    #[must_use]
+    pub const fn padding(mut self, padding: usize) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// With or without a learned bias.
+    #[must_use]
+    pub const fn bias(mut self, bias: Bias) -> Self {
+        self.bias = bias;
+        self
+    }
+}
+
+/// A function of each value. NaN stays NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x` where positive, else `slope * x`; the derivative at 0 is `slope`. Slope 0 is the ReLU.
+    LeakyRelu {
+        /// Slope for negative values, at least 0 and below 1.
+        slope: f32,
+    },
+    /// `x * sigmoid(x)` (also called swish).
+    Silu,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// The rectified linear unit.
+    pub const RELU: Self = Self::LeakyRelu { slope: 0.0 };
+}

@@ -1,0 +1,494 @@
+//! A network as a value: layers with names, shapes and skips, and nothing about how it is computed.
+
+use std::collections::BTreeSet;
+
+use crate::layer::{Bias, Convolution, Layer};
+use crate::parameters::{ParameterSpec, Role};
+use crate::shape::Shape;
+
+/// A reference to the value of a node while a network is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub(crate) usize);
+
+impl NodeId {
+    /// Position of the node in [`Network::nodes`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One value inside a network: an input, or a layer applied to earlier values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    name: String,
+    operation: Operation,
+    shape: Shape,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// A value given by the caller.
+    Input,
+    /// A layer of the values of earlier nodes.
+    Layer {
+        /// The layer.
+        layer: Layer,
+        /// The nodes it reads.
+        inputs: Vec<NodeId>,
+    },
+}
+
+impl Node {
+    /// The node's name; its parameters are called `name.weight`, `name.bias` and so on.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the node is.
+    #[must_use]
+    pub fn operation(&self) -> &Operation {
+        &self.operation
+    }
+
+    /// Shape of one sample of its value.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// A network: nodes in an order in which each reads earlier ones only, with checked shapes.
+///
+/// A candle module (`CandleNetwork`) and a CPU plan are made from it; both
+/// compute the same numbers from the same [`ParameterSet`](crate::ParameterSet).
+///
+/// ```
+/// use lesio_nn::{Activation, Convolution, Layer, NetworkBuilder, Shape};
+///
+/// let mut net = NetworkBuilder::new();
+/// let image = net.input("image", Shape::new(1, 32, 32));
+/// let down = net.layer("down", Layer::Convolution(Convolution::new(8, 4).stride(2).padding(1)), &[image])?;
+/// let active = net.layer("active", Layer::Activation(Activation::RELU), &[down])?;
+/// let up = net.layer("up", Layer::TransposedConvolution(Convolution::new(4, 4).stride(2).padding(1)), &[active])?;
+/// let joined = net.layer("joined", Layer::Concatenate, &[up, image])?;
+/// let out = net.layer("out", Layer::Convolution(Convolution::new(1, 3).padding(1)), &[joined])?;
+/// let network = net.finish(&[out])?;
+/// assert_eq!(network.output_shapes(), [Shape::new(1, 32, 32)]);
+/// # Ok::<(), lesio_nn::NetworkError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    nodes: Vec<Node>,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+}
+
+/// Why a network cannot be declared so.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// Two nodes have one name.
+    #[error("two nodes are called {name:?}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// A layer reads another number of values than it can.
+    #[error("layer {name:?} reads {found} values, expected {expected}")]
+    InputCount {
+        /// The layer's name.
+        name: String,
+        /// How many it was given.
+        found: usize,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// A layer does not fit the shape of what it reads.
+    #[error("layer {name:?} does not fit its input of shape {input}: {reason}")]
+    Shape {
+        /// The layer's name.
+        name: String,
+        /// Shape of the (first) input.
+        input: Shape,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A node reference belongs to another network.
+    #[error("layer {name:?} reads node {index}, but the network has {nodes} nodes")]
+    UnknownNode {
+        /// The layer's name, or "outputs".
+        name: String,
+        /// The node referred to.
+        index: usize,
+        /// Number of nodes so far.
+        nodes: usize,
+    },
+    /// A network without input or output.
+    #[error("a network needs at least one input and one output")]
+    Empty,
+}
+
+impl Network {
+    /// All nodes; each reads earlier ones only.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The inputs, in the order in which they were declared.
+    #[must_use]
+    pub fn inputs(&self) -> &[NodeId] {
+        &self.inputs
+    }
+
+    /// The outputs, in the order in which they were named.
+    #[must_use]
+    pub fn outputs(&self) -> &[NodeId] {
+        &self.outputs
+    }
+
+    /// The node of a reference into this network.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0)
+    }
+
+    /// Shapes of one sample of each input.
+    #[must_use]
+    pub fn input_shapes(&self) -> Vec<Shape> {
+        self.inputs.iter().map(|id| self.nodes[id.0].shape).collect()
+    }
+
+    /// Shapes of one sample of each output.
+    #[must_use]
+    pub fn output_shapes(&self) -> Vec<Shape> {
+        self.outputs.iter().map(|id| self.nodes[id.0].shape).collect()
+    }
+
+    /// Names, shapes and roles of all parameters, in the order of the nodes.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<ParameterSpec> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            if let Operation::Layer { layer, inputs } = &node.operation {
+                let input = inputs.first().map_or(node.shape, |id| self.nodes[id.0].shape);
+                layer_parameters(&node.name, layer, input, &mut all);
+            }
+        }
+        all
+    }
+
+    /// Number of multiply-add operations of one sample's forward pass in convolutions and linear layers.
+    #[must_use]
+    pub fn multiply_adds(&self) -> u64 {
+        let mut sum = 0;
+        for node in &self.nodes {
+            let Operation::Layer { layer, inputs } = &node.operation else { continue };
+            let Some(input) = inputs.first().map(|id| self.nodes[id.0].shape) else { continue };
+            let window = |c: &Convolution| (c.kernel * c.kernel) as u64;
+            sum += match layer {
+                Layer::Convolution(c) => window(c) * (input.channels * node.shape.len()) as u64,
+                Layer::TransposedConvolution(c) => window(c) * (c.channels * input.len()) as u64,
+                Layer::Linear { features, .. } => (features * input.len()) as u64,
+                _ => 0,
+            };
+        }
+        sum
+    }
+}
+
+/// Declares a [`Network`] node by node.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkBuilder {
+    nodes: Vec<Node>,
+    inputs: Vec<NodeId>,
+    names: BTreeSet<String>,
+    duplicate: Option<String>,
+}
+
+impl NetworkBuilder {
+    /// A network without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares an input of a shape. A name used twice is reported by [`NetworkBuilder::finish`].
+    pub fn input(&mut self, name: impl Into<String>, shape: Shape) -> NodeId {
+        let name = name.into();
+        if !self.names.insert(name.clone()) {
+            self.duplicate.get_or_insert(name.clone());
+        }
+        let id = NodeId(self.nodes.len());
+        self.nodes.push(Node { name, operation: Operation::Input, shape });
+        self.inputs.push(id);
+        id
+    }
+
+    /// Applies a layer to earlier nodes.
+    ///
+    /// # Errors
+    /// Refuses a name used before, a number of inputs the layer does not take, and shapes it does not fit.
+    pub fn layer(
+        &mut self,
+        name: impl Into<String>,
+        layer: Layer,
+        inputs: &[NodeId],
+    ) -> Result<NodeId, NetworkError> {
+        let name = name.into();
+        if !self.names.insert(name.clone()) {
+            return Err(NetworkError::DuplicateName { name });
+        }
+        let mut shapes = Vec::with_capacity(inputs.len());
+        for id in inputs {
+            let node = self.nodes.get(id.0).ok_or_else(|| NetworkError::UnknownNode {
+                name: name.clone(),
+                index: id.0,
+                nodes: self.nodes.len(),
+            })?;
+            shapes.push(node.shape);
+        }
+        let shape = output_shape(&name, &layer, &shapes)?;
+        let id = NodeId(self.nodes.len());
+        self.nodes.push(Node { name, operation: Operation::Layer { layer, inputs: inputs.to_vec() }, shape });
+        Ok(id)
+    }
+
+    /// Shape of a node declared before.
+    #[must_use]
+    pub fn shape(&self, id: NodeId) -> Option<Shape> {
+        self.nodes.get(id.0).map(|node| node.shape)
+    }
+
+    /// The network with these outputs.
+    ///
+    /// # Errors
+    /// Refuses a network without input or output, and two inputs of one name.
+    pub fn finish(self, outputs: &[NodeId]) -> Result<Network, NetworkError> {
+        if let Some(name) = self.duplicate {
+            return Err(NetworkError::DuplicateName { name });
+        }
+        if self.inputs.is_empty() || outputs.is_empty() {
+            return Err(NetworkError::Empty);
+        }
+        for id in outputs {
+            if id.0 >= self.nodes.len() {
+                let name = "outputs".to_owned();
+                return Err(NetworkError::UnknownNode { name, index: id.0, nodes: self.nodes.len() });
+            }
+        }
+        for id in &self.inputs {
+            let node = &self.nodes[id.0];
+            if node.shape.is_empty() {
+                let reason = "an input needs at least one value".to_owned();
+                return Err(NetworkError::Shape { name: node.name.clone(), input: node.shape, reason });
+            }
+        }
+        Ok(Network { nodes: self.nodes, inputs: self.inputs, outputs: outputs.to_vec() })
+    }
+}
+
+/// Shape of a layer's output, or why it does not fit.
+fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, NetworkError> {
+    let count = |expected| NetworkError::InputCount { name: name.to_owned(), found: inputs.len(), expected };
+    let input = match (layer, inputs) {
+        (Layer::Concatenate | Layer::Add, []) => return Err(count("at least one")),
+        (Layer::Concatenate | Layer::Add, [first, ..]) | (_, [first]) => *first,
+        _ => return Err(count("one")),
+    };
+    let misfit = |reason: String| NetworkError::Shape { name: name.to_owned(), input, reason };
+    let positive = |what: &str, value: usize| {
+        if value == 0 { Err(misfit(format!("{what} is 0"))) } else { Ok(value) }
+    };
+    let shape = match layer {
+        Layer::Convolution(c) => {
+            positive("number of channels", c.channels)?;
+            positive("kernel", c.kernel)?;
+            positive("stride", c.stride)?;
+            let size = |n: usize| {
+                (n + 2 * c.padding).checked_sub(c.kernel).map(|rest| rest / c.stride + 1).ok_or_else(|| {
+                    misfit(format!(
+                        "kernel {} is larger than the padded size {}",
+                        c.kernel,
+                        n + 2 * c.padding
+                    ))
+                })
+            };
+            Shape::new(c.channels, size(input.height)?, size(input.width)?)
+        }
+        Layer::TransposedConvolution(c) => {
+            positive("number of channels", c.channels)?;
+            positive("kernel", c.kernel)?;
+            positive("stride", c.stride)?;
+            let size = |n: usize| {
+                ((n.saturating_sub(1)) * c.stride + c.kernel)
+                    .checked_sub(2 * c.padding)
+                    .filter(|&size| size > 0)
+                    .ok_or_else(|| misfit(format!("padding {} leaves nothing", c.padding)))
+            };
+            Shape::new(c.channels, size(input.height)?, size(input.width)?)
+        }
+        Layer::Linear { features, .. } => Shape::vector(positive("number of features", *features)?),
+        Layer::GroupNormalization { groups, epsilon } => {
+            if *groups == 0 || input.channels % groups != 0 {
+                return Err(misfit(format!("{groups} groups do not divide {} channels", input.channels)));
+            }
+            check_epsilon(*epsilon).map_err(misfit)?;
+            input
+        }
+        Layer::BatchNormalization { epsilon, momentum } => {
+            check_epsilon(*epsilon).map_err(misfit)?;
+            if !(0.0..=1.0).contains(momentum) {
+                return Err(misfit(format!("momentum is {momentum}, expected 0 to 1")));
+            }
+            input
+        }
+        Layer::Activation(crate::Activation::LeakyRelu { slope }) if !(0.0..1.0).contains(slope) => {
+            return Err(misfit(format!("slope is {slope}, expected at least 0 and below 1")));
+        }
+        Layer::Activation(_) => input,
+        Layer::MaxPool { window } | Layer::AveragePool { window } => {
+            let [rows, columns] = *window;
+            positive("window", rows)?;
+            positive("window", columns)?;
+            if rows > input.height || columns > input.width {
+                return Err(misfit(format!("window {rows}x{columns} is larger than the input")));
+            }
+            Shape::new(input.channels, input.height / rows, input.width / columns)
+        }
+        Layer::UpsampleNearest { factor } | Layer::UpsampleBilinear { factor } => {
+            positive("factor", *factor)?;
+            Shape::new(input.channels, input.height * factor, input.width * factor)
+        }
+        Layer::Concatenate => {
+            let mut channels = 0;
+            for other in inputs {
+                if (other.height, other.width) != (input.height, input.width) {
+                    return Err(misfit(format!("another input has shape {other}")));
+                }
+                channels += other.channels;
+            }
+            Shape::new(channels, input.height, input.width)
+        }
+        Layer::Add => match inputs.iter().find(|other| **other != input) {
+            Some(other) => return Err(misfit(format!("another input has shape {other}"))),
+            None => input,
+        },
+        Layer::Reshape(shape) => {
+            if shape.len() != input.len() {
+                return Err(misfit(format!("{} values cannot take the shape {shape}", input.len())));
+            }
+            *shape
+        }
+    };
+    Ok(shape)
+}
+
+fn check_epsilon(epsilon: f32) -> Result<(), String> {
+    if epsilon.is_finite() && epsilon > 0.0 {
+        Ok(())
+    } else {
+        Err(format!("epsilon is {epsilon}, expected a positive number"))
+    }
+}
+
+fn layer_parameters(name: &str, layer: &Layer, input: Shape, all: &mut Vec<ParameterSpec>) {
+    let mut push = |what: &str, shape: Vec<usize>, role: Role| {
+        all.push(ParameterSpec { name: format!("{name}.{what}"), shape, role });
+    };
+    match layer {
+        Layer::Convolution(c) => {
+            let fan_in = input.channels * c.kernel * c.kernel;
+            push("weight", vec![c.channels, input.channels, c.kernel, c.kernel], Role::Weight { fan_in });
+            if c.bias == Bias::Learned {
+                push("bias", vec![c.channels], Role::Bias { fan_in });
+            }
+        }
+        Layer::TransposedConvolution(c) => {
+            // Each output pixel sees kernel / stride taps along each axis.
+            let taps = (c.kernel * c.kernel).div_ceil(c.stride * c.stride);
+            let fan_in = input.channels * taps;
+            push("weight", vec![input.channels, c.channels, c.kernel, c.kernel], Role::Weight { fan_in });
+            if c.bias == Bias::Learned {
+                push("bias", vec![c.channels], Role::Bias { fan_in });
+            }
+        }
+        Layer::Linear { features, bias } => {
+            let fan_in = input.len();
+            push("weight", vec![*features, fan_in], Role::Weight { fan_in });
+            if *bias == Bias::Learned {
+                push("bias", vec![*features], Role::Bias { fan_in });
+            }
+        }
+        Layer::GroupNormalization { .. } => {
+            push("weight", vec![input.channels], Role::Scale);
+            push("bias", vec![input.channels], Role::Shift);
+        }
+        Layer::BatchNormalization { .. } => {
+            push("weight", vec![input.channels], Role::Scale);
+            push("bias", vec![input.channels], Role::Shift);
+            push("running_mean", vec![input.channels], Role::RunningMean);
+            push("running_variance", vec![input.channels], Role::RunningVariance);
+        }
+        Layer::Activation(_)
+        | Layer::MaxPool { .. }
+        | Layer::AveragePool { .. }
+        | Layer::UpsampleNearest { .. }
+        | Layer::UpsampleBilinear { .. }
+        | Layer::Concatenate
+        | Layer::Add
+        | Layer::Reshape(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let mut net = NetworkBuilder::new();
+        let a = net.input("a", Shape::new(3, 8, 6));
+        let b = net.input("b", Shape::new(3, 8, 7));
+        let bad = |net: &mut NetworkBuilder, layer, inputs: &[NodeId]| {
+            let mut copy = net.clone();
+            copy.layer("l", layer, inputs).unwrap_err().to_string()
+        };
+        assert!(bad(&mut net, Layer::Concatenate, &[a, b]).contains("[3, 8, 7]"));
+        assert!(bad(&mut net, Layer::Convolution(Convolution::new(1, 9)), &[a]).contains("kernel 9"));
+        assert!(
+            bad(&mut net, Layer::GroupNormalization { groups: 2, epsilon: 1e-5 }, &[a]).contains("2 groups")
+        );
+        assert!(bad(&mut net, Layer::Reshape(Shape::vector(7)), &[a]).contains("144 values"));
+        assert!(bad(&mut net, Layer::Add, &[]).contains("at least one"));
+        assert!(bad(&mut net, Layer::MaxPool { window: [9, 2] }, &[a]).contains("window 9x2"));
+        assert!(matches!(
+            net.layer("a", Layer::Add, &[a]),
+            Err(NetworkError::DuplicateName { name }) if name == "a"
+        ));
+        let other = NodeId(99);
+        assert!(matches!(net.clone().finish(&[other]), Err(NetworkError::UnknownNode { index: 99, .. })));
+        assert_eq!(net.finish(&[]).unwrap_err(), NetworkError::Empty);
+    }
+
+    #[test]
+    fn transposed_convolution_undoes_the_size_of_a_convolution() {
+        let convolution = Convolution::new(2, 4).stride(2).padding(1);
+        let mut net = NetworkBuilder::new();
+        let image = net.input("image", Shape::new(1, 12, 20));
+        let down = net.layer("down", Layer::Convolution(convolution), &[image]).unwrap();
+        assert_eq!(net.shape(down), Some(Shape::new(2, 6, 10)));
+        let up = net.layer("up", Layer::TransposedConvolution(convolution), &[down]).unwrap();
+        assert_eq!(net.shape(up), Some(Shape::new(2, 12, 20)));
+        let network = net.finish(&[up]).unwrap();
+        let shapes: Vec<_> = network.parameters().into_iter().map(|p| (p.name, p.shape)).collect();
+        assert_eq!(shapes[0], ("down.weight".to_owned(), vec![2, 1, 4, 4]));
+        assert_eq!(shapes[2], ("up.weight".to_owned(), vec![2, 2, 4, 4]));
+        // 2 * 1 * 16 taps * 60 pixels down, 2 * 2 * 16 * 60 up.
+        assert_eq!(network.multiply_adds(), 1920 + 3840);
+    }
+}

@@ -1,0 +1,318 @@
+//! Named parameters of a network, initialized from a seed.
+
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::network::Network;
+use crate::random;
+
+/// What a parameter is for, which decides how it starts and whether it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// A weight that `fan_in` inputs of one output pass through.
+    Weight {
+        /// Number of inputs of one output.
+        fan_in: usize,
+    },
+    /// A bias of an output of `fan_in` inputs.
+    Bias {
+        /// Number of inputs of one output.
+        fan_in: usize,
+    },
+    /// The scale of a normalization.
+    Scale,
+    /// The shift of a normalization.
+    Shift,
+    /// The running mean of a batch normalization; not trained by gradients.
+    RunningMean,
+    /// The running variance of a batch normalization; not trained by gradients.
+    RunningVariance,
+}
+
+impl Role {
+    /// Whether gradients train it.
+    #[must_use]
+    pub fn is_trained(self) -> bool {
+        !matches!(self, Self::RunningMean | Self::RunningVariance)
+    }
+}
+
+/// Name, shape and role of a parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterSpec {
+    /// The layer's name and the parameter's, as in `encoder.0.weight`.
+    pub name: String,
+    /// Lengths of the axes, in the layout given with the [`Layer`](crate::Layer).
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+impl ParameterSpec {
+    /// Number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A parameter's shape and values in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameter {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl Parameter {
+    /// Values of a shape, row-major; `None` where their numbers differ.
+    #[must_use]
+    pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Option<Self> {
+        (shape.iter().product::<usize>() == values.len()).then_some(Self { shape, values })
+    }
+
+    /// Lengths of the axes.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The values, row-major.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values, to be changed in place.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+}
+
+/// How weights start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Initialization {
+    /// Weights and biases uniform within `1 / sqrt(fan_in)` (variance `1 / (3 fan_in)`): small, and
+    /// what PyTorch does by default, so that figures compare.
+    #[default]
+    UniformFanIn,
+    /// Weights normal with variance `2 / fan_in`, biases 0 (He et al. 2015, arXiv:1502.01852): keeps
+    /// the variance through deep stacks of rectified layers without normalization.
+    HeNormal,
+}
+
+/// All parameters of one or more networks, by name.
+///
+/// Iteration follows the names' order, so files, sums and initial values never depend on a hash.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParameterSet {
+    parameters: BTreeMap<String, Parameter>,
+}
+
+/// Why parameters do not fit a network.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParameterError {
+    /// A parameter that the network needs is not there.
+    #[error("parameter {name:?} is missing")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A parameter that the network does not know is there.
+    #[error("parameter {name:?} belongs to no layer")]
+    Unexpected {
+        /// Its name.
+        name: String,
+    },
+    /// A parameter has another shape.
+    #[error("parameter {name:?} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// The shape found.
+        found: Vec<usize>,
+        /// The shape the network needs.
+        expected: Vec<usize>,
+    },
+    /// A parameter holds NaN or infinity.
+    #[error("parameter {name:?} holds {value} at index {index}")]
+    NonFinite {
+        /// Its name.
+        name: String,
+        /// Index of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl ParameterSet {
+    /// No parameters.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Initial parameters of a network.
+    ///
+    /// Every parameter draws from a stream of its own, made of the seed and its name, so its values
+    /// depend neither on the order of the layers nor on the other layers.
+    #[must_use]
+    pub fn initialize(network: &Network, initialization: Initialization, seed: u64) -> Self {
+        let mut parameters = BTreeMap::new();
+        for spec in network.parameters() {
+            let mut generator = random::named_generator(seed, &spec.name);
+            let mut uniform = |fan_in: usize| -> Vec<f32> {
+                let bound = 1.0 / (fan_in.max(1) as f32).sqrt();
+                (0..spec.len()).map(|_| generator.random_range(-bound..=bound)).collect()
+            };
+            let values = match (spec.role, initialization) {
+                (Role::Weight { fan_in } | Role::Bias { fan_in }, Initialization::UniformFanIn) => {
+                    uniform(fan_in)
+                }
+                (Role::Weight { fan_in }, Initialization::HeNormal) => {
+                    let deviation = (2.0 / fan_in.max(1) as f32).sqrt();
+                    let draw = |_| -> f32 { StandardNormal.sample(&mut generator) };
+                    (0..spec.len()).map(draw).map(|value| value * deviation).collect()
+                }
+                (Role::Scale | Role::RunningVariance, _) => vec![1.0; spec.len()],
+                (Role::Bias { .. } | Role::Shift | Role::RunningMean, _) => vec![0.0; spec.len()],
+            };
+            parameters.insert(spec.name, Parameter { shape: spec.shape, values });
+        }
+        Self { parameters }
+    }
+
+    /// Adds or replaces a parameter.
+    pub fn insert(&mut self, name: impl Into<String>, parameter: Parameter) {
+        self.parameters.insert(name.into(), parameter);
+    }
+
+    /// Takes in all parameters of another set, replacing those of the same name.
+    pub fn extend(&mut self, other: Self) {
+        self.parameters.extend(other.parameters);
+    }
+
+    /// The parameter of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.get(name)
+    }
+
+    /// The parameter of a name, to be changed in place.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Parameter> {
+        self.parameters.get_mut(name)
+    }
+
+    /// All parameters in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
+        self.parameters.iter().map(|(name, parameter)| (name.as_str(), parameter))
+    }
+
+    /// Number of parameters (tensors).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
+    /// Checks that exactly the parameters of these networks are there, in their shapes, all finite.
+    ///
+    /// # Errors
+    /// Names the first parameter that is missing, unexpected, of another shape or not finite.
+    pub fn check(&self, networks: &[&Network]) -> Result<(), ParameterError> {
+        let mut expected: BTreeMap<String, ParameterSpec> = BTreeMap::new();
+        for network in networks {
+            expected.extend(network.parameters().into_iter().map(|spec| (spec.name.clone(), spec)));
+        }
+        for (name, spec) in &expected {
+            let Some(parameter) = self.parameters.get(name) else {
+                return Err(ParameterError::Missing { name: name.clone() });
+            };
+            if parameter.shape != spec.shape {
+                return Err(ParameterError::Shape {
+                    name: name.clone(),
+                    found: parameter.shape.clone(),
+                    expected: spec.shape.clone(),
+                });
+            }
+            if let Some(index) = parameter.values.iter().position(|value| !value.is_finite()) {
+                return Err(ParameterError::NonFinite {
+                    name: name.clone(),
+                    index,
+                    value: parameter.values[index],
+                });
+            }
+        }
+        match self.parameters.keys().find(|name| !expected.contains_key(*name)) {
+            Some(name) => Err(ParameterError::Unexpected { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bias, Convolution, Layer, NetworkBuilder, Shape};
+
+    fn network() -> Network {
+        let mut net = NetworkBuilder::new();
+        let image = net.input("image", Shape::new(2, 8, 8));
+        let a =
+            net.layer("a", Layer::Convolution(Convolution::new(64, 3).bias(Bias::None)), &[image]).unwrap();
+        let n = net.layer("n", Layer::BatchNormalization { epsilon: 1e-5, momentum: 0.1 }, &[a]).unwrap();
+        let out = net.layer("out", Layer::Linear { features: 5, bias: Bias::Learned }, &[n]).unwrap();
+        net.finish(&[out]).unwrap()
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_values_and_another_seed_others() {
+        let a = ParameterSet::initialize(&network(), Initialization::UniformFanIn, 7);
+        assert_eq!(a, ParameterSet::initialize(&network(), Initialization::UniformFanIn, 7));
+        let b = ParameterSet::initialize(&network(), Initialization::UniformFanIn, 8);
+        assert_ne!(a.get("a.weight"), b.get("a.weight"));
+        assert!(a.get("a.bias").is_none());
+        assert!(a.check(&[&network()]).is_ok());
+    }
+
+    #[test]
+    fn initial_variance_is_as_stated() {
+        for (initialization, expected) in
+            [(Initialization::UniformFanIn, 1.0 / (3.0 * 18.0)), (Initialization::HeNormal, 2.0 / 18.0)]
+        {
+            let set = ParameterSet::initialize(&network(), initialization, 1);
+            let values = set.get("a.weight").unwrap().values();
+            let variance = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64;
+            assert!((variance / expected - 1.0).abs() < 0.15, "{initialization:?}: {variance} {expected}");
+        }
+    }
+
+    #[test]
+    fn misfits_are_named() {
+        let mut set = ParameterSet::initialize(&network(), Initialization::UniformFanIn, 7);
+        set.get_mut("out.bias").unwrap().values_mut()[3] = f32::NAN;
+        assert!(matches!(set.check(&[&network()]), Err(ParameterError::NonFinite { index: 3, .. })));
+        set.insert("out.bias", Parameter::new(vec![4], vec![0.0; 4]).unwrap());
+        assert!(matches!(set.check(&[&network()]), Err(ParameterError::Shape { .. })));
+        set.insert("out.bias", Parameter::new(vec![5], vec![0.0; 5]).unwrap());
+        set.insert("other", Parameter::new(vec![1], vec![0.0]).unwrap());
+        assert_eq!(set.check(&[&network()]), Err(ParameterError::Unexpected { name: "other".into() }));
+        assert!(Parameter::new(vec![2, 2], vec![0.0; 3]).is_none());
+    }
+}
