@@ -1,0 +1,47 @@
+//! Saves montages of every phantom to look at: `cargo run -p lesio-phantom --example phantom_montage -- FOLDER`.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a tool of the developers")]
+
+use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use ndarray::{Array2, ArrayView2, s};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = std::path::PathBuf::from(std::env::args().nth(1).ok_or("which folder to save to")?);
+    let mut rows = Vec::new();
+    for contrast in [Contrast::Flair, Contrast::T1] {
+        let phantom = BrainPhantom::new(BrainConfig::new([256, 256], contrast, 1))?;
+        rows.push((0..4).map(|n| phantom.slice(n).image).collect::<Vec<_>>());
+        rows.push((0..4).map(|n| phantom.slice_at(7, f64::from(n) * 18.0 - 4.0).image).collect());
+    }
+    save(&folder.join("brain.png"), &rows, 0.8)?;
+    let phantom = BrainPhantom::new(BrainConfig::new([128, 128], Contrast::Flair, 1))?;
+    let start = std::time::Instant::now();
+    for n in 0..200 {
+        std::hint::black_box(phantom.slice(n));
+    }
+    println!("{:?} a slice", start.elapsed() / 200);
+    let rows: Vec<Vec<Array2<f32>>> = (0..3)
+        .map(|r| (0..8).map(|c| phantom.slice(r * 8 + c).image).collect())
+        .chain([(0..8).map(|c| phantom.slice(c).labels.mapv(|l| f32::from(l) / 5.0)).collect()])
+        .chain([(0..8).map(|c| phantom.slice_at(3, c as f64 * 8.5).image).collect()])
+        .collect();
+    save(&folder.join("brain128.png"), &rows, 0.8)?;
+    Ok(())
+}
+
+fn save(path: &std::path::Path, rows: &[Vec<Array2<f32>>], white: f32) -> Result<(), image::ImageError> {
+    let height: usize = rows.iter().map(|row| row[0].nrows()).sum();
+    let width = rows.iter().map(|row| row.iter().map(Array2::ncols).sum::<usize>()).max().unwrap_or(0);
+    let mut canvas = Array2::zeros((height, width));
+    let mut top = 0;
+    for row in rows {
+        let mut left = 0;
+        for tile in row {
+            let view: ArrayView2<'_, f32> = tile.view();
+            canvas.slice_mut(s![top..top + tile.nrows(), left..left + tile.ncols()]).assign(&view);
+            left += tile.ncols();
+        }
+        top += row[0].nrows();
+    }
+    let bytes = canvas.iter().map(|&v: &f32| (v / white * 255.0).clamp(0.0, 255.0) as u8).collect();
+    image::GrayImage::from_raw(width as u32, height as u32, bytes).unwrap().save(path)
+}

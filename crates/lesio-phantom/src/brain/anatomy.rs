@@ -1,0 +1,431 @@
+//! Where a subject's structures are at each height, as outlines and strokes in millimetres.
+//!
+//! Coordinates are `[x, y]`, x to the right and y to the front of the middle of the brain; `z` is the
+//! height above the plane through the commissures. Places and sizes follow those of an adult's axial
+//! slices, rounded; every one is varied by subject, and smoothly by height.
+
+use std::f64::consts::{PI, TAU};
+
+use crate::random::{branch, drift, uniform};
+
+/// One point of a stroke: `[x, y, half-width]`.
+pub(super) type Stroke = Vec<[f64; 3]>;
+
+/// Directions at which an outline is tabulated.
+const DIRECTIONS: usize = 720;
+
+/// A subject.
+#[derive(Clone, Debug)]
+pub(super) struct Anatomy {
+    seed: u64,
+    /// Half-axes of the brain at its widest.
+    half_width: f64,
+    half_length: f64,
+    /// Height of the brain's top.
+    top: f64,
+    /// Size of ventricles, and of the fluid around gyri; both grow with age.
+    ventricles: f64,
+    atrophy: f64,
+    /// Size of the deep nuclei.
+    nuclei: f64,
+    /// Thickness of the cortex.
+    pub(super) cortex: f64,
+    /// Turn of the head in radians and its place on the grid.
+    pub(super) angle: f64,
+    pub(super) shift: [f64; 2],
+    sulci: Vec<Sulcus>,
+}
+
+/// The outline of the brain at one height, as radius by direction.
+#[derive(Clone, Debug)]
+pub(super) struct Outline {
+    radius: Vec<f64>,
+    /// Cosine of the angle between the outline's normal and the radius.
+    slant: Vec<f64>,
+    /// Fluid between the outline and the cortex, skull and scalp, by direction.
+    layers: Vec<Layers>,
+    /// How much an oblique cut through the vault thickens its layers.
+    pub(super) obliquity: f64,
+}
+
+/// Thickness in millimetres of what lies between the brain's outline and the air, from inside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layers {
+    pub(super) fluid: f64,
+    pub(super) skull: f64,
+    pub(super) muscle: f64,
+    pub(super) scalp: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sulcus {
+    seed: u64,
+    /// Direction of its mouth as seen from the middle of the brain.
+    direction: f64,
+    depth: f64,
+    /// Whether it opens into the fissure between the hemispheres, and on which side, instead of outwards.
+    medial: Option<f64>,
+}
+
+impl Anatomy {
+    pub(super) fn new(seed: u64) -> Self {
+        let draw = |purpose, low, high| uniform(seed, purpose, low, high);
+        let age: f64 = draw(10, 0.0, 1.0);
+        let mut anatomy = Self {
+            seed,
+            half_width: draw(11, 62.0, 69.0),
+            half_length: draw(12, 79.0, 87.0),
+            top: draw(13, 73.0, 79.0),
+            ventricles: 0.75 + 0.55 * age * age + draw(14, -0.1, 0.25),
+            atrophy: 0.75 + 0.6 * age + draw(15, -0.1, 0.2),
+            nuclei: draw(16, 0.92, 1.1),
+            cortex: draw(17, 2.7, 3.4),
+            angle: draw(18, -0.07, 0.07),
+            shift: [draw(19, -4.0, 4.0), draw(20, -4.0, 4.0)],
+            sulci: Vec::new(),
+        };
+        anatomy.sulci = anatomy.draw_sulci();
+        anatomy
+    }
+
+    /// Size of the brain at a height relative to its largest: an arch that closes at the top.
+    fn scale(&self, z: f64) -> f64 {
+        let widest = 8.0;
+        if z < widest {
+            return 1.0 - 0.6 * ((widest - z) / 100.0).powi(2);
+        }
+        let rise = ((z - widest) / (self.top - widest)).min(0.98);
+        (1.0 - rise.powf(2.4)).powf(1.0 / 2.4)
+    }
+
+    pub(super) fn outline(&self, z: f64) -> Outline {
+        let scale = self.scale(z);
+        // Rise of the vault for each millimetre outwards, from the arch.
+        let slope = (self.scale(z + 0.5) - scale) / 0.5 * self.half_width;
+        let obliquity = (1.0 + slope * slope).sqrt().min(2.2);
+        let harmonics: Vec<[f64; 2]> = (2..7)
+            .map(|order| {
+                let seed = branch(self.seed, 100 + order);
+                let size = 0.012 * 2.0 / order as f64;
+                [size * drift(seed, z / 60.0), size * drift(branch(seed, 1), z / 60.0)]
+            })
+            .collect();
+        // Most heads are a little flatter on one side at the back.
+        let skew = uniform(self.seed, 30, -0.02, 0.02);
+        let radius: Vec<f64> = (0..DIRECTIONS)
+            .map(|step| {
+                let angle = step as f64 / DIRECTIONS as f64 * TAU;
+                let (sin, cos) = angle.sin_cos();
+                // Frontal lobes are narrower than parietal ones.
+                let width = self.half_width * (1.0 - 0.06 * sin);
+                let exponent = 2.2;
+                let superellipse = ((cos / width).abs().powf(exponent)
+                    + (sin / self.half_length).abs().powf(exponent))
+                .powf(-1.0 / exponent);
+                let wobble: f64 = (2..)
+                    .zip(&harmonics)
+                    .map(|(order, [a, b])| {
+                        let (s, c) = (f64::from(order) * angle).sin_cos();
+                        a * c + b * s
+                    })
+                    .sum();
+                scale * superellipse * (1.0 + wobble - skew * cos * sin.min(0.0))
+            })
+            .collect();
+        let slant = (0..DIRECTIONS)
+            .map(|step| {
+                let next = radius[(step + 1) % DIRECTIONS];
+                let previous = radius[(step + DIRECTIONS - 1) % DIRECTIONS];
+                let change = (next - previous) / (2.0 * TAU / DIRECTIONS as f64) / radius[step];
+                1.0 / (1.0 + change * change).sqrt()
+            })
+            .collect();
+        let layers = (0..DIRECTIONS)
+            .map(|step| self.layers(step as f64 / DIRECTIONS as f64 * TAU, z, obliquity))
+            .collect();
+        Outline { radius, slant, layers, obliquity }
+    }
+
+    fn layers(&self, angle: f64, z: f64, obliquity: f64) -> Layers {
+        let (sin, cos) = angle.sin_cos();
+        // Noise around the circle: a walk along a circle in a plane of noise would do; two sines of drifting
+        // size are cheaper and as smooth.
+        let vary = |purpose: u64| {
+            let seed = branch(self.seed, purpose);
+            let turn = |order: f64, key: u64| {
+                drift(branch(seed, key), z / 40.0)
+                    * (order * angle + TAU * uniform(seed, key, 0.0, 1.0)).sin()
+            };
+            0.6 * turn(2.0, 1) + 0.5 * turn(3.0, 2) + 0.4 * turn(7.0, 3)
+        };
+        let temple = (1.0 - (cos.abs() - 0.97).abs() / 0.3).max(0.0) * ((34.0 - z) / 30.0).clamp(0.0, 1.0);
+        Layers {
+            fluid: (self.atrophy * (1.1 + 0.35 * vary(200) + 0.5 * sin * sin)).max(0.4) * obliquity,
+            skull: (6.3 + 0.8 * vary(201) + 1.5 * sin.abs().powi(3)).max(3.5) * obliquity,
+            muscle: (7.0 + vary(202)).max(0.0) * temple * f64::from(u8::from(sin > -0.6)),
+            scalp: (5.0 + 0.8 * vary(203) + 1.2 * (-sin).max(0.0)).max(2.5) * obliquity,
+        }
+    }
+
+    /// Sulci at a height, wider where they open.
+    pub(super) fn sulci(&self, outline: &Outline, z: f64) -> Vec<Stroke> {
+        let mut strokes = Vec::new();
+        for sulcus in &self.sulci {
+            self.trace(sulcus, outline, z, &mut strokes);
+        }
+        self.fissure(outline, z, &mut strokes);
+        for side in [-1.0, 1.0] {
+            self.sylvian(side, outline, z, &mut strokes);
+        }
+        strokes
+    }
+
+    fn draw_sulci(&self) -> Vec<Sulcus> {
+        let mut sulci = Vec::new();
+        let mut add = |direction, depth, medial| {
+            let seed = branch(self.seed, 1000 + sulci.len() as u64);
+            sulci.push(Sulcus { seed, direction, depth, medial });
+        };
+        // Around the outside: one each 11 millimetres or so, deep and shallow in turn.
+        let count = 38;
+        for number in 0..count {
+            let jitter = uniform(self.seed, 300 + number, -0.3, 0.3);
+            let direction = (number as f64 + 0.5 + jitter) / count as f64 * TAU;
+            let deep = number % 2 == 0;
+            let depth = if deep {
+                uniform(self.seed, 400 + number, 14.0, 25.0)
+            } else {
+                uniform(self.seed, 400 + number, 5.0, 15.0)
+            };
+            // None beside the midline, where the fissure is.
+            if direction.cos().abs() > 0.09 {
+                add(direction, depth, None);
+            }
+        }
+        // Along the fissure: `direction` is the place between its front and its back.
+        for side in [-1.0, 1.0] {
+            for number in 0..10 {
+                let key = 500 + number + if side > 0.0 { 50 } else { 0 };
+                let place = (number as f64 + 0.5 + uniform(self.seed, key, -0.25, 0.25)) / 10.0;
+                add(place, uniform(self.seed, key + 100, 5.0, 15.0), Some(side));
+            }
+        }
+        sulci
+    }
+
+    fn trace(&self, sulcus: &Sulcus, outline: &Outline, z: f64, strokes: &mut Vec<Stroke>) {
+        // A sulcus runs obliquely through the slices: it comes, deepens, bends and goes with height.
+        let depth = sulcus.depth * (0.8 + 0.45 * drift(sulcus.seed, z / 16.0)).clamp(0.0, 1.2);
+        if depth < 3.0 {
+            return;
+        }
+        let sway = drift(branch(sulcus.seed, 1), z / 25.0);
+        let (mouth, heading) = match sulcus.medial {
+            None => {
+                let angle = sulcus.direction + 0.05 * sway;
+                let radius = outline.radius(angle) + 1.0;
+                ([radius * angle.cos(), radius * angle.sin()], angle + PI + 0.25 * sway)
+            }
+            Some(side) => {
+                let front = outline.radius(PI / 2.0);
+                let back = outline.radius(-PI / 2.0);
+                let y = front - 6.0 - sulcus.direction * (front + back - 12.0);
+                let [above, below] = callosal_gap(z);
+                if y < above + 6.0 && y > below - 6.0 {
+                    return;
+                }
+                let inwards = if side > 0.0 { 0.0 } else { PI };
+                ([0.0, y], inwards + side * (0.5 * sway + 0.25 * if y > 0.0 { 1.0 } else { -1.0 }))
+            }
+        };
+        let width = self.atrophy * uniform(sulcus.seed, 2, 0.3, 0.65);
+        let path = meander(mouth, heading, depth, branch(sulcus.seed, 3), z, |t| width * (1.35 - 0.9 * t));
+        // Deep sulci fork, and the white matter between the arms makes a gyrus of its own.
+        if depth > 11.0 {
+            let side = if uniform(sulcus.seed, 4, 0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
+            let fork = path[path.len() * 3 / 5];
+            let arm = depth * uniform(sulcus.seed, 5, 0.3, 0.55);
+            let turned = heading + side * uniform(sulcus.seed, 6, 0.8, 1.3);
+            let branch_seed = branch(sulcus.seed, 7);
+            strokes
+                .push(meander([fork[0], fork[1]], turned, arm, branch_seed, z, |t| width * (0.8 - 0.5 * t)));
+        }
+        strokes.push(path);
+    }
+
+    fn fissure(&self, outline: &Outline, z: f64, strokes: &mut Vec<Stroke>) {
+        let width = 0.55 * self.atrophy;
+        let seed = branch(self.seed, 600);
+        let [above, below] = callosal_gap(z);
+        let front = outline.radius(PI / 2.0) + 2.0;
+        let back = -outline.radius(-PI / 2.0) - 2.0;
+        let line = |from: f64, to: f64| -> Stroke {
+            (0..=8)
+                .map(|step| {
+                    let y = from + (to - from) * f64::from(step) / 8.0;
+                    let bend = 0.6 * drift(seed, y / 25.0 + z / 90.0);
+                    let opening = 1.6 * (1.0 - f64::from(step) / 2.0).max(0.0);
+                    [bend, y, width + opening * self.atrophy]
+                })
+                .collect()
+        };
+        strokes.push(line(front, above));
+        strokes.push(line(back, below));
+    }
+
+    fn sylvian(&self, side: f64, outline: &Outline, z: f64, strokes: &mut Vec<Stroke>) {
+        let presence = bump(z, 4.0, 24.0);
+        if presence <= 0.1 {
+            return;
+        }
+        let width = presence * self.atrophy;
+        let seed = branch(self.seed, if side > 0.0 { 700 } else { 701 });
+        let y = 4.0 + 3.0 * drift(seed, z / 30.0);
+        let radius = outline.radius(0.1);
+        let wave = |key: u64| 1.5 * drift(branch(seed, key), z / 20.0);
+        let place = |x: f64, y: f64, w: f64| [side * x, y, w];
+        strokes.push(vec![
+            place(radius + 1.0, y + 6.0, 1.6 * width),
+            place(radius * 0.86, y + 3.0 + wave(1), 1.0 * width),
+            place(radius * 0.74, y + wave(2), 0.8 * width),
+            place(41.0, y + 1.0, 1.0 * width),
+        ]);
+        // The insula, at the bottom of the fissure.
+        let reach = 0.4 + 0.6 * presence;
+        strokes.push(vec![
+            place(36.0, y + 18.0 * reach, 0.4 * width),
+            place(39.5, y + 9.0 * reach + wave(3) * 0.5, 0.9 * width),
+            place(40.5, y, 1.1 * width),
+            place(39.0, y - 10.0 * reach + wave(4) * 0.5, 0.9 * width),
+            place(36.0, y - 21.0 * reach, 0.4 * width),
+        ]);
+    }
+
+    /// The fluid spaces inside the brain at a height.
+    pub(super) fn ventricles(&self, z: f64) -> Vec<Stroke> {
+        let size = self.ventricles;
+        let mut strokes = Vec::new();
+        for side in [-1.0, 1.0] {
+            let seed = branch(self.seed, if side > 0.0 { 800 } else { 801 });
+            let own = size * uniform(seed, 0, 0.88, 1.12);
+            // Wide ventricles part, so that the septum between them stays.
+            let apart = 2.5 * (own - 1.0);
+            let path = [
+                (14.0, 33.0, 1.6, 9.0, 17.0),
+                (9.5, 24.0, 3.6, 11.0, 19.0),
+                (6.2, 13.0, 3.6, 13.0, 19.0),
+                (5.8, 2.0, 3.2, 19.0, 13.0),
+                (8.5, -10.0, 4.0, 22.0, 10.5),
+                (14.0, -22.0, 4.4, 20.0, 12.0),
+                (21.5, -33.0, 5.0, 12.0, 17.0),
+                (25.5, -43.0, 4.2, 7.0, 15.0),
+                (26.0, -55.0, 1.4, 4.0, 12.0),
+            ];
+            let stroke = (10..).zip(path).map(|(key, (x, y, width, middle, range))| {
+                let wave = 0.8 * drift(branch(seed, key), z / 18.0);
+                let height = z + 1.5 * drift(branch(self.seed, 802), 0.5);
+                // Below zero past the ends, so that the parts between meet a sharp point.
+                let half = width * own * bump(height, middle, range) - 0.35;
+                [side * (x + apart + wave), y + wave, half]
+            });
+            strokes.push(stroke.collect());
+        }
+        let third = 1.3 * size * bump(z, 0.0, 12.0) - 0.2;
+        let bend = 0.4 * drift(branch(self.seed, 803), z / 15.0);
+        strokes.push(vec![[0.0, 7.0, third], [bend, -4.0, third], [0.0, -16.0, 0.8 * third]]);
+        let cistern = 4.0 * self.atrophy * bump(z, -2.0, 13.0);
+        strokes.push(vec![[-3.5, -36.0, 0.5 * cistern], [0.0, -34.0, cistern], [3.5, -36.0, 0.5 * cistern]]);
+        strokes
+    }
+
+    /// The deep gray nuclei at a height.
+    pub(super) fn nuclei(&self, z: f64) -> Vec<Stroke> {
+        let size = self.nuclei;
+        let apart = 2.5 * (self.ventricles - 1.0);
+        let caudate = vec![
+            [14.5 + apart, 24.0, 3.6 * size * bump(z, 7.0, 15.0)],
+            [13.5 + apart, 15.0, 4.2 * size * bump(z, 8.0, 17.0)],
+            [13.5 + apart, 4.0, 2.0 * size * bump(z, 16.0, 12.0)],
+            [15.0 + apart, -8.0, 1.8 * size * bump(z, 20.0, 8.0)],
+        ];
+        let putamen = vec![
+            [23.5, 20.0, 3.0 * size * bump(z, 3.0, 15.0)],
+            [26.5, 10.0, 4.6 * size * bump(z, 3.0, 17.0)],
+            [27.5, 0.0, 4.2 * size * bump(z, 3.0, 16.0)],
+            [26.5, -11.0, 1.6 * size * bump(z, 5.0, 13.0)],
+        ];
+        let pallidum =
+            vec![[20.0, 9.0, 2.6 * size * bump(z, 0.0, 11.0)], [21.0, -1.0, 3.0 * size * bump(z, 0.0, 11.0)]];
+        let thalamus = vec![
+            [6.5 + 0.5 * apart, -4.0, 4.3 * size * bump(z, 5.0, 12.0)],
+            [9.5 + 0.5 * apart, -12.0, 6.4 * size * bump(z, 6.0, 13.0)],
+            [13.0 + 0.5 * apart, -20.0, 5.6 * size * bump(z, 7.0, 12.0)],
+        ];
+        let mut strokes = vec![caudate, putamen, pallidum, thalamus];
+        for index in 0..strokes.len() {
+            strokes.push(crate::canvas::mirrored(&strokes[index]));
+        }
+        strokes
+    }
+
+    /// Where a horn of a lateral ventricle ends, right side: white matter is brightest there in FLAIR.
+    pub(super) fn horns() -> [[f64; 2]; 2] {
+        [[14.0, 35.0], [26.0, -54.0]]
+    }
+}
+
+impl Outline {
+    /// Radius in a direction.
+    pub(super) fn radius(&self, angle: f64) -> f64 {
+        self.radius[Self::step(angle)]
+    }
+
+    /// Distance of a place to the outline, negative inside, and the layers outside of it there.
+    pub(super) fn at(&self, place: [f64; 2]) -> (f64, Layers) {
+        let [x, y] = place;
+        let position = y.atan2(x).rem_euclid(TAU) / TAU * DIRECTIONS as f64;
+        let low = position as usize % DIRECTIONS;
+        let share = position.fract();
+        let high = (low + 1) % DIRECTIONS;
+        let radius = self.radius[low] * (1.0 - share) + self.radius[high] * share;
+        ((x.hypot(y) - radius) * self.slant[low], self.layers[low])
+    }
+
+    fn step(angle: f64) -> usize {
+        (angle.rem_euclid(TAU) / TAU * DIRECTIONS as f64) as usize % DIRECTIONS
+    }
+}
+
+/// 1 at the middle of a range of heights, falling as a half ellipse to 0 at `range` from it.
+fn bump(z: f64, middle: f64, range: f64) -> f64 {
+    (1.0 - ((z - middle) / range).powi(2)).max(0.0).sqrt()
+}
+
+/// Between which `y` the corpus callosum bridges the fissure, front and back; it ends above 31 mm.
+fn callosal_gap(z: f64) -> [f64; 2] {
+    let closing = ((31.0 - z) / 9.0).clamp(0.0, 1.0).sqrt();
+    [2.0 + 39.0 * closing, -2.0 - 44.0 * closing]
+}
+
+/// A path of a given length that wanders, its half-width a function of the share covered.
+fn meander(
+    from: [f64; 2],
+    heading: f64,
+    length: f64,
+    seed: u64,
+    z: f64,
+    width: impl Fn(f64) -> f64,
+) -> Stroke {
+    let steps = (length / 2.5).ceil().max(2.0);
+    let stride = length / steps;
+    let mut place = from;
+    let mut points = vec![[place[0], place[1], width(0.0)]];
+    for step in 1..=steps as u64 {
+        let turn =
+            0.55 * drift(branch(seed, step / 3), z / 22.0) + 0.3 * drift(branch(seed, 90 + step), z / 12.0);
+        let direction = heading + turn;
+        place = [place[0] + stride * direction.cos(), place[1] + stride * direction.sin()];
+        points.push([place[0], place[1], width(step as f64 / steps)]);
+    }
+    points
+}
