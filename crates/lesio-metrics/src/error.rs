@@ -1,0 +1,124 @@
+//! Why a metric has no value.
+
+/// Why a metric could not be computed.
+///
+/// Every variant says what was expected and what was found; nothing is repaired or dropped silently.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricError {
+    /// Two inputs that belong together differ in length.
+    #[error("{what} has {found} values, expected {expected}")]
+    Length {
+        /// The input at fault.
+        what: &'static str,
+        /// Length of the input it belongs to.
+        expected: usize,
+        /// Its own length.
+        found: usize,
+    },
+    /// Two arrays that belong together differ in shape.
+    #[error("{what} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The input at fault.
+        what: &'static str,
+        /// Shape of the array it belongs to.
+        expected: Vec<usize>,
+        /// Its own shape.
+        found: Vec<usize>,
+    },
+    /// An array has neither two nor three axes.
+    #[error("an array of {found} axes, expected 2 (row, column) or 3 (i, j, k)")]
+    Axes {
+        /// Number of axes found.
+        found: usize,
+    },
+    /// Not-a-number among the values: it has no rank. Infinities are accepted wherever only ranks count.
+    #[error("{what} holds {count} values that are not a number, the first at index {first}")]
+    NotANumber {
+        /// The input at fault.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Index of the first, in memory order of the slice or logical order of the array.
+        first: usize,
+    },
+    /// Infinite or not-a-number values where only finite ones have a meaning.
+    #[error("{what} holds {count} values that are not finite, the first at index {first}")]
+    NotFinite {
+        /// The input at fault.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Index of the first.
+        first: usize,
+    },
+    /// Both classes are needed and one is missing.
+    #[error("{positives} positives and {negatives} negatives, expected at least one of each")]
+    OneClass {
+        /// Number of positives (truth `true`).
+        positives: u64,
+        /// Number of negatives.
+        negatives: u64,
+    },
+    /// No values at all.
+    #[error("no {what}")]
+    Empty {
+        /// What there should have been.
+        what: &'static str,
+    },
+    /// A parameter outside its range.
+    #[error("{what} is {found}, expected {expected}")]
+    Parameter {
+        /// Name of the parameter.
+        what: &'static str,
+        /// The range it must lie in.
+        expected: &'static str,
+        /// Its value.
+        found: f64,
+    },
+    /// The quantity is undefined for this input, and the caller asked to be told.
+    #[error("{what} is undefined: {why}")]
+    Undefined {
+        /// Name of the quantity.
+        what: &'static str,
+        /// What makes it undefined.
+        why: &'static str,
+    },
+    /// More values than a 32-bit count can hold.
+    #[error("{found} {what}, at most {limit} can be counted", limit = u32::MAX)]
+    TooMany {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: u64,
+    },
+    /// Bootstrap replicates of different patients, seeds or numbers cannot be paired.
+    #[error("replicates cannot be paired: {why}")]
+    NotPaired {
+        /// What differs.
+        why: &'static str,
+    },
+}
+
+/// Refuses inputs of different length.
+pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), MetricError> {
+    if expected == found { Ok(()) } else { Err(MetricError::Length { what, expected, found }) }
+}
+
+/// Refuses arrays of different shape.
+pub(crate) fn same_shape(what: &'static str, expected: &[usize], found: &[usize]) -> Result<(), MetricError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(MetricError::Shape { what, expected: expected.to_vec(), found: found.to_vec() })
+    }
+}
+
+/// Refuses values that are not finite.
+pub(crate) fn all_finite(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
+    let mut bad = values.iter().enumerate().filter(|(_, v)| !v.is_finite()).map(|(i, _)| i);
+    match bad.next() {
+        None => Ok(()),
+        Some(first) => Err(MetricError::NotFinite { what, count: 1 + bad.count(), first }),
+    }
+}

@@ -1,0 +1,291 @@
+//! Ranking metrics over pooled pixels: exact at every distinct threshold, ties handled.
+
+use crate::confusion::Confusion;
+use crate::error::{MetricError, same_length};
+use crate::keys::{self, Keys};
+use crate::sum::Sum;
+use crate::sweep::steps;
+use crate::threshold::ValidationThreshold;
+
+/// Area under the receiver operating characteristic: the probability that a positive scores higher than a
+/// negative, ties counting half. In [0, 1].
+///
+/// # Errors
+/// As for [`PixelCurve::update`] and [`PixelCurve::rank`].
+///
+/// ```
+/// let scores = [0.1, 0.4, 0.35, 0.8];
+/// let truth = [false, false, true, true];
+/// assert_eq!(lesio_metrics::auroc(&scores, &truth)?, 0.75);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn auroc(scores: &[f32], truth: &[bool]) -> Result<f64, MetricError> {
+    rank(scores, truth).map(|ranked| ranked.auroc())
+}
+
+/// Average precision: the precision at each distinct score, weighted by the recall gained there. In (0, 1]; about the
+/// prevalence for a score that tells nothing, and exactly the prevalence for a constant one.
+///
+/// # Errors
+/// As for [`PixelCurve::update`] and [`PixelCurve::rank`].
+///
+/// ```
+/// let scores = [0.5, 0.5, 0.2, 8.3];
+/// let truth = [false, true, false, true];
+/// let precision = lesio_metrics::average_precision(&scores, &truth)?;
+/// assert!((precision - 5.0 / 6.0).abs() < 1e-15);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn average_precision(scores: &[f32], truth: &[bool]) -> Result<f64, MetricError> {
+    rank(scores, truth).map(|ranked| ranked.average_precision())
+}
+
+fn rank(scores: &[f32], truth: &[bool]) -> Result<RankedPixels, MetricError> {
+    let mut pixels = PixelCurve::new();
+    pixels.update(scores, truth)?;
+    pixels.rank()
+}
+
+/// Pixels of any number of images, gathered for [`RankedPixels`].
+///
+/// Pixels are pooled: each counts alike, whichever image it comes from, and the order of the updates makes no
+/// difference. A pixel takes 4 bytes here and 8 while it is ranked.
+///
+/// ```
+/// use lesio_metrics::PixelCurve;
+///
+/// let mut pixels = PixelCurve::new();
+/// for (map, truth) in [([0.2, 0.9, 0.4], [false, true, false]), ([0.3, 0.1, 0.7], [true, false, false])] {
+///     pixels.update(&map, &truth)?;
+/// }
+/// let ranked = pixels.rank()?;
+/// assert_eq!(ranked.auroc(), 0.75);
+/// assert_eq!(ranked.ceil_dice().dice, 2.0 / 3.0);
+/// assert_eq!(ranked.ceil_dice().threshold, 0.9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PixelCurve {
+    keys: Keys,
+}
+
+impl PixelCurve {
+    /// No pixels yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds pixels: `scores` (higher is more abnormal) and whether each is truly abnormal.
+    ///
+    /// # Errors
+    /// [`MetricError::Length`], or [`MetricError::NotANumber`] with the count and the first index; nothing is added
+    /// then. Infinite scores rank above and below all others.
+    pub fn update(&mut self, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
+        self.keys.extend(scores, truth)
+    }
+
+    /// Adds the pixels where `within` holds (a head, an object) and no others.
+    ///
+    /// # Errors
+    /// As for [`PixelCurve::update`]; scores outside may be anything, and indices count the pixels within.
+    pub fn update_within(
+        &mut self,
+        scores: &[f32],
+        truth: &[bool],
+        within: &[bool],
+    ) -> Result<(), MetricError> {
+        let (scores, truth) = select(scores, truth, within)?;
+        self.keys.extend(&scores, &truth)
+    }
+
+    /// Adds the pixels of another accumulator.
+    pub fn append(&mut self, other: Self) {
+        self.keys.positives.extend(other.keys.positives);
+        self.keys.negatives.extend(other.keys.negatives);
+    }
+
+    /// Number of positive pixels.
+    #[must_use]
+    pub fn positives(&self) -> u64 {
+        self.keys.positives.len() as u64
+    }
+
+    /// Number of negative pixels.
+    #[must_use]
+    pub fn negatives(&self) -> u64 {
+        self.keys.negatives.len() as u64
+    }
+
+    /// Sorts the pixels, once, for every metric.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] unless there is a positive and a negative.
+    pub fn rank(mut self) -> Result<RankedPixels, MetricError> {
+        self.keys.sort();
+        RankedPixels::new(self.keys)
+    }
+
+    /// The pixels, not sorted.
+    pub(crate) fn into_keys(self) -> Keys {
+        self.keys
+    }
+}
+
+/// The best Dice that any threshold reaches on these very pixels.
+///
+/// A ceiling, since the truth chose the threshold: never report it as a result of a detector.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct CeilDice {
+    /// Dice of pooled pixels, in (0, 1].
+    pub dice: f64,
+    /// The highest threshold that reaches it: a pixel is positive when its score is `>=` this.
+    pub threshold: f32,
+}
+
+/// Pooled pixels in order of their scores, with at least one positive and one negative.
+///
+/// A pixel takes 4 bytes.
+#[derive(Clone, Debug)]
+pub struct RankedPixels {
+    keys: Keys,
+    auroc: f64,
+    average_precision: f64,
+    ceil_dice: CeilDice,
+}
+
+impl RankedPixels {
+    /// Takes sorted keys.
+    pub(crate) fn new(keys: Keys) -> Result<Self, MetricError> {
+        let (positives, negatives) = (keys.positives.len() as u64, keys.negatives.len() as u64);
+        if positives == 0 || negatives == 0 {
+            return Err(MetricError::OneClass { positives, negatives });
+        }
+        // Twice the Mann-Whitney statistic, so that half a tie is an integer: exact until the division.
+        let mut twice_wins = 0u128;
+        let mut precision = Sum::default();
+        let mut ceil_dice = CeilDice { dice: 0.0, threshold: f32::INFINITY };
+        for step in steps(&keys) {
+            let below = negatives - step.false_positives();
+            twice_wins += u128::from(step.positives_tied) * u128::from(2 * below + step.negatives_tied);
+            let predicted = (step.true_positives() + step.false_positives()) as f64;
+            let found = step.true_positives() as f64;
+            precision.add(step.positives_tied as f64 * (found / predicted));
+            // F1 has many peaks, so every distinct score is tried; those that only negatives hold cannot win.
+            let dice = 2.0 * found / (predicted + positives as f64);
+            if dice > ceil_dice.dice {
+                ceil_dice = CeilDice { dice, threshold: keys::score(step.key) };
+            }
+        }
+        Ok(Self {
+            auroc: twice_wins as f64 / (2.0 * positives as f64 * negatives as f64),
+            average_precision: (precision.value() / positives as f64).min(1.0),
+            ceil_dice,
+            keys,
+        })
+    }
+
+    /// Number of positive pixels.
+    #[must_use]
+    pub fn positives(&self) -> u64 {
+        self.keys.positives.len() as u64
+    }
+
+    /// Number of negative pixels.
+    #[must_use]
+    pub fn negatives(&self) -> u64 {
+        self.keys.negatives.len() as u64
+    }
+
+    /// Fraction of positive pixels: the average precision of a constant score.
+    #[must_use]
+    pub fn prevalence(&self) -> f64 {
+        self.positives() as f64 / (self.positives() + self.negatives()) as f64
+    }
+
+    /// Area under the receiver operating characteristic, see [`auroc`].
+    #[must_use]
+    pub fn auroc(&self) -> f64 {
+        self.auroc
+    }
+
+    /// Average precision, see [`average_precision`].
+    #[must_use]
+    pub fn average_precision(&self) -> f64 {
+        self.average_precision
+    }
+
+    /// The best Dice over every distinct score of these pixels, with its threshold.
+    #[must_use]
+    pub fn ceil_dice(&self) -> CeilDice {
+        self.ceil_dice
+    }
+
+    /// Dice at a threshold that validation pixels chose: applied unchanged, `score >= threshold`. In [0, 1].
+    #[must_use]
+    pub fn dice_at(&self, threshold: &ValidationThreshold) -> f64 {
+        self.dice_of(keys::key(threshold.value()))
+    }
+
+    /// Counts at a given threshold, `score >= threshold`.
+    ///
+    /// # Errors
+    /// [`MetricError::Parameter`] when the threshold is not a number.
+    pub fn confusion_at(&self, threshold: f32) -> Result<Confusion, MetricError> {
+        if threshold.is_nan() {
+            let expected = "a number";
+            return Err(MetricError::Parameter { what: "threshold", expected, found: f64::NAN });
+        }
+        Ok(self.confusion_of(keys::key(threshold)))
+    }
+
+    /// Area under the precision-recall curve by the trapezoid rule, from the artificial point (recall 0, precision 1).
+    ///
+    /// Only to compare with tools that report it: it interpolates where no threshold leads, and differs from
+    /// [`RankedPixels::average_precision`].
+    #[must_use]
+    pub fn trapezoidal_precision_recall_area(&self) -> f64 {
+        let mut area = Sum::default();
+        for step in steps(&self.keys) {
+            // The curve rises from its last point above this score, which negatives alone may have set.
+            let above = step.positives_above + step.negatives_above;
+            let left = if above == 0 { 1.0 } else { step.positives_above as f64 / above as f64 };
+            let found = step.true_positives();
+            let right = found as f64 / (found + step.false_positives()) as f64;
+            area.add(step.positives_tied as f64 * 0.5 * (left + right));
+        }
+        area.value() / self.positives() as f64
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    fn dice_of(&self, key: u32) -> f64 {
+        let Confusion { true_positives, false_positives, .. } = self.confusion_of(key);
+        2.0 * true_positives as f64 / (true_positives + false_positives + self.positives()) as f64
+    }
+
+    fn confusion_of(&self, key: u32) -> Confusion {
+        let below = |sorted: &[u32]| sorted.partition_point(|&k| k < key) as u64;
+        let (false_negatives, true_negatives) = (below(&self.keys.positives), below(&self.keys.negatives));
+        Confusion {
+            true_positives: self.positives() - false_negatives,
+            false_positives: self.negatives() - true_negatives,
+            false_negatives,
+            true_negatives,
+        }
+    }
+}
+
+/// The pixels where `within` holds.
+pub(crate) fn select(
+    scores: &[f32],
+    truth: &[bool],
+    within: &[bool],
+) -> Result<(Vec<f32>, Vec<bool>), MetricError> {
+    same_length("truth", scores.len(), truth.len())?;
+    same_length("mask", scores.len(), within.len())?;
+    let pixels = scores.iter().zip(truth).zip(within);
+    Ok(pixels.filter(|(_, within)| **within).map(|((&score, &truth), _)| (score, truth)).unzip())
+}

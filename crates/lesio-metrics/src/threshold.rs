@@ -1,0 +1,174 @@
+//! Thresholds that validation data choose, and test data cannot.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::MetricError;
+use crate::keys;
+use crate::ranking::PixelCurve;
+
+/// A threshold chosen on validation pixels. A pixel is positive when its score is `>=` it.
+///
+/// There is no way to one but [`ValidationPixels`], so the truth of a test set cannot choose it by accident;
+/// it serializes, to travel with the model that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValidationThreshold {
+    value: f32,
+    rule: ThresholdRule,
+}
+
+/// How validation pixels choose a threshold.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ThresholdRule {
+    /// The distinct score with the best pooled Dice; needs labelled lesions in the validation set.
+    BestDice,
+    /// The lowest threshold at which at most this fraction of the normal pixels is positive; needs no lesion.
+    /// (Infinitely high scores are positive at every threshold.)
+    FalsePositiveRate(f64),
+}
+
+impl ValidationThreshold {
+    /// The threshold itself.
+    #[must_use]
+    pub fn value(&self) -> f32 {
+        self.value
+    }
+
+    /// The rule that chose it.
+    #[must_use]
+    pub fn rule(&self) -> ThresholdRule {
+        self.rule
+    }
+}
+
+/// Pixels of the validation set.
+///
+/// ```
+/// use lesio_metrics::{PixelCurve, ThresholdRule, ValidationPixels};
+///
+/// let mut validation = ValidationPixels::new();
+/// validation.update(&[0.1, 0.2, 0.6, 0.3], &[false, false, true, true])?;
+/// let threshold = validation.choose(ThresholdRule::BestDice)?;
+/// assert_eq!(threshold.value(), 0.3);
+///
+/// let mut test = PixelCurve::new();
+/// test.update(&[0.2, 0.4, 0.5], &[false, false, true])?;
+/// assert_eq!(test.rank()?.dice_at(&threshold), 2.0 / 3.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ValidationPixels {
+    pixels: PixelCurve,
+}
+
+impl ValidationPixels {
+    /// No pixels yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds pixels, see [`PixelCurve::update`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update(&mut self, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
+        self.pixels.update(scores, truth)
+    }
+
+    /// Adds the pixels where `within` holds, see [`PixelCurve::update_within`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_within(
+        &mut self,
+        scores: &[f32],
+        truth: &[bool],
+        within: &[bool],
+    ) -> Result<(), MetricError> {
+        self.pixels.update_within(scores, truth, within)
+    }
+
+    /// Adds pixels that are known to be normal.
+    ///
+    /// # Errors
+    /// [`MetricError::NotANumber`].
+    pub fn update_normal(&mut self, scores: &[f32]) -> Result<(), MetricError> {
+        self.pixels.update(scores, &vec![false; scores.len()])
+    }
+
+    /// The threshold that the rule chooses from the pixels so far.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] when [`ThresholdRule::BestDice`] misses a class,
+    /// [`MetricError::Empty`] when [`ThresholdRule::FalsePositiveRate`] finds no normal pixel, and
+    /// [`MetricError::Parameter`] when its rate is outside [0, 1].
+    pub fn choose(&self, rule: ThresholdRule) -> Result<ValidationThreshold, MetricError> {
+        let value = match rule {
+            ThresholdRule::BestDice => self.pixels.clone().rank()?.ceil_dice().threshold,
+            ThresholdRule::FalsePositiveRate(rate) => self.at_false_positive_rate(rate)?,
+        };
+        Ok(ValidationThreshold { value, rule })
+    }
+
+    fn at_false_positive_rate(&self, rate: f64) -> Result<f32, MetricError> {
+        if !(0.0..=1.0).contains(&rate) {
+            let expected = "a fraction in [0, 1]";
+            return Err(MetricError::Parameter { what: "false positive rate", expected, found: rate });
+        }
+        let mut normal = self.pixels.clone().into_keys().negatives;
+        keys::sort(&mut normal);
+        let lowest = normal.first().ok_or(MetricError::Empty { what: "normal validation pixels" })?;
+        let allowed = (rate * normal.len() as f64).floor() as usize;
+        // The highest score that must stay negative is the one after the `allowed` highest; ties go with it.
+        Ok(match normal.len().checked_sub(allowed + 1).and_then(|i| normal.get(i)) {
+            Some(&excluded) => keys::score(excluded).next_up(),
+            None => keys::score(*lowest),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_normal_pixels_than_the_rate_are_positive() {
+        let mut pixels = ValidationPixels::new();
+        pixels.update_normal(&[0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).unwrap();
+        for rate in [0.0, 0.05, 0.1, 0.35, 0.7, 0.8, 0.99, 1.0] {
+            let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(rate)).unwrap().value();
+            let positive = |t: f32| {
+                [0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9].iter().filter(|&&s| s >= t).count()
+            };
+            assert!(positive(threshold) as f64 <= rate * 10.0 + 1e-9, "{rate}");
+            // The next lower threshold would be too low, unless everything is positive already.
+            let lower = positive(threshold.next_down());
+            assert!(lower == 10 || lower as f64 > rate * 10.0, "{rate}");
+        }
+    }
+
+    #[test]
+    fn an_infinite_score_can_be_excluded_by_no_threshold() {
+        let mut pixels = ValidationPixels::new();
+        pixels.update_normal(&[f32::INFINITY, 1.0]).unwrap();
+        // `next_up` of infinity is infinity: the pixel stays positive, as any `>=` must have it.
+        let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.0)).unwrap();
+        assert_eq!(threshold.value(), f32::INFINITY);
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_choose_from() {
+        let pixels = ValidationPixels::new();
+        assert!(matches!(pixels.choose(ThresholdRule::BestDice), Err(MetricError::OneClass { .. })));
+        assert!(matches!(
+            pixels.choose(ThresholdRule::FalsePositiveRate(0.1)),
+            Err(MetricError::Empty { .. })
+        ));
+        assert!(matches!(
+            pixels.choose(ThresholdRule::FalsePositiveRate(f64::NAN)),
+            Err(MetricError::Parameter { .. })
+        ));
+    }
+}
