@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::keys;
 use crate::ranking::RankedPixels;
 use crate::sweep::steps;
+use crate::thinning::{Thinned, Vertex};
 
 /// A receiver operating characteristic, thinned for drawing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,33 +60,33 @@ impl RankedPixels {
     #[must_use]
     pub fn roc(&self, points: usize) -> RocCurve {
         let (positives, negatives) = (self.positives() as f64, self.negatives() as f64);
-        let origin = RocPoint { threshold: None, false_positive_rate: 0.0, true_positive_rate: 0.0 };
-        let mut thinned = Thinned::new(origin, points);
+        let mut thinned = Thinned::new(points);
         let sorted_negatives = &self.keys().negatives;
-        let mut last = origin;
+        let vertex = |key, found: u64, alarms: u64| Vertex {
+            threshold: Some(keys::score(key)),
+            x: alarms as f64 / negatives,
+            y: found as f64 / positives,
+        };
+        let mut end = Vertex { threshold: None, x: 0.0, y: 0.0 };
         for step in steps(self.keys()) {
-            let corner = |key, found: u64, alarms: u64| RocPoint {
-                threshold: Some(keys::score(key)),
-                false_positive_rate: alarms as f64 / negatives,
-                true_positive_rate: found as f64 / positives,
-            };
             // The lowest score above this one: there the curve has run flat through negatives.
             let lowest_above = sorted_negatives.len().checked_sub(step.negatives_above as usize);
             if let Some(&key) = lowest_above.and_then(|i| sorted_negatives.get(i)) {
-                thinned.offer(corner(key, step.positives_above, step.negatives_above));
+                thinned.offer(vertex(key, step.positives_above, step.negatives_above));
             }
-            last = corner(step.key, step.true_positives(), step.false_positives());
-            thinned.offer(last);
+            end = vertex(step.key, step.true_positives(), step.false_positives());
+            thinned.offer(end);
         }
-        let end = match sorted_negatives.first() {
-            Some(&lowest) if last.false_positive_rate < 1.0 => RocPoint {
-                threshold: Some(keys::score(lowest)),
-                false_positive_rate: 1.0,
-                true_positive_rate: 1.0,
-            },
-            _ => last,
+        if let Some(&lowest) = sorted_negatives.first().filter(|_| end.x < 1.0) {
+            end = vertex(lowest, self.positives(), self.negatives());
+        }
+        let point = |Vertex { threshold, x, y }| RocPoint {
+            threshold,
+            false_positive_rate: x,
+            true_positive_rate: y,
         };
-        RocCurve { points: thinned.finish(end), area: self.auroc() }
+        let points = thinned.finish(end).into_iter().map(point).collect();
+        RocCurve { points, area: self.auroc() }
     }
 
     /// The precision-recall curve in at most `max(points, 2)` points: the first, the last, and between them the first
@@ -111,42 +112,6 @@ impl RankedPixels {
             average_precision: self.average_precision(),
             prevalence: self.prevalence(),
         }
-    }
-}
-
-/// Keeps points that are a step apart along a path whose length is at most 2.
-struct Thinned {
-    points: Vec<RocPoint>,
-    step: f64,
-}
-
-impl Thinned {
-    fn new(origin: RocPoint, points: usize) -> Self {
-        let between = points.saturating_sub(2);
-        let step = if between == 0 { f64::INFINITY } else { 2.0 / between as f64 };
-        Self { points: vec![origin], step }
-    }
-
-    fn offer(&mut self, point: RocPoint) {
-        let far = |last: &RocPoint| {
-            let across = point.false_positive_rate - last.false_positive_rate;
-            across + point.true_positive_rate - last.true_positive_rate >= self.step
-        };
-        if self.points.last().is_none_or(far) {
-            self.points.push(point);
-        }
-    }
-
-    fn finish(mut self, end: RocPoint) -> Vec<RocPoint> {
-        if self
-            .points
-            .last()
-            .is_some_and(|last| last.true_positive_rate == 1.0 && last.false_positive_rate == 1.0)
-        {
-            self.points.pop();
-        }
-        self.points.push(end);
-        self.points
     }
 }
 

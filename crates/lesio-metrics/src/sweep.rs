@@ -54,7 +54,7 @@ pub(crate) fn steps(keys: &Keys) -> impl Iterator<Item = Step> {
 }
 
 /// The end of `sorted[..end]` once the keys that `pass` holds for are taken from its end.
-fn retreat(sorted: &[u32], mut end: usize, pass: impl Fn(u32) -> bool) -> usize {
+pub(crate) fn retreat(sorted: &[u32], mut end: usize, pass: impl Fn(u32) -> bool) -> usize {
     while end > 0 && pass(sorted[end - 1]) {
         end -= 1;
     }

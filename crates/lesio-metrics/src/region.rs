@@ -1,0 +1,346 @@
+//! Per-region overlap (AUPRO): every true region counts alike, however small.
+
+use ndarray::{ArrayView, Dimension};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::components::{Components, Connectivity, row_major, shape_of};
+use crate::error::{MetricError, same_shape};
+use crate::keys;
+use crate::sum::Sum;
+use crate::sweep::retreat;
+use crate::thinning::{Thinned, Vertex};
+
+/// Images or volumes gathered for [`RankedRegions`].
+///
+/// Regions are the connected components of each truth mask by itself; false positives are pooled over all updates,
+/// whose order makes no difference. A negative pixel takes 4 bytes and a positive one 8, negatives twice that while
+/// they are ranked.
+///
+/// ```
+/// use lesio_metrics::{Connectivity, RegionCurve};
+/// use ndarray::array;
+///
+/// let mut regions = RegionCurve::new(Connectivity::Vertex);
+/// let map = array![[0.9, 0.1, 0.2], [0.8, 0.0, 0.7]];
+/// let truth = array![[true, false, false], [true, false, true]];
+/// regions.update(map.view(), truth.view())?;
+/// assert_eq!(regions.rank()?.aupro(0.3)?, 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RegionCurve {
+    connectivity: Connectivity,
+    pixels: RegionKeys,
+}
+
+impl RegionCurve {
+    /// No images yet. The MVTec definition takes [`Connectivity::Vertex`]: 8 neighbours, in volumes 26.
+    #[must_use]
+    pub fn new(connectivity: Connectivity) -> Self {
+        Self { connectivity, pixels: RegionKeys::default() }
+    }
+
+    /// Adds one map `[row, column]` or `[i, j, k]` (higher is more abnormal) and its truth. A map without any
+    /// lesion adds its negatives.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`], [`MetricError::Axes`], or [`MetricError::NotANumber`] with the count and the first
+    /// index in row-major order; nothing is added then.
+    pub fn update<D: Dimension>(
+        &mut self,
+        scores: ArrayView<'_, f32, D>,
+        truth: ArrayView<'_, bool, D>,
+    ) -> Result<(), MetricError> {
+        self.pixels.extend(&scores, &truth, None, self.connectivity)
+    }
+
+    /// Adds the pixels where `within` holds (a head, an object): regions are those of the truth within.
+    ///
+    /// # Errors
+    /// As for [`RegionCurve::update`]; scores outside may be anything.
+    pub fn update_within<D: Dimension>(
+        &mut self,
+        scores: ArrayView<'_, f32, D>,
+        truth: ArrayView<'_, bool, D>,
+        within: ArrayView<'_, bool, D>,
+    ) -> Result<(), MetricError> {
+        self.pixels.extend(&scores, &truth, Some(&within), self.connectivity)
+    }
+
+    /// Number of true regions so far.
+    #[must_use]
+    pub fn regions(&self) -> u64 {
+        self.pixels.regions
+    }
+
+    /// Sorts the pixels, once, for every limit.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] unless there is a region and a negative pixel.
+    pub fn rank(mut self) -> Result<RankedRegions, MetricError> {
+        self.pixels.sort();
+        RankedRegions::new(self.pixels)
+    }
+}
+
+/// Pixels of maps in order of their scores, each positive with the size of its region.
+#[derive(Clone, Debug)]
+pub struct RankedRegions {
+    pixels: RegionKeys,
+}
+
+/// Per-region overlap over the false positive rate, thinned for drawing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RegionOverlapCurve {
+    /// From (0, 0) to (1, 1), to be joined by straight lines.
+    pub points: Vec<RegionOverlapPoint>,
+}
+
+/// One point of a [`RegionOverlapCurve`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct RegionOverlapPoint {
+    /// Pixels are positive when their score is `>=` this; `None` at (0, 0).
+    pub threshold: Option<f32>,
+    /// Fraction of all negative pixels that are positive at the threshold.
+    pub false_positive_rate: f64,
+    /// Mean over all regions of the fraction of the region that is.
+    pub overlap: f64,
+}
+
+impl RankedRegions {
+    fn new(pixels: RegionKeys) -> Result<Self, MetricError> {
+        let (positives, negatives) = (pixels.positives.len() as u64, pixels.negatives.len() as u64);
+        if positives == 0 || negatives == 0 {
+            return Err(MetricError::OneClass { positives, negatives });
+        }
+        Ok(Self { pixels })
+    }
+
+    /// Number of true regions.
+    #[must_use]
+    pub fn regions(&self) -> u64 {
+        self.pixels.regions
+    }
+
+    /// Area under the per-region overlap up to a false positive rate of `limit`, divided by `limit`; in [0, 1].
+    ///
+    /// The definition of Bergmann et al. (MVTec AD, IJCV 129, 2021), at every distinct score: overlap is the mean over
+    /// all regions of |prediction and region| / |region|, the false positive rate is over all negative pixels, the
+    /// curve starts at (0, 0) and is linear between thresholds, also up to the limit. Usual limits are .3 and .05.
+    ///
+    /// # Errors
+    /// [`MetricError::Parameter`] unless `limit` is in (0, 1].
+    pub fn aupro(&self, limit: f64) -> Result<f64, MetricError> {
+        if !(limit > 0.0 && limit <= 1.0) {
+            return Err(MetricError::Parameter { what: "limit", expected: "a rate in (0, 1]", found: limit });
+        }
+        let end = limit * self.pixels.negatives.len() as f64;
+        let mut area = Sum::default();
+        let mut last = (0.0, 0.0);
+        for step in self.pixels.steps() {
+            let (flat, tied) = ((step.negatives_above as f64, last.1), (step.negatives as f64, step.overlap));
+            area.add(area_up_to(last, flat, end));
+            area.add(area_up_to(flat, tied, end));
+            last = tied;
+            if last.0 >= end {
+                break;
+            }
+        }
+        area.add(area_up_to(last, (self.pixels.negatives.len() as f64, last.1), end));
+        Ok((area.value() / (end * self.pixels.regions as f64)).min(1.0))
+    }
+
+    /// The overlap curve in at most `max(points, 2)` points, spaced as those of a
+    /// [`RocCurve`](crate::RocCurve).
+    #[must_use]
+    pub fn curve(&self, points: usize) -> RegionOverlapCurve {
+        let (negatives, regions) = (self.pixels.negatives.len() as f64, self.pixels.regions as f64);
+        let mut thinned = Thinned::new(points);
+        let vertex = |key: u32, count: u64, overlap: f64| Vertex {
+            threshold: Some(keys::score(key)),
+            x: count as f64 / negatives,
+            y: (overlap / regions).min(1.0),
+        };
+        let mut last = (0, 0.0);
+        for step in self.pixels.steps() {
+            if let Some(&lowest_above) =
+                self.pixels.negatives.get(self.pixels.negatives.len() - step.negatives_above as usize)
+            {
+                thinned.offer(vertex(lowest_above, step.negatives_above, last.1));
+            }
+            last = (step.key, step.overlap);
+            thinned.offer(vertex(step.key, step.negatives, step.overlap));
+        }
+        let lowest = self.pixels.negatives.first().map_or(last.0, |&negative| negative.min(last.0));
+        let end = Vertex { threshold: Some(keys::score(lowest)), x: 1.0, y: 1.0 };
+        let point =
+            |Vertex { threshold, x, y }| RegionOverlapPoint { threshold, false_positive_rate: x, overlap: y };
+        RegionOverlapCurve { points: thinned.finish(end).into_iter().map(point).collect() }
+    }
+}
+
+/// Pixels as the sweep needs them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RegionKeys {
+    /// Key in the upper half, size of the pixel's region in the lower: once sorted, the order of terms is canonical.
+    pub(crate) positives: Vec<u64>,
+    pub(crate) negatives: Vec<u32>,
+    pub(crate) regions: u64,
+}
+
+/// The threshold has come down to one score that positives hold.
+pub(crate) struct RegionStep {
+    pub(crate) key: u32,
+    /// Negatives with higher scores.
+    pub(crate) negatives_above: u64,
+    /// Negatives at or above this score.
+    pub(crate) negatives: u64,
+    /// Sum over regions of their fraction at or above this score.
+    pub(crate) overlap: f64,
+}
+
+impl RegionKeys {
+    /// Adds one map; changes nothing on failure.
+    pub(crate) fn extend<D: Dimension>(
+        &mut self,
+        scores: &ArrayView<'_, f32, D>,
+        truth: &ArrayView<'_, bool, D>,
+        within: Option<&ArrayView<'_, bool, D>>,
+        connectivity: Connectivity,
+    ) -> Result<(), MetricError> {
+        let shape = shape_of(scores)?;
+        same_shape("truth", scores.shape(), truth.shape())?;
+        let (values, mut truth) = (row_major(scores), row_major(truth));
+        let within = match within {
+            Some(within) => {
+                same_shape("mask", scores.shape(), within.shape())?;
+                let within = row_major(within);
+                truth.to_mut().iter_mut().zip(within.iter()).for_each(|(truth, &within)| *truth &= within);
+                Some(within)
+            }
+            None => None,
+        };
+        let counts = |voxel: usize| within.as_ref().is_none_or(|within| within[voxel]);
+        let mut nan =
+            values.iter().enumerate().filter(|(v, s)| s.is_nan() && counts(*v)).map(|(voxel, _)| voxel);
+        if let Some(first) = nan.next() {
+            return Err(MetricError::NotANumber { what: "scores", count: 1 + nan.count(), first });
+        }
+
+        let components = Components::new(&truth, shape, connectivity)?;
+        self.regions += components.count() as u64;
+        for (voxel, (&score, &label)) in values.iter().zip(&components.labels).enumerate() {
+            let key = keys::key(score);
+            if label > 0 {
+                // A mask has fewer voxels than 2^32, so a region has.
+                self.positives.push(u64::from(key) << 32 | components.sizes[label as usize - 1]);
+            } else if counts(voxel) {
+                self.negatives.push(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the pixels of others.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.positives.extend_from_slice(&other.positives);
+        self.negatives.extend_from_slice(&other.negatives);
+        self.regions += other.regions;
+    }
+
+    /// Sorts both classes, ascending.
+    pub(crate) fn sort(&mut self) {
+        self.positives.par_sort_unstable();
+        keys::sort(&mut self.negatives);
+    }
+
+    /// The distinct scores of the positives, from the highest down. Both classes must be sorted.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = RegionStep> {
+        let (positives, negatives) = (self.positives.as_slice(), self.negatives.as_slice());
+        let (mut p, mut n) = (positives.len(), negatives.len());
+        let mut overlap = Sum::default();
+        std::iter::from_fn(move || {
+            let key_of = |positive: u64| (positive >> 32) as u32;
+            let key = key_of(*positives.get(p.checked_sub(1)?)?);
+            while p > 0 && key_of(positives[p - 1]) == key {
+                overlap.add(1.0 / f64::from(positives[p - 1] as u32));
+                p -= 1;
+            }
+            n = retreat(negatives, n, |k| k > key);
+            let negatives_above = (negatives.len() - n) as u64;
+            n = retreat(negatives, n, |k| k == key);
+            let negatives = (negatives.len() - n) as u64;
+            Some(RegionStep { key, negatives_above, negatives, overlap: overlap.value() })
+        })
+    }
+}
+
+/// The area under one straight piece of a curve, left of `end`.
+fn area_up_to((x0, y0): (f64, f64), (x1, y1): (f64, f64), end: f64) -> f64 {
+    if x0 >= end || x1 <= x0 {
+        0.0
+    } else if x1 <= end {
+        (x1 - x0) * 0.5 * (y0 + y1)
+    } else {
+        let y_end = y0 + (y1 - y0) * ((end - x0) / (x1 - x0));
+        (end - x0) * 0.5 * (y0 + y_end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, Array3, array};
+
+    #[test]
+    fn small_regions_count_as_large_ones() {
+        // One region of 4 pixels found, one of 1 pixel missed: half, where pooled recall would be .8.
+        let truth =
+            array![[true, true, false, false], [true, true, false, true], [false, false, false, false]];
+        let scores = truth.mapv(|t| f32::from(u8::from(t)));
+        let mut missed = scores.clone();
+        missed[[1, 3]] = 0.0;
+        let mut regions = RegionCurve::new(Connectivity::Vertex);
+        regions.update(missed.view(), truth.view()).unwrap();
+        assert_eq!(regions.regions(), 2);
+        let ranked = regions.rank().unwrap();
+        // From (0, 1/2) straight to (1, 1).
+        for limit in [0.05, 0.3, 1.0] {
+            assert!((ranked.aupro(limit).unwrap() - (0.5 + limit / 4.0)).abs() < 1e-15);
+        }
+        let points: Vec<_> =
+            ranked.curve(9).points.iter().map(|p| (p.false_positive_rate, p.overlap)).collect();
+        assert_eq!(points, [(0.0, 0.0), (0.0, 0.5), (1.0, 1.0)]);
+    }
+
+    #[test]
+    fn pixels_outside_do_not_exist() {
+        let truth = array![[true, true, false], [false, false, false]];
+        let scores = array![[0.9, f32::NAN, 0.1], [0.2, 0.95, 0.3]];
+        let within = array![[true, false, true], [true, false, true]];
+        let mut regions = RegionCurve::new(Connectivity::Vertex);
+        assert!(matches!(
+            regions.update(scores.view(), truth.view()),
+            Err(MetricError::NotANumber { count: 1, first: 1, .. })
+        ));
+        regions.update_within(scores.view(), truth.view(), within.view()).unwrap();
+        assert_eq!(regions.rank().unwrap().aupro(0.3), Ok(1.0));
+    }
+
+    #[test]
+    fn refuses_what_has_no_value() {
+        let none = Array2::from_elem((2, 2), false);
+        let mut regions = RegionCurve::new(Connectivity::Vertex);
+        regions.update(Array2::zeros((2, 2)).view(), none.view()).unwrap();
+        assert!(matches!(regions.rank(), Err(MetricError::OneClass { positives: 0, negatives: 4 })));
+        let mut regions = RegionCurve::new(Connectivity::Vertex);
+        let wrong =
+            regions.update(Array3::zeros((1, 2, 2)).view(), Array3::from_elem((1, 2, 3), true).view());
+        assert!(matches!(wrong, Err(MetricError::Shape { .. })));
+        let line =
+            regions.update(ndarray::Array1::zeros(3).view(), ndarray::Array1::from_elem(3, true).view());
+        assert_eq!(line, Err(MetricError::Axes { found: 1 }));
+    }
+}
