@@ -1,19 +1,33 @@
 //! Neural networks declared as values, computed by candle or by a planned CPU engine.
 //!
 //! A [`Network`] is a small graph of [`Layer`]s with checked shapes. Its parameters live in a
-//! [`ParameterSet`], initialized from a seed.
+//! [`ParameterSet`], initialized from a seed. [`CandleNetwork`] computes it on any device and
+//! differentiates automatically. A [`Trainer`] trains one or more networks for an [`Objective`], from a
+//! seed to the same bytes each time, and goes on from its checkpoint as if it had never stopped.
+//! [`model_file`] keeps parameters and configuration in one safetensors file.
 
 #![forbid(unsafe_code)]
 
 mod candle_network;
+mod checkpoint;
+mod engine;
 mod layer;
+pub mod model_file;
 mod network;
+mod optimizer;
 mod parameters;
 pub mod random;
 mod shape;
+mod storage;
+mod trainer;
 
 pub use candle_network::{BatchStatistics, CandleNetwork, Mode};
+pub use checkpoint::CheckpointError;
+pub use engine::{CandleEngine, EngineError, InputGradients, TrainingEngine};
 pub use layer::{Activation, Bias, Convolution, Layer};
+pub use model_file::{LoadError, SaveError};
 pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation};
+pub use optimizer::{AdamConfig, AdamUpdate, Schedule};
 pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
 pub use shape::Shape;
+pub use trainer::{Batch, Ending, EpochRecord, Event, Objective, Terms, TrainConfig, TrainError, Trainer};

@@ -1,0 +1,190 @@
+//! A training's whole state in one file, two generations deep.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineError, TrainingEngine};
+use crate::model_file::{self, LoadError, SaveError};
+use crate::parameters::ParameterSet;
+use crate::storage;
+use crate::trainer::{State, TrainConfig};
+
+const KIND: &str = "a training checkpoint";
+const VERSION: u32 = 1;
+
+/// Why a training cannot go on from a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// Neither the checkpoint nor the one before it can be read.
+    #[error("no intact checkpoint at {path:?}")]
+    Unreadable {
+        /// The newer file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LoadError,
+    },
+    /// The training's configuration differs.
+    #[error("{path:?} was made with another configuration: {difference}")]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// Each setting that differs, with both values.
+        difference: String,
+    },
+    /// Data or objective differ.
+    #[error("{path:?} was made of other data or another objective: {found:?}, expected {expected:?}")]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// The fingerprint in the file.
+        found: String,
+        /// The fingerprint of this training.
+        expected: String,
+    },
+    /// The parameters are not those of the networks.
+    #[error("the parameters in {path:?} are not those of the networks")]
+    Parameters {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        source: crate::parameters::ParameterError,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    config: TrainConfig,
+    fingerprint: String,
+    state: State,
+}
+
+/// What a checkpoint holds.
+pub(crate) struct Saved {
+    pub(crate) state: State,
+    /// Parameters and moments of each engine.
+    pub(crate) engines: Vec<(ParameterSet, [ParameterSet; 2])>,
+    pub(crate) best: Option<ParameterSet>,
+}
+
+const PARTS: [&str; 3] = ["weights", "first", "second"];
+
+/// Writes the state, keeping the file before it as `NAME.previous`.
+pub(crate) fn save(
+    path: &Path,
+    config: &TrainConfig,
+    fingerprint: &str,
+    state: &State,
+    engines: &[Box<dyn TrainingEngine>],
+    best: Option<&ParameterSet>,
+) -> Result<(), SaveError> {
+    let mut all = ParameterSet::new();
+    let mut put = |part: &str, set: &ParameterSet| {
+        for (name, parameter) in set.iter() {
+            all.insert(format!("{part}/{name}"), parameter.clone());
+        }
+    };
+    let content =
+        |error: EngineError| SaveError::Content { path: path.to_owned(), reason: error.to_string() };
+    for engine in engines {
+        put(PARTS[0], &engine.parameters().map_err(content)?);
+        let [first, second] = engine.moments().map_err(content)?;
+        put(PARTS[1], &first);
+        put(PARTS[2], &second);
+    }
+    if let Some(best) = best {
+        put("best", best);
+    }
+    let document =
+        Document { config: config.clone(), fingerprint: fingerprint.to_owned(), state: state.clone() };
+    let bytes = model_file::encode(KIND, VERSION, &all, &document)
+        .map_err(|reason| SaveError::Content { path: path.to_owned(), reason })?;
+    let write = |source: io::Error| SaveError::Write { path: path.to_owned(), source };
+    // Between the two renames only the previous file exists, and it is intact.
+    match std::fs::rename(path, previous(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
+        _ => {}
+    }
+    storage::replace(path, &bytes).map_err(write)
+}
+
+/// Reads the newest intact checkpoint under `path` and checks that it belongs to this training.
+pub(crate) fn load(
+    path: &Path,
+    config: &TrainConfig,
+    fingerprint: &str,
+    engines: &[Box<dyn TrainingEngine>],
+) -> Result<Saved, CheckpointError> {
+    let read = |path: &Path| model_file::load::<Document>(path, KIND, VERSION, model_file::DEFAULT_LIMIT);
+    let older = previous(path);
+    let (used, (all, document)) = match read(path) {
+        Ok(found) => (path.to_owned(), found),
+        Err(source) => match read(&older) {
+            Ok(found) => (older, found),
+            Err(_) => return Err(CheckpointError::Unreadable { path: path.to_owned(), source }),
+        },
+    };
+    if document.config != *config {
+        let difference = difference(&document.config, config);
+        return Err(CheckpointError::Configuration { path: used, difference });
+    }
+    if document.fingerprint != fingerprint {
+        let (found, expected) = (document.fingerprint, fingerprint.to_owned());
+        return Err(CheckpointError::Data { path: used, found, expected });
+    }
+    let part = |part: &str, belongs: &dyn Fn(&str) -> bool| {
+        let mut set = ParameterSet::new();
+        for (name, parameter) in all.iter() {
+            match name.strip_prefix(part).and_then(|rest| rest.strip_prefix('/')) {
+                Some(name) if belongs(name) => set.insert(name, parameter.clone()),
+                _ => {}
+            }
+        }
+        set
+    };
+    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None };
+    for engine in engines {
+        let names: Vec<String> = engine.network().parameters().into_iter().map(|spec| spec.name).collect();
+        let belongs = |name: &str| names.iter().any(|own| own == name);
+        let weights = part(PARTS[0], &belongs);
+        weights
+            .check(&[engine.network()])
+            .map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
+        saved.engines.push((weights, [part(PARTS[1], &belongs), part(PARTS[2], &belongs)]));
+    }
+    let best = part("best", &|_| true);
+    if !best.is_empty() {
+        saved.best = Some(best);
+    }
+    Ok(saved)
+}
+
+fn previous(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".previous");
+    path.with_file_name(name)
+}
+
+/// The settings that differ, as "setting: there, here".
+fn difference(there: &TrainConfig, here: &TrainConfig) -> String {
+    let mut found = Vec::new();
+    if let (Ok(there), Ok(here)) = (serde_json::to_value(there), serde_json::to_value(here)) {
+        compare("", &there, &here, &mut found);
+    }
+    found.join("; ")
+}
+
+fn compare(name: &str, there: &serde_json::Value, here: &serde_json::Value, found: &mut Vec<String>) {
+    match (there, here) {
+        (serde_json::Value::Object(a), serde_json::Value::Object(b)) => {
+            for (key, value) in b {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                compare(&name, a.get(key).unwrap_or(&serde_json::Value::Null), value, found);
+            }
+        }
+        _ if there != here => found.push(format!("{name} is {there} there and {here} here")),
+        _ => {}
+    }
+}

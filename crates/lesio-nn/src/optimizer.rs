@@ -1,0 +1,178 @@
+//! Adam, its schedule of learning rates, and one update's numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate goes over the steps of a training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Schedule {
+    /// The same rate all along (after the warm-up).
+    Constant,
+    /// Falls from the rate to `rate * floor` along half a cosine.
+    Cosine {
+        /// Share of the rate that is left at the end, 0 to 1.
+        floor: f64,
+    },
+}
+
+impl Default for Schedule {
+    /// A cosine with floor .05: most of the late noise of Adam goes away, and no epoch has to be
+    /// guessed at which to drop the rate.
+    fn default() -> Self {
+        Self::Cosine { floor: 0.05 }
+    }
+}
+
+/// Adam (Kingma and Ba 2015, arXiv:1412.6980) with decoupled weight decay (Loshchilov and Hutter 2019).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct AdamConfig {
+    /// Learning rate at its highest. Default 1e-3, which suits networks of some million weights
+    /// with normalized inputs.
+    pub rate: f64,
+    /// Decay of the first moment. Default .9.
+    pub beta1: f64,
+    /// Decay of the second moment. Default .999.
+    pub beta2: f64,
+    /// Added to the root of the second moment. Default 1e-8.
+    pub epsilon: f64,
+    /// Share of each weight taken away per step, times the rate. Default 0.
+    pub weight_decay: f64,
+    /// Steps over which the rate rises linearly from 0. Default 100: the first second moments are noisy.
+    pub warm_up: u64,
+    /// How the rate goes after the warm-up.
+    pub schedule: Schedule,
+    /// Gradients are scaled down to this Euclidean norm where they exceed it; `None` leaves them. Default `None`.
+    pub clip_norm: Option<f64>,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        Self {
+            rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            warm_up: 100,
+            schedule: Schedule::default(),
+            clip_norm: None,
+        }
+    }
+}
+
+impl AdamConfig {
+    /// What is out of range, if anything: field, value and expectation.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let positive = |name: &str, value: f64| {
+            (!(value.is_finite() && value > 0.0))
+                .then(|| format!("{name} is {value}, expected a positive number"))
+        };
+        let share = |name: &str, value: f64, open: bool| {
+            let ok = if open { (0.0..1.0).contains(&value) } else { (0.0..=1.0).contains(&value) };
+            (!ok).then(|| format!("{name} is {value}, expected 0 to 1"))
+        };
+        positive("rate", self.rate)
+            .or_else(|| share("beta1", self.beta1, true))
+            .or_else(|| share("beta2", self.beta2, true))
+            .or_else(|| positive("epsilon", self.epsilon))
+            .or_else(|| {
+                let bad = !(self.weight_decay.is_finite() && self.weight_decay >= 0.0);
+                bad.then(|| format!("weight decay is {}, expected at least 0", self.weight_decay))
+            })
+            .or_else(|| self.clip_norm.and_then(|norm| positive("clip norm", norm)))
+            .or_else(|| match self.schedule {
+                Schedule::Cosine { floor } => share("floor of the cosine", floor, false),
+                Schedule::Constant => None,
+            })
+    }
+
+    /// The learning rate of a step, counted from 0, of `total` steps.
+    #[must_use]
+    pub fn rate_at(&self, step: u64, total: u64) -> f64 {
+        if step < self.warm_up {
+            return self.rate * (step + 1) as f64 / self.warm_up as f64;
+        }
+        let floor = match self.schedule {
+            Schedule::Constant => return self.rate,
+            Schedule::Cosine { floor } => floor,
+        };
+        let span = total.saturating_sub(self.warm_up).max(1) as f64;
+        let position = ((step - self.warm_up) as f64 / span).min(1.0);
+        self.rate * (floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * position).cos()))
+    }
+
+    /// The numbers of the update of a step, counted from 0.
+    #[must_use]
+    pub fn update(&self, step: u64, total: u64, gradient_norm: f64) -> AdamUpdate {
+        let gradient_scale = match self.clip_norm {
+            Some(limit) if gradient_norm > limit => limit / gradient_norm,
+            _ => 1.0,
+        };
+        AdamUpdate {
+            rate: self.rate_at(step, total),
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: self.epsilon,
+            weight_decay: self.weight_decay,
+            step: step + 1,
+            gradient_scale,
+        }
+    }
+}
+
+/// The numbers of one Adam update.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamUpdate {
+    /// Learning rate of this step.
+    pub rate: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the corrected second moment.
+    pub epsilon: f64,
+    /// Share of each weight taken away, times the rate.
+    pub weight_decay: f64,
+    /// Number of this step, counted from 1, for the correction of the moments' bias.
+    pub step: u64,
+    /// Factor on the gradients, for clipping.
+    pub gradient_scale: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_and_falls() {
+        let config = AdamConfig { rate: 1.0, warm_up: 10, ..AdamConfig::default() };
+        assert!((config.rate_at(0, 110) - 0.1).abs() < 1e-12);
+        assert!((config.rate_at(10, 110) - 1.0).abs() < 1e-12);
+        assert!((config.rate_at(60, 110) - 0.525).abs() < 1e-12);
+        assert!((config.rate_at(110, 110) - 0.05).abs() < 1e-12);
+        assert!((config.rate_at(500, 110) - 0.05).abs() < 1e-12);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        assert_eq!(AdamConfig::default().fault(), None);
+        for (config, word) in [
+            (AdamConfig { rate: 0.0, ..AdamConfig::default() }, "rate"),
+            (AdamConfig { beta2: 1.0, ..AdamConfig::default() }, "beta2"),
+            (AdamConfig { clip_norm: Some(f64::NAN), ..AdamConfig::default() }, "clip norm"),
+            (AdamConfig { schedule: Schedule::Cosine { floor: 2.0 }, ..AdamConfig::default() }, "cosine"),
+        ] {
+            assert!(config.fault().unwrap().contains(word));
+        }
+    }
+
+    #[test]
+    fn clipping_scales_to_the_limit() {
+        let config = AdamConfig { clip_norm: Some(2.0), ..AdamConfig::default() };
+        assert_eq!(config.update(0, 1, 8.0).gradient_scale, 0.25);
+        assert_eq!(config.update(0, 1, 1.0).gradient_scale, 1.0);
+    }
+}

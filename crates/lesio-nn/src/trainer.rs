@@ -1,0 +1,488 @@
+//! The training loop: batches, updates, validation, early stopping, and the state from which a
+//! training goes on.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{self, CheckpointError};
+use crate::engine::{EngineError, TrainingEngine};
+use crate::model_file::SaveError;
+use crate::optimizer::AdamConfig;
+use crate::parameters::ParameterSet;
+use crate::random;
+
+/// How long and how fast to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct TrainConfig {
+    /// Passes over the training samples. Default 30.
+    pub epochs: usize,
+    /// Samples per update; the last batch of an epoch may be smaller. Default 32.
+    pub batch_size: usize,
+    /// The optimizer.
+    pub adam: AdamConfig,
+    /// Epochs without a better validation loss after which training stops; `None` never stops early.
+    /// Default 10.
+    pub patience: Option<usize>,
+    /// Updates in a row that may be skipped because loss or gradient was not finite, before training
+    /// is given up as diverged. Default 5.
+    pub skips: usize,
+    /// Seed of the order of samples and of whatever noise the objective draws. Default 0.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch_size: 32,
+            adam: AdamConfig::default(),
+            patience: Some(10),
+            skips: 5,
+            seed: 0,
+        }
+    }
+}
+
+/// The batch of one update.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Batch<'a> {
+    /// Indices of its samples.
+    pub samples: &'a [usize],
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// The update, counted from 0.
+    pub step: u64,
+    /// Number of updates of the whole training, for schedules.
+    pub steps: u64,
+    /// The training's seed: noise drawn from (seed, step) or (seed, epoch, sample) makes a resumed
+    /// training equal to an uninterrupted one.
+    pub seed: u64,
+}
+
+/// A loss and what it is made of, as means per sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What is minimized.
+    pub total: f64,
+    /// Its parts and other figures, by name.
+    pub parts: Vec<(String, f64)>,
+}
+
+impl Terms {
+    /// A loss without parts.
+    #[must_use]
+    pub fn new(total: f64) -> Self {
+        Self { total, parts: Vec::new() }
+    }
+
+    /// With a part.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        self.parts.push((name.to_owned(), value));
+        self
+    }
+
+    /// A part by name.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<f64> {
+        self.parts.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+    }
+
+    fn accumulate(&mut self, other: &Self, weight: f64) {
+        self.total += other.total * weight;
+        for (name, value) in &other.parts {
+            match self.parts.iter_mut().find(|(own, _)| own == name) {
+                Some((_, sum)) => *sum += value * weight,
+                None => self.parts.push((name.clone(), value * weight)),
+            }
+        }
+    }
+
+    fn scaled(mut self, factor: f64) -> Self {
+        self.total *= factor;
+        self.parts.iter_mut().for_each(|(_, value)| *value *= factor);
+        self
+    }
+}
+
+/// What is trained: it turns a batch into a loss and its gradients.
+pub trait Objective {
+    /// Number of training samples.
+    fn samples(&self) -> usize;
+
+    /// Computes the loss of a batch and leaves its gradients in the engines, which arrive cleared.
+    ///
+    /// # Errors
+    /// What the engines report.
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError>;
+
+    /// Computes the loss on validation samples; `None` where there are none.
+    ///
+    /// # Errors
+    /// What the engines report.
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError>;
+
+    /// A text that differs whenever data or configuration differ: a training is not resumed under another.
+    fn fingerprint(&self) -> String;
+}
+
+/// What a training reports while it runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An update was made.
+    Step {
+        /// The epoch, counted from 0.
+        epoch: usize,
+        /// The update, counted from 0.
+        step: u64,
+        /// Updates of the whole training.
+        steps: u64,
+        /// The batch's loss.
+        terms: &'a Terms,
+        /// Euclidean norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// The learning rate.
+        rate: f64,
+        /// Samples per second of this update.
+        throughput: f64,
+    },
+    /// An update was left out because loss or gradient were not finite.
+    Skipped {
+        /// The update, counted from 0.
+        step: u64,
+        /// The batch's loss.
+        loss: f64,
+        /// Euclidean norm of the gradient.
+        gradient_norm: f64,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// Its record.
+        record: &'a EpochRecord,
+        /// Epochs planned.
+        epochs: usize,
+        /// Whether its validation loss is the best so far.
+        best: bool,
+    },
+}
+
+/// Losses of one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// Mean training loss while the parameters changed.
+    pub training: Terms,
+    /// Validation loss at the epoch's end.
+    pub validation: Option<Terms>,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// All epochs were run.
+    Complete,
+    /// The validation loss had not improved for long enough.
+    Patience,
+    /// The caller stopped it; it can go on from its checkpoint.
+    Stopped,
+}
+
+/// Why a training could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting is out of range.
+    #[error("training cannot start: {reason}")]
+    Config {
+        /// Which setting, its value and what was expected.
+        reason: String,
+    },
+    /// An engine failed.
+    #[error("the networks could not be computed")]
+    Engine(#[from] EngineError),
+    /// Loss or gradient stayed not finite.
+    #[error("training diverged at update {step}: {skipped} updates in a row had no finite loss and gradient{}", last_good(.checkpoint))]
+    Diverged {
+        /// The update, counted from 0.
+        step: u64,
+        /// Updates skipped in a row.
+        skipped: usize,
+        /// The checkpoint before, if any was written.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint could not be written.
+    #[error("the checkpoint could not be written")]
+    Save(#[from] SaveError),
+    /// A checkpoint could not be taken up.
+    #[error("the training cannot go on from its checkpoint")]
+    Resume(#[from] CheckpointError),
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    checkpoint
+        .as_ref()
+        .map_or_else(String::new, |path| format!("; the last good state is {}", path.display()))
+}
+
+/// Where a training stands, between two updates.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) epoch: usize,
+    /// Batches of this epoch that are done.
+    pub(crate) cursor: usize,
+    pub(crate) step: u64,
+    pub(crate) skipped: usize,
+    pub(crate) sums: Terms,
+    pub(crate) summed: f64,
+    pub(crate) best: Option<(usize, f64)>,
+    pub(crate) history: Vec<EpochRecord>,
+}
+
+/// Trains the networks of an [`Objective`].
+///
+/// The order of samples follows from the seed and the epoch, so nothing but the position has to be
+/// kept for a training to go on exactly where it was.
+pub struct Trainer<O> {
+    objective: O,
+    engines: Vec<Box<dyn TrainingEngine>>,
+    config: TrainConfig,
+    state: State,
+    best: Option<ParameterSet>,
+    checkpoint: Option<(PathBuf, Duration)>,
+    saved: bool,
+}
+
+impl<O: std::fmt::Debug> std::fmt::Debug for Trainer<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer")
+            .field("objective", &self.objective)
+            .field("config", &self.config)
+            .field("epoch", &self.state.epoch)
+            .field("step", &self.state.step)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O: Objective> Trainer<O> {
+    /// A training from the engines' present parameters.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] where a setting is out of range or there is nothing to train on.
+    pub fn new(
+        objective: O,
+        engines: Vec<Box<dyn TrainingEngine>>,
+        config: TrainConfig,
+    ) -> Result<Self, TrainError> {
+        let fault = if config.epochs == 0 {
+            Some("epochs is 0, expected at least 1".to_owned())
+        } else if config.batch_size == 0 {
+            Some("batch size is 0, expected at least 1".to_owned())
+        } else if objective.samples() == 0 {
+            Some("there are no training samples".to_owned())
+        } else {
+            config.adam.fault()
+        };
+        if let Some(reason) = fault {
+            return Err(TrainError::Config { reason });
+        }
+        let state = State::default();
+        Ok(Self { objective, engines, config, state, best: None, checkpoint: None, saved: false })
+    }
+
+    /// Keeps a checkpoint in this file: at the end of every epoch, when the caller stops the training,
+    /// and about as often as `every`. The one before it is kept too, as `NAME.previous`.
+    #[must_use]
+    pub fn checkpoint(mut self, path: impl Into<PathBuf>, every: Duration) -> Self {
+        self.checkpoint = Some((path.into(), every));
+        self
+    }
+
+    /// Goes on from the newest intact checkpoint under `path` (it or `NAME.previous`).
+    ///
+    /// # Errors
+    /// No intact checkpoint, or one of another configuration, other data or other networks.
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), TrainError> {
+        let fingerprint = self.objective.fingerprint();
+        let saved = checkpoint::load(path.as_ref(), &self.config, &fingerprint, &self.engines)?;
+        for (engine, (parameters, moments)) in self.engines.iter_mut().zip(&saved.engines) {
+            engine.restore(parameters, Some(moments))?;
+        }
+        self.state = saved.state;
+        self.best = saved.best;
+        Ok(())
+    }
+
+    /// Losses of the epochs so far.
+    #[must_use]
+    pub fn history(&self) -> &[EpochRecord] {
+        &self.state.history
+    }
+
+    /// Updates made so far.
+    #[must_use]
+    pub fn steps_done(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Trains until the epochs are over, patience is, or `observe` breaks.
+    ///
+    /// # Errors
+    /// Engines or files that fail, and a loss that stays not finite.
+    pub fn run(
+        &mut self,
+        mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
+    ) -> Result<Ending, TrainError> {
+        let samples = self.objective.samples();
+        let batches = samples.div_ceil(self.config.batch_size);
+        let steps = (batches * self.config.epochs) as u64;
+        let mut last_saved = Instant::now();
+        while self.state.epoch < self.config.epochs {
+            if self.out_of_patience() {
+                return Ok(Ending::Patience);
+            }
+            let epoch = self.state.epoch;
+            let order = random::permutation(&mut random::generator(self.config.seed, epoch as u64), samples);
+            while self.state.cursor < batches {
+                let flow = self.step(&order, steps, &mut observe)?;
+                if flow.is_break() {
+                    self.save()?;
+                    return Ok(Ending::Stopped);
+                }
+                if self.checkpoint.as_ref().is_some_and(|(_, every)| last_saved.elapsed() >= *every) {
+                    self.save()?;
+                    last_saved = Instant::now();
+                }
+            }
+            let flow = self.finish_epoch(&mut observe)?;
+            self.save()?;
+            last_saved = Instant::now();
+            if flow.is_break() {
+                return Ok(Ending::Stopped);
+            }
+        }
+        Ok(if self.out_of_patience() && self.config.patience.is_some() {
+            Ending::Patience
+        } else {
+            Ending::Complete
+        })
+    }
+
+    /// The parameters of all networks: those of the best validation loss, or the last where nothing
+    /// was validated.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
+        match &self.best {
+            Some(best) => Ok(best.clone()),
+            None => self.present_parameters(),
+        }
+    }
+
+    /// The objective.
+    #[must_use]
+    pub fn objective(&self) -> &O {
+        &self.objective
+    }
+
+    fn present_parameters(&self) -> Result<ParameterSet, EngineError> {
+        let mut all = ParameterSet::new();
+        for engine in &self.engines {
+            all.extend(engine.parameters()?);
+        }
+        Ok(all)
+    }
+
+    fn out_of_patience(&self) -> bool {
+        match (self.config.patience, self.state.best) {
+            (Some(patience), Some((epoch, _))) => self.state.epoch > epoch + patience,
+            _ => false,
+        }
+    }
+
+    fn step(
+        &mut self,
+        order: &[usize],
+        steps: u64,
+        observe: &mut impl FnMut(&Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TrainError> {
+        let started = Instant::now();
+        let from = self.state.cursor * self.config.batch_size;
+        let to = (from + self.config.batch_size).min(order.len());
+        let (epoch, step) = (self.state.epoch, self.state.step);
+        let batch = Batch { samples: &order[from..to], epoch, step, steps, seed: self.config.seed };
+        self.engines.iter_mut().for_each(|engine| engine.clear_gradients());
+        let terms = self.objective.learn(&mut self.engines, &batch)?;
+        let mut squared = 0.0;
+        for engine in &self.engines {
+            squared += engine.squared_gradient_norm()?;
+        }
+        let gradient_norm = squared.sqrt();
+        self.state.cursor += 1;
+        self.state.step += 1;
+        // With finite weights, gradients and rate, Adam's update is bounded, so the weights stay finite.
+        if !(terms.total.is_finite() && gradient_norm.is_finite()) {
+            self.state.skipped += 1;
+            if self.state.skipped > self.config.skips {
+                let checkpoint =
+                    self.checkpoint.as_ref().filter(|_| self.saved).map(|(path, _)| path.clone());
+                return Err(TrainError::Diverged { step, skipped: self.state.skipped, checkpoint });
+            }
+            return Ok(observe(&Event::Skipped { step, loss: terms.total, gradient_norm }));
+        }
+        self.state.skipped = 0;
+        let update = self.config.adam.update(step, steps, gradient_norm);
+        for engine in &mut self.engines {
+            engine.update(&update)?;
+        }
+        let count = (to - from) as f64;
+        self.state.sums.accumulate(&terms, count);
+        self.state.summed += count;
+        let throughput = count / started.elapsed().as_secs_f64().max(1e-9);
+        let rate = update.rate;
+        Ok(observe(&Event::Step { epoch, step, steps, terms: &terms, gradient_norm, rate, throughput }))
+    }
+
+    fn finish_epoch(
+        &mut self,
+        observe: &mut impl FnMut(&Event<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, TrainError> {
+        let validation = self.objective.validate(&mut self.engines)?;
+        let training = std::mem::take(&mut self.state.sums).scaled(1.0 / self.state.summed.max(1.0));
+        let record = EpochRecord { epoch: self.state.epoch, training, validation };
+        let mut best = false;
+        if let Some(loss) = record.validation.as_ref().map(|terms| terms.total) {
+            best = loss.is_finite() && self.state.best.is_none_or(|(_, lowest)| loss < lowest);
+            if best {
+                self.state.best = Some((record.epoch, loss));
+                self.best = Some(self.present_parameters()?);
+            }
+        }
+        self.state.summed = 0.0;
+        self.state.cursor = 0;
+        self.state.epoch += 1;
+        self.state.history.push(record.clone());
+        Ok(observe(&Event::Epoch { record: &record, epochs: self.config.epochs, best }))
+    }
+
+    fn save(&mut self) -> Result<(), TrainError> {
+        let Some((path, _)) = &self.checkpoint else { return Ok(()) };
+        let fingerprint = self.objective.fingerprint();
+        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, self.best.as_ref())?;
+        self.saved = true;
+        Ok(())
+    }
+}

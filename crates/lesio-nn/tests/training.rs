@@ -1,0 +1,206 @@
+//! A training is the same each time, and a resumed one equals an uninterrupted one bit for bit.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use candle_core::Device;
+use lesio_nn::{
+    Activation, AdamConfig, Batch, Bias, CandleEngine, CheckpointError, Convolution, Ending, EngineError,
+    Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder, Objective, ParameterSet,
+    Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+};
+
+/// Learns to undo noise that is drawn for each sample and epoch.
+#[derive(Debug)]
+struct Denoise {
+    images: Vec<Vec<f32>>,
+    poison: Option<u64>,
+}
+
+const SHAPE: Shape = Shape::new(1, 6, 6);
+
+impl Objective for Denoise {
+    fn samples(&self) -> usize {
+        self.images.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError> {
+        let mut clean = Vec::new();
+        let mut noisy = Vec::new();
+        for &sample in batch.samples {
+            let mut noise = vec![0.0; SHAPE.len()];
+            let stream = (batch.epoch * self.images.len() + sample) as u64;
+            random::fill_normal(&mut random::generator(batch.seed ^ 1, stream), &mut noise);
+            clean.extend_from_slice(&self.images[sample]);
+            noisy.extend(self.images[sample].iter().zip(noise).map(|(x, n)| x + 0.1 * n));
+        }
+        let samples = batch.samples.len();
+        engines[0].forward(&[&noisy], samples, Mode::Train)?;
+        let scale = 2.0 / samples as f32;
+        let difference: Vec<f32> = engines[0].output(0).iter().zip(&clean).map(|(y, x)| y - x).collect();
+        let total = difference.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / samples as f64;
+        let gradient: Vec<f32> = difference.iter().map(|d| d * scale).collect();
+        engines[0].backward(&[&gradient])?;
+        let poisoned = self.poison.is_some_and(|from| batch.step >= from);
+        Ok(Terms::new(if poisoned { f64::NAN } else { total }).with("squared error", total))
+    }
+
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        engines[0].forward(&[&self.images[0]], 1, Mode::Evaluate)?;
+        let error =
+            engines[0].output(0).iter().zip(&self.images[0]).map(|(y, x)| f64::from(y - x).powi(2)).sum();
+        Ok(Some(Terms::new(error)))
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("{} images", self.images.len())
+    }
+}
+
+fn network() -> Network {
+    let mut net = NetworkBuilder::new();
+    let x = net.input("x", SHAPE);
+    let a =
+        net.layer("a", Layer::Convolution(Convolution::new(4, 3).padding(1).bias(Bias::None)), &[x]).unwrap();
+    let b = net.layer("b", Layer::BatchNormalization { epsilon: 1e-5, momentum: 0.1 }, &[a]).unwrap();
+    let c = net.layer("c", Layer::Activation(Activation::LeakyRelu { slope: 0.1 }), &[b]).unwrap();
+    let y = net.layer("y", Layer::Convolution(Convolution::new(1, 3).padding(1)), &[c]).unwrap();
+    net.finish(&[y]).unwrap()
+}
+
+fn config(epochs: usize) -> TrainConfig {
+    let mut config = TrainConfig::default();
+    config.epochs = epochs;
+    config.batch_size = 4;
+    config.adam = AdamConfig::default();
+    config.adam.rate = 0.01;
+    config.adam.warm_up = 3;
+    config.adam.clip_norm = Some(1.0);
+    config
+}
+
+fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise> {
+    let images = (0..images as u64)
+        .map(|stream| {
+            let mut image = vec![0.0; SHAPE.len()];
+            random::fill_normal(&mut random::generator(9, stream), &mut image);
+            image
+        })
+        .collect();
+    let network = network();
+    let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 3);
+    let engine = CandleEngine::new(&network, &parameters, &Device::Cpu, InputGradients::Skip).unwrap();
+    Trainer::new(Denoise { images, poison: None }, vec![Box::new(engine)], config).unwrap()
+}
+
+fn go_on(_: &Event<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn loss_falls() {
+    let mut trainer = trainer_of(10, config(12));
+    assert_eq!(trainer.run(go_on).unwrap(), Ending::Complete);
+    let history = trainer.history();
+    assert!(history[11].training.total < 0.7 * history[0].training.total, "{history:?}");
+}
+
+#[test]
+fn stopped_anywhere_and_resumed_equals_uninterrupted() {
+    let mut whole = trainer_of(10, config(4));
+    whole.run(go_on).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for stop in 0..12 {
+        let path = folder.path().join(format!("{stop}.safetensors"));
+        let mut first = trainer_of(10, config(4)).checkpoint(&path, Duration::MAX);
+        let ending = first.run(|event| match event {
+            Event::Step { step, .. } if *step == stop => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert_eq!(ending.unwrap(), Ending::Stopped);
+        let mut second = trainer_of(10, config(4));
+        second.resume(&path).unwrap();
+        assert_eq!(second.steps_done(), stop + 1);
+        second.run(go_on).unwrap();
+        assert_eq!(second.history(), whole.history());
+        assert_eq!(second.parameters().unwrap(), whole.parameters().unwrap());
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_falls_back_to_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut trainer = trainer_of(10, config(3)).checkpoint(&path, Duration::MAX);
+    trainer.run(go_on).unwrap();
+    let mut content = std::fs::read(&path).unwrap();
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    std::fs::write(&path, content).unwrap();
+    let mut resumed = trainer_of(10, config(3));
+    resumed.resume(&path).unwrap();
+    assert_eq!(resumed.history().len(), 2);
+    resumed.run(go_on).unwrap();
+    assert_eq!(resumed.parameters().unwrap(), trainer.parameters().unwrap());
+}
+
+#[test]
+fn other_settings_or_data_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    trainer_of(10, config(1)).checkpoint(&path, Duration::MAX).run(go_on).unwrap();
+    let refused = |images, config| match trainer_of(images, config).resume(&path) {
+        Err(TrainError::Resume(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let mut other = config(1);
+    other.adam.rate = 0.5;
+    let error = refused(10, other);
+    assert!(
+        matches!(&error, CheckpointError::Configuration { difference, .. } if difference == "adam.rate is 0.01 there and 0.5 here"),
+        "{error}"
+    );
+    assert!(matches!(refused(11, config(1)), CheckpointError::Data { .. }));
+}
+
+#[test]
+fn a_loss_that_stays_not_finite_is_divergence() {
+    let mut trainer = trainer_of(10, config(4));
+    let before = trainer.parameters().unwrap();
+    let network = network();
+    let engine = CandleEngine::new(&network, &before, &Device::Cpu, InputGradients::Skip).unwrap();
+    let images = trainer.objective().images.clone();
+    trainer = Trainer::new(Denoise { images, poison: Some(0) }, vec![Box::new(engine)], config(4)).unwrap();
+    let mut skipped = 0;
+    let error = trainer.run(|event| {
+        skipped += usize::from(matches!(event, Event::Skipped { .. }));
+        ControlFlow::Continue(())
+    });
+    assert!(
+        matches!(error, Err(TrainError::Diverged { step: 5, skipped: 6, checkpoint: None })),
+        "{error:?}"
+    );
+    assert_eq!(skipped, 5);
+    let trained = |set: &ParameterSet, name: &str| set.get(name).unwrap().clone();
+    assert_eq!(trained(&trainer.parameters().unwrap(), "a.weight"), trained(&before, "a.weight"));
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let bad = |change: fn(&mut TrainConfig)| {
+        let mut config = config(1);
+        change(&mut config);
+        let engines: Vec<Box<dyn TrainingEngine>> = Vec::new();
+        Trainer::new(Denoise { images: vec![vec![0.0; 36]], poison: None }, engines, config)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(bad(|c| c.epochs = 0).contains("epochs is 0"));
+    assert!(bad(|c| c.batch_size = 0).contains("batch size is 0"));
+    assert!(bad(|c| c.adam.rate = -1.0).contains("rate is -1"));
+}
