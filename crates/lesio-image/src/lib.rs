@@ -6,12 +6,46 @@
 
 #![forbid(unsafe_code)]
 
+mod alignment;
+mod bounds;
+mod components;
+mod error;
 mod geometry;
+mod grid;
+mod histogram;
 mod image;
+mod intensity;
+mod mask;
+mod morphology;
 mod orientation;
+mod percentile;
+mod placement;
+mod prepared;
+mod preprocess;
+mod resample;
+mod threshold;
 mod volume;
 
+pub use alignment::{Alignment, AlignmentScope, Aspect};
+pub use bounds::{BoundingBox, bounding_box, trimmed_box};
+pub use components::{
+    Component, Components, Connectivity, label_plane, label_volume, remove_small_plane, remove_small_volume,
+};
+pub use error::{ConfigError, ImageError};
 pub use geometry::{Geometry, GeometryError};
+pub use grid::{GridFit, Resize};
+pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
 pub use image::Image;
+pub use intensity::{LinearScale, RobustScaling, ZScore};
+pub use mask::{ForegroundMask, Holes, KeepComponents};
+pub use morphology::{close, dilate, erode, fill_holes_plane, fill_holes_volume, open, squared_distance};
 pub use orientation::{AxisCode, Orientation};
+pub use placement::Placement;
+pub use prepared::{PreparedImage, PreparedPlane, PreparedVolume};
+pub use preprocess::{
+    Background, FittedPreprocessing, Foreground, Frame, Intensity, IntensityScale, PreprocessError,
+    Preprocessing, SlicePosition,
+};
+pub use resample::{Interpolation, ResampleError, resample_plane, resample_volume, respace_volume};
+pub use threshold::Threshold;
 pub use volume::{OrientationParseError, Plane, Volume};

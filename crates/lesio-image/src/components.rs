@@ -1,0 +1,434 @@
+//! Connected components of masks.
+
+use std::ops::Range;
+
+use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Axis, Dim, Dimension, Ix2, Ix3};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::BoundingBox;
+
+/// Which neighbours belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Connectivity {
+    /// Those that share a face: 4 in a plane, 6 in a volume.
+    Faces,
+    /// Those that share a face or an edge: 8 in a plane, 18 in a volume.
+    Edges,
+    /// Those that share a face, an edge or a corner: 8 in a plane, 26 in a volume.
+    Corners,
+}
+
+impl Connectivity {
+    /// How far apart along the last axis two touching runs may be, for rows that differ by
+    /// `steps` of the other axes; `None` where no runs of such rows touch.
+    fn slack(self, steps: usize) -> Option<usize> {
+        let reach = match self {
+            Self::Faces => 1,
+            Self::Edges => 2,
+            Self::Corners => 3,
+        };
+        (steps <= reach).then(|| (reach - steps).min(1))
+    }
+}
+
+/// One connected component.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Component<const N: usize> {
+    /// Number of pixels or voxels.
+    pub size: usize,
+    /// The smallest box around it.
+    pub bounds: BoundingBox<N>,
+    /// Mean index along each axis.
+    pub centroid: [f64; N],
+}
+
+/// The connected components of a mask, `N` = 2 for a plane and 3 for a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Components<const N: usize>
+where
+    Dim<[usize; N]>: Dimension,
+{
+    labels: Array<u32, Dim<[usize; N]>>,
+    components: Vec<Component<N>>,
+}
+
+impl<const N: usize> Components<N>
+where
+    Dim<[usize; N]>: Dimension,
+{
+    /// Label of every element: 0 outside the mask, `i + 1` in component `i`.
+    #[must_use]
+    pub fn labels(&self) -> &Array<u32, Dim<[usize; N]>> {
+        &self.labels
+    }
+
+    /// The components, in the row-major order of their first elements.
+    #[must_use]
+    pub fn components(&self) -> &[Component<N>] {
+        &self.components
+    }
+
+    /// Index of the largest component, the first of several equally large; `None` without any.
+    #[must_use]
+    pub fn largest(&self) -> Option<usize> {
+        // `max_by_key` takes the last maximum: from behind that is the first.
+        (0..self.components.len()).rev().max_by_key(|&i| self.components[i].size)
+    }
+
+    /// The mask of those components for which `keep` holds.
+    #[must_use]
+    pub fn select(&self, mut keep: impl FnMut(&Component<N>) -> bool) -> Array<bool, Dim<[usize; N]>> {
+        let mut kept = vec![false];
+        kept.extend(self.components.iter().map(&mut keep));
+        self.labels.map(|&label| kept[label as usize])
+    }
+}
+
+/// The connected components of a plane; none for a plane without `true` elements, or without any.
+///
+/// ```
+/// use lesio_image::{Connectivity, label_plane};
+/// use ndarray::array;
+///
+/// let mask = array![[true, false], [false, true]];
+/// assert_eq!(label_plane(&mask, Connectivity::Faces).components().len(), 2);
+/// assert_eq!(label_plane(&mask, Connectivity::Edges).labels(), array![[1, 0], [0, 1]]);
+/// ```
+#[must_use]
+pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Components<2> {
+    let runs = Runs::new(&mask.view().insert_axis(Axis(0)), connectivity);
+    let [_, rows, columns] = runs.shape;
+    let components = runs.components().into_iter().map(|c| Component {
+        size: c.size,
+        bounds: BoundingBox {
+            start: [c.bounds.start[1], c.bounds.start[2]],
+            end: [c.bounds.end[1], c.bounds.end[2]],
+        },
+        centroid: [c.centroid[1], c.centroid[2]],
+    });
+    Components { components: components.collect(), labels: shaped::<Ix2, _>((rows, columns), runs.labels()) }
+}
+
+/// The connected components of a volume; none for a mask without `true` elements, or without any.
+#[must_use]
+pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Components<3> {
+    let runs = Runs::new(mask, connectivity);
+    Components { components: runs.components(), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
+}
+
+/// A plane's mask without its components of fewer than `minimum` pixels.
+#[must_use]
+pub fn remove_small_plane(
+    mask: &ArrayRef2<bool>,
+    minimum: usize,
+    connectivity: Connectivity,
+) -> Array2<bool> {
+    label_plane(mask, connectivity).select(|component| component.size >= minimum)
+}
+
+/// A volume's mask without its components of fewer than `minimum` voxels.
+#[must_use]
+pub fn remove_small_volume(
+    mask: &ArrayRef3<bool>,
+    minimum: usize,
+    connectivity: Connectivity,
+) -> Array3<bool> {
+    label_volume(mask, connectivity).select(|component| component.size >= minimum)
+}
+
+fn shaped<D: Dimension, S: ndarray::ShapeBuilder<Dim = D> + Clone>(
+    shape: S,
+    labels: Vec<u32>,
+) -> Array<u32, D> {
+    // There is one label an element.
+    Array::from_shape_vec(shape.clone().into_shape_with_order(), labels)
+        .unwrap_or_else(|_| Array::from_elem(shape, 0))
+}
+
+/// The runs of `true` along the last axis of a mask, in row-major order, joined into components.
+///
+/// Runs are far fewer than voxels, so all but finding them and writing the labels is cheap.
+struct Runs {
+    shape: [usize; 3],
+    /// First and one past the last index of every run.
+    spans: Vec<Range<usize>>,
+    /// The runs of every row.
+    rows: Vec<Range<usize>>,
+    /// Number, from 0, of the component of every run.
+    component: Vec<usize>,
+    count: usize,
+}
+
+impl Runs {
+    fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
+        let shape: [usize; 3] = mask.dim().into();
+        let [planes, rows_in_plane, columns] = shape;
+        let mut spans = Vec::new();
+        let mut rows = Vec::with_capacity(planes * rows_in_plane);
+        let standard = mask.as_standard_layout();
+        if let Some(values) = standard.as_slice()
+            && columns > 0
+        {
+            for row in values.chunks_exact(columns) {
+                let begin = spans.len();
+                find_runs(row, &mut spans);
+                rows.push(begin..spans.len());
+            }
+        }
+        let mut parent: Vec<usize> = (0..spans.len()).collect();
+        for (index, row) in rows.iter().enumerate() {
+            if row.is_empty() {
+                continue;
+            }
+            let (plane, line) = (index / rows_in_plane, index % rows_in_plane);
+            // Of each pair of neighbouring rows the later one looks back.
+            let mut join = |earlier: usize, steps: usize| {
+                if let Some(slack) = connectivity.slack(steps) {
+                    join_rows(&spans, &mut parent, rows[earlier].clone(), row.clone(), slack);
+                }
+            };
+            if line > 0 {
+                join(index - 1, 1);
+            }
+            if plane > 0 {
+                join(index - rows_in_plane, 1);
+                if line > 0 {
+                    join(index - rows_in_plane - 1, 2);
+                }
+                if line + 1 < rows_in_plane {
+                    join(index - rows_in_plane + 1, 2);
+                }
+            }
+        }
+        let mut component = vec![0; spans.len()];
+        let mut count = 0;
+        for run in 0..spans.len() {
+            // A root is the first run of its component, so roots come before what hangs on them.
+            let root = find(&mut parent, run);
+            if root == run {
+                component[run] = count;
+                count += 1;
+            } else {
+                component[run] = component[root];
+            }
+        }
+        Self { shape, spans, rows, component, count }
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        let columns = self.shape[2];
+        let mut labels = vec![0_u32; self.rows.len() * columns];
+        if columns == 0 {
+            return labels;
+        }
+        labels.par_chunks_mut(columns).zip(&self.rows).with_min_len(256).for_each(|(row, runs)| {
+            for run in runs.clone() {
+                row[self.spans[run].clone()].fill(self.component[run] as u32 + 1);
+            }
+        });
+        labels
+    }
+
+    fn components(&self) -> Vec<Component<3>> {
+        let none = BoundingBox { start: [usize::MAX; 3], end: [0; 3] };
+        let mut components = vec![Component { size: 0, bounds: none, centroid: [0.0; 3] }; self.count];
+        for (index, row) in self.rows.iter().enumerate() {
+            let (plane, line) = (index / self.shape[1], index % self.shape[1]);
+            for run in row.clone() {
+                let span = &self.spans[run];
+                let component = &mut components[self.component[run]];
+                component.size += span.len();
+                let ranges = [plane..plane + 1, line..line + 1, span.clone()];
+                for (axis, range) in ranges.iter().enumerate() {
+                    component.bounds.start[axis] = component.bounds.start[axis].min(range.start);
+                    component.bounds.end[axis] = component.bounds.end[axis].max(range.end);
+                    // Sum of the indices of the run along this axis.
+                    let mean = 0.5 * (range.start + range.end - 1) as f64;
+                    component.centroid[axis] += mean * span.len() as f64;
+                }
+            }
+        }
+        for component in &mut components {
+            component.centroid = component.centroid.map(|sum| sum / component.size as f64);
+        }
+        components
+    }
+}
+
+fn find_runs(row: &[bool], spans: &mut Vec<Range<usize>>) {
+    let mut position = 0;
+    while let Some(skipped) = row[position..].iter().position(|&inside| inside) {
+        let start = position + skipped;
+        let end = row[start..].iter().position(|&inside| !inside).map_or(row.len(), |n| start + n);
+        spans.push(start..end);
+        position = end;
+    }
+}
+
+/// Joins the runs of two rows that overlap, or lie at most `slack` apart.
+fn join_rows(
+    spans: &[Range<usize>],
+    parent: &mut [usize],
+    earlier: Range<usize>,
+    later: Range<usize>,
+    slack: usize,
+) {
+    let (mut a, mut b) = (earlier.start, later.start);
+    while a < earlier.end && b < later.end {
+        if spans[a].start < spans[b].end + slack && spans[b].start < spans[a].end + slack {
+            let (one, other) = (find(parent, a), find(parent, b));
+            parent[one.max(other)] = one.min(other);
+        }
+        if spans[a].end <= spans[b].end { a += 1 } else { b += 1 }
+    }
+}
+
+/// The root of a run, which is the lowest number of its set; halves the path on the way.
+fn find(parent: &mut [usize], mut run: usize) -> usize {
+    while parent[run] != run {
+        parent[run] = parent[parent[run]];
+        run = parent[run];
+    }
+    run
+}
+
+/// A mask whose background is in one piece with the border: holes are filled.
+///
+/// A hole is a component of the background, by faces, that does not reach the border of the array.
+pub(crate) fn fill_holes<const N: usize>(
+    mask: &ArrayRef<bool, Dim<[usize; N]>>,
+    label: impl Fn(&ArrayRef<bool, Dim<[usize; N]>>, Connectivity) -> Components<N>,
+) -> Array<bool, Dim<[usize; N]>>
+where
+    Dim<[usize; N]>: Dimension,
+{
+    let shape = mask.shape().to_vec();
+    let background = mask.map(|inside| !inside);
+    let open = label(&background, Connectivity::Faces).select(|component| {
+        (0..N).any(|axis| component.bounds.start[axis] == 0 || component.bounds.end[axis] == shape[axis])
+    });
+    open.mapv_into(|open| !open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Labels by repeated flooding, straight from the definition.
+    fn flood(mask: &Array3<bool>, connectivity: Connectivity) -> (Array3<u32>, Vec<usize>) {
+        let mut labels = Array3::<u32>::zeros(mask.dim());
+        let mut sizes = Vec::new();
+        let reach = match connectivity {
+            Connectivity::Faces => 1,
+            Connectivity::Edges => 2,
+            Connectivity::Corners => 3,
+        };
+        for (seed, &inside) in mask.indexed_iter() {
+            if !inside || labels[seed] != 0 {
+                continue;
+            }
+            sizes.push(0);
+            let label = sizes.len() as u32;
+            labels[seed] = label;
+            let mut stack = vec![seed];
+            while let Some((i, j, k)) = stack.pop() {
+                sizes[label as usize - 1] += 1;
+                for di in -1_isize..=1 {
+                    for dj in -1_isize..=1 {
+                        for dk in -1_isize..=1 {
+                            let steps = di.abs() + dj.abs() + dk.abs();
+                            let next = (
+                                i.wrapping_add_signed(di),
+                                j.wrapping_add_signed(dj),
+                                k.wrapping_add_signed(dk),
+                            );
+                            if (1..=reach).contains(&steps)
+                                && mask.get(next) == Some(&true)
+                                && labels[next] == 0
+                            {
+                                labels[next] = label;
+                                stack.push(next);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        (labels, sizes)
+    }
+
+    fn any_mask() -> impl Strategy<Value = Array3<bool>> {
+        (1_usize..6, 1_usize..7, 1_usize..12).prop_flat_map(|(a, b, c)| {
+            prop::collection::vec(prop::bool::weighted(0.4), a * b * c)
+                .prop_map(move |values| Array3::from_shape_vec((a, b, c), values).unwrap())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_flooding(mask in any_mask()) {
+            for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+                let found = label_volume(&mask, connectivity);
+                let (labels, sizes) = flood(&mask, connectivity);
+                prop_assert_eq!(found.labels(), &labels);
+                prop_assert_eq!(found.components().iter().map(|c| c.size).collect::<Vec<_>>(), sizes);
+                for (index, component) in found.components().iter().enumerate() {
+                    let own = labels.mapv(|l| l as usize == index + 1);
+                    prop_assert_eq!(crate::bounds::bounding_box(&own), Some(component.bounds));
+                    for (axis, &centre) in component.centroid.iter().enumerate() {
+                        let sum: usize = own.indexed_iter().filter(|(_, inside)| **inside)
+                            .map(|((i, j, k), _)| [i, j, k][axis]).sum();
+                        prop_assert!((centre - sum as f64 / component.size as f64).abs() < 1e-9);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn planes_are_volumes_of_one_slice(mask in any_mask()) {
+            let plane = mask.index_axis(Axis(0), 0);
+            let slab = plane.insert_axis(Axis(0)).to_owned();
+            for connectivity in [Connectivity::Faces, Connectivity::Edges] {
+                let found = label_plane(&plane, connectivity);
+                let (labels, _) = flood(&slab, connectivity);
+                prop_assert_eq!(found.labels().view().insert_axis(Axis(0)), labels);
+            }
+        }
+    }
+
+    #[test]
+    fn empty_masks_have_no_components() {
+        for shape in [(0, 3, 4), (3, 0, 4), (3, 4, 0), (2, 2, 2)] {
+            let found = label_volume(&Array3::from_elem(shape, false), Connectivity::Faces);
+            assert!(found.components().is_empty());
+            assert_eq!(found.largest(), None);
+            assert_eq!(found.labels().dim(), shape);
+        }
+    }
+
+    #[test]
+    fn small_components_go_and_the_first_of_equals_is_the_largest() {
+        let mut mask = Array2::from_elem((1, 9), false);
+        for column in [0, 1, 3, 5, 6] {
+            mask[[0, column]] = true;
+        }
+        let found = label_plane(&mask, Connectivity::Faces);
+        assert_eq!(found.largest(), Some(0));
+        let kept = remove_small_plane(&mask, 2, Connectivity::Faces);
+        assert_eq!(kept.iter().filter(|v| **v).count(), 4);
+        assert!(!kept[[0, 3]]);
+    }
+
+    #[test]
+    fn views_of_any_layout_are_labelled_alike() {
+        let mask = Array3::from_shape_fn((4, 5, 6), |(i, j, k)| (i * j + k) % 3 == 0);
+        let turned = mask.view().permuted_axes([2, 0, 1]);
+        let direct = label_volume(&turned, Connectivity::Corners);
+        let copied = label_volume(&turned.as_standard_layout().into_owned(), Connectivity::Corners);
+        assert_eq!(direct, copied);
+    }
+}

@@ -1,0 +1,130 @@
+//! What may be wrong with the values of an image, and with a configuration.
+
+use ndarray::{ArrayRef, Dimension};
+
+/// Why the contents of an image cannot be worked with.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// An axis has no elements.
+    #[error("image of shape {shape:?} holds nothing")]
+    EmptyImage {
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// Values are NaN or infinite.
+    #[error("{count} values are NaN or infinite, the first at {first:?}")]
+    NonFiniteVoxels {
+        /// How many.
+        count: usize,
+        /// Index of the first in logical (row-major) order.
+        first: Vec<usize>,
+    },
+    /// All values, or all that the step looks at, are the same: there is no contrast to work with.
+    #[error("all {voxels} values are {value}, so there is no contrast to work with")]
+    ConstantImage {
+        /// The value.
+        value: f64,
+        /// How many values were looked at.
+        voxels: usize,
+    },
+    /// No voxel belongs to the foreground.
+    #[error("the foreground is empty")]
+    EmptyForeground,
+    /// An array has another shape than the one it belongs to.
+    #[error("{what} has shape {found:?}, expected {expected:?}")]
+    ShapeMismatch {
+        /// The array.
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// There is another number of arrays than of what they belong to.
+    #[error("{found} {what} given, expected {expected}")]
+    CountMismatch {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+}
+
+/// Why a configuration is refused: the setting, its value and what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is {found}, expected {expected}")]
+pub struct ConfigError {
+    /// The setting.
+    pub setting: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What it should be.
+    pub expected: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) fn new(setting: &'static str, found: impl std::fmt::Debug, expected: &'static str) -> Self {
+        Self { setting, found: format!("{found:?}"), expected }
+    }
+}
+
+/// Refuses an array without elements and one that holds NaN or infinite values.
+pub(crate) fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageError> {
+    if data.is_empty() {
+        return Err(ImageError::EmptyImage { shape: data.shape().to_vec() });
+    }
+    // Without an early exit the count vectorizes; it is taken over every image that is read.
+    let count: usize = match data.as_slice_memory_order() {
+        Some(values) => values.iter().map(|v| usize::from(!v.is_finite())).sum(),
+        None => data.iter().map(|v| usize::from(!v.is_finite())).sum(),
+    };
+    if count == 0 {
+        return Ok(());
+    }
+    let position = data.iter().position(|v| !v.is_finite()).unwrap_or(0);
+    Err(ImageError::NonFiniteVoxels { count, first: unravel(position, data.shape()) })
+}
+
+/// Refuses an array whose shape is not `expected`.
+pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize]) -> Result<(), ImageError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ImageError::ShapeMismatch { what, found: found.to_vec(), expected: expected.to_vec() })
+}
+
+/// The index of the `position`-th element in row-major order.
+fn unravel(mut position: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index = vec![0; shape.len()];
+    for (slot, &length) in index.iter_mut().zip(shape).rev() {
+        *slot = position % length.max(1);
+        position /= length.max(1);
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    #[test]
+    fn names_the_first_bad_voxel_and_counts_them_all() {
+        let mut data = Array3::<f32>::zeros((3, 4, 5));
+        assert_eq!(check_finite(&data), Ok(()));
+        data[[1, 2, 3]] = f32::NAN;
+        data[[2, 0, 0]] = f32::NEG_INFINITY;
+        let error = check_finite(&data).unwrap_err();
+        assert_eq!(error, ImageError::NonFiniteVoxels { count: 2, first: vec![1, 2, 3] });
+        assert_eq!(error.to_string(), "2 values are NaN or infinite, the first at [1, 2, 3]");
+        // The index is of the view that was given, whatever its order in memory.
+        let turned = data.view().reversed_axes();
+        assert_eq!(
+            check_finite(&turned),
+            Err(ImageError::NonFiniteVoxels { count: 2, first: vec![0, 0, 2] })
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! Images of any size on a network's grid, by their frame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bounds::BoundingBox;
+use crate::error::ConfigError;
+use crate::placement::Placement;
+use crate::resample::Interpolation;
+
+/// How a whole image is brought to a network's grid.
+///
+/// A rule; [`GridFit::place`] makes a [`Placement`] of it for images of one size. To bring what is
+/// in the image to a common place and size, use [`Alignment`](crate::Alignment).
+///
+/// ```
+/// use lesio_image::{GridFit, Resize};
+/// use ndarray::Array2;
+///
+/// let placement = GridFit::new([64, 64]).resize(Resize::CropPad).place([40, 100], [1.0, 1.0])?;
+/// let image = Array2::from_shape_fn((40, 100), |(row, column)| (row * column) as f32);
+/// let grid = placement.to_grid(&image, 0.0)?;
+/// assert_eq!(grid.dim(), (64, 64));
+/// assert_eq!(placement.to_image(&grid, 0.0)?[[20, 50]], image[[20, 50]]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GridFit {
+    /// The grid, `[height, width]`, both at least 1.
+    pub size: [usize; 2],
+    /// How the image's frame meets the grid's. Default: [`Resize::Contain`].
+    #[serde(default)]
+    pub resize: Resize,
+    /// How values between pixels are found. Default: [`Interpolation::Linear`].
+    #[serde(default)]
+    pub interpolation: Interpolation,
+}
+
+/// How the frame of an image meets the frame of a grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Resize {
+    /// Pixels keep their size: centred, cropped where the image is larger and padded where it is
+    /// smaller. Nothing is interpolated.
+    CropPad,
+    /// One factor for both axes, so that the whole image just fits, padded along the other axis.
+    /// The default: nothing is lost and shapes stay what they are.
+    #[default]
+    Contain,
+    /// The image fills the grid, each axis with its own factor. For images that all have one
+    /// format, where padding would only waste the grid.
+    Stretch,
+}
+
+impl GridFit {
+    /// A grid of `[height, width]` with the defaults.
+    #[must_use]
+    pub fn new(size: [usize; 2]) -> Self {
+        Self { size, resize: Resize::default(), interpolation: Interpolation::default() }
+    }
+
+    /// Sets how the frames meet.
+    #[must_use]
+    pub fn resize(mut self, resize: Resize) -> Self {
+        self.resize = resize;
+        self
+    }
+
+    /// Sets how values between pixels are found.
+    #[must_use]
+    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
+        self.interpolation = interpolation;
+        self
+    }
+
+    /// The placement of images of `image` pixels, `[height, width]`, with pixels of `spacing`
+    /// (any unit; `[1.0, 1.0]` where it is not known), of which [`Resize::Contain`] keeps the ratio.
+    ///
+    /// # Errors
+    /// Refuses an empty image or grid and a spacing that is not positive and finite.
+    pub fn place(&self, image: [usize; 2], spacing: [f64; 2]) -> Result<Placement, ConfigError> {
+        check_spacing(spacing)?;
+        let per_axis = |axis: usize| image[axis] as f64 / self.size[axis] as f64;
+        let scale = match self.resize {
+            Resize::CropPad => return self.crop_about(image, image.map(|n| 0.5 * n as f64)),
+            Resize::Stretch => [per_axis(0), per_axis(1)],
+            Resize::Contain => {
+                let unit = (per_axis(0) * spacing[0]).max(per_axis(1) * spacing[1]);
+                [unit / spacing[0], unit / spacing[1]]
+            }
+        };
+        let origin = std::array::from_fn(|a| 0.5 * (image[a] as f64 - scale[a] * self.size[a] as f64));
+        Placement::new(image, self.size, scale, origin, self.interpolation)
+    }
+
+    /// The placement that crops or pads without interpolation, with the centre of `bounds` in the
+    /// middle of the grid (to the nearest whole pixel), whatever [`GridFit::resize`] says.
+    ///
+    /// # Errors
+    /// Refuses an empty image or grid.
+    pub fn place_box(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, ConfigError> {
+        self.crop_about(image, std::array::from_fn(|a| 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64)))
+    }
+
+    fn crop_about(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, ConfigError> {
+        let origin = std::array::from_fn(|a| (centre[a] - 0.5 * self.size[a] as f64).floor());
+        Placement::new(image, self.size, [1.0, 1.0], origin, self.interpolation)
+    }
+}
+
+pub(crate) fn check_spacing(spacing: [f64; 2]) -> Result<(), ConfigError> {
+    if spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
+        return Ok(());
+    }
+    Err(ConfigError::new("pixel spacing", spacing, "positive finite lengths"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+    use proptest::prelude::*;
+
+    #[test]
+    fn contain_keeps_ratios_and_the_centre() {
+        let placement = GridFit::new([64, 64]).place([100, 50], [1.0, 1.0]).unwrap();
+        assert_eq!(placement.scale(), [100.0 / 64.0; 2]);
+        assert_eq!(placement.origin(), [0.0, -25.0]);
+        // Pixels twice as tall as wide: 100 rows are as long as 200 columns.
+        let tall = GridFit::new([64, 64]).place([100, 50], [2.0, 1.0]).unwrap();
+        assert_eq!(tall.scale(), [100.0 / 64.0, 200.0 / 64.0]);
+    }
+
+    #[test]
+    fn stretch_reaches_the_borders_and_returns_constants() {
+        let placement = GridFit::new([7, 5]).resize(Resize::Stretch).place([3, 11], [1.0, 1.0]).unwrap();
+        let plane = Array2::from_elem((3, 11), 4.25);
+        let grid = placement.to_grid(&plane, -1.0).unwrap();
+        assert!(grid.iter().all(|&v| v == 4.25));
+        assert_eq!(placement.to_image(&grid, -1.0).unwrap(), plane);
+    }
+
+    #[test]
+    fn a_box_comes_to_the_middle() {
+        let bounds = BoundingBox { start: [30, 2], end: [40, 12] };
+        let placement = GridFit::new([10, 20]).place_box([50, 50], &bounds).unwrap();
+        assert_eq!(placement.origin(), [30.0, -3.0]);
+        assert!(placement.is_exact());
+    }
+
+    #[test]
+    fn empty_sides_and_bad_spacing_are_refused() {
+        assert!(GridFit::new([0, 4]).place([4, 4], [1.0, 1.0]).is_err());
+        assert!(GridFit::new([4, 4]).place([4, 0], [1.0, 1.0]).is_err());
+        let error = GridFit::new([4, 4]).place([4, 4], [1.0, f64::INFINITY]).unwrap_err();
+        assert_eq!(error.to_string(), "pixel spacing is [1.0, inf], expected positive finite lengths");
+    }
+
+    proptest! {
+        #[test]
+        fn crop_and_pad_lose_only_what_is_cropped(height in 1_usize..20, width in 1_usize..20,
+                                                  grid in (1_usize..20, 1_usize..20)) {
+            let fit = GridFit::new([grid.0, grid.1]).resize(Resize::CropPad);
+            let placement = fit.place([height, width], [1.0, 1.0]).unwrap();
+            let plane = Array2::from_shape_fn((height, width), |(r, c)| (r * 31 + c) as f32);
+            let back = placement.to_image(&placement.to_grid(&plane, 0.0).unwrap(), -1.0).unwrap();
+            let kept = back.iter().filter(|v| **v != -1.0).count();
+            prop_assert_eq!(kept, height.min(grid.0) * width.min(grid.1));
+            prop_assert!(back.iter().zip(&plane).all(|(b, p)| *b == -1.0 || b == p));
+        }
+    }
+}

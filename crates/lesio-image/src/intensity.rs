@@ -1,0 +1,321 @@
+//! Intensities on a common scale: fitted to one image, undone by the inverse.
+
+use ndarray::{Array, ArrayRef, Dimension};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, ImageError, check_finite, check_shape};
+use crate::percentile::percentiles;
+
+/// A linear map of intensities, `low` to 0 and `high` to 1, with its inverse.
+///
+/// ```
+/// use lesio_image::RobustScaling;
+/// use ndarray::Array1;
+///
+/// let values = Array1::from_shape_fn(101, |i| i as f32);
+/// let scale = RobustScaling::new().percentiles(10.0, 90.0).fit(&values, None)?;
+/// assert_eq!((scale.low(), scale.high()), (10.0, 90.0));
+/// assert_eq!(scale.apply(&values)[50], 0.5);
+/// assert_eq!(scale.invert(&scale.apply(&values))[3], 3.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "(f64, f64)", into = "(f64, f64)")]
+pub struct LinearScale {
+    low: f64,
+    high: f64,
+}
+
+impl LinearScale {
+    /// The map of `low` to 0 and `high` to 1.
+    ///
+    /// # Errors
+    /// Refuses ends that are not finite or do not ascend, and ends so far apart, or so close, that
+    /// their difference or its reciprocal is not finite.
+    pub fn new(low: f64, high: f64) -> Result<Self, ConfigError> {
+        let range = high - low;
+        if range > 0.0 && range.is_finite() && range.recip().is_finite() && low.is_finite() {
+            return Ok(Self { low, high });
+        }
+        Err(ConfigError::new("intensity range", (low, high), "two ascending finite values"))
+    }
+
+    /// The intensity that becomes 0.
+    #[must_use]
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// The intensity that becomes 1.
+    #[must_use]
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// An intensity on the scale.
+    #[must_use]
+    pub fn value(&self, intensity: f32) -> f32 {
+        ((f64::from(intensity) - self.low) / (self.high - self.low)) as f32
+    }
+
+    /// The intensity of a value on the scale.
+    #[must_use]
+    pub fn inverse(&self, value: f32) -> f32 {
+        (self.low + f64::from(value) * (self.high - self.low)) as f32
+    }
+
+    /// An array of intensities on the scale; values beyond the ends go beyond [0, 1].
+    #[must_use]
+    pub fn apply<D: Dimension>(&self, data: &ArrayRef<f32, D>) -> Array<f32, D> {
+        data.mapv(|intensity| self.value(intensity))
+    }
+
+    /// The intensities of an array on the scale, up to the rounding of `f32`.
+    #[must_use]
+    pub fn invert<D: Dimension>(&self, data: &ArrayRef<f32, D>) -> Array<f32, D> {
+        data.mapv(|value| self.inverse(value))
+    }
+}
+
+impl TryFrom<(f64, f64)> for LinearScale {
+    type Error = ConfigError;
+
+    fn try_from((low, high): (f64, f64)) -> Result<Self, ConfigError> {
+        Self::new(low, high)
+    }
+}
+
+impl From<LinearScale> for (f64, f64) {
+    fn from(scale: LinearScale) -> Self {
+        (scale.low, scale.high)
+    }
+}
+
+/// Scaling by percentiles: the low one becomes 0 and the high one 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct RobustScaling {
+    /// Percentile that becomes 0, in [0, 100). Default: 1.
+    pub low: f64,
+    /// Percentile that becomes 1, in (`low`, 100]. Default: 99.
+    pub high: f64,
+}
+
+impl Default for RobustScaling {
+    fn default() -> Self {
+        Self { low: 1.0, high: 99.0 }
+    }
+}
+
+impl RobustScaling {
+    /// The 1st and the 99th percentile: a hundredth of the voxels at each end, artefacts and
+    /// vessels, does not move the scale.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the percentiles.
+    #[must_use]
+    pub fn percentiles(mut self, low: f64, high: f64) -> Self {
+        (self.low, self.high) = (low, high);
+        self
+    }
+
+    /// Refuses percentiles that do not ascend within [0, 100].
+    ///
+    /// # Errors
+    /// Names the percentiles.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if (0.0..=100.0).contains(&self.low) && self.high > self.low && self.high <= 100.0 {
+            return Ok(());
+        }
+        Err(ConfigError::new("scaling percentiles", (self.low, self.high), "two ascending within [0, 100]"))
+    }
+
+    /// The scale of these values, or of those inside `mask`.
+    ///
+    /// Percentiles are exact: the `p`-th of `n` sorted values lies at rank `p / 100 * (n - 1)`, and
+    /// between ranks on the line between its neighbours. Percentiles out of their range are taken
+    /// as the nearest within.
+    ///
+    /// # Errors
+    /// [`ImageError::EmptyImage`]; [`ImageError::NonFiniteVoxels`] wherever they lie;
+    /// [`ImageError::ShapeMismatch`]; [`ImageError::EmptyForeground`] for a mask without elements;
+    /// [`ImageError::ConstantImage`] where the two percentiles coincide.
+    pub fn fit<D: Dimension>(
+        &self,
+        data: &ArrayRef<f32, D>,
+        mask: Option<&ArrayRef<bool, D>>,
+    ) -> Result<LinearScale, ImageError> {
+        let mut values = masked_values(data, mask)?;
+        let [low, high] = percentiles(&mut values, [self.low, self.high]);
+        scale_of(low, high, values.len())
+    }
+}
+
+/// Scaling by mean and standard deviation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct ZScore {
+    /// Standard deviations from the mean that become 0. Default: -3.
+    pub low: f64,
+    /// Standard deviations from the mean that become 1. Default: 3.
+    pub high: f64,
+}
+
+impl Default for ZScore {
+    /// Three standard deviations on each side become [0, 1], so that networks see the range that
+    /// they see from the other scalings.
+    fn default() -> Self {
+        Self { low: -3.0, high: 3.0 }
+    }
+}
+
+impl ZScore {
+    /// The plain z-score: mean to 0, mean plus one standard deviation to 1.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self { low: 0.0, high: 1.0 }
+    }
+
+    /// Sets the standard deviations from the mean that become 0 and 1.
+    #[must_use]
+    pub fn deviations(mut self, low: f64, high: f64) -> Self {
+        (self.low, self.high) = (low, high);
+        self
+    }
+
+    /// Refuses deviations that do not ascend or are not finite.
+    ///
+    /// # Errors
+    /// Names the deviations.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        LinearScale::new(self.low, self.high).map(|_| ()).map_err(|_| {
+            ConfigError::new("z-score deviations", (self.low, self.high), "two ascending finite values")
+        })
+    }
+
+    /// The scale of these values, or of those inside `mask`: mean and population standard
+    /// deviation, in two passes of `f64`.
+    ///
+    /// # Errors
+    /// As [`RobustScaling::fit`].
+    pub fn fit<D: Dimension>(
+        &self,
+        data: &ArrayRef<f32, D>,
+        mask: Option<&ArrayRef<bool, D>>,
+    ) -> Result<LinearScale, ImageError> {
+        let values = masked_values(data, mask)?;
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let square = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+        let deviation = (square / count).sqrt();
+        // Rounding of the mean of equal values is no contrast.
+        let deviation = if deviation <= 1e-12 * mean.abs() { 0.0 } else { deviation };
+        scale_of(mean + self.low * deviation, mean + self.high * deviation, values.len())
+    }
+}
+
+fn scale_of(low: f64, high: f64, voxels: usize) -> Result<LinearScale, ImageError> {
+    LinearScale::new(low, high).map_err(|_| ImageError::ConstantImage { value: low, voxels })
+}
+
+/// The values inside a mask, or all; never none.
+pub(crate) fn masked_values<D: Dimension>(
+    data: &ArrayRef<f32, D>,
+    mask: Option<&ArrayRef<bool, D>>,
+) -> Result<Vec<f32>, ImageError> {
+    check_finite(data)?;
+    let Some(mask) = mask else { return Ok(data.iter().copied().collect()) };
+    check_shape("mask", mask.shape(), data.shape())?;
+    let values: Vec<f32> =
+        data.iter().zip(mask).filter(|(_, inside)| **inside).map(|(value, _)| *value).collect();
+    if values.is_empty() { Err(ImageError::EmptyForeground) } else { Ok(values) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array1, Array3, array};
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_the_mask_counts() {
+        let data = array![1000.0, 2.0, 4.0, 6.0, -1000.0];
+        let mask = array![false, true, true, true, false];
+        let scale = RobustScaling::new().percentiles(0.0, 100.0).fit(&data, Some(&mask)).unwrap();
+        assert_eq!((scale.low(), scale.high()), (2.0, 6.0));
+        let score = ZScore::plain().fit(&data, Some(&mask)).unwrap();
+        assert_eq!(score.value(4.0), 0.0);
+        assert!((score.value(6.0) - 1.5_f32.sqrt()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn hostile_values_have_names() {
+        let robust = RobustScaling::new();
+        let data = Array3::from_elem((2, 3, 4), 7.0);
+        let none = Array3::from_elem((2, 3, 4), false);
+        assert_eq!(robust.fit(&data, None), Err(ImageError::ConstantImage { value: 7.0, voxels: 24 }));
+        assert_eq!(
+            ZScore::default().fit(&data, None),
+            Err(ImageError::ConstantImage { value: 7.0, voxels: 24 })
+        );
+        assert_eq!(robust.fit(&data, Some(&none)), Err(ImageError::EmptyForeground));
+        assert_eq!(
+            robust.fit(&Array3::zeros((0, 3, 4)), None),
+            Err(ImageError::EmptyImage { shape: vec![0, 3, 4] })
+        );
+        let mut nan = data.clone();
+        nan[[0, 0, 0]] = f32::INFINITY;
+        nan[[1, 2, 3]] = f32::NAN;
+        assert_eq!(
+            robust.fit(&nan, Some(&none)),
+            Err(ImageError::NonFiniteVoxels { count: 2, first: vec![0, 0, 0] })
+        );
+        let other = Array3::from_elem((2, 3, 5), true);
+        assert!(matches!(robust.fit(&data, Some(&other)), Err(ImageError::ShapeMismatch { .. })));
+        // Rounding is no contrast: the mean of many 0.1 is not exactly 0.1.
+        let tenth = Array1::from_elem(12_345, 0.1);
+        assert!(matches!(ZScore::default().fit(&tenth, None), Err(ImageError::ConstantImage { .. })));
+        assert!(matches!(robust.fit(&array![5.0], None), Err(ImageError::ConstantImage { voxels: 1, .. })));
+    }
+
+    #[test]
+    fn sums_of_many_large_values_stay_exact() {
+        // In f32 the mean of these would be off by whole units.
+        let data = Array1::from_shape_fn(1 << 20, |i| 1.0e6 + (i % 2) as f32);
+        let scale = ZScore::plain().fit(&data, None).unwrap();
+        assert!((scale.low() - 1_000_000.5).abs() < 1e-6);
+        assert!((scale.high() - scale.low() - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn configurations_are_checked() {
+        assert!(RobustScaling::new().percentiles(50.0, 50.0).validate().is_err());
+        assert!(RobustScaling::new().percentiles(f64::NAN, 50.0).validate().is_err());
+        assert!(RobustScaling::new().percentiles(0.0, 101.0).validate().is_err());
+        assert!(ZScore::default().deviations(1.0, -1.0).validate().is_err());
+        assert!(LinearScale::new(0.0, f64::INFINITY).is_err());
+        assert!(serde_json::from_str::<LinearScale>("[3.0, 2.0]").is_err());
+        let scale = LinearScale::new(-2.5, 17.0).unwrap();
+        let json = serde_json::to_string(&scale).unwrap();
+        assert_eq!(serde_json::from_str::<LinearScale>(&json).unwrap(), scale);
+    }
+
+    proptest! {
+        #[test]
+        fn the_inverse_undoes_the_scale(values in prop::collection::vec(-1.0e6_f32..1.0e6, 3..50)) {
+            let data = Array1::from(values);
+            if let Ok(scale) = RobustScaling::new().fit(&data, None) {
+                let range = (scale.high() - scale.low()).max(1.0);
+                for (&value, back) in data.iter().zip(scale.invert(&scale.apply(&data))) {
+                    let tolerance = 1e-6 * (range + f64::from(value).abs() + scale.low().abs());
+                    prop_assert!((f64::from(value) - f64::from(back)).abs() <= tolerance, "{value} {back}");
+                }
+            }
+        }
+    }
+}
