@@ -5,8 +5,12 @@
 mod acquisition;
 mod brain;
 mod canvas;
+mod lesion;
 mod phantom;
 mod random;
 
 pub use brain::{BrainConfig, BrainPhantom, Contrast, Tissue};
+pub use lesion::{
+    Injected, InjectedSlice, Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site,
+};
 pub use phantom::{Phantom, PhantomError, PhantomSlice};

@@ -196,8 +196,9 @@ impl BrainPhantom {
     /// neighbouring anatomy, and the same height the same bytes, whether asked for alone or in a volume.
     #[must_use]
     pub fn slice_at(&self, subject: u64, height: f64) -> PhantomSlice {
-        let anatomy = Anatomy::new(self.seed(subject));
-        render::slice(&self.config, &anatomy, self.seed(subject), height.max(-10.0).min(64.0))
+        let seed = self.seed(subject);
+        let height = if height.is_nan() { -10.0 } else { height.clamp(-10.0, 64.0) };
+        render::slice(&self.config, &Anatomy::new(seed), seed, height)
     }
 
     /// A subject's volume, [`BrainConfig::slices`] slices from the lower to the upper of

@@ -1,0 +1,160 @@
+//! What a lesion does to the image.
+
+use ndarray::{Array3, ArrayView3, ArrayViewMut3};
+use rand::RngExt;
+use rand_distr::StandardNormal;
+
+use super::place::{Placed, surroundings};
+use super::{LesionConfig, LesionKind};
+use crate::random::{SmoothNoise, generator};
+
+/// Changes `changed`, a copy of `image`, where the lesion's profile is above 0, and nowhere else.
+pub(super) fn apply(
+    config: &LesionConfig,
+    placed: &Placed,
+    image: &Array3<f32>,
+    labels: ArrayView3<'_, u8>,
+    mut changed: ArrayViewMut3<'_, f32>,
+) {
+    if config.contrast == 0.0 {
+        return;
+    }
+    let mean = surroundings(placed, &config.extent, image, labels);
+    let values: Vec<f64> = match config.kind {
+        LesionKind::Bright => shade(image, placed, config.contrast * mean),
+        LesionKind::Dark => {
+            let lowest = f64::from(image.iter().copied().fold(f32::INFINITY, f32::min));
+            let mut values = shade(image, placed, -config.contrast * mean);
+            values.iter_mut().for_each(|value| *value = value.max(lowest));
+            values
+        }
+        LesionKind::Displaced => displace(image, placed, config.contrast),
+        LesionKind::Textured => texture(image, placed, config.contrast * mean),
+    };
+    for (&(index, _), value) in placed.profile.iter().zip(values) {
+        changed[index] = value as f32;
+    }
+}
+
+/// The image plus a constant times the profile.
+fn shade(image: &Array3<f32>, placed: &Placed, difference: f64) -> Vec<f64> {
+    placed.profile.iter().map(|&(index, profile)| f64::from(image[index]) + profile * difference).collect()
+}
+
+/// The image plus smooth noise of zero mean and of a given deviation, both weighted by the profile.
+fn texture(image: &Array3<f32>, placed: &Placed, deviation: f64) -> Vec<f64> {
+    // Coarse enough for the grid to carry, fine enough for several bumps to fit in.
+    let finest = placed.spacing[0].max(placed.spacing[1]);
+    let noise = SmoothNoise::new(placed.seed, (placed.radius / 3.5).max(1.3 * finest));
+    let weights: f64 = placed.profile.iter().map(|(_, profile)| profile).sum();
+    let values: Vec<f64> = placed
+        .profile
+        .iter()
+        .map(|(index, _)| noise.at(std::array::from_fn(|axis| index[axis] as f64 * placed.spacing[axis])))
+        .collect();
+    let weighted = |f: &dyn Fn(f64) -> f64| -> f64 {
+        placed.profile.iter().zip(&values).map(|((_, profile), &value)| profile * f(value)).sum::<f64>()
+            / weights
+    };
+    let mean = weighted(&|value| value);
+    let spread = weighted(&|value| (value - mean).powi(2)).sqrt();
+    // A lesion of one voxel has no texture.
+    let scale = if spread > 0.0 { deviation / spread } else { 0.0 };
+    placed
+        .profile
+        .iter()
+        .zip(&values)
+        .map(|(&(index, profile), value)| f64::from(image[index]) + profile * scale * (value - mean))
+        .collect()
+}
+
+/// The image magnified about the centre, by most there and less and less outwards.
+fn displace(image: &Array3<f32>, placed: &Placed, strength: f64) -> Vec<f64> {
+    let noise = noise_deviation(image, placed);
+    let mut generator = generator(placed.seed);
+    placed
+        .profile
+        .iter()
+        .map(|&(index, profile)| {
+            let from = std::array::from_fn(|axis| {
+                placed.centre[axis] + (1.0 - strength * profile) * (index[axis] as f64 - placed.centre[axis])
+            });
+            let (value, kept) = interpolate(image, from);
+            // White noise of variance s^2 has s^2 times the sum of squared weights after interpolation.
+            let lost = noise * (1.0 - kept).max(0.0).sqrt();
+            let deviate: f64 = generator.sample(StandardNormal);
+            value + lost * deviate
+        })
+        .collect()
+}
+
+/// Trilinear interpolation at a place within the grid, and the sum of its squared weights.
+fn interpolate(image: &Array3<f32>, place: [f64; 3]) -> (f64, f64) {
+    let low: [usize; 3] =
+        std::array::from_fn(|axis| (place[axis] as usize).min(image.shape()[axis].saturating_sub(1)));
+    let (mut value, mut squares) = (0.0, 0.0);
+    for corner in 0..8usize {
+        let mut weight = 1.0;
+        let index: [usize; 3] = std::array::from_fn(|axis| {
+            let share = place[axis] - low[axis] as f64;
+            let upper = corner >> axis & 1;
+            weight *= if upper == 1 { share } else { 1.0 - share };
+            (low[axis] + upper).min(image.shape()[axis] - 1)
+        });
+        if weight > 0.0 {
+            value += weight * f64::from(image[index]);
+            squares += weight * weight;
+        }
+    }
+    (value, squares)
+}
+
+/// Deviation of the noise under a lesion: the median absolute second difference along the first axis, over that
+/// of a unit normal (Rousseeuw and Croux 1993 for the constant), which edges hardly move.
+fn noise_deviation(image: &Array3<f32>, placed: &Placed) -> f64 {
+    let length = image.shape()[0];
+    let mut differences: Vec<f64> = placed
+        .profile
+        .iter()
+        .filter(|([i, _, _], _)| *i > 0 && i + 1 < length)
+        .map(|&([i, j, k], _)| {
+            let at = |i: usize| f64::from(image[[i, j, k]]);
+            (at(i - 1) - 2.0 * at(i) + at(i + 1)).abs()
+        })
+        .collect();
+    if differences.is_empty() {
+        return 0.0;
+    }
+    let middle = differences.len() / 2;
+    let (_, median, _) = differences.select_nth_unstable_by(middle, f64::total_cmp);
+    // The second difference of white noise has six times its variance.
+    *median * 1.4826 / 6f64.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::generator;
+
+    #[test]
+    fn noise_is_measured_across_edges() {
+        let mut random = generator(1);
+        let image = Array3::from_shape_fn((60, 60, 1), |(i, _, _)| {
+            let deviate: f32 = random.sample(StandardNormal);
+            // Three steps of fifty deviations each.
+            f32::from((i / 15) as u8) * 100.0 + 2.0 * deviate
+        });
+        let profile = image.indexed_iter().map(|(index, _)| (index.into(), 1.0)).collect();
+        let placed = Placed { centre: [30.0, 30.0, 0.0], radius: 30.0, spacing: [1.0; 3], profile, seed: 0 };
+        let found = noise_deviation(&image, &placed);
+        assert!((found - 2.0).abs() < 0.4, "{found}");
+    }
+
+    #[test]
+    fn interpolation_is_exact_on_a_plane_and_at_corners() {
+        let image = Array3::from_shape_fn((5, 6, 3), |(i, j, k)| (2 * i + 3 * j + 5 * k) as f32);
+        let (value, _) = interpolate(&image, [1.25, 2.5, 0.75]);
+        assert!((value - (2.5 + 7.5 + 3.75)).abs() < 1e-9);
+        assert_eq!(interpolate(&image, [4.0, 5.0, 2.0]), (33.0, 1.0));
+    }
+}

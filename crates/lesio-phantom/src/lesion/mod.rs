@@ -1,0 +1,408 @@
+//! Lesions put into images, with exact truth: the public side.
+
+mod apply;
+mod place;
+mod shape;
+
+use lesio_image::{Geometry, Volume};
+use ndarray::{Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+/// How a lesion differs from the tissue around it.
+///
+/// `m` is the mean intensity of the tissue around the lesion, `c` the contrast and `w` the lesion's
+/// profile: 1 inside, 0 outside, between them over its edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum LesionKind {
+    /// `w c m` is added, `c` within 0 to 5. Anatomy and noise stay visible, as under edema.
+    Bright,
+    /// `w c m` is subtracted, `c` within 0 to 1, down to the lowest value of the image.
+    Dark,
+    /// Iso-intense: tissue swells and pushes its surroundings away. The image is read from
+    /// `x + (1 - c w)(p - x)` at `p`, `x` being the centre and `c` within 0 to 0.9, so that nothing folds;
+    /// noise that interpolation averages out is put back. `w = (1 - r^2)^2` reaches past the truth.
+    Displaced,
+    /// Iso-intense: texture of zero mean and deviation `c m` is added, `c` within 0 to 1.
+    Textured,
+}
+
+impl LesionKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 4] = [Self::Bright, Self::Dark, Self::Displaced, Self::Textured];
+
+    fn highest_contrast(self) -> f64 {
+        match self {
+            Self::Bright => 5.0,
+            Self::Dark | Self::Textured => 1.0,
+            Self::Displaced => 0.9,
+        }
+    }
+}
+
+/// Voxels chosen by their label.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Site {
+    /// Every label but 0: the whole of a mask.
+    #[default]
+    Mask,
+    /// These labels.
+    Labels(Vec<u8>),
+}
+
+impl Site {
+    fn holds(&self, label: u8) -> bool {
+        match self {
+            Self::Mask => label != 0,
+            Self::Labels(labels) => labels.contains(&label),
+        }
+    }
+}
+
+/// Which lesions a [`LesionInjector`] makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LesionConfig {
+    /// How a lesion differs from its surroundings.
+    pub kind: LesionKind,
+    /// By how much, relative to the mean intensity of its surroundings; see [`LesionKind`].
+    pub contrast: f64,
+    /// Smallest and largest radius in millimetres: that of the ball (in a plane, of the disc) of the same size
+    /// as the truth before it is clipped to [`LesionConfig::extent`]. Default 4 to 9.
+    pub radius: [f64; 2],
+    /// Lesions an image, at least 1, apart from each other. Default 1.
+    pub count: usize,
+    /// Labels in which a lesion's centre lies. Default [`Site::Mask`].
+    pub centre: Site,
+    /// Labels to which a lesion is clipped; three quarters of it at least lie there. A displacement is not
+    /// clipped, and nine tenths of it lie within [`Site::Mask`]. Default [`Site::Mask`].
+    pub extent: Site,
+    /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
+    pub irregularity: f64,
+    /// Longest axis of the ellipsoid over its shortest, at most, 1 to 3. Default 1.6.
+    pub elongation: f64,
+    /// Width in millimetres over which the profile falls from 1 to 0, 0 to 20; a voxel at least, for partial
+    /// volume. Default 2.
+    pub edge: f64,
+    /// The truth is where the profile is at least this, 0.05 to 0.95. Default 0.5.
+    pub truth_fraction: f64,
+}
+
+impl LesionConfig {
+    /// Lesions of a kind and contrast, the rest as the fields state.
+    #[must_use]
+    pub fn new(kind: LesionKind, contrast: f64) -> Self {
+        Self {
+            kind,
+            contrast,
+            radius: [4.0, 9.0],
+            count: 1,
+            centre: Site::Mask,
+            extent: Site::Mask,
+            irregularity: 0.15,
+            elongation: 1.6,
+            edge: 2.0,
+            truth_fraction: 0.5,
+        }
+    }
+
+    /// Sets [`LesionConfig::radius`].
+    #[must_use]
+    pub fn radius(mut self, smallest: f64, largest: f64) -> Self {
+        self.radius = [smallest, largest];
+        self
+    }
+
+    /// Sets [`LesionConfig::count`].
+    #[must_use]
+    pub fn count(mut self, count: usize) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// Sets [`LesionConfig::centre`] and [`LesionConfig::extent`] to gray, white and deep gray matter, sparing
+    /// fluid, in the labels of [`Tissue`](crate::Tissue).
+    #[must_use]
+    pub fn in_brain_tissue(self) -> Self {
+        let tissue = Site::Labels(vec![2, 3, 4]);
+        self.centre(tissue.clone()).extent(tissue)
+    }
+
+    /// Sets [`LesionConfig::centre`].
+    #[must_use]
+    pub fn centre(mut self, site: Site) -> Self {
+        self.centre = site;
+        self
+    }
+
+    /// Sets [`LesionConfig::extent`].
+    #[must_use]
+    pub fn extent(mut self, site: Site) -> Self {
+        self.extent = site;
+        self
+    }
+
+    /// Sets [`LesionConfig::irregularity`].
+    #[must_use]
+    pub fn irregularity(mut self, deviation: f64) -> Self {
+        self.irregularity = deviation;
+        self
+    }
+
+    /// Sets [`LesionConfig::elongation`].
+    #[must_use]
+    pub fn elongation(mut self, ratio: f64) -> Self {
+        self.elongation = ratio;
+        self
+    }
+
+    /// Sets [`LesionConfig::edge`].
+    #[must_use]
+    pub fn edge(mut self, millimetres: f64) -> Self {
+        self.edge = millimetres;
+        self
+    }
+
+    /// Sets [`LesionConfig::truth_fraction`].
+    #[must_use]
+    pub fn truth_fraction(mut self, fraction: f64) -> Self {
+        self.truth_fraction = fraction;
+        self
+    }
+
+    fn check(&self) -> Result<(), LesionError> {
+        let [smallest, largest] = self.radius;
+        let contrast_range = match self.kind {
+            LesionKind::Bright => "0 to 5",
+            LesionKind::Dark | LesionKind::Textured => "0 to 1",
+            LesionKind::Displaced => "0 to 0.9",
+        };
+        let checks = [
+            (
+                "contrast",
+                self.contrast,
+                (0.0..=self.kind.highest_contrast()).contains(&self.contrast),
+                contrast_range,
+            ),
+            ("radius", smallest, smallest > 0.0 && smallest.is_finite(), "a positive number of mm"),
+            ("radius", largest, (smallest..=200.0).contains(&largest), "the smallest radius to 200 mm"),
+            ("count", self.count as f64, (1..=1000).contains(&self.count), "1 to 1000"),
+            ("irregularity", self.irregularity, (0.0..=0.4).contains(&self.irregularity), "0 to 0.4"),
+            ("elongation", self.elongation, (1.0..=3.0).contains(&self.elongation), "1 to 3"),
+            ("edge", self.edge, (0.0..=20.0).contains(&self.edge), "0 to 20 mm"),
+            (
+                "truth_fraction",
+                self.truth_fraction,
+                (0.05..=0.95).contains(&self.truth_fraction),
+                "0.05 to 0.95",
+            ),
+        ];
+        for (name, found, valid, expected) in checks {
+            if !valid {
+                return Err(LesionError::Setting { name, found, expected });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why lesions cannot be put into an image.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LesionError {
+    /// A setting is not a number or outside its range.
+    #[error("{name} is {found}, expected {expected}")]
+    Setting {
+        /// Name of the configuration's field.
+        name: &'static str,
+        /// Value found.
+        found: f64,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// Image and labels have different shapes.
+    #[error("labels have shape {labels:?}, expected the image's {image:?}")]
+    Shape {
+        /// Shape of the image.
+        image: [usize; 3],
+        /// Shape of the labels.
+        labels: [usize; 3],
+    },
+    /// The image holds a NaN or an infinity.
+    #[error("image value at {index:?} is {value}, expected a finite number")]
+    NonFinite {
+        /// Where.
+        index: [usize; 3],
+        /// What.
+        value: f32,
+    },
+    /// The pixel size is not a positive number.
+    #[error("pixel size is {found} mm, expected a positive finite number")]
+    Pixel {
+        /// The size found.
+        found: f64,
+    },
+    /// No voxel has a label in which a lesion may be centred.
+    #[error("no voxel has a label of the site {site:?}")]
+    EmptySite {
+        /// Where lesions should be centred.
+        site: Site,
+    },
+    /// The lesions do not fit where they may be.
+    #[error("found room for {placed} of {wanted} lesions of {radius:.1} mm in the places allowed")]
+    NoRoom {
+        /// Lesions that fitted.
+        placed: usize,
+        /// Lesions wanted.
+        wanted: usize,
+        /// Radius of the one that did not fit.
+        radius: f64,
+    },
+}
+
+/// One lesion that was put into an image.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Lesion {
+    /// How it differs from its surroundings.
+    pub kind: LesionKind,
+    /// By how much.
+    pub contrast: f64,
+    /// Centre in voxel indices: `(i, j, k)` of a volume, `(row, column, 0)` of a plane.
+    pub centre: [f64; 3],
+    /// Radius in millimetres, as drawn from [`LesionConfig::radius`].
+    pub radius: f64,
+    /// Voxels of its truth; 0 where the contrast is 0.
+    pub voxels: usize,
+}
+
+/// A volume with lesions.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Injected {
+    /// The changed image, on the grid of the given one.
+    pub image: Volume<f32>,
+    /// Where the lesions are.
+    pub truth: Volume<bool>,
+    /// Each lesion.
+    pub lesions: Vec<Lesion>,
+}
+
+/// A slice with lesions.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct InjectedSlice {
+    /// The changed image, `[row, column]`.
+    pub image: Array2<f32>,
+    /// Where the lesions are.
+    pub truth: Array2<bool>,
+    /// Each lesion.
+    pub lesions: Vec<Lesion>,
+}
+
+/// Puts lesions into images, phantoms or real ones.
+///
+/// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each, their
+/// edges have the partial volume of the grid, and the noise of the image is kept or matched, so that neither a
+/// fixed threshold nor smoothness gives away what the kind does not say.
+///
+/// ```
+/// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
+///
+/// let phantom = BrainPhantom::new(BrainConfig::new([96, 96], Contrast::Flair, 1))?;
+/// let healthy = phantom.slice(0);
+/// let injector = LesionInjector::new(LesionConfig::new(LesionKind::Bright, 0.4).in_brain_tissue())?;
+/// let ill = injector.inject_slice(healthy.image.view(), healthy.labels.view(), phantom.pixel(), 7)?;
+/// assert_eq!(ill.lesions.len(), 1);
+/// // Where the truth is, the image became brighter.
+/// for ((place, &inside), &value) in ill.truth.indexed_iter().zip(&ill.image) {
+///     assert!(!inside || value > healthy.image[place]);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LesionInjector {
+    config: LesionConfig,
+}
+
+impl LesionInjector {
+    /// An injector of a configuration.
+    ///
+    /// # Errors
+    /// [`LesionError::Setting`] for what is outside the ranges that [`LesionConfig`] and [`LesionKind`] state.
+    pub fn new(config: LesionConfig) -> Result<Self, LesionError> {
+        config.check()?;
+        Ok(Self { config })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &LesionConfig {
+        &self.config
+    }
+
+    /// Puts lesions into a volume, whose geometry tells the size of its voxels. `labels` are a tissue map, or a
+    /// mask as 0 and 1; their geometry is not looked at.
+    ///
+    /// # Errors
+    /// Other shapes, an image that is not finite, no voxel of the site, or no room for all lesions.
+    pub fn inject(
+        &self,
+        image: &Volume<f32>,
+        labels: &Volume<u8>,
+        seed: u64,
+    ) -> Result<Injected, LesionError> {
+        let (pixels, classes) = (image.data(), labels.data());
+        if pixels.dim() != classes.dim() {
+            return Err(LesionError::Shape { image: image.shape(), labels: labels.shape() });
+        }
+        if let Some((index, &value)) = pixels.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(LesionError::NonFinite { index: index.into(), value });
+        }
+        let spacing = image.geometry().spacing();
+        let mut changed = image.clone();
+        let mut truth = image.map(|_| false);
+        let mut lesions = Vec::with_capacity(self.config.count);
+        for placed in place::place(&self.config, pixels, classes.view(), spacing, seed)? {
+            apply::apply(&self.config, &placed, pixels, classes.view(), changed.data_mut());
+            let mut voxels = 0;
+            // Nothing changed where the contrast is nothing, and then nothing is to be found.
+            if self.config.contrast > 0.0 {
+                let mut truth = truth.data_mut();
+                for &(index, profile) in &placed.profile {
+                    if profile >= self.config.truth_fraction {
+                        truth[index] = true;
+                        voxels += 1;
+                    }
+                }
+            }
+            let (kind, contrast) = (self.config.kind, self.config.contrast);
+            lesions.push(Lesion { kind, contrast, centre: placed.centre, radius: placed.radius, voxels });
+        }
+        Ok(Injected { image: changed, truth, lesions })
+    }
+
+    /// Puts lesions into a slice with pixels of `pixel` millimetres; 1 makes radii count pixels.
+    ///
+    /// # Errors
+    /// As [`LesionInjector::inject`], and a pixel size that is not positive and finite.
+    pub fn inject_slice(
+        &self,
+        image: ArrayView2<'_, f32>,
+        labels: ArrayView2<'_, u8>,
+        pixel: f64,
+        seed: u64,
+    ) -> Result<InjectedSlice, LesionError> {
+        let geometry = Geometry::from_spacing([pixel; 3]).map_err(|_| LesionError::Pixel { found: pixel })?;
+        let image = Volume::new(image.to_owned().insert_axis(Axis(2)), geometry);
+        let labels = Volume::new(labels.to_owned().insert_axis(Axis(2)), geometry);
+        let Injected { image, truth, lesions } = self.inject(&image, &labels, seed)?;
+        Ok(InjectedSlice {
+            image: image.into_data().index_axis_move(Axis(2), 0),
+            truth: truth.into_data().index_axis_move(Axis(2), 0),
+            lesions,
+        })
+    }
+}

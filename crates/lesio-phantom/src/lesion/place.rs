@@ -1,0 +1,191 @@
+//! Where lesions go: places in which they fit, drawn at random.
+
+use ndarray::{Array3, ArrayView3};
+use rand::RngExt;
+
+use super::shape::Shape;
+use super::{LesionConfig, LesionError, LesionKind, Site};
+use crate::canvas::coverage;
+use crate::random::{branch, generator};
+
+/// Centres tried for each lesion before it counts as one that does not fit.
+const ATTEMPTS: usize = 300;
+/// Fitting places among which a displacement takes the one with most to displace: in the middle of even
+/// tissue it would leave no trace.
+const DISPLACEMENT_CHOICES: usize = 8;
+
+/// A lesion in its place.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    /// Centre in voxel indices.
+    pub(super) centre: [f64; 3],
+    /// Radius in millimetres.
+    pub(super) radius: f64,
+    /// Voxel size in millimetres.
+    pub(super) spacing: [f64; 3],
+    /// Voxels where the profile is above 0, in the order of the array, with the profile.
+    pub(super) profile: Vec<([usize; 3], f64)>,
+    /// Seed of what is random about its content.
+    pub(super) seed: u64,
+}
+
+/// Places every lesion of a configuration, none overlapping another.
+pub(super) fn place(
+    config: &LesionConfig,
+    image: &Array3<f32>,
+    labels: ArrayView3<'_, u8>,
+    spacing: [f64; 3],
+    seed: u64,
+) -> Result<Vec<Placed>, LesionError> {
+    let centres: Vec<[usize; 3]> = labels
+        .indexed_iter()
+        .filter(|&(_, &label)| config.centre.holds(label))
+        .map(|(index, _)| index.into())
+        .collect();
+    if centres.is_empty() {
+        return Err(LesionError::EmptySite { site: config.centre.clone() });
+    }
+    let mut taken = Array3::from_elem(labels.dim(), false);
+    let mut all = Vec::new();
+    for number in 0..config.count as u64 {
+        let seed = branch(seed, number);
+        let mut generator = generator(seed);
+        let [smallest, largest] = config.radius;
+        let radius = generator.random_range(smallest..=largest);
+        let flat = labels.dim().2 == 1;
+        let shape = Shape::draw(&mut generator, radius, config.elongation, config.irregularity, flat);
+        let wanted = if config.kind == LesionKind::Displaced { DISPLACEMENT_CHOICES } else { 1 };
+        let mut fitting: Vec<(f64, Placed)> = Vec::new();
+        for _ in 0..ATTEMPTS {
+            let voxel = centres[generator.random_range(0..centres.len())];
+            let Some(profile) = fit(config, &shape, radius, voxel, labels, spacing, &taken) else {
+                continue;
+            };
+            let interest = if wanted > 1 { variance(image, &profile) } else { 0.0 };
+            let centre = voxel.map(|v| v as f64);
+            fitting.push((interest, Placed { centre, radius, spacing, profile, seed: branch(seed, 1) }));
+            if fitting.len() == wanted {
+                break;
+            }
+        }
+        // The first of the most interesting.
+        let best = fitting.into_iter().reduce(|best, other| if other.0 > best.0 { other } else { best });
+        let Some((_, placed)) = best else {
+            return Err(LesionError::NoRoom { placed: all.len(), wanted: config.count, radius });
+        };
+        for &(index, _) in &placed.profile {
+            taken[index] = true;
+        }
+        all.push(placed);
+    }
+    Ok(all)
+}
+
+/// The profile of a lesion about a voxel; `None` where it does not fit.
+fn fit(
+    config: &LesionConfig,
+    shape: &Shape,
+    radius: f64,
+    centre: [usize; 3],
+    labels: ArrayView3<'_, u8>,
+    spacing: [f64; 3],
+    taken: &Array3<bool>,
+) -> Option<Vec<([usize; 3], f64)>> {
+    let displaced = config.kind == LesionKind::Displaced;
+    let flat = labels.dim().2 == 1;
+    let voxel = if flat { spacing[0].max(spacing[1]) } else { spacing.iter().copied().fold(0.0, f64::max) };
+    let edge = config.edge.max(voxel);
+    // Where the profile falls to the truth's fraction is where the shape's surface shall be.
+    let fraction = config.truth_fraction;
+    let stretch = (1.0 - fraction.sqrt()).sqrt();
+    let profile_at = |depth: f64| {
+        if displaced {
+            (1.0 - (depth * stretch).powi(2)).max(0.0).powi(2)
+        } else {
+            coverage((depth - 1.0) * radius + (0.5 - fraction) * edge, edge)
+        }
+    };
+    let reach = if displaced { shape.farthest() / stretch } else { shape.farthest() * (1.0 + edge / radius) };
+    let mut profile = Vec::new();
+    let (mut all, mut inside, mut truth) = (0usize, 0usize, 0usize);
+    let span = |axis: usize| {
+        let half = (reach / spacing[axis]).ceil() as usize;
+        centre[axis].saturating_sub(half)..(centre[axis] + half + 1).min(labels.shape()[axis])
+    };
+    for i in span(0) {
+        for j in span(1) {
+            for k in span(2) {
+                let offset = std::array::from_fn(|axis| {
+                    ([i, j, k][axis] as f64 - centre[axis] as f64) * spacing[axis]
+                });
+                let value = profile_at(shape.depth(offset));
+                if value <= 0.0 {
+                    continue;
+                }
+                if taken[[i, j, k]] {
+                    return None;
+                }
+                let label = labels[[i, j, k]];
+                let allowed = if displaced { label != 0 } else { config.extent.holds(label) };
+                all += 1;
+                inside += usize::from(allowed);
+                if allowed {
+                    truth += usize::from(value >= fraction);
+                    profile.push(([i, j, k], value));
+                }
+            }
+        }
+    }
+    let share = if displaced { 0.9 } else { 0.75 };
+    (truth > 0 && inside as f64 >= share * all as f64).then_some(profile)
+}
+
+/// Variance of the image under a profile.
+fn variance(image: &Array3<f32>, profile: &[([usize; 3], f64)]) -> f64 {
+    let n = profile.len().max(1) as f64;
+    let mean = profile.iter().map(|(index, _)| f64::from(image[*index])).sum::<f64>() / n;
+    profile.iter().map(|(index, _)| (f64::from(image[*index]) - mean).powi(2)).sum::<f64>() / n
+}
+
+/// Mean intensity of the tissue within about a radius outside of a lesion; of the lesion's own voxels where there
+/// is hardly any.
+pub(super) fn surroundings(
+    placed: &Placed,
+    extent: &Site,
+    image: &Array3<f32>,
+    labels: ArrayView3<'_, u8>,
+) -> f64 {
+    let reach = 2.0 * placed.radius;
+    let span = |axis: usize| {
+        let half = (reach / placed.spacing[axis]).ceil() as usize;
+        let centre = placed.centre[axis] as usize;
+        centre.saturating_sub(half)..(centre + half + 1).min(labels.shape()[axis])
+    };
+    let mut own = placed.profile.iter().map(|(index, _)| *index).peekable();
+    let (mut sum, mut count) = (0.0, 0usize);
+    for i in span(0) {
+        for j in span(1) {
+            for k in span(2) {
+                // Both run in the order of the array.
+                while own.next_if(|index| *index < [i, j, k]).is_some() {}
+                if own.peek() == Some(&[i, j, k]) || !extent.holds(labels[[i, j, k]]) {
+                    continue;
+                }
+                let squared: f64 = (0..3)
+                    .map(|axis| {
+                        (([i, j, k][axis] as f64 - placed.centre[axis]) * placed.spacing[axis]).powi(2)
+                    })
+                    .sum();
+                if squared <= reach * reach {
+                    sum += f64::from(image[[i, j, k]]);
+                    count += 1;
+                }
+            }
+        }
+    }
+    if count >= 8 {
+        return sum / count as f64;
+    }
+    let n = placed.profile.len().max(1) as f64;
+    placed.profile.iter().map(|(index, _)| f64::from(image[*index])).sum::<f64>() / n
+}
