@@ -35,9 +35,9 @@ pub(crate) fn mean(values: impl ExactSizeIterator<Item = f64>) -> Option<f64> {
 }
 
 /// The quantile at `q` in [0, 1] of ascending values, linear between order statistics (Hyndman and Fan's type 7,
-/// the default of numpy); `None` of nothing.
+/// the default of numpy); `None` of nothing, or when `q` is not a number.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
+    let last = sorted.len().checked_sub(1).filter(|_| !q.is_nan())?;
     let position = q.clamp(0.0, 1.0) * last as f64;
     let below = position.floor() as usize;
     let (low, high) = (*sorted.get(below)?, sorted[(below + 1).min(last)]);

@@ -1,0 +1,142 @@
+//! Whether stated uncertainty is what it claims.
+
+use serde::Serialize;
+
+use crate::correlation::compare;
+use crate::error::{MetricError, all_finite, same_length};
+use crate::sum::{mean, quantile};
+
+/// How often prediction intervals hold the truth, and how wide they are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct IntervalScores {
+    /// Number of samples.
+    pub samples: usize,
+    /// Fraction of the samples whose true value lies in its interval, ends included.
+    pub coverage: f64,
+    /// Mean width; infinite when any interval is.
+    pub mean_width: f64,
+    /// Median width.
+    pub median_width: f64,
+}
+
+impl IntervalScores {
+    /// Scores intervals `[lower, upper]`; either end may be infinite.
+    ///
+    /// # Errors
+    /// [`MetricError::Length`], [`MetricError::NotFinite`] (truth), [`MetricError::NotANumber`] (ends),
+    /// [`MetricError::Parameter`] with the width of the first interval that ends before it begins, or
+    /// [`MetricError::Empty`].
+    pub fn new(truth: &[f64], lower: &[f64], upper: &[f64]) -> Result<Self, MetricError> {
+        same_length("lower ends", truth.len(), lower.len())?;
+        same_length("upper ends", truth.len(), upper.len())?;
+        all_finite("truth", truth)?;
+        no_nan("lower ends", lower)?;
+        no_nan("upper ends", upper)?;
+        if let Some((lower, upper)) = lower.iter().zip(upper).find(|(lower, upper)| lower > upper) {
+            let expected = "0 or more";
+            return Err(MetricError::Parameter { what: "interval width", expected, found: upper - lower });
+        }
+        let none = MetricError::Empty { what: "intervals" };
+        // Both ends may be one infinity.
+        let width = |(lower, upper): (&f64, &f64)| if lower == upper { 0.0 } else { upper - lower };
+        let mut widths: Vec<f64> = lower.iter().zip(upper).map(width).collect();
+        widths.sort_by(f64::total_cmp);
+        let mean_width = match widths.last() {
+            Some(&f64::INFINITY) => f64::INFINITY,
+            _ => mean(widths.iter().copied()).ok_or(none.clone())?,
+        };
+        let held = truth.iter().zip(lower).zip(upper).filter(|((t, l), u)| l <= t && t <= u).count();
+        Ok(Self {
+            samples: truth.len(),
+            coverage: held as f64 / truth.len() as f64,
+            mean_width,
+            median_width: quantile(&widths, 0.5).ok_or(none)?,
+        })
+    }
+}
+
+/// How far p-values of normal data are from uniform.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Uniformity {
+    /// Number of p-values.
+    pub samples: usize,
+    /// Kolmogorov-Smirnov distance: the largest difference between their distribution function and the uniform one.
+    /// In (0, 1]; about .9 / sqrt(n) in the median for n independent values that are uniform.
+    pub distance: f64,
+    /// The largest excess of their distribution function over the uniform one: how much more often than stated a false
+    /// alarm comes, at the worst level. In [0, 1].
+    pub excess: f64,
+}
+
+impl Uniformity {
+    /// Compares p-values in [0, 1] with the uniform distribution.
+    ///
+    /// # Errors
+    /// [`MetricError::NotFinite`], [`MetricError::Parameter`] for a value outside [0, 1], or [`MetricError::Empty`].
+    pub fn new(p_values: &[f64]) -> Result<Self, MetricError> {
+        all_finite("p-values", p_values)?;
+        if let Some(&found) = p_values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+            return Err(MetricError::Parameter { what: "p-value", expected: "a value in [0, 1]", found });
+        }
+        if p_values.is_empty() {
+            return Err(MetricError::Empty { what: "p-values" });
+        }
+        let mut sorted = p_values.to_vec();
+        sorted.sort_by(|a, b| compare(*a, *b));
+        let n = sorted.len() as f64;
+        let (mut excess, mut lack) = (0f64, 0f64);
+        for (rank, p) in sorted.iter().enumerate() {
+            // The empirical distribution function jumps from rank / n to (rank + 1) / n here.
+            excess = excess.max((rank + 1) as f64 / n - p);
+            lack = lack.max(p - rank as f64 / n);
+        }
+        Ok(Self { samples: sorted.len(), distance: excess.max(lack), excess })
+    }
+}
+
+fn no_nan(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
+    match values.iter().position(|v| v.is_nan()) {
+        None => Ok(()),
+        Some(first) => {
+            let count = values.iter().filter(|v| v.is_nan()).count();
+            Err(MetricError::NotANumber { what, count, first })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_by_hand() {
+        let scores = IntervalScores::new(&[0.5, 0.9, 0.2], &[0.4, 0.2, 0.2], &[0.6, 0.8, 0.2]).unwrap();
+        assert_eq!(scores.coverage, 2.0 / 3.0);
+        assert!((scores.mean_width - 0.8 / 3.0).abs() < 1e-12);
+        assert!((scores.median_width - 0.2).abs() < 1e-12);
+        let open = IntervalScores::new(&[0.5], &[f64::NEG_INFINITY], &[f64::INFINITY]).unwrap();
+        assert_eq!((open.coverage, open.mean_width), (1.0, f64::INFINITY));
+        assert!(matches!(IntervalScores::new(&[0.5], &[0.6], &[0.4]), Err(MetricError::Parameter { .. })));
+        assert!(matches!(
+            IntervalScores::new(&[0.5], &[f64::NAN], &[0.4]),
+            Err(MetricError::NotANumber { .. })
+        ));
+        assert!(matches!(IntervalScores::new(&[], &[], &[]), Err(MetricError::Empty { .. })));
+    }
+
+    #[test]
+    fn distances_from_uniform_by_hand() {
+        // Midpoints are as uniform as n values can be: half a step away everywhere.
+        let even: Vec<f64> = (0..10).map(|i| (f64::from(i) + 0.5) / 10.0).collect();
+        let scores = Uniformity::new(&even).unwrap();
+        assert!((scores.distance - 0.05).abs() < 1e-12);
+        let small = Uniformity::new(&[0.1, 0.1, 0.1, 0.1]).unwrap();
+        assert_eq!((small.distance, small.excess), (0.9, 0.9));
+        let large = Uniformity::new(&[0.9, 1.0]).unwrap();
+        assert_eq!((large.distance, large.excess), (0.9, 0.0));
+        assert!(matches!(Uniformity::new(&[1.1]), Err(MetricError::Parameter { .. })));
+        assert!(matches!(Uniformity::new(&[]), Err(MetricError::Empty { .. })));
+    }
+}

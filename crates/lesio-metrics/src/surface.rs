@@ -1,0 +1,335 @@
+//! Distances between the surfaces of two masks.
+
+use ndarray::{ArrayView, Dimension};
+use serde::{Deserialize, Serialize};
+
+use crate::components::{row_major, shape_of};
+use crate::distance_transform::squared_distances;
+use crate::error::{MetricError, same_length, same_shape};
+use crate::sum::{mean, quantile};
+
+/// What a surface distance is when a mask is empty and has no surface.
+///
+/// There is no default: leaving missed lesions out of an average makes a worse segmentation look better.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenNoSurface {
+    /// 0 when both masks are empty, infinity when one is.
+    Infinity,
+    /// 0 when both masks are empty, this distance when one is: a stated penalty, such as the diagonal of the image.
+    Penalty(f64),
+    /// No value in either case: the functions answer [`MetricError::Undefined`], the methods `None`.
+    Undefined,
+}
+
+/// How the two directions, from each surface to the other, become one percentile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Directions {
+    /// The larger of the two directed percentiles: the convention of lesio's headline HD95.
+    Maximum,
+    /// The mean of the two directed percentiles.
+    Mean,
+    /// The percentile of all distances of both directions together.
+    Pooled,
+}
+
+/// Distances from each surface voxel of one mask to the nearest surface voxel of the other, both ways.
+///
+/// The surface is those voxels of a mask of which a face neighbour (4 in images, 6 in volumes) is not in the mask or
+/// lies outside the array. Distances are between voxel centres, in units of the spacing.
+///
+/// ```
+/// use lesio_metrics::{SurfaceDistances, WhenNoSurface};
+/// use ndarray::array;
+///
+/// let a = array![[true, true, false, false]];
+/// let b = array![[true, true, true, true]];
+/// let distances = SurfaceDistances::between(a.view(), b.view(), &[1.0, 0.5])?;
+/// assert_eq!(distances.hausdorff(WhenNoSurface::Undefined), Some(1.0));
+/// assert_eq!(distances.average_symmetric(WhenNoSurface::Undefined), Some(0.25));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct SurfaceDistances {
+    /// From each surface voxel of the first mask, ascending.
+    forth: Vec<f64>,
+    /// From each surface voxel of the second mask, ascending.
+    back: Vec<f64>,
+}
+
+impl SurfaceDistances {
+    /// Distances between the surfaces of two masks `[row, column]` or `[i, j, k]`, with the distance of neighbours
+    /// along each axis in `spacing`.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`], [`MetricError::Axes`], [`MetricError::Length`] when `spacing` has not one value an axis,
+    /// or [`MetricError::Parameter`] when one is not positive and finite.
+    pub fn between<D: Dimension>(
+        a: ArrayView<'_, bool, D>,
+        b: ArrayView<'_, bool, D>,
+        spacing: &[f64],
+    ) -> Result<Self, MetricError> {
+        let shape = shape_of(&a)?;
+        same_shape("second mask", a.shape(), b.shape())?;
+        same_length("spacing", a.ndim(), spacing.len())?;
+        if let Some(&found) = spacing.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+            let expected = "a positive finite distance";
+            return Err(MetricError::Parameter { what: "spacing", expected, found });
+        }
+        let spacing = match *spacing {
+            [rows, columns] => [1.0, rows, columns],
+            [i, j, k] => [i, j, k],
+            _ => return Err(MetricError::Axes { found: spacing.len() }),
+        };
+        let axes = 3 - a.ndim()..3;
+        let (a, b) = (row_major(&a), row_major(&b));
+        // Outside the box that holds both masks there is no surface and nothing is asked for.
+        let region = Region::around(&a, &b, shape);
+        let surface_of = |mask: &[bool]| surface(&region.crop(mask, shape), region.shape(), axes.clone());
+        let (a, b) = (surface_of(&a), surface_of(&b));
+        Ok(Self {
+            forth: distances(&a, &b, region.shape(), spacing),
+            back: distances(&b, &a, region.shape(), spacing),
+        })
+    }
+
+    /// Distances from the first mask's surface to the second's, ascending; infinite when the second is empty.
+    #[must_use]
+    pub fn forth(&self) -> &[f64] {
+        &self.forth
+    }
+
+    /// Distances from the second mask's surface to the first's, ascending; infinite when the first is empty.
+    #[must_use]
+    pub fn back(&self) -> &[f64] {
+        &self.back
+    }
+
+    /// Hausdorff distance: the farthest that either surface strays from the other.
+    #[must_use]
+    pub fn hausdorff(&self, when_no_surface: WhenNoSurface) -> Option<f64> {
+        self.percentile(100.0, Directions::Maximum, when_no_surface)
+    }
+
+    /// Percentile of the distances, `percent` in [0, 100] (values outside count as the nearer end), linear between
+    /// order statistics: 95 and [`Directions::Maximum`] are the usual HD95.
+    #[must_use]
+    pub fn percentile(
+        &self,
+        percent: f64,
+        directions: Directions,
+        when_no_surface: WhenNoSurface,
+    ) -> Option<f64> {
+        self.score(when_no_surface, || {
+            let q = percent / 100.0;
+            let (forth, back) = (quantile(&self.forth, q)?, quantile(&self.back, q)?);
+            match directions {
+                Directions::Maximum => Some(forth.max(back)),
+                Directions::Mean => Some(0.5 * (forth + back)),
+                Directions::Pooled => quantile(&self.pooled(), q),
+            }
+        })
+    }
+
+    /// Average symmetric surface distance (ASSD): the mean of all distances of both directions together, in which the
+    /// larger surface weighs more.
+    #[must_use]
+    pub fn average_symmetric(&self, when_no_surface: WhenNoSurface) -> Option<f64> {
+        self.score(when_no_surface, || mean(self.pooled().into_iter()))
+    }
+
+    /// Mean average surface distance (MASD): the mean of the two directed means, which weigh alike.
+    #[must_use]
+    pub fn mean_average(&self, when_no_surface: WhenNoSurface) -> Option<f64> {
+        self.score(when_no_surface, || {
+            let (forth, back) = (mean(self.forth.iter().copied())?, mean(self.back.iter().copied())?);
+            Some(0.5 * (forth + back))
+        })
+    }
+
+    fn score(&self, when_no_surface: WhenNoSurface, of: impl Fn() -> Option<f64>) -> Option<f64> {
+        match (self.forth.is_empty(), self.back.is_empty(), when_no_surface) {
+            (false, false, _) => of(),
+            (_, _, WhenNoSurface::Undefined) => None,
+            (true, true, _) => Some(0.0),
+            (_, _, WhenNoSurface::Infinity) => Some(f64::INFINITY),
+            (_, _, WhenNoSurface::Penalty(distance)) => Some(distance),
+        }
+    }
+
+    fn pooled(&self) -> Vec<f64> {
+        let mut pooled = [self.forth.as_slice(), &self.back].concat();
+        pooled.sort_by(f64::total_cmp);
+        pooled
+    }
+}
+
+/// The 95th percentile of the Hausdorff distance, maximum of both directions, in units of `spacing`.
+///
+/// # Errors
+/// As for [`SurfaceDistances::between`]; [`MetricError::Undefined`] when a mask is empty and `when_no_surface` asks for it.
+pub fn hd95<D: Dimension>(
+    a: ArrayView<'_, bool, D>,
+    b: ArrayView<'_, bool, D>,
+    spacing: &[f64],
+    when_no_surface: WhenNoSurface,
+) -> Result<f64, MetricError> {
+    let undefined = MetricError::Undefined { what: "surface distance", why: "a mask is empty" };
+    let distances = SurfaceDistances::between(a, b, spacing)?;
+    distances.percentile(95.0, Directions::Maximum, when_no_surface).ok_or(undefined)
+}
+
+/// Distances from the voxels of one surface to the nearest of another, ascending.
+fn distances(from: &[bool], to: &[bool], shape: [usize; 3], spacing: [f64; 3]) -> Vec<f64> {
+    let squared = squared_distances(to, shape, spacing);
+    let mut distances: Vec<f64> =
+        squared.iter().zip(from).filter(|(_, from)| **from).map(|(squared, _)| squared.sqrt()).collect();
+    distances.sort_by(f64::total_cmp);
+    distances
+}
+
+/// The voxels of a mask that have a neighbour outside it along one of `axes`.
+fn surface(mask: &[bool], shape: [usize; 3], axes: std::ops::Range<usize>) -> Vec<bool> {
+    let strides = [shape[1] * shape[2], shape[2], 1];
+    let mut surface = vec![false; mask.len()];
+    for (voxel, on) in surface.iter_mut().enumerate().filter(|(voxel, _)| mask[*voxel]) {
+        *on = axes.clone().any(|axis| {
+            let (stride, place) = (strides[axis], voxel / strides[axis] % shape[axis]);
+            place == 0 || place + 1 == shape[axis] || !mask[voxel - stride] || !mask[voxel + stride]
+        });
+    }
+    surface
+}
+
+/// A box of voxels, ends excluded.
+struct Region {
+    start: [usize; 3],
+    end: [usize; 3],
+}
+
+impl Region {
+    /// The smallest box that holds both masks; empty when they are.
+    fn around(a: &[bool], b: &[bool], shape: [usize; 3]) -> Self {
+        let (mut start, mut end) = (shape, [0; 3]);
+        for (row, (a, b)) in a.chunks(shape[2].max(1)).zip(b.chunks(shape[2].max(1))).enumerate() {
+            let Some(first) = a.iter().zip(b).position(|(a, b)| a | b) else { continue };
+            let last = a.iter().zip(b).rposition(|(a, b)| a | b).unwrap_or(first);
+            for (axis, (low, high)) in
+                [(row / shape[1], row / shape[1]), (row % shape[1], row % shape[1]), (first, last)]
+                    .into_iter()
+                    .enumerate()
+            {
+                start[axis] = start[axis].min(low);
+                end[axis] = end[axis].max(high + 1);
+            }
+        }
+        Self { start, end: std::array::from_fn(|axis| end[axis].max(start[axis])) }
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        std::array::from_fn(|axis| self.end[axis] - self.start[axis])
+    }
+
+    fn crop(&self, mask: &[bool], [_, height, width]: [usize; 3]) -> Vec<bool> {
+        let mut cropped = Vec::with_capacity(self.shape().iter().product());
+        for i in self.start[0]..self.end[0] {
+            for j in self.start[1]..self.end[1] {
+                let row = (i * height + j) * width;
+                cropped.extend_from_slice(&mask[row + self.start[2]..row + self.end[2]]);
+            }
+        }
+        cropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, Array3};
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_mask_is_what_the_caller_says() {
+        let none = Array2::from_elem((4, 5), false);
+        let mut dot = none.clone();
+        dot[[2, 2]] = true;
+        let hd = |a: &Array2<bool>, b: &Array2<bool>, policy| {
+            SurfaceDistances::between(a.view(), b.view(), &[1.0; 2]).unwrap().hausdorff(policy)
+        };
+        for (one, other) in [(&none, &dot), (&dot, &none)] {
+            assert_eq!(hd(one, other, WhenNoSurface::Infinity), Some(f64::INFINITY));
+            assert_eq!(hd(one, other, WhenNoSurface::Penalty(7.0)), Some(7.0));
+            assert_eq!(hd(one, other, WhenNoSurface::Undefined), None);
+        }
+        assert_eq!(hd(&none, &none, WhenNoSurface::Infinity), Some(0.0));
+        assert_eq!(hd(&none, &none, WhenNoSurface::Penalty(7.0)), Some(0.0));
+        assert_eq!(hd(&none, &none, WhenNoSurface::Undefined), None);
+        assert_eq!(hd(&dot, &dot, WhenNoSurface::Undefined), Some(0.0));
+        let undefined = hd95(none.view(), dot.view(), &[1.0; 2], WhenNoSurface::Undefined);
+        assert!(matches!(undefined, Err(MetricError::Undefined { .. })));
+    }
+
+    #[test]
+    fn refuses_a_spacing_that_is_none() {
+        let mask = Array3::from_elem((2, 2, 2), true);
+        let between = |spacing: &[f64]| SurfaceDistances::between(mask.view(), mask.view(), spacing);
+        assert!(matches!(between(&[1.0; 2]), Err(MetricError::Length { expected: 3, found: 2, .. })));
+        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(matches!(between(&[1.0, bad, 1.0]), Err(MetricError::Parameter { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_inside_is_no_surface() {
+        let full = Array3::from_elem((5, 5, 5), true);
+        let same = SurfaceDistances::between(full.view(), full.view(), &[1.0; 3]).unwrap();
+        assert_eq!(same.forth().len(), 125 - 27);
+        // An image has no front and back.
+        let image = Array2::from_elem((5, 5), true);
+        let same = SurfaceDistances::between(image.view(), image.view(), &[1.0; 2]).unwrap();
+        assert_eq!(same.forth().len(), 25 - 9);
+    }
+
+    proptest! {
+        #[test]
+        fn as_every_pair_of_surface_voxels(
+            a in prop::collection::vec(prop::bool::weighted(0.3), 105),
+            b in prop::collection::vec(prop::bool::weighted(0.1), 105),
+            spacing in prop::array::uniform3(0.5f64..3.0),
+        ) {
+            let shape = (3, 5, 7);
+            let array = |mask: &[bool]| Array3::from_shape_vec(shape, mask.to_vec()).unwrap();
+            let (a, b) = (array(&a), array(&b));
+            let edges = |mask: &Array3<bool>| -> Vec<[usize; 3]> {
+                let inside = |i: isize, j: isize, k: isize| {
+                    usize::try_from(i).ok().zip(usize::try_from(j).ok()).zip(usize::try_from(k).ok())
+                        .and_then(|((i, j), k)| mask.get([i, j, k]).copied()).unwrap_or(false)
+                };
+                mask.indexed_iter().filter(|(_, m)| **m).map(|((i, j, k), _)| [i, j, k]).filter(|&[i, j, k]| {
+                    let (i, j, k) = (i as isize, j as isize, k as isize);
+                    ![(i - 1, j, k), (i + 1, j, k), (i, j - 1, k), (i, j + 1, k), (i, j, k - 1), (i, j, k + 1)]
+                        .iter().all(|&(i, j, k)| inside(i, j, k))
+                }).collect()
+            };
+            let nearest = |from: &[[usize; 3]], to: &[[usize; 3]]| -> Vec<f64> {
+                let mut all: Vec<f64> = from.iter().map(|p| to.iter().map(|q| {
+                    (0..3).map(|x| ((p[x] as f64 - q[x] as f64) * spacing[x]).powi(2)).sum::<f64>().sqrt()
+                }).fold(f64::INFINITY, f64::min)).collect();
+                all.sort_by(f64::total_cmp);
+                all
+            };
+            let found = SurfaceDistances::between(a.view(), b.view(), &spacing).unwrap();
+            for (found, expected) in [
+                (found.forth(), nearest(&edges(&a), &edges(&b))),
+                (found.back(), nearest(&edges(&b), &edges(&a))),
+            ] {
+                prop_assert_eq!(found.len(), expected.len());
+                for (f, e) in found.iter().zip(&expected) {
+                    prop_assert!(f == e || (f - e).abs() < 1e-9);
+                }
+            }
+        }
+    }
+}
