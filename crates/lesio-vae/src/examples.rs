@@ -1,0 +1,164 @@
+//! Images to learn from.
+
+use lesio_nn::Shape;
+
+/// Images of one shape with the region of each that matters, flattened sample after sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Examples {
+    shape: Shape,
+    values: Vec<f32>,
+    /// One flag per pixel (not per channel); empty where every pixel matters.
+    regions: Vec<bool>,
+}
+
+/// Why images cannot be learnt from.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExamplesError {
+    /// An image has another number of values.
+    #[error("an image holds {found} values, expected {expected} for shape {shape}")]
+    Length {
+        /// Number of values.
+        found: usize,
+        /// The number expected.
+        expected: usize,
+        /// Shape of the images.
+        shape: Shape,
+    },
+    /// A region has another number of pixels.
+    #[error("a region holds {found} pixels, expected {expected}")]
+    Region {
+        /// Number of pixels.
+        found: usize,
+        /// The number expected.
+        expected: usize,
+    },
+    /// A value is NaN or infinite.
+    #[error("image {image} holds {value} at index {index}")]
+    NonFinite {
+        /// The image, counted from 0.
+        image: usize,
+        /// Index of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl Examples {
+    /// No images yet, of a shape.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        Self { shape, values: Vec::new(), regions: Vec::new() }
+    }
+
+    /// Adds an image `[c, h, w]`, row-major, every pixel of which matters.
+    ///
+    /// # Errors
+    /// Another number of values, or values that are not finite.
+    pub fn push(&mut self, image: &[f32]) -> Result<(), ExamplesError> {
+        self.check(image)?;
+        self.values.extend_from_slice(image);
+        if !self.regions.is_empty() {
+            self.regions.resize(self.regions.len() + self.shape.pixels(), true);
+        }
+        Ok(())
+    }
+
+    /// Adds an image `[c, h, w]` and the region `[h, w]` of it that matters (a head, without the air around it).
+    ///
+    /// # Errors
+    /// Another number of values or pixels, or values that are not finite.
+    pub fn push_region(&mut self, image: &[f32], region: &[bool]) -> Result<(), ExamplesError> {
+        self.check(image)?;
+        let expected = self.shape.pixels();
+        if region.len() != expected {
+            return Err(ExamplesError::Region { found: region.len(), expected });
+        }
+        self.regions.resize(self.len() * expected, true);
+        self.values.extend_from_slice(image);
+        self.regions.extend_from_slice(region);
+        Ok(())
+    }
+
+    /// Shape of an image.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Number of images.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len() / self.shape.len().max(1)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// An image, `[c, h, w]`; empty past the last.
+    #[must_use]
+    pub fn image(&self, index: usize) -> &[f32] {
+        let size = self.shape.len();
+        self.values.get(index * size..(index + 1) * size).unwrap_or(&[])
+    }
+
+    /// The region of an image that matters, `[h, w]`; `None` where that is every pixel.
+    #[must_use]
+    pub fn region(&self, index: usize) -> Option<&[bool]> {
+        let size = self.shape.pixels();
+        self.regions.get(index * size..(index + 1) * size)
+    }
+
+    /// A checksum of all values and regions.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        for value in &self.values {
+            hasher.update(&value.to_le_bytes());
+        }
+        for chunk in self.regions.chunks(4096) {
+            let bytes: Vec<u8> = chunk.iter().map(|&inside| u8::from(inside)).collect();
+            hasher.update(&bytes);
+        }
+        hasher.finalize()
+    }
+
+    fn check(&self, image: &[f32]) -> Result<(), ExamplesError> {
+        let expected = self.shape.len();
+        if image.len() != expected {
+            return Err(ExamplesError::Length { found: image.len(), expected, shape: self.shape });
+        }
+        match image.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(ExamplesError::NonFinite { image: self.len(), index, value: image[index] }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_may_begin_late() {
+        let mut examples = Examples::new(Shape::new(1, 1, 2));
+        examples.push(&[1.0, 2.0]).unwrap();
+        assert_eq!(examples.region(0), None);
+        examples.push_region(&[3.0, 4.0], &[true, false]).unwrap();
+        examples.push(&[5.0, 6.0]).unwrap();
+        assert_eq!(examples.len(), 3);
+        assert_eq!(examples.region(0), Some(&[true, true][..]));
+        assert_eq!(examples.region(1), Some(&[true, false][..]));
+        assert_eq!(examples.region(2), Some(&[true, true][..]));
+        assert_eq!(examples.image(1), [3.0, 4.0]);
+        assert!(matches!(examples.push(&[1.0]), Err(ExamplesError::Length { .. })));
+        assert!(matches!(
+            examples.push(&[1.0, f32::NAN]),
+            Err(ExamplesError::NonFinite { image: 3, index: 1, .. })
+        ));
+    }
+}

@@ -1,0 +1,391 @@
+//! The evidence lower bound as an objective, and how a VAE is trained on it.
+
+use lesio_nn::{Batch, EngineError, Mode, Objective, Shape, Terms, TrainConfig, TrainingEngine, random};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::augmentation::Augmentation;
+use crate::config::{ConfigError, VaeConfig};
+use crate::corruption::Corruption;
+use crate::examples::Examples;
+use crate::likelihood::Likelihood;
+use crate::model::LOG_VARIANCE_RANGE;
+
+/// How a VAE is trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct VaeTraining {
+    /// Epochs, batches, optimizer, patience and seed.
+    pub train: TrainConfig,
+    /// The weight of the divergence and how it grows.
+    pub divergence: Divergence,
+    /// Changes to the images that leave them normal.
+    pub augmentation: Augmentation,
+    /// What the encoder sees instead of the image.
+    pub corruption: Corruption,
+}
+
+/// The divergence's part in the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Divergence {
+    /// `beta * KL`; beta rises linearly from 0 over a share of the training (Higgins et al. 2017;
+    /// Bowman et al. 2016 for the warm-up).
+    Beta {
+        /// The weight, at least 0.
+        beta: f64,
+        /// Share of all updates until the weight is reached, 0 to 1.
+        warm_up: f64,
+    },
+    /// `gamma * |KL - C|`, C rising linearly from 0 to `nats` over a share of the training (Burgess et al. 2018).
+    Capacity {
+        /// The weight, at least 0.
+        gamma: f64,
+        /// The divergence allowed in the end, per image, in nats.
+        nats: f64,
+        /// Share of all updates until it is reached, 0 to 1.
+        share: f64,
+    },
+    /// `beta * sum max(KL of a dimension, nats)` (Kingma et al. 2016): what a dimension holds below the
+    /// limit is free, which keeps it in use.
+    FreeBits {
+        /// The weight, at least 0.
+        beta: f64,
+        /// Free nats per latent dimension.
+        nats: f64,
+    },
+}
+
+impl Default for Divergence {
+    /// Beta 1, reached after a tenth of the training.
+    fn default() -> Self {
+        Self::Beta { beta: 1.0, warm_up: 0.1 }
+    }
+}
+
+impl Divergence {
+    /// The weight that counts for scoring.
+    #[must_use]
+    pub fn beta(&self) -> f64 {
+        match *self {
+            Self::Beta { beta, .. } | Self::FreeBits { beta, .. } => beta,
+            Self::Capacity { .. } => 1.0,
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        let numbers: &[(&str, f64)] = match *self {
+            Self::Beta { beta, warm_up } => &[("beta", beta), ("warm-up", warm_up)],
+            Self::Capacity { gamma, nats, share } => &[("gamma", gamma), ("nats", nats), ("share", share)],
+            Self::FreeBits { beta, nats } => &[("beta", beta), ("nats", nats)],
+        };
+        let bad = numbers.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0));
+        bad.map(|(name, value)| format!("{name} of the divergence is {value}, expected at least 0"))
+    }
+
+    /// Loss of an image's divergence, and the factor on the gradient of each dimension's.
+    fn loss(&self, dimensions: &[f64], progress: f64, factors: &mut [f32]) -> f64 {
+        let reached = |share: f64| if share > 0.0 { (progress / share).min(1.0) } else { 1.0 };
+        let sum: f64 = dimensions.iter().sum();
+        match *self {
+            Self::Beta { beta, warm_up } => {
+                let weight = beta * reached(warm_up);
+                factors.fill(weight as f32);
+                weight * sum
+            }
+            Self::Capacity { gamma, nats, share } => {
+                let distance = sum - nats * reached(share);
+                factors.fill((gamma * distance.signum()) as f32);
+                gamma * distance.abs()
+            }
+            Self::FreeBits { beta, nats } => {
+                let mut loss = 0.0;
+                for (factor, &own) in factors.iter_mut().zip(dimensions) {
+                    *factor = if own > nats { beta as f32 } else { 0.0 };
+                    loss += beta * own.max(nats);
+                }
+                loss
+            }
+        }
+    }
+}
+
+/// Position of the encoder and the decoder among a trainer's engines.
+pub const ENGINES: [&str; 2] = ["encoder", "decoder"];
+
+/// The negative evidence lower bound on a set of images, for a [`Trainer`](lesio_nn::Trainer) with the
+/// encoder and the decoder as its engines, in this order.
+///
+/// The loss is in nats per image: `-log p(x | z)` summed over pixels plus the divergence's part, with
+/// one draw of `z` per image.
+#[derive(Debug)]
+pub struct VaeObjective {
+    config: VaeConfig,
+    training: VaeTraining,
+    examples: Examples,
+    validation: Examples,
+    fingerprint: String,
+    buffers: Buffers,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    clean: Vec<f32>,
+    seen: Vec<f32>,
+    noise: Vec<f32>,
+    latent: Vec<f32>,
+    by_output: Vec<f32>,
+    by_mean: Vec<f32>,
+    by_log_variance: Vec<f32>,
+    factors: Vec<f32>,
+}
+
+/// Streams of random numbers for one image in one epoch, apart from each other.
+pub(crate) const CORRUPTION_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+const NOISE_SEED: u64 = 0xc2b2_ae3d_27d4_eb4f;
+
+impl VaeObjective {
+    /// An objective on training and validation images; validation may be empty.
+    ///
+    /// # Errors
+    /// A configuration out of range, or images of another shape than the model's.
+    pub fn new(
+        config: VaeConfig,
+        training: VaeTraining,
+        examples: Examples,
+        validation: Examples,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let fault = training
+            .divergence
+            .fault()
+            .or_else(|| training.augmentation.fault())
+            .or_else(|| training.corruption.fault())
+            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]));
+        if let Some(fault) = fault {
+            return Err(ConfigError::Range(fault));
+        }
+        let fingerprint = fingerprint(&(&config, &training), &examples, &validation);
+        Ok(Self { config, training, examples, validation, fingerprint, buffers: Buffers::default() })
+    }
+
+    /// How the model is trained.
+    #[must_use]
+    pub fn training(&self) -> &VaeTraining {
+        &self.training
+    }
+}
+
+/// Says which images have another shape than the model, if any.
+pub(crate) fn shape_fault(expected: Shape, sets: &[&Examples]) -> Option<String> {
+    sets.iter()
+        .find(|set| set.shape() != expected)
+        .map(|set| format!("images have shape {}, expected {expected}", set.shape()))
+}
+
+/// A text that changes with configuration and data.
+pub(crate) fn fingerprint(config: &impl Serialize, examples: &Examples, validation: &Examples) -> String {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    format!(
+        "configuration {:08x}, {} training images {:08x}, {} validation images {:08x}",
+        crc32fast::hash(text.as_bytes()),
+        examples.len(),
+        examples.checksum(),
+        validation.len(),
+        validation.checksum()
+    )
+}
+
+/// Fills `clean` with the augmented images of a batch and `seen` with what the network gets to see.
+pub(crate) fn draw_batch(
+    batch: &Batch<'_>,
+    examples: &Examples,
+    augmentation: &Augmentation,
+    corruption: &Corruption,
+    clean: &mut Vec<f32>,
+    seen: &mut Vec<f32>,
+) {
+    let shape = examples.shape();
+    clean.resize(batch.samples.len() * shape.len(), 0.0);
+    seen.resize(clean.len(), 0.0);
+    clean
+        .par_chunks_exact_mut(shape.len())
+        .zip(seen.par_chunks_exact_mut(shape.len()))
+        .zip(batch.samples)
+        .for_each(|((clean, seen), &sample)| {
+            let stream = (batch.epoch * examples.len() + sample) as u64;
+            let mut generator = random::generator(batch.seed ^ CORRUPTION_SEED, stream);
+            clean.copy_from_slice(examples.image(sample));
+            let mut region = examples.region(sample).map(<[bool]>::to_vec);
+            augmentation.apply(&mut generator, shape, clean, region.as_deref_mut());
+            seen.copy_from_slice(clean);
+            corruption.apply(&mut generator, shape, seen, region.as_deref());
+        });
+}
+
+/// Sums over one image of the reconstruction term; fills the gradient by the decoder's outputs, times `scale`.
+fn reconstruction_loss(
+    likelihood: &Likelihood,
+    image: &[f32],
+    outputs: &[f32],
+    scale: f32,
+    by: &mut [f32],
+) -> f64 {
+    let size = image.len();
+    let learned = likelihood.outputs() == 2;
+    let mut sum = 0.0;
+    for (pixel, &x) in image.iter().enumerate() {
+        let term = likelihood.term(x, outputs[pixel], if learned { outputs[size + pixel] } else { 0.0 });
+        sum += f64::from(term.loss);
+        by[pixel] = term.by_output * scale;
+        if learned {
+            by[size + pixel] = term.by_log_scale * scale;
+        }
+    }
+    sum
+}
+
+/// The divergence of each latent dimension from the prior, in nats.
+fn dimension_divergence(mean: f32, log_variance: f32) -> f64 {
+    let (mean, log_variance) = (f64::from(mean), f64::from(log_variance));
+    0.5 * (mean * mean + log_variance.exp() - log_variance - 1.0)
+}
+
+fn clamp_log_variance(value: f32) -> f32 {
+    value.clamp(LOG_VARIANCE_RANGE[0], LOG_VARIANCE_RANGE[1])
+}
+
+fn pair(engines: &mut [Box<dyn TrainingEngine>]) -> Result<[&mut Box<dyn TrainingEngine>; 2], EngineError> {
+    let found = engines.len();
+    match engines {
+        [encoder, decoder] => Ok([encoder, decoder]),
+        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 2 }),
+    }
+}
+
+impl Objective for VaeObjective {
+    fn samples(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError> {
+        let [encoder, decoder] = pair(engines)?;
+        let buffers = &mut self.buffers;
+        let training = &self.training;
+        draw_batch(
+            batch,
+            &self.examples,
+            &training.augmentation,
+            &training.corruption,
+            &mut buffers.clean,
+            &mut buffers.seen,
+        );
+        let samples = batch.samples.len();
+        let per_sample = 1.0 / samples as f32;
+        encoder.forward(&[&buffers.seen], samples, Mode::Train)?;
+        let (mean, log_variance) = (encoder.output(0), encoder.output(1));
+        let dimensions = self.config.latent_shape().len();
+        buffers.noise.resize(samples * dimensions, 0.0);
+        for (noise, &sample) in buffers.noise.chunks_exact_mut(dimensions).zip(batch.samples) {
+            let stream = (batch.epoch * self.examples.len() + sample) as u64;
+            random::fill_normal(&mut random::generator(batch.seed ^ NOISE_SEED, stream), noise);
+        }
+        buffers.latent.clear();
+        buffers.latent.extend(
+            mean.iter()
+                .zip(log_variance)
+                .zip(&buffers.noise)
+                .map(|((&m, &l), &e)| m + (0.5 * clamp_log_variance(l)).exp() * e),
+        );
+        decoder.forward(&[&buffers.latent], samples, Mode::Train)?;
+
+        let likelihood = self.config.likelihood;
+        let size = self.config.image_shape().len();
+        let outputs = decoder.output(0);
+        buffers.by_output.resize(outputs.len(), 0.0);
+        let stride = outputs.len() / samples;
+        let losses: Vec<f64> = buffers
+            .clean
+            .par_chunks_exact(size)
+            .zip(outputs.par_chunks_exact(stride))
+            .zip(buffers.by_output.par_chunks_exact_mut(stride))
+            .map(|((image, outputs), by)| reconstruction_loss(&likelihood, image, outputs, per_sample, by))
+            .collect();
+        decoder.backward(&[&buffers.by_output])?;
+
+        let by_latent = decoder.input_gradient(0);
+        let progress = batch.step as f64 / batch.steps.max(1) as f64;
+        buffers.by_mean.resize(mean.len(), 0.0);
+        buffers.by_log_variance.resize(mean.len(), 0.0);
+        buffers.factors.resize(dimensions, 0.0);
+        let (mut divergence, mut divergence_loss) = (0.0, 0.0);
+        for sample in 0..samples {
+            let range = sample * dimensions..(sample + 1) * dimensions;
+            let own: Vec<f64> = range
+                .clone()
+                .map(|k| dimension_divergence(mean[k], clamp_log_variance(log_variance[k])))
+                .collect();
+            divergence += own.iter().sum::<f64>();
+            divergence_loss += training.divergence.loss(&own, progress, &mut buffers.factors);
+            for (dimension, k) in range.enumerate() {
+                let factor = buffers.factors[dimension] * per_sample;
+                let clamped = clamp_log_variance(log_variance[k]);
+                let deviation = (0.5 * clamped).exp();
+                buffers.by_mean[k] = by_latent[k] + factor * mean[k];
+                let slope = 0.5 * by_latent[k] * buffers.noise[k] * deviation
+                    + 0.5 * factor * (deviation * deviation - 1.0);
+                buffers.by_log_variance[k] = if clamped == log_variance[k] { slope } else { 0.0 };
+            }
+        }
+        encoder.backward(&[&buffers.by_mean, &buffers.by_log_variance])?;
+        let count = samples as f64;
+        let reconstruction = losses.iter().sum::<f64>() / count;
+        Ok(Terms::new(reconstruction + divergence_loss / count)
+            .with("reconstruction", reconstruction)
+            .with("divergence", divergence / count))
+    }
+
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let [encoder, decoder] = pair(engines)?;
+        let size = self.config.image_shape().len();
+        let dimensions = self.config.latent_shape().len();
+        let (mut reconstruction, mut divergence) = (0.0, 0.0);
+        let all: Vec<usize> = (0..self.validation.len()).collect();
+        let mut scratch = Vec::new();
+        for chunk in all.chunks(self.training.train.batch_size.max(1)) {
+            let images: Vec<f32> =
+                chunk.iter().flat_map(|&index| self.validation.image(index)).copied().collect();
+            encoder.forward(&[&images], chunk.len(), Mode::Evaluate)?;
+            let (mean, log_variance) = (encoder.output(0).to_vec(), encoder.output(1));
+            for k in 0..chunk.len() * dimensions {
+                divergence += dimension_divergence(mean[k], clamp_log_variance(log_variance[k]));
+            }
+            decoder.forward(&[&mean], chunk.len(), Mode::Evaluate)?;
+            let outputs = decoder.output(0);
+            let stride = outputs.len() / chunk.len();
+            scratch.resize(stride, 0.0);
+            for (image, outputs) in images.chunks_exact(size).zip(outputs.chunks_exact(stride)) {
+                reconstruction +=
+                    reconstruction_loss(&self.config.likelihood, image, outputs, 0.0, &mut scratch);
+            }
+        }
+        let count = all.len() as f64;
+        let (reconstruction, divergence) = (reconstruction / count, divergence / count);
+        // The bound with its final weight: comparable between epochs, unlike the loss during a warm-up.
+        let total = reconstruction + self.training.divergence.beta() * divergence;
+        Ok(Some(Terms::new(total).with("reconstruction", reconstruction).with("divergence", divergence)))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
