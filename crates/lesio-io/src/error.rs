@@ -1,0 +1,553 @@
+//! What can be wrong with a file, by name.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lesio_image::GeometryError;
+
+/// Why a file could not be read: which file, and what is wrong with it.
+///
+/// ```
+/// let error = lesio_io::read_volume("absent.nii.gz").unwrap_err();
+/// assert_eq!(error.kind().name(), "NotFound");
+/// assert_eq!(error.to_string(), "absent.nii.gz: there is no such file");
+/// ```
+#[derive(Debug)]
+pub struct ReadError {
+    path: PathBuf,
+    kind: Box<ReadErrorKind>,
+}
+
+impl ReadError {
+    pub(crate) fn new(path: &Path, kind: ReadErrorKind) -> Self {
+        Self { path: path.to_owned(), kind: Box::new(kind) }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn kind(&self) -> &ReadErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl Error for ReadError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The kind's own text is part of this error's, so the chain goes on with what caused it.
+        self.kind.source()
+    }
+}
+
+/// What is wrong with a file that was to be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadErrorKind {
+    /// The operating system refused an operation.
+    #[error("could not {operation}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing has this name.
+    #[error("there is no such file")]
+    NotFound,
+    /// A symbolic link that leads nowhere.
+    #[error("is a link to {}, which does not exist", target.display())]
+    DanglingLink {
+        /// Where the link leads.
+        target: PathBuf,
+    },
+    /// A folder, a pipe, a device: reading it could block or never end.
+    #[error("is {found}, expected a regular file")]
+    NotRegularFile {
+        /// What it is.
+        found: &'static str,
+    },
+    /// The name does not tell a format that is read here.
+    #[error("the name ends in none of {expected}")]
+    UnknownFormat {
+        /// The endings known.
+        expected: &'static str,
+    },
+    /// The content is not what the name says.
+    #[error("not a NIfTI file: {reason}")]
+    NotNifti {
+        /// What was expected and found.
+        reason: String,
+    },
+    /// A version of NIfTI that is not known.
+    #[error("NIfTI version {version}, expected 1 or 2")]
+    UnsupportedVersion {
+        /// The version.
+        version: u8,
+    },
+    /// The file ends too early.
+    #[error("{what} needs {need} bytes, the file has {have}")]
+    Truncated {
+        /// The part that does not fit.
+        what: &'static str,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes there.
+        have: u64,
+    },
+    /// The header claims what no file of this size can hold.
+    #[error("the header claims {claimed} bytes, at most {most} can come from this file's {bytes}")]
+    ImpossibleClaim {
+        /// Bytes claimed; `u64::MAX` where the claim itself overflows.
+        claimed: u64,
+        /// Bytes in the file.
+        bytes: u64,
+        /// Most bytes that they can decompress to.
+        most: u64,
+    },
+    /// Reading would take more memory than the caller allowed.
+    #[error("needs {need} bytes of memory, the limit is {limit}")]
+    LimitExceeded {
+        /// Bytes needed.
+        need: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The system has no memory for what the file really holds.
+    #[error("no memory for {bytes} bytes")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+    },
+    /// A dimension is not a number of voxels, or there are too few or too many dimensions.
+    #[error("dim[{axis}] is {found}, expected {expected}")]
+    BadDim {
+        /// Index in the header's `dim`; 0 is the number of dimensions.
+        axis: usize,
+        /// The value.
+        found: i64,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A type of voxel that is not read, or not as what was asked for.
+    #[error("datatype {code} ({name}) cannot be read{purpose}")]
+    UnsupportedDatatype {
+        /// NIfTI's code.
+        code: i16,
+        /// Its name.
+        name: &'static str,
+        /// As what it was to be read, as in `" as real numbers"`, or nothing.
+        purpose: &'static str,
+    },
+    /// What the file means is no image.
+    #[error("intent code {code} ({name}) is no image")]
+    UnsupportedIntent {
+        /// NIfTI's code.
+        code: i32,
+        /// Its name.
+        name: &'static str,
+    },
+    /// Voxels cannot start where the header says.
+    #[error("voxel offset is {found}, expected {expected}")]
+    BadVoxOffset {
+        /// The value.
+        found: f64,
+        /// What it should be.
+        expected: String,
+    },
+    /// A header extension does not fit its place.
+    #[error("header extension {index} has size {size}, expected {expected}")]
+    BadExtension {
+        /// Which, from 0.
+        index: usize,
+        /// The size it claims.
+        size: i64,
+        /// What it should be.
+        expected: String,
+    },
+    /// The scaling has a usable slope and an intercept that is not a number.
+    #[error("scaling has slope {slope} and intercept {intercept}, expected finite numbers")]
+    BadScaling {
+        /// The slope.
+        slope: f64,
+        /// The intercept.
+        intercept: f64,
+    },
+    /// The compressed stream is damaged.
+    #[error("gzip member {member}: {fault}")]
+    GzipCorrupt {
+        /// Which, from 1.
+        member: u64,
+        /// The damage.
+        fault: GzipFault,
+    },
+    /// A header without its voxels, or the reverse.
+    #[error("its other half {} is missing", expected.display())]
+    MissingPair {
+        /// The file expected beside it.
+        expected: PathBuf,
+    },
+    /// More than one file could be the other half.
+    #[error("its other half may be any of {candidates:?}")]
+    AmbiguousPair {
+        /// The files.
+        candidates: Vec<PathBuf>,
+    },
+    /// The header places the voxels nowhere.
+    #[error("{method} gives no affine: {fault}")]
+    BadAffine {
+        /// `sform`, `qform` or `pixdim`.
+        method: &'static str,
+        /// What is wrong.
+        fault: AffineError,
+    },
+    /// As many dimensions as were not expected.
+    #[error("shape is {shape:?}, expected {expected}")]
+    UnexpectedRank {
+        /// The shape.
+        shape: Vec<u64>,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// There is no volume of this number.
+    #[error("volume {index} was asked for, there are {volumes}")]
+    NoSuchVolume {
+        /// The number, from 0.
+        index: u64,
+        /// How many there are.
+        volumes: u64,
+    },
+    /// A value has no equal in the type asked for.
+    #[error("value {value} of voxel {voxel} (in file order) cannot be kept as {target}")]
+    LossyConversion {
+        /// Which voxel, in file order, from the first that was read.
+        voxel: u64,
+        /// The value, after scaling.
+        value: f64,
+        /// The type asked for.
+        target: &'static str,
+    },
+    /// An image and its mask do not have the same size.
+    #[error("has shape {found:?}, expected {expected:?} as {} has", with.display())]
+    SizeMismatch {
+        /// The file it should agree with.
+        with: PathBuf,
+        /// That file's shape.
+        expected: Vec<usize>,
+        /// This file's shape.
+        found: Vec<usize>,
+    },
+    /// A PNG, JPEG or TIFF file that does not decode.
+    #[error("could not be decoded as {format}")]
+    Decode {
+        /// The format.
+        format: &'static str,
+        /// What the decoder said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A PNG, JPEG or TIFF file with pixels of a kind that is not read.
+    #[error("pixels are {found}, expected {expected}")]
+    UnsupportedPixels {
+        /// The kind.
+        found: String,
+        /// What is read.
+        expected: &'static str,
+    },
+}
+
+impl ReadErrorKind {
+    /// The variant's name, as it stands in reports: `"Truncated"`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "Io",
+            Self::NotFound => "NotFound",
+            Self::DanglingLink { .. } => "DanglingLink",
+            Self::NotRegularFile { .. } => "NotRegularFile",
+            Self::UnknownFormat { .. } => "UnknownFormat",
+            Self::NotNifti { .. } => "NotNifti",
+            Self::UnsupportedVersion { .. } => "UnsupportedVersion",
+            Self::Truncated { .. } => "Truncated",
+            Self::ImpossibleClaim { .. } => "ImpossibleClaim",
+            Self::LimitExceeded { .. } => "LimitExceeded",
+            Self::OutOfMemory { .. } => "OutOfMemory",
+            Self::BadDim { .. } => "BadDim",
+            Self::UnsupportedDatatype { .. } => "UnsupportedDatatype",
+            Self::UnsupportedIntent { .. } => "UnsupportedIntent",
+            Self::BadVoxOffset { .. } => "BadVoxOffset",
+            Self::BadExtension { .. } => "BadExtension",
+            Self::BadScaling { .. } => "BadScaling",
+            Self::GzipCorrupt { .. } => "GzipCorrupt",
+            Self::MissingPair { .. } => "MissingPair",
+            Self::AmbiguousPair { .. } => "AmbiguousPair",
+            Self::BadAffine { .. } => "BadAffine",
+            Self::UnexpectedRank { .. } => "UnexpectedRank",
+            Self::NoSuchVolume { .. } => "NoSuchVolume",
+            Self::LossyConversion { .. } => "LossyConversion",
+            Self::SizeMismatch { .. } => "SizeMismatch",
+            Self::Decode { .. } => "Decode",
+            Self::UnsupportedPixels { .. } => "UnsupportedPixels",
+        }
+    }
+
+    pub(crate) fn at(self, path: &Path) -> ReadError {
+        ReadError::new(path, self)
+    }
+}
+
+/// Damage of a gzip stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GzipFault {
+    /// The first two bytes are not gzip's.
+    #[error("does not start as a gzip member")]
+    Magic,
+    /// A compression method that does not exist.
+    #[error("compression method {method}, expected 8")]
+    Method {
+        /// The method.
+        method: u8,
+    },
+    /// Reserved flags are set.
+    #[error("reserved flags are set in its header")]
+    Flags,
+    /// The header's own checksum does not agree.
+    #[error("the checksum of its header does not agree")]
+    HeaderChecksum,
+    /// The file ends inside the member.
+    #[error("the file ends inside its {part}")]
+    Ends {
+        /// Header, data or trailer.
+        part: &'static str,
+    },
+    /// The compressed data make no sense.
+    #[error("its compressed data are damaged")]
+    Data,
+    /// The checksum of the decompressed bytes does not agree.
+    #[error("the checksum of its data is {found:08x}, its trailer says {expected:08x}")]
+    Checksum {
+        /// Of the bytes.
+        found: u32,
+        /// In the trailer.
+        expected: u32,
+    },
+    /// The number of decompressed bytes does not agree.
+    #[error("its data are {found} bytes long (modulo 2^32), its trailer says {expected}")]
+    Length {
+        /// Of the bytes, modulo 2^32.
+        found: u32,
+        /// In the trailer.
+        expected: u32,
+    },
+    /// After the last member is something else than zeros.
+    #[error("what follows the member before is neither a member nor zeros")]
+    Trailing,
+}
+
+/// Why a header's numbers are no affine.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AffineError {
+    /// The matrix is no geometry.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// `quatern_b`, `quatern_c` and `quatern_d` are too long for a rotation.
+    #[error("b^2 + c^2 + d^2 of the quaternion is {squared_length}, expected at most 1")]
+    Quaternion {
+        /// The sum of squares.
+        squared_length: f64,
+    },
+}
+
+/// Why a file could not be written: which file, and what was in the way.
+///
+/// Whatever the reason, a file that was there before is still there, whole.
+#[derive(Debug)]
+pub struct WriteError {
+    path: PathBuf,
+    kind: Box<WriteErrorKind>,
+}
+
+impl WriteError {
+    pub(crate) fn new(path: &Path, kind: WriteErrorKind) -> Self {
+        Self { path: path.to_owned(), kind: Box::new(kind) }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was in the way.
+    #[must_use]
+    pub fn kind(&self) -> &WriteErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl Error for WriteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+/// What was in the way of writing a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteErrorKind {
+    /// The operating system refused an operation.
+    #[error("could not {operation}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The disk, or the user's share of it, is full.
+    #[error("could not {operation}, the disk is full")]
+    StorageFull {
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is a file of this name, and replacing it was not asked for.
+    #[error("exists already, and replacing it was not asked for")]
+    OutputExists,
+    /// The path has no file name.
+    #[error("is no name for a file")]
+    NoFileName,
+    /// The name does not tell a format that is written here.
+    #[error("the name ends in none of {expected}")]
+    UnknownFormat {
+        /// The endings known.
+        expected: &'static str,
+    },
+    /// The two files of a pair cannot be replaced in one step, so a pair is only ever written anew.
+    #[error("a pair of files cannot be replaced in one step: remove it first, or write .nii or .nii.gz")]
+    PairExists,
+    /// There are no voxels to write.
+    #[error("an axis has no voxels: the shape is {shape:?}")]
+    EmptyVolume {
+        /// The shape.
+        shape: [usize; 3],
+    },
+    /// NIfTI-1 counts the voxels of an axis with 15 bits.
+    #[error("axis {axis} has {size} voxels, NIfTI-1 holds at most 32767: write NIfTI-2")]
+    DimTooLargeForNifti1 {
+        /// The axis.
+        axis: usize,
+        /// Its voxels.
+        size: usize,
+    },
+    /// A header extension is too large for its 32-bit size.
+    #[error("header extension {index} has {bytes} bytes, more than NIfTI holds")]
+    ExtensionTooLarge {
+        /// Which, from 0.
+        index: usize,
+        /// Its bytes.
+        bytes: usize,
+    },
+    /// NIfTI-1 keeps the affine in 32-bit floats, in which this one overflows or collapses.
+    #[error("the affine does not fit the 32-bit floats of NIfTI-1: write NIfTI-2")]
+    AffineOutOfRange,
+    /// An image that the format cannot hold.
+    #[error("an image of {channels} channels, {width} by {height} pixels cannot be written as {format}")]
+    UnsupportedImage {
+        /// Its channels.
+        channels: usize,
+        /// Its columns.
+        width: usize,
+        /// Its rows.
+        height: usize,
+        /// The format.
+        format: &'static str,
+    },
+    /// The encoder failed.
+    #[error("could not be encoded as {format}")]
+    Encode {
+        /// The format.
+        format: &'static str,
+        /// What the encoder said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl WriteErrorKind {
+    /// The variant's name, as it stands in reports: `"OutputExists"`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "Io",
+            Self::StorageFull { .. } => "StorageFull",
+            Self::OutputExists => "OutputExists",
+            Self::NoFileName => "NoFileName",
+            Self::UnknownFormat { .. } => "UnknownFormat",
+            Self::PairExists => "PairExists",
+            Self::EmptyVolume { .. } => "EmptyVolume",
+            Self::DimTooLargeForNifti1 { .. } => "DimTooLargeForNifti1",
+            Self::ExtensionTooLarge { .. } => "ExtensionTooLarge",
+            Self::AffineOutOfRange => "AffineOutOfRange",
+            Self::UnsupportedImage { .. } => "UnsupportedImage",
+            Self::Encode { .. } => "Encode",
+        }
+    }
+
+    pub(crate) fn io(operation: &'static str, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::StorageFull { operation, source }
+            }
+            _ => Self::Io { operation, source },
+        }
+    }
+
+    pub(crate) fn at(self, path: &Path) -> WriteError {
+        WriteError::new(path, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_variants() {
+        // Debug output starts with the variant's name.
+        let kinds = [
+            ReadErrorKind::NotFound,
+            ReadErrorKind::Truncated { what: "x", need: 2, have: 1 },
+            ReadErrorKind::GzipCorrupt { member: 1, fault: GzipFault::Data },
+            ReadErrorKind::UnexpectedRank { shape: vec![1, 2], expected: "x" },
+        ];
+        for kind in kinds {
+            assert!(format!("{kind:?}").starts_with(kind.name()));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_has_its_own_name() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(WriteErrorKind::io("write", full).name(), "StorageFull");
+        let other = io::Error::from(io::ErrorKind::PermissionDenied);
+        assert_eq!(WriteErrorKind::io("write", other).name(), "Io");
+    }
+}

@@ -1,0 +1,478 @@
+//! The header of a NIfTI-1 or NIfTI-2 file, field by field.
+
+use std::fmt;
+
+use crate::error::ReadErrorKind;
+use crate::nifti::datatype::Datatype;
+use crate::nifti::extension::Extension;
+use crate::nifti::oddity::Oddity;
+
+/// Bytes of a NIfTI-1 header.
+pub(crate) const SIZE_1: usize = 348;
+/// Bytes of a NIfTI-2 header.
+pub(crate) const SIZE_2: usize = 540;
+
+/// Which NIfTI standard a header follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum NiftiVersion {
+    /// NIfTI-1: at most 32767 voxels along an axis, 32-bit floats. The default when writing, because
+    /// every program reads it.
+    #[default]
+    One,
+    /// NIfTI-2: 64-bit sizes and floats.
+    Two,
+}
+
+impl NiftiVersion {
+    /// 1 or 2.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+
+    /// Bytes of the header, without the four that announce extensions.
+    pub(crate) fn header_bytes(self) -> usize {
+        match self {
+            Self::One => SIZE_1,
+            Self::Two => SIZE_2,
+        }
+    }
+}
+
+/// The order of bytes in header and voxels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ByteOrder {
+    /// Least significant byte first: what is written here.
+    #[default]
+    Little,
+    /// Most significant byte first.
+    Big,
+}
+
+impl fmt::Display for ByteOrder {
+    /// NumPy's sign: `<` or `>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Little => "<",
+            Self::Big => ">",
+        })
+    }
+}
+
+/// The header of a NIfTI image, the same for both versions.
+///
+/// Numbers are as they stand in the file, widened to 64 bits; [`Oddity`] tells which of them are not
+/// followed. Texts are bytes up to the first zero: the standard names no encoding.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NiftiHeader {
+    /// Which standard it follows.
+    pub version: NiftiVersion,
+    /// The order of bytes in the file.
+    pub byte_order: ByteOrder,
+    /// Voxels along each axis, 1 to 7 axes of at least 1; the first varies fastest in the file.
+    pub shape: Vec<u64>,
+    /// The type of a voxel in the file.
+    pub datatype: Datatype,
+    /// `bitpix` as found; the datatype alone decides.
+    pub bits_per_voxel: i16,
+    /// `pixdim`: the sign of the first axis in a qform, then the size of a voxel along each axis.
+    pub pixdim: [f64; 8],
+    /// Bytes before the first voxel.
+    pub vox_offset: u64,
+    /// `scl_slope`; 0 and what is not finite mean that voxels are not scaled.
+    pub scl_slope: f64,
+    /// `scl_inter`, added after multiplying.
+    pub scl_inter: f64,
+    /// Display range, lower end.
+    pub cal_min: f64,
+    /// Display range, upper end.
+    pub cal_max: f64,
+    /// Which axes are frequency, phase and slice.
+    pub dim_info: u8,
+    /// First slice of the timing.
+    pub slice_start: i64,
+    /// Last slice of the timing.
+    pub slice_end: i64,
+    /// Order of the slices in time.
+    pub slice_code: i32,
+    /// Time of one slice.
+    pub slice_duration: f64,
+    /// Shift of the time axis.
+    pub toffset: f64,
+    /// Units of space (lowest three bits) and time.
+    pub xyzt_units: i32,
+    /// What the numbers mean.
+    pub intent_code: i32,
+    /// Parameters of the intent.
+    pub intent_parameters: [f64; 3],
+    /// Name of the intent, at most 16 bytes.
+    pub intent_name: Vec<u8>,
+    /// Free text, at most 80 bytes.
+    pub description: Vec<u8>,
+    /// Name of a file beside, at most 24 bytes.
+    pub auxiliary_file: Vec<u8>,
+    /// To what space the quaternion leads; 0: it is not used.
+    pub qform_code: i32,
+    /// To what space the matrix leads; 0: it is not used.
+    pub sform_code: i32,
+    /// `quatern_b`, `quatern_c`, `quatern_d`.
+    pub quaternion: [f64; 3],
+    /// World coordinates of the first voxel for the quaternion.
+    pub quaternion_offset: [f64; 3],
+    /// The first three rows of the matrix.
+    pub srow: [[f64; 4]; 3],
+    /// What follows the header.
+    pub extensions: Vec<Extension>,
+}
+
+/// Whether voxels follow the header in its file or stand in one of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrangement {
+    Single,
+    Pair,
+}
+
+impl Arrangement {
+    /// The start of the magic that says so.
+    pub(crate) fn magic(self) -> &'static str {
+        match self {
+            Self::Single => "n+",
+            Self::Pair => "ni",
+        }
+    }
+}
+
+/// What the first bytes of a header tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Signature {
+    pub(crate) version: NiftiVersion,
+    pub(crate) byte_order: ByteOrder,
+}
+
+impl Signature {
+    /// Reads `sizeof_hdr`, which tells version and byte order.
+    pub(crate) fn of(start: [u8; 4]) -> Result<Self, ReadErrorKind> {
+        for (byte_order, size) in
+            [(ByteOrder::Little, i32::from_le_bytes(start)), (ByteOrder::Big, i32::from_be_bytes(start))]
+        {
+            match size {
+                348 => return Ok(Self { version: NiftiVersion::One, byte_order }),
+                540 => return Ok(Self { version: NiftiVersion::Two, byte_order }),
+                _ => {}
+            }
+        }
+        let reason = if start[..2] == [0x1f, 0x8b] {
+            "the content is gzip-compressed, the name says it is not".to_owned()
+        } else {
+            format!("sizeof_hdr is {}, expected 348 or 540", i32::from_le_bytes(start))
+        };
+        Err(ReadErrorKind::NotNifti { reason })
+    }
+}
+
+impl NiftiHeader {
+    /// Parses the 348 or 540 bytes of a header, as they stand in a `.nii` file; extensions are not
+    /// among them.
+    ///
+    /// # Errors
+    /// As reading a file: every kind that concerns the header.
+    ///
+    /// ```
+    /// let error = lesio_io::nifti::NiftiHeader::parse(b"no header").unwrap_err();
+    /// assert_eq!(error.name(), "NotNifti");
+    /// ```
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReadErrorKind> {
+        let (header, arrangement, _) = Self::parse_with_oddities(bytes)?;
+        header.check_offset(arrangement)?;
+        Ok(header)
+    }
+
+    pub(crate) fn parse_with_oddities(
+        bytes: &[u8],
+    ) -> Result<(Self, Arrangement, Vec<Oddity>), ReadErrorKind> {
+        let truncated =
+            |need: usize| ReadErrorKind::Truncated { what: "the header", need: need as u64, have: bytes.len() as u64 };
+        let start = bytes.first_chunk().ok_or_else(|| truncated(SIZE_1))?;
+        let signature = Signature::of(*start)?;
+        let size = signature.version.header_bytes();
+        let bytes = bytes.get(..size).ok_or_else(|| truncated(size))?;
+        let fields = Fields { bytes, order: signature.byte_order };
+        match signature.version {
+            NiftiVersion::One => parse_1(&fields),
+            NiftiVersion::Two => parse_2(&fields),
+        }
+    }
+
+    /// Whether the voxels may start where the header says.
+    pub(crate) fn check_offset(&self, arrangement: Arrangement) -> Result<(), ReadErrorKind> {
+        let least = self.version.header_bytes() as u64 + 4;
+        if arrangement == Arrangement::Single && self.vox_offset < least {
+            return Err(ReadErrorKind::BadVoxOffset {
+                found: self.vox_offset as f64,
+                expected: format!("at least {least}, where header and extension flag end"),
+            });
+        }
+        Ok(())
+    }
+
+    /// Number of voxels.
+    ///
+    /// # Errors
+    /// [`ReadErrorKind::ImpossibleClaim`] where it does not fit 64 bits.
+    pub(crate) fn voxels(&self) -> Result<u64, ReadErrorKind> {
+        self.shape
+            .iter()
+            .try_fold(1_u64, |product, &size| product.checked_mul(size))
+            .ok_or(ReadErrorKind::ImpossibleClaim { claimed: u64::MAX, bytes: 0, most: 0 })
+    }
+
+    /// Slope and intercept, where voxels are scaled.
+    pub(crate) fn scaling(&self) -> Result<Option<(f64, f64)>, ReadErrorKind> {
+        if self.scl_slope == 0.0 || !self.scl_slope.is_finite() {
+            return Ok(None);
+        }
+        if !self.scl_inter.is_finite() {
+            return Err(ReadErrorKind::BadScaling { slope: self.scl_slope, intercept: self.scl_inter });
+        }
+        Ok((self.scl_slope != 1.0 || self.scl_inter != 0.0).then_some((self.scl_slope, self.scl_inter)))
+    }
+
+    /// Size along an axis, 1 where there is no such axis.
+    pub(crate) fn size(&self, axis: usize) -> u64 {
+        self.shape.get(axis).copied().unwrap_or(1)
+    }
+}
+
+/// Numbers at their places in a header. Reading past its end gives zeros, but no place is past it.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    order: ByteOrder,
+}
+
+impl Fields<'_> {
+    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
+    }
+
+    fn i16(&self, at: usize) -> i16 {
+        match self.order {
+            ByteOrder::Little => i16::from_le_bytes(self.bytes(at)),
+            ByteOrder::Big => i16::from_be_bytes(self.bytes(at)),
+        }
+    }
+
+    fn i32(&self, at: usize) -> i32 {
+        match self.order {
+            ByteOrder::Little => i32::from_le_bytes(self.bytes(at)),
+            ByteOrder::Big => i32::from_be_bytes(self.bytes(at)),
+        }
+    }
+
+    fn i64(&self, at: usize) -> i64 {
+        match self.order {
+            ByteOrder::Little => i64::from_le_bytes(self.bytes(at)),
+            ByteOrder::Big => i64::from_be_bytes(self.bytes(at)),
+        }
+    }
+
+    fn f32(&self, at: usize) -> f64 {
+        f64::from(f32::from_bits(self.i32(at).cast_unsigned()))
+    }
+
+    fn f64(&self, at: usize) -> f64 {
+        f64::from_bits(self.i64(at).cast_unsigned())
+    }
+
+    fn f32s<const N: usize>(&self, at: usize) -> [f64; N] {
+        std::array::from_fn(|i| self.f32(at + 4 * i))
+    }
+
+    fn f64s<const N: usize>(&self, at: usize) -> [f64; N] {
+        std::array::from_fn(|i| self.f64(at + 8 * i))
+    }
+
+    fn text(&self, at: usize, length: usize) -> Vec<u8> {
+        let field = self.bytes.get(at..at + length).unwrap_or_default();
+        field.iter().copied().take_while(|&byte| byte != 0).collect()
+    }
+}
+
+fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
+    let arrangement = arrangement(fields.bytes(344), NiftiVersion::One)?;
+    let mut oddities = Vec::new();
+    let datatype = datatype(fields.i16(70), fields.i16(72), &mut oddities)?;
+    let header = NiftiHeader {
+        version: NiftiVersion::One,
+        byte_order: fields.order,
+        shape: shape(std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i))))?,
+        datatype,
+        bits_per_voxel: fields.i16(72),
+        pixdim: fields.f32s(76),
+        vox_offset: vox_offset(fields.f32(108))?,
+        scl_slope: fields.f32(112),
+        scl_inter: fields.f32(116),
+        cal_max: fields.f32(124),
+        cal_min: fields.f32(128),
+        dim_info: fields.bytes::<1>(39)[0],
+        slice_start: i64::from(fields.i16(74)),
+        slice_end: i64::from(fields.i16(120)),
+        slice_code: i32::from(fields.bytes::<1>(122)[0]),
+        slice_duration: fields.f32(132),
+        toffset: fields.f32(136),
+        xyzt_units: i32::from(fields.bytes::<1>(123)[0]),
+        intent_code: i32::from(fields.i16(68)),
+        intent_parameters: fields.f32s(56),
+        intent_name: fields.text(328, 16),
+        description: fields.text(148, 80),
+        auxiliary_file: fields.text(228, 24),
+        qform_code: i32::from(fields.i16(252)),
+        sform_code: i32::from(fields.i16(254)),
+        quaternion: fields.f32s(256),
+        quaternion_offset: fields.f32s(268),
+        srow: [fields.f32s(280), fields.f32s(296), fields.f32s(312)],
+        extensions: Vec::new(),
+    };
+    finish(header, arrangement, oddities)
+}
+
+fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
+    let magic: [u8; 8] = fields.bytes(4);
+    let arrangement = arrangement(fields.bytes(4), NiftiVersion::Two)?;
+    if magic[4..] != *b"\r\n\x1a\n" {
+        // The bytes are there to be changed by a transfer that takes the file for text.
+        let reason = format!("the magic ends in {:02x?}, expected 0d 0a 1a 0a: was it copied as text?", &magic[4..]);
+        return Err(ReadErrorKind::NotNifti { reason });
+    }
+    let mut oddities = Vec::new();
+    let datatype = datatype(fields.i16(12), fields.i16(14), &mut oddities)?;
+    let offset = fields.i64(168);
+    let header = NiftiHeader {
+        version: NiftiVersion::Two,
+        byte_order: fields.order,
+        shape: shape(std::array::from_fn(|i| fields.i64(16 + 8 * i)))?,
+        datatype,
+        bits_per_voxel: fields.i16(14),
+        pixdim: fields.f64s(104),
+        vox_offset: u64::try_from(offset).map_err(|_| bad_offset(offset as f64))?,
+        scl_slope: fields.f64(176),
+        scl_inter: fields.f64(184),
+        cal_max: fields.f64(192),
+        cal_min: fields.f64(200),
+        dim_info: fields.bytes::<1>(524)[0],
+        slice_start: fields.i64(224),
+        slice_end: fields.i64(232),
+        slice_code: fields.i32(496),
+        slice_duration: fields.f64(208),
+        toffset: fields.f64(216),
+        xyzt_units: fields.i32(500),
+        intent_code: fields.i32(504),
+        intent_parameters: fields.f64s(80),
+        intent_name: fields.text(508, 16),
+        description: fields.text(240, 80),
+        auxiliary_file: fields.text(320, 24),
+        qform_code: fields.i32(344),
+        sform_code: fields.i32(348),
+        quaternion: fields.f64s(352),
+        quaternion_offset: fields.f64s(376),
+        srow: [fields.f64s(400), fields.f64s(432), fields.f64s(464)],
+        extensions: Vec::new(),
+    };
+    finish(header, arrangement, oddities)
+}
+
+fn finish(
+    header: NiftiHeader,
+    arrangement: Arrangement,
+    mut oddities: Vec<Oddity>,
+) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
+    // CIFTI-2 keeps matrices of brain models in NIfTI-2 files: their axes are no axes of space.
+    if (3000..3100).contains(&header.intent_code) {
+        return Err(ReadErrorKind::UnsupportedIntent {
+            code: header.intent_code,
+            name: "CIFTI-2 connectivity or surface data",
+        });
+    }
+    header.scaling()?;
+    if !header.scl_slope.is_finite() {
+        oddities.push(Oddity::SlopeIgnored { slope: header.scl_slope });
+    }
+    Ok((header, arrangement, oddities))
+}
+
+fn arrangement(magic: [u8; 4], version: NiftiVersion) -> Result<Arrangement, ReadErrorKind> {
+    let [n, kind, digit, zero] = magic;
+    let arrangement = match kind {
+        b'i' => Some(Arrangement::Pair),
+        b'+' => Some(Arrangement::Single),
+        _ => None,
+    };
+    match arrangement {
+        Some(arrangement) if n == b'n' && digit.is_ascii_digit() && zero == 0 => {
+            let found = digit - b'0';
+            if found == version.number() {
+                Ok(arrangement)
+            } else if matches!(found, 1 | 2) {
+                let reason = format!(
+                    "the magic says version {found}, a header of {} bytes is version {}",
+                    version.header_bytes(),
+                    version.number()
+                );
+                Err(ReadErrorKind::NotNifti { reason })
+            } else {
+                Err(ReadErrorKind::UnsupportedVersion { version: found })
+            }
+        }
+        _ if magic == [0; 4] => {
+            let reason = "the magic is empty, as in an Analyze file, which does not tell left from right";
+            Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
+        }
+        _ => {
+            let reason =
+                format!("the magic is \"{}\", expected n+{v} or ni{v}", magic.escape_ascii(), v = version.number());
+            Err(ReadErrorKind::NotNifti { reason })
+        }
+    }
+}
+
+fn datatype(code: i16, bits: i16, oddities: &mut Vec<Oddity>) -> Result<Datatype, ReadErrorKind> {
+    let datatype = Datatype::from_code(code)
+        .map_err(|name| ReadErrorKind::UnsupportedDatatype { code, name, purpose: "" })?;
+    let expected = datatype.bytes() * 8;
+    if u64::try_from(bits) != Ok(expected) {
+        oddities.push(Oddity::BitsPerVoxel { found: bits, datatype });
+    }
+    Ok(datatype)
+}
+
+fn shape(dim: [i64; 8]) -> Result<Vec<u64>, ReadErrorKind> {
+    let [axes, sizes @ ..] = dim;
+    let count = usize::try_from(axes).ok().filter(|count| (1..=7).contains(count)).ok_or(
+        ReadErrorKind::BadDim { axis: 0, found: axes, expected: "1 to 7 dimensions" },
+    )?;
+    sizes
+        .into_iter()
+        .take(count)
+        .enumerate()
+        .map(|(axis, found)| match u64::try_from(found) {
+            Ok(size) if size > 0 => Ok(size),
+            _ => Err(ReadErrorKind::BadDim { axis: axis + 1, found, expected: "at least 1 voxel" }),
+        })
+        .collect()
+}
+
+fn vox_offset(found: f64) -> Result<u64, ReadErrorKind> {
+    // A 32-bit float holds every whole number to 2^24 and some to 2^128; beyond 2^53 is no file.
+    if found.is_finite() && found >= 0.0 && found.fract() == 0.0 && found < 9e15 {
+        Ok(found as u64)
+    } else {
+        Err(bad_offset(found))
+    }
+}
+
+fn bad_offset(found: f64) -> ReadErrorKind {
+    ReadErrorKind::BadVoxOffset { found, expected: "a whole number of bytes, not negative".to_owned() }
+}

@@ -1,0 +1,393 @@
+//! An opened NIfTI image: what its header says is checked, and its voxels are read on demand.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use lesio_image::{Geometry, Volume};
+use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
+
+use crate::error::{ReadError, ReadErrorKind};
+use crate::nifti::datatype::Datatype;
+use crate::nifti::extension::{Room, read_extensions};
+use crate::nifti::header::{Arrangement, ByteOrder, NiftiHeader, SIZE_1, SIZE_2, Signature};
+use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::oddity::Oddity;
+use crate::nifti::reader::{DataFile, VoxelReader};
+use crate::nifti::slabs::Slabs;
+use crate::nifti::statistics::Statistics;
+use crate::nifti::voxel::Voxel;
+use crate::options::ReadOptions;
+use crate::source::{Stream, open_regular};
+
+/// A NIfTI image whose header is read and whose voxels are not, or not yet.
+///
+/// Opening reads header and extensions, and compares what they claim with the size of the file, so that
+/// no claim costs memory. Every method then reads from the file; compressed files are read to their
+/// end, so that checksums are verified, even where only a part was asked for.
+///
+/// Arrays have the axes of the file, the first fastest in memory (column-major), as many as the header
+/// says; volumes have three.
+///
+/// ```no_run
+/// use lesio_io::nifti::NiftiImage;
+///
+/// let mut image = NiftiImage::open("bold.nii.gz")?;
+/// println!("{:?} {}", image.header().shape, image.header().datatype);
+/// let statistics = image.statistics()?;
+/// println!("from {} to {}", statistics.min, statistics.max);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct NiftiImage {
+    path: PathBuf,
+    header: NiftiHeader,
+    geometry: Geometry,
+    oddities: Vec<Oddity>,
+    voxels: u64,
+    data: DataFile,
+    limit: u64,
+}
+
+/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone.
+///
+/// # Errors
+/// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
+/// compared with the file.
+pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
+    let path = path.as_ref();
+    let name = name_of(path)?;
+    let limit = ReadOptions::new().limit();
+    HeaderFile::read(path, &name, limit).map(|file| file.header).map_err(|kind| kind.at(path))
+}
+
+impl NiftiImage {
+    /// Opens a `.nii` file or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), except for what only the voxels show.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
+        Self::open_with(path, &ReadOptions::new())
+    }
+
+    /// As [`NiftiImage::open`], with another limit of memory.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, ReadError> {
+        let path = path.as_ref();
+        let name = name_of(path)?;
+        let limit = options.limit();
+        let (header_path, data_path) = match name.arrangement {
+            Arrangement::Single => (path.to_owned(), path.to_owned()),
+            Arrangement::Pair => {
+                // The file named is looked at first, so that its absence is not told of the other.
+                open_regular(path).and_then(|_| name.halves(path)).map_err(|kind| kind.at(path))?
+            }
+        };
+        let HeaderFile { header, mut oddities, file, bytes } =
+            HeaderFile::read(&header_path, &name, limit).map_err(|kind| kind.at(&header_path))?;
+        let geometry = header.geometry_with_oddities(&mut oddities).map_err(|kind| kind.at(&header_path))?;
+        let voxels = header.voxels().map_err(|kind| kind.at(&header_path))?;
+        let (file, bytes) = match name.arrangement {
+            Arrangement::Single => (file, bytes),
+            Arrangement::Pair => open_regular(&data_path).map_err(|kind| kind.at(&data_path))?,
+        };
+        let data = DataFile { path: data_path, file, bytes, compressed: name.compressed };
+        let trailing = data.check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
+        oddities.extend((trailing > 0).then_some(Oddity::TrailingBytes { count: trailing }));
+        Ok(Self { path: path.to_owned(), header, geometry, oddities, voxels, data, limit })
+    }
+
+    /// The name given when opening.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &NiftiHeader {
+        &self.header
+    }
+
+    /// Where the voxels are; see [`NiftiHeader::geometry`].
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Faults of the file that leave no doubt how to read it; empty for a good file.
+    #[must_use]
+    pub fn oddities(&self) -> &[Oddity] {
+        &self.oddities
+    }
+
+    /// Number of voxels.
+    #[must_use]
+    pub fn voxels(&self) -> u64 {
+        self.voxels
+    }
+
+    /// Number of three-dimensional volumes: the product of the sizes past the third axis.
+    #[must_use]
+    pub fn volumes(&self) -> u64 {
+        // Part of the product that `voxels` is, so it does not overflow.
+        self.header.shape.iter().skip(3).product()
+    }
+
+    /// Reads the whole image, scaled.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), but of any rank.
+    pub fn read<T: Voxel>(&mut self) -> Result<ArrayD<T>, ReadError> {
+        let values = self.values(0, self.voxels)?;
+        self.array(values)
+    }
+
+    /// Reads the only volume.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume).
+    pub fn read_volume<T: Voxel>(&mut self) -> Result<Volume<T>, ReadError> {
+        if self.volumes() != 1 {
+            let shape = self.header.shape.clone();
+            let expected = "one volume: sizes past the third axis of 1, or a volume chosen";
+            return Err(ReadErrorKind::UnexpectedRank { shape, expected }.at(&self.path));
+        }
+        self.read_volume_at(0)
+    }
+
+    /// Reads one volume of an image of more than three dimensions, from 0 in file order.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), and [`ReadErrorKind::NoSuchVolume`].
+    pub fn read_volume_at<T: Voxel>(&mut self, index: u64) -> Result<Volume<T>, ReadError> {
+        let volumes = self.volumes();
+        if index >= volumes {
+            return Err(ReadErrorKind::NoSuchVolume { index, volumes }.at(&self.path));
+        }
+        let count = self.voxels / volumes;
+        let values = self.values(index * count, count)?;
+        let shape = self.volume_shape()?;
+        let data = Array3::from_shape_vec(shape.f(), values).map_err(|_| self.overflow())?;
+        Ok(Volume::new(data, self.geometry))
+    }
+
+    /// Reads every volume, in file order.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::read_volume_at`]; the limit of memory holds for all together.
+    pub fn read_volumes<T: Voxel>(&mut self) -> Result<Vec<Volume<T>>, ReadError> {
+        self.check_memory::<T>(self.voxels)?;
+        let thickness = usize::try_from(self.header.size(2)).map_err(|_| self.overflow())?;
+        let geometry = self.geometry;
+        let slabs = self.slabs(thickness)?;
+        slabs.map(|slab| slab.map(|slab| Volume::new(slab.data, geometry))).collect()
+    }
+
+    /// Reads the image in slabs of at most `thickness` slices along the third axis, one after the
+    /// other and never across two volumes; memory is needed for one slab only.
+    ///
+    /// The checksum of a compressed file is known at its end: an error after the last slab condemns
+    /// those before.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::read`], for what is known before the first slab. A thickness of 0 is taken as 1.
+    pub fn slabs<T: Voxel>(&mut self, thickness: usize) -> Result<Slabs<'_, T>, ReadError> {
+        let shape = self.volume_shape()?;
+        let thickness = thickness.clamp(1, shape.2);
+        let slab_voxels = (shape.0 as u64).saturating_mul(shape.1 as u64).saturating_mul(thickness as u64);
+        self.check_memory::<T>(slab_voxels)?;
+        Ok(Slabs::new(self.reader(0)?, &self.data.path, shape, thickness, self.volumes()))
+    }
+
+    /// Sum, range and number of what is not finite, over all scaled voxels, without keeping them.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::read`].
+    pub fn statistics(&mut self) -> Result<Statistics, ReadError> {
+        Statistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
+    }
+
+    /// The bytes of all voxels as they stand in the file, in its byte order and of any type.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::read`].
+    pub fn read_raw(&mut self) -> Result<Vec<u8>, ReadError> {
+        self.check_memory::<u8>(self.voxels.saturating_mul(self.header.datatype.bytes()))?;
+        let size = usize::try_from(self.header.datatype.bytes()).unwrap_or(1);
+        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let bytes = reader
+            .and_then(|reader| reader.collect(self.voxels, size, |bytes, out| out.extend_from_slice(bytes)));
+        bytes.map_err(|kind| kind.at(&self.data.path))
+    }
+
+    /// Reads complex voxels as real and imaginary part. They are not scaled: the standard leaves it
+    /// open what that would mean.
+    ///
+    /// # Errors
+    /// [`ReadErrorKind::UnsupportedDatatype`] for voxels that are not complex, else as
+    /// [`NiftiImage::read`].
+    pub fn read_complex(&mut self) -> Result<ArrayD<[f64; 2]>, ReadError> {
+        self.check_memory::<[f64; 2]>(self.voxels)?;
+        let order = self.header.byte_order;
+        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let values = match self.header.datatype {
+            Datatype::Complex64 => reader.and_then(|reader| {
+                reader.collect(self.voxels, 1, |bytes, out| {
+                    let part = |b: [u8; 4]| f64::from(f32::from_bits(bits_32(b, order)));
+                    out.extend(bytes.as_chunks::<8>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
+                        [part([a, b, c, d]), part([e, f, g, h])]
+                    }));
+                })
+            }),
+            Datatype::Complex128 => reader.and_then(|reader| {
+                reader.collect(self.voxels, 1, |bytes, out| {
+                    let (parts, _) = bytes.as_chunks::<8>();
+                    let part = |b: &[u8; 8]| f64::from_bits(bits_64(*b, order));
+                    out.extend(parts.as_chunks::<2>().0.iter().map(|[re, im]| [part(re), part(im)]));
+                })
+            }),
+            other => Err(unsupported(other, " as complex numbers")),
+        };
+        let values = values.map_err(|kind| kind.at(&self.data.path))?;
+        self.array(values)
+    }
+
+    /// Reads coloured voxels as red, green, blue and opacity; without opacity in the file it is 255.
+    ///
+    /// # Errors
+    /// [`ReadErrorKind::UnsupportedDatatype`] for voxels that are no colours, else as
+    /// [`NiftiImage::read`].
+    pub fn read_rgba(&mut self) -> Result<ArrayD<[u8; 4]>, ReadError> {
+        self.check_memory::<[u8; 4]>(self.voxels)?;
+        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let values = match self.header.datatype {
+            Datatype::Rgb24 => reader.and_then(|reader| {
+                reader.collect(self.voxels, 1, |bytes, out| {
+                    out.extend(bytes.as_chunks::<3>().0.iter().map(|&[r, g, b]| [r, g, b, u8::MAX]));
+                })
+            }),
+            Datatype::Rgba32 => reader.and_then(|reader| {
+                reader.collect(self.voxels, 1, |bytes, out| out.extend_from_slice(bytes.as_chunks::<4>().0))
+            }),
+            other => Err(unsupported(other, " as colours")),
+        };
+        let values = values.map_err(|kind| kind.at(&self.data.path))?;
+        self.array(values)
+    }
+
+    fn values<T: Voxel>(&mut self, first: u64, count: u64) -> Result<Vec<T>, ReadError> {
+        self.check_memory::<T>(count)?;
+        let reader = self.reader(first)?;
+        reader.collect_values(count).map_err(|kind| kind.at(&self.data.path))
+    }
+
+    /// A reader of real voxels.
+    fn reader(&self, first: u64) -> Result<VoxelReader<'_>, ReadError> {
+        if !self.header.datatype.is_real() {
+            return Err(unsupported(self.header.datatype, " as real numbers").at(&self.path));
+        }
+        VoxelReader::new(&self.data, &self.header, first).map_err(|kind| kind.at(&self.data.path))
+    }
+
+    fn array<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, ReadError> {
+        let shape: Result<Vec<usize>, _> = self.header.shape.iter().map(|&size| usize::try_from(size)).collect();
+        shape
+            .ok()
+            .and_then(|shape| ArrayD::from_shape_vec(IxDyn(&shape).f(), values).ok())
+            .ok_or_else(|| self.overflow())
+    }
+
+    fn volume_shape(&self) -> Result<(usize, usize, usize), ReadError> {
+        let size = |axis| usize::try_from(self.header.size(axis)).map_err(|_| self.overflow());
+        Ok((size(0)?, size(1)?, size(2)?))
+    }
+
+    fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
+        let need = count.saturating_mul(size_of::<T>() as u64);
+        if need > self.limit {
+            return Err(ReadErrorKind::LimitExceeded { need, limit: self.limit }.at(&self.path));
+        }
+        Ok(())
+    }
+
+    /// Voxels that the machine cannot count.
+    fn overflow(&self) -> ReadError {
+        ReadErrorKind::OutOfMemory { bytes: self.voxels }.at(&self.path)
+    }
+}
+
+/// A header file as far as it was read.
+struct HeaderFile {
+    header: NiftiHeader,
+    oddities: Vec<Oddity>,
+    file: File,
+    bytes: u64,
+}
+
+impl HeaderFile {
+    fn read(path: &Path, name: &NiftiName, limit: u64) -> Result<Self, ReadErrorKind> {
+        let (file, bytes) = open_regular(path)?;
+        let mut stream = Stream::new(&file, name.compressed)?;
+        let mut buffer = [0; SIZE_2];
+        let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
+        let longer = buffer.first_chunk().and_then(|start| Signature::of(*start).ok()).is_some_and(|signature| {
+            have == SIZE_1 && signature.version.header_bytes() > SIZE_1
+        });
+        if longer {
+            have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
+        }
+        let (mut header, magic, mut oddities) =
+            NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
+        header.check_offset(name.arrangement)?;
+        if magic != name.arrangement {
+            oddities.push(Oddity::Arrangement { magic: magic.magic() });
+        }
+        let end = header.version.header_bytes() as u64 + 4;
+        let mut flag = [0; 4];
+        let flag_bytes = stream.read(&mut flag)? as u64;
+        let room = match name.arrangement {
+            Arrangement::Single if flag_bytes < 4 => {
+                let have = end - 4 + flag_bytes;
+                return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
+            }
+            Arrangement::Single => Room::Bytes(header.vox_offset.saturating_sub(end)),
+            Arrangement::Pair => Room::ToEnd,
+        };
+        if flag[0] != 0 {
+            header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
+        }
+        if name.arrangement == Arrangement::Pair {
+            stream.verify_rest()?;
+        }
+        drop(stream);
+        Ok(Self { header, oddities, file, bytes })
+    }
+}
+
+fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
+    NiftiName::of(path).ok_or_else(|| {
+        // A folder or an absent file is told as such first.
+        let kind = open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: ENDINGS });
+        kind.at(path)
+    })
+}
+
+fn unsupported(datatype: Datatype, purpose: &'static str) -> ReadErrorKind {
+    ReadErrorKind::UnsupportedDatatype { code: datatype.code(), name: datatype.name(), purpose }
+}
+
+fn bits_32(bytes: [u8; 4], order: ByteOrder) -> u32 {
+    match order {
+        ByteOrder::Little => u32::from_le_bytes(bytes),
+        ByteOrder::Big => u32::from_be_bytes(bytes),
+    }
+}
+
+fn bits_64(bytes: [u8; 8], order: ByteOrder) -> u64 {
+    match order {
+        ByteOrder::Little => u64::from_le_bytes(bytes),
+        ByteOrder::Big => u64::from_be_bytes(bytes),
+    }
+}

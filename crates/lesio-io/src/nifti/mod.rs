@@ -1,0 +1,28 @@
+//! NIfTI-1 and NIfTI-2: images with a place in the world.
+//!
+//! [`read_volume`](crate::read_volume) and [`write_volume`](crate::write_volume) do for most purposes;
+//! here are the header, images of other ranks and types, and reading by parts.
+
+mod affine;
+mod datatype;
+mod encode;
+mod extension;
+mod header;
+mod image;
+mod names;
+mod oddity;
+mod reader;
+mod slabs;
+mod statistics;
+mod voxel;
+mod write;
+
+pub use datatype::Datatype;
+pub use extension::Extension;
+pub use header::{ByteOrder, NiftiHeader, NiftiVersion};
+pub use image::{NiftiImage, read_header};
+pub use oddity::Oddity;
+pub use slabs::{Slab, Slabs};
+pub use statistics::Statistics;
+pub use voxel::Voxel;
+pub use write::{Compression, WriteOptions, write_volume};

@@ -1,0 +1,141 @@
+//! What a file's name says: NIfTI or not, one file or two, compressed or not.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::ReadErrorKind;
+use crate::nifti::header::Arrangement;
+
+/// Endings that are read and written, in any case.
+pub(crate) const ENDINGS: &str = ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz";
+
+/// A name taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NiftiName {
+    pub(crate) arrangement: Arrangement,
+    pub(crate) compressed: bool,
+    /// `.hdr` or `.img` of a pair, whichever this name is.
+    is_header: bool,
+}
+
+impl NiftiName {
+    /// What a path's name says; `None` where it says nothing of NIfTI.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        // Endings are ASCII: a name that is not UTF-8 elsewhere has them too.
+        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+        let (stem, compressed) = match name.strip_suffix(".gz") {
+            Some(stem) => (stem, true),
+            None => (name.as_str(), false),
+        };
+        let arrangement = if stem.ends_with(".nii") {
+            Arrangement::Single
+        } else if stem.ends_with(".hdr") || stem.ends_with(".img") {
+            Arrangement::Pair
+        } else {
+            return None;
+        };
+        Some(Self { arrangement, compressed, is_header: stem.ends_with(".hdr") })
+    }
+
+    /// Header and voxel file of a pair of which `path` is either; the other is looked for on disk.
+    ///
+    /// Both are compressed or neither is: with `a.hdr` and `a.img.gz` there is no telling whether an
+    /// `a.img` was lost.
+    pub(crate) fn halves(&self, path: &Path) -> Result<(PathBuf, PathBuf), ReadErrorKind> {
+        let [expected, alternatives @ ..] = self.other_names(path);
+        let other = if expected.exists() {
+            expected
+        } else {
+            let mut found: Vec<PathBuf> = alternatives.into_iter().filter(|name| name.exists()).collect();
+            found.dedup();
+            match (found.pop(), found.is_empty()) {
+                (None, _) => return Err(ReadErrorKind::MissingPair { expected }),
+                (Some(only), true) => only,
+                (Some(last), false) => {
+                    found.push(last);
+                    return Err(ReadErrorKind::AmbiguousPair { candidates: found });
+                }
+            }
+        };
+        Ok(if self.is_header { (path.to_owned(), other) } else { (other, path.to_owned()) })
+    }
+
+    /// The header's and the voxels' name for writing a pair of which `path` is either.
+    pub(crate) fn written_halves(&self, path: &Path) -> (PathBuf, PathBuf) {
+        let [other, ..] = self.other_names(path);
+        if self.is_header { (path.to_owned(), other) } else { (other, path.to_owned()) }
+    }
+
+    /// Names of the other half: written as this one is, then all in lower, then in upper case.
+    fn other_names(&self, path: &Path) -> [PathBuf; 3] {
+        let name = path.file_name().unwrap_or_default();
+        let bytes = name.as_encoded_bytes();
+        let gzip = if self.compressed { 3 } else { 0 };
+        let end = bytes.len().saturating_sub(gzip);
+        let suffix = bytes.get(end..).unwrap_or_default();
+        let own = bytes.get(end.saturating_sub(3)..end).unwrap_or_default();
+        let stem = bytes.get(..end.saturating_sub(3)).unwrap_or_default();
+        let other = if self.is_header { *b"img" } else { *b"hdr" };
+        let same_case: Vec<u8> = other
+            .iter()
+            .zip(own)
+            .map(|(&letter, own)| if own.is_ascii_uppercase() { letter.to_ascii_uppercase() } else { letter })
+            .collect();
+        let named = |ending: &[u8], suffix: &[u8]| {
+            let mut name = lossless(path, stem);
+            name.push(String::from_utf8_lossy(ending).as_ref());
+            name.push(String::from_utf8_lossy(suffix).as_ref());
+            path.with_file_name(name)
+        };
+        [
+            named(&same_case, suffix),
+            named(&other, &suffix.to_ascii_lowercase()),
+            named(&other.to_ascii_uppercase(), &suffix.to_ascii_uppercase()),
+        ]
+    }
+}
+
+/// The stem of a name as the system wrote it, whatever its encoding.
+fn lossless(path: &Path, stem: &[u8]) -> OsString {
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let _ = path;
+        std::ffi::OsStr::from_bytes(stem).to_owned()
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        OsString::from(String::from_utf8_lossy(stem).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_count_and_nothing_before_them() {
+        let single = |name: &str| NiftiName::of(Path::new(name)).map(|n| (n.arrangement, n.compressed));
+        assert_eq!(single("sub-01.ses-1.nii"), Some((Arrangement::Single, false)));
+        assert_eq!(single("A.NII.GZ"), Some((Arrangement::Single, true)));
+        assert_eq!(single("a.hdr.gz"), Some((Arrangement::Pair, true)));
+        assert_eq!(single("a.nii.bz2"), None);
+        assert_eq!(single("a.gz"), None);
+        assert_eq!(single("nii"), None);
+        assert_eq!(single("a.nii/"), Some((Arrangement::Single, false)));
+        assert_eq!(single(".."), None);
+    }
+
+    #[test]
+    fn the_other_half_is_named_in_the_same_case() {
+        let other = |name: &str| {
+            let path = Path::new(name);
+            let [first, ..] = NiftiName::of(path).unwrap().other_names(path);
+            first.to_string_lossy().into_owned()
+        };
+        assert_eq!(other("x/sub.1.hdr"), "x/sub.1.img");
+        assert_eq!(other("SCAN.IMG.GZ"), "SCAN.HDR.GZ");
+        assert_eq!(other("Scan.Img"), "Scan.Hdr");
+    }
+}

@@ -1,0 +1,167 @@
+//! Voxels in file order, with memory in proportion to what the file is proven to hold.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::error::ReadErrorKind;
+use crate::nifti::header::NiftiHeader;
+use crate::nifti::voxel::{Decoding, Voxel};
+use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
+
+/// Compressed images seldom shrink to less than a sixteenth; until more is proven, no more is believed.
+const USUAL_PER_COMPRESSED_BYTE: u64 = 16;
+
+/// The file with the voxels.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    /// Its length on disk.
+    pub(crate) bytes: u64,
+    pub(crate) compressed: bool,
+}
+
+impl DataFile {
+    /// Compares what the header claims with the size of the file, and tells how many bytes follow the
+    /// voxels of a plain file.
+    pub(crate) fn check_claim(&self, header: &NiftiHeader, voxels: u64) -> Result<u64, ReadErrorKind> {
+        let most = if self.compressed { self.bytes.saturating_mul(MOST_PER_COMPRESSED_BYTE) } else { self.bytes };
+        let impossible = |claimed| ReadErrorKind::ImpossibleClaim { claimed, bytes: self.bytes, most };
+        let need = voxels
+            .checked_mul(header.datatype.bytes())
+            .and_then(|bytes| bytes.checked_add(header.vox_offset))
+            .ok_or_else(|| impossible(u64::MAX))?;
+        if need <= most {
+            return Ok(if self.compressed { 0 } else { most - need });
+        }
+        Err(if self.compressed {
+            impossible(need)
+        } else if header.vox_offset > self.bytes {
+            let expected = format!("at most {}, where the file ends", self.bytes);
+            ReadErrorKind::BadVoxOffset { found: header.vox_offset as f64, expected }
+        } else {
+            ReadErrorKind::Truncated { what: "the image", need, have: self.bytes }
+        })
+    }
+}
+
+/// Reads voxels one after the other.
+#[derive(Debug)]
+pub(crate) struct VoxelReader<'a> {
+    stream: Stream<'a>,
+    decoding: Decoding,
+    /// The number of the next voxel.
+    position: u64,
+    vox_offset: u64,
+    /// Bytes of voxels that a file of this size is likely to hold.
+    likely: u64,
+    buffer: Vec<u8>,
+}
+
+impl<'a> VoxelReader<'a> {
+    /// A reader that stands before voxel `first`.
+    pub(crate) fn new(data: &'a DataFile, header: &NiftiHeader, first: u64) -> Result<Self, ReadErrorKind> {
+        let bytes = header.datatype.bytes();
+        let per_byte = if data.compressed { USUAL_PER_COMPRESSED_BYTE } else { 1 };
+        let decoding =
+            Decoding { datatype: header.datatype, order: header.byte_order, scaling: header.scaling()? };
+        let mut reader = Self {
+            stream: Stream::new(&data.file, data.compressed)?,
+            decoding,
+            position: first,
+            vox_offset: header.vox_offset,
+            likely: data.bytes.saturating_mul(per_byte),
+            buffer: Vec::new(),
+        };
+        reader.buffer.resize(CHUNK - CHUNK % usize::try_from(bytes).unwrap_or(1), 0);
+        // The claim was checked when the file was opened: this does not overflow.
+        let start = header.vox_offset + first * bytes;
+        let passed = reader.stream.skip(start)?;
+        if passed < start {
+            return Err(ReadErrorKind::Truncated { what: "the image", need: start, have: passed });
+        }
+        Ok(reader)
+    }
+
+    /// Gives the bytes of the next `count` voxels to `take`, whole voxels at a time.
+    fn for_each_chunk(
+        &mut self,
+        count: u64,
+        mut take: impl FnMut(&Decoding, &[u8], u64) -> Result<(), ReadErrorKind>,
+    ) -> Result<(), ReadErrorKind> {
+        let size = self.decoding.datatype.bytes();
+        let end = self.position + count;
+        while self.position < end {
+            let wanted = (end - self.position).saturating_mul(size).min(self.buffer.len() as u64);
+            let chunk = self.buffer.get_mut(..wanted as usize).unwrap_or_default();
+            let read = self.stream.read(chunk)? as u64;
+            if read < wanted {
+                let need = self.vox_offset + end * size;
+                let have = self.vox_offset + self.position * size + read;
+                return Err(ReadErrorKind::Truncated { what: "the image", need, have });
+            }
+            take(&self.decoding, chunk, self.position)?;
+            self.position += wanted / size;
+        }
+        Ok(())
+    }
+
+    /// Appends the next `count` voxels to `values`, for which there is room.
+    pub(crate) fn next_values<T: Voxel>(&mut self, count: u64, values: &mut Vec<T>) -> Result<(), ReadErrorKind> {
+        self.for_each_chunk(count, |decoding, bytes, position| {
+            decoding.decode(bytes, values).map_err(|lossy| ReadErrorKind::LossyConversion {
+                voxel: position + lossy.index as u64,
+                value: lossy.value,
+                target: T::DATATYPE.name(),
+            })
+        })
+    }
+
+    /// The next `count` voxels, and nothing after them: a compressed file is verified to its end.
+    pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<Vec<T>, ReadErrorKind> {
+        let mut values = Vec::new();
+        let mut left = count;
+        while left > 0 {
+            let step = self.make_room(&mut values, left)?;
+            self.next_values(step, &mut values)?;
+            left -= step;
+        }
+        self.finish()?;
+        Ok(values)
+    }
+
+    /// As [`VoxelReader::collect_values`], for other things, `per_voxel` of them made of each voxel's bytes.
+    pub(crate) fn collect<T>(
+        mut self,
+        count: u64,
+        per_voxel: usize,
+        mut append: impl FnMut(&[u8], &mut Vec<T>),
+    ) -> Result<Vec<T>, ReadErrorKind> {
+        let mut values = Vec::new();
+        let size = usize::try_from(self.decoding.datatype.bytes()).unwrap_or(1);
+        self.for_each_chunk(count, |_, bytes, _| {
+            let more = (bytes.len() / size).saturating_mul(per_voxel);
+            values.try_reserve(more).map_err(|_| ReadErrorKind::OutOfMemory { bytes: more as u64 })?;
+            append(bytes, &mut values);
+            Ok(())
+        })?;
+        self.finish()?;
+        Ok(values)
+    }
+
+    /// Reads on to the end of a compressed file, to verify it.
+    pub(crate) fn finish(&mut self) -> Result<(), ReadErrorKind> {
+        self.stream.verify_rest()
+    }
+
+    /// Makes room for as many of the `left` voxels as may be believed to come, and tells how many.
+    ///
+    /// At first that is what the file's size makes likely, then half of what has come; in the end there
+    /// is room for exactly what was asked for.
+    fn make_room<T>(&self, values: &mut Vec<T>, left: u64) -> Result<u64, ReadErrorKind> {
+        let likely = (self.likely / self.decoding.datatype.bytes()).saturating_sub(values.len() as u64);
+        let step = left.min(likely.max(values.len() as u64 / 2).max(4096));
+        reserve(values, step)?;
+        Ok(step)
+    }
+}

@@ -1,0 +1,403 @@
+//! Volumes into NIfTI files.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use flate2::write::GzEncoder;
+use lesio_image::{Geometry, Volume};
+
+use crate::atomic::{self, Disk, Existing, FileSystem};
+use crate::error::{WriteError, WriteErrorKind};
+use crate::nifti::encode::encode;
+use crate::nifti::header::{Arrangement, ByteOrder, NiftiHeader, NiftiVersion};
+use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::voxel::{Sealed, Voxel};
+use crate::source::CHUNK;
+
+/// The code of "aligned" space, for an affine of which nothing more is known.
+const ALIGNED: i32 = 2;
+/// Millimetres and seconds.
+const MILLIMETRES_SECONDS: i32 = 2 | 8;
+/// Cosines between axes up to which rounding explains them, and they are taken as square.
+const SQUARE: f64 = 1e-6;
+
+/// How hard a compressed file is squeezed; every program reads the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compression {
+    /// Fast, and larger by a tenth or so.
+    Fast,
+    /// In between (zlib's level 6): the default.
+    #[default]
+    Balanced,
+    /// Small, and slow.
+    Small,
+}
+
+/// How a volume is written.
+///
+/// The name decides the form, and is used exactly as given: `.nii`, `.nii.gz`, `.hdr` or `.img` (either
+/// writes both), `.hdr.gz` or `.img.gz`.
+///
+/// ```
+/// use lesio_image::{Geometry, Volume};
+/// use lesio_io::{WriteOptions, nifti, read_volume};
+/// use ndarray::Array3;
+///
+/// let folder = tempfile::tempdir()?;
+/// let (input, output) = (folder.path().join("flair.nii.gz"), folder.path().join("map.nii.gz"));
+/// let volume = Volume::new(Array3::<f32>::zeros((4, 5, 6)), Geometry::default());
+/// WriteOptions::new().write(&input, &volume)?;
+///
+/// // A map on the grid of its input keeps what the input said of space, units and origin.
+/// let map = read_volume(&input)?.map(|value| value + 1.0);
+/// WriteOptions::new().like(&nifti::read_header(&input)?).write(&output, &map)?;
+/// assert_eq!(read_volume(&output)?, map);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    existing: Existing,
+    compression: Compression,
+    version: Option<NiftiVersion>,
+    like: Option<Box<NiftiHeader>>,
+}
+
+impl WriteOptions {
+    /// Refuses to replace a file; NIfTI-1; nothing known but the volume.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What to do where the file exists; by default it is an error. A pair is never replaced: two
+    /// files cannot be in one step.
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// How hard `.gz` files are squeezed; [`Compression::Balanced`] by default.
+    #[must_use]
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Which version is written; by default that of [`WriteOptions::like`], else NIfTI-1.
+    #[must_use]
+    pub fn version(mut self, version: NiftiVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
+    /// Keeps units, description, auxiliary file name, header extensions and the codes of the spaces.
+    ///
+    /// Where the volume has the place that this header gives, the numbers of qform, sform and voxel
+    /// sizes are kept as well, bit for bit; else they are made from the volume's own.
+    #[must_use]
+    pub fn like(mut self, header: &NiftiHeader) -> Self {
+        self.like = Some(Box::new(header.clone()));
+        self
+    }
+
+    /// Writes a volume, unscaled, in its own type.
+    ///
+    /// The file is there whole or not at all, as [`atomic`] explains. The same volume and options give
+    /// the same bytes.
+    ///
+    /// # Errors
+    /// [`WriteErrorKind::UnknownFormat`] for another ending, [`WriteErrorKind::OutputExists`],
+    /// [`WriteErrorKind::EmptyVolume`], [`WriteErrorKind::DimTooLargeForNifti1`],
+    /// [`WriteErrorKind::AffineOutOfRange`], [`WriteErrorKind::StorageFull`], [`WriteErrorKind::Io`].
+    pub fn write<T: Voxel>(&self, path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), WriteError> {
+        self.write_in(&Disk, path, volume)
+    }
+
+    /// As [`WriteOptions::write`], in another file system.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::write`].
+    pub fn write_in<T: Voxel, F: FileSystem>(
+        &self,
+        system: &F,
+        path: impl AsRef<Path>,
+        volume: &Volume<T>,
+    ) -> Result<(), WriteError> {
+        let path = path.as_ref();
+        let fail = |kind: WriteErrorKind| kind.at(path);
+        let name = NiftiName::of(path).ok_or_else(|| fail(WriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
+        if volume.shape().contains(&0) {
+            return Err(fail(WriteErrorKind::EmptyVolume { shape: volume.shape() }));
+        }
+        let header = self.header(volume).map_err(fail)?;
+        let start = encode(&header, name.arrangement).map_err(fail)?;
+        let write_start = |out: &mut dyn Write| out.write_all(&start);
+        let write_voxels = |out: &mut dyn Write| write_voxels(out, volume);
+        match name.arrangement {
+            Arrangement::Single => atomic::write_in(system, path, self.existing, |out| {
+                self.compressed(name.compressed, out, |out| write_start(out).and_then(|()| write_voxels(out)))
+            }),
+            Arrangement::Pair => {
+                let (header_path, data_path) = name.written_halves(path);
+                for half in [&header_path, &data_path] {
+                    let exists = system.exists(half);
+                    if exists.map_err(|source| fail(WriteErrorKind::io("look up the name", source)))? {
+                        let kind = match self.existing {
+                            Existing::Refuse => WriteErrorKind::OutputExists,
+                            Existing::Replace => WriteErrorKind::PairExists,
+                        };
+                        return Err(kind.at(half));
+                    }
+                }
+                // Voxels without a header are not read by anyone: the header's name completes the pair.
+                let write_half = |half: &Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
+                    atomic::write_in(system, half, Existing::Refuse, |out| {
+                        self.compressed(name.compressed, out, content)
+                    })
+                };
+                write_half(&data_path, &write_voxels)?;
+                write_half(&header_path, &write_start).inspect_err(|_| {
+                    // Else the next attempt would find the name taken. The first error is the one to tell.
+                    let _ = system.remove(&data_path);
+                })
+            }
+        }
+    }
+
+    fn compressed(
+        &self,
+        compressed: bool,
+        out: &mut dyn Write,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if !compressed {
+            return content(out);
+        }
+        let level = match self.compression {
+            Compression::Fast => flate2::Compression::fast(),
+            Compression::Balanced => flate2::Compression::default(),
+            Compression::Small => flate2::Compression::best(),
+        };
+        // The encoder writes no name and no time, so the same volume gives the same bytes.
+        let mut encoder = GzEncoder::new(out, level);
+        content(&mut encoder)?;
+        encoder.finish().map(drop)
+    }
+
+    fn header<T: Voxel>(&self, volume: &Volume<T>) -> Result<NiftiHeader, WriteErrorKind> {
+        let geometry = *volume.geometry();
+        let like = self.like.as_deref();
+        let version = self.version.or(like.map(|like| like.version)).unwrap_or_default();
+        let mut header = blank(version);
+        header.shape = volume.shape().map(|size| size as u64).to_vec();
+        header.datatype = T::DATATYPE;
+        // At most 64 bits.
+        header.bits_per_voxel = (T::DATATYPE.bytes() * 8) as i16;
+        header.xyzt_units = MILLIMETRES_SECONDS;
+        if let Some(like) = like {
+            header.xyzt_units = like.xyzt_units;
+            header.description.clone_from(&like.description);
+            header.auxiliary_file.clone_from(&like.auxiliary_file);
+            header.extensions.clone_from(&like.extensions);
+        }
+        match like.filter(|like| is_place_of(like, volume)) {
+            Some(like) => {
+                header.pixdim[..4].copy_from_slice(&like.pixdim[..4]);
+                header.qform_code = like.qform_code;
+                header.sform_code = like.sform_code;
+                header.quaternion = like.quaternion;
+                header.quaternion_offset = like.quaternion_offset;
+                header.srow = like.srow;
+            }
+            None => place(&mut header, &geometry, like),
+        }
+        check_place(&header)?;
+        Ok(header)
+    }
+}
+
+/// Writes a NIfTI-1 volume, and refuses to replace a file: [`WriteOptions`] says more.
+///
+/// # Errors
+/// As [`WriteOptions::write`].
+pub fn write_volume<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), WriteError> {
+    WriteOptions::new().write(path, volume)
+}
+
+fn blank(version: NiftiVersion) -> NiftiHeader {
+    NiftiHeader {
+        version,
+        byte_order: ByteOrder::Little,
+        shape: Vec::new(),
+        datatype: crate::nifti::Datatype::Float32,
+        bits_per_voxel: 0,
+        pixdim: [1.0; 8],
+        vox_offset: 0,
+        scl_slope: 1.0,
+        scl_inter: 0.0,
+        cal_min: 0.0,
+        cal_max: 0.0,
+        dim_info: 0,
+        slice_start: 0,
+        slice_end: 0,
+        slice_code: 0,
+        slice_duration: 0.0,
+        toffset: 0.0,
+        xyzt_units: 0,
+        intent_code: 0,
+        intent_parameters: [0.0; 3],
+        intent_name: Vec::new(),
+        description: Vec::new(),
+        auxiliary_file: Vec::new(),
+        qform_code: 0,
+        sform_code: 0,
+        quaternion: [0.0; 3],
+        quaternion_offset: [0.0; 3],
+        srow: [[0.0; 4]; 3],
+        extensions: Vec::new(),
+    }
+}
+
+/// Whether a header places a volume where it is. Without codes the place depends on the shape, too.
+fn is_place_of<T>(like: &NiftiHeader, volume: &Volume<T>) -> bool {
+    let same_grid = (0..3).zip(volume.shape()).all(|(axis, size)| like.size(axis) == size as u64);
+    same_grid && like.geometry().is_ok_and(|geometry| geometry == *volume.geometry())
+}
+
+/// Sets the matrix and, where the axes are square, the quaternion.
+fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeader>) {
+    let code = |code: i32| if (1..=5).contains(&code) { code } else { 0 };
+    let (qform, sform) = like.map_or((0, 0), |like| (code(like.qform_code), code(like.sform_code)));
+    let (qform, sform) = match (qform, sform) {
+        (0, 0) => (ALIGNED, ALIGNED),
+        // The matrix holds any place, so it is always written.
+        (qform, 0) => (qform, qform),
+        codes => codes,
+    };
+    let [x, y, z, _] = *geometry.affine();
+    header.srow = [x, y, z];
+    header.sform_code = sform;
+    header.pixdim[1..4].copy_from_slice(&geometry.spacing());
+    if let Some((quaternion, sign)) = quaternion(geometry) {
+        header.pixdim[0] = sign;
+        header.quaternion = quaternion;
+        header.quaternion_offset = [x[3], y[3], z[3]];
+        header.qform_code = qform;
+    }
+}
+
+/// Whether the version's floats hold the place.
+fn check_place(header: &NiftiHeader) -> Result<(), WriteErrorKind> {
+    let mut rounded = header.clone();
+    if header.version == NiftiVersion::One {
+        for value in rounded.srow.as_flattened_mut().iter_mut().chain(&mut rounded.pixdim) {
+            *value = f64::from(*value as f32);
+        }
+        for value in rounded.quaternion.iter_mut().chain(&mut rounded.quaternion_offset) {
+            *value = f64::from(*value as f32);
+        }
+    }
+    rounded.geometry().map(drop).map_err(|_| WriteErrorKind::AffineOutOfRange)
+}
+
+/// The quaternion's last three parts and the sign of the third axis; `None` where axes are not square.
+fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
+    let spacing = geometry.spacing();
+    let affine = geometry.affine();
+    let mut r = [[0.0; 3]; 3];
+    for row in 0..3 {
+        for column in 0..3 {
+            r[row][column] = affine[row][column] / spacing[column];
+        }
+    }
+    for (a, b) in [(0, 1), (0, 2), (1, 2)] {
+        let cosine: f64 = r.iter().map(|row| row[a] * row[b]).sum();
+        if cosine.abs() > SQUARE {
+            return None;
+        }
+    }
+    let determinant = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
+        - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
+        + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
+    let sign = determinant.signum();
+    for row in &mut r {
+        row[2] *= sign;
+    }
+    // Shepperd's method: divide by the largest part, which is never small. Parts are a, b, c, d.
+    let trace = r[0][0] + r[1][1] + r[2][2];
+    let squares = [trace, r[0][0], r[1][1], r[2][2]];
+    let largest = (0..4).fold(0, |best, part| if squares[part] > squares[best] { part } else { best });
+    let (bd, cb, dc) = (r[0][2] + r[2][0], r[0][1] + r[1][0], r[1][2] + r[2][1]);
+    let (ab, ac, ad) = (r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]);
+    let parts = match largest {
+        0 => [1.0 + trace, ab, ac, ad],
+        1 => [ab, 1.0 + 2.0 * r[0][0] - trace, cb, bd],
+        2 => [ac, cb, 1.0 + 2.0 * r[1][1] - trace, dc],
+        _ => [ad, bd, dc, 1.0 + 2.0 * r[2][2] - trace],
+    };
+    let length = parts.iter().map(|part| part * part).sum::<f64>().sqrt();
+    // The first part is left out of the file and taken as not negative.
+    let scale = if parts[0] < 0.0 { -length } else { length };
+    Some(([parts[1] / scale, parts[2] / scale, parts[3] / scale], sign))
+}
+
+fn write_voxels<T: Voxel>(out: &mut dyn Write, volume: &Volume<T>) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK + 8);
+    // The first axis varies fastest in the file.
+    for &voxel in volume.data().t() {
+        Sealed::append_le(voxel, &mut bytes);
+        if bytes.len() >= CHUNK {
+            out.write_all(&bytes)?;
+            bytes.clear();
+        }
+    }
+    out.write_all(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_image::Orientation;
+    use ndarray::Array3;
+
+    use super::*;
+
+    #[test]
+    fn quaternion_and_matrix_say_the_same_in_every_orientation() {
+        let (sine, cosine) = 0.3_f64.sin_cos();
+        let geometry = Geometry::new([
+            [1.5 * cosine, -2.0 * sine, 0.0, -3.0],
+            [1.5 * sine, 2.0 * cosine, 0.0, 4.0],
+            [0.0, 0.0, 2.5, 5.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ])
+        .unwrap();
+        let volume = Volume::new(Array3::<u8>::zeros((3, 4, 5)), geometry);
+        let mut seen = 0;
+        for a in "RLAPSI".chars() {
+            for b in "RLAPSI".chars() {
+                for c in "RLAPSI".chars() {
+                    let Ok(orientation) = format!("{a}{b}{c}").parse::<Orientation>() else { continue };
+                    let turned = volume.reoriented(&orientation);
+                    let mut header = WriteOptions::new().header(&turned).unwrap();
+                    assert!(header.geometry().unwrap().is_close(turned.geometry(), 0.0));
+                    assert_eq!(header.qform_code, ALIGNED);
+                    header.sform_code = 0;
+                    assert!(header.geometry().unwrap().is_close(turned.geometry(), 1e-6), "{orientation}");
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(seen, 48);
+    }
+
+    #[test]
+    fn sheared_axes_have_a_matrix_only() {
+        let geometry =
+            Geometry::new([[1.0, 0.3, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+                .unwrap();
+        let header = WriteOptions::new().header(&Volume::new(Array3::<u8>::zeros((2, 2, 2)), geometry)).unwrap();
+        assert_eq!((header.qform_code, header.sform_code), (0, ALIGNED));
+    }
+}

@@ -1,0 +1,90 @@
+//! How files are read: how much memory they may take, and which volume of several.
+
+use std::path::Path;
+
+use lesio_image::Volume;
+
+use crate::error::ReadError;
+use crate::nifti::{NiftiImage, Voxel};
+
+/// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
+///
+/// It holds a volume of 512 voxels cubed in any type, and is less than a small machine has.
+pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
+
+/// How to read a file.
+///
+/// ```no_run
+/// use lesio_io::ReadOptions;
+///
+/// // Labels as they are stored, or an error where a value is no `u8`.
+/// let labels = ReadOptions::new().max_bytes(64 << 20).read_as::<u8>("patient001_frame01_gt.nii.gz")?;
+/// // The third volume of a series.
+/// let volume = ReadOptions::new().volume(2).read("series.nii.gz")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    max_bytes: u64,
+    volume: Option<u64>,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ReadOptions {
+    /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None }
+    }
+
+    /// Memory that the voxels, in the type asked for, may take, and so may header extensions. Reading
+    /// needs less than 1 MiB beside.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Which three-dimensional volume of an image of more than three dimensions, from 0 in file order.
+    ///
+    /// Without it only images are read of which every dimension past the third is 1.
+    #[must_use]
+    pub fn volume(mut self, index: u64) -> Self {
+        self.volume = Some(index);
+        self
+    }
+
+    /// Reads a NIfTI volume.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume).
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
+        self.read_as(path)
+    }
+
+    /// Reads a NIfTI volume as another type than `f32`; see [`Voxel`] for what is kept.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), and
+    /// [`LossyConversion`](crate::ReadErrorKind::LossyConversion).
+    pub fn read_as<T: Voxel>(&self, path: impl AsRef<Path>) -> Result<Volume<T>, ReadError> {
+        let mut image = NiftiImage::open_with(path, self)?;
+        for oddity in image.oddities() {
+            tracing::warn!(file = %image.path().display(), %oddity, "odd header");
+        }
+        match self.volume {
+            Some(index) => image.read_volume_at(index),
+            None => image.read_volume(),
+        }
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.max_bytes
+    }
+}
