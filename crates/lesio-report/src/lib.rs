@@ -1,1 +1,65 @@
-//! Heat maps, montages, curves, self-contained HTML reports and JSON.
+//! What people look at: heat maps, montages, plots, one-page HTML reports, and JSON for programs.
+//!
+//! - [`Picture`] makes pixels from an image or a map on one fixed [`Scale`], lays a [`HeatMap`] and the
+//!   outline of the truth upon it, and encodes it as PNG; [`Montage`] puts pictures side by side.
+//! - [`LinePlot`] (ROC, precision and recall, training, risk and coverage), [`ScatterPlot`] and
+//!   [`BarPlot`] draw plots with intervals as [`Svg`].
+//! - [`Table`] sets numbers with their intervals ([`Estimate`]), in HTML and Markdown.
+//! - [`HtmlReport`] binds all of these into one page that needs nothing else.
+//! - [`write_json`] writes records such as [`EvaluationReport`] and [`QualityReport`].
+//!
+//! Nothing here chooses a scale by itself, hides a value that is not finite, or depends on time, fonts
+//! or locale: the same input gives the same bytes. Files are written whole or not at all
+//! ([`write_file`]), and an existing one is replaced only when asked.
+//!
+//! ```
+//! use lesio_report::{Existing, HeatMap, HtmlReport, Montage, Picture, Rgb, Scale};
+//! use ndarray::Array2;
+//!
+//! let image = Array2::from_shape_fn((32, 32), |(row, column)| (row * column) as f32 / 961.0);
+//! let score = Array2::from_shape_fn((32, 32), |(row, _)| row as f32 / 10.0);
+//! let truth = score.mapv(|score| score > 2.0);
+//!
+//! let heat_map = HeatMap::new(Scale::new(0.0, 3.0)?).label("score (standard deviations)");
+//! let gray = Picture::gray(image.view(), Scale::new(0.0, 1.0)?)?;
+//! let map = gray.clone().overlaid(score.view(), &heat_map)?.enlarged(4)?;
+//! let map = map.outlined(truth.view(), Rgb::TRUTH)?;
+//! let montage = Montage::new(["image", "pixel-l1"]).color_bar(heat_map).row("case 1", [gray.enlarged(4)?, map])?;
+//!
+//! let report = HtmlReport::new("Anomaly maps").montage(&montage, "Truth outlined in cyan.")?;
+//! # let folder = tempfile::tempdir()?;
+//! report.write(folder.path().join("report.html"), Existing::Refuse)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod color;
+mod estimate;
+mod file;
+mod font;
+mod html;
+mod json;
+mod montage;
+mod number;
+mod picture;
+mod plot;
+mod provenance;
+mod scale;
+mod table;
+mod text;
+
+pub use color::{ColorMap, Rgb};
+pub use estimate::Estimate;
+pub use file::{Existing, WriteError, write_file};
+pub use html::{Figure, HtmlReport};
+pub use json::{
+    Attack, AttackUnit, EvaluationReport, Extra, Intervals, PredictorReport, QualityEstimatorKind,
+    QualityReport, QualityRow, Scope, ScopeReport, ScoreIntervals, Scores, write_json,
+};
+pub use montage::Montage;
+pub use picture::{HeatMap, Picture, PictureError};
+pub use plot::{AxisScale, BarPlot, Curve, LinePlot, PlotError, ScatterPlot, Svg};
+pub use provenance::Provenance;
+pub use scale::{Scale, ScaleError};
+pub use table::{Best, Cell, Column, Table, TableError};

@@ -1,0 +1,79 @@
+//! A number and how sure it is.
+
+use crate::number::fixed;
+
+/// A value with the interval that its author gives for it, as the 95 % bootstrap interval of a metric.
+///
+/// A value that is not finite is undefined (as an average precision without a positive pixel): it is
+/// shown as a dash and never as the best.
+///
+/// ```
+/// use lesio_report::Estimate;
+///
+/// assert_eq!(Estimate::new(0.5124).with_interval(0.466, 0.551).text(3), "0.512 [0.47, 0.55]");
+/// assert_eq!(Estimate::new(0.5124).text(3), "0.512");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The value.
+    pub value: f64,
+    /// Lower and upper end of its interval, if it has one.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl Estimate {
+    /// A value without an interval.
+    #[must_use]
+    pub fn new(value: f64) -> Self {
+        Self { value, interval: None }
+    }
+
+    /// Gives the value its interval; ends that are not finite mean none.
+    #[must_use]
+    pub fn with_interval(mut self, low: f64, high: f64) -> Self {
+        self.interval = (low.is_finite() && high.is_finite()).then_some([low, high]);
+        self
+    }
+
+    /// The value with its decimals and its interval with one less, as "0.512 [0.47, 0.55]".
+    #[must_use]
+    pub fn text(&self, decimals: usize) -> String {
+        match self.interval_text(decimals) {
+            Some(interval) => format!("{} {interval}", fixed(self.value, decimals)),
+            None => fixed(self.value, decimals),
+        }
+    }
+
+    /// The interval alone; `None` if there is none or the value is undefined.
+    pub(crate) fn interval_text(&self, decimals: usize) -> Option<String> {
+        let [low, high] = self.interval.filter(|_| self.value.is_finite())?;
+        let decimals = decimals.saturating_sub(1);
+        Some(format!("[{}, {}]", fixed(low, decimals), fixed(high, decimals)))
+    }
+}
+
+impl From<f64> for Estimate {
+    fn from(value: f64) -> Self {
+        Self::new(value)
+    }
+}
+
+/// `None` is undefined, as NaN is.
+impl From<Option<f64>> for Estimate {
+    fn from(value: Option<f64>) -> Self {
+        Self::new(value.unwrap_or(f64::NAN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_undefined_is_a_dash() {
+        assert_eq!(Estimate::new(f64::NAN).with_interval(0.1, 0.2).text(3), "\u{2013}");
+        assert_eq!(Estimate::from(None).text(1), "\u{2013}");
+        assert_eq!(Estimate::new(1.0).with_interval(f64::NAN, 2.0).text(2), "1.00");
+        assert_eq!(Estimate::new(12.0).with_interval(10.4, 13.0).text(0), "12 [10, 13]");
+    }
+}

@@ -1,0 +1,391 @@
+//! Results as JSON: the records of the example programs, and how they are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::file::{Existing, WriteError, write_file};
+use crate::provenance::Provenance;
+
+/// Writes a value as indented JSON with a last line feed, as [`write_file`] does.
+///
+/// Numbers that are NaN or infinite, which JSON does not know, are written as `null`; so is `None`. In
+/// the records of this module `null` therefore always reads as "not defined".
+///
+/// # Errors
+/// [`WriteError::Json`] for a value without a JSON form (maps need keys that are strings or numbers);
+/// otherwise as [`write_file`].
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// use lesio_report::{Existing, write_json};
+///
+/// let path = folder.path().join("report.json");
+/// write_json(&path, &[1.5, f64::NAN], Existing::Refuse)?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "[\n  1.5,\n  null\n]\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_json(
+    path: impl AsRef<Path>,
+    value: &(impl Serialize + ?Sized),
+    existing: Existing,
+) -> Result<(), WriteError> {
+    let path = path.as_ref();
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|source| WriteError::Json { path: path.to_owned(), source })?;
+    json.push(b'\n');
+    write_file(path, &json, existing)
+}
+
+/// Further entries of a record, by name; they stand beside its own in the JSON object.
+pub type Extra = BTreeMap<String, serde_json::Value>;
+
+/// `report.json` of the program `evaluate`: every predictor against the truth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationReport {
+    /// Version of this layout: [`EvaluationReport::SCHEMA`].
+    pub schema: u32,
+    /// What was evaluated: folder, layout, split, counts.
+    #[serde(default)]
+    pub data: Extra,
+    /// The same predictors on each choice of slices.
+    pub scopes: Vec<ScopeReport>,
+    /// Where the results come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// Anything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl EvaluationReport {
+    /// The version of the layout that this crate writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+impl Default for EvaluationReport {
+    /// No scope yet.
+    fn default() -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            data: Extra::new(),
+            scopes: Vec::new(),
+            provenance: None,
+            extra: Extra::new(),
+        }
+    }
+}
+
+/// Which slices or images are scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Scope {
+    /// Those with at least one lesion pixel.
+    LesionSlices,
+    /// All.
+    AllSlices,
+}
+
+impl Scope {
+    /// The name in the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LesionSlices => "lesion-slices",
+            Self::AllSlices => "all-slices",
+        }
+    }
+}
+
+/// All predictors on one choice of slices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScopeReport {
+    /// Which slices.
+    pub scope: Scope,
+    /// Fraction of the scored pixels that are lesion: the average precision of chance.
+    pub prevalence: Option<f64>,
+    /// Each predictor, `intensity` always among them.
+    pub predictors: Vec<PredictorReport>,
+    /// Anything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// One predictor on one choice of slices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PredictorReport {
+    /// Its name, as `pixel-l1`.
+    pub name: String,
+    /// Of the scores as they are.
+    pub raw: Scores,
+    /// Of the scores after post-processing.
+    pub postprocessed: Scores,
+    /// 95 % intervals of both.
+    pub ci95: Intervals,
+    /// Time to score one image, in seconds.
+    pub seconds_per_image: Option<f64>,
+    /// Anything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// Figures of merit of a map of scores; all in 0 to 1, higher is better, `None` where not defined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scores {
+    /// Area under the ROC curve of the pixels.
+    pub auroc: Option<f64>,
+    /// Average precision of the pixels.
+    pub average_precision: Option<f64>,
+    /// Greatest Dice over all thresholds, which looks at the truth: a ceiling, no result.
+    pub ceil_dice: Option<f64>,
+    /// Dice at the threshold that was chosen on the validation split.
+    pub dice_at_val: Option<f64>,
+    /// Area under the per-region overlap curve up to a false-positive rate of 0.3.
+    pub aupro_30: Option<f64>,
+}
+
+/// Intervals of the two kinds of scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Intervals {
+    /// Of the scores as they are.
+    pub raw: ScoreIntervals,
+    /// Of the scores after post-processing.
+    pub postprocessed: ScoreIntervals,
+}
+
+/// Intervals `[low, high]` of [`Scores`]; `None`, or an end that is not finite, is written as `null`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScoreIntervals {
+    /// Of [`Scores::auroc`].
+    #[serde(serialize_with = "finite_interval")]
+    pub auroc: Option<[f64; 2]>,
+    /// Of [`Scores::average_precision`].
+    #[serde(serialize_with = "finite_interval")]
+    pub average_precision: Option<[f64; 2]>,
+    /// Of [`Scores::ceil_dice`].
+    #[serde(serialize_with = "finite_interval")]
+    pub ceil_dice: Option<[f64; 2]>,
+    /// Of [`Scores::dice_at_val`].
+    #[serde(serialize_with = "finite_interval")]
+    pub dice_at_val: Option<[f64; 2]>,
+    /// Of [`Scores::aupro_30`].
+    #[serde(serialize_with = "finite_interval")]
+    pub aupro_30: Option<[f64; 2]>,
+}
+
+/// `report.json` of the program `study_quality`: the error of the predicted Dice under attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QualityReport {
+    /// Version of this layout: [`QualityReport::SCHEMA`].
+    pub schema: u32,
+    /// A row for every estimator, attack, strength and unit.
+    pub rows: Vec<QualityRow>,
+    /// Where the results come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// Anything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl QualityReport {
+    /// The version of the layout that this crate writes.
+    pub const SCHEMA: u32 = 1;
+}
+
+impl Default for QualityReport {
+    /// No row yet.
+    fn default() -> Self {
+        Self { schema: Self::SCHEMA, rows: Vec::new(), provenance: None, extra: Extra::new() }
+    }
+}
+
+/// One estimator under one attack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QualityRow {
+    /// Which estimator.
+    pub estimator: QualityEstimatorKind,
+    /// Which change of the image.
+    pub attack: Attack,
+    /// Its strength in `unit`; 0 for none.
+    pub epsilon: f64,
+    /// What a strength of 1 is.
+    pub unit: AttackUnit,
+    /// Mean absolute error of the predicted Dice.
+    pub mae: Option<f64>,
+    /// Standard deviation of the absolute errors.
+    pub mae_sd: Option<f64>,
+    /// Root of the mean squared error.
+    pub rmse: Option<f64>,
+    /// Pearson's correlation of predicted and true Dice.
+    pub pearson: Option<f64>,
+    /// Spearman's rank correlation of the two.
+    pub spearman: Option<f64>,
+    /// Number of segmentations.
+    pub n: u64,
+    /// Anything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+impl QualityRow {
+    /// A row whose figures are not yet known.
+    #[must_use]
+    pub fn new(estimator: QualityEstimatorKind, attack: Attack, epsilon: f64, unit: AttackUnit) -> Self {
+        Self {
+            estimator,
+            attack,
+            epsilon,
+            unit,
+            mae: None,
+            mae_sd: None,
+            rmse: None,
+            pearson: None,
+            spearman: None,
+            n: 0,
+            extra: Extra::new(),
+        }
+    }
+}
+
+/// Estimators of quality that the study compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum QualityEstimatorKind {
+    /// REC-Net and REG-Net, as published.
+    RecReg,
+    /// The direct regression on image and segmentation.
+    Direct,
+    /// The best that was found.
+    Best,
+    /// The segmentation alone: the floor.
+    ShapeOnly,
+}
+
+/// Changes of an image that an estimator should withstand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Attack {
+    /// None.
+    None,
+    /// One step along the sign of the gradient.
+    Fgsm,
+    /// Projected gradient descent.
+    Pgd,
+    /// Added noise.
+    Noise,
+    /// A smooth multiplicative field.
+    BiasField,
+    /// Another contrast.
+    Contrast,
+    /// Blur.
+    Blur,
+    /// Motion during the acquisition.
+    Motion,
+}
+
+/// What the strength of an attack is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttackUnit {
+    /// The standard deviation of the image.
+    Std,
+    /// The range of the image, 0 to 1.
+    Range,
+}
+
+fn finite_interval<S: Serializer>(interval: &Option<[f64; 2]>, serializer: S) -> Result<S::Ok, S::Error> {
+    interval.filter(|ends| ends.iter().all(|end| end.is_finite())).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn evaluation_has_the_agreed_keys() {
+        let scores = Scores { auroc: Some(0.9), average_precision: Some(f64::NAN), ..Scores::default() };
+        let mut ci95 = Intervals::default();
+        ci95.raw.auroc = Some([0.85, 0.95]);
+        ci95.raw.ceil_dice = Some([0.5, f64::NAN]);
+        let predictor = PredictorReport {
+            name: "pixel-l1".to_owned(),
+            raw: scores,
+            ci95,
+            seconds_per_image: Some(0.01),
+            extra: Extra::from([("lesions_found".to_owned(), json!(3))]),
+            ..PredictorReport::default()
+        };
+        let scope = ScopeReport {
+            scope: Scope::LesionSlices,
+            prevalence: Some(0.06),
+            predictors: vec![predictor],
+            extra: Extra::new(),
+        };
+        let report = EvaluationReport { scopes: vec![scope], ..EvaluationReport::default() };
+        let undefined = json!({"auroc": null, "average_precision": null, "ceil_dice": null, "dice_at_val": null,
+            "aupro_30": null});
+        let mut raw = undefined.clone();
+        raw["auroc"] = json!(0.9);
+        let mut raw_interval = undefined.clone();
+        raw_interval["auroc"] = json!([0.85, 0.95]);
+        let expected = json!({
+            "schema": 1,
+            "data": {},
+            "scopes": [{
+                "scope": "lesion-slices",
+                "prevalence": 0.06,
+                "predictors": [{
+                    "name": "pixel-l1",
+                    "raw": raw,
+                    "postprocessed": undefined,
+                    "ci95": {"raw": raw_interval, "postprocessed": undefined},
+                    "seconds_per_image": 0.01,
+                    "lesions_found": 3,
+                }],
+            }],
+        });
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
+        let read: EvaluationReport = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.scopes[0].predictors[0].raw.average_precision, None);
+        assert_eq!(read.scopes[0].predictors[0].extra["lesions_found"], 3);
+        assert_eq!(json!(Scope::AllSlices), Scope::AllSlices.name());
+        assert_eq!(json!(Scope::LesionSlices), Scope::LesionSlices.name());
+    }
+
+    #[test]
+    fn quality_rows_have_the_agreed_keys() {
+        let mut row = QualityRow::new(QualityEstimatorKind::RecReg, Attack::Fgsm, 0.05, AttackUnit::Std);
+        (row.mae, row.n) = (Some(0.07), 240);
+        let report = QualityReport { rows: vec![row], ..QualityReport::default() };
+        let expected = json!({"schema": 1, "rows": [{
+            "estimator": "rec-reg", "attack": "fgsm", "epsilon": 0.05, "unit": "std", "mae": 0.07, "mae_sd": null,
+            "rmse": null, "pearson": null, "spearman": null, "n": 240,
+        }]});
+        assert_eq!(serde_json::to_value(&report).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<QualityReport>(expected).unwrap(), report);
+        let names =
+            [QualityEstimatorKind::Direct, QualityEstimatorKind::Best, QualityEstimatorKind::ShapeOnly];
+        assert_eq!(json!(names), json!(["direct", "best", "shape-only"]));
+        assert_eq!(json!([Attack::None, Attack::Pgd]), json!(["none", "pgd"]));
+        assert_eq!(json!(AttackUnit::Range), "range");
+    }
+
+    #[test]
+    fn what_has_no_json_form_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let map = BTreeMap::from([([1, 2], 3)]);
+        assert!(matches!(write_json(&path, &map, Existing::Replace), Err(WriteError::Json { .. })));
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,70 @@
+//! Numbers as readers want to see them.
+
+/// What stands for a number that is not defined, as an average precision without a positive.
+pub(crate) const UNDEFINED: &str = "\u{2013}";
+
+/// A number with a fixed count of decimals and a true minus sign; [`UNDEFINED`] if it is not finite.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    if !value.is_finite() {
+        return UNDEFINED.to_owned();
+    }
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        // What rounds to zero has no sign.
+        Some(digits) if digits.bytes().all(|b| matches!(b, b'0' | b'.')) => digits.to_owned(),
+        Some(digits) => format!("\u{2212}{digits}"),
+        None => text,
+    }
+}
+
+/// A number with up to three significant digits and no zeros at the end, for the ends of a scale;
+/// powers of ten only where plain digits would be long.
+pub(crate) fn compact(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return fixed(value, 0);
+    }
+    let scientific = format!("{value:.2e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if !(-4..6).contains(&exponent) {
+        return format!("{}e{exponent}", trimmed(digits)).replace('-', "\u{2212}");
+    }
+    trimmed(&fixed(value, usize::try_from(2 - exponent).unwrap_or(0))).to_owned()
+}
+
+/// Without zeros at the end of a decimal fraction.
+fn trimmed(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_decimals() {
+        assert_eq!(fixed(0.5, 3), "0.500");
+        assert_eq!(fixed(-1.25, 1), "\u{2212}1.2");
+        assert_eq!(fixed(-0.0001, 2), "0.00");
+        assert_eq!(fixed(f64::NAN, 2), UNDEFINED);
+        assert_eq!(fixed(f64::NEG_INFINITY, 2), UNDEFINED);
+    }
+
+    #[test]
+    fn compact_digits() {
+        let cases = [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (4.0, "4"),
+            (0.999_9, "1"),
+            (1_234.0, "1234"),
+            (-0.05, "\u{2212}0.05"),
+            (1.7e6, "1.7e6"),
+            (2e-7, "2e\u{2212}7"),
+            (1e300, "1e300"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(compact(value), text);
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! Images and score maps as pictures to look at.
+
+use std::path::Path;
+
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder};
+use lesio_image::Image;
+use ndarray::ArrayView2;
+
+use crate::color::{ColorMap, Rgb};
+use crate::file::{Existing, WriteError, write_file};
+use crate::font;
+use crate::scale::Scale;
+
+/// How scores become colors: a map, one fixed scale, and how much of the image below shines through.
+///
+/// ```
+/// use lesio_report::{HeatMap, Picture, Scale};
+/// use ndarray::array;
+///
+/// let image = array![[0.0, 100.0], [200.0, 255.0]];
+/// let scores = array![[0.0, 0.0], [0.0, 3.5]];
+/// let heat_map = HeatMap::new(Scale::new(0.0, 4.0)?);
+/// let picture = Picture::gray(image.view(), Scale::new(0.0, 255.0)?)?
+///     .overlaid(scores.view(), &heat_map)?
+///     .enlarged(8)?;
+/// assert_eq!((picture.height(), picture.width()), (16, 16));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HeatMap {
+    /// What is shown as the first and the last color.
+    pub scale: Scale,
+    /// The colors. Default: [`ColorMap::Heat`].
+    pub color_map: ColorMap,
+    /// How much a score at the upper end of the scale hides of the image below, 0 to 1; lesser scores
+    /// hide proportionally less, the lower end nothing. Default: 0.85, so that the anatomy stays visible.
+    pub opacity: f64,
+    /// What the numbers are, shown beside the color bar. Default: "score".
+    pub label: String,
+}
+
+impl HeatMap {
+    /// Scores shown in [`ColorMap::Heat`] on a scale.
+    #[must_use]
+    pub fn new(scale: Scale) -> Self {
+        Self { scale, color_map: ColorMap::Heat, opacity: 0.85, label: "score".to_owned() }
+    }
+
+    /// Sets the colors.
+    #[must_use]
+    pub fn color_map(mut self, color_map: ColorMap) -> Self {
+        self.color_map = color_map;
+        self
+    }
+
+    /// Sets the greatest opacity; values outside 0 to 1 are clamped.
+    #[must_use]
+    pub fn opacity(mut self, opacity: f64) -> Self {
+        self.opacity = opacity;
+        self
+    }
+
+    /// Says what the numbers are.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Opacity at a position of the scale: a diverging map hides most at both ends.
+    fn opacity_at(&self, position: f64) -> f64 {
+        let strength = match self.color_map {
+            ColorMap::Diverging => (2.0 * position - 1.0).abs(),
+            ColorMap::Gray | ColorMap::Heat => position,
+        };
+        self.opacity.clamp(0.0, 1.0) * strength
+    }
+}
+
+/// A picture of eight-bit colors, made from values by an explicit [`Scale`].
+///
+/// Values that are NaN or infinite are never hidden: their pixels have the color
+/// [`Rgb::NOT_FINITE`], and [`Picture::not_finite`] counts them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    height: usize,
+    width: usize,
+    /// Row by row; `height * width` of them.
+    pixels: Vec<Rgb>,
+    not_finite: usize,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PictureError {
+    /// A side has no pixels.
+    #[error("picture of {height} x {width} pixels, expected at least one")]
+    Empty {
+        /// Number of rows.
+        height: usize,
+        /// Number of columns.
+        width: usize,
+    },
+    /// More pixels than [`Picture::MAX_PIXELS`].
+    #[error("picture of {height} x {width} pixels, at most {} in all are drawn", Picture::MAX_PIXELS)]
+    TooLarge {
+        /// Number of rows.
+        height: usize,
+        /// Number of columns.
+        width: usize,
+    },
+    /// What is laid upon a picture has another size.
+    #[error("{what} of {found_height} x {found_width} pixels on a picture of {height} x {width}")]
+    Size {
+        /// What was laid upon the picture.
+        what: &'static str,
+        /// Rows of the picture.
+        height: usize,
+        /// Columns of the picture.
+        width: usize,
+        /// Rows of what was laid upon it.
+        found_height: usize,
+        /// Columns of what was laid upon it.
+        found_width: usize,
+    },
+    /// An image has neither one channel (gray) nor three (red, green, blue).
+    #[error("image of {found} channels, expected 1 (gray) or 3 (red, green, blue)")]
+    Channels {
+        /// Number of channels found.
+        found: usize,
+    },
+    /// A montage row has another number of pictures than the montage has columns.
+    #[error("row {row:?} of the montage has {found} pictures, expected {expected}")]
+    Columns {
+        /// Label of the row.
+        row: String,
+        /// Number of columns of the montage.
+        expected: usize,
+        /// Number of pictures given.
+        found: usize,
+    },
+    /// The PNG encoder refused.
+    #[error("could not encode the picture as PNG")]
+    Encode {
+        /// What the encoder said.
+        source: image::ImageError,
+    },
+}
+
+impl Picture {
+    /// The most pixels a picture may have: 2^28, which take 805 MB.
+    pub const MAX_PIXELS: usize = 1 << 28;
+
+    /// A picture of one color.
+    ///
+    /// # Errors
+    /// Refuses an empty side and more than [`Picture::MAX_PIXELS`].
+    pub fn filled(height: usize, width: usize, color: Rgb) -> Result<Self, PictureError> {
+        if height == 0 || width == 0 {
+            return Err(PictureError::Empty { height, width });
+        }
+        match height.checked_mul(width) {
+            Some(pixels) if pixels <= Self::MAX_PIXELS => {
+                Ok(Self { height, width, pixels: vec![color; pixels], not_finite: 0 })
+            }
+            _ => Err(PictureError::TooLarge { height, width }),
+        }
+    }
+
+    /// Values `[row, column]` in gray, the ends of the window black and white.
+    ///
+    /// # Errors
+    /// As [`Picture::filled`].
+    pub fn gray(values: ArrayView2<'_, f32>, window: Scale) -> Result<Self, PictureError> {
+        Self::mapped(values, ColorMap::Gray, window)
+    }
+
+    /// Values `[row, column]` in the colors of a map.
+    ///
+    /// # Errors
+    /// As [`Picture::filled`].
+    pub fn mapped(
+        values: ArrayView2<'_, f32>,
+        color_map: ColorMap,
+        scale: Scale,
+    ) -> Result<Self, PictureError> {
+        let mut picture = Self::filled(values.nrows(), values.ncols(), Rgb::NOT_FINITE)?;
+        for (pixel, &value) in picture.pixels.iter_mut().zip(values) {
+            match scale.position(f64::from(value)) {
+                Some(position) => *pixel = color_map.color(position),
+                None => picture.not_finite += 1,
+            }
+        }
+        Ok(picture)
+    }
+
+    /// An image as a picture: gray for one channel, color for three (red, green, blue), each on the
+    /// same window. A pixel with any value that is not finite is marked as such.
+    ///
+    /// # Errors
+    /// Refuses another number of channels; otherwise as [`Picture::filled`].
+    pub fn from_image(image: &Image, window: Scale) -> Result<Self, PictureError> {
+        match (image.channel(0), image.channel(1), image.channel(2), image.channels()) {
+            (Some(gray), None, None, 1) => Self::gray(gray, window),
+            (Some(red), Some(green), Some(blue), 3) => {
+                let mut picture = Self::filled(image.height(), image.width(), Rgb::NOT_FINITE)?;
+                for (pixel, ((&r, &g), &b)) in picture.pixels.iter_mut().zip(red.iter().zip(green).zip(blue))
+                {
+                    let positions = [r, g, b].map(|value| window.position(f64::from(value)));
+                    match positions {
+                        [Some(r), Some(g), Some(b)] => {
+                            *pixel = Rgb([r, g, b].map(|position| (255.0 * position).round() as u8));
+                        }
+                        _ => picture.not_finite += 1,
+                    }
+                }
+                Ok(picture)
+            }
+            (.., found) => Err(PictureError::Channels { found }),
+        }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of values that were NaN or infinite, in the image and in the maps laid upon it.
+    #[must_use]
+    pub fn not_finite(&self) -> usize {
+        self.not_finite
+    }
+
+    /// The color of a pixel; `None` outside.
+    #[must_use]
+    pub fn pixel(&self, row: usize, column: usize) -> Option<Rgb> {
+        (row < self.height && column < self.width).then(|| self.pixels[row * self.width + column])
+    }
+
+    /// This picture with a map of scores `[row, column]` of the same size laid upon it.
+    ///
+    /// The opacity of a pixel grows with its score, from nothing at the lower end of the scale to
+    /// [`HeatMap::opacity`] at the upper. Scores that are not finite are marked and counted.
+    ///
+    /// # Errors
+    /// Refuses scores of another size than the picture.
+    pub fn overlaid(mut self, scores: ArrayView2<'_, f32>, heat_map: &HeatMap) -> Result<Self, PictureError> {
+        if scores.dim() != (self.height, self.width) {
+            return Err(self.size_error("map", scores.dim()));
+        }
+        for (pixel, &score) in self.pixels.iter_mut().zip(scores) {
+            match heat_map.scale.position(f64::from(score)) {
+                Some(position) => {
+                    let color = heat_map.color_map.color(position);
+                    *pixel = pixel.mixed(color, heat_map.opacity_at(position));
+                }
+                None => {
+                    *pixel = Rgb::NOT_FINITE;
+                    self.not_finite += 1;
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// This picture with each pixel a square of `factor` x `factor`; 0 counts as 1.
+    ///
+    /// # Errors
+    /// Refuses a result of more than [`Picture::MAX_PIXELS`].
+    pub fn enlarged(self, factor: usize) -> Result<Self, PictureError> {
+        if factor <= 1 {
+            return Ok(self);
+        }
+        let (height, width) = (self.height.saturating_mul(factor), self.width.saturating_mul(factor));
+        let mut enlarged = Self::filled(height, width, Rgb::NOT_FINITE)?;
+        for (row, pixels) in enlarged.pixels.chunks_exact_mut(width).enumerate() {
+            let from = &self.pixels[row / factor * self.width..][..self.width];
+            for (squares, &color) in pixels.chunks_exact_mut(factor).zip(from) {
+                squares.fill(color);
+            }
+        }
+        enlarged.not_finite = self.not_finite;
+        Ok(enlarged)
+    }
+
+    /// This picture with the outline of a mask `[row, column]`, drawn just inside its edge.
+    ///
+    /// The picture has the size of the mask or is enlarged from it by a whole factor; then the line
+    /// follows the edges of the mask's pixels and is a quarter of such a pixel wide, at least one.
+    /// Edges on the border of the picture are drawn too, so that every region is closed.
+    ///
+    /// # Errors
+    /// Refuses a mask whose size does not divide the picture's by one factor.
+    pub fn outlined(mut self, mask: ArrayView2<'_, bool>, color: Rgb) -> Result<Self, PictureError> {
+        let (rows, columns) = mask.dim();
+        let factor = self.height.checked_div(rows).unwrap_or(0);
+        if factor == 0 || (rows * factor, columns * factor) != (self.height, self.width) {
+            return Err(self.size_error("mask", mask.dim()));
+        }
+        let line = (factor / 4).max(1);
+        let outside = |row: Option<usize>, column: Option<usize>| match (row, column) {
+            (Some(row), Some(column)) => !mask.get((row, column)).copied().unwrap_or(false),
+            _ => true,
+        };
+        for ((row, column), _) in mask.indexed_iter().filter(|&(_, &inside)| inside) {
+            let above = outside(row.checked_sub(1), Some(column));
+            let below = outside(Some(row + 1), Some(column));
+            let left = outside(Some(row), column.checked_sub(1));
+            let right = outside(Some(row), Some(column + 1));
+            for y in 0..factor {
+                for x in 0..factor {
+                    let on_line = above && y < line
+                        || below && y + line >= factor
+                        || left && x < line
+                        || right && x + line >= factor;
+                    if on_line {
+                        self.pixels[(row * factor + y) * self.width + column * factor + x] = color;
+                    }
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// The picture as a PNG file: eight bits, one channel if it is all gray, three otherwise.
+    /// The same picture gives the same bytes.
+    ///
+    /// # Errors
+    /// [`PictureError::Encode`] for a side that the format cannot hold.
+    pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
+        let gray = self.pixels.iter().all(|Rgb([r, g, b])| r == g && g == b);
+        let (bytes, color_type): (Vec<u8>, _) = if gray {
+            (self.pixels.iter().map(|color| color.0[0]).collect(), ExtendedColorType::L8)
+        } else {
+            (self.pixels.iter().flat_map(|color| color.0).collect(), ExtendedColorType::Rgb8)
+        };
+        let mut png = Vec::new();
+        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+        PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
+            .write_image(&bytes, side(self.width), side(self.height), color_type)
+            .map_err(|source| PictureError::Encode { source })?;
+        Ok(png)
+    }
+
+    /// Writes the picture as PNG, as [`write_file`] does.
+    ///
+    /// # Errors
+    /// As [`Picture::to_png`] and [`write_file`].
+    pub fn write_png(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
+        let path = path.as_ref();
+        let png = self.to_png().map_err(|source| WriteError::Picture { path: path.to_owned(), source })?;
+        write_file(path, &png, existing)
+    }
+
+    /// Lays another picture upon this one, its upper left pixel at `(row, column)`; what would lie
+    /// outside is cut off.
+    pub(crate) fn paste(&mut self, other: &Self, [row, column]: [usize; 2]) {
+        let width = other.width.min(self.width.saturating_sub(column));
+        if width == 0 {
+            return;
+        }
+        for (y, from) in other.pixels.chunks_exact(other.width).enumerate() {
+            if row + y < self.height {
+                self.pixels[(row + y) * self.width + column..][..width].copy_from_slice(&from[..width]);
+            }
+        }
+        self.not_finite += other.not_finite;
+    }
+
+    /// Writes a line of text with its upper left corner at `(row, column)`, each pixel of the font a
+    /// square of `size` x `size`; what would lie outside is cut off.
+    pub(crate) fn write_text(&mut self, text: &str, [row, column]: [usize; 2], size: usize, color: Rgb) {
+        for (y, x) in font::inked_pixels(text) {
+            self.fill([row + y * size, column + x * size], [size, size], color);
+        }
+    }
+
+    /// Fills a rectangle of `[height, width]` pixels; what would lie outside is cut off.
+    pub(crate) fn fill(&mut self, [row, column]: [usize; 2], [height, width]: [usize; 2], color: Rgb) {
+        let right = column.saturating_add(width).min(self.width);
+        for row in row..row.saturating_add(height).min(self.height) {
+            if let Some(pixels) = self.pixels.get_mut(row * self.width + column..row * self.width + right) {
+                pixels.fill(color);
+            }
+        }
+    }
+
+    fn size_error(&self, what: &'static str, (found_height, found_width): (usize, usize)) -> PictureError {
+        PictureError::Size { what, height: self.height, width: self.width, found_height, found_width }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, Array3, array};
+
+    fn unit() -> Scale {
+        Scale::new(0.0, 1.0).unwrap()
+    }
+
+    #[test]
+    fn png_decodes_to_the_pixels_drawn() {
+        let values = array![[0.0_f32, 0.5, 1.0], [-9.0, f32::NAN, f32::INFINITY]];
+        let picture = Picture::gray(values.view(), unit()).unwrap();
+        assert_eq!(picture.not_finite(), 2);
+        let png = picture.to_png().unwrap();
+        assert_eq!(png, picture.to_png().unwrap());
+        let decoded = image::load_from_memory(&png).unwrap().to_rgb8();
+        assert_eq!(decoded.dimensions(), (3, 2));
+        let expected = [[0; 3], [128; 3], [255; 3], [0; 3], Rgb::NOT_FINITE.0, Rgb::NOT_FINITE.0];
+        for (pixel, expected) in decoded.pixels().zip(expected) {
+            assert_eq!(pixel.0, expected);
+        }
+    }
+
+    #[test]
+    fn gray_pictures_have_one_channel() {
+        let picture = Picture::gray(array![[0.0, 1.0]].view(), unit()).unwrap();
+        let decoded = image::load_from_memory(&picture.to_png().unwrap()).unwrap();
+        assert_eq!(decoded.color(), image::ColorType::L8);
+    }
+
+    #[test]
+    fn equal_scores_have_equal_colors_whatever_lies_beside_them() {
+        let scale = Scale::new(0.0, 4.0).unwrap();
+        let alone = Picture::mapped(array![[1.0, 1.0]].view(), ColorMap::Heat, scale).unwrap();
+        let beside = Picture::mapped(array![[1.0, 400.0]].view(), ColorMap::Heat, scale).unwrap();
+        assert_eq!(alone.pixel(0, 0), beside.pixel(0, 0));
+        assert_eq!(beside.pixel(0, 1), Some(ColorMap::Heat.color(1.0)));
+    }
+
+    #[test]
+    fn overlay_hides_in_proportion_to_the_score() {
+        let image = Array2::from_elem((1, 4), 0.5_f32);
+        let scores = array![[0.0_f32, 1.0, 2.0, f32::NAN]];
+        let heat_map = HeatMap::new(Scale::new(0.0, 2.0).unwrap()).opacity(1.0);
+        let picture =
+            Picture::gray(image.view(), unit()).unwrap().overlaid(scores.view(), &heat_map).unwrap();
+        assert_eq!(picture.pixel(0, 0), Some(Rgb([128; 3])));
+        let half = Rgb([128; 3]).mixed(ColorMap::Heat.color(0.5), 0.5);
+        assert_eq!(picture.pixel(0, 1), Some(half));
+        assert_eq!(picture.pixel(0, 2), Some(ColorMap::Heat.color(1.0)));
+        assert_eq!(picture.pixel(0, 3), Some(Rgb::NOT_FINITE));
+        assert_eq!(picture.not_finite(), 1);
+        assert!(matches!(
+            picture.overlaid(Array2::zeros((4, 1)).view(), &heat_map),
+            Err(PictureError::Size { what: "map", .. })
+        ));
+    }
+
+    #[test]
+    fn outline_runs_inside_the_edge_at_any_enlargement() {
+        let mask = Array2::from_shape_fn((4, 4), |(row, column)| row > 0 && column > 0);
+        let plain = Picture::filled(4, 4, Rgb([0; 3])).unwrap();
+        let outlined = plain.clone().outlined(mask.view(), Rgb::TRUTH).unwrap();
+        let drawn = outlined.pixels.iter().filter(|&&p| p == Rgb::TRUTH).count();
+        assert_eq!(drawn, 8, "all of the square but its centre");
+        assert_eq!(outlined.pixel(2, 2), Some(Rgb([0; 3])));
+
+        let large = plain.enlarged(8).unwrap().outlined(mask.view(), Rgb::TRUTH).unwrap();
+        let drawn = large.pixels.iter().filter(|&&p| p == Rgb::TRUTH).count();
+        assert_eq!(drawn, 24 * 24 - 20 * 20, "a frame two pixels wide");
+        assert!(matches!(
+            large.outlined(Array2::from_elem((4, 5), true).view(), Rgb::TRUTH),
+            Err(PictureError::Size { what: "mask", .. })
+        ));
+    }
+
+    #[test]
+    fn images_are_gray_or_of_three_channels() {
+        let color = Image::new(Array3::from_shape_fn((3, 1, 1), |(c, _, _)| c as f32 / 2.0));
+        let picture = Picture::from_image(&color, unit()).unwrap();
+        assert_eq!(picture.pixel(0, 0), Some(Rgb([0, 128, 255])));
+        let two = Image::new(Array3::<f32>::zeros((2, 1, 1)));
+        assert!(matches!(Picture::from_image(&two, unit()), Err(PictureError::Channels { found: 2 })));
+        let none = Image::new(Array3::<f32>::zeros((1, 0, 3)));
+        assert!(matches!(Picture::from_image(&none, unit()), Err(PictureError::Empty { .. })));
+    }
+
+    #[test]
+    fn sizes_are_checked_before_memory_is_taken() {
+        let picture = Picture::filled(3, 5, Rgb([1; 3])).unwrap();
+        assert!(matches!(picture.clone().enlarged(usize::MAX), Err(PictureError::TooLarge { .. })));
+        assert_eq!(picture.clone().enlarged(0).unwrap(), picture);
+        assert!(Picture::filled(usize::MAX, 2, Rgb([0; 3])).is_err());
+    }
+
+    #[test]
+    fn what_lies_outside_is_cut_off() {
+        let mut picture = Picture::filled(4, 4, Rgb([0; 3])).unwrap();
+        let stamp = Picture::filled(3, 3, Rgb([9; 3])).unwrap();
+        picture.paste(&stamp, [2, 2]);
+        picture.paste(&stamp, [3, 9]);
+        picture.paste(&stamp, [9, 0]);
+        picture.fill([3, 9], [1, 5], Rgb([1; 3]));
+        picture.write_text("W", [3, 3], 2, Rgb([200; 3]));
+        assert_eq!(picture.pixel(3, 2), Some(Rgb([9; 3])));
+        assert_eq!(picture.pixel(3, 3), Some(Rgb([200; 3])));
+        assert_eq!(picture.pixel(1, 1), Some(Rgb([0; 3])));
+    }
+}

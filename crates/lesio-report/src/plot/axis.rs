@@ -1,0 +1,198 @@
+//! Ranges of axes and the numbers along them.
+
+use serde::{Deserialize, Serialize};
+
+use super::PlotError;
+use crate::number::{compact, fixed};
+use crate::scale::Scale;
+
+/// How an axis is divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AxisScale {
+    /// Equal lengths are equal differences. The default.
+    #[default]
+    Linear,
+    /// Equal lengths are equal ratios; every value must be positive.
+    Log,
+}
+
+impl AxisScale {
+    /// From a value to its place along the axis.
+    pub(super) fn place(self, value: f64) -> f64 {
+        match self {
+            Self::Linear => value,
+            Self::Log => value.log10(),
+        }
+    }
+}
+
+/// What the caller asks of an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AxisRequest {
+    pub(super) label: String,
+    pub(super) scale: AxisScale,
+    pub(super) range: Option<Scale>,
+}
+
+impl AxisRequest {
+    pub(super) fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), scale: AxisScale::Linear, range: None }
+    }
+
+    /// The axis for these values: the range asked for, or that of the finite values, widened at both
+    /// ends by the fraction `margin` of its length. `None` if there is neither.
+    pub(super) fn fit(
+        &self,
+        values: impl IntoIterator<Item = f64>,
+        margin: f64,
+    ) -> Result<Option<Axis>, PlotError> {
+        let (low, high) = match self.range {
+            Some(range) => (range.low(), range.high()),
+            None => {
+                let finite = values.into_iter().filter(|value| value.is_finite());
+                let (low, high) =
+                    finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (v.min(l), v.max(h)));
+                if low > high {
+                    return Ok(None);
+                }
+                (low, high)
+            }
+        };
+        if self.scale == AxisScale::Log && low <= 0.0 {
+            return Err(PlotError::NotPositive { series: self.label.clone(), value: low });
+        }
+        let (mut start, mut end) = (self.scale.place(low), self.scale.place(high));
+        let length = end - start;
+        if !(2.0 * length).is_finite() {
+            return Err(PlotError::Range { low, high });
+        }
+        let magnitude = start.abs().max(end.abs());
+        if length <= 1e-9 * magnitude || length == 0.0 {
+            // One value: give it room, so that there is something to divide.
+            let room = if magnitude > 0.0 { 0.05 * magnitude } else { 0.5 };
+            (start, end) = (start - room, end + room);
+        } else if self.range.is_none() {
+            (start, end) = (start - margin * length, end + margin * length);
+        }
+        let ticks = match self.scale {
+            AxisScale::Linear => linear_ticks(start, end),
+            AxisScale::Log => log_ticks(start, end),
+        };
+        Ok(Some(Axis { label: self.label.clone(), scale: self.scale, start, end, ticks }))
+    }
+}
+
+/// An axis ready to be drawn; its coordinates are places, see [`AxisScale::place`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Axis {
+    pub(super) label: String,
+    pub(super) scale: AxisScale,
+    pub(super) start: f64,
+    pub(super) end: f64,
+    /// Places of the ticks and what is written there.
+    pub(super) ticks: Vec<(f64, String)>,
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten, about six of them.
+fn linear_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
+    let rough = (end - start) / 6.0;
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&s| s >= rough * 0.999);
+    let step = step.unwrap_or(10.0 * power);
+    // The slack keeps an end that is itself a tick.
+    let (first, last) = ((start / step - 1e-6).ceil(), (end / step + 1e-6).floor());
+    let decimals = (-(step * 1.001).log10().floor()).max(0.0);
+    let plain = decimals <= 5.0 && start.abs().max(end.abs()) < 1e6;
+    (0..)
+        .map(|i| first + f64::from(i))
+        .take_while(|&i| i <= last)
+        .take(16)
+        .map(|i| {
+            let value = i * step;
+            (value, if plain { fixed(value, decimals as usize) } else { compact(value) })
+        })
+        .collect()
+}
+
+/// Powers of ten; with 2 and 5 times these where there are few; equal steps within one of them.
+fn log_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
+    let decades = end - start;
+    let stride = (decades / 8.0).ceil().max(1.0);
+    let factors: &[f64] = if decades > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    let mut ticks = Vec::new();
+    let mut exponent = (start / stride).floor() * stride;
+    while exponent <= end {
+        let places = factors.iter().map(|factor| exponent + factor.log10());
+        ticks.extend(places.filter(|place| (start - 1e-9..=end + 1e-9).contains(place)));
+        exponent += stride;
+    }
+    if ticks.len() < 3 {
+        let linear = linear_ticks(10_f64.powf(start), 10_f64.powf(end));
+        return linear
+            .into_iter()
+            .filter(|(value, _)| *value > 0.0)
+            .map(|(value, text)| (value.log10(), text))
+            .collect();
+    }
+    ticks.into_iter().map(|place| (place, compact(10_f64.powf(place)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(scale: AxisScale, values: &[f64]) -> Axis {
+        let mut request = AxisRequest::new("x");
+        request.scale = scale;
+        request.fit(values.iter().copied(), 0.0).unwrap().unwrap()
+    }
+
+    fn texts(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(texts(&axis(AxisScale::Linear, &[0.0, 1.0])), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
+        assert_eq!(texts(&axis(AxisScale::Linear, &[1.0, 25.0])), ["5", "10", "15", "20", "25"]);
+        assert_eq!(
+            texts(&axis(AxisScale::Linear, &[-0.02, 0.03])),
+            ["\u{2212}0.02", "\u{2212}0.01", "0.00", "0.01", "0.02", "0.03"]
+        );
+        assert_eq!(texts(&axis(AxisScale::Log, &[0.01, 1000.0])), ["0.01", "0.1", "1", "10", "100", "1000"]);
+        assert_eq!(texts(&axis(AxisScale::Log, &[0.9, 9.0])), ["1", "2", "5"]);
+        assert_eq!(
+            texts(&axis(AxisScale::Log, &[100.0, 130.0])),
+            ["100", "105", "110", "115", "120", "125", "130"]
+        );
+    }
+
+    #[test]
+    fn every_range_has_between_two_and_a_dozen_ticks() {
+        let values = [-3e200, -1e9, -1.0, -1e-9, 0.0, 1e-12, 0.1, 1.0, 1.000_001, 7.0, 1e6, 1e200];
+        for (i, &low) in values.iter().enumerate() {
+            for &high in &values[i..] {
+                for scale in [AxisScale::Linear, AxisScale::Log] {
+                    if scale == AxisScale::Log && low <= 0.0 {
+                        continue;
+                    }
+                    let axis = axis(scale, &[low, high]);
+                    let count = axis.ticks.len();
+                    assert!((2..=12).contains(&count), "{scale:?} {low} {high}: {axis:?}");
+                    assert!(axis.start < axis.end);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_has_no_axis() {
+        let request = AxisRequest::new("x");
+        assert_eq!(request.fit([f64::NAN, f64::INFINITY], 0.1), Ok(None));
+        assert!(matches!(request.fit([f64::MIN, f64::MAX], 0.0), Err(PlotError::Range { .. })));
+        let log = AxisRequest { scale: AxisScale::Log, ..request };
+        assert!(matches!(log.fit([0.0, 1.0], 0.0), Err(PlotError::NotPositive { .. })));
+    }
+}

@@ -1,0 +1,496 @@
+//! Curves: ROC, precision and recall, training, risk and coverage.
+
+use super::axis::{Axis, AxisRequest, AxisScale};
+use super::frame::{AXIS, Frame, LegendKey, Panel, Stroke};
+use super::{PlotError, Svg};
+use crate::color::PALETTE;
+use crate::scale::Scale;
+
+/// Points joined by a line, with or without a band around it.
+///
+/// Points are joined in their order. A point that is NaN or infinite is left out and the line is
+/// broken there, as a training loss that diverged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    name: String,
+    x: Vec<f64>,
+    y: Vec<f64>,
+    band: Option<[Vec<f64>; 2]>,
+    dashed: bool,
+    color: Option<usize>,
+}
+
+impl Curve {
+    /// A named curve through the points `(x[i], y[i])`.
+    ///
+    /// # Errors
+    /// [`PlotError::Lengths`] if there are not as many `y` as `x`.
+    pub fn new(
+        name: impl Into<String>,
+        x: impl Into<Vec<f64>>,
+        y: impl Into<Vec<f64>>,
+    ) -> Result<Self, PlotError> {
+        let (name, x, y) = (name.into(), x.into(), y.into());
+        if x.len() != y.len() {
+            return Err(PlotError::Lengths { series: name, what: "y", expected: x.len(), found: y.len() });
+        }
+        Ok(Self { name, x, y, band: None, dashed: false, color: None })
+    }
+
+    /// Shades the band from `lower[i]` to `upper[i]` at `x[i]`, as a confidence interval.
+    ///
+    /// # Errors
+    /// [`PlotError::Lengths`] if there are not as many as points.
+    pub fn band(mut self, lower: impl Into<Vec<f64>>, upper: impl Into<Vec<f64>>) -> Result<Self, PlotError> {
+        let band = [lower.into(), upper.into()];
+        for (values, what) in band.iter().zip(["lower", "upper"]) {
+            if values.len() != self.x.len() {
+                let (expected, found) = (self.x.len(), values.len());
+                return Err(PlotError::Lengths { series: self.name, what, expected, found });
+            }
+        }
+        self.band = Some(band);
+        Ok(self)
+    }
+
+    /// Breaks the line into dashes, as for validation beside training.
+    #[must_use]
+    pub fn dashed(mut self) -> Self {
+        self.dashed = true;
+        self
+    }
+
+    /// Takes the n-th color instead of the next, so that two curves can share one; there are seven,
+    /// counted round.
+    #[must_use]
+    pub fn color(mut self, n: usize) -> Self {
+        self.color = Some(n);
+        self
+    }
+
+    fn stroke(&self, position: usize) -> Stroke {
+        let n = self.color.unwrap_or(position);
+        // After the last color, dashes tell the second round from the first.
+        let dashed = self.dashed ^ (self.color.is_none() && (n / PALETTE.len()) % 2 == 1);
+        Stroke { color: PALETTE[n % PALETTE.len()], width: 1.75, dashed }
+    }
+}
+
+/// How the points of a curve are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Join {
+    Straight,
+    /// The height at `x[i]` holds from the point before it.
+    Step,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Guide {
+    Diagonal(String),
+    Horizontal(f64, String),
+    Vertical(f64, String),
+}
+
+/// A plot of curves.
+///
+/// ```
+/// use lesio_report::{Curve, LinePlot};
+///
+/// let curve = Curve::new("pixel-l1", [0.0, 0.1, 1.0], [0.0, 0.8, 1.0])?
+///     .band([0.0, 0.7, 1.0], [0.0, 0.9, 1.0])?;
+/// let svg = LinePlot::roc("ROC on the test split").curve(curve).to_svg()?;
+/// assert!(svg.to_document().contains("pixel-l1"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinePlot {
+    title: String,
+    x: AxisRequest,
+    y: AxisRequest,
+    /// Height in CSS pixels; `None` for a square.
+    height: Option<f64>,
+    join: Join,
+    curves: Vec<Curve>,
+    guides: Vec<Guide>,
+}
+
+impl LinePlot {
+    /// An empty plot with a title (for those who cannot see it) and the names of its axes.
+    #[must_use]
+    pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
+        Self {
+            title: title.into(),
+            x: AxisRequest::new(x_label),
+            y: AxisRequest::new(y_label),
+            height: Some(270.0),
+            join: Join::Straight,
+            curves: Vec::new(),
+            guides: Vec::new(),
+        }
+    }
+
+    /// For curves of true-positive over false-positive rate, with the diagonal of chance.
+    #[must_use]
+    pub fn roc(title: impl Into<String>) -> Self {
+        let mut plot = Self::new(title, "false-positive rate", "true-positive rate").unit_square();
+        plot.guides.push(Guide::Diagonal("chance".to_owned()));
+        plot
+    }
+
+    /// For curves of precision over recall, with the line of chance at the prevalence.
+    ///
+    /// Curves are steps, whose area is the average precision: the precision at a recall holds from the
+    /// recall before it, whichever way the points are ordered. (Straight lines between the points
+    /// would promise more than can be had; Davis and Goadrich 2006.)
+    #[must_use]
+    pub fn precision_recall(title: impl Into<String>, prevalence: f64) -> Self {
+        let mut plot = Self::new(title, "recall", "precision").unit_square();
+        plot.join = Join::Step;
+        plot.horizontal(prevalence, "chance (prevalence)")
+    }
+
+    /// For curves over the epochs of a training.
+    #[must_use]
+    pub fn training(title: impl Into<String>, value_label: impl Into<String>) -> Self {
+        Self::new(title, "epoch", value_label)
+    }
+
+    /// For curves of the risk among the cases kept over the fraction of cases kept.
+    #[must_use]
+    pub fn risk_coverage(title: impl Into<String>, risk_label: impl Into<String>) -> Self {
+        let mut plot = Self::new(title, "coverage (fraction of cases kept)", risk_label);
+        plot.x.range = unit();
+        plot
+    }
+
+    /// Adds a curve.
+    #[must_use]
+    pub fn curve(mut self, curve: Curve) -> Self {
+        self.curves.push(curve);
+        self
+    }
+
+    /// Adds curves.
+    #[must_use]
+    pub fn curves(mut self, curves: impl IntoIterator<Item = Curve>) -> Self {
+        self.curves.extend(curves);
+        self
+    }
+
+    /// Shows this range of x; what lies outside is cut off. Without, the range of the curves.
+    #[must_use]
+    pub fn x_range(mut self, range: Scale) -> Self {
+        self.x.range = Some(range);
+        self
+    }
+
+    /// Shows this range of y; what lies outside is cut off. Without, the range of the curves and bands.
+    #[must_use]
+    pub fn y_range(mut self, range: Scale) -> Self {
+        self.y.range = Some(range);
+        self
+    }
+
+    /// Divides the x axis.
+    #[must_use]
+    pub fn x_scale(mut self, scale: AxisScale) -> Self {
+        self.x.scale = scale;
+        self
+    }
+
+    /// Divides the y axis.
+    #[must_use]
+    pub fn y_scale(mut self, scale: AxisScale) -> Self {
+        self.y.scale = scale;
+        self
+    }
+
+    /// Draws a dashed line at a value of y; with a name in the legend unless that is empty. A value
+    /// outside the plot is not shown.
+    #[must_use]
+    pub fn horizontal(mut self, value: f64, name: impl Into<String>) -> Self {
+        self.guides.push(Guide::Horizontal(value, name.into()));
+        self
+    }
+
+    /// Draws a dashed line at a value of x, as at the epoch that was kept.
+    #[must_use]
+    pub fn vertical(mut self, value: f64, name: impl Into<String>) -> Self {
+        self.guides.push(Guide::Vertical(value, name.into()));
+        self
+    }
+
+    /// Draws the plot. Curves of very many points are thinned to what the eye can tell apart: first,
+    /// last, least and greatest of every quarter pixel.
+    ///
+    /// # Errors
+    /// [`PlotError::Empty`] without a finite point, [`PlotError::NotPositive`] for a value that a
+    /// logarithmic axis cannot show, [`PlotError::Range`] for values too far apart.
+    pub fn to_svg(&self) -> Result<Svg, PlotError> {
+        for curve in &self.curves {
+            check_positive(curve, self.x.scale, &curve.x)?;
+            for values in curve.band.iter().flatten().chain([&curve.y]) {
+                check_positive(curve, self.y.scale, values)?;
+            }
+        }
+        let empty = || PlotError::Empty { title: self.title.clone() };
+        let finite =
+            |curve: &Curve| curve.x.iter().zip(&curve.y).any(|(x, y)| x.is_finite() && y.is_finite());
+        if !self.curves.iter().any(finite) {
+            return Err(empty());
+        }
+        let xs = self.curves.iter().flat_map(|curve| curve.x.iter().copied());
+        let ys = self.curves.iter().flat_map(|curve| {
+            let band = curve.band.iter().flatten().flatten();
+            curve.y.iter().chain(band).copied()
+        });
+        let x = self.x.fit(xs, 0.0)?.ok_or_else(empty)?;
+        let y = self.y.fit(ys, 0.04)?.ok_or_else(empty)?;
+
+        let guide_stroke = Stroke { color: AXIS, width: 1.0, dashed: true };
+        let mut legend: Vec<_> = self
+            .curves
+            .iter()
+            .enumerate()
+            .filter(|(_, curve)| !curve.name.is_empty())
+            .map(|(i, curve)| (LegendKey::Line(curve.stroke(i)), curve.name.clone()))
+            .collect();
+        let guides: Vec<_> = self.guides.iter().filter_map(|guide| guide.ends(&x, &y)).collect();
+        legend.extend(
+            guides
+                .iter()
+                .filter(|(name, _)| !name.is_empty())
+                .map(|(name, _)| (LegendKey::Line(guide_stroke), (*name).to_owned())),
+        );
+
+        let frame = Frame {
+            title: &self.title,
+            x,
+            y,
+            height: self.height,
+            margin_right: 0.0,
+            rows_ruled: true,
+            legend,
+        };
+        frame.draw(|panel| {
+            for (_, ends) in &guides {
+                panel.line(&ends.map(|end| panel.at(end)), guide_stroke)?;
+            }
+            for (i, curve) in self.curves.iter().enumerate() {
+                if let Some([lower, upper]) = &curve.band {
+                    for run in self.runs(&curve.x, &[lower, upper]) {
+                        let border = |side: usize| {
+                            let points = run
+                                .iter()
+                                .map(|point| [point[0], point[side].clamp(frame.y.start, frame.y.end)]);
+                            self.outline(panel, &points.collect::<Vec<_>>())
+                        };
+                        let (mut around, upper) = (border(1), border(2));
+                        around.extend(upper.into_iter().rev());
+                        panel.polygon(&around, curve.stroke(i).color, 0.16)?;
+                    }
+                }
+            }
+            for (i, curve) in self.curves.iter().enumerate() {
+                for run in self.runs(&curve.x, &[&curve.y]) {
+                    let points: Vec<_> = run.iter().map(|point| [point[0], point[1]]).collect();
+                    let line = self.outline(panel, &points);
+                    for piece in clipped(
+                        &line,
+                        [panel.at([frame.x.start, frame.y.end]), panel.at([frame.x.end, frame.y.start])],
+                    ) {
+                        panel.line(&piece, curve.stroke(i))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn unit_square(mut self) -> Self {
+        (self.x.range, self.y.range, self.height) = (unit(), unit(), None);
+        self
+    }
+
+    /// Places of consecutive points that are finite in all their coordinates: `[x, columns...]`.
+    fn runs(&self, x: &[f64], columns: &[&Vec<f64>]) -> Vec<Vec<[f64; 3]>> {
+        let points = (0..x.len()).map(|i| {
+            let y = |column: usize| columns.get(column).map_or(0.0, |values| self.y.scale.place(values[i]));
+            [self.x.scale.place(x[i]), y(0), y(1)]
+        });
+        let points: Vec<_> = points.collect();
+        points
+            .split(|point| point.iter().any(|value| !value.is_finite()))
+            .filter(|run| !run.is_empty())
+            .map(<[_]>::to_vec)
+            .collect()
+    }
+
+    /// The line through a run of points in CSS pixels, joined as the plot joins and thinned.
+    fn outline(&self, panel: &Panel<'_, '_>, run: &[[f64; 2]]) -> Vec<[f64; 2]> {
+        let mut points = run.to_vec();
+        if self.join == Join::Step {
+            if let (Some(first), Some(last)) = (run.first(), run.last()) {
+                if first[0] > last[0] {
+                    points.reverse();
+                }
+            }
+            let corners = points.windows(2).flat_map(|pair| [[pair[0][0], pair[1][1]], pair[1]]);
+            points = points.iter().take(1).copied().chain(corners).collect();
+        }
+        thinned(&points.into_iter().map(|point| panel.at(point)).collect::<Vec<_>>())
+    }
+}
+
+impl Guide {
+    /// Name and end points (places); `None` if it lies outside.
+    fn ends(&self, x: &Axis, y: &Axis) -> Option<(&str, [[f64; 2]; 2])> {
+        let inside = |axis: &Axis, value: f64| {
+            let place = axis.scale.place(value);
+            (axis.start..=axis.end).contains(&place).then_some(place)
+        };
+        match self {
+            Self::Diagonal(name) => Some((name, [[x.start, y.start], [x.end, y.end]])),
+            Self::Horizontal(value, name) => {
+                inside(y, *value).map(|place| (name.as_str(), [[x.start, place], [x.end, place]]))
+            }
+            Self::Vertical(value, name) => {
+                inside(x, *value).map(|place| (name.as_str(), [[place, y.start], [place, y.end]]))
+            }
+        }
+    }
+}
+
+fn unit() -> Option<Scale> {
+    Scale::new(0.0, 1.0).ok()
+}
+
+fn check_positive(curve: &Curve, scale: AxisScale, values: &[f64]) -> Result<(), PlotError> {
+    match values.iter().find(|value| scale == AxisScale::Log && **value <= 0.0) {
+        Some(&value) => Err(PlotError::NotPositive { series: curve.name.clone(), value }),
+        None => Ok(()),
+    }
+}
+
+/// Keeps of all consecutive points within a quarter of a pixel's width the first, the last, the
+/// highest and the lowest: the line drawn is the same.
+fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    let column = |point: &[f64; 2]| (point[0] * 4.0).floor();
+    let mut kept = Vec::new();
+    for group in points.chunk_by(|a, b| column(a) == column(b)) {
+        let extreme = |better: fn(f64, f64) -> bool| {
+            (1..group.len()).fold(0, |best, i| if better(group[i][1], group[best][1]) { i } else { best })
+        };
+        let mut indices = [0, extreme(|a, b| a < b), extreme(|a, b| a > b), group.len() - 1];
+        indices.sort_unstable();
+        for (i, &index) in indices.iter().enumerate() {
+            if i == 0 || indices[i - 1] != index {
+                kept.push(group[index]);
+            }
+        }
+    }
+    kept
+}
+
+/// The pieces of a line that lie in a rectangle `[[left, top], [right, bottom]]`, by the method of
+/// Liang and Barsky (1984) for each segment.
+fn clipped(line: &[[f64; 2]], [low, high]: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]>> {
+    // A point on the border is inside, though rounding may have moved it.
+    const SLACK: f64 = 1e-6;
+    let mut pieces: Vec<Vec<[f64; 2]>> = Vec::new();
+    if let [point] = line {
+        let inside = (0..2).all(|axis| (low[axis] - SLACK..=high[axis] + SLACK).contains(&point[axis]));
+        // A line of no length still makes a dot, a pixel and a half wide.
+        return if inside {
+            vec![vec![[point[0] - 0.75, point[1]], [point[0] + 0.75, point[1]]]]
+        } else {
+            pieces
+        };
+    }
+    for pair in line.windows(2) {
+        let [from, to] = [pair[0], pair[1]];
+        let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
+        for axis in 0..2 {
+            let step = to[axis] - from[axis];
+            let (before, behind) = (low[axis] - SLACK - from[axis], high[axis] + SLACK - from[axis]);
+            if step == 0.0 {
+                if before > 0.0 || behind < 0.0 {
+                    leave = -1.0;
+                }
+            } else {
+                let (a, b) = (before / step, behind / step);
+                enter = enter.max(a.min(b));
+                leave = leave.min(a.max(b));
+            }
+        }
+        if enter > leave {
+            continue;
+        }
+        let along = |t: f64| [from[0] + t * (to[0] - from[0]), from[1] + t * (to[1] - from[1])];
+        match pieces.last_mut() {
+            Some(piece) if enter == 0.0 && piece.last() == Some(&from) => piece.push(along(leave)),
+            _ => pieces.push(vec![along(enter), along(leave)]),
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOX: [[f64; 2]; 2] = [[0.0, 0.0], [10.0, 10.0]];
+
+    #[test]
+    fn lines_are_cut_at_the_border() {
+        let line = [[-5.0, 5.0], [5.0, 5.0], [5.0, 20.0], [8.0, 20.0], [8.0, 0.0]];
+        let pieces = clipped(&line, BOX);
+        let rounded: Vec<Vec<[f64; 2]>> =
+            pieces.iter().map(|piece| piece.iter().map(|p| p.map(|v| v.round())).collect()).collect();
+        assert_eq!(rounded, [vec![[0.0, 5.0], [5.0, 5.0], [5.0, 10.0]], vec![[8.0, 10.0], [8.0, 0.0]]]);
+        assert!(clipped(&[[11.0, 0.0], [11.0, 10.0]], BOX).is_empty());
+        assert!(clipped(&[[-1.0, 9.0], [1.0, 11.5]], BOX).is_empty(), "passes the corner outside");
+    }
+
+    #[test]
+    fn thinning_keeps_spikes() {
+        let mut points: Vec<_> = (0..100_000).map(|i| [f64::from(i) / 1000.0, 50.0]).collect();
+        points[33_333][1] = 3.0;
+        points[66_666][1] = 97.0;
+        let kept = thinned(&points);
+        assert!(kept.len() < 900, "{}", kept.len());
+        assert_eq!((kept[0], kept[kept.len() - 1]), (points[0], points[99_999]));
+        assert!(kept.contains(&points[33_333]) && kept.contains(&points[66_666]));
+        let few = [[0.0, 1.0], [5.0, 2.0], [9.0, 0.0]];
+        assert_eq!(thinned(&few), few);
+    }
+
+    #[test]
+    fn broken_values_break_the_line() {
+        let nan = Curve::new("loss", [1.0, 2.0, 3.0, 4.0], [1.0, f64::NAN, 2.0, 3.0]).unwrap();
+        let plot = LinePlot::training("t", "loss").curve(nan.clone());
+        let runs = plot.runs(&nan.x, &[&nan.y]);
+        assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert!(plot.to_svg().is_ok());
+        let all = Curve::new("loss", [1.0], [f64::NAN]).unwrap();
+        assert!(matches!(LinePlot::training("t", "loss").curve(all).to_svg(), Err(PlotError::Empty { .. })));
+    }
+
+    #[test]
+    fn lengths_and_logarithms_are_checked() {
+        assert!(matches!(Curve::new("a", [1.0], []), Err(PlotError::Lengths { expected: 1, found: 0, .. })));
+        let curve = Curve::new("a", [1.0, 2.0], [0.0, 1.0]).unwrap();
+        assert!(curve.clone().band([0.0], [1.0, 1.0]).is_err());
+        let log = LinePlot::new("t", "x", "y").curve(curve).y_scale(AxisScale::Log);
+        assert_eq!(log.to_svg(), Err(PlotError::NotPositive { series: "a".to_owned(), value: 0.0 }));
+    }
+
+    #[test]
+    fn colors_repeat_with_dashes() {
+        let curve = Curve::new("a", [], []).unwrap();
+        let strokes: Vec<_> = (0..2 * PALETTE.len()).map(|i| curve.stroke(i)).collect();
+        for i in 0..strokes.len() {
+            assert!(!strokes[..i].contains(&strokes[i]), "curve {i} looks like another");
+        }
+    }
+}
