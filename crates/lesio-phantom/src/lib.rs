@@ -5,11 +5,15 @@
 mod acquisition;
 mod brain;
 mod canvas;
+mod corruption;
+mod heart;
 mod lesion;
 mod phantom;
 mod random;
 
 pub use brain::{BrainConfig, BrainPhantom, Contrast, Tissue};
+pub use corruption::{Corrupted, CorruptionError, CorruptionKind, Corruptor, DiceOf};
+pub use heart::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
 pub use lesion::{
     Injected, InjectedSlice, Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site,
 };

@@ -1,0 +1,345 @@
+//! Segmentations made wrong by a known amount: the public side.
+
+mod family;
+
+use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::random::{branch, generator};
+use family::Family;
+
+/// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength 1, and with
+/// one seed it does so gradually: what is wrong at one strength is so at every higher one, but for
+/// [`CorruptionKind::Warp`] and [`CorruptionKind::OtherSubject`].
+///
+/// Slices are those of the last axis, and all but [`CorruptionKind::MissingSlices`] work within slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum CorruptionKind {
+    /// Moved in a random direction; at 1 by its own extent, past itself.
+    Shift,
+    /// Each label loses its rim; at 1 all of it.
+    Erode,
+    /// Labels grow outwards, and one of them into the others; at 1 by the segmentation's diameter.
+    Dilate,
+    /// Blobs are missing, the strength's share of each label.
+    Holes,
+    /// Slices are missing, the strength's share of them.
+    MissingSlices,
+    /// In blobs, the strength's share of each label, labels take each other's place. Needs two labels.
+    SwapLabels,
+    /// Turns into another subject's segmentation, which it is at 1. Needs [`Corruptor::other`].
+    OtherSubject,
+    /// Boundaries are bent by a smooth displacement, at 1 by about the segmentation's diameter.
+    Warp,
+}
+
+impl CorruptionKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 8] = [
+        Self::Shift,
+        Self::Erode,
+        Self::Dilate,
+        Self::Holes,
+        Self::MissingSlices,
+        Self::SwapLabels,
+        Self::OtherSubject,
+        Self::Warp,
+    ];
+}
+
+/// Which Dice score [`Corruptor::aim`] aims at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiceOf {
+    /// The mean over the labels that the true segmentation holds.
+    #[default]
+    Mean,
+    /// That of one label.
+    Label(u8),
+}
+
+/// Why a segmentation cannot be corrupted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorruptionError {
+    /// There is no segmentation to corrupt: all labels are 0.
+    #[error("segmentation of shape {shape:?} has no label but 0")]
+    Empty {
+        /// Its shape.
+        shape: [usize; 3],
+    },
+    /// The segmentation lacks the label whose Dice is asked for.
+    #[error("segmentation has no voxel of label {label}")]
+    LabelAbsent {
+        /// The label.
+        label: u8,
+    },
+    /// Another subject's segmentation has another shape.
+    #[error("the other segmentation has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Shape found.
+        found: [usize; 3],
+        /// Shape of the segmentation to corrupt.
+        expected: [usize; 3],
+    },
+    /// Labels cannot be swapped where there is one.
+    #[error("only label {label} is there, expected two or more to swap")]
+    OneLabel {
+        /// The label.
+        label: u8,
+    },
+    /// No other subject's segmentation was given.
+    #[error("no other subject's segmentation was given")]
+    NoOther,
+    /// A strength or target is not a number within 0 to 1.
+    #[error("{name} is {found}, expected a number within 0 to 1")]
+    Range {
+        /// What it is.
+        name: &'static str,
+        /// Value found.
+        found: f64,
+    },
+}
+
+/// A corrupted segmentation.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Corrupted {
+    /// The labels, of the shape of the true ones.
+    pub labels: Array3<u8>,
+    /// Its Dice score, as [`Corruptor::dice_of`] chose.
+    pub dice: f64,
+    /// How it is wrong.
+    pub kind: CorruptionKind,
+    /// How strongly, 0 to 1.
+    pub strength: f64,
+}
+
+impl Corrupted {
+    /// The labels of the first slice: all there are for a [`Corruptor::of_slice`].
+    #[must_use]
+    pub fn into_slice(self) -> Array2<u8> {
+        self.labels.index_axis_move(Axis(2), 0)
+    }
+}
+
+/// Corrupts one segmentation in many ways.
+///
+/// ```
+/// use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
+///
+/// let heart = HeartPhantom::new(HeartConfig::new([96, 96], 1))?.slice(0);
+/// let corruptor = Corruptor::of_slice(heart.labels.view())?;
+/// for (seed, target) in [(1, 0.2), (2, 0.5), (3, 0.8)] {
+///     let wrong = corruptor.aim(target, seed)?;
+///     assert!((wrong.dice - target).abs() < 0.05);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Corruptor<'a> {
+    labels: ArrayView3<'a, u8>,
+    other: Option<ArrayView3<'a, u8>>,
+    /// Labels present but 0, ascending.
+    present: Vec<u8>,
+    dice_of: DiceOf,
+}
+
+impl<'a> Corruptor<'a> {
+    /// Corrupts a volume of labels, slices along the last axis, 0 being background.
+    ///
+    /// # Errors
+    /// [`CorruptionError::Empty`] where every label is 0.
+    pub fn new(labels: ArrayView3<'a, u8>) -> Result<Self, CorruptionError> {
+        let mut found = [false; 256];
+        for &label in labels {
+            found[usize::from(label)] = true;
+        }
+        let present: Vec<u8> = (1..=u8::MAX).filter(|&label| found[usize::from(label)]).collect();
+        if present.is_empty() {
+            return Err(CorruptionError::Empty { shape: labels.dim().into() });
+        }
+        Ok(Self { labels, other: None, present, dice_of: DiceOf::Mean })
+    }
+
+    /// Corrupts the labels of one slice.
+    ///
+    /// # Errors
+    /// As [`Corruptor::new`].
+    pub fn of_slice(labels: ArrayView2<'a, u8>) -> Result<Self, CorruptionError> {
+        Self::new(labels.insert_axis(Axis(2)))
+    }
+
+    /// Gives another subject's segmentation, for [`CorruptionKind::OtherSubject`]; one slice of it with
+    /// [`ArrayView2::insert_axis`] where one slice is corrupted.
+    ///
+    /// # Errors
+    /// [`CorruptionError::Shape`] where its shape differs.
+    pub fn other(mut self, other: ArrayView3<'a, u8>) -> Result<Self, CorruptionError> {
+        if other.dim() != self.labels.dim() {
+            let (found, expected) = (other.dim().into(), self.labels.dim().into());
+            return Err(CorruptionError::Shape { found, expected });
+        }
+        self.other = Some(other);
+        Ok(self)
+    }
+
+    /// Chooses the Dice score that is aimed at and returned.
+    ///
+    /// # Errors
+    /// [`CorruptionError::LabelAbsent`] for a label that the segmentation lacks: its Dice would say nothing.
+    pub fn dice_of(mut self, dice_of: DiceOf) -> Result<Self, CorruptionError> {
+        if let DiceOf::Label(label) = dice_of
+            && !self.present.contains(&label)
+        {
+            return Err(CorruptionError::LabelAbsent { label });
+        }
+        self.dice_of = dice_of;
+        Ok(self)
+    }
+
+    /// The segmentation made wrong in one way. Strength 0 returns it as it is.
+    ///
+    /// # Errors
+    /// A strength outside 0 to 1, or a kind that needs what is not there.
+    pub fn corrupt(
+        &self,
+        kind: CorruptionKind,
+        strength: f64,
+        seed: u64,
+    ) -> Result<Corrupted, CorruptionError> {
+        check_share("strength", strength)?;
+        Ok(self.at(&self.family(kind, seed)?, kind, strength))
+    }
+
+    /// The segmentation made wrong in one way, as strongly as brings its Dice closest to `target`.
+    ///
+    /// Some kinds cannot reach every Dice (the last slice is missing or not): what was achieved is returned.
+    ///
+    /// # Errors
+    /// A target outside 0 to 1, or a kind that needs what is not there.
+    pub fn aim_with(
+        &self,
+        kind: CorruptionKind,
+        target: f64,
+        seed: u64,
+    ) -> Result<Corrupted, CorruptionError> {
+        check_share("target", target)?;
+        let family = self.family(kind, seed)?;
+        let mut best = self.at(&family, kind, 0.0);
+        let mut consider = |strength: f64| {
+            let candidate = self.at(&family, kind, strength);
+            let dice = candidate.dice;
+            if (dice - target).abs() < (best.dice - target).abs() {
+                best = candidate;
+            }
+            dice
+        };
+        // Dice need not fall everywhere: the first step over the target is refined.
+        let mut low = 0.0;
+        for step in 1..=STEPS {
+            let high = f64::from(step) / f64::from(STEPS);
+            if consider(high) > target {
+                low = high;
+                continue;
+            }
+            let mut high = high;
+            for _ in 0..BISECTIONS {
+                let middle = (low + high) / 2.0;
+                if consider(middle) > target { low = middle } else { high = middle }
+            }
+            break;
+        }
+        Ok(best)
+    }
+
+    /// The segmentation made wrong in a way drawn at random among those that bring its Dice within 0.02 of `target`;
+    /// the closest where none does.
+    ///
+    /// # Errors
+    /// A target outside 0 to 1.
+    pub fn aim(&self, target: f64, seed: u64) -> Result<Corrupted, CorruptionError> {
+        check_share("target", target)?;
+        let mut kinds = CorruptionKind::ALL;
+        kinds.shuffle(&mut generator(branch(seed, 0)));
+        let mut best: Option<Corrupted> = None;
+        for kind in kinds {
+            let candidate = match self.aim_with(kind, target, branch(seed, 1)) {
+                Ok(candidate) => candidate,
+                Err(CorruptionError::OneLabel { .. } | CorruptionError::NoOther) => continue,
+                Err(error) => return Err(error),
+            };
+            let error = (candidate.dice - target).abs();
+            if best.as_ref().is_none_or(|best| error < (best.dice - target).abs()) {
+                best = Some(candidate);
+            }
+            if error <= TOLERANCE {
+                break;
+            }
+        }
+        // Shifts need nothing: there is a candidate.
+        best.ok_or(CorruptionError::Empty { shape: self.labels.dim().into() })
+    }
+
+    fn family(&self, kind: CorruptionKind, seed: u64) -> Result<Family<'a>, CorruptionError> {
+        let favoured = match self.dice_of {
+            DiceOf::Label(label) => Some(label),
+            DiceOf::Mean => None,
+        };
+        Family::new(kind, self.labels, self.other, &self.present, favoured, branch(seed, kind as u64))
+    }
+
+    fn at(&self, family: &Family<'_>, kind: CorruptionKind, strength: f64) -> Corrupted {
+        let labels = family.at(strength);
+        let dice = match self.dice_of {
+            DiceOf::Label(label) => dice(self.labels, labels.view(), label),
+            DiceOf::Mean => {
+                let sum: f64 =
+                    self.present.iter().map(|&label| dice(self.labels, labels.view(), label)).sum();
+                sum / self.present.len() as f64
+            }
+        };
+        Corrupted { labels, dice, kind, strength }
+    }
+}
+
+/// Strengths at which the search for a Dice looks first.
+const STEPS: u32 = 8;
+/// Halvings after that: strength is found to a few thousandths.
+const BISECTIONS: usize = 7;
+/// Distance from the target with which a random corruption is content.
+const TOLERANCE: f64 = 0.02;
+
+fn check_share(name: &'static str, found: f64) -> Result<(), CorruptionError> {
+    if (0.0..=1.0).contains(&found) { Ok(()) } else { Err(CorruptionError::Range { name, found }) }
+}
+
+/// Dice score of one label, which the first segmentation holds.
+fn dice(truth: ArrayView3<'_, u8>, other: ArrayView3<'_, u8>, label: u8) -> f64 {
+    let (mut both, mut sum) = (0usize, 0usize);
+    for (&a, &b) in truth.iter().zip(other) {
+        both += usize::from(a == label && b == label);
+        sum += usize::from(a == label) + usize::from(b == label);
+    }
+    2.0 * both as f64 / sum.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::arr3;
+
+    #[test]
+    fn dice_counts_each_label() {
+        let a = arr3(&[[[1, 1, 1, 2], [0, 0, 2, 2]]]);
+        let b = arr3(&[[[1, 1, 2, 2], [0, 1, 0, 0]]]);
+        assert_eq!(dice(a.view(), b.view(), 1), 2.0 * 2.0 / 6.0);
+        assert_eq!(dice(a.view(), b.view(), 2), 2.0 * 1.0 / 5.0);
+        let corruptor = Corruptor::new(a.view()).unwrap();
+        let whole = corruptor.corrupt(CorruptionKind::MissingSlices, 1.0, 0).unwrap();
+        assert_eq!(whole.dice, 0.0);
+    }
+}
