@@ -14,7 +14,11 @@ pub enum Existing {
     Replace,
 }
 
-/// Why a file was not written. Whatever the reason, the file that was there before is unchanged.
+/// Why a file was not written.
+///
+/// Whatever the reason, the file that was there before is unchanged. One step alone comes later: if the
+/// folder cannot be flushed to the disk, the new file is in place, but a power cut may still bring
+/// back the old one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {

@@ -163,15 +163,16 @@ impl Montage {
 /// Label, bar, and the numbers at its ends and middle; three lines high.
 fn draw_color_bar(picture: &mut Picture, heat_map: &HeatMap, row: usize, size: usize) {
     let line = font::LINE_HEIGHT * size;
-    let width = picture.width().saturating_sub(2 * GAP).min(256 * size).max(1);
-    picture.write_text(&font::fitted(&heat_map.label, width / size), [row, GAP], size, INK);
+    let room = picture.width().saturating_sub(2 * GAP);
+    picture.write_text(&font::fitted(&heat_map.label, room / size), [row, GAP], size, INK);
+    let width = room.clamp(1, 256 * size);
     for x in 0..width {
         let position = x as f64 / (width - 1).max(1) as f64;
         picture.fill([row + line, GAP + x], [line - size, 1], heat_map.color_map.color(position));
     }
     let (low, high) = (heat_map.scale.low(), heat_map.scale.high());
     let texts = [low, low + (high - low) / 2.0, high].map(compact);
-    let room: usize = texts.iter().map(|text| size * (font::text_width(text) + font::ADVANCE)).sum();
+    let needed: usize = texts.iter().map(|text| size * (font::text_width(text) + font::ADVANCE)).sum();
     for (i, text) in texts.iter().enumerate() {
         let extent = size * font::text_width(text);
         let column = match i {
@@ -180,7 +181,7 @@ fn draw_color_bar(picture: &mut Picture, heat_map: &HeatMap, row: usize, size: u
             _ => width.saturating_sub(extent),
         };
         // On a narrow bar the middle gives way to the ends.
-        if i != 1 || room <= width {
+        if i != 1 || needed <= width {
             picture.write_text(text, [row + 2 * line, GAP + column], size, INK);
         }
     }

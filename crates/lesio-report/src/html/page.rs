@@ -325,14 +325,20 @@ fn push_provenance(html: &mut String, provenance: &Provenance) {
 
 #[cfg(test)]
 mod tests {
+    use crate::color::PALETTE;
     use crate::plot::page_colors;
 
     #[test]
     fn style_sheet_knows_the_colors_of_plots() {
-        // Presentation attributes give way to a rule that selects them: so a dark page changes them.
+        // A rule that selects a color's attribute wins over it: so a dark page changes the plots.
+        let style = include_str!("style.css");
+        let attribute = |color: crate::Rgb| format!("=\"{}\"]", color.hex().to_uppercase());
         for color in page_colors() {
-            let attribute = format!("=\"{}\"]", color.hex().to_uppercase());
-            assert!(include_str!("style.css").contains(&attribute), "{attribute}");
+            assert!(style.contains(&attribute(color)), "{color:?}");
+        }
+        let known: Vec<_> = page_colors().into_iter().chain(PALETTE).map(attribute).collect();
+        for selector in style.match_indices("=\"#").map(|(at, _)| &style[at..at + 11]) {
+            assert!(known.iter().any(|attribute| attribute == selector), "no plot has {selector}");
         }
     }
 }

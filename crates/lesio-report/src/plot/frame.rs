@@ -24,9 +24,9 @@ pub(super) const AXIS: Rgb = Rgb([108, 117, 128]);
 pub(super) const GRID: Rgb = Rgb([224, 227, 231]);
 
 /// Width of a plot in CSS pixels: still legible when scaled down to a telephone.
-const WIDTH: f64 = 480.0;
-const FONT_SIZE: f64 = 12.0;
-const LEGEND_LINE: f64 = 18.0;
+const WIDTH: f64 = 440.0;
+const FONT_SIZE: f64 = 13.0;
+const LEGEND_LINE: f64 = 19.0;
 const LEGEND_KEY: f64 = 24.0;
 
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
@@ -75,7 +75,7 @@ impl Frame<'_> {
             (WIDTH - self.margin_right - (0.5 * widest(&self.x.ticks) + 4.0).min(40.0)).max(left + 40.0);
         let top = 10.0;
         let height = self.height.unwrap_or(right - left);
-        let legend_top = top + height + 50.0;
+        let legend_top = top + height + 52.0;
         let (legend, legend_lines) = self.legend_places(WIDTH - 8.0);
         let total = legend_top + LEGEND_LINE * legend_lines as f64;
 
@@ -86,7 +86,7 @@ impl Frame<'_> {
         let drawn = panel
             .draw_grid(self.rows_ruled)
             .and_then(|()| contents(&panel))
-            .and_then(|()| panel.draw_axes(left - y_label_room - 6.0))
+            .and_then(|()| panel.draw_axes())
             .and_then(|()| {
                 self.legend.iter().zip(legend).try_for_each(|((key, name), [x, y])| {
                     panel.draw_legend_entry(*key, name, [x, legend_top + y])
@@ -151,10 +151,17 @@ impl Panel<'_, '_> {
         self.left + self.width
     }
 
-    /// From places along the axes to CSS pixels.
+    /// From places along the axes to CSS pixels. What lies absurdly far outside comes somewhat nearer,
+    /// so that sums of the results are numbers.
     pub(super) fn at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
-        let fraction = |axis: &Axis, place: f64| (place - axis.start) / (axis.end - axis.start);
+        let fraction =
+            |axis: &Axis, place: f64| ((place - axis.start) / (axis.end - axis.start)).clamp(-1e9, 1e9);
         [self.left + self.width * fraction(self.x, x), self.top + self.height * (1.0 - fraction(self.y, y))]
+    }
+
+    /// Upper left and lower right corner of the plotting area in CSS pixels.
+    pub(super) fn corners(&self) -> [[f64; 2]; 2] {
+        [[self.left, self.top], [self.right(), self.top + self.height]]
     }
 
     /// A line through pixels.
@@ -234,7 +241,7 @@ impl Panel<'_, '_> {
         Ok(())
     }
 
-    fn draw_axes(&self, y_label_x: f64) -> Drawn {
+    fn draw_axes(&self) -> Drawn {
         let stroke = Stroke { color: AXIS, width: 1.0, dashed: false };
         let bottom = self.top + self.height;
         let [corner, right, top] = [[self.left, bottom], [self.right(), bottom], [self.left, self.top]];
@@ -249,12 +256,14 @@ impl Panel<'_, '_> {
             let text = shortened(text, FONT_SIZE, self.left - 8.0);
             self.text(&text, [self.left - 6.0, y], (HPos::Right, VPos::Center), FONT_SIZE)?;
         }
-        let centre = [self.left + 0.5 * self.width, bottom + 24.0];
-        self.text(&self.x.label, centre, (HPos::Center, VPos::Top), FONT_SIZE)?;
+        let centre = [self.left + 0.5 * self.width, bottom + 25.0];
+        let label = shortened(&self.x.label, FONT_SIZE, self.width + 60.0);
+        self.text(&label, centre, (HPos::Center, VPos::Top), FONT_SIZE)?;
         if !self.y.label.is_empty() {
-            let centre = [y_label_x.max(2.0) - 4.0, self.top + 0.5 * self.height];
+            let centre = [2.0, self.top + 0.5 * self.height];
             let anchor = (HPos::Center, VPos::Top);
-            self.turned_text(&self.y.label, centre, anchor, FONT_SIZE, FontTransform::Rotate270)?;
+            let label = shortened(&self.y.label, FONT_SIZE, self.height + 20.0);
+            self.turned_text(&label, centre, anchor, FONT_SIZE, FontTransform::Rotate270)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Curves: ROC, precision and recall, training, risk and coverage.
 
 use super::axis::{Axis, AxisRequest, AxisScale};
+use super::clip::{clipped_line, clipped_polygon, thinned};
 use super::frame::{AXIS, Frame, LegendKey, Panel, Stroke};
 use super::{PlotError, Svg};
 use crate::color::PALETTE;
@@ -122,7 +123,7 @@ impl LinePlot {
             title: title.into(),
             x: AxisRequest::new(x_label),
             y: AxisRequest::new(y_label),
-            height: Some(270.0),
+            height: Some(250.0),
             join: Join::Straight,
             curves: Vec::new(),
             guides: Vec::new(),
@@ -277,28 +278,21 @@ impl LinePlot {
                 panel.line(&ends.map(|end| panel.at(end)), guide_stroke)?;
             }
             for (i, curve) in self.curves.iter().enumerate() {
-                if let Some([lower, upper]) = &curve.band {
-                    for run in self.runs(&curve.x, &[lower, upper]) {
-                        let border = |side: usize| {
-                            let points = run
-                                .iter()
-                                .map(|point| [point[0], point[side].clamp(frame.y.start, frame.y.end)]);
-                            self.outline(panel, &points.collect::<Vec<_>>())
-                        };
-                        let (mut around, upper) = (border(1), border(2));
-                        around.extend(upper.into_iter().rev());
-                        panel.polygon(&around, curve.stroke(i).color, 0.16)?;
-                    }
+                let Some([lower, upper]) = &curve.band else { continue };
+                for run in self.runs(&curve.x, &[lower, upper]) {
+                    let border = |side: usize| {
+                        let points: Vec<_> = run.iter().map(|point| [point[0], point[side]]).collect();
+                        self.outline(panel, &points)
+                    };
+                    let upper = border(2).into_iter().rev();
+                    let around: Vec<_> = border(1).into_iter().chain(upper).collect();
+                    panel.polygon(&clipped_polygon(around, panel.corners()), curve.stroke(i).color, 0.14)?;
                 }
             }
             for (i, curve) in self.curves.iter().enumerate() {
                 for run in self.runs(&curve.x, &[&curve.y]) {
                     let points: Vec<_> = run.iter().map(|point| [point[0], point[1]]).collect();
-                    let line = self.outline(panel, &points);
-                    for piece in clipped(
-                        &line,
-                        [panel.at([frame.x.start, frame.y.end]), panel.at([frame.x.end, frame.y.start])],
-                    ) {
+                    for piece in clipped_line(&self.outline(panel, &points), panel.corners()) {
                         panel.line(&piece, curve.stroke(i))?;
                     }
                 }
@@ -372,98 +366,9 @@ fn check_positive(curve: &Curve, scale: AxisScale, values: &[f64]) -> Result<(),
     }
 }
 
-/// Keeps of all consecutive points within a quarter of a pixel's width the first, the last, the
-/// highest and the lowest: the line drawn is the same.
-fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
-    let column = |point: &[f64; 2]| (point[0] * 4.0).floor();
-    let mut kept = Vec::new();
-    for group in points.chunk_by(|a, b| column(a) == column(b)) {
-        let extreme = |better: fn(f64, f64) -> bool| {
-            (1..group.len()).fold(0, |best, i| if better(group[i][1], group[best][1]) { i } else { best })
-        };
-        let mut indices = [0, extreme(|a, b| a < b), extreme(|a, b| a > b), group.len() - 1];
-        indices.sort_unstable();
-        for (i, &index) in indices.iter().enumerate() {
-            if i == 0 || indices[i - 1] != index {
-                kept.push(group[index]);
-            }
-        }
-    }
-    kept
-}
-
-/// The pieces of a line that lie in a rectangle `[[left, top], [right, bottom]]`, by the method of
-/// Liang and Barsky (1984) for each segment.
-fn clipped(line: &[[f64; 2]], [low, high]: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]>> {
-    // A point on the border is inside, though rounding may have moved it.
-    const SLACK: f64 = 1e-6;
-    let mut pieces: Vec<Vec<[f64; 2]>> = Vec::new();
-    if let [point] = line {
-        let inside = (0..2).all(|axis| (low[axis] - SLACK..=high[axis] + SLACK).contains(&point[axis]));
-        // A line of no length still makes a dot, a pixel and a half wide.
-        return if inside {
-            vec![vec![[point[0] - 0.75, point[1]], [point[0] + 0.75, point[1]]]]
-        } else {
-            pieces
-        };
-    }
-    for pair in line.windows(2) {
-        let [from, to] = [pair[0], pair[1]];
-        let (mut enter, mut leave) = (0.0_f64, 1.0_f64);
-        for axis in 0..2 {
-            let step = to[axis] - from[axis];
-            let (before, behind) = (low[axis] - SLACK - from[axis], high[axis] + SLACK - from[axis]);
-            if step == 0.0 {
-                if before > 0.0 || behind < 0.0 {
-                    leave = -1.0;
-                }
-            } else {
-                let (a, b) = (before / step, behind / step);
-                enter = enter.max(a.min(b));
-                leave = leave.min(a.max(b));
-            }
-        }
-        if enter > leave {
-            continue;
-        }
-        let along = |t: f64| [from[0] + t * (to[0] - from[0]), from[1] + t * (to[1] - from[1])];
-        match pieces.last_mut() {
-            Some(piece) if enter == 0.0 && piece.last() == Some(&from) => piece.push(along(leave)),
-            _ => pieces.push(vec![along(enter), along(leave)]),
-        }
-    }
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const BOX: [[f64; 2]; 2] = [[0.0, 0.0], [10.0, 10.0]];
-
-    #[test]
-    fn lines_are_cut_at_the_border() {
-        let line = [[-5.0, 5.0], [5.0, 5.0], [5.0, 20.0], [8.0, 20.0], [8.0, 0.0]];
-        let pieces = clipped(&line, BOX);
-        let rounded: Vec<Vec<[f64; 2]>> =
-            pieces.iter().map(|piece| piece.iter().map(|p| p.map(|v| v.round())).collect()).collect();
-        assert_eq!(rounded, [vec![[0.0, 5.0], [5.0, 5.0], [5.0, 10.0]], vec![[8.0, 10.0], [8.0, 0.0]]]);
-        assert!(clipped(&[[11.0, 0.0], [11.0, 10.0]], BOX).is_empty());
-        assert!(clipped(&[[-1.0, 9.0], [1.0, 11.5]], BOX).is_empty(), "passes the corner outside");
-    }
-
-    #[test]
-    fn thinning_keeps_spikes() {
-        let mut points: Vec<_> = (0..100_000).map(|i| [f64::from(i) / 1000.0, 50.0]).collect();
-        points[33_333][1] = 3.0;
-        points[66_666][1] = 97.0;
-        let kept = thinned(&points);
-        assert!(kept.len() < 900, "{}", kept.len());
-        assert_eq!((kept[0], kept[kept.len() - 1]), (points[0], points[99_999]));
-        assert!(kept.contains(&points[33_333]) && kept.contains(&points[66_666]));
-        let few = [[0.0, 1.0], [5.0, 2.0], [9.0, 0.0]];
-        assert_eq!(thinned(&few), few);
-    }
 
     #[test]
     fn broken_values_break_the_line() {

@@ -2,6 +2,7 @@
 
 mod axis;
 mod bars;
+mod clip;
 mod frame;
 mod lines;
 mod points;
