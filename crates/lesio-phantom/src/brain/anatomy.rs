@@ -6,7 +6,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use crate::random::{branch, drift, uniform};
+use crate::random::{SmoothNoise, branch, drift, uniform};
 
 /// One point of a stroke: `[x, y, half-width]`.
 pub(super) type Stroke = Vec<[f64; 3]>;
@@ -147,7 +147,7 @@ impl Anatomy {
     }
 
     fn layers(&self, angle: f64, z: f64, obliquity: f64) -> Layers {
-        let (sin, cos) = angle.sin_cos();
+        let sin = angle.sin();
         // Noise around the circle: a walk along a circle in a plane of noise would do; two sines of drifting
         // size are cheaper and as smooth.
         let vary = |purpose: u64| {
@@ -158,11 +158,13 @@ impl Anatomy {
             };
             0.6 * turn(2.0, 1) + 0.5 * turn(3.0, 2) + 0.4 * turn(7.0, 3)
         };
-        let temple = (1.0 - (cos.abs() - 0.97).abs() / 0.3).max(0.0) * ((34.0 - z) / 30.0).clamp(0.0, 1.0);
+        // The muscle of chewing lies in the temple, thickest before the ear, and ends below the crown.
+        let across = (1.0 - (sin - 0.1).powi(2) / 0.3).max(0.0);
+        let temple = across * ((36.0 - z) / 32.0).clamp(0.0, 1.0);
         Layers {
             fluid: (self.atrophy * (1.1 + 0.35 * vary(200) + 0.5 * sin * sin)).max(0.4) * obliquity,
             skull: (6.3 + 0.8 * vary(201) + 1.5 * sin.abs().powi(3)).max(3.5) * obliquity,
-            muscle: (7.0 + vary(202)).max(0.0) * temple * f64::from(u8::from(sin > -0.6)),
+            muscle: (6.5 + vary(202)).max(0.0) * temple,
             scalp: (5.0 + 0.8 * vary(203) + 1.2 * (-sin).max(0.0)).max(2.5) * obliquity,
         }
     }
@@ -186,19 +188,19 @@ impl Anatomy {
             let seed = branch(self.seed, 1000 + sulci.len() as u64);
             sulci.push(Sulcus { seed, direction, depth, medial });
         };
-        // Around the outside: one each 11 millimetres or so, deep and shallow in turn.
-        let count = 38;
+        // Around the outside: one each 10 millimetres or so, deep and shallow in turn.
+        let count = 46;
         for number in 0..count {
             let jitter = uniform(self.seed, 300 + number, -0.3, 0.3);
             let direction = (number as f64 + 0.5 + jitter) / count as f64 * TAU;
             let deep = number % 2 == 0;
             let depth = if deep {
-                uniform(self.seed, 400 + number, 14.0, 25.0)
+                uniform(self.seed, 400 + number, 18.0, 30.0)
             } else {
-                uniform(self.seed, 400 + number, 5.0, 15.0)
+                uniform(self.seed, 400 + number, 10.0, 18.0)
             };
             // None beside the midline, where the fissure is.
-            if direction.cos().abs() > 0.09 {
+            if direction.cos().abs() > 0.13 {
                 add(direction, depth, None);
             }
         }
@@ -207,7 +209,7 @@ impl Anatomy {
             for number in 0..10 {
                 let key = 500 + number + if side > 0.0 { 50 } else { 0 };
                 let place = (number as f64 + 0.5 + uniform(self.seed, key, -0.25, 0.25)) / 10.0;
-                add(place, uniform(self.seed, key + 100, 5.0, 15.0), Some(side));
+                add(place, uniform(self.seed, key + 100, 6.0, 17.0), Some(side));
             }
         }
         sulci
@@ -215,42 +217,71 @@ impl Anatomy {
 
     fn trace(&self, sulcus: &Sulcus, outline: &Outline, z: f64, strokes: &mut Vec<Stroke>) {
         // A sulcus runs obliquely through the slices: it comes, deepens, bends and goes with height.
-        let depth = sulcus.depth * (0.8 + 0.45 * drift(sulcus.seed, z / 16.0)).clamp(0.0, 1.2);
+        let mut depth = sulcus.depth * (1.0 + 0.3 * drift(sulcus.seed, z / 18.0)).clamp(0.4, 1.3);
+        let mouth = match sulcus.medial {
+            None => {
+                let angle = sulcus.direction + 0.04 * drift(branch(sulcus.seed, 1), z / 25.0);
+                // The Sylvian fissure takes the place of its neighbours.
+                let off = (sulcus.direction.sin() - 0.1) / 0.28;
+                depth *= 1.0 - 0.75 * bump(z, 4.0, 24.0) * (1.0 - off * off).max(0.0);
+                let radius = outline.radius(angle) + 1.0;
+                [radius * angle.cos(), radius * angle.sin()]
+            }
+            Some(_) => {
+                let front = outline.radius(PI / 2.0) - 12.0;
+                let back = outline.radius(-PI / 2.0) - 12.0;
+                let y = front - sulcus.direction * (front + back);
+                let [above, below] = callosal_gap(z);
+                depth *= ((y - above).max(below - y) / 6.0).clamp(0.0, 1.0);
+                [0.0, y]
+            }
+        };
+        // Less than this is lost in the fluid and the cortex at the surface.
         if depth < 3.0 {
             return;
         }
-        let sway = drift(branch(sulcus.seed, 1), z / 25.0);
-        let (mouth, heading) = match sulcus.medial {
-            None => {
-                let angle = sulcus.direction + 0.05 * sway;
-                let radius = outline.radius(angle) + 1.0;
-                ([radius * angle.cos(), radius * angle.sin()], angle + PI + 0.25 * sway)
-            }
-            Some(side) => {
-                let front = outline.radius(PI / 2.0);
-                let back = outline.radius(-PI / 2.0);
-                let y = front - 6.0 - sulcus.direction * (front + back - 12.0);
-                let [above, below] = callosal_gap(z);
-                if y < above + 6.0 && y > below - 6.0 {
-                    return;
-                }
-                let inwards = if side > 0.0 { 0.0 } else { PI };
-                ([0.0, y], inwards + side * (0.5 * sway + 0.25 * if y > 0.0 { 1.0 } else { -1.0 }))
-            }
-        };
-        let width = self.atrophy * uniform(sulcus.seed, 2, 0.3, 0.65);
-        let path = meander(mouth, heading, depth, branch(sulcus.seed, 3), z, |t| width * (1.35 - 0.9 * t));
+        let width = self.atrophy * uniform(sulcus.seed, 2, 0.22, 0.5);
+        let path = self.wander(mouth, sulcus.medial, 0.0, depth, z, |t| width * (1.7 - 1.2 * t));
         // Deep sulci fork, and the white matter between the arms makes a gyrus of its own.
-        if depth > 11.0 {
+        let arm = (depth - 12.0) * uniform(sulcus.seed, 3, 0.5, 0.9);
+        if arm > 0.5 {
             let side = if uniform(sulcus.seed, 4, 0.0, 1.0) < 0.5 { -1.0 } else { 1.0 };
-            let fork = path[path.len() * 3 / 5];
-            let arm = depth * uniform(sulcus.seed, 5, 0.3, 0.55);
-            let turned = heading + side * uniform(sulcus.seed, 6, 0.8, 1.3);
-            let branch_seed = branch(sulcus.seed, 7);
-            strokes
-                .push(meander([fork[0], fork[1]], turned, arm, branch_seed, z, |t| width * (0.8 - 0.5 * t)));
+            let [x, y, _] = path[path.len() * 3 / 5];
+            let turn = side * uniform(sulcus.seed, 5, 0.7, 1.1);
+            strokes.push(self.wander([x, y], sulcus.medial, turn, arm, z, |t| width * (1.0 - 0.5 * t)));
         }
         strokes.push(path);
+    }
+
+    /// The path of a sulcus, its half-width a function of the share covered.
+    ///
+    /// All follow one field of directions, inwards and swerving smoothly, so that neighbours bend alike and do
+    /// not cross; `turn` lets the arm of a fork leave it.
+    fn wander(
+        &self,
+        from: [f64; 2],
+        medial: Option<f64>,
+        turn: f64,
+        length: f64,
+        z: f64,
+        width: impl Fn(f64) -> f64,
+    ) -> Stroke {
+        let swerve = SmoothNoise::new(branch(self.seed, 601), 12.0);
+        let steps = (length / 2.0).ceil().max(2.0);
+        let stride = length / steps;
+        let [mut x, mut y] = from;
+        let mut points = vec![[x, y, width(0.0)]];
+        for step in 1..=steps as u64 {
+            let inwards = match medial {
+                None => (-0.55 * y).atan2(-0.85 * x),
+                Some(side) => (0.25 * y.signum()).atan2(side),
+            };
+            let lean = (0.5 * swerve.at([x, y, 0.8 * z])).clamp(-0.75, 0.75);
+            let direction = inwards + turn + lean * (step as f64 * stride / 7.0).min(1.0);
+            (x, y) = (x + stride * direction.cos(), y + stride * direction.sin());
+            points.push([x, y, width(step as f64 / steps)]);
+        }
+        points
     }
 
     fn fissure(&self, outline: &Outline, z: f64, strokes: &mut Vec<Stroke>) {
@@ -284,21 +315,21 @@ impl Anatomy {
         let radius = outline.radius(0.1);
         let wave = |key: u64| 1.5 * drift(branch(seed, key), z / 20.0);
         let place = |x: f64, y: f64, w: f64| [side * x, y, w];
-        strokes.push(vec![
+        strokes.push(smooth(&[
             place(radius + 1.0, y + 6.0, 1.6 * width),
             place(radius * 0.86, y + 3.0 + wave(1), 1.0 * width),
             place(radius * 0.74, y + wave(2), 0.8 * width),
             place(41.0, y + 1.0, 1.0 * width),
-        ]);
+        ]));
         // The insula, at the bottom of the fissure.
         let reach = 0.4 + 0.6 * presence;
-        strokes.push(vec![
+        strokes.push(smooth(&[
             place(36.0, y + 18.0 * reach, 0.4 * width),
             place(39.5, y + 9.0 * reach + wave(3) * 0.5, 0.9 * width),
             place(40.5, y, 1.1 * width),
             place(39.0, y - 10.0 * reach + wave(4) * 0.5, 0.9 * width),
             place(36.0, y - 21.0 * reach, 0.4 * width),
-        ]);
+        ]));
     }
 
     /// The fluid spaces inside the brain at a height.
@@ -328,7 +359,7 @@ impl Anatomy {
                 let half = width * own * bump(height, middle, range) - 0.35;
                 [side * (x + apart + wave), y + wave, half]
             });
-            strokes.push(stroke.collect());
+            strokes.push(smooth(&stroke.collect::<Stroke>()));
         }
         let third = 1.3 * size * bump(z, 0.0, 12.0) - 0.2;
         let bend = 0.4 * drift(branch(self.seed, 803), z / 15.0);
@@ -361,7 +392,8 @@ impl Anatomy {
             [9.5 + 0.5 * apart, -12.0, 6.4 * size * bump(z, 6.0, 13.0)],
             [13.0 + 0.5 * apart, -20.0, 5.6 * size * bump(z, 7.0, 12.0)],
         ];
-        let mut strokes = vec![caudate, putamen, pallidum, thalamus];
+        let mut strokes: Vec<Stroke> =
+            [caudate, putamen, pallidum, thalamus].iter().map(|points| smooth(points)).collect();
         for index in 0..strokes.len() {
             strokes.push(crate::canvas::mirrored(&strokes[index]));
         }
@@ -407,25 +439,21 @@ fn callosal_gap(z: f64) -> [f64; 2] {
     [2.0 + 39.0 * closing, -2.0 - 44.0 * closing]
 }
 
-/// A path of a given length that wanders, its half-width a function of the share covered.
-fn meander(
-    from: [f64; 2],
-    heading: f64,
-    length: f64,
-    seed: u64,
-    z: f64,
-    width: impl Fn(f64) -> f64,
-) -> Stroke {
-    let steps = (length / 2.5).ceil().max(2.0);
-    let stride = length / steps;
-    let mut place = from;
-    let mut points = vec![[place[0], place[1], width(0.0)]];
-    for step in 1..=steps as u64 {
-        let turn =
-            0.55 * drift(branch(seed, step / 3), z / 22.0) + 0.3 * drift(branch(seed, 90 + step), z / 12.0);
-        let direction = heading + turn;
-        place = [place[0] + stride * direction.cos(), place[1] + stride * direction.sin()];
-        points.push([place[0], place[1], width(step as f64 / steps)]);
+/// A stroke through the same points without corners: a Catmull-Rom spline of places and widths.
+fn smooth(points: &[[f64; 3]]) -> Stroke {
+    const STEPS: usize = 4;
+    let at = |index: usize| points[index.min(points.len() - 1)];
+    let mut out = Vec::with_capacity(points.len() * STEPS);
+    for index in 0..points.len() - 1 {
+        let [a, b, c, d] = [at(index.saturating_sub(1)), at(index), at(index + 1), at(index + 2)];
+        for step in 0..STEPS {
+            let t = step as f64 / STEPS as f64;
+            out.push(std::array::from_fn(|axis| {
+                let (a, b, c, d) = (a[axis], b[axis], c[axis], d[axis]);
+                b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
+            }));
+        }
     }
-    points
+    out.push(at(points.len() - 1));
+    out
 }

@@ -96,8 +96,7 @@ impl Body {
         let vessels = coverage(1.35 - texture.medium, 0.35);
         let mut value = self.lung + 0.22 * vessels * coverage(0.6 - texture.fine, 1.0);
         // Below the diaphragm the liver, with its own vessels, and the stomach beside it.
-        let above =
-            y - self.diaphragm - self.tilt * x - 0.0022 * (x + 20.0).powi(2) * -1.0 - 1.5 * texture.broad;
+        let above = y - self.diaphragm - self.tilt * x + 0.0022 * (x + 20.0).powi(2) - 1.5 * texture.broad;
         let organ = if x < 22.0 + 6.0 * texture.broad {
             self.liver * (1.0 + 0.05 * texture.fine) + 0.18 * vessels
         } else {
