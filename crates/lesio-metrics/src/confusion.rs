@@ -70,6 +70,17 @@ impl Confusion {
         }
     }
 
+    /// The counts of the same pixels taken several times.
+    pub(crate) fn times(self, times: u32) -> Self {
+        let times = u64::from(times);
+        Self {
+            true_positives: times * self.true_positives,
+            false_positives: times * self.false_positives,
+            false_negatives: times * self.false_negatives,
+            true_negatives: times * self.true_negatives,
+        }
+    }
+
     /// Dice coefficient, 2 TP / (2 TP + FP + FN), in [0, 1]; symmetric in prediction and truth.
     ///
     /// `None` only when both masks are empty and `when_empty` says [`WhenEmpty::Undefined`]; one empty mask gives 0.

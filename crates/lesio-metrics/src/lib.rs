@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bands;
+mod bootstrap;
 mod calibration;
 mod components;
 mod confusion;
@@ -9,8 +11,11 @@ mod correlation;
 mod curve;
 mod distance_transform;
 mod error;
+mod grid;
 mod keys;
 mod lesions;
+mod patient_regions;
+mod patients;
 mod ranking;
 mod region;
 mod regression;
@@ -21,6 +26,8 @@ mod sweep;
 mod thinning;
 mod threshold;
 
+pub use bands::{BandPoint, CurveBand};
+pub use bootstrap::{Bootstrap, BootstrapConfig, Interval, Replicates};
 pub use calibration::{IntervalScores, Uniformity};
 pub use components::Connectivity;
 pub use confusion::{Confusion, WhenEmpty, dice, dice_per_label, jaccard};
@@ -28,6 +35,8 @@ pub use correlation::{kendall_tau_b, pearson, spearman};
 pub use curve::{PrecisionRecallCurve, PrecisionRecallPoint, RocCurve, RocPoint};
 pub use error::MetricError;
 pub use lesions::{LesionConfig, LesionCounts, OverlapRule, lesion_counts};
+pub use patient_regions::{PatientRegions, RankedPatientRegions};
+pub use patients::{PatientPixels, PixelReplicates, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
 pub use region::{RankedRegions, RegionCurve, RegionOverlapCurve, RegionOverlapPoint};
 pub use regression::{BinScores, RegressionScores, regression_by_true_value};

@@ -110,7 +110,8 @@ pub struct RegionOverlapPoint {
 }
 
 impl RankedRegions {
-    fn new(pixels: RegionKeys) -> Result<Self, MetricError> {
+    /// Takes sorted pixels.
+    pub(crate) fn new(pixels: RegionKeys) -> Result<Self, MetricError> {
         let (positives, negatives) = (pixels.positives.len() as u64, pixels.negatives.len() as u64);
         if positives == 0 || negatives == 0 {
             return Err(MetricError::OneClass { positives, negatives });
@@ -150,6 +151,10 @@ impl RankedRegions {
         }
         area.add(area_up_to(last, (self.pixels.negatives.len() as f64, last.1), end));
         Ok((area.value() / (end * self.pixels.regions as f64)).min(1.0))
+    }
+
+    pub(crate) fn pixels(&self) -> &RegionKeys {
+        &self.pixels
     }
 
     /// The overlap curve in at most `max(points, 2)` points, spaced as those of a
@@ -262,10 +267,9 @@ impl RegionKeys {
         let (mut p, mut n) = (positives.len(), negatives.len());
         let mut overlap = Sum::default();
         std::iter::from_fn(move || {
-            let key_of = |positive: u64| (positive >> 32) as u32;
             let key = key_of(*positives.get(p.checked_sub(1)?)?);
             while p > 0 && key_of(positives[p - 1]) == key {
-                overlap.add(1.0 / f64::from(positives[p - 1] as u32));
+                overlap.add(1.0 / size_of(positives[p - 1]));
                 p -= 1;
             }
             n = retreat(negatives, n, |k| k > key);
@@ -277,8 +281,18 @@ impl RegionKeys {
     }
 }
 
+/// The key of a positive's score.
+pub(crate) fn key_of(positive: u64) -> u32 {
+    (positive >> 32) as u32
+}
+
+/// The size of a positive's region.
+pub(crate) fn size_of(positive: u64) -> f64 {
+    f64::from(positive as u32)
+}
+
 /// The area under one straight piece of a curve, left of `end`.
-fn area_up_to((x0, y0): (f64, f64), (x1, y1): (f64, f64), end: f64) -> f64 {
+pub(crate) fn area_up_to((x0, y0): (f64, f64), (x1, y1): (f64, f64), end: f64) -> f64 {
     if x0 >= end || x1 <= x0 {
         0.0
     } else if x1 <= end {

@@ -1,0 +1,161 @@
+//! Bands about the ROC and precision-recall curves, from resampled patients.
+
+use serde::Serialize;
+
+use crate::bootstrap::{Bootstrap, BootstrapConfig};
+use crate::error::MetricError;
+use crate::patients::{RankedPatients, Resampled};
+
+/// Pointwise intervals of a curve: each point has the stated level by itself, not all together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CurveBand {
+    /// From left to right.
+    pub points: Vec<BandPoint>,
+    /// Level of each interval.
+    pub level: f64,
+}
+
+/// The interval of a curve at one place.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BandPoint {
+    /// False positive rate, or recall.
+    pub x: f64,
+    /// Lower end of the true positive rate, or of the precision.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+impl RankedPatients {
+    /// Intervals of the true positive rate at `points` (at least 2) equally spaced false positive rates from 0 to 1.
+    ///
+    /// # Errors
+    /// As for [`Bootstrap::new`]; [`MetricError::Undefined`] when no replicate has both classes.
+    pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
+        let last = points.max(2) - 1;
+        self.band((0..=last).map(|point| point as f64 / last as f64).collect(), config, sensitivities)
+    }
+
+    /// Intervals of the precision at `points` (at least 2) equally spaced recalls from 1 / points to 1.
+    ///
+    /// # Errors
+    /// As for [`RankedPatients::roc_band`].
+    pub fn precision_recall_band(
+        &self,
+        points: usize,
+        config: &BootstrapConfig,
+    ) -> Result<CurveBand, MetricError> {
+        let last = points.max(2);
+        self.band((1..=last).map(|point| point as f64 / last as f64).collect(), config, precisions)
+    }
+
+    fn band(
+        &self,
+        places: Vec<f64>,
+        config: &BootstrapConfig,
+        curve: impl Fn(&Resampled<'_>, &[f64]) -> Option<Vec<f64>> + Sync,
+    ) -> Result<CurveBand, MetricError> {
+        let bootstrap = Bootstrap::new(self.patients(), *config)?;
+        let curves = bootstrap.replicates(|times| curve(&self.resampled(times), &places));
+        let curves: Vec<Vec<f64>> = curves.into_iter().flatten().collect();
+        let undefined = MetricError::Undefined { what: "the curve", why: "no replicate has both classes" };
+        let interval = |(point, &x): (usize, &f64)| {
+            let mut values: Vec<f64> = curves.iter().map(|curve| curve[point]).collect();
+            let (lower, upper) = bootstrap.middle(&mut values)?;
+            Some(BandPoint { x, lower, upper })
+        };
+        let points: Option<Vec<BandPoint>> = places.iter().enumerate().map(interval).collect();
+        Ok(CurveBand { points: points.ok_or(undefined)?, level: config.level })
+    }
+}
+
+/// True positive rates at ascending false positive rates: the highest at each, linear within a bin.
+fn sensitivities(pixels: &Resampled<'_>, rates: &[f64]) -> Option<Vec<f64>> {
+    let (positives, negatives) = pixels.totals()?;
+    let mut values = Vec::with_capacity(rates.len());
+    for bin in pixels.bins() {
+        let end = bin.false_positives + bin.negatives;
+        while let Some(target) = rates.get(values.len()).map(|rate| rate * negatives).filter(|t| *t < end) {
+            let part = (target - bin.false_positives) / bin.negatives;
+            values.push((bin.true_positives + part * bin.positives) / positives);
+        }
+    }
+    values.resize(rates.len(), 1.0);
+    Some(values)
+}
+
+/// Precisions at ascending recalls: of the first threshold that reaches each, within a bin of evenly mixed pixels.
+fn precisions(pixels: &Resampled<'_>, recalls: &[f64]) -> Option<Vec<f64>> {
+    let (positives, negatives) = pixels.totals()?;
+    let mut values = Vec::with_capacity(recalls.len());
+    for bin in pixels.bins().filter(|bin| bin.positives > 0.0) {
+        let end = bin.true_positives + bin.positives;
+        while let Some(target) =
+            recalls.get(values.len()).map(|recall| recall * positives).filter(|t| *t <= end)
+        {
+            let part = if bin.is_tied { 1.0 } else { (target - bin.true_positives) / bin.positives };
+            values.push(bin.precision(part));
+        }
+    }
+    // Rounding may put the last recall a hair beyond the last positive.
+    values.resize(recalls.len(), positives / (positives + negatives));
+    Some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{BootstrapConfig, MetricError, PatientPixels};
+
+    fn patients() -> PatientPixels {
+        let mut pixels = PatientPixels::new();
+        for patient in 0..8u32 {
+            let scores: Vec<f32> =
+                (0..400).map(|i| ((i * 7919 + patient * 101) % 1000) as f32 / 1000.0).collect();
+            let truth: Vec<bool> =
+                scores.iter().enumerate().map(|(i, s)| s * s > ((i * 613) % 997) as f32 / 700.0).collect();
+            pixels.update(&patient.to_string(), &scores, &truth).unwrap();
+        }
+        pixels
+    }
+
+    #[test]
+    fn bands_hold_the_curves_they_are_about() {
+        let ranked = patients().rank().unwrap();
+        let config = BootstrapConfig::new(3).replicates(300);
+        let roc = ranked.pooled().roc(2000).points;
+        let band = ranked.roc_band(21, &config).unwrap();
+        assert_eq!((band.points.len(), band.level), (21, 0.95));
+        for point in &band.points[1..20] {
+            let above = roc.partition_point(|p| p.false_positive_rate <= point.x);
+            let value = roc[above - 1].true_positive_rate;
+            assert!(point.lower <= value + 0.02 && value - 0.02 <= point.upper, "{point:?} {value}");
+            assert!(point.upper - point.lower < 0.3);
+        }
+        let end = band.points[20];
+        assert_eq!((end.x, end.lower, end.upper), (1.0, 1.0, 1.0));
+
+        let curve = ranked.pooled().precision_recall(2000).points;
+        let band = ranked.precision_recall_band(20, &config).unwrap();
+        for point in &band.points[1..] {
+            let reached = curve.partition_point(|p| p.recall < point.x);
+            let value = curve[reached.min(curve.len() - 1)].precision;
+            assert!(point.lower <= value + 0.02 && value - 0.02 <= point.upper, "{point:?} {value}");
+        }
+    }
+
+    #[test]
+    fn a_perfect_score_has_no_width() {
+        let mut pixels = PatientPixels::new();
+        for patient in ["a", "b", "c"] {
+            pixels.update(patient, &[0.1, 0.9], &[false, true]).unwrap();
+        }
+        let ranked = pixels.rank().unwrap();
+        let config = BootstrapConfig::new(3).replicates(50);
+        for band in [ranked.roc_band(5, &config).unwrap(), ranked.precision_recall_band(5, &config).unwrap()]
+        {
+            assert!(band.points.iter().all(|p| p.lower == 1.0 && p.upper == 1.0), "{band:?}");
+        }
+        assert!(matches!(ranked.roc_band(5, &config.replicates(0)), Err(MetricError::Parameter { .. })));
+    }
+}

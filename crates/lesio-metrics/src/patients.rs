@@ -1,0 +1,415 @@
+//! Ranking metrics of pooled pixels with intervals over patients.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
+use crate::confusion::{Confusion, WhenEmpty};
+use crate::error::MetricError;
+use crate::grid::{BINS, Grid};
+use crate::keys::{self, Keys};
+use crate::ranking::{PixelCurve, RankedPixels};
+use crate::threshold::ValidationThreshold;
+
+/// Pixels of any number of images, gathered by patient.
+///
+/// A pixel takes 4 bytes here, 12 while it is ranked and 8 afterwards. The order of updates makes no difference.
+///
+/// ```
+/// use lesio_metrics::{BootstrapConfig, PatientPixels};
+///
+/// let mut pixels = PatientPixels::new();
+/// for (patient, shift) in [("anna", 0.0), ("bela", 0.2), ("carl", 0.1), ("dora", 0.3)] {
+///     let scores = [0.1, 0.5, 0.3, 0.7].map(|score| score + shift);
+///     pixels.update(patient, &scores, &[false, false, true, true])?;
+/// }
+/// let ranked = pixels.rank()?;
+/// let intervals = ranked.bootstrap(&BootstrapConfig::new(1))?;
+/// let auroc = intervals.auroc.interval()?;
+/// assert_eq!(auroc.estimate, ranked.pooled().auroc());
+/// assert!(auroc.lower <= auroc.estimate && auroc.estimate <= auroc.upper);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PatientPixels {
+    patients: BTreeMap<String, PixelCurve>,
+}
+
+impl PatientPixels {
+    /// No patients yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds pixels of a patient, see [`PixelCurve::update`]. A patient may come any number of times.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update(&mut self, patient: &str, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
+        self.add(patient, |pixels| pixels.update(scores, truth))
+    }
+
+    /// Adds the pixels of a patient where `within` holds, see [`PixelCurve::update_within`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_within(
+        &mut self,
+        patient: &str,
+        scores: &[f32],
+        truth: &[bool],
+        within: &[bool],
+    ) -> Result<(), MetricError> {
+        self.add(patient, |pixels| pixels.update_within(scores, truth, within))
+    }
+
+    /// Sorts the pixels of all patients together, and counts those of each in bins of scores.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] unless there is a positive and a negative pixel; [`MetricError::TooMany`] when a patient
+    /// has more than `u32::MAX` pixels.
+    pub fn rank(self) -> Result<RankedPatients, MetricError> {
+        RankedPatients::new(self.patients, BINS)
+    }
+
+    /// A patient whose pixels are refused does not come to be.
+    fn add(
+        &mut self,
+        patient: &str,
+        pixels: impl FnOnce(&mut PixelCurve) -> Result<(), MetricError>,
+    ) -> Result<(), MetricError> {
+        if let Some(known) = self.patients.get_mut(patient) {
+            return pixels(known);
+        }
+        let mut first = PixelCurve::new();
+        pixels(&mut first)?;
+        self.patients.insert(patient.to_owned(), first);
+        Ok(())
+    }
+}
+
+/// Pooled pixels in order of their scores, and what each patient has of them.
+#[derive(Clone, Debug)]
+pub struct RankedPatients {
+    pooled: RankedPixels,
+    grid: Grid,
+    names: Vec<String>,
+    keys: Vec<Keys>,
+    histograms: Vec<Histogram>,
+}
+
+/// Pixels of one patient in each bin.
+#[derive(Clone, Debug)]
+struct Histogram {
+    positives: Vec<u32>,
+    negatives: Vec<u32>,
+}
+
+/// Pixels of resampled patients in each bin.
+pub(crate) struct Resampled<'a> {
+    grid: &'a Grid,
+    positives: Vec<u64>,
+    negatives: Vec<u64>,
+}
+
+/// One bin of resampled patients, with the pixels in higher bins.
+pub(crate) struct Bin {
+    pub(crate) true_positives: f64,
+    pub(crate) false_positives: f64,
+    pub(crate) positives: f64,
+    pub(crate) negatives: f64,
+    pub(crate) is_tied: bool,
+}
+
+/// Replicates of the ranking metrics over the same resampled patients.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PixelReplicates {
+    /// Of [`RankedPixels::auroc`].
+    pub auroc: Replicates,
+    /// Of [`RankedPixels::average_precision`].
+    pub average_precision: Replicates,
+    /// Of [`RankedPixels::ceil_dice`]: each replicate takes its own best threshold.
+    pub ceil_dice: Replicates,
+}
+
+impl RankedPatients {
+    fn new(patients: BTreeMap<String, PixelCurve>, bins: usize) -> Result<Self, MetricError> {
+        let (names, keys): (Vec<String>, Vec<Keys>) =
+            patients.into_iter().map(|(name, pixels)| (name, pixels.into_keys())).unzip();
+        let mut pooled = Keys::default();
+        for keys in &keys {
+            let pixels = keys.positives.len().max(keys.negatives.len()) as u64;
+            if pixels > u64::from(u32::MAX) {
+                return Err(MetricError::TooMany { what: "pixels of one patient", found: pixels });
+            }
+            pooled.positives.extend_from_slice(&keys.positives);
+            pooled.negatives.extend_from_slice(&keys.negatives);
+        }
+        pooled.sort();
+        let pooled = RankedPixels::new(pooled)?;
+        let sorted = pooled.keys();
+        let grid = Grid::new(&sorted.positives, |&key| key, &sorted.negatives, bins);
+        let count = |keys: &[u32]| {
+            let mut counts = vec![0; grid.bins()];
+            keys.iter().for_each(|&key| counts[grid.bin(key)] += 1);
+            counts
+        };
+        let histograms = keys
+            .par_iter()
+            .map(|keys| Histogram { positives: count(&keys.positives), negatives: count(&keys.negatives) })
+            .collect();
+        Ok(Self { pooled, grid, names, keys, histograms })
+    }
+
+    /// All patients' pixels together: the exact metrics and their curves.
+    #[must_use]
+    pub fn pooled(&self) -> &RankedPixels {
+        &self.pooled
+    }
+
+    /// The patients, in order of their names.
+    #[must_use]
+    pub fn patients(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Replicates of AUROC, average precision and the best Dice over resampled patients.
+    ///
+    /// Estimates are exact. Replicates are computed from histograms of up to 4096 bins of scores (one each where there are
+    /// no more distinct scores, and then replicates are exact too), each bin's pixels taken as mixed evenly, and moved by
+    /// the difference that this makes to the estimate. What remains is far below the width of an interval: see
+    /// `docs/metrics.md`. A replicate without positives or without negatives is undefined.
+    ///
+    /// # Errors
+    /// As for [`Bootstrap::new`].
+    pub fn bootstrap(&self, config: &BootstrapConfig) -> Result<PixelReplicates, MetricError> {
+        let bootstrap = Bootstrap::new(&self.names, *config)?;
+        let [auroc, average_precision, ceil_dice] = bootstrap.over_patients(|times| {
+            self.resampled(times).scores().map_or([None; 3], |scores| scores.map(Some))
+        });
+        Ok(PixelReplicates {
+            auroc: auroc.anchored(self.pooled.auroc()),
+            average_precision: average_precision.anchored(self.pooled.average_precision()),
+            ceil_dice: ceil_dice.anchored(self.pooled.ceil_dice().dice),
+        })
+    }
+
+    /// Replicates of the pooled Dice at a threshold that validation pixels chose; exact. A replicate in which nothing is
+    /// positive, in truth or by the threshold, is undefined.
+    ///
+    /// # Errors
+    /// As for [`Bootstrap::new`].
+    pub fn bootstrap_dice_at(
+        &self,
+        threshold: &ValidationThreshold,
+        config: &BootstrapConfig,
+    ) -> Result<Replicates, MetricError> {
+        let bootstrap = Bootstrap::new(&self.names, *config)?;
+        let key = keys::key(threshold.value());
+        let above = |keys: &[u32]| keys.iter().filter(|&&k| k >= key).count() as u64;
+        let counts: Vec<Confusion> = self
+            .keys
+            .par_iter()
+            .map(|keys| {
+                let (found, alarms) = (above(&keys.positives), above(&keys.negatives));
+                Confusion {
+                    true_positives: found,
+                    false_positives: alarms,
+                    false_negatives: keys.positives.len() as u64 - found,
+                    true_negatives: keys.negatives.len() as u64 - alarms,
+                }
+            })
+            .collect();
+        let [dice] = bootstrap.over_patients(|times| {
+            let mut sum = Confusion::default();
+            for (counts, &times) in counts.iter().zip(times) {
+                sum += counts.times(times);
+            }
+            [sum.dice(WhenEmpty::Undefined)]
+        });
+        Ok(dice)
+    }
+
+    /// Histograms of the patients, each as often as it was drawn.
+    pub(crate) fn resampled(&self, times: &[u32]) -> Resampled<'_> {
+        let add = |sum: &mut [u64], counts: &[u32], times: u32| {
+            sum.iter_mut().zip(counts).for_each(|(sum, &count)| *sum += u64::from(count) * u64::from(times));
+        };
+        let mut positives = vec![0; self.grid.bins()];
+        let mut negatives = vec![0; self.grid.bins()];
+        for (histogram, &times) in self.histograms.iter().zip(times).filter(|(_, times)| **times > 0) {
+            add(&mut positives, &histogram.positives, times);
+            add(&mut negatives, &histogram.negatives, times);
+        }
+        Resampled { grid: &self.grid, positives, negatives }
+    }
+}
+
+impl Resampled<'_> {
+    /// Number of positives and of negatives; `None` when there are none of either.
+    pub(crate) fn totals(&self) -> Option<(f64, f64)> {
+        let (positives, negatives) = (self.positives.iter().sum::<u64>(), self.negatives.iter().sum::<u64>());
+        (positives > 0 && negatives > 0).then_some((positives as f64, negatives as f64))
+    }
+
+    /// The bins, from the highest scores down.
+    pub(crate) fn bins(&self) -> impl Iterator<Item = Bin> {
+        let (mut true_positives, mut false_positives) = (0.0, 0.0);
+        (0..self.positives.len()).rev().map(move |bin| {
+            let (positives, negatives) = (self.positives[bin] as f64, self.negatives[bin] as f64);
+            let is_tied = self.grid.is_tied(bin);
+            let bin = Bin { true_positives, false_positives, positives, negatives, is_tied };
+            true_positives += positives;
+            false_positives += negatives;
+            bin
+        })
+    }
+
+    /// AUROC, average precision and best Dice.
+    fn scores(&self) -> Option<[f64; 3]> {
+        let (positives, negatives) = self.totals()?;
+        let (mut wins, mut precision, mut dice) = (0.0, 0.0, 0f64);
+        for bin in self.bins().filter(|bin| bin.positives > 0.0) {
+            wins += bin.positives * (negatives - bin.false_positives - 0.5 * bin.negatives);
+            // Mixed evenly, a bin has the precision of its middle; tied, that of its end.
+            precision += bin.positives * bin.precision(if bin.is_tied { 1.0 } else { 0.5 });
+            let found = bin.true_positives + bin.positives;
+            dice = dice.max(2.0 * found / (found + bin.false_positives + bin.negatives + positives));
+        }
+        Some([wins / (positives * negatives), precision / positives, dice])
+    }
+}
+
+impl Bin {
+    /// Precision when a part of the bin's pixels is positive; only for bins that hold pixels.
+    pub(crate) fn precision(&self, part: f64) -> f64 {
+        let found = self.true_positives + part * self.positives;
+        found / (found + self.false_positives + part * self.negatives)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    /// Patients with lesions of varied size and contrast; scores through `map`.
+    fn patients(count: usize, pixels: usize, map: impl Fn(f32) -> f32) -> Vec<(Vec<f32>, Vec<bool>)> {
+        let mut generator = ChaCha8Rng::seed_from_u64(11);
+        (0..count)
+            .map(|patient| {
+                let prevalence = 0.01 + 0.01 * patient as f32;
+                let contrast = 0.1 + 0.05 * (patient % 7) as f32;
+                (0..pixels)
+                    .map(|_| {
+                        let truth = generator.random::<f32>() < prevalence;
+                        let noise: f32 = (0..4).map(|_| generator.random::<f32>()).sum::<f32>() / 4.0;
+                        (map(noise + if truth { contrast } else { 0.0 }), truth)
+                    })
+                    .unzip()
+            })
+            .collect()
+    }
+
+    fn ranked(patients: &[(Vec<f32>, Vec<bool>)], bins: usize) -> RankedPatients {
+        let mut pixels = PatientPixels::new();
+        for (patient, (scores, truth)) in patients.iter().enumerate() {
+            pixels.update(&format!("{patient:03}"), scores, truth).unwrap();
+        }
+        RankedPatients::new(pixels.patients, bins).unwrap()
+    }
+
+    /// Largest differences of AUROC, average precision and best Dice from resampling the pixels themselves.
+    fn errors(patients: &[(Vec<f32>, Vec<bool>)], bins: usize) -> [f64; 3] {
+        let ranked = ranked(patients, bins);
+        let config = BootstrapConfig::new(4).replicates(40);
+        let found = ranked.bootstrap(&config).unwrap();
+        let names: Vec<String> = ranked.patients().to_vec();
+        let bootstrap = Bootstrap::new(&names, config).unwrap();
+        let mut errors = [0f64; 3];
+        for replicate in 0..config.replicates {
+            let mut pixels = PixelCurve::new();
+            for ((scores, truth), times) in patients.iter().zip(bootstrap.multiplicities(replicate)) {
+                (0..times).for_each(|_| pixels.update(scores, truth).unwrap());
+            }
+            let exact = pixels.rank().unwrap();
+            for (error, (found, exact)) in errors.iter_mut().zip([
+                (&found.auroc, exact.auroc()),
+                (&found.average_precision, exact.average_precision()),
+                (&found.ceil_dice, exact.ceil_dice().dice),
+            ]) {
+                *error = error.max((found.values()[replicate].unwrap() - exact).abs());
+            }
+        }
+        errors
+    }
+
+    #[test]
+    fn replicates_are_as_good_as_exact() {
+        // Bounds as docs/metrics.md states them; the best Dice varies most, being a maximum over noise.
+        let errors = errors(&patients(12, 20_000, |score| score), BINS);
+        assert!(errors[0] < 1e-5 && errors[1] < 1e-4 && errors[2] < 5e-4, "{errors:?}");
+    }
+
+    #[test]
+    fn fewer_bins_are_worse_but_still_close() {
+        let errors = errors(&patients(12, 20_000, |score| score), 256);
+        assert!(errors.iter().all(|&error| error < 2e-3), "{errors:?}");
+    }
+
+    #[test]
+    fn few_distinct_scores_are_exact() {
+        let errors = errors(&patients(9, 3_000, |score| (score * 200.0).round()), BINS);
+        assert!(errors.iter().all(|&error| error < 1e-12), "{errors:?}");
+    }
+
+    #[test]
+    fn a_refused_patient_does_not_come_to_be() {
+        let mut pixels = PatientPixels::new();
+        assert!(pixels.update("a", &[f32::NAN], &[true]).is_err());
+        pixels.update("b", &[1.0, 0.5], &[true, false]).unwrap();
+        assert!(pixels.update_within("b", &[f32::NAN; 2], &[true; 2], &[true, false]).is_err());
+        let ranked = pixels.rank().unwrap();
+        assert_eq!(ranked.patients(), ["b"]);
+        assert_eq!(ranked.pooled().positives(), 1);
+        // One patient cannot be resampled.
+        assert!(matches!(ranked.bootstrap(&BootstrapConfig::new(0)), Err(MetricError::Parameter { .. })));
+    }
+
+    #[test]
+    fn dice_at_a_threshold_is_exact() {
+        let patients = patients(6, 500, |score| score);
+        let ranked = ranked(&patients, 64);
+        let mut validation = crate::ValidationPixels::new();
+        validation.update(&patients[0].0, &patients[0].1).unwrap();
+        let threshold = validation.choose(crate::ThresholdRule::BestDice).unwrap();
+        let config = BootstrapConfig::new(8).replicates(20);
+        let found = ranked.bootstrap_dice_at(&threshold, &config).unwrap();
+        assert!((found.estimate().unwrap() - ranked.pooled().dice_at(&threshold)).abs() < 1e-15);
+        let bootstrap = Bootstrap::new(ranked.patients(), config).unwrap();
+        for replicate in 0..20 {
+            let mut pixels = PixelCurve::new();
+            for ((scores, truth), times) in patients.iter().zip(bootstrap.multiplicities(replicate)) {
+                (0..times).for_each(|_| pixels.update(scores, truth).unwrap());
+            }
+            let exact = pixels.rank().unwrap().dice_at(&threshold);
+            assert!((found.values()[replicate].unwrap() - exact).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn patients_without_lesions_leave_replicates_undefined() {
+        let mut pixels = PatientPixels::new();
+        for patient in ["a", "b", "c", "d", "e"] {
+            pixels.update(patient, &[0.1, 0.2, 0.9], &[false, false, patient == "a"]).unwrap();
+        }
+        let interval =
+            pixels.rank().unwrap().bootstrap(&BootstrapConfig::new(0)).unwrap().auroc.interval().unwrap();
+        // Without the one patient: (4/5)^5, about a third.
+        assert!((250..410).contains(&interval.undefined), "{}", interval.undefined);
+    }
+}
