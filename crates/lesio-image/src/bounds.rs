@@ -36,7 +36,7 @@ impl<const N: usize> BoundingBox<N> {
 /// assert_eq!(bounding_box(&mask), Some(BoundingBox { start: [1, 1], end: [2, 3] }));
 /// ```
 #[must_use]
-pub fn bounding_box<D: Dimension, const N: usize>(mask: &ArrayRef<bool, D>) -> Option<BoundingBox<N>>
+pub fn bounding_box<D, const N: usize>(mask: &ArrayRef<bool, D>) -> Option<BoundingBox<N>>
 where
     D: Dimension<Pattern: Into<[usize; N]>>,
 {

@@ -270,7 +270,7 @@ impl Preprocessing {
             Intensity::Unchanged | Intensity::Range(_) => {}
         }
         if let Some([low, high]) = self.clip
-            && !(low <= high)
+            && (low.is_nan() || high.is_nan() || low > high)
         {
             return Err(ConfigError::new("clip", [low, high], "two ascending values"));
         }

@@ -262,7 +262,7 @@ pub(crate) fn apply_axes<D: Dimension>(
 /// Maps the middle axis of an array `[outer, length, inner]`.
 fn apply_axis(source: &[f32], length: usize, inner: usize, map: &AxisMap, fill: f32) -> Vec<f32> {
     let outputs = map.taps.len();
-    let outer = if length * inner == 0 { 0 } else { source.len() / (length * inner) };
+    let outer = source.len().checked_div(length * inner).unwrap_or(0);
     let mut out = vec![fill; outer * outputs * inner];
     if out.is_empty() {
         return out;
