@@ -100,8 +100,7 @@ fn grids(criterion: &mut Criterion) {
         b.iter(|| ForegroundMask::new().volume(black_box(&head), Plane::Axial).unwrap());
     });
     let fitted = Preprocessing::heads([128, 128]).fit([&head]).unwrap();
-    criterion
-        .bench_function("prepare 128x128x40", |b| b.iter(|| fitted.prepare(black_box(&head)).unwrap()));
+    criterion.bench_function("prepare 128x128x40", |b| b.iter(|| fitted.prepare(black_box(&head)).unwrap()));
 }
 
 criterion_group! {

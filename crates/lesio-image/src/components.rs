@@ -166,18 +166,9 @@ impl Runs {
     fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
         let shape: [usize; 3] = mask.dim().into();
         let [planes, rows_in_plane, columns] = shape;
-        let mut spans = Vec::new();
-        let mut rows = Vec::with_capacity(planes * rows_in_plane);
         let standard = mask.as_standard_layout();
-        if let Some(values) = standard.as_slice()
-            && columns > 0
-        {
-            for row in values.chunks_exact(columns) {
-                let begin = spans.len();
-                find_runs(row, &mut spans);
-                rows.push(begin..spans.len());
-            }
-        }
+        let (spans, rows) =
+            find_runs(standard.as_slice().unwrap_or_default(), columns, planes * rows_in_plane);
         let mut parent: Vec<usize> = (0..spans.len()).collect();
         for (index, row) in rows.iter().enumerate() {
             if row.is_empty() {
@@ -258,14 +249,75 @@ impl Runs {
     }
 }
 
-fn find_runs(row: &[bool], spans: &mut Vec<Range<usize>>) {
-    let mut position = 0;
-    while let Some(skipped) = row[position..].iter().position(|&inside| inside) {
-        let start = position + skipped;
-        let end = row[start..].iter().position(|&inside| !inside).map_or(row.len(), |n| start + n);
-        spans.push(start..end);
-        position = end;
+/// The runs of all rows, and which of them each row has.
+fn find_runs(values: &[bool], columns: usize, rows: usize) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    /// Rows that one task looks through.
+    const BATCH: usize = 256;
+    if columns == 0 {
+        return (Vec::new(), vec![0..0; rows]);
     }
+    let batches: Vec<(Vec<Range<usize>>, Vec<usize>)> = values
+        .par_chunks(columns * BATCH)
+        .map(|batch| {
+            let mut spans = Vec::new();
+            let ends = batch.chunks_exact(columns).map(|row| {
+                runs_of_row(row, &mut spans);
+                spans.len()
+            });
+            let ends = ends.collect();
+            (spans, ends)
+        })
+        .collect();
+    let mut spans = Vec::with_capacity(batches.iter().map(|(spans, _)| spans.len()).sum());
+    let mut ranges = Vec::with_capacity(rows);
+    for (found, ends) in batches {
+        let offset = spans.len();
+        let mut begin = offset;
+        for end in ends {
+            ranges.push(begin..offset + end);
+            begin = offset + end;
+        }
+        spans.extend(found);
+    }
+    (spans, ranges)
+}
+
+/// Appends the runs of one row, found as the changes between neighbouring bits of 64 values.
+fn runs_of_row(row: &[bool], spans: &mut Vec<Range<usize>>) {
+    let mut open = None;
+    for (word, values) in row.chunks(64).enumerate() {
+        let bits = packed(values);
+        let mut changes = bits ^ (bits << 1 | u64::from(open.is_some()));
+        while changes != 0 {
+            let position = word * 64 + changes.trailing_zeros() as usize;
+            // Bits past the last value are 0, which ends a run that reaches the end of the row.
+            match open.take() {
+                None => open = Some(position),
+                Some(start) => spans.push(start..position),
+            }
+            changes &= changes - 1;
+        }
+    }
+    if let Some(start) = open {
+        spans.push(start..row.len());
+    }
+}
+
+/// Up to 64 values as the bits of a word, the first as the lowest.
+fn packed(values: &[bool]) -> u64 {
+    let mut eights = values.chunks_exact(8);
+    let mut bits = 0;
+    for (index, eight) in eights.by_ref().enumerate() {
+        let bytes = std::array::from_fn(|i| u8::from(eight[i]));
+        // The product brings bit 0 of byte `i` to bit `56 + i`; no two terms meet, so nothing carries.
+        let byte = u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        bits |= byte << (8 * index);
+    }
+    let done = values.len() / 8 * 8;
+    for (index, &inside) in eights.remainder().iter().enumerate() {
+        bits |= u64::from(inside) << (done + index);
+    }
+    bits
 }
 
 /// Joins the runs of two rows that overlap, or lie at most `slack` apart.

@@ -9,6 +9,7 @@
 mod alignment;
 mod bounds;
 mod components;
+mod distance;
 mod error;
 mod gaussian;
 mod geometry;
@@ -35,6 +36,7 @@ pub use bounds::{BoundingBox, bounding_box, trimmed_box};
 pub use components::{
     Component, Components, Connectivity, label_plane, label_volume, remove_small_plane, remove_small_volume,
 };
+pub use distance::squared_distance;
 pub use error::{ConfigError, ImageError};
 pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume, positive_part};
 pub use geometry::{Geometry, GeometryError};
@@ -44,7 +46,7 @@ pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_plane, median_filter_volume};
-pub use morphology::{close, dilate, erode, fill_holes_plane, fill_holes_volume, open, squared_distance};
+pub use morphology::{close, dilate, erode, fill_holes_plane, fill_holes_volume, open};
 pub use orientation::{AxisCode, Orientation};
 pub use placement::Placement;
 pub use prepared::{PreparedImage, PreparedPlane, PreparedVolume};

@@ -4,27 +4,14 @@ use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Dimension};
 use rayon::prelude::*;
 
 use crate::components::{fill_holes, label_plane, label_volume};
+use crate::distance::squared_distance;
 
-/// Squared distance of every element to the nearest `true` of a mask, in pixels or voxels; infinite
-/// for a mask without any.
-///
-/// Exact Euclidean distances between centres, in time linear in the number of elements, by lower
-/// envelopes of parabolas along each axis in turn (Felzenszwalb and Huttenlocher, "Distance
-/// transforms of sampled functions", Theory of Computing 8, 2012).
-#[must_use]
-pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D> {
-    let mut values: Vec<f64> = mask.iter().map(|&inside| if inside { 0.0 } else { f64::INFINITY }).collect();
-    let shape = mask.shape();
-    if !values.is_empty() {
-        for axis in (0..shape.len()).rev() {
-            let inner = shape[axis + 1..].iter().product();
-            distance_along(&mut values, shape[axis], inner);
-        }
-    }
-    let dim = mask.raw_dim();
-    // One value an element.
-    Array::from_shape_vec(dim.clone(), values).unwrap_or_else(|_| Array::from_elem(dim, f64::INFINITY))
-}
+/// Above this radius distances are computed; up to it, steps of every length are tried, many
+/// elements at a time.
+const LARGEST_STEPPED: f64 = 24.0;
+
+/// A squared distance beyond every radius that is tried, with room for the square of a step.
+const FAR: i16 = i16::MAX - 24 * 24;
 
 /// A mask without the elements within `radius` of its background: eroded by a disc or ball.
 ///
@@ -33,9 +20,7 @@ pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D>
 /// border of the head. A radius below 1 (or NaN) changes nothing.
 #[must_use]
 pub fn erode<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
-    let limit = radius.max(0.0).powi(2);
-    squared_distance(&mask.map(|inside| !inside))
-        .mapv(|distance| distance > limit || distance == f64::INFINITY)
+    within(&mask.map(|inside| !inside), radius).mapv_into(|near| !near)
 }
 
 /// A mask with all elements within `radius` of it: dilated by a disc or ball.
@@ -43,8 +28,7 @@ pub fn erode<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool,
 /// A radius below 1 (or NaN) changes nothing.
 #[must_use]
 pub fn dilate<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
-    let limit = radius.max(0.0).powi(2);
-    squared_distance(mask).mapv(|distance| distance <= limit && distance < f64::INFINITY)
+    within(mask, radius)
 }
 
 /// Erosion, then dilation: what is thinner than the disc or ball goes, the rest keeps its size.
@@ -73,67 +57,60 @@ pub fn fill_holes_volume(mask: &ArrayRef3<bool>) -> Array3<bool> {
     fill_holes(mask, label_volume)
 }
 
-/// Lower envelope along the middle axis of `[outer, length, inner]`.
-fn distance_along(values: &mut [f64], length: usize, inner: usize) {
-    values.par_chunks_mut(length * inner).for_each(|block| {
-        let mut line = vec![0.0; length];
-        let mut envelope = Envelope::default();
-        for offset in 0..inner {
-            for (slot, value) in line.iter_mut().zip(block[offset..].iter().step_by(inner)) {
-                *slot = *value;
-            }
-            envelope.build(&line);
-            envelope.evaluate(&line, block[offset..].iter_mut().step_by(inner));
-        }
-    });
-}
-
-/// The parabolas `(x - p)^2 + f(p)` that are lowest somewhere, and where each begins to be.
-#[derive(Default)]
-struct Envelope {
-    apex: Vec<usize>,
-    begin: Vec<f64>,
-}
-
-impl Envelope {
-    fn build(&mut self, line: &[f64]) {
-        self.apex.clear();
-        self.begin.clear();
-        for (position, &height) in line.iter().enumerate() {
-            if height == f64::INFINITY {
-                continue;
-            }
-            loop {
-                let (Some(&apex), Some(&begin)) = (self.apex.last(), self.begin.last()) else {
-                    self.begin.push(f64::NEG_INFINITY);
-                    break;
-                };
-                let (p, q) = (apex as f64, position as f64);
-                let crossing = ((height + q * q) - (line[apex] + p * p)) / (2.0 * (q - p));
-                if crossing > begin {
-                    self.begin.push(crossing);
-                    break;
-                }
-                self.apex.pop();
-                self.begin.pop();
-            }
-            self.apex.push(position);
+/// The elements within `radius` of a mask.
+fn within<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
+    let radius = radius.max(0.0);
+    if radius > LARGEST_STEPPED {
+        return squared_distance(mask)
+            .mapv(|distance| distance <= radius * radius && distance < f64::INFINITY);
+    }
+    let shape = mask.shape();
+    let mut squares: Vec<i16> = mask.iter().map(|&inside| if inside { 0 } else { FAR }).collect();
+    for axis in (0..shape.len()).rev() {
+        if shape[axis] > 1 && !squares.is_empty() {
+            let inner: usize = shape[axis + 1..].iter().product();
+            squares = least_along(&squares, shape[axis], inner, radius as i16);
         }
     }
+    let limit = (radius * radius) as i16;
+    let dim = mask.raw_dim();
+    // One value an element.
+    Array::from_shape_vec(dim, squares).map_or_else(|_| mask.to_owned(), |s| s.mapv(|square| square <= limit))
+}
 
-    fn evaluate<'a>(&self, line: &[f64], out: impl Iterator<Item = &'a mut f64>) {
-        if self.apex.is_empty() {
+/// `min over |d| <= reach of (source[position + d] + d^2)` along the middle axis of
+/// `[outer, length, inner]`.
+fn least_along(source: &[i16], length: usize, inner: usize, reach: i16) -> Vec<i16> {
+    let mut out = source.to_vec();
+    // Lines along the last axis are taken whole, others row by row; tasks of some thousand elements.
+    let (lines, row) = if inner == 1 { (length, length) } else { (1, inner) };
+    out.par_chunks_mut(row).enumerate().with_min_len((1 << 13) / row + 1).for_each(|(index, out)| {
+        if lines > 1 {
+            let line = &source[index * length..][..length];
+            for step in (1..=reach).take(length - 1) {
+                let shift = step as usize;
+                shorten(&mut out[shift..], &line[..length - shift], step);
+                shorten(&mut out[..length - shift], &line[shift..], step);
+            }
             return;
         }
-        let mut current = 0;
-        for (position, value) in out.enumerate() {
-            while self.begin.get(current + 1).is_some_and(|begin| *begin < position as f64) {
-                current += 1;
+        let position = index % length;
+        for step in 1..=reach {
+            let shift = step as usize;
+            if shift <= position {
+                shorten(out, &source[(index - shift) * inner..][..inner], step);
             }
-            let apex = self.apex[current];
-            let offset = position as f64 - apex as f64;
-            *value = offset * offset + line[apex];
+            if position + shift < length {
+                shorten(out, &source[(index + shift) * inner..][..inner], step);
+            }
         }
+    });
+    out
+}
+
+fn shorten(squares: &mut [i16], others: &[i16], step: i16) {
+    for (square, other) in squares.iter_mut().zip(others) {
+        *square = (*square).min(other + step * step);
     }
 }
 
@@ -142,19 +119,6 @@ mod tests {
     use super::*;
     use ndarray::array;
     use proptest::prelude::*;
-
-    fn brute(mask: &Array3<bool>) -> Array3<f64> {
-        Array3::from_shape_fn(mask.dim(), |(i, j, k)| {
-            let mut best = f64::INFINITY;
-            for ((a, b, c), &inside) in mask.indexed_iter() {
-                if inside {
-                    let d = [(i, a), (j, b), (k, c)].map(|(x, y)| (x as f64 - y as f64).powi(2));
-                    best = best.min(d.iter().sum());
-                }
-            }
-            best
-        })
-    }
 
     fn any_mask() -> impl Strategy<Value = Array3<bool>> {
         (1_usize..6, 1_usize..7, 1_usize..9, 0.02_f64..0.98).prop_flat_map(|(a, b, c, p)| {
@@ -165,8 +129,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn distances_are_exact(mask in any_mask()) {
-            prop_assert_eq!(squared_distance(&mask), brute(&mask));
+        fn steps_agree_with_distances(mask in any_mask(), radius in 0.0_f64..6.0) {
+            let far = squared_distance(&mask).mapv(|d| d <= radius * radius && d < f64::INFINITY);
+            prop_assert_eq!(dilate(&mask, radius), far);
         }
 
         #[test]

@@ -267,26 +267,29 @@ fn apply_axis(source: &[f32], length: usize, inner: usize, map: &AxisMap, fill: 
     if out.is_empty() {
         return out;
     }
-    let one_row = |block: &[f32], output: usize, row: &mut [f32]| {
-        let (first, range) = &map.taps[output];
-        let weights = &map.weights[range.clone()];
-        if let [weight] = weights
-            && *weight == 1.0
-        {
-            row.copy_from_slice(&block[first * inner..(first + 1) * inner]);
-        } else if !weights.is_empty() {
-            for (i, value) in row.iter_mut().enumerate() {
-                let taps = block[first * inner + i..].iter().step_by(inner);
-                *value = weights.iter().zip(taps).map(|(w, &v)| w * f64::from(v)).sum::<f64>() as f32;
-            }
-        }
-    };
     // Every output row depends on its own taps alone, so the split does not matter to the result.
-    out.par_chunks_mut(outputs * inner).zip(source.par_chunks(length * inner)).for_each(|(out, block)| {
-        for (output, row) in out.chunks_mut(inner).enumerate() {
-            one_row(block, output, row);
-        }
-    });
+    let rows_a_task = (1 << 14) / inner + 1;
+    out.par_chunks_mut(inner).enumerate().with_min_len(rows_a_task).for_each_init(
+        || vec![0.0_f64; inner],
+        |sums, (index, row)| {
+            let (first, range) = &map.taps[index % outputs];
+            let weights = &map.weights[range.clone()];
+            let lines = source[(index / outputs * length + first) * inner..].chunks_exact(inner);
+            match weights {
+                [] => {}
+                [_] => lines.take(1).for_each(|line| row.copy_from_slice(line)),
+                _ => {
+                    sums.fill(0.0);
+                    for (weight, line) in weights.iter().zip(lines) {
+                        for (sum, &value) in sums.iter_mut().zip(line) {
+                            *sum += weight * f64::from(value);
+                        }
+                    }
+                    row.iter_mut().zip(sums).for_each(|(value, sum)| *value = *sum as f32);
+                }
+            }
+        },
+    );
     out
 }
 
