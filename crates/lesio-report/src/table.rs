@@ -234,9 +234,8 @@ impl Table {
                 Cell::Number(estimate) if estimate.value.is_finite() => Some(estimate.value),
                 _ => None,
             });
-            if values.clone().nth(1).is_none() {
-                return None;
-            }
+            // One number alone is not the best of anything.
+            values.clone().nth(1)?;
             let best = match column.best {
                 Best::Unmarked => None,
                 Best::Highest => values.reduce(f64::max),

@@ -5,28 +5,26 @@
 use lesio_report::{AxisScale, BarPlot, Curve, Estimate, LinePlot, Scale, ScatterPlot, Svg};
 use proptest::prelude::*;
 
-/// Coordinates of all lines and areas of a plot, in pixels of its canvas.
-fn coordinates(svg: &Svg) -> Vec<[f64; 2]> {
-    let document = svg.to_document();
-    let lists = document.split("points=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
-    lists
-        .flat_map(str::split_whitespace)
-        .map(|pair| {
-            let (x, y) = pair.split_once(',').unwrap();
-            [x.parse().unwrap(), y.parse().unwrap()]
-        })
-        .collect()
+/// Points of the lines and areas of one color, element by element.
+fn shapes(svg: &Svg, color: &str) -> Vec<Vec<[f64; 2]>> {
+    let number = |text: &str| text.parse::<f64>().unwrap();
+    let points = |line: &str| {
+        let list = line.split("points=\"").nth(1)?.split('"').next()?;
+        let pairs = list.split_whitespace().map(|pair| pair.split_once(',').unwrap());
+        Some(pairs.map(|(x, y)| [number(x), number(y)]).collect())
+    };
+    svg.to_document().lines().filter(|line| line.contains(color)).filter_map(points).collect()
 }
 
+/// Panics unless what has the first color of the palette lies within the axes. Series have no names
+/// here, so that it is not in a legend.
 fn check_inside(svg: &Svg) {
-    let document = svg.to_document();
-    let view_box = document.split("viewBox=\"0 0 ").nth(1).unwrap().split('"').next().unwrap();
-    let (width, height) = view_box.split_once(' ').unwrap();
-    let size: [f64; 2] = [width.parse().unwrap(), height.parse().unwrap()];
-    for point in coordinates(svg) {
-        for axis in 0..2 {
-            assert!((0.0..=size[axis]).contains(&point[axis]), "{point:?} outside {size:?}");
-        }
+    let axes = shapes(svg, "#6C7580").into_iter().find(|points| points.len() == 3).expect("axes are drawn");
+    let [[left, top], [_, bottom], [right, _]] = axes[..] else { panic!("{axes:?}") };
+    for [x, y] in shapes(svg, "#0072B2").concat() {
+        // A lonely point is a dot of three units to each side; what is cut off may be rounded outwards.
+        let across = (left - 4.0..=right + 4.0).contains(&x);
+        assert!(across && (top - 1.0..=bottom + 1.0).contains(&y), "{x} {y}: {axes:?}");
     }
 }
 
@@ -35,15 +33,7 @@ fn a_curve_runs_through_its_points() {
     let curve = Curve::new("diagonal", [0.0, 0.25, 1.0], [0.0, 0.25, 1.0]).unwrap();
     let svg = LinePlot::roc("t").curve(curve).to_svg().unwrap();
     let document = svg.to_document();
-    let line = document.lines().find(|line| line.contains("#0072B2") && line.contains("points")).unwrap();
-    let points: Vec<f64> = line
-        .split("points=\"")
-        .nth(1)
-        .unwrap()
-        .split(['"', ',', ' '])
-        .map_while(|v| v.parse().ok())
-        .collect();
-    let [x0, y0, x1, y1, x2, y2] = points[..] else { panic!("{points:?}") };
+    let [[x0, y0], [x1, y1], [x2, y2]] = shapes(&svg, "#0072B2")[0][..] else { panic!("{document}") };
     assert!(((x1 - x0) / (x2 - x0) - 0.25).abs() < 0.002);
     assert!(((y1 - y0) / (y2 - y0) - 0.25).abs() < 0.002);
     assert!(x2 > x0 && y2 < y0, "x grows to the right, y upwards");
@@ -58,17 +48,12 @@ fn precision_and_recall_are_steps_in_either_order() {
     let falling = Curve::new("a", [1.0, 0.5, 0.0], [0.2, 0.8, 1.0]).unwrap();
     let draw = |curve| LinePlot::precision_recall("t", 0.1).curve(curve).to_svg().unwrap();
     assert_eq!(draw(rising.clone()), draw(falling));
-    let document = draw(rising).to_document();
-    let line = document.lines().find(|line| line.contains("#0072B2") && line.contains("points")).unwrap();
-    assert_eq!(
-        line.split("points=\"").nth(1).unwrap().split_whitespace().filter(|p| p.contains(',')).count(),
-        5
-    );
+    assert_eq!(shapes(&draw(rising), "#0072B2")[0].len(), 5, "three points and two corners");
 }
 
 #[test]
 fn what_lies_outside_the_range_is_cut_off() {
-    let curve = Curve::new("a", [0.0, 1.0, 2.0, 3.0], [0.0, 1e308, -1e308, 0.5]).unwrap();
+    let curve = Curve::new("", [0.0, 1.0, 2.0, 3.0], [0.0, 1e308, -1e308, 0.5]).unwrap();
     let curve = curve.band([-1e300, 0.0, 0.0, 0.0], [1.0, 1e300, 1.0, 1.0]).unwrap();
     let unit = Scale::new(0.0, 1.0).unwrap();
     let svg = LinePlot::new("t", "x", "y").curve(curve).x_range(Scale::new(0.5, 2.5).unwrap()).y_range(unit);
@@ -101,7 +86,7 @@ proptest! {
         range in prop::option::of([any_number(), any_number()]),
     ) {
         let column = |i: usize| points.iter().map(|point| point[i]).collect::<Vec<_>>();
-        let mut curve = Curve::new("a", column(0), column(1)).unwrap().band(column(2), column(3)).unwrap();
+        let mut curve = Curve::new("", column(0), column(1)).unwrap().band(column(2), column(3)).unwrap();
         if dashed {
             curve = curve.dashed();
         }
@@ -123,7 +108,7 @@ proptest! {
         identity in any::<bool>(),
     ) {
         let column = |i: usize| values.iter().map(|value| value[i]).collect::<Vec<_>>();
-        let mut plot = ScatterPlot::new("t", "x", "y").points("a", column(0), column(1)).unwrap();
+        let mut plot = ScatterPlot::new("t", "x", "y").points("", column(0), column(1)).unwrap();
         if identity {
             plot = plot.identity();
         }
@@ -132,7 +117,7 @@ proptest! {
         }
         let estimates = values.iter().map(|value| Estimate::new(value[0]).with_interval(value[1], value[2]));
         let bars = BarPlot::new("t", "v", values.iter().map(|value| format!("{value:?}")));
-        if let Ok(svg) = bars.series("s", estimates).unwrap().to_svg() {
+        if let Ok(svg) = bars.series("", estimates).unwrap().to_svg() {
             check_inside(&svg);
         }
     }

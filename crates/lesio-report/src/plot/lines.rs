@@ -324,10 +324,8 @@ impl LinePlot {
     fn outline(&self, panel: &Panel<'_, '_>, run: &[[f64; 2]]) -> Vec<[f64; 2]> {
         let mut points = run.to_vec();
         if self.join == Join::Step {
-            if let (Some(first), Some(last)) = (run.first(), run.last()) {
-                if first[0] > last[0] {
-                    points.reverse();
-                }
+            if run.first().map(|point| point[0]) > run.last().map(|point| point[0]) {
+                points.reverse();
             }
             let corners = points.windows(2).flat_map(|pair| [[pair[0][0], pair[1][1]], pair[1]]);
             points = points.iter().take(1).copied().chain(corners).collect();
