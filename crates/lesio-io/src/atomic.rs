@@ -220,7 +220,9 @@ fn publish<F: FileSystem>(
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(WriteErrorKind::OutputExists),
         // File systems without second names (FAT, some network shares) say so in either way.
-        Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
             if step("look up the name", || system.exists(path))? {
                 return Err(WriteErrorKind::OutputExists);
             }
@@ -318,7 +320,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = write(folder.path(), Existing::Replace, |_| Ok(())).unwrap_err();
         assert_eq!(error.kind().name(), "Io");
-        assert_eq!(write(folder.path(), Existing::Refuse, |_| Ok(())).unwrap_err().kind().name(), "OutputExists");
+        assert_eq!(
+            write(folder.path(), Existing::Refuse, |_| Ok(())).unwrap_err().kind().name(),
+            "OutputExists"
+        );
     }
 
     #[cfg(unix)]

@@ -84,6 +84,12 @@ pub enum ReadErrorKind {
         /// The endings known.
         expected: &'static str,
     },
+    /// The content is of no format that is read here.
+    #[error("the content is none of {expected}")]
+    UnknownContent {
+        /// The formats known.
+        expected: &'static str,
+    },
     /// The content is not what the name says.
     #[error("not a NIfTI file: {reason}")]
     NotNifti {
@@ -276,6 +282,7 @@ impl ReadErrorKind {
             Self::DanglingLink { .. } => "DanglingLink",
             Self::NotRegularFile { .. } => "NotRegularFile",
             Self::UnknownFormat { .. } => "UnknownFormat",
+            Self::UnknownContent { .. } => "UnknownContent",
             Self::NotNifti { .. } => "NotNifti",
             Self::UnsupportedVersion { .. } => "UnsupportedVersion",
             Self::Truncated { .. } => "Truncated",

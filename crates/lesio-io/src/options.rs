@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lesio_image::Volume;
+use lesio_image::{Image, Volume};
 
 use crate::error::ReadError;
 use crate::nifti::{NiftiImage, Voxel};
+use crate::raster;
 
 /// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
 ///
@@ -82,6 +83,15 @@ impl ReadOptions {
             Some(index) => image.read_volume_at(index),
             None => image.read_volume(),
         }
+    }
+
+    /// Reads a PNG, JPEG or TIFF image.
+    ///
+    /// # Errors
+    /// As [`read_image`](crate::read_image).
+    pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
+        let path = path.as_ref();
+        raster::read(path, self.max_bytes).map_err(|kind| kind.at(path))
     }
 
     pub(crate) fn limit(&self) -> u64 {

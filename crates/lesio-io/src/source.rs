@@ -92,7 +92,9 @@ impl<'a> Stream<'a> {
             let read = match self {
                 Self::Plain { file } => match file.read(rest) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    other => other.map_err(|source| ReadErrorKind::Io { operation: "read the file", source })?,
+                    other => {
+                        other.map_err(|source| ReadErrorKind::Io { operation: "read the file", source })?
+                    }
                 },
                 Self::Gzip(reader) => reader.read(rest)?,
             };

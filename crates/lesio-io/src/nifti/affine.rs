@@ -21,7 +21,10 @@ impl NiftiHeader {
         self.geometry_with_oddities(&mut Vec::new())
     }
 
-    pub(crate) fn geometry_with_oddities(&self, oddities: &mut Vec<Oddity>) -> Result<Geometry, ReadErrorKind> {
+    pub(crate) fn geometry_with_oddities(
+        &self,
+        oddities: &mut Vec<Oddity>,
+    ) -> Result<Geometry, ReadErrorKind> {
         let mut used = |field: &'static str, code: i32| {
             if !FORM_CODES.contains(&code) {
                 oddities.push(Oddity::FormCode { field, found: code });

@@ -69,7 +69,8 @@ pub(crate) fn read_extensions(
         let index = extensions.len();
         let bad = |expected: String| ReadErrorKind::BadExtension { index, size: i64::from(size), expected };
         // An extension of no content would let a small file claim millions of them.
-        let bytes = u64::try_from(size).ok().filter(|&bytes| bytes >= 16).ok_or_else(|| bad("at least 16".into()))?;
+        let bytes =
+            u64::try_from(size).ok().filter(|&bytes| bytes >= 16).ok_or_else(|| bad("at least 16".into()))?;
         if bytes > left {
             return Err(bad(format!("at most {left}, which remain before the voxels")));
         }

@@ -194,8 +194,11 @@ impl NiftiHeader {
     pub(crate) fn parse_with_oddities(
         bytes: &[u8],
     ) -> Result<(Self, Arrangement, Vec<Oddity>), ReadErrorKind> {
-        let truncated =
-            |need: usize| ReadErrorKind::Truncated { what: "the header", need: need as u64, have: bytes.len() as u64 };
+        let truncated = |need: usize| ReadErrorKind::Truncated {
+            what: "the header",
+            need: need as u64,
+            have: bytes.len() as u64,
+        };
         let start = bytes.first_chunk().ok_or_else(|| truncated(SIZE_1))?;
         let signature = Signature::of(*start)?;
         let size = signature.version.header_bytes();
@@ -344,7 +347,8 @@ fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
     let arrangement = arrangement(fields.bytes(4), NiftiVersion::Two)?;
     if magic[4..] != *b"\r\n\x1a\n" {
         // The bytes are there to be changed by a transfer that takes the file for text.
-        let reason = format!("the magic ends in {:02x?}, expected 0d 0a 1a 0a: was it copied as text?", &magic[4..]);
+        let reason =
+            format!("the magic ends in {:02x?}, expected 0d 0a 1a 0a: was it copied as text?", &magic[4..]);
         return Err(ReadErrorKind::NotNifti { reason });
     }
     let mut oddities = Vec::new();
@@ -431,16 +435,22 @@ fn arrangement(magic: [u8; 4], version: NiftiVersion) -> Result<Arrangement, Rea
             Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
         }
         _ => {
-            let reason =
-                format!("the magic is \"{}\", expected n+{v} or ni{v}", magic.escape_ascii(), v = version.number());
+            let reason = format!(
+                "the magic is \"{}\", expected n+{v} or ni{v}",
+                magic.escape_ascii(),
+                v = version.number()
+            );
             Err(ReadErrorKind::NotNifti { reason })
         }
     }
 }
 
 fn datatype(code: i16, bits: i16, oddities: &mut Vec<Oddity>) -> Result<Datatype, ReadErrorKind> {
-    let datatype = Datatype::from_code(code)
-        .map_err(|name| ReadErrorKind::UnsupportedDatatype { code, name, purpose: "" })?;
+    let datatype = Datatype::from_code(code).map_err(|name| ReadErrorKind::UnsupportedDatatype {
+        code,
+        name,
+        purpose: "",
+    })?;
     let expected = datatype.bytes() * 8;
     if u64::try_from(bits) != Ok(expected) {
         oddities.push(Oddity::BitsPerVoxel { found: bits, datatype });
@@ -450,9 +460,10 @@ fn datatype(code: i16, bits: i16, oddities: &mut Vec<Oddity>) -> Result<Datatype
 
 fn shape(dim: [i64; 8]) -> Result<Vec<u64>, ReadErrorKind> {
     let [axes, sizes @ ..] = dim;
-    let count = usize::try_from(axes).ok().filter(|count| (1..=7).contains(count)).ok_or(
-        ReadErrorKind::BadDim { axis: 0, found: axes, expected: "1 to 7 dimensions" },
-    )?;
+    let count = usize::try_from(axes)
+        .ok()
+        .filter(|count| (1..=7).contains(count))
+        .ok_or(ReadErrorKind::BadDim { axis: 0, found: axes, expected: "1 to 7 dimensions" })?;
     sizes
         .into_iter()
         .take(count)

@@ -77,20 +77,27 @@ impl NiftiImage {
         let path = path.as_ref();
         let name = name_of(path)?;
         let limit = options.limit();
-        let (header_path, data_path) = match name.arrangement {
-            Arrangement::Single => (path.to_owned(), path.to_owned()),
-            Arrangement::Pair => {
-                // The file named is looked at first, so that its absence is not told of the other.
-                open_regular(path).and_then(|_| name.halves(path)).map_err(|kind| kind.at(path))?
-            }
+        // The file named is looked at first, so that what is wrong with it is not told of the other.
+        open_regular(path).map_err(|kind| kind.at(path))?;
+        let header_path = if name.holds_header() {
+            path.to_owned()
+        } else {
+            name.other_half(path).map_err(|kind| kind.at(path))?
         };
         let HeaderFile { header, mut oddities, file, bytes } =
             HeaderFile::read(&header_path, &name, limit).map_err(|kind| kind.at(&header_path))?;
         let geometry = header.geometry_with_oddities(&mut oddities).map_err(|kind| kind.at(&header_path))?;
         let voxels = header.voxels().map_err(|kind| kind.at(&header_path))?;
-        let (file, bytes) = match name.arrangement {
-            Arrangement::Single => (file, bytes),
-            Arrangement::Pair => open_regular(&data_path).map_err(|kind| kind.at(&data_path))?,
+        let (data_path, file, bytes) = if name.arrangement == Arrangement::Single {
+            (header_path, file, bytes)
+        } else {
+            let data_path = if name.holds_header() {
+                name.other_half(path).map_err(|kind| kind.at(path))?
+            } else {
+                path.to_owned()
+            };
+            let (file, bytes) = open_regular(&data_path).map_err(|kind| kind.at(&data_path))?;
+            (data_path, file, bytes)
         };
         let data = DataFile { path: data_path, file, bytes, compressed: name.compressed };
         let trailing = data.check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
@@ -236,9 +243,13 @@ impl NiftiImage {
             Datatype::Complex64 => reader.and_then(|reader| {
                 reader.collect(self.voxels, 1, |bytes, out| {
                     let part = |b: [u8; 4]| f64::from(f32::from_bits(bits_32(b, order)));
-                    out.extend(bytes.as_chunks::<8>().0.iter().map(|&[a, b, c, d, e, f, g, h]| {
-                        [part([a, b, c, d]), part([e, f, g, h])]
-                    }));
+                    out.extend(
+                        bytes
+                            .as_chunks::<8>()
+                            .0
+                            .iter()
+                            .map(|&[a, b, c, d, e, f, g, h]| [part([a, b, c, d]), part([e, f, g, h])]),
+                    );
                 })
             }),
             Datatype::Complex128 => reader.and_then(|reader| {
@@ -292,7 +303,8 @@ impl NiftiImage {
     }
 
     fn array<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, ReadError> {
-        let shape: Result<Vec<usize>, _> = self.header.shape.iter().map(|&size| usize::try_from(size)).collect();
+        let shape: Result<Vec<usize>, _> =
+            self.header.shape.iter().map(|&size| usize::try_from(size)).collect();
         shape
             .ok()
             .and_then(|shape| ArrayD::from_shape_vec(IxDyn(&shape).f(), values).ok())
@@ -332,9 +344,10 @@ impl HeaderFile {
         let mut stream = Stream::new(&file, name.compressed)?;
         let mut buffer = [0; SIZE_2];
         let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
-        let longer = buffer.first_chunk().and_then(|start| Signature::of(*start).ok()).is_some_and(|signature| {
-            have == SIZE_1 && signature.version.header_bytes() > SIZE_1
-        });
+        let longer = buffer
+            .first_chunk()
+            .and_then(|start| Signature::of(*start).ok())
+            .is_some_and(|signature| have == SIZE_1 && signature.version.header_bytes() > SIZE_1);
         if longer {
             have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
         }

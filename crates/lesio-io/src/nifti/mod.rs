@@ -24,5 +24,6 @@ pub use image::{NiftiImage, read_header};
 pub use oddity::Oddity;
 pub use slabs::{Slab, Slabs};
 pub use statistics::Statistics;
+pub(crate) use voxel::Sealed;
 pub use voxel::Voxel;
 pub use write::{Compression, WriteOptions, write_volume};

@@ -14,8 +14,8 @@ pub(crate) const ENDINGS: &str = ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz";
 pub(crate) struct NiftiName {
     pub(crate) arrangement: Arrangement,
     pub(crate) compressed: bool,
-    /// `.hdr` or `.img` of a pair, whichever this name is.
-    is_header: bool,
+    /// Whether it is the `.img` of a pair.
+    is_data: bool,
 }
 
 impl NiftiName {
@@ -34,36 +34,36 @@ impl NiftiName {
         } else {
             return None;
         };
-        Some(Self { arrangement, compressed, is_header: stem.ends_with(".hdr") })
+        Some(Self { arrangement, compressed, is_data: stem.ends_with(".img") })
     }
 
-    /// Header and voxel file of a pair of which `path` is either; the other is looked for on disk.
+    /// Whether the header stands in the file of this name.
+    pub(crate) fn holds_header(&self) -> bool {
+        !self.is_data
+    }
+
+    /// The file on disk that makes a pair with `path`.
     ///
     /// Both are compressed or neither is: with `a.hdr` and `a.img.gz` there is no telling whether an
     /// `a.img` was lost.
-    pub(crate) fn halves(&self, path: &Path) -> Result<(PathBuf, PathBuf), ReadErrorKind> {
+    pub(crate) fn other_half(&self, path: &Path) -> Result<PathBuf, ReadErrorKind> {
         let [expected, alternatives @ ..] = self.other_names(path);
-        let other = if expected.exists() {
-            expected
-        } else {
-            let mut found: Vec<PathBuf> = alternatives.into_iter().filter(|name| name.exists()).collect();
-            found.dedup();
-            match (found.pop(), found.is_empty()) {
-                (None, _) => return Err(ReadErrorKind::MissingPair { expected }),
-                (Some(only), true) => only,
-                (Some(last), false) => {
-                    found.push(last);
-                    return Err(ReadErrorKind::AmbiguousPair { candidates: found });
-                }
-            }
-        };
-        Ok(if self.is_header { (path.to_owned(), other) } else { (other, path.to_owned()) })
+        if expected.exists() {
+            return Ok(expected);
+        }
+        let mut found: Vec<PathBuf> = alternatives.into_iter().filter(|name| name.exists()).collect();
+        found.dedup();
+        match found.len() {
+            0 => Err(ReadErrorKind::MissingPair { expected }),
+            1 => Ok(found.swap_remove(0)),
+            _ => Err(ReadErrorKind::AmbiguousPair { candidates: found }),
+        }
     }
 
     /// The header's and the voxels' name for writing a pair of which `path` is either.
     pub(crate) fn written_halves(&self, path: &Path) -> (PathBuf, PathBuf) {
         let [other, ..] = self.other_names(path);
-        if self.is_header { (path.to_owned(), other) } else { (other, path.to_owned()) }
+        if self.is_data { (other, path.to_owned()) } else { (path.to_owned(), other) }
     }
 
     /// Names of the other half: written as this one is, then all in lower, then in upper case.
@@ -75,7 +75,7 @@ impl NiftiName {
         let suffix = bytes.get(end..).unwrap_or_default();
         let own = bytes.get(end.saturating_sub(3)..end).unwrap_or_default();
         let stem = bytes.get(..end.saturating_sub(3)).unwrap_or_default();
-        let other = if self.is_header { *b"img" } else { *b"hdr" };
+        let other = if self.is_data { *b"hdr" } else { *b"img" };
         let same_case: Vec<u8> = other
             .iter()
             .zip(own)

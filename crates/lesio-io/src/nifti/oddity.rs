@@ -65,7 +65,11 @@ impl fmt::Display for Oddity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BitsPerVoxel { found, datatype } => {
-                write!(f, "bitpix is {found}, the datatype {datatype} has {} bits and decides", datatype.bytes() * 8)
+                write!(
+                    f,
+                    "bitpix is {found}, the datatype {datatype} has {} bits and decides",
+                    datatype.bytes() * 8
+                )
             }
             Self::SlopeIgnored { slope } => write!(f, "scl_slope is {slope}, so voxels are not scaled"),
             Self::Spacing { axis, found } => {
@@ -73,11 +77,15 @@ impl fmt::Display for Oddity {
                 write!(f, "pixdim[{}] is {found}, {taken} is taken", axis + 1)
             }
             Self::QuaternionSign { found } => write!(f, "pixdim[0] is {found}, expected 1 or -1; 1 is taken"),
-            Self::FormCode { field, found } => write!(f, "{field} is {found}, expected 0 to 5; it is not used"),
+            Self::FormCode { field, found } => {
+                write!(f, "{field} is {found}, expected 0 to 5; it is not used")
+            }
             Self::ExtensionSize { index, size } => {
                 write!(f, "header extension {index} has size {size}, no multiple of 16")
             }
-            Self::Arrangement { magic } => write!(f, "the magic starts with {magic}, which contradicts the file's name"),
+            Self::Arrangement { magic } => {
+                write!(f, "the magic starts with {magic}, which contradicts the file's name")
+            }
             Self::TrailingBytes { count } => write!(f, "{count} bytes follow the last voxel"),
         }
     }

@@ -25,7 +25,8 @@ impl DataFile {
     /// Compares what the header claims with the size of the file, and tells how many bytes follow the
     /// voxels of a plain file.
     pub(crate) fn check_claim(&self, header: &NiftiHeader, voxels: u64) -> Result<u64, ReadErrorKind> {
-        let most = if self.compressed { self.bytes.saturating_mul(MOST_PER_COMPRESSED_BYTE) } else { self.bytes };
+        let most =
+            if self.compressed { self.bytes.saturating_mul(MOST_PER_COMPRESSED_BYTE) } else { self.bytes };
         let impossible = |claimed| ReadErrorKind::ImpossibleClaim { claimed, bytes: self.bytes, most };
         let need = voxels
             .checked_mul(header.datatype.bytes())
@@ -107,7 +108,11 @@ impl<'a> VoxelReader<'a> {
     }
 
     /// Appends the next `count` voxels to `values`, for which there is room.
-    pub(crate) fn next_values<T: Voxel>(&mut self, count: u64, values: &mut Vec<T>) -> Result<(), ReadErrorKind> {
+    pub(crate) fn next_values<T: Voxel>(
+        &mut self,
+        count: u64,
+        values: &mut Vec<T>,
+    ) -> Result<(), ReadErrorKind> {
         self.for_each_chunk(count, |decoding, bytes, position| {
             decoding.decode(bytes, values).map_err(|lossy| ReadErrorKind::LossyConversion {
                 voxel: position + lossy.index as u64,

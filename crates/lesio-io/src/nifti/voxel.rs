@@ -149,12 +149,16 @@ impl Decoding {
                     Datatype::Float32 => small(bytes, self.scaling, out, f32::$from_bytes),
                     Datatype::Float64 => small(bytes, self.scaling, out, f64::$from_bytes),
                     Datatype::Int64 => match self.scaling {
-                        None => convert(bytes, out, i64::$from_bytes, T::holds_i64, T::from_i64, |v| v as f64),
+                        None => {
+                            convert(bytes, out, i64::$from_bytes, T::holds_i64, T::from_i64, |v| v as f64)
+                        }
                         // 64-bit integers have no `From` into `f64`; scaling rounds them to 53 bits.
                         scaling => small(bytes, scaling, out, |b| i64::$from_bytes(b) as f64),
                     },
                     Datatype::Uint64 => match self.scaling {
-                        None => convert(bytes, out, u64::$from_bytes, T::holds_u64, T::from_u64, |v| v as f64),
+                        None => {
+                            convert(bytes, out, u64::$from_bytes, T::holds_u64, T::from_u64, |v| v as f64)
+                        }
                         scaling => small(bytes, scaling, out, |b| u64::$from_bytes(b) as f64),
                     },
                     Datatype::Complex64 | Datatype::Complex128 | Datatype::Rgb24 | Datatype::Rgba32 => Ok(()),

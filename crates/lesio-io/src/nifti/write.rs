@@ -127,7 +127,8 @@ impl WriteOptions {
     ) -> Result<(), WriteError> {
         let path = path.as_ref();
         let fail = |kind: WriteErrorKind| kind.at(path);
-        let name = NiftiName::of(path).ok_or_else(|| fail(WriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
+        let name =
+            NiftiName::of(path).ok_or_else(|| fail(WriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
         if volume.shape().contains(&0) {
             return Err(fail(WriteErrorKind::EmptyVolume { shape: volume.shape() }));
         }
@@ -394,10 +395,15 @@ mod tests {
 
     #[test]
     fn sheared_axes_have_a_matrix_only() {
-        let geometry =
-            Geometry::new([[1.0, 0.3, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-                .unwrap();
-        let header = WriteOptions::new().header(&Volume::new(Array3::<u8>::zeros((2, 2, 2)), geometry)).unwrap();
+        let geometry = Geometry::new([
+            [1.0, 0.3, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 0.0],
+            [0.0, 0.0, 1.0, 0.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ])
+        .unwrap();
+        let header =
+            WriteOptions::new().header(&Volume::new(Array3::<u8>::zeros((2, 2, 2)), geometry)).unwrap();
         assert_eq!((header.qform_code, header.sform_code), (0, ALIGNED));
     }
 }
