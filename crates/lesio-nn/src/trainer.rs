@@ -65,6 +65,14 @@ pub struct Batch<'a> {
     pub seed: u64,
 }
 
+impl<'a> Batch<'a> {
+    /// A batch outside of a training, as for validation: epoch and step 0.
+    #[must_use]
+    pub fn new(samples: &'a [usize], seed: u64) -> Self {
+        Self { samples, epoch: 0, step: 0, steps: 0, seed }
+    }
+}
+
 /// A loss and what it is made of, as means per sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Terms {

@@ -5,6 +5,7 @@
 mod augmentation;
 mod config;
 mod corruption;
+mod denoiser;
 mod examples;
 mod likelihood;
 mod model;
@@ -15,6 +16,7 @@ mod vae;
 pub use augmentation::{Augmentation, Mirror};
 pub use config::{ConfigError, Latent, Normalization, VaeConfig};
 pub use corruption::Corruption;
+pub use denoiser::{Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining};
 pub use examples::{Examples, ExamplesError};
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{

@@ -76,8 +76,10 @@ pub(crate) fn normalization(normalization: Normalization, channels: usize) -> Op
     match normalization {
         Normalization::None => None,
         Normalization::Group => {
-            let groups =
-                (1..=channels.div_ceil(8).max(1)).rev().find(|groups| channels % groups == 0).unwrap_or(1);
+            let groups = (1..=channels.div_ceil(8).max(1))
+                .rev()
+                .find(|groups| channels.is_multiple_of(*groups))
+                .unwrap_or(1);
             Some(Layer::GroupNormalization { groups, epsilon: 1e-5 })
         }
         Normalization::Batch => Some(Layer::BatchNormalization { epsilon: 1e-5, momentum: 0.1 }),

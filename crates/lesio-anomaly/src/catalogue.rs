@@ -1,0 +1,220 @@
+//! The predictors by name.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::combination::{Combination, Combined};
+use crate::error::PredictError;
+use crate::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::model::Model;
+use crate::pixel::{Distance, Intensity, PixelError, PixelLikelihood};
+use crate::predictor::Predictor;
+use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
+use crate::restoration::{Restoration, RestorationConfig};
+
+/// A predictor's name, as in reports and on command lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PredictorName {
+    /// The image value itself.
+    Intensity,
+    /// `|x - y|`.
+    #[serde(rename = "pixel-l1")]
+    PixelL1,
+    /// `max(x - y, 0)`.
+    PixelPositive,
+    /// `max(y - x, 0)`.
+    PixelNegative,
+    /// `(x - y)^2`.
+    #[serde(rename = "pixel-l2")]
+    PixelL2,
+    /// `-log p(x | z)`.
+    PixelNll,
+    /// `1 - SSIM`.
+    PixelSsim,
+    /// Gradient of the divergence.
+    GradKl,
+    /// Gradient of the reconstruction term.
+    GradRec,
+    /// Gradient of the bound.
+    GradElbo,
+    /// `grad-kl` times `pixel-nll`.
+    CombiProduct,
+    /// `grad-kl` plus `pixel-nll`.
+    CombiSum,
+    /// Energy-based projection: how far pixels moved.
+    Projection,
+    /// Energy-based projection: distance from the projected image's reconstruction.
+    ProjectionReconstruction,
+    /// Restoration with total variation.
+    Restoration,
+}
+
+impl PredictorName {
+    /// All predictors, the cheap ones first.
+    pub const ALL: [Self; 15] = [
+        Self::Intensity,
+        Self::PixelL1,
+        Self::PixelPositive,
+        Self::PixelNegative,
+        Self::PixelL2,
+        Self::PixelNll,
+        Self::PixelSsim,
+        Self::GradKl,
+        Self::GradRec,
+        Self::GradElbo,
+        Self::CombiProduct,
+        Self::CombiSum,
+        Self::Projection,
+        Self::ProjectionReconstruction,
+        Self::Restoration,
+    ];
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intensity => "intensity",
+            Self::PixelL1 => "pixel-l1",
+            Self::PixelPositive => "pixel-positive",
+            Self::PixelNegative => "pixel-negative",
+            Self::PixelL2 => "pixel-l2",
+            Self::PixelNll => "pixel-nll",
+            Self::PixelSsim => "pixel-ssim",
+            Self::GradKl => "grad-kl",
+            Self::GradRec => "grad-rec",
+            Self::GradElbo => "grad-elbo",
+            Self::CombiProduct => "combi-product",
+            Self::CombiSum => "combi-sum",
+            Self::Projection => "projection",
+            Self::ProjectionReconstruction => "projection-reconstruction",
+            Self::Restoration => "restoration",
+        }
+    }
+
+    /// Whether it takes many passes of the model for an image.
+    #[must_use]
+    pub fn is_iterative(self) -> bool {
+        matches!(self, Self::Projection | Self::ProjectionReconstruction | Self::Restoration)
+    }
+
+    /// Whether it works with models that only reconstruct.
+    #[must_use]
+    pub fn works_with(self, model: &Model) -> bool {
+        match self {
+            Self::Intensity
+            | Self::PixelL1
+            | Self::PixelPositive
+            | Self::PixelNegative
+            | Self::PixelL2
+            | Self::PixelSsim => true,
+            _ => model.variational().is_some(),
+        }
+    }
+}
+
+impl fmt::Display for PredictorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no predictor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no predictor, expected one of {}", names())]
+pub struct UnknownPredictor {
+    /// The text.
+    pub found: String,
+}
+
+fn names() -> String {
+    PredictorName::ALL.map(PredictorName::as_str).join(", ")
+}
+
+impl FromStr for PredictorName {
+    type Err = UnknownPredictor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or_else(|| UnknownPredictor { found: text.to_owned() })
+    }
+}
+
+/// The settings of the predictors that have some.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct PredictorSettings {
+    /// Of the gradients.
+    pub gradient: GradientConfig,
+    /// Of the projection.
+    pub projection: ProjectionConfig,
+    /// Of the restoration.
+    pub restoration: RestorationConfig,
+}
+
+/// The predictor of a name for a model.
+///
+/// # Errors
+/// [`PredictError::Unsupported`] where the model cannot serve it, [`PredictError::Config`] for
+/// settings out of range.
+pub fn predictor(
+    name: PredictorName,
+    model: &Model,
+    settings: &PredictorSettings,
+) -> Result<Box<dyn Predictor>, PredictError> {
+    use PredictorName as P;
+    let variational = || {
+        let unsupported = || PredictError::Unsupported { predictor: name.to_string(), model: model.kind() };
+        model.variational().ok_or_else(unsupported)
+    };
+    let pixel =
+        |distance| -> Box<dyn Predictor> { Box::new(PixelError::new(model.reconstructor(), distance)) };
+    let gradient = |target| -> Result<Box<dyn Predictor>, PredictError> {
+        Ok(Box::new(GradientPredictor::new(variational()?, target, settings.gradient.clone())?))
+    };
+    let combined = |combination| -> Result<Box<dyn Predictor>, PredictError> {
+        Ok(Box::new(Combined::new(variational()?, combination, settings.gradient.clone())?))
+    };
+    let projection = |map| -> Result<Box<dyn Predictor>, PredictError> {
+        let config = ProjectionConfig { map, ..settings.projection.clone() };
+        Ok(Box::new(Projection::new(variational()?, config)?))
+    };
+    Ok(match name {
+        P::Intensity => Box::new(Intensity),
+        P::PixelL1 => pixel(Distance::Absolute),
+        P::PixelPositive => pixel(Distance::Positive),
+        P::PixelNegative => pixel(Distance::Negative),
+        P::PixelL2 => pixel(Distance::Squared),
+        P::PixelSsim => pixel(Distance::Structural),
+        P::PixelNll => Box::new(PixelLikelihood::new(variational()?)),
+        P::GradKl => gradient(Target::Divergence)?,
+        P::GradRec => gradient(Target::Reconstruction)?,
+        P::GradElbo => gradient(Target::Bound)?,
+        P::CombiProduct => combined(Combination::Product)?,
+        P::CombiSum => combined(Combination::Sum)?,
+        P::Projection => projection(ProjectionMap::Moved)?,
+        P::ProjectionReconstruction => projection(ProjectionMap::Reconstructed)?,
+        P::Restoration => Box::new(Restoration::new(variational()?, settings.restoration.clone())?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back_and_agree_with_files() {
+        for name in PredictorName::ALL {
+            assert_eq!(name.as_str().parse(), Ok(name));
+            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
+        }
+        let error = "pixel-l3".parse::<PredictorName>().unwrap_err().to_string();
+        assert!(error.contains("pixel-l3") && error.contains("grad-kl"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The divergence's gradient combined with the pixel's likelihood (Zimmerer et al. 2019).
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use lesio_vae::{VariationalModel, Wanted};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PredictError;
+use crate::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::pixel::PixelLikelihood;
+use crate::predictor::Predictor;
+use crate::shared::SharedPass;
+
+/// How the two are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combination {
+    /// Their product.
+    Product,
+    /// Their sum.
+    Sum,
+}
+
+/// `grad-kl` combined with `pixel-nll`, each scaled to [0, 1] within its own image, never over a batch.
+///
+/// The likelihood is scaled too: a density's `-log p` has no natural zero, and may be negative.
+#[derive(Debug)]
+pub struct Combined {
+    gradient: GradientPredictor,
+    likelihood: PixelLikelihood,
+    combination: Combination,
+}
+
+impl Combined {
+    /// The combination for a model.
+    ///
+    /// # Errors
+    /// As [`GradientPredictor::new`].
+    pub fn new(
+        model: Arc<dyn VariationalModel>,
+        combination: Combination,
+        config: GradientConfig,
+    ) -> Result<Self, PredictError> {
+        let gradient = GradientPredictor::new(model.clone(), Target::Divergence, config)?;
+        Ok(Self { gradient, likelihood: PixelLikelihood::new(model), combination })
+    }
+}
+
+impl Predictor for Combined {
+    fn name(&self) -> String {
+        match self.combination {
+            Combination::Product => "combi-product",
+            Combination::Sum => "combi-sum",
+        }
+        .to_owned()
+    }
+
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        self.score_shared(&SharedPass::new(images, self.gradient.wants()))
+    }
+
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+        let gradient = self.gradient.score_shared(pass)?;
+        let likelihood = self.likelihood.score_shared(pass)?;
+        let (n, h, w) = gradient.dims3()?;
+        let mut a: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+        let mut b: Vec<f32> = likelihood.flatten_all()?.to_vec1()?;
+        for (a, b) in a.chunks_exact_mut((h * w).max(1)).zip(b.chunks_exact_mut((h * w).max(1))) {
+            scale_to_unit(a);
+            scale_to_unit(b);
+            for (a, &b) in a.iter_mut().zip(&*b) {
+                match self.combination {
+                    Combination::Product => *a *= b,
+                    Combination::Sum => *a += b,
+                }
+            }
+        }
+        Ok(Tensor::from_vec(a, (n, h, w), pass.images().device())?)
+    }
+
+    fn wants(&self) -> Wanted {
+        self.gradient.wants()
+    }
+}
+
+/// Scales values to [0, 1]; a constant map becomes 0.
+fn scale_to_unit(values: &mut [f32]) {
+    let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let factor = if high > low { 1.0 / (high - low) } else { 0.0 };
+    values.iter_mut().for_each(|value| *value = (*value - low) * factor);
+}

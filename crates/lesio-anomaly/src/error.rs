@@ -1,0 +1,45 @@
+//! What can go wrong while images are scored.
+
+use lesio_image::{ImageError, PreprocessError};
+
+/// Why images could not be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The model could not be computed.
+    #[error("the model could not be computed")]
+    Model(#[from] candle_core::Error),
+    /// The images could not be brought to the network's grid.
+    #[error("the image could not be brought to the network's grid")]
+    Preprocess(#[from] PreprocessError),
+    /// A map could not be brought back or filtered.
+    #[error("the map could not be brought back to the image")]
+    Image(#[from] ImageError),
+    /// A setting is out of range.
+    #[error("{0}")]
+    Config(String),
+    /// The image has another number of channels than the model.
+    #[error("the image has {found} channels, the model was trained on {expected}")]
+    Channels {
+        /// Channels of the image.
+        found: usize,
+        /// Channels of the model.
+        expected: usize,
+    },
+    /// A predictor needs a model that this one is not.
+    #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]
+    Unsupported {
+        /// The predictor.
+        predictor: String,
+        /// The kind of model.
+        model: &'static str,
+    },
+    /// A predictor needs a calibration that the model does not have.
+    #[error("predictor {predictor:?} needs {what}, which the model was saved without")]
+    NotCalibrated {
+        /// The predictor.
+        predictor: String,
+        /// What is missing.
+        what: &'static str,
+    },
+}

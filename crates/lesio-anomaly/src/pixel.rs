@@ -1,0 +1,135 @@
+//! Scores by how far an image is from its reconstruction.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use lesio_vae::{Reconstructor, VariationalModel, Wanted};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PredictError;
+use crate::planes::Planes;
+use crate::predictor::Predictor;
+use crate::shared::SharedPass;
+use crate::ssim::dissimilarity;
+
+/// How the distance of a pixel `x` from its reconstruction `y` is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Distance {
+    /// `|x - y|`.
+    Absolute,
+    /// `max(x - y, 0)`: brighter than expected.
+    Positive,
+    /// `max(y - x, 0)`: darker than expected.
+    Negative,
+    /// `(x - y)^2`.
+    Squared,
+    /// `1 - SSIM`, structural similarity in a Gaussian window (Wang et al. 2004).
+    Structural,
+}
+
+/// The pixel error of any model that reconstructs; channels are averaged.
+pub struct PixelError {
+    model: Arc<dyn Reconstructor>,
+    distance: Distance,
+}
+
+impl std::fmt::Debug for PixelError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PixelError").field("distance", &self.distance).finish_non_exhaustive()
+    }
+}
+
+impl PixelError {
+    /// The pixel error of a model by a distance.
+    #[must_use]
+    pub fn new(model: Arc<dyn Reconstructor>, distance: Distance) -> Self {
+        Self { model, distance }
+    }
+}
+
+impl Predictor for PixelError {
+    fn name(&self) -> String {
+        match self.distance {
+            Distance::Absolute => "pixel-l1",
+            Distance::Positive => "pixel-positive",
+            Distance::Negative => "pixel-negative",
+            Distance::Squared => "pixel-l2",
+            Distance::Structural => "pixel-ssim",
+        }
+        .to_owned()
+    }
+
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
+    }
+
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+        let images = Planes::of(pass.images())?;
+        let reconstruction = Planes::of(&pass.reconstruction(&self.model)?)?.values;
+        let device = pass.images().device();
+        let x = &images.values;
+        let difference = |k: usize| x[k] - reconstruction[k];
+        let maps = match self.distance {
+            Distance::Absolute => images.maps(device, |k| difference(k).abs())?,
+            Distance::Positive => images.maps(device, |k| difference(k).max(0.0))?,
+            Distance::Negative => images.maps(device, |k| (-difference(k)).max(0.0))?,
+            Distance::Squared => images.maps(device, |k| difference(k) * difference(k))?,
+            Distance::Structural => {
+                let map = dissimilarity(x, &reconstruction, images.height, images.width);
+                images.maps(device, |k| map[k])?
+            }
+        };
+        Ok(maps)
+    }
+}
+
+/// `-log p(x | z)` of each pixel under a variational model, in nats; channels are averaged.
+pub struct PixelLikelihood {
+    model: Arc<dyn VariationalModel>,
+}
+
+impl std::fmt::Debug for PixelLikelihood {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PixelLikelihood").finish_non_exhaustive()
+    }
+}
+
+impl PixelLikelihood {
+    /// The negative log-likelihood of pixels under a model.
+    #[must_use]
+    pub fn new(model: Arc<dyn VariationalModel>) -> Self {
+        Self { model }
+    }
+}
+
+impl Predictor for PixelLikelihood {
+    fn name(&self) -> String {
+        "pixel-nll".to_owned()
+    }
+
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
+    }
+
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+        let loss = Planes::of(&pass.gradients(&self.model, Wanted::NOTHING)?.loss)?;
+        Ok(loss.maps(pass.images().device(), |k| loss.values[k])?)
+    }
+}
+
+/// The pixel's own value, the floor that every model has to beat; channels are averaged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Intensity;
+
+impl Predictor for Intensity {
+    fn name(&self) -> String {
+        "intensity".to_owned()
+    }
+
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        let images_ = Planes::of(images)?;
+        Ok(images_.maps(images.device(), |k| images_.values[k])?)
+    }
+}

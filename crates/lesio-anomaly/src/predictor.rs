@@ -1,0 +1,70 @@
+//! The interface of everything that scores pixels.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use lesio_vae::Wanted;
+
+use crate::error::PredictError;
+use crate::shared::SharedPass;
+
+/// Scores every pixel of an image: the higher, the more abnormal.
+///
+/// # Obligations
+/// For images `[n, c, h, w]`:
+/// - the result is `[n, h, w]`, finite for finite images;
+/// - a higher value means more abnormal; the scale is the predictor's own, and raw: nothing is
+///   rescaled per image or per batch, thresholds come later;
+/// - a row depends on its own image only, bit for bit: not on its neighbours in the batch, on the
+///   size of the batch or on the number of threads;
+/// - the same images give the same result; whatever is random follows from a configured seed.
+///
+/// [`conformance::check_predictor`](crate::conformance::check_predictor) tests these.
+pub trait Predictor: Send + Sync {
+    /// The predictor's name, as in reports.
+    fn name(&self) -> String;
+
+    /// Scores images `[n, c, h, w]` as `[n, h, w]`.
+    ///
+    /// # Errors
+    /// Images that do not fit the model, or a failure of the device.
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError>;
+
+    /// Scores the images of a pass that other predictors use too; the result is that of
+    /// [`Predictor::score`]. The default shares nothing.
+    ///
+    /// # Errors
+    /// As [`Predictor::score`].
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+        self.score(pass.images())
+    }
+
+    /// Which gradients of the model's terms it reads from a shared pass. Default none.
+    fn wants(&self) -> Wanted {
+        Wanted::NOTHING
+    }
+}
+
+macro_rules! forward {
+    ($($holder:ty),*) => {$(
+        impl<P: Predictor + ?Sized> Predictor for $holder {
+            fn name(&self) -> String {
+                (**self).name()
+            }
+
+            fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+                (**self).score(images)
+            }
+
+            fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+                (**self).score_shared(pass)
+            }
+
+            fn wants(&self) -> Wanted {
+                (**self).wants()
+            }
+        }
+    )*};
+}
+
+forward!(&P, Box<P>, Arc<P>);

@@ -1,0 +1,164 @@
+//! Restoration: the most probable normal image near an abnormal one (You et al. 2019, Chen et al. 2020).
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use lesio_vae::{VariationalModel, Wanted};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PredictError;
+use crate::planes::Planes;
+use crate::predictor::Predictor;
+
+/// How an image is restored: by `steps` steps of gradient ascent on `ELBO(X) - l TV(X - x)` from `X = x`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct RestorationConfig {
+    /// Number of steps. Default 100.
+    pub steps: usize,
+    /// Step length times the gradient in nats. Default 1e-4, which with a likelihood of deviation .1
+    /// moves a pixel by a hundredth of its error per step.
+    pub rate: f64,
+    /// The weight `l` of the total variation, in nats. Default 3.
+    pub total_variation: f64,
+    /// Largest change of a pixel in one step. Default .01: single large gradients do not tear the image.
+    pub largest_change: f32,
+}
+
+impl Default for RestorationConfig {
+    fn default() -> Self {
+        Self { steps: 100, rate: 1e-4, total_variation: 3.0, largest_change: 0.01 }
+    }
+}
+
+/// Scores by `|x - X|` of the restored image `X`; channels are averaged.
+pub struct Restoration {
+    model: Arc<dyn VariationalModel>,
+    config: RestorationConfig,
+}
+
+impl std::fmt::Debug for Restoration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Restoration").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Restoration {
+    /// A restoration by a model.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] for a number that is negative or not finite.
+    pub fn new(model: Arc<dyn VariationalModel>, config: RestorationConfig) -> Result<Self, PredictError> {
+        for (name, value) in [
+            ("rate", config.rate),
+            ("total variation", config.total_variation),
+            ("largest change", f64::from(config.largest_change)),
+        ] {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(PredictError::Config(format!(
+                    "{name} of the restoration is {value}, expected at least 0"
+                )));
+            }
+        }
+        Ok(Self { model, config })
+    }
+
+    /// Restores images `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// Images that do not fit the model, or a failure of the device.
+    pub fn restore(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        let start = Planes::of(images)?;
+        let dims = (start.samples, start.channels, start.height, start.width);
+        let mut restored = start.values.clone();
+        let (rate, limit) = (self.config.rate as f32, self.config.largest_change);
+        let missing = || candle_core::Error::msg("the model gave no gradient although one was wanted");
+        for _ in 0..self.config.steps {
+            let batch = Tensor::from_slice(&restored, dims, images.device())?;
+            let found = self.model.gradients(&batch, Wanted::BOTH)?;
+            let divergence = (found.by_divergence.ok_or_else(missing)? * self.model.beta())?;
+            let bound = Planes::of(&(found.by_reconstruction.ok_or_else(missing)? + divergence)?)?.values;
+            let change: Vec<f32> = restored.iter().zip(&start.values).map(|(a, b)| a - b).collect();
+            let variation = total_variation_gradient(&change, start.height, start.width);
+            for k in 0..restored.len() {
+                let slope = bound[k] + self.config.total_variation as f32 * variation[k];
+                restored[k] -= (rate * slope).clamp(-limit, limit);
+            }
+        }
+        Ok(Tensor::from_vec(restored, dims, images.device())?)
+    }
+}
+
+/// Gradient of the isotropic total variation `sum sqrt(dx^2 + dy^2 + e)` of planes, with forward
+/// differences and `e` = 1e-6, which makes it smooth at 0.
+fn total_variation_gradient(planes: &[f32], height: usize, width: usize) -> Vec<f32> {
+    let mut gradient = vec![0.0; planes.len()];
+    for (plane, gradient) in
+        planes.chunks_exact((height * width).max(1)).zip(gradient.chunks_exact_mut((height * width).max(1)))
+    {
+        for row in 0..height {
+            for column in 0..width {
+                let at = row * width + column;
+                let right = if column + 1 < width { plane[at + 1] - plane[at] } else { 0.0 };
+                let down = if row + 1 < height { plane[at + width] - plane[at] } else { 0.0 };
+                let length = (right * right + down * down + 1e-6).sqrt();
+                gradient[at] -= (right + down) / length;
+                if column + 1 < width {
+                    gradient[at + 1] += right / length;
+                }
+                if row + 1 < height {
+                    gradient[at + width] += down / length;
+                }
+            }
+        }
+    }
+    gradient
+}
+
+impl Predictor for Restoration {
+    fn name(&self) -> String {
+        "restoration".to_owned()
+    }
+
+    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+        let start = Planes::of(images)?;
+        let restored = Planes::of(&self.restore(images)?)?.values;
+        Ok(start.maps(images.device(), |k| (start.values[k] - restored[k]).abs())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn total_variation_gradient_is_a_derivative() {
+        let (h, w) = (4, 5);
+        let plane: Vec<f32> = (0..h * w).map(|k| ((k * 13) % 7) as f32 / 7.0).collect();
+        let value = |plane: &[f32]| -> f64 {
+            let mut sum = 0.0;
+            for row in 0..h {
+                for column in 0..w {
+                    let at = row * w + column;
+                    let right =
+                        if column + 1 < w { f64::from(plane[at + 1]) - f64::from(plane[at]) } else { 0.0 };
+                    let down =
+                        if row + 1 < h { f64::from(plane[at + w]) - f64::from(plane[at]) } else { 0.0 };
+                    sum += (right * right + down * down + 1e-6).sqrt();
+                }
+            }
+            sum
+        };
+        let gradient = total_variation_gradient(&plane, h, w);
+        for k in 0..plane.len() {
+            let moved = |delta: f32| {
+                let mut plane = plane.clone();
+                plane[k] += delta;
+                value(&plane)
+            };
+            let expected = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+            assert!((f64::from(gradient[k]) - expected).abs() < 1e-2, "{k}: {} {expected}", gradient[k]);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What can go wrong between a folder and a report.
+
+use lesio_anomaly::PredictError;
+use lesio_image::PreprocessError;
+use lesio_io::ReadError;
+use lesio_metrics::MetricError;
+use lesio_nn::{EngineError, TrainError};
+use lesio_vae::{BuildError, ConfigError, ExamplesError};
+
+/// Why a training or an evaluation could not be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// A case could not be read.
+    #[error("case {case:?} could not be read")]
+    Read {
+        /// The case.
+        case: String,
+        /// What is wrong.
+        source: ReadError,
+    },
+    /// A case could not be brought to the network's grid.
+    #[error("case {case:?} could not be preprocessed")]
+    Preprocess {
+        /// The case.
+        case: String,
+        /// What is wrong.
+        source: PreprocessError,
+    },
+    /// The preprocessing could not be fitted.
+    #[error("the preprocessing could not be fitted")]
+    Fit(#[from] PreprocessError),
+    /// A case could not be scored.
+    #[error("case {case:?} could not be scored")]
+    Score {
+        /// The case.
+        case: String,
+        /// What is wrong.
+        source: PredictError,
+    },
+    /// The data hold nothing to work on.
+    #[error("{what}")]
+    Nothing {
+        /// What is missing.
+        what: String,
+    },
+    /// Volumes and images are mixed, or channels differ.
+    #[error("case {case:?} is {found}, the others are {expected}")]
+    Mixed {
+        /// The case.
+        case: String,
+        /// What it is.
+        found: String,
+        /// What the first case is.
+        expected: String,
+    },
+    /// A training image is refused.
+    #[error("a training image is refused")]
+    Examples(#[from] ExamplesError),
+    /// A model's configuration is refused.
+    #[error("the model's configuration is refused")]
+    Config(#[from] ConfigError),
+    /// A model cannot be made of its parameters.
+    #[error("the model cannot be made")]
+    Build(#[from] BuildError),
+    /// A localizer cannot be put together.
+    #[error("the localizer cannot be put together")]
+    Localizer(#[from] PredictError),
+    /// An engine failed.
+    #[error("the network cannot be computed")]
+    Engine(#[from] EngineError),
+    /// The training failed.
+    #[error("the training failed")]
+    Train(#[from] TrainError),
+    /// A metric is undefined.
+    #[error("a metric could not be computed")]
+    Metric(#[from] MetricError),
+}

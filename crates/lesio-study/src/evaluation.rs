@@ -1,0 +1,317 @@
+//! Predictors against the truth: pixels pooled by scope, intervals over patients.
+
+use std::collections::BTreeMap;
+
+use lesio_anomaly::{Localizer, PredictorName};
+use lesio_image::{Plane, Volume};
+use lesio_metrics::{
+    BootstrapConfig, Connectivity, MetricError, PatientPixels, PatientRegions, Replicates, ThresholdRule,
+    ValidationPixels, ValidationThreshold,
+};
+use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
+use ndarray::{Array2, Array3, Axis, Slice};
+
+use crate::error::StudyError;
+use crate::subject::{Content, Subject};
+
+/// Whether scores are those of a predictor itself or after post-processing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// As the predictor gives them.
+    Raw,
+    /// After post-processing.
+    Postprocessed,
+}
+
+const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
+const SCOPES: [Scope; 2] = [Scope::LesionSlices, Scope::AllSlices];
+
+/// False-positive rate up to which the per-region overlap is integrated.
+const AUPRO_LIMIT: f64 = 0.3;
+
+/// The maps of a subject: raw and post-processed for each predictor, as volumes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Maps {
+    /// The predictors' names, with their raw and post-processed maps.
+    pub maps: Vec<(String, [Array3<f32>; 2])>,
+    /// What the model takes for normal, in the image's intensities; the first channel of an image.
+    pub reconstruction: Array3<f32>,
+    /// The foreground.
+    pub foreground: Array3<bool>,
+    /// The axis through the slices.
+    pub axis: usize,
+}
+
+/// Scores a subject by each predictor; an image is a volume of one slice here.
+///
+/// # Errors
+/// [`StudyError::Score`] naming the case.
+pub fn score_subject(
+    localizer: &Localizer,
+    subject: &Subject,
+    names: &[PredictorName],
+) -> Result<Maps, StudyError> {
+    let failed = |source| StudyError::Score { case: subject.id.clone(), source };
+    match &subject.content {
+        Content::Volume { volume, .. } => {
+            let scored = localizer.score(volume, names).map_err(failed)?;
+            let maps = scored
+                .scores
+                .into_iter()
+                .map(|s| (s.predictor.to_string(), [s.raw.into_data(), s.postprocessed.into_data()]))
+                .collect();
+            let axis = slicing_axis(volume, localizer.preprocessing().config().plane);
+            let foreground = scored.foreground.into_data();
+            Ok(Maps { maps, reconstruction: scored.reconstruction.into_data(), foreground, axis })
+        }
+        Content::Image { image, .. } => {
+            let scored = localizer.score_image(image, names).map_err(failed)?;
+            let deep = |map: Array2<f32>| map.insert_axis(Axis(2));
+            let maps = scored
+                .scores
+                .into_iter()
+                .map(|s| (s.predictor.to_string(), [deep(s.raw), deep(s.postprocessed)]))
+                .collect();
+            let first = scored.reconstruction.into_data().index_axis_move(Axis(0), 0);
+            let foreground = scored.foreground.insert_axis(Axis(2));
+            Ok(Maps { maps, reconstruction: deep(first), foreground, axis: 2 })
+        }
+    }
+}
+
+/// The truth of a subject as a volume, an image being one slice; `None` where nothing is known.
+#[must_use]
+pub fn truth_of(subject: &Subject) -> Option<Array3<bool>> {
+    match &subject.content {
+        Content::Volume { truth, .. } => truth.as_ref().map(|truth| truth.data().clone()),
+        Content::Image { truth, .. } => truth.as_ref().map(|truth| truth.clone().insert_axis(Axis(2))),
+    }
+}
+
+/// The voxel axis, of a volume in any orientation, through the slices of a plane.
+#[must_use]
+pub fn slicing_axis<T>(volume: &Volume<T>, plane: Plane) -> usize {
+    let codes = volume.geometry().axis_codes();
+    codes.iter().position(|code| code.world().0 == plane.axis()).unwrap_or(plane.axis())
+}
+
+/// Thresholds that validation data chose, by predictor and stage.
+pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
+
+/// Gathers the scores of validation subjects and chooses a threshold for each predictor.
+#[derive(Debug, Default)]
+pub struct ThresholdChoice {
+    pixels: BTreeMap<(String, Stage), ValidationPixels>,
+}
+
+impl ThresholdChoice {
+    /// Nothing gathered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the slices with lesions of a validation subject.
+    ///
+    /// # Errors
+    /// Scores that are not finite.
+    pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+        let slices = lesion_slices(truth, maps.axis);
+        let part = |k: usize| slices.contains(&k);
+        let (truth, within) = (flat(truth, maps.axis, &part), flat(&domain(maps, truth), maps.axis, &part));
+        for (name, stages) in &maps.maps {
+            for (stage, map) in STAGES.into_iter().zip(stages) {
+                let pixels = self.pixels.entry((name.clone(), stage)).or_default();
+                pixels.update_within(&flat(map, maps.axis, &part), &truth, &within)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
+    #[must_use]
+    pub fn choose(&self) -> Thresholds {
+        let choose = |pixels: &ValidationPixels| pixels.choose(ThresholdRule::BestDice).ok();
+        self.pixels.iter().filter_map(|(key, pixels)| Some((key.clone(), choose(pixels)?))).collect()
+    }
+}
+
+/// Gathers the scores of test subjects.
+#[derive(Debug, Default)]
+pub struct Evaluation {
+    order: Vec<String>,
+    entries: BTreeMap<(String, Stage), BTreeMap<&'static str, Entry>>,
+    patients: std::collections::BTreeSet<String>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pixels: PatientPixels,
+    regions: PatientRegions,
+}
+
+impl Entry {
+    fn new() -> Self {
+        Self { pixels: PatientPixels::new(), regions: PatientRegions::new(Connectivity::Corners) }
+    }
+}
+
+impl Evaluation {
+    /// Nothing gathered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a subject.
+    ///
+    /// Scored are the pixels of the foreground, and lesion pixels outside it, which have the lowest
+    /// score of their map: what the foreground loses is missed.
+    ///
+    /// # Errors
+    /// Scores that are not finite.
+    pub fn add(&mut self, patient: &str, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+        self.patients.insert(patient.to_owned());
+        let within = domain(maps, truth);
+        let lesions = lesion_slices(truth, maps.axis);
+        for (name, stages) in &maps.maps {
+            if !self.order.contains(name) {
+                self.order.push(name.clone());
+            }
+            for (stage, map) in STAGES.into_iter().zip(stages) {
+                let scopes = self.entries.entry((name.clone(), stage)).or_default();
+                for scope in SCOPES {
+                    let part = |k: usize| scope == Scope::AllSlices || lesions.contains(&k);
+                    let scores = stack(map, maps.axis, &part);
+                    if scores.is_empty() {
+                        continue;
+                    }
+                    let truth = stack(truth, maps.axis, &part);
+                    let within = stack(&within, maps.axis, &part);
+                    let entry = scopes.entry(scope.name()).or_insert_with(Entry::new);
+                    entry.pixels.update_within(
+                        patient,
+                        &scores.iter().copied().collect::<Vec<_>>(),
+                        &truth.iter().copied().collect::<Vec<_>>(),
+                        &within.iter().copied().collect::<Vec<_>>(),
+                    )?;
+                    entry.regions.update_within(patient, scores.view(), truth.view(), within.view())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of patients so far.
+    #[must_use]
+    pub fn patients(&self) -> usize {
+        self.patients.len()
+    }
+
+    /// Computes every metric with its 95 % interval over resampled patients; fewer than two patients
+    /// have none. `seconds` is the time per slice of each predictor, where it was measured.
+    ///
+    /// # Errors
+    /// A data set without a lesion, or with nothing else.
+    pub fn finish(
+        self,
+        thresholds: &Thresholds,
+        seconds: &BTreeMap<String, f64>,
+        bootstrap: &BootstrapConfig,
+    ) -> Result<Vec<ScopeReport>, StudyError> {
+        let mut entries = self.entries;
+        let mut scopes = Vec::new();
+        for scope in SCOPES {
+            let mut report = ScopeReport {
+                scope,
+                prevalence: None,
+                predictors: Vec::new(),
+                extra: lesio_report::Extra::new(),
+            };
+            for name in &self.order {
+                let mut row = PredictorReport { name: name.clone(), ..PredictorReport::default() };
+                row.seconds_per_image = seconds.get(name).copied();
+                for stage in STAGES {
+                    let key = (name.clone(), stage);
+                    let Some(entry) = entries.get_mut(&key).and_then(|scopes| scopes.remove(scope.name()))
+                    else {
+                        continue;
+                    };
+                    let (scores, intervals, prevalence) = measure(entry, thresholds.get(&key), bootstrap)?;
+                    report.prevalence = Some(prevalence);
+                    match stage {
+                        Stage::Raw => (row.raw, row.ci95.raw) = (scores, intervals),
+                        Stage::Postprocessed => {
+                            (row.postprocessed, row.ci95.postprocessed) = (scores, intervals)
+                        }
+                    }
+                }
+                report.predictors.push(row);
+            }
+            scopes.push(report);
+        }
+        Ok(scopes)
+    }
+}
+
+fn measure(
+    entry: Entry,
+    threshold: Option<&ValidationThreshold>,
+    bootstrap: &BootstrapConfig,
+) -> Result<(Scores, ScoreIntervals, f64), StudyError> {
+    let ranked = entry.pixels.rank()?;
+    let pooled = ranked.pooled();
+    let regions = entry.regions.rank()?;
+    let scores = Scores {
+        auroc: Some(pooled.auroc()),
+        average_precision: Some(pooled.average_precision()),
+        ceil_dice: Some(pooled.ceil_dice().dice),
+        dice_at_val: threshold.map(|threshold| pooled.dice_at(threshold)),
+        aupro_30: Some(regions.pooled().aupro(AUPRO_LIMIT)?),
+    };
+    let mut intervals = ScoreIntervals::default();
+    if ranked.patients().len() >= 2 {
+        let replicates = ranked.bootstrap(bootstrap)?;
+        intervals.auroc = interval(&replicates.auroc);
+        intervals.average_precision = interval(&replicates.average_precision);
+        intervals.ceil_dice = interval(&replicates.ceil_dice);
+        intervals.aupro_30 = interval(&regions.bootstrap(AUPRO_LIMIT, bootstrap)?);
+        if let Some(threshold) = threshold {
+            intervals.dice_at_val = interval(&ranked.bootstrap_dice_at(threshold, bootstrap)?);
+        }
+    }
+    Ok((scores, intervals, pooled.prevalence()))
+}
+
+fn interval(replicates: &Replicates) -> Option<[f64; 2]> {
+    let found: Result<_, MetricError> = replicates.interval();
+    found.ok().map(|interval| [interval.lower, interval.upper])
+}
+
+/// Pixels that count.
+fn domain(maps: &Maps, truth: &Array3<bool>) -> Array3<bool> {
+    ndarray::Zip::from(&maps.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion)
+}
+
+/// Slices along an axis that hold a lesion.
+fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
+    let slices = truth.axis_iter(Axis(axis)).enumerate();
+    slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()
+}
+
+/// The slices that `part` takes, stacked.
+fn stack<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool) -> Array3<T> {
+    let kept: Vec<usize> = (0..values.len_of(Axis(axis))).filter(|&k| part(k)).collect();
+    if kept.len() == values.len_of(Axis(axis)) {
+        return values.clone();
+    }
+    if kept.is_empty() {
+        return values.slice_axis(Axis(axis), Slice::from(0..0)).to_owned();
+    }
+    values.select(Axis(axis), &kept)
+}
+
+fn flat<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool) -> Vec<T> {
+    stack(values, axis, part).iter().copied().collect()
+}

@@ -1,0 +1,97 @@
+//! Normal slices as training examples.
+
+use lesio_image::{FittedPreprocessing, Orientation, PreparedPlane, Preprocessing, Volume};
+use lesio_nn::Shape;
+use lesio_vae::Examples;
+use rayon::prelude::*;
+
+use crate::error::StudyError;
+use crate::subject::{Content, Subject};
+
+/// Slices with less foreground than this share of the grid are left out: the first sliver of a head
+/// teaches a model nothing, and there is nothing to find in it.
+const LEAST_FOREGROUND: f64 = 0.02;
+
+/// Fits a preprocessing on subjects.
+///
+/// # Errors
+/// A subject that cannot be used, or none.
+pub fn fit_preprocessing(
+    config: &Preprocessing,
+    subjects: &[Subject],
+) -> Result<FittedPreprocessing, StudyError> {
+    let volumes: Vec<&Volume<f32>> = subjects
+        .iter()
+        .filter_map(|subject| match &subject.content {
+            Content::Volume { volume, .. } => Some(volume),
+            Content::Image { .. } => None,
+        })
+        .collect();
+    if volumes.is_empty() {
+        let images = subjects.iter().filter_map(|subject| match &subject.content {
+            Content::Image { image, .. } => Some(image),
+            Content::Volume { .. } => None,
+        });
+        return Ok(config.fit_images(images)?);
+    }
+    Ok(config.fit(volumes)?)
+}
+
+/// The normal slices of subjects on the network's grid, with their foreground as the region that
+/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are.
+///
+/// # Errors
+/// A subject that cannot be preprocessed, or of other channels than the first.
+pub fn normal_examples(
+    preprocessing: &FittedPreprocessing,
+    subjects: &[Subject],
+) -> Result<Examples, StudyError> {
+    let [height, width] = preprocessing.config().grid();
+    let channels = subjects.first().map_or(1, Subject::channels);
+    let input_channels = preprocessing.config().input_channels(channels);
+    let mut examples = Examples::new(Shape::new(input_channels, height, width));
+    if let Some(other) = subjects.iter().find(|subject| subject.channels() != channels) {
+        let (case, found) = (other.id.clone(), other.describe());
+        return Err(StudyError::Mixed { case, found, expected: subjects[0].describe() });
+    }
+    let prepared: Vec<Vec<PreparedPlane>> =
+        subjects.par_iter().map(|subject| normal_planes(preprocessing, subject)).collect::<Result<_, _>>()?;
+    for plane in prepared.iter().flatten() {
+        let image: Vec<f32> = plane.input.iter().copied().collect();
+        let region: Vec<bool> = plane.mask.iter().copied().collect();
+        examples.push_region(&image, &region)?;
+    }
+    Ok(examples)
+}
+
+fn normal_planes(
+    preprocessing: &FittedPreprocessing,
+    subject: &Subject,
+) -> Result<Vec<PreparedPlane>, StudyError> {
+    let failed = |source| StudyError::Preprocess { case: subject.id.clone(), source };
+    let (planes, abnormal) = match &subject.content {
+        Content::Volume { volume, truth } => {
+            let prepared = preprocessing.prepare(volume).map_err(failed)?;
+            let plane = preprocessing.config().plane;
+            let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
+            let abnormal: Vec<bool> = (0..prepared.planes.len())
+                .map(|index| {
+                    let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
+                    slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
+                })
+                .collect();
+            (prepared.planes, abnormal)
+        }
+        Content::Image { image, truth } => {
+            let prepared = preprocessing.prepare_image(image).map_err(failed)?;
+            let abnormal = truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside));
+            (vec![prepared.plane], vec![abnormal])
+        }
+    };
+    let enough = |plane: &PreparedPlane| {
+        let inside = plane.mask.iter().filter(|&&inside| inside).count();
+        inside as f64 >= LEAST_FOREGROUND * plane.mask.len() as f64
+    };
+    let kept = planes.into_iter().zip(abnormal).filter(|(plane, abnormal)| !abnormal && enough(plane));
+    Ok(kept.map(|(plane, _)| plane).collect())
+}

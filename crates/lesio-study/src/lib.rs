@@ -1,0 +1,21 @@
+//! Data sets to trained localizers and their evaluation, as lesio's programs do it.
+//!
+//! Where the other crates each do one thing, this one puts them in a row: [`Subject::read`] a case,
+//! [`fit_preprocessing`], gather [`normal_examples`], [`train`] a [`Recipe`], score and measure with an
+//! [`Evaluation`]. Programs above it hold arguments and progress bars only.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod evaluation;
+mod gather;
+mod subject;
+mod training;
+
+pub use error::StudyError;
+pub use evaluation::{
+    Evaluation, Maps, Stage, ThresholdChoice, Thresholds, score_subject, slicing_axis, truth_of,
+};
+pub use gather::{fit_preprocessing, normal_examples};
+pub use subject::{Content, Subject};
+pub use training::{Checkpoints, Recipe, Start, Trained, train};

@@ -1,0 +1,91 @@
+//! A case of a data set in memory, volume or image.
+
+use lesio_image::{Image, Volume};
+use lesio_io::dataset::Case;
+use ndarray::Array2;
+
+use crate::error::StudyError;
+
+/// What was imaged, with what is known to be abnormal in it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Subject {
+    /// The case's name.
+    pub id: String,
+    /// The patient, or the part: what is independent of the others.
+    pub patient: String,
+    /// The kind of defect, where the data set tells.
+    pub kind: Option<String>,
+    /// The image and its truth.
+    pub content: Content,
+}
+
+/// Voxels or pixels and their truth.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A volume.
+    Volume {
+        /// Its voxels.
+        volume: Volume<f32>,
+        /// Where it is abnormal; `None` where nothing is known.
+        truth: Option<Volume<bool>>,
+    },
+    /// A two-dimensional image.
+    Image {
+        /// Its pixels.
+        image: Image<f32>,
+        /// Where it is abnormal, `[row, column]`; `None` where nothing is known.
+        truth: Option<Array2<bool>>,
+    },
+}
+
+impl Subject {
+    /// Reads a case: a volume where its file is one, else an image. Every label but 0 is abnormal.
+    ///
+    /// # Errors
+    /// [`StudyError::Read`] naming the case.
+    pub fn read(case: &Case) -> Result<Self, StudyError> {
+        let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
+        let content = if is_volume(case) {
+            let (volume, mask) = case.read_volume().map_err(failed)?;
+            Content::Volume { volume, truth: mask.map(|mask| mask.map(|&label| label != 0)) }
+        } else {
+            let (image, truth) = case.read_image().map_err(failed)?;
+            Content::Image { image, truth }
+        };
+        let kind = case.kind().map(str::to_owned);
+        Ok(Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content })
+    }
+
+    /// Channels of its images.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        match &self.content {
+            Content::Volume { .. } => 1,
+            Content::Image { image, .. } => image.channels(),
+        }
+    }
+
+    /// What it is, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match &self.content {
+            Content::Volume { volume, .. } => format!("a volume of {:?} voxels", volume.shape()),
+            Content::Image { image, .. } => {
+                format!(
+                    "an image of {} x {} pixels and {} channels",
+                    image.height(),
+                    image.width(),
+                    image.channels()
+                )
+            }
+        }
+    }
+}
+
+fn is_volume(case: &Case) -> bool {
+    case.images().first().and_then(|path| path.to_str()).is_some_and(|path| {
+        let path = path.to_ascii_lowercase();
+        [".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"].iter().any(|ending| path.ends_with(ending))
+    })
+}

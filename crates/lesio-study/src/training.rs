@@ -1,0 +1,158 @@
+//! From examples to a trained model.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candle_core::Device;
+use lesio_anomaly::{Localizer, Model, ModelConfig, Provenance};
+use lesio_image::FittedPreprocessing;
+use lesio_nn::{
+    CandleEngine, Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet, Trainer,
+    TrainingEngine,
+};
+use lesio_vae::{
+    Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig, VaeObjective,
+    VaeTraining, initial_parameters, networks,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StudyError;
+
+/// What to train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Recipe {
+    /// A variational autoencoder.
+    Vae {
+        /// The model.
+        model: VaeConfig,
+        /// Its training.
+        training: VaeTraining,
+    },
+    /// A denoiser.
+    Denoiser {
+        /// The model.
+        model: DenoiserConfig,
+        /// Its training.
+        training: DenoiserTraining,
+    },
+}
+
+/// Where a training's state is kept, and whether to go on from it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Checkpoints {
+    /// The file; nothing is kept without one.
+    pub path: Option<PathBuf>,
+    /// Whether to go on from it.
+    pub start: Start,
+}
+
+/// How a training starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// From the seed.
+    #[default]
+    Fresh,
+    /// From the checkpoint.
+    Resume,
+}
+
+impl Checkpoints {
+    /// Keeps the state in a file.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, start: Start) -> Self {
+        Self { path: Some(path.into()), start }
+    }
+}
+
+/// A training's result.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Trained {
+    /// The localizer, of the best validation loss.
+    pub localizer: Localizer,
+    /// Losses by epoch.
+    pub history: Vec<EpochRecord>,
+    /// Why it ended.
+    pub ending: Ending,
+}
+
+/// How often a running training is saved.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
+/// Trains a model on normal examples and puts a localizer together. Validation examples, which may be
+/// empty, choose the epoch and the end.
+///
+/// # Errors
+/// Examples or a configuration that are refused, a training that fails, a checkpoint that cannot be
+/// written or taken up.
+pub fn train(
+    recipe: &Recipe,
+    preprocessing: FittedPreprocessing,
+    examples: Examples,
+    validation: Examples,
+    checkpoints: &Checkpoints,
+    observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
+) -> Result<Trained, StudyError> {
+    if examples.is_empty() {
+        let what = "there is no normal slice to train on: every one holds a lesion or hardly any foreground"
+            .to_owned();
+        return Err(StudyError::Nothing { what });
+    }
+    match recipe {
+        Recipe::Vae { model, training } => {
+            let (encoder, decoder) = networks(model)?;
+            let parameters = initial_parameters(model, training.train.seed)?;
+            let engines = vec![
+                engine(&encoder, &parameters, InputGradients::Skip)?,
+                engine(&decoder, &parameters, InputGradients::Compute)?,
+            ];
+            let objective = VaeObjective::new(model.clone(), training.clone(), examples, validation)?;
+            let config = ModelConfig::Vae { config: model.clone(), beta: training.divergence.beta() };
+            let trainer = Trainer::new(objective, engines, training.train.clone())?;
+            run(trainer, config, preprocessing, training.train.seed, checkpoints, observe)
+        }
+        Recipe::Denoiser { model, training } => {
+            let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
+            let engines = vec![engine(&model.network()?, &parameters, InputGradients::Skip)?];
+            let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
+            let config = ModelConfig::Denoiser { config: model.clone() };
+            let trainer = Trainer::new(objective, engines, training.train.clone())?;
+            run(trainer, config, preprocessing, training.train.seed, checkpoints, observe)
+        }
+    }
+}
+
+/// The engine that networks are trained with.
+fn engine(
+    network: &Network,
+    parameters: &ParameterSet,
+    input_gradients: InputGradients,
+) -> Result<Box<dyn TrainingEngine>, StudyError> {
+    Ok(Box::new(CandleEngine::new(network, parameters, &Device::Cpu, input_gradients)?))
+}
+
+fn run<O: Objective>(
+    trainer: Trainer<O>,
+    config: ModelConfig,
+    preprocessing: FittedPreprocessing,
+    seed: u64,
+    checkpoints: &Checkpoints,
+    observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
+) -> Result<Trained, StudyError> {
+    let mut trainer = match &checkpoints.path {
+        Some(path) => trainer.checkpoint(path, SAVE_EVERY),
+        None => trainer,
+    };
+    if let (Some(path), Start::Resume) = (&checkpoints.path, checkpoints.start) {
+        trainer.resume(path)?;
+    }
+    let ending = trainer.run(observe)?;
+    let model = Model::new(config, trainer.parameters()?, &Device::Cpu)?;
+    let provenance = Provenance::new(seed, trainer.objective().fingerprint());
+    let localizer = Localizer::new(model, preprocessing, provenance)?;
+    Ok(Trained { localizer, history: trainer.history().to_vec(), ending })
+}

@@ -1,0 +1,366 @@
+//! A denoising network with skips: a model that reconstructs, and nothing more.
+//!
+//! Kascenas et al. 2022 ("Denoising autoencoders for unsupervised anomaly detection in brain MRI")
+//! found that a U-Net trained to remove coarse noise from normal images removes lesions too, and
+//! outdoes variational models by far where it does.
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Result, Tensor};
+use lesio_nn::{
+    Activation, Batch, Bias, CandleNetwork, Convolution, EngineError, Initialization, Layer, LoadError, Mode,
+    Network, NetworkBuilder, NodeId, Objective, ParameterSet, SaveError, Shape, Terms, TrainConfig,
+    TrainingEngine, model_file,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::augmentation::Augmentation;
+use crate::config::{ConfigError, Normalization};
+use crate::corruption::Corruption;
+use crate::examples::Examples;
+use crate::model::Reconstructor;
+use crate::network::normalization;
+use crate::training::{draw_batch, fingerprint, shape_fault};
+use crate::vae::BuildError;
+
+/// Configuration of a [`Denoiser`]: a U-Net of pairs of 3x3 convolutions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DenoiserConfig {
+    /// Channels of an image.
+    pub channels: usize,
+    /// Rows of an image; divisible by 2 for each width after the first.
+    pub height: usize,
+    /// Columns of an image; divisible by 2 for each width after the first.
+    pub width: usize,
+    /// Channels at each resolution, finest first. Default 16, 32, 64, 96.
+    pub widths: Vec<usize>,
+    /// Normalization after each convolution. Default by groups.
+    pub normalization: Normalization,
+    /// The function after each convolution. Default SiLU.
+    pub activation: Activation,
+}
+
+/// How a [`Denoiser`] is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct DenoiserTraining {
+    /// Epochs, batches, optimizer, patience and seed.
+    pub train: TrainConfig,
+    /// Changes to the images that leave them normal.
+    pub augmentation: Augmentation,
+    /// The noise to remove. Default coarse noise of deviation .2 on cells of 8 pixels.
+    pub corruption: Corruption,
+}
+
+impl Default for DenoiserTraining {
+    fn default() -> Self {
+        Self {
+            train: TrainConfig::default(),
+            augmentation: Augmentation::default(),
+            corruption: Corruption::CoarseNoise { deviation: 0.2, cell: 8 },
+        }
+    }
+}
+
+impl DenoiserConfig {
+    /// A denoiser of images of this size, with defaults else.
+    #[must_use]
+    pub fn new(channels: usize, height: usize, width: usize) -> Self {
+        Self {
+            channels,
+            height,
+            width,
+            widths: vec![16, 32, 64, 96],
+            normalization: Normalization::Group,
+            activation: Activation::Silu,
+        }
+    }
+
+    /// With other channels at each resolution.
+    #[must_use]
+    pub fn widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
+        self.widths = widths.into();
+        self
+    }
+
+    /// With another normalization.
+    #[must_use]
+    pub fn normalization(mut self, normalization: Normalization) -> Self {
+        self.normalization = normalization;
+        self
+    }
+
+    /// With another activation.
+    #[must_use]
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// Shape of an image.
+    #[must_use]
+    pub fn image_shape(&self) -> Shape {
+        Shape::new(self.channels, self.height, self.width)
+    }
+
+    /// The network: image to image.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn network(&self) -> std::result::Result<Network, ConfigError> {
+        if self.channels == 0 || self.widths.is_empty() || self.widths.contains(&0) {
+            let text =
+                format!("channels are {} and widths {:?}, expected all positive", self.channels, self.widths);
+            return Err(ConfigError::Range(text));
+        }
+        let halvings = self.widths.len() - 1;
+        let whole = |size: usize| size > 0 && (size >> halvings) << halvings == size;
+        if halvings >= usize::BITS as usize || !(whole(self.height) && whole(self.width)) {
+            return Err(ConfigError::Size { height: self.height, width: self.width, halvings });
+        }
+        let mut net = NetworkBuilder::new();
+        let image = net.input("image", self.image_shape());
+        let mut value = image;
+        let mut skips = Vec::new();
+        for (level, &width) in self.widths.iter().enumerate() {
+            if level > 0 {
+                skips.push(value);
+                value =
+                    net.layer(format!("down.{level}.pool"), Layer::AveragePool { window: [2, 2] }, &[value])?;
+            }
+            value = self.pair(&mut net, &format!("down.{level}"), width, value)?;
+        }
+        for (level, &width) in self.widths.iter().enumerate().rev().skip(1) {
+            let larger =
+                net.layer(format!("up.{level}.larger"), Layer::UpsampleNearest { factor: 2 }, &[value])?;
+            let skip = skips.pop().unwrap_or(image);
+            let joined = net.layer(format!("up.{level}.joined"), Layer::Concatenate, &[larger, skip])?;
+            value = self.pair(&mut net, &format!("up.{level}"), width, joined)?;
+        }
+        let out = net.layer("out", Layer::Convolution(Convolution::new(self.channels, 1)), &[value])?;
+        Ok(net.finish(&[out])?)
+    }
+
+    fn pair(
+        &self,
+        net: &mut NetworkBuilder,
+        name: &str,
+        width: usize,
+        mut value: NodeId,
+    ) -> std::result::Result<NodeId, ConfigError> {
+        let bias = if self.normalization == Normalization::None { Bias::Learned } else { Bias::None };
+        for part in ["first", "second"] {
+            let convolution = Convolution::new(width, 3).padding(1).bias(bias);
+            value = net.layer(format!("{name}.{part}"), Layer::Convolution(convolution), &[value])?;
+            if let Some(layer) = normalization(self.normalization, width) {
+                value = net.layer(format!("{name}.{part}.norm"), layer, &[value])?;
+            }
+            value =
+                net.layer(format!("{name}.{part}.active"), Layer::Activation(self.activation), &[value])?;
+        }
+        Ok(value)
+    }
+}
+
+const KIND: &str = "a denoiser";
+const VERSION: u32 = 1;
+
+/// A trained denoiser: takes out of an image what it takes for noise.
+#[derive(Debug)]
+pub struct Denoiser {
+    config: DenoiserConfig,
+    parameters: ParameterSet,
+    network: CandleNetwork,
+}
+
+impl Denoiser {
+    /// A denoiser of trained parameters.
+    ///
+    /// # Errors
+    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
+    pub fn from_parameters(
+        config: DenoiserConfig,
+        parameters: ParameterSet,
+        device: &Device,
+    ) -> std::result::Result<Self, BuildError> {
+        let network = config.network()?;
+        parameters.check(&[&network])?;
+        let network = CandleNetwork::new(&network, &parameters, DType::F32, device)?;
+        Ok(Self { config, parameters, network })
+    }
+
+    /// Parameters of an untrained denoiser.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn initial_parameters(
+        config: &DenoiserConfig,
+        seed: u64,
+    ) -> std::result::Result<ParameterSet, ConfigError> {
+        Ok(ParameterSet::initialize(&config.network()?, Initialization::HeNormal, seed))
+    }
+
+    /// Reads a denoiser from a file of its own.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no denoiser's, or does not fit its own configuration.
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> std::result::Result<Self, LoadError> {
+        let path = path.as_ref();
+        let (parameters, config) = model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
+        Self::from_parameters(config, parameters, device).map_err(|error| match error {
+            BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
+            other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
+        })
+    }
+
+    /// Writes the denoiser to one safetensors file.
+    ///
+    /// # Errors
+    /// A failure of the file system; what stood under the name still does.
+    pub fn save(&self, path: impl AsRef<Path>) -> std::result::Result<(), SaveError> {
+        model_file::save(path, KIND, VERSION, &self.parameters, &self.config)
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &DenoiserConfig {
+        &self.config
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &ParameterSet {
+        &self.parameters
+    }
+}
+
+impl Reconstructor for Denoiser {
+    fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
+        match self.network.forward(std::slice::from_ref(images))?.pop() {
+            Some(output) => Ok(output.detach()),
+            None => candle_core::bail!("the denoiser gave no output"),
+        }
+    }
+}
+
+/// The squared error of the denoised image, as the mean over the pixels that matter, for a
+/// [`Trainer`](lesio_nn::Trainer) with the denoiser as its one engine.
+#[derive(Debug)]
+pub struct DenoiserObjective {
+    training: DenoiserTraining,
+    examples: Examples,
+    validation: Examples,
+    fingerprint: String,
+    clean: Vec<f32>,
+    seen: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl DenoiserObjective {
+    /// An objective on training and validation images; validation may be empty.
+    ///
+    /// # Errors
+    /// A configuration out of range, or images of another shape than the model's.
+    pub fn new(
+        config: &DenoiserConfig,
+        training: DenoiserTraining,
+        examples: Examples,
+        validation: Examples,
+    ) -> std::result::Result<Self, ConfigError> {
+        config.network()?;
+        let fault = training
+            .augmentation
+            .fault()
+            .or_else(|| training.corruption.fault())
+            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]));
+        if let Some(fault) = fault {
+            return Err(ConfigError::Range(fault));
+        }
+        let fingerprint = fingerprint(&(config, &training), &examples, &validation);
+        let (clean, seen, gradient) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { training, examples, validation, fingerprint, clean, seen, gradient })
+    }
+
+    /// Denoises a batch of `set` drawn for an epoch; returns the mean squared error and leaves its gradient.
+    fn pass(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+        validation: bool,
+    ) -> std::result::Result<f64, EngineError> {
+        let found = engines.len();
+        let [engine] = engines else {
+            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
+        };
+        let set = if validation { &self.validation } else { &self.examples };
+        let still = Augmentation::default();
+        let augmentation = if validation { &still } else { &self.training.augmentation };
+        draw_batch(batch, set, augmentation, &self.training.corruption, &mut self.clean, &mut self.seen);
+        let samples = batch.samples.len();
+        engine.forward(&[&self.seen], samples, if validation { Mode::Evaluate } else { Mode::Train })?;
+        let output = engine.output(0);
+        self.gradient.resize(output.len(), 0.0);
+        let size = set.shape().len();
+        let scale = 2.0 / (output.len() as f32);
+        let sums: Vec<f64> = self
+            .gradient
+            .par_chunks_exact_mut(size)
+            .zip(output.par_chunks_exact(size))
+            .zip(self.clean.par_chunks_exact(size))
+            .map(|((gradient, output), clean)| {
+                let mut sum = 0.0;
+                for ((gradient, &y), &x) in gradient.iter_mut().zip(output).zip(clean) {
+                    let difference = y - x;
+                    sum += f64::from(difference) * f64::from(difference);
+                    *gradient = scale * difference;
+                }
+                sum
+            })
+            .collect();
+        let error = sums.iter().sum::<f64>() / output.len().max(1) as f64;
+        if !validation {
+            engine.backward(&[&self.gradient])?;
+        }
+        Ok(error)
+    }
+}
+
+impl Objective for DenoiserObjective {
+    fn samples(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> std::result::Result<Terms, EngineError> {
+        let error = self.pass(engines, batch, false)?;
+        Ok(Terms::new(error).with("squared error", error))
+    }
+
+    fn validate(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+    ) -> std::result::Result<Option<Terms>, EngineError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let all: Vec<usize> = (0..self.validation.len()).collect();
+        let mut sum = 0.0;
+        for samples in all.chunks(self.training.train.batch_size.max(1)) {
+            // The same noise in every epoch, so that epochs compare.
+            let batch = Batch::new(samples, self.training.train.seed);
+            sum += self.pass(engines, &batch, true)? * samples.len() as f64;
+        }
+        let error = sum / all.len() as f64;
+        Ok(Some(Terms::new(error).with("squared error", error)))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
