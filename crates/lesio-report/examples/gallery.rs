@@ -97,7 +97,7 @@ fn bars() -> Result<lesio_report::Svg, Box<dyn Error>> {
 fn curve(name: &str, power: f64, f: impl Fn(f64, f64) -> f64) -> Result<Curve, Box<dyn Error>> {
     let x: Vec<f64> = (0..=200).map(|i| f64::from(i) / 200.0).collect();
     let y = |power: f64| x.iter().map(|&x| f(x, power)).collect::<Vec<_>>();
-    Ok(Curve::new(name, x.clone(), y(power))?.band(y(power * 1.3), y(power / 1.3))?)
+    Ok(Curve::new(name, x.clone(), y(power))?.band(x.clone(), y(power * 1.3), y(power / 1.3))?)
 }
 
 fn roc() -> Result<lesio_report::Svg, Box<dyn Error>> {

@@ -65,6 +65,12 @@ impl From<Option<f64>> for Estimate {
     }
 }
 
+impl From<lesio_metrics::Interval> for Estimate {
+    fn from(measured: lesio_metrics::Interval) -> Self {
+        Self::new(measured.estimate).with_interval(measured.lower, measured.upper)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -54,7 +54,7 @@ fn precision_and_recall_are_steps_in_either_order() {
 #[test]
 fn what_lies_outside_the_range_is_cut_off() {
     let curve = Curve::new("", [0.0, 1.0, 2.0, 3.0], [0.0, 1e308, -1e308, 0.5]).unwrap();
-    let curve = curve.band([-1e300, 0.0, 0.0, 0.0], [1.0, 1e300, 1.0, 1.0]).unwrap();
+    let curve = curve.band([0.0, 1.0, 2.0, 3.0], [-1e300, 0.0, 0.0, 0.0], [1.0, 1e300, 1.0, 1.0]).unwrap();
     let unit = Scale::new(0.0, 1.0).unwrap();
     let svg = LinePlot::new("t", "x", "y").curve(curve).x_range(Scale::new(0.5, 2.5).unwrap()).y_range(unit);
     check_inside(&svg.to_svg().unwrap());
@@ -86,7 +86,7 @@ proptest! {
         range in prop::option::of([any_number(), any_number()]),
     ) {
         let column = |i: usize| points.iter().map(|point| point[i]).collect::<Vec<_>>();
-        let mut curve = Curve::new("", column(0), column(1)).unwrap().band(column(2), column(3)).unwrap();
+        let mut curve = Curve::new("", column(0), column(1)).unwrap().band(column(0), column(2), column(3)).unwrap();
         if dashed {
             curve = curve.dashed();
         }

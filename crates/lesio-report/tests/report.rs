@@ -15,7 +15,7 @@ use proptest::prelude::*;
 fn report(text: &str) -> HtmlReport {
     let unit = Scale::new(0.0, 1.0).unwrap();
     let curve = Curve::new(text, [0.0, 0.5, 1.0], [0.0, 0.8, 1.0]).unwrap();
-    let curve = curve.band([0.0, 0.7, 1.0], [0.0, 0.9, 1.0]).unwrap();
+    let curve = curve.band([0.0, 0.4, 1.0], [0.0, 0.7, 1.0], [0.0, 0.9, 1.0]).unwrap();
     let lines = LinePlot::new(text, text, text).curve(curve).horizontal(0.3, text).to_svg().unwrap();
     let bars = BarPlot::new(text, text, [text]).series(text, [Estimate::new(0.4)]).unwrap();
     let bars = bars.series(text, [Estimate::new(0.3).with_interval(0.2, 0.4)]).unwrap().to_svg().unwrap();

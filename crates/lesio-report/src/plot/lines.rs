@@ -16,7 +16,7 @@ pub struct Curve {
     name: String,
     x: Vec<f64>,
     y: Vec<f64>,
-    band: Option<[Vec<f64>; 2]>,
+    band: Option<Band>,
     dashed: bool,
     color: Option<usize>,
 }
@@ -38,20 +38,37 @@ impl Curve {
         Ok(Self { name, x, y, band: None, dashed: false, color: None })
     }
 
-    /// Shades the band from `lower[i]` to `upper[i]` at `x[i]`, as a confidence interval.
+    /// A named curve through points.
+    pub(super) fn through(name: impl Into<String>, points: impl Iterator<Item = (f64, f64)>) -> Self {
+        let (x, y) = points.unzip();
+        Self { name: name.into(), x, y, band: None, dashed: false, color: None }
+    }
+
+    /// With a band whose columns are of one length.
+    pub(super) fn shaded(mut self, band: Band) -> Self {
+        self.band = Some(band);
+        self
+    }
+
+    /// Shades the band from `lower[i]` to `upper[i]` at `x[i]`, as a confidence interval. Its `x` need not be
+    /// the curve's.
     ///
     /// # Errors
-    /// [`PlotError::Lengths`] if there are not as many as points.
-    pub fn band(mut self, lower: impl Into<Vec<f64>>, upper: impl Into<Vec<f64>>) -> Result<Self, PlotError> {
-        let band = [lower.into(), upper.into()];
-        for (values, what) in band.iter().zip(["lower", "upper"]) {
-            if values.len() != self.x.len() {
-                let (expected, found) = (self.x.len(), values.len());
+    /// [`PlotError::Lengths`] if there are not as many ends as `x`.
+    pub fn band(
+        self,
+        x: impl Into<Vec<f64>>,
+        lower: impl Into<Vec<f64>>,
+        upper: impl Into<Vec<f64>>,
+    ) -> Result<Self, PlotError> {
+        let band = Band { x: x.into(), lower: lower.into(), upper: upper.into() };
+        for (values, what) in [(&band.lower, "lower"), (&band.upper, "upper")] {
+            if values.len() != band.x.len() {
+                let (expected, found) = (band.x.len(), values.len());
                 return Err(PlotError::Lengths { series: self.name, what, expected, found });
             }
         }
-        self.band = Some(band);
-        Ok(self)
+        Ok(self.shaded(band))
     }
 
     /// Breaks the line into dashes, as for validation beside training.
@@ -69,12 +86,34 @@ impl Curve {
         self
     }
 
+    /// All columns of x: the curve's and its band's.
+    fn xs(&self) -> Vec<&[f64]> {
+        [Some(&self.x), self.band.as_ref().map(|band| &band.x)]
+            .into_iter()
+            .flatten()
+            .map(Vec::as_slice)
+            .collect()
+    }
+
+    /// All columns of y.
+    fn ys(&self) -> Vec<&[f64]> {
+        let band = self.band.iter().flat_map(|band| [&band.lower, &band.upper]);
+        band.chain([&self.y]).map(Vec::as_slice).collect()
+    }
+
     fn stroke(&self, position: usize) -> Stroke {
         let n = self.color.unwrap_or(position);
         // After the last color, dashes tell the second round from the first.
         let dashed = self.dashed ^ (self.color.is_none() && (n / PALETTE.len()) % 2 == 1);
         Stroke { color: PALETTE[n % PALETTE.len()], width: 1.75, dashed }
     }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Band {
+    pub(super) x: Vec<f64>,
+    pub(super) lower: Vec<f64>,
+    pub(super) upper: Vec<f64>,
 }
 
 /// How the points of a curve are joined.
@@ -98,7 +137,7 @@ enum Guide {
 /// use lesio_report::{Curve, LinePlot};
 ///
 /// let curve = Curve::new("pixel-l1", [0.0, 0.1, 1.0], [0.0, 0.8, 1.0])?
-///     .band([0.0, 0.7, 1.0], [0.0, 0.9, 1.0])?;
+///     .band([0.0, 0.1, 1.0], [0.0, 0.7, 1.0], [0.0, 0.9, 1.0])?;
 /// let svg = LinePlot::roc("ROC on the test split").curve(curve).to_svg()?;
 /// assert!(svg.to_document().contains("pixel-l1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -148,6 +187,15 @@ impl LinePlot {
         let mut plot = Self::new(title, "recall", "precision").unit_square();
         plot.join = Join::Step;
         plot.horizontal(prevalence, "chance (prevalence)")
+    }
+
+    /// For curves of the overlap with the true regions over the false-positive rate, up to a rate of `limit`
+    /// (0.3 is usual; Bergmann et al. 2021). A limit that is no positive number means 1.
+    #[must_use]
+    pub fn region_overlap(title: impl Into<String>, limit: f64) -> Self {
+        let mut plot = Self::new(title, "false-positive rate", "mean overlap of regions").unit_square();
+        plot.x.range = Scale::new(0.0, limit).ok().or_else(unit);
+        plot
     }
 
     /// For curves over the epochs of a training.
@@ -229,9 +277,10 @@ impl LinePlot {
     /// logarithmic axis cannot show, [`PlotError::Range`] for values too far apart.
     pub fn to_svg(&self) -> Result<Svg, PlotError> {
         for curve in &self.curves {
-            check_positive(curve, self.x.scale, &curve.x)?;
-            for values in curve.band.iter().flatten().chain([&curve.y]) {
-                check_positive(curve, self.y.scale, values)?;
+            for (scale, columns) in [(self.x.scale, curve.xs()), (self.y.scale, curve.ys())] {
+                for values in columns {
+                    check_positive(curve, scale, values)?;
+                }
             }
         }
         let empty = || PlotError::Empty { title: self.title.clone() };
@@ -240,11 +289,8 @@ impl LinePlot {
         if !self.curves.iter().any(finite) {
             return Err(empty());
         }
-        let xs = self.curves.iter().flat_map(|curve| curve.x.iter().copied());
-        let ys = self.curves.iter().flat_map(|curve| {
-            let band = curve.band.iter().flatten().flatten();
-            curve.y.iter().chain(band).copied()
-        });
+        let xs = self.curves.iter().flat_map(|curve| curve.xs().into_iter().flatten().copied());
+        let ys = self.curves.iter().flat_map(|curve| curve.ys().into_iter().flatten().copied());
         let x = self.x.fit(xs, 0.0)?.ok_or_else(empty)?;
         let y = self.y.fit(ys, 0.04)?.ok_or_else(empty)?;
 
@@ -278,8 +324,8 @@ impl LinePlot {
                 panel.line(&ends.map(|end| panel.at(end)), guide_stroke)?;
             }
             for (i, curve) in self.curves.iter().enumerate() {
-                let Some([lower, upper]) = &curve.band else { continue };
-                for run in self.runs(&curve.x, &[lower, upper]) {
+                let Some(Band { x, lower, upper }) = &curve.band else { continue };
+                for run in self.runs(x, &[lower, upper]) {
                     let border = |side: usize| {
                         let points: Vec<_> = run.iter().map(|point| [point[0], point[side]]).collect();
                         self.outline(panel, &points)
@@ -383,7 +429,7 @@ mod tests {
     fn lengths_and_logarithms_are_checked() {
         assert!(matches!(Curve::new("a", [1.0], []), Err(PlotError::Lengths { expected: 1, found: 0, .. })));
         let curve = Curve::new("a", [1.0, 2.0], [0.0, 1.0]).unwrap();
-        assert!(curve.clone().band([0.0], [1.0, 1.0]).is_err());
+        assert!(curve.clone().band([1.0, 2.0], [0.0], [1.0, 1.0]).is_err());
         let log = LinePlot::new("t", "x", "y").curve(curve).y_scale(AxisScale::Log);
         assert_eq!(log.to_svg(), Err(PlotError::NotPositive { series: "a".to_owned(), value: 0.0 }));
     }

@@ -5,6 +5,7 @@ mod bars;
 mod clip;
 mod frame;
 mod lines;
+mod measured;
 mod points;
 
 use std::fmt::Write as _;
