@@ -1,1 +1,28 @@
 //! Convolution kernels for CPUs with run-time dispatch: the one crate of lesio that holds unsafe code.
+
+mod activation;
+mod adam;
+mod buffer;
+mod convolution;
+mod error;
+mod images;
+mod layout;
+mod linear;
+mod normalization;
+mod raw;
+mod resampling;
+mod sums;
+
+pub use activation::{Function, activate, activation_gradient};
+pub use adam::AdamUpdate;
+pub use buffer::Buffer;
+pub use convolution::{Convolution, Epilogue, LANES};
+pub use error::KernelError;
+pub use images::{
+    Combine, Images, ImagesMut, Rectifier, clear, from_planes, rectify_gradient, to_planes, transfer,
+};
+pub use layout::{Border, ImageLayout};
+pub use linear::Linear;
+pub use normalization::{Grouping, Moments, Normalization, Statistics, channel_totals, totals_scratch_len};
+pub use raw::{Isa, Workers, with_workers};
+pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};

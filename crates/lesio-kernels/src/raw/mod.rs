@@ -1,0 +1,19 @@
+//! All unsafe code of lesio: vector registers, one worker team, and what they need.
+//!
+//! Everything that this module hands to the rest of the crate is safe to call with any argument: a
+//! function here checks once, at its entry, that every index it will form lies inside the slices it was
+//! given and that no two workers write to one place, and then trusts that.
+#![allow(unsafe_code)] // The one place for it; every block says why it holds.
+
+mod contraction;
+mod denormals;
+mod isa;
+mod product;
+mod vector;
+mod workers;
+
+pub(crate) use contraction::Contraction;
+pub use isa::Isa;
+pub(crate) use isa::{Level, vectorized};
+pub(crate) use product::{Axis, Finish, Mask, Partial, Product, Start};
+pub use workers::{Workers, with_workers};

@@ -1,0 +1,606 @@
+//! The one computation behind convolutions and linear layers: a strided product of small matrices.
+//!
+//! On channel-last images with borders, each of the convolution's operations (forward, adjoint, weight
+//! gradient) has the form
+//!
+//! ```text
+//! c[o, x][lane] = finish(sum over t of a[o, t][lane] * b[o, t, x])
+//! ```
+//!
+//! with 16 output channels side by side as lanes, columns x, terms t of up to three nested sums, and
+//! outer loops o of up to four; all indices advance by fixed strides. Each result is the sum of its
+//! terms in their order, whatever the neighbours, the tile or the thread.
+
+use super::isa::{Isa, Level};
+use super::vector::{LANES, Portable, Vector};
+use super::workers::{Shared, Workers};
+use crate::error::KernelError;
+
+/// A loop: how often it runs, and how far each run moves in the operands, the output and the mask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    pub(crate) count: usize,
+    pub(crate) a: usize,
+    pub(crate) b: usize,
+    pub(crate) c: usize,
+    pub(crate) mask: usize,
+}
+
+impl Axis {
+    /// A loop that runs once.
+    pub(crate) const ONCE: Self = Self { count: 1, a: 0, b: 0, c: 0, mask: 0 };
+}
+
+/// Which side may end within a block of 16 lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Partial {
+    /// `a` holds no values beyond the last lane; `c` takes full blocks.
+    Input,
+    /// `a` holds full blocks (packed weights); `c` has no room beyond the last lane.
+    Output,
+}
+
+/// What becomes of the values already in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// They are replaced.
+    Replace,
+    /// The terms are added to them.
+    Add,
+}
+
+/// What is done with each sum before it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finish<'a> {
+    /// Added to each lane.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Negative results are multiplied by this; 1 changes nothing.
+    pub(crate) slope: f32,
+    /// Results are multiplied by a slope where a value elsewhere is not positive.
+    pub(crate) mask: Option<Mask<'a>>,
+}
+
+/// Values whose sign decides; they are found by the strides `mask` of the axes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mask<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) first: usize,
+    pub(crate) slope: f32,
+}
+
+impl Finish<'_> {
+    pub(crate) const NOTHING: Self = Self { bias: None, slope: 1.0, mask: None };
+}
+
+/// A product; `run` computes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Product {
+    /// Number of lanes; every 16 are a block.
+    pub(crate) lanes: usize,
+    pub(crate) partial: Partial,
+    /// Distance between blocks in `a` and in `c` (16 in bias and mask).
+    pub(crate) a_block: usize,
+    pub(crate) c_block: usize,
+    /// Loops around the columns; `a` may move.
+    pub(crate) outer: [Axis; 4],
+    /// The columns; only `b`, `c` and `mask` move.
+    pub(crate) columns: Axis,
+    /// The nested sums; only `a` and `b` move. A count of 0 makes an empty sum.
+    pub(crate) terms: [Axis; 3],
+    /// Terms are taken in parts of so many of each sum, all outputs for one part before the next, so
+    /// that the operands of a part stay in a near cache.
+    pub(crate) part: [usize; 3],
+    /// Whether the parts are summed each by itself and then added, as rounding likes it for long sums,
+    /// or on and on.
+    pub(crate) separate_parts: bool,
+    /// First index in `a`, `b` and `c`.
+    pub(crate) first: [usize; 3],
+    pub(crate) start: Start,
+}
+
+impl Product {
+    /// Computes the product.
+    ///
+    /// # Errors
+    /// Refuses indices outside the slices, and outputs that would share a place.
+    pub(crate) fn run(
+        &self,
+        workers: &Workers<'_>,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        finish: Finish<'_>,
+    ) -> Result<(), KernelError> {
+        if self.lanes == 0 || self.columns.count == 0 || self.outer.iter().any(|axis| axis.count == 0) {
+            return Ok(());
+        }
+        self.check(a, b, c, finish)?;
+        let call = Call {
+            product: self,
+            a: Shared(a.as_ptr().cast_mut()),
+            b: Shared(b.as_ptr().cast_mut()),
+            c: Shared(c.as_mut_ptr()),
+            bias: finish.bias.map(|bias| Shared(bias.as_ptr().cast_mut())),
+            slope: finish.slope,
+            mask: finish.mask.map(|mask| (Shared(mask.values[mask.first..].as_ptr().cast_mut()), mask.slope)),
+        };
+        let split = self.split(workers.threads(), blocks_at_once(workers.isa()));
+        let isa = workers.isa();
+        workers.run(split.items(), &|item| {
+            let (blocks, outer) = split.item(self, item);
+            // SAFETY: `check` found every index that these loops form inside the slices, which are
+            // borrowed for the whole call, and the outputs of different items apart from each other.
+            unsafe { call.run(isa, blocks, outer) };
+        });
+        Ok(())
+    }
+
+    fn blocks(&self) -> usize {
+        self.lanes.div_ceil(LANES)
+    }
+
+    fn axes(&self) -> impl Iterator<Item = &Axis> {
+        self.outer.iter().chain([&self.columns])
+    }
+
+    /// Finds the last index in each slice, and whether all outputs are apart.
+    fn check(&self, a: &[f32], b: &[f32], c: &[f32], finish: Finish<'_>) -> Result<(), KernelError> {
+        let size = KernelError::Size { what: "a product" };
+        let blocks = self.blocks() - 1;
+        let end =
+            |first: usize, block: usize, lanes: usize, strides: &mut dyn Iterator<Item = (usize, usize)>| {
+                let mut last = first.checked_add(block.checked_mul(blocks)?)?;
+                for (count, stride) in strides {
+                    last = last.checked_add(stride.checked_mul(count.saturating_sub(1))?)?;
+                }
+                last.checked_add(lanes)
+            };
+        let last_lanes = self.lanes - blocks * LANES;
+        let (a_lanes, c_lanes) = match self.partial {
+            Partial::Input => (last_lanes, LANES),
+            Partial::Output => (LANES, last_lanes),
+        };
+        let empty = self.terms.iter().any(|axis| axis.count == 0);
+        if !empty {
+            let mut strides = self.axes().chain(&self.terms).map(|axis| (axis.count, axis.a));
+            let needed = end(self.first[0], self.a_block, a_lanes, &mut strides).ok_or(size.clone())?;
+            crate::error::check_len("the left operand", a.len(), needed)?;
+            let mut strides = self.axes().chain(&self.terms).map(|axis| (axis.count, axis.b));
+            let needed = end(self.first[1], 0, 1, &mut strides).ok_or(size.clone())?;
+            crate::error::check_len("the right operand", b.len(), needed)?;
+        }
+        let mut strides = self.axes().map(|axis| (axis.count, axis.c));
+        let needed = end(self.first[2], self.c_block, c_lanes, &mut strides).ok_or(size.clone())?;
+        crate::error::check_len("the output", c.len(), needed)?;
+        if let Some(mask) = finish.mask {
+            let mut strides = self.axes().map(|axis| (axis.count, axis.mask));
+            let needed = end(mask.first, LANES, c_lanes, &mut strides).ok_or(size)?;
+            crate::error::check_len("the mask", mask.values.len(), needed)?;
+        }
+        if let Some(bias) = finish.bias {
+            crate::error::check_len("the bias", bias.len(), blocks * LANES + c_lanes)?;
+        }
+        self.check_apart(c_lanes)
+    }
+
+    /// Outputs are apart if each stride passes over all that the smaller strides span.
+    fn check_apart(&self, c_lanes: usize) -> Result<(), KernelError> {
+        let mut strides: Vec<(usize, usize)> =
+            self.axes().filter(|axis| axis.count > 1).map(|axis| (axis.c, axis.count)).collect();
+        strides.push((self.c_block, self.blocks()));
+        strides.sort_unstable();
+        let mut span = if self.blocks() == 1 { c_lanes } else { LANES };
+        for (stride, count) in strides {
+            if count == 1 {
+                continue;
+            }
+            if stride < span {
+                return Err(KernelError::Overlap);
+            }
+            // Blocks end with a partial one; counting it as full would refuse images of 24 channels.
+            let last = if stride == self.c_block && span == LANES { c_lanes } else { span };
+            span = stride
+                .checked_mul(count - 1)
+                .and_then(|sum| sum.checked_add(last))
+                .ok_or(KernelError::Overlap)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the outputs into items of work: a matter of speed only.
+    fn split(&self, threads: usize, at_once: usize) -> Split {
+        let groups = self.blocks().div_ceil(at_once);
+        let mut split = Split {
+            at_once,
+            groups,
+            per_group: 1,
+            outer: [self.outer[0].count, self.outer[1].count],
+            per_outer: [1, 1],
+        };
+        if threads == 1 {
+            split.per_group = split.groups;
+            split.per_outer = split.outer;
+            return split;
+        }
+        let terms: usize = self.terms.iter().map(|axis| axis.count).product();
+        let inner = self.outer[2].count * self.outer[3].count * self.columns.count;
+        // Multiply-adds of one block at one position of the two outermost loops.
+        let unit = (terms * inner * LANES * at_once).max(1);
+        let positions = split.outer[0] * split.outer[1];
+        let wanted = (unit * positions * groups / SMALLEST_ITEM).clamp(1, threads * ITEMS_PER_THREAD);
+        // First cut the outermost loop, then the blocks, then the second loop.
+        let cut = |count: usize, pieces: usize| count.div_ceil(pieces.clamp(1, count));
+        split.per_outer[0] = cut(split.outer[0], wanted);
+        let done = split.outer[0].div_ceil(split.per_outer[0]);
+        split.per_group = cut(groups, wanted.div_ceil(done));
+        let done = done * groups.div_ceil(split.per_group);
+        split.per_outer[1] = cut(split.outer[1], wanted.div_ceil(done));
+        split
+    }
+}
+
+/// Multiply-adds below which an item is not worth its handing over (some 5 microseconds).
+const SMALLEST_ITEM: usize = 1 << 19;
+/// More items than threads, so that a thread that comes late or is interrupted costs little.
+const ITEMS_PER_THREAD: usize = 6;
+
+/// How the outputs of a product are cut into items.
+#[derive(Clone, Copy, Debug)]
+struct Split {
+    at_once: usize,
+    groups: usize,
+    per_group: usize,
+    outer: [usize; 2],
+    per_outer: [usize; 2],
+}
+
+type Range = std::ops::Range<usize>;
+
+impl Split {
+    fn pieces(&self) -> [usize; 3] {
+        [
+            self.outer[0].div_ceil(self.per_outer[0]),
+            self.groups.div_ceil(self.per_group),
+            self.outer[1].div_ceil(self.per_outer[1]),
+        ]
+    }
+
+    fn items(&self) -> usize {
+        self.pieces().iter().product()
+    }
+
+    /// Blocks, and positions of the two outermost loops, of an item.
+    fn item(&self, product: &Product, item: usize) -> (Range, [Range; 2]) {
+        let pieces = self.pieces();
+        let cut = |index: usize, per: usize, count: usize| index * per..((index + 1) * per).min(count);
+        let groups = cut(item / pieces[2] % pieces[1], self.per_group, self.groups);
+        let blocks = groups.start * self.at_once..(groups.end * self.at_once).min(product.blocks());
+        let first = cut(item / (pieces[2] * pieces[1]), self.per_outer[0], self.outer[0]);
+        let second = cut(item % pieces[2], self.per_outer[1], self.outer[1]);
+        (blocks, [first, second])
+    }
+}
+
+fn blocks_at_once(isa: Isa) -> usize {
+    match isa.level() {
+        Level::Portable => 1,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => 1,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => 2,
+    }
+}
+
+/// A product with its operands.
+struct Call<'p> {
+    product: &'p Product,
+    a: Shared<f32>,
+    b: Shared<f32>,
+    c: Shared<f32>,
+    bias: Option<Shared<f32>>,
+    slope: f32,
+    mask: Option<(Shared<f32>, f32)>,
+}
+
+impl Call<'_> {
+    /// # Safety
+    /// `Product::check` accepted the operands, and no other thread works on these outputs.
+    unsafe fn run(&self, isa: Isa, blocks: Range, outer: [Range; 2]) {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+            // SAFETY: the caller's; compiled for the instructions of the type.
+            unsafe { call.item::<super::vector::Avx2>(blocks, outer) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,avx512f")]
+        unsafe fn avx512(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+            // SAFETY: the caller's; compiled for the instructions of the type.
+            unsafe { call.item::<super::vector::Avx512>(blocks, outer) }
+        }
+        match isa.level() {
+            // SAFETY: the caller's.
+            Level::Portable => unsafe { self.item::<Portable>(blocks, outer) },
+            // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { avx2(self, blocks, outer) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { avx512(self, blocks, outer) },
+        }
+    }
+
+    /// All parts of the sums for the outputs of an item.
+    ///
+    /// # Safety
+    /// As [`Call::run`], in a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn item<V: Vector>(&self, blocks: Range, outer: [Range; 2]) {
+        let product = self.product;
+        let mut block = blocks.start;
+        while block < blocks.end {
+            let two = V::COLUMNS[1] > 0 && blocks.end - block >= 2;
+            let count = if two { 2 } else { 1 };
+            let last = if block + count == product.blocks() {
+                product.lanes - (block + count - 1) * LANES
+            } else {
+                LANES
+            };
+            let pieces: [usize; 3] =
+                std::array::from_fn(|k| product.terms[k].count.div_ceil(product.part[k].max(1)).max(1));
+            let all = pieces[0] * pieces[1] * pieces[2];
+            for piece in 0..all {
+                let position =
+                    [piece / (pieces[1] * pieces[2]), piece / pieces[2] % pieces[1], piece % pieces[2]];
+                // SAFETY: the caller's; the parts lie inside the terms.
+                unsafe { self.part::<V>(block, two, last, position, (piece == 0, piece + 1 == all), &outer) };
+            }
+            block += count;
+        }
+    }
+
+    /// One part of the sums for one or two blocks.
+    ///
+    /// # Safety
+    /// As [`Call::item`].
+    #[inline(always)]
+    unsafe fn part<V: Vector>(
+        &self,
+        block: usize,
+        two: bool,
+        last: usize,
+        position: [usize; 3],
+        (first_part, last_part): (bool, bool),
+        outer: &[Range; 2],
+    ) {
+        let product = self.product;
+        let mut terms = product.terms;
+        let (mut a, mut b) = (product.first[0] + block * product.a_block, product.first[1]);
+        for k in 0..3 {
+            let skipped = position[k] * product.part[k].max(1);
+            a += skipped * terms[k].a;
+            b += skipped * terms[k].b;
+            terms[k].count = terms[k].count.saturating_sub(skipped).min(product.part[k].max(1));
+        }
+        let replace = first_part && product.start == Start::Replace;
+        let tile = Tile {
+            terms: &terms,
+            a_block: product.a_block,
+            b_step: product.columns.b,
+            c_block: product.c_block,
+            c_step: product.columns.c,
+            mask_step: product.columns.mask,
+            continued: !replace && !product.separate_parts,
+            added: !replace && product.separate_parts,
+            last,
+            partial_output: product.partial == Partial::Output,
+            finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
+            // SAFETY: the bias reaches as far as the blocks (`check`).
+            bias: self
+                .bias
+                .as_ref()
+                .map_or(std::ptr::null(), |bias| unsafe { bias.get().add(block * LANES) }),
+            slope: self.slope,
+            mask_slope: self.mask.as_ref().map_or(1.0, |mask| mask.1),
+        };
+        let c = product.first[2] + block * product.c_block;
+        for i0 in outer[0].clone() {
+            for i1 in outer[1].clone() {
+                for i2 in 0..product.outer[2].count {
+                    for i3 in 0..product.outer[3].count {
+                        let at = |stride: fn(&Axis) -> usize| {
+                            i0 * stride(&product.outer[0])
+                                + i1 * stride(&product.outer[1])
+                                + i2 * stride(&product.outer[2])
+                                + i3 * stride(&product.outer[3])
+                        };
+                        // SAFETY: all within what `check` found inside the slices; for empty sums `a`
+                        // and `b` are never read, so these are formed by wrapping arithmetic.
+                        unsafe {
+                            let a = self.a.get().cast_const().wrapping_add(a + at(|axis| axis.a));
+                            let b = self.b.get().cast_const().wrapping_add(b + at(|axis| axis.b));
+                            let c = self.c.get().add(c + at(|axis| axis.c));
+                            let mask = match &self.mask {
+                                Some((mask, _)) => {
+                                    mask.get().cast_const().add(block * LANES + at(|axis| axis.mask))
+                                }
+                                None => std::ptr::null(),
+                            };
+                            tile.row::<V>(two, product.partial, a, b, c, mask, product.columns.count);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is common to the tiles of a part.
+struct Tile<'t> {
+    terms: &'t [Axis; 3],
+    a_block: usize,
+    b_step: usize,
+    c_block: usize,
+    c_step: usize,
+    mask_step: usize,
+    /// The sums go on from the values in the output.
+    continued: bool,
+    /// The values in the output are added to the sums.
+    added: bool,
+    /// Lanes of the last block.
+    last: usize,
+    partial_output: bool,
+    finish: bool,
+    bias: *const f32,
+    slope: f32,
+    mask_slope: f32,
+}
+
+impl Tile<'_> {
+    /// A row of columns, cut into tiles of about the same width.
+    ///
+    /// # Safety
+    /// As [`Call::item`], for the columns from these pointers.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // Pointers into four operands.
+    unsafe fn row<V: Vector>(
+        &self,
+        two: bool,
+        partial: Partial,
+        a: *const f32,
+        b: *const f32,
+        c: *mut f32,
+        mask: *const f32,
+        columns: usize,
+    ) {
+        let most = V::COLUMNS[usize::from(two)];
+        let tiles = columns.div_ceil(most);
+        let mut done = 0;
+        for tile in 0..tiles {
+            let width = (columns - done).div_ceil(tiles - tile);
+            // SAFETY: `done + width <= columns`, so all pointers stay within the row.
+            unsafe {
+                let b = b.wrapping_add(done * self.b_step);
+                let c = c.add(done * self.c_step);
+                let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
+                match (two, partial == Partial::Input && self.last < LANES) {
+                    (true, false) => self.wide::<V>(width, a, b, c, mask),
+                    (true, true) => self.wide_partial::<V>(width, a, b, c, mask),
+                    (false, false) => self.narrow::<V>(width, a, b, c, mask),
+                    (false, true) => self.narrow_partial::<V>(width, a, b, c, mask),
+                }
+            }
+            done += width;
+        }
+    }
+}
+
+/// Defines the choice of a tile's compiled width.
+macro_rules! widths {
+    ($name:ident, $blocks:literal, $partial:literal, [$($width:literal)*]) => {
+        impl Tile<'_> {
+            /// # Safety
+            /// As [`Tile::row`].
+            #[inline(always)]
+            unsafe fn $name<V: Vector>(&self, width: usize, a: *const f32, b: *const f32, c: *mut f32, mask: *const f32) {
+                match width {
+                    // SAFETY: the caller's.
+                    $($width if $width <= V::COLUMNS[$blocks - 1] => unsafe {
+                        self.tile::<V, $blocks, $width, $partial>(a, b, c, mask)
+                    },)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+widths!(narrow, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(narrow_partial, 1, true, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(wide, 2, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(wide_partial, 2, true, [1 2 3 4 5 6 7 8 9 10 11 12]);
+
+impl Tile<'_> {
+    /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part.
+    ///
+    /// # Safety
+    /// As [`Tile::row`].
+    #[inline(always)]
+    unsafe fn tile<V: Vector, const BLOCKS: usize, const WIDTH: usize, const PARTIAL: bool>(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        c: *mut f32,
+        mask: *const f32,
+    ) {
+        // SAFETY of all blocks here: the caller's; `b` moves by wrapping arithmetic to be formed even
+        // where it is not read.
+        let mut sums = [[unsafe { V::splat(0.0) }; BLOCKS]; WIDTH];
+        let room = |block: usize| if self.partial_output && block + 1 == BLOCKS { self.last } else { LANES };
+        let output =
+            |column: usize, block: usize| unsafe { c.add(column * self.c_step + block * self.c_block) };
+        if self.continued {
+            for column in 0..WIDTH {
+                for block in 0..BLOCKS {
+                    sums[column][block] = unsafe { load::<V>(output(column, block), room(block)) };
+                }
+            }
+        }
+        let [outer, middle, inner] = self.terms;
+        for i in 0..outer.count {
+            for j in 0..middle.count {
+                let mut a = a.wrapping_add(i * outer.a + j * middle.a);
+                let mut b = b.wrapping_add(i * outer.b + j * middle.b);
+                for _ in 0..inner.count {
+                    let mut lanes = [unsafe { V::splat(0.0) }; BLOCKS];
+                    for (block, lane) in lanes.iter_mut().enumerate() {
+                        let from = a.wrapping_add(block * self.a_block);
+                        *lane = unsafe {
+                            if PARTIAL && block + 1 == BLOCKS {
+                                V::load_first(from, self.last)
+                            } else {
+                                V::load(from)
+                            }
+                        };
+                    }
+                    for (column, sums) in sums.iter_mut().enumerate() {
+                        let value = unsafe { V::splat(*b.wrapping_add(column * self.b_step)) };
+                        for (sum, lane) in sums.iter_mut().zip(lanes) {
+                            *sum = unsafe { sum.multiply_add(lane, value) };
+                        }
+                    }
+                    a = a.wrapping_add(inner.a);
+                    b = b.wrapping_add(inner.b);
+                }
+            }
+        }
+        for (column, sums) in sums.into_iter().enumerate() {
+            for (block, mut sum) in sums.into_iter().enumerate() {
+                let (to, room) = (output(column, block), room(block));
+                unsafe {
+                    if self.added {
+                        sum = sum.add(load::<V>(to, room));
+                    }
+                    if self.finish {
+                        if !self.bias.is_null() {
+                            sum = sum.add(load::<V>(self.bias.add(block * LANES), room));
+                        }
+                        sum = sum.rectify(sum, self.slope);
+                        if !mask.is_null() {
+                            let sign = load::<V>(mask.add(column * self.mask_step + block * LANES), room);
+                            sum = sum.rectify(sign, self.mask_slope);
+                        }
+                    }
+                    if room == LANES { sum.store(to) } else { sum.store_first(to, room) }
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `count` values can be read.
+#[inline(always)]
+unsafe fn load<V: Vector>(from: *const f32, count: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe { if count == LANES { V::load(from) } else { V::load_first(from, count) } }
+}
