@@ -1,6 +1,6 @@
 //! Which part of an image is the object, and which is air.
 
-use ndarray::{Array2, Array3, ArrayRef2, Axis};
+use ndarray::{Array2, ArrayRef2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,14 @@ use crate::volume::{Plane, Volume};
 
 /// How the foreground of an image is found: what is above a [`Threshold`], cleaned.
 ///
-/// In this order: threshold (one for the whole volume), opening, the largest component, closing,
-/// holes; opening, closing and holes slice by slice, since the voxels of clinical stacks are much
-/// longer through the slices than within them. The result for a head is its outline with
-/// everything inside: skull bone, cerebrospinal fluid and sinuses give no signal but belong to it.
+/// In this order: threshold, opening, the largest component, closing, holes; opening, closing and
+/// holes slice by slice, since the voxels of clinical stacks are much longer through the slices
+/// than within them. The result for a head is its outline with everything inside: skull bone,
+/// cerebrospinal fluid and sinuses give no signal but belong to it.
+///
+/// An automatic threshold is found for the whole volume. Slices at the end of a coil's reach are
+/// dimmer than the rest, so a slice whose own threshold is lower takes that, down to half of the
+/// volume's, below which there is noise.
 ///
 /// ```
 /// use lesio_image::ForegroundMask;
@@ -36,13 +40,13 @@ use crate::volume::{Plane, Volume};
 pub struct ForegroundMask {
     /// What is bright enough. Default: [`Threshold::CrossEntropy`].
     pub threshold: Threshold,
-    /// Radius in pixels of the opening, which cuts thin bridges of ghosting and noise; 0 for none.
-    /// Default: 1.
+    /// Radius of the opening, which cuts thin bridges of ghosting and noise, as a fraction of the
+    /// slice's shorter side; 0 for none. Default: 0.01, a pixel of a slice of 128.
     pub opening: f64,
     /// Which components are kept. Default: [`KeepComponents::Largest`].
     pub components: KeepComponents,
-    /// Radius in pixels of the closing, which closes the outline where the scalp is dark; 0 for
-    /// none. Default: 3.
+    /// Radius of the closing, which closes the outline where the scalp is dark, as a fraction of the
+    /// slice's shorter side; 0 for none. Default: 0.04, five pixels of a slice of 128.
     pub closing: f64,
     /// What is done with holes. Default: [`Holes::Fill`].
     pub holes: Holes,
@@ -75,9 +79,9 @@ impl Default for ForegroundMask {
     fn default() -> Self {
         Self {
             threshold: Threshold::default(),
-            opening: 1.0,
+            opening: 0.01,
             components: KeepComponents::default(),
-            closing: 3.0,
+            closing: 0.04,
             holes: Holes::default(),
         }
     }
@@ -97,7 +101,7 @@ impl ForegroundMask {
         self
     }
 
-    /// Sets the radius of the opening in pixels.
+    /// Sets the radius of the opening, a fraction of the slice's shorter side.
     #[must_use]
     pub fn opening(mut self, radius: f64) -> Self {
         self.opening = radius;
@@ -111,7 +115,7 @@ impl ForegroundMask {
         self
     }
 
-    /// Sets the radius of the closing in pixels.
+    /// Sets the radius of the closing, a fraction of the slice's shorter side.
     #[must_use]
     pub fn closing(mut self, radius: f64) -> Self {
         self.closing = radius;
@@ -133,8 +137,8 @@ impl ForegroundMask {
         self.threshold.validate()?;
         for (setting, radius) in [("foreground opening", self.opening), ("foreground closing", self.closing)]
         {
-            if !(0.0..=1e6).contains(&radius) {
-                return Err(ConfigError::new(setting, radius, "a radius of 0 to 1e6 pixels"));
+            if !(0.0..=1.0).contains(&radius) {
+                return Err(ConfigError::new(setting, radius, "a fraction in [0, 1]"));
             }
         }
         Ok(())
@@ -147,17 +151,27 @@ impl ForegroundMask {
     /// fixed, [`ImageError::ConstantImage`]; [`ImageError::EmptyForeground`] where nothing is left.
     pub fn volume(&self, volume: &Volume<f32>, plane: Plane) -> Result<Volume<bool>, ImageError> {
         let threshold = self.threshold.find(volume.data())?;
-        let mut mask = volume.data().mapv(|value| value > threshold);
+        let least = volume.data().iter().copied().fold(f32::INFINITY, f32::min);
+        let floor = least + 0.5 * (threshold - least);
         let axis = Axis(plane.axis());
-        if self.opening > 0.0 {
-            each_slice(&mut mask, axis, |slice| open(slice, self.opening));
-        }
+        let mut mask = volume.data().mapv(|_| false);
+        let slices: Vec<_> = volume.data().axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
+        slices.into_par_iter().for_each(|(values, mut inside)| {
+            // A slice of one value has no threshold of its own.
+            let own =
+                self.threshold.find(&values).unwrap_or(threshold).clamp(floor.min(threshold), threshold);
+            inside.assign(&self.opened(values.mapv(|value| value > own)));
+        });
         if self.components == KeepComponents::Largest {
             let found = label_volume(&mask, Connectivity::Faces);
             let label = found.largest().map_or(0, |index| index as u32 + 1);
             mask = found.labels().mapv(|l| l == label && l != 0);
         }
-        each_slice(&mut mask, axis, |slice| self.complete(slice));
+        let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
+        slices.into_par_iter().for_each(|mut slice| {
+            let completed = self.completed(slice.to_owned());
+            slice.assign(&completed);
+        });
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
@@ -170,25 +184,28 @@ impl ForegroundMask {
     /// As [`ForegroundMask::volume`].
     pub fn plane(&self, plane: &ArrayRef2<f32>) -> Result<Array2<bool>, ImageError> {
         let threshold = self.threshold.find(plane)?;
-        let mut mask = plane.mapv(|value| value > threshold);
-        if self.opening > 0.0 {
-            mask = open(&mask, self.opening);
-        }
+        let mut mask = self.opened(plane.mapv(|value| value > threshold));
         if self.components == KeepComponents::Largest {
             let found = label_plane(&mask, Connectivity::Faces);
             let label = found.largest().map_or(0, |index| index as u32 + 1);
             mask = found.labels().mapv(|l| l == label && l != 0);
         }
-        mask = self.complete(&mask);
+        mask = self.completed(mask);
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
         Ok(mask)
     }
 
+    fn opened(&self, slice: Array2<bool>) -> Array2<bool> {
+        let radius = self.opening * shorter_side(&slice);
+        if radius < 1.0 { slice } else { open(&slice, radius) }
+    }
+
     /// Closing and holes.
-    fn complete(&self, slice: &ArrayRef2<bool>) -> Array2<bool> {
-        let closed = if self.closing > 0.0 { close(slice, self.closing) } else { slice.to_owned() };
+    fn completed(&self, slice: Array2<bool>) -> Array2<bool> {
+        let radius = self.closing * shorter_side(&slice);
+        let closed = if radius < 1.0 { slice } else { close(&slice, radius) };
         match self.holes {
             Holes::Fill => fill_holes_plane(&closed),
             Holes::Keep => closed,
@@ -196,15 +213,6 @@ impl ForegroundMask {
     }
 }
 
-/// Replaces every slice along an axis; slices do not depend on each other.
-fn each_slice(
-    mask: &mut Array3<bool>,
-    axis: Axis,
-    clean: impl Fn(&ArrayRef2<bool>) -> Array2<bool> + Send + Sync,
-) {
-    let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
-    slices.into_par_iter().for_each(|mut slice| {
-        let cleaned = clean(&slice);
-        slice.assign(&cleaned);
-    });
+fn shorter_side(slice: &ArrayRef2<bool>) -> f64 {
+    slice.nrows().min(slice.ncols()) as f64
 }

@@ -1,6 +1,6 @@
 //! Erosion, dilation and holes of masks.
 
-use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Dimension};
+use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, ArrayViewMut, Axis, Dimension, Slice};
 use rayon::prelude::*;
 
 use crate::components::{fill_holes, label_plane, label_volume};
@@ -38,9 +38,32 @@ pub fn open<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, 
 }
 
 /// Dilation, then erosion: gaps narrower than the disc or ball are bridged, the rest keeps its size.
+///
+/// Beyond the array there is background, into which the dilation may reach, so that nothing clings
+/// to the border. A radius beyond the longest side of the array is taken as that.
 #[must_use]
 pub fn close<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
-    erode(&dilate(mask, radius), radius)
+    let longest = mask.shape().iter().copied().max().unwrap_or(0);
+    let radius = radius.min(longest as f64);
+    let border = radius.max(0.0).ceil() as usize;
+    let mut padded_dim = mask.raw_dim();
+    for axis in 0..mask.ndim() {
+        padded_dim[axis] += 2 * border;
+    }
+    let mut padded = Array::from_elem(padded_dim, false);
+    inner(&mut padded, border).assign(mask);
+    let mut closed = erode(&dilate(&padded, radius), radius);
+    inner(&mut closed, border).to_owned()
+}
+
+/// An array without its border.
+fn inner<D: Dimension>(padded: &mut Array<bool, D>, border: usize) -> ArrayViewMut<'_, bool, D> {
+    let mut view = padded.view_mut();
+    for axis in 0..view.ndim() {
+        let end = view.len_of(Axis(axis)) - border;
+        view.slice_axis_inplace(Axis(axis), Slice::from(border..end));
+    }
+    view
 }
 
 /// A plane's mask with its holes filled: the parts of the background, connected by faces, that do
@@ -172,6 +195,16 @@ mod tests {
         assert_eq!(dilate(&mask, -3.0), mask);
         assert!(erode(&Array2::from_elem((3, 3), true), f64::INFINITY).iter().all(|v| *v));
         assert!(dilate(&Array2::from_elem((3, 3), false), f64::INFINITY).iter().all(|v| !*v));
+    }
+
+    #[test]
+    fn closing_does_not_cling_to_the_border() {
+        // A disc two pixels from the border: its closing by four is itself.
+        let disc = Array2::from_shape_fn((30, 30), |(r, c)| {
+            (r as f64 - 10.0).powi(2) + (c as f64 - 15.0).powi(2) <= 64.0
+        });
+        assert_eq!(close(&disc, 4.0), disc);
+        assert_eq!(close(&disc, f64::INFINITY).dim(), disc.dim());
     }
 
     #[test]
