@@ -324,7 +324,8 @@ mod tests {
         let [one] = run(&names, &values);
         let threads = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         for n in [1, 2, 3] {
-            assert_eq!(threads(n).install(|| run(&names, &values)), [one.clone()]);
+            let [again] = threads(n).install(|| run(&names, &values));
+            assert_eq!(again, one);
         }
         let (names, values): (Vec<_>, Vec<_>) = names.into_iter().rev().zip(values.into_iter().rev()).unzip();
         assert_eq!(run(&names, &values), [one]);

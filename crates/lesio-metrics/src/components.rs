@@ -77,11 +77,8 @@ impl Components {
         let mut labels = vec![0u32; mask.len()];
         for (row, start) in (0..mask.len()).step_by(width.max(1)).enumerate() {
             let (i, j) = (row / height, row % height);
-            for k in 0..width {
+            for (k, _) in mask[start..start + width].iter().enumerate().filter(|(_, on)| **on) {
                 let voxel = start + k;
-                if !mask[voxel] {
-                    continue;
-                }
                 let mut own = 0;
                 for &([di, dj, dk], back) in &offsets {
                     let inside = (di == 0 || i > 0)

@@ -85,7 +85,7 @@ fn kendall_of(x: &[f64], y: &[f64]) -> Option<f64> {
     let mut pairs: Vec<(f64, f64)> = x.iter().copied().zip(y.iter().copied()).collect();
     pairs.sort_by(|a, b| compare(a.0, b.0).then(compare(a.1, b.1)));
     let tied = |same: fn(&(f64, f64), &(f64, f64)) -> bool, pairs: &[(f64, f64)]| -> u128 {
-        pairs.chunk_by(|a, b| same(a, b)).map(|tied| couples(tied.len())).sum()
+        pairs.chunk_by(same).map(|tied| couples(tied.len())).sum()
     };
     let tied_x = tied(|a, b| a.0 == b.0, &pairs);
     let tied_both = tied(|a, b| a == b, &pairs);

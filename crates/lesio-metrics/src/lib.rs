@@ -1,4 +1,40 @@
 //! Exact evaluation metrics for anomaly localization and segmentation.
+//!
+//! Higher scores are more abnormal; truth is `true` where something is abnormal; a pixel is positive at a threshold when
+//! its score is `>=` it. Every convention (pooling, connectivity, limits, what empty means) is stated where it applies,
+//! and all of them together in `docs/metrics.md`.
+//!
+//! | question | answer |
+//! |---|---|
+//! | Do scores rank abnormal pixels first? | [`auroc`], [`average_precision`]; over many images [`PixelCurve`] |
+//! | How well can they be cut, honestly? | [`ValidationThreshold`] and [`RankedPixels::dice_at`]; at best [`RankedPixels::ceil_dice`] |
+//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`lesion_counts`] |
+//! | Do two masks agree? | [`dice`], [`jaccard`], [`Confusion`], [`hd95`], [`SurfaceDistances`] |
+//! | Is a predicted quality right? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
+//! | Is stated uncertainty true? | [`IntervalScores`], [`Uniformity`] |
+//! | How sure are these numbers, over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
+//!
+//! Results are the same bits for any number of threads, any split into batches and any order of updates.
+//! What has no value is an error or `None`, never a number that looks like one.
+//!
+//! ```
+//! use lesio_metrics::{PixelCurve, ThresholdRule, ValidationPixels};
+//!
+//! // A threshold is chosen on validation images, before the test set is opened.
+//! let mut validation = ValidationPixels::new();
+//! validation.update(&[0.1, 0.3, 0.2, 0.8], &[false, false, false, true])?;
+//! let threshold = validation.choose(ThresholdRule::BestDice)?;
+//!
+//! // Test images stream in; their pixels are pooled and ranked once.
+//! let mut test = PixelCurve::new();
+//! test.update(&[0.2, 0.9, 0.4], &[false, true, false])?;
+//! test.update(&[0.3, 0.1, 0.7], &[true, false, false])?;
+//! let ranked = test.rank()?;
+//! assert_eq!(ranked.auroc(), 0.75);
+//! assert_eq!(ranked.dice_at(&threshold), 2.0 / 3.0);
+//! assert!(ranked.ceil_dice().dice >= ranked.dice_at(&threshold));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
