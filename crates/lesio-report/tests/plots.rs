@@ -22,8 +22,7 @@ fn check_inside(svg: &Svg) {
     let axes = shapes(svg, "#6C7580").into_iter().find(|points| points.len() == 3).expect("axes are drawn");
     let [[left, top], [_, bottom], [right, _]] = axes[..] else { panic!("{axes:?}") };
     for [x, y] in shapes(svg, "#0072B2").concat() {
-        // A lonely point is a dot of three units to each side; what is cut off may be rounded outwards.
-        let across = (left - 4.0..=right + 4.0).contains(&x);
+        let across = (left - 1.0..=right + 1.0).contains(&x);
         assert!(across && (top - 1.0..=bottom + 1.0).contains(&y), "{x} {y}: {axes:?}");
     }
 }

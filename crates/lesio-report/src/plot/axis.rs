@@ -34,11 +34,13 @@ pub(super) struct AxisRequest {
     pub(super) label: String,
     pub(super) scale: AxisScale,
     pub(super) range: Option<Scale>,
+    /// Whether ticks stand at whole numbers only, as for epochs.
+    pub(super) whole: bool,
 }
 
 impl AxisRequest {
     pub(super) fn new(label: impl Into<String>) -> Self {
-        Self { label: label.into(), scale: AxisScale::Linear, range: None }
+        Self { label: label.into(), scale: AxisScale::Linear, range: None, whole: false }
     }
 
     /// The axis for these values: the range asked for, or that of the finite values, widened at both
@@ -71,13 +73,17 @@ impl AxisRequest {
         let magnitude = start.abs().max(end.abs());
         if length <= 1e-9 * magnitude || length == 0.0 {
             // One value: give it room, so that there is something to divide.
-            let room = if magnitude > 0.0 { 0.05 * magnitude } else { 0.5 };
+            let room = if magnitude > 0.0 && magnitude < 1.0 {
+                0.5 * magnitude
+            } else {
+                (0.05 * magnitude).max(0.5)
+            };
             (start, end) = (start - room, end + room);
         } else if self.range.is_none() {
             (start, end) = (start - margin * length, end + margin * length);
         }
         let ticks = match self.scale {
-            AxisScale::Linear => linear_ticks(start, end),
+            AxisScale::Linear => linear_ticks(start, end, if self.whole { 1.0 } else { 0.0 }),
             AxisScale::Log => log_ticks(start, end),
         };
         Ok(Some(Axis { label: self.label.clone(), scale: self.scale, start, end, ticks }))
@@ -95,12 +101,12 @@ pub(super) struct Axis {
     pub(super) ticks: Vec<(f64, String)>,
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten, about six of them.
-fn linear_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
+/// Multiples of 1, 2 or 5 times a power of ten, about six of them, and at least `least` apart.
+fn linear_ticks(start: f64, end: f64, least: f64) -> Vec<(f64, String)> {
     let rough = (end - start) / 6.0;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&s| s >= rough * 0.999);
-    let step = step.unwrap_or(10.0 * power);
+    let step = step.unwrap_or(10.0 * power).max(least);
     // The slack keeps an end that is itself a tick.
     let (first, last) = ((start / step - 1e-6).ceil(), (end / step + 1e-6).floor());
     let decimals = (-(step * 1.001).log10().floor()).max(0.0);
@@ -129,7 +135,7 @@ fn log_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
         exponent += stride;
     }
     if ticks.len() < 3 {
-        let linear = linear_ticks(10_f64.powf(start), 10_f64.powf(end));
+        let linear = linear_ticks(10_f64.powf(start), 10_f64.powf(end), 0.0);
         return linear
             .into_iter()
             .filter(|(value, _)| *value > 0.0)
@@ -185,6 +191,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn epochs_are_whole() {
+        let request = AxisRequest { whole: true, ..AxisRequest::new("epoch") };
+        let axis = |values: &[f64]| request.fit(values.iter().copied(), 0.0).unwrap().unwrap();
+        assert_eq!(texts(&axis(&[1.0, 4.0])), ["1", "2", "3", "4"]);
+        assert_eq!(texts(&axis(&[1.0])), ["1"]);
+        assert_eq!(texts(&axis(&[1.0, 25.0])), ["5", "10", "15", "20", "25"]);
     }
 
     #[test]

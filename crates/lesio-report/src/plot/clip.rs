@@ -21,19 +21,14 @@ pub(super) fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 }
 
 /// The pieces of a line that lie in a rectangle `[[left, top], [right, bottom]]`, by the method of
-/// Liang and Barsky (1984) for each segment.
+/// Liang and Barsky (1984) for each segment. A line of one point is a piece of one point.
 pub(super) fn clipped_line(line: &[[f64; 2]], [low, high]: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]>> {
     // A point on the border is inside, though rounding may have moved it.
     const SLACK: f64 = 1e-6;
     let mut pieces: Vec<Vec<[f64; 2]>> = Vec::new();
     if let [point] = line {
         let inside = (0..2).all(|axis| (low[axis] - SLACK..=high[axis] + SLACK).contains(&point[axis]));
-        // A line of no length still makes a dot, a pixel and a half wide.
-        return if inside {
-            vec![vec![[point[0] - 0.75, point[1]], [point[0] + 0.75, point[1]]]]
-        } else {
-            pieces
-        };
+        return if inside { vec![vec![*point]] } else { pieces };
     }
     for pair in line.windows(2) {
         let [from, to] = [pair[0], pair[1]];
@@ -105,6 +100,8 @@ mod tests {
         assert_eq!(rounded, [vec![[0.0, 5.0], [5.0, 5.0], [5.0, 10.0]], vec![[8.0, 10.0], [8.0, 0.0]]]);
         assert!(clipped_line(&[[11.0, 0.0], [11.0, 10.0]], BOX).is_empty());
         assert!(clipped_line(&[[-1.0, 9.0], [1.0, 11.5]], BOX).is_empty(), "passes the corner outside");
+        assert_eq!(clipped_line(&[[10.0, 3.0]], BOX), [[[10.0, 3.0]]]);
+        assert!(clipped_line(&[[10.1, 3.0]], BOX).is_empty());
     }
 
     #[test]

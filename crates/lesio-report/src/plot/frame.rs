@@ -70,7 +70,8 @@ impl Frame<'_> {
             ticks.iter().map(|(_, text)| estimated_width(text, FONT_SIZE)).fold(0.0, f64::max)
         };
         let y_label_room = if self.y.label.is_empty() { 0.0 } else { 20.0 };
-        let left = (widest(&self.y.ticks) + y_label_room + 12.0).min(0.5 * WIDTH);
+        let left = (widest(&self.y.ticks) + y_label_room + 12.0)
+            .min(if self.margin_right > 0.0 { 0.34 } else { 0.5 } * WIDTH);
         let right =
             (WIDTH - self.margin_right - (0.5 * widest(&self.x.ticks) + 4.0).min(40.0)).max(left + 40.0);
         let top = 10.0;
@@ -257,7 +258,7 @@ impl Panel<'_, '_> {
             self.text(&text, [self.left - 6.0, y], (HPos::Right, VPos::Center), FONT_SIZE)?;
         }
         let centre = [self.left + 0.5 * self.width, bottom + 25.0];
-        let label = shortened(&self.x.label, FONT_SIZE, self.width + 60.0);
+        let label = shortened(&self.x.label, FONT_SIZE, 2.0 * centre[0].min(WIDTH - centre[0]));
         self.text(&label, centre, (HPos::Center, VPos::Top), FONT_SIZE)?;
         if !self.y.label.is_empty() {
             let centre = [2.0, self.top + 0.5 * self.height];

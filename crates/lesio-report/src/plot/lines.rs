@@ -201,7 +201,9 @@ impl LinePlot {
     /// For curves over the epochs of a training.
     #[must_use]
     pub fn training(title: impl Into<String>, value_label: impl Into<String>) -> Self {
-        Self::new(title, "epoch", value_label)
+        let mut plot = Self::new(title, "epoch", value_label);
+        plot.x.whole = true;
+        plot
     }
 
     /// For curves of the risk among the cases kept over the fraction of cases kept.
@@ -339,7 +341,11 @@ impl LinePlot {
                 for run in self.runs(&curve.x, &[&curve.y]) {
                     let points: Vec<_> = run.iter().map(|point| [point[0], point[1]]).collect();
                     for piece in clipped_line(&self.outline(panel, &points), panel.corners()) {
-                        panel.line(&piece, curve.stroke(i))?;
+                        match piece[..] {
+                            // A point between gaps, or the only one, is still to be seen.
+                            [point] => panel.circle(point, 2.5, curve.stroke(i).color, 1.0)?,
+                            _ => panel.line(&piece, curve.stroke(i))?,
+                        }
                     }
                 }
             }
