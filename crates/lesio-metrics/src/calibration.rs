@@ -63,7 +63,7 @@ pub struct Uniformity {
     /// Number of p-values.
     pub samples: usize,
     /// Kolmogorov-Smirnov distance: the largest difference between their distribution function and the uniform one.
-    /// In (0, 1]; about .9 / sqrt(n) in the median for n independent values that are uniform.
+    /// In (0, 1]; about .83 / sqrt(n) in the median for n independent values that are uniform, if n is large.
     pub distance: f64,
     /// The largest excess of their distribution function over the uniform one: how much more often than stated a false
     /// alarm comes, at the worst level. In [0, 1].

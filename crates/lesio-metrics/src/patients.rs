@@ -14,7 +14,8 @@ use crate::threshold::ValidationThreshold;
 
 /// Pixels of any number of images, gathered by patient.
 ///
-/// A pixel takes 4 bytes here, 12 while it is ranked and 8 afterwards. The order of updates makes no difference.
+/// A pixel takes 4 bytes here (and spare capacity, as any vector that grows), 12 while it is ranked and 8 afterwards. The
+/// order of updates makes no difference.
 ///
 /// ```
 /// use lesio_metrics::{BootstrapConfig, PatientPixels};
@@ -139,7 +140,10 @@ impl RankedPatients {
     fn new(patients: BTreeMap<String, PixelCurve>, bins: usize) -> Result<Self, MetricError> {
         let (names, keys): (Vec<String>, Vec<Keys>) =
             patients.into_iter().map(|(name, pixels)| (name, pixels.into_keys())).unzip();
-        let mut pooled = Keys::default();
+        let mut pooled = Keys {
+            positives: Vec::with_capacity(keys.iter().map(|keys| keys.positives.len()).sum()),
+            negatives: Vec::with_capacity(keys.iter().map(|keys| keys.negatives.len()).sum()),
+        };
         for keys in &keys {
             let pixels = keys.positives.len().max(keys.negatives.len()) as u64;
             if pixels > u64::from(u32::MAX) {

@@ -49,7 +49,7 @@ fn rank(scores: &[f32], truth: &[bool]) -> Result<RankedPixels, MetricError> {
 /// Pixels of any number of images, gathered for [`RankedPixels`].
 ///
 /// Pixels are pooled: each counts alike, whichever image it comes from, and the order of the updates makes no
-/// difference. A pixel takes 4 bytes here and 8 while it is ranked.
+/// difference. A pixel takes 4 bytes here (and spare capacity, as any vector that grows) and 8 while it is ranked.
 ///
 /// ```
 /// use lesio_metrics::PixelCurve;

@@ -330,6 +330,32 @@ mod tests {
     }
 
     #[test]
+    fn volumes_join_at_corners_or_not() {
+        let mut truth = Array3::from_elem((3, 3, 3), false);
+        truth[[0, 0, 0]] = true;
+        truth[[1, 1, 1]] = true;
+        truth[[1, 1, 2]] = true;
+        // The dot is found, the pair is not, and one negative of 24 scores above all.
+        let mut scores = Array3::zeros((3, 3, 3));
+        scores[[0, 0, 0]] = 1.0;
+        scores[[2, 2, 0]] = 2.0;
+        // One region of three, a third found; or two regions, half of them found.
+        for (connectivity, regions, found) in
+            [(Connectivity::Vertex, 1, 1.0 / 3.0), (Connectivity::Edge, 2, 0.5), (Connectivity::Face, 2, 0.5)]
+        {
+            let mut curve = RegionCurve::new(connectivity);
+            curve.update(scores.view(), truth.view()).unwrap();
+            let ranked = curve.rank().unwrap();
+            assert_eq!(ranked.regions(), regions);
+            // Nothing up to 1/24, then from `found` straight to (1, 1).
+            let limit = 13.0 / 24.0;
+            let middle = found + (1.0 - found) * 12.0 / 23.0;
+            let expected = 12.0 / 24.0 * 0.5 * (found + middle) / limit;
+            assert!((ranked.aupro(limit).unwrap() - expected).abs() < 1e-15, "{connectivity:?}");
+        }
+    }
+
+    #[test]
     fn pixels_outside_do_not_exist() {
         let truth = array![[true, true, false], [false, false, false]];
         let scores = array![[0.9, f32::NAN, 0.1], [0.2, 0.95, 0.3]];

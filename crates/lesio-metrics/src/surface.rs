@@ -113,7 +113,7 @@ impl SurfaceDistances {
         self.percentile(100.0, Directions::Maximum, when_no_surface)
     }
 
-    /// Percentile of the distances, `percent` in [0, 100] (values outside count as the nearer end), linear between
+    /// Percentile of the distances, `percent` in [0, 100] (values outside count as the nearer end, and not-a-number has none), linear between
     /// order statistics: 95 and [`Directions::Maximum`] are the usual HD95.
     #[must_use]
     pub fn percentile(
