@@ -3,6 +3,7 @@
 
 use lesio_phantom::{
     BrainConfig, BrainPhantom, CardiacPhase, Contrast, CorruptionKind, Corruptor, HeartConfig, HeartPhantom,
+    LesionConfig, LesionInjector, LesionKind,
 };
 use ndarray::{Array2, ArrayView2, s};
 
@@ -27,6 +28,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .chain([(0..8).map(|c| phantom.slice_at(3, c as f64 * 8.5).image).collect()])
         .collect();
     save(&folder.join("brain128.png"), &rows, 0.8)?;
+
+    // Healthy, ill and the truth, kind by kind.
+    let phantom = BrainPhantom::new(BrainConfig::new([180, 180], Contrast::Flair, 1))?;
+    let mut rows = Vec::new();
+    for (kind, contrast) in LesionKind::ALL.into_iter().zip([0.3, 0.3, 0.6, 0.15]) {
+        let config = LesionConfig::new(kind, contrast).in_brain_tissue().radius(8.0, 14.0);
+        let injector = LesionInjector::new(config)?;
+        let mut row = Vec::new();
+        for n in 0..2 {
+            let healthy = phantom.slice(n);
+            let ill =
+                injector.inject_slice(healthy.image.view(), healthy.labels.view(), phantom.pixel(), n)?;
+            row.extend([healthy.image, ill.image, ill.truth.mapv(|t| f32::from(u8::from(t)))]);
+        }
+        rows.push(row);
+    }
+    save(&folder.join("lesions.png"), &rows, 0.8)?;
 
     let hearts = HeartPhantom::new(HeartConfig::new([170, 170], 1))?;
     let phases = [CardiacPhase::EndDiastole, CardiacPhase::EndSystole];

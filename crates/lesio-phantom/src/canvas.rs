@@ -1,5 +1,7 @@
 //! Drawing in millimetres: where pixels are in the subject, and distances to strokes.
 
+use std::f64::consts::TAU;
+
 use ndarray::Array2;
 
 /// Pixels in the subject's frame: a rigid placement of the subject on an isotropic grid.
@@ -95,6 +97,39 @@ impl DistanceField {
     }
 }
 
+/// A function of the direction, tabulated once for a slice: outlines are looked up at every pixel.
+#[derive(Clone, Debug)]
+pub(crate) struct Ring {
+    values: Vec<f64>,
+}
+
+impl Ring {
+    /// Directions at which a ring is tabulated.
+    pub(crate) const STEPS: usize = 512;
+
+    /// Tabulates a function of the angle in radians.
+    pub(crate) fn new(f: impl Fn(f64) -> f64) -> Self {
+        Self { values: (0..Self::STEPS).map(|step| f(step as f64 / Self::STEPS as f64 * TAU)).collect() }
+    }
+
+    /// The largest value.
+    pub(crate) fn largest(&self) -> f64 {
+        self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// The value in a direction, interpolated.
+    pub(crate) fn at(&self, angle: f64) -> f64 {
+        let mut turns = angle / TAU;
+        if !(0.0..1.0).contains(&turns) {
+            turns -= turns.floor();
+        }
+        let position = turns * Self::STEPS as f64;
+        let low = position as usize % Self::STEPS;
+        let share = position.fract();
+        self.values[low] * (1.0 - share) + self.values[(low + 1) % Self::STEPS] * share
+    }
+}
+
 /// The share of a pixel that lies inside a boundary at signed `distance` (negative inside) of its centre.
 pub(crate) fn coverage(distance: f64, pixel: f64) -> f64 {
     (0.5 - distance / pixel).clamp(0.0, 1.0)
@@ -129,6 +164,14 @@ mod tests {
         // Three millimetres above the middle the edge is one millimetre away; far away it is the reach.
         assert!((field.values()[[44, 50]] - 1.0).abs() < 1e-6);
         assert!((field.values()[[0, 50]] - 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_ring_closes() {
+        let ring = Ring::new(|angle| 3.0 + angle.cos());
+        for angle in [-0.001, 0.0, 0.004, 1.0, 6.2, 100.0_f64] {
+            assert!((ring.at(angle) - 3.0 - angle.cos()).abs() < 1e-4);
+        }
     }
 
     #[test]

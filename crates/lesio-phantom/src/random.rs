@@ -112,6 +112,8 @@ impl SmoothNoise {
 
 /// First lattice node and weights of the cubic B-spline at `t`.
 fn spline(t: f64) -> (i64, [f64; 4]) {
+    // Far beyond any grid; nodes near the ends of an integer's range could not be counted on from.
+    let t = t.clamp(-1e12, 1e12);
     let cell = t.floor();
     let u = t - cell;
     let v = 1.0 - u;

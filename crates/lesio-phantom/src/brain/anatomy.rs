@@ -6,13 +6,11 @@
 
 use std::f64::consts::{PI, TAU};
 
+use crate::canvas::Ring;
 use crate::random::{SmoothNoise, branch, drift, uniform};
 
 /// One point of a stroke: `[x, y, half-width]`.
 pub(super) type Stroke = Vec<[f64; 3]>;
-
-/// Directions at which an outline is tabulated.
-const DIRECTIONS: usize = 720;
 
 /// A subject.
 #[derive(Clone, Debug)]
@@ -39,19 +37,23 @@ pub(super) struct Anatomy {
 /// The outline of the brain at one height, as radius by direction.
 #[derive(Clone, Debug)]
 pub(super) struct Outline {
-    radius: Vec<f64>,
+    radius: Ring,
     /// Cosine of the angle between the outline's normal and the radius.
-    slant: Vec<f64>,
-    /// Fluid between the outline and the cortex, skull and scalp, by direction.
-    layers: Vec<Layers>,
+    slant: Ring,
+    /// Thickness of what surrounds the cortex.
+    fluid: Ring,
+    skull: Ring,
+    muscle: Ring,
+    scalp: Ring,
     /// How much an oblique cut through the vault thickens its layers.
-    pub(super) obliquity: f64,
+    obliquity: f64,
 }
 
 /// Thickness in millimetres of what lies between the brain's outline and the air, from inside.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layers {
-    pub(super) fluid: f64,
+pub(super) struct Vault {
+    /// Compact bone on each side of the skull's marrow, part of `skull`.
+    pub(super) table: f64,
     pub(super) skull: f64,
     pub(super) muscle: f64,
     pub(super) scalp: f64,
@@ -112,60 +114,52 @@ impl Anatomy {
             .collect();
         // Most heads are a little flatter on one side at the back.
         let skew = uniform(self.seed, 30, -0.02, 0.02);
-        let radius: Vec<f64> = (0..DIRECTIONS)
-            .map(|step| {
-                let angle = step as f64 / DIRECTIONS as f64 * TAU;
-                let (sin, cos) = angle.sin_cos();
-                // Frontal lobes are narrower than parietal ones.
-                let width = self.half_width * (1.0 - 0.06 * sin);
-                let exponent = 2.2;
-                let superellipse = ((cos / width).abs().powf(exponent)
-                    + (sin / self.half_length).abs().powf(exponent))
-                .powf(-1.0 / exponent);
-                let wobble: f64 = (2..)
-                    .zip(&harmonics)
-                    .map(|(order, [a, b])| {
-                        let (s, c) = (f64::from(order) * angle).sin_cos();
-                        a * c + b * s
-                    })
-                    .sum();
-                scale * superellipse * (1.0 + wobble - skew * cos * sin.min(0.0))
-            })
-            .collect();
-        let slant = (0..DIRECTIONS)
-            .map(|step| {
-                let next = radius[(step + 1) % DIRECTIONS];
-                let previous = radius[(step + DIRECTIONS - 1) % DIRECTIONS];
-                let change = (next - previous) / (2.0 * TAU / DIRECTIONS as f64) / radius[step];
-                1.0 / (1.0 + change * change).sqrt()
-            })
-            .collect();
-        let layers = (0..DIRECTIONS)
-            .map(|step| self.layers(step as f64 / DIRECTIONS as f64 * TAU, z, obliquity))
-            .collect();
-        Outline { radius, slant, layers, obliquity }
-    }
-
-    fn layers(&self, angle: f64, z: f64, obliquity: f64) -> Layers {
-        let sin = angle.sin();
-        // Noise around the circle: a walk along a circle in a plane of noise would do; two sines of drifting
-        // size are cheaper and as smooth.
-        let vary = |purpose: u64| {
-            let seed = branch(self.seed, purpose);
-            let turn = |order: f64, key: u64| {
-                drift(branch(seed, key), z / 40.0)
-                    * (order * angle + TAU * uniform(seed, key, 0.0, 1.0)).sin()
-            };
-            0.6 * turn(2.0, 1) + 0.5 * turn(3.0, 2) + 0.4 * turn(7.0, 3)
-        };
+        let radius = Ring::new(|angle| {
+            let (sin, cos) = angle.sin_cos();
+            // Frontal lobes are narrower than parietal ones.
+            let width = self.half_width * (1.0 - 0.06 * sin);
+            let exponent = 2.2;
+            let superellipse = ((cos / width).abs().powf(exponent)
+                + (sin / self.half_length).abs().powf(exponent))
+            .powf(-1.0 / exponent);
+            let wobble: f64 = (2..)
+                .zip(&harmonics)
+                .map(|(order, [a, b])| {
+                    let (s, c) = (f64::from(order) * angle).sin_cos();
+                    a * c + b * s
+                })
+                .sum();
+            scale * superellipse * (1.0 + wobble - skew * cos * sin.min(0.0))
+        });
+        let slant = Ring::new(|angle| {
+            let step = 0.02;
+            let change =
+                (radius.at(angle + step) - radius.at(angle - step)) / (2.0 * step) / radius.at(angle);
+            1.0 / (1.0 + change * change).sqrt()
+        });
+        let [fluid, skull, muscle, scalp] = [200, 201, 202, 203].map(|key| wave(branch(self.seed, key), z));
         // The muscle of chewing lies in the temple, thickest before the ear, and ends below the crown.
-        let across = (1.0 - (sin - 0.1).powi(2) / 0.3).max(0.0);
-        let temple = across * ((36.0 - z) / 32.0).clamp(0.0, 1.0);
-        Layers {
-            fluid: (self.atrophy * (1.1 + 0.35 * vary(200) + 0.5 * sin * sin)).max(0.4) * obliquity,
-            skull: (6.3 + 0.8 * vary(201) + 1.5 * sin.abs().powi(3)).max(3.5) * obliquity,
-            muscle: (6.5 + vary(202)).max(0.0) * temple,
-            scalp: (5.0 + 0.8 * vary(203) + 1.2 * (-sin).max(0.0)).max(2.5) * obliquity,
+        let temple = ((36.0 - z) / 32.0).clamp(0.0, 1.0);
+        Outline {
+            fluid: Ring::new(|angle| {
+                let ends = 0.5 * angle.sin().powi(2);
+                (self.atrophy * (1.1 + 0.35 * fluid(angle) + ends)).max(0.4) * obliquity
+            }),
+            skull: Ring::new(|angle| {
+                let ends = 1.5 * angle.sin().abs().powi(3);
+                (6.3 + 0.8 * skull(angle) + ends).max(3.5) * obliquity
+            }),
+            muscle: Ring::new(|angle| {
+                let across = (1.0 - (angle.sin() - 0.1).powi(2) / 0.3).max(0.0);
+                (6.5 + muscle(angle)).max(0.0) * temple * across
+            }),
+            scalp: Ring::new(|angle| {
+                let back = 1.2 * (-angle.sin()).max(0.0);
+                (5.0 + 0.8 * scalp(angle) + back).max(2.5) * obliquity
+            }),
+            radius,
+            slant,
+            obliquity,
         }
     }
 
@@ -409,23 +403,44 @@ impl Anatomy {
 impl Outline {
     /// Radius in a direction.
     pub(super) fn radius(&self, angle: f64) -> f64 {
-        self.radius[Self::step(angle)]
+        self.radius.at(angle)
     }
 
-    /// Distance of a place to the outline, negative inside, and the layers outside of it there.
-    pub(super) fn at(&self, place: [f64; 2]) -> (f64, Layers) {
+    /// Distance of a place to the outline, negative inside, and its direction.
+    pub(super) fn at(&self, place: [f64; 2]) -> (f64, f64) {
         let [x, y] = place;
-        let position = y.atan2(x).rem_euclid(TAU) / TAU * DIRECTIONS as f64;
-        let low = position as usize % DIRECTIONS;
-        let share = position.fract();
-        let high = (low + 1) % DIRECTIONS;
-        let radius = self.radius[low] * (1.0 - share) + self.radius[high] * share;
-        ((x.hypot(y) - radius) * self.slant[low], self.layers[low])
+        let angle = y.atan2(x);
+        (((x * x + y * y).sqrt() - self.radius.at(angle)) * self.slant.at(angle), angle)
     }
 
-    fn step(angle: f64) -> usize {
-        (angle.rem_euclid(TAU) / TAU * DIRECTIONS as f64) as usize % DIRECTIONS
+    /// A distance from the origin beyond which there is nothing but air.
+    pub(super) fn air(&self) -> f64 {
+        [&self.radius, &self.skull, &self.muscle, &self.scalp].iter().map(|ring| ring.largest()).sum()
     }
+
+    /// Thickness of the fluid between the outline and the cortex.
+    pub(super) fn fluid(&self, angle: f64) -> f64 {
+        self.fluid.at(angle)
+    }
+
+    /// Thickness of what lies between the outline and the air.
+    pub(super) fn vault(&self, angle: f64) -> Vault {
+        Vault {
+            table: 1.8 * self.obliquity,
+            skull: self.skull.at(angle),
+            muscle: self.muscle.at(angle),
+            scalp: self.scalp.at(angle),
+        }
+    }
+}
+
+/// A variation of unit size around the head, alike at neighbouring heights.
+fn wave(seed: u64, z: f64) -> impl Fn(f64) -> f64 {
+    let waves = [(2.0, 0.6, 1), (3.0, 0.5, 2), (7.0, 0.4, 3)].map(|(order, size, key)| {
+        let own = branch(seed, key);
+        (order, size * drift(own, z / 40.0), TAU * uniform(own, 0, 0.0, 1.0))
+    });
+    move |angle| waves.iter().map(|(order, size, phase)| size * f64::sin(order * angle + phase)).sum()
 }
 
 /// 1 at the middle of a range of heights, falling as a half ellipse to 0 at `range` from it.

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Zip};
 
-use super::anatomy::{Anatomy, Outline};
+use super::anatomy::{Anatomy, Outline, Vault};
 use super::contrast::Brightness;
 use super::{BrainConfig, Tissue};
 use crate::acquisition::{add_bias, add_rician_noise};
@@ -33,11 +33,15 @@ pub(super) fn slice(config: &BrainConfig, anatomy: &Anatomy, seed: u64, height: 
     let broad = SmoothNoise::new(branch(seed, 51), 32.0).plane(rows, columns, pixel, height);
 
     let brightness = Brightness::new(config.contrast, branch(seed, 52));
+    let air = outline.air() + pixel;
     let mut image = Array2::zeros((rows, columns));
     let mut labels = Array2::zeros((rows, columns));
     Zip::indexed(&mut image).and(&mut labels).and(&fine).and(&broad).for_each(
         |(row, column), value: &mut f32, label: &mut u8, &fine, &broad| {
-            let place = frame.place(row, column);
+            let place @ [x, y] = frame.place(row, column);
+            if x * x + y * y > air * air {
+                return;
+            }
             let distances = fields.at(row, column);
             let point = Point { place, distances, texture: 1.0 + 0.018 * fine + 0.025 * broad, fine };
             let (intensity, tissue) = paint(&point, &outline, anatomy, &brightness, pixel);
@@ -85,7 +89,7 @@ fn paint(
     brightness: &Brightness,
     pixel: f64,
 ) -> (f64, Tissue) {
-    let (outside, layers) = outline.at(point.place);
+    let (outside, direction) = outline.at(point.place);
     let texture = f64::from(point.texture);
     let brain = coverage(outside, pixel);
     let mut value = 0.0;
@@ -93,7 +97,7 @@ fn paint(
     if brain > 0.0 {
         let d = &point.distances;
         // Depth below the pia, whether at the surface or in a sulcus; gray matter follows both.
-        let depth = (-outside - layers.fluid).min(d.sulci);
+        let depth = (-outside - outline.fluid(direction)).min(d.sulci);
         let cortical_fluid = coverage(depth, pixel);
         let fluid = cortical_fluid.max(coverage(d.ventricles, pixel));
         // The ribbon thins a little at the bottom of sulci and thickens at the crowns.
@@ -130,26 +134,18 @@ fn paint(
         }
     }
     if brain < 1.0 {
-        value += (1.0 - brain) * vault(outside, layers, outline.obliquity, brightness, pixel) * texture;
+        value += (1.0 - brain) * cover(outside, outline.vault(direction), brightness, pixel) * texture;
     }
     (value, tissue)
 }
 
-/// Brightness beyond the brain: dura and skull with its marrow, muscle at the temples, scalp, air.
-fn vault(
-    outside: f64,
-    layers: super::anatomy::Layers,
-    obliquity: f64,
-    brightness: &Brightness,
-    pixel: f64,
-) -> f64 {
-    let skull_end = layers.skull;
-    let muscle_end = skull_end + layers.muscle;
-    let scalp_end = muscle_end + layers.scalp;
+/// Brightness beyond the brain: skull with its marrow, muscle at the temples, scalp, air.
+fn cover(outside: f64, vault: Vault, brightness: &Brightness, pixel: f64) -> f64 {
+    let skull_end = vault.skull;
+    let muscle_end = skull_end + vault.muscle;
+    let scalp_end = muscle_end + vault.scalp;
     let within = |from: f64, to: f64| coverage(from - outside, pixel) * coverage(outside - to, pixel);
-    // Tables of compact bone enclose the marrow.
-    let table = 1.8 * obliquity;
-    let marrow = within(table, skull_end - table);
+    let marrow = within(vault.table, skull_end - vault.table);
     let bone = within(0.0, skull_end) - marrow;
     bone.max(0.0) * brightness.bone
         + marrow * brightness.marrow

@@ -113,7 +113,7 @@ fn shift<'a>(labels: ArrayView3<'a, u8>, random: &mut ChaCha8Rng) -> Family<'a> 
 
 fn warp(labels: ArrayView3<'_, u8>, seed: u64) -> Family<'_> {
     let size = diameter(labels);
-    let cell = (size / 3.0).max(2.0);
+    let cell = (size / 2.0).max(2.0);
     let (rows, columns, _) = labels.dim();
     let field = |purpose: u64| {
         let noise = SmoothNoise::new(branch(seed, purpose), cell);
@@ -121,7 +121,7 @@ fn warp(labels: ArrayView3<'_, u8>, seed: u64) -> Family<'_> {
         for (k, mut slice) in out.axis_iter_mut(Axis(2)).enumerate() {
             // Half a cell from slice to slice: neighbours bend alike.
             let mut plane = noise.plane(rows, columns, 1.0, 0.5 * cell * k as f64);
-            plane.mapv_inplace(|value| value * 0.8 * size as f32);
+            plane.mapv_inplace(|value| value * 0.3 * size as f32);
             slice.assign(&plane);
         }
         out
@@ -151,7 +151,7 @@ fn erode<'a>(labels: ArrayView3<'a, u8>, present: &[u8]) -> Family<'a> {
 }
 
 fn dilate<'a>(labels: ArrayView3<'a, u8>, present: &[u8], grower: u8) -> Family<'a> {
-    let reach = diameter(labels);
+    let reach = 0.5 * diameter(labels);
     let mut time = Array3::from_elem(labels.dim(), f32::INFINITY);
     let mut later = labels.to_owned();
     for &label in present {

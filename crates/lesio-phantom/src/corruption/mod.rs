@@ -22,7 +22,7 @@ pub enum CorruptionKind {
     Shift,
     /// Each label loses its rim; at 1 all of it.
     Erode,
-    /// Labels grow outwards, and one of them into the others; at 1 by the segmentation's diameter.
+    /// Labels grow outwards, and one of them into the others; at 1 by the segmentation's radius.
     Dilate,
     /// Blobs are missing, the strength's share of each label.
     Holes,
@@ -32,7 +32,7 @@ pub enum CorruptionKind {
     SwapLabels,
     /// Turns into another subject's segmentation, which it is at 1. Needs [`Corruptor::other`].
     OtherSubject,
-    /// Boundaries are bent by a smooth displacement, at 1 by about the segmentation's diameter.
+    /// Boundaries are bent by a smooth displacement, at 1 by about a third of the segmentation's diameter.
     Warp,
 }
 
@@ -122,7 +122,7 @@ impl Corrupted {
     /// The labels of the first slice: all there are for a [`Corruptor::of_slice`].
     #[must_use]
     pub fn into_slice(self) -> Array2<u8> {
-        self.labels.index_axis_move(Axis(2), 0)
+        self.labels.axis_iter(Axis(2)).next().map_or_else(Default::default, |slice| slice.to_owned())
     }
 }
 

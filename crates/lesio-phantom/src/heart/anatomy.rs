@@ -7,6 +7,7 @@
 use std::f64::consts::TAU;
 
 use super::CardiacPhase;
+use crate::canvas::Ring;
 use crate::random::{branch, drift, uniform};
 
 /// A subject.
@@ -28,15 +29,23 @@ pub(super) struct Anatomy {
 /// One slice through the heart.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
-    seed: u64,
-    level: f64,
     centre: [f64; 2],
-    cavity: f64,
-    wall: f64,
-    /// Half-axes of the right ventricle's ellipse across and along the septum, and its centre.
-    right: Option<([f64; 2], [f64; 2])>,
+    /// Radius of the left cavity and of the wall's outside, by direction.
+    endocardium: Ring,
+    epicardium: Ring,
+    right: Option<Pouch>,
     /// Centres and radii of the papillary muscles.
     papillary: Vec<[f64; 3]>,
+}
+
+/// The right ventricle: an ellipse with a wavy rim, less the left ventricle.
+#[derive(Clone, Debug)]
+struct Pouch {
+    centre: [f64; 2],
+    /// Half-axes across and along the septum.
+    axes: [f64; 2],
+    /// Relative radius by direction.
+    rim: Ring,
 }
 
 /// Distances in millimetres of a place to boundaries, negative inside.
@@ -105,15 +114,13 @@ impl Anatomy {
         } else {
             Vec::new()
         };
-        Section {
-            seed: self.seed,
-            level,
-            centre,
-            cavity,
-            wall,
-            right: (across > 4.0).then_some(([across, along], away)),
-            papillary,
-        }
+        let [thin, rough, wavy] = [(40, 0.035), (41, 0.07), (42, 0.05)]
+            .map(|(key, size)| wave(branch(self.seed, key), level, size));
+        let endocardium = Ring::new(|angle| (cavity * (1.0 + thin(angle))).max(0.0));
+        let epicardium = Ring::new(|angle| endocardium.at(angle) + wall * (1.0 + rough(angle)));
+        let rim = Ring::new(|angle| 1.0 + wavy(angle));
+        let right = (across > 4.0).then_some(Pouch { centre: away, axes: [across, along], rim });
+        Section { centre, endocardium, epicardium, right, papillary }
     }
 }
 
@@ -121,36 +128,35 @@ impl Section {
     pub(super) fn at(&self, place: [f64; 2]) -> Distances {
         let [x, y] = [place[0] - self.centre[0], place[1] - self.centre[1]];
         let angle = y.atan2(x);
-        let distance = x.hypot(y);
-        let endocardium = self.cavity * (1.0 + self.wave(angle, 40, 0.035));
-        // The wall is thinnest where both ventricles meet and thickest at the side.
-        let epicardium = endocardium.max(0.0) + self.wall * (1.0 + self.wave(angle, 41, 0.07));
-        let right = self.right.map_or(f64::INFINITY, |([across, along], centre)| {
-            let [u, v] = [place[0] - centre[0], place[1] - centre[1]];
-            let around = v.atan2(u);
-            let depth = (u / across).hypot(v / along) / (1.0 + self.wave(around, 42, 0.05));
+        let distance = (x * x + y * y).sqrt();
+        let epicardium = self.epicardium.at(angle);
+        let right = self.right.as_ref().map_or(f64::INFINITY, |pouch| {
+            let [u, v] = [place[0] - pouch.centre[0], place[1] - pouch.centre[1]];
+            let [across, along] = pouch.axes;
+            let depth = ((u / across).powi(2) + (v / along).powi(2)).sqrt() / pouch.rim.at(v.atan2(u));
             // An ellipse's distance to first order, and no deeper than to the septum.
-            let ellipse = (depth - 1.0) * across.min(along);
-            ellipse.max(epicardium - distance)
+            ((depth - 1.0) * across.min(along)).max(epicardium - distance)
         });
         let papillary = self
             .papillary
             .iter()
-            .map(|[px, py, radius]| (place[0] - px).hypot(place[1] - py) - radius)
+            .map(|[px, py, radius]| ((place[0] - px).powi(2) + (place[1] - py).powi(2)).sqrt() - radius)
             .fold(f64::INFINITY, f64::min);
-        Distances { cavity: distance - endocardium, left: distance - epicardium, right, papillary }
+        Distances {
+            cavity: distance - self.endocardium.at(angle),
+            left: distance - epicardium,
+            right,
+            papillary,
+        }
     }
+}
 
-    /// A smooth variation around the circle, alike at neighbouring levels.
-    fn wave(&self, angle: f64, purpose: u64, size: f64) -> f64 {
-        let seed = branch(self.seed, purpose);
-        (2..5u64)
-            .map(|order| {
-                let own = branch(seed, order);
-                let phase = TAU * uniform(own, 0, 0.0, 1.0);
-                size * drift(own, 2.5 * self.level) * (order as f64 * angle + phase).sin() * 2.0
-                    / order as f64
-            })
-            .sum()
-    }
+/// A smooth variation around the circle, alike at neighbouring levels.
+fn wave(seed: u64, level: f64, size: f64) -> impl Fn(f64) -> f64 {
+    let waves: [_; 3] = std::array::from_fn(|index| {
+        let order = index as f64 + 2.0;
+        let own = branch(seed, index as u64 + 2);
+        (order, size * drift(own, 2.5 * level) * 2.0 / order, TAU * uniform(own, 0, 0.0, 1.0))
+    });
+    move |angle| waves.iter().map(|(order, size, phase)| size * (order * angle + phase).sin()).sum()
 }

@@ -107,7 +107,7 @@ impl Body {
         value = value.max(line);
         // The aorta runs down behind the heart.
         let [ax, ay, radius] = self.aorta;
-        let aorta = (x - ax).hypot(y - ay) - radius;
+        let aorta = ((x - ax).powi(2) + (y - ay).powi(2)).sqrt() - radius;
         value = mix(value, self.muscle * 0.8, coverage(aorta - 1.8, pixel));
         value = mix(value, self.blood * 0.9, coverage(aorta, pixel));
         // Fat lies in the grooves around the heart, most beside the right ventricle.

@@ -32,7 +32,8 @@ pub(super) fn apply(
         LesionKind::Textured => texture(image, placed, config.contrast * mean),
     };
     for (&(index, _), value) in placed.profile.iter().zip(values) {
-        changed[index] = value as f32;
+        // Finite stays finite.
+        changed[index] = value.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
     }
 }
 

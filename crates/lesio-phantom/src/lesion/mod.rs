@@ -76,8 +76,9 @@ pub struct LesionConfig {
     pub count: usize,
     /// Labels in which a lesion's centre lies. Default [`Site::Mask`].
     pub centre: Site,
-    /// Labels to which a lesion is clipped; three quarters of it at least lie there. A displacement is not
-    /// clipped, and nine tenths of it lie within [`Site::Mask`]. Default [`Site::Mask`].
+    /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the last axis)
+    /// without any label not counted. A displacement is clipped to [`Site::Mask`] instead.
+    /// Default [`Site::Mask`].
     pub extent: Site,
     /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
     pub irregularity: f64,
@@ -238,11 +239,11 @@ pub enum LesionError {
         /// What.
         value: f32,
     },
-    /// The pixel size is not a positive number.
-    #[error("pixel size is {found} mm, expected a positive finite number")]
-    Pixel {
-        /// The size found.
-        found: f64,
+    /// The voxels are no voxels.
+    #[error("voxel size is {found:?} mm, expected numbers within 1e-6 to 1e6")]
+    VoxelSize {
+        /// The sizes found.
+        found: [f64; 3],
     },
     /// No voxel has a label in which a lesion may be centred.
     #[error("no voxel has a label of the site {site:?}")]
@@ -347,7 +348,8 @@ impl LesionInjector {
     /// mask as 0 and 1; their geometry is not looked at.
     ///
     /// # Errors
-    /// Other shapes, an image that is not finite, no voxel of the site, or no room for all lesions.
+    /// Other shapes, an image that is not finite, voxels below a nanometre or beyond a kilometre, no voxel of the site,
+    /// or no room for all lesions.
     pub fn inject(
         &self,
         image: &Volume<f32>,
@@ -362,6 +364,9 @@ impl LesionInjector {
             return Err(LesionError::NonFinite { index: index.into(), value });
         }
         let spacing = image.geometry().spacing();
+        if !spacing.iter().all(|size| (1e-6..=1e6).contains(size)) {
+            return Err(LesionError::VoxelSize { found: spacing });
+        }
         let mut changed = image.clone();
         let mut truth = image.map(|_| false);
         let mut lesions = Vec::with_capacity(self.config.count);
@@ -387,7 +392,7 @@ impl LesionInjector {
     /// Puts lesions into a slice with pixels of `pixel` millimetres; 1 makes radii count pixels.
     ///
     /// # Errors
-    /// As [`LesionInjector::inject`], and a pixel size that is not positive and finite.
+    /// As [`LesionInjector::inject`].
     pub fn inject_slice(
         &self,
         image: ArrayView2<'_, f32>,
@@ -395,7 +400,8 @@ impl LesionInjector {
         pixel: f64,
         seed: u64,
     ) -> Result<InjectedSlice, LesionError> {
-        let geometry = Geometry::from_spacing([pixel; 3]).map_err(|_| LesionError::Pixel { found: pixel })?;
+        let geometry =
+            Geometry::from_spacing([pixel; 3]).map_err(|_| LesionError::VoxelSize { found: [pixel; 3] })?;
         let image = Volume::new(image.to_owned().insert_axis(Axis(2)), geometry);
         let labels = Volume::new(labels.to_owned().insert_axis(Axis(2)), geometry);
         let Injected { image, truth, lesions } = self.inject(&image, &labels, seed)?;

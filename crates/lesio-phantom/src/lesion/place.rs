@@ -1,6 +1,6 @@
 //! Where lesions go: places in which they fit, drawn at random.
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array3, ArrayView3, Axis};
 use rand::RngExt;
 
 use super::shape::Shape;
@@ -10,6 +10,8 @@ use crate::random::{branch, generator};
 
 /// Centres tried for each lesion before it counts as one that does not fit.
 const ATTEMPTS: usize = 300;
+/// Share of a lesion that lies where it is allowed.
+const SHARE_INSIDE: f64 = 0.75;
 /// Fitting places among which a displacement takes the one with most to displace: in the middle of even
 /// tissue it would leave no trace.
 const DISPLACEMENT_CHOICES: usize = 8;
@@ -29,6 +31,17 @@ pub(super) struct Placed {
     pub(super) seed: u64,
 }
 
+/// What lesions are placed in.
+struct Scene<'a> {
+    labels: ArrayView3<'a, u8>,
+    spacing: [f64; 3],
+    /// Slices of the last axis that hold labels. Others were not labelled, or not imaged, and tell nothing of where
+    /// the brain ends: many a file holds a slab within empty slices.
+    labelled: Vec<bool>,
+    /// Voxels of the lesions placed so far.
+    taken: Array3<bool>,
+}
+
 /// Places every lesion of a configuration, none overlapping another.
 pub(super) fn place(
     config: &LesionConfig,
@@ -45,7 +58,9 @@ pub(super) fn place(
     if centres.is_empty() {
         return Err(LesionError::EmptySite { site: config.centre.clone() });
     }
-    let mut taken = Array3::from_elem(labels.dim(), false);
+    let labelled = labels.axis_iter(Axis(2)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
+    let taken = Array3::from_elem(labels.dim(), false);
+    let mut scene = Scene { labels, spacing, labelled, taken };
     let mut all = Vec::new();
     for number in 0..config.count as u64 {
         let seed = branch(seed, number);
@@ -58,7 +73,7 @@ pub(super) fn place(
         let mut fitting: Vec<(f64, Placed)> = Vec::new();
         for _ in 0..ATTEMPTS {
             let voxel = centres[generator.random_range(0..centres.len())];
-            let Some(profile) = fit(config, &shape, radius, voxel, labels, spacing, &taken) else {
+            let Some(profile) = fit(config, &shape, radius, voxel, &scene) else {
                 continue;
             };
             let interest = if wanted > 1 { variance(image, &profile) } else { 0.0 };
@@ -74,7 +89,7 @@ pub(super) fn place(
             return Err(LesionError::NoRoom { placed: all.len(), wanted: config.count, radius });
         };
         for &(index, _) in &placed.profile {
-            taken[index] = true;
+            scene.taken[index] = true;
         }
         all.push(placed);
     }
@@ -87,10 +102,9 @@ fn fit(
     shape: &Shape,
     radius: f64,
     centre: [usize; 3],
-    labels: ArrayView3<'_, u8>,
-    spacing: [f64; 3],
-    taken: &Array3<bool>,
+    scene: &Scene<'_>,
 ) -> Option<Vec<([usize; 3], f64)>> {
+    let Scene { labels, spacing, labelled, taken } = scene;
     let displaced = config.kind == LesionKind::Displaced;
     let flat = labels.dim().2 == 1;
     let voxel = if flat { spacing[0].max(spacing[1]) } else { spacing.iter().copied().fold(0.0, f64::max) };
@@ -110,11 +124,12 @@ fn fit(
     let (mut all, mut inside, mut truth) = (0usize, 0usize, 0usize);
     let span = |axis: usize| {
         let half = (reach / spacing[axis]).ceil() as usize;
-        centre[axis].saturating_sub(half)..(centre[axis] + half + 1).min(labels.shape()[axis])
+        centre[axis].saturating_sub(half)
+            ..centre[axis].saturating_add(half).saturating_add(1).min(labels.shape()[axis])
     };
     for i in span(0) {
         for j in span(1) {
-            for k in span(2) {
+            for k in span(2).filter(|&k| labelled[k]) {
                 let offset = std::array::from_fn(|axis| {
                     ([i, j, k][axis] as f64 - centre[axis] as f64) * spacing[axis]
                 });
@@ -136,8 +151,7 @@ fn fit(
             }
         }
     }
-    let share = if displaced { 0.9 } else { 0.75 };
-    (truth > 0 && inside as f64 >= share * all as f64).then_some(profile)
+    (truth > 0 && inside as f64 >= SHARE_INSIDE * all as f64).then_some(profile)
 }
 
 /// Variance of the image under a profile.
@@ -159,7 +173,7 @@ pub(super) fn surroundings(
     let span = |axis: usize| {
         let half = (reach / placed.spacing[axis]).ceil() as usize;
         let centre = placed.centre[axis] as usize;
-        centre.saturating_sub(half)..(centre + half + 1).min(labels.shape()[axis])
+        centre.saturating_sub(half)..centre.saturating_add(half).saturating_add(1).min(labels.shape()[axis])
     };
     let mut own = placed.profile.iter().map(|(index, _)| *index).peekable();
     let (mut sum, mut count) = (0.0, 0usize);

@@ -1,0 +1,334 @@
+//! What a caller may rely on in lesions: where the truth is, the image changed, and how.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "tests stop at surprises"
+)]
+
+use lesio_image::{Geometry, Volume};
+use lesio_phantom::{
+    BrainConfig, BrainPhantom, Contrast, InjectedSlice, LesionConfig, LesionError, LesionInjector,
+    LesionKind, PhantomSlice, Site,
+};
+use ndarray::{Array2, Array3, array};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+
+const SIDE: usize = 96;
+
+fn brains() -> BrainPhantom {
+    BrainPhantom::new(BrainConfig::new([SIDE, SIDE], Contrast::Flair, 11)).unwrap()
+}
+
+fn inject(config: LesionConfig, healthy: &PhantomSlice, seed: u64) -> InjectedSlice {
+    let injector = LesionInjector::new(config).unwrap();
+    injector.inject_slice(healthy.image.view(), healthy.labels.view(), brains().pixel(), seed).unwrap()
+}
+
+/// Probability that a lesion's pixel is brighter than one of tissue within two radii around it.
+fn local_auroc(ill: &InjectedSlice, healthy: &PhantomSlice) -> f64 {
+    let [row, column, _] = ill.lesions[0].centre;
+    let reach = 2.0 * ill.lesions[0].radius / brains().pixel();
+    let (mut inside, mut around) = (Vec::new(), Vec::new());
+    for (place, &value) in ill.image.indexed_iter() {
+        let distance = (place.0 as f64 - row).hypot(place.1 as f64 - column);
+        if ill.truth[place] {
+            inside.push(value);
+        } else if distance <= reach && healthy.labels[place] > 1 {
+            around.push(value);
+        }
+    }
+    let wins: f64 = inside
+        .iter()
+        .flat_map(|a| {
+            around.iter().map(move |b| {
+                if a > b {
+                    1.0
+                } else if a == b {
+                    0.5
+                } else {
+                    0.0
+                }
+            })
+        })
+        .sum();
+    wins / (inside.len() * around.len()) as f64
+}
+
+#[test]
+fn no_contrast_changes_nothing() {
+    let healthy = brains().slice(0);
+    for kind in LesionKind::ALL {
+        let ill = inject(LesionConfig::new(kind, 0.0).in_brain_tissue(), &healthy, 3);
+        assert_eq!(ill.image, healthy.image);
+        assert!(ill.truth.iter().all(|&lesion| !lesion));
+        assert_eq!(ill.lesions[0].voxels, 0);
+    }
+}
+
+#[test]
+fn the_truth_is_where_the_change_is_above_the_fraction() {
+    for fraction in [0.2, 0.5, 0.8] {
+        for subject in 0..5 {
+            let healthy = brains().slice(subject);
+            let config = LesionConfig::new(LesionKind::Bright, 0.5)
+                .in_brain_tissue()
+                .radius(10.0, 12.0)
+                .edge(8.0)
+                .truth_fraction(fraction);
+            let ill = inject(config, &healthy, subject);
+            let change = &ill.image - &healthy.image;
+            let peak = change.iter().copied().fold(0.0, f32::max);
+            assert!(peak > 0.1);
+            for (place, &value) in change.indexed_iter() {
+                let share = f64::from(value / peak);
+                // Rounding to 24 bits of a change laid over the image.
+                assert!(ill.truth[place] == (share >= fraction) || (share - fraction).abs() < 1e-4);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_changes_outside_of_the_extent() {
+    let healthy = brains().slice(1);
+    for kind in LesionKind::ALL {
+        let ill = inject(LesionConfig::new(kind, 0.5).in_brain_tissue(), &healthy, 9);
+        assert_ne!(ill.image, healthy.image);
+        let lowest_label = if kind == LesionKind::Displaced { 1 } else { 2 };
+        for (place, &label) in healthy.labels.indexed_iter() {
+            if label < lowest_label {
+                assert_eq!(ill.image[place], healthy.image[place]);
+                assert!(!ill.truth[place]);
+            }
+        }
+    }
+}
+
+#[test]
+fn intensity_finds_bright_and_dark_lesions_and_not_the_others() {
+    let mean = |kind, contrast| {
+        let scores: Vec<f64> = (0..30)
+            .map(|subject| {
+                let healthy = brains().slice(subject);
+                // In white matter, so that the tissue is the same inside and around.
+                let white = Site::Labels(vec![3]);
+                let config = LesionConfig::new(kind, contrast)
+                    .centre(white.clone())
+                    .extent(Site::Labels(vec![2, 3, 4]))
+                    .radius(7.0, 10.0);
+                local_auroc(&inject(config, &healthy, subject), &healthy)
+            })
+            .collect();
+        scores.iter().sum::<f64>() / scores.len() as f64
+    };
+    let [bright, dark] = [mean(LesionKind::Bright, 0.4), mean(LesionKind::Dark, 0.4)];
+    let [displaced, textured] = [mean(LesionKind::Displaced, 0.6), mean(LesionKind::Textured, 0.1)];
+    assert!(bright > 0.95, "{bright}");
+    assert!(dark < 0.05, "{dark}");
+    assert!((0.38..0.62).contains(&displaced), "{displaced}");
+    assert!((0.4..0.6).contains(&textured), "{textured}");
+}
+
+#[test]
+fn a_texture_keeps_the_mean_and_has_its_deviation() {
+    let image = Array2::from_elem((80, 80), 200.0_f32);
+    let mask = Array2::from_elem((80, 80), 1_u8);
+    let config = LesionConfig::new(LesionKind::Textured, 0.2).radius(12.0, 12.0).edge(1.0);
+    let ill = LesionInjector::new(config).unwrap().inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+    let values: Vec<f64> =
+        ill.image.indexed_iter().filter(|(place, _)| ill.truth[*place]).map(|(_, &v)| f64::from(v)).collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+    // Exact under the profile's weights, which differ from the truth at the edge alone.
+    assert!((mean - 200.0).abs() < 1.0, "{mean}");
+    assert!((deviation - 40.0).abs() < 2.0, "{deviation}");
+    let total: f64 = ill.image.iter().map(|&v| f64::from(v) - 200.0).sum();
+    assert!(total.abs() < 0.05, "{total}");
+}
+
+#[test]
+fn a_displacement_keeps_the_noise() {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let image =
+        Array3::from_shape_simple_fn((48, 48, 24), || 100.0 + 5.0 * random.sample::<f32, _>(StandardNormal));
+    let deviation = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+    };
+    let mask = Volume::new(Array3::from_elem((48, 48, 24), 1), Geometry::default());
+    let image = Volume::new(image, Geometry::default());
+    let config = LesionConfig::new(LesionKind::Displaced, 0.6).radius(8.0, 8.0);
+    let ill = LesionInjector::new(config).unwrap().inject(&image, &mask, 2).unwrap();
+    let values: Vec<f64> = ill
+        .image
+        .data()
+        .iter()
+        .zip(ill.truth.data())
+        .filter(|&(_, &lesion)| lesion)
+        .map(|(&value, _)| f64::from(value))
+        .collect();
+    // A tenth of the deviation: interpolation alone would leave about half.
+    assert!((deviation(&values) - 5.0).abs() < 0.5, "{}", deviation(&values));
+}
+
+#[test]
+fn a_displacement_moves_tissue_away_from_the_centre() {
+    // A vertical step two pixels to the right of the middle column, where the one lesion fits.
+    let image = Array2::from_shape_fn((41, 41), |(_, column)| if column >= 23 { 1.0_f32 } else { 0.0 });
+    let mut sites = Array2::from_elem((41, 41), 1_u8);
+    sites[[20, 20]] = 2;
+    let config = LesionConfig::new(LesionKind::Displaced, 0.7)
+        .centre(Site::Labels(vec![2]))
+        .radius(6.0, 6.0)
+        .irregularity(0.0)
+        .elongation(1.0);
+    let ill = LesionInjector::new(config).unwrap().inject_slice(image.view(), sites.view(), 1.0, 0).unwrap();
+    let edge = |row: usize| ill.image.row(row).iter().position(|&v| v > 0.5).unwrap();
+    assert!(edge(20) >= 25, "{}", edge(20));
+    // Beyond the reach of 6 / 0.54 pixels nothing moves.
+    assert_eq!(edge(7), 23);
+}
+
+#[test]
+fn dark_lesions_stop_at_the_lowest_value() {
+    let healthy = brains().slice(2);
+    let lowest = healthy.image.iter().copied().fold(f32::INFINITY, f32::min);
+    let ill = inject(LesionConfig::new(LesionKind::Dark, 1.0).in_brain_tissue(), &healthy, 1);
+    assert!(ill.image.iter().all(|&value| value >= lowest));
+}
+
+#[test]
+fn lesions_lie_apart_in_their_sites() {
+    let healthy = brains().slice(3);
+    let config = LesionConfig::new(LesionKind::Bright, 0.3).in_brain_tissue().radius(2.5, 4.0).count(6);
+    let ill = inject(config, &healthy, 5);
+    assert_eq!(ill.lesions.len(), 6);
+    let voxels: usize = ill.lesions.iter().map(|lesion| lesion.voxels).sum();
+    assert_eq!(voxels, ill.truth.iter().filter(|&&lesion| lesion).count());
+    for lesion in &ill.lesions {
+        let [row, column, _] = lesion.centre.map(|v| v as usize);
+        assert!(healthy.labels[[row, column]] >= 2);
+        assert!((2.5..=4.0).contains(&lesion.radius));
+    }
+}
+
+#[test]
+fn a_slab_within_empty_slices_takes_lesions() {
+    // Ten slices of tissue in a volume of thirty: a lesion as high as the slab.
+    let labels = Array3::from_shape_fn((40, 40, 30), |(_, _, k)| u8::from((10..20).contains(&k)));
+    let image = labels.mapv(f32::from);
+    let [image, labels] =
+        [Volume::new(image, Geometry::default()), Volume::new(labels.mapv(f32::from), Geometry::default())];
+    let labels = labels.map(|&value| value as u8);
+    let config = LesionConfig::new(LesionKind::Bright, 0.5).radius(8.0, 8.0);
+    let ill = LesionInjector::new(config).unwrap().inject(&image, &labels, 1).unwrap();
+    assert!(ill.lesions[0].voxels > 500);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let healthy = brains().slice(4);
+    for kind in LesionKind::ALL {
+        let config = LesionConfig::new(kind, 0.3).in_brain_tissue();
+        assert_eq!(inject(config.clone(), &healthy, 5), inject(config.clone(), &healthy, 5));
+        assert_ne!(inject(config.clone(), &healthy, 5).truth, inject(config, &healthy, 6).truth);
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let image = array![[1.0_f32, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    let mask = array![[1_u8, 1, 1], [1, 1, 1]];
+    let small = LesionInjector::new(LesionConfig::new(LesionKind::Bright, 0.3).radius(1.0, 1.0)).unwrap();
+    let result = small.inject_slice(image.view(), mask.t(), 1.0, 0);
+    assert_eq!(result, Err(LesionError::Shape { image: [2, 3, 1], labels: [3, 2, 1] }));
+    let empty = Array2::zeros((2, 3));
+    let result = small.inject_slice(image.view(), empty.view(), 1.0, 0);
+    assert_eq!(result, Err(LesionError::EmptySite { site: Site::Mask }));
+    let result = small.inject_slice(image.view(), mask.view(), f64::NAN, 0);
+    assert!(matches!(result, Err(LesionError::VoxelSize { .. })));
+    let mut nan = image.clone();
+    nan[[1, 2]] = f32::NAN;
+    let result = small.inject_slice(nan.view(), mask.view(), 1.0, 0);
+    assert!(matches!(result, Err(LesionError::NonFinite { index: [1, 2, 0], .. })));
+    let crowded = LesionConfig::new(LesionKind::Bright, 0.3).radius(1.0, 1.0).count(40);
+    let result = LesionInjector::new(crowded).unwrap().inject_slice(image.view(), mask.view(), 1.0, 0);
+    assert!(matches!(result, Err(LesionError::NoRoom { wanted: 40, .. })));
+    let config = || LesionConfig::new(LesionKind::Displaced, 0.5);
+    for (name, wrong) in [
+        ("contrast", LesionConfig::new(LesionKind::Displaced, 0.95)),
+        ("contrast", LesionConfig::new(LesionKind::Dark, f64::NAN)),
+        ("radius", config().radius(0.0, 3.0)),
+        ("radius", config().radius(4.0, 3.0)),
+        ("count", config().count(0)),
+        ("irregularity", config().irregularity(0.5)),
+        ("elongation", config().elongation(0.9)),
+        ("edge", config().edge(-1.0)),
+        ("truth_fraction", config().truth_fraction(1.0)),
+    ] {
+        match LesionInjector::new(wrong) {
+            Err(LesionError::Setting { name: found, .. }) => assert_eq!(found, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_lesion_has_the_size_asked_for(
+        seed: u64,
+        radius in 6.0..11.0f64,
+        flat: bool,
+        kind in prop::sample::select(LesionKind::ALL.to_vec()),
+        fraction in 0.2..0.8f64,
+    ) {
+        let shape = if flat { (90, 70, 1) } else { (90, 70, 30) };
+        let spacing = [0.8, 1.0, 2.5];
+        let geometry = Geometry::from_spacing(spacing).unwrap();
+        let mut centre = Array3::from_elem(shape, 1_u8);
+        centre[[45, 35, shape.2 / 2]] = 2;
+        let image = Volume::new(Array3::from_elem(shape, 1.0_f32), geometry);
+        let config = LesionConfig::new(kind, 0.5)
+            .centre(Site::Labels(vec![2]))
+            .radius(radius, radius)
+            .truth_fraction(fraction);
+        let injector = LesionInjector::new(config).unwrap();
+        let ill = injector.inject(&image, &Volume::new(centre, geometry), seed).unwrap();
+        let voxels = ill.lesions[0].voxels as f64;
+        let equivalent = if flat {
+            (voxels * 0.8 / std::f64::consts::PI).sqrt()
+        } else {
+            (voxels * 0.8 * 2.5 * 0.75 / std::f64::consts::PI).cbrt()
+        };
+        prop_assert!((equivalent / radius - 1.0).abs() < 0.06, "{} for {}", equivalent, radius);
+    }
+
+    #[test]
+    fn any_mask_is_served_or_refused(
+        seed: u64,
+        radius in 0.2..6.0f64,
+        kind in prop::sample::select(LesionKind::ALL.to_vec()),
+        labels in prop::collection::vec(0u8..3, 7 * 9 * 4),
+    ) {
+        let labels = Array3::from_shape_vec((7, 9, 4), labels).unwrap();
+        let image = Volume::new(labels.mapv(f32::from), Geometry::default());
+        let labels = Volume::new(labels, Geometry::default());
+        let injector = LesionInjector::new(LesionConfig::new(kind, 0.4).radius(radius, radius)).unwrap();
+        match injector.inject(&image, &labels, seed) {
+            Ok(ill) => {
+                prop_assert!(ill.image.data().iter().all(|v| v.is_finite()));
+                prop_assert!(ill.lesions[0].voxels > 0);
+            }
+            Err(error) => {
+                let known = matches!(error, LesionError::EmptySite { .. } | LesionError::NoRoom { .. });
+                prop_assert!(known);
+            }
+        }
+    }
+}
