@@ -1,0 +1,262 @@
+"""The network cases in PyTorch.
+
+A case has `variants` (ways to do the same work; the fastest counts), `prepare(variant)`, which gives
+a function that does the work once, and `outputs()`, which gives the tensors that lesio's side must
+reproduce. Networks, parameter names, inputs and losses are those of ../src/networks.rs and
+../src/cases/networks.rs.
+"""
+
+import numpy
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+RATE = 1e-4
+CHECKED_STEPS = 5
+
+
+class Vae(nn.Module):
+    """1-32-64-128-256 channels, 4x4 kernels of stride 2, 128 latent values, 128x128 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        widths = [1, 32, 64, 128, 256]
+        self.encoder = nn.ModuleList(nn.Conv2d(i, o, 4, 2, 1) for i, o in zip(widths, widths[1:]))
+        self.mean = nn.Linear(256 * 64, 128)
+        self.log_variance = nn.Linear(256 * 64, 128)
+        self.start = nn.Linear(128, 256 * 64)
+        widths.reverse()
+        self.decoder = nn.ModuleList(nn.ConvTranspose2d(i, o, 4, 2, 1) for i, o in zip(widths, widths[1:]))
+
+    def forward(self, image, noise):
+        x = image
+        for layer in self.encoder:
+            x = functional.leaky_relu(layer(x), 0.2)
+        x = x.flatten(1)
+        mean, log_variance = self.mean(x), self.log_variance(x)
+        latent = mean + (0.5 * log_variance).exp() * noise
+        x = functional.leaky_relu(self.start(latent), 0.2).view(-1, 256, 8, 8)
+        for layer in self.decoder[:-1]:
+            x = functional.leaky_relu(layer(x), 0.2)
+        return self.decoder[-1](x), mean, log_variance
+
+
+def negative_elbo(image, reconstruction, mean, log_variance):
+    """Squared error plus Kullback-Leibler divergence, summed over the batch."""
+    divergence = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum()
+    return ((reconstruction - image) ** 2).sum() + divergence
+
+
+class Pair(nn.Module):
+    """Two 3x3 convolutions, each with its normalization, if any, and a ReLU."""
+
+    def __init__(self, inputs, outputs, normalize):
+        super().__init__()
+        self.conv0 = nn.Conv2d(inputs, outputs, 3, 1, 1)
+        self.conv1 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.norm0 = nn.GroupNorm(8, outputs) if normalize else nn.Identity()
+        self.norm1 = nn.GroupNorm(8, outputs) if normalize else nn.Identity()
+
+    def forward(self, x):
+        x = functional.relu(self.norm0(self.conv0(x)))
+        return functional.relu(self.norm1(self.conv1(x)))
+
+
+class UNet(nn.Module):
+    """16-32-64-128 channels, maximum pooling, nearest upsampling and concatenation."""
+
+    def __init__(self, normalize):
+        super().__init__()
+        widths = [16, 32, 64, 128]
+        self.down = nn.ModuleList(Pair(i, o, normalize) for i, o in zip([1] + widths, widths))
+        self.up = nn.ModuleList(Pair(widths[i] + widths[i + 1], widths[i], normalize) for i in range(3))
+        self.out = nn.Conv2d(16, 1, 1)
+
+    def forward(self, x):
+        skips = []
+        for level, pair in enumerate(self.down):
+            x = pair(x if level == 0 else functional.max_pool2d(x, 2))
+            skips.append(x)
+        skips.pop()
+        for level in (2, 1, 0):
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = self.up[level](torch.cat([x, skips.pop()], 1))
+        return self.out(x)
+
+
+class NetworkCase:
+    """What the network cases share: parameters and inputs from files, layouts, precision."""
+
+    variants = ["default", "channels-last"]
+
+    def __init__(self, store, network, bfloat16):
+        self.store = store
+        self.network = network
+        self.bfloat16 = bfloat16
+        if bfloat16:
+            self.variants = ["channels-last"]
+
+    def load(self, module, variant):
+        tensors = {name: torch.from_numpy(value) for name, value in self.store.read(self.network).items()}
+        module.load_state_dict(tensors)
+        self.variant = variant
+        return self.layout(module)
+
+    def layout(self, value):
+        return value.to(memory_format=torch.channels_last) if self.variant == "channels-last" else value
+
+    def input(self, name, batch):
+        value = torch.from_numpy(self.store.read("inputs")[name][:batch])
+        return self.layout(value.clone()) if value.dim() == 4 else value.clone()
+
+    def precision(self):
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16)
+
+
+class Training(NetworkCase):
+    """A step of training: forward, loss, backward, Adam."""
+
+    variants = ["default", "channels-last"]
+
+    def prepare(self, variant):
+        self.module = self.load(self.build(), variant)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), RATE, fused=True)
+        self.make_inputs()
+        return self.step
+
+    def step(self):
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def outputs(self):
+        self.prepare("default")
+        losses, tensors = [], {}
+        for step in range(CHECKED_STEPS):
+            losses.append(self.step().item())
+            if step == 0:
+                for name, parameter in self.module.named_parameters():
+                    tensors[f"gradient.{name}"] = parameter.grad.numpy().copy()
+        for name, parameter in self.module.named_parameters():
+            tensors[f"trained.{name}"] = parameter.detach().numpy().copy()
+        tensors["losses"] = numpy.array(losses, numpy.float32)
+        return tensors
+
+
+class VaeTraining(Training):
+    def __init__(self, store, batch, bfloat16=False):
+        super().__init__(store, "vae", bfloat16)
+        self.batch = batch
+
+    def build(self):
+        return Vae()
+
+    def make_inputs(self):
+        self.image = self.input("image", self.batch)
+        self.noise = self.input("noise", self.batch)
+
+    def loss(self):
+        with self.precision():
+            outputs = self.module(self.image, self.noise)
+        return negative_elbo(self.image, *(value.float() for value in outputs)) / self.batch
+
+
+class UNetTraining(Training):
+    def __init__(self, store, batch, normalize, bfloat16=False):
+        super().__init__(store, "unet-gn" if normalize else "unet", bfloat16)
+        self.batch = batch
+        self.normalize = normalize
+
+    def build(self):
+        return UNet(self.normalize)
+
+    def make_inputs(self):
+        self.image = self.input("image", self.batch)
+
+    def loss(self):
+        with self.precision():
+            output = self.module(self.image)
+        return ((output.float() - self.image) ** 2).mean()
+
+
+class VaeForward(NetworkCase):
+    """Encoding, latent value with given noise, decoding."""
+
+    def __init__(self, store, batch, bfloat16=False):
+        super().__init__(store, "vae", bfloat16)
+        self.batch = batch
+
+    def prepare(self, variant):
+        self.module = self.load(Vae(), variant)
+        self.image = self.input("image", self.batch)
+        self.noise = self.input("noise", self.batch)
+        return self.forward
+
+    def forward(self):
+        with torch.inference_mode(), self.precision():
+            return self.module(self.image, self.noise)
+
+    def outputs(self):
+        names = ["reconstruction", "mean", "log_variance"]
+        return dict(zip(names, (value.numpy().copy() for value in self.prepare("default")())))
+
+
+class VaeInputGradient(NetworkCase):
+    """Gradient of the negative ELBO at z = mean with respect to each pixel; weights frozen."""
+
+    def __init__(self, store, batch, bfloat16=False):
+        super().__init__(store, "vae", bfloat16)
+        self.batch = batch
+
+    def prepare(self, variant):
+        self.module = self.load(Vae(), variant).requires_grad_(False)
+        self.image = self.input("image", self.batch).requires_grad_(True)
+        self.noise = torch.zeros(self.batch, 128)
+        return self.gradient
+
+    def gradient(self):
+        with self.precision():
+            outputs = self.module(self.image, self.noise)
+        loss = negative_elbo(self.image, *(value.float() for value in outputs))
+        return torch.autograd.grad(loss, self.image)[0]
+
+    def outputs(self):
+        return {"gradient": self.prepare("default")().numpy().copy()}
+
+
+class Sgemm:
+    """A product of two matrices of 2048x2048: what the processor can do in f32."""
+
+    variants = ["default"]
+
+    def __init__(self, store):
+        generator = numpy.random.default_rng(7)
+        self.factors = [generator.random((2048, 2048), numpy.float32) for _ in range(2)]
+
+    def prepare(self, variant):
+        left, right = (torch.from_numpy(factor) for factor in self.factors)
+        self.product = torch.empty(2048, 2048)
+        return lambda: torch.mm(left, right, out=self.product)
+
+
+def start(threads):
+    # Before the first parallel region: the worker threads take the setting over from this one.
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+
+
+CASES = {
+    "vae-train-32": lambda store: VaeTraining(store, 32),
+    "vae-forward-32": lambda store: VaeForward(store, 32),
+    "vae-input-gradient-1": lambda store: VaeInputGradient(store, 1),
+    "vae-input-gradient-16": lambda store: VaeInputGradient(store, 16),
+    "unet-train-8": lambda store: UNetTraining(store, 8, False),
+    "unet-gn-train-8": lambda store: UNetTraining(store, 8, True),
+    "vae-train-32-bf16": lambda store: VaeTraining(store, 32, True),
+    "vae-forward-32-bf16": lambda store: VaeForward(store, 32, True),
+    "vae-input-gradient-1-bf16": lambda store: VaeInputGradient(store, 1, True),
+    "vae-input-gradient-16-bf16": lambda store: VaeInputGradient(store, 16, True),
+    "sgemm": Sgemm,
+}

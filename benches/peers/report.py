@@ -1,0 +1,114 @@
+"""What is written: report.json, and the table of docs/performance.md."""
+
+import os
+import time
+
+BEGIN = "<!-- written by benches/peers/run: begin -->"
+END = "<!-- written by benches/peers/run: end -->"
+
+
+def start(options, machine):
+    return {
+        "schema": 1,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": machine,
+        "settings": {
+            "threads": options.threads,
+            "rounds": options.rounds,
+            "seconds_per_block": options.seconds,
+            "order": "alternating blocks, the other process stopped; rounds with a disturbed block dropped",
+            "torch": "f32, faster of default and channels-last layout, fused Adam, OMP_PROC_BIND=true, "
+            "denormals flushed, glibc keeps all freed pages",
+            "science": "faster of one thread and independent parts on a pool of threads",
+            "torch_ms": "the peer's time, whichever library it is",
+        },
+        "sgemm_gflops": {},
+        "cases": [],
+        "information": [],
+    }
+
+
+def with_peak(entry, peaks):
+    """Adds the share of the measured peak of matrix products that each side reaches."""
+    operations = entry.get("operations")
+    if operations and peaks:
+        peak = max(peaks.values()) * 1e9
+        for side, key in (("lesio", "lesio_ms"), ("torch", "torch_ms")):
+            if key in entry:
+                entry[f"{side}_of_peak"] = round(operations / (entry[key] * 1e-3) / peak, 3)
+    return entry
+
+
+def finish(outcome):
+    outcome["machine"]["load_after"] = os.getloadavg()[0]
+
+
+def line(entry):
+    if "error" in entry:
+        return f"{entry['name']:24} FAILED: {entry['error']}"
+    times = "  ".join(f"{key[:-3]} {entry[key]:9.3f} ms" for key in ("lesio_ms", "torch_ms") if key in entry)
+    ratio = f"  ratio {entry['ratio']:.3f} (goal {entry['goal']:.2f})" if "ratio" in entry else ""
+    return f"{entry['name']:24} {times}{ratio}{'  DISTURBED' if entry['disturbed'] else ''}"
+
+
+def table(outcome):
+    """The cases in Markdown."""
+    rows = [
+        "| case | lesio, ms | peer, ms | ratio | range | goal | peer | of sgemm peak: lesio, peer | difference |",
+        "|---|--:|--:|--:|--:|--:|---|--:|--:|",
+    ]
+    for entry in outcome["cases"]:
+        if "ratio" not in entry:
+            continue
+        low, high = entry["ratio_range"]
+        peer = entry["peer"] + (f", {entry['peer_variant']}" if entry["peer_variants_ms"] else "")
+        peak = f"{entry['lesio_of_peak']:.0%}, {entry['torch_of_peak']:.0%}" if "lesio_of_peak" in entry else ""
+        name = f"`{entry['name']}`" + (" (disturbed)" if entry["disturbed"] else "")
+        difference = f"{entry['largest_difference']['relative']:.0e}"
+        rows.append(
+            f"| {name} | {entry['lesio_ms']:.1f} | {entry['torch_ms']:.1f} | {entry['ratio']:.2f} "
+            f"| {low:.2f} to {high:.2f} | {entry['goal']:.2f} | {peer} | {peak} | {difference} |"
+        )
+    for entry in outcome["information"]:
+        rows.append(f"| `{entry['name']}` | - | {entry['torch_ms']:.1f} | - | | | torch, bfloat16 | | |")
+    return "\n".join(rows)
+
+
+def memory(outcome):
+    lines = []
+    for entry in outcome["cases"]:
+        peaks = entry.get("peak_bytes", {})
+        if len(peaks) == 2:
+            ours, theirs = (peaks[side] / 2**20 for side in ("lesio", "peer"))
+            lines.append(f"| `{entry['name']}` | {ours:.0f} | {theirs:.0f} | {ours / theirs:.2f} |")
+    if lines:
+        lines[:0] = ["| case | lesio, MiB | PyTorch, MiB | ratio |", "|---|--:|--:|--:|"]
+    return "\n".join(lines)
+
+
+def write_docs(path, outcome):
+    """Puts the tables between the two markers of the document."""
+    machine, settings = outcome["machine"], outcome["settings"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    peaks = ", ".join(f"{name} {value} GFLOP/s" for name, value in outcome["sgemm_gflops"].items())
+    text = [
+        BEGIN,
+        "",
+        f"{outcome['date']}; {machine['processor']}, {machine['processors']} processors "
+        f"({', '.join(machine['features'])}), {settings['threads']} threads a side; load average "
+        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after; {versions}. "
+        f"Product of two 2048x2048 matrices: {peaks}; the larger is the peak below.",
+        "",
+        table(outcome),
+        "",
+        "Growth of the peak of memory from before the case was prepared through three steps:",
+        "",
+        memory(outcome),
+        "",
+        END,
+    ]
+    document = path.read_text()
+    if BEGIN not in document or END not in document:
+        raise ValueError(f"{path} has lost the markers between which the table belongs")
+    head, tail = document.split(BEGIN)[0], document.split(END)[1]
+    path.write_text(head + "\n".join(text) + tail)

@@ -1,0 +1,84 @@
+//! The measured cases by name.
+
+mod networks;
+mod science;
+
+use std::path::Path;
+
+use crate::Result;
+use crate::networks::Normalization;
+use crate::sgemm::Sgemm;
+use crate::tensors::Tensors;
+
+pub use networks::export;
+use networks::{UNetTraining, VaeForward, VaeInputGradient, VaeTraining};
+use science::{Aupro, Labelling, Median2d, Median3d, Ranking, ReadNifti};
+
+/// One piece of work with its data prepared.
+pub trait Case {
+    /// Does the work once, into buffers that are there.
+    ///
+    /// # Errors
+    /// Whatever the library that does the work reports.
+    fn run(&mut self) -> Result<()>;
+
+    /// What the work gives, to be compared with others' results; for a fresh case.
+    ///
+    /// # Errors
+    /// As [`Case::run`].
+    fn outputs(&mut self) -> Result<Tensors>;
+
+    /// Multiply-adds of convolutions, linear layers and matrix products in one run; `None` where
+    /// they are not what the time goes into.
+    fn multiply_adds(&self) -> Option<u64> {
+        None
+    }
+}
+
+type Make = fn(&Path) -> Result<Box<dyn Case>>;
+
+const CASES: [(&str, Make); 15] = [
+    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32)?))),
+    ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
+    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1)?))),
+    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16)?))),
+    ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None)?))),
+    ("unet-gn-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group)?))),
+    ("vae-forward-1-onnx", |data| Ok(Box::new(VaeForward::new(data, 1)?))),
+    ("vae-forward-32-onnx", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
+    ("metric-auroc-ap", |data| Ok(Box::new(Ranking::new(data)?))),
+    ("metric-aupro", |data| Ok(Box::new(Aupro::new(data)?))),
+    ("filter-median-2d", |data| Ok(Box::new(Median2d::new(data)?))),
+    ("filter-median-3d", |data| Ok(Box::new(Median3d::new(data)?))),
+    ("filter-components", |data| Ok(Box::new(Labelling::new(data)?))),
+    ("read-nifti-gz", |data| Ok(Box::new(ReadNifti::new(data)?))),
+    ("sgemm", |_| Ok(Box::new(Sgemm::new()))),
+];
+
+/// Names of all cases.
+pub const NAMES: [&str; CASES.len()] = {
+    let mut names = [""; CASES.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = CASES[index].0;
+        index += 1;
+    }
+    names
+};
+
+/// The case of a name, with its data from a folder.
+///
+/// # Errors
+/// An unknown name, or data that are not there.
+pub fn prepare(name: &str, data: &Path) -> Result<Box<dyn Case>> {
+    let (_, make) = CASES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| format!("no case {name:?}, expected one of {}", NAMES.join(", ")))?;
+    make(data)
+}
+
+/// Reads `NAME.safetensors` of a folder.
+fn read(data: &Path, name: &str) -> Result<Tensors> {
+    Tensors::read(&data.join(format!("{name}.safetensors")))
+}
