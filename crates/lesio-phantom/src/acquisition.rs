@@ -6,7 +6,8 @@ use rand_distr::StandardNormal;
 
 use crate::random::{SmoothNoise, generator};
 
-/// Multiplies by a smooth field of logarithmic standard deviation about `strength`, `height` millimetres up.
+/// Multiplies by a smooth field of logarithmic standard deviation about `strength`, `height`
+/// millimetres up.
 pub(crate) fn add_bias(image: &mut Array2<f32>, seed: u64, strength: f64, pixel: f64, height: f64) {
     // Over some ten centimetres, as the sensitivity of head and body coils varies.
     let (rows, columns) = image.dim();

@@ -60,7 +60,8 @@ impl DistanceField {
         &self.values
     }
 
-    /// Adds a stroke along `points`, `[x, y, half-width]` each; between two points the width changes linearly.
+    /// Adds a stroke along `points`, `[x, y, half-width]` each; between two points the width changes
+    /// linearly.
     ///
     /// Parts whose half-width falls below zero at both ends are left out, so that a shape may taper off.
     pub(crate) fn stroke(&mut self, points: &[[f64; 3]]) {

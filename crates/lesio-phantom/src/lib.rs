@@ -1,16 +1,17 @@
 //! Seeded test images that look like a brain or a heart, lesions with exact truth, and segmentations that
 //! are wrong by a known amount.
 //!
-//! Methods that find lesions or judge segmentations need images on which the answer is known. This crate makes
-//! them from a seed, with nothing downloaded, and puts lesions of known place into healthy images of any origin:
+//! Methods that find lesions or judge segmentations need images on which the answer is known. This
+//! crate makes them from a seed, with nothing downloaded, and puts lesions of known place into healthy
+//! images of any origin:
 //!
 //! - [`BrainPhantom`]: axial slices and volumes that look like FLAIR or T1, labelled by [`Tissue`];
 //! - [`HeartPhantom`]: short-axis slices and volumes in two phases, labelled by [`HeartPart`] as ACDC is;
 //! - [`LesionInjector`]: bright, dark, displaced and textured lesions, and where they are;
 //! - [`Corruptor`]: shifted, shrunken, perforated, swapped... segmentations, to a wanted Dice score.
 //!
-//! Everything is a function of its seed: subject 17 is the same whether it is made first or last, alone or beside
-//! others, on one thread or many, so a caller may spread subjects over threads as it likes.
+//! Everything is a function of its seed: subject 17 is the same whether it is made first or last, alone
+//! or beside others, on one thread or many, so a caller may spread subjects over threads as it likes.
 //!
 //! ```
 //! use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};

@@ -151,7 +151,7 @@ proptest! {
                         prop_assert!((0.0..=1.0).contains(&wrong.dice));
                         let known = |label: &u8| *label == 0
                             || own.iter().any(|own| own == label)
-                            || kind == CorruptionKind::OtherSubject && other.iter().any(|other| other == label);
+                            || kind == CorruptionKind::OtherSubject && other.iter().any(|v| v == label);
                         prop_assert!(wrong.labels.iter().all(known));
                     }
                     Err(error) => {

@@ -2,7 +2,9 @@
 
 mod anatomy;
 mod contrast;
+mod outline;
 mod render;
+mod sulci;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +60,8 @@ pub struct BrainConfig {
     /// Between which heights [`BrainPhantom::slice`] draws the one slice of a subject. Default 2 to 26,
     /// where the ventricles show.
     pub slice_heights: [f64; 2],
-    /// Deviation of the Rician noise in units of the intensities (white matter is near 0.5 in FLAIR and near
-    /// 0.8 in T1), 0 to 1. Default 0.015, that of a good clinical scan.
+    /// Deviation of the Rician noise in units of the intensities (white matter is near 0.5 in FLAIR and
+    /// near 0.8 in T1), 0 to 1. Default 0.015, that of a good clinical scan.
     pub noise: f64,
     /// Logarithmic deviation of the bias field, 0 to 1. Default 0.08: some 15 % between head's ends.
     pub bias: f64,

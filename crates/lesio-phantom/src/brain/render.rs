@@ -2,8 +2,9 @@
 
 use ndarray::{Array2, Zip};
 
-use super::anatomy::{Anatomy, Outline, Vault};
+use super::anatomy::Anatomy;
 use super::contrast::Brightness;
+use super::outline::{Outline, Vault};
 use super::{BrainConfig, Tissue};
 use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{DistanceField, Frame, coverage};

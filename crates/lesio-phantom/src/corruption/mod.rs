@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::random::{branch, generator};
 use family::Family;
 
-/// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength 1, and with
-/// one seed it does so gradually: what is wrong at one strength is so at every higher one, but for
-/// [`CorruptionKind::Warp`] and [`CorruptionKind::OtherSubject`].
+/// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength
+/// 1, and with one seed it does so gradually: what is wrong at one strength is so at every higher one,
+/// but for [`CorruptionKind::Shift`], [`CorruptionKind::Warp`] and [`CorruptionKind::OtherSubject`].
 ///
 /// Slices are those of the last axis, and all but [`CorruptionKind::MissingSlices`] work within slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -190,7 +190,8 @@ impl<'a> Corruptor<'a> {
     /// Chooses the Dice score that is aimed at and returned.
     ///
     /// # Errors
-    /// [`CorruptionError::LabelAbsent`] for a label that the segmentation lacks: its Dice would say nothing.
+    /// [`CorruptionError::LabelAbsent`] for a label that the segmentation lacks: its Dice would say
+    /// nothing.
     pub fn dice_of(mut self, dice_of: DiceOf) -> Result<Self, CorruptionError> {
         if let DiceOf::Label(label) = dice_of
             && !self.present.contains(&label)
@@ -217,7 +218,8 @@ impl<'a> Corruptor<'a> {
 
     /// The segmentation made wrong in one way, as strongly as brings its Dice closest to `target`.
     ///
-    /// Some kinds cannot reach every Dice (the last slice is missing or not): what was achieved is returned.
+    /// Some kinds cannot reach every Dice (the last slice is missing or not): what was achieved is
+    /// returned.
     ///
     /// # Errors
     /// A target outside 0 to 1, or a kind that needs what is not there.
@@ -256,8 +258,8 @@ impl<'a> Corruptor<'a> {
         Ok(best)
     }
 
-    /// The segmentation made wrong in a way drawn at random among those that bring its Dice within 0.02 of `target`;
-    /// the closest where none does.
+    /// The segmentation made wrong in a way drawn at random among those that bring its Dice within 0.02
+    /// of `target`; the closest where none does.
     ///
     /// # Errors
     /// A target outside 0 to 1.

@@ -55,7 +55,8 @@ pub struct HeartConfig {
     pub field_of_view: f64,
     /// Slices of a volume, 1 to 512. Default 10, 9 mm apart.
     pub slices: usize,
-    /// Deviation of the Rician noise in units of the intensities (blood is near 0.75), 0 to 1. Default 0.02.
+    /// Deviation of the Rician noise in units of the intensities (blood is near 0.75), 0 to 1. Default
+    /// 0.02.
     pub noise: f64,
     /// Logarithmic deviation of the bias field, 0 to 1. Default 0.12: surface coils are uneven.
     pub bias: f64,
@@ -111,9 +112,9 @@ const LENGTH: f64 = 81.0;
 
 /// A population of heart-like short-axis images with the label of every pixel.
 ///
-/// Subjects differ in the size of both ventricles, the thickness of the wall and how much it thickens, in pose,
-/// in what surrounds the heart, in contrast and noise. As with [`BrainPhantom`](crate::BrainPhantom), a figure
-/// measured on them says nothing about patients.
+/// Subjects differ in the size of both ventricles, the thickness of the wall and how much it thickens,
+/// in pose, in what surrounds the heart, in contrast and noise. As with
+/// [`BrainPhantom`](crate::BrainPhantom), a figure measured on them says nothing about patients.
 ///
 /// ```
 /// use lesio_phantom::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
@@ -160,10 +161,12 @@ impl HeartPhantom {
         self.slice_at(subject, phase, uniform(seed, 2, 0.1, 0.7))
     }
 
-    /// The slice of a subject at a level from 0, the base, to 1, the apex, to which it is brought (NaN to 0).
+    /// The slice of a subject at a level from 0, the base, to 1, the apex, to which it is brought (NaN
+    /// to 0).
     ///
-    /// Neighbouring levels show neighbouring anatomy, and the same level the same bytes, whether asked for alone
-    /// or in a volume. Towards the apex first the right ventricle ends, then the left one's cavity.
+    /// Neighbouring levels show neighbouring anatomy, and the same level the same bytes, whether asked
+    /// for alone or in a volume. Towards the apex first the right ventricle ends, then the left one's
+    /// cavity.
     #[must_use]
     pub fn slice_at(&self, subject: u64, phase: CardiacPhase, level: f64) -> PhantomSlice {
         let seed = self.seed(subject);

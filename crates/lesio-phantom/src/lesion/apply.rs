@@ -110,8 +110,8 @@ fn interpolate(image: &Array3<f32>, place: [f64; 3]) -> (f64, f64) {
     (value, squares)
 }
 
-/// Deviation of the noise under a lesion: the median absolute second difference along the first axis, over that
-/// of a unit normal (Rousseeuw and Croux 1993 for the constant), which edges hardly move.
+/// Deviation of the noise under a lesion: the median absolute second difference along the first axis,
+/// over that of a unit normal (Rousseeuw and Croux 1993 for the constant), which edges hardly move.
 fn noise_deviation(image: &Array3<f32>, placed: &Placed) -> f64 {
     let length = image.shape()[0];
     let mut differences: Vec<f64> = placed

@@ -1,6 +1,7 @@
 //! Lesions put into images, with exact truth: the public side.
 
 mod apply;
+mod config;
 mod place;
 mod shape;
 
@@ -8,206 +9,7 @@ use lesio_image::{Geometry, Volume};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// How a lesion differs from the tissue around it.
-///
-/// `m` is the mean intensity of the tissue around the lesion, `c` the contrast and `w` the lesion's
-/// profile: 1 inside, 0 outside, between them over its edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum LesionKind {
-    /// `w c m` is added, `c` within 0 to 5. Anatomy and noise stay visible, as under edema.
-    Bright,
-    /// `w c m` is subtracted, `c` within 0 to 1, down to the lowest value of the image.
-    Dark,
-    /// Iso-intense: tissue swells and pushes its surroundings away. The image is read from
-    /// `x + (1 - c w)(p - x)` at `p`, `x` being the centre and `c` within 0 to 0.9, so that nothing folds;
-    /// noise that interpolation averages out is put back. `w = (1 - r^2)^2` reaches past the truth.
-    Displaced,
-    /// Iso-intense: texture of zero mean and deviation `c m` is added, `c` within 0 to 1.
-    Textured,
-}
-
-impl LesionKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Bright, Self::Dark, Self::Displaced, Self::Textured];
-
-    fn highest_contrast(self) -> f64 {
-        match self {
-            Self::Bright => 5.0,
-            Self::Dark | Self::Textured => 1.0,
-            Self::Displaced => 0.9,
-        }
-    }
-}
-
-/// Voxels chosen by their label.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Site {
-    /// Every label but 0: the whole of a mask.
-    #[default]
-    Mask,
-    /// These labels.
-    Labels(Vec<u8>),
-}
-
-impl Site {
-    fn holds(&self, label: u8) -> bool {
-        match self {
-            Self::Mask => label != 0,
-            Self::Labels(labels) => labels.contains(&label),
-        }
-    }
-}
-
-/// Which lesions a [`LesionInjector`] makes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LesionConfig {
-    /// How a lesion differs from its surroundings.
-    pub kind: LesionKind,
-    /// By how much, relative to the mean intensity of its surroundings; see [`LesionKind`].
-    pub contrast: f64,
-    /// Smallest and largest radius in millimetres: that of the ball (in a plane, of the disc) of the same size
-    /// as the truth before it is clipped to [`LesionConfig::extent`]. Default 4 to 9.
-    pub radius: [f64; 2],
-    /// Lesions an image, at least 1, apart from each other. Default 1.
-    pub count: usize,
-    /// Labels in which a lesion's centre lies. Default [`Site::Mask`].
-    pub centre: Site,
-    /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the last axis)
-    /// without any label not counted. A displacement is clipped to [`Site::Mask`] instead.
-    /// Default [`Site::Mask`].
-    pub extent: Site,
-    /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
-    pub irregularity: f64,
-    /// Longest axis of the ellipsoid over its shortest, at most, 1 to 3. Default 1.6.
-    pub elongation: f64,
-    /// Width in millimetres over which the profile falls from 1 to 0, 0 to 20; a voxel at least, for partial
-    /// volume. Default 2.
-    pub edge: f64,
-    /// The truth is where the profile is at least this, 0.05 to 0.95. Default 0.5.
-    pub truth_fraction: f64,
-}
-
-impl LesionConfig {
-    /// Lesions of a kind and contrast, the rest as the fields state.
-    #[must_use]
-    pub fn new(kind: LesionKind, contrast: f64) -> Self {
-        Self {
-            kind,
-            contrast,
-            radius: [4.0, 9.0],
-            count: 1,
-            centre: Site::Mask,
-            extent: Site::Mask,
-            irregularity: 0.15,
-            elongation: 1.6,
-            edge: 2.0,
-            truth_fraction: 0.5,
-        }
-    }
-
-    /// Sets [`LesionConfig::radius`].
-    #[must_use]
-    pub fn radius(mut self, smallest: f64, largest: f64) -> Self {
-        self.radius = [smallest, largest];
-        self
-    }
-
-    /// Sets [`LesionConfig::count`].
-    #[must_use]
-    pub fn count(mut self, count: usize) -> Self {
-        self.count = count;
-        self
-    }
-
-    /// Sets [`LesionConfig::centre`] and [`LesionConfig::extent`] to gray, white and deep gray matter, sparing
-    /// fluid, in the labels of [`Tissue`](crate::Tissue).
-    #[must_use]
-    pub fn in_brain_tissue(self) -> Self {
-        let tissue = Site::Labels(vec![2, 3, 4]);
-        self.centre(tissue.clone()).extent(tissue)
-    }
-
-    /// Sets [`LesionConfig::centre`].
-    #[must_use]
-    pub fn centre(mut self, site: Site) -> Self {
-        self.centre = site;
-        self
-    }
-
-    /// Sets [`LesionConfig::extent`].
-    #[must_use]
-    pub fn extent(mut self, site: Site) -> Self {
-        self.extent = site;
-        self
-    }
-
-    /// Sets [`LesionConfig::irregularity`].
-    #[must_use]
-    pub fn irregularity(mut self, deviation: f64) -> Self {
-        self.irregularity = deviation;
-        self
-    }
-
-    /// Sets [`LesionConfig::elongation`].
-    #[must_use]
-    pub fn elongation(mut self, ratio: f64) -> Self {
-        self.elongation = ratio;
-        self
-    }
-
-    /// Sets [`LesionConfig::edge`].
-    #[must_use]
-    pub fn edge(mut self, millimetres: f64) -> Self {
-        self.edge = millimetres;
-        self
-    }
-
-    /// Sets [`LesionConfig::truth_fraction`].
-    #[must_use]
-    pub fn truth_fraction(mut self, fraction: f64) -> Self {
-        self.truth_fraction = fraction;
-        self
-    }
-
-    fn check(&self) -> Result<(), LesionError> {
-        let [smallest, largest] = self.radius;
-        let contrast_range = match self.kind {
-            LesionKind::Bright => "0 to 5",
-            LesionKind::Dark | LesionKind::Textured => "0 to 1",
-            LesionKind::Displaced => "0 to 0.9",
-        };
-        let checks = [
-            (
-                "contrast",
-                self.contrast,
-                (0.0..=self.kind.highest_contrast()).contains(&self.contrast),
-                contrast_range,
-            ),
-            ("radius", smallest, smallest > 0.0 && smallest.is_finite(), "a positive number of mm"),
-            ("radius", largest, (smallest..=200.0).contains(&largest), "the smallest radius to 200 mm"),
-            ("count", self.count as f64, (1..=1000).contains(&self.count), "1 to 1000"),
-            ("irregularity", self.irregularity, (0.0..=0.4).contains(&self.irregularity), "0 to 0.4"),
-            ("elongation", self.elongation, (1.0..=3.0).contains(&self.elongation), "1 to 3"),
-            ("edge", self.edge, (0.0..=20.0).contains(&self.edge), "0 to 20 mm"),
-            (
-                "truth_fraction",
-                self.truth_fraction,
-                (0.05..=0.95).contains(&self.truth_fraction),
-                "0.05 to 0.95",
-            ),
-        ];
-        for (name, found, valid, expected) in checks {
-            if !valid {
-                return Err(LesionError::Setting { name, found, expected });
-            }
-        }
-        Ok(())
-    }
-}
+pub use config::{LesionConfig, LesionKind, Site};
 
 /// Why lesions cannot be put into an image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -305,9 +107,9 @@ pub struct InjectedSlice {
 
 /// Puts lesions into images, phantoms or real ones.
 ///
-/// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each, their
-/// edges have the partial volume of the grid, and the noise of the image is kept or matched, so that neither a
-/// fixed threshold nor smoothness gives away what the kind does not say.
+/// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each,
+/// their edges have the partial volume of the grid, and the noise of the image is kept or matched, so
+/// that neither a fixed threshold nor smoothness gives away what the kind does not say.
 ///
 /// ```
 /// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
@@ -332,7 +134,8 @@ impl LesionInjector {
     /// An injector of a configuration.
     ///
     /// # Errors
-    /// [`LesionError::Setting`] for what is outside the ranges that [`LesionConfig`] and [`LesionKind`] state.
+    /// [`LesionError::Setting`] for what is outside the ranges that [`LesionConfig`] and [`LesionKind`]
+    /// state.
     pub fn new(config: LesionConfig) -> Result<Self, LesionError> {
         config.check()?;
         Ok(Self { config })
@@ -344,12 +147,12 @@ impl LesionInjector {
         &self.config
     }
 
-    /// Puts lesions into a volume, whose geometry tells the size of its voxels. `labels` are a tissue map, or a
-    /// mask as 0 and 1; their geometry is not looked at.
+    /// Puts lesions into a volume, whose geometry tells the size of its voxels. `labels` are a tissue
+    /// map, or a mask as 0 and 1; their geometry is not looked at.
     ///
     /// # Errors
-    /// Other shapes, an image that is not finite, voxels below a nanometre or beyond a kilometre, no voxel of the site,
-    /// or no room for all lesions.
+    /// Other shapes, an image that is not finite, voxels below a nanometre or beyond a kilometre, no
+    /// voxel of the site, or no room for all lesions.
     pub fn inject(
         &self,
         image: &Volume<f32>,

@@ -35,8 +35,8 @@ pub(super) struct Placed {
 struct Scene<'a> {
     labels: ArrayView3<'a, u8>,
     spacing: [f64; 3],
-    /// Slices of the last axis that hold labels. Others were not labelled, or not imaged, and tell nothing of where
-    /// the brain ends: many a file holds a slab within empty slices.
+    /// Slices of the last axis that hold labels. Others were not labelled, or not imaged, and tell
+    /// nothing of where the brain ends: many a file holds a slab within empty slices.
     labelled: Vec<bool>,
     /// Voxels of the lesions placed so far.
     taken: Array3<bool>,
@@ -161,8 +161,8 @@ fn variance(image: &Array3<f32>, profile: &[([usize; 3], f64)]) -> f64 {
     profile.iter().map(|(index, _)| (f64::from(image[*index]) - mean).powi(2)).sum::<f64>() / n
 }
 
-/// Mean intensity of the tissue within about a radius outside of a lesion; of the lesion's own voxels where there
-/// is hardly any.
+/// Mean intensity of the tissue within about a radius outside of a lesion; of the lesion's own voxels
+/// where there is hardly any.
 pub(super) fn surroundings(
     placed: &Placed,
     extent: &Site,
