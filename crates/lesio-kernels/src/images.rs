@@ -212,7 +212,7 @@ pub fn clear(workers: &Workers<'_>, samples: usize, to: ImagesMut<'_>) -> Result
     })
 }
 
-/// Reads images from planes: `[samples, channels, rows, columns]`, row-major.
+/// Reads images from planes, `[samples, channels, rows, columns]`, row-major, or adds them.
 ///
 /// # Errors
 /// Refuses slices that are too short.
@@ -221,6 +221,7 @@ pub fn from_planes(
     samples: usize,
     planes: &[f32],
     to: ImagesMut<'_>,
+    combine: Combine,
 ) -> Result<(), KernelError> {
     let layout = to.layout;
     crate::error::check_len("the planes", planes.len(), layout.values().saturating_mul(samples))?;
@@ -229,7 +230,10 @@ pub fn from_planes(
             let first = ((sample * layout.channels() + channel) * layout.height() + row) * layout.width();
             let plane = &planes[first..first + layout.width()];
             let pixels = to[channel..].iter_mut().step_by(layout.pixel_stride());
-            pixels.zip(plane).for_each(|(to, &from)| *to = from);
+            match combine {
+                Combine::Replace => pixels.zip(plane).for_each(|(to, &from)| *to = from),
+                Combine::Add => pixels.zip(plane).for_each(|(to, &from)| *to += from),
+            }
         }
     })
 }

@@ -45,10 +45,12 @@ impl Linear {
         narrow * self.row + wide
     }
 
-    /// `wide[sample, w] = sum over n of narrow[sample, n] * weights[n, w] (+ bias[w])`.
+    /// `wide[sample, w] = sum over n of narrow[sample, n] * weights[n, w] (+ bias[w])`; then negative
+    /// results are multiplied by `slope`.
     ///
     /// # Errors
     /// Refuses slices that are too short.
+    #[allow(clippy::too_many_arguments)] // Three matrices and what follows.
     pub fn expand(
         &self,
         workers: &Workers<'_>,
@@ -57,6 +59,7 @@ impl Linear {
         weights: &[f32],
         wide: &mut [f32],
         bias: Option<&[f32]>,
+        slope: f32,
     ) -> Result<(), KernelError> {
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
         let product = Product {
@@ -72,13 +75,15 @@ impl Linear {
             first: [0; 3],
             start: Start::Replace,
         };
-        product.run(workers, weights, narrow, wide, Finish { bias, ..Finish::NOTHING })
+        product.run(workers, weights, narrow, wide, Finish { bias, slope, mask: None })
     }
 
-    /// `narrow[sample, n] = sum over w of wide[sample, w] * weights[n, w] (+ bias[n])`.
+    /// `narrow[sample, n] = sum over w of wide[sample, w] * weights[n, w] (+ bias[n])`; then negative
+    /// results are multiplied by `slope`.
     ///
     /// # Errors
     /// Refuses slices that are too short.
+    #[allow(clippy::too_many_arguments)] // Three matrices and what follows.
     pub fn contract(
         &self,
         workers: &Workers<'_>,
@@ -87,6 +92,7 @@ impl Linear {
         weights: &[f32],
         narrow: &mut [f32],
         bias: Option<&[f32]>,
+        slope: f32,
     ) -> Result<(), KernelError> {
         if let Some(bias) = bias {
             check_len("the bias", bias.len(), self.narrow)?;
@@ -100,9 +106,12 @@ impl Linear {
             c_sample: self.narrow,
         };
         contraction.run(workers, weights, wide, narrow)?;
-        if let Some(bias) = bias {
-            for sample in narrow[..samples * self.narrow].chunks_exact_mut(self.narrow) {
+        for sample in narrow[..samples * self.narrow].chunks_exact_mut(self.narrow) {
+            if let Some(bias) = bias {
                 sample.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
+            if slope != 1.0 {
+                sample.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { *value * slope });
             }
         }
         Ok(())

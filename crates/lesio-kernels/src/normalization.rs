@@ -220,7 +220,6 @@ impl Normalization {
         let (first, second, third) = (&*first, &*second, &*third);
         let runs = Runs::common([layout, from.layout, to.layout]);
         let to_layout = *to.layout;
-        let mut to = to;
         for_rows(workers, samples, ImagesMut::new(&mut *to.values, to.layout), |sample, row, to| {
             let range = sample * channels..(sample + 1) * channels;
             let coefficients = [&first[range.clone()], &second[range.clone()], &third[range.clone()]];

@@ -4,7 +4,7 @@
 
 use crate::error::{KernelError, check_len};
 use crate::layout::ImageLayout;
-use crate::raw::Workers;
+use crate::raw::{Workers, vectorized};
 
 /// Rows that are summed by one thread; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
@@ -52,4 +52,86 @@ pub(crate) fn channel_sums<'s>(
         }
     }
     Ok(&scratch[..samples * len])
+}
+
+/// Values of a chunk of [`sum_of_squares`].
+const CHUNK: usize = 1 << 14;
+
+/// Sum of the squares of all values: in `f64`, in chunks of fixed length, in their order.
+#[must_use]
+pub fn sum_of_squares(workers: &Workers<'_>, values: &[f32]) -> f64 {
+    let mut sums = vec![0.0_f64; values.len().div_ceil(CHUNK)];
+    let isa = workers.isa();
+    workers.chunks(&mut sums, 1, |index, sum| {
+        let chunk = &values[index * CHUNK..((index + 1) * CHUNK).min(values.len())];
+        sum[0] = squares(isa, chunk);
+    });
+    sums.iter().sum()
+}
+
+vectorized! {
+    /// Lane i sums the squares of values i, i + 8, i + 16, ...
+    fn squares(values: &[f32]) -> f64 {
+        let mut lanes = [0.0_f64; 8];
+        let mut chunks = values.chunks_exact(8);
+        for chunk in &mut chunks {
+            for (lane, &value) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(value) * f64::from(value);
+            }
+        }
+        for (lane, &value) in lanes.iter_mut().zip(chunks.remainder()) {
+            *lane += f64::from(value) * f64::from(value);
+        }
+        lanes.iter().sum()
+    }
+}
+
+vectorized! {
+    /// Adds each value to the one at its place.
+    fn add_values(to: &mut [f32], from: &[f32]) {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+    }
+}
+
+/// Adds each of `from` to the value of `to` at its place.
+///
+/// # Errors
+/// Refuses slices of different lengths.
+pub fn accumulate(workers: &Workers<'_>, to: &mut [f32], from: &[f32]) -> Result<(), KernelError> {
+    crate::error::check_equal("the number of values", from.len(), to.len())?;
+    let isa = workers.isa();
+    workers.chunks(to, CHUNK, |index, to| add_values(isa, to, &from[index * CHUNK..]));
+    Ok(())
+}
+
+/// Sums each column of a dense matrix `[rows][columns]`, in `f64` and in the order of the rows.
+///
+/// # Errors
+/// Refuses slices that are too short.
+pub fn column_sums(
+    workers: &Workers<'_>,
+    rows: usize,
+    matrix: &[f32],
+    sums: &mut [f32],
+) -> Result<(), KernelError> {
+    const COLUMNS: usize = 256;
+    let columns = sums.len();
+    check_len("the matrix", matrix.len(), rows.saturating_mul(columns))?;
+    let isa = workers.isa();
+    workers.chunks(sums, COLUMNS, |index, sums| {
+        let mut exact = [0.0_f64; COLUMNS];
+        let first = index * COLUMNS;
+        for row in 0..rows {
+            let values = &matrix[row * columns + first..][..sums.len()];
+            add_exact(isa, &mut exact[..sums.len()], values);
+        }
+        sums.iter_mut().zip(exact).for_each(|(sum, exact)| *sum = exact as f32);
+    });
+    Ok(())
+}
+
+vectorized! {
+    fn add_exact(to: &mut [f64], from: &[f32]) {
+        to.iter_mut().zip(from).for_each(|(to, &from)| *to += f64::from(from));
+    }
 }

@@ -1,0 +1,62 @@
+//! Why a plan cannot be made or run.
+
+use lesio_kernels::KernelError;
+
+use crate::parameters::ParameterError;
+
+/// Why a plan cannot be made or run. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A parameter is missing or has another shape.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// Another number of slices than the network has inputs or outputs.
+    #[error("{found} {what} given, expected {expected}")]
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// How many were given.
+        found: usize,
+        /// How many the network has.
+        expected: usize,
+    },
+    /// A slice of another length than the samples take.
+    #[error("{what} {index} holds {found} values, expected {expected}")]
+    Length {
+        /// What it is.
+        what: &'static str,
+        /// Its index in the order of the network.
+        index: usize,
+        /// Values it holds.
+        found: usize,
+        /// Values that the samples take.
+        expected: usize,
+    },
+    /// More samples than the plan was made for.
+    #[error("{samples} samples, but the plan holds {capacity}")]
+    Capacity {
+        /// Number of samples given.
+        samples: usize,
+        /// Number of samples that the plan holds.
+        capacity: usize,
+    },
+    /// A backward pass that the plan was not made for.
+    #[error("the plan was not made for gradients of the {what}")]
+    NotPrepared {
+        /// Gradients of what.
+        what: &'static str,
+    },
+    /// A backward pass without a forward pass before it.
+    #[error("a backward pass needs a forward pass before it")]
+    NoForwardPass,
+    /// Weights, gradients or moments that belong to another network.
+    #[error("the {what} belong to another network")]
+    OtherNetwork {
+        /// What they are.
+        what: &'static str,
+    },
+    /// A size that does not fit the address space, or buffers that do not fit a kernel.
+    #[error("the buffers cannot be laid out")]
+    Layout(#[from] KernelError),
+}
