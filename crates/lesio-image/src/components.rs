@@ -1,12 +1,10 @@
 //! Connected components of masks.
 
-use std::ops::Range;
-
 use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Axis, Dim, Dimension, Ix2, Ix3};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::BoundingBox;
+use crate::runs::Runs;
 
 /// Which neighbours belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,7 +21,7 @@ pub enum Connectivity {
 impl Connectivity {
     /// How far apart along the last axis two touching runs may be, for rows that differ by
     /// `steps` of the other axes; `None` where no runs of such rows touch.
-    fn slack(self, steps: usize) -> Option<usize> {
+    pub(crate) fn slack(self, steps: usize) -> Option<usize> {
         let reach = match self {
             Self::Faces => 1,
             Self::Edges => 2,
@@ -100,8 +98,8 @@ where
 #[must_use]
 pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Components<2> {
     let runs = Runs::new(&mask.view().insert_axis(Axis(0)), connectivity);
-    let [_, rows, columns] = runs.shape;
-    let components = runs.components().into_iter().map(|c| Component {
+    let (rows, columns) = mask.dim();
+    let components = describe(&runs).into_iter().map(|c| Component {
         size: c.size,
         bounds: BoundingBox {
             start: [c.bounds.start[1], c.bounds.start[2]],
@@ -116,7 +114,7 @@ pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Compon
 #[must_use]
 pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Components<3> {
     let runs = Runs::new(mask, connectivity);
-    Components { components: runs.components(), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
+    Components { components: describe(&runs), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
 }
 
 /// A plane's mask without its components of fewer than `minimum` pixels.
@@ -148,203 +146,25 @@ fn shaped<D: Dimension, S: ndarray::ShapeBuilder<Dim = D> + Clone>(
         .unwrap_or_else(|_| Array::from_elem(shape, 0))
 }
 
-/// The runs of `true` along the last axis of a mask, in row-major order, joined into components.
-///
-/// Runs are far fewer than voxels, so all but finding them and writing the labels is cheap.
-struct Runs {
-    shape: [usize; 3],
-    /// First and one past the last index of every run.
-    spans: Vec<Range<usize>>,
-    /// The runs of every row.
-    rows: Vec<Range<usize>>,
-    /// Number, from 0, of the component of every run.
-    component: Vec<usize>,
-    count: usize,
-}
-
-impl Runs {
-    fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
-        let shape: [usize; 3] = mask.dim().into();
-        let [planes, rows_in_plane, columns] = shape;
-        let standard = mask.as_standard_layout();
-        let (spans, rows) =
-            find_runs(standard.as_slice().unwrap_or_default(), columns, planes * rows_in_plane);
-        let mut parent: Vec<usize> = (0..spans.len()).collect();
-        for (index, row) in rows.iter().enumerate() {
-            if row.is_empty() {
-                continue;
-            }
-            let (plane, line) = (index / rows_in_plane, index % rows_in_plane);
-            // Of each pair of neighbouring rows the later one looks back.
-            let mut join = |earlier: usize, steps: usize| {
-                if let Some(slack) = connectivity.slack(steps) {
-                    join_rows(&spans, &mut parent, rows[earlier].clone(), row.clone(), slack);
-                }
-            };
-            if line > 0 {
-                join(index - 1, 1);
-            }
-            if plane > 0 {
-                join(index - rows_in_plane, 1);
-                if line > 0 {
-                    join(index - rows_in_plane - 1, 2);
-                }
-                if line + 1 < rows_in_plane {
-                    join(index - rows_in_plane + 1, 2);
-                }
-            }
-        }
-        let mut component = vec![0; spans.len()];
-        let mut count = 0;
-        for run in 0..spans.len() {
-            // A root is the first run of its component, so roots come before what hangs on them.
-            let root = find(&mut parent, run);
-            if root == run {
-                component[run] = count;
-                count += 1;
-            } else {
-                component[run] = component[root];
-            }
-        }
-        Self { shape, spans, rows, component, count }
-    }
-
-    fn labels(&self) -> Vec<u32> {
-        let columns = self.shape[2];
-        let mut labels = vec![0_u32; self.rows.len() * columns];
-        if columns == 0 {
-            return labels;
-        }
-        labels.par_chunks_mut(columns).zip(&self.rows).with_min_len(256).for_each(|(row, runs)| {
-            for run in runs.clone() {
-                row[self.spans[run].clone()].fill(self.component[run] as u32 + 1);
-            }
-        });
-        labels
-    }
-
-    fn components(&self) -> Vec<Component<3>> {
-        let none = BoundingBox { start: [usize::MAX; 3], end: [0; 3] };
-        let mut components = vec![Component { size: 0, bounds: none, centroid: [0.0; 3] }; self.count];
-        for (index, row) in self.rows.iter().enumerate() {
-            let (plane, line) = (index / self.shape[1], index % self.shape[1]);
-            for run in row.clone() {
-                let span = &self.spans[run];
-                let component = &mut components[self.component[run]];
-                component.size += span.len();
-                let ranges = [plane..plane + 1, line..line + 1, span.clone()];
-                for (axis, range) in ranges.iter().enumerate() {
-                    component.bounds.start[axis] = component.bounds.start[axis].min(range.start);
-                    component.bounds.end[axis] = component.bounds.end[axis].max(range.end);
-                    // Sum of the indices of the run along this axis.
-                    let mean = 0.5 * (range.start + range.end - 1) as f64;
-                    component.centroid[axis] += mean * span.len() as f64;
-                }
-            }
-        }
-        for component in &mut components {
-            component.centroid = component.centroid.map(|sum| sum / component.size as f64);
-        }
-        components
-    }
-}
-
-/// The runs of all rows, and which of them each row has.
-fn find_runs(values: &[bool], columns: usize, rows: usize) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
-    /// Rows that one task looks through.
-    const BATCH: usize = 256;
-    if columns == 0 {
-        return (Vec::new(), vec![0..0; rows]);
-    }
-    let batches: Vec<(Vec<Range<usize>>, Vec<usize>)> = values
-        .par_chunks(columns * BATCH)
-        .map(|batch| {
-            let mut spans = Vec::new();
-            let ends = batch.chunks_exact(columns).map(|row| {
-                runs_of_row(row, &mut spans);
-                spans.len()
-            });
-            let ends = ends.collect();
-            (spans, ends)
-        })
-        .collect();
-    let mut spans = Vec::with_capacity(batches.iter().map(|(spans, _)| spans.len()).sum());
-    let mut ranges = Vec::with_capacity(rows);
-    for (found, ends) in batches {
-        let offset = spans.len();
-        let mut begin = offset;
-        for end in ends {
-            ranges.push(begin..offset + end);
-            begin = offset + end;
-        }
-        spans.extend(found);
-    }
-    (spans, ranges)
-}
-
-/// Appends the runs of one row, found as the changes between neighbouring bits of 64 values.
-fn runs_of_row(row: &[bool], spans: &mut Vec<Range<usize>>) {
-    let mut open = None;
-    for (word, values) in row.chunks(64).enumerate() {
-        let bits = packed(values);
-        let mut changes = bits ^ (bits << 1 | u64::from(open.is_some()));
-        while changes != 0 {
-            let position = word * 64 + changes.trailing_zeros() as usize;
-            // Bits past the last value are 0, which ends a run that reaches the end of the row.
-            match open.take() {
-                None => open = Some(position),
-                Some(start) => spans.push(start..position),
-            }
-            changes &= changes - 1;
+/// The box and the mean index of every component, from its runs.
+fn describe(runs: &Runs) -> Vec<Component<3>> {
+    let none = BoundingBox { start: [usize::MAX; 3], end: [0; 3] };
+    let mut components = vec![Component { size: 0, bounds: none, centroid: [0.0; 3] }; runs.count()];
+    for ([plane, line], span, index) in runs.iter() {
+        let component = &mut components[index];
+        component.size += span.len();
+        let ranges = [plane..plane + 1, line..line + 1, span.clone()];
+        for (axis, range) in ranges.iter().enumerate() {
+            component.bounds.start[axis] = component.bounds.start[axis].min(range.start);
+            component.bounds.end[axis] = component.bounds.end[axis].max(range.end);
+            // The sum of the run's indices along this axis.
+            component.centroid[axis] += 0.5 * (range.start + range.end - 1) as f64 * span.len() as f64;
         }
     }
-    if let Some(start) = open {
-        spans.push(start..row.len());
+    for component in &mut components {
+        component.centroid = component.centroid.map(|sum| sum / component.size as f64);
     }
-}
-
-/// Up to 64 values as the bits of a word, the first as the lowest.
-fn packed(values: &[bool]) -> u64 {
-    let mut eights = values.chunks_exact(8);
-    let mut bits = 0;
-    for (index, eight) in eights.by_ref().enumerate() {
-        let bytes = std::array::from_fn(|i| u8::from(eight[i]));
-        // The product brings bit 0 of byte `i` to bit `56 + i`; no two terms meet, so nothing carries.
-        let byte = u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bits |= byte << (8 * index);
-    }
-    let done = values.len() / 8 * 8;
-    for (index, &inside) in eights.remainder().iter().enumerate() {
-        bits |= u64::from(inside) << (done + index);
-    }
-    bits
-}
-
-/// Joins the runs of two rows that overlap, or lie at most `slack` apart.
-fn join_rows(
-    spans: &[Range<usize>],
-    parent: &mut [usize],
-    earlier: Range<usize>,
-    later: Range<usize>,
-    slack: usize,
-) {
-    let (mut a, mut b) = (earlier.start, later.start);
-    while a < earlier.end && b < later.end {
-        if spans[a].start < spans[b].end + slack && spans[b].start < spans[a].end + slack {
-            let (one, other) = (find(parent, a), find(parent, b));
-            parent[one.max(other)] = one.min(other);
-        }
-        if spans[a].end <= spans[b].end { a += 1 } else { b += 1 }
-    }
-}
-
-/// The root of a run, which is the lowest number of its set; halves the path on the way.
-fn find(parent: &mut [usize], mut run: usize) -> usize {
-    while parent[run] != run {
-        parent[run] = parent[parent[run]];
-        run = parent[run];
-    }
-    run
+    components
 }
 
 /// A mask whose background is in one piece with the border: holes are filled.
@@ -448,6 +268,22 @@ mod tests {
                 let found = label_plane(&plane, connectivity);
                 let (labels, _) = flood(&slab, connectivity);
                 prop_assert_eq!(found.labels().view().insert_axis(Axis(0)), labels);
+            }
+        }
+    }
+
+    #[test]
+    fn slabs_are_joined() {
+        // 900 rows of speckle are two slabs; so are 600 rows of a plane.
+        let mut state = 7_u32;
+        let mut speckle = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state >> 30 == 0
+        };
+        for shape in [(30, 30, 7), (1, 600, 5), (600, 1, 5)] {
+            let mask = Array3::from_shape_simple_fn(shape, &mut speckle);
+            for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+                assert_eq!(label_volume(&mask, connectivity).labels(), flood(&mask, connectivity).0);
             }
         }
     }

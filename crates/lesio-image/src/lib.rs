@@ -28,6 +28,7 @@ mod prepared;
 mod preprocess;
 mod rank_set;
 mod resample;
+mod runs;
 mod threshold;
 mod volume;
 
