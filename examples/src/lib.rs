@@ -1,1 +1,162 @@
-//! Shared parts of lesio's examples.
+//! What lesio's example programs share: the arguments for data, progress bars, and how errors are shown.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lesio::io::dataset::{Dataset, Layout};
+use lesio::nn::Event;
+use lesio::study::Subject;
+
+/// The result of a program.
+pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// Runs a program: an error is printed with all its causes, and the exit code says that there was one.
+pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
+    match program() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                eprintln!("  because: {inner}");
+                cause = inner.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// How a data set's folder is arranged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LayoutName {
+    /// A folder a case, named files in each; perhaps a splits.csv.
+    Cases,
+    /// MVTec AD: train/good, test/KIND, `ground_truth/KIND/NAME_mask.png`.
+    Mvtec,
+    /// Any images or volumes in a folder, or one file.
+    Images,
+    /// ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`.
+    Acdc,
+    /// Medical Segmentation Decathlon: imagesTr, labelsTr.
+    Msd,
+}
+
+/// Which data a program works on.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DataArgs {
+    /// Folder of the data set
+    #[arg(long)]
+    pub data: PathBuf,
+    /// How the folder is arranged
+    #[arg(long, value_enum, default_value = "cases")]
+    pub layout: LayoutName,
+    /// Name of the image in each case's folder (layout cases)
+    #[arg(long, default_value = "image.nii.gz")]
+    pub image: String,
+    /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal
+    #[arg(long)]
+    pub mask: Option<String>,
+}
+
+impl DataArgs {
+    /// Lists the data set.
+    ///
+    /// # Errors
+    /// A folder that is missing, empty or arranged otherwise.
+    pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
+        let layout = match self.layout {
+            LayoutName::Cases => Layout::cases(self.image.as_str(), self.mask.as_deref()),
+            LayoutName::Mvtec => Layout::MvTec,
+            LayoutName::Images => Layout::Images,
+            LayoutName::Acdc => Layout::Acdc,
+            LayoutName::Msd => Layout::Msd,
+        };
+        Ok(Dataset::open(&self.data, &layout)?)
+    }
+}
+
+/// A progress bar on a terminal, nothing elsewhere.
+#[must_use]
+pub fn bar(length: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{msg:28} [{bar:30}] {pos}/{len} {elapsed} (left {eta})");
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what.to_owned());
+    bar
+}
+
+/// Reads the cases of a split with a progress bar.
+///
+/// # Errors
+/// An unknown split, or a case that cannot be read.
+pub fn read_split(data: &Dataset, split: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
+    let cases = data.select(split)?;
+    let bar = bar(cases.cases().len() as u64, &format!("reading {split}"));
+    let mut subjects = Vec::with_capacity(cases.cases().len());
+    for case in cases.cases() {
+        subjects.push(Subject::read(case)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(subjects)
+}
+
+/// Shows a training: a bar that moves with each update, and a line for each epoch.
+pub fn watch_training(bar: &ProgressBar) -> impl FnMut(&Event<'_>) -> ControlFlow<()> + '_ {
+    move |event| {
+        match event {
+            Event::Step { step, steps, terms, gradient_norm, throughput, .. } => {
+                bar.set_length(*steps);
+                bar.set_position(step + 1);
+                let loss = terms.total;
+                bar.set_message(format!("loss {loss:.4} |g| {gradient_norm:.1e} {throughput:.0}/s"));
+            }
+            Event::Skipped { step, loss, gradient_norm } => {
+                line(bar, &format!("update {step} skipped: loss {loss}, gradient norm {gradient_norm}"));
+            }
+            Event::Epoch { record, epochs, best } => {
+                let validation = match &record.validation {
+                    Some(terms) => format!(", validation {:.5}", terms.total),
+                    None => String::new(),
+                };
+                let parts: Vec<String> =
+                    record.training.parts.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                let mark = if *best { " *" } else { "" };
+                let (epoch, training) = (record.epoch + 1, record.training.total);
+                let parts = parts.join(", ");
+                line(
+                    bar,
+                    &format!("epoch {epoch:>3}/{epochs}: training {training:.5} ({parts}){validation}{mark}"),
+                );
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Prints a line above a bar, or alone where there is no terminal.
+pub fn line(bar: &ProgressBar, text: &str) {
+    if bar.is_hidden() { eprintln!("{text}") } else { bar.println(text) }
+}
+
+/// The file of a model: itself, or `model.safetensors` in a folder.
+#[must_use]
+pub fn model_path(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
+}
+
+/// The command line, as it can be typed again.
+#[must_use]
+pub fn command(program: &str) -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("cargo run --release --example {program} -- {}", arguments.join(" "))
+}

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod catalogue;
 mod combination;
 pub mod conformance;
@@ -19,6 +20,7 @@ mod shared;
 mod smoothing;
 mod ssim;
 
+pub use calibration::{Calibration, NormalScores, NormalScoresBuilder};
 pub use catalogue::{PredictorName, PredictorSettings, UnknownPredictor, predictor};
 pub use combination::{Combination, Combined};
 pub use error::PredictError;

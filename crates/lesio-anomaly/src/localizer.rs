@@ -9,6 +9,7 @@ use lesio_vae::{BuildError, Wanted};
 use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
+use crate::calibration::Calibration;
 use crate::catalogue::{PredictorName, PredictorSettings, predictor};
 use crate::error::PredictError;
 use crate::model::{Model, ModelConfig};
@@ -36,6 +37,8 @@ struct Document {
     preprocessing: FittedPreprocessing,
     settings: PredictorSettings,
     postprocessing: PostProcessing,
+    #[serde(default)]
+    calibration: Calibration,
     provenance: Provenance,
 }
 
@@ -139,6 +142,7 @@ impl Localizer {
             preprocessing,
             settings: PredictorSettings::default(),
             postprocessing: PostProcessing::default(),
+            calibration: Calibration::new(),
             provenance,
         };
         Ok(Self { model, document })
@@ -158,6 +162,13 @@ impl Localizer {
         self
     }
 
+    /// With the scores of normal subjects.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+        self.document.calibration = calibration;
+        self
+    }
+
     /// Reads a localizer.
     ///
     /// # Errors
@@ -173,7 +184,11 @@ impl Localizer {
         })?;
         let made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
-        Ok(made.settings(document.settings).postprocessing(document.postprocessing))
+        if let Some(name) = document.calibration.fault() {
+            return Err(refused(format!("the calibration of {name} is not in order")));
+        }
+        let made = made.settings(document.settings).postprocessing(document.postprocessing);
+        Ok(made.calibrated(document.calibration))
     }
 
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
@@ -200,6 +215,12 @@ impl Localizer {
     #[must_use]
     pub fn map_filters(&self) -> &PostProcessing {
         &self.document.postprocessing
+    }
+
+    /// What normal subjects score, after post-processing.
+    #[must_use]
+    pub fn calibration(&self) -> &Calibration {
+        &self.document.calibration
     }
 
     /// Where the localizer comes from.

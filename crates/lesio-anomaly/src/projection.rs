@@ -100,7 +100,8 @@ impl Projection {
                 )));
             }
         }
-        if !(config.range[0] < config.range[1]) {
+        let [low, high] = config.range;
+        if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
             return Err(PredictError::Config(format!(
                 "range of the projection is {:?}, expected low < high",
                 config.range

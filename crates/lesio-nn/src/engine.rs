@@ -16,6 +16,9 @@ pub enum EngineError {
     /// candle failed.
     #[error("candle could not compute the network")]
     Candle(#[from] candle_core::Error),
+    /// The plan failed.
+    #[error("the plan could not compute the network")]
+    Plan(#[from] crate::plan::PlanError),
     /// A slice given to the engine has another length than the network needs.
     #[error("{what} holds {found} values, expected {expected}")]
     Length {

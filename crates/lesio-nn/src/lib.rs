@@ -2,7 +2,8 @@
 //!
 //! A [`Network`] is a small graph of [`Layer`]s with checked shapes. Its parameters live in a
 //! [`ParameterSet`], initialized from a seed. [`CandleNetwork`] computes it on any device and
-//! differentiates automatically. A [`Trainer`] trains one or more networks for an [`Objective`], from a
+//! differentiates automatically; a [`Plan`] computes it with own kernels on a CPU, several times as fast,
+//! and gives the same numbers up to rounding. A [`Trainer`] trains one or more networks for an [`Objective`], from a
 //! seed to the same bytes each time, and goes on from its checkpoint as if it had never stopped.
 //! [`model_file`] keeps parameters and configuration in one safetensors file.
 
@@ -17,6 +18,7 @@ mod network;
 mod optimizer;
 mod parameters;
 mod plan;
+mod plan_engine;
 pub mod random;
 mod shape;
 mod storage;
@@ -31,5 +33,6 @@ pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation
 pub use optimizer::{AdamConfig, AdamUpdate, Schedule};
 pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};
+pub use plan_engine::{Inference, PlanEngine};
 pub use shape::Shape;
 pub use trainer::{Batch, Ending, EpochRecord, Event, Objective, Terms, TrainConfig, TrainError, Trainer};

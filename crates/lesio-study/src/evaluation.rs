@@ -153,7 +153,7 @@ struct Entry {
 
 impl Entry {
     fn new() -> Self {
-        Self { pixels: PatientPixels::new(), regions: PatientRegions::new(Connectivity::Corners) }
+        Self { pixels: PatientPixels::new(), regions: PatientRegions::new(Connectivity::Vertex) }
     }
 }
 

@@ -6,12 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+mod calibrating;
 mod error;
 mod evaluation;
 mod gather;
 mod subject;
 mod training;
 
+pub use calibrating::calibrate;
 pub use error::StudyError;
 pub use evaluation::{
     Evaluation, Maps, Stage, ThresholdChoice, Thresholds, score_subject, slicing_axis, truth_of,

@@ -8,7 +8,7 @@ use candle_core::Device;
 use lesio_anomaly::{Localizer, Model, ModelConfig, Provenance};
 use lesio_image::FittedPreprocessing;
 use lesio_nn::{
-    CandleEngine, Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet, Trainer,
+    Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet, PlanEngine, Trainer,
     TrainingEngine,
 };
 use lesio_vae::{
@@ -107,8 +107,8 @@ pub fn train(
             let (encoder, decoder) = networks(model)?;
             let parameters = initial_parameters(model, training.train.seed)?;
             let engines = vec![
-                engine(&encoder, &parameters, InputGradients::Skip)?,
-                engine(&decoder, &parameters, InputGradients::Compute)?,
+                engine(&encoder, &parameters, training.train.batch_size, InputGradients::Skip)?,
+                engine(&decoder, &parameters, training.train.batch_size, InputGradients::Compute)?,
             ];
             let objective = VaeObjective::new(model.clone(), training.clone(), examples, validation)?;
             let config = ModelConfig::Vae { config: model.clone(), beta: training.divergence.beta() };
@@ -117,7 +117,7 @@ pub fn train(
         }
         Recipe::Denoiser { model, training } => {
             let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
-            let engines = vec![engine(&model.network()?, &parameters, InputGradients::Skip)?];
+            let engines = vec![engine(&model.network()?, &parameters, training.train.batch_size, InputGradients::Skip)?];
             let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
             let config = ModelConfig::Denoiser { config: model.clone() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
@@ -130,9 +130,10 @@ pub fn train(
 fn engine(
     network: &Network,
     parameters: &ParameterSet,
+    capacity: usize,
     input_gradients: InputGradients,
 ) -> Result<Box<dyn TrainingEngine>, StudyError> {
-    Ok(Box::new(CandleEngine::new(network, parameters, &Device::Cpu, input_gradients)?))
+    Ok(Box::new(PlanEngine::new(network, parameters, capacity, input_gradients)?))
 }
 
 fn run<O: Objective>(

@@ -7,6 +7,7 @@ mod config;
 mod corruption;
 mod denoiser;
 mod examples;
+mod fast;
 mod likelihood;
 mod model;
 mod network;

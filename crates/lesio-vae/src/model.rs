@@ -174,3 +174,15 @@ fn gradient_of(value: &Tensor, variable: &candle_core::Var) -> Result<Tensor> {
         None => variable.zeros_like(),
     }
 }
+
+/// The divergence of each latent dimension from the prior, in nats.
+pub(crate) fn dimension_divergence(mean: f32, log_variance: f32) -> f64 {
+    let (mean, log_variance) = (f64::from(mean), f64::from(log_variance));
+    0.5 * (mean * mean + log_variance.exp() - log_variance - 1.0)
+}
+
+/// A log-variance within [`LOG_VARIANCE_RANGE`].
+pub(crate) fn clamp_log_variance(value: f32) -> f32 {
+    value.clamp(LOG_VARIANCE_RANGE[0], LOG_VARIANCE_RANGE[1])
+}
+

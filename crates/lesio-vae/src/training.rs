@@ -9,7 +9,7 @@ use crate::config::{ConfigError, VaeConfig};
 use crate::corruption::Corruption;
 use crate::examples::Examples;
 use crate::likelihood::Likelihood;
-use crate::model::LOG_VARIANCE_RANGE;
+use crate::model::{clamp_log_variance, dimension_divergence};
 
 /// How a VAE is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -245,16 +245,6 @@ fn reconstruction_loss(
         }
     }
     sum
-}
-
-/// The divergence of each latent dimension from the prior, in nats.
-fn dimension_divergence(mean: f32, log_variance: f32) -> f64 {
-    let (mean, log_variance) = (f64::from(mean), f64::from(log_variance));
-    0.5 * (mean * mean + log_variance.exp() - log_variance - 1.0)
-}
-
-fn clamp_log_variance(value: f32) -> f32 {
-    value.clamp(LOG_VARIANCE_RANGE[0], LOG_VARIANCE_RANGE[1])
 }
 
 fn pair(engines: &mut [Box<dyn TrainingEngine>]) -> Result<[&mut Box<dyn TrainingEngine>; 2], EngineError> {

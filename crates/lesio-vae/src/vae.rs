@@ -9,7 +9,11 @@ use lesio_nn::{
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, VaeConfig};
-use crate::model::{LOG_VARIANCE_RANGE, Posterior, Reconstruction, Reconstructor, VariationalModel};
+use crate::fast::FastVae;
+use crate::model::{
+    Gradients, LOG_VARIANCE_RANGE, Posterior, Reconstruction, Reconstructor, VariationalModel, Wanted,
+    gradients_by_autograd,
+};
 use crate::network;
 
 const KIND: &str = "a variational autoencoder";
@@ -34,6 +38,8 @@ pub struct Vae {
     parameters: ParameterSet,
     encoder: CandleNetwork,
     decoder: CandleNetwork,
+    /// Both networks on the CPU's own engine, where the device is the CPU.
+    fast: Option<FastVae>,
 }
 
 /// Why a VAE cannot be made.
@@ -46,6 +52,9 @@ pub enum BuildError {
     /// The parameters do not fit the configuration.
     #[error("the parameters do not fit the configuration")]
     Parameters(#[from] ParameterError),
+    /// The CPU's engine cannot hold the networks.
+    #[error("the networks cannot be planned")]
+    Plan(#[from] lesio_nn::PlanError),
     /// The device failed.
     #[error("the networks cannot be put on the device")]
     Device(#[from] candle_core::Error),
@@ -87,9 +96,13 @@ impl Vae {
         }
         let (encoder, decoder) = (network::encoder(&config)?, network::decoder(&config)?);
         parameters.check(&[&encoder, &decoder])?;
+        let fast = match device {
+            Device::Cpu => Some(FastVae::new(&config, &encoder, &decoder, &parameters)?),
+            _ => None,
+        };
         let encoder = CandleNetwork::new(&encoder, &parameters, DType::F32, device)?;
         let decoder = CandleNetwork::new(&decoder, &parameters, DType::F32, device)?;
-        Ok(Self { config, beta, parameters, encoder, decoder })
+        Ok(Self { config, beta, parameters, encoder, decoder, fast })
     }
 
     /// Reads a VAE from a file of its own; see `lesio-anomaly`'s `Localizer` for one with its preprocessing.
@@ -150,6 +163,9 @@ pub fn initial_parameters(config: &VaeConfig, seed: u64) -> std::result::Result<
 
 impl Reconstructor for Vae {
     fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
+        if let Some(fast) = self.fast.as_ref().filter(|_| images.dtype() == DType::F32) {
+            return Ok(fast.gradients(images, Wanted::NOTHING)?.mean);
+        }
         Ok(self.decode(&self.encode(images)?.mean)?.mean.detach())
     }
 }
@@ -176,5 +192,12 @@ impl VariationalModel for Vae {
 
     fn beta(&self) -> f64 {
         self.beta
+    }
+
+    fn gradients(&self, images: &Tensor, wanted: Wanted) -> Result<Gradients> {
+        match &self.fast {
+            Some(fast) if images.dtype() == DType::F32 => fast.gradients(images, wanted),
+            _ => gradients_by_autograd(self, images, wanted),
+        }
     }
 }

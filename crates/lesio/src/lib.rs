@@ -1,1 +1,53 @@
-//! Anomaly localization in images and segmentation quality without labels.
+//! Anomaly localization in images and segmentation quality, without labels.
+//!
+//! This crate only re-exports its parts; each can be used by itself.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`image`] | volumes and images with their geometry, preprocessing, filters |
+//! | [`io`] | NIfTI, PNG, JPEG, TIFF, data set layouts |
+//! | [`nn`] | networks as values, engines, training |
+//! | [`vae`] | variational autoencoders and denoisers |
+//! | [`anomaly`] | predictors, calibration, the [`Localizer`](anomaly::Localizer) |
+//! | [`quality`] | segmentation quality without ground truth |
+//! | [`metrics`] | exact evaluation metrics |
+//! | [`phantom`] | test images with exact truth |
+//! | [`report`] | pictures, plots, HTML and JSON |
+//! | [`study`] | data sets to localizers and their evaluation |
+//!
+//! ```
+//! use lesio::prelude::*;
+//!
+//! // A small untrained model scores an image on its own grid.
+//! let config = VaeConfig::new(1, 32, 32).widths([8, 16]).latent(Latent::Dense { dimensions: 8 });
+//! let model = Model::Vae(Vae::new(config, 1.0, 7, &Device::Cpu)?.into());
+//! let preprocessing = Preprocessing::new([32, 32]).fit_images([] as [Image; 0])?;
+//! let localizer = Localizer::new(model, preprocessing, Provenance::new(7, "none"))?;
+//!
+//! let image = Image::new(ndarray::Array3::from_shape_fn((1, 40, 50), |(_, y, x)| ((y * x) % 7) as f32 / 7.0));
+//! let scored = localizer.score_image(&image, &[PredictorName::PixelL1, PredictorName::GradKl])?;
+//! assert_eq!(scored.scores[0].raw.dim(), (40, 50));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub use lesio_anomaly as anomaly;
+pub use lesio_image as image;
+pub use lesio_io as io;
+pub use lesio_metrics as metrics;
+pub use lesio_nn as nn;
+pub use lesio_phantom as phantom;
+pub use lesio_quality as quality;
+pub use lesio_report as report;
+pub use lesio_study as study;
+pub use lesio_vae as vae;
+
+/// What most programs need.
+pub mod prelude {
+    pub use candle_core::Device;
+    pub use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
+    pub use lesio_image::{Geometry, Image, Plane, Preprocessing, Volume};
+    pub use lesio_io::{read_image, read_volume, write_volume};
+    pub use lesio_vae::{Latent, Likelihood, Vae, VaeConfig};
+}

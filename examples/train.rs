@@ -1,0 +1,293 @@
+//! Trains a model on normal images and saves a localizer.
+//!
+//! `cargo run --release --example train -- --data DIR --image flair.nii.gz --mask mask.nii.gz`
+#![allow(clippy::print_stdout, reason = "a program talks to people")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use lesio::anomaly::{PostProcessing, PredictorName};
+use lesio::image::{GridFit, Intensity, Preprocessing, RobustScaling};
+use lesio::report::{Curve, Existing, HtmlReport, LinePlot, write_json};
+use lesio::study::{
+    Checkpoints, Recipe, Start, Subject, calibrate, fit_preprocessing, normal_examples, train,
+};
+use lesio::vae::{
+    Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
+    VaeConfig, VaeTraining,
+};
+use lesio_examples::{DataArgs, LayoutName, Outcome, bar, command, read_split, run, watch_training};
+
+/// Train a model of normal images and save it, with its preprocessing, as one file.
+///
+/// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json
+/// and report.html into the folder given by --out.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Split to train on, as in splits.csv; "all" takes every case
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// Split that chooses the epoch; without it every tenth case of the training split is held out
+    #[arg(long)]
+    validation: Option<String>,
+    /// Kind of model
+    #[arg(long, value_enum, default_value = "vae")]
+    model: Kind,
+    /// Rows and columns of the network's grid
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    /// How images come to the grid; by default heads for volumes and photo for images
+    #[arg(long, value_enum)]
+    preprocessing: Option<Prepare>,
+    /// Channels at each resolution, finest first; by default 32,64,128,256 for a VAE, 16,32,64,96 for a denoiser
+    #[arg(long, value_delimiter = ',')]
+    widths: Option<Vec<usize>>,
+    /// Latent dimensions of a VAE
+    #[arg(long, default_value_t = 128)]
+    latent: usize,
+    /// Weight of the divergence in a VAE's loss
+    #[arg(long, default_value_t = 1.0)]
+    beta: f64,
+    /// Distribution of pixels given the latent sample
+    #[arg(long, value_enum, default_value = "gaussian")]
+    likelihood: Pixels,
+    /// Scale of a Gaussian or Laplace likelihood, where 1 is the range of an image
+    #[arg(long, default_value_t = 0.1)]
+    scale: f64,
+    /// What the network sees in training instead of the image; by default nothing else for a VAE, noise for a denoiser
+    #[arg(long, value_enum)]
+    corruption: Option<Corrupt>,
+    /// Standard deviation of the coarse noise
+    #[arg(long, default_value_t = 0.2)]
+    noise: f64,
+    /// Mirror half of the training images left to right
+    #[arg(long)]
+    mirror: bool,
+    /// Largest shift of training images, in pixels
+    #[arg(long, default_value_t = 0)]
+    shift: usize,
+    /// Largest relative change of brightness of training images
+    #[arg(long, default_value_t = 0.0)]
+    brightness: f32,
+    /// Window of the median filter on maps: slices, rows, columns
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "1,5,5")]
+    median: Vec<usize>,
+    /// Pixels by which the foreground is eroded before maps are read
+    #[arg(long, default_value_t = 0.0)]
+    erosion: f64,
+    /// Passes over the training slices
+    #[arg(long, default_value_t = 30)]
+    epochs: usize,
+    /// Slices per update
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    /// Highest learning rate
+    #[arg(long, default_value_t = 1e-3)]
+    rate: f64,
+    /// Epochs without a better validation loss after which training stops
+    #[arg(long, default_value_t = 10)]
+    patience: usize,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Go on from the checkpoint in --out
+    #[arg(long)]
+    resume: bool,
+    /// Folder for the model and its report
+    #[arg(long, default_value = "target/lesio/train")]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    /// A variational autoencoder: every predictor
+    Vae,
+    /// A denoising U-Net: pixel predictors only, and often the best of them
+    Denoiser,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Prepare {
+    /// Find the head, standardize its histogram, align its box to the grid
+    Heads,
+    /// Scale each image by its own percentiles and fit it to the grid
+    Photo,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Pixels {
+    Gaussian,
+    /// Gaussian with a standard deviation learnt for each pixel
+    Learned,
+    Laplace,
+    Bernoulli,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Corrupt {
+    None,
+    /// Squares filled with one value (context encoding)
+    Squares,
+    /// Coarse noise
+    Noise,
+}
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    let data = args.data.open()?;
+    let mut subjects = read_split(&data, &args.split)?;
+    let held_out = match &args.validation {
+        Some(split) => read_split(&data, split)?,
+        None => hold_out(&mut subjects),
+    };
+    let preprocessing = fit_preprocessing(&preprocessing(&args), &subjects)?;
+    let examples = normal_examples(&preprocessing, &subjects)?;
+    let validation = normal_examples(&preprocessing, &held_out)?;
+    println!(
+        "{} normal slices of {} cases to train on, {} of {} to validate",
+        examples.len(),
+        subjects.len(),
+        validation.len(),
+        held_out.len()
+    );
+    drop(subjects);
+    let shape = examples.shape();
+    let recipe = recipe(&args, shape.channels);
+    let start = if args.resume { Start::Resume } else { Start::Fresh };
+    std::fs::create_dir_all(&args.out)?;
+    let checkpoints = Checkpoints::new(args.out.join("checkpoint.safetensors"), start);
+    let progress = bar(1, "training");
+    let trained =
+        train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;
+    progress.finish_and_clear();
+
+    let [slices, rows, columns] = <[usize; 3]>::try_from(args.median.clone())
+        .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
+    let filters = PostProcessing::default().median(slices, rows, columns).erosion(args.erosion);
+    let localizer = trained.localizer.postprocessing(filters);
+    let names: Vec<PredictorName> =
+        localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
+    let progress = bar(held_out.len() as u64, "calibrating");
+    let localizer = calibrate(localizer, &held_out, &names, |done| progress.set_position(done as u64))?;
+    progress.finish_and_clear();
+    let model = args.out.join("model.safetensors");
+    localizer.save(&model)?;
+
+    let report = serde_json::json!({
+        "schema": 1,
+        "command": command("train"),
+        "seconds": started.elapsed().as_secs_f64(),
+        "recipe": recipe,
+        "ending": format!("{:?}", trained.ending),
+        "history": trained.history,
+        "provenance": localizer.provenance(),
+    });
+    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
+    let losses = |name: &str, pick: &dyn Fn(&lesio::nn::EpochRecord) -> Option<f64>| {
+        let (x, y): (Vec<f64>, Vec<f64>) = trained
+            .history
+            .iter()
+            .filter_map(|record| Some(((record.epoch + 1) as f64, pick(record)?)))
+            .unzip();
+        Curve::new(name, x, y)
+    };
+    let plot = LinePlot::training("Loss by epoch", "loss per image")
+        .curve(losses("training", &|record| Some(record.training.total))?)
+        .curve(losses("validation", &|record| record.validation.as_ref().map(|terms| terms.total))?);
+    HtmlReport::new("Training of a localizer")
+        .figure_svg(
+            &plot.to_svg()?,
+            "Mean loss of each epoch; the model is that of the lowest validation loss.",
+        )
+        .code(serde_json::to_string_pretty(&recipe)?)
+        .write(args.out.join("report.html"), Existing::Replace)?;
+    println!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Takes every tenth case, and at least one where there are two, out of the training cases.
+fn hold_out(subjects: &mut Vec<Subject>) -> Vec<Subject> {
+    let step = if subjects.len() < 10 { subjects.len().max(2) } else { 10 };
+    let (mut kept, mut held_out) = (Vec::new(), Vec::new());
+    for (index, subject) in std::mem::take(subjects).into_iter().enumerate() {
+        if index % step == step - 1 { held_out.push(subject) } else { kept.push(subject) }
+    }
+    *subjects = kept;
+    held_out
+}
+
+fn preprocessing(args: &Args) -> Preprocessing {
+    let grid = [args.size, args.size];
+    let by_layout = match args.data.layout {
+        LayoutName::Mvtec | LayoutName::Images => Prepare::Photo,
+        LayoutName::Cases | LayoutName::Acdc | LayoutName::Msd => Prepare::Heads,
+    };
+    match args.preprocessing.unwrap_or(by_layout) {
+        Prepare::Heads => Preprocessing::heads(grid),
+        Prepare::Photo => Preprocessing::new(grid)
+            .intensity(Intensity::Robust(RobustScaling::new()))
+            .clip(Some([0.0, 1.0]))
+            .frame(lesio::image::Frame::Fit(GridFit::new(grid))),
+    }
+}
+
+fn recipe(args: &Args, channels: usize) -> Recipe {
+    let augmentation = Augmentation::default()
+        .mirror(if args.mirror { Mirror::LeftRight } else { Mirror::Never })
+        .shift(args.shift)
+        .brightness(args.brightness);
+    let corruption = args.corruption.map(|corruption| match corruption {
+        Corrupt::None => Corruption::None,
+        Corrupt::Squares => Corruption::Squares { count: 3, side: 0.5 },
+        Corrupt::Noise => Corruption::CoarseNoise { deviation: args.noise, cell: 8 },
+    });
+    let mut train = lesio::nn::TrainConfig::default();
+    train.epochs = args.epochs;
+    train.batch_size = args.batch;
+    train.adam.rate = args.rate;
+    train.patience = Some(args.patience);
+    train.seed = args.seed;
+    match args.model {
+        Kind::Vae => {
+            let likelihood = match args.likelihood {
+                Pixels::Gaussian => Likelihood::Gaussian { scale: args.scale },
+                Pixels::Learned => Likelihood::GaussianLearned,
+                Pixels::Laplace => Likelihood::Laplace { scale: args.scale },
+                Pixels::Bernoulli => Likelihood::Bernoulli,
+            };
+            let mut model = VaeConfig::new(channels, args.size, args.size)
+                .latent(Latent::Dense { dimensions: args.latent })
+                .likelihood(likelihood);
+            if let Some(widths) = &args.widths {
+                model = model.widths(widths.clone());
+            }
+            let mut training = VaeTraining::default();
+            training.train = train;
+            training.divergence = Divergence::Beta { beta: args.beta, warm_up: 0.1 };
+            training.augmentation = augmentation;
+            training.corruption = corruption.unwrap_or_default();
+            Recipe::Vae { model, training }
+        }
+        Kind::Denoiser => {
+            let mut model = DenoiserConfig::new(channels, args.size, args.size);
+            if let Some(widths) = &args.widths {
+                model = model.widths(widths.clone());
+            }
+            let mut training = DenoiserTraining::default();
+            training.train = train;
+            training.augmentation = augmentation;
+            training.corruption =
+                corruption.unwrap_or(Corruption::CoarseNoise { deviation: args.noise, cell: 8 });
+            Recipe::Denoiser { model, training }
+        }
+    }
+}
