@@ -1,8 +1,49 @@
 //! Volumes and images that keep their geometry, and what is done to them before and after a network:
 //! resampling, intensity normalization, masks, filters and connected components.
 //!
-//! - [`Volume`] is a three-dimensional array with its [`Geometry`] (affine, spacing, orientation);
-//!   [`Image`] is a two-dimensional one of any number of channels.
+//! - Data: [`Volume`] is a three-dimensional array with its [`Geometry`] (affine, spacing,
+//!   [`Orientation`]), seen slice by slice along a [`Plane`]; [`Image`] is a two-dimensional one of
+//!   any number of channels.
+//! - The way to a network and back: [`Preprocessing`] is the configuration, [`FittedPreprocessing`]
+//!   what is saved with a model, [`PreparedVolume`] and [`PreparedImage`] what a network sees, with
+//!   the inverse of every step.
+//! - Its parts, each usable alone: [`ForegroundMask`] and [`Threshold`] (what is head and what is
+//!   air); [`RobustScaling`], [`ZScore`] and [`HistogramStandardizer`] (intensities on a common
+//!   scale); [`GridFit`] and [`Alignment`], which make a [`Placement`] (where on the grid an image
+//!   lies); [`resample_volume`] and [`respace_volume`].
+//! - After a network: [`median_filter_volume`], [`gaussian_filter_volume`], [`erode`],
+//!   [`positive_part`], [`label_volume`], [`remove_small_volume`], and the same for planes.
+//!
+//! Functions take `&ArrayRef`, to which arrays and views of ndarray dereference. Nothing depends on
+//! the number of threads: work is split by shape, and sums are taken in `f64`.
+//!
+//! ```
+//! use lesio_image::{Connectivity, Geometry, Preprocessing, Volume, label_volume, median_filter_volume};
+//! use ndarray::Array3;
+//!
+//! // A head of 50 mm with a bright spot in it.
+//! let data = Array3::from_shape_fn((50, 60, 10), |(i, j, k)| {
+//!     let from = |x: f32, y: f32, z: f32| {
+//!         ((i as f32 - x).powi(2) + (j as f32 - y).powi(2) + 9.0 * (k as f32 - z).powi(2)).sqrt()
+//!     };
+//!     if from(30.0, 35.0, 5.0) < 5.0 { 300.0 } else if from(24.0, 30.0, 5.0) < 20.0 { 100.0 } else { 2.0 }
+//! });
+//! let volume = Volume::new(data, Geometry::from_spacing([1.0, 1.0, 3.0])?);
+//!
+//! // To a network's grid, through a stand-in for the network, and back to the volume's own.
+//! let preprocessing = Preprocessing::heads([64, 64]).fit([&volume])?;
+//! let prepared = preprocessing.prepare(&volume)?;
+//! let maps: Vec<_> =
+//!     prepared.planes.iter().map(|plane| plane.input.index_axis(ndarray::Axis(0), 0).to_owned()).collect();
+//! let map = prepared.restore_map(&maps, 0.0)?;
+//!
+//! // What stands out is one lesion, where the spot was.
+//! let smooth = median_filter_volume(map.data(), [3, 3, 1])?;
+//! let lesions = label_volume(&smooth.mapv(|score| score > 0.9), Connectivity::Corners);
+//! assert_eq!(lesions.components().len(), 1);
+//! assert!(lesions.components()[0].bounds.contains([30, 35, 5]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::components::{Connectivity, label_plane, label_volume};
 use crate::error::{ConfigError, ImageError};
 use crate::morphology::{close, fill_holes_plane, open};
+use crate::percentile::percentiles;
 use crate::threshold::Threshold;
 use crate::volume::{Plane, Volume};
 
 /// How the foreground of an image is found: what is above a [`Threshold`], cleaned.
 ///
-/// In this order: threshold, opening, the largest component, closing, holes; opening, closing and
+/// In this order: threshold, opening, closing, holes, the largest component; opening, closing and
 /// holes slice by slice, since the voxels of clinical stacks are much longer through the slices
 /// than within them. The result for a head is its outline with everything inside: skull bone,
 /// cerebrospinal fluid and sinuses give no signal but belong to it.
 ///
 /// An automatic threshold is found for the whole volume. Slices at the end of a coil's reach are
 /// dimmer than the rest, so a slice whose own threshold is lower takes that, down to half of the
-/// volume's, below which there is noise.
+/// volume's, but not into the noise of the background.
 ///
 /// ```
 /// use lesio_image::ForegroundMask;
@@ -41,12 +42,12 @@ pub struct ForegroundMask {
     /// What is bright enough. Default: [`Threshold::CrossEntropy`].
     pub threshold: Threshold,
     /// Radius of the opening, which cuts thin bridges of ghosting and noise, as a fraction of the
-    /// slice's shorter side; 0 for none. Default: 0.01, a pixel of a slice of 128.
+    /// slice's shorter side, at least a pixel; 0 for none. Default: 0.01.
     pub opening: f64,
     /// Which components are kept. Default: [`KeepComponents::Largest`].
     pub components: KeepComponents,
     /// Radius of the closing, which closes the outline where the scalp is dark, as a fraction of the
-    /// slice's shorter side; 0 for none. Default: 0.04, five pixels of a slice of 128.
+    /// slice's shorter side, at least a pixel; 0 for none. Default: 0.04, five pixels of 128.
     pub closing: f64,
     /// What is done with holes. Default: [`Holes::Fill`].
     pub holes: Holes,
@@ -151,27 +152,20 @@ impl ForegroundMask {
     /// fixed, [`ImageError::ConstantImage`]; [`ImageError::EmptyForeground`] where nothing is left.
     pub fn volume(&self, volume: &Volume<f32>, plane: Plane) -> Result<Volume<bool>, ImageError> {
         let threshold = self.threshold.find(volume.data())?;
-        let least = volume.data().iter().copied().fold(f32::INFINITY, f32::min);
-        let floor = least + 0.5 * (threshold - least);
+        let floor = self.lowest(volume, threshold);
         let axis = Axis(plane.axis());
         let mut mask = volume.data().mapv(|_| false);
         let slices: Vec<_> = volume.data().axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
         slices.into_par_iter().for_each(|(values, mut inside)| {
             // A slice of one value has no threshold of its own.
-            let own =
-                self.threshold.find(&values).unwrap_or(threshold).clamp(floor.min(threshold), threshold);
-            inside.assign(&self.opened(values.mapv(|value| value > own)));
+            let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
+            inside.assign(&self.cleaned(values.mapv(|value| value > own)));
         });
         if self.components == KeepComponents::Largest {
             let found = label_volume(&mask, Connectivity::Faces);
             let label = found.largest().map_or(0, |index| index as u32 + 1);
             mask = found.labels().mapv(|l| l == label && l != 0);
         }
-        let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
-        slices.into_par_iter().for_each(|mut slice| {
-            let completed = self.completed(slice.to_owned());
-            slice.assign(&completed);
-        });
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
@@ -184,28 +178,37 @@ impl ForegroundMask {
     /// As [`ForegroundMask::volume`].
     pub fn plane(&self, plane: &ArrayRef2<f32>) -> Result<Array2<bool>, ImageError> {
         let threshold = self.threshold.find(plane)?;
-        let mut mask = self.opened(plane.mapv(|value| value > threshold));
+        let mut mask = self.cleaned(plane.mapv(|value| value > threshold));
         if self.components == KeepComponents::Largest {
             let found = label_plane(&mask, Connectivity::Faces);
             let label = found.largest().map_or(0, |index| index as u32 + 1);
             mask = found.labels().mapv(|l| l == label && l != 0);
         }
-        mask = self.completed(mask);
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
         Ok(mask)
     }
 
-    fn opened(&self, slice: Array2<bool>) -> Array2<bool> {
-        let radius = self.opening * shorter_side(&slice);
-        if radius < 1.0 { slice } else { open(&slice, radius) }
+    /// The lowest threshold that a slice may take: half of the volume's, or what is above the
+    /// noise of the background (median and three robust standard deviations) where that is more.
+    fn lowest(&self, volume: &Volume<f32>, threshold: f32) -> f32 {
+        let mut background: Vec<f32> = volume.data().iter().copied().filter(|v| *v <= threshold).collect();
+        let [least, median] = percentiles(&mut background, [0.0, 50.0]);
+        background.iter_mut().for_each(|value| *value = (f64::from(*value) - median).abs() as f32);
+        let [spread] = percentiles(&mut background, [50.0]);
+        // 1.4826 times the median deviation is the standard deviation of normal noise.
+        let noise = median + 3.0 * 1.4826 * spread;
+        let half = least + 0.5 * (f64::from(threshold) - least);
+        (half.max(noise) as f32).min(threshold)
     }
 
-    /// Closing and holes.
-    fn completed(&self, slice: Array2<bool>) -> Array2<bool> {
-        let radius = self.closing * shorter_side(&slice);
-        let closed = if radius < 1.0 { slice } else { close(&slice, radius) };
+    /// Opening, closing, holes.
+    fn cleaned(&self, slice: Array2<bool>) -> Array2<bool> {
+        let side = slice.nrows().min(slice.ncols()) as f64;
+        let pixels = |fraction: f64| if fraction > 0.0 { (fraction * side).max(1.0) } else { 0.0 };
+        let opened = open(&slice, pixels(self.opening));
+        let closed = close(&opened, pixels(self.closing));
         match self.holes {
             Holes::Fill => fill_holes_plane(&closed),
             Holes::Keep => closed,
@@ -213,6 +216,87 @@ impl ForegroundMask {
     }
 }
 
-fn shorter_side(slice: &ArrayRef2<bool>) -> f64 {
-    slice.nrows().min(slice.ncols()) as f64
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Geometry;
+    use ndarray::Array3;
+
+    /// A skull-like cylinder along `k`: scalp, dark bone, brain; noise around; gain by slice.
+    fn head(gain: impl Fn(usize) -> f32) -> Volume {
+        let data = Array3::from_shape_fn((64, 64, 8), |(i, j, k)| {
+            let (x, y) = (i as f32 - 32.0, j as f32 - 30.0);
+            let radius = (x * x + y * y).sqrt();
+            let noise = 4.0 + ((i * 7 + j * 13 + k * 5) % 5) as f32;
+            match radius {
+                // The scalp has a gap of three pixels at one side.
+                r if r < 18.0 || ((20.0..23.0).contains(&r) && !(x > 0.0 && y.abs() < 1.5)) => {
+                    noise + gain(k) * (90.0 + ((i + 2 * j) % 9) as f32)
+                }
+                _ => noise,
+            }
+        });
+        Volume::new(data, Geometry::default())
+    }
+
+    fn area(mask: &Volume<bool>, slice: usize) -> usize {
+        mask.data().index_axis(Axis(2), slice).iter().filter(|v| **v).count()
+    }
+
+    #[test]
+    fn the_outline_is_closed_and_filled() {
+        let mask = ForegroundMask::new().volume(&head(|_| 1.0), Plane::Axial).unwrap();
+        let disc = (std::f64::consts::PI * 22.5 * 22.5) as usize;
+        for slice in 0..8 {
+            assert!(area(&mask, slice).abs_diff(disc) < disc / 20, "{} {disc}", area(&mask, slice));
+            assert!(mask.data()[[51, 30, slice]], "bone behind the gap");
+        }
+    }
+
+    #[test]
+    fn dim_slices_are_found_and_empty_ones_stay_empty() {
+        let gains = [0.0, 0.15, 0.5, 1.0, 1.0, 1.0, 0.5, 0.15];
+        let mask = ForegroundMask::new().volume(&head(|k| gains[k]), Plane::Axial).unwrap();
+        assert_eq!(area(&mask, 0), 0);
+        for slice in [1, 7] {
+            assert!(area(&mask, slice) > area(&mask, 4) * 9 / 10, "{}", area(&mask, slice));
+        }
+    }
+
+    #[test]
+    fn markers_go_unless_all_is_kept() {
+        let mut volume = head(|_| 1.0);
+        volume.data_mut().indexed_iter_mut().for_each(|((i, j, _), value)| {
+            if i < 4 && j < 4 {
+                *value = 200.0;
+            }
+        });
+        let largest = ForegroundMask::new().volume(&volume, Plane::Axial).unwrap();
+        assert!(!largest.data()[[1, 1, 3]]);
+        let all =
+            ForegroundMask::new().components(KeepComponents::All).volume(&volume, Plane::Axial).unwrap();
+        assert!(all.data()[[1, 1, 3]] && all.data()[[32, 30, 3]]);
+    }
+
+    #[test]
+    fn what_has_no_foreground_is_an_error() {
+        let volume = |data: Array3<f32>| Volume::new(data, Geometry::default());
+        let find = |data| ForegroundMask::new().volume(&volume(data), Plane::Axial);
+        assert!(matches!(find(Array3::zeros((3, 3, 3))), Err(ImageError::ConstantImage { voxels: 27, .. })));
+        assert!(matches!(find(Array3::zeros((0, 3, 3))), Err(ImageError::EmptyImage { .. })));
+        // A single bright voxel does not survive an opening of one pixel.
+        let mut speck = Array3::zeros((128, 128, 2));
+        speck[[60, 60, 1]] = 1.0;
+        assert_eq!(find(speck), Err(ImageError::EmptyForeground));
+        let above = ForegroundMask::new().threshold(Threshold::Above(9.0));
+        assert_eq!(above.plane(&Array2::zeros((5, 5))), Err(ImageError::EmptyForeground));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        assert!(ForegroundMask::new().closing(f64::NAN).validate().is_err());
+        assert!(ForegroundMask::new().opening(-0.1).validate().is_err());
+        assert!(ForegroundMask::new().threshold(Threshold::Above(f32::NAN)).validate().is_err());
+        assert!(ForegroundMask::new().validate().is_ok());
+    }
 }

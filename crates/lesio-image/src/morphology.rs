@@ -83,6 +83,9 @@ pub fn fill_holes_volume(mask: &ArrayRef3<bool>) -> Array3<bool> {
 /// The elements within `radius` of a mask.
 fn within<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
     let radius = radius.max(0.0);
+    if radius < 1.0 {
+        return mask.to_owned();
+    }
     if radius > LARGEST_STEPPED {
         return squared_distance(mask)
             .mapv(|distance| distance <= radius * radius && distance < f64::INFINITY);

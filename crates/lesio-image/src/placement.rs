@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ConfigError, ImageError, check_shape};
 use crate::resample::{AxisMap, Interpolation, apply_axes};
 
-/// The longest side that an image or a grid may have.
-const MAX_SIDE: usize = 1 << 20;
+/// The largest number of pixels that an image or a grid may have: 2^30, 4 GiB of `f32`.
+const MAX_PIXELS: usize = 1 << 30;
 
 /// A scale and a translation that bring an image of one size to a grid of another: a value that is
 /// made once for an image (by [`GridFit`](crate::GridFit) or [`Alignment`](crate::Alignment)) and
@@ -39,12 +39,13 @@ impl TryFrom<PlacementParts> for Placement {
 
     fn try_from(parts: PlacementParts) -> Result<Self, ConfigError> {
         for (setting, size) in [("image size", parts.image), ("grid size", parts.grid)] {
-            if size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {
-                return Err(ConfigError::new(setting, size, "sides of 1 to 1048576"));
+            let pixels = size[0].checked_mul(size[1]);
+            if pixels.is_none_or(|pixels| !(1..=MAX_PIXELS).contains(&pixels)) {
+                return Err(ConfigError::new(setting, size, "sides of at least 1 and up to 2^30 pixels"));
             }
         }
-        if parts.scale.iter().any(|s| !(s.is_finite() && *s >= 1e-6 && *s <= 1e6)) {
-            return Err(ConfigError::new("scale", parts.scale, "image pixels per grid pixel of 1e-6 to 1e6"));
+        if parts.scale.iter().any(|s| !(s.is_finite() && *s >= 1e-9 && *s <= 1e9)) {
+            return Err(ConfigError::new("scale", parts.scale, "image pixels per grid pixel of 1e-9 to 1e9"));
         }
         if parts.origin.iter().any(|o| !(o.is_finite() && o.abs() <= 1e12)) {
             return Err(ConfigError::new("origin", parts.origin, "finite image coordinates"));
@@ -200,6 +201,9 @@ mod tests {
         let message = serde_json::from_str::<Placement>(&broken).unwrap_err().to_string();
         assert!(message.contains("scale"), "{message}");
         assert!(Placement::new([0, 6], [6, 4], [1.0; 2], [0.0; 2], Interpolation::Nearest).is_err());
+        assert!(
+            Placement::new([4, 6], [1 << 40, 1 << 40], [1.0; 2], [0.0; 2], Interpolation::Nearest).is_err()
+        );
         assert!(Placement::new([4, 6], [6, 4], [1.0; 2], [f64::NAN; 2], Interpolation::Nearest).is_err());
     }
 

@@ -270,9 +270,9 @@ impl Preprocessing {
             Intensity::Unchanged | Intensity::Range(_) => {}
         }
         if let Some([low, high]) = self.clip
-            && (low.is_nan() || high.is_nan() || low > high)
+            && !(low.is_finite() && high.is_finite() && low <= high)
         {
-            return Err(ConfigError::new("clip", [low, high], "two ascending values"));
+            return Err(ConfigError::new("clip", [low, high], "two ascending finite values"));
         }
         if let Frame::Align(alignment) = &self.frame {
             alignment.validate()?;

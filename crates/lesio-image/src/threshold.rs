@@ -32,8 +32,8 @@ pub enum Threshold {
 impl Threshold {
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
-            Self::Above(value) if value.is_nan() => {
-                Err(ConfigError::new("foreground threshold", value, "a number"))
+            Self::Above(value) if !value.is_finite() => {
+                Err(ConfigError::new("foreground threshold", value, "a finite value"))
             }
             _ => Ok(()),
         }

@@ -181,6 +181,24 @@ fn images_keep_their_channels() {
 }
 
 #[test]
+fn the_foreground_of_an_image_is_that_of_its_channels_together() {
+    // A disc that each channel shows in one half only.
+    let image = Image::new(Array3::from_shape_fn((2, 60, 80), |(c, r, k)| {
+        let inside = (r as f32 - 20.0).powi(2) + (k as f32 - 50.0).powi(2) < 225.0;
+        if inside && (k < 50) == (c == 0) { 90.0 + ((r + k) % 5) as f32 } else { (r % 3) as f32 }
+    }));
+    let fitted = Preprocessing::heads([40, 40]).fit_images([&image]).unwrap();
+    let prepared = fitted.prepare_image(&image).unwrap();
+    let found = prepared.foreground.iter().filter(|v| **v).count();
+    assert!((680..740).contains(&found), "{found}");
+    // Aligned: the disc of 29 pixels fills 36 of 40.
+    assert!((prepared.plane.placement.scale()[0] - 29.0 / 36.0).abs() < 0.05);
+    let back = prepared.restore_map(&prepared.plane.mask.mapv(|m| f32::from(u8::from(m))), 0.0).unwrap();
+    let agree = back.iter().zip(&prepared.foreground).filter(|(a, b)| (**a > 0.5) == **b).count();
+    assert!(agree > back.len() * 99 / 100);
+}
+
+#[test]
 fn standardization_of_images_pools_their_channels() {
     let image = |gain: f32| {
         Image::new(Array3::from_shape_fn((2, 24, 24), move |(c, r, k)| {
