@@ -1,1 +1,2 @@
+//! Reading volumes.
 fn main() {}

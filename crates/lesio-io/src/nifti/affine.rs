@@ -1,6 +1,6 @@
 //! From a header's numbers to the place of its voxels, by the rules of nibabel.
 
-use lesio_image::Geometry;
+use lesio_image::{Geometry, GeometryError};
 
 use crate::error::{AffineError, ReadErrorKind};
 use crate::nifti::header::{NiftiHeader, NiftiVersion};
@@ -42,6 +42,7 @@ impl NiftiHeader {
         };
         affine
             .and_then(|affine| Geometry::new(affine).map_err(AffineError::from))
+            .and_then(measurable)
             .map_err(|fault| ReadErrorKind::BadAffine { method, fault })
     }
 
@@ -89,6 +90,17 @@ impl NiftiHeader {
         }
         affine[3][3] = 1.0;
         affine
+    }
+}
+
+/// Refuses a grid so large or so small that its voxels have no size in 64-bit numbers.
+fn measurable(geometry: Geometry) -> Result<Geometry, AffineError> {
+    let determinant = geometry.voxel_volume();
+    let sizes = geometry.spacing().into_iter().chain([determinant]);
+    if sizes.into_iter().all(|size| size.is_finite() && size > 0.0) {
+        Ok(geometry)
+    } else {
+        Err(AffineError::Geometry(GeometryError::Singular { determinant }))
     }
 }
 

@@ -341,7 +341,17 @@ struct HeaderFile {
 impl HeaderFile {
     fn read(path: &Path, name: &NiftiName, limit: u64) -> Result<Self, ReadErrorKind> {
         let (file, bytes) = open_regular(path)?;
-        let mut stream = Stream::new(&file, name.compressed)?;
+        let parsed = Self::parse(&file, name, limit).map_err(|kind| {
+            // A header read from a damaged stream says nothing: the damage is what to tell.
+            let damage = Stream::new(&file, name.compressed).and_then(|mut stream| stream.verify_rest());
+            damage.err().unwrap_or(kind)
+        });
+        let (header, oddities) = parsed?;
+        Ok(Self { header, oddities, file, bytes })
+    }
+
+    fn parse(file: &File, name: &NiftiName, limit: u64) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+        let mut stream = Stream::new(file, name.compressed)?;
         let mut buffer = [0; SIZE_2];
         let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
         let longer = buffer
@@ -374,8 +384,7 @@ impl HeaderFile {
         if name.arrangement == Arrangement::Pair {
             stream.verify_rest()?;
         }
-        drop(stream);
-        Ok(Self { header, oddities, file, bytes })
+        Ok((header, oddities))
     }
 }
 

@@ -125,11 +125,9 @@ impl<'a> VoxelReader<'a> {
     /// The next `count` voxels, and nothing after them: a compressed file is verified to its end.
     pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<Vec<T>, ReadErrorKind> {
         let mut values = Vec::new();
-        let mut left = count;
-        while left > 0 {
-            let step = self.make_room(&mut values, left)?;
+        while (values.len() as u64) < count {
+            let step = self.make_room(&mut values, count)?;
             self.next_values(step, &mut values)?;
-            left -= step;
         }
         self.finish()?;
         Ok(values)
@@ -159,14 +157,19 @@ impl<'a> VoxelReader<'a> {
         self.stream.verify_rest()
     }
 
-    /// Makes room for as many of the `left` voxels as may be believed to come, and tells how many.
+    /// Makes room for as many of `count` voxels as may be believed to come, and tells how many more.
     ///
-    /// At first that is what the file's size makes likely, then half of what has come; in the end there
-    /// is room for exactly what was asked for.
-    fn make_room<T>(&self, values: &mut Vec<T>, left: u64) -> Result<u64, ReadErrorKind> {
-        let likely = (self.likely / self.decoding.datatype.bytes()).saturating_sub(values.len() as u64);
-        let step = left.min(likely.max(values.len() as u64 / 2).max(4096));
-        reserve(values, step)?;
-        Ok(step)
+    /// At first that is what the file's size makes likely, then four times what has come. The steps are
+    /// quarters of quarters of the whole, so that the last one ends at the whole and starts at a quarter
+    /// of it: even where memory is moved to grow, no more than five quarters stand at a time.
+    fn make_room<T>(&self, values: &mut Vec<T>, count: u64) -> Result<u64, ReadErrorKind> {
+        let have = values.len() as u64;
+        let likely = (self.likely / self.decoding.datatype.bytes()).max(4096);
+        let mut room = count;
+        while room > likely && room.div_ceil(4) > have {
+            room = room.div_ceil(4);
+        }
+        reserve(values, room - have)?;
+        Ok(room - have)
     }
 }
