@@ -13,10 +13,11 @@ use clap::Parser;
 use lesio::anomaly::{Localizer, PredictorName};
 use lesio::io::dataset::Dataset;
 use lesio::metrics::BootstrapConfig;
-use lesio::report::{
-    Best, Cell, Column, Estimate, EvaluationReport, Existing, HtmlReport, ScopeReport, Table, write_json,
+use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, write_json};
+use lesio::study::{
+    Content, Evaluation, Subject, ThresholdChoice, Thresholds, curve_figures, leading, montage, normal_scale,
+    scope_table, score_subject, shown, truth_of,
 };
-use lesio::study::{Content, Evaluation, Subject, ThresholdChoice, Thresholds, score_subject, truth_of};
 use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
 
 /// Score every predictor of a model against masks, with 95 % intervals over patients.
@@ -56,6 +57,9 @@ struct Args {
     out: PathBuf,
 }
 
+/// Cases whose slices are shown in the report.
+const PICTURES: usize = 6;
+
 fn main() -> ExitCode {
     run(program)
 }
@@ -85,6 +89,9 @@ fn program() -> Outcome {
         Some(split) => choose_thresholds(&localizer, &data.select(split)?, &names)?,
         None => Thresholds::new(),
     };
+    let scales: Vec<Scale> =
+        names.iter().map(|&name| normal_scale(&localizer, name)).collect::<Result<_, _>>()?;
+    let mut pictures = Vec::new();
     let mut evaluation = Evaluation::new();
     let progress = bar(test.cases().len() as u64, "scoring");
     let mut seconds = BTreeMap::new();
@@ -97,16 +104,19 @@ fn program() -> Outcome {
             seconds = time_predictors(&localizer, &subject, &names)?;
         }
         let maps = score_subject(&localizer, &subject, &names)?;
+        if pictures.len() < PICTURES {
+            pictures.extend(shown(&subject, &maps, &truth));
+        }
         evaluation.add(&subject.patient, &maps, &truth)?;
         progress.inc(1);
     }
     progress.finish_and_clear();
     let bootstrap = BootstrapConfig::new(args.seed).replicates(args.replicates);
     let patients = evaluation.patients();
-    let scopes = evaluation.finish(&thresholds, &seconds, &bootstrap)?;
+    let evaluated = evaluation.finish(&thresholds, &seconds, &bootstrap)?;
 
     std::fs::create_dir_all(&args.out)?;
-    let mut report = EvaluationReport { scopes, ..EvaluationReport::default() };
+    let mut report = EvaluationReport { scopes: evaluated.scopes, ..EvaluationReport::default() };
     for (name, value) in [
         ("folder", serde_json::json!(args.data.data)),
         ("split", serde_json::json!(args.split)),
@@ -127,9 +137,22 @@ fn program() -> Outcome {
         args.replicates
     ));
     for scope in &report.scopes {
-        let table = table(scope)?;
+        let table = scope_table(scope)?;
         println!("{}", table.to_markdown());
         page = page.section(scope.scope.name()).table(table);
+        if scope.scope == Scope::LesionSlices {
+            let shown = leading(scope, 3);
+            page = page.figures(curve_figures(&evaluated.curves, &shown, scope.prevalence.unwrap_or(0.0))?);
+        }
+    }
+    if !pictures.is_empty() {
+        let columns: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let figure = montage(&columns, &scales, &pictures)?;
+        page = page.section("Slices").montage(
+            &figure,
+            "The slice with most lesion pixels of the first cases. Each predictor has one scale for all: from the median \
+             of held-out normal pixels (dark) to what one in ten thousand of them exceeds, where the model was calibrated.",
+        )?;
     }
     page.write(args.out.join("report.html"), Existing::Replace)?;
     println!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
@@ -171,49 +194,4 @@ fn time_predictors(
         seconds.insert(name.to_string(), started.elapsed().as_secs_f64() / slices.max(1) as f64);
     }
     Ok(seconds)
-}
-
-fn table(scope: &ScopeReport) -> Result<Table, Box<dyn std::error::Error>> {
-    let caption = format!(
-        "Scope {}, prevalence {:.4}. Raw scores, then after post-processing. ceil_dice looks at the test truth.",
-        scope.scope.name(),
-        scope.prevalence.unwrap_or(f64::NAN)
-    );
-    let figures = [
-        "AP",
-        "AUROC",
-        "AUPRO .3",
-        "ceil_dice",
-        "AP post",
-        "AUROC post",
-        "AUPRO .3 post",
-        "ceil_dice post",
-        "Dice at val",
-    ];
-    let columns = std::iter::once(Column::new("predictor"))
-        .chain(figures.map(|name| Column::new(name).decimals(3).best(Best::Highest)))
-        .chain([Column::new("s/slice").decimals(4)]);
-    let mut table = Table::new(caption, columns);
-    for row in &scope.predictors {
-        let cell = |value: Option<f64>, interval: Option<[f64; 2]>| match (value, interval) {
-            (Some(value), Some([low, high])) => Cell::from(Estimate::new(value).with_interval(low, high)),
-            (value, _) => Cell::from(Estimate::new(value.unwrap_or(f64::NAN))),
-        };
-        let (raw, post) = (&row.raw, &row.postprocessed);
-        let (raw_ci, post_ci) = (&row.ci95.raw, &row.ci95.postprocessed);
-        table = table.row([
-            Cell::from(row.name.as_str()),
-            cell(raw.average_precision, raw_ci.average_precision),
-            cell(raw.auroc, raw_ci.auroc),
-            cell(raw.aupro_30, raw_ci.aupro_30),
-            cell(raw.ceil_dice, raw_ci.ceil_dice),
-            cell(post.average_precision, post_ci.average_precision),
-            cell(post.auroc, post_ci.auroc),
-            cell(post.aupro_30, post_ci.aupro_30),
-            cell(post.ceil_dice, post_ci.ceil_dice),
-            cell(post.dice_at_val, post_ci.dice_at_val),
-            cell(row.seconds_per_image, None),
-        ])?;
-    }
-    Ok(table)
 }

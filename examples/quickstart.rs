@@ -1,2 +1,255 @@
-//! Later.
-fn main() {}
+//! lesio at work with nothing downloaded: `cargo run --release --example quickstart`
+//!
+//! Draws brain-like images, trains a small variational autoencoder on normal ones, lets every predictor
+//! map lesions of four kinds, measures them against the exact truth, and writes one page to look at.
+#![allow(clippy::print_stdout, reason = "a program talks to people")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use lesio::anomaly::{PostProcessing, PredictorName, PredictorSettings};
+use lesio::image::{Image, Preprocessing};
+use lesio::metrics::BootstrapConfig;
+use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
+use lesio::report::{
+    Best, Cell, Column, Curve, EvaluationReport, Existing, HtmlReport, LinePlot, Provenance, Scale, Scope,
+    Table, write_json,
+};
+use lesio::study::{
+    Checkpoints, Content, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures,
+    fit_preprocessing, leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown,
+    train, truth_of,
+};
+use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
+use lesio_examples::{Outcome, bar, command, run, watch_training};
+
+/// See lesio at work in under two minutes, on images it draws itself.
+///
+/// Writes report.html, report.json and model.safetensors into the folder given by --out.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folder for the report
+    #[arg(long, default_value = "target/lesio/quickstart")]
+    out: PathBuf,
+    /// Seed of images, lesions and training
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Rows and columns of an image.
+const SIZE: usize = 64;
+const TRAINING: u64 = 600;
+const VALIDATION: u64 = 60;
+const LESIONS_OF_A_KIND: u64 = 20;
+/// Kinds of lesions with their contrasts: two that brightness tells, two that it does not.
+const KINDS: [(&str, LesionKind, f64); 4] = [
+    ("bright", LesionKind::Bright, 0.3),
+    ("dark", LesionKind::Dark, 0.3),
+    ("displaced", LesionKind::Displaced, 0.7),
+    ("textured", LesionKind::Textured, 0.15),
+];
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    std::fs::create_dir_all(&args.out)?;
+    let phantom = BrainPhantom::new(BrainConfig::new([SIZE, SIZE], Contrast::Flair, args.seed))?;
+    let training: Vec<Subject> = (0..TRAINING).map(|subject| healthy(&phantom, subject)).collect();
+    let validation: Vec<Subject> =
+        (TRAINING..TRAINING + VALIDATION).map(|subject| healthy(&phantom, subject)).collect();
+
+    println!("training on {TRAINING} normal images of {SIZE} x {SIZE} pixels");
+    let preprocessing = fit_preprocessing(&Preprocessing::heads([SIZE, SIZE]), &training)?;
+    let examples = normal_examples(&preprocessing, &training)?;
+    let held_out = normal_examples(&preprocessing, &validation)?;
+    let recipe = recipe(args.seed);
+    let progress = bar(1, "training");
+    let trained = train(
+        &recipe,
+        preprocessing,
+        examples,
+        held_out,
+        &Checkpoints::default(),
+        watch_training(&progress),
+    )?;
+    progress.finish_and_clear();
+    let mut settings = PredictorSettings::default();
+    settings.projection.steps = 30;
+    settings.restoration.steps = 30;
+    let localizer =
+        trained.localizer.settings(settings).postprocessing(PostProcessing::default().median(1, 5, 5));
+    let names = localizer.predictors();
+    let progress = bar(VALIDATION, "calibrating");
+    let localizer = calibrate(localizer, &validation, &names, |done| progress.set_position(done as u64))?;
+    progress.finish_and_clear();
+    localizer.save(args.out.join("model.safetensors"))?;
+
+    let progress = bar(KINDS.len() as u64 * LESIONS_OF_A_KIND, "finding lesions");
+    let mut evaluation = Evaluation::new();
+    let mut kinds: Vec<(&str, Evaluation)> = Vec::new();
+    let mut rows = Vec::new();
+    let first_test = TRAINING + VALIDATION;
+    let scoring = Instant::now();
+    for (number, &(kind, lesion, contrast)) in KINDS.iter().enumerate() {
+        let injector = LesionInjector::new(LesionConfig::new(lesion, contrast).in_brain_tissue())?;
+        let mut of_kind = Evaluation::new();
+        for index in 0..LESIONS_OF_A_KIND {
+            let subject = first_test + number as u64 * LESIONS_OF_A_KIND + index;
+            let subject = ill(&phantom, &injector, kind, subject, args.seed)?;
+            let maps = score_subject(&localizer, &subject, &names)?;
+            let truth = truth_of(&subject).ok_or("a phantom knows its truth")?;
+            if index < 2 {
+                rows.extend(shown(&subject, &maps, &truth));
+            }
+            evaluation.add(&subject.patient, &maps, &truth)?;
+            of_kind.add(&subject.patient, &maps, &truth)?;
+            progress.inc(1);
+        }
+        kinds.push((kind, of_kind));
+    }
+    progress.finish_and_clear();
+    let images = KINDS.len() as u64 * LESIONS_OF_A_KIND;
+    let per_image = scoring.elapsed().as_secs_f64() / images as f64;
+
+    let bootstrap = BootstrapConfig::new(args.seed);
+    let evaluated = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap)?;
+    let scope =
+        evaluated.scopes.iter().find(|scope| scope.scope == Scope::LesionSlices).ok_or("no lesion slices")?;
+    let leaders = leading(scope, 3);
+    let columns: Vec<&str> = leaders.clone();
+    let scales = scales(&localizer, &names, &columns)?;
+    let places: Vec<usize> =
+        columns.iter().filter_map(|column| names.iter().position(|name| name.as_str() == *column)).collect();
+    for row in &mut rows {
+        row.maps = places.iter().map(|&place| row.maps[place].clone()).collect();
+    }
+    let figures = curve_figures(&evaluated.curves, &leaders, scope.prevalence.unwrap_or(0.0))?;
+    let by_kind = kind_table(kinds, &names, &bootstrap)?;
+    println!("{}", by_kind.to_markdown());
+    let seconds = started.elapsed().as_secs_f64();
+    HtmlReport::new("lesio: anomalies found without labels")
+        .lead(format!(
+            "A variational autoencoder learnt {TRAINING} normal brain-like images and has never seen a lesion. Here is where \
+             its predictors look for {images} lesions of four kinds, and how well, against the exact truth. Every number \
+             was computed by this run, in {seconds:.0} seconds."
+        ))
+        .section("What is found")
+        .montage(
+            &montage(&columns, &scales, &rows)?,
+            "Two images of each kind; the outline is the truth. Each predictor has one scale for all rows: dark up to the median \
+             of normal pixels, brightest at what one in ten thousand of them exceeds.",
+        )?
+        .section("By kind of lesion")
+        .paragraph(
+            "Bright and dark lesions differ in intensity; displaced and textured ones have the intensity of their surroundings, \
+             so the floor, intensity itself, cannot tell them.",
+        )
+        .table(by_kind)
+        .section("All lesions")
+        .table(scope_table(scope)?)
+        .figures(figures)
+        .section("Training")
+        .figure_svg(&loss_plot(&trained.history)?, "Mean loss of each epoch in nats per image.")
+        .provenance(
+            Provenance::new(command("quickstart"))
+                .seed(args.seed)
+                .seconds(seconds)
+                .version("lesio", env!("CARGO_PKG_VERSION"))
+                .entry("seconds to score an image by all predictors", format!("{per_image:.3}")),
+        )
+        .write(args.out.join("report.html"), Existing::Replace)?;
+    let mut report = EvaluationReport { scopes: evaluated.scopes, ..EvaluationReport::default() };
+    report.data.insert("images".into(), serde_json::json!(images));
+    report.extra.insert("command".into(), serde_json::json!(command("quickstart")));
+    report.extra.insert("seconds".into(), serde_json::json!(seconds));
+    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
+    println!("open {} ({seconds:.0} s)", args.out.join("report.html").display());
+    Ok(())
+}
+
+fn healthy(phantom: &BrainPhantom, subject: u64) -> Subject {
+    let slice = phantom.slice(subject);
+    let truth = Some(ndarray::Array2::from_elem(slice.image.dim(), false));
+    let content = Content::Image { image: Image::from_plane(slice.image), truth };
+    Subject::new(format!("subject {subject}"), content)
+}
+
+fn ill(
+    phantom: &BrainPhantom,
+    injector: &LesionInjector,
+    kind: &str,
+    subject: u64,
+    seed: u64,
+) -> Result<Subject, Box<dyn Error>> {
+    let slice = phantom.slice(subject);
+    let injected =
+        injector.inject_slice(slice.image.view(), slice.labels.view(), phantom.pixel(), seed ^ subject)?;
+    let content = Content::Image { image: Image::from_plane(injected.image), truth: Some(injected.truth) };
+    Ok(Subject::new(format!("{kind}, subject {subject}"), content))
+}
+
+fn recipe(seed: u64) -> Recipe {
+    let model = VaeConfig::new(1, SIZE, SIZE).widths([32, 64, 128]).latent(Latent::Dense { dimensions: 64 });
+    let mut training = VaeTraining::default();
+    training.train.epochs = 30;
+    training.train.seed = seed;
+    training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.1 };
+    training.augmentation = Augmentation::default().mirror(Mirror::LeftRight);
+    Recipe::Vae { model, training }
+}
+
+fn scales(
+    localizer: &lesio::anomaly::Localizer,
+    names: &[PredictorName],
+    columns: &[&str],
+) -> Result<Vec<Scale>, Box<dyn Error>> {
+    let chosen = columns.iter().filter_map(|column| names.iter().find(|name| name.as_str() == *column));
+    Ok(chosen.map(|&name| normal_scale(localizer, name)).collect::<Result<_, _>>()?)
+}
+
+/// Average precision of every predictor by kind of lesion, after post-processing.
+fn kind_table(
+    kinds: Vec<(&str, Evaluation)>,
+    names: &[PredictorName],
+    bootstrap: &BootstrapConfig,
+) -> Result<Table, Box<dyn Error>> {
+    let mut columns: Vec<Column> = vec![Column::new("predictor")];
+    let mut precisions = Vec::new();
+    for (kind, evaluation) in kinds {
+        columns.push(Column::new(kind).decimals(3).best(Best::Highest));
+        let evaluated = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), bootstrap)?;
+        precisions.push(evaluated.scopes);
+    }
+    let mut table = Table::new("Average precision after post-processing, by kind of lesion.", columns);
+    for (place, name) in names.iter().enumerate() {
+        let mut cells = vec![Cell::from(name.as_str())];
+        for scopes in &precisions {
+            let row = scopes
+                .iter()
+                .find(|scope| scope.scope == Scope::LesionSlices)
+                .and_then(|scope| scope.predictors.get(place));
+            cells.push(Cell::from(row.and_then(|row| row.postprocessed.average_precision)));
+        }
+        table = table.row(cells)?;
+    }
+    Ok(table)
+}
+
+fn loss_plot(history: &[lesio::nn::EpochRecord]) -> Result<lesio::report::Svg, Box<dyn Error>> {
+    let epochs: Vec<f64> = history.iter().map(|record| (record.epoch + 1) as f64).collect();
+    let training: Vec<f64> = history.iter().map(|record| record.training.total).collect();
+    let validation: Vec<f64> =
+        history.iter().filter_map(|record| Some(record.validation.as_ref()?.total)).collect();
+    let plot = LinePlot::training("Loss by epoch", "nats per image")
+        .curve(Curve::new("training", epochs.clone(), training)?)
+        .curve(Curve::new("validation", epochs, validation)?);
+    Ok(plot.to_svg()?)
+}

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Plane, Volume};
 use lesio_metrics::{
-    BootstrapConfig, Connectivity, MetricError, PatientPixels, PatientRegions, Replicates, ThresholdRule,
-    ValidationPixels, ValidationThreshold,
+    BootstrapConfig, Connectivity, CurveBand, MetricError, PatientPixels, PatientRegions,
+    PrecisionRecallCurve, RankedPatients, Replicates, RocCurve, ThresholdRule, ValidationPixels,
+    ValidationThreshold,
 };
 use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
 use ndarray::{Array2, Array3, Axis, Slice};
@@ -137,6 +138,32 @@ impl ThresholdChoice {
     }
 }
 
+/// What an evaluation found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Evaluated {
+    /// Metrics by scope and predictor.
+    pub scopes: Vec<ScopeReport>,
+    /// Curves of each predictor's post-processed scores on the slices with lesions.
+    pub curves: Vec<PredictorCurves>,
+}
+
+/// Curves of one predictor, with 95 % intervals where there are at least two patients.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PredictorCurves {
+    /// The predictor.
+    pub predictor: String,
+    /// True-positive over false-positive rate.
+    pub roc: RocCurve,
+    /// Precision over recall.
+    pub precision_recall: PrecisionRecallCurve,
+    /// Intervals of the true-positive rate.
+    pub roc_band: Option<CurveBand>,
+    /// Intervals of the precision.
+    pub precision_recall_band: Option<CurveBand>,
+}
+
 /// Gathers the scores of test subjects.
 #[derive(Debug, Default)]
 pub struct Evaluation {
@@ -219,9 +246,9 @@ impl Evaluation {
         thresholds: &Thresholds,
         seconds: &BTreeMap<String, f64>,
         bootstrap: &BootstrapConfig,
-    ) -> Result<Vec<ScopeReport>, StudyError> {
+    ) -> Result<Evaluated, StudyError> {
         let mut entries = self.entries;
-        let mut scopes = Vec::new();
+        let (mut scopes, mut curves) = (Vec::new(), Vec::new());
         for scope in SCOPES {
             let mut report = ScopeReport {
                 scope,
@@ -238,8 +265,13 @@ impl Evaluation {
                     else {
                         continue;
                     };
-                    let (scores, intervals, prevalence) = measure(entry, thresholds.get(&key), bootstrap)?;
-                    report.prevalence = Some(prevalence);
+                    let ranked = entry.pixels.rank()?;
+                    let (scores, intervals) =
+                        measure(&ranked, entry.regions, thresholds.get(&key), bootstrap)?;
+                    report.prevalence = Some(ranked.pooled().prevalence());
+                    if (scope, stage) == (Scope::LesionSlices, Stage::Postprocessed) {
+                        curves.push(curves_of(name, &ranked, bootstrap));
+                    }
                     match stage {
                         Stage::Raw => (row.raw, row.ci95.raw) = (scores, intervals),
                         Stage::Postprocessed => {
@@ -251,18 +283,35 @@ impl Evaluation {
             }
             scopes.push(report);
         }
-        Ok(scopes)
+        Ok(Evaluated { scopes, curves })
+    }
+}
+
+/// Points of a curve in a report.
+const CURVE_POINTS: usize = 200;
+/// Places at which a curve's interval is computed.
+const BAND_POINTS: usize = 40;
+
+fn curves_of(name: &str, ranked: &RankedPatients, bootstrap: &BootstrapConfig) -> PredictorCurves {
+    let pooled = ranked.pooled();
+    PredictorCurves {
+        predictor: name.to_owned(),
+        roc: pooled.roc(CURVE_POINTS),
+        precision_recall: pooled.precision_recall(CURVE_POINTS),
+        // Fewer than two patients have no interval.
+        roc_band: ranked.roc_band(BAND_POINTS, bootstrap).ok(),
+        precision_recall_band: ranked.precision_recall_band(BAND_POINTS, bootstrap).ok(),
     }
 }
 
 fn measure(
-    entry: Entry,
+    ranked: &RankedPatients,
+    regions: PatientRegions,
     threshold: Option<&ValidationThreshold>,
     bootstrap: &BootstrapConfig,
-) -> Result<(Scores, ScoreIntervals, f64), StudyError> {
-    let ranked = entry.pixels.rank()?;
+) -> Result<(Scores, ScoreIntervals), StudyError> {
     let pooled = ranked.pooled();
-    let regions = entry.regions.rank()?;
+    let regions = regions.rank()?;
     let scores = Scores {
         auroc: Some(pooled.auroc()),
         average_precision: Some(pooled.average_precision()),
@@ -281,7 +330,7 @@ fn measure(
             intervals.dice_at_val = interval(&ranked.bootstrap_dice_at(threshold, bootstrap)?);
         }
     }
-    Ok((scores, intervals, pooled.prevalence()))
+    Ok((scores, intervals))
 }
 
 fn interval(replicates: &Replicates) -> Option<[f64; 2]> {

@@ -10,14 +10,19 @@ mod calibrating;
 mod error;
 mod evaluation;
 mod gather;
+mod presentation;
 mod subject;
 mod training;
 
 pub use calibrating::calibrate;
 pub use error::StudyError;
 pub use evaluation::{
-    Evaluation, Maps, Stage, ThresholdChoice, Thresholds, score_subject, slicing_axis, truth_of,
+    Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds, score_subject,
+    slicing_axis, truth_of,
 };
 pub use gather::{fit_preprocessing, normal_examples};
+pub use presentation::{
+    PresentationError, Shown, curve_figures, leading, montage, normal_scale, scope_table, shown,
+};
 pub use subject::{Content, Subject};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};

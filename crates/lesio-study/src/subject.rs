@@ -21,6 +21,7 @@ pub struct Subject {
 }
 
 /// Voxels or pixels and their truth.
+#[allow(clippy::large_enum_variant, reason = "a few hundred exist at a time, and their data are elsewhere")]
 #[derive(Clone, Debug)]
 pub enum Content {
     /// A volume.
@@ -40,6 +41,13 @@ pub enum Content {
 }
 
 impl Subject {
+    /// A subject that is its own patient, of no known kind.
+    #[must_use]
+    pub fn new(id: impl Into<String>, content: Content) -> Self {
+        let id = id.into();
+        Self { patient: id.clone(), id, kind: None, content }
+    }
+
     /// Reads a case: a volume where its file is one, else an image. Every label but 0 is abnormal.
     ///
     /// # Errors

@@ -117,7 +117,12 @@ pub fn train(
         }
         Recipe::Denoiser { model, training } => {
             let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
-            let engines = vec![engine(&model.network()?, &parameters, training.train.batch_size, InputGradients::Skip)?];
+            let engines = vec![engine(
+                &model.network()?,
+                &parameters,
+                training.train.batch_size,
+                InputGradients::Skip,
+            )?];
             let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
             let config = ModelConfig::Denoiser { config: model.clone() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;

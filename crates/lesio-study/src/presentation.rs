@@ -1,0 +1,226 @@
+//! Evaluations as tables, curves and pictures of a report.
+
+use lesio_anomaly::{Localizer, PredictorName};
+use lesio_report::{
+    Best, Cell, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError,
+    PlotError, Rgb, Scale, ScaleError, ScopeReport, Table, TableError,
+};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
+
+use crate::evaluation::{Maps, PredictorCurves};
+use crate::subject::{Content, Subject};
+
+/// Why an evaluation could not be shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PresentationError {
+    /// A table could not be made.
+    #[error("a table could not be made")]
+    Table(#[from] TableError),
+    /// A plot could not be made.
+    #[error("a plot could not be made")]
+    Plot(#[from] PlotError),
+    /// A picture could not be made.
+    #[error("a picture could not be made")]
+    Picture(#[from] PictureError),
+    /// A range of values is empty.
+    #[error("a range of values is empty")]
+    Scale(#[from] ScaleError),
+}
+
+/// The table of a scope: raw and post-processed metrics of every predictor, the best of each column marked.
+///
+/// # Errors
+/// None in practice; the table checks its own rows.
+pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
+    let caption = format!(
+        "Scope {}, prevalence {:.4}. Raw scores, then after post-processing (pp). ceil_dice looks at the test truth.",
+        scope.scope.name(),
+        scope.prevalence.unwrap_or(f64::NAN)
+    );
+    let figures = [
+        "AP",
+        "AUROC",
+        "AUPRO .3",
+        "ceil_dice",
+        "AP pp",
+        "AUROC pp",
+        "AUPRO .3 pp",
+        "ceil_dice pp",
+        "Dice at val pp",
+    ];
+    let columns = std::iter::once(Column::new("predictor"))
+        .chain(figures.map(|name| Column::new(name).decimals(3).best(Best::Highest)))
+        .chain([Column::new("s/slice").decimals(4)]);
+    let mut table = Table::new(caption, columns);
+    for row in &scope.predictors {
+        let cell = |value: Option<f64>, interval: Option<[f64; 2]>| {
+            let estimate = Estimate::new(value.unwrap_or(f64::NAN));
+            Cell::from(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)))
+        };
+        let (raw, post) = (&row.raw, &row.postprocessed);
+        let (raw_ci, post_ci) = (&row.ci95.raw, &row.ci95.postprocessed);
+        table = table.row([
+            Cell::from(row.name.as_str()),
+            cell(raw.average_precision, raw_ci.average_precision),
+            cell(raw.auroc, raw_ci.auroc),
+            cell(raw.aupro_30, raw_ci.aupro_30),
+            cell(raw.ceil_dice, raw_ci.ceil_dice),
+            cell(post.average_precision, post_ci.average_precision),
+            cell(post.auroc, post_ci.auroc),
+            cell(post.aupro_30, post_ci.aupro_30),
+            cell(post.ceil_dice, post_ci.ceil_dice),
+            cell(post.dice_at_val, post_ci.dice_at_val),
+            cell(row.seconds_per_image, None),
+        ])?;
+    }
+    Ok(table)
+}
+
+/// ROC and precision-recall curves, with their 95 % intervals, of these predictors; legible with up to four.
+///
+/// # Errors
+/// Curves without points.
+pub fn curve_figures(
+    curves: &[PredictorCurves],
+    names: &[&str],
+    prevalence: f64,
+) -> Result<[Figure; 2], PresentationError> {
+    let mut roc = LinePlot::roc("Receiver operating characteristic");
+    let mut precision_recall = LinePlot::precision_recall("Precision and recall", prevalence);
+    for curve in curves.iter().filter(|curve| names.contains(&curve.predictor.as_str())) {
+        let line = Curve::roc(&curve.predictor, &curve.roc);
+        roc = roc.curve(match &curve.roc_band {
+            Some(band) => line.measured_band(band),
+            None => line,
+        });
+        let line = Curve::precision_recall(&curve.predictor, &curve.precision_recall);
+        precision_recall = precision_recall.curve(match &curve.precision_recall_band {
+            Some(band) => line.measured_band(band),
+            None => line,
+        });
+    }
+    let caption = "Pixels of slices with lesions, post-processed; bands are 95 % intervals over patients.";
+    Ok([Figure::svg(&roc.to_svg()?, caption), Figure::svg(&precision_recall.to_svg()?, caption)])
+}
+
+/// The predictors with the best average precision after post-processing, best first, after `intensity`.
+#[must_use]
+pub fn leading(scope: &ScopeReport, count: usize) -> Vec<&str> {
+    let mut rows: Vec<(&str, f64)> = scope
+        .predictors
+        .iter()
+        .filter(|row| row.name != "intensity")
+        .filter_map(|row| Some((row.name.as_str(), row.postprocessed.average_precision?)))
+        .collect();
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    std::iter::once("intensity").chain(rows.into_iter().take(count).map(|(name, _)| name)).collect()
+}
+
+/// A slice to show: image, reconstruction, maps and truth, all `[row, column]` and of one size.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// What it is.
+    pub label: String,
+    /// The image.
+    pub image: Array2<f32>,
+    /// What the model takes for normal, in the image's units.
+    pub reconstruction: Array2<f32>,
+    /// One map for each predictor.
+    pub maps: Vec<Array2<f32>>,
+    /// Where it is abnormal.
+    pub truth: Option<Array2<bool>>,
+}
+
+/// Slices in rows: the image with the outline of the truth, its reconstruction, and each predictor's map over it.
+///
+/// `scales` hold one fixed scale per predictor, from normal scores, so that rows compare and a normal
+/// image stays dark. Small slices are enlarged.
+///
+/// # Errors
+/// Maps of another size than their image.
+pub fn montage(predictors: &[&str], scales: &[Scale], rows: &[Shown]) -> Result<Montage, PresentationError> {
+    let columns = ["image and truth", "reconstruction"].into_iter().chain(predictors.iter().copied());
+    let mut montage = Montage::new(columns);
+    for row in rows {
+        let window = window_of(row.image.view())?;
+        let factor = 192usize.div_ceil(row.image.nrows().max(1)).clamp(1, 4);
+        let outlined = |picture: Picture| -> Result<Picture, PictureError> {
+            let picture = picture.enlarged(factor)?;
+            match &row.truth {
+                Some(truth) => picture.outlined(truth.view(), Rgb::TRUTH),
+                None => Ok(picture),
+            }
+        };
+        let mut pictures = vec![
+            outlined(Picture::gray(row.image.view(), window)?)?,
+            Picture::gray(row.reconstruction.view(), window)?.enlarged(factor)?,
+        ];
+        for (map, &scale) in row.maps.iter().zip(scales) {
+            let heat = HeatMap::new(scale);
+            pictures.push(outlined(Picture::gray(row.image.view(), window)?.overlaid(map.view(), &heat)?)?);
+        }
+        montage = montage.row(row.label.as_str(), pictures)?;
+    }
+    Ok(montage)
+}
+
+/// The gray window of an image: from 0, or its lowest value if that is negative, to its highest.
+fn window_of(image: ArrayView2<'_, f32>) -> Result<Scale, ScaleError> {
+    let finite = image.iter().filter(|value| value.is_finite()).map(|&value| f64::from(value));
+    let (low, high) = finite.fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+    Scale::new(low, if high > low { high } else { low + 1.0 })
+}
+
+/// The slice of a subject with most lesion pixels, with its maps after post-processing; `None` without a lesion.
+#[must_use]
+pub fn shown(subject: &Subject, maps: &Maps, truth: &Array3<bool>) -> Option<Shown> {
+    let lesion = |k: usize| truth.index_axis(Axis(maps.axis), k).iter().filter(|&&inside| inside).count();
+    let slice = (0..truth.len_of(Axis(maps.axis))).max_by_key(|&k| (lesion(k), std::cmp::Reverse(k)))?;
+    if lesion(slice) == 0 {
+        return None;
+    }
+    let image = match &subject.content {
+        Content::Volume { volume, .. } => upright(volume.data().index_axis(Axis(maps.axis), slice)),
+        Content::Image { image, .. } => image.channel(0)?.to_owned(),
+    };
+    // A volume's slice is stored columns first and from the bottom row up; an image's is not.
+    let cut = |values: &Array3<f32>| match &subject.content {
+        Content::Volume { .. } => upright(values.index_axis(Axis(maps.axis), slice)),
+        Content::Image { .. } => values.index_axis(Axis(maps.axis), slice).to_owned(),
+    };
+    let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
+    let label = match &subject.content {
+        Content::Volume { .. } => format!("{}, slice {slice}", subject.id),
+        Content::Image { .. } => subject.id.clone(),
+    };
+    Some(Shown {
+        label,
+        image,
+        reconstruction: cut(&maps.reconstruction),
+        maps: maps.maps.iter().map(|(_, [_, map])| cut(map)).collect(),
+        truth: Some(cut(&inside).mapv(|value| value > 0.5)),
+    })
+}
+
+/// A slice of a volume in RAS+ order with its front up: rows run against the later axis.
+fn upright(slice: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut turned = slice.reversed_axes();
+    turned.invert_axis(Axis(0));
+    turned.to_owned()
+}
+
+/// The one scale on which a predictor's maps are shown: from the median of held-out normal pixels to what
+/// one in ten thousand of them exceeds; [0, 1] where the predictor was not calibrated.
+///
+/// # Errors
+/// None in practice: an empty range is widened.
+pub fn normal_scale(localizer: &Localizer, predictor: PredictorName) -> Result<Scale, ScaleError> {
+    match localizer.calibration().get(predictor) {
+        Some(normal) => {
+            let (low, high) = (f64::from(normal.threshold(0.5)), f64::from(normal.threshold(1e-4)));
+            Scale::new(low, if high > low { high } else { low + 1.0 })
+        }
+        None => Scale::new(0.0, 1.0),
+    }
+}
