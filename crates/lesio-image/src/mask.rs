@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayRef2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Connectivity, label_plane, label_volume};
+use crate::components::{Component, Connectivity, label_plane, label_volume};
 use crate::error::{ConfigError, ImageError};
 use crate::morphology::{close, fill_holes_plane, open};
 use crate::percentile::percentiles;
@@ -13,7 +13,7 @@ use crate::volume::{Plane, Volume};
 
 /// How the foreground of an image is found: what is above a [`Threshold`], cleaned.
 ///
-/// In this order: threshold, opening, closing, holes, the largest component; opening, closing and
+/// In this order: threshold, opening, the main components, closing, holes; opening, closing and
 /// holes slice by slice, since the voxels of clinical stacks are much longer through the slices
 /// than within them. The result for a head is its outline with everything inside: skull bone,
 /// cerebrospinal fluid and sinuses give no signal but belong to it.
@@ -44,7 +44,7 @@ pub struct ForegroundMask {
     /// Radius of the opening, which cuts thin bridges of ghosting and noise, as a fraction of the
     /// slice's shorter side, at least a pixel; 0 for none. Default: 0.01.
     pub opening: f64,
-    /// Which components are kept. Default: [`KeepComponents::Largest`].
+    /// Which components are kept. Default: [`KeepComponents::Main`].
     pub components: KeepComponents,
     /// Radius of the closing, which closes the outline where the scalp is dark, as a fraction of the
     /// slice's shorter side, at least a pixel; 0 for none. Default: 0.04, five pixels of 128.
@@ -57,10 +57,10 @@ pub struct ForegroundMask {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepComponents {
-    /// The largest of the volume, or of the plane. The default: there is one head, and what lies
-    /// beside it is a marker or a ghost.
+    /// The largest of the volume, or of the plane, and those of at least a hundredth of its size.
+    /// The default: a scalp may be apart from its brain, while markers and ghosts are small.
     #[default]
-    Largest,
+    Main,
     /// All of them.
     All,
 }
@@ -159,13 +159,17 @@ impl ForegroundMask {
         slices.into_par_iter().for_each(|(values, mut inside)| {
             // A slice of one value has no threshold of its own.
             let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
-            inside.assign(&self.cleaned(values.mapv(|value| value > own)));
+            inside.assign(&open(&values.mapv(|value| value > own), pixels(self.opening, &values)));
         });
-        if self.components == KeepComponents::Largest {
+        if self.components == KeepComponents::Main {
             let found = label_volume(&mask, Connectivity::Faces);
-            let label = found.largest().map_or(0, |index| index as u32 + 1);
-            mask = found.labels().mapv(|l| l == label && l != 0);
+            mask = found.select(|component| component.size >= least_size(found.components()));
         }
+        let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
+        slices.into_par_iter().for_each(|mut slice| {
+            let completed = self.completed(&slice);
+            slice.assign(&completed);
+        });
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
@@ -178,12 +182,12 @@ impl ForegroundMask {
     /// As [`ForegroundMask::volume`].
     pub fn plane(&self, plane: &ArrayRef2<f32>) -> Result<Array2<bool>, ImageError> {
         let threshold = self.threshold.find(plane)?;
-        let mut mask = self.cleaned(plane.mapv(|value| value > threshold));
-        if self.components == KeepComponents::Largest {
+        let mut mask = open(&plane.mapv(|value| value > threshold), pixels(self.opening, plane));
+        if self.components == KeepComponents::Main {
             let found = label_plane(&mask, Connectivity::Faces);
-            let label = found.largest().map_or(0, |index| index as u32 + 1);
-            mask = found.labels().mapv(|l| l == label && l != 0);
+            mask = found.select(|component| component.size >= least_size(found.components()));
         }
+        mask = self.completed(&mask);
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
@@ -203,17 +207,25 @@ impl ForegroundMask {
         (half.max(noise) as f32).min(threshold)
     }
 
-    /// Opening, closing, holes.
-    fn cleaned(&self, slice: Array2<bool>) -> Array2<bool> {
-        let side = slice.nrows().min(slice.ncols()) as f64;
-        let pixels = |fraction: f64| if fraction > 0.0 { (fraction * side).max(1.0) } else { 0.0 };
-        let opened = open(&slice, pixels(self.opening));
-        let closed = close(&opened, pixels(self.closing));
+    /// Closing and holes.
+    fn completed(&self, slice: &ArrayRef2<bool>) -> Array2<bool> {
+        let closed = close(slice, pixels(self.closing, slice));
         match self.holes {
             Holes::Fill => fill_holes_plane(&closed),
             Holes::Keep => closed,
         }
     }
+}
+
+/// A fraction of the shorter side in pixels, at least one unless the fraction is 0.
+fn pixels<T>(fraction: f64, slice: &ArrayRef2<T>) -> f64 {
+    let side = slice.nrows().min(slice.ncols()) as f64;
+    if fraction > 0.0 { (fraction * side).max(1.0) } else { 0.0 }
+}
+
+/// The size from which a component is one of the main ones.
+fn least_size<const N: usize>(components: &[Component<N>]) -> usize {
+    components.iter().map(|component| component.size).max().unwrap_or(0).div_ceil(100)
 }
 
 #[cfg(test)]
@@ -267,7 +279,7 @@ mod tests {
     fn markers_go_unless_all_is_kept() {
         let mut volume = head(|_| 1.0);
         volume.data_mut().indexed_iter_mut().for_each(|((i, j, _), value)| {
-            if i < 4 && j < 4 {
+            if i < 3 && j < 3 {
                 *value = 200.0;
             }
         });
