@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::anomaly::{PostProcessing, PredictorName, PredictorSettings};
 use lesio::image::{Image, Preprocessing};
-use lesio::metrics::BootstrapConfig;
+use lesio::metrics::{BootstrapConfig, PixelCurve};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
 use lesio::report::{
     Best, Cell, Column, Curve, EvaluationReport, Existing, HtmlReport, LinePlot, Provenance, Scale, Scope,
@@ -41,16 +41,20 @@ struct Args {
 }
 
 /// Rows and columns of an image.
-const SIZE: usize = 64;
+const SIZE: usize = 96;
 const TRAINING: u64 = 600;
 const VALIDATION: u64 = 60;
 const LESIONS_OF_A_KIND: u64 = 20;
+/// Resamplings of patients for the intervals: enough for two digits.
+const REPLICATES: usize = 200;
+/// Radii of lesions in millimetres; a pixel is 2.3 wide.
+const RADII: [f64; 2] = [8.0, 18.0];
 /// Kinds of lesions with their contrasts: two that brightness tells, two that it does not.
 const KINDS: [(&str, LesionKind, f64); 4] = [
-    ("bright", LesionKind::Bright, 0.3),
-    ("dark", LesionKind::Dark, 0.3),
+    ("bright", LesionKind::Bright, 0.35),
+    ("dark", LesionKind::Dark, 0.35),
     ("displaced", LesionKind::Displaced, 0.7),
-    ("textured", LesionKind::Textured, 0.15),
+    ("textured", LesionKind::Textured, 0.2),
 ];
 
 fn main() -> ExitCode {
@@ -94,13 +98,15 @@ fn program() -> Outcome {
 
     let progress = bar(KINDS.len() as u64 * LESIONS_OF_A_KIND, "finding lesions");
     let mut evaluation = Evaluation::new();
-    let mut kinds: Vec<(&str, Evaluation)> = Vec::new();
+    let mut kinds = Vec::new();
     let mut rows = Vec::new();
     let first_test = TRAINING + VALIDATION;
     let scoring = Instant::now();
     for (number, &(kind, lesion, contrast)) in KINDS.iter().enumerate() {
-        let injector = LesionInjector::new(LesionConfig::new(lesion, contrast).in_brain_tissue())?;
-        let mut of_kind = Evaluation::new();
+        let injector = LesionInjector::new(
+            LesionConfig::new(lesion, contrast).radius(RADII[0], RADII[1]).in_brain_tissue(),
+        )?;
+        let mut of_kind = vec![PixelCurve::new(); names.len()];
         for index in 0..LESIONS_OF_A_KIND {
             let subject = first_test + number as u64 * LESIONS_OF_A_KIND + index;
             let subject = ill(&phantom, &injector, kind, subject, args.seed)?;
@@ -110,16 +116,20 @@ fn program() -> Outcome {
                 rows.extend(shown(&subject, &maps, &truth));
             }
             evaluation.add(&subject.patient, &maps, &truth)?;
-            of_kind.add(&subject.patient, &maps, &truth)?;
+            for (pixels, (_, [_, map])) in of_kind.iter_mut().zip(&maps.maps) {
+                let flat = |values: &ndarray::Array3<bool>| values.iter().copied().collect::<Vec<_>>();
+                let scores: Vec<f32> = map.iter().copied().collect();
+                pixels.update_within(&scores, &flat(&truth), &flat(&maps.foreground))?;
+            }
             progress.inc(1);
         }
-        kinds.push((kind, of_kind));
+        kinds.push(of_kind);
     }
     progress.finish_and_clear();
     let images = KINDS.len() as u64 * LESIONS_OF_A_KIND;
     let per_image = scoring.elapsed().as_secs_f64() / images as f64;
 
-    let bootstrap = BootstrapConfig::new(args.seed);
+    let bootstrap = BootstrapConfig::new(args.seed).replicates(REPLICATES);
     let evaluated = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap)?;
     let scope =
         evaluated.scopes.iter().find(|scope| scope.scope == Scope::LesionSlices).ok_or("no lesion slices")?;
@@ -132,7 +142,7 @@ fn program() -> Outcome {
         row.maps = places.iter().map(|&place| row.maps[place].clone()).collect();
     }
     let figures = curve_figures(&evaluated.curves, &leaders, scope.prevalence.unwrap_or(0.0))?;
-    let by_kind = kind_table(kinds, &names, &bootstrap)?;
+    let by_kind = kind_table(kinds, &names)?;
     println!("{}", by_kind.to_markdown());
     let seconds = started.elapsed().as_secs_f64();
     HtmlReport::new("lesio: anomalies found without labels")
@@ -197,9 +207,10 @@ fn ill(
 }
 
 fn recipe(seed: u64) -> Recipe {
-    let model = VaeConfig::new(1, SIZE, SIZE).widths([32, 64, 128]).latent(Latent::Dense { dimensions: 64 });
+    let model =
+        VaeConfig::new(1, SIZE, SIZE).widths([16, 32, 64, 128]).latent(Latent::Dense { dimensions: 64 });
     let mut training = VaeTraining::default();
-    training.train.epochs = 30;
+    training.train.epochs = 24;
     training.train.seed = seed;
     training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.1 };
     training.augmentation = Augmentation::default().mirror(Mirror::LeftRight);
@@ -216,29 +227,18 @@ fn scales(
 }
 
 /// Average precision of every predictor by kind of lesion, after post-processing.
-fn kind_table(
-    kinds: Vec<(&str, Evaluation)>,
-    names: &[PredictorName],
-    bootstrap: &BootstrapConfig,
-) -> Result<Table, Box<dyn Error>> {
-    let mut columns: Vec<Column> = vec![Column::new("predictor")];
-    let mut precisions = Vec::new();
-    for (kind, evaluation) in kinds {
-        columns.push(Column::new(kind).decimals(3).best(Best::Highest));
-        let evaluated = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), bootstrap)?;
-        precisions.push(evaluated.scopes);
-    }
+fn kind_table(kinds: Vec<Vec<PixelCurve>>, names: &[PredictorName]) -> Result<Table, Box<dyn Error>> {
+    let columns = KINDS.map(|(kind, _, _)| Column::new(kind).decimals(3).best(Best::Highest));
+    let columns = std::iter::once(Column::new("predictor")).chain(columns);
     let mut table = Table::new("Average precision after post-processing, by kind of lesion.", columns);
-    for (place, name) in names.iter().enumerate() {
-        let mut cells = vec![Cell::from(name.as_str())];
-        for scopes in &precisions {
-            let row = scopes
-                .iter()
-                .find(|scope| scope.scope == Scope::LesionSlices)
-                .and_then(|scope| scope.predictors.get(place));
-            cells.push(Cell::from(row.and_then(|row| row.postprocessed.average_precision)));
+    let mut rows: Vec<Vec<Cell>> = names.iter().map(|name| vec![Cell::from(name.as_str())]).collect();
+    for predictors in kinds {
+        for (row, pixels) in rows.iter_mut().zip(predictors) {
+            row.push(Cell::from(pixels.rank()?.average_precision()));
         }
-        table = table.row(cells)?;
+    }
+    for row in rows {
+        table = table.row(row)?;
     }
     Ok(table)
 }

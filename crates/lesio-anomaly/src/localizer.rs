@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use lesio_image::{FittedPreprocessing, Image, PreparedPlane, Volume};
+use lesio_image::{FittedPreprocessing, Geometry, Image, Plane, PreparedPlane, SlicePosition, Volume};
 use lesio_nn::{LoadError, SaveError, model_file};
 use lesio_vae::{BuildError, Wanted};
 use ndarray::{Array2, Array3, Axis};
@@ -121,11 +121,21 @@ pub struct ScoredImage {
     pub foreground: Array2<bool>,
 }
 
+/// The maps of one predictor on the network's grid.
+#[derive(Clone)]
+struct GridMaps {
+    planes: Vec<Array2<f32>>,
+    /// The lowest score inside a foreground, for what the model was not shown: a predictor's scores may
+    /// be negative, and 0 would stand out.
+    lowest: f32,
+}
+
 impl Localizer {
     /// A localizer of a trained model.
     ///
     /// # Errors
-    /// [`PredictError::Config`] where model and preprocessing do not fit together.
+    /// [`PredictError::Config`] where model and preprocessing do not fit together: another grid, or a
+    /// channel with the slice's position, which every predictor would score as if it were the image.
     pub fn new(
         model: Model,
         preprocessing: FittedPreprocessing,
@@ -136,6 +146,10 @@ impl Localizer {
         if grid != [shape.height, shape.width] {
             let text = format!("the preprocessing makes images of {grid:?}, the model takes {shape}");
             return Err(PredictError::Config(text));
+        }
+        if preprocessing.config().slice_position != SlicePosition::Omit {
+            let text = "the preprocessing adds a channel with the slice's position, which cannot be scored";
+            return Err(PredictError::Config(text.to_owned()));
         }
         let document = Document {
             model: model.config(),
@@ -211,6 +225,12 @@ impl Localizer {
         &self.document.preprocessing
     }
 
+    /// The settings of the predictors.
+    #[must_use]
+    pub fn predictor_settings(&self) -> &PredictorSettings {
+        &self.document.settings
+    }
+
     /// How maps are filtered.
     #[must_use]
     pub fn map_filters(&self) -> &PostProcessing {
@@ -250,18 +270,15 @@ impl Localizer {
         let plane = self.document.preprocessing.config().plane;
         let mut scores = Vec::with_capacity(names.len());
         for (&predictor, maps) in names.iter().zip(maps) {
-            let map = prepared.restore_map(&maps, 0.0)?;
+            let map = prepared.restore_map(&maps.planes, maps.lowest)?;
             let raw = quiet_outside(map, &prepared.foreground);
-            let postprocessed = self
-                .document
-                .postprocessing
-                .apply(&raw, &prepared.foreground, plane)
-                .map_err(|error| PredictError::Config(error.to_string()))?;
+            let postprocessed = self.document.postprocessing.apply(&raw, &prepared.foreground, plane)?;
             scores.push(VolumeScore { predictor, raw, postprocessed });
         }
         let expected: Vec<Array2<f32>> =
             reconstructions.into_iter().map(|image| image.index_axis_move(Axis(0), 0)).collect();
-        let reconstruction = prepared.restore_intensities(&expected)?;
+        let mut reconstruction = prepared.restore_intensities(&expected)?;
+        keep_outside(&mut reconstruction.data_mut(), volume.data(), prepared.foreground.data());
         Ok(ScoredVolume { scores, reconstruction, foreground: prepared.foreground })
     }
 
@@ -280,28 +297,27 @@ impl Localizer {
         let foreground = as_volume(prepared.foreground.clone());
         let mut scores = Vec::with_capacity(names.len());
         for (&predictor, maps) in names.iter().zip(maps) {
-            let map = prepared.restore_map(&maps[0], 0.0)?;
+            let map = prepared.restore_map(&maps.planes[0], maps.lowest)?;
             let raw = quiet_outside(as_volume(map), &foreground);
-            let postprocessed = self
-                .document
-                .postprocessing
-                .apply(&raw, &foreground, lesio_image::Plane::Axial)
-                .map_err(|error| PredictError::Config(error.to_string()))?;
-            let flat = |volume: Volume<f32>| volume.into_data().index_axis_move(Axis(2), 0);
-            scores.push(ImageScore { predictor, raw: flat(raw), postprocessed: flat(postprocessed) });
+            let postprocessed = self.document.postprocessing.apply(&raw, &foreground, Plane::Axial)?;
+            let (raw, postprocessed) = (as_plane(&raw), as_plane(&postprocessed));
+            scores.push(ImageScore { predictor, raw, postprocessed });
         }
         let reconstruction = reconstructions.pop().unwrap_or_else(|| Array3::zeros((0, 0, 0)));
-        let reconstruction = prepared.restore_intensities(&reconstruction)?;
+        let mut reconstruction = prepared.restore_intensities(&reconstruction)?.into_data();
+        for (mut channel, own) in reconstruction.outer_iter_mut().zip(image.data().outer_iter()) {
+            keep_outside(&mut channel, &own, &prepared.foreground);
+        }
+        let reconstruction = Image::new(reconstruction);
         Ok(ScoredImage { scores, reconstruction, foreground: prepared.foreground })
     }
 
     /// Maps of prepared slices by predictor, and the slices' reconstructions.
-    #[allow(clippy::type_complexity, reason = "two lists, used at once by the two callers above")]
     fn score_planes(
         &self,
         planes: &[&PreparedPlane],
         names: &[PredictorName],
-    ) -> Result<(Vec<Vec<Array2<f32>>>, Vec<Array3<f32>>), PredictError> {
+    ) -> Result<(Vec<GridMaps>, Vec<Array3<f32>>), PredictError> {
         let shape = self.model.image_shape();
         let (height, width) = (shape.height, shape.width);
         let predictors: Vec<Box<dyn Predictor>> = names
@@ -309,7 +325,8 @@ impl Localizer {
             .map(|&name| predictor(name, &self.model, &self.document.settings))
             .collect::<Result<_, _>>()?;
         let expected = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
-        let mut maps = vec![vec![Array2::zeros((height, width)); planes.len()]; names.len()];
+        let unseen = vec![Array2::zeros((height, width)); planes.len()];
+        let mut maps = vec![GridMaps { planes: unseen, lowest: f32::INFINITY }; names.len()];
         let mut reconstructions = vec![Array3::zeros((shape.channels, height, width)); planes.len()];
         let seen: Vec<usize> =
             (0..planes.len()).filter(|&k| planes[k].mask.iter().any(|&inside| inside)).collect();
@@ -322,12 +339,27 @@ impl Localizer {
             for (predictor, maps) in predictors.iter().zip(&mut maps) {
                 let scores: Vec<f32> = predictor.score_shared(&pass)?.flatten_all()?.to_vec1()?;
                 for (&k, score) in batch.iter().zip(scores.chunks_exact(height * width)) {
-                    maps[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
+                    for ((out, &value), &inside) in maps.planes[k].iter_mut().zip(score).zip(&planes[k].mask) {
+                        *out = value;
+                        if inside {
+                            maps.lowest = maps.lowest.min(value);
+                        }
+                    }
                 }
             }
             let expected: Vec<f32> = pass.reconstruction(&reconstructor)?.flatten_all()?.to_vec1()?;
             for (&k, image) in batch.iter().zip(expected.chunks_exact(shape.len())) {
                 reconstructions[k].iter_mut().zip(image).for_each(|(out, &value)| *out = value);
+            }
+        }
+        for maps in &mut maps {
+            if !maps.lowest.is_finite() {
+                maps.lowest = 0.0;
+            }
+            for (k, plane) in maps.planes.iter_mut().enumerate() {
+                if seen.binary_search(&k).is_err() {
+                    plane.fill(maps.lowest);
+                }
             }
         }
         Ok((maps, reconstructions))
@@ -338,6 +370,19 @@ impl Localizer {
         let expected = self.model.image_shape().channels;
         if found == expected { Ok(()) } else { Err(PredictError::Channels { found, expected }) }
     }
+}
+
+/// Shows the image itself outside the foreground, of which a model knows nothing.
+fn keep_outside<D: ndarray::Dimension>(
+    reconstruction: &mut ndarray::ArrayRef<f32, D>,
+    image: &ndarray::ArrayRef<f32, D>,
+    foreground: &ndarray::ArrayRef<bool, D>,
+) {
+    ndarray::Zip::from(reconstruction).and(image).and(foreground).for_each(|value, &own, &inside| {
+        if !inside {
+            *value = own;
+        }
+    });
 }
 
 /// Sets what is outside the foreground to the lowest score inside.
@@ -351,7 +396,12 @@ fn quiet_outside(mut map: Volume<f32>, foreground: &Volume<bool>) -> Volume<f32>
     map
 }
 
-/// A plane as a volume of one slice.
+/// A plane as a volume of one axial slice: its columns are the first axis.
 fn as_volume<T>(plane: Array2<T>) -> Volume<T> {
-    Volume::new(plane.insert_axis(Axis(2)), lesio_image::Geometry::default())
+    Volume::new(plane.reversed_axes().insert_axis(Axis(2)), Geometry::default())
+}
+
+/// The plane of a volume made by [`as_volume`].
+fn as_plane(volume: &Volume<f32>) -> Array2<f32> {
+    volume.data().index_axis(Axis(2), 0).reversed_axes().as_standard_layout().into_owned()
 }
