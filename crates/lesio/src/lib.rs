@@ -51,3 +51,8 @@ pub mod prelude {
     pub use lesio_io::{read_image, read_volume, write_volume};
     pub use lesio_vae::{Latent, Likelihood, Vae, VaeConfig};
 }
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
