@@ -25,5 +25,5 @@ pub use layout::{Border, ImageLayout};
 pub use linear::Linear;
 pub use normalization::{Grouping, Moments, Normalization, Statistics, channel_totals, totals_scratch_len};
 pub use raw::{Isa, Workers, with_workers};
-pub use sums::{accumulate, column_sums, sum_of_squares};
 pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};
+pub use sums::{accumulate, column_sums, sum_of_squares};

@@ -111,7 +111,9 @@ impl Linear {
                 sample.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
             }
             if slope != 1.0 {
-                sample.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { *value * slope });
+                sample
+                    .iter_mut()
+                    .for_each(|value| *value = if *value > 0.0 { *value } else { *value * slope });
             }
         }
         Ok(())

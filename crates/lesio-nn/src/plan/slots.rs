@@ -91,7 +91,8 @@ fn homes(graph: &Graph, users: &[Vec<usize>], may_live: impl Fn(usize, usize) ->
             continue;
         }
         let (root, mut first) = homes[index].unwrap_or((index, 0));
-        let lives_there = |homes: &[Home], other: usize| homes[other].is_some_and(|home| home.0 == root);
+        let lives_there =
+            |homes: &[Home], other: usize| other == root || homes[other].is_some_and(|home| home.0 == root);
         for &input in &item.inputs {
             // Nobody who writes into this buffer may read from it.
             let reads = graph.items[input].inputs.iter().any(|&other| lives_there(&homes, other));

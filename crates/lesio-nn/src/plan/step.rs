@@ -1,7 +1,7 @@
 //! One layer of a plan: its forward and its backward pass over the plan's buffers.
 
 use lesio_kernels::{
-    self as kernels, Buffer, Combine, Epilogue, Function, Grouping, Images, ImagesMut, KernelError, Moments,
+    self as kernels, Buffer, Combine, Epilogue, Grouping, Images, ImagesMut, KernelError, Moments,
     Normalization, Rectifier, Statistics, Workers,
 };
 
@@ -134,7 +134,7 @@ impl Step {
                 let slope = self.slope;
                 write(buffers, &self.output, |buffers, output| {
                     let input = flatten(pass, images(buffers, &self.inputs[0]), flat_in)?;
-                    let mut compute = |to: &mut [f32]| match matrix.wide {
+                    let compute = |to: &mut [f32]| match matrix.wide {
                         Wide::Input => matrix.linear.contract(workers, samples, input, weight, to, bias, slope),
                         Wide::Output => matrix.linear.expand(workers, samples, input, weight, to, bias, slope),
                     };
@@ -431,12 +431,6 @@ impl Step {
     /// Whether the backward pass can multiply the derivative of a rectifier onto what it writes.
     pub(super) fn can_rectify(task: &Task) -> bool {
         !matches!(task, Task::Activation(_) | Task::Pool(..) | Task::Upsample(..) | Task::Reorder)
-    }
-
-    /// Whether its derivative needs the argument of a function, or follows from its value.
-    #[allow(dead_code)]
-    pub(super) fn needs_input(task: &Task) -> bool {
-        matches!(task, Task::Activation(Function::Silu))
     }
 }
 
