@@ -49,6 +49,8 @@ const LESIONS_OF_A_KIND: u64 = 20;
 const REPLICATES: usize = 200;
 /// Radii of lesions in millimetres; a pixel is 2.3 wide.
 const RADII: [f64; 2] = [8.0, 18.0];
+/// Pixels of scalp and skull, which vary more than any lesion and are not looked at.
+const RIM: f64 = 7.0;
 /// Kinds of lesions with their contrasts: two that brightness tells, two that it does not.
 const KINDS: [(&str, LesionKind, f64); 4] = [
     ("bright", LesionKind::Bright, 0.35),
@@ -89,7 +91,7 @@ fn program() -> Outcome {
     settings.projection.steps = 30;
     settings.restoration.steps = 30;
     let localizer =
-        trained.localizer.settings(settings).postprocessing(PostProcessing::default().median(1, 5, 5));
+        trained.localizer.settings(settings).postprocessing(PostProcessing::default().median(1, 5, 5).erosion(RIM));
     let names = localizer.predictors();
     let progress = bar(VALIDATION, "calibrating");
     let localizer = calibrate(localizer, &validation, &names, |done| progress.set_position(done as u64))?;
