@@ -57,7 +57,7 @@ pub struct ForegroundMask {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepComponents {
-    /// The largest of the volume, or of the plane, and those of at least a hundredth of its size.
+    /// The largest of the volume, or of the plane, and those of at least a twentieth of its size.
     /// The default: a scalp may be apart from its brain, while markers and ghosts are small.
     #[default]
     Main,
@@ -225,7 +225,7 @@ fn pixels<T>(fraction: f64, slice: &ArrayRef2<T>) -> f64 {
 
 /// The size from which a component is one of the main ones.
 fn least_size<const N: usize>(components: &[Component<N>]) -> usize {
-    components.iter().map(|component| component.size).max().unwrap_or(0).div_ceil(100)
+    components.iter().map(|component| component.size).max().unwrap_or(0).div_ceil(20)
 }
 
 #[cfg(test)]
