@@ -96,8 +96,9 @@ class NetworkCase:
         if bfloat16:
             self.variants = ["channels-last"]
 
-    def load(self, module, variant):
-        tensors = {name: torch.from_numpy(value) for name, value in self.store.read(self.network).items()}
+    def load(self, module, variant, weights="initial"):
+        file = self.network if weights == "initial" else f"{self.network}-clear"
+        tensors = {name: torch.from_numpy(value) for name, value in self.store.read(file).items()}
         module.load_state_dict(tensors)
         self.variant = variant
         return self.layout(module)
@@ -118,8 +119,8 @@ class Training(NetworkCase):
 
     variants = ["default", "channels-last"]
 
-    def prepare(self, variant):
-        self.module = self.load(self.build(), variant)
+    def prepare(self, variant, weights="initial"):
+        self.module = self.load(self.build(), variant, weights)
         self.optimizer = torch.optim.Adam(self.module.parameters(), RATE, fused=True)
         self.make_inputs()
         return self.step
@@ -132,16 +133,19 @@ class Training(NetworkCase):
         return loss.detach()
 
     def outputs(self):
+        """Losses of the first steps from the initial weights; first gradients, and parameters after
+        the steps, from the clear ones, with which no unit is near its rectifier's kink."""
         self.prepare("default")
-        losses, tensors = [], {}
+        losses = [self.step().item() for _ in range(CHECKED_STEPS)]
+        tensors = {"losses": numpy.array(losses, numpy.float32)}
+        self.prepare("default", "clear")
         for step in range(CHECKED_STEPS):
-            losses.append(self.step().item())
+            self.step()
             if step == 0:
                 for name, parameter in self.module.named_parameters():
                     tensors[f"gradient.{name}"] = parameter.grad.numpy().copy()
         for name, parameter in self.module.named_parameters():
             tensors[f"trained.{name}"] = parameter.detach().numpy().copy()
-        tensors["losses"] = numpy.array(losses, numpy.float32)
         return tensors
 
 
@@ -210,8 +214,8 @@ class VaeInputGradient(NetworkCase):
         super().__init__(store, "vae", bfloat16)
         self.batch = batch
 
-    def prepare(self, variant):
-        self.module = self.load(Vae(), variant).requires_grad_(False)
+    def prepare(self, variant, weights="initial"):
+        self.module = self.load(Vae(), variant, weights).requires_grad_(False)
         self.image = self.input("image", self.batch).requires_grad_(True)
         self.noise = torch.zeros(self.batch, 128)
         return self.gradient
@@ -223,7 +227,7 @@ class VaeInputGradient(NetworkCase):
         return torch.autograd.grad(loss, self.image)[0]
 
     def outputs(self):
-        return {"gradient": self.prepare("default")().numpy().copy()}
+        return {"gradient": self.prepare("default", "clear")().numpy().copy()}
 
 
 class Sgemm:

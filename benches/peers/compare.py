@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +39,8 @@ def run(options, executable, work, docs):
 
     outcome = report.start(options, machine())
     failures = 0
+    if options.check:
+        return check(bench, cases)
     outcome["sgemm_gflops"] = bench.sgemm()
     for case in cases:
         try:
@@ -63,6 +66,20 @@ def run(options, executable, work, docs):
     return 1 if failures else 0
 
 
+def check(bench, cases):
+    """Compares the numbers of all cases and times nothing."""
+    failures = 0
+    for case in cases:
+        try:
+            with Workers(bench, case.library) as workers:
+                found = bench.check(case, workers)
+            print(f"{case.name:24} {found['relative']:.1e} ({found['tensor']}), {found['allowed']:.0e} allowed", flush=True)
+        except (WorkerError, Disagreement) as error:
+            failures += 1
+            print(f"{case.name:24} FAILED: {error}", flush=True)
+    return 1 if failures else 0
+
+
 class Disagreement(Exception):
     """The two sides' numbers differ."""
 
@@ -78,9 +95,7 @@ class Bench:
         return lesio(self.executable, self.data, self.options.threads)
 
     def peer(self, library):
-        import sys
-
-        return peer(library, self.data, self.options.threads, sys.executable)
+        return peer(library, self.data, self.options.threads, sys.executable, patient=self.options.check)
 
     def sgemm(self):
         """Billions of operations a second of a large product, the better of several, on both sides."""

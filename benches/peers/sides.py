@@ -1,5 +1,6 @@
 """The two processes that do a case in turn."""
 
+import ctypes
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            preexec_fn=end_with_parent,
         )
 
     def ask(self, **request):
@@ -65,12 +67,19 @@ class Worker:
         self.process.stdout.close()
 
 
-def peer(library, data, threads, python):
+def end_with_parent():
+    """A stopped worker would otherwise outlive a driver that was killed."""
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def peer(library, data, threads, python, patient=False):
+    """A peer's worker; a patient one gives way to other programs and so cannot be timed."""
     module = {"torch": "torch", "onnxruntime": "onnxruntime"}.get(library, "science")
     environment = {
         **RETAIN,
         "OMP_NUM_THREADS": str(threads),
-        "OMP_PROC_BIND": "true",
+        **({"OMP_WAIT_POLICY": "passive"} if patient else {"OMP_PROC_BIND": "true"}),
         "MKL_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
     }

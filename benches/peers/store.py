@@ -27,7 +27,7 @@ class Store:
         return self.files[name]
 
     def write(self, name, tensors):
-        arrays = {key: numpy.ascontiguousarray(value) for key, value in tensors.items()}
+        arrays = {key: numpy.array(value, order="C") for key, value in tensors.items()}
         save_file(arrays, self.path(f"{name}.safetensors"))
 
 

@@ -11,7 +11,7 @@ use crate::sgemm::Sgemm;
 use crate::tensors::Tensors;
 
 pub use networks::export;
-use networks::{UNetTraining, VaeForward, VaeInputGradient, VaeTraining};
+use networks::{UNetTraining, VaeForward, VaeInputGradient, VaeTraining, Weights};
 use science::{Aupro, Labelling, Median2d, Median3d, Ranking, ReadNifti};
 
 /// One piece of work with its data prepared.
@@ -38,12 +38,16 @@ pub trait Case {
 type Make = fn(&Path) -> Result<Box<dyn Case>>;
 
 const CASES: [(&str, Make); 15] = [
-    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32)?))),
+    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial)?))),
     ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
-    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1)?))),
-    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16)?))),
-    ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None)?))),
-    ("unet-gn-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group)?))),
+    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial)?))),
+    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial)?))),
+    ("unet-train-8", |data| {
+        Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))
+    }),
+    ("unet-gn-train-8", |data| {
+        Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial)?))
+    }),
     ("vae-forward-1-onnx", |data| Ok(Box::new(VaeForward::new(data, 1)?))),
     ("vae-forward-32-onnx", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
     ("metric-auroc-ap", |data| Ok(Box::new(Ranking::new(data)?))),
