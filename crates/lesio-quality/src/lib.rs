@@ -1,1 +1,56 @@
-//! Segmentation quality without ground truth: REC-Net, REG-Net, candidates and attacks.
+//! Segmentation quality without ground truth: how far a segmentation can be trusted, told from the image.
+//!
+//! - A [`Framing`] cuts a slice out around its segmentation; a [`Sample`] also knows the truth.
+//! - An [`Estimator`] predicts the Dice and the surface distance of each label, by one [`Method`]:
+//!   REC-Net and REG-Net (Zhou, Deng and Wu, arXiv:1903.08773), the direct regression (Robinson et al.
+//!   2018), the segmentation alone, or a hardened second opinion. All share [`QualityEstimator`].
+//! - An [`Attack`] changes the image to mislead an estimator, through the whole of it.
+//!
+//! ```
+//! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};
+//! use ndarray::Array2;
+//!
+//! let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * j) as f32);
+//! let segmentation = Array2::from_shape_fn((40, 40), |(i, j)| u8::from(i > 20 && j > 30));
+//! let framing = Framing::new([1]).grid([16, 16]);
+//! let frame = framing.frame(&image.view(), &segmentation.view())?.ok_or("nothing is segmented")?;
+//!
+//! // An estimator that has not learnt anything yet.
+//! let config = EstimatorConfig::new(Method::SecondOpinion, framing).widths(Widths::uniform([8, 8]));
+//! let parameters = config.initial_parameters(1)?;
+//! let mut estimator = Estimator::new(config, parameters)?;
+//! let estimates = estimator.estimate(&frame.image, &frame.segmentation)?;
+//! assert_eq!(estimates.dice.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod agreement;
+mod attack;
+mod augmentation;
+mod chain;
+mod config;
+mod distance;
+mod engine;
+mod error;
+mod estimator;
+mod framing;
+mod network;
+mod reconstruction;
+mod samples;
+mod segmentation_loss;
+mod segmenter;
+mod training;
+
+pub use attack::{Attack, AttackKind, Unit, estimate_samples};
+pub use augmentation::{Augmentation, Symmetry};
+pub use config::{EstimatorConfig, Method};
+pub use error::{BuildError, ConfigError, EstimateError, InputError};
+pub use estimator::{Estimates, Estimator, QualityEstimator};
+pub use framing::{Frame, Framing, Scale};
+pub use network::Widths;
+pub use reconstruction::ReconstructionObjective;
+pub use samples::{Quality, Sample, Samples};
+pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
+pub use training::{EstimatorObjective, EstimatorTraining, Hardening};

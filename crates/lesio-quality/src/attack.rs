@@ -1,0 +1,238 @@
+//! Attacks: changes of the image, within a bound for each pixel, that make an estimate as wrong as they can.
+
+use lesio_nn::{EngineError, random};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::estimator::QualityEstimator;
+use crate::samples::Samples;
+
+/// Samples that are computed at once.
+const BATCH: usize = 16;
+/// Stream of the random starts, apart from those of training.
+const START_SEED: u64 = 0x5eed_a77a;
+
+/// How the change is found. Segmentations stay as they are; gradients go through the whole estimator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum AttackKind {
+    /// One step along the sign of the gradient (Goodfellow et al. 2015, as in Kurakin et al. 2016).
+    Fgsm,
+    /// Projected gradient descent (Madry et al. 2018): steps along the sign of the gradient, each brought back
+    /// within the bound, from a random start within it.
+    Pgd {
+        /// Number of steps.
+        steps: usize,
+    },
+}
+
+/// What a strength of 1 is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// The standard deviation of the slice.
+    Std,
+    /// The range of the slice's intensities, as if they were 0 to 1.
+    Range,
+}
+
+/// An attack.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Attack {
+    /// How the change is found.
+    pub kind: AttackKind,
+    /// The largest change of a pixel, in `unit`; at least 0.
+    pub strength: f32,
+    /// What a strength of 1 is.
+    pub unit: Unit,
+    /// Seed of random starts. Default 0.
+    pub seed: u64,
+}
+
+impl Attack {
+    /// An attack.
+    #[must_use]
+    pub fn new(kind: AttackKind, strength: f32, unit: Unit) -> Self {
+        Self { kind, strength, unit, seed: 0 }
+    }
+
+    /// With another seed of random starts.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The bound in deviations for a sample whose range is this many deviations.
+    #[must_use]
+    pub fn bound(&self, range: f32) -> f32 {
+        match self.unit {
+            Unit::Std => self.strength,
+            Unit::Range => self.strength * range,
+        }
+    }
+
+    /// The images of samples as they are after an attack on an estimator, `[n, h, w]`.
+    ///
+    /// The attack raises the squared error of the mean Dice over the labels, whose truth it knows: it pushes an
+    /// estimate that is too high up, and one that is too low down. At strength 0 the images are as they were.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub fn perturb(
+        &self,
+        estimator: &mut dyn QualityEstimator,
+        samples: &Samples,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>, EngineError> {
+        let all: Vec<usize> = (0..samples.len()).collect();
+        let mut images = Vec::new();
+        for chunk in all.chunks(BATCH) {
+            let batch = Batch::gather(samples, chunk);
+            let bounds: Vec<f32> = batch.ranges.iter().map(|&range| self.bound(range)).collect();
+            let perturbed = match self.kind {
+                AttackKind::Fgsm => {
+                    let gradient = error_gradient(estimator, &batch, &batch.images)?;
+                    let mut images = batch.images.clone();
+                    step(&mut images, &batch.images, &gradient, &bounds, 1.0);
+                    images
+                }
+                AttackKind::Pgd { steps } => {
+                    let mut images = self.random_start(chunk, &batch.images, &bounds);
+                    for _ in 0..steps {
+                        let gradient = error_gradient(estimator, &batch, &images)?;
+                        step(&mut images, &batch.images, &gradient, &bounds, STEP / steps.max(1) as f32);
+                    }
+                    images
+                }
+            };
+            images.extend(perturbed);
+            progress(chunk.len());
+        }
+        Ok(images)
+    }
+
+    fn random_start(&self, chunk: &[usize], clean: &[f32], bounds: &[f32]) -> Vec<f32> {
+        let mut images = clean.to_vec();
+        let pixels = clean.len() / chunk.len().max(1);
+        for ((image, &bound), &sample) in images.chunks_exact_mut(pixels.max(1)).zip(bounds).zip(chunk) {
+            let mut generator = random::generator(self.seed ^ START_SEED, sample as u64);
+            for value in image {
+                *value += bound * generator.random_range(-1.0..=1.0f32);
+            }
+        }
+        images
+    }
+}
+
+/// Length of all steps of a projected descent together, in bounds: enough to cross from one side to the
+/// other with some to spare.
+const STEP: f32 = 2.5;
+
+/// Estimates of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`.
+///
+/// # Errors
+/// Failures of the device.
+pub fn estimate_samples(
+    estimator: &mut dyn QualityEstimator,
+    samples: &Samples,
+    images: Option<&[f32]>,
+) -> Result<crate::estimator::Estimates, EngineError> {
+    let all: Vec<usize> = (0..samples.len()).collect();
+    let pixels = estimator.config().framing.pixels();
+    let mut estimates = crate::estimator::Estimates::default();
+    for chunk in all.chunks(BATCH) {
+        let batch = Batch::gather(samples, chunk);
+        let start = chunk.first().copied().unwrap_or(0) * pixels;
+        let images = images
+            .and_then(|images| images.get(start..start + batch.images.len()))
+            .unwrap_or(&batch.images);
+        let part = estimator.estimate(images, &batch.segmentations)?;
+        estimates.dice.extend(part.dice);
+        estimates.distance.extend(part.distance);
+    }
+    Ok(estimates)
+}
+
+struct Batch {
+    images: Vec<f32>,
+    segmentations: Vec<u8>,
+    ranges: Vec<f32>,
+    /// Mean Dice of each sample.
+    dice: Vec<f32>,
+}
+
+impl Batch {
+    fn gather(samples: &Samples, positions: &[usize]) -> Self {
+        let own = || positions.iter().filter_map(|&position| samples.get(position));
+        Self {
+            images: own().flat_map(|sample| sample.image.iter().copied()).collect(),
+            segmentations: own().flat_map(|sample| sample.segmentation.iter().copied()).collect(),
+            ranges: own().map(|sample| sample.range).collect(),
+            dice: own().map(|sample| sample.mean_dice() as f32).collect(),
+        }
+    }
+}
+
+/// The gradient of each sample's squared error, but for a positive factor: signs are all that is used.
+fn error_gradient(
+    estimator: &mut dyn QualityEstimator,
+    batch: &Batch,
+    images: &[f32],
+) -> Result<Vec<f32>, EngineError> {
+    let labels = estimator.config().framing.labels.len();
+    let estimates = estimator.estimate(images, &batch.segmentations)?;
+    let weights = error_weights(&estimates.dice, &batch.dice, labels);
+    Ok(estimator.image_gradient(&weights)?.to_vec())
+}
+
+/// Weights of each Dice by which the error of the mean grows.
+pub(crate) fn error_weights(estimated: &[f32], truth: &[f32], labels: usize) -> Vec<f32> {
+    estimated
+        .chunks_exact(labels.max(1))
+        .zip(truth)
+        .flat_map(|(estimated, &truth)| {
+            let mean = estimated.iter().sum::<f32>() / labels as f32;
+            std::iter::repeat_n(if mean < truth { -1.0 } else { 1.0 }, labels)
+        })
+        .collect()
+}
+
+/// Moves images by a share of their bounds along the sign of the gradient, and back within the bounds
+/// around `clean`. Where the gradient is 0 nothing moves.
+pub(crate) fn step(images: &mut [f32], clean: &[f32], gradient: &[f32], bounds: &[f32], share: f32) {
+    let pixels = (images.len() / bounds.len().max(1)).max(1);
+    let rows = images.chunks_exact_mut(pixels).zip(clean.chunks_exact(pixels)).zip(gradient.chunks_exact(pixels));
+    for (((image, clean), gradient), &bound) in rows.zip(bounds) {
+        for ((value, &clean), &gradient) in image.iter_mut().zip(clean).zip(gradient) {
+            let sign = if gradient == 0.0 || gradient.is_nan() { 0.0 } else { gradient.signum() };
+            *value = (*value + share * bound * sign).max(clean - bound).min(clean + bound);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_stay_within_their_bounds() {
+        let clean = [0.0, 1.0, 2.0, 3.0];
+        let mut images = clean;
+        step(&mut images, &clean, &[1.0, -2.0, 0.0, f32::NAN], &[0.1, 0.5], 1.0);
+        assert_eq!(images, [0.1, 0.9, 2.0, 3.0]);
+        step(&mut images, &clean, &[1.0, 1.0, 5.0, -5.0], &[0.1, 0.5], 0.5);
+        assert_eq!(images, [0.1, 0.95, 2.25, 2.75]);
+        step(&mut images, &clean, &[0.0; 4], &[0.1, 0.2], 1.0);
+        assert_eq!(images, [0.1, 0.95, 2.2, 2.8]);
+    }
+
+    #[test]
+    fn the_error_of_the_mean_grows() {
+        assert_eq!(error_weights(&[0.2, 0.4, 0.9, 0.7], &[0.5, 0.5], 2), [-1.0, -1.0, 1.0, 1.0]);
+        let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Range);
+        assert_eq!(attack.bound(5.0), 0.5);
+    }
+}

@@ -1,0 +1,371 @@
+//! The way from image and segmentation to Dice, and of gradients back to the image.
+
+use lesio_nn::{EngineError, Mode, ParameterSet, TrainingEngine};
+use rayon::prelude::*;
+
+use crate::agreement::{STATISTICS, add_gradient, softmax, softmax_gradient, statistics};
+use crate::config::{EstimatorConfig, Method};
+
+/// What stands where the segmentation was cut out: darker than any pixel of an image of deviation 1, so
+/// that REC-Net cannot mistake the hole for tissue.
+pub(crate) const BLANK: f32 = -3.0;
+/// Keeps the logit of a soft Dice of 0 or 1 finite, with a gradient everywhere.
+const MARGIN: f32 = 0.01;
+
+type Engines = [Box<dyn TrainingEngine>];
+
+/// The wiring of an estimator's networks, with the values of its last pass.
+///
+/// REC-Net is held here, since it is not trained any more; the engines of the other networks come with each call.
+pub(crate) struct Chain {
+    method: Method,
+    pixels: usize,
+    labels: usize,
+    /// Position of each label among the planes of the opinion.
+    class_of: Vec<usize>,
+    reconstructor: Option<Box<dyn TrainingEngine>>,
+    samples: usize,
+    /// 1 where no label is, `[n, h, w]`.
+    outside: Vec<f32>,
+    segmentation: Vec<f32>,
+    scratch: Vec<f32>,
+    reconstruction: Vec<f32>,
+    difference: Vec<f32>,
+    probability: Vec<f32>,
+    statistics: Vec<f32>,
+    dice: Vec<f32>,
+    distance: Vec<f32>,
+    by_result: Vec<f32>,
+    by_statistics: Vec<f32>,
+    by_logits: Vec<f32>,
+    by_image: Vec<f32>,
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain").field("method", &self.method).field("pixels", &self.pixels).finish_non_exhaustive()
+    }
+}
+
+/// Gradients by the results of a pass.
+pub(crate) struct By<'a> {
+    /// By each Dice, `[n, labels]`.
+    pub(crate) dice: &'a [f32],
+    /// By each distance, encoded, `[n, labels]`; empty for none.
+    pub(crate) distance: &'a [f32],
+    /// By the logits of the opinion, `[n, classes + 1, h, w]`; empty for none.
+    pub(crate) logits: &'a [f32],
+}
+
+impl Chain {
+    /// The chain of a configuration; REC-Net of these parameters for [`Method::RecReg`].
+    pub(crate) fn new(
+        config: &EstimatorConfig,
+        reconstructor: Option<Box<dyn TrainingEngine>>,
+    ) -> Self {
+        Self {
+            method: config.method,
+            pixels: config.framing.pixels(),
+            labels: config.framing.labels.len(),
+            class_of: config.class_indices(),
+            reconstructor,
+            samples: 0,
+            outside: Vec::new(),
+            segmentation: Vec::new(),
+            scratch: Vec::new(),
+            reconstruction: Vec::new(),
+            difference: Vec::new(),
+            probability: Vec::new(),
+            statistics: Vec::new(),
+            dice: Vec::new(),
+            distance: Vec::new(),
+            by_result: Vec::new(),
+            by_statistics: Vec::new(),
+            by_logits: Vec::new(),
+            by_image: Vec::new(),
+        }
+    }
+
+    /// Estimates `samples` samples of images `[n, h, w]` and one plane per label `[n, labels, h, w]`.
+    pub(crate) fn forward(
+        &mut self,
+        engines: &mut Engines,
+        images: &[f32],
+        segmentation: &[f32],
+        samples: usize,
+        mode: Mode,
+    ) -> Result<(), EngineError> {
+        check("images", images.len(), samples * self.pixels)?;
+        check("segmentations", segmentation.len(), samples * self.labels * self.pixels)?;
+        self.samples = samples;
+        self.segmentation.clear();
+        self.segmentation.extend_from_slice(segmentation);
+        match self.method {
+            Method::Direct => first(engines)?.forward(&[images, segmentation], samples, mode)?,
+            Method::ShapeOnly => first(engines)?.forward(&[segmentation], samples, mode)?,
+            Method::RecReg => {
+                self.reconstruct(images, samples)?;
+                first(engines)?.forward(&[&self.difference, segmentation], samples, mode)?;
+            }
+            Method::SecondOpinion => {
+                let [opinion, head] = pair(engines)?;
+                opinion.forward(&[images, segmentation], samples, mode)?;
+                self.compare(opinion.output(0));
+                head.forward(&[opinion.output(1), &self.statistics], samples, mode)?;
+            }
+        }
+        let result = engines.last().map_or(&[][..], |engine| engine.output(0));
+        check("results", result.len(), samples * 2 * self.labels)?;
+        self.read(result);
+        Ok(())
+    }
+
+    /// Passes gradients back: the engines add up those of their parameters, and that of the images is returned.
+    pub(crate) fn backward(
+        &mut self,
+        engines: &mut Engines,
+        by: &By<'_>,
+    ) -> Result<&[f32], EngineError> {
+        check("gradients by the dice", by.dice.len(), self.dice.len())?;
+        self.differentiate_results(by);
+        self.by_image.clear();
+        match self.method {
+            Method::Direct => {
+                let engine = first(engines)?;
+                engine.backward(&[&self.by_result])?;
+                self.by_image.extend_from_slice(engine.input_gradient(0));
+            }
+            Method::ShapeOnly => {
+                first(engines)?.backward(&[&self.by_result])?;
+                self.by_image.resize(self.samples * self.pixels, 0.0);
+            }
+            Method::RecReg => {
+                let engine = first(engines)?;
+                engine.backward(&[&self.by_result])?;
+                self.by_image.extend_from_slice(engine.input_gradient(0));
+                self.differentiate_reconstruction()?;
+            }
+            Method::SecondOpinion => {
+                let [opinion, head] = pair(engines)?;
+                head.backward(&[&self.by_result])?;
+                self.differentiate_comparison(head.input_gradient(1), by.logits);
+                opinion.backward(&[&self.by_logits, head.input_gradient(0)])?;
+                self.by_image.extend_from_slice(opinion.input_gradient(0));
+            }
+        }
+        Ok(&self.by_image)
+    }
+
+    /// Dice of the last pass, `[n, labels]`, in 0 to 1.
+    pub(crate) fn dice(&self) -> &[f32] {
+        &self.dice
+    }
+
+    /// Encoded distances of the last pass, `[n, labels]`, in 0 to 1.
+    pub(crate) fn distance(&self) -> &[f32] {
+        &self.distance
+    }
+
+    /// Probabilities of the opinion, `[n, classes + 1, h, w]`; empty where the method has none.
+    pub(crate) fn probability(&self) -> &[f32] {
+        &self.probability
+    }
+
+    /// What REC-Net painted, `[n, h, w]`; empty where the method has none.
+    pub(crate) fn reconstruction(&self) -> &[f32] {
+        &self.reconstruction
+    }
+
+    fn reconstruct(&mut self, images: &[f32], samples: usize) -> Result<(), EngineError> {
+        self.outside.clear();
+        self.outside.resize(images.len(), 1.0);
+        let plane = self.labels * self.pixels;
+        for (outside, planes) in
+            self.outside.chunks_exact_mut(self.pixels).zip(self.segmentation.chunks_exact(plane))
+        {
+            for label in planes.chunks_exact(self.pixels) {
+                outside.iter_mut().zip(label).for_each(|(outside, &inside)| *outside *= 1.0 - inside);
+            }
+        }
+        blank(images, &self.outside, &mut self.scratch);
+        let found = usize::from(self.reconstructor.is_some());
+        let Some(engine) = &mut self.reconstructor else {
+            return Err(EngineError::Length { what: "the list of REC-Nets".into(), found, expected: 1 });
+        };
+        engine.forward(&[&self.scratch], samples, Mode::Evaluate)?;
+        self.reconstruction.clear();
+        self.reconstruction.extend_from_slice(engine.output(0));
+        self.difference.clear();
+        self.difference.extend(images.iter().zip(&self.reconstruction).map(|(image, painted)| image - painted));
+        Ok(())
+    }
+
+    /// Adds the way through REC-Net to the gradient by the difference.
+    fn differentiate_reconstruction(&mut self) -> Result<(), EngineError> {
+        let Some(engine) = &mut self.reconstructor else { return Ok(()) };
+        self.scratch.clear();
+        self.scratch.extend(self.by_image.iter().map(|gradient| -gradient));
+        engine.backward(&[&self.scratch])?;
+        // REC-Net learns nothing here.
+        engine.clear_gradients();
+        let painted = engine.input_gradient(0);
+        check("the gradient of REC-Net", painted.len(), self.by_image.len())?;
+        for ((sum, &painted), &outside) in self.by_image.iter_mut().zip(painted).zip(&self.outside) {
+            *sum += painted * outside;
+        }
+        Ok(())
+    }
+
+    /// Probabilities and their agreement with the segmentation.
+    fn compare(&mut self, logits: &[f32]) {
+        let (pixels, labels) = (self.pixels, self.labels);
+        let stride = logits.len() / self.samples.max(1);
+        self.probability.resize(logits.len(), 0.0);
+        self.statistics.resize(self.samples * labels * STATISTICS, 0.0);
+        let class_of = &self.class_of;
+        logits
+            .par_chunks_exact(stride.max(1))
+            .zip(self.probability.par_chunks_exact_mut(stride.max(1)))
+            .zip(self.segmentation.par_chunks_exact(labels * pixels))
+            .zip(self.statistics.par_chunks_exact_mut(labels * STATISTICS))
+            .for_each(|(((logits, probability), segmentation), into)| {
+                softmax(logits, pixels, probability);
+                for ((into, mask), &class) in
+                    into.chunks_exact_mut(STATISTICS).zip(segmentation.chunks_exact(pixels)).zip(class_of)
+                {
+                    let own = &probability[class * pixels..(class + 1) * pixels];
+                    into.copy_from_slice(&statistics(own, mask));
+                }
+            });
+    }
+
+    fn differentiate_comparison(&mut self, by_statistics: &[f32], by_logits: &[f32]) {
+        for (sum, &gradient) in self.by_statistics.iter_mut().zip(by_statistics) {
+            *sum += gradient;
+        }
+        let (pixels, labels) = (self.pixels, self.labels);
+        let stride = (self.probability.len() / self.samples.max(1)).max(1);
+        self.by_logits.clear();
+        self.by_logits.resize(self.probability.len(), 0.0);
+        let class_of = &self.class_of;
+        self.by_logits
+            .par_chunks_exact_mut(stride)
+            .zip(self.probability.par_chunks_exact(stride))
+            .zip(self.segmentation.par_chunks_exact(labels * pixels))
+            .zip(self.by_statistics.par_chunks_exact(labels * STATISTICS))
+            .for_each(|(((into, probability), segmentation), by)| {
+                for ((by, mask), &class) in
+                    by.chunks_exact(STATISTICS).zip(segmentation.chunks_exact(pixels)).zip(class_of)
+                {
+                    let own = class * pixels..(class + 1) * pixels;
+                    add_gradient(&probability[own.clone()], mask, by, &mut into[own]);
+                }
+                softmax_gradient(probability, pixels, into);
+            });
+        for (sum, &gradient) in self.by_logits.iter_mut().zip(by_logits) {
+            *sum += gradient;
+        }
+    }
+
+    /// Dice and distances from the results of the last network, `[n, 2 labels]`.
+    fn read(&mut self, result: &[f32]) {
+        self.dice.clear();
+        self.distance.clear();
+        let labels = self.labels;
+        for (sample, result) in result.chunks_exact(2 * labels).enumerate() {
+            for (label, &z) in result[..labels].iter().enumerate() {
+                self.dice.push(sigmoid(z + self.prior(sample, label)));
+            }
+            self.distance.extend(result[labels..].iter().map(|&z| sigmoid(z)));
+        }
+    }
+
+    /// What a label's logit is before the network corrects it: that of the agreement, for an opinion.
+    fn prior(&self, sample: usize, label: usize) -> f32 {
+        if self.method != Method::SecondOpinion {
+            return 0.0;
+        }
+        let share = shrunk(self.statistics[(sample * self.labels + label) * STATISTICS]);
+        (share / (1.0 - share)).ln()
+    }
+
+    /// Gradients by the results, and of the prior by the statistics.
+    fn differentiate_results(&mut self, by: &By<'_>) {
+        let labels = self.labels;
+        self.by_result.clear();
+        self.by_statistics.clear();
+        for sample in 0..self.samples {
+            for label in 0..labels {
+                let k = sample * labels + label;
+                let dice = self.dice[k];
+                let gradient = by.dice[k] * dice * (1.0 - dice);
+                self.by_result.push(gradient);
+                if self.method == Method::SecondOpinion {
+                    let share = shrunk(self.statistics[k * STATISTICS]);
+                    self.by_statistics.push(gradient / (share * (1.0 - share)) / (1.0 + 2.0 * MARGIN));
+                    self.by_statistics.extend([0.0; STATISTICS - 1]);
+                }
+            }
+            for label in 0..labels {
+                let k = sample * labels + label;
+                let distance = self.distance[k];
+                let gradient = by.distance.get(k).copied().unwrap_or(0.0);
+                self.by_result.push(gradient * distance * (1.0 - distance));
+            }
+        }
+    }
+}
+
+/// An image with the segmentation cut out.
+pub(crate) fn blank(images: &[f32], outside: &[f32], into: &mut Vec<f32>) {
+    into.clear();
+    into.extend(images.iter().zip(outside).map(|(&image, &outside)| outside * image + (1.0 - outside) * BLANK));
+}
+
+/// The engines of a chain, and REC-Net's where it has one.
+pub(crate) type Built = (Vec<Box<dyn TrainingEngine>>, Option<Box<dyn TrainingEngine>>);
+
+/// Engines for the networks of a configuration, out of a set that holds all their parameters.
+pub(crate) fn build(
+    config: &EstimatorConfig,
+    parameters: &ParameterSet,
+) -> Result<Built, crate::error::BuildError> {
+    use lesio_nn::InputGradients::Compute;
+    let mut engines = Vec::new();
+    for network in config.networks()? {
+        engines.push(crate::engine::engine(&network, parameters, Compute)?);
+    }
+    let reconstructor = match config.method {
+        Method::RecReg => Some(crate::engine::engine(&config.reconstructor()?, parameters, Compute)?),
+        _ => None,
+    };
+    Ok((engines, reconstructor))
+}
+
+fn sigmoid(z: f32) -> f32 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+fn shrunk(share: f32) -> f32 {
+    (share + MARGIN) / (1.0 + 2.0 * MARGIN)
+}
+
+fn first(engines: &mut Engines) -> Result<&mut Box<dyn TrainingEngine>, EngineError> {
+    let found = engines.len();
+    match engines {
+        [engine] => Ok(engine),
+        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 }),
+    }
+}
+
+fn pair(engines: &mut Engines) -> Result<[&mut Box<dyn TrainingEngine>; 2], EngineError> {
+    let found = engines.len();
+    match engines {
+        [opinion, head] => Ok([opinion, head]),
+        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 2 }),
+    }
+}
+
+fn check(what: &str, found: usize, expected: usize) -> Result<(), EngineError> {
+    if found == expected { Ok(()) } else { Err(EngineError::Length { what: what.into(), found, expected }) }
+}

@@ -1,0 +1,153 @@
+//! What an estimator is made of.
+
+use lesio_nn::{Initialization, Network, ParameterSet};
+use serde::{Deserialize, Serialize};
+
+use crate::agreement::STATISTICS;
+use crate::error::ConfigError;
+use crate::framing::Framing;
+use crate::network::{Summary, Widths, head, regressor, u_net};
+
+/// How an estimator comes from an image and a segmentation to a Dice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Method {
+    /// Zhou, Deng and Wu (arXiv:1903.08773): REC-Net paints the image anew from what the segmentation
+    /// leaves of it, REG-Net reads the difference to the image, and the segmentation.
+    RecReg,
+    /// Robinson et al. (2018): REG-Net reads the image and the segmentation.
+    Direct,
+    /// REG-Net reads the segmentation alone: what can be known without looking, and the floor for the others.
+    ShapeOnly,
+    /// A U-Net that reads image and segmentation says where each structure really is; its agreement
+    /// with the segmentation and a summary of what it saw give the Dice.
+    SecondOpinion,
+}
+
+impl Method {
+    /// All methods.
+    pub const ALL: [Self; 4] = [Self::RecReg, Self::Direct, Self::ShapeOnly, Self::SecondOpinion];
+
+    /// Its name: `rec-reg`, `direct`, `shape-only` or `second-opinion`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RecReg => "rec-reg",
+            Self::Direct => "direct",
+            Self::ShapeOnly => "shape-only",
+            Self::SecondOpinion => "second-opinion",
+        }
+    }
+}
+
+/// Configuration of an estimator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EstimatorConfig {
+    /// How it estimates.
+    pub method: Method,
+    /// How slices come to its grid, and which labels it grades.
+    pub framing: Framing,
+    /// The labels that its U-Net learns to see, ascending: those graded, and what lies around them.
+    pub classes: Vec<u8>,
+    /// Widths of its networks.
+    pub widths: Widths,
+}
+
+impl EstimatorConfig {
+    /// An estimator of default widths that sees no labels but those it grades.
+    #[must_use]
+    pub fn new(method: Method, framing: Framing) -> Self {
+        let classes = framing.labels.clone();
+        Self { method, framing, classes, widths: Widths::default() }
+    }
+
+    /// With more labels to learn to see; those graded are always among them.
+    #[must_use]
+    pub fn classes(mut self, classes: impl IntoIterator<Item = u8>) -> Self {
+        self.classes = classes.into_iter().chain(self.framing.labels.iter().copied()).collect();
+        self.classes.retain(|&label| label != 0);
+        self.classes.sort_unstable();
+        self.classes.dedup();
+        self
+    }
+
+    /// With other widths.
+    #[must_use]
+    pub fn widths(mut self, widths: Widths) -> Self {
+        self.widths = widths;
+        self
+    }
+
+    /// With another method.
+    #[must_use]
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Initial parameters of the networks that are trained together.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
+        let mut parameters = ParameterSet::new();
+        for network in self.networks()? {
+            let own = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
+            parameters.extend(own);
+        }
+        Ok(parameters)
+    }
+
+    /// The networks that are trained together, in the order of their engines.
+    pub(crate) fn networks(&self) -> Result<Vec<Network>, ConfigError> {
+        self.validate()?;
+        let grid = self.framing.grid;
+        let labels = self.framing.labels.len();
+        let widths = &self.widths.regression;
+        let regressor = |inputs: &[_]| regressor("reg", grid, inputs, 2 * labels, widths);
+        match self.method {
+            Method::RecReg => Ok(vec![regressor(&[("difference", 1), ("segmentation", labels)])?]),
+            Method::Direct => Ok(vec![regressor(&[("image", 1), ("segmentation", labels)])?]),
+            Method::ShapeOnly => Ok(vec![regressor(&[("segmentation", labels)])?]),
+            Method::SecondOpinion => {
+                let inputs = [("image", 1), ("segmentation", labels)];
+                let widths = &self.widths.opinion;
+                let classes = self.classes.len() + 1;
+                let opinion = u_net("opinion", grid, &inputs, classes, widths, Summary::Give)?;
+                let summary = widths.last().copied().unwrap_or(0);
+                let head = head("head", summary, labels * STATISTICS, 2 * labels)?;
+                Ok(vec![opinion, head])
+            }
+        }
+    }
+
+    /// REC-Net.
+    pub(crate) fn reconstructor(&self) -> Result<Network, ConfigError> {
+        self.validate()?;
+        let widths = &self.widths.reconstruction;
+        u_net("rec", self.framing.grid, &[("blanked", 1)], 1, widths, Summary::Omit)
+    }
+
+    /// Position among the classes, counted from 1, of each label graded.
+    pub(crate) fn class_indices(&self) -> Vec<usize> {
+        let position = |label| self.classes.iter().position(|class| class == label).map_or(0, |p| p + 1);
+        self.framing.labels.iter().map(position).collect()
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// A framing that is refused, or classes that do not hold the labels graded.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.framing.validate()?;
+        let known = |label: &u8| self.classes.contains(label);
+        let ascending = self.classes.is_sorted_by(|a, b| a < b) && !self.classes.contains(&0);
+        if ascending && self.framing.labels.iter().all(known) {
+            return Ok(());
+        }
+        let expected = format!("ascending labels without 0, {:?} among them", self.framing.labels);
+        Err(ConfigError::new("classes", &self.classes, expected))
+    }
+}

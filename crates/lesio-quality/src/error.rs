@@ -1,0 +1,106 @@
+//! What can go wrong with a configuration, with input, and with an estimate.
+
+use lesio_image::ImageError;
+use lesio_metrics::MetricError;
+use lesio_nn::{EngineError, NetworkError, ParameterError};
+
+/// Why a configuration is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A setting is out of range.
+    #[error("{setting} is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A network cannot be declared so.
+    #[error("the network cannot be declared")]
+    Network(#[from] NetworkError),
+}
+
+impl ConfigError {
+    pub(crate) fn new(
+        setting: &'static str,
+        found: impl std::fmt::Debug,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting { setting, found: format!("{found:?}"), expected: expected.into() }
+    }
+}
+
+/// Why an image and its segmentation cannot be graded.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// Image and segmentation have different shapes.
+    #[error("the segmentation has shape {segmentation:?}, the image {image:?}")]
+    Shape {
+        /// Shape of the image.
+        image: Vec<usize>,
+        /// Shape of the segmentation.
+        segmentation: Vec<usize>,
+    },
+    /// Image and segmentation lie at different places in the world.
+    #[error("the affine of the segmentation differs from the image's by up to {difference:.3} mm in a corner")]
+    Grid {
+        /// Largest distance between the same corner of both grids, in millimetres.
+        difference: f64,
+    },
+    /// The segmentation holds a label that the estimator was not trained with.
+    #[error("the segmentation holds label {label}, expected 0 and {expected:?}")]
+    UnknownLabel {
+        /// The label.
+        label: u8,
+        /// The labels known.
+        expected: Vec<u8>,
+    },
+    /// The image is empty, constant or not finite.
+    #[error("the image cannot be used")]
+    Image(#[from] ImageError),
+    /// A setting of the input makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A metric of the input is not defined.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
+
+/// Why an estimator cannot be made of its configuration and parameters.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The parameters do not fit the configuration.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    /// An engine could not be made.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Why quality could not be estimated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EstimateError {
+    /// The input is refused.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// A slice of a volume is refused.
+    #[error("slice {slice} is refused")]
+    Slice {
+        /// The slice, counted from 0.
+        slice: usize,
+        /// What is wrong with it.
+        source: InputError,
+    },
+    /// An engine failed.
+    #[error("the networks could not be computed")]
+    Engine(#[from] EngineError),
+}

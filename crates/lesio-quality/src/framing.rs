@@ -1,0 +1,318 @@
+//! From a slice and its segmentation to the grid of the networks.
+
+use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box};
+use ndarray::{Array2, ArrayView2};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, InputError};
+
+/// Share of the grid's side that all but the largest segmentations fill at most; the rest is what lies
+/// around them, by which their borders are judged.
+const FILLED: f64 = 0.75;
+/// Share of the segmentations that fit so.
+const FITTING: f64 = 0.98;
+
+/// How a slice and its segmentation are brought to the networks: cut out around the segmentation,
+/// with the slice's intensities at mean 0 and standard deviation 1.
+///
+/// The frame depends on the segmentation, never on the image: nobody who changes the image can move
+/// it. A segmentation far from the organ is shown with what it lies upon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Framing {
+    /// The labels whose quality is predicted, ascending, without 0.
+    pub labels: Vec<u8>,
+    /// Rows and columns of the grid. Default 80 x 80.
+    pub grid: [usize; 2],
+    /// Image pixels per grid pixel, at least 1. Default 1: nothing is interpolated.
+    pub pixel: f64,
+}
+
+impl Framing {
+    /// Frames of 80 x 80 pixels as they are, around segmentations of these labels.
+    #[must_use]
+    pub fn new(labels: impl Into<Vec<u8>>) -> Self {
+        let mut labels = labels.into();
+        labels.sort_unstable();
+        labels.dedup();
+        Self { labels, grid: [80, 80], pixel: 1.0 }
+    }
+
+    /// With another grid `[rows, columns]`.
+    #[must_use]
+    pub fn grid(mut self, grid: [usize; 2]) -> Self {
+        self.grid = grid;
+        self
+    }
+
+    /// With coarser pixels, so that all but 2 % of these segmentations fill at most three quarters of
+    /// the grid. Segmentations without the labels are passed over; pixels never become finer.
+    #[must_use]
+    pub fn fitted<'a>(mut self, segmentations: impl IntoIterator<Item = ArrayView2<'a, u8>>) -> Self {
+        let shorter = self.grid[0].min(self.grid[1]).max(1) as f64;
+        let mut extents: Vec<usize> = segmentations
+            .into_iter()
+            .filter_map(|labels| self.bounds(&labels))
+            .map(|bounds| bounds.size().into_iter().max().unwrap_or(0))
+            .collect();
+        extents.sort_unstable();
+        let last = (extents.len() as f64 * FITTING).ceil() as usize;
+        if let Some(&extent) = extents.get(last.saturating_sub(1)) {
+            self.pixel = (extent as f64 / (FILLED * shorter)).max(1.0);
+        }
+        self
+    }
+
+    /// Number of pixels of the grid.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// No label, label 0, a grid without pixels or beyond 4096, or pixels below 1 or beyond 1000.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.labels.is_empty() || self.labels.contains(&0) || !self.labels.is_sorted_by(|a, b| a < b) {
+            return Err(ConfigError::new("labels", &self.labels, "at least one, ascending, without 0"));
+        }
+        if self.grid.iter().any(|side| !(1..=4096).contains(side)) {
+            return Err(ConfigError::new("grid", self.grid, "sides of 1 to 4096"));
+        }
+        if !(1.0..=1000.0).contains(&self.pixel) {
+            return Err(ConfigError::new("pixel", self.pixel, "1 to 1000 image pixels"));
+        }
+        Ok(())
+    }
+
+    /// Frames a slice `[row, column]` around its segmentation; `None` where that holds none of the labels.
+    ///
+    /// # Errors
+    /// Shapes that differ, and images that are empty, not finite or constant.
+    pub fn frame(
+        &self,
+        image: &ArrayView2<'_, f32>,
+        segmentation: &ArrayView2<'_, u8>,
+    ) -> Result<Option<Frame>, InputError> {
+        if image.shape() != segmentation.shape() {
+            let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
+            return Err(InputError::Shape { image, segmentation });
+        }
+        let scale = Scale::of(image)?;
+        let Some(bounds) = self.bounds(segmentation) else { return Ok(None) };
+        let placement = self.placement(segmentation.dim().into(), &bounds)?;
+        let scaled = image.mapv(|value| scale.apply(value));
+        let fill = scale.apply(scale.lowest);
+        let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
+        let segmentation = indices_on_grid(&placement, segmentation, &self.labels)?;
+        // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
+        if segmentation.iter().all(|&index| index == 0) {
+            return Ok(None);
+        }
+        Ok(Some(Frame { placement, image, segmentation, scale }))
+    }
+
+    fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
+        bounding_box(&labels.mapv(|label| self.labels.contains(&label)))
+    }
+
+    fn placement(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, InputError> {
+        let origin = std::array::from_fn(|axis| {
+            let centre = (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0;
+            // Whole pixels: where pixels are as they are, nothing is interpolated.
+            (centre - self.pixel * self.grid[axis] as f64 / 2.0).round()
+        });
+        let [height, width] = [self.pixel; 2];
+        Placement::new(image, self.grid, [height, width], origin, Interpolation::Linear)
+            .map_err(|error| ConfigError::new("frame", error.found, error.expected).into())
+    }
+}
+
+/// A slice on the grid of the networks.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Frame {
+    /// Where the grid lies in the slice.
+    pub placement: Placement,
+    /// The image `[row, column]` at mean 0 and deviation 1 of the whole slice; beyond the slice its lowest value.
+    pub image: Vec<f32>,
+    /// The segmentation `[row, column]`: 0, or 1 + the position of the label in [`Framing::labels`].
+    pub segmentation: Vec<u8>,
+    /// The slice's intensities.
+    pub scale: Scale,
+}
+
+impl Frame {
+    /// Labels of the same slice on the same grid: 0, or 1 + the position of the label in `known`.
+    ///
+    /// # Errors
+    /// Another shape than the slice's.
+    pub fn indices(&self, labels: &ArrayView2<'_, u8>, known: &[u8]) -> Result<Vec<u8>, InputError> {
+        indices_on_grid(&self.placement, labels, known)
+    }
+
+    /// A map on the grid, as `[row, column]` of the slice; `fill` beyond the grid.
+    ///
+    /// # Errors
+    /// Another number of values than the grid has pixels.
+    pub fn restore(&self, map: &[f32], fill: f32) -> Result<Array2<f32>, InputError> {
+        let grid = self.placement.grid_size();
+        let map = Array2::from_shape_vec(grid, map.to_vec()).map_err(|_| ImageError::CountMismatch {
+            what: "pixels",
+            found: map.len(),
+            expected: grid[0] * grid[1],
+        })?;
+        Ok(self.placement.to_image(&map, fill)?)
+    }
+}
+
+/// Mean, deviation and extremes of a slice's intensities.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Scale {
+    /// Mean of all pixels.
+    pub mean: f64,
+    /// Standard deviation of all pixels; positive.
+    pub deviation: f64,
+    /// The lowest intensity.
+    pub lowest: f32,
+    /// The highest intensity.
+    pub highest: f32,
+}
+
+impl Scale {
+    /// The scale of a slice.
+    ///
+    /// # Errors
+    /// Slices that are empty, not finite or constant.
+    pub fn of(image: &ArrayView2<'_, f32>) -> Result<Self, ImageError> {
+        if image.is_empty() {
+            return Err(ImageError::EmptyImage { shape: image.shape().to_vec() });
+        }
+        let count = image.iter().filter(|value| !value.is_finite()).count();
+        if let Some((first, _)) = image.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(ImageError::NonFiniteVoxels { count, first: vec![first.0, first.1] });
+        }
+        let n = image.len() as f64;
+        let mean = image.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
+        let variance = image.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / n;
+        let lowest = image.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = image.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if lowest == highest {
+            return Err(ImageError::ConstantImage { value: f64::from(lowest), voxels: image.len() });
+        }
+        Ok(Self { mean, deviation: variance.sqrt(), lowest, highest })
+    }
+
+    /// An intensity in deviations from the mean.
+    #[must_use]
+    pub fn apply(&self, intensity: f32) -> f32 {
+        ((f64::from(intensity) - self.mean) / self.deviation) as f32
+    }
+
+    /// The intensity of a value in deviations from the mean.
+    #[must_use]
+    pub fn invert(&self, value: f32) -> f32 {
+        (f64::from(value) * self.deviation + self.mean) as f32
+    }
+
+    /// The range from the lowest to the highest intensity, in deviations: what a strength of 1 in units
+    /// of the range [0, 1] is in units of the deviation.
+    #[must_use]
+    pub fn range(&self) -> f32 {
+        ((f64::from(self.highest) - f64::from(self.lowest)) / self.deviation) as f32
+    }
+}
+
+fn indices_on_grid(
+    placement: &Placement,
+    labels: &ArrayView2<'_, u8>,
+    known: &[u8],
+) -> Result<Vec<u8>, InputError> {
+    let [height, width] = placement.grid_size();
+    let mut indices = vec![0; height * width];
+    for (index, &label) in (1..).zip(known) {
+        let mask = placement.mask_to_grid(&labels.mapv(|found| found == label))?;
+        for (held, _) in indices.iter_mut().zip(&mask).filter(|(_, inside)| **inside) {
+            *held = index;
+        }
+    }
+    Ok(indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, s};
+
+    fn slice() -> (Array2<f32>, Array2<u8>) {
+        let image = Array2::from_shape_fn((40, 50), |(i, j)| (i * 50 + j) as f32);
+        let mut labels = Array2::zeros((40, 50));
+        labels.slice_mut(s![10..16, 30..40]).fill(2);
+        labels.slice_mut(s![10..12, 30..40]).fill(3);
+        (image, labels)
+    }
+
+    #[test]
+    fn the_segmentation_comes_to_the_middle() {
+        let (image, labels) = slice();
+        let framing = Framing::new([2]).grid([16, 16]);
+        let frame = framing.frame(&image.view(), &labels.view()).unwrap().unwrap();
+        let segmentation = Array2::from_shape_vec((16, 16), frame.segmentation.clone()).unwrap();
+        let inside = bounding_box(&segmentation.mapv(|index| index == 1)).unwrap();
+        assert_eq!((inside.start, inside.end), ([6, 3], [10, 13]));
+        // Every label that is asked for, by position.
+        let both = frame.indices(&labels.view(), &[2, 3]).unwrap();
+        assert_eq!(both.iter().filter(|&&index| index == 2).count(), 20);
+        // The image is the same crop, and comes back to its place.
+        let values: Vec<f32> = frame.image.iter().map(|&value| frame.scale.invert(value)).collect();
+        let back = frame.restore(&values, -1.0).unwrap();
+        for ((i, j), &value) in back.indexed_iter() {
+            assert!(value == -1.0 || (value - image[[i, j]]).abs() < 1e-3, "{i} {j} {value}");
+        }
+        assert_eq!(back.iter().filter(|&&value| value >= 0.0).count(), 16 * 16 - 16);
+    }
+
+    #[test]
+    fn intensities_have_mean_zero_and_deviation_one() {
+        let (image, labels) = slice();
+        let frame = Framing::new([2]).grid([80, 80]).frame(&image.view(), &labels.view()).unwrap().unwrap();
+        assert!((frame.scale.mean - 999.5).abs() < 1e-9);
+        assert!((f64::from(frame.scale.range()) - 1999.0 / frame.scale.deviation).abs() < 1e-5);
+        // Beyond the slice stands its lowest value.
+        assert_eq!(frame.image[0], frame.scale.apply(0.0));
+    }
+
+    #[test]
+    fn large_organs_get_coarser_pixels() {
+        let wide = Array2::from_elem((200, 300), 1_u8);
+        let framing = Framing::new([1]).fitted([wide.view(), Array2::zeros((5, 5)).view()]);
+        assert!((framing.pixel - 300.0 / 60.0).abs() < 1e-12);
+        let image = Array2::from_shape_fn((200, 300), |(i, j)| (i + j) as f32);
+        let frame = framing.frame(&image.view(), &wide.view()).unwrap().unwrap();
+        let filled = frame.segmentation.iter().filter(|&&index| index == 1).count();
+        assert_eq!(filled, 40 * 60);
+        assert_eq!(Framing::new([1]).fitted([Array2::<u8>::zeros((9, 9)).view()]).pixel, 1.0);
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let (image, labels) = slice();
+        let framing = Framing::new([2]);
+        let frame = |image: &Array2<f32>, labels: &Array2<u8>| framing.frame(&image.view(), &labels.view());
+        assert_eq!(frame(&image, &Array2::zeros((40, 50))), Ok(None));
+        assert!(matches!(frame(&image, &Array2::zeros((40, 51))), Err(InputError::Shape { .. })));
+        let mut bad = image.clone();
+        bad[[3, 4]] = f32::NAN;
+        assert_eq!(
+            frame(&bad, &labels),
+            Err(InputError::Image(ImageError::NonFiniteVoxels { count: 1, first: vec![3, 4] }))
+        );
+        let flat = Array2::from_elem((40, 50), 7.0);
+        assert!(matches!(frame(&flat, &labels), Err(InputError::Image(ImageError::ConstantImage { .. }))));
+        assert!(Framing::new([0, 1]).validate().is_err());
+        assert!(Framing::new([3, 1, 3]).validate().is_ok());
+        assert!(Framing::new(Vec::new()).validate().is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! REC-Net: what an image would be if the segmentation were right.
+
+use lesio_nn::{
+    Batch, EngineError, InputGradients, Initialization, Mode, Objective, ParameterSet, Terms, TrainConfig,
+    TrainingEngine,
+};
+use rayon::prelude::*;
+
+use crate::augmentation::Augmentation;
+use crate::chain::blank;
+use crate::config::EstimatorConfig;
+use crate::error::BuildError;
+use crate::samples::Samples;
+use crate::training::{change_of, fingerprint};
+
+/// Teaches REC-Net to paint an image from what its true segmentation leaves of it.
+///
+/// The samples' segmentations must be the truth: the paper's idea is that the network, never having seen
+/// a wrong one, paints what belongs around and into it. The loss is the mean absolute error over the
+/// image plus the one within the hole, for a [`Trainer`](lesio_nn::Trainer) with one engine.
+#[derive(Debug)]
+pub struct ReconstructionObjective {
+    grid: [usize; 2],
+    train: TrainConfig,
+    augmentation: Augmentation,
+    samples: Samples,
+    validation: Samples,
+    fingerprint: String,
+    images: Vec<f32>,
+    outside: Vec<f32>,
+    blanked: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl ReconstructionObjective {
+    /// An objective on samples whose segmentations are true; validation may be empty.
+    #[must_use]
+    pub fn new(
+        config: &EstimatorConfig,
+        train: TrainConfig,
+        augmentation: Augmentation,
+        samples: Samples,
+        validation: Samples,
+    ) -> Self {
+        let widths = &config.widths.reconstruction;
+        let fingerprint = fingerprint(&(widths, &config.framing, &train, &augmentation), &samples, &validation);
+        let (images, outside, blanked, gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let grid = config.framing.grid;
+        Self { grid, train, augmentation, samples, validation, fingerprint, images, outside, blanked, gradient }
+    }
+
+    /// The engine of an untrained REC-Net, in the list that a trainer takes.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn engines(
+        config: &EstimatorConfig,
+        seed: u64,
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+        let network = config.reconstructor()?;
+        let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
+        Ok(vec![crate::engine::engine(&network, &parameters, InputGradients::Skip)?])
+    }
+
+    /// Paints a batch and returns its loss; fills its gradient.
+    fn pass(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+        validation: bool,
+    ) -> Result<f64, EngineError> {
+        let found = engines.len();
+        let [engine] = engines else {
+            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
+        };
+        let (set, augmentation) = match validation {
+            true => (&self.validation, &Augmentation::none()),
+            false => (&self.samples, &self.augmentation),
+        };
+        let pixels = self.grid[0] * self.grid[1];
+        let own: Vec<_> = batch.samples.iter().filter_map(|&index| Some((index, set.get(index)?))).collect();
+        self.images.resize(own.len() * pixels, 0.0);
+        self.outside.resize(own.len() * pixels, 0.0);
+        let grid = self.grid;
+        own.par_iter()
+            .zip(self.images.par_chunks_exact_mut(pixels))
+            .zip(self.outside.par_chunks_exact_mut(pixels))
+            .for_each(|(((index, sample), image), outside)| {
+                let change = change_of(batch, augmentation, *index, set.len(), grid);
+                change.place(&sample.image, image);
+                change.tone(image);
+                let left: Vec<f32> = sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();
+                change.place(&left, outside);
+            });
+        blank(&self.images, &self.outside, &mut self.blanked);
+        engine.forward(&[&self.blanked], own.len(), if validation { Mode::Evaluate } else { Mode::Train })?;
+        let output = engine.output(0);
+        self.gradient.resize(output.len(), 0.0);
+        let share = 1.0 / own.len().max(1) as f32;
+        let losses: Vec<f64> = self
+            .gradient
+            .par_chunks_exact_mut(pixels)
+            .zip(output.par_chunks_exact(pixels))
+            .zip(self.images.par_chunks_exact(pixels))
+            .zip(self.outside.par_chunks_exact(pixels))
+            .map(|(((gradient, output), image), outside)| {
+                let hole = outside.iter().map(|&outside| 1.0 - f64::from(outside)).sum::<f64>().max(1.0);
+                let mut loss = 0.0;
+                for (((gradient, &output), &image), &outside) in
+                    gradient.iter_mut().zip(output).zip(image).zip(outside)
+                {
+                    let weight = 1.0 / pixels as f64 + (1.0 - f64::from(outside)) / hole;
+                    let error = output - image;
+                    loss += weight * f64::from(error.abs());
+                    let sign = if error == 0.0 { 0.0 } else { error.signum() };
+                    *gradient = share * weight as f32 * sign;
+                }
+                loss
+            })
+            .collect();
+        if !validation {
+            engine.backward(&[&self.gradient])?;
+        }
+        Ok(losses.iter().sum::<f64>() / losses.len().max(1) as f64)
+    }
+}
+
+impl Objective for ReconstructionObjective {
+    fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError> {
+        let loss = self.pass(engines, batch, false)?;
+        Ok(Terms::new(loss).with("absolute error", loss))
+    }
+
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let all: Vec<usize> = (0..self.validation.len()).collect();
+        let mut sum = 0.0;
+        for chunk in all.chunks(self.train.batch_size.max(1)) {
+            let batch = Batch::new(chunk, self.train.seed);
+            sum += self.pass(engines, &batch, true)? * chunk.len() as f64;
+        }
+        let loss = sum / all.len() as f64;
+        Ok(Some(Terms::new(loss).with("absolute error", loss)))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}

@@ -1,0 +1,191 @@
+//! Segmenters whose outputs are graded: U-Nets of several sizes and stages of training.
+
+use lesio_nn::{
+    Batch, EngineError, Initialization, InputGradients, Mode, Network, Objective, ParameterSet, Terms,
+    TrainConfig, TrainingEngine,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::augmentation::Augmentation;
+use crate::agreement::softmax;
+use crate::error::{BuildError, ConfigError};
+use crate::network::{Summary, u_net};
+use crate::samples::Samples;
+use crate::segmentation_loss::loss;
+use crate::training::{change_of, fingerprint};
+
+/// Samples that are segmented at once.
+const BATCH: usize = 16;
+
+/// Configuration of a [`Segmenter`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SegmenterConfig {
+    /// Rows and columns of its grid.
+    pub grid: [usize; 2],
+    /// Number of labels but the background.
+    pub labels: usize,
+    /// Channels at each resolution, finest first: as many as it is deep.
+    pub widths: Vec<usize>,
+}
+
+impl SegmenterConfig {
+    /// A segmenter of these widths.
+    #[must_use]
+    pub fn new(grid: [usize; 2], labels: usize, widths: impl Into<Vec<usize>>) -> Self {
+        Self { grid, labels, widths: widths.into() }
+    }
+
+    fn network(&self) -> Result<Network, ConfigError> {
+        u_net("segmenter", self.grid, &[("image", 1)], self.labels + 1, &self.widths, Summary::Omit)
+    }
+}
+
+/// A segmenter at one stage of its training.
+pub struct Segmenter {
+    config: SegmenterConfig,
+    engine: Box<dyn TrainingEngine>,
+}
+
+impl std::fmt::Debug for Segmenter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segmenter").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Segmenter {
+    /// A segmenter of trained parameters.
+    ///
+    /// # Errors
+    /// A configuration that is refused, and parameters that do not fit it.
+    pub fn new(config: SegmenterConfig, parameters: &ParameterSet) -> Result<Self, BuildError> {
+        let network = config.network()?;
+        parameters.check(&[&network])?;
+        let engine = crate::engine::engine(&network, parameters, InputGradients::Skip)?;
+        Ok(Self { config, engine })
+    }
+
+    /// Segments images `[n, h, w]`: the most probable class of each pixel, 0 for the background.
+    ///
+    /// # Errors
+    /// A slice that is not of whole images, and failures of the device.
+    pub fn segment(&mut self, images: &[f32]) -> Result<Vec<u8>, EngineError> {
+        let pixels = self.config.grid[0] * self.config.grid[1];
+        let classes = self.config.labels + 1;
+        let mut segmentations = Vec::with_capacity(images.len());
+        for chunk in images.chunks(BATCH * pixels) {
+            let samples = chunk.len() / pixels;
+            self.engine.forward(&[chunk], samples, Mode::Evaluate)?;
+            for logits in self.engine.output(0).chunks_exact(classes * pixels) {
+                segmentations.extend((0..pixels).map(|pixel| {
+                    let value = |class: usize| logits[class * pixels + pixel];
+                    // The first of equals, so that ties do not depend on anything.
+                    (1..classes).fold(0, |best, class| if value(class) > value(best) { class } else { best }) as u8
+                }));
+            }
+        }
+        Ok(segmentations)
+    }
+}
+
+/// Teaches a segmenter the truth of samples (their candidates are not looked at), by cross-entropy and
+/// soft Dice, for a [`Trainer`](lesio_nn::Trainer) with one engine.
+#[derive(Debug)]
+pub struct SegmenterObjective {
+    config: SegmenterConfig,
+    augmentation: Augmentation,
+    samples: Samples,
+    fingerprint: String,
+    images: Vec<f32>,
+    truth: Vec<u8>,
+    probability: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl SegmenterObjective {
+    /// An objective on samples of training patients.
+    #[must_use]
+    pub fn new(
+        config: SegmenterConfig,
+        train: &TrainConfig,
+        augmentation: Augmentation,
+        samples: Samples,
+    ) -> Self {
+        let fingerprint = fingerprint(&(&config, train, &augmentation), &samples, &Samples::new());
+        let (images, truth, probability, gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { config, augmentation, samples, fingerprint, images, truth, probability, gradient }
+    }
+
+    /// The engine of an untrained segmenter, in the list that a trainer takes.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn engines(config: &SegmenterConfig, seed: u64) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+        let network = config.network()?;
+        let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
+        Ok(vec![crate::engine::engine(&network, &parameters, InputGradients::Skip)?])
+    }
+}
+
+impl Objective for SegmenterObjective {
+    fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError> {
+        let found = engines.len();
+        let [engine] = engines else {
+            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
+        };
+        let pixels = self.config.grid[0] * self.config.grid[1];
+        let classes = self.config.labels + 1;
+        let samples: Vec<_> =
+            batch.samples.iter().filter_map(|&index| Some((index, self.samples.get(index)?))).collect();
+        self.images.resize(samples.len() * pixels, 0.0);
+        self.truth.resize(samples.len() * pixels, 0);
+        samples
+            .par_iter()
+            .zip(self.images.par_chunks_exact_mut(pixels))
+            .zip(self.truth.par_chunks_exact_mut(pixels))
+            .for_each(|(((index, sample), image), truth)| {
+                let change =
+                    change_of(batch, &self.augmentation, *index, self.samples.len(), self.config.grid);
+                change.place(&sample.image, image);
+                change.tone(image);
+                change.place(&sample.truth, truth);
+            });
+        engine.forward(&[&self.images], samples.len(), Mode::Train)?;
+        let logits = engine.output(0);
+        self.probability.resize(logits.len(), 0.0);
+        self.gradient.clear();
+        self.gradient.resize(logits.len(), 0.0);
+        let share = 1.0 / samples.len().max(1) as f32;
+        let losses: Vec<f64> = self
+            .gradient
+            .par_chunks_exact_mut(classes * pixels)
+            .zip(self.probability.par_chunks_exact_mut(classes * pixels))
+            .zip(logits.par_chunks_exact(classes * pixels))
+            .zip(self.truth.par_chunks_exact(pixels))
+            .map(|(((by, probability), logits), truth)| {
+                softmax(logits, pixels, probability);
+                loss(probability, truth, by, share)
+            })
+            .collect();
+        engine.backward(&[&self.gradient])?;
+        Ok(Terms::new(losses.iter().sum::<f64>() * f64::from(share)))
+    }
+
+    fn validate(&mut self, _: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        // Every stage is wanted, the best as well as the worst.
+        Ok(None)
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}

@@ -1,0 +1,426 @@
+//! How estimators learn: the loss, and hardening against attacks.
+
+use lesio_nn::{Batch, EngineError, Mode, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine, random};
+use rand::RngExt;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::attack::{error_weights, step};
+use crate::augmentation::{Augmentation, Change};
+use crate::chain::{By, Chain};
+use crate::config::{EstimatorConfig, Method};
+use crate::distance;
+use crate::error::{BuildError, ConfigError};
+use crate::samples::{Samples, one_hot};
+
+/// Streams of draws, apart from each other.
+const CHANGE_SEED: u64 = 0x5eed_c4a6;
+const ATTACK_SEED: u64 = 0x5eed_a77c;
+/// Weight of the error of the distance: a companion of the Dice, not its rival.
+const DISTANCE_WEIGHT: f32 = 0.5;
+/// Weight of the errors of the Dice, absolute and squared: the first for the figure that is reported,
+/// the second against gross errors.
+const DICE_WEIGHT: f32 = 3.0;
+
+/// How an estimator is trained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct EstimatorTraining {
+    /// Epochs, batches, optimizer, patience and seed.
+    pub train: TrainConfig,
+    /// Changes made to the samples.
+    pub augmentation: Augmentation,
+    /// Training on attacked images; `None`, the default, for clean ones only.
+    pub hardening: Option<Hardening>,
+}
+
+impl EstimatorTraining {
+    /// Training by these epochs, batches and seed.
+    #[must_use]
+    pub fn new(train: TrainConfig) -> Self {
+        Self { train, ..Self::default() }
+    }
+
+    /// With other changes to the samples.
+    #[must_use]
+    pub fn augmentation(mut self, augmentation: Augmentation) -> Self {
+        self.augmentation = augmentation;
+        self
+    }
+
+    /// With training on attacked images.
+    #[must_use]
+    pub fn hardening(mut self, hardening: Hardening) -> Self {
+        self.hardening = Some(hardening);
+        self
+    }
+}
+
+/// Training on images that an attack on the present state of the estimator has changed.
+///
+/// Each sample draws a bound of its own, and the attack starts at a random place within it: against one
+/// step from the image itself alone, networks learn to bend their gradients instead of becoming robust
+/// (Wong, Rice and Kolter 2020, "Fast is better than free").
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[serde(default)]
+pub struct Hardening {
+    /// The largest bound, in deviations. Default .3.
+    pub strength: f32,
+    /// Share of the samples that stay clean, 0 to 1. Default .25.
+    pub clean: f32,
+    /// Steps of the attack, each a pass forth and back. Default 1.
+    pub steps: usize,
+}
+
+impl Default for Hardening {
+    fn default() -> Self {
+        Self { strength: 0.3, clean: 0.25, steps: 1 }
+    }
+}
+
+impl Hardening {
+    /// Hardening up to a bound.
+    #[must_use]
+    pub fn new(strength: f32) -> Self {
+        Self { strength, ..Self::default() }
+    }
+
+    /// With another share of clean samples.
+    #[must_use]
+    pub fn clean(mut self, clean: f32) -> Self {
+        self.clean = clean;
+        self
+    }
+
+    /// With other steps.
+    #[must_use]
+    pub fn steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if !(self.strength.is_finite() && self.strength > 0.0) {
+            return Err(ConfigError::new("hardening strength", self.strength, "a positive number"));
+        }
+        if !(0.0..=1.0).contains(&self.clean) {
+            return Err(ConfigError::new("clean share", self.clean, "0 to 1"));
+        }
+        if self.steps == 0 {
+            return Err(ConfigError::new("hardening steps", self.steps, "at least 1"));
+        }
+        Ok(())
+    }
+}
+
+/// Teaches an estimator the Dice of samples, for a [`Trainer`](lesio_nn::Trainer) with the engines of
+/// [`EstimatorObjective::engines`].
+#[derive(Debug)]
+pub struct EstimatorObjective {
+    config: EstimatorConfig,
+    training: EstimatorTraining,
+    samples: Samples,
+    validation: Samples,
+    fingerprint: String,
+    chain: Chain,
+    batch: Buffers,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    images: Vec<f32>,
+    planes: Vec<f32>,
+    truth: Vec<u8>,
+    dice: Vec<f32>,
+    mean_dice: Vec<f32>,
+    distance: Vec<Option<f32>>,
+    by_dice: Vec<f32>,
+    by_distance: Vec<f32>,
+    by_logits: Vec<f32>,
+}
+
+impl EstimatorObjective {
+    /// An objective on samples of training and of validation patients; the latter may be empty.
+    ///
+    /// `parameters` hold those of REC-Net for [`Method::RecReg`]; others are not looked at.
+    ///
+    /// # Errors
+    /// A configuration that is refused, or samples on another grid.
+    pub fn new(
+        config: EstimatorConfig,
+        training: EstimatorTraining,
+        parameters: &ParameterSet,
+        samples: Samples,
+        validation: Samples,
+    ) -> Result<Self, BuildError> {
+        config.validate()?;
+        if let Some(hardening) = &training.hardening {
+            hardening.validate()?;
+        }
+        let (pixels, labels) = (config.framing.pixels(), config.framing.labels.len());
+        let odd = |sample: &&crate::Sample| sample.image.len() != pixels || sample.dice.len() != labels;
+        if let Some(sample) = samples.iter().chain(validation.iter()).find(odd) {
+            let expected = format!("samples of {pixels} pixels and {labels} labels");
+            let found = [sample.image.len(), sample.dice.len()];
+            return Err(ConfigError::new("sample", found, expected).into());
+        }
+        let fingerprint = fingerprint(&(&config, &training), &samples, &validation);
+        let reconstructor = match config.method {
+            Method::RecReg => build_reconstructor(&config, parameters)?,
+            _ => None,
+        };
+        let chain = Chain::new(&config, reconstructor);
+        Ok(Self { config, training, samples, validation, fingerprint, chain, batch: Buffers::default() })
+    }
+
+    /// Engines for the networks that are trained, from these parameters.
+    ///
+    /// # Errors
+    /// A configuration that is refused, or parameters that do not fit it.
+    pub fn engines(
+        config: &EstimatorConfig,
+        parameters: &ParameterSet,
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+        let mut engines = Vec::new();
+        for network in config.networks()? {
+            engines.push(crate::engine::engine(&network, parameters, lesio_nn::InputGradients::Compute)?);
+        }
+        Ok(engines)
+    }
+
+    fn draw(&mut self, batch: &Batch<'_>, validation: bool) {
+        let set = if validation { &self.validation } else { &self.samples };
+        let framing = &self.config.framing;
+        let (pixels, labels) = (framing.pixels(), framing.labels.len());
+        let scale = distance::scale(framing);
+        let own: Vec<_> = batch.samples.iter().filter_map(|&index| Some((index, set.get(index)?))).collect();
+        let buffers = &mut self.batch;
+        buffers.images.resize(own.len() * pixels, 0.0);
+        buffers.planes.resize(own.len() * labels * pixels, 0.0);
+        buffers.truth.resize(own.len() * pixels, 0);
+        buffers.dice = own.iter().flat_map(|(_, sample)| &sample.dice).map(|&dice| dice as f32).collect();
+        buffers.mean_dice = own.iter().map(|(_, sample)| sample.mean_dice() as f32).collect();
+        buffers.distance = own
+            .iter()
+            .flat_map(|(_, sample)| &sample.distance)
+            .map(|distance| distance.map(|pixels| distance::encode(pixels, scale)))
+            .collect();
+        let augmentation = if validation { &Augmentation::none() } else { &self.training.augmentation };
+        own.par_iter()
+            .zip(buffers.images.par_chunks_exact_mut(pixels))
+            .zip(buffers.planes.par_chunks_exact_mut(labels * pixels))
+            .zip(buffers.truth.par_chunks_exact_mut(pixels))
+            .for_each(|((((index, sample), image), planes), truth)| {
+                let change = change_of(batch, augmentation, *index, set.len(), framing.grid);
+                change.place(&sample.image, image);
+                change.tone(image);
+                change.place(&sample.truth, truth);
+                let mut segmentation = vec![0; pixels];
+                change.place(&sample.segmentation, &mut segmentation);
+                one_hot(&segmentation, labels, planes);
+            });
+    }
+
+    /// Attacks the images of the batch, each within a bound of its own.
+    fn harden(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+        hardening: &Hardening,
+    ) -> Result<(), EngineError> {
+        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let clean = self.batch.images.clone();
+        let mut bounds = Vec::with_capacity(batch.samples.len());
+        for (image, &sample) in self.batch.images.chunks_exact_mut(pixels).zip(batch.samples) {
+            let stream = (batch.epoch * self.samples.len() + sample) as u64;
+            let mut generator = random::generator(batch.seed ^ ATTACK_SEED, stream);
+            let stays = generator.random_range(0.0..1.0f32) < hardening.clean;
+            let bound =
+                if stays { 0.0 } else { hardening.strength * generator.random_range(0.0..=1.0f32) };
+            // Every other attack starts from the image itself, as the plain FGSM does.
+            if generator.random_range(0..2) == 1 {
+                image.iter_mut().for_each(|value| *value += bound * generator.random_range(-1.0..=1.0f32));
+            }
+            bounds.push(bound);
+        }
+        for _ in 0..hardening.steps {
+            self.chain.forward(engines, &self.batch.images, &self.batch.planes, bounds.len(), Mode::Train)?;
+            let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
+            let by = By { dice: &weights, distance: &[], logits: &[] };
+            let gradient = self.chain.backward(engines, &by)?;
+            let share = (1.25 / hardening.steps as f32).max(0.25);
+            step(&mut self.batch.images, &clean, gradient, &bounds, share);
+        }
+        // Gradients of the attack are not learnt from.
+        engines.iter_mut().for_each(|engine| engine.clear_gradients());
+        Ok(())
+    }
+
+    /// The loss of the batch in the buffers; fills the gradients by what the chain computed.
+    fn loss(&mut self) -> Losses {
+        let buffers = &mut self.batch;
+        let count = buffers.dice.len().max(1) as f32;
+        let mut losses = Losses::default();
+        buffers.by_dice.clear();
+        for (&dice, &truth) in self.chain.dice().iter().zip(&buffers.dice) {
+            let error = dice - truth;
+            losses.dice += f64::from(error.abs()) / f64::from(count);
+            losses.square += f64::from(error * error) / f64::from(count);
+            buffers.by_dice.push(DICE_WEIGHT * (sign(error) + 2.0 * error) / count);
+        }
+        buffers.by_distance.clear();
+        for (&code, truth) in self.chain.distance().iter().zip(&buffers.distance) {
+            let error = truth.map_or(0.0, |truth| code - truth);
+            losses.distance += f64::from(error.abs()) / f64::from(count);
+            buffers.by_distance.push(DISTANCE_WEIGHT * sign(error) / count);
+        }
+        losses.opinion = self.opinion_loss();
+        losses
+    }
+
+    /// Cross-entropy and soft Dice of the opinion against the truth; fills the gradient by its logits.
+    fn opinion_loss(&mut self) -> f64 {
+        let probability = self.chain.probability();
+        let buffers = &mut self.batch;
+        buffers.by_logits.clear();
+        if probability.is_empty() {
+            return 0.0;
+        }
+        let pixels = self.config.framing.pixels();
+        let classes = self.config.classes.len() + 1;
+        let samples = buffers.truth.len() / pixels;
+        buffers.by_logits.resize(probability.len(), 0.0);
+        let losses: Vec<f64> = buffers
+            .by_logits
+            .par_chunks_exact_mut(classes * pixels)
+            .zip(probability.par_chunks_exact(classes * pixels))
+            .zip(buffers.truth.par_chunks_exact(pixels))
+            .map(|((by, probability), truth)| {
+                crate::segmentation_loss::loss(probability, truth, by, 1.0 / samples as f32)
+            })
+            .collect();
+        losses.iter().sum::<f64>() / samples as f64
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Losses {
+    dice: f64,
+    square: f64,
+    distance: f64,
+    opinion: f64,
+}
+
+impl Losses {
+    fn total(&self) -> f64 {
+        f64::from(DICE_WEIGHT) * (self.dice + self.square)
+            + f64::from(DISTANCE_WEIGHT) * self.distance
+            + self.opinion
+    }
+
+    fn terms(&self) -> Terms {
+        let terms = Terms::new(self.total()).with("dice error", self.dice).with("distance error", self.distance);
+        if self.opinion > 0.0 { terms.with("opinion", self.opinion) } else { terms }
+    }
+}
+
+impl Objective for EstimatorObjective {
+    fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError> {
+        self.draw(batch, false);
+        if let Some(hardening) = self.training.hardening.clone() {
+            self.harden(engines, batch, &hardening)?;
+        }
+        let samples = batch.samples.len();
+        self.chain.forward(engines, &self.batch.images, &self.batch.planes, samples, Mode::Train)?;
+        let losses = self.loss();
+        let by = By {
+            dice: &self.batch.by_dice,
+            distance: &self.batch.by_distance,
+            logits: &self.batch.by_logits,
+        };
+        self.chain.backward(engines, &by)?;
+        Ok(losses.terms())
+    }
+
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        if self.validation.is_empty() {
+            return Ok(None);
+        }
+        let labels = self.config.framing.labels.len();
+        let all: Vec<usize> = (0..self.validation.len()).collect();
+        let (mut clean, mut attacked) = (0.0, 0.0);
+        for chunk in all.chunks(self.training.train.batch_size.max(1)) {
+            let batch = Batch::new(chunk, self.training.train.seed);
+            let share = chunk.len() as f64 / all.len() as f64;
+            self.draw(&batch, true);
+            self.chain.forward(engines, &self.batch.images, &self.batch.planes, chunk.len(), Mode::Evaluate)?;
+            clean += share * self.loss().dice;
+            let Some(hardening) = &self.training.hardening else { continue };
+            let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
+            let gradient = self.chain.backward(engines, &By { dice: &weights, distance: &[], logits: &[] })?;
+            let bounds = vec![hardening.strength / 2.0; chunk.len()];
+            let own = self.batch.images.clone();
+            step(&mut self.batch.images, &own, gradient, &bounds, 1.0);
+            self.chain.forward(engines, &self.batch.images, &self.batch.planes, chunk.len(), Mode::Evaluate)?;
+            attacked += share * self.loss().dice;
+        }
+        engines.iter_mut().for_each(|engine| engine.clear_gradients());
+        Ok(Some(match self.training.hardening {
+            None => Terms::new(clean).with("dice error", clean),
+            Some(_) => Terms::new(clean + attacked).with("dice error", clean).with("attacked", attacked),
+        }))
+    }
+
+    fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+}
+
+fn build_reconstructor(
+    config: &EstimatorConfig,
+    parameters: &ParameterSet,
+) -> Result<Option<Box<dyn TrainingEngine>>, BuildError> {
+    let network = config.reconstructor()?;
+    let own = crate::engine::subset(&network, parameters);
+    own.check(&[&network])?;
+    Ok(Some(crate::engine::engine(&network, &own, lesio_nn::InputGradients::Compute)?))
+}
+
+/// The change of a sample in an epoch, which depends on nothing else.
+pub(crate) fn change_of(
+    batch: &Batch<'_>,
+    augmentation: &Augmentation,
+    sample: usize,
+    samples: usize,
+    grid: [usize; 2],
+) -> Change {
+    let stream = (batch.epoch * samples + sample) as u64;
+    augmentation.draw(&mut random::generator(batch.seed ^ CHANGE_SEED, stream), grid)
+}
+
+/// A text that changes with configuration and data.
+pub(crate) fn fingerprint(config: &impl Serialize, samples: &Samples, validation: &Samples) -> String {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    format!(
+        "configuration {:08x}, {} training samples {:08x}, {} validation samples {:08x}",
+        crc32fast::hash(text.as_bytes()),
+        samples.len(),
+        samples.checksum(),
+        validation.len(),
+        validation.checksum()
+    )
+}
+
+fn sign(value: f32) -> f32 {
+    if value == 0.0 { 0.0 } else { value.signum() }
+}

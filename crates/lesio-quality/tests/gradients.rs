@@ -1,0 +1,95 @@
+//! Gradients by the image against finite differences, through the whole of every estimator.
+
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use lesio_nn::ParameterSet;
+use lesio_quality::{
+    Estimator, EstimatorConfig, Framing, Method, QualityEstimator, ReconstructionObjective, Widths,
+};
+
+const SIDE: usize = 16;
+const PIXELS: usize = SIDE * SIDE;
+
+fn estimator(method: Method) -> Estimator {
+    let framing = Framing::new([1, 2]).grid([SIDE, SIDE]);
+    let config = EstimatorConfig::new(method, framing).classes([3]).widths(Widths::uniform([8, 8]));
+    let mut parameters: ParameterSet = config.initial_parameters(5).unwrap();
+    if method == Method::RecReg {
+        for engine in ReconstructionObjective::engines(&config, 3).unwrap() {
+            parameters.extend(engine.parameters().unwrap());
+        }
+    }
+    Estimator::new(config, parameters).unwrap()
+}
+
+fn input() -> (Vec<f32>, Vec<u8>) {
+    let images = (0..2 * PIXELS).map(|k| ((k * 37 % 101) as f32 / 50.0 - 1.0) * 0.8).collect();
+    let segmentations = (0..2 * PIXELS).map(|k| u8::from(k % 16 > 4) + u8::from(k % 16 > 11)).collect();
+    (images, segmentations)
+}
+
+#[test]
+fn gradients_match_finite_differences_for_every_method() {
+    let (images, segmentations) = input();
+    let weights = [1.0, -0.5, 0.3, 2.0];
+    for method in Method::ALL {
+        let mut estimator = estimator(method);
+        let mut value = |images: &[f32]| -> f64 {
+            let estimates = estimator.estimate(images, &segmentations).unwrap();
+            estimates.dice.iter().zip(weights).map(|(&dice, w)| f64::from(dice) * f64::from(w)).sum()
+        };
+        // Along many directions at once: single pixels hardly move a Dice.
+        for direction in 0..4 {
+            let along: Vec<f32> =
+                (0..images.len()).map(|k| ((k * (7 + direction) % 13) as f32 / 6.0 - 1.0).signum()).collect();
+            let moved = |step: f32| -> Vec<f32> {
+                images.iter().zip(&along).map(|(value, along)| value + step * along).collect()
+            };
+            let step = 2e-3;
+            let difference = (value(&moved(step)) - value(&moved(-step))) / f64::from(2.0 * step);
+            value(&images);
+            let _ = &value;
+            let gradient = {
+                let mut fresh = self::estimator(method);
+                fresh.estimate(&images, &segmentations).unwrap();
+                fresh.image_gradient(&weights).unwrap().to_vec()
+            };
+            assert_eq!(gradient.len(), images.len());
+            let slope: f64 =
+                gradient.iter().zip(&along).map(|(&g, &a)| f64::from(g) * f64::from(a)).sum();
+            let scale: f64 = gradient.iter().map(|&g| f64::from(g.abs())).sum::<f64>().max(1e-3);
+            assert!(
+                (difference - slope).abs() < 0.02 * scale + 2e-3,
+                "{}: {difference} by differences, {slope} by the gradient, scale {scale}",
+                method.name()
+            );
+            if method == Method::ShapeOnly {
+                assert!(gradient.iter().all(|&g| g == 0.0), "the segmentation alone cannot be attacked");
+            } else {
+                assert!(scale > 1e-2, "{}: hardly any gradient: {scale}", method.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_neighbours() {
+    let (images, segmentations) = input();
+    for method in Method::ALL {
+        let mut estimator = estimator(method);
+        let both = estimator.estimate(&images, &segmentations).unwrap();
+        for sample in 0..2 {
+            let range = sample * PIXELS..(sample + 1) * PIXELS;
+            let alone = estimator.estimate(&images[range.clone()], &segmentations[range]).unwrap();
+            assert_eq!(alone.dice, both.dice[2 * sample..2 * sample + 2], "{}", method.name());
+            assert_eq!(alone.distance, both.distance[2 * sample..2 * sample + 2], "{}", method.name());
+        }
+        assert!(both.distance.iter().all(|&distance| distance >= 0.0));
+        assert_eq!(estimator.reconstruction().is_some(), method == Method::RecReg);
+        assert_eq!(
+            estimator.probability().map(|p| p.len()),
+            (method == Method::SecondOpinion).then_some(2 * PIXELS)
+        );
+    }
+}
