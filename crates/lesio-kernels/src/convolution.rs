@@ -7,7 +7,8 @@
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::{Border, ImageLayout};
-use crate::raw::{Axis, Finish, Mask, Partial, Product, Start, Workers, vectorized};
+use crate::raw::{Axis, Finish, Kind, Mask, Product, Start, Workers, vectorized};
+use crate::scatter::Scatter;
 
 /// Channels that are computed side by side; packed weights are padded to multiples of it.
 pub const LANES: usize = 16;
@@ -105,6 +106,9 @@ impl Convolution {
     /// Number of weights packed for [`Convolution::adjoint`].
     #[must_use]
     pub fn adjoint_len(&self) -> usize {
+        if let Some(scatter) = self.scatter() {
+            return scatter.weights_len();
+        }
         self.inputs.next_multiple_of(LANES) * self.kernel * self.kernel * self.outputs
     }
 
@@ -143,6 +147,11 @@ impl Convolution {
             }
         }
         border
+    }
+
+    /// How the adjoint is computed where few channels come out: see [`Scatter`].
+    fn scatter(&self) -> Option<Scatter> {
+        Scatter::new(self.kernel, self.stride, self.padding, self.inputs, self.outputs)
     }
 
     /// Phases of the `size` positions along an axis of the larger image.
@@ -187,6 +196,12 @@ impl Convolution {
     ) -> Result<(), KernelError> {
         check_len("the weights", weights.len(), self.weights_len())?;
         check_len("the weights of the adjoint", adjoint.len(), self.adjoint_len())?;
+        if let Some(scatter) = self.scatter() {
+            scatter.pack(adjoint, |output, input, row, column| {
+                weights[self.weight_index(output, input, row, column)]
+            });
+            return Ok(());
+        }
         // Taps along an axis in the order of the packed phases; within a phase the larger tap meets the
         // smaller position.
         let phase = |first: usize| {
@@ -202,9 +217,7 @@ impl Convolution {
                 rows.iter().flat_map(|&row| columns.iter().map(move |&column| (row, column)))
             })
             .collect();
-        let (block_len, tap_len) = (self.kernel * self.kernel * self.outputs * LANES, self.outputs * LANES);
-        let len = self.adjoint_len();
-        let _ = block_len;
+        let (len, tap_len) = (self.adjoint_len(), self.outputs * LANES);
         workers.chunks(&mut adjoint[..len], tap_len, |index, packed| {
             let (block, (row, column)) = (index / taps.len(), taps[index % taps.len()]);
             let inputs = (self.inputs - block * LANES).min(LANES);
@@ -239,7 +252,7 @@ impl Convolution {
         let k = self.kernel;
         let product = Product {
             lanes: self.outputs,
-            partial: Partial::Output,
+            kind: Kind::Values,
             a_block: k * k * self.inputs * LANES,
             c_block: LANES,
             outer: [
@@ -297,6 +310,9 @@ impl Convolution {
         large.check("the output", input.values, samples)?;
         let mask = mask_layout(large, epilogue);
         check_mask(large, samples, epilogue)?;
+        if let Some(scatter) = self.scatter() {
+            return scatter.run(workers, samples, output, weights, input, epilogue);
+        }
         let (stride, tap) = (self.stride, self.outputs * LANES);
         for rows in self.phases(large.height()) {
             for columns in self.phases(large.width()) {
@@ -321,7 +337,7 @@ impl Convolution {
                 }
                 let product = Product {
                     lanes: self.inputs,
-                    partial: Partial::Output,
+                    kind: Kind::Values,
                     a_block: self.kernel * self.kernel * tap,
                     c_block: LANES,
                     outer: [
@@ -433,7 +449,7 @@ impl Convolution {
             };
             Product {
                 lanes: self.outputs,
-                partial: Partial::Input,
+                kind: Kind::Weights,
                 a_block: LANES,
                 c_block: k * k * self.inputs * LANES,
                 outer: [

@@ -95,6 +95,41 @@ pub(crate) fn for_rows(
     Ok(())
 }
 
+/// Calls `work` with bands of at most `rows` rows of every sample: the sample, the first row and how many,
+/// and the band's values from the beginning of its first row in memory (border included).
+pub(crate) fn for_bands(
+    workers: &Workers<'_>,
+    samples: usize,
+    images: ImagesMut<'_>,
+    rows: usize,
+    work: impl Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync,
+) -> Result<(), KernelError> {
+    let layout = images.layout;
+    layout.check("an image", images.values, samples)?;
+    let stride = layout.row_stride();
+    let padded = layout.sample_stride() / stride;
+    let before = layout.border().before;
+    let len = layout.len(samples)?;
+    // Chunks of memory need not begin with a sample: one may hold the end of a sample and the beginning
+    // of the next.
+    workers.chunks(&mut images.values[..len], rows * stride, |chunk, mut values| {
+        let mut at = chunk * rows;
+        while !values.is_empty() {
+            let (sample, first) = (at / padded, at % padded);
+            let count = (padded - first).min(values.len() / stride);
+            let (band, rest) = values.split_at_mut(count * stride);
+            let begin = first.max(before);
+            let end = (first + count).min(before + layout.height());
+            if begin < end {
+                work(sample, begin - before..end - before, &mut band[(begin - first) * stride..]);
+            }
+            at += count;
+            values = rest;
+        }
+    });
+    Ok(())
+}
+
 /// Runs of values that lie side by side in a row: how many, how long, and how far apart.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Runs {

@@ -9,8 +9,10 @@ mod images;
 mod layout;
 mod linear;
 mod normalization;
+mod period;
 mod raw;
 mod resampling;
+mod scatter;
 mod sums;
 
 pub use activation::{Function, activate, activation_gradient};
@@ -23,7 +25,7 @@ pub use images::{
 };
 pub use layout::{Border, ImageLayout};
 pub use linear::Linear;
-pub use normalization::{Grouping, Moments, Normalization, Statistics, channel_totals, totals_scratch_len};
+pub use normalization::{Grouping, Moments, Normalization, Statistics};
 pub use raw::{Isa, Workers, with_workers};
 pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};
-pub use sums::{accumulate, column_sums, sum_of_squares};
+pub use sums::{accumulate, channel_totals, column_sums, sum_of_squares, totals_scratch_len};

@@ -5,7 +5,7 @@
 
 use crate::convolution::LANES;
 use crate::error::{KernelError, check_len};
-use crate::raw::{Axis, Contraction, Finish, Partial, Product, Start, Workers};
+use crate::raw::{Axis, Contraction, Finish, Kind, Product, Start, Workers};
 
 /// The shape of a matrix `[narrow][wide]`, its rows padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Linear {
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
         let product = Product {
             lanes: self.wide,
-            partial: Partial::Output,
+            kind: Kind::Values,
             a_block: LANES,
             c_block: LANES,
             outer: [Axis::ONCE; 4],
@@ -134,7 +134,7 @@ impl Linear {
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
         let product = Product {
             lanes: self.wide,
-            partial: Partial::Input,
+            kind: Kind::Weights,
             a_block: LANES,
             c_block: LANES,
             outer: [Axis::ONCE; 4],

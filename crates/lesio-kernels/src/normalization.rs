@@ -4,8 +4,9 @@
 //! Statistics are kept for each sample and channel, repeated where they are shared.
 
 use crate::error::{KernelError, check_len};
-use crate::images::{Combine, Images, ImagesMut, Rectifier, Runs, for_rows};
+use crate::images::{Combine, Images, ImagesMut, Rectifier, for_rows};
 use crate::layout::ImageLayout;
+use crate::period::Period;
 use crate::raw::{Workers, vectorized};
 use crate::sums::{channel_sums, scratch_len};
 
@@ -20,20 +21,32 @@ pub enum Grouping {
 }
 
 /// Mean and variance (of the values, not of their mean: divided by the count) for each sample and
-/// channel, `[samples][channels]`.
-#[derive(Clone, Debug, Default)]
+/// channel, `[samples][channels]`, with the memory that working on them takes.
+#[derive(Clone, Debug)]
 pub struct Moments {
     /// Means.
     pub mean: Vec<f64>,
     /// Variances.
     pub variance: Vec<f64>,
+    sums: Vec<f64>,
+    /// Means over each group that the gradient needs.
+    shared: [Vec<f64>; 2],
+    /// Four numbers for each sample and channel, channels repeated: see [`Period`].
+    coefficients: Vec<f32>,
 }
 
 impl Moments {
-    /// Room for samples of so many channels.
+    /// Room for `samples` images.
     #[must_use]
-    pub fn new(samples: usize, channels: usize) -> Self {
-        Self { mean: vec![0.0; samples * channels], variance: vec![0.0; samples * channels] }
+    pub fn new(samples: usize, layout: &ImageLayout) -> Self {
+        let len = samples * layout.channels();
+        Self {
+            mean: vec![0.0; len],
+            variance: vec![0.0; len],
+            sums: vec![0.0; scratch_len(layout, samples, 2)],
+            shared: [vec![0.0; len], vec![0.0; len]],
+            coefficients: vec![0.0; 4 * samples * Period::of(layout.channels()).len()],
+        }
     }
 }
 
@@ -46,15 +59,20 @@ pub struct Normalization {
     pub epsilon: f32,
 }
 
-impl Normalization {
-    /// Number of `f64` values that the methods need as scratch.
-    #[must_use]
-    pub fn scratch_len(&self, layout: &ImageLayout, samples: usize) -> usize {
-        // Sums, and beside them three coefficients of each sample and channel.
-        scratch_len(layout, samples, 2) + 3 * samples * layout.channels()
-    }
+/// Where the statistics of a normalization came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistics {
+    /// From the input itself, so that they move with it.
+    Measured,
+    /// From elsewhere: running statistics.
+    Given,
+}
 
-    /// Measures mean and variance, in two passes.
+impl Normalization {
+    /// Measures mean and variance.
+    ///
+    /// One sweep sums the differences from each channel's first pixel and their squares, so that values
+    /// far from zero lose no digits: a constant channel has variance 0.
     ///
     /// # Errors
     /// Refuses slices that are too short and groups that do not divide the channels.
@@ -64,25 +82,40 @@ impl Normalization {
         samples: usize,
         input: Images<'_>,
         moments: &mut Moments,
-        scratch: &mut [f64],
     ) -> Result<(), KernelError> {
         let layout = input.layout;
         let channels = layout.channels();
-        self.check(samples, layout, moments, scratch)?;
+        self.check(samples, layout, moments)?;
         layout.check("the input", input.values, samples)?;
-        let runs = Runs::common([layout; 3]);
+        let Moments { mean, variance, sums, coefficients, .. } = moments;
+        let period = Period::of(channels);
+        let origin = |sample: usize, c: usize| input.values[layout.index(sample, 0, 0) + c];
+        let origins = &mut coefficients[..samples * period.len()];
+        for (sample, origins) in origins.chunks_exact_mut(period.len()).enumerate() {
+            period.fill(origins, |c| origin(sample, c));
+        }
+        let origins = &*origins;
         let isa = workers.isa();
-        let sums = channel_sums(workers, samples, layout, 1, scratch, |sample, row, sums| {
-            add_row(isa, runs, channels, input.row(sample, row), sums);
+        let sums = channel_sums(workers, samples, layout, 2, sums, |sample, row, sums| {
+            let origins = &origins[sample * period.len()..][..period.len()];
+            add_differences(isa, period, layout.pixel_stride(), input.row(sample, row), origins, sums);
         })?;
-        moments.mean[..samples * channels].copy_from_slice(sums);
-        self.share(samples, layout, &mut moments.mean);
-        let mean = &moments.mean;
-        let sums = channel_sums(workers, samples, layout, 1, scratch, |sample, row, sums| {
-            add_squares(isa, runs, input.row(sample, row), &mean[sample * channels..][..channels], sums);
-        })?;
-        moments.variance[..samples * channels].copy_from_slice(sums);
-        self.share(samples, layout, &mut moments.variance);
+        let pixels = (layout.height() * layout.width()) as f64;
+        // Sum of the values, then of the squared differences from the mean of the group.
+        let of =
+            |kind: usize, index: usize| sums[(index / channels * 2 + kind) * channels + index % channels];
+        let first = |index: usize| f64::from(origin(index / channels, index % channels));
+        for (index, mean) in mean[..samples * channels].iter_mut().enumerate() {
+            *mean = of(0, index) + pixels * first(index);
+        }
+        self.share(samples, layout, mean);
+        for (index, variance) in variance[..samples * channels].iter_mut().enumerate() {
+            let away = first(index) - mean[index];
+            *variance = of(1, index) + 2.0 * away * of(0, index) + pixels * away * away;
+        }
+        self.share(samples, layout, variance);
+        // Rounding may leave a constant group a little below zero.
+        variance[..samples * channels].iter_mut().for_each(|variance| *variance = variance.max(0.0));
         Ok(())
     }
 
@@ -112,13 +145,13 @@ impl Normalization {
     ///
     /// # Errors
     /// Refuses images of different sizes and slices that are too short.
-    #[allow(clippy::too_many_arguments)] // Two images, two parameters, statistics and scratch.
+    #[allow(clippy::too_many_arguments)] // Two images, two parameters, statistics and what follows.
     pub fn apply(
         &self,
         workers: &Workers<'_>,
         samples: usize,
         input: Images<'_>,
-        moments: &Moments,
+        moments: &mut Moments,
         scale: &[f32],
         shift: &[f32],
         output: ImagesMut<'_>,
@@ -126,60 +159,82 @@ impl Normalization {
     ) -> Result<(), KernelError> {
         let layout = input.layout;
         let channels = layout.channels();
+        self.check(samples, layout, moments)?;
         output.layout.check_same_size("the size of the input", layout)?;
         layout.check("the input", input.values, samples)?;
         check_len("the scale", scale.len(), channels)?;
         check_len("the shift", shift.len(), channels)?;
-        check_len("the statistics", moments.mean.len().min(moments.variance.len()), samples * channels)?;
-        let runs = Runs::common([layout, output.layout, output.layout]);
+        let pixels = [layout.pixel_stride(), output.layout.pixel_stride(), output.layout.pixel_stride()];
+        let period = Period::common(channels, pixels);
+        let Moments { mean, variance, coefficients, .. } = moments;
+        let len = period.len();
+        for (sample, coefficients) in coefficients.chunks_exact_mut(3 * len).enumerate().take(samples) {
+            let (means, rest) = coefficients.split_at_mut(len);
+            let (factors, shifts) = rest.split_at_mut(len);
+            let inverse = |c: usize| 1.0 / (variance[sample * channels + c] + f64::from(self.epsilon)).sqrt();
+            period.fill(means, |c| mean[sample * channels + c] as f32);
+            period.fill(factors, |c| (f64::from(scale[c]) * inverse(c)) as f32);
+            period.fill(shifts, |c| shift[c]);
+        }
+        let coefficients = &*coefficients;
         let isa = workers.isa();
         for_rows(workers, samples, output, |sample, row, to| {
-            let of_sample = sample * channels..(sample + 1) * channels;
-            let (mean, variance) = (&moments.mean[of_sample.clone()], &moments.variance[of_sample]);
-            let factor =
-                |c: usize| (f64::from(scale[c]) / (variance[c] + f64::from(self.epsilon)).sqrt()) as f32;
-            normalize_row(isa, runs, input.row(sample, row), to, mean, &factor, &shift[..channels], slope);
+            let coefficients = &coefficients[sample * 3 * len..][..3 * len];
+            normalize_row(isa, period, pixels, input.row(sample, row), to, coefficients, slope);
         })
     }
 
     /// Gradients with respect to scale, shift and input, from the gradient with respect to the output
     /// (before the rectifier: multiplied by its derivative already).
     ///
-    /// `statistics` says whether the statistics were measured on this input (and so depend on it) or given.
-    ///
     /// # Errors
     /// Refuses images of different sizes and slices that are too short.
-    #[allow(clippy::too_many_arguments)] // Three images, parameters and their gradients, statistics and scratch.
+    #[allow(clippy::too_many_arguments)] // Three images, parameters and their gradients, statistics.
     pub fn gradient(
         &self,
         workers: &Workers<'_>,
         samples: usize,
         input: Images<'_>,
-        moments: &Moments,
+        moments: &mut Moments,
         statistics: Statistics,
         scale: &[f32],
         from: Images<'_>,
         parameters: Option<(&mut [f32], &mut [f32])>,
         to: Option<(ImagesMut<'_>, Combine, Option<Rectifier<'_>>)>,
-        scratch: &mut [f64],
     ) -> Result<(), KernelError> {
         let layout = input.layout;
         let channels = layout.channels();
-        self.check(samples, layout, moments, scratch)?;
+        self.check(samples, layout, moments)?;
         layout.check("the input", input.values, samples)?;
         layout.check_same_size("the size of the gradient", from.layout)?;
         from.layout.check("the gradient", from.values, samples)?;
         check_len("the scale", scale.len(), channels)?;
-        let runs = Runs::common([layout, from.layout, layout]);
+        let Moments { mean, variance, sums, shared, coefficients } = moments;
         let isa = workers.isa();
-        let all = samples * channels;
-        let (sums, rest) = scratch.split_at_mut(scratch_len(layout, samples, 2));
+        let pixels = [layout.pixel_stride(), from.layout.pixel_stride(), channels];
+        let period = Period::common(channels, pixels);
+        let whole = Period::of(channels).len();
+        let means = &mut coefficients[..samples * whole];
+        for (sample, means) in means.chunks_exact_mut(whole).enumerate() {
+            period.fill(means, |c| mean[sample * channels + c] as f32);
+        }
+        let means = &*means;
         // For each sample: sums of the gradient, then of the gradient times the centred input.
-        let sums = channel_sums(workers, samples, layout, 2, sums, |sample, row, sums| {
-            let mean = &moments.mean[sample * channels..][..channels];
-            add_products(isa, runs, input.row(sample, row), from.row(sample, row), mean, sums);
+        channel_sums(workers, samples, layout, 2, sums, |sample, row, sums| {
+            let means = &means[sample * whole..][..period.len()];
+            let (plain, products) = sums.split_at_mut(whole);
+            add_products(
+                isa,
+                period,
+                pixels,
+                input.row(sample, row),
+                from.row(sample, row),
+                means,
+                plain,
+                products,
+            );
         })?;
-        let inverse = |index: usize| 1.0 / (moments.variance[index] + f64::from(self.epsilon)).sqrt();
+        let inverse = |index: usize| 1.0 / (variance[index] + f64::from(self.epsilon)).sqrt();
         if let Some((scale_gradient, shift_gradient)) = parameters {
             check_len("the gradient of the scale", scale_gradient.len(), channels)?;
             check_len("the gradient of the shift", shift_gradient.len(), channels)?;
@@ -192,67 +247,47 @@ impl Normalization {
         }
         let Some((to, combine, rectifier)) = to else { return Ok(()) };
         to.layout.check_same_size("the size of the input", layout)?;
-        // dx = first * gradient + second * (input - mean) + third, for each sample and channel.
-        let (first, rest) = rest.split_at_mut(all);
-        let (second, third) = rest.split_at_mut(all);
-        for (index, first) in first.iter_mut().enumerate() {
-            let (sample, c) = (index / channels, index % channels);
-            let scale = f64::from(scale[c]);
-            *first = scale * inverse(index);
-            second[index] = scale * sums[(sample * 2 + 1) * channels + c];
-            third[index] = scale * sums[sample * 2 * channels + c];
+        let mask_layout = rectifier.map_or(to.layout, |rectifier| rectifier.images.layout);
+        if let Some(rectifier) = rectifier {
+            to.layout.check_same_size("the size of the rectified image", mask_layout)?;
+            mask_layout.check("the rectified image", rectifier.images.values, samples)?;
         }
-        match statistics {
-            Statistics::Measured => {
-                self.share(samples, layout, second);
-                self.share(samples, layout, &mut third[..all]);
-                for index in 0..all {
-                    let inverse = inverse(index);
-                    second[index] *= -inverse * inverse * inverse;
-                    third[index] *= -inverse;
-                }
+        // dx = first * gradient + second * (input - mean) + third, for each sample and channel:
+        //   first = scale / deviation, second = -mean(scale * gradient * centred) / deviation^3,
+        //   third = -mean(scale * gradient) / deviation, the means over the group.
+        let [thirds, seconds] = shared;
+        for (kind, means) in [&mut *thirds, &mut *seconds].into_iter().enumerate() {
+            for (index, mean) in means[..samples * channels].iter_mut().enumerate() {
+                let (sample, c) = (index / channels, index % channels);
+                *mean = f64::from(scale[c]) * sums[(sample * 2 + kind) * channels + c];
             }
-            Statistics::Given => {
-                second.fill(0.0);
-                third.fill(0.0);
-            }
+            self.share(samples, layout, means);
         }
-        let (first, second, third) = (&*first, &*second, &*third);
-        let runs = Runs::common([layout, from.layout, to.layout]);
-        let to_layout = *to.layout;
-        for_rows(workers, samples, ImagesMut::new(&mut *to.values, to.layout), |sample, row, to| {
-            let range = sample * channels..(sample + 1) * channels;
-            let coefficients = [&first[range.clone()], &second[range.clone()], &third[range.clone()]];
-            let mean = &moments.mean[range];
-            gradient_row(
-                isa,
-                runs,
-                input.row(sample, row),
-                from.row(sample, row),
-                to,
-                mean,
-                coefficients,
-                combine,
-            );
-        })?;
-        match rectifier {
-            Some(rectifier) => crate::images::rectify_gradient(
-                workers,
-                samples,
-                ImagesMut::new(to.values, &to_layout),
-                rectifier,
-            ),
-            None => Ok(()),
+        let pixels = [pixels[0], pixels[1], to.layout.pixel_stride()];
+        let period =
+            Period::common(channels, [pixels[0].max(pixels[1]), pixels[2], mask_layout.pixel_stride()]);
+        let len = period.len();
+        for (sample, coefficients) in coefficients.chunks_exact_mut(4 * len).enumerate().take(samples) {
+            let (means, rest) = coefficients.split_at_mut(len);
+            let (first, rest) = rest.split_at_mut(len);
+            let (second, third) = rest.split_at_mut(len);
+            let at = |c: usize| sample * channels + c;
+            let moving = if statistics == Statistics::Measured { 1.0 } else { 0.0 };
+            period.fill(means, |c| mean[at(c)] as f32);
+            period.fill(first, |c| (f64::from(scale[c]) * inverse(at(c))) as f32);
+            period.fill(second, |c| (-moving * seconds[at(c)] * inverse(at(c)).powi(3)) as f32);
+            period.fill(third, |c| (-moving * thirds[at(c)] * inverse(at(c))) as f32);
         }
+        let coefficients = &*coefficients;
+        for_rows(workers, samples, to, |sample, row, to| {
+            let coefficients = &coefficients[sample * 4 * len..][..4 * len];
+            let (input, from) = (input.row(sample, row), from.row(sample, row));
+            let mask = rectifier.map(|r| (r.images.row(sample, row), mask_layout.pixel_stride(), r.slope));
+            gradient_row(isa, period, pixels, input, from, to, coefficients, combine, mask);
+        })
     }
 
-    fn check(
-        &self,
-        samples: usize,
-        layout: &ImageLayout,
-        moments: &Moments,
-        scratch: &[f64],
-    ) -> Result<(), KernelError> {
+    fn check(&self, samples: usize, layout: &ImageLayout, moments: &Moments) -> Result<(), KernelError> {
         let channels = layout.channels();
         if let Grouping::Groups(groups) = self.grouping
             && (groups == 0 || channels % groups != 0)
@@ -264,120 +299,85 @@ impl Normalization {
             });
         }
         check_len("the statistics", moments.mean.len().min(moments.variance.len()), samples * channels)?;
-        check_len("the scratch", scratch.len(), self.scratch_len(layout, samples))
+        check_len("the sums", moments.sums.len(), scratch_len(layout, samples, 2))?;
+        let len = 4 * samples * Period::of(channels).len();
+        check_len("the coefficients", moments.coefficients.len(), len)
     }
 }
 
-/// Where the statistics of a normalization came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistics {
-    /// From the input itself, so that they move with it.
-    Measured,
-    /// From elsewhere: running statistics.
-    Given,
-}
-
-/// Sum of each channel over the pixels of all samples, as for the gradient of a bias.
-///
-/// # Errors
-/// Refuses slices that are too short.
-pub fn channel_totals(
-    workers: &Workers<'_>,
-    samples: usize,
-    images: Images<'_>,
-    totals: &mut [f32],
-    scratch: &mut [f64],
-) -> Result<(), KernelError> {
-    let layout = images.layout;
-    let channels = layout.channels();
-    layout.check("an image", images.values, samples)?;
-    check_len("the totals", totals.len(), channels)?;
-    let runs = Runs::common([layout; 3]);
-    let isa = workers.isa();
-    let sums = channel_sums(workers, samples, layout, 1, scratch, |sample, row, sums| {
-        add_row(isa, runs, channels, images.row(sample, row), sums);
-    })?;
-    for (c, total) in totals[..channels].iter_mut().enumerate() {
-        *total = (0..samples).map(|sample| sums[sample * channels + c]).sum::<f64>() as f32;
-    }
-    Ok(())
-}
-
-/// Number of `f64` values that [`channel_totals`] needs as scratch.
-#[must_use]
-pub fn totals_scratch_len(layout: &ImageLayout, samples: usize) -> usize {
-    scratch_len(layout, samples, 1)
-}
-
-/// Calls `work` with the pixels of a row of up to three layouts.
-#[inline(always)]
-fn pixels(runs: Runs, channels: usize, mut work: impl FnMut([usize; 3])) {
-    for starts in runs.starts() {
-        for pixel in 0..runs.len / channels {
-            work(starts.map(|start| start + pixel * channels));
+vectorized! {
+    fn add_differences(period: Period, pixel: usize, row: &[f32], origins: &[f32], sums: &mut [f32]) {
+        let (plain, squares) = sums.split_at_mut(period.len());
+        for values in period.runs(row, pixel) {
+            let len = values.len();
+            let (plain, squares, origins) = (&mut plain[..len], &mut squares[..len], &origins[..len]);
+            for i in 0..len {
+                let difference = values[i] - origins[i];
+                plain[i] += difference;
+                squares[i] += difference * difference;
+            }
         }
     }
 }
 
 vectorized! {
-    fn add_row(runs: Runs, channels: usize, row: &[f32], sums: &mut [f32]) {
-        pixels(runs, channels, |[at, _, _]| {
-            let values = &row[at..at + channels];
-            sums[..channels].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        });
-    }
-}
-
-vectorized! {
-    fn add_squares(runs: Runs, row: &[f32], mean: &[f64], sums: &mut [f32]) {
-        let channels = sums.len();
-        pixels(runs, channels, |[at, _, _]| {
-            for c in 0..channels {
-                let centred = row[at + c] - mean[c] as f32;
-                sums[c] += centred * centred;
+    fn add_products(period: Period, pixels: [usize; 3], input: &[f32], from: &[f32], means: &[f32], plain: &mut [f32], products: &mut [f32]) {
+        for (x, g) in period.runs(input, pixels[0]).zip(period.runs(from, pixels[1])) {
+            let len = x.len();
+            let (g, means) = (&g[..len], &means[..len]);
+            let (plain, products) = (&mut plain[..len], &mut products[..len]);
+            for i in 0..len {
+                plain[i] += g[i];
+                products[i] += g[i] * (x[i] - means[i]);
             }
-        });
-    }
-}
-
-vectorized! {
-    fn add_products(runs: Runs, input: &[f32], from: &[f32], mean: &[f64], sums: &mut [f32]) {
-        let channels = mean.len();
-        let (plain, products) = sums.split_at_mut(channels);
-        pixels(runs, channels, |[x, g, _]| {
-            for c in 0..channels {
-                plain[c] += from[g + c];
-                products[c] += from[g + c] * (input[x + c] - mean[c] as f32);
-            }
-        });
-    }
-}
-
-vectorized! {
-    fn normalize_row(runs: Runs, input: &[f32], to: &mut [f32], mean: &[f64], factor: &dyn Fn(usize) -> f32, shift: &[f32], slope: f32) {
-        let channels = shift.len();
-        for c in 0..channels {
-            let (mean, factor, shift) = (mean[c] as f32, factor(c), shift[c]);
-            pixels(runs, channels, |[x, y, _]| {
-                let value = (input[x + c] - mean) * factor + shift;
-                to[y + c] = if value > 0.0 { value } else { value * slope };
-            });
         }
     }
 }
 
 vectorized! {
-    fn gradient_row(runs: Runs, input: &[f32], from: &[f32], to: &mut [f32], mean: &[f64], coefficients: [&[f64]; 3], combine: Combine) {
-        let channels = mean.len();
-        for c in 0..channels {
-            let (mean, [first, second, third]) = (mean[c] as f32, coefficients.map(|values| values[c] as f32));
-            pixels(runs, channels, |[x, g, y]| {
-                let value = first * from[g + c] + second * (input[x + c] - mean) + third;
-                to[y + c] = match combine {
-                    Combine::Replace => value,
-                    Combine::Add => to[y + c] + value,
-                };
-            });
+    fn normalize_row(period: Period, pixels: [usize; 3], input: &[f32], to: &mut [f32], coefficients: &[f32], slope: f32) {
+        let (means, rest) = coefficients.split_at(period.len());
+        let (factors, shifts) = rest.split_at(period.len());
+        for (x, y) in period.runs(input, pixels[0]).zip(period.runs_mut(to, pixels[1])) {
+            let len = x.len();
+            let (y, means, factors, shifts) = (&mut y[..len], &means[..len], &factors[..len], &shifts[..len]);
+            for i in 0..len {
+                let value = (x[i] - means[i]) * factors[i] + shifts[i];
+                y[i] = if value > 0.0 { value } else { value * slope };
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn gradient_row(period: Period, pixels: [usize; 3], input: &[f32], from: &[f32], to: &mut [f32], coefficients: &[f32], combine: Combine, mask: Option<(&[f32], usize, f32)>) {
+        let (means, rest) = coefficients.split_at(period.len());
+        let (first, rest) = rest.split_at(period.len());
+        let (second, third) = rest.split_at(period.len());
+        let runs = period.runs(input, pixels[0]).zip(period.runs(from, pixels[1]));
+        for ((x, g), y) in runs.zip(period.runs_mut(to, pixels[2])) {
+            let len = x.len();
+            let (g, y, means) = (&g[..len], &mut y[..len], &means[..len]);
+            let (first, second, third) = (&first[..len], &second[..len], &third[..len]);
+            match combine {
+                Combine::Replace => {
+                    for i in 0..len {
+                        y[i] = first[i] * g[i] + second[i] * (x[i] - means[i]) + third[i];
+                    }
+                }
+                Combine::Add => {
+                    for i in 0..len {
+                        y[i] += first[i] * g[i] + second[i] * (x[i] - means[i]) + third[i];
+                    }
+                }
+            }
+        }
+        if let Some((values, pixel, slope)) = mask {
+            for (y, values) in period.runs_mut(to, pixels[2]).zip(period.runs(values, pixel)) {
+                for (y, &value) in y.iter_mut().zip(values) {
+                    *y = if value > 0.0 { *y } else { *y * slope };
+                }
+            }
         }
     }
 }

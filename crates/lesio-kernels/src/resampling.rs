@@ -59,69 +59,108 @@ vectorized! {
     }
 }
 
-/// The gradient of [`pool`] with respect to its source. Of equal largest values the first in reading order
-/// takes the whole gradient.
+/// The gradient of [`pool`] with respect to its source, given what it read and wrote. Of equal largest
+/// values the first in reading order takes the whole gradient.
 ///
 /// # Errors
 /// Refuses images whose sizes do not fit each other and slices that are too short.
-#[allow(clippy::too_many_arguments)] // Three images.
+#[allow(clippy::too_many_arguments)] // Four images.
 pub fn pool_gradient(
     workers: &Workers<'_>,
     samples: usize,
     pooling: Pooling,
     window: [usize; 2],
     source: Images<'_>,
+    pooled: Images<'_>,
     from: Images<'_>,
     to: ImagesMut<'_>,
     combine: Combine,
 ) -> Result<(), KernelError> {
     check_window(window, to.layout, from.layout)?;
     to.layout.check_same_size("the size of the source", source.layout)?;
+    from.layout.check_same_size("the size of the pooled image", pooled.layout)?;
     source.layout.check("the source", source.values, samples)?;
+    pooled.layout.check("the pooled image", pooled.values, samples)?;
     from.layout.check("the gradient", from.values, samples)?;
-    let (rows, columns) = (from.layout.height(), from.layout.width());
-    let (channels, pixel, source_pixel) =
-        (to.layout.channels(), to.layout.pixel_stride(), source.layout.pixel_stride());
-    let share = 1.0 / (window[0] * window[1]) as f32;
+    let height = from.layout.height();
+    let row = PoolRow {
+        pooling,
+        window: window[1],
+        share: 1.0 / (window[0] * window[1]) as f32,
+        channels: to.layout.channels(),
+        source: source.layout.pixel_stride(),
+        pooled: pooled.layout.pixel_stride(),
+        from: from.layout.pixel_stride(),
+        to: to.layout.pixel_stride(),
+    };
     let isa = workers.isa();
-    for_rows(workers, samples, to, |sample, row, to| {
-        let inside = row / window[0] < rows;
-        for (x, to) in to.chunks_mut(pixel).enumerate() {
-            let to = &mut to[..channels];
-            if combine == Combine::Replace {
-                to.fill(0.0);
-            }
-            if !inside || x / window[1] >= columns {
-                continue;
-            }
-            let gradient =
-                &from.row(sample, row / window[0])[x / window[1] * from.layout.pixel_stride()..][..channels];
-            match pooling {
-                Pooling::Mean => add_scaled(isa, to, gradient, share),
-                Pooling::Maximum => {
-                    let own = (row % window[0], x % window[1]);
-                    let (top, left) = (row - own.0, x - own.1);
-                    for (c, (to, &gradient)) in to.iter_mut().zip(gradient).enumerate() {
-                        let value = |dy: usize, dx: usize| {
-                            source.row(sample, top + dy)[(left + dx) * source_pixel + c]
-                        };
-                        let this = value(own.0, own.1);
-                        let wins = (0..window[0] * window[1]).all(|index| {
-                            let other = (index / window[1], index % window[1]);
-                            match other.cmp(&own) {
-                                std::cmp::Ordering::Less => value(other.0, other.1) < this,
-                                std::cmp::Ordering::Equal => true,
-                                std::cmp::Ordering::Greater => value(other.0, other.1) <= this,
+    for_rows(workers, samples, to, |sample, y, to| {
+        if combine == Combine::Replace {
+            to.chunks_mut(row.to).for_each(|pixel| pixel[..row.channels].fill(0.0));
+        }
+        let of = y / window[0];
+        if of < height {
+            // Rows of the window above this one: an equal value there has taken the gradient.
+            let above = of * window[0]..y;
+            let (pooled, from) = (pooled.row(sample, of), from.row(sample, of));
+            pool_gradient_row(isa, row, source, sample, above, source.row(sample, y), pooled, from, to);
+        }
+    })
+}
+
+/// What a row of the gradient of a pooling needs to know.
+#[derive(Clone, Copy)]
+struct PoolRow {
+    pooling: Pooling,
+    window: usize,
+    share: f32,
+    channels: usize,
+    source: usize,
+    pooled: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Channels of [`pool_gradient_row`] that are worked on together.
+const CHANNELS: usize = 64;
+
+vectorized! {
+    fn pool_gradient_row(p: PoolRow, images: Images<'_>, sample: usize, above: std::ops::Range<usize>, source: &[f32], pooled: &[f32], from: &[f32], to: &mut [f32]) {
+        let windows = from.len().div_ceil(p.from);
+        for index in 0..windows {
+            for first in (0..p.channels).step_by(CHANNELS) {
+                let len = CHANNELS.min(p.channels - first);
+                let gradient = &from[index * p.from + first..][..len];
+                let largest = &pooled[index * p.pooled + first..][..len];
+                // What is left of the gradient after the values before in reading order.
+                let mut left = [0.0_f32; CHANNELS];
+                left[..len].copy_from_slice(gradient);
+                for y in above.clone() {
+                    let row = images.row(sample, y);
+                    for x in index * p.window..(index + 1) * p.window {
+                        let values = &row[x * p.source + first..][..len];
+                        for ((left, &value), &largest) in left[..len].iter_mut().zip(values).zip(largest) {
+                            *left = if value == largest { 0.0 } else { *left };
+                        }
+                    }
+                }
+                for x in index * p.window..(index + 1) * p.window {
+                    let values = &source[x * p.source + first..][..len];
+                    let to = &mut to[x * p.to + first..][..len];
+                    match p.pooling {
+                        Pooling::Mean => to.iter_mut().zip(gradient).for_each(|(to, &g)| *to += g * p.share),
+                        Pooling::Maximum => {
+                            for i in 0..len {
+                                let wins = values[i] == largest[i];
+                                to[i] += if wins { left[i] } else { 0.0 };
+                                left[i] = if wins { 0.0 } else { left[i] };
                             }
-                        });
-                        if wins {
-                            *to += gradient;
                         }
                     }
                 }
             }
         }
-    })
+    }
 }
 
 vectorized! {

@@ -6,7 +6,7 @@
 //! depends on the other samples, on tiles or on threads.
 
 use super::isa::{Isa, Level};
-use super::vector::{LANES, Portable, Vector};
+use super::vector::{LANES, Portable, Vector, load};
 use super::workers::{Shared, Workers};
 use crate::error::{KernelError, check_len};
 
@@ -151,26 +151,20 @@ impl Contraction {
     ) {
         // SAFETY of all blocks here: the caller's.
         let mut sums = [[unsafe { V::splat(0.0) }; SAMPLES]; ROWS];
-        let mut step = |from: usize, count: usize| {
-            let get = |pointer: *const f32| unsafe {
-                if count == LANES { V::load(pointer) } else { V::load_first(pointer, count) }
-            };
-            let left: [V; ROWS] = std::array::from_fn(|row| get(unsafe { a.add(row * self.a_row + from) }));
+        let mut from = 0;
+        while from < terms {
+            let count = LANES.min(terms - from);
+            let mut left = [unsafe { V::splat(0.0) }; ROWS];
+            for (row, left) in left.iter_mut().enumerate() {
+                *left = unsafe { load::<V>(a.add(row * self.a_row + from), count) };
+            }
             for sample in 0..SAMPLES {
-                let right = get(unsafe { b.add(sample * self.b_sample + from) });
+                let right = unsafe { load::<V>(b.add(sample * self.b_sample + from), count) };
                 for row in 0..ROWS {
                     sums[row][sample] = unsafe { sums[row][sample].multiply_add(left[row], right) };
                 }
             }
-        };
-        let whole = terms / LANES * LANES;
-        let mut from = 0;
-        while from < whole {
-            step(from, LANES);
             from += LANES;
-        }
-        if whole < terms {
-            step(whole, terms - whole);
         }
         for (row, sums) in sums.into_iter().enumerate() {
             for (sample, sum) in sums.into_iter().enumerate() {

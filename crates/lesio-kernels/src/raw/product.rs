@@ -11,8 +11,10 @@
 //! outer loops o of up to four; all indices advance by fixed strides. Each result is the sum of its
 //! terms in their order, whatever the neighbours, the tile or the thread.
 
+use std::hint::black_box;
+
 use super::isa::{Isa, Level};
-use super::vector::{LANES, Portable, Vector};
+use super::vector::{LANES, Portable, Vector, load};
 use super::workers::{Shared, Workers};
 use crate::error::KernelError;
 
@@ -31,13 +33,15 @@ impl Axis {
     pub(crate) const ONCE: Self = Self { count: 1, a: 0, b: 0, c: 0, mask: 0 };
 }
 
-/// Which side may end within a block of 16 lanes.
+/// What the lanes are, and which values of `b` lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Partial {
-    /// `a` holds no values beyond the last lane; `c` takes full blocks.
-    Input,
-    /// `a` holds full blocks (packed weights); `c` has no room beyond the last lane.
-    Output,
+pub(crate) enum Kind {
+    /// Lanes are outputs: `a` is packed weights in full blocks, `c` has no room beyond the last lane.
+    /// The innermost terms of `b` lie side by side.
+    Values,
+    /// Lanes are terms of a gradient: `a` holds no values beyond the last lane, `c` is packed and takes
+    /// full blocks. The columns of `b` lie side by side.
+    Weights,
 }
 
 /// What becomes of the values already in the output.
@@ -77,7 +81,7 @@ impl Finish<'_> {
 pub(crate) struct Product {
     /// Number of lanes; every 16 are a block.
     pub(crate) lanes: usize,
-    pub(crate) partial: Partial,
+    pub(crate) kind: Kind,
     /// Distance between blocks in `a` and in `c` (16 in bias and mask).
     pub(crate) a_block: usize,
     pub(crate) c_block: usize,
@@ -156,10 +160,11 @@ impl Product {
                 last.checked_add(lanes)
             };
         let last_lanes = self.lanes - blocks * LANES;
-        let (a_lanes, c_lanes) = match self.partial {
-            Partial::Input => (last_lanes, LANES),
-            Partial::Output => (LANES, last_lanes),
+        let (a_lanes, c_lanes, side_by_side) = match self.kind {
+            Kind::Values => (LANES, last_lanes, self.terms[2].b),
+            Kind::Weights => (last_lanes, LANES, self.columns.b),
         };
+        crate::error::check_equal("the distance of values side by side", side_by_side, 1)?;
         let empty = self.terms.iter().any(|axis| axis.count == 0);
         if !empty {
             let mut strides = self.axes().chain(&self.terms).map(|axis| (axis.count, axis.a));
@@ -339,7 +344,10 @@ impl Call<'_> {
         let product = self.product;
         let mut block = blocks.start;
         while block < blocks.end {
-            let two = V::COLUMNS[1] > 0 && blocks.end - block >= 2;
+            // A block of a gradient that ends early goes by itself, so that only one tile must mask its reads.
+            let short = product.kind == Kind::Weights && product.lanes % LANES != 0;
+            let whole = if short { (product.blocks() - 1).min(blocks.end) } else { blocks.end };
+            let two = V::COLUMNS[1] > 0 && whole >= block + 2;
             let count = if two { 2 } else { 1 };
             let last = if block + count == product.blocks() {
                 product.lanes - (block + count - 1) * LANES
@@ -388,12 +396,16 @@ impl Call<'_> {
             a_block: product.a_block,
             b_step: product.columns.b,
             c_block: product.c_block,
+            // The compiler must not see that these are multiples of one another: it would form each
+            // column's address from the one before, and that chain takes longer than the sums.
+            b_steps: [0, product.columns.b, 2 * product.columns.b, black_box(3 * product.columns.b)],
+            b_groups: [0, 1, 2, 3].map(|group| black_box(4 * group * product.columns.b)),
             c_step: product.columns.c,
             mask_step: product.columns.mask,
             continued: !replace && !product.separate_parts,
             added: !replace && product.separate_parts,
             last,
-            partial_output: product.partial == Partial::Output,
+            kind: product.kind,
             finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
             // SAFETY: the bias reaches as far as the blocks (`check`).
             bias: self
@@ -426,7 +438,7 @@ impl Call<'_> {
                                 }
                                 None => std::ptr::null(),
                             };
-                            tile.row::<V>(two, product.partial, a, b, c, mask, product.columns.count);
+                            tile.row::<V>(two, a, b, c, mask, product.columns.count);
                         }
                     }
                 }
@@ -440,6 +452,9 @@ struct Tile<'t> {
     terms: &'t [Axis; 3],
     a_block: usize,
     b_step: usize,
+    /// Distances of 0 to 3 columns, and of 0, 4, 8 and 12.
+    b_steps: [usize; 4],
+    b_groups: [usize; 4],
     c_block: usize,
     c_step: usize,
     mask_step: usize,
@@ -449,7 +464,7 @@ struct Tile<'t> {
     added: bool,
     /// Lanes of the last block.
     last: usize,
-    partial_output: bool,
+    kind: Kind,
     finish: bool,
     bias: *const f32,
     slope: f32,
@@ -466,7 +481,6 @@ impl Tile<'_> {
     unsafe fn row<V: Vector>(
         &self,
         two: bool,
-        partial: Partial,
         a: *const f32,
         b: *const f32,
         c: *mut f32,
@@ -483,11 +497,12 @@ impl Tile<'_> {
                 let b = b.wrapping_add(done * self.b_step);
                 let c = c.add(done * self.c_step);
                 let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
-                match (two, partial == Partial::Input && self.last < LANES) {
-                    (true, false) => self.wide::<V>(width, a, b, c, mask),
-                    (true, true) => self.wide_partial::<V>(width, a, b, c, mask),
-                    (false, false) => self.narrow::<V>(width, a, b, c, mask),
-                    (false, true) => self.narrow_partial::<V>(width, a, b, c, mask),
+                match (self.kind, two) {
+                    (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
+                    (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
+                    (Kind::Weights, true) => self.weights_wide::<V>(width, a, b, c, mask),
+                    (Kind::Weights, false) if self.last == LANES => self.weights::<V>(width, a, b, c, mask),
+                    (Kind::Weights, false) => self.weights_partial::<V>(width, a, b, c, mask),
                 }
             }
             done += width;
@@ -497,7 +512,7 @@ impl Tile<'_> {
 
 /// Defines the choice of a tile's compiled width.
 macro_rules! widths {
-    ($name:ident, $blocks:literal, $partial:literal, [$($width:literal)*]) => {
+    ($name:ident, $blocks:literal, $values:literal, $partial:literal, [$($width:literal)*]) => {
         impl Tile<'_> {
             /// # Safety
             /// As [`Tile::row`].
@@ -506,7 +521,7 @@ macro_rules! widths {
                 match width {
                     // SAFETY: the caller's.
                     $($width if $width <= V::COLUMNS[$blocks - 1] => unsafe {
-                        self.tile::<V, $blocks, $width, $partial>(a, b, c, mask)
+                        self.tile::<V, $blocks, $width, $values, $partial>(a, b, c, mask)
                     },)*
                     _ => {}
                 }
@@ -514,28 +529,36 @@ macro_rules! widths {
         }
     };
 }
-widths!(narrow, 1, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
-widths!(narrow_partial, 1, true, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
-widths!(wide, 2, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
-widths!(wide_partial, 2, true, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(values, 1, true, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(values_wide, 2, true, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(weights, 1, false, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(weights_wide, 2, false, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(weights_partial, 1, false, true, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
 
 impl Tile<'_> {
-    /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part.
+    /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part. `VALUES` says which
+    /// [`Kind`], `PARTIAL` that the last block of `a` ends early.
     ///
     /// # Safety
     /// As [`Tile::row`].
     #[inline(always)]
-    unsafe fn tile<V: Vector, const BLOCKS: usize, const WIDTH: usize, const PARTIAL: bool>(
+    unsafe fn tile<
+        V: Vector,
+        const BLOCKS: usize,
+        const WIDTH: usize,
+        const VALUES: bool,
+        const PARTIAL: bool,
+    >(
         &self,
         a: *const f32,
         b: *const f32,
         c: *mut f32,
         mask: *const f32,
     ) {
-        // SAFETY of all blocks here: the caller's; `b` moves by wrapping arithmetic to be formed even
-        // where it is not read.
+        // SAFETY of all blocks here: the caller's; `a` and `b` move by wrapping arithmetic to be formed
+        // even where they are not read.
         let mut sums = [[unsafe { V::splat(0.0) }; BLOCKS]; WIDTH];
-        let room = |block: usize| if self.partial_output && block + 1 == BLOCKS { self.last } else { LANES };
+        let room = |block: usize| if VALUES && block + 1 == BLOCKS { self.last } else { LANES };
         let output =
             |column: usize, block: usize| unsafe { c.add(column * self.c_step + block * self.c_block) };
         if self.continued {
@@ -549,7 +572,8 @@ impl Tile<'_> {
         for i in 0..outer.count {
             for j in 0..middle.count {
                 let mut a = a.wrapping_add(i * outer.a + j * middle.a);
-                let mut b = b.wrapping_add(i * outer.b + j * middle.b);
+                let b = b.wrapping_add(i * outer.b + j * middle.b);
+                let mut groups = self.b_groups.map(|group| b.wrapping_add(group));
                 for _ in 0..inner.count {
                     let mut lanes = [unsafe { V::splat(0.0) }; BLOCKS];
                     for (block, lane) in lanes.iter_mut().enumerate() {
@@ -563,13 +587,22 @@ impl Tile<'_> {
                         };
                     }
                     for (column, sums) in sums.iter_mut().enumerate() {
-                        let value = unsafe { V::splat(*b.wrapping_add(column * self.b_step)) };
+                        let from = if VALUES {
+                            groups[column / 4].wrapping_add(self.b_steps[column % 4])
+                        } else {
+                            groups[0].wrapping_add(column)
+                        };
+                        let value = unsafe { V::splat(*from) };
                         for (sum, lane) in sums.iter_mut().zip(lanes) {
                             *sum = unsafe { sum.multiply_add(lane, value) };
                         }
                     }
                     a = a.wrapping_add(inner.a);
-                    b = b.wrapping_add(inner.b);
+                    if VALUES {
+                        groups = groups.map(|group| group.wrapping_add(1));
+                    } else {
+                        groups[0] = groups[0].wrapping_add(inner.b);
+                    }
                 }
             }
         }
@@ -595,12 +628,4 @@ impl Tile<'_> {
             }
         }
     }
-}
-
-/// # Safety
-/// `count` values can be read.
-#[inline(always)]
-unsafe fn load<V: Vector>(from: *const f32, count: usize) -> V {
-    // SAFETY: the caller's.
-    unsafe { if count == LANES { V::load(from) } else { V::load_first(from, count) } }
 }

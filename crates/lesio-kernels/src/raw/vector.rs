@@ -35,6 +35,16 @@ pub(super) trait Vector: Copy {
     unsafe fn sum(self) -> f32;
 }
 
+/// Reads `count <= 16` values; the other lanes are 0.
+///
+/// # Safety
+/// As [`Vector::load_first`].
+#[inline(always)]
+pub(super) unsafe fn load<V: Vector>(from: *const f32, count: usize) -> V {
+    // SAFETY: the caller's.
+    unsafe { if count == LANES { V::load(from) } else { V::load_first(from, count) } }
+}
+
 /// The portable vector: an array, which the compiler maps to what the target has.
 #[derive(Clone, Copy)]
 #[repr(align(64))]

@@ -85,6 +85,11 @@ pub fn with_workers<R: Send>(isa: Isa, pass: impl FnOnce(&Workers<'_>) -> R + Se
 }
 
 impl Workers<'_> {
+    /// This thread by itself, for work within an item of a step.
+    pub(crate) fn alone(isa: Isa) -> Self {
+        Self { isa, team: None, one_thread: PhantomData }
+    }
+
     /// The instructions that kernels use.
     #[must_use]
     pub fn isa(&self) -> Isa {

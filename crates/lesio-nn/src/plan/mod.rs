@@ -462,14 +462,19 @@ fn make_steps(
             rectify_first: item.slope != 1.0 && !rectified[index],
             targets,
             parameters: differentiate.parameters() && node.is_some(),
-            normalization: node.and_then(|node| normalization(network, node, capacity, item.storage.channels)),
+            normalization: node.and_then(|node| normalization(network, node, capacity, &slots.values[index].layout)),
         });
     }
     steps.reverse();
     steps
 }
 
-fn normalization(network: &Network, node: usize, capacity: usize, channels: usize) -> Option<Normalized> {
+fn normalization(
+    network: &Network,
+    node: usize,
+    capacity: usize,
+    layout: &kernels::ImageLayout,
+) -> Option<Normalized> {
     let Operation::Layer { layer, .. } = network.nodes().get(node)?.operation() else { return None };
     let (normalization, momentum) = match layer {
         Layer::GroupNormalization { groups, epsilon } => {
@@ -480,13 +485,13 @@ fn normalization(network: &Network, node: usize, capacity: usize, channels: usiz
         }
         _ => return None,
     };
-    let moments = Moments::new(capacity, channels);
+    let moments = Moments::new(capacity, layout);
     Some(Normalized { normalization, moments, statistics: Statistics::Measured, momentum })
 }
 
 /// As much scratch as the step that needs most.
 fn make_scratch(steps: &[Step], capacity: usize, differentiate: Differentiate) -> Scratch {
-    let (mut flat, mut parts, mut sums) = ([0; 2], 0, 0);
+    let (mut flat, mut parts, mut sums, mut channels) = ([0; 2], 0, 0, 0);
     for step in steps {
         let len = |slot: &Slot| slot.layout.values() * capacity;
         match (&step.task, &step.weights) {
@@ -501,8 +506,8 @@ fn make_scratch(steps: &[Step], capacity: usize, differentiate: Differentiate) -
             }
             _ => {}
         }
-        if let Some(state) = &step.normalization {
-            sums = sums.max(state.normalization.scratch_len(&step.output.layout, capacity));
+        if step.normalization.is_some() {
+            channels = channels.max(2 * step.output.layout.channels());
         }
     }
     Scratch {
@@ -510,5 +515,6 @@ fn make_scratch(steps: &[Step], capacity: usize, differentiate: Differentiate) -
         parts: Buffer::zeros(parts),
         gradient: Buffer::default(),
         sums: vec![0.0; sums],
+        channels: vec![0.0; channels],
     }
 }

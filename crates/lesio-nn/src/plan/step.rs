@@ -63,6 +63,8 @@ pub(super) struct Scratch {
     /// A layer's gradient before it is added to the others.
     pub(super) gradient: Buffer,
     pub(super) sums: Vec<f64>,
+    /// Gradients of the scale and the shift of a normalization.
+    pub(super) channels: Vec<f32>,
 }
 
 /// What a pass gives to every step.
@@ -161,13 +163,13 @@ impl Step {
                             state.moments.variance[index] = f64::from(running[channels + index % channels]);
                         }
                     }
-                    _ => state.normalization.measure(workers, samples, input, &mut state.moments, &mut scratch.sums)?,
+                    _ => state.normalization.measure(workers, samples, input, &mut state.moments)?,
                 }
                 let (scale, shift) = (&values[*scale..], &values[*shift..]);
                 let slope = self.slope;
                 write(buffers, &self.output, |buffers, output| {
                     let input = images(buffers, &self.inputs[0]);
-                    state.normalization.apply(workers, samples, input, &state.moments, scale, shift, output, slope)
+                    state.normalization.apply(workers, samples, input, &mut state.moments, scale, shift, output, slope)
                 })
             }
             (Task::Concatenate, _) => {
@@ -340,7 +342,7 @@ impl Step {
     }
 
     fn normalization_backward(
-        &self,
+        &mut self,
         pass: &Pass<'_>,
         buffers: &mut [Buffer],
         scratch: &mut Scratch,
@@ -348,32 +350,29 @@ impl Step {
         parameters: Option<&mut ParameterGradients<'_>>,
     ) -> Done {
         let Some(LayerWeights::Normalization { channels, scale, shift, .. }) = self.weights else { return Ok(()) };
-        let Some(state) = &self.normalization else { return Ok(()) };
+        let Some(state) = &mut self.normalization else { return Ok(()) };
         let (workers, samples) = (pass.workers, pass.samples);
-        let mut own = vec![0.0_f32; 2 * channels];
-        let (scale_gradient, shift_gradient) = own.split_at_mut(channels);
-        let wanted = parameters.is_some();
         let factors = &pass.weights.values[scale..];
-        let Scratch { sums, .. } = scratch;
-        let compute = |buffers: &[Buffer], to: Option<(ImagesMut<'_>, &Target)>, sums: &mut [f64], scale_gradient: &mut [f32], shift_gradient: &mut [f32]| {
+        let (input, target) = (&self.inputs[0], self.targets.first().and_then(Option::as_ref));
+        let (scale_gradient, shift_gradient) = scratch.channels.split_at_mut(channels);
+        let shift_gradient = &mut shift_gradient[..channels];
+        let wanted = parameters.is_some();
+        let mut compute = |buffers: &[Buffer], to: Option<(ImagesMut<'_>, &Target)>| {
             state.normalization.gradient(
                 workers,
                 samples,
-                images(buffers, &self.inputs[0]),
-                &state.moments,
+                images(buffers, input),
+                &mut state.moments,
                 state.statistics,
                 factors,
                 images(buffers, gradient),
-                wanted.then_some((scale_gradient, shift_gradient)),
+                wanted.then_some((&mut *scale_gradient, &mut *shift_gradient)),
                 to.map(|(to, target)| (to, target.combine, target.rectifier(buffers))),
-                sums,
             )
         };
-        match self.targets.first() {
-            Some(Some(target)) => write(buffers, &target.slot, |buffers, to| {
-                compute(buffers, Some((to, target)), sums, scale_gradient, shift_gradient)
-            })?,
-            _ => compute(buffers, None, sums, scale_gradient, shift_gradient)?,
+        match target {
+            Some(target) => write(buffers, &target.slot, |buffers, to| compute(buffers, Some((to, target))))?,
+            None => compute(buffers, None)?,
         }
         if let Some(parameters) = parameters {
             for (first, values) in [(scale, scale_gradient), (shift, shift_gradient)] {
@@ -415,8 +414,8 @@ impl Step {
                         kernels::activation_gradient(workers, samples, function, x, y, from, to, combine)
                     }
                     Task::Pool(pooling, window) => {
-                        let x = images(buffers, &self.inputs[index]);
-                        kernels::pool_gradient(workers, samples, pooling, window, x, from, to, combine)
+                        let (x, y) = (images(buffers, &self.inputs[index]), images(buffers, &self.output));
+                        kernels::pool_gradient(workers, samples, pooling, window, x, y, from, to, combine)
                     }
                     Task::Upsample(upsampling, factor) => {
                         kernels::upsample_gradient(workers, samples, upsampling, factor, from, to, combine)

@@ -1,0 +1,221 @@
+//! The adjoint of a convolution to few channels.
+//!
+//! Its lanes cannot be the channels that come out: most would be idle. So the taps become lanes: each
+//! pixel gives, for every tap and channel, one product, and these are added up where they belong.
+
+use std::ops::Range;
+
+use crate::convolution::{Epilogue, LANES};
+use crate::error::{KernelError, check_len};
+use crate::images::{Combine, Images, ImagesMut, for_bands};
+use crate::period::with_scratch;
+use crate::raw::{Axis, Finish, Kind, Product, Start, Workers, vectorized};
+
+/// Rows of the output that one thread computes; the rows of products that two bands share are computed twice.
+const ROWS: usize = 32;
+
+/// A convolution's shape, seen from its adjoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scatter {
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    /// Channels that come out, and that go in.
+    few: usize,
+    many: usize,
+}
+
+impl Scatter {
+    /// If taps as lanes take at most half the work of channels as lanes.
+    pub(crate) fn new(kernel: usize, stride: usize, padding: usize, few: usize, many: usize) -> Option<Self> {
+        let taps = kernel * kernel;
+        let worth = taps * few.div_ceil(LANES) >= 2 * (taps * few).div_ceil(LANES);
+        worth.then_some(Self { kernel, stride, padding, few, many })
+    }
+
+    fn lanes(&self) -> usize {
+        self.kernel * self.kernel * self.few
+    }
+
+    fn padded_lanes(&self) -> usize {
+        self.lanes().next_multiple_of(LANES)
+    }
+
+    /// Number of packed weights.
+    pub(crate) fn weights_len(&self) -> usize {
+        self.many * self.padded_lanes()
+    }
+
+    /// Packs the weights `[many][tap row][tap column][few]`, the last three padded with zeros.
+    pub(crate) fn pack(&self, packed: &mut [f32], weight: impl Fn(usize, usize, usize, usize) -> f32) {
+        for (many, lanes) in packed.chunks_exact_mut(self.padded_lanes()).enumerate().take(self.many) {
+            lanes.fill(0.0);
+            for (lane, value) in lanes[..self.lanes()].iter_mut().enumerate() {
+                let (tap, few) = (lane / self.few, lane % self.few);
+                *value = weight(many, few, tap / self.kernel, tap % self.kernel);
+            }
+        }
+    }
+
+    /// Computes the adjoint; operands were checked to fit each other.
+    pub(crate) fn run(
+        &self,
+        workers: &Workers<'_>,
+        samples: usize,
+        from: Images<'_>,
+        weights: &[f32],
+        to: ImagesMut<'_>,
+        epilogue: Epilogue<'_>,
+    ) -> Result<(), KernelError> {
+        if let Some(bias) = epilogue.bias {
+            check_len("the bias", bias.len(), self.few)?;
+        }
+        // One product over all rows that a band needs, checked here once for all: rows and columns inside
+        // the image, no border.
+        let source = from.layout;
+        let product = Product {
+            lanes: self.padded_lanes(),
+            kind: Kind::Values,
+            a_block: LANES,
+            c_block: LANES,
+            outer: [
+                Axis {
+                    count: 0,
+                    a: 0,
+                    b: source.row_stride(),
+                    c: source.width() * self.padded_lanes(),
+                    mask: 0,
+                },
+                Axis::ONCE,
+                Axis::ONCE,
+                Axis::ONCE,
+            ],
+            columns: Axis {
+                count: source.width(),
+                a: 0,
+                b: source.pixel_stride(),
+                c: self.padded_lanes(),
+                mask: 0,
+            },
+            terms: [
+                Axis::ONCE,
+                Axis::ONCE,
+                Axis { count: self.many, a: self.padded_lanes(), b: 1, c: 0, mask: 0 },
+            ],
+            part: [1, 1, self.many],
+            separate_parts: false,
+            first: [0; 3],
+            start: Start::Replace,
+        };
+        let isa = workers.isa();
+        let layout = *to.layout;
+        let failed = std::sync::OnceLock::new();
+        for_bands(workers, samples, to, ROWS, |sample, rows, band| {
+            let needed = self.source_rows(&rows, source.height());
+            with_scratch(needed.len() * product.outer[0].c + layout.width() * self.few, |scratch| {
+                let (sums, products) = scratch.split_at_mut(layout.width() * self.few);
+                let mut product = product;
+                product.outer[0].count = needed.len();
+                product.first[1] = source.index(sample, needed.start, 0);
+                let alone = Workers::alone(isa);
+                if let Err(error) = product.run(&alone, weights, from.values, products, Finish::NOTHING) {
+                    failed.get_or_init(|| error);
+                    return;
+                }
+                let first = layout.row_range(0).start % layout.row_stride();
+                let len = layout.row_range(0).len();
+                for (row, to) in rows.zip(band.chunks_mut(layout.row_stride())) {
+                    sums.fill(0.0);
+                    for tap in 0..self.kernel {
+                        let at = (row + self.padding).checked_sub(tap).filter(|at| at % self.stride == 0);
+                        if let Some(at) = at.map(|at| at / self.stride).filter(|at| needed.contains(at)) {
+                            let products =
+                                &products[(at - needed.start) * product.outer[0].c..][..product.outer[0].c];
+                            add_taps(isa, *self, tap, products, sums);
+                        }
+                    }
+                    let mask = epilogue.rectifier.map(|rectifier| {
+                        let images = rectifier.images;
+                        (images.row(sample, row), images.layout.pixel_stride(), rectifier.slope)
+                    });
+                    finish(
+                        self.few,
+                        sums,
+                        &mut to[first..first + len],
+                        layout.pixel_stride(),
+                        epilogue,
+                        mask,
+                    );
+                }
+            });
+        })?;
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// Rows of the source whose taps meet these rows of the output.
+    fn source_rows(&self, rows: &Range<usize>, height: usize) -> Range<usize> {
+        let first = (rows.start + self.padding).saturating_sub(self.kernel - 1).div_ceil(self.stride);
+        let end = (rows.end - 1 + self.padding) / self.stride + 1;
+        first.min(height)..end.min(height).max(first.min(height))
+    }
+}
+
+vectorized! {
+    /// Adds the products of a row of taps to a row of sums.
+    fn add_taps(scatter: Scatter, row: usize, products: &[f32], sums: &mut [f32]) {
+        let Scatter { kernel, stride, padding, few, .. } = scatter;
+        let lanes = scatter.padded_lanes();
+        let (width, columns) = (products.len() / lanes, sums.len() / few);
+        for column in 0..kernel {
+            // Pixel x goes to column x * stride + column - padding, if that is inside.
+            let first = padding.saturating_sub(column).div_ceil(stride);
+            let end = (columns + padding).saturating_sub(column).div_ceil(stride).min(width);
+            if first >= end {
+                continue;
+            }
+            let tap = (row * kernel + column) * few;
+            let to = &mut sums[(first * stride + column - padding) * few..];
+            let from = &products[first * lanes + tap..];
+            if few == 1 {
+                for (to, from) in to.iter_mut().step_by(stride).zip(from.iter().step_by(lanes)).take(end - first) {
+                    *to += from;
+                }
+            } else {
+                for (to, from) in to.chunks_mut(stride * few).zip(from.chunks(lanes)).take(end - first) {
+                    to[..few].iter_mut().zip(&from[..few]).for_each(|(to, from)| *to += from);
+                }
+            }
+        }
+    }
+}
+
+/// Bias, rectifier and what is there already.
+fn finish(
+    few: usize,
+    sums: &[f32],
+    to: &mut [f32],
+    pixel: usize,
+    epilogue: Epilogue<'_>,
+    mask: Option<(&[f32], usize, f32)>,
+) {
+    for (x, (sums, to)) in sums.chunks_exact(few).zip(to.chunks_mut(pixel)).enumerate() {
+        for (c, (sum, to)) in sums.iter().zip(to).enumerate() {
+            let mut value = *sum;
+            if epilogue.combine == Combine::Add {
+                value += *to;
+            }
+            if let Some(bias) = epilogue.bias {
+                value += bias[c];
+            }
+            if epilogue.slope != 1.0 && !(value > 0.0) {
+                value *= epilogue.slope;
+            }
+            if let Some((values, pixel, slope)) = mask
+                && !(values[x * pixel + c] > 0.0)
+            {
+                value *= slope;
+            }
+            *to = value;
+        }
+    }
+}
