@@ -15,8 +15,8 @@ use lesio::io::dataset::Dataset;
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, write_json};
 use lesio::study::{
-    Content, Evaluation, Subject, ThresholdChoice, Thresholds, curve_figures, leading, montage, normal_scale,
-    scope_table, score_subject, shown, truth_of,
+    Content, Evaluation, Subject, ThresholdChoice, Thresholds, calibrate, curve_figures, leading, montage,
+    normal_scale, scope_table, score_subject, shown, truth_of,
 };
 use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
 
@@ -86,7 +86,14 @@ fn program() -> Outcome {
     test.require_masks()?;
 
     let thresholds = match &args.validation {
-        Some(split) => choose_thresholds(&localizer, &data.select(split)?, &names)?,
+        Some(split) => {
+            let validation = data.select(split)?;
+            if localizer.calibration().is_empty() {
+                // Other filters than the model's own: what normal pixels score has to be seen again.
+                localizer = recalibrate(localizer, &validation, &names)?;
+            }
+            choose_thresholds(&localizer, &validation, &names)?
+        }
         None => Thresholds::new(),
     };
     let scales: Vec<Scale> =
@@ -146,8 +153,14 @@ fn program() -> Outcome {
         }
     }
     if !pictures.is_empty() {
-        let columns: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-        let figure = montage(&columns, &scales, &pictures)?;
+        let shown = report.scopes.first().map_or(Vec::new(), |scope| leading(scope, 4));
+        let places: Vec<usize> =
+            shown.iter().filter_map(|name| names.iter().position(|own| own.as_str() == *name)).collect();
+        for row in &mut pictures {
+            row.maps = places.iter().map(|&place| row.maps[place].clone()).collect();
+        }
+        let scales: Vec<Scale> = places.iter().map(|&place| scales[place]).collect();
+        let figure = montage(&shown, &scales, &pictures)?;
         page = page.section("Slices").montage(
             &figure,
             "The slice with most lesion pixels of the first cases. Each predictor has one scale for all: from the median \
@@ -175,6 +188,19 @@ fn choose_thresholds(
     }
     progress.finish_and_clear();
     Ok(choice.choose())
+}
+
+/// Calibrates on the normal slices of a split.
+fn recalibrate(
+    localizer: Localizer,
+    validation: &Dataset,
+    names: &[PredictorName],
+) -> Result<Localizer, Box<dyn std::error::Error>> {
+    let subjects: Vec<Subject> = validation.cases().iter().map(Subject::read).collect::<Result<_, _>>()?;
+    let progress = bar(subjects.len() as u64, "calibrating");
+    let localizer = calibrate(localizer, &subjects, names, |done| progress.set_position(done as u64))?;
+    progress.finish_and_clear();
+    Ok(localizer)
 }
 
 /// Seconds per slice of each predictor by itself.

@@ -1,2 +1,150 @@
-//! Later.
-fn main() {}
+//! Puts lesions of known place and kind into normal volumes, as a data set to test localization on.
+//!
+//! `cargo run --release --example inject_lesions -- --data DIR --image t1.nii.gz --tissue tissue.nii.gz --every 5 --out DIR`
+#![allow(clippy::print_stdout, reason = "a program talks to people")]
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use lesio::image::Volume;
+use lesio::io::WriteOptions;
+use lesio::io::atomic::{self, Existing};
+use lesio::io::dataset::{Dataset, Layout};
+use lesio::io::nifti::read_header;
+use lesio::phantom::Site;
+use lesio::study::{Injection, InjectionConfig};
+use lesio_examples::{Outcome, bar, explain, run};
+
+/// Put lesions into every so-many-th subject of a data set of normal volumes.
+///
+/// Writes a folder for each subject with its image and mask.nii.gz (numbers of lesions, zeros where there is
+/// none), splits.csv (subjects with lesions are for testing, a few and as many normal ones for validation, the
+/// rest for training), and lesions.csv with kind, contrast, place and size of each lesion.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folder with a folder for each subject
+    #[arg(long)]
+    data: PathBuf,
+    /// Name of the image in each subject's folder
+    #[arg(long, default_value = "image.nii.gz")]
+    image: String,
+    /// Name of the tissue map or brain mask in each subject's folder; 0 is outside
+    #[arg(long, default_value = "tissue.nii.gz")]
+    tissue: String,
+    /// Tissue in which lesions lie; by default 2,3,4 (gray, white and deep gray matter) of a map, 1 of a mask
+    #[arg(long, value_delimiter = ',')]
+    within: Option<Vec<u8>>,
+    /// Every how-many-th subject gets lesions
+    #[arg(long, default_value_t = 5)]
+    every: usize,
+    /// Lesions of a subject that gets some
+    #[arg(long, default_value_t = 3)]
+    lesions: usize,
+    /// Smallest and largest radius in millimetres
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9")]
+    radius: Vec<f64>,
+    /// Seed of places, shapes and sizes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Replace files of earlier runs
+    #[arg(long)]
+    overwrite: bool,
+    /// Folder for the new data set
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Name of the masks.
+const MASK: &str = "mask.nii.gz";
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let data = Dataset::open(&args.data, &Layout::cases(args.image.as_str(), Some(&args.tissue)))?;
+    data.require_masks()?;
+    if args.image == MASK {
+        return Err(format!("the image cannot be called {MASK}, as the masks are").into());
+    }
+    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
+    let [smallest, largest] = <[f64; 2]>::try_from(args.radius.as_slice())
+        .map_err(|_| format!("--radius takes two numbers, found {}", args.radius.len()))?;
+    let config =
+        InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
+
+    std::fs::create_dir_all(&args.out)?;
+    let mut splits = "patient,split\n".to_owned();
+    let mut table =
+        "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
+            .to_owned();
+    let mut counts = [0; 2];
+    let cases = data.cases();
+    let progress = bar(cases.len() as u64, "injecting lesions");
+    let roles = Injection::new(config.clone())?.roles(cases.len());
+    for (case, role) in cases.iter().zip(&roles) {
+        let (image, tissue) = case.read_volume()?;
+        let tissue = tissue.ok_or("a case without tissue")?;
+        let (mut volume, mut mask) = (image, tissue.map(|_| 0));
+        if let Some(nth) = role.injected {
+            let injection = Injection::new(config.clone().site(site(&args, &tissue)))?;
+            let ill = injection.inject(nth, &volume, &tissue).map_err(|source| {
+                let because = explain(&source);
+                format!("case {}: {because}", case.id())
+            })?;
+            for (number, lesion) in ill.lesions.iter().enumerate() {
+                let [i, j, k] = lesion.centre;
+                let [x, y, z] = volume.geometry().to_world(lesion.centre);
+                let kind = serde_json::to_value(lesion.kind)?;
+                let kind = kind.as_str().unwrap_or_default();
+                writeln!(
+                    table,
+                    "{},{},{kind},{},{i},{j},{k},{x},{y},{z},{},{}",
+                    quoted(case.id()),
+                    number + 1,
+                    lesion.contrast,
+                    lesion.radius,
+                    lesion.voxels
+                )?;
+            }
+            counts = [counts[0] + 1, counts[1] + ill.lesions.len()];
+            (volume, mask) = (ill.image, ill.mask);
+        }
+        let folder = args.out.join(case.id());
+        std::fs::create_dir_all(&folder)?;
+        let header = case.images().first().map(read_header).ok_or("a case without an image")??;
+        let options = WriteOptions::new().like(&header).existing(existing);
+        options.write(folder.join(&args.image), &volume)?;
+        options.write(folder.join(MASK), &mask)?;
+        writeln!(splits, "{},{}", quoted(case.patient()), role.split.name())?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    write_text(&args.out.join("lesions.csv"), &table, existing)?;
+    // Last: a folder with splits.csv is complete.
+    write_text(&args.out.join("splits.csv"), &splits, existing)?;
+    let [ill, lesions] = counts;
+    println!("wrote {} cases to {}: {lesions} lesions in {ill} of them", cases.len(), args.out.display());
+    Ok(())
+}
+
+/// Where lesions of a subject lie.
+fn site(args: &Args, tissue: &Volume<u8>) -> Site {
+    match &args.within {
+        Some(labels) => Site::Labels(labels.clone()),
+        None if tissue.data().iter().any(|&label| label > 1) => Site::Labels(vec![2, 3, 4]),
+        None => Site::Mask,
+    }
+}
+
+/// A value of a row, in quotes where it holds what ends one.
+fn quoted(value: &str) -> String {
+    if value.contains([',', '"']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.to_owned() }
+}
+
+fn write_text(path: &Path, text: &str, existing: Existing) -> Outcome {
+    Ok(atomic::write(path, existing, |out| out.write_all(text.as_bytes()))?)
+}

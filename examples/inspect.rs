@@ -14,7 +14,7 @@ use lesio::image::Image;
 use lesio::io::nifti::{ByteOrder, NiftiHeader, NiftiImage, Statistics};
 use lesio::io::{ReadError, ReadErrorKind, read_image};
 use lesio::nn::{LoadError, model_file};
-use lesio_examples::run;
+use lesio_examples::{explain, run};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         (Ok(found), true) => println!("{}", found.to_json()),
         (Err(fault), false) => return run(|| Err(fault.error)),
         (Err(fault), true) => {
-            let message = chain(fault.error.as_ref());
+            let message = explain(fault.error.as_ref());
             println!("{}", json!({"reads": false, "error": {"kind": fault.kind, "message": message}}));
             return ExitCode::FAILURE;
         }
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 /// What a file turned out to be.
+#[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Found {
     Nifti { image: NiftiImage, values: Option<Values> },
     Picture { image: Image<f32>, values: Values },
@@ -88,7 +89,8 @@ fn inspect(path: &Path) -> Result<Found, Fault> {
     }
     let refusal = match NiftiImage::open(path) {
         Ok(mut image) => {
-            let values = if image.header().datatype.is_real() { Some(Values::of_nifti(&mut image)?) } else { None };
+            let values =
+                if image.header().datatype.is_real() { Some(Values::of_nifti(&mut image)?) } else { None };
             return Ok(Found::Nifti { image, values });
         }
         Err(error) => error,
@@ -113,12 +115,6 @@ fn inspect(path: &Path) -> Result<Found, Fault> {
 fn ends_with(path: &Path, endings: &[&str]) -> bool {
     let name = path.to_string_lossy().to_ascii_lowercase();
     endings.iter().any(|ending| name.ends_with(ending))
-}
-
-/// An error with its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Found {
@@ -180,14 +176,17 @@ impl Found {
             Self::Nifti { values, .. } => values.as_ref(),
             Self::Picture { values, .. } => Some(values),
             Self::Model(model) => {
-                problems.extend(model.uncalibrated.then(|| "no predictor is calibrated: no thresholds".to_owned()));
+                problems.extend(
+                    model.uncalibrated.then(|| "no predictor is calibrated: no thresholds".to_owned()),
+                );
                 None
             }
         };
         if let Some(values) = values {
             let Values { count, nonfinite, min, max, .. } = values;
             if *nonfinite > 0 {
-                problems.push(format!("{nonfinite} of {count} values are NaN or infinite: it cannot be scored"));
+                problems
+                    .push(format!("{nonfinite} of {count} values are NaN or infinite: it cannot be scored"));
             }
             if min == max {
                 problems.push(format!("every value is {min}: there is no contrast to work with"));
@@ -224,7 +223,10 @@ impl Found {
                     _ => "voxel sizes alone".to_owned(),
                 };
                 line("axes", &format!("{} ({method})", axis_codes(image)));
-                line("voxel size", &format!("{} {}", image.geometry().spacing().map(short).join(" x "), units(header)));
+                line(
+                    "voxel size",
+                    &format!("{} {}", image.geometry().spacing().map(short).join(" x "), units(header)),
+                );
                 for (row, name) in image.geometry().affine()[..3].iter().zip(["affine", "", ""]) {
                     line(name, &row.map(|value| format!("{:>11}", short(value))).join(" "));
                 }
@@ -233,7 +235,10 @@ impl Found {
                     slope => line("scaling", &format!("value * {slope} + {}", header.scl_inter)),
                 }
                 if !header.description.is_empty() {
-                    line("description", &String::from_utf8_lossy(&header.description).escape_debug().to_string());
+                    line(
+                        "description",
+                        &String::from_utf8_lossy(&header.description).escape_debug().to_string(),
+                    );
                 }
                 for extension in &header.extensions {
                     line("extension", &format!("{extension:.60?}"));
@@ -246,7 +251,12 @@ impl Found {
                 Some(values)
             }
             Self::Model(model) => {
-                println!("{path}: {} of version {}, {} parameters", model.kind, model.version, model.parameters());
+                println!(
+                    "{path}: {} of version {}, {} parameters",
+                    model.kind,
+                    model.version,
+                    model.parameters()
+                );
                 tree(&model.document, 1);
                 println!("  tensors:");
                 for (name, shape) in &model.tensors {
@@ -285,7 +295,13 @@ fn number(value: f64) -> Value {
     if value.is_finite() {
         return json!(value);
     }
-    json!(if value.is_nan() { "nan" } else if value > 0.0 { "inf" } else { "-inf" })
+    json!(if value.is_nan() {
+        "nan"
+    } else if value > 0.0 {
+        "inf"
+    } else {
+        "-inf"
+    })
 }
 
 /// A number in few characters.
@@ -397,7 +413,8 @@ impl Model {
     fn read(path: &Path) -> Result<Self, Fault> {
         let (kind, version) = Self::kind(path)?;
         // All that a load checks: names, types, checksums, finiteness; and for a localizer that it works.
-        let (parameters, document) = model_file::load::<Value>(path, &kind, version, model_file::DEFAULT_LIMIT)?;
+        let (parameters, document) =
+            model_file::load::<Value>(path, &kind, version, model_file::DEFAULT_LIMIT)?;
         let uncalibrated = match Localizer::load(path, &Device::Cpu) {
             Ok(localizer) => localizer.calibration().is_empty(),
             Err(LoadError::Kind { .. }) => false,
@@ -421,7 +438,9 @@ impl Model {
         let text = metadata.metadata().as_ref().and_then(|map| map.get("lesio"));
         let Some(text) = text else {
             let found = "no description by lesio".to_owned();
-            return Err(LoadError::Kind { path: path.to_owned(), found, expected: "a lesio model".into() }.into());
+            return Err(
+                LoadError::Kind { path: path.to_owned(), found, expected: "a lesio model".into() }.into()
+            );
         };
         let envelope: Value = serde_json::from_str(text)
             .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;

@@ -90,8 +90,10 @@ fn program() -> Outcome {
     let mut settings = PredictorSettings::default();
     settings.projection.steps = 30;
     settings.restoration.steps = 30;
-    let localizer =
-        trained.localizer.settings(settings).postprocessing(PostProcessing::default().median(1, 5, 5).erosion(RIM));
+    let localizer = trained
+        .localizer
+        .settings(settings)
+        .postprocessing(PostProcessing::default().median(1, 5, 5).erosion(RIM));
     let names = localizer.predictors();
     let progress = bar(VALIDATION, "calibrating");
     let localizer = calibrate(localizer, &validation, &names, |done| progress.set_position(done as u64))?;

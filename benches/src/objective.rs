@@ -77,7 +77,8 @@ pub fn negative_elbo(
     let error = squared_error(reconstruction, image, scale, &mut gradients.reconstruction);
     let mut divergence = 0.0_f64;
     let own = gradients.mean.iter_mut().zip(&mut gradients.log_variance);
-    for ((mean_gradient, log_variance_gradient), (mean, log_variance)) in own.zip(mean.iter().zip(log_variance))
+    for ((mean_gradient, log_variance_gradient), (mean, log_variance)) in
+        own.zip(mean.iter().zip(log_variance))
     {
         let variance = log_variance.exp();
         divergence += f64::from(0.5 * (mean * mean + variance - log_variance - 1.0));

@@ -32,6 +32,13 @@ pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     }
 }
 
+/// An error with its causes in one line.
+#[must_use]
+pub fn explain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |error: &&dyn Error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// How a data set's folder is arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LayoutName {

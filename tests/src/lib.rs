@@ -1,1 +1,3 @@
-//! Shared parts of lesio's tests.
+//! Nothing but tests: what holds of the workspace as a whole stands in `tests/`.
+
+#![forbid(unsafe_code)]

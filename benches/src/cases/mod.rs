@@ -42,9 +42,7 @@ const CASES: [(&str, Make); 15] = [
     ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
     ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial)?))),
     ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial)?))),
-    ("unet-train-8", |data| {
-        Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))
-    }),
+    ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))),
     ("unet-gn-train-8", |data| {
         Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial)?))
     }),

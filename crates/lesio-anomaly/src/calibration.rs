@@ -12,6 +12,9 @@ const TAILS: [f64; 24] = [
     0.002, 0.001, 0.0005, 0.0001, 0.00001,
 ];
 
+/// Position of the median in [`TAILS`].
+const MEDIAN: usize = 7;
+
 /// The scores of held-out normal subjects, by predictor, after post-processing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
@@ -48,13 +51,30 @@ impl Calibration {
 /// Pixels of one image are not independent, subjects are: a rate over pixels is a description of the
 /// calibration subjects, while [`NormalScores::family_wise_p_value`] is a valid p-value for a new
 /// subject that is exchangeable with them.
+///
+/// ```
+/// use lesio_anomaly::NormalScoresBuilder;
+///
+/// let mut normals = NormalScoresBuilder::new();
+/// for subject in 0..19 {
+///     normals.add((0..100).map(|pixel| (pixel + subject) as f32));
+/// }
+/// let normals = normals.finish().ok_or("no subject")?;
+/// // 5 % of the 1900 scores are 95: 91 are at least 105, but 105 at least 104.
+/// assert_eq!(normals.threshold(0.05), 105.0);
+/// assert_eq!(normals.family_wise_p_value(200.0), 0.05); // higher than all 19 subjects
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NormalScores {
-    /// Scores exceeded (`>=`) by at most each of [`TAILS`] of the pixels.
+    /// The lowest scores that at most each of [`TAILS`] of the pixels reach (`>=`).
     quantiles: Vec<f32>,
     /// The highest score of each subject, ascending.
     maxima: Vec<f32>,
     pixels: u64,
+    /// Mean and standard deviation over the pixels.
+    mean: f64,
+    deviation: f64,
 }
 
 /// Gathers normal scores subject by subject.
@@ -88,17 +108,25 @@ impl NormalScoresBuilder {
         }
         self.scores.sort_unstable_by(f32::total_cmp);
         self.maxima.sort_unstable_by(f32::total_cmp);
-        let count = self.scores.len();
-        let quantiles = TAILS
-            .iter()
-            .map(|tail| {
-                // At most `tail * count` scores lie above the index.
-                let above = (tail * count as f64).floor() as usize;
-                self.scores[count - above.clamp(1, count)]
-            })
-            .collect();
-        Some(NormalScores { quantiles, maxima: self.maxima, pixels: count as u64 })
+        let quantiles = TAILS.iter().map(|&tail| lowest_threshold(&self.scores, tail)).collect();
+        let count = self.scores.len() as f64;
+        let mean = self.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
+        let variance =
+            self.scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
+        let (maxima, pixels) = (self.maxima, self.scores.len() as u64);
+        Some(NormalScores { quantiles, maxima, pixels, mean, deviation: variance.sqrt() })
     }
+}
+
+/// The lowest threshold that at most a share of the ascending scores reach (`>=`), however many are equal.
+fn lowest_threshold(scores: &[f32], share: f64) -> f32 {
+    // A product such as .07 * 100 may lie just below its whole number.
+    let allowed = (share * scores.len() as f64 * (1.0 + 1e-12)).floor() as usize;
+    let Some(excluded) = scores.len().checked_sub(allowed + 1).map(|index| scores[index]) else {
+        return scores[0];
+    };
+    let above = scores.partition_point(|&score| score <= excluded);
+    scores.get(above).copied().unwrap_or_else(|| excluded.next_up().min(f32::MAX))
 }
 
 impl NormalScores {
@@ -114,8 +142,24 @@ impl NormalScores {
         self.pixels
     }
 
-    /// The score that a share `rate` of the normal pixels reaches, between the kept quantiles by
-    /// interpolation in the logarithm of the rate. Rates below 1e-5 get the highest kept score.
+    /// Mean over the pixels.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Standard deviation over the pixels.
+    #[must_use]
+    pub fn deviation(&self) -> f64 {
+        self.deviation
+    }
+
+    /// The lowest score that at most a share `rate` of the normal pixels reaches (`>=`).
+    ///
+    /// That holds at the rates that are kept (1e-5, 1e-4, 5e-4, .001, .002, .005, .01, .02, .03, .05, .07,
+    /// .1, .15, .2, .3, ...); between them the score is interpolated by the logarithm of the rate. Rates
+    /// below 1e-5 get the score of 1e-5, and where there are fewer pixels than `1 / rate`, none of them
+    /// reaches it.
     #[must_use]
     pub fn threshold(&self, rate: f64) -> f32 {
         let place = TAILS.iter().position(|&tail| tail <= rate).unwrap_or(TAILS.len() - 1);
@@ -127,19 +171,61 @@ impl NormalScores {
         self.quantiles[place - 1] * (1.0 - share) + self.quantiles[place] * share
     }
 
-    /// Upper-tail share of the normal pixels at a score, by the same interpolation.
+    /// Upper-tail share of the normal pixels at a score, by the same interpolation: 1 at or below their
+    /// lowest, and at least `1 / (1 + pixels)`, as a p-value is.
     #[must_use]
     pub fn exceedance(&self, score: f32) -> f64 {
         let place = self.quantiles.partition_point(|&quantile| quantile <= score);
-        if place == 0 {
-            return 1.0;
+        let share = if place == 0 {
+            1.0
+        } else if place == TAILS.len() {
+            TAILS[place - 1]
+        } else {
+            let (low, high) = (self.quantiles[place - 1], self.quantiles[place]);
+            let share = if high > low { f64::from(score - low) / f64::from(high - low) } else { 0.0 };
+            TAILS[place - 1] * (TAILS[place] / TAILS[place - 1]).powf(share)
+        };
+        share.max(self.least_share())
+    }
+
+    fn least_share(&self) -> f64 {
+        1.0 / (1.0 + self.pixels as f64)
+    }
+
+    /// `-log10` of the upper-tail share, which goes on growing above the highest score that the normal
+    /// pixels tell anything of: 2 is a score that one normal pixel in a hundred reaches.
+    ///
+    /// Up to there it is `-log10` of [`NormalScores::exceedance`]. Above, it grows in proportion to the
+    /// score, at the mean pace from the median to there, so that scores which no normal pixel reaches
+    /// still compare; where the normal pixels are all equal, by 1 per unit.
+    #[must_use]
+    pub fn surprise(&self, score: f32) -> f64 {
+        let last = self.last_supported();
+        let highest = self.quantiles[last];
+        if score <= highest {
+            return -self.exceedance(score).log10();
         }
-        if place == TAILS.len() {
-            return TAILS[place - 1];
-        }
-        let (low, high) = (self.quantiles[place - 1], self.quantiles[place]);
-        let share = if high > low { f64::from((score - low) / (high - low)) } else { 0.0 };
-        TAILS[place - 1] * (TAILS[place] / TAILS[place - 1]).powf(share)
+        let known = -TAILS[last].max(self.least_share()).log10();
+        let (middle, of_middle) = (self.quantiles[MEDIAN], -TAILS[MEDIAN].log10());
+        let pace = if highest > middle && known > of_middle {
+            (known - of_middle) / (f64::from(highest) - f64::from(middle))
+        } else {
+            1.0
+        };
+        known + (f64::from(score) - f64::from(highest)) * pace
+    }
+
+    /// The rarest of [`TAILS`] of which there are pixels.
+    fn last_supported(&self) -> usize {
+        TAILS.iter().rposition(|&tail| tail * self.pixels as f64 >= 1.0).unwrap_or(0)
+    }
+
+    /// Standard deviations of the normal pixels by which a score lies above their mean; where they are all
+    /// equal, the difference itself.
+    #[must_use]
+    pub fn deviations(&self, score: f32) -> f64 {
+        let difference = f64::from(score) - self.mean;
+        if self.deviation > 0.0 { difference / self.deviation } else { difference }
     }
 
     /// The p-value of a score against the highest scores of normal subjects:
@@ -174,6 +260,10 @@ impl NormalScores {
             && self.maxima.is_sorted()
             && !self.maxima.is_empty()
             && self.quantiles.iter().chain(&self.maxima).all(|value| value.is_finite())
+            && self.mean.is_finite()
+            && self.deviation.is_finite()
+            && self.deviation >= 0.0
+            && self.pixels >= self.maxima.len() as u64
     }
 }
 
@@ -199,7 +289,7 @@ mod tests {
     #[test]
     fn thresholds_keep_their_rate() {
         let scores = thousand();
-        for rate in [0.5, 0.1, 0.05, 0.01, 0.001] {
+        for rate in TAILS.into_iter().filter(|rate| *rate >= 0.001) {
             let above = (0..1000).filter(|&k| k as f32 >= scores.threshold(rate)).count() as f64 / 1000.0;
             assert!(above <= rate + 1e-9 && above > 0.9 * rate - 1e-9, "{rate}: {above}");
         }
@@ -209,6 +299,68 @@ mod tests {
             let rate = scores.exceedance(score);
             assert!((scores.threshold(rate) - score).abs() < 2.0, "{score}: {rate}");
         }
+    }
+
+    /// Many pixels of a map share one score, 0 above all.
+    #[test]
+    fn ties_do_not_break_the_rate() {
+        let mut builder = NormalScoresBuilder::new();
+        let values: Vec<f32> = (0..1000).map(|k| if k < 800 { 0.0 } else { (k / 100) as f32 }).collect();
+        builder.add(values.iter().copied());
+        let scores = builder.finish().unwrap();
+        for rate in TAILS {
+            let reached = values.iter().filter(|&&v| v >= scores.threshold(rate)).count();
+            assert!(reached as f64 <= rate * 1000.0 + 1e-9, "{rate}: {reached}");
+        }
+        assert_eq!(scores.threshold(0.5), 8.0);
+        assert_eq!(scores.exceedance(0.0), 1.0);
+        assert!(scores.exceedance(9.0) >= 0.1 && scores.exceedance(8.0) >= 0.2);
+        // A thousand pixels say nothing of one in a hundred thousand.
+        assert_eq!(scores.exceedance(1e9), 1.0 / 1001.0);
+    }
+
+    #[test]
+    fn surprise_grows_beyond_the_normals() {
+        let scores = thousand();
+        assert_eq!(scores.surprise(-5.0), 0.0);
+        for score in [3.0, 450.0, 900.0, 990.0] {
+            assert!((scores.surprise(score) + scores.exceedance(score).log10()).abs() < 1e-12);
+        }
+        let mut before = -1.0;
+        for score in (0..3000).map(|k| k as f32 * 0.5) {
+            let surprise = scores.surprise(score);
+            assert!(surprise >= before && surprise.is_finite(), "{score}: {surprise} after {before}");
+            assert!(score <= 999.0 || surprise > before);
+            // No jump where the normals end.
+            assert!(before < 0.0 || surprise - before < 0.5, "{score}");
+            before = surprise;
+        }
+        let mut builder = NormalScoresBuilder::new();
+        builder.add([2.0; 50]);
+        let constant = builder.finish().unwrap();
+        assert_eq!(constant.surprise(1.0), 0.0);
+        assert!(constant.surprise(4.0) > constant.surprise(3.0));
+        assert_eq!(constant.deviations(3.5), 1.5);
+    }
+
+    #[test]
+    fn deviations_are_counted_from_the_mean() {
+        let scores = thousand();
+        assert_eq!(scores.mean(), 499.5);
+        assert!((scores.deviation() - (999_999.0f64 / 12.0).sqrt()).abs() < 1e-9);
+        assert!((scores.deviations(499.5 + scores.deviation() as f32) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_left_out() {
+        let mut builder = NormalScoresBuilder::new();
+        builder.add([f32::NAN, f32::INFINITY]);
+        builder.add([]);
+        assert!(builder.clone().finish().is_none());
+        builder.add([f32::NAN, 1.0, 3.0]);
+        let scores = builder.finish().unwrap();
+        assert_eq!((scores.subjects(), scores.pixels()), (1, 2));
+        assert!(scores.is_sound());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use lesio_vae::{Reconstructor, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::combination::{Combination, Combined};
@@ -168,13 +170,35 @@ pub fn predictor(
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
+    make(name, model.reconstructor(), model.variational(), model.kind(), settings)
+}
+
+/// The predictor of a name for a variational model of your own.
+///
+/// # Errors
+/// [`PredictError::Config`] for settings out of range.
+pub fn predictor_over(
+    name: PredictorName,
+    model: Arc<dyn VariationalModel>,
+    settings: &PredictorSettings,
+) -> Result<Box<dyn Predictor>, PredictError> {
+    make(name, model.clone(), Some(model), "variational model", settings)
+}
+
+fn make(
+    name: PredictorName,
+    reconstructor: Arc<dyn Reconstructor>,
+    variational: Option<Arc<dyn VariationalModel>>,
+    kind: &'static str,
+    settings: &PredictorSettings,
+) -> Result<Box<dyn Predictor>, PredictError> {
     use PredictorName as P;
     let variational = || {
-        let unsupported = || PredictError::Unsupported { predictor: name.to_string(), model: model.kind() };
-        model.variational().ok_or_else(unsupported)
+        let unsupported = || PredictError::Unsupported { predictor: name.to_string(), model: kind };
+        variational.clone().ok_or_else(unsupported)
     };
     let pixel =
-        |distance| -> Box<dyn Predictor> { Box::new(PixelError::new(model.reconstructor(), distance)) };
+        |distance| -> Box<dyn Predictor> { Box::new(PixelError::new(reconstructor.clone(), distance)) };
     let gradient = |target| -> Result<Box<dyn Predictor>, PredictError> {
         Ok(Box::new(GradientPredictor::new(variational()?, target, settings.gradient.clone())?))
     };

@@ -12,19 +12,21 @@ use crate::pixel::PixelLikelihood;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 
-/// How the two are combined.
+/// How the two are combined. Everything is scaled within its own image, never over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Combination {
-    /// Their product.
+    /// The gradient, scaled to [0, 1], times the likelihood's `-log p` above its lowest value in the image,
+    /// in nats: the error keeps its size, so images compare.
     Product,
-    /// Their sum.
+    /// The sum of both, each scaled to [0, 1].
     Sum,
 }
 
-/// `grad-kl` combined with `pixel-nll`, each scaled to [0, 1] within its own image, never over a batch.
+/// `grad-kl` combined with `pixel-nll`.
 ///
-/// The likelihood is scaled too: a density's `-log p` has no natural zero, and may be negative.
+/// A density's `-log p` has no natural zero and may be negative, where a product would turn the order
+/// of the gradients around: it is counted from its lowest value in the image.
 #[derive(Debug)]
 pub struct Combined {
     gradient: GradientPredictor,
@@ -68,11 +70,14 @@ impl Predictor for Combined {
         let mut b: Vec<f32> = likelihood.flatten_all()?.to_vec1()?;
         for (a, b) in a.chunks_exact_mut((h * w).max(1)).zip(b.chunks_exact_mut((h * w).max(1))) {
             scale_to_unit(a);
-            scale_to_unit(b);
-            for (a, &b) in a.iter_mut().zip(&*b) {
-                match self.combination {
-                    Combination::Product => *a *= b,
-                    Combination::Sum => *a += b,
+            match self.combination {
+                Combination::Product => {
+                    let lowest = b.iter().copied().fold(f32::INFINITY, f32::min);
+                    a.iter_mut().zip(&*b).for_each(|(a, &b)| *a *= b - lowest);
+                }
+                Combination::Sum => {
+                    scale_to_unit(b);
+                    a.iter_mut().zip(&*b).for_each(|(a, &b)| *a += b);
                 }
             }
         }
@@ -88,6 +93,26 @@ impl Predictor for Combined {
 fn scale_to_unit(values: &mut [f32]) {
     let low = values.iter().copied().fold(f32::INFINITY, f32::min);
     let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let factor = if high > low { 1.0 / (high - low) } else { 0.0 };
-    values.iter_mut().for_each(|value| *value = (*value - low) * factor);
+    // Divided, because the inverse of a tiny range may be infinite.
+    let range = if high > low { high - low } else { 1.0 };
+    values.iter_mut().for_each(|value| *value = (*value - low) / range);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_reaches_from_0_to_1() {
+        let mut values = [3.0, -1.0, 1.0];
+        scale_to_unit(&mut values);
+        assert_eq!(values, [1.0, 0.0, 0.5]);
+        let mut constant = [2.0; 3];
+        scale_to_unit(&mut constant);
+        assert_eq!(constant, [0.0; 3]);
+        scale_to_unit(&mut []);
+        let mut tiny = [0.0, 1e-45];
+        scale_to_unit(&mut tiny);
+        assert_eq!(tiny, [0.0, 1.0]);
+    }
 }

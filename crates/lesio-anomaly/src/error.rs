@@ -1,6 +1,7 @@
 //! What can go wrong while images are scored.
 
-use lesio_image::{ImageError, PreprocessError};
+use crate::ensemble::EnsembleError;
+use lesio_image::{FilterError, ImageError, PreprocessError};
 
 /// Why images could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +13,15 @@ pub enum PredictError {
     /// The images could not be brought to the network's grid.
     #[error("the image could not be brought to the network's grid")]
     Preprocess(#[from] PreprocessError),
-    /// A map could not be brought back or filtered.
+    /// A map could not be brought back.
     #[error("the map could not be brought back to the image")]
     Image(#[from] ImageError),
+    /// A map could not be filtered.
+    #[error("the map could not be filtered")]
+    Filter(#[from] FilterError),
+    /// The members of an ensemble could not be combined.
+    #[error("the ensemble's members could not be combined")]
+    Ensemble(#[from] EnsembleError),
     /// A setting is out of range.
     #[error("{0}")]
     Config(String),
@@ -33,13 +40,5 @@ pub enum PredictError {
         predictor: String,
         /// The kind of model.
         model: &'static str,
-    },
-    /// A predictor needs a calibration that the model does not have.
-    #[error("predictor {predictor:?} needs {what}, which the model was saved without")]
-    NotCalibrated {
-        /// The predictor.
-        predictor: String,
-        /// What is missing.
-        what: &'static str,
     },
 }

@@ -11,7 +11,7 @@ use crate::error::PredictError;
 use crate::planes::Planes;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
-use crate::smoothing::smooth;
+use crate::smoothing::{LARGEST_DEVIATION, smooth};
 
 /// The term whose gradient with respect to the pixels is the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,8 +34,8 @@ pub struct GradientConfig {
     /// Standard deviation in pixels of the Gaussian that smooths the map; 0 leaves it. Default 1.5: the
     /// raw gradient of a strided network has a fine grid in it that is the network's, not the image's.
     pub smoothing: f64,
-    /// SmoothGrad (Smilkov et al. 2017): the mean over this many noisy copies of the image; 0 takes the
-    /// image itself. Default 0.
+    /// SmoothGrad (Smilkov et al. 2017): the mean of the absolute gradients at this many noisy copies of
+    /// the image; 0 takes the image itself. Default 0.
     pub copies: usize,
     /// Standard deviation of the copies' noise. Default .05, a twentieth of the range of a prepared image.
     pub deviation: f64,
@@ -69,16 +69,16 @@ impl GradientPredictor {
     /// The gradient of a target.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for a deviation that is negative or not finite.
+    /// [`PredictError::Config`] for a deviation that is negative, not finite or larger than any image.
     pub fn new(
         model: Arc<dyn VariationalModel>,
         target: Target,
         config: GradientConfig,
     ) -> Result<Self, PredictError> {
         for (name, value) in [("smoothing", config.smoothing), ("deviation", config.deviation)] {
-            if !(value.is_finite() && value >= 0.0) {
+            if !(0.0..=LARGEST_DEVIATION).contains(&value) {
                 return Err(PredictError::Config(format!(
-                    "{name} of the gradient is {value}, expected at least 0"
+                    "{name} of the gradient is {value}, expected 0 to {LARGEST_DEVIATION}"
                 )));
             }
         }
@@ -127,7 +127,7 @@ impl Predictor for GradientPredictor {
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
         let (n, c, h, w) = pass.images().dims4()?;
-        let mut maps = if self.config.copies == 0 {
+        let mut maps = if self.config.copies == 0 || n == 0 {
             self.raw(pass)?
         } else {
             let mut sum = vec![0.0; n * h * w];

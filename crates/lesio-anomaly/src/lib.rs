@@ -1,4 +1,59 @@
-//! Anomaly localization: predictors, calibration, post-processing and the Localizer.
+//! Anomaly localization: which pixels of an image do not fit what a model has learnt of normal ones.
+//!
+//! - Scores: a [`Predictor`] maps images `[n, c, h, w]` to scores `[n, h, w]`, the higher the more abnormal.
+//!   [`PredictorName`] lists them: [`PixelError`], [`PixelLikelihood`], [`GradientPredictor`], [`Combined`],
+//!   [`Projection`], [`Restoration`], and [`Intensity`], the floor that every model has to beat. They work with
+//!   any [`VariationalModel`](lesio_vae::VariationalModel) or, those that compare with a reconstruction, any
+//!   [`Reconstructor`](lesio_vae::Reconstructor). A [`SharedPass`] lets them share the model's passes;
+//!   [`conformance`] tests predictors and models of your own.
+//! - From files to maps: a [`Localizer`] holds a [`Model`] with its preprocessing, [`PostProcessing`],
+//!   calibration and [`Provenance`] in one file, and scores volumes and images on their own grids.
+//! - What a score means: [`NormalScores`] are what held-out normals score, with thresholds at a
+//!   false-positive rate and p-values by subject; a [`Calibration`] keeps them by predictor, a
+//!   [`LocationCalibration`] keeps what is usual at each place.
+//! - Several as one: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
+//!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can teach it
+//!   [`LearntWeights`].
+//!
+//! ```
+//! use candle_core::Device;
+//! use lesio_anomaly::{Calibration, Localizer, Model, ModelConfig, NormalScoresBuilder, PredictorName, Provenance};
+//! use lesio_image::Preprocessing;
+//! use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+//! use lesio_vae::{VaeConfig, initial_parameters};
+//!
+//! let brains = BrainPhantom::new(BrainConfig::new([40, 40], Contrast::Flair, 1).slices(4))?;
+//! let normal = |subject| brains.volume(subject).map(|phantom| phantom.image);
+//!
+//! // A model, here with its initial parameters; see `lesio-vae` for training one.
+//! let config = VaeConfig::new(1, 32, 32).widths([4, 8]);
+//! let parameters = initial_parameters(&config, 7)?;
+//! let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu)?;
+//! let preprocessing = Preprocessing::heads([32, 32]).fit([&normal(0)?, &normal(1)?])?;
+//! let localizer = Localizer::new(model, preprocessing, Provenance::new(7, "two phantoms"))?;
+//!
+//! // What held-out normals score tells what a score means.
+//! let name = PredictorName::PixelL1;
+//! let mut scores = NormalScoresBuilder::new();
+//! for subject in 2..5 {
+//!     let scored = localizer.score(&normal(subject)?, &[name])?;
+//!     let map = scored.scores[0].postprocessed.data().iter();
+//!     scores.add(map.zip(scored.foreground.data()).filter(|&(_, &inside)| inside).map(|(&score, _)| score));
+//! }
+//! let mut calibration = Calibration::new();
+//! calibration.insert(name, scores.finish().ok_or("no subject")?);
+//! let localizer = localizer.calibrated(calibration);
+//!
+//! // The map of another volume, on its own grid, and where it reaches what 1 % of normal pixels do.
+//! let volume = normal(5)?;
+//! let scored = localizer.score(&volume, &[name])?;
+//! let map = &scored.scores[0].postprocessed;
+//! assert_eq!((map.shape(), map.geometry()), (volume.shape(), volume.geometry()));
+//! let threshold = localizer.calibration().get(name).ok_or("not calibrated")?.threshold(0.01);
+//! let detections = localizer.map_filters().detections(map, threshold);
+//! assert_eq!(detections.shape(), volume.shape());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -6,9 +61,11 @@ mod calibration;
 mod catalogue;
 mod combination;
 pub mod conformance;
+mod ensemble;
 mod error;
 mod gradient;
 mod localizer;
+mod location;
 mod model;
 mod pixel;
 mod planes;
@@ -19,13 +76,16 @@ mod restoration;
 mod shared;
 mod smoothing;
 mod ssim;
+mod weights;
 
 pub use calibration::{Calibration, NormalScores, NormalScoresBuilder};
-pub use catalogue::{PredictorName, PredictorSettings, UnknownPredictor, predictor};
+pub use catalogue::{PredictorName, PredictorSettings, UnknownPredictor, predictor, predictor_over};
 pub use combination::{Combination, Combined};
+pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use localizer::{ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore};
+pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
 pub use postprocessing::{NegativeValues, PostProcessing};
@@ -33,3 +93,4 @@ pub use predictor::Predictor;
 pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace};
 pub use restoration::{Restoration, RestorationConfig};
 pub use shared::SharedPass;
+pub use weights::{LearntWeights, ValidationLesions};

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::calibration::Calibration;
 use crate::catalogue::{PredictorName, PredictorSettings, predictor};
 use crate::error::PredictError;
+use crate::location::{LocationBuilder, LocationCalibration};
 use crate::model::{Model, ModelConfig};
 use crate::postprocessing::{PostProcessing, lowest_within};
 use crate::predictor::Predictor;
@@ -29,6 +30,8 @@ const BATCH: usize = 16;
 pub struct Localizer {
     model: Model,
     document: Document,
+    /// Saved as tensors beside the model's.
+    locations: LocationCalibration,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +84,8 @@ pub struct VolumeScore {
     pub predictor: PredictorName,
     /// Its scores, unfiltered; outside the foreground the lowest inside.
     pub raw: Volume<f32>,
-    /// The scores after post-processing.
+    /// The scores after post-processing; before that, counted in deviations from what is usual at their
+    /// place where that is known ([`Localizer::located`]).
     pub postprocessed: Volume<f32>,
 }
 
@@ -93,7 +97,8 @@ pub struct ImageScore {
     pub predictor: PredictorName,
     /// Its scores, unfiltered; outside the foreground the lowest inside.
     pub raw: Array2<f32>,
-    /// The scores after post-processing.
+    /// The scores after post-processing; before that, counted in deviations from what is usual at their
+    /// place where that is known ([`Localizer::located`]).
     pub postprocessed: Array2<f32>,
 }
 
@@ -130,6 +135,29 @@ struct GridMaps {
     lowest: f32,
 }
 
+impl GridMaps {
+    /// Sets the planes that the model was not shown to the lowest score inside a foreground.
+    fn quiet_unseen(&mut self, planes: &[&PreparedPlane]) {
+        let inside = |(map, plane): (&Array2<f32>, &&PreparedPlane)| {
+            let scores = map.iter().zip(&plane.mask).filter(|&(_, &inside)| inside);
+            scores.map(|(&score, _)| score).fold(f32::INFINITY, f32::min)
+        };
+        let lowest = self.planes.iter().zip(planes).filter(|(_, plane)| is_seen(plane)).map(inside);
+        let lowest = lowest.fold(f32::INFINITY, f32::min);
+        self.lowest = if lowest.is_finite() { lowest } else { 0.0 };
+        for (map, plane) in self.planes.iter_mut().zip(planes) {
+            if !is_seen(plane) {
+                map.fill(self.lowest);
+            }
+        }
+    }
+}
+
+/// Whether a slice is shown to the model.
+fn is_seen(plane: &PreparedPlane) -> bool {
+    plane.mask.iter().any(|&inside| inside)
+}
+
 impl Localizer {
     /// A localizer of a trained model.
     ///
@@ -159,24 +187,50 @@ impl Localizer {
             calibration: Calibration::new(),
             provenance,
         };
-        Ok(Self { model, document })
+        Ok(Self { model, document, locations: LocationCalibration::default() })
     }
 
-    /// With other settings of the predictors.
+    /// With other settings of the predictors; what was calibrated with the old ones is dropped.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
+        if settings != self.document.settings {
+            self.document.calibration = Calibration::new();
+            self.locations = LocationCalibration::default();
+        }
         self.document.settings = settings;
         self
     }
 
-    /// With another post-processing.
+    /// With another post-processing; what was calibrated on other maps is dropped.
     #[must_use]
     pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
+        let own = &self.document.postprocessing;
+        if (PostProcessing { smallest: own.smallest, ..postprocessing.clone() }) != *own {
+            self.document.calibration = Calibration::new();
+        }
         self.document.postprocessing = postprocessing;
         self
     }
 
-    /// With the scores of normal subjects.
+    /// With what normal images score at each place: maps of the predictors it knows are counted in
+    /// deviations from that before they are post-processed, and raw maps stay as they are. What was
+    /// calibrated on other maps is dropped.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] for places on another grid.
+    pub fn located(mut self, locations: LocationCalibration) -> Result<Self, PredictError> {
+        let grid = self.document.preprocessing.config().grid();
+        if !locations.fits(grid) {
+            return Err(PredictError::Config(format!("places are on another grid than {grid:?}")));
+        }
+        if locations != self.locations {
+            self.document.calibration = Calibration::new();
+        }
+        self.locations = locations;
+        Ok(self)
+    }
+
+    /// With the scores of normal subjects, as this localizer gives them after post-processing.
     #[must_use]
     pub fn calibrated(mut self, calibration: Calibration) -> Self {
         self.document.calibration = calibration;
@@ -189,9 +243,10 @@ impl Localizer {
     /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let (parameters, document): (_, Document) =
+        let (tensors, document): (_, Document) =
             model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
+        let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
         let model = Model::new(document.model.clone(), parameters, device).map_err(|error| match error {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => refused(other.to_string()),
@@ -202,6 +257,7 @@ impl Localizer {
             return Err(refused(format!("the calibration of {name} is not in order")));
         }
         let made = made.settings(document.settings).postprocessing(document.postprocessing);
+        let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
         Ok(made.calibrated(document.calibration))
     }
 
@@ -210,7 +266,9 @@ impl Localizer {
     /// # Errors
     /// A failure of the file system; what stood under the name still does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
-        model_file::save(path, KIND, VERSION, self.model.parameters(), &self.document)
+        let mut tensors = self.locations.tensors();
+        tensors.extend(self.model.parameters().clone());
+        model_file::save(path, KIND, VERSION, &tensors, &self.document)
     }
 
     /// The model.
@@ -243,6 +301,12 @@ impl Localizer {
         &self.document.calibration
     }
 
+    /// What normal images score at each place of the network's grid.
+    #[must_use]
+    pub fn locations(&self) -> &LocationCalibration {
+        &self.locations
+    }
+
     /// Where the localizer comes from.
     #[must_use]
     pub fn provenance(&self) -> &Provenance {
@@ -269,10 +333,16 @@ impl Localizer {
         let (maps, reconstructions) = self.score_planes(&planes, names)?;
         let plane = self.document.preprocessing.config().plane;
         let mut scores = Vec::with_capacity(names.len());
+        let foreground = &prepared.foreground;
         for (&predictor, maps) in names.iter().zip(maps) {
-            let map = prepared.restore_map(&maps.planes, maps.lowest)?;
-            let raw = quiet_outside(map, &prepared.foreground);
-            let postprocessed = self.document.postprocessing.apply(&raw, &prepared.foreground, plane)?;
+            let restored = |maps: &GridMaps| -> Result<_, PredictError> {
+                Ok(quiet_outside(prepared.restore_map(&maps.planes, maps.lowest)?, foreground))
+            };
+            let raw = restored(&maps)?;
+            let standardized =
+                self.standardized(predictor, &maps, &planes).as_ref().map(restored).transpose()?;
+            let before = standardized.as_ref().unwrap_or(&raw);
+            let postprocessed = self.document.postprocessing.apply(before, foreground, plane)?;
             scores.push(VolumeScore { predictor, raw, postprocessed });
         }
         let expected: Vec<Array2<f32>> =
@@ -297,9 +367,15 @@ impl Localizer {
         let foreground = as_volume(prepared.foreground.clone());
         let mut scores = Vec::with_capacity(names.len());
         for (&predictor, maps) in names.iter().zip(maps) {
-            let map = prepared.restore_map(&maps.planes[0], maps.lowest)?;
-            let raw = quiet_outside(as_volume(map), &foreground);
-            let postprocessed = self.document.postprocessing.apply(&raw, &foreground, Plane::Axial)?;
+            let restored = |maps: &GridMaps| -> Result<_, PredictError> {
+                let map = prepared.restore_map(&maps.planes[0], maps.lowest)?;
+                Ok(quiet_outside(as_volume(map), &foreground))
+            };
+            let raw = restored(&maps)?;
+            let standardized =
+                self.standardized(predictor, &maps, &[&prepared.plane]).as_ref().map(restored).transpose()?;
+            let before = standardized.as_ref().unwrap_or(&raw);
+            let postprocessed = self.document.postprocessing.apply(before, &foreground, Plane::Axial)?;
             let (raw, postprocessed) = (as_plane(&raw), as_plane(&postprocessed));
             scores.push(ImageScore { predictor, raw, postprocessed });
         }
@@ -310,6 +386,60 @@ impl Localizer {
         }
         let reconstruction = Image::new(reconstruction);
         Ok(ScoredImage { scores, reconstruction, foreground: prepared.foreground })
+    }
+
+    /// Adds the slices of a normal volume, or the normal slices of any, to what is usual by place. The
+    /// volume must not have been trained on. `normal` is asked for each slice in the order of
+    /// [`Volume::plane`](lesio_image::Volume::plane) of the volume in RAS+.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
+    pub fn add_normal_volume(
+        &self,
+        builder: &mut LocationBuilder,
+        volume: &Volume<f32>,
+        normal: impl Fn(usize) -> bool,
+    ) -> Result<(), PredictError> {
+        let prepared = self.document.preprocessing.prepare(volume)?;
+        self.check_channels(1)?;
+        let planes = prepared.planes.iter().enumerate().filter(|(index, _)| normal(*index));
+        self.add_normal_planes(builder, &planes.map(|(_, plane)| plane).collect::<Vec<_>>())
+    }
+
+    /// As [`Localizer::add_normal_volume`], of a normal image.
+    ///
+    /// # Errors
+    /// As [`Localizer::score_image`]; [`PredictError::Config`] for a builder on another grid.
+    pub fn add_normal_image(
+        &self,
+        builder: &mut LocationBuilder,
+        image: &Image<f32>,
+    ) -> Result<(), PredictError> {
+        self.check_channels(image.channels())?;
+        let prepared = self.document.preprocessing.prepare_image(image)?;
+        self.add_normal_planes(builder, &[&prepared.plane])
+    }
+
+    fn add_normal_planes(
+        &self,
+        builder: &mut LocationBuilder,
+        planes: &[&PreparedPlane],
+    ) -> Result<(), PredictError> {
+        let grid = self.document.preprocessing.config().grid();
+        if builder.grid() != grid {
+            let text = format!(
+                "normal scores are gathered on a grid of {:?}, the model's is {grid:?}",
+                builder.grid()
+            );
+            return Err(PredictError::Config(text));
+        }
+        let (maps, _) = self.score_planes(planes, &builder.names())?;
+        for (place, maps) in maps.iter().enumerate() {
+            for (map, plane) in maps.planes.iter().zip(planes).filter(|(_, plane)| is_seen(plane)) {
+                builder.add(place, plane.position, map, &plane.mask);
+            }
+        }
+        Ok(())
     }
 
     /// Maps of prepared slices by predictor, and the slices' reconstructions.
@@ -326,10 +456,9 @@ impl Localizer {
             .collect::<Result<_, _>>()?;
         let expected = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
         let unseen = vec![Array2::zeros((height, width)); planes.len()];
-        let mut maps = vec![GridMaps { planes: unseen, lowest: f32::INFINITY }; names.len()];
+        let mut maps = vec![GridMaps { planes: unseen, lowest: 0.0 }; names.len()];
         let mut reconstructions = vec![Array3::zeros((shape.channels, height, width)); planes.len()];
-        let seen: Vec<usize> =
-            (0..planes.len()).filter(|&k| planes[k].mask.iter().any(|&inside| inside)).collect();
+        let seen: Vec<usize> = (0..planes.len()).filter(|&k| is_seen(planes[k])).collect();
         let reconstructor = self.model.reconstructor();
         for batch in seen.chunks(BATCH) {
             let values: Vec<f32> = batch.iter().flat_map(|&k| planes[k].input.iter().copied()).collect();
@@ -339,12 +468,7 @@ impl Localizer {
             for (predictor, maps) in predictors.iter().zip(&mut maps) {
                 let scores: Vec<f32> = predictor.score_shared(&pass)?.flatten_all()?.to_vec1()?;
                 for (&k, score) in batch.iter().zip(scores.chunks_exact(height * width)) {
-                    for ((out, &value), &inside) in maps.planes[k].iter_mut().zip(score).zip(&planes[k].mask) {
-                        *out = value;
-                        if inside {
-                            maps.lowest = maps.lowest.min(value);
-                        }
-                    }
+                    maps.planes[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
                 }
             }
             let expected: Vec<f32> = pass.reconstruction(&reconstructor)?.flatten_all()?.to_vec1()?;
@@ -352,17 +476,24 @@ impl Localizer {
                 reconstructions[k].iter_mut().zip(image).for_each(|(out, &value)| *out = value);
             }
         }
-        for maps in &mut maps {
-            if !maps.lowest.is_finite() {
-                maps.lowest = 0.0;
-            }
-            for (k, plane) in maps.planes.iter_mut().enumerate() {
-                if seen.binary_search(&k).is_err() {
-                    plane.fill(maps.lowest);
-                }
-            }
-        }
+        maps.iter_mut().for_each(|maps| maps.quiet_unseen(planes));
         Ok((maps, reconstructions))
+    }
+
+    /// The maps in deviations from what is usual at each place, where that is known.
+    fn standardized(
+        &self,
+        predictor: PredictorName,
+        maps: &GridMaps,
+        planes: &[&PreparedPlane],
+    ) -> Option<GridMaps> {
+        let normals = self.locations.get(predictor)?;
+        let mut own = maps.clone();
+        for (map, plane) in own.planes.iter_mut().zip(planes) {
+            normals.standardize(plane.position, map);
+        }
+        own.quiet_unseen(planes);
+        Some(own)
     }
 
     fn check_channels(&self, channels: usize) -> Result<(), PredictError> {

@@ -71,22 +71,16 @@ impl PostProcessing {
         foreground: &Volume<bool>,
         plane: Plane,
     ) -> Result<Volume<f32>, FilterError> {
-        let along = slicing_axis(map, plane);
+        let [along, ..] = slice_axes(map, plane);
         let mut values = map.data().clone();
         if self.negative == NegativeValues::Zero {
             values.mapv_inplace(|value| value.max(0.0));
         }
         if self.median != [1; 3] {
-            // Rows are the later of the axes within a slice.
-            let (columns, rows) = match along {
-                0 => (1, 2),
-                1 => (0, 2),
-                _ => (0, 1),
-            };
             let mut window = [1; 3];
-            window[along] = self.median[0];
-            window[rows] = self.median[1];
-            window[columns] = self.median[2];
+            for (axis, size) in slice_axes(map, plane).into_iter().zip(self.median) {
+                window[axis] = size;
+            }
             values = median_filter_volume(&values, window)?;
         }
         let inside = self.eroded(foreground.data(), along);
@@ -120,10 +114,17 @@ impl PostProcessing {
     }
 }
 
-/// The voxel axis of a volume, of any orientation, along which its slices of a plane are stacked.
-pub(crate) fn slicing_axis<T>(volume: &Volume<T>, plane: Plane) -> usize {
+/// The voxel axes of a volume, of any orientation, through the stack of slices of a plane, through the
+/// rows of a slice and through its columns, as [`Volume::plane`] shows it.
+fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
     let codes = volume.geometry().axis_codes();
-    codes.iter().position(|code| code.world().0 == plane.axis()).unwrap_or(plane.axis())
+    let own = |world: usize| codes.iter().position(|code| code.world().0 == world).unwrap_or(world);
+    let (rows, columns) = match plane {
+        Plane::Sagittal => (2, 1),
+        Plane::Coronal => (2, 0),
+        Plane::Axial => (1, 0),
+    };
+    [own(plane.axis()), own(rows), own(columns)]
 }
 
 /// The lowest value of a map inside a mask; 0 where the mask is empty.
@@ -135,4 +136,118 @@ pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -
         .map(|(&value, _)| value)
         .fold(f32::INFINITY, f32::min);
     if lowest.is_finite() { lowest } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_image::{Geometry, Orientation};
+
+    fn volume(data: Array3<f32>) -> Volume<f32> {
+        Volume::new(data, Geometry::default())
+    }
+
+    fn everywhere(map: &Volume<f32>) -> Volume<bool> {
+        map.map(|_| true)
+    }
+
+    #[test]
+    fn nothing_is_done_without_filters() {
+        let map = volume(Array3::from_shape_fn((4, 5, 3), |(i, j, k)| (i * j) as f32 - k as f32));
+        let out = PostProcessing::none().apply(&map, &everywhere(&map), Plane::Axial).unwrap();
+        assert_eq!(out, map);
+    }
+
+    #[test]
+    fn the_window_is_of_slices_rows_and_columns_in_any_orientation() {
+        // Lines along each voxel axis of a RAS+ volume; a median keeps those along its window.
+        let line = |axis: usize| {
+            volume(Array3::from_shape_fn((9, 9, 9), |(i, j, k)| {
+                let place = [i, j, k];
+                f32::from(u8::from((0..3).all(|other| other == axis || place[other] == 4)))
+            }))
+        };
+        // In axial slices rows run along j and columns along i; in sagittal ones along k and j.
+        for (plane, window, kept) in [
+            (Plane::Axial, [1, 5, 1], 1),
+            (Plane::Axial, [1, 1, 5], 0),
+            (Plane::Axial, [5, 1, 1], 2),
+            (Plane::Sagittal, [1, 5, 1], 2),
+            (Plane::Coronal, [1, 1, 5], 0),
+        ] {
+            let mut filters = PostProcessing::none();
+            filters.median = window;
+            for axis in 0..3 {
+                for orientation in ["RAS", "SLP", "AIR"] {
+                    let orientation: Orientation = orientation.parse().unwrap();
+                    let map = line(axis).reoriented(&orientation);
+                    let out =
+                        filters.apply(&map, &everywhere(&map), plane).unwrap().reoriented(&Orientation::RAS);
+                    assert_eq!(
+                        out.data()[[4, 4, 4]],
+                        f32::from(u8::from(axis == kept)),
+                        "{plane:?} {window:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn outside_of_the_eroded_foreground_is_the_lowest() {
+        let map = volume(Array3::from_shape_fn((7, 7, 2), |(i, j, k)| (i * 14 + j * 2 + k) as f32 - 20.0));
+        let foreground = Volume::new(
+            Array3::from_shape_fn((7, 7, 2), |(i, j, _)| (1..6).contains(&i) && (1..6).contains(&j)),
+            Geometry::default(),
+        );
+        let mut filters = PostProcessing::none().erosion(1.0);
+        let out = filters.apply(&map, &foreground, Plane::Axial).unwrap();
+        let lowest = map.data()[[2, 2, 0]];
+        for ((i, j, k), &value) in out.data().indexed_iter() {
+            let inside = (2..5).contains(&i) && (2..5).contains(&j);
+            assert_eq!(value, if inside { map.data()[[i, j, k]] } else { lowest });
+        }
+        filters.negative = NegativeValues::Zero;
+        let out = filters.apply(&map, &foreground, Plane::Axial).unwrap();
+        assert!(out.data().iter().all(|&value| value >= 0.0));
+        let none = foreground.map(|_| false);
+        let out = filters.apply(&map, &none, Plane::Axial).unwrap();
+        assert!(out.data().iter().all(|&value| value == 0.0));
+    }
+
+    #[test]
+    fn detections_reach_the_threshold_and_the_size() {
+        // A cube of eight voxels, and a square of four that score twice as high.
+        let map = volume(Array3::from_shape_fn((6, 6, 3), |(i, j, k)| {
+            if i < 2 && j < 2 && k < 2 {
+                1.0
+            } else if i > 3 && j > 3 && k == 0 {
+                2.0
+            } else {
+                0.0
+            }
+        }));
+        let count = |smallest: u64, threshold: f32| {
+            let mut filters = PostProcessing::none();
+            filters.smallest = smallest;
+            filters.detections(&map, threshold).data().iter().filter(|&&inside| inside).count()
+        };
+        assert_eq!([count(1, 1.0), count(5, 1.0), count(9, 1.0), count(1, 1.5)], [12, 8, 0, 4]);
+    }
+
+    #[test]
+    fn wrong_windows_and_values_are_refused() {
+        let map = volume(Array3::zeros((3, 3, 3)));
+        for window in [[0, 1, 1], [1, 2, 1], [1, 1, 100_001]] {
+            let mut filters = PostProcessing::none();
+            filters.median = window;
+            assert!(matches!(
+                filters.apply(&map, &everywhere(&map), Plane::Axial),
+                Err(FilterError::Config(_))
+            ));
+        }
+        let bad = volume(Array3::from_elem((3, 3, 3), f32::NAN));
+        let filtered = PostProcessing::default().apply(&bad, &everywhere(&bad), Plane::Axial);
+        assert!(matches!(filtered, Err(FilterError::Image(_))));
+    }
 }

@@ -27,9 +27,10 @@ pub struct ProjectionConfig {
     /// Most steps. Default 100.
     pub steps: usize,
     /// Value of `rec`, in nats per image, at which an image stops: a percentile of that of training
-    /// normals. Default `None`: all steps are made.
+    /// normals, see [`Projection::stop_level`]. Default `None`: all steps are made.
     pub stop: Option<f64>,
-    /// Range to which pixels are clamped. Default [0, 1].
+    /// Range to which pixels are clamped; a pixel outside is brought into it by the first step.
+    /// Default [0, 1].
     pub range: [f32; 2],
     /// What the map is made of. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
@@ -91,7 +92,8 @@ impl Projection {
     /// A projection by a model.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for a rate or distance that is negative or not finite, or an empty range.
+    /// [`PredictError::Config`] for a rate or distance that is negative or not finite, an empty range, or
+    /// a stop that is NaN.
     pub fn new(model: Arc<dyn VariationalModel>, config: ProjectionConfig) -> Result<Self, PredictError> {
         for (name, value) in [("rate", config.rate), ("distance", config.distance)] {
             if !(value.is_finite() && value >= 0.0) {
@@ -107,7 +109,36 @@ impl Projection {
                 config.range
             )));
         }
+        if config.stop.is_some_and(f64::is_nan) {
+            return Err(PredictError::Config("stop of the projection is NaN".to_owned()));
+        }
         Ok(Self { model, config })
+    }
+
+    /// A value for [`ProjectionConfig::stop`]: the percentile, 0 to 100, of what training normals have as
+    /// `rec`, given in batches `[n, c, h, w]`. Of `n` images it is the one of rank
+    /// `floor(percentile / 100 (n - 1))`, counted from 0; Dehaene et al. take the lowest, percentile 0.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] without an image or for another percentile; what the model reports.
+    pub fn stop_level<'a>(
+        model: &dyn VariationalModel,
+        normals: impl IntoIterator<Item = &'a Tensor>,
+        percentile: f64,
+    ) -> Result<f64, PredictError> {
+        if !(0.0..=100.0).contains(&percentile) {
+            return Err(PredictError::Config(format!("percentile is {percentile}, expected 0 to 100")));
+        }
+        let mut losses: Vec<f64> = Vec::new();
+        for images in normals {
+            let loss = Planes::of(&model.gradients(images, Wanted::NOTHING)?.loss)?;
+            let sum = |own: &[f32]| own.iter().map(|&v| f64::from(v)).sum::<f64>();
+            losses.extend(loss.values.chunks_exact(loss.size().max(1)).map(sum));
+        }
+        losses.sort_unstable_by(f64::total_cmp);
+        let rank = (percentile / 100.0 * losses.len().saturating_sub(1) as f64).floor() as usize;
+        let none = || PredictError::Config("a percentile needs at least one normal image".to_owned());
+        losses.get(rank).copied().ok_or_else(none)
     }
 
     /// Projects images `[n, c, h, w]`, one trace each.

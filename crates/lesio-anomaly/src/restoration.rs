@@ -74,6 +74,9 @@ impl Restoration {
         let mut restored = start.values.clone();
         let (rate, limit) = (self.config.rate as f32, self.config.largest_change);
         let missing = || candle_core::Error::msg("the model gave no gradient although one was wanted");
+        if start.samples == 0 {
+            return Ok(images.clone());
+        }
         for _ in 0..self.config.steps {
             let batch = Tensor::from_slice(&restored, dims, images.device())?;
             let found = self.model.gradients(&batch, Wanted::BOTH)?;

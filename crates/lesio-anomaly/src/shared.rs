@@ -1,5 +1,6 @@
 //! One pass of a model over a batch, used by several predictors.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Result, Tensor};
@@ -8,19 +9,45 @@ use lesio_vae::{Gradients, Reconstructor, VariationalModel, Wanted};
 /// A batch of images and what models have said of it so far.
 ///
 /// Predictors of the same model find the reconstruction, the likelihood and the gradients here once
-/// one of them has asked.
-#[derive(Debug)]
+/// one of them has asked. Models are told apart by their `Arc`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use candle_core::{DType, Device, Tensor};
+/// use lesio_anomaly::{Distance, GradientConfig, GradientPredictor, PixelError, Predictor, SharedPass, Target};
+/// use lesio_vae::{Vae, VaeConfig};
+///
+/// let vae = Arc::new(Vae::new(VaeConfig::new(1, 16, 16).widths([4]), 1.0, 7, &Device::Cpu)?);
+/// let error = PixelError::new(vae.clone(), Distance::Absolute);
+/// let gradient = GradientPredictor::new(vae, Target::Divergence, GradientConfig::default())?;
+///
+/// let images = Tensor::ones((2, 1, 16, 16), DType::F32, &Device::Cpu)?;
+/// let pass = SharedPass::new(&images, error.wants().union(gradient.wants()));
+/// let maps = [gradient.score_shared(&pass)?, error.score_shared(&pass)?];
+/// assert_eq!(maps[0].dims(), [2, 16, 16]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SharedPass<'a> {
     images: &'a Tensor,
     expected: Wanted,
     known: Mutex<Known>,
 }
 
-/// Results by the address of their model, which outlives the pass in the predictors that ask.
-#[derive(Debug, Default)]
+/// Results by model. The models are held, so that none can take the address of one that is gone.
+#[derive(Default)]
 struct Known {
-    gradients: Vec<(usize, Wanted, Gradients)>,
-    reconstructions: Vec<(usize, Tensor)>,
+    gradients: Vec<(Arc<dyn VariationalModel>, Wanted, Gradients)>,
+    reconstructions: Vec<(Arc<dyn Reconstructor>, Tensor)>,
+}
+
+impl fmt::Debug for SharedPass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedPass")
+            .field("images", &self.images.shape())
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> SharedPass<'a> {
@@ -36,38 +63,49 @@ impl<'a> SharedPass<'a> {
         self.images
     }
 
-    /// Terms and gradients of a model.
+    /// Terms and gradients of a model. Without images no model is asked.
     ///
     /// # Errors
     /// What the model reports.
     pub fn gradients(&self, model: &Arc<dyn VariationalModel>, wanted: Wanted) -> Result<Gradients> {
-        let key = Arc::as_ptr(model).cast::<()>() as usize;
+        if self.images.dim(0)? == 0 {
+            return Gradients::of_nothing(self.images, wanted);
+        }
+        let key = address(model);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.gradients.iter().find(|(own, has, _)| *own == key && has.covers(wanted));
+        let found = known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(wanted));
         if let Some((_, _, gradients)) = found {
             return Ok(gradients.clone());
         }
         let wanted = wanted.union(self.expected);
         let gradients = model.gradients(self.images, wanted)?;
-        known.gradients.push((key, wanted, gradients.clone()));
+        known.gradients.push((model.clone(), wanted, gradients.clone()));
         Ok(gradients)
     }
 
-    /// The reconstruction by a model.
+    /// The reconstruction by a model, `[n, c, h, w]`. Without images no model is asked.
     ///
     /// # Errors
     /// What the model reports.
     pub fn reconstruction(&self, model: &Arc<dyn Reconstructor>) -> Result<Tensor> {
-        let key = Arc::as_ptr(model).cast::<()>() as usize;
+        if self.images.dim(0)? == 0 {
+            return self.images.zeros_like();
+        }
+        let key = address(model);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, gradients)) = known.gradients.iter().find(|(own, _, _)| *own == key) {
+        if let Some((_, _, gradients)) = known.gradients.iter().find(|(own, _, _)| address(own) == key) {
             return Ok(gradients.mean.clone());
         }
-        if let Some((_, reconstruction)) = known.reconstructions.iter().find(|(own, _)| *own == key) {
+        if let Some((_, reconstruction)) = known.reconstructions.iter().find(|(own, _)| address(own) == key) {
             return Ok(reconstruction.clone());
         }
         let reconstruction = model.reconstruct(self.images)?;
-        known.reconstructions.push((key, reconstruction.clone()));
+        known.reconstructions.push((model.clone(), reconstruction.clone()));
         Ok(reconstruction)
     }
+}
+
+/// Where a model lies: the same for it as a reconstructor and as a variational model.
+fn address<T: ?Sized>(model: &Arc<T>) -> *const () {
+    Arc::as_ptr(model).cast()
 }

@@ -1,5 +1,8 @@
 //! Gaussian smoothing of maps on the network's grid.
 
+/// Largest deviation that is smoothed with: no map is so large that more would differ from its mean.
+pub(crate) const LARGEST_DEVIATION: f64 = 4096.0;
+
 /// Smooths maps `[n, h, w]` by a Gaussian of `deviation` pixels, cut at three deviations; beyond the
 /// border is 0, so that a frame's edge does not gain.
 pub(crate) fn smooth(maps: &mut [f32], height: usize, width: usize, deviation: f64) {
@@ -53,5 +56,41 @@ mod tests {
         let ratio = map[10 * 25 + 13] / map[10 * 25 + 12];
         assert!((ratio - (-1.0f32 / 4.5).exp()).abs() < 1e-5);
         assert_eq!(map[10 * 25 + 11], map[9 * 25 + 12]);
+    }
+
+    #[test]
+    fn agrees_with_the_sum_over_both_axes() {
+        let (height, width, deviation) = (7, 11, 1.2f64);
+        let source: Vec<f32> = (0..2 * height * width).map(|k| ((k * 31) % 23) as f32 / 23.0).collect();
+        let mut found = source.clone();
+        smooth(&mut found, height, width, deviation);
+        let radius = (3.0 * deviation).ceil() as i64;
+        let weight = |d: i64| (-((d * d) as f64) / (2.0 * deviation * deviation)).exp();
+        let total: f64 = (-radius..=radius).map(weight).sum();
+        for (map, smoothed) in source.chunks(height * width).zip(found.chunks(height * width)) {
+            #[allow(clippy::needless_range_loop, reason = "an index of two maps")]
+            for at in 0..height * width {
+                let (row, column) = ((at / width) as i64, (at % width) as i64);
+                let mut sum = 0.0;
+                for down in -radius..=radius {
+                    for right in -radius..=radius {
+                        let (r, c) = (row + down, column + right);
+                        if (0..height as i64).contains(&r) && (0..width as i64).contains(&c) {
+                            sum += weight(down)
+                                * weight(right)
+                                * f64::from(map[r as usize * width + c as usize]);
+                        }
+                    }
+                }
+                assert!((f64::from(smoothed[at]) - sum / (total * total)).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn no_deviation_leaves_maps_as_they_are() {
+        let mut map = vec![1.0, 2.0, 3.0];
+        smooth(&mut map, 1, 3, 0.0);
+        assert_eq!(map, [1.0, 2.0, 3.0]);
     }
 }

@@ -6,11 +6,13 @@ use rayon::prelude::*;
 /// [0, 1]: those of Wang et al. 2004, "Image quality assessment".
 const RADIUS: usize = 5;
 const DEVIATION: f64 = 1.5;
-const C1: f32 = 0.01 * 0.01;
-const C2: f32 = 0.03 * 0.03;
+const C1: f64 = 0.01 * 0.01;
+const C2: f64 = 0.03 * 0.03;
 
 /// `1 - SSIM` of each pixel of planes `[.., h, w]`, between 0 and 2. The window is cut at the border
 /// and its weights scaled to sum to 1 there.
+///
+/// Moments are taken in f64: in f32 the variance of a bright, flat region would be lost in rounding.
 pub(crate) fn dissimilarity(x: &[f32], y: &[f32], height: usize, width: usize) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     let pixels = height * width;
@@ -24,38 +26,39 @@ pub(crate) fn dissimilarity(x: &[f32], y: &[f32], height: usize, width: usize) -
 }
 
 fn plane(out: &mut [f32], x: &[f32], y: &[f32], height: usize, width: usize) {
-    let product = |a: &[f32], b: &[f32]| -> Vec<f32> { a.iter().zip(b).map(|(a, b)| a * b).collect() };
-    let mean_x = blur(x, height, width);
-    let mean_y = blur(y, height, width);
-    let mean_xx = blur(&product(x, x), height, width);
-    let mean_yy = blur(&product(y, y), height, width);
-    let mean_xy = blur(&product(x, y), height, width);
+    let mean_of = |value: &dyn Fn(f64, f64) -> f64| {
+        let values: Vec<f64> = x.iter().zip(y).map(|(&x, &y)| value(f64::from(x), f64::from(y))).collect();
+        blur(&values, height, width)
+    };
+    let (mean_x, mean_y) = (mean_of(&|x, _| x), mean_of(&|_, y| y));
+    let (mean_xx, mean_yy, mean_xy) =
+        (mean_of(&|x, _| x * x), mean_of(&|_, y| y * y), mean_of(&|x, y| x * y));
     for k in 0..out.len() {
         let (mx, my) = (mean_x[k], mean_y[k]);
         let variances = (mean_xx[k] - mx * mx).max(0.0) + (mean_yy[k] - my * my).max(0.0);
         let covariance = mean_xy[k] - mx * my;
         let similarity =
             (2.0 * mx * my + C1) * (2.0 * covariance + C2) / ((mx * mx + my * my + C1) * (variances + C2));
-        out[k] = 1.0 - similarity;
+        out[k] = (1.0 - similarity) as f32;
     }
 }
 
-fn blur(values: &[f32], height: usize, width: usize) -> Vec<f32> {
+fn blur(values: &[f64], height: usize, width: usize) -> Vec<f64> {
     let rows = pass(values, height, width, width, 1);
     pass(&rows, width, height, 1, width)
 }
 
 /// Blurs `lines` lines of `length` values, `line_step` apart, with `step` between values.
-fn pass(values: &[f32], lines: usize, length: usize, line_step: usize, step: usize) -> Vec<f32> {
-    let weights: Vec<f32> =
-        (0..=RADIUS).map(|d| (-((d * d) as f64) / (2.0 * DEVIATION * DEVIATION)).exp() as f32).collect();
+fn pass(values: &[f64], lines: usize, length: usize, line_step: usize, step: usize) -> Vec<f64> {
+    let weights: Vec<f64> =
+        (0..=RADIUS).map(|d| (-((d * d) as f64) / (2.0 * DEVIATION * DEVIATION)).exp()).collect();
     let mut out = vec![0.0; values.len()];
     for at in 0..length {
         let from = at.saturating_sub(RADIUS);
         let to = (at + RADIUS).min(length - 1);
-        let total: f32 = (from..=to).map(|other| weights[other.abs_diff(at)]).sum();
+        let total: f64 = (from..=to).map(|other| weights[other.abs_diff(at)]).sum();
         for line in 0..lines {
-            let sum: f32 = (from..=to)
+            let sum: f64 = (from..=to)
                 .map(|other| weights[other.abs_diff(at)] * values[line * line_step + other * step])
                 .sum();
             out[line * line_step + at * step] = sum / total;
@@ -75,5 +78,48 @@ mod tests {
         let inverted: Vec<f32> = x.iter().map(|v| 1.0 - v).collect();
         assert!(dissimilarity(&x, &inverted, 15, 9).iter().all(|d| *d > 1.0));
         assert_eq!(dissimilarity(&[0.5], &[0.5], 1, 1), [0.0]);
+        assert!(dissimilarity(&[], &[], 0, 5).is_empty());
+    }
+
+    /// The definition, pixel by pixel: weighted moments of the window around each.
+    fn defined(x: &[f32], y: &[f32], height: usize, width: usize) -> Vec<f64> {
+        let mut out = Vec::new();
+        for row in 0..height {
+            for column in 0..width {
+                let mut inside = Vec::new();
+                for r in row.saturating_sub(5)..(row + 6).min(height) {
+                    for c in column.saturating_sub(5)..(column + 6).min(width) {
+                        let square = (r.abs_diff(row).pow(2) + c.abs_diff(column).pow(2)) as f64;
+                        let at = r * width + c;
+                        inside.push(((-square / 4.5).exp(), f64::from(x[at]), f64::from(y[at])));
+                    }
+                }
+                let total: f64 = inside.iter().map(|(weight, _, _)| weight).sum();
+                let mean = |f: &dyn Fn(f64, f64) -> f64| {
+                    inside.iter().map(|&(weight, x, y)| weight * f(x, y)).sum::<f64>() / total
+                };
+                let (mx, my) = (mean(&|x, _| x), mean(&|_, y| y));
+                let (vx, vy) = (mean(&|x, _| (x - mx).powi(2)), mean(&|_, y| (y - my).powi(2)));
+                let covariance = mean(&|x, y| (x - mx) * (y - my));
+                let similarity = (2.0 * mx * my + 1e-4) * (2.0 * covariance + 9e-4)
+                    / ((mx * mx + my * my + 1e-4) * (vx + vy + 9e-4));
+                out.push(1.0 - similarity);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn agrees_with_the_definition_for_any_brightness() {
+        let (height, width) = (13, 9);
+        for (offset, tolerance) in [(0.0f32, 1e-6), (300.0, 1e-4)] {
+            let value = |k: usize, p: usize| offset + ((k * p + k / 5) % 17) as f32 / 17.0;
+            let x: Vec<f32> = (0..height * width).map(|k| value(k, 7)).collect();
+            let y: Vec<f32> = (0..height * width).map(|k| 0.7 * value(k, 7) + 0.3 * value(k, 3)).collect();
+            let found = dissimilarity(&x, &y, height, width);
+            for (found, expected) in found.iter().zip(defined(&x, &y, height, width)) {
+                assert!((f64::from(*found) - expected).abs() < tolerance, "{found} {expected}");
+            }
+        }
     }
 }

@@ -237,7 +237,7 @@ pub enum ReadErrorKind {
     /// A value has no equal in the type asked for.
     #[error("value {value} of voxel {voxel} (in file order) cannot be kept as {target}")]
     LossyConversion {
-        /// Which voxel, in file order, from the first that was read.
+        /// Which voxel, in file order, from the first of the file.
         voxel: u64,
         /// The value, after scaling.
         value: f64,

@@ -10,8 +10,8 @@
 use std::time::{Duration, Instant};
 
 use lesio_nn::{
-    Activation, AdamConfig, AdamMoments, Bias, Convolution, Differentiate, Gradients, Initialization, Layer, Mode,
-    Network, NetworkBuilder, NodeId, ParameterSet, Plan, PlanWeights, Shape,
+    Activation, AdamConfig, AdamMoments, Bias, Convolution, Differentiate, Gradients, Initialization, Layer,
+    Mode, Network, NetworkBuilder, NodeId, ParameterSet, Plan, PlanWeights, Shape,
 };
 
 const LEAKY: Layer = Layer::Activation(Activation::LeakyRelu { slope: 0.2 });
@@ -114,7 +114,9 @@ impl Model {
 
     fn backward(&mut self, output_gradients: &[&[f32]], parameters: bool) {
         self.gradients.clear();
-        self.plan.backward(&self.weights, output_gradients, parameters.then_some(&mut self.gradients)).unwrap();
+        self.plan
+            .backward(&self.weights, output_gradients, parameters.then_some(&mut self.gradients))
+            .unwrap();
     }
 }
 
@@ -156,7 +158,8 @@ impl Vae {
 
     fn backward(&mut self) {
         let share = 2.0 / self.samples as f32;
-        let gradient: Vec<f32> = self.decoder.plan.output(0).iter().zip(&self.x).map(|(y, x)| (y - x) * share).collect();
+        let gradient: Vec<f32> =
+            self.decoder.plan.output(0).iter().zip(&self.x).map(|(y, x)| (y - x) * share).collect();
         self.decoder.backward(&[&gradient], self.train);
         let gz = self.decoder.plan.input_gradient(0);
         let (mean, log_variance) = (self.encoder.plan.output(0), self.encoder.plan.output(1));
@@ -249,7 +252,8 @@ fn main() {
             let mut model = Model::new(&unet(normalized), 8, Differentiate::Parameters);
             measure(name, budget, || {
                 model.plan.forward(&model.weights, &[&x], 8, Mode::Train).unwrap();
-                let gradient: Vec<f32> = model.plan.output(0).iter().zip(&x).map(|(y, x)| (y - x) * 1e-5).collect();
+                let gradient: Vec<f32> =
+                    model.plan.output(0).iter().zip(&x).map(|(y, x)| (y - x) * 1e-5).collect();
                 model.backward(&[&gradient], true);
                 model.step();
             });

@@ -98,7 +98,11 @@ impl TrainingEngine for PlanEngine {
         Ok(self.moments.to_parameters())
     }
 
-    fn restore(&mut self, parameters: &ParameterSet, moments: Option<&[ParameterSet; 2]>) -> Result<(), EngineError> {
+    fn restore(
+        &mut self,
+        parameters: &ParameterSet,
+        moments: Option<&[ParameterSet; 2]>,
+    ) -> Result<(), EngineError> {
         let weights = PlanWeights::new(&self.network, parameters)?;
         let moments = match moments {
             Some([first, second]) => AdamMoments::from_parameters(&weights, [first, second])?,
@@ -135,7 +139,11 @@ impl Inference {
     ///
     /// # Errors
     /// Parameters that do not fit the network.
-    pub fn new(network: &Network, parameters: &ParameterSet, differentiate: Differentiate) -> Result<Self, PlanError> {
+    pub fn new(
+        network: &Network,
+        parameters: &ParameterSet,
+        differentiate: Differentiate,
+    ) -> Result<Self, PlanError> {
         let weights = PlanWeights::new(network, parameters)?;
         Ok(Self { network: network.clone(), differentiate, weights, plans: Mutex::default() })
     }

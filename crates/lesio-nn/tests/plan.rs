@@ -48,7 +48,13 @@ fn describe(network: &Network) -> String {
 }
 
 /// Weighted sum of all outputs: the loss whose gradient is checked.
-fn loss(network: &Network, parameters: &reference::Parameters, inputs: &[reference::Batch], mode: Mode, weights: &[Vec<f32>]) -> f64 {
+fn loss(
+    network: &Network,
+    parameters: &reference::Parameters,
+    inputs: &[reference::Batch],
+    mode: Mode,
+    weights: &[Vec<f32>],
+) -> f64 {
     let outputs = reference::forward(network, parameters, inputs, mode);
     let dot = |(output, weights): (&reference::Batch, &Vec<f32>)| {
         flat(output).iter().zip(weights).map(|(value, &weight)| value * f64::from(weight)).sum::<f64>()
@@ -67,7 +73,8 @@ fn check_forward(seed: u64) {
     let inputs = random_inputs(&mut rng, &network, samples);
     let weights = PlanWeights::new(&network, &set).unwrap();
     for mode in [Mode::Evaluate, Mode::Train] {
-        let expected = reference::forward(&network, &reference::parameters(&set), &batches(&network, &inputs), mode);
+        let expected =
+            reference::forward(&network, &reference::parameters(&set), &batches(&network, &inputs), mode);
         for isa in Isa::available() {
             let mut plan = Plan::new(&network, samples + 1, Differentiate::Nothing).unwrap().with_isa(isa);
             plan.forward(&weights, &slices(&inputs), samples, mode).unwrap();
@@ -78,7 +85,11 @@ fn check_forward(seed: u64) {
                 assert_eq!(found.len(), expected.len());
                 for (k, (found, expected)) in found.iter().zip(&expected).enumerate() {
                     let error = (f64::from(*found) - expected).abs();
-                    assert!(error < tolerance, "{isa:?} output {index} value {k}: {found} {expected}\n{}", describe(&network));
+                    assert!(
+                        error < tolerance,
+                        "{isa:?} output {index} value {k}: {found} {expected}\n{}",
+                        describe(&network)
+                    );
                 }
             }
         }
@@ -106,25 +117,29 @@ fn check_gradients(seed: u64) {
         let of_inputs: Vec<Vec<f32>> = (0..inputs.len()).map(|k| plan.input_gradient(k).to_vec()).collect();
         found.push((isa, gradients.to_parameters(), of_inputs));
     }
-    let difference = |step: f64, change: &dyn Fn(&mut reference::Parameters, &mut Vec<reference::Batch>, f64)| {
-        let at = |by: f64| {
-            let (mut parameters, mut inputs) = (exact.clone(), exact_inputs.clone());
-            change(&mut parameters, &mut inputs, by);
-            loss(&network, &parameters, &inputs, mode, &ones)
+    let difference =
+        |step: f64, change: &dyn Fn(&mut reference::Parameters, &mut Vec<reference::Batch>, f64)| {
+            let at = |by: f64| {
+                let (mut parameters, mut inputs) = (exact.clone(), exact_inputs.clone());
+                change(&mut parameters, &mut inputs, by);
+                loss(&network, &parameters, &inputs, mode, &ones)
+            };
+            (at(step) - at(-step)) / (2.0 * step)
         };
-        (at(step) - at(-step)) / (2.0 * step)
-    };
-    let check = |name: &str, values: &dyn Fn(usize) -> f32, change: &dyn Fn(&mut reference::Parameters, &mut Vec<reference::Batch>, f64)| {
-        let (wide, narrow) = (difference(1e-4, change), difference(1e-6, change));
-        if (wide - narrow).abs() > 1e-4 * (1.0 + wide.abs()) {
-            return;
-        }
-        for (index, (isa, ..)) in found.iter().enumerate() {
-            let value = f64::from(values(index));
-            let error = (value - narrow).abs() / (1.0 + narrow.abs());
-            assert!(error < 3e-4, "{isa:?} {mode:?} {name}: {value} {narrow}\n{}", describe(&network));
-        }
-    };
+    let check =
+        |name: &str,
+         values: &dyn Fn(usize) -> f32,
+         change: &dyn Fn(&mut reference::Parameters, &mut Vec<reference::Batch>, f64)| {
+            let (wide, narrow) = (difference(1e-4, change), difference(1e-6, change));
+            if (wide - narrow).abs() > 1e-4 * (1.0 + wide.abs()) {
+                return;
+            }
+            for (index, (isa, ..)) in found.iter().enumerate() {
+                let value = f64::from(values(index));
+                let error = (value - narrow).abs() / (1.0 + narrow.abs());
+                assert!(error < 3e-4, "{isa:?} {mode:?} {name}: {value} {narrow}\n{}", describe(&network));
+            }
+        };
     for spec in network.parameters().into_iter().filter(|spec| spec.role.is_trained()) {
         for _ in 0..3 {
             let k = rng.random_range(0..spec.len());

@@ -146,9 +146,8 @@ pub fn estimate_samples(
     for chunk in all.chunks(BATCH) {
         let batch = Batch::gather(samples, chunk);
         let start = chunk.first().copied().unwrap_or(0) * pixels;
-        let images = images
-            .and_then(|images| images.get(start..start + batch.images.len()))
-            .unwrap_or(&batch.images);
+        let images =
+            images.and_then(|images| images.get(start..start + batch.images.len())).unwrap_or(&batch.images);
         let part = estimator.estimate(images, &batch.segmentations)?;
         estimates.dice.extend(part.dice);
         estimates.distance.extend(part.distance);
@@ -204,7 +203,8 @@ pub(crate) fn error_weights(estimated: &[f32], truth: &[f32], labels: usize) -> 
 /// around `clean`. Where the gradient is 0 nothing moves.
 pub(crate) fn step(images: &mut [f32], clean: &[f32], gradient: &[f32], bounds: &[f32], share: f32) {
     let pixels = (images.len() / bounds.len().max(1)).max(1);
-    let rows = images.chunks_exact_mut(pixels).zip(clean.chunks_exact(pixels)).zip(gradient.chunks_exact(pixels));
+    let rows =
+        images.chunks_exact_mut(pixels).zip(clean.chunks_exact(pixels)).zip(gradient.chunks_exact(pixels));
     for (((image, clean), gradient), &bound) in rows.zip(bounds) {
         for ((value, &clean), &gradient) in image.iter_mut().zip(clean).zip(gradient) {
             let sign = if gradient == 0.0 || gradient.is_nan() { 0.0 } else { gradient.signum() };

@@ -130,8 +130,14 @@ mod tests {
 
     #[test]
     fn shifts_repeat_the_border() {
-        let change =
-            Change { grid: [1, 4], offset: [0, -2], flips: [false; 2], transpose: false, factor: 2.0, sum: 1.0 };
+        let change = Change {
+            grid: [1, 4],
+            offset: [0, -2],
+            flips: [false; 2],
+            transpose: false,
+            factor: 2.0,
+            sum: 1.0,
+        };
         let mut into = [0.0; 4];
         change.place(&[1.0, 2.0, 3.0, 4.0], &mut into);
         assert_eq!(into, [1.0, 1.0, 1.0, 2.0]);

@@ -43,7 +43,10 @@ pub(crate) struct Chain {
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chain").field("method", &self.method).field("pixels", &self.pixels).finish_non_exhaustive()
+        f.debug_struct("Chain")
+            .field("method", &self.method)
+            .field("pixels", &self.pixels)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,10 +62,7 @@ pub(crate) struct By<'a> {
 
 impl Chain {
     /// The chain of a configuration; REC-Net of these parameters for [`Method::RecReg`].
-    pub(crate) fn new(
-        config: &EstimatorConfig,
-        reconstructor: Option<Box<dyn TrainingEngine>>,
-    ) -> Self {
+    pub(crate) fn new(config: &EstimatorConfig, reconstructor: Option<Box<dyn TrainingEngine>>) -> Self {
         Self {
             method: config.method,
             pixels: config.framing.pixels(),
@@ -121,11 +121,7 @@ impl Chain {
     }
 
     /// Passes gradients back: the engines add up those of their parameters, and that of the images is returned.
-    pub(crate) fn backward(
-        &mut self,
-        engines: &mut Engines,
-        by: &By<'_>,
-    ) -> Result<&[f32], EngineError> {
+    pub(crate) fn backward(&mut self, engines: &mut Engines, by: &By<'_>) -> Result<&[f32], EngineError> {
         check("gradients by the dice", by.dice.len(), self.dice.len())?;
         self.differentiate_results(by);
         self.by_image.clear();
@@ -196,7 +192,8 @@ impl Chain {
         self.reconstruction.clear();
         self.reconstruction.extend_from_slice(engine.output(0));
         self.difference.clear();
-        self.difference.extend(images.iter().zip(&self.reconstruction).map(|(image, painted)| image - painted));
+        self.difference
+            .extend(images.iter().zip(&self.reconstruction).map(|(image, painted)| image - painted));
         Ok(())
     }
 
@@ -319,7 +316,9 @@ impl Chain {
 /// An image with the segmentation cut out.
 pub(crate) fn blank(images: &[f32], outside: &[f32], into: &mut Vec<f32>) {
     into.clear();
-    into.extend(images.iter().zip(outside).map(|(&image, &outside)| outside * image + (1.0 - outside) * BLANK));
+    into.extend(
+        images.iter().zip(outside).map(|(&image, &outside)| outside * image + (1.0 - outside) * BLANK),
+    );
 }
 
 /// The engines of a chain, and REC-Net's where it has one.

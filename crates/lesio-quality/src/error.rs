@@ -46,7 +46,9 @@ pub enum InputError {
         segmentation: Vec<usize>,
     },
     /// Image and segmentation lie at different places in the world.
-    #[error("the affine of the segmentation differs from the image's by up to {difference:.3} mm in a corner")]
+    #[error(
+        "the affine of the segmentation differs from the image's by up to {difference:.3} mm in a corner"
+    )]
     Grid {
         /// Largest distance between the same corner of both grids, in millimetres.
         difference: f64,

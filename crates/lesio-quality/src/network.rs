@@ -1,8 +1,6 @@
 //! The networks from which estimators are joined: U-Nets, regressors and a small head.
 
-use lesio_nn::{
-    Activation, Bias, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Shape,
-};
+use lesio_nn::{Activation, Bias, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -87,7 +85,8 @@ pub(crate) fn u_net(
         let joined = net.layer(format!("{name}.joined"), Layer::Concatenate, &joined)?;
         value = pair(&mut net, &name, width, joined)?;
     }
-    let image = net.layer(format!("{prefix}.out"), Layer::Convolution(Convolution::new(outputs, 1)), &[value])?;
+    let image =
+        net.layer(format!("{prefix}.out"), Layer::Convolution(Convolution::new(outputs, 1)), &[value])?;
     let mut results = vec![image];
     if summary == Summary::Give {
         let shape = net.shape(coarsest).unwrap_or(Shape::new(1, 1, 1));

@@ -1,7 +1,7 @@
 //! REC-Net: what an image would be if the segmentation were right.
 
 use lesio_nn::{
-    Batch, EngineError, InputGradients, Initialization, Mode, Objective, ParameterSet, Terms, TrainConfig,
+    Batch, EngineError, Initialization, InputGradients, Mode, Objective, ParameterSet, Terms, TrainConfig,
     TrainingEngine,
 };
 use rayon::prelude::*;
@@ -43,20 +43,29 @@ impl ReconstructionObjective {
         validation: Samples,
     ) -> Self {
         let widths = &config.widths.reconstruction;
-        let fingerprint = fingerprint(&(widths, &config.framing, &train, &augmentation), &samples, &validation);
+        let fingerprint =
+            fingerprint(&(widths, &config.framing, &train, &augmentation), &samples, &validation);
         let (images, outside, blanked, gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let grid = config.framing.grid;
-        Self { grid, train, augmentation, samples, validation, fingerprint, images, outside, blanked, gradient }
+        Self {
+            grid,
+            train,
+            augmentation,
+            samples,
+            validation,
+            fingerprint,
+            images,
+            outside,
+            blanked,
+            gradient,
+        }
     }
 
     /// The engine of an untrained REC-Net, in the list that a trainer takes.
     ///
     /// # Errors
     /// A configuration that is refused.
-    pub fn engines(
-        config: &EstimatorConfig,
-        seed: u64,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+    pub fn engines(config: &EstimatorConfig, seed: u64) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
         let network = config.reconstructor()?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
         Ok(vec![crate::engine::engine(&network, &parameters, InputGradients::Skip)?])
@@ -89,7 +98,8 @@ impl ReconstructionObjective {
                 let change = change_of(batch, augmentation, *index, set.len(), grid);
                 change.place(&sample.image, image);
                 change.tone(image);
-                let left: Vec<f32> = sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();
+                let left: Vec<f32> =
+                    sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();
                 change.place(&left, outside);
             });
         blank(&self.images, &self.outside, &mut self.blanked);

@@ -7,8 +7,8 @@ use lesio_nn::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::augmentation::Augmentation;
 use crate::agreement::softmax;
+use crate::augmentation::Augmentation;
 use crate::error::{BuildError, ConfigError};
 use crate::network::{Summary, u_net};
 use crate::samples::Samples;
@@ -81,7 +81,8 @@ impl Segmenter {
                 segmentations.extend((0..pixels).map(|pixel| {
                     let value = |class: usize| logits[class * pixels + pixel];
                     // The first of equals, so that ties do not depend on anything.
-                    (1..classes).fold(0, |best, class| if value(class) > value(best) { class } else { best }) as u8
+                    (1..classes).fold(0, |best, class| if value(class) > value(best) { class } else { best })
+                        as u8
                 }));
             }
         }

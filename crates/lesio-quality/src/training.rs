@@ -1,6 +1,8 @@
 //! How estimators learn: the loss, and hardening against attacks.
 
-use lesio_nn::{Batch, EngineError, Mode, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine, random};
+use lesio_nn::{
+    Batch, EngineError, Mode, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine, random,
+};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -237,8 +239,7 @@ impl EstimatorObjective {
             let stream = (batch.epoch * self.samples.len() + sample) as u64;
             let mut generator = random::generator(batch.seed ^ ATTACK_SEED, stream);
             let stays = generator.random_range(0.0..1.0f32) < hardening.clean;
-            let bound =
-                if stays { 0.0 } else { hardening.strength * generator.random_range(0.0..=1.0f32) };
+            let bound = if stays { 0.0 } else { hardening.strength * generator.random_range(0.0..=1.0f32) };
             // Every other attack starts from the image itself, as the plain FGSM does.
             if generator.random_range(0..2) == 1 {
                 image.iter_mut().for_each(|value| *value += bound * generator.random_range(-1.0..=1.0f32));
@@ -321,7 +322,8 @@ impl Losses {
     }
 
     fn terms(&self) -> Terms {
-        let terms = Terms::new(self.total()).with("dice error", self.dice).with("distance error", self.distance);
+        let terms =
+            Terms::new(self.total()).with("dice error", self.dice).with("distance error", self.distance);
         if self.opinion > 0.0 { terms.with("opinion", self.opinion) } else { terms }
     }
 }
@@ -363,15 +365,28 @@ impl Objective for EstimatorObjective {
             let batch = Batch::new(chunk, self.training.train.seed);
             let share = chunk.len() as f64 / all.len() as f64;
             self.draw(&batch, true);
-            self.chain.forward(engines, &self.batch.images, &self.batch.planes, chunk.len(), Mode::Evaluate)?;
+            self.chain.forward(
+                engines,
+                &self.batch.images,
+                &self.batch.planes,
+                chunk.len(),
+                Mode::Evaluate,
+            )?;
             clean += share * self.loss().dice;
             let Some(hardening) = &self.training.hardening else { continue };
             let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
-            let gradient = self.chain.backward(engines, &By { dice: &weights, distance: &[], logits: &[] })?;
+            let gradient =
+                self.chain.backward(engines, &By { dice: &weights, distance: &[], logits: &[] })?;
             let bounds = vec![hardening.strength / 2.0; chunk.len()];
             let own = self.batch.images.clone();
             step(&mut self.batch.images, &own, gradient, &bounds, 1.0);
-            self.chain.forward(engines, &self.batch.images, &self.batch.planes, chunk.len(), Mode::Evaluate)?;
+            self.chain.forward(
+                engines,
+                &self.batch.images,
+                &self.batch.planes,
+                chunk.len(),
+                Mode::Evaluate,
+            )?;
             attacked += share * self.loss().dice;
         }
         engines.iter_mut().for_each(|engine| engine.clear_gradients());

@@ -56,8 +56,7 @@ fn gradients_match_finite_differences_for_every_method() {
                 fresh.image_gradient(&weights).unwrap().to_vec()
             };
             assert_eq!(gradient.len(), images.len());
-            let slope: f64 =
-                gradient.iter().zip(&along).map(|(&g, &a)| f64::from(g) * f64::from(a)).sum();
+            let slope: f64 = gradient.iter().zip(&along).map(|(&g, &a)| f64::from(g) * f64::from(a)).sum();
             let scale: f64 = gradient.iter().map(|&g| f64::from(g.abs())).sum::<f64>().max(1e-3);
             assert!(
                 (difference - slope).abs() < 0.02 * scale + 2e-3,

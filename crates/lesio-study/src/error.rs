@@ -66,6 +66,9 @@ pub enum StudyError {
     /// A localizer cannot be put together.
     #[error("the localizer cannot be put together")]
     Localizer(#[from] PredictError),
+    /// Predictors cannot be combined.
+    #[error("the predictors cannot be combined")]
+    Ensemble(#[from] lesio_anomaly::EnsembleError),
     /// An engine failed.
     #[error("the network cannot be computed")]
     Engine(#[from] EngineError),

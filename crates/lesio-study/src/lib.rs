@@ -4,15 +4,21 @@
 //! [`fit_preprocessing`], gather [`normal_examples`], [`train`] a [`Recipe`], score and measure with an
 //! [`Evaluation`]. Programs above it hold arguments and progress bars only.
 
-#![forbid(unsafe_code)]
+// The slicing macro of ndarray, which only tests use here, brings an allowance of its own.
+#![cfg_attr(not(test), forbid(unsafe_code))]
 
 mod calibrating;
 mod error;
 mod evaluation;
+mod findings;
 mod gather;
+mod injection;
+mod localization;
+mod overlay;
 mod presentation;
 mod subject;
 mod training;
+mod verdict;
 
 pub use calibrating::calibrate;
 pub use error::StudyError;
@@ -20,9 +26,14 @@ pub use evaluation::{
     Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds, score_subject,
     slicing_axis, truth_of,
 };
+pub use findings::{DetectionRule, Finding, Findings};
 pub use gather::{fit_preprocessing, normal_examples};
+pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
+pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
+pub use overlay::{ImageOverlay, VolumeOverlay, heat_map};
 pub use presentation::{
     PresentationError, Shown, curve_figures, leading, montage, normal_scale, scope_table, shown,
 };
 pub use subject::{Content, Subject};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};
+pub use verdict::{Holds, Interval95, Verdict, paired_difference, verdicts};

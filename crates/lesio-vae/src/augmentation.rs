@@ -19,6 +19,9 @@ pub struct Augmentation {
     pub brightness: f32,
 }
 
+/// No image is larger.
+const LARGEST_SHIFT: usize = 1 << 16;
+
 /// Whether images are mirrored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -53,9 +56,12 @@ impl Augmentation {
     }
 
     pub(crate) fn fault(&self) -> Option<String> {
-        let b = self.brightness;
-        (!(0.0..1.0).contains(&b))
-            .then(|| format!("brightness of the augmentation is {b}, expected 0 to below 1"))
+        let (b, shift) = (self.brightness, self.shift);
+        if !(0.0..1.0).contains(&b) {
+            return Some(format!("brightness of the augmentation is {b}, expected 0 to below 1"));
+        }
+        (shift > LARGEST_SHIFT)
+            .then(|| format!("shift of the augmentation is {shift}, expected at most {LARGEST_SHIFT}"))
     }
 
     /// Changes an image `[c, h, w]` and its region `[h, w]` alike.

@@ -90,6 +90,20 @@ pub enum ConfigError {
     Network(#[from] lesio_nn::NetworkError),
 }
 
+/// Largest number of channels, rows or columns: products of a few of them stay within 64 bits, whatever
+/// a file says.
+const LARGEST_SIZE: usize = 1 << 16;
+
+/// Refuses sizes that no image or network has.
+pub(crate) fn check_sizes(sizes: &[usize], widths: &[usize]) -> Result<(), ConfigError> {
+    match sizes.iter().chain(widths).find(|&&size| size > LARGEST_SIZE) {
+        Some(size) => {
+            Err(ConfigError::Range(format!("a size or width is {size}, expected at most {LARGEST_SIZE}")))
+        }
+        None => Ok(()),
+    }
+}
+
 impl VaeConfig {
     /// A VAE of images of this size, with defaults else.
     #[must_use]
@@ -169,6 +183,11 @@ impl VaeConfig {
     /// Checks every setting.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let range = |text: String| Err(ConfigError::Range(text));
+        let latent = match self.latent {
+            Latent::Dense { dimensions } => dimensions,
+            Latent::Spatial { channels } => channels,
+        };
+        check_sizes(&[self.channels, self.height, self.width, latent], &self.widths)?;
         if self.channels == 0 {
             return range("channels is 0, expected at least 1".into());
         }

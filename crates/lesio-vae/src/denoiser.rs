@@ -8,20 +8,20 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::{
-    Activation, Batch, Bias, CandleNetwork, Convolution, Differentiate, EngineError, Inference, Initialization, Layer, LoadError, Mode,
-    Network, NetworkBuilder, NodeId, Objective, ParameterSet, PlanError, SaveError, Shape, Terms, TrainConfig,
-    TrainingEngine, model_file,
+    Activation, Batch, Bias, CandleNetwork, Convolution, Differentiate, EngineError, Inference,
+    Initialization, Layer, LoadError, Mode, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
+    PlanError, SaveError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augmentation::Augmentation;
-use crate::config::{ConfigError, Normalization};
+use crate::config::{ConfigError, Normalization, check_sizes};
 use crate::corruption::Corruption;
 use crate::examples::Examples;
 use crate::model::Reconstructor;
 use crate::network::normalization;
-use crate::training::{draw_batch, fingerprint, shape_fault};
+use crate::training::{check_samples, draw_batch, fingerprint, shape_fault};
 use crate::vae::BuildError;
 
 /// Configuration of a [`Denoiser`]: a U-Net of pairs of 3x3 convolutions.
@@ -111,6 +111,7 @@ impl DenoiserConfig {
     /// # Errors
     /// A configuration that is refused.
     pub fn network(&self) -> std::result::Result<Network, ConfigError> {
+        check_sizes(&[self.channels, self.height, self.width], &self.widths)?;
         if self.channels == 0 || self.widths.is_empty() || self.widths.contains(&0) {
             let text =
                 format!("channels are {} and widths {:?}, expected all positive", self.channels, self.widths);
@@ -246,7 +247,14 @@ impl Denoiser {
 impl Reconstructor for Denoiser {
     fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
         if let Some(fast) = self.fast.as_ref().filter(|_| images.dtype() == DType::F32) {
-            let samples = images.dim(0)?;
+            let (samples, channels, height, width) = images.dims4()?;
+            let shape = self.config.image_shape();
+            if Shape::new(channels, height, width) != shape {
+                candle_core::bail!("images have shape {:?}, expected [n, {shape}]", images.shape());
+            }
+            if samples == 0 {
+                return images.zeros_like();
+            }
             let values: Vec<f32> = images.flatten_all()?.to_vec1()?;
             let output = fast.run(&[&values], samples, |plan, _| Ok(plan.output(0).to_vec()));
             let output = output.map_err(|error: PlanError| candle_core::Error::wrap(error))?;
@@ -259,8 +267,11 @@ impl Reconstructor for Denoiser {
     }
 }
 
-/// The squared error of the denoised image, as the mean over the pixels that matter, for a
+/// The squared error of the denoised image, as the mean over all its values, for a
 /// [`Trainer`](lesio_nn::Trainer) with the denoiser as its one engine.
+///
+/// Noise is added inside an example's region alone; the error counts everywhere, so that the network
+/// learns to leave the background as it is. Validation images get noise too, the same in every epoch.
 #[derive(Debug)]
 pub struct DenoiserObjective {
     training: DenoiserTraining,
@@ -309,6 +320,7 @@ impl DenoiserObjective {
             return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
         };
         let set = if validation { &self.validation } else { &self.examples };
+        check_samples(batch.samples, set)?;
         let still = Augmentation::default();
         let augmentation = if validation { &still } else { &self.training.augmentation };
         draw_batch(batch, set, augmentation, &self.training.corruption, &mut self.clean, &mut self.seen);
@@ -317,7 +329,7 @@ impl DenoiserObjective {
         let output = engine.output(0);
         self.gradient.resize(output.len(), 0.0);
         let size = set.shape().len();
-        let scale = 2.0 / (output.len() as f32);
+        let scale = 2.0 / output.len().max(1) as f32;
         let sums: Vec<f64> = self
             .gradient
             .par_chunks_exact_mut(size)

@@ -102,15 +102,13 @@ impl Examples {
     /// An image, `[c, h, w]`; empty past the last.
     #[must_use]
     pub fn image(&self, index: usize) -> &[f32] {
-        let size = self.shape.len();
-        self.values.get(index * size..(index + 1) * size).unwrap_or(&[])
+        self.values.chunks_exact(self.shape.len().max(1)).nth(index).unwrap_or(&[])
     }
 
     /// The region of an image that matters, `[h, w]`; `None` where that is every pixel.
     #[must_use]
     pub fn region(&self, index: usize) -> Option<&[bool]> {
-        let size = self.shape.pixels();
-        self.regions.get(index * size..(index + 1) * size)
+        self.regions.chunks_exact(self.shape.pixels().max(1)).nth(index)
     }
 
     /// A checksum of all values and regions.

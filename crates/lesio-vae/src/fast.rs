@@ -44,6 +44,9 @@ impl FastVae {
         if (channels, height, width) != (shape.channels, shape.height, shape.width) {
             candle_core::bail!("images have shape {:?}, expected [n, {shape}]", images.shape());
         }
+        if samples == 0 {
+            return Gradients::of_nothing(images, wanted);
+        }
         let values: Vec<f32> = images.flatten_all()?.to_vec1()?;
         let passed = self.pass(&values, samples, wanted).map_err(candle_core::Error::wrap)?;
         let image = |values: Vec<f32>| Tensor::from_vec(values, images.shape(), &Device::Cpu);
@@ -66,7 +69,8 @@ impl FastVae {
             let divergence = (0..samples)
                 .map(|sample| {
                     let own = sample * dimensions..(sample + 1) * dimensions;
-                    own.map(|k| dimension_divergence(mean[k], clamp_log_variance(log_variance[k]))).sum::<f64>() as f32
+                    own.map(|k| dimension_divergence(mean[k], clamp_log_variance(log_variance[k])))
+                        .sum::<f64>() as f32
                 })
                 .collect();
             let by_divergence = if wanted.divergence {
@@ -77,34 +81,35 @@ impl FastVae {
             } else {
                 None
             };
-            let (expected, loss, by_latent, by_pixel) = self.decoder.run(&[&mean], samples, |decoder, weights| {
-                let outputs = decoder.output(0);
-                let mut by_output = vec![0.0; if wanted.reconstruction { outputs.len() } else { 0 }];
-                let mut by_pixel = vec![0.0; by_output.len().min(images.len())];
-                let (mut expected, mut loss) = (vec![0.0; images.len()], vec![0.0; images.len()]);
-                let stride = size * likelihood.outputs();
-                for (k, &x) in images.iter().enumerate() {
-                    let at = k / size * stride + k % size;
-                    let log_scale = if stride > size { outputs[at + size] } else { 0.0 };
-                    let term = likelihood.term(x, outputs[at], log_scale);
-                    expected[k] = likelihood.mean(outputs[at]);
-                    loss[k] = term.loss;
-                    if wanted.reconstruction {
-                        by_pixel[k] = term.by_pixel;
-                        by_output[at] = term.by_output;
-                        if stride > size {
-                            by_output[at + size] = term.by_log_scale;
+            let (expected, loss, by_latent, by_pixel) =
+                self.decoder.run(&[&mean], samples, |decoder, weights| {
+                    let outputs = decoder.output(0);
+                    let mut by_output = vec![0.0; if wanted.reconstruction { outputs.len() } else { 0 }];
+                    let mut by_pixel = vec![0.0; by_output.len().min(images.len())];
+                    let (mut expected, mut loss) = (vec![0.0; images.len()], vec![0.0; images.len()]);
+                    let stride = size * likelihood.outputs();
+                    for (k, &x) in images.iter().enumerate() {
+                        let at = k / size * stride + k % size;
+                        let log_scale = if stride > size { outputs[at + size] } else { 0.0 };
+                        let term = likelihood.term(x, outputs[at], log_scale);
+                        expected[k] = likelihood.mean(outputs[at]);
+                        loss[k] = term.loss;
+                        if wanted.reconstruction {
+                            by_pixel[k] = term.by_pixel;
+                            by_output[at] = term.by_output;
+                            if stride > size {
+                                by_output[at + size] = term.by_log_scale;
+                            }
                         }
                     }
-                }
-                let by_latent = if wanted.reconstruction {
-                    decoder.backward(weights, &[&by_output], None)?;
-                    decoder.input_gradient(0).to_vec()
-                } else {
-                    Vec::new()
-                };
-                Ok::<_, PlanError>((expected, loss, by_latent, by_pixel))
-            })?;
+                    let by_latent = if wanted.reconstruction {
+                        decoder.backward(weights, &[&by_output], None)?;
+                        decoder.input_gradient(0).to_vec()
+                    } else {
+                        Vec::new()
+                    };
+                    Ok::<_, PlanError>((expected, loss, by_latent, by_pixel))
+                })?;
             let by_reconstruction = if wanted.reconstruction {
                 let still = vec![0.0; log_variance.len()];
                 encoder.backward(weights, &[&by_latent, &still], None)?;

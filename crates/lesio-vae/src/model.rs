@@ -57,6 +57,45 @@ pub trait Reconstructor: Send + Sync {
 ///
 /// # Obligations
 /// Each row depends on its own image only, and the same images give the same result.
+/// [`Reconstructor::reconstruct`] gives the mean of what [`decode`](Self::decode) says of the posterior's
+/// mean, so that predictors may take either.
+///
+/// ```
+/// use candle_core::{DType, Device, Result, Tensor};
+/// use lesio_vae::{Posterior, Reconstruction, Reconstructor, VariationalModel, Wanted};
+///
+/// /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
+/// struct Half;
+///
+/// impl Reconstructor for Half {
+///     fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
+///         Ok(self.decode(&self.encode(images)?.mean)?.mean)
+///     }
+/// }
+///
+/// impl VariationalModel for Half {
+///     fn encode(&self, images: &Tensor) -> Result<Posterior> {
+///         Ok(Posterior { mean: images.clone(), log_variance: images.zeros_like()? })
+///     }
+///
+///     fn decode(&self, latent: &Tensor) -> Result<Reconstruction> {
+///         let mean = (latent * 0.5)?;
+///         Ok(Reconstruction { outputs: mean.clone(), mean })
+///     }
+///
+///     fn log_likelihood(&self, images: &Tensor, reconstruction: &Reconstruction) -> Result<Tensor> {
+///         (images - &reconstruction.mean)?.sqr()? * -0.5
+///     }
+/// }
+///
+/// let images = Tensor::full(0.8f32, (1, 1, 2, 2), &Device::Cpu)?;
+/// let found = Half.gradients(&images, Wanted::BOTH)?;
+/// // KL = sum x^2 / 2, and -log p = sum (x - x / 2)^2 / 2.
+/// let pixel = |tensor: Tensor| tensor.flatten_all()?.get(0)?.to_scalar::<f32>();
+/// assert!((pixel(found.by_divergence.unwrap())? - 0.8).abs() < 1e-6);
+/// assert!((pixel(found.by_reconstruction.unwrap())? - 0.2).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait VariationalModel: Reconstructor {
     /// The posterior of each image.
     ///
@@ -140,6 +179,23 @@ pub struct Gradients {
     pub by_reconstruction: Option<Tensor>,
 }
 
+impl Gradients {
+    /// Those of a batch without images, which candle's operations do not all take.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn of_nothing(images: &Tensor, wanted: Wanted) -> Result<Self> {
+        let nothing = images.zeros_like()?;
+        Ok(Self {
+            mean: nothing.clone(),
+            loss: nothing.clone(),
+            divergence: Tensor::zeros(0, images.dtype(), images.device())?,
+            by_divergence: wanted.divergence.then(|| nothing.clone()),
+            by_reconstruction: wanted.reconstruction.then_some(nothing),
+        })
+    }
+}
+
 /// [`VariationalModel::gradients`] by candle's automatic differentiation.
 ///
 /// # Errors
@@ -149,6 +205,9 @@ pub fn gradients_by_autograd<M: VariationalModel + ?Sized>(
     images: &Tensor,
     wanted: Wanted,
 ) -> Result<Gradients> {
+    if images.dim(0)? == 0 {
+        return Gradients::of_nothing(images, wanted);
+    }
     let variable = candle_core::Var::from_tensor(images)?;
     let posterior = model.encode(&variable)?;
     let divergence = posterior.divergence()?;
@@ -186,3 +245,53 @@ pub(crate) fn clamp_log_variance(value: f32) -> f32 {
     value.clamp(LOG_VARIANCE_RANGE[0], LOG_VARIANCE_RANGE[1])
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use lesio_nn::random;
+
+    /// KL(q | p) is the mean of log q(z) - log p(z) over draws of q.
+    #[test]
+    fn divergence_is_its_monte_carlo_estimate() {
+        let means = [0.0f32, 1.3, -0.4, 2.0, 0.1, 0.0];
+        let log_variances = [0.0f32, -1.2, 0.9, -3.0, 0.0, 1.5];
+        let tensor = |values: &[f32]| Tensor::from_slice(values, (2, 3, 1, 1), &Device::Cpu).unwrap();
+        let posterior = Posterior { mean: tensor(&means), log_variance: tensor(&log_variances) };
+        let found: Vec<f32> = posterior.divergence().unwrap().to_vec1().unwrap();
+        let mut generator = random::generator(1, 1);
+        let draws = 200_000;
+        let mut noise = vec![0.0; draws * 3];
+        for (row, found) in found.iter().enumerate() {
+            random::fill_normal(&mut generator, &mut noise);
+            let mut sum = 0.0;
+            let mut squares = 0.0;
+            for draw in noise.chunks_exact(3) {
+                let mut ratio = 0.0;
+                for (dimension, &e) in draw.iter().enumerate() {
+                    let (m, l) = (
+                        f64::from(means[3 * row + dimension]),
+                        f64::from(log_variances[3 * row + dimension]),
+                    );
+                    let z = m + (0.5 * l).exp() * f64::from(e);
+                    ratio += 0.5 * (z * z - f64::from(e).powi(2) - l);
+                }
+                sum += ratio;
+                squares += ratio * ratio;
+            }
+            let mean = sum / draws as f64;
+            let error = ((squares / draws as f64 - mean * mean) / draws as f64).sqrt();
+            assert!((mean - f64::from(*found)).abs() < 4.0 * error, "{found}, estimated {mean} +- {error}");
+            let by_dimension: f64 =
+                (3 * row..3 * row + 3).map(|k| dimension_divergence(means[k], log_variances[k])).sum();
+            assert!((by_dimension - f64::from(*found)).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_prior_itself_has_no_divergence() {
+        let zeros = Tensor::zeros((2, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let posterior = Posterior { mean: zeros.clone(), log_variance: zeros };
+        assert_eq!(posterior.divergence().unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0]);
+    }
+}

@@ -49,7 +49,8 @@ pub enum Divergence {
         share: f64,
     },
     /// `beta * sum max(KL of a dimension, nats)` (Kingma et al. 2016): what a dimension holds below the
-    /// limit is free, which keeps it in use.
+    /// limit is free, which keeps it in use. The limit holds for each image, not for the mean over a
+    /// batch, so that an image's loss does not depend on the others.
     FreeBits {
         /// The weight, at least 0.
         beta: f64,
@@ -76,13 +77,19 @@ impl Divergence {
     }
 
     fn fault(&self) -> Option<String> {
-        let numbers: &[(&str, f64)] = match *self {
-            Self::Beta { beta, warm_up } => &[("beta", beta), ("warm-up", warm_up)],
-            Self::Capacity { gamma, nats, share } => &[("gamma", gamma), ("nats", nats), ("share", share)],
-            Self::FreeBits { beta, nats } => &[("beta", beta), ("nats", nats)],
+        // Weights reach the gradients as f32.
+        let most = f64::from(f32::MAX);
+        let numbers: &[(&str, f64, f64)] = match *self {
+            Self::Beta { beta, warm_up } => &[("beta", beta, most), ("warm-up", warm_up, 1.0)],
+            Self::Capacity { gamma, nats, share } => {
+                &[("gamma", gamma, most), ("nats", nats, most), ("share", share, 1.0)]
+            }
+            Self::FreeBits { beta, nats } => &[("beta", beta, most), ("nats", nats, most)],
         };
-        let bad = numbers.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0));
-        bad.map(|(name, value)| format!("{name} of the divergence is {value}, expected at least 0"))
+        let bad = numbers.iter().find(|(_, value, highest)| !(0.0..=*highest).contains(value));
+        bad.map(|(name, value, highest)| {
+            format!("{name} of the divergence is {value}, expected 0 to {highest}")
+        })
     }
 
     /// Loss of an image's divergence, and the factor on the gradient of each dimension's.
@@ -97,7 +104,9 @@ impl Divergence {
             }
             Self::Capacity { gamma, nats, share } => {
                 let distance = sum - nats * reached(share);
-                factors.fill((gamma * distance.signum()) as f32);
+                // The subgradient at the capacity itself is 0; `signum` of 0 is 1.
+                let slope = if distance == 0.0 { 0.0 } else { distance.signum() };
+                factors.fill((gamma * slope) as f32);
                 gamma * distance.abs()
             }
             Self::FreeBits { beta, nats } => {
@@ -119,7 +128,9 @@ pub const ENGINES: [&str; 2] = ["encoder", "decoder"];
 /// encoder and the decoder as its engines, in this order.
 ///
 /// The loss is in nats per image: `-log p(x | z)` summed over pixels plus the divergence's part, with
-/// one draw of `z` per image.
+/// one draw of `z` per image. `x` is the augmented image, while `z` comes of what the corruption left of
+/// it. In validation `z` is the posterior's mean, nothing is augmented or corrupted, and the divergence's
+/// part is that of the end of the training.
 #[derive(Debug)]
 pub struct VaeObjective {
     config: VaeConfig,
@@ -163,7 +174,8 @@ impl VaeObjective {
             .fault()
             .or_else(|| training.augmentation.fault())
             .or_else(|| training.corruption.fault())
-            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]));
+            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]))
+            .or_else(|| range_fault(&config.likelihood, &training.augmentation, &[&examples, &validation]));
         if let Some(fault) = fault {
             return Err(ConfigError::Range(fault));
         }
@@ -183,6 +195,33 @@ pub(crate) fn shape_fault(expected: Shape, sets: &[&Examples]) -> Option<String>
     sets.iter()
         .find(|set| set.shape() != expected)
         .map(|set| format!("images have shape {}, expected {expected}", set.shape()))
+}
+
+/// Says why these images have no likelihood, if so: a Bernoulli's `-log p` has no lower bound for
+/// values outside [0, 1], and training would run away.
+fn range_fault(likelihood: &Likelihood, augmentation: &Augmentation, sets: &[&Examples]) -> Option<String> {
+    if *likelihood != Likelihood::Bernoulli {
+        return None;
+    }
+    if augmentation.brightness > 0.0 {
+        return Some("brightness may leave the range [0, 1] that a Bernoulli likelihood needs".to_owned());
+    }
+    let outside = |value: &&f32| !(0.0..=1.0).contains(*value);
+    let mut values = sets.iter().flat_map(|set| (0..set.len()).flat_map(|index| set.image(index)));
+    let value = values.find(outside)?;
+    Some(format!("an image holds {value}, and a Bernoulli likelihood needs values in [0, 1]"))
+}
+
+/// Refuses samples that a set does not have.
+pub(crate) fn check_samples(samples: &[usize], examples: &Examples) -> Result<(), EngineError> {
+    match samples.iter().find(|&&sample| sample >= examples.len()) {
+        Some(&sample) => Err(EngineError::Length {
+            what: format!("the set of examples, of which sample {sample} is asked for,"),
+            found: examples.len(),
+            expected: sample.saturating_add(1),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A text that changes with configuration and data.
@@ -266,6 +305,10 @@ impl Objective for VaeObjective {
         batch: &Batch<'_>,
     ) -> Result<Terms, EngineError> {
         let [encoder, decoder] = pair(engines)?;
+        if batch.samples.is_empty() {
+            return Ok(Terms::new(0.0));
+        }
+        check_samples(batch.samples, &self.examples)?;
         let buffers = &mut self.buffers;
         let training = &self.training;
         draw_batch(
@@ -348,16 +391,27 @@ impl Objective for VaeObjective {
         let [encoder, decoder] = pair(engines)?;
         let size = self.config.image_shape().len();
         let dimensions = self.config.latent_shape().len();
-        let (mut reconstruction, mut divergence) = (0.0, 0.0);
+        let (mut reconstruction, mut divergence, mut divergence_loss) = (0.0, 0.0, 0.0);
         let all: Vec<usize> = (0..self.validation.len()).collect();
         let mut scratch = Vec::new();
+        let mut factors = vec![0.0; dimensions];
         for chunk in all.chunks(self.training.train.batch_size.max(1)) {
             let images: Vec<f32> =
                 chunk.iter().flat_map(|&index| self.validation.image(index)).copied().collect();
             encoder.forward(&[&images], chunk.len(), Mode::Evaluate)?;
             let (mean, log_variance) = (encoder.output(0).to_vec(), encoder.output(1));
-            for k in 0..chunk.len() * dimensions {
-                divergence += dimension_divergence(mean[k], clamp_log_variance(log_variance[k]));
+            for (mean, log_variance) in
+                mean.chunks_exact(dimensions).zip(log_variance.chunks_exact(dimensions))
+            {
+                let own: Vec<f64> = mean
+                    .iter()
+                    .zip(log_variance)
+                    .map(|(&mean, &log_variance)| {
+                        dimension_divergence(mean, clamp_log_variance(log_variance))
+                    })
+                    .collect();
+                divergence += own.iter().sum::<f64>();
+                divergence_loss += self.training.divergence.loss(&own, 1.0, &mut factors);
             }
             decoder.forward(&[&mean], chunk.len(), Mode::Evaluate)?;
             let outputs = decoder.output(0);
@@ -370,8 +424,8 @@ impl Objective for VaeObjective {
         }
         let count = all.len() as f64;
         let (reconstruction, divergence) = (reconstruction / count, divergence / count);
-        // The bound with its final weight: comparable between epochs, unlike the loss during a warm-up.
-        let total = reconstruction + self.training.divergence.beta() * divergence;
+        // With its final weight or capacity: comparable between epochs, unlike the loss during a warm-up.
+        let total = reconstruction + divergence_loss / count;
         Ok(Some(Terms::new(total).with("reconstruction", reconstruction).with("divergence", divergence)))
     }
 

@@ -201,3 +201,168 @@ impl VariationalModel for Vae {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Latent, Normalization};
+    use crate::likelihood::Likelihood;
+
+    const LIKELIHOODS: [Likelihood; 4] = [
+        Likelihood::Gaussian { scale: 0.3 },
+        Likelihood::GaussianLearned,
+        Likelihood::Laplace { scale: 0.2 },
+        Likelihood::Bernoulli,
+    ];
+
+    /// The same model with candle's networks in double precision, so that differences mean something.
+    fn in_f64(vae: &Vae) -> Vae {
+        let (encoder, decoder) = networks(&vae.config).unwrap();
+        let net = |net| CandleNetwork::new(&net, &vae.parameters, DType::F64, &Device::Cpu).unwrap();
+        Vae {
+            config: vae.config.clone(),
+            beta: vae.beta,
+            parameters: vae.parameters.clone(),
+            encoder: net(encoder),
+            decoder: net(decoder),
+            fast: None,
+        }
+    }
+
+    fn images(dtype: DType) -> Tensor {
+        let values: Vec<f64> =
+            (0..2 * 2 * 8 * 12).map(|k| f64::from((k * 37 + k / 7) % 101) / 101.0).collect();
+        Tensor::from_vec(values, (2, 2, 8, 12), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+    }
+
+    fn flat(tensor: &Tensor) -> Vec<f64> {
+        tensor.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+    }
+
+    fn models() -> Vec<Vae> {
+        let latents = [Latent::Dense { dimensions: 4 }, Latent::Spatial { channels: 3 }];
+        let normalizations = [Normalization::None, Normalization::Group, Normalization::Batch];
+        let mut all = Vec::new();
+        for (number, likelihood) in LIKELIHOODS.into_iter().enumerate() {
+            for latent in latents {
+                let config = VaeConfig::new(2, 8, 12)
+                    .widths([3, 5])
+                    .latent(latent)
+                    .likelihood(likelihood)
+                    .normalization(normalizations[number % 3]);
+                all.push(Vae::new(config, 2.0, 11, &Device::Cpu).unwrap());
+            }
+        }
+        all
+    }
+
+    /// Both gradients, pixel by pixel, are derivatives of the terms, which go through encoder and decoder.
+    #[test]
+    fn gradients_are_central_differences() {
+        for model in models() {
+            let exact = in_f64(&model);
+            let x = images(DType::F64);
+            let found = exact.gradients(&x, Wanted::BOTH).unwrap();
+            let (by_divergence, by_reconstruction) =
+                (flat(&found.by_divergence.unwrap()), flat(&found.by_reconstruction.unwrap()));
+            let start = flat(&x);
+            let terms = |values: Vec<f64>| {
+                let x = Tensor::from_vec(values, x.shape(), &Device::Cpu).unwrap();
+                let found = exact.gradients(&x, Wanted::NOTHING).unwrap();
+                [flat(&found.divergence).iter().sum::<f64>(), flat(&found.loss).iter().sum::<f64>()]
+            };
+            let scale = |values: &[f64]| values.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+            for k in (0..start.len()).step_by(7) {
+                let moved = |delta: f64| {
+                    let mut values = start.clone();
+                    values[k] += delta;
+                    terms(values)
+                };
+                let (up, down) = (moved(1e-6), moved(-1e-6));
+                for (term, gradient) in [&by_divergence, &by_reconstruction].into_iter().enumerate() {
+                    let expected = (up[term] - down[term]) / 2e-6;
+                    let error = (gradient[k] - expected).abs();
+                    assert!(
+                        error < 1e-5 * scale(gradient) + 1e-7,
+                        "{:?}, term {term}, pixel {k}: {}, expected {expected}",
+                        model.config.likelihood,
+                        gradient[k]
+                    );
+                }
+            }
+        }
+    }
+
+    /// The CPU's own engine gives what candle gives, in everything that predictors read.
+    #[test]
+    fn the_fast_engine_agrees() {
+        for model in models() {
+            let fast = model.gradients(&images(DType::F32), Wanted::BOTH).unwrap();
+            let exact = in_f64(&model).gradients(&images(DType::F64), Wanted::BOTH).unwrap();
+            let pairs = [
+                (fast.mean, exact.mean),
+                (fast.loss, exact.loss),
+                (fast.divergence, exact.divergence),
+                (fast.by_divergence.unwrap(), exact.by_divergence.unwrap()),
+                (fast.by_reconstruction.unwrap(), exact.by_reconstruction.unwrap()),
+            ];
+            for (part, (fast, exact)) in pairs.into_iter().enumerate() {
+                assert_eq!(fast.dims(), exact.dims());
+                let (fast, exact) = (flat(&fast), flat(&exact));
+                let scale = exact.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                for (a, b) in fast.iter().zip(&exact) {
+                    assert!(
+                        (a - b).abs() < 2e-5 * scale,
+                        "{:?} part {part}: {a} {b}",
+                        model.config.likelihood
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_nothing_out() {
+        let model = &models()[0];
+        let none = Tensor::zeros((0, 2, 8, 12), DType::F32, &Device::Cpu).unwrap();
+        for model in [model, &in_f64(model)] {
+            let found = model.gradients(&none, Wanted::BOTH).unwrap();
+            assert_eq!(found.by_reconstruction.unwrap().dims(), [0, 2, 8, 12]);
+            assert_eq!(found.divergence.dims(), [0]);
+        }
+        assert_eq!(model.reconstruct(&none).unwrap().dims(), [0, 2, 8, 12]);
+    }
+
+    #[test]
+    fn images_of_another_shape_are_refused() {
+        let model = &models()[0];
+        for dims in [(1, 2, 12, 8), (1, 1, 8, 24), (1, 2, 8, 8)] {
+            let other = Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+            let message = model.gradients(&other, Wanted::NOTHING).unwrap_err().to_string();
+            assert!(message.contains("expected"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_gives_the_model_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vae.safetensors");
+        for model in models() {
+            model.save(&path).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let back = Vae::load(&path, &Device::Cpu).unwrap();
+            assert_eq!((back.config(), back.beta()), (model.config(), 2.0));
+            let x = images(DType::F32);
+            assert_eq!(flat(&back.reconstruct(&x).unwrap()), flat(&model.reconstruct(&x).unwrap()));
+            back.save(&path).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
+        let refused =
+            Vae::from_parameters(models()[0].config.clone(), f64::NAN, ParameterSet::new(), &Device::Cpu);
+        assert!(matches!(refused, Err(BuildError::Config(_))));
+        let missing =
+            Vae::from_parameters(models()[0].config.clone(), 1.0, ParameterSet::new(), &Device::Cpu);
+        assert!(matches!(missing, Err(BuildError::Parameters(ParameterError::Missing { .. }))));
+        assert!(matches!(crate::Denoiser::load(&path, &Device::Cpu), Err(LoadError::Kind { .. })));
+    }
+}

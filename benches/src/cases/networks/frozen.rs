@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use lesio_nn::{Differentiate, Mode, Network, Plan, PlanWeights};
 
 use super::{Passes, VaePass, Weights, image_shape};
+use crate::Result;
 use crate::cases::{Case, read};
 use crate::networks::{LATENT, vae_decoder, vae_encoder};
 use crate::tensors::Tensors;
-use crate::Result;
 
 /// A network with frozen weights.
 struct Frozen {

@@ -4,8 +4,8 @@ mod data;
 mod frozen;
 mod training;
 
-pub use data::export;
 pub(super) use data::Weights;
+pub use data::export;
 pub(super) use frozen::{VaeForward, VaeInputGradient};
 pub(super) use training::{UNetTraining, VaeTraining};
 

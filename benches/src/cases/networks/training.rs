@@ -50,7 +50,8 @@ fn checked(mut initial: impl Training, mut clear: impl Training) -> Result<Tenso
         // is (1 - beta1) times the gradient.
         let [moments, _] = engine.moments()?;
         for (name, moment) in moments.iter() {
-            let gradient: Vec<f32> = moment.values().iter().map(|value| value / (1.0 - BETA1) as f32).collect();
+            let gradient: Vec<f32> =
+                moment.values().iter().map(|value| value / (1.0 - BETA1) as f32).collect();
             tensors.insert(format!("gradient.{name}"), moment.shape(), &gradient);
         }
     }
@@ -133,7 +134,12 @@ pub(crate) struct UNetTraining {
 }
 
 impl UNetTraining {
-    pub(crate) fn new(data: &Path, batch: usize, normalization: Normalization, weights: Weights) -> Result<Self> {
+    pub(crate) fn new(
+        data: &Path,
+        batch: usize,
+        normalization: Normalization,
+        weights: Weights,
+    ) -> Result<Self> {
         let name = match normalization {
             Normalization::None => "unet",
             Normalization::Group => "unet-gn",

@@ -1,4 +1,5 @@
 //! Odd and hostile files, each made here, each pinned to its values or to one kind of error.
+#![allow(clippy::drop_non_drop, clippy::cloned_ref_to_slice_refs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 #![allow(unreachable_pub, missing_debug_implementations)] // Modules of a test have no outside.
 

@@ -37,7 +37,11 @@ enum Order {
     Plain,
     Convolution(kernels::Convolution),
     /// A matrix whose rows and columns follow the storage of the layer's output and input.
-    Linear { matrix: Matrix, output: Shape, input: Shape },
+    Linear {
+        matrix: Matrix,
+        output: Shape,
+        input: Shape,
+    },
     /// A vector that follows the storage of the layer's output.
     Stored(Shape),
 }
@@ -92,15 +96,15 @@ impl LayerWeights {
 
 impl WeightLayout {
     pub(super) fn new(network: &Network, graph: &Graph) -> Result<Self, PlanError> {
-        let mut layout =
-            Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, adjoint: 0 };
+        let mut layout = Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, adjoint: 0 };
         let mut specs = network.parameters().into_iter().peekable();
         for (index, node) in network.nodes().iter().enumerate() {
             let Operation::Layer { layer, inputs } = node.operation() else {
                 layout.layers.push(None);
                 continue;
             };
-            let input = inputs.first().and_then(|id| network.node(*id)).map_or(node.shape(), |node| node.shape());
+            let input =
+                inputs.first().and_then(|id| network.node(*id)).map_or(node.shape(), |node| node.shape());
             let prefix = format!("{}.", node.name());
             let mut own = Vec::new();
             let is_own = |spec: &ParameterSpec| {
@@ -191,7 +195,8 @@ impl WeightLayout {
                 continue;
             }
             let name = || place.spec.name.clone();
-            let parameter = set.get(&place.spec.name).ok_or_else(|| ParameterError::Missing { name: name() })?;
+            let parameter =
+                set.get(&place.spec.name).ok_or_else(|| ParameterError::Missing { name: name() })?;
             if parameter.shape() != place.spec.shape {
                 return Err(PlanError::Parameter(ParameterError::Shape {
                     name: name(),
@@ -245,7 +250,9 @@ impl Place {
             Order::Stored(shape) => Box::new(|position| stored_position(*shape, position)),
             Order::Convolution(geometry) => {
                 // Both kinds are [small side, large side, row, column]: see `kernels::Convolution`.
-                let [_, large, rows, columns] = self.spec.shape[..] else { return Box::new(|position| position) };
+                let [_, large, rows, columns] = self.spec.shape[..] else {
+                    return Box::new(|position| position);
+                };
                 Box::new(move |position| {
                     let (rest, column) = (position / columns, position % columns);
                     let (rest, row) = (rest / rows, rest % rows);

@@ -141,7 +141,13 @@ impl Plan {
             let gradient = item.and_then(|item| slots.gradients[item]);
             let copied = differentiate.inputs() && Port::direct(gradient).is_none();
             let planes = if copied { shape.len() * capacity } else { 0 };
-            Port { value, gradient, combine: Combine::Replace, len: shape.len(), planes: Buffer::zeros(planes) }
+            Port {
+                value,
+                gradient,
+                combine: Combine::Replace,
+                len: shape.len(),
+                planes: Buffer::zeros(planes),
+            }
         });
         let inputs = inputs.collect();
         let steps = make_steps(network, &graph, &layout, &slots, capacity, differentiate, &written);
@@ -333,16 +339,25 @@ impl Plan {
     pub(crate) fn batch_statistics(&self) -> Vec<MeasuredStatistics> {
         let Some((samples, Mode::Train)) = self.last else { return Vec::new() };
         let measured = |step: &Step| {
-            let state = step.normalization.as_ref().filter(|state| state.normalization.grouping == Grouping::Batch)?;
-            let Some(LayerWeights::Normalization { channels, statistics: Some(first), .. }) = step.weights else {
+            let state = step
+                .normalization
+                .as_ref()
+                .filter(|state| state.normalization.grouping == Grouping::Batch)?;
+            let Some(LayerWeights::Normalization { channels, statistics: Some(first), .. }) = step.weights
+            else {
                 return None;
             };
             let layout = step.output.layout;
             let count = (samples * layout.height() * layout.width()) as f64;
             let unbiased = count / (count - 1.0).max(1.0);
             let mean = state.moments.mean[..channels].iter().map(|&mean| mean as f32);
-            let variance = state.moments.variance[..channels].iter().map(|&variance| (variance * unbiased) as f32);
-            Some(MeasuredStatistics { first, momentum: state.momentum, values: mean.chain(variance).collect() })
+            let variance =
+                state.moments.variance[..channels].iter().map(|&variance| (variance * unbiased) as f32);
+            Some(MeasuredStatistics {
+                first,
+                momentum: state.momentum,
+                values: mean.chain(variance).collect(),
+            })
         };
         if samples == 0 { Vec::new() } else { self.steps.iter().filter_map(measured).collect() }
     }
@@ -422,7 +437,9 @@ fn make_steps(
     let users = graph.users();
     let inside = |part: usize, whole: usize| {
         graph.items[whole].task == Task::Concatenate
-            && slots.gradients[part].zip(slots.gradients[whole]).is_some_and(|(part, whole)| part.buffer == whole.buffer)
+            && slots.gradients[part]
+                .zip(slots.gradients[whole])
+                .is_some_and(|(part, whole)| part.buffer == whole.buffer)
     };
     // What was written to each gradient before the step at hand, in the order of the backward pass.
     let mut written: Vec<bool> = given.to_vec();
@@ -449,7 +466,11 @@ fn make_steps(
             let slope = graph.items[input].slope;
             let rectifies = is_last && slope != 1.0 && Step::can_rectify(&item.task);
             rectified[input] |= rectifies;
-            targets.push(Some(Target { slot, combine, rectifier: rectifies.then_some((slots.values[input], slope)) }));
+            targets.push(Some(Target {
+                slot,
+                combine,
+                rectifier: rectifies.then_some((slots.values[input], slope)),
+            }));
         }
         let node = item.task.node();
         steps.push(Step {
@@ -462,7 +483,8 @@ fn make_steps(
             rectify_first: item.slope != 1.0 && !rectified[index],
             targets,
             parameters: differentiate.parameters() && node.is_some(),
-            normalization: node.and_then(|node| normalization(network, node, capacity, &slots.values[index].layout)),
+            normalization: node
+                .and_then(|node| normalization(network, node, capacity, &slots.values[index].layout)),
         });
     }
     steps.reverse();

@@ -40,7 +40,8 @@ impl Slots {
         let borders = value_borders(graph, weights, &users);
         let homes = homes(graph, &users, |_, _| true);
         let all = vec![true; graph.items.len()];
-        slots.values = slots.lay_out(graph, &homes, &borders, &all, capacity)?.into_iter().flatten().collect();
+        slots.values =
+            slots.lay_out(graph, &homes, &borders, &all, capacity)?.into_iter().flatten().collect();
         let borders = gradient_borders(graph, weights);
         let homes = homes_of_gradients(graph, &users, wanted);
         slots.gradients = slots.lay_out(graph, &homes, &borders, wanted, capacity)?;
@@ -114,7 +115,9 @@ fn homes_of_gradients(graph: &Graph, users: &[Vec<usize>], wanted: &[bool]) -> V
         let first_reader = users[concatenation].iter().min().copied();
         let is_output = graph.outputs.contains(&input);
         let others = users[input].iter().filter(|&&user| user != concatenation);
-        wanted[input] && !is_output && others.max().is_none_or(|&last| first_reader.is_some_and(|first| last < first))
+        wanted[input]
+            && !is_output
+            && others.max().is_none_or(|&last| first_reader.is_some_and(|first| last < first))
     })
 }
 

@@ -98,7 +98,9 @@ fn write(buffers: &mut [Buffer], slot: &Slot, work: impl FnOnce(&[Buffer], Image
 
 impl Target {
     fn rectifier<'b>(&'b self, buffers: &'b [Buffer]) -> Option<Rectifier<'b>> {
-        self.rectifier.as_ref().map(|(slot, slope)| Rectifier { images: images(buffers, slot), slope: *slope })
+        self.rectifier
+            .as_ref()
+            .map(|(slot, slope)| Rectifier { images: images(buffers, slot), slope: *slope })
     }
 
     fn epilogue<'b>(&'b self, buffers: &'b [Buffer]) -> Epilogue<'b> {
@@ -137,15 +139,26 @@ impl Step {
                 write(buffers, &self.output, |buffers, output| {
                     let input = flatten(pass, images(buffers, &self.inputs[0]), flat_in)?;
                     let compute = |to: &mut [f32]| match matrix.wide {
-                        Wide::Input => matrix.linear.contract(workers, samples, input, weight, to, bias, slope),
-                        Wide::Output => matrix.linear.expand(workers, samples, input, weight, to, bias, slope),
+                        Wide::Input => {
+                            matrix.linear.contract(workers, samples, input, weight, to, bias, slope)
+                        }
+                        Wide::Output => {
+                            matrix.linear.expand(workers, samples, input, weight, to, bias, slope)
+                        }
                     };
                     if output.layout.is_dense() {
                         return compute(output.values);
                     }
                     compute(flat_out)?;
                     let dense = dense(output.layout)?;
-                    kernels::transfer(workers, samples, Images::new(flat_out, &dense), output, Combine::Replace, None)
+                    kernels::transfer(
+                        workers,
+                        samples,
+                        Images::new(flat_out, &dense),
+                        output,
+                        Combine::Replace,
+                        None,
+                    )
                 })
             }
             (_, Some(LayerWeights::Normalization { channels, scale, shift, statistics })) => {
@@ -169,7 +182,16 @@ impl Step {
                 let slope = self.slope;
                 write(buffers, &self.output, |buffers, output| {
                     let input = images(buffers, &self.inputs[0]);
-                    state.normalization.apply(workers, samples, input, &mut state.moments, scale, shift, output, slope)
+                    state.normalization.apply(
+                        workers,
+                        samples,
+                        input,
+                        &mut state.moments,
+                        scale,
+                        shift,
+                        output,
+                        slope,
+                    )
                 })
             }
             (Task::Concatenate, _) => {
@@ -177,9 +199,19 @@ impl Step {
                 for input in &self.inputs {
                     let channels = input.layout.channels();
                     if !is_inside(input, &self.output) {
-                        let part = Slot { layout: self.output.layout.channel_range(first, channels)?, ..self.output };
+                        let part = Slot {
+                            layout: self.output.layout.channel_range(first, channels)?,
+                            ..self.output
+                        };
                         write(buffers, &part, |buffers, output| {
-                            kernels::transfer(workers, samples, images(buffers, input), output, Combine::Replace, None)
+                            kernels::transfer(
+                                workers,
+                                samples,
+                                images(buffers, input),
+                                output,
+                                Combine::Replace,
+                                None,
+                            )
                         })?;
                     }
                     first += channels;
@@ -205,8 +237,12 @@ impl Step {
                 let Some(input) = self.inputs.first() else { return Ok(()) };
                 let input = images(buffers, input);
                 match self.task {
-                    Task::Activation(function) => kernels::activate(workers, samples, function, input, output),
-                    Task::Pool(pooling, window) => kernels::pool(workers, samples, pooling, window, input, output),
+                    Task::Activation(function) => {
+                        kernels::activate(workers, samples, function, input, output)
+                    }
+                    Task::Pool(pooling, window) => {
+                        kernels::pool(workers, samples, pooling, window, input, output)
+                    }
                     Task::Upsample(upsampling, factor) => {
                         kernels::upsample(workers, samples, upsampling, factor, input, output)
                     }
@@ -240,7 +276,9 @@ impl Step {
                 }
                 self.convolution_input(pass, buffers, &gradient)
             }
-            Some(LayerWeights::Linear { .. }) => self.linear_backward(pass, buffers, scratch, &gradient, parameters),
+            Some(LayerWeights::Linear { .. }) => {
+                self.linear_backward(pass, buffers, scratch, &gradient, parameters)
+            }
             Some(LayerWeights::Normalization { .. }) => {
                 self.normalization_backward(pass, buffers, scratch, &gradient, parameters)
             }
@@ -256,7 +294,9 @@ impl Step {
         gradient: &Slot,
         parameters: &mut ParameterGradients<'_>,
     ) -> Done {
-        let Some(LayerWeights::Convolution { geometry, weight, bias, .. }) = &self.weights else { return Ok(()) };
+        let Some(LayerWeights::Convolution { geometry, weight, bias, .. }) = &self.weights else {
+            return Ok(());
+        };
         let (workers, samples) = (pass.workers, pass.samples);
         let (value, gradient) = (images(buffers, &self.inputs[0]), images(buffers, gradient));
         let (large, small) = match self.task {
@@ -276,7 +316,9 @@ impl Step {
     }
 
     fn convolution_input(&self, pass: &Pass<'_>, buffers: &mut [Buffer], gradient: &Slot) -> Done {
-        let Some(LayerWeights::Convolution { geometry, weight, adjoint, .. }) = &self.weights else { return Ok(()) };
+        let Some(LayerWeights::Convolution { geometry, weight, adjoint, .. }) = &self.weights else {
+            return Ok(());
+        };
         let Some(Some(target)) = self.targets.first() else { return Ok(()) };
         let (workers, samples) = (pass.workers, pass.samples);
         write(buffers, &target.slot, |buffers, to| {
@@ -285,7 +327,9 @@ impl Step {
                 Task::TransposedConvolution(_) => {
                     geometry.forward(workers, samples, from, &pass.weights.values[*weight..], to, epilogue)
                 }
-                _ => geometry.adjoint(workers, samples, from, &pass.weights.adjoint[*adjoint..], to, epilogue),
+                _ => {
+                    geometry.adjoint(workers, samples, from, &pass.weights.adjoint[*adjoint..], to, epilogue)
+                }
             }
         })
     }
@@ -298,7 +342,8 @@ impl Step {
         gradient: &Slot,
         parameters: Option<&mut ParameterGradients<'_>>,
     ) -> Done {
-        let Some(LayerWeights::Linear { matrix: Matrix { linear, wide }, weight, bias }) = &self.weights else {
+        let Some(LayerWeights::Linear { matrix: Matrix { linear, wide }, weight, bias }) = &self.weights
+        else {
             return Ok(());
         };
         let (workers, samples) = (pass.workers, pass.samples);
@@ -349,7 +394,9 @@ impl Step {
         gradient: &Slot,
         parameters: Option<&mut ParameterGradients<'_>>,
     ) -> Done {
-        let Some(LayerWeights::Normalization { channels, scale, shift, .. }) = self.weights else { return Ok(()) };
+        let Some(LayerWeights::Normalization { channels, scale, shift, .. }) = self.weights else {
+            return Ok(());
+        };
         let Some(state) = &mut self.normalization else { return Ok(()) };
         let (workers, samples) = (pass.workers, pass.samples);
         let factors = &pass.weights.values[scale..];
@@ -386,7 +433,13 @@ impl Step {
     }
 
     /// Layers without parameters.
-    fn plain_backward(&self, pass: &Pass<'_>, buffers: &mut [Buffer], scratch: &mut Scratch, gradient: &Slot) -> Done {
+    fn plain_backward(
+        &self,
+        pass: &Pass<'_>,
+        buffers: &mut [Buffer],
+        scratch: &mut Scratch,
+        gradient: &Slot,
+    ) -> Done {
         let (workers, samples) = (pass.workers, pass.samples);
         let mut first = 0;
         for (index, (input, target)) in self.inputs.iter().zip(&self.targets).enumerate() {
@@ -397,7 +450,9 @@ impl Step {
             if self.task == Task::Reorder {
                 let [planes, _] = &mut scratch.flat;
                 kernels::to_planes(workers, samples, images(buffers, gradient), planes)?;
-                write(buffers, &target.slot, |_, to| kernels::from_planes(workers, samples, planes, to, target.combine))?;
+                write(buffers, &target.slot, |_, to| {
+                    kernels::from_planes(workers, samples, planes, to, target.combine)
+                })?;
                 continue;
             }
             write(buffers, &target.slot, |buffers, to| {
@@ -406,7 +461,14 @@ impl Step {
                 match self.task {
                     Task::Concatenate => {
                         let layout = gradient.layout.channel_range(part, channels)?;
-                        kernels::transfer(workers, samples, Images::new(from.values, &layout), to, combine, rectifier)
+                        kernels::transfer(
+                            workers,
+                            samples,
+                            Images::new(from.values, &layout),
+                            to,
+                            combine,
+                            rectifier,
+                        )
                     }
                     Task::Add => kernels::transfer(workers, samples, from, to, combine, rectifier),
                     Task::Activation(function) => {
@@ -464,7 +526,11 @@ fn dense(layout: &kernels::ImageLayout) -> Result<kernels::ImageLayout, KernelEr
 }
 
 /// The values of images side by side: where they are, if they are so, or copied.
-fn flatten<'b>(pass: &Pass<'_>, images: Images<'b>, scratch: &'b mut Buffer) -> Result<&'b [f32], KernelError> {
+fn flatten<'b>(
+    pass: &Pass<'_>,
+    images: Images<'b>,
+    scratch: &'b mut Buffer,
+) -> Result<&'b [f32], KernelError> {
     if images.layout.is_dense() {
         return Ok(images.values);
     }

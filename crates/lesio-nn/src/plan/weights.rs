@@ -47,7 +47,9 @@ impl PlanWeights {
             layout: Arc::new(layout),
         };
         weights.layout.read(parameters, &mut weights.values, Some(&mut weights.statistics))?;
-        with_workers(Isa::best(), |workers| pack(workers, &weights.layout, &weights.values, &mut weights.adjoint))?;
+        with_workers(Isa::best(), |workers| {
+            pack(workers, &weights.layout, &weights.values, &mut weights.adjoint)
+        })?;
         Ok(weights)
     }
 
@@ -140,7 +142,11 @@ impl Gradients {
     /// Sum of the squares, in `f64` and in a fixed order.
     #[must_use]
     pub fn squared_norm(&self) -> f64 {
-        if self.empty { 0.0 } else { with_workers(Isa::best(), |workers| kernels::sum_of_squares(workers, &self.values)) }
+        if self.empty {
+            0.0
+        } else {
+            with_workers(Isa::best(), |workers| kernels::sum_of_squares(workers, &self.values))
+        }
     }
 
     /// Multiplies all by a factor.

@@ -21,15 +21,22 @@ pub(crate) fn parameters(set: &ParameterSet) -> Parameters {
 }
 
 /// Outputs of a network.
-pub(crate) fn forward(network: &Network, parameters: &Parameters, inputs: &[Batch], mode: Mode) -> Vec<Batch> {
+pub(crate) fn forward(
+    network: &Network,
+    parameters: &Parameters,
+    inputs: &[Batch],
+    mode: Mode,
+) -> Vec<Batch> {
     let mut values: Vec<Batch> = Vec::new();
     let mut given = inputs.iter();
     for node in network.nodes() {
         let value = match node.operation() {
             Operation::Input => given.next().unwrap().clone(),
             Operation::Layer { layer, inputs } => {
-                let read: Vec<(&Batch, Shape)> =
-                    inputs.iter().map(|id| (&values[id.index()], network.node(*id).unwrap().shape())).collect();
+                let read: Vec<(&Batch, Shape)> = inputs
+                    .iter()
+                    .map(|id| (&values[id.index()], network.node(*id).unwrap().shape()))
+                    .collect();
                 let get = |what: &str| parameters.get(&format!("{}.{what}", node.name())).map(Vec::as_slice);
                 apply(layer, &read, node.shape(), &get, mode)
             }
@@ -60,8 +67,10 @@ fn apply<'p>(
                         for kx in 0..conv.kernel {
                             let (sy, sx) = (y * conv.stride + ky, x * conv.stride + kx);
                             let inside = |p: usize, n: usize| p.checked_sub(conv.padding).filter(|&p| p < n);
-                            if let (Some(sy), Some(sx)) = (inside(sy, shape.height), inside(sx, shape.width)) {
-                                let weight = w[((o * shape.channels + i) * conv.kernel + ky) * conv.kernel + kx];
+                            if let (Some(sy), Some(sx)) = (inside(sy, shape.height), inside(sx, shape.width))
+                            {
+                                let weight =
+                                    w[((o * shape.channels + i) * conv.kernel + ky) * conv.kernel + kx];
                                 sum += weight * v[at(shape, i, sy, sx)];
                             }
                         }
@@ -78,10 +87,13 @@ fn apply<'p>(
                     for o in 0..out.channels {
                         for ky in 0..conv.kernel {
                             for kx in 0..conv.kernel {
-                                let inside = |p: usize, n: usize| p.checked_sub(conv.padding).filter(|&p| p < n);
+                                let inside =
+                                    |p: usize, n: usize| p.checked_sub(conv.padding).filter(|&p| p < n);
                                 let (ty, tx) = (sy * conv.stride + ky, sx * conv.stride + kx);
-                                if let (Some(ty), Some(tx)) = (inside(ty, out.height), inside(tx, out.width)) {
-                                    let weight = w[((i * out.channels + o) * conv.kernel + ky) * conv.kernel + kx];
+                                if let (Some(ty), Some(tx)) = (inside(ty, out.height), inside(tx, out.width))
+                                {
+                                    let weight =
+                                        w[((i * out.channels + o) * conv.kernel + ky) * conv.kernel + kx];
                                     y[at(out, o, ty, tx)] += weight * v[at(shape, i, sy, sx)];
                                 }
                             }
@@ -147,8 +159,10 @@ fn apply<'p>(
                 (first, (first + 1).min(n - 1), centre - first as f64)
             };
             fill(out, |c, y, x| {
-                let ((top, bottom, down), (left, right, across)) = (along(y, shape.height), along(x, shape.width));
-                let row = |y: usize| v[at(shape, c, y, left)] * (1.0 - across) + v[at(shape, c, y, right)] * across;
+                let ((top, bottom, down), (left, right, across)) =
+                    (along(y, shape.height), along(x, shape.width));
+                let row =
+                    |y: usize| v[at(shape, c, y, left)] * (1.0 - across) + v[at(shape, c, y, right)] * across;
                 row(top) * (1.0 - down) + row(bottom) * down
             })
         }),
@@ -184,7 +198,11 @@ fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::LeakyRelu { slope } => {
-            if x > 0.0 { x } else { f64::from(slope) * x }
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(slope) * x
+            }
         }
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
@@ -218,13 +236,15 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
             .stride(rng.random_range(1..4))
             .padding(rng.random_range(0..kernel))
             .bias(bias);
-        let groups = (1..=s.channels).filter(|g| s.channels % g == 0).collect::<Vec<_>>();
+        let groups = (1..=s.channels).filter(|g| s.channels.is_multiple_of(*g)).collect::<Vec<_>>();
         let window = [rng.random_range(1..=s.height.min(3)), rng.random_range(1..=s.width.min(3))];
         let layer = match rng.random_range(0..17) {
             0..4 => Layer::Convolution(convolution),
             4..6 => Layer::TransposedConvolution(convolution),
             6 => Layer::Linear { features: rng.random_range(1..40), bias },
-            7 => Layer::GroupNormalization { groups: groups[rng.random_range(0..groups.len())], epsilon: 1e-2 },
+            7 => {
+                Layer::GroupNormalization { groups: groups[rng.random_range(0..groups.len())], epsilon: 1e-2 }
+            }
             8 => Layer::BatchNormalization { epsilon: 1e-2, momentum: 0.1 },
             9 | 10 => Layer::Activation(
                 [
@@ -241,7 +261,8 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
             14 => Layer::UpsampleBilinear { factor: rng.random_range(1..4) },
             15 => {
                 let (h, w) = (s.height, s.width);
-                let shapes = [Shape::vector(s.len()), Shape::new(w, s.channels, h), Shape::new(h, w, s.channels)];
+                let shapes =
+                    [Shape::vector(s.len()), Shape::new(w, s.channels, h), Shape::new(h, w, s.channels)];
                 Layer::Reshape(shapes[rng.random_range(0..3)])
             }
             _ => {

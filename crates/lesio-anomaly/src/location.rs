@@ -1,0 +1,344 @@
+//! What normal images score at each place of the network's grid.
+
+use std::collections::BTreeMap;
+
+use lesio_nn::{Parameter, ParameterSet};
+use ndarray::ArrayRef2;
+
+use crate::catalogue::PredictorName;
+use crate::error::PredictError;
+
+/// Mean and deviation of a predictor's scores at each place, over normal images.
+///
+/// Heads that are aligned to the grid have the same anatomy at the same place, and a model errs more in
+/// some places than in others: at the skull, in the sulci. Counted in deviations from what is usual at
+/// its place, a score tells more. Places are the grid's pixels in each of a few bands of slices, from
+/// the first slice with foreground to the last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocationNormals {
+    /// Bands, rows, columns.
+    shape: [usize; 3],
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+}
+
+/// [`LocationNormals`] by predictor.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocationCalibration {
+    predictors: BTreeMap<PredictorName, LocationNormals>,
+}
+
+/// Gathers normal scores by place. See [`Localizer::add_normal_volume`](crate::Localizer::add_normal_volume).
+#[derive(Clone, Debug)]
+pub struct LocationBuilder {
+    shape: [usize; 3],
+    predictors: Vec<(PredictorName, Vec<Sums>)>,
+}
+
+/// Number, mean and sum of squared distances from it, updated one by one (Welford 1962).
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Sums {
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let before = value - self.mean;
+        self.mean += before / self.count;
+        self.squares += before * (value - self.mean);
+    }
+}
+
+/// How many scores of the whole grid a place's own are mixed with: places that few normals have
+/// reached are judged by what is usual anywhere.
+const PRIOR: f64 = 10.0;
+
+/// Most bands of slices.
+const MOST_BANDS: usize = 256;
+
+impl LocationBuilder {
+    /// No scores yet, for these predictors on a grid of `[height, width]`, with slices in `bands` bands:
+    /// 1 for images, and few enough for volumes that every band has some slices of every subject.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] for no band or more than 256.
+    pub fn new(
+        names: &[PredictorName],
+        [height, width]: [usize; 2],
+        bands: usize,
+    ) -> Result<Self, PredictError> {
+        if !(1..=MOST_BANDS).contains(&bands) {
+            let text = format!("bands of slices are {bands}, expected 1 to {MOST_BANDS}");
+            return Err(PredictError::Config(text));
+        }
+        let empty = vec![Sums::default(); bands * height * width];
+        let predictors = names.iter().map(|&name| (name, empty.clone())).collect();
+        Ok(Self { shape: [bands, height, width], predictors })
+    }
+
+    /// The predictors.
+    #[must_use]
+    pub fn names(&self) -> Vec<PredictorName> {
+        self.predictors.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The grid, `[height, width]`.
+    #[must_use]
+    pub fn grid(&self) -> [usize; 2] {
+        [self.shape[1], self.shape[2]]
+    }
+
+    /// Adds the scores of the predictor at `place` for one slice inside its foreground.
+    pub(crate) fn add(&mut self, place: usize, position: f32, map: &ArrayRef2<f32>, mask: &ArrayRef2<bool>) {
+        let [bands, height, width] = self.shape;
+        let band = band_of(position, bands) * height * width;
+        let Some((_, sums)) = self.predictors.get_mut(place) else { return };
+        let scores = map.iter().zip(mask).zip(&mut sums[band..band + height * width]);
+        for ((&score, &inside), sums) in scores {
+            if inside && score.is_finite() {
+                sums.add(f64::from(score));
+            }
+        }
+    }
+
+    /// Mean and deviation by place; predictors without a score have none.
+    #[must_use]
+    pub fn finish(self) -> LocationCalibration {
+        let shape = self.shape;
+        let finished = self.predictors.into_iter().filter_map(|(name, sums)| {
+            let count: f64 = sums.iter().map(|own| own.count).sum();
+            if count == 0.0 {
+                return None;
+            }
+            let mean = sums.iter().map(|own| own.count * own.mean).sum::<f64>() / count;
+            let squares = |own: &Sums| own.squares + own.count * (own.mean - mean).powi(2);
+            let variance = sums.iter().map(squares).sum::<f64>() / count;
+            // A constant map has no deviation: its scores are counted in their own unit.
+            let variance = if variance > 0.0 { variance } else { 1.0 };
+            let (mut means, mut deviations) =
+                (Vec::with_capacity(sums.len()), Vec::with_capacity(sums.len()));
+            for own in &sums {
+                let weight = own.count + PRIOR;
+                let mixed = (own.count * own.mean + PRIOR * mean) / weight;
+                let around = own.squares + own.count * (own.mean - mixed).powi(2);
+                means.push(mixed as f32);
+                // Positive in f32 too, however small the scores.
+                deviations.push(((around + PRIOR * variance) / weight).sqrt().max(1e-30) as f32);
+            }
+            Some((name, LocationNormals { shape, mean: means, deviation: deviations }))
+        });
+        LocationCalibration { predictors: finished.collect() }
+    }
+}
+
+/// The band of a slice at a position from 0 to 1.
+fn band_of(position: f32, bands: usize) -> usize {
+    ((position.clamp(0.0, 1.0) * bands as f32) as usize).min(bands - 1)
+}
+
+impl LocationNormals {
+    /// Counts the scores of a slice in deviations from what is usual at their places, in place; `position`
+    /// is the slice's, from 0 to 1.
+    pub(crate) fn standardize(&self, position: f32, map: &mut ArrayRef2<f32>) {
+        let [bands, height, width] = self.shape;
+        let band = band_of(position, bands) * height * width;
+        let own = band..band + height * width;
+        let usual = self.mean[own.clone()].iter().zip(&self.deviation[own]);
+        map.iter_mut().zip(usual).for_each(|(score, (mean, deviation))| *score = (*score - mean) / deviation);
+    }
+
+    /// Bands, rows and columns of the places.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// Mean scores by place, row-major.
+    #[must_use]
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
+    /// Deviations of the scores by place, row-major; all positive.
+    #[must_use]
+    pub fn deviation(&self) -> &[f32] {
+        &self.deviation
+    }
+}
+
+const PREFIX: &str = "location.";
+
+impl LocationCalibration {
+    /// What is usual for a predictor, where it is known.
+    #[must_use]
+    pub fn get(&self, predictor: PredictorName) -> Option<&LocationNormals> {
+        self.predictors.get(&predictor)
+    }
+
+    /// Whether nothing is known of any predictor.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.predictors.is_empty()
+    }
+
+    /// Whether all places are on a grid of `[height, width]`.
+    pub(crate) fn fits(&self, grid: [usize; 2]) -> bool {
+        self.predictors.values().all(|normals| normals.shape[1..] == grid)
+    }
+
+    /// As tensors `location.PREDICTOR.mean` and `location.PREDICTOR.deviation`, for a model's file.
+    pub(crate) fn tensors(&self) -> ParameterSet {
+        let mut set = ParameterSet::new();
+        for (name, normals) in &self.predictors {
+            for (what, values) in [("mean", &normals.mean), ("deviation", &normals.deviation)] {
+                if let Some(tensor) = Parameter::new(normals.shape.to_vec(), values.clone()) {
+                    set.insert(format!("{PREFIX}{name}.{what}"), tensor);
+                }
+            }
+        }
+        set
+    }
+
+    /// Splits the tensors of a model's file into the model's own and the calibration.
+    ///
+    /// # Errors
+    /// What is wrong with the calibration, in words.
+    pub(crate) fn split(tensors: ParameterSet) -> Result<(ParameterSet, Self), String> {
+        let (mut own, mut calibration) = (ParameterSet::new(), Self::default());
+        for (full, tensor) in tensors.iter() {
+            let Some(rest) = full.strip_prefix(PREFIX) else {
+                own.insert(full, tensor.clone());
+                continue;
+            };
+            let Some(name) = rest.strip_suffix(".mean") else {
+                let known = rest
+                    .strip_suffix(".deviation")
+                    .is_some_and(|name| tensors.get(&format!("{PREFIX}{name}.mean")).is_some());
+                if known {
+                    continue;
+                }
+                return Err(format!("tensor {full:?} belongs to nothing"));
+            };
+            let predictor: PredictorName = name.parse().map_err(|error| format!("{error}"))?;
+            let deviation = tensors.get(&format!("{PREFIX}{name}.deviation"));
+            let deviation = deviation.ok_or_else(|| format!("{full:?} has no deviation beside it"))?;
+            let [bands, height, width] = *tensor.shape() else {
+                return Err(format!("tensor {full:?} has shape {:?}, expected three axes", tensor.shape()));
+            };
+            if deviation.shape() != tensor.shape() || bands == 0 {
+                return Err(format!(
+                    "tensor {full:?} has shape {:?} and deviations {:?}",
+                    tensor.shape(),
+                    deviation.shape()
+                ));
+            }
+            if let Some(value) = deviation.values().iter().find(|value| !(value.is_finite() && **value > 0.0))
+            {
+                return Err(format!("a deviation of {full:?} is {value}, expected positive numbers"));
+            }
+            let (mean, deviation) = (tensor.values().to_vec(), deviation.values().to_vec());
+            let shape = [bands, height, width];
+            calibration.predictors.insert(predictor, LocationNormals { shape, mean, deviation });
+        }
+        Ok((own, calibration))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    const NAME: PredictorName = PredictorName::PixelL1;
+
+    /// Scores that are usual at the left and spread at the right, for two bands.
+    fn gathered(slices: usize) -> LocationCalibration {
+        let mut builder = LocationBuilder::new(&[NAME], [2, 3], 2).unwrap();
+        let mask = Array2::from_shape_fn((2, 3), |(row, _)| row == 0);
+        for k in 0..slices {
+            let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
+            let map = Array2::from_shape_fn((2, 3), |(_, column)| {
+                10.0 * column as f32 + sign * (column + 1) as f32
+            });
+            builder.add(0, 0.2, &map, &mask);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn scores_are_counted_from_what_is_usual_at_their_place() {
+        let calibration = gathered(100_000);
+        let normals = calibration.get(NAME).unwrap();
+        let mut map =
+            Array2::from_shape_fn((2, 3), |(_, column)| 10.0 * column as f32 + 2.0 * (column + 1) as f32);
+        normals.standardize(0.3, &mut map);
+        for column in 0..3 {
+            assert!((map[[0, column]] - 2.0).abs() < 0.02, "{map}");
+        }
+    }
+
+    #[test]
+    fn places_without_normals_are_judged_by_all() {
+        let calibration = gathered(4000);
+        let normals = calibration.get(NAME).unwrap();
+        // Outside the mask, and in the band that no slice reached: mean 10, variance 200/3 + 14/3.
+        for place in [3, 6, 11] {
+            assert!((normals.mean()[place] - 10.0).abs() < 1e-4);
+            assert!((normals.deviation()[place] - (214.0f32 / 3.0).sqrt()).abs() < 1e-3);
+        }
+        let few = gathered(2);
+        // Two scores weigh 2 against 10.
+        assert!((few.get(NAME).unwrap().mean()[0] - 100.0 / 12.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn bands_reach_from_the_first_slice_to_the_last() {
+        let found: Vec<usize> = [-1.0, 0.0, 0.24, 0.25, 0.5, 0.99, 1.0, 2.0].map(|p| band_of(p, 4)).to_vec();
+        assert_eq!(found, [0, 0, 0, 1, 2, 3, 3, 3]);
+        assert_eq!(band_of(f32::NAN, 4), 0);
+        assert!(LocationBuilder::new(&[], [2, 2], 0).is_err());
+        assert!(LocationBuilder::new(&[], [2, 2], 1000).is_err());
+    }
+
+    #[test]
+    fn constant_scores_and_none_at_all() {
+        let mut builder = LocationBuilder::new(&[NAME, PredictorName::PixelL2], [1, 2], 1).unwrap();
+        let map = Array2::from_elem((1, 2), 3.0);
+        builder.add(0, 0.5, &map, &Array2::from_elem((1, 2), true));
+        let calibration = builder.finish();
+        assert!(calibration.get(PredictorName::PixelL2).is_none());
+        let mut scores = Array2::from_elem((1, 2), 4.0);
+        calibration.get(NAME).unwrap().standardize(0.5, &mut scores);
+        assert!(scores.iter().all(|score| score.is_finite() && *score > 0.9));
+    }
+
+    #[test]
+    fn tensors_are_split_again_and_checked() {
+        let calibration = gathered(50);
+        let mut tensors = calibration.tensors();
+        let weight = Parameter::new(vec![2], vec![1.0, 2.0]).unwrap();
+        tensors.insert("encoder.weight", weight.clone());
+        let (own, back) = LocationCalibration::split(tensors.clone()).unwrap();
+        assert_eq!((own.len(), own.get("encoder.weight")), (1, Some(&weight)));
+        assert_eq!(back, calibration);
+        assert!(back.fits([2, 3]) && !back.fits([3, 2]));
+
+        let broken = |change: &dyn Fn(&mut ParameterSet)| {
+            let mut tensors = tensors.clone();
+            change(&mut tensors);
+            LocationCalibration::split(tensors).unwrap_err()
+        };
+        let zero = broken(&|t| t.get_mut("location.pixel-l1.deviation").unwrap().values_mut()[3] = 0.0);
+        assert!(zero.contains("positive"), "{zero}");
+        let flat = broken(&|t| t.insert("location.pixel-l1.mean", weight.clone()));
+        assert!(flat.contains("three axes"), "{flat}");
+        assert!(broken(&|t| t.insert("location.pixel-l3.mean", weight.clone())).contains("pixel-l3"));
+        assert!(
+            broken(&|t| t.insert("location.pixel-l2.deviation", weight.clone()))
+                .contains("belongs to nothing")
+        );
+    }
+}

@@ -1,0 +1,385 @@
+//! Each predictor computes its formula, on a linear model for which all of them are known in closed form.
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use lesio_anomaly::{
+    GradientConfig, Predictor, PredictorName, PredictorSettings, Projection, ProjectionConfig, ProjectionMap,
+    Restoration, RestorationConfig, predictor_over,
+};
+use lesio_nn::random;
+use support::{CHANNELS, HEIGHT, Linear, SIZE, WIDTH, flat, small_images};
+
+const PIXELS: usize = HEIGHT * WIDTH;
+
+fn settings() -> PredictorSettings {
+    let mut settings = PredictorSettings::default();
+    settings.gradient.smoothing = 0.0;
+    settings
+}
+
+fn score(name: PredictorName, settings: &PredictorSettings, images: &Tensor) -> Vec<f32> {
+    flat(&predictor_over(name, Arc::new(Linear::new()), settings).unwrap().score(images).unwrap())
+}
+
+/// The mean over channels of a function of an image's values.
+fn over_channels(values: &[f64]) -> Vec<f64> {
+    (0..PIXELS)
+        .map(|p| (0..CHANNELS).map(|c| values[c * PIXELS + p]).sum::<f64>() / CHANNELS as f64)
+        .collect()
+}
+
+/// Maps of a batch by a formula for one image.
+fn expected(images: &Tensor, formula: impl Fn(&[f32]) -> Vec<f64>) -> Vec<f64> {
+    flat(images).chunks(SIZE).flat_map(formula).collect()
+}
+
+fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    for (k, (&found, &expected)) in found.iter().zip(expected).enumerate() {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error <= tolerance * scale, "{what}, pixel {k}: {found}, expected {expected}");
+    }
+}
+
+#[test]
+fn pixel_errors() {
+    let (model, images) = (Linear::new(), small_images(3));
+    let cases: [(PredictorName, fn(f64, f64) -> f64); 5] = [
+        (PredictorName::Intensity, |x, _| x),
+        (PredictorName::PixelL1, |x, y| (x - y).abs()),
+        (PredictorName::PixelPositive, |x, y| (x - y).max(0.0)),
+        (PredictorName::PixelNegative, |x, y| (y - x).max(0.0)),
+        (PredictorName::PixelL2, |x, y| (x - y).powi(2)),
+    ];
+    for (name, distance) in cases {
+        let expected = expected(&images, |x| {
+            let y = model.expected(x);
+            over_channels(&x.iter().zip(y).map(|(&x, y)| distance(f64::from(x), y)).collect::<Vec<_>>())
+        });
+        assert_close(name.as_str(), &score(name, &settings(), &images), &expected, 1e-5);
+    }
+    let nll = expected(&images, |x| over_channels(&model.loss(x)));
+    assert_close("pixel-nll", &score(PredictorName::PixelNll, &settings(), &images), &nll, 1e-5);
+}
+
+#[test]
+fn gradients_of_the_bound_and_its_terms() {
+    let (model, images) = (Linear::new(), small_images(3));
+    let magnitude = |values: Vec<f64>| over_channels(&values.iter().map(|v| v.abs()).collect::<Vec<_>>());
+    let kl = expected(&images, |x| magnitude(model.by_divergence(x)));
+    let rec = expected(&images, |x| magnitude(model.by_reconstruction(x)));
+    let elbo = expected(&images, |x| {
+        let (kl, rec) = (model.by_divergence(x), model.by_reconstruction(x));
+        magnitude(kl.iter().zip(rec).map(|(kl, rec)| rec + model.beta * kl).collect())
+    });
+    for (name, expected) in
+        [(PredictorName::GradKl, &kl), (PredictorName::GradRec, &rec), (PredictorName::GradElbo, &elbo)]
+    {
+        assert_close(name.as_str(), &score(name, &settings(), &images), expected, 1e-4);
+    }
+    // The linear model's own formulas are derivatives of its terms.
+    let x = flat(&images.narrow(0, 0, 1).unwrap());
+    for k in [0, 17, SIZE - 1] {
+        let moved = |delta: f32| {
+            let mut x = x.clone();
+            x[k] += delta;
+            (model.divergence(&x), model.loss(&x).iter().sum::<f64>())
+        };
+        let (up, down) = (moved(0.01), moved(-0.01));
+        let step = f64::from(x[k] + 0.01) - f64::from(x[k] - 0.01);
+        assert!(((up.0 - down.0) / step - model.by_divergence(&x)[k]).abs() < 1e-5);
+        assert!(((up.1 - down.1) / step - model.by_reconstruction(&x)[k]).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn combinations_are_scaled_within_each_image() {
+    let (model, images) = (Linear::new(), small_images(3));
+    let unit = |values: Vec<f64>| -> Vec<f64> {
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        values.iter().map(|v| (v - low) / (high - low)).collect()
+    };
+    let parts = |x: &[f32]| {
+        let gradient: Vec<f64> = model.by_divergence(x).iter().map(|v| v.abs()).collect();
+        (unit(over_channels(&gradient)), over_channels(&model.loss(x)))
+    };
+    let product = expected(&images, |x| {
+        let (gradient, loss) = parts(x);
+        let lowest = loss.iter().copied().fold(f64::INFINITY, f64::min);
+        gradient.iter().zip(loss).map(|(g, l)| g * (l - lowest)).collect()
+    });
+    let sum = expected(&images, |x| {
+        let (gradient, loss) = parts(x);
+        gradient.iter().zip(unit(loss)).map(|(g, l)| g + l).collect()
+    });
+    assert_close("product", &score(PredictorName::CombiProduct, &settings(), &images), &product, 1e-4);
+    assert_close("sum", &score(PredictorName::CombiSum, &settings(), &images), &sum, 1e-4);
+}
+
+/// The mean of absolute gradients at noisy copies, every image with the same noise.
+#[test]
+fn smoothgrad_averages_over_its_copies() {
+    let (model, images) = (Linear::new(), small_images(2));
+    let mut settings = settings();
+    (settings.gradient.copies, settings.gradient.deviation, settings.gradient.seed) = (5, 0.2, 9);
+    let noise: Vec<Vec<f32>> = (0..5)
+        .map(|copy| {
+            let mut noise = vec![0.0; SIZE];
+            random::fill_normal(&mut random::generator(9, copy), &mut noise);
+            noise
+        })
+        .collect();
+    let mean = expected(&images, |x| {
+        let mut sum = vec![0.0; SIZE];
+        for noise in &noise {
+            let noisy: Vec<f32> = x.iter().zip(noise).map(|(x, n)| x + 0.2 * n).collect();
+            sum.iter_mut().zip(model.by_divergence(&noisy)).for_each(|(sum, g)| *sum += g.abs() / 5.0);
+        }
+        over_channels(&sum)
+    });
+    assert_close("smoothgrad", &score(PredictorName::GradKl, &settings, &images), &mean, 1e-4);
+    settings.gradient.seed = 10;
+    assert_ne!(
+        score(PredictorName::GradKl, &settings, &images),
+        score(
+            PredictorName::GradKl,
+            &{
+                let mut other = settings.clone();
+                other.gradient.seed = 11;
+                other
+            },
+            &images
+        )
+    );
+}
+
+fn projection(change: impl FnOnce(&mut ProjectionConfig)) -> Projection {
+    let mut config = ProjectionConfig::default();
+    config.range = [-100.0, 100.0];
+    config.rate = 0.05;
+    change(&mut config);
+    Projection::new(Arc::new(Linear::new()), config).unwrap()
+}
+
+/// `x - a dE/dx (x - y)^2`, with the whole gradient.
+fn projected(model: &Linear, config: &ProjectionConfig, x: &[f32], start: &[f32]) -> Vec<f32> {
+    let (y, gradient) = (model.expected(x), model.by_reconstruction(x));
+    (0..SIZE)
+        .map(|k| {
+            let away = f64::from(x[k]) - f64::from(start[k]);
+            let sign = if away == 0.0 { 0.0 } else { away.signum() };
+            let slope = gradient[k] + config.distance * sign;
+            let next = f64::from(x[k]) - config.rate * slope * (f64::from(x[k]) - y[k]).powi(2);
+            next.clamp(f64::from(config.range[0]), f64::from(config.range[1])) as f32
+        })
+        .collect()
+}
+
+#[test]
+fn one_projection_step_without_distance_is_the_formula() {
+    let (model, images) = (Linear::new(), small_images(2));
+    let one = projection(|config| (config.steps, config.distance) = (1, 0.0));
+    let traces = one.project(&images).unwrap();
+    for (trace, x) in traces.iter().zip(flat(&images).chunks(SIZE)) {
+        let config = {
+            let mut c = ProjectionConfig::default();
+            (c.range, c.rate, c.distance) = ([-100.0, 100.0], 0.05, 0.0);
+            c
+        };
+        let next = projected(&model, &config, x, x);
+        assert_close(
+            "projected",
+            &trace.projected,
+            &next.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(),
+            1e-5,
+        );
+        assert_close("its reconstruction", &trace.reconstruction, &model.expected(&next), 1e-5);
+        assert_eq!((trace.steps, trace.energy.len(), trace.reconstruction_loss.len()), (1, 2, 2));
+        for (found, x) in trace.reconstruction_loss.iter().zip([x, &next]) {
+            let loss: f64 = model.loss(x).iter().sum();
+            assert!((found - loss).abs() < 1e-4 * loss.abs(), "{found} {loss}");
+        }
+        assert_eq!(trace.energy, trace.reconstruction_loss);
+    }
+}
+
+#[test]
+fn projection_follows_its_formula_with_distance_and_clamp() {
+    let (model, images) = (Linear::new(), small_images(2));
+    let change = |config: &mut ProjectionConfig| {
+        (config.steps, config.distance, config.range) = (4, 2.0, [0.1, 0.9]);
+    };
+    let mut config = ProjectionConfig::default();
+    config.rate = 0.05;
+    change(&mut config);
+    let traces = projection(change).project(&images).unwrap();
+    for (trace, start) in traces.iter().zip(flat(&images).chunks(SIZE)) {
+        let mut x = start.to_vec();
+        for step in 0..=4 {
+            let away: f64 = x.iter().zip(start).map(|(a, b)| f64::from((a - b).abs())).sum();
+            let energy = model.loss(&x).iter().sum::<f64>() + 2.0 * away;
+            assert!((trace.energy[step] - energy).abs() < 1e-4 * energy.abs(), "{step}");
+            if step < 4 {
+                x = projected(&model, &config, &x, start);
+            }
+        }
+        assert!(x.iter().all(|v| (0.1..=0.9).contains(v)));
+        assert_close(
+            "projected",
+            &trace.projected,
+            &x.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(),
+            1e-4,
+        );
+    }
+    // Maps: how far pixels moved, and how far they are from the end's reconstruction.
+    for map in [ProjectionMap::Moved, ProjectionMap::Reconstructed] {
+        let predictor = projection(|config| {
+            change(config);
+            config.map = map;
+        });
+        let ends = traces.iter().zip(flat(&images).chunks(SIZE).map(<[f32]>::to_vec).collect::<Vec<_>>());
+        let expected: Vec<f64> = ends
+            .flat_map(|(trace, start)| {
+                let end = if map == ProjectionMap::Moved { &trace.projected } else { &trace.reconstruction };
+                let moved = start.iter().zip(end).map(|(a, b)| f64::from((a - b).abs()));
+                over_channels(&moved.collect::<Vec<_>>())
+            })
+            .collect();
+        assert_close("map", &flat(&predictor.score(&images).unwrap()), &expected, 1e-5);
+    }
+}
+
+#[test]
+fn each_image_stops_at_the_level_of_normals() {
+    let images = small_images(4);
+    let all = projection(|config| config.steps = 60).project(&images).unwrap();
+    // A level that the images reach after different numbers of steps, one of them at once, one never.
+    let losses: Vec<f64> = all.iter().map(|trace| trace.reconstruction_loss[0]).collect();
+    let lowest_end = all.iter().map(|trace| trace.reconstruction_loss[60]).fold(f64::INFINITY, f64::min);
+    for level in losses.iter().copied().chain([lowest_end, f64::NEG_INFINITY, f64::INFINITY]) {
+        let stopping = projection(|config| (config.steps, config.stop) = (60, Some(level)));
+        for (row, (trace, full)) in stopping.project(&images).unwrap().iter().zip(&all).enumerate() {
+            let expected = full.reconstruction_loss.iter().position(|loss| *loss <= level).unwrap_or(60);
+            assert_eq!(trace.steps, expected, "level {level}, image {row}");
+            assert_eq!(trace.energy, full.energy[..=expected]);
+            let alone = stopping.project(&images.narrow(0, row, 1).unwrap()).unwrap().remove(0);
+            assert_eq!(&alone, trace, "neighbours that stop change nothing");
+        }
+    }
+}
+
+#[test]
+fn the_stop_level_is_a_percentile_of_normals() {
+    let (model, images) = (Linear::new(), small_images(5));
+    let mut losses: Vec<f64> = flat(&images).chunks(SIZE).map(|x| model.loss(x).iter().sum()).collect();
+    losses.sort_by(f64::total_cmp);
+    let halves = [images.narrow(0, 0, 2).unwrap(), images.narrow(0, 2, 3).unwrap()];
+    for (percentile, rank) in [(0.0, 0), (24.0, 0), (25.0, 1), (50.0, 2), (100.0, 4)] {
+        let level = Projection::stop_level(&model, &halves, percentile).unwrap();
+        assert!((level - losses[rank]).abs() < 1e-4 * losses[rank].abs(), "{percentile}");
+    }
+    let none: [Tensor; 0] = [];
+    assert!(Projection::stop_level(&model, &none, 50.0).is_err());
+    assert!(Projection::stop_level(&model, &halves, 101.0).is_err());
+}
+
+/// A projection of small steps walks down its energy all the way.
+#[test]
+fn projection_lowers_its_energy() {
+    for distance in [0.0, 0.5] {
+        let small = projection(|config| (config.steps, config.rate, config.distance) = (200, 0.02, distance));
+        for trace in small.project(&small_images(3)).unwrap() {
+            let first = trace.energy[0];
+            let last = trace.energy[trace.energy.len() - 1];
+            assert!(last < first - 1.0, "{first} to {last}");
+            let rises = trace.energy.windows(2).filter(|pair| pair[1] > pair[0] + 1e-3).count();
+            assert_eq!(rises, 0, "{:?}", trace.energy);
+        }
+    }
+}
+
+/// Total variation of `X - x`, smoothed at 0 as the predictor says.
+fn total_variation(change: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for plane in change.chunks(PIXELS) {
+        for row in 0..HEIGHT {
+            for column in 0..WIDTH {
+                let at = row * WIDTH + column;
+                let right = if column + 1 < WIDTH { plane[at + 1] - plane[at] } else { 0.0 };
+                let down = if row + 1 < HEIGHT { plane[at + WIDTH] - plane[at] } else { 0.0 };
+                sum += (right * right + down * down + 1e-6).sqrt();
+            }
+        }
+    }
+    sum
+}
+
+#[test]
+fn restoration_climbs_its_objective() {
+    let (model, images) = (Linear::new(), small_images(2));
+    let objective = |x: &[f32], start: &[f32]| {
+        let change: Vec<f64> = x.iter().zip(start).map(|(a, b)| f64::from(*a) - f64::from(*b)).collect();
+        let bound = model.loss(x).iter().sum::<f64>() + model.beta * model.divergence(x);
+        bound + 0.3 * total_variation(&change)
+    };
+    let start = flat(&images);
+    let mut before: Vec<f64> = start.chunks(SIZE).map(|x| objective(x, x)).collect();
+    for steps in [5, 20, 80] {
+        let mut config = RestorationConfig::default();
+        (config.steps, config.rate, config.total_variation) = (steps, 2e-3, 0.3);
+        let restored =
+            flat(&Restoration::new(Arc::new(Linear::new()), config).unwrap().restore(&images).unwrap());
+        for (row, (x, start)) in restored.chunks(SIZE).zip(start.chunks(SIZE)).enumerate() {
+            let value = objective(x, start);
+            assert!(value < before[row], "{steps} steps: {value} after {}", before[row]);
+            before[row] = value;
+        }
+    }
+}
+
+#[test]
+fn one_restoration_step_is_the_gradient() {
+    let (model, images) = (Linear::new(), small_images(2));
+    let mut config = RestorationConfig::default();
+    (config.steps, config.rate, config.total_variation, config.largest_change) = (1, 1e-3, 5.0, 2e-3);
+    let restoration = Restoration::new(Arc::new(Linear::new()), config).unwrap();
+    let expected = expected(&images, |x| {
+        // At the start X = x, and the total variation has no slope.
+        let (kl, rec) = (model.by_divergence(x), model.by_reconstruction(x));
+        let change =
+            kl.iter().zip(rec).map(|(kl, rec)| (1e-3 * (rec + model.beta * kl)).clamp(-2e-3, 2e-3).abs());
+        over_channels(&change.collect::<Vec<_>>())
+    });
+    assert_close("restoration", &flat(&restoration.score(&images).unwrap()), &expected, 1e-3);
+}
+
+#[test]
+fn settings_out_of_range_are_refused() {
+    let refused = |name, change: &dyn Fn(&mut PredictorSettings)| {
+        let mut settings = PredictorSettings::default();
+        change(&mut settings);
+        predictor_over(name, Arc::new(Linear::new()), &settings).err().map(|error| error.to_string())
+    };
+    let faults: [(PredictorName, &dyn Fn(&mut PredictorSettings), &str); 8] = [
+        (PredictorName::GradKl, &|s| s.gradient.smoothing = 1e18, "smoothing"),
+        (PredictorName::GradRec, &|s| s.gradient.smoothing = f64::NAN, "smoothing"),
+        (PredictorName::CombiSum, &|s| s.gradient.deviation = -1.0, "deviation"),
+        (PredictorName::Projection, &|s| s.projection.rate = f64::INFINITY, "rate"),
+        (PredictorName::Projection, &|s| s.projection.range = [1.0, 0.0], "range"),
+        (PredictorName::Projection, &|s| s.projection.range = [f32::NAN, 0.0], "range"),
+        (PredictorName::ProjectionReconstruction, &|s| s.projection.stop = Some(f64::NAN), "stop"),
+        (PredictorName::Restoration, &|s| s.restoration.largest_change = -0.1, "largest change"),
+    ];
+    for (name, change, word) in faults {
+        let message = refused(name, change).unwrap();
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(refused(PredictorName::GradKl, &|s| s.gradient = GradientConfig::default()), None);
+}

@@ -1,0 +1,389 @@
+//! A localizer scores any volume or image on its own grid, and comes back from its file as it was.
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::sync::OnceLock;
+
+use candle_core::Device;
+use lesio_anomaly::{
+    Calibration, Localizer, LocationBuilder, Model, ModelConfig, NormalScoresBuilder, PostProcessing,
+    PredictError, PredictorName, PredictorSettings, Provenance,
+};
+use lesio_image::{
+    Alignment, Frame, Geometry, Image, ImageError, Orientation, PreprocessError, Preprocessing,
+    SlicePosition, Volume,
+};
+use lesio_nn::LoadError;
+use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_vae::{Denoiser, DenoiserConfig, Latent, Likelihood, VaeConfig, initial_parameters};
+use ndarray::{Array3, Axis, s};
+
+const GRID: [usize; 2] = [16, 24];
+
+fn volume(subject: u64) -> Volume<f32> {
+    let brains = BrainPhantom::new(BrainConfig::new([28, 36], Contrast::Flair, 5).slices(7)).unwrap();
+    brains.volume(subject).unwrap().image
+}
+
+fn config(channels: usize) -> VaeConfig {
+    VaeConfig::new(channels, GRID[0], GRID[1]).widths([4, 6]).latent(Latent::Dense { dimensions: 5 })
+}
+
+fn vae(channels: usize) -> Model {
+    let config = config(channels);
+    let parameters = initial_parameters(&config, 2).unwrap();
+    Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap()
+}
+
+fn settings() -> PredictorSettings {
+    let mut settings = PredictorSettings::default();
+    settings.projection.steps = 3;
+    settings.restoration.steps = 3;
+    settings
+}
+
+/// An untrained model: what is tested here does not need a good one.
+fn localizer() -> Localizer {
+    static MADE: OnceLock<Localizer> = OnceLock::new();
+    let make = || {
+        let fitted = Preprocessing::heads(GRID).fit([&volume(0), &volume(1)]).unwrap();
+        let provenance = Provenance::new(2, "two phantoms").note("why", "a test");
+        Localizer::new(vae(1), fitted, provenance).unwrap().settings(settings())
+    };
+    MADE.get_or_init(make).clone()
+}
+
+/// The same with everything that can be calibrated.
+fn calibrated() -> Localizer {
+    let names = [PredictorName::PixelL1, PredictorName::GradKl];
+    let plain = localizer();
+    let mut places = LocationBuilder::new(&names[..1], GRID, 2).unwrap();
+    for subject in 10..13 {
+        plain.add_normal_volume(&mut places, &volume(subject), |slice| slice != 0).unwrap();
+    }
+    let located = plain.located(places.finish()).unwrap();
+    let mut calibration = Calibration::new();
+    for (place, name) in names.into_iter().enumerate() {
+        let mut normals = NormalScoresBuilder::new();
+        for subject in 20..23 {
+            let scored = located.score(&volume(subject), &names).unwrap();
+            normals.add(scored.scores[place].postprocessed.data().iter().copied());
+        }
+        calibration.insert(name, normals.finish().unwrap());
+    }
+    located.calibrated(calibration)
+}
+
+#[test]
+fn maps_lie_on_the_volume() {
+    let volume = volume(30);
+    let scored = localizer().score(&volume, &PredictorName::ALL).unwrap();
+    assert_eq!(scored.scores.len(), PredictorName::ALL.len());
+    for (score, name) in scored.scores.iter().zip(PredictorName::ALL) {
+        assert_eq!(score.predictor, name);
+        for map in [&score.raw, &score.postprocessed] {
+            assert_eq!((map.shape(), map.geometry()), (volume.shape(), volume.geometry()));
+            let inside = map.data().iter().zip(scored.foreground.data()).filter(|&(_, &inside)| inside);
+            let lowest = inside.map(|(&v, _)| v).fold(f32::INFINITY, f32::min);
+            for (&value, &inside) in map.data().iter().zip(scored.foreground.data()) {
+                assert!(value.is_finite() && (inside || value == lowest), "{name}: {value}, lowest {lowest}");
+            }
+        }
+    }
+    // The floor is the image itself, scaled, where the grid keeps it.
+    let intensity = scored.scores[0].raw.data()[[14, 18, 3]];
+    assert!(intensity > 0.1 && intensity < 1.2);
+}
+
+/// A predictor's maps do not depend on which others are asked for.
+#[test]
+fn predictors_do_not_influence_each_other() {
+    let (localizer, volume) = (localizer(), volume(30));
+    let all = localizer.score(&volume, &PredictorName::ALL).unwrap();
+    for (together, name) in all.scores.iter().zip(PredictorName::ALL) {
+        let alone = localizer.score(&volume, &[name]).unwrap();
+        assert_eq!(alone.scores[0].raw, together.raw, "{name}");
+        assert_eq!(alone.reconstruction, all.reconstruction);
+    }
+    assert!(localizer.score(&volume, &[]).unwrap().scores.is_empty());
+}
+
+#[test]
+fn a_turned_volume_has_the_turned_map() {
+    let names = [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradKl];
+    let volume = volume(31);
+    for localizer in
+        [localizer().postprocessing(PostProcessing::default().median(1, 3, 7).erosion(1.0)), calibrated()]
+    {
+        let upright = localizer.score(&volume, &names).unwrap();
+        for orientation in ["LPI", "ASR", "IRP", "SPL"] {
+            let orientation: Orientation = orientation.parse().unwrap();
+            let turned = localizer.score(&volume.reoriented(&orientation), &names).unwrap();
+            let back = |map: &Volume<f32>| map.reoriented(&volume.geometry().orientation()).into_data();
+            for (turned, upright) in turned.scores.iter().zip(&upright.scores) {
+                assert_eq!(turned.raw.geometry().orientation(), orientation);
+                assert_eq!(&back(&turned.raw), upright.raw.data());
+                assert_eq!(&back(&turned.postprocessed), upright.postprocessed.data());
+            }
+            assert_eq!(&back(&turned.reconstruction), upright.reconstruction.data());
+        }
+    }
+}
+
+#[test]
+fn a_file_gives_the_localizer_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
+    let names = [PredictorName::PixelL1, PredictorName::GradKl, PredictorName::Projection];
+    for localizer in [localizer(), calibrated().postprocessing(PostProcessing::none())] {
+        localizer.save(&path).unwrap();
+        let back = Localizer::load(&path, &Device::Cpu).unwrap();
+        assert_eq!(back.calibration(), localizer.calibration());
+        assert_eq!(back.locations(), localizer.locations());
+        assert_eq!(back.provenance(), localizer.provenance());
+        assert_eq!(back.predictor_settings(), localizer.predictor_settings());
+        assert_eq!(back.map_filters(), localizer.map_filters());
+        back.save(&again).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+        let (one, other) =
+            (localizer.score(&volume(30), &names).unwrap(), back.score(&volume(30), &names).unwrap());
+        for (one, other) in one.scores.iter().zip(&other.scores) {
+            assert_eq!((&one.raw, &one.postprocessed), (&other.raw, &other.postprocessed));
+        }
+    }
+    let denoiser = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
+    let parameters = Denoiser::initial_parameters(&denoiser, 2).unwrap();
+    let model = Model::new(ModelConfig::Denoiser { config: denoiser }, parameters, &Device::Cpu).unwrap();
+    let made = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
+    made.save(&path).unwrap();
+    let back = Localizer::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(back.predictors(), made.predictors());
+    assert!(matches!(
+        back.score(&volume(30), &[PredictorName::GradKl]),
+        Err(PredictError::Unsupported { .. })
+    ));
+    // A model's own file is no localizer's.
+    let lesio_anomaly::Model::Denoiser(denoiser) = made.model() else { panic!("a denoiser") };
+    denoiser.save(&path).unwrap();
+    assert!(matches!(Localizer::load(&path, &Device::Cpu), Err(LoadError::Kind { .. })));
+}
+
+/// Whatever happens to a file, it is refused by name or still the same localizer.
+#[test]
+fn damaged_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("localizer.safetensors");
+    calibrated().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let load = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Localizer::load(&path, &Device::Cpu)
+    };
+    for length in (0..bytes.len()).step_by(bytes.len() / 60) {
+        assert!(load(&bytes[..length]).is_err(), "cut to {length} bytes");
+    }
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // Every byte of the header, and some of the tensors.
+    let places = (0..header).step_by(7).chain((header..bytes.len()).step_by(bytes.len() / 100));
+    for place in places {
+        for bit in [0, 3, 6] {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << bit;
+            match load(&changed) {
+                Err(error) => assert!(error.to_string().contains("localizer.safetensors"), "{error}"),
+                // A changed number or letter of the document that is still a number or letter.
+                Ok(_) => assert!(place < header, "a tensor with bit {bit} of byte {place} changed was read"),
+            }
+        }
+    }
+}
+
+/// The document of a saved localizer with a text in it replaced by another of the same length.
+fn with_document(change: impl Fn(&mut serde_json::Value)) -> LoadError {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("localizer.safetensors");
+    calibrated().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut json: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let envelope = json["__metadata__"]["lesio"].as_str().unwrap();
+    let mut envelope: serde_json::Value = serde_json::from_str(envelope).unwrap();
+    change(&mut envelope);
+    json["__metadata__"]["lesio"] = serde_json::Value::String(envelope.to_string());
+    let mut text = serde_json::to_vec(&json).unwrap();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut file = (text.len() as u64).to_le_bytes().to_vec();
+    file.extend(text);
+    file.extend(&bytes[8 + header..]);
+    std::fs::write(&path, file).unwrap();
+    Localizer::load(&path, &Device::Cpu).unwrap_err()
+}
+
+#[test]
+fn documents_that_do_not_fit_are_refused_with_the_reason() {
+    use std::error::Error as _;
+    let said = |error: LoadError| {
+        let source = error.source().map(ToString::to_string).unwrap_or_default();
+        format!("{error}: {source}")
+    };
+    type Change = fn(&mut serde_json::Value);
+    let changes: [(Change, &str); 7] = [
+        (|e| e["document"]["model"]["vae"]["config"]["height"] = 32.into(), "shape"),
+        (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "encoder"),
+        (|e| e["document"]["model"]["vae"]["config"]["width"] = serde_json::json!(1u64 << 60), "at most"),
+        (|e| e["document"]["model"]["vae"]["beta"] = (-1).into(), "beta"),
+        (|e| e["document"]["preprocessing"]["config"]["slice_position"] = "channel".into(), "position"),
+        (|e| e["document"]["calibration"]["predictors"]["grad-kl"]["quantiles"][3] = 1e30.into(), "grad-kl"),
+        (|e| e["document"] = serde_json::json!({}), "missing field"),
+    ];
+    for (change, words) in changes {
+        let message = said(with_document(change));
+        assert!(message.contains(words), "{message}, expected {words:?}");
+    }
+}
+
+#[test]
+fn model_and_preprocessing_must_fit() {
+    let fit = |preprocessing: Preprocessing| preprocessing.fit([&volume(0)]).unwrap();
+    let new = |model, preprocessing| Localizer::new(model, preprocessing, Provenance::default());
+    let other = new(vae(1), fit(Preprocessing::heads([24, 16])));
+    assert!(matches!(other, Err(PredictError::Config(text)) if text.contains("[24, 16]")));
+    let position = fit(Preprocessing::heads(GRID).slice_position(SlicePosition::Channel));
+    assert!(matches!(new(vae(2), position), Err(PredictError::Config(text)) if text.contains("position")));
+    // A model of three channels scores images, not volumes.
+    let color = new(vae(3), fit(Preprocessing::new(GRID))).unwrap();
+    let volumes = color.score(&volume(0), &[PredictorName::PixelL1]);
+    assert!(matches!(volumes, Err(PredictError::Channels { found: 1, expected: 3 })));
+    let gray = Image::from_plane(volume(0).data().index_axis(Axis(2), 3).to_owned());
+    let images = color.score_image(&gray, &[PredictorName::PixelL1]);
+    assert!(matches!(images, Err(PredictError::Channels { found: 1, expected: 3 })));
+    let rgb = Image::new(Array3::from_shape_fn((3, 20, 30), |(c, i, j)| ((c + i * j) % 9) as f32 / 9.0));
+    let scored = color.score_image(&rgb, &[PredictorName::PixelL1]).unwrap();
+    assert_eq!(scored.scores[0].raw.dim(), (20, 30));
+    assert_eq!(scored.reconstruction.data().dim(), (3, 20, 30));
+}
+
+#[test]
+fn volumes_that_cannot_be_scored_say_why() {
+    let localizer = localizer();
+    let refused = |data: Array3<f32>| match localizer
+        .score(&Volume::new(data, Geometry::default()), &[PredictorName::PixelL1])
+    {
+        Err(PredictError::Preprocess(PreprocessError::Image(error))) => error,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(refused(Array3::zeros((0, 5, 5))), ImageError::EmptyImage { .. }));
+    assert!(matches!(refused(Array3::zeros((5, 5, 0))), ImageError::EmptyImage { .. }));
+    assert!(matches!(refused(Array3::from_elem((9, 9, 9), 3.0)), ImageError::ConstantImage { .. }));
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut data = volume(0).into_data();
+        data[[3, 4, 5]] = bad;
+        assert!(matches!(refused(data), ImageError::NonFiniteVoxels { .. }));
+    }
+    // Without a look for contrast nothing is constant, and NaN is still refused.
+    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    let plain = Localizer::new(vae(1), plain, Provenance::default()).unwrap();
+    let mut data = Array3::from_elem((9, 9, 2), 0.5);
+    assert!(plain.score(&Volume::new(data.clone(), Geometry::default()), &[PredictorName::PixelNll]).is_ok());
+    data[[1, 1, 1]] = f32::NAN;
+    assert!(plain.score(&Volume::new(data, Geometry::default()), &[PredictorName::PixelNll]).is_err());
+}
+
+#[test]
+fn one_slice_scores_as_a_volume_and_as_an_image() {
+    let slab = volume(30).data().slice(s![.., .., 3..4]).to_owned();
+    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    let localizer = Localizer::new(vae(1), plain, Provenance::default())
+        .unwrap()
+        .postprocessing(PostProcessing::default().median(1, 3, 7));
+    let names = [PredictorName::PixelL1, PredictorName::GradElbo];
+    let volume = Volume::new(slab, Geometry::default());
+    let scored = localizer.score(&volume, &names).unwrap();
+    let image = Image::from_plane(volume.plane(lesio_image::Plane::Axial, 0).unwrap().to_owned());
+    let flat = localizer.score_image(&image, &names).unwrap();
+    for (of_volume, of_image) in scored.scores.iter().zip(&flat.scores) {
+        for (a, b) in [(&of_volume.raw, &of_image.raw), (&of_volume.postprocessed, &of_image.postprocessed)] {
+            assert_eq!(a.plane(lesio_image::Plane::Axial, 0).unwrap(), b);
+            assert!(b.is_standard_layout());
+        }
+    }
+}
+
+/// Scores may be negative: what the model was not shown has the lowest, and not 0, which would stand out.
+#[test]
+fn what_was_not_seen_does_not_stand_out() {
+    let mut data = Array3::zeros((60, 90, 3));
+    for ((i, j, _), value) in data.indexed_iter_mut() {
+        if (5..55).contains(&i) && (5..85).contains(&j) {
+            *value = 1.0 + 0.3 * ((i * j % 7) as f32) / 7.0;
+        }
+    }
+    let volume = Volume::new(data, Geometry::default());
+    // The grid covers the middle of the object only.
+    let mut alignment = Alignment::new(GRID);
+    (alignment.trim, alignment.coverage) = (0.3, 1.0);
+    let preprocessing = Preprocessing::heads(GRID).frame(Frame::Align(alignment));
+    let fitted = preprocessing.fit([&volume]).unwrap();
+    let config = config(1).likelihood(Likelihood::Laplace { scale: 0.01 });
+    let mut parameters = initial_parameters(&config, 2).unwrap();
+    // A model that expects the object's value: its errors are small, and `-log p` is below 0.
+    parameters.get_mut("decoder.out.bias").unwrap().values_mut().fill(0.5);
+    let scale = |name: &str, parameters: &mut lesio_nn::ParameterSet| {
+        parameters.get_mut(name).unwrap().values_mut().iter_mut().for_each(|v| *v *= 0.01);
+    };
+    scale("decoder.out.weight", &mut parameters);
+    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+    let localizer = Localizer::new(model, fitted, Provenance::default()).unwrap();
+    let scored = localizer.score(&volume, &[PredictorName::PixelNll]).unwrap();
+    let raw = scored.scores[0].raw.data();
+    let lowest = raw.iter().copied().fold(f32::INFINITY, f32::min);
+    assert!(lowest < 0.0, "this test needs negative scores, the lowest is {lowest}");
+    let corner = raw[[6, 6, 1]];
+    assert!(scored.foreground.data()[[6, 6, 1]], "the corner is part of the object");
+    assert_eq!(corner, lowest);
+    assert!(raw.iter().all(|&value| value != 0.0));
+}
+
+#[test]
+fn places_count_scores_from_what_is_usual_there() {
+    let (plain, located) = (localizer(), calibrated());
+    let names = [PredictorName::PixelL1, PredictorName::GradKl];
+    let (before, after) =
+        (plain.score(&volume(40), &names).unwrap(), located.score(&volume(40), &names).unwrap());
+    // Raw maps stay, and so do maps of predictors without places.
+    assert_eq!(before.scores[0].raw, after.scores[0].raw);
+    assert_eq!(before.scores[1].postprocessed, after.scores[1].postprocessed);
+    assert_ne!(before.scores[0].postprocessed, after.scores[0].postprocessed);
+    let inside = |map: &Volume<f32>| -> Vec<f64> {
+        let scores = map.data().iter().zip(after.foreground.data()).filter(|&(_, &inside)| inside);
+        scores.map(|(&v, _)| f64::from(v)).collect()
+    };
+    // A normal subject's scores are about standard: mean 0, deviation 1.
+    let scores = inside(&after.scores[0].postprocessed);
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    let deviation = (scores.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / scores.len() as f64).sqrt();
+    assert!(mean.abs() < 0.5 && (0.4..1.6).contains(&deviation), "{mean} {deviation}");
+
+    let mut other = LocationBuilder::new(&names, [24, 16], 1).unwrap();
+    assert!(matches!(
+        plain.add_normal_volume(&mut other, &volume(0), |_| true),
+        Err(PredictError::Config(_))
+    ));
+}
+
+/// A calibration holds for the maps it was made of.
+#[test]
+fn changes_drop_what_was_calibrated_before_them() {
+    let made = calibrated();
+    assert!(!made.calibration().is_empty() && !made.locations().is_empty());
+    let same = made.clone().settings(settings()).postprocessing(PostProcessing::default());
+    assert_eq!(same.calibration(), made.calibration());
+    let mut smallest = PostProcessing::default();
+    smallest.smallest = 100;
+    assert_eq!(made.clone().postprocessing(smallest).calibration(), made.calibration());
+    let filtered = made.clone().postprocessing(PostProcessing::none());
+    assert!(filtered.calibration().is_empty() && !filtered.locations().is_empty());
+    let set = made.clone().settings(PredictorSettings::default());
+    assert!(set.calibration().is_empty() && set.locations().is_empty());
+    assert!(made.located(Default::default()).unwrap().calibration().is_empty());
+}

@@ -1,0 +1,228 @@
+//! Lesions found in a map: where scores reach what normal subjects hardly ever score.
+
+use lesio_anomaly::NormalScores;
+use lesio_image::{Connectivity, ImageError, Volume, label_volume};
+use serde::{Deserialize, Serialize};
+
+/// From which score on a voxel counts as abnormal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DetectionRule {
+    /// The score that this share of normal pixels reaches, between 0 and 1. Says how many false
+    /// pixels to expect, not how many false lesions.
+    PixelRate(f64),
+    /// The score that any pixel of a normal subject reaches with this probability, between 0 and 1.
+    FamilyWise(f64),
+}
+
+impl DetectionRule {
+    /// The threshold, which voxels reach (`>=`); `None` where too few normal subjects were seen for a
+    /// family-wise level, which takes `1 / level - 1` of them.
+    #[must_use]
+    pub fn threshold(&self, normal: &NormalScores) -> Option<f32> {
+        match *self {
+            Self::PixelRate(rate) => Some(normal.threshold(rate)),
+            Self::FamilyWise(level) => normal.family_wise_threshold(level),
+        }
+    }
+}
+
+/// One lesion found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its value in [`Findings::labels`], from 1.
+    pub label: u32,
+    /// Number of voxels.
+    pub voxels: usize,
+    /// Volume in millilitres; `None` where the size of a voxel is not known.
+    pub volume_ml: Option<f64>,
+    /// Mean voxel index along each axis.
+    pub centre: [f64; 3],
+    /// The centre in world coordinates, by the affine of the map; `None` where the volume is.
+    pub world: Option<[f64; 3]>,
+    /// The highest score.
+    pub peak: f32,
+    /// Voxel index of the highest score, the first in row-major order of several.
+    pub peak_voxel: [usize; 3],
+    /// The mean score.
+    pub mean: f64,
+    /// Probability that the highest score of a normal subject is at least the peak; see
+    /// [`NormalScores::family_wise_p_value`].
+    pub p_value: f64,
+}
+
+/// The lesions found in a map.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Findings {
+    /// The lesions, the highest peak first.
+    pub lesions: Vec<Finding>,
+    /// The label of each voxel on the map's grid, 0 for none.
+    pub labels: Volume<u32>,
+}
+
+impl Findings {
+    /// Finds connected voxels (26 neighbours) that reach a threshold.
+    ///
+    /// `within` is the foreground on the map's grid: nothing is found outside. Components of fewer than
+    /// `smallest` voxels are left out. `voxel_ml` is the size of a voxel in millilitres; `None` for pictures,
+    /// which have neither size nor place in the world.
+    ///
+    /// # Errors
+    /// [`ImageError::ShapeMismatch`] for a foreground of another shape.
+    ///
+    /// ```
+    /// use lesio_anomaly::NormalScoresBuilder;
+    /// use lesio_image::{Geometry, Volume};
+    /// use lesio_study::Findings;
+    /// use ndarray::Array3;
+    ///
+    /// let mut normal = NormalScoresBuilder::new();
+    /// (0..19).for_each(|_| normal.add((0..1000).map(|k| k as f32 / 1000.0)));
+    /// let normal = normal.finish().ok_or("no scores")?;
+    ///
+    /// let mut scores = Array3::zeros((8, 8, 8));
+    /// scores.slice_mut(ndarray::s![2..4, 3..5, 6..8]).fill(2.0);
+    /// let map = Volume::new(scores, Geometry::from_spacing([10.0, 1.0, 1.0])?);
+    /// let found = Findings::new(&map, &map.map(|_| true), 0.999, &normal, 8, Some(0.01))?;
+    /// assert_eq!(found.lesions.len(), 1);
+    /// assert_eq!(found.lesions[0].world, Some([25.0, 3.5, 6.5]));
+    /// assert_eq!((found.lesions[0].volume_ml, found.lesions[0].p_value), (Some(0.08), 0.05));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(
+        map: &Volume<f32>,
+        within: &Volume<bool>,
+        threshold: f32,
+        normal: &NormalScores,
+        smallest: u64,
+        voxel_ml: Option<f64>,
+    ) -> Result<Self, ImageError> {
+        if map.shape() != within.shape() {
+            let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
+            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected });
+        }
+        let above = ndarray::Zip::from(map.data())
+            .and(within.data())
+            .map_collect(|&score, &inside| inside && score >= threshold);
+        let components = label_volume(&above, Connectivity::Corners);
+        let mut gathered: Vec<Gathered> = vec![Gathered::default(); components.components().len()];
+        for ((index, &label), &score) in components.labels().indexed_iter().zip(map.data()) {
+            if let Some(lesion) = (label as usize).checked_sub(1).and_then(|place| gathered.get_mut(place)) {
+                lesion.add(index.into(), score);
+            }
+        }
+        let mut order: Vec<usize> = (0..gathered.len())
+            .filter(|&place| components.components()[place].size as u64 >= smallest)
+            .collect();
+        // Stable: of equal peaks the first in the map comes first.
+        order.sort_by(|&a, &b| gathered[b].peak.total_cmp(&gathered[a].peak));
+        let mut relabelled = vec![0; gathered.len() + 1];
+        let mut lesions = Vec::with_capacity(order.len());
+        for (&place, label) in order.iter().zip(1..) {
+            relabelled[place + 1] = label;
+            let (component, lesion) = (&components.components()[place], &gathered[place]);
+            lesions.push(Finding {
+                label,
+                voxels: component.size,
+                volume_ml: voxel_ml.map(|ml| ml * component.size as f64),
+                centre: component.centroid,
+                world: voxel_ml.map(|_| map.geometry().to_world(component.centroid)),
+                peak: lesion.peak,
+                peak_voxel: lesion.peak_voxel,
+                mean: lesion.sum / component.size as f64,
+                p_value: normal.family_wise_p_value(lesion.peak),
+            });
+        }
+        let labels = components.labels().mapv(|label| relabelled[label as usize]);
+        Ok(Self { lesions, labels: Volume::new(labels, *map.geometry()) })
+    }
+}
+
+/// What is summed up over a component's voxels.
+#[derive(Clone, Debug)]
+struct Gathered {
+    peak: f32,
+    peak_voxel: [usize; 3],
+    sum: f64,
+}
+
+impl Default for Gathered {
+    fn default() -> Self {
+        Self { peak: f32::NEG_INFINITY, peak_voxel: [0; 3], sum: 0.0 }
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, index: [usize; 3], score: f32) {
+        self.sum += f64::from(score);
+        if score > self.peak {
+            (self.peak, self.peak_voxel) = (score, index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_anomaly::NormalScoresBuilder;
+    use lesio_image::Geometry;
+    use ndarray::{Array3, s};
+
+    use super::*;
+
+    fn normal(subjects: usize) -> NormalScores {
+        let mut builder = NormalScoresBuilder::new();
+        (0..subjects).for_each(|subject| builder.add((0..100).map(|k| (subject * 100 + k) as f32)));
+        builder.finish().unwrap()
+    }
+
+    #[test]
+    fn highest_peak_first_small_ones_and_the_outside_left_out() {
+        let mut scores = Array3::zeros((10, 10, 10));
+        scores.slice_mut(s![0..2, 0..2, 0..2]).fill(500.0);
+        scores.slice_mut(s![5..8, 5..8, 5..8]).fill(600.0);
+        scores[[6, 7, 5]] = 950.0;
+        // Touches the first by a corner only, and so belongs to it.
+        scores[[2, 2, 2]] = 450.0;
+        // Too small.
+        scores.slice_mut(s![9..10, 0..7, 0..1]).fill(2000.0);
+        // Outside the foreground.
+        scores.slice_mut(s![0..3, 7..10, 0..3]).fill(2000.0);
+        let map = Volume::new(scores, Geometry::default());
+        let mut within = map.map(|_| true);
+        within.data_mut().slice_mut(s![0..3, 7..10, 0..3]).fill(false);
+
+        let found = Findings::new(&map, &within, 450.0, &normal(10), 8, Some(1e-3)).unwrap();
+        let table: Vec<_> = found.lesions.iter().map(|f| (f.label, f.voxels, f.peak, f.peak_voxel)).collect();
+        assert_eq!(table, [(1, 27, 950.0, [6, 7, 5]), (2, 9, 500.0, [0, 0, 0])]);
+        assert_eq!(found.lesions[0].centre, [6.0; 3]);
+        assert!((found.lesions[0].mean - (26.0 * 600.0 + 950.0) / 27.0).abs() < 1e-9);
+        assert!((found.lesions[0].volume_ml.unwrap() - 0.027).abs() < 1e-12);
+        // Of ten maxima 99, 199, ... 999 one is at least 950.
+        assert_eq!(found.lesions[0].p_value, 2.0 / 11.0);
+        assert_eq!(found.labels.data()[[7, 7, 7]], 1);
+        assert_eq!(found.labels.data()[[2, 2, 2]], 2);
+        assert_eq!(found.labels.data().iter().filter(|&&label| label > 0).count(), 36);
+    }
+
+    #[test]
+    fn nothing_found_is_an_empty_table() {
+        let map = Volume::new(Array3::zeros((4, 4, 4)), Geometry::default());
+        let found = Findings::new(&map, &map.map(|_| true), 0.1, &normal(2), 1, None).unwrap();
+        assert!(found.lesions.is_empty() && found.labels.data().iter().all(|&label| label == 0));
+        let other = Volume::new(Array3::from_elem((4, 4, 3), true), Geometry::default());
+        assert!(Findings::new(&map, &other, 0.1, &normal(2), 1, None).is_err());
+    }
+
+    #[test]
+    fn rules_give_thresholds_that_keep_their_promise() {
+        let normal = normal(19);
+        let threshold = DetectionRule::PixelRate(0.01).threshold(&normal).unwrap();
+        let above = (0..1900).filter(|&k| k as f32 >= threshold).count();
+        assert!((18..=20).contains(&above), "{above}");
+        let threshold = DetectionRule::FamilyWise(0.05).threshold(&normal).unwrap();
+        assert!(normal.family_wise_p_value(threshold) <= 0.05);
+        assert_eq!(DetectionRule::FamilyWise(0.01).threshold(&normal), None);
+    }
+}

@@ -1,0 +1,367 @@
+//! Data sets of normal subjects turned into ones with lesions of known place.
+
+use lesio_image::{Volume, dilate};
+use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
+use serde::{Deserialize, Serialize};
+
+/// Voxels that stay normal around each lesion, so that two lesions never touch.
+const APART: f64 = 2.0;
+
+/// Which subjects get lesions, and which lesions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InjectionConfig {
+    /// Every how-many-th subject gets lesions and is for testing, at least 2.
+    pub every: usize,
+    /// Every how-many-th of the other subjects is for validation, at least 2; the first of them, the
+    /// third and so on get lesions too. Default 6.
+    pub validation_every: usize,
+    /// Lesions of a subject that has some, 1 to 255. Default 3.
+    pub lesions: usize,
+    /// Smallest and largest radius in millimetres. Default 4 to 9.
+    pub radius: [f64; 2],
+    /// Where lesions may lie. Default [`Site::Mask`].
+    pub site: Site,
+    /// Kinds and contrasts, taken in turn. Default: each of the four kinds, first faint, then plain.
+    pub mix: Vec<(LesionKind, f64)>,
+    /// Seed of places, shapes and sizes. Default 0.
+    pub seed: u64,
+}
+
+impl InjectionConfig {
+    /// Lesions for every `every`-th subject, the rest as the fields state.
+    #[must_use]
+    pub fn new(every: usize) -> Self {
+        use LesionKind::{Bright, Dark, Displaced, Textured};
+        let mix = vec![
+            (Bright, 0.2),
+            (Dark, 0.2),
+            (Displaced, 0.5),
+            (Textured, 0.1),
+            (Bright, 0.5),
+            (Dark, 0.4),
+            (Displaced, 0.8),
+            (Textured, 0.2),
+        ];
+        Self { every, validation_every: 6, lesions: 3, radius: [4.0, 9.0], site: Site::Mask, mix, seed: 0 }
+    }
+
+    /// Sets [`InjectionConfig::validation_every`].
+    #[must_use]
+    pub fn validation_every(mut self, every: usize) -> Self {
+        self.validation_every = every;
+        self
+    }
+
+    /// Sets [`InjectionConfig::lesions`].
+    #[must_use]
+    pub fn lesions(mut self, lesions: usize) -> Self {
+        self.lesions = lesions;
+        self
+    }
+
+    /// Sets [`InjectionConfig::radius`].
+    #[must_use]
+    pub fn radius(mut self, smallest: f64, largest: f64) -> Self {
+        self.radius = [smallest, largest];
+        self
+    }
+
+    /// Sets [`InjectionConfig::site`].
+    #[must_use]
+    pub fn site(mut self, site: Site) -> Self {
+        self.site = site;
+        self
+    }
+
+    /// Sets [`InjectionConfig::mix`].
+    #[must_use]
+    pub fn mix(mut self, mix: impl IntoIterator<Item = (LesionKind, f64)>) -> Self {
+        self.mix = mix.into_iter().collect();
+        self
+    }
+
+    /// Sets [`InjectionConfig::seed`].
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+}
+
+/// Why lesions could not be injected.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InjectionError {
+    /// A setting is out of range.
+    #[error("{setting} is {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: usize,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// A lesion does not go into an image.
+    #[error("lesion {number} cannot be made")]
+    Lesion {
+        /// Which, from 1.
+        number: usize,
+        /// Why.
+        source: LesionError,
+    },
+}
+
+/// What a subject is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// To train on: normal.
+    Train,
+    /// To choose thresholds on: some normal, some not.
+    Validation,
+    /// To test on.
+    Test,
+}
+
+impl Split {
+    /// Its name in a `splits.csv`: `train`, `val` or `test`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What becomes of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Role {
+    /// What it is for.
+    pub split: Split,
+    /// Which of the subjects with lesions it is, from 0; `None` where it stays normal.
+    pub injected: Option<usize>,
+}
+
+/// A subject with lesions.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct InjectedSubject {
+    /// The changed image.
+    pub image: Volume<f32>,
+    /// The number of the lesion, from 1, of each voxel; 0 for none.
+    pub mask: Volume<u8>,
+    /// The lesions, the first having number 1.
+    pub lesions: Vec<Lesion>,
+}
+
+/// Puts lesions of several kinds into a data set.
+///
+/// ```
+/// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+/// use lesio_study::{Injection, InjectionConfig};
+///
+/// let brains = BrainPhantom::new(BrainConfig::new([48, 48], Contrast::T1, 1).slices(6))?;
+/// let injection = Injection::new(InjectionConfig::new(5).lesions(2))?;
+/// let roles = injection.roles(10);
+/// assert_eq!(roles.iter().filter(|role| role.split.name() == "test").count(), 2);
+///
+/// let (index, nth) = roles.iter().enumerate().find_map(|(k, role)| Some((k, role.injected?))).ok_or("none")?;
+/// let subject = brains.volume(index as u64)?;
+/// let ill = injection.inject(nth, &subject.image, &subject.labels)?;
+/// assert_eq!((ill.lesions.len(), ill.mask.data().iter().max()), (2, Some(&2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injection {
+    config: InjectionConfig,
+    injectors: Vec<LesionInjector>,
+}
+
+impl Injection {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// [`InjectionError::Setting`], and [`InjectionError::Lesion`] for a kind and contrast (numbered in
+    /// the mix) or radii that do not go together.
+    pub fn new(config: InjectionConfig) -> Result<Self, InjectionError> {
+        let checks = [
+            ("every", config.every, config.every >= 2, "at least 2, or no subject is left to train on"),
+            ("validation_every", config.validation_every, config.validation_every >= 2, "at least 2"),
+            ("lesions", config.lesions, (1..=255).contains(&config.lesions), "1 to 255, numbers of a mask"),
+            ("kinds of lesions", config.mix.len(), !config.mix.is_empty(), "at least 1"),
+        ];
+        for (setting, found, valid, expected) in checks {
+            if !valid {
+                return Err(InjectionError::Setting { setting, found, expected });
+            }
+        }
+        let [smallest, largest] = config.radius;
+        let injector = |(number, &(kind, contrast)): (usize, &(LesionKind, f64))| {
+            let lesion = LesionConfig::new(kind, contrast)
+                .radius(smallest, largest)
+                .centre(config.site.clone())
+                .extent(config.site.clone());
+            LesionInjector::new(lesion)
+                .map_err(|source| InjectionError::Lesion { number: number + 1, source })
+        };
+        let injectors = config.mix.iter().enumerate().map(injector).collect::<Result<_, _>>()?;
+        Ok(Self { config, injectors })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &InjectionConfig {
+        &self.config
+    }
+
+    /// What becomes of each of a number of subjects.
+    #[must_use]
+    pub fn roles(&self, subjects: usize) -> Vec<Role> {
+        let (mut injected, mut others, mut validation) = (0, 0, 0);
+        let mut next = || {
+            injected += 1;
+            Some(injected - 1)
+        };
+        (0..subjects)
+            .map(|subject| {
+                if subject % self.config.every == self.config.every - 1 {
+                    return Role { split: Split::Test, injected: next() };
+                }
+                others += 1;
+                if others % self.config.validation_every != 0 {
+                    return Role { split: Split::Train, injected: None };
+                }
+                validation += 1;
+                let injected = if validation % 2 == 1 { next() } else { None };
+                Role { split: Split::Validation, injected }
+            })
+            .collect()
+    }
+
+    /// Puts lesions into the `nth` of the subjects that get some. Kinds go on in turn from subject to
+    /// subject, so that each is met about equally often.
+    ///
+    /// `labels` are a tissue map or a mask on the image's grid, 0 outside the object.
+    ///
+    /// # Errors
+    /// [`InjectionError::Lesion`] for an image or labels that [`LesionInjector::inject`] refuses.
+    pub fn inject(
+        &self,
+        nth: usize,
+        image: &Volume<f32>,
+        labels: &Volume<u8>,
+    ) -> Result<InjectedSubject, InjectionError> {
+        let (mut image, mut free) = (image.clone(), labels.clone());
+        let mut mask = labels.map(|_| 0);
+        let mut lesions = Vec::with_capacity(self.config.lesions);
+        for (place, value) in (0..self.config.lesions).zip(1u8..) {
+            let drawn = nth * self.config.lesions + place;
+            let injector = &self.injectors[drawn % self.injectors.len()];
+            // Another seed for every lesion of every seed below 2^32.
+            let seed = self.config.seed.rotate_left(32) ^ drawn as u64;
+            let made = injector
+                .inject(&image, &free, seed)
+                .map_err(|source| InjectionError::Lesion { number: place + 1, source })?;
+            let surroundings = dilate(made.truth.data(), APART);
+            ndarray::Zip::from(mask.data_mut())
+                .and(free.data_mut())
+                .and(made.truth.data())
+                .and(&surroundings)
+                .for_each(|mask, free, &inside, &near| {
+                    if inside {
+                        *mask = value;
+                    }
+                    if near {
+                        *free = 0;
+                    }
+                });
+            image = made.image;
+            lesions.extend(made.lesions);
+        }
+        Ok(InjectedSubject { image, mask, lesions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+
+    use super::*;
+
+    fn injection(config: InjectionConfig) -> Injection {
+        Injection::new(config).unwrap()
+    }
+
+    #[test]
+    fn every_fifth_is_for_testing_and_validation_has_both_sorts() {
+        let roles = injection(InjectionConfig::new(5)).roles(40);
+        let count = |split, ill| {
+            roles.iter().filter(|role| role.split == split && role.injected.is_some() == ill).count()
+        };
+        assert_eq!((count(Split::Test, true), count(Split::Test, false)), (8, 0));
+        assert_eq!((count(Split::Validation, true), count(Split::Validation, false)), (3, 2));
+        assert_eq!((count(Split::Train, true), count(Split::Train, false)), (0, 27));
+        assert!((4..40).step_by(5).all(|subject| roles[subject].split == Split::Test));
+        let order: Vec<usize> = roles.iter().filter_map(|role| role.injected).collect();
+        assert_eq!(order, (0..11).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn masks_number_the_lesions_and_nothing_else_changes() {
+        let brains = BrainPhantom::new(BrainConfig::new([64, 64], Contrast::T1, 3).slices(10)).unwrap();
+        let subject = brains.volume(0).unwrap();
+        let injection = injection(InjectionConfig::new(5).lesions(4).radius(4.0, 6.0).seed(9));
+        let ill = injection.inject(1, &subject.image, &subject.labels).unwrap();
+        let kinds: Vec<LesionKind> = ill.lesions.iter().map(|lesion| lesion.kind).collect();
+        assert_eq!(kinds, [4, 5, 6, 7].map(|drawn| injection.config().mix[drawn].0));
+        for (lesion, value) in ill.lesions.iter().zip(1u8..) {
+            let voxels = ill.mask.data().iter().filter(|&&found| found == value).count();
+            assert_eq!(voxels, lesion.voxels, "lesion {value}");
+            assert!(voxels > 0);
+        }
+        // Lesions do not touch: each is one component of its own.
+        let any = ill.mask.map(|&value| value > 0);
+        let components = lesio_image::label_volume(any.data(), lesio_image::Connectivity::Corners);
+        for label in 1..=components.components().len() as u32 {
+            let mut values: Vec<u8> = ndarray::Zip::from(components.labels())
+                .and(ill.mask.data())
+                .map_collect(|&found, &value| if found == label { value } else { 0 })
+                .into_iter()
+                .filter(|&value| value > 0)
+                .collect();
+            values.dedup();
+            values.sort_unstable();
+            values.dedup();
+            assert_eq!(values.len(), 1);
+        }
+        // Nothing changes outside the brain, and lesions change something.
+        let changed = |label: u8| {
+            ndarray::Zip::from(ill.image.data())
+                .and(subject.image.data())
+                .and(ill.mask.data())
+                .fold(0, |count, new, old, &mask| count + usize::from(mask == label && new != old))
+        };
+        assert!((1..=4).all(|label| changed(label) > 0));
+        for ((new, old), &tissue) in
+            ill.image.data().iter().zip(subject.image.data()).zip(subject.labels.data())
+        {
+            assert!(tissue != 0 || new == old);
+        }
+        assert_eq!(ill, injection.inject(1, &subject.image, &subject.labels).unwrap());
+        assert_ne!(ill.mask, injection.inject(9, &subject.image, &subject.labels).unwrap().mask);
+    }
+
+    #[test]
+    fn settings_are_checked_once() {
+        let refused = |config| Injection::new(config).unwrap_err().to_string();
+        assert!(refused(InjectionConfig::new(1)).starts_with("every is 1"));
+        assert!(refused(InjectionConfig::new(5).lesions(300)).starts_with("lesions is 300"));
+        assert!(refused(InjectionConfig::new(5).mix([])).starts_with("kinds of lesions is 0"));
+        let error = Injection::new(InjectionConfig::new(5).mix([(LesionKind::Dark, 2.0)])).unwrap_err();
+        assert!(matches!(error, InjectionError::Lesion { number: 1, .. }));
+    }
+}

@@ -1,0 +1,268 @@
+//! The first paper's claims, held against the cells of a study.
+
+use serde::{Deserialize, Serialize};
+
+use crate::localization::{Cell, CellScore, Variation};
+
+/// An estimate with its 95 % interval over resampled patients.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval95 {
+    /// The estimate.
+    pub estimate: f64,
+    /// Lower end.
+    pub lower: f64,
+    /// Upper end.
+    pub upper: f64,
+}
+
+impl Interval95 {
+    fn of(estimate: f64, values: impl Iterator<Item = Option<f64>>) -> Self {
+        let mut values: Vec<f64> = values.flatten().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| match values.len() {
+            0 => f64::NAN,
+            count => values[((count - 1) as f64 * share).round() as usize],
+        };
+        Self { estimate, lower: at(0.025), upper: at(0.975) }
+    }
+
+    /// Whether 0 lies outside.
+    #[must_use]
+    pub fn excludes_zero(&self) -> bool {
+        self.lower > 0.0 || self.upper < 0.0
+    }
+}
+
+impl std::fmt::Display for Interval95 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:+.3} [{:+.3}, {:+.3}]", self.estimate, self.lower, self.upper)
+    }
+}
+
+/// What the evidence says of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holds {
+    /// It holds: the interval excludes 0 on the claim's side.
+    Yes,
+    /// The opposite holds.
+    No,
+    /// The interval includes 0, or cells are missing.
+    Undecided,
+}
+
+/// A claim, what was found and how it is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The claim.
+    pub claim: String,
+    /// Whether it holds here.
+    pub holds: Holds,
+    /// The figures.
+    pub evidence: Vec<String>,
+}
+
+/// The paired difference in average precision of two predictors of a cell, over the same patients.
+#[must_use]
+pub fn paired_difference(cell: &Cell, one: &str, other: &str) -> Option<Interval95> {
+    let (one, other) = (cell.score(one)?, cell.score(other)?);
+    Some(Interval95::of(one.average_precision - other.average_precision, differences(one, other)))
+}
+
+fn differences<'a>(one: &'a CellScore, other: &'a CellScore) -> impl Iterator<Item = Option<f64>> + 'a {
+    one.replicates.iter().zip(&other.replicates).map(|(a, b)| Some((*a)? - (*b)?))
+}
+
+/// The predictor that projects and the one it must beat: both compare an image with a reconstruction.
+const PROJECTED: &str = "projection-reconstruction";
+const PLAIN: &str = "pixel-l1";
+
+/// All verdicts that the cells allow; `medical` and `natural` name the domains.
+#[must_use]
+pub fn verdicts(cells: &[Cell], medical: &str, natural: &str) -> Vec<Verdict> {
+    vec![projection(cells, medical, natural), gradient_rank(cells), beta(cells), ensembling(cells)]
+}
+
+fn base<'a>(cells: &'a [Cell], domain: &str) -> Option<&'a Cell> {
+    cells.iter().find(|cell| cell.domain == domain && cell.variation == Variation::default())
+}
+
+fn projection(cells: &[Cell], medical: &str, natural: &str) -> Verdict {
+    let claim = "Projection helps less on medical than on natural images.".to_owned();
+    let mut evidence = Vec::new();
+    let gain = |domain: &str| {
+        let cell = base(cells, domain)?;
+        let (one, other) = (cell.score(PROJECTED)?, cell.score(PLAIN)?);
+        let values: Vec<Option<f64>> = differences(one, other).collect();
+        Some((one.average_precision - other.average_precision, values))
+    };
+    let mut holds = Holds::Undecided;
+    let found = [medical, natural].map(|domain| {
+        let found = gain(domain);
+        if let Some((estimate, values)) = &found {
+            let interval = Interval95::of(*estimate, values.iter().copied());
+            evidence
+                .push(format!("{domain}: average precision of {PROJECTED} less that of {PLAIN}: {interval}"));
+        }
+        found
+    });
+    if let [Some((medical, of_medical)), Some((natural, of_natural))] = found {
+        // The domains share no patients, so their replicates are independent draws.
+        let gaps = of_natural.iter().zip(&of_medical).map(|(a, b)| Some((*a)? - (*b)?));
+        let gap = Interval95::of(natural - medical, gaps);
+        evidence.push(format!("gain on natural less gain on medical images: {gap}"));
+        holds = match gap.excludes_zero() {
+            true if gap.estimate > 0.0 => Holds::Yes,
+            true => Holds::No,
+            false => Holds::Undecided,
+        };
+    }
+    Verdict { claim, holds, evidence }
+}
+
+/// Rank of a predictor among those that need a model, 1 being the best, in the data and each replicate.
+fn rank(cell: &Cell, predictor: &str) -> Option<Interval95> {
+    let own = cell.score(predictor)?;
+    let others: Vec<&CellScore> = cell
+        .predictors
+        .iter()
+        .filter(|score| score.predictor != "intensity" && !score.predictor.starts_with("ensemble"))
+        .collect();
+    let count = |own: f64, of: &dyn Fn(&CellScore) -> Option<f64>| {
+        1.0 + others.iter().filter(|other| of(other).is_some_and(|value| value > own)).count() as f64
+    };
+    let estimate = count(own.average_precision, &|other| Some(other.average_precision));
+    let values =
+        own.replicates.iter().enumerate().map(|(k, own)| Some(count((*own)?, &|other| other.replicates[k])));
+    Some(Interval95::of(estimate, values))
+}
+
+fn gradient_rank(cells: &[Cell]) -> Verdict {
+    let claim = "The rank of the KL gradient among the predictors changes with model and data.".to_owned();
+    let ranks: Vec<(String, Interval95)> = cells
+        .iter()
+        .filter_map(|cell| {
+            Some((format!("{}, {}", cell.domain, cell.variation.name()), rank(cell, "grad-kl")?))
+        })
+        .collect();
+    let evidence = ranks
+        .iter()
+        .map(|(cell, rank)| {
+            format!("{cell}: rank {:.0} [{:.0}, {:.0}]", rank.estimate, rank.lower, rank.upper)
+        })
+        .collect();
+    let apart = ranks.iter().any(|(_, a)| ranks.iter().any(|(_, b)| a.upper < b.lower));
+    // One rank everywhere cannot be shown by intervals that overlap, only not be refuted.
+    Verdict { claim, holds: if apart { Holds::Yes } else { Holds::Undecided }, evidence }
+}
+
+fn beta(cells: &[Cell]) -> Verdict {
+    let claim = "The weight of the divergence (beta) matters for localization.".to_owned();
+    let mut evidence = Vec::new();
+    let mut holds = Holds::Undecided;
+    for cell in cells {
+        let base_variation = Variation::default();
+        let only_beta = Variation { beta: cell.variation.beta, ..base_variation } == cell.variation;
+        if !only_beta || cell.variation == base_variation {
+            continue;
+        }
+        let Some(base) = base(cells, &cell.domain) else { continue };
+        for predictor in [PLAIN, "grad-kl", "grad-elbo"] {
+            let (Some(one), Some(other)) = (cell.score(predictor), base.score(predictor)) else { continue };
+            let difference =
+                Interval95::of(one.average_precision - other.average_precision, differences(one, other));
+            evidence.push(format!(
+                "{}, {predictor}: beta {} less beta 1: {difference}",
+                cell.domain, cell.variation.beta
+            ));
+            if difference.excludes_zero() {
+                holds = Holds::Yes;
+            }
+        }
+    }
+    Verdict { claim, holds, evidence }
+}
+
+fn ensembling(cells: &[Cell]) -> Verdict {
+    let claim = "An ensemble of calibrated predictors is better than each of its members.".to_owned();
+    let mut evidence = Vec::new();
+    let mut decided = Vec::new();
+    for cell in cells.iter().filter(|cell| cell.variation == Variation::default()) {
+        for member in ["pixel-positive", "pixel-ssim", "grad-elbo", "restoration"] {
+            if let Some(difference) = paired_difference(cell, "ensemble-mean", member) {
+                evidence.push(format!("{}: ensemble-mean less {member}: {difference}", cell.domain));
+                decided.push(difference);
+            }
+        }
+    }
+    let holds = if !decided.is_empty() && decided.iter().all(|difference| difference.lower > 0.0) {
+        Holds::Yes
+    } else if decided.iter().any(|difference| difference.upper < 0.0) {
+        Holds::No
+    } else {
+        Holds::Undecided
+    };
+    Verdict { claim, holds, evidence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::localization::Effort;
+
+    fn cell(domain: &str, beta: f64, scores: &[(&str, f64)]) -> Cell {
+        let effort =
+            Effort { size: 1, widths: vec![1], epochs: 1, batch: 1, steps: 1, seed: 0, replicates: 101 };
+        let predictors = scores
+            .iter()
+            .map(|&(name, score)| CellScore {
+                predictor: name.to_owned(),
+                average_precision: score,
+                auroc: score,
+                // The same noise for all: paired differences are exact.
+                replicates: (0..101).map(|k| Some(score + (f64::from(k) - 50.0) / 1000.0)).collect(),
+            })
+            .collect();
+        let variation = Variation { beta, ..Variation::default() };
+        Cell {
+            domain: domain.into(),
+            variation,
+            effort,
+            prevalence: 0.1,
+            patients: 9,
+            seconds: 1.0,
+            predictors,
+        }
+    }
+
+    #[test]
+    fn paired_noise_cancels() {
+        let cell = cell("m", 1.0, &[("a", 0.5), ("b", 0.4)]);
+        let difference = paired_difference(&cell, "a", "b").unwrap();
+        assert!((difference.lower - 0.1).abs() < 1e-9 && (difference.upper - 0.1).abs() < 1e-9);
+        assert!(paired_difference(&cell, "a", "c").is_none());
+    }
+
+    #[test]
+    fn verdicts_follow_the_figures_either_way() {
+        let with = |gain_medical: f64, gain_natural: f64| {
+            let scores = |gain: f64| vec![(PLAIN, 0.3), (PROJECTED, 0.3 + gain), ("grad-kl", 0.2)];
+            let cells = [cell("m", 1.0, &scores(gain_medical)), cell("n", 1.0, &scores(gain_natural))];
+            verdicts(&cells, "m", "n")[0].holds
+        };
+        assert_eq!(with(0.0, 0.1), Holds::Yes);
+        assert_eq!(with(0.1, 0.0), Holds::No);
+        assert_eq!(with(0.1, 0.1), Holds::Undecided);
+        assert_eq!(verdicts(&[], "m", "n")[0].holds, Holds::Undecided);
+    }
+
+    #[test]
+    fn ranks_that_lie_apart_are_seen() {
+        let first = cell("m", 1.0, &[("grad-kl", 0.9), (PLAIN, 0.1), ("intensity", 1.0)]);
+        let last = cell("n", 1.0, &[("grad-kl", 0.1), (PLAIN, 0.9)]);
+        assert_eq!(rank(&first, "grad-kl").unwrap().estimate, 1.0);
+        assert_eq!(rank(&last, "grad-kl").unwrap().estimate, 2.0);
+        assert_eq!(verdicts(&[first.clone(), last], "m", "n")[1].holds, Holds::Yes);
+        assert_eq!(verdicts(&[first], "m", "n")[1].holds, Holds::Undecided);
+    }
+}

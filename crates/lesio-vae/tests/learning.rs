@@ -1,0 +1,181 @@
+//! Trainings on phantom slices: they learn, are the same each time, and go on where they were stopped.
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use lesio_nn::{
+    CandleEngine, Event, InputGradients, Objective, ParameterSet, PlanEngine, TrainConfig, Trainer,
+    TrainingEngine,
+};
+use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_vae::{
+    Augmentation, Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence,
+    Examples, Latent, Mirror, Reconstructor, Vae, VaeConfig, VaeObjective, VaeTraining, initial_parameters,
+    networks,
+};
+
+/// Slices of as many healthy heads, scaled to about [0, 1], with the head as region.
+fn heads(subjects: std::ops::Range<u64>) -> Examples {
+    let phantom = BrainPhantom::new(BrainConfig::new([32, 32], Contrast::Flair, 3)).unwrap();
+    let mut examples = Examples::new(lesio_nn::Shape::new(1, 32, 32));
+    for subject in subjects {
+        let slice = phantom.slice(subject);
+        let image: Vec<f32> = slice.image.iter().copied().collect();
+        let highest = image.iter().copied().fold(0.0, f32::max);
+        let image: Vec<f32> = image.iter().map(|value| (value / highest).clamp(0.0, 1.0)).collect();
+        let region: Vec<bool> = image.iter().map(|&value| value > 0.1).collect();
+        examples.push_region(&image, &region).unwrap();
+    }
+    examples
+}
+
+fn train_config(epochs: usize) -> TrainConfig {
+    let mut train = TrainConfig::default();
+    train.epochs = epochs;
+    train.batch_size = 8;
+    train.adam.rate = 2e-3;
+    train.seed = 4;
+    train
+}
+
+fn vae_config() -> VaeConfig {
+    VaeConfig::new(1, 32, 32).widths([6, 12, 16]).latent(Latent::Dense { dimensions: 8 })
+}
+
+fn vae_training(epochs: usize) -> VaeTraining {
+    let mut training = VaeTraining::default();
+    training.train = train_config(epochs);
+    training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.2 };
+    training.augmentation = Augmentation::default().mirror(Mirror::LeftRight).shift(1).brightness(0.1);
+    training.corruption = Corruption::CoarseNoise { deviation: 0.1, cell: 4 };
+    training
+}
+
+fn vae_trainer(training: &VaeTraining) -> Trainer<VaeObjective> {
+    let config = vae_config();
+    let (encoder, decoder) = networks(&config).unwrap();
+    let parameters = initial_parameters(&config, training.train.seed).unwrap();
+    let engine = |network, gradients| -> Box<dyn TrainingEngine> {
+        Box::new(PlanEngine::new(network, &parameters, 8, gradients).unwrap())
+    };
+    let engines = vec![engine(&encoder, InputGradients::Skip), engine(&decoder, InputGradients::Compute)];
+    let objective = VaeObjective::new(config, training.clone(), heads(0..36), heads(100..108)).unwrap();
+    Trainer::new(objective, engines, training.train.clone()).unwrap()
+}
+
+fn run<O: Objective>(trainer: &mut Trainer<O>) -> ParameterSet {
+    trainer.run(|_| ControlFlow::Continue(())).unwrap();
+    trainer.parameters().unwrap()
+}
+
+fn squared_error(model: &dyn Reconstructor, examples: &Examples) -> f64 {
+    let values: Vec<f32> = (0..examples.len()).flat_map(|k| examples.image(k)).copied().collect();
+    let images = Tensor::from_vec(values, (examples.len(), 1, 32, 32), &Device::Cpu).unwrap();
+    let error = (model.reconstruct(&images).unwrap() - images).unwrap().sqr().unwrap().mean_all().unwrap();
+    f64::from(error.to_scalar::<f32>().unwrap())
+}
+
+#[test]
+fn a_vae_learns_heads() {
+    let mut trainer = vae_trainer(&vae_training(30));
+    let initial = initial_parameters(&vae_config(), 4).unwrap();
+    let parameters = run(&mut trainer);
+    let losses: Vec<f64> = trainer.history().iter().map(|r| r.validation.as_ref().unwrap().total).collect();
+    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(best < losses[0] - 100.0, "{losses:?}");
+    let model = |parameters| Vae::from_parameters(vae_config(), 1.0, parameters, &Device::Cpu).unwrap();
+    let unseen = heads(200..210);
+    let (before, after) =
+        (squared_error(&model(initial), &unseen), squared_error(&model(parameters), &unseen));
+    assert!(after < 0.3 * before, "{before} to {after}");
+}
+
+#[test]
+fn a_stopped_training_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let training = vae_training(3);
+    let whole = run(&mut vae_trainer(&training));
+    // Another pool of threads, the same bytes.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(pool.install(|| run(&mut vae_trainer(&training))), whole);
+
+    for stop in [1, 5, 12] {
+        let mut first = vae_trainer(&training).checkpoint(&path, Duration::from_secs(3600));
+        let stopped = first.run(|event| match event {
+            Event::Step { step, .. } if *step == stop => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert!(matches!(stopped, Ok(lesio_nn::Ending::Stopped)));
+        assert_ne!(first.parameters().unwrap(), whole);
+        let mut second = vae_trainer(&training);
+        second.resume(&path).unwrap();
+        assert_eq!(run(&mut second), whole, "stopped after update {stop}");
+    }
+    // Data and configuration are part of the checkpoint.
+    let mut other = training.clone();
+    other.corruption = Corruption::None;
+    assert!(vae_trainer(&other).resume(&path).is_err());
+}
+
+/// Both engines make the same training, up to rounding.
+#[test]
+fn engines_train_alike() {
+    let training = vae_training(1);
+    let config = vae_config();
+    let (encoder, decoder) = networks(&config).unwrap();
+    let parameters = initial_parameters(&config, 4).unwrap();
+    let engine = |network, gradients| -> Box<dyn TrainingEngine> {
+        Box::new(CandleEngine::new(network, &parameters, &Device::Cpu, gradients).unwrap())
+    };
+    let engines = vec![engine(&encoder, InputGradients::Skip), engine(&decoder, InputGradients::Compute)];
+    let objective = VaeObjective::new(config, training.clone(), heads(0..36), heads(100..108)).unwrap();
+    let mut by_candle = Trainer::new(objective, engines, training.train.clone()).unwrap();
+    let mut by_plan = vae_trainer(&training);
+    let (candle, plan) = (run(&mut by_candle), run(&mut by_plan));
+    let history = |trainer: &Trainer<VaeObjective>| trainer.history()[0].training.total;
+    let (a, b) = (history(&by_candle), history(&by_plan));
+    assert!((a - b).abs() < 1e-4 * a.abs(), "{a} {b}");
+    for (name, parameter) in candle.iter() {
+        for (a, b) in parameter.values().iter().zip(plan.get(name).unwrap().values()) {
+            // Adam divides by the gradient's size: where that is near 0, rounding may turn a step around.
+            assert!((a - b).abs() < 5e-3, "{name}: {a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_denoiser_learns_to_remove_noise() {
+    let config = DenoiserConfig::new(1, 32, 32).widths([6, 12]);
+    let mut training = DenoiserTraining::default();
+    training.train = train_config(12);
+    let trainer = || {
+        let parameters = Denoiser::initial_parameters(&config, 4).unwrap();
+        let network = config.network().unwrap();
+        let engine = PlanEngine::new(&network, &parameters, 8, InputGradients::Skip).unwrap();
+        let objective =
+            DenoiserObjective::new(&config, training.clone(), heads(0..36), heads(100..108)).unwrap();
+        Trainer::new(objective, vec![Box::new(engine) as Box<dyn TrainingEngine>], training.train.clone())
+            .unwrap()
+    };
+    let mut first = trainer();
+    let parameters = run(&mut first);
+    let losses: Vec<f64> = first.history().iter().map(|r| r.validation.as_ref().unwrap().total).collect();
+    // The noise itself, on the third of the image that is head, has about half its deviation's square.
+    assert!(losses[losses.len() - 1] < 0.25 * losses[0], "{losses:?}");
+    assert_eq!(run(&mut trainer()), parameters);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("denoiser.safetensors");
+    let denoiser = Denoiser::from_parameters(config.clone(), parameters, &Device::Cpu).unwrap();
+    denoiser.save(&path).unwrap();
+    let back = Denoiser::load(&path, &Device::Cpu).unwrap();
+    let unseen = heads(200..210);
+    assert_eq!(squared_error(&denoiser, &unseen), squared_error(&back, &unseen));
+    // An image of the same size in another arrangement is refused, not misread.
+    let turned = Tensor::zeros((1, 1, 64, 16), candle_core::DType::F32, &Device::Cpu).unwrap();
+    assert!(back.reconstruct(&turned).is_err());
+}

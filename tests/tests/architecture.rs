@@ -1,0 +1,235 @@
+//! What the crates may use, and what they never do: `docs/architecture.md`, as a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A test may.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The crates of lesio that each crate may use. Every arrow goes from a line to lines above it.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("lesio-image", &[]),
+    ("lesio-metrics", &[]),
+    ("lesio-kernels", &[]),
+    ("lesio-phantom", &["lesio-image"]),
+    ("lesio-io", &["lesio-image"]),
+    ("lesio-report", &["lesio-image", "lesio-metrics"]),
+    ("lesio-nn", &["lesio-kernels"]),
+    ("lesio-vae", &["lesio-nn"]),
+    ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-vae"]),
+    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn"]),
+    (
+        "lesio-study",
+        &[
+            "lesio-anomaly",
+            "lesio-image",
+            "lesio-io",
+            "lesio-metrics",
+            "lesio-nn",
+            "lesio-phantom",
+            "lesio-report",
+            "lesio-vae",
+        ],
+    ),
+    (
+        "lesio",
+        &[
+            "lesio-anomaly",
+            "lesio-image",
+            "lesio-io",
+            "lesio-metrics",
+            "lesio-nn",
+            "lesio-phantom",
+            "lesio-quality",
+            "lesio-report",
+            "lesio-study",
+            "lesio-vae",
+        ],
+    ),
+];
+
+/// Crates that work without a network: neither they nor what they use know candle.
+const WITHOUT_CANDLE: &[&str] =
+    &["lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom", "lesio-io", "lesio-report"];
+
+/// Crates that never touch a file, and what would be a sign of it.
+const WITHOUT_FILES: &[&str] = &["lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];
+const FILE_CRATES: &[&str] = &["flate2", "image", "memmap2", "nifti", "safetensors", "tempfile", "tiff"];
+
+/// What is for programs, not for libraries.
+const PROGRAM_CRATES: &[&str] =
+    &["anyhow", "clap", "color-eyre", "env_logger", "indicatif", "tracing-subscriber"];
+
+#[test]
+fn every_arrow_points_the_right_way() {
+    let crates = crates();
+    let known: BTreeSet<&str> = ARROWS.iter().map(|&(name, _)| name).collect();
+    let found: BTreeSet<&str> = crates.keys().map(String::as_str).collect();
+    assert_eq!(found, known, "a crate is missing in the table of arrows, or is no more");
+    let mut above = BTreeSet::new();
+    for (name, allowed) in ARROWS {
+        for used in &crates[*name].own {
+            assert!(allowed.contains(&used.as_str()), "{name} uses {used}");
+        }
+        assert!(allowed.iter().all(|used| above.contains(used)), "the table itself has a circle at {name}");
+        above.insert(*name);
+    }
+}
+
+#[test]
+fn crates_use_nothing_that_they_never_use() {
+    let crates = crates();
+    for (name, found) in &crates {
+        for outside in &found.outside {
+            assert!(!PROGRAM_CRATES.contains(&outside.as_str()), "{name} is a library and uses {outside}");
+        }
+    }
+    for &name in WITHOUT_CANDLE {
+        for used in closure(name, &crates) {
+            let candle = crates[&used].outside.iter().find(|outside| outside.starts_with("candle"));
+            assert_eq!(candle, None, "{name} uses candle, by way of {used}");
+        }
+    }
+    for &name in WITHOUT_FILES {
+        for outside in &crates[name].outside {
+            assert!(!FILE_CRATES.contains(&outside.as_str()), "{name} uses {outside}");
+        }
+        for (path, line) in lines(&crates[name].sources()) {
+            assert!(!line.contains("std::fs") && !line.contains("File::"), "{}: {line}", path.display());
+        }
+    }
+    for outside in &crates["lesio-kernels"].outside {
+        assert!(["gemm", "rayon", "thiserror"].contains(&outside.as_str()), "lesio-kernels uses {outside}");
+    }
+    let facade = &crates["lesio"].outside;
+    assert!(facade.iter().all(|outside| outside == "candle-core"), "the facade has logic? {facade:?}");
+}
+
+#[test]
+fn unsafe_code_stands_in_one_module_of_one_crate() {
+    for (name, found) in &crates() {
+        let root = fs::read_to_string(found.folder.join("src/lib.rs")).unwrap();
+        if name != "lesio-kernels" {
+            assert!(root.contains("forbid(unsafe_code)"), "{name} does not forbid unsafe code");
+            continue;
+        }
+        let raw = found.folder.join("src/raw");
+        for (path, line) in lines(&found.sources()) {
+            let code = line.split("//").next().unwrap_or_default();
+            let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
+                .iter()
+                .any(|word| code.contains(word));
+            assert!(!is_unsafe || path.starts_with(&raw), "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_package_follows_the_workspace() {
+    for (name, found) in &crates() {
+        let manifest = fs::read_to_string(found.folder.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{name} has lints of its own");
+        for field in ["version", "edition", "rust-version", "license", "repository"] {
+            assert!(
+                manifest.contains(&format!("\n{field}.workspace = true\n")),
+                "{name} has its own {field}"
+            );
+        }
+        let root = fs::read_to_string(found.folder.join("src/lib.rs")).unwrap();
+        assert!(root.starts_with("//! "), "{name} does not say what it is for");
+    }
+}
+
+#[test]
+fn the_readme_names_programs_that_exist() {
+    let root = root();
+    let manifest = fs::read_to_string(root.join("examples/Cargo.toml")).unwrap();
+    let programs: BTreeSet<&str> = manifest
+        .split("[[example]]")
+        .skip(1)
+        .map(|entry| entry.split('"').nth(1).expect("an example has a name"))
+        .collect();
+    for program in &programs {
+        assert!(root.join("examples").join(format!("{program}.rs")).is_file(), "{program} has no source");
+    }
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let named: BTreeSet<&str> = readme
+        .lines()
+        .filter(|line| line.contains("cargo run"))
+        .filter_map(|line| line.split("--example ").nth(1)?.split([' ', '`']).next())
+        .collect();
+    assert!(named.contains("quickstart"), "README.md does not show the quickstart: {named:?}");
+    assert!(readme.contains("cargo test --workspace"), "README.md does not show how to test");
+    assert!(named.is_subset(&programs), "README.md runs {named:?}, there are {programs:?}");
+}
+
+/// A crate of `crates/`.
+struct Crate {
+    folder: PathBuf,
+    /// What it is built of, tests apart.
+    own: Vec<String>,
+    outside: Vec<String>,
+}
+
+impl Crate {
+    fn sources(&self) -> PathBuf {
+        self.folder.join("src")
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The crates by name, as cargo sees them.
+fn crates() -> BTreeMap<String, Crate> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let mut crates = BTreeMap::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let folder = PathBuf::from(text(&package["manifest_path"])).parent().unwrap().to_owned();
+        if folder.parent() != Some(&root().join("crates")) {
+            continue;
+        }
+        let built_of =
+            package["dependencies"].as_array().unwrap().iter().filter(|used| used["kind"] != "dev");
+        let (own, outside) = built_of
+            .map(|used| text(&used["name"]))
+            .partition(|name| name == "lesio" || name.starts_with("lesio-"));
+        crates.insert(text(&package["name"]), Crate { folder, own, outside });
+    }
+    crates
+}
+
+/// A crate and all crates of lesio that it is built of.
+fn closure(name: &str, crates: &BTreeMap<String, Crate>) -> BTreeSet<String> {
+    let mut all = BTreeSet::from([name.to_owned()]);
+    for used in &crates[name].own {
+        all.extend(closure(used, crates));
+    }
+    all
+}
+
+/// The lines of all Rust files below a folder, up to the unit tests, with their files.
+fn lines(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(lines(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            all.extend(code.lines().map(|line| (path.clone(), line.to_owned())));
+        }
+    }
+    all
+}
