@@ -182,59 +182,6 @@ fn train_says_what_is_wrong() {
 }
 
 #[test]
-fn evaluate_says_what_is_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let (model, data, out) =
-        (folder.path().join("model.safetensors"), folder.path().join("data"), folder.path().join("out"));
-    untrained_heads(&model);
-    write_heads(&data, 2);
-    let evaluate = |model: &Path, data: &Path| {
-        let mut command = program("evaluate");
-        command.arg("--model").arg(model).arg("--data").arg(data).arg("--out").arg(&out);
-        command.args(["--split", "all", "--predictors", "pixel-l1"]);
-        command
-    };
-    fail(&mut evaluate(&folder.path().join("absent"), &data), &["could not read", "absent"]);
-    fail(&mut evaluate(&model, &folder.path().join("absent")), &["there is no such folder"]);
-    fail(&mut evaluate(&model, &data), &["case subject00 has no mask"]);
-    fail(evaluate(&model, &data).args(["--split", "nobody"]), &["nobody"]);
-    let pictures = folder.path().join("pictures.safetensors");
-    untrained_pictures(&pictures, 3);
-    fail(
-        evaluate(&pictures, &data).args(["--mask", "tissue.nii.gz"]),
-        &["subject00", "has 1 channels, the model was trained on 3"],
-    );
-    // A mask of another size than its image.
-    let mask = head(0).labels;
-    let cut = Volume::new(mask.data().slice(ndarray::s![.., .., 1..]).to_owned(), *mask.geometry());
-    write_volume(data.join("subject00/mask.nii.gz"), &cut).unwrap();
-    write_volume(data.join("subject01/mask.nii.gz"), &mask).unwrap();
-    fail(
-        evaluate(&model, &data).args(["--mask", "mask.nii.gz"]),
-        &["subject00", "[32, 32, 7]", "[32, 32, 8]"],
-    );
-    assert!(!out.join("report.json").exists());
-}
-
-#[test]
-fn inject_lesions_says_what_is_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
-    let inject = |data: &Path| {
-        let mut command = program("inject_lesions");
-        command.arg("--data").arg(data).arg("--out").arg(&out);
-        command
-    };
-    fail(&mut inject(&data), &["there is no such folder"]);
-    write_heads(&data, 6);
-    fail(inject(&data).args(["--tissue", "absent.nii.gz"]), &["subject00", "no mask"]);
-    fail(inject(&data).args(["--every", "1"]), &["every is 1"]);
-    fail(inject(&data).args(["--radius", "5"]), &["--radius takes two numbers"]);
-    fail(inject(&data).args(["--within", "77"]), &["case subject04", "no voxel has a label"]);
-    fail(inject(&data).args(["--radius", "90,95"]), &["case subject04", "found room for 0"]);
-}
-
-#[test]
 fn inspect_names_every_fault() {
     let folder = tempfile::tempdir().unwrap();
     let kinds = ["NotFound", "Truncated", "Truncated", "", "GzipCorrupt", "", ""];

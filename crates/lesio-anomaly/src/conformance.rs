@@ -242,7 +242,9 @@ mod tests {
 
     #[test]
     fn each_fault_is_found() {
-        let values: Vec<f32> = (0..4 * 2 * 6 * 9).map(|k| ((k * 37) % 101) as f32 / 101.0).collect();
+        // Rows of different heights: a scale taken over the batch changes all but one of them.
+        let values: Vec<f32> =
+            (0..4 * 2 * 6 * 9).map(|k| (((k * 37) % 101) * (1 + k / 108)) as f32 / 404.0).collect();
         let images = Tensor::from_vec(values, (4, 2, 6, 9), &Device::Cpu).unwrap();
         let faults = [
             ("nothing", None),

@@ -148,8 +148,9 @@ mod tests {
         let steps = mean_square(
             &mut noise.windows(2).enumerate().filter(|(k, _)| k % 64 != 63).map(|(_, p)| p[1] - p[0]),
         );
-        // Interpolation halves the variance along each axis to 2/3 on average: about 4/9.
+        // Interpolation takes the variance along each axis to 2/3 on average, so to 4/9; neighbours differ by an
+        // eighth of the difference of two cells, whose variance is 2 * 2/3: .047 of the size. White noise has 2.
         assert!((0.2..0.9).contains(&size), "{size}");
-        assert!(steps < 0.05 * size, "{steps} {size}");
+        assert!(steps < 0.1 * size, "{steps} {size}");
     }
 }

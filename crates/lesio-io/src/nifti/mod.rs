@@ -1,6 +1,6 @@
 //! NIfTI-1 and NIfTI-2: images with a place in the world.
 //!
-//! [`read_volume`](crate::read_volume) and [`write_volume`](crate::write_volume) do for most purposes;
+//! [`read_volume`](crate::read_volume) and [`write_volume`] do for most purposes;
 //! here are the header, images of other ranks and types, and reading by parts.
 
 mod affine;
