@@ -11,7 +11,7 @@ use lesio::io::atomic::Existing;
 use lesio::io::{write_png, write_volume};
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, ran, untrained_heads, untrained_pictures, write_heads};
+use support::{fail, head, program, ran, untrained_heads, untrained_pictures};
 
 /// Files that cannot be scored, with what is said of each.
 fn bad_volumes(folder: &Path) -> Vec<(PathBuf, &'static str)> {
@@ -134,51 +134,6 @@ fn one_bad_image_does_not_stop_the_others() {
     assert_eq!(report["cases"][0]["id"], "good.nii.gz");
     assert!(out.join("good/pixel-l1.nii.gz").is_file() && out.join("good/pixel-l1.png").is_file());
     assert!(!out.join("nan").exists());
-}
-
-#[test]
-fn train_says_what_is_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let train = |data: &Path| {
-        let mut command = program("train");
-        command.args(["--split", "all", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"]);
-        command.arg("--data").arg(data).arg("--out").arg(&out);
-        command
-    };
-    fail(&mut train(&folder.path().join("absent")), &["absent", "there is no such folder"]);
-    let empty = folder.path().join("empty");
-    fs::create_dir(&empty).unwrap();
-    fail(&mut train(&empty), &["empty", "holds no case"]);
-    let odd = folder.path().join("odd");
-    fs::create_dir_all(odd.join("a")).unwrap();
-    fail(&mut train(&odd), &["image.nii.gz", "there is no such file"]);
-
-    let bad = folder.path().join("bad");
-    fs::create_dir(&bad).unwrap();
-    for (file, said) in bad_volumes(&bad).into_iter().skip(1) {
-        // One bad case among good ones.
-        let data = folder.path().join("data");
-        write_heads(&data, 3);
-        fs::create_dir(data.join("ill")).unwrap();
-        let name =
-            if file.extension().is_some_and(|ending| ending == "gz") { "image.nii.gz" } else { "image.nii" };
-        fs::rename(&file, data.join("ill").join(name)).unwrap();
-        fail(&mut train(&data), &[said]);
-        fs::remove_dir_all(data).unwrap();
-    }
-
-    // Every slice holds a lesion.
-    let data = folder.path().join("ill");
-    write_heads(&data, 3);
-    for case in fs::read_dir(&data).unwrap() {
-        let mask = head(0).labels.map(|_| 1u8);
-        write_volume(case.unwrap().path().join("mask.nii.gz"), &mask).unwrap();
-    }
-    fail(train(&data).args(["--mask", "mask.nii.gz"]), &["no normal slice to train on"]);
-    fail(train(&data).args(["--split", "nobody"]), &["nobody"]);
-    fail(train(&data).arg("--resume"), &["no intact checkpoint"]);
-    assert!(!out.join("model.safetensors").exists());
 }
 
 #[test]
