@@ -7,7 +7,7 @@
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::{Border, ImageLayout};
-use crate::raw::{Axis, Finish, Kind, Mask, Product, Start, Workers, vectorized};
+use crate::raw::{Axis, Finish, Kind, Mask, Product, Start, TAPS, Workers, vectorized};
 use crate::scatter::Scatter;
 
 /// Channels that are computed side by side; packed weights are padded to multiples of it.
@@ -280,7 +280,7 @@ impl Convolution {
                 c: small.pixel_stride(),
                 mask: mask.pixel_stride(),
             },
-            terms: window_terms([k, k], large),
+            terms: window_terms([k, k], self.stride, large),
             part: [0; 3],
             separate_parts: false,
             first: [0, start, small.index(0, 0, 0)],
@@ -377,7 +377,7 @@ impl Convolution {
                         c: stride * large.pixel_stride(),
                         mask: stride * mask.pixel_stride(),
                     },
-                    terms: window_terms([rows.taps, columns.taps], small),
+                    terms: window_terms([rows.taps, columns.taps], 1, small),
                     part: [0; 3],
                     separate_parts: false,
                     first: [a, b, large.index(0, rows.first, columns.first)],
@@ -559,11 +559,13 @@ vectorized! {
     }
 }
 
-/// The sum over a window and its channels, in as few loops as the layout allows.
-fn window_terms([rows, columns]: [usize; 2], image: &ImageLayout) -> [Axis; 3] {
+/// The sum over a window and its channels: in two loops, if the channels of its columns lie side by side,
+/// unless a sliding tile needs the columns by themselves. `step` is how far the next window is.
+fn window_terms([rows, columns]: [usize; 2], step: usize, image: &ImageLayout) -> [Axis; 3] {
     let channels = image.channels();
     let axis = |count, a, b| Axis { count, a: a * LANES, b, c: 0, mask: 0 };
-    if image.pixel_stride() == channels {
+    let slides = step == 1 && columns == TAPS;
+    if image.pixel_stride() == channels && !slides {
         [axis(rows, columns * channels, image.row_stride()), Axis::ONCE, axis(columns * channels, 1, 1)]
     } else {
         [
@@ -582,6 +584,9 @@ impl Product {
             [rows, columns, inner]
         } else if inner * columns <= PART_TERMS {
             [PART_TERMS / (inner * columns), columns, inner]
+        } else if columns == TAPS {
+            let most = PART_TERMS / TAPS;
+            [1, TAPS, inner.div_ceil(inner.div_ceil(most))]
         } else if inner <= PART_TERMS {
             [1, PART_TERMS / inner, inner]
         } else {

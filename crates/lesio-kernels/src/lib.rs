@@ -1,12 +1,5 @@
 //! Convolution kernels for CPUs with run-time dispatch: the one crate of lesio that holds unsafe code.
 
-#![allow(
-    clippy::manual_is_multiple_of,
-    clippy::needless_range_loop,
-    clippy::neg_cmp_op_on_partial_ord,
-    reason = "indices name rows and columns of registers, and a comparison that NaN fails is meant"
-)]
-
 mod activation;
 mod adam;
 mod buffer;

@@ -28,33 +28,57 @@ pub fn pool(
 ) -> Result<(), KernelError> {
     check_window(window, from.layout, to.layout)?;
     from.layout.check("the source", from.values, samples)?;
-    let (from_pixel, to_pixel, channels) =
-        (from.layout.pixel_stride(), to.layout.pixel_stride(), to.layout.channels());
-    let share = 1.0 / (window[0] * window[1]) as f32;
+    let row = PoolRow::new(pooling, window, [from.layout, to.layout, to.layout, to.layout]);
     let isa = workers.isa();
-    for_rows(workers, samples, to, |sample, row, to| {
+    for_rows(workers, samples, to, |sample, y, to| {
         for dy in 0..window[0] {
-            let from = from.row(sample, row * window[0] + dy);
-            for (index, to) in to.chunks_mut(to_pixel).enumerate() {
-                for dx in 0..window[1] {
-                    let from = &from[(index * window[1] + dx) * from_pixel..][..channels];
-                    let first = dy == 0 && dx == 0;
-                    pool_pixel(isa, pooling, first, share, from, &mut to[..channels]);
-                }
-            }
+            pool_row(isa, row, dy == 0, from.row(sample, y * window[0] + dy), to);
         }
     })
 }
 
+/// What a row of a pooling or of its gradient needs to know.
+#[derive(Clone, Copy)]
+struct PoolRow {
+    pooling: Pooling,
+    /// Columns of the window.
+    window: usize,
+    /// One over the number of pixels of the window.
+    share: f32,
+    channels: usize,
+    /// Distance of pixels of the source, of the pooled image, of its gradient, and of the source's.
+    source: usize,
+    pooled: usize,
+    from: usize,
+    to: usize,
+}
+
+impl PoolRow {
+    fn new(pooling: Pooling, window: [usize; 2], layouts: [&ImageLayout; 4]) -> Self {
+        let [source, pooled, from, to] = layouts.map(ImageLayout::pixel_stride);
+        let share = 1.0 / (window[0] * window[1]) as f32;
+        Self { pooling, window: window[1], share, channels: layouts[0].channels(), source, pooled, from, to }
+    }
+}
+
 vectorized! {
-    fn pool_pixel(pooling: Pooling, first: bool, share: f32, from: &[f32], to: &mut [f32]) {
-        let pairs = to.iter_mut().zip(from);
-        match (pooling, first) {
-            (Pooling::Maximum, true) => pairs.for_each(|(to, &from)| *to = from),
-            // A comparison with NaN is false: NaN replaces and is not replaced.
-            (Pooling::Maximum, false) => pairs.for_each(|(to, &from)| *to = if *to >= from || to.is_nan() { *to } else { from }),
-            (Pooling::Mean, true) => pairs.for_each(|(to, &from)| *to = from * share),
-            (Pooling::Mean, false) => pairs.for_each(|(to, &from)| *to += from * share),
+    /// Takes a row of the source into the pooled row, as the first of the window or after others.
+    fn pool_row(p: PoolRow, begin: bool, from: &[f32], to: &mut [f32]) {
+        for (index, to) in to.chunks_mut(p.pooled).enumerate() {
+            let to = &mut to[..p.channels];
+            for dx in 0..p.window {
+                let from = &from[(index * p.window + dx) * p.source..][..p.channels];
+                let pairs = to.iter_mut().zip(from);
+                match (p.pooling, begin && dx == 0) {
+                    (Pooling::Maximum, true) => pairs.for_each(|(to, &from)| *to = from),
+                    // A comparison with NaN is false: NaN replaces and is not replaced.
+                    (Pooling::Maximum, false) => {
+                        pairs.for_each(|(to, &from)| *to = if *to >= from || to.is_nan() { *to } else { from });
+                    }
+                    (Pooling::Mean, true) => pairs.for_each(|(to, &from)| *to = from * p.share),
+                    (Pooling::Mean, false) => pairs.for_each(|(to, &from)| *to += from * p.share),
+                }
+            }
         }
     }
 }
@@ -83,16 +107,7 @@ pub fn pool_gradient(
     pooled.layout.check("the pooled image", pooled.values, samples)?;
     from.layout.check("the gradient", from.values, samples)?;
     let height = from.layout.height();
-    let row = PoolRow {
-        pooling,
-        window: window[1],
-        share: 1.0 / (window[0] * window[1]) as f32,
-        channels: to.layout.channels(),
-        source: source.layout.pixel_stride(),
-        pooled: pooled.layout.pixel_stride(),
-        from: from.layout.pixel_stride(),
-        to: to.layout.pixel_stride(),
-    };
+    let row = PoolRow::new(pooling, window, [source.layout, pooled.layout, from.layout, to.layout]);
     let isa = workers.isa();
     for_rows(workers, samples, to, |sample, y, to| {
         if combine == Combine::Replace {
@@ -106,19 +121,6 @@ pub fn pool_gradient(
             pool_gradient_row(isa, row, source, sample, above, source.row(sample, y), pooled, from, to);
         }
     })
-}
-
-/// What a row of the gradient of a pooling needs to know.
-#[derive(Clone, Copy)]
-struct PoolRow {
-    pooling: Pooling,
-    window: usize,
-    share: f32,
-    channels: usize,
-    source: usize,
-    pooled: usize,
-    from: usize,
-    to: usize,
 }
 
 /// Channels of [`pool_gradient_row`] that are worked on together.
@@ -163,12 +165,6 @@ vectorized! {
     }
 }
 
-vectorized! {
-    fn add_scaled(to: &mut [f32], from: &[f32], factor: f32) {
-        to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
-    }
-}
-
 fn check_window(window: [usize; 2], large: &ImageLayout, small: &ImageLayout) -> Result<(), KernelError> {
     let [rows, columns] = window;
     if rows == 0 || columns == 0 {
@@ -188,16 +184,31 @@ pub enum Upsampling {
     Bilinear,
 }
 
-/// For a position of the enlarged image: the two source positions and the weight of the second.
-fn sources(upsampling: Upsampling, factor: usize, size: usize, position: usize) -> (usize, usize, f32) {
-    match upsampling {
-        Upsampling::Nearest => (position / factor, position / factor, 0.0),
-        Upsampling::Bilinear => {
-            let centre = ((position as f64 + 0.5) / factor as f64 - 0.5).max(0.0);
-            let first = (centre as usize).min(size - 1);
-            let second = (first + 1).min(size - 1);
-            (first, second, if second == first { 0.0 } else { (centre - first as f64) as f32 })
+impl Upsampling {
+    /// For a position of the enlarged image: the two source positions and the weight of the second.
+    fn sources(self, factor: usize, size: usize, position: usize) -> (usize, usize, f32) {
+        match self {
+            Self::Nearest => (position / factor, position / factor, 0.0),
+            Self::Bilinear => {
+                let centre = ((position as f64 + 0.5) / factor as f64 - 0.5).max(0.0);
+                let first = (centre as usize).min(size - 1);
+                let second = (first + 1).min(size - 1);
+                (first, second, if second == first { 0.0 } else { (centre - first as f64) as f32 })
+            }
         }
+    }
+
+    /// For a source position: the positions of the enlarged image that read it, and with what weight.
+    fn readers(self, factor: usize, size: usize, source: usize) -> impl Iterator<Item = (usize, f32)> {
+        let near = match self {
+            Self::Nearest => source * factor..(source + 1) * factor,
+            Self::Bilinear => source.saturating_sub(1) * factor..((source + 2) * factor).min(size * factor),
+        };
+        near.map(move |position| {
+            let (first, second, along) = self.sources(factor, size, position);
+            let share = |read: usize, weight: f32| if read == source { weight } else { 0.0 };
+            (position, share(first, 1.0 - along) + if along > 0.0 { share(second, along) } else { 0.0 })
+        })
     }
 }
 
@@ -215,44 +226,52 @@ pub fn upsample(
 ) -> Result<(), KernelError> {
     check_window([factor, factor], to.layout, from.layout)?;
     from.layout.check("the source", from.values, samples)?;
-    let (from_pixel, to_pixel, channels) =
-        (from.layout.pixel_stride(), to.layout.pixel_stride(), to.layout.channels());
-    let (height, width) = (from.layout.height(), from.layout.width());
+    let row = UpsampleRow {
+        upsampling,
+        factor,
+        width: from.layout.width(),
+        channels: to.layout.channels(),
+        small: from.layout.pixel_stride(),
+        large: to.layout.pixel_stride(),
+    };
+    let height = from.layout.height();
     let isa = workers.isa();
-    for_rows(workers, samples, to, |sample, row, to| {
-        let (top, bottom, down) = sources(upsampling, factor, height, row);
-        let (top, bottom) = (from.row(sample, top), from.row(sample, bottom));
-        for (x, to) in to.chunks_mut(to_pixel).enumerate() {
-            let to = &mut to[..channels];
-            let (left, right, along) = sources(upsampling, factor, width, x);
-            let corner = |row: &'_ [f32], x: usize| x * from_pixel..x * from_pixel + channels.min(row.len());
-            match upsampling {
-                Upsampling::Nearest => to.copy_from_slice(&top[corner(top, left)]),
-                Upsampling::Bilinear => {
-                    let corners = [
-                        &top[corner(top, left)],
-                        &top[corner(top, right)],
-                        &bottom[corner(bottom, left)],
-                        &bottom[corner(bottom, right)],
-                    ];
-                    let weights = [
-                        (1.0 - down) * (1.0 - along),
-                        (1.0 - down) * along,
-                        down * (1.0 - along),
-                        down * along,
-                    ];
-                    blend(isa, to, corners, weights);
-                }
-            }
-        }
+    for_rows(workers, samples, to, |sample, y, to| {
+        let (top, bottom, down) = upsampling.sources(factor, height, y);
+        upsample_row(isa, row, from.row(sample, top), from.row(sample, bottom), down, to);
     })
 }
 
+/// What a row of an upsampling or of its gradient needs to know.
+#[derive(Clone, Copy)]
+struct UpsampleRow {
+    upsampling: Upsampling,
+    factor: usize,
+    /// Pixels of a row of the small image.
+    width: usize,
+    channels: usize,
+    /// Distance of pixels of the small and of the large image.
+    small: usize,
+    large: usize,
+}
+
 vectorized! {
-    fn blend(to: &mut [f32], corners: [&[f32]; 4], weights: [f32; 4]) {
-        let [a, b, c, d] = corners.map(|corner| &corner[..to.len()]);
-        for (i, to) in to.iter_mut().enumerate() {
-            *to = a[i] * weights[0] + b[i] * weights[1] + c[i] * weights[2] + d[i] * weights[3];
+    fn upsample_row(r: UpsampleRow, top: &[f32], bottom: &[f32], down: f32, to: &mut [f32]) {
+        for (x, to) in to.chunks_mut(r.large).enumerate() {
+            let to = &mut to[..r.channels];
+            let (left, right, along) = r.upsampling.sources(r.factor, r.width, x);
+            let (a, b) = (&top[left * r.small..][..r.channels], &top[right * r.small..][..r.channels]);
+            match r.upsampling {
+                Upsampling::Nearest => to.iter_mut().zip(a).for_each(|(to, &from)| *to = from),
+                Upsampling::Bilinear => {
+                    let (c, d) = (&bottom[left * r.small..][..r.channels], &bottom[right * r.small..][..r.channels]);
+                    for (i, to) in to.iter_mut().enumerate() {
+                        let above = a[i] * (1.0 - along) + b[i] * along;
+                        let below = c[i] * (1.0 - along) + d[i] * along;
+                        *to = above * (1.0 - down) + below * down;
+                    }
+                }
+            }
         }
     }
 }
@@ -273,38 +292,35 @@ pub fn upsample_gradient(
     check_window([factor, factor], from.layout, to.layout)?;
     from.layout.check("the gradient", from.values, samples)?;
     let layout = *to.layout;
-    let (height, width, channels) = (layout.height(), layout.width(), layout.channels());
-    // For each source position: the positions it went to, and with which weight.
-    let shares = |size: usize| -> Vec<Vec<(usize, f32)>> {
-        let mut all = vec![Vec::new(); size];
-        for position in 0..size * factor {
-            let (first, second, along) = sources(upsampling, factor, size, position);
-            all[first].push((position, 1.0 - along));
-            if along > 0.0 {
-                all[second].push((position, along));
-            }
-        }
-        all
+    let row = UpsampleRow {
+        upsampling,
+        factor,
+        width: layout.width(),
+        channels: layout.channels(),
+        small: layout.pixel_stride(),
+        large: from.layout.pixel_stride(),
     };
-    let (rows, columns) = (shares(height), shares(width));
     let isa = workers.isa();
-    for_rows(workers, samples, to, |sample, row, to| {
-        for (x, to) in to.chunks_mut(layout.pixel_stride()).enumerate() {
-            let to = &mut to[..channels];
-            if combine == Combine::Replace {
-                to.fill(0.0);
-            }
-            for &(y, down) in &rows[row] {
-                let from_row = from.row(sample, y);
-                for &(x, along) in &columns[x] {
-                    add_scaled(
-                        isa,
-                        to,
-                        &from_row[x * from.layout.pixel_stride()..][..channels],
-                        down * along,
-                    );
-                }
-            }
+    for_rows(workers, samples, to, |sample, y, to| {
+        if combine == Combine::Replace {
+            to.chunks_mut(row.small).for_each(|pixel| pixel[..row.channels].fill(0.0));
+        }
+        for (position, down) in upsampling.readers(factor, layout.height(), y) {
+            upsample_gradient_row(isa, row, from.row(sample, position), down, to);
         }
     })
+}
+
+vectorized! {
+    /// Adds what a row of the large image's gradient gives to a row of the small one's.
+    fn upsample_gradient_row(r: UpsampleRow, from: &[f32], down: f32, to: &mut [f32]) {
+        for (x, to) in to.chunks_mut(r.small).enumerate() {
+            let to = &mut to[..r.channels];
+            for (position, along) in r.upsampling.readers(r.factor, r.width, x) {
+                let from = &from[position * r.large..][..r.channels];
+                let weight = down * along;
+                to.iter_mut().zip(from).for_each(|(to, &from)| *to += weight * from);
+            }
+        }
+    }
 }

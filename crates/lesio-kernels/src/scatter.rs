@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::convolution::{Epilogue, LANES};
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, for_bands};
-use crate::period::with_scratch;
+use crate::period::{Period, with_scratch};
 use crate::raw::{Axis, Finish, Kind, Product, Start, Workers, vectorized};
 
 /// Rows of the output that one thread computes; the rows of products that two bands share are computed twice.
@@ -35,6 +35,11 @@ impl Scatter {
 
     fn lanes(&self) -> usize {
         self.kernel * self.kernel * self.few
+    }
+
+    /// Lanes of a row of taps.
+    fn row(&self) -> usize {
+        self.kernel * self.few
     }
 
     fn padded_lanes(&self) -> usize {
@@ -112,8 +117,12 @@ impl Scatter {
         let failed = std::sync::OnceLock::new();
         for_bands(workers, samples, to, ROWS, |sample, rows, band| {
             let needed = self.source_rows(&rows, source.height());
-            with_scratch(needed.len() * product.outer[0].c + layout.width() * self.few, |scratch| {
-                let (sums, products) = scratch.split_at_mut(layout.width() * self.few);
+            // Sums of a row of the output, of the rows of taps that meet it, and all products.
+            let lens =
+                [layout.width() * self.few, source.width() * self.row(), needed.len() * product.outer[0].c];
+            with_scratch(lens.iter().sum(), |scratch| {
+                let (sums, rest) = scratch.split_at_mut(lens[0]);
+                let (met, products) = rest.split_at_mut(lens[1]);
                 let mut product = product;
                 product.outer[0].count = needed.len();
                 product.first[1] = source.index(sample, needed.start, 0);
@@ -126,19 +135,21 @@ impl Scatter {
                 let len = layout.row_range(0).len();
                 for (row, to) in rows.zip(band.chunks_mut(layout.row_stride())) {
                     sums.fill(0.0);
+                    met.fill(0.0);
                     for tap in 0..self.kernel {
                         let at = (row + self.padding).checked_sub(tap).filter(|at| at % self.stride == 0);
                         if let Some(at) = at.map(|at| at / self.stride).filter(|at| needed.contains(at)) {
-                            let products =
-                                &products[(at - needed.start) * product.outer[0].c..][..product.outer[0].c];
-                            add_taps(isa, *self, tap, products, sums);
+                            let products = &products[(at - needed.start) * product.outer[0].c..];
+                            add_row(isa, *self, tap, &products[..product.outer[0].c], met);
                         }
                     }
+                    add_columns(isa, *self, met, sums);
                     let mask = epilogue.rectifier.map(|rectifier| {
                         let images = rectifier.images;
                         (images.row(sample, row), images.layout.pixel_stride(), rectifier.slope)
                     });
                     finish(
+                        isa,
                         self.few,
                         sums,
                         &mut to[first..first + len],
@@ -161,11 +172,38 @@ impl Scatter {
 }
 
 vectorized! {
-    /// Adds the products of a row of taps to a row of sums.
-    fn add_taps(scatter: Scatter, row: usize, products: &[f32], sums: &mut [f32]) {
+    /// Adds the products of a row of taps, `[pixels][lanes]`, to those of others, `[pixels][row of taps]`.
+    fn add_row(scatter: Scatter, tap: usize, products: &[f32], met: &mut [f32]) {
+        let (lanes, row) = (scatter.padded_lanes(), scatter.row());
+        let from = &products[tap * row..];
+        // The usual rows by themselves, with lengths that the compiler knows.
+        match row {
+            3 => add_known::<3>(from, lanes, met),
+            4 => add_known::<4>(from, lanes, met),
+            _ => {
+                for (met, from) in met.chunks_exact_mut(row).zip(from.chunks(lanes)) {
+                    met.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_known<const ROW: usize>(from: &[f32], lanes: usize, met: &mut [f32]) {
+    for (met, from) in met.as_chunks_mut::<ROW>().0.iter_mut().zip(from.chunks(lanes)) {
+        for (to, from) in met.iter_mut().zip(&from[..ROW]) {
+            *to += from;
+        }
+    }
+}
+
+vectorized! {
+    /// Adds what the pixels of a row give for each column of taps to the columns of the output.
+    fn add_columns(scatter: Scatter, met: &[f32], sums: &mut [f32]) {
         let Scatter { kernel, stride, padding, few, .. } = scatter;
-        let lanes = scatter.padded_lanes();
-        let (width, columns) = (products.len() / lanes, sums.len() / few);
+        let row = scatter.row();
+        let (width, columns) = (met.len() / row, sums.len() / few);
         for column in 0..kernel {
             // Pixel x goes to column x * stride + column - padding, if that is inside.
             let first = padding.saturating_sub(column).div_ceil(stride);
@@ -173,49 +211,70 @@ vectorized! {
             if first >= end {
                 continue;
             }
-            let tap = (row * kernel + column) * few;
+            let count = end - first;
             let to = &mut sums[(first * stride + column - padding) * few..];
-            let from = &products[first * lanes + tap..];
-            if few == 1 {
-                for (to, from) in to.iter_mut().step_by(stride).zip(from.iter().step_by(lanes)).take(end - first) {
-                    *to += from;
-                }
-            } else {
-                for (to, from) in to.chunks_mut(stride * few).zip(from.chunks(lanes)).take(end - first) {
-                    to[..few].iter_mut().zip(&from[..few]).for_each(|(to, from)| *to += from);
+            let from = &met[first * row..];
+            match (few, stride, kernel) {
+                (1, 2, 4) => add_strided::<2, 4>(from, column, count, to),
+                (1, 1, 3) => add_strided::<1, 3>(from, column, count, to),
+                _ => {
+                    for (to, from) in to.chunks_mut(stride * few).zip(from.chunks(row)).take(count) {
+                        let from = &from[column * few..(column + 1) * few];
+                        to[..few].iter_mut().zip(from).for_each(|(to, from)| *to += from);
+                    }
                 }
             }
         }
     }
 }
 
-/// Bias, rectifier and what is there already.
-fn finish(
-    few: usize,
-    sums: &[f32],
+#[inline(always)]
+fn add_strided<const STRIDE: usize, const ROW: usize>(
+    from: &[f32],
+    column: usize,
+    count: usize,
     to: &mut [f32],
-    pixel: usize,
-    epilogue: Epilogue<'_>,
-    mask: Option<(&[f32], usize, f32)>,
 ) {
-    for (x, (sums, to)) in sums.chunks_exact(few).zip(to.chunks_mut(pixel)).enumerate() {
-        for (c, (sum, to)) in sums.iter().zip(to).enumerate() {
-            let mut value = *sum;
-            if epilogue.combine == Combine::Add {
-                value += *to;
+    let from = &from.as_chunks::<ROW>().0[..count];
+    // The last position need not have a whole stride behind it.
+    let (whole, rest) = to[..(count - 1) * STRIDE + 1].as_chunks_mut::<STRIDE>();
+    for (to, from) in whole.iter_mut().zip(from) {
+        to[0] += from[column % ROW];
+    }
+    if let (Some(to), Some(from)) = (rest.first_mut(), from.last()) {
+        *to += from[column % ROW];
+    }
+}
+
+vectorized! {
+    /// What is there already, bias, rectifier and mask.
+    fn finish(few: usize, sums: &[f32], to: &mut [f32], pixel: usize, epilogue: Epilogue<'_>, mask: Option<(&[f32], usize, f32)>) {
+        let runs = Period::common(few, [pixel, pixel, mask.map_or(pixel, |mask| mask.1)]);
+        if epilogue.combine == Combine::Add {
+            for (to, sums) in runs.runs_mut(to, pixel).zip(runs.runs(sums, few)) {
+                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
             }
-            if let Some(bias) = epilogue.bias {
-                value += bias[c];
+        } else {
+            for (to, sums) in runs.runs_mut(to, pixel).zip(runs.runs(sums, few)) {
+                to.copy_from_slice(sums);
             }
-            if epilogue.slope != 1.0 && !(value > 0.0) {
-                value *= epilogue.slope;
+        }
+        if let Some(bias) = epilogue.bias {
+            for to in to.chunks_mut(pixel) {
+                to.iter_mut().zip(&bias[..few]).for_each(|(to, bias)| *to += bias);
             }
-            if let Some((values, pixel, slope)) = mask
-                && !(values[x * pixel + c] > 0.0)
-            {
-                value *= slope;
+        }
+        if epilogue.slope != 1.0 {
+            for to in runs.runs_mut(to, pixel) {
+                to.iter_mut().for_each(|to| *to = if *to > 0.0 { *to } else { *to * epilogue.slope });
             }
-            *to = value;
+        }
+        if let Some((values, pixels, slope)) = mask {
+            for (to, values) in runs.runs_mut(to, pixel).zip(runs.runs(values, pixels)) {
+                for (to, &value) in to.iter_mut().zip(values) {
+                    *to = if value > 0.0 { *to } else { *to * slope };
+                }
+            }
         }
     }
 }

@@ -15,5 +15,5 @@ mod workers;
 pub(crate) use contraction::Contraction;
 pub use isa::Isa;
 pub(crate) use isa::{Level, vectorized};
-pub(crate) use product::{Axis, Finish, Kind, Mask, Product, Start};
+pub(crate) use product::{Axis, Finish, Kind, Mask, Product, Start, TAPS};
 pub use workers::{Workers, with_workers};

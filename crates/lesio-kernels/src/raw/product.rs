@@ -128,7 +128,7 @@ impl Product {
             slope: finish.slope,
             mask: finish.mask.map(|mask| (Shared(mask.values[mask.first..].as_ptr().cast_mut()), mask.slope)),
         };
-        let split = self.split(workers.threads(), blocks_at_once(workers.isa()));
+        let split = self.split(workers.threads(), blocks_of_isa(workers.isa()));
         let isa = workers.isa();
         workers.run(split.items(), &|item| {
             let (blocks, outer) = split.item(self, item);
@@ -137,6 +137,14 @@ impl Product {
             unsafe { call.run(isa, blocks, outer) };
         });
         Ok(())
+    }
+
+    /// Whether neighbouring columns read the same values of `b` with neighbouring taps, three of them: then
+    /// each value is fetched once for three products. The terms of one outer position are then summed tap
+    /// after tap within each innermost position.
+    fn slides(&self) -> bool {
+        let [_, taps, _] = self.terms;
+        self.kind == Kind::Values && taps.count == TAPS && self.part[1] == TAPS && taps.b == self.columns.b
     }
 
     fn blocks(&self) -> usize {
@@ -244,10 +252,18 @@ impl Product {
     }
 }
 
+/// Taps of a sliding tile: those of a row of the 3x3 kernels that most networks are made of.
+pub(crate) const TAPS: usize = 3;
+
 /// Multiply-adds below which an item is not worth its handing over (some 5 microseconds).
 const SMALLEST_ITEM: usize = 1 << 19;
 /// More items than threads, so that a thread that comes late or is interrupted costs little.
-const ITEMS_PER_THREAD: usize = 6;
+const ITEMS_PER_THREAD: usize = 8;
+/// Columns that are worked on with one part of the weights before the next part.
+const STRIP: usize = 256;
+/// Weights that stay in the second cache beside the images that are worked on: with more than these, one
+/// block's weights are used for all images of an item before the next block's.
+const NEAR: usize = 1 << 17;
 
 /// How the outputs of a product are cut into items.
 #[derive(Clone, Copy, Debug)]
@@ -286,14 +302,20 @@ impl Split {
     }
 }
 
-fn blocks_at_once(isa: Isa) -> usize {
-    match isa.level() {
-        Level::Portable => 1,
+/// Blocks of one tile, given the widths of tiles of one and of two.
+fn blocks_at_once(columns: [usize; 2]) -> usize {
+    if columns[1] > 0 { 2 } else { 1 }
+}
+
+/// The same for instructions.
+fn blocks_of_isa(isa: Isa) -> usize {
+    blocks_at_once(match isa.level() {
+        Level::Portable => Portable::COLUMNS,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => 1,
+        Level::Avx2 => super::vector::Avx2::COLUMNS,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => 2,
-    }
+        Level::Avx512 => super::vector::Avx512::COLUMNS,
+    })
 }
 
 /// A product with its operands.
@@ -335,12 +357,42 @@ impl Call<'_> {
         }
     }
 
-    /// All parts of the sums for the outputs of an item.
+    /// All parts of the sums for the outputs of an item, in an order that keeps in the caches what is
+    /// read again soonest.
     ///
     /// # Safety
     /// As [`Call::run`], in a function compiled for the instructions of `V`.
     #[inline(always)]
     unsafe fn item<V: Vector>(&self, blocks: Range, outer: [Range; 2]) {
+        let product = self.product;
+        let [first, second] = outer;
+        let weights = product.terms.iter().map(|axis| axis.count).product::<usize>() * product.lanes;
+        let positions = product.columns.count * product.outer[2].count * product.outer[3].count;
+        let (block_step, first_step, second_step) = match product.kind {
+            // A part is a band of pixels: all taps and columns before the next band.
+            Kind::Weights => (blocks.len(), first.len(), second.len()),
+            Kind::Values if weights > NEAR => (blocks_at_once(V::COLUMNS), 1, STRIP.div_ceil(positions)),
+            Kind::Values => (blocks.len(), 1, STRIP.div_ceil(positions)),
+        };
+        for block in blocks.clone().step_by(block_step.max(1)) {
+            for i0 in first.clone().step_by(first_step.max(1)) {
+                for i1 in second.clone().step_by(second_step.max(1)) {
+                    let blocks = block..(block + block_step).min(blocks.end);
+                    let outer =
+                        [i0..(i0 + first_step).min(first.end), i1..(i1 + second_step).min(second.end)];
+                    // SAFETY: the caller's.
+                    unsafe { self.blocks_of::<V>(blocks, &outer) };
+                }
+            }
+        }
+    }
+
+    /// All parts of the sums for these blocks and outer positions.
+    ///
+    /// # Safety
+    /// As [`Call::item`].
+    #[inline(always)]
+    unsafe fn blocks_of<V: Vector>(&self, blocks: Range, outer: &[Range; 2]) {
         let product = self.product;
         let mut block = blocks.start;
         while block < blocks.end {
@@ -361,7 +413,7 @@ impl Call<'_> {
                 let position =
                     [piece / (pieces[1] * pieces[2]), piece / pieces[2] % pieces[1], piece % pieces[2]];
                 // SAFETY: the caller's; the parts lie inside the terms.
-                unsafe { self.part::<V>(block, two, last, position, (piece == 0, piece + 1 == all), &outer) };
+                unsafe { self.part::<V>(block, two, last, position, (piece == 0, piece + 1 == all), outer) };
             }
             block += count;
         }
@@ -406,6 +458,7 @@ impl Call<'_> {
             added: !replace && product.separate_parts,
             last,
             kind: product.kind,
+            slides: product.slides(),
             finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
             // SAFETY: the bias reaches as far as the blocks (`check`).
             bias: self
@@ -465,6 +518,7 @@ struct Tile<'t> {
     /// Lanes of the last block.
     last: usize,
     kind: Kind,
+    slides: bool,
     finish: bool,
     bias: *const f32,
     slope: f32,
@@ -487,7 +541,7 @@ impl Tile<'_> {
         mask: *const f32,
         columns: usize,
     ) {
-        let most = V::COLUMNS[usize::from(two)];
+        let most = if self.slides { V::SLIDING_COLUMNS } else { V::COLUMNS }[usize::from(two)];
         let tiles = columns.div_ceil(most);
         let mut done = 0;
         for tile in 0..tiles {
@@ -498,6 +552,8 @@ impl Tile<'_> {
                 let c = c.add(done * self.c_step);
                 let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
                 match (self.kind, two) {
+                    (Kind::Values, true) if self.slides => self.sliding_wide::<V>(width, a, b, c, mask),
+                    (Kind::Values, false) if self.slides => self.sliding::<V>(width, a, b, c, mask),
                     (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
                     (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
                     (Kind::Weights, true) => self.weights_wide::<V>(width, a, b, c, mask),
@@ -512,7 +568,7 @@ impl Tile<'_> {
 
 /// Defines the choice of a tile's compiled width.
 macro_rules! widths {
-    ($name:ident, $blocks:literal, $values:literal, $partial:literal, [$($width:literal)*]) => {
+    ($name:ident, $columns:ident, $blocks:literal, $how:ident, [$($width:literal)*]) => {
         impl Tile<'_> {
             /// # Safety
             /// As [`Tile::row`].
@@ -520,8 +576,8 @@ macro_rules! widths {
             unsafe fn $name<V: Vector>(&self, width: usize, a: *const f32, b: *const f32, c: *mut f32, mask: *const f32) {
                 match width {
                     // SAFETY: the caller's.
-                    $($width if $width <= V::COLUMNS[$blocks - 1] => unsafe {
-                        self.tile::<V, $blocks, $width, $values, $partial>(a, b, c, mask)
+                    $($width if $width <= V::$columns[$blocks - 1] => unsafe {
+                        self.tile::<V, $blocks, $width, $how>(a, b, c, mask)
                     },)*
                     _ => {}
                 }
@@ -529,26 +585,28 @@ macro_rules! widths {
         }
     };
 }
-widths!(values, 1, true, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
-widths!(values_wide, 2, true, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
-widths!(weights, 1, false, false, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
-widths!(weights_wide, 2, false, false, [1 2 3 4 5 6 7 8 9 10 11 12]);
-widths!(weights_partial, 1, false, true, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(values, COLUMNS, 1, VALUES, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(values_wide, COLUMNS, 2, VALUES, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(sliding, SLIDING_COLUMNS, 1, SLIDING, [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]);
+widths!(sliding_wide, SLIDING_COLUMNS, 2, SLIDING, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(weights, COLUMNS, 1, WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+widths!(weights_wide, COLUMNS, 2, WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12]);
+widths!(weights_partial, COLUMNS, 1, PARTIAL_WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
+
+/// Kinds of compiled tiles: [`Kind::Values`], the same sliding, [`Kind::Weights`], and the same where the
+/// block of `a` ends early.
+const VALUES: u8 = 0;
+const SLIDING: u8 = 1;
+const WEIGHTS: u8 = 2;
+const PARTIAL_WEIGHTS: u8 = 3;
 
 impl Tile<'_> {
-    /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part. `VALUES` says which
-    /// [`Kind`], `PARTIAL` that the last block of `a` ends early.
+    /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part.
     ///
     /// # Safety
     /// As [`Tile::row`].
     #[inline(always)]
-    unsafe fn tile<
-        V: Vector,
-        const BLOCKS: usize,
-        const WIDTH: usize,
-        const VALUES: bool,
-        const PARTIAL: bool,
-    >(
+    unsafe fn tile<V: Vector, const BLOCKS: usize, const WIDTH: usize, const HOW: u8>(
         &self,
         a: *const f32,
         b: *const f32,
@@ -558,7 +616,7 @@ impl Tile<'_> {
         // SAFETY of all blocks here: the caller's; `a` and `b` move by wrapping arithmetic to be formed
         // even where they are not read.
         let mut sums = [[unsafe { V::splat(0.0) }; BLOCKS]; WIDTH];
-        let room = |block: usize| if VALUES && block + 1 == BLOCKS { self.last } else { LANES };
+        let room = |block: usize| if HOW <= SLIDING && block + 1 == BLOCKS { self.last } else { LANES };
         let output =
             |column: usize, block: usize| unsafe { c.add(column * self.c_step + block * self.c_block) };
         if self.continued {
@@ -568,42 +626,11 @@ impl Tile<'_> {
                 }
             }
         }
-        let [outer, middle, inner] = self.terms;
-        for i in 0..outer.count {
-            for j in 0..middle.count {
-                let mut a = a.wrapping_add(i * outer.a + j * middle.a);
-                let b = b.wrapping_add(i * outer.b + j * middle.b);
-                let mut groups = self.b_groups.map(|group| b.wrapping_add(group));
-                for _ in 0..inner.count {
-                    let mut lanes = [unsafe { V::splat(0.0) }; BLOCKS];
-                    for (block, lane) in lanes.iter_mut().enumerate() {
-                        let from = a.wrapping_add(block * self.a_block);
-                        *lane = unsafe {
-                            if PARTIAL && block + 1 == BLOCKS {
-                                V::load_first(from, self.last)
-                            } else {
-                                V::load(from)
-                            }
-                        };
-                    }
-                    for (column, sums) in sums.iter_mut().enumerate() {
-                        let from = if VALUES {
-                            groups[column / 4].wrapping_add(self.b_steps[column % 4])
-                        } else {
-                            groups[0].wrapping_add(column)
-                        };
-                        let value = unsafe { V::splat(*from) };
-                        for (sum, lane) in sums.iter_mut().zip(lanes) {
-                            *sum = unsafe { sum.multiply_add(lane, value) };
-                        }
-                    }
-                    a = a.wrapping_add(inner.a);
-                    if VALUES {
-                        groups = groups.map(|group| group.wrapping_add(1));
-                    } else {
-                        groups[0] = groups[0].wrapping_add(inner.b);
-                    }
-                }
+        unsafe {
+            match HOW {
+                VALUES => self.sum_values(a, b, &mut sums),
+                SLIDING => self.sum_sliding(a, b, &mut sums),
+                _ => self.sum_weights::<V, BLOCKS, WIDTH>(HOW == PARTIAL_WEIGHTS, a, b, &mut sums),
             }
         }
         for (column, sums) in sums.into_iter().enumerate() {
@@ -625,6 +652,159 @@ impl Tile<'_> {
                     }
                     if room == LANES { sum.store(to) } else { sum.store_first(to, room) }
                 }
+            }
+        }
+    }
+}
+
+impl Tile<'_> {
+    /// # Safety
+    /// As [`Tile::row`].
+    #[inline(always)]
+    unsafe fn sum_values<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        sums: &mut [[V; BLOCKS]; WIDTH],
+    ) {
+        // SAFETY of all blocks here: the caller's.
+        let [outer, middle, inner] = self.terms;
+        for i in 0..outer.count {
+            for j in 0..middle.count {
+                let mut a = a.wrapping_add(i * outer.a + j * middle.a);
+                let b = b.wrapping_add(i * outer.b + j * middle.b);
+                let mut groups = self.b_groups.map(|group| b.wrapping_add(group));
+                for _ in 0..inner.count {
+                    let mut lanes = [unsafe { V::splat(0.0) }; BLOCKS];
+                    for (block, lane) in lanes.iter_mut().enumerate() {
+                        *lane = unsafe { V::load(a.wrapping_add(block * self.a_block)) };
+                    }
+                    for (column, sums) in sums.iter_mut().enumerate() {
+                        let from = groups[column / 4].wrapping_add(self.b_steps[column % 4]);
+                        let value = unsafe { V::splat(*from) };
+                        for (sum, lane) in sums.iter_mut().zip(lanes) {
+                            *sum = unsafe { sum.multiply_add(lane, value) };
+                        }
+                    }
+                    a = a.wrapping_add(inner.a);
+                    groups = groups.map(|group| group.wrapping_add(1));
+                }
+            }
+        }
+    }
+
+    /// As `sum_values`, each value of `b` fetched once for all taps that meet it.
+    ///
+    /// # Safety
+    /// As [`Tile::row`].
+    #[inline(always)]
+    unsafe fn sum_sliding<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        sums: &mut [[V; BLOCKS]; WIDTH],
+    ) {
+        // SAFETY of all blocks here: the caller's.
+        let [outer, middle, inner] = self.terms;
+        for i in 0..outer.count {
+            let mut a = a.wrapping_add(i * outer.a);
+            let b = b.wrapping_add(i * outer.b);
+            let mut groups = self.b_groups.map(|group| b.wrapping_add(group));
+            // Columns 16 and 17 lie behind the last group.
+            let mut beyond = groups[3].wrapping_add(self.b_groups[1]);
+            for _ in 0..inner.count {
+                let mut lanes = [[unsafe { V::splat(0.0) }; BLOCKS]; TAPS];
+                for (tap, lanes) in lanes.iter_mut().enumerate() {
+                    for (block, lane) in lanes.iter_mut().enumerate() {
+                        *lane = unsafe { V::load(a.wrapping_add(tap * middle.a + block * self.a_block)) };
+                    }
+                }
+                let all = [groups[0], groups[1], groups[2], groups[3], beyond];
+                // Written out: the compiler unrolls only short loops, and sums that are indexed by a
+                // variable do not stay in registers.
+                unsafe { slide::<V, BLOCKS, WIDTH, 0>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 1>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 2>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 3>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 4>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 5>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 6>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 7>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 8>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 9>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 10>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 11>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 12>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 13>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 14>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 15>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 16>(&all, &self.b_steps, &lanes, sums) };
+                unsafe { slide::<V, BLOCKS, WIDTH, 17>(&all, &self.b_steps, &lanes, sums) };
+                a = a.wrapping_add(inner.a);
+                groups = groups.map(|group| group.wrapping_add(1));
+                beyond = beyond.wrapping_add(1);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Tile::row`].
+    #[inline(always)]
+    unsafe fn sum_weights<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
+        &self,
+        partial: bool,
+        a: *const f32,
+        b: *const f32,
+        sums: &mut [[V; BLOCKS]; WIDTH],
+    ) {
+        // SAFETY of all blocks here: the caller's.
+        let [outer, middle, inner] = self.terms;
+        for i in 0..outer.count {
+            for j in 0..middle.count {
+                let mut a = a.wrapping_add(i * outer.a + j * middle.a);
+                let mut b = b.wrapping_add(i * outer.b + j * middle.b);
+                for _ in 0..inner.count {
+                    let mut lanes = [unsafe { V::splat(0.0) }; BLOCKS];
+                    for (block, lane) in lanes.iter_mut().enumerate() {
+                        let from = a.wrapping_add(block * self.a_block);
+                        let short = partial && block + 1 == BLOCKS;
+                        *lane = unsafe { if short { V::load_first(from, self.last) } else { V::load(from) } };
+                    }
+                    for (column, sums) in sums.iter_mut().enumerate() {
+                        let value = unsafe { V::splat(*b.wrapping_add(column)) };
+                        for (sum, lane) in sums.iter_mut().zip(lanes) {
+                            *sum = unsafe { sum.multiply_add(lane, value) };
+                        }
+                    }
+                    a = a.wrapping_add(inner.a);
+                    b = b.wrapping_add(inner.b);
+                }
+            }
+        }
+    }
+}
+
+/// Position `AT` of a sliding tile: its value, for all columns that it meets.
+///
+/// # Safety
+/// As [`Tile::row`].
+#[inline(always)]
+unsafe fn slide<V: Vector, const BLOCKS: usize, const WIDTH: usize, const AT: usize>(
+    groups: &[*const f32; 5],
+    steps: &[usize; 4],
+    lanes: &[[V; BLOCKS]; TAPS],
+    sums: &mut [[V; BLOCKS]; WIDTH],
+) {
+    if AT >= WIDTH + TAPS - 1 {
+        return;
+    }
+    // SAFETY of all blocks here: the caller's.
+    let value = unsafe { V::splat(*groups[AT / 4].wrapping_add(steps[AT % 4])) };
+    for tap in 0..TAPS {
+        if AT >= tap && AT - tap < WIDTH {
+            for block in 0..BLOCKS {
+                let sum = &mut sums[AT - tap][block];
+                *sum = unsafe { sum.multiply_add(lanes[tap][block], value) };
             }
         }
     }

@@ -12,6 +12,8 @@ pub(super) const LANES: usize = 16;
 pub(super) trait Vector: Copy {
     /// Most columns of a tile that is one vector wide, and of one that is two wide (0: never two wide).
     const COLUMNS: [usize; 2];
+    /// The same for tiles that slide over three taps.
+    const SLIDING_COLUMNS: [usize; 2];
     /// Rows and samples of a tile of dot products.
     const DOTS: [usize; 2];
 
@@ -52,6 +54,7 @@ pub(super) struct Portable([f32; LANES]);
 
 impl Vector for Portable {
     const COLUMNS: [usize; 2] = [3, 0];
+    const SLIDING_COLUMNS: [usize; 2] = [2, 0];
     const DOTS: [usize; 2] = [2, 1];
 
     #[inline(always)]
@@ -139,7 +142,8 @@ mod x86 {
     // SAFETY of the blocks in this implementation: the caller of each method runs in a function compiled
     // for AVX2 and FMA, and grants the memory that the method reads or writes.
     impl Vector for Avx2 {
-        const COLUMNS: [usize; 2] = [6, 3];
+        const COLUMNS: [usize; 2] = [6, 0];
+        const SLIDING_COLUMNS: [usize; 2] = [4, 0];
         const DOTS: [usize; 2] = [2, 3];
 
         #[inline(always)]
@@ -234,6 +238,7 @@ mod x86 {
     // for AVX-512 F, and grants the memory that the method reads or writes; masked lanes are not touched.
     impl Vector for Avx512 {
         const COLUMNS: [usize; 2] = [14, 12];
+        const SLIDING_COLUMNS: [usize; 2] = [16, 12];
         const DOTS: [usize; 2] = [4, 6];
 
         #[inline(always)]
