@@ -1,7 +1,7 @@
 //! One pass of a model over a batch, used by several predictors.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{Result, Tensor};
 use lesio_vae::{Gradients, Reconstructor, VariationalModel, Wanted};
@@ -72,14 +72,17 @@ impl<'a> SharedPass<'a> {
             return Gradients::of_nothing(self.images, wanted);
         }
         let key = address(model);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(wanted));
-        if let Some((_, _, gradients)) = found {
-            return Ok(gradients.clone());
+        let found = |known: &Known| {
+            let found =
+                known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(wanted));
+            found.map(|(_, _, gradients)| gradients.clone())
+        };
+        if let Some(gradients) = found(&self.known()) {
+            return Ok(gradients);
         }
         let wanted = wanted.union(self.expected);
         let gradients = model.gradients(self.images, wanted)?;
-        known.gradients.push((model.clone(), wanted, gradients.clone()));
+        self.known().gradients.push((model.clone(), wanted, gradients.clone()));
         Ok(gradients)
     }
 
@@ -92,16 +95,23 @@ impl<'a> SharedPass<'a> {
             return self.images.zeros_like();
         }
         let key = address(model);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, gradients)) = known.gradients.iter().find(|(own, _, _)| address(own) == key) {
-            return Ok(gradients.mean.clone());
-        }
-        if let Some((_, reconstruction)) = known.reconstructions.iter().find(|(own, _)| address(own) == key) {
-            return Ok(reconstruction.clone());
+        let found = |known: &Known| {
+            let means = known.gradients.iter().map(|(own, _, gradients)| (address(own), &gradients.mean));
+            let others = known.reconstructions.iter().map(|(own, own_mean)| (address(own), own_mean));
+            means.chain(others).find(|(own, _)| *own == key).map(|(_, mean)| mean.clone())
+        };
+        if let Some(reconstruction) = found(&self.known()) {
+            return Ok(reconstruction);
         }
         let reconstruction = model.reconstruct(self.images)?;
-        known.reconstructions.push((model.clone(), reconstruction.clone()));
+        self.known().reconstructions.push((model.clone(), reconstruction.clone()));
         Ok(reconstruction)
+    }
+
+    /// Not held while a model computes: a thread that waits for it may take up another reader of this pass,
+    /// which would wait for its own thread.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

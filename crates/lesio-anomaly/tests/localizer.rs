@@ -10,11 +10,12 @@ use lesio_anomaly::{
     PredictError, PredictorName, PredictorSettings, Provenance,
 };
 use lesio_image::{
-    Geometry, Image, ImageError, Orientation, PreprocessError, Preprocessing, SlicePosition, Volume,
+    Alignment, Frame, Geometry, Image, ImageError, Orientation, PreprocessError, Preprocessing,
+    SlicePosition, Volume,
 };
 use lesio_nn::LoadError;
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
-use lesio_vae::{Denoiser, DenoiserConfig, Latent, VaeConfig, initial_parameters};
+use lesio_vae::{Denoiser, DenoiserConfig, Latent, Likelihood, VaeConfig, initial_parameters};
 use ndarray::{Array3, Axis, s};
 
 const GRID: [usize; 2] = [16, 24];
@@ -228,7 +229,7 @@ fn documents_that_do_not_fit_are_refused_with_the_reason() {
     type Change = fn(&mut serde_json::Value);
     let changes: [(Change, &str); 7] = [
         (|e| e["document"]["model"]["vae"]["config"]["height"] = 32.into(), "shape"),
-        (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "has shape"),
+        (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "encoder"),
         (|e| e["document"]["model"]["vae"]["config"]["width"] = serde_json::json!(1u64 << 60), "at most"),
         (|e| e["document"]["model"]["vae"]["beta"] = (-1).into(), "beta"),
         (|e| e["document"]["preprocessing"]["config"]["slice_position"] = "channel".into(), "position"),
@@ -306,6 +307,41 @@ fn one_slice_scores_as_a_volume_and_as_an_image() {
             assert!(b.is_standard_layout());
         }
     }
+}
+
+/// Scores may be negative: what the model was not shown has the lowest, and not 0, which would stand out.
+#[test]
+fn what_was_not_seen_does_not_stand_out() {
+    let mut data = Array3::zeros((60, 90, 3));
+    for ((i, j, _), value) in data.indexed_iter_mut() {
+        if (5..55).contains(&i) && (5..85).contains(&j) {
+            *value = 1.0 + 0.3 * ((i * j % 7) as f32) / 7.0;
+        }
+    }
+    let volume = Volume::new(data, Geometry::default());
+    // The grid covers the middle of the object only.
+    let mut alignment = Alignment::new(GRID);
+    (alignment.trim, alignment.coverage) = (0.3, 1.0);
+    let preprocessing = Preprocessing::heads(GRID).frame(Frame::Align(alignment));
+    let fitted = preprocessing.fit([&volume]).unwrap();
+    let config = config(1).likelihood(Likelihood::Laplace { scale: 0.01 });
+    let mut parameters = initial_parameters(&config, 2).unwrap();
+    // A model that expects the object's value: its errors are small, and `-log p` is below 0.
+    parameters.get_mut("decoder.out.bias").unwrap().values_mut().fill(0.5);
+    let scale = |name: &str, parameters: &mut lesio_nn::ParameterSet| {
+        parameters.get_mut(name).unwrap().values_mut().iter_mut().for_each(|v| *v *= 0.01);
+    };
+    scale("decoder.out.weight", &mut parameters);
+    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+    let localizer = Localizer::new(model, fitted, Provenance::default()).unwrap();
+    let scored = localizer.score(&volume, &[PredictorName::PixelNll]).unwrap();
+    let raw = scored.scores[0].raw.data();
+    let lowest = raw.iter().copied().fold(f32::INFINITY, f32::min);
+    assert!(lowest < 0.0, "this test needs negative scores, the lowest is {lowest}");
+    let corner = raw[[6, 6, 1]];
+    assert!(scored.foreground.data()[[6, 6, 1]], "the corner is part of the object");
+    assert_eq!(corner, lowest);
+    assert!(raw.iter().all(|&value| value != 0.0));
 }
 
 #[test]
