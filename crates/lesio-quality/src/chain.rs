@@ -1,10 +1,11 @@
 //! The way from image and segmentation to Dice, and of gradients back to the image.
 
-use lesio_nn::{EngineError, Mode, ParameterSet, TrainingEngine};
+use lesio_nn::{EngineError, Mode};
 use rayon::prelude::*;
 
 use crate::agreement::{STATISTICS, add_gradient, softmax, softmax_gradient, statistics};
 use crate::config::{EstimatorConfig, Method};
+use crate::engine::{Frozen, Link};
 
 /// What stands where the segmentation was cut out: darker than any pixel of an image of deviation 1, so
 /// that REC-Net cannot mistake the hole for tissue.
@@ -12,18 +13,16 @@ pub(crate) const BLANK: f32 = -3.0;
 /// Keeps the logit of a soft Dice of 0 or 1 finite, with a gradient everywhere.
 const MARGIN: f32 = 0.01;
 
-type Engines = [Box<dyn TrainingEngine>];
-
 /// The wiring of an estimator's networks, with the values of its last pass.
 ///
-/// REC-Net is held here, since it is not trained any more; the engines of the other networks come with each call.
+/// REC-Net is held here, since it is not trained any more; the other networks come with each call.
 pub(crate) struct Chain {
     method: Method,
     pixels: usize,
     labels: usize,
     /// Position of each label among the planes of the opinion.
     class_of: Vec<usize>,
-    reconstructor: Option<Box<dyn TrainingEngine>>,
+    reconstructor: Option<Frozen>,
     samples: usize,
     /// 1 where no label is, `[n, h, w]`.
     outside: Vec<f32>,
@@ -62,7 +61,7 @@ pub(crate) struct By<'a> {
 
 impl Chain {
     /// The chain of a configuration; REC-Net of these parameters for [`Method::RecReg`].
-    pub(crate) fn new(config: &EstimatorConfig, reconstructor: Option<Box<dyn TrainingEngine>>) -> Self {
+    pub(crate) fn new(config: &EstimatorConfig, reconstructor: Option<Frozen>) -> Self {
         Self {
             method: config.method,
             pixels: config.framing.pixels(),
@@ -89,7 +88,7 @@ impl Chain {
     /// Estimates `samples` samples of images `[n, h, w]` and one plane per label `[n, labels, h, w]`.
     pub(crate) fn forward(
         &mut self,
-        engines: &mut Engines,
+        engines: &mut [impl Link],
         images: &[f32],
         segmentation: &[f32],
         samples: usize,
@@ -121,7 +120,7 @@ impl Chain {
     }
 
     /// Passes gradients back: the engines add up those of their parameters, and that of the images is returned.
-    pub(crate) fn backward(&mut self, engines: &mut Engines, by: &By<'_>) -> Result<&[f32], EngineError> {
+    pub(crate) fn backward(&mut self, engines: &mut [impl Link], by: &By<'_>) -> Result<&[f32], EngineError> {
         check("gradients by the dice", by.dice.len(), self.dice.len())?;
         self.differentiate_results(by);
         self.by_image.clear();
@@ -203,8 +202,6 @@ impl Chain {
         self.scratch.clear();
         self.scratch.extend(self.by_image.iter().map(|gradient| -gradient));
         engine.backward(&[&self.scratch])?;
-        // REC-Net learns nothing here.
-        engine.clear_gradients();
         let painted = engine.input_gradient(0);
         check("the gradient of REC-Net", painted.len(), self.by_image.len())?;
         for ((sum, &painted), &outside) in self.by_image.iter_mut().zip(painted).zip(&self.outside) {
@@ -321,26 +318,6 @@ pub(crate) fn blank(images: &[f32], outside: &[f32], into: &mut Vec<f32>) {
     );
 }
 
-/// The engines of a chain, and REC-Net's where it has one.
-pub(crate) type Built = (Vec<Box<dyn TrainingEngine>>, Option<Box<dyn TrainingEngine>>);
-
-/// Engines for the networks of a configuration, out of a set that holds all their parameters.
-pub(crate) fn build(
-    config: &EstimatorConfig,
-    parameters: &ParameterSet,
-) -> Result<Built, crate::error::BuildError> {
-    use lesio_nn::InputGradients::Compute;
-    let mut engines = Vec::new();
-    for network in config.networks()? {
-        engines.push(crate::engine::engine(&network, parameters, Compute)?);
-    }
-    let reconstructor = match config.method {
-        Method::RecReg => Some(crate::engine::engine(&config.reconstructor()?, parameters, Compute)?),
-        _ => None,
-    };
-    Ok((engines, reconstructor))
-}
-
 fn sigmoid(z: f32) -> f32 {
     1.0 / (1.0 + (-z).exp())
 }
@@ -349,7 +326,7 @@ fn shrunk(share: f32) -> f32 {
     (share + MARGIN) / (1.0 + 2.0 * MARGIN)
 }
 
-fn first(engines: &mut Engines) -> Result<&mut Box<dyn TrainingEngine>, EngineError> {
+fn first<L: Link>(engines: &mut [L]) -> Result<&mut L, EngineError> {
     let found = engines.len();
     match engines {
         [engine] => Ok(engine),
@@ -357,7 +334,7 @@ fn first(engines: &mut Engines) -> Result<&mut Box<dyn TrainingEngine>, EngineEr
     }
 }
 
-fn pair(engines: &mut Engines) -> Result<[&mut Box<dyn TrainingEngine>; 2], EngineError> {
+fn pair<L: Link>(engines: &mut [L]) -> Result<[&mut L; 2], EngineError> {
     let found = engines.len();
     match engines {
         [opinion, head] => Ok([opinion, head]),

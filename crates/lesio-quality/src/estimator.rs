@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, TrainingEngine, model_file};
+use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, model_file};
 
-use crate::chain::{By, Chain, build};
-use crate::config::EstimatorConfig;
+use crate::chain::{By, Chain};
+use crate::config::{EstimatorConfig, Method};
 use crate::distance;
+use crate::engine::Frozen;
 use crate::error::BuildError;
 use crate::samples::one_hot;
 
@@ -70,7 +71,7 @@ pub struct Estimates {
 pub struct Estimator {
     config: EstimatorConfig,
     parameters: ParameterSet,
-    engines: Vec<Box<dyn TrainingEngine>>,
+    networks: Vec<Frozen>,
     chain: Chain,
     planes: Vec<f32>,
 }
@@ -92,13 +93,15 @@ impl Estimator {
     /// A configuration that is refused, and parameters that do not fit it.
     pub fn new(config: EstimatorConfig, parameters: ParameterSet) -> Result<Self, BuildError> {
         let mut networks = config.networks()?;
-        if config.method == crate::Method::RecReg {
+        if config.method == Method::RecReg {
             networks.push(config.reconstructor()?);
         }
         parameters.check(&networks.iter().collect::<Vec<_>>())?;
-        let (engines, reconstructor) = build(&config, &parameters)?;
+        let frozen = networks.iter().map(|network| Frozen::new(network, &parameters));
+        let mut networks = frozen.collect::<Result<Vec<_>, _>>()?;
+        let reconstructor = if config.method == Method::RecReg { networks.pop() } else { None };
         let chain = Chain::new(&config, reconstructor);
-        Ok(Self { config, parameters, engines, chain, planes: Vec::new() })
+        Ok(Self { config, parameters, networks, chain, planes: Vec::new() })
     }
 
     /// Reads an estimator from a file of its own.
@@ -148,7 +151,7 @@ impl QualityEstimator for Estimator {
         {
             one_hot(indices, labels, planes);
         }
-        self.chain.forward(&mut self.engines, images, &self.planes, samples, Mode::Evaluate)?;
+        self.chain.forward(&mut self.networks, images, &self.planes, samples, Mode::Evaluate)?;
         let scale = distance::scale(&self.config.framing);
         let distance = self.chain.distance().iter().map(|&code| distance::decode(code, scale)).collect();
         Ok(Estimates { dice: self.chain.dice().to_vec(), distance })
@@ -156,11 +159,7 @@ impl QualityEstimator for Estimator {
 
     fn image_gradient(&mut self, weights: &[f32]) -> Result<&[f32], EngineError> {
         let by = By { dice: weights, distance: &[], logits: &[] };
-        // The parameters' gradients are a by-product that nobody wants here.
-        for engine in &mut self.engines {
-            engine.clear_gradients();
-        }
-        self.chain.backward(&mut self.engines, &by)
+        self.chain.backward(&mut self.networks, &by)
     }
 
     fn reconstruction(&self) -> Option<&[f32]> {

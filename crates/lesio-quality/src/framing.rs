@@ -99,30 +99,38 @@ impl Framing {
             let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
             return Err(InputError::Shape { image, segmentation });
         }
+        let bounds = self.bounds(segmentation);
+        let centre = bounds
+            .map(|bounds| std::array::from_fn(|axis| (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0));
+        // An image that cannot be used is refused whatever the segmentation.
+        let mut frame = self.frame_at(image, centre.unwrap_or([0.0, 0.0]))?;
+        frame.segmentation = frame.indices(segmentation, &self.labels)?;
+        // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
+        Ok(Some(frame).filter(|frame| frame.segmentation.iter().any(|&index| index != 0)))
+    }
+
+    /// Frames a slice around a place `[row, column]`, in pixels from the slice's upper left corner, without a
+    /// segmentation.
+    ///
+    /// # Errors
+    /// Images that are empty, not finite or constant.
+    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, centre: [f64; 2]) -> Result<Frame, InputError> {
         let scale = Scale::of(image)?;
-        let Some(bounds) = self.bounds(segmentation) else { return Ok(None) };
-        let placement = self.placement(segmentation.dim().into(), &bounds)?;
+        let placement = self.placement(image.dim().into(), centre)?;
         let scaled = image.mapv(|value| scale.apply(value));
         let fill = scale.apply(scale.lowest);
         let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
-        let segmentation = indices_on_grid(&placement, segmentation, &self.labels)?;
-        // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
-        if segmentation.iter().all(|&index| index == 0) {
-            return Ok(None);
-        }
-        Ok(Some(Frame { placement, image, segmentation, scale }))
+        Ok(Frame { placement, segmentation: vec![0; image.len()], image, scale })
     }
 
     fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
         bounding_box(&labels.mapv(|label| self.labels.contains(&label)))
     }
 
-    fn placement(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, InputError> {
-        let origin = std::array::from_fn(|axis| {
-            let centre = (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0;
-            // Whole pixels: where pixels are as they are, nothing is interpolated.
-            (centre - self.pixel * self.grid[axis] as f64 / 2.0).round()
-        });
+    fn placement(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, InputError> {
+        // Whole pixels: where pixels are as they are, nothing is interpolated.
+        let origin =
+            std::array::from_fn(|axis| (centre[axis] - self.pixel * self.grid[axis] as f64 / 2.0).round());
         let [height, width] = [self.pixel; 2];
         Placement::new(image, self.grid, [height, width], origin, Interpolation::Linear)
             .map_err(|error| ConfigError::new("frame", error.found, error.expected).into())
@@ -152,18 +160,33 @@ impl Frame {
         indices_on_grid(&self.placement, labels, known)
     }
 
+    /// Labels of the slice from indices on the grid, as [`Frame::indices`] makes them; 0 beyond the grid.
+    ///
+    /// # Errors
+    /// Another number of indices than the grid has pixels.
+    pub fn restore_labels(&self, indices: &[u8], known: &[u8]) -> Result<Array2<u8>, InputError> {
+        let grid = self.on_grid(indices)?;
+        let mut labels = Array2::zeros(self.placement.image_size());
+        for (index, &label) in (1..).zip(known) {
+            let mask = self.placement.mask_to_image(&grid.mapv(|found| found == index))?;
+            labels.zip_mut_with(&mask, |held, &inside| *held = if inside { label } else { *held });
+        }
+        Ok(labels)
+    }
+
     /// A map on the grid, as `[row, column]` of the slice; `fill` beyond the grid.
     ///
     /// # Errors
     /// Another number of values than the grid has pixels.
     pub fn restore(&self, map: &[f32], fill: f32) -> Result<Array2<f32>, InputError> {
+        Ok(self.placement.to_image(&self.on_grid(map)?, fill)?)
+    }
+
+    fn on_grid<T: Clone>(&self, values: &[T]) -> Result<Array2<T>, ImageError> {
         let grid = self.placement.grid_size();
-        let map = Array2::from_shape_vec(grid, map.to_vec()).map_err(|_| ImageError::CountMismatch {
-            what: "pixels",
-            found: map.len(),
-            expected: grid[0] * grid[1],
-        })?;
-        Ok(self.placement.to_image(&map, fill)?)
+        let (found, expected) = (values.len(), grid[0] * grid[1]);
+        let mismatch = |_| ImageError::CountMismatch { what: "pixels", found, expected };
+        Array2::from_shape_vec(grid, values.to_vec()).map_err(mismatch)
     }
 }
 
@@ -244,13 +267,15 @@ fn indices_on_grid(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, s};
+    use ndarray::Array2;
 
     fn slice() -> (Array2<f32>, Array2<u8>) {
         let image = Array2::from_shape_fn((40, 50), |(i, j)| (i * 50 + j) as f32);
-        let mut labels = Array2::zeros((40, 50));
-        labels.slice_mut(s![10..16, 30..40]).fill(2);
-        labels.slice_mut(s![10..12, 30..40]).fill(3);
+        let labels =
+            Array2::from_shape_fn((40, 50), |(i, j)| match (10..16).contains(&i) && (30..40).contains(&j) {
+                true => 2 + u8::from(i < 12),
+                false => 0,
+            });
         (image, labels)
     }
 
@@ -271,7 +296,7 @@ mod tests {
         for ((i, j), &value) in back.indexed_iter() {
             assert!(value == -1.0 || (value - image[[i, j]]).abs() < 1e-3, "{i} {j} {value}");
         }
-        assert_eq!(back.iter().filter(|&&value| value >= 0.0).count(), 16 * 16);
+        assert_eq!(back.iter().filter(|&&value| value >= 0.0).count(), 16 * 16 - 16);
     }
 
     #[test]
@@ -302,6 +327,10 @@ mod tests {
         let framing = Framing::new([2]);
         let frame = |image: &Array2<f32>, labels: &Array2<u8>| framing.frame(&image.view(), &labels.view());
         assert_eq!(frame(&image, &Array2::zeros((40, 50))), Ok(None));
+        let whole = framing.frame_at(&image.view(), [13.0, 35.0]).unwrap();
+        let indices = whole.indices(&labels.view(), &[2, 3]).unwrap();
+        assert_eq!(whole.restore_labels(&indices, &[2, 3]).unwrap(), labels);
+        assert!(whole.restore_labels(&[0; 3], &[2, 3]).is_err());
         assert!(matches!(frame(&image, &Array2::zeros((40, 51))), Err(InputError::Shape { .. })));
         let mut bad = image.clone();
         bad[[3, 4]] = f32::NAN;

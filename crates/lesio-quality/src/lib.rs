@@ -24,34 +24,59 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// The slicing macro of ndarray, which only tests use here, brings an allowance of its own.
-#![cfg_attr(not(test), forbid(unsafe_code))]
+#![forbid(unsafe_code)]
 
 mod agreement;
+mod assessment;
 mod attack;
 mod augmentation;
+mod candidates;
 mod chain;
 mod config;
+mod conformal;
 mod distance;
 mod engine;
 mod error;
 mod estimator;
+mod evaluation;
 mod framing;
+mod model;
 mod network;
+mod novelty;
+mod painter;
+mod recipe;
 mod reconstruction;
 mod samples;
 mod segmentation_loss;
 mod segmenter;
+mod segmenters;
+mod shelf;
+mod shift;
+mod slices;
 mod training;
+mod workshop;
 
+pub use assessment::{Assessment, Grade, SliceAssessment, Verdict};
 pub use attack::{Attack, AttackKind, Unit, estimate_samples};
 pub use augmentation::{Augmentation, Symmetry};
+pub use candidates::{Candidate, Origin, UniformPool, corruptions};
 pub use config::{EstimatorConfig, Method};
+pub use conformal::Conformal;
 pub use error::{BuildError, ConfigError, EstimateError, InputError};
 pub use estimator::{Estimates, Estimator, QualityEstimator};
+pub use evaluation::{Evaluation, FAILURE, RANGES, Scored};
 pub use framing::{Frame, Framing, Scale};
+pub use model::{QualityModel, QualityProvenance};
 pub use network::Widths;
+pub use novelty::{Novelty, Unlikeness};
+pub use painter::Painter;
+pub use recipe::{CandidatePool, Recipe};
 pub use reconstruction::ReconstructionObjective;
 pub use samples::{Quality, Sample, Samples};
 pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
+pub use segmenters::Segmenters;
+pub use shelf::{Listener, Progress, RecipeError, Shelf};
+pub use shift::NaturalShift;
+pub use slices::{PatientGroups, SLICE_AXIS, TrueSlice};
 pub use training::{EstimatorObjective, EstimatorTraining, Hardening};
+pub use workshop::{Workshop, scored, scored_mean};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreement::softmax;
 use crate::augmentation::Augmentation;
+use crate::engine::{Frozen, Link};
 use crate::error::{BuildError, ConfigError};
 use crate::network::{Summary, u_net};
 use crate::samples::Samples;
@@ -45,7 +46,7 @@ impl SegmenterConfig {
 /// A segmenter at one stage of its training.
 pub struct Segmenter {
     config: SegmenterConfig,
-    engine: Box<dyn TrainingEngine>,
+    network: Frozen,
 }
 
 impl std::fmt::Debug for Segmenter {
@@ -62,8 +63,8 @@ impl Segmenter {
     pub fn new(config: SegmenterConfig, parameters: &ParameterSet) -> Result<Self, BuildError> {
         let network = config.network()?;
         parameters.check(&[&network])?;
-        let engine = crate::engine::engine(&network, parameters, InputGradients::Skip)?;
-        Ok(Self { config, engine })
+        let network = Frozen::new(&network, parameters)?;
+        Ok(Self { config, network })
     }
 
     /// Segments images `[n, h, w]`: the most probable class of each pixel, 0 for the background.
@@ -76,8 +77,8 @@ impl Segmenter {
         let mut segmentations = Vec::with_capacity(images.len());
         for chunk in images.chunks(BATCH * pixels) {
             let samples = chunk.len() / pixels;
-            self.engine.forward(&[chunk], samples, Mode::Evaluate)?;
-            for logits in self.engine.output(0).chunks_exact(classes * pixels) {
+            self.network.forward(&[chunk], samples, Mode::Evaluate)?;
+            for logits in self.network.output(0).chunks_exact(classes * pixels) {
                 segmentations.extend((0..pixels).map(|pixel| {
                     let value = |class: usize| logits[class * pixels + pixel];
                     // The first of equals, so that ties do not depend on anything.

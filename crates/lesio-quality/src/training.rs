@@ -12,6 +12,7 @@ use crate::augmentation::{Augmentation, Change};
 use crate::chain::{By, Chain};
 use crate::config::{EstimatorConfig, Method};
 use crate::distance;
+use crate::engine::Frozen;
 use crate::error::{BuildError, ConfigError};
 use crate::samples::{Samples, one_hot};
 
@@ -170,7 +171,7 @@ impl EstimatorObjective {
         }
         let fingerprint = fingerprint(&(&config, &training), &samples, &validation);
         let reconstructor = match config.method {
-            Method::RecReg => build_reconstructor(&config, parameters)?,
+            Method::RecReg => Some(Frozen::new(&config.reconstructor()?, parameters)?),
             _ => None,
         };
         let chain = Chain::new(&config, reconstructor);
@@ -399,16 +400,6 @@ impl Objective for EstimatorObjective {
     fn fingerprint(&self) -> String {
         self.fingerprint.clone()
     }
-}
-
-fn build_reconstructor(
-    config: &EstimatorConfig,
-    parameters: &ParameterSet,
-) -> Result<Option<Box<dyn TrainingEngine>>, BuildError> {
-    let network = config.reconstructor()?;
-    let own = crate::engine::subset(&network, parameters);
-    own.check(&[&network])?;
-    Ok(Some(crate::engine::engine(&network, &own, lesio_nn::InputGradients::Compute)?))
 }
 
 /// The change of a sample in an epoch, which depends on nothing else.

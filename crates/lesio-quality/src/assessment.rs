@@ -1,0 +1,336 @@
+//! A volume and its segmentation, graded.
+
+use lesio_image::{ImageError, Volume};
+use ndarray::{Array3, ArrayView2, Axis};
+use serde::Serialize;
+
+use crate::conformal::Conformal;
+use crate::error::{EstimateError, InputError};
+use crate::estimator::{Estimator, QualityEstimator};
+use crate::framing::{Frame, Framing};
+use crate::novelty::{Novelty, Unlikeness};
+use crate::painter::Painter;
+use crate::slices::SLICE_AXIS;
+
+/// Largest distance between the same corner of image and segmentation, in millimetres, that passes for rounding.
+const TOLERANCE: f64 = 0.05;
+
+/// What is said about a segmentation of a volume.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Assessment {
+    /// Each slice along the last axis of the array, in order.
+    pub slices: Vec<SliceAssessment>,
+    /// The whole volume, label by label; `None` where nothing is segmented.
+    ///
+    /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
+    /// structure itself, as far as the estimator sees it; a slice without segmentation between two that have one
+    /// counts as missed. Its interval is that of slices that all err alike.
+    pub volume: Option<Vec<Grade>>,
+    /// What the image would be if the segmentation were right; the image itself beyond the frames.
+    pub reconstruction: Volume<f32>,
+    /// Image less reconstruction, in intensities.
+    pub difference: Volume<f32>,
+    /// Probability, 0 to 1, that the label of a voxel is wrong; `None` for estimators without an opinion on it.
+    pub error: Option<Volume<f32>>,
+}
+
+/// What is said about one slice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SliceAssessment {
+    /// The slice, counted from 0.
+    pub index: usize,
+    /// The verdict.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// What is said about the segmentation of a slice.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Nothing is segmented, so there is nothing to grade: whether something is missing is not said.
+    Empty,
+    /// The segmentation is graded.
+    Graded {
+        /// Each label.
+        labels: Vec<Grade>,
+        /// Mean Dice over the labels.
+        mean_dice: f64,
+        /// Whether the image is like those of the training; grades of an image that is not are not to be relied on.
+        unlikeness: Unlikeness,
+    },
+}
+
+/// The grade of one label.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Grade {
+    /// The label.
+    pub label: u8,
+    /// Estimated Dice, 0 to 1.
+    pub dice: f64,
+    /// Interval of the Dice.
+    pub interval: [f64; 2],
+    /// Estimated HD95 in pixels; of a volume, the mean of its slices'.
+    pub distance_pixels: f64,
+    /// The same in millimetres, by the mean of the pixel's sides.
+    pub distance_millimetres: f64,
+}
+
+/// What assessing needs besides the estimator.
+pub(crate) struct Parts<'a> {
+    pub(crate) estimator: &'a mut Estimator,
+    pub(crate) painter: &'a mut Painter,
+    pub(crate) conformal: &'a [Conformal],
+    pub(crate) novelty: &'a Novelty,
+}
+
+/// A slice that was graded, with what the volume's grade needs of it.
+struct Graded {
+    grades: Vec<Grade>,
+    /// Pixels of each label in the segmentation, and of the structure as the estimator sees it.
+    sizes: Vec<[f64; 2]>,
+}
+
+pub(crate) fn assess(
+    mut parts: Parts<'_>,
+    image: &Volume<f32>,
+    segmentation: &Volume<u8>,
+) -> Result<Assessment, EstimateError> {
+    let framing = parts.estimator.config().framing.clone();
+    check(image, segmentation, &parts.estimator.config().classes)?;
+    let millimetres = pixel_side(image);
+    let mut reconstruction = image.data().clone();
+    let mut error = Array3::<f32>::zeros(image.data().dim());
+    let (mut slices, mut graded) = (Vec::new(), Vec::new());
+    let mut has_opinion = false;
+    for index in 0..image.shape()[SLICE_AXIS] {
+        let labels = segmentation.data().index_axis(Axis(SLICE_AXIS), index);
+        let pixels = image.data().index_axis(Axis(SLICE_AXIS), index);
+        let refused = |source| EstimateError::Slice { slice: index, source };
+        // A slice without segmentation may be empty padding, which no frame could be made of.
+        let nothing = !labels.iter().any(|label| framing.labels.contains(label));
+        let frame = if nothing { None } else { framing.frame(&pixels, &labels).map_err(refused)? };
+        let Some(frame) = frame else {
+            slices.push(SliceAssessment { index, verdict: Verdict::Empty });
+            graded.push(None);
+            continue;
+        };
+        let estimates = parts.estimator.estimate(&frame.image, &frame.segmentation)?;
+        let grades: Vec<Grade> = framing
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(k, &label)| {
+                let dice = f64::from(estimates.dice[k]);
+                let interval =
+                    parts.conformal.get(k).map_or([0.0, 1.0], |conformal| conformal.interval(dice));
+                let distance_pixels = f64::from(estimates.distance[k]);
+                Grade {
+                    label,
+                    dice,
+                    interval,
+                    distance_pixels,
+                    distance_millimetres: distance_pixels * millimetres,
+                }
+            })
+            .collect();
+        let opinion = parts.estimator.probability();
+        let sizes = sizes(&framing, &labels, &frame, opinion.as_deref());
+        if let Some(opinion) = opinion {
+            has_opinion = true;
+            let wrong = frame.restore(&wrongness(&opinion, &frame.segmentation), 0.0).map_err(refused)?;
+            error.index_axis_mut(Axis(SLICE_AXIS), index).assign(&wrong);
+        }
+        let painted = parts.paint(&frame)?;
+        let painted = frame.restore(&painted, f32::NAN).map_err(refused)?;
+        let mut plane = reconstruction.index_axis_mut(Axis(SLICE_AXIS), index);
+        for (value, &painted) in plane.iter_mut().zip(&painted).filter(|(_, painted)| !painted.is_nan()) {
+            *value = painted;
+        }
+        let unlikeness = parts.novelty.judge(&frame.image, &frame.segmentation, framing.grid[1]);
+        let mean_dice = grades.iter().map(|grade| grade.dice).sum::<f64>() / grades.len().max(1) as f64;
+        let verdict = Verdict::Graded { labels: grades.clone(), mean_dice, unlikeness };
+        slices.push(SliceAssessment { index, verdict });
+        graded.push(Some(Graded { grades, sizes }));
+    }
+    let difference = image.data() - &reconstruction;
+    let geometry = *image.geometry();
+    Ok(Assessment {
+        slices,
+        volume: whole(&framing.labels, &graded),
+        reconstruction: Volume::new(reconstruction, geometry),
+        difference: Volume::new(difference, geometry),
+        error: has_opinion.then(|| Volume::new(error, geometry)),
+    })
+}
+
+impl Parts<'_> {
+    /// The reconstruction of a frame in intensities.
+    fn paint(&mut self, frame: &Frame) -> Result<Vec<f32>, EstimateError> {
+        let painted = self.painter.paint(&frame.image, &frame.segmentation, 1)?;
+        Ok(painted.iter().map(|&value| frame.scale.invert(value)).collect())
+    }
+}
+
+fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result<(), InputError> {
+    if image.shape() != segmentation.shape() {
+        let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
+        return Err(InputError::Shape { image, segmentation });
+    }
+    let [x, y, z] = image.shape().map(|side| side as f64 - 1.0);
+    let corners = [[0.0; 3], [x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z], [x, y, z]];
+    let difference = corners
+        .into_iter()
+        .map(|corner| {
+            let (a, b) = (image.geometry().to_world(corner), segmentation.geometry().to_world(corner));
+            (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
+        })
+        .fold(0.0, f64::max);
+    if difference.is_nan() || difference > TOLERANCE {
+        return Err(InputError::Grid { difference });
+    }
+    if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
+        return Err(InputError::UnknownLabel { label, expected: known.to_vec() });
+    }
+    let count = image.data().iter().filter(|value| !value.is_finite()).count();
+    match image.data().indexed_iter().find(|(_, value)| !value.is_finite()) {
+        Some(((i, j, k), _)) => Err(ImageError::NonFiniteVoxels { count, first: vec![i, j, k] }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Mean side of a pixel within a slice.
+fn pixel_side(image: &Volume<f32>) -> f64 {
+    let spacing = image.geometry().spacing();
+    let within = (0..3).filter(|&axis| axis != SLICE_AXIS);
+    within.map(|axis| spacing[axis]).sum::<f64>() / 2.0
+}
+
+/// Sizes of each label in the slice, and of the structure as the opinion sees it.
+fn sizes(
+    framing: &Framing,
+    labels: &ArrayView2<'_, u8>,
+    frame: &Frame,
+    opinion: Option<&[f32]>,
+) -> Vec<[f64; 2]> {
+    let area = framing.pixel * framing.pixel;
+    let pixels = frame.image.len();
+    framing
+        .labels
+        .iter()
+        .enumerate()
+        .map(|(k, label)| {
+            let own = labels.iter().filter(|found| *found == label).count() as f64;
+            let seen = opinion.and_then(|opinion| opinion.get(k * pixels..(k + 1) * pixels));
+            let seen = seen.map(|plane| plane.iter().map(|&p| f64::from(p)).sum::<f64>() * area);
+            [own, seen.unwrap_or(own)]
+        })
+        .collect()
+}
+
+/// Probability that each pixel's label is wrong.
+fn wrongness(opinion: &[f32], segmentation: &[u8]) -> Vec<f32> {
+    let pixels = segmentation.len();
+    let labels = opinion.len() / pixels.max(1);
+    (0..pixels)
+        .map(|pixel| {
+            let of = |label: usize| opinion[label * pixels + pixel];
+            let right = match usize::from(segmentation[pixel]) {
+                0 => 1.0 - (0..labels).map(of).sum::<f32>(),
+                index if index <= labels => of(index - 1),
+                _ => 0.0,
+            };
+            (1.0 - right).clamp(0.0, 1.0)
+        })
+        .collect()
+}
+
+/// The grade of the volume from those of its slices.
+fn whole(labels: &[u8], slices: &[Option<Graded>]) -> Option<Vec<Grade>> {
+    let first = slices.iter().position(Option::is_some)?;
+    let last = slices.iter().rposition(Option::is_some)?;
+    let between = &slices[first..=last];
+    let graded: Vec<&Graded> = between.iter().flatten().collect();
+    let grade = |(k, &label): (usize, &u8)| {
+        let mut sum = 0.0;
+        let mut both = [0.0; 3];
+        for slice in &graded {
+            let (grade, size) = (&slice.grades[k], slice.sizes[k][0] + slice.sizes[k][1]);
+            sum += size;
+            for (both, dice) in both.iter_mut().zip([grade.dice, grade.interval[0], grade.interval[1]]) {
+                *both += dice * size;
+            }
+        }
+        sum += missed(between, k);
+        let [dice, low, high] = both.map(|both| if sum > 0.0 { (both / sum).clamp(0.0, 1.0) } else { 1.0 });
+        let mean = |of: &dyn Fn(&Grade) -> f64| {
+            graded.iter().map(|slice| of(&slice.grades[k])).sum::<f64>() / graded.len().max(1) as f64
+        };
+        Grade {
+            label,
+            dice,
+            interval: [low, high],
+            distance_pixels: mean(&|grade| grade.distance_pixels),
+            distance_millimetres: mean(&|grade| grade.distance_millimetres),
+        }
+    };
+    Some(labels.iter().enumerate().map(grade).collect())
+}
+
+/// Pixels of a label that slices without segmentation hold, as the nearest slices on both sides suggest.
+fn missed(slices: &[Option<Graded>], label: usize) -> f64 {
+    let seen = |slice: &Option<Graded>| slice.as_ref().map(|graded| graded.sizes[label][1]);
+    let holes = slices.iter().enumerate().filter(|(_, slice)| slice.is_none());
+    holes
+        .map(|(index, _)| {
+            let before = slices[..index].iter().rev().find_map(seen).unwrap_or(0.0);
+            let after = slices[index..].iter().find_map(seen).unwrap_or(0.0);
+            (before + after) / 2.0
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graded(dice: f64, own: f64, seen: f64) -> Option<Graded> {
+        let grade = Grade {
+            label: 1,
+            dice,
+            interval: [dice - 0.1, (dice + 0.1).min(1.0)],
+            distance_pixels: 2.0,
+            distance_millimetres: 3.0,
+        };
+        Some(Graded { grades: vec![grade], sizes: vec![[own, seen]] })
+    }
+
+    #[test]
+    fn a_volume_is_the_sum_of_its_slices() {
+        let grades = whole(&[1], &[None, graded(0.8, 10.0, 30.0), graded(0.5, 20.0, 20.0), None]).unwrap();
+        assert!((grades[0].dice - 0.65).abs() < 1e-12);
+        assert!((grades[0].interval[0] - 0.55).abs() < 1e-12);
+        assert_eq!(grades[0].distance_pixels, 2.0);
+        assert!(whole(&[1], &[None, None]).is_none());
+    }
+
+    #[test]
+    fn a_slice_left_out_is_missed() {
+        let slices = [graded(1.0, 20.0, 20.0), None, graded(1.0, 40.0, 40.0)];
+        // 120 pixels on both sides agree; some 30 of the truth have none to agree with.
+        let grades = whole(&[1], &slices).unwrap();
+        assert!((grades[0].dice - 120.0 / 150.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn wrongness_is_what_the_opinion_leaves() {
+        let opinion = [0.9, 0.2, 0.1, 0.0, 0.7, 0.1];
+        let wrong = wrongness(&opinion, &[1, 1, 0]);
+        let expected = [0.1, 0.8, 0.2];
+        assert!(wrong.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{wrong:?}");
+    }
+}

@@ -1,0 +1,205 @@
+//! Prediction intervals with a stated coverage, by patient.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+
+/// Places in 0 to 1 where the spread of the error is estimated.
+const KNOTS: usize = 6;
+/// How many samples of the common spread each place starts with: places hardly seen keep it.
+const PRIOR: f64 = 10.0;
+/// The least spread: intervals never vanish.
+const LEAST_SPREAD: f64 = 0.005;
+
+/// Intervals around predicted Dice, fitted on patients that the estimator was not trained on.
+///
+/// Errors are measured in units of the spread that is usual at their prediction, and the interval
+/// reaches as far as the errors of the share `level` of calibration samples did, every patient weighing alike
+/// (pooling of patients; Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441). A new patient's sample lies within
+/// with about that probability if patients are exchangeable; under attack they are not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Conformal {
+    /// The probability that is aimed at, in (0, 1).
+    pub level: f64,
+    /// Usual absolute error at equally spaced predictions from 0 to 1.
+    spread: Vec<f64>,
+    /// How many spreads the interval reaches to each side.
+    reach: f64,
+    /// Number of patients it rests on.
+    pub patients: usize,
+}
+
+impl Conformal {
+    /// Fits intervals to predictions and truth of calibration samples, of the patients given with each.
+    ///
+    /// # Errors
+    /// A level outside (0, 1), lists of different lengths, values that are not finite, or no sample.
+    pub fn fit<S: AsRef<str>>(
+        patients: &[S],
+        predicted: &[f64],
+        truth: &[f64],
+        level: f64,
+    ) -> Result<Self, ConfigError> {
+        if !(level > 0.0 && level < 1.0) {
+            return Err(ConfigError::new("level", level, "a number between 0 and 1"));
+        }
+        let lengths = [patients.len(), predicted.len(), truth.len()];
+        if lengths.contains(&0) || lengths.iter().any(|&length| length != lengths[0]) {
+            return Err(ConfigError::new("calibration samples", lengths, "lists of one length, at least 1"));
+        }
+        if let Some(value) = predicted.iter().chain(truth).find(|value| !value.is_finite()) {
+            return Err(ConfigError::new("calibration sample", value, "a finite number"));
+        }
+        let errors: Vec<f64> = predicted.iter().zip(truth).map(|(p, t)| (p - t).abs()).collect();
+        let spread = spread(predicted, &errors);
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        patients.iter().for_each(|patient| *counts.entry(patient.as_ref()).or_default() += 1);
+        let weight = |patient: &S| 1.0 / counts.get(patient.as_ref()).copied().unwrap_or(1) as f64;
+        let mut scores: Vec<(f64, f64)> = errors
+            .iter()
+            .zip(predicted)
+            .zip(patients)
+            .map(|((error, &predicted), patient)| (error / at(&spread, predicted), weight(patient)))
+            .collect();
+        scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // Half of the patient to come counts as beyond all others: with none of it coverage falls short by
+        // about that, with all of it (which guarantees the level) it overshoots by as much.
+        let wanted = level * (counts.len() as f64 + 0.5);
+        let mut sum = 0.0;
+        let reach = scores
+            .iter()
+            .find(|(_, weight)| {
+                sum += weight;
+                sum >= wanted - 1e-9
+            })
+            .or(scores.last())
+            .map_or(0.0, |(score, _)| *score);
+        Ok(Self { level, spread, reach, patients: counts.len() })
+    }
+
+    /// The interval around a prediction, within [0, 1].
+    #[must_use]
+    pub fn interval(&self, predicted: f64) -> [f64; 2] {
+        let reach = self.reach * at(&self.spread, predicted);
+        [(predicted - reach).clamp(0.0, 1.0), (predicted + reach).clamp(0.0, 1.0)]
+    }
+
+    /// Half of the interval's width before it is cut to [0, 1]: the less, the more certain the prediction.
+    #[must_use]
+    pub fn reach(&self, predicted: f64) -> f64 {
+        self.reach * at(&self.spread, predicted)
+    }
+}
+
+/// Mean absolute error at each knot, of samples weighted by their nearness to it.
+fn spread(predicted: &[f64], errors: &[f64]) -> Vec<f64> {
+    let common = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+    let last = (KNOTS - 1) as f64;
+    (0..KNOTS)
+        .map(|knot| {
+            let (mut sum, mut weights) = (PRIOR * common, PRIOR);
+            for (&predicted, &error) in predicted.iter().zip(errors) {
+                let weight = (1.0 - (predicted * last - knot as f64).abs()).max(0.0);
+                sum += weight * error;
+                weights += weight;
+            }
+            (sum / weights).max(LEAST_SPREAD)
+        })
+        .collect()
+}
+
+/// The spread at a prediction, linear between knots.
+fn at(spread: &[f64], predicted: f64) -> f64 {
+    let last = spread.len().saturating_sub(1);
+    let place = predicted.clamp(0.0, 1.0) * last as f64;
+    let low = (place as usize).min(last.saturating_sub(1));
+    let share = place - low as f64;
+    let value = |knot: usize| spread.get(knot).copied().unwrap_or(LEAST_SPREAD);
+    value(low) * (1.0 - share) + value(low + 1) * share
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_nn::random;
+    use rand::RngExt;
+
+    /// Patients whose samples share an error, with more spread at low Dice.
+    fn simulated(patients: usize, seed: u64) -> (Vec<String>, Vec<f64>, Vec<f64>) {
+        let mut generator = random::generator(seed, 1);
+        let mut normal = || {
+            let mut value = [0.0f32];
+            random::fill_normal(&mut generator, &mut value);
+            f64::from(value[0])
+        };
+        let (mut names, mut predicted, mut truth) = (Vec::new(), Vec::new(), Vec::new());
+        for patient in 0..patients {
+            let own = 0.5 * normal();
+            for sample in 0..5 + patient % 7 {
+                let p = ((sample * 13 + patient * 7) % 20) as f64 / 20.0;
+                names.push(format!("p{patient}"));
+                predicted.push(p);
+                truth.push(p + (0.03 + 0.08 * (1.0 - p)) * (own + normal()));
+            }
+        }
+        (names, predicted, truth)
+    }
+
+    #[test]
+    fn coverage_on_new_patients_is_as_stated() {
+        for level in [0.8, 0.9] {
+            let mut covered = Vec::new();
+            for seed in 0..60 {
+                let (names, predicted, truth) = simulated(15, seed);
+                let conformal = Conformal::fit(&names, &predicted, &truth, level).unwrap();
+                let (_, predicted, truth) = simulated(40, seed + 1000);
+                let within = predicted.iter().zip(&truth).filter(|(p, t)| {
+                    let reach = conformal.reach(**p);
+                    (**p - **t).abs() <= reach
+                });
+                covered.push(within.count() as f64 / predicted.len() as f64);
+            }
+            let mean = covered.iter().sum::<f64>() / covered.len() as f64;
+            assert!((mean - level).abs() < 0.02, "level {level}, covered {mean}");
+        }
+    }
+
+    #[test]
+    fn intervals_widen_where_errors_are_larger() {
+        let (names, predicted, truth) = simulated(40, 5);
+        let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
+        assert!(conformal.reach(0.1) > 1.5 * conformal.reach(0.9));
+        let [low, high] = conformal.interval(0.02);
+        assert!(low == 0.0 && high > 0.1);
+        assert_eq!(conformal.patients, 40);
+    }
+
+    #[test]
+    fn a_patient_with_many_samples_weighs_as_one() {
+        let mut generator = random::generator(7, 7);
+        let (mut names, mut predicted, mut truth) = (Vec::new(), Vec::new(), Vec::new());
+        for patient in 0..20 {
+            // One patient has most of the samples, and all of the large errors.
+            let (count, error) = if patient == 0 { (1000, 0.5) } else { (10, 0.05) };
+            for _ in 0..count {
+                names.push(patient.to_string());
+                predicted.push(0.5);
+                truth.push(0.5 + error * generator.random_range(0.0..1.0));
+            }
+        }
+        let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
+        let [low, high] = conformal.interval(0.5);
+        assert!(high - low < 0.15, "{low} {high}");
+    }
+
+    #[test]
+    fn what_cannot_be_fitted_is_refused() {
+        assert!(Conformal::fit(&["a"], &[0.5], &[0.4], 1.0).is_err());
+        assert!(Conformal::fit(&["a"], &[0.5, 0.6], &[0.4], 0.9).is_err());
+        assert!(Conformal::fit::<&str>(&[], &[], &[], 0.9).is_err());
+        assert!(Conformal::fit(&["a"], &[f64::NAN], &[0.4], 0.9).is_err());
+    }
+}

@@ -1,0 +1,297 @@
+//! From slices with their truth to trained estimators: the steps in order, each resumable.
+
+use lesio_nn::{AdamConfig, Objective, ParameterSet, TrainConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::augmentation::Augmentation;
+use crate::candidates::{Candidate, Origin, UniformPool, corruptions};
+use crate::config::{EstimatorConfig, Method};
+use crate::framing::Framing;
+use crate::reconstruction::ReconstructionObjective;
+use crate::samples::{Sample, Samples};
+use crate::segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
+use crate::segmenters::{Segmenters, centred_sample};
+use crate::shelf::{Listener, Progress, RecipeError, Shelf, tell};
+use crate::slices::{PatientGroups, TrueSlice};
+use crate::training::{EstimatorObjective, EstimatorTraining, Hardening};
+
+/// How candidates are made and estimators trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Recipe {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Channels of each segmenter, finest first. Each is trained twice, on either half of the training patients,
+    /// and gives candidates for the other half: nobody's candidates come from a segmenter that saw them.
+    pub segmenters: Vec<Vec<usize>>,
+    /// Epochs after which each segmenter gives candidates; the last ends its training.
+    pub stages: Vec<usize>,
+    /// Corruptions tried for each slice. Default 12.
+    pub corruptions: usize,
+    /// Candidates kept for each twentieth of the Dice: for training. Default 400.
+    pub training_per_bin: usize,
+    /// The same for validation and calibration. Default 30.
+    pub validation_per_bin: usize,
+    /// Updates of REC-Net. Default 1500.
+    pub reconstruction_steps: usize,
+    /// Updates of each estimator. Default 4000.
+    pub estimator_steps: usize,
+    /// Samples of an update. Default 16.
+    pub batch: usize,
+    /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
+    pub hardening: Hardening,
+}
+
+impl Recipe {
+    /// The defaults, under a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            segmenters: vec![vec![8, 16, 32], vec![16, 32, 48, 64]],
+            stages: vec![1, 2, 3, 5, 8, 16],
+            corruptions: 12,
+            training_per_bin: 400,
+            validation_per_bin: 30,
+            reconstruction_steps: 1500,
+            estimator_steps: 4000,
+            batch: 16,
+            hardening: Hardening::default(),
+        }
+    }
+
+    /// With all trainings longer or shorter by this factor (at least one step each).
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        let scale = |count: usize| ((count as f64 * factor).round() as usize).max(1);
+        self.reconstruction_steps = scale(self.reconstruction_steps);
+        self.estimator_steps = scale(self.estimator_steps);
+        for stage in &mut self.stages {
+            *stage = scale(*stage);
+        }
+        self.stages.dedup();
+        self
+    }
+
+    fn train_config(&self, samples: usize, steps: usize, seed: u64) -> TrainConfig {
+        let mut adam = AdamConfig::default();
+        adam.rate = 2e-3;
+        adam.warm_up = (steps as u64 / 20).clamp(1, 100);
+        adam.clip_norm = Some(2.0);
+        let mut config = TrainConfig::default();
+        config.batch_size = self.batch;
+        config.epochs = (steps * self.batch).div_ceil(samples.max(1)).max(1);
+        config.adam = adam;
+        config.patience = None;
+        config.seed = self.seed.wrapping_add(seed);
+        config
+    }
+}
+
+/// Candidates of one group of patients, from segmenters that never saw them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CandidatePool {
+    /// All candidates, in the order of their slices.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Recipe {
+    /// Trains segmenters on either half of the training patients; the outer list is by half.
+    ///
+    /// # Errors
+    /// Fewer than two patients, slices that are refused, and a training that fails.
+    pub fn segmenters(
+        &self,
+        framing: &Framing,
+        classes: &[u8],
+        slices: &[TrueSlice],
+        shelf: &Shelf,
+        listener: &mut Listener<'_>,
+    ) -> Result<Segmenters, RecipeError> {
+        let halves = PatientGroups::deal(slices.iter().map(|slice| &slice.patient), &[1.0, 1.0], self.seed);
+        if halves.patients(1).next().is_none() || halves.patients(0).next().is_none() {
+            let what = "there are fewer than two training patients to share between segmenters".to_owned();
+            return Err(RecipeError::Nothing { what });
+        }
+        let mut trained = Vec::new();
+        for half in 0..2 {
+            let mut samples = Samples::new();
+            for slice in slices.iter().filter(|slice| halves.group(&slice.patient) == Some(half)) {
+                samples.extend(centred_sample(framing, classes, slice)?);
+            }
+            for (number, widths) in self.segmenters.iter().enumerate() {
+                let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone());
+                let epochs = self.stages.last().copied().unwrap_or(1);
+                let mut train = self.train_config(samples.len(), 1, (10 * half + number) as u64);
+                train.epochs = epochs;
+                train.adam.warm_up = 20;
+                let objective =
+                    SegmenterObjective::new(config.clone(), &train, Augmentation::default(), samples.clone());
+                let engines = SegmenterObjective::engines(&config, train.seed)?;
+                let name = format!("segmenter-{half}-{number}");
+                let stages = shelf.train(&name, objective, engines, train, &self.stages, listener)?;
+                for (stage, parameters) in stages.iter().enumerate() {
+                    let origin = Origin::Segmenter { number, stage };
+                    trained.push((half, origin, Segmenter::new(config.clone(), parameters)?));
+                }
+            }
+        }
+        Ok(Segmenters { framing: framing.clone(), classes: classes.to_vec(), halves, trained })
+    }
+
+    /// Makes candidates for slices: what segmenters that never saw the patient give, and corruptions.
+    ///
+    /// # Errors
+    /// Slices that are refused, and failures of the device.
+    pub fn candidates(
+        &self,
+        segmenters: &mut Segmenters,
+        slices: &[TrueSlice],
+        listener: &mut Listener<'_>,
+    ) -> Result<CandidatePool, RecipeError> {
+        tell(listener, &Progress::Step { name: "candidates" })?;
+        let graded = segmenters.framing.labels.clone();
+        let holders: Vec<usize> = (0..slices.len())
+            .filter(|&k| slices[k].truth.iter().any(|label| graded.contains(label)))
+            .collect();
+        let mut all = Vec::new();
+        for (number, slice) in slices.iter().enumerate() {
+            tell(listener, &Progress::Items { done: number, total: slices.len() })?;
+            let refused =
+                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let mut own = Vec::new();
+            for (origin, labels) in segmenters.segment(slice, self.seed ^ number as u64)? {
+                own.extend(
+                    Candidate::new(number, origin, &labels, &slice.truth.view(), &graded).map_err(refused)?,
+                );
+            }
+            // Another patient's slice, by a stride that visits all of them in turn.
+            let other = holders
+                .iter()
+                .cycle()
+                .skip((number * 7919) % holders.len().max(1))
+                .take(holders.len())
+                .find(|&&k| slices[k].patient != slice.patient)
+                .map_or(slice, |&k| &slices[k]);
+            let given: Vec<&Candidate> = own.iter().collect();
+            let corrupted = corruptions(slice, number, &given, other, &graded, self.corruptions, self.seed)
+                .map_err(refused)?;
+            all.extend(own);
+            all.extend(corrupted);
+        }
+        tell(listener, &Progress::Items { done: slices.len(), total: slices.len() })?;
+        Ok(CandidatePool { candidates: all })
+    }
+
+    /// Trains REC-Net on slices framed by their truth.
+    ///
+    /// # Errors
+    /// Slices that are refused, and a training that fails.
+    pub fn reconstruction(
+        &self,
+        config: &EstimatorConfig,
+        slices: &[TrueSlice],
+        shelf: &Shelf,
+        listener: &mut Listener<'_>,
+    ) -> Result<ParameterSet, RecipeError> {
+        let mut samples = Samples::new();
+        for slice in slices {
+            let refused =
+                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let (image, truth) = (slice.image.view(), slice.truth.view());
+            if truth.iter().any(|label| config.framing.labels.contains(label)) {
+                let sample =
+                    Sample::new(&config.framing, &config.classes, &slice.patient, &image, &truth, &truth);
+                samples.extend(sample.map_err(refused)?);
+            }
+        }
+        let train = self.train_config(samples.len(), self.reconstruction_steps, 100);
+        let augmentation = Augmentation::default();
+        let engines = ReconstructionObjective::engines(config, train.seed)?;
+        let objective =
+            ReconstructionObjective::new(config, train.clone(), augmentation, samples, Samples::new());
+        let parameters = shelf.train("reconstruction", objective, engines, train, &[], listener)?;
+        Ok(parameters.into_iter().next().unwrap_or_default())
+    }
+
+    /// Trains an estimator; `reconstruction` are the parameters of REC-Net, which [`Method::RecReg`] builds upon.
+    ///
+    /// Returns its parameters, REC-Net's among them where it needs those, and what it was trained on.
+    ///
+    /// # Errors
+    /// Samples that do not fit the configuration, and a training that fails.
+    pub fn estimator(
+        &self,
+        config: &EstimatorConfig,
+        reconstruction: &ParameterSet,
+        training: &Samples,
+        validation: &Samples,
+        shelf: &Shelf,
+        listener: &mut Listener<'_>,
+    ) -> Result<(ParameterSet, String), RecipeError> {
+        let train = self.train_config(training.len(), self.estimator_steps, 200);
+        let mut options = EstimatorTraining::new(train.clone());
+        if config.method == Method::SecondOpinion {
+            options = options.hardening(self.hardening.clone());
+        }
+        let initial = config.initial_parameters(train.seed)?;
+        let engines = EstimatorObjective::engines(config, &initial)?;
+        let objective = EstimatorObjective::new(
+            config.clone(),
+            options,
+            reconstruction,
+            training.clone(),
+            validation.clone(),
+        )?;
+        let fingerprint = objective.fingerprint();
+        let name = config.method.name();
+        let trained = shelf.train(name, objective, engines, train, &[], listener)?;
+        let mut parameters = trained.into_iter().next().unwrap_or_default();
+        if config.method == Method::RecReg {
+            parameters.extend(reconstruction.clone());
+        }
+        Ok((parameters, fingerprint))
+    }
+
+    /// Chooses candidates evenly over their Dice and frames them as samples.
+    ///
+    /// # Errors
+    /// Slices that are refused.
+    pub fn samples(
+        &self,
+        framing: &Framing,
+        classes: &[u8],
+        slices: &[TrueSlice],
+        pool: &CandidatePool,
+        per_bin: usize,
+    ) -> Result<Samples, RecipeError> {
+        let own =
+            |candidate: &Candidate| slices.get(candidate.slice).map_or("", |slice| slice.patient.as_str());
+        let dice: Vec<f64> = pool.candidates.iter().map(Candidate::mean_dice).collect();
+        let corrupted: Vec<bool> = pool
+            .candidates
+            .iter()
+            .map(|candidate| !matches!(candidate.origin, Origin::Segmenter { .. }))
+            .collect();
+        let patients: Vec<&str> = pool.candidates.iter().map(own).collect();
+        let chosen = UniformPool::new(per_bin).seed(self.seed).choose(&dice, &corrupted, &patients);
+        let mut samples = Samples::new();
+        for candidate in chosen.into_iter().filter_map(|position| pool.candidates.get(position)) {
+            let Some(slice) = slices.get(candidate.slice) else { continue };
+            let refused =
+                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let labels = candidate.labels();
+            let (image, truth) = (slice.image.view(), slice.truth.view());
+            samples.extend(
+                Sample::new(framing, classes, &slice.patient, &image, &labels.view(), &truth)
+                    .map_err(refused)?,
+            );
+        }
+        if samples.is_empty() {
+            let what = format!("no candidate holds one of the labels {:?}", framing.labels);
+            return Err(RecipeError::Nothing { what });
+        }
+        Ok(samples)
+    }
+}

@@ -1,0 +1,90 @@
+//! Segmenters trained on either half of the patients, asked about those of the other.
+
+use lesio_image::ImageError;
+use lesio_nn::random;
+use ndarray::Array2;
+use rand::RngExt;
+
+use crate::candidates::Origin;
+use crate::error::InputError;
+use crate::framing::Framing;
+use crate::samples::Sample;
+use crate::segmenter::Segmenter;
+use crate::shelf::RecipeError;
+use crate::slices::{PatientGroups, TrueSlice};
+
+/// Segmenters of both halves of the training patients.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Segmenters {
+    pub(crate) framing: Framing,
+    pub(crate) classes: Vec<u8>,
+    pub(crate) halves: PatientGroups,
+    /// The half that each was trained on, where its candidates come from, and itself.
+    pub(crate) trained: Vec<(usize, Origin, Segmenter)>,
+}
+
+/// Largest error of the place where a segmenter is told to look, in grid pixels.
+const JITTER: f64 = 6.0;
+
+impl Segmenters {
+    /// What segmenters give for a slice that they never saw: those of the other half for a training patient,
+    /// those of the first half for anybody else.
+    ///
+    /// Segmenters look at a frame around the true structure, misplaced a little by `seed`: real pipelines
+    /// find the organ first, and well enough.
+    ///
+    /// # Errors
+    /// Slices that are refused, and failures of the device.
+    pub fn segment(
+        &mut self,
+        slice: &TrueSlice,
+        seed: u64,
+    ) -> Result<Vec<(Origin, Array2<u8>)>, RecipeError> {
+        let half = self.halves.group(&slice.patient).map_or(0, |own| 1 - own);
+        let mut generator = random::generator(seed, 0x717);
+        let mut found = Vec::new();
+        for (_, origin, segmenter) in self.trained.iter_mut().filter(|(own, ..)| *own == half) {
+            let mut jitter = || self.framing.pixel * generator.random_range(-JITTER..=JITTER);
+            let centre = slice.centre.map(|place| place + jitter());
+            let refused =
+                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let frame = match self.framing.frame_at(&slice.image.view(), centre) {
+                // Padding: no segmenter would find anything.
+                Err(InputError::Image(ImageError::ConstantImage { .. })) => return Ok(Vec::new()),
+                frame => frame.map_err(refused)?,
+            };
+            let indices = segmenter.segment(&frame.image)?;
+            let labels = frame.restore_labels(&indices, &self.classes).map_err(refused)?;
+            found.push((*origin, labels));
+        }
+        Ok(found)
+    }
+}
+
+/// A slice framed around its true structures, for segmenters: its candidate is empty. `None` for an empty slice
+/// of a constant image, as padding is.
+pub(crate) fn centred_sample(
+    framing: &Framing,
+    classes: &[u8],
+    slice: &TrueSlice,
+) -> Result<Option<Sample>, RecipeError> {
+    let refused = |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+    let frame = match framing.frame_at(&slice.image.view(), slice.centre) {
+        Err(InputError::Image(ImageError::ConstantImage { .. })) if slice.truth.iter().all(|&l| l == 0) => {
+            return Ok(None);
+        }
+        frame => frame.map_err(refused)?,
+    };
+    let truth = frame.indices(&slice.truth.view(), classes).map_err(refused)?;
+    let labels = framing.labels.len();
+    Ok(Some(Sample {
+        patient: slice.patient.clone(),
+        range: frame.scale.range(),
+        segmentation: vec![0; truth.len()],
+        truth,
+        image: frame.image,
+        dice: vec![0.0; labels],
+        distance: vec![None; labels],
+    }))
+}

@@ -1,0 +1,166 @@
+//! Natural changes of an image: what another scanner, a restless patient or a bad coil do.
+
+use lesio_nn::random;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+
+/// A natural change of a framed image, whose unit of strength is that of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NaturalShift {
+    /// Gaussian noise; strength is its deviation in deviations of the slice.
+    Noise,
+    /// A smooth field that multiplies intensities by up to `exp(strength)` and down to its inverse.
+    BiasField,
+    /// Intensities' distance from the lowest one is raised to the power `exp(±strength)`, the range kept.
+    Contrast,
+    /// A Gaussian blur; strength 0.1 is a deviation of one pixel.
+    Blur,
+    /// A ghost of the image, moved by a third of the frame along one axis, of `strength` times its intensities.
+    Motion,
+}
+
+impl NaturalShift {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Noise, Self::BiasField, Self::Contrast, Self::Blur, Self::Motion];
+
+    /// Changes a framed image `[row, column]` of `width` columns, in deviations; strength 0 leaves it as it is.
+    ///
+    /// # Errors
+    /// A strength that is negative or not finite.
+    pub fn apply(
+        self,
+        image: &[f32],
+        width: usize,
+        strength: f32,
+        seed: u64,
+    ) -> Result<Vec<f32>, ConfigError> {
+        if !(strength.is_finite() && strength >= 0.0) {
+            return Err(ConfigError::new("strength", strength, "a number of at least 0"));
+        }
+        let mut generator = random::generator(seed, self as u64 + 0x5417);
+        let lowest = image.iter().copied().fold(f32::INFINITY, f32::min);
+        let highest = image.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let width = width.max(1);
+        let height = image.len() / width;
+        let mut changed = image.to_vec();
+        if strength == 0.0 || lowest >= highest {
+            return Ok(changed);
+        }
+        match self {
+            Self::Noise => {
+                let mut noise = vec![0.0; image.len()];
+                random::fill_normal(&mut generator, &mut noise);
+                changed.iter_mut().zip(noise).for_each(|(value, noise)| *value += strength * noise);
+            }
+            Self::BiasField => {
+                let angle = generator.random_range(0.0..std::f32::consts::TAU);
+                let phase = generator.random_range(-0.5..=0.5f32);
+                for (k, value) in changed.iter_mut().enumerate() {
+                    let row = (k / width) as f32 / height as f32 - 0.5;
+                    let column = (k % width) as f32 / width as f32 - 0.5;
+                    let along = row * angle.sin() + column * angle.cos();
+                    let field = (strength * (std::f32::consts::PI * (along + phase)).sin()).exp();
+                    *value = lowest + (*value - lowest) * field;
+                }
+            }
+            Self::Contrast => {
+                let sign = if generator.random_range(0..2) == 0 { 1.0 } else { -1.0 };
+                let power = (sign * strength).exp();
+                for value in &mut changed {
+                    *value =
+                        lowest + (highest - lowest) * ((*value - lowest) / (highest - lowest)).powf(power);
+                }
+            }
+            Self::Blur => changed = blurred(image, width, f64::from(strength) * 10.0),
+            Self::Motion => {
+                let along_rows = generator.random_range(0..2) == 0;
+                for (k, value) in changed.iter_mut().enumerate() {
+                    let (row, column) = (k / width, k % width);
+                    let ghost = match along_rows {
+                        true => (row + height / 3) % height * width + column,
+                        false => row * width + (column + width / 3) % width,
+                    };
+                    *value = (*value + strength * (image[ghost] - lowest)).min(highest);
+                }
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// A separable Gaussian blur; beyond the border the border's pixels go on.
+fn blurred(image: &[f32], width: usize, deviation: f64) -> Vec<f32> {
+    let radius = (3.0 * deviation).ceil() as isize;
+    let kernel: Vec<f64> =
+        (-radius..=radius).map(|k| (-0.5 * (k as f64 / deviation).powi(2)).exp()).collect();
+    let total: f64 = kernel.iter().sum();
+    let height = image.len() / width;
+    let pass = |from: &[f32], rows: bool| -> Vec<f32> {
+        (0..from.len())
+            .map(|k| {
+                let (row, column) = (k / width, k % width);
+                let sum: f64 = kernel
+                    .iter()
+                    .zip(-radius..)
+                    .map(|(weight, offset)| {
+                        let place = |at: usize, size: usize| at.saturating_add_signed(offset).min(size - 1);
+                        let source = match rows {
+                            true => place(row, height) * width + column,
+                            false => row * width + place(column, width),
+                        };
+                        weight * f64::from(from[source])
+                    })
+                    .sum();
+                (sum / total) as f32
+            })
+            .collect()
+    };
+    pass(&pass(image, true), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Vec<f32> {
+        (0..400).map(|k| ((k * 17) % 23) as f32 / 7.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn strength_is_what_it_says() {
+        let image = image();
+        for shift in NaturalShift::ALL {
+            assert_eq!(shift.apply(&image, 20, 0.0, 1).unwrap(), image);
+            let distance = |strength: f32| -> f64 {
+                let changed = shift.apply(&image, 20, strength, 1).unwrap();
+                assert_eq!(changed, shift.apply(&image, 20, strength, 1).unwrap(), "seeded");
+                changed.iter().zip(&image).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>() / 400.0
+            };
+            assert!(distance(0.05) > 0.0);
+            assert!(distance(0.3) > distance(0.05), "{shift:?}");
+            assert!(shift.apply(&image, 20, -1.0, 1).is_err());
+            assert!(shift.apply(&image, 20, f32::NAN, 1).is_err());
+        }
+        let noisy = NaturalShift::Noise.apply(&image, 20, 0.2, 3).unwrap();
+        let variance: f32 = noisy.iter().zip(&image).map(|(a, b)| (a - b).powi(2)).sum::<f32>() / 400.0;
+        assert!((variance.sqrt() - 0.2).abs() < 0.03);
+    }
+
+    #[test]
+    fn blur_keeps_the_mean_and_contrast_the_range() {
+        let mut spike = vec![0.0; 441];
+        spike[220] = 1.0;
+        let soft = NaturalShift::Blur.apply(&spike, 21, 0.1, 0).unwrap();
+        assert!((soft.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        // The peak of a two-dimensional Gaussian of deviation 1, sampled: close to 1 / (2 pi).
+        assert!((soft[220] - 0.159).abs() < 0.002);
+        let image = image();
+        let changed = NaturalShift::Contrast.apply(&image, 20, 0.4, 9).unwrap();
+        let ends = |values: &[f32]| values.iter().fold((9f32, -9f32), |(a, b), &v| (a.min(v), b.max(v)));
+        assert_eq!(ends(&changed), ends(&image));
+    }
+}

@@ -1,0 +1,163 @@
+//! Slices of patients with their true labels.
+
+use std::collections::BTreeSet;
+
+use lesio_image::{BoundingBox, Volume, bounding_box};
+use lesio_nn::random;
+use ndarray::{Array2, Axis};
+
+use crate::error::InputError;
+
+/// The axis of a volume's array through which it is cut into slices: the last, along which the
+/// distance between slices lies.
+pub const SLICE_AXIS: usize = 2;
+
+/// A slice with its truth.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TrueSlice {
+    /// The patient.
+    pub patient: String,
+    /// The volume it belongs to.
+    pub case: String,
+    /// Its position in the volume, counted from 0.
+    pub index: usize,
+    /// Intensities, as the first two axes of the volume.
+    pub image: Array2<f32>,
+    /// True labels.
+    pub truth: Array2<u8>,
+    /// Centre of the labelled structures in pixel edges: of the slice's own, else of the whole volume's.
+    pub centre: [f64; 2],
+}
+
+impl TrueSlice {
+    /// The slices of a volume; none where the volume holds no label.
+    ///
+    /// # Errors
+    /// Shapes that differ.
+    pub fn of_volume(
+        patient: &str,
+        case: &str,
+        image: &Volume<f32>,
+        truth: &Volume<u8>,
+    ) -> Result<Vec<Self>, InputError> {
+        if image.shape() != truth.shape() {
+            let (image, segmentation) = (image.shape().to_vec(), truth.shape().to_vec());
+            return Err(InputError::Shape { image, segmentation });
+        }
+        let Some(whole) = bounding_box(&truth.data().mapv(|label| label != 0)) else { return Ok(Vec::new()) };
+        let whole =
+            BoundingBox { start: [whole.start[0], whole.start[1]], end: [whole.end[0], whole.end[1]] };
+        let mut slices = Vec::new();
+        for index in 0..truth.shape()[SLICE_AXIS] {
+            let labels = truth.data().index_axis(Axis(SLICE_AXIS), index).to_owned();
+            let bounds = bounding_box(&labels.mapv(|label| label != 0)).unwrap_or(whole);
+            slices.push(Self {
+                patient: patient.to_owned(),
+                case: case.to_owned(),
+                index,
+                image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
+                truth: labels,
+                centre: centre(&bounds),
+            });
+        }
+        Ok(slices)
+    }
+
+    /// A slice by itself, as of a phantom; `None` where it holds no label.
+    #[must_use]
+    pub fn alone(patient: &str, image: Array2<f32>, truth: Array2<u8>) -> Option<Self> {
+        let bounds = bounding_box(&truth.mapv(|label| label != 0))?;
+        let (patient, case) = (patient.to_owned(), patient.to_owned());
+        Some(Self { patient, case, index: 0, image, truth, centre: centre(&bounds) })
+    }
+}
+
+fn centre(bounds: &BoundingBox<2>) -> [f64; 2] {
+    std::array::from_fn(|axis| (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0)
+}
+
+/// Patients in groups that never mix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatientGroups {
+    groups: Vec<BTreeSet<String>>,
+}
+
+impl PatientGroups {
+    /// Deals patients into groups whose sizes are as these shares (at least one each where there are as
+    /// many), by a seed.
+    ///
+    /// The deal depends on the set of names alone, not on their order or number of mentions.
+    #[must_use]
+    pub fn deal<S: AsRef<str>>(patients: impl IntoIterator<Item = S>, shares: &[f64], seed: u64) -> Self {
+        let names: BTreeSet<String> = patients.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        let names: Vec<String> = names.into_iter().collect();
+        let order = random::permutation(&mut random::generator(seed, 0x9a71), names.len());
+        let total: f64 = shares.iter().sum();
+        let mut groups = vec![BTreeSet::new(); shares.len()];
+        let (mut start, mut share) = (0, 0.0);
+        for (number, own) in shares.iter().enumerate() {
+            share += own / total;
+            let later = shares.len() - 1 - number;
+            let end = ((share * names.len() as f64).round() as usize)
+                .max(start + 1)
+                .min(names.len().saturating_sub(later))
+                .max(start);
+            let end = if later == 0 { names.len() } else { end };
+            groups[number] = order.get(start..end).unwrap_or(&[]).iter().map(|&k| names[k].clone()).collect();
+            start = end;
+        }
+        Self { groups }
+    }
+
+    /// The patients of a group, in the order of their names; empty past the last.
+    pub fn patients(&self, group: usize) -> impl Iterator<Item = &str> {
+        self.groups.get(group).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The group of a patient.
+    #[must_use]
+    pub fn group(&self, patient: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.contains(patient))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_image::Geometry;
+    use ndarray::Array3;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slices_without_labels_are_centred_as_the_volume() {
+        let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
+        let mut truth = Array3::<u8>::zeros((20, 30, 2));
+        truth[[4, 10, 0]] = 2;
+        truth[[7, 21, 0]] = 1;
+        let image = Volume::new(truth.mapv(f32::from), geometry);
+        let slices = TrueSlice::of_volume("p", "p_1", &image, &Volume::new(truth, geometry)).unwrap();
+        assert_eq!(slices.len(), 2);
+        assert_eq!(slices[0].centre, [6.0, 16.0]);
+        assert_eq!(slices[1].centre, [6.0, 16.0]);
+        let empty = Volume::new(Array3::zeros((20, 30, 2)), geometry);
+        assert!(TrueSlice::of_volume("p", "p_1", &image, &empty).unwrap().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_patient_has_one_group(count in 3usize..40, seed in 0u64..100) {
+            let names: Vec<String> = (0..count).map(|k| format!("patient{k}")).collect();
+            let twice: Vec<&String> = names.iter().rev().chain(&names).collect();
+            let groups = PatientGroups::deal(&names, &[0.7, 0.2, 0.1], seed);
+            prop_assert_eq!(&groups, &PatientGroups::deal(twice, &[0.7, 0.2, 0.1], seed));
+            let sizes: Vec<usize> = (0..3).map(|group| groups.patients(group).count()).collect();
+            prop_assert_eq!(sizes.iter().sum::<usize>(), count);
+            prop_assert!(sizes.iter().all(|&size| size > 0), "{:?}", sizes);
+            for name in &names {
+                let group = groups.group(name).unwrap();
+                prop_assert!((0..3).all(|g| (g == group) == groups.patients(g).any(|own| own == name)));
+            }
+        }
+    }
+}

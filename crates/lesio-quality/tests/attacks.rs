@@ -1,0 +1,96 @@
+//! Attacks on estimators: that they stay within bounds, do what they say, and are the same for any batch.
+
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
+use lesio_quality::{
+    Attack, AttackKind, Estimator, EstimatorConfig, Framing, Method, Sample, Samples, Unit, Widths,
+    estimate_samples,
+};
+
+const SIDE: usize = 32;
+
+fn samples(count: u64) -> Samples {
+    let hearts = HeartPhantom::new(HeartConfig::new([48, 48], 3)).unwrap();
+    let framing = Framing::new([2]).grid([SIDE, SIDE]);
+    (0..count)
+        .map(|subject| {
+            let slice = hearts.slice(subject);
+            let wrong = Corruptor::of_slice(slice.labels.view()).unwrap().aim(0.6, subject).unwrap();
+            let (image, labels) = (slice.image.view(), wrong.into_slice());
+            let patient = format!("p{subject}");
+            Sample::new(&framing, &[2], patient, &image, &labels.view(), &slice.labels.view())
+                .unwrap()
+                .unwrap()
+        })
+        .collect()
+}
+
+fn estimator(method: Method) -> Estimator {
+    let framing = Framing::new([2]).grid([SIDE, SIDE]);
+    let config = EstimatorConfig::new(method, framing).widths(Widths::uniform([8, 8]));
+    let parameters = config.initial_parameters(2).unwrap();
+    Estimator::new(config, parameters).unwrap()
+}
+
+fn error(estimator: &mut Estimator, samples: &Samples, images: Option<&[f32]>) -> f64 {
+    let estimates = estimate_samples(estimator, samples, images).unwrap();
+    samples.iter().zip(&estimates.dice).map(|(s, &dice)| (s.dice[0] - f64::from(dice)).abs()).sum()
+}
+
+#[test]
+fn attacks_raise_the_error_within_their_bounds() {
+    let samples = samples(20);
+    for method in [Method::Direct, Method::SecondOpinion] {
+        let mut estimator = estimator(method);
+        let clean = error(&mut estimator, &samples, None);
+        let mut errors = Vec::new();
+        for (kind, unit) in [
+            (AttackKind::Fgsm, Unit::Std),
+            (AttackKind::Pgd { steps: 5 }, Unit::Std),
+            (AttackKind::Fgsm, Unit::Range),
+        ] {
+            let attack = Attack::new(kind, 0.1, unit).seed(3);
+            let images = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+            for (sample, image) in samples.iter().zip(images.chunks(SIDE * SIDE)) {
+                let bound = attack.bound(sample.range);
+                let largest = sample.image.iter().zip(image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(largest <= bound * 1.0001 && largest > bound * 0.9, "{largest} of {bound}");
+            }
+            errors.push(error(&mut estimator, &samples, Some(&images)));
+        }
+        assert!(errors.iter().all(|&attacked| attacked > clean), "{clean} {errors:?}");
+        // The range is several deviations.
+        assert!(errors[2] > errors[0], "{errors:?}");
+        let none = Attack::new(AttackKind::Pgd { steps: 3 }, 0.0, Unit::Std);
+        let images = none.perturb(&mut estimator, &samples, |_| {}).unwrap();
+        assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
+    }
+}
+
+#[test]
+fn an_attack_on_a_sample_does_not_depend_on_the_others() {
+    let samples = samples(18);
+    let mut estimator = estimator(Method::SecondOpinion);
+    for kind in [AttackKind::Fgsm, AttackKind::Pgd { steps: 2 }] {
+        let attack = Attack::new(kind, 0.2, Unit::Std);
+        let all = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+        let few = samples.select(&[0, 1, 2]);
+        let alone = attack.perturb(&mut estimator, &few, |_| {}).unwrap();
+        assert_eq!(alone, all[..3 * SIDE * SIDE]);
+    }
+    // Other starts lead elsewhere.
+    let attack = Attack::new(AttackKind::Pgd { steps: 1 }, 0.2, Unit::Std);
+    let one = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+    assert_ne!(attack.seed(1).perturb(&mut estimator, &samples, |_| {}).unwrap(), one);
+}
+
+#[test]
+fn the_segmentation_alone_cannot_be_attacked() {
+    let samples = samples(3);
+    let mut estimator = estimator(Method::ShapeOnly);
+    let images =
+        Attack::new(AttackKind::Fgsm, 0.3, Unit::Std).perturb(&mut estimator, &samples, |_| {}).unwrap();
+    assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
+}

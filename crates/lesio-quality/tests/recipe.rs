@@ -1,0 +1,223 @@
+//! From phantoms to a graded volume, by the steps that the programs take.
+
+// Tests may panic, and need no documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::ops::ControlFlow;
+
+use lesio_image::{Geometry, ImageError, Volume};
+use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
+use lesio_quality::{
+    EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method, PatientGroups, Progress,
+    QualityModel, Recipe, RecipeError, Samples, Shelf, TrueSlice, Verdict, Widths, Workshop,
+};
+use ndarray::Array3;
+
+const CLASSES: [u8; 3] = [1, 2, 3];
+
+fn slices(patients: std::ops::Range<u64>) -> Vec<TrueSlice> {
+    let hearts = HeartPhantom::new(HeartConfig::new([48, 48], 3)).unwrap();
+    patients
+        .flat_map(|patient| {
+            [0.2, 0.6].map(|level| {
+                let slice = hearts.slice_at(patient, CardiacPhase::EndDiastole, level);
+                TrueSlice::alone(&format!("patient{patient:03}"), slice.image, slice.labels).unwrap()
+            })
+        })
+        .collect()
+}
+
+fn recipe() -> Recipe {
+    let mut recipe = Recipe::new(4);
+    recipe.segmenters = vec![vec![8, 8]];
+    recipe.stages = vec![1, 6];
+    recipe.corruptions = 6;
+    recipe.training_per_bin = 4;
+    recipe.validation_per_bin = 2;
+    recipe.reconstruction_steps = 3;
+    recipe.estimator_steps = 12;
+    recipe.batch = 8;
+    recipe
+}
+
+fn config(method: Method) -> EstimatorConfig {
+    let framing = Framing::new([2]).grid([32, 32]);
+    EstimatorConfig::new(method, framing).classes(CLASSES).widths(Widths::uniform([8, 8]))
+}
+
+struct Made {
+    training: Samples,
+    parameters: Vec<u8>,
+    model: QualityModel,
+}
+
+fn make(
+    recipe: &Recipe,
+    method: Method,
+    shelf: &Shelf,
+    stop_after: Option<usize>,
+) -> Result<Made, RecipeError> {
+    let mut events = 0;
+    let mut listener = |_: &Progress<'_>| {
+        events += 1;
+        if stop_after.is_some_and(|last| events > last) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let (train, held_out) = (slices(0..6), slices(6..9));
+    let (recipe, config, shelf) = (recipe.clone(), config(method), shelf.clone());
+    let workshop = Workshop::prepare(recipe, config, &train, &held_out, shelf, &mut listener)?;
+    let mut model = workshop.model(method, &mut listener)?;
+    let parameters = model.estimator().parameters();
+    let parameters = parameters.iter().flat_map(|(_, p)| p.values()).flat_map(|v| v.to_le_bytes()).collect();
+    Ok(Made { training: workshop.training().clone(), parameters, model })
+}
+
+fn volume() -> (Volume<f32>, Volume<u8>) {
+    let mut config = HeartConfig::new([48, 48], 3);
+    config.slices = 4;
+    let heart = HeartPhantom::new(config).unwrap().volume(20, CardiacPhase::EndDiastole).unwrap();
+    (heart.image, heart.labels)
+}
+
+#[test]
+fn patients_never_mix_and_dice_is_spread() {
+    let recipe = recipe();
+    let (train, held_out) = (slices(0..6), slices(6..9));
+    let config = config(Method::Direct);
+    let shelf = Shelf::none();
+    let mut listener = |_: &Progress<'_>| ControlFlow::Continue(());
+    let mut segmenters = recipe.segmenters(&config.framing, &CLASSES, &train, &shelf, &mut listener).unwrap();
+    let pool = recipe.candidates(&mut segmenters, &train, &mut listener).unwrap();
+    let samples = recipe.samples(&config.framing, &CLASSES, &train, &pool, 3).unwrap();
+    let names = |slices: &[TrueSlice]| -> std::collections::BTreeSet<String> {
+        slices.iter().map(|slice| slice.patient.clone()).collect()
+    };
+    assert!(samples.iter().all(|sample| names(&train).contains(&sample.patient)));
+    assert!(samples.iter().all(|sample| !names(&held_out).contains(&sample.patient)));
+    let count = |range: std::ops::Range<f64>| samples.iter().filter(|s| range.contains(&s.dice[0])).count();
+    for low in [0.0, 0.25, 0.5, 0.75] {
+        assert!(count(low..low + 0.25) >= 5, "{low}: {}", count(low..low + 0.25));
+    }
+    // A candidate's Dice is that of its labels, not of what it was aimed at.
+    for candidate in &pool.candidates {
+        let labels = candidate.labels();
+        let truth = &train[candidate.slice].truth;
+        let both = labels.iter().zip(truth).filter(|(a, b)| **a == 2 && **b == 2).count() as f64;
+        let sum = labels.iter().chain(truth).filter(|label| **label == 2).count() as f64;
+        assert!((candidate.quality.dice[0] - 2.0 * both / sum).abs() < 1e-12);
+    }
+    // Segmenters of one half are asked about the other's patients alone.
+    let halves = PatientGroups::deal(train.iter().map(|slice| &slice.patient), &[1.0, 1.0], recipe.seed);
+    assert_eq!(halves.patients(0).count(), 3);
+    assert!(halves.patients(0).all(|name| halves.group(name) == Some(0)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_stopped_or_not() {
+    let recipe = recipe();
+    for method in [Method::RecReg, Method::SecondOpinion] {
+        let straight = make(&recipe, method, &Shelf::none(), None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(folder.path());
+        let mut attempts = 0;
+        // Stopped again and again, at other places each time.
+        let resumed = loop {
+            attempts += 1;
+            match make(&recipe, method, &shelf, Some(15 + 9 * attempts)) {
+                Ok(made) => break made,
+                Err(RecipeError::Stopped) => assert!(attempts < 100, "never comes to an end"),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(attempts > 2, "was stopped {attempts} times");
+        assert_eq!(straight.training.checksum(), resumed.training.checksum());
+        assert_eq!(straight.parameters, resumed.parameters, "{}", method.name());
+        // Another seed gives other parameters, also from the same shelf.
+        let mut other = recipe.clone();
+        other.seed = 5;
+        assert_ne!(make(&other, method, &shelf, None).unwrap().parameters, straight.parameters);
+    }
+}
+
+#[test]
+fn a_model_grades_a_volume_and_comes_back_from_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, labels) = volume();
+    for method in [Method::RecReg, Method::SecondOpinion] {
+        let mut made = make(&recipe(), method, &Shelf::none(), None).unwrap();
+        let mut segmentation = labels.clone();
+        segmentation.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
+        let assessment = made.model.assess(&image, &segmentation).unwrap();
+        assert_eq!(assessment.slices.len(), 4);
+        assert_eq!(assessment.slices[3].verdict, Verdict::Empty);
+        let grades = assessment.volume.clone().unwrap();
+        assert_eq!(grades[0].label, 2);
+        let [low, high] = grades[0].interval;
+        assert!((0.0..=1.0).contains(&low) && low <= grades[0].dice && grades[0].dice <= high && high <= 1.0);
+        assert!(
+            grades[0].distance_millimetres > grades[0].distance_pixels,
+            "pixels are wider than a millimetre"
+        );
+        // Where nothing was graded the image is as it was.
+        assert_eq!(assessment.reconstruction.geometry(), image.geometry());
+        let last = |volume: &Volume<f32>| volume.data().index_axis(ndarray::Axis(2), 3).to_owned();
+        assert_eq!(last(&assessment.reconstruction), last(&image));
+        assert!(last(&assessment.difference).iter().all(|&value| value == 0.0));
+        assert_eq!(assessment.error.is_some(), method == Method::SecondOpinion);
+        if let Some(error) = &assessment.error {
+            assert!(error.data().iter().all(|value| (0.0..=1.0).contains(value)));
+        }
+
+        let path = folder.path().join(format!("{}.safetensors", method.name()));
+        made.model.save(&path).unwrap();
+        let mut loaded = QualityModel::load(&path).unwrap();
+        assert_eq!(loaded.assess(&image, &segmentation).unwrap().slices, assessment.slices);
+        assert_eq!(loaded.provenance(), made.model.provenance());
+        let first = std::fs::read(&path).unwrap();
+        loaded.save(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), first, "the same model gives the same bytes");
+        // Another kind of file is told by its name.
+        let error = Estimator::load(&path).unwrap_err();
+        assert!(error.to_string().contains("a quality model"), "{error}");
+    }
+}
+
+#[test]
+fn input_that_cannot_be_graded_is_named() {
+    let mut model = make(&recipe(), Method::SecondOpinion, &Shelf::none(), None).unwrap().model;
+    let (image, labels) = volume();
+    let mut refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
+
+    let shifted = Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap();
+    let error = refuse(&image, &Volume::new(labels.data().clone(), shifted));
+    assert!(matches!(error, EstimateError::Input(InputError::Grid { difference }) if difference > 1.0));
+    let other = Volume::new(Array3::zeros((48, 48, 3)), *labels.geometry());
+    assert!(matches!(refuse(&image, &other), EstimateError::Input(InputError::Shape { .. })));
+    let unknown = labels.map(|&label| if label == 1 { 9 } else { label });
+    let error = refuse(&image, &unknown);
+    assert!(matches!(
+        error,
+        EstimateError::Input(InputError::UnknownLabel { label: 9, ref expected }) if *expected == CLASSES
+    ));
+    let mut bad = image.clone();
+    bad.data_mut()[[3, 4, 1]] = f32::NAN;
+    let error = refuse(&bad, &labels);
+    assert!(matches!(
+        error,
+        EstimateError::Input(InputError::Image(ImageError::NonFiniteVoxels { count: 1, ref first }))
+            if *first == [3, 4, 1]
+    ));
+    let flat = image.map(|_| 2.0);
+    assert!(matches!(
+        refuse(&flat, &labels),
+        EstimateError::Slice { source: InputError::Image(ImageError::ConstantImage { .. }), .. }
+    ));
+    // Nothing segmented is an answer of its own, not an error.
+    let empty = labels.map(|_| 0);
+    let assessment = model.assess(&image, &empty).unwrap();
+    assert!(assessment.volume.is_none());
+    assert!(assessment.slices.iter().all(|slice| slice.verdict == Verdict::Empty));
+}
