@@ -11,7 +11,7 @@ use lesio::io::atomic::Existing;
 use lesio::io::{write_png, write_volume};
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, ran, untrained_heads, untrained_pictures};
+use support::{fail, head, program, ran, untrained_heads, untrained_pictures, write_heads};
 
 /// Files that cannot be scored, with what is said of each.
 fn bad_volumes(folder: &Path) -> Vec<(PathBuf, &'static str)> {
@@ -134,6 +134,104 @@ fn one_bad_image_does_not_stop_the_others() {
     assert_eq!(report["cases"][0]["id"], "good.nii.gz");
     assert!(out.join("good/pixel-l1.nii.gz").is_file() && out.join("good/pixel-l1.png").is_file());
     assert!(!out.join("nan").exists());
+}
+
+#[test]
+fn train_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let train = |data: &Path| {
+        let mut command = program("train");
+        command.args(["--split", "all", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"]);
+        command.arg("--data").arg(data).arg("--out").arg(&out);
+        command
+    };
+    fail(&mut train(&folder.path().join("absent")), &["absent", "there is no such folder"]);
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fail(&mut train(&empty), &["empty", "holds no case"]);
+    let odd = folder.path().join("odd");
+    fs::create_dir_all(odd.join("a")).unwrap();
+    fail(&mut train(&odd), &["image.nii.gz", "there is no such file"]);
+
+    let bad = folder.path().join("bad");
+    fs::create_dir(&bad).unwrap();
+    for (file, said) in bad_volumes(&bad).into_iter().skip(1) {
+        // One bad case among good ones.
+        let data = folder.path().join("data");
+        write_heads(&data, 3);
+        fs::create_dir(data.join("ill")).unwrap();
+        let name =
+            if file.extension().is_some_and(|ending| ending == "gz") { "image.nii.gz" } else { "image.nii" };
+        fs::rename(&file, data.join("ill").join(name)).unwrap();
+        fail(&mut train(&data), &[said]);
+        fs::remove_dir_all(data).unwrap();
+    }
+
+    // Every slice holds a lesion.
+    let data = folder.path().join("ill");
+    write_heads(&data, 3);
+    for case in fs::read_dir(&data).unwrap() {
+        let mask = head(0).labels.map(|_| 1u8);
+        write_volume(case.unwrap().path().join("mask.nii.gz"), &mask).unwrap();
+    }
+    fail(train(&data).args(["--mask", "mask.nii.gz"]), &["no normal slice to train on"]);
+    fail(train(&data).args(["--split", "nobody"]), &["nobody"]);
+    fail(train(&data).arg("--resume"), &["no intact checkpoint"]);
+    assert!(!out.join("model.safetensors").exists());
+}
+
+#[test]
+fn evaluate_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data, out) =
+        (folder.path().join("model.safetensors"), folder.path().join("data"), folder.path().join("out"));
+    untrained_heads(&model);
+    write_heads(&data, 2);
+    let evaluate = |model: &Path, data: &Path| {
+        let mut command = program("evaluate");
+        command.arg("--model").arg(model).arg("--data").arg(data).arg("--out").arg(&out);
+        command.args(["--split", "all", "--predictors", "pixel-l1"]);
+        command
+    };
+    fail(&mut evaluate(&folder.path().join("absent"), &data), &["could not read", "absent"]);
+    fail(&mut evaluate(&model, &folder.path().join("absent")), &["there is no such folder"]);
+    fail(&mut evaluate(&model, &data), &["case subject00 has no mask"]);
+    fail(evaluate(&model, &data).args(["--split", "nobody"]), &["nobody"]);
+    let pictures = folder.path().join("pictures.safetensors");
+    untrained_pictures(&pictures, 3);
+    fail(
+        evaluate(&pictures, &data).args(["--mask", "tissue.nii.gz"]),
+        &["subject00", "has 1 channels, the model was trained on 3"],
+    );
+    // A mask of another size than its image.
+    let mask = head(0).labels;
+    let cut = Volume::new(mask.data().slice(ndarray::s![.., .., 1..]).to_owned(), *mask.geometry());
+    write_volume(data.join("subject00/mask.nii.gz"), &cut).unwrap();
+    write_volume(data.join("subject01/mask.nii.gz"), &mask).unwrap();
+    fail(
+        evaluate(&model, &data).args(["--mask", "mask.nii.gz"]),
+        &["subject00", "[32, 32, 7]", "[32, 32, 8]"],
+    );
+    assert!(!out.join("report.json").exists());
+}
+
+#[test]
+fn inject_lesions_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    let inject = |data: &Path| {
+        let mut command = program("inject_lesions");
+        command.arg("--data").arg(data).arg("--out").arg(&out);
+        command
+    };
+    fail(&mut inject(&data), &["there is no such folder"]);
+    write_heads(&data, 6);
+    fail(inject(&data).args(["--tissue", "absent.nii.gz"]), &["subject00", "no mask"]);
+    fail(inject(&data).args(["--every", "1"]), &["every is 1"]);
+    fail(inject(&data).args(["--radius", "5"]), &["--radius takes two numbers"]);
+    fail(inject(&data).args(["--within", "77"]), &["case subject04", "no voxel has a label"]);
+    fail(inject(&data).args(["--radius", "90,95"]), &["case subject04", "found room for 0"]);
 }
 
 #[test]

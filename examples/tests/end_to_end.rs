@@ -6,15 +6,17 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use lesio::anomaly::{Localizer, PredictorName};
-use lesio::image::Image;
+use lesio::image::{Image, Orientation};
 use lesio::io::atomic::Existing;
-use lesio::io::{ReadOptions, WriteOptions, read_image, read_volume, write_png};
+use lesio::io::nifti::{NiftiImage, read_header};
+use lesio::io::{ReadOptions, WriteOptions, read_image, read_volume, write_png, write_volume};
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, succeed, untrained_pictures, write_heads};
+use support::{fail, head, program, succeed, untrained_heads, untrained_pictures, write_heads};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -157,6 +159,91 @@ fn from_normal_heads_to_tables_and_maps() {
     fail(&mut localize, &["exists", "--overwrite"]);
     succeed(localize.arg("--overwrite"));
     assert_eq!(before, fs::read(maps.join("pixel-l1.nii.gz")).unwrap());
+}
+
+/// The same seed gives the same model, byte for byte, on one thread and on two, and so does a training
+/// that was killed and taken up again.
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data_set(folder.path());
+    let model = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
+    let epochs = 6;
+    succeed(&mut train(&data, &folder.path().join("one"), epochs));
+    succeed(train(&data, &folder.path().join("two"), epochs).env("RAYON_NUM_THREADS", "2"));
+    assert!(model("one") == model("two"), "two threads give another model than one");
+
+    let killed = folder.path().join("killed");
+    let mut running = train(&data, &killed, epochs).spawn().unwrap();
+    let checkpoint = killed.join("checkpoint.safetensors");
+    let started = Instant::now();
+    while !checkpoint.exists() && running.try_wait().unwrap().is_none() {
+        assert!(started.elapsed() < Duration::from_secs(120), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    succeed(train(&data, &killed, epochs).arg("--resume"));
+    assert!(model("one") == model("killed"), "a resumed training gives another model");
+    // Another seed, another model: the comparison above can fail.
+    let mut other = train(&data, &folder.path().join("other"), 1);
+    succeed(other.args(["--seed", "4"]));
+    assert!(model("one") != model("other"));
+}
+
+/// Maps come back on the grid of their input, whatever its orientation, and what the header says of space stays.
+#[test]
+fn maps_lie_where_their_input_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.safetensors");
+    let localizer = untrained_heads(&model);
+    let images = folder.path().join("images/deep");
+    fs::create_dir_all(&images).unwrap();
+    let volume = head(5).image;
+    write_volume(images.join("ras.nii"), &volume).unwrap();
+    let turned = volume.reoriented(&"PIR".parse().unwrap());
+    write_volume(images.join("pir.nii.gz"), &turned).unwrap();
+    // Scanner space in micrometres, of which this says what it is.
+    let plain = images.join("ras.nii");
+    let mut bytes = fs::read(&plain).unwrap();
+    bytes[123] = 3;
+    bytes[252..254].copy_from_slice(&1i16.to_le_bytes());
+    bytes[254..256].copy_from_slice(&4i16.to_le_bytes());
+    bytes[148..156].copy_from_slice(b"scanner7");
+    fs::write(&plain, bytes).unwrap();
+
+    let out = folder.path().join("out");
+    let mut localize = program("localize");
+    localize
+        .arg("--model")
+        .arg(&model)
+        .arg("--input")
+        .arg(folder.path().join("images"))
+        .arg("--out")
+        .arg(&out);
+    succeed(localize.args(["--predictor", "pixel-l1,pixel-l2"]));
+    for (name, input) in [("deep/ras", plain), ("deep/pir", images.join("pir.nii.gz"))] {
+        let (before, after) =
+            (read_header(&input).unwrap(), read_header(out.join(name).join("pixel-l1.nii.gz")).unwrap());
+        assert_eq!(before.shape, after.shape, "{name}");
+        assert_eq!(
+            (before.srow, before.quaternion, before.pixdim),
+            (after.srow, after.quaternion, after.pixdim)
+        );
+        assert_eq!((before.sform_code, before.qform_code), (after.sform_code, after.qform_code));
+        assert_eq!((before.xyzt_units, before.description), (after.xyzt_units, after.description));
+        let image = NiftiImage::open(out.join(name).join("pixel-l1_lesions.nii.gz")).unwrap();
+        assert_eq!(image.header().srow, before.srow);
+    }
+    let map = |name: &str| read_volume(out.join(name).join("pixel-l1_raw.nii.gz")).unwrap();
+    assert_eq!(map("deep/pir").reoriented(&Orientation::RAS).data(), map("deep/ras").data());
+    assert_eq!(map("deep/ras"), localizer.score(&volume, &[PredictorName::PixelL1]).unwrap().scores[0].raw);
+    // Without normal scores there is a map, and no table.
+    let report = json(&out.join("report.json"));
+    let (known, unknown) = (&report["cases"][0]["predictors"][0], &report["cases"][0]["predictors"][1]);
+    assert!(known["lesions"].is_array() && unknown["lesions"].is_null() && unknown["threshold"].is_null());
+    assert!(out.join("deep/ras/pixel-l2.nii.gz").is_file());
+    assert!(!out.join("deep/ras/pixel-l2_lesions.nii.gz").exists());
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! Grades a segmentation of a volume without its truth.
+//!
+//! `cargo run --release --example assess -- --model target/lesio/train_quality --image frame.nii.gz --segmentation mask.nii.gz`
+#![allow(clippy::print_stdout, reason = "a program talks to people")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use lesio::image::Volume;
+use lesio::io::nifti::read_header;
+use lesio::io::{ReadOptions, WriteOptions, atomic, read_volume};
+use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
+use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
+use lesio_examples::{Outcome, command, model_path, run};
+use ndarray::Axis;
+use serde_json::json;
+
+/// Predict how good a segmentation is: the Dice of each label, slice by slice and for the volume, with intervals.
+///
+/// Writes report.json, assessment.png, and on the image's grid reconstruction.nii.gz (what the image would be if the
+/// segmentation were right), difference.nii.gz and error.nii.gz (the probability that a voxel's label is wrong).
+#[derive(Debug, Parser)]
+struct Args {
+    /// A model file of `train_quality`, or its folder
+    #[arg(long)]
+    model: PathBuf,
+    /// The image, NIfTI
+    #[arg(long)]
+    image: PathBuf,
+    /// Its segmentation, NIfTI on the same grid
+    #[arg(long)]
+    segmentation: PathBuf,
+    /// Folder for the results
+    #[arg(long, default_value = "target/lesio/assess")]
+    out: PathBuf,
+    /// Replace results that are there
+    #[arg(long)]
+    overwrite: bool,
+    /// Unused: nothing is drawn at random. Kept so that all programs take it
+    #[arg(long, default_value_t = 0, hide = true)]
+    seed: u64,
+}
+
+/// Slices shown in the picture, at most.
+const SHOWN: usize = 12;
+/// Pixels of the picture per pixel of a slice.
+const ENLARGED: usize = 2;
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    let mut model = QualityModel::load(model_path(&args.model))?;
+    let image = read_volume(&args.image)?;
+    let segmentation = ReadOptions::new().read_as::<u8>(&args.segmentation)?;
+    let assessment = model.assess(&image, &segmentation)?;
+    show(&assessment);
+
+    std::fs::create_dir_all(&args.out)?;
+    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
+    let volumes = [
+        ("reconstruction", Some(&assessment.reconstruction)),
+        ("difference", Some(&assessment.difference)),
+        ("error", assessment.error.as_ref()),
+    ];
+    for (name, volume) in volumes {
+        if let Some(volume) = volume {
+            write(&args, name, volume)?;
+        }
+    }
+    if let Some(montage) = montage(&image, &segmentation, &assessment)? {
+        montage.to_picture()?.write_png(args.out.join("assessment.png"), existing)?;
+    }
+    let report = json!({
+        "schema": 1,
+        "image": args.image,
+        "segmentation": args.segmentation,
+        "volume": assessment.volume,
+        "slices": assessment.slices,
+        "model": model.provenance(),
+        "provenance": Provenance::new(command("assess")).seconds(started.elapsed().as_secs_f64()),
+    });
+    write_json(args.out.join("report.json"), &report, existing)?;
+    println!("wrote {}", args.out.display());
+    Ok(())
+}
+
+fn show(assessment: &Assessment) {
+    let Some(volume) = &assessment.volume else {
+        println!("nothing is segmented: there is no quality to predict");
+        return;
+    };
+    for grade in volume {
+        let [low, high] = grade.interval;
+        let (label, dice, distance) = (grade.label, grade.dice, grade.distance_millimetres);
+        println!("label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], HD95 {distance:.1} mm, of the volume");
+    }
+    for slice in &assessment.slices {
+        let index = slice.index;
+        match &slice.verdict {
+            Verdict::Graded { labels, unlikeness, .. } => {
+                let grades: Vec<String> = labels
+                    .iter()
+                    .map(|g| format!("{}: {:.3} [{:.2}, {:.2}]", g.label, g.dice, g.interval[0], g.interval[1]))
+                    .collect();
+                let doubt = match unlikeness.unlike {
+                    true => format!("  unlike the training images: {} {:+.1} SD", unlikeness.most.0, unlikeness.most.1),
+                    false => String::new(),
+                };
+                println!("  slice {index:>3}  {}{doubt}", grades.join("  "));
+            }
+            _ => println!("  slice {index:>3}  nothing segmented"),
+        }
+    }
+}
+
+/// Writes a map on the image's grid, with what the image's header says of its place.
+fn write(args: &Args, name: &str, volume: &Volume<f32>) -> Outcome {
+    let existing = if args.overwrite { atomic::Existing::Replace } else { atomic::Existing::Refuse };
+    let path = args.out.join(format!("{name}.nii.gz"));
+    WriteOptions::new().existing(existing).like(&read_header(&args.image)?).write(path, volume)?;
+    Ok(())
+}
+
+/// Slices with a segmentation: the image with its outline, the reconstruction, the difference, the error map.
+fn montage(
+    image: &Volume<f32>,
+    segmentation: &Volume<u8>,
+    assessment: &Assessment,
+) -> Result<Option<Montage>, Box<dyn std::error::Error>> {
+    let graded: Vec<_> =
+        assessment.slices.iter().filter(|slice| matches!(slice.verdict, Verdict::Graded { .. })).collect();
+    if graded.is_empty() {
+        return Ok(None);
+    }
+    let (low, high) = image.data().iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    let window = Scale::new(f64::from(low), f64::from(high))?;
+    let contrast = f64::from(high - low);
+    let differences = HeatMap::new(Scale::new(0.0, contrast / 2.0)?).label("|difference|");
+    let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
+    let mut montage = Montage::new(["image, segmentation", "if it were right", "difference", "error"])
+        .color_bar(differences.clone())
+        .color_bar(errors.clone());
+    for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
+        let plane = |volume: &Volume<f32>| volume.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned();
+        let mask = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index).mapv(|label| label != 0);
+        let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
+        let difference = plane(&assessment.difference).mapv(f32::abs);
+        let name = match &slice.verdict {
+            Verdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
+            _ => String::new(),
+        };
+        let error = match &assessment.error {
+            Some(error) => gray(image)?.overlaid(plane(error).view(), &errors)?,
+            None => gray(image)?,
+        };
+        let row = [
+            gray(image)?.enlarged(ENLARGED)?.outlined(mask.view(), Rgb::TRUTH)?,
+            gray(&assessment.reconstruction)?.enlarged(ENLARGED)?,
+            gray(image)?.overlaid(difference.view(), &differences)?.enlarged(ENLARGED)?,
+            error.enlarged(ENLARGED)?,
+        ];
+        montage = montage.row(name, row)?;
+    }
+    Ok(Some(montage))
+}
+

@@ -1,0 +1,482 @@
+//! The error of the predicted Dice on patients never seen, clean and under attack, of every estimator.
+//!
+//! `cargo run --release --example study_quality -- --data acdc --layout acdc --label 2 --out target/lesio/study_quality`
+#![allow(clippy::print_stdout, reason = "a program talks to people")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use lesio::metrics::{BootstrapConfig, Interval};
+use lesio::quality::{
+    Attack, AttackKind, Method, NaturalShift, QualityModel, Samples, Scored, Shelf, Unit, Workshop,
+    estimate_samples, scored, scored_mean,
+};
+use lesio::report::{
+    self, AttackUnit, Best, Cell, Column, Curve, Estimate, Existing, HtmlReport, LinePlot, Provenance,
+    QualityEstimatorKind, QualityReport, QualityRow, Scale, ScatterPlot, Table, write_json,
+};
+use lesio_examples::quality::{Material, QualityArgs, patients, watch};
+use lesio_examples::{Outcome, bar, command, run};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// Measure how well the quality of segmentations is predicted: REC-Net with REG-Net, the direct regression, the
+/// segmentation alone, and the best that was found, clean, under attack, and under natural changes of the image.
+///
+/// Trains everything on training patients and tests on others. Writes report.json and report.html into the folder
+/// given by --out. Interrupted, the same command goes on where it was.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    quality: QualityArgs,
+    /// Test on this folder of the same layout instead of the data set's own test patients
+    #[arg(long)]
+    test_data: Option<PathBuf>,
+    /// Test candidates for each twentieth of the Dice
+    #[arg(long, default_value_t = 20)]
+    per_bin: usize,
+    /// Strengths of attacks
+    #[arg(long, value_delimiter = ',', default_value = "0.05,0.1,0.2,0.3")]
+    epsilon: Vec<f32>,
+    /// Steps of projected gradient descent
+    #[arg(long, default_value_t = 10)]
+    pgd_steps: usize,
+    /// Folder for the report and the state
+    #[arg(long, default_value = "target/lesio/study_quality")]
+    out: PathBuf,
+}
+
+/// The estimators compared: what they are called, and how they work.
+const ESTIMATORS: [(QualityEstimatorKind, Method); 4] = [
+    (QualityEstimatorKind::RecReg, Method::RecReg),
+    (QualityEstimatorKind::Direct, Method::Direct),
+    (QualityEstimatorKind::ShapeOnly, Method::ShapeOnly),
+    (QualityEstimatorKind::Best, Method::SecondOpinion),
+];
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    let steps = args.out.join("steps");
+    std::fs::create_dir_all(&steps)?;
+    let material = args.quality.material(args.test_data.as_ref())?;
+    println!(
+        "patients: {} for training, {} held out, {} for testing; labels {:?}",
+        patients(&material.training),
+        patients(&material.held_out),
+        patients(&material.test),
+        material.config.framing.labels,
+    );
+    let progress = bar(1, "preparing");
+    let (recipe, config) = (args.quality.recipe(), material.config.clone());
+    let (training, held_out) = (&material.training, &material.held_out);
+    let shelf = Shelf::new(&steps);
+    let mut workshop = Workshop::prepare(recipe, config, training, held_out, shelf, &mut watch(&progress))?;
+    let samples = workshop.pool(&material.test, args.per_bin, &mut watch(&progress))?;
+    let mut models = BTreeMap::new();
+    for (kind, method) in ESTIMATORS {
+        models.insert(kind, workshop.model(method, &mut watch(&progress))?);
+    }
+    progress.finish_and_clear();
+
+    let mut study = Study { args: &args, samples: &samples, steps, runs: Vec::new() };
+    for (kind, model) in &mut models {
+        study.attack(*kind, model)?;
+        study.shift(*kind, model)?;
+    }
+    let transfer = study.transfer(&mut models)?;
+    let report = study.report(&mut models, &material, transfer, started)?;
+    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
+    study.page(&mut models, &report)?.write(args.out.join("report.html"), Existing::Replace)?;
+    println!("{}", study.table()?.to_markdown());
+    println!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Estimates of one estimator under one change of the images.
+#[derive(Clone, Debug)]
+struct Run {
+    kind: QualityEstimatorKind,
+    attack: report::Attack,
+    epsilon: f32,
+    unit: AttackUnit,
+    /// `[n, labels]`.
+    dice: Vec<f32>,
+}
+
+/// Estimates kept between sessions.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    dice: Vec<f32>,
+}
+
+struct Study<'a> {
+    args: &'a Args,
+    samples: &'a Samples,
+    steps: PathBuf,
+    runs: Vec<Run>,
+}
+
+impl Study<'_> {
+    /// Estimates clean images and those that attacks on this very estimator have changed.
+    fn attack(&mut self, kind: QualityEstimatorKind, model: &mut QualityModel) -> Outcome {
+        self.run(kind, report::Attack::None, 0.0, AttackUnit::Std, model, |_, _| Ok(None))?;
+        for (unit, named) in [(Unit::Std, AttackUnit::Std), (Unit::Range, AttackUnit::Range)] {
+            for &epsilon in &self.args.epsilon {
+                let steps = self.args.pgd_steps;
+                let kinds =
+                    [(report::Attack::Fgsm, AttackKind::Fgsm), (report::Attack::Pgd, AttackKind::Pgd { steps })];
+                for (attack, how) in kinds {
+                    // Nothing can be done to an estimator that does not look: its clean estimates stand.
+                    let blind = kind == QualityEstimatorKind::ShapeOnly;
+                    let attack_of = Attack::new(how, epsilon, unit).seed(self.args.quality.seed);
+                    self.run(kind, attack, epsilon, named, model, |model, samples| {
+                        if blind {
+                            return Ok(None);
+                        }
+                        let bar = bar(samples.len() as u64, &format!("{kind:?} {attack:?} {epsilon} {named:?}"));
+                        let images = attack_of.perturb(model.estimator(), samples, |done| bar.inc(done as u64))?;
+                        bar.finish_and_clear();
+                        Ok(Some(images))
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Estimates images under natural changes.
+    fn shift(&mut self, kind: QualityEstimatorKind, model: &mut QualityModel) -> Outcome {
+        let width = model.config().framing.grid[1];
+        for shift in NaturalShift::ALL {
+            for &strength in &self.args.epsilon {
+                let seed = self.args.quality.seed;
+                self.run(kind, named(shift), strength, AttackUnit::Std, model, |_, samples| {
+                    let mut images = Vec::new();
+                    for (number, sample) in samples.iter().enumerate() {
+                        images.extend(shift.apply(&sample.image, width, strength, seed ^ number as u64)?);
+                    }
+                    Ok(Some(images))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Images that attacks on other estimators have changed, shown to the best: were its gradients hidden instead of
+    /// small, these would do it more harm than its own.
+    fn transfer(
+        &self,
+        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+    ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
+        let mut rows = Vec::new();
+        for surrogate in [QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg] {
+            for &epsilon in &self.args.epsilon {
+                let kind = AttackKind::Pgd { steps: self.args.pgd_steps };
+                let attack = Attack::new(kind, epsilon, Unit::Std).seed(self.args.quality.seed);
+                let Some(model) = models.get_mut(&surrogate) else { continue };
+                let fingerprint = model.provenance().training.clone();
+                let images = attack.perturb(model.estimator(), self.samples, |_| {})?;
+                let Some(best) = models.get_mut(&QualityEstimatorKind::Best) else { continue };
+                let key = format!("{} by {fingerprint} {}", best.provenance().training, self.key());
+                let name = format!("transfer-{surrogate:?}-{epsilon}");
+                let dice = self.kept(&name, &key, || {
+                    Ok(estimate_samples(best.estimator(), self.samples, Some(&images))?.dice)
+                })?;
+                let evaluation = scored_mean(self.samples, &dice).evaluate(&self.bootstrap())?;
+                rows.push(json!({
+                    "estimator": QualityEstimatorKind::Best,
+                    "surrogate": surrogate,
+                    "attack": report::Attack::Pgd,
+                    "epsilon": epsilon,
+                    "unit": AttackUnit::Std,
+                    "mae": evaluation.regression.mean_absolute_error,
+                }));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn run(
+        &mut self,
+        kind: QualityEstimatorKind,
+        attack: report::Attack,
+        epsilon: f32,
+        unit: AttackUnit,
+        model: &mut QualityModel,
+        change: impl FnOnce(&mut QualityModel, &Samples) -> Result<Option<Vec<f32>>, Box<dyn Error>>,
+    ) -> Outcome {
+        let name = format!("estimates-{kind:?}-{attack:?}-{epsilon}-{unit:?}").to_lowercase();
+        let key = format!("{} {} {}", model.provenance().training, self.key(), self.args.pgd_steps);
+        let samples = self.samples;
+        let dice = self.kept(&name, &key, || {
+            let images = change(model, samples)?;
+            Ok(estimate_samples(model.estimator(), samples, images.as_deref())?.dice)
+        })?;
+        self.runs.push(Run { kind, attack, epsilon, unit, dice });
+        Ok(())
+    }
+
+    /// What was computed in an earlier session from the same model and samples, or else is now.
+    fn kept(
+        &self,
+        name: &str,
+        key: &str,
+        compute: impl FnOnce() -> Result<Vec<f32>, Box<dyn Error>>,
+    ) -> Result<Vec<f32>, Box<dyn Error>> {
+        let path = self.steps.join(format!("{name}.json"));
+        let found = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        if let Some(kept) = found.filter(|kept| kept.key == key) {
+            return Ok(kept.dice);
+        }
+        let kept = Kept { key: key.to_owned(), dice: compute()? };
+        write_json(&path, &kept, Existing::Replace)?;
+        Ok(kept.dice)
+    }
+
+    fn key(&self) -> String {
+        format!("{:08x} {}", self.samples.checksum(), self.args.quality.seed)
+    }
+
+    fn bootstrap(&self) -> BootstrapConfig {
+        BootstrapConfig::new(self.args.quality.seed)
+    }
+
+    fn scored(&self, run: &Run) -> Scored {
+        scored_mean(self.samples, &run.dice)
+    }
+
+    fn find(&self, kind: QualityEstimatorKind, like: &Run) -> Option<&Run> {
+        let same = |run: &&Run| (run.attack, run.epsilon, run.unit) == (like.attack, like.epsilon, like.unit);
+        self.runs.iter().filter(|run| run.kind == kind).find(same)
+    }
+
+    fn clean(&self, kind: QualityEstimatorKind) -> Option<&Run> {
+        self.runs.iter().find(|run| run.kind == kind && run.attack == report::Attack::None)
+    }
+
+    fn row(&self, run: &Run) -> Result<QualityRow, Box<dyn Error>> {
+        let own = self.scored(run);
+        let evaluation = own.evaluate(&self.bootstrap())?;
+        let regression = &evaluation.regression;
+        let mut row = QualityRow::new(run.kind, run.attack, f64::from(run.epsilon), run.unit);
+        row.epsilon = (row.epsilon * 1e6).round() / 1e6;
+        row.mae = Some(regression.mean_absolute_error);
+        row.mae_sd = regression.absolute_error_deviation;
+        row.rmse = Some(regression.root_mean_square_error);
+        (row.pearson, row.spearman) = (regression.pearson, regression.spearman);
+        row.n = regression.samples as u64;
+        let mut add = |name: &str, value: serde_json::Value| row.extra.insert(name.to_owned(), value);
+        add("bias", json!(regression.bias));
+        add("kendall_tau_b", json!(regression.kendall_tau_b));
+        add("failure_auroc", json!(evaluation.failure_auroc));
+        add("mae_ci95", json!(evaluation.mae_interval.map(ends)));
+        add("pearson_ci95", json!(evaluation.pearson_interval.map(ends)));
+        let by_range: Vec<_> = evaluation
+            .by_range
+            .iter()
+            .map(|bin| {
+                let scores = bin.scores.as_ref();
+                json!({
+                    "lower": bin.lower,
+                    "upper": bin.upper,
+                    "mae": scores.map(|s| s.mean_absolute_error),
+                    "n": scores.map_or(0, |s| s.samples),
+                })
+            })
+            .collect();
+        add("by_true_dice", json!(by_range));
+        if let Some(clean) = self.clean(run.kind) {
+            let drift = clean.dice.iter().zip(&run.dice).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
+            add("drift", json!(drift / run.dice.len().max(1) as f64));
+        }
+        if let Some(direct) = self.find(QualityEstimatorKind::Direct, run) {
+            let difference = own.mae_difference(&self.scored(direct), &self.bootstrap());
+            add("mae_less_direct", json!(difference.map(|d| d.estimate)));
+            add("mae_less_direct_ci95", json!(difference.map(ends)));
+        }
+        Ok(row)
+    }
+
+    fn report(
+        &self,
+        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        material: &Material,
+        transfer: Vec<serde_json::Value>,
+        started: Instant,
+    ) -> Result<QualityReport, Box<dyn Error>> {
+        let mut report = QualityReport::default();
+        for run in &self.runs {
+            report.rows.push(self.row(run)?);
+        }
+        let mut calibration = Vec::new();
+        for (kind, model) in models.iter_mut() {
+            calibration.extend(self.calibration(*kind, model)?);
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let provenance = Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
+        report.provenance = Some(provenance);
+        let patients = json!({
+            "training": patients(&material.training),
+            "held_out": patients(&material.held_out),
+            "test": patients(&material.test),
+        });
+        report.extra.insert("patients".to_owned(), patients);
+        report.extra.insert("intervals".to_owned(), json!(calibration));
+        report.extra.insert("transfer".to_owned(), json!(transfer));
+        Ok(report)
+    }
+
+    /// Coverage and width of an estimator's intervals on clean test images, and what refusing the doubtful brings.
+    fn calibration(
+        &self,
+        kind: QualityEstimatorKind,
+        model: &mut QualityModel,
+    ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
+        let Some(clean) = self.clean(kind) else { return Ok(Vec::new()) };
+        let labels = model.config().framing.labels.clone();
+        let mut rows = Vec::new();
+        for (position, label) in labels.into_iter().enumerate() {
+            let own = scored(self.samples, &clean.dice, position);
+            let Some(conformal) = model.conformal().get(position) else { continue };
+            let intervals: Vec<_> = own.predicted.iter().map(|&dice| conformal.interval(dice)).collect();
+            let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();
+            let coverage = own.coverage(&intervals)?;
+            let risk = own.risk_coverage(&certainty)?;
+            let evaluation = own.evaluate(&self.bootstrap())?;
+            rows.push(json!({
+                "estimator": kind,
+                "label": label,
+                "level": conformal.level,
+                "coverage": coverage.coverage,
+                "mean_width": coverage.mean_width,
+                "mae": evaluation.regression.mean_absolute_error,
+                "pearson": evaluation.regression.pearson,
+                "failure_auroc": evaluation.failure_auroc,
+                "risk_coverage_area": risk.area,
+                "risk_coverage_ideal_area": risk.ideal_area,
+            }));
+        }
+        Ok(rows)
+    }
+
+    /// The paper's table: mean absolute error under FGSM by strength, in deviations.
+    fn table(&self) -> Result<Table, Box<dyn Error>> {
+        let mut columns = vec![Column::new("estimator"), Column::new("clean").best(Best::Lowest)];
+        columns.extend(self.args.epsilon.iter().map(|epsilon| Column::new(format!("{epsilon}")).best(Best::Lowest)));
+        let mut table = Table::new(
+            "Mean absolute error of the predicted Dice under FGSM, by its strength in deviations of the image, with \
+             95 % intervals over patients.",
+            columns,
+        );
+        for (kind, _) in ESTIMATORS {
+            let wanted = |run: &&Run| {
+                run.kind == kind
+                    && (run.attack == report::Attack::None
+                        || run.attack == report::Attack::Fgsm && run.unit == AttackUnit::Std)
+            };
+            let mut cells: Vec<Cell> = vec![label_of(kind).into()];
+            for run in self.runs.iter().filter(wanted) {
+                let evaluation = self.scored(run).evaluate(&self.bootstrap())?;
+                let mut estimate = Estimate::new(evaluation.regression.mean_absolute_error);
+                if let Some(interval) = evaluation.mae_interval {
+                    estimate = estimate.with_interval(interval.lower, interval.upper);
+                }
+                cells.push(estimate.into());
+            }
+            table = table.row(cells)?;
+        }
+        Ok(table)
+    }
+
+    fn page(
+        &self,
+        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        report: &QualityReport,
+    ) -> Result<HtmlReport, Box<dyn Error>> {
+        let mut page = HtmlReport::new("Segmentation quality without ground truth")
+            .lead(format!("{} candidates of patients that nothing was trained on.", self.samples.len()))
+            .section("Error of the predicted Dice under attack")
+            .table(self.table()?);
+        for unit in [AttackUnit::Std, AttackUnit::Range] {
+            for attack in [report::Attack::Fgsm, report::Attack::Pgd] {
+                let what = if unit == AttackUnit::Std { "deviations" } else { "of the range" };
+                let title = format!("{attack:?}, strength in {what}");
+                let mut plot = LinePlot::new(title.clone(), "strength", "mean absolute error");
+                for (kind, _) in ESTIMATORS {
+                    let mut points = vec![(0.0, self.clean(kind))];
+                    points.extend(self.args.epsilon.iter().map(|&epsilon| {
+                        let like = |run: &&Run| {
+                            (run.kind, run.attack, run.unit) == (kind, attack, unit) && run.epsilon == epsilon
+                        };
+                        (f64::from(epsilon), self.runs.iter().find(like))
+                    }));
+                    let (mut x, mut y) = (Vec::new(), Vec::new());
+                    for (epsilon, run) in points {
+                        let Some(run) = run else { continue };
+                        x.push(epsilon);
+                        y.push(self.scored(run).evaluate(&self.bootstrap())?.regression.mean_absolute_error);
+                    }
+                    plot = plot.curve(Curve::new(label_of(kind), x, y)?);
+                }
+                page = page.figure_svg(&plot.to_svg()?, title);
+            }
+        }
+        page = page.section("Predicted against true Dice");
+        for (kind, _) in ESTIMATORS {
+            let Some(clean) = self.clean(kind) else { continue };
+            let own = self.scored(clean);
+            let plot = ScatterPlot::new(label_of(kind), "true Dice", "predicted Dice").identity();
+            let plot = plot.range(Scale::new(0.0, 1.0)?).points(label_of(kind), own.truth, own.predicted)?;
+            page = page.figure_svg(&plot.to_svg()?, format!("{}, clean images.", label_of(kind)));
+        }
+        page = page.section("Refusing the doubtful");
+        let mut plot = LinePlot::risk_coverage("Risk and coverage", "mean absolute error of those kept");
+        for (kind, _) in ESTIMATORS {
+            let (Some(clean), Some(model)) = (self.clean(kind), models.get_mut(&kind)) else { continue };
+            let own = scored(self.samples, &clean.dice, 0);
+            let Some(conformal) = model.conformal().first() else { continue };
+            let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();
+            let curve = own.risk_coverage(&certainty)?;
+            plot = plot.curve(Curve::new(label_of(kind), curve.coverage, curve.risk)?);
+        }
+        page = page.figure_svg(&plot.to_svg()?, "The narrower its interval, the longer an estimate is kept.");
+        Ok(match &report.provenance {
+            Some(provenance) => page.provenance(provenance.clone()),
+            None => page,
+        })
+    }
+}
+
+fn ends(interval: Interval) -> [f64; 2] {
+    [interval.lower, interval.upper]
+}
+
+fn label_of(kind: QualityEstimatorKind) -> &'static str {
+    match kind {
+        QualityEstimatorKind::RecReg => "REC-Net + REG-Net",
+        QualityEstimatorKind::Direct => "direct regression",
+        QualityEstimatorKind::ShapeOnly => "segmentation alone",
+        QualityEstimatorKind::Best => "second opinion",
+        _ => "another",
+    }
+}
+
+fn named(shift: NaturalShift) -> report::Attack {
+    match shift {
+        NaturalShift::Noise => report::Attack::Noise,
+        NaturalShift::BiasField => report::Attack::BiasField,
+        NaturalShift::Contrast => report::Attack::Contrast,
+        NaturalShift::Blur => report::Attack::Blur,
+        _ => report::Attack::Motion,
+    }
+}
