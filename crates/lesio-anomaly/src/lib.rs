@@ -90,7 +90,7 @@ pub use model::{Model, ModelConfig};
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
 pub use postprocessing::{NegativeValues, PostProcessing};
 pub use predictor::Predictor;
-pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace};
+pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
 pub use restoration::{Restoration, RestorationConfig};
 pub use shared::SharedPass;
 pub use weights::{LearntWeights, ValidationLesions};

@@ -15,7 +15,8 @@ use crate::shared::SharedPass;
 ///
 /// From `x0 = x`, each step takes `x(t+1) = clamp(x(t) - a dE/dx (x(t) - y(t))^2)` with
 /// `E = rec(x(t)) + l |x(t) - x0|_1`, `y(t)` the reconstruction of `x(t)` and the whole gradient of
-/// `rec`, through encoder and decoder. An image stops when `rec` falls to `stop` or after `steps`.
+/// `rec`, through encoder and decoder. An image stops when `rec` falls to `stop` or after `steps`; how
+/// far steps go is [`StepRule`]'s.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -24,8 +25,10 @@ pub struct ProjectionConfig {
     pub rate: f64,
     /// The weight `l` of the distance from the image. Default .05.
     pub distance: f64,
-    /// Most steps. Default 100.
+    /// Most steps, those that were taken back included. Default 100.
     pub steps: usize,
+    /// How far steps go. Default [`StepRule::bounded`].
+    pub step_rule: StepRule,
     /// Value of `rec`, in nats per image, at which an image stops: a percentile of that of training
     /// normals, see [`Projection::stop_level`]. Default `None`: all steps are made.
     pub stop: Option<f64>,
@@ -34,6 +37,40 @@ pub struct ProjectionConfig {
     pub range: [f32; 2],
     /// What the map is made of. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
+}
+
+/// How far the steps of a projection go.
+///
+/// A step is proportional to the cube of a pixel's error over the squared scale of the likelihood, so no fixed
+/// rate suits both the faint and the gross: where it overshoots, pixels jump from one end of their range
+/// to the other, in normal images too.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StepRule {
+    /// A step that would move a pixel farther than `largest` is shortened as a whole; one that raises the energy
+    /// is taken back, and the image's rate halved. The energy never rises, and what is far off moves before
+    /// what is not.
+    Bounded {
+        /// The largest change of a pixel in a step.
+        largest: f64,
+    },
+    /// As in the published formula, whatever comes of it.
+    Fixed,
+}
+
+impl StepRule {
+    /// Steps of at most a fiftieth of the range [0, 1].
+    #[must_use]
+    pub fn bounded() -> Self {
+        Self::Bounded { largest: 0.02 }
+    }
+}
+
+impl Default for StepRule {
+    fn default() -> Self {
+        Self::bounded()
+    }
 }
 
 /// What of a projection is the score.
@@ -53,6 +90,7 @@ impl Default for ProjectionConfig {
             rate: 0.5,
             distance: 0.05,
             steps: 100,
+            step_rule: StepRule::default(),
             stop: None,
             range: [0.0, 1.0],
             map: ProjectionMap::Moved,
@@ -72,7 +110,7 @@ pub struct ProjectionTrace {
     pub energy: Vec<f64>,
     /// `rec` at the same points, in nats.
     pub reconstruction_loss: Vec<f64>,
-    /// Steps made.
+    /// Steps made, without those that were taken back.
     pub steps: usize,
 }
 
@@ -101,6 +139,13 @@ impl Projection {
                     "{name} of the projection is {value}, expected at least 0"
                 )));
             }
+        }
+        if let StepRule::Bounded { largest } = config.step_rule
+            && !(largest.is_finite() && largest > 0.0)
+        {
+            return Err(PredictError::Config(format!(
+                "the largest step of the projection is {largest}, expected a positive number"
+            )));
         }
         let [low, high] = config.range;
         if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
@@ -148,60 +193,122 @@ impl Projection {
     pub fn project(&self, images: &Tensor) -> Result<Vec<ProjectionTrace>, PredictError> {
         let device = images.device();
         let start = Planes::of(images)?;
-        let (size, config) = (start.size(), &self.config);
-        let mut moving = start.values.clone();
-        let mut traces: Vec<Option<ProjectionTrace>> = vec![None; start.samples];
-        let mut losses: Vec<Vec<f64>> = vec![Vec::new(); start.samples];
-        let mut energies: Vec<Vec<f64>> = vec![Vec::new(); start.samples];
-        let mut active: Vec<usize> = (0..start.samples).collect();
-        for step in 0..=config.steps {
+        let size = start.size();
+        let rows = start.values.chunks_exact(size.max(1)).take(start.samples);
+        let mut paths: Vec<Path<'_>> = rows.map(|image| Path::new(image, self.config.rate)).collect();
+        for step in 0..=self.config.steps {
+            // Images that have stopped leave the batch: a row never depends on its neighbours.
+            let mut active: Vec<&mut Path<'_>> = paths.iter_mut().filter(|path| !path.finished).collect();
             if active.is_empty() {
                 break;
             }
-            // Images that have stopped leave the batch: a row never depends on its neighbours.
-            let values: Vec<f32> =
-                active.iter().flat_map(|&row| &moving[row * size..(row + 1) * size]).copied().collect();
+            let values: Vec<f32> = active.iter().flat_map(|path| &path.tried).copied().collect();
             let dims = (active.len(), start.channels, start.height, start.width);
             let batch = Tensor::from_vec(values, dims, device)?;
-            let last = step == config.steps;
+            let last = step == self.config.steps;
             let wanted = if last { Wanted::NOTHING } else { Wanted::RECONSTRUCTION };
             let found = self.model.gradients(&batch, wanted)?;
             let mean = Planes::of(&found.mean)?.values;
             let loss = Planes::of(&found.loss)?.values;
             let gradient = found.by_reconstruction.as_ref().map(Planes::of).transpose()?;
-            let mut going = Vec::with_capacity(active.len());
-            for (place, &row) in active.iter().enumerate() {
+            for (place, path) in active.iter_mut().enumerate() {
                 let own = place * size..(place + 1) * size;
-                let rec: f64 = loss[own.clone()].iter().map(|&v| f64::from(v)).sum();
-                let image = &start.values[row * size..(row + 1) * size];
-                let x = &mut moving[row * size..(row + 1) * size];
-                let away: f64 = x.iter().zip(image).map(|(a, b)| f64::from((a - b).abs())).sum();
-                losses[row].push(rec);
-                energies[row].push(rec + config.distance * away);
-                let stopped = config.stop.is_some_and(|stop| rec <= stop);
-                let Some(gradient) = gradient.as_ref().filter(|_| !stopped) else {
-                    traces[row] = Some(ProjectionTrace {
-                        projected: x.to_vec(),
-                        reconstruction: mean[own].to_vec(),
-                        energy: std::mem::take(&mut energies[row]),
-                        reconstruction_loss: std::mem::take(&mut losses[row]),
-                        steps: step,
-                    });
-                    continue;
-                };
-                let gradient = &gradient.values[own.clone()];
-                let mean = &mean[own];
-                for k in 0..size {
-                    let error = x[k] - mean[k];
-                    let slope = gradient[k] + config.distance as f32 * sign(x[k] - image[k]);
-                    let next = x[k] - config.rate as f32 * slope * error * error;
-                    x[k] = next.clamp(config.range[0], config.range[1]);
+                let rec: f64 = loss[own.clone()].iter().map(|&value| f64::from(value)).sum();
+                let gradient = gradient.as_ref().map_or(&[][..], |planes| &planes.values[own.clone()]);
+                path.arrive(rec, &mean[own], gradient, &self.config);
+                if last || path.finished {
+                    path.finished = true;
+                } else {
+                    path.depart(&self.config);
                 }
-                going.push(row);
             }
-            active = going;
         }
-        Ok(traces.into_iter().flatten().collect())
+        Ok(paths.into_iter().map(|path| path.trace).collect())
+    }
+}
+
+/// The way of one image.
+struct Path<'a> {
+    image: &'a [f32],
+    /// Where the energy is asked for next.
+    tried: Vec<f32>,
+    /// The gradient of `rec` at the place reached.
+    gradient: Vec<f32>,
+    /// The highest rate that is still tried.
+    rate: f64,
+    /// The rate of the step that is tried.
+    made: f64,
+    halvings: usize,
+    trace: ProjectionTrace,
+    finished: bool,
+}
+
+/// Halvings of the rate after which an image stays where it is: a step would then be lost to rounding.
+const MOST_HALVINGS: usize = 24;
+
+impl<'a> Path<'a> {
+    fn new(image: &'a [f32], rate: f64) -> Self {
+        let trace = ProjectionTrace {
+            projected: Vec::new(),
+            reconstruction: Vec::new(),
+            energy: Vec::new(),
+            reconstruction_loss: Vec::new(),
+            steps: 0,
+        };
+        Self {
+            image,
+            tried: image.to_vec(),
+            gradient: Vec::new(),
+            rate,
+            made: rate,
+            halvings: 0,
+            trace,
+            finished: false,
+        }
+    }
+
+    /// Takes the place tried, whose reconstruction and gradient are given, or refuses it.
+    fn arrive(&mut self, rec: f64, mean: &[f32], gradient: &[f32], config: &ProjectionConfig) {
+        let pairs = self.tried.iter().zip(self.image);
+        let away: f64 = pairs.map(|(a, b)| f64::from((a - b).abs())).sum();
+        let energy = rec + config.distance * away;
+        if let Some(&before) = self.trace.energy.last() {
+            // Written so that an energy that is NaN is refused too.
+            let lower = energy <= before;
+            if config.step_rule != StepRule::Fixed && !lower {
+                self.rate = self.made / 2.0;
+                self.halvings += 1;
+                self.finished = self.halvings > MOST_HALVINGS;
+                return;
+            }
+            self.trace.steps += 1;
+        }
+        self.trace.projected.clone_from(&self.tried);
+        self.trace.reconstruction = mean.to_vec();
+        self.trace.energy.push(energy);
+        self.trace.reconstruction_loss.push(rec);
+        self.gradient = gradient.to_vec();
+        self.finished = config.stop.is_some_and(|stop| rec <= stop);
+    }
+
+    /// Steps from the place reached to the one that is tried next.
+    fn depart(&mut self, config: &ProjectionConfig) {
+        let (reached, mean) = (&self.trace.projected, &self.trace.reconstruction);
+        for (k, way) in self.tried.iter_mut().enumerate() {
+            let (x, error) = (reached[k], reached[k] - mean[k]);
+            let slope = self.gradient[k] + config.distance as f32 * sign(x - self.image[k]);
+            *way = slope * error * error;
+        }
+        let farthest = self.tried.iter().fold(0.0, |farthest: f32, way| farthest.max(way.abs()));
+        let rate = match config.step_rule {
+            StepRule::Bounded { largest } if farthest > 0.0 => self.rate.min(largest / f64::from(farthest)),
+            _ => self.rate,
+        };
+        let [low, high] = config.range;
+        for (next, x) in self.tried.iter_mut().zip(reached) {
+            *next = (x - rate as f32 * *next).clamp(low, high);
+        }
+        self.made = rate;
     }
 }
 

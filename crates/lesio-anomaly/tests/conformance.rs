@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use lesio_anomaly::{
     Ensemble, EnsembleConfig, EnsembleRule, Model, PredictError, Predictor, PredictorName, PredictorSettings,
     SharedPass, conformance, predictor, predictor_over,
@@ -212,6 +212,52 @@ fn a_shared_pass_asks_a_model_once() {
     let other = Arc::new(Counting(Linear { scale: 5.0, ..Linear::new() }, AtomicUsize::new(0)));
     let own = predictor_over(PredictorName::PixelNll, other.clone(), &settings()).unwrap();
     assert_eq!(flat(&own.score_shared(&pass).unwrap()), flat(&own.score(&images).unwrap()));
+}
+
+/// With a trained model, a projection moves an abnormal region, lowers its energy and leaves a normal
+/// image nearly alone.
+#[test]
+fn projection_moves_what_is_abnormal() {
+    let normal = head_images(200..206);
+    let mut values = flat(&normal);
+    let side = support::SIDE;
+    let inside = |k: usize| (12..17).contains(&(k / side % side)) && (13..18).contains(&(k % side));
+    for (k, value) in values.iter_mut().enumerate() {
+        if inside(k) {
+            *value = (*value + 0.4).min(1.0);
+        }
+    }
+    let abnormal = Tensor::from_vec(values, normal.shape(), &Device::Cpu).unwrap();
+    let model = vae();
+    let mut config = PredictorSettings::default().projection;
+    config.steps = 100;
+    config.stop = Some(lesio_anomaly::Projection::stop_level(&*model, [&head_images(0..48)], 50.0).unwrap());
+    let projection = lesio_anomaly::Projection::new(model, config).unwrap();
+    let mean = |values: &mut dyn Iterator<Item = f32>| {
+        let values: Vec<f32> = values.collect();
+        values.iter().sum::<f32>() / values.len() as f32
+    };
+    let moved = |images: &Tensor| {
+        let (mut all, mut within, mut energies) = (Vec::new(), Vec::new(), Vec::new());
+        let traces = projection.project(images).unwrap();
+        for (trace, image) in traces.iter().zip(flat(images).chunks(side * side)) {
+            let change = || image.iter().zip(&trace.projected).map(|(a, b)| (a - b).abs());
+            all.push(mean(&mut change()));
+            within.push(mean(&mut change().enumerate().filter(|(k, _)| inside(*k)).map(|(_, v)| v)));
+            energies.push((trace.energy[0], trace.energy[trace.energy.len() - 1], trace.steps));
+        }
+        (mean(&mut all.into_iter()), mean(&mut within.into_iter()), energies)
+    };
+    let (alone, alone_within, _) = moved(&normal);
+    let (_, square, energies) = moved(&abnormal);
+    assert!(alone < 0.02, "a normal image moves by {alone}");
+    assert!(
+        square > 0.05 && square > 10.0 * alone_within,
+        "the square moves by {square}, else {alone_within}"
+    );
+    for (first, last, steps) in energies {
+        assert!(last < first, "{first} to {last} in {steps} steps");
+    }
 }
 
 /// A batch in another precision than f32 is scored or refused, never misread.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use lesio_anomaly::{
     GradientConfig, Predictor, PredictorName, PredictorSettings, Projection, ProjectionConfig, ProjectionMap,
-    Restoration, RestorationConfig, predictor_over,
+    ProjectionTrace, Restoration, RestorationConfig, StepRule, predictor_over,
 };
 use lesio_nn::random;
 use support::{CHANNELS, HEIGHT, Linear, SIZE, WIDTH, flat, small_images};
@@ -163,7 +163,7 @@ fn smoothgrad_averages_over_its_copies() {
 fn projection(change: impl FnOnce(&mut ProjectionConfig)) -> Projection {
     let mut config = ProjectionConfig::default();
     config.range = [-100.0, 100.0];
-    config.rate = 0.05;
+    (config.rate, config.step_rule) = (0.05, StepRule::Fixed);
     change(&mut config);
     Projection::new(Arc::new(Linear::new()), config).unwrap()
 }
@@ -302,6 +302,31 @@ fn projection_lowers_its_energy() {
             let rises = trace.energy.windows(2).filter(|pair| pair[1] > pair[0] + 1e-3).count();
             assert_eq!(rises, 0, "{:?}", trace.energy);
         }
+    }
+}
+
+/// However high the rate, bounded steps never raise the energy and never go too far; the formula's own do.
+#[test]
+fn bounded_steps_never_raise_the_energy() {
+    let images = small_images(3);
+    let run = |rule: StepRule, steps: usize| {
+        let wild = projection(|config| (config.steps, config.rate, config.step_rule) = (steps, 50.0, rule));
+        wild.project(&images).unwrap()
+    };
+    let rises = |traces: &[ProjectionTrace]| {
+        let pairs = traces.iter().flat_map(|trace| trace.energy.windows(2));
+        pairs.filter(|pair| pair[1] > pair[0]).count()
+    };
+    let bounded = run(StepRule::Bounded { largest: 0.1 }, 40);
+    assert_eq!(rises(&bounded), 0);
+    assert!(rises(&run(StepRule::Fixed, 40)) > 0);
+    for trace in &bounded {
+        assert!(trace.energy[trace.energy.len() - 1] < trace.energy[0] - 1.0, "{:?}", trace.energy);
+        assert_eq!(trace.energy.len(), trace.steps + 1);
+    }
+    for (trace, image) in run(StepRule::Bounded { largest: 0.1 }, 1).iter().zip(flat(&images).chunks(SIZE)) {
+        let farthest = trace.projected.iter().zip(image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!((farthest - 0.1).abs() < 1e-5, "{farthest}");
     }
 }
 
