@@ -229,7 +229,7 @@ fn documents_that_do_not_fit_are_refused_with_the_reason() {
     type Change = fn(&mut serde_json::Value);
     let changes: [(Change, &str); 7] = [
         (|e| e["document"]["model"]["vae"]["config"]["height"] = 32.into(), "shape"),
-        (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "encoder"),
+        (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "has shape"),
         (|e| e["document"]["model"]["vae"]["config"]["width"] = serde_json::json!(1u64 << 60), "at most"),
         (|e| e["document"]["model"]["vae"]["beta"] = (-1).into(), "beta"),
         (|e| e["document"]["preprocessing"]["config"]["slice_position"] = "channel".into(), "position"),
@@ -324,7 +324,7 @@ fn what_was_not_seen_does_not_stand_out() {
     (alignment.trim, alignment.coverage) = (0.3, 1.0);
     let preprocessing = Preprocessing::heads(GRID).frame(Frame::Align(alignment));
     let fitted = preprocessing.fit([&volume]).unwrap();
-    let config = config(1).likelihood(Likelihood::Laplace { scale: 0.01 });
+    let config = config(1).likelihood(Likelihood::Gaussian { scale: 0.1 });
     let mut parameters = initial_parameters(&config, 2).unwrap();
     // A model that expects the object's value: its errors are small, and `-log p` is below 0.
     parameters.get_mut("decoder.out.bias").unwrap().values_mut().fill(0.5);
