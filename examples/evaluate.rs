@@ -4,42 +4,46 @@
 #![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::{Localizer, PredictorName};
-use lesio::io::dataset::Dataset;
 use lesio::metrics::BootstrapConfig;
-use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, write_json};
+use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, Subject, ThresholdChoice, Thresholds, calibrate, curve_figures, leading, montage,
-    normal_scale, scope_table, score_subject, shown, truth_of,
+    Content, Evaluation, Panel, Stage, Subject, ThresholdChoice, calibrate, curve_figures, leading, montage,
+    scope_table, score_subject, shown, truth_of,
 };
 use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
 
-/// Score every predictor of a model against masks, with 95 % intervals over patients.
+/// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
 /// Writes report.json and report.html into the folder given by --out. Scopes: slices that hold a lesion, and
-/// all slices; scored are the pixels of the foreground and of the lesions.
+/// all slices; scored are the pixels of the foreground and of the lesions. With --validation, the predictor or
+/// ensemble that is best on that split is named, and what it reaches on the split tested.
 #[derive(Debug, Parser)]
 struct Args {
-    /// A model file of `train`, or its folder
-    #[arg(long)]
-    model: PathBuf,
+    /// Model files of `train`, or their folders, separated by commas
+    #[arg(long, required = true, value_delimiter = ',')]
+    model: Vec<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     /// Split to test on, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "test")]
     split: String,
-    /// Split whose lesions choose the threshold of `dice_at_val`; without it that figure is left out
+    /// Split whose lesions choose thresholds, weights and the best predictor; without it these are left out
     #[arg(long)]
     validation: Option<String>,
-    /// Predictors, by default all that the model can serve
+    /// Predictors, by default all that a model can serve
     #[arg(long, value_delimiter = ',')]
     predictors: Option<Vec<PredictorName>>,
+    /// Predictors to combine, those of all models together; calibrated on the normal slices of --validation
+    #[arg(long, value_delimiter = ',')]
+    ensemble: Vec<PredictorName>,
     /// Window of the median filter on maps instead of the model's own: slices, rows, columns
     #[arg(long, value_delimiter = ',', num_args = 1)]
     median: Option<Vec<usize>>,
@@ -67,37 +71,25 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let mut localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
-    let mut filters = localizer.map_filters().clone();
-    if let Some(median) = &args.median {
-        filters.median = <[usize; 3]>::try_from(median.clone())
-            .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
-    }
-    if let Some(erosion) = args.erosion {
-        filters.erosion = erosion;
-    }
-    localizer = localizer.postprocessing(filters);
-    let mut names = args.predictors.clone().unwrap_or_else(|| localizer.predictors());
-    if !names.contains(&PredictorName::Intensity) {
-        names.insert(0, PredictorName::Intensity);
-    }
     let data = args.data.open()?;
     let test = data.select(&args.split)?;
     test.require_masks()?;
-
-    let thresholds = match &args.validation {
-        Some(split) => {
-            let validation = data.select(split)?;
-            if localizer.calibration().is_empty() {
-                // Other filters than the model's own: what normal pixels score has to be seen again.
-                localizer = recalibrate(localizer, &validation, &names)?;
-            }
-            choose_thresholds(&localizer, &validation, &names)?
-        }
-        None => Thresholds::new(),
+    let validation: Vec<Subject> = match &args.validation {
+        Some(split) => data.select(split)?.cases().iter().map(Subject::read).collect::<Result<_, _>>()?,
+        None => Vec::new(),
     };
-    let scales: Vec<Scale> =
-        names.iter().map(|&name| normal_scale(&localizer, name)).collect::<Result<_, _>>()?;
+    let mut panel = panel(&args, &validation)?;
+    let mut weights = Vec::new();
+    if !args.ensemble.is_empty() {
+        panel = panel.ensembles(&args.ensemble)?;
+        if !validation.is_empty() {
+            let progress = bar(validation.len() as u64, "learning weights");
+            (panel, weights) = panel.learn_weights(&validation, |done| progress.set_position(done as u64))?;
+            progress.finish_and_clear();
+        }
+    }
+    let choice = choose(&panel, &validation)?;
+    let thresholds = choice.choose();
     let mut pictures = Vec::new();
     let mut evaluation = Evaluation::new();
     let progress = bar(test.cases().len() as u64, "scoring");
@@ -108,9 +100,9 @@ fn program() -> Outcome {
             return Err(format!("case {} has no mask", case.id()).into());
         };
         if seconds.is_empty() {
-            seconds = time_predictors(&localizer, &subject, &names)?;
+            seconds = time_predictors(&panel, &subject)?;
         }
-        let maps = score_subject(&localizer, &subject, &names)?;
+        let maps = panel.score(&subject)?;
         if pictures.len() < PICTURES {
             pictures.extend(shown(&subject, &maps, &truth));
         }
@@ -129,12 +121,19 @@ fn program() -> Outcome {
         ("split", serde_json::json!(args.split)),
         ("cases", serde_json::json!(test.cases().len())),
         ("patients", serde_json::json!(patients)),
-        ("postprocessing", serde_json::json!(localizer.map_filters())),
+        ("postprocessing", serde_json::json!(panel.first().map(Localizer::map_filters))),
     ] {
         report.data.insert(name.to_owned(), value);
     }
     report.extra.insert("command".into(), serde_json::json!(command("evaluate")));
     report.extra.insert("seconds".into(), serde_json::json!(started.elapsed().as_secs_f64()));
+    if !weights.is_empty() {
+        report.extra.insert("ensemble_weights".into(), serde_json::json!(weights));
+    }
+    let chosen = chosen(&choice.average_precisions(), &report.scopes);
+    if let Some(chosen) = &chosen {
+        report.extra.insert("chosen".into(), serde_json::to_value(chosen)?);
+    }
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     let mut page = HtmlReport::new("Predictors against the truth").lead(format!(
         "{} cases of {} patients, split {}. Intervals: 95 %, {} resamplings of patients.",
@@ -143,6 +142,11 @@ fn program() -> Outcome {
         args.split,
         args.replicates
     ));
+    if let Some(chosen) = &chosen {
+        let text = chosen.text();
+        println!("{text}");
+        page = page.paragraph(text);
+    }
     for scope in &report.scopes {
         let table = scope_table(scope)?;
         println!("{}", table.to_markdown());
@@ -154,12 +158,14 @@ fn program() -> Outcome {
     }
     if !pictures.is_empty() {
         let shown = report.scopes.first().map_or(Vec::new(), |scope| leading(scope, 4));
+        let all = panel.maps();
         let places: Vec<usize> =
-            shown.iter().filter_map(|name| names.iter().position(|own| own.as_str() == *name)).collect();
+            shown.iter().filter_map(|name| all.iter().position(|own| own == name)).collect();
         for row in &mut pictures {
             row.maps = places.iter().map(|&place| row.maps[place].clone()).collect();
         }
-        let scales: Vec<Scale> = places.iter().map(|&place| scales[place]).collect();
+        let scales: Vec<Scale> =
+            places.iter().map(|&place| panel.scale(&all[place])).collect::<Result<_, _>>()?;
         let figure = montage(&shown, &scales, &pictures)?;
         page = page.section("Slices").montage(
             &figure,
@@ -172,52 +178,109 @@ fn program() -> Outcome {
     Ok(())
 }
 
-fn choose_thresholds(
-    localizer: &Localizer,
-    validation: &Dataset,
-    names: &[PredictorName],
-) -> Result<Thresholds, Box<dyn std::error::Error>> {
+/// The models with their predictors, under the filters asked for, calibrated where they have to be.
+fn panel(args: &Args, validation: &[Subject]) -> Result<Panel, Box<dyn std::error::Error>> {
+    let mut panel = Panel::new();
+    for path in &args.model {
+        let mut localizer = Localizer::load(model_path(path), &Device::Cpu)?;
+        let mut filters = localizer.map_filters().clone();
+        if let Some(median) = &args.median {
+            filters.median = <[usize; 3]>::try_from(median.clone())
+                .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
+        }
+        if let Some(erosion) = args.erosion {
+            filters.erosion = erosion;
+        }
+        localizer = localizer.postprocessing(filters);
+        let mut names = args.predictors.clone().unwrap_or_else(|| localizer.predictors());
+        names.retain(|name| localizer.predictors().contains(name));
+        names.retain(|&name| name != PredictorName::Intensity);
+        names.insert(0, PredictorName::Intensity);
+        let known = |name: &PredictorName| localizer.calibration().get(*name).is_some();
+        if !validation.is_empty() && !names.iter().all(known) {
+            // Other filters or predictors than the model's own: what normal pixels score has to be seen again.
+            let progress = bar(validation.len() as u64, "calibrating");
+            localizer = calibrate(localizer, validation, &names, |done| progress.set_position(done as u64))?;
+            progress.finish_and_clear();
+        }
+        panel = panel.localizer(label(path), localizer, names);
+    }
+    Ok(panel)
+}
+
+/// What to call a model: its folder, or its file without the ending.
+fn label(path: &Path) -> String {
+    path.file_stem().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+fn choose(panel: &Panel, validation: &[Subject]) -> Result<ThresholdChoice, Box<dyn std::error::Error>> {
     let mut choice = ThresholdChoice::new();
-    let progress = bar(validation.cases().len() as u64, "choosing thresholds");
-    for case in validation.cases() {
-        let subject = Subject::read(case)?;
-        if let Some(truth) = truth_of(&subject) {
-            choice.add(&score_subject(localizer, &subject, names)?, &truth)?;
+    let progress = bar(validation.len() as u64, "choosing on the validation split");
+    for subject in validation {
+        if let Some(truth) = truth_of(subject) {
+            choice.add(&panel.score(subject)?, &truth)?;
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    Ok(choice.choose())
+    Ok(choice)
 }
 
-/// Calibrates on the normal slices of a split.
-fn recalibrate(
-    localizer: Localizer,
-    validation: &Dataset,
-    names: &[PredictorName],
-) -> Result<Localizer, Box<dyn std::error::Error>> {
-    let subjects: Vec<Subject> = validation.cases().iter().map(Subject::read).collect::<Result<_, _>>()?;
-    let progress = bar(subjects.len() as u64, "calibrating");
-    let localizer = calibrate(localizer, &subjects, names, |done| progress.set_position(done as u64))?;
-    progress.finish_and_clear();
-    Ok(localizer)
+/// The predictor or ensemble that validation data chose, and what it reaches.
+#[derive(Debug, serde::Serialize)]
+struct Chosen {
+    name: String,
+    validation_average_precision: f64,
+    /// By scope: average precision after post-processing, with its interval.
+    reached: Vec<(Scope, Option<f64>, Option<[f64; 2]>)>,
+}
+
+impl Chosen {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "Chosen on the validation split: {} (average precision there {:.3}).",
+            self.name, self.validation_average_precision
+        );
+        for (scope, found, interval) in &self.reached {
+            let _ = write!(text, " On {}: {:.3}", scope.name(), found.unwrap_or(f64::NAN));
+            if let Some([low, high]) = interval {
+                let _ = write!(text, " [{low:.3}, {high:.3}]");
+            }
+            text.push('.');
+        }
+        text
+    }
+}
+
+fn chosen(validation: &BTreeMap<(String, Stage), f64>, scopes: &[ScopeReport]) -> Option<Chosen> {
+    let filtered = validation.iter().filter(|((_, stage), _)| *stage == Stage::Postprocessed);
+    let ((name, _), &best) = filtered.max_by(|a, b| a.1.total_cmp(b.1))?;
+    let reached = scopes
+        .iter()
+        .filter_map(|scope| {
+            let row = scope.predictors.iter().find(|row| row.name == *name)?;
+            let interval = row.ci95.postprocessed.average_precision;
+            Some((scope.scope, row.postprocessed.average_precision, interval))
+        })
+        .collect();
+    Some(Chosen { name: name.clone(), validation_average_precision: best, reached })
 }
 
 /// Seconds per slice of each predictor by itself.
 fn time_predictors(
-    localizer: &Localizer,
+    panel: &Panel,
     subject: &Subject,
-    names: &[PredictorName],
 ) -> Result<BTreeMap<String, f64>, Box<dyn std::error::Error>> {
     let mut seconds = BTreeMap::new();
-    for &name in names {
+    for (seat, predictor, name) in panel.predictors() {
+        let Some(localizer) = panel.seat(seat) else { continue };
         let started = Instant::now();
-        score_subject(localizer, subject, &[name])?;
+        score_subject(localizer, subject, &[predictor])?;
         let slices = match &subject.content {
             Content::Volume { volume, .. } => volume.planes(localizer.preprocessing().config().plane),
             Content::Image { .. } => 1,
         };
-        seconds.insert(name.to_string(), started.elapsed().as_secs_f64() / slices.max(1) as f64);
+        seconds.insert(name, started.elapsed().as_secs_f64() / slices.max(1) as f64);
     }
     Ok(seconds)
 }

@@ -12,7 +12,7 @@ use lesio::anomaly::{PostProcessing, PredictorName};
 use lesio::image::{GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio::report::{Curve, Existing, HtmlReport, LinePlot, write_json};
 use lesio::study::{
-    Checkpoints, Recipe, Start, Subject, calibrate, fit_preprocessing, normal_examples, train,
+    Checkpoints, Recipe, Start, Subject, calibrate, fit_preprocessing, locate, normal_examples, train,
 };
 use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
@@ -79,6 +79,10 @@ struct Args {
     /// Pixels by which the foreground is eroded before maps are read
     #[arg(long, default_value_t = 0.0)]
     erosion: f64,
+    /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
+    /// at the same place; 0 for maps as they are
+    #[arg(long, default_value_t = 0)]
+    locate: usize,
     /// Passes over the training slices
     #[arg(long, default_value_t = 30)]
     epochs: usize,
@@ -159,7 +163,9 @@ fn program() -> Outcome {
         validation.len(),
         held_out.len()
     );
-    drop(subjects);
+    if args.locate == 0 {
+        subjects.clear();
+    }
     let shape = examples.shape();
     let recipe = recipe(&args, shape.channels);
     let start = if args.resume { Start::Resume } else { Start::Fresh };
@@ -173,9 +179,19 @@ fn program() -> Outcome {
     let [slices, rows, columns] = <[usize; 3]>::try_from(args.median.clone())
         .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
     let filters = PostProcessing::default().median(slices, rows, columns).erosion(args.erosion);
-    let localizer = trained.localizer.postprocessing(filters);
+    let mut localizer = trained.localizer.postprocessing(filters);
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
+    if args.locate > 0 {
+        // `intensity` stays as it is: the floor knows nothing of places.
+        let located: Vec<PredictorName> =
+            names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
+        subjects.extend(held_out.iter().cloned());
+        let progress = bar(subjects.len() as u64, "gathering what is usual by place");
+        localizer =
+            locate(localizer, &subjects, &located, args.locate, |done| progress.set_position(done as u64))?;
+        progress.finish_and_clear();
+    }
     let progress = bar(held_out.len() as u64, "calibrating");
     let localizer = calibrate(localizer, &held_out, &names, |done| progress.set_position(done as u64))?;
     progress.finish_and_clear();

@@ -112,6 +112,14 @@ impl ValidationPixels {
         Ok(ValidationThreshold { value, rule })
     }
 
+    /// The average precision of the pixels so far, by which validation data choose among predictors.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] when a class is missing.
+    pub fn average_precision(&self) -> Result<f64, MetricError> {
+        Ok(self.pixels.clone().rank()?.average_precision())
+    }
+
     fn at_false_positive_rate(&self, rate: f64) -> Result<f32, MetricError> {
         if !(0.0..=1.0).contains(&rate) {
             let expected = "a fraction in [0, 1]";
@@ -156,6 +164,14 @@ mod tests {
         // `next_up` of infinity is infinity: the pixel stays positive, as any `>=` must have it.
         let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.0)).unwrap();
         assert_eq!(threshold.value(), f32::INFINITY);
+    }
+
+    #[test]
+    fn average_precision_is_that_of_the_curve() {
+        let mut pixels = ValidationPixels::new();
+        pixels.update(&[0.9, 0.8, 0.7, 0.1], &[true, false, true, false]).unwrap();
+        assert!((pixels.average_precision().unwrap() - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert!(matches!(ValidationPixels::new().average_precision(), Err(MetricError::OneClass { .. })));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use ndarray::{Array2, Array3, Axis, Slice};
 
 use crate::error::StudyError;
 use crate::subject::{Content, Subject};
+use crate::verdict::Interval95;
 
 /// Whether scores are those of a predictor itself or after post-processing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,6 +129,14 @@ impl ThresholdChoice {
             }
         }
         Ok(())
+    }
+
+    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
+    /// have none.
+    #[must_use]
+    pub fn average_precisions(&self) -> BTreeMap<(String, Stage), f64> {
+        let measure = |pixels: &ValidationPixels| pixels.average_precision().ok();
+        self.pixels.iter().filter_map(|(key, pixels)| Some((key.clone(), measure(pixels)?))).collect()
     }
 
     /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
@@ -256,6 +265,7 @@ impl Evaluation {
                 predictors: Vec::new(),
                 extra: lesio_report::Extra::new(),
             };
+            let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
             for name in &self.order {
                 let mut row = PredictorReport { name: name.clone(), ..PredictorReport::default() };
                 row.seconds_per_image = seconds.get(name).copied();
@@ -266,8 +276,21 @@ impl Evaluation {
                         continue;
                     };
                     let ranked = entry.pixels.rank()?;
-                    let (scores, intervals) =
+                    let Measured { scores, intervals, replicates } =
                         measure(&ranked, entry.regions, thresholds.get(&key), bootstrap)?;
+                    if stage == Stage::Postprocessed
+                        && !replicates.is_empty()
+                        && let Some(estimate) = scores.average_precision
+                    {
+                        if name == FLOOR {
+                            floor = Some((estimate, replicates));
+                        } else if let Some((of_floor, floor)) = &floor {
+                            let pairs = replicates.iter().zip(floor);
+                            let differences = pairs.map(|(own, floor)| Some((*own)? - (*floor)?));
+                            let difference = Interval95::of(estimate - of_floor, differences);
+                            row.extra.insert(BEYOND_FLOOR.to_owned(), serde_json::json!(difference));
+                        }
+                    }
                     report.prevalence = Some(ranked.pooled().prevalence());
                     if (scope, stage) == (Scope::LesionSlices, Stage::Postprocessed) {
                         curves.push(curves_of(name, &ranked, bootstrap));
@@ -304,12 +327,26 @@ fn curves_of(name: &str, ranked: &RankedPatients, bootstrap: &BootstrapConfig) -
     }
 }
 
+/// Name of the predictor that needs no model: the image's value.
+const FLOOR: &str = "intensity";
+
+/// Under this name a predictor's row holds its average precision after post-processing less that of `intensity`,
+/// with the interval over the same resampled patients; there is none where `intensity` was not asked for before it.
+pub const BEYOND_FLOOR: &str = "average_precision_less_intensity";
+
+struct Measured {
+    scores: Scores,
+    intervals: ScoreIntervals,
+    /// Average precision of each replicate.
+    replicates: Vec<Option<f64>>,
+}
+
 fn measure(
     ranked: &RankedPatients,
     regions: PatientRegions,
     threshold: Option<&ValidationThreshold>,
     bootstrap: &BootstrapConfig,
-) -> Result<(Scores, ScoreIntervals), StudyError> {
+) -> Result<Measured, StudyError> {
     let pooled = ranked.pooled();
     let regions = regions.rank()?;
     let scores = Scores {
@@ -320,8 +357,10 @@ fn measure(
         aupro_30: Some(regions.pooled().aupro(AUPRO_LIMIT)?),
     };
     let mut intervals = ScoreIntervals::default();
+    let mut of_precision = Vec::new();
     if ranked.patients().len() >= 2 {
         let replicates = ranked.bootstrap(bootstrap)?;
+        of_precision = replicates.average_precision.values().to_vec();
         intervals.auroc = interval(&replicates.auroc);
         intervals.average_precision = interval(&replicates.average_precision);
         intervals.ceil_dice = interval(&replicates.ceil_dice);
@@ -330,7 +369,7 @@ fn measure(
             intervals.dice_at_val = interval(&ranked.bootstrap_dice_at(threshold, bootstrap)?);
         }
     }
-    Ok((scores, intervals))
+    Ok(Measured { scores, intervals, replicates: of_precision })
 }
 
 fn interval(replicates: &Replicates) -> Option<[f64; 2]> {

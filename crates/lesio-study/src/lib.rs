@@ -14,7 +14,9 @@ mod findings;
 mod gather;
 mod injection;
 mod localization;
+mod locating;
 mod overlay;
+mod panel;
 mod presentation;
 mod subject;
 mod training;
@@ -23,14 +25,16 @@ mod verdict;
 pub use calibrating::calibrate;
 pub use error::StudyError;
 pub use evaluation::{
-    Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds, score_subject,
-    slicing_axis, truth_of,
+    BEYOND_FLOOR, Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds,
+    score_subject, slicing_axis, truth_of,
 };
 pub use findings::{DetectionRule, Finding, Findings};
 pub use gather::{fit_preprocessing, normal_examples};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
+pub use locating::locate;
 pub use overlay::{ImageOverlay, VolumeOverlay, heat_map};
+pub use panel::Panel;
 pub use presentation::{
     PresentationError, Shown, curve_figures, leading, montage, normal_scale, scope_table, shown,
 };

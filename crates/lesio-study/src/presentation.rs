@@ -3,12 +3,13 @@
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_report::{
     Best, Cell, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError,
-    PlotError, Rgb, Scale, ScaleError, ScopeReport, Table, TableError,
+    PlotError, PredictorReport, Rgb, Scale, ScaleError, ScopeReport, Table, TableError,
 };
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
-use crate::evaluation::{Maps, PredictorCurves};
+use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves};
 use crate::subject::{Content, Subject};
+use crate::verdict::Interval95;
 
 /// Why an evaluation could not be shown.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
         "AUPRO .3 pp",
         "ceil_dice pp",
         "Dice at val pp",
+        "AP pp less intensity",
     ];
     let columns = std::iter::once(Column::new("predictor"))
         .chain(figures.map(|name| Column::new(name).decimals(3).best(Best::Highest)))
@@ -71,10 +73,22 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
             cell(post.aupro_30, post_ci.aupro_30),
             cell(post.ceil_dice, post_ci.ceil_dice),
             cell(post.dice_at_val, post_ci.dice_at_val),
+            beyond_floor(row)?,
             cell(row.seconds_per_image, None),
         ])?;
     }
     Ok(table)
+}
+
+/// The average precision beyond that of `intensity`, with its interval, where it was measured.
+fn beyond_floor(row: &PredictorReport) -> Result<Cell, PresentationError> {
+    let Some(value) = row.extra.get(BEYOND_FLOOR) else { return Ok(Estimate::new(f64::NAN).into()) };
+    let found: Option<Interval95> = serde_json::from_value(value.clone()).ok();
+    Ok(found
+        .map_or(Estimate::new(f64::NAN), |found| {
+            Estimate::new(found.estimate).with_interval(found.lower, found.upper)
+        })
+        .into())
 }
 
 /// ROC and precision-recall curves, with their 95 % intervals, of these predictors; legible with up to four.

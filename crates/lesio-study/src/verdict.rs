@@ -16,7 +16,7 @@ pub struct Interval95 {
 }
 
 impl Interval95 {
-    fn of(estimate: f64, values: impl Iterator<Item = Option<f64>>) -> Self {
+    pub(crate) fn of(estimate: f64, values: impl Iterator<Item = Option<f64>>) -> Self {
         let mut values: Vec<f64> = values.flatten().collect();
         values.sort_by(f64::total_cmp);
         let at = |share: f64| match values.len() {

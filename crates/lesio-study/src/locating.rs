@@ -1,0 +1,50 @@
+//! What is usual at each place of the network's grid, gathered from normal slices.
+
+use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
+use lesio_image::Orientation;
+
+use crate::error::StudyError;
+use crate::subject::{Content, Subject};
+
+/// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
+/// counted in deviations from it before they are filtered. `bands` are parts of a volume along its slices; images
+/// have one.
+///
+/// Slices with a lesion are left out; where nothing is known, all are taken for normal. Subjects that were
+/// trained on err a little less than new ones, but in the same places: they may serve where others are few.
+///
+/// # Errors
+/// A subject that cannot be scored, or a number of bands that is refused.
+pub fn locate(
+    localizer: Localizer,
+    subjects: &[Subject],
+    names: &[PredictorName],
+    bands: usize,
+    mut progress: impl FnMut(usize),
+) -> Result<Localizer, StudyError> {
+    let config = localizer.preprocessing().config();
+    let (grid, plane) = (config.grid(), config.plane);
+    let is_image = |subject: &Subject| matches!(subject.content, Content::Image { .. });
+    let bands = if subjects.iter().any(is_image) { 1 } else { bands };
+    let mut builder = LocationBuilder::new(names, grid, bands)?;
+    for (done, subject) in subjects.iter().enumerate() {
+        let failed = |source| StudyError::Score { case: subject.id.clone(), source };
+        match &subject.content {
+            Content::Volume { volume, truth } => {
+                let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
+                let normal = |index: usize| {
+                    let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
+                    !slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
+                };
+                localizer.add_normal_volume(&mut builder, volume, normal).map_err(failed)?;
+            }
+            Content::Image { image, truth } => {
+                if !truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside)) {
+                    localizer.add_normal_image(&mut builder, image).map_err(failed)?;
+                }
+            }
+        }
+        progress(done + 1);
+    }
+    Ok(localizer.located(builder.finish())?)
+}
