@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -15,8 +16,8 @@ use lesio::anomaly::{Localizer, PredictorName};
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, Panel, Stage, Subject, ThresholdChoice, calibrate, curve_figures, leading, montage,
-    scope_table, score_subject, shown, truth_of,
+    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Stage, Subject, ThresholdChoice, calibrate,
+    curve_figures, group_table, leading, montage, scope_table, score_subject, shown, truth_of,
 };
 use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
 
@@ -44,6 +45,9 @@ struct Args {
     /// Predictors to combine, those of all models together; calibrated on the normal slices of --validation
     #[arg(long, value_delimiter = ',')]
     ensemble: Vec<PredictorName>,
+    /// Table of lesions, as `inject_lesions` writes it, for figures by kind and contrast; masks hold lesions' numbers
+    #[arg(long)]
+    lesions: Option<PathBuf>,
     /// Window of the median filter on maps instead of the model's own: slices, rows, columns
     #[arg(long, value_delimiter = ',', num_args = 1)]
     median: Option<Vec<usize>>,
@@ -90,6 +94,14 @@ fn program() -> Outcome {
     }
     let choice = choose(&panel, &validation)?;
     let thresholds = choice.choose();
+    let groups = match &args.lesions {
+        Some(path) => {
+            let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            LesionGroups::read(file)?
+        }
+        None => LesionGroups::default(),
+    };
+    let mut grouped = GroupedEvaluation::new();
     let mut pictures = Vec::new();
     let mut evaluation = Evaluation::new();
     let progress = bar(test.cases().len() as u64, "scoring");
@@ -107,11 +119,18 @@ fn program() -> Outcome {
             pictures.extend(shown(&subject, &maps, &truth));
         }
         evaluation.add(&subject.patient, &maps, &truth)?;
+        if args.lesions.is_some()
+            && let (_, Some(mask)) = case.read_volume()?
+        {
+            let numbers = mask.data().mapv(u32::from);
+            grouped.add(&subject.id, &subject.patient, &maps, &numbers, &groups)?;
+        }
         progress.inc(1);
     }
     progress.finish_and_clear();
     let bootstrap = BootstrapConfig::new(args.seed).replicates(args.replicates);
     let patients = evaluation.patients();
+    let by_group = grouped.finish(&bootstrap)?;
     let evaluated = evaluation.finish(&thresholds, &seconds, &bootstrap)?;
 
     std::fs::create_dir_all(&args.out)?;
@@ -134,6 +153,9 @@ fn program() -> Outcome {
     if let Some(chosen) = &chosen {
         report.extra.insert("chosen".into(), serde_json::to_value(chosen)?);
     }
+    if !by_group.is_empty() {
+        report.extra.insert("lesion_groups".into(), serde_json::json!(by_group));
+    }
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     let mut page = HtmlReport::new("Predictors against the truth").lead(format!(
         "{} cases of {} patients, split {}. Intervals: 95 %, {} resamplings of patients.",
@@ -155,6 +177,11 @@ fn program() -> Outcome {
             let shown = leading(scope, 3);
             page = page.figures(curve_figures(&evaluated.curves, &shown, scope.prevalence.unwrap_or(0.0))?);
         }
+    }
+    if !by_group.is_empty() {
+        let table = group_table(&by_group)?;
+        println!("{}", table.to_markdown());
+        page = page.section("By kind of lesion").table(table);
     }
     if !pictures.is_empty() {
         let shown = report.scopes.first().map_or(Vec::new(), |scope| leading(scope, 4));

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::anomaly::{PostProcessing, PredictorName};
-use lesio::image::{GridFit, Intensity, Preprocessing, RobustScaling};
+use lesio::image::{
+    Alignment, Frame, GridFit, HistogramStandardizer, Intensity, Preprocessing, RobustScaling,
+};
 use lesio::report::{Curve, Existing, HtmlReport, LinePlot, write_json};
 use lesio::study::{
     Checkpoints, Recipe, Start, Subject, calibrate, fit_preprocessing, locate, normal_examples, train,
@@ -43,6 +45,12 @@ struct Args {
     /// How images come to the grid; by default heads for volumes and photo for images
     #[arg(long, value_enum)]
     preprocessing: Option<Prepare>,
+    /// How intensities are scaled, instead of what --preprocessing says
+    #[arg(long, value_enum)]
+    intensity: Option<Intensities>,
+    /// How images are laid on the grid, instead of what --preprocessing says
+    #[arg(long, value_enum)]
+    frame: Option<Frames>,
     /// Channels at each resolution, finest first; by default 32,64,128,256 for a VAE, 16,32,64,96 for a denoiser
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
@@ -80,9 +88,9 @@ struct Args {
     #[arg(long, default_value_t = 0.0)]
     erosion: f64,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
-    /// at the same place; 0 for maps as they are
-    #[arg(long, default_value_t = 0)]
-    locate: usize,
+    /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
+    #[arg(long)]
+    locate: Option<usize>,
     /// Passes over the training slices
     #[arg(long, default_value_t = 30)]
     epochs: usize,
@@ -120,6 +128,22 @@ enum Prepare {
     Heads,
     /// Scale each image by its own percentiles and fit it to the grid
     Photo,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Intensities {
+    /// By each image's own percentiles
+    Percentiles,
+    /// Percentiles, then the histogram of the training images (Nyul)
+    Histogram,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Frames {
+    /// The whole image
+    Fit,
+    /// The box around the foreground
+    Align,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -163,7 +187,8 @@ fn program() -> Outcome {
         validation.len(),
         held_out.len()
     );
-    if args.locate == 0 {
+    let bands = bands(&args);
+    if bands == 0 {
         subjects.clear();
     }
     let shape = examples.shape();
@@ -182,14 +207,13 @@ fn program() -> Outcome {
     let mut localizer = trained.localizer.postprocessing(filters);
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
-    if args.locate > 0 {
+    if bands > 0 {
         // `intensity` stays as it is: the floor knows nothing of places.
         let located: Vec<PredictorName> =
             names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
         subjects.extend(held_out.iter().cloned());
         let progress = bar(subjects.len() as u64, "gathering what is usual by place");
-        localizer =
-            locate(localizer, &subjects, &located, args.locate, |done| progress.set_position(done as u64))?;
+        localizer = locate(localizer, &subjects, &located, bands, |done| progress.set_position(done as u64))?;
         progress.finish_and_clear();
     }
     let progress = bar(held_out.len() as u64, "calibrating");
@@ -247,13 +271,33 @@ fn preprocessing(args: &Args) -> Preprocessing {
         LayoutName::Mvtec | LayoutName::Images => Prepare::Photo,
         LayoutName::Cases | LayoutName::Acdc | LayoutName::Msd => Prepare::Heads,
     };
-    match args.preprocessing.unwrap_or(by_layout) {
+    let mut preprocessing = match args.preprocessing.unwrap_or(by_layout) {
         Prepare::Heads => Preprocessing::heads(grid),
         Prepare::Photo => Preprocessing::new(grid)
             .intensity(Intensity::Robust(RobustScaling::new()))
             .clip(Some([0.0, 1.0]))
-            .frame(lesio::image::Frame::Fit(GridFit::new(grid))),
+            .frame(Frame::Fit(GridFit::new(grid))),
+    };
+    if let Some(intensity) = args.intensity {
+        preprocessing = preprocessing.intensity(match intensity {
+            Intensities::Percentiles => Intensity::Robust(RobustScaling::new()),
+            Intensities::Histogram => Intensity::Standardized(HistogramStandardizer::new()),
+        });
     }
+    match args.frame {
+        Some(Frames::Fit) => preprocessing.frame(Frame::Fit(GridFit::new(grid))),
+        Some(Frames::Align) => preprocessing.frame(Frame::Align(Alignment::new(grid))),
+        None => preprocessing,
+    }
+}
+
+/// Bands in which places are told apart, by default: an eighth of a head is as thick as its anatomy is alike.
+const BANDS: usize = 8;
+
+/// In how many bands maps are counted from what is usual at their place; 0 for maps as they are.
+fn bands(args: &Args) -> usize {
+    let aligned = matches!(preprocessing(args).frame, Frame::Align(_));
+    args.locate.unwrap_or(if aligned { BANDS } else { 0 })
 }
 
 fn recipe(args: &Args, channels: usize) -> Recipe {

@@ -44,6 +44,12 @@ pub enum StudyError {
         /// What is missing.
         what: String,
     },
+    /// A table of lesions cannot be read.
+    #[error("the table of lesions cannot be read: {reason}")]
+    Table {
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// Volumes and images are mixed, or channels differ.
     #[error("case {case:?} is {found}, the others are {expected}")]
     Mixed {

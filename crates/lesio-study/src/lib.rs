@@ -12,6 +12,7 @@ mod error;
 mod evaluation;
 mod findings;
 mod gather;
+mod groups;
 mod injection;
 mod localization;
 mod locating;
@@ -30,13 +31,14 @@ pub use evaluation::{
 };
 pub use findings::{DetectionRule, Finding, Findings};
 pub use gather::{fit_preprocessing, normal_examples};
+pub use groups::{GroupScore, GroupScores, GroupedEvaluation, LesionGroups};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;
 pub use overlay::{ImageOverlay, VolumeOverlay, heat_map};
 pub use panel::Panel;
 pub use presentation::{
-    PresentationError, Shown, curve_figures, leading, montage, normal_scale, scope_table, shown,
+    PresentationError, Shown, curve_figures, group_table, leading, montage, normal_scale, scope_table, shown,
 };
 pub use subject::{Content, Subject};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};

@@ -8,6 +8,7 @@ use lesio_report::{
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
 use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves};
+use crate::groups::GroupScores;
 use crate::subject::{Content, Subject};
 use crate::verdict::Interval95;
 
@@ -76,6 +77,29 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
             beyond_floor(row)?,
             cell(row.seconds_per_image, None),
         ])?;
+    }
+    Ok(table)
+}
+
+/// The AUROC of every predictor, in rows, on every group of lesions, in columns, with intervals over patients.
+///
+/// # Errors
+/// None in practice; the table checks its own rows.
+pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
+    let caption = "AUROC after post-processing by kind and contrast of lesion, against the normal foreground of the \
+                   slices that hold it; in brackets lesions and patients, 95 % intervals over patients.";
+    let title = |group: &GroupScores| format!("{} ({}, {})", group.group, group.lesions, group.patients);
+    let columns = groups.iter().map(|group| Column::new(title(group)).decimals(3).best(Best::Highest));
+    let mut table = Table::new(caption, std::iter::once(Column::new("predictor")).chain(columns));
+    let predictors = groups.first().map_or(&[][..], |group| &group.predictors);
+    for (place, row) in predictors.iter().enumerate() {
+        let mut cells = vec![Cell::from(row.predictor.as_str())];
+        for score in groups.iter().filter_map(|group| group.predictors.get(place)) {
+            let estimate = Estimate::new(score.auroc);
+            let interval = score.auroc_interval;
+            cells.push(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)).into());
+        }
+        table = table.row(cells)?;
     }
     Ok(table)
 }
