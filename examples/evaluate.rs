@@ -27,6 +27,7 @@ use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
 /// all slices; scored are the pixels of the foreground and of the lesions. With --validation, the predictor or
 /// ensemble that is best on that split is named, and what it reaches on the split tested.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// Model files of `train`, or their folders, separated by commas
     #[arg(long, required = true, value_delimiter = ',')]

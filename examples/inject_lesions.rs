@@ -23,6 +23,7 @@ use lesio_examples::{Outcome, bar, explain, run};
 /// none), splits.csv (subjects with lesions are for testing, a few and as many normal ones for validation, the
 /// rest for training), and lesions.csv with kind, contrast, place and size of each lesion.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// Folder with a folder for each subject
     #[arg(long)]

@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 /// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG and TIFF, and lesio's own model files. The exit
 /// code is 1 for a file that is refused.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// The file
     file: PathBuf,

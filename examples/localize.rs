@@ -37,6 +37,7 @@ const PRINTED: usize = 12;
 /// input; TIFF of 32-bit floats for pictures), post-processed and raw, an overlay picture, and a table of
 /// what was found with sizes, places and p-values. All of it is also in report.json.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// A model file of `train`, or its folder
     #[arg(long)]

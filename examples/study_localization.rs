@@ -23,6 +23,7 @@ use lesio_examples::{Outcome, bar, command, read_split, run, watch_training};
 /// Every model of the grid is a cell, kept as cell-*.json in --out as soon as it is done; run again to go on. Writes
 /// report.html and report.json of whatever cells are there.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// Folder of medical volumes, a folder a case
     #[arg(long)]

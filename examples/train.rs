@@ -27,6 +27,7 @@ use lesio_examples::{DataArgs, LayoutName, Outcome, bar, command, read_split, ru
 /// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json
 /// and report.html into the folder given by --out.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     #[command(flatten)]
     data: DataArgs,
