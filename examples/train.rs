@@ -209,10 +209,10 @@ fn program() -> Outcome {
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
     if bands > 0 {
-        // `intensity` stays as it is: the floor knows nothing of places.
+        // Of the training cases: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
+        // stays as it is: the floor knows nothing of places.
         let located: Vec<PredictorName> =
             names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
-        subjects.extend(held_out.iter().cloned());
         let progress = bar(subjects.len() as u64, "gathering what is usual by place");
         localizer = locate(localizer, &subjects, &located, bands, |done| progress.set_position(done as u64))?;
         progress.finish_and_clear();

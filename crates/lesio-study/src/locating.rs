@@ -11,7 +11,9 @@ use crate::subject::{Content, Subject};
 /// have one.
 ///
 /// Slices with a lesion are left out; where nothing is known, all are taken for normal. Subjects that were
-/// trained on err a little less than new ones, but in the same places: they may serve where others are few.
+/// trained on may serve: a model errs a little less on them than on new ones, but in the same places, and a scale
+/// that is too small everywhere orders nothing otherwise. Those that calibrate afterwards must not: their scores
+/// would be counted from themselves.
 ///
 /// # Errors
 /// A subject that cannot be scored, or a number of bands that is refused.
