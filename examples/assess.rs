@@ -106,10 +106,15 @@ fn show(assessment: &Assessment) {
             Verdict::Graded { labels, unlikeness, .. } => {
                 let grades: Vec<String> = labels
                     .iter()
-                    .map(|g| format!("{}: {:.3} [{:.2}, {:.2}]", g.label, g.dice, g.interval[0], g.interval[1]))
+                    .map(|g| {
+                        format!("{}: {:.3} [{:.2}, {:.2}]", g.label, g.dice, g.interval[0], g.interval[1])
+                    })
                     .collect();
                 let doubt = match unlikeness.unlike {
-                    true => format!("  unlike the training images: {} {:+.1} SD", unlikeness.most.0, unlikeness.most.1),
+                    true => format!(
+                        "  unlike the training images: {} {:+.1} SD",
+                        unlikeness.most.0, unlikeness.most.1
+                    ),
                     false => String::new(),
                 };
                 println!("  slice {index:>3}  {}{doubt}", grades.join("  "));
@@ -169,4 +174,3 @@ fn montage(
     }
     Ok(Some(montage))
 }
-

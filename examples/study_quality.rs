@@ -133,8 +133,10 @@ impl Study<'_> {
         for (unit, named) in [(Unit::Std, AttackUnit::Std), (Unit::Range, AttackUnit::Range)] {
             for &epsilon in &self.args.epsilon {
                 let steps = self.args.pgd_steps;
-                let kinds =
-                    [(report::Attack::Fgsm, AttackKind::Fgsm), (report::Attack::Pgd, AttackKind::Pgd { steps })];
+                let kinds = [
+                    (report::Attack::Fgsm, AttackKind::Fgsm),
+                    (report::Attack::Pgd, AttackKind::Pgd { steps }),
+                ];
                 for (attack, how) in kinds {
                     // Nothing can be done to an estimator that does not look: its clean estimates stand.
                     let blind = kind == QualityEstimatorKind::ShapeOnly;
@@ -143,8 +145,10 @@ impl Study<'_> {
                         if blind {
                             return Ok(None);
                         }
-                        let bar = bar(samples.len() as u64, &format!("{kind:?} {attack:?} {epsilon} {named:?}"));
-                        let images = attack_of.perturb(model.estimator(), samples, |done| bar.inc(done as u64))?;
+                        let bar =
+                            bar(samples.len() as u64, &format!("{kind:?} {attack:?} {epsilon} {named:?}"));
+                        let images =
+                            attack_of.perturb(model.estimator(), samples, |done| bar.inc(done as u64))?;
                         bar.finish_and_clear();
                         Ok(Some(images))
                     })?;
@@ -323,7 +327,8 @@ impl Study<'_> {
             calibration.extend(self.calibration(*kind, model)?);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let provenance = Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
+        let provenance =
+            Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
         report.provenance = Some(provenance);
         let patients = json!({
             "training": patients(&material.training),
@@ -372,7 +377,9 @@ impl Study<'_> {
     /// The paper's table: mean absolute error under FGSM by strength, in deviations.
     fn table(&self) -> Result<Table, Box<dyn Error>> {
         let mut columns = vec![Column::new("estimator"), Column::new("clean").best(Best::Lowest)];
-        columns.extend(self.args.epsilon.iter().map(|epsilon| Column::new(format!("{epsilon}")).best(Best::Lowest)));
+        columns.extend(
+            self.args.epsilon.iter().map(|epsilon| Column::new(format!("{epsilon}")).best(Best::Lowest)),
+        );
         let mut table = Table::new(
             "Mean absolute error of the predicted Dice under FGSM, by its strength in deviations of the image, with \
              95 % intervals over patients.",

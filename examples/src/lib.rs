@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
 
+pub mod quality;
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

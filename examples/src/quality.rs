@@ -105,7 +105,8 @@ impl QualityArgs {
         if tests.is_empty() && test_data.is_none() {
             let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
             patients.retain(|patient| groups.group(patient) == Some(0));
-            tests = labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
+            tests =
+                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
         }
         let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
         let of = |group| labelled.iter().filter(move |case| groups.group(case.patient()) == Some(group));
