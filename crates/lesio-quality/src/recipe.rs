@@ -1,11 +1,13 @@
 //! From slices with their truth to trained estimators: the steps in order, each resumable.
 
 use lesio_nn::{AdamConfig, Objective, ParameterSet, TrainConfig};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augmentation::Augmentation;
 use crate::candidates::{Candidate, Origin, UniformPool, corruptions};
 use crate::config::{EstimatorConfig, Method};
+use crate::error::InputError;
 use crate::framing::Framing;
 use crate::reconstruction::ReconstructionObjective;
 use crate::samples::{Sample, Samples};
@@ -63,11 +65,12 @@ impl Recipe {
     /// With all trainings longer or shorter by this factor (at least one step each).
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
-        let scale = |count: usize| ((count as f64 * factor).round() as usize).max(1);
-        self.reconstruction_steps = scale(self.reconstruction_steps);
-        self.estimator_steps = scale(self.estimator_steps);
+        let scale = |count: usize, factor: f64| ((count as f64 * factor).round() as usize).max(1);
+        self.reconstruction_steps = scale(self.reconstruction_steps, factor);
+        self.estimator_steps = scale(self.estimator_steps, factor);
+        // Segmenters take the least of the time, and their last stages are the candidates that matter in practice.
         for stage in &mut self.stages {
-            *stage = scale(*stage);
+            *stage = scale(*stage, factor.sqrt());
         }
         self.stages.dedup();
         self
@@ -155,31 +158,37 @@ impl Recipe {
         let holders: Vec<usize> = (0..slices.len())
             .filter(|&k| slices[k].truth.iter().any(|label| graded.contains(label)))
             .collect();
-        let mut all = Vec::new();
+        let mut given = Vec::new();
         for (number, slice) in slices.iter().enumerate() {
             tell(listener, &Progress::Items { done: number, total: slices.len() })?;
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
             let mut own = Vec::new();
             for (origin, labels) in segmenters.segment(slice, self.seed ^ number as u64)? {
-                own.extend(
-                    Candidate::new(number, origin, &labels, &slice.truth.view(), &graded).map_err(refused)?,
-                );
+                let candidate = Candidate::new(number, origin, &labels, &slice.truth.view(), &graded);
+                own.extend(candidate.map_err(|source| refused(slice, source))?);
             }
-            // Another patient's slice, by a stride that visits all of them in turn.
-            let other = holders
-                .iter()
-                .cycle()
-                .skip((number * 7919) % holders.len().max(1))
-                .take(holders.len())
-                .find(|&&k| slices[k].patient != slice.patient)
-                .map_or(slice, |&k| &slices[k]);
-            let given: Vec<&Candidate> = own.iter().collect();
-            let corrupted = corruptions(slice, number, &given, other, &graded, self.corruptions, self.seed)
-                .map_err(refused)?;
-            all.extend(own);
-            all.extend(corrupted);
+            given.push(own);
         }
+        let corrupted = given
+            .par_iter()
+            .enumerate()
+            .map(|(number, own)| {
+                let slice = &slices[number];
+                // Another patient's slice, by a stride that visits all of them in turn.
+                let other = holders
+                    .iter()
+                    .cycle()
+                    .skip((number * 7919) % holders.len().max(1))
+                    .take(holders.len())
+                    .find(|&&k| slices[k].patient != slice.patient)
+                    .map_or(slice, |&k| &slices[k]);
+                let own: Vec<&Candidate> = own.iter().collect();
+                corruptions(slice, number, &own, other, &graded, self.corruptions, self.seed)
+                    .map_err(|source| refused(slice, source))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let all =
+            given.into_iter().zip(corrupted).flat_map(|(own, corrupted)| own.into_iter().chain(corrupted));
+        let all: Vec<Candidate> = all.collect();
         tell(listener, &Progress::Items { done: slices.len(), total: slices.len() })?;
         Ok(CandidatePool { candidates: all })
     }
@@ -197,8 +206,7 @@ impl Recipe {
     ) -> Result<ParameterSet, RecipeError> {
         let mut samples = Samples::new();
         for slice in slices {
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let refused = |source| refused(slice, source);
             let (image, truth) = (slice.image.view(), slice.truth.view());
             if truth.iter().any(|label| config.framing.labels.contains(label)) {
                 let sample =
@@ -230,7 +238,11 @@ impl Recipe {
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
-        let train = self.train_config(training.len(), self.estimator_steps, 200);
+        let mut train = self.train_config(training.len(), self.estimator_steps, 200);
+        if config.method == Method::SecondOpinion {
+            // A hardened update learns from each sample twice: smaller batches give more updates in the same time.
+            train.batch_size = self.batch.div_ceil(2);
+        }
         let mut options = EstimatorTraining::new(train.clone());
         if config.method == Method::SecondOpinion {
             options = options.hardening(self.hardening.clone());
@@ -279,8 +291,7 @@ impl Recipe {
         let mut samples = Samples::new();
         for candidate in chosen.into_iter().filter_map(|position| pool.candidates.get(position)) {
             let Some(slice) = slices.get(candidate.slice) else { continue };
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let refused = |source| refused(slice, source);
             let labels = candidate.labels();
             let (image, truth) = (slice.image.view(), slice.truth.view());
             samples.extend(
@@ -294,4 +305,8 @@ impl Recipe {
         }
         Ok(samples)
     }
+}
+
+fn refused(slice: &TrueSlice, source: InputError) -> RecipeError {
+    RecipeError::Slice { case: slice.case.clone(), index: slice.index, source }
 }
