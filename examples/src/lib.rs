@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
 
+pub mod hearts;
 pub mod quality;
 
 use std::error::Error;
