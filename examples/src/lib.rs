@@ -5,6 +5,7 @@
 
 pub mod hearts;
 pub mod quality;
+pub mod quality_tables;
 
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -28,6 +28,9 @@ pub struct Recipe {
     pub segmenters: Vec<Vec<usize>>,
     /// Epochs after which each segmenter gives candidates; the last ends its training.
     pub stages: Vec<usize>,
+    /// Slices of a group of patients that candidates are made for, at most: of more, every second, third and so on.
+    /// Default 1000.
+    pub slices: usize,
     /// Corruptions tried for each slice. Default 12.
     pub corruptions: usize,
     /// Candidates kept for each twentieth of the Dice: for training. Default 400.
@@ -52,6 +55,7 @@ impl Recipe {
             seed,
             segmenters: vec![vec![8, 16, 32], vec![16, 32, 48, 64]],
             stages: vec![1, 2, 3, 5, 8, 16],
+            slices: 1000,
             corruptions: 12,
             training_per_bin: 400,
             validation_per_bin: 30,
@@ -159,20 +163,20 @@ impl Recipe {
             .filter(|&k| slices[k].truth.iter().any(|label| graded.contains(label)))
             .collect();
         let mut given = Vec::new();
-        for (number, slice) in slices.iter().enumerate() {
+        let stride = slices.len().div_ceil(self.slices.max(1)).max(1);
+        for (number, slice) in slices.iter().enumerate().step_by(stride) {
             tell(listener, &Progress::Items { done: number, total: slices.len() })?;
             let mut own = Vec::new();
             for (origin, labels) in segmenters.segment(slice, self.seed ^ number as u64)? {
                 let candidate = Candidate::new(number, origin, &labels, &slice.truth.view(), &graded);
                 own.extend(candidate.map_err(|source| refused(slice, source))?);
             }
-            given.push(own);
+            given.push((number, own));
         }
         let corrupted = given
             .par_iter()
-            .enumerate()
             .map(|(number, own)| {
-                let slice = &slices[number];
+                let (number, slice) = (*number, &slices[*number]);
                 // Another patient's slice, by a stride that visits all of them in turn.
                 let other = holders
                     .iter()
@@ -186,8 +190,10 @@ impl Recipe {
                     .map_err(|source| refused(slice, source))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let all =
-            given.into_iter().zip(corrupted).flat_map(|(own, corrupted)| own.into_iter().chain(corrupted));
+        let all = given
+            .into_iter()
+            .zip(corrupted)
+            .flat_map(|((_, own), corrupted)| own.into_iter().chain(corrupted));
         let all: Vec<Candidate> = all.collect();
         tell(listener, &Progress::Items { done: slices.len(), total: slices.len() })?;
         Ok(CandidatePool { candidates: all })
