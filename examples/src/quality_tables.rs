@@ -98,8 +98,8 @@ fn differences(report: &QualityReport) -> Result<Table, TableError> {
 
 fn clean(report: &QualityReport) -> Result<Table, TableError> {
     let mut table = Table::new(
-        "Clean images: errors, correlations, detection of a Dice below .7, and the coverage and mean width of 90 % intervals \
-         of the first label.",
+        "Clean images: errors, correlations, detection of a Dice below .7; of the first label also the coverage and mean width \
+         of 90 % intervals, and how well its HD95 is predicted, in pixels of the image.",
         [
             Column::new("estimator"),
             Column::new("MAE").best(Best::Lowest),
@@ -111,6 +111,8 @@ fn clean(report: &QualityReport) -> Result<Table, TableError> {
             Column::new("AUROC of failure").best(Best::Highest),
             Column::new("coverage"),
             Column::new("width").best(Best::Lowest),
+            Column::new("HD95 MAE").decimals(1).best(Best::Lowest),
+            Column::new("HD95 Spearman").best(Best::Highest),
         ],
     );
     for kind in SHOWN {
@@ -132,6 +134,8 @@ fn clean(report: &QualityReport) -> Result<Table, TableError> {
             extra("failure_auroc").into(),
             interval("coverage").into(),
             interval("mean_width").into(),
+            interval("hd95_mae_pixels").into(),
+            interval("hd95_spearman").into(),
         ])?;
     }
     Ok(table)
