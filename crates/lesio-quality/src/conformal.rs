@@ -179,8 +179,8 @@ mod tests {
     use lesio_nn::random;
     use rand::RngExt;
 
-    /// Patients whose samples share an error, with more spread at low Dice.
-    fn simulated(patients: usize, seed: u64) -> (Vec<String>, Vec<f64>, Vec<f64>) {
+    /// Patients whose samples share a part of their variance, with more spread at low Dice.
+    fn simulated(patients: usize, shared: f64, seed: u64) -> (Vec<String>, Vec<f64>, Vec<f64>) {
         let mut generator = random::generator(seed, 1);
         let mut normal = || {
             let mut value = [0.0f32];
@@ -189,12 +189,12 @@ mod tests {
         };
         let (mut names, mut predicted, mut truth) = (Vec::new(), Vec::new(), Vec::new());
         for patient in 0..patients {
-            let own = 0.5 * normal();
+            let own = shared.sqrt() * normal();
             for sample in 0..5 + patient % 7 {
                 let p = ((sample * 13 + patient * 7) % 20) as f64 / 20.0;
                 names.push(format!("p{patient}"));
                 predicted.push(p);
-                truth.push(p + (0.03 + 0.08 * (1.0 - p)) * (own + normal()));
+                truth.push(p + (0.03 + 0.08 * (1.0 - p)) * (own + (1.0 - shared).sqrt() * normal()));
             }
         }
         (names, predicted, truth)
@@ -202,12 +202,13 @@ mod tests {
 
     #[test]
     fn coverage_on_new_patients_is_as_stated() {
-        for level in [0.8, 0.9] {
+        // Independent samples, and patients whose samples all err alike.
+        for (level, shared) in [(0.8, 0.2), (0.9, 0.2), (0.9, 0.0), (0.9, 1.0)] {
             let mut covered = Vec::new();
-            for seed in 0..60 {
-                let (names, predicted, truth) = simulated(15, seed);
+            for seed in 0..120 {
+                let (names, predicted, truth) = simulated(15, shared, seed);
                 let conformal = Conformal::fit(&names, &predicted, &truth, level).unwrap();
-                let (_, predicted, truth) = simulated(40, seed + 1000);
+                let (_, predicted, truth) = simulated(40, shared, seed + 1000);
                 let within = predicted.iter().zip(&truth).filter(|(p, t)| {
                     let reach = conformal.reach(**p);
                     (**p - **t).abs() <= reach
@@ -215,13 +216,20 @@ mod tests {
                 covered.push(within.count() as f64 / predicted.len() as f64);
             }
             let mean = covered.iter().sum::<f64>() / covered.len() as f64;
-            assert!((mean - level).abs() < 0.02, "level {level}, covered {mean}");
+            assert!((mean - level).abs() < 0.02, "level {level}, shared {shared}, covered {mean}");
         }
     }
 
     #[test]
+    fn one_patient_is_reached_over_whole() {
+        let conformal = Conformal::fit(&["a"; 3], &[0.5; 3], &[0.4, 0.5, 0.8], 0.5).unwrap();
+        let [low, high] = conformal.interval(0.5);
+        assert!((low - 0.2).abs() < 1e-9 && (high - 0.8).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
     fn intervals_widen_where_errors_are_larger() {
-        let (names, predicted, truth) = simulated(40, 5);
+        let (names, predicted, truth) = simulated(40, 0.2, 5);
         let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
         assert!(conformal.reach(0.1) > 1.5 * conformal.reach(0.9));
         let [low, high] = conformal.interval(0.02);

@@ -109,6 +109,12 @@ fn patients_never_mix_and_dice_is_spread() {
         let sum = labels.iter().chain(truth).filter(|label| **label == 2).count() as f64;
         assert!((candidate.quality.dice[0] - 2.0 * both / sum).abs() < 1e-12);
     }
+    // Of more slices than are asked for, some are left out.
+    let mut thinned = recipe.clone();
+    thinned.slices = 4;
+    let pool = thinned.candidates(&mut segmenters, &train, &mut listener).unwrap();
+    let used: std::collections::BTreeSet<usize> = pool.candidates.iter().map(|c| c.slice).collect();
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 3, 6, 9]);
     // Segmenters of one half are asked about the other's patients alone.
     let halves = PatientGroups::deal(train.iter().map(|slice| &slice.patient), &[1.0, 1.0], recipe.seed);
     assert_eq!(halves.patients(0).count(), 3);
