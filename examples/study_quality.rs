@@ -451,7 +451,7 @@ impl Study<'_> {
                     class.is_some_and(|class| graded.contains(class))
                 };
                 let truth: Vec<bool> = sample.truth.iter().map(is_graded).collect();
-                let painted = estimator.reconstruction().map(<[f32]>::to_vec);
+                let painted = estimator.reconstruction();
                 Ok((grid, mean, truth, painted, estimator.probability()))
             };
             let (grid, _, truth, painted, _) = ask(QualityEstimatorKind::RecReg)?;

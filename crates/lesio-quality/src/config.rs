@@ -53,6 +53,19 @@ pub struct EstimatorConfig {
     pub classes: Vec<u8>,
     /// Widths of its networks.
     pub widths: Widths,
+    /// Views of each sample whose estimates are averaged when it is asked, 1, 2 or 4: as it is, turned by half, and mirrored
+    /// along either axis. Training does not depend on it. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub views: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_one(views: &usize) -> bool {
+    *views == 1
 }
 
 impl EstimatorConfig {
@@ -60,7 +73,7 @@ impl EstimatorConfig {
     #[must_use]
     pub fn new(method: Method, framing: Framing) -> Self {
         let classes = framing.labels.clone();
-        Self { method, framing, classes, widths: Widths::default() }
+        Self { method, framing, classes, widths: Widths::default(), views: 1 }
     }
 
     /// With more labels to learn to see; those graded are always among them.
@@ -77,6 +90,13 @@ impl EstimatorConfig {
     #[must_use]
     pub fn widths(mut self, widths: Widths) -> Self {
         self.widths = widths;
+        self
+    }
+
+    /// With another number of views.
+    #[must_use]
+    pub fn views(mut self, views: usize) -> Self {
+        self.views = views;
         self
     }
 
@@ -139,9 +159,12 @@ impl EstimatorConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A framing that is refused, or classes that do not hold the labels graded.
+    /// A framing that is refused, classes that do not hold the labels graded, or another number of views.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.framing.validate()?;
+        if ![1, 2, 4].contains(&self.views) {
+            return Err(ConfigError::new("views", self.views, "1, 2 or 4"));
+        }
         let known = |label: &u8| self.classes.contains(label);
         let ascending = self.classes.is_sorted_by(|a, b| a < b) && !self.classes.contains(&0);
         if ascending && self.framing.labels.iter().all(known) {

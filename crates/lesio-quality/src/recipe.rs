@@ -45,6 +45,8 @@ pub struct Recipe {
     pub batch: usize,
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
+    /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 4.
+    pub views: usize,
 }
 
 impl Recipe {
@@ -63,6 +65,7 @@ impl Recipe {
             estimator_steps: 4000,
             batch: 16,
             hardening: Hardening::default(),
+            views: 4,
         }
     }
 
@@ -244,6 +247,8 @@ impl Recipe {
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
+        // Views are of what is asked, not of what is learnt.
+        let config = &config.clone().views(1);
         let mut train = self.train_config(training.len(), self.estimator_steps, 200);
         if config.method == Method::SecondOpinion {
             // A hardened update learns from each sample twice: smaller batches give more updates in the same time.

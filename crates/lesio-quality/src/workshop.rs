@@ -92,6 +92,9 @@ impl Workshop {
             &self.shelf,
             listener,
         )?;
+        // The published methods stay as they were published.
+        let views = if method == Method::SecondOpinion { self.recipe.views } else { 1 };
+        let config = config.views(views);
         let mut estimator = Estimator::new(config.clone(), parameters)?;
         let estimates = estimate_samples(&mut estimator, &self.held_out, None)?;
         let conformal = (0..config.framing.labels.len())
