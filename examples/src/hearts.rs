@@ -130,7 +130,9 @@ fn recipe(seed: u64) -> Recipe {
     recipe.training_per_bin = 60;
     recipe.validation_per_bin = 15;
     recipe.reconstruction_steps = 150;
-    recipe.estimator_steps = 400;
+    recipe.estimator_steps = 200;
+    recipe.opinion_steps = 600;
+    recipe.views = 1;
     recipe
 }
 

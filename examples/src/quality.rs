@@ -42,7 +42,7 @@ pub struct QualityArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
     /// Rows and columns of the networks' grid
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 48)]
     pub size: usize,
     /// Scales all trainings to about this many minutes on two cores; the same number gives the same results anywhere
     #[arg(long, default_value_t = 90.0, value_parser = minutes)]

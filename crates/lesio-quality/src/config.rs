@@ -4,6 +4,7 @@ use lesio_nn::{Initialization, Network, ParameterSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::STATISTICS;
+use crate::chain::results;
 use crate::error::ConfigError;
 use crate::framing::Framing;
 use crate::network::{Summary, Widths, head, regressor, u_net};
@@ -21,7 +22,7 @@ pub enum Method {
     /// REG-Net reads the segmentation alone: what can be known without looking, and the floor for the others.
     ShapeOnly,
     /// A U-Net that reads image and segmentation says where each structure really is; its agreement
-    /// with the segmentation and a summary of what it saw give the Dice.
+    /// with the segmentation, a summary of what it saw, and what the segmentation alone suggests give the Dice.
     SecondOpinion,
 }
 
@@ -107,13 +108,13 @@ impl EstimatorConfig {
         self
     }
 
-    /// Initial parameters of the networks that are trained together.
+    /// Initial parameters of the networks that are trained together, and of that on which they build.
     ///
     /// # Errors
     /// A configuration that is refused.
     pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
         let mut parameters = ParameterSet::new();
-        for network in self.networks()? {
+        for network in self.networks()?.into_iter().chain(self.foundation()?) {
             let own = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
             parameters.extend(own);
         }
@@ -137,9 +138,19 @@ impl EstimatorConfig {
                 let classes = self.classes.len() + 1;
                 let opinion = u_net("opinion", grid, &inputs, classes, widths, Summary::Give)?;
                 let summary = widths.last().copied().unwrap_or(0);
-                let head = head("head", summary, labels * STATISTICS, 2 * labels)?;
+                let inputs = [("features", summary), ("statistics", labels * STATISTICS), ("floor", labels)];
+                let head = head("head", &inputs, results(self.method) * labels)?;
                 Ok(vec![opinion, head])
             }
+        }
+    }
+
+    /// The network that the method builds upon, trained before: REC-Net, or the regressor of [`Method::ShapeOnly`].
+    pub(crate) fn foundation(&self) -> Result<Option<Network>, ConfigError> {
+        match self.method {
+            Method::RecReg => Ok(Some(self.reconstructor()?)),
+            Method::SecondOpinion => Ok(self.clone().method(Method::ShapeOnly).networks()?.pop()),
+            Method::Direct | Method::ShapeOnly => Ok(None),
         }
     }
 

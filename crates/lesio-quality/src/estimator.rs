@@ -6,7 +6,7 @@ use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, model_file
 
 use crate::augmentation::{Change, views};
 use crate::chain::{By, Chain};
-use crate::config::{EstimatorConfig, Method};
+use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
 use crate::error::BuildError;
@@ -92,20 +92,18 @@ const KIND: &str = "a quality estimator";
 const VERSION: u32 = 1;
 
 impl Estimator {
-    /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too.
+    /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion) those of the segmentation alone.
     ///
     /// # Errors
     /// A configuration that is refused, and parameters that do not fit it.
     pub fn new(config: EstimatorConfig, parameters: ParameterSet) -> Result<Self, BuildError> {
-        let mut networks = config.networks()?;
-        if config.method == Method::RecReg {
-            networks.push(config.reconstructor()?);
-        }
-        parameters.check(&networks.iter().collect::<Vec<_>>())?;
+        let (networks, foundation) = (config.networks()?, config.foundation()?);
+        parameters.check(&networks.iter().chain(&foundation).collect::<Vec<_>>())?;
         let frozen = networks.iter().map(|network| Frozen::new(network, &parameters));
-        let mut networks = frozen.collect::<Result<Vec<_>, _>>()?;
-        let reconstructor = if config.method == Method::RecReg { networks.pop() } else { None };
-        let chain = Chain::new(&config, reconstructor);
+        let networks = frozen.collect::<Result<Vec<_>, _>>()?;
+        let foundation = foundation.map(|network| Frozen::new(&network, &parameters)).transpose()?;
+        let chain = Chain::new(&config, foundation);
         let views = views(config.framing.grid, config.views);
         let (images, planes, by_image) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { config, parameters, networks, chain, views, images, planes, by_image })

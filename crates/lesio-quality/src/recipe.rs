@@ -39,13 +39,16 @@ pub struct Recipe {
     pub validation_per_bin: usize,
     /// Updates of REC-Net. Default 1500.
     pub reconstruction_steps: usize,
-    /// Updates of each estimator. Default 4000.
+    /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
+    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 24000: it has a picture to learn, clean and
+    /// attacked, and gains from it when the others have long learnt what they can.
+    pub opinion_steps: usize,
     /// Samples of an update. Default 16.
     pub batch: usize,
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
-    /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 4.
+    /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 2.
     pub views: usize,
 }
 
@@ -63,9 +66,10 @@ impl Recipe {
             validation_per_bin: 30,
             reconstruction_steps: 1500,
             estimator_steps: 4000,
+            opinion_steps: 24000,
             batch: 16,
             hardening: Hardening::default(),
-            views: 4,
+            views: 2,
         }
     }
 
@@ -75,6 +79,7 @@ impl Recipe {
         let scale = |count: usize, factor: f64| ((count as f64 * factor).round() as usize).max(1);
         self.reconstruction_steps = scale(self.reconstruction_steps, factor);
         self.estimator_steps = scale(self.estimator_steps, factor);
+        self.opinion_steps = scale(self.opinion_steps, factor);
         // Segmenters take the least of the time, and their last stages are the candidates that matter in practice.
         for stage in &mut self.stages {
             *stage = scale(*stage, factor.sqrt());
@@ -83,14 +88,14 @@ impl Recipe {
         self
     }
 
-    fn train_config(&self, samples: usize, steps: usize, seed: u64) -> TrainConfig {
+    fn train_config(&self, samples: usize, steps: usize, batch: usize, seed: u64) -> TrainConfig {
         let mut adam = AdamConfig::default();
         adam.rate = 2e-3;
         adam.warm_up = (steps as u64 / 20).clamp(1, 100);
         adam.clip_norm = Some(2.0);
         let mut config = TrainConfig::default();
-        config.batch_size = self.batch;
-        config.epochs = (steps * self.batch).div_ceil(samples.max(1)).max(1);
+        config.batch_size = batch;
+        config.epochs = (steps * batch).div_ceil(samples.max(1)).max(1);
         config.adam = adam;
         config.patience = None;
         config.seed = self.seed.wrapping_add(seed);
@@ -133,7 +138,7 @@ impl Recipe {
             for (number, widths) in self.segmenters.iter().enumerate() {
                 let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone());
                 let epochs = self.stages.last().copied().unwrap_or(1);
-                let mut train = self.train_config(samples.len(), 1, (10 * half + number) as u64);
+                let mut train = self.train_config(samples.len(), 1, self.batch, (10 * half + number) as u64);
                 train.epochs = epochs;
                 train.adam.warm_up = 20;
                 let objective =
@@ -223,7 +228,7 @@ impl Recipe {
                 samples.extend(sample.map_err(refused)?);
             }
         }
-        let train = self.train_config(samples.len(), self.reconstruction_steps, 100);
+        let train = self.train_config(samples.len(), self.reconstruction_steps, self.batch, 100);
         let augmentation = Augmentation::default();
         let engines = ReconstructionObjective::engines(config, train.seed)?;
         let objective =
@@ -232,16 +237,17 @@ impl Recipe {
         Ok(parameters.into_iter().next().unwrap_or_default())
     }
 
-    /// Trains an estimator; `reconstruction` are the parameters of REC-Net, which [`Method::RecReg`] builds upon.
+    /// Trains an estimator; `foundation` are the parameters of what it builds upon: of REC-Net for [`Method::RecReg`], of
+    /// [`Method::ShapeOnly`] for [`Method::SecondOpinion`]. Others build upon nothing.
     ///
-    /// Returns its parameters, REC-Net's among them where it needs those, and what it was trained on.
+    /// Returns its parameters, those of the foundation among them where it has one, and what it was trained on.
     ///
     /// # Errors
     /// Samples that do not fit the configuration, and a training that fails.
     pub fn estimator(
         &self,
         config: &EstimatorConfig,
-        reconstruction: &ParameterSet,
+        foundation: &ParameterSet,
         training: &Samples,
         validation: &Samples,
         shelf: &Shelf,
@@ -249,10 +255,10 @@ impl Recipe {
     ) -> Result<(ParameterSet, String), RecipeError> {
         // Views are of what is asked, not of what is learnt.
         let config = &config.clone().views(1);
-        let mut train = self.train_config(training.len(), self.estimator_steps, 200);
+        let mut train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
         if config.method == Method::SecondOpinion {
             // A hardened update learns from each sample twice: smaller batches give more updates in the same time.
-            train.batch_size = self.batch.div_ceil(2);
+            train = self.train_config(training.len(), self.opinion_steps, self.batch.div_ceil(2), 200);
         }
         let mut options = EstimatorTraining::new(train.clone());
         if config.method == Method::SecondOpinion {
@@ -263,7 +269,7 @@ impl Recipe {
         let objective = EstimatorObjective::new(
             config.clone(),
             options,
-            reconstruction,
+            foundation,
             training.clone(),
             validation.clone(),
         )?;
@@ -271,8 +277,8 @@ impl Recipe {
         let name = config.method.name();
         let trained = shelf.train(name, objective, engines, train, &[], listener)?;
         let mut parameters = trained.into_iter().next().unwrap_or_default();
-        if config.method == Method::RecReg {
-            parameters.extend(reconstruction.clone());
+        if config.foundation()?.is_some() {
+            parameters.extend(foundation.clone());
         }
         Ok((parameters, fingerprint))
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::{error_weights, step};
 use crate::augmentation::{Augmentation, Change};
 use crate::chain::{By, Chain};
-use crate::config::{EstimatorConfig, Method};
+use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
 use crate::error::{BuildError, ConfigError};
@@ -149,7 +149,9 @@ struct Buffers {
 impl EstimatorObjective {
     /// An objective on samples of training and of validation patients; the latter may be empty.
     ///
-    /// `parameters` hold those of REC-Net for [`Method::RecReg`]; others are not looked at.
+    /// `parameters` hold those of what the method builds upon: of REC-Net for
+    /// [`Method::RecReg`](crate::Method::RecReg), of the segmentation alone for
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion). Others are not looked at.
     ///
     /// # Errors
     /// A configuration that is refused, or samples on another grid.
@@ -172,11 +174,9 @@ impl EstimatorObjective {
             return Err(ConfigError::new("sample", found, expected).into());
         }
         let fingerprint = fingerprint(&(&config, &training), &samples, &validation);
-        let reconstructor = match config.method {
-            Method::RecReg => Some(Frozen::new(&config.reconstructor()?, parameters)?),
-            _ => None,
-        };
-        let chain = Chain::new(&config, reconstructor);
+        let foundation = config.foundation()?;
+        let foundation = foundation.map(|network| Frozen::new(&network, parameters)).transpose()?;
+        let chain = Chain::new(&config, foundation);
         Ok(Self { config, training, samples, validation, fingerprint, chain, batch: Buffers::default() })
     }
 

@@ -36,6 +36,7 @@ fn recipe() -> Recipe {
     recipe.validation_per_bin = 2;
     recipe.reconstruction_steps = 3;
     recipe.estimator_steps = 12;
+    recipe.opinion_steps = 24;
     recipe.batch = 8;
     recipe
 }
