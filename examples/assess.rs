@@ -106,10 +106,15 @@ fn show(assessment: &Assessment) {
             Verdict::Graded { labels, unlikeness, .. } => {
                 let grades: Vec<String> = labels
                     .iter()
-                    .map(|g| format!("{}: {:.3} [{:.2}, {:.2}]", g.label, g.dice, g.interval[0], g.interval[1]))
+                    .map(|g| {
+                        format!("{}: {:.3} [{:.2}, {:.2}]", g.label, g.dice, g.interval[0], g.interval[1])
+                    })
                     .collect();
                 let doubt = match unlikeness.unlike {
-                    true => format!("  unlike the training images: {} {:+.1} SD", unlikeness.most.0, unlikeness.most.1),
+                    true => format!(
+                        "  unlike the training images: {} {:+.1} SD",
+                        unlikeness.most.0, unlikeness.most.1
+                    ),
                     false => String::new(),
                 };
                 println!("  slice {index:>3}  {}{doubt}", grades.join("  "));
@@ -141,11 +146,10 @@ fn montage(
     let (low, high) = image.data().iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
     let window = Scale::new(f64::from(low), f64::from(high))?;
     let contrast = f64::from(high - low);
-    let differences = HeatMap::new(Scale::new(0.0, contrast / 2.0)?).label("|difference|");
+    let differences = HeatMap::new(Scale::new(0.0, contrast / 2.0)?);
     let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
-    let mut montage = Montage::new(["image, segmentation", "if it were right", "difference", "error"])
-        .color_bar(differences.clone())
-        .color_bar(errors.clone());
+    let columns = ["image, segmentation", "if it were right", "difference", "where it is wrong"];
+    let mut montage = Montage::new(columns).color_bar(errors.clone());
     for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
         let plane = |volume: &Volume<f32>| volume.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned();
         let mask = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index).mapv(|label| label != 0);
@@ -169,4 +173,3 @@ fn montage(
     }
     Ok(Some(montage))
 }
-

@@ -1,7 +1,8 @@
 //! lesio at work with nothing downloaded: `cargo run --release --example quickstart`
 //!
 //! Draws brain-like images, trains a small variational autoencoder on normal ones, lets every predictor
-//! map lesions of four kinds, measures them against the exact truth, and writes one page to look at.
+//! map lesions of four kinds, and measures them against the exact truth. Draws heart-like images, and trains and
+//! asks an estimator of the quality of their segmentations. Writes one page to look at.
 #![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use lesio::study::{
     train, truth_of,
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
+use lesio_examples::hearts::show_quality;
 use lesio_examples::{Outcome, bar, command, run, watch_training};
 
 /// See lesio at work in under two minutes, on images it draws itself.
@@ -148,12 +150,13 @@ fn program() -> Outcome {
     let figures = curve_figures(&evaluated.curves, &leaders, scope.prevalence.unwrap_or(0.0))?;
     let by_kind = kind_table(kinds, &names)?;
     println!("{}", by_kind.to_markdown());
-    let seconds = started.elapsed().as_secs_f64();
-    HtmlReport::new("lesio: anomalies found without labels")
+    println!("learning the quality of segmentations");
+    let localized = started.elapsed().as_secs_f64();
+    let report = HtmlReport::new("lesio: anomalies found without labels")
         .lead(format!(
             "A variational autoencoder learnt {TRAINING} normal brain-like images and has never seen a lesion. Here is where \
              its predictors look for {images} lesions of four kinds, and how well, against the exact truth. Every number \
-             was computed by this run, in {seconds:.0} seconds."
+             was computed by this run, in {localized:.0} seconds."
         ))
         .section("What is found")
         .montage(
@@ -171,7 +174,10 @@ fn program() -> Outcome {
         .table(scope_table(scope)?)
         .figures(figures)
         .section("Training")
-        .figure_svg(&loss_plot(&trained.history)?, "Mean loss of each epoch in nats per image.")
+        .figure_svg(&loss_plot(&trained.history)?, "Mean loss of each epoch in nats per image.");
+    let (report, quality) = show_quality(report, args.seed)?;
+    let seconds = started.elapsed().as_secs_f64();
+    report
         .provenance(
             Provenance::new(command("quickstart"))
                 .seed(args.seed)
@@ -183,6 +189,7 @@ fn program() -> Outcome {
     let mut report = EvaluationReport { scopes: evaluated.scopes, ..EvaluationReport::default() };
     report.data.insert("images".into(), serde_json::json!(images));
     report.extra.insert("command".into(), serde_json::json!(command("quickstart")));
+    report.extra.insert("quality".into(), quality);
     report.extra.insert("seconds".into(), serde_json::json!(seconds));
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     println!("open {} ({seconds:.0} s)", args.out.join("report.html").display());

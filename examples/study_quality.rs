@@ -10,17 +10,19 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::metrics::{BootstrapConfig, Interval};
+use lesio::metrics::{BootstrapConfig, Interval, RegressionScores};
 use lesio::quality::{
-    Attack, AttackKind, Method, NaturalShift, QualityModel, Samples, Scored, Shelf, Unit, Workshop,
-    estimate_samples, scored, scored_mean,
+    Attack, AttackKind, Method, NaturalShift, QualityEstimator, QualityModel, Sample, Samples, Scored, Shelf,
+    Unit, Workshop, estimate_samples, scored, scored_mean,
 };
 use lesio::report::{
-    self, AttackUnit, Best, Cell, Column, Curve, Estimate, Existing, HtmlReport, LinePlot, Provenance,
-    QualityEstimatorKind, QualityReport, QualityRow, Scale, ScatterPlot, Table, write_json,
+    self, AttackUnit, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, Provenance,
+    QualityEstimatorKind, QualityReport, QualityRow, Rgb, Scale, ScatterPlot, write_json,
 };
 use lesio_examples::quality::{Material, QualityArgs, patients, watch};
+use lesio_examples::quality_tables::{name, tables};
 use lesio_examples::{Outcome, bar, command, run};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -37,7 +39,7 @@ struct Args {
     #[arg(long)]
     test_data: Option<PathBuf>,
     /// Test candidates for each twentieth of the Dice
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 12)]
     per_bin: usize,
     /// Strengths of attacks
     #[arg(long, value_delimiter = ',', default_value = "0.05,0.1,0.2,0.3")]
@@ -58,6 +60,15 @@ const ESTIMATORS: [(QualityEstimatorKind, Method); 4] = [
     (QualityEstimatorKind::Best, Method::SecondOpinion),
 ];
 
+/// True Dice of the candidates that are shown.
+const SHOWN: [f64; 5] = [0.1, 0.3, 0.5, 0.75, 0.95];
+/// Outline of a candidate.
+const TESTED: Rgb = Rgb([255, 176, 0]);
+/// Pixels of a picture per pixel of the grid.
+const ENLARGED: usize = 3;
+/// Estimators whose attacked images are also shown to the best.
+const SURROGATES: [QualityEstimatorKind; 2] = [QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg];
+
 fn main() -> ExitCode {
     run(program)
 }
@@ -69,11 +80,12 @@ fn program() -> Outcome {
     std::fs::create_dir_all(&steps)?;
     let material = args.quality.material(args.test_data.as_ref())?;
     println!(
-        "patients: {} for training, {} held out, {} for testing; labels {:?}",
+        "patients: {} for training, {} held out, {} for testing; labels {:?}, {:.2} image pixels per grid pixel",
         patients(&material.training),
         patients(&material.held_out),
         patients(&material.test),
         material.config.framing.labels,
+        material.config.framing.pixel,
     );
     let progress = bar(1, "preparing");
     let (recipe, config) = (args.quality.recipe(), material.config.clone());
@@ -82,12 +94,13 @@ fn program() -> Outcome {
     let mut workshop = Workshop::prepare(recipe, config, training, held_out, shelf, &mut watch(&progress))?;
     let samples = workshop.pool(&material.test, args.per_bin, &mut watch(&progress))?;
     let mut models = BTreeMap::new();
-    for (kind, method) in ESTIMATORS {
+    // The slowest first: what it needs is known the earlier.
+    for (kind, method) in ESTIMATORS.into_iter().rev() {
         models.insert(kind, workshop.model(method, &mut watch(&progress))?);
     }
     progress.finish_and_clear();
 
-    let mut study = Study { args: &args, samples: &samples, steps, runs: Vec::new() };
+    let mut study = Study { args: &args, samples: &samples, steps, runs: Vec::new(), perturbed: Vec::new() };
     for (kind, model) in &mut models {
         study.attack(*kind, model)?;
         study.shift(*kind, model)?;
@@ -96,7 +109,9 @@ fn program() -> Outcome {
     let report = study.report(&mut models, &material, transfer, started)?;
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     study.page(&mut models, &report)?.write(args.out.join("report.html"), Existing::Replace)?;
-    println!("{}", study.table()?.to_markdown());
+    for (title, table) in tables(&report)? {
+        println!("{title}\n\n{}", table.to_markdown());
+    }
     println!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -124,18 +139,26 @@ struct Study<'a> {
     samples: &'a Samples,
     steps: PathBuf,
     runs: Vec<Run>,
+    /// Images that attacks on a surrogate have changed, by its kind and the strength in deviations.
+    perturbed: Vec<(QualityEstimatorKind, f32, Vec<f32>)>,
 }
 
 impl Study<'_> {
     /// Estimates clean images and those that attacks on this very estimator have changed.
     fn attack(&mut self, kind: QualityEstimatorKind, model: &mut QualityModel) -> Outcome {
         self.run(kind, report::Attack::None, 0.0, AttackUnit::Std, model, |_, _| Ok(None))?;
+        let mut perturbed = Vec::new();
         for (unit, named) in [(Unit::Std, AttackUnit::Std), (Unit::Range, AttackUnit::Range)] {
             for &epsilon in &self.args.epsilon {
                 let steps = self.args.pgd_steps;
-                let kinds =
-                    [(report::Attack::Fgsm, AttackKind::Fgsm), (report::Attack::Pgd, AttackKind::Pgd { steps })];
-                for (attack, how) in kinds {
+                let kinds = [
+                    (report::Attack::Fgsm, AttackKind::Fgsm),
+                    (report::Attack::Pgd, AttackKind::Pgd { steps }),
+                ];
+                // A twentieth of the range is several tenths of a deviation: one step of it already blinds whom ten
+                // steps of .3 do not, and more of them tell nothing more.
+                let kinds = if unit == Unit::Std { &kinds[..] } else { &kinds[..1] };
+                for &(attack, how) in kinds {
                     // Nothing can be done to an estimator that does not look: its clean estimates stand.
                     let blind = kind == QualityEstimatorKind::ShapeOnly;
                     let attack_of = Attack::new(how, epsilon, unit).seed(self.args.quality.seed);
@@ -143,14 +166,20 @@ impl Study<'_> {
                         if blind {
                             return Ok(None);
                         }
-                        let bar = bar(samples.len() as u64, &format!("{kind:?} {attack:?} {epsilon} {named:?}"));
-                        let images = attack_of.perturb(model.estimator(), samples, |done| bar.inc(done as u64))?;
+                        let bar =
+                            bar(samples.len() as u64, &format!("{kind:?} {attack:?} {epsilon} {named:?}"));
+                        let images =
+                            attack_of.perturb(model.estimator(), samples, |done| bar.inc(done as u64))?;
                         bar.finish_and_clear();
+                        if attack == report::Attack::Pgd && SURROGATES.contains(&kind) {
+                            perturbed.push((kind, epsilon, images.clone()));
+                        }
                         Ok(Some(images))
                     })?;
                 }
             }
         }
+        self.perturbed.extend(perturbed);
         Ok(())
     }
 
@@ -179,17 +208,28 @@ impl Study<'_> {
         models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
     ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         let mut rows = Vec::new();
-        for surrogate in [QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg] {
+        for surrogate in SURROGATES {
             for &epsilon in &self.args.epsilon {
-                let kind = AttackKind::Pgd { steps: self.args.pgd_steps };
-                let attack = Attack::new(kind, epsilon, Unit::Std).seed(self.args.quality.seed);
-                let Some(model) = models.get_mut(&surrogate) else { continue };
+                let Some(model) = models.get(&surrogate) else { continue };
                 let fingerprint = model.provenance().training.clone();
-                let images = attack.perturb(model.estimator(), self.samples, |_| {})?;
-                let Some(best) = models.get_mut(&QualityEstimatorKind::Best) else { continue };
+                let Some(best) = models.get(&QualityEstimatorKind::Best) else { continue };
                 let key = format!("{} by {fingerprint} {}", best.provenance().training, self.key());
-                let name = format!("transfer-{surrogate:?}-{epsilon}");
+                let name = format!("transfer-{surrogate:?}-{epsilon}").to_lowercase();
                 let dice = self.kept(&name, &key, || {
+                    let made =
+                        self.perturbed.iter().find(|(kind, own, _)| (*kind, *own) == (surrogate, epsilon));
+                    let images = match made {
+                        Some((_, _, images)) => images.clone(),
+                        None => {
+                            let Some(model) = models.get_mut(&surrogate) else { return Ok(Vec::new()) };
+                            let kind = AttackKind::Pgd { steps: self.args.pgd_steps };
+                            let attack = Attack::new(kind, epsilon, Unit::Std).seed(self.args.quality.seed);
+                            attack.perturb(model.estimator(), self.samples, |_| {})?
+                        }
+                    };
+                    let Some(best) = models.get_mut(&QualityEstimatorKind::Best) else {
+                        return Ok(Vec::new());
+                    };
                     Ok(estimate_samples(best.estimator(), self.samples, Some(&images))?.dice)
                 })?;
                 let evaluation = scored_mean(self.samples, &dice).evaluate(&self.bootstrap())?;
@@ -197,7 +237,7 @@ impl Study<'_> {
                     "estimator": QualityEstimatorKind::Best,
                     "surrogate": surrogate,
                     "attack": report::Attack::Pgd,
-                    "epsilon": epsilon,
+                    "epsilon": (f64::from(epsilon) * 1e6).round() / 1e6,
                     "unit": AttackUnit::Std,
                     "mae": evaluation.regression.mean_absolute_error,
                 }));
@@ -323,7 +363,8 @@ impl Study<'_> {
             calibration.extend(self.calibration(*kind, model)?);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let provenance = Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
+        let provenance =
+            Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
         report.provenance = Some(provenance);
         let patients = json!({
             "training": patients(&material.training),
@@ -344,7 +385,9 @@ impl Study<'_> {
     ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         let Some(clean) = self.clean(kind) else { return Ok(Vec::new()) };
         let labels = model.config().framing.labels.clone();
+        let distances = estimate_samples(model.estimator(), self.samples, None)?.distance;
         let mut rows = Vec::new();
+        let count = labels.len();
         for (position, label) in labels.into_iter().enumerate() {
             let own = scored(self.samples, &clean.dice, position);
             let Some(conformal) = model.conformal().get(position) else { continue };
@@ -353,8 +396,21 @@ impl Study<'_> {
             let coverage = own.coverage(&intervals)?;
             let risk = own.risk_coverage(&certainty)?;
             let evaluation = own.evaluate(&self.bootstrap())?;
+            // Only where segmentation and truth both hold the label is there a distance.
+            let own_distances = distances.iter().skip(position).step_by(count);
+            let (true_distance, distance): (Vec<f64>, Vec<f64>) = self
+                .samples
+                .iter()
+                .zip(own_distances)
+                .filter_map(|(sample, &distance)| {
+                    Some(((*sample.distance.get(position)?)?, f64::from(distance)))
+                })
+                .unzip();
+            let distance = RegressionScores::new(&true_distance, &distance).ok();
             rows.push(json!({
                 "estimator": kind,
+                "hd95_mae_pixels": distance.as_ref().map(|scores| scores.mean_absolute_error),
+                "hd95_spearman": distance.as_ref().and_then(|scores| scores.spearman),
                 "label": label,
                 "level": conformal.level,
                 "coverage": coverage.coverage,
@@ -369,33 +425,60 @@ impl Study<'_> {
         Ok(rows)
     }
 
-    /// The paper's table: mean absolute error under FGSM by strength, in deviations.
-    fn table(&self) -> Result<Table, Box<dyn Error>> {
-        let mut columns = vec![Column::new("estimator"), Column::new("clean").best(Best::Lowest)];
-        columns.extend(self.args.epsilon.iter().map(|epsilon| Column::new(format!("{epsilon}")).best(Best::Lowest)));
-        let mut table = Table::new(
-            "Mean absolute error of the predicted Dice under FGSM, by its strength in deviations of the image, with \
-             95 % intervals over patients.",
-            columns,
-        );
-        for (kind, _) in ESTIMATORS {
-            let wanted = |run: &&Run| {
-                run.kind == kind
-                    && (run.attack == report::Attack::None
-                        || run.attack == report::Attack::Fgsm && run.unit == AttackUnit::Std)
+    /// Candidates of rising true Dice, with what REC-Net and the second opinion make of them.
+    fn pictures(
+        &self,
+        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+    ) -> Result<Montage, Box<dyn Error>> {
+        let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
+        let columns = ["image, truth, candidate", "painted by REC-Net", "difference", "where it is wrong"];
+        let mut montage = Montage::new(columns).color_bar(errors.clone());
+        for target in SHOWN {
+            let distance = |sample: &Sample| (sample.mean_dice() - target).abs();
+            let nearest = self.samples.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+            let Some(sample) = nearest else { continue };
+            let mut ask = |kind| -> Result<_, Box<dyn Error>> {
+                let Some(model) = models.get_mut(&kind) else { return Err("an estimator is missing".into()) };
+                let (grid, labels) = (model.config().framing.grid, model.config().framing.labels.len());
+                // Positions of the labels graded among the classes of the truth.
+                let classes = model.config().classes.clone();
+                let graded: Vec<u8> = model.config().framing.labels.clone();
+                let estimator = model.estimator();
+                let estimates = estimator.estimate(&sample.image, &sample.segmentation)?;
+                let mean = estimates.dice.iter().sum::<f32>() / labels.max(1) as f32;
+                let is_graded = |&index: &u8| {
+                    let class = classes.get(usize::from(index).wrapping_sub(1));
+                    class.is_some_and(|class| graded.contains(class))
+                };
+                let truth: Vec<bool> = sample.truth.iter().map(is_graded).collect();
+                let painted = estimator.reconstruction();
+                Ok((grid, mean, truth, painted, estimator.probability()))
             };
-            let mut cells: Vec<Cell> = vec![label_of(kind).into()];
-            for run in self.runs.iter().filter(wanted) {
-                let evaluation = self.scored(run).evaluate(&self.bootstrap())?;
-                let mut estimate = Estimate::new(evaluation.regression.mean_absolute_error);
-                if let Some(interval) = evaluation.mae_interval {
-                    estimate = estimate.with_interval(interval.lower, interval.upper);
-                }
-                cells.push(estimate.into());
-            }
-            table = table.row(cells)?;
+            let (grid, _, truth, painted, _) = ask(QualityEstimatorKind::RecReg)?;
+            let (_, predicted, _, _, probability) = ask(QualityEstimatorKind::Best)?;
+            let plane = |values: Vec<f32>| Array2::from_shape_vec(grid, values);
+            let mask = |values: Vec<bool>| Array2::from_shape_vec(grid, values);
+            let image = plane(sample.image.clone())?;
+            let painted = plane(painted.unwrap_or_default())?;
+            let wrong = plane(wrongness(&probability.unwrap_or_default(), &sample.segmentation))?;
+            let candidate = mask(sample.segmentation.iter().map(|&index| index != 0).collect())?;
+            let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+            let window = Scale::new(f64::from(low), f64::from(high))?;
+            let contrast = f64::from(high - low) / 2.0;
+            let differences = Scale::new(-contrast, contrast)?;
+            let row = [
+                Picture::gray(image.view(), window)?
+                    .enlarged(ENLARGED)?
+                    .outlined(mask(truth)?.view(), Rgb::TRUTH)?
+                    .outlined(candidate.view(), TESTED)?,
+                Picture::gray(painted.view(), window)?.enlarged(ENLARGED)?,
+                Picture::gray((&image - &painted).view(), differences)?.enlarged(ENLARGED)?,
+                Picture::gray(image.view(), window)?.overlaid(wrong.view(), &errors)?.enlarged(ENLARGED)?,
+            ];
+            let label = format!("Dice {:.2}, predicted {predicted:.2}", sample.mean_dice());
+            montage = montage.row(label, row)?;
         }
-        Ok(table)
+        Ok(montage)
     }
 
     fn page(
@@ -405,39 +488,49 @@ impl Study<'_> {
     ) -> Result<HtmlReport, Box<dyn Error>> {
         let mut page = HtmlReport::new("Segmentation quality without ground truth")
             .lead(format!("{} candidates of patients that nothing was trained on.", self.samples.len()))
-            .section("Error of the predicted Dice under attack")
-            .table(self.table()?);
-        for unit in [AttackUnit::Std, AttackUnit::Range] {
-            for attack in [report::Attack::Fgsm, report::Attack::Pgd] {
-                let what = if unit == AttackUnit::Std { "deviations" } else { "of the range" };
-                let title = format!("{attack:?}, strength in {what}");
-                let mut plot = LinePlot::new(title.clone(), "strength", "mean absolute error");
-                for (kind, _) in ESTIMATORS {
-                    let mut points = vec![(0.0, self.clean(kind))];
-                    points.extend(self.args.epsilon.iter().map(|&epsilon| {
-                        let like = |run: &&Run| {
-                            (run.kind, run.attack, run.unit) == (kind, attack, unit) && run.epsilon == epsilon
-                        };
-                        (f64::from(epsilon), self.runs.iter().find(like))
-                    }));
-                    let (mut x, mut y) = (Vec::new(), Vec::new());
-                    for (epsilon, run) in points {
-                        let Some(run) = run else { continue };
-                        x.push(epsilon);
-                        y.push(self.scored(run).evaluate(&self.bootstrap())?.regression.mean_absolute_error);
-                    }
-                    plot = plot.curve(Curve::new(label_of(kind), x, y)?);
+            .section("What is said of segmentations")
+            .montage(
+                &self.pictures(models)?,
+                "Candidates of rising Dice: true outline cyan, candidate orange; what REC-Net paints where the candidate is cut \
+                 out, the difference to the image, and where the second opinion holds the candidate for wrong.",
+            )?
+            .section("How far off the predicted Dice is");
+        for (_, table) in tables(report)? {
+            page = page.table(table);
+        }
+        page = page.section("Under attack");
+        let attacks = [
+            (report::Attack::Fgsm, AttackUnit::Std, "FGSM, strength in deviations"),
+            (report::Attack::Pgd, AttackUnit::Std, "PGD, strength in deviations"),
+            (report::Attack::Fgsm, AttackUnit::Range, "FGSM, strength as a share of the range"),
+        ];
+        for (attack, unit, title) in attacks {
+            let mut plot = LinePlot::new(title, "strength", "mean absolute error");
+            for (kind, _) in ESTIMATORS {
+                let mut points = vec![(0.0, self.clean(kind))];
+                points.extend(self.args.epsilon.iter().map(|&epsilon| {
+                    let like = |run: &&Run| {
+                        (run.kind, run.attack, run.unit) == (kind, attack, unit) && run.epsilon == epsilon
+                    };
+                    (f64::from(epsilon), self.runs.iter().find(like))
+                }));
+                let (mut x, mut y) = (Vec::new(), Vec::new());
+                for (epsilon, run) in points {
+                    let Some(run) = run else { continue };
+                    x.push(epsilon);
+                    y.push(self.scored(run).evaluate(&self.bootstrap())?.regression.mean_absolute_error);
                 }
-                page = page.figure_svg(&plot.to_svg()?, title);
+                plot = plot.curve(Curve::new(name(kind), x, y)?);
             }
+            page = page.figure_svg(&plot.to_svg()?, title);
         }
         page = page.section("Predicted against true Dice");
         for (kind, _) in ESTIMATORS {
             let Some(clean) = self.clean(kind) else { continue };
             let own = self.scored(clean);
-            let plot = ScatterPlot::new(label_of(kind), "true Dice", "predicted Dice").identity();
-            let plot = plot.range(Scale::new(0.0, 1.0)?).points(label_of(kind), own.truth, own.predicted)?;
-            page = page.figure_svg(&plot.to_svg()?, format!("{}, clean images.", label_of(kind)));
+            let plot = ScatterPlot::new(name(kind), "true Dice", "predicted Dice").identity();
+            let plot = plot.range(Scale::new(0.0, 1.0)?).points(name(kind), own.truth, own.predicted)?;
+            page = page.figure_svg(&plot.to_svg()?, format!("{}, clean images.", name(kind)));
         }
         page = page.section("Refusing the doubtful");
         let mut plot = LinePlot::risk_coverage("Risk and coverage", "mean absolute error of those kept");
@@ -447,7 +540,7 @@ impl Study<'_> {
             let Some(conformal) = model.conformal().first() else { continue };
             let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();
             let curve = own.risk_coverage(&certainty)?;
-            plot = plot.curve(Curve::new(label_of(kind), curve.coverage, curve.risk)?);
+            plot = plot.curve(Curve::new(name(kind), curve.coverage, curve.risk)?);
         }
         page = page.figure_svg(&plot.to_svg()?, "The narrower its interval, the longer an estimate is kept.");
         Ok(match &report.provenance {
@@ -457,18 +550,19 @@ impl Study<'_> {
     }
 }
 
-fn ends(interval: Interval) -> [f64; 2] {
-    [interval.lower, interval.upper]
+/// Probability that each pixel's label is wrong, by the probabilities of the labels graded, `[labels, pixels]`.
+fn wrongness(probability: &[f32], segmentation: &[u8]) -> Vec<f32> {
+    let pixels = segmentation.len().max(1);
+    let of = |pixel: usize, label: usize| probability.get(label * pixels + pixel).copied().unwrap_or(0.0);
+    let right = |(pixel, &index): (usize, &u8)| match usize::from(index) {
+        0 => 1.0 - (0..probability.len() / pixels).map(|label| of(pixel, label)).sum::<f32>(),
+        index => of(pixel, index - 1),
+    };
+    segmentation.iter().enumerate().map(right).map(|right| (1.0 - right).clamp(0.0, 1.0)).collect()
 }
 
-fn label_of(kind: QualityEstimatorKind) -> &'static str {
-    match kind {
-        QualityEstimatorKind::RecReg => "REC-Net + REG-Net",
-        QualityEstimatorKind::Direct => "direct regression",
-        QualityEstimatorKind::ShapeOnly => "segmentation alone",
-        QualityEstimatorKind::Best => "second opinion",
-        _ => "another",
-    }
+fn ends(interval: Interval) -> [f64; 2] {
+    [interval.lower, interval.upper]
 }
 
 fn named(shift: NaturalShift) -> report::Attack {

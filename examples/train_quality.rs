@@ -85,14 +85,20 @@ fn program() -> Outcome {
     // Held-out patients chose the epoch: what is measured on them flatters a little, and is called by its name.
     let estimates = estimate_samples(model.estimator(), workshop.held_out(), None)?;
     let mut plot = ScatterPlot::new("Held-out candidates", "true Dice", "estimated Dice").identity();
-    let mut table = Table::new("Held-out patients, by label.", ["label", "MAE", "Pearson", "AUROC of failure"]);
+    let mut table =
+        Table::new("Held-out patients, by label.", ["label", "MAE", "Pearson", "AUROC of failure"]);
     let mut figures = Vec::new();
     for (position, label) in labels.iter().enumerate() {
         let own = scored(workshop.held_out(), &estimates.dice, position);
         let evaluation = own.evaluate(&BootstrapConfig::new(args.quality.seed))?;
         let (mae, pearson) = (evaluation.regression.mean_absolute_error, evaluation.regression.pearson);
         println!("label {label}: mean absolute error {mae:.3} on held-out patients");
-        table = table.row([label.to_string().as_str().into(), mae.into(), pearson.into(), evaluation.failure_auroc.into()])?;
+        table = table.row([
+            label.to_string().as_str().into(),
+            mae.into(),
+            pearson.into(),
+            evaluation.failure_auroc.into(),
+        ])?;
         figures.push(json!({"label": label, "mae": mae, "pearson": pearson, "failure_auroc": evaluation.failure_auroc}));
         plot = plot.points(format!("label {label}"), own.truth, own.predicted)?;
     }
@@ -110,7 +116,9 @@ fn program() -> Outcome {
     HtmlReport::new("An estimator of segmentation quality")
         .lead(format!("Trained on {} candidates.", workshop.training().len()))
         .section("Held-out patients")
-        .paragraph("These patients chose the epoch and calibrated the intervals; study_quality measures on others.")
+        .paragraph(
+            "These patients chose the epoch and calibrated the intervals; study_quality measures on others.",
+        )
         .table(table)
         .figure_svg(&plot.range(Scale::new(0.0, 1.0)?).to_svg()?, "One point a candidate.")
         .provenance(provenance)

@@ -3,6 +3,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
 
+pub mod hearts;
+pub mod quality;
+pub mod quality_tables;
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

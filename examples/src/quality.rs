@@ -42,7 +42,7 @@ pub struct QualityArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
     /// Rows and columns of the networks' grid
-    #[arg(long, default_value_t = 80)]
+    #[arg(long, default_value_t = 48)]
     pub size: usize,
     /// Scales all trainings to about this many minutes on two cores; the same number gives the same results anywhere
     #[arg(long, default_value_t = 90.0, value_parser = minutes)]
@@ -105,7 +105,8 @@ impl QualityArgs {
         if tests.is_empty() && test_data.is_none() {
             let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
             patients.retain(|patient| groups.group(patient) == Some(0));
-            tests = labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
+            tests =
+                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
         }
         let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
         let of = |group| labelled.iter().filter(move |case| groups.group(case.patient()) == Some(group));

@@ -63,6 +63,13 @@ impl Augmentation {
     }
 }
 
+/// The first of four views of a sample: as it is, turned by half, mirrored along rows, along columns. Each undoes itself.
+pub(crate) fn views(grid: [usize; 2], count: usize) -> Vec<Change> {
+    let flips = [[false, false], [true, true], [true, false], [false, true]];
+    let view = |flips| Change { grid, offset: [0, 0], flips, transpose: false, factor: 1.0, sum: 0.0 };
+    flips.into_iter().take(count.max(1)).map(view).collect()
+}
+
 /// One change, to be made alike to the image and to all that lies on its grid.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Change {
@@ -126,6 +133,21 @@ mod tests {
             seen.insert(into.clone());
         }
         assert_eq!(seen.len(), 8, "the square has eight symmetries");
+    }
+
+    #[test]
+    fn views_differ_and_undo_themselves() {
+        let values: Vec<u8> = (0..12).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        for view in views([3, 4], 4) {
+            let (mut there, mut back) = (vec![0; 12], vec![0; 12]);
+            view.place(&values, &mut there);
+            view.place(&there, &mut back);
+            assert_eq!(back, values);
+            seen.insert(there);
+        }
+        assert_eq!(seen.len(), 4);
+        assert!(seen.contains(&values));
     }
 
     #[test]

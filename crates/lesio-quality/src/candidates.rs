@@ -15,6 +15,8 @@ use crate::slices::TrueSlice;
 const MARGIN: f64 = 0.8;
 /// At least as many pixels.
 const LEAST_MARGIN: usize = 12;
+/// A corruption is content with a Dice this far from the one it aims at.
+const NEAR: f64 = 0.1;
 
 /// A candidate segmentation of a slice.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,17 +128,24 @@ pub fn corruptions(
         let from_segmenter = generator.random_range(0.0..1.0) < 0.4;
         let kind = CorruptionKind::ALL[generator.random_range(0..CorruptionKind::ALL.len())];
         let (target, draw) = (generator.random_range(0.0..=1.0), generator.random_range(0..=u64::MAX));
-        let (base, origin) = match start.filter(|_| from_segmenter) {
-            Some(candidate) => (candidate.labels(), Origin::CorruptedSegmenter(kind)),
-            None => (slice.truth.clone(), Origin::CorruptedTruth(kind)),
+        let start = start.filter(|_| from_segmenter);
+        let base = start.map_or_else(|| slice.truth.clone(), |candidate| candidate.labels());
+        let Some((labels, kind)) = corrupted(&base, &other.truth, graded, kind, target, draw) else {
+            continue;
         };
-        let Some(labels) = corrupted(&base, &other.truth, graded, kind, target, draw) else { continue };
+        let origin = match start {
+            Some(_) => Origin::CorruptedSegmenter(kind),
+            None => Origin::CorruptedTruth(kind),
+        };
         candidates.extend(Candidate::new(number, origin, &labels, &slice.truth.view(), graded)?);
     }
     Ok(candidates)
 }
 
-/// A segmentation corrupted to about a Dice with itself; `None` where that cannot be done.
+/// A segmentation corrupted to about a Dice with itself, and how; `None` where that cannot be done.
+///
+/// Some kinds cannot reach some Dice: a thin wall loses all its pixels to one step of erosion, and of a single slice all
+/// or nothing is missing. Others take their place, or candidates would be rare where those leave gaps.
 fn corrupted(
     base: &Array2<u8>,
     other: &Array2<u8>,
@@ -144,7 +153,7 @@ fn corrupted(
     kind: CorruptionKind,
     target: f64,
     seed: u64,
-) -> Option<Array2<u8>> {
+) -> Option<(Array2<u8>, CorruptionKind)> {
     let bounds = lesio_image::bounding_box::<_, 2>(&base.mapv(|label| label != 0))?;
     let extent = bounds.size().into_iter().max().unwrap_or(0) as f64;
     let margin = ((extent * MARGIN) as usize).max(LEAST_MARGIN);
@@ -163,12 +172,16 @@ fn corrupted(
         _ => corruptor,
     };
     let wrong = match corruptor.aim_with(kind, target, seed) {
-        Err(CorruptionError::OneLabel { .. } | CorruptionError::NoOther) => corruptor.aim(target, seed),
-        result => result,
+        Ok(wrong) if (wrong.dice - target).abs() <= NEAR => wrong,
+        Ok(_) | Err(CorruptionError::OneLabel { .. } | CorruptionError::NoOther) => {
+            corruptor.aim(target, seed).ok()?
+        }
+        Err(_) => return None,
     };
     let mut labels = Array2::zeros(base.dim());
-    labels.slice_each_axis_mut(within(start, end)).assign(&wrong.ok()?.into_slice());
-    Some(labels)
+    let kind = wrong.kind;
+    labels.slice_each_axis_mut(within(start, end)).assign(&wrong.into_slice());
+    Some((labels, kind))
 }
 
 /// The box from `start` to before `end`, for both axes of a plane.

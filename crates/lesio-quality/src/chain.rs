@@ -15,14 +15,15 @@ const MARGIN: f32 = 0.01;
 
 /// The wiring of an estimator's networks, with the values of its last pass.
 ///
-/// REC-Net is held here, since it is not trained any more; the other networks come with each call.
+/// What the method builds upon is held here, since it is not trained any more; the other networks come with each call.
 pub(crate) struct Chain {
     method: Method,
     pixels: usize,
     labels: usize,
     /// Position of each label among the planes of the opinion.
     class_of: Vec<usize>,
-    reconstructor: Option<Frozen>,
+    /// REC-Net of [`Method::RecReg`], the judge of shapes of [`Method::SecondOpinion`].
+    foundation: Option<Frozen>,
     samples: usize,
     /// 1 where no label is, `[n, h, w]`.
     outside: Vec<f32>,
@@ -32,6 +33,10 @@ pub(crate) struct Chain {
     difference: Vec<f32>,
     probability: Vec<f32>,
     statistics: Vec<f32>,
+    /// Logits of the Dice that the segmentation alone suggests, `[n, labels]`.
+    floor: Vec<f32>,
+    /// How far the floor is trusted instead of the agreement, 0 to 1, `[n, labels]`.
+    trust: Vec<f32>,
     dice: Vec<f32>,
     distance: Vec<f32>,
     by_result: Vec<f32>,
@@ -60,14 +65,14 @@ pub(crate) struct By<'a> {
 }
 
 impl Chain {
-    /// The chain of a configuration; REC-Net of these parameters for [`Method::RecReg`].
-    pub(crate) fn new(config: &EstimatorConfig, reconstructor: Option<Frozen>) -> Self {
+    /// The chain of a configuration, with what it builds upon.
+    pub(crate) fn new(config: &EstimatorConfig, foundation: Option<Frozen>) -> Self {
         Self {
             method: config.method,
             pixels: config.framing.pixels(),
             labels: config.framing.labels.len(),
             class_of: config.class_indices(),
-            reconstructor,
+            foundation,
             samples: 0,
             outside: Vec::new(),
             segmentation: Vec::new(),
@@ -76,6 +81,8 @@ impl Chain {
             difference: Vec::new(),
             probability: Vec::new(),
             statistics: Vec::new(),
+            floor: Vec::new(),
+            trust: Vec::new(),
             dice: Vec::new(),
             distance: Vec::new(),
             by_result: Vec::new(),
@@ -107,14 +114,15 @@ impl Chain {
                 first(engines)?.forward(&[&self.difference, segmentation], samples, mode)?;
             }
             Method::SecondOpinion => {
+                self.judge_shape(segmentation, samples)?;
                 let [opinion, head] = pair(engines)?;
                 opinion.forward(&[images, segmentation], samples, mode)?;
                 self.compare(opinion.output(0));
-                head.forward(&[opinion.output(1), &self.statistics], samples, mode)?;
+                head.forward(&[opinion.output(1), &self.statistics, &self.floor], samples, mode)?;
             }
         }
         let result = engines.last().map_or(&[][..], |engine| engine.output(0));
-        check("results", result.len(), samples * 2 * self.labels)?;
+        check("results", result.len(), samples * results(self.method) * self.labels)?;
         self.read(result);
         Ok(())
     }
@@ -171,6 +179,23 @@ impl Chain {
         &self.reconstruction
     }
 
+    /// What the segmentation alone suggests. No change of the image changes it.
+    fn judge_shape(&mut self, segmentation: &[f32], samples: usize) -> Result<(), EngineError> {
+        let found = usize::from(self.foundation.is_some());
+        let Some(engine) = &mut self.foundation else {
+            return Err(EngineError::Length {
+                what: "the list of judges of shapes".into(),
+                found,
+                expected: 1,
+            });
+        };
+        engine.forward(&[segmentation], samples, Mode::Evaluate)?;
+        self.floor.clear();
+        let labels = self.labels;
+        self.floor.extend(engine.output(0).chunks_exact(2 * labels).flat_map(|result| &result[..labels]));
+        Ok(())
+    }
+
     fn reconstruct(&mut self, images: &[f32], samples: usize) -> Result<(), EngineError> {
         self.outside.clear();
         self.outside.resize(images.len(), 1.0);
@@ -183,8 +208,8 @@ impl Chain {
             }
         }
         blank(images, &self.outside, &mut self.scratch);
-        let found = usize::from(self.reconstructor.is_some());
-        let Some(engine) = &mut self.reconstructor else {
+        let found = usize::from(self.foundation.is_some());
+        let Some(engine) = &mut self.foundation else {
             return Err(EngineError::Length { what: "the list of REC-Nets".into(), found, expected: 1 });
         };
         engine.forward(&[&self.scratch], samples, Mode::Evaluate)?;
@@ -198,7 +223,7 @@ impl Chain {
 
     /// Adds the way through REC-Net to the gradient by the difference.
     fn differentiate_reconstruction(&mut self) -> Result<(), EngineError> {
-        let Some(engine) = &mut self.reconstructor else { return Ok(()) };
+        let Some(engine) = &mut self.foundation else { return Ok(()) };
         self.scratch.clear();
         self.scratch.extend(self.by_image.iter().map(|gradient| -gradient));
         engine.backward(&[&self.scratch])?;
@@ -261,53 +286,67 @@ impl Chain {
         }
     }
 
-    /// Dice and distances from the results of the last network, `[n, 2 labels]`.
+    /// Dice and distances from the results of the last network, `[n, labels]` of each after another.
     fn read(&mut self, result: &[f32]) {
         self.dice.clear();
         self.distance.clear();
+        self.trust.clear();
         let labels = self.labels;
-        for (sample, result) in result.chunks_exact(2 * labels).enumerate() {
-            for (label, &z) in result[..labels].iter().enumerate() {
-                self.dice.push(sigmoid(z + self.prior(sample, label)));
+        for (sample, result) in result.chunks_exact(results(self.method) * labels).enumerate() {
+            let (own, rest) = result.split_at(labels);
+            let (distance, trust) = rest.split_at(labels);
+            for (label, &z) in own.iter().enumerate() {
+                let trust = trust.get(label).map_or(0.0, |&logit| sigmoid(logit));
+                self.trust.push(trust);
+                self.dice.push(sigmoid(z + self.prior(sample, label, trust)));
             }
-            self.distance.extend(result[labels..].iter().map(|&z| sigmoid(z)));
+            self.distance.extend(distance.iter().map(|&z| sigmoid(z)));
         }
     }
 
-    /// What a label's logit is before the network corrects it: that of the agreement, for an opinion.
-    fn prior(&self, sample: usize, label: usize) -> f32 {
+    /// What a label's logit is before the network corrects it: for an opinion, that of its agreement with the
+    /// segmentation and of the floor, mixed as far as that is trusted.
+    fn prior(&self, sample: usize, label: usize, trust: f32) -> f32 {
         if self.method != Method::SecondOpinion {
             return 0.0;
         }
-        let share = shrunk(self.statistics[(sample * self.labels + label) * STATISTICS]);
-        (share / (1.0 - share)).ln()
+        let k = sample * self.labels + label;
+        (1.0 - trust) * logit(shrunk(self.statistics[k * STATISTICS])) + trust * self.floor[k]
     }
 
     /// Gradients by the results, and of the prior by the statistics.
     fn differentiate_results(&mut self, by: &By<'_>) {
         let labels = self.labels;
+        let is_opinion = self.method == Method::SecondOpinion;
         self.by_result.clear();
         self.by_statistics.clear();
         for sample in 0..self.samples {
-            for label in 0..labels {
-                let k = sample * labels + label;
-                let dice = self.dice[k];
-                let gradient = by.dice[k] * dice * (1.0 - dice);
-                self.by_result.push(gradient);
-                if self.method == Method::SecondOpinion {
+            let own = sample * labels..(sample + 1) * labels;
+            let by_dice = |k: usize| by.dice[k] * self.dice[k] * (1.0 - self.dice[k]);
+            self.by_result.extend(own.clone().map(by_dice));
+            self.by_result.extend(own.clone().map(|k| {
+                let distance = self.distance[k];
+                by.distance.get(k).copied().unwrap_or(0.0) * distance * (1.0 - distance)
+            }));
+            if is_opinion {
+                self.by_result.extend(own.clone().map(|k| {
+                    let agreement = logit(shrunk(self.statistics[k * STATISTICS]));
+                    by_dice(k) * (self.floor[k] - agreement) * self.trust[k] * (1.0 - self.trust[k])
+                }));
+                for k in own {
                     let share = shrunk(self.statistics[k * STATISTICS]);
-                    self.by_statistics.push(gradient / (share * (1.0 - share)) / (1.0 + 2.0 * MARGIN));
+                    let slope = 1.0 / (share * (1.0 - share)) / (1.0 + 2.0 * MARGIN);
+                    self.by_statistics.push(by_dice(k) * (1.0 - self.trust[k]) * slope);
                     self.by_statistics.extend([0.0; STATISTICS - 1]);
                 }
             }
-            for label in 0..labels {
-                let k = sample * labels + label;
-                let distance = self.distance[k];
-                let gradient = by.distance.get(k).copied().unwrap_or(0.0);
-                self.by_result.push(gradient * distance * (1.0 - distance));
-            }
         }
     }
+}
+
+/// How many results the last network gives for each label: Dice and distance, and an opinion's trust in the floor.
+pub(crate) fn results(method: Method) -> usize {
+    if method == Method::SecondOpinion { 3 } else { 2 }
 }
 
 /// An image with the segmentation cut out.
@@ -320,6 +359,10 @@ pub(crate) fn blank(images: &[f32], outside: &[f32], into: &mut Vec<f32>) {
 
 fn sigmoid(z: f32) -> f32 {
     1.0 / (1.0 + (-z).exp())
+}
+
+fn logit(share: f32) -> f32 {
+    (share / (1.0 - share)).ln()
 }
 
 fn shrunk(share: f32) -> f32 {

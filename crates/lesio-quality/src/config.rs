@@ -4,6 +4,7 @@ use lesio_nn::{Initialization, Network, ParameterSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::STATISTICS;
+use crate::chain::results;
 use crate::error::ConfigError;
 use crate::framing::Framing;
 use crate::network::{Summary, Widths, head, regressor, u_net};
@@ -21,7 +22,7 @@ pub enum Method {
     /// REG-Net reads the segmentation alone: what can be known without looking, and the floor for the others.
     ShapeOnly,
     /// A U-Net that reads image and segmentation says where each structure really is; its agreement
-    /// with the segmentation and a summary of what it saw give the Dice.
+    /// with the segmentation, a summary of what it saw, and what the segmentation alone suggests give the Dice.
     SecondOpinion,
 }
 
@@ -53,6 +54,19 @@ pub struct EstimatorConfig {
     pub classes: Vec<u8>,
     /// Widths of its networks.
     pub widths: Widths,
+    /// Views of each sample whose estimates are averaged when it is asked, 1, 2 or 4: as it is, turned by half, and mirrored
+    /// along either axis. Training does not depend on it. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub views: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_one(views: &usize) -> bool {
+    *views == 1
 }
 
 impl EstimatorConfig {
@@ -60,7 +74,7 @@ impl EstimatorConfig {
     #[must_use]
     pub fn new(method: Method, framing: Framing) -> Self {
         let classes = framing.labels.clone();
-        Self { method, framing, classes, widths: Widths::default() }
+        Self { method, framing, classes, widths: Widths::default(), views: 1 }
     }
 
     /// With more labels to learn to see; those graded are always among them.
@@ -80,6 +94,13 @@ impl EstimatorConfig {
         self
     }
 
+    /// With another number of views.
+    #[must_use]
+    pub fn views(mut self, views: usize) -> Self {
+        self.views = views;
+        self
+    }
+
     /// With another method.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
@@ -87,13 +108,13 @@ impl EstimatorConfig {
         self
     }
 
-    /// Initial parameters of the networks that are trained together.
+    /// Initial parameters of the networks that are trained together, and of that on which they build.
     ///
     /// # Errors
     /// A configuration that is refused.
     pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
         let mut parameters = ParameterSet::new();
-        for network in self.networks()? {
+        for network in self.networks()?.into_iter().chain(self.foundation()?) {
             let own = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
             parameters.extend(own);
         }
@@ -117,9 +138,19 @@ impl EstimatorConfig {
                 let classes = self.classes.len() + 1;
                 let opinion = u_net("opinion", grid, &inputs, classes, widths, Summary::Give)?;
                 let summary = widths.last().copied().unwrap_or(0);
-                let head = head("head", summary, labels * STATISTICS, 2 * labels)?;
+                let inputs = [("features", summary), ("statistics", labels * STATISTICS), ("floor", labels)];
+                let head = head("head", &inputs, results(self.method) * labels)?;
                 Ok(vec![opinion, head])
             }
+        }
+    }
+
+    /// The network that the method builds upon, trained before: REC-Net, or the regressor of [`Method::ShapeOnly`].
+    pub(crate) fn foundation(&self) -> Result<Option<Network>, ConfigError> {
+        match self.method {
+            Method::RecReg => Ok(Some(self.reconstructor()?)),
+            Method::SecondOpinion => Ok(self.clone().method(Method::ShapeOnly).networks()?.pop()),
+            Method::Direct | Method::ShapeOnly => Ok(None),
         }
     }
 
@@ -139,9 +170,12 @@ impl EstimatorConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// A framing that is refused, or classes that do not hold the labels graded.
+    /// A framing that is refused, classes that do not hold the labels graded, or another number of views.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.framing.validate()?;
+        if ![1, 2, 4].contains(&self.views) {
+            return Err(ConfigError::new("views", self.views, "1, 2 or 4"));
+        }
         let known = |label: &u8| self.classes.contains(label);
         let ascending = self.classes.is_sorted_by(|a, b| a < b) && !self.classes.contains(&0);
         if ascending && self.framing.labels.iter().all(known) {

@@ -12,13 +12,16 @@ const KNOTS: usize = 6;
 const PRIOR: f64 = 10.0;
 /// The least spread: intervals never vanish.
 const LEAST_SPREAD: f64 = 0.005;
+/// Sums of shares are exact but for rounding.
+const ROUNDING: f64 = 1e-9;
 
 /// Intervals around predicted Dice, fitted on patients that the estimator was not trained on.
 ///
 /// Errors are measured in units of the spread that is usual at their prediction, and the interval
-/// reaches as far as the errors of the share `level` of calibration samples did, every patient weighing alike
-/// (pooling of patients; Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441). A new patient's sample lies within
-/// with about that probability if patients are exchangeable; under attack they are not.
+/// reaches as far as holds the share `level` of each calibration patient's samples when it is fitted on the others,
+/// every patient weighing alike (pooling of patients as in Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441, with
+/// the quantile chosen by leaving patients out in turn). A new patient's sample lies within with about that
+/// probability if patients are exchangeable; under attack they are not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Conformal {
@@ -54,30 +57,43 @@ impl Conformal {
             return Err(ConfigError::new("calibration sample", value, "a finite number"));
         }
         let errors: Vec<f64> = predicted.iter().zip(truth).map(|(p, t)| (p - t).abs()).collect();
-        let spread = spread(predicted, &errors);
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        patients.iter().for_each(|patient| *counts.entry(patient.as_ref()).or_default() += 1);
-        let weight = |patient: &S| 1.0 / counts.get(patient.as_ref()).copied().unwrap_or(1) as f64;
-        let mut scores: Vec<(f64, f64)> = errors
-            .iter()
-            .zip(predicted)
-            .zip(patients)
-            .map(|((error, &predicted), patient)| (error / at(&spread, predicted), weight(patient)))
-            .collect();
-        scores.sort_by(|a, b| a.0.total_cmp(&b.0));
-        // Half of the patient to come counts as beyond all others: with none of it coverage falls short by
-        // about that, with all of it (which guarantees the level) it overshoots by as much.
-        let wanted = level * (counts.len() as f64 + 0.5);
-        let mut sum = 0.0;
-        let reach = scores
-            .iter()
-            .find(|(_, weight)| {
-                sum += weight;
-                sum >= wanted - 1e-9
-            })
-            .or(scores.last())
-            .map_or(0.0, |(score, _)| *score);
-        Ok(Self { level, spread, reach, patients: counts.len() })
+        let mut by_patient: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (sample, patient) in patients.iter().enumerate() {
+            by_patient.entry(patient.as_ref()).or_default().push(sample);
+        }
+        let groups: Vec<&Vec<usize>> = by_patient.values().collect();
+        let all: Vec<usize> = (0..groups.len()).collect();
+        let spread_of = |members: &[usize]| {
+            let samples = members.iter().flat_map(|&member| groups[member]);
+            spread(samples.map(|&sample| (predicted[sample], errors[sample])))
+        };
+        let ordered_by = |spread: &[f64], members: &[usize]| {
+            let scores = members.iter().flat_map(|&member| {
+                let share = 1.0 / (groups[member].len() * members.len()) as f64;
+                groups[member].iter().map(move |&sample| (sample, share))
+            });
+            Ordered::new(
+                scores.map(|(sample, share)| (errors[sample] / at(spread, predicted[sample]), share)),
+            )
+        };
+        // Each patient in turn is one to come: how far among the others' scores its own lie tells which share of
+        // scores an interval must reach over, however much the samples of a patient have in common.
+        let mut ranks = Vec::with_capacity(errors.len());
+        for (left_out, own) in groups.iter().enumerate() {
+            let others: Vec<usize> = all.iter().copied().filter(|&member| member != left_out).collect();
+            let spread = spread_of(&others);
+            let ordered = ordered_by(&spread, &others);
+            let share = 1.0 / (own.len() * groups.len()) as f64;
+            ranks.extend(own.iter().map(|&sample| {
+                let score = errors[sample] / at(&spread, predicted[sample]);
+                (ordered.share_below(score), share)
+            }));
+        }
+        // One patient tells nothing of others: then all that was seen of it is reached over.
+        let wanted = if groups.len() < 2 { 1.0 } else { Ordered::new(ranks.into_iter()).reaching(level) };
+        let spread = spread_of(&all);
+        let reach = ordered_by(&spread, &all).beyond(wanted);
+        Ok(Self { level, spread, reach, patients: groups.len() })
     }
 
     /// The interval around a prediction, within [0, 1].
@@ -94,14 +110,50 @@ impl Conformal {
     }
 }
 
-/// Mean absolute error at each knot, of samples weighted by their nearness to it.
-fn spread(predicted: &[f64], errors: &[f64]) -> Vec<f64> {
-    let common = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+/// Values in order, each with its share of the whole.
+struct Ordered(Vec<(f64, f64)>);
+
+impl Ordered {
+    fn new(values: impl Iterator<Item = (f64, f64)>) -> Self {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self(values)
+    }
+
+    /// The share of the values below this one.
+    fn share_below(&self, value: f64) -> f64 {
+        self.0.iter().take_while(|(own, _)| *own < value).map(|(_, share)| share).sum()
+    }
+
+    /// The least value that, with all below it, makes up this share; 0 of none.
+    fn reaching(&self, wanted: f64) -> f64 {
+        self.first(|sum| sum >= wanted - ROUNDING)
+    }
+
+    /// The least value that, with all below it, makes up more than this share; the last where none does.
+    fn beyond(&self, wanted: f64) -> f64 {
+        self.first(|sum| sum > wanted + ROUNDING)
+    }
+
+    fn first(&self, enough: impl Fn(f64) -> bool) -> f64 {
+        let mut sum = 0.0;
+        let found = self.0.iter().find(|(_, share)| {
+            sum += share;
+            enough(sum)
+        });
+        found.or(self.0.last()).map_or(0.0, |(value, _)| *value)
+    }
+}
+
+/// Mean absolute error at each knot, of predictions with their errors, weighted by their nearness to it.
+fn spread(samples: impl Iterator<Item = (f64, f64)> + Clone) -> Vec<f64> {
+    let (sum, count) = samples.clone().fold((0.0, 0.0), |(sum, n), (_, error)| (sum + error, n + 1.0));
+    let common = sum / f64::max(count, 1.0);
     let last = (KNOTS - 1) as f64;
     (0..KNOTS)
         .map(|knot| {
             let (mut sum, mut weights) = (PRIOR * common, PRIOR);
-            for (&predicted, &error) in predicted.iter().zip(errors) {
+            for (predicted, error) in samples.clone() {
                 let weight = (1.0 - (predicted * last - knot as f64).abs()).max(0.0);
                 sum += weight * error;
                 weights += weight;
@@ -127,8 +179,8 @@ mod tests {
     use lesio_nn::random;
     use rand::RngExt;
 
-    /// Patients whose samples share an error, with more spread at low Dice.
-    fn simulated(patients: usize, seed: u64) -> (Vec<String>, Vec<f64>, Vec<f64>) {
+    /// Patients whose samples share a part of their variance, with more spread at low Dice.
+    fn simulated(patients: usize, shared: f64, seed: u64) -> (Vec<String>, Vec<f64>, Vec<f64>) {
         let mut generator = random::generator(seed, 1);
         let mut normal = || {
             let mut value = [0.0f32];
@@ -137,12 +189,12 @@ mod tests {
         };
         let (mut names, mut predicted, mut truth) = (Vec::new(), Vec::new(), Vec::new());
         for patient in 0..patients {
-            let own = 0.5 * normal();
+            let own = shared.sqrt() * normal();
             for sample in 0..5 + patient % 7 {
                 let p = ((sample * 13 + patient * 7) % 20) as f64 / 20.0;
                 names.push(format!("p{patient}"));
                 predicted.push(p);
-                truth.push(p + (0.03 + 0.08 * (1.0 - p)) * (own + normal()));
+                truth.push(p + (0.03 + 0.08 * (1.0 - p)) * (own + (1.0 - shared).sqrt() * normal()));
             }
         }
         (names, predicted, truth)
@@ -150,12 +202,13 @@ mod tests {
 
     #[test]
     fn coverage_on_new_patients_is_as_stated() {
-        for level in [0.8, 0.9] {
+        // Independent samples, and patients whose samples all err alike.
+        for (level, shared) in [(0.8, 0.2), (0.9, 0.2), (0.9, 0.0), (0.9, 1.0)] {
             let mut covered = Vec::new();
-            for seed in 0..60 {
-                let (names, predicted, truth) = simulated(15, seed);
+            for seed in 0..120 {
+                let (names, predicted, truth) = simulated(15, shared, seed);
                 let conformal = Conformal::fit(&names, &predicted, &truth, level).unwrap();
-                let (_, predicted, truth) = simulated(40, seed + 1000);
+                let (_, predicted, truth) = simulated(40, shared, seed + 1000);
                 let within = predicted.iter().zip(&truth).filter(|(p, t)| {
                     let reach = conformal.reach(**p);
                     (**p - **t).abs() <= reach
@@ -163,13 +216,20 @@ mod tests {
                 covered.push(within.count() as f64 / predicted.len() as f64);
             }
             let mean = covered.iter().sum::<f64>() / covered.len() as f64;
-            assert!((mean - level).abs() < 0.02, "level {level}, covered {mean}");
+            assert!((mean - level).abs() < 0.02, "level {level}, shared {shared}, covered {mean}");
         }
     }
 
     #[test]
+    fn one_patient_is_reached_over_whole() {
+        let conformal = Conformal::fit(&["a"; 3], &[0.5; 3], &[0.4, 0.5, 0.8], 0.5).unwrap();
+        let [low, high] = conformal.interval(0.5);
+        assert!((low - 0.2).abs() < 1e-9 && (high - 0.8).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
     fn intervals_widen_where_errors_are_larger() {
-        let (names, predicted, truth) = simulated(40, 5);
+        let (names, predicted, truth) = simulated(40, 0.2, 5);
         let conformal = Conformal::fit(&names, &predicted, &truth, 0.9).unwrap();
         assert!(conformal.reach(0.1) > 1.5 * conformal.reach(0.9));
         let [low, high] = conformal.interval(0.02);

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, model_file};
 
+use crate::augmentation::{Change, views};
 use crate::chain::{By, Chain};
-use crate::config::{EstimatorConfig, Method};
+use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
 use crate::error::BuildError;
@@ -34,7 +35,7 @@ pub trait QualityEstimator: Send {
 
     /// What the image would be if the segmentation were right, `[n, h, w]` of the last estimate; `None`
     /// for methods that do not paint.
-    fn reconstruction(&self) -> Option<&[f32]> {
+    fn reconstruction(&self) -> Option<Vec<f32>> {
         None
     }
 
@@ -73,7 +74,11 @@ pub struct Estimator {
     parameters: ParameterSet,
     networks: Vec<Frozen>,
     chain: Chain,
+    views: Vec<Change>,
+    /// All views of a sample stand together: `[n, views, h, w]`, and the labels' planes alike.
+    images: Vec<f32>,
     planes: Vec<f32>,
+    by_image: Vec<f32>,
 }
 
 impl std::fmt::Debug for Estimator {
@@ -87,21 +92,21 @@ const KIND: &str = "a quality estimator";
 const VERSION: u32 = 1;
 
 impl Estimator {
-    /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too.
+    /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion) those of the segmentation alone.
     ///
     /// # Errors
     /// A configuration that is refused, and parameters that do not fit it.
     pub fn new(config: EstimatorConfig, parameters: ParameterSet) -> Result<Self, BuildError> {
-        let mut networks = config.networks()?;
-        if config.method == Method::RecReg {
-            networks.push(config.reconstructor()?);
-        }
-        parameters.check(&networks.iter().collect::<Vec<_>>())?;
+        let (networks, foundation) = (config.networks()?, config.foundation()?);
+        parameters.check(&networks.iter().chain(&foundation).collect::<Vec<_>>())?;
         let frozen = networks.iter().map(|network| Frozen::new(network, &parameters));
-        let mut networks = frozen.collect::<Result<Vec<_>, _>>()?;
-        let reconstructor = if config.method == Method::RecReg { networks.pop() } else { None };
-        let chain = Chain::new(&config, reconstructor);
-        Ok(Self { config, parameters, networks, chain, planes: Vec::new() })
+        let networks = frozen.collect::<Result<Vec<_>, _>>()?;
+        let foundation = foundation.map(|network| Frozen::new(&network, &parameters)).transpose()?;
+        let chain = Chain::new(&config, foundation);
+        let views = views(config.framing.grid, config.views);
+        let (images, planes, by_image) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { config, parameters, networks, chain, views, images, planes, by_image })
     }
 
     /// Reads an estimator from a file of its own.
@@ -145,36 +150,93 @@ impl QualityEstimator for Estimator {
             let (found, expected) = (segmentations.len(), samples * pixels);
             return Err(EngineError::Length { what, found, expected });
         }
-        self.planes.resize(samples * labels * pixels, 0.0);
-        for (planes, indices) in
-            self.planes.chunks_exact_mut(labels * pixels).zip(segmentations.chunks_exact(pixels))
-        {
-            one_hot(indices, labels, planes);
+        let views = self.views.len();
+        self.images.resize(samples * views * pixels, 0.0);
+        self.planes.resize(samples * views * labels * pixels, 0.0);
+        let mut viewed = vec![0; pixels];
+        for sample in 0..samples {
+            let own = sample * pixels..(sample + 1) * pixels;
+            for (number, view) in self.views.iter().enumerate() {
+                let k = sample * views + number;
+                view.place(&images[own.clone()], &mut self.images[k * pixels..(k + 1) * pixels]);
+                view.place(&segmentations[own.clone()], &mut viewed);
+                let planes = k * labels * pixels..(k + 1) * labels * pixels;
+                one_hot(&viewed, labels, &mut self.planes[planes]);
+            }
         }
-        self.chain.forward(&mut self.networks, images, &self.planes, samples, Mode::Evaluate)?;
+        self.chain.forward(
+            &mut self.networks,
+            &self.images,
+            &self.planes,
+            samples * views,
+            Mode::Evaluate,
+        )?;
         let scale = distance::scale(&self.config.framing);
-        let distance = self.chain.distance().iter().map(|&code| distance::decode(code, scale)).collect();
-        Ok(Estimates { dice: self.chain.dice().to_vec(), distance })
+        let distance = mean_over_views(self.chain.distance(), views, labels);
+        Ok(Estimates {
+            dice: mean_over_views(self.chain.dice(), views, labels),
+            distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
+        })
     }
 
     fn image_gradient(&mut self, weights: &[f32]) -> Result<&[f32], EngineError> {
-        let by = By { dice: weights, distance: &[], logits: &[] };
-        self.chain.backward(&mut self.networks, &by)
+        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let views = self.views.len();
+        let share = 1.0 / views as f32;
+        let of_views: Vec<f32> = weights
+            .chunks_exact(labels)
+            .flat_map(|own| std::iter::repeat_n(own, views).flatten().map(|weight| weight * share))
+            .collect();
+        let by = By { dice: &of_views, distance: &[], logits: &[] };
+        let gradient = self.chain.backward(&mut self.networks, &by)?;
+        self.by_image.clear();
+        self.by_image.resize(gradient.len() / views, 0.0);
+        let mut back = vec![0.0; pixels];
+        for (sum, own) in self.by_image.chunks_exact_mut(pixels).zip(gradient.chunks_exact(views * pixels)) {
+            for (view, part) in self.views.iter().zip(own.chunks_exact(pixels)) {
+                view.place(part, &mut back);
+                sum.iter_mut().zip(&back).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        Ok(&self.by_image)
     }
 
-    fn reconstruction(&self) -> Option<&[f32]> {
-        Some(self.chain.reconstruction()).filter(|values| !values.is_empty())
+    fn reconstruction(&self) -> Option<Vec<f32>> {
+        let all = Some(self.chain.reconstruction()).filter(|values| !values.is_empty())?;
+        Some(self.over_views(all, 1, &[0]))
     }
 
     fn probability(&self) -> Option<Vec<f32>> {
-        let (pixels, classes) = (self.config.framing.pixels(), self.config.classes.len() + 1);
         let all = Some(self.chain.probability()).filter(|values| !values.is_empty())?;
-        let mut own = Vec::new();
-        for sample in all.chunks_exact(classes * pixels) {
-            for class in self.config.class_indices() {
-                own.extend_from_slice(&sample[class * pixels..(class + 1) * pixels]);
+        Some(self.over_views(all, self.config.classes.len() + 1, &self.config.class_indices()))
+    }
+}
+
+impl Estimator {
+    /// Means over the views of chosen planes of maps `[n, views, planes, h, w]`, each turned back.
+    fn over_views(&self, maps: &[f32], planes: usize, chosen: &[usize]) -> Vec<f32> {
+        let (pixels, views) = (self.config.framing.pixels(), self.views.len());
+        let mut means = Vec::with_capacity(maps.len() / (planes * views).max(1) * chosen.len());
+        let mut back = vec![0.0; pixels];
+        for sample in maps.chunks_exact(views * planes * pixels) {
+            for &plane in chosen {
+                let mut mean = vec![0.0; pixels];
+                for (view, part) in self.views.iter().zip(sample.chunks_exact(planes * pixels)) {
+                    view.place(&part[plane * pixels..(plane + 1) * pixels], &mut back);
+                    mean.iter_mut().zip(&back).for_each(|(mean, value)| *mean += value / views as f32);
+                }
+                means.append(&mut mean);
             }
         }
-        Some(own)
+        means
     }
+}
+
+/// Means of values `[n, views, labels]`.
+fn mean_over_views(values: &[f32], views: usize, labels: usize) -> Vec<f32> {
+    let sample = |own: &[f32]| -> Vec<f32> {
+        let of_label = |label: usize| own.iter().skip(label).step_by(labels).sum::<f32>();
+        (0..labels).map(|label| of_label(label) / views as f32).collect()
+    };
+    values.chunks_exact((views * labels).max(1)).flat_map(sample).collect()
 }

@@ -296,7 +296,8 @@ mod tests {
         for ((i, j), &value) in back.indexed_iter() {
             assert!(value == -1.0 || (value - image[[i, j]]).abs() < 1e-3, "{i} {j} {value}");
         }
-        assert_eq!(back.iter().filter(|&&value| value >= 0.0).count(), 16 * 16 - 16);
+        // Rows 6 to 22 and columns 27 to 43 lie within the slice: nothing is lost.
+        assert_eq!(back.iter().filter(|&&value| value >= 0.0).count(), 16 * 16);
     }
 
     #[test]

@@ -4,7 +4,15 @@
 //! - An [`Estimator`] predicts the Dice and the surface distance of each label, by one [`Method`]:
 //!   REC-Net and REG-Net (Zhou, Deng and Wu, arXiv:1903.08773), the direct regression (Robinson et al.
 //!   2018), the segmentation alone, or a hardened second opinion. All share [`QualityEstimator`].
-//! - An [`Attack`] changes the image to mislead an estimator, through the whole of it.
+//! - An [`Attack`] changes the image to mislead an estimator, through the whole of it; a [`NaturalShift`] as scanners and
+//!   patients do.
+//! - A [`Recipe`] makes [`Candidate`]s of every quality and trains on them; a [`Workshop`] does so for a whole data set, step
+//!   by step on a [`Shelf`] from which an interrupted one goes on.
+//! - A [`QualityModel`] is what is deployed, in one file: it grades a volume, with intervals ([`Conformal`]) and doubts about
+//!   images unlike those it learnt from ([`Novelty`]).
+//!
+//! Patients that teach, that choose and calibrate, and that test never mix ([`PatientGroups`]). The same seed gives the same
+//! bytes.
 //!
 //! ```
 //! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};

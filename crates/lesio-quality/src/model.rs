@@ -155,6 +155,9 @@ impl QualityModel {
         let config = &document.config;
         let mut all = config.networks()?;
         all.push(config.reconstructor()?);
+        if config.method == crate::Method::SecondOpinion {
+            all.extend(config.foundation()?);
+        }
         parameters.check(&all.iter().collect::<Vec<_>>())?;
         let own = |wanted: &dyn Fn(&str) -> bool| {
             let mut set = ParameterSet::new();

@@ -24,14 +24,14 @@ pub struct Widths {
     pub reconstruction: Vec<usize>,
     /// Channels of REG-Net before each halving. Default 16, 32, 64, 96.
     pub regression: Vec<usize>,
-    /// Channels of the second opinion's U-Net at each resolution, finest first. Default 16, 32, 64, 96.
+    /// Channels of the second opinion's U-Net at each resolution, finest first. Default 16, 32, 48, 64.
     pub opinion: Vec<usize>,
 }
 
 impl Default for Widths {
     fn default() -> Self {
         let widths = vec![16, 32, 64, 96];
-        Self { reconstruction: widths.clone(), regression: widths.clone(), opinion: widths }
+        Self { reconstruction: widths.clone(), regression: widths, opinion: vec![16, 32, 48, 64] }
     }
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Summary {
     Give,
 }
 
-/// An input of a network: its name and its channels.
+/// An input of a network: its name and its channels, or its length where it is a vector.
 pub(crate) type Input = (&'static str, usize);
 
 /// A U-Net: inputs of one size, an output of `outputs` channels of that size without an activation.
@@ -116,17 +116,14 @@ pub(crate) fn regressor(
     Ok(net.finish(&[result])?)
 }
 
-/// A head: a vector of features and one of statistics to a vector of `outputs` values.
-pub(crate) fn head(
-    prefix: &str,
-    features: usize,
-    statistics: usize,
-    outputs: usize,
-) -> Result<Network, ConfigError> {
+/// A head: vectors of these lengths, one after another, to a vector of `outputs` values.
+pub(crate) fn head(prefix: &str, inputs: &[Input], outputs: usize) -> Result<Network, ConfigError> {
     let mut net = NetworkBuilder::new();
-    let features = net.input(format!("{prefix}.features"), Shape::vector(features));
-    let statistics = net.input(format!("{prefix}.statistics"), Shape::vector(statistics));
-    let joined = net.layer(format!("{prefix}.joined"), Layer::Concatenate, &[features, statistics])?;
+    let inputs: Vec<NodeId> = inputs
+        .iter()
+        .map(|(name, length)| net.input(format!("{prefix}.{name}"), Shape::vector(*length)))
+        .collect();
+    let joined = net.layer(format!("{prefix}.joined"), Layer::Concatenate, &inputs)?;
     let result = dense(&mut net, prefix, outputs, joined)?;
     Ok(net.finish(&[result])?)
 }
@@ -208,7 +205,7 @@ mod tests {
         assert_eq!(net.input_shapes(), [Shape::new(1, 32, 16), Shape::new(2, 32, 16)]);
         let net = regressor("reg", grid, &inputs, 6, &[8, 12, 16]).unwrap();
         assert_eq!(net.output_shapes(), [Shape::vector(6)]);
-        let net = head("head", 24, 5, 2).unwrap();
+        let net = head("head", &[("features", 24), ("statistics", 5), ("floor", 1)], 2).unwrap();
         assert_eq!(net.output_shapes(), [Shape::vector(2)]);
     }
 

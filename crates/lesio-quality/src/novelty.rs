@@ -9,7 +9,7 @@ use crate::error::ConfigError;
 /// What an image is described by.
 const TRAITS: [&str; 8] = [
     "noise",
-    "sharpness",
+    "edges over noise",
     "dark tenth",
     "lower quarter",
     "median",
@@ -128,9 +128,9 @@ fn cholesky(size: usize, matrix: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> 
     let mut rows: Vec<Vec<f64>> = Vec::with_capacity(size);
     for i in 0..size {
         let mut row: Vec<f64> = Vec::with_capacity(i + 1);
-        for j in 0..i {
-            let known: f64 = row.iter().zip(&rows[j]).map(|(a, b)| a * b).sum();
-            row.push((matrix(i, j) - known) / rows[j][j]);
+        for (j, above) in rows.iter().enumerate() {
+            let known: f64 = row.iter().zip(above).map(|(a, b)| a * b).sum();
+            row.push((matrix(i, j) - known) / above[j]);
         }
         let known: f64 = row.iter().map(|a| a * a).sum();
         // Shrinkage leaves at least its share of each variance, but for rounding.
@@ -162,7 +162,10 @@ fn describe(image: &[f32], segmentation: &[u8], width: usize) -> Vec<f64> {
     let sharpness = quantiles(&mut steps, &[0.9])[0];
     let mut sorted: Vec<f64> = image.iter().map(|&value| f64::from(value)).collect();
     let tones = quantiles(&mut sorted, &[0.1, 0.25, 0.5, 0.75, 0.9]);
-    let mut traits = vec![(noise + 1e-3).ln(), (sharpness + 1e-3).ln()];
+    // Noise steepens every step. Told apart from it, steps are what is left where the noise is the usual one, so
+    // that the trait which stands out most is the one to blame.
+    let noise = (noise + 1e-3).ln();
+    let mut traits = vec![noise, (sharpness + 1e-3).ln() - noise];
     traits.extend(tones);
     traits.push(contrast(image, segmentation, width));
     traits

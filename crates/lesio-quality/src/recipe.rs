@@ -1,11 +1,13 @@
 //! From slices with their truth to trained estimators: the steps in order, each resumable.
 
 use lesio_nn::{AdamConfig, Objective, ParameterSet, TrainConfig};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augmentation::Augmentation;
 use crate::candidates::{Candidate, Origin, UniformPool, corruptions};
 use crate::config::{EstimatorConfig, Method};
+use crate::error::InputError;
 use crate::framing::Framing;
 use crate::reconstruction::ReconstructionObjective;
 use crate::samples::{Sample, Samples};
@@ -26,6 +28,9 @@ pub struct Recipe {
     pub segmenters: Vec<Vec<usize>>,
     /// Epochs after which each segmenter gives candidates; the last ends its training.
     pub stages: Vec<usize>,
+    /// Slices of a group of patients that candidates are made for, at most: of more, every second, third and so on.
+    /// Default 1000.
+    pub slices: usize,
     /// Corruptions tried for each slice. Default 12.
     pub corruptions: usize,
     /// Candidates kept for each twentieth of the Dice: for training. Default 400.
@@ -34,12 +39,17 @@ pub struct Recipe {
     pub validation_per_bin: usize,
     /// Updates of REC-Net. Default 1500.
     pub reconstruction_steps: usize,
-    /// Updates of each estimator. Default 4000.
+    /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
+    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 24000: it has a picture to learn, clean and
+    /// attacked, and gains from it when the others have long learnt what they can.
+    pub opinion_steps: usize,
     /// Samples of an update. Default 16.
     pub batch: usize,
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
+    /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 2.
+    pub views: usize,
 }
 
 impl Recipe {
@@ -50,37 +60,42 @@ impl Recipe {
             seed,
             segmenters: vec![vec![8, 16, 32], vec![16, 32, 48, 64]],
             stages: vec![1, 2, 3, 5, 8, 16],
+            slices: 1000,
             corruptions: 12,
             training_per_bin: 400,
             validation_per_bin: 30,
             reconstruction_steps: 1500,
             estimator_steps: 4000,
+            opinion_steps: 24000,
             batch: 16,
             hardening: Hardening::default(),
+            views: 2,
         }
     }
 
     /// With all trainings longer or shorter by this factor (at least one step each).
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
-        let scale = |count: usize| ((count as f64 * factor).round() as usize).max(1);
-        self.reconstruction_steps = scale(self.reconstruction_steps);
-        self.estimator_steps = scale(self.estimator_steps);
+        let scale = |count: usize, factor: f64| ((count as f64 * factor).round() as usize).max(1);
+        self.reconstruction_steps = scale(self.reconstruction_steps, factor);
+        self.estimator_steps = scale(self.estimator_steps, factor);
+        self.opinion_steps = scale(self.opinion_steps, factor);
+        // Segmenters take the least of the time, and their last stages are the candidates that matter in practice.
         for stage in &mut self.stages {
-            *stage = scale(*stage);
+            *stage = scale(*stage, factor.sqrt());
         }
         self.stages.dedup();
         self
     }
 
-    fn train_config(&self, samples: usize, steps: usize, seed: u64) -> TrainConfig {
+    fn train_config(&self, samples: usize, steps: usize, batch: usize, seed: u64) -> TrainConfig {
         let mut adam = AdamConfig::default();
         adam.rate = 2e-3;
         adam.warm_up = (steps as u64 / 20).clamp(1, 100);
         adam.clip_norm = Some(2.0);
         let mut config = TrainConfig::default();
-        config.batch_size = self.batch;
-        config.epochs = (steps * self.batch).div_ceil(samples.max(1)).max(1);
+        config.batch_size = batch;
+        config.epochs = (steps * batch).div_ceil(samples.max(1)).max(1);
         config.adam = adam;
         config.patience = None;
         config.seed = self.seed.wrapping_add(seed);
@@ -123,7 +138,7 @@ impl Recipe {
             for (number, widths) in self.segmenters.iter().enumerate() {
                 let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone());
                 let epochs = self.stages.last().copied().unwrap_or(1);
-                let mut train = self.train_config(samples.len(), 1, (10 * half + number) as u64);
+                let mut train = self.train_config(samples.len(), 1, self.batch, (10 * half + number) as u64);
                 train.epochs = epochs;
                 train.adam.warm_up = 20;
                 let objective =
@@ -155,31 +170,39 @@ impl Recipe {
         let holders: Vec<usize> = (0..slices.len())
             .filter(|&k| slices[k].truth.iter().any(|label| graded.contains(label)))
             .collect();
-        let mut all = Vec::new();
-        for (number, slice) in slices.iter().enumerate() {
+        let mut given = Vec::new();
+        let stride = slices.len().div_ceil(self.slices.max(1)).max(1);
+        for (number, slice) in slices.iter().enumerate().step_by(stride) {
             tell(listener, &Progress::Items { done: number, total: slices.len() })?;
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
             let mut own = Vec::new();
             for (origin, labels) in segmenters.segment(slice, self.seed ^ number as u64)? {
-                own.extend(
-                    Candidate::new(number, origin, &labels, &slice.truth.view(), &graded).map_err(refused)?,
-                );
+                let candidate = Candidate::new(number, origin, &labels, &slice.truth.view(), &graded);
+                own.extend(candidate.map_err(|source| refused(slice, source))?);
             }
-            // Another patient's slice, by a stride that visits all of them in turn.
-            let other = holders
-                .iter()
-                .cycle()
-                .skip((number * 7919) % holders.len().max(1))
-                .take(holders.len())
-                .find(|&&k| slices[k].patient != slice.patient)
-                .map_or(slice, |&k| &slices[k]);
-            let given: Vec<&Candidate> = own.iter().collect();
-            let corrupted = corruptions(slice, number, &given, other, &graded, self.corruptions, self.seed)
-                .map_err(refused)?;
-            all.extend(own);
-            all.extend(corrupted);
+            given.push((number, own));
         }
+        let corrupted = given
+            .par_iter()
+            .map(|(number, own)| {
+                let (number, slice) = (*number, &slices[*number]);
+                // Another patient's slice, by a stride that visits all of them in turn.
+                let other = holders
+                    .iter()
+                    .cycle()
+                    .skip((number * 7919) % holders.len().max(1))
+                    .take(holders.len())
+                    .find(|&&k| slices[k].patient != slice.patient)
+                    .map_or(slice, |&k| &slices[k]);
+                let own: Vec<&Candidate> = own.iter().collect();
+                corruptions(slice, number, &own, other, &graded, self.corruptions, self.seed)
+                    .map_err(|source| refused(slice, source))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let all = given
+            .into_iter()
+            .zip(corrupted)
+            .flat_map(|((_, own), corrupted)| own.into_iter().chain(corrupted));
+        let all: Vec<Candidate> = all.collect();
         tell(listener, &Progress::Items { done: slices.len(), total: slices.len() })?;
         Ok(CandidatePool { candidates: all })
     }
@@ -197,8 +220,7 @@ impl Recipe {
     ) -> Result<ParameterSet, RecipeError> {
         let mut samples = Samples::new();
         for slice in slices {
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let refused = |source| refused(slice, source);
             let (image, truth) = (slice.image.view(), slice.truth.view());
             if truth.iter().any(|label| config.framing.labels.contains(label)) {
                 let sample =
@@ -206,7 +228,7 @@ impl Recipe {
                 samples.extend(sample.map_err(refused)?);
             }
         }
-        let train = self.train_config(samples.len(), self.reconstruction_steps, 100);
+        let train = self.train_config(samples.len(), self.reconstruction_steps, self.batch, 100);
         let augmentation = Augmentation::default();
         let engines = ReconstructionObjective::engines(config, train.seed)?;
         let objective =
@@ -215,22 +237,29 @@ impl Recipe {
         Ok(parameters.into_iter().next().unwrap_or_default())
     }
 
-    /// Trains an estimator; `reconstruction` are the parameters of REC-Net, which [`Method::RecReg`] builds upon.
+    /// Trains an estimator; `foundation` are the parameters of what it builds upon: of REC-Net for [`Method::RecReg`], of
+    /// [`Method::ShapeOnly`] for [`Method::SecondOpinion`]. Others build upon nothing.
     ///
-    /// Returns its parameters, REC-Net's among them where it needs those, and what it was trained on.
+    /// Returns its parameters, those of the foundation among them where it has one, and what it was trained on.
     ///
     /// # Errors
     /// Samples that do not fit the configuration, and a training that fails.
     pub fn estimator(
         &self,
         config: &EstimatorConfig,
-        reconstruction: &ParameterSet,
+        foundation: &ParameterSet,
         training: &Samples,
         validation: &Samples,
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
-        let train = self.train_config(training.len(), self.estimator_steps, 200);
+        // Views are of what is asked, not of what is learnt.
+        let config = &config.clone().views(1);
+        let mut train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
+        if config.method == Method::SecondOpinion {
+            // A hardened update learns from each sample twice: smaller batches give more updates in the same time.
+            train = self.train_config(training.len(), self.opinion_steps, self.batch.div_ceil(2), 200);
+        }
         let mut options = EstimatorTraining::new(train.clone());
         if config.method == Method::SecondOpinion {
             options = options.hardening(self.hardening.clone());
@@ -240,7 +269,7 @@ impl Recipe {
         let objective = EstimatorObjective::new(
             config.clone(),
             options,
-            reconstruction,
+            foundation,
             training.clone(),
             validation.clone(),
         )?;
@@ -248,8 +277,8 @@ impl Recipe {
         let name = config.method.name();
         let trained = shelf.train(name, objective, engines, train, &[], listener)?;
         let mut parameters = trained.into_iter().next().unwrap_or_default();
-        if config.method == Method::RecReg {
-            parameters.extend(reconstruction.clone());
+        if config.foundation()?.is_some() {
+            parameters.extend(foundation.clone());
         }
         Ok((parameters, fingerprint))
     }
@@ -279,8 +308,7 @@ impl Recipe {
         let mut samples = Samples::new();
         for candidate in chosen.into_iter().filter_map(|position| pool.candidates.get(position)) {
             let Some(slice) = slices.get(candidate.slice) else { continue };
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+            let refused = |source| refused(slice, source);
             let labels = candidate.labels();
             let (image, truth) = (slice.image.view(), slice.truth.view());
             samples.extend(
@@ -294,4 +322,8 @@ impl Recipe {
         }
         Ok(samples)
     }
+}
+
+fn refused(slice: &TrueSlice, source: InputError) -> RecipeError {
+    RecipeError::Slice { case: slice.case.clone(), index: slice.index, source }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::attack::{error_weights, step};
 use crate::augmentation::{Augmentation, Change};
 use crate::chain::{By, Chain};
-use crate::config::{EstimatorConfig, Method};
+use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
 use crate::error::{BuildError, ConfigError};
@@ -60,26 +60,28 @@ impl EstimatorTraining {
     }
 }
 
-/// Training on images that an attack on the present state of the estimator has changed.
+/// Training on images that an attack on the present state of the estimator has changed, besides those it started from.
 ///
-/// Each sample draws a bound of its own, and the attack starts at a random place within it: against one
+/// Each sample draws a bound of its own, and every other attack starts at a random place within it: against one
 /// step from the image itself alone, networks learn to bend their gradients instead of becoming robust
-/// (Wong, Rice and Kolter 2020, "Fast is better than free").
+/// (Wong, Rice and Kolter 2020, "Fast is better than free"). The passes of the attack are learnt from as well, since
+/// they give the gradients by the parameters along with those by the image (Shafahi et al. 2019, "Adversarial
+/// training for free!"): clean images cost nothing more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct Hardening {
     /// The largest bound, in deviations. Default .3.
     pub strength: f32,
-    /// Share of the samples that stay clean, 0 to 1. Default .25.
+    /// Share of the samples that no attack changes, 0 to 1. Default 0: the passes of the attack show clean images.
     pub clean: f32,
-    /// Steps of the attack, each a pass forth and back. Default 1.
+    /// Steps of the attack, each a pass forth and back that is learnt from. Default 1.
     pub steps: usize,
 }
 
 impl Default for Hardening {
     fn default() -> Self {
-        Self { strength: 0.3, clean: 0.25, steps: 1 }
+        Self { strength: 0.3, clean: 0.0, steps: 1 }
     }
 }
 
@@ -90,7 +92,7 @@ impl Hardening {
         Self { strength, ..Self::default() }
     }
 
-    /// With another share of clean samples.
+    /// With another share of samples that no attack changes.
     #[must_use]
     pub fn clean(mut self, clean: f32) -> Self {
         self.clean = clean;
@@ -147,7 +149,9 @@ struct Buffers {
 impl EstimatorObjective {
     /// An objective on samples of training and of validation patients; the latter may be empty.
     ///
-    /// `parameters` hold those of REC-Net for [`Method::RecReg`]; others are not looked at.
+    /// `parameters` hold those of what the method builds upon: of REC-Net for
+    /// [`Method::RecReg`](crate::Method::RecReg), of the segmentation alone for
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion). Others are not looked at.
     ///
     /// # Errors
     /// A configuration that is refused, or samples on another grid.
@@ -170,11 +174,9 @@ impl EstimatorObjective {
             return Err(ConfigError::new("sample", found, expected).into());
         }
         let fingerprint = fingerprint(&(&config, &training), &samples, &validation);
-        let reconstructor = match config.method {
-            Method::RecReg => Some(Frozen::new(&config.reconstructor()?, parameters)?),
-            _ => None,
-        };
-        let chain = Chain::new(&config, reconstructor);
+        let foundation = config.foundation()?;
+        let foundation = foundation.map(|network| Frozen::new(&network, parameters)).transpose()?;
+        let chain = Chain::new(&config, foundation);
         Ok(Self { config, training, samples, validation, fingerprint, chain, batch: Buffers::default() })
     }
 
@@ -226,14 +228,15 @@ impl EstimatorObjective {
             });
     }
 
-    /// Attacks the images of the batch, each within a bound of its own.
+    /// Attacks the images of the batch, each within a bound of its own, and learns from each step, with this weight.
     fn harden(
         &mut self,
         engines: &mut [Box<dyn TrainingEngine>],
         batch: &Batch<'_>,
         hardening: &Hardening,
+        weight: f32,
     ) -> Result<(), EngineError> {
-        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let pixels = self.config.framing.pixels();
         let clean = self.batch.images.clone();
         let mut bounds = Vec::with_capacity(batch.samples.len());
         for (image, &sample) in self.batch.images.chunks_exact_mut(pixels).zip(batch.samples) {
@@ -248,16 +251,29 @@ impl EstimatorObjective {
             bounds.push(bound);
         }
         for _ in 0..hardening.steps {
-            self.chain.forward(engines, &self.batch.images, &self.batch.planes, bounds.len(), Mode::Train)?;
-            let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
-            let by = By { dice: &weights, distance: &[], logits: &[] };
-            let gradient = self.chain.backward(engines, &by)?;
+            let (_, gradient) = self.pass(engines, bounds.len(), weight)?;
             let share = (1.25 / hardening.steps as f32).max(0.25);
-            step(&mut self.batch.images, &clean, gradient, &bounds, share);
+            step(&mut self.batch.images, &clean, &gradient, &bounds, share);
         }
-        // Gradients of the attack are not learnt from.
-        engines.iter_mut().for_each(|engine| engine.clear_gradients());
         Ok(())
+    }
+
+    /// Learns from the batch in the buffers, with this weight; returns its losses and the gradient by the images.
+    fn pass(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        samples: usize,
+        weight: f32,
+    ) -> Result<(Losses, Vec<f32>), EngineError> {
+        self.chain.forward(engines, &self.batch.images, &self.batch.planes, samples, Mode::Train)?;
+        let losses = self.loss();
+        let buffers = &mut self.batch;
+        if weight != 1.0 {
+            let gradients = [&mut buffers.by_dice, &mut buffers.by_distance, &mut buffers.by_logits];
+            gradients.into_iter().flatten().for_each(|gradient| *gradient *= weight);
+        }
+        let by = By { dice: &buffers.by_dice, distance: &buffers.by_distance, logits: &buffers.by_logits };
+        Ok((losses, self.chain.backward(engines, &by)?.to_vec()))
     }
 
     /// The loss of the batch in the buffers; fills the gradients by what the chain computed.
@@ -340,18 +356,13 @@ impl Objective for EstimatorObjective {
         batch: &Batch<'_>,
     ) -> Result<Terms, EngineError> {
         self.draw(batch, false);
+        let mut weight = 1.0;
         if let Some(hardening) = self.training.hardening.clone() {
-            self.harden(engines, batch, &hardening)?;
+            // The mean over the passes.
+            weight = 1.0 / (hardening.steps + 1) as f32;
+            self.harden(engines, batch, &hardening, weight)?;
         }
-        let samples = batch.samples.len();
-        self.chain.forward(engines, &self.batch.images, &self.batch.planes, samples, Mode::Train)?;
-        let losses = self.loss();
-        let by = By {
-            dice: &self.batch.by_dice,
-            distance: &self.batch.by_distance,
-            logits: &self.batch.by_logits,
-        };
-        self.chain.backward(engines, &by)?;
+        let (losses, _) = self.pass(engines, batch.samples.len(), weight)?;
         Ok(losses.terms())
     }
 

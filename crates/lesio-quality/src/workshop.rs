@@ -84,14 +84,21 @@ impl Workshop {
     /// A training that fails or was stopped.
     pub fn model(&self, method: Method, listener: &mut Listener<'_>) -> Result<QualityModel, RecipeError> {
         let config = self.config.clone().method(method);
-        let (parameters, fingerprint) = self.recipe.estimator(
-            &config,
-            &self.painting,
-            &self.training,
-            &self.held_out,
-            &self.shelf,
-            listener,
-        )?;
+        let mut train = |method, foundation: &ParameterSet| {
+            let config = self.config.clone().method(method);
+            let (recipe, shelf) = (&self.recipe, &self.shelf);
+            recipe.estimator(&config, foundation, &self.training, &self.held_out, shelf, listener)
+        };
+        let (parameters, fingerprint) = match method {
+            Method::SecondOpinion => {
+                let (shape, _) = train(Method::ShapeOnly, &ParameterSet::new())?;
+                train(method, &shape)?
+            }
+            _ => train(method, &self.painting)?,
+        };
+        // The published methods stay as they were published.
+        let views = if method == Method::SecondOpinion { self.recipe.views } else { 1 };
+        let config = config.views(views);
         let mut estimator = Estimator::new(config.clone(), parameters)?;
         let estimates = estimate_samples(&mut estimator, &self.held_out, None)?;
         let conformal = (0..config.framing.labels.len())

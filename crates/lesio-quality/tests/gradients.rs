@@ -13,7 +13,10 @@ const PIXELS: usize = SIDE * SIDE;
 
 fn estimator(method: Method) -> Estimator {
     let framing = Framing::new([1, 2]).grid([SIDE, SIDE]);
-    let config = EstimatorConfig::new(method, framing).classes([3]).widths(Widths::uniform([8, 8]));
+    // Some with views and some without.
+    let views = if matches!(method, Method::SecondOpinion | Method::RecReg) { 4 } else { 1 };
+    let config =
+        EstimatorConfig::new(method, framing).classes([3]).widths(Widths::uniform([8, 8])).views(views);
     let mut parameters: ParameterSet = config.initial_parameters(5).unwrap();
     if method == Method::RecReg {
         for engine in ReconstructionObjective::engines(&config, 3).unwrap() {
@@ -85,10 +88,35 @@ fn a_sample_does_not_depend_on_its_neighbours() {
             assert_eq!(alone.distance, both.distance[2 * sample..2 * sample + 2], "{}", method.name());
         }
         assert!(both.distance.iter().all(|&distance| distance >= 0.0));
-        assert_eq!(estimator.reconstruction().is_some(), method == Method::RecReg);
+        assert_eq!(
+            estimator.reconstruction().map(|painted| painted.len()),
+            (method == Method::RecReg).then_some(PIXELS)
+        );
         assert_eq!(
             estimator.probability().map(|p| p.len()),
             (method == Method::SecondOpinion).then_some(2 * PIXELS)
         );
     }
+}
+
+#[test]
+fn views_make_an_estimate_the_same_for_a_mirrored_sample() {
+    let (images, segmentations) = input();
+    let mirrored = |values: &[f32]| -> Vec<f32> {
+        values.chunks_exact(SIDE).flat_map(|row| row.iter().rev().copied()).collect()
+    };
+    let labels: Vec<f32> = segmentations.iter().map(|&label| f32::from(label)).collect();
+    let labels: Vec<u8> = mirrored(&labels).into_iter().map(|label| label as u8).collect();
+    let mut estimator = estimator(Method::SecondOpinion);
+    let straight = estimator.estimate(&images, &segmentations).unwrap();
+    let map = estimator.probability().unwrap();
+    let turned = estimator.estimate(&mirrored(&images), &labels).unwrap();
+    let close =
+        |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    assert!(close(&straight.dice, &turned.dice) && close(&straight.distance, &turned.distance));
+    assert!(close(&mirrored(&map), &estimator.probability().unwrap()), "the map is mirrored with the sample");
+    let weights = [1.0, 0.5, -1.0, 2.0];
+    let gradient = estimator.image_gradient(&weights).unwrap().to_vec();
+    estimator.estimate(&images, &segmentations).unwrap();
+    assert!(close(&mirrored(estimator.image_gradient(&weights).unwrap()), &gradient));
 }

@@ -36,6 +36,7 @@ fn recipe() -> Recipe {
     recipe.validation_per_bin = 2;
     recipe.reconstruction_steps = 3;
     recipe.estimator_steps = 12;
+    recipe.opinion_steps = 24;
     recipe.batch = 8;
     recipe
 }
@@ -109,6 +110,12 @@ fn patients_never_mix_and_dice_is_spread() {
         let sum = labels.iter().chain(truth).filter(|label| **label == 2).count() as f64;
         assert!((candidate.quality.dice[0] - 2.0 * both / sum).abs() < 1e-12);
     }
+    // Of more slices than are asked for, some are left out.
+    let mut thinned = recipe.clone();
+    thinned.slices = 4;
+    let pool = thinned.candidates(&mut segmenters, &train, &mut listener).unwrap();
+    let used: std::collections::BTreeSet<usize> = pool.candidates.iter().map(|c| c.slice).collect();
+    assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 3, 6, 9]);
     // Segmenters of one half are asked about the other's patients alone.
     let halves = PatientGroups::deal(train.iter().map(|slice| &slice.patient), &[1.0, 1.0], recipe.seed);
     assert_eq!(halves.patients(0).count(), 3);

@@ -1,0 +1,242 @@
+//! Tables of a report of `study_quality`, read from it: what is shown is what was written.
+
+use lesio::report::{
+    Attack, AttackUnit, Best, Cell, Column, Estimate, QualityEstimatorKind, QualityReport, QualityRow, Table,
+    TableError,
+};
+use serde_json::Value;
+
+/// The estimators in the order in which they are shown.
+const SHOWN: [QualityEstimatorKind; 4] = [
+    QualityEstimatorKind::RecReg,
+    QualityEstimatorKind::Direct,
+    QualityEstimatorKind::ShapeOnly,
+    QualityEstimatorKind::Best,
+];
+
+/// What people call an estimator.
+#[must_use]
+pub fn name(kind: QualityEstimatorKind) -> &'static str {
+    match kind {
+        QualityEstimatorKind::RecReg => "REC-Net + REG-Net",
+        QualityEstimatorKind::Direct => "direct regression",
+        QualityEstimatorKind::ShapeOnly => "segmentation alone",
+        QualityEstimatorKind::Best => "second opinion",
+        _ => "another",
+    }
+}
+
+/// All tables with a title each, in the order of a page.
+///
+/// # Errors
+/// None but a defect of this module: rows that are not as long as their tables are wide.
+pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, TableError> {
+    let (std, range) = (AttackUnit::Std, AttackUnit::Range);
+    let by_deviations = "by its strength in deviations of the image";
+    let by_range = "by its strength as a share of the image's range";
+    Ok(vec![
+        ("FGSM, strength in deviations", errors(report, Attack::Fgsm, std, "FGSM", by_deviations)?),
+        ("PGD, strength in deviations", errors(report, Attack::Pgd, std, "PGD", by_deviations)?),
+        ("FGSM, strength as a share of the range", errors(report, Attack::Fgsm, range, "FGSM", by_range)?),
+        ("Less the direct regression", differences(report)?),
+        ("Clean images", clean(report)?),
+        ("By true Dice", by_true_dice(report)?),
+        ("Natural changes", shifts(report)?),
+        ("Images made against others", transfer(report)?),
+    ])
+}
+
+fn errors(
+    report: &QualityReport,
+    attack: Attack,
+    unit: AttackUnit,
+    named: &str,
+    by: &str,
+) -> Result<Table, TableError> {
+    let strengths = strengths(report, attack, unit);
+    let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")).best(Best::Lowest));
+    let columns =
+        [Column::new("estimator"), Column::new("clean").best(Best::Lowest)].into_iter().chain(columns);
+    let caption = format!(
+        "Mean absolute error of the predicted Dice under {named}, {by}; 95 % intervals over patients."
+    );
+    let mut table = Table::new(caption, columns);
+    for kind in SHOWN {
+        let clean = find(report, kind, Attack::None, AttackUnit::Std, 0.0);
+        let attacked = strengths.iter().map(|&epsilon| find(report, kind, attack, unit, epsilon));
+        let cells =
+            std::iter::once(clean).chain(attacked).map(|row| estimate(row, "mae_ci95", |row| row.mae));
+        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+    }
+    Ok(table)
+}
+
+fn differences(report: &QualityReport) -> Result<Table, TableError> {
+    let strengths = strengths(report, Attack::Fgsm, AttackUnit::Std);
+    let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
+    let columns = [Column::new("estimator, attack"), Column::new("clean")].into_iter().chain(columns);
+    let mut table = Table::new(
+        "Mean absolute error less that of the direct regression on the same segmentations, each under attacks on itself, \
+         by strength in deviations: below 0 is better than it; 95 % intervals over patients.",
+        columns,
+    );
+    for kind in [QualityEstimatorKind::RecReg, QualityEstimatorKind::Best] {
+        for (attack, named) in [(Attack::Fgsm, "FGSM"), (Attack::Pgd, "PGD")] {
+            let clean = find(report, kind, Attack::None, AttackUnit::Std, 0.0);
+            let attacked =
+                strengths.iter().map(|&epsilon| find(report, kind, attack, AttackUnit::Std, epsilon));
+            let cells = std::iter::once(clean).chain(attacked).map(|row| {
+                estimate(row, "mae_less_direct_ci95", |row| {
+                    row.extra.get("mae_less_direct").and_then(Value::as_f64)
+                })
+            });
+            table = table.row(std::iter::once(format!("{}, {named}", name(kind)).into()).chain(cells))?;
+        }
+    }
+    Ok(table)
+}
+
+fn clean(report: &QualityReport) -> Result<Table, TableError> {
+    let mut table = Table::new(
+        "Clean images: errors, correlations, detection of a Dice below .7; of the first label also the coverage and mean width \
+         of 90 % intervals, and how well its HD95 is predicted, in pixels of the image.",
+        [
+            Column::new("estimator"),
+            Column::new("MAE").best(Best::Lowest),
+            Column::new("SD"),
+            Column::new("RMSE").best(Best::Lowest),
+            Column::new("Pearson").best(Best::Highest),
+            Column::new("Spearman").best(Best::Highest),
+            Column::new("Kendall").best(Best::Highest),
+            Column::new("AUROC of failure").best(Best::Highest),
+            Column::new("coverage"),
+            Column::new("width").best(Best::Lowest),
+            Column::new("HD95 MAE").decimals(1).best(Best::Lowest),
+            Column::new("HD95 Spearman").best(Best::Highest),
+        ],
+    );
+    for kind in SHOWN {
+        let Some(row) = find(report, kind, Attack::None, AttackUnit::Std, 0.0) else { continue };
+        let extra = |key: &str| row.extra.get(key).and_then(Value::as_f64);
+        let interval = |key: &str| {
+            let kind = serde_json::to_value(kind).ok()?;
+            let all = report.extra.get("intervals")?.as_array()?;
+            all.iter().find(|own| own.get("estimator") == Some(&kind))?.get(key)?.as_f64()
+        };
+        table = table.row([
+            name(kind).into(),
+            estimate(Some(row), "mae_ci95", |row| row.mae),
+            row.mae_sd.into(),
+            row.rmse.into(),
+            estimate(Some(row), "pearson_ci95", |row| row.pearson),
+            row.spearman.into(),
+            extra("kendall_tau_b").into(),
+            extra("failure_auroc").into(),
+            interval("coverage").into(),
+            interval("mean_width").into(),
+            interval("hd95_mae_pixels").into(),
+            interval("hd95_spearman").into(),
+        ])?;
+    }
+    Ok(table)
+}
+
+fn by_true_dice(report: &QualityReport) -> Result<Table, TableError> {
+    let ranges = |row: &QualityRow| row.extra.get("by_true_dice").and_then(Value::as_array).cloned();
+    let first = report.rows.iter().find_map(ranges).unwrap_or_default();
+    let number = |range: &Value, key: &str| range.get(key).and_then(Value::as_f64);
+    let columns = first.iter().map(|range| {
+        let end = |key: &str| number(range, key).unwrap_or(f64::NAN);
+        Column::new(format!("{:.1} to {:.1}", end("lower"), end("upper"))).best(Best::Lowest)
+    });
+    let columns = std::iter::once(Column::new("estimator")).chain(columns);
+    let mut table = Table::new("Mean absolute error on clean images by range of the true Dice.", columns);
+    for kind in SHOWN {
+        let own = find(report, kind, Attack::None, AttackUnit::Std, 0.0).and_then(ranges).unwrap_or_default();
+        let cells = (0..first.len()).map(|k| own.get(k).and_then(|range| number(range, "mae")).into());
+        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+    }
+    Ok(table)
+}
+
+fn shifts(report: &QualityReport) -> Result<Table, TableError> {
+    let kinds = [
+        (Attack::Noise, "noise"),
+        (Attack::BiasField, "bias field"),
+        (Attack::Contrast, "contrast"),
+        (Attack::Blur, "blur"),
+        (Attack::Motion, "motion"),
+    ];
+    let strongest = strengths(report, Attack::Noise, AttackUnit::Std).last().copied().unwrap_or(0.0);
+    let columns = kinds.iter().map(|(_, named)| Column::new(*named).best(Best::Lowest));
+    let columns = std::iter::once(Column::new("estimator")).chain(columns);
+    let caption = format!("Mean absolute error under natural changes of the image, of strength {strongest}.");
+    let mut table = Table::new(caption, columns);
+    for kind in SHOWN {
+        let cells = kinds.iter().map(|&(shift, _)| {
+            let row = find(report, kind, shift, AttackUnit::Std, strongest);
+            estimate(row, "mae_ci95", |row| row.mae)
+        });
+        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+    }
+    Ok(table)
+}
+
+fn transfer(report: &QualityReport) -> Result<Table, TableError> {
+    let all = report.extra.get("transfer").and_then(Value::as_array).cloned().unwrap_or_default();
+    let strengths = strengths(report, Attack::Pgd, AttackUnit::Std);
+    let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
+    let columns = std::iter::once(Column::new("images made against")).chain(columns);
+    let mut table = Table::new(
+        "Mean absolute error of the second opinion on images that PGD made, against itself and against other estimators: were \
+         its gradients hidden, those of others would harm it more.",
+        columns,
+    );
+    for surrogate in [QualityEstimatorKind::Best, QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg]
+    {
+        let kind = serde_json::to_value(surrogate).unwrap_or_default();
+        let cells = strengths.iter().map(|&epsilon| {
+            let own = find(report, surrogate, Attack::Pgd, AttackUnit::Std, epsilon).and_then(|row| row.mae);
+            let of = |row: &&Value| {
+                row.get("surrogate") == Some(&kind)
+                    && row.get("epsilon").and_then(Value::as_f64) == Some(epsilon)
+            };
+            let other = || all.iter().find(of)?.get("mae")?.as_f64();
+            Cell::from(if surrogate == QualityEstimatorKind::Best { own } else { other() })
+        });
+        table = table.row(std::iter::once(name(surrogate).into()).chain(cells))?;
+    }
+    Ok(table)
+}
+
+/// Strengths of an attack, rising.
+fn strengths(report: &QualityReport, attack: Attack, unit: AttackUnit) -> Vec<f64> {
+    let own = report.rows.iter().filter(|row| row.attack == attack && row.unit == unit);
+    let mut strengths: Vec<f64> = own.map(|row| row.epsilon).collect();
+    strengths.sort_by(f64::total_cmp);
+    strengths.dedup();
+    strengths
+}
+
+fn find(
+    report: &QualityReport,
+    kind: QualityEstimatorKind,
+    attack: Attack,
+    unit: AttackUnit,
+    epsilon: f64,
+) -> Option<&QualityRow> {
+    report
+        .rows
+        .iter()
+        .find(|row| (row.estimator, row.attack, row.unit) == (kind, attack, unit) && row.epsilon == epsilon)
+}
+
+/// A figure of a row with its interval, kept under a name of its own.
+fn estimate(row: Option<&QualityRow>, interval: &str, of: impl Fn(&QualityRow) -> Option<f64>) -> Cell {
+    let Some((row, value)) = row.and_then(|row| Some((row, of(row)?))) else { return Cell::from(None) };
+    let end = |k: usize| row.extra.get(interval)?.get(k)?.as_f64();
+    match (end(0), end(1)) {
+        (Some(lower), Some(upper)) => Estimate::new(value).with_interval(lower, upper).into(),
+        _ => Cell::from(value),
+    }
+}

@@ -1,0 +1,238 @@
+//! The programs about segmentation quality, as a user runs them on a small data set of drawn hearts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lesio::image::{Geometry, Volume};
+use lesio::io::{ReadOptions, read_volume, write_volume};
+use lesio::phantom::{CardiacPhase, HeartConfig, HeartPhantom, Phantom};
+use ndarray::{Array3, Axis};
+use serde_json::Value;
+use support::{fail, program, succeed};
+
+fn heart(patient: u64, phase: CardiacPhase) -> Phantom {
+    let mut config = HeartConfig::new([40, 44], 9);
+    config.slices = 3;
+    HeartPhantom::new(config).unwrap().volume(patient, phase).unwrap()
+}
+
+/// Eight patients arranged as ACDC.
+fn data_set(folder: &Path) -> PathBuf {
+    let data = folder.join("data");
+    for patient in 1..=8 {
+        let own = data.join(format!("patient{patient:03}"));
+        fs::create_dir_all(&own).unwrap();
+        for (frame, phase) in [(1, CardiacPhase::EndDiastole), (9, CardiacPhase::EndSystole)] {
+            let heart = heart(patient, phase);
+            let file = |end: &str| own.join(format!("patient{patient:03}_frame{frame:02}{end}.nii.gz"));
+            write_volume(file(""), &heart.image).unwrap();
+            write_volume(file("_gt"), &heart.labels).unwrap();
+        }
+    }
+    data
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn share(value: &Value) -> f64 {
+    let value = value.as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&value), "{value}");
+    value
+}
+
+#[test]
+fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let data = data_set(folder);
+    let model = folder.join("model");
+    let train = |out: &Path| {
+        let mut command = program("train_quality");
+        command.arg("--data").arg(&data).arg("--out").arg(out);
+        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.05", "--seed", "3"]);
+        command
+    };
+    let trained = succeed(&mut train(&model));
+    assert!(trained.out.contains("mean absolute error"), "{}", trained.out);
+    let report = json(&model.join("report.json"));
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["method"], "second-opinion");
+    assert_eq!(report["held_out"][0]["label"], 2);
+    share(&report["held_out"][0]["mae"]);
+    assert!(fs::read_to_string(model.join("report.html")).unwrap().contains("<svg"));
+    // Once more: what is finished is taken up, and gives the same bytes.
+    let first = fs::read(model.join("model.safetensors")).unwrap();
+    succeed(&mut train(&model));
+    assert_eq!(fs::read(model.join("model.safetensors")).unwrap(), first);
+    let mut unknown = train(&folder.join("none"));
+    fail(unknown.args(["--label", "7"]), &["no training case holds label 7"]);
+
+    // An unseen heart, its segmentation moved in one slice and missing in another.
+    let heart = heart(77, CardiacPhase::EndDiastole);
+    let mut tested = heart.labels.clone();
+    let moved = Array3::from_shape_fn(tested.data().dim(), |(i, j, k)| match k {
+        0 => 0,
+        1 => *heart.labels.data().get((i + 5, j, k)).unwrap_or(&0),
+        _ => heart.labels.data()[[i, j, k]],
+    });
+    tested.data_mut().assign(&moved);
+    let (image, segmentation) = (folder.join("image.nii.gz"), folder.join("segmentation.nii.gz"));
+    write_volume(&image, &heart.image).unwrap();
+    write_volume(&segmentation, &tested).unwrap();
+    let assess = |image: &Path, segmentation: &Path, out: &Path| {
+        let mut command = program("assess");
+        command.arg("--model").arg(&model).arg("--image").arg(image);
+        command.arg("--segmentation").arg(segmentation).arg("--out").arg(out);
+        command
+    };
+    let out = folder.join("assessed");
+    let said = succeed(&mut assess(&image, &segmentation, &out)).out;
+    assert!(said.contains("label 2: Dice") && said.contains("nothing segmented"), "{said}");
+    check(&out, &image, &heart);
+    // Results are replaced when asked, and are the same.
+    let before = fs::read(out.join("error.nii.gz")).unwrap();
+    fail(&mut assess(&image, &segmentation, &out), &["exists"]);
+    succeed(assess(&image, &segmentation, &out).arg("--overwrite"));
+    assert_eq!(fs::read(out.join("error.nii.gz")).unwrap(), before);
+
+    // An empty segmentation has an answer of its own.
+    let empty = folder.join("empty.nii.gz");
+    write_volume(&empty, &tested.map(|_| 0)).unwrap();
+    let nothing = folder.join("nothing");
+    let said = succeed(&mut assess(&image, &empty, &nothing)).out;
+    assert!(said.contains("nothing is segmented"), "{said}");
+    let report = json(&nothing.join("report.json"));
+    assert!(report["volume"].is_null());
+    assert!(report["slices"].as_array().unwrap().iter().all(|slice| slice["verdict"] == "empty"));
+    assert!(!nothing.join("assessment.png").exists());
+
+    // Bad input is named, and nothing is written for it.
+    let bad = folder.join("bad");
+    let file = |name: &str, volume: &Volume<f32>| {
+        write_volume(folder.join(name), volume).unwrap();
+        folder.join(name)
+    };
+    let labels = |name: &str, volume: &Volume<u8>| {
+        write_volume(folder.join(name), volume).unwrap();
+        folder.join(name)
+    };
+    let mut nan = heart.image.clone();
+    nan.data_mut()[[3, 4, 1]] = f32::NAN;
+    let spacing = Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap();
+    let elsewhere = labels("elsewhere.nii.gz", &Volume::new(tested.data().clone(), spacing));
+    let cut = tested.data().slice_axis(Axis(2), (0..2).into()).to_owned();
+    let shorter = labels("shorter.nii.gz", &Volume::new(cut, *tested.geometry()));
+    let other = labels("other.nii.gz", &tested.map(|&label| if label == 1 { 9 } else { label }));
+    let series = series(folder, &heart.image);
+    let refused: [(&Path, &Path, &str); 6] = [
+        (&image, &elsewhere, "mm"),
+        (&image, &shorter, "[44, 40, 2]"),
+        (&image, &other, "label 9"),
+        (&file("nan.nii.gz", &nan), &segmentation, "NaN"),
+        (&series, &segmentation, "[44, 40, 3, 2]"),
+        (&folder.join("missing.nii.gz"), &segmentation, "no such file"),
+    ];
+    for (image, segmentation, said) in refused {
+        fail(&mut assess(image, segmentation, &bad), &[said]);
+    }
+    assert!(!bad.exists(), "something was written for bad input");
+}
+
+/// What `assess` wrote about a volume whose first slice has no segmentation.
+fn check(out: &Path, image: &Path, heart: &Phantom) {
+    let report = json(&out.join("report.json"));
+    let volume = &report["volume"][0];
+    assert_eq!(volume["label"], 2);
+    let (dice, low, high) =
+        (share(&volume["dice"]), share(&volume["interval"][0]), share(&volume["interval"][1]));
+    assert!(low <= dice && dice <= high, "{low} {dice} {high}");
+    assert!(volume["distance_millimetres"].as_f64().unwrap() >= 0.0);
+    let slices = report["slices"].as_array().unwrap();
+    let verdicts: Vec<&str> = slices.iter().map(|slice| slice["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["empty", "graded", "graded"]);
+    share(&slices[1]["labels"][0]["dice"]);
+    assert!(slices[1]["unlikeness"]["distance"].as_f64().unwrap() >= 0.0);
+
+    let original = read_volume(image).unwrap();
+    let read = |name: &str| {
+        let map: Volume<f32> = ReadOptions::new().read_as(out.join(format!("{name}.nii.gz"))).unwrap();
+        assert_eq!(map.shape(), original.shape(), "{name}");
+        for corner in [[0.0; 3], [43.0, 39.0, 2.0]] {
+            let (a, b) = (map.geometry().to_world(corner), original.geometry().to_world(corner));
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3), "{name}: {a:?} {b:?}");
+        }
+        map
+    };
+    let (painted, difference, error) = (read("reconstruction"), read("difference"), read("error"));
+    for (index, &value) in original.data().indexed_iter() {
+        let sum = painted.data()[index] + difference.data()[index];
+        assert!((sum - value).abs() < 1e-3, "{index:?}: {sum} {value}");
+        assert!((0.0..=1.0).contains(&error.data()[index]));
+    }
+    assert_eq!(
+        painted.data().index_axis(Axis(2), 0),
+        heart.image.data().index_axis(Axis(2), 0),
+        "nothing is painted where nothing is segmented"
+    );
+    assert!(fs::read(out.join("assessment.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+/// A file of two volumes.
+fn series(folder: &Path, volume: &Volume<f32>) -> PathBuf {
+    let plain = folder.join("plain.nii");
+    write_volume(&plain, volume).unwrap();
+    let mut bytes = fs::read(&plain).unwrap();
+    bytes[40..42].copy_from_slice(&4i16.to_le_bytes());
+    bytes[48..50].copy_from_slice(&2i16.to_le_bytes());
+    let second = bytes[352..].to_vec();
+    bytes.extend(second);
+    let series = folder.join("series.nii");
+    fs::write(&series, bytes).unwrap();
+    series
+}
+
+#[test]
+fn a_study_compares_estimators_and_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data_set(folder.path());
+    let out = folder.path().join("study");
+    let study = || {
+        let mut command = program("study_quality");
+        command.arg("--data").arg(&data).arg("--out").arg(&out);
+        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.05", "--per-bin", "1"]);
+        command.args(["--epsilon", "0.1", "--pgd-steps", "2"]);
+        command
+    };
+    let said = succeed(&mut study()).out;
+    assert!(said.contains("second opinion") && said.contains("direct regression"), "{said}");
+    let report = json(&out.join("report.json"));
+    assert_eq!(report["schema"], 1);
+    let rows = report["rows"].as_array().unwrap();
+    for estimator in ["rec-reg", "direct", "best", "shape-only"] {
+        for (attack, unit) in
+            [("none", "std"), ("fgsm", "std"), ("pgd", "std"), ("fgsm", "range"), ("noise", "std")]
+        {
+            let row = rows
+                .iter()
+                .find(|row| row["estimator"] == estimator && row["attack"] == attack && row["unit"] == unit);
+            let row = row.unwrap_or_else(|| panic!("no row of {estimator}, {attack}, {unit}"));
+            share(&row["mae"]);
+            assert!(row["n"].as_u64().unwrap() > 0);
+        }
+    }
+    assert_eq!(report["transfer"].as_array().unwrap().len(), 2);
+    assert!(report["intervals"].as_array().unwrap().iter().all(|row| row["coverage"].is_number()));
+    assert_eq!(report["patients"]["test"], 2);
+    assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
+
+    let again = succeed(&mut study()).out;
+    let table =
+        |said: &str| said.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(table(&again), table(&said));
+    assert_eq!(json(&out.join("report.json"))["rows"], report["rows"]);
+}
