@@ -318,8 +318,11 @@ impl ReadErrorKind {
 #[non_exhaustive]
 pub enum GzipFault {
     /// The first two bytes are not gzip's.
-    #[error("does not start as a gzip member")]
-    Magic,
+    #[error("starts with {:02x} {:02x}, expected 1f 8b: it is no gzip file", found[0], found[1])]
+    Magic {
+        /// The bytes; 0 stands for one that is not there.
+        found: [u8; 2],
+    },
     /// A compression method that does not exist.
     #[error("compression method {method}, expected 8")]
     Method {
@@ -327,11 +330,19 @@ pub enum GzipFault {
         method: u8,
     },
     /// Reserved flags are set.
-    #[error("reserved flags are set in its header")]
-    Flags,
+    #[error("the flags of its header are {flags:08b}, expected the first three bits to be zero")]
+    Flags {
+        /// The flags.
+        flags: u8,
+    },
     /// The header's own checksum does not agree.
-    #[error("the checksum of its header does not agree")]
-    HeaderChecksum,
+    #[error("the checksum of its header is {found:04x}, the header says {expected:04x}")]
+    HeaderChecksum {
+        /// Of the bytes.
+        found: u16,
+        /// In the header.
+        expected: u16,
+    },
     /// The file ends inside the member.
     #[error("the file ends inside its {part}")]
     Ends {
