@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::error::Error;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -70,7 +71,13 @@ impl From<ReadError> for Fault {
 impl From<LoadError> for Fault {
     fn from(error: LoadError) -> Self {
         let kind = match error {
-            LoadError::Read { .. } => "Read",
+            // By the names that other files' errors have.
+            LoadError::Read { ref source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "NotFound",
+                io::ErrorKind::InvalidInput => "NotRegularFile",
+                io::ErrorKind::FileTooLarge => "LimitExceeded",
+                _ => "Io",
+            },
             LoadError::Format { .. } => "Format",
             LoadError::Kind { .. } => "Kind",
             LoadError::Document { .. } => "Document",
@@ -325,7 +332,7 @@ struct Values {
     max: f64,
     /// The first eight, in the order of the file.
     first: Vec<f64>,
-    /// Number of values in equal steps from the least to the greatest.
+    /// Number of values in equal steps from the least to the greatest; in the first where both are one.
     histogram: [u64; BINS],
 }
 
@@ -339,8 +346,12 @@ impl Values {
     fn of_nifti(image: &mut NiftiImage) -> Result<Self, ReadError> {
         let Statistics { voxels, nonfinite, sum, min, max, first, .. } = image.statistics()?;
         let mut values = Self { count: voxels, nonfinite, sum, min, max, first, histogram: [0; BINS] };
-        for slab in image.slabs::<f64>(SLAB)? {
-            slab?.data.iter().for_each(|&value| values.sort_in(value));
+        if values.min < values.max {
+            for slab in image.slabs::<f64>(SLAB)? {
+                slab?.data.iter().for_each(|&value| values.sort_in(value));
+            }
+        } else {
+            values.histogram[0] = voxels - nonfinite;
         }
         Ok(values)
     }

@@ -1,5 +1,6 @@
 """Makes the seeds of the corpora, from nothing but the standards: python fuzz/make_corpus.py"""
 import gzip
+import json
 import pathlib
 import struct
 import zlib
@@ -35,6 +36,50 @@ def nifti2(datatype, bits, data, order="<"):
     struct.pack_into(order + "q", h, 168, 544)
     struct.pack_into(order + "ii", h, 344, 1, 0)
     return bytes(h) + bytes(4) + data
+
+
+def model(tensors, kind="a test", document=None):
+    """A safetensors file as lesio writes it: the envelope in the metadata, tensors of 32-bit floats."""
+    offset, header, data, checksums = 0, {}, b"", {}
+    for name, values in tensors.items():
+        content = struct.pack(f"<{len(values)}f", *values)
+        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [offset, offset + len(content)]}
+        checksums[name] = zlib.crc32(content)
+        offset, data = offset + len(content), data + content
+    envelope = {"kind": kind, "version": 1, "checksums": checksums, "document": document}
+    text = json.dumps({"__metadata__": {"lesio": json.dumps(envelope)}, **header}).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def dicom(explicit, more=b""):
+    """A slice of two by two pixels."""
+
+    def element(group, number, vr, value):
+        value += b"\0" * (len(value) % 2)
+        tag = struct.pack("<HH", group, number)
+        if not explicit and group != 2:
+            return tag + struct.pack("<I", len(value)) + value
+        if vr in (b"OB", b"OW", b"SQ", b"UN"):
+            return tag + vr + struct.pack("<HI", 0, len(value)) + value
+        return tag + vr + struct.pack("<H", len(value)) + value
+
+    syntax = b"1.2.840.10008.1.2.1" if explicit else b"1.2.840.10008.1.2"
+    short = [(2, 1), (0x10, 2), (0x11, 2), (0x100, 16), (0x101, 12), (0x102, 11), (0x103, 1)]
+    return b"".join([
+        b"\0" * 128 + b"DICM",
+        element(2, 0x10, b"UI", syntax),
+        element(0x18, 0x50, b"DS", b"2.5 "),
+        element(0x20, 0x32, b"DS", b"1\\-2\\3.5"),
+        element(0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0"),
+        element(0x28, 0x04, b"CS", b"MONOCHROME2 "),
+        *[element(0x28, number, b"US", struct.pack("<H", value)) for number, value in short],
+        element(0x28, 0x30, b"DS", b"0.5\\0.5"),
+        element(0x28, 0x1052, b"DS", b"-1024"),
+        element(0x28, 0x1053, b"DS", b"2 "),
+        more,
+        element(0x7FE0, 0x10, b"OW", struct.pack("<4H", 1, 2, 0xFFF, 0x7FF)),
+    ])
 
 
 def chunk(kind, content):
@@ -79,3 +124,11 @@ save("dataset", "mvtec", b"train/good/a.png\ntest/crack/a.png\nground_truth/crac
 save("dataset", "acdc", b"p1/p1_frame01.nii.gz\np1/p1_frame01_gt.nii.gz\n\npatient,frame,split\np1,frame01,train\n")
 save("dataset", "msd", b"imagesTr/a.nii.gz\nlabelsTr/a.nii.gz\nimagesTs/b.nii\n")
 save("dataset", "images", b"a/b/c.png\nd.nii\ne/\nf>d.nii\ng>nowhere\nh.png>a\n")
+save("model", "two", model({"a": [1.0, -2.5], "b": [0.0]}, document={"x": [1, 0.1]}))
+save("model", "none", model({}))
+save("model", "other-kind", model({"a": [1.0]}, kind="another"))
+save("model", "nan", model({"a": [float("nan")]}))
+save("dicom", "explicit", dicom(True))
+save("dicom", "implicit", dicom(False))
+item, end = b"\xfe\xff\x00\xe0\xff\xff\xff\xff", b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+save("dicom", "sequence", dicom(True, b"\x40\0\x75\x02SQ\0\0\xff\xff\xff\xff" + item + end))

@@ -10,13 +10,14 @@ use serde_json::Value;
 
 /// The crates of lesio that each crate may use. Every arrow goes from a line to lines above it.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("lesio-files", &[]),
     ("lesio-image", &[]),
     ("lesio-metrics", &[]),
     ("lesio-kernels", &[]),
     ("lesio-phantom", &["lesio-image"]),
-    ("lesio-io", &["lesio-image"]),
-    ("lesio-report", &["lesio-image", "lesio-metrics"]),
-    ("lesio-nn", &["lesio-kernels"]),
+    ("lesio-io", &["lesio-files", "lesio-image"]),
+    ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics"]),
+    ("lesio-nn", &["lesio-files", "lesio-kernels"]),
     ("lesio-vae", &["lesio-nn"]),
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-vae"]),
     ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn"]),
@@ -51,8 +52,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that work without a network: neither they nor what they use know candle.
-const WITHOUT_CANDLE: &[&str] =
-    &["lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom", "lesio-io", "lesio-report"];
+const WITHOUT_CANDLE: &[&str] = &[
+    "lesio-files",
+    "lesio-image",
+    "lesio-metrics",
+    "lesio-kernels",
+    "lesio-phantom",
+    "lesio-io",
+    "lesio-report",
+];
 
 /// Crates that never touch a file, and what would be a sign of it.
 const WITHOUT_FILES: &[&str] = &["lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];

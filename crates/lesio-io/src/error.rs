@@ -235,7 +235,7 @@ pub enum ReadErrorKind {
         volumes: u64,
     },
     /// A value has no equal in the type asked for.
-    #[error("value {value} of voxel {voxel} (in file order) cannot be kept as {target}")]
+    #[error("value {value:?} of voxel {voxel} (in file order) cannot be kept as {target}")]
     LossyConversion {
         /// Which voxel, in file order, from the first of the file.
         voxel: u64,
@@ -269,6 +269,91 @@ pub enum ReadErrorKind {
         found: String,
         /// What is read.
         expected: &'static str,
+    },
+    /// A DICOM series is a folder.
+    #[error("is no folder, expected one with the slices of a series")]
+    NotFolder,
+    /// A folder without a DICOM file.
+    #[error("holds no file, expected the slices of a DICOM series")]
+    NoSlices,
+    /// A file of a series is no DICOM file, or a damaged one.
+    #[error("not a DICOM file: {reason}")]
+    NotDicom {
+        /// What was expected and found.
+        reason: String,
+    },
+    /// The pixels of a DICOM file are compressed or written in a way that is not read.
+    #[error("transfer syntax {uid} ({name}) cannot be read, expected pixels that are not compressed")]
+    UnsupportedTransferSyntax {
+        /// DICOM's number of it.
+        uid: String,
+        /// Its name.
+        name: String,
+    },
+    /// An attribute of a DICOM file that is missing or cannot be used.
+    #[error("{attribute} is {found}, expected {expected}")]
+    BadAttribute {
+        /// DICOM's name of it.
+        attribute: &'static str,
+        /// The value, or that there is none.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Two files of a folder do not belong to one series.
+    #[error("{attribute} is {found}, expected {expected} as {} has", with.display())]
+    MixedSeries {
+        /// The file it should agree with.
+        with: PathBuf,
+        /// What differs.
+        attribute: &'static str,
+        /// That file's value.
+        expected: String,
+        /// This file's value.
+        found: String,
+    },
+    /// Two slices lie in one place, as in a series over time.
+    #[error("lies at {position:?} mm where {} lies, expected one slice a place", with.display())]
+    SamePosition {
+        /// The other file.
+        with: PathBuf,
+        /// The position of this one.
+        position: [f64; 3],
+    },
+    /// Slices are missing before this one.
+    #[error(
+        "lies {distance} mm after {}, expected {expected} mm: {count} slices are missing between",
+        after.display()
+    )]
+    MissingSlices {
+        /// The file before.
+        after: PathBuf,
+        /// How many are missing.
+        count: u64,
+        /// The distance to it, in millimetres.
+        distance: f64,
+        /// The usual distance.
+        expected: f64,
+    },
+    /// The distance to the slice before is another than usual.
+    #[error("lies {distance} mm after {}, expected {expected} mm as between the others", after.display())]
+    UnevenSpacing {
+        /// The file before.
+        after: PathBuf,
+        /// The distance to it, in millimetres.
+        distance: f64,
+        /// The usual distance.
+        expected: f64,
+    },
+    /// A slice is shifted against the line through the others.
+    #[error(
+        "lies at {position:?} mm, expected {expected:?} mm, on the line through the first and last slice"
+    )]
+    SliceOffLine {
+        /// Its position.
+        position: [f64; 3],
+        /// Where it should be.
+        expected: [f64; 3],
     },
 }
 
@@ -305,6 +390,16 @@ impl ReadErrorKind {
             Self::SizeMismatch { .. } => "SizeMismatch",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
+            Self::NotFolder => "NotFolder",
+            Self::NoSlices => "NoSlices",
+            Self::NotDicom { .. } => "NotDicom",
+            Self::UnsupportedTransferSyntax { .. } => "UnsupportedTransferSyntax",
+            Self::BadAttribute { .. } => "BadAttribute",
+            Self::MixedSeries { .. } => "MixedSeries",
+            Self::SamePosition { .. } => "SamePosition",
+            Self::MissingSlices { .. } => "MissingSlices",
+            Self::UnevenSpacing { .. } => "UnevenSpacing",
+            Self::SliceOffLine { .. } => "SliceOffLine",
         }
     }
 
@@ -318,8 +413,11 @@ impl ReadErrorKind {
 #[non_exhaustive]
 pub enum GzipFault {
     /// The first two bytes are not gzip's.
-    #[error("does not start as a gzip member")]
-    Magic,
+    #[error("starts with {:02x} {:02x}, expected 1f 8b: it is no gzip file", found[0], found[1])]
+    Magic {
+        /// The bytes; 0 stands for one that is not there.
+        found: [u8; 2],
+    },
     /// A compression method that does not exist.
     #[error("compression method {method}, expected 8")]
     Method {
@@ -327,11 +425,19 @@ pub enum GzipFault {
         method: u8,
     },
     /// Reserved flags are set.
-    #[error("reserved flags are set in its header")]
-    Flags,
+    #[error("the flags of its header are {flags:08b}, expected the first three bits to be zero")]
+    Flags {
+        /// The flags.
+        flags: u8,
+    },
     /// The header's own checksum does not agree.
-    #[error("the checksum of its header does not agree")]
-    HeaderChecksum,
+    #[error("the checksum of its header is {found:04x}, the header says {expected:04x}")]
+    HeaderChecksum {
+        /// Of the bytes.
+        found: u16,
+        /// In the header.
+        expected: u16,
+    },
     /// The file ends inside the member.
     #[error("the file ends inside its {part}")]
     Ends {
@@ -519,16 +625,32 @@ impl WriteErrorKind {
     }
 
     pub(crate) fn io(operation: &'static str, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::StorageFull { operation, source }
-            }
-            _ => Self::Io { operation, source },
-        }
+        lesio_files::WriteErrorKind::io(operation, source).into()
     }
 
     pub(crate) fn at(self, path: &Path) -> WriteError {
         WriteError::new(path, self)
+    }
+}
+
+impl From<lesio_files::WriteErrorKind> for WriteErrorKind {
+    fn from(kind: lesio_files::WriteErrorKind) -> Self {
+        match kind {
+            lesio_files::WriteErrorKind::Io { operation, source } => Self::Io { operation, source },
+            lesio_files::WriteErrorKind::StorageFull { operation, source } => {
+                Self::StorageFull { operation, source }
+            }
+            lesio_files::WriteErrorKind::OutputExists => Self::OutputExists,
+            lesio_files::WriteErrorKind::NoFileName => Self::NoFileName,
+            other => Self::Io { operation: "write the file", source: io::Error::other(other) },
+        }
+    }
+}
+
+impl From<lesio_files::WriteError> for WriteError {
+    fn from(error: lesio_files::WriteError) -> Self {
+        let (path, kind) = error.into_parts();
+        WriteErrorKind::from(kind).at(&path)
     }
 }
 
@@ -551,10 +673,18 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_has_its_own_name() {
-        let full = io::Error::from(io::ErrorKind::StorageFull);
-        assert_eq!(WriteErrorKind::io("write", full).name(), "StorageFull");
-        let other = io::Error::from(io::ErrorKind::PermissionDenied);
-        assert_eq!(WriteErrorKind::io("write", other).name(), "Io");
+    fn what_was_in_the_way_keeps_its_name() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        for kind in [
+            lesio_files::WriteErrorKind::io("write", full()),
+            lesio_files::WriteErrorKind::io("write", io::Error::other("no")),
+            lesio_files::WriteErrorKind::OutputExists,
+            lesio_files::WriteErrorKind::NoFileName,
+        ] {
+            let (name, text) = (kind.name(), kind.to_string());
+            let here = WriteErrorKind::from(kind);
+            assert_eq!((here.name(), here.to_string()), (name, text));
+        }
+        assert_eq!(WriteErrorKind::io("write", full()).name(), "StorageFull");
     }
 }

@@ -114,14 +114,18 @@ impl<R: Read> GzipReader<R> {
         if first == 0 && self.member > 1 {
             return self.skip_padding();
         }
-        let misplaced = if self.member == 1 { GzipFault::Magic } else { GzipFault::Trailing };
-        if first != 0x1f {
-            return Err(self.fault(misplaced));
-        }
         let mut header = Hasher::new();
         header.update(&[first]);
-        if self.header_byte(&mut header)? != 0x8b {
-            return Err(self.fault(misplaced));
+        let second = match first {
+            0x1f => self.header_byte(&mut header)?,
+            _ => self.byte()?.unwrap_or(0),
+        };
+        if [first, second] != [0x1f, 0x8b] {
+            let fault = match self.member {
+                1 => GzipFault::Magic { found: [first, second] },
+                _ => GzipFault::Trailing,
+            };
+            return Err(self.fault(fault));
         }
         let method = self.header_byte(&mut header)?;
         if method != 8 {
@@ -129,7 +133,7 @@ impl<R: Read> GzipReader<R> {
         }
         let flags = self.header_byte(&mut header)?;
         if flags & RESERVED != 0 {
-            return Err(self.fault(GzipFault::Flags));
+            return Err(self.fault(GzipFault::Flags { flags }));
         }
         // Modification time, extra flags, operating system.
         for _ in 0..6 {
@@ -151,8 +155,9 @@ impl<R: Read> GzipReader<R> {
             let found = header.clone().finalize() as u16;
             let low = self.header_byte(&mut header)?;
             let high = self.header_byte(&mut header)?;
-            if found != u16::from_le_bytes([low, high]) {
-                return Err(self.fault(GzipFault::HeaderChecksum));
+            let expected = u16::from_le_bytes([low, high]);
+            if found != expected {
+                return Err(self.fault(GzipFault::HeaderChecksum { found, expected }));
             }
         }
         self.inflate.reset(false);
@@ -301,7 +306,8 @@ mod tests {
         let mut bad = header;
         bad.extend((checksum ^ 1).to_le_bytes());
         bad.extend(&plain[10..]);
-        assert_eq!(read(&bad, 100), Err(GzipFault::HeaderChecksum));
+        let expected = checksum ^ 1;
+        assert_eq!(read(&bad, 100), Err(GzipFault::HeaderChecksum { found: checksum, expected }));
     }
 
     #[test]
@@ -313,6 +319,6 @@ mod tests {
         bytes.extend([0, 0, 1]);
         assert_eq!(read(&bytes, 10), Err(GzipFault::Trailing));
         assert_eq!(read(b"", 10), Err(GzipFault::Ends { part: "header" }));
-        assert_eq!(read(b"plain text", 10), Err(GzipFault::Magic));
+        assert_eq!(read(b"plain text", 10), Err(GzipFault::Magic { found: *b"pl" }));
     }
 }

@@ -4,6 +4,7 @@
 //!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
 //!   that NIfTI holds.
 //! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image).
+//! - With the feature `dicom`, `ReadOptions::read_dicom` makes a [`Volume`] of a folder of DICOM slices.
 //! - [`dataset`] lists the folders of public data sets; [`atomic`] writes files whole or not at all.
 //!
 //! What a file claims is compared with its length before memory is taken, every checksum is verified,
@@ -28,8 +29,9 @@
 
 #![forbid(unsafe_code)]
 
-pub mod atomic;
 pub mod dataset;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod error;
 mod gzip;
 pub mod nifti;
@@ -42,6 +44,7 @@ use std::path::Path;
 use lesio_image::Volume;
 
 pub use error::{AffineError, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
+pub use lesio_files as atomic;
 pub use nifti::{WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
 pub use raster::{PngSample, read_image, write_png, write_png_in};

@@ -5,6 +5,9 @@ use std::path::Path;
 use lesio_image::{Image, Volume};
 
 use crate::error::ReadError;
+#[cfg(feature = "dicom")]
+#[allow(unused_imports, reason = "named by the documentation")]
+use crate::error::ReadErrorKind;
 use crate::nifti::{NiftiImage, Voxel};
 use crate::raster;
 
@@ -92,6 +95,35 @@ impl ReadOptions {
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
         let path = path.as_ref();
         raster::read(path, self.max_bytes).map_err(|kind| kind.at(path))
+    }
+
+    /// Reads the DICOM series of a folder: every file in it is a slice (but for names that start with a dot,
+    /// and `DICOMDIR`), and what lies in folders below is not looked at.
+    ///
+    /// Slices are sorted by position along their normal; axes are columns, rows, slices. The affine leads
+    /// to the same world as NIfTI's (right, anterior, superior) and keeps the slant of a tilted gantry.
+    /// Values are stored bits times `RescaleSlope` plus `RescaleIntercept`, slice by slice.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong: [`NotFolder`](ReadErrorKind::NotFolder),
+    /// [`NoSlices`](ReadErrorKind::NoSlices), [`NotDicom`](ReadErrorKind::NotDicom),
+    /// [`Truncated`](ReadErrorKind::Truncated); compressed pixels are
+    /// [`UnsupportedTransferSyntax`](ReadErrorKind::UnsupportedTransferSyntax); colour, several frames and
+    /// attributes that are missing or make no sense are [`BadAttribute`](ReadErrorKind::BadAttribute).
+    /// Of the slices together: [`MixedSeries`](ReadErrorKind::MixedSeries) (series, size, orientation,
+    /// spacing), [`SamePosition`](ReadErrorKind::SamePosition),
+    /// [`MissingSlices`](ReadErrorKind::MissingSlices), [`UnevenSpacing`](ReadErrorKind::UnevenSpacing),
+    /// [`SliceOffLine`](ReadErrorKind::SliceOffLine). And [`LimitExceeded`](ReadErrorKind::LimitExceeded),
+    /// which holds for the volume and for each file.
+    ///
+    /// ```no_run
+    /// let volume = lesio_io::ReadOptions::new().read_dicom("study/series-3")?;
+    /// lesio_io::write_volume("series-3.nii.gz", &volume)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "dicom")]
+    pub fn read_dicom(&self, folder: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
+        crate::dicom::read(folder.as_ref(), self.max_bytes)
     }
 
     pub(crate) fn limit(&self) -> u64 {

@@ -1,14 +1,13 @@
 //! A training's whole state in one file, two generations deep.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use lesio_files::{Disk, FileSystem};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{EngineError, TrainingEngine};
 use crate::model_file::{self, LoadError, SaveError};
 use crate::parameters::ParameterSet;
-use crate::storage;
 use crate::trainer::{State, TrainConfig};
 
 const KIND: &str = "a training checkpoint";
@@ -101,13 +100,20 @@ pub(crate) fn save(
         Document { config: config.clone(), fingerprint: fingerprint.to_owned(), state: state.clone() };
     let bytes = model_file::encode(KIND, VERSION, &all, &document)
         .map_err(|reason| SaveError::Content { path: path.to_owned(), reason })?;
-    let write = |source: io::Error| SaveError::Write { path: path.to_owned(), source };
-    // Between the two renames only the previous file exists, and it is intact.
-    match std::fs::rename(path, previous(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(write(error)),
-        _ => {}
+    write(&Disk, path, &bytes)
+}
+
+/// Puts the bytes in place, the file before under its other name: two generations.
+fn write<F: FileSystem>(system: &F, path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
+    Ok(lesio_files::write_keeping(system, path, previous(path), |out| out.write_all(bytes))?)
+}
+
+/// Removes what a training that was killed while it wrote this checkpoint left beside it.
+pub(crate) fn sweep(path: &Path) -> Result<(), SaveError> {
+    for path in [path, &previous(path)] {
+        lesio_files::sweep_for(path)?;
     }
-    storage::replace(path, &bytes).map_err(write)
+    Ok(())
 }
 
 /// Reads the newest intact checkpoint under `path` and checks that it belongs to this training.
@@ -186,5 +192,57 @@ fn compare(name: &str, there: &serde_json::Value, here: &serde_json::Value, foun
         }
         _ if there != here => found.push(format!("{name} is {there} there and {here} here")),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_files::simulation::{SimulatedDisk, every_fault, every_power_cut};
+
+    use super::*;
+    use crate::parameters::Parameter;
+
+    fn content(step: u64) -> Vec<u8> {
+        let mut set = ParameterSet::new();
+        set.insert("weights/a", Parameter::new(vec![50_000], vec![step as f32; 50_000]).unwrap());
+        let state = State { step, ..State::default() };
+        let document = Document { config: TrainConfig::default(), fingerprint: "data".to_owned(), state };
+        model_file::encode(KIND, VERSION, &set, &document).unwrap()
+    }
+
+    /// The step of the newest intact checkpoint, as [`load`] would choose it.
+    fn newest(read: impl Fn(&Path) -> Option<Vec<u8>>) -> Option<u64> {
+        let path = Path::new("checkpoint");
+        [path.to_owned(), previous(path)].into_iter().find_map(|path| {
+            let (_, document) = model_file::decode::<Document>(&path, &read(&path)?, KIND, VERSION).ok()?;
+            Some(document.state.step)
+        })
+    }
+
+    #[test]
+    fn faults_and_power_cuts_leave_the_newest_or_the_previous_checkpoint() {
+        let path = Path::new("checkpoint");
+        let saved: Vec<Vec<u8>> = (0..4).map(content).collect();
+        let (mut faults, mut states) = (0, 0);
+        let mut disk = SimulatedDisk::default();
+        for (step, bytes) in saved.iter().enumerate() {
+            let step = step as u64;
+            let save = |disk: &SimulatedDisk| write(disk, path, bytes);
+            let may_be = |found: Option<u64>| found == Some(step) || found == step.checked_sub(1);
+            faults += every_fault(&disk, save, |place, _, disk, result| {
+                let found = newest(|path| disk.read(path));
+                assert!(may_be(found) && (result.is_err() || found == Some(step)), "{place}: {found:?}");
+            });
+            states += every_power_cut(&disk, save, |place, remains, finished| {
+                let found = newest(|path| remains.read(path));
+                assert!(may_be(found) && (!finished || found == Some(step)), "{place}: {found:?}");
+            });
+            disk = disk.copy();
+            save(&disk).unwrap();
+            let kept = disk.read(previous(path));
+            assert!(kept.as_ref() == step.checked_sub(1).map(|before| &saved[before as usize]));
+            assert!(disk.names().len() <= 2, "{:?}", disk.names());
+        }
+        assert!(faults >= 150 && states >= 100, "{faults} {states}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use lesio_files::{Disk, Existing, FileSystem};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,13 +114,8 @@ pub enum LoadError {
 #[non_exhaustive]
 pub enum SaveError {
     /// The file could not be written; what stood under its name still does.
-    #[error("could not write {path:?}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] lesio_files::WriteError),
     /// Parameters or configuration cannot be put into a file.
     #[error("{path:?} cannot be put together: {reason}")]
     Content {
@@ -141,7 +137,8 @@ struct Envelope<T> {
 /// Writes parameters and a document (configuration, preprocessing, provenance) as one safetensors
 /// file, replacing one of that name at once or not at all. The same content gives the same bytes.
 ///
-/// `kind` and `version` say what the file is; [`load`] asks for them.
+/// `kind` and `version` say what the file is; [`load`] asks for them. One process at a time may save under
+/// a name.
 ///
 /// # Errors
 /// Parameters or a document that cannot be written down, or a failure of the file system, after which
@@ -153,10 +150,28 @@ pub fn save(
     parameters: &ParameterSet,
     document: &impl Serialize,
 ) -> Result<(), SaveError> {
+    // What a process that was killed while it wrote this file left beside it; if it cannot be removed, it
+    // is no reason not to save.
+    let _ = lesio_files::sweep_for(path.as_ref());
+    save_in(&Disk, path, kind, version, parameters, document)
+}
+
+/// As [`save`], in another file system.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_in<F: FileSystem>(
+    system: &F,
+    path: impl AsRef<Path>,
+    kind: &str,
+    version: u32,
+    parameters: &ParameterSet,
+    document: &impl Serialize,
+) -> Result<(), SaveError> {
     let path = path.as_ref();
     let content = encode(kind, version, parameters, document)
         .map_err(|reason| SaveError::Content { path: path.to_owned(), reason })?;
-    storage::replace(path, &content).map_err(|source| SaveError::Write { path: path.to_owned(), source })
+    Ok(lesio_files::write_in(system, path, Existing::Replace, |out| out.write_all(&content))?)
 }
 
 /// The bytes that [`save`] writes.
@@ -318,6 +333,26 @@ mod tests {
         save(&file, "test", 1, &set(), &0).unwrap();
         assert!(matches!(load::<i32>(&file, "test", 1, 10), Err(LoadError::Read { .. })));
         assert!(matches!(load::<i32>(folder.path(), "test", 1, 10), Err(LoadError::Read { .. })));
+    }
+
+    #[test]
+    fn faults_and_power_cuts_leave_the_old_model_or_the_new_one() {
+        use lesio_files::simulation::{SimulatedDisk, every_fault, every_power_cut};
+        let mut large = set();
+        large.insert("c", Parameter::new(vec![60_000], vec![0.25; 60_000]).unwrap());
+        let (old, new) = (encode("test", 1, &set(), &0).unwrap(), encode("test", 1, &large, &1).unwrap());
+        let before = SimulatedDisk::with(&[("m.safetensors", &old)]);
+        let write = |disk: &SimulatedDisk| save_in(disk, "m.safetensors", "test", 1, &large, &1);
+        let faults = every_fault(&before, write, |place, _, disk, result| {
+            let placed = result.as_ref().is_err_and(|error| error.to_string().contains("sync the folder"));
+            let expected = if result.is_ok() || placed { &new } else { &old };
+            assert!(disk.read("m.safetensors").as_ref() == Some(expected), "{place}: {result:?}");
+        });
+        let states = every_power_cut(&before, write, |place, remains, finished| {
+            let now = remains.read(Path::new("m.safetensors")).unwrap();
+            assert!(now == new || !finished && now == old, "{place}");
+        });
+        assert!(faults >= 25 && states >= 20, "{faults} {states}");
     }
 
     #[test]

@@ -354,6 +354,9 @@ impl<O: Objective> Trainer<O> {
         mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Ending, TrainError> {
         let samples = self.objective.samples();
+        if let Some((path, _)) = &self.checkpoint {
+            checkpoint::sweep(path)?;
+        }
         let batches = samples.div_ceil(self.config.batch_size);
         let steps = (batches * self.config.epochs) as u64;
         let mut last_saved = Instant::now();

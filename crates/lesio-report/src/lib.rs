@@ -51,7 +51,7 @@ mod text;
 
 pub use color::{ColorMap, Rgb};
 pub use estimate::Estimate;
-pub use file::{Existing, WriteError, write_file};
+pub use file::{Existing, WriteError, write_file, write_file_in};
 pub use html::{Figure, HtmlReport};
 pub use json::{
     Attack, AttackUnit, EvaluationReport, Extra, Intervals, PredictorReport, QualityEstimatorKind,

@@ -202,6 +202,12 @@ impl NiftiHeader {
         let start = bytes.first_chunk().ok_or_else(|| truncated(SIZE_1))?;
         let signature = Signature::of(*start)?;
         let size = signature.version.header_bytes();
+        if let (NiftiVersion::Two, Some(magic)) =
+            (signature.version, bytes.get(4..).and_then(<[u8]>::first_chunk))
+        {
+            // What is no NIfTI-2 file is not told to be too short for one.
+            arrangement(*magic, NiftiVersion::Two)?;
+        }
         let bytes = bytes.get(..size).ok_or_else(|| truncated(size))?;
         let fields = Fields { bytes, order: signature.byte_order };
         match signature.version {
@@ -345,13 +351,17 @@ fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
 fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
     let magic: [u8; 8] = fields.bytes(4);
     let arrangement = arrangement(fields.bytes(4), NiftiVersion::Two)?;
-    if magic[4..] != *b"\r\n\x1a\n" {
-        // The bytes are there to be changed by a transfer that takes the file for text.
-        let reason =
-            format!("the magic ends in {:02x?}, expected 0d 0a 1a 0a: was it copied as text?", &magic[4..]);
-        return Err(ReadErrorKind::NotNifti { reason });
-    }
     let mut oddities = Vec::new();
+    match &magic[4..] {
+        b"\r\n\x1a\n" => {}
+        // Left out by a writer; a transfer that takes the file for text does not make zeros.
+        [0, 0, 0, 0] => oddities.push(Oddity::MagicEnd),
+        end => {
+            let reason =
+                format!("the magic ends in {end:02x?}, expected [0d, 0a, 1a, 0a]: was it copied as text?");
+            return Err(ReadErrorKind::NotNifti { reason });
+        }
+    }
     let datatype = datatype(fields.i16(12), fields.i16(14), &mut oddities)?;
     let offset = fields.i64(168);
     let header = NiftiHeader {
@@ -393,8 +403,8 @@ fn finish(
     arrangement: Arrangement,
     mut oddities: Vec<Oddity>,
 ) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
-    // CIFTI-2 keeps matrices of brain models in NIfTI-2 files: their axes are no axes of space.
-    if (3000..3100).contains(&header.intent_code) {
+    // CIFTI keeps matrices of brain models in NIfTI-2 files: their axes are no axes of space.
+    if header.version == NiftiVersion::Two && (3000..3100).contains(&header.intent_code) {
         return Err(ReadErrorKind::UnsupportedIntent {
             code: header.intent_code,
             name: "CIFTI-2 connectivity or surface data",

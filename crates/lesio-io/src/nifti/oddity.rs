@@ -54,6 +54,8 @@ pub enum Oddity {
         /// How the magic starts: `ni` in a single file, `n+` in a pair.
         magic: &'static str,
     },
+    /// The four bytes that end the magic of NIfTI-2 are zero; they tell no version and no byte order.
+    MagicEnd,
     /// Bytes follow the last voxel.
     TrailingBytes {
         /// How many.
@@ -86,6 +88,7 @@ impl fmt::Display for Oddity {
             Self::Arrangement { magic } => {
                 write!(f, "the magic starts with {magic}, which contradicts the file's name")
             }
+            Self::MagicEnd => write!(f, "the magic ends in zeros, expected 0d 0a 1a 0a"),
             Self::TrailingBytes { count } => write!(f, "{count} bytes follow the last voxel"),
         }
     }

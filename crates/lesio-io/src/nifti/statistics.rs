@@ -17,7 +17,7 @@ pub struct Statistics {
     pub voxels: u64,
     /// Number of voxels that are NaN or infinite; all that follows leaves them out.
     pub nonfinite: u64,
-    /// Sum, compensated (Neumaier 1974), so that its error does not grow with the number of voxels.
+    /// Sum, compensated, so that its error does not grow with the number of voxels.
     pub sum: f64,
     /// Least value; NaN where no voxel is finite.
     pub min: f64,
@@ -29,37 +29,146 @@ pub struct Statistics {
 
 impl Statistics {
     pub(crate) fn of(mut reader: VoxelReader<'_>, voxels: u64) -> Result<Self, ReadErrorKind> {
-        let mut statistics =
-            Self { voxels, nonfinite: 0, sum: 0.0, min: f64::NAN, max: f64::NAN, first: Vec::new() };
-        let mut compensation = 0.0;
+        let mut lanes = Lanes::default();
+        let mut first = Vec::new();
         let mut block: Vec<f64> = Vec::new();
         let mut left = voxels;
         while left > 0 {
             let step = left.min(BLOCK);
             block.clear();
             reader.next_values(step, &mut block)?;
-            statistics.first.extend(block.iter().take(SHOWN - statistics.first.len()));
-            for &value in &block {
-                statistics.add(value, &mut compensation);
-            }
+            first.extend(block.iter().take(SHOWN - first.len()));
+            lanes.add(&block);
             left -= step;
         }
         reader.finish()?;
-        statistics.sum += compensation;
-        Ok(statistics)
+        Ok(lanes.finish(voxels, first))
+    }
+}
+
+/// Values side by side in the registers of the processor.
+const LANES: usize = 8;
+
+/// Statistics of every eighth value each, with no branch between values.
+struct Lanes {
+    sum: [f64; LANES],
+    /// What rounding took from each sum.
+    lost: [f64; LANES],
+    min: [f64; LANES],
+    max: [f64; LANES],
+    nonfinite: [u64; LANES],
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            sum: [0.0; LANES],
+            lost: [0.0; LANES],
+            min: [f64::INFINITY; LANES],
+            max: [f64::NEG_INFINITY; LANES],
+            nonfinite: [0; LANES],
+        }
+    }
+}
+
+impl Lanes {
+    fn add(&mut self, values: &[f64]) {
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            self.add_chunk(chunk);
+        }
+        if !rest.is_empty() {
+            let mut chunk = [f64::NAN; LANES];
+            chunk.iter_mut().zip(rest).for_each(|(place, &value)| *place = value);
+            self.add_chunk(&chunk);
+            // What fills the chunk up is no value.
+            self.nonfinite.iter_mut().skip(rest.len()).for_each(|count| *count -= 1);
+        }
     }
 
-    fn add(&mut self, value: f64, compensation: &mut f64) {
-        if !value.is_finite() {
-            self.nonfinite += 1;
-            return;
+    #[inline(always)]
+    fn add_chunk(&mut self, chunk: &[f64; LANES]) {
+        for lane in 0..LANES {
+            let value = chunk[lane];
+            let finite = value.is_finite();
+            self.nonfinite[lane] += u64::from(!finite);
+            let term = if finite { value } else { 0.0 };
+            let (sum, lost) = two_sum(self.sum[lane], term);
+            self.sum[lane] = sum;
+            self.lost[lane] += lost;
+            self.min[lane] = if finite && value < self.min[lane] { value } else { self.min[lane] };
+            self.max[lane] = if finite && value > self.max[lane] { value } else { self.max[lane] };
         }
-        let sum = self.sum + value;
-        *compensation +=
-            if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
-        self.sum = sum;
-        // `min` and `max` return the other argument for NaN, which stands for none yet.
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+    }
+
+    fn finish(self, voxels: u64, first: Vec<f64>) -> Statistics {
+        let nonfinite = self.nonfinite.iter().sum();
+        let (mut sum, mut lost) = (0.0, 0.0);
+        for lane in self.sum {
+            let (next, rounded) = two_sum(sum, lane);
+            sum = next;
+            lost += rounded;
+        }
+        let exact = sum + (lost + self.lost.iter().sum::<f64>());
+        let none = nonfinite == voxels;
+        let or_nan = |value: f64| if none { f64::NAN } else { value };
+        Statistics {
+            voxels,
+            nonfinite,
+            // A sum past the greatest number has lost more than a correction can say.
+            sum: if sum.is_finite() { exact } else { sum },
+            min: or_nan(self.min.into_iter().fold(f64::INFINITY, f64::min)),
+            max: or_nan(self.max.into_iter().fold(f64::NEG_INFINITY, f64::max)),
+            first,
+        }
+    }
+}
+
+/// A sum, and exactly what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2).
+#[inline(always)]
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let from_b = sum - a;
+    (sum, (a - (sum - from_b)) + (b - from_b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Statistics {
+        let mut lanes = Lanes::default();
+        // In two parts, of which neither fills its lanes.
+        let (start, end) = values.split_at(values.len() / 3);
+        lanes.add(start);
+        lanes.add(end);
+        lanes.finish(values.len() as u64, Vec::new())
+    }
+
+    #[test]
+    fn small_terms_survive_large_ones() {
+        let mut values = vec![1e16, 1.0, -1e16, 1.0];
+        values.extend([0.1; 1000]);
+        values.extend([1e100, 3.0, -1e100]);
+        // A tenth as a 64-bit float is a little more than a tenth.
+        assert!((of(&values).sum - 105.0).abs() < 1e-10, "{}", of(&values).sum);
+        let constant = vec![f64::from(0.1_f32); 1 << 20];
+        assert_eq!(of(&constant).sum, f64::from(0.1_f32) * f64::from(1 << 20));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted_and_left_out() {
+        let found = of(&[f64::NAN, 2.0, f64::INFINITY, -3.0, f64::NEG_INFINITY, 0.5, f64::NAN]);
+        assert_eq!((found.nonfinite, found.sum, found.min, found.max), (4, -0.5, -3.0, 2.0));
+        let nothing = of(&[f64::NAN; 11]);
+        assert!(nothing.min.is_nan() && nothing.max.is_nan());
+        assert_eq!((nothing.nonfinite, nothing.sum), (11, 0.0));
+        assert_eq!(of(&[f64::MAX; 3]).sum, f64::INFINITY);
+        for length in 1..40 {
+            let values: Vec<f64> = (0..length).map(f64::from).collect();
+            let found = of(&values);
+            assert_eq!(found.sum, f64::from(length * (length - 1) / 2));
+            assert_eq!((found.nonfinite, found.min, found.max), (0, 0.0, f64::from(length - 1)));
+        }
     }
 }

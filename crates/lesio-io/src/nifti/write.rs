@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use flate2::write::GzEncoder;
+use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::{Geometry, Volume};
 
-use crate::atomic::{self, Disk, Existing, FileSystem};
 use crate::error::{WriteError, WriteErrorKind};
 use crate::nifti::encode::encode;
 use crate::nifti::header::{Arrangement, ByteOrder, NiftiHeader, NiftiVersion};
@@ -104,7 +104,7 @@ impl WriteOptions {
 
     /// Writes a volume, unscaled, in its own type.
     ///
-    /// The file is there whole or not at all, as [`atomic`] explains. The same volume and options give
+    /// The file is there whole or not at all, as [`lesio_files`] explains. The same volume and options give
     /// the same bytes.
     ///
     /// # Errors
@@ -137,9 +137,9 @@ impl WriteOptions {
         let write_start = |out: &mut dyn Write| out.write_all(&start);
         let write_voxels = |out: &mut dyn Write| write_voxels(out, volume);
         match name.arrangement {
-            Arrangement::Single => atomic::write_in(system, path, self.existing, |out| {
+            Arrangement::Single => Ok(lesio_files::write_in(system, path, self.existing, |out| {
                 self.compressed(name.compressed, out, |out| write_start(out).and_then(|()| write_voxels(out)))
-            }),
+            })?),
             Arrangement::Pair => {
                 let (header_path, data_path) = name.written_halves(path);
                 for half in [&header_path, &data_path] {
@@ -154,14 +154,15 @@ impl WriteOptions {
                 }
                 // Voxels without a header are not read by anyone: the header's name completes the pair.
                 let write_half = |half: &Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
-                    atomic::write_in(system, half, Existing::Refuse, |out| {
+                    lesio_files::write_in(system, half, Existing::Refuse, |out| {
                         self.compressed(name.compressed, out, content)
                     })
                 };
                 write_half(&data_path, &write_voxels)?;
-                write_half(&header_path, &write_start).inspect_err(|_| {
+                write_half(&header_path, &write_start).map_err(|error| {
                     // Else the next attempt would find the name taken. The first error is the one to tell.
                     let _ = system.remove(&data_path);
+                    error.into()
                 })
             }
         }

@@ -8,9 +8,9 @@ use image::{ColorType, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 use lesio_image::Image;
 
 use super::{Claim, LastChannel, interleaved};
-use crate::atomic::{self, Disk, Existing, FileSystem};
 use crate::error::{ReadErrorKind, WriteError, WriteErrorKind};
 use crate::source::{MOST_PER_COMPRESSED_BYTE, reserve};
+use lesio_files::{Disk, Existing, FileSystem};
 
 const FORMAT: &str = "PNG";
 
@@ -123,7 +123,7 @@ impl sealed::Sealed for u16 {
 ///
 /// # Errors
 /// [`WriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels,
-/// [`WriteErrorKind::Encode`], and the errors of [`atomic::write`].
+/// [`WriteErrorKind::Encode`], and the errors of [`lesio_files::write`](lesio_files::write()).
 ///
 /// ```
 /// use lesio_image::Image;
@@ -157,7 +157,7 @@ pub fn write_png_in<T: PngSample, F: FileSystem>(
 ) -> Result<(), WriteError> {
     let path = path.as_ref();
     let encoded = encode(image).map_err(|kind| kind.at(path))?;
-    atomic::write_in(system, path, existing, |out| out.write_all(&encoded))
+    Ok(lesio_files::write_in(system, path, existing, |out| out.write_all(&encoded))?)
 }
 
 fn encode<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteErrorKind> {

@@ -161,11 +161,16 @@ fn magic(list: &mut List) {
     add("n+1 in 540 bytes", two(b"n+1\0\r\n\x1a\n"), "NotNifti");
     add("n+3 in 540 bytes", two(b"n+3\0\r\n\x1a\n"), "UnsupportedVersion");
     add("NIfTI-2 copied as text", two(b"n+2\0\n\x1a\n\0"), "NotNifti");
-    add("NIfTI-2 without the end", two(b"n+2\0\0\0\0\0"), "NotNifti");
+    add("NIfTI-2 with half an end", two(b"n+2\0\r\n\0\0"), "NotNifti");
+    add("n+1 in 348 bytes that claim to be 540", Nifti::one().with(|n| n.sizeof_hdr = 540), "NotNifti");
     add("NIfTI-2 empty", two(&[0; 8]), "NotNifti");
     add("size of the other order", Nifti::one().with(|n| n.sizeof_hdr = 348_i32.swap_bytes()), "BadDim");
     add("CIFTI", Nifti::two().with(|n| n.intent = 3001), "UnsupportedIntent");
     add("CIFTI, the last", Nifti::two().with(|n| n.intent = 3099), "UnsupportedIntent");
+    let ended = two(b"n+2\0\0\0\0\0").file();
+    list.file("magic of NIfTI-2 without its end", "a.nii", ended, Expect::Odd("ends in zeros"));
+    let first = Nifti::one().with(|n| n.intent = 3001).file();
+    list.file("intent of CIFTI in NIfTI-1", "a.nii", first, Expect::Twelve);
     list.file("magic of a pair", "a.nii", one(b"ni1\0").file(), Expect::Odd("ni"));
     list.file(
         "intent beside CIFTI's",

@@ -1,0 +1,144 @@
+//! Temporary files beside the file that they are to become.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{WriteError, WriteErrorKind};
+use crate::system::FileSystem;
+use crate::write::retry;
+
+/// The folder of a file; `None` where the path names no file.
+pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+    // A path that ends in a separator names a folder, though `file_name` would overlook it.
+    let ends_in_separator = path.as_os_str().as_encoded_bytes().last().is_some_and(|&last| last == b'/');
+    if path.file_name().is_none() || ends_in_separator {
+        return None;
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => Some(parent),
+        _ => Some(Path::new(".")),
+    }
+}
+
+/// A name in `folder` for what is to become `target`, never given twice by this process.
+///
+/// It is short of its own, because the target's name may be as long as names can be, and still tells
+/// whose it is.
+pub(crate) fn name(folder: &Path, target: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    folder.join(format!("{}{}-{number}.tmp", prefix(target), process::id()))
+}
+
+pub(crate) fn create<F: FileSystem>(
+    system: &F,
+    folder: &Path,
+    target: &Path,
+) -> Result<(PathBuf, F::File), WriteErrorKind> {
+    let mut refused = 0;
+    loop {
+        let temporary = name(folder, target);
+        match retry(|| system.create_new(&temporary)) {
+            Ok(file) => return Ok((temporary, file)),
+            // Left by a process that had the same number: the next one is free sooner or later.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && refused < 1000 => refused += 1,
+            Err(source) => return Err(WriteErrorKind::io("create a temporary file", source)),
+        }
+    }
+}
+
+/// Removes the temporary files that interrupted writers left in a folder, and tells how many.
+///
+/// Only who knows that nobody is writing there may call this: it cannot tell a file that was left from
+/// one that is being written.
+///
+/// # Errors
+/// Where the folder cannot be read or a file cannot be removed.
+pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
+    sweep_named(folder.as_ref(), "")
+}
+
+/// As [`sweep`], for the temporary files of one file: who alone writes that file may call this, whatever
+/// others write beside it. A folder that does not exist holds none.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_for(path: impl AsRef<Path>) -> Result<usize, WriteError> {
+    let path = path.as_ref();
+    match folder_of(path) {
+        Some(folder) if folder.exists() => sweep_named(folder, &prefix(path)),
+        _ => Ok(0),
+    }
+}
+
+fn sweep_named(folder: &Path, start: &str) -> Result<usize, WriteError> {
+    let failed = |operation: &'static str| {
+        move |source: io::Error| WriteError::new(folder, WriteErrorKind::io(operation, source))
+    };
+    let mut swept = 0;
+    for entry in fs::read_dir(folder).map_err(failed("list the folder"))? {
+        let entry = entry.map_err(failed("list the folder"))?;
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if is_file && name.starts_with(start) && is_temporary(&name) {
+            fs::remove_file(entry.path()).map_err(failed("remove a temporary file"))?;
+            swept += 1;
+        }
+    }
+    Ok(swept)
+}
+
+/// How the temporary names of a file start.
+fn prefix(target: &Path) -> String {
+    // FNV-1a: names that agree by chance cost nothing but a file that is swept too early or too late.
+    let name = target.file_name().unwrap_or_default().as_encoded_bytes();
+    let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!(".lesio-{hash:016x}-")
+}
+
+fn is_temporary(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = name.strip_prefix(".lesio-").and_then(|rest| rest.strip_suffix(".tmp")).map(|rest| {
+        let mut parts = rest.split('-');
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    });
+    match parts {
+        Some((Some(hash), Some(process), Some(number), None)) => {
+            hash.len() == 16
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && digits(process)
+                && digits(number)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_temporary_files_are_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = |target: &str| name(folder.path(), Path::new(target));
+        let (a, b) = (left("a"), left("b"));
+        for path in [&a, &b] {
+            fs::write(path, b"").unwrap();
+        }
+        for name in [".lesio-x.tmp", ".lesio-0123456789abcdef-1-1", ".lesio-12-0.tmp", "a", "b"] {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        assert_eq!(sweep_for(folder.path().join("a")).unwrap(), 1);
+        assert!(!a.exists() && b.exists());
+        assert_eq!(sweep(folder.path()).unwrap(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+        assert!(sweep(folder.path().join("absent")).is_err());
+        assert_eq!(sweep_for(folder.path().join("absent/a")).unwrap(), 0);
+    }
+}

@@ -1,0 +1,239 @@
+//! DICOM series: a folder of slices becomes one volume.
+//!
+//! Parsing is dicom-rs's; what it is given was measured against the file before ([`scan`](self)), so no
+//! length is believed and no nesting followed.
+
+mod scan;
+mod slice;
+
+use std::fs;
+use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
+use lesio_image::{Geometry, Volume};
+use ndarray::{Array3, ShapeBuilder};
+
+use crate::dicom::slice::Slice;
+use crate::error::{AffineError, ReadError, ReadErrorKind};
+use crate::source::{CHUNK, Stream, open_regular, reserve};
+
+/// How much the distances between slices may differ, as a part of the usual one: positions are decimal
+/// texts, and some scanners keep two digits.
+const EVEN: f64 = 0.01;
+/// How much the directions of two slices, and the sizes of their pixels, may differ.
+const SAME: f64 = 1e-4;
+
+/// Reads the series of a folder; see [`ReadOptions::read_dicom`](crate::ReadOptions::read_dicom).
+pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
+    let paths = files(folder).map_err(|kind| kind.at(folder))?;
+    let mut slices = Vec::new();
+    for path in paths {
+        let slice = Slice::read(&path, limit).map_err(|kind| kind.at(&path))?;
+        if let Some(first) = slices.first() {
+            compare(first, &slice).map_err(|kind| kind.at(&path))?;
+        }
+        slices.push(slice);
+    }
+    let Some(first) = slices.first() else { return Err(ReadErrorKind::NoSlices.at(folder)) };
+    let normal = first.normal();
+    let height = |slice: &Slice| -> f64 { slice.position.iter().zip(normal).map(|(a, b)| a * b).sum() };
+    slices.sort_by(|a, b| height(a).total_cmp(&height(b)));
+    let step = step(&slices, height).map_err(|(path, kind)| kind.at(&path))?;
+    let geometry = geometry(&slices, step).map_err(|fault| {
+        ReadErrorKind::BadAffine { method: "the series", fault: AffineError::from(fault) }.at(folder)
+    })?;
+    let (rows, columns, count) = (slices[0].rows, slices[0].columns, slices.len());
+    let voxels = (rows as u64).saturating_mul(columns as u64).saturating_mul(count as u64);
+    let need = voxels.saturating_mul(size_of::<f32>() as u64);
+    if need > limit {
+        return Err(ReadErrorKind::LimitExceeded { need, limit }.at(folder));
+    }
+    let mut values = Vec::new();
+    reserve(&mut values, voxels).map_err(|kind| kind.at(folder))?;
+    for slice in &slices {
+        append(slice, &mut values).map_err(|kind| kind.at(&slice.path))?;
+    }
+    // Along a row first, then down the columns, then from slice to slice: as the files have it.
+    let data = Array3::from_shape_vec((columns, rows, count).f(), values)
+        .map_err(|_| ReadErrorKind::OutOfMemory { bytes: need }.at(folder))?;
+    Ok(Volume::new(data, geometry))
+}
+
+/// What a transfer syntax is called.
+pub(crate) fn name_of_transfer_syntax(uid: &str) -> String {
+    TransferSyntaxRegistry
+        .get(uid)
+        .map_or_else(|| "of no known name".to_owned(), |syntax| syntax.name().to_owned())
+}
+
+/// The files of a series, by name: all in the folder but those whose name starts with a dot and the index
+/// of a medium. What lies in folders below is not part of it.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadErrorKind> {
+    let failed = |source| ReadErrorKind::Io { operation: "list the folder", source };
+    let kind = fs::metadata(folder).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => ReadErrorKind::NotFound,
+        _ => ReadErrorKind::Io { operation: "look up the folder", source },
+    })?;
+    if !kind.is_dir() {
+        return Err(ReadErrorKind::NotFolder);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let passed = name.as_encoded_bytes().starts_with(b".") || name.eq_ignore_ascii_case("DICOMDIR");
+        if !passed && !entry.path().is_dir() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether two slices can belong to one volume.
+fn compare(first: &Slice, other: &Slice) -> Result<(), ReadErrorKind> {
+    let differs = |attribute, expected: String, found: String| ReadErrorKind::MixedSeries {
+        with: first.path.clone(),
+        attribute,
+        expected,
+        found,
+    };
+    for (attribute, expected, found) in [
+        ("SeriesInstanceUID", &first.series, &other.series),
+        ("FrameOfReferenceUID", &first.frame, &other.frame),
+        ("Modality", &first.modality, &other.modality),
+    ] {
+        if expected != found {
+            return Err(differs(attribute, expected.clone(), found.clone()));
+        }
+    }
+    for (attribute, expected, found) in
+        [("Rows", first.rows, other.rows), ("Columns", first.columns, other.columns)]
+    {
+        if expected != found {
+            return Err(differs(attribute, expected.to_string(), found.to_string()));
+        }
+    }
+    let near = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= SAME * a.abs().max(1.0));
+    if !near(first.directions.as_flattened(), other.directions.as_flattened()) {
+        let [expected, found] = [first, other].map(|slice| format!("{:?}", slice.directions));
+        return Err(differs("ImageOrientationPatient", expected, found));
+    }
+    if !near(&first.spacing, &other.spacing) {
+        let [expected, found] = [first, other].map(|slice| format!("{:?}", slice.spacing));
+        return Err(differs("PixelSpacing", expected, found));
+    }
+    Ok(())
+}
+
+/// The way from a slice to the next, in the patient's coordinates, if it is the same for all; else the
+/// file at which it is not, and why.
+fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (PathBuf, ReadErrorKind)> {
+    let first = &slices[0];
+    let last = &slices[slices.len() - 1];
+    if slices.len() == 1 {
+        let thickness = first.thickness.ok_or_else(|| {
+            let expected = "a size above 0, because the series has one slice";
+            let kind = ReadErrorKind::BadAttribute {
+                attribute: "SliceThickness",
+                found: "missing".into(),
+                expected,
+            };
+            (first.path.clone(), kind)
+        })?;
+        return Ok(first.normal().map(|part| part * thickness));
+    }
+    let gaps: Vec<f64> = slices.windows(2).map(|pair| height(&pair[1]) - height(&pair[0])).collect();
+    let mut sorted = gaps.clone();
+    sorted.sort_by(f64::total_cmp);
+    // The lower median: where a slice is missing, the gap there is the larger one.
+    let usual = sorted[(sorted.len() - 1) / 2];
+    let smallest = first.spacing[0].min(first.spacing[1]);
+    for (pair, &gap) in slices.windows(2).zip(&gaps) {
+        let after = pair[0].path.clone();
+        let fault = if gap <= 1e-4 * smallest {
+            Some(ReadErrorKind::SamePosition { with: after, position: pair[1].position })
+        } else if (gap - usual).abs() > EVEN * usual {
+            let times = gap / usual;
+            let missing = times.round() - 1.0;
+            Some(if missing >= 1.0 && (times - times.round()).abs() <= EVEN * times {
+                ReadErrorKind::MissingSlices { after, count: missing as u64, distance: gap, expected: usual }
+            } else {
+                ReadErrorKind::UnevenSpacing { after, distance: gap, expected: usual }
+            })
+        } else {
+            None
+        };
+        if let Some(kind) = fault {
+            return Err((pair[1].path.clone(), kind));
+        }
+    }
+    let steps = (slices.len() - 1) as f64;
+    let step: [f64; 3] = std::array::from_fn(|axis| (last.position[axis] - first.position[axis]) / steps);
+    // A gantry that is tilted moves every slice by as much; one slice alone that is moved bends the volume.
+    for (number, slice) in slices.iter().enumerate() {
+        let off = (0..3)
+            .map(|axis| (slice.position[axis] - first.position[axis] - number as f64 * step[axis]).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        // Half of a slice's tolerance on either side.
+        if off > (EVEN * usual).max(EVEN * smallest) {
+            let expected: [f64; 3] =
+                std::array::from_fn(|axis| first.position[axis] + number as f64 * step[axis]);
+            let kind = ReadErrorKind::SliceOffLine { position: slice.position, expected };
+            return Err((slice.path.clone(), kind));
+        }
+    }
+    Ok(step)
+}
+
+/// From voxel (column, row, slice) to the world: DICOM's axes run to the left and to the back, the world's
+/// to the right and to the front.
+fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::GeometryError> {
+    let first = &slices[0];
+    let [along, down] = first.directions;
+    let [between_rows, between_columns] = first.spacing;
+    let mut affine = [[0.0, 0.0, 0.0, 1.0]; 4];
+    for (axis, row) in affine.iter_mut().take(3).enumerate() {
+        let sign = if axis < 2 { -1.0 } else { 1.0 };
+        let column =
+            [along[axis] * between_columns, down[axis] * between_rows, step[axis], first.position[axis]];
+        // Zero keeps its sign out of the matrix.
+        *row = column.map(|value| sign * value + 0.0);
+    }
+    Geometry::new(affine)
+}
+
+/// Appends the pixels of a slice, for which there is room.
+fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
+    let pixels = &slice.pixels;
+    let (file, length) = open_regular(&slice.path)?;
+    let mut stream = Stream::new(&file, false)?;
+    (&file)
+        .seek(SeekFrom::Start(pixels.offset))
+        .map_err(|source| ReadErrorKind::Io { operation: "move in the file", source })?;
+    let mut buffer = vec![0; CHUNK];
+    let mut numbers = Vec::new();
+    let mut left = pixels.count * pixels.bytes;
+    while left > 0 {
+        let chunk = left.min(CHUNK);
+        let read = stream.read(buffer.get_mut(..chunk).unwrap_or_default())?;
+        if read < chunk {
+            let need = pixels.offset + (pixels.count * pixels.bytes) as u64;
+            return Err(ReadErrorKind::Truncated { what: "the pixels", need, have: length });
+        }
+        numbers.clear();
+        pixels.decode(buffer.get(..chunk).unwrap_or_default(), &mut numbers);
+        for &number in &numbers {
+            let value = number as f32;
+            if !value.is_finite() {
+                let voxel = values.len() as u64;
+                return Err(ReadErrorKind::LossyConversion { voxel, value: number, target: "float32" });
+            }
+            values.push(value);
+        }
+        left -= chunk;
+    }
+    Ok(())
+}

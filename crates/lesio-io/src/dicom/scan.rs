@@ -1,0 +1,250 @@
+//! Where the elements of a DICOM file lie, found without believing a length.
+//!
+//! A parser that trusts what a file says of itself takes gigabytes for an element that is not there, and
+//! nests as deep as the file likes. Here every length is compared with the file first, sequences are
+//! passed over without recursion, and only the few elements that are needed are handed on.
+
+use crate::error::ReadErrorKind;
+
+/// Group and number of an element.
+pub(crate) type Tag = (u16, u16);
+
+/// Where the file meta information starts: after the preamble and `DICM`.
+const META: usize = 132;
+/// Levels of sequences within sequences that are followed; real files have less than ten.
+const MOST_LEVELS: usize = 64;
+/// A length that is not known beforehand.
+const UNDEFINED: u32 = u32::MAX;
+/// Longest value that is handed on; what is needed is far shorter.
+const LONGEST: usize = 4096;
+
+pub(crate) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
+const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
+const ITEM: Tag = (0xfffe, 0xe000);
+const END_OF_ITEM: Tag = (0xfffe, 0xe00d);
+const END_OF_SEQUENCE: Tag = (0xfffe, 0xe0dd);
+
+/// How elements are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coding {
+    /// Whether types stand in the file.
+    pub(crate) explicit: bool,
+    pub(crate) big: bool,
+}
+
+/// What was found in a file.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub(crate) coding: Coding,
+    /// The bytes of the elements asked for, one after the other, a data set of its own.
+    pub(crate) elements: Vec<u8>,
+    /// Where the pixels are, and how many bytes: `None` where there are none.
+    pub(crate) pixels: Option<(u64, u64)>,
+}
+
+/// The coding of a transfer syntax whose pixels are not compressed.
+fn coding_of(transfer_syntax: &str) -> Option<Coding> {
+    match transfer_syntax {
+        "1.2.840.10008.1.2" => Some(Coding { explicit: false, big: false }),
+        "1.2.840.10008.1.2.1" => Some(Coding { explicit: true, big: false }),
+        "1.2.840.10008.1.2.2" => Some(Coding { explicit: true, big: true }),
+        _ => None,
+    }
+}
+
+/// Finds the elements of `wanted` tags and the pixels.
+pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> {
+    if bytes.get(META - 4..META) != Some(b"DICM") {
+        let reason = match bytes.get(META - 4..META) {
+            Some(found) => format!("bytes 128 to 131 are \"{}\", expected DICM", found.escape_ascii()),
+            None => format!("it has {} bytes, expected 132 or more", bytes.len()),
+        };
+        return Err(ReadErrorKind::NotDicom { reason });
+    }
+    let mut reader = Reader { bytes, at: META };
+    let transfer_syntax = reader.meta()?;
+    let coding = coding_of(&transfer_syntax).ok_or_else(|| ReadErrorKind::UnsupportedTransferSyntax {
+        name: super::name_of_transfer_syntax(&transfer_syntax),
+        uid: transfer_syntax,
+    })?;
+    let mut scan = Scan { coding, elements: Vec::new(), pixels: None };
+    let mut seen = Vec::new();
+    while reader.at < bytes.len() {
+        let start = reader.at;
+        let header = reader.header(coding)?;
+        if header.length == UNDEFINED {
+            if header.tag == PIXEL_DATA {
+                let reason = "its pixels are in compressed fragments, which its transfer syntax excludes";
+                return Err(ReadErrorKind::NotDicom { reason: reason.to_owned() });
+            }
+            reader.skip_sequence(coding.explicit && header.vr != *b"UN", coding.big)?;
+            continue;
+        }
+        let value = reader.at;
+        reader.skip(header.length)?;
+        if header.tag != PIXEL_DATA && !wanted.contains(&header.tag) {
+            continue;
+        }
+        if seen.contains(&header.tag) {
+            let (group, number) = header.tag;
+            let reason = format!("element ({group:04x},{number:04x}) stands in it twice");
+            return Err(ReadErrorKind::NotDicom { reason });
+        }
+        seen.push(header.tag);
+        if header.tag == PIXEL_DATA {
+            scan.pixels = Some((value as u64, u64::from(header.length)));
+        } else if reader.at - value <= LONGEST {
+            scan.elements.extend_from_slice(bytes.get(start..reader.at).unwrap_or_default());
+        } else {
+            let (group, number) = header.tag;
+            let reason = format!(
+                "element ({group:04x},{number:04x}) has {} bytes, expected at most {LONGEST}",
+                reader.at - value
+            );
+            return Err(ReadErrorKind::NotDicom { reason });
+        }
+    }
+    Ok(scan)
+}
+
+/// Tag, type and length of an element.
+struct Header {
+    tag: Tag,
+    /// `\0\0` where types are not in the file.
+    vr: [u8; 2],
+    length: u32,
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], ReadErrorKind> {
+        let found = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).copied();
+        let found = found.ok_or_else(|| self.truncated(N as u64))?;
+        self.at += N;
+        Ok(found)
+    }
+
+    fn u16(&mut self, big: bool) -> Result<u16, ReadErrorKind> {
+        let bytes = self.take()?;
+        Ok(if big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
+    }
+
+    fn u32(&mut self, big: bool) -> Result<u32, ReadErrorKind> {
+        let bytes = self.take()?;
+        Ok(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    }
+
+    fn skip(&mut self, length: u32) -> Result<(), ReadErrorKind> {
+        let length = length as usize;
+        if length > self.bytes.len() - self.at {
+            return Err(self.truncated(length as u64));
+        }
+        self.at += length;
+        Ok(())
+    }
+
+    fn truncated(&self, more: u64) -> ReadErrorKind {
+        let need = self.at as u64 + more;
+        ReadErrorKind::Truncated { what: "a data element", need, have: self.bytes.len() as u64 }
+    }
+
+    /// Reads an element up to its value.
+    fn header(&mut self, coding: Coding) -> Result<Header, ReadErrorKind> {
+        let tag = (self.u16(coding.big)?, self.u16(coding.big)?);
+        // Items and their ends have no type in any coding.
+        if !coding.explicit || tag.0 == ITEM.0 {
+            return Ok(Header { tag, vr: [0; 2], length: self.u32(coding.big)? });
+        }
+        let vr: [u8; 2] = self.take()?;
+        if !vr.iter().all(u8::is_ascii_uppercase) {
+            let (group, number) = tag;
+            let reason = format!(
+                "element ({group:04x},{number:04x}) has type \"{}\", expected two letters",
+                vr.escape_ascii()
+            );
+            return Err(ReadErrorKind::NotDicom { reason });
+        }
+        let long = matches!(
+            &vr,
+            b"OB"
+                | b"OD"
+                | b"OF"
+                | b"OL"
+                | b"OV"
+                | b"OW"
+                | b"SQ"
+                | b"SV"
+                | b"UC"
+                | b"UN"
+                | b"UR"
+                | b"UT"
+                | b"UV"
+        );
+        let length = if long {
+            self.take::<2>()?;
+            self.u32(coding.big)?
+        } else {
+            u32::from(self.u16(coding.big)?)
+        };
+        Ok(Header { tag, vr, length })
+    }
+
+    /// Reads the file meta information, which is always written in one way, for the transfer syntax.
+    fn meta(&mut self) -> Result<String, ReadErrorKind> {
+        let coding = Coding { explicit: true, big: false };
+        let mut transfer_syntax = None;
+        while self.bytes.get(self.at..self.at + 2) == Some(&[2, 0]) {
+            let header = self.header(coding)?;
+            let value = self.at;
+            self.skip(header.length)?;
+            if header.tag == TRANSFER_SYNTAX {
+                let text = String::from_utf8_lossy(self.bytes.get(value..self.at).unwrap_or_default());
+                transfer_syntax = Some(text.trim_end_matches(['\0', ' ']).chars().take(64).collect());
+            }
+        }
+        transfer_syntax.ok_or_else(|| ReadErrorKind::NotDicom {
+            reason: "its file meta information names no transfer syntax".to_owned(),
+        })
+    }
+
+    /// Passes over a sequence of undefined length, of which the header was read.
+    fn skip_sequence(&mut self, explicit: bool, big: bool) -> Result<(), ReadErrorKind> {
+        /// What stands open, and whether types stand in it.
+        enum Open {
+            Sequence(bool),
+            Item(bool),
+        }
+        let mut open = vec![Open::Sequence(explicit)];
+        while let Some(last) = open.last() {
+            if open.len() > 2 * MOST_LEVELS {
+                let reason = format!("sequences are nested more than {MOST_LEVELS} deep");
+                return Err(ReadErrorKind::NotDicom { reason });
+            }
+            let (explicit, in_item) = match *last {
+                Open::Sequence(explicit) => (explicit, false),
+                Open::Item(explicit) => (explicit, true),
+            };
+            let header = self.header(Coding { explicit, big })?;
+            match (header.tag, in_item) {
+                (END_OF_SEQUENCE, false) | (END_OF_ITEM, true) => drop(open.pop()),
+                (ITEM, false) if header.length == UNDEFINED => open.push(Open::Item(explicit)),
+                (ITEM, false) => self.skip(header.length)?,
+                ((group, number), false) => {
+                    let reason =
+                        format!("a sequence holds ({group:04x},{number:04x}), expected an item or its end");
+                    return Err(ReadErrorKind::NotDicom { reason });
+                }
+                // What is of unknown type inside is written without types.
+                (_, true) if header.length == UNDEFINED => {
+                    open.push(Open::Sequence(explicit && header.vr != *b"UN"));
+                }
+                (_, true) => self.skip(header.length)?,
+            }
+        }
+        Ok(())
+    }
+}

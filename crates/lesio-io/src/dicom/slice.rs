@@ -1,0 +1,272 @@
+//! One file of a series: what it says of its pixels and of their place.
+
+use std::path::{Path, PathBuf};
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::entries;
+
+use crate::dicom::scan::{Coding, scan};
+use crate::error::ReadErrorKind;
+use crate::source::read_all;
+
+/// What is asked of a file; all else in it is passed over.
+const WANTED: [Tag; 22] = [
+    tags::MODALITY,
+    tags::SERIES_INSTANCE_UID,
+    tags::FRAME_OF_REFERENCE_UID,
+    tags::SLICE_THICKNESS,
+    tags::SPACING_BETWEEN_SLICES,
+    tags::IMAGE_POSITION_PATIENT,
+    tags::IMAGE_ORIENTATION_PATIENT,
+    tags::SAMPLES_PER_PIXEL,
+    tags::PHOTOMETRIC_INTERPRETATION,
+    tags::NUMBER_OF_FRAMES,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::PIXEL_SPACING,
+    tags::BITS_ALLOCATED,
+    tags::BITS_STORED,
+    tags::HIGH_BIT,
+    tags::PIXEL_REPRESENTATION,
+    tags::RESCALE_INTERCEPT,
+    tags::RESCALE_SLOPE,
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::SOP_CLASS_UID,
+    tags::PIXEL_PADDING_VALUE,
+];
+
+/// How far from 1 the length of a direction, and from 0 the product of two, may be: they are decimal
+/// texts of at most 16 characters, and some writers keep six digits.
+const SQUARE: f64 = 1e-3;
+
+/// How stored bits become numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pixels {
+    /// Where they start in the file.
+    pub(crate) offset: u64,
+    pub(crate) count: usize,
+    /// Bytes of one.
+    pub(crate) bytes: usize,
+    stored: u32,
+    signed: bool,
+    big: bool,
+    slope: f64,
+    intercept: f64,
+}
+
+/// A file of a series, without its pixels.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice {
+    pub(crate) path: PathBuf,
+    pub(crate) series: String,
+    pub(crate) frame: String,
+    pub(crate) modality: String,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// Between the centres of rows, then of columns, in millimetres.
+    pub(crate) spacing: [f64; 2],
+    /// Along a row, then along a column, in the patient's coordinates (left, posterior, superior).
+    pub(crate) directions: [[f64; 3]; 2],
+    /// Centre of the first pixel.
+    pub(crate) position: [f64; 3],
+    /// What a slice says of the distance to the next: for a series of one.
+    pub(crate) thickness: Option<f64>,
+    pub(crate) pixels: Pixels,
+}
+
+impl Slice {
+    pub(crate) fn read(path: &Path, limit: u64) -> Result<Self, ReadErrorKind> {
+        let bytes = read_all(path, limit)?;
+        let wanted: Vec<(u16, u16)> = WANTED.iter().map(|tag| (tag.group(), tag.element())).collect();
+        let found = scan(&bytes, &wanted)?;
+        let syntax = match found.coding {
+            Coding { big: true, .. } => entries::EXPLICIT_VR_BIG_ENDIAN.erased(),
+            Coding { explicit: true, .. } => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
+            Coding { .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
+        };
+        let object = InMemDicomObject::read_dataset_with_ts(found.elements.as_slice(), &syntax)
+            .map_err(|source| ReadErrorKind::Decode { format: "DICOM", source: Box::new(source) })?;
+        let attributes = Attributes(&object);
+        let (rows, columns) =
+            (attributes.count(tags::ROWS, "Rows")?, attributes.count(tags::COLUMNS, "Columns")?);
+        let pixels = attributes.pixels(rows, columns, found.pixels, found.coding.big)?;
+        let spacing: [f64; 2] = attributes.numbers(tags::PIXEL_SPACING, "PixelSpacing")?;
+        if let Some(&size) = spacing.iter().find(|&&size| size <= 0.0) {
+            return Err(bad("PixelSpacing", size, "numbers above 0"));
+        }
+        let [a, b, c, d, e, f] =
+            attributes.numbers(tags::IMAGE_ORIENTATION_PATIENT, "ImageOrientationPatient")?;
+        Ok(Self {
+            path: path.to_owned(),
+            series: attributes.text(tags::SERIES_INSTANCE_UID).unwrap_or_default(),
+            frame: attributes.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or_default(),
+            modality: attributes.text(tags::MODALITY).unwrap_or_default(),
+            rows,
+            columns,
+            spacing,
+            directions: directions([[a, b, c], [d, e, f]])?,
+            position: attributes.numbers(tags::IMAGE_POSITION_PATIENT, "ImagePositionPatient")?,
+            thickness: attributes
+                .optional_number(tags::SPACING_BETWEEN_SLICES, "SpacingBetweenSlices")?
+                .or(attributes.optional_number(tags::SLICE_THICKNESS, "SliceThickness")?)
+                .map(f64::abs)
+                .filter(|&size| size > 0.0),
+            pixels,
+        })
+    }
+
+    /// The direction across the slice, of length 1.
+    pub(crate) fn normal(&self) -> [f64; 3] {
+        let [[a, b, c], [d, e, f]] = self.directions;
+        [b * f - c * e, c * d - a * f, a * e - b * d]
+    }
+}
+
+impl Pixels {
+    /// Appends the scaled values of whole pixels to `out`.
+    pub(crate) fn decode(&self, bytes: &[u8], out: &mut Vec<f64>) {
+        let shift = u32::BITS - self.stored;
+        out.extend(bytes.chunks_exact(self.bytes).map(|pixel| {
+            let number = pixel.iter().enumerate().fold(0_u32, |number, (place, &byte)| {
+                let place = if self.big { self.bytes - 1 - place } else { place };
+                number | u32::from(byte) << (8 * place)
+            });
+            // Bits above those stored may hold overlays: to the top and back they are gone.
+            let number = number << shift;
+            let value = if self.signed {
+                f64::from(number.cast_signed() >> shift)
+            } else {
+                f64::from(number >> shift)
+            };
+            value * self.slope + self.intercept
+        }));
+    }
+}
+
+/// Directions of length 1 and square to each other, or what they are instead.
+fn directions(found: [[f64; 3]; 2]) -> Result<[[f64; 3]; 2], ReadErrorKind> {
+    let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let [along, down] = found;
+    let lengths = [dot(along, along).sqrt(), dot(down, down).sqrt()];
+    let square =
+        lengths.iter().all(|length| (length - 1.0).abs() <= SQUARE) && dot(along, down).abs() <= SQUARE;
+    if !square {
+        let found = format!("{along:?} and {down:?}");
+        let attribute = "ImageOrientationPatient";
+        return Err(ReadErrorKind::BadAttribute {
+            attribute,
+            found,
+            expected: "two directions square to each other",
+        });
+    }
+    Ok([along.map(|part| part / lengths[0]), down.map(|part| part / lengths[1])])
+}
+
+fn bad(attribute: &'static str, found: impl std::fmt::Display, expected: &'static str) -> ReadErrorKind {
+    ReadErrorKind::BadAttribute { attribute, found: found.to_string(), expected }
+}
+
+/// The elements that a file has.
+struct Attributes<'a>(&'a InMemDicomObject);
+
+impl Attributes<'_> {
+    fn text(&self, tag: Tag) -> Option<String> {
+        let text = self.0.element_opt(tag).ok()??.to_str().ok()?;
+        Some(text.trim_end_matches(['\0', ' ']).trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// Exactly `N` finite numbers.
+    fn numbers<const N: usize>(&self, tag: Tag, attribute: &'static str) -> Result<[f64; N], ReadErrorKind> {
+        const EXPECTED: &str = "finite numbers, as many as it has parts";
+        let Some(element) = self.0.element_opt(tag).ok().flatten() else {
+            return Err(bad(attribute, "missing", EXPECTED));
+        };
+        let found = || element.to_str().map_or_else(|_| "not readable".to_owned(), |text| text.into_owned());
+        let numbers = element.to_multi_float64().map_err(|_| bad(attribute, found(), EXPECTED))?;
+        <[f64; N]>::try_from(numbers)
+            .ok()
+            .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
+            .ok_or_else(|| bad(attribute, found(), EXPECTED))
+    }
+
+    /// A number that need not be there; one that is there and empty is not there.
+    fn optional_number(&self, tag: Tag, attribute: &'static str) -> Result<Option<f64>, ReadErrorKind> {
+        if self.text(tag).is_none() {
+            return Ok(None);
+        }
+        let [number] = self.numbers(tag, attribute)?;
+        Ok(Some(number))
+    }
+
+    /// A number of things, at least 1.
+    fn count(&self, tag: Tag, attribute: &'static str) -> Result<usize, ReadErrorKind> {
+        let [found] = self.numbers(tag, attribute)?;
+        // Sixteen bits in the file.
+        if (1.0..=65535.0).contains(&found) {
+            Ok(found as usize)
+        } else {
+            Err(bad(attribute, found, "1 to 65535"))
+        }
+    }
+
+    fn pixels(
+        &self,
+        rows: usize,
+        columns: usize,
+        place: Option<(u64, u64)>,
+        big: bool,
+    ) -> Result<Pixels, ReadErrorKind> {
+        let number = |tag, attribute, default| Ok(self.optional_number(tag, attribute)?.unwrap_or(default));
+        let one = |tag, attribute| match number(tag, attribute, 1.0)? {
+            1.0 => Ok(()),
+            found => Err(bad(attribute, found, "1")),
+        };
+        one(tags::SAMPLES_PER_PIXEL, "SamplesPerPixel")?;
+        one(tags::NUMBER_OF_FRAMES, "NumberOfFrames")?;
+        match self.text(tags::PHOTOMETRIC_INTERPRETATION).as_deref() {
+            Some("MONOCHROME2") => {}
+            found => {
+                return Err(bad("PhotometricInterpretation", found.unwrap_or("missing"), "MONOCHROME2"));
+            }
+        }
+        let [allocated] = self.numbers(tags::BITS_ALLOCATED, "BitsAllocated")?;
+        let bytes = match allocated {
+            8.0 => 1,
+            16.0 => 2,
+            32.0 => 4,
+            found => return Err(bad("BitsAllocated", found, "8, 16 or 32")),
+        };
+        let stored = number(tags::BITS_STORED, "BitsStored", allocated)?;
+        if !(1.0..=allocated).contains(&stored) || stored.fract() != 0.0 {
+            return Err(bad("BitsStored", stored, "1 to BitsAllocated"));
+        }
+        let high = number(tags::HIGH_BIT, "HighBit", stored - 1.0)?;
+        if high != stored - 1.0 {
+            return Err(bad("HighBit", high, "BitsStored less 1"));
+        }
+        let signed = match number(tags::PIXEL_REPRESENTATION, "PixelRepresentation", 0.0)? {
+            0.0 => false,
+            1.0 => true,
+            found => return Err(bad("PixelRepresentation", found, "0 or 1")),
+        };
+        let slope = number(tags::RESCALE_SLOPE, "RescaleSlope", 1.0)?;
+        let intercept = number(tags::RESCALE_INTERCEPT, "RescaleIntercept", 0.0)?;
+        if slope == 0.0 {
+            return Err(ReadErrorKind::BadScaling { slope, intercept });
+        }
+        let (offset, have) = place.ok_or_else(|| bad("PixelData", "missing", "pixels in the file"))?;
+        let count = rows * columns;
+        let need = (count * bytes) as u64;
+        // A value has an even number of bytes.
+        if have != need.next_multiple_of(2) && have != need {
+            return Err(ReadErrorKind::BadAttribute {
+                attribute: "PixelData",
+                found: format!("{have} bytes"),
+                expected: "as many as Rows, Columns and BitsAllocated say",
+            });
+        }
+        Ok(Pixels { offset, count, bytes, stored: stored as u32, signed, big, slope, intercept })
+    }
+}

@@ -1,0 +1,504 @@
+//! DICOM series, made here with dicom-rs: what they become, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
+
+use std::fs;
+use std::path::Path;
+
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use lesio_image::Volume;
+use lesio_io::{ReadError, ReadOptions};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Retired, and still in archives.
+const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
+const COLUMNS: usize = 5;
+const ROWS: usize = 4;
+/// Turned about two axes.
+const ALONG: [f64; 3] = [0.96, 0.28, 0.0];
+const DOWN: [f64; 3] = [-0.168, 0.576, -0.8];
+/// Across: along times down.
+const NORMAL: [f64; 3] = [-0.224, 0.768, 0.6];
+const START: [f64; 3] = [-100.5, 20.25, 7.0];
+
+/// A slice to be, with every field open to be set wrong.
+#[derive(Clone)]
+struct Slice {
+    syntax: &'static str,
+    series: &'static str,
+    frame: &'static str,
+    rows: u16,
+    columns: u16,
+    spacing: String,
+    orientation: String,
+    position: String,
+    thickness: Option<&'static str>,
+    scaling: Option<(&'static str, &'static str)>,
+    bits: [u16; 3],
+    signed: u16,
+    samples: u16,
+    frames: Option<&'static str>,
+    photometric: &'static str,
+    pixels: Option<PrimitiveValue>,
+    /// Taken out at the end.
+    without: Vec<Tag>,
+    more: Vec<DataElement<InMemDicomObject>>,
+}
+
+fn text(numbers: &[f64]) -> String {
+    numbers.iter().map(|number| format!("{number:.6}")).collect::<Vec<_>>().join("\\")
+}
+
+fn at(height: f64) -> String {
+    text(&std::array::from_fn::<f64, 3, _>(|axis| START[axis] + height * NORMAL[axis]))
+}
+
+/// The value of a pixel, different for every one.
+fn value(column: usize, row: usize, slice: usize) -> u16 {
+    (column + 10 * row + 100 * slice) as u16
+}
+
+impl Slice {
+    /// The slice of this number, three millimetres from the one before.
+    fn new(number: usize) -> Self {
+        let mut pixels = Vec::new();
+        for row in 0..ROWS {
+            pixels.extend((0..COLUMNS).map(|column| value(column, row, number)));
+        }
+        Self {
+            syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
+            series: "1.2.3",
+            frame: "1.2.4",
+            rows: ROWS as u16,
+            columns: COLUMNS as u16,
+            spacing: text(&[1.5, 0.75]),
+            orientation: text(&[ALONG, DOWN].concat()),
+            position: at(3.0 * number as f64),
+            thickness: None,
+            scaling: None,
+            bits: [16, 16, 15],
+            signed: 0,
+            samples: 1,
+            frames: None,
+            photometric: "MONOCHROME2",
+            pixels: Some(PrimitiveValue::U16(pixels.into())),
+            without: Vec::new(),
+            more: Vec::new(),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn write(&self, path: &Path) {
+        let mut object = InMemDicomObject::new_empty();
+        let mut put = |tag, vr, value: PrimitiveValue| drop(object.put(DataElement::new(tag, vr, value)));
+        put(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE.into());
+        put(tags::SOP_INSTANCE_UID, VR::UI, "1.2.5".into());
+        put(tags::MODALITY, VR::CS, "MR".into());
+        put(tags::SERIES_INSTANCE_UID, VR::UI, self.series.into());
+        put(tags::FRAME_OF_REFERENCE_UID, VR::UI, self.frame.into());
+        put(tags::IMAGE_POSITION_PATIENT, VR::DS, self.position.as_str().into());
+        put(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, self.orientation.as_str().into());
+        put(tags::PIXEL_SPACING, VR::DS, self.spacing.as_str().into());
+        put(tags::SAMPLES_PER_PIXEL, VR::US, self.samples.into());
+        put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, self.photometric.into());
+        put(tags::ROWS, VR::US, self.rows.into());
+        put(tags::COLUMNS, VR::US, self.columns.into());
+        put(tags::BITS_ALLOCATED, VR::US, self.bits[0].into());
+        put(tags::BITS_STORED, VR::US, self.bits[1].into());
+        put(tags::HIGH_BIT, VR::US, self.bits[2].into());
+        put(tags::PIXEL_REPRESENTATION, VR::US, self.signed.into());
+        if let Some(thickness) = self.thickness {
+            put(tags::SLICE_THICKNESS, VR::DS, thickness.into());
+        }
+        if let Some(frames) = self.frames {
+            put(tags::NUMBER_OF_FRAMES, VR::IS, frames.into());
+        }
+        if let Some((slope, intercept)) = self.scaling {
+            put(tags::RESCALE_SLOPE, VR::DS, slope.into());
+            put(tags::RESCALE_INTERCEPT, VR::DS, intercept.into());
+        }
+        if let Some(pixels) = &self.pixels {
+            let vr = if self.bits[0] == 8 { VR::OB } else { VR::OW };
+            put(tags::PIXEL_DATA, vr, pixels.clone());
+        }
+        for element in &self.more {
+            object.put(element.clone());
+        }
+        for &tag in &self.without {
+            object.remove_element(tag);
+        }
+        let meta = FileMetaTableBuilder::new()
+            .transfer_syntax(self.syntax)
+            .media_storage_sop_class_uid(uids::MR_IMAGE_STORAGE)
+            .media_storage_sop_instance_uid("1.2.5");
+        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
+    }
+}
+
+/// Writes slices under names in no order, and reads them.
+fn read(slices: &[Slice]) -> Result<Volume<f32>, ReadError> {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, slice) in slices.iter().enumerate() {
+        slice.write(&folder.path().join(format!("{:02}-{number}.dcm", number * 7 % 11)));
+    }
+    ReadOptions::new().read_dicom(folder.path())
+}
+
+fn series(count: usize) -> Vec<Slice> {
+    (0..count).map(Slice::new).collect()
+}
+
+/// Values where they belong, and the world of the first voxel of each slice.
+fn check(volume: &Volume<f32>, count: usize, expected: impl Fn(u16, usize) -> f32) {
+    assert_eq!(volume.shape(), [COLUMNS, ROWS, count]);
+    for ((column, row, slice), &found) in volume.data().indexed_iter() {
+        assert_eq!(found, expected(value(column, row, slice), slice), "{column} {row} {slice}");
+        // In the patient's coordinates, which run to the left and to the back.
+        let place = |axis: usize| {
+            START[axis]
+                + 0.75 * column as f64 * ALONG[axis]
+                + 1.5 * row as f64 * DOWN[axis]
+                + 3.0 * slice as f64 * NORMAL[axis]
+        };
+        let found = volume.geometry().to_world([column as f64, row as f64, slice as f64]);
+        for (found, expected) in found.into_iter().zip([-place(0), -place(1), place(2)]) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn slices_become_a_volume_in_its_place_whatever_their_names() {
+    for count in [2, 3, 9] {
+        let mut slices = series(count);
+        check(&read(&slices).unwrap(), count, |value, _| f32::from(value));
+        slices.reverse();
+        check(&read(&slices).unwrap(), count, |value, _| f32::from(value));
+    }
+}
+
+#[test]
+fn every_uncompressed_transfer_syntax_gives_the_same() {
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN] {
+        let slices: Vec<Slice> =
+            series(4).into_iter().map(|slice| slice.with(|s| s.syntax = syntax)).collect();
+        check(&read(&slices).unwrap(), 4, |value, _| f32::from(value));
+    }
+}
+
+#[test]
+fn scaling_is_that_of_each_slice() {
+    let scales = [("1", "0"), ("2.5", "-1024"), ("-0.5", "10")];
+    let slices: Vec<Slice> = series(3)
+        .into_iter()
+        .zip(scales)
+        .map(|(slice, scale)| slice.with(|s| s.scaling = Some(scale)))
+        .collect();
+    check(&read(&slices).unwrap(), 3, |value, slice| {
+        let (slope, intercept) = scales[slice];
+        f32::from(value) * slope.parse::<f32>().unwrap() + intercept.parse::<f32>().unwrap()
+    });
+}
+
+#[test]
+fn bits_are_taken_as_stored() {
+    // Twelve bits, signed, with an overlay in the bits above.
+    let stored: Vec<i32> = vec![0, 1, -1, 2047, -2048, 5];
+    let twelve = stored.iter().map(|&value| (value as u16 & 0xfff) | 0xa000).collect::<Vec<_>>();
+    let eight = vec![0_u8, 1, 127, 128, 254, 255];
+    let slices = |change: &dyn Fn(&mut Slice)| -> Vec<Slice> {
+        let sized = |slice: Slice| slice.with(|s| (s.rows, s.columns) = (2, 3)).with(|s| change(s));
+        series(2).into_iter().map(sized).collect()
+    };
+    let first = |volume: Volume<f32>| volume.data().t().iter().take(6).copied().collect::<Vec<_>>();
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN] {
+        let signed = slices(&|s| {
+            (s.syntax, s.bits, s.signed) = (syntax, [16, 12, 11], 1);
+            s.pixels = Some(PrimitiveValue::U16(twelve.clone().into()));
+        });
+        assert_eq!(first(read(&signed).unwrap()), stored.iter().map(|&v| v as f32).collect::<Vec<_>>());
+        let bytes = slices(&|s| {
+            (s.syntax, s.bits) = (syntax, [8, 8, 7]);
+            s.pixels = Some(PrimitiveValue::U8(eight.clone().into()));
+        });
+        assert_eq!(first(read(&bytes).unwrap()), eight.iter().map(|&v| f32::from(v)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_single_slice_is_as_thick_as_it_says() {
+    let volume = read(&[Slice::new(0).with(|s| s.thickness = Some("3"))]).unwrap();
+    check(&volume, 1, |value, _| f32::from(value));
+    let error = read(&[Slice::new(0)]).unwrap_err();
+    assert_eq!(error.kind().name(), "BadAttribute");
+    assert!(error.to_string().contains("SliceThickness"), "{error}");
+}
+
+#[test]
+fn a_tilted_gantry_stays_tilted() {
+    let tilt = |number: usize| {
+        let mut position = [0.0; 3];
+        for axis in 0..3 {
+            position[axis] = START[axis] + number as f64 * (3.0 * NORMAL[axis] + 0.5 * DOWN[axis]);
+        }
+        text(&position)
+    };
+    let slices: Vec<Slice> =
+        (0..5).map(|number| Slice::new(number).with(|s| s.position = tilt(number))).collect();
+    let volume = read(&slices).unwrap();
+    let step = |axis: usize| volume.geometry().affine()[axis][2];
+    let expected: [f64; 3] = std::array::from_fn(|axis| 3.0 * NORMAL[axis] + 0.5 * DOWN[axis]);
+    for (found, expected) in
+        [step(0), step(1), step(2)].into_iter().zip([-expected[0], -expected[1], expected[2]])
+    {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+#[test]
+fn what_does_not_make_one_volume_is_refused_by_name() {
+    let change = |number: usize, change: &dyn Fn(&mut Slice)| {
+        let mut slices = series(5);
+        change(&mut slices[number]);
+        slices
+    };
+    let without = |tag: Tag| change(2, &|s| s.without = vec![tag]);
+    let mut missing_one = series(7);
+    missing_one.remove(3);
+    let mut missing_two = series(9);
+    missing_two.drain(3..5);
+    let sequence = DataElement::new(
+        tags::REFERENCED_IMAGE_SEQUENCE,
+        VR::SQ,
+        dicom_core::value::DataSetSequence::from(vec![InMemDicomObject::from_element_iter([
+            DataElement::new(tags::ROWS, VR::US, PrimitiveValue::from(9_u16)),
+        ])]),
+    );
+    let cases: Vec<(&str, Vec<Slice>, &str, &str)> = vec![
+        ("no slice", Vec::new(), "NoSlices", "expected the slices"),
+        ("one missing", missing_one, "MissingSlices", "1 slices are missing"),
+        ("two missing", missing_two, "MissingSlices", "2 slices are missing"),
+        ("uneven", change(2, &|s| s.position = at(7.0)), "UnevenSpacing", "as between the others"),
+        ("twice in a place", change(2, &|s| s.position = at(3.0)), "SamePosition", "one slice a place"),
+        (
+            "shifted",
+            change(2, &|s| {
+                s.position = text(&[
+                    START[0] + 6.0 * NORMAL[0] + ALONG[0],
+                    START[1] + 6.0 * NORMAL[1] + ALONG[1],
+                    START[2] + 6.0 * NORMAL[2],
+                ])
+            }),
+            "SliceOffLine",
+            "on the line",
+        ),
+        ("another series", change(2, &|s| s.series = "1.2.9"), "MixedSeries", "SeriesInstanceUID is 1.2.9"),
+        ("another frame", change(2, &|s| s.frame = "1.2.9"), "MixedSeries", "FrameOfReferenceUID"),
+        (
+            "turned",
+            change(2, &|s| s.orientation = text(&[1., 0., 0., 0., 1., 0.])),
+            "MixedSeries",
+            "Orientation",
+        ),
+        ("of another spacing", change(2, &|s| s.spacing = text(&[1.5, 0.8])), "MixedSeries", "PixelSpacing"),
+        (
+            "of other rows",
+            change(2, &|s| (s.rows, s.columns) = (5, 4)),
+            "MixedSeries",
+            "Rows is 5, expected 4",
+        ),
+        (
+            "compressed",
+            change(2, &|s| s.syntax = uids::JPEG_BASELINE8_BIT),
+            "UnsupportedTransferSyntax",
+            "JPEG",
+        ),
+        ("of wavelets", change(0, &|s| s.syntax = uids::JPEG2000), "UnsupportedTransferSyntax", "JPEG 2000"),
+        ("run length", change(0, &|s| s.syntax = uids::RLE_LOSSLESS), "UnsupportedTransferSyntax", "RLE"),
+        ("in colour", change(2, &|s| s.samples = 3), "BadAttribute", "SamplesPerPixel is 3"),
+        ("inverted", change(2, &|s| s.photometric = "MONOCHROME1"), "BadAttribute", "MONOCHROME1"),
+        ("of frames", change(2, &|s| s.frames = Some("4")), "BadAttribute", "NumberOfFrames is 4"),
+        ("of 12 bits packed", change(2, &|s| s.bits = [12, 12, 11]), "BadAttribute", "BitsAllocated is 12"),
+        ("of too many bits", change(2, &|s| s.bits = [16, 17, 16]), "BadAttribute", "BitsStored is 17"),
+        ("of high bits", change(2, &|s| s.bits = [16, 12, 15]), "BadAttribute", "HighBit is 15"),
+        ("of a third sign", change(2, &|s| s.signed = 2), "BadAttribute", "PixelRepresentation is 2"),
+        ("of no rows", change(0, &|s| s.rows = 0), "BadAttribute", "Rows is 0"),
+        ("of more rows", change(0, &|s| s.rows = 400), "BadAttribute", "PixelData is 40 bytes"),
+        ("of slope 0", change(2, &|s| s.scaling = Some(("0", "1"))), "BadScaling", "slope 0"),
+        ("of no slope", change(2, &|s| s.scaling = Some(("x", "1"))), "BadAttribute", "RescaleSlope is x"),
+        ("of a huge slope", change(2, &|s| s.scaling = Some(("1e300", "1"))), "LossyConversion", "2e302"),
+        ("of no size", change(2, &|s| s.spacing = text(&[0.0, 1.0])), "BadAttribute", "PixelSpacing is 0"),
+        ("of one size", change(2, &|s| s.spacing = "1.5".into()), "BadAttribute", "PixelSpacing is 1.5"),
+        ("of NaN", change(2, &|s| s.position = "nan\\1\\2".into()), "BadAttribute", "ImagePositionPatient"),
+        ("askew", change(0, &|s| s.orientation = text(&[1., 0., 0., 0.5, 1., 0.])), "BadAttribute", "square"),
+        ("of no direction", change(0, &|s| s.orientation = text(&[0.0; 6])), "BadAttribute", "square"),
+        ("without position", without(tags::IMAGE_POSITION_PATIENT), "BadAttribute", "Position"),
+        ("without orientation", without(tags::IMAGE_ORIENTATION_PATIENT), "BadAttribute", "Orientation"),
+        ("without spacing", without(tags::PIXEL_SPACING), "BadAttribute", "PixelSpacing is missing"),
+        ("without columns", without(tags::COLUMNS), "BadAttribute", "Columns is missing"),
+        ("without bits", without(tags::BITS_ALLOCATED), "BadAttribute", "BitsAllocated is missing"),
+        ("without meaning", without(tags::PHOTOMETRIC_INTERPRETATION), "BadAttribute", "missing"),
+        ("without pixels", without(tags::PIXEL_DATA), "BadAttribute", "PixelData is missing"),
+    ];
+    for (name, slices, kind, part) in cases {
+        let error = read(&slices).map(|volume| volume.shape()).unwrap_err();
+        assert_eq!(error.kind().name(), kind, "{name}: {error}");
+        assert!(error.to_string().contains(part), "{name}: {error}");
+    }
+    // What stands in a sequence is another image's.
+    let with_sequence: Vec<Slice> =
+        series(3).into_iter().map(|slice| slice.with(|s| s.more = vec![sequence.clone()])).collect();
+    check(&read(&with_sequence).unwrap(), 3, |value, _| f32::from(value));
+}
+
+#[test]
+fn a_folder_holds_slices_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |limit| ReadOptions::new().max_bytes(limit).read_dicom(folder.path());
+    for (number, slice) in series(3).iter().enumerate() {
+        slice.write(&folder.path().join(number.to_string()));
+    }
+    fs::write(folder.path().join(".DS_Store"), b"x").unwrap();
+    fs::write(folder.path().join("DICOMDIR"), b"x").unwrap();
+    fs::create_dir(folder.path().join("other-series")).unwrap();
+    check(&read(1 << 20).unwrap(), 3, |value, _| f32::from(value));
+    // Less than the volume has; less than a file has.
+    for limit in [COLUMNS as u64 * ROWS as u64 * 3 * 4 - 1, 100] {
+        assert_eq!(read(limit).unwrap_err().kind().name(), "LimitExceeded");
+    }
+    fs::write(folder.path().join("notes.txt"), b"not a slice").unwrap();
+    let error = read(1 << 20).unwrap_err();
+    assert_eq!(error.kind().name(), "NotDicom");
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    let named = |name: &str| ReadOptions::new().read_dicom(folder.path().join(name)).unwrap_err();
+    assert_eq!(named("0").kind().name(), "NotFolder");
+    assert_eq!(named("absent").kind().name(), "NotFound");
+}
+
+/// One file's bytes.
+fn file(syntax: &'static str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    Slice::new(0).with(|s| (s.syntax, s.thickness) = (syntax, Some("3"))).write(&path);
+    fs::read(path).unwrap()
+}
+
+fn read_bytes(folder: &Path, bytes: &[u8]) -> Result<Volume<f32>, ReadError> {
+    fs::write(folder.join("a"), bytes).unwrap();
+    ReadOptions::new().read_dicom(folder)
+}
+
+#[test]
+fn every_cut_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN] {
+        let whole = file(syntax);
+        check(&read_bytes(folder.path(), &whole).unwrap(), 1, |value, _| f32::from(value));
+        for length in 0..whole.len() {
+            let error = read_bytes(folder.path(), &whole[..length]).unwrap_err();
+            let kind = error.kind().name();
+            assert!(["Truncated", "NotDicom", "BadAttribute"].contains(&kind), "{length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn lies_and_nesting_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = file(uids::EXPLICIT_VR_LITTLE_ENDIAN);
+    let refused = |more: Vec<u8>, kind: &str, part: &str| {
+        let error = read_bytes(folder.path(), &[whole.clone(), more].concat()).unwrap_err();
+        assert_eq!(error.kind().name(), kind, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    let element = |vr: &[u8; 2], length: u32| {
+        [&[0xe1, 0x7f, 0x10, 0x00][..], vr, &[0, 0], &length.to_le_bytes()].concat()
+    };
+    refused(element(b"OB", u32::MAX - 1), "Truncated", "a data element");
+    refused(element(b"UT", 1 << 31), "Truncated", "a data element");
+    refused(element(b"SQ", u32::MAX), "Truncated", "a data element");
+    refused(element(b"o1", 0), "NotDicom", "expected two letters");
+    // A sequence in an item in a sequence, and so on, ten thousand deep.
+    let nested: Vec<u8> = (0..10_000)
+        .flat_map(|_| {
+            [element(b"SQ", u32::MAX), vec![0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff]].concat()
+        })
+        .collect();
+    refused(nested, "NotDicom", "nested more than 64");
+    let stray = [element(b"SQ", u32::MAX), vec![1, 0, 1, 0, b'U', b'S', 0, 0]].concat();
+    refused(stray, "NotDicom", "expected an item");
+    // The rows a second time.
+    refused(vec![0x28, 0x00, 0x10, 0x00, b'U', b'S', 2, 0, 9, 0], "NotDicom", "twice");
+    let long =
+        [&[0x28, 0x00, 0x53, 0x10, b'U', b'T', 0, 0][..], &8000_u32.to_le_bytes(), &[b'1'; 8000]].concat();
+    refused(long, "NotDicom", "8000 bytes");
+    // A transfer syntax that nobody knows.
+    let text = b"1.2.840.10008.1.2.1";
+    let place = whole.windows(text.len()).position(|bytes| bytes == text).unwrap();
+    let mut unknown = whole.clone();
+    unknown[place + text.len() - 1] = b'9';
+    let error = read_bytes(folder.path(), &unknown).unwrap_err();
+    assert_eq!(error.kind().name(), "UnsupportedTransferSyntax");
+    assert!(error.to_string().contains("1.2.840.10008.1.2.9 (of no known name)"), "{error}");
+    // Nested and well: passed over.
+    let end = |tag: u8| vec![0xfe, 0xff, tag, 0xe0, 0, 0, 0, 0];
+    let item = vec![0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff];
+    let good = [
+        element(b"SQ", u32::MAX),
+        item.clone(),
+        element(b"UN", u32::MAX),
+        item,
+        end(0x0d),
+        end(0xdd),
+        end(0x0d),
+        end(0xdd),
+    ];
+    check(&read_bytes(folder.path(), &[whole.clone(), good.concat()].concat()).unwrap(), 1, |value, _| {
+        f32::from(value)
+    });
+}
+
+/// Files made byte by byte from the standard, by `fuzz/make_corpus.py`, without dicom-rs.
+#[test]
+fn files_that_others_made_are_read() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/dicom");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["seed-explicit", "seed-implicit", "seed-sequence"] {
+        let volume = read_bytes(folder.path(), &fs::read(corpus.join(name)).unwrap()).unwrap();
+        // Twelve bits, signed, doubled, less 1024; along the row first.
+        let found: Vec<f32> = volume.data().t().iter().copied().collect();
+        assert_eq!(found, [-1022.0, -1020.0, -1026.0, 3070.0], "{name}");
+        let affine =
+            [[-0.5, 0.0, 0.0, -1.0], [0.0, -0.5, 0.0, 2.0], [0.0, 0.0, 2.5, 3.5], [0.0, 0.0, 0.0, 1.0]];
+        assert_eq!(*volume.geometry().affine(), affine, "{name}");
+    }
+}
+
+#[test]
+fn no_changed_file_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let seeds = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN].map(file);
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let mut read = 0;
+    for turn in 0..2000 {
+        let mut bytes = seeds[turn % seeds.len()].clone();
+        for _ in 0..random.random_range(1..4) {
+            let place = random.random_range(128..bytes.len());
+            bytes[place] = match random.random_range(0..3) {
+                0 => random.random(),
+                1 => bytes[place] ^ (1 << random.random_range(0..8)),
+                _ => [0, 0xff, 0x7f, b'-', b'\\'][random.random_range(0..5)],
+            };
+        }
+        read += usize::from(read_bytes(folder.path(), &bytes).is_ok());
+    }
+    println!("2000 files, {read} read");
+    assert!((100..1900).contains(&read), "{read}");
+}

@@ -1,0 +1,137 @@
+//! Images of odd numbers through every step from a file to a map and a metric: each step gives finite values or
+//! the error that is written here, and never NaN in silence.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
+
+use std::fmt::Debug;
+
+use lesio_image::{
+    Geometry, HistogramStandardizer, ImageError, Preprocessing, RobustScaling, Threshold, Volume, ZScore,
+    gaussian_filter_volume, median_filter_volume,
+};
+use lesio_io::nifti::NiftiImage;
+use lesio_io::{WriteOptions, atomic::Existing};
+use lesio_metrics::{auroc, average_precision};
+use ndarray::Array3;
+
+const SHAPE: (usize, usize, usize) = (8, 7, 6);
+
+/// An image by its name.
+fn images() -> Vec<(&'static str, Array3<f32>)> {
+    let ramp = || {
+        Array3::from_shape_fn(SHAPE, |(i, j, k)| {
+            // A body in air, brighter to one side.
+            let inside = (1..7).contains(&i) && (1..6).contains(&j) && (1..5).contains(&k);
+            if inside { (100 + 10 * i + 3 * j + k) as f32 } else { 0.0 }
+        })
+    };
+    let with = |value: f32| {
+        let mut image = ramp();
+        image[[3, 3, 3]] = value;
+        image
+    };
+    let filled = |value: f32| Array3::from_elem(SHAPE, value);
+    let mut spot = filled(0.0);
+    spot[[3, 3, 3]] = 1.0;
+    vec![
+        ("ordinary", ramp()),
+        ("all zero", filled(0.0)),
+        ("all seven", filled(7.0)),
+        ("all a tenth", filled(0.1)),
+        ("all the greatest number", filled(f32::MAX)),
+        ("all NaN", filled(f32::NAN)),
+        ("all infinite", filled(f32::INFINITY)),
+        ("one NaN", with(f32::NAN)),
+        ("one infinite", with(f32::INFINITY)),
+        ("one minus infinite", with(f32::NEG_INFINITY)),
+        ("one spot", spot),
+        ("one outlier", with(1e30)),
+        ("huge units", ramp().mapv(|value| value * 1e33)),
+        ("tiny units", ramp().mapv(|value| value * 1e-38)),
+        ("denormal", ramp().mapv(|value| value * 1e-44)),
+        ("from end to end", ramp().mapv(|value| if value > 140.0 { f32::MAX } else { f32::MIN })),
+        ("negative", ramp().mapv(|value| -value)),
+        ("on an offset", ramp().mapv(|value| value + 1e7)),
+        ("of two values", ramp().mapv(|value| f32::from(u8::from(value > 0.0)))),
+        ("one slice", ramp().slice_move(ndarray::s![.., .., 2..3])),
+        ("one row", ramp().slice_move(ndarray::s![.., 3..4, 2..3])),
+        ("one voxel", Array3::from_elem((1, 1, 1), 5.0)),
+        ("nothing", Array3::from_elem((0, 4, 4), 0.0)),
+    ]
+}
+
+/// The innermost error's name, as its `Debug` form begins.
+fn name<E: Debug>(error: &E) -> String {
+    let text = format!("{error:?}");
+    let known = [
+        "EmptyImage",
+        "NonFiniteVoxels",
+        "ConstantImage",
+        "EmptyForeground",
+        "EmptyVolume",
+        "NotFinite",
+        "NotANumber",
+        "OneClass",
+        "Empty",
+    ];
+    known.iter().find(|known| text.contains(**known)).map_or(text.clone(), |known| (*known).to_owned())
+}
+
+fn told<E: Debug>(result: Result<Vec<f64>, E>) -> String {
+    match result {
+        Ok(values) if values.iter().all(|value| value.is_finite()) => "ok".to_owned(),
+        Ok(values) => format!("NOT FINITE {:?}", values.iter().find(|value| !value.is_finite())),
+        Err(error) => name(&error),
+    }
+}
+
+fn wide(values: impl IntoIterator<Item = f32>) -> Vec<f64> {
+    values.into_iter().map(f64::from).collect()
+}
+
+/// What each step makes of an image.
+fn steps(image: &Array3<f32>) -> Vec<(&'static str, String)> {
+    let volume = Volume::new(image.clone(), Geometry::default());
+    let scaled =
+        |scale: Result<lesio_image::LinearScale, ImageError>| scale.map(|scale| wide(scale.apply(image)));
+    let histogram = || -> Result<Vec<f64>, ImageError> {
+        let mut fit = HistogramStandardizer::new().start().unwrap();
+        fit.add(image, None)?;
+        Ok(wide(fit.finish()?.map_for(image, None)?.apply(image)))
+    };
+    let heads = || -> Result<Vec<f64>, lesio_image::PreprocessError> {
+        let prepared = Preprocessing::heads([8, 8]).fit([&volume])?.prepare(&volume)?;
+        Ok(prepared.planes.iter().flat_map(|plane| wide(plane.input.iter().copied())).collect())
+    };
+    let truth: Vec<bool> = (0..image.len()).map(|index| index % 3 == 0).collect();
+    let scores: Vec<f32> = image.iter().copied().collect();
+    let file = || -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.nii");
+        WriteOptions::new().existing(Existing::Refuse).write(&path, &volume)?;
+        let statistics = NiftiImage::open(&path)?.statistics()?;
+        let bad = image.iter().filter(|value| !value.is_finite()).count() as u64;
+        assert_eq!(statistics.nonfinite, bad);
+        Ok(vec![statistics.sum])
+    };
+    vec![
+        ("robust", told(scaled(RobustScaling::new().fit(image, None)))),
+        ("z-score", told(scaled(ZScore::plain().fit(image, None)))),
+        ("histogram", told(histogram())),
+        ("threshold", told(Threshold::Otsu.find(image).map(|value| vec![f64::from(value)]))),
+        ("heads", told(heads())),
+        ("median", told(median_filter_volume(image, [3, 3, 1]).map(|image| wide(image)))),
+        ("gaussian", told(gaussian_filter_volume(image, [1.0, 1.0, 0.0]).map(|image| wide(image)))),
+        ("auroc", told(auroc(&scores, &truth).map(|value| vec![value]))),
+        ("precision", told(average_precision(&scores, &truth).map(|value| vec![value]))),
+        ("file", told(file())),
+    ]
+}
+
+#[test]
+fn every_step_gives_numbers_or_an_error() {
+    for (name, image) in images() {
+        let found: Vec<String> =
+            steps(&image).into_iter().map(|(step, what)| format!("{step}={what}")).collect();
+        println!("{name:26} {}", found.join(" "));
+    }
+}
