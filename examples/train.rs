@@ -67,7 +67,7 @@ struct Args {
     /// Scale of a Gaussian or Laplace likelihood, where 1 is the range of an image
     #[arg(long, default_value_t = 0.1)]
     scale: f64,
-    /// What the network sees in training instead of the image; by default nothing else for a VAE, noise for a denoiser
+    /// What the network sees in training instead of the image; by default noise for heads and for denoisers
     #[arg(long, value_enum)]
     corruption: Option<Corrupt>,
     /// Standard deviation of the coarse noise
@@ -82,12 +82,13 @@ struct Args {
     /// Largest relative change of brightness of training images
     #[arg(long, default_value_t = 0.0)]
     brightness: f32,
-    /// Window of the median filter on maps: slices, rows, columns
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "1,5,5")]
-    median: Vec<usize>,
-    /// Pixels by which the foreground is eroded before maps are read
-    #[arg(long, default_value_t = 0.0)]
-    erosion: f64,
+    /// Window of the median filter on maps: slices, rows, columns; by default 3,5,5 for heads and 1,5,5 otherwise
+    #[arg(long, value_delimiter = ',', num_args = 1)]
+    median: Option<Vec<usize>>,
+    /// Pixels by which the foreground is eroded before maps are read; by default 4 for heads, whose scalp no model
+    /// knows, and 0 otherwise
+    #[arg(long)]
+    erosion: Option<f64>,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
     /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
     #[arg(long)]
@@ -123,7 +124,7 @@ enum Kind {
     Denoiser,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Prepare {
     /// Find the head, standardize its histogram, align its box to the grid
     Heads,
@@ -202,9 +203,7 @@ fn program() -> Outcome {
         train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;
     progress.finish_and_clear();
 
-    let [slices, rows, columns] = <[usize; 3]>::try_from(args.median.clone())
-        .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
-    let filters = PostProcessing::default().median(slices, rows, columns).erosion(args.erosion);
+    let filters = filters(&args)?;
     let mut localizer = trained.localizer.postprocessing(filters);
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
@@ -266,13 +265,33 @@ fn hold_out(subjects: &mut Vec<Subject>) -> Vec<Subject> {
     held_out
 }
 
-fn preprocessing(args: &Args) -> Preprocessing {
-    let grid = [args.size, args.size];
+/// How images are prepared, unless it is said, by their layout.
+fn prepare(args: &Args) -> Prepare {
     let by_layout = match args.data.layout {
         LayoutName::Mvtec | LayoutName::Images => Prepare::Photo,
         LayoutName::Cases | LayoutName::Acdc | LayoutName::Msd => Prepare::Heads,
     };
-    let mut preprocessing = match args.preprocessing.unwrap_or(by_layout) {
+    args.preprocessing.unwrap_or(by_layout)
+}
+
+/// How maps are filtered.
+fn filters(args: &Args) -> Result<PostProcessing, String> {
+    let (median, erosion) = match prepare(args) {
+        Prepare::Heads => ([3, 5, 5], 4.0),
+        Prepare::Photo => ([1, 5, 5], 0.0),
+    };
+    let [slices, rows, columns] = match &args.median {
+        Some(found) => <[usize; 3]>::try_from(found.as_slice())
+            .map_err(|_| format!("--median takes three numbers, found {}", found.len()))?,
+        None => median,
+    };
+    let filters = PostProcessing::default().median(slices, rows, columns);
+    Ok(filters.erosion(args.erosion.unwrap_or(erosion)))
+}
+
+fn preprocessing(args: &Args) -> Preprocessing {
+    let grid = [args.size, args.size];
+    let mut preprocessing = match prepare(args) {
         Prepare::Heads => Preprocessing::heads(grid),
         Prepare::Photo => Preprocessing::new(grid)
             .intensity(Intensity::Robust(RobustScaling::new()))
@@ -306,10 +325,11 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
         .mirror(if args.mirror { Mirror::LeftRight } else { Mirror::Never })
         .shift(args.shift)
         .brightness(args.brightness);
+    let noise = Corruption::CoarseNoise { deviation: args.noise, cell: 8 };
     let corruption = args.corruption.map(|corruption| match corruption {
         Corrupt::None => Corruption::None,
         Corrupt::Squares => Corruption::Squares { count: 3, side: 0.5 },
-        Corrupt::Noise => Corruption::CoarseNoise { deviation: args.noise, cell: 8 },
+        Corrupt::Noise => noise,
     });
     let mut train = lesio::nn::TrainConfig::default();
     train.epochs = args.epochs;
@@ -335,7 +355,10 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
             training.train = train;
             training.divergence = Divergence::Beta { beta: args.beta, warm_up: 0.1 };
             training.augmentation = augmentation;
-            training.corruption = corruption.unwrap_or_default();
+            training.corruption = corruption.unwrap_or(match prepare(args) {
+                Prepare::Heads => noise,
+                Prepare::Photo => Corruption::None,
+            });
             Recipe::Vae { model, training }
         }
         Kind::Denoiser => {
@@ -346,8 +369,7 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
             let mut training = DenoiserTraining::default();
             training.train = train;
             training.augmentation = augmentation;
-            training.corruption =
-                corruption.unwrap_or(Corruption::CoarseNoise { deviation: args.noise, cell: 8 });
+            training.corruption = corruption.unwrap_or(noise);
             Recipe::Denoiser { model, training }
         }
     }
