@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{program, ran, succeed, write_heads};
@@ -19,7 +19,7 @@ fn train(data: &Path, out: &Path) -> Command {
     let mut command = program("train");
     command.arg("--data").arg(data).arg("--out").arg(out);
     command.args(["--size", "32", "--widths", "4,8", "--latent", "4", "--batch", "8", "--seed", "3"]);
-    command.args(["--epochs", "40", "--patience", "40"]);
+    command.args(["--epochs", "40", "--patience", "40", "--split", "all"]);
     command
 }
 
@@ -57,7 +57,7 @@ fn a_training_that_is_killed_at_random_ends_as_one_that_is_not() {
             resumed += 1;
         }
         if killed < kills {
-            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
             let mut running = command.spawn().unwrap();
             std::thread::sleep(Duration::from_secs_f64(lasts.as_secs_f64() * random()));
             if running.try_wait().unwrap().is_none() {
