@@ -115,7 +115,11 @@ fn inspect(path: &Path) -> Result<Found, Fault> {
         Err(error) => {
             let unknown = matches!(error.kind(), ReadErrorKind::UnknownContent { .. });
             let named = ends_with(path, &[".png", ".jpg", ".jpeg", ".tif", ".tiff"]);
-            Err(if unknown && !named { refusal.into() } else { error.into() })
+            if unknown && !named {
+                let kind = refusal.kind().name().to_owned();
+                return Err(Fault { kind, error: format!("{refusal}, and {}", error.kind()).into() });
+            }
+            Err(error.into())
         }
     }
 }

@@ -5,9 +5,6 @@ use std::path::Path;
 use lesio_image::{Image, Volume};
 
 use crate::error::ReadError;
-#[cfg(feature = "dicom")]
-#[allow(unused_imports, reason = "named by the documentation")]
-use crate::error::ReadErrorKind;
 use crate::nifti::{NiftiImage, Voxel};
 use crate::raster;
 
@@ -105,15 +102,15 @@ impl ReadOptions {
     /// Values are stored bits times `RescaleSlope` plus `RescaleIntercept`, slice by slice.
     ///
     /// # Errors
-    /// Names the file and what is wrong: [`NotFolder`](ReadErrorKind::NotFolder),
-    /// [`NoSlices`](ReadErrorKind::NoSlices), [`NotDicom`](ReadErrorKind::NotDicom),
-    /// [`Truncated`](ReadErrorKind::Truncated); compressed pixels are
-    /// [`UnsupportedTransferSyntax`](ReadErrorKind::UnsupportedTransferSyntax); colour, several frames and
-    /// attributes that are missing or make no sense are [`BadAttribute`](ReadErrorKind::BadAttribute).
-    /// Of the slices together: [`MixedSeries`](ReadErrorKind::MixedSeries) (series, size, orientation,
-    /// spacing), [`SamePosition`](ReadErrorKind::SamePosition),
-    /// [`MissingSlices`](ReadErrorKind::MissingSlices), [`UnevenSpacing`](ReadErrorKind::UnevenSpacing),
-    /// [`SliceOffLine`](ReadErrorKind::SliceOffLine). And [`LimitExceeded`](ReadErrorKind::LimitExceeded),
+    /// Names the file and what is wrong: [`NotFolder`](crate::ReadErrorKind::NotFolder),
+    /// [`NoSlices`](crate::ReadErrorKind::NoSlices), [`NotDicom`](crate::ReadErrorKind::NotDicom),
+    /// [`Truncated`](crate::ReadErrorKind::Truncated); compressed pixels are
+    /// [`UnsupportedTransferSyntax`](crate::ReadErrorKind::UnsupportedTransferSyntax); colour, several frames and
+    /// attributes that are missing or make no sense are [`BadAttribute`](crate::ReadErrorKind::BadAttribute).
+    /// Of the slices together: [`MixedSeries`](crate::ReadErrorKind::MixedSeries) (series, size, orientation,
+    /// spacing), [`SamePosition`](crate::ReadErrorKind::SamePosition),
+    /// [`MissingSlices`](crate::ReadErrorKind::MissingSlices), [`UnevenSpacing`](crate::ReadErrorKind::UnevenSpacing),
+    /// [`SliceOffLine`](crate::ReadErrorKind::SliceOffLine). And [`LimitExceeded`](crate::ReadErrorKind::LimitExceeded),
     /// which holds for the volume and for each file.
     ///
     /// ```no_run

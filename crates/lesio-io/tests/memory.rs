@@ -129,6 +129,22 @@ fn lies() -> Vec<(String, &'static str, Vec<u8>)> {
     lies
 }
 
+/// A DICOM file of which one element claims two gigabytes.
+#[cfg(feature = "dicom")]
+fn dicom(vr: &[u8; 2]) -> Vec<u8> {
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    bytes.extend([2, 0, 0x10, 0, b'U', b'I', 20, 0]);
+    bytes.extend(b"1.2.840.10008.1.2.1\0");
+    bytes.extend([0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 0xff, 0xff]);
+    let tag = if vr == b"OW" { [0xe0, 0x7f, 0x10, 0] } else { [0x40, 0, 0x75, 2] };
+    bytes.extend(tag);
+    bytes.extend(vr);
+    bytes.extend([0, 0, 0, 0, 0, 0x80]);
+    bytes.resize(900, 0);
+    bytes
+}
+
 fn read(path: &Path) {
     if path.extension().is_some_and(|ending| ending == "png") {
         assert!(read_image(path).is_err());
@@ -148,6 +164,18 @@ fn memory_is_in_proportion_to_what_is_there() {
         fs::write(&path, bytes).unwrap();
         let cost = peak(|| read(&path));
         assert!(cost <= MIB, "{name} costs {cost} bytes");
+    }
+
+    #[cfg(feature = "dicom")]
+    for (name, claim) in [("value", b"UT"), ("sequence", b"SQ"), ("pixels", b"OW")] {
+        let folder = folder.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("a"), dicom(claim)).unwrap();
+        let cost = peak(|| {
+            let error = ReadOptions::new().read_dicom(&folder).unwrap_err();
+            assert_eq!(error.kind().name(), "Truncated", "{name}: {error}");
+        });
+        assert!(cost <= MIB, "DICOM {name} costs {cost} bytes");
     }
 
     // A megabyte that claims the gigabyte it could hold, and holds a hundredth.

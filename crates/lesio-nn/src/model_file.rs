@@ -360,7 +360,7 @@ mod tests {
         use rand::RngExt;
         let content = encode("test", 1, &set(), &0).unwrap();
         let mut generator = crate::random::generator(1, 1);
-        for _ in 0..20_000 {
+        for _ in 0..100_000 {
             let mut damaged = content.clone();
             for _ in 0..generator.random_range(1..4) {
                 let at = generator.random_range(0..damaged.len());

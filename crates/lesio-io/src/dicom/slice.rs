@@ -179,16 +179,21 @@ impl Attributes<'_> {
 
     /// Exactly `N` finite numbers.
     fn numbers<const N: usize>(&self, tag: Tag, attribute: &'static str) -> Result<[f64; N], ReadErrorKind> {
-        const EXPECTED: &str = "finite numbers, as many as it has parts";
+        let expected = match N {
+            1 => "a finite number",
+            2 => "2 finite numbers",
+            3 => "3 finite numbers",
+            _ => "6 finite numbers",
+        };
         let Some(element) = self.0.element_opt(tag).ok().flatten() else {
-            return Err(bad(attribute, "missing", EXPECTED));
+            return Err(bad(attribute, "missing", expected));
         };
         let found = || element.to_str().map_or_else(|_| "not readable".to_owned(), |text| text.into_owned());
-        let numbers = element.to_multi_float64().map_err(|_| bad(attribute, found(), EXPECTED))?;
+        let numbers = element.to_multi_float64().map_err(|_| bad(attribute, found(), expected))?;
         <[f64; N]>::try_from(numbers)
             .ok()
             .filter(|numbers| numbers.iter().all(|number| number.is_finite()))
-            .ok_or_else(|| bad(attribute, found(), EXPECTED))
+            .ok_or_else(|| bad(attribute, found(), expected))
     }
 
     /// A number that need not be there; one that is there and empty is not there.

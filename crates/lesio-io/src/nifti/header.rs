@@ -314,10 +314,17 @@ fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
     let arrangement = arrangement(fields.bytes(344), NiftiVersion::One)?;
     let mut oddities = Vec::new();
     let datatype = datatype(fields.i16(70), fields.i16(72), &mut oddities)?;
+    let mut dim: [i64; 8] = std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i)));
+    // FreeSurfer keeps one value for each vertex of a surface, more than 15 bits count: it then writes -1 and
+    // puts the number into a field of Analyze that NIfTI-1 left unused.
+    if let ([3..=7, -1, 1, 1, ..], size @ 1..) = (dim, i64::from(fields.i32(144))) {
+        dim[1] = size;
+        oddities.push(Oddity::LongAxis { size });
+    }
     let header = NiftiHeader {
         version: NiftiVersion::One,
         byte_order: fields.order,
-        shape: shape(std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i))))?,
+        shape: shape(dim)?,
         datatype,
         bits_per_voxel: fields.i16(72),
         pixdim: fields.f32s(76),

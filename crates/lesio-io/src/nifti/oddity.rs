@@ -54,6 +54,11 @@ pub enum Oddity {
         /// How the magic starts: `ni` in a single file, `n+` in a pair.
         magic: &'static str,
     },
+    /// `dim[1]` is -1 and the unused field `glmin` holds the size, as FreeSurfer writes surfaces.
+    LongAxis {
+        /// The size.
+        size: i64,
+    },
     /// The four bytes that end the magic of NIfTI-2 are zero; they tell no version and no byte order.
     MagicEnd,
     /// Bytes follow the last voxel.
@@ -87,6 +92,9 @@ impl fmt::Display for Oddity {
             }
             Self::Arrangement { magic } => {
                 write!(f, "the magic starts with {magic}, which contradicts the file's name")
+            }
+            Self::LongAxis { size } => {
+                write!(f, "dim[1] is -1, and {size} stands in glmin, as FreeSurfer writes surfaces")
             }
             Self::MagicEnd => write!(f, "the magic ends in zeros, expected 0d 0a 1a 0a"),
             Self::TrailingBytes { count } => write!(f, "{count} bytes follow the last voxel"),

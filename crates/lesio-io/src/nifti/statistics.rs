@@ -88,8 +88,7 @@ impl Lanes {
 
     #[inline(always)]
     fn add_chunk(&mut self, chunk: &[f64; LANES]) {
-        for lane in 0..LANES {
-            let value = chunk[lane];
+        for (lane, &value) in chunk.iter().enumerate() {
             let finite = value.is_finite();
             self.nonfinite[lane] += u64::from(!finite);
             let term = if finite { value } else { 0.0 };

@@ -5,6 +5,7 @@ use super::{Expect, List};
 
 pub fn list(list: &mut List) {
     dimensions(list);
+    surfaces(list);
     claims(list);
     lengths(list);
     magic(list);
@@ -43,6 +44,28 @@ fn dimensions(list: &mut List) {
         add("5 with a vector", [5, 2, 2, 1, 1, 3, 1, 1], Expect::NotAVolume("UnexpectedRank"));
         add("one voxel each", [7, 1, 1, 1, 1, 1, 1, 1], Expect::Values(vec![1; 7], vec![1.0]));
     }
+}
+
+/// FreeSurfer's surfaces: the size stands in a field that NIfTI-1 does not use.
+fn surfaces(list: &mut List) {
+    let surface = |dim: [i64; 8], size: i32| {
+        let mut bytes = Nifti::one().with(|n| n.dim = dim).file();
+        bytes[144..148].copy_from_slice(&size.to_le_bytes());
+        bytes
+    };
+    let dim = [3, -1, 1, 1, 1, 1, 1, 1];
+    let twelve = |shape: &[u64]| Expect::Values(shape.to_vec(), (1..=12).map(f64::from).collect());
+    list.file("surface of 12", "a.nii", surface(dim, 12), twelve(&[12, 1, 1]));
+    list.file("surface of 12, told", "a.nii", surface(dim, 12), Expect::Odd("glmin"));
+    list.file("surface of 3 by 4", "a.nii", surface([4, -1, 1, 1, 4, 1, 1, 1], 3), twelve(&[3, 1, 1, 4]));
+    list.file("surface of more than is there", "a.nii", surface(dim, i32::MAX), Expect::Error("Truncated"));
+    list.file("surface of 0", "a.nii", surface(dim, 0), Expect::Error("BadDim"));
+    list.file("surface of -12", "a.nii", surface(dim, -12), Expect::Error("BadDim"));
+    let two = surface([2, -1, 1, 1, 1, 1, 1, 1], 12);
+    list.file("surface of two dimensions", "a.nii", two, Expect::Error("BadDim"));
+    let plane = surface([3, -1, 2, 1, 1, 1, 1, 1], 6);
+    list.file("surface that is none", "a.nii", plane, Expect::Error("BadDim"));
+    list.file("glmin of a volume", "a.nii", surface([3, 3, 2, 2, 1, 1, 1, 1], 99), Expect::Twelve);
 }
 
 fn claims(list: &mut List) {
