@@ -73,7 +73,7 @@ fn program() -> Outcome {
             write(&args, name, volume)?;
         }
     }
-    if let Some(montage) = montage(&image, &segmentation, &assessment)? {
+    if let Some(montage) = montage(&image, &segmentation, &model.config().framing.labels, &assessment)? {
         montage.to_picture()?.write_png(args.out.join("assessment.png"), existing)?;
     }
     let report = json!({
@@ -132,10 +132,12 @@ fn write(args: &Args, name: &str, volume: &Volume<f32>) -> Outcome {
     Ok(())
 }
 
-/// Slices with a segmentation: the image with its outline, the reconstruction, the difference, the error map.
+/// Slices with a segmentation: the image with the outline of what is graded, the reconstruction, the difference, the error
+/// map.
 fn montage(
     image: &Volume<f32>,
     segmentation: &Volume<u8>,
+    graded_labels: &[u8],
     assessment: &Assessment,
 ) -> Result<Option<Montage>, Box<dyn std::error::Error>> {
     let graded: Vec<_> =
@@ -152,7 +154,8 @@ fn montage(
     let mut montage = Montage::new(columns).color_bar(errors.clone());
     for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
         let plane = |volume: &Volume<f32>| volume.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned();
-        let mask = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index).mapv(|label| label != 0);
+        let labels = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index);
+        let mask = labels.mapv(|label| graded_labels.contains(&label));
         let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
         let difference = plane(&assessment.difference).mapv(f32::abs);
         let name = match &slice.verdict {

@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-nn", &["lesio-files", "lesio-kernels"]),
     ("lesio-vae", &["lesio-nn"]),
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-vae"]),
-    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn"]),
+    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-phantom"]),
     (
         "lesio-study",
         &[
