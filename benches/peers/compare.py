@@ -17,6 +17,7 @@ from store import Store, write_data
 from table import CASES, INFORMATION, selected
 
 BEST_OF_SECONDS = 0.6
+ROUNDING = "rounding."
 
 
 def run(options, executable, work, docs):
@@ -205,11 +206,13 @@ def largest_difference(case, ours, theirs):
 
     Parameters after some steps of training are compared by root mean square instead: Adam divides
     by the gradient's size, so where that is close to nothing its sign, and with it the step, is up
-    to rounding.
+    to rounding. Where the peer says how much it loses by rounding itself, as much is allowed.
     """
+    rounding = {name.removeprefix(ROUNDING): float(theirs[name][0]) for name in theirs if name.startswith(ROUNDING)}
+    theirs = {name: value for name, value in theirs.items() if not name.startswith(ROUNDING)}
     if ours.keys() != theirs.keys():
         raise Disagreement(f"tensors {sorted(ours.keys() ^ theirs.keys())} are on one side only")
-    largest = (0.0, "")
+    largest = (0.0, "", case.tolerance)
     for name, expected in theirs.items():
         found = ours[name].astype(numpy.float64)
         expected = expected.astype(numpy.float64)
@@ -219,10 +222,11 @@ def largest_difference(case, ours, theirs):
             raise Disagreement(f"{name} is not finite")
         norm = root_mean_square if name.startswith("trained.") else largest_value
         difference = norm(found - expected) / max(norm(expected), 1e-30)
-        if difference > case.tolerance:
-            raise Disagreement(f"{name} differs by {difference:.2e}, at most {case.tolerance:.0e} is allowed")
-        largest = max(largest, (difference, name))
-    return {"relative": largest[0], "tensor": largest[1], "allowed": case.tolerance}
+        allowed = max(case.tolerance, rounding.get(name, 0.0))
+        if difference > allowed:
+            raise Disagreement(f"{name} differs by {difference:.2e}, at most {allowed:.0e} is allowed")
+        largest = max(largest, (difference, name, allowed))
+    return {"relative": largest[0], "tensor": largest[1], "allowed": largest[2]}
 
 
 def root_mean_square(values):
