@@ -619,6 +619,14 @@ impl Tile<'_> {
         let room = |block: usize| if HOW <= SLIDING && block + 1 == BLOCKS { self.last } else { LANES };
         let output =
             |column: usize, block: usize| unsafe { c.add(column * self.c_step + block * self.c_block) };
+        if !mask.is_null() && self.finish {
+            // The mask is read last, when all is waiting for it, and comes from far away.
+            for column in 0..WIDTH {
+                for block in 0..BLOCKS {
+                    unsafe { V::fetch_ahead(mask.wrapping_add(column * self.mask_step + block * LANES)) };
+                }
+            }
+        }
         if self.continued {
             for column in 0..WIDTH {
                 for block in 0..BLOCKS {
