@@ -51,7 +51,7 @@ def run(options, executable, work, docs):
             entry = {"name": case.name, "error": str(error)}
         outcome["cases"].append(report.with_peak(entry, outcome["sgemm_gflops"]))
         print(report.line(entry), flush=True)
-    if options.side != "lesio":
+    if options.side != "lesio" and not options.processor_time:
         for name in INFORMATION:
             if any(name.startswith(case.name) for case in cases):
                 outcome["information"].append(bench.information(name))
@@ -62,7 +62,7 @@ def run(options, executable, work, docs):
     print(f"report: {options.out}")
     complete = len(cases) == len(CASES) and options.side == "both" and not options.quick and not failures
     if complete or options.docs:
-        report.write_docs(docs, outcome)
+        report.write_docs(docs, outcome, options.processor_time)
         print(f"table: {docs}")
     return 1 if failures else 0
 
@@ -110,7 +110,7 @@ class Bench:
                 worker.ask(do="prepare", case="sgemm", variant="default")
                 wait_for_quiet(self.options.patience)
                 blocks = [measured_block(worker, BEST_OF_SECONDS) for _ in range(3)]
-            seconds = min(min(block["seconds"]) for block in blocks)
+            seconds = min(min(self.times(block)) for block in blocks)
             peaks[name] = round(operations / seconds * 1e-9)
         return peaks
 
@@ -150,7 +150,7 @@ class Bench:
             worker.ask(do="prepare", case=case.name, variant=variant)
             wait_for_quiet(self.options.patience)
             blocks = [measured_block(worker, BEST_OF_SECONDS) for _ in range(2)]
-            times[variant] = round(min(statistics.median(block["seconds"]) for block in blocks) * 1e3, 3)
+            times[variant] = round(min(statistics.median(self.times(block)) for block in blocks) * 1e3, 3)
         best = min(times, key=times.get) if times else variants[0]
         worker.ask(do="prepare", case=case.name, variant=best)
         return times, best
@@ -162,8 +162,34 @@ class Bench:
         while len(rounds) < self.options.rounds and (time.monotonic() < deadline or not rounds + dropped):
             wait_for_quiet(min(5.0, self.options.patience))
             blocks = {side: measured_block(worker, self.options.seconds) for side, worker in workers.items()}
-            (dropped if any(map(disturbed, blocks.values())) else rounds).append(blocks)
-        return summary(rounds or dropped, len(dropped), disturbed=not rounds)
+            (dropped if any(map(self.disturbed, blocks.values())) else rounds).append(blocks)
+        return self.summary(rounds or dropped, len(dropped), disturbed=not rounds)
+
+    def times(self, block):
+        """What counts of a block: the times of its runs, or the processor time of one."""
+        return [block["processor"]] if self.options.processor_time else block["seconds"]
+
+    def disturbed(self, block):
+        # Waiting takes no processor time.
+        return not self.options.processor_time and disturbed(block)
+
+    def summary(self, rounds, dropped, disturbed):
+        """Medians over all runs of all rounds, and the ratio with its range over the rounds."""
+        result = {"rounds": len(rounds), "dropped_rounds": dropped, "disturbed": disturbed}
+        keys = {"lesio": "lesio_ms", "peer": "torch_ms"}
+        medians = {}
+        for side in rounds[0]:
+            blocks = [block[side] for block in rounds]
+            runs = [seconds for block in blocks for seconds in self.times(block)]
+            medians[side] = [statistics.median(self.times(block)) for block in blocks]
+            result[keys[side]] = round(statistics.median(runs) * 1e3, 3)
+            result[f"{side}_runs"] = len(runs)
+            result[f"{side}_waited"] = round(statistics.mean(block["waited"] for block in blocks), 4)
+        if len(medians) == 2:
+            ratios = [ours / theirs for ours, theirs in zip(medians["lesio"], medians["peer"])]
+            result["ratio"] = round(result["lesio_ms"] / result["torch_ms"], 3)
+            result["ratio_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
+        return result
 
     def memory(self, case, variant):
         """Growth of each side's peak of memory through three runs, in a fresh process."""
@@ -235,25 +261,6 @@ def root_mean_square(values):
 
 def largest_value(values):
     return float(numpy.abs(values).max())
-
-
-def summary(rounds, dropped, disturbed):
-    """Medians over all runs of all rounds, and the ratio with its range over the rounds."""
-    result = {"rounds": len(rounds), "dropped_rounds": dropped, "disturbed": disturbed}
-    keys = {"lesio": "lesio_ms", "peer": "torch_ms"}
-    medians = {}
-    for side in rounds[0]:
-        blocks = [block[side] for block in rounds]
-        runs = [seconds for block in blocks for seconds in block["seconds"]]
-        medians[side] = [statistics.median(block["seconds"]) for block in blocks]
-        result[keys[side]] = round(statistics.median(runs) * 1e3, 3)
-        result[f"{side}_runs"] = len(runs)
-        result[f"{side}_waited"] = round(statistics.mean(block["waited"] for block in blocks), 4)
-    if len(medians) == 2:
-        ratios = [ours / theirs for ours, theirs in zip(medians["lesio"], medians["peer"])]
-        result["ratio"] = round(result["lesio_ms"] / result["torch_ms"], 3)
-        result["ratio_range"] = [round(min(ratios), 3), round(max(ratios), 3)]
-    return result
 
 
 def machine():
