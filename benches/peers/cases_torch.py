@@ -134,7 +134,10 @@ class Training(NetworkCase):
 
     def outputs(self):
         """Losses of the first steps from the initial weights; first gradients, and parameters after
-        the steps, from the clear ones, with which no unit is near its rectifier's kink."""
+        the steps, from the clear ones, with which no unit is near its rectifier's kink.
+
+        The gradients are computed in f64, and `rounding.NAME` says how far f32 is from them: where
+        large terms cancel, as for a bias before a normalization, little of a gradient is left."""
         self.prepare("default")
         losses = [self.step().item() for _ in range(CHECKED_STEPS)]
         tensors = {"losses": numpy.array(losses, numpy.float32)}
@@ -142,11 +145,24 @@ class Training(NetworkCase):
         for step in range(CHECKED_STEPS):
             self.step()
             if step == 0:
-                for name, parameter in self.module.named_parameters():
-                    tensors[f"gradient.{name}"] = parameter.grad.numpy().copy()
+                single = self.gradients()
         for name, parameter in self.module.named_parameters():
             tensors[f"trained.{name}"] = parameter.detach().numpy().copy()
+        for name, exact in self.exact_gradients().items():
+            largest = max(numpy.abs(exact).max(), 1e-30)
+            tensors[f"gradient.{name}"] = exact
+            tensors[f"rounding.gradient.{name}"] = numpy.array([numpy.abs(single[name] - exact).max() / largest])
         return tensors
+
+    def gradients(self):
+        return {name: parameter.grad.numpy().copy() for name, parameter in self.module.named_parameters()}
+
+    def exact_gradients(self):
+        self.prepare("default", "clear")
+        self.module.double()
+        self.image, self.noise = self.image.double(), self.noise.double()
+        self.loss().backward()
+        return self.gradients()
 
 
 class VaeTraining(Training):
@@ -164,7 +180,7 @@ class VaeTraining(Training):
     def loss(self):
         with self.precision():
             outputs = self.module(self.image, self.noise)
-        return negative_elbo(self.image, *(value.float() for value in outputs)) / self.batch
+        return negative_elbo(self.image, *(value.to(self.image.dtype) for value in outputs)) / self.batch
 
 
 class UNetTraining(Training):
@@ -178,11 +194,12 @@ class UNetTraining(Training):
 
     def make_inputs(self):
         self.image = self.input("image", self.batch)
+        self.noise = torch.zeros(0)
 
     def loss(self):
         with self.precision():
             output = self.module(self.image)
-        return ((output.float() - self.image) ** 2).mean()
+        return ((output.to(self.image.dtype) - self.image) ** 2).mean()
 
 
 class VaeForward(NetworkCase):

@@ -3,8 +3,10 @@
 import os
 import time
 
-BEGIN = "<!-- written by benches/peers/run: begin -->"
-END = "<!-- written by benches/peers/run: end -->"
+MARKS = [
+    ("<!-- written by benches/peers/run: begin -->", "<!-- written by benches/peers/run: end -->"),
+    ("<!-- written by benches/peers/run --processor-time: begin -->", "<!-- written by benches/peers/run --processor-time: end -->"),
+]
 
 
 def start(options, machine):
@@ -16,6 +18,7 @@ def start(options, machine):
             "threads": options.threads,
             "rounds": options.rounds,
             "seconds_per_block": options.seconds,
+            "processor_time": options.processor_time,
             "order": "alternating blocks, the other process stopped; rounds with a disturbed block dropped",
             "torch": "f32, faster of default and channels-last layout, fused Adam, OMP_PROC_BIND=true, "
             "denormals flushed, glibc keeps all freed pages",
@@ -86,29 +89,28 @@ def memory(outcome):
     return "\n".join(lines)
 
 
-def write_docs(path, outcome):
+def write_docs(path, outcome, processor_time):
     """Puts the tables between the two markers of the document."""
+    begin, end = MARKS[int(processor_time)]
     machine, settings = outcome["machine"], outcome["settings"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     peaks = ", ".join(f"{name} {value} GFLOP/s" for name, value in outcome["sgemm_gflops"].items())
+    threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
     text = [
-        BEGIN,
+        begin,
         "",
         f"{outcome['date']}; {machine['processor']}, {machine['processors']} processors "
-        f"({', '.join(machine['features'])}), {settings['threads']} threads a side; load average "
+        f"({', '.join(machine['features'])}), {threads} a side; load average "
         f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after; {versions}. "
         f"Product of two 2048x2048 matrices: {peaks}; the larger is the peak below.",
         "",
         table(outcome),
         "",
-        "Growth of the peak of memory from before the case was prepared through three steps:",
-        "",
-        memory(outcome),
-        "",
-        END,
     ]
+    if not processor_time:
+        text += ["Growth of the peak of memory from before the case was prepared through three steps:", "", memory(outcome), ""]
     document = path.read_text()
-    if BEGIN not in document or END not in document:
+    if begin not in document or end not in document:
         raise ValueError(f"{path} has lost the markers between which the table belongs")
-    head, tail = document.split(BEGIN)[0], document.split(END)[1]
-    path.write_text(head + "\n".join(text) + tail)
+    head, tail = document.split(begin)[0], document.split(end)[1]
+    path.write_text(head + "\n".join(text + [end]) + tail)

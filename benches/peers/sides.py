@@ -96,10 +96,18 @@ def processor_ticks():
     return sum(fields), fields[7]
 
 
+def processor_seconds(process):
+    """Time that all threads of a process have been running."""
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) * 1e-9
+
+
 def measured_block(worker, seconds):
-    """One block of runs: their times, and what disturbed them."""
+    """One block of runs: their times, the processor time of one, and what disturbed them."""
     total, stolen = processor_ticks()
+    processor = processor_seconds(worker.process)
     block = worker.ask(do="time", seconds=seconds)
+    block["processor"] = (processor_seconds(worker.process) - processor) / len(block["seconds"])
     later_total, later_stolen = processor_ticks()
     block["stolen"] = (later_stolen - stolen) / max(later_total - total, 1)
     return block

@@ -166,8 +166,19 @@ impl Bench {
             let (source, from) = (Images::new(&copy_big, &large), Images::new(&copy_little, &small));
             let to = ImagesMut::new(&mut big, &large);
             let pooled = Images::new(&pooled, &small);
-            pool_gradient(workers, samples, Pooling::Maximum, [2, 2], source, pooled, from, to, replace)
-                .unwrap();
+            pool_gradient(
+                workers,
+                samples,
+                Pooling::Maximum,
+                [2, 2],
+                source,
+                pooled,
+                from,
+                to,
+                replace,
+                None,
+            )
+            .unwrap();
         });
         self.run(&name("upsample"), values, |workers| {
             let (from, to) = (Images::new(&copy_little, &small), ImagesMut::new(&mut big, &large));
@@ -175,7 +186,7 @@ impl Bench {
         });
         self.run(&name("upsample gradient"), values, |workers| {
             let (from, to) = (Images::new(&copy_big, &large), ImagesMut::new(&mut little, &small));
-            upsample_gradient(workers, samples, Upsampling::Nearest, 2, from, to, replace).unwrap();
+            upsample_gradient(workers, samples, Upsampling::Nearest, 2, from, to, replace, None).unwrap();
         });
         let norm = Normalization { grouping: Grouping::Groups(8), epsilon: 1e-5 };
         let mut moments = Moments::new(samples, &large);

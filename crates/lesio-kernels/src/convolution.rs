@@ -97,6 +97,12 @@ impl Convolution {
         Ok(Self { kernel, stride, padding, inputs, outputs })
     }
 
+    /// Rows and columns of the kernel.
+    #[must_use]
+    pub fn kernel(&self) -> usize {
+        self.kernel
+    }
+
     /// Number of packed weights.
     #[must_use]
     pub fn weights_len(&self) -> usize {

@@ -206,7 +206,8 @@ pub fn transfer(
 }
 
 vectorized! {
-    fn rectify_row(runs: Runs, to: &mut [f32], values: &[f32], slope: f32) {
+    /// Multiplies a row by the derivative of a rectifier.
+    pub(crate) fn rectify_row(runs: Runs, to: &mut [f32], values: &[f32], slope: f32) {
         for [a, b, _] in runs.starts() {
             let values = &values[b..b + runs.len];
             for (to, &value) in to[a..a + runs.len].iter_mut().zip(values) {

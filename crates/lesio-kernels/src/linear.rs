@@ -5,7 +5,13 @@
 
 use crate::convolution::LANES;
 use crate::error::{KernelError, check_len};
-use crate::raw::{Axis, Contraction, Finish, Kind, Product, Start, Workers};
+use crate::raw::{Axis, Contraction, Finish, Kind, Product, Start, Workers, vectorized};
+
+/// Samples for which the matrix is read anew for each.
+const FEW: usize = 2;
+/// Outputs of one item of work for these: runs of the matrix that are long enough for the processor to
+/// fetch ahead, and sums that stay in the nearest cache.
+const RUN: usize = 1024;
 
 /// The shape of a matrix `[narrow][wide]`, its rows padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,9 @@ impl Linear {
         bias: Option<&[f32]>,
         slope: f32,
     ) -> Result<(), KernelError> {
+        if samples <= FEW {
+            return self.expand_few(workers, samples, narrow, weights, wide, bias, slope);
+        }
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
         let product = Product {
             lanes: self.wide,
@@ -76,6 +85,35 @@ impl Linear {
             start: Start::Replace,
         };
         product.run(workers, weights, narrow, wide, Finish { bias, slope, mask: None })
+    }
+
+    /// As `expand`, with the same sums in the same order, in an order of reading for few samples: the matrix
+    /// then comes from far memory for each of them, and long runs of its rows come fastest.
+    #[allow(clippy::too_many_arguments)] // As `expand`.
+    fn expand_few(
+        &self,
+        workers: &Workers<'_>,
+        samples: usize,
+        narrow: &[f32],
+        weights: &[f32],
+        wide: &mut [f32],
+        bias: Option<&[f32]>,
+        slope: f32,
+    ) -> Result<(), KernelError> {
+        check_len("the left operand", weights.len(), self.weights_len())?;
+        check_len("the right operand", narrow.len(), samples * self.narrow)?;
+        check_len("the output", wide.len(), samples * self.wide)?;
+        check_len("the bias", bias.map_or(self.wide, <[f32]>::len), self.wide)?;
+        let isa = workers.isa();
+        let wide = wide[..samples * self.wide].chunks_exact_mut(self.wide);
+        for (narrow, wide) in narrow.chunks_exact(self.narrow).zip(wide) {
+            workers.chunks(wide, RUN, |index, sums| {
+                let weights = &weights[index * RUN..];
+                let bias = bias.map(|bias| &bias[index * RUN..][..sums.len()]);
+                expand_run(isa, narrow, weights, self.row, sums, bias, slope, isa.fuses());
+            });
+        }
+        Ok(())
     }
 
     /// `narrow[sample, n] = sum over w of wide[sample, w] * weights[n, w] (+ bias[n])`; then negative
@@ -146,5 +184,72 @@ impl Linear {
             start: Start::Replace,
         };
         product.run(workers, wide, narrow, gradient, Finish::NOTHING)
+    }
+}
+
+vectorized! {
+    /// Sums rows of the matrix, each times its value of `narrow`; then bias and rectifier.
+    fn expand_run(narrow: &[f32], weights: &[f32], row: usize, sums: &mut [f32], bias: Option<&[f32]>, slope: f32, fuse: bool) {
+        sums.fill(0.0);
+        // Two rows in one go: the sums are fetched and put down half as often.
+        let mut rows = narrow.iter().zip(weights.chunks(row));
+        while let Some((&first, a)) = rows.next() {
+            let len = sums.len();
+            let a = &a[..len];
+            match rows.next() {
+                Some((&second, b)) => {
+                    for ((sum, &a), &b) in sums.iter_mut().zip(a).zip(&b[..len]) {
+                        *sum = multiply_add(b, second, multiply_add(a, first, *sum, fuse), fuse);
+                    }
+                }
+                None => sums.iter_mut().zip(a).for_each(|(sum, &a)| *sum = multiply_add(a, first, *sum, fuse)),
+            }
+        }
+        if let Some(bias) = bias {
+            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+        }
+        if slope != 1.0 {
+            sums.iter_mut().for_each(|sum| *sum = if *sum > 0.0 { *sum } else { *sum * slope });
+        }
+    }
+}
+
+/// `a * b + sum`, rounded as the kernels of the instruction set round it.
+#[inline(always)]
+fn multiply_add(a: f32, b: f32, sum: f32, fuse: bool) -> f32 {
+    if fuse { a.mul_add(b, sum) } else { a * b + sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::{Isa, with_workers};
+
+    #[test]
+    fn few_samples_give_the_same_bits_as_many() {
+        for (narrow, wide) in [(1, 1), (3, 20), (7, 1030), (16, 2048)] {
+            let linear = Linear::new(narrow, wide).unwrap();
+            let value = |k: usize| ((k * 7919) % 1013) as f32 / 1013.0 - 0.5;
+            let weights: Vec<f32> = (0..linear.weights_len()).map(value).collect();
+            let bias: Vec<f32> = (0..wide).map(value).collect();
+            let samples = FEW + 3;
+            let values: Vec<f32> = (0..samples * narrow).map(value).collect();
+            for isa in Isa::available() {
+                for bias in [None, Some(&bias[..])] {
+                    let mut all = vec![0.0; samples * wide];
+                    let mut one = vec![0.0; wide];
+                    with_workers(isa, |workers| {
+                        linear.expand(workers, samples, &values, &weights, &mut all, bias, 0.3).unwrap();
+                        for sample in 0..samples {
+                            let values = &values[sample * narrow..][..narrow];
+                            linear.expand(workers, 1, values, &weights, &mut one, bias, 0.3).unwrap();
+                            assert_eq!(one, all[sample * wide..][..wide], "{isa:?} {narrow} {wide}");
+                        }
+                        let short = &values[..narrow - 1];
+                        assert!(linear.expand(workers, 1, short, &weights, &mut one, bias, 0.3).is_err());
+                    });
+                }
+            }
+        }
     }
 }

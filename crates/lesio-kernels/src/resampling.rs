@@ -1,9 +1,10 @@
 //! Pooling and upsampling.
 
+use crate::convolution::LANES;
 use crate::error::{KernelError, check_equal};
-use crate::images::{Combine, Images, ImagesMut, for_rows};
+use crate::images::{Combine, Images, ImagesMut, Rectifier, Runs, for_rows, rectify_row};
 use crate::layout::ImageLayout;
-use crate::raw::{Workers, vectorized};
+use crate::raw::{Isa, Workers, vectorized};
 
 /// How the values of a window become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +84,13 @@ vectorized! {
     }
 }
 
-/// The gradient of [`pool`] with respect to its source, given what it read and wrote. Of equal largest
-/// values the first in reading order takes the whole gradient.
+/// The gradient of [`pool`] with respect to its source, given what it read and wrote, multiplied by the
+/// derivative of a rectifier if one is given. Of equal largest values the first in reading order takes the
+/// whole gradient.
 ///
 /// # Errors
 /// Refuses images whose sizes do not fit each other and slices that are too short.
-#[allow(clippy::too_many_arguments)] // Four images.
+#[allow(clippy::too_many_arguments)] // Five images.
 pub fn pool_gradient(
     workers: &Workers<'_>,
     samples: usize,
@@ -99,6 +101,7 @@ pub fn pool_gradient(
     from: Images<'_>,
     to: ImagesMut<'_>,
     combine: Combine,
+    rectifier: Option<Rectifier<'_>>,
 ) -> Result<(), KernelError> {
     check_window(window, to.layout, from.layout)?;
     to.layout.check_same_size("the size of the source", source.layout)?;
@@ -106,12 +109,14 @@ pub fn pool_gradient(
     source.layout.check("the source", source.values, samples)?;
     pooled.layout.check("the pooled image", pooled.values, samples)?;
     from.layout.check("the gradient", from.values, samples)?;
+    check_rectifier(samples, to.layout, rectifier)?;
     let height = from.layout.height();
     let row = PoolRow::new(pooling, window, [source.layout, pooled.layout, from.layout, to.layout]);
     let isa = workers.isa();
+    let layout = *to.layout;
     for_rows(workers, samples, to, |sample, y, to| {
         if combine == Combine::Replace {
-            to.chunks_mut(row.to).for_each(|pixel| pixel[..row.channels].fill(0.0));
+            clear_pixels(to, row.channels, row.to);
         }
         let of = y / window[0];
         if of < height {
@@ -120,49 +125,118 @@ pub fn pool_gradient(
             let (pooled, from) = (pooled.row(sample, of), from.row(sample, of));
             pool_gradient_row(isa, row, source, sample, above, source.row(sample, y), pooled, from, to);
         }
+        rectify(isa, &layout, rectifier, sample, y, to);
     })
 }
 
-/// Channels of [`pool_gradient_row`] that are worked on together.
-const CHANNELS: usize = 64;
+fn check_rectifier(
+    samples: usize,
+    layout: &ImageLayout,
+    rectifier: Option<Rectifier<'_>>,
+) -> Result<(), KernelError> {
+    let Some(Rectifier { images, .. }) = rectifier else { return Ok(()) };
+    layout.check_same_size("the size of the rectified image", images.layout)?;
+    images.layout.check("the rectified image", images.values, samples)
+}
+
+/// Multiplies a row by the derivative of the rectifier, while it is near.
+fn rectify(
+    isa: Isa,
+    layout: &ImageLayout,
+    rectifier: Option<Rectifier<'_>>,
+    sample: usize,
+    y: usize,
+    to: &mut [f32],
+) {
+    if let Some(Rectifier { images, slope }) = rectifier {
+        let runs = Runs::common([layout, images.layout, images.layout]);
+        rectify_row(isa, runs, to, images.row(sample, y), slope);
+    }
+}
+
+/// Writes zeros to the channels of a row of pixels.
+fn clear_pixels(row: &mut [f32], channels: usize, pixel: usize) {
+    if channels == pixel {
+        row.fill(0.0);
+    } else {
+        row.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
+    }
+}
 
 vectorized! {
     fn pool_gradient_row(p: PoolRow, images: Images<'_>, sample: usize, above: std::ops::Range<usize>, source: &[f32], pooled: &[f32], from: &[f32], to: &mut [f32]) {
-        let windows = from.len().div_ceil(p.from);
-        for index in 0..windows {
-            for first in (0..p.channels).step_by(CHANNELS) {
-                let len = CHANNELS.min(p.channels - first);
-                let gradient = &from[index * p.from + first..][..len];
-                let largest = &pooled[index * p.pooled + first..][..len];
-                // What is left of the gradient after the values before in reading order.
-                let mut left = [0.0_f32; CHANNELS];
-                left[..len].copy_from_slice(gradient);
-                for y in above.clone() {
-                    let row = images.row(sample, y);
-                    for x in index * p.window..(index + 1) * p.window {
-                        let values = &row[x * p.source + first..][..len];
-                        for ((left, &value), &largest) in left[..len].iter_mut().zip(values).zip(largest) {
-                            *left = if value == largest { 0.0 } else { *left };
-                        }
-                    }
-                }
-                for x in index * p.window..(index + 1) * p.window {
-                    let values = &source[x * p.source + first..][..len];
-                    let to = &mut to[x * p.to + first..][..len];
-                    match p.pooling {
-                        Pooling::Mean => to.iter_mut().zip(gradient).for_each(|(to, &g)| *to += g * p.share),
-                        Pooling::Maximum => {
-                            for i in 0..len {
-                                let wins = values[i] == largest[i];
-                                to[i] += if wins { left[i] } else { 0.0 };
-                                left[i] = if wins { 0.0 } else { left[i] };
-                            }
-                        }
-                    }
-                }
+        for window in 0..from.len().div_ceil(p.from) {
+            // Channels in pieces whose length the compiler knows, and what is left.
+            let mut first = 0;
+            while first + LANES <= p.channels {
+                window_gradient::<LANES>(p, images, sample, above.clone(), source, pooled, from, to, window, first);
+                first += LANES;
+            }
+            while first < p.channels {
+                window_gradient::<1>(p, images, sample, above.clone(), source, pooled, from, to, window, first);
+                first += 1;
             }
         }
     }
+}
+
+/// What a window gives to a row of its source, for `LEN` channels.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // As `pool_gradient_row`, and the place.
+fn window_gradient<const LEN: usize>(
+    p: PoolRow,
+    images: Images<'_>,
+    sample: usize,
+    above: std::ops::Range<usize>,
+    source: &[f32],
+    pooled: &[f32],
+    from: &[f32],
+    to: &mut [f32],
+    window: usize,
+    first: usize,
+) {
+    let gradient: [f32; LEN] = channels_at(from, window * p.from + first);
+    let columns = window * p.window..(window + 1) * p.window;
+    if p.pooling == Pooling::Mean {
+        for x in columns {
+            let at = x * p.to + first;
+            let sum: [f32; LEN] = channels_at(to, at);
+            to[at..at + LEN]
+                .copy_from_slice(&std::array::from_fn::<_, LEN, _>(|i| sum[i] + gradient[i] * p.share));
+        }
+        return;
+    }
+    let largest: [f32; LEN] = channels_at(pooled, window * p.pooled + first);
+    // What is left of the gradient after the values before in reading order.
+    let mut left = gradient;
+    for y in above {
+        let row = images.row(sample, y);
+        for x in columns.clone() {
+            let values: [f32; LEN] = channels_at(row, x * p.source + first);
+            for i in 0..LEN {
+                left[i] = if values[i] == largest[i] { 0.0 } else { left[i] };
+            }
+        }
+    }
+    for x in columns {
+        let values: [f32; LEN] = channels_at(source, x * p.source + first);
+        let at = x * p.to + first;
+        let mut sum: [f32; LEN] = channels_at(to, at);
+        for i in 0..LEN {
+            let wins = values[i] == largest[i];
+            sum[i] += if wins { left[i] } else { 0.0 };
+            left[i] = if wins { 0.0 } else { left[i] };
+        }
+        to[at..at + LEN].copy_from_slice(&sum);
+    }
+}
+
+/// A copy of `LEN` values.
+#[inline(always)]
+fn channels_at<const LEN: usize>(row: &[f32], at: usize) -> [f32; LEN] {
+    let mut values = [0.0; LEN];
+    values.copy_from_slice(&row[at..at + LEN]);
+    values
 }
 
 fn check_window(window: [usize; 2], large: &ImageLayout, small: &ImageLayout) -> Result<(), KernelError> {
@@ -276,10 +350,12 @@ vectorized! {
     }
 }
 
-/// The gradient of [`upsample`] with respect to its source.
+/// The gradient of [`upsample`] with respect to its source, multiplied by the derivative of a rectifier if
+/// one is given.
 ///
 /// # Errors
 /// Refuses images whose sizes do not fit each other and slices that are too short.
+#[allow(clippy::too_many_arguments)] // Three images and what to do with them.
 pub fn upsample_gradient(
     workers: &Workers<'_>,
     samples: usize,
@@ -288,9 +364,11 @@ pub fn upsample_gradient(
     from: Images<'_>,
     to: ImagesMut<'_>,
     combine: Combine,
+    rectifier: Option<Rectifier<'_>>,
 ) -> Result<(), KernelError> {
     check_window([factor, factor], from.layout, to.layout)?;
     from.layout.check("the gradient", from.values, samples)?;
+    check_rectifier(samples, to.layout, rectifier)?;
     let layout = *to.layout;
     let row = UpsampleRow {
         upsampling,
@@ -303,12 +381,35 @@ pub fn upsample_gradient(
     let isa = workers.isa();
     for_rows(workers, samples, to, |sample, y, to| {
         if combine == Combine::Replace {
-            to.chunks_mut(row.small).for_each(|pixel| pixel[..row.channels].fill(0.0));
+            clear_pixels(to, row.channels, row.small);
         }
         for (position, down) in upsampling.readers(factor, layout.height(), y) {
-            upsample_gradient_row(isa, row, from.row(sample, position), down, to);
+            match upsampling {
+                Upsampling::Nearest => add_repeated_row(isa, row, from.row(sample, position), to),
+                Upsampling::Bilinear => upsample_gradient_row(isa, row, from.row(sample, position), down, to),
+            }
         }
+        rectify(isa, &layout, rectifier, sample, y, to);
     })
+}
+
+vectorized! {
+    /// Adds, to each pixel, those of a row that repeat it.
+    fn add_repeated_row(r: UpsampleRow, from: &[f32], to: &mut [f32]) {
+        for (x, to) in to.chunks_mut(r.small).enumerate() {
+            let (whole, rest) = to[..r.channels].as_chunks_mut::<LANES>();
+            for position in x * r.factor..(x + 1) * r.factor {
+                let from = &from[position * r.large..][..r.channels];
+                let (from, last) = from.as_chunks::<LANES>();
+                for (to, from) in whole.iter_mut().zip(from) {
+                    for lane in 0..LANES {
+                        to[lane] += from[lane];
+                    }
+                }
+                rest.iter_mut().zip(last).for_each(|(to, from)| *to += from);
+            }
+        }
+    }
 }
 
 vectorized! {

@@ -5,11 +5,13 @@
 //! differentiates automatically; a [`Plan`] computes it with own kernels on a CPU, several times as fast,
 //! and gives the same numbers up to rounding. A [`Trainer`] trains one or more networks for an [`Objective`], from a
 //! seed to the same bytes each time, and goes on from its checkpoint as if it had never stopped.
+//! [`candle_ops`] has the kernels' layers as candle operations, for models composed by hand.
 //! [`model_file`] keeps parameters and configuration in one safetensors file.
 
 #![forbid(unsafe_code)]
 
 mod candle_network;
+pub mod candle_ops;
 mod checkpoint;
 mod engine;
 mod layer;

@@ -110,31 +110,59 @@ impl Contraction {
         b: *const f32,
         c: *mut f32,
     ) {
-        for span in 0..self.terms.div_ceil(SPAN).max(1) {
-            let first = span * SPAN;
-            let terms = SPAN.min(self.terms - first);
-            let mut row = rows.start;
-            while row < rows.end {
-                let tall = rows.end - row >= ROWS;
-                let mut sample = 0;
-                while sample < self.samples {
-                    let wide = self.samples - sample >= SAMPLES;
-                    // SAFETY: rows, samples and terms lie inside what the caller grants.
-                    unsafe {
-                        let a = a.add(row * self.a_row + first);
-                        let b = b.add(sample * self.b_sample + first);
-                        let c = c.add(sample * self.c_sample + row);
-                        match (tall, wide) {
-                            (true, true) => self.tile::<V, ROWS, SAMPLES>(terms, span == 0, a, b, c),
-                            (true, false) => self.tile::<V, ROWS, 1>(terms, span == 0, a, b, c),
-                            (false, true) => self.tile::<V, 1, SAMPLES>(terms, span == 0, a, b, c),
-                            (false, false) => self.tile::<V, 1, 1>(terms, span == 0, a, b, c),
-                        }
-                    }
-                    sample += if wide { SAMPLES } else { 1 };
+        let spans = self.terms.div_ceil(SPAN).max(1);
+        if self.samples <= SAMPLES {
+            // Each row is read once: from its beginning to its end, as the processor fetches ahead.
+            for row in rows.clone().step_by(ROWS) {
+                for span in 0..spans {
+                    // SAFETY: the caller's.
+                    unsafe { self.span::<V, ROWS, SAMPLES>(row..(row + ROWS).min(rows.end), span, a, b, c) };
                 }
-                row += if tall { ROWS } else { 1 };
             }
+        } else {
+            for span in 0..spans {
+                // SAFETY: the caller's.
+                unsafe { self.span::<V, ROWS, SAMPLES>(rows.clone(), span, a, b, c) };
+            }
+        }
+    }
+
+    /// One span of the sums of these rows.
+    ///
+    /// # Safety
+    /// As [`Contraction::rows`].
+    #[inline(always)]
+    unsafe fn span<V: Vector, const ROWS: usize, const SAMPLES: usize>(
+        &self,
+        rows: std::ops::Range<usize>,
+        span: usize,
+        a: *const f32,
+        b: *const f32,
+        c: *mut f32,
+    ) {
+        let first = span * SPAN;
+        let terms = SPAN.min(self.terms - first);
+        let mut row = rows.start;
+        while row < rows.end {
+            let tall = rows.end - row >= ROWS;
+            let mut sample = 0;
+            while sample < self.samples {
+                let wide = self.samples - sample >= SAMPLES;
+                // SAFETY: rows, samples and terms lie inside what the caller grants.
+                unsafe {
+                    let a = a.add(row * self.a_row + first);
+                    let b = b.add(sample * self.b_sample + first);
+                    let c = c.add(sample * self.c_sample + row);
+                    match (tall, wide) {
+                        (true, true) => self.tile::<V, ROWS, SAMPLES>(terms, span == 0, a, b, c),
+                        (true, false) => self.tile::<V, ROWS, 1>(terms, span == 0, a, b, c),
+                        (false, true) => self.tile::<V, 1, SAMPLES>(terms, span == 0, a, b, c),
+                        (false, false) => self.tile::<V, 1, 1>(terms, span == 0, a, b, c),
+                    }
+                }
+                sample += if wide { SAMPLES } else { 1 };
+            }
+            row += if tall { ROWS } else { 1 };
         }
     }
 

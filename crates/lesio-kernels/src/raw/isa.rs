@@ -50,6 +50,11 @@ impl Isa {
         self.0
     }
 
+    /// Whether products multiply and add with one rounding.
+    pub(crate) fn fuses(self) -> bool {
+        self.0 != Level::Portable
+    }
+
     /// `"portable"`, `"avx2"` or `"avx512"`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -8,6 +8,7 @@
 mod contraction;
 mod denormals;
 mod isa;
+mod memory;
 mod product;
 mod vector;
 mod workers;
@@ -15,5 +16,6 @@ mod workers;
 pub(crate) use contraction::Contraction;
 pub use isa::Isa;
 pub(crate) use isa::{Level, vectorized};
+pub(crate) use memory::Memory;
 pub(crate) use product::{Axis, Finish, Kind, Mask, Product, Start, TAPS};
 pub use workers::{Workers, with_workers};

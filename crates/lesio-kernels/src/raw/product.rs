@@ -147,6 +147,16 @@ impl Product {
         self.kind == Kind::Values && taps.count == TAPS && self.part[1] == TAPS && taps.b == self.columns.b
     }
 
+    /// How many rows of `b` come into reach from one position of the second loop to the next, if the
+    /// outermost sum is over rows.
+    fn rows_ahead(&self) -> usize {
+        let (step, row) = (self.outer[1].b, self.terms[0].b);
+        match self.kind {
+            Kind::Values if self.outer[1].count > 1 && row > self.columns.b => (step / row).min(4),
+            _ => 0,
+        }
+    }
+
     fn blocks(&self) -> usize {
         self.lanes.div_ceil(LANES)
     }
@@ -394,6 +404,7 @@ impl Call<'_> {
     #[inline(always)]
     unsafe fn blocks_of<V: Vector>(&self, blocks: Range, outer: &[Range; 2]) {
         let product = self.product;
+        let first_block = blocks.start;
         let mut block = blocks.start;
         while block < blocks.end {
             // A block of a gradient that ends early goes by itself, so that only one tile must mask its reads.
@@ -413,7 +424,10 @@ impl Call<'_> {
                 let position =
                     [piece / (pieces[1] * pieces[2]), piece / pieces[2] % pieces[1], piece % pieces[2]];
                 // SAFETY: the caller's; the parts lie inside the terms.
-                unsafe { self.part::<V>(block, two, last, position, (piece == 0, piece + 1 == all), outer) };
+                unsafe {
+                    let ends = (piece == 0, piece + 1 == all);
+                    self.part::<V>(block, two, last, position, ends, block == first_block, outer);
+                }
             }
             block += count;
         }
@@ -424,6 +438,7 @@ impl Call<'_> {
     /// # Safety
     /// As [`Call::item`].
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // Which part, of which blocks, where.
     unsafe fn part<V: Vector>(
         &self,
         block: usize,
@@ -431,6 +446,7 @@ impl Call<'_> {
         last: usize,
         position: [usize; 3],
         (first_part, last_part): (bool, bool),
+        first_block: bool,
         outer: &[Range; 2],
     ) {
         let product = self.product;
@@ -443,7 +459,8 @@ impl Call<'_> {
             terms[k].count = terms[k].count.saturating_sub(skipped).min(product.part[k].max(1));
         }
         let replace = first_part && product.start == Start::Replace;
-        let tile = Tile {
+        let ahead = if first_part && first_block { product.rows_ahead() } else { 0 };
+        let mut tile = Tile {
             terms: &terms,
             a_block: product.a_block,
             b_step: product.columns.b,
@@ -459,6 +476,9 @@ impl Call<'_> {
             last,
             kind: product.kind,
             slides: product.slides(),
+            ahead: 0,
+            ahead_first: product.terms[0].count * product.terms[0].b,
+            ahead_row: product.terms[0].b,
             finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
             // SAFETY: the bias reaches as far as the blocks (`check`).
             bias: self
@@ -473,6 +493,7 @@ impl Call<'_> {
             for i1 in outer[1].clone() {
                 for i2 in 0..product.outer[2].count {
                     for i3 in 0..product.outer[3].count {
+                        tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
                         let at = |stride: fn(&Axis) -> usize| {
                             i0 * stride(&product.outer[0])
                                 + i1 * stride(&product.outer[1])
@@ -519,6 +540,11 @@ struct Tile<'t> {
     last: usize,
     kind: Kind,
     slides: bool,
+    /// Rows of `b` that the next position of the second loop reads and this one does not, where the first
+    /// of them begins, and how far they are apart.
+    ahead: usize,
+    ahead_first: usize,
+    ahead_row: usize,
     finish: bool,
     bias: *const f32,
     slope: f32,
@@ -619,6 +645,24 @@ impl Tile<'_> {
         let room = |block: usize| if HOW <= SLIDING && block + 1 == BLOCKS { self.last } else { LANES };
         let output =
             |column: usize, block: usize| unsafe { c.add(column * self.c_step + block * self.c_block) };
+        if HOW <= SLIDING {
+            // By the time the next row of the output is computed, the rows of the image that it adds to
+            // those in the caches are there too.
+            for row in 0..self.ahead {
+                let from = b.wrapping_add(self.ahead_first + row * self.ahead_row);
+                for value in (0..WIDTH * self.b_step).step_by(LANES) {
+                    unsafe { V::fetch_ahead(from.wrapping_add(value)) };
+                }
+            }
+        }
+        if !mask.is_null() && self.finish {
+            // The mask is read last, when all is waiting for it, and comes from far away.
+            for column in 0..WIDTH {
+                for block in 0..BLOCKS {
+                    unsafe { V::fetch_ahead(mask.wrapping_add(column * self.mask_step + block * LANES)) };
+                }
+            }
+        }
         if self.continued {
             for column in 0..WIDTH {
                 for block in 0..BLOCKS {

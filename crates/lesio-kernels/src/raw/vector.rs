@@ -33,6 +33,11 @@ pub(super) trait Vector: Copy {
     unsafe fn multiply_add(self, a: Self, b: Self) -> Self;
     /// Lanes of `self` where those of `sign` are positive, else `slope` times them.
     unsafe fn rectify(self, sign: Self, slope: f32) -> Self;
+    /// Asks for the cache line of an address, which need not be valid. Changes no values.
+    #[inline(always)]
+    unsafe fn fetch_ahead(from: *const f32) {
+        let _ = from;
+    }
     /// Sum of the lanes: lane i with i + 8, the sums with i + 4, then 2, then 1.
     unsafe fn sum(self) -> f32;
 }
@@ -214,6 +219,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn fetch_ahead(from: *const f32) {
+            // SAFETY: a prefetch is a hint and may be given for any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
+        }
+
+        #[inline(always)]
         unsafe fn sum(self) -> f32 {
             // SAFETY: see above the implementation.
             unsafe {
@@ -290,6 +301,12 @@ mod x86 {
                 let rest = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(sign.0, _mm512_setzero_ps());
                 Self(_mm512_mask_mul_ps(self.0, rest, self.0, _mm512_set1_ps(slope)))
             }
+        }
+
+        #[inline(always)]
+        unsafe fn fetch_ahead(from: *const f32) {
+            // SAFETY: a prefetch is a hint and may be given for any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) };
         }
 
         #[inline(always)]

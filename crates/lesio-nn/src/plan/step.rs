@@ -477,11 +477,13 @@ impl Step {
                     }
                     Task::Pool(pooling, window) => {
                         let (x, y) = (images(buffers, &self.inputs[index]), images(buffers, &self.output));
-                        kernels::pool_gradient(workers, samples, pooling, window, x, y, from, to, combine)
+                        kernels::pool_gradient(
+                            workers, samples, pooling, window, x, y, from, to, combine, rectifier,
+                        )
                     }
-                    Task::Upsample(upsampling, factor) => {
-                        kernels::upsample_gradient(workers, samples, upsampling, factor, from, to, combine)
-                    }
+                    Task::Upsample(upsampling, factor) => kernels::upsample_gradient(
+                        workers, samples, upsampling, factor, from, to, combine, rectifier,
+                    ),
                     _ => Ok(()),
                 }
             })?;
@@ -491,7 +493,7 @@ impl Step {
 
     /// Whether the backward pass can multiply the derivative of a rectifier onto what it writes.
     pub(super) fn can_rectify(task: &Task) -> bool {
-        !matches!(task, Task::Activation(_) | Task::Pool(..) | Task::Upsample(..) | Task::Reorder)
+        !matches!(task, Task::Activation(_) | Task::Reorder)
     }
 }
 

@@ -1,0 +1,183 @@
+//! The candle operations over own kernels against the candle module in f64, whose gradients
+//! `candle_gradients.rs` holds to central differences.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use lesio_nn::candle_ops::{self, Window};
+use lesio_nn::{
+    Bias, CandleNetwork, Convolution, Initialization, Layer, NetworkBuilder, ParameterSet, Shape, random,
+};
+use proptest::prelude::*;
+
+fn draws(seed: u64, shape: impl Into<candle_core::Shape>) -> Tensor {
+    let shape = shape.into();
+    let mut values = vec![0f32; shape.elem_count()];
+    random::fill_normal(&mut random::generator(seed, 0), &mut values);
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn largest_difference(found: &Tensor, expected: &Tensor) -> f64 {
+    let difference = (found.to_dtype(DType::F64).unwrap() - expected).unwrap();
+    let of = |t: &Tensor| t.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+    of(&difference) / of(expected).max(1e-6)
+}
+
+/// Compares value and gradients of an operation with those of a layer of the same parameters.
+fn check(
+    layer: Layer,
+    shape: Shape,
+    samples: usize,
+    operation: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor>,
+) {
+    let mut net = NetworkBuilder::new();
+    let x = net.input("x", shape);
+    let y = net.layer("y", layer.clone(), &[x]).unwrap();
+    let network = net.finish(&[y]).unwrap();
+    let mut parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 5);
+    for name in ["y.weight", "y.bias"] {
+        let values = parameters.get_mut(name).map(lesio_nn::Parameter::values_mut).unwrap_or_default();
+        values.iter_mut().enumerate().for_each(|(k, value)| *value += 0.1 * ((k % 7) as f32 - 3.0));
+    }
+    let exact = CandleNetwork::new(&network, &parameters, DType::F64, &Device::Cpu).unwrap();
+    let image = draws(1, (samples, shape.channels, shape.height, shape.width));
+    let single = Var::from_tensor(&image).unwrap();
+    let double = Var::from_tensor(&image.to_dtype(DType::F64).unwrap()).unwrap();
+    let variable = |name: &str| {
+        let values = parameters.get(name)?;
+        let tensor = Tensor::from_slice(values.values(), values.shape(), &Device::Cpu).unwrap();
+        Some(Var::from_tensor(&tensor).unwrap())
+    };
+    let own: Vec<(&str, Var)> =
+        ["y.weight", "y.bias"].into_iter().filter_map(|name| Some((name, variable(name)?))).collect();
+    let tensors: Vec<Tensor> = own.iter().map(|(_, var)| var.as_tensor().clone()).collect();
+
+    let expected = exact.forward(&[double.as_tensor().clone()]).unwrap().remove(0);
+    let found = operation(&single, &tensors).unwrap();
+    assert_eq!(found.shape(), expected.shape(), "{layer:?}");
+    assert!(largest_difference(&found, &expected) < 2e-5, "{layer:?} {shape}");
+
+    let weights = draws(2, expected.shape().clone());
+    let objective = |value: &Tensor, weights: &Tensor| (value * weights).unwrap().sum_all().unwrap();
+    let gradients = objective(&found, &weights).backward().unwrap();
+    let exact_gradients = objective(&expected, &weights.to_dtype(DType::F64).unwrap()).backward().unwrap();
+    let compare = |name: &str, found: &Tensor, expected: &Tensor| {
+        let (found, expected) = (gradients.get(found).unwrap(), exact_gradients.get(expected).unwrap());
+        let difference = largest_difference(found, expected);
+        assert!(difference < 5e-5, "{layer:?} {shape}: gradient of {name} differs by {difference}");
+    };
+    compare("the image", &single, &double);
+    for (name, var) in &own {
+        compare(name, var, exact.variable(name).unwrap());
+    }
+
+    // With everything else frozen, each gradient comes alone and is the same.
+    let frozen: Vec<Tensor> = tensors.iter().map(Tensor::detach).collect();
+    let alone = objective(&operation(&single, &frozen).unwrap(), &weights).backward().unwrap();
+    let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(bits(alone.get(&single).unwrap()), bits(gradients.get(&single).unwrap()));
+    for index in 0..own.len() {
+        assert!(alone.get(&frozen[index]).is_none() && alone.get(&own[index].1).is_none());
+        let mut mixed = frozen.clone();
+        mixed[index] = tensors[index].clone();
+        let value = operation(&single.as_tensor().detach(), &mixed).unwrap();
+        let alone = objective(&value, &weights).backward().unwrap();
+        assert_eq!(bits(alone.get(&own[index].1).unwrap()), bits(gradients.get(&own[index].1).unwrap()));
+        assert!(alone.get(&single).is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn convolutions_agree_with_the_candle_module(
+        (channels, height, width, samples) in (1_usize..20, 1_usize..11, 1_usize..11, 1_usize..4),
+        (outputs, kernel, stride, padding) in (1_usize..20, 1_usize..6, 1_usize..4, 0_usize..3),
+        (bias, transposed) in (any::<bool>(), any::<bool>()),
+    ) {
+        let fits = if transposed {
+            (height.min(width) - 1) * stride + kernel > 2 * padding
+        } else {
+            height.min(width) + 2 * padding >= kernel
+        };
+        prop_assume!(fits && padding < kernel);
+        let window = Window::new(kernel).stride(stride).padding(padding);
+        let convolution = Convolution::new(outputs, kernel).stride(stride).padding(padding)
+            .bias(if bias { Bias::Learned } else { Bias::None });
+        let shape = Shape::new(channels, height, width);
+        if transposed {
+            check(Layer::TransposedConvolution(convolution), shape, samples, |x, p| {
+                candle_ops::transposed_convolution(x, &p[0], p.get(1), window)
+            });
+        } else {
+            check(Layer::Convolution(convolution), shape, samples, |x, p| {
+                candle_ops::convolution(x, &p[0], p.get(1), window)
+            });
+        }
+    }
+
+    #[test]
+    fn layers_without_weights_agree_with_the_candle_module(
+        (channels, height, width, samples) in (1_usize..40, 1_usize..9, 1_usize..9, 1_usize..4),
+        (rows, columns, factor) in (1_usize..4, 1_usize..4, 1_usize..4),
+    ) {
+        prop_assume!(rows <= height && columns <= width);
+        let (shape, window) = (Shape::new(channels, height, width), [rows, columns]);
+        check(Layer::MaxPool { window }, shape, samples, |x, _| candle_ops::max_pool(x, window));
+        check(Layer::AveragePool { window }, shape, samples, |x, _| candle_ops::average_pool(x, window));
+        check(Layer::UpsampleNearest { factor }, shape, samples, |x, _| candle_ops::upsample_nearest(x, factor));
+        check(Layer::UpsampleBilinear { factor }, shape, samples, |x, _| candle_ops::upsample_bilinear(x, factor));
+    }
+
+    #[test]
+    fn group_normalizations_agree_with_the_candle_module(
+        (groups, size, height, width, samples) in (1_usize..5, 1_usize..5, 2_usize..9, 2_usize..9, 1_usize..4),
+    ) {
+        let (shape, epsilon) = (Shape::new(groups * size, height, width), 1e-3);
+        check(Layer::GroupNormalization { groups, epsilon }, shape, samples, |x, p| {
+            candle_ops::group_normalization(x, &p[0], &p[1], groups, epsilon)
+        });
+    }
+}
+
+#[test]
+fn tensors_that_are_turned_are_read_in_their_order() {
+    let image = draws(1, (2, 3, 5, 7));
+    let weight = draws(2, (4, 3, 3, 3));
+    let turned = image.transpose(2, 3).unwrap();
+    let window = Window::new(3);
+    let found = candle_ops::convolution(&turned, &weight, None, window).unwrap();
+    let expected = candle_ops::convolution(&turned.contiguous().unwrap(), &weight, None, window).unwrap();
+    assert_eq!(
+        found.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        expected.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let image = draws(1, (1, 3, 4, 4));
+    let weight = draws(2, (2, 3, 3, 3));
+    let convolution = |image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window| {
+        candle_ops::convolution(image, weight, bias, window).is_err()
+    };
+    assert!(convolution(&image, &weight, None, Window::new(2)));
+    assert!(convolution(&image, &weight, None, Window::new(3).stride(0)));
+    assert!(convolution(&image, &weight, Some(&draws(3, 3)), Window::new(3)));
+    assert!(convolution(&image, &draws(2, (2, 4, 3, 3)), None, Window::new(3)));
+    assert!(convolution(&image, &draws(2, (2, 3, 5, 5)), None, Window::new(5)));
+    assert!(convolution(&image.to_dtype(DType::F64).unwrap(), &weight, None, Window::new(3)));
+    assert!(convolution(&image.flatten_all().unwrap(), &weight, None, Window::new(3)));
+    assert!(
+        candle_ops::transposed_convolution(&image, &draws(2, (3, 2, 3, 3)), None, Window::new(3).padding(6))
+            .is_err()
+    );
+    assert!(candle_ops::max_pool(&image, [0, 2]).is_err());
+    assert!(candle_ops::average_pool(&image, [5, 1]).is_err());
+    assert!(candle_ops::upsample_nearest(&image, 0).is_err());
+    assert!(candle_ops::upsample_bilinear(&image, usize::MAX).is_err());
+    let (three, four) = (draws(4, 3), draws(5, 4));
+    assert!(candle_ops::group_normalization(&image, &three, &three, 2, 1e-5).is_err());
+    assert!(candle_ops::group_normalization(&image, &four, &three, 3, 1e-5).is_err());
+    assert!(candle_ops::group_normalization(&image, &three, &three, 3, 1e-5).is_ok());
+}
