@@ -1,6 +1,6 @@
 //! DICOM series: a folder of slices becomes one volume.
 //!
-//! Parsing is dicom-rs's; what it is given was measured against the file before ([`scan`](self)), so no
+//! Parsing is dicom-rs's; what it is given was measured against the file before (`scan`), so no
 //! length is believed and no nesting followed.
 
 mod scan;
