@@ -76,6 +76,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
+    let localizers = localizers(&args)?;
     let data = args.data.open()?;
     let test = data.select(&args.split)?;
     test.require_masks()?;
@@ -83,7 +84,7 @@ fn program() -> Outcome {
         Some(split) => data.select(split)?.cases().iter().map(Subject::read).collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
-    let mut panel = panel(&args, &validation)?;
+    let mut panel = panel(&args, localizers, &validation)?;
     let mut weights = Vec::new();
     if !args.ensemble.is_empty() {
         panel = panel.ensembles(&args.ensemble)?;
@@ -206,11 +207,11 @@ fn program() -> Outcome {
     Ok(())
 }
 
-/// The models with their predictors, under the filters asked for, calibrated where they have to be.
-fn panel(args: &Args, validation: &[Subject]) -> Result<Panel, Box<dyn std::error::Error>> {
-    let mut panel = Panel::new();
+/// The models by what to call them, under the filters asked for.
+fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::error::Error>> {
+    let mut localizers = Vec::new();
     for path in &args.model {
-        let mut localizer = Localizer::load(model_path(path), &Device::Cpu)?;
+        let localizer = Localizer::load(model_path(path), &Device::Cpu)?;
         let mut filters = localizer.map_filters().clone();
         if let Some(median) = &args.median {
             filters.median = <[usize; 3]>::try_from(median.clone())
@@ -219,7 +220,19 @@ fn panel(args: &Args, validation: &[Subject]) -> Result<Panel, Box<dyn std::erro
         if let Some(erosion) = args.erosion {
             filters.erosion = erosion;
         }
-        localizer = localizer.postprocessing(filters);
+        localizers.push((label(path), localizer.postprocessing(filters)));
+    }
+    Ok(localizers)
+}
+
+/// The models with their predictors, calibrated where they have to be.
+fn panel(
+    args: &Args,
+    localizers: Vec<(String, Localizer)>,
+    validation: &[Subject],
+) -> Result<Panel, Box<dyn std::error::Error>> {
+    let mut panel = Panel::new();
+    for (label, mut localizer) in localizers {
         let mut names = args.predictors.clone().unwrap_or_else(|| localizer.predictors());
         names.retain(|name| localizer.predictors().contains(name));
         names.retain(|&name| name != PredictorName::Intensity);
@@ -231,7 +244,7 @@ fn panel(args: &Args, validation: &[Subject]) -> Result<Panel, Box<dyn std::erro
             localizer = calibrate(localizer, validation, &names, |done| progress.set_position(done as u64))?;
             progress.finish_and_clear();
         }
-        panel = panel.localizer(label(path), localizer, names);
+        panel = panel.localizer(label, localizer, names);
     }
     Ok(panel)
 }

@@ -3,6 +3,7 @@
 //! `cargo run --release --example inject_lesions -- --data DIR --image t1.nii.gz --tissue tissue.nii.gz --every 5 --out DIR`
 #![allow(clippy::print_stdout, reason = "a program talks to people")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +15,7 @@ use lesio::io::atomic::{self, Existing};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::io::nifti::read_header;
 use lesio::phantom::Site;
-use lesio::study::{Injection, InjectionConfig};
+use lesio::study::{InjectedSubject, Injection, InjectionConfig};
 use lesio_examples::{Outcome, bar, explain, run};
 
 /// Put lesions into every so-many-th subject of a data set of normal volumes.
@@ -77,43 +78,42 @@ fn program() -> Outcome {
     let config =
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
 
+    let cases = data.cases();
+    let roles = Injection::new(config.clone())?.roles(cases.len());
+    // Whoever gets lesions comes first: where they do not fit, nothing has been written.
+    let progress = bar(cases.len() as u64, "injecting lesions");
+    let mut ill = BTreeMap::new();
+    for (case, role) in cases.iter().zip(&roles) {
+        let Some(nth) = role.injected else { continue };
+        let (volume, tissue) = case.read_volume()?;
+        let tissue = tissue.ok_or("a case without tissue")?;
+        let injection = Injection::new(config.clone().site(site(&args, &tissue)))?;
+        let made = injection
+            .inject(nth, &volume, &tissue)
+            .map_err(|source| format!("case {}: {}", case.id(), explain(&source)))?;
+        ill.insert(case.id(), made);
+        progress.inc(1);
+    }
+
     std::fs::create_dir_all(&args.out)?;
     let mut splits = "patient,split\n".to_owned();
     let mut table =
         "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
             .to_owned();
-    let mut counts = [0; 2];
-    let cases = data.cases();
-    let progress = bar(cases.len() as u64, "injecting lesions");
-    let roles = Injection::new(config.clone())?.roles(cases.len());
+    let counts = [ill.len(), ill.values().map(|own| own.lesions.len()).sum()];
     for (case, role) in cases.iter().zip(&roles) {
-        let (image, tissue) = case.read_volume()?;
-        let tissue = tissue.ok_or("a case without tissue")?;
-        let (mut volume, mut mask) = (image, tissue.map(|_| 0));
-        if let Some(nth) = role.injected {
-            let injection = Injection::new(config.clone().site(site(&args, &tissue)))?;
-            let ill = injection.inject(nth, &volume, &tissue).map_err(|source| {
-                let because = explain(&source);
-                format!("case {}: {because}", case.id())
-            })?;
-            for (number, lesion) in ill.lesions.iter().enumerate() {
-                let [i, j, k] = lesion.centre;
-                let [x, y, z] = volume.geometry().to_world(lesion.centre);
-                let kind = serde_json::to_value(lesion.kind)?;
-                let kind = kind.as_str().unwrap_or_default();
-                writeln!(
-                    table,
-                    "{},{},{kind},{},{i},{j},{k},{x},{y},{z},{},{}",
-                    quoted(case.id()),
-                    number + 1,
-                    lesion.contrast,
-                    lesion.radius,
-                    lesion.voxels
-                )?;
+        let (volume, mask) = match ill.remove(case.id()) {
+            Some(own) => {
+                table_rows(&mut table, case.id(), &own)?;
+                (own.image, own.mask)
             }
-            counts = [counts[0] + 1, counts[1] + ill.lesions.len()];
-            (volume, mask) = (ill.image, ill.mask);
-        }
+            None => {
+                progress.inc(1);
+                let (volume, tissue) = case.read_volume()?;
+                let mask = tissue.ok_or("a case without tissue")?.map(|_| 0);
+                (volume, mask)
+            }
+        };
         let folder = args.out.join(case.id());
         std::fs::create_dir_all(&folder)?;
         let header = case.images().first().map(read_header).ok_or("a case without an image")??;
@@ -121,7 +121,6 @@ fn program() -> Outcome {
         options.write(folder.join(&args.image), &volume)?;
         options.write(folder.join(MASK), &mask)?;
         writeln!(splits, "{},{}", quoted(case.patient()), role.split.name())?;
-        progress.inc(1);
     }
     progress.finish_and_clear();
     write_text(&args.out.join("lesions.csv"), &table, existing)?;
@@ -129,6 +128,26 @@ fn program() -> Outcome {
     write_text(&args.out.join("splits.csv"), &splits, existing)?;
     let [ill, lesions] = counts;
     println!("wrote {} cases to {}: {lesions} lesions in {ill} of them", cases.len(), args.out.display());
+    Ok(())
+}
+
+/// Adds a row for each lesion of a subject.
+fn table_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Outcome {
+    for (number, lesion) in own.lesions.iter().enumerate() {
+        let [i, j, k] = lesion.centre;
+        let [x, y, z] = own.image.geometry().to_world(lesion.centre);
+        let kind = serde_json::to_value(lesion.kind)?;
+        let kind = kind.as_str().unwrap_or_default();
+        writeln!(
+            table,
+            "{},{},{kind},{},{i},{j},{k},{x},{y},{z},{},{}",
+            quoted(id),
+            number + 1,
+            lesion.contrast,
+            lesion.radius,
+            lesion.voxels
+        )?;
+    }
     Ok(())
 }
 

@@ -237,7 +237,11 @@ fn maps_lie_where_their_input_lies() {
     }
     let map = |name: &str| read_volume(out.join(name).join("pixel-l1_raw.nii.gz")).unwrap();
     assert_eq!(map("deep/pir").reoriented(&Orientation::RAS).data(), map("deep/ras").data());
-    assert_eq!(map("deep/ras"), localizer.score(&volume, &[PredictorName::PixelL1]).unwrap().scores[0].raw);
+    // As the file says it: in micrometres.
+    let told = read_volume(images.join("ras.nii")).unwrap();
+    let scored = localizer.score(&told, &[PredictorName::PixelL1]).unwrap();
+    assert_eq!(map("deep/ras").data(), scored.scores[0].raw.data());
+    assert_eq!(map("deep/ras").geometry(), told.geometry());
     // Without normal scores there is a map, and no table.
     let report = json(&out.join("report.json"));
     let (known, unknown) = (&report["cases"][0]["predictors"][0], &report["cases"][0]["predictors"][1]);
