@@ -39,6 +39,7 @@ def run(options, executable, work, docs):
     bench = Bench(options, executable, data)
 
     outcome = report.start(options, machine())
+    kept = report.kept(options, [case.name for case in cases])
     failures = 0
     if options.check:
         return check(bench, cases)
@@ -56,11 +57,12 @@ def run(options, executable, work, docs):
             if any(name.startswith(case.name) for case in cases):
                 outcome["information"].append(bench.information(name))
     report.finish(outcome)
+    report.merge(outcome, kept, [case.name for case in CASES])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(outcome, indent=1) + "\n")
     print(report.table(outcome))
     print(f"report: {options.out}")
-    complete = len(cases) == len(CASES) and options.side == "both" and not options.quick and not failures
+    complete = len(outcome["cases"]) == len(CASES) and options.side == "both" and not options.quick and not failures
     if complete or options.docs:
         report.write_docs(docs, outcome, options.processor_time)
         print(f"table: {docs}")

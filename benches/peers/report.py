@@ -1,5 +1,6 @@
 """What is written: report.json, and the table of docs/performance.md."""
 
+import json
 import os
 import time
 
@@ -29,6 +30,27 @@ def start(options, machine):
         "cases": [],
         "information": [],
     }
+
+
+def kept(options, measured):
+    """What an earlier run with the same settings reported of other cases."""
+    if not options.keep or not options.out.exists():
+        return {"cases": [], "information": []}
+    earlier = json.loads(options.out.read_text())
+    now = (options.threads, options.processor_time)
+    if now != tuple(earlier["settings"].get(key) for key in ("threads", "processor_time")):
+        raise ValueError(f"{options.out} was measured otherwise: with --keep the settings must be the same")
+    others = {key: [entry for entry in earlier[key] if entry["name"].removesuffix("-bf16") not in measured] for key in ("cases", "information")}
+    return {"sgemm_gflops": earlier["sgemm_gflops"], **others}
+
+
+def merge(outcome, earlier, order):
+    """Adds the cases of an earlier run, all in the order of the table."""
+    for key in ("cases", "information"):
+        entries = outcome[key] + earlier[key]
+        outcome[key] = sorted(entries, key=lambda entry: order.index(entry["name"].removesuffix("-bf16")))
+    for name, peak in earlier.get("sgemm_gflops", {}).items():
+        outcome["sgemm_gflops"][name] = max(peak, outcome["sgemm_gflops"].get(name, 0))
 
 
 def with_peak(entry, peaks):

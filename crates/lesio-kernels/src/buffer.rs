@@ -56,7 +56,7 @@ mod tests {
         for len in [0, 1, 15, 16, 1000] {
             let buffer = Buffer::zeros(len);
             assert_eq!(buffer.len(), len);
-            assert!(len == 0 || buffer.as_ptr() as usize % 64 == 0);
+            assert!(len == 0 || (buffer.as_ptr() as usize).is_multiple_of(64));
             assert_eq!(*buffer.clone(), *buffer);
         }
         assert_eq!(*Buffer::from_slice(&[1.0, 2.0]), [1.0, 2.0]);

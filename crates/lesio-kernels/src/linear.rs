@@ -31,7 +31,7 @@ impl Linear {
         // the rows into few sets of the caches.
         let row = wide
             .checked_next_multiple_of(LANES)
-            .and_then(|row| row.checked_add(if row / LANES % 2 == 0 { LANES } else { 0 }));
+            .and_then(|row| row.checked_add(if (row / LANES).is_multiple_of(2) { LANES } else { 0 }));
         let row = row.filter(|row| row.checked_mul(narrow).is_some_and(|len| len <= isize::MAX as usize / 8));
         match row {
             Some(row) if narrow > 0 && wide > 0 => Ok(Self { narrow, wide, row }),

@@ -290,7 +290,7 @@ impl Normalization {
     fn check(&self, samples: usize, layout: &ImageLayout, moments: &Moments) -> Result<(), KernelError> {
         let channels = layout.channels();
         if let Grouping::Groups(groups) = self.grouping
-            && (groups == 0 || channels % groups != 0)
+            && (groups == 0 || !channels.is_multiple_of(groups))
         {
             return Err(KernelError::Mismatch {
                 what: "the number of groups",

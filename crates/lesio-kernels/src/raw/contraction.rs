@@ -169,6 +169,7 @@ impl Contraction {
     /// # Safety
     /// As [`Contraction::rows`].
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // Two indices into a matrix of registers.
     unsafe fn tile<V: Vector, const ROWS: usize, const SAMPLES: usize>(
         &self,
         terms: usize,

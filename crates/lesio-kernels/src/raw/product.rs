@@ -408,7 +408,7 @@ impl Call<'_> {
         let mut block = blocks.start;
         while block < blocks.end {
             // A block of a gradient that ends early goes by itself, so that only one tile must mask its reads.
-            let short = product.kind == Kind::Weights && product.lanes % LANES != 0;
+            let short = product.kind == Kind::Weights && !product.lanes.is_multiple_of(LANES);
             let whole = if short { (product.blocks() - 1).min(blocks.end) } else { blocks.end };
             let two = V::COLUMNS[1] > 0 && whole >= block + 2;
             let count = if two { 2 } else { 1 };
@@ -664,9 +664,9 @@ impl Tile<'_> {
             }
         }
         if self.continued {
-            for column in 0..WIDTH {
-                for block in 0..BLOCKS {
-                    sums[column][block] = unsafe { load::<V>(output(column, block), room(block)) };
+            for (column, sums) in sums.iter_mut().enumerate() {
+                for (block, sum) in sums.iter_mut().enumerate() {
+                    *sum = unsafe { load::<V>(output(column, block), room(block)) };
                 }
             }
         }

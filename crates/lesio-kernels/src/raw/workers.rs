@@ -228,7 +228,7 @@ impl Team {
         let mut spins = 0;
         while !self.finished.load(SeqCst) {
             let generation = self.generation.0.load(SeqCst);
-            if generation % 2 == 0 || generation == seen {
+            if generation.is_multiple_of(2) || generation == seen {
                 wait(&mut spins);
                 continue;
             }
