@@ -65,7 +65,7 @@ const SHOWN: [f64; 5] = [0.1, 0.3, 0.5, 0.75, 0.95];
 /// Outline of a candidate.
 const TESTED: Rgb = Rgb([255, 176, 0]);
 /// Pixels of a picture per pixel of the grid.
-const ENLARGED: usize = 3;
+const ENLARGED: usize = 4;
 /// Estimators whose attacked images are also shown to the best.
 const SURROGATES: [QualityEstimatorKind; 2] = [QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg];
 
