@@ -424,7 +424,14 @@ fn lies_and_nesting_are_refused() {
     refused(element(b"OB", u32::MAX - 1), "Truncated", "a data element");
     refused(element(b"UT", 1 << 31), "Truncated", "a data element");
     refused(element(b"SQ", u32::MAX), "Truncated", "a data element");
-    refused(element(b"o1", 0), "NotDicom", "expected two letters");
+    refused(element(b"o1", 0), "NotDicom", "expected one of DICOM's");
+    // Others take what follows a type they do not know for 32 bits of length: here, a gigabyte and a half.
+    let unknown = [&[0x28, 0x00, 0x52, 0x10][..], b"LS", &[12, 0], b"1\\0\\0\\0\\1\\0\\"].concat();
+    refused(unknown, "NotDicom", "(0028,1052) has type \"LS\"");
+    // A sequence in the place of a number, with a lie inside.
+    let lie = [&[0xfe, 0xff, 0x00, 0xe0, 8, 0, 0, 0][..], &[8, 0, 5, 0, b'U', b'N', 0, 0]].concat();
+    let sequence = [&[0x28, 0x00, 0x53, 0x10][..], b"SQ", &[0, 0, 16, 0, 0, 0], &lie].concat();
+    refused(sequence, "NotDicom", "expected a text or a number");
     // A sequence in an item in a sequence, and so on, ten thousand deep.
     let nested: Vec<u8> = (0..10_000)
         .flat_map(|_| {
@@ -436,8 +443,7 @@ fn lies_and_nesting_are_refused() {
     refused(stray, "NotDicom", "expected an item");
     // The rows a second time.
     refused(vec![0x28, 0x00, 0x10, 0x00, b'U', b'S', 2, 0, 9, 0], "NotDicom", "twice");
-    let long =
-        [&[0x28, 0x00, 0x53, 0x10, b'U', b'T', 0, 0][..], &8000_u32.to_le_bytes(), &[b'1'; 8000]].concat();
+    let long = [&[0x28, 0x00, 0x53, 0x10, b'D', b'S'][..], &8000_u16.to_le_bytes(), &[b'1'; 8000]].concat();
     refused(long, "NotDicom", "8000 bytes");
     // A transfer syntax that nobody knows.
     let text = b"1.2.840.10008.1.2.1";

@@ -129,7 +129,7 @@ fn lies() -> Vec<(String, &'static str, Vec<u8>)> {
     lies
 }
 
-/// A DICOM file of which one element claims two gigabytes.
+/// A DICOM file of which one element claims two gigabytes, or a gigabyte and a half where its type is unknown.
 #[cfg(feature = "dicom")]
 fn dicom(vr: &[u8; 2]) -> Vec<u8> {
     let mut bytes = vec![0; 128];
@@ -137,10 +137,15 @@ fn dicom(vr: &[u8; 2]) -> Vec<u8> {
     bytes.extend([2, 0, 0x10, 0, b'U', b'I', 20, 0]);
     bytes.extend(b"1.2.840.10008.1.2.1\0");
     bytes.extend([0x28, 0, 0x10, 0, b'U', b'S', 2, 0, 0xff, 0xff]);
-    let tag = if vr == b"OW" { [0xe0, 0x7f, 0x10, 0] } else { [0x40, 0, 0x75, 2] };
+    let tag = match vr {
+        b"OW" => [0xe0, 0x7f, 0x10, 0],
+        b"LS" => [0x20, 0, 0x37, 0],
+        _ => [0x40, 0, 0x75, 2],
+    };
     bytes.extend(tag);
     bytes.extend(vr);
-    bytes.extend([0, 0, 0, 0, 0, 0x80]);
+    let length: &[u8] = if vr == b"LS" { b"\x0c\x001\\0\\" } else { &[0, 0, 0, 0, 0, 0x80] };
+    bytes.extend(length);
     bytes.resize(900, 0);
     bytes
 }
@@ -167,13 +172,18 @@ fn memory_is_in_proportion_to_what_is_there() {
     }
 
     #[cfg(feature = "dicom")]
-    for (name, claim) in [("value", b"UT"), ("sequence", b"SQ"), ("pixels", b"OW")] {
+    for (name, claim, kind) in [
+        ("value", b"UT", "Truncated"),
+        ("sequence", b"SQ", "Truncated"),
+        ("pixels", b"OW", "Truncated"),
+        ("type", b"LS", "NotDicom"),
+    ] {
         let folder = folder.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("a"), dicom(claim)).unwrap();
         let cost = peak(|| {
             let error = ReadOptions::new().read_dicom(&folder).unwrap_err();
-            assert_eq!(error.kind().name(), "Truncated", "{name}: {error}");
+            assert_eq!(error.kind().name(), kind, "{name}: {error}");
         });
         assert!(cost <= MIB, "DICOM {name} costs {cost} bytes");
     }

@@ -52,6 +52,15 @@ fn coding_of(transfer_syntax: &str) -> Option<Coding> {
     }
 }
 
+/// Types whose lengths have 16 bits: texts and numbers.
+const SHORT: [[u8; 2]; 21] = [
+    *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN",
+    *b"SH", *b"SL", *b"SS", *b"ST", *b"TM", *b"UI", *b"UL", *b"US",
+];
+/// Types whose lengths have 32 bits: what may be large, or hold other elements.
+const LONG: [[u8; 2]; 13] =
+    [*b"OB", *b"OD", *b"OF", *b"OL", *b"OV", *b"OW", *b"SQ", *b"SV", *b"UC", *b"UN", *b"UR", *b"UT", *b"UV"];
+
 /// Finds the elements of `wanted` tags and the pixels.
 pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> {
     if bytes.get(META - 4..META) != Some(b"DICM") {
@@ -85,6 +94,10 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         if header.tag != PIXEL_DATA && !wanted.contains(&header.tag) {
             continue;
         }
+        // What holds other elements would have its lengths believed by whoever reads these.
+        if header.tag != PIXEL_DATA && LONG.contains(&header.vr) {
+            return Err(odd_type(header.tag, header.vr, "a text or a number"));
+        }
         if seen.contains(&header.tag) {
             let (group, number) = header.tag;
             let reason = format!("element ({group:04x},{number:04x}) stands in it twice");
@@ -105,6 +118,12 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         }
     }
     Ok(scan)
+}
+
+fn odd_type((group, number): Tag, vr: [u8; 2], expected: &str) -> ReadErrorKind {
+    let found = vr.escape_ascii();
+    let reason = format!("element ({group:04x},{number:04x}) has type \"{found}\", expected {expected}");
+    ReadErrorKind::NotDicom { reason }
 }
 
 /// Tag, type and length of an element.
@@ -160,30 +179,11 @@ impl Reader<'_> {
             return Ok(Header { tag, vr: [0; 2], length: self.u32(coding.big)? });
         }
         let vr: [u8; 2] = self.take()?;
-        if !vr.iter().all(u8::is_ascii_uppercase) {
-            let (group, number) = tag;
-            let reason = format!(
-                "element ({group:04x},{number:04x}) has type \"{}\", expected two letters",
-                vr.escape_ascii()
-            );
-            return Err(ReadErrorKind::NotDicom { reason });
+        let long = LONG.contains(&vr);
+        // How long the length of an unknown type is, readers do not agree upon.
+        if !long && !SHORT.contains(&vr) {
+            return Err(odd_type(tag, vr, "one of DICOM's"));
         }
-        let long = matches!(
-            &vr,
-            b"OB"
-                | b"OD"
-                | b"OF"
-                | b"OL"
-                | b"OV"
-                | b"OW"
-                | b"SQ"
-                | b"SV"
-                | b"UC"
-                | b"UN"
-                | b"UR"
-                | b"UT"
-                | b"UV"
-        );
         let length = if long {
             self.take::<2>()?;
             self.u32(coding.big)?
