@@ -13,7 +13,9 @@
 //! lie around 1 and so round better than whole numbers do.
 //!
 //! All is done for some columns of some groups of four rows at a time, so that the sums stay in the near
-//! caches. Where these begin follows from the shapes alone.
+//! caches.
+
+use std::ops::Range;
 
 use crate::convolution::{Epilogue, GRADIENT_PARTS, LANES};
 use crate::error::{KernelError, check_len};
@@ -37,6 +39,11 @@ const NEAR_WEIGHTS: usize = 1 << 16;
 const SLICE: usize = 1 << 12;
 /// Pixels over which a gradient of weights is summed before it is added to the others.
 const TERMS: usize = 128;
+
+/// Least pixels of a part: with fewer, adding the parts takes as long as summing them.
+const LEAST_TERMS: usize = 256;
+/// More bands than threads, so that a thread that comes late or is interrupted costs little.
+const BANDS_PER_THREAD: usize = 8;
 
 const ROOT: f32 = std::f32::consts::SQRT_2;
 
@@ -129,12 +136,19 @@ impl Winograd {
         }
         let layout = *to.layout;
         let (height, width) = (layout.height(), layout.width());
-        let unit = self.unit(height, width);
+        if samples == 0 {
+            return Ok(());
+        }
+        let mut unit = self.unit(height, width);
         let isa = workers.isa();
-        let groups = height.div_ceil(ROWS).div_ceil(unit.groups);
-        // Units of a band: fewer where there would not be enough for all threads.
-        let wanted = (4 * workers.threads()).div_ceil(samples).min(groups);
-        let rows = groups.div_ceil(wanted) * unit.groups * ROWS;
+        // Bands for all threads, of whole units, which may be less high for that: a matter of speed only,
+        // as all groups of rows are computed alike. Weights that come from afar should serve two.
+        let groups = height.div_ceil(ROWS);
+        let least = if self.weights_len() > NEAR_WEIGHTS { 2 } else { 1 };
+        let band =
+            (groups * samples).div_ceil(BANDS_PER_THREAD * workers.threads()).clamp(least, groups.max(least));
+        unit.groups = unit.groups.min(band);
+        let rows = band.next_multiple_of(unit.groups) * ROWS;
         let row_len = (width - 1) * layout.pixel_stride() + layout.channels();
         let len = |rows: usize| (rows - 1) * layout.row_stride() + row_len;
         let bands = height.div_ceil(rows);
@@ -176,14 +190,15 @@ impl Winograd {
 /// How the gradient of weights is cut, by the shapes alone: the sums would round differently.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    unit: Unit,
     /// Inputs that are worked on together, and how many such slices there are.
     slice: usize,
     slices: usize,
-    /// Units of rows of all samples, how many of them are summed one after the other, and of how many such
-    /// parts the sums are then added.
-    bands: usize,
-    units: usize,
+    /// Groups of rows of all samples that are worked on at once, and how many columns of them.
+    groups: usize,
+    columns: usize,
+    /// All groups of rows, how many of them are summed one after the other, and of how many such parts the
+    /// sums are then added.
+    all: usize,
     per_part: usize,
     parts: usize,
 }
@@ -204,20 +219,11 @@ impl Winograd {
     fn cut(&self, samples: usize, height: usize, width: usize) -> Cut {
         let (slice, slices) = self.slices();
         let columns = width.div_ceil(width.div_ceil(TERMS));
-        let groups = (TERMS / columns).clamp(1, height.div_ceil(ROWS));
-        let bands = height.div_ceil(ROWS).div_ceil(groups);
-        let units = samples * bands;
-        let parts = self.most_parts().min(units.max(1));
-        let per_part = units.div_ceil(parts).max(1);
-        Cut {
-            unit: Unit { groups, columns },
-            slice,
-            slices,
-            bands,
-            units,
-            per_part,
-            parts: units.div_ceil(per_part),
-        }
+        let groups = TERMS / columns;
+        let all = samples * height.div_ceil(ROWS);
+        let parts = (all * width / LEAST_TERMS).clamp(1, self.most_parts());
+        let per_part = all.div_ceil(parts).next_multiple_of(groups).max(1);
+        Cut { slice, slices, groups, columns, all, per_part, parts: all.div_ceil(per_part) }
     }
 
     /// Number of values that [`Winograd::weight_gradient`] needs as scratch, whatever the size of the images.
@@ -260,17 +266,12 @@ impl Winograd {
             let inputs = slice * cut.slice..((slice + 1) * cut.slice).min(self.inputs);
             let correlation = Correlation { winograd: *self, source, start, output, inputs };
             let mut begun = false;
-            for unit in part * cut.per_part..((part + 1) * cut.per_part).min(cut.units) {
-                let row = unit % cut.bands * cut.unit.groups * ROWS;
-                for column in (0..width).step_by(cut.unit.columns) {
-                    let here = Here {
-                        sample: unit / cut.bands,
-                        row,
-                        rows: (cut.unit.groups * ROWS).min(height - row),
-                        column,
-                        columns: cut.unit.columns.min(width - column),
-                    };
-                    if let Err(error) = correlation.run(&workers, here, begun, sums) {
+            let end = ((part + 1) * cut.per_part).min(cut.all);
+            for group in (part * cut.per_part..end).step_by(cut.groups) {
+                let groups = group..(group + cut.groups).min(end);
+                for column in (0..width).step_by(cut.columns) {
+                    let columns = column..(column + cut.columns).min(width);
+                    if let Err(error) = correlation.run(&workers, groups.clone(), columns, begun, sums) {
                         failed.get_or_init(|| error);
                     }
                     begun = true;
@@ -353,58 +354,94 @@ struct Correlation<'a> {
     source: Images<'a>,
     start: usize,
     output: Images<'a>,
-    inputs: std::ops::Range<usize>,
+    inputs: Range<usize>,
 }
 
 impl Correlation<'_> {
-    /// Adds the terms of a unit to the sums, or replaces them if these have not `begun`.
-    fn run(&self, workers: &Workers<'_>, here: Here, begun: bool, to: &mut [f32]) -> Result<(), KernelError> {
+    /// Adds the terms of some columns of some groups of rows, counted through all samples, to the sums, or
+    /// replaces these if they have not `begun`.
+    fn run(
+        &self,
+        workers: &Workers<'_>,
+        groups: Range<usize>,
+        columns: Range<usize>,
+        begun: bool,
+        to: &mut [f32],
+    ) -> Result<(), KernelError> {
         let isa = workers.isa();
         let (source, output) = (self.source.layout, self.output.layout);
         let (inputs, outputs) = (self.inputs.len(), self.winograd.padded_outputs());
-        let groups = here.rows.div_ceil(ROWS);
+        let height = output.height();
+        let per_sample = height.div_ceil(ROWS);
+        let (first_group, groups) = (groups.start, groups.len());
+        let (first_column, columns) = (columns.start, columns.len());
         // Not whole pages apart.
-        let (sums, products) = ((here.columns + TAPS - 1) * inputs, here.columns * outputs + LANES);
+        let (sums, products) = ((columns + TAPS - 1) * inputs, columns * outputs + LANES);
         let spans = [
-            (here.columns + TAPS - 2) * source.pixel_stride() + inputs,
-            (here.columns - 1) * output.pixel_stride() + output.channels(),
+            (columns + TAPS - 2) * source.pixel_stride() + inputs,
+            (columns - 1) * output.pixel_stride() + output.channels(),
         ];
         let lens = [spans[0].max(spans[1]), PARTS * groups * sums, PARTS * groups * products];
         with_leftovers(lens.iter().sum(), |scratch| {
             let (zeros, rest) = scratch.split_at_mut(lens[0]);
             let (sources, gradients) = rest.split_at_mut(lens[1]);
-            if !here.rows.is_multiple_of(ROWS) {
+            if !height.is_multiple_of(ROWS) {
                 zeros.fill(0.0);
             }
-            let first = self.start
-                + here.sample * source.sample_stride()
-                + here.row * source.row_stride()
-                + here.column * source.pixel_stride()
-                + self.inputs.start;
             for group in 0..groups {
+                let sample = (first_group + group) / per_sample;
+                let first_row = (first_group + group) % per_sample * ROWS;
+                let first = self.start
+                    + sample * source.sample_stride()
+                    + first_row * source.row_stride()
+                    + first_column * source.pixel_stride()
+                    + self.inputs.start;
                 let rows: [&[f32]; PARTS] = std::array::from_fn(|row| {
-                    let row = group * ROWS + row;
-                    if row >= here.rows + TAPS - 1 {
+                    if first_row + row >= height + TAPS - 1 {
                         return &zeros[..spans[0]];
                     }
                     &self.source.values[first + row * source.row_stride()..][..spans[0]]
                 });
                 let pixels =
-                    Pixels { count: here.columns + TAPS - 1, step: source.pixel_stride(), channels: inputs };
+                    Pixels { count: columns + TAPS - 1, step: source.pixel_stride(), channels: inputs };
                 sums_of_source(isa, rows, pixels, &mut sources[group * sums..], groups * sums)?;
                 let rows: [&[f32]; ROWS] = std::array::from_fn(|row| {
-                    let row = group * ROWS + row;
-                    if row >= here.rows {
+                    if first_row + row >= height {
                         return &zeros[..spans[1]];
                     }
-                    let first = output.index(here.sample, here.row + row, here.column);
+                    let first = output.index(sample, first_row + row, first_column);
                     &self.output.values[first..][..spans[1]]
                 });
                 let pixels =
-                    Pixels { count: here.columns, step: output.pixel_stride(), channels: output.channels() };
+                    Pixels { count: columns, step: output.pixel_stride(), channels: output.channels() };
                 let to = &mut gradients[group * products..];
                 sums_of_gradient(isa, rows, pixels, to, groups * products)?;
             }
+            // The rows of the next groups follow in memory, unless other channels lie between.
+            let wanted = |values: &[f32], layout: &ImageLayout, row: usize| {
+                if layout.pixel_stride() > layout.channels() || columns < layout.width() {
+                    return Ahead::NOTHING;
+                }
+                let sample = first_group / per_sample;
+                let first = layout.index(sample, row, 0);
+                let each = groups * layout.row_stride();
+                let values_of_column = each.div_ceil(TAPS * inputs);
+                Ahead {
+                    outer: [each, 0],
+                    column: values_of_column,
+                    positions: ROWS,
+                    values: values_of_column,
+                    ..Ahead::of(values, first)
+                }
+            };
+            let next = (first_group % per_sample + groups) * ROWS;
+            let of_source = wanted(self.source.values, source, next + 1);
+            let of_output = wanted(self.output.values, output, next);
+            let ahead = [
+                if inputs == source.channels() { of_source } else { Ahead::NOTHING },
+                of_output,
+                Ahead::NOTHING,
+            ];
             let part = TAPS * inputs * LANES;
             let product = Product {
                 lanes: outputs,
@@ -421,13 +458,13 @@ impl Correlation<'_> {
                 terms: [
                     Axis::ONCE,
                     Axis { count: groups, a: products, b: sums, c: 0, mask: 0 },
-                    Axis { count: here.columns, a: outputs, b: inputs, c: 0, mask: 0 },
+                    Axis { count: columns, a: outputs, b: inputs, c: 0, mask: 0 },
                 ],
-                part: [1, groups, here.columns],
+                part: [1, groups, columns],
                 separate_parts: true,
                 first: [0; 3],
                 start: if begun { Start::Add } else { Start::Replace },
-                ahead: [Ahead::NOTHING; 3],
+                ahead,
             };
             product.run(workers, gradients, sources, to, Finish::NOTHING)
         })
@@ -699,6 +736,7 @@ mod tests {
     }
 
     /// Compares images with what is expected of sums, and all around them with what was there.
+    #[allow(clippy::too_many_arguments)] // All that makes a result.
     fn check_images(
         case: Case,
         what: &str,
@@ -868,6 +906,25 @@ mod tests {
             let (size, wider) = ([height, width], [wider.0, wider.1]);
             check(Case { samples, inputs: channels, outputs, size, padding, wider, add, bias, mask });
         }
+    }
+
+    #[test]
+    fn no_samples_are_no_work() {
+        let geometry = Convolution::new(3, 1, 1, 16, 16).unwrap();
+        let layout = ImageLayout::new(16, 4, 4, Border { before: 1, after: 1 }).unwrap();
+        let mut weights = vec![1.0; geometry.weights_len()];
+        let packed = vec![0.0; geometry.packed_len()];
+        with_workers(Isa::best(), |workers| {
+            let (from, epilogue) = (Images::new(&[], &layout), Epilogue::default());
+            let to = ImagesMut::new(&mut [], &layout);
+            geometry.forward_packed(workers, 0, from, &weights, &packed, to, epilogue).unwrap();
+            let mut scratch = vec![0.0; geometry.gradient_scratch(0)];
+            geometry.weight_gradient(workers, 0, from, from, &mut weights, &mut scratch).unwrap();
+            let to = ImagesMut::new(&mut [], &layout);
+            let short = geometry.forward_packed(workers, 0, from, &weights, &packed[1..], to, epilogue);
+            assert!(short.is_err());
+        });
+        assert!(weights.iter().all(|&value| value == 0.0));
     }
 
     #[test]

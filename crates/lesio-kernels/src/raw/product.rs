@@ -248,9 +248,9 @@ impl Product {
 
     /// Outputs are apart if each stride passes over all that the smaller strides span.
     fn check_apart(&self, c_lanes: usize) -> Result<(), KernelError> {
-        let mut strides: Vec<(usize, usize)> =
-            self.axes().filter(|axis| axis.count > 1).map(|axis| (axis.c, axis.count)).collect();
-        strides.push((self.c_block, self.blocks()));
+        let [first, second, third, fourth] = self.outer.map(|axis| (axis.c, axis.count));
+        let columns = (self.columns.c, self.columns.count);
+        let mut strides = [first, second, third, fourth, columns, (self.c_block, self.blocks())];
         strides.sort_unstable();
         let mut span = if self.blocks() == 1 { c_lanes } else { LANES };
         for (stride, count) in strides {

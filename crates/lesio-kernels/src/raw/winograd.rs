@@ -363,8 +363,7 @@ mod over {
                 for column in 0..pixels.count {
                     let from = from.add((column * blocks + block) * LANES);
                     let sums = of_products([0, 1, 2, 3, 4, 5].map(|part| V::load(from.add(part * apart))));
-                    for row in 0..COUNT {
-                        let mut sum = sums[row];
+                    for (row, mut sum) in sums.into_iter().enumerate().take(COUNT) {
                         let to = to.add(row * place.row + column * pixels.step + first);
                         if place.add {
                             sum = sum.add(load::<V>(to, count));
