@@ -385,3 +385,118 @@ mod over {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four output rows from the three sums' functions, against the plain correlation with one weight each.
+    #[test]
+    fn the_matrices_are_those_of_a_correlation_of_rows() {
+        let (channels, count) = (19, 3);
+        let pixels = Pixels { count, step: 21, channels };
+        let value = |row: usize, index: usize| ((row * 31 + index * 7) % 23) as f32 - 11.0;
+        let rows: Vec<Vec<f32>> = (0..PARTS).map(|row| (0..61).map(|k| value(row, k)).collect()).collect();
+        let kernel = [0.5_f32, -1.25, 2.0];
+        // `G g` in f64.
+        let root = f64::sqrt(2.0);
+        let [a, b, c] = kernel.map(f64::from);
+        let (even, odd) = (-(2.0 * a + c) / 3.0, root / 3.0 * b);
+        let (far_even, far_odd) = ((a + 2.0 * c) / 6.0, root / 6.0 * b);
+        let weights = [a, even - odd, even + odd, far_even + far_odd, far_even - far_odd, c];
+        for isa in Isa::available() {
+            let source = std::array::from_fn(|row| &rows[row][..]);
+            let apart = count * channels + 5;
+            let mut sums = vec![9.0; PARTS * apart];
+            sums_of_source(isa, source, pixels, &mut sums, apart).unwrap();
+            assert!(sums[count * channels..apart].iter().all(|&rest| rest == 9.0));
+            let padded = count * 32;
+            let mut products = vec![f32::NAN; PARTS * padded];
+            for part in 0..PARTS {
+                for index in 0..count * channels {
+                    let to = part * padded + index / channels * 32 + index % channels;
+                    products[to] = sums[part * apart + index] * weights[part] as f32;
+                }
+            }
+            for rows_wanted in 1..=ROWS {
+                let place = Place {
+                    rows: rows_wanted,
+                    row: 70,
+                    pixels,
+                    add: false,
+                    bias: None,
+                    slope: 1.0,
+                    mask: None,
+                };
+                let mut to = vec![9.0; 70 * ROWS];
+                sums_of_products(isa, &products, padded, &mut to, &place).unwrap();
+                for (at, &found) in to.iter().enumerate() {
+                    let (row, pixel, channel) = (at / 70, at % 70 / 21, at % 70 % 21);
+                    let inside = row < rows_wanted && pixel < count && channel < channels;
+                    let index = pixel * 21 + channel;
+                    let expected = if inside {
+                        (0..3).map(|tap| rows[row + tap][index] * kernel[tap]).sum()
+                    } else {
+                        9.0
+                    };
+                    assert!((found - expected).abs() < 1e-4, "{isa:?} {at}: {found} {expected}");
+                }
+            }
+            // The gradient of a weight is the sum over rows of its two rows' products.
+            let gradient: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[5 - row][..]);
+            let mut sums = vec![9.0; PARTS * padded];
+            sums_of_gradient(isa, gradient, pixels, &mut sums, padded).unwrap();
+            for part in 0..PARTS {
+                let power = [0.0, 0.5 * root, -0.5 * root, root, -root, 0.0][part];
+                for (index, &found) in sums[part * padded..(part + 1) * padded].iter().enumerate() {
+                    let (pixel, channel) = (index / 32, index % 32);
+                    let of = |row: usize| f64::from(gradient[row][pixel * 21 + channel]);
+                    let expected = match part {
+                        _ if channel >= channels => 0.0,
+                        5 => of(3),
+                        _ => (0..ROWS).map(|row| power.powi(row as i32) * of(row)).sum(),
+                    };
+                    assert!((f64::from(found) - expected).abs() < 1e-4, "{isa:?} {part} {index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_is_refused() {
+        let isa = Isa::best();
+        let pixels = Pixels { count: 3, step: 20, channels: 18 };
+        let row = [0.0; 58];
+        let mut to = [0.0; 600];
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, [&row[1..]; PARTS], pixels, &mut to, 54).is_err());
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
+        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
+        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
+        assert!(sums_of_gradient(isa, [&row[1..]; ROWS], pixels, &mut to, 96).is_err());
+        let products = [0.0; 5 * 96 + 96];
+        let place = Place {
+            rows: 4,
+            row: 60,
+            pixels,
+            add: true,
+            bias: Some(&row[..18]),
+            slope: 0.1,
+            mask: Some((&products, [100, 30], 0.2)),
+        };
+        let mut run = |from: &[f32], len: usize, place: Place<'_>| {
+            sums_of_products(isa, from, 96, &mut to[..len], &place).is_ok()
+        };
+        let len = 3 * 60 + 58;
+        assert!(run(&products, len, place));
+        assert!(!run(&products[1..], len, place));
+        assert!(!run(&products, len - 1, place));
+        assert!(!run(&products, len, Place { bias: Some(&row[..17]), ..place }));
+        assert!(run(&products, len, Place { mask: Some((&products[..378], [100, 30], 0.2)), ..place }));
+        assert!(!run(&products, len, Place { mask: Some((&products[..377], [100, 30], 0.2)), ..place }));
+        assert!(!run(&products, len, Place { rows: 0, ..place }));
+        assert!(!run(&products, len, Place { rows: 5, ..place }));
+        assert!(!run(&products, len, Place { row: usize::MAX / 2, ..place }));
+    }
+}

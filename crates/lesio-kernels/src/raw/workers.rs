@@ -395,6 +395,39 @@ mod tests {
     }
 
     #[test]
+    fn bands_are_apart_and_inside_or_refused() {
+        let bands = Bands { first: 1, samples: 2, sample: 12, bands: 3, band: 4, len: 3, last: 2 };
+        for threads in [1, 3] {
+            pool(threads).install(|| {
+                let mut data = vec![0; 1 + 12 + 10];
+                with_workers(Isa::PORTABLE, |workers| {
+                    let fill = |sample: usize, band: usize, values: &mut [usize]| {
+                        values.fill(10 * (sample + 1) + band);
+                    };
+                    workers.bands(&mut data, bands, fill).unwrap();
+                    let nobody = |_: usize, _: usize, _: &mut [usize]| panic!("work on refused bands");
+                    for wrong in [
+                        Bands { first: 2, ..bands },
+                        Bands { len: 5, ..bands },
+                        Bands { last: 5, sample: 12, ..bands },
+                        Bands { sample: 9, ..bands },
+                        Bands { sample: usize::MAX, ..bands },
+                        Bands { band: usize::MAX, ..bands },
+                    ] {
+                        assert!(workers.bands(&mut data, wrong, nobody).is_err(), "{wrong:?}");
+                    }
+                    for none in [Bands { samples: 0, ..bands }, Bands { bands: 0, ..bands }] {
+                        workers.bands(&mut data, none, nobody).unwrap();
+                    }
+                });
+                let first = [0, 10, 10, 10, 0, 11, 11, 11, 0, 12, 12, 0, 0];
+                assert_eq!(data[..13], first);
+                assert_eq!(data[13..], [20, 20, 20, 0, 21, 21, 21, 0, 22, 22]);
+            });
+        }
+    }
+
+    #[test]
     fn passes_inside_parallel_tasks_do_not_block_each_other() {
         let passes = if cfg!(miri) { 3 } else { 200 };
         let sums: Vec<usize> = pool(2).install(|| {
