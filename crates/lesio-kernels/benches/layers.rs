@@ -86,6 +86,8 @@ impl Bench {
         let weights = noise(geometry.weights_len());
         let mut adjoint = Buffer::zeros(geometry.adjoint_len());
         with_workers(self.isa, |workers| geometry.pack_adjoint(workers, &weights, &mut adjoint)).unwrap();
+        let mut packed = Buffer::zeros(geometry.packed_len());
+        with_workers(self.isa, |workers| geometry.pack(workers, &weights, &mut packed)).unwrap();
         let mut gradient = Buffer::zeros(geometry.weights_len());
         let mut scratch = Buffer::zeros(geometry.gradient_scratch(samples));
         let bias = noise(1024);
@@ -96,7 +98,15 @@ impl Bench {
             let epilogue = Epilogue { bias: Some(&bias), slope: 0.2, ..Epilogue::default() };
             let input = Images::new(&copy_big, &large);
             geometry
-                .forward(workers, samples, input, &weights, ImagesMut::new(&mut little, &small), epilogue)
+                .forward_packed(
+                    workers,
+                    samples,
+                    input,
+                    &weights,
+                    &packed,
+                    ImagesMut::new(&mut little, &small),
+                    epilogue,
+                )
                 .unwrap();
         });
         self.run(&format!("{name} adjoint"), operations, |workers| {

@@ -7,8 +7,9 @@
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::{Border, ImageLayout};
-use crate::raw::{Axis, Finish, Kind, Mask, Product, Start, TAPS, Workers, vectorized};
+use crate::raw::{Ahead, Axis, Finish, Kind, Mask, Product, Start, TAPS, Workers, vectorized};
 use crate::scatter::Scatter;
+use crate::winograd::Winograd;
 
 /// Channels that are computed side by side; packed weights are padded to multiples of it.
 pub const LANES: usize = 16;
@@ -22,7 +23,7 @@ const PART_PIXELS: usize = 256;
 
 /// Least number of independent parts into which a weight gradient is cut, by blocks of channels and by
 /// samples. Fixed, so that sums do not depend on the number of threads.
-const GRADIENT_PARTS: usize = 16;
+pub(crate) const GRADIENT_PARTS: usize = 16;
 
 /// The shape of a cross-correlation of `inputs` to `outputs` channels with zero padding.
 ///
@@ -115,6 +116,9 @@ impl Convolution {
         if let Some(scatter) = self.scatter() {
             return scatter.weights_len();
         }
+        if let Some(winograd) = self.winograd_adjoint() {
+            return winograd.weights_len();
+        }
         self.inputs.next_multiple_of(LANES) * self.kernel * self.kernel * self.outputs
     }
 
@@ -160,6 +164,46 @@ impl Convolution {
         Scatter::new(self.kernel, self.stride, self.padding, self.inputs, self.outputs)
     }
 
+    /// How the convolution is computed where half the multiplications do.
+    fn winograd(&self) -> Option<Winograd> {
+        Winograd::new(self.kernel, self.stride, self.inputs, self.outputs)
+    }
+
+    /// The same for the adjoint, which is a convolution of `outputs` to `inputs` channels.
+    fn winograd_adjoint(&self) -> Option<Winograd> {
+        Winograd::new(self.kernel, self.stride, self.outputs, self.inputs)
+    }
+
+    /// Number of weights packed for [`Convolution::forward_packed`]: 0 where [`Convolution::forward`] reads
+    /// the weights as they are and nothing is gained by packing them.
+    #[must_use]
+    pub fn packed_len(&self) -> usize {
+        self.winograd().map_or(0, |winograd| winograd.weights_len())
+    }
+
+    /// Packs weights for [`Convolution::forward_packed`].
+    ///
+    /// # Errors
+    /// Refuses slices that are too short.
+    pub fn pack(
+        &self,
+        workers: &Workers<'_>,
+        weights: &[f32],
+        packed: &mut [f32],
+    ) -> Result<(), KernelError> {
+        check_len("the weights", weights.len(), self.weights_len())?;
+        check_len("the packed weights", packed.len(), self.packed_len())?;
+        if let Some(winograd) = self.winograd() {
+            winograd.pack(workers, packed, |output, input, row, column| {
+                let mut lanes = [0.0; LANES];
+                let first = self.weight_index(output, input, row, column);
+                lanes.copy_from_slice(&weights[first..first + LANES]);
+                lanes
+            });
+        }
+        Ok(())
+    }
+
     /// Phases of the `size` positions along an axis of the larger image.
     fn phases(&self, size: usize) -> Vec<Phases> {
         let mut all: Vec<Phases> = Vec::new();
@@ -190,7 +234,7 @@ impl Convolution {
     }
 
     /// Packs weights for [`Convolution::adjoint`]: `[inputs / 16][phase][taps of the phase][outputs][16]`,
-    /// zero beyond the last input.
+    /// zero beyond the last input, unless few channels come out or half the multiplications do.
     ///
     /// # Errors
     /// Refuses slices that are too short.
@@ -205,6 +249,18 @@ impl Convolution {
         if let Some(scatter) = self.scatter() {
             scatter.pack(adjoint, |output, input, row, column| {
                 weights[self.weight_index(output, input, row, column)]
+            });
+            return Ok(());
+        }
+        if let Some(winograd) = self.winograd_adjoint() {
+            // Lanes are inputs; the larger tap meets the smaller position.
+            winograd.pack(workers, adjoint, |first, output, row, column| {
+                let mut lanes = [0.0; LANES];
+                let count = (self.inputs - first).min(LANES);
+                let from = self.weight_index(output, first, TAPS - 1 - row, TAPS - 1 - column);
+                let values = weights[from..].iter().step_by(LANES);
+                lanes[..count].iter_mut().zip(values).for_each(|(to, &from)| *to = from);
+                lanes
             });
             return Ok(());
         }
@@ -291,8 +347,34 @@ impl Convolution {
             separate_parts: false,
             first: [0, start, small.index(0, 0, 0)],
             start: start_of(epilogue.combine),
+            ahead: [Ahead::NOTHING; 3],
         };
         product.in_parts().run(workers, weights, input.values, output.values, finish(epilogue))
+    }
+
+    /// As [`Convolution::forward`], with weights that [`Convolution::pack`] packed; `weights` are those that
+    /// it packed, for convolutions that are better computed from them.
+    ///
+    /// # Errors
+    /// As [`Convolution::forward`].
+    #[allow(clippy::too_many_arguments)] // Those of `forward`, and the packed weights.
+    pub fn forward_packed(
+        &self,
+        workers: &Workers<'_>,
+        samples: usize,
+        input: Images<'_>,
+        weights: &[f32],
+        packed: &[f32],
+        output: ImagesMut<'_>,
+        epilogue: Epilogue<'_>,
+    ) -> Result<(), KernelError> {
+        let Some(winograd) = self.winograd() else {
+            return self.forward(workers, samples, input, weights, output, epilogue);
+        };
+        check_len("the packed weights", packed.len(), self.packed_len())?;
+        self.check_operands(samples, input, output.layout, output.values.len(), epilogue)?;
+        let start = self.window_start(input.layout, output.layout)?;
+        winograd.run(workers, samples, input, start, packed, output, epilogue)
     }
 
     /// The adjoint of the convolution, from images of `outputs` channels to images of `inputs` channels.
@@ -318,6 +400,17 @@ impl Convolution {
         check_mask(large, samples, epilogue)?;
         if let Some(scatter) = self.scatter() {
             return scatter.run(workers, samples, output, weights, input, epilogue);
+        }
+        if let Some(winograd) = self.winograd_adjoint() {
+            // The window of a position begins so many positions before it.
+            let before = (TAPS - 1) as isize - self.padding as isize;
+            let border = KernelError::Border { what: "the source" };
+            let needed = self.output_border([large.height(), large.width()], [small.height(), small.width()]);
+            if small.border().after < needed.after {
+                return Err(border);
+            }
+            let start = small.index_before(before, before).ok_or(border)?;
+            return winograd.run(workers, samples, output, start, weights, input, epilogue);
         }
         let (stride, tap) = (self.stride, self.outputs * LANES);
         for rows in self.phases(large.height()) {
@@ -388,6 +481,7 @@ impl Convolution {
                     separate_parts: false,
                     first: [a, b, large.index(0, rows.first, columns.first)],
                     start: start_of(epilogue.combine),
+                    ahead: [Ahead::NOTHING; 3],
                 };
                 let mut finish = finish(epilogue);
                 if let Some(finish) = &mut finish.mask {
@@ -402,6 +496,9 @@ impl Convolution {
     /// Number of values that [`Convolution::weight_gradient`] needs as scratch.
     #[must_use]
     pub fn gradient_scratch(&self, samples: usize) -> usize {
+        if let Some(winograd) = self.winograd() {
+            return winograd.gradient_scratch();
+        }
         match self.gradient_groups(samples) {
             1 => 0,
             groups => groups * self.weights_len(),
@@ -436,6 +533,9 @@ impl Convolution {
         if samples == 0 {
             gradient.fill(0.0);
             return Ok(());
+        }
+        if let Some(winograd) = self.winograd() {
+            return winograd.weight_gradient(workers, samples, input, start, output, gradient, scratch);
         }
         let k = self.kernel;
         let groups = self.gradient_groups(samples);
@@ -502,6 +602,7 @@ impl Convolution {
                     first_group * len,
                 ],
                 start: Start::Replace,
+                ahead: [Ahead::NOTHING; 3],
             }
         };
         let target = if groups == 1 { &mut *gradient } else { &mut *scratch };
@@ -584,7 +685,7 @@ fn window_terms([rows, columns]: [usize; 2], step: usize, image: &ImageLayout) -
 
 impl Product {
     /// With sums cut so that the weights of a part stay in the nearest cache.
-    fn in_parts(mut self) -> Self {
+    pub(crate) fn in_parts(mut self) -> Self {
         let [rows, columns, inner] = self.terms.map(|axis| axis.count.max(1));
         self.part = if inner * columns * rows <= PART_TERMS {
             [rows, columns, inner]

@@ -14,6 +14,7 @@ mod raw;
 mod resampling;
 mod scatter;
 mod sums;
+mod winograd;
 
 pub use activation::{Function, activate, activation_gradient};
 pub use adam::AdamUpdate;

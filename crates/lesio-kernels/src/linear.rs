@@ -5,7 +5,7 @@
 
 use crate::convolution::LANES;
 use crate::error::{KernelError, check_len};
-use crate::raw::{Axis, Contraction, Finish, Kind, Product, Start, Workers, vectorized};
+use crate::raw::{Ahead, Axis, Contraction, Finish, Kind, Product, Start, Workers, vectorized};
 
 /// Samples for which the matrix is read anew for each.
 const FEW: usize = 2;
@@ -83,6 +83,7 @@ impl Linear {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
+            ahead: [Ahead::NOTHING; 3],
         };
         product.run(workers, weights, narrow, wide, Finish { bias, slope, mask: None })
     }
@@ -182,6 +183,7 @@ impl Linear {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
+            ahead: [Ahead::NOTHING; 3],
         };
         product.run(workers, wide, narrow, gradient, Finish::NOTHING)
     }

@@ -64,6 +64,14 @@ impl Period {
 
 /// Lends out zeros that are kept for the next call on this thread, so that passes do not allocate.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    with_leftovers(len, |scratch| {
+        scratch.fill(0.0);
+        work(scratch)
+    })
+}
+
+/// As [`with_scratch`], but with whatever the last call left.
+pub(crate) fn with_leftovers<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static KEPT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }
@@ -72,7 +80,6 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     if kept.len() < len {
         kept.resize(len, 0.0);
     }
-    kept[..len].fill(0.0);
     let result = work(&mut kept[..len]);
     KEPT.with(|cell| cell.replace(kept));
     result

@@ -9,7 +9,7 @@ use crate::convolution::{Epilogue, LANES};
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, for_bands};
 use crate::period::{Period, with_scratch};
-use crate::raw::{Axis, Finish, Kind, Product, Start, Workers, vectorized};
+use crate::raw::{Ahead, Axis, Finish, Kind, Product, Start, Workers, vectorized};
 
 /// Rows of the output that one thread computes; the rows of products that two bands share are computed twice.
 const ROWS: usize = 32;
@@ -111,6 +111,7 @@ impl Scatter {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
+            ahead: [Ahead::NOTHING; 3],
         };
         let isa = workers.isa();
         let layout = *to.layout;

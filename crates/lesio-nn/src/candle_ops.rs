@@ -437,7 +437,10 @@ impl Sides {
         let large = Held::read(workers, self.samples, self.large, large)?;
         let mut small = Held::zeros(self.samples, self.small)?;
         let weight = self.pack(weight);
-        self.geometry.forward(workers, self.samples, large.from(), &weight, small.to(), epilogue)?;
+        let mut packed = Buffer::zeros(self.geometry.packed_len());
+        self.geometry.pack(workers, &weight, &mut packed)?;
+        let (large, to) = (large.from(), small.to());
+        self.geometry.forward_packed(workers, self.samples, large, &weight, &packed, to, epilogue)?;
         Ok(small)
     }
 

@@ -116,6 +116,28 @@ proptest! {
         }
     }
 
+    /// The layers that are computed by sums of rows.
+    #[test]
+    fn convolutions_of_many_channels_agree_with_the_candle_module(
+        (channels, height, width, samples) in (16_usize..36, 2_usize..11, 2_usize..11, 1_usize..4),
+        (outputs, padding) in (16_usize..36, 0_usize..3),
+        transposed in any::<bool>(),
+    ) {
+        prop_assume!(if transposed { padding < 2 || height.min(width) > 2 } else { height.min(width) + 2 * padding > 2 });
+        let window = Window::new(3).padding(padding);
+        let convolution = Convolution::new(outputs, 3).padding(padding);
+        let shape = Shape::new(channels, height, width);
+        if transposed {
+            check(Layer::TransposedConvolution(convolution), shape, samples, |x, p| {
+                candle_ops::transposed_convolution(x, &p[0], p.get(1), window)
+            });
+        } else {
+            check(Layer::Convolution(convolution), shape, samples, |x, p| {
+                candle_ops::convolution(x, &p[0], p.get(1), window)
+            });
+        }
+    }
+
     #[test]
     fn layers_without_weights_agree_with_the_candle_module(
         (channels, height, width, samples) in (1_usize..40, 1_usize..9, 1_usize..9, 1_usize..4),

@@ -76,6 +76,45 @@ impl Finish<'_> {
     pub(crate) const NOTHING: Self = Self { bias: None, slope: 1.0, mask: None };
 }
 
+/// Memory that is wanted soon after a product: it is asked for column by column while the product is
+/// computed. Matters only for speed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    /// Address of the first value; it need not be valid.
+    pub(crate) address: usize,
+    /// Values by which the two outermost loops and the columns move it, and how many positions of the
+    /// outermost loop it is wanted for.
+    pub(crate) outer: [usize; 2],
+    pub(crate) column: usize,
+    pub(crate) positions: usize,
+    /// Values at each column: with the first block, or 16 with each block.
+    pub(crate) values: usize,
+    pub(crate) by_block: bool,
+}
+
+impl Ahead {
+    /// Nothing is wanted.
+    pub(crate) const NOTHING: Self =
+        Self { address: 0, outer: [0; 2], column: 0, positions: 0, values: 0, by_block: false };
+
+    /// Where the values for the first column begin at positions of the outer loops and some blocks, how far
+    /// columns are apart, and how many values are wanted at each.
+    #[inline(always)]
+    fn at(&self, i0: usize, i1: usize, block: usize, blocks: usize) -> (*const f32, usize, usize) {
+        if i0 >= self.positions || (block > 0 && !self.by_block) {
+            return (std::ptr::null(), 0, 0);
+        }
+        let moved = i0 * self.outer[0] + i1 * self.outer[1] + block * LANES;
+        let from = std::ptr::without_provenance::<f32>(self.address).wrapping_add(moved);
+        (from, self.column, if self.by_block { blocks * LANES } else { self.values })
+    }
+
+    /// What a slice holds from an index on; other fields as in [`Ahead::NOTHING`].
+    pub(crate) fn of(values: &[f32], first: usize) -> Self {
+        Self { address: values.as_ptr().wrapping_add(first).addr(), ..Self::NOTHING }
+    }
+}
+
 /// A product; `run` computes it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
@@ -100,6 +139,7 @@ pub(crate) struct Product {
     /// First index in `a`, `b` and `c`.
     pub(crate) first: [usize; 3],
     pub(crate) start: Start,
+    pub(crate) ahead: [Ahead; 3],
 }
 
 impl Product {
@@ -208,9 +248,9 @@ impl Product {
 
     /// Outputs are apart if each stride passes over all that the smaller strides span.
     fn check_apart(&self, c_lanes: usize) -> Result<(), KernelError> {
-        let mut strides: Vec<(usize, usize)> =
-            self.axes().filter(|axis| axis.count > 1).map(|axis| (axis.c, axis.count)).collect();
-        strides.push((self.c_block, self.blocks()));
+        let [first, second, third, fourth] = self.outer.map(|axis| (axis.c, axis.count));
+        let columns = (self.columns.c, self.columns.count);
+        let mut strides = [first, second, third, fourth, columns, (self.c_block, self.blocks())];
         strides.sort_unstable();
         let mut span = if self.blocks() == 1 { c_lanes } else { LANES };
         for (stride, count) in strides {
@@ -479,6 +519,8 @@ impl Call<'_> {
             ahead: 0,
             ahead_first: product.terms[0].count * product.terms[0].b,
             ahead_row: product.terms[0].b,
+            asks: first_part && product.ahead.iter().any(|wanted| wanted.values > 0 || wanted.by_block),
+            wanted: [(std::ptr::null(), 0, 0); 3],
             finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
             // SAFETY: the bias reaches as far as the blocks (`check`).
             bias: self
@@ -494,6 +536,10 @@ impl Call<'_> {
                 for i2 in 0..product.outer[2].count {
                     for i3 in 0..product.outer[3].count {
                         tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
+                        if tile.asks {
+                            tile.wanted =
+                                product.ahead.map(|wanted| wanted.at(i0, i1, block, if two { 2 } else { 1 }));
+                        }
                         let at = |stride: fn(&Axis) -> usize| {
                             i0 * stride(&product.outer[0])
                                 + i1 * stride(&product.outer[1])
@@ -545,6 +591,11 @@ struct Tile<'t> {
     ahead: usize,
     ahead_first: usize,
     ahead_row: usize,
+    /// Whether anything is wanted ahead.
+    asks: bool,
+    /// For each [`Ahead`], where its values for the first column begin, how far columns are apart, and the
+    /// number of values at each.
+    wanted: [(*const f32, usize, usize); 3],
     finish: bool,
     bias: *const f32,
     slope: f32,
@@ -552,6 +603,21 @@ struct Tile<'t> {
 }
 
 impl Tile<'_> {
+    /// Asks for what is wanted at some columns. By itself, so that the tiles of products that want nothing
+    /// are compiled as if there were none of this.
+    #[inline(never)]
+    fn ask<V: Vector>(&self, columns: Range) {
+        for (from, column, values) in self.wanted {
+            for at in columns.clone().take(if values > 0 { columns.len() } else { 0 }) {
+                for value in (0..values).step_by(LANES) {
+                    // SAFETY: any address may be asked for, and what asks needs no instructions that not
+                    // every processor has.
+                    unsafe { V::fetch_ahead(from.wrapping_add(at * column + value)) };
+                }
+            }
+        }
+    }
+
     /// A row of columns, cut into tiles of about the same width.
     ///
     /// # Safety
@@ -572,6 +638,9 @@ impl Tile<'_> {
         let mut done = 0;
         for tile in 0..tiles {
             let width = (columns - done).div_ceil(tiles - tile);
+            if self.asks {
+                self.ask::<V>(done..done + width);
+            }
             // SAFETY: `done + width <= columns`, so all pointers stay within the row.
             unsafe {
                 let b = b.wrapping_add(done * self.b_step);

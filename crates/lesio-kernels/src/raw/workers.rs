@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use super::denormals::FlushDenormals;
 use super::isa::Isa;
+use crate::error::KernelError;
 
 /// Spins before a waiting thread begins to offer its processor to others.
 const SPINS: u32 = 4096;
@@ -138,6 +139,32 @@ impl Workers<'_> {
         });
     }
 
+    /// Calls `work` with the number of a sample, the number of a band in it, and the values of the band.
+    ///
+    /// # Errors
+    /// Refuses bands that overlap or do not lie inside the slice.
+    pub(crate) fn bands<T: Send>(
+        &self,
+        data: &mut [T],
+        bands: Bands,
+        work: impl Fn(usize, usize, &mut [T]) + Sync,
+    ) -> Result<(), KernelError> {
+        if !bands.fit(data.len()) {
+            return Err(KernelError::Overlap);
+        }
+        let start = Shared(data.as_mut_ptr());
+        self.run(bands.samples * bands.bands, &|index| {
+            let (sample, band) = (index / bands.bands, index % bands.bands);
+            let first = bands.first + sample * bands.sample + band * bands.band;
+            let len = if band + 1 == bands.bands { bands.last } else { bands.len };
+            // SAFETY: `fit` found all bands inside the slice and each to end before the next begins; the
+            // slice is borrowed mutably for the whole call, and `run` hands each index to one thread only.
+            let values = unsafe { std::slice::from_raw_parts_mut(start.get().add(first), len) };
+            work(sample, band, values);
+        });
+        Ok(())
+    }
+
     /// As [`Workers::chunks`], for two slices of different types cut into equally many chunks.
     ///
     /// Chunks that only one of them has are left out.
@@ -162,6 +189,38 @@ impl Workers<'_> {
             };
             work(index, a, b);
         });
+    }
+}
+
+/// Runs of values at equal distances, such as bands of rows of images.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bands {
+    /// Where the first begins.
+    pub(crate) first: usize,
+    pub(crate) samples: usize,
+    /// Distance between samples.
+    pub(crate) sample: usize,
+    /// Bands of each sample.
+    pub(crate) bands: usize,
+    /// Distance between them.
+    pub(crate) band: usize,
+    /// Values of each, and of the last of each sample.
+    pub(crate) len: usize,
+    pub(crate) last: usize,
+}
+
+impl Bands {
+    /// Whether bands are apart and inside a slice of `len` values.
+    fn fit(&self, len: usize) -> bool {
+        let end = || {
+            let last = (self.bands - 1).checked_mul(self.band)?.checked_add(self.last)?;
+            let samples = (self.samples - 1).checked_mul(self.sample)?;
+            let end = samples.checked_add(last)?.checked_add(self.first)?;
+            let apart =
+                (self.bands == 1 || self.len <= self.band) && (self.samples == 1 || last <= self.sample);
+            (apart && end <= len).then_some(())
+        };
+        self.bands == 0 || self.samples == 0 || end().is_some()
     }
 }
 
@@ -333,6 +392,39 @@ mod tests {
             workers.chunks_of([&mut a, &mut b], 3, |_, [a, b]| a.swap_with_slice(b));
         });
         assert_eq!((a[4], b[3], a[3]), (1.0, 1.0, 2.0));
+    }
+
+    #[test]
+    fn bands_are_apart_and_inside_or_refused() {
+        let bands = Bands { first: 1, samples: 2, sample: 12, bands: 3, band: 4, len: 3, last: 2 };
+        for threads in [1, 3] {
+            pool(threads).install(|| {
+                let mut data = vec![0; 1 + 12 + 10];
+                with_workers(Isa::PORTABLE, |workers| {
+                    let fill = |sample: usize, band: usize, values: &mut [usize]| {
+                        values.fill(10 * (sample + 1) + band);
+                    };
+                    workers.bands(&mut data, bands, fill).unwrap();
+                    let nobody = |_: usize, _: usize, _: &mut [usize]| panic!("work on refused bands");
+                    for wrong in [
+                        Bands { first: 2, ..bands },
+                        Bands { len: 5, ..bands },
+                        Bands { last: 5, sample: 12, ..bands },
+                        Bands { sample: 9, ..bands },
+                        Bands { sample: usize::MAX, ..bands },
+                        Bands { band: usize::MAX, ..bands },
+                    ] {
+                        assert!(workers.bands(&mut data, wrong, nobody).is_err(), "{wrong:?}");
+                    }
+                    for none in [Bands { samples: 0, ..bands }, Bands { bands: 0, ..bands }] {
+                        workers.bands(&mut data, none, nobody).unwrap();
+                    }
+                });
+                let first = [0, 10, 10, 10, 0, 11, 11, 11, 0, 12, 12, 0, 0];
+                assert_eq!(data[..13], first);
+                assert_eq!(data[13..], [20, 20, 20, 0, 21, 21, 21, 0, 22, 22]);
+            });
+        }
     }
 
     #[test]

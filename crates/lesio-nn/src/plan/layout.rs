@@ -19,8 +19,8 @@ pub(super) struct WeightLayout {
     pub(super) len: usize,
     /// Number of running statistics.
     pub(super) statistics: usize,
-    /// Number of values packed for adjoints.
-    pub(super) adjoint: usize,
+    /// Number of values packed from these for the kernels.
+    pub(super) packed: usize,
 }
 
 /// One parameter.
@@ -67,7 +67,8 @@ pub(super) enum LayerWeights {
         geometry: kernels::Convolution,
         weight: usize,
         bias: Option<usize>,
-        /// Start of the weights packed for the adjoint, in an array of their own.
+        /// Starts of the weights packed for the convolution and for its adjoint, in an array of their own.
+        forward: usize,
         adjoint: usize,
     },
     Linear {
@@ -96,7 +97,7 @@ impl LayerWeights {
 
 impl WeightLayout {
     pub(super) fn new(network: &Network, graph: &Graph) -> Result<Self, PlanError> {
-        let mut layout = Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, adjoint: 0 };
+        let mut layout = Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, packed: 0 };
         let mut specs = network.parameters().into_iter().peekable();
         for (index, node) in network.nodes().iter().enumerate() {
             let Operation::Layer { layer, inputs } = node.operation() else {
@@ -138,9 +139,10 @@ impl WeightLayout {
                 let geometry = kernels::Convolution::new(c.kernel, c.stride, c.padding, large, small)?;
                 let weight = self.place(specs.next(), Order::Convolution(geometry), geometry.weights_len());
                 let bias = specs.next().map(|spec| self.place(Some(spec), Order::Plain, c.channels));
-                let adjoint = self.adjoint;
-                self.adjoint += geometry.adjoint_len().next_multiple_of(kernels::LANES);
-                Some(LayerWeights::Convolution { geometry, weight, bias, adjoint })
+                let forward = self.packed;
+                let adjoint = forward + geometry.packed_len().next_multiple_of(kernels::LANES);
+                self.packed = adjoint + geometry.adjoint_len().next_multiple_of(kernels::LANES);
+                Some(LayerWeights::Convolution { geometry, weight, bias, forward, adjoint })
             }
             Layer::Linear { features, .. } => {
                 let item = graph.item_of_node(node).map(|item| &graph.items[item]);

@@ -112,16 +112,18 @@ impl Step {
     /// Computes the output from the inputs.
     pub(super) fn forward(&mut self, pass: &Pass<'_>, buffers: &mut [Buffer], scratch: &mut Scratch) -> Done {
         let (workers, samples) = (pass.workers, pass.samples);
-        let values = &pass.weights.values;
+        let PlanWeights { values, packed, .. } = pass.weights;
         match (&self.task, &self.weights) {
-            (Task::Convolution(_), Some(LayerWeights::Convolution { geometry, weight, bias, .. })) => {
-                write(buffers, &self.output, |buffers, output| {
-                    let bias = bias.map(|first| &values[first..]);
-                    let epilogue = Epilogue { bias, slope: self.slope, ..Epilogue::default() };
-                    let input = images(buffers, &self.inputs[0]);
-                    geometry.forward(workers, samples, input, &values[*weight..], output, epilogue)
-                })
-            }
+            (
+                Task::Convolution(_),
+                Some(LayerWeights::Convolution { geometry, weight, bias, forward, .. }),
+            ) => write(buffers, &self.output, |buffers, output| {
+                let bias = bias.map(|first| &values[first..]);
+                let epilogue = Epilogue { bias, slope: self.slope, ..Epilogue::default() };
+                let input = images(buffers, &self.inputs[0]);
+                let (weights, packed) = (&values[*weight..], &packed[*forward..]);
+                geometry.forward_packed(workers, samples, input, weights, packed, output, epilogue)
+            }),
             (
                 Task::TransposedConvolution(_),
                 Some(LayerWeights::Convolution { geometry, bias, adjoint, .. }),
@@ -129,7 +131,7 @@ impl Step {
                 let bias = bias.map(|first| &values[first..]);
                 let epilogue = Epilogue { bias, slope: self.slope, ..Epilogue::default() };
                 let input = images(buffers, &self.inputs[0]);
-                geometry.adjoint(workers, samples, input, &pass.weights.adjoint[*adjoint..], output, epilogue)
+                geometry.adjoint(workers, samples, input, &packed[*adjoint..], output, epilogue)
             }),
             (Task::Linear(_), Some(LayerWeights::Linear { matrix, weight, bias })) => {
                 let [flat_in, flat_out] = &mut scratch.flat;
@@ -316,20 +318,20 @@ impl Step {
     }
 
     fn convolution_input(&self, pass: &Pass<'_>, buffers: &mut [Buffer], gradient: &Slot) -> Done {
-        let Some(LayerWeights::Convolution { geometry, weight, adjoint, .. }) = &self.weights else {
+        let Some(LayerWeights::Convolution { geometry, weight, forward, adjoint, .. }) = &self.weights else {
             return Ok(());
         };
         let Some(Some(target)) = self.targets.first() else { return Ok(()) };
         let (workers, samples) = (pass.workers, pass.samples);
+        let PlanWeights { values, packed, .. } = pass.weights;
         write(buffers, &target.slot, |buffers, to| {
             let (from, epilogue) = (images(buffers, gradient), target.epilogue(buffers));
             match self.task {
                 Task::TransposedConvolution(_) => {
-                    geometry.forward(workers, samples, from, &pass.weights.values[*weight..], to, epilogue)
+                    let (weights, packed) = (&values[*weight..], &packed[*forward..]);
+                    geometry.forward_packed(workers, samples, from, weights, packed, to, epilogue)
                 }
-                _ => {
-                    geometry.adjoint(workers, samples, from, &pass.weights.adjoint[*adjoint..], to, epilogue)
-                }
+                _ => geometry.adjoint(workers, samples, from, &packed[*adjoint..], to, epilogue),
             }
         })
     }

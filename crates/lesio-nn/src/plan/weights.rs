@@ -29,7 +29,7 @@ use crate::parameters::ParameterSet;
 pub struct PlanWeights {
     pub(super) layout: Arc<WeightLayout>,
     pub(super) values: Buffer,
-    pub(super) adjoint: Buffer,
+    pub(super) packed: Buffer,
     pub(super) statistics: Vec<f32>,
 }
 
@@ -42,13 +42,13 @@ impl PlanWeights {
         let layout = WeightLayout::new(network, &Graph::new(network))?;
         let mut weights = Self {
             values: Buffer::zeros(layout.len),
-            adjoint: Buffer::zeros(layout.adjoint),
+            packed: Buffer::zeros(layout.packed),
             statistics: vec![0.0; layout.statistics],
             layout: Arc::new(layout),
         };
         weights.layout.read(parameters, &mut weights.values, Some(&mut weights.statistics))?;
         with_workers(Isa::best(), |workers| {
-            pack(workers, &weights.layout, &weights.values, &mut weights.adjoint)
+            pack(workers, &weights.layout, &weights.values, &mut weights.packed)
         })?;
         Ok(weights)
     }
@@ -84,27 +84,29 @@ impl PlanWeights {
         let gradients = if gradients.empty { &zeros } else { &gradients.values };
         with_workers(Isa::best(), |workers| {
             update.apply(workers, &mut self.values, gradients, &mut moments.first, &mut moments.second)?;
-            pack(workers, &self.layout, &self.values, &mut self.adjoint)
+            pack(workers, &self.layout, &self.values, &mut self.packed)
         })
     }
 
-    /// Number of bytes that the weights take, in both of their packed forms.
+    /// Number of bytes that the weights take, in all of their forms.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of::<f32>() * (self.values.len() + self.adjoint.len() + self.statistics.len())
+        size_of::<f32>() * (self.values.len() + self.packed.len() + self.statistics.len())
     }
 }
 
-/// Brings the weights that adjoints read up to date.
+/// Brings the packed weights up to date.
 fn pack(
     workers: &kernels::Workers<'_>,
     layout: &WeightLayout,
     values: &[f32],
-    adjoint: &mut [f32],
+    packed: &mut [f32],
 ) -> Result<(), PlanError> {
     for layer in layout.layers.iter().flatten() {
-        if let LayerWeights::Convolution { geometry, weight, adjoint: first, .. } = layer {
-            geometry.pack_adjoint(workers, &values[*weight..], &mut adjoint[*first..])?;
+        if let LayerWeights::Convolution { geometry, weight, forward, adjoint, .. } = layer {
+            let values = &values[*weight..];
+            geometry.pack(workers, values, &mut packed[*forward..])?;
+            geometry.pack_adjoint(workers, values, &mut packed[*adjoint..])?;
         }
     }
     Ok(())

@@ -232,10 +232,17 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
         let bias = if rng.random_bool(0.5) { Bias::Learned } else { Bias::None };
         let channels = [1, 2, 3, 4, 7, 16, 20, 34][rng.random_range(0..8)];
         let kernel = rng.random_range(1..6);
-        let convolution = Convolution::new(channels, kernel)
-            .stride(rng.random_range(1..4))
-            .padding(rng.random_range(0..kernel))
-            .bias(bias);
+        // A third of the kind that is computed by sums of rows, if there are enough channels.
+        let convolution = if rng.random_range(0..3) == 0 {
+            Convolution::new([16, 20, 34][rng.random_range(0..3)], 3)
+                .padding(rng.random_range(0..3))
+                .bias(bias)
+        } else {
+            Convolution::new(channels, kernel)
+                .stride(rng.random_range(1..4))
+                .padding(rng.random_range(0..kernel))
+                .bias(bias)
+        };
         let groups = (1..=s.channels).filter(|g| s.channels.is_multiple_of(*g)).collect::<Vec<_>>();
         let window = [rng.random_range(1..=s.height.min(3)), rng.random_range(1..=s.width.min(3))];
         let layer = match rng.random_range(0..17) {

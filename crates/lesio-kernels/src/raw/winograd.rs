@@ -1,0 +1,502 @@
+//! The sums before and after the products of Winograd's algorithm along the rows: see `crate::winograd`.
+
+use super::isa::{Isa, Level};
+use super::vector::{LANES, Portable, Vector, load};
+use crate::error::{KernelError, check_len};
+
+/// Rows of the output that are computed from the same sums.
+pub(crate) const ROWS: usize = 4;
+/// Rows of the source that they depend on, and products.
+pub(crate) const PARTS: usize = 6;
+
+const ROOT: f32 = std::f32::consts::SQRT_2;
+const HALF_ROOT: f32 = std::f32::consts::FRAC_1_SQRT_2;
+
+/// Defines a function over vectors that is compiled for each instruction set, and its choice.
+macro_rules! dispatch {
+    ($name:ident($($argument:ident: $kind:ty),*)) => {
+        /// # Safety
+        /// As the function of the same name in `over`.
+        unsafe fn $name(isa: Isa, $($argument: $kind),*) {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($argument: $kind),*) {
+                // SAFETY: the caller's; compiled for the instructions of the type.
+                unsafe { over::$name::<super::vector::Avx2>($($argument),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f")]
+            unsafe fn avx512($($argument: $kind),*) {
+                // SAFETY: the caller's; compiled for the instructions of the type.
+                unsafe { over::$name::<super::vector::Avx512>($($argument),*) }
+            }
+            match isa.level() {
+                // SAFETY: the caller's.
+                Level::Portable => unsafe { over::$name::<Portable>($($argument),*) },
+                // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => unsafe { avx2($($argument),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => unsafe { avx512($($argument),*) },
+            }
+        }
+    };
+}
+
+/// Pixels of a row: how many, how far apart, and how many channels of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pixels {
+    pub(crate) count: usize,
+    pub(crate) step: usize,
+    pub(crate) channels: usize,
+}
+
+impl Pixels {
+    /// Values from the first to the last.
+    fn span(self) -> Result<usize, KernelError> {
+        let span = || self.count.checked_sub(1)?.checked_mul(self.step)?.checked_add(self.channels);
+        span().ok_or(KernelError::Size { what: "a row" })
+    }
+
+    /// The same pixels as few long runs: the number of runs, how far apart they are there and where all
+    /// channels lie side by side, and the values of each.
+    fn runs(self) -> (usize, [usize; 2], usize) {
+        if self.step == self.channels {
+            (1, [0; 2], self.count * self.channels)
+        } else {
+            (self.count, [self.step, self.channels], self.channels)
+        }
+    }
+}
+
+/// `B' d`: six rows of sums of six rows. Their pixels lie side by side in `to`, and the rows of sums `apart`
+/// from one another.
+///
+/// # Errors
+/// Refuses slices that are too short.
+pub(crate) fn sums_of_source(
+    isa: Isa,
+    rows: [&[f32]; PARTS],
+    pixels: Pixels,
+    to: &mut [f32],
+    apart: usize,
+) -> Result<(), KernelError> {
+    for row in rows {
+        check_len("a row of the source", row.len(), pixels.span()?)?;
+    }
+    let size = KernelError::Size { what: "a row of sums" };
+    let len = pixels.count.checked_mul(pixels.channels).ok_or(size.clone())?;
+    let needed = apart.checked_mul(PARTS - 1).and_then(|last| last.checked_add(len)).ok_or(size)?;
+    check_len("the sums", to.len(), needed)?;
+    let (runs, steps, len) = pixels.runs();
+    let rows = rows.map(<[f32]>::as_ptr);
+    // SAFETY: all runs lie inside the rows and the rows of sums, as was just checked.
+    unsafe { source(isa, rows, runs, steps, len, to.as_mut_ptr(), apart) };
+    Ok(())
+}
+
+/// `A g`: six rows of sums of four rows. The pixels are padded with zeros to whole vectors and lie side by
+/// side in `to`, and the rows of sums `apart` from one another.
+///
+/// # Errors
+/// Refuses slices that are too short.
+pub(crate) fn sums_of_gradient(
+    isa: Isa,
+    rows: [&[f32]; ROWS],
+    pixels: Pixels,
+    to: &mut [f32],
+    apart: usize,
+) -> Result<(), KernelError> {
+    for row in rows {
+        check_len("a row of the gradient", row.len(), pixels.span()?)?;
+    }
+    check_len("the sums", to.len(), padded_len(pixels, apart).ok_or(KernelError::Size { what: "a row" })?)?;
+    let rows = rows.map(<[f32]>::as_ptr);
+    // SAFETY: all pixels lie inside the rows, and all vectors inside the rows of sums, as was just checked.
+    unsafe { gradient(isa, rows, pixels, to.as_mut_ptr(), apart) };
+    Ok(())
+}
+
+/// Values up to the last of six rows that lie `apart`, their pixels padded to whole vectors.
+fn padded_len(pixels: Pixels, apart: usize) -> Option<usize> {
+    let len = pixels.channels.checked_next_multiple_of(LANES)?.checked_mul(pixels.count)?;
+    len.checked_add(apart.checked_mul(PARTS - 1)?)
+}
+
+/// Where results go, and what is done with them before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// Rows of pixels, at most [`ROWS`].
+    pub(crate) rows: usize,
+    /// Distance between them.
+    pub(crate) row: usize,
+    pub(crate) pixels: Pixels,
+    /// The results are added to what is there.
+    pub(crate) add: bool,
+    /// Added to each channel.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// Negative results are multiplied by this; 1 changes nothing.
+    pub(crate) slope: f32,
+    /// Values from the first pixel, the distances of rows and pixels, and the slope where they are not
+    /// positive.
+    pub(crate) mask: Option<(&'a [f32], [usize; 2], f32)>,
+}
+
+/// `A' m`: up to four rows of the output from six rows of products, which lie `apart`, each pixel of them
+/// padded to whole vectors.
+///
+/// # Errors
+/// Refuses slices that are too short, and more than four rows.
+pub(crate) fn sums_of_products(
+    isa: Isa,
+    from: &[f32],
+    apart: usize,
+    to: &mut [f32],
+    place: &Place<'_>,
+) -> Result<(), KernelError> {
+    let size = KernelError::Size { what: "rows of the output" };
+    let Place { rows, row, pixels, .. } = *place;
+    if rows == 0 || rows > ROWS || pixels.channels == 0 {
+        return Err(size);
+    }
+    let span = |row: usize, step: usize| {
+        row.checked_mul(rows - 1)?.checked_add(Pixels { step, ..pixels }.span().ok()?)
+    };
+    check_len("the output", to.len(), span(row, pixels.step).ok_or(size.clone())?)?;
+    if let Some((values, [row, step], _)) = place.mask {
+        check_len("the mask", values.len(), span(row, step).ok_or(size.clone())?)?;
+    }
+    if let Some(bias) = place.bias {
+        check_len("the bias", bias.len(), pixels.channels)?;
+    }
+    check_len("the products", from.len(), padded_len(pixels, apart).ok_or(size)?)?;
+    // SAFETY: all vectors and their parts lie inside the slices, as was just checked.
+    unsafe { products(isa, from.as_ptr(), apart, to.as_mut_ptr(), place) };
+    Ok(())
+}
+
+dispatch!(source(
+    rows: [*const f32; PARTS],
+    runs: usize,
+    steps: [usize; 2],
+    len: usize,
+    to: *mut f32,
+    apart: usize
+));
+dispatch!(gradient(rows: [*const f32; ROWS], pixels: Pixels, to: *mut f32, apart: usize));
+dispatch!(products(from: *const f32, apart: usize, to: *mut f32, place: &Place<'_>));
+
+/// The functions over any vectors.
+mod over {
+    use super::{HALF_ROOT, LANES, PARTS, Pixels, Place, ROOT, ROWS, Vector, load};
+
+    /// # Safety
+    /// In a function compiled for the instructions of `V`; `runs` runs of `len` values are readable from
+    /// each row and writable from each sixth of `to`.
+    #[inline(always)]
+    pub(super) unsafe fn source<V: Vector>(
+        rows: [*const f32; PARTS],
+        runs: usize,
+        steps: [usize; 2],
+        len: usize,
+        to: *mut f32,
+        apart: usize,
+    ) {
+        for run in 0..runs {
+            // SAFETY: the caller's; vectors begin inside the run, and the last is cut to its end.
+            unsafe {
+                let rows = rows.map(|row| row.add(run * steps[0]));
+                let to = to.add(run * steps[1]);
+                let whole = len / LANES * LANES;
+                for at in (0..whole).step_by(LANES) {
+                    let sums = of_source(rows.map(|row| V::load(row.add(at))));
+                    for (part, sum) in sums.into_iter().enumerate() {
+                        sum.store(to.add(part * apart + at));
+                    }
+                }
+                if whole < len {
+                    let sums = of_source(rows.map(|row| V::load_first(row.add(whole), len - whole)));
+                    for (part, sum) in sums.into_iter().enumerate() {
+                        sum.store_first(to.add(part * apart + whole), len - whole);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `B' d`.
+    ///
+    /// # Safety
+    /// In a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of_source<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; PARTS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, odd) = (e.multiply_add(c, V::splat(-2.0)), d.multiply_add(b, V::splat(-2.0)));
+            let (far_even, far_odd) = (e.multiply_add(c, V::splat(-0.5)), d.multiply_add(b, V::splat(-0.5)));
+            [
+                a.add(e).multiply_add(c, V::splat(-2.5)),
+                even.multiply_add(odd, V::splat(HALF_ROOT)),
+                even.multiply_add(odd, V::splat(-HALF_ROOT)),
+                far_even.multiply_add(far_odd, V::splat(ROOT)),
+                far_even.multiply_add(far_odd, V::splat(-ROOT)),
+                b.add(f).multiply_add(d, V::splat(-2.5)),
+            ]
+        }
+    }
+
+    /// # Safety
+    /// In a function compiled for the instructions of `V`; the pixels are readable from each row, and
+    /// writable, padded to whole vectors, from each sixth of `to`.
+    #[inline(always)]
+    pub(super) unsafe fn gradient<V: Vector>(
+        rows: [*const f32; ROWS],
+        pixels: Pixels,
+        to: *mut f32,
+        apart: usize,
+    ) {
+        let blocks = pixels.channels.div_ceil(LANES);
+        for column in 0..pixels.count {
+            for block in 0..blocks {
+                let first = block * LANES;
+                let count = LANES.min(pixels.channels - first);
+                // SAFETY: the caller's; reads are cut to the channels.
+                unsafe {
+                    let sums =
+                        of_gradient(rows.map(|row| load::<V>(row.add(column * pixels.step + first), count)));
+                    for (part, sum) in sums.into_iter().enumerate() {
+                        sum.store(to.add(part * apart + (column * blocks + block) * LANES));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `A g`.
+    ///
+    /// # Safety
+    /// In a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of_gradient<V: Vector>([a, b, c, d]: [V; ROWS]) -> [V; PARTS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, odd) = (a.multiply_add(c, V::splat(0.5)), b.multiply_add(d, V::splat(0.5)));
+            let (far_even, far_odd) = (a.multiply_add(c, V::splat(2.0)), b.multiply_add(d, V::splat(2.0)));
+            [
+                a,
+                even.multiply_add(odd, V::splat(HALF_ROOT)),
+                even.multiply_add(odd, V::splat(-HALF_ROOT)),
+                far_even.multiply_add(far_odd, V::splat(ROOT)),
+                far_even.multiply_add(far_odd, V::splat(-ROOT)),
+                d,
+            ]
+        }
+    }
+
+    /// `A' m`.
+    ///
+    /// # Safety
+    /// In a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of_products<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; ROWS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let (even, far_even) = (b.add(c), d.add(e));
+            let minus = V::splat(-1.0);
+            let (odd, far_odd) = (b.multiply_add(c, minus), d.multiply_add(e, minus));
+            let zero = V::splat(0.0);
+            [
+                a.add(even.add(far_even)),
+                zero.multiply_add(odd.multiply_add(far_odd, V::splat(2.0)), V::splat(HALF_ROOT)),
+                zero.multiply_add(even.multiply_add(far_even, V::splat(4.0)), V::splat(0.5)),
+                f.multiply_add(odd.multiply_add(far_odd, V::splat(8.0)), V::splat(0.5 * HALF_ROOT)),
+            ]
+        }
+    }
+
+    /// # Safety
+    /// In a function compiled for the instructions of `V`; the caller checked all that `place` says.
+    #[inline(always)]
+    pub(super) unsafe fn products<V: Vector>(
+        from: *const f32,
+        apart: usize,
+        to: *mut f32,
+        place: &Place<'_>,
+    ) {
+        // Written out, so that sums stay in registers.
+        // SAFETY: the caller's.
+        unsafe {
+            match place.rows {
+                1 => some_rows::<V, 1>(from, apart, to, place),
+                2 => some_rows::<V, 2>(from, apart, to, place),
+                3 => some_rows::<V, 3>(from, apart, to, place),
+                _ => some_rows::<V, ROWS>(from, apart, to, place),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`products`].
+    #[inline(always)]
+    unsafe fn some_rows<V: Vector, const COUNT: usize>(
+        from: *const f32,
+        apart: usize,
+        to: *mut f32,
+        place: &Place<'_>,
+    ) {
+        let pixels = place.pixels;
+        let blocks = pixels.channels.div_ceil(LANES);
+        let (mask, [mask_row, mask_step], mask_slope) = match place.mask {
+            Some((values, steps, slope)) => (values.as_ptr(), steps, slope),
+            None => (std::ptr::null(), [0; 2], 1.0),
+        };
+        for block in 0..blocks {
+            let first = block * LANES;
+            let count = LANES.min(pixels.channels - first);
+            // SAFETY: the caller's: products are whole vectors, all else is cut to the channels.
+            unsafe {
+                let bias = match place.bias {
+                    Some(bias) => load::<V>(bias.as_ptr().add(first), count),
+                    None => V::splat(0.0),
+                };
+                for column in 0..pixels.count {
+                    let from = from.add((column * blocks + block) * LANES);
+                    let sums = of_products([0, 1, 2, 3, 4, 5].map(|part| V::load(from.add(part * apart))));
+                    for (row, mut sum) in sums.into_iter().enumerate().take(COUNT) {
+                        let to = to.add(row * place.row + column * pixels.step + first);
+                        if place.add {
+                            sum = sum.add(load::<V>(to, count));
+                        }
+                        if place.bias.is_some() {
+                            sum = sum.add(bias);
+                        }
+                        if place.slope != 1.0 {
+                            sum = sum.rectify(sum, place.slope);
+                        }
+                        if !mask.is_null() {
+                            let at = row * mask_row + column * mask_step + first;
+                            sum = sum.rectify(load::<V>(mask.add(at), count), mask_slope);
+                        }
+                        if count == LANES { sum.store(to) } else { sum.store_first(to, count) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four output rows from the three sums' functions, against the plain correlation with one weight each.
+    #[test]
+    fn the_matrices_are_those_of_a_correlation_of_rows() {
+        let (channels, count) = (19, 3);
+        let pixels = Pixels { count, step: 21, channels };
+        let value = |row: usize, index: usize| ((row * 31 + index * 7) % 23) as f32 - 11.0;
+        let rows: Vec<Vec<f32>> = (0..PARTS).map(|row| (0..61).map(|k| value(row, k)).collect()).collect();
+        let kernel = [0.5_f32, -1.25, 2.0];
+        // `G g` in f64.
+        let root = f64::sqrt(2.0);
+        let [a, b, c] = kernel.map(f64::from);
+        let (even, odd) = (-(2.0 * a + c) / 3.0, root / 3.0 * b);
+        let (far_even, far_odd) = ((a + 2.0 * c) / 6.0, root / 6.0 * b);
+        let weights = [a, even - odd, even + odd, far_even + far_odd, far_even - far_odd, c];
+        for isa in Isa::available() {
+            let source = std::array::from_fn(|row| &rows[row][..]);
+            let apart = count * channels + 5;
+            let mut sums = vec![9.0; PARTS * apart];
+            sums_of_source(isa, source, pixels, &mut sums, apart).unwrap();
+            assert!(sums[count * channels..apart].iter().all(|&rest| rest == 9.0));
+            let padded = count * 32;
+            let mut products = vec![f32::NAN; PARTS * padded];
+            for part in 0..PARTS {
+                for index in 0..count * channels {
+                    let to = part * padded + index / channels * 32 + index % channels;
+                    products[to] = sums[part * apart + index] * weights[part] as f32;
+                }
+            }
+            for rows_wanted in 1..=ROWS {
+                let place = Place {
+                    rows: rows_wanted,
+                    row: 70,
+                    pixels,
+                    add: false,
+                    bias: None,
+                    slope: 1.0,
+                    mask: None,
+                };
+                let mut to = vec![9.0; 70 * ROWS];
+                sums_of_products(isa, &products, padded, &mut to, &place).unwrap();
+                for (at, &found) in to.iter().enumerate() {
+                    let (row, pixel, channel) = (at / 70, at % 70 / 21, at % 70 % 21);
+                    let inside = row < rows_wanted && pixel < count && channel < channels;
+                    let index = pixel * 21 + channel;
+                    let expected = if inside {
+                        (0..3).map(|tap| rows[row + tap][index] * kernel[tap]).sum()
+                    } else {
+                        9.0
+                    };
+                    assert!((found - expected).abs() < 1e-4, "{isa:?} {at}: {found} {expected}");
+                }
+            }
+            // The gradient of a weight is the sum over rows of its two rows' products.
+            let gradient: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[5 - row][..]);
+            let mut sums = vec![9.0; PARTS * padded];
+            sums_of_gradient(isa, gradient, pixels, &mut sums, padded).unwrap();
+            for part in 0..PARTS {
+                let power = [0.0, 0.5 * root, -0.5 * root, root, -root, 0.0][part];
+                for (index, &found) in sums[part * padded..(part + 1) * padded].iter().enumerate() {
+                    let (pixel, channel) = (index / 32, index % 32);
+                    let of = |row: usize| f64::from(gradient[row][pixel * 21 + channel]);
+                    let expected = match part {
+                        _ if channel >= channels => 0.0,
+                        5 => of(3),
+                        _ => (0..ROWS).map(|row| power.powi(row as i32) * of(row)).sum(),
+                    };
+                    assert!((f64::from(found) - expected).abs() < 1e-4, "{isa:?} {part} {index}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_is_refused() {
+        let isa = Isa::best();
+        let pixels = Pixels { count: 3, step: 20, channels: 18 };
+        let row = [0.0; 58];
+        let mut to = [0.0; 600];
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, [&row[1..]; PARTS], pixels, &mut to, 54).is_err());
+        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
+        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
+        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
+        assert!(sums_of_gradient(isa, [&row[1..]; ROWS], pixels, &mut to, 96).is_err());
+        let products = [0.0; 5 * 96 + 96];
+        let place = Place {
+            rows: 4,
+            row: 60,
+            pixels,
+            add: true,
+            bias: Some(&row[..18]),
+            slope: 0.1,
+            mask: Some((&products, [100, 30], 0.2)),
+        };
+        let mut run = |from: &[f32], len: usize, place: Place<'_>| {
+            sums_of_products(isa, from, 96, &mut to[..len], &place).is_ok()
+        };
+        let len = 3 * 60 + 58;
+        assert!(run(&products, len, place));
+        assert!(!run(&products[1..], len, place));
+        assert!(!run(&products, len - 1, place));
+        assert!(!run(&products, len, Place { bias: Some(&row[..17]), ..place }));
+        assert!(run(&products, len, Place { mask: Some((&products[..378], [100, 30], 0.2)), ..place }));
+        assert!(!run(&products, len, Place { mask: Some((&products[..377], [100, 30], 0.2)), ..place }));
+        assert!(!run(&products, len, Place { rows: 0, ..place }));
+        assert!(!run(&products, len, Place { rows: 5, ..place }));
+        assert!(!run(&products, len, Place { row: usize::MAX / 2, ..place }));
+    }
+}
