@@ -32,11 +32,23 @@ pub struct Augmentation {
     pub contrast: f32,
     /// Up to this many deviations are added to all intensities. Default .15.
     pub brightness: f32,
+    /// Turned by up to this many degrees either way, about the centre. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub turn: f32,
+    /// Enlarged or reduced by up to a factor of 1 plus this, along each axis by itself. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub zoom: f32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 impl Default for Augmentation {
     fn default() -> Self {
-        Self { symmetry: Symmetry::default(), shift: 5, contrast: 0.15, brightness: 0.15 }
+        let symmetry = Symmetry::default();
+        Self { symmetry, shift: 5, contrast: 0.15, brightness: 0.15, turn: 0.0, zoom: 0.0 }
     }
 }
 
@@ -44,7 +56,14 @@ impl Augmentation {
     /// No change at all.
     #[must_use]
     pub fn none() -> Self {
-        Self { symmetry: Symmetry::None, shift: 0, contrast: 0.0, brightness: 0.0 }
+        Self { symmetry: Symmetry::None, shift: 0, contrast: 0.0, brightness: 0.0, ..Self::default() }
+    }
+
+    /// With turns of up to so many degrees and other sizes: patients that might have been.
+    #[must_use]
+    pub fn warped(mut self, turn: f32, zoom: f32) -> Self {
+        (self.turn, self.zoom) = (turn, zoom);
+        self
     }
 
     /// One random change.
@@ -59,14 +78,29 @@ impl Augmentation {
         let mut within = |bound: f32| bound.abs() * generator.random_range(-1.0..=1.0f32);
         let factor = 1.0 + within(self.contrast);
         let sum = within(self.brightness);
-        Change { grid, offset, flips, transpose, factor, sum }
+        let mut warp = UNWARPED;
+        if self.turn != 0.0 || self.zoom != 0.0 {
+            let (sine, cosine) = within(self.turn).to_radians().sin_cos();
+            let mut size = || (1.0 + self.zoom.abs()).powf(generator.random_range(-1.0..=1.0f32));
+            let [down, along] = [size(), size()];
+            warp = [[cosine * down, sine * down], [-sine * along, cosine * along]];
+        }
+        Change { grid, offset, flips, transpose, factor, sum, warp }
     }
 }
 
 /// The first of four views of a sample: as it is, turned by half, mirrored along rows, along columns. Each undoes itself.
 pub(crate) fn views(grid: [usize; 2], count: usize) -> Vec<Change> {
     let flips = [[false, false], [true, true], [true, false], [false, true]];
-    let view = |flips| Change { grid, offset: [0, 0], flips, transpose: false, factor: 1.0, sum: 0.0 };
+    let view = |flips| Change {
+        grid,
+        offset: [0, 0],
+        flips,
+        transpose: false,
+        factor: 1.0,
+        sum: 0.0,
+        warp: UNWARPED,
+    };
     flips.into_iter().take(count.max(1)).map(view).collect()
 }
 
@@ -79,11 +113,63 @@ pub(crate) struct Change {
     transpose: bool,
     factor: f32,
     sum: f32,
+    /// From places about the centre to where their values come from.
+    warp: [[f32; 2]; 2],
 }
 
+const UNWARPED: [[f32; 2]; 2] = [[1.0, 0.0], [0.0, 1.0]];
+
 impl Change {
-    /// Moves values `[row, column]`.
-    pub(crate) fn place<T: Copy>(&self, from: &[T], into: &mut [T]) {
+    /// Moves labels `[row, column]`; where they are warped, each pixel gets the nearest.
+    pub(crate) fn place<T: Copy + Default>(&self, from: &[T], into: &mut [T]) {
+        if self.warp == UNWARPED {
+            return self.move_pixels(from, into);
+        }
+        let width = self.grid[1];
+        let mut warped = vec![T::default(); from.len()];
+        self.for_each_source(|position, [row, column]| {
+            warped[position] = from[row.round() as usize * width + column.round() as usize];
+        });
+        self.move_pixels(&warped, into);
+    }
+
+    /// Moves an image `[row, column]`; where it is warped, values are interpolated between pixels.
+    pub(crate) fn place_image(&self, from: &[f32], into: &mut [f32]) {
+        if self.warp == UNWARPED {
+            return self.move_pixels(from, into);
+        }
+        let [height, width] = self.grid;
+        let mut warped = vec![0.0; from.len()];
+        self.for_each_source(|position, [row, column]| {
+            let (i, j) = (row as usize, column as usize);
+            let (below, right) = ((i + 1).min(height - 1), (j + 1).min(width - 1));
+            let (v, u) = (row - i as f32, column - j as f32);
+            let at = |i: usize, j: usize| from[i * width + j];
+            let upper = at(i, j) + u * (at(i, right) - at(i, j));
+            let lower = at(below, j) + u * (at(below, right) - at(below, j));
+            warped[position] = upper + v * (lower - upper);
+        });
+        self.move_pixels(&warped, into);
+    }
+
+    /// Calls for each pixel, with the place that its value comes from: beyond the border, on the border.
+    fn for_each_source(&self, mut call: impl FnMut(usize, [f32; 2])) {
+        let [height, width] = self.grid;
+        let centre = [height, width].map(|size| (size as f32 - 1.0) / 2.0);
+        for row in 0..height {
+            for column in 0..width {
+                let from_centre = [row as f32 - centre[0], column as f32 - centre[1]];
+                let source: [f32; 2] = std::array::from_fn(|axis| {
+                    let [down, along] = self.warp[axis];
+                    let place = centre[axis] + down * from_centre[0] + along * from_centre[1];
+                    place.clamp(0.0, self.grid[axis] as f32 - 1.0)
+                });
+                call(row * width + column, source);
+            }
+        }
+    }
+
+    fn move_pixels<T: Copy>(&self, from: &[T], into: &mut [T]) {
         let [height, width] = self.grid;
         for row in 0..height {
             for column in 0..width {
@@ -159,11 +245,34 @@ mod tests {
             transpose: false,
             factor: 2.0,
             sum: 1.0,
+            warp: UNWARPED,
         };
         let mut into = [0.0; 4];
         change.place(&[1.0, 2.0, 3.0, 4.0], &mut into);
         assert_eq!(into, [1.0, 1.0, 1.0, 2.0]);
         change.tone(&mut into);
         assert_eq!(into, [3.0, 3.0, 3.0, 5.0]);
+    }
+
+    #[test]
+    fn warps_turn_about_the_centre_and_move_image_and_labels_alike() {
+        let grid = [9, 9];
+        let change = Change { warp: [[0.0, 1.0], [-1.0, 0.0]], ..views(grid, 1)[0] };
+        let values: Vec<f32> = (0..81).map(|k| k as f32).collect();
+        let (mut turned, mut labels) = (vec![0.0; 81], vec![0.0; 81]);
+        change.place_image(&values, &mut turned);
+        change.place(&values, &mut labels);
+        assert_eq!(turned, labels);
+        assert_eq!((turned[40], turned[0], turned[8]), (40.0, 8.0, 80.0));
+        // A ramp stays a ramp, twice as steep or half, and repeats its border.
+        let change = Change { warp: [[1.0, 0.0], [0.0, 2.0]], ..views(grid, 1)[0] };
+        change.place_image(&values, &mut turned);
+        assert_eq!(turned[36..45], [36.0, 36.0, 36.0, 38.0, 40.0, 42.0, 44.0, 44.0, 44.0]);
+        // What was never asked for draws nothing: the other changes are the same.
+        let (mut a, mut b) = (random::generator(3, 4), random::generator(3, 4));
+        let plain = Augmentation::default().draw(&mut a, grid);
+        let warped = Augmentation::default().warped(20.0, 0.2).draw(&mut b, grid);
+        assert_eq!(Change { warp: UNWARPED, ..warped }, plain);
+        assert!(warped.warp != UNWARPED && plain.warp == UNWARPED);
     }
 }

@@ -41,7 +41,7 @@ pub struct Recipe {
     pub reconstruction_steps: usize,
     /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
-    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 36000: it has a picture to learn, clean and
+    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 24000: it has a picture to learn, clean and
     /// attacked, and gains from it when the others have long learnt what they can.
     pub opinion_steps: usize,
     /// Samples of an update. Default 16.
@@ -66,7 +66,7 @@ impl Recipe {
             validation_per_bin: 30,
             reconstruction_steps: 1500,
             estimator_steps: 4000,
-            opinion_steps: 36000,
+            opinion_steps: 24000,
             batch: 16,
             hardening: Hardening::default(),
             views: 2,
@@ -262,7 +262,9 @@ impl Recipe {
         }
         let mut options = EstimatorTraining::new(train.clone());
         if config.method == Method::SecondOpinion {
-            options = options.hardening(self.hardening.clone());
+            // It must be right about pixels, of patients that differ more than the few that teach.
+            let augmentation = Augmentation::default().warped(20.0, 0.2);
+            options = options.hardening(self.hardening.clone()).augmentation(augmentation);
         }
         let initial = config.initial_parameters(train.seed)?;
         let engines = EstimatorObjective::engines(config, &initial)?;

@@ -96,7 +96,7 @@ impl ReconstructionObjective {
             .zip(self.outside.par_chunks_exact_mut(pixels))
             .for_each(|(((index, sample), image), outside)| {
                 let change = change_of(batch, augmentation, *index, set.len(), grid);
-                change.place(&sample.image, image);
+                change.place_image(&sample.image, image);
                 change.tone(image);
                 let left: Vec<f32> =
                     sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();

@@ -157,7 +157,7 @@ impl Objective for SegmenterObjective {
             .for_each(|(((index, sample), image), truth)| {
                 let change =
                     change_of(batch, &self.augmentation, *index, self.samples.len(), self.config.grid);
-                change.place(&sample.image, image);
+                change.place_image(&sample.image, image);
                 change.tone(image);
                 change.place(&sample.truth, truth);
             });

@@ -219,7 +219,7 @@ impl EstimatorObjective {
             .zip(buffers.truth.par_chunks_exact_mut(pixels))
             .for_each(|((((index, sample), image), planes), truth)| {
                 let change = change_of(batch, augmentation, *index, set.len(), framing.grid);
-                change.place(&sample.image, image);
+                change.place_image(&sample.image, image);
                 change.tone(image);
                 change.place(&sample.truth, truth);
                 let mut segmentation = vec![0; pixels];
