@@ -23,12 +23,16 @@ use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::ImageLayout;
 use crate::period::with_leftovers;
 use crate::raw::{
-    Ahead, Axis, Bands, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS, Workers,
+    Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS, Workers,
     sums_of_gradient, sums_of_products, sums_of_source, vectorized,
 };
 
 /// Least number of channels on either side: with fewer, sums cost more than they save.
 const LEAST_CHANNELS: usize = 8;
+/// The same for 4x4 kernels of stride 2, which save less, and the most weights that they may be packed to: as
+/// many more must be read as multiplications are saved.
+const LEAST_HALVING_CHANNELS: usize = 16;
+const MOST_HALVING_WEIGHTS: usize = 1 << 21;
 
 /// Values of the sums and products that are worked on at once, where the weights leave them most of the
 /// second cache and where they do not fit it themselves, and up to how many weights that is so.
@@ -52,11 +56,13 @@ const SIXTH: f32 = 1.0 / 6.0;
 
 type Lanes = [f32; LANES];
 
-/// The channels of a 3x3 convolution of stride 1.
+/// The channels of a 3x3 convolution of stride 1, or of a 4x4 convolution of stride 2.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Winograd {
     inputs: usize,
     outputs: usize,
+    /// 1 or 2; with 2, even and odd rows of the source meet two rows of the kernel each.
+    stride: usize,
 }
 
 /// How much is worked on at once.
@@ -68,10 +74,41 @@ struct Unit {
 }
 
 impl Winograd {
-    /// If a convolution is of this kind and has enough channels.
+    /// If a convolution is of the first kind and has enough channels.
     pub(crate) fn new(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
         let worth = kernel == TAPS && stride == 1 && inputs.min(outputs) >= LEAST_CHANNELS;
-        worth.then_some(Self { inputs, outputs })
+        worth.then_some(Self { inputs, outputs, stride })
+    }
+
+    /// If it is of the second kind, and its weights, twice as many then, are read fast enough.
+    pub(crate) fn halving(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
+        let this = Self { inputs, outputs, stride };
+        let enough = inputs.min(outputs) >= LEAST_HALVING_CHANNELS;
+        (kernel == 4 && stride == 2 && enough && this.weights_len() <= MOST_HALVING_WEIGHTS).then_some(this)
+    }
+
+    /// Rows of the output from the same sums, and the number of these.
+    fn rows(&self) -> usize {
+        if self.stride == 1 { ROWS } else { FEW_ROWS }
+    }
+
+    fn parts(&self) -> usize {
+        if self.stride == 1 { PARTS } else { FEW_PARTS }
+    }
+
+    /// Columns of the kernel.
+    fn taps(&self) -> usize {
+        self.stride + 2
+    }
+
+    /// Packed weights of a block of 16 outputs for one product.
+    fn part(&self) -> usize {
+        self.stride * self.taps() * self.inputs * LANES
+    }
+
+    /// Columns of the source for columns of the output.
+    fn source_columns(&self, columns: usize) -> usize {
+        (columns - 1) * self.stride + self.taps()
     }
 
     fn padded_outputs(&self) -> usize {
@@ -80,7 +117,7 @@ impl Winograd {
 
     /// Packed weights of a block of 16 outputs.
     fn block(&self) -> usize {
-        PARTS * TAPS * self.inputs * LANES
+        self.parts() * self.part()
     }
 
     /// Number of packed weights.
@@ -89,7 +126,7 @@ impl Winograd {
     }
 
     /// Packs weights, given those of 16 outputs from a first one, for an input, row and column:
-    /// `[outputs / 16][product][column][inputs][16]`.
+    /// `[outputs / 16][product][row of the source][column][inputs][16]`.
     pub(crate) fn pack(
         &self,
         workers: &Workers<'_>,
@@ -97,24 +134,31 @@ impl Winograd {
         lanes: impl Fn(usize, usize, usize, usize) -> Lanes + Sync,
     ) {
         workers.chunks(&mut packed[..self.weights_len()], self.block(), |block, packed| {
-            for column in 0..TAPS {
-                for input in 0..self.inputs {
-                    let rows = [0, 1, 2].map(|row| lanes(block * LANES, input, row, column));
-                    for (part, values) in transform_weights(rows).into_iter().enumerate() {
-                        let first = ((part * TAPS + column) * self.inputs + input) * LANES;
-                        packed[first..first + LANES].copy_from_slice(&values);
-                    }
+            let mut put = |part: usize, at: usize, values: &Lanes| {
+                let first = part * self.part() + at * LANES;
+                packed[first..first + LANES].copy_from_slice(values);
+            };
+            for at in 0..self.part() / LANES {
+                let (input, column) = (at % self.inputs, at / self.inputs % self.taps());
+                let phase = at / self.inputs / self.taps();
+                let row = |row: usize| lanes(block * LANES, input, row * self.stride + phase, column);
+                if self.stride == 1 {
+                    let parts = transform_weights([row(0), row(1), row(2)]);
+                    parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
+                } else {
+                    let parts = transform_few([row(0), row(1)]);
+                    parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
                 }
             }
         });
     }
 
     fn unit(&self, height: usize, width: usize) -> Unit {
-        let channels = PARTS * (self.inputs + self.padded_outputs());
+        let channels = self.parts() * (self.stride * self.stride * self.inputs + self.padded_outputs());
         let room = if self.weights_len() > NEAR_WEIGHTS { FAR_ROOM } else { NEAR_ROOM };
         let pieces = width.div_ceil((room / channels).max(LANES));
         let columns = width.div_ceil(pieces).next_multiple_of(LANES).min(width);
-        let groups = (room / (channels * columns)).clamp(1, height.div_ceil(ROWS));
+        let groups = (room / (channels * columns)).clamp(1, height.div_ceil(self.rows()));
         Unit { groups, columns }
     }
 
@@ -143,12 +187,13 @@ impl Winograd {
         let isa = workers.isa();
         // Bands for all threads, of whole units, which may be less high for that: a matter of speed only,
         // as all groups of rows are computed alike. Weights that come from afar should serve two.
-        let groups = height.div_ceil(ROWS);
+        let each = self.rows();
+        let groups = height.div_ceil(each);
         let least = if self.weights_len() > NEAR_WEIGHTS { 2 } else { 1 };
         let band =
             (groups * samples).div_ceil(BANDS_PER_THREAD * workers.threads()).clamp(least, groups.max(least));
         unit.groups = unit.groups.min(band);
-        let rows = band.next_multiple_of(unit.groups) * ROWS;
+        let rows = band.next_multiple_of(unit.groups) * each;
         let row_len = (width - 1) * layout.pixel_stride() + layout.channels();
         let len = |rows: usize| (rows - 1) * layout.row_stride() + row_len;
         let bands = height.div_ceil(rows);
@@ -166,13 +211,13 @@ impl Winograd {
             let first = band * rows;
             let strip = Strip { winograd: *self, source, start, weights, layout: &layout, epilogue };
             let end = (first + rows).min(height);
-            for row in (first..end).step_by(unit.groups * ROWS) {
+            for row in (first..end).step_by(unit.groups * each) {
                 let values = &mut values[(row - first) * layout.row_stride()..];
                 for column in (0..width).step_by(unit.columns) {
                     let here = Here {
                         sample,
                         row,
-                        rows: (unit.groups * ROWS).min(end - row),
+                        rows: (unit.groups * each).min(end - row),
                         column,
                         columns: unit.columns.min(width - column),
                     };
@@ -404,7 +449,7 @@ impl Correlation<'_> {
                 });
                 let pixels =
                     Pixels { count: columns + TAPS - 1, step: source.pixel_stride(), channels: inputs };
-                sums_of_source(isa, rows, pixels, &mut sources[group * sums..], groups * sums)?;
+                sums_of_source(isa, &rows, pixels, &mut sources[group * sums..], groups * sums)?;
                 let rows: [&[f32]; ROWS] = std::array::from_fn(|row| {
                     if first_row + row >= height {
                         return &zeros[..spans[1]];
@@ -494,40 +539,40 @@ struct Here {
 impl Strip<'_> {
     /// Computes one unit; `to` begins with its first pixel.
     fn run(&self, workers: &Workers<'_>, here: Here, to: &mut [f32]) -> Result<(), KernelError> {
-        let Winograd { inputs, .. } = self.winograd;
+        let Winograd { inputs, stride, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
-        let groups = here.rows.div_ceil(ROWS);
-        // Not whole pages apart, so that the six do not fall on the same lines of the nearest cache.
-        let sums = (here.columns + TAPS - 1) * inputs;
+        let (each, parts) = (self.winograd.rows(), self.winograd.parts());
+        let groups = here.rows.div_ceil(each);
+        // Not whole pages apart, so that they do not fall on the same lines of the nearest cache.
+        let columns = self.winograd.source_columns(here.columns);
+        let sums = stride * columns * inputs;
         let product = here.columns * outputs + LANES;
-        let zeros = (here.columns + 1) * self.source.layout.pixel_stride() + inputs;
-        let lens = [zeros, PARTS * groups * sums, PARTS * groups * product];
+        let zeros = (columns - 1) * self.source.layout.pixel_stride() + inputs;
+        let lens = [zeros, parts * groups * sums, parts * groups * product];
         with_leftovers(lens.iter().sum(), |scratch| {
             let (zeros, rest) = scratch.split_at_mut(lens[0]);
             let (sources, products) = rest.split_at_mut(lens[1]);
-            if !here.rows.is_multiple_of(ROWS) {
+            if !here.rows.is_multiple_of(each) {
                 zeros.fill(0.0);
             }
             let isa = workers.isa();
             let first = self.start
                 + here.sample * self.source.layout.sample_stride()
-                + here.row * self.source.layout.row_stride()
-                + here.column * self.source.layout.pixel_stride();
-            for group in 0..groups {
+                + here.row * stride * self.source.layout.row_stride()
+                + here.column * stride * self.source.layout.pixel_stride();
+            for (group, phase) in (0..groups).flat_map(|group| (0..stride).map(move |phase| (group, phase))) {
                 let rows: [&[f32]; PARTS] = std::array::from_fn(|row| {
-                    let row = group * ROWS + row;
-                    if row >= here.rows + TAPS - 1 {
+                    let row = (group * each + row) * stride + phase;
+                    if row >= (here.rows - 1) * stride + self.winograd.taps() {
                         return &zeros[..];
                     }
                     let first = first + row * self.source.layout.row_stride();
                     &self.source.values[first..first + zeros.len()]
                 });
-                let pixels = Pixels {
-                    count: here.columns + TAPS - 1,
-                    step: self.source.layout.pixel_stride(),
-                    channels: inputs,
-                };
-                sums_of_source(isa, rows, pixels, &mut sources[group * sums..], groups * sums)?;
+                let pixels =
+                    Pixels { count: columns, step: self.source.layout.pixel_stride(), channels: inputs };
+                let to = &mut sources[group * sums + phase * columns * inputs..];
+                sums_of_source(isa, &rows[..parts], pixels, to, groups * sums)?;
             }
             let ahead = self.ahead(here, first, groups, to);
             self.product(here, groups, [sums, product], ahead).run(
@@ -538,10 +583,10 @@ impl Strip<'_> {
                 Finish::NOTHING,
             )?;
             for group in 0..groups {
-                let rows = ROWS.min(here.rows - group * ROWS);
+                let rows = each.min(here.rows - group * each);
                 let mask = self.epilogue.rectifier.map(|rectifier| {
                     let layout = rectifier.images.layout;
-                    let first = layout.index(here.sample, here.row + group * ROWS, here.column);
+                    let first = layout.index(here.sample, here.row + group * each, here.column);
                     (
                         &rectifier.images.values[first..],
                         [layout.row_stride(), layout.pixel_stride()],
@@ -549,6 +594,7 @@ impl Strip<'_> {
                     )
                 });
                 let place = Place {
+                    parts,
                     rows,
                     row: self.layout.row_stride(),
                     pixels: Pixels {
@@ -561,7 +607,7 @@ impl Strip<'_> {
                     slope: self.epilogue.slope,
                     mask,
                 };
-                let to = &mut to[group * ROWS * self.layout.row_stride()..];
+                let to = &mut to[group * each * self.layout.row_stride()..];
                 sums_of_products(isa, &products[group * product..], groups * product, to, &place)?;
             }
             Ok(())
@@ -571,10 +617,11 @@ impl Strip<'_> {
     /// What is wanted after the product: the rows of the output and of the mask, and of the source for the
     /// next unit, which begins below this one.
     fn ahead(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Ahead; 3] {
+        let (each, stride) = (self.winograd.rows(), self.winograd.stride);
         let rows = |wanted: Ahead, layout: &ImageLayout| Ahead {
-            outer: [layout.row_stride(), ROWS * layout.row_stride()],
+            outer: [layout.row_stride(), each * layout.row_stride()],
             column: layout.pixel_stride(),
-            positions: ROWS,
+            positions: each,
             ..wanted
         };
         let by_block = |wanted| Ahead { by_block: true, ..wanted };
@@ -584,15 +631,29 @@ impl Strip<'_> {
             by_block(rows(Ahead::of(images.values, first), images.layout))
         });
         let layout = self.source.layout;
-        let next = first + (groups * ROWS + TAPS - 1) * layout.row_stride();
-        let source =
-            Ahead { values: self.winograd.inputs, ..rows(Ahead::of(self.source.values, next), layout) };
+        let next = first + (groups * each * stride + 2) * layout.row_stride();
+        // Several rows of the source for each of the output follow one another.
+        let values = self.winograd.inputs * stride * stride;
+        let source = Ahead {
+            outer: [stride * layout.row_stride(), each * stride * layout.row_stride()],
+            column: layout.pixel_stride() * stride * stride,
+            values,
+            ..rows(Ahead::of(self.source.values, next), layout)
+        };
         [output, mask, source]
     }
 
     fn product(&self, here: Here, groups: usize, [sums, product]: [usize; 2], ahead: [Ahead; 3]) -> Product {
-        let inputs = self.winograd.inputs;
+        let Winograd { inputs, stride, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
+        let axis = |count, len| Axis { count, a: len * LANES, b: len, c: 0, mask: 0 };
+        let terms = if stride == 1 {
+            [Axis::ONCE, axis(TAPS, inputs), axis(inputs, 1)]
+        } else {
+            let row = self.winograd.taps() * inputs;
+            let columns = self.winograd.source_columns(here.columns) * inputs;
+            [Axis { b: columns, ..axis(stride, row) }, Axis::ONCE, axis(row, 1)]
+        };
         Product {
             lanes: outputs,
             kind: Kind::Values,
@@ -600,8 +661,8 @@ impl Strip<'_> {
             c_block: LANES,
             outer: [
                 Axis {
-                    count: PARTS,
-                    a: TAPS * inputs * LANES,
+                    count: self.winograd.parts(),
+                    a: self.winograd.part(),
                     b: groups * sums,
                     c: groups * product,
                     mask: 0,
@@ -610,12 +671,8 @@ impl Strip<'_> {
                 Axis::ONCE,
                 Axis::ONCE,
             ],
-            columns: Axis { count: here.columns, a: 0, b: inputs, c: outputs, mask: 0 },
-            terms: [
-                Axis::ONCE,
-                Axis { count: TAPS, a: inputs * LANES, b: inputs, c: 0, mask: 0 },
-                Axis { count: inputs, a: LANES, b: 1, c: 0, mask: 0 },
-            ],
+            columns: Axis { count: here.columns, a: 0, b: stride * inputs, c: outputs, mask: 0 },
+            terms,
             part: [0; 3],
             separate_parts: false,
             first: [0; 3],
@@ -641,6 +698,12 @@ fn transform_weights([a, b, c]: [Lanes; TAPS]) -> [Lanes; PARTS] {
         to[5][lane] = c;
     }
     to
+}
+
+/// `G g` for 16 weights of two rows.
+fn transform_few([a, b]: [Lanes; 2]) -> [Lanes; FEW_PARTS] {
+    let half = |sign: f32| std::array::from_fn(|lane| 0.5 * (a[lane] + sign * b[lane]));
+    [a, half(1.0), half(-1.0), b]
 }
 
 #[cfg(test)]
