@@ -171,13 +171,14 @@ impl Convolution {
 
     /// How its weights are packed: as above, or where two thirds of the multiplications do.
     fn winograd_packed(&self) -> Option<Winograd> {
-        self.winograd()
-            .or_else(|| Winograd::halving(self.kernel, self.stride, self.inputs, self.outputs))
+        self.winograd().or_else(|| Winograd::halving(self.kernel, self.stride, self.inputs, self.outputs))
     }
 
     /// The same for the adjoint, which is a convolution of `outputs` to `inputs` channels.
     fn winograd_adjoint(&self) -> Option<Winograd> {
-        Winograd::new(self.kernel, self.stride, self.outputs, self.inputs)
+        let Self { kernel, stride, padding, inputs, outputs } = *self;
+        Winograd::new(kernel, stride, outputs, inputs)
+            .or_else(|| Winograd::doubling(kernel, stride, padding, outputs, inputs))
     }
 
     /// Number of weights packed for [`Convolution::forward_packed`]: 0 where [`Convolution::forward`] reads
@@ -263,7 +264,7 @@ impl Convolution {
             winograd.pack(workers, adjoint, |first, output, row, column| {
                 let mut lanes = [0.0; LANES];
                 let count = (self.inputs - first).min(LANES);
-                let from = self.weight_index(output, first, TAPS - 1 - row, TAPS - 1 - column);
+                let from = self.weight_index(output, first, self.kernel - 1 - row, self.kernel - 1 - column);
                 let values = weights[from..].iter().step_by(LANES);
                 lanes[..count].iter_mut().zip(values).for_each(|(to, &from)| *to = from);
                 lanes
@@ -409,7 +410,7 @@ impl Convolution {
         }
         if let Some(winograd) = self.winograd_adjoint() {
             // The window of a position begins so many positions before it.
-            let before = (TAPS - 1) as isize - self.padding as isize;
+            let before = if self.stride == 1 { (TAPS - 1) as isize - self.padding as isize } else { 1 };
             let border = KernelError::Border { what: "the source" };
             let needed = self.output_border([large.height(), large.width()], [small.height(), small.width()]);
             if small.border().after < needed.after {

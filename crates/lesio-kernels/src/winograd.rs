@@ -23,16 +23,14 @@ use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::ImageLayout;
 use crate::period::with_leftovers;
 use crate::raw::{
-    Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS, Workers,
-    sums_of_gradient, sums_of_products, sums_of_source, vectorized,
+    Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS,
+    Workers, sums_of_gradient, sums_of_products, sums_of_source, vectorized,
 };
 
 /// Least number of channels on either side: with fewer, sums cost more than they save.
 const LEAST_CHANNELS: usize = 8;
-/// The same for 4x4 kernels of stride 2, which save less, and the most weights that they may be packed to: as
-/// many more must be read as multiplications are saved.
+/// The same for 4x4 kernels of stride 2, which save less.
 const LEAST_HALVING_CHANNELS: usize = 16;
-const MOST_HALVING_WEIGHTS: usize = 1 << 21;
 
 /// Values of the sums and products that are worked on at once, where the weights leave them most of the
 /// second cache and where they do not fit it themselves, and up to how many weights that is so.
@@ -56,13 +54,24 @@ const SIXTH: f32 = 1.0 / 6.0;
 
 type Lanes = [f32; LANES];
 
-/// The channels of a 3x3 convolution of stride 1, or of a 4x4 convolution of stride 2.
+/// What kind of convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// 3x3, stride 1.
+    Plain,
+    /// 4x4, stride 2: even and odd rows of the source meet two rows of the kernel each.
+    Halving,
+    /// The adjoint of that, with padding 1: even and odd rows of the output come from two rows each, the
+    /// odd ones one row further down, and columns likewise.
+    Doubling,
+}
+
+/// The kind and the channels of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Winograd {
+    form: Form,
     inputs: usize,
     outputs: usize,
-    /// 1 or 2; with 2, even and odd rows of the source meet two rows of the kernel each.
-    stride: usize,
 }
 
 /// How much is worked on at once.
@@ -74,41 +83,67 @@ struct Unit {
 }
 
 impl Winograd {
-    /// If a convolution is of the first kind and has enough channels.
+    /// If a convolution of these channels is 3x3 with stride 1 and has enough of them.
     pub(crate) fn new(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
         let worth = kernel == TAPS && stride == 1 && inputs.min(outputs) >= LEAST_CHANNELS;
-        worth.then_some(Self { inputs, outputs, stride })
+        worth.then_some(Self { form: Form::Plain, inputs, outputs })
     }
 
-    /// If it is of the second kind, and its weights, twice as many then, are read fast enough.
+    /// If it is 4x4 with stride 2 and has enough of them.
     pub(crate) fn halving(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
-        let this = Self { inputs, outputs, stride };
-        let enough = inputs.min(outputs) >= LEAST_HALVING_CHANNELS;
-        (kernel == 4 && stride == 2 && enough && this.weights_len() <= MOST_HALVING_WEIGHTS).then_some(this)
+        let worth = kernel == 4 && stride == 2 && inputs.min(outputs) >= LEAST_HALVING_CHANNELS;
+        worth.then_some(Self { form: Form::Halving, inputs, outputs })
     }
 
-    /// Rows of the output from the same sums, and the number of these.
+    /// The adjoint of such a convolution with padding 1, from `inputs` to `outputs`.
+    pub(crate) fn doubling(
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        inputs: usize,
+        outputs: usize,
+    ) -> Option<Self> {
+        let halving = Self::halving(kernel, stride, inputs, outputs).filter(|_| padding == 1);
+        halving.map(|halving| Self { form: Form::Doubling, ..halving })
+    }
+
+    /// Positions of rows of the output from the same sums, and the number of these.
     fn rows(&self) -> usize {
-        if self.stride == 1 { ROWS } else { FEW_ROWS }
+        if self.form == Form::Plain { ROWS } else { FEW_ROWS }
     }
 
     fn parts(&self) -> usize {
-        if self.stride == 1 { PARTS } else { FEW_PARTS }
+        if self.form == Form::Plain { PARTS } else { FEW_PARTS }
     }
 
-    /// Columns of the kernel.
-    fn taps(&self) -> usize {
-        self.stride + 2
+    /// How far the source moves from one position to the next.
+    fn stride(&self) -> usize {
+        if self.form == Form::Halving { 2 } else { 1 }
+    }
+
+    /// Rows and columns of the output at one position.
+    fn up(&self) -> usize {
+        if self.form == Form::Doubling { 2 } else { 1 }
+    }
+
+    /// Sets of sums of each group, of sources that begin one row apart.
+    fn phases(&self) -> usize {
+        self.stride() * self.up()
+    }
+
+    /// How many values of each input the sums of all phases take with the weights of one product.
+    fn window(&self) -> usize {
+        if self.form == Form::Plain { TAPS } else { 8 }
     }
 
     /// Packed weights of a block of 16 outputs for one product.
     fn part(&self) -> usize {
-        self.stride * self.taps() * self.inputs * LANES
+        self.window() * self.inputs * LANES
     }
 
-    /// Columns of the source for columns of the output.
-    fn source_columns(&self, columns: usize) -> usize {
-        (columns - 1) * self.stride + self.taps()
+    /// Rows or columns of the source that some of the output depend on.
+    fn extent(&self, of_output: usize) -> usize {
+        of_output * self.stride() / self.up() + 2
     }
 
     fn padded_outputs(&self) -> usize {
@@ -126,7 +161,8 @@ impl Winograd {
     }
 
     /// Packs weights, given those of 16 outputs from a first one, for an input, row and column:
-    /// `[outputs / 16][product][row of the source][column][inputs][16]`.
+    /// `[outputs / 16][product][column][inputs][16]`, or `[outputs / 16][product][phase][column][inputs][16]`,
+    /// where with phases of columns too each has its own columns side by side.
     pub(crate) fn pack(
         &self,
         workers: &Workers<'_>,
@@ -139,14 +175,16 @@ impl Winograd {
                 packed[first..first + LANES].copy_from_slice(values);
             };
             for at in 0..self.part() / LANES {
-                let (input, column) = (at % self.inputs, at / self.inputs % self.taps());
-                let phase = at / self.inputs / self.taps();
-                let row = |row: usize| lanes(block * LANES, input, row * self.stride + phase, column);
-                if self.stride == 1 {
-                    let parts = transform_weights([row(0), row(1), row(2)]);
+                let (input, place) = (at % self.inputs, at / self.inputs);
+                let lanes = |row, column| lanes(block * LANES, input, row, column);
+                if self.form == Form::Plain {
+                    let parts = transform_weights([0, 1, 2].map(|row| lanes(row, place)));
                     parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
                 } else {
-                    let parts = transform_few([row(0), row(1)]);
+                    let (phase, column) = (place / 4, place % 4);
+                    let column =
+                        if self.form == Form::Halving { column } else { column / 2 + column % 2 * 2 };
+                    let parts = transform_few([phase, phase + 2].map(|row| lanes(row, column)));
                     parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
                 }
             }
@@ -154,7 +192,8 @@ impl Winograd {
     }
 
     fn unit(&self, height: usize, width: usize) -> Unit {
-        let channels = self.parts() * (self.stride * self.stride * self.inputs + self.padded_outputs());
+        let [sums, products] = [self.phases() * self.stride(), self.up() * self.up()];
+        let channels = self.parts() * (sums * self.inputs + products * self.padded_outputs());
         let room = if self.weights_len() > NEAR_WEIGHTS { FAR_ROOM } else { NEAR_ROOM };
         let pieces = width.div_ceil((room / channels).max(LANES));
         let columns = width.div_ceil(pieces).next_multiple_of(LANES).min(width);
@@ -183,13 +222,20 @@ impl Winograd {
         if samples == 0 {
             return Ok(());
         }
-        let mut unit = self.unit(height, width);
+        let up = self.up();
+        let mut unit = self.unit(height.div_ceil(up), width.div_ceil(up));
+        unit.columns *= up;
         let isa = workers.isa();
         // Bands for all threads, of whole units, which may be less high for that: a matter of speed only,
-        // as all groups of rows are computed alike. Weights that come from afar should serve two.
-        let each = self.rows();
+        // as all groups of rows are computed alike. Weights that come from afar should serve
+        // two, and those of a single sample as many as they can.
+        let each = self.rows() * up;
         let groups = height.div_ceil(each);
-        let least = if self.weights_len() > NEAR_WEIGHTS { 2 } else { 1 };
+        let least = match samples {
+            _ if self.weights_len() <= NEAR_WEIGHTS => 1,
+            1 => groups.div_ceil(workers.threads()),
+            _ => 2,
+        };
         let band =
             (groups * samples).div_ceil(BANDS_PER_THREAD * workers.threads()).clamp(least, groups.max(least));
         unit.groups = unit.groups.min(band);
@@ -526,7 +572,7 @@ struct Strip<'a> {
     epilogue: Epilogue<'a>,
 }
 
-/// A unit of work.
+/// A unit of work: which rows and columns of the output.
 #[derive(Clone, Copy, Debug)]
 struct Here {
     sample: usize,
@@ -539,31 +585,33 @@ struct Here {
 impl Strip<'_> {
     /// Computes one unit; `to` begins with its first pixel.
     fn run(&self, workers: &Workers<'_>, here: Here, to: &mut [f32]) -> Result<(), KernelError> {
-        let Winograd { inputs, stride, .. } = self.winograd;
+        let Winograd { inputs, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
         let (each, parts) = (self.winograd.rows(), self.winograd.parts());
-        let groups = here.rows.div_ceil(each);
+        let (stride, up, phases) = (self.winograd.stride(), self.winograd.up(), self.winograd.phases());
+        let groups = here.rows.div_ceil(each * up);
+        let positions = here.columns.div_ceil(up);
         // Not whole pages apart, so that they do not fall on the same lines of the nearest cache.
-        let columns = self.winograd.source_columns(here.columns);
-        let sums = stride * columns * inputs;
-        let product = here.columns * outputs + LANES;
+        let columns = self.winograd.extent(here.columns);
+        let sums = phases * self.winograd.extent(positions * up) * inputs;
+        let product = up * up * positions * outputs + LANES;
         let zeros = (columns - 1) * self.source.layout.pixel_stride() + inputs;
         let lens = [zeros, parts * groups * sums, parts * groups * product];
         with_leftovers(lens.iter().sum(), |scratch| {
             let (zeros, rest) = scratch.split_at_mut(lens[0]);
             let (sources, products) = rest.split_at_mut(lens[1]);
-            if !here.rows.is_multiple_of(each) {
+            if !here.rows.is_multiple_of(each * up) {
                 zeros.fill(0.0);
             }
             let isa = workers.isa();
             let first = self.start
                 + here.sample * self.source.layout.sample_stride()
-                + here.row * stride * self.source.layout.row_stride()
-                + here.column * stride * self.source.layout.pixel_stride();
-            for (group, phase) in (0..groups).flat_map(|group| (0..stride).map(move |phase| (group, phase))) {
+                + here.row * stride / up * self.source.layout.row_stride()
+                + here.column * stride / up * self.source.layout.pixel_stride();
+            for (group, phase) in (0..groups).flat_map(|group| (0..phases).map(move |phase| (group, phase))) {
                 let rows: [&[f32]; PARTS] = std::array::from_fn(|row| {
                     let row = (group * each + row) * stride + phase;
-                    if row >= (here.rows - 1) * stride + self.winograd.taps() {
+                    if row >= self.winograd.extent(here.rows) {
                         return &zeros[..];
                     }
                     let first = first + row * self.source.layout.row_stride();
@@ -571,7 +619,7 @@ impl Strip<'_> {
                 });
                 let pixels =
                     Pixels { count: columns, step: self.source.layout.pixel_stride(), channels: inputs };
-                let to = &mut sources[group * sums + phase * columns * inputs..];
+                let to = &mut sources[group * sums + phase * (sums / phases)..];
                 sums_of_source(isa, &rows[..parts], pixels, to, groups * sums)?;
             }
             let ahead = self.ahead(here, first, groups, to);
@@ -582,33 +630,38 @@ impl Strip<'_> {
                 products,
                 Finish::NOTHING,
             )?;
-            for group in 0..groups {
-                let rows = each.min(here.rows - group * each);
+            for (group, phase) in (0..groups).flat_map(|group| (0..up * up).map(move |phase| (group, phase)))
+            {
+                // The first row and column of the phase, and how many follow.
+                let (row, column) = (group * each * up + phase / up, phase % up);
+                let rows = each.min(here.rows.saturating_sub(row).div_ceil(up));
+                let count = here.columns.saturating_sub(column).div_ceil(up);
+                if rows == 0 || count == 0 {
+                    continue;
+                }
                 let mask = self.epilogue.rectifier.map(|rectifier| {
                     let layout = rectifier.images.layout;
-                    let first = layout.index(here.sample, here.row + group * each, here.column);
+                    let first = layout.index(here.sample, here.row + row, here.column + column);
                     (
                         &rectifier.images.values[first..],
-                        [layout.row_stride(), layout.pixel_stride()],
+                        [up * layout.row_stride(), up * layout.pixel_stride()],
                         rectifier.slope,
                     )
                 });
+                let (row_stride, step) = (self.layout.row_stride(), self.layout.pixel_stride());
                 let place = Place {
                     parts,
                     rows,
-                    row: self.layout.row_stride(),
-                    pixels: Pixels {
-                        count: here.columns,
-                        step: self.layout.pixel_stride(),
-                        channels: self.winograd.outputs,
-                    },
+                    row: up * row_stride,
+                    pixels: Pixels { count, step: up * step, channels: self.winograd.outputs },
                     add: self.epilogue.combine == Combine::Add,
                     bias: self.epilogue.bias,
                     slope: self.epilogue.slope,
                     mask,
                 };
-                let to = &mut to[group * each * self.layout.row_stride()..];
-                sums_of_products(isa, &products[group * product..], groups * product, to, &place)?;
+                let from = &products[group * product + phase * positions * outputs..];
+                let to = &mut to[row * row_stride + column * step..];
+                sums_of_products(isa, from, groups * product, to, &place)?;
             }
             Ok(())
         })
@@ -617,10 +670,11 @@ impl Strip<'_> {
     /// What is wanted after the product: the rows of the output and of the mask, and of the source for the
     /// next unit, which begins below this one.
     fn ahead(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Ahead; 3] {
-        let (each, stride) = (self.winograd.rows(), self.winograd.stride);
+        let (each, stride, up) = (self.winograd.rows(), self.winograd.stride(), self.winograd.up());
         let rows = |wanted: Ahead, layout: &ImageLayout| Ahead {
-            outer: [layout.row_stride(), each * layout.row_stride()],
-            column: layout.pixel_stride(),
+            outer: [up * layout.row_stride(), each * up * layout.row_stride()],
+            inner: [layout.row_stride(), layout.pixel_stride()],
+            column: up * layout.pixel_stride(),
             positions: each,
             ..wanted
         };
@@ -632,28 +686,33 @@ impl Strip<'_> {
         });
         let layout = self.source.layout;
         let next = first + (groups * each * stride + 2) * layout.row_stride();
-        // Several rows of the source for each of the output follow one another.
-        let values = self.winograd.inputs * stride * stride;
+        // Rows that follow one another at each position, or a part of a pixel in each phase.
+        let values = (self.winograd.inputs * stride * stride).div_ceil(up * up);
         let source = Ahead {
             outer: [stride * layout.row_stride(), each * stride * layout.row_stride()],
+            inner: [up * values, values],
             column: layout.pixel_stride() * stride * stride,
+            positions: each,
             values,
-            ..rows(Ahead::of(self.source.values, next), layout)
+            ..Ahead::of(self.source.values, next)
         };
         [output, mask, source]
     }
 
     fn product(&self, here: Here, groups: usize, [sums, product]: [usize; 2], ahead: [Ahead; 3]) -> Product {
-        let Winograd { inputs, stride, .. } = self.winograd;
+        let Winograd { inputs, form, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
+        let (stride, up) = (self.winograd.stride(), self.winograd.up());
+        let positions = here.columns.div_ceil(up);
+        let next_phase = sums / self.winograd.phases();
         let axis = |count, len| Axis { count, a: len * LANES, b: len, c: 0, mask: 0 };
-        let terms = if stride == 1 {
-            [Axis::ONCE, axis(TAPS, inputs), axis(inputs, 1)]
-        } else {
-            let row = self.winograd.taps() * inputs;
-            let columns = self.winograd.source_columns(here.columns) * inputs;
-            [Axis { b: columns, ..axis(stride, row) }, Axis::ONCE, axis(row, 1)]
+        let terms = match form {
+            Form::Plain => [Axis::ONCE, axis(TAPS, inputs), axis(inputs, 1)],
+            Form::Halving => [Axis { b: next_phase, ..axis(2, 4 * inputs) }, Axis::ONCE, axis(4 * inputs, 1)],
+            Form::Doubling => [Axis::ONCE, Axis::ONCE, axis(2 * inputs, 1)],
         };
+        let c = positions * outputs;
+        let phase = |a: usize, b, c| Axis { count: up, a: a * inputs * LANES, b, c, mask: 0 };
         Product {
             lanes: outputs,
             kind: Kind::Values,
@@ -668,10 +727,10 @@ impl Strip<'_> {
                     mask: 0,
                 },
                 Axis { count: groups, a: 0, b: sums, c: product, mask: 0 },
-                Axis::ONCE,
-                Axis::ONCE,
+                phase(4, next_phase, up * c),
+                phase(2, inputs, c),
             ],
-            columns: Axis { count: here.columns, a: 0, b: stride * inputs, c: outputs, mask: 0 },
+            columns: Axis { count: positions, a: 0, b: stride * inputs, c: outputs, mask: 0 },
             terms,
             part: [0; 3],
             separate_parts: false,
@@ -767,6 +826,8 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     struct Case {
+        /// Kernel and stride.
+        form: [usize; 2],
         samples: usize,
         inputs: usize,
         outputs: usize,
@@ -831,11 +892,12 @@ mod tests {
     }
 
     fn check(case: Case) {
-        let Case { samples, inputs, outputs, size, padding, wider, .. } = case;
-        let geometry = Convolution::new(3, 1, padding, inputs, outputs).unwrap();
-        let worth = inputs.min(outputs) >= LEAST_CHANNELS;
+        let Case { form: [kernel, stride], samples, inputs, outputs, size, padding, wider, .. } = case;
+        let geometry = Convolution::new(kernel, stride, padding, inputs, outputs).unwrap();
+        let least = if stride == 1 { LEAST_CHANNELS } else { LEAST_HALVING_CHANNELS };
+        let worth = inputs.min(outputs) >= least;
         assert_eq!(geometry.packed_len() > 0, worth);
-        let small_size = size.map(|size| size + 2 * padding - 2);
+        let small_size = size.map(|size| (size + 2 * padding - kernel) / stride + 1);
         let borders = [geometry.input_border(size, small_size), geometry.output_border(size, small_size)];
         let large = Held::new(samples, inputs, size, borders[0], wider[0], 1);
         let small = Held::new(samples, outputs, small_size, borders[1], wider[1], 2);
@@ -846,16 +908,17 @@ mod tests {
         let bias = noise(inputs.max(outputs), 5);
         let weights = {
             let mut weights = vec![0.0; geometry.weights_len()];
-            let values = noise(outputs * inputs * 9, 6);
+            let values = noise(outputs * inputs * kernel * kernel, 6);
             for (index, value) in values.into_iter().enumerate() {
-                let (o, i, r, c) = (index / 9 / inputs, index / 9 % inputs, index / 3 % 3, index % 3);
+                let (pair, r, c) = (index / kernel / kernel, index / kernel % kernel, index % kernel);
+                let (o, i) = (pair / inputs, pair % inputs);
                 weights[geometry.weight_index(o, i, r, c)] = value;
             }
             weights
         };
         let weight = |o, i, r: usize, c: usize| f64::from(weights[geometry.weight_index(o, i, r, c)]);
-        let taps = || (0..3_usize).flat_map(|r| (0..3_usize).map(move |c| (r, c)));
-        let p = padding as isize;
+        let taps = || (0..kernel).flat_map(|r| (0..kernel).map(move |c| (r, c)));
+        let (p, step) = (padding as isize, stride as isize);
         let epilogue = |mask: usize| Epilogue {
             combine: if case.add { Combine::Add } else { Combine::Replace },
             bias: case.bias.then_some(&bias[..]),
@@ -897,24 +960,37 @@ mod tests {
                     && bits(&gradient) == bits(&others.2),
                 "{case:?} depends on threads"
             );
-            let sum = |s, y, x, o| {
+            let sum = |s, y: isize, x: isize, o| {
                 taps()
                     .flat_map(|(r, c)| (0..inputs).map(move |i| (r, c, i)))
                     .map(|(r, c, i)| {
-                        weight(o, i, r, c) * large.at(s, y + r as isize - p, x + c as isize - p, i)
+                        let (y, x) = (y * step + r as isize - p, x * step + c as isize - p);
+                        weight(o, i, r, c) * large.at(s, y, x, i)
                     })
                     .sum()
             };
-            check_images(case, "forward", &small, &to_small, &masks[1], &bias, sum, 9 * inputs);
-            let sum = |s, y, x, i| {
+            check_images(case, "forward", &small, &to_small, &masks[1], &bias, sum, kernel * kernel * inputs);
+            let sum = |s, y: isize, x: isize, i| {
                 taps()
                     .flat_map(|(r, c)| (0..outputs).map(move |o| (r, c, o)))
                     .map(|(r, c, o)| {
-                        weight(o, i, r, c) * small.at(s, y + p - r as isize, x + p - c as isize, o)
+                        let (y, x) = (y + p - r as isize, x + p - c as isize);
+                        let meets = y.rem_euclid(step) == 0 && x.rem_euclid(step) == 0;
+                        let value = small.at(s, y.div_euclid(step), x.div_euclid(step), o);
+                        if meets { weight(o, i, r, c) * value } else { 0.0 }
                     })
                     .sum()
             };
-            check_images(case, "adjoint", &large, &to_large, &masks[0], &bias, sum, 9 * outputs);
+            check_images(
+                case,
+                "adjoint",
+                &large,
+                &to_large,
+                &masks[0],
+                &bias,
+                sum,
+                kernel * kernel / stride / stride * outputs,
+            );
             for (r, c) in taps() {
                 for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
                     let mut expected = 0.0;
@@ -922,7 +998,7 @@ mod tests {
                         for y in 0..small_size[0] as isize {
                             for x in 0..small_size[1] as isize {
                                 expected += small.at(s, y, x, o)
-                                    * large.at(s, y + r as isize - p, x + c as isize - p, i);
+                                    * large.at(s, y * step + r as isize - p, x * step + c as isize - p, i);
                             }
                         }
                     }
@@ -939,6 +1015,7 @@ mod tests {
     }
 
     const PLAIN: Case = Case {
+        form: [3, 1],
         samples: 1,
         inputs: 16,
         outputs: 16,
@@ -964,10 +1041,11 @@ mod tests {
             (height, width, samples, padding) in (1_usize..14, 1_usize..22, 1_usize..4, 0_usize..3),
             wider in (0_usize..3, 0_usize..3),
             (add, bias, mask) in (any::<bool>(), any::<bool>(), any::<bool>()),
+            form in prop::sample::select(vec![[3, 1], [4, 2]]),
         ) {
-            prop_assume!(height.min(width) + 2 * padding > 2);
+            prop_assume!(height.min(width) + 2 * padding >= form[0]);
             let (size, wider) = ([height, width], [wider.0, wider.1]);
-            check(Case { samples, inputs: channels, outputs, size, padding, wider, add, bias, mask });
+            check(Case { form, samples, inputs: channels, outputs, size, padding, wider, add, bias, mask });
         }
     }
 
@@ -1000,6 +1078,11 @@ mod tests {
             [(16, 16, [3, 330]), (16, 16, [139, 6]), (64, 65, [9, 5]), (128, 48, [6, 3]), (16, 17, [1, 1])]
         {
             check(Case { inputs, outputs, size, samples: 2, mask: true, ..PLAIN });
+        }
+        for (inputs, outputs, size) in
+            [(16, 16, [5, 661]), (16, 16, [279, 7]), (64, 65, [18, 10]), (128, 48, [13, 6]), (16, 17, [2, 2])]
+        {
+            check(Case { form: [4, 2], inputs, outputs, size, samples: 2, mask: true, ..PLAIN });
         }
     }
 

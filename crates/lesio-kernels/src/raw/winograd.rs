@@ -124,7 +124,11 @@ pub(crate) fn sums_of_gradient(
     for row in rows {
         check_len("a row of the gradient", row.len(), pixels.span()?)?;
     }
-    check_len("the sums", to.len(), padded_len(pixels, apart, PARTS).ok_or(KernelError::Size { what: "a row" })?)?;
+    check_len(
+        "the sums",
+        to.len(),
+        padded_len(pixels, apart, PARTS).ok_or(KernelError::Size { what: "a row" })?,
+    )?;
     let rows = rows.map(<[f32]>::as_ptr);
     // SAFETY: all pixels lie inside the rows, and all vectors inside the rows of sums, as was just checked.
     unsafe { gradient(isa, rows, pixels, to.as_mut_ptr(), apart) };
@@ -396,7 +400,9 @@ mod over {
             match place.rows {
                 1 if few => some_rows::<V, FEW_PARTS, 1>(from, apart, to, place, |m| of_few_products(m)),
                 2 if few => some_rows::<V, FEW_PARTS, 2>(from, apart, to, place, |m| of_few_products(m)),
-                _ if few => some_rows::<V, FEW_PARTS, FEW_ROWS>(from, apart, to, place, |m| of_few_products(m)),
+                _ if few => {
+                    some_rows::<V, FEW_PARTS, FEW_ROWS>(from, apart, to, place, |m| of_few_products(m))
+                }
                 1 => some_rows::<V, PARTS, 1>(from, apart, to, place, |m| of_products(m)),
                 2 => some_rows::<V, PARTS, 2>(from, apart, to, place, |m| of_products(m)),
                 3 => some_rows::<V, PARTS, 3>(from, apart, to, place, |m| of_products(m)),
@@ -533,22 +539,57 @@ mod tests {
         }
     }
 
+    /// The same for kernels of two rows.
+    #[test]
+    fn the_few_matrices_are_those_of_a_correlation_of_rows() {
+        let pixels = Pixels { count: 1, step: 16, channels: 16 };
+        let rows: [[f32; 16]; FEW_PARTS] =
+            std::array::from_fn(|row| std::array::from_fn(|k| ((row * 31 + k * 7) % 23) as f32 - 11.0));
+        let kernel = [0.5_f32, -1.25];
+        let weights = [0.5, -0.375, 0.875, -1.25];
+        for isa in Isa::available() {
+            let mut sums = [9.0; FEW_PARTS * 16];
+            sums_of_source(isa, &[0, 1, 2, 3].map(|row| &rows[row][..]), pixels, &mut sums, 16).unwrap();
+            let products: Vec<f32> = (0..64).map(|k| sums[k] * weights[k / 16]).collect();
+            for rows_wanted in 1..=FEW_ROWS {
+                let place = Place {
+                    parts: FEW_PARTS,
+                    rows: rows_wanted,
+                    row: 16,
+                    pixels,
+                    add: false,
+                    bias: None,
+                    slope: 1.0,
+                    mask: None,
+                };
+                let mut to = [9.0; FEW_ROWS * 16];
+                sums_of_products(isa, &products, 16, &mut to, &place).unwrap();
+                for (at, &found) in to.iter().enumerate() {
+                    let (row, k) = (at / 16, at % 16);
+                    let sum = rows[row][k] * kernel[0] + rows[row + 1][k] * kernel[1];
+                    let expected = if row < rows_wanted { sum } else { 9.0 };
+                    assert!((found - expected).abs() < 1e-4, "{isa:?} {at}: {found} {expected}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_too_short_is_refused() {
         let isa = Isa::best();
         let pixels = Pixels { count: 3, step: 20, channels: 18 };
         let row = [0.0; 58];
         let mut to = [0.0; 600];
-        assert!(sums_of_source(isa, &[&row; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
-        assert!(sums_of_source(isa, &[&row; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
         assert!(sums_of_source(isa, &[&row[1..]; PARTS], pixels, &mut to, 54).is_err());
-        assert!(sums_of_source(isa, &[&row; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
-        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
-        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
+        assert!(sums_of_gradient(isa, [&row[..]; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
+        assert!(sums_of_gradient(isa, [&row[..]; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
         assert!(sums_of_gradient(isa, [&row[1..]; ROWS], pixels, &mut to, 96).is_err());
-        assert!(sums_of_source(isa, &[&row; FEW_PARTS], pixels, &mut to[..3 * 54 + 54], 54).is_ok());
-        assert!(sums_of_source(isa, &[&row; FEW_PARTS], pixels, &mut to[..3 * 54 + 53], 54).is_err());
-        assert!(sums_of_source(isa, &[&row; 5], pixels, &mut to, 54).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; FEW_PARTS], pixels, &mut to[..3 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, &[&row[..]; FEW_PARTS], pixels, &mut to[..3 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; 5], pixels, &mut to, 54).is_err());
         let products = [0.0; 5 * 96 + 96];
         let place = Place {
             parts: PARTS,
