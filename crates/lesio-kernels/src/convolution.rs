@@ -241,7 +241,7 @@ impl Convolution {
     }
 
     /// Packs weights for [`Convolution::adjoint`]: `[inputs / 16][phase][taps of the phase][outputs][16]`,
-    /// zero beyond the last input, unless few channels come out or half the multiplications do.
+    /// zero beyond the last input, unless few channels come out or fewer multiplications do.
     ///
     /// # Errors
     /// Refuses slices that are too short.

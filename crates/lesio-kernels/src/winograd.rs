@@ -1,4 +1,5 @@
-//! 3x3 convolutions of stride 1 with half the multiplications, by Winograd's algorithm along the rows.
+//! 3x3 convolutions of stride 1 with half the multiplications, and 4x4 convolutions of stride 2 with two
+//! thirds of them, by Winograd's algorithm along the rows.
 //!
 //! Four rows of the output depend on six rows of the source. Their 4 x 3 products with the three rows of
 //! the kernel are replaced by six products of sums: with `d` the six rows, `g` the rows of the kernel and
@@ -11,6 +12,10 @@
 //! where each of the six products is a convolution along the columns over all channels, and so has the
 //! form of a [`Product`]. The matrices belong to the points 0, +-1/sqrt 2, +-sqrt 2 and infinity; those
 //! lie around 1 and so round better than whole numbers do.
+//!
+//! 4x4 convolutions of stride 2, and their adjoints with padding 1, are sums or sets of convolutions with two
+//! rows of the kernel each, for the even and the odd rows. For these three rows of the output come from four
+//! products, two thirds of the multiplications; the points are 0, +-1 and infinity.
 //!
 //! All is done for some columns of some groups of four rows at a time, so that the sums stay in the near
 //! caches.
