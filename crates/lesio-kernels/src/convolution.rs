@@ -169,16 +169,23 @@ impl Convolution {
         Winograd::new(self.kernel, self.stride, self.inputs, self.outputs)
     }
 
+    /// How its weights are packed: as above, or where two thirds of the multiplications do.
+    fn winograd_packed(&self) -> Option<Winograd> {
+        self.winograd().or_else(|| Winograd::halving(self.kernel, self.stride, self.inputs, self.outputs))
+    }
+
     /// The same for the adjoint, which is a convolution of `outputs` to `inputs` channels.
     fn winograd_adjoint(&self) -> Option<Winograd> {
-        Winograd::new(self.kernel, self.stride, self.outputs, self.inputs)
+        let Self { kernel, stride, padding, inputs, outputs } = *self;
+        Winograd::new(kernel, stride, outputs, inputs)
+            .or_else(|| Winograd::doubling(kernel, stride, padding, outputs, inputs))
     }
 
     /// Number of weights packed for [`Convolution::forward_packed`]: 0 where [`Convolution::forward`] reads
     /// the weights as they are and nothing is gained by packing them.
     #[must_use]
     pub fn packed_len(&self) -> usize {
-        self.winograd().map_or(0, |winograd| winograd.weights_len())
+        self.winograd_packed().map_or(0, |winograd| winograd.weights_len())
     }
 
     /// Packs weights for [`Convolution::forward_packed`].
@@ -193,7 +200,7 @@ impl Convolution {
     ) -> Result<(), KernelError> {
         check_len("the weights", weights.len(), self.weights_len())?;
         check_len("the packed weights", packed.len(), self.packed_len())?;
-        if let Some(winograd) = self.winograd() {
+        if let Some(winograd) = self.winograd_packed() {
             winograd.pack(workers, packed, |output, input, row, column| {
                 let mut lanes = [0.0; LANES];
                 let first = self.weight_index(output, input, row, column);
@@ -234,7 +241,7 @@ impl Convolution {
     }
 
     /// Packs weights for [`Convolution::adjoint`]: `[inputs / 16][phase][taps of the phase][outputs][16]`,
-    /// zero beyond the last input, unless few channels come out or half the multiplications do.
+    /// zero beyond the last input, unless few channels come out or fewer multiplications do.
     ///
     /// # Errors
     /// Refuses slices that are too short.
@@ -257,7 +264,7 @@ impl Convolution {
             winograd.pack(workers, adjoint, |first, output, row, column| {
                 let mut lanes = [0.0; LANES];
                 let count = (self.inputs - first).min(LANES);
-                let from = self.weight_index(output, first, TAPS - 1 - row, TAPS - 1 - column);
+                let from = self.weight_index(output, first, self.kernel - 1 - row, self.kernel - 1 - column);
                 let values = weights[from..].iter().step_by(LANES);
                 lanes[..count].iter_mut().zip(values).for_each(|(to, &from)| *to = from);
                 lanes
@@ -368,7 +375,7 @@ impl Convolution {
         output: ImagesMut<'_>,
         epilogue: Epilogue<'_>,
     ) -> Result<(), KernelError> {
-        let Some(winograd) = self.winograd() else {
+        let Some(winograd) = self.winograd_packed() else {
             return self.forward(workers, samples, input, weights, output, epilogue);
         };
         check_len("the packed weights", packed.len(), self.packed_len())?;
@@ -403,7 +410,7 @@ impl Convolution {
         }
         if let Some(winograd) = self.winograd_adjoint() {
             // The window of a position begins so many positions before it.
-            let before = (TAPS - 1) as isize - self.padding as isize;
+            let before = if self.stride == 1 { (TAPS - 1) as isize - self.padding as isize } else { 1 };
             let border = KernelError::Border { what: "the source" };
             let needed = self.output_border([large.height(), large.width()], [small.height(), small.width()]);
             if small.border().after < needed.after {

@@ -1,4 +1,5 @@
-//! 3x3 convolutions of stride 1 with half the multiplications, by Winograd's algorithm along the rows.
+//! 3x3 convolutions of stride 1 with half the multiplications, and 4x4 convolutions of stride 2 with two
+//! thirds of them, by Winograd's algorithm along the rows.
 //!
 //! Four rows of the output depend on six rows of the source. Their 4 x 3 products with the three rows of
 //! the kernel are replaced by six products of sums: with `d` the six rows, `g` the rows of the kernel and
@@ -12,6 +13,10 @@
 //! form of a [`Product`]. The matrices belong to the points 0, +-1/sqrt 2, +-sqrt 2 and infinity; those
 //! lie around 1 and so round better than whole numbers do.
 //!
+//! 4x4 convolutions of stride 2, and their adjoints with padding 1, are sums or sets of convolutions with two
+//! rows of the kernel each, for the even and the odd rows. For these three rows of the output come from four
+//! products, two thirds of the multiplications; the points are 0, +-1 and infinity.
+//!
 //! All is done for some columns of some groups of four rows at a time, so that the sums stay in the near
 //! caches.
 
@@ -23,12 +28,14 @@ use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::ImageLayout;
 use crate::period::with_leftovers;
 use crate::raw::{
-    Ahead, Axis, Bands, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS, Workers,
-    sums_of_gradient, sums_of_products, sums_of_source, vectorized,
+    Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS,
+    Workers, sums_of_gradient, sums_of_products, sums_of_source, vectorized,
 };
 
 /// Least number of channels on either side: with fewer, sums cost more than they save.
 const LEAST_CHANNELS: usize = 8;
+/// The same for 4x4 kernels of stride 2, which save less.
+const LEAST_HALVING_CHANNELS: usize = 16;
 
 /// Values of the sums and products that are worked on at once, where the weights leave them most of the
 /// second cache and where they do not fit it themselves, and up to how many weights that is so.
@@ -52,9 +59,22 @@ const SIXTH: f32 = 1.0 / 6.0;
 
 type Lanes = [f32; LANES];
 
-/// The channels of a 3x3 convolution of stride 1.
+/// What kind of convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// 3x3, stride 1.
+    Plain,
+    /// 4x4, stride 2: even and odd rows of the source meet two rows of the kernel each.
+    Halving,
+    /// The adjoint of that, with padding 1: even and odd rows of the output come from two rows each, the
+    /// odd ones one row further down, and columns likewise.
+    Doubling,
+}
+
+/// The kind and the channels of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Winograd {
+    form: Form,
     inputs: usize,
     outputs: usize,
 }
@@ -68,10 +88,67 @@ struct Unit {
 }
 
 impl Winograd {
-    /// If a convolution is of this kind and has enough channels.
+    /// If a convolution of these channels is 3x3 with stride 1 and has enough of them.
     pub(crate) fn new(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
         let worth = kernel == TAPS && stride == 1 && inputs.min(outputs) >= LEAST_CHANNELS;
-        worth.then_some(Self { inputs, outputs })
+        worth.then_some(Self { form: Form::Plain, inputs, outputs })
+    }
+
+    /// If it is 4x4 with stride 2 and has enough of them.
+    pub(crate) fn halving(kernel: usize, stride: usize, inputs: usize, outputs: usize) -> Option<Self> {
+        let worth = kernel == 4 && stride == 2 && inputs.min(outputs) >= LEAST_HALVING_CHANNELS;
+        worth.then_some(Self { form: Form::Halving, inputs, outputs })
+    }
+
+    /// The adjoint of such a convolution with padding 1, from `inputs` to `outputs`.
+    pub(crate) fn doubling(
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+        inputs: usize,
+        outputs: usize,
+    ) -> Option<Self> {
+        let halving = Self::halving(kernel, stride, inputs, outputs).filter(|_| padding == 1);
+        halving.map(|halving| Self { form: Form::Doubling, ..halving })
+    }
+
+    /// Positions of rows of the output from the same sums, and the number of these.
+    fn rows(&self) -> usize {
+        if self.form == Form::Plain { ROWS } else { FEW_ROWS }
+    }
+
+    fn parts(&self) -> usize {
+        if self.form == Form::Plain { PARTS } else { FEW_PARTS }
+    }
+
+    /// How far the source moves from one position to the next.
+    fn stride(&self) -> usize {
+        if self.form == Form::Halving { 2 } else { 1 }
+    }
+
+    /// Rows and columns of the output at one position.
+    fn up(&self) -> usize {
+        if self.form == Form::Doubling { 2 } else { 1 }
+    }
+
+    /// Sets of sums of each group, of sources that begin one row apart.
+    fn phases(&self) -> usize {
+        self.stride() * self.up()
+    }
+
+    /// How many values of each input the sums of all phases take with the weights of one product.
+    fn window(&self) -> usize {
+        if self.form == Form::Plain { TAPS } else { 8 }
+    }
+
+    /// Packed weights of a block of 16 outputs for one product.
+    fn part(&self) -> usize {
+        self.window() * self.inputs * LANES
+    }
+
+    /// Rows or columns of the source that some of the output depend on.
+    fn extent(&self, of_output: usize) -> usize {
+        of_output * self.stride() / self.up() + 2
     }
 
     fn padded_outputs(&self) -> usize {
@@ -80,7 +157,7 @@ impl Winograd {
 
     /// Packed weights of a block of 16 outputs.
     fn block(&self) -> usize {
-        PARTS * TAPS * self.inputs * LANES
+        self.parts() * self.part()
     }
 
     /// Number of packed weights.
@@ -89,7 +166,8 @@ impl Winograd {
     }
 
     /// Packs weights, given those of 16 outputs from a first one, for an input, row and column:
-    /// `[outputs / 16][product][column][inputs][16]`.
+    /// `[outputs / 16][product][column][inputs][16]`, or `[outputs / 16][product][phase][column][inputs][16]`,
+    /// where with phases of columns too each has its own columns side by side.
     pub(crate) fn pack(
         &self,
         workers: &Workers<'_>,
@@ -97,24 +175,34 @@ impl Winograd {
         lanes: impl Fn(usize, usize, usize, usize) -> Lanes + Sync,
     ) {
         workers.chunks(&mut packed[..self.weights_len()], self.block(), |block, packed| {
-            for column in 0..TAPS {
-                for input in 0..self.inputs {
-                    let rows = [0, 1, 2].map(|row| lanes(block * LANES, input, row, column));
-                    for (part, values) in transform_weights(rows).into_iter().enumerate() {
-                        let first = ((part * TAPS + column) * self.inputs + input) * LANES;
-                        packed[first..first + LANES].copy_from_slice(&values);
-                    }
+            let mut put = |part: usize, at: usize, values: &Lanes| {
+                let first = part * self.part() + at * LANES;
+                packed[first..first + LANES].copy_from_slice(values);
+            };
+            for at in 0..self.part() / LANES {
+                let (input, place) = (at % self.inputs, at / self.inputs);
+                let lanes = |row, column| lanes(block * LANES, input, row, column);
+                if self.form == Form::Plain {
+                    let parts = transform_weights([0, 1, 2].map(|row| lanes(row, place)));
+                    parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
+                } else {
+                    let (phase, column) = (place / 4, place % 4);
+                    let column =
+                        if self.form == Form::Halving { column } else { column / 2 + column % 2 * 2 };
+                    let parts = transform_few([phase, phase + 2].map(|row| lanes(row, column)));
+                    parts.iter().enumerate().for_each(|(part, values)| put(part, at, values));
                 }
             }
         });
     }
 
     fn unit(&self, height: usize, width: usize) -> Unit {
-        let channels = PARTS * (self.inputs + self.padded_outputs());
+        let [sums, products] = [self.phases() * self.stride(), self.up() * self.up()];
+        let channels = self.parts() * (sums * self.inputs + products * self.padded_outputs());
         let room = if self.weights_len() > NEAR_WEIGHTS { FAR_ROOM } else { NEAR_ROOM };
         let pieces = width.div_ceil((room / channels).max(LANES));
         let columns = width.div_ceil(pieces).next_multiple_of(LANES).min(width);
-        let groups = (room / (channels * columns)).clamp(1, height.div_ceil(ROWS));
+        let groups = (room / (channels * columns)).clamp(1, height.div_ceil(self.rows()));
         Unit { groups, columns }
     }
 
@@ -139,16 +227,24 @@ impl Winograd {
         if samples == 0 {
             return Ok(());
         }
-        let mut unit = self.unit(height, width);
+        let up = self.up();
+        let mut unit = self.unit(height.div_ceil(up), width.div_ceil(up));
+        unit.columns *= up;
         let isa = workers.isa();
         // Bands for all threads, of whole units, which may be less high for that: a matter of speed only,
-        // as all groups of rows are computed alike. Weights that come from afar should serve two.
-        let groups = height.div_ceil(ROWS);
-        let least = if self.weights_len() > NEAR_WEIGHTS { 2 } else { 1 };
+        // as all groups of rows are computed alike. Weights that come from afar should serve
+        // two, and those of a single sample as many as they can.
+        let each = self.rows() * up;
+        let groups = height.div_ceil(each);
+        let least = match samples {
+            _ if self.weights_len() <= NEAR_WEIGHTS => 1,
+            1 => groups.div_ceil(workers.threads()),
+            _ => 2,
+        };
         let band =
             (groups * samples).div_ceil(BANDS_PER_THREAD * workers.threads()).clamp(least, groups.max(least));
         unit.groups = unit.groups.min(band);
-        let rows = band.next_multiple_of(unit.groups) * ROWS;
+        let rows = band.next_multiple_of(unit.groups) * each;
         let row_len = (width - 1) * layout.pixel_stride() + layout.channels();
         let len = |rows: usize| (rows - 1) * layout.row_stride() + row_len;
         let bands = height.div_ceil(rows);
@@ -162,17 +258,24 @@ impl Winograd {
             last: len(height - (bands - 1) * rows),
         };
         let failed = std::sync::OnceLock::new();
+        let strip = Strip { winograd: *self, source, start, weights, layout: &layout, epilogue };
+        let few = samples == 1 && groups < 2 * workers.threads() && width <= unit.columns;
+        if few && self.weights_len() > NEAR_WEIGHTS {
+            // Bands would differ in length, and each thread would read all weights: better, all threads share
+            // the products of one unit.
+            let here = Here { sample: 0, row: 0, rows: height, column: 0, columns: width };
+            return strip.run(workers, here, &mut to.values[layout.index(0, 0, 0)..]);
+        }
         workers.bands(to.values, bands, |sample, band, values| {
             let first = band * rows;
-            let strip = Strip { winograd: *self, source, start, weights, layout: &layout, epilogue };
             let end = (first + rows).min(height);
-            for row in (first..end).step_by(unit.groups * ROWS) {
+            for row in (first..end).step_by(unit.groups * each) {
                 let values = &mut values[(row - first) * layout.row_stride()..];
                 for column in (0..width).step_by(unit.columns) {
                     let here = Here {
                         sample,
                         row,
-                        rows: (unit.groups * ROWS).min(end - row),
+                        rows: (unit.groups * each).min(end - row),
                         column,
                         columns: unit.columns.min(width - column),
                     };
@@ -404,7 +507,7 @@ impl Correlation<'_> {
                 });
                 let pixels =
                     Pixels { count: columns + TAPS - 1, step: source.pixel_stride(), channels: inputs };
-                sums_of_source(isa, rows, pixels, &mut sources[group * sums..], groups * sums)?;
+                sums_of_source(isa, &rows, pixels, &mut sources[group * sums..], groups * sums)?;
                 let rows: [&[f32]; ROWS] = std::array::from_fn(|row| {
                     if first_row + row >= height {
                         return &zeros[..spans[1]];
@@ -481,7 +584,7 @@ struct Strip<'a> {
     epilogue: Epilogue<'a>,
 }
 
-/// A unit of work.
+/// A unit of work: which rows and columns of the output.
 #[derive(Clone, Copy, Debug)]
 struct Here {
     sample: usize,
@@ -496,38 +599,40 @@ impl Strip<'_> {
     fn run(&self, workers: &Workers<'_>, here: Here, to: &mut [f32]) -> Result<(), KernelError> {
         let Winograd { inputs, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
-        let groups = here.rows.div_ceil(ROWS);
-        // Not whole pages apart, so that the six do not fall on the same lines of the nearest cache.
-        let sums = (here.columns + TAPS - 1) * inputs;
-        let product = here.columns * outputs + LANES;
-        let zeros = (here.columns + 1) * self.source.layout.pixel_stride() + inputs;
-        let lens = [zeros, PARTS * groups * sums, PARTS * groups * product];
+        let (each, parts) = (self.winograd.rows(), self.winograd.parts());
+        let (stride, up, phases) = (self.winograd.stride(), self.winograd.up(), self.winograd.phases());
+        let groups = here.rows.div_ceil(each * up);
+        let positions = here.columns.div_ceil(up);
+        // Not whole pages apart, so that they do not fall on the same lines of the nearest cache.
+        let columns = self.winograd.extent(here.columns);
+        let sums = phases * self.winograd.extent(positions * up) * inputs;
+        let product = up * up * positions * outputs + LANES;
+        let zeros = (columns - 1) * self.source.layout.pixel_stride() + inputs;
+        let lens = [zeros, parts * groups * sums, parts * groups * product];
         with_leftovers(lens.iter().sum(), |scratch| {
             let (zeros, rest) = scratch.split_at_mut(lens[0]);
             let (sources, products) = rest.split_at_mut(lens[1]);
-            if !here.rows.is_multiple_of(ROWS) {
+            if !here.rows.is_multiple_of(each * up) {
                 zeros.fill(0.0);
             }
             let isa = workers.isa();
             let first = self.start
                 + here.sample * self.source.layout.sample_stride()
-                + here.row * self.source.layout.row_stride()
-                + here.column * self.source.layout.pixel_stride();
-            for group in 0..groups {
+                + here.row * stride / up * self.source.layout.row_stride()
+                + here.column * stride / up * self.source.layout.pixel_stride();
+            for (group, phase) in (0..groups).flat_map(|group| (0..phases).map(move |phase| (group, phase))) {
                 let rows: [&[f32]; PARTS] = std::array::from_fn(|row| {
-                    let row = group * ROWS + row;
-                    if row >= here.rows + TAPS - 1 {
+                    let row = (group * each + row) * stride + phase;
+                    if row >= self.winograd.extent(here.rows) {
                         return &zeros[..];
                     }
                     let first = first + row * self.source.layout.row_stride();
                     &self.source.values[first..first + zeros.len()]
                 });
-                let pixels = Pixels {
-                    count: here.columns + TAPS - 1,
-                    step: self.source.layout.pixel_stride(),
-                    channels: inputs,
-                };
-                sums_of_source(isa, rows, pixels, &mut sources[group * sums..], groups * sums)?;
+                let pixels =
+                    Pixels { count: columns, step: self.source.layout.pixel_stride(), channels: inputs };
+                let to = &mut sources[group * sums + phase * (sums / phases)..];
+                sums_of_source(isa, &rows[..parts], pixels, to, groups * sums)?;
             }
             let ahead = self.ahead(here, first, groups, to);
             self.product(here, groups, [sums, product], ahead).run(
@@ -537,32 +642,38 @@ impl Strip<'_> {
                 products,
                 Finish::NOTHING,
             )?;
-            for group in 0..groups {
-                let rows = ROWS.min(here.rows - group * ROWS);
+            for (group, phase) in (0..groups).flat_map(|group| (0..up * up).map(move |phase| (group, phase)))
+            {
+                // The first row and column of the phase, and how many follow.
+                let (row, column) = (group * each * up + phase / up, phase % up);
+                let rows = each.min(here.rows.saturating_sub(row).div_ceil(up));
+                let count = here.columns.saturating_sub(column).div_ceil(up);
+                if rows == 0 || count == 0 {
+                    continue;
+                }
                 let mask = self.epilogue.rectifier.map(|rectifier| {
                     let layout = rectifier.images.layout;
-                    let first = layout.index(here.sample, here.row + group * ROWS, here.column);
+                    let first = layout.index(here.sample, here.row + row, here.column + column);
                     (
                         &rectifier.images.values[first..],
-                        [layout.row_stride(), layout.pixel_stride()],
+                        [up * layout.row_stride(), up * layout.pixel_stride()],
                         rectifier.slope,
                     )
                 });
+                let (row_stride, step) = (self.layout.row_stride(), self.layout.pixel_stride());
                 let place = Place {
+                    parts,
                     rows,
-                    row: self.layout.row_stride(),
-                    pixels: Pixels {
-                        count: here.columns,
-                        step: self.layout.pixel_stride(),
-                        channels: self.winograd.outputs,
-                    },
+                    row: up * row_stride,
+                    pixels: Pixels { count, step: up * step, channels: self.winograd.outputs },
                     add: self.epilogue.combine == Combine::Add,
                     bias: self.epilogue.bias,
                     slope: self.epilogue.slope,
                     mask,
                 };
-                let to = &mut to[group * ROWS * self.layout.row_stride()..];
-                sums_of_products(isa, &products[group * product..], groups * product, to, &place)?;
+                let from = &products[group * product + phase * positions * outputs..];
+                let to = &mut to[row * row_stride + column * step..];
+                sums_of_products(isa, from, groups * product, to, &place)?;
             }
             Ok(())
         })
@@ -571,10 +682,12 @@ impl Strip<'_> {
     /// What is wanted after the product: the rows of the output and of the mask, and of the source for the
     /// next unit, which begins below this one.
     fn ahead(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Ahead; 3] {
+        let (each, stride, up) = (self.winograd.rows(), self.winograd.stride(), self.winograd.up());
         let rows = |wanted: Ahead, layout: &ImageLayout| Ahead {
-            outer: [layout.row_stride(), ROWS * layout.row_stride()],
-            column: layout.pixel_stride(),
-            positions: ROWS,
+            outer: [up * layout.row_stride(), each * up * layout.row_stride()],
+            inner: [layout.row_stride(), layout.pixel_stride()],
+            column: up * layout.pixel_stride(),
+            positions: each,
             ..wanted
         };
         let by_block = |wanted| Ahead { by_block: true, ..wanted };
@@ -584,15 +697,34 @@ impl Strip<'_> {
             by_block(rows(Ahead::of(images.values, first), images.layout))
         });
         let layout = self.source.layout;
-        let next = first + (groups * ROWS + TAPS - 1) * layout.row_stride();
-        let source =
-            Ahead { values: self.winograd.inputs, ..rows(Ahead::of(self.source.values, next), layout) };
+        let next = first + (groups * each * stride + 2) * layout.row_stride();
+        // Rows that follow one another at each position, or a part of a pixel in each phase.
+        let values = (self.winograd.inputs * stride * stride).div_ceil(up * up);
+        let source = Ahead {
+            outer: [stride * layout.row_stride(), each * stride * layout.row_stride()],
+            inner: [up * values, values],
+            column: layout.pixel_stride() * stride * stride,
+            positions: each,
+            values,
+            ..Ahead::of(self.source.values, next)
+        };
         [output, mask, source]
     }
 
     fn product(&self, here: Here, groups: usize, [sums, product]: [usize; 2], ahead: [Ahead; 3]) -> Product {
-        let inputs = self.winograd.inputs;
+        let Winograd { inputs, form, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
+        let (stride, up) = (self.winograd.stride(), self.winograd.up());
+        let positions = here.columns.div_ceil(up);
+        let next_phase = sums / self.winograd.phases();
+        let axis = |count, len| Axis { count, a: len * LANES, b: len, c: 0, mask: 0 };
+        let terms = match form {
+            Form::Plain => [Axis::ONCE, axis(TAPS, inputs), axis(inputs, 1)],
+            Form::Halving => [Axis { b: next_phase, ..axis(2, 4 * inputs) }, Axis::ONCE, axis(4 * inputs, 1)],
+            Form::Doubling => [Axis::ONCE, Axis::ONCE, axis(2 * inputs, 1)],
+        };
+        let c = positions * outputs;
+        let phase = |a: usize, b, c| Axis { count: up, a: a * inputs * LANES, b, c, mask: 0 };
         Product {
             lanes: outputs,
             kind: Kind::Values,
@@ -600,22 +732,18 @@ impl Strip<'_> {
             c_block: LANES,
             outer: [
                 Axis {
-                    count: PARTS,
-                    a: TAPS * inputs * LANES,
+                    count: self.winograd.parts(),
+                    a: self.winograd.part(),
                     b: groups * sums,
                     c: groups * product,
                     mask: 0,
                 },
                 Axis { count: groups, a: 0, b: sums, c: product, mask: 0 },
-                Axis::ONCE,
-                Axis::ONCE,
+                phase(4, next_phase, up * c),
+                phase(2, inputs, c),
             ],
-            columns: Axis { count: here.columns, a: 0, b: inputs, c: outputs, mask: 0 },
-            terms: [
-                Axis::ONCE,
-                Axis { count: TAPS, a: inputs * LANES, b: inputs, c: 0, mask: 0 },
-                Axis { count: inputs, a: LANES, b: 1, c: 0, mask: 0 },
-            ],
+            columns: Axis { count: positions, a: 0, b: stride * inputs, c: outputs, mask: 0 },
+            terms,
             part: [0; 3],
             separate_parts: false,
             first: [0; 3],
@@ -641,6 +769,12 @@ fn transform_weights([a, b, c]: [Lanes; TAPS]) -> [Lanes; PARTS] {
         to[5][lane] = c;
     }
     to
+}
+
+/// `G g` for 16 weights of two rows.
+fn transform_few([a, b]: [Lanes; 2]) -> [Lanes; FEW_PARTS] {
+    let half = |sign: f32| std::array::from_fn(|lane| 0.5 * (a[lane] + sign * b[lane]));
+    [a, half(1.0), half(-1.0), b]
 }
 
 #[cfg(test)]
@@ -704,6 +838,8 @@ mod tests {
 
     #[derive(Clone, Copy, Debug)]
     struct Case {
+        /// Kernel and stride.
+        form: [usize; 2],
         samples: usize,
         inputs: usize,
         outputs: usize,
@@ -768,11 +904,12 @@ mod tests {
     }
 
     fn check(case: Case) {
-        let Case { samples, inputs, outputs, size, padding, wider, .. } = case;
-        let geometry = Convolution::new(3, 1, padding, inputs, outputs).unwrap();
-        let worth = inputs.min(outputs) >= LEAST_CHANNELS;
+        let Case { form: [kernel, stride], samples, inputs, outputs, size, padding, wider, .. } = case;
+        let geometry = Convolution::new(kernel, stride, padding, inputs, outputs).unwrap();
+        let least = if stride == 1 { LEAST_CHANNELS } else { LEAST_HALVING_CHANNELS };
+        let worth = inputs.min(outputs) >= least;
         assert_eq!(geometry.packed_len() > 0, worth);
-        let small_size = size.map(|size| size + 2 * padding - 2);
+        let small_size = size.map(|size| (size + 2 * padding - kernel) / stride + 1);
         let borders = [geometry.input_border(size, small_size), geometry.output_border(size, small_size)];
         let large = Held::new(samples, inputs, size, borders[0], wider[0], 1);
         let small = Held::new(samples, outputs, small_size, borders[1], wider[1], 2);
@@ -783,16 +920,17 @@ mod tests {
         let bias = noise(inputs.max(outputs), 5);
         let weights = {
             let mut weights = vec![0.0; geometry.weights_len()];
-            let values = noise(outputs * inputs * 9, 6);
+            let values = noise(outputs * inputs * kernel * kernel, 6);
             for (index, value) in values.into_iter().enumerate() {
-                let (o, i, r, c) = (index / 9 / inputs, index / 9 % inputs, index / 3 % 3, index % 3);
+                let (pair, r, c) = (index / kernel / kernel, index / kernel % kernel, index % kernel);
+                let (o, i) = (pair / inputs, pair % inputs);
                 weights[geometry.weight_index(o, i, r, c)] = value;
             }
             weights
         };
         let weight = |o, i, r: usize, c: usize| f64::from(weights[geometry.weight_index(o, i, r, c)]);
-        let taps = || (0..3_usize).flat_map(|r| (0..3_usize).map(move |c| (r, c)));
-        let p = padding as isize;
+        let taps = || (0..kernel).flat_map(|r| (0..kernel).map(move |c| (r, c)));
+        let (p, step) = (padding as isize, stride as isize);
         let epilogue = |mask: usize| Epilogue {
             combine: if case.add { Combine::Add } else { Combine::Replace },
             bias: case.bias.then_some(&bias[..]),
@@ -834,24 +972,37 @@ mod tests {
                     && bits(&gradient) == bits(&others.2),
                 "{case:?} depends on threads"
             );
-            let sum = |s, y, x, o| {
+            let sum = |s, y: isize, x: isize, o| {
                 taps()
                     .flat_map(|(r, c)| (0..inputs).map(move |i| (r, c, i)))
                     .map(|(r, c, i)| {
-                        weight(o, i, r, c) * large.at(s, y + r as isize - p, x + c as isize - p, i)
+                        let (y, x) = (y * step + r as isize - p, x * step + c as isize - p);
+                        weight(o, i, r, c) * large.at(s, y, x, i)
                     })
                     .sum()
             };
-            check_images(case, "forward", &small, &to_small, &masks[1], &bias, sum, 9 * inputs);
-            let sum = |s, y, x, i| {
+            check_images(case, "forward", &small, &to_small, &masks[1], &bias, sum, kernel * kernel * inputs);
+            let sum = |s, y: isize, x: isize, i| {
                 taps()
                     .flat_map(|(r, c)| (0..outputs).map(move |o| (r, c, o)))
                     .map(|(r, c, o)| {
-                        weight(o, i, r, c) * small.at(s, y + p - r as isize, x + p - c as isize, o)
+                        let (y, x) = (y + p - r as isize, x + p - c as isize);
+                        let meets = y.rem_euclid(step) == 0 && x.rem_euclid(step) == 0;
+                        let value = small.at(s, y.div_euclid(step), x.div_euclid(step), o);
+                        if meets { weight(o, i, r, c) * value } else { 0.0 }
                     })
                     .sum()
             };
-            check_images(case, "adjoint", &large, &to_large, &masks[0], &bias, sum, 9 * outputs);
+            check_images(
+                case,
+                "adjoint",
+                &large,
+                &to_large,
+                &masks[0],
+                &bias,
+                sum,
+                kernel * kernel / stride / stride * outputs,
+            );
             for (r, c) in taps() {
                 for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
                     let mut expected = 0.0;
@@ -859,7 +1010,7 @@ mod tests {
                         for y in 0..small_size[0] as isize {
                             for x in 0..small_size[1] as isize {
                                 expected += small.at(s, y, x, o)
-                                    * large.at(s, y + r as isize - p, x + c as isize - p, i);
+                                    * large.at(s, y * step + r as isize - p, x * step + c as isize - p, i);
                             }
                         }
                     }
@@ -876,6 +1027,7 @@ mod tests {
     }
 
     const PLAIN: Case = Case {
+        form: [3, 1],
         samples: 1,
         inputs: 16,
         outputs: 16,
@@ -901,10 +1053,11 @@ mod tests {
             (height, width, samples, padding) in (1_usize..14, 1_usize..22, 1_usize..4, 0_usize..3),
             wider in (0_usize..3, 0_usize..3),
             (add, bias, mask) in (any::<bool>(), any::<bool>(), any::<bool>()),
+            form in prop::sample::select(vec![[3, 1], [4, 2]]),
         ) {
-            prop_assume!(height.min(width) + 2 * padding > 2);
+            prop_assume!(height.min(width) + 2 * padding >= form[0]);
             let (size, wider) = ([height, width], [wider.0, wider.1]);
-            check(Case { samples, inputs: channels, outputs, size, padding, wider, add, bias, mask });
+            check(Case { form, samples, inputs: channels, outputs, size, padding, wider, add, bias, mask });
         }
     }
 
@@ -937,6 +1090,13 @@ mod tests {
             [(16, 16, [3, 330]), (16, 16, [139, 6]), (64, 65, [9, 5]), (128, 48, [6, 3]), (16, 17, [1, 1])]
         {
             check(Case { inputs, outputs, size, samples: 2, mask: true, ..PLAIN });
+        }
+        for (inputs, outputs, size) in
+            [(16, 16, [5, 661]), (16, 16, [279, 7]), (64, 65, [18, 10]), (128, 48, [13, 6]), (16, 17, [2, 2])]
+        {
+            for samples in [1, 2] {
+                check(Case { form: [4, 2], inputs, outputs, size, samples, mask: true, ..PLAIN });
+            }
         }
     }
 

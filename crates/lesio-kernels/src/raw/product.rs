@@ -82,9 +82,10 @@ impl Finish<'_> {
 pub(crate) struct Ahead {
     /// Address of the first value; it need not be valid.
     pub(crate) address: usize,
-    /// Values by which the two outermost loops and the columns move it, and how many positions of the
-    /// outermost loop it is wanted for.
+    /// Values by which the two outermost loops, the two within and the columns move it, and how many positions
+    /// of the outermost loop it is wanted for.
     pub(crate) outer: [usize; 2],
+    pub(crate) inner: [usize; 2],
     pub(crate) column: usize,
     pub(crate) positions: usize,
     /// Values at each column: with the first block, or 16 with each block.
@@ -94,17 +95,25 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// Nothing is wanted.
-    pub(crate) const NOTHING: Self =
-        Self { address: 0, outer: [0; 2], column: 0, positions: 0, values: 0, by_block: false };
+    pub(crate) const NOTHING: Self = Self {
+        address: 0,
+        outer: [0; 2],
+        inner: [0; 2],
+        column: 0,
+        positions: 0,
+        values: 0,
+        by_block: false,
+    };
 
     /// Where the values for the first column begin at positions of the outer loops and some blocks, how far
     /// columns are apart, and how many values are wanted at each.
     #[inline(always)]
-    fn at(&self, i0: usize, i1: usize, block: usize, blocks: usize) -> (*const f32, usize, usize) {
+    fn at(&self, [i0, i1, i2, i3]: [usize; 4], block: usize, blocks: usize) -> (*const f32, usize, usize) {
         if i0 >= self.positions || (block > 0 && !self.by_block) {
             return (std::ptr::null(), 0, 0);
         }
-        let moved = i0 * self.outer[0] + i1 * self.outer[1] + block * LANES;
+        let inner = i2 * self.inner[0] + i3 * self.inner[1];
+        let moved = i0 * self.outer[0] + i1 * self.outer[1] + inner + block * LANES;
         let from = std::ptr::without_provenance::<f32>(self.address).wrapping_add(moved);
         (from, self.column, if self.by_block { blocks * LANES } else { self.values })
     }
@@ -537,8 +546,8 @@ impl Call<'_> {
                     for i3 in 0..product.outer[3].count {
                         tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
                         if tile.asks {
-                            tile.wanted =
-                                product.ahead.map(|wanted| wanted.at(i0, i1, block, if two { 2 } else { 1 }));
+                            let (at, blocks) = ([i0, i1, i2, i3], if two { 2 } else { 1 });
+                            tile.wanted = product.ahead.map(|wanted| wanted.at(at, block, blocks));
                         }
                         let at = |stride: fn(&Axis) -> usize| {
                             i0 * stride(&product.outer[0])

@@ -8,6 +8,9 @@ use crate::error::{KernelError, check_len};
 pub(crate) const ROWS: usize = 4;
 /// Rows of the source that they depend on, and products.
 pub(crate) const PARTS: usize = 6;
+/// The same for kernels of two rows.
+pub(crate) const FEW_ROWS: usize = 3;
+pub(crate) const FEW_PARTS: usize = 4;
 
 const ROOT: f32 = std::f32::consts::SQRT_2;
 const HALF_ROOT: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -70,30 +73,40 @@ impl Pixels {
     }
 }
 
-/// `B' d`: six rows of sums of six rows. Their pixels lie side by side in `to`, and the rows of sums `apart`
-/// from one another.
+/// `B' d`: six rows of sums of six rows, or four of four. Their pixels lie side by side in `to`, and the rows
+/// of sums `apart` from one another.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// Refuses slices that are too short, and other numbers of rows.
 pub(crate) fn sums_of_source(
     isa: Isa,
-    rows: [&[f32]; PARTS],
+    rows: &[&[f32]],
     pixels: Pixels,
     to: &mut [f32],
     apart: usize,
 ) -> Result<(), KernelError> {
+    let parts = check_parts(rows.len())?;
     for row in rows {
         check_len("a row of the source", row.len(), pixels.span()?)?;
     }
     let size = KernelError::Size { what: "a row of sums" };
     let len = pixels.count.checked_mul(pixels.channels).ok_or(size.clone())?;
-    let needed = apart.checked_mul(PARTS - 1).and_then(|last| last.checked_add(len)).ok_or(size)?;
+    let needed = apart.checked_mul(parts - 1).and_then(|last| last.checked_add(len)).ok_or(size)?;
     check_len("the sums", to.len(), needed)?;
     let (runs, steps, len) = pixels.runs();
-    let rows = rows.map(<[f32]>::as_ptr);
+    let mut pointers = [std::ptr::null(); PARTS];
+    pointers.iter_mut().zip(rows).for_each(|(to, row)| *to = row.as_ptr());
     // SAFETY: all runs lie inside the rows and the rows of sums, as was just checked.
-    unsafe { source(isa, rows, runs, steps, len, to.as_mut_ptr(), apart) };
+    unsafe { source(isa, &pointers[..parts], runs, steps, len, to.as_mut_ptr(), apart) };
     Ok(())
+}
+
+/// Only these numbers of products are known.
+fn check_parts(parts: usize) -> Result<usize, KernelError> {
+    match parts {
+        PARTS | FEW_PARTS => Ok(parts),
+        _ => Err(KernelError::Size { what: "the rows of sums" }),
+    }
 }
 
 /// `A g`: six rows of sums of four rows. The pixels are padded with zeros to whole vectors and lie side by
@@ -111,23 +124,29 @@ pub(crate) fn sums_of_gradient(
     for row in rows {
         check_len("a row of the gradient", row.len(), pixels.span()?)?;
     }
-    check_len("the sums", to.len(), padded_len(pixels, apart).ok_or(KernelError::Size { what: "a row" })?)?;
+    check_len(
+        "the sums",
+        to.len(),
+        padded_len(pixels, apart, PARTS).ok_or(KernelError::Size { what: "a row" })?,
+    )?;
     let rows = rows.map(<[f32]>::as_ptr);
     // SAFETY: all pixels lie inside the rows, and all vectors inside the rows of sums, as was just checked.
     unsafe { gradient(isa, rows, pixels, to.as_mut_ptr(), apart) };
     Ok(())
 }
 
-/// Values up to the last of six rows that lie `apart`, their pixels padded to whole vectors.
-fn padded_len(pixels: Pixels, apart: usize) -> Option<usize> {
+/// Values up to the last of the rows that lie `apart`, their pixels padded to whole vectors.
+fn padded_len(pixels: Pixels, apart: usize, rows: usize) -> Option<usize> {
     let len = pixels.channels.checked_next_multiple_of(LANES)?.checked_mul(pixels.count)?;
-    len.checked_add(apart.checked_mul(PARTS - 1)?)
+    len.checked_add(apart.checked_mul(rows - 1)?)
 }
 
 /// Where results go, and what is done with them before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
-    /// Rows of pixels, at most [`ROWS`].
+    /// Rows of products: [`PARTS`] or [`FEW_PARTS`].
+    pub(crate) parts: usize,
+    /// Rows of pixels, at most [`ROWS`] or [`FEW_ROWS`].
     pub(crate) rows: usize,
     /// Distance between them.
     pub(crate) row: usize,
@@ -143,11 +162,11 @@ pub(crate) struct Place<'a> {
     pub(crate) mask: Option<(&'a [f32], [usize; 2], f32)>,
 }
 
-/// `A' m`: up to four rows of the output from six rows of products, which lie `apart`, each pixel of them
-/// padded to whole vectors.
+/// `A' m`: up to four rows of the output from six rows of products, or up to three from four, which lie
+/// `apart`, each pixel of them padded to whole vectors.
 ///
 /// # Errors
-/// Refuses slices that are too short, and more than four rows.
+/// Refuses slices that are too short, more rows, and other numbers of products.
 pub(crate) fn sums_of_products(
     isa: Isa,
     from: &[f32],
@@ -157,7 +176,9 @@ pub(crate) fn sums_of_products(
 ) -> Result<(), KernelError> {
     let size = KernelError::Size { what: "rows of the output" };
     let Place { rows, row, pixels, .. } = *place;
-    if rows == 0 || rows > ROWS || pixels.channels == 0 {
+    let parts = check_parts(place.parts)?;
+    let most = if parts == PARTS { ROWS } else { FEW_ROWS };
+    if rows == 0 || rows > most || pixels.channels == 0 {
         return Err(size);
     }
     let span = |row: usize, step: usize| {
@@ -170,14 +191,14 @@ pub(crate) fn sums_of_products(
     if let Some(bias) = place.bias {
         check_len("the bias", bias.len(), pixels.channels)?;
     }
-    check_len("the products", from.len(), padded_len(pixels, apart).ok_or(size)?)?;
+    check_len("the products", from.len(), padded_len(pixels, apart, parts).ok_or(size)?)?;
     // SAFETY: all vectors and their parts lie inside the slices, as was just checked.
     unsafe { products(isa, from.as_ptr(), apart, to.as_mut_ptr(), place) };
     Ok(())
 }
 
 dispatch!(source(
-    rows: [*const f32; PARTS],
+    rows: &[*const f32],
     runs: usize,
     steps: [usize; 2],
     len: usize,
@@ -189,14 +210,36 @@ dispatch!(products(from: *const f32, apart: usize, to: *mut f32, place: &Place<'
 
 /// The functions over any vectors.
 mod over {
-    use super::{HALF_ROOT, LANES, PARTS, Pixels, Place, ROOT, ROWS, Vector, load};
+    use super::{FEW_PARTS, FEW_ROWS, HALF_ROOT, LANES, PARTS, Pixels, Place, ROOT, ROWS, Vector, load};
 
     /// # Safety
     /// In a function compiled for the instructions of `V`; `runs` runs of `len` values are readable from
-    /// each row and writable from each sixth of `to`.
+    /// each row and writable from each row of `to`.
     #[inline(always)]
     pub(super) unsafe fn source<V: Vector>(
-        rows: [*const f32; PARTS],
+        rows: &[*const f32],
+        runs: usize,
+        steps: [usize; 2],
+        len: usize,
+        to: *mut f32,
+        apart: usize,
+    ) {
+        // SAFETY: the caller's.
+        unsafe {
+            if let Ok(rows) = rows.try_into() {
+                each_run::<V, FEW_PARTS>(rows, |d| of_few(d), runs, steps, len, to, apart);
+            } else if let Ok(rows) = rows.try_into() {
+                each_run::<V, PARTS>(rows, |d| of_source(d), runs, steps, len, to, apart);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`source`].
+    #[inline(always)]
+    unsafe fn each_run<V: Vector, const COUNT: usize>(
+        rows: [*const f32; COUNT],
+        of_source: impl Fn([V; COUNT]) -> [V; COUNT],
         runs: usize,
         steps: [usize; 2],
         len: usize,
@@ -243,6 +286,19 @@ mod over {
                 far_even.multiply_add(far_odd, V::splat(-ROOT)),
                 b.add(f).multiply_add(d, V::splat(-2.5)),
             ]
+        }
+    }
+
+    /// `B' d` for kernels of two rows.
+    ///
+    /// # Safety
+    /// In a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of_few<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; FEW_PARTS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let minus = V::splat(-1.0);
+            [a.multiply_add(c, minus), b.add(c), c.multiply_add(b, minus), d.multiply_add(b, minus)]
         }
     }
 
@@ -315,6 +371,19 @@ mod over {
         }
     }
 
+    /// `A' m` for kernels of two rows, and a row that is not wanted.
+    ///
+    /// # Safety
+    /// In a function compiled for the instructions of `V`.
+    #[inline(always)]
+    unsafe fn of_few_products<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; ROWS] {
+        // SAFETY: the caller's.
+        unsafe {
+            let sum = b.add(c);
+            [a.add(sum), b.multiply_add(c, V::splat(-1.0)), d.add(sum), sum]
+        }
+    }
+
     /// # Safety
     /// In a function compiled for the instructions of `V`; the caller checked all that `place` says.
     #[inline(always)]
@@ -327,11 +396,17 @@ mod over {
         // Written out, so that sums stay in registers.
         // SAFETY: the caller's.
         unsafe {
+            let few = place.parts == FEW_PARTS;
             match place.rows {
-                1 => some_rows::<V, 1>(from, apart, to, place),
-                2 => some_rows::<V, 2>(from, apart, to, place),
-                3 => some_rows::<V, 3>(from, apart, to, place),
-                _ => some_rows::<V, ROWS>(from, apart, to, place),
+                1 if few => some_rows::<V, FEW_PARTS, 1>(from, apart, to, place, |m| of_few_products(m)),
+                2 if few => some_rows::<V, FEW_PARTS, 2>(from, apart, to, place, |m| of_few_products(m)),
+                _ if few => {
+                    some_rows::<V, FEW_PARTS, FEW_ROWS>(from, apart, to, place, |m| of_few_products(m))
+                }
+                1 => some_rows::<V, PARTS, 1>(from, apart, to, place, |m| of_products(m)),
+                2 => some_rows::<V, PARTS, 2>(from, apart, to, place, |m| of_products(m)),
+                3 => some_rows::<V, PARTS, 3>(from, apart, to, place, |m| of_products(m)),
+                _ => some_rows::<V, PARTS, ROWS>(from, apart, to, place, |m| of_products(m)),
             }
         }
     }
@@ -339,11 +414,12 @@ mod over {
     /// # Safety
     /// As [`products`].
     #[inline(always)]
-    unsafe fn some_rows<V: Vector, const COUNT: usize>(
+    unsafe fn some_rows<V: Vector, const PARTS: usize, const COUNT: usize>(
         from: *const f32,
         apart: usize,
         to: *mut f32,
         place: &Place<'_>,
+        of_products: impl Fn([V; PARTS]) -> [V; ROWS],
     ) {
         let pixels = place.pixels;
         let blocks = pixels.channels.div_ceil(LANES);
@@ -362,7 +438,7 @@ mod over {
                 };
                 for column in 0..pixels.count {
                     let from = from.add((column * blocks + block) * LANES);
-                    let sums = of_products([0, 1, 2, 3, 4, 5].map(|part| V::load(from.add(part * apart))));
+                    let sums = of_products(std::array::from_fn(|part| V::load(from.add(part * apart))));
                     for (row, mut sum) in sums.into_iter().enumerate().take(COUNT) {
                         let to = to.add(row * place.row + column * pixels.step + first);
                         if place.add {
@@ -405,10 +481,10 @@ mod tests {
         let (far_even, far_odd) = ((a + 2.0 * c) / 6.0, root / 6.0 * b);
         let weights = [a, even - odd, even + odd, far_even + far_odd, far_even - far_odd, c];
         for isa in Isa::available() {
-            let source = std::array::from_fn(|row| &rows[row][..]);
+            let source: [&[f32]; PARTS] = std::array::from_fn(|row| &rows[row][..]);
             let apart = count * channels + 5;
             let mut sums = vec![9.0; PARTS * apart];
-            sums_of_source(isa, source, pixels, &mut sums, apart).unwrap();
+            sums_of_source(isa, &source, pixels, &mut sums, apart).unwrap();
             assert!(sums[count * channels..apart].iter().all(|&rest| rest == 9.0));
             let padded = count * 32;
             let mut products = vec![f32::NAN; PARTS * padded];
@@ -420,6 +496,7 @@ mod tests {
             }
             for rows_wanted in 1..=ROWS {
                 let place = Place {
+                    parts: PARTS,
                     rows: rows_wanted,
                     row: 70,
                     pixels,
@@ -462,21 +539,60 @@ mod tests {
         }
     }
 
+    /// The same for kernels of two rows.
+    #[test]
+    fn the_few_matrices_are_those_of_a_correlation_of_rows() {
+        let pixels = Pixels { count: 1, step: 16, channels: 16 };
+        let rows: [[f32; 16]; FEW_PARTS] =
+            std::array::from_fn(|row| std::array::from_fn(|k| ((row * 31 + k * 7) % 23) as f32 - 11.0));
+        let kernel = [0.5_f32, -1.25];
+        let weights = [0.5, -0.375, 0.875, -1.25];
+        for isa in Isa::available() {
+            let mut sums = [9.0; FEW_PARTS * 16];
+            sums_of_source(isa, &[0, 1, 2, 3].map(|row| &rows[row][..]), pixels, &mut sums, 16).unwrap();
+            let products: Vec<f32> = (0..64).map(|k| sums[k] * weights[k / 16]).collect();
+            for rows_wanted in 1..=FEW_ROWS {
+                let place = Place {
+                    parts: FEW_PARTS,
+                    rows: rows_wanted,
+                    row: 16,
+                    pixels,
+                    add: false,
+                    bias: None,
+                    slope: 1.0,
+                    mask: None,
+                };
+                let mut to = [9.0; FEW_ROWS * 16];
+                sums_of_products(isa, &products, 16, &mut to, &place).unwrap();
+                for (at, &found) in to.iter().enumerate() {
+                    let (row, k) = (at / 16, at % 16);
+                    let sum = rows[row][k] * kernel[0] + rows[row + 1][k] * kernel[1];
+                    let expected = if row < rows_wanted { sum } else { 9.0 };
+                    assert!((found - expected).abs() < 1e-4, "{isa:?} {at}: {found} {expected}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn what_is_too_short_is_refused() {
         let isa = Isa::best();
         let pixels = Pixels { count: 3, step: 20, channels: 18 };
         let row = [0.0; 58];
         let mut to = [0.0; 600];
-        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
-        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
-        assert!(sums_of_source(isa, [&row[1..]; PARTS], pixels, &mut to, 54).is_err());
-        assert!(sums_of_source(isa, [&row; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
-        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
-        assert!(sums_of_gradient(isa, [&row; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to[..5 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to[..5 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, &[&row[1..]; PARTS], pixels, &mut to, 54).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; PARTS], pixels, &mut to, usize::MAX / 4).is_err());
+        assert!(sums_of_gradient(isa, [&row[..]; ROWS], pixels, &mut to[..5 * 96 + 96], 96).is_ok());
+        assert!(sums_of_gradient(isa, [&row[..]; ROWS], pixels, &mut to[..5 * 96 + 95], 96).is_err());
         assert!(sums_of_gradient(isa, [&row[1..]; ROWS], pixels, &mut to, 96).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; FEW_PARTS], pixels, &mut to[..3 * 54 + 54], 54).is_ok());
+        assert!(sums_of_source(isa, &[&row[..]; FEW_PARTS], pixels, &mut to[..3 * 54 + 53], 54).is_err());
+        assert!(sums_of_source(isa, &[&row[..]; 5], pixels, &mut to, 54).is_err());
         let products = [0.0; 5 * 96 + 96];
         let place = Place {
+            parts: PARTS,
             rows: 4,
             row: 60,
             pixels,
@@ -497,6 +613,9 @@ mod tests {
         assert!(!run(&products, len, Place { mask: Some((&products[..377], [100, 30], 0.2)), ..place }));
         assert!(!run(&products, len, Place { rows: 0, ..place }));
         assert!(!run(&products, len, Place { rows: 5, ..place }));
+        assert!(run(&products, len, Place { parts: FEW_PARTS, rows: 3, ..place }));
+        assert!(!run(&products, len, Place { parts: FEW_PARTS, ..place }));
+        assert!(!run(&products, len, Place { parts: 5, rows: 3, ..place }));
         assert!(!run(&products, len, Place { row: usize::MAX / 2, ..place }));
     }
 }
