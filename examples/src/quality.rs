@@ -45,7 +45,7 @@ pub struct QualityArgs {
     #[arg(long, default_value_t = 48)]
     pub size: usize,
     /// Scales all trainings to about this many minutes on two cores; the same number gives the same results anywhere
-    #[arg(long, default_value_t = 90.0, value_parser = minutes)]
+    #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
     pub budget_minutes: f64,
     /// Seed of splits, candidates and training
     #[arg(long, default_value_t = 1)]
@@ -53,7 +53,7 @@ pub struct QualityArgs {
 }
 
 /// Minutes that the trainings of the defaults take.
-pub const DEFAULT_MINUTES: f64 = 90.0;
+pub const DEFAULT_MINUTES: f64 = 45.0;
 
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
