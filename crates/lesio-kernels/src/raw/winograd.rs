@@ -227,9 +227,88 @@ mod over {
         // SAFETY: the caller's.
         unsafe {
             if let Ok(rows) = rows.try_into() {
-                each_run::<V, FEW_PARTS>(rows, |d| of_few(d), runs, steps, len, to, apart);
+                each_run::<V, ThreeFromFour, FEW_PARTS>(rows, runs, steps, len, to, apart);
             } else if let Ok(rows) = rows.try_into() {
-                each_run::<V, PARTS>(rows, |d| of_source(d), runs, steps, len, to, apart);
+                each_run::<V, FourFromSix, PARTS>(rows, runs, steps, len, to, apart);
+            }
+        }
+    }
+
+    /// The sums of one of the algorithms. Not closures: those are compiled for no instructions in particular, and
+    /// it is the optimizer's whim whether what they call is then inlined.
+    trait Algorithm<const COUNT: usize> {
+        /// `B' d`.
+        ///
+        /// # Safety
+        /// In a function compiled for the instructions of `V`.
+        unsafe fn of_source<V: Vector>(rows: [V; COUNT]) -> [V; COUNT];
+
+        /// `A' m`, with rows at the end that are not wanted where there are fewer.
+        ///
+        /// # Safety
+        /// In a function compiled for the instructions of `V`.
+        unsafe fn of_products<V: Vector>(parts: [V; COUNT]) -> [V; ROWS];
+    }
+
+    /// Four rows from six products, kernels of three rows.
+    struct FourFromSix;
+
+    impl Algorithm<PARTS> for FourFromSix {
+        #[inline(always)]
+        unsafe fn of_source<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; PARTS] {
+            // SAFETY: the caller's.
+            unsafe {
+                let (even, odd) = (e.multiply_add(c, V::splat(-2.0)), d.multiply_add(b, V::splat(-2.0)));
+                let (far_even, far_odd) =
+                    (e.multiply_add(c, V::splat(-0.5)), d.multiply_add(b, V::splat(-0.5)));
+                [
+                    a.add(e).multiply_add(c, V::splat(-2.5)),
+                    even.multiply_add(odd, V::splat(HALF_ROOT)),
+                    even.multiply_add(odd, V::splat(-HALF_ROOT)),
+                    far_even.multiply_add(far_odd, V::splat(ROOT)),
+                    far_even.multiply_add(far_odd, V::splat(-ROOT)),
+                    b.add(f).multiply_add(d, V::splat(-2.5)),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn of_products<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; ROWS] {
+            // SAFETY: the caller's.
+            unsafe {
+                let (even, far_even) = (b.add(c), d.add(e));
+                let minus = V::splat(-1.0);
+                let (odd, far_odd) = (b.multiply_add(c, minus), d.multiply_add(e, minus));
+                let zero = V::splat(0.0);
+                [
+                    a.add(even.add(far_even)),
+                    zero.multiply_add(odd.multiply_add(far_odd, V::splat(2.0)), V::splat(HALF_ROOT)),
+                    zero.multiply_add(even.multiply_add(far_even, V::splat(4.0)), V::splat(0.5)),
+                    f.multiply_add(odd.multiply_add(far_odd, V::splat(8.0)), V::splat(0.5 * HALF_ROOT)),
+                ]
+            }
+        }
+    }
+
+    /// Three rows from four products, kernels of two rows.
+    struct ThreeFromFour;
+
+    impl Algorithm<FEW_PARTS> for ThreeFromFour {
+        #[inline(always)]
+        unsafe fn of_source<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; FEW_PARTS] {
+            // SAFETY: the caller's.
+            unsafe {
+                let minus = V::splat(-1.0);
+                [a.multiply_add(c, minus), b.add(c), c.multiply_add(b, minus), d.multiply_add(b, minus)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn of_products<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; ROWS] {
+            // SAFETY: the caller's.
+            unsafe {
+                let sum = b.add(c);
+                [a.add(sum), b.multiply_add(c, V::splat(-1.0)), d.add(sum), sum]
             }
         }
     }
@@ -237,9 +316,8 @@ mod over {
     /// # Safety
     /// As [`source`].
     #[inline(always)]
-    unsafe fn each_run<V: Vector, const COUNT: usize>(
+    unsafe fn each_run<V: Vector, A: Algorithm<COUNT>, const COUNT: usize>(
         rows: [*const f32; COUNT],
-        of_source: impl Fn([V; COUNT]) -> [V; COUNT],
         runs: usize,
         steps: [usize; 2],
         len: usize,
@@ -253,52 +331,18 @@ mod over {
                 let to = to.add(run * steps[1]);
                 let whole = len / LANES * LANES;
                 for at in (0..whole).step_by(LANES) {
-                    let sums = of_source(rows.map(|row| V::load(row.add(at))));
+                    let sums = A::of_source(rows.map(|row| V::load(row.add(at))));
                     for (part, sum) in sums.into_iter().enumerate() {
                         sum.store(to.add(part * apart + at));
                     }
                 }
                 if whole < len {
-                    let sums = of_source(rows.map(|row| V::load_first(row.add(whole), len - whole)));
+                    let sums = A::of_source(rows.map(|row| V::load_first(row.add(whole), len - whole)));
                     for (part, sum) in sums.into_iter().enumerate() {
                         sum.store_first(to.add(part * apart + whole), len - whole);
                     }
                 }
             }
-        }
-    }
-
-    /// `B' d`.
-    ///
-    /// # Safety
-    /// In a function compiled for the instructions of `V`.
-    #[inline(always)]
-    unsafe fn of_source<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; PARTS] {
-        // SAFETY: the caller's.
-        unsafe {
-            let (even, odd) = (e.multiply_add(c, V::splat(-2.0)), d.multiply_add(b, V::splat(-2.0)));
-            let (far_even, far_odd) = (e.multiply_add(c, V::splat(-0.5)), d.multiply_add(b, V::splat(-0.5)));
-            [
-                a.add(e).multiply_add(c, V::splat(-2.5)),
-                even.multiply_add(odd, V::splat(HALF_ROOT)),
-                even.multiply_add(odd, V::splat(-HALF_ROOT)),
-                far_even.multiply_add(far_odd, V::splat(ROOT)),
-                far_even.multiply_add(far_odd, V::splat(-ROOT)),
-                b.add(f).multiply_add(d, V::splat(-2.5)),
-            ]
-        }
-    }
-
-    /// `B' d` for kernels of two rows.
-    ///
-    /// # Safety
-    /// In a function compiled for the instructions of `V`.
-    #[inline(always)]
-    unsafe fn of_few<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; FEW_PARTS] {
-        // SAFETY: the caller's.
-        unsafe {
-            let minus = V::splat(-1.0);
-            [a.multiply_add(c, minus), b.add(c), c.multiply_add(b, minus), d.multiply_add(b, minus)]
         }
     }
 
@@ -350,40 +394,6 @@ mod over {
         }
     }
 
-    /// `A' m`.
-    ///
-    /// # Safety
-    /// In a function compiled for the instructions of `V`.
-    #[inline(always)]
-    unsafe fn of_products<V: Vector>([a, b, c, d, e, f]: [V; PARTS]) -> [V; ROWS] {
-        // SAFETY: the caller's.
-        unsafe {
-            let (even, far_even) = (b.add(c), d.add(e));
-            let minus = V::splat(-1.0);
-            let (odd, far_odd) = (b.multiply_add(c, minus), d.multiply_add(e, minus));
-            let zero = V::splat(0.0);
-            [
-                a.add(even.add(far_even)),
-                zero.multiply_add(odd.multiply_add(far_odd, V::splat(2.0)), V::splat(HALF_ROOT)),
-                zero.multiply_add(even.multiply_add(far_even, V::splat(4.0)), V::splat(0.5)),
-                f.multiply_add(odd.multiply_add(far_odd, V::splat(8.0)), V::splat(0.5 * HALF_ROOT)),
-            ]
-        }
-    }
-
-    /// `A' m` for kernels of two rows, and a row that is not wanted.
-    ///
-    /// # Safety
-    /// In a function compiled for the instructions of `V`.
-    #[inline(always)]
-    unsafe fn of_few_products<V: Vector>([a, b, c, d]: [V; FEW_PARTS]) -> [V; ROWS] {
-        // SAFETY: the caller's.
-        unsafe {
-            let sum = b.add(c);
-            [a.add(sum), b.multiply_add(c, V::splat(-1.0)), d.add(sum), sum]
-        }
-    }
-
     /// # Safety
     /// In a function compiled for the instructions of `V`; the caller checked all that `place` says.
     #[inline(always)]
@@ -398,15 +408,13 @@ mod over {
         unsafe {
             let few = place.parts == FEW_PARTS;
             match place.rows {
-                1 if few => some_rows::<V, FEW_PARTS, 1>(from, apart, to, place, |m| of_few_products(m)),
-                2 if few => some_rows::<V, FEW_PARTS, 2>(from, apart, to, place, |m| of_few_products(m)),
-                _ if few => {
-                    some_rows::<V, FEW_PARTS, FEW_ROWS>(from, apart, to, place, |m| of_few_products(m))
-                }
-                1 => some_rows::<V, PARTS, 1>(from, apart, to, place, |m| of_products(m)),
-                2 => some_rows::<V, PARTS, 2>(from, apart, to, place, |m| of_products(m)),
-                3 => some_rows::<V, PARTS, 3>(from, apart, to, place, |m| of_products(m)),
-                _ => some_rows::<V, PARTS, ROWS>(from, apart, to, place, |m| of_products(m)),
+                1 if few => some_rows::<V, ThreeFromFour, FEW_PARTS, 1>(from, apart, to, place),
+                2 if few => some_rows::<V, ThreeFromFour, FEW_PARTS, 2>(from, apart, to, place),
+                _ if few => some_rows::<V, ThreeFromFour, FEW_PARTS, FEW_ROWS>(from, apart, to, place),
+                1 => some_rows::<V, FourFromSix, PARTS, 1>(from, apart, to, place),
+                2 => some_rows::<V, FourFromSix, PARTS, 2>(from, apart, to, place),
+                3 => some_rows::<V, FourFromSix, PARTS, 3>(from, apart, to, place),
+                _ => some_rows::<V, FourFromSix, PARTS, ROWS>(from, apart, to, place),
             }
         }
     }
@@ -414,12 +422,11 @@ mod over {
     /// # Safety
     /// As [`products`].
     #[inline(always)]
-    unsafe fn some_rows<V: Vector, const PARTS: usize, const COUNT: usize>(
+    unsafe fn some_rows<V: Vector, A: Algorithm<PARTS>, const PARTS: usize, const COUNT: usize>(
         from: *const f32,
         apart: usize,
         to: *mut f32,
         place: &Place<'_>,
-        of_products: impl Fn([V; PARTS]) -> [V; ROWS],
     ) {
         let pixels = place.pixels;
         let blocks = pixels.channels.div_ceil(LANES);
@@ -438,7 +445,7 @@ mod over {
                 };
                 for column in 0..pixels.count {
                     let from = from.add((column * blocks + block) * LANES);
-                    let sums = of_products(std::array::from_fn(|part| V::load(from.add(part * apart))));
+                    let sums = A::of_products(std::array::from_fn(|part| V::load(from.add(part * apart))));
                     for (row, mut sum) in sums.into_iter().enumerate().take(COUNT) {
                         let to = to.add(row * place.row + column * pixels.step + first);
                         if place.add {
