@@ -1,6 +1,7 @@
 //! Rates of single layers, in multiply-adds of one thread.
 //!
-//! `cargo bench -p lesio-kernels --bench layers -- [NAME PART]... [--threads N] [--isa NAME]`. With one
+//! `cargo bench -p lesio-kernels --bench layers -- [NAME PART]... [--threads N] [--isa NAME] [--bfloat16]`.
+//! With one
 //! thread (the default) processor time is measured, so that a busy machine disturbs little; with more,
 //! the least wall time.
 
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use lesio_kernels::{
     AdamUpdate, Buffer, Convolution, Epilogue, Grouping, ImageLayout, Images, ImagesMut, Isa, Linear,
-    Moments, Normalization, Pooling, Rectifier, Statistics, Upsampling, Workers, channel_totals, pool,
+    Moments, Normalization, Pooling, Precision, Rectifier, Statistics, Upsampling, Workers, channel_totals, pool,
     pool_gradient, totals_scratch_len, transfer, upsample, upsample_gradient, with_workers,
 };
 
@@ -33,6 +34,7 @@ struct Bench {
     names: Vec<String>,
     isa: Isa,
     threads: usize,
+    precision: Precision,
 }
 
 impl Bench {
@@ -75,6 +77,7 @@ impl Bench {
         small: (usize, usize),
     ) {
         let geometry = Convolution::new(kernel, stride, padding, large.0, small.0).unwrap();
+        let geometry = geometry.precision(self.precision);
         let (l, s) = ([large.1; 2], [small.1; 2]);
         let layout = |(channels, size): (usize, usize), border| {
             ImageLayout::new(channels, size, size, border).unwrap()
@@ -229,11 +232,12 @@ impl Bench {
 }
 
 fn main() {
-    let mut bench = Bench { names: Vec::new(), isa: Isa::best(), threads: 1 };
+    let mut bench = Bench { names: Vec::new(), isa: Isa::best(), threads: 1, precision: Precision::Single };
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--threads" => bench.threads = arguments.next().unwrap().parse().unwrap(),
+            "--bfloat16" => bench.precision = Precision::Bfloat16,
             "--isa" => {
                 let name = arguments.next().unwrap();
                 bench.isa = Isa::available().into_iter().find(|isa| isa.name() == name).unwrap();
@@ -242,7 +246,7 @@ fn main() {
         }
     }
     rayon::ThreadPoolBuilder::new().num_threads(bench.threads).build_global().unwrap();
-    println!("{:?}, {} threads", bench.isa, bench.threads);
+    println!("{:?}, {} threads, {:?} precision", bench.isa, bench.threads, bench.precision);
     for (samples, tag) in [(32, ""), (1, " b1")] {
         let mut size = 128;
         for (large, small) in [(1, 32), (32, 64), (64, 128), (128, 256)] {

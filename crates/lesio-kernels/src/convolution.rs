@@ -4,10 +4,12 @@
 //! the data gradient of a convolution is its adjoint: two directions and one weight gradient serve both
 //! layers.
 
+use crate::bfloat16::{self, Precision};
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::{Border, ImageLayout};
-use crate::raw::{Ahead, Axis, Finish, Kind, Mask, Product, Start, TAPS, Workers, vectorized};
+use crate::period::with_leftovers;
+use crate::raw::{Ahead, Axis, Finish, Kind, Mask, Operands, Product, Start, TAPS, Workers, vectorized};
 use crate::scatter::Scatter;
 use crate::winograd::Winograd;
 
@@ -20,6 +22,9 @@ const PART_TERMS: usize = 256;
 
 /// Pixels over which a weight gradient is summed before it is added to the others.
 const PART_PIXELS: usize = 256;
+
+/// Fewest channels on both sides for which rounding to bfloat16 saves more time than it takes.
+const LEAST_ROUNDED: usize = 16;
 
 /// Least number of independent parts into which a weight gradient is cut, by blocks of channels and by
 /// samples. Fixed, so that sums do not depend on the number of threads.
@@ -36,6 +41,7 @@ pub struct Convolution {
     padding: usize,
     inputs: usize,
     outputs: usize,
+    precision: Precision,
 }
 
 /// What is done with a result before it is written.
@@ -95,7 +101,22 @@ impl Convolution {
         if kernel == 0 || stride == 0 || inputs == 0 || outputs == 0 || !fits {
             return Err(KernelError::Size { what: "a convolution" });
         }
-        Ok(Self { kernel, stride, padding, inputs, outputs })
+        Ok(Self { kernel, stride, padding, inputs, outputs, precision: Precision::Single })
+    }
+
+    /// With factors of another precision in [`Convolution::forward_packed`] and [`Convolution::adjoint`]. Weights
+    /// must be packed anew; their gradient is computed in `f32` always.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Whether factors are rounded: not where half the multiplications in `f32` take as little time.
+    fn is_rounded(&self) -> bool {
+        self.precision == Precision::Bfloat16
+            && self.inputs.min(self.outputs) >= LEAST_ROUNDED
+            && self.winograd().is_none()
     }
 
     /// Rows and columns of the kernel.
@@ -119,7 +140,8 @@ impl Convolution {
         if let Some(winograd) = self.winograd_adjoint() {
             return winograd.weights_len();
         }
-        self.inputs.next_multiple_of(LANES) * self.kernel * self.kernel * self.outputs
+        let outputs = if self.is_rounded() { bfloat16::words(self.outputs) } else { self.outputs };
+        self.inputs.next_multiple_of(LANES) * self.kernel * self.kernel * outputs
     }
 
     /// Where the weight of an output, an input and a tap lies.
@@ -176,7 +198,10 @@ impl Convolution {
 
     /// The same for the adjoint, which is a convolution of `outputs` to `inputs` channels.
     fn winograd_adjoint(&self) -> Option<Winograd> {
-        let Self { kernel, stride, padding, inputs, outputs } = *self;
+        let Self { kernel, stride, padding, inputs, outputs, .. } = *self;
+        if self.is_rounded() {
+            return None;
+        }
         Winograd::new(kernel, stride, outputs, inputs)
             .or_else(|| Winograd::doubling(kernel, stride, padding, outputs, inputs))
     }
@@ -185,7 +210,15 @@ impl Convolution {
     /// the weights as they are and nothing is gained by packing them.
     #[must_use]
     pub fn packed_len(&self) -> usize {
+        if self.is_rounded() {
+            return self.of_words().weights_len();
+        }
         self.winograd_packed().map_or(0, |winograd| winograd.weights_len())
+    }
+
+    /// The convolution of images whose words stand for two channels each.
+    fn of_words(&self) -> Self {
+        Self { inputs: bfloat16::words(self.inputs), precision: Precision::Single, ..*self }
     }
 
     /// Packs weights for [`Convolution::forward_packed`].
@@ -200,13 +233,26 @@ impl Convolution {
     ) -> Result<(), KernelError> {
         check_len("the weights", weights.len(), self.weights_len())?;
         check_len("the packed weights", packed.len(), self.packed_len())?;
-        if let Some(winograd) = self.winograd_packed() {
-            winograd.pack(workers, packed, |output, input, row, column| {
-                let mut lanes = [0.0; LANES];
+        let lanes = |output, input, row, column| {
+            let mut lanes = [0.0; LANES];
+            if input < self.inputs {
                 let first = self.weight_index(output, input, row, column);
                 lanes.copy_from_slice(&weights[first..first + LANES]);
-                lanes
+            }
+            lanes
+        };
+        if self.is_rounded() {
+            let words = self.of_words().inputs;
+            let len = self.packed_len();
+            workers.chunks(&mut packed[..len], words * LANES, |tap, packed| {
+                let (block, row) = (tap / self.kernel / self.kernel, tap / self.kernel % self.kernel);
+                for (word, to) in packed.chunks_exact_mut(LANES).enumerate() {
+                    let lanes = |input| lanes(block * LANES, input, row, tap % self.kernel);
+                    to.copy_from_slice(&bfloat16::lanes(&lanes(word), &lanes(word + words)));
+                }
             });
+        } else if let Some(winograd) = self.winograd_packed() {
+            winograd.pack(workers, packed, lanes);
         }
         Ok(())
     }
@@ -286,15 +332,26 @@ impl Convolution {
                 rows.iter().flat_map(|&row| columns.iter().map(move |&column| (row, column)))
             })
             .collect();
-        let (len, tap_len) = (self.adjoint_len(), self.outputs * LANES);
-        workers.chunks(&mut adjoint[..len], tap_len, |index, packed| {
-            let (block, (row, column)) = (index / taps.len(), taps[index % taps.len()]);
-            let inputs = (self.inputs - block * LANES).min(LANES);
-            for (output, lanes) in packed.chunks_exact_mut(LANES).enumerate() {
-                let first = self.weight_index(output, block * LANES, row, column);
-                let values = weights[first..].iter().step_by(LANES);
+        let lanes = |output: usize, block: usize, (row, column): (usize, usize)| {
+            let mut lanes = [0.0; LANES];
+            if output < self.outputs {
+                let inputs = (self.inputs - block * LANES).min(LANES);
+                let values = weights[self.weight_index(output, block * LANES, row, column)..].iter();
+                let values = values.step_by(LANES);
                 lanes[..inputs].iter_mut().zip(values).for_each(|(to, &from)| *to = from);
-                lanes[inputs..].fill(0.0);
+            }
+            lanes
+        };
+        let words = if self.is_rounded() { bfloat16::words(self.outputs) } else { self.outputs };
+        let len = self.adjoint_len();
+        workers.chunks(&mut adjoint[..len], words * LANES, |index, packed| {
+            let (block, tap) = (index / taps.len(), taps[index % taps.len()]);
+            for (output, to) in packed.chunks_exact_mut(LANES).enumerate() {
+                let own = lanes(output, block, tap);
+                to.copy_from_slice(&match self.is_rounded() {
+                    true => bfloat16::lanes(&own, &lanes(output + words, block, tap)),
+                    false => own,
+                });
             }
         });
         Ok(())
@@ -313,9 +370,24 @@ impl Convolution {
         output: ImagesMut<'_>,
         epilogue: Epilogue<'_>,
     ) -> Result<(), KernelError> {
-        let (large, small) = (input.layout, output.layout);
         check_len("the weights", weights.len(), self.weights_len())?;
         self.check_operands(samples, input, output.layout, output.values.len(), epilogue)?;
+        self.correlate(workers, Operands::Single, samples, input, weights, output, epilogue)
+    }
+
+    /// The convolution by products as its definition has them.
+    #[allow(clippy::too_many_arguments)] // Those of `forward`.
+    fn correlate(
+        &self,
+        workers: &Workers<'_>,
+        operands: Operands,
+        samples: usize,
+        input: Images<'_>,
+        weights: &[f32],
+        output: ImagesMut<'_>,
+        epilogue: Epilogue<'_>,
+    ) -> Result<(), KernelError> {
+        let (large, small) = (input.layout, output.layout);
         let start = self.window_start(large, small)?;
         let mask = mask_layout(small, epilogue);
         let k = self.kernel;
@@ -356,7 +428,8 @@ impl Convolution {
             start: start_of(epilogue.combine),
             ahead: [Ahead::NOTHING; 3],
         };
-        product.in_parts().run(workers, weights, input.values, output.values, finish(epilogue))
+        let product = product.in_parts();
+        product.run_on(operands, workers, weights, input.values, output.values, finish(epilogue))
     }
 
     /// As [`Convolution::forward`], with weights that [`Convolution::pack`] packed; `weights` are those that
@@ -375,6 +448,14 @@ impl Convolution {
         output: ImagesMut<'_>,
         epilogue: Epilogue<'_>,
     ) -> Result<(), KernelError> {
+        if self.is_rounded() {
+            check_len("the packed weights", packed.len(), self.packed_len())?;
+            self.check_operands(samples, input, output.layout, output.values.len(), epilogue)?;
+            return rounded(workers, samples, input, output, epilogue, |samples, input, output, epilogue| {
+                let words = self.of_words();
+                words.correlate(workers, Operands::Pairs, samples, input, packed, output, epilogue)
+            });
+        }
         let Some(winograd) = self.winograd_packed() else {
             return self.forward(workers, samples, input, weights, output, epilogue);
         };
@@ -403,7 +484,6 @@ impl Convolution {
         check_equal("the number of channels", small.channels(), self.outputs)?;
         small.check("the source", output.values, samples)?;
         large.check("the output", input.values, samples)?;
-        let mask = mask_layout(large, epilogue);
         check_mask(large, samples, epilogue)?;
         if let Some(scatter) = self.scatter() {
             return scatter.run(workers, samples, output, weights, input, epilogue);
@@ -419,6 +499,29 @@ impl Convolution {
             let start = small.index_before(before, before).ok_or(border)?;
             return winograd.run(workers, samples, output, start, weights, input, epilogue);
         }
+        if self.is_rounded() {
+            return rounded(workers, samples, output, input, epilogue, |samples, output, input, epilogue| {
+                let words = Self { outputs: bfloat16::words(self.outputs), ..*self };
+                words.spread(workers, Operands::Pairs, samples, output, weights, input, epilogue)
+            });
+        }
+        self.spread(workers, Operands::Single, samples, output, weights, input, epilogue)
+    }
+
+    /// The adjoint by products as its definition has them.
+    #[allow(clippy::too_many_arguments)] // Those of `adjoint`.
+    fn spread(
+        &self,
+        workers: &Workers<'_>,
+        operands: Operands,
+        samples: usize,
+        output: Images<'_>,
+        weights: &[f32],
+        input: ImagesMut<'_>,
+        epilogue: Epilogue<'_>,
+    ) -> Result<(), KernelError> {
+        let (large, small) = (input.layout, output.layout);
+        let mask = mask_layout(large, epilogue);
         let (stride, tap) = (self.stride, self.outputs * LANES);
         for rows in self.phases(large.height()) {
             for columns in self.phases(large.width()) {
@@ -494,7 +597,8 @@ impl Convolution {
                 if let Some(finish) = &mut finish.mask {
                     finish.first = mask.index(0, rows.first, columns.first);
                 }
-                product.in_parts().run(workers, weights, output.values, input.values, finish)?;
+                let product = product.in_parts();
+                product.run_on(operands, workers, weights, output.values, input.values, finish)?;
             }
         }
         Ok(())
@@ -650,6 +754,31 @@ impl Convolution {
         check_len("the output", small_len, small.len(samples)?)?;
         check_mask(small, samples, epilogue)
     }
+}
+
+/// Calls `work` with some samples at a time, the source's channels joined in pairs.
+fn rounded(
+    workers: &Workers<'_>,
+    samples: usize,
+    from: Images<'_>,
+    to: ImagesMut<'_>,
+    epilogue: Epilogue<'_>,
+    mut work: impl FnMut(usize, Images<'_>, ImagesMut<'_>, Epilogue<'_>) -> Result<(), KernelError>,
+) -> Result<(), KernelError> {
+    let (at_once, words) = bfloat16::batches(from.layout)?;
+    with_leftovers(words.len(at_once.min(samples))?, |joined| {
+        for first in (0..samples).step_by(at_once) {
+            let count = at_once.min(samples - first);
+            bfloat16::join(workers, first..first + count, from, &words, joined)?;
+            let mut epilogue = epilogue;
+            if let Some(Rectifier { images, .. }) = &mut epilogue.rectifier {
+                images.values = &images.values[first * images.layout.sample_stride()..];
+            }
+            let values = &mut to.values[first * to.layout.sample_stride()..];
+            work(count, Images::new(joined, &words), ImagesMut::new(values, to.layout), epilogue)?;
+        }
+        Ok(())
+    })
 }
 
 fn check_mask(layout: &ImageLayout, samples: usize, epilogue: Epilogue<'_>) -> Result<(), KernelError> {

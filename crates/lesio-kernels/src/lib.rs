@@ -2,6 +2,7 @@
 
 mod activation;
 mod adam;
+mod bfloat16;
 mod buffer;
 mod convolution;
 mod error;
@@ -18,6 +19,7 @@ mod winograd;
 
 pub use activation::{Function, activate, activation_gradient};
 pub use adam::AdamUpdate;
+pub use bfloat16::Precision;
 pub use buffer::Buffer;
 pub use convolution::{Convolution, Epilogue, LANES};
 pub use error::KernelError;

@@ -31,7 +31,7 @@ pub use checkpoint::CheckpointError;
 pub use engine::{CandleEngine, EngineError, InputGradients, TrainingEngine};
 pub use layer::{Activation, Bias, Convolution, Layer};
 pub use model_file::{LoadError, SaveError};
-pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation};
+pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation, Precision};
 pub use optimizer::{AdamConfig, AdamUpdate, Schedule};
 pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};

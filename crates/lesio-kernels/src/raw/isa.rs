@@ -6,7 +6,11 @@ use std::sync::OnceLock;
 ///
 /// A value can only be had for instructions that are there, so kernels may rely on it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Level);
+pub struct Isa {
+    level: Level,
+    /// Whether products of pairs of bfloat16 are one instruction (AVX-512 BF16).
+    pairs: bool,
+}
 
 /// The instruction sets that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub(crate) enum Level {
 
 impl Isa {
     /// No instructions beyond those the program was compiled for.
-    pub const PORTABLE: Self = Self(Level::Portable);
+    pub const PORTABLE: Self = Self { level: Level::Portable, pairs: false };
 
     /// The fastest that this processor has.
     #[must_use]
@@ -37,9 +41,12 @@ impl Isa {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self(Level::Avx2));
+                all.push(Self { level: Level::Avx2, pairs: false });
                 if ["avx512f", "avx512vl", "avx512dq", "avx512bw"].iter().all(|name| has(name)) {
-                    all.push(Self(Level::Avx512));
+                    all.push(Self { level: Level::Avx512, pairs: false });
+                    if is_x86_feature_detected!("avx512bf16") {
+                        all.push(Self { level: Level::Avx512, pairs: true });
+                    }
                 }
             }
         }
@@ -47,21 +54,29 @@ impl Isa {
     }
 
     pub(crate) fn level(self) -> Level {
-        self.0
+        self.level
+    }
+
+    /// Whether this processor multiplies pairs of bfloat16 in one instruction; elsewhere they are taken apart.
+    #[must_use]
+    pub fn multiplies_pairs(self) -> bool {
+        self.pairs
     }
 
     /// Whether products multiply and add with one rounding.
     pub(crate) fn fuses(self) -> bool {
-        self.0 != Level::Portable
+        self.level != Level::Portable
     }
 
-    /// `"portable"`, `"avx2"` or `"avx512"`.
+    /// `"portable"`, `"avx2"`, `"avx512"` or `"avx512-bf16"`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self.0 {
+        match self.level {
             Level::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if self.pairs => "avx512-bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",
         }

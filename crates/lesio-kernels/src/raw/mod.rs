@@ -18,7 +18,7 @@ pub(crate) use contraction::Contraction;
 pub use isa::Isa;
 pub(crate) use isa::{Level, vectorized};
 pub(crate) use memory::Memory;
-pub(crate) use product::{Ahead, Axis, Finish, Kind, Mask, Product, Start, TAPS};
+pub(crate) use product::{Ahead, Axis, Finish, Kind, Mask, Operands, Product, Start, TAPS};
 pub(crate) use winograd::{
     FEW_PARTS, FEW_ROWS, PARTS, Pixels, Place, ROWS, sums_of_gradient, sums_of_products, sums_of_source,
 };

@@ -14,7 +14,9 @@
 use std::hint::black_box;
 
 use super::isa::{Isa, Level};
-use super::vector::{LANES, Portable, Vector, load};
+#[cfg(target_arch = "x86_64")]
+use super::vector::{Avx2, Avx512};
+use super::vector::{LANES, Pairs, Portable, Vector, load};
 use super::workers::{Shared, Workers};
 use crate::error::KernelError;
 
@@ -42,6 +44,15 @@ pub(crate) enum Kind {
     /// Lanes are terms of a gradient: `a` holds no values beyond the last lane, `c` is packed and takes
     /// full blocks. The columns of `b` lie side by side.
     Weights,
+}
+
+/// What the values of both factors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operands {
+    /// Each is one `f32`.
+    Single,
+    /// The bits of each are two bfloat16: the products of the lower and of the upper ones are terms.
+    Pairs,
 }
 
 /// What becomes of the values already in the output.
@@ -164,12 +175,32 @@ impl Product {
         c: &mut [f32],
         finish: Finish<'_>,
     ) -> Result<(), KernelError> {
+        self.run_on(Operands::Single, workers, a, b, c, finish)
+    }
+
+    /// Computes the product of what the values of `a` and `b` stand for.
+    ///
+    /// # Errors
+    /// As [`Product::run`]; pairs for [`Kind::Values`] alone.
+    pub(crate) fn run_on(
+        &self,
+        operands: Operands,
+        workers: &Workers<'_>,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        finish: Finish<'_>,
+    ) -> Result<(), KernelError> {
+        if operands == Operands::Pairs && self.kind != Kind::Values {
+            return Err(KernelError::Size { what: "a product of pairs" });
+        }
         if self.lanes == 0 || self.columns.count == 0 || self.outer.iter().any(|axis| axis.count == 0) {
             return Ok(());
         }
         self.check(a, b, c, finish)?;
         let call = Call {
             product: self,
+            operands,
             a: Shared(a.as_ptr().cast_mut()),
             b: Shared(b.as_ptr().cast_mut()),
             c: Shared(c.as_mut_ptr()),
@@ -371,15 +402,16 @@ fn blocks_of_isa(isa: Isa) -> usize {
     blocks_at_once(match isa.level() {
         Level::Portable => Portable::COLUMNS,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => super::vector::Avx2::COLUMNS,
+        Level::Avx2 => Avx2::COLUMNS,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => super::vector::Avx512::COLUMNS,
+        Level::Avx512 => Avx512::COLUMNS,
     })
 }
 
 /// A product with its operands.
 struct Call<'p> {
     product: &'p Product,
+    operands: Operands,
     a: Shared<f32>,
     b: Shared<f32>,
     c: Shared<f32>,
@@ -392,24 +424,41 @@ impl Call<'_> {
     /// # Safety
     /// `Product::check` accepted the operands, and no other thread works on these outputs.
     unsafe fn run(&self, isa: Isa, blocks: Range, outer: [Range; 2]) {
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
-            // SAFETY: the caller's; compiled for the instructions of the type.
-            unsafe { call.item::<super::vector::Avx2>(blocks, outer) }
+        /// Compiles the call for instructions.
+        macro_rules! compiled {
+            ($name:ident, $features:literal, $single:ty, $pairs:ty) => {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = $features)]
+                unsafe fn $name(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+                    // SAFETY: the caller's; compiled for the instructions of the type.
+                    unsafe {
+                        match call.operands {
+                            Operands::Single => call.item::<$single>(blocks, outer),
+                            Operands::Pairs => call.item::<$pairs>(blocks, outer),
+                        }
+                    }
+                }
+            };
         }
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma,avx512f")]
-        unsafe fn avx512(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
-            // SAFETY: the caller's; compiled for the instructions of the type.
-            unsafe { call.item::<super::vector::Avx512>(blocks, outer) }
-        }
+        compiled!(avx2, "avx2,fma", Avx2, Pairs<Avx2, false>);
+        compiled!(avx512, "avx2,fma,avx512f", Avx512, Pairs<Avx512, false>);
+        compiled!(avx512_pairs, "avx2,fma,avx512f,avx512bf16", Pairs<Avx512, true>, Pairs<Avx512, true>);
         match isa.level() {
             // SAFETY: the caller's.
-            Level::Portable => unsafe { self.item::<Portable>(blocks, outer) },
+            Level::Portable => unsafe {
+                match self.operands {
+                    Operands::Single => self.item::<Portable>(blocks, outer),
+                    Operands::Pairs => self.item::<Pairs<Portable, false>>(blocks, outer),
+                }
+            },
             // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2(self, blocks, outer) },
+            // SAFETY: as above, and it says so of this instruction too.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if isa.multiplies_pairs() && self.operands == Operands::Pairs => unsafe {
+                avx512_pairs(self, blocks, outer)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { avx512(self, blocks, outer) },
@@ -660,6 +709,8 @@ impl Tile<'_> {
                     (Kind::Values, false) if self.slides => self.sliding::<V>(width, a, b, c, mask),
                     (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
                     (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
+                    // Pairs have no such products: nothing to compile.
+                    (Kind::Weights, _) if V::PAIRS => {}
                     (Kind::Weights, true) => self.weights_wide::<V>(width, a, b, c, mask),
                     (Kind::Weights, false) if self.last == LANES => self.weights::<V>(width, a, b, c, mask),
                     (Kind::Weights, false) => self.weights_partial::<V>(width, a, b, c, mask),

@@ -16,6 +16,8 @@ pub(super) trait Vector: Copy {
     const SLIDING_COLUMNS: [usize; 2];
     /// Rows and samples of a tile of dot products.
     const DOTS: [usize; 2];
+    /// Whether products are of pairs of bfloat16.
+    const PAIRS: bool = false;
 
     /// All lanes the same value.
     unsafe fn splat(value: f32) -> Self;
@@ -40,6 +42,87 @@ pub(super) trait Vector: Copy {
     }
     /// Sum of the lanes: lane i with i + 8, the sums with i + 4, then 2, then 1.
     unsafe fn sum(self) -> f32;
+    /// `a * b + self` where each lane of `a` and `b` holds the bits of two bfloat16, whose products are both
+    /// added. `ONE` asks for the one instruction that does it, which only some processors with AVX-512 have.
+    unsafe fn multiply_add_pairs<const ONE: bool>(self, a: Self, b: Self) -> Self;
+}
+
+/// A vector whose products are of pairs of bfloat16: [`Vector::multiply_add_pairs`].
+#[derive(Clone, Copy)]
+pub(super) struct Pairs<V, const ONE: bool>(V);
+
+// SAFETY of the blocks in this implementation: the caller grants to each method what the same method of `V` needs.
+impl<V: Vector, const ONE: bool> Vector for Pairs<V, ONE> {
+    const COLUMNS: [usize; 2] = V::COLUMNS;
+    const SLIDING_COLUMNS: [usize; 2] = V::SLIDING_COLUMNS;
+    const DOTS: [usize; 2] = V::DOTS;
+    const PAIRS: bool = true;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { V::splat(value) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { V::load(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { V::load_first(from, count) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: see above the implementation.
+        unsafe { self.0.store(to) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, count: usize) {
+        // SAFETY: see above the implementation.
+        unsafe { self.0.store_first(to, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { self.0.add(other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { self.0.multiply_add_pairs::<ONE>(a.0, b.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn rectify(self, sign: Self, slope: f32) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { self.0.rectify(sign.0, slope) })
+    }
+
+    #[inline(always)]
+    unsafe fn fetch_ahead(from: *const f32) {
+        // SAFETY: see above the implementation.
+        unsafe { V::fetch_ahead(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        // SAFETY: see above the implementation.
+        unsafe { self.0.sum() }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add_pairs<const OTHER: bool>(self, a: Self, b: Self) -> Self {
+        // SAFETY: see above the implementation.
+        Self(unsafe { self.0.multiply_add_pairs::<OTHER>(a.0, b.0) })
+    }
 }
 
 /// Reads `count <= 16` values; the other lanes are 0.
@@ -121,6 +204,16 @@ impl Vector for Portable {
             }
         }
         lanes[0]
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add_pairs<const ONE: bool>(self, a: Self, b: Self) -> Self {
+        let low = |word: f32| f32::from_bits(word.to_bits() << 16);
+        let high = |word: f32| f32::from_bits(word.to_bits() & 0xffff_0000);
+        Self(std::array::from_fn(|lane| {
+            let (a, b) = (a.0[lane], b.0[lane]);
+            self.0[lane] + low(a) * low(b) + high(a) * high(b)
+        }))
     }
 }
 
@@ -234,6 +327,20 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
             }
         }
+
+        #[inline(always)]
+        unsafe fn multiply_add_pairs<const ONE: bool>(self, a: Self, b: Self) -> Self {
+            // SAFETY: see above the implementation.
+            unsafe {
+                let half = |sum, a, b| {
+                    let low = |words| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(words)));
+                    let mask = _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000));
+                    let high = |words| _mm256_and_ps(words, mask);
+                    _mm256_fmadd_ps(high(a), high(b), _mm256_fmadd_ps(low(a), low(b), sum))
+                };
+                Self(half(self.0, a.0, b.0), half(self.1, a.1, b.1))
+            }
+        }
     }
 
     /// One register of AVX-512.
@@ -321,6 +428,32 @@ mod x86 {
                 _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
             }
         }
+
+        #[inline(always)]
+        unsafe fn multiply_add_pairs<const ONE: bool>(self, a: Self, b: Self) -> Self {
+            if ONE {
+                // SAFETY: see above the implementation; whoever asks for the one instruction grants it too.
+                return Self(unsafe { multiply_add_pairs(self.0, a.0, b.0) });
+            }
+            // SAFETY: see above the implementation.
+            unsafe {
+                let (a, b) = (_mm512_castps_si512(a.0), _mm512_castps_si512(b.0));
+                let low = |words| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words));
+                let mask = _mm512_set1_epi32(-0x1_0000);
+                let high = |words| _mm512_castsi512_ps(_mm512_and_si512(words, mask));
+                let sum = _mm512_fmadd_ps(low(a), low(b), self.0);
+                Self(_mm512_fmadd_ps(high(a), high(b), sum))
+            }
+        }
+    }
+
+    /// By itself, so that nothing else is compiled for an instruction that few processors have.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn multiply_add_pairs(sum: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: any bits are 32 bfloat16.
+        let pairs = |words: __m512| unsafe { std::mem::transmute::<__m512, __m512bh>(words) };
+        _mm512_dpbf16_ps(sum, pairs(a), pairs(b))
     }
 }
 

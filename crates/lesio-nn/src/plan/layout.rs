@@ -5,7 +5,7 @@ use lesio_kernels as kernels;
 use super::error::PlanError;
 use super::graph::Graph;
 use crate::layer::Layer;
-use crate::network::{Network, Operation};
+use crate::network::{Network, Operation, Precision};
 use crate::parameters::{Parameter, ParameterError, ParameterSet, ParameterSpec};
 use crate::shape::Shape;
 
@@ -98,6 +98,10 @@ impl LayerWeights {
 impl WeightLayout {
     pub(super) fn new(network: &Network, graph: &Graph) -> Result<Self, PlanError> {
         let mut layout = Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, packed: 0 };
+        let precision = match network.precision() {
+            Precision::Single => kernels::Precision::Single,
+            Precision::Bfloat16 => kernels::Precision::Bfloat16,
+        };
         let mut specs = network.parameters().into_iter().peekable();
         for (index, node) in network.nodes().iter().enumerate() {
             let Operation::Layer { layer, inputs } = node.operation() else {
@@ -114,7 +118,8 @@ impl WeightLayout {
             while let Some(spec) = specs.next_if(is_own) {
                 own.push(spec);
             }
-            let weights = layout.place_layer(layer, input, node.shape(), graph, index, own)?;
+            let shapes = [input, node.shape()];
+            let weights = layout.place_layer(layer, shapes, graph, index, own, precision)?;
             layout.layers.push(weights);
         }
         Ok(layout)
@@ -123,11 +128,11 @@ impl WeightLayout {
     fn place_layer(
         &mut self,
         layer: &Layer,
-        input: Shape,
-        output: Shape,
+        [input, output]: [Shape; 2],
         graph: &Graph,
         node: usize,
         specs: Vec<ParameterSpec>,
+        precision: kernels::Precision,
     ) -> Result<Option<LayerWeights>, PlanError> {
         let mut specs = specs.into_iter();
         Ok(match layer {
@@ -137,6 +142,7 @@ impl WeightLayout {
                     _ => (c.channels, input.channels),
                 };
                 let geometry = kernels::Convolution::new(c.kernel, c.stride, c.padding, large, small)?;
+                let geometry = geometry.precision(precision);
                 let weight = self.place(specs.next(), Order::Convolution(geometry), geometry.weights_len());
                 let bias = specs.next().map(|spec| self.place(Some(spec), Order::Plain, c.channels));
                 let forward = self.packed;
