@@ -19,7 +19,7 @@ use lesio::study::{
     Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Stage, Subject, ThresholdChoice, calibrate,
     curve_figures, group_table, leading, montage, scope_table, score_subject, shown, truth_of,
 };
-use lesio_examples::{DataArgs, Outcome, bar, command, model_path, run};
+use lesio_examples::{DataArgs, Outcome, PrecisionName, bar, command, model_path, run};
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
@@ -55,6 +55,9 @@ struct Args {
     /// Pixels by which the foreground is eroded before maps are read, instead of the model's own
     #[arg(long)]
     erosion: Option<f64>,
+    /// In what numbers VAEs multiply, instead of those they were trained in
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionName>,
     /// Replicates of the bootstrap
     #[arg(long, default_value_t = 1000)]
     replicates: usize,
@@ -211,7 +214,10 @@ fn program() -> Outcome {
 fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::error::Error>> {
     let mut localizers = Vec::new();
     for path in &args.model {
-        let localizer = Localizer::load(model_path(path), &Device::Cpu)?;
+        let mut localizer = Localizer::load(model_path(path), &Device::Cpu)?;
+        if let Some(precision) = args.precision {
+            localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
+        }
         let mut filters = localizer.map_filters().clone();
         if let Some(median) = &args.median {
             filters.median = <[usize; 3]>::try_from(median.clone())

@@ -21,7 +21,7 @@ use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
     Content, DetectionRule, Finding, Findings, ImageOverlay, Subject, VolumeOverlay, heat_map,
 };
-use lesio_examples::{LayoutName, Outcome, bar, command, explain, line, model_path, run};
+use lesio_examples::{LayoutName, Outcome, PrecisionName, bar, command, explain, line, model_path, run};
 use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::json;
@@ -57,6 +57,9 @@ struct Args {
     /// Predictors, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "pixel-l1")]
     predictor: Vec<PredictorName>,
+    /// In what numbers a VAE multiplies, instead of those it was trained in
+    #[arg(long, value_enum)]
+    precision: Option<PrecisionName>,
     /// Share of normal pixels that may be marked
     #[arg(long, value_parser = share, default_value = "0.001")]
     rate: f64,
@@ -88,7 +91,10 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
+    let mut localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
+    if let Some(precision) = args.precision {
+        localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
+    }
     let data = open(&args)?;
     let rule = args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise);
     std::fs::create_dir_all(&args.out)?;

@@ -20,7 +20,7 @@ use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
     VaeConfig, VaeTraining,
 };
-use lesio_examples::{DataArgs, LayoutName, Outcome, bar, command, read_split, run, watch_training};
+use lesio_examples::{DataArgs, LayoutName, Outcome, PrecisionName, bar, command, read_split, run, watch_training};
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
@@ -93,6 +93,9 @@ struct Args {
     /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
     #[arg(long)]
     locate: Option<usize>,
+    /// In what numbers a VAE multiplies, here and wherever the model file is used
+    #[arg(long, value_enum, default_value = "single")]
+    precision: PrecisionName,
     /// Passes over the training slices
     #[arg(long, default_value_t = 30)]
     epochs: usize,
@@ -347,7 +350,8 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
             };
             let mut model = VaeConfig::new(channels, args.size, args.size)
                 .latent(Latent::Dense { dimensions: args.latent })
-                .likelihood(likelihood);
+                .likelihood(likelihood)
+                .precision(args.precision.into());
             if let Some(widths) = &args.widths {
                 model = model.widths(widths.clone());
             }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lesio::io::dataset::{Dataset, Layout};
-use lesio::nn::Event;
+use lesio::nn::{Event, Precision};
 use lesio::study::Subject;
 
 /// The result of a program.
@@ -56,6 +56,24 @@ pub enum LayoutName {
     Acdc,
     /// Medical Segmentation Decathlon: imagesTr, labelsTr.
     Msd,
+}
+
+/// In what numbers a model multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrecisionName {
+    /// In 32-bit numbers
+    Single,
+    /// In bfloat16, which has 8 bits: faster on processors with AVX-512 BF16
+    Bfloat16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Single => Self::Single,
+            PrecisionName::Bfloat16 => Self::Bfloat16,
+        }
+    }
 }
 
 /// Which data a program works on.

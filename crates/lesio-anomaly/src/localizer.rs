@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use lesio_image::{FittedPreprocessing, Geometry, Image, Plane, PreparedPlane, SlicePosition, Volume};
-use lesio_nn::{LoadError, SaveError, model_file};
+use lesio_nn::{LoadError, Precision, SaveError, model_file};
 use lesio_vae::{BuildError, Wanted};
 use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,21 @@ impl Localizer {
     pub fn calibrated(mut self, calibration: Calibration) -> Self {
         self.document.calibration = calibration;
         self
+    }
+
+    /// With a model that multiplies in another precision on the CPU: see
+    /// [`VaeConfig::precision`](lesio_vae::VaeConfig::precision). A denoiser gains nothing by it and stays as it is.
+    /// Calibrations were made in the precision before; they hold as far as maps are the same.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn in_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
+        if let ModelConfig::Vae { config, beta } = self.model.config() {
+            let config = ModelConfig::Vae { config: config.precision(precision), beta };
+            self.model = Model::new(config.clone(), self.model.parameters().clone(), device)?;
+            self.document.model = config;
+        }
+        Ok(self)
     }
 
     /// Reads a localizer.

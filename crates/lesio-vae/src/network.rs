@@ -19,7 +19,7 @@ pub(crate) fn encoder(config: &VaeConfig) -> Result<Network, ConfigError> {
     };
     let mean = net.layer("encoder.mean", head.clone(), &[value])?;
     let log_variance = net.layer("encoder.log_variance", head, &[value])?;
-    Ok(net.finish(&[mean, log_variance])?)
+    Ok(net.finish(&[mean, log_variance])?.with_precision(config.precision))
 }
 
 /// Latent sample to the parameters of the pixels' distribution.
@@ -46,7 +46,7 @@ pub(crate) fn decoder(config: &VaeConfig) -> Result<Network, ConfigError> {
     let outputs = config.channels * config.likelihood.outputs();
     let last = Layer::TransposedConvolution(halving(outputs, Normalization::None));
     let out = net.layer("decoder.out", last, &[value])?;
-    Ok(net.finish(&[out])?)
+    Ok(net.finish(&[out])?.with_precision(config.precision))
 }
 
 /// 4x4 with stride 2: every pixel is seen equally often, unlike with an odd kernel, which leaves a
