@@ -93,8 +93,6 @@ class NetworkCase:
         self.store = store
         self.network = network
         self.bfloat16 = bfloat16
-        if bfloat16:
-            self.variants = ["channels-last"]
 
     def load(self, module, variant, weights="initial"):
         file = self.network if weights == "initial" else f"{self.network}-clear"
@@ -104,14 +102,14 @@ class NetworkCase:
         return self.layout(module)
 
     def layout(self, value):
-        return value.to(memory_format=torch.channels_last) if self.variant == "channels-last" else value
+        return value if self.variant == "default" else value.to(memory_format=torch.channels_last)
 
     def input(self, name, batch):
         value = torch.from_numpy(self.store.read("inputs")[name][:batch])
         return self.layout(value.clone()) if value.dim() == 4 else value.clone()
 
     def precision(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16 and self.variant != "converted")
 
 
 class Training(NetworkCase):
@@ -202,7 +200,23 @@ class UNetTraining(Training):
         return ((output.to(self.image.dtype) - self.image) ** 2).mean()
 
 
-class VaeForward(NetworkCase):
+class FrozenCase(NetworkCase):
+    """With frozen weights, which in bfloat16 may be converted once, and the image with them."""
+
+    def __init__(self, store, network, bfloat16):
+        super().__init__(store, network, bfloat16)
+        if bfloat16:
+            self.variants = [*self.variants, "converted"]
+
+    def load(self, module, variant, weights="initial"):
+        module = super().load(module, variant, weights)
+        return module.bfloat16() if variant == "converted" else module
+
+    def given(self, value):
+        return value.bfloat16() if self.variant == "converted" else value
+
+
+class VaeForward(FrozenCase):
     """Encoding, latent value with given noise, decoding."""
 
     def __init__(self, store, batch, bfloat16=False):
@@ -217,14 +231,14 @@ class VaeForward(NetworkCase):
 
     def forward(self):
         with torch.inference_mode(), self.precision():
-            return self.module(self.image, self.noise)
+            return self.module(self.given(self.image), self.given(self.noise))
 
     def outputs(self):
         names = ["reconstruction", "mean", "log_variance"]
-        return dict(zip(names, (value.numpy().copy() for value in self.prepare("default")())))
+        return dict(zip(names, (value.float().numpy().copy() for value in self.prepare("default")())))
 
 
-class VaeInputGradient(NetworkCase):
+class VaeInputGradient(FrozenCase):
     """Gradient of the negative ELBO at z = mean with respect to each pixel; weights frozen."""
 
     def __init__(self, store, batch, bfloat16=False):
@@ -239,7 +253,7 @@ class VaeInputGradient(NetworkCase):
 
     def gradient(self):
         with self.precision():
-            outputs = self.module(self.image, self.noise)
+            outputs = self.module(self.given(self.image), self.given(self.noise))
         loss = negative_elbo(self.image, *(value.float() for value in outputs))
         return torch.autograd.grad(loss, self.image)[0]
 

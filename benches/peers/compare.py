@@ -14,7 +14,7 @@ import numpy
 import report
 from sides import Worker, WorkerError, disturbed, lesio, measured_block, peer, wait_for_quiet
 from store import Store, write_data
-from table import CASES, INFORMATION, selected
+from table import CASES, selected
 
 BEST_OF_SECONDS = 0.6
 ROUNDING = "rounding."
@@ -52,10 +52,6 @@ def run(options, executable, work, docs):
             entry = {"name": case.name, "error": str(error)}
         outcome["cases"].append(report.with_peak(entry, outcome["sgemm_gflops"]))
         print(report.line(entry), flush=True)
-    if options.side != "lesio" and not options.processor_time:
-        for name in INFORMATION:
-            if any(name.startswith(case.name) for case in cases):
-                outcome["information"].append(bench.information(name))
     report.finish(outcome)
     report.merge(outcome, kept, [case.name for case in CASES])
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -201,13 +197,6 @@ class Bench:
                 chosen = "default" if side == "lesio" else variant
                 peaks[side] = worker.ask(do="memory", case=case.name, variant=chosen)["bytes"]
         return peaks
-
-    def information(self, name):
-        with self.peer("torch") as worker:
-            variant = worker.ask(do="variants", case=name)["variants"][0]
-            worker.ask(do="prepare", case=name, variant=variant)
-            times = self.time({"peer": worker})
-        return {"name": name, "peer_variant": variant, "torch_ms": times["torch_ms"], "disturbed": times["disturbed"]}
 
 
 class Workers:

@@ -28,27 +28,25 @@ def start(options, machine):
         },
         "sgemm_gflops": {},
         "cases": [],
-        "information": [],
     }
 
 
 def kept(options, measured):
     """What an earlier run with the same settings reported of other cases."""
     if not options.keep or not options.out.exists():
-        return {"cases": [], "information": []}
+        return {"cases": []}
     earlier = json.loads(options.out.read_text())
     now = (options.threads, options.processor_time)
     if now != tuple(earlier["settings"].get(key) for key in ("threads", "processor_time")):
         raise ValueError(f"{options.out} was measured otherwise: with --keep the settings must be the same")
-    others = {key: [entry for entry in earlier[key] if entry["name"].removesuffix("-bf16") not in measured] for key in ("cases", "information")}
-    return {"sgemm_gflops": earlier["sgemm_gflops"], **others}
+    others = [entry for entry in earlier["cases"] if entry["name"] not in measured]
+    return {"sgemm_gflops": earlier["sgemm_gflops"], "cases": others}
 
 
 def merge(outcome, earlier, order):
     """Adds the cases of an earlier run, all in the order of the table."""
-    for key in ("cases", "information"):
-        entries = outcome[key] + earlier[key]
-        outcome[key] = sorted(entries, key=lambda entry: order.index(entry["name"].removesuffix("-bf16")))
+    entries = outcome["cases"] + earlier["cases"]
+    outcome["cases"] = sorted(entries, key=lambda entry: order.index(entry["name"]))
     for name, peak in earlier.get("sgemm_gflops", {}).items():
         outcome["sgemm_gflops"][name] = max(peak, outcome["sgemm_gflops"].get(name, 0))
 
@@ -94,8 +92,6 @@ def table(outcome):
             f"| {name} | {entry['lesio_ms']:.1f} | {entry['torch_ms']:.1f} | {entry['ratio']:.2f} "
             f"| {low:.2f} to {high:.2f} | {entry['goal']:.2f} | {peer} | {peak} | {difference} |"
         )
-    for entry in outcome["information"]:
-        rows.append(f"| `{entry['name']}` | - | {entry['torch_ms']:.1f} | - | | | torch, bfloat16 | | |")
     return "\n".join(rows)
 
 

@@ -1,6 +1,6 @@
 //! The networks that are measured, as `peers/cases_torch.py` has them.
 
-use lesio_nn::{Activation, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Shape};
+use lesio_nn::{Activation, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Precision, Shape};
 
 /// Values of the VAE's latent code.
 pub const LATENT: usize = 128;
@@ -10,6 +10,14 @@ const RELU: Layer = Layer::Activation(Activation::RELU);
 
 /// The shape of every image: one channel of 128x128 pixels.
 pub const IMAGE: Shape = Shape::new(1, 128, 128);
+
+/// The VAE's encoder and decoder in a precision.
+///
+/// # Errors
+/// None in practice: the layers fit.
+pub(crate) fn vae(precision: Precision) -> Result<(Network, Network), NetworkError> {
+    Ok((vae_encoder()?.with_precision(precision), vae_decoder()?.with_precision(precision)))
+}
 
 /// The VAE's encoder: image to mean and log-variance.
 ///

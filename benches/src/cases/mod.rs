@@ -5,6 +5,8 @@ mod science;
 
 use std::path::Path;
 
+use lesio_nn::Precision;
+
 use crate::Result;
 use crate::networks::Normalization;
 use crate::sgemm::Sgemm;
@@ -37,17 +39,27 @@ pub trait Case {
 
 type Make = fn(&Path) -> Result<Box<dyn Case>>;
 
-const CASES: [(&str, Make); 15] = [
-    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial)?))),
-    ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
-    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial)?))),
-    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial)?))),
+use Precision::{Bfloat16, Single};
+
+const CASES: [(&str, Make); 19] = [
+    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Single)?))),
+    ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32, Single)?))),
+    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Single)?))),
+    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Single)?))),
     ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))),
     ("unet-gn-train-8", |data| {
         Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial)?))
     }),
-    ("vae-forward-1-onnx", |data| Ok(Box::new(VaeForward::new(data, 1)?))),
-    ("vae-forward-32-onnx", |data| Ok(Box::new(VaeForward::new(data, 32)?))),
+    ("vae-forward-1-onnx", |data| Ok(Box::new(VaeForward::new(data, 1, Single)?))),
+    ("vae-forward-32-onnx", |data| Ok(Box::new(VaeForward::new(data, 32, Single)?))),
+    ("vae-train-32-bf16", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Bfloat16)?))),
+    ("vae-forward-32-bf16", |data| Ok(Box::new(VaeForward::new(data, 32, Bfloat16)?))),
+    ("vae-input-gradient-1-bf16", |data| {
+        Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Bfloat16)?))
+    }),
+    ("vae-input-gradient-16-bf16", |data| {
+        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Bfloat16)?))
+    }),
     ("metric-auroc-ap", |data| Ok(Box::new(Ranking::new(data)?))),
     ("metric-aupro", |data| Ok(Box::new(Aupro::new(data)?))),
     ("filter-median-2d", |data| Ok(Box::new(Median2d::new(data)?))),

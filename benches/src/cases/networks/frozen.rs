@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_nn::{Differentiate, Mode, Network, Plan, PlanWeights};
+use lesio_nn::{Differentiate, Mode, Network, Plan, PlanWeights, Precision};
 
 use super::{Passes, VaePass, Weights, image_shape};
 use crate::Result;
 use crate::cases::{Case, read};
-use crate::networks::{LATENT, vae_decoder, vae_encoder};
+use crate::networks::{LATENT, vae};
 use crate::tensors::Tensors;
 
 /// A network with frozen weights.
@@ -53,11 +53,12 @@ pub(crate) struct VaeForward {
 }
 
 impl VaeForward {
-    pub(crate) fn new(data: &Path, batch: usize) -> Result<Self> {
+    pub(crate) fn new(data: &Path, batch: usize, precision: Precision) -> Result<Self> {
+        let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &Weights::Initial.file("vae"))?;
         Ok(Self {
-            encoder: Frozen::new(&vae_encoder()?, &tensors, batch, Differentiate::Nothing)?,
-            decoder: Frozen::new(&vae_decoder()?, &tensors, batch, Differentiate::Nothing)?,
+            encoder: Frozen::new(&encoder, &tensors, batch, Differentiate::Nothing)?,
+            decoder: Frozen::new(&decoder, &tensors, batch, Differentiate::Nothing)?,
             pass: VaePass::new(data, batch)?,
         })
     }
@@ -86,6 +87,7 @@ impl Case for VaeForward {
 /// The gradient of the negative ELBO at z = mean with respect to the image; weights frozen.
 pub(crate) struct VaeInputGradient {
     data: PathBuf,
+    precision: Precision,
     encoder: Frozen,
     decoder: Frozen,
     pass: VaePass,
@@ -93,14 +95,16 @@ pub(crate) struct VaeInputGradient {
 }
 
 impl VaeInputGradient {
-    pub(crate) fn new(data: &Path, batch: usize, weights: Weights) -> Result<Self> {
+    pub(crate) fn new(data: &Path, batch: usize, weights: Weights, precision: Precision) -> Result<Self> {
+        let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &weights.file("vae"))?;
         let mut pass = VaePass::new(data, batch)?;
         pass.noise.fill(0.0);
         Ok(Self {
             data: data.to_owned(),
-            encoder: Frozen::new(&vae_encoder()?, &tensors, batch, Differentiate::Inputs)?,
-            decoder: Frozen::new(&vae_decoder()?, &tensors, batch, Differentiate::Inputs)?,
+            precision,
+            encoder: Frozen::new(&encoder, &tensors, batch, Differentiate::Inputs)?,
+            decoder: Frozen::new(&decoder, &tensors, batch, Differentiate::Inputs)?,
             gradient: vec![0.0; pass.image.len()],
             pass,
         })
@@ -122,7 +126,7 @@ impl Case for VaeInputGradient {
 
     fn outputs(&mut self) -> Result<Tensors> {
         let batch = self.pass.batch;
-        let mut clear = Self::new(&self.data, batch, Weights::Clear)?;
+        let mut clear = Self::new(&self.data, batch, Weights::Clear, self.precision)?;
         clear.run()?;
         let mut tensors = Tensors::default();
         tensors.insert("gradient", &image_shape(batch), &clear.gradient);

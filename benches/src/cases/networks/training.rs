@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_nn::{AdamUpdate, InputGradients, Mode, Network, PlanEngine, TrainingEngine};
+use lesio_nn::{AdamUpdate, InputGradients, Mode, Network, PlanEngine, Precision, TrainingEngine};
 
 use super::data::first;
 use super::{Passes, VaePass, Weights, training_multiply_adds};
 use crate::Result;
 use crate::cases::{Case, read};
-use crate::networks::{IMAGE, Normalization, unet, vae_decoder, vae_encoder};
+use crate::networks::{IMAGE, Normalization, unet, vae};
 use crate::objective::squared_error;
 use crate::tensors::Tensors;
 
@@ -74,12 +74,13 @@ pub(crate) struct VaeTraining {
 }
 
 impl VaeTraining {
-    pub(crate) fn new(data: &Path, batch: usize, weights: Weights) -> Result<Self> {
+    pub(crate) fn new(data: &Path, batch: usize, weights: Weights, precision: Precision) -> Result<Self> {
+        let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &weights.file("vae"))?;
         Ok(Self {
             data: data.to_owned(),
-            encoder: engine(&vae_encoder()?, &tensors, batch, InputGradients::Skip)?,
-            decoder: engine(&vae_decoder()?, &tensors, batch, InputGradients::Compute)?,
+            encoder: engine(&encoder, &tensors, batch, InputGradients::Skip)?,
+            decoder: engine(&decoder, &tensors, batch, InputGradients::Compute)?,
             pass: VaePass::new(data, batch)?,
             step: 0,
         })
@@ -112,7 +113,8 @@ impl Case for VaeTraining {
     }
 
     fn outputs(&mut self) -> Result<Tensors> {
-        let case = |weights| Self::new(&self.data, self.pass.batch, weights);
+        let precision = self.encoder.network().precision();
+        let case = |weights| Self::new(&self.data, self.pass.batch, weights, precision);
         checked(case(Weights::Initial)?, case(Weights::Clear)?)
     }
 
