@@ -573,7 +573,7 @@ impl Call<'_> {
             added: !replace && product.separate_parts,
             last,
             kind: product.kind,
-            slides: product.slides(),
+            slides: product.slides() && !V::PAIRS,
             ahead: 0,
             ahead_first: product.terms[0].count * product.terms[0].b,
             ahead_row: product.terms[0].b,
@@ -705,11 +705,11 @@ impl Tile<'_> {
                 let c = c.add(done * self.c_step);
                 let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
                 match (self.kind, two) {
-                    (Kind::Values, true) if self.slides => self.sliding_wide::<V>(width, a, b, c, mask),
-                    (Kind::Values, false) if self.slides => self.sliding::<V>(width, a, b, c, mask),
+                    (Kind::Values, true) if !V::PAIRS && self.slides => self.sliding_wide::<V>(width, a, b, c, mask),
+                    (Kind::Values, false) if !V::PAIRS && self.slides => self.sliding::<V>(width, a, b, c, mask),
                     (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
                     (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
-                    // Pairs have no such products: nothing to compile.
+                    // Pairs have no such products and do not slide: nothing to compile.
                     (Kind::Weights, _) if V::PAIRS => {}
                     (Kind::Weights, true) => self.weights_wide::<V>(width, a, b, c, mask),
                     (Kind::Weights, false) if self.last == LANES => self.weights::<V>(width, a, b, c, mask),
@@ -731,7 +731,8 @@ macro_rules! widths {
             unsafe fn $name<V: Vector>(&self, width: usize, a: *const f32, b: *const f32, c: *mut f32, mask: *const f32) {
                 match width {
                     // SAFETY: the caller's.
-                    $($width if $width <= V::$columns[$blocks - 1] => unsafe {
+                    // Constants, so that tiles too wide for the vectors are not even compiled.
+                    $($width if const { $width <= V::$columns[$blocks - 1] } => unsafe {
                         self.tile::<V, $blocks, $width, $how>(a, b, c, mask)
                     },)*
                     _ => {}

@@ -53,7 +53,8 @@ pub(super) struct Pairs<V, const ONE: bool>(V);
 
 // SAFETY of the blocks in this implementation: the caller grants to each method what the same method of `V` needs.
 impl<V: Vector, const ONE: bool> Vector for Pairs<V, ONE> {
-    const COLUMNS: [usize; 2] = V::COLUMNS;
+    /// Where pairs are taken apart, registers are needed for their halves too.
+    const COLUMNS: [usize; 2] = if ONE { V::COLUMNS } else { [3, 0] };
     const SLIDING_COLUMNS: [usize; 2] = V::SLIDING_COLUMNS;
     const DOTS: [usize; 2] = V::DOTS;
     const PAIRS: bool = true;
