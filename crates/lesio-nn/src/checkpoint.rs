@@ -66,9 +66,13 @@ pub(crate) struct Saved {
     /// Parameters and moments of each engine.
     pub(crate) engines: Vec<(ParameterSet, [ParameterSet; 2])>,
     pub(crate) best: Option<ParameterSet>,
+    pub(crate) average: Option<ParameterSet>,
 }
 
+/// Of each engine.
 const PARTS: [&str; 3] = ["weights", "first", "second"];
+/// Of all engines together, where there are such.
+const KEPT: [&str; 2] = ["best", "average"];
 
 /// Writes the state, keeping the file before it as `NAME.previous`.
 pub(crate) fn save(
@@ -77,7 +81,7 @@ pub(crate) fn save(
     fingerprint: &str,
     state: &State,
     engines: &[Box<dyn TrainingEngine>],
-    best: Option<&ParameterSet>,
+    kept: [Option<&ParameterSet>; 2],
 ) -> Result<(), SaveError> {
     let mut all = ParameterSet::new();
     let mut put = |part: &str, set: &ParameterSet| {
@@ -93,8 +97,8 @@ pub(crate) fn save(
         put(PARTS[1], &first);
         put(PARTS[2], &second);
     }
-    if let Some(best) = best {
-        put("best", best);
+    for (part, set) in KEPT.into_iter().zip(kept) {
+        set.into_iter().for_each(|set| put(part, set));
     }
     let document =
         Document { config: config.clone(), fingerprint: fingerprint.to_owned(), state: state.clone() };
@@ -150,7 +154,7 @@ pub(crate) fn load(
         }
         set
     };
-    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None };
+    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None, average: None };
     for engine in engines {
         let names: Vec<String> = engine.network().parameters().into_iter().map(|spec| spec.name).collect();
         let belongs = |name: &str| names.iter().any(|own| own == name);
@@ -160,10 +164,8 @@ pub(crate) fn load(
             .map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
         saved.engines.push((weights, [part(PARTS[1], &belongs), part(PARTS[2], &belongs)]));
     }
-    let best = part("best", &|_| true);
-    if !best.is_empty() {
-        saved.best = Some(best);
-    }
+    let [best, average] = KEPT.map(|name| Some(part(name, &|_| true)).filter(|set| !set.is_empty()));
+    (saved.best, saved.average) = (best, average);
     Ok(saved)
 }
 

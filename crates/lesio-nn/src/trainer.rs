@@ -33,7 +33,16 @@ pub struct TrainConfig {
     pub skips: usize,
     /// Seed of the order of samples and of whatever noise the objective draws. Default 0.
     pub seed: u64,
+    /// Updates over which parameters are averaged, each update's weight falling exponentially with its age: what is
+    /// validated and given back is the mean, while training goes on from the parameters themselves (Polyak and
+    /// Juditsky 1992; for training under attack, Rebuffi et al. 2021, arXiv:2103.01946). At least 8, since every eighth update
+    /// counts. `None`, the default, averages nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub averaging: Option<f64>,
 }
+
+/// Updates from one that counts in an average to the next: taking parameters out of an engine takes time.
+const AVERAGED: u64 = 8;
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -44,6 +53,7 @@ impl Default for TrainConfig {
             patience: Some(10),
             skips: 5,
             seed: 0,
+            averaging: None,
         }
     }
 }
@@ -269,6 +279,8 @@ pub struct Trainer<O> {
     config: TrainConfig,
     state: State,
     best: Option<ParameterSet>,
+    /// The mean of the parameters of all engines, where they are averaged.
+    average: Option<ParameterSet>,
     checkpoint: Option<(PathBuf, Duration)>,
     saved: bool,
 }
@@ -300,6 +312,8 @@ impl<O: Objective> Trainer<O> {
             Some("batch size is 0, expected at least 1".to_owned())
         } else if objective.samples() == 0 {
             Some("there are no training samples".to_owned())
+        } else if let Some(updates) = config.averaging.filter(|&updates| !(updates >= AVERAGED as f64)) {
+            Some(format!("averaging is over {updates} updates, expected at least {AVERAGED}"))
         } else {
             config.adam.fault()
         };
@@ -307,7 +321,8 @@ impl<O: Objective> Trainer<O> {
             return Err(TrainError::Config { reason });
         }
         let state = State::default();
-        Ok(Self { objective, engines, config, state, best: None, checkpoint: None, saved: false })
+        let (best, average) = (None, None);
+        Ok(Self { objective, engines, config, state, best, average, checkpoint: None, saved: false })
     }
 
     /// Keeps a checkpoint in this file: at the end of every epoch, when the caller stops the training,
@@ -330,6 +345,7 @@ impl<O: Objective> Trainer<O> {
         }
         self.state = saved.state;
         self.best = saved.best;
+        self.average = saved.average;
         Ok(())
     }
 
@@ -392,14 +408,14 @@ impl<O: Objective> Trainer<O> {
     }
 
     /// The parameters of all networks: those of the best validation loss, or the last where nothing
-    /// was validated.
+    /// was validated; their mean where they are averaged.
     ///
     /// # Errors
     /// A failure of the device.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         match &self.best {
             Some(best) => Ok(best.clone()),
-            None => self.present_parameters(),
+            None => self.found_parameters(),
         }
     }
 
@@ -407,6 +423,11 @@ impl<O: Objective> Trainer<O> {
     #[must_use]
     pub fn objective(&self) -> &O {
         &self.objective
+    }
+
+    /// The mean where there is one, else the parameters as they are.
+    fn found_parameters(&self) -> Result<ParameterSet, EngineError> {
+        self.average.as_ref().map_or_else(|| self.present_parameters(), |average| Ok(average.clone()))
     }
 
     fn present_parameters(&self) -> Result<ParameterSet, EngineError> {
@@ -459,6 +480,7 @@ impl<O: Objective> Trainer<O> {
         for engine in &mut self.engines {
             engine.update(&update)?;
         }
+        self.average_parameters()?;
         let count = (to - from) as f64;
         self.state.sums.accumulate(&terms, count);
         self.state.summed += count;
@@ -471,7 +493,7 @@ impl<O: Objective> Trainer<O> {
         &mut self,
         observe: &mut impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, TrainError> {
-        let validation = self.objective.validate(&mut self.engines)?;
+        let validation = self.validate()?;
         let training = std::mem::take(&mut self.state.sums).scaled(1.0 / self.state.summed.max(1.0));
         let record = EpochRecord { epoch: self.state.epoch, training, validation };
         let mut best = false;
@@ -479,7 +501,7 @@ impl<O: Objective> Trainer<O> {
             best = loss.is_finite() && self.state.best.is_none_or(|(_, lowest)| loss < lowest);
             if best {
                 self.state.best = Some((record.epoch, loss));
-                self.best = Some(self.present_parameters()?);
+                self.best = Some(self.found_parameters()?);
             }
         }
         self.state.summed = 0.0;
@@ -489,10 +511,49 @@ impl<O: Objective> Trainer<O> {
         Ok(observe(&Event::Epoch { record: &record, epochs: self.config.epochs, best }))
     }
 
+    /// Lets the parameters after this update count in their mean.
+    fn average_parameters(&mut self) -> Result<(), EngineError> {
+        let Some(updates) = self.config.averaging else { return Ok(()) };
+        if !self.state.step.is_multiple_of(AVERAGED) {
+            return Ok(());
+        }
+        let present = self.present_parameters()?;
+        let Some(average) = &mut self.average else {
+            self.average = Some(present);
+            return Ok(());
+        };
+        // At the beginning the mean of all, so that the first parameters do not linger.
+        let counted = (self.state.step / AVERAGED) as f64;
+        let share = (AVERAGED as f64 / updates).max(1.0 / counted) as f32;
+        for (name, parameter) in present.iter() {
+            let Some(mean) = average.get_mut(name) else { continue };
+            for (mean, value) in mean.values_mut().iter_mut().zip(parameter.values()) {
+                *mean += share * (value - *mean);
+            }
+        }
+        Ok(())
+    }
+
+    /// The loss on validation samples, under the mean of the parameters where there is one.
+    fn validate(&mut self) -> Result<Option<Terms>, EngineError> {
+        let Some(average) = &self.average else { return self.objective.validate(&mut self.engines) };
+        let mut present = Vec::new();
+        for engine in &mut self.engines {
+            present.push((engine.parameters()?, engine.moments()?));
+            engine.restore(average, None)?;
+        }
+        let validation = self.objective.validate(&mut self.engines);
+        for (engine, (parameters, moments)) in self.engines.iter_mut().zip(&present) {
+            engine.restore(parameters, Some(moments))?;
+        }
+        validation
+    }
+
     fn save(&mut self) -> Result<(), TrainError> {
         let Some((path, _)) = &self.checkpoint else { return Ok(()) };
         let fingerprint = self.objective.fingerprint();
-        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, self.best.as_ref())?;
+        let kept = [self.best.as_ref(), self.average.as_ref()];
+        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, kept)?;
         self.saved = true;
         Ok(())
     }

@@ -16,6 +16,7 @@ use lesio_nn::{
 struct Denoise {
     images: Vec<Vec<f32>>,
     poison: Option<u64>,
+    validates: bool,
 }
 
 const SHAPE: Shape = Shape::new(1, 6, 6);
@@ -51,6 +52,9 @@ impl Objective for Denoise {
     }
 
     fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+        if !self.validates {
+            return Ok(None);
+        }
         engines[0].forward(&[&self.images[0]], 1, Mode::Evaluate)?;
         let error =
             engines[0].output(0).iter().zip(&self.images[0]).map(|(y, x)| f64::from(y - x).powi(2)).sum();
@@ -85,6 +89,10 @@ fn config(epochs: usize) -> TrainConfig {
 }
 
 fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise> {
+    trainer(images, config, true)
+}
+
+fn trainer(images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise> {
     let images = (0..images as u64)
         .map(|stream| {
             let mut image = vec![0.0; SHAPE.len()];
@@ -95,7 +103,7 @@ fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise> {
     let network = network();
     let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 3);
     let engine = CandleEngine::new(&network, &parameters, &Device::Cpu, InputGradients::Skip).unwrap();
-    Trainer::new(Denoise { images, poison: None }, vec![Box::new(engine)], config).unwrap()
+    Trainer::new(Denoise { images, poison: None, validates }, vec![Box::new(engine)], config).unwrap()
 }
 
 fn go_on(_: &Event<'_>) -> ControlFlow<()> {
@@ -112,23 +120,54 @@ fn loss_falls() {
 
 #[test]
 fn stopped_anywhere_and_resumed_equals_uninterrupted() {
-    let mut whole = trainer_of(10, config(4));
+    stop_everywhere(&config(4), 12);
+    let mut averaged = config(7);
+    averaged.averaging = Some(16.0);
+    stop_everywhere(&averaged, 21);
+}
+
+fn stop_everywhere(config: &TrainConfig, steps: u64) {
+    let mut whole = trainer_of(10, config.clone());
     whole.run(go_on).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for stop in 0..12 {
+    for stop in 0..steps {
         let path = folder.path().join(format!("{stop}.safetensors"));
-        let mut first = trainer_of(10, config(4)).checkpoint(&path, Duration::MAX);
+        let mut first = trainer_of(10, config.clone()).checkpoint(&path, Duration::MAX);
         let ending = first.run(|event| match event {
             Event::Step { step, .. } if *step == stop => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         });
         assert_eq!(ending.unwrap(), Ending::Stopped);
-        let mut second = trainer_of(10, config(4));
+        let mut second = trainer_of(10, config.clone());
         second.resume(&path).unwrap();
         assert_eq!(second.steps_done(), stop + 1);
         second.run(go_on).unwrap();
         assert_eq!(second.history(), whole.history());
         assert_eq!(second.parameters().unwrap(), whole.parameters().unwrap());
+    }
+}
+
+/// The parameters that a training of so many epochs, each of one update, gives back.
+fn after(epochs: usize, averaging: Option<f64>) -> ParameterSet {
+    let mut config = config(epochs);
+    config.adam.schedule = lesio_nn::Schedule::Constant;
+    config.averaging = averaging;
+    let mut trainer = trainer(4, config, false);
+    trainer.run(go_on).unwrap();
+    trainer.parameters().unwrap()
+}
+
+#[test]
+fn what_is_given_back_is_the_mean_of_every_eighth_update() {
+    let at = [8, 16, 24].map(|epochs| after(epochs, None));
+    for (averaging, weights) in [(8.0, [0.0, 0.0, 1.0]), (16.0, [0.25, 0.25, 0.5]), (1e9, [1.0 / 3.0; 3])] {
+        for (name, mean) in after(27, Some(averaging)).iter() {
+            for (index, &mean) in mean.values().iter().enumerate() {
+                let values = at.each_ref().map(|set| set.get(name).unwrap().values()[index]);
+                let expected: f32 = values.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+                assert!((mean - expected).abs() < 1e-6, "{name} {averaging}: {mean}, expected {expected}");
+            }
+        }
     }
 }
 
@@ -175,7 +214,7 @@ fn a_loss_that_stays_not_finite_is_divergence() {
     let network = network();
     let engine = CandleEngine::new(&network, &before, &Device::Cpu, InputGradients::Skip).unwrap();
     let images = trainer.objective().images.clone();
-    trainer = Trainer::new(Denoise { images, poison: Some(0) }, vec![Box::new(engine)], config(4)).unwrap();
+    trainer = Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![Box::new(engine)], config(4)).unwrap();
     let mut skipped = 0;
     let error = trainer.run(|event| {
         skipped += usize::from(matches!(event, Event::Skipped { .. }));
@@ -196,11 +235,13 @@ fn settings_out_of_range_are_named() {
         let mut config = config(1);
         change(&mut config);
         let engines: Vec<Box<dyn TrainingEngine>> = Vec::new();
-        Trainer::new(Denoise { images: vec![vec![0.0; 36]], poison: None }, engines, config)
+        Trainer::new(Denoise { images: vec![vec![0.0; 36]], poison: None, validates: true }, engines, config)
             .unwrap_err()
             .to_string()
     };
     assert!(bad(|c| c.epochs = 0).contains("epochs is 0"));
     assert!(bad(|c| c.batch_size = 0).contains("batch size is 0"));
     assert!(bad(|c| c.adam.rate = -1.0).contains("rate is -1"));
+    assert!(bad(|c| c.averaging = Some(f64::NAN)).contains("averaging is over NaN updates"));
+    assert!(bad(|c| c.averaging = Some(7.0)).contains("at least 8"));
 }
