@@ -38,6 +38,15 @@ pub struct Augmentation {
     /// Enlarged or reduced by up to a factor of 1 plus this, along each axis by itself. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub zoom: f32,
+    /// Bent: places move by up to this many grid pixels along each axis, smoothly over the grid. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bend: f32,
+    /// Intensities are scaled by a smooth field of up to 1 plus or minus this, as coils do. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub field: f32,
+    /// Blurred or sharpened by up to this share of the difference to a blurred image. Default 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub focus: f32,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
@@ -48,7 +57,17 @@ fn is_zero(value: &f32) -> bool {
 impl Default for Augmentation {
     fn default() -> Self {
         let symmetry = Symmetry::default();
-        Self { symmetry, shift: 5, contrast: 0.15, brightness: 0.15, turn: 0.0, zoom: 0.0 }
+        Self {
+            symmetry,
+            shift: 5,
+            contrast: 0.15,
+            brightness: 0.15,
+            turn: 0.0,
+            zoom: 0.0,
+            bend: 0.0,
+            field: 0.0,
+            focus: 0.0,
+        }
     }
 }
 
@@ -63,6 +82,13 @@ impl Augmentation {
     #[must_use]
     pub fn warped(mut self, turn: f32, zoom: f32) -> Self {
         (self.turn, self.zoom) = (turn, zoom);
+        self
+    }
+
+    /// With bent places, fields over the intensities and another focus: scans that might have been.
+    #[must_use]
+    pub fn varied(mut self, bend: f32, field: f32, focus: f32) -> Self {
+        (self.bend, self.field, self.focus) = (bend, field, focus);
         self
     }
 
@@ -85,8 +111,42 @@ impl Augmentation {
             let [down, along] = [size(), size()];
             warp = [[cosine * down, sine * down], [-sine * along, cosine * along]];
         }
-        Change { grid, offset, flips, transpose, factor, sum, warp }
+        let mut smooth = |bound: f32| (bound != 0.0).then(|| Smooth::draw(bound, generator));
+        let bend = smooth(self.bend).zip(smooth(self.bend)).map(|(down, along)| [down, along]);
+        let field = smooth(self.field);
+        let focus = if self.focus == 0.0 { 0.0 } else { self.focus * generator.random_range(-1.0..=1.0f32) };
+        Change { grid, offset, flips, transpose, factor, sum, warp, bend, field, focus }
     }
+}
+
+/// Knots along each side of a smooth field.
+const KNOTS: usize = 4;
+
+/// A smooth field over the grid: a cubic B-spline of few random coefficients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Smooth([[f32; KNOTS]; KNOTS]);
+
+impl Smooth {
+    fn draw(bound: f32, generator: &mut ChaCha8Rng) -> Self {
+        Self(std::array::from_fn(|_| std::array::from_fn(|_| bound * generator.random_range(-1.0..=1.0f32))))
+    }
+
+    /// The weights of the knots at a place of 0 to 1 along a side.
+    fn weights(place: f32) -> [f32; KNOTS] {
+        let t = place.clamp(0.0, 1.0);
+        let u = 1.0 - t;
+        [u * u * u, 3.0 * u * u * t, 3.0 * u * t * t, t * t * t]
+    }
+
+    /// Its value, within the bound, for weights along either side.
+    fn at(&self, rows: [f32; KNOTS], columns: [f32; KNOTS]) -> f32 {
+        let row = |knots: &[f32; KNOTS]| knots.iter().zip(columns).map(|(k, w)| k * w).sum::<f32>();
+        self.0.iter().zip(rows).map(|(knots, weight)| weight * row(knots)).sum()
+    }
+}
+
+fn along_side(position: usize, size: usize) -> f32 {
+    position as f32 / (size.max(2) - 1) as f32
 }
 
 /// The first of four views of a sample: as it is, turned by half, mirrored along rows, along columns. Each undoes itself.
@@ -100,6 +160,9 @@ pub(crate) fn views(grid: [usize; 2], count: usize) -> Vec<Change> {
         factor: 1.0,
         sum: 0.0,
         warp: UNWARPED,
+        bend: None,
+        field: None,
+        focus: 0.0,
     };
     flips.into_iter().take(count.max(1)).map(view).collect()
 }
@@ -115,6 +178,11 @@ pub(crate) struct Change {
     sum: f32,
     /// From places about the centre to where their values come from.
     warp: [[f32; 2]; 2],
+    /// How far places move besides, along rows' axis and columns'.
+    bend: Option<[Smooth; 2]>,
+    field: Option<Smooth>,
+    /// Share of the difference to the blurred image that is added: below 0, blurred.
+    focus: f32,
 }
 
 const UNWARPED: [[f32; 2]; 2] = [[1.0, 0.0], [0.0, 1.0]];
@@ -122,7 +190,7 @@ const UNWARPED: [[f32; 2]; 2] = [[1.0, 0.0], [0.0, 1.0]];
 impl Change {
     /// Moves labels `[row, column]`; where they are warped, each pixel gets the nearest.
     pub(crate) fn place<T: Copy + Default>(&self, from: &[T], into: &mut [T]) {
-        if self.warp == UNWARPED {
+        if !self.is_warped() {
             return self.move_pixels(from, into);
         }
         let width = self.grid[1];
@@ -135,7 +203,7 @@ impl Change {
 
     /// Moves an image `[row, column]`; where it is warped, values are interpolated between pixels.
     pub(crate) fn place_image(&self, from: &[f32], into: &mut [f32]) {
-        if self.warp == UNWARPED {
+        if !self.is_warped() {
             return self.move_pixels(from, into);
         }
         let [height, width] = self.grid;
@@ -152,16 +220,24 @@ impl Change {
         self.move_pixels(&warped, into);
     }
 
+    fn is_warped(&self) -> bool {
+        self.warp != UNWARPED || self.bend.is_some()
+    }
+
     /// Calls for each pixel, with the place that its value comes from: beyond the border, on the border.
     fn for_each_source(&self, mut call: impl FnMut(usize, [f32; 2])) {
         let [height, width] = self.grid;
         let centre = [height, width].map(|size| (size as f32 - 1.0) / 2.0);
+        let columns: Vec<[f32; KNOTS]> =
+            (0..width).map(|column| Smooth::weights(along_side(column, width))).collect();
         for row in 0..height {
+            let rows = Smooth::weights(along_side(row, height));
             for column in 0..width {
                 let from_centre = [row as f32 - centre[0], column as f32 - centre[1]];
+                let bend = self.bend.map_or([0.0; 2], |bend| bend.map(|smooth| smooth.at(rows, columns[column])));
                 let source: [f32; 2] = std::array::from_fn(|axis| {
                     let [down, along] = self.warp[axis];
-                    let place = centre[axis] + down * from_centre[0] + along * from_centre[1];
+                    let place = centre[axis] + down * from_centre[0] + along * from_centre[1] + bend[axis];
                     place.clamp(0.0, self.grid[axis] as f32 - 1.0)
                 });
                 call(row * width + column, source);
@@ -187,12 +263,44 @@ impl Change {
         }
     }
 
-    /// Changes intensities.
+    /// Changes the intensities of an image.
     pub(crate) fn tone(&self, values: &mut [f32]) {
+        let [height, width] = self.grid;
+        if self.focus != 0.0 {
+            let blurred = blurred(values, self.grid);
+            for (value, blurred) in values.iter_mut().zip(blurred) {
+                *value += self.focus * (*value - blurred);
+            }
+        }
+        if let Some(field) = &self.field {
+            for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                let rows = Smooth::weights(along_side(row, height));
+                for (column, value) in values.iter_mut().enumerate() {
+                    *value *= 1.0 + field.at(rows, Smooth::weights(along_side(column, width)));
+                }
+            }
+        }
         for value in values {
             *value = *value * self.factor + self.sum;
         }
     }
+}
+
+/// An image blurred by 1 2 1 along both axes, its border repeated.
+fn blurred(image: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
+    let pass = |from: &[f32], reach: [usize; 2]| -> Vec<f32> {
+        let at = |row: usize, column: usize| from[row * width + column];
+        let mut into = Vec::with_capacity(from.len());
+        for row in 0..height {
+            for column in 0..width {
+                let before = at(row.saturating_sub(reach[0]), column.saturating_sub(reach[1]));
+                let after = at((row + reach[0]).min(height - 1), (column + reach[1]).min(width - 1));
+                into.push(0.25 * (before + after) + 0.5 * at(row, column));
+            }
+        }
+        into
+    };
+    pass(&pass(image, [1, 0]), [0, 1])
 }
 
 #[cfg(test)]
@@ -245,7 +353,7 @@ mod tests {
             transpose: false,
             factor: 2.0,
             sum: 1.0,
-            warp: UNWARPED,
+            ..views([1, 4], 1)[0]
         };
         let mut into = [0.0; 4];
         change.place(&[1.0, 2.0, 3.0, 4.0], &mut into);
@@ -274,5 +382,58 @@ mod tests {
         let warped = Augmentation::default().warped(20.0, 0.2).draw(&mut b, grid);
         assert_eq!(Change { warp: UNWARPED, ..warped }, plain);
         assert!(warped.warp != UNWARPED && plain.warp == UNWARPED);
+        let mut c = random::generator(3, 4);
+        let varied = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6).draw(&mut c, grid);
+        assert_eq!(Change { bend: None, field: None, focus: 0.0, ..varied }, warped);
+    }
+
+    #[test]
+    fn bends_move_image_and_labels_by_as_much_as_they_may() {
+        let grid = [16, 12];
+        let row: Vec<f32> = (0..192).map(|k| (k / 12) as f32).collect();
+        let column: Vec<f32> = (0..192).map(|k| (k % 12) as f32).collect();
+        let whole = Smooth([[2.0; KNOTS]; KNOTS]);
+        let none = Smooth([[0.0; KNOTS]; KNOTS]);
+        let mut bent = vec![0.0; 192];
+        // The same everywhere is a shift: the place two rows further down.
+        let change = Change { bend: Some([whole, none]), ..views(grid, 1)[0] };
+        change.place_image(&row, &mut bent);
+        assert!(bent.iter().zip(&row).all(|(bent, row)| (bent - (row + 2.0).min(15.0)).abs() < 1e-5));
+        change.place_image(&column, &mut bent);
+        assert_eq!(bent, column);
+        for seed in 0..20 {
+            let mut generator = random::generator(seed, 1);
+            let varied = Augmentation::none().varied(3.0, 0.0, 0.0);
+            let change = Change { flips: [false; 2], ..varied.draw(&mut generator, grid) };
+            let mut labels = vec![0.0; 192];
+            change.place_image(&row, &mut bent);
+            change.place(&row, &mut labels);
+            assert!(bent.iter().zip(&row).all(|(bent, row)| (bent - row).abs() <= 3.0 + 1e-4));
+            assert!(bent.iter().zip(&row).any(|(bent, row)| (bent - row).abs() > 0.3));
+            assert!(bent.iter().zip(&labels).all(|(bent, label)| (bent - label).abs() <= 0.5 + 1e-4));
+        }
+    }
+
+    #[test]
+    fn fields_and_focus_change_intensities_as_they_say() {
+        let grid = [6, 5];
+        let still = views(grid, 1)[0];
+        let mut image = vec![2.0; 30];
+        Change { focus: -1.0, ..still }.tone(&mut image);
+        assert_eq!(image, [2.0; 30], "what is the same everywhere has no focus");
+        image[12] = 6.0;
+        let sharp = image.clone();
+        Change { focus: -1.0, ..still }.tone(&mut image);
+        assert_eq!((image[12], image[11], image[6]), (3.0, 2.5, 2.25), "1 2 1 along both axes");
+        let mut image = sharp.clone();
+        Change { focus: 0.5, ..still }.tone(&mut image);
+        assert_eq!((image[12], image[11]), (7.5, 1.75));
+        let mut image = vec![2.0; 30];
+        let ramp = Smooth([[0.0; KNOTS], [0.1; KNOTS], [0.2; KNOTS], [0.3; KNOTS]]);
+        Change { field: Some(ramp), ..still }.tone(&mut image);
+        for (row, values) in image.chunks(5).enumerate() {
+            let expected = 2.0 * (1.0 + 0.3 * row as f32 / 5.0);
+            assert!(values.iter().all(|value| (value - expected).abs() < 1e-6), "{values:?}");
+        }
     }
 }
