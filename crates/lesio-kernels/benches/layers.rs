@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use lesio_kernels::{
     AdamUpdate, Buffer, Convolution, Epilogue, Grouping, ImageLayout, Images, ImagesMut, Isa, Linear,
-    Moments, Normalization, Pooling, Precision, Rectifier, Statistics, Upsampling, Workers, channel_totals, pool,
-    pool_gradient, totals_scratch_len, transfer, upsample, upsample_gradient, with_workers,
+    Moments, Normalization, Pooling, Precision, Rectifier, Statistics, Upsampling, Workers, channel_totals,
+    pool, pool_gradient, totals_scratch_len, transfer, upsample, upsample_gradient, with_workers,
 };
 
 fn noise(len: usize) -> Buffer {

@@ -158,9 +158,7 @@ mod tests {
                 with_workers(isa, |workers| join(workers, 1..3, images, &words, &mut to)).unwrap();
                 let half = part.div_ceil(2);
                 for (sample, row, column, channel) in (0..2).flat_map(|s| {
-                    (0..3).flat_map(move |y| {
-                        (0..5).flat_map(move |x| (0..part).map(move |c| (s, y, x, c)))
-                    })
+                    (0..3).flat_map(move |y| (0..5).flat_map(move |x| (0..part).map(move |c| (s, y, x, c))))
                 }) {
                     let word = halves(to[words.index(sample, row, column) + channel % half]);
                     let from = values[layout.index(sample + 1, row, column) + channel];

@@ -705,8 +705,12 @@ impl Tile<'_> {
                 let c = c.add(done * self.c_step);
                 let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
                 match (self.kind, two) {
-                    (Kind::Values, true) if !V::PAIRS && self.slides => self.sliding_wide::<V>(width, a, b, c, mask),
-                    (Kind::Values, false) if !V::PAIRS && self.slides => self.sliding::<V>(width, a, b, c, mask),
+                    (Kind::Values, true) if !V::PAIRS && self.slides => {
+                        self.sliding_wide::<V>(width, a, b, c, mask)
+                    }
+                    (Kind::Values, false) if !V::PAIRS && self.slides => {
+                        self.sliding::<V>(width, a, b, c, mask)
+                    }
                     (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
                     (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
                     // Pairs have no such products and do not slide: nothing to compile.

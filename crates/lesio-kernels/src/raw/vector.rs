@@ -334,7 +334,8 @@ mod x86 {
             // SAFETY: see above the implementation.
             unsafe {
                 let half = |sum, a, b| {
-                    let low = |words| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(words)));
+                    let low =
+                        |words| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(words)));
                     let mask = _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000));
                     let high = |words| _mm256_and_ps(words, mask);
                     _mm256_fmadd_ps(high(a), high(b), _mm256_fmadd_ps(low(a), low(b), sum))
