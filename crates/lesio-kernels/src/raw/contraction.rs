@@ -12,8 +12,9 @@ use crate::error::{KernelError, check_len};
 
 /// Terms of a span: samples and rows of a span stay in the nearest caches.
 const SPAN: usize = 1024;
-/// Rows of one item of work.
+/// Rows of one item of work, at least and at most: each item reads all samples anew.
 const ROWS: usize = 16;
+const MOST_ROWS: usize = 64;
 
 /// Sizes and strides of dot products.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +59,10 @@ impl Contraction {
         let (a, b, c) =
             (Shared(a.as_ptr().cast_mut()), Shared(b.as_ptr().cast_mut()), Shared(c.as_mut_ptr()));
         let isa = workers.isa();
-        workers.run(self.rows.div_ceil(ROWS), &|item| {
-            let rows = item * ROWS..((item + 1) * ROWS).min(self.rows);
+        let two_each = self.rows.div_ceil(2 * workers.threads());
+        let each = two_each.next_multiple_of(ROWS).clamp(ROWS, MOST_ROWS);
+        workers.run(self.rows.div_ceil(each), &|item| {
+            let rows = item * each..((item + 1) * each).min(self.rows);
             // SAFETY: all indices were found inside the slices above; items write different rows.
             unsafe { self.item(isa, rows, a.get(), b.get(), c.get()) };
         });
@@ -142,12 +145,14 @@ impl Contraction {
     ) {
         let first = span * SPAN;
         let terms = SPAN.min(self.terms - first);
-        let mut row = rows.start;
-        while row < rows.end {
-            let tall = rows.end - row >= ROWS;
-            let mut sample = 0;
-            while sample < self.samples {
-                let wide = self.samples - sample >= SAMPLES;
+        // A few samples stay in the first cache while the rows pass: samples are often a power of two apart, so
+        // that not many of them fit the second cache together, and rows never are.
+        let mut sample = 0;
+        while sample < self.samples {
+            let wide = self.samples - sample >= SAMPLES;
+            let mut row = rows.start;
+            while row < rows.end {
+                let tall = rows.end - row >= ROWS;
                 // SAFETY: rows, samples and terms lie inside what the caller grants.
                 unsafe {
                     let a = a.add(row * self.a_row + first);
@@ -160,9 +165,9 @@ impl Contraction {
                         (false, false) => self.tile::<V, 1, 1>(terms, span == 0, a, b, c),
                     }
                 }
-                sample += if wide { SAMPLES } else { 1 };
+                row += if tall { ROWS } else { 1 };
             }
-            row += if tall { ROWS } else { 1 };
+            sample += if wide { SAMPLES } else { 1 };
         }
     }
 
