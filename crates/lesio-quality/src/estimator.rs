@@ -4,8 +4,8 @@ use std::path::Path;
 
 use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, model_file};
 
-use crate::augmentation::{Change, views};
 use crate::chain::{By, Chain};
+use crate::change::{Change, views};
 use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;

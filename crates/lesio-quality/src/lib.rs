@@ -40,6 +40,7 @@ mod attack;
 mod augmentation;
 mod candidates;
 mod chain;
+mod change;
 mod config;
 mod conformal;
 mod distance;
