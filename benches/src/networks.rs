@@ -1,6 +1,8 @@
 //! The networks that are measured, as `peers/cases_torch.py` has them.
 
-use lesio_nn::{Activation, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Precision, Shape};
+use lesio_nn::{
+    Activation, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Precision, Shape,
+};
 
 /// Values of the VAE's latent code.
 pub const LATENT: usize = 128;

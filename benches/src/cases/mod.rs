@@ -45,7 +45,9 @@ const CASES: [(&str, Make); 19] = [
     ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Single)?))),
     ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32, Single)?))),
     ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Single)?))),
-    ("vae-input-gradient-16", |data| Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Single)?))),
+    ("vae-input-gradient-16", |data| {
+        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Single)?))
+    }),
     ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))),
     ("unet-gn-train-8", |data| {
         Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial)?))

@@ -312,7 +312,9 @@ impl<O: Objective> Trainer<O> {
             Some("batch size is 0, expected at least 1".to_owned())
         } else if objective.samples() == 0 {
             Some("there are no training samples".to_owned())
-        } else if let Some(updates) = config.averaging.filter(|&updates| !(updates >= AVERAGED as f64)) {
+        } else if let Some(updates) =
+            config.averaging.filter(|&updates| updates.is_nan() || updates < AVERAGED as f64)
+        {
             Some(format!("averaging is over {updates} updates, expected at least {AVERAGED}"))
         } else {
             config.adam.fault()

@@ -31,11 +31,8 @@ fn layer(rng: &mut ChaCha8Rng) -> Option<(Network, ParameterSet, bool)> {
         .stride(stride)
         .padding(rng.random_range(0..kernel.div_ceil(2) + 1));
     let transposed = rng.random_bool(0.5);
-    let layer = if transposed {
-        Layer::TransposedConvolution(convolution)
-    } else {
-        Layer::Convolution(convolution)
-    };
+    let layer =
+        if transposed { Layer::TransposedConvolution(convolution) } else { Layer::Convolution(convolution) };
     let mut net = NetworkBuilder::new();
     let shape = Shape::new(rng.random_range(14..40), rng.random_range(1..12), rng.random_range(1..12));
     let image = net.input("image", shape);
@@ -43,7 +40,7 @@ fn layer(rng: &mut ChaCha8Rng) -> Option<(Network, ParameterSet, bool)> {
     let out = net.layer("layer", layer, &[image]).ok()?;
     let network = net.finish(&[out]).unwrap().with_precision(Precision::Bfloat16);
     let few = shape.channels.min(network.output_shapes()[0].channels) < 16;
-    let is_rounded = !few && !(kernel == 3 && stride == 1);
+    let is_rounded = !(few || kernel == 3 && stride == 1);
     let set = ParameterSet::initialize(&network, Initialization::HeNormal, rng.random());
     Some((network, set, is_rounded))
 }

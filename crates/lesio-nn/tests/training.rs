@@ -214,7 +214,9 @@ fn a_loss_that_stays_not_finite_is_divergence() {
     let network = network();
     let engine = CandleEngine::new(&network, &before, &Device::Cpu, InputGradients::Skip).unwrap();
     let images = trainer.objective().images.clone();
-    trainer = Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![Box::new(engine)], config(4)).unwrap();
+    trainer =
+        Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![Box::new(engine)], config(4))
+            .unwrap();
     let mut skipped = 0;
     let error = trainer.run(|event| {
         skipped += usize::from(matches!(event, Event::Skipped { .. }));
