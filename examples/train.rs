@@ -20,7 +20,9 @@ use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
     VaeConfig, VaeTraining,
 };
-use lesio_examples::{DataArgs, LayoutName, Outcome, PrecisionName, bar, command, read_split, run, watch_training};
+use lesio_examples::{
+    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, read_split, run, watch_training,
+};
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
