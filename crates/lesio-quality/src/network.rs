@@ -24,14 +24,14 @@ pub struct Widths {
     pub reconstruction: Vec<usize>,
     /// Channels of REG-Net before each halving. Default 16, 32, 64, 96.
     pub regression: Vec<usize>,
-    /// Channels of the second opinion's U-Net at each resolution, finest first. Default 24, 48, 72, 96.
+    /// Channels of the second opinion's U-Net at each resolution, finest first. Default 32, 64, 96, 128.
     pub opinion: Vec<usize>,
 }
 
 impl Default for Widths {
     fn default() -> Self {
         let widths = vec![16, 32, 64, 96];
-        Self { reconstruction: widths.clone(), regression: widths, opinion: vec![24, 48, 72, 96] }
+        Self { reconstruction: widths.clone(), regression: widths, opinion: vec![32, 64, 96, 128] }
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Recipe {
     pub reconstruction_steps: usize,
     /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
-    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 24000: it has a picture to learn, clean and
+    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 30000: it has a picture to learn, clean and
     /// attacked, and gains from it when the others have long learnt what they can.
     pub opinion_steps: usize,
     /// Samples of an update. Default 16.
@@ -66,7 +66,7 @@ impl Recipe {
             validation_per_bin: 30,
             reconstruction_steps: 1500,
             estimator_steps: 4000,
-            opinion_steps: 24000,
+            opinion_steps: 30000,
             batch: 16,
             hardening: Hardening::default(),
             views: 2,
@@ -259,11 +259,13 @@ impl Recipe {
         if config.method == Method::SecondOpinion {
             // A hardened update learns from each sample twice: smaller batches give more updates in the same time.
             train = self.train_config(training.len(), self.opinion_steps, self.batch.div_ceil(2), 200);
+            // Attacks change with the network: its parameters wander, and their mean is better than any of them.
+            train.averaging = Some((self.opinion_steps as f64 / 20.0).clamp(8.0, 1000.0));
         }
         let mut options = EstimatorTraining::new(train.clone());
         if config.method == Method::SecondOpinion {
             // It must be right about pixels, of patients that differ more than the few that teach.
-            let augmentation = Augmentation::default().warped(20.0, 0.2);
+            let augmentation = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6);
             options = options.hardening(self.hardening.clone()).augmentation(augmentation);
         }
         let initial = config.initial_parameters(train.seed)?;

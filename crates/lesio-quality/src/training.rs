@@ -8,8 +8,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{error_weights, step};
-use crate::augmentation::{Augmentation, Change};
+use crate::augmentation::Augmentation;
 use crate::chain::{By, Chain};
+use crate::change::Change;
 use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
@@ -62,7 +63,7 @@ impl EstimatorTraining {
 
 /// Training on images that an attack on the present state of the estimator has changed, besides those it started from.
 ///
-/// Each sample draws a bound of its own, and every other attack starts at a random place within it: against one
+/// Each sample draws a bound of its own, and every third attack starts at a random place within it: against one
 /// step from the image itself alone, networks learn to bend their gradients instead of becoming robust
 /// (Wong, Rice and Kolter 2020, "Fast is better than free"). The passes of the attack are learnt from as well, since
 /// they give the gradients by the parameters along with those by the image (Shafahi et al. 2019, "Adversarial
@@ -247,8 +248,8 @@ impl EstimatorObjective {
             // that estimates get worse than those of the segmentation alone.
             let draw = generator.random_range(0.0..=1.0f32).sqrt();
             let bound = if stays { 0.0 } else { hardening.strength * draw };
-            // Every other attack starts from the image itself, as the plain FGSM does.
-            if generator.random_range(0..2) == 1 {
+            // Two of three attacks start from the image itself, as the plain FGSM does: that pass shows it clean.
+            if generator.random_range(0..3) == 0 {
                 image.iter_mut().for_each(|value| *value += bound * generator.random_range(-1.0..=1.0f32));
             }
             bounds.push(bound);
