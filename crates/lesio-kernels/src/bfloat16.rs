@@ -22,8 +22,8 @@ pub enum Precision {
     Bfloat16,
 }
 
-/// Words that are worked on at once: they stay in the second caches.
-const ROOM: usize = 1 << 18;
+/// Words that are worked on at once: they stay in a second cache.
+const ROOM: usize = 1 << 17;
 /// Words below which handing a part to another thread costs more than it saves.
 const SMALLEST_PART: usize = 1 << 12;
 
@@ -52,11 +52,14 @@ pub(crate) fn lanes(low: &[f32; LANES], high: &[f32; LANES]) -> [f32; LANES] {
     std::array::from_fn(|lane| word(low[lane], high[lane]))
 }
 
-/// Samples whose words are worked on at once, and the layout of these: that of the images, with a word for every
-/// two channels.
-pub(crate) fn batches(images: &ImageLayout) -> Result<(usize, ImageLayout), KernelError> {
-    let words = ImageLayout::new(words(images.channels()), images.height(), images.width(), images.border())?;
-    Ok(((ROOM / words.sample_stride()).max(1), words))
+/// The layout of images, with a word for every two channels.
+pub(crate) fn layout(images: &ImageLayout) -> Result<ImageLayout, KernelError> {
+    ImageLayout::new(words(images.channels()), images.height(), images.width(), images.border())
+}
+
+/// Samples whose words a thread works on at once.
+pub(crate) fn samples_at_once(words: &ImageLayout) -> usize {
+    (ROOM / words.sample_stride()).max(1)
 }
 
 /// Rounds and joins the channels of images, borders too; `to` takes `layout.len(samples)` words.
@@ -152,7 +155,7 @@ mod tests {
             let layout = whole.channel_range(channels - part, part).unwrap();
             let values: Vec<f32> = (0..whole.len(3).unwrap()).map(|k| (k % 251) as f32 - 99.0).collect();
             for isa in Isa::available() {
-                let (_, words) = batches(&layout).unwrap();
+                let words = super::layout(&layout).unwrap();
                 let mut to = vec![9.0; words.len(2).unwrap() + 1];
                 let images = Images::new(&values, &layout);
                 with_workers(isa, |workers| join(workers, 1..3, images, &words, &mut to)).unwrap();

@@ -451,10 +451,17 @@ impl Convolution {
         if self.is_rounded() {
             check_len("the packed weights", packed.len(), self.packed_len())?;
             self.check_operands(samples, input, output.layout, output.values.len(), epilogue)?;
-            return rounded(workers, samples, input, output, epilogue, |samples, input, output, epilogue| {
-                let words = self.of_words();
-                words.correlate(workers, Operands::Pairs, samples, input, packed, output, epilogue)
-            });
+            let words = self.of_words();
+            return rounded(
+                workers,
+                samples,
+                input,
+                output,
+                epilogue,
+                |workers, samples, from, to, epilogue| {
+                    words.correlate(workers, Operands::Pairs, samples, from, packed, to, epilogue)
+                },
+            );
         }
         let Some(winograd) = self.winograd_packed() else {
             return self.forward(workers, samples, input, weights, output, epilogue);
@@ -500,10 +507,17 @@ impl Convolution {
             return winograd.run(workers, samples, output, start, weights, input, epilogue);
         }
         if self.is_rounded() {
-            return rounded(workers, samples, output, input, epilogue, |samples, output, input, epilogue| {
-                let words = Self { outputs: bfloat16::words(self.outputs), ..*self };
-                words.spread(workers, Operands::Pairs, samples, output, weights, input, epilogue)
-            });
+            let words = Self { outputs: bfloat16::words(self.outputs), ..*self };
+            return rounded(
+                workers,
+                samples,
+                output,
+                input,
+                epilogue,
+                |workers, samples, from, to, epilogue| {
+                    words.spread(workers, Operands::Pairs, samples, from, weights, to, epilogue)
+                },
+            );
         }
         self.spread(workers, Operands::Single, samples, output, weights, input, epilogue)
     }
@@ -756,29 +770,41 @@ impl Convolution {
     }
 }
 
-/// Calls `work` with some samples at a time, the source's channels joined in pairs.
+/// Calls `work` with some samples at a time, the source's channels joined in pairs: each thread with samples of its
+/// own, which it finds in its caches, or all with all, where there are few.
 fn rounded(
     workers: &Workers<'_>,
     samples: usize,
     from: Images<'_>,
     to: ImagesMut<'_>,
     epilogue: Epilogue<'_>,
-    mut work: impl FnMut(usize, Images<'_>, ImagesMut<'_>, Epilogue<'_>) -> Result<(), KernelError>,
+    work: impl Fn(&Workers<'_>, usize, Images<'_>, ImagesMut<'_>, Epilogue<'_>) -> Result<(), KernelError> + Sync,
 ) -> Result<(), KernelError> {
-    let (at_once, words) = bfloat16::batches(from.layout)?;
-    with_leftovers(words.len(at_once.min(samples))?, |joined| {
-        for first in (0..samples).step_by(at_once) {
-            let count = at_once.min(samples - first);
+    let words = bfloat16::layout(from.layout)?;
+    let some = |workers: &Workers<'_>, first: usize, count: usize, values: &mut [f32]| {
+        with_leftovers(words.len(count)?, |joined| {
             bfloat16::join(workers, first..first + count, from, &words, joined)?;
             let mut epilogue = epilogue;
             if let Some(Rectifier { images, .. }) = &mut epilogue.rectifier {
                 images.values = &images.values[first * images.layout.sample_stride()..];
             }
-            let values = &mut to.values[first * to.layout.sample_stride()..];
-            work(count, Images::new(joined, &words), ImagesMut::new(values, to.layout), epilogue)?;
+            work(workers, count, Images::new(joined, &words), ImagesMut::new(values, to.layout), epilogue)
+        })
+    };
+    let threads = workers.threads();
+    if samples < 2 * threads {
+        return some(workers, 0, samples, to.values);
+    }
+    let each = bfloat16::samples_at_once(&words).min(samples.div_ceil(4 * threads));
+    let stride = to.layout.sample_stride();
+    let (failed, isa) = (std::sync::OnceLock::new(), workers.isa());
+    workers.chunks(&mut to.values[..samples * stride], each * stride, |chunk, values| {
+        let first = chunk * each;
+        if let Err(error) = some(&Workers::alone(isa), first, each.min(samples - first), values) {
+            failed.get_or_init(|| error);
         }
-        Ok(())
-    })
+    });
+    failed.into_inner().map_or(Ok(()), Err)
 }
 
 fn check_mask(layout: &ImageLayout, samples: usize, epilogue: Epilogue<'_>) -> Result<(), KernelError> {
