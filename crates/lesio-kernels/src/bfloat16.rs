@@ -4,10 +4,9 @@
 //! channels of a pixel, the first half are the lower of their pairs and the second half the upper ones: so all are
 //! rounded and joined side by side, and weights are packed to match.
 
-use crate::convolution::LANES;
 use crate::error::KernelError;
 use crate::images::Images;
-use crate::layout::ImageLayout;
+use crate::layout::{ImageLayout, LANES};
 use crate::raw::{Workers, vectorized};
 
 /// In what numbers the products of a convolution's forward pass and adjoint are computed; sums are in `f32`.

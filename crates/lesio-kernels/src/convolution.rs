@@ -7,14 +7,11 @@
 use crate::bfloat16::{self, Precision};
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
-use crate::layout::{Border, ImageLayout};
+use crate::layout::{Border, ImageLayout, LANES};
 use crate::period::with_leftovers;
 use crate::raw::{Ahead, Axis, Finish, Kind, Mask, Operands, Product, Start, TAPS, Workers, vectorized};
 use crate::scatter::Scatter;
 use crate::winograd::Winograd;
-
-/// Channels that are computed side by side; packed weights are padded to multiples of it.
-pub const LANES: usize = 16;
 
 /// Terms of a sum after which the partial sums are put down: the weights of so many terms of two blocks
 /// of lanes fill half of a first-level cache.

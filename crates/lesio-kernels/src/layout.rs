@@ -2,6 +2,9 @@
 
 use crate::error::{KernelError, check_len};
 
+/// Channels that are computed side by side; packed weights are padded to multiples of it.
+pub const LANES: usize = 16;
+
 /// Pixels kept around an image, all zero: windows that reach over the edge read them instead of asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Border {

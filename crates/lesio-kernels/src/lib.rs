@@ -21,12 +21,12 @@ pub use activation::{Function, activate, activation_gradient};
 pub use adam::AdamUpdate;
 pub use bfloat16::Precision;
 pub use buffer::Buffer;
-pub use convolution::{Convolution, Epilogue, LANES};
+pub use convolution::{Convolution, Epilogue};
 pub use error::KernelError;
 pub use images::{
     Combine, Images, ImagesMut, Rectifier, clear, from_planes, rectify_gradient, to_planes, transfer,
 };
-pub use layout::{Border, ImageLayout};
+pub use layout::{Border, ImageLayout, LANES};
 pub use linear::Linear;
 pub use normalization::{Grouping, Moments, Normalization, Statistics};
 pub use raw::{Isa, Workers, with_workers};

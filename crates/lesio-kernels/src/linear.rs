@@ -3,8 +3,8 @@
 //! The longer side of the matrix lies along its rows, so that all three products run along it: from the
 //! narrow side to the wide, from the wide to the narrow, and the outer product that is the gradient.
 
-use crate::convolution::LANES;
 use crate::error::{KernelError, check_len};
+use crate::layout::LANES;
 use crate::raw::{Ahead, Axis, Contraction, Finish, Kind, Product, Start, Workers, vectorized};
 
 /// Samples for which the matrix is read anew for each.

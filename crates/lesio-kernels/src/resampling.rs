@@ -1,9 +1,8 @@
 //! Pooling and upsampling.
 
-use crate::convolution::LANES;
 use crate::error::{KernelError, check_equal};
 use crate::images::{Combine, Images, ImagesMut, Rectifier, Runs, for_rows, rectify_row};
-use crate::layout::ImageLayout;
+use crate::layout::{ImageLayout, LANES};
 use crate::raw::{Isa, Workers, vectorized};
 
 /// How the values of a window become one.

@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use crate::convolution::{Epilogue, LANES};
+use crate::convolution::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, for_bands};
+use crate::layout::LANES;
 use crate::period::{Period, with_scratch};
 use crate::raw::{Ahead, Axis, Finish, Kind, Product, Start, Workers, vectorized};
 

@@ -24,10 +24,10 @@ mod gradient;
 #[cfg(test)]
 mod tests;
 
-use crate::convolution::{Epilogue, LANES};
+use crate::convolution::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
-use crate::layout::ImageLayout;
+use crate::layout::{ImageLayout, LANES};
 use crate::period::with_leftovers;
 use crate::raw::{
     Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS,

@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use super::{Lanes, ROOT, SIXTH, THIRD, Winograd};
-use crate::convolution::{GRADIENT_PARTS, LANES};
+use crate::convolution::GRADIENT_PARTS;
 use crate::error::{KernelError, check_len};
 use crate::images::Images;
-use crate::layout::ImageLayout;
+use crate::layout::{ImageLayout, LANES};
 use crate::period::with_leftovers;
 use crate::raw::{
     Ahead, Axis, Bands, Finish, Kind, PARTS, Pixels, Product, ROWS, Start, TAPS, Workers, sums_of_gradient,
