@@ -13,7 +13,7 @@ use lesio_image::{
     Alignment, Frame, Geometry, Image, ImageError, Orientation, PreprocessError, Preprocessing,
     SlicePosition, Volume,
 };
-use lesio_nn::LoadError;
+use lesio_nn::{LoadError, Precision};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::{Denoiser, DenoiserConfig, Latent, Likelihood, VaeConfig, initial_parameters};
 use ndarray::{Array3, Axis, s};
@@ -128,6 +128,40 @@ fn a_turned_volume_has_the_turned_map() {
             assert_eq!(&back(&turned.reconstruction), upright.reconstruction.data());
         }
     }
+}
+
+/// In bfloat16 maps differ, by little; the file remembers it, and files of before it mean single precision.
+#[test]
+fn another_precision_changes_maps_by_its_rounding_alone() {
+    let names = [PredictorName::PixelL1, PredictorName::GradRec, PredictorName::GradKl];
+    let wide = config(1).widths([16, 32]);
+    let parameters = initial_parameters(&wide, 2).unwrap();
+    let model = ModelConfig::Vae { config: wide, beta: 1.0 };
+    assert!(!serde_json::to_string(&model).unwrap().contains("precision"));
+    let model = Model::new(model, parameters, &Device::Cpu).unwrap();
+    let single = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
+    let half = single.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    half.save(&path).unwrap();
+    let loaded = Localizer::load(&path, &Device::Cpu).unwrap();
+    let back = loaded.clone().in_precision(Precision::Single, &Device::Cpu).unwrap();
+    let maps = |localizer: &Localizer| localizer.score(&volume(30), &names).unwrap().scores;
+    let [single, half, loaded, back] = [single, half, loaded, back].map(|localizer| maps(&localizer));
+    for (((single, half), loaded), back) in single.iter().zip(&half).zip(&loaded).zip(&back) {
+        assert_eq!((&loaded.raw, &back.raw), (&half.raw, &single.raw));
+        let largest = single.raw.data().iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let off = single.raw.data().iter().zip(half.raw.data()).map(|(a, b)| (a - b).abs());
+        let off = off.fold(0.0, f32::max) / largest;
+        assert!(off > 1e-6 && off < 0.05, "{}: {off}", single.predictor);
+    }
+    // A denoiser stays as it is.
+    let denoiser = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
+    let parameters = Denoiser::initial_parameters(&denoiser, 2).unwrap();
+    let model = Model::new(ModelConfig::Denoiser { config: denoiser }, parameters, &Device::Cpu).unwrap();
+    let made = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
+    let same = made.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
+    assert_eq!(same.model().config(), made.model().config());
 }
 
 #[test]
