@@ -131,7 +131,8 @@ impl Attack {
 /// other with some to spare.
 const STEP: f32 = 2.5;
 
-/// Estimates of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`.
+/// Estimates of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`. Distances are
+/// in image pixels.
 ///
 /// # Errors
 /// Failures of the device.
@@ -150,7 +151,11 @@ pub fn estimate_samples(
             images.and_then(|images| images.get(start..start + batch.images.len())).unwrap_or(&batch.images);
         let part = estimator.estimate(images, &batch.segmentations)?;
         estimates.dice.extend(part.dice);
-        estimates.distance.extend(part.distance);
+        let labels = estimator.config().framing.labels.len().max(1);
+        let pixels_of =
+            chunk.iter().filter_map(|&index| samples.get(index)).map(|sample| sample.pixel as f32);
+        let in_image = part.distance.chunks(labels).zip(pixels_of);
+        estimates.distance.extend(in_image.flat_map(|(own, pixel)| own.iter().map(move |d| d * pixel)));
     }
     Ok(estimates)
 }

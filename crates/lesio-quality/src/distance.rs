@@ -2,18 +2,20 @@
 
 use crate::framing::Framing;
 
-/// The logarithm of 1 + the longest distance within the frame, in image pixels.
+/// The logarithm of 1 + the longest distance within the frame, in grid pixels.
+///
+/// Grid pixels are what networks see: how many image pixels they are differs from frame to frame.
 pub(crate) fn scale(framing: &Framing) -> f32 {
-    let [height, width] = framing.grid.map(|side| side as f64 * framing.pixel);
+    let [height, width] = framing.grid.map(|side| side as f64);
     (1.0 + height.hypot(width)).ln() as f32
 }
 
-/// A distance of at least 0 pixels as 0 to 1: logarithmic, since a pixel more matters less the more there are.
+/// A distance of at least 0 grid pixels as 0 to 1: logarithmic, since a pixel more matters less the more there are.
 pub(crate) fn encode(distance: f64, scale: f32) -> f32 {
     ((1.0 + distance).ln() as f32 / scale).min(1.0)
 }
 
-/// The distance of a code.
+/// The distance of a code, in grid pixels.
 pub(crate) fn decode(code: f32, scale: f32) -> f32 {
     (code * scale).exp() - 1.0
 }

@@ -52,7 +52,8 @@ pub trait QualityEstimator: Send {
 pub struct Estimates {
     /// Dice of each label, `[n, labels]`, in 0 to 1.
     pub dice: Vec<f32>,
-    /// HD95 of each label in image pixels, `[n, labels]`, at least 0.
+    /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`Frame::pixel`](crate::Frame::pixel) it is
+    /// in image pixels.
     pub distance: Vec<f32>,
 }
 
@@ -89,7 +90,7 @@ impl std::fmt::Debug for Estimator {
 
 /// What the file of an estimator is, and the version of its layout.
 const KIND: &str = "a quality estimator";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Estimator {
     /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and

@@ -11,6 +11,10 @@ use crate::error::{ConfigError, InputError};
 const FILLED: f64 = 0.75;
 /// Share of the segmentations that fit so.
 const FITTING: f64 = 0.98;
+/// Image pixels per grid pixel at least: finer ones than this show nothing more.
+const FINEST: f64 = 0.5;
+/// Share of the grid's side that a segmentation is enlarged to, where pixels may become finer for it.
+const ENLARGED: f64 = 0.6;
 
 /// How a slice and its segmentation are brought to the networks: cut out around the segmentation,
 /// with the slice's intensities at mean 0 and standard deviation 1.
@@ -24,8 +28,12 @@ pub struct Framing {
     pub labels: Vec<u8>,
     /// Rows and columns of the grid. Default 80 x 80.
     pub grid: [usize; 2],
-    /// Image pixels per grid pixel, at least 1. Default 1: nothing is interpolated.
+    /// Image pixels per grid pixel, at least a half. Default 1: nothing is interpolated.
     pub pixel: f64,
+    /// Image pixels per grid pixel that small segmentations may be enlarged to, at most [`Framing::pixel`]: each is
+    /// shown by pixels as fine as let it fill three fifths of the grid, within these bounds. A few pixels more or less
+    /// decide the Dice of what is small. Default [`Framing::pixel`]: all frames are of one scale.
+    pub finest: f64,
 }
 
 impl Framing {
@@ -35,7 +43,7 @@ impl Framing {
         let mut labels = labels.into();
         labels.sort_unstable();
         labels.dedup();
-        Self { labels, grid: [80, 80], pixel: 1.0 }
+        Self { labels, grid: [80, 80], pixel: 1.0, finest: 1.0 }
     }
 
     /// With another grid `[rows, columns]`.
@@ -45,8 +53,9 @@ impl Framing {
         self
     }
 
-    /// With coarser pixels, so that all but 2 % of these segmentations fill at most three quarters of
-    /// the grid. Segmentations without the labels are passed over; pixels never become finer.
+    /// With pixels so coarse that all but 2 % of these segmentations fill at most three quarters of the grid, and at
+    /// least half an image pixel; where they are coarser than the image's, small segmentations are enlarged up to
+    /// those. Segmentations without the labels are passed over.
     #[must_use]
     pub fn fitted<'a>(mut self, segmentations: impl IntoIterator<Item = ArrayView2<'a, u8>>) -> Self {
         let shorter = self.grid[0].min(self.grid[1]).max(1) as f64;
@@ -58,7 +67,8 @@ impl Framing {
         extents.sort_unstable();
         let last = (extents.len() as f64 * FITTING).ceil() as usize;
         if let Some(&extent) = extents.get(last.saturating_sub(1)) {
-            self.pixel = (extent as f64 / (FILLED * shorter)).max(1.0);
+            self.pixel = (extent as f64 / (FILLED * shorter)).max(FINEST);
+            self.finest = self.pixel.min(1.0);
         }
         self
     }
@@ -72,7 +82,8 @@ impl Framing {
     /// Checks every setting.
     ///
     /// # Errors
-    /// No label, label 0, a grid without pixels or beyond 4096, or pixels below 1 or beyond 1000.
+    /// No label, label 0, a grid without pixels or beyond 4096, pixels below a half or beyond 1000, or finest
+    /// pixels that are coarser.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.labels.is_empty() || self.labels.contains(&0) || !self.labels.is_sorted_by(|a, b| a < b) {
             return Err(ConfigError::new("labels", &self.labels, "at least one, ascending, without 0"));
@@ -80,8 +91,12 @@ impl Framing {
         if self.grid.iter().any(|side| !(1..=4096).contains(side)) {
             return Err(ConfigError::new("grid", self.grid, "sides of 1 to 4096"));
         }
-        if !(1.0..=1000.0).contains(&self.pixel) {
-            return Err(ConfigError::new("pixel", self.pixel, "1 to 1000 image pixels"));
+        if !(FINEST..=1000.0).contains(&self.pixel) {
+            return Err(ConfigError::new("pixel", self.pixel, "0.5 to 1000 image pixels"));
+        }
+        if !(FINEST..=self.pixel).contains(&self.finest) {
+            let expected = format!("0.5 to the {} image pixels of the largest", self.pixel);
+            return Err(ConfigError::new("finest pixel", self.finest, expected));
         }
         Ok(())
     }
@@ -103,36 +118,51 @@ impl Framing {
         let centre = bounds
             .map(|bounds| std::array::from_fn(|axis| (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0));
         // An image that cannot be used is refused whatever the segmentation.
-        let mut frame = self.frame_at(image, centre.unwrap_or([0.0, 0.0]))?;
+        let pixel = bounds.map_or(self.pixel, |bounds| self.pixel_for(bounds));
+        let mut frame = self.frame_by(image, centre.unwrap_or([0.0, 0.0]), pixel)?;
         frame.segmentation = frame.indices(segmentation, &self.labels)?;
         // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
         Ok(Some(frame).filter(|frame| frame.segmentation.iter().any(|&index| index != 0)))
     }
 
     /// Frames a slice around a place `[row, column]`, in pixels from the slice's upper left corner, without a
-    /// segmentation.
+    /// segmentation: by the coarsest pixels.
     ///
     /// # Errors
     /// Images that are empty, not finite or constant.
     pub fn frame_at(&self, image: &ArrayView2<'_, f32>, centre: [f64; 2]) -> Result<Frame, InputError> {
+        self.frame_by(image, centre, self.pixel)
+    }
+
+    fn frame_by(
+        &self,
+        image: &ArrayView2<'_, f32>,
+        centre: [f64; 2],
+        pixel: f64,
+    ) -> Result<Frame, InputError> {
         let scale = Scale::of(image)?;
-        let placement = self.placement(image.dim().into(), centre)?;
+        let placement = self.placement(image.dim().into(), centre, pixel)?;
         let scaled = image.mapv(|value| scale.apply(value));
         let fill = scale.apply(scale.lowest);
         let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
-        Ok(Frame { placement, segmentation: vec![0; image.len()], image, scale })
+        Ok(Frame { placement, pixel, segmentation: vec![0; image.len()], image, scale })
     }
 
     fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
         bounding_box(&labels.mapv(|label| self.labels.contains(&label)))
     }
 
-    fn placement(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, InputError> {
+    fn pixel_for(&self, bounds: BoundingBox<2>) -> f64 {
+        let shorter = self.grid[0].min(self.grid[1]) as f64;
+        let extent = bounds.size().into_iter().max().unwrap_or(0) as f64;
+        (extent / (ENLARGED * shorter)).clamp(self.finest.min(self.pixel), self.pixel)
+    }
+
+    fn placement(&self, image: [usize; 2], centre: [f64; 2], pixel: f64) -> Result<Placement, InputError> {
         // Whole pixels: where pixels are as they are, nothing is interpolated.
         let origin =
-            std::array::from_fn(|axis| (centre[axis] - self.pixel * self.grid[axis] as f64 / 2.0).round());
-        let [height, width] = [self.pixel; 2];
-        Placement::new(image, self.grid, [height, width], origin, Interpolation::Linear)
+            std::array::from_fn(|axis| (centre[axis] - pixel * self.grid[axis] as f64 / 2.0).round());
+        Placement::new(image, self.grid, [pixel; 2], origin, Interpolation::Linear)
             .map_err(|error| ConfigError::new("frame", error.found, error.expected).into())
     }
 }
@@ -143,6 +173,8 @@ impl Framing {
 pub struct Frame {
     /// Where the grid lies in the slice.
     pub placement: Placement,
+    /// Image pixels per grid pixel.
+    pub pixel: f64,
     /// The image `[row, column]` at mean 0 and deviation 1 of the whole slice; beyond the slice its lowest value.
     pub image: Vec<f32>,
     /// The segmentation `[row, column]`: 0, or 1 + the position of the label in [`Framing::labels`].
@@ -320,6 +352,34 @@ mod tests {
         let filled = frame.segmentation.iter().filter(|&&index| index == 1).count();
         assert_eq!(filled, 40 * 60);
         assert_eq!(Framing::new([1]).fitted([Array2::<u8>::zeros((9, 9)).view()]).pixel, 1.0);
+    }
+
+    #[test]
+    fn small_segmentations_are_enlarged() {
+        let image = Array2::from_shape_fn((200, 300), |(i, j)| (i + j) as f32);
+        let square = |side: usize| {
+            Array2::from_shape_fn((200, 300), |(i, j)| {
+                u8::from((50..50 + side).contains(&i) && (90..90 + side).contains(&j))
+            })
+        };
+        let mut framing = Framing::new([1]).grid([40, 40]);
+        (framing.pixel, framing.finest) = (3.0, 1.0);
+        let frame =
+            |framing: &Framing, side| framing.frame(&image.view(), &square(side).view()).unwrap().unwrap();
+        let share = |side: usize| {
+            let frame = frame(&framing, side);
+            let filled = frame.segmentation.iter().filter(|&&index| index == 1).count() as f64;
+            (frame.pixel, filled.sqrt() / 40.0)
+        };
+        // Beyond both bounds the pixels stay as they are; between them three fifths are filled.
+        assert_eq!(share(12), (1.0, 0.3));
+        assert_eq!(share(48), (2.0, 0.6));
+        assert_eq!(share(90), (3.0, 0.75));
+        // All are of one scale unless finer pixels are allowed.
+        framing.finest = 3.0;
+        assert_eq!(frame(&framing, 12).pixel, 3.0);
+        framing.finest = 3.5;
+        assert!(framing.validate().unwrap_err().to_string().contains("3.5"));
     }
 
     #[test]

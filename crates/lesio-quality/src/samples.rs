@@ -16,6 +16,8 @@ pub struct Sample {
     pub image: Vec<f32>,
     /// The range of the whole slice's intensities, in deviations.
     pub range: f32,
+    /// Image pixels per grid pixel.
+    pub pixel: f64,
     /// The candidate: 0, or 1 + the position of the label in [`Framing::labels`].
     pub segmentation: Vec<u8>,
     /// The truth: 0, or 1 + the position of the class among the classes given.
@@ -46,6 +48,7 @@ impl Sample {
         Ok(Some(Self {
             patient: patient.into(),
             range: frame.scale.range(),
+            pixel: frame.pixel,
             truth: frame.indices(truth, classes)?,
             image: frame.image,
             segmentation: frame.segmentation,
@@ -162,6 +165,7 @@ impl Samples {
             for value in sample.dice.iter().chain(sample.distance.iter().flatten()) {
                 hasher.update(&value.to_le_bytes());
             }
+            hasher.update(&sample.pixel.to_le_bytes());
             hasher.update(sample.patient.as_bytes());
         }
         hasher.finalize()

@@ -210,8 +210,8 @@ impl EstimatorObjective {
         buffers.mean_dice = own.iter().map(|(_, sample)| sample.mean_dice() as f32).collect();
         buffers.distance = own
             .iter()
-            .flat_map(|(_, sample)| &sample.distance)
-            .map(|distance| distance.map(|pixels| distance::encode(pixels, scale)))
+            .flat_map(|(_, sample)| sample.distance.iter().map(move |distance| (sample.pixel, distance)))
+            .map(|(pixel, distance)| distance.map(|pixels| distance::encode(pixels / pixel, scale)))
             .collect();
         let augmentation = if validation { &Augmentation::none() } else { &self.training.augmentation };
         own.par_iter()
