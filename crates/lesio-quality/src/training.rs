@@ -20,6 +20,12 @@ use crate::samples::{Samples, one_hot};
 /// Streams of draws, apart from each other.
 const CHANGE_SEED: u64 = 0x5eed_c4a6;
 const ATTACK_SEED: u64 = 0x5eed_a77c;
+/// Bounds of attacks are the widest times a uniform draw to this power: wide ones mostly when a training begins, narrow
+/// ones mostly when it ends. Standing up to wide ones takes longest to learn and stays; what narrow ones teach does not
+/// survive much learning from wide ones.
+const FIRST_EXPONENT: f32 = 0.5;
+/// The power when a training ends.
+const LAST_EXPONENT: f32 = 2.0;
 /// Weight of the error of the distance: a companion of the Dice, not its rival.
 const DISTANCE_WEIGHT: f32 = 0.5;
 /// Weight of the errors of the Dice, absolute and squared: the first for the figure that is reported,
@@ -239,14 +245,15 @@ impl EstimatorObjective {
     ) -> Result<(), EngineError> {
         let pixels = self.config.framing.pixels();
         let clean = self.batch.images.clone();
+        let epochs = self.training.train.epochs.max(1);
+        let done = (batch.epoch as f32 + 0.5) / epochs as f32;
+        let exponent = FIRST_EXPONENT * (LAST_EXPONENT / FIRST_EXPONENT).powf(done);
         let mut bounds = Vec::with_capacity(batch.samples.len());
         for (image, &sample) in self.batch.images.chunks_exact_mut(pixels).zip(batch.samples) {
             let stream = (batch.epoch * self.samples.len() + sample) as u64;
             let mut generator = random::generator(batch.seed ^ ATTACK_SEED, stream);
             let stays = generator.random_range(0.0..1.0f32) < hardening.clean;
-            // Wide bounds more often than narrow ones: clean images are seen besides, and it is under strong attacks
-            // that estimates get worse than those of the segmentation alone.
-            let draw = generator.random_range(0.0..=1.0f32).sqrt();
+            let draw = generator.random_range(0.0..=1.0f32).powf(exponent);
             let bound = if stays { 0.0 } else { hardening.strength * draw };
             // Two of three attacks start from the image itself, as the plain FGSM does: that pass shows it clean.
             if generator.random_range(0..3) == 0 {
