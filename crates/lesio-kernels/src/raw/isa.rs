@@ -8,8 +8,18 @@ use std::sync::OnceLock;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Isa {
     level: Level,
-    /// Whether products of pairs of bfloat16 are one instruction (AVX-512 BF16).
-    pairs: bool,
+    pairs: PairProducts,
+}
+
+/// How products of pairs of bfloat16 are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PairProducts {
+    /// Pairs are taken apart.
+    Apart,
+    /// Those of 16 lanes are one instruction (AVX-512 BF16).
+    Lanes,
+    /// Those of a tile of columns and lanes are one instruction (AMX-BF16), and those of lanes too.
+    Tiles,
 }
 
 /// The instruction sets that kernels are compiled for.
@@ -24,7 +34,7 @@ pub(crate) enum Level {
 
 impl Isa {
     /// No instructions beyond those the program was compiled for.
-    pub const PORTABLE: Self = Self { level: Level::Portable, pairs: false };
+    pub const PORTABLE: Self = Self { level: Level::Portable, pairs: PairProducts::Apart };
 
     /// The fastest that this processor has.
     #[must_use]
@@ -41,11 +51,14 @@ impl Isa {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self { level: Level::Avx2, pairs: false });
+                all.push(Self { level: Level::Avx2, pairs: PairProducts::Apart });
                 if ["avx512f", "avx512vl", "avx512dq", "avx512bw"].iter().all(|name| has(name)) {
-                    all.push(Self { level: Level::Avx512, pairs: false });
+                    all.push(Self { level: Level::Avx512, pairs: PairProducts::Apart });
                     if is_x86_feature_detected!("avx512bf16") {
-                        all.push(Self { level: Level::Avx512, pairs: true });
+                        all.push(Self { level: Level::Avx512, pairs: PairProducts::Lanes });
+                        if super::tiles::are_granted() {
+                            all.push(Self { level: Level::Avx512, pairs: PairProducts::Tiles });
+                        }
                     }
                 }
             }
@@ -60,7 +73,13 @@ impl Isa {
     /// Whether this processor multiplies pairs of bfloat16 in one instruction; elsewhere they are taken apart.
     #[must_use]
     pub fn multiplies_pairs(self) -> bool {
-        self.pairs
+        self.pairs != PairProducts::Apart
+    }
+
+    /// Whether this processor multiplies tiles of pairs.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_tiles(self) -> bool {
+        self.pairs == PairProducts::Tiles
     }
 
     /// Whether products multiply and add with one rounding.
@@ -68,7 +87,7 @@ impl Isa {
         self.level != Level::Portable
     }
 
-    /// `"portable"`, `"avx2"`, `"avx512"` or `"avx512-bf16"`.
+    /// `"portable"`, `"avx2"`, `"avx512"`, `"avx512-bf16"` or `"amx"`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.level {
@@ -76,9 +95,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 if self.pairs => "avx512-bf16",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => "avx512",
+            Level::Avx512 => match self.pairs {
+                PairProducts::Apart => "avx512",
+                PairProducts::Lanes => "avx512-bf16",
+                PairProducts::Tiles => "amx",
+            },
         }
     }
 }

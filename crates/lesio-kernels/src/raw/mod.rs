@@ -10,6 +10,8 @@ mod denormals;
 mod isa;
 mod memory;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod vector;
 mod winograd;
 mod workers;

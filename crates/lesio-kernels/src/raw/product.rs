@@ -15,6 +15,8 @@ use std::hint::black_box;
 
 use super::isa::{Isa, Level};
 #[cfg(target_arch = "x86_64")]
+use super::tiles::Release;
+#[cfg(target_arch = "x86_64")]
 use super::vector::{Avx2, Avx512};
 use super::vector::{LANES, Pairs, Portable, Vector, load};
 use super::workers::{Shared, Workers};
@@ -365,7 +367,7 @@ struct Split {
     per_outer: [usize; 2],
 }
 
-type Range = std::ops::Range<usize>;
+pub(super) type Range = std::ops::Range<usize>;
 
 impl Split {
     fn pieces(&self) -> [usize; 3] {
@@ -409,8 +411,8 @@ fn blocks_of_isa(isa: Isa) -> usize {
 }
 
 /// A product with its operands.
-struct Call<'p> {
-    product: &'p Product,
+pub(super) struct Call<'p> {
+    pub(super) product: &'p Product,
     operands: Operands,
     a: Shared<f32>,
     b: Shared<f32>,
@@ -433,8 +435,8 @@ impl Call<'_> {
                     // SAFETY: the caller's; compiled for the instructions of the type.
                     unsafe {
                         match call.operands {
-                            Operands::Single => call.item::<$single>(blocks, outer),
-                            Operands::Pairs => call.item::<$pairs>(blocks, outer),
+                            Operands::Single => call.item::<$single, false>(blocks, outer),
+                            Operands::Pairs => call.item::<$pairs, false>(blocks, outer),
                         }
                     }
                 }
@@ -443,17 +445,30 @@ impl Call<'_> {
         compiled!(avx2, "avx2,fma", Avx2, Pairs<Avx2, false>);
         compiled!(avx512, "avx2,fma,avx512f", Avx512, Pairs<Avx512, false>);
         compiled!(avx512_pairs, "avx2,fma,avx512f,avx512bf16", Pairs<Avx512, true>, Pairs<Avx512, true>);
+        /// Compiled for vectors, which finish what tiles have summed.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,avx512f")]
+        unsafe fn tiles(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+            // SAFETY: the caller's, which grants tiles too.
+            unsafe {
+                let _release = Release::when_dropped();
+                call.item::<Avx512, true>(blocks, outer);
+            }
+        }
         match isa.level() {
             // SAFETY: the caller's.
             Level::Portable => unsafe {
                 match self.operands {
-                    Operands::Single => self.item::<Portable>(blocks, outer),
-                    Operands::Pairs => self.item::<Pairs<Portable, false>>(blocks, outer),
+                    Operands::Single => self.item::<Portable, false>(blocks, outer),
+                    Operands::Pairs => self.item::<Pairs<Portable, false>, false>(blocks, outer),
                 }
             },
             // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { avx2(self, blocks, outer) },
+            // SAFETY: as above, and it says so of tiles too.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if isa.has_tiles() && self.suits_tiles() => unsafe { tiles(self, blocks, outer) },
             // SAFETY: as above, and it says so of this instruction too.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 if isa.multiplies_pairs() && self.operands == Operands::Pairs => unsafe {
@@ -469,9 +484,10 @@ impl Call<'_> {
     /// read again soonest.
     ///
     /// # Safety
-    /// As [`Call::run`], in a function compiled for the instructions of `V`.
+    /// As [`Call::run`], in a function compiled for the instructions of `V`. On `TILES`, there are tiles, a
+    /// [`Release`] is alive, and the product suits them.
     #[inline(always)]
-    unsafe fn item<V: Vector>(&self, blocks: Range, outer: [Range; 2]) {
+    unsafe fn item<V: Vector, const TILES: bool>(&self, blocks: Range, outer: [Range; 2]) {
         let product = self.product;
         let [first, second] = outer;
         let weights = product.terms.iter().map(|axis| axis.count).product::<usize>() * product.lanes;
@@ -489,7 +505,7 @@ impl Call<'_> {
                     let outer =
                         [i0..(i0 + first_step).min(first.end), i1..(i1 + second_step).min(second.end)];
                     // SAFETY: the caller's.
-                    unsafe { self.blocks_of::<V>(blocks, &outer) };
+                    unsafe { self.blocks_of::<V, TILES>(blocks, &outer) };
                 }
             }
         }
@@ -500,7 +516,7 @@ impl Call<'_> {
     /// # Safety
     /// As [`Call::item`].
     #[inline(always)]
-    unsafe fn blocks_of<V: Vector>(&self, blocks: Range, outer: &[Range; 2]) {
+    unsafe fn blocks_of<V: Vector, const TILES: bool>(&self, blocks: Range, outer: &[Range; 2]) {
         let product = self.product;
         let first_block = blocks.start;
         let mut block = blocks.start;
@@ -524,10 +540,91 @@ impl Call<'_> {
                 // SAFETY: the caller's; the parts lie inside the terms.
                 unsafe {
                     let ends = (piece == 0, piece + 1 == all);
+                    #[cfg(target_arch = "x86_64")]
+                    if TILES {
+                        self.part_on_tiles(block, two, last, position, ends, outer);
+                        continue;
+                    }
                     self.part::<V>(block, two, last, position, ends, block == first_block, outer);
                 }
             }
             block += count;
+        }
+    }
+
+    /// The terms of a part, and where it begins in `a` and `b`.
+    #[inline(always)]
+    pub(super) fn terms_of(&self, block: usize, position: [usize; 3]) -> ([Axis; 3], [usize; 2]) {
+        let product = self.product;
+        let mut terms = product.terms;
+        let (mut a, mut b) = (product.first[0] + block * product.a_block, product.first[1]);
+        for k in 0..3 {
+            let skipped = position[k] * product.part[k].max(1);
+            a += skipped * terms[k].a;
+            b += skipped * terms[k].b;
+            terms[k].count = terms[k].count.saturating_sub(skipped).min(product.part[k].max(1));
+        }
+        (terms, [a, b])
+    }
+
+    /// Whether the factors are pairs.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_of_pairs(&self) -> bool {
+        self.operands == Operands::Pairs
+    }
+
+    /// Whether anything is done with sums before they are written.
+    pub(super) fn finishes(&self) -> bool {
+        self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()
+    }
+
+    /// What is done with the sums of blocks from this one on.
+    #[inline(always)]
+    pub(super) fn ending(&self, block: usize) -> Ending {
+        Ending {
+            // SAFETY: the bias reaches as far as the blocks (`check`).
+            bias: self
+                .bias
+                .as_ref()
+                .map_or(std::ptr::null(), |bias| unsafe { bias.get().add(block * LANES) }),
+            slope: self.slope,
+            mask_slope: self.mask.as_ref().map_or(1.0, |mask| mask.1),
+        }
+    }
+
+    /// Where a block's values for a position of the outer loops and a column begin; `first` is where a part begins in
+    /// `a` and `b`.
+    ///
+    /// # Safety
+    /// `Product::check` accepted the operands, and block, position and column are the product's.
+    #[inline(always)]
+    pub(super) unsafe fn place(
+        &self,
+        first: [usize; 2],
+        block: usize,
+        [i0, i1, i2, i3]: [usize; 4],
+        column: usize,
+    ) -> Place {
+        let product = self.product;
+        let at = |stride: fn(&Axis) -> usize| {
+            i0 * stride(&product.outer[0])
+                + i1 * stride(&product.outer[1])
+                + i2 * stride(&product.outer[2])
+                + i3 * stride(&product.outer[3])
+                + column * stride(&product.columns)
+        };
+        // SAFETY: all within what `check` found inside the slices; for empty sums `a` and `b` are never read, so
+        // these are formed by wrapping arithmetic.
+        unsafe {
+            Place {
+                a: self.a.get().cast_const().wrapping_add(first[0] + at(|axis| axis.a)),
+                b: self.b.get().cast_const().wrapping_add(first[1] + at(|axis| axis.b)),
+                c: self.c.get().add(product.first[2] + block * product.c_block + at(|axis| axis.c)),
+                mask: match &self.mask {
+                    Some((mask, _)) => mask.get().cast_const().add(block * LANES + at(|axis| axis.mask)),
+                    None => std::ptr::null(),
+                },
+            }
         }
     }
 
@@ -548,14 +645,7 @@ impl Call<'_> {
         outer: &[Range; 2],
     ) {
         let product = self.product;
-        let mut terms = product.terms;
-        let (mut a, mut b) = (product.first[0] + block * product.a_block, product.first[1]);
-        for k in 0..3 {
-            let skipped = position[k] * product.part[k].max(1);
-            a += skipped * terms[k].a;
-            b += skipped * terms[k].b;
-            terms[k].count = terms[k].count.saturating_sub(skipped).min(product.part[k].max(1));
-        }
+        let (terms, first) = self.terms_of(block, position);
         let replace = first_part && product.start == Start::Replace;
         let ahead = if first_part && first_block { product.rows_ahead() } else { 0 };
         let mut tile = Tile {
@@ -579,16 +669,9 @@ impl Call<'_> {
             ahead_row: product.terms[0].b,
             asks: first_part && product.ahead.iter().any(|wanted| wanted.values > 0 || wanted.by_block),
             wanted: [(std::ptr::null(), 0, 0); 3],
-            finish: last_part && (self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()),
-            // SAFETY: the bias reaches as far as the blocks (`check`).
-            bias: self
-                .bias
-                .as_ref()
-                .map_or(std::ptr::null(), |bias| unsafe { bias.get().add(block * LANES) }),
-            slope: self.slope,
-            mask_slope: self.mask.as_ref().map_or(1.0, |mask| mask.1),
+            finish: last_part && self.finishes(),
+            ending: self.ending(block),
         };
-        let c = product.first[2] + block * product.c_block;
         for i0 in outer[0].clone() {
             for i1 in outer[1].clone() {
                 for i2 in 0..product.outer[2].count {
@@ -598,30 +681,54 @@ impl Call<'_> {
                             let (at, blocks) = ([i0, i1, i2, i3], if two { 2 } else { 1 });
                             tile.wanted = product.ahead.map(|wanted| wanted.at(at, block, blocks));
                         }
-                        let at = |stride: fn(&Axis) -> usize| {
-                            i0 * stride(&product.outer[0])
-                                + i1 * stride(&product.outer[1])
-                                + i2 * stride(&product.outer[2])
-                                + i3 * stride(&product.outer[3])
-                        };
-                        // SAFETY: all within what `check` found inside the slices; for empty sums `a`
-                        // and `b` are never read, so these are formed by wrapping arithmetic.
+                        // SAFETY: the caller's, and the position is one of the product's.
                         unsafe {
-                            let a = self.a.get().cast_const().wrapping_add(a + at(|axis| axis.a));
-                            let b = self.b.get().cast_const().wrapping_add(b + at(|axis| axis.b));
-                            let c = self.c.get().add(c + at(|axis| axis.c));
-                            let mask = match &self.mask {
-                                Some((mask, _)) => {
-                                    mask.get().cast_const().add(block * LANES + at(|axis| axis.mask))
-                                }
-                                None => std::ptr::null(),
-                            };
+                            let Place { a, b, c, mask } = self.place(first, block, [i0, i1, i2, i3], 0);
                             tile.row::<V>(two, a, b, c, mask, product.columns.count);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// Where values begin in the operands, the output and, if there is one, the mask.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) a: *const f32,
+    pub(super) b: *const f32,
+    pub(super) c: *mut f32,
+    pub(super) mask: *const f32,
+}
+
+/// What is done with sums before they are written: a bias, unless it is null, and two slopes.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    bias: *const f32,
+    slope: f32,
+    mask_slope: f32,
+}
+
+impl Ending {
+    /// Does it with the first `room` lanes of a sum. `block` counts from the one whose bias comes first, and `mask` is
+    /// null or where the values for that one begin.
+    ///
+    /// # Safety
+    /// As [`Call::item`]; bias and mask reach as far as the lanes.
+    #[inline(always)]
+    pub(super) unsafe fn of<V: Vector>(&self, mut sum: V, mask: *const f32, block: usize, room: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            if !self.bias.is_null() {
+                sum = sum.add(load::<V>(self.bias.add(block * LANES), room));
+            }
+            sum = sum.rectify(sum, self.slope);
+            if !mask.is_null() {
+                sum = sum.rectify(load::<V>(mask.add(block * LANES), room), self.mask_slope);
+            }
+        }
+        sum
     }
 }
 
@@ -655,9 +762,7 @@ struct Tile<'t> {
     /// number of values at each.
     wanted: [(*const f32, usize, usize); 3],
     finish: bool,
-    bias: *const f32,
-    slope: f32,
-    mask_slope: f32,
+    ending: Ending,
 }
 
 impl Tile<'_> {
@@ -819,14 +924,8 @@ impl Tile<'_> {
                         sum = sum.add(load::<V>(to, room));
                     }
                     if self.finish {
-                        if !self.bias.is_null() {
-                            sum = sum.add(load::<V>(self.bias.add(block * LANES), room));
-                        }
-                        sum = sum.rectify(sum, self.slope);
-                        if !mask.is_null() {
-                            let sign = load::<V>(mask.add(column * self.mask_step + block * LANES), room);
-                            sum = sum.rectify(sign, self.mask_slope);
-                        }
+                        let mask = if mask.is_null() { mask } else { mask.add(column * self.mask_step) };
+                        sum = self.ending.of(sum, mask, block, room);
                     }
                     if room == LANES { sum.store(to) } else { sum.store_first(to, room) }
                 }
