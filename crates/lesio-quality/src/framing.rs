@@ -355,6 +355,25 @@ mod tests {
     }
 
     #[test]
+    fn small_organs_get_finer_pixels() {
+        let fitted =
+            |side| Framing::new([1]).grid([40, 50]).fitted([Array2::from_elem((side, 9), 1_u8).view()]);
+        for (side, pixel) in [(24, 0.8), (15, 0.5), (4, 0.5)] {
+            let framing = fitted(side);
+            assert_eq!((framing.pixel, framing.finest), (pixel, pixel));
+            assert!(framing.validate().is_ok());
+        }
+        let image = Array2::from_shape_fn((30, 30), |(i, j)| (i * j) as f32);
+        let labels =
+            Array2::from_shape_fn((30, 30), |(i, j)| u8::from((10..18).contains(&i) && (9..17).contains(&j)));
+        let frame = fitted(15).frame(&image.view(), &labels.view()).unwrap().unwrap();
+        assert_eq!(frame.segmentation.iter().filter(|&&index| index == 1).count(), 16 * 16);
+        // What comes back covers the same pixels.
+        let back = frame.restore_labels(&frame.segmentation, &[1]).unwrap();
+        assert_eq!(back, labels);
+    }
+
+    #[test]
     fn small_segmentations_are_enlarged() {
         let image = Array2::from_shape_fn((200, 300), |(i, j)| (i + j) as f32);
         let square = |side: usize| {
