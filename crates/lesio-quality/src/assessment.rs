@@ -128,7 +128,7 @@ pub(crate) fn assess(
                 let dice = f64::from(estimates.dice[k]);
                 let interval =
                     parts.conformal.get(k).map_or([0.0, 1.0], |conformal| conformal.interval(dice));
-                let distance_pixels = f64::from(estimates.distance[k]) * frame.pixel;
+                let distance_pixels = f64::from(estimates.distance[k]) * frame.pixel();
                 Grade {
                     label,
                     dice,
@@ -217,7 +217,7 @@ fn sizes(
     frame: &Frame,
     opinion: Option<&[f32]>,
 ) -> Vec<[f64; 2]> {
-    let area = frame.pixel * frame.pixel;
+    let area = frame.pixel() * frame.pixel();
     let pixels = frame.image.len();
     framing
         .labels

@@ -32,7 +32,8 @@ pub struct Framing {
     pub pixel: f64,
     /// Image pixels per grid pixel that small segmentations may be enlarged to, at most [`Framing::pixel`]: each is
     /// shown by pixels as fine as let it fill three fifths of the grid, within these bounds. A few pixels more or less
-    /// decide the Dice of what is small. Default [`Framing::pixel`]: all frames are of one scale.
+    /// decide the Dice of what is small. Default 1, the image's own; as coarse as [`Framing::pixel`], it keeps all
+    /// frames to one scale.
     pub finest: f64,
 }
 
@@ -145,7 +146,7 @@ impl Framing {
         let scaled = image.mapv(|value| scale.apply(value));
         let fill = scale.apply(scale.lowest);
         let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
-        Ok(Frame { placement, pixel, segmentation: vec![0; image.len()], image, scale })
+        Ok(Frame { placement, segmentation: vec![0; image.len()], image, scale })
     }
 
     fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
@@ -173,8 +174,6 @@ impl Framing {
 pub struct Frame {
     /// Where the grid lies in the slice.
     pub placement: Placement,
-    /// Image pixels per grid pixel.
-    pub pixel: f64,
     /// The image `[row, column]` at mean 0 and deviation 1 of the whole slice; beyond the slice its lowest value.
     pub image: Vec<f32>,
     /// The segmentation `[row, column]`: 0, or 1 + the position of the label in [`Framing::labels`].
@@ -184,6 +183,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Image pixels per grid pixel, the same along both axes.
+    #[must_use]
+    pub fn pixel(&self) -> f64 {
+        self.placement.scale()[0]
+    }
+
     /// Labels of the same slice on the same grid: 0, or 1 + the position of the label in `known`.
     ///
     /// # Errors
@@ -388,7 +393,7 @@ mod tests {
         let share = |side: usize| {
             let frame = frame(&framing, side);
             let filled = frame.segmentation.iter().filter(|&&index| index == 1).count() as f64;
-            (frame.pixel, filled.sqrt() / 40.0)
+            (frame.pixel(), filled.sqrt() / 40.0)
         };
         // Beyond both bounds the pixels stay as they are; between them three fifths are filled.
         assert_eq!(share(12), (1.0, 0.3));
@@ -396,7 +401,7 @@ mod tests {
         assert_eq!(share(90), (3.0, 0.75));
         // All are of one scale unless finer pixels are allowed.
         framing.finest = 3.0;
-        assert_eq!(frame(&framing, 12).pixel, 3.0);
+        assert_eq!(frame(&framing, 12).pixel(), 3.0);
         framing.finest = 3.5;
         assert!(framing.validate().unwrap_err().to_string().contains("3.5"));
     }

@@ -48,7 +48,7 @@ impl Sample {
         Ok(Some(Self {
             patient: patient.into(),
             range: frame.scale.range(),
-            pixel: frame.pixel,
+            pixel: frame.pixel(),
             truth: frame.indices(truth, classes)?,
             image: frame.image,
             segmentation: frame.segmentation,

@@ -81,7 +81,7 @@ pub(crate) fn centred_sample(
     Ok(Some(Sample {
         patient: slice.patient.clone(),
         range: frame.scale.range(),
-        pixel: frame.pixel,
+        pixel: frame.pixel(),
         segmentation: vec![0; truth.len()],
         truth,
         image: frame.image,

@@ -21,8 +21,7 @@ use crate::samples::{Samples, one_hot};
 const CHANGE_SEED: u64 = 0x5eed_c4a6;
 const ATTACK_SEED: u64 = 0x5eed_a77c;
 /// Bounds of attacks are the widest times a uniform draw to this power: wide ones mostly when a training begins, narrow
-/// ones mostly when it ends. Standing up to wide ones takes longest to learn and stays; what narrow ones teach does not
-/// survive much learning from wide ones.
+/// ones mostly when it ends. A network that had learnt from wide ones gained more from narrow ones than it lost.
 const FIRST_EXPONENT: f32 = 0.5;
 /// The power when a training ends.
 const LAST_EXPONENT: f32 = 2.0;
@@ -245,9 +244,7 @@ impl EstimatorObjective {
     ) -> Result<(), EngineError> {
         let pixels = self.config.framing.pixels();
         let clean = self.batch.images.clone();
-        let epochs = self.training.train.epochs.max(1);
-        let done = (batch.epoch as f32 + 0.5) / epochs as f32;
-        let exponent = FIRST_EXPONENT * (LAST_EXPONENT / FIRST_EXPONENT).powf(done);
+        let exponent = exponent(batch.epoch, self.training.train.epochs);
         let mut bounds = Vec::with_capacity(batch.samples.len());
         for (image, &sample) in self.batch.images.chunks_exact_mut(pixels).zip(batch.samples) {
             let stream = (batch.epoch * self.samples.len() + sample) as u64;
@@ -449,6 +446,54 @@ pub(crate) fn fingerprint(config: &impl Serialize, samples: &Samples, validation
     )
 }
 
+/// The power of the draws of an epoch, counted from 0: each epoch's is that of the one before times the same factor.
+fn exponent(epoch: usize, epochs: usize) -> f32 {
+    let done = (epoch as f32 + 0.5) / epochs.max(1) as f32;
+    FIRST_EXPONENT * (LAST_EXPONENT / FIRST_EXPONENT).powf(done)
+}
+
 fn sign(value: f32) -> f32 {
     if value == 0.0 { 0.0 } else { value.signum() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_attacks_come_first_and_narrow_ones_last() {
+        let mean = |epoch: usize| 1.0 / (1.0 + exponent(epoch, 40));
+        assert!((mean(0) - 0.66).abs() < 0.01 && (mean(39) - 0.34).abs() < 0.01);
+        assert!((1..40).all(|epoch| mean(epoch) < mean(epoch - 1)));
+        // One epoch has the middle of both.
+        assert!((exponent(0, 1) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn distances_are_learnt_in_pixels_of_the_grid() {
+        let framing = crate::Framing::new([1]).grid([16, 16]);
+        let image = ndarray::Array2::from_shape_fn((16, 16), |(i, j)| (i * j) as f32);
+        let square = |side: usize| {
+            ndarray::Array2::from_shape_fn((16, 16), |(i, j)| u8::from(i.max(j) < 4 + side && i.min(j) >= 4))
+        };
+        let (candidate, truth) = (square(4), square(8));
+        let sample = crate::Sample::new(&framing, &[1], "p", &image.view(), &candidate.view(), &truth.view());
+        let sample = sample.unwrap().unwrap();
+        let codes = |factor: f64| {
+            let mut own = sample.clone();
+            own.pixel *= factor;
+            own.distance = own.distance.iter().map(|distance| distance.map(|d| d * factor)).collect();
+            let config = EstimatorConfig::new(crate::Method::ShapeOnly, framing.clone());
+            let config = config.widths(crate::Widths::uniform([8]));
+            let training = EstimatorTraining::new(TrainConfig::default());
+            let samples = Samples::from_iter([own]);
+            let mut objective =
+                EstimatorObjective::new(config, training, &ParameterSet::new(), samples, Samples::new())
+                    .unwrap();
+            objective.draw(&Batch::new(&[0], 1), false);
+            objective.batch.distance[0].unwrap()
+        };
+        assert!(codes(1.0) > 0.1);
+        assert!((codes(2.0) - codes(1.0)).abs() < 1e-6);
+    }
 }

@@ -94,3 +94,24 @@ fn the_segmentation_alone_cannot_be_attacked() {
         Attack::new(AttackKind::Fgsm, 0.3, Unit::Std).perturb(&mut estimator, &samples, |_| {}).unwrap();
     assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
 }
+
+#[test]
+fn distances_are_those_of_the_image() {
+    let samples = samples(3);
+    let mut estimator = estimator(Method::Direct);
+    let as_they_are = estimate_samples(&mut estimator, &samples, None).unwrap();
+    let coarser: Samples = samples
+        .iter()
+        .zip([2.0, 3.0, 4.0])
+        .map(|(sample, pixel)| {
+            let mut sample = sample.clone();
+            sample.pixel = pixel;
+            sample
+        })
+        .collect();
+    let estimates = estimate_samples(&mut estimator, &coarser, None).unwrap();
+    assert_eq!(estimates.dice, as_they_are.dice);
+    for ((found, own), pixel) in estimates.distance.iter().zip(&as_they_are.distance).zip([2.0, 3.0, 4.0]) {
+        assert!(*own > 0.0 && (found / own - pixel).abs() < 1e-5, "{found} {own}");
+    }
+}

@@ -9,7 +9,8 @@ use lesio_image::{Geometry, ImageError, Volume};
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{
     EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method, PatientGroups, Progress,
-    QualityModel, Recipe, RecipeError, Samples, Shelf, TrueSlice, Verdict, Widths, Workshop,
+    QualityEstimator, QualityModel, Recipe, RecipeError, Sample, Samples, Shelf, TrueSlice, Verdict, Widths,
+    Workshop,
 };
 use ndarray::Array3;
 
@@ -42,7 +43,8 @@ fn recipe() -> Recipe {
 }
 
 fn config(method: Method) -> EstimatorConfig {
-    let framing = Framing::new([2]).grid([32, 32]);
+    let mut framing = Framing::new([2]).grid([32, 32]);
+    (framing.pixel, framing.finest) = (1.25, 1.25);
     EstimatorConfig::new(method, framing).classes(CLASSES).widths(Widths::uniform([8, 8]))
 }
 
@@ -168,6 +170,15 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
             grades[0].distance_millimetres > grades[0].distance_pixels,
             "pixels are wider than a millimetre"
         );
+        // Distances come from networks in pixels of the grid; a grade's are of the image.
+        let (first, wrong) =
+            (image.data().index_axis(ndarray::Axis(2), 0), labels.data().index_axis(ndarray::Axis(2), 0));
+        let framing = made.model.config().framing.clone();
+        let sample = Sample::new(&framing, &CLASSES, "p", &first, &wrong, &wrong).unwrap().unwrap();
+        let Verdict::Graded { labels: own, .. } = &assessment.slices[0].verdict else { panic!("not graded") };
+        let grid = made.model.estimator().estimate(&sample.image, &sample.segmentation).unwrap().distance[0];
+        assert!(sample.pixel > 1.0);
+        assert!((own[0].distance_pixels - f64::from(grid) * sample.pixel).abs() < 1e-6);
         // Where nothing was graded the image is as it was.
         assert_eq!(assessment.reconstruction.geometry(), image.geometry());
         let last = |volume: &Volume<f32>| volume.data().index_axis(ndarray::Axis(2), 3).to_owned();
