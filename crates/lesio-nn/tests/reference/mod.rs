@@ -27,10 +27,21 @@ pub(crate) fn forward(
     inputs: &[Batch],
     mode: Mode,
 ) -> Vec<Batch> {
+    forward_through(network, parameters, inputs, mode, &mut |_| ())
+}
+
+/// The same, every layer's value passing through `after`.
+pub(crate) fn forward_through(
+    network: &Network,
+    parameters: &Parameters,
+    inputs: &[Batch],
+    mode: Mode,
+    after: &mut dyn FnMut(&mut Batch),
+) -> Vec<Batch> {
     let mut values: Vec<Batch> = Vec::new();
     let mut given = inputs.iter();
     for node in network.nodes() {
-        let value = match node.operation() {
+        let mut value = match node.operation() {
             Operation::Input => given.next().unwrap().clone(),
             Operation::Layer { layer, inputs } => {
                 let read: Vec<(&Batch, Shape)> = inputs
@@ -42,6 +53,9 @@ pub(crate) fn forward(
             }
             _ => unreachable!(),
         };
+        if !matches!(node.operation(), Operation::Input) {
+            after(&mut value);
+        }
         values.push(value);
     }
     network.outputs().iter().map(|id| values[id.index()].clone()).collect()
