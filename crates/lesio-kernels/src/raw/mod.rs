@@ -5,11 +5,13 @@
 //! given and that no two workers write to one place, and then trusts that.
 #![allow(unsafe_code)] // The one place for it; every block says why it holds.
 
+mod call;
 mod contraction;
 mod denormals;
 mod isa;
 mod memory;
 mod product;
+mod register_tile;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 mod vector;

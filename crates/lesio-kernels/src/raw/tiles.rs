@@ -14,7 +14,8 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
-use super::product::{Axis, Call, Place, Range, Start};
+use super::call::{Call, Place};
+use super::product::{Axis, Range, Start};
 use super::vector::{Avx512, LANES, Vector, load};
 
 /// Rows of a tile, and words of each row.

@@ -1,0 +1,379 @@
+//! The way of a product's item: through its blocks, its positions and the parts of its sums.
+
+use std::hint::black_box;
+
+use super::isa::{Isa, Level};
+use super::product::{Axis, Finish, Kind, Operands, Product, Range, Start};
+use super::register_tile::Tile;
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Release;
+#[cfg(target_arch = "x86_64")]
+use super::vector::{Avx2, Avx512};
+use super::vector::{LANES, Pairs, Portable, Vector, load};
+use super::workers::Shared;
+
+/// Columns that are worked on with one part of the weights before the next part.
+const STRIP: usize = 256;
+/// Weights that stay in the second cache beside the images that are worked on: with more than these, one
+/// block's weights are used for all images of an item before the next block's.
+const NEAR: usize = 1 << 17;
+
+/// A product with its operands.
+pub(super) struct Call<'p> {
+    pub(super) product: &'p Product,
+    operands: Operands,
+    a: Shared<f32>,
+    b: Shared<f32>,
+    c: Shared<f32>,
+    bias: Option<Shared<f32>>,
+    slope: f32,
+    mask: Option<(Shared<f32>, f32)>,
+}
+
+impl<'p> Call<'p> {
+    /// A product on these operands, `a` and `b`, and this output.
+    pub(super) fn new(
+        product: &'p Product,
+        operands: Operands,
+        [a, b]: [&'p [f32]; 2],
+        c: &'p mut [f32],
+        finish: Finish<'p>,
+    ) -> Self {
+        Self {
+            product,
+            operands,
+            a: Shared(a.as_ptr().cast_mut()),
+            b: Shared(b.as_ptr().cast_mut()),
+            c: Shared(c.as_mut_ptr()),
+            bias: finish.bias.map(|bias| Shared(bias.as_ptr().cast_mut())),
+            slope: finish.slope,
+            mask: finish.mask.map(|mask| (Shared(mask.values[mask.first..].as_ptr().cast_mut()), mask.slope)),
+        }
+    }
+}
+
+impl Call<'_> {
+    /// # Safety
+    /// `Product::check` accepted the operands, and no other thread works on these outputs.
+    pub(super) unsafe fn run(&self, isa: Isa, blocks: Range, outer: [Range; 2]) {
+        /// Compiles the call for instructions.
+        macro_rules! compiled {
+            ($name:ident, $features:literal, $single:ty, $pairs:ty) => {
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = $features)]
+                unsafe fn $name(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+                    // SAFETY: the caller's; compiled for the instructions of the type.
+                    unsafe {
+                        match call.operands {
+                            Operands::Single => call.item::<$single, false>(blocks, outer),
+                            Operands::Pairs => call.item::<$pairs, false>(blocks, outer),
+                        }
+                    }
+                }
+            };
+        }
+        compiled!(avx2, "avx2,fma", Avx2, Pairs<Avx2, false>);
+        compiled!(avx512, "avx2,fma,avx512f", Avx512, Pairs<Avx512, false>);
+        compiled!(avx512_pairs, "avx2,fma,avx512f,avx512bf16", Pairs<Avx512, true>, Pairs<Avx512, true>);
+        /// Compiled for vectors, which finish what tiles have summed.
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma,avx512f")]
+        unsafe fn tiles(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+            // SAFETY: the caller's, which grants tiles too.
+            unsafe {
+                let _release = Release::when_dropped();
+                call.item::<Avx512, true>(blocks, outer);
+            }
+        }
+        match isa.level() {
+            // SAFETY: the caller's.
+            Level::Portable => unsafe {
+                match self.operands {
+                    Operands::Single => self.item::<Portable, false>(blocks, outer),
+                    Operands::Pairs => self.item::<Pairs<Portable, false>, false>(blocks, outer),
+                }
+            },
+            // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { avx2(self, blocks, outer) },
+            // SAFETY: as above, and it says so of tiles too.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if isa.has_tiles() && self.suits_tiles() => unsafe { tiles(self, blocks, outer) },
+            // SAFETY: as above, and it says so of this instruction too.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if isa.multiplies_pairs() && self.operands == Operands::Pairs => unsafe {
+                avx512_pairs(self, blocks, outer)
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { avx512(self, blocks, outer) },
+        }
+    }
+
+    /// All parts of the sums for the outputs of an item, in an order that keeps in the caches what is
+    /// read again soonest.
+    ///
+    /// # Safety
+    /// As [`Call::run`], in a function compiled for the instructions of `V`. On `TILES`, there are tiles, a
+    /// [`Release`] is alive, and the product suits them.
+    #[inline(always)]
+    unsafe fn item<V: Vector, const TILES: bool>(&self, blocks: Range, outer: [Range; 2]) {
+        let product = self.product;
+        let [first, second] = outer;
+        let weights = product.terms.iter().map(|axis| axis.count).product::<usize>() * product.lanes;
+        let positions = product.columns.count * product.outer[2].count * product.outer[3].count;
+        let (block_step, first_step, second_step) = match product.kind {
+            // A part is a band of pixels: all taps and columns before the next band.
+            Kind::Weights => (blocks.len(), first.len(), second.len()),
+            Kind::Values if weights > NEAR => (blocks_at_once(V::COLUMNS), 1, STRIP.div_ceil(positions)),
+            Kind::Values => (blocks.len(), 1, STRIP.div_ceil(positions)),
+        };
+        for block in blocks.clone().step_by(block_step.max(1)) {
+            for i0 in first.clone().step_by(first_step.max(1)) {
+                for i1 in second.clone().step_by(second_step.max(1)) {
+                    let blocks = block..(block + block_step).min(blocks.end);
+                    let outer =
+                        [i0..(i0 + first_step).min(first.end), i1..(i1 + second_step).min(second.end)];
+                    // SAFETY: the caller's.
+                    unsafe { self.blocks_of::<V, TILES>(blocks, &outer) };
+                }
+            }
+        }
+    }
+
+    /// All parts of the sums for these blocks and outer positions.
+    ///
+    /// # Safety
+    /// As [`Call::item`].
+    #[inline(always)]
+    unsafe fn blocks_of<V: Vector, const TILES: bool>(&self, blocks: Range, outer: &[Range; 2]) {
+        let product = self.product;
+        let first_block = blocks.start;
+        let mut block = blocks.start;
+        while block < blocks.end {
+            // A block of a gradient that ends early goes by itself, so that only one tile must mask its reads.
+            let short = product.kind == Kind::Weights && !product.lanes.is_multiple_of(LANES);
+            let whole = if short { (product.blocks() - 1).min(blocks.end) } else { blocks.end };
+            let two = V::COLUMNS[1] > 0 && whole >= block + 2;
+            let count = if two { 2 } else { 1 };
+            let last = if block + count == product.blocks() {
+                product.lanes - (block + count - 1) * LANES
+            } else {
+                LANES
+            };
+            let pieces: [usize; 3] =
+                std::array::from_fn(|k| product.terms[k].count.div_ceil(product.part[k].max(1)).max(1));
+            let all = pieces[0] * pieces[1] * pieces[2];
+            for piece in 0..all {
+                let position =
+                    [piece / (pieces[1] * pieces[2]), piece / pieces[2] % pieces[1], piece % pieces[2]];
+                // SAFETY: the caller's; the parts lie inside the terms.
+                unsafe {
+                    let ends = (piece == 0, piece + 1 == all);
+                    #[cfg(target_arch = "x86_64")]
+                    if TILES {
+                        self.part_on_tiles(block, two, last, position, ends, outer);
+                        continue;
+                    }
+                    self.part::<V>(block, two, last, position, ends, block == first_block, outer);
+                }
+            }
+            block += count;
+        }
+    }
+
+    /// The terms of a part, and where it begins in `a` and `b`.
+    #[inline(always)]
+    pub(super) fn terms_of(&self, block: usize, position: [usize; 3]) -> ([Axis; 3], [usize; 2]) {
+        let product = self.product;
+        let mut terms = product.terms;
+        let (mut a, mut b) = (product.first[0] + block * product.a_block, product.first[1]);
+        for k in 0..3 {
+            let skipped = position[k] * product.part[k].max(1);
+            a += skipped * terms[k].a;
+            b += skipped * terms[k].b;
+            terms[k].count = terms[k].count.saturating_sub(skipped).min(product.part[k].max(1));
+        }
+        (terms, [a, b])
+    }
+
+    /// Whether the factors are pairs.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_of_pairs(&self) -> bool {
+        self.operands == Operands::Pairs
+    }
+
+    /// Whether anything is done with sums before they are written.
+    pub(super) fn finishes(&self) -> bool {
+        self.bias.is_some() || self.slope != 1.0 || self.mask.is_some()
+    }
+
+    /// What is done with the sums of blocks from this one on.
+    #[inline(always)]
+    pub(super) fn ending(&self, block: usize) -> Ending {
+        Ending {
+            // SAFETY: the bias reaches as far as the blocks (`check`).
+            bias: self
+                .bias
+                .as_ref()
+                .map_or(std::ptr::null(), |bias| unsafe { bias.get().add(block * LANES) }),
+            slope: self.slope,
+            mask_slope: self.mask.as_ref().map_or(1.0, |mask| mask.1),
+        }
+    }
+
+    /// Where a block's values for a position of the outer loops and a column begin; `first` is where a part begins in
+    /// `a` and `b`.
+    ///
+    /// # Safety
+    /// `Product::check` accepted the operands, and block, position and column are the product's.
+    #[inline(always)]
+    pub(super) unsafe fn place(
+        &self,
+        first: [usize; 2],
+        block: usize,
+        [i0, i1, i2, i3]: [usize; 4],
+        column: usize,
+    ) -> Place {
+        let product = self.product;
+        let at = |stride: fn(&Axis) -> usize| {
+            i0 * stride(&product.outer[0])
+                + i1 * stride(&product.outer[1])
+                + i2 * stride(&product.outer[2])
+                + i3 * stride(&product.outer[3])
+                + column * stride(&product.columns)
+        };
+        // SAFETY: all within what `check` found inside the slices; for empty sums `a` and `b` are never read, so
+        // these are formed by wrapping arithmetic.
+        unsafe {
+            Place {
+                a: self.a.get().cast_const().wrapping_add(first[0] + at(|axis| axis.a)),
+                b: self.b.get().cast_const().wrapping_add(first[1] + at(|axis| axis.b)),
+                c: self.c.get().add(product.first[2] + block * product.c_block + at(|axis| axis.c)),
+                mask: match &self.mask {
+                    Some((mask, _)) => mask.get().cast_const().add(block * LANES + at(|axis| axis.mask)),
+                    None => std::ptr::null(),
+                },
+            }
+        }
+    }
+
+    /// One part of the sums for one or two blocks.
+    ///
+    /// # Safety
+    /// As [`Call::item`].
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // Which part, of which blocks, where.
+    unsafe fn part<V: Vector>(
+        &self,
+        block: usize,
+        two: bool,
+        last: usize,
+        position: [usize; 3],
+        (first_part, last_part): (bool, bool),
+        first_block: bool,
+        outer: &[Range; 2],
+    ) {
+        let product = self.product;
+        let (terms, first) = self.terms_of(block, position);
+        let replace = first_part && product.start == Start::Replace;
+        let ahead = if first_part && first_block { product.rows_ahead() } else { 0 };
+        let mut tile = Tile {
+            terms: &terms,
+            a_block: product.a_block,
+            b_step: product.columns.b,
+            c_block: product.c_block,
+            // The compiler must not see that these are multiples of one another: it would form each
+            // column's address from the one before, and that chain takes longer than the sums.
+            b_steps: [0, product.columns.b, 2 * product.columns.b, black_box(3 * product.columns.b)],
+            b_groups: [0, 1, 2, 3].map(|group| black_box(4 * group * product.columns.b)),
+            c_step: product.columns.c,
+            mask_step: product.columns.mask,
+            continued: !replace && !product.separate_parts,
+            added: !replace && product.separate_parts,
+            last,
+            kind: product.kind,
+            slides: product.slides() && !V::PAIRS,
+            ahead: 0,
+            ahead_first: product.terms[0].count * product.terms[0].b,
+            ahead_row: product.terms[0].b,
+            asks: first_part && product.ahead.iter().any(|wanted| wanted.values > 0 || wanted.by_block),
+            wanted: [(std::ptr::null(), 0, 0); 3],
+            finish: last_part && self.finishes(),
+            ending: self.ending(block),
+        };
+        for i0 in outer[0].clone() {
+            for i1 in outer[1].clone() {
+                for i2 in 0..product.outer[2].count {
+                    for i3 in 0..product.outer[3].count {
+                        tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
+                        if tile.asks {
+                            let (at, blocks) = ([i0, i1, i2, i3], if two { 2 } else { 1 });
+                            tile.wanted = product.ahead.map(|wanted| wanted.at(at, block, blocks));
+                        }
+                        // SAFETY: the caller's, and the position is one of the product's.
+                        unsafe {
+                            let Place { a, b, c, mask } = self.place(first, block, [i0, i1, i2, i3], 0);
+                            tile.row::<V>(two, a, b, c, mask, product.columns.count);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where values begin in the operands, the output and, if there is one, the mask.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) a: *const f32,
+    pub(super) b: *const f32,
+    pub(super) c: *mut f32,
+    pub(super) mask: *const f32,
+}
+
+/// What is done with sums before they are written: a bias, unless it is null, and two slopes.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    bias: *const f32,
+    slope: f32,
+    mask_slope: f32,
+}
+
+impl Ending {
+    /// Does it with the first `room` lanes of a sum. `block` counts from the one whose bias comes first, and `mask` is
+    /// null or where the values for that one begin.
+    ///
+    /// # Safety
+    /// As [`Call::item`]; bias and mask reach as far as the lanes.
+    #[inline(always)]
+    pub(super) unsafe fn of<V: Vector>(&self, mut sum: V, mask: *const f32, block: usize, room: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            if !self.bias.is_null() {
+                sum = sum.add(load::<V>(self.bias.add(block * LANES), room));
+            }
+            sum = sum.rectify(sum, self.slope);
+            if !mask.is_null() {
+                sum = sum.rectify(load::<V>(mask.add(block * LANES), room), self.mask_slope);
+            }
+        }
+        sum
+    }
+}
+
+/// Blocks of one tile, given the widths of tiles of one and of two.
+fn blocks_at_once(columns: [usize; 2]) -> usize {
+    if columns[1] > 0 { 2 } else { 1 }
+}
+
+/// The same for instructions.
+pub(super) fn blocks_of_isa(isa: Isa) -> usize {
+    blocks_at_once(match isa.level() {
+        Level::Portable => Portable::COLUMNS,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => Avx2::COLUMNS,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => Avx512::COLUMNS,
+    })
+}
