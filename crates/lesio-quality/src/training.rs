@@ -179,7 +179,9 @@ impl EstimatorObjective {
             let found = [sample.image.len(), sample.dice.len()];
             return Err(ConfigError::new("sample", found, expected).into());
         }
-        let fingerprint = fingerprint(&(&config, &training), &samples, &validation);
+        // The networks too: what a configuration stands for changes with the version.
+        let networks = format!("{:?}", config.networks()?);
+        let fingerprint = fingerprint(&(&config, &training, networks), &samples, &validation);
         let foundation = config.foundation()?;
         let foundation = foundation.map(|network| Frozen::new(&network, parameters)).transpose()?;
         let chain = Chain::new(&config, foundation);
