@@ -41,7 +41,7 @@ pub struct Recipe {
     pub reconstruction_steps: usize,
     /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
-    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 60000: it has a picture to learn, clean and
+    /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 40000: it has a picture to learn, clean and
     /// attacked, and gains from it when the others have long learnt what they can.
     pub opinion_steps: usize,
     /// Samples of an update. Default 16.
@@ -66,7 +66,7 @@ impl Recipe {
             validation_per_bin: 30,
             reconstruction_steps: 1500,
             estimator_steps: 4000,
-            opinion_steps: 60000,
+            opinion_steps: 40000,
             batch: 16,
             hardening: Hardening::default(),
             views: 2,
