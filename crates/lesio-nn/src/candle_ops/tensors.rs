@@ -110,3 +110,25 @@ pub(super) fn pass<R: Send>(
 ) -> Result<R> {
     with_workers(Isa::best(), work).map_err(Error::wrap)
 }
+
+/// Images computed from one tensor of images, which lies in `storage`; `work` takes their number too.
+pub(super) fn images_from_images<W>(
+    storage: &CpuStorage,
+    layout: &Layout,
+    output: Size,
+    work: W,
+) -> Result<(CpuStorage, Shape)>
+where
+    W: FnOnce(&Workers<'_>, usize, Images<'_>, ImagesMut<'_>) -> std::result::Result<(), KernelError> + Send,
+{
+    let input = Size::of(layout.shape())?;
+    let image = values(storage, layout)?;
+    let (from, to) = (input.layout(Border::NONE)?, output.layout(Border::NONE)?);
+    let planes = pass(|workers| {
+        let from = Held::read(workers, input.samples, from, image)?;
+        let mut to = Held::zeros(input.samples, to)?;
+        work(workers, input.samples, from.from(), to.to())?;
+        to.planes(workers)
+    })?;
+    Ok((CpuStorage::F32(planes), output.shape()))
+}

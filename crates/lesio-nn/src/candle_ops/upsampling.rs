@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use lesio_kernels::{self as kernels, Border, Combine, Upsampling};
 
-use super::tensors::{Held, Size, pass, values, with_values};
+use super::tensors::{Held, Size, images_from_images, pass, with_values};
 
 pub(super) struct Upsample {
     pub(super) upsampling: Upsampling,
@@ -26,17 +26,10 @@ impl CustomOp1 for Upsample {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let input = Size::of(layout.shape())?;
-        let output = self.output(input)?;
-        let image = values(storage, layout)?;
-        let (from, to) = (input.layout(Border::NONE)?, output.layout(Border::NONE)?);
-        let planes = pass(|workers| {
-            let from = Held::read(workers, input.samples, from, image)?;
-            let mut to = Held::zeros(input.samples, to)?;
-            kernels::upsample(workers, input.samples, self.upsampling, self.factor, from.from(), to.to())?;
-            to.planes(workers)
-        })?;
-        Ok((CpuStorage::F32(planes), output.shape()))
+        let output = self.output(Size::of(layout.shape())?)?;
+        images_from_images(storage, layout, output, |workers, samples, from, to| {
+            kernels::upsample(workers, samples, self.upsampling, self.factor, from, to)
+        })
     }
 
     fn bwd(&self, image: &Tensor, enlarged: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
