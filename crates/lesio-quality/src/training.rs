@@ -77,11 +77,12 @@ impl EstimatorTraining {
 #[non_exhaustive]
 #[serde(default)]
 pub struct Hardening {
-    /// The largest bound, in deviations; the mean one is two thirds of it. Default .3.
+    /// The largest bound, in deviations; the mean one falls from two thirds of it to one third over a training. Default .3.
     pub strength: f32,
     /// Share of the samples that no attack changes, 0 to 1. Default 0: the passes of the attack show clean images.
     pub clean: f32,
-    /// Steps of the attack, each a pass forth and back that is learnt from. Default 1.
+    /// Steps of the attack, each a pass forth and back that is learnt from. Default 1, the cheapest: over long trainings
+    /// a network can learn to mislead one step (see docs/results.md), which shows under attacks of more steps alone.
     pub steps: usize,
 }
 
