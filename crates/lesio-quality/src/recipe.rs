@@ -257,7 +257,7 @@ impl Recipe {
         let config = &config.clone().views(1);
         let mut train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
         if config.method == Method::SecondOpinion {
-            // A hardened update learns from each sample twice: smaller batches give more updates in the same time.
+            // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
             train = self.train_config(training.len(), self.opinion_steps, self.batch.div_ceil(2), 200);
             // Attacks change with the network: its parameters wander, and their mean is better than any of them.
             train.averaging = Some((self.opinion_steps as f64 / 20.0).clamp(8.0, 1000.0));

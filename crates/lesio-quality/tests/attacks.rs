@@ -3,10 +3,11 @@
 // Tests may panic, and need no documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use lesio_nn::{Objective, TrainConfig};
 use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, Estimator, EstimatorConfig, Framing, Method, Sample, Samples, Unit, Widths,
-    estimate_samples,
+    Attack, AttackKind, Estimator, EstimatorConfig, EstimatorObjective, EstimatorTraining, Framing,
+    Hardening, Method, QualityEstimator, Sample, Samples, Unit, Widths, estimate_samples,
 };
 
 const SIDE: usize = 32;
@@ -84,6 +85,32 @@ fn an_attack_on_a_sample_does_not_depend_on_the_others() {
     let attack = Attack::new(AttackKind::Pgd { steps: 1 }, 0.2, Unit::Std);
     let one = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
     assert_ne!(attack.seed(1).perturb(&mut estimator, &samples, |_| {}).unwrap(), one);
+}
+
+#[test]
+fn epochs_are_chosen_by_more_than_one_step() {
+    let samples = samples(21);
+    let mut estimator = estimator(Method::SecondOpinion);
+    let config = estimator.config().clone();
+    let parameters = estimator.parameters().clone();
+    let training = EstimatorTraining::new(TrainConfig::default()).hardening(Hardening::new(0.2));
+    let mut engines = EstimatorObjective::engines(&config, &parameters).unwrap();
+    let mut objective =
+        EstimatorObjective::new(config, training, &parameters, samples.clone(), samples.clone()).unwrap();
+    let terms = objective.validate(&mut engines).unwrap().unwrap();
+    let term = |name: &str| terms.part(name).unwrap();
+
+    let clean = error(&mut estimator, &samples, None) / 21.0;
+    assert!((term("dice error") - clean).abs() < 1e-5, "{} {clean}", term("dice error"));
+    assert!((terms.total - term("dice error") - term("attacked")).abs() < 1e-9);
+    // Every other sample, within half the bound of the training: several steps find more than one.
+    let some = samples.select(&(0..21).step_by(2).collect::<Vec<_>>());
+    let one = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let images = one.perturb(&mut estimator, &some, |_| {}).unwrap();
+    let one = error(&mut estimator, &some, Some(&images)) / 11.0;
+    assert!(term("attacked") > one, "{} {one}", term("attacked"));
+    // Nothing is learnt from it.
+    assert_eq!(objective.validate(&mut engines).unwrap().unwrap(), terms);
 }
 
 #[test]
