@@ -425,7 +425,8 @@ impl Objective for EstimatorObjective {
         let terms = match &self.training.hardening {
             None => Terms::new(clean).with("dice error", clean),
             Some(hardening) => {
-                let bound = hardening.strength / 2.0;
+                // The mean of the bounds when a training ends.
+                let bound = hardening.strength / (1.0 + LAST_EXPONENT);
                 let some: Vec<usize> = all.iter().copied().step_by(2).collect();
                 let attacked = self.held_out_error(engines, &some, Some(bound))?;
                 Terms::new(clean + attacked).with("dice error", clean).with("attacked", attacked)
