@@ -132,6 +132,7 @@ fn recipe(seed: u64) -> Recipe {
     recipe.reconstruction_steps = 150;
     recipe.estimator_steps = 200;
     recipe.opinion_steps = 600;
+    recipe.finishing_steps = 30;
     recipe.views = 1;
     recipe
 }

@@ -44,10 +44,16 @@ pub struct Recipe {
     /// Updates of [`Method::SecondOpinion`], of half a batch each. Default 40000: it has a picture to learn, clean and
     /// attacked, and gains from it when the others have long learnt what they can.
     pub opinion_steps: usize,
+    /// Updates of [`Method::SecondOpinion`] that follow those, at half their rate, under `finishing`. Default 2000; where
+    /// there are none, the best epoch of those before is taken instead of the last.
+    pub finishing_steps: usize,
     /// Samples of an update. Default 16.
     pub batch: usize,
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
+    /// Hardening of its last updates. Default: attacks of two steps, since one step is what a long training can learn to
+    /// mislead. Two steps from the start take half as long again and give an estimator that one step harms more.
+    pub finishing: Hardening,
     /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 2.
     pub views: usize,
 }
@@ -67,8 +73,10 @@ impl Recipe {
             reconstruction_steps: 1500,
             estimator_steps: 4000,
             opinion_steps: 40000,
+            finishing_steps: 2000,
             batch: 16,
             hardening: Hardening::default(),
+            finishing: Hardening::default().steps(2),
             views: 2,
         }
     }
@@ -80,6 +88,9 @@ impl Recipe {
         self.reconstruction_steps = scale(self.reconstruction_steps, factor);
         self.estimator_steps = scale(self.estimator_steps, factor);
         self.opinion_steps = scale(self.opinion_steps, factor);
+        if self.finishing_steps > 0 {
+            self.finishing_steps = scale(self.finishing_steps, factor);
+        }
         // Segmenters take the least of the time, and their last stages are the candidates that matter in practice.
         for stage in &mut self.stages {
             *stage = scale(*stage, factor.sqrt());
@@ -255,36 +266,48 @@ impl Recipe {
     ) -> Result<(ParameterSet, String), RecipeError> {
         // Views are of what is asked, not of what is learnt.
         let config = &config.clone().views(1);
-        let mut train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
-        if config.method == Method::SecondOpinion {
-            // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
-            train = self.train_config(training.len(), self.opinion_steps, self.batch.div_ceil(2), 200);
-            // Attacks change with the network: its parameters wander, and their mean is better than any of them.
-            train.averaging = Some((self.opinion_steps as f64 / 20.0).clamp(8.0, 1000.0));
-        }
-        let mut options = EstimatorTraining::new(train.clone());
-        if config.method == Method::SecondOpinion {
-            // It must be right about pixels, of patients that differ more than the few that teach.
-            let augmentation = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6);
-            options = options.hardening(self.hardening.clone()).augmentation(augmentation);
-        }
-        let initial = config.initial_parameters(train.seed)?;
-        let engines = EstimatorObjective::engines(config, &initial)?;
-        let objective = EstimatorObjective::new(
-            config.clone(),
-            options,
-            foundation,
-            training.clone(),
-            validation.clone(),
-        )?;
-        let fingerprint = objective.fingerprint();
-        let name = config.method.name();
-        let trained = shelf.train(name, objective, engines, train, &[], listener)?;
-        let mut parameters = trained.into_iter().next().unwrap_or_default();
+        let lesson = Lesson { config, foundation, training, validation, shelf };
+        let (mut parameters, fingerprint) = if config.method == Method::SecondOpinion {
+            self.second_opinion(&lesson, listener)?
+        } else {
+            let train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
+            let initial = config.initial_parameters(train.seed)?;
+            let start = (&initial, "");
+            lesson.learn(config.method.name(), EstimatorTraining::new(train), start, listener)?
+        };
         if config.foundation()?.is_some() {
             parameters.extend(foundation.clone());
         }
         Ok((parameters, fingerprint))
+    }
+
+    fn second_opinion(
+        &self,
+        lesson: &Lesson<'_>,
+        listener: &mut Listener<'_>,
+    ) -> Result<(ParameterSet, String), RecipeError> {
+        let options = |steps: usize, seed: u64, hardening: &Hardening| {
+            // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
+            let mut train = self.train_config(lesson.training.len(), steps, self.batch.div_ceil(2), seed);
+            // Attacks change with the network: its parameters wander, and their mean is better than any of them.
+            train.averaging = Some((steps as f64 / 20.0).clamp(8.0, 1000.0));
+            // It must be right about pixels, of patients that differ more than the few that teach.
+            let augmentation = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6);
+            EstimatorTraining::new(train).hardening(hardening.clone()).augmentation(augmentation)
+        };
+        let long = options(self.opinion_steps, 200, &self.hardening);
+        let mut last = options(self.finishing_steps, 300, &self.finishing);
+        last.train.adam.rate /= 2.0;
+        let name = lesson.config.method.name();
+        let initial = lesson.config.initial_parameters(long.train.seed)?;
+        if self.finishing_steps == 0 {
+            return lesson.learn(name, long, (&initial, ""), listener);
+        }
+        // Of these none is chosen: what would look best is what resembles least what the last updates need.
+        let nobody = Samples::new();
+        let unjudged = Lesson { validation: &nobody, ..*lesson };
+        let (parameters, fingerprint) = unjudged.learn(name, long, (&initial, ""), listener)?;
+        lesson.learn(&format!("{name}-finish"), last, (&parameters, &fingerprint), listener)
     }
 
     /// Chooses candidates evenly over their Dice and frames them as samples.
@@ -325,6 +348,37 @@ impl Recipe {
             return Err(RecipeError::Nothing { what });
         }
         Ok(samples)
+    }
+}
+
+/// What an estimator learns from, and where its trainings are kept.
+struct Lesson<'a> {
+    config: &'a EstimatorConfig,
+    foundation: &'a ParameterSet,
+    training: &'a Samples,
+    validation: &'a Samples,
+    shelf: &'a Shelf,
+}
+
+impl Lesson<'_> {
+    /// Trains from these parameters, of which a text tells where they come from; returns what was found, and a text that tells
+    /// where that comes from.
+    fn learn(
+        &self,
+        name: &str,
+        options: EstimatorTraining,
+        (start, origin): (&ParameterSet, &str),
+        listener: &mut Listener<'_>,
+    ) -> Result<(ParameterSet, String), RecipeError> {
+        let train = options.train.clone();
+        let engines = EstimatorObjective::engines(self.config, start)?;
+        let (training, validation) = (self.training.clone(), self.validation.clone());
+        let objective =
+            EstimatorObjective::new(self.config.clone(), options, self.foundation, training, validation)?;
+        let objective = objective.after(origin);
+        let fingerprint = objective.fingerprint();
+        let trained = self.shelf.train(name, objective, engines, train, &[], listener)?;
+        Ok((trained.into_iter().next().unwrap_or_default(), fingerprint))
     }
 }
 

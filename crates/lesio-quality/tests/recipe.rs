@@ -38,6 +38,7 @@ fn recipe() -> Recipe {
     recipe.reconstruction_steps = 3;
     recipe.estimator_steps = 12;
     recipe.opinion_steps = 24;
+    recipe.finishing_steps = 8;
     recipe.batch = 8;
     recipe
 }
