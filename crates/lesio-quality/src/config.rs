@@ -1,6 +1,6 @@
 //! What an estimator is made of.
 
-use lesio_nn::{Initialization, Network, ParameterSet};
+use lesio_nn::{Activation, Initialization, Network, ParameterSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::STATISTICS;
@@ -136,7 +136,10 @@ impl EstimatorConfig {
                 let inputs = [("image", 1), ("segmentation", labels)];
                 let widths = &self.widths.opinion;
                 let classes = self.classes.len() + 1;
-                let opinion = u_net("opinion", grid, &inputs, classes, widths, Summary::Give)?;
+                // Smooth activations give attacks in training the gradients that attacks will find later (Xie et al.
+                // 2020, "Smooth adversarial training").
+                let activation = Activation::Silu;
+                let opinion = u_net("opinion", grid, &inputs, classes, widths, activation, Summary::Give)?;
                 let summary = widths.last().copied().unwrap_or(0);
                 let inputs = [("features", summary), ("statistics", labels * STATISTICS), ("floor", labels)];
                 let head = head("head", &inputs, results(self.method) * labels)?;
@@ -158,7 +161,7 @@ impl EstimatorConfig {
     pub(crate) fn reconstructor(&self) -> Result<Network, ConfigError> {
         self.validate()?;
         let widths = &self.widths.reconstruction;
-        u_net("rec", self.framing.grid, &[("blanked", 1)], 1, widths, Summary::Omit)
+        u_net("rec", self.framing.grid, &[("blanked", 1)], 1, widths, Activation::RELU, Summary::Omit)
     }
 
     /// Position among the classes, counted from 1, of each label graded.

@@ -90,7 +90,7 @@ impl std::fmt::Debug for Estimator {
 
 /// What the file of an estimator is, and the version of its layout.
 const KIND: &str = "a quality estimator";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Estimator {
     /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and

@@ -16,7 +16,7 @@ use crate::painter::Painter;
 
 /// What the file is, and the version of its layout.
 const KIND: &str = "a quality model";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A trained estimator with REC-Net, intervals, and the limits of what it knows.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ const HIDDEN: usize = 64;
 
 /// Widths of the networks of an estimator.
 ///
-/// All of them are pairs of 3x3 convolutions with group normalization and ReLU at each resolution,
-/// halved by mean pooling: means pass on less of a perturbation than maxima do.
+/// All of them are pairs of 3x3 convolutions with group normalization and ReLU (the second opinion: SiLU) at each
+/// resolution, halved by mean pooling: means pass on less of a perturbation than maxima do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -63,6 +63,7 @@ pub(crate) fn u_net(
     inputs: &[Input],
     outputs: usize,
     widths: &[usize],
+    activation: Activation,
     summary: Summary,
 ) -> Result<Network, ConfigError> {
     check_widths(grid, widths, widths.len().saturating_sub(1))?;
@@ -74,7 +75,7 @@ pub(crate) fn u_net(
             skips.push(value);
             value = halve(&mut net, &format!("{prefix}.down.{level}"), value)?;
         }
-        value = pair(&mut net, &format!("{prefix}.down.{level}"), width, value)?;
+        value = pair(&mut net, &format!("{prefix}.down.{level}"), width, activation, value)?;
     }
     let coarsest = value;
     for (level, &width) in widths.iter().enumerate().rev().skip(1) {
@@ -83,7 +84,7 @@ pub(crate) fn u_net(
             vec![net.layer(format!("{name}.larger"), Layer::UpsampleNearest { factor: 2 }, &[value])?];
         joined.extend(skips.pop());
         let joined = net.layer(format!("{name}.joined"), Layer::Concatenate, &joined)?;
-        value = pair(&mut net, &name, width, joined)?;
+        value = pair(&mut net, &name, width, activation, joined)?;
     }
     let image =
         net.layer(format!("{prefix}.out"), Layer::Convolution(Convolution::new(outputs, 1)), &[value])?;
@@ -109,7 +110,7 @@ pub(crate) fn regressor(
     let mut value = declare_inputs(&mut net, prefix, grid, inputs)?;
     for (level, &width) in widths.iter().enumerate() {
         let name = format!("{prefix}.{level}");
-        value = pair(&mut net, &name, width, value)?;
+        value = pair(&mut net, &name, width, Activation::RELU, value)?;
         value = halve(&mut net, &name, value)?;
     }
     let result = dense(&mut net, prefix, outputs, value)?;
@@ -144,11 +145,12 @@ fn declare_inputs(
     }
 }
 
-/// Two convolutions, each with normalization and ReLU.
+/// Two convolutions, each with normalization and activation.
 fn pair(
     net: &mut NetworkBuilder,
     name: &str,
     width: usize,
+    activation: Activation,
     mut value: NodeId,
 ) -> Result<NodeId, NetworkError> {
     let groups = if width.is_multiple_of(GROUP) { (width / GROUP).max(1) } else { 1 };
@@ -157,7 +159,7 @@ fn pair(
         value = net.layer(format!("{name}.{part}"), Layer::Convolution(convolution), &[value])?;
         let norm = Layer::GroupNormalization { groups, epsilon: EPSILON };
         value = net.layer(format!("{name}.{part}.norm"), norm, &[value])?;
-        value = net.layer(format!("{name}.{part}.active"), Layer::Activation(Activation::RELU), &[value])?;
+        value = net.layer(format!("{name}.{part}.active"), Layer::Activation(activation), &[value])?;
     }
     Ok(value)
 }
@@ -200,7 +202,7 @@ mod tests {
     fn networks_have_the_shapes_that_chains_rely_on() {
         let grid = [32, 16];
         let inputs = [("image", 1), ("segmentation", 2)];
-        let net = u_net("opinion", grid, &inputs, 4, &[8, 16, 24], Summary::Give).unwrap();
+        let net = u_net("opinion", grid, &inputs, 4, &[8, 16, 24], Activation::Silu, Summary::Give).unwrap();
         assert_eq!(net.output_shapes(), [Shape::new(4, 32, 16), Shape::vector(24)]);
         assert_eq!(net.input_shapes(), [Shape::new(1, 32, 16), Shape::new(2, 32, 16)]);
         let net = regressor("reg", grid, &inputs, 6, &[8, 12, 16]).unwrap();
@@ -213,6 +215,6 @@ mod tests {
     fn grids_that_cannot_be_halved_are_refused() {
         let error = regressor("reg", [36, 32], &[("image", 1)], 1, &[8, 8, 8]).unwrap_err();
         assert!(error.to_string().contains("[36, 32]"), "{error}");
-        assert!(u_net("rec", [32, 32], &[("image", 1)], 1, &[], Summary::Omit).is_err());
+        assert!(u_net("rec", [32, 32], &[("image", 1)], 1, &[], Activation::RELU, Summary::Omit).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Segmenters whose outputs are graded: U-Nets of several sizes and stages of training.
 
 use lesio_nn::{
-    Batch, EngineError, Initialization, InputGradients, Mode, Network, Objective, ParameterSet, Terms,
-    TrainConfig, TrainingEngine,
+    Activation, Batch, EngineError, Initialization, InputGradients, Mode, Network, Objective, ParameterSet,
+    Terms, TrainConfig, TrainingEngine,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,15 @@ impl SegmenterConfig {
     }
 
     fn network(&self) -> Result<Network, ConfigError> {
-        u_net("segmenter", self.grid, &[("image", 1)], self.labels + 1, &self.widths, Summary::Omit)
+        u_net(
+            "segmenter",
+            self.grid,
+            &[("image", 1)],
+            self.labels + 1,
+            &self.widths,
+            Activation::RELU,
+            Summary::Omit,
+        )
     }
 }
 
