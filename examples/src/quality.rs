@@ -53,7 +53,7 @@ pub struct QualityArgs {
 }
 
 /// Minutes that the trainings of the defaults take.
-pub const DEFAULT_MINUTES: f64 = 60.0;
+pub const DEFAULT_MINUTES: f64 = 85.0;
 
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

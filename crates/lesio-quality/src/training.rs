@@ -30,9 +30,6 @@ const DISTANCE_WEIGHT: f32 = 0.5;
 /// Weight of the errors of the Dice, absolute and squared: the first for the figure that is reported,
 /// the second against gross errors.
 const DICE_WEIGHT: f32 = 3.0;
-/// Steps of the attacks that choose among epochs: a network can learn to mislead the one step it meets in training, and
-/// then looks the better by one step the worse it is.
-const HELD_OUT_STEPS: usize = 4;
 
 /// How an estimator is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -114,6 +111,12 @@ impl Hardening {
     pub fn steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self
+    }
+
+    /// Steps of the attacks that help to choose among epochs: twice those of training, so that misleading the latter is not
+    /// taken for robustness. Under one step that cannot be told, and one is all it is asked for.
+    fn held_out_steps(&self) -> usize {
+        if self.steps == 1 { 1 } else { 2 * self.steps }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -279,31 +282,31 @@ impl EstimatorObjective {
         Ok(())
     }
 
-    /// Mean error of the Dice of validation samples, as they are or after an attack within this bound.
+    /// Mean error of the Dice of validation samples, as they are or under attack.
     fn held_out_error(
         &mut self,
         engines: &mut [Box<dyn TrainingEngine>],
-        positions: &[usize],
-        bound: Option<f32>,
+        hardening: Option<&Hardening>,
     ) -> Result<f64, EngineError> {
         let labels = self.config.framing.labels.len();
+        let all: Vec<usize> = (0..self.validation.len()).collect();
         let mut error = 0.0;
-        for chunk in positions.chunks(self.training.train.batch_size.max(1)) {
+        for chunk in all.chunks(self.training.train.batch_size.max(1)) {
             self.draw(&Batch::new(chunk, self.training.train.seed), true);
-            if let Some(bound) = bound {
+            if let Some(hardening) = hardening {
                 let clean = self.batch.images.clone();
-                let bounds = vec![bound; chunk.len()];
-                for _ in 0..HELD_OUT_STEPS {
+                let bounds = vec![hardening.strength / 2.0; chunk.len()];
+                let steps = hardening.held_out_steps();
+                for _ in 0..steps {
                     self.predict(engines, chunk.len())?;
                     let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
                     let by = By { dice: &weights, distance: &[], logits: &[] };
                     let gradient = self.chain.backward(engines, &by)?;
-                    let share = step_share(HELD_OUT_STEPS);
-                    step(&mut self.batch.images, &clean, gradient, &bounds, share);
+                    step(&mut self.batch.images, &clean, gradient, &bounds, step_share(steps));
                 }
             }
             self.predict(engines, chunk.len())?;
-            error += self.loss().dice * chunk.len() as f64 / positions.len() as f64;
+            error += self.loss().dice * chunk.len() as f64 / all.len() as f64;
         }
         Ok(error)
     }
@@ -428,15 +431,11 @@ impl Objective for EstimatorObjective {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let all: Vec<usize> = (0..self.validation.len()).collect();
-        let clean = self.held_out_error(engines, &all, None)?;
-        let terms = match &self.training.hardening {
+        let clean = self.held_out_error(engines, None)?;
+        let terms = match self.training.hardening.clone() {
             None => Terms::new(clean).with("dice error", clean),
             Some(hardening) => {
-                // The mean of the bounds when a training ends.
-                let bound = hardening.strength / (1.0 + LAST_EXPONENT);
-                let some: Vec<usize> = all.iter().copied().step_by(2).collect();
-                let attacked = self.held_out_error(engines, &some, Some(bound))?;
+                let attacked = self.held_out_error(engines, Some(&hardening))?;
                 Terms::new(clean + attacked).with("dice error", clean).with("attacked", attacked)
             }
         };

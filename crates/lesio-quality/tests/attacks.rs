@@ -88,29 +88,35 @@ fn an_attack_on_a_sample_does_not_depend_on_the_others() {
 }
 
 #[test]
-fn epochs_are_chosen_by_more_than_one_step() {
+fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
     let samples = samples(21);
     let mut estimator = estimator(Method::SecondOpinion);
     let config = estimator.config().clone();
     let parameters = estimator.parameters().clone();
-    let training = EstimatorTraining::new(TrainConfig::default()).hardening(Hardening::new(0.3));
-    let mut engines = EstimatorObjective::engines(&config, &parameters).unwrap();
-    let mut objective =
-        EstimatorObjective::new(config, training, &parameters, samples.clone(), samples.clone()).unwrap();
-    let terms = objective.validate(&mut engines).unwrap().unwrap();
-    let term = |name: &str| terms.part(name).unwrap();
-
+    // Within half the bound of the training.
+    let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let images = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+    let by_one_step = error(&mut estimator, &samples, Some(&images)) / 21.0;
     let clean = error(&mut estimator, &samples, None) / 21.0;
-    assert!((term("dice error") - clean).abs() < 1e-5, "{} {clean}", term("dice error"));
-    assert!((terms.total - term("dice error") - term("attacked")).abs() < 1e-9);
-    // Every other sample, within a third of the bound of the training: several steps find more than one.
-    let some = samples.select(&(0..21).step_by(2).collect::<Vec<_>>());
-    let one = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
-    let images = one.perturb(&mut estimator, &some, |_| {}).unwrap();
-    let one = error(&mut estimator, &some, Some(&images)) / 11.0;
-    assert!(term("attacked") > one, "{} {one}", term("attacked"));
-    // Nothing is learnt from it.
-    assert_eq!(objective.validate(&mut engines).unwrap().unwrap(), terms);
+    for steps in [1, 2] {
+        let hardening = Hardening::new(0.2).steps(steps);
+        let training = EstimatorTraining::new(TrainConfig::default()).hardening(hardening);
+        let mut engines = EstimatorObjective::engines(&config, &parameters).unwrap();
+        let (config, own) = (config.clone(), samples.clone());
+        let mut objective = EstimatorObjective::new(config, training, &parameters, own.clone(), own).unwrap();
+        let terms = objective.validate(&mut engines).unwrap().unwrap();
+        let term = |name: &str| terms.part(name).unwrap();
+        assert!((term("dice error") - clean).abs() < 1e-5, "{} {clean}", term("dice error"));
+        assert!((terms.total - term("dice error") - term("attacked")).abs() < 1e-9);
+        let more = term("attacked") - by_one_step;
+        if steps == 1 {
+            assert!(more.abs() < 1e-5, "{more}");
+        } else {
+            assert!(more > 1e-4, "{more}");
+        }
+        // Nothing is learnt from it.
+        assert_eq!(objective.validate(&mut engines).unwrap().unwrap(), terms);
+    }
 }
 
 #[test]
