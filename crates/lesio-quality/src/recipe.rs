@@ -52,7 +52,8 @@ pub struct Recipe {
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
     /// Hardening of its last updates. Default: attacks of two steps, since one step is what a long training can learn to
-    /// mislead. Two steps from the start take half as long again and give an estimator that one step harms more.
+    /// mislead. Two steps from the start (`hardening`) take half as long again, and give an estimator that ten steps harm
+    /// less, but that is worse on clean images and under one step.
     pub finishing: Hardening,
     /// Views that [`Method::SecondOpinion`] averages over when it is asked, 1, 2 or 4. Default 2.
     pub views: usize,
