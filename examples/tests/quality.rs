@@ -69,6 +69,10 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     let first = fs::read(model.join("model.safetensors")).unwrap();
     succeed(&mut train(&model));
     assert_eq!(fs::read(model.join("model.safetensors")).unwrap(), first);
+    // Other attacks in training give another estimator.
+    let patient = folder.join("patient");
+    succeed(train(&patient).args(["--attack-steps", "2"]));
+    assert_ne!(fs::read(patient.join("model.safetensors")).unwrap(), first);
     let mut unknown = train(&folder.join("none"));
     fail(unknown.args(["--label", "7"]), &["no training case holds label 7"]);
 
