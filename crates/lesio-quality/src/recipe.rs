@@ -273,8 +273,7 @@ impl Recipe {
         } else {
             let train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
             let initial = config.initial_parameters(train.seed)?;
-            let start = (&initial, "");
-            lesson.learn(config.method.name(), EstimatorTraining::new(train), start, listener)?
+            lesson.learn(config.method.name(), EstimatorTraining::new(train), &initial, None, listener)?
         };
         if config.foundation()?.is_some() {
             parameters.extend(foundation.clone());
@@ -287,6 +286,8 @@ impl Recipe {
         lesson: &Lesson<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
+        // What is wrong with the last updates is told before the first.
+        self.finishing.validate()?;
         let options = |steps: usize, seed: u64, hardening: &Hardening| {
             // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
             let mut train = self.train_config(lesson.training.len(), steps, self.batch.div_ceil(2), seed);
@@ -301,11 +302,11 @@ impl Recipe {
         last.train.adam.rate /= 2.0;
         let name = lesson.config.method.name();
         let initial = lesson.config.initial_parameters(long.train.seed)?;
-        let (parameters, fingerprint) = lesson.learn(name, long, (&initial, ""), listener)?;
+        let (parameters, fingerprint) = lesson.learn(name, long, &initial, None, listener)?;
         if self.finishing_steps == 0 {
             return Ok((parameters, fingerprint));
         }
-        lesson.learn(&format!("{name}-finish"), last, (&parameters, &fingerprint), listener)
+        lesson.learn(&format!("{name}-finish"), last, &parameters, Some(&fingerprint), listener)
     }
 
     /// Chooses candidates evenly over their Dice and frames them as samples.
@@ -359,13 +360,14 @@ struct Lesson<'a> {
 }
 
 impl Lesson<'_> {
-    /// Trains from these parameters, of which a text tells where they come from; returns what was found, and a text that tells
-    /// where that comes from.
+    /// Trains from these parameters; `origin` tells how they were learnt, if they were. Returns what was found, and how
+    /// that was learnt.
     fn learn(
         &self,
         name: &str,
         options: EstimatorTraining,
-        (start, origin): (&ParameterSet, &str),
+        start: &ParameterSet,
+        origin: Option<&str>,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
         let train = options.train.clone();

@@ -114,12 +114,13 @@ impl Hardening {
     }
 
     /// Steps of the attacks that help to choose among epochs: twice those of training, so that misleading the latter is not
-    /// taken for robustness. Under one step that cannot be told, and one is all it is asked for.
+    /// taken for robustness. One stays one, which cannot tell: judged by more, a long training would be taken from before
+    /// its end, while the updates that follow it mend the end.
     fn held_out_steps(&self) -> usize {
         if self.steps == 1 { 1 } else { 2 * self.steps }
     }
 
-    fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         if !(self.strength.is_finite() && self.strength > 0.0) {
             return Err(ConfigError::new("hardening strength", self.strength, "a positive number"));
         }
@@ -210,9 +211,9 @@ impl EstimatorObjective {
         Ok(engines)
     }
 
-    /// The same, told apart by what was learnt before.
-    pub(crate) fn after(mut self, origin: &str) -> Self {
-        if !origin.is_empty() {
+    /// The same, told apart by how that was learnt which it begins from.
+    pub(crate) fn after(mut self, origin: Option<&str>) -> Self {
+        if let Some(origin) = origin {
             self.fingerprint = format!("{}, after {origin}", self.fingerprint);
         }
         self

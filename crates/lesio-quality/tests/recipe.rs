@@ -153,6 +153,29 @@ fn the_same_seed_gives_the_same_bytes_stopped_or_not() {
 }
 
 #[test]
+fn last_updates_are_those_of_the_training_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = Shelf::new(folder.path());
+    let method = Method::SecondOpinion;
+    let short = make(&recipe(), method, &shelf, None).unwrap();
+    let mut longer = recipe();
+    longer.opinion_steps = 60;
+    let fresh = make(&longer, method, &Shelf::none(), None).unwrap();
+    // A shelf that holds the last updates of another training does not take them for these.
+    assert_eq!(make(&longer, method, &shelf, None).unwrap().parameters, fresh.parameters);
+    assert_ne!(fresh.parameters, short.parameters);
+    let mut without = recipe();
+    without.finishing_steps = 0;
+    assert_ne!(make(&without, method, &shelf, None).unwrap().parameters, short.parameters);
+    // What is wrong with them is told before anything long begins.
+    let mut wrong = recipe();
+    wrong.opinion_steps = usize::MAX / 64;
+    wrong.finishing.steps = 0;
+    let error = make(&wrong, method, &shelf, None).err().expect("no steps are no attack");
+    assert!(error.to_string().contains("hardening steps"), "{error}");
+}
+
+#[test]
 fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (image, labels) = volume();
