@@ -452,15 +452,15 @@ impl Study<'_> {
                 };
                 let truth: Vec<bool> = sample.truth.iter().map(is_graded).collect();
                 let painted = estimator.reconstruction();
-                Ok((grid, mean, truth, painted, estimator.probability()))
+                Ok((grid, mean, truth, painted, estimator.error_map(&sample.segmentation)))
             };
             let (grid, _, truth, painted, _) = ask(QualityEstimatorKind::RecReg)?;
-            let (_, predicted, _, _, probability) = ask(QualityEstimatorKind::Best)?;
+            let (_, predicted, _, _, wrong) = ask(QualityEstimatorKind::Best)?;
             let plane = |values: Vec<f32>| Array2::from_shape_vec(grid, values);
             let mask = |values: Vec<bool>| Array2::from_shape_vec(grid, values);
             let image = plane(sample.image.clone())?;
             let painted = plane(painted.unwrap_or_default())?;
-            let wrong = plane(wrongness(&probability.unwrap_or_default(), &sample.segmentation))?;
+            let wrong = plane(wrong.unwrap_or_default())?;
             let candidate = mask(sample.segmentation.iter().map(|&index| index != 0).collect())?;
             let (low, high) = image.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
             let window = Scale::new(f64::from(low), f64::from(high))?;
@@ -548,17 +548,6 @@ impl Study<'_> {
             None => page,
         })
     }
-}
-
-/// Probability that each pixel's label is wrong, by the probabilities of the labels graded, `[labels, pixels]`.
-fn wrongness(probability: &[f32], segmentation: &[u8]) -> Vec<f32> {
-    let pixels = segmentation.len().max(1);
-    let of = |pixel: usize, label: usize| probability.get(label * pixels + pixel).copied().unwrap_or(0.0);
-    let right = |(pixel, &index): (usize, &u8)| match usize::from(index) {
-        0 => 1.0 - (0..probability.len() / pixels).map(|label| of(pixel, label)).sum::<f32>(),
-        index => of(pixel, index - 1),
-    };
-    segmentation.iter().enumerate().map(right).map(|right| (1.0 - right).clamp(0.0, 1.0)).collect()
 }
 
 fn ends(interval: Interval) -> [f64; 2] {

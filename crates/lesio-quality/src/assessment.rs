@@ -31,7 +31,8 @@ pub struct Assessment {
     pub reconstruction: Volume<f32>,
     /// Image less reconstruction, in intensities.
     pub difference: Volume<f32>,
-    /// Probability, 0 to 1, that the label of a voxel is wrong; `None` for estimators without an opinion on it.
+    /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for estimators without an
+    /// opinion on it.
     pub error: Option<Volume<f32>>,
 }
 
@@ -140,9 +141,9 @@ pub(crate) fn assess(
             .collect();
         let opinion = parts.estimator.probability();
         let sizes = sizes(&framing, &labels, &frame, opinion.as_deref());
-        if let Some(opinion) = opinion {
+        if let Some(wrong) = parts.estimator.error_map(&frame.segmentation) {
             has_opinion = true;
-            let wrong = frame.restore(&wrongness(&opinion, &frame.segmentation), 0.0).map_err(refused)?;
+            let wrong = frame.restore(&wrong, 0.0).map_err(refused)?;
             error.index_axis_mut(Axis(SLICE_AXIS), index).assign(&wrong);
         }
         let painted = parts.paint(&frame)?;
@@ -232,23 +233,6 @@ fn sizes(
         .collect()
 }
 
-/// Probability that each pixel's label is wrong.
-fn wrongness(opinion: &[f32], segmentation: &[u8]) -> Vec<f32> {
-    let pixels = segmentation.len();
-    let labels = opinion.len() / pixels.max(1);
-    (0..pixels)
-        .map(|pixel| {
-            let of = |label: usize| opinion[label * pixels + pixel];
-            let right = match usize::from(segmentation[pixel]) {
-                0 => 1.0 - (0..labels).map(of).sum::<f32>(),
-                index if index <= labels => of(index - 1),
-                _ => 0.0,
-            };
-            (1.0 - right).clamp(0.0, 1.0)
-        })
-        .collect()
-}
-
 /// The grade of the volume from those of its slices.
 fn whole(labels: &[u8], slices: &[Option<Graded>]) -> Option<Vec<Grade>> {
     let first = slices.iter().position(Option::is_some)?;
@@ -324,13 +308,5 @@ mod tests {
         // 120 pixels on both sides agree; some 30 of the truth have none to agree with.
         let grades = whole(&[1], &slices).unwrap();
         assert!((grades[0].dice - 120.0 / 150.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn wrongness_is_what_the_opinion_leaves() {
-        let opinion = [0.9, 0.2, 0.1, 0.0, 0.7, 0.1];
-        let wrong = wrongness(&opinion, &[1, 1, 0]);
-        let expected = [0.1, 0.8, 0.2];
-        assert!(wrong.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{wrong:?}");
     }
 }

@@ -10,6 +10,7 @@ use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Frozen;
 use crate::error::BuildError;
+use crate::error_map;
 use crate::samples::one_hot;
 
 /// Estimates the quality of segmentations on their grid, and tells how the image bears on it.
@@ -43,6 +44,14 @@ pub trait QualityEstimator: Send {
     /// that do not look for the structures themselves.
     fn probability(&self) -> Option<Vec<f32>> {
         None
+    }
+
+    /// Where segmentations are wrong: the probability, 0 to 1, that a pixel's label is, `[n, h, w]`, by
+    /// [`QualityEstimator::probability`] of the last estimate; `None` where that is, and where the segmentations are not
+    /// as many as were estimated.
+    fn error_map(&self, segmentations: &[u8]) -> Option<Vec<f32>> {
+        let (pixels, labels) = (self.config().framing.pixels(), self.config().framing.labels.len());
+        error_map::wrongness(&self.probability()?, segmentations, pixels, labels)
     }
 }
 

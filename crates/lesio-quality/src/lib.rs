@@ -46,6 +46,7 @@ mod conformal;
 mod distance;
 mod engine;
 mod error;
+mod error_map;
 mod estimator;
 mod evaluation;
 mod framing;
