@@ -44,7 +44,8 @@ pub struct QualityArgs {
     /// Rows and columns of the networks' grid
     #[arg(long, default_value_t = 48)]
     pub size: usize,
-    /// Scales all trainings to about this many minutes on two cores; the same number gives the same results anywhere
+    /// Scales all trainings to about this many minutes on two cores; each passes over its samples at least once, so that
+    /// very few take longer. The same number gives the same results anywhere
     #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
     pub budget_minutes: f64,
     /// Steps of the attacks that the second opinion is trained against: with 2, training takes half as long again, and
