@@ -1,5 +1,5 @@
 //! Programs run as a user runs them, and images for them.
-#![allow(dead_code, unreachable_pub)] // Each test file uses a part.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! A model whose every formula is known, and small trained ones.
-// Each test uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};

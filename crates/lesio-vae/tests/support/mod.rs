@@ -1,6 +1,5 @@
 //! An engine that keeps what an objective gives it, and small data to learn from.
-// Each test uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
