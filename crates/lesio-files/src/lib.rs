@@ -4,7 +4,7 @@
 //! the disk, and only then gives it its name; then it makes sure of the name too. Whatever fails, and
 //! whenever the power goes, the name means the old file or the new one, whole. [`write_keeping`] keeps
 //! the old one beside it. What a process that is killed can leave behind is one temporary file, named
-//! `.lesio-HASH-PROCESS-NUMBER.tmp`, which [`sweep`] and [`sweep_for`] remove.
+//! `.lesio-HASH-PROCESS-NUMBER.tmp`, which [`sweep`], [`sweep_for`] and [`sweep_stale`] remove.
 //!
 //! All of it goes through the [`FileSystem`] trait, so that tests make any step fail: the feature
 //! `simulation` has the disk for that.
@@ -35,7 +35,7 @@ mod write;
 
 pub use error::{WriteError, WriteErrorKind};
 pub use system::{Disk, FileSystem};
-pub use temporary::{sweep, sweep_for};
+pub use temporary::{sweep, sweep_for, sweep_stale};
 pub use write::{Existing, write, write_in, write_keeping};
 
 #[cfg(test)]

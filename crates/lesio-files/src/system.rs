@@ -63,7 +63,11 @@ impl FileSystem for Disk {
     type File = File;
 
     fn create_new(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        // Held as long as the file is open: `sweep_stale` tells by it that somebody writes. A file system without locks
+        // has the number of the process alone for that.
+        let _ = file.try_lock();
+        Ok(file)
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {

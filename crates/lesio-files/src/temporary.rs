@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{WriteError, WriteErrorKind};
 use crate::system::FileSystem;
@@ -58,7 +59,19 @@ pub(crate) fn create<F: FileSystem>(
 /// # Errors
 /// Where the folder cannot be read or a file cannot be removed.
 pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
-    sweep_named(folder.as_ref(), "")
+    sweep_named(folder.as_ref(), "", |_, _| true)
+}
+
+/// Removes the temporary files of a folder that no running process writes, and tells how many. Anybody may call
+/// this at any time: a file stays that is locked, as files are while they are written, or whose process runs.
+///
+/// Where processes cannot be listed (anywhere but on Linux), only files of more than a minute's age are removed. A
+/// process that got the number of one that was killed makes a file stay until it ends.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_stale(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
+    sweep_named(folder.as_ref(), "", is_stale)
 }
 
 /// As [`sweep`], for the temporary files of one file: who alone writes that file may call this, whatever
@@ -69,12 +82,12 @@ pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
 pub fn sweep_for(path: impl AsRef<Path>) -> Result<usize, WriteError> {
     let path = path.as_ref();
     match folder_of(path) {
-        Some(folder) if folder.exists() => sweep_named(folder, &prefix(path)),
+        Some(folder) if folder.exists() => sweep_named(folder, &prefix(path), |_, _| true),
         _ => Ok(0),
     }
 }
 
-fn sweep_named(folder: &Path, start: &str) -> Result<usize, WriteError> {
+fn sweep_named(folder: &Path, start: &str, wanted: impl Fn(&Path, u32) -> bool) -> Result<usize, WriteError> {
     let failed = |operation: &'static str| {
         move |source: io::Error| WriteError::new(folder, WriteErrorKind::io(operation, source))
     };
@@ -84,9 +97,14 @@ fn sweep_named(folder: &Path, start: &str) -> Result<usize, WriteError> {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if is_file && name.starts_with(start) && is_temporary(&name) {
-            fs::remove_file(entry.path()).map_err(failed("remove a temporary file"))?;
-            swept += 1;
+        let process = process_of(&name).filter(|_| is_file && name.starts_with(start));
+        if process.is_some_and(|process| wanted(&entry.path(), process)) {
+            match fs::remove_file(entry.path()) {
+                Ok(()) => swept += 1,
+                // Another process sweeps too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("remove a temporary file")(error)),
+            }
         }
     }
     Ok(swept)
@@ -102,21 +120,29 @@ fn prefix(target: &Path) -> String {
     format!(".lesio-{hash:016x}-")
 }
 
-fn is_temporary(name: &str) -> bool {
+/// The process that made a temporary file, by its name; `None` for other names.
+fn process_of(name: &str) -> Option<u32> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = name.strip_prefix(".lesio-").and_then(|rest| rest.strip_suffix(".tmp")).map(|rest| {
-        let mut parts = rest.split('-');
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    });
-    match parts {
-        Some((Some(hash), Some(process), Some(number), None)) => {
-            hash.len() == 16
-                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && digits(process)
-                && digits(number)
-        }
-        _ => false,
-    }
+    let mut parts = name.strip_prefix(".lesio-")?.strip_suffix(".tmp")?.split('-');
+    let (hash, process, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let fits = hash.len() == 16
+        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && digits(number)
+        && parts.next().is_none();
+    if fits && digits(process) { process.parse().ok() } else { None }
+}
+
+/// Whether nobody writes a temporary file any more.
+fn is_stale(path: &Path, process: u32) -> bool {
+    let processes = Path::new("/proc");
+    let may_be_left = if processes.join("self").exists() {
+        !processes.join(process.to_string()).exists()
+    } else {
+        // No way to ask for the process: a pause between creating and locking a file is far shorter than a minute.
+        let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > Duration::from_secs(60)))
+    };
+    may_be_left && fs::File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
 #[cfg(test)]
@@ -140,5 +166,38 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
         assert!(sweep(folder.path().join("absent")).is_err());
         assert_eq!(sweep_for(folder.path().join("absent/a")).unwrap(), 0);
+    }
+
+    #[test]
+    fn only_files_that_nobody_writes_are_stale() {
+        let folder = tempfile::tempdir().unwrap();
+        // The number of no process: Linux gives none above 2^22.
+        let dead = folder.path().join(".lesio-0123456789abcdef-99999999-0.tmp");
+        let locked = folder.path().join(".lesio-0123456789abcdef-99999999-1.tmp");
+        let running = name(folder.path(), Path::new("a"));
+        for path in [&dead, &locked, &running] {
+            fs::write(path, b"").unwrap();
+        }
+        let held = fs::File::open(&locked).unwrap();
+        held.lock().unwrap();
+        let expected = usize::from(cfg!(target_os = "linux"));
+        assert_eq!(sweep_stale(folder.path()).unwrap(), expected);
+        assert_eq!((dead.exists(), locked.exists(), running.exists()), (expected == 0, true, true));
+        drop(held);
+        assert_eq!(sweep_stale(folder.path()).unwrap(), expected);
+        assert!(running.exists());
+    }
+
+    #[test]
+    fn a_file_is_locked_until_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        crate::write(&path, crate::Existing::Refuse, |_| {
+            let left = fs::read_dir(folder.path())?.next().ok_or(io::ErrorKind::NotFound)??;
+            assert!(fs::File::open(left.path())?.try_lock().is_err(), "a file that is written is not locked");
+            Ok(())
+        })
+        .unwrap();
+        assert!(fs::File::open(&path).unwrap().try_lock().is_ok());
     }
 }

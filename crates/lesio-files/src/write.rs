@@ -105,8 +105,9 @@ fn write_file<F: FileSystem>(
     }
     let (temporary, mut file) = temporary::create(system, folder, path)?;
     let written = fill(system, &mut file, content);
-    drop(file);
     let named = written.and_then(|()| name(&temporary));
+    // Only now: an open file is locked, so that nobody takes it for one that was left behind.
+    drop(file);
     if named.is_err() {
         // The first error is the one to tell; `sweep` finds what this cannot remove.
         let _ = system.remove(&temporary);
