@@ -112,6 +112,12 @@ fn write<F: FileSystem>(system: &F, path: &Path, bytes: &[u8]) -> Result<(), Sav
     Ok(lesio_files::write_keeping(system, path, previous(path), |out| out.write_all(bytes))?)
 }
 
+/// Whether there is a checkpoint of this name, or the one before it (`NAME.previous`), intact or not.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    [path, &previous(path)].iter().any(|path| path.symlink_metadata().is_ok())
+}
+
 /// Removes what a training that was killed while it wrote this checkpoint left beside it.
 pub(crate) fn sweep(path: &Path) -> Result<(), SaveError> {
     for path in [path, &previous(path)] {

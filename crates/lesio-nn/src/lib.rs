@@ -27,7 +27,7 @@ mod storage;
 mod trainer;
 
 pub use candle_network::{BatchStatistics, CandleNetwork, Mode};
-pub use checkpoint::CheckpointError;
+pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
 pub use engine::{CandleEngine, EngineError, InputGradients, TrainingEngine};
 pub use layer::{Activation, Bias, Convolution, Layer};
 pub use model_file::{LoadError, SaveError};
@@ -37,4 +37,6 @@ pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, Pa
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};
 pub use plan_engine::{Inference, PlanEngine};
 pub use shape::Shape;
-pub use trainer::{Batch, Ending, EpochRecord, Event, Objective, Terms, TrainConfig, TrainError, Trainer};
+pub use trainer::{
+    Batch, EarlierCheckpoint, Ending, EpochRecord, Event, Objective, Terms, TrainConfig, TrainError, Trainer,
+};

@@ -247,6 +247,12 @@ pub enum TrainError {
     /// A checkpoint could not be taken up.
     #[error("the training cannot go on from its checkpoint")]
     Resume(#[from] CheckpointError),
+    /// The file of the checkpoint exists, and this training neither went on from it nor may replace it.
+    #[error("{} is the checkpoint of an earlier training, which would be lost", .path.display())]
+    CheckpointExists {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 fn last_good(checkpoint: &Option<PathBuf>) -> String {
@@ -282,7 +288,20 @@ pub struct Trainer<O> {
     /// The mean of the parameters of all engines, where they are averaged.
     average: Option<ParameterSet>,
     checkpoint: Option<(PathBuf, Duration)>,
+    earlier: EarlierCheckpoint,
+    /// The checkpoint that this training went on from.
+    resumed: Option<PathBuf>,
     saved: bool,
+}
+
+/// What becomes of the checkpoint of an earlier training, under the name of this one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EarlierCheckpoint {
+    /// [`Trainer::run`] fails with [`TrainError::CheckpointExists`], unless this training went on from it.
+    #[default]
+    Refuse,
+    /// It is replaced by the first checkpoint of this training.
+    Replace,
 }
 
 impl<O: std::fmt::Debug> std::fmt::Debug for Trainer<O> {
@@ -324,7 +343,19 @@ impl<O: Objective> Trainer<O> {
         }
         let state = State::default();
         let (best, average) = (None, None);
-        Ok(Self { objective, engines, config, state, best, average, checkpoint: None, saved: false })
+        let (checkpoint, earlier, resumed) = (None, EarlierCheckpoint::default(), None);
+        Ok(Self {
+            objective,
+            engines,
+            config,
+            state,
+            best,
+            average,
+            checkpoint,
+            earlier,
+            resumed,
+            saved: false,
+        })
     }
 
     /// Keeps a checkpoint in this file: at the end of every epoch, when the caller stops the training,
@@ -332,6 +363,14 @@ impl<O: Objective> Trainer<O> {
     #[must_use]
     pub fn checkpoint(mut self, path: impl Into<PathBuf>, every: Duration) -> Self {
         self.checkpoint = Some((path.into(), every));
+        self
+    }
+
+    /// Says what becomes of the checkpoint of an earlier training under the same name. Default
+    /// [`EarlierCheckpoint::Refuse`], since hours of work may be in it.
+    #[must_use]
+    pub fn earlier_checkpoint(mut self, earlier: EarlierCheckpoint) -> Self {
+        self.earlier = earlier;
         self
     }
 
@@ -348,6 +387,7 @@ impl<O: Objective> Trainer<O> {
         self.state = saved.state;
         self.best = saved.best;
         self.average = saved.average;
+        self.resumed = Some(path.as_ref().to_owned());
         Ok(())
     }
 
@@ -366,13 +406,18 @@ impl<O: Objective> Trainer<O> {
     /// Trains until the epochs are over, patience is, or `observe` breaks.
     ///
     /// # Errors
-    /// Engines or files that fail, and a loss that stays not finite.
+    /// Engines or files that fail, a loss that stays not finite, and the checkpoint of another training under the name of
+    /// this one's.
     pub fn run(
         &mut self,
         mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<Ending, TrainError> {
         let samples = self.objective.samples();
         if let Some((path, _)) = &self.checkpoint {
+            let own = self.saved || self.resumed.as_ref() == Some(path);
+            if !own && self.earlier == EarlierCheckpoint::Refuse && checkpoint::exists(path) {
+                return Err(TrainError::CheckpointExists { path: path.clone() });
+            }
             checkpoint::sweep(path)?;
         }
         let batches = samples.div_ceil(self.config.batch_size);

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use candle_core::Device;
 use lesio_nn::{
-    Activation, AdamConfig, Batch, Bias, CandleEngine, CheckpointError, Convolution, Ending, EngineError,
-    Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder, Objective, ParameterSet,
-    Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+    Activation, AdamConfig, Batch, Bias, CandleEngine, CheckpointError, Convolution, EarlierCheckpoint,
+    Ending, EngineError, Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder,
+    Objective, ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
 };
 
 /// Learns to undo noise that is drawn for each sample and epoch.
@@ -186,6 +186,43 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_eq!(resumed.history().len(), 2);
     resumed.run(go_on).unwrap();
     assert_eq!(resumed.parameters().unwrap(), trainer.parameters().unwrap());
+}
+
+#[test]
+fn the_checkpoint_of_an_earlier_training_is_not_lost_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    trainer_of(10, config(1)).checkpoint(&path, Duration::MAX).run(go_on).unwrap();
+    let earlier = std::fs::read(&path).unwrap();
+    let refused = |error: Result<Ending, TrainError>| {
+        assert!(
+            matches!(&error, Err(TrainError::CheckpointExists { path: found }) if *found == path),
+            "{error:?}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), earlier);
+    };
+    refused(trainer_of(10, config(2)).checkpoint(&path, Duration::MAX).run(go_on));
+    // To go on from another checkpoint is no leave to replace this one.
+    let other = folder.path().join("other");
+    trainer_of(10, config(2)).checkpoint(&other, Duration::MAX).run(go_on).unwrap();
+    let mut resumed = trainer_of(10, config(2)).checkpoint(&path, Duration::MAX);
+    resumed.resume(&other).unwrap();
+    refused(resumed.run(go_on));
+    // Only the one before is left: it is a training's, too.
+    std::fs::rename(&path, folder.path().join("state.previous")).unwrap();
+    let error = trainer_of(10, config(2)).checkpoint(&path, Duration::MAX).run(go_on);
+    assert!(matches!(error, Err(TrainError::CheckpointExists { .. })), "{error:?}");
+    std::fs::rename(folder.path().join("state.previous"), &path).unwrap();
+
+    let replacing = |config| trainer_of(10, config).checkpoint(&path, Duration::MAX);
+    let mut resumed = replacing(config(1));
+    resumed.resume(&path).unwrap();
+    resumed.run(go_on).unwrap();
+    let mut asked = replacing(config(2)).earlier_checkpoint(EarlierCheckpoint::Replace);
+    asked.run(go_on).unwrap();
+    // It may run again over its own.
+    asked.run(go_on).unwrap();
+    assert_ne!(std::fs::read(&path).unwrap(), earlier);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lesio_nn::{
-    Ending, Event, LoadError, Objective, ParameterSet, SaveError, TrainConfig, TrainError, Trainer,
-    TrainingEngine, model_file,
+    EarlierCheckpoint, Ending, Event, LoadError, Objective, ParameterSet, SaveError, TrainConfig, TrainError,
+    Trainer, TrainingEngine, model_file,
 };
 use serde::{Deserialize, Serialize};
 
@@ -164,8 +164,13 @@ impl Shelf {
         if let Some(path) = self.file(&format!("{name}-checkpoint")) {
             trainer = trainer.checkpoint(&path, SAVE_EVERY);
             // What cannot be taken up, since it is of another configuration, is done anew.
-            if path.exists() && trainer.resume(&path).is_err() {
-                tracing::warn!(path = %path.display(), "checkpoint does not fit and is replaced");
+            if path.exists()
+                && let Err(error) = trainer.resume(&path)
+            {
+                let reason =
+                    std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+                tracing::warn!(path = %path.display(), reason, "a checkpoint does not fit and is replaced");
+                trainer = trainer.earlier_checkpoint(EarlierCheckpoint::Replace);
             }
         }
         // Stages already on the shelf lie behind the checkpoint.

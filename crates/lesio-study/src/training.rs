@@ -8,8 +8,8 @@ use candle_core::Device;
 use lesio_anomaly::{Localizer, Model, ModelConfig, Provenance};
 use lesio_image::FittedPreprocessing;
 use lesio_nn::{
-    Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet, PlanEngine, Trainer,
-    TrainingEngine,
+    EarlierCheckpoint, Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet,
+    PlanEngine, Trainer, TrainingEngine, checkpoint_exists,
 };
 use lesio_vae::{
     Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig, VaeObjective,
@@ -53,11 +53,15 @@ pub struct Checkpoints {
 /// How a training starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// From the seed.
+    /// From the seed. A checkpoint of an earlier training is an error ([`lesio_nn::TrainError::CheckpointExists`]).
     #[default]
     Fresh,
-    /// From the checkpoint.
+    /// From the seed, in place of an earlier training, whose checkpoint is lost.
+    Replace,
+    /// From the checkpoint; an error where there is none.
     Resume,
+    /// From the checkpoint where there is one, else from the seed.
+    ResumeOrFresh,
 }
 
 impl Checkpoints {
@@ -149,12 +153,16 @@ fn run<O: Objective>(
     checkpoints: &Checkpoints,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, StudyError> {
-    let mut trainer = match &checkpoints.path {
-        Some(path) => trainer.checkpoint(path, SAVE_EVERY),
-        None => trainer,
-    };
-    if let (Some(path), Start::Resume) = (&checkpoints.path, checkpoints.start) {
-        trainer.resume(path)?;
+    let mut trainer = trainer;
+    if let Some(path) = &checkpoints.path {
+        trainer = trainer.checkpoint(path, SAVE_EVERY);
+        match checkpoints.start {
+            Start::Fresh => {}
+            Start::Replace => trainer = trainer.earlier_checkpoint(EarlierCheckpoint::Replace),
+            Start::Resume => trainer.resume(path)?,
+            Start::ResumeOrFresh if checkpoint_exists(path) => trainer.resume(path)?,
+            Start::ResumeOrFresh => {}
+        }
     }
     let ending = trainer.run(observe)?;
     let model = Model::new(config, trainer.parameters()?, &Device::Cpu)?;
