@@ -13,6 +13,7 @@ mod evaluation;
 mod findings;
 mod gather;
 mod groups;
+mod hold_out;
 mod injection;
 mod localization;
 mod locating;
@@ -32,6 +33,7 @@ pub use evaluation::{
 pub use findings::{DetectionRule, Finding, Findings};
 pub use gather::{fit_preprocessing, normal_examples};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, LesionGroups};
+pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;

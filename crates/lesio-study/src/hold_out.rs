@@ -1,0 +1,91 @@
+//! Training subjects that are set aside to choose the epoch and to calibrate.
+
+use std::collections::BTreeMap;
+
+use crate::subject::Subject;
+
+/// One patient in this many is held out.
+pub const HOLD_OUT_EVERY: usize = 10;
+
+/// Training subjects in two parts that share no patient.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct HeldOut {
+    /// Subjects to train on, in their order.
+    pub training: Vec<Subject>,
+    /// Subjects held out, in their order; empty where there is only one patient.
+    pub validation: Vec<Subject>,
+}
+
+/// Holds out every tenth patient with all of its subjects, and one of two to nine patients.
+///
+/// Patients are counted in the order of their first subject: the tenth, the twentieth and so on are held out; where
+/// there are fewer than ten, the last. A single patient is trained on, and nothing is held out.
+///
+/// ```
+/// use lesio_image::Image;
+/// use lesio_study::{Content, Subject, hold_out};
+/// use ndarray::Array3;
+///
+/// let image = || Content::Image { image: Image::new(Array3::zeros((1, 4, 4))), truth: None };
+/// let subjects = (0..25).map(|number| Subject::new(format!("{number:02}"), image())).collect();
+/// let parts = hold_out(subjects);
+/// assert_eq!(parts.training.len(), 23);
+/// assert_eq!([&parts.validation[0].id, &parts.validation[1].id], ["09", "19"]);
+/// ```
+#[must_use]
+pub fn hold_out(subjects: Vec<Subject>) -> HeldOut {
+    let mut order = BTreeMap::new();
+    for subject in &subjects {
+        let next = order.len();
+        order.entry(subject.patient.clone()).or_insert(next);
+    }
+    // Written with `clamp`: rustc 1.95 drops the comparison of `if n < 10 { n.max(2) } else { 10 }` when it optimizes.
+    let every = order.len().clamp(2, HOLD_OUT_EVERY);
+    let mut parts = HeldOut::default();
+    for subject in subjects {
+        let place = order.get(&subject.patient).copied().unwrap_or_default();
+        if place % every == every - 1 { parts.validation.push(subject) } else { parts.training.push(subject) }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::Content;
+    use lesio_image::Image;
+    use ndarray::Array3;
+
+    fn subjects(patients: impl IntoIterator<Item = usize>) -> Vec<Subject> {
+        let image = || Image::new(Array3::zeros((1, 2, 2)));
+        let subject = |(number, patient): (usize, usize)| {
+            let content = Content::Image { image: image(), truth: None };
+            let mut subject = Subject::new(format!("{number:04}"), content);
+            subject.patient = format!("patient {patient}");
+            subject
+        };
+        patients.into_iter().enumerate().map(subject).collect()
+    }
+
+    #[test]
+    fn every_tenth_patient_is_held_out() {
+        let counts =
+            [(0, 0), (1, 0), (2, 1), (3, 1), (9, 1), (10, 1), (19, 1), (20, 2), (209, 20), (682, 68)];
+        for (patients, expected) in counts {
+            let parts = hold_out(subjects(0..patients));
+            assert_eq!(parts.validation.len(), expected, "of {patients}");
+            assert_eq!(parts.training.len(), patients - expected, "of {patients}");
+        }
+    }
+
+    #[test]
+    fn a_patient_is_on_one_side_only() {
+        // Two images a patient, and the patients' images not beside each other.
+        let parts = hold_out(subjects((0..40).map(|number| number % 20)));
+        assert_eq!((parts.training.len(), parts.validation.len()), (36, 4));
+        for own in &parts.validation {
+            assert!(parts.training.iter().all(|other| other.patient != own.patient));
+        }
+    }
+}
