@@ -38,6 +38,7 @@ pub mod nifti;
 mod options;
 mod raster;
 mod source;
+pub mod spreadsheet;
 
 use std::path::Path;
 
