@@ -1,7 +1,6 @@
 //! Grades a segmentation of a volume without its truth.
 //!
 //! `cargo run --release --example assess -- --model target/lesio/train_quality --image frame.nii.gz --segmentation mask.nii.gz`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +12,7 @@ use lesio::io::nifti::read_header;
 use lesio::io::{ReadOptions, WriteOptions, atomic, read_volume};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
 use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
-use lesio_examples::{Outcome, command, model_path, run};
+use lesio_examples::{Outcome, command, model_path, prepare_folder, run, say};
 use ndarray::Axis;
 use serde_json::json;
 
@@ -55,14 +54,14 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
+    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
+    prepare_folder(&args.out)?;
+    refuse_existing(&args)?;
     let mut model = QualityModel::load(model_path(&args.model))?;
     let image = read_volume(&args.image)?;
     let segmentation = ReadOptions::new().read_as::<u8>(&args.segmentation)?;
     let assessment = model.assess(&image, &segmentation)?;
-    show(&assessment);
 
-    std::fs::create_dir_all(&args.out)?;
-    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     let volumes = [
         ("reconstruction", Some(&assessment.reconstruction)),
         ("difference", Some(&assessment.difference)),
@@ -86,19 +85,34 @@ fn program() -> Outcome {
         "provenance": Provenance::new(command("assess")).seconds(started.elapsed().as_secs_f64()),
     });
     write_json(args.out.join("report.json"), &report, existing)?;
-    println!("wrote {}", args.out.display());
+    show(&assessment);
+    say!("wrote {}", args.out.display());
     Ok(())
+}
+
+/// Fails before anything is computed where a result is there already.
+fn refuse_existing(args: &Args) -> Outcome {
+    let names =
+        ["report.json", "assessment.png", "reconstruction.nii.gz", "difference.nii.gz", "error.nii.gz"];
+    let taken =
+        names.map(|name| args.out.join(name)).into_iter().find(|path| path.symlink_metadata().is_ok());
+    match taken {
+        Some(path) if !args.overwrite => {
+            Err(format!("{} exists; --overwrite replaces it", path.display()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn show(assessment: &Assessment) {
     let Some(volume) = &assessment.volume else {
-        println!("nothing is segmented: there is no quality to predict");
+        say!("nothing is segmented: there is no quality to predict");
         return;
     };
     for grade in volume {
         let [low, high] = grade.interval;
         let (label, dice, distance) = (grade.label, grade.dice, grade.distance_millimetres);
-        println!("label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], HD95 {distance:.1} mm, of the volume");
+        say!("label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], HD95 {distance:.1} mm, of the volume");
     }
     for slice in &assessment.slices {
         let index = slice.index;
@@ -117,9 +131,9 @@ fn show(assessment: &Assessment) {
                     ),
                     false => String::new(),
                 };
-                println!("  slice {index:>3}  {}{doubt}", grades.join("  "));
+                say!("  slice {index:>3}  {}{doubt}", grades.join("  "));
             }
-            _ => println!("  slice {index:>3}  nothing segmented"),
+            _ => say!("  slice {index:>3}  nothing segmented"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Measures every predictor of a localizer against the truth.
 //!
 //! `cargo run --release --example evaluate -- --model target/lesio/train --data DIR --image flair.nii.gz --mask mask.nii.gz`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +18,10 @@ use lesio::study::{
     Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Stage, Subject, ThresholdChoice, calibrate,
     curve_figures, group_table, leading, montage, scope_table, score_subject, shown, truth_of,
 };
-use lesio_examples::{DataArgs, Outcome, PrecisionName, bar, command, model_path, run};
+use lesio_examples::arguments::{MOST_REPLICATES, whole};
+use lesio_examples::{
+    DataArgs, Outcome, PrecisionName, bar, command, model_path, prepare_folder, read_cases, run, say,
+};
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
@@ -59,7 +61,7 @@ struct Args {
     #[arg(long, value_enum)]
     precision: Option<PrecisionName>,
     /// Replicates of the bootstrap
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
     /// Seed of the bootstrap
     #[arg(long, default_value_t = 0)]
@@ -79,12 +81,22 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
+    prepare_folder(&args.out)?;
     let localizers = localizers(&args)?;
     let data = args.data.open()?;
     let test = data.select(&args.split)?;
     test.require_masks()?;
-    let validation: Vec<Subject> = match &args.validation {
-        Some(split) => data.select(split)?.cases().iter().map(Subject::read).collect::<Result<_, _>>()?,
+    let validation = args.validation.as_ref().map(|split| data.select(split)).transpose()?;
+    let groups = match &args.lesions {
+        Some(path) => {
+            let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            LesionGroups::read(file)?
+        }
+        None => LesionGroups::default(),
+    };
+    check_ensemble(&args, &localizers, validation.is_some())?;
+    let validation: Vec<Subject> = match &validation {
+        Some(split) => read_cases(split, "reading the validation split")?,
         None => Vec::new(),
     };
     let mut panel = panel(&args, localizers, &validation)?;
@@ -99,13 +111,6 @@ fn program() -> Outcome {
     }
     let choice = choose(&panel, &validation)?;
     let thresholds = choice.choose();
-    let groups = match &args.lesions {
-        Some(path) => {
-            let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            LesionGroups::read(file)?
-        }
-        None => LesionGroups::default(),
-    };
     let mut grouped = GroupedEvaluation::new();
     let mut pictures = Vec::new();
     let mut evaluation = Evaluation::new();
@@ -132,13 +137,13 @@ fn program() -> Outcome {
         }
         progress.inc(1);
     }
+    progress.line("computing figures and their intervals");
     progress.finish_and_clear();
     let bootstrap = BootstrapConfig::new(args.seed).replicates(args.replicates);
     let patients = evaluation.patients();
     let by_group = grouped.finish(&bootstrap)?;
     let evaluated = evaluation.finish(&thresholds, &seconds, &bootstrap)?;
 
-    std::fs::create_dir_all(&args.out)?;
     let mut report = EvaluationReport { scopes: evaluated.scopes, ..EvaluationReport::default() };
     for (name, value) in [
         ("folder", serde_json::json!(args.data.data)),
@@ -169,14 +174,14 @@ fn program() -> Outcome {
         args.split,
         args.replicates
     ));
+    let mut printed = Vec::new();
     if let Some(chosen) = &chosen {
-        let text = chosen.text();
-        println!("{text}");
-        page = page.paragraph(text);
+        printed.push(chosen.text());
+        page = page.paragraph(chosen.text());
     }
     for scope in &report.scopes {
         let table = scope_table(scope)?;
-        println!("{}", table.to_markdown());
+        printed.push(table.to_markdown());
         page = page.section(scope.scope.name()).table(table);
         if scope.scope == Scope::LesionSlices {
             let shown = leading(scope, 3);
@@ -185,7 +190,7 @@ fn program() -> Outcome {
     }
     if !by_group.is_empty() {
         let table = group_table(&by_group)?;
-        println!("{}", table.to_markdown());
+        printed.push(table.to_markdown());
         page = page.section("By kind of lesion").table(table);
     }
     if !pictures.is_empty() {
@@ -206,8 +211,38 @@ fn program() -> Outcome {
         )?;
     }
     page.write(args.out.join("report.html"), Existing::Replace)?;
-    println!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
+    printed.iter().for_each(|text| say!("{text}"));
+    say!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Fails before any image is read where the predictors of an ensemble are not to be had.
+fn check_ensemble(args: &Args, localizers: &[(String, Localizer)], validation: bool) -> Result<(), String> {
+    let asked = |name: &PredictorName| {
+        *name == PredictorName::Intensity || args.predictors.as_ref().is_none_or(|own| own.contains(name))
+    };
+    let mut members = 0;
+    for &name in &args.ensemble {
+        let served = localizers.iter().filter(|(_, own)| own.predictors().contains(&name) && asked(&name));
+        let mut count = 0;
+        for (label, own) in served {
+            count += 1;
+            if !validation && own.calibration().get(name).is_none() {
+                return Err(format!(
+                    "--ensemble {name}: the model {label} is not calibrated for it, and there is no --validation"
+                ));
+            }
+        }
+        if count == 0 {
+            return Err(format!("--ensemble {name}: no model serves it among the predictors asked for"));
+        }
+        // Intensity is the same whatever the model, and is taken once.
+        members += if name == PredictorName::Intensity { 1 } else { count };
+    }
+    match (args.ensemble.len(), members) {
+        (1.., ..2) => Err(format!("--ensemble takes at least two predictors or models, found {members}")),
+        _ => Ok(()),
+    }
 }
 
 /// The models by what to call them, under the filters asked for.

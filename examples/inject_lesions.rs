@@ -1,7 +1,6 @@
 //! Puts lesions of known place and kind into normal volumes, as a data set to test localization on.
 //!
 //! `cargo run --release --example inject_lesions -- --data DIR --image t1.nii.gz --tissue tissue.nii.gz --every 5 --out DIR`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,9 +13,11 @@ use lesio::io::WriteOptions;
 use lesio::io::atomic::{self, Existing};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::io::nifti::read_header;
+use lesio::io::spreadsheet::field;
 use lesio::phantom::Site;
 use lesio::study::{InjectedSubject, Injection, InjectionConfig};
-use lesio_examples::{Outcome, bar, explain, run};
+use lesio_examples::arguments::{number, whole};
+use lesio_examples::{Outcome, bar, explain, prepare_folder, run, say};
 
 /// Put lesions into every so-many-th subject of a data set of normal volumes.
 ///
@@ -39,13 +40,13 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     within: Option<Vec<u8>>,
     /// Every how-many-th subject gets lesions
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = whole(1, 1_000_000))]
     every: usize,
     /// Lesions of a subject that gets some
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = whole(1, 1000))]
     lesions: usize,
     /// Smallest and largest radius in millimetres
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9")]
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9", value_parser = number(0.1, 1000.0))]
     radius: Vec<f64>,
     /// Seed of places, shapes and sizes
     #[arg(long, default_value_t = 0)]
@@ -78,6 +79,8 @@ fn program() -> Outcome {
     let config =
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
 
+    prepare_folder(&args.out)?;
+
     let cases = data.cases();
     let roles = Injection::new(config.clone())?.roles(cases.len());
     // Whoever gets lesions comes first: where they do not fit, nothing has been written.
@@ -95,7 +98,6 @@ fn program() -> Outcome {
         progress.inc(1);
     }
 
-    std::fs::create_dir_all(&args.out)?;
     let mut splits = "patient,split\n".to_owned();
     let mut table =
         "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
@@ -115,19 +117,19 @@ fn program() -> Outcome {
             }
         };
         let folder = args.out.join(case.id());
-        std::fs::create_dir_all(&folder)?;
+        prepare_folder(&folder)?;
         let header = case.images().first().map(read_header).ok_or("a case without an image")??;
         let options = WriteOptions::new().like(&header).existing(existing);
         options.write(folder.join(&args.image), &volume)?;
         options.write(folder.join(MASK), &mask)?;
-        writeln!(splits, "{},{}", quoted(case.patient()), role.split.name())?;
+        writeln!(splits, "{},{}", field(case.patient()), role.split.name())?;
     }
     progress.finish_and_clear();
     write_text(&args.out.join("lesions.csv"), &table, existing)?;
     // Last: a folder with splits.csv is complete.
     write_text(&args.out.join("splits.csv"), &splits, existing)?;
     let [ill, lesions] = counts;
-    println!("wrote {} cases to {}: {lesions} lesions in {ill} of them", cases.len(), args.out.display());
+    say!("wrote {} cases to {}: {lesions} lesions in {ill} of them", cases.len(), args.out.display());
     Ok(())
 }
 
@@ -141,7 +143,7 @@ fn table_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Outcome {
         writeln!(
             table,
             "{},{},{kind},{},{i},{j},{k},{x},{y},{z},{},{}",
-            quoted(id),
+            field(id),
             number + 1,
             lesion.contrast,
             lesion.radius,
@@ -158,11 +160,6 @@ fn site(args: &Args, tissue: &Volume<u8>) -> Site {
         None if tissue.data().iter().any(|&label| label > 1) => Site::Labels(vec![2, 3, 4]),
         None => Site::Mask,
     }
-}
-
-/// A value of a row, in quotes where it holds what ends one.
-fn quoted(value: &str) -> String {
-    if value.contains([',', '"']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.to_owned() }
 }
 
 fn write_text(path: &Path, text: &str, existing: Existing) -> Outcome {

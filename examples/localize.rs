@@ -1,7 +1,6 @@
 //! Maps what does not belong in images, on their own grids.
 //!
 //! `cargo run --release --example localize -- --model target/lesio/train --input flair.nii.gz --out maps`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -21,7 +20,11 @@ use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
     Content, DetectionRule, Finding, Findings, ImageOverlay, Subject, VolumeOverlay, heat_map,
 };
-use lesio_examples::{LayoutName, Outcome, PrecisionName, bar, command, explain, line, model_path, run};
+use lesio_examples::arguments::share;
+use lesio_examples::output::one_line;
+use lesio_examples::{
+    LayoutName, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
+};
 use ndarray::{Array2, Axis};
 use serde::Serialize;
 use serde_json::json;
@@ -30,6 +33,9 @@ use tiff::encoder::colortype::Gray32Float;
 
 /// Lesions of an image that are printed; all are in the report.
 const PRINTED: usize = 12;
+
+/// Name of the report.
+const REPORT: &str = "report.json";
 
 /// Map what does not belong in a volume or picture, or in every one of a folder.
 ///
@@ -77,13 +83,6 @@ struct Args {
     out: PathBuf,
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-        _ => Err("expected a number between 0 and 1".to_owned()),
-    }
-}
-
 fn main() -> ExitCode {
     run(program)
 }
@@ -95,10 +94,16 @@ fn program() -> Outcome {
     if let Some(precision) = args.precision {
         localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
     }
-    let data = open(&args)?;
     let rule = args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise);
-    std::fs::create_dir_all(&args.out)?;
-    let report = args.out.join("report.json");
+    for (place, name) in args.predictor.iter().enumerate() {
+        if args.predictor[..place].contains(name) {
+            return Err(format!("--predictor names {name} twice").into());
+        }
+        threshold(&localizer, rule, *name)?;
+    }
+    let data = open(&args)?;
+    prepare_folder(&args.out)?;
+    let report = args.out.join(REPORT);
     let work = Work { localizer: &localizer, rule, args: &args };
     work.refuse_existing(&report)?;
 
@@ -108,22 +113,23 @@ fn program() -> Outcome {
     for (case, folder) in cases.iter().zip(folders(&args, cases)) {
         match work.localize(case, &folder) {
             Ok(result) => {
-                line(&progress, &format!("{}: results in {}", case.id(), folder.display()));
+                progress.line(&format!(
+                    "{}: results in {}",
+                    one_line(case.id()),
+                    one_line(&folder.to_string_lossy())
+                ));
                 done.push(result);
             }
             // The only image: its error is the program's.
             Err(error) if cases.len() == 1 => return Err(error),
             Err(error) => {
-                line(&progress, &format!("{}: {}", case.id(), explain(error.as_ref())));
+                progress.line(&format!("{}: {}", one_line(case.id()), explain(error.as_ref())));
                 failed.push(json!({"id": case.id(), "error": explain(error.as_ref())}));
             }
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    for result in &done {
-        print_tables(result)?;
-    }
     let content = json!({
         "schema": 1,
         "command": command("localize"),
@@ -131,11 +137,14 @@ fn program() -> Outcome {
         "model": {"file": model_path(&args.model), "provenance": localizer.provenance()},
         "rule": rule,
         "postprocessing": localizer.map_filters(),
-        "cases": done,
+        "cases": &done,
         "failed": failed,
     });
     write_json(&report, &content, work.existing())?;
-    println!("wrote {} in {:.1} s", report.display(), started.elapsed().as_secs_f64());
+    for result in &done {
+        print_tables(result)?;
+    }
+    say!("wrote {} in {:.1} s", report.display(), started.elapsed().as_secs_f64());
     match failed.len() {
         0 => Ok(()),
         count => Err(format!("{count} of {} images could not be mapped", cases.len()).into()),
@@ -176,7 +185,8 @@ fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
         let ending = endings.into_iter().find(|ending| lower.ends_with(ending)).unwrap_or_default();
         id[..id.len() - ending.len()].to_owned()
     };
-    let mut taken = BTreeSet::new();
+    // The report has its name in the folder of the results already.
+    let mut taken = BTreeSet::from([REPORT.to_owned()]);
     let unique =
         |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
     cases.iter().map(unique).map(|name| args.out.join(name)).collect()
@@ -248,7 +258,7 @@ impl Work<'_> {
     ) -> Result<Vec<Mapped>, Box<dyn Error>> {
         let ScoredVolume { scores, reconstruction, foreground, .. } =
             self.localizer.score(volume, &self.args.predictor)?;
-        std::fs::create_dir_all(folder)?;
+        prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(match self.existing() {
             Existing::Refuse => atomic::Existing::Refuse,
             Existing::Replace => atomic::Existing::Replace,
@@ -284,7 +294,7 @@ impl Work<'_> {
     fn map_picture(&self, image: &Image<f32>, folder: &Path) -> Result<Vec<Mapped>, Box<dyn Error>> {
         let ScoredImage { scores, reconstruction, foreground, .. } =
             self.localizer.score_image(image, &self.args.predictor)?;
-        std::fs::create_dir_all(folder)?;
+        prepare_folder(folder)?;
         let foreground = one_slice(foreground);
         let mut mapped = Vec::new();
         for ImageScore { predictor, raw, postprocessed: map, .. } in scores {
@@ -315,13 +325,7 @@ impl Work<'_> {
         voxel_ml: Option<f64>,
     ) -> Result<Option<Findings>, Box<dyn Error>> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
-        let threshold = self.rule.threshold(normal).ok_or_else(|| {
-            let (level, subjects) = (self.args.family_wise.unwrap_or_default(), normal.subjects());
-            let needed = (1.0 / level - 1.0).ceil();
-            format!(
-                "--family-wise {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
-            )
-        })?;
+        let Some(threshold) = threshold(self.localizer, self.rule, predictor)? else { return Ok(None) };
         let smallest = self.localizer.map_filters().smallest;
         Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml)?))
     }
@@ -344,6 +348,20 @@ impl Work<'_> {
             normal_subjects: normal.map(|normal| normal.subjects()),
             lesions: found.map(|found| found.lesions.clone()),
         }
+    }
+}
+
+/// The threshold of a predictor; `None` where the model was saved without normal scores of it.
+fn threshold(localizer: &Localizer, rule: DetectionRule, name: PredictorName) -> Result<Option<f32>, String> {
+    let Some(normal) = localizer.calibration().get(name) else { return Ok(None) };
+    match (rule.threshold(normal), rule) {
+        (None, DetectionRule::FamilyWise(level)) => {
+            let (needed, subjects) = ((1.0 / level - 1.0).ceil(), normal.subjects());
+            Err(format!(
+                "--family-wise {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
+            ))
+        }
+        (threshold, _) => Ok(threshold),
     }
 }
 
@@ -374,12 +392,12 @@ fn tiff(map: &Array2<f32>) -> Result<Vec<u8>, Box<dyn Error>> {
 /// Prints what was found in an image.
 fn print_tables(localized: &Localized) -> Outcome {
     for Mapped { name, lesions, threshold, .. } in &localized.predictors {
-        let heading = format!("{}, {name}", localized.id);
+        let heading = format!("{}, {name}", one_line(&localized.id));
         let (Some(lesions), Some(threshold)) = (lesions, threshold) else {
-            println!("{heading}: not calibrated, so there is no threshold; see the map");
+            say!("{heading}: not calibrated, so there is no threshold; see the map");
             continue;
         };
-        println!("{heading}: {} found where the score is at least {threshold:.4}", lesions.len());
+        say!("{heading}: {} found where the score is at least {threshold:.4}", lesions.len());
         if lesions.is_empty() {
             continue;
         }
@@ -399,9 +417,9 @@ fn print_tables(localized: &Localized) -> Outcome {
                 lesion.p_value.into(),
             ])?;
         }
-        println!("{}", table.to_markdown());
+        say!("{}", table.to_markdown());
         if lesions.len() > PRINTED {
-            println!("and {} more in report.json", lesions.len() - PRINTED);
+            say!("and {} more in report.json", lesions.len() - PRINTED);
         }
     }
     Ok(())

@@ -3,7 +3,6 @@
 //! Draws brain-like images, trains a small variational autoencoder on normal ones, lets every predictor
 //! map lesions of four kinds, and measures them against the exact truth. Draws heart-like images, and trains and
 //! asks an estimator of the quality of their segmentations. Writes one page to look at.
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,7 +26,7 @@ use lesio::study::{
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
 use lesio_examples::hearts::show_quality;
-use lesio_examples::{Outcome, bar, command, run, watch_training};
+use lesio_examples::{Outcome, bar, command, prepare_folder, run, say, watch_training};
 
 /// See lesio at work in under two minutes, on images it draws itself.
 ///
@@ -68,13 +67,13 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    std::fs::create_dir_all(&args.out)?;
+    prepare_folder(&args.out)?;
     let phantom = BrainPhantom::new(BrainConfig::new([SIZE, SIZE], Contrast::Flair, args.seed))?;
     let training: Vec<Subject> = (0..TRAINING).map(|subject| healthy(&phantom, subject)).collect();
     let validation: Vec<Subject> =
         (TRAINING..TRAINING + VALIDATION).map(|subject| healthy(&phantom, subject)).collect();
 
-    println!("training on {TRAINING} normal images of {SIZE} x {SIZE} pixels");
+    say!("training on {TRAINING} normal images of {SIZE} x {SIZE} pixels");
     let preprocessing = fit_preprocessing(&Preprocessing::heads([SIZE, SIZE]), &training)?;
     let examples = normal_examples(&preprocessing, &training)?;
     let held_out = normal_examples(&preprocessing, &validation)?;
@@ -149,8 +148,8 @@ fn program() -> Outcome {
     }
     let figures = curve_figures(&evaluated.curves, &leaders, scope.prevalence.unwrap_or(0.0))?;
     let by_kind = kind_table(kinds, &names)?;
-    println!("{}", by_kind.to_markdown());
-    println!("learning the quality of segmentations");
+    say!("{}", by_kind.to_markdown());
+    say!("learning the quality of segmentations");
     let localized = started.elapsed().as_secs_f64();
     let report = HtmlReport::new("lesio: anomalies found without labels")
         .lead(format!(
@@ -192,7 +191,7 @@ fn program() -> Outcome {
     report.extra.insert("quality".into(), quality);
     report.extra.insert("seconds".into(), serde_json::json!(seconds));
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
-    println!("open {} ({seconds:.0} s)", args.out.join("report.html").display());
+    say!("open {} ({seconds:.0} s)", args.out.join("report.html").display());
     Ok(())
 }
 

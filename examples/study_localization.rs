@@ -1,7 +1,6 @@
 //! The first paper's questions on two domains: predictors x weight of the divergence x model, with intervals.
 //!
 //! `cargo run --release --example study_localization -- --medical LGG --natural TILES --budget-minutes 120`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,9 +12,10 @@ use lesio::anomaly::PostProcessing;
 use lesio::image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Best, Cell as TableCell, Column, Estimate, Existing, HtmlReport, Table, write_json};
-use lesio::study::{Cell, Domain, Effort, Subject, Variation, run_cell, verdicts};
+use lesio::study::{Cell, Domain, Effort, Subject, Variation, hold_out, run_cell, verdicts};
 use lesio::vae::{Augmentation, Mirror};
-use lesio_examples::{Outcome, bar, command, read_split, run, watch_training};
+use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
+use lesio_examples::{Outcome, bar, command, prepare_folder, read_split, run, say, watch_training};
 
 /// Ask the questions of Zhou, Deng and Wu (2020) of your own data: does projection help, what is the KL gradient
 /// worth, what do beta and ensembles do?
@@ -44,19 +44,19 @@ struct Args {
     #[arg(long)]
     test_natural: Option<PathBuf>,
     /// Minutes after which no further cell is begun
-    #[arg(long, default_value_t = 120.0)]
+    #[arg(long, default_value_t = 120.0, value_parser = number(0.0, 1e6))]
     budget_minutes: f64,
     /// Rows and columns of the networks' grid
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = whole(8, 4096))]
     size: usize,
     /// Passes over the training slices
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = whole(1, 100_000))]
     epochs: usize,
     /// Steps of projection and restoration
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = whole(1, 10_000))]
     steps: usize,
     /// Replicates of the bootstrap
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    std::fs::create_dir_all(&args.out)?;
+    prepare_folder(&args.out)?;
     let widths = if args.size >= 128 { vec![32, 64, 128, 256] } else { vec![32, 64, 128] };
     let (size, epochs, steps) = (args.size, args.epochs, args.steps);
     let effort =
@@ -92,14 +92,14 @@ fn program() -> Outcome {
                 continue;
             }
             if started.elapsed() >= Duration::from_secs_f64(60.0 * args.budget_minutes) {
-                println!("no time left for {name}, {}", variation.name());
+                say!("no time left for {name}, {}", variation.name());
                 continue;
             }
             if domain.is_none() {
                 *domain = Some(if *name == MEDICAL { medical(&args)? } else { natural(&args)? });
             }
             let Some(domain) = domain else { continue };
-            println!("{name}, {}", variation.name());
+            say!("{name}, {}", variation.name());
             let progress = bar(1, "training");
             let cell = run_cell(domain, variation, &effort, watch_training(&progress))?;
             progress.finish_and_clear();
@@ -115,7 +115,8 @@ fn kept(path: &Path, effort: &Effort) -> Result<Option<Cell>, Box<dyn Error>> {
     if !path.exists() {
         return Ok(None);
     }
-    let cell: Cell = serde_json::from_slice(&std::fs::read(path)?)
+    let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let cell: Cell = serde_json::from_slice(&content)
         .map_err(|error| format!("{} is no cell of this study: {error}", path.display()))?;
     if cell.effort != *effort {
         let found =
@@ -170,7 +171,7 @@ fn natural(args: &Args) -> Result<Domain, Box<dyn Error>> {
     })
 }
 
-/// Training subjects and those that are held out: the split `val` or `validation`, or every tenth.
+/// Training subjects and those that are held out: the split `val` or `validation`, or every tenth patient.
 fn train_and_validation(data: &Dataset) -> Result<(Vec<Subject>, Vec<Subject>), Box<dyn Error>> {
     let training = read_split(data, "train")?;
     for split in ["val", "validation"] {
@@ -178,10 +179,8 @@ fn train_and_validation(data: &Dataset) -> Result<(Vec<Subject>, Vec<Subject>), 
             return Ok((training, read_split(data, split)?));
         }
     }
-    let (held_out, kept): (Vec<_>, Vec<_>) =
-        training.into_iter().enumerate().partition(|(index, _)| index % 10 == 9);
-    let alone = |subjects: Vec<(usize, Subject)>| subjects.into_iter().map(|(_, subject)| subject).collect();
-    Ok((alone(kept), alone(held_out)))
+    let parts = hold_out(training);
+    Ok((parts.training, parts.validation))
 }
 
 fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
@@ -193,10 +192,10 @@ fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
     let found = verdicts(cells, MEDICAL, NATURAL);
     page = page.section("Verdicts");
     for verdict in &found {
-        println!("{:?}: {}", verdict.holds, verdict.claim);
+        say!("{:?}: {}", verdict.holds, verdict.claim);
         page = page.subsection(format!("{:?}: {}", verdict.holds, verdict.claim));
         for line in &verdict.evidence {
-            println!("    {line}");
+            say!("    {line}");
             page = page.paragraph(line.as_str());
         }
     }
@@ -204,7 +203,7 @@ fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
         let own: Vec<&Cell> = cells.iter().filter(|cell| cell.domain == domain).collect();
         if !own.is_empty() {
             let table = table(domain, &own)?;
-            println!("\n{}", table.to_markdown());
+            say!("\n{}", table.to_markdown());
             page = page.section(domain).table(table);
         }
     }
@@ -217,7 +216,7 @@ fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
         "cells": cells,
     });
     write_json(args.out.join("report.json"), &json, Existing::Replace)?;
-    println!("wrote {}", args.out.join("report.html").display());
+    say!("wrote {}", args.out.join("report.html").display());
     Ok(())
 }
 

@@ -1,7 +1,6 @@
 //! The error of the predicted Dice on patients never seen, clean and under attack, of every estimator.
 //!
 //! `cargo run --release --example study_quality -- --data acdc --layout acdc --label 2 --out target/lesio/study_quality`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,9 +18,10 @@ use lesio::report::{
     self, AttackUnit, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, Provenance,
     QualityEstimatorKind, QualityReport, QualityRow, Rgb, Scale, ScatterPlot, write_json,
 };
+use lesio_examples::arguments::whole;
 use lesio_examples::quality::{Material, QualityArgs, patients, watch};
 use lesio_examples::quality_tables::{name, tables};
-use lesio_examples::{Outcome, bar, command, run};
+use lesio_examples::{Outcome, bar, command, prepare_folder, run, say};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -39,13 +39,13 @@ struct Args {
     #[arg(long)]
     test_data: Option<PathBuf>,
     /// Test candidates for each twentieth of the Dice
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 12, value_parser = whole(1, 10_000))]
     per_bin: usize,
     /// Strengths of attacks
-    #[arg(long, value_delimiter = ',', default_value = "0.05,0.1,0.2,0.3")]
+    #[arg(long, value_delimiter = ',', default_value = "0.05,0.1,0.2,0.3", value_parser = strength)]
     epsilon: Vec<f32>,
     /// Steps of projected gradient descent
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = whole(1, 10_000))]
     pgd_steps: usize,
     /// Folder for the report and the state
     #[arg(long, default_value = "target/lesio/study_quality")]
@@ -69,6 +69,13 @@ const ENLARGED: usize = 4;
 /// Estimators whose attacked images are also shown to the best.
 const SURROGATES: [QualityEstimatorKind; 2] = [QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg];
 
+fn strength(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(strength) if strength > 0.0 && strength <= 10.0 => Ok(strength),
+        _ => Err("expected a number above 0, of at most 10".to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
     run(program)
 }
@@ -77,9 +84,10 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let steps = args.out.join("steps");
-    std::fs::create_dir_all(&steps)?;
+    prepare_folder(&args.out)?;
+    prepare_folder(&steps)?;
     let material = args.quality.material(args.test_data.as_ref())?;
-    println!(
+    say!(
         "patients: {} for training, {} held out, {} for testing; labels {:?}, {:.2} image pixels per grid pixel",
         patients(&material.training),
         patients(&material.held_out),
@@ -110,9 +118,9 @@ fn program() -> Outcome {
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     study.page(&mut models, &report)?.write(args.out.join("report.html"), Existing::Replace)?;
     for (title, table) in tables(&report)? {
-        println!("{title}\n\n{}", table.to_markdown());
+        say!("{title}\n\n{}", table.to_markdown());
     }
-    println!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
+    say!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
     Ok(())
 }
 

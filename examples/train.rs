@@ -1,9 +1,8 @@
 //! Trains a model on normal images and saves a localizer.
 //!
 //! `cargo run --release --example train -- --data DIR --image flair.nii.gz --mask mask.nii.gz`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -12,22 +11,27 @@ use lesio::anomaly::{PostProcessing, PredictorName};
 use lesio::image::{
     Alignment, Frame, GridFit, HistogramStandardizer, Intensity, Preprocessing, RobustScaling,
 };
+use lesio::nn::checkpoint_exists;
 use lesio::report::{Curve, Existing, HtmlReport, LinePlot, write_json};
 use lesio::study::{
-    Checkpoints, Recipe, Start, Subject, calibrate, fit_preprocessing, locate, normal_examples, train,
+    Checkpoints, Recipe, Start, calibrate, fit_preprocessing, hold_out, locate, normal_examples, train,
 };
 use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
     VaeConfig, VaeTraining,
 };
+use lesio_examples::arguments::{number, whole};
+use lesio_examples::output::{note, warn};
 use lesio_examples::{
-    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, read_split, run, watch_training,
+    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, prepare_folder, read_cases, read_split, run,
+    say, watch_training,
 };
+use serde_json::json;
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
-/// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json
-/// and report.html into the folder given by --out.
+/// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json and report.html into
+/// the folder given by --out. A training that was interrupted goes on with --resume.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -36,14 +40,14 @@ struct Args {
     /// Split to train on, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "train")]
     split: String,
-    /// Split that chooses the epoch; without it every tenth case of the training split is held out
+    /// Split that chooses the epoch; without it every tenth patient of the training split is held out
     #[arg(long)]
     validation: Option<String>,
     /// Kind of model
     #[arg(long, value_enum, default_value = "vae")]
     model: Kind,
     /// Rows and columns of the network's grid
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = whole(4, 4096))]
     size: usize,
     /// How images come to the grid; by default heads for volumes and photo for images
     #[arg(long, value_enum)]
@@ -58,32 +62,32 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
     /// Latent dimensions of a VAE
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = whole(1, 65_536))]
     latent: usize,
     /// Weight of the divergence in a VAE's loss
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = number(0.0, 1e6))]
     beta: f64,
     /// Distribution of pixels given the latent sample
     #[arg(long, value_enum, default_value = "gaussian")]
     likelihood: Pixels,
     /// Scale of a Gaussian or Laplace likelihood, where 1 is the range of an image
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.1, value_parser = number(1e-4, 1e4))]
     scale: f64,
     /// What the network sees in training instead of the image; by default noise for heads and for denoisers
     #[arg(long, value_enum)]
     corruption: Option<Corrupt>,
     /// Standard deviation of the coarse noise
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.2, value_parser = number(0.0, 10.0))]
     noise: f64,
     /// Mirror half of the training images left to right
     #[arg(long)]
     mirror: bool,
     /// Largest shift of training images, in pixels
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = whole(0, 1024))]
     shift: usize,
     /// Largest relative change of brightness of training images
-    #[arg(long, default_value_t = 0.0)]
-    brightness: f32,
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 1.0))]
+    brightness: f64,
     /// Window of the median filter on maps: slices, rows, columns; by default 3,5,5 for heads and 1,5,5 otherwise
     #[arg(long, value_delimiter = ',', num_args = 1)]
     median: Option<Vec<usize>>,
@@ -93,29 +97,32 @@ struct Args {
     erosion: Option<f64>,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
     /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0, MOST_BANDS))]
     locate: Option<usize>,
     /// In what numbers a VAE multiplies, here and wherever the model file is used
     #[arg(long, value_enum, default_value = "single")]
     precision: PrecisionName,
     /// Passes over the training slices
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = whole(1, 100_000))]
     epochs: usize,
     /// Slices per update
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = whole(1, 4096))]
     batch: usize,
     /// Highest learning rate
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = number(1e-9, 1.0))]
     rate: f64,
     /// Epochs without a better validation loss after which training stops
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = whole(1, 100_000))]
     patience: usize,
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Go on from the checkpoint in --out
+    /// Go on from the checkpoint in --out, or start where there is none
     #[arg(long)]
     resume: bool,
+    /// Replace the model and the checkpoint of an earlier training in --out
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
     /// Folder for the model and its report
     #[arg(long, default_value = "target/lesio/train")]
     out: PathBuf,
@@ -178,37 +185,49 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
+    let filters = filters(&args)?;
+    let (model, checkpoint) = (args.out.join("model.safetensors"), args.out.join("checkpoint.safetensors"));
+    prepare_folder(&args.out)?;
+    let start = start(&args, &model, &checkpoint)?;
     let data = args.data.open()?;
-    let mut subjects = read_split(&data, &args.split)?;
-    let held_out = match &args.validation {
-        Some(split) => read_split(&data, split)?,
-        None => hold_out(&mut subjects),
+    let validation = args.validation.as_ref().map(|split| data.select(split)).transpose()?;
+    let subjects = read_split(&data, &args.split)?;
+    let (mut subjects, held_out) = match &validation {
+        Some(split) => (subjects, read_cases(split, "reading the validation split")?),
+        None => {
+            let parts = hold_out(subjects);
+            (parts.training, parts.validation)
+        }
     };
     let preprocessing = fit_preprocessing(&preprocessing(&args), &subjects)?;
     let examples = normal_examples(&preprocessing, &subjects)?;
     let validation = normal_examples(&preprocessing, &held_out)?;
-    println!(
+    let counts = json!({
+        "training": {"cases": subjects.len(), "normal_slices": examples.len()},
+        "validation": {"cases": held_out.len(), "normal_slices": validation.len()},
+    });
+    say!(
         "{} normal slices of {} cases to train on, {} of {} to validate",
         examples.len(),
         subjects.len(),
         validation.len(),
         held_out.len()
     );
+    if validation.is_empty() {
+        warn("no normal slice is left to validate: the last epoch is kept, and the model gets no thresholds");
+    }
     let bands = bands(&args);
     if bands == 0 {
         subjects.clear();
     }
     let shape = examples.shape();
     let recipe = recipe(&args, shape.channels);
-    let start = if args.resume { Start::Resume } else { Start::Fresh };
-    std::fs::create_dir_all(&args.out)?;
-    let checkpoints = Checkpoints::new(args.out.join("checkpoint.safetensors"), start);
+    let checkpoints = Checkpoints::new(checkpoint, start);
     let progress = bar(1, "training");
     let trained =
         train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;
     progress.finish_and_clear();
 
-    let filters = filters(&args)?;
     let mut localizer = trained.localizer.postprocessing(filters);
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
@@ -224,15 +243,15 @@ fn program() -> Outcome {
     let progress = bar(held_out.len() as u64, "calibrating");
     let localizer = calibrate(localizer, &held_out, &names, |done| progress.set_position(done as u64))?;
     progress.finish_and_clear();
-    let model = args.out.join("model.safetensors");
     localizer.save(&model)?;
 
-    let report = serde_json::json!({
+    let report = json!({
         "schema": 1,
         "command": command("train"),
         "seconds": started.elapsed().as_secs_f64(),
         "recipe": recipe,
         "ending": format!("{:?}", trained.ending),
+        "data": counts,
         "history": trained.history,
         "provenance": localizer.provenance(),
     });
@@ -255,19 +274,33 @@ fn program() -> Outcome {
         )
         .code(serde_json::to_string_pretty(&recipe)?)
         .write(args.out.join("report.html"), Existing::Replace)?;
-    println!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
+    say!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Takes every tenth case, and at least one where there are two, out of the training cases.
-fn hold_out(subjects: &mut Vec<Subject>) -> Vec<Subject> {
-    let step = if subjects.len() < 10 { subjects.len().max(2) } else { 10 };
-    let (mut kept, mut held_out) = (Vec::new(), Vec::new());
-    for (index, subject) in std::mem::take(subjects).into_iter().enumerate() {
-        if index % step == step - 1 { held_out.push(subject) } else { kept.push(subject) }
+/// How the training starts. What an earlier one left in --out is lost only where that is asked for.
+fn start(args: &Args, model: &Path, checkpoint: &Path) -> Result<Start, String> {
+    let earlier = checkpoint_exists(checkpoint);
+    if args.overwrite {
+        return Ok(Start::Replace);
     }
-    *subjects = kept;
-    held_out
+    if args.resume {
+        if !earlier {
+            note(&format!(
+                "there is no checkpoint in {}: the training starts from its seed",
+                args.out.display()
+            ));
+        }
+        return Ok(Start::ResumeOrFresh);
+    }
+    let found = if earlier { checkpoint } else { model };
+    if earlier || model.symlink_metadata().is_ok() {
+        let found = found.display();
+        return Err(format!(
+            "{found} is of an earlier training: --resume goes on from it, --overwrite replaces it"
+        ));
+    }
+    Ok(Start::Fresh)
 }
 
 /// How images are prepared, unless it is said, by their layout.
@@ -319,6 +352,9 @@ fn preprocessing(args: &Args) -> Preprocessing {
 /// Bands in which places are told apart, by default: an eighth of a head is as thick as its anatomy is alike.
 const BANDS: usize = 8;
 
+/// More bands than a volume has slices tell nothing more.
+const MOST_BANDS: usize = 1000;
+
 /// In how many bands maps are counted from what is usual at their place; 0 for maps as they are.
 fn bands(args: &Args) -> usize {
     let aligned = matches!(preprocessing(args).frame, Frame::Align(_));
@@ -329,7 +365,7 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
     let augmentation = Augmentation::default()
         .mirror(if args.mirror { Mirror::LeftRight } else { Mirror::Never })
         .shift(args.shift)
-        .brightness(args.brightness);
+        .brightness(args.brightness as f32);
     let noise = Corruption::CoarseNoise { deviation: args.noise, cell: 8 };
     let corruption = args.corruption.map(|corruption| match corruption {
         Corrupt::None => Corruption::None,

@@ -1,7 +1,6 @@
 //! Trains an estimator of segmentation quality and saves it as one file.
 //!
 //! `cargo run --release --example train_quality -- --data acdc --layout acdc --label 2 --out target/lesio/quality`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +11,7 @@ use lesio::metrics::BootstrapConfig;
 use lesio::quality::{Method, Shelf, Workshop, estimate_samples, scored};
 use lesio::report::{Existing, HtmlReport, Provenance, Scale, ScatterPlot, Table, write_json};
 use lesio_examples::quality::{QualityArgs, patients, watch};
-use lesio_examples::{Outcome, bar, command, run};
+use lesio_examples::{Outcome, bar, command, prepare_folder, run, say};
 use serde_json::json;
 
 /// Train an estimator of the quality of segmentations, which needs no truth when it is used.
@@ -63,10 +62,11 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let steps = args.out.join("steps");
-    std::fs::create_dir_all(&steps)?;
+    prepare_folder(&args.out)?;
+    prepare_folder(&steps)?;
     let material = args.quality.material(None)?;
     let labels = material.config.framing.labels.clone();
-    println!(
+    say!(
         "{} training patients, {} held out; labels {labels:?}, {} image pixels per grid pixel",
         patients(&material.training),
         patients(&material.held_out),
@@ -92,7 +92,7 @@ fn program() -> Outcome {
         let own = scored(workshop.held_out(), &estimates.dice, position);
         let evaluation = own.evaluate(&BootstrapConfig::new(args.quality.seed))?;
         let (mae, pearson) = (evaluation.regression.mean_absolute_error, evaluation.regression.pearson);
-        println!("label {label}: mean absolute error {mae:.3} on held-out patients");
+        say!("label {label}: mean absolute error {mae:.3} on held-out patients");
         table = table.row([
             label.to_string().as_str().into(),
             mae.into(),
@@ -123,6 +123,6 @@ fn program() -> Outcome {
         .figure_svg(&plot.range(Scale::new(0.0, 1.0)?).to_svg()?, "One point a candidate.")
         .provenance(provenance)
         .write(args.out.join("report.html"), Existing::Replace)?;
-    println!("wrote {} in {seconds:.0} s", file.display());
+    say!("wrote {} in {seconds:.0} s", file.display());
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! What lesio's example programs share: the arguments for data, progress bars, and how errors are shown.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
 
+pub mod arguments;
 pub mod hearts;
+pub mod output;
+pub mod progress;
 pub mod quality;
 pub mod quality_tables;
 
@@ -12,23 +14,29 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::nn::{Event, Precision};
 use lesio::study::Subject;
 
+pub use arguments::{command, prepare_folder};
+pub use progress::{Progress, bar};
+
 /// The result of a program.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// Runs a program: an error is printed with all its causes, and the exit code says that there was one.
+/// Runs a program: warnings of the libraries are shown, an error is printed with all its causes, and the exit code says
+/// that there was one.
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
-    match program() {
+    output::show_warnings();
+    let outcome = arguments::check_text(std::env::args_os()).map_err(Into::into).and_then(|()| program());
+    output::count_hidden_warnings();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            output::note(&format!("error: {error}"));
             let mut cause = error.source();
             while let Some(inner) = cause {
-                eprintln!("  because: {inner}");
+                output::note(&format!("  because: {inner}"));
                 cause = inner.source();
             }
             ExitCode::FAILURE
@@ -110,27 +118,22 @@ impl DataArgs {
     }
 }
 
-/// A progress bar on a terminal, nothing elsewhere.
-#[must_use]
-pub fn bar(length: u64, what: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("{msg:28} [{bar:30}] {pos}/{len} {elapsed} (left {eta})");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_message(what.to_owned());
-    bar
-}
-
 /// Reads the cases of a split with a progress bar.
 ///
 /// # Errors
 /// An unknown split, or a case that cannot be read.
 pub fn read_split(data: &Dataset, split: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
-    let cases = data.select(split)?;
-    let bar = bar(cases.cases().len() as u64, &format!("reading {split}"));
-    let mut subjects = Vec::with_capacity(cases.cases().len());
-    for case in cases.cases() {
+    read_cases(&data.select(split)?, &format!("reading {split}"))
+}
+
+/// Reads all cases with a progress bar.
+///
+/// # Errors
+/// A case that cannot be read.
+pub fn read_cases(data: &Dataset, what: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
+    let bar = bar(data.cases().len() as u64, what);
+    let mut subjects = Vec::with_capacity(data.cases().len());
+    for case in data.cases() {
         subjects.push(Subject::read(case)?);
         bar.inc(1);
     }
@@ -139,7 +142,7 @@ pub fn read_split(data: &Dataset, split: &str) -> Result<Vec<Subject>, Box<dyn E
 }
 
 /// Shows a training: a bar that moves with each update, and a line for each epoch.
-pub fn watch_training(bar: &ProgressBar) -> impl FnMut(&Event<'_>) -> ControlFlow<()> + '_ {
+pub fn watch_training(bar: &Progress) -> impl FnMut(&Event<'_>) -> ControlFlow<()> + '_ {
     move |event| {
         match event {
             Event::Step { step, steps, terms, gradient_norm, throughput, .. } => {
@@ -149,7 +152,7 @@ pub fn watch_training(bar: &ProgressBar) -> impl FnMut(&Event<'_>) -> ControlFlo
                 bar.set_message(format!("loss {loss:.4} |g| {gradient_norm:.1e} {throughput:.0}/s"));
             }
             Event::Skipped { step, loss, gradient_norm } => {
-                line(bar, &format!("update {step} skipped: loss {loss}, gradient norm {gradient_norm}"));
+                bar.line(&format!("update {step} skipped: loss {loss}, gradient norm {gradient_norm}"));
             }
             Event::Epoch { record, epochs, best } => {
                 let validation = match &record.validation {
@@ -161,10 +164,9 @@ pub fn watch_training(bar: &ProgressBar) -> impl FnMut(&Event<'_>) -> ControlFlo
                 let mark = if *best { " *" } else { "" };
                 let (epoch, training) = (record.epoch + 1, record.training.total);
                 let parts = parts.join(", ");
-                line(
-                    bar,
-                    &format!("epoch {epoch:>3}/{epochs}: training {training:.5} ({parts}){validation}{mark}"),
-                );
+                bar.line(&format!(
+                    "epoch {epoch:>3}/{epochs}: training {training:.5} ({parts}){validation}{mark}"
+                ));
             }
             _ => {}
         }
@@ -172,20 +174,8 @@ pub fn watch_training(bar: &ProgressBar) -> impl FnMut(&Event<'_>) -> ControlFlo
     }
 }
 
-/// Prints a line above a bar, or alone where there is no terminal.
-pub fn line(bar: &ProgressBar, text: &str) {
-    if bar.is_hidden() { eprintln!("{text}") } else { bar.println(text) }
-}
-
 /// The file of a model: itself, or `model.safetensors` in a folder.
 #[must_use]
 pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }
-}
-
-/// The command line, as it can be typed again.
-#[must_use]
-pub fn command(program: &str) -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("cargo run --release --example {program} -- {}", arguments.join(" "))
 }

@@ -5,11 +5,11 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use indicatif::ProgressBar;
 use lesio::io::dataset::{ALL, Case, Dataset, Layout, Mask};
 use lesio::quality::{EstimatorConfig, Framing, Method, PatientGroups, Progress, Recipe, TrueSlice};
 
-use crate::{bar, line, watch_training};
+use crate::arguments::whole;
+use crate::{Progress as Bar, bar, watch_training};
 
 /// How a data set of volumes with labels is arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,7 +42,7 @@ pub struct QualityArgs {
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
     /// Rows and columns of the networks' grid
-    #[arg(long, default_value_t = 48)]
+    #[arg(long, default_value_t = 48, value_parser = whole(16, 1024))]
     pub size: usize,
     /// Scales all trainings to about this many minutes on two cores; each passes over its samples at least once, so that
     /// very few take longer. The same number gives the same results anywhere
@@ -61,11 +61,14 @@ pub struct QualityArgs {
 pub const DEFAULT_MINUTES: f64 = 85.0;
 
 fn minutes(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(minutes) if minutes.is_finite() && minutes > 0.0 => Ok(minutes),
-        _ => Err("expected a positive number of minutes".to_owned()),
+    match text.parse() {
+        Ok(minutes) if minutes > 0.0 && minutes <= MOST_MINUTES => Ok(minutes),
+        _ => Err(format!("expected a number of minutes above 0, of at most {MOST_MINUTES}")),
     }
 }
+
+/// A week and a half of training: more is a slip of the keyboard.
+const MOST_MINUTES: f64 = 15_000.0;
 
 /// Slices of three groups of patients that do not mix, with how they are framed.
 #[derive(Debug)]
@@ -179,11 +182,11 @@ pub fn patients(slices: &[TrueSlice]) -> usize {
 }
 
 /// Shows the steps of a recipe: a line for each, a bar for what it does.
-pub fn watch(bar: &ProgressBar) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> + '_ {
+pub fn watch(bar: &Bar) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> + '_ {
     let mut training = watch_training(bar);
     move |progress| {
         match progress {
-            Progress::Step { name } => line(bar, &format!("{name} ...")),
+            Progress::Step { name } => bar.line(&format!("{name} ...")),
             Progress::Training(event) => return training(event),
             Progress::Items { done, total } => {
                 bar.set_length(*total as u64);

@@ -8,32 +8,10 @@ use std::path::{Path, PathBuf};
 
 use lesio::image::{Geometry, Volume};
 use lesio::io::{ReadOptions, read_volume, write_volume};
-use lesio::phantom::{CardiacPhase, HeartConfig, HeartPhantom, Phantom};
+use lesio::phantom::{CardiacPhase, Phantom};
 use ndarray::{Array3, Axis};
 use serde_json::Value;
-use support::{fail, program, succeed};
-
-fn heart(patient: u64, phase: CardiacPhase) -> Phantom {
-    let mut config = HeartConfig::new([40, 44], 9);
-    config.slices = 3;
-    HeartPhantom::new(config).unwrap().volume(patient, phase).unwrap()
-}
-
-/// Eight patients arranged as ACDC.
-fn data_set(folder: &Path) -> PathBuf {
-    let data = folder.join("data");
-    for patient in 1..=8 {
-        let own = data.join(format!("patient{patient:03}"));
-        fs::create_dir_all(&own).unwrap();
-        for (frame, phase) in [(1, CardiacPhase::EndDiastole), (9, CardiacPhase::EndSystole)] {
-            let heart = heart(patient, phase);
-            let file = |end: &str| own.join(format!("patient{patient:03}_frame{frame:02}{end}.nii.gz"));
-            write_volume(file(""), &heart.image).unwrap();
-            write_volume(file("_gt"), &heart.labels).unwrap();
-        }
-    }
-    data
-}
+use support::{fail, heart, program, succeed, write_hearts};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -49,7 +27,8 @@ fn share(value: &Value) -> f64 {
 fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let data = data_set(folder);
+    let data = folder.join("data");
+    write_hearts(&data);
     let model = folder.join("model");
     let train = |out: &Path| {
         let mut command = program("train_quality");
@@ -203,7 +182,8 @@ fn series(folder: &Path, volume: &Volume<f32>) -> PathBuf {
 #[test]
 fn a_study_compares_estimators_and_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let data = data_set(folder.path());
+    let data = folder.path().join("data");
+    write_hearts(&data);
     let out = folder.path().join("study");
     let study = || {
         let mut command = program("study_quality");

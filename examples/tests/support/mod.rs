@@ -7,9 +7,11 @@ use std::process::Command;
 use candle_core::Device;
 use lesio::anomaly::{Calibration, Localizer, Model, NormalScoresBuilder, PredictorName, Provenance};
 use lesio::image::{FittedPreprocessing, GridFit, Image, Preprocessing, Volume};
-use lesio::io::write_volume;
-use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, Phantom};
+use lesio::io::atomic::Existing;
+use lesio::io::{write_png, write_volume};
+use lesio::phantom::{BrainConfig, BrainPhantom, CardiacPhase, Contrast, HeartConfig, HeartPhantom, Phantom};
 use lesio::vae::{Latent, Vae, VaeConfig};
+use ndarray::Array3;
 
 /// Names of all programs.
 pub fn programs() -> Vec<String> {
@@ -22,9 +24,19 @@ pub fn manifest_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Where programs are taken from instead of beside the tests, as in
+/// `LESIO_PROGRAMS=target/release/examples cargo test -p lesio-examples`; relative to the workspace.
+const PROGRAMS: &str = "LESIO_PROGRAMS";
+
 /// A program's file. `cargo test` builds examples beside the tests, unless it was told to build a single
 /// test (`--test NAME`): then this builds what is missing, but what is there may be of older sources.
 fn executable(name: &str) -> PathBuf {
+    if let Some(folder) = std::env::var_os(PROGRAMS) {
+        let folder = manifest_folder().parent().unwrap().join(folder);
+        let path = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        assert!(path.is_file(), "{PROGRAMS} names a folder without {}", path.display());
+        return path;
+    }
     let own = std::env::current_exe().unwrap();
     // TARGET/PROFILE/deps/TEST
     let profile = own.parent().unwrap().parent().unwrap();
@@ -111,6 +123,27 @@ pub fn write_heads(folder: &Path, subjects: u64) {
     }
 }
 
+/// A heart of three slices.
+pub fn heart(patient: u64, phase: CardiacPhase) -> Phantom {
+    let mut config = HeartConfig::new([40, 44], 9);
+    config.slices = 3;
+    HeartPhantom::new(config).unwrap().volume(patient, phase).unwrap()
+}
+
+/// Eight patients arranged as ACDC.
+pub fn write_hearts(data: &Path) {
+    for patient in 1..=8 {
+        let own = data.join(format!("patient{patient:03}"));
+        std::fs::create_dir_all(&own).unwrap();
+        for (frame, phase) in [(1, CardiacPhase::EndDiastole), (9, CardiacPhase::EndSystole)] {
+            let heart = heart(patient, phase);
+            let file = |end: &str| own.join(format!("patient{patient:03}_frame{frame:02}{end}.nii.gz"));
+            write_volume(file(""), &heart.image).unwrap();
+            write_volume(file("_gt"), &heart.labels).unwrap();
+        }
+    }
+}
+
 /// A localizer of an untrained network, as good as any for what does not ask how well it works. Calibrated
 /// on 19 made-up subjects with scores of at most 0.5, for all predictors but `pixel-l2`.
 pub fn untrained(channels: usize, preprocessing: FittedPreprocessing) -> Localizer {
@@ -124,6 +157,19 @@ pub fn untrained(channels: usize, preprocessing: FittedPreprocessing) -> Localiz
         calibration.insert(name, scores.finish().unwrap());
     }
     localizer.calibrated(calibration)
+}
+
+/// Pictures of one channel that no two are alike, as `NAME.png`.
+pub fn write_pictures(folder: &Path, count: usize, size: usize) {
+    std::fs::create_dir_all(folder).unwrap();
+    for number in 0..count {
+        let pixel = |(_, y, x): (usize, usize, usize)| {
+            let wave = (x as f32 * 0.5 + number as f32).sin() * 40.0 + (y as f32 * 0.3).cos() * 40.0;
+            (120.0 + wave + ((7 * x + 13 * y + 5 * number) % 11) as f32) as u8
+        };
+        let image = Image::new(Array3::from_shape_fn((1, size, size), pixel));
+        write_png(folder.join(format!("{number:04}.png")), &image, Existing::Replace).unwrap();
+    }
 }
 
 /// Of heads.

@@ -1,0 +1,102 @@
+//! Progress of long work: a bar on a terminal, a line now and then elsewhere.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
+
+use crate::output::note;
+
+/// Time between two lines where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// The bar on the screen, which has to be put aside while something else is printed.
+static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// How far a piece of work is.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    what: String,
+    started: Instant,
+    last_line: Mutex<Instant>,
+}
+
+/// Progress of work of this many parts.
+#[must_use]
+pub fn bar(length: u64, what: &str) -> Progress {
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("{msg:28} [{bar:30}] {pos}/{len} {elapsed} (left {eta})");
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what.to_owned());
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+    let now = Instant::now();
+    Progress { bar, what: what.to_owned(), started: now, last_line: Mutex::new(now) }
+}
+
+impl Progress {
+    /// The number of parts.
+    pub fn set_length(&self, length: u64) {
+        self.bar.set_length(length);
+    }
+
+    /// How many parts are done.
+    pub fn set_position(&self, position: u64) {
+        self.bar.set_position(position);
+        self.tell();
+    }
+
+    /// That so many more parts are done.
+    pub fn inc(&self, parts: u64) {
+        self.bar.inc(parts);
+        self.tell();
+    }
+
+    /// What is being done, beside the bar.
+    pub fn set_message(&self, message: impl Into<String>) {
+        self.bar.set_message(message.into());
+    }
+
+    /// Ends it, and takes the bar away.
+    pub fn finish_and_clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Prints a line on standard error.
+    pub fn line(&self, text: &str) {
+        note(text);
+        *self.last_line.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Prints how far the work is, where there is no bar to see and enough time has passed.
+    fn tell(&self) {
+        if !self.bar.is_hidden() {
+            return;
+        }
+        let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < BETWEEN_LINES {
+            return;
+        }
+        *last = Instant::now();
+        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        note(&format!("{}: {done} of {all}, {:.0} s", self.what, self.started.elapsed().as_secs_f64()));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Runs something that prints, with the bar put aside.
+pub(crate) fn suspended(print: impl FnOnce()) {
+    let bar =
+        SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    match bar {
+        Some(bar) if !bar.is_hidden() => bar.suspend(print),
+        _ => print(),
+    }
+}
