@@ -344,7 +344,7 @@ impl Work<'_> {
             raw: folder.join(format!("{predictor}_raw.{ending}")),
             overlay: folder.join(format!("{predictor}.png")),
             labels: None,
-            threshold: normal.and_then(|normal| self.rule.threshold(normal)),
+            threshold: normal.and_then(|normal| self.rule.threshold(normal).ok().flatten()),
             normal_subjects: normal.map(|normal| normal.subjects()),
             lesions: found.map(|found| found.lesions.clone()),
         }
@@ -354,7 +354,7 @@ impl Work<'_> {
 /// The threshold of a predictor; `None` where the model was saved without normal scores of it.
 fn threshold(localizer: &Localizer, rule: DetectionRule, name: PredictorName) -> Result<Option<f32>, String> {
     let Some(normal) = localizer.calibration().get(name) else { return Ok(None) };
-    match (rule.threshold(normal), rule) {
+    match (rule.threshold(normal).map_err(|error| error.to_string())?, rule) {
         (None, DetectionRule::FamilyWise(level)) => {
             let (needed, subjects) = ((1.0 / level - 1.0).ceil(), normal.subjects());
             Err(format!(

@@ -186,6 +186,8 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let filters = filters(&args)?;
+    // The number of channels is not known yet, and is refused by no setting.
+    recipe(&args, 1).validate()?;
     let (model, checkpoint) = (args.out.join("model.safetensors"), args.out.join("checkpoint.safetensors"));
     prepare_folder(&args.out)?;
     let start = start(&args, &model, &checkpoint)?;

@@ -10,17 +10,18 @@ use serde_json::Value;
 
 /// The crates of lesio that each crate may use. Every arrow goes from a line to lines above it.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("lesio-settings", &[]),
     ("lesio-files", &[]),
-    ("lesio-image", &[]),
+    ("lesio-image", &["lesio-settings"]),
     ("lesio-metrics", &[]),
     ("lesio-kernels", &[]),
-    ("lesio-phantom", &["lesio-image"]),
+    ("lesio-phantom", &["lesio-image", "lesio-settings"]),
     ("lesio-io", &["lesio-files", "lesio-image"]),
     ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics"]),
-    ("lesio-nn", &["lesio-files", "lesio-kernels"]),
-    ("lesio-vae", &["lesio-nn"]),
-    ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-vae"]),
-    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-phantom"]),
+    ("lesio-nn", &["lesio-files", "lesio-kernels", "lesio-settings"]),
+    ("lesio-vae", &["lesio-nn", "lesio-settings"]),
+    ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"]),
+    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-phantom", "lesio-settings"]),
     (
         "lesio-study",
         &[
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lesio-nn",
             "lesio-phantom",
             "lesio-report",
+            "lesio-settings",
             "lesio-vae",
         ],
     ),
@@ -53,6 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Crates that work without a network: neither they nor what they use know candle.
 const WITHOUT_CANDLE: &[&str] = &[
+    "lesio-settings",
     "lesio-files",
     "lesio-image",
     "lesio-metrics",
@@ -63,7 +66,8 @@ const WITHOUT_CANDLE: &[&str] = &[
 ];
 
 /// Crates that never touch a file, and what would be a sign of it.
-const WITHOUT_FILES: &[&str] = &["lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];
+const WITHOUT_FILES: &[&str] =
+    &["lesio-settings", "lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];
 const FILE_CRATES: &[&str] = &["flate2", "image", "memmap2", "nifti", "safetensors", "tempfile", "tiff"];
 
 /// What is for programs, not for libraries.

@@ -2,6 +2,7 @@
 
 use crate::ensemble::EnsembleError;
 use lesio_image::{FilterError, ImageError, PreprocessError};
+use lesio_settings::SettingError;
 
 /// Why images could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +24,17 @@ pub enum PredictError {
     #[error("the ensemble's members could not be combined")]
     Ensemble(#[from] EnsembleError),
     /// A setting is out of range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Parts do not fit together.
     #[error("{0}")]
     Config(String),
+    /// A predictor was asked for more than once.
+    #[error("predictor {predictor:?} is named more than once")]
+    Repeated {
+        /// The predictor.
+        predictor: String,
+    },
     /// The image has another number of channels than the model.
     #[error("the image has {found} channels, the model was trained on {expected}")]
     Channels {

@@ -84,6 +84,7 @@ pub use combination::{Combination, Combined};
 pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
+pub use lesio_settings::SettingError;
 pub use localizer::{ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore};
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};

@@ -10,7 +10,7 @@ use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
-use crate::catalogue::{PredictorName, PredictorSettings, predictor};
+use crate::catalogue::{PredictorName, PredictorSettings, check_unique, predictor};
 use crate::error::PredictError;
 use crate::location::{LocationBuilder, LocationCalibration};
 use crate::model::{Model, ModelConfig};
@@ -190,7 +190,8 @@ impl Localizer {
         Ok(Self { model, document, locations: LocationCalibration::default() })
     }
 
-    /// With other settings of the predictors; what was calibrated with the old ones is dropped.
+    /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
+    /// was calibrated with the old ones is dropped.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
@@ -268,9 +269,7 @@ impl Localizer {
         })?;
         let made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
-        if let Some(name) = document.calibration.fault() {
-            return Err(refused(format!("the calibration of {name} is not in order")));
-        }
+        document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         let made = made.settings(document.settings).postprocessing(document.postprocessing);
         let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
         Ok(made.calibrated(document.calibration))
@@ -279,8 +278,12 @@ impl Localizer {
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
     ///
     /// # Errors
-    /// A failure of the file system; what stood under the name still does.
+    /// A failure of the file system, or settings with which it could not be read again; what stood under the name
+    /// still does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
+        let path = path.as_ref();
+        let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
+        self.document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         let mut tensors = self.locations.tensors();
         tensors.extend(self.model.parameters().clone());
         model_file::save(path, KIND, VERSION, &tensors, &self.document)
@@ -340,7 +343,7 @@ impl Localizer {
     ///
     /// # Errors
     /// A volume that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), a
-    /// predictor that the model cannot serve, or a model of several channels.
+    /// predictor that the model cannot serve or that is named twice, or a model of several channels.
     pub fn score(&self, volume: &Volume<f32>, names: &[PredictorName]) -> Result<ScoredVolume, PredictError> {
         let prepared = self.document.preprocessing.prepare(volume)?;
         self.check_channels(1)?;
@@ -463,6 +466,7 @@ impl Localizer {
         planes: &[&PreparedPlane],
         names: &[PredictorName],
     ) -> Result<(Vec<GridMaps>, Vec<Array3<f32>>), PredictError> {
+        check_unique(names)?;
         let shape = self.model.image_shape();
         let (height, width) = (shape.height, shape.width);
         let predictors: Vec<Box<dyn Predictor>> = names

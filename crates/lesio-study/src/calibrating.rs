@@ -13,7 +13,7 @@ use crate::subject::Subject;
 /// must not have been trained on.
 ///
 /// # Errors
-/// A subject that cannot be scored.
+/// A subject that cannot be scored, or whose truth has another shape than its image; a predictor named twice.
 pub fn calibrate(
     localizer: Localizer,
     subjects: &[Subject],

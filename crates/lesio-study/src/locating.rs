@@ -16,7 +16,8 @@ use crate::subject::{Content, Subject};
 /// would be counted from themselves.
 ///
 /// # Errors
-/// A subject that cannot be scored, or a number of bands that is refused.
+/// A subject that cannot be scored, or whose truth has another shape than its image; a number of bands that is refused;
+/// a predictor named twice.
 pub fn locate(
     localizer: Localizer,
     subjects: &[Subject],
@@ -30,6 +31,7 @@ pub fn locate(
     let bands = if subjects.iter().any(is_image) { 1 } else { bands };
     let mut builder = LocationBuilder::new(names, grid, bands)?;
     for (done, subject) in subjects.iter().enumerate() {
+        subject.validate()?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
             Content::Volume { volume, truth } => {
