@@ -7,11 +7,11 @@ use std::process::Command;
 use candle_core::Device;
 use lesio::anomaly::{Calibration, Localizer, Model, NormalScoresBuilder, PredictorName, Provenance};
 use lesio::image::{FittedPreprocessing, GridFit, Image, Preprocessing, Volume};
-use lesio::io::atomic::Existing;
-use lesio::io::{write_png, write_volume};
+use lesio::io::write_volume;
 use lesio::phantom::{BrainConfig, BrainPhantom, CardiacPhase, Contrast, HeartConfig, HeartPhantom, Phantom};
 use lesio::vae::{Latent, Vae, VaeConfig};
-use ndarray::Array3;
+use tiff::encoder::TiffEncoder;
+use tiff::encoder::colortype::Gray8;
 
 /// Names of all programs.
 pub fn programs() -> Vec<String> {
@@ -159,16 +159,21 @@ pub fn untrained(channels: usize, preprocessing: FittedPreprocessing) -> Localiz
     localizer.calibrated(calibration)
 }
 
-/// Pictures of one channel that no two are alike, as `NAME.png`.
+/// Pictures of one channel that no two are alike, as `NAME.tif`. Not by lesio's own writer, which waits for the disk each
+/// time: there may be hundreds.
 pub fn write_pictures(folder: &Path, count: usize, size: usize) {
     std::fs::create_dir_all(folder).unwrap();
     for number in 0..count {
-        let pixel = |(_, y, x): (usize, usize, usize)| {
+        let pixel = |place: usize| {
+            let (y, x) = (place / size, place % size);
             let wave = (x as f32 * 0.5 + number as f32).sin() * 40.0 + (y as f32 * 0.3).cos() * 40.0;
             (120.0 + wave + ((7 * x + 13 * y + 5 * number) % 11) as f32) as u8
         };
-        let image = Image::new(Array3::from_shape_fn((1, size, size), pixel));
-        write_png(folder.join(format!("{number:04}.png")), &image, Existing::Replace).unwrap();
+        let pixels: Vec<u8> = (0..size * size).map(pixel).collect();
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let side = u32::try_from(size).unwrap();
+        TiffEncoder::new(&mut bytes).unwrap().write_image::<Gray8>(side, side, &pixels).unwrap();
+        std::fs::write(folder.join(format!("{number:04}.tif")), bytes.into_inner()).unwrap();
     }
 }
 
