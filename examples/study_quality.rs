@@ -348,7 +348,7 @@ impl Study<'_> {
             add("drift", json!(drift / run.dice.len().max(1) as f64));
         }
         if let Some(direct) = self.find(QualityEstimatorKind::Direct, run) {
-            let difference = own.mae_difference(&self.scored(direct), &self.bootstrap());
+            let difference = own.mae_difference(&self.scored(direct), &self.bootstrap())?;
             add("mae_less_direct", json!(difference.map(|d| d.estimate)));
             add("mae_less_direct_ci95", json!(difference.map(ends)));
         }

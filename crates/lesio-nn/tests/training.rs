@@ -269,18 +269,85 @@ fn a_loss_that_stays_not_finite_is_divergence() {
 }
 
 #[test]
-fn settings_out_of_range_are_named() {
-    let bad = |change: fn(&mut TrainConfig)| {
+fn settings_that_cannot_be_are_named() {
+    let refused = |change: &dyn Fn(&mut TrainConfig)| {
         let mut config = config(1);
         change(&mut config);
         let engines: Vec<Box<dyn TrainingEngine>> = Vec::new();
-        Trainer::new(Denoise { images: vec![vec![0.0; 36]], poison: None, validates: true }, engines, config)
-            .unwrap_err()
-            .to_string()
+        let images = vec![vec![0.0; 36]];
+        match Trainer::new(Denoise { images, poison: None, validates: true }, engines, config) {
+            Err(TrainError::Setting(error)) => error.setting,
+            other => panic!("{other:?}"),
+        }
     };
-    assert!(bad(|c| c.epochs = 0).contains("epochs is 0"));
-    assert!(bad(|c| c.batch_size = 0).contains("batch size is 0"));
-    assert!(bad(|c| c.adam.rate = -1.0).contains("rate is -1"));
-    assert!(bad(|c| c.averaging = Some(f64::NAN)).contains("averaging is over NaN updates"));
-    assert!(bad(|c| c.averaging = Some(7.0)).contains("at least 8"));
+    for value in [0, 1_000_001, usize::MAX] {
+        assert_eq!(refused(&|c| c.epochs = value), "epochs");
+        assert_eq!(refused(&|c| c.batch_size = value), "batch_size");
+    }
+    for value in [1_000_001, usize::MAX] {
+        assert_eq!(refused(&|c| c.patience = Some(value)), "patience");
+        assert_eq!(refused(&|c| c.skips = value), "skips");
+    }
+    for value in [f64::NAN, f64::INFINITY, 7.0, -1.0, 0.0, 1e18] {
+        assert_eq!(refused(&|c| c.averaging = Some(value)), "averaging");
+    }
+    for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1e18] {
+        assert_eq!(refused(&|c| c.adam.rate = value), "adam.rate");
+    }
+    let nothing = Denoise { images: Vec::new(), poison: None, validates: true };
+    assert!(matches!(Trainer::new(nothing, Vec::new(), config(1)), Err(TrainError::NoSamples)));
+}
+
+/// A checkpoint whose document was changed is refused, or the training goes on from it to its end.
+#[test]
+fn no_number_of_a_checkpoint_does_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut averaged = config(3);
+    averaged.averaging = Some(16.0);
+    averaged.patience = Some(50);
+    let mut whole = trainer_of(10, averaged.clone()).checkpoint(&path, Duration::MAX);
+    // In the middle of an epoch.
+    let stopped = whole.run(|event| match event {
+        Event::Step { step: 4, .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(stopped.unwrap(), Ending::Stopped);
+    std::fs::remove_file(folder.path().join("state.previous")).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let envelope: serde_json::Value =
+        serde_json::from_str(header["__metadata__"]["lesio"].as_str().unwrap()).unwrap();
+    let (mut refused, mut resumed) = (0, 0);
+    for mutation in lesio_settings::mutation::mutations(&envelope) {
+        let mut header = header.clone();
+        header["__metadata__"]["lesio"] = serde_json::Value::String(mutation.document.to_string());
+        let mut text = serde_json::to_vec(&header).unwrap();
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut file = (text.len() as u64).to_le_bytes().to_vec();
+        file.extend(text);
+        file.extend(&bytes[8 + length..]);
+        std::fs::write(&path, file).unwrap();
+        let mut trainer = trainer_of(10, averaged.clone());
+        match trainer.resume(&path) {
+            Err(TrainError::Resume(error)) => {
+                assert!(error.to_string().contains("state"), "{error}");
+                refused += 1;
+            }
+            Err(other) => panic!("{}: {other}", mutation.place),
+            Ok(()) => {
+                // Figures of epochs that are over may be any.
+                let reported = mutation.place.contains("/history/")
+                    || mutation.place.contains("/sums/")
+                    || mutation.place.contains("/summed")
+                    || mutation.place.contains("/best/1")
+                    || mutation.place.contains("/skipped");
+                assert!(reported || mutation.value == 0, "{} is {}", mutation.place, mutation.value);
+                assert_eq!(trainer.run(go_on).unwrap(), Ending::Complete);
+                resumed += 1;
+            }
+        }
+    }
+    assert!(refused > 150 && resumed > 10, "{refused} refused, {resumed} resumed");
 }

@@ -247,6 +247,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn settings_that_cannot_be_are_named() {
+        for strength in [f32::NAN, f32::INFINITY, -0.1, 1e9] {
+            let attack = Attack::new(AttackKind::Fgsm, strength, Unit::Std);
+            assert_eq!(attack.validate().unwrap_err().setting, "strength");
+        }
+        for steps in [0, 1_000_000_000, usize::MAX] {
+            let attack = Attack::new(AttackKind::Pgd { steps }, 0.1, Unit::Range);
+            assert_eq!(attack.validate().unwrap_err().setting, "pgd.steps");
+        }
+        assert_eq!(Attack::new(AttackKind::Pgd { steps: 20 }, 0.0, Unit::Std).validate(), Ok(()));
+    }
+
+    #[test]
     fn steps_stay_within_their_bounds() {
         let clean = [0.0, 1.0, 2.0, 3.0];
         let mut images = clean;

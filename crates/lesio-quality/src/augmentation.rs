@@ -139,3 +139,33 @@ impl Augmentation {
         Change { grid, offset, flips, transpose, factor, sum, warp, bend, field, focus }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        assert_eq!(Augmentation::default().validate(), Ok(()));
+        assert_eq!(Augmentation::none().validate(), Ok(()));
+        type Change = fn(&mut Augmentation, f32);
+        let numbers: [(&str, Change); 7] = [
+            ("contrast", |own, value| own.contrast = value),
+            ("brightness", |own, value| own.brightness = value),
+            ("turn", |own, value| own.turn = value),
+            ("zoom", |own, value| own.zoom = value),
+            ("bend", |own, value| own.bend = value),
+            ("field", |own, value| own.field = value),
+            ("focus", |own, value| own.focus = value),
+        ];
+        for (setting, change) in numbers {
+            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.1, 1e9] {
+                let mut augmentation = Augmentation::default();
+                change(&mut augmentation, value);
+                assert_eq!(augmentation.validate().unwrap_err().setting, setting, "{value}");
+            }
+        }
+        let augmentation = Augmentation { shift: usize::MAX, ..Augmentation::default() };
+        assert_eq!(augmentation.validate().unwrap_err().setting, "shift");
+    }
+}

@@ -32,9 +32,12 @@ impl Scored {
     /// All figures of merit.
     ///
     /// # Errors
-    /// Lists of different lengths, values that are not finite, or no sample.
+    /// Lists of different lengths, values that are not finite, or no sample; as [`BootstrapConfig::validate`].
     pub fn evaluate(&self, bootstrap: &BootstrapConfig) -> Result<Evaluation, MetricError> {
+        bootstrap.validate()?;
+        self.check_lengths()?;
         let errors = self.absolute_errors();
+        // Fewer than two patients cannot be resampled; the settings are sound.
         let resampling = Bootstrap::new(&self.patients, *bootstrap).ok();
         let interval = |statistic: &(dyn Fn(&[usize]) -> Option<f64> + Sync)| {
             resampling.as_ref().and_then(|r| r.over_samples(statistic).interval().ok())
@@ -54,16 +57,37 @@ impl Scored {
 
     /// The mean absolute error less another estimator's on the same samples, with its interval over
     /// resampled patients; below 0 where this one is better. `None` for fewer than two patients.
-    #[must_use]
-    pub fn mae_difference(&self, other: &Self, bootstrap: &BootstrapConfig) -> Option<Interval> {
+    ///
+    /// # Errors
+    /// [`MetricError::NotPaired`] for other samples, lists of different lengths; as [`BootstrapConfig::validate`].
+    pub fn mae_difference(
+        &self,
+        other: &Self,
+        bootstrap: &BootstrapConfig,
+    ) -> Result<Option<Interval>, MetricError> {
+        bootstrap.validate()?;
+        self.check_lengths()?;
+        other.check_lengths()?;
         if self.patients != other.patients || self.truth != other.truth {
-            return None;
+            return Err(MetricError::NotPaired { why: "they are of other samples" });
         }
         let errors = self.absolute_errors();
         let differences: Vec<f64> =
             errors.iter().zip(other.absolute_errors()).map(|(own, other)| own - other).collect();
-        let resampling = Bootstrap::new(&self.patients, *bootstrap).ok()?;
-        resampling.over_samples(|samples| mean_of(&differences, samples)).interval().ok()
+        // Fewer than two patients cannot be resampled; the settings are sound.
+        let resampling = Bootstrap::new(&self.patients, *bootstrap).ok();
+        Ok(resampling.and_then(|r| r.over_samples(|samples| mean_of(&differences, samples)).interval().ok()))
+    }
+
+    /// Refuses lists that are not of one length.
+    fn check_lengths(&self) -> Result<(), MetricError> {
+        let expected = self.truth.len();
+        for (what, found) in [("patients", self.patients.len()), ("predictions", self.predicted.len())] {
+            if found != expected {
+                return Err(MetricError::Length { what, expected, found });
+            }
+        }
+        Ok(())
     }
 
     /// How often intervals, one for each sample, hold the truth.
@@ -134,11 +158,39 @@ mod tests {
     #[test]
     fn differences_are_paired() {
         let bootstrap = BootstrapConfig::new(1).replicates(50);
-        let difference = scored(0.02).mae_difference(&scored(0.05), &bootstrap).unwrap();
+        let difference = scored(0.02).mae_difference(&scored(0.05), &bootstrap).unwrap().unwrap();
         assert!((difference.estimate + 0.03).abs() < 1e-12);
         assert!(difference.excludes(0.0), "the same shift in every patient");
         let mut other = scored(0.0);
         other.patients[0] = "another".into();
-        assert!(scored(0.0).mae_difference(&other, &bootstrap).is_none());
+        let refused = scored(0.0).mae_difference(&other, &bootstrap);
+        assert!(matches!(refused, Err(MetricError::NotPaired { .. })));
+    }
+
+    /// Intervals are missing for want of patients, never for settings or lists that cannot be.
+    #[test]
+    fn lists_of_other_lengths_and_settings_that_cannot_be_are_errors() {
+        let bootstrap = BootstrapConfig::new(1).replicates(50);
+        for shorten in [
+            (|own| own.patients.truncate(3)) as fn(&mut Scored),
+            |own| own.patients.push("more".into()),
+            |own| own.truth.truncate(3),
+            |own| own.predicted.truncate(3),
+        ] {
+            let mut scored = scored(0.0);
+            shorten(&mut scored);
+            assert!(matches!(scored.evaluate(&bootstrap), Err(MetricError::Length { .. })));
+            assert!(scored.mae_difference(&scored, &bootstrap).is_err());
+        }
+        for bootstrap in
+            [bootstrap.replicates(0), bootstrap.replicates(usize::MAX), bootstrap.level(f64::NAN)]
+        {
+            let refused = |error| matches!(error, MetricError::Parameter { .. });
+            assert!(scored(0.0).evaluate(&bootstrap).is_err_and(refused));
+            assert!(scored(0.0).mae_difference(&scored(0.1), &bootstrap).is_err_and(refused));
+        }
+        let mut one = scored(0.0);
+        one.patients.fill("one".into());
+        assert_eq!(one.evaluate(&bootstrap).unwrap().mae_interval, None);
     }
 }

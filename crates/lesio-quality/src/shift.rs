@@ -133,6 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn strengths_and_images_that_cannot_be_are_refused() {
+        for shift in NaturalShift::ALL {
+            for strength in [f32::NAN, f32::INFINITY, -0.1, 1e9] {
+                assert!(shift.apply(&[0.0, 1.0, 2.0, 3.0], 2, strength, 1).is_err(), "{shift:?} {strength}");
+            }
+            // A last row that is not whole, fewer pixels than a row, and no columns.
+            for (pixels, width) in [(5, 2), (1, 2), (4, 0)] {
+                let image: Vec<f32> = (0..pixels).map(|k| k as f32).collect();
+                assert!(shift.apply(&image, width, 0.1, 1).is_err(), "{shift:?} {pixels} {width}");
+            }
+        }
+    }
+
+    #[test]
     fn strength_is_what_it_says() {
         let image = image();
         for shift in NaturalShift::ALL {

@@ -169,10 +169,10 @@ fn last_updates_are_those_of_the_training_before_them() {
     assert_ne!(make(&without, method, &shelf, None).unwrap().parameters, short.parameters);
     // What is wrong with them is told before anything long begins.
     let mut wrong = recipe();
-    wrong.opinion_steps = usize::MAX / 64;
+    wrong.opinion_steps = 1_000_000;
     wrong.finishing.steps = 0;
     let error = make(&wrong, method, &shelf, None).err().expect("no steps are no attack");
-    assert!(error.to_string().contains("hardening steps"), "{error}");
+    assert!(error.to_string().contains("finishing.steps is 0"), "{error}");
 }
 
 #[test]
@@ -225,6 +225,82 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         let error = Estimator::load(&path).unwrap_err();
         assert!(error.to_string().contains("a quality model"), "{error}");
     }
+}
+
+/// Whatever number stands in a file, it is refused by name, or the model grades a volume and ends.
+#[test]
+fn no_number_of_a_file_does_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quality.safetensors");
+    let (image, labels) = volume();
+    for method in [Method::SecondOpinion, Method::RecReg] {
+        make(&recipe(), method, &Shelf::none(), None).unwrap().model.save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let envelope: serde_json::Value =
+            serde_json::from_str(header["__metadata__"]["lesio"].as_str().unwrap()).unwrap();
+        let (mut refused, mut graded) = (0, 0);
+        for mutation in lesio_settings::mutation::mutations(&envelope) {
+            let mut header = header.clone();
+            header["__metadata__"]["lesio"] = serde_json::Value::String(mutation.document.to_string());
+            let mut text = serde_json::to_vec(&header).unwrap();
+            text.resize(text.len().next_multiple_of(8), b' ');
+            let mut file = (text.len() as u64).to_le_bytes().to_vec();
+            file.extend(text);
+            file.extend(&bytes[8 + length..]);
+            std::fs::write(&path, file).unwrap();
+            match QualityModel::load(&path) {
+                Err(error) => {
+                    assert!(error.to_string().contains("quality.safetensors"), "{error}");
+                    refused += 1;
+                }
+                Ok(mut model) => graded += usize::from(model.assess(&image, &labels).is_ok()),
+            }
+        }
+        assert!(refused > 300 && graded > 10, "{refused} refused, {graded} graded");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    assert_eq!(Recipe::new(1).validate(), Ok(()));
+    let counts: [(&str, fn(&mut Recipe, usize)); 9] = [
+        ("slices", |own, value| own.slices = value),
+        ("corruptions", |own, value| own.corruptions = value),
+        ("training_per_bin", |own, value| own.training_per_bin = value),
+        ("validation_per_bin", |own, value| own.validation_per_bin = value),
+        ("reconstruction_steps", |own, value| own.reconstruction_steps = value),
+        ("estimator_steps", |own, value| own.estimator_steps = value),
+        ("opinion_steps", |own, value| own.opinion_steps = value),
+        ("batch", |own, value| own.batch = value),
+        ("hardening.steps", |own, value| own.hardening.steps = value),
+    ];
+    for (setting, change) in counts {
+        for value in [0, usize::MAX] {
+            let mut recipe = recipe();
+            change(&mut recipe, value);
+            match recipe.validate() {
+                Err(error) => assert_eq!(error.setting, setting, "{value}"),
+                Ok(()) => {
+                    assert!(setting == "corruptions" && value == 0, "{setting} of {value} was accepted")
+                }
+            }
+        }
+    }
+    for strength in [f32::NAN, f32::INFINITY, -1.0, 0.0, 1e9] {
+        let mut recipe = recipe();
+        recipe.finishing.strength = strength;
+        assert_eq!(recipe.validate().unwrap_err().setting, "finishing.strength");
+        // The same where it is used, before anything is trained.
+        let error = make(&recipe, Method::Direct, &Shelf::none(), Some(0)).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("finishing.strength"), "{error}");
+    }
+    let mut recipe = recipe();
+    recipe.stages = vec![3, 2];
+    assert_eq!(recipe.validate().unwrap_err().setting, "stages");
+    recipe.stages = vec![0, 2];
+    assert_eq!(recipe.validate().unwrap_err().setting, "stages");
 }
 
 #[test]

@@ -3,11 +3,15 @@
 /// What stands for a number that is not defined, as an average precision without a positive.
 pub(crate) const UNDEFINED: &str = "\u{2013}";
 
-/// A number with a fixed count of decimals and a true minus sign; [`UNDEFINED`] if it is not finite.
+/// Most decimals that are written: a double has no more. (The standard library panics on more than 65535.)
+const MOST_DECIMALS: usize = 17;
+
+/// A number with a fixed count of decimals, at most 17, and a true minus sign; [`UNDEFINED`] if it is not finite.
 pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return UNDEFINED.to_owned();
     }
+    let decimals = decimals.min(MOST_DECIMALS);
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
         // What rounds to zero has no sign.
@@ -43,6 +47,7 @@ mod tests {
 
     #[test]
     fn fixed_decimals() {
+        assert_eq!(fixed(0.5, usize::MAX), "0.50000000000000000");
         assert_eq!(fixed(0.5, 3), "0.500");
         assert_eq!(fixed(-1.25, 1), "\u{2212}1.2");
         assert_eq!(fixed(-0.0001, 2), "0.00");

@@ -289,13 +289,15 @@ impl Evaluation {
     /// have none. `seconds` is the time per slice of each predictor, where it was measured.
     ///
     /// # Errors
-    /// A data set without a lesion, or with nothing else.
+    /// As [`BootstrapConfig::validate`]; a data set without a lesion, or with nothing else.
     pub fn finish(
         self,
         thresholds: &Thresholds,
         seconds: &BTreeMap<String, f64>,
         bootstrap: &BootstrapConfig,
     ) -> Result<Evaluated, StudyError> {
+        // Where intervals are missing it is for want of patients, never for a setting.
+        bootstrap.validate()?;
         let mut entries = self.entries;
         let (mut scopes, mut curves) = (Vec::new(), Vec::new());
         for scope in SCOPES {
@@ -442,4 +444,47 @@ fn stack<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool)
 
 fn flat<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool) -> Vec<T> {
     stack(values, axis, part).iter().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps(names: &[&str], shape: (usize, usize, usize)) -> Maps {
+        let map = Array3::<f32>::from_shape_fn(shape, |(i, j, k)| (i * 7 + j * 3 + k) as f32);
+        Maps {
+            maps: names.iter().map(|name| ((*name).to_owned(), [map.clone(), map.clone()])).collect(),
+            reconstruction: map.clone(),
+            foreground: Array3::from_elem(shape, true),
+            axis: 2,
+        }
+    }
+
+    /// Arguments of another shape, an axis that is none and maps of one name are errors, not panics or one pooled row.
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let truth = Array3::from_shape_fn((4, 5, 3), |(i, j, k)| i + j + k == 4);
+        let both = |maps: &Maps, truth: &Array3<bool>| {
+            let (mut choice, mut evaluation) = (ThresholdChoice::new(), Evaluation::new());
+            let (one, other) = (choice.add(maps, truth), evaluation.add("p", maps, truth));
+            assert_eq!(one.is_ok(), other.is_ok());
+            assert_eq!(evaluation.patients(), usize::from(other.is_ok()));
+            one.and(other)
+        };
+        assert!(both(&maps(&["a", "b"], (4, 5, 3)), &truth).is_ok());
+        let twice = both(&maps(&["a", "b", "a"], (4, 5, 3)), &truth);
+        assert!(matches!(twice, Err(StudyError::Repeated { name, .. }) if name == "a"));
+        for shape in [(4, 5, 2), (5, 4, 3), (0, 5, 3), (4, 5, 4)] {
+            let error = both(&maps(&["a"], shape), &truth);
+            assert!(matches!(error, Err(StudyError::Shape { .. })), "{shape:?}");
+        }
+        let mut one_map = maps(&["a", "b"], (4, 5, 3));
+        one_map.maps[1].1[0] = Array3::zeros((4, 5, 2));
+        let error = both(&one_map, &truth);
+        assert!(matches!(error, Err(StudyError::Shape { what, .. }) if what.contains("\"b\"")));
+        for axis in [3, usize::MAX] {
+            let turned = Maps { axis, ..maps(&["a"], (4, 5, 3)) };
+            assert!(matches!(both(&turned, &truth), Err(StudyError::Setting(_))), "{axis}");
+        }
+    }
 }

@@ -215,8 +215,9 @@ impl GroupedEvaluation {
     /// What every predictor reaches, by group.
     ///
     /// # Errors
-    /// None in practice: each group has lesions, and normal pixels beside them.
+    /// As [`BootstrapConfig::validate`]; none else in practice: each group has lesions, and normal pixels beside them.
     pub fn finish(self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
+        bootstrap.validate()?;
         let mut found = Vec::new();
         for (name, group) in self.groups {
             let mut predictors = Vec::with_capacity(self.order.len());

@@ -300,6 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_cannot_be_are_named() {
+        for (config, setting) in [
+            (InjectionConfig::new(1), "every"),
+            (InjectionConfig::new(usize::MAX), "every"),
+            (InjectionConfig::new(5).validation_every(0), "validation_every"),
+            (InjectionConfig::new(5).lesions(0), "lesions"),
+            (InjectionConfig::new(5).lesions(256), "lesions"),
+            (InjectionConfig::new(5).mix([]), "kinds of lesions"),
+        ] {
+            let refused = Injection::new(config).map(|_| ()).unwrap_err();
+            assert!(
+                matches!(&refused, InjectionError::Setting(error) if error.setting == setting),
+                "{refused}"
+            );
+        }
+        for (smallest, largest) in [(f64::NAN, 9.0), (-1.0, 9.0), (4.0, f64::INFINITY), (9.0, 4.0)] {
+            let refused = Injection::new(InjectionConfig::new(5).radius(smallest, largest));
+            assert!(matches!(refused, Err(InjectionError::Lesion { number: 1, .. })));
+        }
+    }
+
+    #[test]
     fn every_fifth_is_for_testing_and_validation_has_both_sorts() {
         let roles = injection(InjectionConfig::new(5)).roles(40);
         let count = |split, ill| {

@@ -285,3 +285,38 @@ fn add_ensembles(localizer: &Localizer, names: &[PredictorName], maps: &mut Maps
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        assert!(Variation::grid().iter().all(|variation| variation.validate().is_ok()));
+        for value in [f64::NAN, f64::INFINITY, -1.0, 1e18] {
+            let variations = [
+                ("beta", Variation { beta: value, ..Variation::default() }),
+                ("scale", Variation { scale: value, ..Variation::default() }),
+            ];
+            for (setting, variation) in variations {
+                assert_eq!(variation.validate().unwrap_err().setting, setting, "{value}");
+            }
+        }
+        let effort =
+            || Effort { size: 32, widths: vec![4], epochs: 1, batch: 4, steps: 2, seed: 1, replicates: 10 };
+        assert_eq!(effort().validate(), Ok(()));
+        for value in [0, usize::MAX] {
+            let variation = Variation { latent: value, ..Variation::default() };
+            assert_eq!(variation.validate().unwrap_err().setting, "latent");
+            for (setting, effort) in [
+                ("size", Effort { size: value, ..effort() }),
+                ("epochs", Effort { epochs: value, ..effort() }),
+                ("batch", Effort { batch: value, ..effort() }),
+                ("steps", Effort { steps: value, ..effort() }),
+                ("replicates", Effort { replicates: value, ..effort() }),
+            ] {
+                assert_eq!(effort.validate().unwrap_err().setting, setting, "{value}");
+            }
+        }
+    }
+}

@@ -244,3 +244,83 @@ impl Panel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use lesio_anomaly::{Calibration, Model, ModelConfig, NormalScoresBuilder, Provenance};
+    use lesio_image::{Image, Preprocessing};
+    use lesio_vae::{Latent, VaeConfig, initial_parameters};
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::subject::Content;
+
+    const NAMES: [PredictorName; 2] = [PredictorName::PixelL1, PredictorName::PixelPositive];
+
+    /// An untrained model, calibrated on anything: names are what is tested.
+    fn localizer() -> Localizer {
+        let config = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
+        let parameters = initial_parameters(&config, 1).unwrap();
+        let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+        let fitted = Preprocessing::new([16, 16]).fit_images([] as [Image<f32>; 0]).unwrap();
+        let mut calibration = Calibration::new();
+        for name in NAMES {
+            let mut normals = NormalScoresBuilder::new();
+            normals.add((0..100).map(|k| k as f32 / 100.0));
+            calibration.insert(name, normals.finish().unwrap());
+        }
+        Localizer::new(model, fitted, Provenance::default()).unwrap().calibrated(calibration)
+    }
+
+    fn subject(truth: Option<Array2<bool>>) -> Subject {
+        let image = Array2::from_shape_fn((20, 24), |(row, column)| ((row * column) % 7) as f32 / 7.0);
+        Subject::new("a", Content::Image { image: Image::from_plane(image), truth })
+    }
+
+    /// Maps go by name: two of one name would be taken for one, and their scores for one predictor's.
+    #[test]
+    fn what_would_give_two_maps_one_name_is_refused() {
+        let repeated = |panel: Result<Panel, StudyError>, name: &str| match panel {
+            Err(StudyError::Repeated { name: found, .. }) => assert_eq!(found, name),
+            other => panic!("{other:?}"),
+        };
+        let one = || Panel::new().localizer("model", localizer(), NAMES).unwrap();
+        repeated(one().localizer("model", localizer(), NAMES), "model");
+        let twice = [NAMES[0], NAMES[1], NAMES[0]];
+        repeated(Panel::new().localizer("model", localizer(), twice), "pixel-l1");
+        repeated(one().ensembles(&twice), "pixel-l1");
+        // Two ensembles of a member, and a member that nobody is asked for.
+        let asked = one().ensembles(&[NAMES[0], PredictorName::GradKl]);
+        assert!(matches!(asked, Err(StudyError::Nothing { what }) if what.contains("grad-kl")));
+        let two = one().localizer("other", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
+        let names = two.maps();
+        let unique: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!((names.len(), unique.len()), (8, 8), "{names:?}");
+        let maps = two.score(&subject(None)).unwrap();
+        assert_eq!(maps.maps.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), names);
+    }
+
+    /// A truth of another shape is neither a panic nor taken for normal, wherever subjects are scored.
+    #[test]
+    fn a_truth_of_another_shape_is_named() {
+        let wrong = [subject(Some(Array2::from_elem((20, 23), true)))];
+        let named = |error: StudyError| match error {
+            StudyError::Shape { what, found, expected } => {
+                assert!(what.contains("case \"a\""), "{what}");
+                assert_eq!((found, expected), (vec![20, 23], vec![20, 24]));
+            }
+            other => panic!("{other:?}"),
+        };
+        let panel = Panel::new().localizer("model", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
+        named(panel.score(&wrong[0]).map(|_| ()).unwrap_err());
+        named(panel.learn_weights(&wrong, |_| {}).map(|_| ()).unwrap_err());
+        named(crate::calibrate(localizer(), &wrong, &NAMES, |_| {}).map(|_| ()).unwrap_err());
+        named(crate::locate(localizer(), &wrong, &NAMES, 1, |_| {}).map(|_| ()).unwrap_err());
+        let twice = [NAMES[0]; 2];
+        let right = [subject(None)];
+        assert!(crate::calibrate(localizer(), &right, &twice, |_| {}).is_err());
+        assert!(crate::locate(localizer(), &right, &twice, 1, |_| {}).is_err());
+        assert!(crate::locate(localizer(), &right, &NAMES, 1, |_| {}).is_ok());
+    }
+}

@@ -461,3 +461,49 @@ impl Objective for VaeObjective {
         self.fingerprint.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        assert_eq!(VaeTraining::default().validate(), Ok(()));
+        let setting = |training: VaeTraining| training.validate().unwrap_err().setting;
+        for value in [f64::NAN, f64::INFINITY, -1.0, 1e18] {
+            for (divergence, name) in [
+                (Divergence::Beta { beta: value, warm_up: 0.1 }, "divergence.beta.beta"),
+                (Divergence::Beta { beta: 1.0, warm_up: value }, "divergence.beta.warm_up"),
+                (Divergence::Capacity { gamma: value, nats: 1.0, share: 0.5 }, "divergence.capacity.gamma"),
+                (Divergence::Capacity { gamma: 1.0, nats: value, share: 0.5 }, "divergence.capacity.nats"),
+                (Divergence::Capacity { gamma: 1.0, nats: 1.0, share: value }, "divergence.capacity.share"),
+                (Divergence::FreeBits { beta: value, nats: 1.0 }, "divergence.free-bits.beta"),
+                (Divergence::FreeBits { beta: 1.0, nats: value }, "divergence.free-bits.nats"),
+            ] {
+                assert_eq!(setting(VaeTraining { divergence, ..VaeTraining::default() }), name, "{value}");
+            }
+            for (corruption, name) in [
+                (Corruption::Squares { count: 1, side: value }, "corruption.squares.side"),
+                (Corruption::CoarseNoise { deviation: value, cell: 2 }, "corruption.coarse-noise.deviation"),
+            ] {
+                assert_eq!(setting(VaeTraining { corruption, ..VaeTraining::default() }), name, "{value}");
+            }
+            let augmentation = Augmentation::default().brightness(value as f32);
+            let name = "augmentation.brightness";
+            assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), name, "{value}");
+        }
+        for value in [0, 1 << 40, usize::MAX] {
+            for (corruption, name) in [
+                (Corruption::Squares { count: value, side: 0.5 }, "corruption.squares.count"),
+                (Corruption::CoarseNoise { deviation: 0.1, cell: value }, "corruption.coarse-noise.cell"),
+            ] {
+                assert_eq!(setting(VaeTraining { corruption, ..VaeTraining::default() }), name, "{value}");
+            }
+        }
+        let augmentation = Augmentation::default().shift(usize::MAX);
+        assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), "augmentation.shift");
+        let mut training = VaeTraining::default();
+        training.train.batch_size = 0;
+        assert_eq!(setting(training), "train.batch_size");
+    }
+}
