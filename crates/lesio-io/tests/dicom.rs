@@ -535,7 +535,7 @@ fn tables(items: &[InMemDicomObject]) -> DataElement<InMemDicomObject> {
 
 fn table(descriptor: [u16; 3], vr: VR, data: PrimitiveValue) -> InMemDicomObject {
     InMemDicomObject::from_element_iter([
-        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16(descriptor.into())),
+        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16(descriptor.as_slice().into())),
         DataElement::new(tags::LUT_DATA, vr, data),
     ])
 }
