@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lesio_image::{Image, Volume};
 
-use crate::error::ReadError;
+use crate::error::{Escaped, ReadError};
 use crate::nifti::{AffineSource, NiftiImage, Voxel};
 use crate::raster;
 
@@ -112,7 +112,7 @@ impl ReadOptions {
     fn open(&self, path: impl AsRef<Path>) -> Result<NiftiImage, ReadError> {
         let image = NiftiImage::open_with(path, self)?;
         for oddity in image.oddities() {
-            tracing::warn!(file = %image.path().display(), %oddity, "odd header");
+            tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
         }
         Ok(image)
     }

@@ -305,6 +305,30 @@ fn another_reader_finds_the_same_numbers() {
     }
 }
 
+#[test]
+fn a_header_is_found_from_either_half_of_a_pair() {
+    let folder = tempfile::tempdir().unwrap();
+    for two in [false, true] {
+        let pair = in_unit(two, 1, 1e-3).with(|n| (n.magic[1], n.vox_offset) = (b'i', 0.0));
+        for (hdr, img) in [("a.hdr", "a.img"), ("b.hdr", "b.img.gz"), ("c.hdr.gz", "c.img")] {
+            let bytes =
+                |name: &str, bytes| if name.ends_with("gz") { build::gzip(bytes) } else { bytes.to_vec() };
+            fs::write(folder.path().join(hdr), bytes(hdr, &pair.header())).unwrap();
+            fs::write(folder.path().join(img), bytes(img, &pair.data)).unwrap();
+            let [by_header, by_voxels] = [hdr, img].map(|name| folder.path().join(name));
+            let header = read_header(&by_header).unwrap();
+            assert_eq!(read_header(&by_voxels).unwrap(), header);
+            assert_eq!(read_volume(&by_voxels).unwrap(), read_volume(&by_header).unwrap());
+            let map = folder.path().join(format!("{two}-{hdr}.nii"));
+            WriteOptions::new().like(&header).write(&map, &read_volume(&by_voxels).unwrap()).unwrap();
+            assert_eq!(place_bytes(&map, two), place_bytes(&written(folder.path(), "x.nii", &pair), two));
+        }
+    }
+    let alone = folder.path().join("alone.img");
+    fs::write(&alone, [0; 20]).unwrap();
+    assert_eq!(read_header(&alone).unwrap_err().kind().name(), "MissingPair");
+}
+
 /// The generator of shared cases, run where it is.
 #[test]
 fn the_shared_cases_of_units_and_forms_and_values() {

@@ -197,6 +197,13 @@ pub(crate) fn encode(
     }
     let envelope = Envelope { kind: kind.to_owned(), version, checksums, document };
     let text = serde_json::to_string(&envelope).map_err(|error| error.to_string())?;
+    if text.len() as u64 > MOST_HEADER_BYTES / 2 {
+        return Err(format!("its description has {} bytes, more than is read", text.len()));
+    }
+    let bytes: usize = data.iter().map(|(_, _, bytes)| bytes.len()).sum();
+    if bytes as u64 > DEFAULT_LIMIT - MOST_HEADER_BYTES {
+        return Err(format!("its parameters have {bytes} bytes, more than is read ({DEFAULT_LIMIT})"));
+    }
     // One key only: with more, the hash map's order would decide the bytes.
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let views: Result<Vec<_>, _> = data
@@ -453,6 +460,76 @@ mod tests {
         save(&file, "test", 1, &set(), &0).unwrap();
         assert!(matches!(load::<i32>(&file, "test", 1, 10), Err(LoadError::Read { .. })));
         assert!(matches!(load::<i32>(folder.path(), "test", 1, 10), Err(LoadError::Read { .. })));
+    }
+
+    #[test]
+    fn a_description_is_what_was_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        save(&path, "test", 3, &set(), &vec![1.5, 0.1]).unwrap();
+        let found = describe(&path, DEFAULT_LIMIT).unwrap();
+        assert_eq!((found.kind.as_str(), found.version), ("test", 3));
+        assert_eq!(found.tensors, [("a".to_owned(), vec![1]), ("b".to_owned(), vec![2, 3])]);
+        assert_eq!(found.document, serde_json::json!([1.5, 0.1]));
+        assert!(matches!(describe(&path, 10), Err(LoadError::Read { .. })));
+        assert!(matches!(describe(folder.path(), 10), Err(LoadError::Read { .. })));
+    }
+
+    /// Counts what is read of some bytes.
+    struct Counted<'a>(&'a [u8], usize);
+
+    impl Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1 += count;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn tensors_of_a_file_that_is_refused_are_not_read() {
+        let mut large = set();
+        large.insert("c", Parameter::new(vec![60_000], vec![0.25; 60_000]).unwrap());
+        let good = encode("test", 1, &large, &0).unwrap();
+        let header = good.len() - 4 * 60_007;
+        let refused = |content: &[u8], length: usize, kind: &str, most: usize| {
+            let mut counted = Counted(content, 0);
+            let error = decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1).unwrap_err();
+            assert!(counted.1 <= most, "{error}: {} bytes are read, expected {most}", counted.1);
+            error
+        };
+        assert!(matches!(refused(&good, good.len(), "other", header), LoadError::Kind { .. }));
+        // Longer than its tensors, and shorter.
+        for length in [good.len() - 4, good.len() + 1, 1 << 40] {
+            assert!(matches!(refused(&good, length, "test", header), LoadError::Format { .. }));
+        }
+        // Headers that are longer than the file, or than any is.
+        for size in [good.len() as u64 - 7, MOST_HEADER_BYTES + 1, u64::MAX] {
+            let mut claimed = good.clone();
+            claimed[..8].copy_from_slice(&size.to_le_bytes());
+            assert!(matches!(refused(&claimed, good.len(), "test", 8), LoadError::Format { .. }));
+            assert!(matches!(
+                refused(&claimed, 1 << 30, "test", 8 + good.len()),
+                LoadError::Format { .. } | LoadError::Read { .. }
+            ));
+        }
+        // A file that ends before its length.
+        assert!(matches!(
+            refused(&good[..good.len() - 9], good.len(), "test", good.len()),
+            LoadError::Read { .. }
+        ));
+    }
+
+    #[test]
+    fn a_file_longer_than_the_limit_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let Ok(()) = std::fs::File::create(&path).unwrap().set_len(4 << 30) else { return };
+        let error = load::<i32>(&path, "test", 1, DEFAULT_LIMIT).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("4294967296 bytes") && cause.contains("2147483648"), "{cause}");
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        assert!(matches!(load::<i32>(&path, "test", 1, DEFAULT_LIMIT), Err(LoadError::Format { .. })));
     }
 
     #[test]

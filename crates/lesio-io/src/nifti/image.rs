@@ -48,7 +48,8 @@ pub struct NiftiImage {
     limit: u64,
 }
 
-/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone.
+/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
+/// an `.img` file is looked for beside it.
 ///
 /// # Errors
 /// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
@@ -56,10 +57,11 @@ pub struct NiftiImage {
 pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
     let path = path.as_ref();
     let name = name_of(path)?;
+    let path = header_path(path, &name)?;
     let limit = ReadOptions::new().limit();
-    HeaderFile::read(path, name.arrangement, name.compressed, limit)
+    HeaderFile::read(&path, name.arrangement, is_compressed(&path), limit)
         .map(|file| file.header)
-        .map_err(|kind| kind.at(path))
+        .map_err(|kind| kind.at(&path))
 }
 
 impl NiftiImage {
@@ -79,17 +81,9 @@ impl NiftiImage {
         let path = path.as_ref();
         let name = name_of(path)?;
         let limit = options.limit();
-        // The file named is looked at first, so that what is wrong with it is not told of the other.
-        open_regular(path).map_err(|kind| kind.at(path))?;
-        let header_path = if name.holds_header() {
-            path.to_owned()
-        } else {
-            name.other_half(path).map_err(|kind| kind.at(path))?
-        };
-        // The halves of a pair may be compressed or not, each by itself.
-        let compressed = |half: &Path| NiftiName::of(half).is_some_and(|name| name.compressed);
+        let header_path = header_path(path, &name)?;
         let HeaderFile { header, mut oddities, file, bytes } =
-            HeaderFile::read(&header_path, name.arrangement, compressed(&header_path), limit)
+            HeaderFile::read(&header_path, name.arrangement, is_compressed(&header_path), limit)
                 .map_err(|kind| kind.at(&header_path))?;
         let geometry = header
             .geometry_with_oddities(options.affine_source(), &mut oddities)
@@ -106,7 +100,7 @@ impl NiftiImage {
             let (file, bytes) = open_regular(&data_path).map_err(|kind| kind.at(&data_path))?;
             (data_path, file, bytes)
         };
-        let compressed = compressed(&data_path);
+        let compressed = is_compressed(&data_path);
         let data = DataFile { path: data_path, file, bytes, compressed, limit };
         let trailing = data.check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
         oddities.extend((trailing > 0).then_some(Oddity::TrailingBytes { count: trailing }));
@@ -459,6 +453,21 @@ fn check_magic(
         }
     };
     Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
+}
+
+/// The file that holds the header.
+fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, ReadError> {
+    // The file named is looked at first, so that what is wrong with it is not told of the other.
+    open_regular(path).map_err(|kind| kind.at(path))?;
+    if name.holds_header() {
+        return Ok(path.to_owned());
+    }
+    name.other_half(path).map_err(|kind| kind.at(path))
+}
+
+/// Whether a file is compressed, by its name: the halves of a pair may be or not, each by itself.
+fn is_compressed(path: &Path) -> bool {
+    NiftiName::of(path).is_some_and(|name| name.compressed)
 }
 
 fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
