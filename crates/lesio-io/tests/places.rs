@@ -14,7 +14,7 @@ use lesio_image::{Geometry, Volume};
 use lesio_io::nifti::{NiftiHeader, NiftiImage, NiftiVersion, Oddity, SpaceUnit, read_header};
 use lesio_io::{AffineSource, ReadOptions, WriteOptions, read_volume};
 use ndarray::Array3;
-use nifti::{NiftiObject, ReaderOptions};
+use nifti::{IntoNdArray, NiftiObject, ReaderOptions};
 
 /// A volume of 3 by 2 by 2 voxels of half a millimeter and three, turned and shifted, in a unit.
 fn in_unit(two: bool, units: i32, per_millimeter: f64) -> Nifti {
@@ -305,14 +305,58 @@ fn another_reader_finds_the_same_numbers() {
     }
 }
 
+/// Voxels of every real type, in both byte orders and scaled, as the nifti crate reads them.
+#[test]
+fn another_reader_finds_the_same_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = [0.0, 1.0, 2.0, 100.0, 127.0, 3.0, 64.0, 7.0, 12.0, 99.0, 5.0, 31.0];
+    let mut compared = 0;
+    for (datatype, bits) in
+        [(2, 8), (256, 8), (4, 16), (512, 16), (8, 32), (768, 32), (16, 32), (64, 64), (1024, 64), (1280, 64)]
+    {
+        for big in [false, true] {
+            for (slope, inter) in [(0.0, 0.0), (1.0, 0.0), (0.5, -3.0), (2.0, 100.0)] {
+                let data: Vec<u8> = values
+                    .iter()
+                    .flat_map(|&value: &f64| {
+                        let mut bytes = match datatype {
+                            16 => (value as f32).to_le_bytes().to_vec(),
+                            64 => value.to_le_bytes().to_vec(),
+                            _ => (value as u64).to_le_bytes()[..bits as usize / 8].to_vec(),
+                        };
+                        if big {
+                            bytes.reverse();
+                        }
+                        bytes
+                    })
+                    .collect();
+                let nifti = Nifti::one().with(|n| {
+                    (n.big, n.datatype, n.bitpix, n.data) = (big, datatype, bits, data);
+                    (n.slope, n.inter) = (slope, inter);
+                });
+                let path = written(folder.path(), "a.nii", &nifti);
+                let ours = NiftiImage::open(&path).unwrap().read::<f64>().unwrap();
+                let theirs = ReaderOptions::new().read_file(&path).unwrap().into_volume();
+                let theirs = theirs.into_ndarray::<f64>().unwrap();
+                assert_eq!(ours.shape(), theirs.shape());
+                let same = ours.iter().zip(theirs.iter()).all(|(a, b)| a == b);
+                assert!(same, "type {datatype}, big {big}, {slope} {inter}: {ours} {theirs}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 80);
+}
+
 #[test]
 fn a_header_is_found_from_either_half_of_a_pair() {
     let folder = tempfile::tempdir().unwrap();
     for two in [false, true] {
         let pair = in_unit(two, 1, 1e-3).with(|n| (n.magic[1], n.vox_offset) = (b'i', 0.0));
         for (hdr, img) in [("a.hdr", "a.img"), ("b.hdr", "b.img.gz"), ("c.hdr.gz", "c.img")] {
-            let bytes =
-                |name: &str, bytes| if name.ends_with("gz") { build::gzip(bytes) } else { bytes.to_vec() };
+            let bytes = |name: &str, bytes: &[u8]| {
+                if name.ends_with("gz") { build::gzip(bytes) } else { bytes.to_vec() }
+            };
             fs::write(folder.path().join(hdr), bytes(hdr, &pair.header())).unwrap();
             fs::write(folder.path().join(img), bytes(img, &pair.data)).unwrap();
             let [by_header, by_voxels] = [hdr, img].map(|name| folder.path().join(name));

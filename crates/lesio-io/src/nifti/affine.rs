@@ -15,6 +15,8 @@ use crate::nifti::units::SpaceUnit;
 const FORM_CODES: std::ops::RangeInclusive<i32> = 0..=5;
 /// Codes of the subject's own space: two forms that lead to it lead to the same place.
 const SUBJECT: std::ops::RangeInclusive<i32> = 1..=2;
+/// Sides of voxels in millimeters: from ten nanometers to ten centimeters.
+const LIKELY_SIZES: std::ops::RangeInclusive<f64> = 1e-5..=100.0;
 /// How much two sizes of a voxel may differ, as a part of the larger: far more than rounding to 32 bits
 /// does, and less than any size is measured to.
 const SAME_SIZE: f64 = 1e-3;
@@ -145,6 +147,11 @@ impl NiftiHeader {
             oddities.push(Oddity::SpaceUnit { found });
         }
         let geometry = self.place(source, oddities)?;
+        let (unit, spacing) = (self.space_unit(), geometry.spacing());
+        let named = matches!(unit, SpaceUnit::Meter | SpaceUnit::Micrometer);
+        if named && spacing.into_iter().all(|size| !LIKELY_SIZES.contains(&size)) {
+            oddities.push(Oddity::UnlikelyUnit { unit, spacing });
+        }
         let method = self.method(source)?;
         self.contradictions(method, &geometry, oddities);
         Ok(geometry)

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::AffineError;
 use crate::nifti::datatype::Datatype;
+use crate::nifti::units::SpaceUnit;
 
 /// A fault of a header for which there is one usual reading.
 ///
@@ -70,6 +71,14 @@ pub enum Oddity {
     SpaceUnit {
         /// The lowest three bits of `xyzt_units`.
         found: i32,
+    },
+    /// The header names meters or micrometers, and in these its voxels are larger or smaller than any scanner's
+    /// or microscope's: the numbers may be millimeters.
+    UnlikelyUnit {
+        /// The unit of the header.
+        unit: SpaceUnit,
+        /// The voxel sizes that it gives, in millimeters.
+        spacing: [f64; 3],
     },
     /// Neither form has a code: the voxel sizes alone place the voxels, and which side is left is a
     /// convention.
@@ -158,6 +167,9 @@ impl fmt::Display for Oddity {
                     f,
                     "the unit of space in xyzt_units is {found}, expected 0 to 3; millimeters are taken"
                 )
+            }
+            Self::UnlikelyUnit { unit, spacing } => {
+                write!(f, "voxels are {} mm, as the header's unit is {unit}: is that right?", Sizes(*spacing))
             }
             Self::NoForm => write!(
                 f,
