@@ -1,28 +1,28 @@
 //! Says what a file is, and what is wrong with it.
 //!
 //! `cargo run --release --example inspect -- flair.nii.gz`
-#![allow(clippy::print_stdout, reason = "a program talks to people")]
-
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use candle_core::Device;
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lesio::anomaly::Localizer;
 use lesio::image::Image;
-use lesio::io::nifti::{ByteOrder, NiftiHeader, NiftiImage, Statistics};
-use lesio::io::{ReadError, ReadErrorKind, read_image};
+use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, Statistics};
+use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions};
 use lesio::nn::{LoadError, model_file};
+use lesio::quality::{Estimator, QualityModel};
+use lesio::vae::{Denoiser, Vae};
 use lesio_examples::{explain, run};
-use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 /// Say what a file is: header, geometry, values, and the first problem, if there is one.
 ///
-/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG and TIFF, and lesio's own model files. The exit
-/// code is 1 for a file that is refused.
+/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG and TIFF, and lesio's own model files, which it
+/// loads as the programs do that use them. The exit code is 1 for a file that is refused.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -31,29 +31,83 @@ struct Args {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+    /// Which form of a NIfTI header places the voxels: auto is the sform if its code is above 0, else the qform
+    #[arg(long, default_value = "auto", value_parser = affine_sources())]
+    affine: AffineSource,
+    /// Memory that reading may take, in GiB. The values of a NIfTI file that needs more as 32-bit floats are not
+    /// read, only its header; other files that need more are refused
+    #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
+    max_memory: u64,
+}
+
+/// The sources of an affine by name.
+fn affine_sources() -> impl TypedValueParser<Value = AffineSource> {
+    PossibleValuesParser::new(AffineSource::ALL.map(AffineSource::name))
+        .try_map(|name| name.parse::<AffineSource>())
+}
+
+/// Bytes of a number of GiB.
+fn gibibytes(text: &str) -> Result<u64, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number of GiB".to_owned())?;
+    if !(number > 0.0 && number <= MOST_GIB) {
+        return Err(format!("expected more than 0 and at most {MOST_GIB} GiB"));
+    }
+    Ok((number * (1_u64 << 30) as f64) as u64)
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match (inspect(&args.file), args.json) {
-        (Ok(found), false) => found.print(&args.file),
-        (Ok(found), true) => println!("{}", found.to_json()),
-        (Err(fault), false) => return run(|| Err(fault.error)),
+    let (text, code) = match (inspect(&args), args.json) {
+        (Ok(found), false) => (found.to_text(&args), ExitCode::SUCCESS),
+        (Ok(found), true) => (one_line(&found.to_json(&args)), ExitCode::SUCCESS),
+        (Err(fault), false) => {
+            let message = Escaped(explain(fault.error.as_ref())).to_string();
+            return run(|| Err(message.into()));
+        }
         (Err(fault), true) => {
             let message = explain(fault.error.as_ref());
-            println!("{}", json!({"reads": false, "error": {"kind": fault.kind, "message": message}}));
-            return ExitCode::FAILURE;
+            let object = json!({"reads": false, "error": {"kind": fault.kind, "message": message}});
+            (one_line(&object), ExitCode::FAILURE)
+        }
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who stops reading has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            run(|| Err(format!("could not write to the standard output: {error}").into()))
+        }
+        _ => code,
+    }
+}
+
+/// JSON in one line; a terminal that it is shown on takes no part of it for a command.
+fn one_line(value: &Value) -> String {
+    let mut line = String::new();
+    for character in value.to_string().chars() {
+        // JSON itself escapes what is below.
+        if character > '~' && Escaped(character).to_string().starts_with('\\') {
+            line.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            line.push(character);
         }
     }
-    ExitCode::SUCCESS
+    line + "\n"
 }
 
 /// What a file turned out to be.
 #[allow(clippy::large_enum_variant, reason = "there is one")]
 enum Found {
-    Nifti { image: NiftiImage, values: Option<Values> },
+    Nifti { image: NiftiImage, values: Scanned },
     Picture { image: Image<f32>, values: Values },
     Model(Model),
+}
+
+/// The values of a NIfTI file, as far as they were looked at.
+enum Scanned {
+    Values(Values),
+    /// Voxels are no single numbers.
+    NoNumbers,
+    /// They need this many bytes, which is more than may be taken.
+    TooLarge(u64),
 }
 
 /// Why a file is refused.
@@ -91,14 +145,23 @@ impl From<LoadError> for Fault {
     }
 }
 
-fn inspect(path: &Path) -> Result<Found, Fault> {
+fn inspect(args: &Args) -> Result<Found, Fault> {
+    let path = args.file.as_path();
     if ends_with(path, &[".safetensors"]) {
-        return Ok(Found::Model(Model::read(path)?));
+        return Ok(Found::Model(Model::read(path, args.max_memory)?));
     }
-    let refusal = match NiftiImage::open(path) {
+    let options = ReadOptions::new().max_bytes(args.max_memory).affine(args.affine);
+    let refusal = match NiftiImage::open_with(path, &options) {
         Ok(mut image) => {
-            let values =
-                if image.header().datatype.is_real() { Some(Values::of_nifti(&mut image)?) } else { None };
+            // A sparse file of a few kilobytes on disk may hold a terabyte of zeros: to read it takes hours.
+            let need = image.voxels().saturating_mul(image.header().datatype.bytes().max(4));
+            let values = if !image.header().datatype.is_real() {
+                Scanned::NoNumbers
+            } else if need > args.max_memory {
+                Scanned::TooLarge(need)
+            } else {
+                Scanned::Values(Values::of_nifti(&mut image)?)
+            };
             return Ok(Found::Nifti { image, values });
         }
         Err(error) => error,
@@ -107,7 +170,7 @@ fn inspect(path: &Path) -> Result<Found, Fault> {
         return Err(refusal.into());
     }
     // The name is none of NIfTI's; what a picture is, its content tells.
-    match read_image(path) {
+    match options.read_image(path) {
         Ok(image) => {
             let values = Values::of_picture(&image);
             Ok(Found::Picture { image, values })
@@ -130,10 +193,12 @@ fn ends_with(path: &Path, endings: &[&str]) -> bool {
 }
 
 impl Found {
-    fn to_json(&self) -> Value {
+    fn to_json(&self, args: &Args) -> Value {
         match self {
             Self::Nifti { image, values } => {
                 let header = image.header();
+                // As the header has them: other programs print these.
+                let (affine, spacing) = own_numbers(image, args.affine);
                 let mut object = json!({
                     "reads": true,
                     "format": "nifti",
@@ -143,18 +208,24 @@ impl Found {
                     "datatype_name": header.datatype.name(),
                     "byte_order": header.byte_order.to_string(),
                     "pixdim": header.pixdim.map(number),
-                    "affine": image.geometry().affine(),
+                    "affine": affine,
                     "axcodes": axis_codes(image),
-                    "spacing": image.geometry().spacing(),
+                    "spacing": spacing,
+                    "affine_source": method(image, args.affine).0,
+                    "affine_mm": image.geometry().affine(),
+                    "spacing_mm": image.geometry().spacing(),
                     "qform_code": header.qform_code,
                     "sform_code": header.sform_code,
-                    "units": units(header),
+                    "units": header.space_unit().to_string(),
                     "scaling": [number(header.scl_slope), number(header.scl_inter)],
                     "description": String::from_utf8_lossy(&header.description),
                     "extensions": header.extensions.len(),
-                    "problems": self.problems(),
+                    "scanned": matches!(values, Scanned::Values(_)),
+                    "problems": self.problems(args),
                 });
-                values.iter().for_each(|values| values.put_into(&mut object));
+                if let Scanned::Values(values) = values {
+                    values.put_into(&mut object);
+                }
                 object
             }
             Self::Picture { image, values } => {
@@ -163,7 +234,7 @@ impl Found {
                     "format": "picture",
                     "shape": image.data().shape(),
                     "axes": ["channel", "row", "column"],
-                    "problems": self.problems(),
+                    "problems": self.problems(args),
                 });
                 values.put_into(&mut object);
                 object
@@ -182,10 +253,19 @@ impl Found {
     }
 
     /// What will stand in the way later, the most serious first.
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self, args: &Args) -> Vec<String> {
         let mut problems = Vec::new();
         let values = match self {
-            Self::Nifti { values, .. } => values.as_ref(),
+            Self::Nifti { values: Scanned::Values(values), .. } => Some(values),
+            Self::Nifti { values: Scanned::NoNumbers, .. } => None,
+            Self::Nifti { values: Scanned::TooLarge(need), .. } => {
+                problems.push(format!(
+                    "its values need {} of memory, the limit is {}: they were not read (--max-memory raises it)",
+                    size(*need),
+                    size(args.max_memory)
+                ));
+                None
+            }
             Self::Picture { values, .. } => Some(values),
             Self::Model(model) => {
                 problems.extend(
@@ -217,89 +297,150 @@ impl Found {
         problems
     }
 
-    fn print(&self, path: &Path) {
-        let path = path.display();
+    fn to_text(&self, args: &Args) -> String {
+        let mut page = Page::default();
+        let path = args.file.display();
         let values = match self {
             Self::Nifti { image, values } => {
                 let header = image.header();
                 let shape = header.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
-                println!("{path}: NIfTI-{}, {shape} voxels of {}", header.version.number(), header.datatype);
+                page.say(&format!(
+                    "{path}: NIfTI-{}, {shape} voxels of {}",
+                    header.version.number(),
+                    header.datatype
+                ));
                 let order = match header.byte_order {
                     ByteOrder::Little => "little-endian",
                     ByteOrder::Big => "big-endian",
                 };
-                line("bytes", &format!("{order}, voxels from byte {}", header.vox_offset));
-                let method = match (header.sform_code, header.qform_code) {
-                    (1..=5, _) => format!("sform, code {}", header.sform_code),
-                    (_, 1..=5) => format!("qform, code {}", header.qform_code),
-                    _ => "voxel sizes alone".to_owned(),
-                };
-                line("axes", &format!("{} ({method})", axis_codes(image)));
-                line(
+                page.line("bytes", &format!("{order}, voxels from byte {}", header.vox_offset));
+                page.line("axes", &format!("{} ({})", axis_codes(image), method(image, args.affine).1));
+                let (affine, spacing) = own_numbers(image, args.affine);
+                let unit = header.space_unit();
+                let sizes = |sizes: [f64; 3]| sizes.map(short).join(" x ");
+                page.line(
                     "voxel size",
-                    &format!("{} {}", image.geometry().spacing().map(short).join(" x "), units(header)),
+                    &match unit {
+                        SpaceUnit::Meter | SpaceUnit::Micrometer => {
+                            format!("{} {unit}, or {} mm", sizes(spacing), sizes(image.geometry().spacing()))
+                        }
+                        _ => format!("{} {unit}", sizes(spacing)),
+                    },
                 );
-                for (row, name) in image.geometry().affine()[..3].iter().zip(["affine", "", ""]) {
-                    line(name, &row.map(|value| format!("{:>11}", short(value))).join(" "));
+                for (row, name) in affine[..3].iter().zip(["affine", "", ""]) {
+                    page.line(name, &row.map(|value| format!("{:>11}", short(value))).join(" "));
                 }
                 match header.scl_slope {
-                    slope if slope == 0.0 || !slope.is_finite() => line("scaling", "none"),
-                    slope => line("scaling", &format!("value * {slope} + {}", header.scl_inter)),
+                    slope if slope == 0.0 || !slope.is_finite() => page.line("scaling", "none"),
+                    slope => page.line("scaling", &format!("value * {slope} + {}", header.scl_inter)),
                 }
                 if !header.description.is_empty() {
-                    line(
+                    page.line(
                         "description",
                         &String::from_utf8_lossy(&header.description).escape_debug().to_string(),
                     );
                 }
                 for extension in &header.extensions {
-                    line("extension", &format!("{extension:.60?}"));
+                    page.line("extension", &format!("{extension:.60?}"));
                 }
-                values.as_ref()
+                match values {
+                    Scanned::Values(values) => Some(values),
+                    Scanned::NoNumbers | Scanned::TooLarge(_) => None,
+                }
             }
             Self::Picture { image, values } => {
                 let (height, width, channels) = (image.height(), image.width(), image.channels());
-                println!("{path}: picture of {height} rows, {width} columns and {channels} channels");
+                page.say(&format!(
+                    "{path}: picture of {height} rows, {width} columns and {channels} channels"
+                ));
                 Some(values)
             }
             Self::Model(model) => {
-                println!(
+                page.say(&format!(
                     "{path}: {} of version {}, {} parameters",
                     model.kind,
                     model.version,
                     model.parameters()
-                );
-                tree(&model.document, 1);
-                println!("  tensors:");
+                ));
+                page.tree(&model.document, 1);
+                page.say("  tensors:");
                 for (name, shape) in &model.tensors {
-                    println!("    {name} {shape:?}");
+                    page.say(&format!("    {name} {shape:?}"));
                 }
                 None
             }
         };
-        values.iter().for_each(|values| values.print());
-        let problems = self.problems();
-        line("problem", problems.first().map_or("none", String::as_str));
-        problems.iter().skip(1).for_each(|problem| line("", problem));
+        values.iter().for_each(|values| values.print(&mut page));
+        let problems = self.problems(args);
+        page.line("problem", problems.first().map_or("none", String::as_str));
+        problems.iter().skip(1).for_each(|problem| page.line("", problem));
+        page.0
     }
 }
 
-fn line(name: &str, text: &str) {
-    println!("  {name:<12} {text}");
+/// What is printed, line by line. Nothing that a file holds reaches the terminal as a command.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn say(&mut self, text: &str) {
+        self.0.push_str(&Escaped(text).to_string());
+        self.0.push('\n');
+    }
+
+    fn line(&mut self, name: &str, text: &str) {
+        self.say(&format!("  {name:<12} {text}"));
+    }
+
+    /// Prints nested values as an indented outline; of long lists only the start.
+    fn tree(&mut self, value: &Value, depth: usize) {
+        let Value::Object(fields) = value else { return };
+        for (name, value) in fields {
+            let indent = "  ".repeat(depth);
+            match value {
+                Value::Object(fields) if !fields.is_empty() => {
+                    self.say(&format!("{indent}{name}:"));
+                    self.tree(value, depth + 1);
+                }
+                Value::Array(items) if items.len() > 8 => {
+                    let start: Vec<String> = items.iter().take(6).map(ToString::to_string).collect();
+                    self.say(&format!("{indent}{name}: [{}, ... {} in all]", start.join(", "), items.len()));
+                }
+                value => self.say(&format!("{indent}{name}: {value}")),
+            }
+        }
+    }
 }
 
 fn axis_codes(image: &NiftiImage) -> String {
     image.geometry().axis_codes().iter().map(ToString::to_string).collect()
 }
 
-/// The unit of space.
-fn units(header: &NiftiHeader) -> &'static str {
-    match header.xyzt_units & 7 {
-        1 => "m",
-        2 => "mm",
-        3 => "um",
-        _ => "of unknown unit",
+/// Affine and voxel sizes in the header's own unit.
+fn own_numbers(image: &NiftiImage, source: AffineSource) -> ([[f64; 4]; 4], [f64; 3]) {
+    // It was opened by this source.
+    let affine = image.header().affine(source).unwrap_or(*image.geometry().affine());
+    (affine, image.geometry().spacing().map(|size| image.header().space_unit().from_millimeters(size)))
+}
+
+/// What places the voxels: its name, and with its code.
+fn method(image: &NiftiImage, source: AffineSource) -> (&'static str, String) {
+    let (sform, qform) = (image.header().sform_code, image.header().qform_code);
+    match (source, sform, qform) {
+        (AffineSource::Sform, ..) | (AffineSource::Auto, 1..=5, _) => {
+            ("sform", format!("sform, code {sform}"))
+        }
+        (AffineSource::Qform, ..) | (AffineSource::Auto, _, 1..=5) => {
+            ("qform", format!("qform, code {qform}"))
+        }
+        _ => ("pixdim", "voxel sizes alone".to_owned()),
     }
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    let gib = bytes as f64 / (1_u64 << 30) as f64;
+    if gib >= 0.1 { format!("{} GiB", short(gib)) } else { format!("{bytes} bytes") }
 }
 
 /// A number in JSON; what JSON has no number for stands as text, as NumPy spells it.
@@ -341,6 +482,10 @@ struct Values {
 }
 
 const BINS: usize = 16;
+/// More than any machine has.
+const MOST_GIB: f64 = 16_777_216.0;
+/// Version of the files that keep the state of a training.
+const STATE_VERSION: u32 = 1;
 /// Characters of the longest bar.
 const BAR: f64 = 50.0;
 /// Slices read at a time.
@@ -394,13 +539,16 @@ impl Values {
         object["histogram"] = json!(self.histogram);
     }
 
-    fn print(&self) {
+    fn print(&self, page: &mut Page) {
         let finite = self.count - self.nonfinite;
         let mean = if finite > 0 { self.sum / finite as f64 } else { f64::NAN };
         let (min, max) = (self.min, self.max);
-        line("values", &format!("{} to {}, mean {}, sum {}", short(min), short(max), short(mean), self.sum));
-        line("not finite", &format!("{} of {}", self.nonfinite, self.count));
-        line("first", &self.first.iter().map(|&value| short(value)).collect::<Vec<_>>().join(" "));
+        page.line(
+            "values",
+            &format!("{} to {}, mean {}, sum {}", short(min), short(max), short(mean), self.sum),
+        );
+        page.line("not finite", &format!("{} of {}", self.nonfinite, self.count));
+        page.line("first", &self.first.iter().map(|&value| short(value)).collect::<Vec<_>>().join(" "));
         if finite == 0 || min == max {
             return;
         }
@@ -409,9 +557,9 @@ impl Values {
             let edge = min + (max / BINS as f64 - min / BINS as f64) * bin as f64;
             let length = (BAR * count as f64 / most as f64).ceil() as usize;
             let share = 100.0 * count as f64 / finite as f64;
-            println!("  {:>12} {share:6.2} % {}", short(edge), "#".repeat(length));
+            page.say(&format!("  {:>12} {share:6.2} % {}", short(edge), "#".repeat(length)));
         }
-        println!("  {:>12}", short(max));
+        page.say(&format!("  {:>12}", short(max)));
     }
 }
 
@@ -426,64 +574,41 @@ struct Model {
 }
 
 impl Model {
-    fn read(path: &Path) -> Result<Self, Fault> {
-        let (kind, version) = Self::kind(path)?;
-        // All that a load checks: names, types, checksums, finiteness; and for a localizer that it works.
-        let (parameters, document) =
-            model_file::load::<Value>(path, &kind, version, model_file::DEFAULT_LIMIT)?;
-        let uncalibrated = match Localizer::load(path, &Device::Cpu) {
-            Ok(localizer) => localizer.calibration().is_empty(),
-            Err(LoadError::Kind { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        let tensors = parameters.iter().map(|(name, p)| (name.to_owned(), p.shape().to_vec())).collect();
+    fn read(path: &Path, limit: u64) -> Result<Self, Fault> {
+        let model_file::Description { kind, version, tensors, document, .. } =
+            model_file::describe(path, limit)?;
+        let uncalibrated = Self::load(path, &kind, limit.min(model_file::DEFAULT_LIMIT))?;
         Ok(Self { kind, version, tensors, document, uncalibrated })
     }
 
-    /// What the file says it is.
-    fn kind(path: &Path) -> Result<(String, u32), Fault> {
-        let read = |source| LoadError::Read { path: path.to_owned(), source };
-        let format = |source| LoadError::Format { path: path.to_owned(), source };
-        let length = std::fs::metadata(path).map_err(read)?;
-        if !length.is_file() || length.len() > model_file::DEFAULT_LIMIT {
-            // What is wrong with it, loading tells.
-            return Ok((String::new(), 0));
+    /// Loads a model as the programs that use it do, and tells whether it is a localizer without thresholds.
+    fn load(path: &Path, kind: &str, limit: u64) -> Result<bool, LoadError> {
+        let state = |kind| model_file::load::<Value>(path, kind, STATE_VERSION, limit).map(|_| false);
+        let loaders: [&dyn Fn() -> Result<bool, LoadError>; 7] = [
+            &|| Localizer::load(path, &Device::Cpu).map(|localizer| localizer.calibration().is_empty()),
+            &|| QualityModel::load(path).map(|_| false),
+            &|| Estimator::load(path).map(|_| false),
+            &|| Vae::load(path, &Device::Cpu).map(|_| false),
+            &|| Denoiser::load(path, &Device::Cpu).map(|_| false),
+            &|| state("a training checkpoint"),
+            &|| state("a finished training step"),
+        ];
+        for load in loaders {
+            match load() {
+                // The loader of another kind says nothing of this file.
+                Err(LoadError::Kind { expected, .. })
+                    if !expected.starts_with(&format!("{kind} of version")) => {}
+                told => return told,
+            }
         }
-        let content = std::fs::read(path).map_err(read)?;
-        let (_, metadata) = SafeTensors::read_metadata(&content).map_err(format)?;
-        let text = metadata.metadata().as_ref().and_then(|map| map.get("lesio"));
-        let Some(text) = text else {
-            let found = "no description by lesio".to_owned();
-            return Err(
-                LoadError::Kind { path: path.to_owned(), found, expected: "a lesio model".into() }.into()
-            );
-        };
-        let envelope: Value = serde_json::from_str(text)
-            .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
-        let version = envelope["version"].as_u64().and_then(|version| u32::try_from(version).ok());
-        Ok((envelope["kind"].as_str().unwrap_or_default().to_owned(), version.unwrap_or(0)))
+        Err(LoadError::Kind {
+            path: path.to_owned(),
+            found: kind.escape_debug().to_string(),
+            expected: "a model or training state of lesio".to_owned(),
+        })
     }
 
     fn parameters(&self) -> usize {
         self.tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
-    }
-}
-
-/// Prints nested values as an indented outline; of long lists only the start.
-fn tree(value: &Value, depth: usize) {
-    let Value::Object(fields) = value else { return };
-    for (name, value) in fields {
-        let indent = "  ".repeat(depth);
-        match value {
-            Value::Object(fields) if !fields.is_empty() => {
-                println!("{indent}{name}:");
-                tree(value, depth + 1);
-            }
-            Value::Array(items) if items.len() > 8 => {
-                let start: Vec<String> = items.iter().take(6).map(ToString::to_string).collect();
-                println!("{indent}{name}: [{}, ... {} in all]", start.join(", "), items.len());
-            }
-            value => println!("{indent}{name}: {value}"),
-        }
     }
 }

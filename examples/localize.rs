@@ -265,7 +265,7 @@ impl Work<'_> {
         });
         let mut mapped = Vec::new();
         for VolumeScore { predictor, raw, postprocessed: map, .. } in scores {
-            let found = self.find(predictor, &map, &foreground, Some(voxel_ml(header, volume)))?;
+            let found = self.find(predictor, &map, &foreground, Some(voxel_ml(volume)))?;
             let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
             options.write(&result.map, &map)?;
             options.write(&result.raw, &raw)?;
@@ -365,14 +365,9 @@ fn threshold(localizer: &Localizer, rule: DetectionRule, name: PredictorName) ->
     }
 }
 
-/// Millilitres of a voxel. Where the header names no unit, millimetres are meant.
-fn voxel_ml(header: &NiftiHeader, volume: &Volume<f32>) -> f64 {
-    let millimetres: f64 = match header.xyzt_units & 7 {
-        1 => 1000.0,
-        3 => 0.001,
-        _ => 1.0,
-    };
-    volume.geometry().voxel_volume() * millimetres.powi(3) / 1000.0
+/// Milliliters of a voxel.
+fn voxel_ml(volume: &Volume<f32>) -> f64 {
+    volume.geometry().voxel_volume() / 1000.0
 }
 
 /// A plane as a volume whose voxels are `(row, column, 0)`.

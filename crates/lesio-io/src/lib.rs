@@ -44,9 +44,9 @@ use std::path::Path;
 
 use lesio_image::Volume;
 
-pub use error::{AffineError, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
+pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use lesio_files as atomic;
-pub use nifti::{WriteOptions, write_volume};
+pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
 pub use raster::{PngSample, read_image, write_png, write_png_in};
 
@@ -54,7 +54,8 @@ pub use raster::{PngSample, read_image, write_png, write_png_in};
 ///
 /// Values are scaled as the file says (in `f64`) and rounded to `f32`; NaN and infinities are kept. Axes
 /// are those of the file, whatever their orientation: [`Volume::reoriented`] turns them. Images of one
-/// or two dimensions become volumes with axes of size 1.
+/// or two dimensions become volumes with axes of size 1. The geometry is in millimeters, whatever unit
+/// the header names; where it names none, its numbers are taken for millimeters.
 ///
 /// # Errors
 /// Names the file and what is wrong with it. Of the file: [`ReadErrorKind::NotFound`],
@@ -64,7 +65,8 @@ pub use raster::{PngSample, read_image, write_png, write_png_in};
 /// [`ReadErrorKind::GzipCorrupt`]. Of its header: [`ReadErrorKind::NotNifti`],
 /// [`ReadErrorKind::UnsupportedVersion`], [`ReadErrorKind::UnsupportedDatatype`],
 /// [`ReadErrorKind::UnsupportedIntent`], [`ReadErrorKind::BadDim`], [`ReadErrorKind::BadVoxOffset`],
-/// [`ReadErrorKind::BadExtension`], [`ReadErrorKind::BadScaling`], [`ReadErrorKind::BadAffine`]. Of what
+/// [`ReadErrorKind::BadExtension`], [`ReadErrorKind::BadScaling`], [`ReadErrorKind::BadBitsPerVoxel`],
+/// [`ReadErrorKind::BadAffine`]. Of what
 /// was asked for: [`ReadErrorKind::UnexpectedRank`] for more than one volume,
 /// [`ReadErrorKind::LossyConversion`] where a finite value overflows `f32`,
 /// [`ReadErrorKind::LimitExceeded`] and [`ReadErrorKind::OutOfMemory`].

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use lesio_image::{Image, Volume};
 
-use crate::error::ReadError;
-use crate::nifti::{NiftiImage, Voxel};
+use crate::error::{Escaped, ReadError};
+use crate::nifti::{AffineSource, NiftiImage, Voxel};
 use crate::raster;
 
 /// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
 ///
-/// It holds a volume of 512 voxels cubed in any type, and is less than a small machine has.
+/// It holds a volume of 512 voxels cubed as `f32`, three times, and is less than a small machine has.
 pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 
 /// How to read a file.
@@ -29,6 +29,7 @@ pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 pub struct ReadOptions {
     max_bytes: u64,
     volume: Option<u64>,
+    affine: AffineSource,
 }
 
 impl Default for ReadOptions {
@@ -38,14 +39,15 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file.
+    /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file; [`AffineSource::Auto`].
     #[must_use]
     pub fn new() -> Self {
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None }
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine: AffineSource::Auto }
     }
 
-    /// Memory that the voxels, in the type asked for, may take, and so may header extensions. Reading
-    /// needs less than 1 MiB beside.
+    /// Memory that reading may take: the voxels in the type asked for, a quarter of that more where a
+    /// compressed file is so small that room is made in steps, and header extensions. Reading needs less
+    /// than 1 MiB beside. It is compared with what the header claims before any of it is taken.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
@@ -58,6 +60,17 @@ impl ReadOptions {
     #[must_use]
     pub fn volume(mut self, index: u64) -> Self {
         self.volume = Some(index);
+        self
+    }
+
+    /// Which numbers of a NIfTI header place the voxels, where it has several: by default those that
+    /// nibabel takes, the sform if its code is above 0.
+    ///
+    /// An image whose header has no form of the kind asked for is refused
+    /// ([`NoSuchForm`](crate::ReadErrorKind::NoSuchForm)). DICOM and pictures have no forms.
+    #[must_use]
+    pub fn affine(mut self, source: AffineSource) -> Self {
+        self.affine = source;
         self
     }
 
@@ -75,14 +88,33 @@ impl ReadOptions {
     /// As [`read_volume`](crate::read_volume), and
     /// [`LossyConversion`](crate::ReadErrorKind::LossyConversion).
     pub fn read_as<T: Voxel>(&self, path: impl AsRef<Path>) -> Result<Volume<T>, ReadError> {
-        let mut image = NiftiImage::open_with(path, self)?;
-        for oddity in image.oddities() {
-            tracing::warn!(file = %image.path().display(), %oddity, "odd header");
-        }
+        let mut image = self.open(path)?;
         match self.volume {
             Some(index) => image.read_volume_at(index),
             None => image.read_volume(),
         }
+    }
+
+    /// Reads a NIfTI mask: every voxel whose scaled value is not 0 is inside.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), and [`NotANumber`](crate::ReadErrorKind::NotANumber).
+    pub fn read_mask(&self, path: impl AsRef<Path>) -> Result<Volume<bool>, ReadError> {
+        let mut image = self.open(path)?;
+        let index = match self.volume {
+            Some(index) => index,
+            None => image.only_volume()?,
+        };
+        image.read_mask_at(index)
+    }
+
+    /// Opens an image and tells what is odd about it.
+    fn open(&self, path: impl AsRef<Path>) -> Result<NiftiImage, ReadError> {
+        let image = NiftiImage::open_with(path, self)?;
+        for oddity in image.oddities() {
+            tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
+        }
+        Ok(image)
     }
 
     /// Reads a PNG, JPEG or TIFF image.
@@ -99,13 +131,24 @@ impl ReadOptions {
     ///
     /// Slices are sorted by position along their normal; axes are columns, rows, slices. The affine leads
     /// to the same world as NIfTI's (right, anterior, superior) and keeps the slant of a tilted gantry.
-    /// Values are stored bits times `RescaleSlope` plus `RescaleIntercept`, slice by slice.
+    /// Values are those after the modality transformation of each slice.
+    ///
+    /// Of what changes pixels, this is followed: `BitsAllocated` (8, 16, 32), `BitsStored` and `HighBit`, above
+    /// which bits (old overlays) are cut off, `PixelRepresentation`, `RescaleSlope` and `RescaleIntercept`, or
+    /// instead of these the table of a `ModalityLUTSequence` (values outside it have its first or last entry).
+    /// This is refused: compressed pixels, `SamplesPerPixel` other than 1, `PhotometricInterpretation` other
+    /// than `MONOCHROME2` (`MONOCHROME1` is a matter of display, but which values are bright then differs from
+    /// every other image), `NumberOfFrames` other than 1 and enhanced images (functional groups),
+    /// `FloatPixelData`, a table beside a scaling that is not 1 and 0, and `HighBit` other than `BitsStored`
+    /// less 1. This is not applied, because it concerns display or another unit: windows, VOI and presentation
+    /// tables, `RealWorldValueMappingSequence`, private scalings; nor are overlays drawn. Pixels of
+    /// `PixelPaddingValue` keep their value.
     ///
     /// # Errors
     /// Names the file and what is wrong: [`NotFolder`](crate::ReadErrorKind::NotFolder),
     /// [`NoSlices`](crate::ReadErrorKind::NoSlices), [`NotDicom`](crate::ReadErrorKind::NotDicom),
     /// [`Truncated`](crate::ReadErrorKind::Truncated); compressed pixels are
-    /// [`UnsupportedTransferSyntax`](crate::ReadErrorKind::UnsupportedTransferSyntax); colour, several frames and
+    /// [`UnsupportedTransferSyntax`](crate::ReadErrorKind::UnsupportedTransferSyntax); color, several frames and
     /// attributes that are missing or make no sense are [`BadAttribute`](crate::ReadErrorKind::BadAttribute).
     /// Of the slices together: [`MixedSeries`](crate::ReadErrorKind::MixedSeries) (series, size, orientation,
     /// spacing), [`SamePosition`](crate::ReadErrorKind::SamePosition),
@@ -125,5 +168,9 @@ impl ReadOptions {
 
     pub(crate) fn limit(&self) -> u64 {
         self.max_bytes
+    }
+
+    pub(crate) fn affine_source(&self) -> AffineSource {
+        self.affine
     }
 }

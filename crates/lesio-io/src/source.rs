@@ -134,10 +134,16 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads a compressed file to its end, so that every member's checksum and length are verified.
-    pub(crate) fn verify_rest(&mut self) -> Result<(), ReadErrorKind> {
-        match self {
-            Self::Plain { .. } => Ok(()),
-            Self::Gzip(_) => self.skip(u64::MAX).map(drop),
+    ///
+    /// A small file can go on for terabytes: past `limit` bytes it is refused.
+    pub(crate) fn verify_rest(&mut self, limit: u64) -> Result<(), ReadErrorKind> {
+        if matches!(self, Self::Plain { .. }) {
+            return Ok(());
         }
+        let passed = self.skip(limit)?;
+        if passed == limit && self.read(&mut [0])? > 0 {
+            return Err(ReadErrorKind::LongRest { limit });
+        }
+        Ok(())
     }
 }

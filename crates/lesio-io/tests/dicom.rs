@@ -508,3 +508,147 @@ fn no_changed_file_panics() {
     println!("2000 files, {read} read");
     assert!((100..1900).contains(&read), "{read}");
 }
+
+/// Series that `dicom_golden.py` made with pydicom, and the values that pydicom reads in them.
+#[test]
+fn values_are_those_of_pydicom() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/dicom");
+    let golden: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join("values.json")).unwrap()).unwrap();
+    let series = golden["values"].as_object().unwrap();
+    assert_eq!(series.len(), 16);
+    for (name, slices) in series {
+        let volume = ReadOptions::new().read_dicom(folder.join(name)).unwrap();
+        assert_eq!(volume.shape(), [5, 4, 2], "{name}");
+        for ((column, row, slice), &found) in volume.data().indexed_iter() {
+            let expected = slices[slice][row][column].as_f64().unwrap();
+            assert_eq!(f64::from(found), f64::from(expected as f32), "{name}: {column} {row} {slice}");
+        }
+    }
+}
+
+/// A Modality LUT Sequence of some items.
+fn tables(items: &[InMemDicomObject]) -> DataElement<InMemDicomObject> {
+    let sequence = dicom_core::value::DataSetSequence::from(items.to_vec());
+    DataElement::new(tags::MODALITY_LUT_SEQUENCE, VR::SQ, sequence)
+}
+
+fn table(descriptor: [u16; 3], vr: VR, data: PrimitiveValue) -> InMemDicomObject {
+    InMemDicomObject::from_element_iter([
+        DataElement::new(tags::LUT_DESCRIPTOR, VR::US, PrimitiveValue::U16(descriptor.as_slice().into())),
+        DataElement::new(tags::LUT_DATA, vr, data),
+    ])
+}
+
+#[test]
+fn tables_of_any_size_are_applied_and_kept_once() {
+    // As many entries as 16 bits count, for which the file has 0.
+    let entries: Vec<u16> = (0..=u16::MAX).map(|value| value.wrapping_mul(3)).collect();
+    let whole = tables(&[table([0, 0, 16], VR::OW, PrimitiveValue::U16(entries.into()))]);
+    let slices: Vec<Slice> =
+        series(3).into_iter().map(|slice| slice.with(|s| s.more = vec![whole.clone()])).collect();
+    check(&read(&slices).unwrap(), 3, |value, _| f32::from(value.wrapping_mul(3)));
+    // Entries of 8 bits, two to a word; an odd number of them is filled up.
+    let bytes: Vec<u8> = (0..251).map(|value: u8| 250 - value).chain([99]).collect();
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, BIG_ENDIAN] {
+        // In words whose bytes are swapped where the high one comes first.
+        let words: Vec<u16> =
+            bytes.chunks(2).map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8).collect();
+        let packed = tables(&[table([251, 0, 8], VR::OW, PrimitiveValue::U16(words.into()))]);
+        let slices: Vec<Slice> = series(3)
+            .into_iter()
+            .map(|slice| slice.with(|s| (s.syntax, s.more) = (syntax, vec![packed.clone()])))
+            .collect();
+        check(&read(&slices).unwrap(), 3, |value, _| 250.0 - f32::from(value.min(250)));
+    }
+    // The first value mapped has the sign of the pixels, also where its type has none.
+    let signed = tables(&[table([3, 0xfffe, 16], VR::US, PrimitiveValue::U16([7, 8, 9].as_slice().into()))]);
+    let stored: Vec<u16> = [-30_000_i16, -3, -2, -1, 0, 1, 30_000]
+        .iter()
+        .map(|&value| value.cast_unsigned())
+        .chain([0; 13])
+        .collect();
+    let slice = Slice::new(0).with(|s| {
+        (s.signed, s.more, s.thickness) = (1, vec![signed], Some("3"));
+        s.pixels = Some(PrimitiveValue::U16(stored.into()));
+    });
+    let found: Vec<f32> = read(&[slice]).unwrap().data().t().iter().take(7).copied().collect();
+    assert_eq!(found, [7.0, 7.0, 7.0, 8.0, 9.0, 9.0, 9.0]);
+    // One without an item is none.
+    let none: Vec<Slice> =
+        series(3).into_iter().map(|slice| slice.with(|s| s.more = vec![tables(&[])])).collect();
+    check(&read(&none).unwrap(), 3, |value, _| f32::from(value));
+}
+
+#[test]
+fn what_else_changes_pixels_is_refused_by_name() {
+    let words = |count: usize| PrimitiveValue::U16(vec![500; count].into());
+    let good = || table([4, 0, 16], VR::US, words(4));
+    let with = |element: DataElement<InMemDicomObject>| {
+        Slice::new(0).with(|s| (s.thickness, s.more) = (Some("3"), vec![element]))
+    };
+    let scaled = |scale| with(tables(&[good()])).with(|s| s.scaling = Some(scale));
+    let without = |tag| {
+        let mut table = good();
+        table.remove_element(tag);
+        with(tables(&[table]))
+    };
+    let empty = dicom_core::value::DataSetSequence::from(vec![InMemDicomObject::new_empty()]);
+    let groups = |tag| with(DataElement::new(tag, VR::SQ, empty.clone()));
+    let cases = [
+        ("of a scaling too", scaled(("2", "0")), "present beside RescaleSlope 2"),
+        ("of an intercept too", scaled(("1", "-1024")), "RescaleIntercept -1024"),
+        ("of two tables", with(tables(&[good(), good()])), "of several items"),
+        ("of 12 bits", with(tables(&[table([4, 0, 12], VR::US, words(4))])), "LUTDescriptor is 12 bits"),
+        ("of no bits", with(tables(&[table([4, 0, 0], VR::US, words(4))])), "LUTDescriptor is 0 bits"),
+        ("too short", with(tables(&[table([5, 0, 16], VR::US, words(4))])), "LUTData has 8 bytes"),
+        ("too long", with(tables(&[table([3, 0, 16], VR::US, words(4))])), "3 entries of 16 bits"),
+        ("of 65536", with(tables(&[table([0, 0, 16], VR::US, words(4))])), "65536 entries"),
+        ("of large bytes", with(tables(&[table([4, 0, 8], VR::US, words(4))])), "one is 500"),
+        ("without data", without(tags::LUT_DATA), "without LUTDescriptor or LUTData"),
+        ("without numbers", without(tags::LUT_DESCRIPTOR), "without LUTDescriptor or LUTData"),
+        ("of shared groups", groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE), "SharedFunctionalGroups"),
+        ("of groups", groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE), "PerFrameFunctionalGroups"),
+        (
+            "of floats",
+            with(DataElement::new(
+                tags::FLOAT_PIXEL_DATA,
+                VR::OF,
+                PrimitiveValue::F32([1.0; 20].as_slice().into()),
+            )),
+            "FloatPixelData is present",
+        ),
+    ];
+    for (name, slice, part) in cases {
+        let error = read(&[slice]).unwrap_err();
+        assert_eq!(error.kind().name(), "BadAttribute", "{name}: {error}");
+        assert!(error.to_string().contains(part), "{name}: {error}");
+    }
+    let identity = scaled(("1", "0"));
+    assert!(read(&[identity]).unwrap().data().iter().all(|&value| value == 500.0));
+}
+
+/// What a series says of itself may be made to act on a terminal.
+#[test]
+fn what_a_file_says_does_not_reach_the_terminal_as_a_command() {
+    let slices = [Slice::new(0), Slice::new(1).with(|s| s.series = "1.2\u{1b}]0;gotcha\u{7}\u{9b}2J")];
+    let message = read(&slices).unwrap_err().to_string();
+    assert!(message.contains("\\u{1b}]0;gotcha\\u{7}"), "{message}");
+    assert!(!message.chars().any(char::is_control), "{message:?}");
+}
+
+/// A series of the shared cases, where they are.
+#[test]
+fn the_shared_series_goes_through_its_table() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/dicom-lut");
+    if !folder.is_dir() {
+        println!("skipped: {} is not present", folder.display());
+        return;
+    }
+    let volume = ReadOptions::new().read_dicom(&folder).unwrap();
+    assert_eq!(volume.shape(), [16, 12, 5]);
+    // By pydicom 3.0.2: apply_modality_lut(pixel_array, dataset) of the lowest slice.
+    let first: Vec<f32> = volume.data().t().iter().take(4).copied().collect();
+    let sum: f64 = volume.data().iter().map(|&value| f64::from(value)).sum();
+    assert_eq!((first.as_slice(), sum), ([5528.0, 266.0, 2720.0, 8168.0].as_slice(), 3_895_864.0));
+}

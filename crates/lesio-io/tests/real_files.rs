@@ -35,9 +35,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("nibabel/nifti1.hdr", "MissingPair"),
     ("nibabel/nifti2.hdr", "MissingPair"),
     ("nifti-rs/resources/avg152T1_LR_nifti.hdr.gz", "MissingPair"),
-    // A plain header with compressed voxels.
-    ("nifti-rs/resources/minimal2.hdr", "MissingPair"),
-    ("nifti-rs/resources/minimal2.img.gz", "MissingPair"),
     // CIFTI-2: a matrix of brain models.
     ("nibabel/row_major.dconn.nii", "UnsupportedIntent"),
     // Found by fuzzing of another reader.
@@ -48,6 +45,19 @@ const REFUSED: &[(&str, &str)] = &[
     ("nifti-rs/resources/fuzz_artifacts/crash-ed7d46344d7efb3b9f0c374d66d2e02f66cc447d.nii", "NotNifti"),
 ];
 
+/// A plain header with compressed voxels, for which nibabel does not look.
+const READ_BY_US: &[&str] = &["nifti-rs/resources/minimal2.hdr", "nifti-rs/resources/minimal2.img.gz"];
+
+#[test]
+fn a_plain_header_finds_compressed_voxels() {
+    let Some(folder) = data("nifti-files") else { return };
+    let reference = NiftiImage::open(folder.join("nifti-rs/resources/minimal.hdr")).unwrap().read::<f64>();
+    for name in READ_BY_US {
+        let found = NiftiImage::open(folder.join(name)).unwrap().read::<f64>().unwrap();
+        assert_eq!(found, *reference.as_ref().unwrap(), "{name}");
+    }
+}
+
 #[test]
 fn every_file_reads_as_nibabel_reads_it() {
     let Some(folder) = data("nifti-files") else { return };
@@ -56,7 +66,7 @@ fn every_file_reads_as_nibabel_reads_it() {
     let expected = expected.as_object().unwrap();
     assert_eq!(expected.len(), 92);
     let mut refused = Vec::new();
-    for (name, expected) in expected {
+    for (name, expected) in expected.iter().filter(|(name, _)| !READ_BY_US.contains(&name.as_str())) {
         match check(&folder.join(name), expected) {
             Ok(()) => assert_eq!(expected["reads"], true, "{name} is read, nibabel refuses it"),
             Err(error) => {

@@ -1,12 +1,12 @@
 //! One safetensors file for parameters and all that belongs to them.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use lesio_files::{Disk, Existing, FileSystem};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::SafeTensorError;
+use safetensors::tensor::{Dtype, Metadata, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,8 +16,15 @@ use crate::storage;
 /// The metadata key of the document.
 const KEY: &str = "lesio";
 
-/// Largest model file that is read by default: 4 GiB, a billion parameters.
-pub const DEFAULT_LIMIT: u64 = 4 << 30;
+/// Largest model file that is read by default: 2 GiB, half a billion parameters, as of other files.
+pub const DEFAULT_LIMIT: u64 = 2 << 30;
+/// Largest header that is read: what it describes takes some ten times as much memory. A localizer's has less
+/// than a megabyte.
+const MOST_HEADER_BYTES: u64 = 16 << 20;
+/// Bytes that hold the size of the header.
+const SIZE_BYTES: u64 = 8;
+/// Bytes that are read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// Why a model file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +44,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: safetensors::SafeTensorError,
+        source: SafeTensorError,
     },
     /// The file is not one that lesio wrote, or is of another kind or version.
     #[error("{path:?} holds {found}, expected {expected}")]
@@ -190,6 +197,13 @@ pub(crate) fn encode(
     }
     let envelope = Envelope { kind: kind.to_owned(), version, checksums, document };
     let text = serde_json::to_string(&envelope).map_err(|error| error.to_string())?;
+    if text.len() as u64 > MOST_HEADER_BYTES / 2 {
+        return Err(format!("its description has {} bytes, more than is read", text.len()));
+    }
+    let bytes: usize = data.iter().map(|(_, _, bytes)| bytes.len()).sum();
+    if bytes as u64 > DEFAULT_LIMIT - MOST_HEADER_BYTES {
+        return Err(format!("its parameters have {bytes} bytes, more than is read ({DEFAULT_LIMIT})"));
+    }
     // One key only: with more, the hash map's order would decide the bytes.
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let views: Result<Vec<_>, _> = data
@@ -202,8 +216,43 @@ pub(crate) fn encode(
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
 }
 
+/// What a model file says of itself, before its tensors are read.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Description {
+    /// What it is.
+    pub kind: String,
+    /// The version of its layout.
+    pub version: u32,
+    /// Names and shapes of the tensors, in the order of the file.
+    pub tensors: Vec<(String, Vec<usize>)>,
+    /// Configuration, preprocessing, provenance.
+    pub document: serde_json::Value,
+}
+
+/// Reads what a model file says of itself. Its tensors are not read, so that this takes no more memory than
+/// the header does, but that they fill the file is checked.
+///
+/// # Errors
+/// As [`load`], for what is known without the values of the tensors.
+pub fn describe(path: impl AsRef<Path>, limit: u64) -> Result<Description, LoadError> {
+    let path = path.as_ref();
+    let (mut file, length) = open(path, limit)?;
+    let Header { tensors, envelope } = Header::read(path, &mut file, length)?;
+    Ok(Description {
+        kind: envelope.kind,
+        version: envelope.version,
+        tensors: tensors.into_iter().map(|tensor| (tensor.name, tensor.shape)).collect(),
+        document: envelope.document,
+    })
+}
+
 /// Reads what [`save`] wrote: the parameters, checked against their checksums and for finiteness, and
 /// the document.
+///
+/// The length of the file is compared with `limit`, and what its header claims with the length, before
+/// anything is read; a file of another kind is refused by its header alone. The parameters take as much memory
+/// as the file is long.
 ///
 /// # Errors
 /// A file that cannot be read, is larger than `limit` bytes, is no safetensors file, of another kind
@@ -215,75 +264,153 @@ pub fn load<T: DeserializeOwned>(
     limit: u64,
 ) -> Result<(ParameterSet, T), LoadError> {
     let path = path.as_ref();
-    let content =
-        storage::read(path, limit).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    decode(path, &content, kind, version)
+    let (mut file, length) = open(path, limit)?;
+    decode_from(path, &mut file, length, kind, version)
+}
+
+fn open(path: &Path, limit: u64) -> Result<(io::BufReader<std::fs::File>, u64), LoadError> {
+    let (file, length) =
+        storage::open(path, limit).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    Ok((io::BufReader::new(file), length))
 }
 
 /// Reads the bytes that [`encode`] made; `path` is for messages.
+#[cfg(test)]
 pub(crate) fn decode<T: DeserializeOwned>(
     path: &Path,
     content: &[u8],
     kind: &str,
     version: u32,
 ) -> Result<(ParameterSet, T), LoadError> {
-    let format = |source| LoadError::Format { path: path.to_owned(), source };
-    let expected = format!("{kind} of version {version}");
-    let wrong_kind =
-        |found: String| LoadError::Kind { path: path.to_owned(), found, expected: expected.clone() };
-    let (_, header) = SafeTensors::read_metadata(content).map_err(format)?;
-    let text = header
-        .metadata()
-        .as_ref()
-        .and_then(|map| map.get(KEY))
-        .ok_or_else(|| wrong_kind("no description by lesio".to_owned()))?;
-    let document = |source| LoadError::Document { path: path.to_owned(), source };
+    decode_from(path, &mut &*content, content.len() as u64, kind, version)
+}
+
+fn decode_from<T: DeserializeOwned>(
+    path: &Path,
+    content: &mut impl Read,
+    length: u64,
+    kind: &str,
+    version: u32,
+) -> Result<(ParameterSet, T), LoadError> {
+    let Header { tensors, envelope } = Header::read(path, content, length)?;
+    let wrong_kind = |found: String| LoadError::Kind {
+        path: path.to_owned(),
+        found,
+        expected: format!("{kind} of version {version}"),
+    };
     // What the file is comes first: another kind's document could not be understood.
-    let envelope: Envelope<serde_json::Value> = serde_json::from_str(text).map_err(document)?;
     if (envelope.kind.as_str(), envelope.version) != (kind, version) {
-        return Err(wrong_kind(format!("{} of version {}", envelope.kind, envelope.version)));
+        return Err(wrong_kind(format!("{} of version {}", envelope.kind.escape_debug(), envelope.version)));
     }
-    let tensors = SafeTensors::deserialize(content).map_err(format)?;
-    let mut parameters = ParameterSet::new();
-    for (name, view) in tensors.iter() {
-        if view.dtype() != Dtype::F32 {
-            let found = format!("{:?}", view.dtype());
-            return Err(LoadError::Type { path: path.to_owned(), tensor: name.to_owned(), found });
-        }
-        let bytes: Cow<'_, [u8]> = view.data().into();
-        let found = crc32fast::hash(&bytes);
-        match envelope.checksums.get(name) {
-            Some(&expected) if expected == found => {}
-            Some(&expected) => {
-                return Err(LoadError::Checksum {
-                    path: path.to_owned(),
-                    tensor: name.to_owned(),
-                    found,
-                    expected,
-                });
-            }
-            None => return Err(wrong_kind(format!("a tensor {name:?} without a checksum"))),
-        }
-        let values: Vec<f32> =
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let value = values[index];
-            return Err(LoadError::NonFinite {
-                path: path.to_owned(),
-                tensor: name.to_owned(),
-                index,
-                value,
-            });
-        }
-        let shape = view.shape().to_vec();
-        let parameter = Parameter::new(shape, values)
-            .ok_or_else(|| format(safetensors::SafeTensorError::TensorInvalidInfo))?;
-        parameters.insert(name, parameter);
+    if let Some(Tensor { name, kind, .. }) = tensors.iter().find(|tensor| tensor.kind != Dtype::F32) {
+        return Err(LoadError::Type {
+            path: path.to_owned(),
+            tensor: name.clone(),
+            found: format!("{kind:?}"),
+        });
     }
-    if let Some(name) = envelope.checksums.keys().find(|name| parameters.get(name).is_none()) {
+    if let Some(tensor) = tensors.iter().find(|tensor| !envelope.checksums.contains_key(&tensor.name)) {
+        return Err(wrong_kind(format!("a tensor {:?} without a checksum", tensor.name)));
+    }
+    if let Some(name) = envelope.checksums.keys().find(|&name| tensors.iter().all(|own| own.name != *name)) {
         return Err(wrong_kind(format!("no tensor {name:?}, which it lists")));
     }
-    Ok((parameters, serde_json::from_value(envelope.document).map_err(document)?))
+    let mut parameters = ParameterSet::new();
+    for Tensor { name, shape, count, .. } in tensors {
+        let (values, found) = read_values(content, count)
+            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let expected = envelope.checksums.get(&name).copied().unwrap_or_default();
+        if found != expected {
+            return Err(LoadError::Checksum { path: path.to_owned(), tensor: name, found, expected });
+        }
+        if let Some((index, &value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+            return Err(LoadError::NonFinite { path: path.to_owned(), tensor: name, index, value });
+        }
+        let parameter = Parameter::new(shape, values).ok_or_else(|| LoadError::Format {
+            path: path.to_owned(),
+            source: SafeTensorError::TensorInvalidInfo,
+        })?;
+        parameters.insert(name, parameter);
+    }
+    let document = serde_json::from_value(envelope.document)
+        .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
+    Ok((parameters, document))
+}
+
+/// Reads so many numbers, and tells the checksum of their bytes.
+fn read_values(content: &mut impl Read, count: usize) -> io::Result<(Vec<f32>, u32)> {
+    let mut values: Vec<f32> = Vec::new();
+    // The file is as long as this, which was checked.
+    values.try_reserve_exact(count).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK];
+    while values.len() < count {
+        let bytes = (count - values.len()).saturating_mul(4).min(CHUNK);
+        let chunk = buffer.get_mut(..bytes).unwrap_or_default();
+        content.read_exact(chunk)?;
+        hasher.update(chunk);
+        values.extend(chunk.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+    }
+    Ok((values, hasher.finalize()))
+}
+
+/// A tensor as the header of a file claims it.
+struct Tensor {
+    name: String,
+    kind: Dtype,
+    shape: Vec<usize>,
+    count: usize,
+}
+
+/// All but the tensors' values.
+struct Header {
+    /// In the order of the file.
+    tensors: Vec<Tensor>,
+    envelope: Envelope<serde_json::Value>,
+}
+
+impl Header {
+    /// Reads a header, and checks that it describes a file of `length` bytes.
+    fn read(path: &Path, content: &mut impl Read, length: u64) -> Result<Self, LoadError> {
+        let format = |source| LoadError::Format { path: path.to_owned(), source };
+        let read = |source| LoadError::Read { path: path.to_owned(), source };
+        if length < SIZE_BYTES {
+            return Err(format(SafeTensorError::HeaderTooSmall));
+        }
+        let mut size = [0; SIZE_BYTES as usize];
+        content.read_exact(&mut size).map_err(read)?;
+        let size = u64::from_le_bytes(size);
+        if size > length - SIZE_BYTES {
+            return Err(format(SafeTensorError::InvalidHeaderLength));
+        }
+        if size > MOST_HEADER_BYTES {
+            return Err(format(SafeTensorError::HeaderTooLarge));
+        }
+        let mut text = Vec::new();
+        content.take(size).read_to_end(&mut text).map_err(read)?;
+        let text =
+            std::str::from_utf8(&text).map_err(|error| format(SafeTensorError::InvalidHeader(error)))?;
+        let metadata: Metadata = serde_json::from_str(text)
+            .map_err(|error| format(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+        if metadata.data_len() as u64 != length - SIZE_BYTES - size {
+            return Err(format(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        let Some(text) = metadata.metadata().as_ref().and_then(|map| map.get(KEY)) else {
+            return Err(LoadError::Kind {
+                path: path.to_owned(),
+                found: "no description by lesio".to_owned(),
+                expected: "a model file of lesio".to_owned(),
+            });
+        };
+        let envelope = serde_json::from_str(text)
+            .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
+        let tensors = metadata.offset_keys().into_iter().filter_map(|name| {
+            let info = metadata.info(&name)?;
+            let count = info.shape.iter().product();
+            Some(Tensor { name, kind: info.dtype, shape: info.shape.clone(), count })
+        });
+        Ok(Self { tensors: tensors.collect(), envelope })
+    }
 }
 
 #[cfg(test)]
@@ -333,6 +460,76 @@ mod tests {
         save(&file, "test", 1, &set(), &0).unwrap();
         assert!(matches!(load::<i32>(&file, "test", 1, 10), Err(LoadError::Read { .. })));
         assert!(matches!(load::<i32>(folder.path(), "test", 1, 10), Err(LoadError::Read { .. })));
+    }
+
+    #[test]
+    fn a_description_is_what_was_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        save(&path, "test", 3, &set(), &vec![1.5, 0.1]).unwrap();
+        let found = describe(&path, DEFAULT_LIMIT).unwrap();
+        assert_eq!((found.kind.as_str(), found.version), ("test", 3));
+        assert_eq!(found.tensors, [("a".to_owned(), vec![1]), ("b".to_owned(), vec![2, 3])]);
+        assert_eq!(found.document, serde_json::json!([1.5, 0.1]));
+        assert!(matches!(describe(&path, 10), Err(LoadError::Read { .. })));
+        assert!(matches!(describe(folder.path(), 10), Err(LoadError::Read { .. })));
+    }
+
+    /// Counts what is read of some bytes.
+    struct Counted<'a>(&'a [u8], usize);
+
+    impl Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            self.1 += count;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn tensors_of_a_file_that_is_refused_are_not_read() {
+        let mut large = set();
+        large.insert("c", Parameter::new(vec![60_000], vec![0.25; 60_000]).unwrap());
+        let good = encode("test", 1, &large, &0).unwrap();
+        let header = good.len() - 4 * 60_007;
+        let refused = |content: &[u8], length: usize, kind: &str, most: usize| {
+            let mut counted = Counted(content, 0);
+            let error = decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1).unwrap_err();
+            assert!(counted.1 <= most, "{error}: {} bytes are read, expected {most}", counted.1);
+            error
+        };
+        assert!(matches!(refused(&good, good.len(), "other", header), LoadError::Kind { .. }));
+        // Longer than its tensors, and shorter.
+        for length in [good.len() - 4, good.len() + 1, 1 << 40] {
+            assert!(matches!(refused(&good, length, "test", header), LoadError::Format { .. }));
+        }
+        // Headers that are longer than the file, or than any is.
+        for size in [good.len() as u64 - 7, MOST_HEADER_BYTES + 1, u64::MAX] {
+            let mut claimed = good.clone();
+            claimed[..8].copy_from_slice(&size.to_le_bytes());
+            assert!(matches!(refused(&claimed, good.len(), "test", 8), LoadError::Format { .. }));
+            assert!(matches!(
+                refused(&claimed, 1 << 30, "test", 8 + good.len()),
+                LoadError::Format { .. } | LoadError::Read { .. }
+            ));
+        }
+        // A file that ends before its length.
+        assert!(matches!(
+            refused(&good[..good.len() - 9], good.len(), "test", good.len()),
+            LoadError::Read { .. }
+        ));
+    }
+
+    #[test]
+    fn a_file_longer_than_the_limit_is_refused_with_both_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let Ok(()) = std::fs::File::create(&path).unwrap().set_len(4 << 30) else { return };
+        let error = load::<i32>(&path, "test", 1, DEFAULT_LIMIT).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("4294967296 bytes") && cause.contains("2147483648"), "{cause}");
+        std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+        assert!(matches!(load::<i32>(&path, "test", 1, DEFAULT_LIMIT), Err(LoadError::Format { .. })));
     }
 
     #[test]

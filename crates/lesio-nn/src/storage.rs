@@ -1,24 +1,26 @@
-//! Reading files under a limit.
+//! Opening files under a limit.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
-/// Reads a regular file of at most `limit` bytes.
-pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let too_large = |bytes: u64| {
-        let message = format!("the file holds {bytes} bytes or more, the limit is {limit}");
-        io::Error::new(io::ErrorKind::FileTooLarge, message)
+/// Opens a regular file of at most `limit` bytes, and tells its length.
+///
+/// The type is asked before opening, because to open a pipe for reading waits for a writer; and again
+/// afterwards, because the name may have come to mean something else in between.
+pub(crate) fn open(path: &Path, limit: u64) -> io::Result<(File, u64)> {
+    let expect_regular = |metadata: fs::Metadata| {
+        if metadata.is_file() {
+            return Ok(metadata.len());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     };
-    if metadata.len() > limit {
-        return Err(too_large(metadata.len()));
+    expect_regular(fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    let length = expect_regular(file.metadata()?)?;
+    if length > limit {
+        let message = format!("the file holds {length} bytes, the limit is {limit}");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    let mut content = Vec::new();
-    // A file may grow while it is read.
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > limit { Err(too_large(content.len() as u64)) } else { Ok(content) }
+    Ok((file, length))
 }

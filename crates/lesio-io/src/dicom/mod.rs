@@ -27,11 +27,24 @@ const SAME: f64 = 1e-4;
 /// Reads the series of a folder; see [`ReadOptions::read_dicom`](crate::ReadOptions::read_dicom).
 pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
     let paths = files(folder).map_err(|kind| kind.at(folder))?;
-    let mut slices = Vec::new();
+    let mut slices: Vec<Slice> = Vec::new();
+    // Bytes of the tables of values that are kept.
+    let mut tables = 0;
     for path in paths {
-        let slice = Slice::read(&path, limit).map_err(|kind| kind.at(&path))?;
+        let mut slice = Slice::read(&path, limit).map_err(|kind| kind.at(&path))?;
         if let Some(first) = slices.first() {
             compare(first, &slice).map_err(|kind| kind.at(&path))?;
+        }
+        let before = slices.last().and_then(|slice| slice.pixels.table.clone());
+        if let Some(table) = &mut slice.pixels.table {
+            // Slices usually have the same table, which is then kept once.
+            match before.filter(|before| before == table) {
+                Some(before) => *table = before,
+                None => tables += size_of_val(&*table.entries) as u64,
+            }
+        }
+        if tables > limit {
+            return Err(ReadErrorKind::LimitExceeded { need: tables, limit }.at(folder));
         }
         slices.push(slice);
     }
@@ -41,11 +54,12 @@ pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> 
     slices.sort_by(|a, b| height(a).total_cmp(&height(b)));
     let step = step(&slices, height).map_err(|(path, kind)| kind.at(&path))?;
     let geometry = geometry(&slices, step).map_err(|fault| {
-        ReadErrorKind::BadAffine { method: "the series", fault: AffineError::from(fault) }.at(folder)
+        ReadErrorKind::BadAffine { method: "the series", fault: AffineError::from(fault), usable: None }
+            .at(folder)
     })?;
     let (rows, columns, count) = (slices[0].rows, slices[0].columns, slices.len());
     let voxels = (rows as u64).saturating_mul(columns as u64).saturating_mul(count as u64);
-    let need = voxels.saturating_mul(size_of::<f32>() as u64);
+    let need = voxels.saturating_mul(size_of::<f32>() as u64).saturating_add(tables);
     if need > limit {
         return Err(ReadErrorKind::LimitExceeded { need, limit }.at(folder));
     }
@@ -215,17 +229,18 @@ fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
         .map_err(|source| ReadErrorKind::Io { operation: "move in the file", source })?;
     let mut buffer = vec![0; CHUNK];
     let mut numbers = Vec::new();
-    let mut left = pixels.count * pixels.bytes;
+    let mut left = pixels.length();
+    let end = values.len() + pixels.count;
     while left > 0 {
         let chunk = left.min(CHUNK);
         let read = stream.read(buffer.get_mut(..chunk).unwrap_or_default())?;
         if read < chunk {
-            let need = pixels.offset + (pixels.count * pixels.bytes) as u64;
+            let need = pixels.offset + pixels.length() as u64;
             return Err(ReadErrorKind::Truncated { what: "the pixels", need, have: length });
         }
         numbers.clear();
         pixels.decode(buffer.get(..chunk).unwrap_or_default(), &mut numbers);
-        for &number in &numbers {
+        for &number in numbers.iter().take(end - values.len()) {
             let value = number as f32;
             if !value.is_finite() {
                 let voxel = values.len() as u64;

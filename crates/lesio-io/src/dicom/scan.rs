@@ -19,6 +19,17 @@ const UNDEFINED: u32 = u32::MAX;
 const LONGEST: usize = 4096;
 
 pub(crate) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
+/// The sequence whose item holds a table of values.
+const MODALITY_LUT: Tag = (0x0028, 0x3000);
+const LUT_DESCRIPTOR: Tag = (0x0028, 0x3002);
+const LUT_DATA: Tag = (0x0028, 0x3006);
+/// What changes the meaning of the pixels, or stands in their place, and is not read, by name.
+const NOT_READ: [(Tag, &str, &str); 4] = [
+    ((0x5200, 0x9229), "SharedFunctionalGroupsSequence", "an image of one frame, not an enhanced one"),
+    ((0x5200, 0x9230), "PerFrameFunctionalGroupsSequence", "an image of one frame, not an enhanced one"),
+    ((0x7fe0, 0x0008), "FloatPixelData", "whole numbers in PixelData"),
+    ((0x7fe0, 0x0009), "DoubleFloatPixelData", "whole numbers in PixelData"),
+];
 const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
 const ITEM: Tag = (0xfffe, 0xe000);
 const END_OF_ITEM: Tag = (0xfffe, 0xe00d);
@@ -38,8 +49,29 @@ pub(crate) struct Scan {
     pub(crate) coding: Coding,
     /// The bytes of the elements asked for, one after the other, a data set of its own.
     pub(crate) elements: Vec<u8>,
-    /// Where the pixels are, and how many bytes: `None` where there are none.
-    pub(crate) pixels: Option<(u64, u64)>,
+    /// Where the pixels are: `None` where there are none.
+    pub(crate) pixels: Option<PixelData>,
+    /// The table that stored values go through, if there is one.
+    pub(crate) table: Option<RawTable>,
+}
+
+/// Where pixels stand in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PixelData {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    /// Whether they are written in words of 16 bits, whatever a pixel has.
+    pub(crate) words: bool,
+}
+
+/// The item of a Modality LUT Sequence, as it stands in the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RawTable {
+    /// Number of entries, first value mapped, bits of an entry.
+    pub(crate) descriptor: [u16; 3],
+    /// Whether the file says that the first value mapped has a sign.
+    pub(crate) signed: bool,
+    pub(crate) data: Vec<u8>,
 }
 
 /// The coding of a transfer syntax whose pixels are not compressed.
@@ -76,11 +108,22 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         name: super::name_of_transfer_syntax(&transfer_syntax),
         uid: transfer_syntax,
     })?;
-    let mut scan = Scan { coding, elements: Vec::new(), pixels: None };
+    let mut scan = Scan { coding, elements: Vec::new(), pixels: None, table: None };
     let mut seen = Vec::new();
     while reader.at < bytes.len() {
         let start = reader.at;
         let header = reader.header(coding)?;
+        if let Some((_, attribute, expected)) = NOT_READ.into_iter().find(|(tag, ..)| *tag == header.tag) {
+            return Err(ReadErrorKind::BadAttribute { attribute, found: "present".to_owned(), expected });
+        }
+        if header.tag == MODALITY_LUT {
+            if seen.contains(&header.tag) {
+                return Err(twice(header.tag));
+            }
+            seen.push(header.tag);
+            scan.table = reader.table(&header, coding)?;
+            continue;
+        }
         if header.length == UNDEFINED {
             if header.tag == PIXEL_DATA {
                 let reason = "its pixels are in compressed fragments, which its transfer syntax excludes";
@@ -99,13 +142,13 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
             return Err(odd_type(header.tag, header.vr, "a text or a number"));
         }
         if seen.contains(&header.tag) {
-            let (group, number) = header.tag;
-            let reason = format!("element ({group:04x},{number:04x}) stands in it twice");
-            return Err(ReadErrorKind::NotDicom { reason });
+            return Err(twice(header.tag));
         }
         seen.push(header.tag);
         if header.tag == PIXEL_DATA {
-            scan.pixels = Some((value as u64, u64::from(header.length)));
+            // Where types are not in the file, pixels are words.
+            let words = header.vr == *b"OW" || !coding.explicit;
+            scan.pixels = Some(PixelData { offset: value as u64, bytes: u64::from(header.length), words });
         } else if reader.at - value <= LONGEST {
             scan.elements.extend_from_slice(bytes.get(start..reader.at).unwrap_or_default());
         } else {
@@ -118,6 +161,15 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         }
     }
     Ok(scan)
+}
+
+fn twice((group, number): Tag) -> ReadErrorKind {
+    let reason = format!("element ({group:04x},{number:04x}) stands in it twice");
+    ReadErrorKind::NotDicom { reason }
+}
+
+fn bad_table(found: String, expected: &'static str) -> ReadErrorKind {
+    ReadErrorKind::BadAttribute { attribute: "ModalityLUTSequence", found, expected }
 }
 
 fn odd_type((group, number): Tag, vr: [u8; 2], expected: &str) -> ReadErrorKind {
@@ -209,6 +261,81 @@ impl Reader<'_> {
         transfer_syntax.ok_or_else(|| ReadErrorKind::NotDicom {
             reason: "its file meta information names no transfer syntax".to_owned(),
         })
+    }
+
+    /// Reads a Modality LUT Sequence, of which the header was read. One without an item holds no table.
+    fn table(&mut self, header: &Header, coding: Coding) -> Result<Option<RawTable>, ReadErrorKind> {
+        if coding.explicit && header.vr != *b"SQ" && header.vr != *b"UN" {
+            return Err(odd_type(header.tag, header.vr, "a sequence"));
+        }
+        // What is of unknown type is written without types inside.
+        let coding = Coding { explicit: coding.explicit && header.vr != *b"UN", big: coding.big };
+        let end = self.end(header.length)?;
+        let mut table = None;
+        while end.is_none_or(|end| self.at < end) {
+            let item = self.header(coding)?;
+            match item.tag {
+                END_OF_SEQUENCE if end.is_none() => break,
+                ITEM if table.is_none() => {
+                    let item_end = self.end(item.length)?;
+                    table = Some(self.table_item(item_end, coding)?);
+                }
+                ITEM => return Err(bad_table("of several items".to_owned(), "one")),
+                (group, number) => {
+                    let reason =
+                        format!("a sequence holds ({group:04x},{number:04x}), expected an item or its end");
+                    return Err(ReadErrorKind::NotDicom { reason });
+                }
+            }
+        }
+        if end.is_some_and(|end| self.at != end) {
+            return Err(bad_table("longer than its length".to_owned(), "items that fill it"));
+        }
+        Ok(table)
+    }
+
+    fn table_item(&mut self, end: Option<usize>, coding: Coding) -> Result<RawTable, ReadErrorKind> {
+        let (mut descriptor, mut data) = (None, None);
+        while end.is_none_or(|end| self.at < end) {
+            let header = self.header(coding)?;
+            if header.tag == END_OF_ITEM && end.is_none() {
+                break;
+            }
+            if header.length == UNDEFINED {
+                self.skip_sequence(coding.explicit && header.vr != *b"UN", coding.big)?;
+                continue;
+            }
+            let start = self.at;
+            self.skip(header.length)?;
+            let value = self.bytes.get(start..self.at).unwrap_or_default();
+            match header.tag {
+                LUT_DESCRIPTOR => descriptor = Some((value, header.vr == *b"SS")),
+                LUT_DATA => data = Some(value.to_vec()),
+                _ => {}
+            }
+        }
+        if end.is_some_and(|end| self.at != end) {
+            return Err(bad_table("an item longer than its length".to_owned(), "elements that fill it"));
+        }
+        let (Some((numbers, signed)), Some(data)) = (descriptor, data) else {
+            return Err(bad_table("without LUTDescriptor or LUTData".to_owned(), "both"));
+        };
+        let &[a, b, c, d, e, f] = numbers else {
+            return Err(bad_table(format!("described by {} bytes", numbers.len()), "three numbers of 2"));
+        };
+        let number = |bytes| if coding.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) };
+        Ok(RawTable { descriptor: [number([a, b]), number([c, d]), number([e, f])], signed, data })
+    }
+
+    /// Where what has a length ends, which must be in the file; `None` for an undefined length.
+    fn end(&self, length: u32) -> Result<Option<usize>, ReadErrorKind> {
+        if length == UNDEFINED {
+            return Ok(None);
+        }
+        if length as usize > self.bytes.len() - self.at {
+            return Err(self.truncated(u64::from(length)));
+        }
+        Ok(Some(self.at + length as usize))
     }
 
     /// Passes over a sequence of undefined length, of which the header was read.

@@ -1,13 +1,14 @@
 //! One file of a series: what it says of its pixels and of their place.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries;
 
-use crate::dicom::scan::{Coding, scan};
+use crate::dicom::scan::{Coding, PixelData, RawTable, scan};
 use crate::error::ReadErrorKind;
 use crate::source::read_all;
 
@@ -42,18 +43,81 @@ const WANTED: [Tag; 22] = [
 const SQUARE: f64 = 1e-3;
 
 /// How stored bits become numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Pixels {
     /// Where they start in the file.
     pub(crate) offset: u64,
     pub(crate) count: usize,
     /// Bytes of one.
-    pub(crate) bytes: usize,
+    bytes: usize,
+    length: usize,
     stored: u32,
     signed: bool,
-    big: bool,
+    /// Where in a pixel its bytes stand, the least significant first.
+    order: ByteOrder,
     slope: f64,
     intercept: f64,
+    pub(crate) table: Option<Table>,
+}
+
+/// How the bytes of pixels are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByteOrder {
+    Little,
+    Big,
+    /// Two pixels of a byte each in a word of 16 bits whose high byte comes first.
+    BytesInBigWords,
+}
+
+/// A table of values (Modality LUT Sequence).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// The stored value that the first entry stands for.
+    first: i64,
+    /// At least one.
+    pub(crate) entries: Arc<[u16]>,
+}
+
+impl Table {
+    /// A value below the first that is mapped has the first entry, one above the last the last.
+    fn value(&self, stored: i64) -> f64 {
+        let last = self.entries.len().saturating_sub(1);
+        let index = usize::try_from(stored - self.first).unwrap_or(0).min(last);
+        self.entries.get(index).copied().map_or(0.0, f64::from)
+    }
+
+    fn new(raw: &RawTable, signed: bool, big: bool) -> Result<Self, ReadErrorKind> {
+        let [count, first, bits] = raw.descriptor;
+        let count = if count == 0 { 1 << 16 } else { usize::from(count) };
+        // Its type follows the sign of the pixels, which writers forget.
+        let first = if signed || raw.signed { i64::from(first.cast_signed()) } else { i64::from(first) };
+        let bad = |found: String, expected| Err(bad("LUTDescriptor", found, expected));
+        if bits != 8 && bits != 16 {
+            return bad(format!("{bits} bits an entry"), "8 or 16");
+        }
+        let words = || {
+            raw.data
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&word| if big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) })
+        };
+        // Some writers put entries of 8 bits into words of 16, which the length tells.
+        let entries: Arc<[u16]> = if raw.data.len() == 2 * count {
+            words().collect()
+        } else if bits == 8 && raw.data.len() == count.next_multiple_of(2) {
+            words().flat_map(|word| [word & 0xff, word >> 8]).take(count).collect()
+        } else {
+            return bad(
+                format!("{count} entries of {bits} bits and LUTData has {} bytes", raw.data.len()),
+                "as many bytes as the entries need",
+            );
+        };
+        if let Some(entry) = entries.iter().find(|&&entry| bits == 8 && entry > 0xff) {
+            return bad(format!("8 bits an entry and one is {entry}"), "entries of at most 255");
+        }
+        Ok(Self { first, entries })
+    }
 }
 
 /// A file of a series, without its pixels.
@@ -91,7 +155,8 @@ impl Slice {
         let attributes = Attributes(&object);
         let (rows, columns) =
             (attributes.count(tags::ROWS, "Rows")?, attributes.count(tags::COLUMNS, "Columns")?);
-        let pixels = attributes.pixels(rows, columns, found.pixels, found.coding.big)?;
+        let pixels =
+            attributes.pixels(rows, columns, found.pixels, found.table.as_ref(), found.coding.big)?;
         let spacing: [f64; 2] = attributes.numbers(tags::PIXEL_SPACING, "PixelSpacing")?;
         if let Some(&size) = spacing.iter().find(|&&size| size <= 0.0) {
             return Err(bad("PixelSpacing", size, "numbers above 0"));
@@ -125,23 +190,39 @@ impl Slice {
 }
 
 impl Pixels {
-    /// Appends the scaled values of whole pixels to `out`.
+    /// Bytes to read from the file, so that no word is cut.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Appends the scaled values of whole pixels to `out`, and what fills up the last word.
     pub(crate) fn decode(&self, bytes: &[u8], out: &mut Vec<f64>) {
-        let shift = u32::BITS - self.stored;
+        if self.order == ByteOrder::BytesInBigWords {
+            let words = bytes.chunks(2);
+            out.extend(words.flat_map(|word| word.iter().rev()).map(|&byte| self.value(u32::from(byte))));
+            return;
+        }
         out.extend(bytes.chunks_exact(self.bytes).map(|pixel| {
             let number = pixel.iter().enumerate().fold(0_u32, |number, (place, &byte)| {
-                let place = if self.big { self.bytes - 1 - place } else { place };
+                let place = if self.order == ByteOrder::Big { self.bytes - 1 - place } else { place };
                 number | u32::from(byte) << (8 * place)
             });
-            // Bits above those stored may hold overlays: to the top and back they are gone.
-            let number = number << shift;
-            let value = if self.signed {
-                f64::from(number.cast_signed() >> shift)
-            } else {
-                f64::from(number >> shift)
-            };
-            value * self.slope + self.intercept
+            self.value(number)
         }));
+    }
+
+    /// The value of the bits of a pixel.
+    fn value(&self, bits: u32) -> f64 {
+        let shift = u32::BITS - self.stored;
+        // Bits above those stored may hold overlays: to the top and back they are gone.
+        let bits = bits << shift;
+        let stored =
+            if self.signed { i64::from(bits.cast_signed() >> shift) } else { i64::from(bits >> shift) };
+        match &self.table {
+            Some(table) => table.value(stored),
+            // 32 bits at most.
+            None => stored as f64 * self.slope + self.intercept,
+        }
     }
 }
 
@@ -220,7 +301,8 @@ impl Attributes<'_> {
         &self,
         rows: usize,
         columns: usize,
-        place: Option<(u64, u64)>,
+        place: Option<PixelData>,
+        table: Option<&RawTable>,
         big: bool,
     ) -> Result<Pixels, ReadErrorKind> {
         let number = |tag, attribute, default| Ok(self.optional_number(tag, attribute)?.unwrap_or(default));
@@ -261,7 +343,17 @@ impl Attributes<'_> {
         if slope == 0.0 {
             return Err(ReadErrorKind::BadScaling { slope, intercept });
         }
-        let (offset, have) = place.ok_or_else(|| bad("PixelData", "missing", "pixels in the file"))?;
+        // The standard excludes both: which one is meant is told by neither.
+        if table.is_some() && (slope, intercept) != (1.0, 0.0) {
+            return Err(bad(
+                "ModalityLUTSequence",
+                format!("present beside RescaleSlope {slope} and RescaleIntercept {intercept}"),
+                "one of the two",
+            ));
+        }
+        let table = table.map(|raw| Table::new(raw, signed, big)).transpose()?;
+        let place = place.ok_or_else(|| bad("PixelData", "missing", "pixels in the file"))?;
+        let (offset, have) = (place.offset, place.bytes);
         let count = rows * columns;
         let need = (count * bytes) as u64;
         // A value has an even number of bytes.
@@ -272,6 +364,23 @@ impl Attributes<'_> {
                 expected: "as many as Rows, Columns and BitsAllocated say",
             });
         }
-        Ok(Pixels { offset, count, bytes, stored: stored as u32, signed, big, slope, intercept })
+        let order = match (big, bytes) {
+            (true, 1) if place.words => ByteOrder::BytesInBigWords,
+            (true, 2..) => ByteOrder::Big,
+            _ => ByteOrder::Little,
+        };
+        let length = if order == ByteOrder::BytesInBigWords { have } else { need };
+        Ok(Pixels {
+            offset,
+            count,
+            bytes,
+            length: length as usize,
+            stored: stored as u32,
+            signed,
+            order,
+            slope,
+            intercept,
+            table,
+        })
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use lesio_image::GeometryError;
 
+use crate::error::Escaped;
+use crate::nifti::Datatype;
+
 /// Why a file could not be read: which file, and what is wrong with it.
 ///
 /// ```
@@ -40,7 +43,7 @@ impl ReadError {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.kind)
+        write!(f, "{}: {}", Escaped(self.path.display()), Escaped(&self.kind))
     }
 }
 
@@ -130,6 +133,12 @@ pub enum ReadErrorKind {
         /// The limit.
         limit: u64,
     },
+    /// A compressed file goes on for more than the limit after all that is read of it.
+    #[error("more than {limit} bytes follow what the header describes, which is the limit")]
+    LongRest {
+        /// The limit.
+        limit: u64,
+    },
     /// The system has no memory for what the file really holds.
     #[error("no memory for {bytes} bytes")]
     OutOfMemory {
@@ -211,12 +220,36 @@ pub enum ReadErrorKind {
         candidates: Vec<PathBuf>,
     },
     /// The header places the voxels nowhere.
-    #[error("{method} gives no affine: {fault}")]
+    #[error("{method} gives no affine: {fault}{}", choice(.usable))]
     BadAffine {
         /// `sform`, `qform` or `pixdim`.
         method: &'static str,
         /// What is wrong.
         fault: AffineError,
+        /// The other form of the header, if it gives an affine: it can be chosen by
+        /// [`ReadOptions::affine`](crate::ReadOptions::affine).
+        usable: Option<&'static str>,
+    },
+    /// The header has no form of the kind that was asked for: the code is 0 or does not exist.
+    #[error(
+        "has no {form}, which was asked for: sform_code is {sform_code} and qform_code is {qform_code}, \
+         expected 1 to 5"
+    )]
+    NoSuchForm {
+        /// `sform` or `qform`.
+        form: &'static str,
+        /// The header's code of the sform.
+        sform_code: i32,
+        /// The header's code of the qform.
+        qform_code: i32,
+    },
+    /// `bitpix` of a NIfTI-2 header contradicts the datatype.
+    #[error("bitpix is {found}, expected {} for the datatype {datatype}", datatype.bytes() * 8)]
+    BadBitsPerVoxel {
+        /// The value.
+        found: i16,
+        /// The datatype.
+        datatype: Datatype,
     },
     /// As many dimensions as were not expected.
     #[error("shape is {shape:?}, expected {expected}")]
@@ -243,6 +276,19 @@ pub enum ReadErrorKind {
         value: f64,
         /// The type asked for.
         target: &'static str,
+    },
+    /// Voxels of a mask are NaN, which is neither inside nor outside.
+    #[error(
+        "{count} of {voxels} voxels are NaN (the first is voxel {first} in file order), expected a mask: \
+         0 outside, any other number inside"
+    )]
+    NotANumber {
+        /// How many.
+        count: u64,
+        /// Voxels of the mask.
+        voxels: u64,
+        /// The first of them, in file order, from the first voxel of the file.
+        first: u64,
     },
     /// An image and its mask do not have the same size.
     #[error("has shape {found:?}, expected {expected:?} as {} has", with.display())]
@@ -373,6 +419,7 @@ impl ReadErrorKind {
             Self::Truncated { .. } => "Truncated",
             Self::ImpossibleClaim { .. } => "ImpossibleClaim",
             Self::LimitExceeded { .. } => "LimitExceeded",
+            Self::LongRest { .. } => "LongRest",
             Self::OutOfMemory { .. } => "OutOfMemory",
             Self::BadDim { .. } => "BadDim",
             Self::UnsupportedDatatype { .. } => "UnsupportedDatatype",
@@ -384,9 +431,12 @@ impl ReadErrorKind {
             Self::MissingPair { .. } => "MissingPair",
             Self::AmbiguousPair { .. } => "AmbiguousPair",
             Self::BadAffine { .. } => "BadAffine",
+            Self::NoSuchForm { .. } => "NoSuchForm",
+            Self::BadBitsPerVoxel { .. } => "BadBitsPerVoxel",
             Self::UnexpectedRank { .. } => "UnexpectedRank",
             Self::NoSuchVolume { .. } => "NoSuchVolume",
             Self::LossyConversion { .. } => "LossyConversion",
+            Self::NotANumber { .. } => "NotANumber",
             Self::SizeMismatch { .. } => "SizeMismatch",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
@@ -406,6 +456,10 @@ impl ReadErrorKind {
     pub(crate) fn at(self, path: &Path) -> ReadError {
         ReadError::new(path, self)
     }
+}
+
+fn choice(usable: &Option<&'static str>) -> String {
+    usable.map_or_else(String::new, |form| format!("; {form} gives one and can be chosen"))
 }
 
 /// Damage of a gzip stream.

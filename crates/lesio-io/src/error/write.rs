@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::Escaped;
+
 /// Why a file could not be written: which file, and what was in the way.
 ///
 /// Whatever the reason, a file that was there before is still there, whole.
@@ -34,7 +36,7 @@ impl WriteError {
 
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.kind)
+        write!(f, "{}: {}", Escaped(self.path.display()), Escaped(&self.kind))
     }
 }
 
@@ -93,6 +95,12 @@ pub enum WriteErrorKind {
         /// Its voxels.
         size: usize,
     },
+    /// Readers take this shape in NIfTI-1 for a surface of FreeSurfer and unfold it.
+    #[error(
+        "a shape of 27307 x 1 x 6 in NIfTI-1 is read as the 163842 vertices of a FreeSurfer surface: write \
+         NIfTI-2"
+    )]
+    FoldedShape,
     /// A header extension is too large for its 32-bit size.
     #[error("header extension {index} has {bytes} bytes, more than NIfTI holds")]
     ExtensionTooLarge {
@@ -139,6 +147,7 @@ impl WriteErrorKind {
             Self::PairExists => "PairExists",
             Self::EmptyVolume { .. } => "EmptyVolume",
             Self::DimTooLargeForNifti1 { .. } => "DimTooLargeForNifti1",
+            Self::FoldedShape => "FoldedShape",
             Self::ExtensionTooLarge { .. } => "ExtensionTooLarge",
             Self::AffineOutOfRange => "AffineOutOfRange",
             Self::UnsupportedImage { .. } => "UnsupportedImage",

@@ -1,54 +1,314 @@
 //! From a header's numbers to the place of its voxels, by the rules of nibabel.
 
+use std::fmt;
+use std::str::FromStr;
+
 use lesio_image::{Geometry, GeometryError};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{AffineError, ReadErrorKind};
 use crate::nifti::header::{NiftiHeader, NiftiVersion};
 use crate::nifti::oddity::Oddity;
+use crate::nifti::units::SpaceUnit;
 
 /// Codes of spaces: unknown, scanner, aligned, Talairach, MNI 152, other template.
 const FORM_CODES: std::ops::RangeInclusive<i32> = 0..=5;
+/// Codes of the subject's own space: two forms that lead to it lead to the same place.
+const SUBJECT: std::ops::RangeInclusive<i32> = 1..=2;
+/// Sides of voxels in millimeters: from ten nanometers to ten centimeters.
+const LIKELY_SIZES: std::ops::RangeInclusive<f64> = 1e-5..=100.0;
+/// How much two sizes of a voxel may differ, as a part of the larger: far more than rounding to 32 bits
+/// does, and less than any size is measured to.
+const SAME_SIZE: f64 = 1e-3;
+/// How far apart two forms may place a voxel, as a part of the shortest side of a voxel: quaternions
+/// rounded to 32 bits differ from the matrix by a few thousandths in large grids.
+const SAME_PLACE: f64 = 0.1;
+
+/// Which numbers of a NIfTI header place its voxels.
+///
+/// A header holds up to two forms, each with a code that says whether it counts: a matrix (sform), and a
+/// quaternion with voxel sizes (qform). They should agree; where they do not, which one is right is for
+/// the user to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum AffineSource {
+    /// The sform if its code says so, else the qform, else the voxel sizes alone: the rule of nibabel, and
+    /// so of most programs, whose coordinates lesio's then are. The default.
+    #[default]
+    Auto,
+    /// The sform; a header without one is an error.
+    Sform,
+    /// The qform; a header without one is an error.
+    Qform,
+}
+
+impl AffineSource {
+    /// Every choice, as a command line names them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Sform, Self::Qform];
+
+    /// `auto`, `sform` or `qform`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Sform => "sform",
+            Self::Qform => "qform",
+        }
+    }
+}
+
+impl fmt::Display for AffineSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for AffineSource {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|source| source.name() == name)
+            .ok_or_else(|| format!("{name:?} is no source of the affine, expected auto, sform or qform"))
+    }
+}
+
+/// An affine of four rows.
+type Affine = [[f64; 4]; 4];
+
+/// The numbers that a header's place is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Sform,
+    Qform,
+    Pixdim,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sform => "sform",
+            Self::Qform => "qform",
+            Self::Pixdim => "pixdim",
+        }
+    }
+}
 
 impl NiftiHeader {
-    /// Where the voxels are: by the matrix (sform) if its code says so, else by the quaternion
-    /// (qform), else by the voxel sizes alone, with the first axis running to the left and the middle
-    /// of the grid at the origin.
+    /// The unit of the header's coordinates and voxel sizes.
+    #[must_use]
+    pub fn space_unit(&self) -> SpaceUnit {
+        SpaceUnit::of(self.xyzt_units).unwrap_or_default()
+    }
+
+    /// Where the voxels are, in millimeters: by the matrix (sform) if its code says so, else by the
+    /// quaternion (qform), else by the voxel sizes alone, with the first axis running to the left and the
+    /// middle of the grid at the origin. [`AffineSource::Auto`] is another name of this rule.
     ///
     /// # Errors
     /// [`ReadErrorKind::BadAffine`] where the numbers chosen are not finite, do not span space or are
     /// no rotation. A form that is unfit is never replaced by the next.
     pub fn geometry(&self) -> Result<Geometry, ReadErrorKind> {
-        self.geometry_with_oddities(&mut Vec::new())
+        self.geometry_by(AffineSource::Auto)
     }
 
+    /// As [`NiftiHeader::geometry`], by the form that is asked for.
+    ///
+    /// # Errors
+    /// As [`NiftiHeader::geometry`], and [`ReadErrorKind::NoSuchForm`] where the header has no such form.
+    pub fn geometry_by(&self, source: AffineSource) -> Result<Geometry, ReadErrorKind> {
+        self.place(source, &mut Vec::new())
+    }
+
+    /// The affine in the header's own unit, row by row, as other programs print it.
+    ///
+    /// # Errors
+    /// As [`NiftiHeader::geometry_by`].
+    pub fn affine(&self, source: AffineSource) -> Result<[[f64; 4]; 4], ReadErrorKind> {
+        self.place(source, &mut Vec::new())?;
+        let method = self.method(source)?;
+        self.affine_by(method, &mut Vec::new()).map_err(|fault| self.bad_affine(method, fault))
+    }
+
+    /// The geometry; what is odd about the numbers it is made of is told, and where others contradict them.
     pub(crate) fn geometry_with_oddities(
         &self,
+        source: AffineSource,
         oddities: &mut Vec<Oddity>,
     ) -> Result<Geometry, ReadErrorKind> {
-        let mut used = |field: &'static str, code: i32| {
-            if !FORM_CODES.contains(&code) {
-                oddities.push(Oddity::FormCode { field, found: code });
+        for (field, found) in [("sform_code", self.sform_code), ("qform_code", self.qform_code)] {
+            if !FORM_CODES.contains(&found) {
+                oddities.push(Oddity::FormCode { field, found });
             }
-            FORM_CODES.contains(&code) && code != 0
+        }
+        if let Err(found) = SpaceUnit::of(self.xyzt_units) {
+            oddities.push(Oddity::SpaceUnit { found });
+        }
+        let geometry = self.place(source, oddities)?;
+        let (unit, spacing) = (self.space_unit(), geometry.spacing());
+        let named = matches!(unit, SpaceUnit::Meter | SpaceUnit::Micrometer);
+        if named && spacing.into_iter().all(|size| !LIKELY_SIZES.contains(&size)) {
+            oddities.push(Oddity::UnlikelyUnit { unit, spacing });
+        }
+        let method = self.method(source)?;
+        self.contradictions(method, &geometry, oddities);
+        Ok(geometry)
+    }
+
+    fn place(&self, source: AffineSource, oddities: &mut Vec<Oddity>) -> Result<Geometry, ReadErrorKind> {
+        let method = self.method(source)?;
+        self.geometry_of(method, oddities).map_err(|fault| self.bad_affine(method, fault))
+    }
+
+    fn has(&self, method: Method) -> bool {
+        let code = match method {
+            Method::Sform => self.sform_code,
+            Method::Qform => self.qform_code,
+            Method::Pixdim => return true,
         };
-        let (sform, qform) = (used("sform_code", self.sform_code), used("qform_code", self.qform_code));
-        let (method, affine) = if sform {
-            let [x, y, z] = self.srow;
-            ("sform", Ok([x, y, z, [0.0, 0.0, 0.0, 1.0]]))
-        } else if qform {
-            ("qform", self.quaternion_affine(oddities))
-        } else {
-            ("pixdim", Ok(self.base_affine(oddities)))
+        FORM_CODES.contains(&code) && code != 0
+    }
+
+    fn method(&self, source: AffineSource) -> Result<Method, ReadErrorKind> {
+        let asked = match source {
+            AffineSource::Auto => {
+                let methods = [Method::Sform, Method::Qform];
+                return Ok(methods.into_iter().find(|&m| self.has(m)).unwrap_or(Method::Pixdim));
+            }
+            AffineSource::Sform => Method::Sform,
+            AffineSource::Qform => Method::Qform,
         };
-        affine
-            .and_then(|affine| Geometry::new(affine).map_err(AffineError::from))
-            .and_then(measurable)
-            .map_err(|fault| ReadErrorKind::BadAffine { method, fault })
+        if self.has(asked) {
+            return Ok(asked);
+        }
+        Err(ReadErrorKind::NoSuchForm {
+            form: asked.name(),
+            sform_code: self.sform_code,
+            qform_code: self.qform_code,
+        })
+    }
+
+    fn bad_affine(&self, method: Method, fault: AffineError) -> ReadErrorKind {
+        let other = match method {
+            Method::Sform => Method::Qform,
+            Method::Qform => Method::Sform,
+            Method::Pixdim => return ReadErrorKind::BadAffine { method: method.name(), fault, usable: None },
+        };
+        let usable = self.has(other) && self.geometry_of(other, &mut Vec::new()).is_ok();
+        ReadErrorKind::BadAffine { method: method.name(), fault, usable: usable.then(|| other.name()) }
+    }
+
+    /// The geometry, in millimeters, that some numbers of the header give.
+    fn geometry_of(&self, method: Method, oddities: &mut Vec<Oddity>) -> Result<Geometry, AffineError> {
+        let unit = self.space_unit();
+        let mut affine = self.affine_by(method, oddities)?;
+        let [rows @ .., _] = &mut affine;
+        for value in rows.as_flattened_mut() {
+            *value = unit.to_millimeters(*value);
+        }
+        measurable(Geometry::new(affine)?)
+    }
+
+    fn affine_by(&self, method: Method, oddities: &mut Vec<Oddity>) -> Result<Affine, AffineError> {
+        match method {
+            Method::Sform => {
+                let [x, y, z] = self.srow;
+                Ok([x, y, z, [0.0, 0.0, 0.0, 1.0]])
+            }
+            Method::Qform => self.quaternion_affine(oddities),
+            Method::Pixdim => Ok(self.base_affine(oddities)),
+        }
+    }
+
+    /// Tells where the numbers that were not taken say something else than those that were.
+    fn contradictions(&self, taken: Method, geometry: &Geometry, oddities: &mut Vec<Oddity>) {
+        let other = match taken {
+            Method::Sform if self.has(Method::Qform) => Method::Qform,
+            Method::Sform => return self.compare_pixdim(geometry, oddities),
+            Method::Qform if self.has(Method::Sform) => Method::Sform,
+            // The voxel sizes are part of the qform.
+            Method::Qform => return,
+            Method::Pixdim => {
+                oddities.push(Oddity::NoForm);
+                return;
+            }
+        };
+        let (taken, not_taken) = (taken.name(), other.name());
+        let there = match self.geometry_of(other, oddities) {
+            Ok(there) => there,
+            Err(fault) => {
+                oddities.push(Oddity::UnusableForm { form: not_taken, fault, taken });
+                return;
+            }
+        };
+        let sizes = [geometry.spacing(), there.spacing()];
+        let mut differs = false;
+        if !(0..3).all(|axis| same_size(sizes[0][axis], sizes[1][axis])) {
+            let names = [with_sizes(taken), with_sizes(not_taken)];
+            oddities.push(Oddity::SpacingConflict { taken: names[0], other: names[1], spacing: sizes });
+            differs = true;
+        }
+        let codes = |geometry: &Geometry| geometry.axis_codes().iter().map(ToString::to_string).collect();
+        let axes: [String; 2] = [codes(geometry), codes(&there)];
+        let mirrored = handedness(geometry) != handedness(&there);
+        if axes[0] != axes[1] || mirrored {
+            oddities.push(Oddity::OrientationConflict { taken, other: not_taken, axes, mirrored });
+            differs = true;
+        }
+        // A template is another place than the scanner, so that only forms of one space can be compared.
+        let one_space = self.sform_code == self.qform_code
+            || SUBJECT.contains(&self.sform_code) && SUBJECT.contains(&self.qform_code);
+        if !differs && one_space {
+            let distance = self.farthest(geometry, &there);
+            let shortest = sizes[0].into_iter().fold(f64::INFINITY, f64::min);
+            if distance > SAME_PLACE * shortest {
+                oddities.push(Oddity::PlaceConflict { taken, other: not_taken, distance });
+            }
+        }
+    }
+
+    /// Compares the matrix with voxel sizes that no quaternion uses.
+    fn compare_pixdim(&self, geometry: &Geometry, oddities: &mut Vec<Oddity>) {
+        let spacing = geometry.spacing();
+        let mut stated = spacing;
+        for (axis, size) in stated.iter_mut().enumerate().take(self.shape.len()) {
+            let found = self.space_unit().to_millimeters(self.pixdim[axis + 1].abs());
+            // Zero and what is no number say nothing.
+            if found.is_finite() && found > 0.0 {
+                *size = found;
+            }
+        }
+        if !(0..3).all(|axis| same_size(spacing[axis], stated[axis])) {
+            oddities.push(Oddity::SpacingConflict {
+                taken: "sform",
+                other: "pixdim",
+                spacing: [spacing, stated],
+            });
+        }
+    }
+
+    /// The greatest distance between the places that two geometries give to a corner of the grid.
+    fn farthest(&self, one: &Geometry, other: &Geometry) -> f64 {
+        let mut farthest = 0.0_f64;
+        for corner in 0..8 {
+            let voxel =
+                std::array::from_fn(
+                    |axis| {
+                        if corner >> axis & 1 == 1 { self.size(axis) as f64 - 1.0 } else { 0.0 }
+                    },
+                );
+            let (a, b) = (one.to_world(voxel), other.to_world(voxel));
+            let distance = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+            farthest = farthest.max(distance);
+        }
+        farthest
     }
 
     fn spacing(&self, oddities: &mut Vec<Oddity>) -> [f64; 3] {
         std::array::from_fn(|axis| {
-            let found = self.pixdim.get(axis + 1).copied().unwrap_or(1.0);
+            let found = self.pixdim[axis + 1];
             // What stands for axes that are not there is often zero, and nobody's fault.
             if found <= 0.0 && axis < self.shape.len() {
                 oddities.push(Oddity::Spacing { axis, found });
@@ -57,7 +317,7 @@ impl NiftiHeader {
         })
     }
 
-    fn quaternion_affine(&self, oddities: &mut Vec<Oddity>) -> Result<[[f64; 4]; 4], AffineError> {
+    fn quaternion_affine(&self, oddities: &mut Vec<Oddity>) -> Result<Affine, AffineError> {
         let spacing = self.spacing(oddities);
         let sign = match self.pixdim[0] {
             sign if sign == 1.0 || sign == -1.0 => sign,
@@ -78,7 +338,7 @@ impl NiftiHeader {
         Ok(affine)
     }
 
-    fn base_affine(&self, oddities: &mut Vec<Oddity>) -> [[f64; 4]; 4] {
+    fn base_affine(&self, oddities: &mut Vec<Oddity>) -> Affine {
         let spacing = self.spacing(oddities);
         let mut affine = [[0.0, 0.0, 0.0, 0.0]; 4];
         for axis in 0..3 {
@@ -91,6 +351,23 @@ impl NiftiHeader {
         affine[3][3] = 1.0;
         affine
     }
+}
+
+/// How messages call a form whose voxel sizes they compare.
+fn with_sizes(form: &'static str) -> &'static str {
+    if form == "qform" { "qform and pixdim" } else { form }
+}
+
+fn same_size(a: f64, b: f64) -> bool {
+    (a - b).abs() <= SAME_SIZE * a.max(b)
+}
+
+/// Whether the axes are right-handed.
+fn handedness(geometry: &Geometry) -> bool {
+    let [a, b, c, _] = geometry.affine();
+    let determinant = a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0])
+        + a[2] * (b[0] * c[1] - b[1] * c[0]);
+    determinant > 0.0
 }
 
 /// Refuses a grid so large or so small that its voxels have no size in 64-bit numbers.

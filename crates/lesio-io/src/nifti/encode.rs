@@ -2,7 +2,7 @@
 
 use crate::error::WriteErrorKind;
 use crate::nifti::extension::Extension;
-use crate::nifti::header::{Arrangement, NiftiHeader, NiftiVersion};
+use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
 
 /// Multiples of 16 up to here are exact in the 32-bit float that holds NIfTI-1's voxel offset.
 const MOST_EXTENSION_BYTES: usize = 1 << 28;
@@ -83,12 +83,20 @@ fn encode_1(
 ) -> Result<(), WriteErrorKind> {
     fields.set(0, &348_i32.to_le_bytes());
     fields.set(39, &[header.dim_info]);
-    for index in 0..8 {
-        let size = dim(header, index);
-        let size = i16::try_from(size).map_err(|_| WriteErrorKind::DimTooLargeForNifti1 {
-            axis: index.saturating_sub(1),
-            size: usize::try_from(size).unwrap_or(usize::MAX),
-        })?;
+    let mut sizes: [u64; 8] = std::array::from_fn(|index| dim(header, index));
+    match header.first_axis {
+        FirstAxis::Plain => {}
+        FirstAxis::Folded => sizes[1..4].copy_from_slice(&FOLDED.1),
+        FirstAxis::InGlmin => {
+            let size = i32::try_from(sizes[1]).map_err(|_| too_large(0, sizes[1]))?;
+            fields.set(144, &size.to_le_bytes());
+            sizes[1] = 0;
+        }
+    }
+    for (index, size) in sizes.into_iter().enumerate() {
+        let size = i16::try_from(size).map_err(|_| too_large(index.saturating_sub(1), size))?;
+        // No axis has size 0: it stands for the one whose size is elsewhere.
+        let size = if size == 0 { -1 } else { size };
         fields.set(40 + 2 * index, &size.to_le_bytes());
     }
     fields.f32s(56, &header.intent_parameters);
@@ -103,8 +111,8 @@ fn encode_1(
     fields.f32s(124, &[header.cal_max, header.cal_min, header.slice_duration, header.toffset]);
     fields.text(148, 80, &header.description);
     fields.text(228, 24, &header.auxiliary_file);
-    fields.set(252, &(header.qform_code as i16).to_le_bytes());
-    fields.set(254, &(header.sform_code as i16).to_le_bytes());
+    fields.set(252, &code(header.qform_code).to_le_bytes());
+    fields.set(254, &code(header.sform_code).to_le_bytes());
     fields.f32s(256, &header.quaternion);
     fields.f32s(268, &header.quaternion_offset);
     fields.f32s(280, header.srow.as_flattened());
@@ -142,6 +150,15 @@ fn encode_2(header: &NiftiHeader, arrangement: Arrangement, offset: usize, field
     fields.set(504, &header.intent_code.to_le_bytes());
     fields.text(508, 16, &header.intent_name);
     fields.set(524, &[header.dim_info]);
+}
+
+fn too_large(axis: usize, size: u64) -> WriteErrorKind {
+    WriteErrorKind::DimTooLargeForNifti1 { axis, size: usize::try_from(size).unwrap_or(usize::MAX) }
+}
+
+/// The code of a space in 16 bits; one that does not fit them is none.
+fn code(code: i32) -> i16 {
+    i16::try_from(code).unwrap_or(0)
 }
 
 /// `dim`: the number of axes, then their sizes, 1 for those that are not there.

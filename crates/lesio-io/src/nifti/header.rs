@@ -64,8 +64,8 @@ impl fmt::Display for ByteOrder {
 
 /// The header of a NIfTI image, the same for both versions.
 ///
-/// Numbers are as they stand in the file, widened to 64 bits; [`Oddity`] tells which of them are not
-/// followed. Texts are bytes up to the first zero: the standard names no encoding.
+/// Numbers are as they stand in the file, widened to 64 bits and in its own units; [`Oddity`] tells which
+/// of them are not followed. Texts are bytes up to the first zero: the standard names no encoding.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NiftiHeader {
@@ -103,7 +103,7 @@ pub struct NiftiHeader {
     pub slice_duration: f64,
     /// Shift of the time axis.
     pub toffset: f64,
-    /// Units of space (lowest three bits) and time.
+    /// Units of space (lowest three bits) and time; see [`NiftiHeader::space_unit`].
     pub xyzt_units: i32,
     /// What the numbers mean.
     pub intent_code: i32,
@@ -127,7 +127,24 @@ pub struct NiftiHeader {
     pub srow: [[f64; 4]; 3],
     /// What follows the header.
     pub extensions: Vec<Extension>,
+    /// How `dim` holds the first axis.
+    pub(crate) first_axis: FirstAxis,
 }
+
+/// How `dim` of a NIfTI-1 header holds the size of the first axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FirstAxis {
+    /// As it is.
+    #[default]
+    Plain,
+    /// -1, and the size stands in `glmin`.
+    InGlmin,
+    /// 27307 x 1 x 6, which are 163842.
+    Folded,
+}
+
+/// Vertices of FreeSurfer's finest icosahedron, and the shape in which they are folded.
+pub(crate) const FOLDED: ([u64; 3], [u64; 3]) = ([163_842, 1, 1], [27_307, 1, 6]);
 
 /// Whether voxels follow the header in its file or stand in one of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,18 +330,30 @@ impl Fields<'_> {
 fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
     let arrangement = arrangement(fields.bytes(344), NiftiVersion::One)?;
     let mut oddities = Vec::new();
-    let datatype = datatype(fields.i16(70), fields.i16(72), &mut oddities)?;
+    let datatype = datatype(fields.i16(70))?;
+    if let Err(found) = check_bits(datatype, fields.i16(72)) {
+        oddities.push(Oddity::BitsPerVoxel { found, datatype });
+    }
     let mut dim: [i64; 8] = std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i)));
     // FreeSurfer keeps one value for each vertex of a surface, more than 15 bits count: it then writes -1 and
     // puts the number into a field of Analyze that NIfTI-1 left unused.
+    let mut first_axis = FirstAxis::Plain;
     if let ([3..=7, -1, 1, 1, ..], size @ 1..) = (dim, i64::from(fields.i32(144))) {
         dim[1] = size;
+        first_axis = FirstAxis::InGlmin;
         oddities.push(Oddity::LongAxis { size });
+    }
+    let mut shape = shape(dim)?;
+    // Or it folds the vertices of its finest sphere, one by one, into a shape that fits.
+    if let Some(sizes) = shape.first_chunk_mut().filter(|sizes| **sizes == FOLDED.1) {
+        *sizes = FOLDED.0;
+        first_axis = FirstAxis::Folded;
+        oddities.push(Oddity::FoldedAxis);
     }
     let header = NiftiHeader {
         version: NiftiVersion::One,
         byte_order: fields.order,
-        shape: shape(dim)?,
+        shape,
         datatype,
         bits_per_voxel: fields.i16(72),
         pixdim: fields.f32s(76),
@@ -351,6 +380,7 @@ fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
         quaternion_offset: fields.f32s(268),
         srow: [fields.f32s(280), fields.f32s(296), fields.f32s(312)],
         extensions: Vec::new(),
+        first_axis,
     };
     finish(header, arrangement, oddities)
 }
@@ -369,7 +399,9 @@ fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
             return Err(ReadErrorKind::NotNifti { reason });
         }
     }
-    let datatype = datatype(fields.i16(12), fields.i16(14), &mut oddities)?;
+    let datatype = datatype(fields.i16(12))?;
+    check_bits(datatype, fields.i16(14))
+        .map_err(|found| ReadErrorKind::BadBitsPerVoxel { found, datatype })?;
     let offset = fields.i64(168);
     let header = NiftiHeader {
         version: NiftiVersion::Two,
@@ -401,6 +433,7 @@ fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
         quaternion_offset: fields.f64s(376),
         srow: [fields.f64s(400), fields.f64s(432), fields.f64s(464)],
         extensions: Vec::new(),
+        first_axis: FirstAxis::Plain,
     };
     finish(header, arrangement, oddities)
 }
@@ -462,17 +495,13 @@ fn arrangement(magic: [u8; 4], version: NiftiVersion) -> Result<Arrangement, Rea
     }
 }
 
-fn datatype(code: i16, bits: i16, oddities: &mut Vec<Oddity>) -> Result<Datatype, ReadErrorKind> {
-    let datatype = Datatype::from_code(code).map_err(|name| ReadErrorKind::UnsupportedDatatype {
-        code,
-        name,
-        purpose: "",
-    })?;
-    let expected = datatype.bytes() * 8;
-    if u64::try_from(bits) != Ok(expected) {
-        oddities.push(Oddity::BitsPerVoxel { found: bits, datatype });
-    }
-    Ok(datatype)
+fn datatype(code: i16) -> Result<Datatype, ReadErrorKind> {
+    Datatype::from_code(code).map_err(|name| ReadErrorKind::UnsupportedDatatype { code, name, purpose: "" })
+}
+
+/// Whether `bitpix` is that of the datatype; else what it is.
+fn check_bits(datatype: Datatype, bits: i16) -> Result<(), i16> {
+    if u64::try_from(bits) == Ok(datatype.bytes() * 8) { Ok(()) } else { Err(bits) }
 }
 
 fn shape(dim: [i64; 8]) -> Result<Vec<u64>, ReadErrorKind> {

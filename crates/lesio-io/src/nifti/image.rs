@@ -48,7 +48,8 @@ pub struct NiftiImage {
     limit: u64,
 }
 
-/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone.
+/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
+/// an `.img` file is looked for beside it.
 ///
 /// # Errors
 /// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
@@ -56,8 +57,11 @@ pub struct NiftiImage {
 pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
     let path = path.as_ref();
     let name = name_of(path)?;
+    let path = header_path(path, &name)?;
     let limit = ReadOptions::new().limit();
-    HeaderFile::read(path, &name, limit).map(|file| file.header).map_err(|kind| kind.at(path))
+    HeaderFile::read(&path, name.arrangement, is_compressed(&path), limit)
+        .map(|file| file.header)
+        .map_err(|kind| kind.at(&path))
 }
 
 impl NiftiImage {
@@ -77,16 +81,13 @@ impl NiftiImage {
         let path = path.as_ref();
         let name = name_of(path)?;
         let limit = options.limit();
-        // The file named is looked at first, so that what is wrong with it is not told of the other.
-        open_regular(path).map_err(|kind| kind.at(path))?;
-        let header_path = if name.holds_header() {
-            path.to_owned()
-        } else {
-            name.other_half(path).map_err(|kind| kind.at(path))?
-        };
+        let header_path = header_path(path, &name)?;
         let HeaderFile { header, mut oddities, file, bytes } =
-            HeaderFile::read(&header_path, &name, limit).map_err(|kind| kind.at(&header_path))?;
-        let geometry = header.geometry_with_oddities(&mut oddities).map_err(|kind| kind.at(&header_path))?;
+            HeaderFile::read(&header_path, name.arrangement, is_compressed(&header_path), limit)
+                .map_err(|kind| kind.at(&header_path))?;
+        let geometry = header
+            .geometry_with_oddities(options.affine_source(), &mut oddities)
+            .map_err(|kind| kind.at(&header_path))?;
         let voxels = header.voxels().map_err(|kind| kind.at(&header_path))?;
         let (data_path, file, bytes) = if name.arrangement == Arrangement::Single {
             (header_path, file, bytes)
@@ -99,7 +100,8 @@ impl NiftiImage {
             let (file, bytes) = open_regular(&data_path).map_err(|kind| kind.at(&data_path))?;
             (data_path, file, bytes)
         };
-        let data = DataFile { path: data_path, file, bytes, compressed: name.compressed };
+        let compressed = is_compressed(&data_path);
+        let data = DataFile { path: data_path, file, bytes, compressed, limit };
         let trailing = data.check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
         oddities.extend((trailing > 0).then_some(Oddity::TrailingBytes { count: trailing }));
         Ok(Self { path: path.to_owned(), header, geometry, oddities, voxels, data, limit })
@@ -156,12 +158,8 @@ impl NiftiImage {
     /// # Errors
     /// As [`read_volume`](crate::read_volume).
     pub fn read_volume<T: Voxel>(&mut self) -> Result<Volume<T>, ReadError> {
-        if self.volumes() != 1 {
-            let shape = self.header.shape.clone();
-            let expected = "one volume: sizes past the third axis of 1, or a volume chosen";
-            return Err(ReadErrorKind::UnexpectedRank { shape, expected }.at(&self.path));
-        }
-        self.read_volume_at(0)
+        let index = self.only_volume()?;
+        self.read_volume_at(index)
     }
 
     /// Reads one volume of an image of more than three dimensions, from 0 in file order.
@@ -177,6 +175,24 @@ impl NiftiImage {
         let values = self.values(index * count, count)?;
         let shape = self.volume_shape()?;
         let data = Array3::from_shape_vec(shape.f(), values).map_err(|_| self.overflow())?;
+        Ok(Volume::new(data, self.geometry))
+    }
+
+    /// Reads one volume as a mask: every voxel whose scaled value is not 0 is inside.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::read_volume_at`], and [`ReadErrorKind::NotANumber`] where a voxel is NaN.
+    pub fn read_mask_at(&mut self, index: u64) -> Result<Volume<bool>, ReadError> {
+        let volumes = self.volumes();
+        if index >= volumes {
+            return Err(ReadErrorKind::NoSuchVolume { index, volumes }.at(&self.path));
+        }
+        let count = self.voxels / volumes;
+        self.check_memory::<bool>(count)?;
+        let shape = self.volume_shape()?;
+        let reader = self.reader(index * count)?;
+        let inside = reader.collect_mask(count).map_err(|kind| kind.at(&self.data.path))?;
+        let data = Array3::from_shape_vec(shape.f(), inside).map_err(|_| self.overflow())?;
         Ok(Volume::new(data, self.geometry))
     }
 
@@ -288,6 +304,16 @@ impl NiftiImage {
         self.array(values)
     }
 
+    /// The number of the only volume.
+    pub(crate) fn only_volume(&self) -> Result<u64, ReadError> {
+        if self.volumes() == 1 {
+            return Ok(0);
+        }
+        let shape = self.header.shape.clone();
+        let expected = "one volume: sizes past the third axis of 1, or a volume chosen";
+        Err(ReadErrorKind::UnexpectedRank { shape, expected }.at(&self.path))
+    }
+
     fn values<T: Voxel>(&mut self, first: u64, count: u64) -> Result<Vec<T>, ReadError> {
         self.check_memory::<T>(count)?;
         let reader = self.reader(first)?;
@@ -316,8 +342,13 @@ impl NiftiImage {
         Ok((size(0)?, size(1)?, size(2)?))
     }
 
+    /// Compares with the limit what `count` values take, with all that is held beside them.
     fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
-        let need = count.saturating_mul(size_of::<T>() as u64);
+        let values = count.saturating_mul(size_of::<T>() as u64);
+        // Values that come in steps are moved when there is to be room for more.
+        let moved = if self.data.may_grow(&self.header, count) { values / 4 } else { 0 };
+        let extensions = self.header.extensions.iter().map(|extension| extension.content.len() as u64).sum();
+        let need = values.saturating_add(moved).saturating_add(extensions);
         if need > self.limit {
             return Err(ReadErrorKind::LimitExceeded { need, limit: self.limit }.at(&self.path));
         }
@@ -339,19 +370,33 @@ struct HeaderFile {
 }
 
 impl HeaderFile {
-    fn read(path: &Path, name: &NiftiName, limit: u64) -> Result<Self, ReadErrorKind> {
+    fn read(
+        path: &Path,
+        arrangement: Arrangement,
+        compressed: bool,
+        limit: u64,
+    ) -> Result<Self, ReadErrorKind> {
         let (file, bytes) = open_regular(path)?;
-        let parsed = Self::parse(&file, name, limit).map_err(|kind| {
-            // A header read from a damaged stream says nothing: the damage is what to tell.
-            let damage = Stream::new(&file, name.compressed).and_then(|mut stream| stream.verify_rest());
-            damage.err().unwrap_or(kind)
+        let parsed = Self::parse(&file, arrangement, compressed, limit).map_err(|kind| {
+            // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
+            // no further than a good file is read.
+            let damage = Stream::new(&file, compressed).and_then(|mut stream| stream.verify_rest(limit));
+            match damage {
+                Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
+                _ => kind,
+            }
         });
         let (header, oddities) = parsed?;
         Ok(Self { header, oddities, file, bytes })
     }
 
-    fn parse(file: &File, name: &NiftiName, limit: u64) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
-        let mut stream = Stream::new(file, name.compressed)?;
+    fn parse(
+        file: &File,
+        arrangement: Arrangement,
+        compressed: bool,
+        limit: u64,
+    ) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+        let mut stream = Stream::new(file, compressed)?;
         let mut buffer = [0; SIZE_2];
         let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
         let longer = buffer
@@ -363,14 +408,12 @@ impl HeaderFile {
         }
         let (mut header, magic, mut oddities) =
             NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
-        header.check_offset(name.arrangement)?;
-        if magic != name.arrangement {
-            oddities.push(Oddity::Arrangement { magic: magic.magic() });
-        }
+        check_magic(magic, arrangement, &header, &mut oddities)?;
+        header.check_offset(arrangement)?;
         let end = header.version.header_bytes() as u64 + 4;
         let mut flag = [0; 4];
         let flag_bytes = stream.read(&mut flag)? as u64;
-        let room = match name.arrangement {
+        let room = match arrangement {
             Arrangement::Single if flag_bytes < 4 => {
                 let have = end - 4 + flag_bytes;
                 return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
@@ -381,11 +424,50 @@ impl HeaderFile {
         if flag[0] != 0 {
             header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
         }
-        if name.arrangement == Arrangement::Pair {
-            stream.verify_rest()?;
+        if arrangement == Arrangement::Pair {
+            stream.verify_rest(limit)?;
         }
         Ok((header, oddities))
     }
+}
+
+/// Compares what the magic says of the place of the voxels with what the name says.
+fn check_magic(
+    magic: Arrangement,
+    arrangement: Arrangement,
+    header: &NiftiHeader,
+    oddities: &mut Vec<Oddity>,
+) -> Result<(), ReadErrorKind> {
+    let reason = match (arrangement, magic) {
+        (Arrangement::Single, Arrangement::Single) | (Arrangement::Pair, Arrangement::Pair) => return Ok(()),
+        // No voxel of a single file starts at 0: that they stand in the other file is the one reading.
+        (Arrangement::Pair, Arrangement::Single) if header.vox_offset == 0 => {
+            oddities.push(Oddity::Arrangement { magic: magic.magic() });
+            return Ok(());
+        }
+        (Arrangement::Single, Arrangement::Pair) => {
+            "the magic starts with ni, as in the .hdr file of a pair, whose voxels stand in another file"
+        }
+        (Arrangement::Pair, Arrangement::Single) => {
+            "the magic starts with n+, and the voxels have an offset, as in a .nii file, which is no pair"
+        }
+    };
+    Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
+}
+
+/// The file that holds the header.
+fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, ReadError> {
+    // The file named is looked at first, so that what is wrong with it is not told of the other.
+    open_regular(path).map_err(|kind| kind.at(path))?;
+    if name.holds_header() {
+        return Ok(path.to_owned());
+    }
+    name.other_half(path).map_err(|kind| kind.at(path))
+}
+
+/// Whether a file is compressed, by its name: the halves of a pair may be or not, each by itself.
+fn is_compressed(path: &Path) -> bool {
+    NiftiName::of(path).is_some_and(|name| name.compressed)
 }
 
 fn name_of(path: &Path) -> Result<NiftiName, ReadError> {

@@ -44,35 +44,43 @@ impl NiftiName {
 
     /// The file on disk that makes a pair with `path`.
     ///
-    /// Both are compressed or neither is: with `a.hdr` and `a.img.gz` there is no telling whether an
-    /// `a.img` was lost.
+    /// Where there is one that is compressed as `path` is, it is that one; else the one that is not.
     pub(crate) fn other_half(&self, path: &Path) -> Result<PathBuf, ReadErrorKind> {
-        let [expected, alternatives @ ..] = self.other_names(path);
+        let [expected, alternatives @ ..] = self.other_names(path, self.compressed);
         if expected.exists() {
             return Ok(expected);
         }
-        let mut found: Vec<PathBuf> = alternatives.into_iter().filter(|name| name.exists()).collect();
-        found.dedup();
-        match found.len() {
-            0 => Err(ReadErrorKind::MissingPair { expected }),
-            1 => Ok(found.swap_remove(0)),
-            _ => Err(ReadErrorKind::AmbiguousPair { candidates: found }),
+        let as_this_one = alternatives.to_vec();
+        let as_not_this_one = self.other_names(path, !self.compressed).to_vec();
+        for names in [as_this_one, as_not_this_one] {
+            let mut found: Vec<PathBuf> = names.into_iter().filter(|name| name.exists()).collect();
+            found.dedup();
+            match found.len() {
+                0 => {}
+                1 => return Ok(found.swap_remove(0)),
+                _ => return Err(ReadErrorKind::AmbiguousPair { candidates: found }),
+            }
         }
+        Err(ReadErrorKind::MissingPair { expected })
     }
 
     /// The header's and the voxels' name for writing a pair of which `path` is either.
     pub(crate) fn written_halves(&self, path: &Path) -> (PathBuf, PathBuf) {
-        let [other, ..] = self.other_names(path);
+        let [other, ..] = self.other_names(path, self.compressed);
         if self.is_data { (other, path.to_owned()) } else { (path.to_owned(), other) }
     }
 
     /// Names of the other half: written as this one is, then all in lower, then in upper case.
-    fn other_names(&self, path: &Path) -> [PathBuf; 3] {
+    fn other_names(&self, path: &Path, compressed: bool) -> [PathBuf; 3] {
         let name = path.file_name().unwrap_or_default();
         let bytes = name.as_encoded_bytes();
         let gzip = if self.compressed { 3 } else { 0 };
         let end = bytes.len().saturating_sub(gzip);
-        let suffix = bytes.get(end..).unwrap_or_default();
+        let suffix: &[u8] = match (self.compressed, compressed) {
+            (_, false) => b"",
+            (true, true) => bytes.get(end..).unwrap_or_default(),
+            (false, true) => b".gz",
+        };
         let own = bytes.get(end.saturating_sub(3)..end).unwrap_or_default();
         let stem = bytes.get(..end.saturating_sub(3)).unwrap_or_default();
         let other = if self.is_data { *b"hdr" } else { *b"img" };
@@ -129,13 +137,15 @@ mod tests {
 
     #[test]
     fn the_other_half_is_named_in_the_same_case() {
-        let other = |name: &str| {
+        let other = |name: &str, compressed: bool| {
             let path = Path::new(name);
-            let [first, ..] = NiftiName::of(path).unwrap().other_names(path);
+            let [first, ..] = NiftiName::of(path).unwrap().other_names(path, compressed);
             first.to_string_lossy().into_owned()
         };
-        assert_eq!(other("x/sub.1.hdr"), "x/sub.1.img");
-        assert_eq!(other("SCAN.IMG.GZ"), "SCAN.HDR.GZ");
-        assert_eq!(other("Scan.Img"), "Scan.Hdr");
+        assert_eq!(other("x/sub.1.hdr", false), "x/sub.1.img");
+        assert_eq!(other("x/sub.1.hdr", true), "x/sub.1.img.gz");
+        assert_eq!(other("SCAN.IMG.GZ", true), "SCAN.HDR.GZ");
+        assert_eq!(other("SCAN.IMG.GZ", false), "SCAN.HDR");
+        assert_eq!(other("Scan.Img", false), "Scan.Hdr");
     }
 }

@@ -2,16 +2,20 @@
 
 use std::fmt;
 
+use crate::error::AffineError;
 use crate::nifti::datatype::Datatype;
+use crate::nifti::units::SpaceUnit;
 
-/// A fault of a header that leaves no doubt how to read the file.
+/// A fault of a header for which there is one usual reading.
 ///
-/// Everything in doubt is an error. These are read as nibabel reads them, and told: to `tracing` when a
-/// volume is read, and by [`NiftiImage::oddities`](crate::nifti::NiftiImage::oddities).
+/// Everything else in doubt is an error. These are read as nibabel reads them, and told: to `tracing` when
+/// a volume is read, and by [`NiftiImage::oddities`](crate::nifti::NiftiImage::oddities). Where the forms of
+/// a header contradict each other, [`ReadOptions::affine`](crate::ReadOptions::affine) chooses another reading.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Oddity {
-    /// `bitpix` contradicts the datatype, which decides.
+    /// `bitpix` of a NIfTI-1 header contradicts the datatype, which decides: old writers leave it wrong.
+    /// In NIfTI-2 it is an error.
     BitsPerVoxel {
         /// The `bitpix` found.
         found: i16,
@@ -49,15 +53,74 @@ pub enum Oddity {
         /// Its size.
         size: i32,
     },
-    /// The magic says that voxels are in the other place than they are, by the file's name.
+    /// The voxel offset and the name say that it is a pair of files, the magic that it is a single one. Every
+    /// other contradiction of magic and name is an error.
     Arrangement {
-        /// How the magic starts: `ni` in a single file, `n+` in a pair.
+        /// How the magic starts: `n+`.
         magic: &'static str,
     },
     /// `dim[1]` is -1 and the unused field `glmin` holds the size, as FreeSurfer writes surfaces.
     LongAxis {
         /// The size.
         size: i64,
+    },
+    /// The shape in the file is 27307 x 1 x 6, as FreeSurfer writes a surface of 163842 vertices, which are
+    /// too many for a NIfTI-1 axis.
+    FoldedAxis,
+    /// The code of the unit of space does not exist; millimeters are taken.
+    SpaceUnit {
+        /// The lowest three bits of `xyzt_units`.
+        found: i32,
+    },
+    /// The header names meters or micrometers, and in these its voxels are larger or smaller than any scanner's
+    /// or microscope's: the numbers may be millimeters.
+    UnlikelyUnit {
+        /// The unit of the header.
+        unit: SpaceUnit,
+        /// The voxel sizes that it gives, in millimeters.
+        spacing: [f64; 3],
+    },
+    /// Neither form has a code: the voxel sizes alone place the voxels, and which side is left is a
+    /// convention.
+    NoForm,
+    /// A form that is not taken has a code, but its numbers give no affine.
+    UnusableForm {
+        /// `sform` or `qform`.
+        form: &'static str,
+        /// What is wrong with it.
+        fault: AffineError,
+        /// The form taken.
+        taken: &'static str,
+    },
+    /// Two sources give voxel sizes that differ by more than a thousandth.
+    SpacingConflict {
+        /// The source taken.
+        taken: &'static str,
+        /// The source that says something else.
+        other: &'static str,
+        /// The voxel sizes of the one taken and of the other, in millimeters.
+        spacing: [[f64; 3]; 2],
+    },
+    /// The two forms let the axes run in other directions.
+    OrientationConflict {
+        /// The form taken.
+        taken: &'static str,
+        /// The form that says something else.
+        other: &'static str,
+        /// The letters of the axes by the form taken and by the other.
+        axes: [String; 2],
+        /// Whether one is a mirror image of the other.
+        mirrored: bool,
+    },
+    /// The two forms are of one space and place a corner of the grid in places further apart than a tenth of
+    /// the shortest side of a voxel.
+    PlaceConflict {
+        /// The form taken.
+        taken: &'static str,
+        /// The form that says something else.
+        other: &'static str,
+        /// The greatest distance, in millimeters.
+        distance: f64,
     },
     /// The four bytes that end the magic of NIfTI-2 are zero; they tell no version and no byte order.
     MagicEnd,
@@ -96,8 +159,52 @@ impl fmt::Display for Oddity {
             Self::LongAxis { size } => {
                 write!(f, "dim[1] is -1, and {size} stands in glmin, as FreeSurfer writes surfaces")
             }
+            Self::FoldedAxis => {
+                write!(f, "the shape is 27307 x 1 x 6, as FreeSurfer folds the 163842 vertices of a surface")
+            }
+            Self::SpaceUnit { found } => {
+                write!(
+                    f,
+                    "the unit of space in xyzt_units is {found}, expected 0 to 3; millimeters are taken"
+                )
+            }
+            Self::UnlikelyUnit { unit, spacing } => {
+                write!(f, "voxels are {} mm, as the header's unit is {unit}: is that right?", Sizes(*spacing))
+            }
+            Self::NoForm => write!(
+                f,
+                "neither sform nor qform has a code, so pixdim alone places the voxels, and left and right are \
+                 a convention"
+            ),
+            Self::UnusableForm { form, fault, taken } => {
+                write!(f, "{form} gives no affine: {fault}; {taken} is taken")
+            }
+            Self::SpacingConflict { taken, other, spacing: [one, two] } => write!(
+                f,
+                "voxels are {} mm by {taken} and {} mm by {other}; {taken} is taken",
+                Sizes(*one),
+                Sizes(*two)
+            ),
+            Self::OrientationConflict { taken, other, axes: [one, two], mirrored } => {
+                let mirror = if *mirrored { ", a mirror image" } else { "" };
+                write!(f, "axes run to {one} by {taken} and to {two} by {other}{mirror}; {taken} is taken")
+            }
+            Self::PlaceConflict { taken, other, distance } => write!(
+                f,
+                "{taken} and {other} place the same voxel up to {distance:.3} mm apart; {taken} is taken"
+            ),
             Self::MagicEnd => write!(f, "the magic ends in zeros, expected 0d 0a 1a 0a"),
             Self::TrailingBytes { count } => write!(f, "{count} bytes follow the last voxel"),
         }
+    }
+}
+
+/// Voxel sizes as people write them; rounding to 32 bits does not show.
+struct Sizes([f64; 3]);
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, z] = self.0.map(|size| size as f32);
+        write!(f, "{x} x {y} x {z}")
     }
 }

@@ -11,6 +11,9 @@ use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
 /// Compressed images seldom shrink to less than a sixteenth; until more is proven, no more is believed.
 const USUAL_PER_COMPRESSED_BYTE: u64 = 16;
 
+/// Voxels of a mask that are decoded at a time.
+const BLOCK: u64 = 8192;
+
 /// The file with the voxels.
 #[derive(Debug)]
 pub(crate) struct DataFile {
@@ -19,9 +22,21 @@ pub(crate) struct DataFile {
     /// Its length on disk.
     pub(crate) bytes: u64,
     pub(crate) compressed: bool,
+    /// Bytes that reading may take, and the most that may follow the voxels of a compressed file.
+    pub(crate) limit: u64,
 }
 
 impl DataFile {
+    /// Bytes of voxels that a file of this size is likely to hold.
+    fn likely(&self) -> u64 {
+        self.bytes.saturating_mul(if self.compressed { USUAL_PER_COMPRESSED_BYTE } else { 1 })
+    }
+
+    /// Whether memory for `count` voxels is taken in steps.
+    pub(crate) fn may_grow(&self, header: &NiftiHeader, count: u64) -> bool {
+        count > first_step(self.likely(), header.datatype.bytes())
+    }
+
     /// Compares what the header claims with the size of the file, and tells how many bytes follow the
     /// voxels of a plain file.
     pub(crate) fn check_claim(&self, header: &NiftiHeader, voxels: u64) -> Result<u64, ReadErrorKind> {
@@ -53,9 +68,12 @@ pub(crate) struct VoxelReader<'a> {
     decoding: Decoding,
     /// The number of the next voxel.
     position: u64,
+    /// Voxels of the file.
+    voxels: u64,
     vox_offset: u64,
     /// Bytes of voxels that a file of this size is likely to hold.
     likely: u64,
+    limit: u64,
     buffer: Vec<u8>,
 }
 
@@ -63,15 +81,16 @@ impl<'a> VoxelReader<'a> {
     /// A reader that stands before voxel `first`.
     pub(crate) fn new(data: &'a DataFile, header: &NiftiHeader, first: u64) -> Result<Self, ReadErrorKind> {
         let bytes = header.datatype.bytes();
-        let per_byte = if data.compressed { USUAL_PER_COMPRESSED_BYTE } else { 1 };
         let decoding =
             Decoding { datatype: header.datatype, order: header.byte_order, scaling: header.scaling()? };
         let mut reader = Self {
             stream: Stream::new(&data.file, data.compressed)?,
             decoding,
             position: first,
+            voxels: header.voxels()?,
             vox_offset: header.vox_offset,
-            likely: data.bytes.saturating_mul(per_byte),
+            likely: data.likely(),
+            limit: data.limit,
             buffer: Vec::new(),
         };
         reader.buffer.resize(CHUNK - CHUNK % usize::try_from(bytes).unwrap_or(1), 0);
@@ -133,6 +152,33 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
+    /// Whether each of the next `count` voxels is another number than 0; nothing is read after them.
+    pub(crate) fn collect_mask(mut self, count: u64) -> Result<Vec<bool>, ReadErrorKind> {
+        let mut inside = Vec::new();
+        let mut block: Vec<f64> = Vec::new();
+        let (mut nan, mut first_nan) = (0, None);
+        while (inside.len() as u64) < count {
+            let end = inside.len() as u64 + self.make_room(&mut inside, count)?;
+            while (inside.len() as u64) < end {
+                let first = self.position;
+                block.clear();
+                self.next_values((end - inside.len() as u64).min(BLOCK), &mut block)?;
+                for (voxel, value) in (first..).zip(&block) {
+                    if value.is_nan() {
+                        nan += 1;
+                        first_nan.get_or_insert(voxel);
+                    }
+                    inside.push(*value != 0.0);
+                }
+            }
+        }
+        self.finish()?;
+        match first_nan {
+            Some(first) => Err(ReadErrorKind::NotANumber { count: nan, voxels: count, first }),
+            None => Ok(inside),
+        }
+    }
+
     /// As [`VoxelReader::collect_values`], for other things, `per_voxel` of them made of each voxel's bytes.
     pub(crate) fn collect<T>(
         mut self,
@@ -154,7 +200,8 @@ impl<'a> VoxelReader<'a> {
 
     /// Reads on to the end of a compressed file, to verify it.
     pub(crate) fn finish(&mut self) -> Result<(), ReadErrorKind> {
-        self.stream.verify_rest()
+        let voxels = (self.voxels - self.position).saturating_mul(self.decoding.datatype.bytes());
+        self.stream.verify_rest(self.limit.saturating_add(voxels))
     }
 
     /// Makes room for as many of `count` voxels as may be believed to come, and tells how many more.
@@ -164,7 +211,7 @@ impl<'a> VoxelReader<'a> {
     /// of it: even where memory is moved to grow, no more than five quarters stand at a time.
     fn make_room<T>(&self, values: &mut Vec<T>, count: u64) -> Result<u64, ReadErrorKind> {
         let have = values.len() as u64;
-        let likely = (self.likely / self.decoding.datatype.bytes()).max(4096);
+        let likely = first_step(self.likely, self.decoding.datatype.bytes());
         let mut room = count;
         while room > likely && room.div_ceil(4) > have {
             room = room.div_ceil(4);
@@ -172,4 +219,9 @@ impl<'a> VoxelReader<'a> {
         reserve(values, room - have)?;
         Ok(room - have)
     }
+}
+
+/// Voxels for which there is room at first, where a file is likely to hold so many bytes of them.
+fn first_step(likely: u64, bytes: u64) -> u64 {
+    (likely / bytes).max(4096)
 }

@@ -8,8 +8,9 @@ use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::{Geometry, Volume};
 
 use crate::error::{WriteError, WriteErrorKind};
+use crate::nifti::affine::AffineSource;
 use crate::nifti::encode::encode;
-use crate::nifti::header::{Arrangement, ByteOrder, NiftiHeader, NiftiVersion};
+use crate::nifti::header::{Arrangement, ByteOrder, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
 use crate::nifti::names::{ENDINGS, NiftiName};
 use crate::nifti::voxel::{Sealed, Voxel};
 use crate::source::CHUNK;
@@ -94,8 +95,12 @@ impl WriteOptions {
 
     /// Keeps units, description, auxiliary file name, header extensions and the codes of the spaces.
     ///
-    /// Where the volume has the place that this header gives, the numbers of qform, sform and voxel
-    /// sizes are kept as well, bit for bit; else they are made from the volume's own.
+    /// Where the volume has the place that this header gives by either of its forms, the numbers of qform,
+    /// sform and voxel sizes are kept as well, bit for bit, also where they contradict each other: every
+    /// program then shows the volume where it shows the file of this header. Else they are made from the
+    /// volume's own and converted to the unit of this header.
+    ///
+    /// The vertices of a FreeSurfer surface are written as this header has them.
     #[must_use]
     pub fn like(mut self, header: &NiftiHeader) -> Self {
         self.like = Some(Box::new(header.clone()));
@@ -110,7 +115,7 @@ impl WriteOptions {
     /// # Errors
     /// [`WriteErrorKind::UnknownFormat`] for another ending, [`WriteErrorKind::OutputExists`],
     /// [`WriteErrorKind::EmptyVolume`], [`WriteErrorKind::DimTooLargeForNifti1`],
-    /// [`WriteErrorKind::AffineOutOfRange`], [`WriteErrorKind::StorageFull`], [`WriteErrorKind::Io`].
+    /// [`WriteErrorKind::FoldedShape`], [`WriteErrorKind::AffineOutOfRange`], [`WriteErrorKind::StorageFull`], [`WriteErrorKind::Io`].
     pub fn write<T: Voxel>(&self, path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), WriteError> {
         self.write_in(&Disk, path, volume)
     }
@@ -204,18 +209,30 @@ impl WriteOptions {
             header.auxiliary_file.clone_from(&like.auxiliary_file);
             header.extensions.clone_from(&like.extensions);
         }
-        match like.filter(|like| is_place_of(like, volume)) {
-            Some(like) => {
-                header.pixdim[..4].copy_from_slice(&like.pixdim[..4]);
-                header.qform_code = like.qform_code;
-                header.sform_code = like.sform_code;
-                header.quaternion = like.quaternion;
-                header.quaternion_offset = like.quaternion_offset;
-                header.srow = like.srow;
+        if version == NiftiVersion::One {
+            let same_grid = |like: &&NiftiHeader| (0..3).all(|axis| like.size(axis) == header.size(axis));
+            header.first_axis = like.filter(same_grid).map_or(FirstAxis::Plain, |like| like.first_axis);
+            if header.shape == FOLDED.1 {
+                return Err(WriteErrorKind::FoldedShape);
             }
-            None => place(&mut header, &geometry, like),
         }
-        check_place(&header)?;
+        let placed = like.map(|like| {
+            let mut placed = header.clone();
+            placed.pixdim[..4].copy_from_slice(&like.pixdim[..4]);
+            placed.qform_code = like.qform_code;
+            placed.sform_code = like.sform_code;
+            placed.quaternion = like.quaternion;
+            placed.quaternion_offset = like.quaternion_offset;
+            placed.srow = like.srow;
+            placed
+        });
+        match placed.filter(|placed| is_place_of(placed, &geometry)) {
+            Some(placed) => header = placed,
+            None => {
+                place(&mut header, &geometry, like);
+                check_place(&header)?;
+            }
+        }
         Ok(header)
     }
 }
@@ -259,13 +276,13 @@ fn blank(version: NiftiVersion) -> NiftiHeader {
         quaternion_offset: [0.0; 3],
         srow: [[0.0; 4]; 3],
         extensions: Vec::new(),
+        first_axis: FirstAxis::Plain,
     }
 }
 
-/// Whether a header places a volume where it is. Without codes the place depends on the shape, too.
-fn is_place_of<T>(like: &NiftiHeader, volume: &Volume<T>) -> bool {
-    let same_grid = (0..3).zip(volume.shape()).all(|(axis, size)| like.size(axis) == size as u64);
-    same_grid && like.geometry().is_ok_and(|geometry| geometry == *volume.geometry())
+/// Whether a header places its voxels there, by either of its forms.
+fn is_place_of(header: &NiftiHeader, geometry: &Geometry) -> bool {
+    AffineSource::ALL.into_iter().any(|source| header.geometry_by(source).is_ok_and(|own| own == *geometry))
 }
 
 /// Sets the matrix and, where the axes are square, the quaternion.
@@ -278,10 +295,11 @@ fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeade
         (qform, 0) => (qform, qform),
         codes => codes,
     };
-    let [x, y, z, _] = *geometry.affine();
+    let unit = header.space_unit();
+    let [x, y, z, _] = geometry.affine().map(|row| row.map(|value| unit.from_millimeters(value)));
     header.srow = [x, y, z];
     header.sform_code = sform;
-    header.pixdim[1..4].copy_from_slice(&geometry.spacing());
+    header.pixdim[1..4].copy_from_slice(&geometry.spacing().map(|size| unit.from_millimeters(size)));
     if let Some((quaternion, sign)) = quaternion(geometry) {
         header.pixdim[0] = sign;
         header.quaternion = quaternion;

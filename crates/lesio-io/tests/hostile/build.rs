@@ -25,6 +25,7 @@ pub struct Nifti {
     pub offset: [f64; 3],
     pub srow: [[f64; 4]; 3],
     pub intent: i32,
+    pub units: i32,
     pub flag: Vec<u8>,
     /// What stands between the flag and the voxels.
     pub between: Vec<u8>,
@@ -52,6 +53,7 @@ impl Nifti {
             offset: [0.0; 3],
             srow: [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]],
             intent: 0,
+            units: 0,
             flag: vec![0; 4],
             between: Vec::new(),
             data: (1..=12).collect(),
@@ -118,6 +120,7 @@ impl Nifti {
             for (i, &value) in self.srow.as_flattened().iter().enumerate() {
                 set(400 + 8 * i, &number!(value, f64));
             }
+            set(500, &number!(self.units, i32));
             set(504, &number!(self.intent, i32));
         } else {
             for (i, &dim) in self.dim.iter().enumerate() {
@@ -125,6 +128,7 @@ impl Nifti {
                 set(76 + 4 * i, &number!(self.pixdim[i], f32));
             }
             set(68, &number!(self.intent, i16));
+            set(123, &[self.units as u8]);
             set(70, &number!(self.datatype, i16));
             set(72, &number!(self.bitpix, i16));
             set(108, &number!(self.vox_offset, f32));

@@ -65,6 +65,24 @@ fn surfaces(list: &mut List) {
     list.file("surface of two dimensions", "a.nii", two, Expect::Error("BadDim"));
     let plane = surface([3, -1, 2, 1, 1, 1, 1, 1], 6);
     list.file("surface that is none", "a.nii", plane, Expect::Error("BadDim"));
+    // The vertices of FreeSurfer's finest sphere, folded; nibabel unfolds NIfTI-1 only.
+    let values: Vec<f64> = (0..163_842).map(|number| f64::from((number % 251) as u8)).collect();
+    let folded = |two: bool, dim: [i64; 8]| {
+        let data: Vec<u8> = (0..163_842).map(|number| (number % 251) as u8).collect();
+        Nifti::version(two).with(|n| (n.dim, n.data) = (dim, data))
+    };
+    let dim = [3, 27_307, 1, 6, 1, 1, 1, 1];
+    let unfolded = |shape: &[u64]| Expect::Values(shape.to_vec(), values.clone());
+    list.file("surface folded", "a.nii", folded(false, dim).file(), unfolded(&[163_842, 1, 1]));
+    list.file("surface folded gz", "a.nii.gz", gzip(&folded(false, dim).file()), unfolded(&[163_842, 1, 1]));
+    let pair = folded(false, dim).with(|n| (n.magic[1], n.vox_offset) = (b'i', 0.0));
+    let files = vec![("a.hdr", pair.header()), ("a.img.gz", gzip(&pair.data))];
+    list.files("surface folded, a pair", files, "a.hdr", unfolded(&[163_842, 1, 1]));
+    let four = folded(false, [4, 27_307, 1, 6, 1, 1, 1, 1]);
+    list.file("surface folded in four dimensions", "a.nii", four.file(), unfolded(&[163_842, 1, 1, 1]));
+    list.file("surface folded NIfTI-2", "a.nii", folded(true, dim).file(), unfolded(&[27_307, 1, 6]));
+    let turned = folded(false, [3, 6, 1, 27_307, 1, 1, 1, 1]);
+    list.file("surface folded the other way", "a.nii", turned.file(), unfolded(&[6, 1, 27_307]));
     list.file("glmin of a volume", "a.nii", surface([3, 3, 2, 2, 1, 1, 1, 1], 99), Expect::Twelve);
 }
 
@@ -194,7 +212,14 @@ fn magic(list: &mut List) {
     list.file("magic of NIfTI-2 without its end", "a.nii", ended, Expect::Odd("ends in zeros"));
     let first = Nifti::one().with(|n| n.intent = 3001).file();
     list.file("intent of CIFTI in NIfTI-1", "a.nii", first, Expect::Twelve);
-    list.file("magic of a pair", "a.nii", one(b"ni1\0").file(), Expect::Odd("ni"));
+    for (version, nifti) in [(1, one(b"ni1\0")), (2, two(b"ni2\0\r\n\x1a\n"))] {
+        let name = format!("magic of a pair NIfTI-{version}");
+        list.file(format!("{name} gz"), "a.nii.gz", gzip(&nifti.file()), Expect::Error("NotNifti"));
+        list.file(format!("{name} at 0"), "a.nii", nifti.clone().with(|n| n.vox_offset = 0.0).file(), {
+            Expect::Error("NotNifti")
+        });
+        list.file(name, "a.nii", nifti.file(), Expect::Error("NotNifti"));
+    }
     list.file(
         "intent beside CIFTI's",
         "a.nii",

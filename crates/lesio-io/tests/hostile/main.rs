@@ -17,7 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use lesio_io::nifti::{NiftiHeader, NiftiImage, read_header};
-use lesio_io::{ReadError, ReadOptions, read_image, read_volume};
+use lesio_io::{AffineSource, ReadError, ReadOptions, read_image, read_volume};
 
 /// What a file must give.
 pub enum Expect {
@@ -27,6 +27,8 @@ pub enum Expect {
     Twelve,
     /// As [`Expect::Twelve`], and something odd is told that contains this text.
     Odd(&'static str),
+    /// As [`Expect::Twelve`], and nothing odd is told.
+    Plain,
     /// As [`Expect::Twelve`], with this affine.
     Affine([[f64; 4]; 4]),
     /// As an array it is read; as a volume it is refused by this name.
@@ -131,6 +133,8 @@ fn exercise(path: &Path) {
     let _ =
         fs::metadata(path).is_ok_and(|m| m.is_file()).then(|| NiftiHeader::parse(&fs::read(path).unwrap()));
     let _ = ReadOptions::new().read_as::<u8>(path);
+    let _ = ReadOptions::new().read_mask(path);
+    let _ = AffineSource::ALL.map(|source| ReadOptions::new().affine(source).read(path).is_ok());
     let _ = ReadOptions::new().max_bytes(8).read_as::<i64>(path);
     let _ = ReadOptions::new().volume(1).read(path);
     let Ok(mut image) = NiftiImage::open(path) else { return };
@@ -169,6 +173,12 @@ fn check(path: &Path, expect: &Expect) -> Result<(), String> {
             let image = NiftiImage::open(path).map_err(told)?;
             let told = image.oddities().iter().map(ToString::to_string).collect::<Vec<_>>();
             told.iter().any(|odd| odd.contains(text)).then_some(()).ok_or_else(|| format!("told {told:?}"))
+        }
+        Expect::Plain => {
+            same(&array(path).map_err(told)?.1, &twelve)?;
+            let image = NiftiImage::open(path).map_err(told)?;
+            let odd = image.oddities();
+            odd.is_empty().then_some(()).ok_or_else(|| format!("told {odd:?}"))
         }
         Expect::Affine(affine) => {
             same(&array(path).map_err(told)?.1, &twelve)?;

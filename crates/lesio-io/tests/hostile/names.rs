@@ -88,8 +88,19 @@ fn pairs(list: &mut List) {
             Expect::Error("MissingPair"),
         );
         let mixed = || vec![("a.hdr", header.clone()), ("a.img.gz", gzip(&voxels))];
-        list.files(name("mixed from the header"), mixed(), "a.hdr", Expect::Error("MissingPair"));
-        list.files(name("mixed from the voxels"), mixed(), "a.img.gz", Expect::Error("MissingPair"));
+        list.files(name("mixed from the header"), mixed(), "a.hdr", Expect::Twelve);
+        list.files(name("mixed from the voxels"), mixed(), "a.img.gz", Expect::Twelve);
+        let mixed = || vec![("A.HDR.GZ", gzip(&header)), ("A.IMG", voxels.clone())];
+        list.files(name("mixed the other way from the header"), mixed(), "A.HDR.GZ", Expect::Twelve);
+        list.files(name("mixed the other way from the voxels"), mixed(), "A.IMG", Expect::Twelve);
+        let mixed = vec![("a.hdr", header.clone()), ("a.img.gz", voxels.clone())];
+        list.files(name("mixed, and the voxels are not"), mixed, "a.hdr", Expect::Error("GzipCorrupt"));
+        let mixed = vec![("a.hdr.gz", header.clone()), ("a.img", voxels.clone())];
+        list.files(name("mixed, and the header is not"), mixed, "a.img", Expect::Error("GzipCorrupt"));
+        let mut cut = gzip(&voxels);
+        cut.truncate(cut.len() - 3);
+        let mixed = vec![("a.hdr", header.clone()), ("a.img.gz", cut)];
+        list.files(name("mixed, and the voxels are cut"), mixed, "a.hdr", Expect::Error("GzipCorrupt"));
         let both = vec![("a.hdr", header.clone()), ("a.img", voxels.clone()), ("a.img.gz", gzip(&[9; 12]))];
         list.files(name("beside stale compressed voxels"), both, "a.hdr", Expect::Twelve);
         let short = vec![("a.hdr", header.clone()), ("a.img", voxels[..11].to_vec())];
@@ -111,10 +122,22 @@ fn pairs(list: &mut List) {
         let single = Nifti::version(two).with(|n| n.vox_offset = 0.0);
         let files = vec![("a.hdr", single.start()), ("a.img", voxels.clone())];
         list.files(name("with a single file's magic"), files, "a.hdr", Expect::Odd("n+"));
+        // A whole file under the name of a header, beside voxels of something else.
+        let single = Nifti::version(two).file();
+        let files = vec![("a.hdr", single.clone()), ("a.img", single)];
+        list.files(name("with a single file for a header"), files, "a.hdr", Expect::Error("NotNifti"));
     }
     let nifti = Nifti::pair(false);
     let swapped = vec![("a.hdr", nifti.data.clone()), ("a.img", nifti.start())];
     list.files("pair swapped", swapped, "a.hdr", Expect::Error("NotNifti"));
+    if cfg!(target_os = "linux") {
+        let nifti = Nifti::pair(false);
+        let data = gzip(&nifti.data);
+        let files = vec![("a.Hdr", nifti.start()), ("a.img.gz", data.clone()), ("a.IMG.GZ", data)];
+        list.files("pair of which two compressed could be meant", files, "a.Hdr", {
+            Expect::Error("AmbiguousPair")
+        });
+    }
     // Neither has the case of the name opened, and each could be meant.
     let files = || {
         let nifti = Nifti::pair(false);

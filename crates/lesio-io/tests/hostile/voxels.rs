@@ -78,6 +78,14 @@ fn types(list: &mut List) {
         let nifti = Nifti::one().with(|n| n.bitpix = bitpix);
         list.file(format!("bitpix {bitpix} of bytes"), "a.nii", nifti.file(), Expect::Odd("bitpix"));
     }
+    for bitpix in [0, 1, 7, 16, 32, 64, -8, i16::MAX, i16::MIN] {
+        let nifti = Nifti::two().with(|n| n.bitpix = bitpix);
+        let name = format!("bitpix {bitpix} of bytes in NIfTI-2");
+        list.file(name.clone(), "a.nii", nifti.file(), Expect::Error("BadBitsPerVoxel"));
+        let pair = nifti.with(|n| (n.magic[1], n.vox_offset) = (b'i', 0.0));
+        let files = vec![("a.hdr", pair.header()), ("a.img", pair.data.clone())];
+        list.files(format!("{name}, a pair"), files, "a.hdr", Expect::Error("BadBitsPerVoxel"));
+    }
     let swapped = Nifti::one().with(|n| n.bitpix = 0x0800);
     list.file("bitpix of the other order", "a.nii", swapped.file(), Expect::Odd("bitpix"));
 }
