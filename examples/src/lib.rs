@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr, reason = "programs talk to people; libraries do not")]
 
+pub mod filters;
 pub mod hearts;
 pub mod quality;
 pub mod quality_tables;

@@ -1,7 +1,8 @@
 //! What can go wrong while images are scored.
 
 use crate::ensemble::EnsembleError;
-use lesio_image::{FilterError, ImageError, PreprocessError};
+use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError};
+use lesio_settings::SettingError;
 
 /// Why images could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,12 @@ pub enum PredictError {
     /// A map could not be filtered.
     #[error("the map could not be filtered")]
     Filter(#[from] FilterError),
+    /// A map could not be brought to another grid to be filtered.
+    #[error("the map could not be brought to another grid")]
+    Resample(#[from] ResampleError),
+    /// A number of a configuration is out of range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The members of an ensemble could not be combined.
     #[error("the ensemble's members could not be combined")]
     Ensemble(#[from] EnsembleError),

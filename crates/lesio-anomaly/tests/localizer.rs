@@ -112,9 +112,10 @@ fn predictors_do_not_influence_each_other() {
 fn a_turned_volume_has_the_turned_map() {
     let names = [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradKl];
     let volume = volume(31);
-    for localizer in
-        [localizer().postprocessing(PostProcessing::default().median(1, 3, 7).erosion(1.0)), calibrated()]
-    {
+    for localizer in [
+        localizer().postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0).erosion(1.0)),
+        calibrated(),
+    ] {
         let upright = localizer.score(&volume, &names).unwrap();
         for orientation in ["LPI", "ASR", "IRP", "SPL"] {
             let orientation: Orientation = orientation.parse().unwrap();
@@ -329,7 +330,7 @@ fn one_slice_scores_as_a_volume_and_as_an_image() {
     let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
     let localizer = Localizer::new(vae(1), plain, Provenance::default())
         .unwrap()
-        .postprocessing(PostProcessing::default().median(1, 3, 7));
+        .postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
     let names = [PredictorName::PixelL1, PredictorName::GradElbo];
     let volume = Volume::new(slab, Geometry::default());
     let scored = localizer.score(&volume, &names).unwrap();
@@ -413,7 +414,7 @@ fn changes_drop_what_was_calibrated_before_them() {
     let same = made.clone().settings(settings()).postprocessing(PostProcessing::default());
     assert_eq!(same.calibration(), made.calibration());
     let mut smallest = PostProcessing::default();
-    smallest.smallest = 100;
+    smallest.smallest = 100.0;
     assert_eq!(made.clone().postprocessing(smallest).calibration(), made.calibration());
     let filtered = made.clone().postprocessing(PostProcessing::none());
     assert!(filtered.calibration().is_empty() && !filtered.locations().is_empty());

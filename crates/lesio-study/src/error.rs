@@ -38,6 +38,16 @@ pub enum StudyError {
         /// What is wrong.
         source: PredictError,
     },
+    /// The truth of a case has another shape than its image.
+    #[error("the truth of case {case:?} has shape {found:?}, its image has {expected:?}")]
+    TruthShape {
+        /// The case.
+        case: String,
+        /// The shape of the truth.
+        found: Vec<usize>,
+        /// The shape of the image.
+        expected: Vec<usize>,
+    },
     /// The data hold nothing to work on.
     #[error("{what}")]
     Nothing {

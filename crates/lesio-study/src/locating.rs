@@ -16,7 +16,7 @@ use crate::subject::{Content, Subject};
 /// would be counted from themselves.
 ///
 /// # Errors
-/// A subject that cannot be scored, or a number of bands that is refused.
+/// A subject that cannot be scored or whose truth has another shape, or a number of bands that is refused.
 pub fn locate(
     localizer: Localizer,
     subjects: &[Subject],
@@ -30,6 +30,7 @@ pub fn locate(
     let bands = if subjects.iter().any(is_image) { 1 } else { bands };
     let mut builder = LocationBuilder::new(names, grid, bands)?;
     for (done, subject) in subjects.iter().enumerate() {
+        subject.check_truth()?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
             Content::Volume { volume, truth } => {
@@ -49,4 +50,30 @@ pub fn locate(
         progress(done + 1);
     }
     Ok(localizer.located(builder.finish())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrating::tests::{head, localizer};
+    use ndarray::Array3;
+
+    #[test]
+    fn truths_of_another_shape_are_refused() {
+        let names = [PredictorName::PixelL1];
+        let subject = |shape| {
+            let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
+            let truth = lesio_image::Volume::new(Array3::from_elem(shape, true), *volume.geometry());
+            Subject::new("other", Content::Volume { volume, truth: Some(truth) })
+        };
+        // The last has the voxels of the image, turned.
+        for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
+            let refused = locate(localizer(), &[subject(shape)], &names, 1, |_| {});
+            assert!(
+                matches!(refused, Err(StudyError::TruthShape { case, .. }) if case == "other"),
+                "{shape:?}"
+            );
+        }
+        assert!(locate(localizer(), &[subject((32, 32, 4))], &names, 1, |_| {}).is_ok());
+    }
 }

@@ -74,6 +74,27 @@ impl Subject {
         }
     }
 
+    /// Refuses a truth of another shape than the image.
+    ///
+    /// # Errors
+    /// [`StudyError::TruthShape`] naming the case.
+    pub(crate) fn check_truth(&self) -> Result<(), StudyError> {
+        let (expected, found) = match &self.content {
+            Content::Volume { volume, truth } => {
+                (volume.shape().to_vec(), truth.as_ref().map(|truth| truth.shape().to_vec()))
+            }
+            Content::Image { image, truth } => {
+                (vec![image.height(), image.width()], truth.as_ref().map(|truth| truth.shape().to_vec()))
+            }
+        };
+        match found {
+            Some(found) if found != expected => {
+                Err(StudyError::TruthShape { case: self.id.clone(), found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What it is, in words.
     #[must_use]
     pub fn describe(&self) -> String {
