@@ -264,7 +264,7 @@ fn panel(
             localizer = calibrate(localizer, validation, &names, |done| progress.set_position(done as u64))?;
             progress.finish_and_clear();
         }
-        panel = panel.localizer(label, localizer, names);
+        panel = panel.localizer(label, localizer, names)?;
     }
     Ok(panel)
 }

@@ -341,7 +341,7 @@ impl Work<'_> {
         voxel_ml: Option<f64>,
     ) -> Result<Option<Findings>, Box<dyn Error>> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
-        let threshold = self.rule.threshold(normal).ok_or_else(|| {
+        let threshold = self.rule.threshold(normal)?.ok_or_else(|| {
             let (level, subjects) = (self.args.family_wise.unwrap_or_default(), normal.subjects());
             let needed = (1.0 / level - 1.0).ceil();
             format!(
@@ -367,7 +367,7 @@ impl Work<'_> {
             raw: folder.join(format!("{predictor}_raw.{ending}")),
             overlay: folder.join(format!("{predictor}.png")),
             labels: None,
-            threshold: normal.and_then(|normal| self.rule.threshold(normal)),
+            threshold: normal.and_then(|normal| self.rule.threshold(normal).ok().flatten()),
             normal_subjects: normal.map(|normal| normal.subjects()),
             smallest_p_value: normal.map(|normal| normal.smallest_p_value()),
             p_value_level: self.rule.level(),

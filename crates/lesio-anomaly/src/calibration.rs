@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PredictorName;
@@ -84,7 +85,10 @@ impl Calibration {
 /// assert_eq!(normals.family_wise_p_value(200.0), 0.05); // higher than all 19 subjects
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "NormalParts")]
 pub struct NormalScores {
     /// The lowest scores that at most each of [`TAILS`] of the pixels reach (`>=`).
     quantiles: Vec<f32>,
@@ -177,8 +181,8 @@ impl NormalScores {
     ///
     /// That holds at the rates that are kept (1e-5, 1e-4, 5e-4, .001, .002, .005, .01, .02, .03, .05, .07,
     /// .1, .15, .2, .3, ...); between them the score is interpolated by the logarithm of the rate. Rates
-    /// below 1e-5 get the score of 1e-5, and where there are fewer pixels than `1 / rate`, none of them
-    /// reaches it.
+    /// below 1e-5, and NaN, get the score of 1e-5, rates above 1 that of 1; where there are fewer pixels than
+    /// `1 / rate`, none of them reaches it.
     #[must_use]
     pub fn threshold(&self, rate: f64) -> f32 {
         let place = TAILS.iter().position(|&tail| tail <= rate).unwrap_or(TAILS.len() - 1);
@@ -266,7 +270,7 @@ impl NormalScores {
     }
 
     /// The lowest score whose family-wise p-value is at most `level`; `None` where there are too few
-    /// subjects for that level, which takes at least `1 / level - 1` of them.
+    /// subjects for that level, which takes at least `1 / level - 1` of them, and for a level that is not positive.
     #[must_use]
     pub fn family_wise_threshold(&self, level: f64) -> Option<f32> {
         let subjects = self.maxima.len();
@@ -278,25 +282,43 @@ impl NormalScores {
             None => self.maxima.first().copied(),
         }
     }
-
-    /// Whether a file holds what a calibration must.
-    pub(crate) fn is_sound(&self) -> bool {
-        self.quantiles.len() == TAILS.len()
-            && self.quantiles.is_sorted()
-            && self.maxima.is_sorted()
-            && !self.maxima.is_empty()
-            && self.quantiles.iter().chain(&self.maxima).all(|value| value.is_finite())
-            && self.mean.is_finite()
-            && self.deviation.is_finite()
-            && self.deviation >= 0.0
-            && self.pixels >= self.maxima.len() as u64
-    }
 }
 
-impl Calibration {
-    /// The first predictor whose scores are not sound, if any.
-    pub(crate) fn fault(&self) -> Option<PredictorName> {
-        self.predictors.iter().find(|(_, scores)| !scores.is_sound()).map(|(name, _)| *name)
+/// What a document holds, before it is checked.
+#[derive(Deserialize)]
+struct NormalParts {
+    quantiles: Vec<f32>,
+    maxima: Vec<f32>,
+    pixels: u64,
+    mean: f64,
+    deviation: f64,
+}
+
+impl TryFrom<NormalParts> for NormalScores {
+    type Error = SettingError;
+
+    fn try_from(parts: NormalParts) -> Result<Self, SettingError> {
+        let NormalParts { quantiles, maxima, pixels, mean, deviation } = parts;
+        let largest = f64::from(f32::MAX);
+        let ascending = |values: &[f32]| values.iter().all(|value| value.is_finite()) && values.is_sorted();
+        require(
+            quantiles.len() == TAILS.len(),
+            "number of quantiles",
+            quantiles.len(),
+            TAILS.len().to_string(),
+        )?;
+        require(ascending(&quantiles), "quantiles", &quantiles, "ascending finite scores")?;
+        require(!maxima.is_empty(), "number of maxima", 0, "at least 1")?;
+        require(
+            ascending(&maxima),
+            "maxima",
+            "what does not ascend or is not finite",
+            "ascending finite scores",
+        )?;
+        in_range("pixels", pixels, maxima.len() as u64..=1 << 60)?;
+        in_range("mean", mean, -largest..=largest)?;
+        in_range("deviation", deviation, 0.0..=2.0 * largest)?;
+        Ok(Self { quantiles, maxima, pixels, mean, deviation })
     }
 }
 
@@ -310,6 +332,52 @@ mod tests {
             builder.add((0..100).map(|k| (subject * 100 + k) as f32));
         }
         builder.finish().unwrap()
+    }
+
+    /// Whatever a document holds is refused, or answers every question without a panic.
+    #[test]
+    fn a_calibration_that_was_changed_is_refused_or_answers() {
+        let mut calibration = Calibration::new();
+        calibration.insert(PredictorName::PixelL1, thousand());
+        let document = serde_json::to_value(&calibration).unwrap();
+        assert_eq!(serde_json::from_value::<Calibration>(document.clone()).unwrap(), calibration);
+        let mut refused = 0;
+        for mutation in lesio_settings::mutation::mutations(&document) {
+            let Ok(read) = serde_json::from_value::<Calibration>(mutation.document) else {
+                refused += 1;
+                continue;
+            };
+            let scores = read.get(PredictorName::PixelL1).unwrap();
+            for score in [f32::NEG_INFINITY, -1.0, 0.0, 500.0, 1e30, f32::NAN] {
+                let answers = [scores.surprise(score), scores.deviations(score), scores.exceedance(score)];
+                assert!(
+                    score.is_nan() || answers.iter().all(|answer| !answer.is_nan()),
+                    "{mutation:?}",
+                    mutation = mutation.place
+                );
+                let _ = (scores.family_wise_p_value(score), scores.threshold(f64::from(score)));
+                let _ = scores.family_wise_threshold(f64::from(score));
+            }
+        }
+        // Lists that lost their order or an element, and numbers that are none.
+        assert!(refused > 150, "only {refused} were refused");
+        for broken in [
+            r#"{"predictors":{"pixel-l1":{"quantiles":[],"maxima":[1.0],"pixels":1,"mean":0.0,"deviation":0.0}}}"#,
+        ] {
+            let error = serde_json::from_str::<Calibration>(broken).unwrap_err().to_string();
+            assert!(error.contains("number of quantiles is 0, expected 24"), "{error}");
+        }
+    }
+
+    /// Rates and levels that are none say what is documented, and never more than they may.
+    #[test]
+    fn rates_that_are_none_are_taken_as_the_strictest() {
+        let scores = thousand();
+        for rate in [f64::NAN, -1.0, 0.0, f64::NEG_INFINITY] {
+            assert_eq!(scores.threshold(rate), scores.threshold(1e-5));
+            assert_eq!(scores.family_wise_threshold(rate), None);
+        }
+        assert_eq!(scores.threshold(f64::INFINITY), scores.threshold(1.0));
     }
 
     #[test]

@@ -23,15 +23,21 @@ pub enum PredictError {
     /// A map could not be brought to another grid to be filtered.
     #[error("the map could not be brought to another grid")]
     Resample(#[from] ResampleError),
-    /// A number of a configuration is out of range.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
     /// The members of an ensemble could not be combined.
     #[error("the ensemble's members could not be combined")]
     Ensemble(#[from] EnsembleError),
     /// A setting is out of range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Parts do not fit together.
     #[error("{0}")]
     Config(String),
+    /// A predictor was asked for more than once.
+    #[error("predictor {predictor:?} is named more than once")]
+    Repeated {
+        /// The predictor.
+        predictor: String,
+    },
     /// The image has another number of channels than the model.
     #[error("the image has {found} channels, the model was trained on {expected}")]
     Channels {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use lesio_nn::random;
+use lesio_settings::{SettingError, in_range};
 use lesio_vae::{VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
@@ -31,13 +32,13 @@ pub enum Target {
 #[non_exhaustive]
 #[serde(default)]
 pub struct GradientConfig {
-    /// Standard deviation in pixels of the Gaussian that smooths the map; 0 leaves it. Default 1.5: the
+    /// Standard deviation in pixels of the Gaussian that smooths the map, up to 4096; 0 leaves it. Default 1.5: the
     /// raw gradient of a strided network has a fine grid in it that is the network's, not the image's.
     pub smoothing: f64,
     /// SmoothGrad (Smilkov et al. 2017): the mean of the absolute gradients at this many noisy copies of
-    /// the image; 0 takes the image itself. Default 0.
+    /// the image, up to 1000; 0 takes the image itself. Default 0.
     pub copies: usize,
-    /// Standard deviation of the copies' noise. Default .05, a twentieth of the range of a prepared image.
+    /// Standard deviation of the copies' noise, 0 to 1000. Default .05, a twentieth of the range of a prepared image.
     pub deviation: f64,
     /// Seed of the noise, which is the same for every image. Default 0.
     pub seed: u64,
@@ -46,6 +47,21 @@ pub struct GradientConfig {
 impl Default for GradientConfig {
     fn default() -> Self {
         Self { smoothing: 1.5, copies: 0, deviation: 0.05, seed: 0 }
+    }
+}
+
+/// Most noisy copies: twenty times as many as the method's authors used.
+const MOST_COPIES: usize = 1000;
+
+impl GradientConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("smoothing", self.smoothing, 0.0..=LARGEST_DEVIATION)?;
+        in_range("copies", self.copies, 0..=MOST_COPIES)?;
+        in_range("deviation", self.deviation, 0.0..=1e3)
     }
 }
 
@@ -69,19 +85,13 @@ impl GradientPredictor {
     /// The gradient of a target.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for a deviation that is negative, not finite or larger than any image.
+    /// [`PredictError::Setting`] as [`GradientConfig::validate`].
     pub fn new(
         model: Arc<dyn VariationalModel>,
         target: Target,
         config: GradientConfig,
     ) -> Result<Self, PredictError> {
-        for (name, value) in [("smoothing", config.smoothing), ("deviation", config.deviation)] {
-            if !(0.0..=LARGEST_DEVIATION).contains(&value) {
-                return Err(PredictError::Config(format!(
-                    "{name} of the gradient is {value}, expected 0 to {LARGEST_DEVIATION}"
-                )));
-            }
-        }
+        config.validate().map_err(|error| error.within("gradient"))?;
         Ok(Self { model, target, config })
     }
 

@@ -85,6 +85,7 @@ pub use combination::{Combination, Combined};
 pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
+pub use lesio_settings::SettingError;
 pub use localizer::{
     ChosenPredictor, ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore,
 };

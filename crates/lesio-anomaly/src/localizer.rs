@@ -12,7 +12,7 @@ use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
-use crate::catalogue::{PredictorName, PredictorSettings, predictor};
+use crate::catalogue::{PredictorName, PredictorSettings, check_unique, predictor};
 use crate::error::PredictError;
 use crate::location::{LocationBuilder, LocationCalibration};
 use crate::model::{Model, ModelConfig};
@@ -236,7 +236,8 @@ impl Localizer {
         Ok(Self { model, document, locations: LocationCalibration::default() })
     }
 
-    /// With other settings of the predictors; what was calibrated or chosen with the old ones is dropped.
+    /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
+    /// was calibrated or chosen with the old ones is dropped.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
@@ -336,11 +337,10 @@ impl Localizer {
         })?;
         let made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
-        if let Some(name) = document.calibration.fault() {
-            return Err(refused(format!("the calibration of {name} is not in order")));
-        }
-        document.postprocessing.validate().map_err(|error| refused(error.to_string()))?;
-        if document.postprocessing.unit == LengthUnit::ImagePixels {
+        document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        let filters = &document.postprocessing;
+        filters.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        if filters.unit == LengthUnit::ImagePixels {
             tracing::warn!(
                 "{path:?} has filters in pixels of the image: its calibration holds only for images of the resolution \
                  that it was made on; train again for filters in millimetres"
@@ -355,14 +355,14 @@ impl Localizer {
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
     ///
     /// # Errors
-    /// Filters that [`PostProcessing::validate`] refuses, or a failure of the file system; what stood under the name
-    /// still does.
+    /// A failure of the file system, or settings or filters with which it could not be read again; what stood under the
+    /// name still does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let path = path.as_ref();
-        self.document
-            .postprocessing
-            .validate()
-            .map_err(|error| SaveError::Content { path: path.to_owned(), reason: error.to_string() })?;
+        let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
+        let Document { settings, postprocessing, .. } = &self.document;
+        settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
         let mut tensors = self.locations.tensors();
         tensors.extend(self.model.parameters().clone());
         model_file::save(path, KIND, *VERSIONS.end(), &tensors, &self.document)
@@ -429,7 +429,7 @@ impl Localizer {
     ///
     /// # Errors
     /// A volume that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), a
-    /// predictor that the model cannot serve, or a model of several channels.
+    /// predictor that the model cannot serve or that is named twice, or a model of several channels.
     pub fn score(&self, volume: &Volume<f32>, names: &[PredictorName]) -> Result<ScoredVolume, PredictError> {
         let prepared = self.document.preprocessing.prepare(volume)?;
         self.check_channels(1)?;
@@ -557,6 +557,7 @@ impl Localizer {
         planes: &[&PreparedPlane],
         names: &[PredictorName],
     ) -> Result<(Vec<GridMaps>, Vec<Array3<f32>>), PredictError> {
+        check_unique(names)?;
         let shape = self.model.image_shape();
         let (height, width) = (shape.height, shape.width);
         let predictors: Vec<Box<dyn Predictor>> = names

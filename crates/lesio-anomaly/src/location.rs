@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use lesio_nn::{Parameter, ParameterSet};
+use lesio_settings::in_range;
 use ndarray::ArrayRef2;
 
-use crate::catalogue::PredictorName;
+use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
 
 /// Mean and deviation of a predictor's scores at each place, over normal images.
@@ -59,21 +60,25 @@ const PRIOR: f64 = 10.0;
 /// Most bands of slices.
 const MOST_BANDS: usize = 256;
 
+/// Most places of all predictors together.
+const MOST_PLACES: usize = 1 << 27;
+
 impl LocationBuilder {
     /// No scores yet, for these predictors on a grid of `[height, width]`, with slices in `bands` bands:
     /// 1 for images, and few enough for volumes that every band has some slices of every subject.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for no band or more than 256.
+    /// [`PredictError::Setting`] for no band or more than 256, and for more than 2^27 places of all predictors together,
+    /// which would take 3 GiB; [`PredictError::Repeated`] for a predictor named twice.
     pub fn new(
         names: &[PredictorName],
         [height, width]: [usize; 2],
         bands: usize,
     ) -> Result<Self, PredictError> {
-        if !(1..=MOST_BANDS).contains(&bands) {
-            let text = format!("bands of slices are {bands}, expected 1 to {MOST_BANDS}");
-            return Err(PredictError::Config(text));
-        }
+        check_unique(names)?;
+        in_range("bands", bands, 1..=MOST_BANDS)?;
+        let places = [height, width, names.len()].iter().fold(bands, |product, &n| product.saturating_mul(n));
+        in_range("bands x rows x columns x predictors", places, 0..=MOST_PLACES)?;
         let empty = vec![Sums::default(); bands * height * width];
         let predictors = names.iter().map(|&name| (name, empty.clone())).collect();
         Ok(Self { shape: [bands, height, width], predictors })
@@ -228,7 +233,7 @@ impl LocationCalibration {
             let [bands, height, width] = *tensor.shape() else {
                 return Err(format!("tensor {full:?} has shape {:?}, expected three axes", tensor.shape()));
             };
-            if deviation.shape() != tensor.shape() || bands == 0 {
+            if deviation.shape() != tensor.shape() || !(1..=MOST_BANDS).contains(&bands) {
                 return Err(format!(
                     "tensor {full:?} has shape {:?} and deviations {:?}",
                     tensor.shape(),

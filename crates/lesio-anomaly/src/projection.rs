@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use lesio_settings::{SettingError, in_range, require};
 use lesio_vae::{VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
 use crate::planes::Planes;
 use crate::predictor::Predictor;
-use crate::shared::SharedPass;
+use crate::shared::{SharedPass, gradients_of};
 
 /// How an image is projected.
 ///
@@ -21,19 +22,19 @@ use crate::shared::SharedPass;
 #[non_exhaustive]
 #[serde(default)]
 pub struct ProjectionConfig {
-    /// The step `a`. Default .5 (Dehaene et al.).
+    /// The step `a`, 0 to a million. Default .5 (Dehaene et al.).
     pub rate: f64,
-    /// The weight `l` of the distance from the image. Default .05.
+    /// The weight `l` of the distance from the image, 0 to a million. Default .05.
     pub distance: f64,
-    /// Most steps, those that were taken back included. Default 100.
+    /// Most steps, those that were taken back included, 1 to 10000. Default 100.
     pub steps: usize,
     /// How far steps go. Default [`StepRule::bounded`].
     pub step_rule: StepRule,
     /// Value of `rec`, in nats per image, at which an image stops: a percentile of that of training
-    /// normals, see [`Projection::stop_level`]. Default `None`: all steps are made.
+    /// normals, see [`Projection::stop_level`]; within 1e18. Default `None`: all steps are made.
     pub stop: Option<f64>,
     /// Range to which pixels are clamped; a pixel outside is brought into it by the first step.
-    /// Default [0, 1].
+    /// Within a million; default [0, 1].
     pub range: [f32; 2],
     /// What the map is made of. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
@@ -52,7 +53,7 @@ pub enum StepRule {
     /// is taken back, and the image's rate halved. The energy never rises, and what is far off moves before
     /// what is not.
     Bounded {
-        /// The largest change of a pixel in a step.
+        /// The largest change of a pixel in a step, 1e-9 to a million.
         largest: f64,
     },
     /// As in the published formula, whatever comes of it.
@@ -98,6 +99,31 @@ impl Default for ProjectionConfig {
     }
 }
 
+/// Most steps: a hundred times as many as suffice.
+pub(crate) const MOST_STEPS: usize = 10_000;
+
+impl ProjectionConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("rate", self.rate, 0.0..=1e6)?;
+        in_range("distance", self.distance, 0.0..=1e6)?;
+        in_range("steps", self.steps, 1..=MOST_STEPS)?;
+        if let StepRule::Bounded { largest } = self.step_rule {
+            in_range("step_rule.bounded.largest", largest, 1e-9..=1e6)?;
+        }
+        if let Some(stop) = self.stop {
+            in_range("stop", stop, -1e18..=1e18)?;
+        }
+        let [low, high] = self.range;
+        in_range("range", low, -1e6..=1e6)?;
+        in_range("range", high, -1e6..=1e6)?;
+        require(low < high, "range", self.range, "two ascending values")
+    }
+}
+
 /// What happened to one image.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -130,33 +156,9 @@ impl Projection {
     /// A projection by a model.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for a rate or distance that is negative or not finite, an empty range, or
-    /// a stop that is NaN.
+    /// [`PredictError::Setting`] as [`ProjectionConfig::validate`].
     pub fn new(model: Arc<dyn VariationalModel>, config: ProjectionConfig) -> Result<Self, PredictError> {
-        for (name, value) in [("rate", config.rate), ("distance", config.distance)] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(PredictError::Config(format!(
-                    "{name} of the projection is {value}, expected at least 0"
-                )));
-            }
-        }
-        if let StepRule::Bounded { largest } = config.step_rule
-            && !(largest.is_finite() && largest > 0.0)
-        {
-            return Err(PredictError::Config(format!(
-                "the largest step of the projection is {largest}, expected a positive number"
-            )));
-        }
-        let [low, high] = config.range;
-        if low.partial_cmp(&high) != Some(std::cmp::Ordering::Less) {
-            return Err(PredictError::Config(format!(
-                "range of the projection is {:?}, expected low < high",
-                config.range
-            )));
-        }
-        if config.stop.is_some_and(f64::is_nan) {
-            return Err(PredictError::Config("stop of the projection is NaN".to_owned()));
-        }
+        config.validate().map_err(|error| error.within("projection"))?;
         Ok(Self { model, config })
     }
 
@@ -165,18 +167,17 @@ impl Projection {
     /// `floor(percentile / 100 (n - 1))`, counted from 0; Dehaene et al. take the lowest, percentile 0.
     ///
     /// # Errors
-    /// [`PredictError::Config`] without an image or for another percentile; what the model reports.
+    /// [`PredictError::Config`] without an image, [`PredictError::Setting`] for another percentile; what the model
+    /// reports.
     pub fn stop_level<'a>(
         model: &dyn VariationalModel,
         normals: impl IntoIterator<Item = &'a Tensor>,
         percentile: f64,
     ) -> Result<f64, PredictError> {
-        if !(0.0..=100.0).contains(&percentile) {
-            return Err(PredictError::Config(format!("percentile is {percentile}, expected 0 to 100")));
-        }
+        in_range("percentile", percentile, 0.0..=100.0)?;
         let mut losses: Vec<f64> = Vec::new();
         for images in normals {
-            let loss = Planes::of(&model.gradients(images, Wanted::NOTHING)?.loss)?;
+            let loss = Planes::of(&gradients_of(model, images, Wanted::NOTHING)?.loss)?;
             let sum = |own: &[f32]| own.iter().map(|&v| f64::from(v)).sum::<f64>();
             losses.extend(loss.values.chunks_exact(loss.size().max(1)).map(sum));
         }
@@ -207,7 +208,7 @@ impl Projection {
             let batch = Tensor::from_vec(values, dims, device)?;
             let last = step == self.config.steps;
             let wanted = if last { Wanted::NOTHING } else { Wanted::RECONSTRUCTION };
-            let found = self.model.gradients(&batch, wanted)?;
+            let found = gradients_of(&*self.model, &batch, wanted)?;
             let mean = Planes::of(&found.mean)?.values;
             let loss = Planes::of(&found.loss)?.values;
             let gradient = found.by_reconstruction.as_ref().map(Planes::of).transpose()?;

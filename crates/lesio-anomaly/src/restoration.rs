@@ -3,32 +3,48 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
+use lesio_settings::{SettingError, in_range};
 use lesio_vae::{VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
 use crate::planes::Planes;
 use crate::predictor::Predictor;
+use crate::projection::MOST_STEPS;
+use crate::shared::gradients_of;
 
 /// How an image is restored: by `steps` steps of gradient ascent on `ELBO(X) - l TV(X - x)` from `X = x`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct RestorationConfig {
-    /// Number of steps. Default 100.
+    /// Number of steps, 1 to 10000. Default 100.
     pub steps: usize,
-    /// Step length times the gradient in nats. Default 1e-4, which with a likelihood of deviation .1
+    /// Step length times the gradient in nats, 0 to a million. Default 1e-4, which with a likelihood of deviation .1
     /// moves a pixel by a hundredth of its error per step.
     pub rate: f64,
-    /// The weight `l` of the total variation, in nats. Default 3.
+    /// The weight `l` of the total variation, in nats, 0 to 1e9. Default 3.
     pub total_variation: f64,
-    /// Largest change of a pixel in one step. Default .01: single large gradients do not tear the image.
+    /// Largest change of a pixel in one step, 0 to a million. Default .01: single large gradients do not tear the image.
     pub largest_change: f32,
 }
 
 impl Default for RestorationConfig {
     fn default() -> Self {
         Self { steps: 100, rate: 1e-4, total_variation: 3.0, largest_change: 0.01 }
+    }
+}
+
+impl RestorationConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("steps", self.steps, 1..=MOST_STEPS)?;
+        in_range("rate", self.rate, 0.0..=1e6)?;
+        in_range("total_variation", self.total_variation, 0.0..=1e9)?;
+        in_range("largest_change", self.largest_change, 0.0..=1e6)
     }
 }
 
@@ -48,19 +64,9 @@ impl Restoration {
     /// A restoration by a model.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for a number that is negative or not finite.
+    /// [`PredictError::Setting`] as [`RestorationConfig::validate`].
     pub fn new(model: Arc<dyn VariationalModel>, config: RestorationConfig) -> Result<Self, PredictError> {
-        for (name, value) in [
-            ("rate", config.rate),
-            ("total variation", config.total_variation),
-            ("largest change", f64::from(config.largest_change)),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(PredictError::Config(format!(
-                    "{name} of the restoration is {value}, expected at least 0"
-                )));
-            }
-        }
+        config.validate().map_err(|error| error.within("restoration"))?;
         Ok(Self { model, config })
     }
 
@@ -79,7 +85,7 @@ impl Restoration {
         }
         for _ in 0..self.config.steps {
             let batch = Tensor::from_slice(&restored, dims, images.device())?;
-            let found = self.model.gradients(&batch, Wanted::BOTH)?;
+            let found = gradients_of(&*self.model, &batch, Wanted::BOTH)?;
             let divergence = (found.by_divergence.ok_or_else(missing)? * self.model.beta())?;
             let bound = Planes::of(&(found.by_reconstruction.ok_or_else(missing)? + divergence)?)?.values;
             let change: Vec<f32> = restored.iter().zip(&start.values).map(|(a, b)| a - b).collect();

@@ -66,7 +66,7 @@ impl<'a> SharedPass<'a> {
     /// Terms and gradients of a model. Without images no model is asked.
     ///
     /// # Errors
-    /// What the model reports.
+    /// What the model reports, and a result of another shape than the images.
     pub fn gradients(&self, model: &Arc<dyn VariationalModel>, wanted: Wanted) -> Result<Gradients> {
         if self.images.dim(0)? == 0 {
             return Gradients::of_nothing(self.images, wanted);
@@ -81,7 +81,7 @@ impl<'a> SharedPass<'a> {
             return Ok(gradients);
         }
         let wanted = wanted.union(self.expected);
-        let gradients = model.gradients(self.images, wanted)?;
+        let gradients = gradients_of(&**model, self.images, wanted)?;
         self.known().gradients.push((model.clone(), wanted, gradients.clone()));
         Ok(gradients)
     }
@@ -89,7 +89,7 @@ impl<'a> SharedPass<'a> {
     /// The reconstruction by a model, `[n, c, h, w]`. Without images no model is asked.
     ///
     /// # Errors
-    /// What the model reports.
+    /// What the model reports, and a result of another shape than the images.
     pub fn reconstruction(&self, model: &Arc<dyn Reconstructor>) -> Result<Tensor> {
         if self.images.dim(0)? == 0 {
             return self.images.zeros_like();
@@ -104,6 +104,7 @@ impl<'a> SharedPass<'a> {
             return Ok(reconstruction);
         }
         let reconstruction = model.reconstruct(self.images)?;
+        check_shape("a reconstruction", &reconstruction, self.images)?;
         self.known().reconstructions.push((model.clone(), reconstruction.clone()));
         Ok(reconstruction)
     }
@@ -113,6 +114,38 @@ impl<'a> SharedPass<'a> {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a model says of images, with every part that is wanted in the shape that it must have: a model may be the
+/// caller's own.
+pub(crate) fn gradients_of(
+    model: &dyn VariationalModel,
+    images: &Tensor,
+    wanted: Wanted,
+) -> Result<Gradients> {
+    let found = model.gradients(images, wanted)?;
+    check_shape("the mean", &found.mean, images)?;
+    check_shape("the loss", &found.loss, images)?;
+    for (what, is_wanted, gradient) in [
+        ("the divergence's gradient", wanted.divergence, &found.by_divergence),
+        ("the reconstruction's gradient", wanted.reconstruction, &found.by_reconstruction),
+    ] {
+        match gradient {
+            Some(gradient) => check_shape(what, gradient, images)?,
+            None if is_wanted => candle_core::bail!("the model gave not {what}, which was wanted"),
+            None => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses what a model gave in another shape than the images have.
+fn check_shape(what: &str, found: &Tensor, images: &Tensor) -> Result<()> {
+    if found.dims() == images.dims() {
+        return Ok(());
+    }
+    let (expected, got) = (images.shape().clone(), found.shape().clone());
+    Err(candle_core::Error::UnexpectedShape { msg: format!("{what} of the model"), expected, got })
 }
 
 /// Where a model lies: the same for it as a reconstructor and as a variational model.

@@ -23,7 +23,7 @@ fn settings() -> PredictorSettings {
 }
 
 fn check(predictor: &dyn Predictor, images: &Tensor, planted: Option<f32>) {
-    let broken = conformance::check_predictor(predictor, images, planted).unwrap();
+    let broken = conformance::check_predictor_bits(predictor, images, planted).unwrap();
     assert!(broken.is_empty(), "{}: {broken:#?}", predictor.name());
 }
 
@@ -86,7 +86,7 @@ fn models_keep_their_obligations() {
         (Arc::new(Linear::new()) as Arc<dyn VariationalModel>, small_images(3)),
         (vae(), head_images(200..203)),
     ] {
-        let broken = conformance::check_model(&*model, &images).unwrap();
+        let broken = conformance::check_model_bits(&*model, &images).unwrap();
         assert!(broken.is_empty(), "{broken:#?}");
     }
 }
@@ -117,6 +117,150 @@ fn a_model_that_breaks_an_obligation_is_found() {
     }
     let broken = conformance::check_model(&Twisted(Linear::new()), &small_images(2)).unwrap();
     assert!(broken.iter().any(|text| text.contains("reconstruction")), "{broken:?}");
+}
+
+/// A model of convolutions and matrix products by candle, as candle-nn's layers compute them, right or wrong in one way.
+struct Layers {
+    fault: Fault,
+    convolution: Tensor,
+    encoder: Tensor,
+    decoder: Tensor,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    /// A row of a batch moves by this share of the batch's mean.
+    Neighbours(f64),
+    /// Gradients are so many times what they should be.
+    Gradient(f64),
+}
+
+impl Layers {
+    const FEATURES: usize = 8 * support::HEIGHT * support::WIDTH;
+    const LATENT: usize = 48;
+
+    fn new(fault: Fault) -> Self {
+        let draw = |stream, shape: &[usize], size: f32| {
+            let mut values = vec![0.0; shape.iter().product()];
+            lesio_nn::random::fill_normal(&mut lesio_nn::random::generator(21, stream), &mut values);
+            values.iter_mut().for_each(|value| *value *= size);
+            Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+        };
+        Self {
+            fault,
+            convolution: draw(1, &[8, support::CHANNELS, 3, 3], 0.3),
+            encoder: draw(2, &[Self::FEATURES, Self::LATENT], 0.05),
+            decoder: draw(3, &[Self::LATENT, support::SIZE], 0.1),
+        }
+    }
+}
+
+impl lesio_vae::Reconstructor for Layers {
+    fn reconstruct(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(self.decode(&self.encode(images)?.mean)?.mean.detach())
+    }
+}
+
+impl VariationalModel for Layers {
+    fn encode(&self, images: &Tensor) -> candle_core::Result<lesio_vae::Posterior> {
+        let features = images.conv2d(&self.convolution, 1, 1, 1, 1)?.silu()?.flatten_from(1)?;
+        let mut mean = features.matmul(&self.encoder)?;
+        if let Fault::Neighbours(share) = self.fault {
+            mean = mean.broadcast_add(&(mean.mean_keepdim(0)? * share)?)?;
+        }
+        let log_variance = (&mean * 0.1)?;
+        Ok(lesio_vae::Posterior { mean, log_variance })
+    }
+
+    fn decode(&self, latent: &Tensor) -> candle_core::Result<lesio_vae::Reconstruction> {
+        let shape = (latent.dim(0)?, support::CHANNELS, support::HEIGHT, support::WIDTH);
+        let mean = latent.matmul(&self.decoder)?.reshape(shape)?;
+        Ok(lesio_vae::Reconstruction { outputs: mean.clone(), mean })
+    }
+
+    fn log_likelihood(
+        &self,
+        images: &Tensor,
+        reconstruction: &lesio_vae::Reconstruction,
+    ) -> candle_core::Result<Tensor> {
+        (images - &reconstruction.mean)?.sqr()? * -0.5
+    }
+
+    fn gradients(&self, images: &Tensor, wanted: Wanted) -> candle_core::Result<lesio_vae::Gradients> {
+        let mut found = lesio_vae::gradients_by_autograd(self, images, wanted)?;
+        if let Fault::Gradient(factor) = self.fault {
+            found.by_divergence = found.by_divergence.map(|gradient| gradient * factor).transpose()?;
+        }
+        Ok(found)
+    }
+}
+
+/// What candle computes may differ in the last bits between batches; what is wrong by a hundredth is found.
+#[test]
+fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
+    let images = small_images(7);
+    let broken = |fault| conformance::check_model(&Layers::new(fault), &images).unwrap();
+    assert_eq!(broken(Fault::None), Vec::<String>::new());
+    let leaking = broken(Fault::Neighbours(1e-2));
+    assert!(leaking.iter().any(|text| text.contains("row 0 alone")), "{leaking:?}");
+    for factor in [1.01, 0.99] {
+        let wrong = broken(Fault::Gradient(factor));
+        assert!(wrong.iter().any(|text| text.contains("the divergence's gradient differs")), "{wrong:?}");
+    }
+    for name in [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradElbo] {
+        let of = |fault| predictor_over(name, Arc::new(Layers::new(fault)), &settings()).unwrap();
+        let broken = conformance::check_predictor(&of(Fault::None), &images, None).unwrap();
+        assert!(broken.is_empty(), "{name}: {broken:#?}");
+        let leaking = conformance::check_predictor(&of(Fault::Neighbours(0.1)), &images, None).unwrap();
+        assert!(leaking.iter().any(|text| text.contains("scored alone")), "{name}: {leaking:?}");
+    }
+}
+
+/// A model of one's own that gives other shapes than its images is an error, not a panic.
+#[test]
+fn a_model_of_other_shapes_is_an_error() {
+    struct Cropped(Linear);
+    impl lesio_vae::Reconstructor for Cropped {
+        fn reconstruct(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+            self.0.reconstruct(images)?.narrow(3, 0, support::WIDTH - 1)
+        }
+    }
+    impl VariationalModel for Cropped {
+        fn encode(&self, images: &Tensor) -> candle_core::Result<lesio_vae::Posterior> {
+            self.0.encode(images)
+        }
+        fn decode(&self, latent: &Tensor) -> candle_core::Result<lesio_vae::Reconstruction> {
+            self.0.decode(latent)
+        }
+        fn log_likelihood(
+            &self,
+            images: &Tensor,
+            reconstruction: &lesio_vae::Reconstruction,
+        ) -> candle_core::Result<Tensor> {
+            self.0.log_likelihood(images, reconstruction)
+        }
+        fn gradients(&self, images: &Tensor, wanted: Wanted) -> candle_core::Result<lesio_vae::Gradients> {
+            let mut found = self.0.gradients(images, wanted)?;
+            for tensor in
+                [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()]
+            {
+                if let Some(tensor) = tensor {
+                    *tensor = tensor.narrow(2, 0, support::HEIGHT - 1)?;
+                }
+            }
+            Ok(found)
+        }
+    }
+    let images = small_images(2);
+    for name in PredictorName::ALL.into_iter().filter(|&name| name != PredictorName::Intensity) {
+        let own = predictor_over(name, Arc::new(Cropped(Linear::new())), &settings()).unwrap();
+        let error = own.score(&images).unwrap_err();
+        assert!(
+            matches!(&error, PredictError::Model(candle_core::Error::UnexpectedShape { .. })),
+            "{name}: {error:?}"
+        );
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use lesio_image::{
 };
 use lesio_nn::{LoadError, Precision};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_settings::mutation::mutations;
 use lesio_vae::{Denoiser, DenoiserConfig, Latent, Likelihood, VaeConfig, initial_parameters};
 use ndarray::{Array3, Axis, s};
 
@@ -233,25 +234,161 @@ fn damaged_files_are_refused() {
     }
 }
 
-/// The document of a saved localizer with a text in it replaced by another of the same length.
+/// A saved localizer, taken apart.
+struct Saved {
+    folder: tempfile::TempDir,
+    header: serde_json::Value,
+    envelope: serde_json::Value,
+    tensors: Vec<u8>,
+}
+
+impl Saved {
+    fn new(localizer: &Localizer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("localizer.safetensors");
+        localizer.save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+        let envelope = header["__metadata__"]["lesio"].as_str().unwrap();
+        let envelope = serde_json::from_str(envelope).unwrap();
+        Self { folder, header, envelope, tensors: bytes[8 + length..].to_vec() }
+    }
+
+    /// Loads the file with another description in it.
+    fn load_with(&self, envelope: &serde_json::Value) -> Result<Localizer, LoadError> {
+        let mut header = self.header.clone();
+        header["__metadata__"]["lesio"] = serde_json::Value::String(envelope.to_string());
+        let mut text = serde_json::to_vec(&header).unwrap();
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut file = (text.len() as u64).to_le_bytes().to_vec();
+        file.extend(text);
+        file.extend(&self.tensors);
+        let path = self.folder.path().join("localizer.safetensors");
+        std::fs::write(&path, file).unwrap();
+        Localizer::load(&path, &Device::Cpu)
+    }
+}
+
+/// What is said of a localizer's file whose document is changed.
 fn with_document(change: impl Fn(&mut serde_json::Value)) -> LoadError {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("localizer.safetensors");
-    calibrated().save(&path).unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let mut json: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
-    let envelope = json["__metadata__"]["lesio"].as_str().unwrap();
-    let mut envelope: serde_json::Value = serde_json::from_str(envelope).unwrap();
+    let saved = Saved::new(&calibrated());
+    let mut envelope = saved.envelope.clone();
     change(&mut envelope);
-    json["__metadata__"]["lesio"] = serde_json::Value::String(envelope.to_string());
-    let mut text = serde_json::to_vec(&json).unwrap();
-    text.resize(text.len().next_multiple_of(8), b' ');
-    let mut file = (text.len() as u64).to_le_bytes().to_vec();
-    file.extend(text);
-    file.extend(&bytes[8 + header..]);
-    std::fs::write(&path, file).unwrap();
-    Localizer::load(&path, &Device::Cpu).unwrap_err()
+    saved.load_with(&envelope).unwrap_err()
+}
+
+/// Whatever number stands in a file, it is refused by name, or the localizer scores a small volume and ends.
+#[test]
+fn no_number_of_a_file_does_harm() {
+    let saved = Saved::new(&calibrated());
+    let volume = volume(30);
+    let names = [
+        PredictorName::PixelL1,
+        PredictorName::GradElbo,
+        PredictorName::CombiSum,
+        PredictorName::Projection,
+        PredictorName::Restoration,
+    ];
+    let (mut refused, mut scored) = (0, 0);
+    for mutation in mutations(&saved.envelope) {
+        match saved.load_with(&mutation.document) {
+            Err(error) => {
+                assert!(error.to_string().contains("localizer.safetensors"), "{error}");
+                refused += 1;
+            }
+            // Scores do not depend on the calibration.
+            Ok(_) if mutation.place.contains("calibration") => {}
+            Ok(localizer) => {
+                // An error is allowed: a filter or a preprocessing may not go with the volume.
+                scored += usize::from(localizer.score(&volume, &names).is_ok());
+            }
+        }
+    }
+    assert!(refused > 400 && scored > 40, "{refused} refused, {scored} scored");
+}
+
+/// What would run for ever or take all memory is refused when the file is read, and by the same words when it is used.
+#[test]
+fn numbers_without_an_end_are_refused_on_reading_and_on_use() {
+    type Change = fn(&mut PredictorSettings);
+    let changes: [(Change, &str); 6] = [
+        (|own| own.projection.steps = 1_000_000_000_000_000_000, "projection.steps"),
+        (|own| own.restoration.steps = usize::MAX, "restoration.steps"),
+        (|own| own.gradient.copies = 1_000_000_000, "gradient.copies"),
+        (|own| own.gradient.smoothing = 1e9, "gradient.smoothing"),
+        (|own| own.projection.rate = f64::NAN, "projection.rate"),
+        (|own| own.restoration.largest_change = -1.0, "restoration.largest_change"),
+    ];
+    let saved = Saved::new(&localizer());
+    let names = [PredictorName::GradKl, PredictorName::Projection, PredictorName::Restoration];
+    for (change, setting) in changes {
+        let mut settings = settings();
+        change(&mut settings);
+        let made = localizer().settings(settings.clone());
+        let error = made.score(&volume(30), &names).map(|_| ()).unwrap_err();
+        assert!(matches!(&error, PredictError::Setting(own) if own.setting == setting), "{error}");
+        // It cannot be saved, so that no training ends in a file that cannot be read.
+        let path = saved.folder.path().join("other.safetensors");
+        let error = made.save(&path).unwrap_err().to_string();
+        assert!(error.contains(setting) && !path.exists(), "{error}");
+        let mut envelope = saved.envelope.clone();
+        envelope["document"]["settings"] = serde_json::to_value(&settings).unwrap();
+        assert!(saved.load_with(&envelope).is_err(), "{setting}");
+    }
+    // A grid of any size needs no parameters where all layers are convolutions.
+    let config = config(1).latent(Latent::Spatial { channels: 2 });
+    let parameters = initial_parameters(&config, 2).unwrap();
+    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+    let fitted = Preprocessing::new(GRID).fit([] as [Volume<f32>; 0]).unwrap();
+    let saved = Saved::new(&Localizer::new(model, fitted, Provenance::default()).unwrap());
+    for (side, words) in [(65_536u64, "height is 65536"), (4096, "values per sample"), (1 << 62, "height is")]
+    {
+        let mut envelope = saved.envelope.clone();
+        let document = &mut envelope["document"];
+        for name in ["height", "width"] {
+            document["model"]["vae"]["config"][name] = side.into();
+        }
+        document["preprocessing"]["config"]["frame"]["fit"]["size"] = serde_json::json!([side, side]);
+        let widths = serde_json::json!([4, 6]);
+        assert_eq!(document["model"]["vae"]["config"]["widths"], widths);
+        if side == 4096 {
+            // Small enough by each side: 2^24 pixels, of which the layers make too much.
+            document["model"]["vae"]["config"]["widths"] = serde_json::json!([400, 6]);
+        }
+        let error = saved.load_with(&envelope).map(|_| ()).unwrap_err();
+        let chain = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
+        assert!(chain.contains(words) || chain.contains("grid height"), "{chain}");
+    }
+}
+
+#[test]
+fn a_predictor_named_twice_is_refused() {
+    let names = [PredictorName::PixelL1, PredictorName::GradKl, PredictorName::PixelL1];
+    let repeated = |result: Result<(), PredictError>| {
+        let error = result.unwrap_err();
+        assert!(matches!(&error, PredictError::Repeated { predictor } if predictor == "pixel-l1"), "{error}");
+    };
+    repeated(localizer().score(&volume(30), &names).map(|_| ()));
+    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    let plain = Localizer::new(vae(1), plain, Provenance::default()).unwrap();
+    let image = Image::from_plane(volume(0).data().index_axis(Axis(2), 3).to_owned());
+    repeated(plain.score_image(&image, &names).map(|_| ()));
+    repeated(LocationBuilder::new(&names, GRID, 1).map(|_| ()));
+}
+
+#[test]
+fn places_that_no_memory_holds_are_refused() {
+    let refused = |grid, bands| match LocationBuilder::new(&PredictorName::ALL, grid, bands) {
+        Err(PredictError::Setting(error)) => error.setting,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(GRID, 0), "bands");
+    assert_eq!(refused(GRID, 99_999_999), "bands");
+    assert_eq!(refused(GRID, usize::MAX), "bands");
+    for grid in [[usize::MAX, usize::MAX], [4096, 4096]] {
+        assert_eq!(refused(grid, 256), "bands x rows x columns x predictors");
+    }
 }
 
 #[test]
@@ -265,10 +402,13 @@ fn documents_that_do_not_fit_are_refused_with_the_reason() {
     let changes: [(Change, &str); 7] = [
         (|e| e["document"]["model"]["vae"]["config"]["height"] = 32.into(), "shape"),
         (|e| e["document"]["model"]["vae"]["config"]["widths"] = serde_json::json!([4]), "has shape"),
-        (|e| e["document"]["model"]["vae"]["config"]["width"] = serde_json::json!(1u64 << 60), "at most"),
+        (|e| e["document"]["model"]["vae"]["config"]["width"] = serde_json::json!(1u64 << 60), "1 to 4096"),
         (|e| e["document"]["model"]["vae"]["beta"] = (-1).into(), "beta"),
         (|e| e["document"]["preprocessing"]["config"]["slice_position"] = "channel".into(), "position"),
-        (|e| e["document"]["calibration"]["predictors"]["grad-kl"]["quantiles"][3] = 1e30.into(), "grad-kl"),
+        (
+            |e| e["document"]["calibration"]["predictors"]["grad-kl"]["quantiles"][3] = 1e30.into(),
+            "quantiles",
+        ),
         (|e| e["document"] = serde_json::json!({}), "missing field"),
     ];
     for (change, words) in changes {

@@ -1,9 +1,9 @@
 //! What an image shows brought to a common place and size on a network's grid.
 
+use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::BoundingBox;
-use crate::error::ConfigError;
 use crate::grid::check_spacing;
 use crate::placement::Placement;
 use crate::resample::Interpolation;
@@ -111,12 +111,12 @@ impl Alignment {
     ///
     /// # Errors
     /// Names the first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         if !(self.coverage > 0.0 && self.coverage <= 1.0) {
-            return Err(ConfigError::new("alignment coverage", self.coverage, "a fraction in (0, 1]"));
+            return Err(SettingError::new("alignment coverage", self.coverage, "a fraction in (0, 1]"));
         }
         if !(0.0..=0.45).contains(&self.trim) {
-            return Err(ConfigError::new("alignment trim", self.trim, "a fraction in [0, 0.45]"));
+            return Err(SettingError::new("alignment trim", self.trim, "a fraction in [0, 0.45]"));
         }
         Ok(())
     }
@@ -132,11 +132,11 @@ impl Alignment {
         image: [usize; 2],
         bounds: &BoundingBox<2>,
         spacing: [f64; 2],
-    ) -> Result<Placement, ConfigError> {
+    ) -> Result<Placement, SettingError> {
         self.validate()?;
         check_spacing(spacing)?;
         if bounds.size().contains(&0) {
-            return Err(ConfigError::new("bounding box", bounds, "at least one pixel"));
+            return Err(SettingError::new("bounding box", bounds, "at least one pixel"));
         }
         let fitted: [f64; 2] =
             std::array::from_fn(|a| bounds.size()[a] as f64 / (self.coverage * self.size[a] as f64));

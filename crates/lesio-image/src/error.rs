@@ -53,24 +53,6 @@ pub enum ImageError {
     },
 }
 
-/// Why a configuration is refused: the setting, its value and what it should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {found}, expected {expected}")]
-pub struct ConfigError {
-    /// The setting.
-    pub setting: &'static str,
-    /// Its value.
-    pub found: String,
-    /// What it should be.
-    pub expected: &'static str,
-}
-
-impl ConfigError {
-    pub(crate) fn new(setting: &'static str, found: impl std::fmt::Debug, expected: &'static str) -> Self {
-        Self { setting, found: format!("{found:?}"), expected }
-    }
-}
-
 /// Refuses an array without elements and one that holds NaN or infinite values.
 pub(crate) fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageError> {
     if data.is_empty() {

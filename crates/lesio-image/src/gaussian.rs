@@ -1,9 +1,10 @@
 //! Gaussian smoothing.
 
+use lesio_settings::SettingError;
 use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Dimension};
 use rayon::prelude::*;
 
-use crate::error::{ConfigError, check_finite};
+use crate::error::check_finite;
 use crate::median::{FilterError, mirrored};
 
 /// Beyond this many standard deviations the kernel is cut off.
@@ -54,7 +55,7 @@ pub fn positive_part<D: Dimension>(map: &ArrayRef<f32, D>) -> Array<f32, D> {
 
 fn smooth<D: Dimension>(data: &ArrayRef<f32, D>, sigma: &[f64]) -> Result<Array<f32, D>, FilterError> {
     if sigma.iter().any(|s| !(0.0..=MAX_SIGMA).contains(s)) {
-        return Err(ConfigError::new("gaussian sigma", sigma, "0 to 1000 pixels").into());
+        return Err(SettingError::new("gaussian sigma", sigma, "0 to 1000 pixels").into());
     }
     check_finite(data)?;
     let shape = data.shape().to_vec();

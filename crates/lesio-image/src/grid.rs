@@ -1,9 +1,9 @@
 //! Images of any size on a network's grid, by their frame.
 
+use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::BoundingBox;
-use crate::error::ConfigError;
 use crate::placement::Placement;
 use crate::resample::Interpolation;
 
@@ -79,7 +79,7 @@ impl GridFit {
     ///
     /// # Errors
     /// Refuses an empty image or grid and a spacing that is not positive and finite.
-    pub fn place(&self, image: [usize; 2], spacing: [f64; 2]) -> Result<Placement, ConfigError> {
+    pub fn place(&self, image: [usize; 2], spacing: [f64; 2]) -> Result<Placement, SettingError> {
         check_spacing(spacing)?;
         let per_axis = |axis: usize| image[axis] as f64 / self.size[axis] as f64;
         let scale = match self.resize {
@@ -99,21 +99,21 @@ impl GridFit {
     ///
     /// # Errors
     /// Refuses an empty image or grid.
-    pub fn place_box(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, ConfigError> {
+    pub fn place_box(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, SettingError> {
         self.crop_about(image, std::array::from_fn(|a| 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64)))
     }
 
-    fn crop_about(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, ConfigError> {
+    fn crop_about(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, SettingError> {
         let origin = std::array::from_fn(|a| (centre[a] - 0.5 * self.size[a] as f64).floor());
         Placement::new(image, self.size, [1.0, 1.0], origin, self.interpolation)
     }
 }
 
-pub(crate) fn check_spacing(spacing: [f64; 2]) -> Result<(), ConfigError> {
+pub(crate) fn check_spacing(spacing: [f64; 2]) -> Result<(), SettingError> {
     if spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Ok(());
     }
-    Err(ConfigError::new("pixel spacing", spacing, "positive finite lengths"))
+    Err(SettingError::new("pixel spacing", spacing, "positive finite lengths"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! Histogram standardization: one intensity for one tissue, over scanners and protocols.
 
+use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ConfigError, ImageError};
+use crate::error::ImageError;
 use crate::intensity::masked_values;
 use crate::percentile::percentile_list;
+
+/// Most landmarks: one for each tenth of a percent.
+const MOST_LANDMARKS: usize = 1001;
 
 /// Standardization of histograms by landmarks (Nyul and Udupa, "On standardizing the MR image
 /// intensity scale", Magnetic Resonance in Medicine 42, 1999; Nyul, Udupa and Zhang, IEEE
@@ -34,7 +38,7 @@ use crate::percentile::percentile_list;
 #[non_exhaustive]
 #[serde(default)]
 pub struct HistogramStandardizer {
-    /// Percentiles that serve as landmarks: at least two, ascending within [0, 100]. Default: 1,
+    /// Percentiles that serve as landmarks: 2 to 1001, ascending within [0, 100]. Default: 1,
     /// 10, 20, ..., 90, 99 (the deciles between robust ends).
     pub percentiles: Vec<f64>,
 }
@@ -59,18 +63,16 @@ impl HistogramStandardizer {
         self
     }
 
-    /// Refuses landmarks that are fewer than two or do not ascend within [0, 100].
+    /// Refuses landmarks that are fewer than 2, more than 1001, or do not ascend within [0, 100].
     ///
     /// # Errors
     /// Names the landmarks.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         let within = self.percentiles.iter().all(|p| (0.0..=100.0).contains(p));
         let ascending = self.percentiles.windows(2).all(|pair| pair[0] < pair[1]);
-        if within && ascending && self.percentiles.len() >= 2 {
-            return Ok(());
-        }
-        let expected = "at least two ascending percentiles within [0, 100]";
-        Err(ConfigError::new("histogram landmarks", &self.percentiles, expected))
+        in_range("number of histogram landmarks", self.percentiles.len(), 2..=MOST_LANDMARKS)?;
+        let expected = "ascending percentiles within [0, 100]";
+        require(within && ascending, "histogram landmarks", &self.percentiles, expected)
     }
 
     /// Begins a fit, to which training images are added one by one, so that they need not be in
@@ -78,7 +80,7 @@ impl HistogramStandardizer {
     ///
     /// # Errors
     /// As [`HistogramStandardizer::validate`].
-    pub fn start(&self) -> Result<HistogramFit, ConfigError> {
+    pub fn start(&self) -> Result<HistogramFit, SettingError> {
         self.validate()?;
         Ok(HistogramFit {
             percentiles: self.percentiles.clone(),
@@ -151,15 +153,15 @@ struct FittedParts {
 }
 
 impl TryFrom<FittedParts> for FittedHistogram {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from(parts: FittedParts) -> Result<Self, ConfigError> {
+    fn try_from(parts: FittedParts) -> Result<Self, SettingError> {
         HistogramStandardizer { percentiles: parts.percentiles.clone() }.validate()?;
         let standard = &parts.standard;
         let ascending = standard.windows(2).all(|pair| pair[0] <= pair[1]);
         if standard.len() != parts.percentiles.len() || !ascending || ends(standard) != (0.0, 1.0) {
             let expected = "one value from 0 to 1, ascending, for each percentile";
-            return Err(ConfigError::new("standard landmarks", standard, expected));
+            return Err(SettingError::new("standard landmarks", standard, expected));
         }
         Ok(Self { percentiles: parts.percentiles, standard: parts.standard })
     }
@@ -211,9 +213,9 @@ struct PiecewiseParts {
 }
 
 impl TryFrom<PiecewiseParts> for PiecewiseScale {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from(parts: PiecewiseParts) -> Result<Self, ConfigError> {
+    fn try_from(parts: PiecewiseParts) -> Result<Self, SettingError> {
         Self::new(parts.intensities, parts.values)
     }
 }
@@ -224,16 +226,16 @@ impl PiecewiseScale {
     /// # Errors
     /// Refuses fewer than two knots, lists of different lengths, and lists that are not finite and
     /// strictly increasing.
-    pub fn new(intensities: Vec<f64>, values: Vec<f64>) -> Result<Self, ConfigError> {
+    pub fn new(intensities: Vec<f64>, values: Vec<f64>) -> Result<Self, SettingError> {
         let expected = "at least two finite, strictly increasing knots, and as many values";
         let increasing = |list: &[f64]| {
             list.iter().all(|v| v.is_finite()) && list.windows(2).all(|pair| pair[0] < pair[1])
         };
         if intensities.len() < 2 || !increasing(&intensities) || intensities.len() != values.len() {
-            return Err(ConfigError::new("intensity knots", &intensities, expected));
+            return Err(SettingError::new("intensity knots", &intensities, expected));
         }
         if !increasing(&values) {
-            return Err(ConfigError::new("value knots", &values, expected));
+            return Err(SettingError::new("value knots", &values, expected));
         }
         Ok(Self { intensities, values })
     }

@@ -1,9 +1,10 @@
 //! Intensities on a common scale: fitted to one image, undone by the inverse.
 
+use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ConfigError, ImageError, check_finite, check_shape};
+use crate::error::{ImageError, check_finite, check_shape};
 use crate::percentile::percentiles;
 
 /// A linear map of intensities, `low` to 0 and `high` to 1, with its inverse.
@@ -32,12 +33,12 @@ impl LinearScale {
     /// # Errors
     /// Refuses ends that are not finite or do not ascend, and ends so far apart, or so close, that
     /// their difference or its reciprocal is not finite.
-    pub fn new(low: f64, high: f64) -> Result<Self, ConfigError> {
+    pub fn new(low: f64, high: f64) -> Result<Self, SettingError> {
         let range = high - low;
         if range > 0.0 && range.is_finite() && range.recip().is_finite() && low.is_finite() {
             return Ok(Self { low, high });
         }
-        Err(ConfigError::new("intensity range", (low, high), "two ascending finite values"))
+        Err(SettingError::new("intensity range", (low, high), "two ascending finite values"))
     }
 
     /// The intensity that becomes 0.
@@ -78,9 +79,9 @@ impl LinearScale {
 }
 
 impl TryFrom<(f64, f64)> for LinearScale {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from((low, high): (f64, f64)) -> Result<Self, ConfigError> {
+    fn try_from((low, high): (f64, f64)) -> Result<Self, SettingError> {
         Self::new(low, high)
     }
 }
@@ -127,11 +128,11 @@ impl RobustScaling {
     ///
     /// # Errors
     /// Names the percentiles.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         if (0.0..=100.0).contains(&self.low) && self.high > self.low && self.high <= 100.0 {
             return Ok(());
         }
-        Err(ConfigError::new("scaling percentiles", (self.low, self.high), "two ascending within [0, 100]"))
+        Err(SettingError::new("scaling percentiles", (self.low, self.high), "two ascending within [0, 100]"))
     }
 
     /// The scale of these values, or of those inside `mask`.
@@ -155,14 +156,17 @@ impl RobustScaling {
     }
 }
 
+/// Most standard deviations from the mean.
+const LARGEST_DEVIATIONS: f64 = 1e6;
+
 /// Scaling by mean and standard deviation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct ZScore {
-    /// Standard deviations from the mean that become 0. Default: -3.
+    /// Standard deviations from the mean that become 0, within a million. Default: -3.
     pub low: f64,
-    /// Standard deviations from the mean that become 1. Default: 3.
+    /// Standard deviations from the mean that become 1, above `low` and within a million. Default: 3.
     pub high: f64,
 }
 
@@ -188,14 +192,21 @@ impl ZScore {
         self
     }
 
-    /// Refuses deviations that do not ascend or are not finite.
+    /// Refuses deviations that do not ascend within a million.
     ///
     /// # Errors
-    /// Names the deviations.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        LinearScale::new(self.low, self.high).map(|_| ()).map_err(|_| {
-            ConfigError::new("z-score deviations", (self.low, self.high), "two ascending finite values")
-        })
+    /// Names the deviation.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("z-score low", self.low, -LARGEST_DEVIATIONS..=LARGEST_DEVIATIONS)?;
+        in_range("z-score high", self.high, -LARGEST_DEVIATIONS..=LARGEST_DEVIATIONS)?;
+        // The difference may be 0, or too small to be divided by.
+        let expected = "two ascending values";
+        require(
+            LinearScale::new(self.low, self.high).is_ok(),
+            "z-score ends",
+            (self.low, self.high),
+            expected,
+        )
     }
 
     /// The scale of these values, or of those inside `mask`: mean and population standard

@@ -79,13 +79,14 @@ pub use components::{
     Component, Components, Connectivity, label_plane, label_volume, remove_small_plane, remove_small_volume,
 };
 pub use distance::squared_distance;
-pub use error::{ConfigError, ImageError};
+pub use error::ImageError;
 pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume, positive_part};
 pub use geometry::{Geometry, GeometryError};
 pub use grid::{GridFit, Resize};
 pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
 pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
+pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_plane, median_filter_volume};
 pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};

@@ -1,11 +1,12 @@
 //! Which part of an image is the object, and which is air.
 
+use lesio_settings::SettingError;
 use ndarray::{Array2, ArrayRef2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::components::{Component, Connectivity, label_plane, label_volume};
-use crate::error::{ConfigError, ImageError};
+use crate::error::ImageError;
 use crate::morphology::{close_spaced, fill_holes_plane, open_spaced};
 use crate::percentile::percentiles;
 use crate::threshold::Threshold;
@@ -136,12 +137,12 @@ impl ForegroundMask {
     ///
     /// # Errors
     /// Names the first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         self.threshold.validate()?;
         for (setting, radius) in [("foreground opening", self.opening), ("foreground closing", self.closing)]
         {
             if !(0.0..=1.0).contains(&radius) {
-                return Err(ConfigError::new(setting, radius, "a fraction in [0, 1]"));
+                return Err(SettingError::new(setting, radius, "a fraction in [0, 1]"));
             }
         }
         Ok(())

@@ -1,9 +1,10 @@
 //! The median filter.
 
+use lesio_settings::SettingError;
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 use rayon::prelude::*;
 
-use crate::error::{ConfigError, ImageError, check_finite};
+use crate::error::{ImageError, check_finite};
 use crate::network::{LANES, MedianNetwork, batcher, sort_rows};
 use crate::rank_set::RankSet;
 
@@ -23,7 +24,7 @@ const BAND: usize = 16;
 pub enum FilterError {
     /// A setting of the filter is out of range.
     #[error("invalid filter")]
-    Config(#[from] ConfigError),
+    Config(#[from] SettingError),
     /// The image cannot be filtered.
     #[error("image cannot be filtered")]
     Image(#[from] ImageError),
@@ -64,7 +65,7 @@ pub fn median_filter_plane(plane: &ArrayRef2<f32>, size: [usize; 2]) -> Result<A
 /// As [`median_filter_plane`].
 pub fn median_filter_volume(data: &ArrayRef3<f32>, size: [usize; 3]) -> Result<Array3<f32>, FilterError> {
     if size.iter().any(|n| n % 2 == 0 || *n > MAX_SIZE) {
-        return Err(ConfigError::new("median window", size, "odd sizes of 1 to 255").into());
+        return Err(SettingError::new("median window", size, "odd sizes of 1 to 255").into());
     }
     check_finite(data)?;
     if size == [1, 1, 1] {

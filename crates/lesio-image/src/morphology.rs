@@ -68,7 +68,8 @@ pub(crate) fn open_spaced<D: Dimension>(
 /// Dilation, then erosion: gaps narrower than the disc or ball are bridged, the rest keeps its size.
 ///
 /// Beyond the array there is background, into which the dilation may reach, so that nothing clings
-/// to the border. A radius beyond the longest side of the array is taken as that.
+/// to the border. A radius beyond the longest side of the array is taken as that, and one below 1 (or NaN) changes
+/// nothing.
 #[must_use]
 pub fn close<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
     close_spaced(mask, radius, &vec![1.0; mask.ndim()])
@@ -80,6 +81,10 @@ pub(crate) fn close_spaced<D: Dimension>(
     radius: f64,
     spacing: &[f64],
 ) -> Array<bool, D> {
+    // `f64::min` would take the longest side for NaN.
+    if radius.is_nan() {
+        return mask.to_owned();
+    }
     let sides = mask.shape().iter().zip(spacing).map(|(&length, &size)| length as f64 * size);
     let radius = radius.min(sides.fold(0.0, f64::max));
     let borders: Vec<usize> = spacing.iter().map(|size| (radius.max(0.0) / size).ceil() as usize).collect();
@@ -203,6 +208,16 @@ mod tests {
             prop::collection::vec(prop::bool::weighted(p), a * b * c)
                 .prop_map(move |values| Array3::from_shape_vec((a, b, c), values).unwrap())
         })
+    }
+
+    #[test]
+    fn a_radius_that_is_none_changes_nothing() {
+        let mask = Array2::from_shape_fn((9, 9), |(row, column)| (row * 7 + column) % 3 == 0);
+        for radius in [f64::NAN, -1.0, 0.0, 0.9] {
+            for function in [erode, dilate, open, close] {
+                assert_eq!(function(&mask, radius), mask, "{radius}");
+            }
+        }
     }
 
     proptest! {

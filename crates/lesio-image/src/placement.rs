@@ -1,9 +1,10 @@
 //! Where an image lies on a network's grid, and the way there and back.
 
+use lesio_settings::SettingError;
 use ndarray::{Array2, ArrayRef2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ConfigError, ImageError, check_shape};
+use crate::error::{ImageError, check_shape};
 use crate::resample::{AxisMap, Interpolation, apply_axes};
 
 /// The largest number of pixels that an image or a grid may have: 2^30, 4 GiB of `f32`.
@@ -35,20 +36,24 @@ struct PlacementParts {
 }
 
 impl TryFrom<PlacementParts> for Placement {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from(parts: PlacementParts) -> Result<Self, ConfigError> {
+    fn try_from(parts: PlacementParts) -> Result<Self, SettingError> {
         for (setting, size) in [("image size", parts.image), ("grid size", parts.grid)] {
             let pixels = size[0].checked_mul(size[1]);
             if pixels.is_none_or(|pixels| !(1..=MAX_PIXELS).contains(&pixels)) {
-                return Err(ConfigError::new(setting, size, "sides of at least 1 and up to 2^30 pixels"));
+                return Err(SettingError::new(setting, size, "sides of at least 1 and up to 2^30 pixels"));
             }
         }
         if parts.scale.iter().any(|s| !(s.is_finite() && *s >= 1e-9 && *s <= 1e9)) {
-            return Err(ConfigError::new("scale", parts.scale, "image pixels per grid pixel of 1e-9 to 1e9"));
+            return Err(SettingError::new(
+                "scale",
+                parts.scale,
+                "image pixels per grid pixel of 1e-9 to 1e9",
+            ));
         }
         if parts.origin.iter().any(|o| !(o.is_finite() && o.abs() <= 1e12)) {
-            return Err(ConfigError::new("origin", parts.origin, "finite image coordinates"));
+            return Err(SettingError::new("origin", parts.origin, "finite image coordinates"));
         }
         Ok(Self { parts })
     }
@@ -73,7 +78,7 @@ impl Placement {
         scale: [f64; 2],
         origin: [f64; 2],
         interpolation: Interpolation,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, SettingError> {
         Self::try_from(PlacementParts { image, grid, scale, origin, interpolation })
     }
 

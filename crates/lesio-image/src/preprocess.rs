@@ -2,11 +2,12 @@
 
 use std::borrow::Borrow;
 
+use lesio_settings::{SettingError, in_range};
 use ndarray::{Array2, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::alignment::Alignment;
-use crate::error::{ConfigError, ImageError};
+use crate::error::ImageError;
 use crate::grid::GridFit;
 use crate::histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
 use crate::image::Image;
@@ -66,12 +67,15 @@ pub struct Preprocessing {
     /// What is outside the foreground. Default: [`Background::Keep`].
     #[serde(default)]
     pub background: Background,
-    /// How slices come to the grid.
+    /// How slices come to the grid, which has 1 to 4096 rows and columns.
     pub frame: Frame,
     /// Whether the network is told where a slice lies. Default: [`SlicePosition::Omit`].
     #[serde(default)]
     pub slice_position: SlicePosition,
 }
+
+/// Most rows and columns of a network's grid.
+const LARGEST_GRID: usize = 4096;
 
 /// What of an image belongs to the object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -144,7 +148,7 @@ pub enum SlicePosition {
 pub enum PreprocessError {
     /// The configuration is out of range, or does not go with the image's size or geometry.
     #[error("invalid preprocessing")]
-    Config(#[from] ConfigError),
+    Config(#[from] SettingError),
     /// The image cannot be worked with.
     #[error("image cannot be preprocessed")]
     Image(#[from] ImageError),
@@ -259,7 +263,7 @@ impl Preprocessing {
     ///
     /// # Errors
     /// Names the first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         if let Foreground::Mask(mask) = &self.foreground {
             mask.validate()?;
         }
@@ -272,13 +276,14 @@ impl Preprocessing {
         if let Some([low, high]) = self.clip
             && !(low.is_finite() && high.is_finite() && low <= high)
         {
-            return Err(ConfigError::new("clip", [low, high], "two ascending finite values"));
+            return Err(SettingError::new("clip", [low, high], "two ascending finite values"));
         }
         if let Frame::Align(alignment) = &self.frame {
             alignment.validate()?;
         }
-        // A placement of the smallest image finds what is wrong with the grid.
-        GridFit::new(self.grid()).place([1, 1], [1.0, 1.0]).map(|_| ())
+        let [height, width] = self.grid();
+        in_range("grid height", height, 1..=LARGEST_GRID)?;
+        in_range("grid width", width, 1..=LARGEST_GRID)
     }
 
     /// Learns from training volumes what has to be learnt, taking one at a time from the iterator.
@@ -377,9 +382,9 @@ struct FittedParts {
 }
 
 impl TryFrom<FittedParts> for FittedPreprocessing {
-    type Error = ConfigError;
+    type Error = SettingError;
 
-    fn try_from(parts: FittedParts) -> Result<Self, ConfigError> {
+    fn try_from(parts: FittedParts) -> Result<Self, SettingError> {
         parts.config.validate()?;
         let wanted = match &parts.config.intensity {
             Intensity::Standardized(standardizer) => Some(standardizer.percentiles.as_slice()),
@@ -388,7 +393,7 @@ impl TryFrom<FittedParts> for FittedPreprocessing {
         let found = parts.histogram.as_ref().map(FittedHistogram::percentiles);
         if found != wanted {
             let expected = "the landmarks of the configuration, and none without standardization";
-            return Err(ConfigError::new("fitted histogram", found, expected));
+            return Err(SettingError::new("fitted histogram", found, expected));
         }
         Ok(Self { config: parts.config, histogram: parts.histogram })
     }

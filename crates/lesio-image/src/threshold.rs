@@ -1,9 +1,10 @@
 //! Where the background of an image ends.
 
+use lesio_settings::SettingError;
 use ndarray::{ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ConfigError, ImageError, check_finite};
+use crate::error::{ImageError, check_finite};
 use crate::percentile::percentiles;
 
 /// Bins of the histograms in which thresholds are sought.
@@ -30,10 +31,10 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), SettingError> {
         match self {
             Self::Above(value) if !value.is_finite() => {
-                Err(ConfigError::new("foreground threshold", value, "a finite value"))
+                Err(SettingError::new("foreground threshold", value, "a finite value"))
             }
             _ => Ok(()),
         }

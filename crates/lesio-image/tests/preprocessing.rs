@@ -7,6 +7,7 @@ use lesio_image::{
     Geometry, GridFit, HistogramStandardizer, Image, ImageError, Intensity, LinearScale, Orientation, Plane,
     PreprocessError, Preprocessing, Resize, RobustScaling, SlicePosition, Volume, ZScore,
 };
+use lesio_settings::mutation::mutations;
 use ndarray::{Array2, Array3, Axis};
 use proptest::prelude::*;
 
@@ -306,5 +307,65 @@ proptest! {
                 prop_assert!(plane.input.iter().all(|v| (0.0..=18.0).contains(v)));
             }
         }
+    }
+}
+
+/// Whatever stands in a document is refused by name, or prepares a volume without a panic.
+#[test]
+fn no_number_of_a_saved_preprocessing_does_harm() {
+    let volume = head(1.0, 0.0, 0.0);
+    let intensities = [
+        Intensity::Robust(RobustScaling::new()),
+        Intensity::ZScore(ZScore::default()),
+        Intensity::Range(LinearScale::new(-10.0, 300.0).unwrap()),
+        Intensity::Standardized(HistogramStandardizer::new()),
+    ];
+    let mut refused = 0;
+    for intensity in intensities {
+        let fitted = Preprocessing::heads([24, 32]).intensity(intensity).fit([&volume]).unwrap();
+        for mutation in mutations(&serde_json::to_value(&fitted).unwrap()) {
+            match serde_json::from_value::<FittedPreprocessing>(mutation.document) {
+                Ok(read) => {
+                    // Errors are allowed here: a clip, a coverage or a radius may leave nothing.
+                    let _ = read.prepare(&volume);
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 200, "only {refused} were refused");
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    let heads = || Preprocessing::heads([32, 32]);
+    let aligned = |alignment| heads().frame(Frame::Align(alignment));
+    let masked = |mask| heads().foreground(Foreground::Mask(mask));
+    let scored = |low, high| heads().intensity(Intensity::ZScore(ZScore::default().deviations(low, high)));
+    let mut cases = vec![
+        ("grid height", Preprocessing::heads([0, 32])),
+        ("grid width", Preprocessing::heads([32, usize::MAX])),
+        ("grid height", Preprocessing::new([4097, 32])),
+        ("clip", heads().clip(Some([1.0, f32::NAN]))),
+        ("clip", heads().clip(Some([1.0, 0.0]))),
+        ("z-score low", scored(-1e18, 1.0)),
+        ("z-score high", scored(0.0, f64::INFINITY)),
+        ("z-score ends", scored(1.0, 1.0)),
+    ];
+    for value in [f64::NAN, f64::INFINITY, -1.0, 1e9] {
+        cases.push(("alignment coverage", aligned(Alignment::new([32, 32]).coverage(value))));
+        cases.push(("alignment trim", aligned(Alignment::new([32, 32]).trim(value))));
+        cases.push(("foreground opening", masked(ForegroundMask::new().opening(value))));
+        cases.push(("foreground closing", masked(ForegroundMask::new().closing(value))));
+        let percentiles = vec![1.0, value];
+        let standardizer = HistogramStandardizer::new().percentiles(percentiles);
+        cases.push(("histogram landmarks", heads().intensity(Intensity::Standardized(standardizer))));
+    }
+    let many = HistogramStandardizer::new().percentiles(vec![0.0; 2000]);
+    cases.push(("number of histogram landmarks", heads().intensity(Intensity::Standardized(many))));
+    for (setting, config) in cases {
+        assert_eq!(config.validate().unwrap_err().setting, setting);
+        // The same where it is used.
+        assert!(matches!(config.fit([&head(1.0, 0.0, 0.0)]), Err(PreprocessError::Config(_))), "{setting}");
     }
 }

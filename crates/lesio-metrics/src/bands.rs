@@ -28,16 +28,17 @@ pub struct BandPoint {
 }
 
 impl RankedPatients {
-    /// Intervals of the true positive rate at `points` (at least 2) equally spaced false positive rates from 0 to 1.
+    /// Intervals of the true positive rate at `points` (2 to 10000) equally spaced false positive rates from 0 to 1.
     ///
     /// # Errors
-    /// As for [`Bootstrap::new`]; [`MetricError::Undefined`] when no replicate has both classes.
+    /// As for [`Bootstrap::new`]; [`MetricError::Parameter`] for another number of points; [`MetricError::Undefined`]
+    /// when no replicate has both classes.
     pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
-        let last = points.max(2) - 1;
+        let last = check_points(points)? - 1;
         self.band((0..=last).map(|point| point as f64 / last as f64).collect(), config, sensitivities)
     }
 
-    /// Intervals of the precision at `points` (at least 2) equally spaced recalls from 1 / points to 1.
+    /// Intervals of the precision at `points` (2 to 10000) equally spaced recalls from 1 / points to 1.
     ///
     /// # Errors
     /// As for [`RankedPatients::roc_band`].
@@ -46,7 +47,7 @@ impl RankedPatients {
         points: usize,
         config: &BootstrapConfig,
     ) -> Result<CurveBand, MetricError> {
-        let last = points.max(2);
+        let last = check_points(points)?;
         self.band((1..=last).map(|point| point as f64 / last as f64).collect(), config, precisions)
     }
 
@@ -68,6 +69,18 @@ impl RankedPatients {
         let points: Option<Vec<BandPoint>> = places.iter().enumerate().map(interval).collect();
         Ok(CurveBand { points: points.ok_or(undefined)?, level: config.level })
     }
+}
+
+/// Most places of a band: curves of every replicate are kept at each.
+const MOST_POINTS: usize = 10_000;
+
+/// Refuses a number of places of which there is no band.
+fn check_points(points: usize) -> Result<usize, MetricError> {
+    if (2..=MOST_POINTS).contains(&points) {
+        return Ok(points);
+    }
+    let (what, expected) = ("number of points", "2 to 10000");
+    Err(MetricError::Parameter { what, expected, found: points as f64 })
 }
 
 /// True positive rates at ascending false positive rates: the highest at each, linear within a bin.
@@ -156,6 +169,20 @@ mod tests {
         {
             assert!(band.points.iter().all(|p| p.lower == 1.0 && p.upper == 1.0), "{band:?}");
         }
-        assert!(matches!(ranked.roc_band(5, &config.replicates(0)), Err(MetricError::Parameter { .. })));
+        for replicates in [0, 1_000_001, usize::MAX] {
+            let refused = ranked.roc_band(5, &config.replicates(replicates));
+            assert!(matches!(
+                refused,
+                Err(MetricError::Parameter { what: "number of replicates", found, .. }) if found == replicates as f64
+            ));
+        }
+        for points in [0, 1, 10_001, usize::MAX] {
+            for refused in [ranked.roc_band(points, &config), ranked.precision_recall_band(points, &config)] {
+                assert!(
+                    matches!(refused, Err(MetricError::Parameter { what: "number of points", .. })),
+                    "{points}"
+                );
+            }
+        }
     }
 }

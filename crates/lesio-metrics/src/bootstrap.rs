@@ -18,7 +18,7 @@ pub struct BootstrapConfig {
     /// Seed of the resampling. Replicate `r` draws from stream `r` of one generator (ChaCha8), so results are the same
     /// for any number of threads, and more replicates only add to fewer.
     pub seed: u64,
-    /// Number of replicates, at least 1. Default 1000: the ends of a 95 % interval then rest on 25 replicates each.
+    /// Number of replicates, 1 to a million. Default 1000: the ends of a 95 % interval then rest on 25 replicates each.
     pub replicates: usize,
     /// Level of the intervals, in (0, 1). Default .95.
     pub level: f64,
@@ -44,7 +44,25 @@ impl BootstrapConfig {
         self.level = level;
         self
     }
+
+    /// Checks every setting; whatever resamples by it does so first.
+    ///
+    /// # Errors
+    /// [`MetricError::Parameter`] for no replicates or more than a million, and a level outside (0, 1).
+    pub fn validate(&self) -> Result<(), MetricError> {
+        let parameter = |what, expected, found| Err(MetricError::Parameter { what, expected, found });
+        if !(1..=MOST_REPLICATES).contains(&self.replicates) {
+            return parameter("number of replicates", "1 to 1000000", self.replicates as f64);
+        }
+        if !(self.level > 0.0 && self.level < 1.0) {
+            return parameter("level", "a fraction in (0, 1)", self.level);
+        }
+        Ok(())
+    }
 }
+
+/// Most replicates: a thousand times the default.
+const MOST_REPLICATES: usize = 1_000_000;
 
 /// Patients drawn with replacement, as many as there are, all samples of a patient together (a cluster bootstrap).
 ///
@@ -77,21 +95,16 @@ impl Bootstrap {
     /// Resampling of samples, given the patient of each.
     ///
     /// # Errors
-    /// [`MetricError::Parameter`] for fewer than two patients, no replicates, or a level outside (0, 1).
+    /// [`MetricError::Parameter`] for fewer than two patients, and as [`BootstrapConfig::validate`].
     pub fn new<S: AsRef<str>>(patient_of_sample: &[S], config: BootstrapConfig) -> Result<Self, MetricError> {
+        config.validate()?;
         let mut samples: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (sample, patient) in patient_of_sample.iter().enumerate() {
             samples.entry(patient.as_ref()).or_default().push(sample);
         }
-        let parameter = |what, expected, found| Err(MetricError::Parameter { what, expected, found });
         if samples.len() < 2 {
-            return parameter("number of patients", "2 or more", samples.len() as f64);
-        }
-        if config.replicates == 0 {
-            return parameter("number of replicates", "1 or more", 0.0);
-        }
-        if !(config.level > 0.0 && config.level < 1.0) {
-            return parameter("level", "a fraction in (0, 1)", config.level);
+            let (expected, found) = ("2 or more", samples.len() as f64);
+            return Err(MetricError::Parameter { what: "number of patients", expected, found });
         }
         let patients = samples.keys().map(|&patient| patient.to_owned()).collect();
         Ok(Self { config, patients, samples: samples.into_values().collect() })

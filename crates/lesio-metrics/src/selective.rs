@@ -10,7 +10,8 @@ use crate::sum::{Sum, mean};
 /// predicted lower than one that did not fail, ties counting half. A sample failed when its true quality is `< bound`.
 ///
 /// # Errors
-/// [`MetricError::Length`], [`MetricError::NotFinite`], or [`MetricError::OneClass`] when all failed (counted as
+/// [`MetricError::Length`], [`MetricError::NotFinite`], [`MetricError::Parameter`] for a bound that is not a number, or
+/// [`MetricError::OneClass`] when all failed (counted as
 /// positives) or none did.
 ///
 /// ```
@@ -23,6 +24,9 @@ pub fn failure_auroc(truth: &[f64], predicted: &[f64], bound: f64) -> Result<f64
     same_length("predictions", truth.len(), predicted.len())?;
     all_finite("truth", truth)?;
     all_finite("predictions", predicted)?;
+    if bound.is_nan() {
+        return Err(MetricError::Parameter { what: "bound", expected: "a number", found: bound });
+    }
     let failures = truth.iter().filter(|t| **t < bound).count();
     let others = truth.len() - failures;
     if failures == 0 || others == 0 {

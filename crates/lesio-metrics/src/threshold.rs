@@ -9,11 +9,31 @@ use crate::ranking::PixelCurve;
 /// A threshold chosen on validation pixels. A pixel is positive when its score is `>=` it.
 ///
 /// There is no way to one but [`ValidationPixels`], so the truth of a test set cannot choose it by accident;
-/// it serializes, to travel with the model that it belongs to.
+/// it serializes, to travel with the model that it belongs to, and is checked when it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ThresholdParts")]
 pub struct ValidationThreshold {
     value: f32,
     rule: ThresholdRule,
+}
+
+#[derive(Deserialize)]
+struct ThresholdParts {
+    value: f32,
+    rule: ThresholdRule,
+}
+
+impl TryFrom<ThresholdParts> for ValidationThreshold {
+    type Error = MetricError;
+
+    fn try_from(parts: ThresholdParts) -> Result<Self, MetricError> {
+        parts.rule.validate()?;
+        if parts.value.is_nan() {
+            let (what, expected) = ("threshold", "a number");
+            return Err(MetricError::Parameter { what, expected, found: f64::NAN });
+        }
+        Ok(Self { value: parts.value, rule: parts.rule })
+    }
 }
 
 /// How validation pixels choose a threshold.
@@ -26,6 +46,22 @@ pub enum ThresholdRule {
     /// The lowest threshold at which at most this fraction of the normal pixels is positive; needs no lesion.
     /// (Infinitely high scores are positive at every threshold.)
     FalsePositiveRate(f64),
+}
+
+impl ThresholdRule {
+    /// Checks the rate.
+    ///
+    /// # Errors
+    /// [`MetricError::Parameter`] for one outside [0, 1].
+    pub fn validate(&self) -> Result<(), MetricError> {
+        match *self {
+            Self::FalsePositiveRate(rate) if !(0.0..=1.0).contains(&rate) => {
+                let expected = "a fraction in [0, 1]";
+                Err(MetricError::Parameter { what: "false positive rate", expected, found: rate })
+            }
+            Self::FalsePositiveRate(_) | Self::BestDice => Ok(()),
+        }
+    }
 }
 
 impl ValidationThreshold {
@@ -105,6 +141,7 @@ impl ValidationPixels {
     /// [`MetricError::Empty`] when [`ThresholdRule::FalsePositiveRate`] finds no normal pixel, and
     /// [`MetricError::Parameter`] when its rate is outside [0, 1].
     pub fn choose(&self, rule: ThresholdRule) -> Result<ValidationThreshold, MetricError> {
+        rule.validate()?;
         let value = match rule {
             ThresholdRule::BestDice => self.pixels.clone().rank()?.ceil_dice().threshold,
             ThresholdRule::FalsePositiveRate(rate) => self.at_false_positive_rate(rate)?,
@@ -121,10 +158,6 @@ impl ValidationPixels {
     }
 
     fn at_false_positive_rate(&self, rate: f64) -> Result<f32, MetricError> {
-        if !(0.0..=1.0).contains(&rate) {
-            let expected = "a fraction in [0, 1]";
-            return Err(MetricError::Parameter { what: "false positive rate", expected, found: rate });
-        }
         let mut normal = self.pixels.clone().into_keys().negatives;
         keys::sort(&mut normal);
         let lowest = normal.first().ok_or(MetricError::Empty { what: "normal validation pixels" })?;
@@ -154,6 +187,24 @@ mod tests {
             // The next lower threshold would be too low, unless everything is positive already.
             let lower = positive(threshold.next_down());
             assert!(lower == 10 || lower as f64 > rate * 10.0, "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_threshold_that_was_changed_is_refused_when_it_is_read() {
+        let mut pixels = ValidationPixels::new();
+        pixels.update_normal(&[0.1, 0.2, 0.3]).unwrap();
+        let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.5)).unwrap();
+        let text = serde_json::to_string(&threshold).unwrap();
+        assert_eq!(serde_json::from_str::<ValidationThreshold>(&text).unwrap(), threshold);
+        for rate in ["-0.1", "1.5", "1e18", "null", "\"NaN\""] {
+            let changed = text.replace("0.5", rate);
+            assert_ne!(changed, text);
+            assert!(serde_json::from_str::<ValidationThreshold>(&changed).is_err(), "{changed}");
+        }
+        for rate in [f64::NAN, -1.0, f64::INFINITY] {
+            let rule = ThresholdRule::FalsePositiveRate(rate);
+            assert!(matches!(pixels.choose(rule), Err(MetricError::Parameter { .. })), "{rate}");
         }
     }
 

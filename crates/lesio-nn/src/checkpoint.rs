@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use lesio_files::{Disk, FileSystem};
+use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{EngineError, TrainingEngine};
 use crate::model_file::{self, LoadError, SaveError};
+use crate::network::Network;
 use crate::parameters::ParameterSet;
 use crate::trainer::{State, TrainConfig};
 
@@ -42,6 +44,14 @@ pub enum CheckpointError {
         found: String,
         /// The fingerprint of this training.
         expected: String,
+    },
+    /// The state is none that a training has between two updates.
+    #[error("the state of the training in {path:?} cannot be")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be.
+        source: SettingError,
     },
     /// The parameters are not those of the networks.
     #[error("the parameters in {path:?} are not those of the networks")]
@@ -126,8 +136,10 @@ pub(crate) fn load(
     config: &TrainConfig,
     fingerprint: &str,
     engines: &[Box<dyn TrainingEngine>],
+    batches: usize,
 ) -> Result<Saved, CheckpointError> {
-    let read = |path: &Path| model_file::load::<Document>(path, KIND, VERSION, model_file::DEFAULT_LIMIT);
+    let limit = largest(engines);
+    let read = |path: &Path| model_file::load::<Document>(path, KIND, VERSION, limit);
     let older = previous(path);
     let (used, (all, document)) = match read(path) {
         Ok(found) => (path.to_owned(), found),
@@ -144,6 +156,8 @@ pub(crate) fn load(
         let (found, expected) = (document.fingerprint, fingerprint.to_owned());
         return Err(CheckpointError::Data { path: used, found, expected });
     }
+    let state = document.state.validate(config, batches);
+    state.map_err(|source| CheckpointError::State { path: used.clone(), source })?;
     let part = |part: &str, belongs: &dyn Fn(&str) -> bool| {
         let mut set = ParameterSet::new();
         for (name, parameter) in all.iter() {
@@ -164,9 +178,35 @@ pub(crate) fn load(
             .map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
         saved.engines.push((weights, [part(PARTS[1], &belongs), part(PARTS[2], &belongs)]));
     }
+    let networks: Vec<&Network> = engines.iter().map(|engine| engine.network()).collect();
     let [best, average] = KEPT.map(|name| Some(part(name, &|_| true)).filter(|set| !set.is_empty()));
+    for set in best.iter().chain(&average) {
+        set.check(&networks).map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
+    }
+    let kept =
+        require(best.is_some() == saved.state.best.is_some(), "best", best.is_some(), "its parameters too")
+            .and_then(|()| match config.averaging {
+                Some(_) => Ok(()),
+                None => require(
+                    average.is_none(),
+                    "average",
+                    average.is_some(),
+                    "none, since nothing is averaged",
+                ),
+            });
+    kept.map_err(|source| CheckpointError::State { path: used.clone(), source })?;
     (saved.best, saved.average) = (best, average);
     Ok(saved)
+}
+
+/// Bytes of the largest checkpoint that a training of these networks can have written: weights, both moments and
+/// both sets that are kept, and some for descriptions and history.
+fn largest(engines: &[Box<dyn TrainingEngine>]) -> u64 {
+    let specs = engines.iter().flat_map(|engine| engine.network().parameters());
+    let bytes = specs.fold(0u64, |sum, spec| {
+        sum.saturating_add((spec.len() as u64).saturating_mul(4)).saturating_add(1 << 10)
+    });
+    bytes.saturating_mul(5).saturating_add(1 << 30)
 }
 
 fn previous(path: &Path) -> PathBuf {

@@ -30,8 +30,12 @@ pub use candle_network::{BatchStatistics, CandleNetwork, Mode};
 pub use checkpoint::CheckpointError;
 pub use engine::{CandleEngine, EngineError, InputGradients, TrainingEngine};
 pub use layer::{Activation, Bias, Convolution, Layer};
+pub use lesio_settings::SettingError;
 pub use model_file::{LoadError, SaveError};
-pub use network::{Network, NetworkBuilder, NetworkError, Node, NodeId, Operation, Precision};
+pub use network::{
+    LARGEST_PARAMETERS, LARGEST_VALUES, Network, NetworkBuilder, NetworkError, Node, NodeId, Operation,
+    Precision,
+};
 pub use optimizer::{AdamConfig, AdamUpdate, Schedule};
 pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};

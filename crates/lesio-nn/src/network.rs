@@ -148,7 +148,31 @@ pub enum NetworkError {
     /// A network without input or output.
     #[error("a network needs at least one input and one output")]
     Empty,
+    /// A network of more parameters, values or nodes than any device holds.
+    #[error("with {name:?} the network has {found} {what}, expected at most {limit}")]
+    Large {
+        /// The node with which it becomes too large.
+        name: String,
+        /// What was counted: parameters, values per sample or nodes.
+        what: &'static str,
+        /// How many there are; [`u64::MAX`] where they cannot be counted.
+        found: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
 }
+
+/// Most parameters of a network: a gigabyte in `f32`, and four of them while Adam trains it.
+pub const LARGEST_PARAMETERS: u64 = 1 << 28;
+
+/// Most values of one sample in all nodes of a network together, four gigabytes in `f32`.
+pub const LARGEST_VALUES: u64 = 1 << 30;
+
+/// Most nodes of a network.
+const LARGEST_NODES: usize = 1 << 12;
+
+/// Largest kernel, stride, padding, window and factor of a layer.
+const LARGEST_STEP: usize = 1 << 16;
 
 impl Network {
     /// The same network, computed by plans in another precision. Candle's modules compute in the type they are made
@@ -239,7 +263,11 @@ pub struct NetworkBuilder {
     nodes: Vec<Node>,
     inputs: Vec<NodeId>,
     names: BTreeSet<String>,
-    duplicate: Option<String>,
+    /// What is wrong with an input, for [`NetworkBuilder::finish`] to report.
+    fault: Option<NetworkError>,
+    /// Values of one sample and parameters so far.
+    values: u64,
+    parameters: u64,
 }
 
 impl NetworkBuilder {
@@ -249,11 +277,15 @@ impl NetworkBuilder {
         Self::default()
     }
 
-    /// Declares an input of a shape. A name used twice is reported by [`NetworkBuilder::finish`].
+    /// Declares an input of a shape. A name used twice and a shape that is too large are reported by
+    /// [`NetworkBuilder::finish`].
     pub fn input(&mut self, name: impl Into<String>, shape: Shape) -> NodeId {
         let name = name.into();
         if !self.names.insert(name.clone()) {
-            self.duplicate.get_or_insert(name.clone());
+            self.fault.get_or_insert(NetworkError::DuplicateName { name: name.clone() });
+        }
+        if let Err(error) = self.count(&name, shape, &[]) {
+            self.fault.get_or_insert(error);
         }
         let id = NodeId(self.nodes.len());
         self.nodes.push(Node { name, operation: Operation::Input, shape });
@@ -264,7 +296,8 @@ impl NetworkBuilder {
     /// Applies a layer to earlier nodes.
     ///
     /// # Errors
-    /// Refuses a name used before, a number of inputs the layer does not take, and shapes it does not fit.
+    /// Refuses a name used before, a number of inputs the layer does not take, shapes it does not fit, and what
+    /// makes the network larger than [`LARGEST_PARAMETERS`] or [`LARGEST_VALUES`]; nothing is allocated before.
     pub fn layer(
         &mut self,
         name: impl Into<String>,
@@ -282,12 +315,26 @@ impl NetworkBuilder {
                 index: id.0,
                 nodes: self.nodes.len(),
             })?;
+            check_count(&name, "values per sample", node.shape.len() as u64, LARGEST_VALUES)?;
             shapes.push(node.shape);
         }
         let shape = output_shape(&name, &layer, &shapes)?;
+        let mut own = Vec::new();
+        check_count(&name, "values per sample", shape.len() as u64, LARGEST_VALUES)?;
+        layer_parameters(&name, &layer, shapes.first().copied().unwrap_or(shape), &mut own);
+        self.count(&name, shape, &own)?;
         let id = NodeId(self.nodes.len());
         self.nodes.push(Node { name, operation: Operation::Layer { layer, inputs: inputs.to_vec() }, shape });
         Ok(id)
+    }
+
+    /// Counts a node's values and parameters, and refuses what is too large.
+    fn count(&mut self, name: &str, shape: Shape, own: &[ParameterSpec]) -> Result<(), NetworkError> {
+        self.values = self.values.saturating_add(shape.len() as u64);
+        self.parameters = own.iter().fold(self.parameters, |sum, spec| sum.saturating_add(spec.len() as u64));
+        check_count(name, "values per sample", self.values, LARGEST_VALUES)?;
+        check_count(name, "parameters", self.parameters, LARGEST_PARAMETERS)?;
+        check_count(name, "nodes", self.nodes.len() as u64 + 1, LARGEST_NODES as u64)
     }
 
     /// Shape of a node declared before.
@@ -299,10 +346,10 @@ impl NetworkBuilder {
     /// The network with these outputs.
     ///
     /// # Errors
-    /// Refuses a network without input or output, and two inputs of one name.
+    /// Refuses a network without input or output, two inputs of one name, and inputs that are too large.
     pub fn finish(self, outputs: &[NodeId]) -> Result<Network, NetworkError> {
-        if let Some(name) = self.duplicate {
-            return Err(NetworkError::DuplicateName { name });
+        if let Some(fault) = self.fault {
+            return Err(fault);
         }
         if self.inputs.is_empty() || outputs.is_empty() {
             return Err(NetworkError::Empty);
@@ -325,6 +372,14 @@ impl NetworkBuilder {
     }
 }
 
+/// Refuses more than `limit` of something, counted up to the node `name`.
+fn check_count(name: &str, what: &'static str, found: u64, limit: u64) -> Result<(), NetworkError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(NetworkError::Large { name: name.to_owned(), what, found, limit })
+}
+
 /// Shape of a layer's output, or why it does not fit.
 fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, NetworkError> {
     let count = |expected| NetworkError::InputCount { name: name.to_owned(), found: inputs.len(), expected };
@@ -337,11 +392,16 @@ fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, Ne
     let positive = |what: &str, value: usize| {
         if value == 0 { Err(misfit(format!("{what} is 0"))) } else { Ok(value) }
     };
+    let small = |what: &str, value: usize| {
+        let large = || misfit(format!("{what} is {value}, expected at most {LARGEST_STEP}"));
+        if value > LARGEST_STEP { Err(large()) } else { Ok(value) }
+    };
     let shape = match layer {
         Layer::Convolution(c) => {
             positive("number of channels", c.channels)?;
-            positive("kernel", c.kernel)?;
-            positive("stride", c.stride)?;
+            small("kernel", positive("kernel", c.kernel)?)?;
+            small("stride", positive("stride", c.stride)?)?;
+            small("padding", c.padding)?;
             let size = |n: usize| {
                 (n + 2 * c.padding).checked_sub(c.kernel).map(|rest| rest / c.stride + 1).ok_or_else(|| {
                     misfit(format!(
@@ -355,8 +415,9 @@ fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, Ne
         }
         Layer::TransposedConvolution(c) => {
             positive("number of channels", c.channels)?;
-            positive("kernel", c.kernel)?;
-            positive("stride", c.stride)?;
+            small("kernel", positive("kernel", c.kernel)?)?;
+            small("stride", positive("stride", c.stride)?)?;
+            small("padding", c.padding)?;
             let size = |n: usize| {
                 ((n.saturating_sub(1)) * c.stride + c.kernel)
                     .checked_sub(2 * c.padding)
@@ -394,7 +455,7 @@ fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, Ne
             Shape::new(input.channels, input.height / rows, input.width / columns)
         }
         Layer::UpsampleNearest { factor } | Layer::UpsampleBilinear { factor } => {
-            positive("factor", *factor)?;
+            small("factor", positive("factor", *factor)?)?;
             Shape::new(input.channels, input.height * factor, input.width * factor)
         }
         Layer::Concatenate => {
@@ -506,6 +567,59 @@ mod tests {
         let other = NodeId(99);
         assert!(matches!(net.clone().finish(&[other]), Err(NetworkError::UnknownNode { index: 99, .. })));
         assert_eq!(net.finish(&[]).unwrap_err(), NetworkError::Empty);
+    }
+
+    /// Sizes whose products overflow, and those that only no memory holds, are refused before anything is allocated.
+    #[test]
+    fn what_no_memory_holds_is_refused() {
+        let convolution =
+            |channels, kernel| Layer::Convolution(Convolution::new(channels, kernel).padding(1));
+        let linear = |features| Layer::Linear { features, bias: Bias::Learned };
+        let (parameters, values) = ("parameters", "values per sample");
+        for (input, layer, what) in [
+            (Shape::new(65_536, 4, 4), convolution(65_536, 3), parameters),
+            (Shape::new(1 << 14, 1, 1), linear(1 << 15), parameters),
+            (Shape::new(1, 1 << 16, 1 << 16), convolution(1, 3), values),
+            (Shape::new(usize::MAX, usize::MAX, 2), convolution(1, 3), values),
+            (Shape::new(1, 64, 64), convolution(usize::MAX, 3), values),
+            (Shape::new(1, 64, 64), linear(usize::MAX), values),
+            (Shape::new(1, 1 << 13, 1 << 13), convolution(15, 3), values),
+        ] {
+            let mut net = NetworkBuilder::new();
+            let image = net.input("image", input);
+            let error = net.layer("l", layer.clone(), &[image]).unwrap_err();
+            assert!(
+                matches!(&error, NetworkError::Large { what: found, found: count, limit, .. }
+                    if *found == what && count > limit),
+                "{input} {layer:?}: {error}"
+            );
+        }
+        let mut net = NetworkBuilder::new();
+        let image = net.input("image", Shape::new(1, 64, 64));
+        let steps = [
+            Layer::Convolution(Convolution::new(1, usize::MAX).padding(usize::MAX)),
+            Layer::Convolution(Convolution::new(1, 3).padding(usize::MAX / 2)),
+            Layer::TransposedConvolution(Convolution::new(1, 3).stride(usize::MAX)),
+            Layer::UpsampleNearest { factor: usize::MAX },
+            Layer::MaxPool { window: [usize::MAX, usize::MAX] },
+        ];
+        for layer in steps {
+            let error = net.clone().layer("l", layer.clone(), &[image]).unwrap_err();
+            assert!(matches!(error, NetworkError::Shape { .. }), "{layer:?}: {error}");
+        }
+        let mut net = NetworkBuilder::new();
+        let image = net.input("image", Shape::new(1, 1 << 16, 1 << 16));
+        assert!(matches!(net.finish(&[image]), Err(NetworkError::Large { .. })));
+        let mut net = NetworkBuilder::new();
+        let mut last = net.input("image", Shape::new(1, 1, 1));
+        let error = (0..5000).find_map(|k| match net.layer(k.to_string(), Layer::Add, &[last]) {
+            Ok(id) => {
+                last = id;
+                None
+            }
+            Err(error) => Some(error),
+        });
+        assert!(matches!(error, Some(NetworkError::Large { what: "nodes", .. })), "{error:?}");
     }
 
     #[test]

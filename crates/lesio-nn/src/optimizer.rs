@@ -1,6 +1,10 @@
 //! Adam, its schedule of learning rates, and one update's numbers.
 
+use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
+
+/// Most steps of a warm-up.
+const LARGEST_WARM_UP: u64 = 1 << 40;
 
 /// How the learning rate goes over the steps of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,22 +33,23 @@ impl Default for Schedule {
 #[non_exhaustive]
 #[serde(default)]
 pub struct AdamConfig {
-    /// Learning rate at its highest. Default 1e-3, which suits networks of some million weights
-    /// with normalized inputs.
+    /// Learning rate at its highest. 1e-12 to 1000. Default 1e-3, which suits networks of some
+    /// million weights with normalized inputs.
     pub rate: f64,
-    /// Decay of the first moment. Default .9.
+    /// Decay of the first moment, from 0 to below 1. Default .9.
     pub beta1: f64,
-    /// Decay of the second moment. Default .999.
+    /// Decay of the second moment, from 0 to below 1. Default .999.
     pub beta2: f64,
-    /// Added to the root of the second moment. Default 1e-8.
+    /// Added to the root of the second moment, 1e-30 to 1. Default 1e-8.
     pub epsilon: f64,
-    /// Share of each weight taken away per step, times the rate. Default 0.
+    /// Share of each weight taken away per step, times the rate; 0 to 1000. Default 0.
     pub weight_decay: f64,
-    /// Steps over which the rate rises linearly from 0. Default 100: the first second moments are noisy.
+    /// Steps over which the rate rises linearly from 0, up to 2^40. Default 100: the first second moments are noisy.
     pub warm_up: u64,
     /// How the rate goes after the warm-up.
     pub schedule: Schedule,
-    /// Gradients are scaled down to this Euclidean norm where they exceed it; `None` leaves them. Default `None`.
+    /// Gradients are scaled down to this Euclidean norm, 1e-12 to 1e12, where they exceed it; `None` leaves them.
+    /// Default `None`.
     pub clip_norm: Option<f64>,
 }
 
@@ -64,29 +69,22 @@ impl Default for AdamConfig {
 }
 
 impl AdamConfig {
-    /// What is out of range, if anything: field, value and expectation.
-    pub(crate) fn fault(&self) -> Option<String> {
-        let positive = |name: &str, value: f64| {
-            (!(value.is_finite() && value > 0.0))
-                .then(|| format!("{name} is {value}, expected a positive number"))
-        };
-        let share = |name: &str, value: f64, open: bool| {
-            let ok = if open { (0.0..1.0).contains(&value) } else { (0.0..=1.0).contains(&value) };
-            (!ok).then(|| format!("{name} is {value}, expected 0 to 1"))
-        };
-        positive("rate", self.rate)
-            .or_else(|| share("beta1", self.beta1, true))
-            .or_else(|| share("beta2", self.beta2, true))
-            .or_else(|| positive("epsilon", self.epsilon))
-            .or_else(|| {
-                let bad = !(self.weight_decay.is_finite() && self.weight_decay >= 0.0);
-                bad.then(|| format!("weight decay is {}, expected at least 0", self.weight_decay))
-            })
-            .or_else(|| self.clip_norm.and_then(|norm| positive("clip norm", norm)))
-            .or_else(|| match self.schedule {
-                Schedule::Cosine { floor } => share("floor of the cosine", floor, false),
-                Schedule::Constant => None,
-            })
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        let share = 0.0..=1.0 - 1e-9;
+        in_range("rate", self.rate, 1e-12..=1e3)?;
+        in_range("beta1", self.beta1, share.clone())?;
+        in_range("beta2", self.beta2, share)?;
+        in_range("epsilon", self.epsilon, 1e-30..=1.0)?;
+        in_range("weight_decay", self.weight_decay, 0.0..=1e3)?;
+        in_range("warm_up", self.warm_up, 0..=LARGEST_WARM_UP)?;
+        if let Schedule::Cosine { floor } = self.schedule {
+            in_range("schedule.cosine.floor", floor, 0.0..=1.0)?;
+        }
+        self.clip_norm.map_or(Ok(()), |norm| in_range("clip_norm", norm, 1e-12..=1e12))
     }
 
     /// The learning rate of a step, counted from 0, of `total` steps.
@@ -157,16 +155,32 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named() {
-        assert_eq!(AdamConfig::default().fault(), None);
-        for (config, word) in [
-            (AdamConfig { rate: 0.0, ..AdamConfig::default() }, "rate"),
-            (AdamConfig { beta2: 1.0, ..AdamConfig::default() }, "beta2"),
-            (AdamConfig { clip_norm: Some(f64::NAN), ..AdamConfig::default() }, "clip norm"),
-            (AdamConfig { schedule: Schedule::Cosine { floor: 2.0 }, ..AdamConfig::default() }, "cosine"),
-        ] {
-            assert!(config.fault().unwrap().contains(word));
+    fn settings_that_cannot_be_are_named() {
+        assert_eq!(AdamConfig::default().validate(), Ok(()));
+        let set = |change: fn(&mut AdamConfig, f64), value: f64| {
+            let mut config = AdamConfig::default();
+            change(&mut config, value);
+            config.validate().unwrap_err().setting
+        };
+        type Change = fn(&mut AdamConfig, f64);
+        let settings: [(&str, Change); 7] = [
+            ("rate", |config, value| config.rate = value),
+            ("beta1", |config, value| config.beta1 = value),
+            ("beta2", |config, value| config.beta2 = value),
+            ("epsilon", |config, value| config.epsilon = value),
+            ("weight_decay", |config, value| config.weight_decay = value),
+            ("clip_norm", |config, value| config.clip_norm = Some(value)),
+            ("schedule.cosine.floor", |config, floor| config.schedule = Schedule::Cosine { floor }),
+        ];
+        for (name, change) in settings {
+            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e18] {
+                assert_eq!(set(change, value), name, "{value}");
+            }
         }
+        assert_eq!(set(settings[0].1, 0.0), "rate");
+        assert_eq!(set(settings[2].1, 1.0), "beta2");
+        let config = AdamConfig { warm_up: u64::MAX, ..AdamConfig::default() };
+        assert_eq!(config.validate().unwrap_err().setting, "warm_up");
     }
 
     #[test]

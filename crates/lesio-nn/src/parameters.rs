@@ -52,10 +52,10 @@ pub struct ParameterSpec {
 }
 
 impl ParameterSpec {
-    /// Number of values.
+    /// Number of values; `usize::MAX` where it does not fit.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |product, &length| product.saturating_mul(length))
     }
 
     /// Whether it holds no value.
@@ -76,7 +76,8 @@ impl Parameter {
     /// Values of a shape, row-major; `None` where their numbers differ.
     #[must_use]
     pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Option<Self> {
-        (shape.iter().product::<usize>() == values.len()).then_some(Self { shape, values })
+        let length = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
+        (length == Some(values.len())).then_some(Self { shape, values })
     }
 
     /// Lengths of the axes.
@@ -147,6 +148,16 @@ pub enum ParameterError {
     /// A parameter holds NaN or infinity.
     #[error("parameter {name:?} holds {value} at index {index}")]
     NonFinite {
+        /// Its name.
+        name: String,
+        /// Index of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+    /// A running variance is negative.
+    #[error("parameter {name:?} holds {value} at index {index}, expected at least 0")]
+    Negative {
         /// Its name.
         name: String,
         /// Index of the first such value.
@@ -231,10 +242,11 @@ impl ParameterSet {
         self.parameters.is_empty()
     }
 
-    /// Checks that exactly the parameters of these networks are there, in their shapes, all finite.
+    /// Checks that exactly the parameters of these networks are there, in their shapes, all finite, and running
+    /// variances at least 0.
     ///
     /// # Errors
-    /// Names the first parameter that is missing, unexpected, of another shape or not finite.
+    /// Names the first parameter that is missing, unexpected, of another shape, not finite or negative.
     pub fn check(&self, networks: &[&Network]) -> Result<(), ParameterError> {
         let mut expected: BTreeMap<String, ParameterSpec> = BTreeMap::new();
         for network in networks {
@@ -257,6 +269,13 @@ impl ParameterSet {
                     index,
                     value: parameter.values[index],
                 });
+            }
+            let negative = |index: &usize| parameter.values[*index] < 0.0;
+            if spec.role == Role::RunningVariance
+                && let Some(index) = (0..parameter.values.len()).find(negative)
+            {
+                let value = parameter.values[index];
+                return Err(ParameterError::Negative { name: name.clone(), index, value });
             }
         }
         match self.parameters.keys().find(|name| !expected.contains_key(*name)) {
@@ -311,8 +330,14 @@ mod tests {
         set.insert("out.bias", Parameter::new(vec![4], vec![0.0; 4]).unwrap());
         assert!(matches!(set.check(&[&network()]), Err(ParameterError::Shape { .. })));
         set.insert("out.bias", Parameter::new(vec![5], vec![0.0; 5]).unwrap());
+        set.get_mut("n.running_variance").unwrap().values_mut()[7] = -1e-3;
+        assert!(matches!(set.check(&[&network()]), Err(ParameterError::Negative { index: 7, .. })));
+        set.get_mut("n.running_variance").unwrap().values_mut()[7] = 0.0;
         set.insert("other", Parameter::new(vec![1], vec![0.0]).unwrap());
         assert_eq!(set.check(&[&network()]), Err(ParameterError::Unexpected { name: "other".into() }));
         assert!(Parameter::new(vec![2, 2], vec![0.0; 3]).is_none());
+        // A product that overflows to the number of values.
+        assert!(Parameter::new(vec![1 << 32, 1 << 32], Vec::new()).is_none());
+        assert!(Parameter::new(vec![usize::MAX, 0], Vec::new()).is_some());
     }
 }

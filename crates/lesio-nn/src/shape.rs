@@ -30,10 +30,10 @@ impl Shape {
         Self::new(features, 1, 1)
     }
 
-    /// Number of values in one sample.
+    /// Number of values in one sample; `usize::MAX` where it does not fit.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.channels * self.height * self.width
+        self.channels.saturating_mul(self.pixels())
     }
 
     /// Whether a sample holds no value; no shape inside a [`Network`](crate::Network) is empty.
@@ -42,10 +42,10 @@ impl Shape {
         self.len() == 0
     }
 
-    /// Number of pixels in one channel.
+    /// Number of pixels in one channel; `usize::MAX` where it does not fit.
     #[must_use]
     pub const fn pixels(&self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{self, CheckpointError};
@@ -19,23 +20,23 @@ use crate::random;
 #[non_exhaustive]
 #[serde(default)]
 pub struct TrainConfig {
-    /// Passes over the training samples. Default 30.
+    /// Passes over the training samples, 1 to a million. Default 30.
     pub epochs: usize,
-    /// Samples per update; the last batch of an epoch may be smaller. Default 32.
+    /// Samples per update, 1 to 65536; the last batch of an epoch may be smaller. Default 32.
     pub batch_size: usize,
     /// The optimizer.
     pub adam: AdamConfig,
-    /// Epochs without a better validation loss after which training stops; `None` never stops early.
+    /// Epochs without a better validation loss after which training stops, 0 to a million; `None` never stops early.
     /// Default 10.
     pub patience: Option<usize>,
     /// Updates in a row that may be skipped because loss or gradient was not finite, before training
-    /// is given up as diverged. Default 5.
+    /// is given up as diverged, 0 to a million. Default 5.
     pub skips: usize,
     /// Seed of the order of samples and of whatever noise the objective draws. Default 0.
     pub seed: u64,
     /// Updates over which parameters are averaged, each update's weight falling exponentially with its age: what is
     /// validated and given back is the mean, while training goes on from the parameters themselves (Polyak and
-    /// Juditsky 1992; for training under attack, Rebuffi et al. 2021, arXiv:2103.01946). At least 8, since every eighth update
+    /// Juditsky 1992; for training under attack, Rebuffi et al. 2021, arXiv:2103.01946). 8 to 1e12, since every eighth update
     /// counts. `None`, the default, averages nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub averaging: Option<f64>,
@@ -43,6 +44,30 @@ pub struct TrainConfig {
 
 /// Updates from one that counts in an average to the next: taking parameters out of an engine takes time.
 const AVERAGED: u64 = 8;
+
+/// Most epochs, of patience too, and most updates skipped in a row.
+const LARGEST_COUNT: usize = 1_000_000;
+/// Most samples of a batch.
+const LARGEST_BATCH: usize = 1 << 16;
+
+impl TrainConfig {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("epochs", self.epochs, 1..=LARGEST_COUNT)?;
+        in_range("batch_size", self.batch_size, 1..=LARGEST_BATCH)?;
+        if let Some(patience) = self.patience {
+            in_range("patience", patience, 0..=LARGEST_COUNT)?;
+        }
+        in_range("skips", self.skips, 0..=LARGEST_COUNT)?;
+        if let Some(updates) = self.averaging {
+            in_range("averaging", updates, AVERAGED as f64..=1e12)?;
+        }
+        self.adam.validate().map_err(|error| error.within("adam"))
+    }
+}
 
 impl Default for TrainConfig {
     fn default() -> Self {
@@ -223,11 +248,11 @@ pub enum Ending {
 #[non_exhaustive]
 pub enum TrainError {
     /// A setting is out of range.
-    #[error("training cannot start: {reason}")]
-    Config {
-        /// Which setting, its value and what was expected.
-        reason: String,
-    },
+    #[error("training cannot start")]
+    Setting(#[from] SettingError),
+    /// There is nothing to train on.
+    #[error("training cannot start: there are no training samples")]
+    NoSamples,
     /// An engine failed.
     #[error("the networks could not be computed")]
     Engine(#[from] EngineError),
@@ -258,6 +283,7 @@ fn last_good(checkpoint: &Option<PathBuf>) -> String {
 /// Where a training stands, between two updates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
+    /// The epoch, counted from 0: that of as many records in the history.
     pub(crate) epoch: usize,
     /// Batches of this epoch that are done.
     pub(crate) cursor: usize,
@@ -267,6 +293,25 @@ pub(crate) struct State {
     pub(crate) summed: f64,
     pub(crate) best: Option<(usize, f64)>,
     pub(crate) history: Vec<EpochRecord>,
+}
+
+impl State {
+    /// Refuses a state that no training of this configuration has between two updates.
+    pub(crate) fn validate(&self, config: &TrainConfig, batches: usize) -> Result<(), SettingError> {
+        in_range("epoch", self.epoch, 0..=config.epochs)?;
+        in_range("cursor", self.cursor, 0..=batches.saturating_sub(1))?;
+        let step = (self.epoch as u64).saturating_mul(batches as u64).saturating_add(self.cursor as u64);
+        require(self.step == step, "step", self.step, format!("{step} by epoch and cursor"))?;
+        in_range("skipped", self.skipped, 0..=config.skips)?;
+        in_range("summed", self.summed, 0.0..=1e18)?;
+        let records = self.history.iter().enumerate().all(|(place, record)| record.epoch == place);
+        let found = self.history.len();
+        require(found == self.epoch && records, "history", found, format!("{} epochs in order", self.epoch))?;
+        match self.best {
+            Some((epoch, _)) => require(epoch < self.epoch, "best", epoch, format!("below {}", self.epoch)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Trains the networks of an [`Objective`].
@@ -300,27 +345,16 @@ impl<O: Objective> Trainer<O> {
     /// A training from the engines' present parameters.
     ///
     /// # Errors
-    /// [`TrainError::Config`] where a setting is out of range or there is nothing to train on.
+    /// [`TrainError::Setting`] where a setting is out of range, [`TrainError::NoSamples`] where there is nothing to train
+    /// on.
     pub fn new(
         objective: O,
         engines: Vec<Box<dyn TrainingEngine>>,
         config: TrainConfig,
     ) -> Result<Self, TrainError> {
-        let fault = if config.epochs == 0 {
-            Some("epochs is 0, expected at least 1".to_owned())
-        } else if config.batch_size == 0 {
-            Some("batch size is 0, expected at least 1".to_owned())
-        } else if objective.samples() == 0 {
-            Some("there are no training samples".to_owned())
-        } else if let Some(updates) =
-            config.averaging.filter(|&updates| updates.is_nan() || updates < AVERAGED as f64)
-        {
-            Some(format!("averaging is over {updates} updates, expected at least {AVERAGED}"))
-        } else {
-            config.adam.fault()
-        };
-        if let Some(reason) = fault {
-            return Err(TrainError::Config { reason });
+        config.validate()?;
+        if objective.samples() == 0 {
+            return Err(TrainError::NoSamples);
         }
         let state = State::default();
         let (best, average) = (None, None);
@@ -341,7 +375,8 @@ impl<O: Objective> Trainer<O> {
     /// No intact checkpoint, or one of another configuration, other data or other networks.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), TrainError> {
         let fingerprint = self.objective.fingerprint();
-        let saved = checkpoint::load(path.as_ref(), &self.config, &fingerprint, &self.engines)?;
+        let batches = self.objective.samples().div_ceil(self.config.batch_size);
+        let saved = checkpoint::load(path.as_ref(), &self.config, &fingerprint, &self.engines, batches)?;
         for (engine, (parameters, moments)) in self.engines.iter_mut().zip(&saved.engines) {
             engine.restore(parameters, Some(moments))?;
         }
@@ -376,7 +411,7 @@ impl<O: Objective> Trainer<O> {
             checkpoint::sweep(path)?;
         }
         let batches = samples.div_ceil(self.config.batch_size);
-        let steps = (batches * self.config.epochs) as u64;
+        let steps = (batches as u64).saturating_mul(self.config.epochs as u64);
         let mut last_saved = Instant::now();
         while self.state.epoch < self.config.epochs {
             if self.out_of_patience() {

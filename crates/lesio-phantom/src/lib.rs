@@ -41,6 +41,7 @@ mod random;
 pub use brain::{BrainConfig, BrainPhantom, Contrast, Tissue};
 pub use corruption::{Corrupted, CorruptionError, CorruptionKind, Corruptor, DiceOf};
 pub use heart::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
+pub use lesio_settings::SettingError;
 pub use lesion::{
     Injected, InjectedSlice, Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site,
 };

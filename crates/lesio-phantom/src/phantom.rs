@@ -1,6 +1,7 @@
 //! What a phantom is: an image and the label of every pixel.
 
 use lesio_image::{GeometryError, Plane, Volume};
+use lesio_settings::SettingError;
 use ndarray::{Array2, Array3};
 
 /// An image volume and its labels on the same grid.
@@ -55,15 +56,8 @@ pub enum PhantomError {
         maximum: usize,
     },
     /// A setting is not a number or outside its range.
-    #[error("{name} is {found}, expected {expected}")]
-    Setting {
-        /// Name of the configuration's field.
-        name: &'static str,
-        /// Value found.
-        found: f64,
-        /// What would do.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The voxel sizes make no geometry.
     #[error("voxel sizes make no geometry")]
     Geometry(#[from] GeometryError),
@@ -80,16 +74,6 @@ pub(crate) fn check_size(size: [usize; 2]) -> Result<(), PhantomError> {
     } else {
         Err(PhantomError::Size { found: size, minimum: MINIMUM_SIDE, maximum: MAXIMUM_SIDE })
     }
-}
-
-pub(crate) fn check_setting(
-    name: &'static str,
-    found: f64,
-    valid: bool,
-    expected: &'static str,
-) -> Result<(), PhantomError> {
-    // A NaN makes every comparison that `valid` came from false.
-    if valid { Ok(()) } else { Err(PhantomError::Setting { name, found, expected }) }
 }
 
 /// Slices as a volume, the first at the bottom.

@@ -153,7 +153,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("bias", config().bias(f64::INFINITY)),
     ] {
         match BrainPhantom::new(wrong) {
-            Err(PhantomError::Setting { name: found, .. }) => assert_eq!(found, name),
+            Err(PhantomError::Setting(error)) => assert_eq!(error.setting, name),
             other => panic!("{name}: {other:?}"),
         }
     }

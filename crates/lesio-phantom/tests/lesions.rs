@@ -271,7 +271,7 @@ fn what_cannot_be_done_is_refused() {
         ("truth_fraction", config().truth_fraction(1.0)),
     ] {
         match LesionInjector::new(wrong) {
-            Err(LesionError::Setting { name: found, .. }) => assert_eq!(found, name),
+            Err(LesionError::Setting(error)) => assert_eq!(error.setting, name),
             other => panic!("{name}: {other:?}"),
         }
     }

@@ -1,9 +1,11 @@
 //! Attacks: changes of the image, within a bound for each pixel, that make an estimate as wrong as they can.
 
 use lesio_nn::{EngineError, random};
+use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{EstimateError, InputError};
 use crate::estimator::QualityEstimator;
 use crate::samples::Samples;
 
@@ -22,10 +24,15 @@ pub enum AttackKind {
     /// Projected gradient descent (Madry et al. 2018): steps along the sign of the gradient, each brought back
     /// within the bound, from a random start within it.
     Pgd {
-        /// Number of steps.
+        /// Number of steps, 1 to 10000.
         steps: usize,
     },
 }
+
+/// Most steps of an attack.
+pub(crate) const MOST_STEPS: usize = 10_000;
+/// Largest strength of an attack: any image is lost in a tenth of it.
+pub(crate) const LARGEST_STRENGTH: f32 = 1e3;
 
 /// What a strength of 1 is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,7 +50,7 @@ pub enum Unit {
 pub struct Attack {
     /// How the change is found.
     pub kind: AttackKind,
-    /// The largest change of a pixel, in `unit`; at least 0.
+    /// The largest change of a pixel, in `unit`; 0 to 1000.
     pub strength: f32,
     /// What a strength of 1 is.
     pub unit: Unit,
@@ -65,6 +72,18 @@ impl Attack {
         self
     }
 
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("strength", self.strength, 0.0..=LARGEST_STRENGTH)?;
+        match self.kind {
+            AttackKind::Fgsm => Ok(()),
+            AttackKind::Pgd { steps } => in_range("pgd.steps", steps, 1..=MOST_STEPS),
+        }
+    }
+
     /// The bound in deviations for a sample whose range is this many deviations.
     #[must_use]
     pub fn bound(&self, range: f32) -> f32 {
@@ -80,13 +99,14 @@ impl Attack {
     /// estimate that is too high up, and one that is too low down. At strength 0 the images are as they were.
     ///
     /// # Errors
-    /// Failures of the device.
+    /// As [`Attack::validate`]; failures of the device.
     pub fn perturb(
         &self,
         estimator: &mut dyn QualityEstimator,
         samples: &Samples,
         mut progress: impl FnMut(usize),
-    ) -> Result<Vec<f32>, EngineError> {
+    ) -> Result<Vec<f32>, EstimateError> {
+        self.validate().map_err(|error| InputError::Config(error.into()))?;
         let all: Vec<usize> = (0..samples.len()).collect();
         let mut images = Vec::new();
         for chunk in all.chunks(BATCH) {
@@ -135,7 +155,7 @@ const STEP: f32 = 2.5;
 /// in image pixels.
 ///
 /// # Errors
-/// Failures of the device.
+/// [`EngineError::Length`] for images of another number of values than the samples'; failures of the device.
 pub fn estimate_samples(
     estimator: &mut dyn QualityEstimator,
     samples: &Samples,
@@ -143,6 +163,10 @@ pub fn estimate_samples(
 ) -> Result<crate::estimator::Estimates, EngineError> {
     let all: Vec<usize> = (0..samples.len()).collect();
     let pixels = estimator.config().framing.pixels();
+    let (what, expected) = ("the images of the samples", samples.len() * pixels);
+    if let Some(found) = images.map(<[f32]>::len).filter(|&found| found != expected) {
+        return Err(EngineError::Length { what: what.to_owned(), found, expected });
+    }
     let mut estimates = crate::estimator::Estimates::default();
     for chunk in all.chunks(BATCH) {
         let batch = Batch::gather(samples, chunk);

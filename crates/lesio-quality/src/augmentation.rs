@@ -1,5 +1,6 @@
 //! Which changes of a sample are drawn that leave its quality as it is.
 
+use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub enum Symmetry {
     Turns,
 }
 
+/// Most pixels that a sample is moved or bent by: no grid is larger.
+const LARGEST_SHIFT: usize = 4096;
+
 /// Random changes made to each sample whenever it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -28,25 +32,25 @@ pub struct Augmentation {
     /// Mirroring and turning.
     pub symmetry: Symmetry,
     /// Image and segmentation are moved together by up to this many grid pixels along each axis; what
-    /// comes in over the border repeats the border. Default 5.
+    /// comes in over the border repeats the border; up to 4096. Default 5.
     pub shift: usize,
-    /// Intensities are scaled by up to 1 plus or minus this. Default .15.
+    /// Intensities are scaled by up to 1 plus or minus this, 0 to 1. Default .15.
     pub contrast: f32,
-    /// Up to this many deviations are added to all intensities. Default .15.
+    /// Up to this many deviations are added to all intensities, 0 to 1000. Default .15.
     pub brightness: f32,
-    /// Turned by up to this many degrees either way, about the centre. Default 0.
+    /// Turned by up to this many degrees either way, 0 to 180, about the centre. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub turn: f32,
-    /// Enlarged or reduced by up to a factor of 1 plus this, along each axis by itself. Default 0.
+    /// Enlarged or reduced by up to a factor of 1 plus this, 0 to 10, along each axis by itself. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub zoom: f32,
-    /// Bent: places move by up to this many grid pixels along each axis, smoothly over the grid. Default 0.
+    /// Bent: places move by up to this many grid pixels along each axis, 0 to 4096, smoothly over the grid. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub bend: f32,
-    /// Intensities are scaled by a smooth field of up to 1 plus or minus this, as coils do. Default 0.
+    /// Intensities are scaled by a smooth field of up to 1 plus or minus this, 0 to 1, as coils do. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub field: f32,
-    /// Blurred or sharpened by up to this share of the difference to a blurred image. Default 0.
+    /// Blurred or sharpened by up to this share, 0 to 1, of the difference to a blurred image. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub focus: f32,
 }
@@ -92,6 +96,21 @@ impl Augmentation {
     pub fn varied(mut self, bend: f32, field: f32, focus: f32) -> Self {
         (self.bend, self.field, self.focus) = (bend, field, focus);
         self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("shift", self.shift, 0..=LARGEST_SHIFT)?;
+        in_range("contrast", self.contrast, 0.0..=1.0)?;
+        in_range("brightness", self.brightness, 0.0..=1e3)?;
+        in_range("turn", self.turn, 0.0..=180.0)?;
+        in_range("zoom", self.zoom, 0.0..=10.0)?;
+        in_range("bend", self.bend, 0.0..=LARGEST_SHIFT as f32)?;
+        in_range("field", self.field, 0.0..=1.0)?;
+        in_range("focus", self.focus, 0.0..=1.0)
     }
 
     /// One random change.

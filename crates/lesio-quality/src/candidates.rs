@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lesio_nn::random;
 use lesio_phantom::{CorruptionError, CorruptionKind, Corruptor, DiceOf};
+use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array2, ArrayView2, Axis, AxisDescription, Slice};
 use rand::RngExt;
 
@@ -201,11 +202,14 @@ fn centred(labels: &Array2<u8>, shape: (usize, usize), centre: [usize; 2]) -> Ar
     })
 }
 
+/// Most ranges of Dice.
+const MOST_BINS: usize = 10_000;
+
 /// How many candidates of each quality are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UniformPool {
-    /// Number of equal ranges of mean Dice from 0 to 1. Default 20.
+    /// Number of equal ranges of mean Dice from 0 to 1, 1 to 10000. Default 20.
     pub bins: usize,
     /// Most candidates kept of each.
     pub per_bin: usize,
@@ -239,9 +243,19 @@ impl UniformPool {
     /// its upper end. Returns positions, ascending.
     ///
     /// `dice`, `corrupted` and `patients` say of each candidate its mean Dice, whether it is a corruption, and whose.
-    #[must_use]
-    pub fn choose<S: AsRef<str>>(&self, dice: &[f64], corrupted: &[bool], patients: &[S]) -> Vec<usize> {
-        let bins = self.bins.max(1);
+    ///
+    /// # Errors
+    /// No bin or more than 10000, and lists of different lengths.
+    pub fn choose<S: AsRef<str>>(
+        &self,
+        dice: &[f64],
+        corrupted: &[bool],
+        patients: &[S],
+    ) -> Result<Vec<usize>, SettingError> {
+        in_range("bins", self.bins, 1..=MOST_BINS)?;
+        let lengths = [dice.len(), corrupted.len(), patients.len()];
+        require(lengths == [dice.len(); 3], "lists of candidates", lengths, "one length")?;
+        let bins = self.bins;
         let mut members = vec![[Vec::new(), Vec::new()]; bins];
         for ((position, &dice), &corrupted) in dice.iter().enumerate().zip(corrupted) {
             let bin = ((dice.clamp(0.0, 1.0) * bins as f64) as usize).min(bins - 1);
@@ -257,7 +271,7 @@ impl UniformPool {
             chosen.extend(&corruptions[..corruptions_kept]);
         }
         chosen.sort_unstable();
-        chosen
+        Ok(chosen)
     }
 
     /// Positions in an order in which every prefix has about as many of each patient.
@@ -293,7 +307,7 @@ mod tests {
             let corrupted: Vec<bool> = candidates.iter().map(|c| c.1).collect();
             let patients: Vec<String> = candidates.iter().map(|c| c.2.to_string()).collect();
             let pool = UniformPool::new(per_bin).bins(5).seed(3);
-            let chosen = pool.choose(&dice, &corrupted, &patients);
+            let chosen = pool.choose(&dice, &corrupted, &patients).unwrap();
             prop_assert!(chosen.is_sorted_by(|a, b| a < b));
             let bin = |position: usize| ((dice[position] * 5.0) as usize).min(4);
             for range in 0..5 {
@@ -313,7 +327,7 @@ mod tests {
     fn patients_take_turns() {
         let dice = [0.5; 10];
         let patients = ["a", "a", "a", "a", "a", "a", "a", "b", "c", "c"];
-        let chosen = UniformPool::new(3).bins(1).choose(&dice, &[true; 10], &patients);
+        let chosen = UniformPool::new(3).bins(1).choose(&dice, &[true; 10], &patients).unwrap();
         let mut seen: Vec<&str> = chosen.iter().map(|&k| patients[k]).collect();
         seen.sort_unstable();
         assert_eq!(seen, ["a", "b", "c"]);

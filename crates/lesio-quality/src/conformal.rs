@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -22,7 +23,10 @@ const ROUNDING: f64 = 1e-9;
 /// every patient weighing alike (pooling of patients as in Dunn, Wasserman and Ramdas 2022, arXiv:1809.07441, with
 /// the quantile chosen by leaving patients out in turn). A new patient's sample lies within with about that
 /// probability if patients are exchangeable; under attack they are not.
+///
+/// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct Conformal {
     /// The probability that is aimed at, in (0, 1).
@@ -33,6 +37,29 @@ pub struct Conformal {
     reach: f64,
     /// Number of patients it rests on.
     pub patients: usize,
+}
+
+/// What a document holds, before it is checked.
+#[derive(Deserialize)]
+struct Parts {
+    level: f64,
+    spread: Vec<f64>,
+    reach: f64,
+    patients: usize,
+}
+
+impl TryFrom<Parts> for Conformal {
+    type Error = SettingError;
+
+    fn try_from(parts: Parts) -> Result<Self, SettingError> {
+        let Parts { level, spread, reach, patients } = parts;
+        require(level > 0.0 && level < 1.0, "level", level, "a number between 0 and 1")?;
+        require(spread.len() == KNOTS, "number of spreads", spread.len(), KNOTS.to_string())?;
+        spread.iter().try_for_each(|&spread| in_range("spread", spread, 0.0..=1e6))?;
+        in_range("reach", reach, 0.0..=1e12)?;
+        in_range("patients", patients, 1..=1_000_000_000)?;
+        Ok(Self { level, spread, reach, patients })
+    }
 }
 
 impl Conformal {

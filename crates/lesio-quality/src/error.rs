@@ -3,21 +3,15 @@
 use lesio_image::ImageError;
 use lesio_metrics::MetricError;
 use lesio_nn::{EngineError, NetworkError, ParameterError};
+use lesio_settings::SettingError;
 
 /// Why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A setting is out of range.
-    #[error("{setting} is {found}, expected {expected}")]
-    Setting {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        found: String,
-        /// What would do.
-        expected: String,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A network cannot be declared so.
     #[error("the network cannot be declared")]
     Network(#[from] NetworkError),
@@ -29,7 +23,7 @@ impl ConfigError {
         found: impl std::fmt::Debug,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Setting { setting, found: format!("{found:?}"), expected: expected.into() }
+        Self::Setting(SettingError::new(setting, found, expected))
     }
 }
 

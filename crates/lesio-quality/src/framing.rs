@@ -26,9 +26,9 @@ const ENLARGED: f64 = 0.6;
 pub struct Framing {
     /// The labels whose quality is predicted, ascending, without 0.
     pub labels: Vec<u8>,
-    /// Rows and columns of the grid. Default 80 x 80.
+    /// Rows and columns of the grid, 1 to 4096 each. Default 80 x 80.
     pub grid: [usize; 2],
-    /// Image pixels per grid pixel, at least a half. Default 1: nothing is interpolated.
+    /// Image pixels per grid pixel, a half to 1000. Default 1: nothing is interpolated.
     pub pixel: f64,
     /// Image pixels per grid pixel that small segmentations may be enlarged to, at most [`Framing::pixel`]: each is
     /// shown by pixels as fine as let it fill three fifths of the grid, within these bounds. A few pixels more or less

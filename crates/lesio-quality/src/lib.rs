@@ -76,6 +76,7 @@ pub use error::{BuildError, ConfigError, EstimateError, InputError};
 pub use estimator::{Estimates, Estimator, QualityEstimator};
 pub use evaluation::{Evaluation, FAILURE, RANGES, Scored};
 pub use framing::{Frame, Framing, Scale};
+pub use lesio_settings::SettingError;
 pub use model::{QualityModel, QualityProvenance};
 pub use network::Widths;
 pub use novelty::{Novelty, Unlikeness};

@@ -1,6 +1,7 @@
 //! The networks from which estimators are joined: U-Nets, regressors and a small head.
 
 use lesio_nn::{Activation, Bias, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Shape};
+use lesio_settings::{in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -9,10 +10,15 @@ use crate::error::ConfigError;
 const GROUP: usize = 8;
 /// Added to the variance of a group.
 const EPSILON: f32 = 1e-5;
+/// Most resolutions: a grid of 4096 cannot be halved more often.
+const MOST_WIDTHS: usize = 13;
+/// Most channels at a resolution.
+const LARGEST_WIDTH: usize = 1 << 16;
 /// Features of the dense layers between convolutions and result.
 const HIDDEN: usize = 64;
 
-/// Widths of the networks of an estimator.
+/// Widths of the networks of an estimator: 1 to 13 each, of 1 to 65536 channels, as far as the networks do not exceed
+/// [`lesio_nn::LARGEST_PARAMETERS`] and [`lesio_nn::LARGEST_VALUES`].
 ///
 /// All of them are pairs of 3x3 convolutions with group normalization and ReLU (the second opinion: SiLU) at each
 /// resolution, halved by mean pooling: means pass on less of a perturbation than maxima do.
@@ -182,9 +188,9 @@ fn dense(
 }
 
 fn check_widths(grid: [usize; 2], widths: &[usize], halvings: usize) -> Result<(), ConfigError> {
-    if widths.is_empty() || widths.contains(&0) {
-        return Err(ConfigError::new("widths", widths, "at least one, all positive"));
-    }
+    in_range("number of widths", widths.len(), 1..=MOST_WIDTHS)?;
+    let sound = widths.iter().all(|width| (1..=LARGEST_WIDTH).contains(width));
+    require(sound, "widths", widths, format!("1 to {LARGEST_WIDTH} channels each"))?;
     let divisor = u32::try_from(halvings).ok().and_then(|h| 1usize.checked_shl(h));
     let whole = |side: usize| divisor.is_some_and(|d| side >= d && side.is_multiple_of(d));
     if grid.iter().all(|&side| whole(side)) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ConfigError;
@@ -24,7 +25,10 @@ const SHRINKAGE: f64 = 0.1;
 /// Mahalanobis distance of a few traits. Estimates for them are not to be relied on.
 ///
 /// What it cannot see: anatomy that is unlike, with intensities that are not.
+///
+/// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 #[non_exhaustive]
 pub struct Novelty {
     mean: Vec<f64>,
@@ -33,6 +37,37 @@ pub struct Novelty {
     factor: Vec<Vec<f64>>,
     /// Distance beyond which an image is unlike.
     pub limit: f64,
+}
+
+/// What a document holds, before it is checked.
+#[derive(Deserialize)]
+struct Parts {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+    factor: Vec<Vec<f64>>,
+    limit: f64,
+}
+
+impl TryFrom<Parts> for Novelty {
+    type Error = SettingError;
+
+    fn try_from(parts: Parts) -> Result<Self, SettingError> {
+        let Parts { mean, deviation, factor, limit } = parts;
+        let count = TRAITS.len();
+        require(mean.len() == count, "number of means", mean.len(), count.to_string())?;
+        require(deviation.len() == count, "number of deviations", deviation.len(), count.to_string())?;
+        mean.iter().try_for_each(|&mean| in_range("mean", mean, -1e12..=1e12))?;
+        deviation.iter().try_for_each(|&deviation| in_range("deviation", deviation, 1e-6..=1e12))?;
+        let lengths: Vec<usize> = factor.iter().map(Vec::len).collect();
+        require(lengths.iter().copied().eq(1..=count), "rows of the factor", &lengths, "1, 2, and so on")?;
+        factor.iter().flatten().try_for_each(|&value| in_range("factor", value, -1e6..=1e6))?;
+        factor
+            .iter()
+            .filter_map(|row| row.last())
+            .try_for_each(|&own| in_range("factor", own, 1e-6..=1e6))?;
+        in_range("limit", limit, 0.0..=1e12)?;
+        Ok(Self { mean, deviation, factor, limit })
+    }
 }
 
 /// How unlike an image is.

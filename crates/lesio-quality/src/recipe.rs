@@ -1,6 +1,7 @@
 //! From slices with their truth to trained estimators: the steps in order, each resumable.
 
 use lesio_nn::{AdamConfig, Objective, ParameterSet, TrainConfig};
+use lesio_settings::{SettingError, in_range, require};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -17,27 +18,39 @@ use crate::shelf::{Listener, Progress, RecipeError, Shelf, tell};
 use crate::slices::{PatientGroups, TrueSlice};
 use crate::training::{EstimatorObjective, EstimatorTraining, Hardening};
 
+/// Most segmenters, stages and epochs of theirs.
+const MOST_SEGMENTERS: usize = 100;
+const MOST_STAGES: usize = 1000;
+const MOST_EPOCHS: usize = 1_000_000;
+/// Most slices, corruptions of a slice, and candidates for each twentieth of the Dice.
+const MOST_SLICES: usize = 1_000_000;
+const MOST_CORRUPTIONS: usize = 10_000;
+const MOST_PER_BIN: usize = 1_000_000;
+/// Most updates of a training, and samples of an update.
+const MOST_UPDATES: usize = 1_000_000_000;
+const MOST_SAMPLES: usize = 1 << 16;
+
 /// How candidates are made and estimators trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Recipe {
     /// Seed of everything that is drawn.
     pub seed: u64,
-    /// Channels of each segmenter, finest first. Each is trained twice, on either half of the training patients,
+    /// Channels of each segmenter, finest first, of 1 to 100 segmenters. Each is trained twice, on either half of the training patients,
     /// and gives candidates for the other half: nobody's candidates come from a segmenter that saw them.
     pub segmenters: Vec<Vec<usize>>,
-    /// Epochs after which each segmenter gives candidates; the last ends its training.
+    /// Epochs after which each segmenter gives candidates, ascending, up to a million; the last ends its training.
     pub stages: Vec<usize>,
     /// Slices of a group of patients that candidates are made for, at most: of more, every second, third and so on.
-    /// Default 1000.
+    /// Default 1000, at most a million.
     pub slices: usize,
-    /// Corruptions tried for each slice. Default 12.
+    /// Corruptions tried for each slice, 0 to 10000. Default 12.
     pub corruptions: usize,
-    /// Candidates kept for each twentieth of the Dice: for training. Default 400.
+    /// Candidates kept for each twentieth of the Dice, 1 to a million: for training. Default 400.
     pub training_per_bin: usize,
     /// The same for validation and calibration. Default 30.
     pub validation_per_bin: usize,
-    /// Updates of REC-Net. Default 1500.
+    /// Updates of REC-Net, as of all others 1 to a billion. Default 1500.
     pub reconstruction_steps: usize,
     /// Updates of each estimator but [`Method::SecondOpinion`]. Default 4000.
     pub estimator_steps: usize,
@@ -47,7 +60,7 @@ pub struct Recipe {
     /// Updates of [`Method::SecondOpinion`] that follow those, at half their rate, under `finishing`. Default 2000; 0
     /// leaves them out.
     pub finishing_steps: usize,
-    /// Samples of an update. Default 16.
+    /// Samples of an update, 1 to 65536. Default 16.
     pub batch: usize,
     /// Hardening of [`Method::SecondOpinion`]; the others are trained as published.
     pub hardening: Hardening,
@@ -100,6 +113,31 @@ impl Recipe {
         self
     }
 
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("number of segmenters", self.segmenters.len(), 1..=MOST_SEGMENTERS)?;
+        in_range("number of stages", self.stages.len(), 1..=MOST_STAGES)?;
+        let ascending = self.stages.is_sorted_by(|a, b| a < b) && !self.stages.contains(&0);
+        require(ascending, "stages", &self.stages, "ascending numbers of epochs from 1")?;
+        let last = self.stages.last().copied().unwrap_or(0);
+        in_range("last stage", last, 1..=MOST_EPOCHS)?;
+        in_range("slices", self.slices, 1..=MOST_SLICES)?;
+        in_range("corruptions", self.corruptions, 0..=MOST_CORRUPTIONS)?;
+        in_range("training_per_bin", self.training_per_bin, 1..=MOST_PER_BIN)?;
+        in_range("validation_per_bin", self.validation_per_bin, 1..=MOST_PER_BIN)?;
+        in_range("reconstruction_steps", self.reconstruction_steps, 1..=MOST_UPDATES)?;
+        in_range("estimator_steps", self.estimator_steps, 1..=MOST_UPDATES)?;
+        in_range("opinion_steps", self.opinion_steps, 1..=MOST_UPDATES)?;
+        in_range("finishing_steps", self.finishing_steps, 0..=MOST_UPDATES)?;
+        in_range("batch", self.batch, 1..=MOST_SAMPLES)?;
+        self.hardening.validate().map_err(|error| error.within("hardening"))?;
+        self.finishing.validate().map_err(|error| error.within("finishing"))?;
+        require([1, 2, 4].contains(&self.views), "views", self.views, "1, 2 or 4")
+    }
+
     fn train_config(&self, samples: usize, steps: usize, batch: usize, seed: u64) -> TrainConfig {
         let mut adam = AdamConfig::default();
         adam.rate = 2e-3;
@@ -136,6 +174,7 @@ impl Recipe {
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<Segmenters, RecipeError> {
+        self.validate()?;
         let halves = PatientGroups::deal(slices.iter().map(|slice| &slice.patient), &[1.0, 1.0], self.seed);
         if halves.patients(1).next().is_none() || halves.patients(0).next().is_none() {
             let what = "there are fewer than two training patients to share between segmenters".to_owned();
@@ -177,6 +216,7 @@ impl Recipe {
         slices: &[TrueSlice],
         listener: &mut Listener<'_>,
     ) -> Result<CandidatePool, RecipeError> {
+        self.validate()?;
         tell(listener, &Progress::Step { name: "candidates" })?;
         let graded = segmenters.framing.labels.clone();
         let holders: Vec<usize> = (0..slices.len())
@@ -230,6 +270,7 @@ impl Recipe {
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<ParameterSet, RecipeError> {
+        self.validate()?;
         let mut samples = Samples::new();
         for slice in slices {
             let refused = |source| refused(slice, source);
@@ -265,6 +306,7 @@ impl Recipe {
         shelf: &Shelf,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
+        self.validate()?;
         // Views are of what is asked, not of what is learnt.
         let config = &config.clone().views(1);
         let lesson = Lesson { config, foundation, training, validation, shelf };
@@ -286,8 +328,6 @@ impl Recipe {
         lesson: &Lesson<'_>,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
-        // What is wrong with the last updates is told before the first.
-        self.finishing.validate()?;
         let options = |steps: usize, seed: u64, hardening: &Hardening| {
             // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
             let mut train = self.train_config(lesson.training.len(), steps, self.batch.div_ceil(2), seed);
@@ -330,7 +370,7 @@ impl Recipe {
             .map(|candidate| !matches!(candidate.origin, Origin::Segmenter { .. }))
             .collect();
         let patients: Vec<&str> = pool.candidates.iter().map(own).collect();
-        let chosen = UniformPool::new(per_bin).seed(self.seed).choose(&dice, &corrupted, &patients);
+        let chosen = UniformPool::new(per_bin).seed(self.seed).choose(&dice, &corrupted, &patients)?;
         let mut samples = Samples::new();
         for candidate in chosen.into_iter().filter_map(|position| pool.candidates.get(position)) {
             let Some(slice) = slices.get(candidate.slice) else { continue };

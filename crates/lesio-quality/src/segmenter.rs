@@ -4,6 +4,7 @@ use lesio_nn::{
     Activation, Batch, EngineError, Initialization, InputGradients, Mode, Network, Objective, ParameterSet,
     Terms, TrainConfig, TrainingEngine,
 };
+use lesio_settings::in_range;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ const BATCH: usize = 16;
 pub struct SegmenterConfig {
     /// Rows and columns of its grid.
     pub grid: [usize; 2],
-    /// Number of labels but the background.
+    /// Number of labels but the background, 1 to 255.
     pub labels: usize,
     /// Channels at each resolution, finest first: as many as it is deep.
     pub widths: Vec<usize>,
@@ -39,6 +40,7 @@ impl SegmenterConfig {
     }
 
     fn network(&self) -> Result<Network, ConfigError> {
+        in_range("labels", self.labels, 1..=255)?;
         u_net(
             "segmenter",
             self.grid,

@@ -8,6 +8,7 @@ use lesio_nn::{
     Ending, Event, LoadError, Objective, ParameterSet, SaveError, TrainConfig, TrainError, Trainer,
     TrainingEngine, model_file,
 };
+use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{BuildError, ConfigError, InputError};
@@ -79,6 +80,12 @@ pub enum RecipeError {
     /// The listener stopped it.
     #[error("stopped; the same command goes on from here")]
     Stopped,
+}
+
+impl From<SettingError> for RecipeError {
+    fn from(error: SettingError) -> Self {
+        ConfigError::from(error).into()
+    }
 }
 
 impl From<ConfigError> for RecipeError {

@@ -1,6 +1,7 @@
 //! Natural changes of an image: what another scanner, a restless patient or a bad coil do.
 
 use lesio_nn::random;
+use lesio_settings::{in_range, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub enum NaturalShift {
     Motion,
 }
 
+/// Largest strength: a blur of a thousand pixels.
+const LARGEST_STRENGTH: f32 = 100.0;
+
 impl NaturalShift {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Noise, Self::BiasField, Self::Contrast, Self::Blur, Self::Motion];
@@ -30,7 +34,7 @@ impl NaturalShift {
     /// Changes a framed image `[row, column]` of `width` columns, in deviations; strength 0 leaves it as it is.
     ///
     /// # Errors
-    /// A strength that is negative or not finite.
+    /// A strength outside 0 to 100, and an image that is no whole number of rows.
     pub fn apply(
         self,
         image: &[f32],
@@ -38,13 +42,11 @@ impl NaturalShift {
         strength: f32,
         seed: u64,
     ) -> Result<Vec<f32>, ConfigError> {
-        if !(strength.is_finite() && strength >= 0.0) {
-            return Err(ConfigError::new("strength", strength, "a number of at least 0"));
-        }
+        in_range("strength", strength, 0.0..=LARGEST_STRENGTH)?;
+        require(width > 0 && image.len().is_multiple_of(width), "width", width, "that of whole rows")?;
         let mut generator = random::generator(seed, self as u64 + 0x5417);
         let lowest = image.iter().copied().fold(f32::INFINITY, f32::min);
         let highest = image.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let width = width.max(1);
         let height = image.len() / width;
         let mut changed = image.to_vec();
         if strength == 0.0 || lowest >= highest {

@@ -3,11 +3,12 @@
 use lesio_nn::{
     Batch, EngineError, Mode, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine, random,
 };
+use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{error_weights, step};
+use crate::attack::{LARGEST_STRENGTH, MOST_STEPS, error_weights, step};
 use crate::augmentation::Augmentation;
 use crate::chain::{By, Chain};
 use crate::change::Change;
@@ -58,6 +59,17 @@ impl EstimatorTraining {
         self
     }
 
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        self.train.validate().map_err(|error| error.within("train"))?;
+        self.augmentation.validate().map_err(|error| error.within("augmentation"))?;
+        let hardening = self.hardening.as_ref().map_or(Ok(()), Hardening::validate);
+        hardening.map_err(|error| error.within("hardening"))
+    }
+
     /// With training on attacked images.
     #[must_use]
     pub fn hardening(mut self, hardening: Hardening) -> Self {
@@ -77,11 +89,11 @@ impl EstimatorTraining {
 #[non_exhaustive]
 #[serde(default)]
 pub struct Hardening {
-    /// The largest bound, in deviations; the mean one falls from two thirds of it to one third over a training. Default .3.
+    /// The largest bound, in deviations, 1e-6 to 1000; the mean one falls from two thirds of it to one third over a training. Default .3.
     pub strength: f32,
     /// Share of the samples that no attack changes, 0 to 1. Default 0: the passes of the attack show clean images.
     pub clean: f32,
-    /// Steps of the attack, each a pass forth and back that is learnt from. Default 1, the cheapest: over long trainings
+    /// Steps of the attack, 1 to 10000, each a pass forth and back that is learnt from. Default 1, the cheapest: over long trainings
     /// a network can learn to mislead one step (see docs/results.md), which shows under attacks of more steps alone.
     pub steps: usize,
 }
@@ -120,17 +132,14 @@ impl Hardening {
         if self.steps == 1 { 1 } else { 2 * self.steps }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
-        if !(self.strength.is_finite() && self.strength > 0.0) {
-            return Err(ConfigError::new("hardening strength", self.strength, "a positive number"));
-        }
-        if !(0.0..=1.0).contains(&self.clean) {
-            return Err(ConfigError::new("clean share", self.clean, "0 to 1"));
-        }
-        if self.steps == 0 {
-            return Err(ConfigError::new("hardening steps", self.steps, "at least 1"));
-        }
-        Ok(())
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("strength", self.strength, 1e-6..=LARGEST_STRENGTH)?;
+        in_range("clean", self.clean, 0.0..=1.0)?;
+        in_range("steps", self.steps, 1..=MOST_STEPS)
     }
 }
 
@@ -177,9 +186,7 @@ impl EstimatorObjective {
         validation: Samples,
     ) -> Result<Self, BuildError> {
         config.validate()?;
-        if let Some(hardening) = &training.hardening {
-            hardening.validate()?;
-        }
+        training.validate().map_err(ConfigError::from)?;
         let (pixels, labels) = (config.framing.pixels(), config.framing.labels.len());
         let odd = |sample: &&crate::Sample| sample.image.len() != pixels || sample.dice.len() != labels;
         if let Some(sample) = samples.iter().chain(validation.iter()).find(odd) {

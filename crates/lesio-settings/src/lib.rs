@@ -27,6 +27,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "mutation")]
+pub mod mutation;
+
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 

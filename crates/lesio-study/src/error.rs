@@ -1,10 +1,13 @@
 //! What can go wrong between a folder and a report.
 
+use std::path::PathBuf;
+
 use lesio_anomaly::PredictError;
 use lesio_image::PreprocessError;
 use lesio_io::ReadError;
 use lesio_metrics::MetricError;
 use lesio_nn::{EngineError, TrainError};
+use lesio_settings::SettingError;
 use lesio_vae::{BuildError, ConfigError, ExamplesError};
 
 /// Why a training or an evaluation could not be done.
@@ -38,15 +41,42 @@ pub enum StudyError {
         /// What is wrong.
         source: PredictError,
     },
-    /// The truth of a case has another shape than its image.
-    #[error("the truth of case {case:?} has shape {found:?}, its image has {expected:?}")]
-    TruthShape {
-        /// The case.
-        case: String,
-        /// The shape of the truth.
+    /// A setting is out of range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// An array has another shape than what it belongs to.
+    #[error("{what} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The array, and whose it is.
+        what: String,
+        /// Its shape.
         found: Vec<usize>,
-        /// The shape of the image.
+        /// The shape of what it belongs to.
         expected: Vec<usize>,
+    },
+    /// Two things have one name, by which their results would be taken for one thing's.
+    #[error("{what} {name:?} is there more than once")]
+    Repeated {
+        /// What has the name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Maps are others than those before.
+    #[error("the maps are {found:?}, those before were {expected:?}")]
+    OtherMaps {
+        /// Their names.
+        found: Vec<String>,
+        /// The names of those before.
+        expected: Vec<String>,
+    },
+    /// A file could not be read.
+    #[error("could not read {path:?}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
     },
     /// The data hold nothing to work on.
     #[error("{what}")]

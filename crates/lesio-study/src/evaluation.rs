@@ -10,6 +10,7 @@ use lesio_metrics::{
     ValidationThreshold,
 };
 use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
+use lesio_settings::in_range;
 use ndarray::{Array2, Array3, Axis, Slice};
 
 use crate::error::StudyError;
@@ -50,12 +51,13 @@ pub struct Maps {
 /// Scores a subject by each predictor; an image is a volume of one slice here.
 ///
 /// # Errors
-/// [`StudyError::Score`] naming the case.
+/// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
 pub fn score_subject(
     localizer: &Localizer,
     subject: &Subject,
     names: &[PredictorName],
 ) -> Result<Maps, StudyError> {
+    subject.validate()?;
     let failed = |source| StudyError::Score { case: subject.id.clone(), source };
     match &subject.content {
         Content::Volume { volume, .. } => {
@@ -81,6 +83,42 @@ pub fn score_subject(
             let (foreground, resolution) = (scored.foreground.insert_axis(Axis(2)), scored.resolution);
             Ok(Maps { maps, reconstruction: deep(first), foreground, axis: 2, resolution })
         }
+    }
+}
+
+impl Maps {
+    /// Refuses an axis that is none, two maps of one name, and maps or a foreground of another shape than the truth.
+    ///
+    /// # Errors
+    /// [`StudyError::Setting`] for the axis, [`StudyError::Repeated`] and [`StudyError::Shape`].
+    pub fn check(&self, truth: &[usize]) -> Result<(), StudyError> {
+        in_range("axis of the maps", self.axis, 0..=2)?;
+        check_unique("map", self.maps.iter().map(|(name, _)| name.as_str()))?;
+        let same = |what: &dyn Fn() -> String, found: &[usize]| {
+            if found == truth {
+                return Ok(());
+            }
+            Err(StudyError::Shape { what: what(), found: found.to_vec(), expected: truth.to_vec() })
+        };
+        same(&|| "the foreground".to_owned(), self.foreground.shape())?;
+        for (name, stages) in &self.maps {
+            for map in stages {
+                same(&|| format!("the map {name:?}"), map.shape())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses names of which one stands twice.
+pub(crate) fn check_unique<'n>(
+    what: &'static str,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<(), StudyError> {
+    let mut seen = std::collections::BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(StudyError::Repeated { what, name: name.to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -119,8 +157,9 @@ impl ThresholdChoice {
     /// Adds the slices with lesions of a validation subject.
     ///
     /// # Errors
-    /// Scores that are not finite.
+    /// Scores that are not finite; as [`Maps::check`].
     pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+        maps.check(truth.shape())?;
         let slices = lesion_slices(truth, maps.axis);
         let part = |k: usize| slices.contains(&k);
         let (truth, within) = (flat(truth, maps.axis, &part), flat(&domain(maps, truth), maps.axis, &part));
@@ -208,8 +247,9 @@ impl Evaluation {
     /// score of their map: what the foreground loses is missed.
     ///
     /// # Errors
-    /// Scores that are not finite.
+    /// Scores that are not finite; as [`Maps::check`].
     pub fn add(&mut self, patient: &str, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+        maps.check(truth.shape())?;
         self.patients.insert(patient.to_owned());
         let within = domain(maps, truth);
         let lesions = lesion_slices(truth, maps.axis);

@@ -1,29 +1,46 @@
 //! Lesions found in a map: where scores reach what normal subjects hardly ever score.
 
 use lesio_anomaly::NormalScores;
-use lesio_image::{Connectivity, ImageError, Volume, label_volume};
+use lesio_image::{Connectivity, Volume, label_volume};
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
+
+use crate::error::StudyError;
 
 /// From which score on a voxel counts as abnormal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DetectionRule {
-    /// The score that this share of normal pixels reaches, between 0 and 1. Says how many false
+    /// The score that this share of normal pixels reaches, 1e-5 to 1. Says how many false
     /// pixels to expect, not how many false lesions.
     PixelRate(f64),
-    /// The score that any pixel of a normal subject reaches with this probability, between 0 and 1.
+    /// The score that any pixel of a normal subject reaches with this probability, 1e-6 to 1.
     FamilyWise(f64),
 }
 
 impl DetectionRule {
+    /// Checks the rate or level.
+    ///
+    /// # Errors
+    /// [`SettingError`] for one outside the range stated with it.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::PixelRate(rate) => in_range("pixel rate", rate, LEAST_RATE..=1.0),
+            Self::FamilyWise(level) => in_range("family-wise level", level, LEAST_LEVEL..=1.0),
+        }
+    }
+
     /// The threshold, which voxels reach (`>=`); `None` where too few normal subjects were seen for a
     /// family-wise level, which takes `1 / level - 1` of them.
-    #[must_use]
-    pub fn threshold(&self, normal: &NormalScores) -> Option<f32> {
-        match *self {
+    ///
+    /// # Errors
+    /// As [`DetectionRule::validate`].
+    pub fn threshold(&self, normal: &NormalScores) -> Result<Option<f32>, SettingError> {
+        self.validate()?;
+        Ok(match *self {
             Self::PixelRate(rate) => Some(normal.threshold(rate)),
             Self::FamilyWise(level) => normal.family_wise_threshold(level),
-        }
+        })
     }
 
     /// The level at which a p-value supports a finding: that of a family-wise rule, and .05 otherwise.
@@ -35,6 +52,11 @@ impl DetectionRule {
         }
     }
 }
+
+/// Lowest share of pixels: that of the rarest quantile that is kept.
+const LEAST_RATE: f64 = 1e-5;
+/// Lowest level: nobody has a million normal subjects.
+const LEAST_LEVEL: f64 = 1e-6;
 
 /// One lesion found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +108,8 @@ impl Findings {
     /// [`DetectionRule::level`]; where even the smallest p-value is above it, none is stated.
     ///
     /// # Errors
-    /// [`ImageError::ShapeMismatch`] for a foreground of another shape.
+    /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a threshold that is not a
+    /// number and a voxel whose size is not positive and finite.
     ///
     /// ```
     /// use lesio_anomaly::NormalScoresBuilder;
@@ -115,10 +138,14 @@ impl Findings {
         smallest: u64,
         voxel_ml: Option<f64>,
         level: f64,
-    ) -> Result<Self, ImageError> {
+    ) -> Result<Self, StudyError> {
         if map.shape() != within.shape() {
             let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
-            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected });
+            return Err(StudyError::Shape { what: "the foreground".to_owned(), found, expected });
+        }
+        require(!threshold.is_nan(), "threshold", threshold, "a number")?;
+        if let Some(ml) = voxel_ml {
+            in_range("size of a voxel in millilitres", ml, f64::MIN_POSITIVE..=f64::MAX)?;
         }
         let above = ndarray::Zip::from(map.data())
             .and(within.data())
@@ -242,7 +269,15 @@ mod tests {
         let found = Findings::new(&map, &map.map(|_| true), 0.1, &normal(2), 1, None, 0.05).unwrap();
         assert!(found.lesions.is_empty() && found.labels.data().iter().all(|&label| label == 0));
         let other = Volume::new(Array3::from_elem((4, 4, 3), true), Geometry::default());
-        assert!(Findings::new(&map, &other, 0.1, &normal(2), 1, None, 0.05).is_err());
+        let refused = |within: &Volume<bool>, threshold: f32, ml: Option<f64>| {
+            Findings::new(&map, within, threshold, &normal(2), 1, ml, 0.05).map(|_| ()).unwrap_err()
+        };
+        assert!(matches!(refused(&other, 0.1, None), StudyError::Shape { .. }));
+        let all = map.map(|_| true);
+        assert!(matches!(refused(&all, f32::NAN, None), StudyError::Setting(_)));
+        for ml in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(matches!(refused(&all, 0.1, Some(ml)), StudyError::Setting(_)), "{ml}");
+        }
     }
 
     #[test]
@@ -274,11 +309,19 @@ mod tests {
     #[test]
     fn rules_give_thresholds_that_keep_their_promise() {
         let normal = normal(19);
-        let threshold = DetectionRule::PixelRate(0.01).threshold(&normal).unwrap();
+        let threshold = DetectionRule::PixelRate(0.01).threshold(&normal).unwrap().unwrap();
         let above = (0..1900).filter(|&k| k as f32 >= threshold).count();
         assert!((18..=20).contains(&above), "{above}");
-        let threshold = DetectionRule::FamilyWise(0.05).threshold(&normal).unwrap();
+        let threshold = DetectionRule::FamilyWise(0.05).threshold(&normal).unwrap().unwrap();
         assert!(normal.family_wise_p_value(threshold) <= 0.05);
-        assert_eq!(DetectionRule::FamilyWise(0.01).threshold(&normal), None);
+        assert_eq!(DetectionRule::FamilyWise(0.01).threshold(&normal), Ok(None));
+        for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, 1.5, 1e18] {
+            for (rule, setting) in [
+                (DetectionRule::FamilyWise(value), "family-wise level"),
+                (DetectionRule::PixelRate(value), "pixel rate"),
+            ] {
+                assert_eq!(rule.threshold(&normal).unwrap_err().setting, setting, "{value}");
+            }
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Predictors against lesions of one kind at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
 
 use lesio_metrics::{BootstrapConfig, PatientPixels};
 use ndarray::{Array3, Axis};
@@ -41,12 +43,22 @@ impl LesionGroups {
     /// `inject_lesions` writes: lesions of one kind and of one tenth of contrast are a group.
     ///
     /// # Errors
-    /// [`StudyError::Table`] naming the line that cannot be read.
+    /// [`StudyError::Table`] naming the line that cannot be read, a contrast that is no number, or a lesion that stands
+    /// in two lines.
     pub fn read(table: impl Read) -> Result<Self, StudyError> {
         let mut by_lesion = BTreeMap::new();
         let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(table);
         for row in rows.deserialize() {
             let row: Row = row.map_err(|error| StudyError::Table { reason: error.to_string() })?;
+            let refused = |what: String| StudyError::Table {
+                reason: format!("lesion {} of case {:?} {what}", row.lesion, row.case),
+            };
+            if let Some(contrast) = row.contrast.filter(|contrast| !contrast.is_finite()) {
+                return Err(refused(format!("has contrast {contrast}, expected a finite number")));
+            }
+            if by_lesion.contains_key(&(row.case.clone(), row.lesion)) {
+                return Err(refused("stands in more than one line".to_owned()));
+            }
             let group = match row.contrast {
                 Some(contrast) => {
                     let text = format!("{contrast:.1}");
@@ -59,11 +71,41 @@ impl LesionGroups {
         Ok(Self { by_lesion })
     }
 
+    /// Reads a table from a regular file of at most 64 MiB, see [`LesionGroups::read`].
+    ///
+    /// # Errors
+    /// [`StudyError::File`] for what is no regular file, is larger or cannot be read; as [`LesionGroups::read`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StudyError> {
+        let path = path.as_ref();
+        let content =
+            read_regular(path).map_err(|source| StudyError::File { path: path.to_owned(), source })?;
+        Self::read(content.as_slice())
+    }
+
     /// The group of a lesion.
     #[must_use]
     pub fn of(&self, case: &str, lesion: u32) -> Option<&str> {
         self.by_lesion.get(&(case.to_owned(), lesion)).map(String::as_str)
     }
+}
+
+/// Most bytes of a table: a million lesions.
+const LARGEST_TABLE: u64 = 64 << 20;
+
+/// The bytes of a regular file of at most [`LARGEST_TABLE`]: a device has no end, and a pipe waits for a writer.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    // A file may say less than it holds.
+    fs::File::open(path)?.take(LARGEST_TABLE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > LARGEST_TABLE {
+        let message =
+            format!("the file holds more than {LARGEST_TABLE} bytes, the most of a table of lesions");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(content)
 }
 
 /// Gathers post-processed scores by group of lesions.
@@ -120,7 +162,7 @@ impl GroupedEvaluation {
     /// Each lesion is set against the normal foreground of the slices that hold it; other lesions do not count.
     ///
     /// # Errors
-    /// Scores that are not finite.
+    /// Scores that are not finite; as [`Maps::check`]; [`StudyError::OtherMaps`] for others than those before.
     pub fn add(
         &mut self,
         case: &str,
@@ -129,11 +171,16 @@ impl GroupedEvaluation {
         mask: &Array3<u32>,
         groups: &LesionGroups,
     ) -> Result<(), StudyError> {
+        maps.check(mask.shape())?;
+        let names: Vec<String> = maps.maps.iter().map(|(name, _)| name.clone()).collect();
+        if self.order.is_empty() {
+            self.order.clone_from(&names);
+        }
+        if self.order != names {
+            return Err(StudyError::OtherMaps { found: names, expected: self.order.clone() });
+        }
         let axis = Axis(maps.axis);
         let numbers: BTreeSet<u32> = mask.iter().copied().filter(|&number| number != 0).collect();
-        if self.order.is_empty() {
-            self.order = maps.maps.iter().map(|(name, _)| name.clone()).collect();
-        }
         for number in numbers {
             let Some(name) = groups.of(case, number) else { continue };
             let group = self.groups.entry(name.to_owned()).or_default();
@@ -237,6 +284,74 @@ mod tests {
         };
         assert_eq!(scores(0), ("bright, contrast .5", 2, 2, 1.0));
         assert_eq!(scores(1), ("dark, contrast .5", 2, 2, 0.0));
+    }
+
+    #[test]
+    fn maps_of_other_shapes_or_names_are_refused() {
+        let map = Array3::<f32>::zeros((4, 5, 3));
+        let maps = |names: &[&str]| Maps {
+            maps: names.iter().map(|name| ((*name).to_owned(), [map.clone(), map.clone()])).collect(),
+            reconstruction: map.clone(),
+            foreground: Array3::from_elem((4, 5, 3), true),
+            axis: 2,
+        };
+        let groups = LesionGroups::read("case,lesion,kind\na,1,bright\n".as_bytes()).unwrap();
+        let mask = Array3::<u32>::zeros((4, 5, 3));
+        let mut evaluation = GroupedEvaluation::new();
+        let mut add = |maps: &Maps, mask: &Array3<u32>| evaluation.add("a", "a", maps, mask, &groups);
+        let other = Array3::zeros((4, 5, 2));
+        assert!(matches!(add(&maps(&["a", "b"]), &other), Err(StudyError::Shape { .. })));
+        assert!(
+            matches!(add(&maps(&["a", "a"]), &mask), Err(StudyError::Repeated { name, .. }) if name == "a")
+        );
+        let turned = Maps { axis: 3, ..maps(&["a", "b"]) };
+        assert!(matches!(add(&turned, &mask), Err(StudyError::Setting(_))));
+        add(&maps(&["a", "b"]), &mask).unwrap();
+        // Scores go by place: another order would be taken for the other's.
+        assert!(matches!(add(&maps(&["b", "a"]), &mask), Err(StudyError::OtherMaps { .. })));
+        assert!(matches!(add(&maps(&["a"]), &mask), Err(StudyError::OtherMaps { .. })));
+    }
+
+    #[test]
+    fn a_table_is_a_regular_file_of_some_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lesions.csv");
+        fs::write(&path, "case,lesion,kind\na,1,bright\n").unwrap();
+        assert_eq!(LesionGroups::open(&path).unwrap().of("a", 1), Some("bright"));
+        fs::write(&path, vec![b'x'; LARGEST_TABLE as usize + 1]).unwrap();
+        let said = |path: &Path| match LesionGroups::open(path) {
+            Err(StudyError::File { path: named, source }) => {
+                assert_eq!(named, path);
+                source.to_string()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(said(&path).contains("67108864 bytes"));
+        assert!(said(folder.path()).contains("not a regular file"));
+        assert!(said(&folder.path().join("none.csv")).contains("No such file") || !cfg!(unix));
+        #[cfg(unix)]
+        {
+            assert!(said(Path::new("/dev/zero")).contains("not a regular file"));
+            let pipe = folder.path().join("pipe");
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+            if made.is_ok_and(|status| status.success()) {
+                assert!(said(&pipe).contains("not a regular file"));
+            } else {
+                eprintln!("skipped: there is no mkfifo");
+            }
+        }
+    }
+
+    #[test]
+    fn lesions_that_stand_twice_or_have_no_contrast_are_named() {
+        let said = |rows: &str| {
+            let table = format!("case,lesion,kind,contrast\n{rows}");
+            LesionGroups::read(table.as_bytes()).unwrap_err().to_string()
+        };
+        assert!(said("a,1,bright,0.5\na,1,dark,0.5\n").contains("lesion 1 of case \"a\" stands in more"));
+        for contrast in ["NaN", "inf", "-inf"] {
+            assert!(said(&format!("a,1,bright,{contrast}\n")).contains("expected a finite number"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use lesio_image::{Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
+use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
 /// Voxels that stay normal around each lesion, so that two lesions never touch.
@@ -11,9 +12,9 @@ const APART: f64 = 2.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InjectionConfig {
-    /// Every how-many-th subject gets lesions and is for testing, at least 2.
+    /// Every how-many-th subject gets lesions and is for testing, 2 to a million.
     pub every: usize,
-    /// Every how-many-th of the other subjects is for validation, at least 2; the first of them, the
+    /// Every how-many-th of the other subjects is for validation, 2 to a million; the first of them, the
     /// third and so on get lesions too. Default 6.
     pub validation_every: usize,
     /// Lesions of a subject that has some, 1 to 255. Default 3.
@@ -22,7 +23,7 @@ pub struct InjectionConfig {
     pub radius: [f64; 2],
     /// Where lesions may lie. Default [`Site::Mask`].
     pub site: Site,
-    /// Kinds and contrasts, taken in turn. Default: each of the four kinds, first faint, then plain.
+    /// Kinds and contrasts, 1 to 1000 of them, taken in turn. Default: each of the four kinds, first faint, then plain.
     pub mix: Vec<(LesionKind, f64)>,
     /// Seed of places, shapes and sizes. Default 0.
     pub seed: u64,
@@ -89,20 +90,32 @@ impl InjectionConfig {
     }
 }
 
+/// Largest distance between subjects that are chosen.
+const LARGEST_STRIDE: usize = 1_000_000;
+/// Most kinds and contrasts.
+const MOST_KINDS: usize = 1000;
+
+impl InjectionConfig {
+    /// Checks every setting but what belongs to a lesion: kind, contrast, radius and site are checked by
+    /// [`Injection::new`].
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("every", self.every, 2..=LARGEST_STRIDE)?;
+        in_range("validation_every", self.validation_every, 2..=LARGEST_STRIDE)?;
+        in_range("lesions", self.lesions, 1..=255)?;
+        in_range("kinds of lesions", self.mix.len(), 1..=MOST_KINDS)
+    }
+}
+
 /// Why lesions could not be injected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InjectionError {
     /// A setting is out of range.
-    #[error("{setting} is {found}, expected {expected}")]
-    Setting {
-        /// The setting.
-        setting: &'static str,
-        /// Its value.
-        found: usize,
-        /// What would do.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A lesion does not go into an image.
     #[error("lesion {number} cannot be made")]
     Lesion {
@@ -188,17 +201,7 @@ impl Injection {
     /// [`InjectionError::Setting`], and [`InjectionError::Lesion`] for a kind and contrast (numbered in
     /// the mix) or radii that do not go together.
     pub fn new(config: InjectionConfig) -> Result<Self, InjectionError> {
-        let checks = [
-            ("every", config.every, config.every >= 2, "at least 2, or no subject is left to train on"),
-            ("validation_every", config.validation_every, config.validation_every >= 2, "at least 2"),
-            ("lesions", config.lesions, (1..=255).contains(&config.lesions), "1 to 255, numbers of a mask"),
-            ("kinds of lesions", config.mix.len(), !config.mix.is_empty(), "at least 1"),
-        ];
-        for (setting, found, valid, expected) in checks {
-            if !valid {
-                return Err(InjectionError::Setting { setting, found, expected });
-            }
-        }
+        config.validate()?;
         let [smallest, largest] = config.radius;
         let injector = |(number, &(kind, contrast)): (usize, &(LesionKind, f64))| {
             let lesion = LesionConfig::new(kind, contrast)

@@ -33,6 +33,7 @@ pub use findings::{DetectionRule, Finding, Findings};
 pub use gather::{fit_preprocessing, normal_examples};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, LesionGroups};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
+pub use lesio_settings::SettingError;
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;
 pub use overlay::{ImageOverlay, VolumeOverlay, heat_map};

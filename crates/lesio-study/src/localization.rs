@@ -6,6 +6,7 @@ use lesio_anomaly::{EnsembleConfig, EnsembleRule, Localizer, PostProcessing, Pre
 use lesio_image::Preprocessing;
 use lesio_metrics::{BootstrapConfig, PatientPixels, RankedPatients};
 use lesio_nn::Event;
+use lesio_settings::{SettingError, in_range, require};
 use lesio_vae::{Augmentation, Divergence, Latent, Likelihood, VaeConfig, VaeTraining};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -39,11 +40,11 @@ pub struct Domain {
 /// What is varied between the models of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variation {
-    /// Weight of the divergence.
+    /// Weight of the divergence, 0 to 1e9.
     pub beta: f64,
-    /// Latent dimensions.
+    /// Latent dimensions, 1 to 65536.
     pub latent: usize,
-    /// Standard deviation of the Gaussian likelihood.
+    /// Standard deviation of the Gaussian likelihood, 1e-6 to 1e6.
     pub scale: f64,
 }
 
@@ -65,6 +66,16 @@ impl Variation {
         std::iter::once(base).chain(betas).chain(latents).chain(scales).collect()
     }
 
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("beta", self.beta, 0.0..=1e9)?;
+        in_range("latent", self.latent, 1..=1 << 16)?;
+        in_range("scale", self.scale, 1e-6..=1e6)
+    }
+
     /// A name that is a file's too.
     #[must_use]
     pub fn name(&self) -> String {
@@ -75,20 +86,36 @@ impl Variation {
 /// How large and how long the models of a study are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effort {
-    /// Rows and columns of the grid.
+    /// Rows and columns of the grid, 1 to 4096.
     pub size: usize,
     /// Channels at each resolution.
     pub widths: Vec<usize>,
-    /// Passes over the training slices.
+    /// Passes over the training slices, 1 to a million.
     pub epochs: usize,
-    /// Slices per update.
+    /// Slices per update, 1 to 65536.
     pub batch: usize,
-    /// Steps of projection and restoration.
+    /// Steps of projection and restoration, 1 to 10000.
     pub steps: usize,
     /// Seed of everything.
     pub seed: u64,
-    /// Replicates of the bootstrap.
+    /// Replicates of the bootstrap, 1 to a million.
     pub replicates: usize,
+}
+
+impl Effort {
+    /// Checks every setting. What belongs to the model, its training, its predictors and the bootstrap is checked by
+    /// these too, before a study begins.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("size", self.size, 1..=4096)?;
+        require(!self.widths.is_empty(), "widths", &self.widths, "at least one")?;
+        in_range("epochs", self.epochs, 1..=1_000_000)?;
+        in_range("batch", self.batch, 1..=1 << 16)?;
+        in_range("steps", self.steps, 1..=10_000)?;
+        in_range("replicates", self.replicates, 1..=1_000_000)
+    }
 }
 
 /// What a cell found: for every predictor the average precision of post-processed scores on slices with
@@ -143,7 +170,7 @@ const MEMBERS: [PredictorName; 4] = [
 /// Trains one model on a domain and measures every predictor and the ensembles on it.
 ///
 /// # Errors
-/// As for training and scoring; a test set without a lesion.
+/// Settings that are refused, before anything else; as for training and scoring; a test set without a lesion.
 pub fn run_cell(
     domain: &Domain,
     variation: Variation,
@@ -151,6 +178,8 @@ pub fn run_cell(
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Cell, StudyError> {
     let started = std::time::Instant::now();
+    variation.validate().map_err(|error| error.within("variation"))?;
+    effort.validate().map_err(|error| error.within("effort"))?;
     let preprocessing = fit_preprocessing(&domain.preprocessing, &domain.training)?;
     let examples = normal_examples(&preprocessing, &domain.training)?;
     let validation = normal_examples(&preprocessing, &domain.validation)?;

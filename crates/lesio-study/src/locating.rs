@@ -16,7 +16,8 @@ use crate::subject::{Content, Subject};
 /// would be counted from themselves.
 ///
 /// # Errors
-/// A subject that cannot be scored or whose truth has another shape, or a number of bands that is refused.
+/// A subject that cannot be scored, or whose truth has another shape than its image; a number of bands that is refused;
+/// a predictor named twice.
 pub fn locate(
     localizer: Localizer,
     subjects: &[Subject],
@@ -30,7 +31,7 @@ pub fn locate(
     let bands = if subjects.iter().any(is_image) { 1 } else { bands };
     let mut builder = LocationBuilder::new(names, grid, bands)?;
     for (done, subject) in subjects.iter().enumerate() {
-        subject.check_truth()?;
+        subject.validate()?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
             Content::Volume { volume, truth } => {
@@ -70,7 +71,7 @@ mod tests {
         for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
             let refused = locate(localizer(), &[subject(shape)], &names, 1, |_| {});
             assert!(
-                matches!(refused, Err(StudyError::TruthShape { case, .. }) if case == "other"),
+                matches!(refused, Err(StudyError::Shape { what, .. }) if what.contains("other")),
                 "{shape:?}"
             );
         }

@@ -7,7 +7,7 @@ use lesio_report::{Scale, ScaleError};
 use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Maps, score_subject, truth_of};
+use crate::evaluation::{Maps, check_unique, score_subject, truth_of};
 use crate::presentation::normal_scale;
 use crate::subject::Subject;
 
@@ -49,24 +49,39 @@ impl Panel {
     }
 
     /// With a localizer, by what to call it, and the predictors it is asked for.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`StudyError::Repeated`] for a label that another localizer has, or a predictor named twice: their maps would
+    /// have one name.
     pub fn localizer(
         mut self,
         label: impl Into<String>,
         localizer: Localizer,
         names: impl IntoIterator<Item = PredictorName>,
-    ) -> Self {
+    ) -> Result<Self, StudyError> {
         let first = self.seats.is_empty();
+        let label = label.into();
+        let labels = self.seats.iter().map(|seat| seat.label.as_str()).chain([label.as_str()]);
+        check_unique("localizer", labels)?;
+        let names: Vec<PredictorName> = names.into_iter().collect();
+        check_unique("predictor", names.iter().map(|name| name.as_str()))?;
         let names = names.into_iter().filter(|&name| first || name != PredictorName::Intensity).collect();
-        self.seats.push(Seat { label: label.into(), localizer, names });
-        self
+        self.seats.push(Seat { label, localizer, names });
+        Ok(self)
     }
 
     /// With ensembles of these predictors of every localizer: their mean, maximum, product and mean rank.
     ///
     /// # Errors
-    /// Fewer than two members, or one that was not calibrated on normal subjects.
+    /// Fewer than two members, one that is named twice, that no localizer is asked for, or that was not calibrated on
+    /// normal subjects.
     pub fn ensembles(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
+        check_unique("member of the ensemble", members.iter().map(|name| name.as_str()))?;
+        let asked = |member: &&PredictorName| self.seats.iter().any(|seat| seat.names.contains(*member));
+        if let Some(member) = members.iter().find(|member| !asked(member)) {
+            let what = format!("no localizer is asked for {member}, a member of the ensemble");
+            return Err(StudyError::Nothing { what });
+        }
         self.members = members.to_vec();
         let found = self.member_places();
         if let Some((seat, name)) = found.iter().find(|(seat, name)| self.normals(*seat, *name).is_none()) {
@@ -99,6 +114,7 @@ impl Panel {
             let truth = truth_of(subject).filter(|truth| truth.iter().any(|&inside| inside));
             if let Some(truth) = truth {
                 let maps = self.score(subject)?;
+                maps.check(truth.shape())?;
                 let axis = Axis(maps.axis);
                 let slices = truth.axis_iter(axis).enumerate();
                 let with_lesion: Vec<usize> =

@@ -65,33 +65,32 @@ impl Subject {
         Ok(Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content })
     }
 
+    /// Refuses a truth of another shape than the image.
+    ///
+    /// # Errors
+    /// [`StudyError::Shape`] naming the case.
+    pub fn validate(&self) -> Result<(), StudyError> {
+        let (found, expected) = match &self.content {
+            Content::Volume { volume, truth: Some(truth) } => {
+                (truth.shape().to_vec(), volume.shape().to_vec())
+            }
+            Content::Image { image, truth: Some(truth) } => {
+                (truth.shape().to_vec(), vec![image.height(), image.width()])
+            }
+            Content::Volume { truth: None, .. } | Content::Image { truth: None, .. } => return Ok(()),
+        };
+        if found == expected {
+            return Ok(());
+        }
+        Err(StudyError::Shape { what: format!("the truth of case {:?}", self.id), found, expected })
+    }
+
     /// Channels of its images.
     #[must_use]
     pub fn channels(&self) -> usize {
         match &self.content {
             Content::Volume { .. } => 1,
             Content::Image { image, .. } => image.channels(),
-        }
-    }
-
-    /// Refuses a truth of another shape than the image.
-    ///
-    /// # Errors
-    /// [`StudyError::TruthShape`] naming the case.
-    pub(crate) fn check_truth(&self) -> Result<(), StudyError> {
-        let (expected, found) = match &self.content {
-            Content::Volume { volume, truth } => {
-                (volume.shape().to_vec(), truth.as_ref().map(|truth| truth.shape().to_vec()))
-            }
-            Content::Image { image, truth } => {
-                (vec![image.height(), image.width()], truth.as_ref().map(|truth| truth.shape().to_vec()))
-            }
-        };
-        match found {
-            Some(found) if found != expected => {
-                Err(StudyError::TruthShape { case: self.id.clone(), found, expected })
-            }
-            _ => Ok(()),
         }
     }
 

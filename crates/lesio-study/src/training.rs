@@ -12,8 +12,8 @@ use lesio_nn::{
     TrainingEngine,
 };
 use lesio_vae::{
-    Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig, VaeObjective,
-    VaeTraining, initial_parameters, networks,
+    ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig,
+    VaeObjective, VaeTraining, initial_parameters, networks,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,26 @@ pub enum Recipe {
         /// Its training.
         training: DenoiserTraining,
     },
+}
+
+impl Recipe {
+    /// Checks every setting, and that the networks are of a size that can be trained. Nothing is allocated.
+    ///
+    /// # Errors
+    /// [`StudyError::Config`] naming the first setting that is refused.
+    pub fn validate(&self) -> Result<(), StudyError> {
+        match self {
+            Self::Vae { model, training } => {
+                networks(model)?;
+                training.validate().map_err(ConfigError::from)?;
+            }
+            Self::Denoiser { model, training } => {
+                model.network()?;
+                training.validate().map_err(ConfigError::from)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where a training's state is kept, and whether to go on from it.
@@ -97,6 +117,7 @@ pub fn train(
     checkpoints: &Checkpoints,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, StudyError> {
+    recipe.validate()?;
     if examples.is_empty() {
         let what = "there is no normal slice to train on: every one holds a lesion or hardly any foreground"
             .to_owned();

@@ -1,6 +1,7 @@
 //! Small changes to training images that leave normal images normal.
 
 use lesio_nn::Shape;
+use lesio_settings::{SettingError, in_range, require};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,10 @@ use serde::{Deserialize, Serialize};
 pub struct Augmentation {
     /// Whether half of the images are mirrored left to right.
     pub mirror: Mirror,
-    /// Largest shift along rows and columns, in pixels; what enters is 0.
+    /// Largest shift along rows and columns, in pixels, up to 65536; what enters is 0.
     pub shift: usize,
-    /// Largest relative change of brightness: values are multiplied by `1 - b` to `1 + b`.
+    /// Largest relative change of brightness: values are multiplied by `1 - b` to `1 + b`; from 0 to
+    /// below 1.
     pub brightness: f32,
 }
 
@@ -55,13 +57,13 @@ impl Augmentation {
         self
     }
 
-    pub(crate) fn fault(&self) -> Option<String> {
-        let (b, shift) = (self.brightness, self.shift);
-        if !(0.0..1.0).contains(&b) {
-            return Some(format!("brightness of the augmentation is {b}, expected 0 to below 1"));
-        }
-        (shift > LARGEST_SHIFT)
-            .then(|| format!("shift of the augmentation is {shift}, expected at most {LARGEST_SHIFT}"))
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("shift", self.shift, 0..=LARGEST_SHIFT)?;
+        require((0.0..1.0).contains(&self.brightness), "brightness", self.brightness, "0 to below 1")
     }
 
     /// Changes an image `[c, h, w]` and its region `[h, w]` alike.

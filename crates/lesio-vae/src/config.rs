@@ -1,11 +1,15 @@
 //! What a VAE is made of.
 
-use lesio_nn::{Activation, Precision, Shape};
+use lesio_nn::{Activation, Precision, SettingError, Shape};
+use lesio_settings::{in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::likelihood::Likelihood;
 
 /// Configuration of a [`Vae`](crate::Vae).
+///
+/// Beside the ranges of its fields, its networks must not exceed [`lesio_nn::LARGEST_PARAMETERS`] and
+/// [`lesio_nn::LARGEST_VALUES`].
 ///
 /// ```
 /// use lesio_vae::{Latent, Likelihood, VaeConfig};
@@ -18,13 +22,13 @@ use crate::likelihood::Likelihood;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct VaeConfig {
-    /// Channels of an image.
+    /// Channels of an image, 1 to 1024.
     pub channels: usize,
-    /// Rows of an image; divisible by 2 for each width.
+    /// Rows of an image, up to 4096; divisible by 2 for each width.
     pub height: usize,
-    /// Columns of an image; divisible by 2 for each width.
+    /// Columns of an image, up to 4096; divisible by 2 for each width.
     pub width: usize,
-    /// Channels after each halving of the image. Default 32, 64, 128, 256.
+    /// Channels after each halving of the image, 1 to 65536 each, at most 13 of them. Default 32, 64, 128, 256.
     pub widths: Vec<usize>,
     /// The latent space. Default dense with 128 dimensions.
     pub latent: Latent,
@@ -52,12 +56,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub enum Latent {
     /// A vector: the image is known as a whole, and little of an anomaly can pass.
     Dense {
-        /// Its number of dimensions.
+        /// Its number of dimensions, 1 to 65536.
         dimensions: usize,
     },
     /// An image of latent channels at the coarsest resolution: details come back better, anomalies too.
     Spatial {
-        /// Its number of channels.
+        /// Its number of channels, 1 to 65536.
         channels: usize,
     },
 }
@@ -81,8 +85,8 @@ pub enum Normalization {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A setting is out of range.
-    #[error("{0}")]
-    Range(String),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The image cannot be halved so often.
     #[error("an image of {height} rows and {width} columns cannot be halved {halvings} times without rest")]
     Size {
@@ -98,18 +102,29 @@ pub enum ConfigError {
     Network(#[from] lesio_nn::NetworkError),
 }
 
-/// Largest number of channels, rows or columns: products of a few of them stay within 64 bits, whatever
-/// a file says.
-const LARGEST_SIZE: usize = 1 << 16;
+/// Most channels of an image.
+const LARGEST_CHANNELS: usize = 1024;
 
-/// Refuses sizes that no image or network has.
-pub(crate) fn check_sizes(sizes: &[usize], widths: &[usize]) -> Result<(), ConfigError> {
-    match sizes.iter().chain(widths).find(|&&size| size > LARGEST_SIZE) {
-        Some(size) => {
-            Err(ConfigError::Range(format!("a size or width is {size}, expected at most {LARGEST_SIZE}")))
-        }
-        None => Ok(()),
-    }
+/// Most rows and columns of an image: those of a grid in lesio-image.
+const LARGEST_SIDE: usize = 4096;
+
+/// Most channels of a layer, and latent dimensions.
+const LARGEST_WIDTH: usize = 1 << 16;
+
+/// Most resolutions: an image of [`LARGEST_SIDE`] cannot be halved more than 12 times.
+const LARGEST_DEPTH: usize = 13;
+
+/// Refuses sizes that no image or network has, and images that cannot be halved so often.
+pub(crate) fn check_sizes(image: Shape, widths: &[usize], halvings: usize) -> Result<(), ConfigError> {
+    let Shape { channels, height, width } = image;
+    in_range("channels", channels, 1..=LARGEST_CHANNELS)?;
+    in_range("height", height, 1..=LARGEST_SIDE)?;
+    in_range("width", width, 1..=LARGEST_SIDE)?;
+    in_range("number of widths", widths.len(), 1..=LARGEST_DEPTH)?;
+    let sound = widths.iter().all(|width| (1..=LARGEST_WIDTH).contains(width));
+    require(sound, "widths", widths, format!("1 to {LARGEST_WIDTH} channels each"))?;
+    let whole = |size: usize| size.is_multiple_of(1 << halvings);
+    if whole(height) && whole(width) { Ok(()) } else { Err(ConfigError::Size { height, width, halvings }) }
 }
 
 impl VaeConfig {
@@ -196,33 +211,91 @@ impl VaeConfig {
         Shape::new(channels, self.height / divisor, self.width / divisor)
     }
 
-    /// Checks every setting.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let range = |text: String| Err(ConfigError::Range(text));
-        let latent = match self.latent {
-            Latent::Dense { dimensions } => dimensions,
-            Latent::Spatial { channels } => channels,
-        };
-        check_sizes(&[self.channels, self.height, self.width, latent], &self.widths)?;
-        if self.channels == 0 {
-            return range("channels is 0, expected at least 1".into());
+    /// Checks every setting. What the network of sound settings takes is counted where it is declared, by
+    /// [`networks`](crate::networks).
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`] for a number out of the range stated with its field, [`ConfigError::Size`] for an image
+    /// that cannot be halved once for each width.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_sizes(self.image_shape(), &self.widths, self.widths.len())?;
+        match self.latent {
+            Latent::Dense { dimensions } => {
+                in_range("latent.dense.dimensions", dimensions, 1..=LARGEST_WIDTH)?
+            }
+            Latent::Spatial { channels } => in_range("latent.spatial.channels", channels, 1..=LARGEST_WIDTH)?,
         }
-        if self.widths.is_empty() || self.widths.contains(&0) {
-            return range(format!("widths are {:?}, expected at least one, all positive", self.widths));
+        self.likelihood.validate().map_err(|error| error.within("likelihood"))?;
+        check_activation(self.activation)?;
+        Ok(())
+    }
+}
+
+/// Refuses a slope that no rectifier has.
+pub(crate) fn check_activation(activation: Activation) -> Result<(), SettingError> {
+    match activation {
+        Activation::LeakyRelu { slope } => {
+            require((0.0..1.0).contains(&slope), "activation.leaky-relu.slope", slope, "0 to below 1")
         }
-        let halvings = self.widths.len();
-        let coarse = self.coarsest();
-        let whole =
-            |coarse: usize, size: usize| coarse > 0 && coarse.checked_shl(halvings as u32) == Some(size);
-        if !(whole(coarse.height, self.height) && whole(coarse.width, self.width)) {
-            return Err(ConfigError::Size { height: self.height, width: self.width, halvings });
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Likelihood, initial_parameters, networks};
+    use lesio_nn::NetworkError;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let base = || VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+        let gaussian = |scale| base().likelihood(Likelihood::Gaussian { scale });
+        let slope = |slope| base().activation(Activation::LeakyRelu { slope });
+        let cases = [
+            ("channels", VaeConfig { channels: 0, ..base() }),
+            ("channels", VaeConfig { channels: usize::MAX, ..base() }),
+            ("height", VaeConfig { height: 0, ..base() }),
+            ("height", VaeConfig { height: 1 << 40, ..base() }),
+            ("width", VaeConfig { width: usize::MAX, ..base() }),
+            ("number of widths", base().widths([])),
+            ("number of widths", base().widths([1; 64])),
+            ("widths", base().widths([4, 0])),
+            ("widths", base().widths([4, usize::MAX])),
+            ("latent.dense.dimensions", base().latent(Latent::Dense { dimensions: 0 })),
+            ("latent.dense.dimensions", base().latent(Latent::Dense { dimensions: usize::MAX })),
+            ("latent.spatial.channels", base().latent(Latent::Spatial { channels: 0 })),
+            ("latent.spatial.channels", base().latent(Latent::Spatial { channels: 1 << 17 })),
+            ("likelihood.scale", gaussian(0.0)),
+            ("likelihood.scale", gaussian(-1.0)),
+            ("likelihood.scale", gaussian(f64::NAN)),
+            ("likelihood.scale", gaussian(1e18)),
+            ("likelihood.scale", base().likelihood(Likelihood::Laplace { scale: f64::INFINITY })),
+            ("activation.leaky-relu.slope", slope(f32::NAN)),
+            ("activation.leaky-relu.slope", slope(1.0)),
+            ("activation.leaky-relu.slope", slope(-0.1)),
+        ];
+        for (setting, config) in cases {
+            let error = networks(&config).map(|_| ()).unwrap_err();
+            assert!(
+                matches!(&error, ConfigError::Setting(error) if error.setting == setting),
+                "{setting}: {error}"
+            );
         }
-        if self.latent_shape().is_empty() {
-            return range("the latent space has no dimension".into());
-        }
-        match self.likelihood.fault() {
-            Some(fault) => range(fault),
-            None => Ok(()),
+        assert!(matches!(networks(&base().widths([4; 7])), Err(ConfigError::Size { halvings: 7, .. })));
+    }
+
+    /// Each number alone is sound, and together no memory holds them: refused before anything is allocated.
+    #[test]
+    fn networks_that_no_memory_holds_are_refused() {
+        for config in [
+            VaeConfig::new(1, 64, 64).widths([65_536, 65_536]),
+            VaeConfig::new(1, 128, 128).latent(Latent::Dense { dimensions: 65_536 }),
+            VaeConfig::new(1, 4096, 4096).widths([256]).latent(Latent::Spatial { channels: 1 }),
+            VaeConfig::new(1024, 4096, 4096).widths([1; 12]).latent(Latent::Spatial { channels: 1 }),
+        ] {
+            let error = initial_parameters(&config, 1).unwrap_err();
+            assert!(matches!(error, ConfigError::Network(NetworkError::Large { .. })), "{error}");
         }
     }
 }

@@ -1,9 +1,15 @@
 //! What is done to a training image before the network sees it, so that it must restore what is normal.
 
 use lesio_nn::{Shape, random};
+use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+/// Most squares of an image.
+const LARGEST_COUNT: usize = 4096;
+/// Largest cell: no image is larger.
+const LARGEST_CELL: usize = 1 << 16;
 
 /// A corruption of training images; the loss compares with the image before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,32 +21,36 @@ pub enum Corruption {
     None,
     /// Context encoding (Zimmerer et al. 2018, arXiv:1812.05941): squares filled with one value each.
     Squares {
-        /// Largest number of squares; each image gets 1 to this many.
+        /// Largest number of squares, 1 to 4096; each image gets 1 to this many.
         count: usize,
-        /// Largest side, as a share of the shorter side of the image.
+        /// Largest side, as a share of the shorter side of the image, 1e-6 to 1.
         side: f64,
     },
     /// Coarse noise (Kascenas et al. 2022): normal noise drawn on a coarse grid, enlarged smoothly,
     /// shifted at random and added inside the region.
     CoarseNoise {
-        /// Standard deviation of the noise on its grid.
+        /// Standard deviation of the noise on its grid, 1e-6 to 1000.
         deviation: f64,
-        /// Pixels of the image per cell of the grid.
+        /// Pixels of the image per cell of the grid, 1 to 65536.
         cell: usize,
     },
 }
 
 impl Corruption {
-    pub(crate) fn fault(&self) -> Option<String> {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::None => None,
-            Self::Squares { count, side } => (count == 0 || !(side > 0.0 && side <= 1.0)).then(|| {
-                format!("squares are {count} of side {side}, expected at least 1 and a side of 0 to 1")
-            }),
+            Self::None => Ok(()),
+            Self::Squares { count, side } => {
+                in_range("squares.count", count, 1..=LARGEST_COUNT)?;
+                in_range("squares.side", side, 1e-6..=1.0)
+            }
             Self::CoarseNoise { deviation, cell } => {
-                (cell == 0 || !(deviation.is_finite() && deviation > 0.0)).then(|| {
-                    format!("coarse noise has deviation {deviation} and cell {cell}, expected both positive")
-                })
+                in_range("coarse-noise.deviation", deviation, 1e-6..=1e3)?;
+                in_range("coarse-noise.cell", cell, 1..=LARGEST_CELL)
             }
         }
     }

@@ -10,31 +10,31 @@ use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::{
     Activation, Batch, Bias, CandleNetwork, Convolution, Differentiate, EngineError, Inference,
     Initialization, Layer, LoadError, Mode, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
-    PlanError, SaveError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
+    PlanError, SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::augmentation::Augmentation;
-use crate::config::{ConfigError, Normalization, check_sizes};
+use crate::config::{ConfigError, Normalization, check_activation, check_sizes};
 use crate::corruption::Corruption;
 use crate::examples::Examples;
 use crate::model::Reconstructor;
 use crate::network::normalization;
-use crate::training::{check_samples, draw_batch, fingerprint, shape_fault};
+use crate::training::{check_samples, check_shape, draw_batch, fingerprint};
 use crate::vae::BuildError;
 
 /// Configuration of a [`Denoiser`]: a U-Net of pairs of 3x3 convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenoiserConfig {
-    /// Channels of an image.
+    /// Channels of an image, 1 to 1024.
     pub channels: usize,
-    /// Rows of an image; divisible by 2 for each width after the first.
+    /// Rows of an image, up to 4096; divisible by 2 for each width after the first.
     pub height: usize,
-    /// Columns of an image; divisible by 2 for each width after the first.
+    /// Columns of an image, up to 4096; divisible by 2 for each width after the first.
     pub width: usize,
-    /// Channels at each resolution, finest first. Default 16, 32, 64, 96.
+    /// Channels at each resolution, finest first, 1 to 65536 each, at most 13 of them. Default 16, 32, 64, 96.
     pub widths: Vec<usize>,
     /// Normalization after each convolution. Default by groups.
     pub normalization: Normalization,
@@ -62,6 +62,18 @@ impl Default for DenoiserTraining {
             augmentation: Augmentation::default(),
             corruption: Corruption::CoarseNoise { deviation: 0.2, cell: 8 },
         }
+    }
+}
+
+impl DenoiserTraining {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> std::result::Result<(), SettingError> {
+        self.train.validate().map_err(|error| error.within("train"))?;
+        self.augmentation.validate().map_err(|error| error.within("augmentation"))?;
+        self.corruption.validate().map_err(|error| error.within("corruption"))
     }
 }
 
@@ -106,22 +118,23 @@ impl DenoiserConfig {
         Shape::new(self.channels, self.height, self.width)
     }
 
+    /// Checks every setting. What the network of sound settings takes is counted where it is declared, by
+    /// [`DenoiserConfig::network`].
+    ///
+    /// # Errors
+    /// [`ConfigError::Setting`] for a number out of the range stated with its field, [`ConfigError::Size`] for an image
+    /// that cannot be halved so often.
+    pub fn validate(&self) -> std::result::Result<(), ConfigError> {
+        check_sizes(self.image_shape(), &self.widths, self.widths.len().saturating_sub(1))?;
+        Ok(check_activation(self.activation)?)
+    }
+
     /// The network: image to image.
     ///
     /// # Errors
     /// A configuration that is refused.
     pub fn network(&self) -> std::result::Result<Network, ConfigError> {
-        check_sizes(&[self.channels, self.height, self.width], &self.widths)?;
-        if self.channels == 0 || self.widths.is_empty() || self.widths.contains(&0) {
-            let text =
-                format!("channels are {} and widths {:?}, expected all positive", self.channels, self.widths);
-            return Err(ConfigError::Range(text));
-        }
-        let halvings = self.widths.len() - 1;
-        let whole = |size: usize| size > 0 && (size >> halvings) << halvings == size;
-        if halvings >= usize::BITS as usize || !(whole(self.height) && whole(self.width)) {
-            return Err(ConfigError::Size { height: self.height, width: self.width, halvings });
-        }
+        self.validate()?;
         let mut net = NetworkBuilder::new();
         let image = net.input("image", self.image_shape());
         let mut value = image;
@@ -295,14 +308,8 @@ impl DenoiserObjective {
         validation: Examples,
     ) -> std::result::Result<Self, ConfigError> {
         config.network()?;
-        let fault = training
-            .augmentation
-            .fault()
-            .or_else(|| training.corruption.fault())
-            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]));
-        if let Some(fault) = fault {
-            return Err(ConfigError::Range(fault));
-        }
+        training.validate()?;
+        check_shape(config.image_shape(), &[&examples, &validation])?;
         let fingerprint = fingerprint(&(config, &training), &examples, &validation);
         let (clean, seen, gradient) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self { training, examples, validation, fingerprint, clean, seen, gradient })

@@ -79,6 +79,7 @@ pub use config::{ConfigError, Latent, Normalization, VaeConfig};
 pub use corruption::Corruption;
 pub use denoiser::{Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining};
 pub use examples::{Examples, ExamplesError};
+pub use lesio_settings::SettingError;
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{
     Gradients, LOG_VARIANCE_RANGE, Posterior, Reconstruction, Reconstructor, VariationalModel, Wanted,

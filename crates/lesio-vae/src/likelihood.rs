@@ -1,6 +1,7 @@
 //! How likely a pixel is under what the decoder says.
 
 use candle_core::{Result, Tensor};
+use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
 /// The distribution of a pixel `x` given the decoder's output.
@@ -14,7 +15,7 @@ pub enum Likelihood {
     /// Normal around the decoder's output with this standard deviation:
     /// `-log p = (x - y)^2 / (2 s^2) + log s + log(2 pi) / 2`.
     Gaussian {
-        /// The standard deviation, positive.
+        /// The standard deviation, 1e-6 to 1e6.
         scale: f64,
     },
     /// Normal with a standard deviation that the decoder gives for each pixel as a second set of
@@ -22,7 +23,7 @@ pub enum Likelihood {
     GaussianLearned,
     /// Laplace around the decoder's output: `-log p = |x - y| / b + log(2 b)`.
     Laplace {
-        /// The scale `b`, positive.
+        /// The scale `b`, 1e-6 to 1e6.
         scale: f64,
     },
     /// Bernoulli with the decoder's output as logit, for `x` in [0, 1]:
@@ -58,13 +59,14 @@ pub(crate) struct PixelTerm {
 }
 
 impl Likelihood {
-    /// What is out of range, if anything.
-    pub(crate) fn fault(&self) -> Option<String> {
-        match self {
-            Self::Gaussian { scale } | Self::Laplace { scale } if !(scale.is_finite() && *scale > 0.0) => {
-                Some(format!("scale of the likelihood is {scale}, expected a positive number"))
-            }
-            _ => None,
+    /// Checks the scale.
+    ///
+    /// # Errors
+    /// [`SettingError`] for one outside 1e-6 to 1e6.
+    pub fn validate(&self) -> std::result::Result<(), SettingError> {
+        match *self {
+            Self::Gaussian { scale } | Self::Laplace { scale } => in_range("scale", scale, 1e-6..=1e6),
+            Self::GaussianLearned | Self::Bernoulli => Ok(()),
         }
     }
 

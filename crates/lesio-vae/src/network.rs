@@ -6,7 +6,7 @@ use crate::config::{ConfigError, Latent, Normalization, VaeConfig};
 
 /// Image to the posterior's mean and log-variance.
 pub(crate) fn encoder(config: &VaeConfig) -> Result<Network, ConfigError> {
-    config.check()?;
+    config.validate()?;
     let mut net = NetworkBuilder::new();
     let mut value = net.input("image", config.image_shape());
     for (index, &width) in config.widths.iter().enumerate() {
@@ -24,7 +24,7 @@ pub(crate) fn encoder(config: &VaeConfig) -> Result<Network, ConfigError> {
 
 /// Latent sample to the parameters of the pixels' distribution.
 pub(crate) fn decoder(config: &VaeConfig) -> Result<Network, ConfigError> {
-    config.check()?;
+    config.validate()?;
     let mut net = NetworkBuilder::new();
     let latent = net.input("latent", config.latent_shape());
     let coarse = config.coarsest();

@@ -1,6 +1,7 @@
 //! The evidence lower bound as an objective, and how a VAE is trained on it.
 
 use lesio_nn::{Batch, EngineError, Mode, Objective, Shape, Terms, TrainConfig, TrainingEngine, random};
+use lesio_settings::{SettingError, in_range, require};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -34,16 +35,16 @@ pub enum Divergence {
     /// `beta * KL`; beta rises linearly from 0 over a share of the training (Higgins et al. 2017;
     /// Bowman et al. 2016 for the warm-up).
     Beta {
-        /// The weight, at least 0.
+        /// The weight, 0 to 1e9.
         beta: f64,
         /// Share of all updates until the weight is reached, 0 to 1.
         warm_up: f64,
     },
     /// `gamma * |KL - C|`, C rising linearly from 0 to `nats` over a share of the training (Burgess et al. 2018).
     Capacity {
-        /// The weight, at least 0.
+        /// The weight, 0 to 1e9.
         gamma: f64,
-        /// The divergence allowed in the end, per image, in nats.
+        /// The divergence allowed in the end, per image, in nats, 0 to 1e9.
         nats: f64,
         /// Share of all updates until it is reached, 0 to 1.
         share: f64,
@@ -52,11 +53,27 @@ pub enum Divergence {
     /// limit is free, which keeps it in use. The limit holds for each image, not for the mean over a
     /// batch, so that an image's loss does not depend on the others.
     FreeBits {
-        /// The weight, at least 0.
+        /// The weight, 0 to 1e9.
         beta: f64,
-        /// Free nats per latent dimension.
+        /// Free nats per latent dimension, 0 to 1e9.
         nats: f64,
     },
+}
+
+/// Largest weight, and most nats.
+pub(crate) const LARGEST_WEIGHT: f64 = 1e9;
+
+impl VaeTraining {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        self.train.validate().map_err(|error| error.within("train"))?;
+        self.divergence.validate().map_err(|error| error.within("divergence"))?;
+        self.augmentation.validate().map_err(|error| error.within("augmentation"))?;
+        self.corruption.validate().map_err(|error| error.within("corruption"))
+    }
 }
 
 impl Default for Divergence {
@@ -76,20 +93,26 @@ impl Divergence {
         }
     }
 
-    fn fault(&self) -> Option<String> {
-        // Weights reach the gradients as f32.
-        let most = f64::from(f32::MAX);
-        let numbers: &[(&str, f64, f64)] = match *self {
-            Self::Beta { beta, warm_up } => &[("beta", beta, most), ("warm-up", warm_up, 1.0)],
-            Self::Capacity { gamma, nats, share } => {
-                &[("gamma", gamma, most), ("nats", nats, most), ("share", share, 1.0)]
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::Beta { beta, warm_up } => {
+                in_range("beta.beta", beta, 0.0..=LARGEST_WEIGHT)?;
+                in_range("beta.warm_up", warm_up, 0.0..=1.0)
             }
-            Self::FreeBits { beta, nats } => &[("beta", beta, most), ("nats", nats, most)],
-        };
-        let bad = numbers.iter().find(|(_, value, highest)| !(0.0..=*highest).contains(value));
-        bad.map(|(name, value, highest)| {
-            format!("{name} of the divergence is {value}, expected 0 to {highest}")
-        })
+            Self::Capacity { gamma, nats, share } => {
+                in_range("capacity.gamma", gamma, 0.0..=LARGEST_WEIGHT)?;
+                in_range("capacity.nats", nats, 0.0..=LARGEST_WEIGHT)?;
+                in_range("capacity.share", share, 0.0..=1.0)
+            }
+            Self::FreeBits { beta, nats } => {
+                in_range("free-bits.beta", beta, 0.0..=LARGEST_WEIGHT)?;
+                in_range("free-bits.nats", nats, 0.0..=LARGEST_WEIGHT)
+            }
+        }
     }
 
     /// Loss of an image's divergence, and the factor on the gradient of each dimension's.
@@ -168,17 +191,10 @@ impl VaeObjective {
         examples: Examples,
         validation: Examples,
     ) -> Result<Self, ConfigError> {
-        config.check()?;
-        let fault = training
-            .divergence
-            .fault()
-            .or_else(|| training.augmentation.fault())
-            .or_else(|| training.corruption.fault())
-            .or_else(|| shape_fault(config.image_shape(), &[&examples, &validation]))
-            .or_else(|| range_fault(&config.likelihood, &training.augmentation, &[&examples, &validation]));
-        if let Some(fault) = fault {
-            return Err(ConfigError::Range(fault));
-        }
+        config.validate()?;
+        training.validate()?;
+        check_shape(config.image_shape(), &[&examples, &validation])?;
+        check_values(&config.likelihood, &training.augmentation, &[&examples, &validation])?;
         let fingerprint = fingerprint(&(&config, &training), &examples, &validation);
         Ok(Self { config, training, examples, validation, fingerprint, buffers: Buffers::default() })
     }
@@ -190,26 +206,38 @@ impl VaeObjective {
     }
 }
 
-/// Says which images have another shape than the model, if any.
-pub(crate) fn shape_fault(expected: Shape, sets: &[&Examples]) -> Option<String> {
-    sets.iter()
-        .find(|set| set.shape() != expected)
-        .map(|set| format!("images have shape {}, expected {expected}", set.shape()))
+/// Refuses images of another shape than the model's.
+pub(crate) fn check_shape(expected: Shape, sets: &[&Examples]) -> Result<(), SettingError> {
+    match sets.iter().find(|set| set.shape() != expected) {
+        Some(set) => {
+            let (found, expected) = (set.shape().to_string(), expected.to_string());
+            Err(SettingError { setting: "shape of the images".into(), found, expected })
+        }
+        None => Ok(()),
+    }
 }
 
-/// Says why these images have no likelihood, if so: a Bernoulli's `-log p` has no lower bound for
-/// values outside [0, 1], and training would run away.
-fn range_fault(likelihood: &Likelihood, augmentation: &Augmentation, sets: &[&Examples]) -> Option<String> {
+/// Refuses images that have no likelihood: a Bernoulli's `-log p` has no lower bound for values outside [0, 1], and
+/// training would run away.
+fn check_values(
+    likelihood: &Likelihood,
+    augmentation: &Augmentation,
+    sets: &[&Examples],
+) -> Result<(), SettingError> {
     if *likelihood != Likelihood::Bernoulli {
-        return None;
+        return Ok(());
     }
-    if augmentation.brightness > 0.0 {
-        return Some("brightness may leave the range [0, 1] that a Bernoulli likelihood needs".to_owned());
-    }
-    let outside = |value: &&f32| !(0.0..=1.0).contains(*value);
+    let brightness = augmentation.brightness;
+    let expected = "0, since a Bernoulli likelihood needs values in [0, 1]";
+    require(brightness == 0.0, "augmentation.brightness", brightness, expected)?;
     let mut values = sets.iter().flat_map(|set| (0..set.len()).flat_map(|index| set.image(index)));
-    let value = values.find(outside)?;
-    Some(format!("an image holds {value}, and a Bernoulli likelihood needs values in [0, 1]"))
+    match values.find(|value| !(0.0..=1.0).contains(*value)) {
+        Some(value) => {
+            let expected = "in [0, 1], as a Bernoulli likelihood needs it";
+            Err(SettingError::new("a value of the images", value, expected))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses samples that a set does not have.

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::{
     CandleNetwork, Initialization, LoadError, Network, ParameterError, ParameterSet, SaveError, model_file,
 };
+use lesio_settings::in_range;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, VaeConfig};
@@ -15,6 +16,7 @@ use crate::model::{
     gradients_by_autograd,
 };
 use crate::network;
+use crate::training::LARGEST_WEIGHT;
 
 const KIND: &str = "a variational autoencoder";
 const VERSION: u32 = 1;
@@ -67,7 +69,7 @@ struct Document {
 }
 
 impl Vae {
-    /// An untrained VAE; `beta` is the weight of the divergence in its bound.
+    /// An untrained VAE; `beta` is the weight of the divergence in its bound, 0 to 1e9.
     ///
     /// # Errors
     /// A configuration that is refused, or a failure of the device.
@@ -91,9 +93,7 @@ impl Vae {
         parameters: ParameterSet,
         device: &Device,
     ) -> std::result::Result<Self, BuildError> {
-        if !(beta.is_finite() && beta >= 0.0) {
-            return Err(ConfigError::Range(format!("beta is {beta}, expected at least 0")).into());
-        }
+        in_range("beta", beta, 0.0..=LARGEST_WEIGHT).map_err(ConfigError::from)?;
         let (encoder, decoder) = (network::encoder(&config)?, network::decoder(&config)?);
         parameters.check(&[&encoder, &decoder])?;
         let fast = match device {

@@ -41,6 +41,18 @@ pub enum PlanError {
         /// Number of samples that the plan holds.
         capacity: usize,
     },
+    /// Buffers of more values than a plan may have.
+    #[error(
+        "a batch of {capacity} samples takes {values} values, expected at most {limit}: make the batch smaller"
+    )]
+    Large {
+        /// Number of samples.
+        capacity: usize,
+        /// Values of all buffers.
+        values: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
     /// A backward pass that the plan was not made for.
     #[error("the plan was not made for gradients of the {what}")]
     NotPrepared {

@@ -26,6 +26,9 @@ use slots::{Slot, Slots};
 use step::{Normalized, ParameterGradients, Pass, Scratch, Step, Target};
 use weights::check_same;
 
+/// Most values of all images and gradients of a plan: 16 GiB.
+const LARGEST_PLAN: u64 = 1 << 32;
+
 /// Which gradients a plan can compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Differentiate {
@@ -125,6 +128,10 @@ impl Plan {
         let layout = WeightLayout::new(network, &graph)?;
         let wanted = wanted_gradients(&graph, differentiate);
         let slots = Slots::new(&graph, &layout, capacity, &wanted)?;
+        let values = slots.buffer_lens.iter().fold(0u64, |sum, &len| sum.saturating_add(len as u64));
+        if values > LARGEST_PLAN {
+            return Err(PlanError::Large { capacity, values, limit: LARGEST_PLAN });
+        }
         let buffers = slots.buffer_lens.iter().map(|&len| Buffer::zeros(len)).collect();
         let mut written = vec![false; graph.items.len()];
         let outputs = network.outputs().iter().zip(&graph.outputs).map(|(id, &item)| {

@@ -6,9 +6,10 @@ mod outline;
 mod render;
 mod sulci;
 
+use lesio_settings::{in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_setting, check_size, stack};
+use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_size, stack};
 use crate::random::{branch, uniform};
 use anatomy::Anatomy;
 pub use contrast::Contrast;
@@ -126,20 +127,23 @@ impl BrainConfig {
         self
     }
 
-    fn check(&self) -> Result<(), PhantomError> {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    pub fn validate(&self) -> Result<(), PhantomError> {
         check_size(self.size)?;
-        let fov = self.field_of_view;
-        check_setting("field_of_view", fov, (100.0..=1000.0).contains(&fov), "100 to 1000 mm")?;
-        check_setting("slices", self.slices as f64, (1..=512).contains(&self.slices), "1 to 512")?;
+        in_range("field_of_view", self.field_of_view, 100.0..=1000.0)?;
+        in_range("slices", self.slices, 1..=512)?;
         for (name, [low, high]) in [("heights", self.heights), ("slice_heights", self.slice_heights)] {
-            let valid = |height: f64| (-10.0..=64.0).contains(&height);
-            check_setting(name, low, valid(low), "-10 to 64 mm")?;
-            check_setting(name, high, valid(high) && low <= high, "the lower height to 64 mm")?;
+            in_range(name, low, -10.0..=64.0)?;
+            in_range(name, high, low..=64.0)?;
         }
         let [low, high] = self.heights;
-        check_setting("heights", high, self.slices == 1 || low < high, "more than the lower height")?;
-        check_setting("noise", self.noise, (0.0..=1.0).contains(&self.noise), "0 to 1")?;
-        check_setting("bias", self.bias, (0.0..=1.0).contains(&self.bias), "0 to 1")
+        require(self.slices == 1 || low < high, "heights", high, "more than the lower height")?;
+        in_range("noise", self.noise, 0.0..=1.0)?;
+        in_range("bias", self.bias, 0.0..=1.0)?;
+        Ok(())
     }
 }
 
@@ -174,7 +178,7 @@ impl BrainPhantom {
     /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the ranges that
     /// [`BrainConfig`] states.
     pub fn new(config: BrainConfig) -> Result<Self, PhantomError> {
-        config.check()?;
+        config.validate()?;
         Ok(Self { config })
     }
 

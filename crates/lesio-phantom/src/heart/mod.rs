@@ -3,9 +3,10 @@
 mod anatomy;
 mod render;
 
+use lesio_settings::in_range;
 use serde::{Deserialize, Serialize};
 
-use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_setting, check_size, stack};
+use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_size, stack};
 use crate::random::{branch, uniform};
 use anatomy::Anatomy;
 
@@ -97,13 +98,17 @@ impl HeartConfig {
         self
     }
 
-    fn check(&self) -> Result<(), PhantomError> {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    pub fn validate(&self) -> Result<(), PhantomError> {
         check_size(self.size)?;
-        let fov = self.field_of_view;
-        check_setting("field_of_view", fov, (80.0..=1000.0).contains(&fov), "80 to 1000 mm")?;
-        check_setting("slices", self.slices as f64, (1..=512).contains(&self.slices), "1 to 512")?;
-        check_setting("noise", self.noise, (0.0..=1.0).contains(&self.noise), "0 to 1")?;
-        check_setting("bias", self.bias, (0.0..=1.0).contains(&self.bias), "0 to 1")
+        in_range("field_of_view", self.field_of_view, 80.0..=1000.0)?;
+        in_range("slices", self.slices, 1..=512)?;
+        in_range("noise", self.noise, 0.0..=1.0)?;
+        in_range("bias", self.bias, 0.0..=1.0)?;
+        Ok(())
     }
 }
 
@@ -139,7 +144,7 @@ impl HeartPhantom {
     /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the ranges that
     /// [`HeartConfig`] states.
     pub fn new(config: HeartConfig) -> Result<Self, PhantomError> {
-        config.check()?;
+        config.validate()?;
         Ok(Self { config })
     }
 

@@ -1,8 +1,7 @@
 //! Which lesions to make.
 
+use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
-
-use super::LesionError;
 
 /// How a lesion differs from the tissue around it.
 ///
@@ -66,9 +65,9 @@ pub struct LesionConfig {
     /// By how much, relative to the mean intensity of its surroundings; see [`LesionKind`].
     pub contrast: f64,
     /// Smallest and largest radius in millimetres: that of the ball (in a plane, of the disc) of the
-    /// same size as the truth before it is clipped to [`LesionConfig::extent`]. Default 4 to 9.
+    /// same size as the truth before it is clipped to [`LesionConfig::extent`], up to 200. Default 4 to 9.
     pub radius: [f64; 2],
-    /// Lesions an image, at least 1, apart from each other. Default 1.
+    /// Lesions an image, 1 to 1000, apart from each other. Default 1.
     pub count: usize,
     /// Labels in which a lesion's centre lies. Default [`Site::Mask`].
     pub centre: Site,
@@ -169,38 +168,19 @@ impl LesionConfig {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), LesionError> {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for what is outside the ranges that the fields and [`LesionKind`] state.
+    pub fn validate(&self) -> Result<(), SettingError> {
         let [smallest, largest] = self.radius;
-        let contrast_range = match self.kind {
-            LesionKind::Bright => "0 to 5",
-            LesionKind::Dark | LesionKind::Textured => "0 to 1",
-            LesionKind::Displaced => "0 to 0.9",
-        };
-        let checks = [
-            (
-                "contrast",
-                self.contrast,
-                (0.0..=self.kind.highest_contrast()).contains(&self.contrast),
-                contrast_range,
-            ),
-            ("radius", smallest, smallest > 0.0 && smallest.is_finite(), "a positive number of mm"),
-            ("radius", largest, (smallest..=200.0).contains(&largest), "the smallest radius to 200 mm"),
-            ("count", self.count as f64, (1..=1000).contains(&self.count), "1 to 1000"),
-            ("irregularity", self.irregularity, (0.0..=0.4).contains(&self.irregularity), "0 to 0.4"),
-            ("elongation", self.elongation, (1.0..=3.0).contains(&self.elongation), "1 to 3"),
-            ("edge", self.edge, (0.0..=20.0).contains(&self.edge), "0 to 20 mm"),
-            (
-                "truth_fraction",
-                self.truth_fraction,
-                (0.05..=0.95).contains(&self.truth_fraction),
-                "0.05 to 0.95",
-            ),
-        ];
-        for (name, found, valid, expected) in checks {
-            if !valid {
-                return Err(LesionError::Setting { name, found, expected });
-            }
-        }
-        Ok(())
+        in_range("contrast", self.contrast, 0.0..=self.kind.highest_contrast())?;
+        in_range("radius", smallest, 1e-9..=200.0)?;
+        in_range("radius", largest, smallest..=200.0)?;
+        in_range("count", self.count, 1..=1000)?;
+        in_range("irregularity", self.irregularity, 0.0..=0.4)?;
+        in_range("elongation", self.elongation, 1.0..=3.0)?;
+        in_range("edge", self.edge, 0.0..=20.0)?;
+        in_range("truth_fraction", self.truth_fraction, 0.05..=0.95)
     }
 }

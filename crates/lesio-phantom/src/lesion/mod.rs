@@ -6,6 +6,7 @@ mod place;
 mod shape;
 
 use lesio_image::{Geometry, Volume};
+use lesio_settings::SettingError;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +17,8 @@ pub use config::{LesionConfig, LesionKind, Site};
 #[non_exhaustive]
 pub enum LesionError {
     /// A setting is not a number or outside its range.
-    #[error("{name} is {found}, expected {expected}")]
-    Setting {
-        /// Name of the configuration's field.
-        name: &'static str,
-        /// Value found.
-        found: f64,
-        /// What would do.
-        expected: &'static str,
-    },
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// Image and labels have different shapes.
     #[error("labels have shape {labels:?}, expected the image's {image:?}")]
     Shape {
@@ -137,7 +131,7 @@ impl LesionInjector {
     /// [`LesionError::Setting`] for what is outside the ranges that [`LesionConfig`] and [`LesionKind`]
     /// state.
     pub fn new(config: LesionConfig) -> Result<Self, LesionError> {
-        config.check()?;
+        config.validate()?;
         Ok(Self { config })
     }
 
