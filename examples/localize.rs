@@ -416,9 +416,9 @@ fn print_tables(localized: &Localized) -> Outcome {
         let (subjects, smallest) =
             (normal_subjects.unwrap_or_default(), mapped.smallest_p_value.unwrap_or(1.0));
         let of_subjects =
-            format!("the smallest p-value that {subjects} normal subjects allow is {smallest:.3}");
+            format!("number of normal subjects: {subjects}; smallest p-value that they allow: {smallest:.3}");
         if smallest > mapped.p_value_level * (1.0 + 1e-9) {
-            println!("{of_subjects}: above {}, so no p-value can support a finding", mapped.p_value_level);
+            println!("{of_subjects}, above {}: no p-value can support a finding", mapped.p_value_level);
         } else {
             println!("{of_subjects}");
         }
