@@ -158,7 +158,7 @@ fn natural(args: &Args) -> Result<Domain, Box<dyn Error>> {
         .clip(Some([0.0, 1.0]))
         .frame(Frame::Fit(GridFit::new(grid)));
     let augmentation = Augmentation::default().mirror(Mirror::LeftRight);
-    let postprocessing = PostProcessing::default().median(0.0, 5.0, 5.0);
+    let postprocessing = PostProcessing::default().median(0.0, 3.0, 3.0);
     Ok(Domain {
         name: NATURAL.to_owned(),
         training,

@@ -87,7 +87,7 @@ struct Args {
     brightness: f32,
     /// Window of the median filter on maps along slices, rows and columns: millimetres of volumes, and of images, whose
     /// pixels have no known size, pixels of the network's grid. A window has the odd number of voxels nearest to that;
-    /// 0 leaves an axis alone. By default 3,5,5 for heads and 0,5,5 otherwise
+    /// 0 leaves an axis alone. By default 3,5,5 for heads and 0,3,3 otherwise
     #[arg(long, value_name = "SLICES,ROWS,COLUMNS", allow_hyphen_values = true)]
     median: Option<MedianLengths>,
     /// By how much the foreground is eroded before maps are read, in the unit of --median; by default 4 for heads, whose
@@ -287,7 +287,7 @@ fn prepare(args: &Args) -> Prepare {
 fn filters(args: &Args) -> PostProcessing {
     let (median, erosion) = match prepare(args) {
         Prepare::Heads => ([3.0, 5.0, 5.0], 4.0),
-        Prepare::Photo => ([0.0, 5.0, 5.0], 0.0),
+        Prepare::Photo => ([0.0, 3.0, 3.0], 0.0),
     };
     let [slices, rows, columns] = args.median.map_or(median, |MedianLengths(lengths)| lengths);
     PostProcessing::default().median(slices, rows, columns).erosion(args.erosion.unwrap_or(erosion))

@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use lesio::anomaly::{LengthUnit, Localizer, PostProcessing, PredictorName};
 use lesio::image::{Image, Preprocessing};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio::prelude::Device;
 use lesio::study::{
     Checkpoints, Content, Recipe, Subject, calibrate, fit_preprocessing, normal_examples, score_subject,
     train,
@@ -154,5 +155,39 @@ fn alarms_keep_their_rate_at_other_resolutions() {
         let found = flagged(&before, &images(size, first..last));
         print(&format!("pictures of {size} x {size}, filters in pixels"), found);
         assert!(size < 192 || found.iter().any(|&count| count > highest), "{size}: {found:?}");
+    }
+}
+
+/// The table of docs/metrics.md: the quickstart's model as it was saved, and with its filters in pixels of the image.
+///
+/// `cargo run --release --example quickstart`, then `LESIO_QUICKSTART=target/lesio/quickstart/model.safetensors cargo test
+/// --release -p lesio-tests --test resolution -- --ignored --nocapture`
+#[test]
+#[ignore = "needs the model of the quickstart, named by LESIO_QUICKSTART"]
+fn the_quickstarts_model() {
+    let path = std::env::var("LESIO_QUICKSTART").unwrap();
+    let saved = Localizer::load(path, &Device::Cpu).unwrap();
+    let drawn = |size: usize, subjects: std::ops::Range<u64>| -> Vec<Subject> {
+        let phantom = BrainPhantom::new(BrainConfig::new([size, size], Contrast::Flair, 1)).unwrap();
+        let image = |subject| Image::from_plane(phantom.slice(subject).image);
+        let content = |subject| Content::Image { image: image(subject), truth: None };
+        subjects.map(|subject| Subject::new(subject.to_string(), content(subject))).collect()
+    };
+    // The validation subjects of the quickstart.
+    let calibrated = |unit: LengthUnit| {
+        let mut filters = PostProcessing::default().median(1.0, 5.0, 5.0).erosion(7.0);
+        filters.unit = unit;
+        let made = saved.clone().postprocessing(PostProcessing::none()).postprocessing(filters);
+        calibrate(made, &drawn(96, 600..660), &NAMES, |_| {}).unwrap()
+    };
+    eprintln!("| filters | image | {} |", NAMES.map(PredictorName::as_str).join(" | "));
+    for (what, unit) in
+        [("pixels of the image", LengthUnit::ImagePixels), ("pixels of the grid", LengthUnit::Physical)]
+    {
+        let localizer = calibrated(unit);
+        for size in [64, 96, 128, 192, 288] {
+            let found = flagged(&localizer, &drawn(size, 1000..1100));
+            eprintln!("| {what} | {size} | {} |", found.map(|count| count.to_string()).join(" | "));
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A trained model with everything that belongs to it, in one file.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -22,8 +21,9 @@ use crate::resolution::{Resolution, ResolutionDoubt};
 use crate::shared::SharedPass;
 
 const KIND: &str = "a localizer";
-/// Version 1 had filters in pixels of the image, and no chosen predictor.
-const VERSIONS: RangeInclusive<u32> = 1..=2;
+const VERSION: u32 = 2;
+/// Had filters in pixels of the image, and no chosen predictor.
+const VERSION_IN_PIXELS: u32 = 1;
 
 /// Slices scored in one batch: enough to fill two cores, few enough to stay in their caches.
 const BATCH: usize = 16;
@@ -327,8 +327,15 @@ impl Localizer {
     /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let (tensors, document): (_, Document) =
-            model_file::load_versions(path, KIND, VERSIONS, model_file::DEFAULT_LIMIT)?;
+        let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
+        let (tensors, document): (_, Document) = match load(VERSION) {
+            Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
+                // Neither: what is looked for is the newest.
+                Err(LoadError::Kind { .. }) => return Err(other),
+                loaded => loaded?,
+            },
+            loaded => loaded?,
+        };
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
         let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
         let model = Model::new(document.model.clone(), parameters, device).map_err(|error| match error {
@@ -365,7 +372,7 @@ impl Localizer {
         postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
         let mut tensors = self.locations.tensors();
         tensors.extend(self.model.parameters().clone());
-        model_file::save(path, KIND, *VERSIONS.end(), &tensors, &self.document)
+        model_file::save(path, KIND, VERSION, &tensors, &self.document)
     }
 
     /// The model.
