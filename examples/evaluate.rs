@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
-use lesio::anomaly::{Localizer, PredictorName};
+use lesio::anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
@@ -19,6 +19,7 @@ use lesio::study::{
     curve_figures, group_table, leading, montage, scope_table, score_subject, shown, truth_of,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
+use lesio_examples::filters::{self, MedianLengths, length_of};
 use lesio_examples::{
     DataArgs, Outcome, PrecisionName, bar, command, model_path, prepare_folder, read_cases, run, say,
 };
@@ -51,12 +52,18 @@ struct Args {
     /// Table of lesions, as `inject_lesions` writes it, for figures by kind and contrast; masks hold lesions' numbers
     #[arg(long)]
     lesions: Option<PathBuf>,
-    /// Window of the median filter on maps instead of the model's own: slices, rows, columns
-    #[arg(long, value_delimiter = ',', num_args = 1)]
-    median: Option<Vec<usize>>,
-    /// Pixels by which the foreground is eroded before maps are read, instead of the model's own
-    #[arg(long)]
+    /// Window of the median filter on maps instead of the model's own, along slices, rows and columns: millimetres of
+    /// volumes and pixels of the network's grid of images; 0 leaves an axis alone. Models of version 1 of lesio's files
+    /// count in pixels of the image
+    #[arg(long, value_name = "SLICES,ROWS,COLUMNS", allow_hyphen_values = true)]
+    median: Option<MedianLengths>,
+    /// By how much the foreground is eroded before maps are read, instead of the model's own, in the unit of --median
+    #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
+    /// Write into each model's file which of its predictors is best on the lesions of --validation, so that `localize`
+    /// maps by it
+    #[arg(long, requires = "validation", conflicts_with_all = ["median", "erosion", "precision"])]
+    save_choice: bool,
     /// In what numbers VAEs multiply, instead of those they were trained in
     #[arg(long, value_enum)]
     precision: Option<PrecisionName>,
@@ -110,6 +117,7 @@ fn program() -> Outcome {
         }
     }
     let choice = choose(&panel, &validation)?;
+    let choices = if args.save_choice { choices(&panel, &validation, &choice)? } else { Vec::new() };
     let thresholds = choice.choose();
     let mut grouped = GroupedEvaluation::new();
     let mut pictures = Vec::new();
@@ -211,6 +219,12 @@ fn program() -> Outcome {
         )?;
     }
     page.write(args.out.join("report.html"), Existing::Replace)?;
+    for (path, chosen) in args.model.iter().zip(choices) {
+        let path = model_path(path);
+        let text = filters::choice(Some(&chosen));
+        Localizer::load(&path, &Device::Cpu)?.choosing(Some(chosen))?.save(&path)?;
+        printed.push(format!("{}: {text}", path.display()));
+    }
     printed.iter().for_each(|text| say!("{text}"));
     say!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     Ok(())
@@ -254,13 +268,13 @@ fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::erro
             localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
         }
         let mut filters = localizer.map_filters().clone();
-        if let Some(median) = &args.median {
-            filters.median = <[usize; 3]>::try_from(median.clone())
-                .map_err(|found| format!("--median takes three numbers, found {}", found.len()))?;
+        if let Some(MedianLengths(lengths)) = args.median {
+            filters.median = lengths;
         }
         if let Some(erosion) = args.erosion {
             filters.erosion = erosion;
         }
+        filters.validate().map_err(|error| format!("{}: {error}", path.display()))?;
         localizers.push((label(path), localizer.postprocessing(filters)));
     }
     Ok(localizers)
@@ -306,6 +320,28 @@ fn choose(panel: &Panel, validation: &[Subject]) -> Result<ThresholdChoice, Box<
     }
     progress.finish_and_clear();
     Ok(choice)
+}
+
+/// Of each model the predictor that is best on the lesions of the validation split.
+fn choices(
+    panel: &Panel,
+    validation: &[Subject],
+    choice: &ThresholdChoice,
+) -> Result<Vec<ChosenPredictor>, Box<dyn std::error::Error>> {
+    let has_lesion =
+        |subject: &&Subject| truth_of(subject).is_some_and(|truth| truth.iter().any(|&inside| inside));
+    let subjects = validation.iter().filter(has_lesion).count();
+    let found = choice.average_precisions();
+    let mut best: BTreeMap<usize, ChosenPredictor> = BTreeMap::new();
+    for (seat, predictor, name) in panel.predictors() {
+        let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
+            return Err("--save-choice needs lesions, and the validation split has none".into());
+        };
+        if best.get(&seat).is_none_or(|best| precision > best.average_precision) {
+            best.insert(seat, ChosenPredictor::new(predictor, precision, subjects));
+        }
+    }
+    Ok(best.into_values().collect())
 }
 
 /// The predictor or ensemble that validation data chose, and what it reaches.

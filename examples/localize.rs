@@ -11,7 +11,9 @@ use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
-use lesio::anomaly::{ImageScore, Localizer, PredictorName, ScoredImage, ScoredVolume, VolumeScore};
+use lesio::anomaly::{
+    ImageScore, Localizer, PredictorName, Resolution, ResolutionDoubt, ScoredImage, ScoredVolume, VolumeScore,
+};
 use lesio::image::{Geometry, Image, Volume};
 use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, Layout};
 use lesio::io::nifti::{NiftiHeader, read_header};
@@ -21,6 +23,7 @@ use lesio::study::{
     Content, DetectionRule, Finding, Findings, ImageOverlay, Subject, VolumeOverlay, heat_map,
 };
 use lesio_examples::arguments::share;
+use lesio_examples::filters::{self, FALLBACK};
 use lesio_examples::output::one_line;
 use lesio_examples::{
     LayoutName, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
@@ -60,8 +63,9 @@ struct Args {
     /// Split to map, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "all")]
     split: String,
-    /// Predictors, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "pixel-l1")]
+    /// Predictors, separated by commas; by default the one that validation data chose for the model, and pixel-l1 where
+    /// none held a lesion
+    #[arg(long, value_delimiter = ',')]
     predictor: Vec<PredictorName>,
     /// In what numbers a VAE multiplies, instead of those it was trained in
     #[arg(long, value_enum)]
@@ -95,16 +99,25 @@ fn program() -> Outcome {
         localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
     }
     let rule = args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise);
-    for (place, name) in args.predictor.iter().enumerate() {
-        if args.predictor[..place].contains(name) {
+    let (predictors, choice) = if args.predictor.is_empty() {
+        let choice = filters::choice(localizer.chosen());
+        (vec![localizer.chosen().map_or(FALLBACK, |chosen| chosen.predictor)], Some(choice))
+    } else {
+        (args.predictor.clone(), None)
+    };
+    for (place, name) in predictors.iter().enumerate() {
+        if predictors[..place].contains(name) {
             return Err(format!("--predictor names {name} twice").into());
         }
         threshold(&localizer, rule, *name)?;
     }
     let data = open(&args)?;
+    if let Some(choice) = &choice {
+        say!("{choice}");
+    }
     prepare_folder(&args.out)?;
     let report = args.out.join(REPORT);
-    let work = Work { localizer: &localizer, rule, args: &args };
+    let work = Work { localizer: &localizer, rule, predictors, args: &args };
     work.refuse_existing(&report)?;
 
     let cases = data.cases();
@@ -136,6 +149,7 @@ fn program() -> Outcome {
         "seconds": started.elapsed().as_secs_f64(),
         "model": {"file": model_path(&args.model), "provenance": localizer.provenance()},
         "rule": rule,
+        "predictor_choice": choice,
         "postprocessing": localizer.map_filters(),
         "cases": &done,
         "failed": failed,
@@ -196,6 +210,7 @@ fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
 struct Work<'a> {
     localizer: &'a Localizer,
     rule: DetectionRule,
+    predictors: Vec<PredictorName>,
     args: &'a Args,
 }
 
@@ -205,8 +220,15 @@ struct Localized {
     id: String,
     input: PathBuf,
     content: String,
+    /// How finely it is sampled.
+    resolution: Resolution,
+    /// Why thresholds, rates and p-values may not hold at this resolution.
+    resolution_doubt: Option<String>,
     predictors: Vec<Mapped>,
 }
+
+/// What was mapped of an image, at which resolution, and what speaks against its calibration there.
+type Scored = (Vec<Mapped>, Resolution, Option<ResolutionDoubt>);
 
 /// A predictor's map of an image, and what was found in it.
 #[derive(Serialize)]
@@ -220,6 +242,9 @@ struct Mapped {
     threshold: Option<f32>,
     /// Subjects that the threshold comes from.
     normal_subjects: Option<usize>,
+    /// The smallest p-value that so many subjects allow; where it is above the level, lesions have none.
+    smallest_p_value: Option<f64>,
+    p_value_level: f64,
     /// None where the model was saved without normal scores of the predictor.
     lesions: Option<Vec<Finding>>,
 }
@@ -238,16 +263,17 @@ impl Work<'_> {
 
     fn localize(&self, case: &Case, folder: &Path) -> Result<Localized, Box<dyn Error>> {
         let input = case.images().first().ok_or("a case without an image")?;
-        for name in &self.args.predictor {
+        for name in &self.predictors {
             self.refuse_existing(&folder.join(format!("{name}.png")))?;
         }
         let subject = Subject::read(case)?;
-        let predictors = match &subject.content {
+        let (predictors, resolution, doubt) = match &subject.content {
             Content::Volume { volume, .. } => self.map_volume(volume, &read_header(input)?, folder)?,
             Content::Image { image, .. } => self.map_picture(image, folder)?,
         };
         let (id, content) = (case.id().to_owned(), subject.describe());
-        Ok(Localized { id, input: input.clone(), content, predictors })
+        let (input, resolution_doubt) = (input.clone(), doubt.map(|doubt| doubt.to_string()));
+        Ok(Localized { id, input, content, resolution, resolution_doubt, predictors })
     }
 
     fn map_volume(
@@ -255,9 +281,9 @@ impl Work<'_> {
         volume: &Volume<f32>,
         header: &NiftiHeader,
         folder: &Path,
-    ) -> Result<Vec<Mapped>, Box<dyn Error>> {
-        let ScoredVolume { scores, reconstruction, foreground, .. } =
-            self.localizer.score(volume, &self.args.predictor)?;
+    ) -> Result<Scored, Box<dyn Error>> {
+        let ScoredVolume { scores, reconstruction, foreground, resolution, doubt, .. } =
+            self.localizer.score(volume, &self.predictors)?;
         prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(match self.existing() {
             Existing::Refuse => atomic::Existing::Refuse,
@@ -265,7 +291,7 @@ impl Work<'_> {
         });
         let mut mapped = Vec::new();
         for VolumeScore { predictor, raw, postprocessed: map, .. } in scores {
-            let found = self.find(predictor, &map, &foreground, Some(voxel_ml(volume)))?;
+            let found = self.find(predictor, &map, &foreground, &resolution, Some(voxel_ml(volume)))?;
             let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
             options.write(&result.map, &map)?;
             options.write(&result.raw, &raw)?;
@@ -288,17 +314,17 @@ impl Work<'_> {
             picture.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
         }
-        Ok(mapped)
+        Ok((mapped, resolution, doubt))
     }
 
-    fn map_picture(&self, image: &Image<f32>, folder: &Path) -> Result<Vec<Mapped>, Box<dyn Error>> {
-        let ScoredImage { scores, reconstruction, foreground, .. } =
-            self.localizer.score_image(image, &self.args.predictor)?;
+    fn map_picture(&self, image: &Image<f32>, folder: &Path) -> Result<Scored, Box<dyn Error>> {
+        let ScoredImage { scores, reconstruction, foreground, resolution, doubt, .. } =
+            self.localizer.score_image(image, &self.predictors)?;
         prepare_folder(folder)?;
         let foreground = one_slice(foreground);
         let mut mapped = Vec::new();
         for ImageScore { predictor, raw, postprocessed: map, .. } in scores {
-            let found = self.find(predictor, &one_slice(map.clone()), &foreground, None)?;
+            let found = self.find(predictor, &one_slice(map.clone()), &foreground, &resolution, None)?;
             let result = self.describe(predictor, folder, "tiff", found.as_ref());
             write_file(&result.map, &tiff(&map)?, self.existing())?;
             write_file(&result.raw, &tiff(&raw)?, self.existing())?;
@@ -313,7 +339,7 @@ impl Work<'_> {
             overlay.montage()?.to_picture()?.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
         }
-        Ok(mapped)
+        Ok((mapped, resolution, doubt))
     }
 
     /// The lesions in a map; `None` where the model was saved without normal scores of the predictor.
@@ -322,12 +348,14 @@ impl Work<'_> {
         predictor: PredictorName,
         map: &Volume<f32>,
         foreground: &Volume<bool>,
+        resolution: &Resolution,
         voxel_ml: Option<f64>,
     ) -> Result<Option<Findings>, Box<dyn Error>> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
         let Some(threshold) = threshold(self.localizer, self.rule, predictor)? else { return Ok(None) };
-        let smallest = self.localizer.map_filters().smallest;
-        Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml)?))
+        let smallest = self.localizer.map_filters().least_voxels(resolution);
+        let level = self.rule.level();
+        Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }
 
     fn describe(
@@ -346,6 +374,8 @@ impl Work<'_> {
             labels: None,
             threshold: normal.and_then(|normal| self.rule.threshold(normal).ok().flatten()),
             normal_subjects: normal.map(|normal| normal.subjects()),
+            smallest_p_value: normal.map(|normal| normal.smallest_p_value()),
+            p_value_level: self.rule.level(),
             lesions: found.map(|found| found.lesions.clone()),
         }
     }
@@ -386,13 +416,27 @@ fn tiff(map: &Array2<f32>) -> Result<Vec<u8>, Box<dyn Error>> {
 
 /// Prints what was found in an image.
 fn print_tables(localized: &Localized) -> Outcome {
-    for Mapped { name, lesions, threshold, .. } in &localized.predictors {
-        let heading = format!("{}, {name}", one_line(&localized.id));
+    let id = one_line(&localized.id);
+    if let Some(doubt) = &localized.resolution_doubt {
+        say!("{id}: {doubt}");
+    }
+    for mapped in &localized.predictors {
+        let Mapped { name, lesions, threshold, normal_subjects, .. } = mapped;
+        let heading = format!("{id}, {name}");
         let (Some(lesions), Some(threshold)) = (lesions, threshold) else {
             say!("{heading}: not calibrated, so there is no threshold; see the map");
             continue;
         };
         say!("{heading}: {} found where the score is at least {threshold:.4}", lesions.len());
+        let (subjects, smallest) =
+            (normal_subjects.unwrap_or_default(), mapped.smallest_p_value.unwrap_or(1.0));
+        let of_subjects =
+            format!("number of normal subjects: {subjects}; smallest p-value that they allow: {smallest:.3}");
+        if smallest > mapped.p_value_level * (1.0 + 1e-9) {
+            say!("{of_subjects}, above {}: no p-value can support a finding", mapped.p_value_level);
+        } else {
+            say!("{of_subjects}");
+        }
         if lesions.is_empty() {
             continue;
         }

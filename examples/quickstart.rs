@@ -50,7 +50,7 @@ const LESIONS_OF_A_KIND: u64 = 20;
 const REPLICATES: usize = 200;
 /// Radii of lesions in millimetres; a pixel is 2.3 wide.
 const RADII: [f64; 2] = [8.0, 18.0];
-/// Pixels of scalp and skull, which vary more than any lesion and are not looked at.
+/// Scalp and skull, which vary more than any lesion and are not looked at, in pixels of the network's grid.
 const RIM: f64 = 7.0;
 /// Kinds of lesions with their contrasts: two that brightness tells, two that it does not.
 const KINDS: [(&str, LesionKind, f64); 4] = [
@@ -94,7 +94,7 @@ fn program() -> Outcome {
     let localizer = trained
         .localizer
         .settings(settings)
-        .postprocessing(PostProcessing::default().median(1, 5, 5).erosion(RIM));
+        .postprocessing(PostProcessing::default().median(0.0, 5.0, 5.0).erosion(RIM));
     let names = localizer.predictors();
     let progress = bar(VALIDATION, "calibrating");
     let localizer = calibrate(localizer, &validation, &names, |done| progress.set_position(done as u64))?;

@@ -142,7 +142,7 @@ fn medical(args: &Args) -> Result<Domain, Box<dyn Error>> {
         test,
         preprocessing: Preprocessing::heads([height, width]),
         augmentation: Augmentation::default().mirror(Mirror::LeftRight).brightness(0.1),
-        postprocessing: PostProcessing::default().median(5, 5, 5),
+        postprocessing: PostProcessing::default().median(5.0, 5.0, 5.0),
     })
 }
 
@@ -159,7 +159,7 @@ fn natural(args: &Args) -> Result<Domain, Box<dyn Error>> {
         .clip(Some([0.0, 1.0]))
         .frame(Frame::Fit(GridFit::new(grid)));
     let augmentation = Augmentation::default().mirror(Mirror::LeftRight);
-    let postprocessing = PostProcessing::default().median(1, 5, 5);
+    let postprocessing = PostProcessing::default().median(0.0, 3.0, 3.0);
     Ok(Domain {
         name: NATURAL.to_owned(),
         training,

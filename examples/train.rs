@@ -21,6 +21,7 @@ use lesio::vae::{
     VaeConfig, VaeTraining,
 };
 use lesio_examples::arguments::{number, whole};
+use lesio_examples::filters::{MedianLengths, choice, length_of};
 use lesio_examples::output::{note, warn};
 use lesio_examples::{
     DataArgs, LayoutName, Outcome, PrecisionName, bar, command, prepare_folder, read_cases, read_split, run,
@@ -88,12 +89,14 @@ struct Args {
     /// Largest relative change of brightness of training images
     #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 1.0))]
     brightness: f64,
-    /// Window of the median filter on maps: slices, rows, columns; by default 3,5,5 for heads and 1,5,5 otherwise
-    #[arg(long, value_delimiter = ',', num_args = 1)]
-    median: Option<Vec<usize>>,
-    /// Pixels by which the foreground is eroded before maps are read; by default 4 for heads, whose scalp no model
-    /// knows, and 0 otherwise
-    #[arg(long)]
+    /// Window of the median filter on maps along slices, rows and columns: millimetres of volumes, and of images, whose
+    /// pixels have no known size, pixels of the network's grid. A window has the odd number of voxels nearest to that;
+    /// 0 leaves an axis alone. By default 3,5,5 for heads and 0,3,3 otherwise
+    #[arg(long, value_name = "SLICES,ROWS,COLUMNS", allow_hyphen_values = true)]
+    median: Option<MedianLengths>,
+    /// By how much the foreground is eroded before maps are read, in the unit of --median; by default 4 for heads, whose
+    /// scalp no model knows, and 0 otherwise
+    #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
     /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
@@ -185,7 +188,6 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let filters = filters(&args)?;
     // The number of channels is not known yet, and is refused by no setting.
     recipe(&args, 1).validate()?;
     let (model, checkpoint) = (args.out.join("model.safetensors"), args.out.join("checkpoint.safetensors"));
@@ -230,7 +232,7 @@ fn program() -> Outcome {
         train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;
     progress.finish_and_clear();
 
-    let mut localizer = trained.localizer.postprocessing(filters);
+    let mut localizer = trained.localizer.postprocessing(filters(&args));
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
     if bands > 0 {
@@ -255,6 +257,7 @@ fn program() -> Outcome {
         "ending": format!("{:?}", trained.ending),
         "data": counts,
         "history": trained.history,
+        "chosen": localizer.chosen(),
         "provenance": localizer.provenance(),
     });
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
@@ -276,6 +279,7 @@ fn program() -> Outcome {
         )
         .code(serde_json::to_string_pretty(&recipe)?)
         .write(args.out.join("report.html"), Existing::Replace)?;
+    say!("{}", choice(localizer.chosen()));
     say!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -315,18 +319,13 @@ fn prepare(args: &Args) -> Prepare {
 }
 
 /// How maps are filtered.
-fn filters(args: &Args) -> Result<PostProcessing, String> {
+fn filters(args: &Args) -> PostProcessing {
     let (median, erosion) = match prepare(args) {
-        Prepare::Heads => ([3, 5, 5], 4.0),
-        Prepare::Photo => ([1, 5, 5], 0.0),
+        Prepare::Heads => ([3.0, 5.0, 5.0], 4.0),
+        Prepare::Photo => ([0.0, 3.0, 3.0], 0.0),
     };
-    let [slices, rows, columns] = match &args.median {
-        Some(found) => <[usize; 3]>::try_from(found.as_slice())
-            .map_err(|_| format!("--median takes three numbers, found {}", found.len()))?,
-        None => median,
-    };
-    let filters = PostProcessing::default().median(slices, rows, columns);
-    Ok(filters.erosion(args.erosion.unwrap_or(erosion)))
+    let [slices, rows, columns] = args.median.map_or(median, |MedianLengths(lengths)| lengths);
+    PostProcessing::default().median(slices, rows, columns).erosion(args.erosion.unwrap_or(erosion))
 }
 
 fn preprocessing(args: &Args) -> Preprocessing {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod filters;
 pub mod hearts;
 pub mod output;
 pub mod progress;

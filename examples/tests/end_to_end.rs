@@ -151,7 +151,8 @@ fn from_normal_heads_to_tables_and_maps() {
         assert_eq!(lesion["peak"].as_f64().unwrap() as f32, peak);
         let threshold = found["threshold"].as_f64().unwrap() as f32;
         assert!(inside().all(|(_, &score)| score >= threshold));
-        assert!(lesion["p_value"].as_f64().unwrap() <= 1.0 && lesion["world"].as_array().unwrap().len() == 3);
+        // The one subject that calibrated says no more than .5 of any score.
+        assert!(lesion["p_value"].is_null() && lesion["world"].as_array().unwrap().len() == 3);
     }
 
     // Nothing is replaced unless that is asked for.

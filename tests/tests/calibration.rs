@@ -35,7 +35,7 @@ fn localizer(training: &[Subject], calibration: &[Subject]) -> Localizer {
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
         train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), observe).unwrap();
-    let made = trained.localizer.postprocessing(PostProcessing::default().median(1, 3, 3));
+    let made = trained.localizer.postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
     let made = locate(made, training, &NAMES, 2, |_| {}).unwrap();
     calibrate(made, calibration, &NAMES, |_| {}).unwrap()
 }

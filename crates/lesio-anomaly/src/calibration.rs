@@ -6,6 +6,7 @@ use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PredictorName;
+use crate::resolution::ResolutionRange;
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.
 const TAILS: [f64; 24] = [
@@ -20,6 +21,8 @@ const MEDIAN: usize = 7;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     predictors: BTreeMap<PredictorName, NormalScores>,
+    #[serde(default, skip_serializing_if = "ResolutionRange::is_empty")]
+    resolutions: ResolutionRange,
 }
 
 impl Calibration {
@@ -40,6 +43,19 @@ impl Calibration {
         self.predictors.get(&predictor)
     }
 
+    /// With the resolutions of the subjects, beyond which [`Localizer::score`](crate::Localizer::score) warns.
+    #[must_use]
+    pub fn at(mut self, resolutions: ResolutionRange) -> Self {
+        self.resolutions = resolutions;
+        self
+    }
+
+    /// The resolutions of the subjects; empty where they were not told.
+    #[must_use]
+    pub fn resolutions(&self) -> &ResolutionRange {
+        &self.resolutions
+    }
+
     /// Whether no predictor was calibrated.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -48,6 +64,9 @@ impl Calibration {
 }
 
 /// What one predictor says of normal subjects: quantiles over pixels, and each subject's highest score.
+///
+/// A rate is a share of all pixels: a subject with four times as many, since it was sampled twice as finely, counts
+/// four times. Family-wise p-values count subjects, each once.
 ///
 /// Pixels of one image are not independent, subjects are: a rate over pixels is a description of the
 /// calibration subjects, while [`NormalScores::family_wise_p_value`] is a valid p-value for a new
@@ -241,6 +260,13 @@ impl NormalScores {
     pub fn family_wise_p_value(&self, score: f32) -> f64 {
         let reached = self.maxima.len() - self.maxima.partition_point(|&maximum| maximum < score);
         (1 + reached) as f64 / (1 + self.maxima.len()) as f64
+    }
+
+    /// The smallest p-value that there can be, `1 / (1 + subjects)`: one normal subject cannot say more of any
+    /// score than .5, and 19 no more than .05.
+    #[must_use]
+    pub fn smallest_p_value(&self) -> f64 {
+        1.0 / (1 + self.maxima.len()) as f64
     }
 
     /// The lowest score whose family-wise p-value is at most `level`; `None` where there are too few

@@ -1,7 +1,7 @@
 //! What can go wrong while images are scored.
 
 use crate::ensemble::EnsembleError;
-use lesio_image::{FilterError, ImageError, PreprocessError};
+use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError};
 use lesio_settings::SettingError;
 
 /// Why images could not be scored.
@@ -20,6 +20,9 @@ pub enum PredictError {
     /// A map could not be filtered.
     #[error("the map could not be filtered")]
     Filter(#[from] FilterError),
+    /// A map could not be brought to another grid to be filtered.
+    #[error("the map could not be brought to another grid")]
+    Resample(#[from] ResampleError),
     /// The members of an ensemble could not be combined.
     #[error("the ensemble's members could not be combined")]
     Ensemble(#[from] EnsembleError),

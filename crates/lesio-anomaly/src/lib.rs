@@ -72,6 +72,7 @@ mod planes;
 mod postprocessing;
 mod predictor;
 mod projection;
+mod resolution;
 mod restoration;
 mod shared;
 mod smoothing;
@@ -85,13 +86,16 @@ pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, Member
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
-pub use localizer::{ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore};
+pub use localizer::{
+    ChosenPredictor, ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore,
+};
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
-pub use postprocessing::{NegativeValues, PostProcessing};
+pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
 pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
+pub use resolution::{Resolution, ResolutionDoubt, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
 pub use shared::SharedPass;
 pub use weights::{LearntWeights, ValidationLesions};

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use lesio_image::{FittedPreprocessing, Geometry, Image, Plane, PreparedPlane, SlicePosition, Volume};
+use lesio_image::{FittedPreprocessing, Image, Plane, PreparedPlane, SlicePosition, Volume};
 use lesio_nn::{LoadError, Precision, SaveError, model_file};
+use lesio_settings::{SettingError, in_range};
 use lesio_vae::{BuildError, Wanted};
 use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -14,12 +15,15 @@ use crate::catalogue::{PredictorName, PredictorSettings, check_unique, predictor
 use crate::error::PredictError;
 use crate::location::{LocationBuilder, LocationCalibration};
 use crate::model::{Model, ModelConfig};
-use crate::postprocessing::{PostProcessing, lowest_within};
+use crate::postprocessing::{LengthUnit, PostProcessing, as_plane, as_volume, image_geometry, lowest_within};
 use crate::predictor::Predictor;
+use crate::resolution::{Resolution, ResolutionDoubt};
 use crate::shared::SharedPass;
 
 const KIND: &str = "a localizer";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Had filters in pixels of the image, and no chosen predictor.
+const VERSION_IN_PIXELS: u32 = 1;
 
 /// Slices scored in one batch: enough to fill two cores, few enough to stay in their caches.
 const BATCH: usize = 16;
@@ -42,7 +46,39 @@ struct Document {
     postprocessing: PostProcessing,
     #[serde(default)]
     calibration: Calibration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen: Option<ChosenPredictor>,
     provenance: Provenance,
+}
+
+/// The predictor that validation data chose among those of a model: the one of the highest average precision on
+/// slices with lesions, after post-processing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChosenPredictor {
+    /// The predictor.
+    pub predictor: PredictorName,
+    /// Its average precision on the validation data, 0 to 1.
+    pub average_precision: f64,
+    /// Validation subjects with a lesion, at least 1.
+    pub subjects: usize,
+}
+
+impl ChosenPredictor {
+    /// A choice by these figures. A test set must never make one.
+    #[must_use]
+    pub fn new(predictor: PredictorName, average_precision: f64, subjects: usize) -> Self {
+        Self { predictor, average_precision, subjects }
+    }
+
+    /// Refuses an average precision outside of 0 to 1, and a choice by no subject.
+    ///
+    /// # Errors
+    /// Names the figure.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("average precision", self.average_precision, 0.0..=1.0)?;
+        in_range("subjects with a lesion", self.subjects, 1..=usize::MAX)
+    }
 }
 
 /// Where a localizer comes from.
@@ -112,6 +148,11 @@ pub struct ScoredVolume {
     pub reconstruction: Volume<f32>,
     /// What belongs to the object.
     pub foreground: Volume<bool>,
+    /// How finely the volume is sampled.
+    pub resolution: Resolution,
+    /// Why the calibration may not hold at this resolution; `None` where it should, and where nothing is known of
+    /// the calibration subjects.
+    pub doubt: Option<ResolutionDoubt>,
 }
 
 /// Everything a localizer says of an image.
@@ -124,6 +165,10 @@ pub struct ScoredImage {
     pub reconstruction: Image<f32>,
     /// What belongs to the object, `[row, column]`.
     pub foreground: Array2<bool>,
+    /// How finely the image is sampled.
+    pub resolution: Resolution,
+    /// As [`ScoredVolume::doubt`].
+    pub doubt: Option<ResolutionDoubt>,
 }
 
 /// The maps of one predictor on the network's grid.
@@ -185,29 +230,33 @@ impl Localizer {
             settings: PredictorSettings::default(),
             postprocessing: PostProcessing::default(),
             calibration: Calibration::new(),
+            chosen: None,
             provenance,
         };
         Ok(Self { model, document, locations: LocationCalibration::default() })
     }
 
     /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
-    /// was calibrated with the old ones is dropped.
+    /// was calibrated or chosen with the old ones is dropped.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
             self.document.calibration = Calibration::new();
+            self.document.chosen = None;
             self.locations = LocationCalibration::default();
         }
         self.document.settings = settings;
         self
     }
 
-    /// With another post-processing; what was calibrated on other maps is dropped.
+    /// With another post-processing; what was calibrated or chosen on other maps is dropped. Its settings are checked
+    /// where it is used, and when the localizer is saved.
     #[must_use]
     pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
         let own = &self.document.postprocessing;
         if (PostProcessing { smallest: own.smallest, ..postprocessing.clone() }) != *own {
             self.document.calibration = Calibration::new();
+            self.document.chosen = None;
         }
         self.document.postprocessing = postprocessing;
         self
@@ -226,6 +275,7 @@ impl Localizer {
         }
         if locations != self.locations {
             self.document.calibration = Calibration::new();
+            self.document.chosen = None;
         }
         self.locations = locations;
         Ok(self)
@@ -236,6 +286,21 @@ impl Localizer {
     pub fn calibrated(mut self, calibration: Calibration) -> Self {
         self.document.calibration = calibration;
         self
+    }
+
+    /// With the predictor that validation data chose; `None` where none did.
+    ///
+    /// # Errors
+    /// [`PredictError::Setting`] as [`ChosenPredictor::validate`]; [`PredictError::Unsupported`] for a predictor that
+    /// the model cannot serve.
+    pub fn choosing(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
+        if let Some(chosen) = &chosen {
+            chosen.validate()?;
+            // Says why where it cannot be made.
+            predictor(chosen.predictor, &self.model, &self.document.settings)?;
+        }
+        self.document.chosen = chosen;
+        Ok(self)
     }
 
     /// With a model that multiplies in another precision on the CPU: see
@@ -255,12 +320,22 @@ impl Localizer {
 
     /// Reads a localizer.
     ///
+    /// One of version 1 works as it did: its filters are in pixels of the image. A warning says that its calibration
+    /// holds only for images of the resolution that it was made on.
+    ///
     /// # Errors
     /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let (tensors, document): (_, Document) =
-            model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
+        let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
+        let (tensors, document): (_, Document) = match load(VERSION) {
+            Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
+                // Neither: what is looked for is the newest.
+                Err(LoadError::Kind { .. }) => return Err(other),
+                loaded => loaded?,
+            },
+            loaded => loaded?,
+        };
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
         let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
         let model = Model::new(document.model.clone(), parameters, device).map_err(|error| match error {
@@ -270,20 +345,31 @@ impl Localizer {
         let made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
         document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        let filters = &document.postprocessing;
+        filters.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        if filters.unit == LengthUnit::ImagePixels {
+            tracing::warn!(
+                "{path:?} has filters in pixels of the image: its calibration holds only for images of the resolution \
+                 that it was made on; train again for filters in millimetres"
+            );
+        }
         let made = made.settings(document.settings).postprocessing(document.postprocessing);
         let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
-        Ok(made.calibrated(document.calibration))
+        let made = made.calibrated(document.calibration);
+        made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
     }
 
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
     ///
     /// # Errors
-    /// A failure of the file system, or settings with which it could not be read again; what stood under the name
-    /// still does.
+    /// A failure of the file system, or settings or filters with which it could not be read again; what stood under the
+    /// name still does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let path = path.as_ref();
         let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
-        self.document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        let Document { settings, postprocessing, .. } = &self.document;
+        settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
         let mut tensors = self.locations.tensors();
         tensors.extend(self.model.parameters().clone());
         model_file::save(path, KIND, VERSION, &tensors, &self.document)
@@ -319,6 +405,12 @@ impl Localizer {
         &self.document.calibration
     }
 
+    /// The predictor that validation data chose for this model; `None` where no validation data held a lesion.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&ChosenPredictor> {
+        self.document.chosen.as_ref()
+    }
+
     /// What normal images score at each place of the network's grid.
     #[must_use]
     pub fn locations(&self) -> &LocationCalibration {
@@ -339,7 +431,8 @@ impl Localizer {
 
     /// Scores a volume of any size and orientation; the maps are on its grid.
     ///
-    /// Slices without foreground are not shown to the model.
+    /// Slices without foreground are not shown to the model. A volume that is sampled much more finely or coarsely than
+    /// those that calibrated the localizer is warned of, see [`ScoredVolume::doubt`].
     ///
     /// # Errors
     /// A volume that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), a
@@ -350,6 +443,8 @@ impl Localizer {
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let (maps, reconstructions) = self.score_planes(&planes, names)?;
         let plane = self.document.preprocessing.config().plane;
+        let resolution = Resolution::of_volume(volume, plane);
+        let doubt = self.doubt(&resolution);
         let mut scores = Vec::with_capacity(names.len());
         let foreground = &prepared.foreground;
         for (&predictor, maps) in names.iter().zip(maps) {
@@ -367,7 +462,7 @@ impl Localizer {
             reconstructions.into_iter().map(|image| image.index_axis_move(Axis(0), 0)).collect();
         let mut reconstruction = prepared.restore_intensities(&expected)?;
         keep_outside(&mut reconstruction.data_mut(), volume.data(), prepared.foreground.data());
-        Ok(ScoredVolume { scores, reconstruction, foreground: prepared.foreground })
+        Ok(ScoredVolume { scores, reconstruction, foreground: prepared.foreground, resolution, doubt })
     }
 
     /// Scores an image of any size; the maps are on its grid.
@@ -382,12 +477,15 @@ impl Localizer {
         self.check_channels(image.channels())?;
         let prepared = self.document.preprocessing.prepare_image(image)?;
         let (maps, mut reconstructions) = self.score_planes(&[&prepared.plane], names)?;
-        let foreground = as_volume(prepared.foreground.clone());
+        let geometry = image_geometry(&prepared.plane.placement)?;
+        let foreground = as_volume(&prepared.foreground, geometry);
+        let resolution = Resolution::of_image(&prepared.plane.placement);
+        let doubt = self.doubt(&resolution);
         let mut scores = Vec::with_capacity(names.len());
         for (&predictor, maps) in names.iter().zip(maps) {
             let restored = |maps: &GridMaps| -> Result<_, PredictError> {
                 let map = prepared.restore_map(&maps.planes[0], maps.lowest)?;
-                Ok(quiet_outside(as_volume(map), &foreground))
+                Ok(quiet_outside(as_volume(&map, geometry), &foreground))
             };
             let raw = restored(&maps)?;
             let standardized =
@@ -403,7 +501,7 @@ impl Localizer {
             keep_outside(&mut channel, &own, &prepared.foreground);
         }
         let reconstruction = Image::new(reconstruction);
-        Ok(ScoredImage { scores, reconstruction, foreground: prepared.foreground })
+        Ok(ScoredImage { scores, reconstruction, foreground: prepared.foreground, resolution, doubt })
     }
 
     /// Adds the slices of a normal volume, or the normal slices of any, to what is usual by place. The
@@ -515,6 +613,15 @@ impl Localizer {
         Some(own)
     }
 
+    /// Why the calibration may not hold for an image of this resolution, which a warning says too.
+    fn doubt(&self, resolution: &Resolution) -> Option<ResolutionDoubt> {
+        let doubt = self.document.calibration.resolutions().doubt(resolution);
+        if let Some(doubt) = &doubt {
+            tracing::warn!("an image is not sampled as finely as those that calibrated the model: {doubt}");
+        }
+        doubt
+    }
+
     fn check_channels(&self, channels: usize) -> Result<(), PredictError> {
         let found = self.document.preprocessing.config().input_channels(channels);
         let expected = self.model.image_shape().channels;
@@ -544,14 +651,4 @@ fn quiet_outside(mut map: Volume<f32>, foreground: &Volume<bool>) -> Volume<f32>
         }
     });
     map
-}
-
-/// A plane as a volume of one axial slice: its columns are the first axis.
-fn as_volume<T>(plane: Array2<T>) -> Volume<T> {
-    Volume::new(plane.reversed_axes().insert_axis(Axis(2)), Geometry::default())
-}
-
-/// The plane of a volume made by [`as_volume`].
-fn as_plane(volume: &Volume<f32>) -> Array2<f32> {
-    volume.data().index_axis(Axis(2), 0).reversed_axes().as_standard_layout().into_owned()
 }

@@ -1,26 +1,95 @@
 //! What is done to a map on the image's own grid.
 
-use lesio_image::{FilterError, Plane, Volume, erode, label_volume, median_filter_volume};
-use ndarray::{Array3, ArrayRef3, Axis};
+use lesio_image::{
+    Geometry, ImageError, Interpolation, Placement, Plane, ResampleError, Volume, erode_spaced, label_volume,
+    median_filter_volume, resample_volume,
+};
+use lesio_settings::{SettingError, in_range, require};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 use serde::{Deserialize, Serialize};
+
+use crate::error::PredictError;
+use crate::resolution::{Resolution, slice_axes};
+
+/// The greatest length of a filter: 1 m, or 1000 pixels.
+const GREATEST_LENGTH: f64 = 1000.0;
+/// The greatest size of the smallest detection: a litre.
+const GREATEST_SIZE: f64 = 1e6;
+/// The greatest window that version 1 of a model file could state.
+const GREATEST_WINDOW: f64 = 255.0;
+
+/// Windows of more voxels than this along an axis are taken on a map that is shrunk along it by a whole factor.
+/// Maps come from the network's grid and hold nothing finer; the cost of a median grows with its window.
+const LARGEST_WINDOW: usize = 15;
+
+/// Lengths that differ by this share are equal: affines are read from numbers of 32 bits.
+const SAME_LENGTH: f64 = 1e-6;
 
 /// Filters that take out of a map what no lesion makes. Raw maps are always kept beside.
 ///
 /// In this order: negative values become 0 (where wanted); the median; then what lies outside the
 /// eroded foreground is set to the map's lowest value.
+///
+/// Lengths are those of what is shown, so that images of any resolution are filtered alike: millimetres of a volume,
+/// by the spacing of each of its axes. The pixels of an image have no known size: lengths are then pixels of the
+/// network's grid, by the scale at which the image lies on it.
+///
+/// ```
+/// use lesio_anomaly::PostProcessing;
+/// use lesio_image::{Geometry, Plane, Volume};
+/// use ndarray::Array3;
+///
+/// // A line, one pixel wide in pixels of 1 mm and three pixels wide in pixels of a third.
+/// let line = |pixels: usize, size: f64| -> Result<_, Box<dyn std::error::Error>> {
+///     let inside = |row: usize| row / pixels == 5;
+///     let map = Array3::from_shape_fn((11 * pixels, 11 * pixels, 1), |(_, r, _)| f32::from(u8::from(inside(r))));
+///     Ok(Volume::new(map, Geometry::from_spacing([size, size, 1.0])?))
+/// };
+/// let filters = PostProcessing::none().median(1.0, 5.0, 5.0);
+/// for map in [line(1, 1.0)?, line(3, 1.0 / 3.0)?] {
+///     let filtered = filters.apply(&map, &map.map(|_| true), Plane::Axial)?;
+///     assert!(filtered.data().iter().all(|&value| value < 0.5));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct PostProcessing {
+    /// What the lengths below are counted in. Default [`LengthUnit::Physical`]; where a document does not say, it is of
+    /// version 1, which knew [`LengthUnit::ImagePixels`] only.
+    #[serde(default = "LengthUnit::of_version_1")]
+    pub unit: LengthUnit,
     /// What becomes of negative values. Default [`NegativeValues::Keep`].
     pub negative: NegativeValues,
-    /// Window of the median: slices, rows, columns, all odd; 1 leaves an axis alone. Default 1, 5, 5,
-    /// which removes what is thinner than three pixels, such as the edges of sulci.
-    pub median: [usize; 3],
-    /// Pixels by which the foreground is eroded within each slice. Default 0.
+    /// Window of the median along slices, rows and columns, 0 to 1000 each: a window has the odd number of voxels
+    /// nearest to the length over the size of a voxel (of two equally near the larger), and at least one, which
+    /// leaves an axis alone; 0 always does. Default 0, 5, 5, which removes what is thinner than three, such as the edges of sulci.
+    pub median: [f64; 3],
+    /// By how much the foreground is eroded within each slice, 0 to 1000: voxels go whose centre is within this
+    /// distance of the centre of a voxel of the background. Default 0.
     pub erosion: f64,
-    /// Connected voxels (26 neighbours) that a detection needs at least; for thresholded maps only. Default 8.
-    pub smallest: u64,
+    /// What connected voxels (26 neighbours) must fill to be a detection, in cubic millimetres or square pixels of the
+    /// grid, 0 to 1e6; for thresholded maps only. Default 8.
+    pub smallest: f64,
+}
+
+/// What the lengths of filters are counted in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LengthUnit {
+    /// Millimetres of a volume; of an image, whose pixels have no known size, pixels of the network's grid.
+    #[default]
+    Physical,
+    /// Voxels of the image, whatever their size, as in model files of version 1. A calibration holds only for
+    /// images of the resolution that it was made on.
+    ImagePixels,
+}
+
+impl LengthUnit {
+    fn of_version_1() -> Self {
+        Self::ImagePixels
+    }
 }
 
 /// What becomes of the negative values of a map.
@@ -36,7 +105,13 @@ pub enum NegativeValues {
 
 impl Default for PostProcessing {
     fn default() -> Self {
-        Self { negative: NegativeValues::Keep, median: [1, 5, 5], erosion: 0.0, smallest: 8 }
+        Self {
+            unit: LengthUnit::default(),
+            negative: NegativeValues::Keep,
+            median: [0.0, 5.0, 5.0],
+            erosion: 0.0,
+            smallest: 8.0,
+        }
     }
 }
 
@@ -44,46 +119,81 @@ impl PostProcessing {
     /// A map that stays as it is.
     #[must_use]
     pub fn none() -> Self {
-        Self { negative: NegativeValues::Keep, median: [1; 3], erosion: 0.0, smallest: 1 }
+        Self { median: [0.0; 3], smallest: 0.0, ..Self::default() }
     }
 
     /// With another window of the median.
     #[must_use]
-    pub fn median(mut self, slices: usize, rows: usize, columns: usize) -> Self {
+    pub fn median(mut self, slices: f64, rows: f64, columns: f64) -> Self {
         self.median = [slices, rows, columns];
         self
     }
 
-    /// With an erosion of the foreground, in pixels.
+    /// With an erosion of the foreground.
     #[must_use]
     pub fn erosion(mut self, erosion: f64) -> Self {
         self.erosion = erosion;
         self
     }
 
-    /// Filters a map whose slices run along `plane`; `foreground` is on the same grid.
+    /// With another smallest detection.
+    #[must_use]
+    pub fn smallest(mut self, smallest: f64) -> Self {
+        self.smallest = smallest;
+        self
+    }
+
+    /// Refuses lengths outside their ranges: 0 to 1000, and sizes of 0 to 1e6; in pixels of the image, windows that
+    /// are not odd numbers of 1 to 255.
     ///
     /// # Errors
-    /// A window that is even or 0, or a map with values that are not finite.
+    /// Names the first setting that is out of range.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        for length in self.median {
+            match self.unit {
+                LengthUnit::Physical => in_range("median", length, 0.0..=GREATEST_LENGTH)?,
+                LengthUnit::ImagePixels => {
+                    let odd = (1.0..=GREATEST_WINDOW).contains(&length) && length % 2.0 == 1.0;
+                    require(odd, "median", length, "an odd number of 1 to 255")?;
+                }
+            }
+        }
+        in_range("erosion", self.erosion, 0.0..=GREATEST_LENGTH)?;
+        in_range("smallest", self.smallest, 0.0..=GREATEST_SIZE)
+    }
+
+    /// Filters a map whose slices run along `plane`; `foreground` is on the same grid.
+    ///
+    /// Lengths are millimetres by the geometry of the map, or voxels where [`Self::unit`] says so.
+    ///
+    /// # Errors
+    /// [`PredictError::Setting`] as [`PostProcessing::validate`]; [`PredictError::Image`] for a foreground of another
+    /// shape; [`PredictError::Filter`] for a map that is empty or has values that are not finite.
     pub fn apply(
         &self,
         map: &Volume<f32>,
         foreground: &Volume<bool>,
         plane: Plane,
-    ) -> Result<Volume<f32>, FilterError> {
-        let [along, ..] = slice_axes(map, plane);
-        let mut values = map.data().clone();
-        if self.negative == NegativeValues::Zero {
-            values.mapv_inplace(|value| value.max(0.0));
+    ) -> Result<Volume<f32>, PredictError> {
+        self.validate()?;
+        if map.shape() != foreground.shape() {
+            let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
+            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
         }
-        if self.median != [1; 3] {
-            let mut window = [1; 3];
-            for (axis, size) in slice_axes(map, plane).into_iter().zip(self.median) {
-                window[axis] = size;
-            }
-            values = median_filter_volume(&values, window)?;
+        let axes = slice_axes(map, plane);
+        let mut lengths = [0.0; 3];
+        for (axis, length) in axes.into_iter().zip(self.median) {
+            lengths[axis] = length;
         }
-        let inside = self.eroded(foreground.data(), along);
+        let spacing = match self.unit {
+            LengthUnit::Physical => map.geometry().spacing(),
+            LengthUnit::ImagePixels => [1.0; 3],
+        };
+        let mut values = match self.negative {
+            NegativeValues::Keep => self.smoothed(map, lengths, spacing)?,
+            NegativeValues::Zero => self.smoothed(&map.map(|&value| value.max(0.0)), lengths, spacing)?,
+        };
+        let inside = self.eroded(foreground.data(), axes[0], spacing);
         let lowest = lowest_within(&values, &inside);
         ndarray::Zip::from(&mut values).and(&inside).for_each(|value, &inside| {
             if !inside {
@@ -93,20 +203,78 @@ impl PostProcessing {
         Ok(Volume::new(values, *map.geometry()))
     }
 
-    /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`].
+    /// Filters the map of an image that lies on the network's grid like this; map and foreground `[row, column]`.
+    ///
+    /// Lengths are pixels of the grid, or of the image where [`Self::unit`] says so.
+    ///
+    /// # Errors
+    /// As [`PostProcessing::apply`].
+    pub fn apply_to_image(
+        &self,
+        map: &ArrayRef2<f32>,
+        foreground: &ArrayRef2<bool>,
+        placement: &Placement,
+    ) -> Result<Array2<f32>, PredictError> {
+        let geometry = image_geometry(placement)?;
+        let filtered =
+            self.apply(&as_volume(map, geometry), &as_volume(foreground, geometry), Plane::Axial)?;
+        Ok(as_plane(&filtered))
+    }
+
+    /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`], by the
+    /// geometry of the map.
     #[must_use]
     pub fn detections(&self, map: &Volume<f32>, threshold: f32) -> Volume<bool> {
         let above = map.data().mapv(|value| value >= threshold);
         let components = label_volume(&above, lesio_image::Connectivity::Corners);
-        let kept = components.select(|component| component.size as u64 >= self.smallest);
+        let least = self.least_voxels(&Resolution::of_volume(map, Plane::Axial));
+        let kept = components.select(|component| component.size as u64 >= least);
         Volume::new(kept, *map.geometry())
     }
 
-    fn eroded(&self, foreground: &ArrayRef3<bool>, along: usize) -> Array3<bool> {
+    /// How many voxels of an image of this resolution a detection has at least, one or more.
+    #[must_use]
+    pub fn least_voxels(&self, resolution: &Resolution) -> u64 {
+        let voxel = match self.unit {
+            LengthUnit::Physical => resolution.voxel_size(),
+            LengthUnit::ImagePixels => 1.0,
+        };
+        (self.smallest / voxel * (1.0 - SAME_LENGTH)).ceil().max(1.0) as u64
+    }
+
+    /// The median by lengths along the voxel axes, in the unit of `spacing`.
+    fn smoothed(
+        &self,
+        map: &Volume<f32>,
+        lengths: [f64; 3],
+        spacing: [f64; 3],
+    ) -> Result<Array3<f32>, PredictError> {
+        let shape = map.shape();
+        if self.unit == LengthUnit::ImagePixels {
+            return Ok(median_filter_volume(map.data(), lengths.map(|length| length as usize))?);
+        }
+        let windows: [usize; 3] =
+            std::array::from_fn(|axis| odd_window(lengths[axis], spacing[axis], shape[axis]));
+        let reduced: [usize; 3] =
+            std::array::from_fn(|axis| shape[axis].div_ceil(windows[axis].div_ceil(LARGEST_WINDOW)));
+        if reduced == shape {
+            return Ok(median_filter_volume(map.data(), windows)?);
+        }
+        let small = resample_volume(map, reduced, Interpolation::Linear)?;
+        let windows = std::array::from_fn(|axis| {
+            let own = spacing[axis] * shape[axis] as f64 / reduced[axis] as f64;
+            odd_window(lengths[axis], own, reduced[axis])
+        });
+        let filtered = Volume::new(median_filter_volume(small.data(), windows)?, *small.geometry());
+        Ok(resample_volume(&filtered, shape, Interpolation::Linear)?.into_data())
+    }
+
+    fn eroded(&self, foreground: &ArrayRef3<bool>, along: usize, spacing: [f64; 3]) -> Array3<bool> {
         let mut inside = foreground.to_owned();
         if self.erosion > 0.0 {
+            let within: Vec<f64> = (0..3).filter(|&axis| axis != along).map(|axis| spacing[axis]).collect();
             for mut slice in inside.axis_iter_mut(Axis(along)) {
-                let smaller = erode(&slice.to_owned(), self.erosion);
+                let smaller = erode_spaced(&slice.to_owned(), self.erosion, &within);
                 slice.assign(&smaller);
             }
         }
@@ -114,17 +282,28 @@ impl PostProcessing {
     }
 }
 
-/// The voxel axes of a volume, of any orientation, through the stack of slices of a plane, through the
-/// rows of a slice and through its columns, as [`Volume::plane`] shows it.
-fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
-    let codes = volume.geometry().axis_codes();
-    let own = |world: usize| codes.iter().position(|code| code.world().0 == world).unwrap_or(world);
-    let (rows, columns) = match plane {
-        Plane::Sagittal => (2, 1),
-        Plane::Coronal => (2, 0),
-        Plane::Axial => (1, 0),
-    };
-    [own(plane.axis()), own(rows), own(columns)]
+/// The odd number nearest to a length over the size of a voxel, the larger of two equally near; no more than
+/// covers an axis of `voxels` from everywhere.
+fn odd_window(length: f64, size: f64, voxels: usize) -> usize {
+    // `as` saturates.
+    let half = (0.5 * length / size * (1.0 + SAME_LENGTH)).floor() as usize;
+    2 * half.min(voxels.saturating_sub(1)) + 1
+}
+
+/// A plane as a volume of one axial slice: its columns are the first axis.
+pub(crate) fn as_volume<T: Clone>(plane: &ArrayRef2<T>, geometry: Geometry) -> Volume<T> {
+    Volume::new(plane.to_owned().reversed_axes().insert_axis(Axis(2)), geometry)
+}
+
+/// The plane of a volume made by [`as_volume`].
+pub(crate) fn as_plane(volume: &Volume<f32>) -> Array2<f32> {
+    volume.data().index_axis(Axis(2), 0).reversed_axes().as_standard_layout().into_owned()
+}
+
+/// The geometry of such a slice, in pixels of the grid.
+pub(crate) fn image_geometry(placement: &Placement) -> Result<Geometry, ResampleError> {
+    let [rows, columns] = placement.scale();
+    Ok(Geometry::from_spacing([columns.recip(), rows.recip(), 1.0])?)
 }
 
 /// The lowest value of a map inside a mask; 0 where the mask is empty.
@@ -145,6 +324,10 @@ mod tests {
 
     fn volume(data: Array3<f32>) -> Volume<f32> {
         Volume::new(data, Geometry::default())
+    }
+
+    fn spaced(data: Array3<f32>, spacing: [f64; 3]) -> Volume<f32> {
+        Volume::new(data, Geometry::from_spacing(spacing).unwrap())
     }
 
     fn everywhere(map: &Volume<f32>) -> Volume<bool> {
@@ -169,11 +352,11 @@ mod tests {
         };
         // In axial slices rows run along j and columns along i; in sagittal ones along k and j.
         for (plane, window, kept) in [
-            (Plane::Axial, [1, 5, 1], 1),
-            (Plane::Axial, [1, 1, 5], 0),
-            (Plane::Axial, [5, 1, 1], 2),
-            (Plane::Sagittal, [1, 5, 1], 2),
-            (Plane::Coronal, [1, 1, 5], 0),
+            (Plane::Axial, [1.0, 5.0, 1.0], 1),
+            (Plane::Axial, [1.0, 1.0, 5.0], 0),
+            (Plane::Axial, [5.0, 1.0, 1.0], 2),
+            (Plane::Sagittal, [1.0, 5.0, 1.0], 2),
+            (Plane::Coronal, [1.0, 1.0, 5.0], 0),
         ] {
             let mut filters = PostProcessing::none();
             filters.median = window;
@@ -227,27 +410,178 @@ mod tests {
                 0.0
             }
         }));
-        let count = |smallest: u64, threshold: f32| {
-            let mut filters = PostProcessing::none();
-            filters.smallest = smallest;
+        let count = |smallest: f64, threshold: f32| {
+            let filters = PostProcessing::none().smallest(smallest);
             filters.detections(&map, threshold).data().iter().filter(|&&inside| inside).count()
         };
-        assert_eq!([count(1, 1.0), count(5, 1.0), count(9, 1.0), count(1, 1.5)], [12, 8, 0, 4]);
+        assert_eq!([count(1.0, 1.0), count(5.0, 1.0), count(9.0, 1.0), count(1.0, 1.5)], [12, 8, 0, 4]);
     }
 
     #[test]
-    fn wrong_windows_and_values_are_refused() {
-        let map = volume(Array3::zeros((3, 3, 3)));
-        for window in [[0, 1, 1], [1, 2, 1], [1, 1, 100_001]] {
-            let mut filters = PostProcessing::none();
-            filters.median = window;
-            assert!(matches!(
-                filters.apply(&map, &everywhere(&map), Plane::Axial),
-                Err(FilterError::Config(_))
-            ));
+    fn windows_are_the_nearest_odd_numbers() {
+        let window = |length: f64, size: f64| odd_window(length, size, 1000);
+        // At a millimetre odd lengths are windows, as they were when lengths were voxels.
+        for length in [1, 3, 5, 9, 255] {
+            for size in [0.999_999_9, 1.0, 1.000_000_1] {
+                assert_eq!(window(length as f64, size), length);
+            }
         }
-        let bad = volume(Array3::from_elem((3, 3, 3), f32::NAN));
-        let filtered = PostProcessing::default().apply(&bad, &everywhere(&bad), Plane::Axial);
-        assert!(matches!(filtered, Err(FilterError::Image(_))));
+        let found: Vec<usize> = [0.3, 0.5, 0.9, 1.2, 1.7, 2.5, 3.0].map(|size| window(5.0, size)).into();
+        assert_eq!(found, [17, 11, 5, 5, 3, 3, 1]);
+        assert_eq!([window(0.0, 1.0), window(2.0, 1.0), window(4.0, 1.0), window(1.9, 1.0)], [1, 3, 5, 1]);
+        assert_eq!([odd_window(1e3, 1e-9, 4), odd_window(5.0, 1.0, 1)], [7, 1]);
+    }
+
+    /// A map that is drawn at several resolutions comes out of the filters alike.
+    #[test]
+    fn lengths_follow_the_spacing() {
+        // Blobs of 3 to 20 mm and a disc as foreground, over 96 mm.
+        let draw = |x: f64, y: f64| ((x / 5.0).sin() * (y / 7.0).cos() + (x * y / 300.0).sin()) as f32;
+        let inside = |x: f64, y: f64| (x - 48.0).hypot(y - 48.0) < 40.0;
+        let filters = PostProcessing::none().median(1.0, 9.0, 9.0).erosion(10.0);
+        let filter = |size: [f64; 2]| {
+            let shape = (size.map(|size| (96.0 / size) as usize)).into();
+            let shape: (usize, usize) = shape;
+            let place = |i: usize, j: usize| ((i as f64 + 0.5) * size[0], (j as f64 + 0.5) * size[1]);
+            let at = |i: usize, j: usize| {
+                let (x, y) = place(i, j);
+                (draw(x, y), inside(x, y))
+            };
+            let map = Array3::from_shape_fn((shape.0, shape.1, 1), |(i, j, _)| at(i, j).0);
+            let foreground = Array3::from_shape_fn((shape.0, shape.1, 1), |(i, j, _)| at(i, j).1);
+            let (map, geometry) = (spaced(map, [size[0], size[1], 1.0]), [size[0], size[1], 1.0]);
+            let foreground = Volume::new(foreground, Geometry::from_spacing(geometry).unwrap());
+            let out = filters.apply(&map, &foreground, Plane::Axial).unwrap();
+            resample_volume(&out, [48, 48, 1], Interpolation::Linear).unwrap().into_data()
+        };
+        let reference = filter([1.0, 1.0]);
+        let area = |map: &Array3<f32>| {
+            let lowest = map.iter().copied().fold(f32::INFINITY, f32::min);
+            map.iter().filter(|&&value| value > lowest).count() as f64
+        };
+        // Also anisotropic pixels, and windows (of 37 pixels) that are taken on a smaller map.
+        for size in [[0.5, 0.5], [1.0, 0.5], [0.25, 0.25], [2.0, 1.0], [2.0, 2.0]] {
+            let found = filter(size);
+            assert!((area(&found) / area(&reference) - 1.0).abs() < 0.08, "{size:?} {}", area(&found));
+            let middle = |map: &Array3<f32>| map.slice(ndarray::s![14..34, 14..34, ..]).to_owned();
+            let (found, reference) = (middle(&found), middle(&reference));
+            let off = found.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off < 0.12, "{size:?}: {off}");
+        }
+    }
+
+    #[test]
+    fn slices_count_by_their_own_spacing() {
+        // A line across slices of 3 mm: five slices are 15 mm.
+        let map = spaced(
+            Array3::from_shape_fn((9, 9, 9), |(i, j, _)| f32::from(u8::from(i == 4 && j == 4))),
+            [1.0, 1.0, 3.0],
+        );
+        let middle = |median: [f64; 3]| {
+            let [slices, rows, columns] = median;
+            let filters = PostProcessing::none().median(slices, rows, columns);
+            filters.apply(&map, &everywhere(&map), Plane::Axial).unwrap().data()[[4, 4, 4]]
+        };
+        assert_eq!([middle([15.0, 1.0, 1.0]), middle([15.0, 3.0, 1.0])], [1.0, 0.0]);
+        let speck = spaced(
+            Array3::from_shape_fn((9, 9, 9), |(i, j, k)| f32::from(u8::from([i, j, k] == [4; 3]))),
+            [1.0, 1.0, 3.0],
+        );
+        let left = |slices: f64| {
+            let filters = PostProcessing::none().median(slices, 1.0, 1.0);
+            filters.apply(&speck, &everywhere(&speck), Plane::Axial).unwrap().data()[[4, 4, 4]]
+        };
+        assert_eq!([left(5.0), left(6.0), left(9.0)], [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_smallest_detection_is_a_size_and_not_a_number() {
+        let filters = PostProcessing::default();
+        let least = |resolution: Resolution| filters.least_voxels(&resolution);
+        assert_eq!(least(Resolution::Volume([1.0; 3])), 8);
+        assert_eq!(least(Resolution::Volume([0.5; 3])), 64);
+        assert_eq!(least(Resolution::Volume([3.0, 1.0, 1.0])), 3);
+        assert_eq!(least(Resolution::Volume([9.0, 2.0, 2.0])), 1);
+        assert_eq!([least(Resolution::Image([1.0; 2])), least(Resolution::Image([0.5; 2]))], [8, 32]);
+        let mut old = filters.clone();
+        old.unit = LengthUnit::ImagePixels;
+        assert_eq!(old.least_voxels(&Resolution::Volume([0.5; 3])), 8);
+    }
+
+    #[test]
+    fn images_count_in_pixels_of_the_grid() {
+        let speck = Array2::from_shape_fn((64, 64), |(r, c)| f32::from(u8::from(r / 4 == 8 && c / 4 == 8)));
+        let all = speck.mapv(|_| true);
+        let place =
+            |grid: usize| lesio_image::GridFit::new([grid, grid]).place([64, 64], [1.0, 1.0]).unwrap();
+        let peak = |grid: usize| {
+            let filtered = PostProcessing::default().apply_to_image(&speck, &all, &place(grid)).unwrap();
+            filtered.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        };
+        // A square of four pixels is one pixel of a grid of 16, and eight of one of 128.
+        assert_eq!([peak(16), peak(128)], [0.0, 1.0]);
+        let mut old = PostProcessing::default();
+        old.unit = LengthUnit::ImagePixels;
+        let one = old.apply_to_image(&speck, &all, &place(16)).unwrap();
+        assert_eq!(one, old.apply_to_image(&speck, &all, &place(128)).unwrap());
+        assert_eq!(one, lesio_image::median_filter_plane(&speck, [5, 5]).unwrap());
+    }
+
+    #[test]
+    fn documents_without_a_unit_are_of_version_1() {
+        let old = r#"{"negative":"zero","median":[3,5,5],"erosion":4.0,"smallest":8}"#;
+        let old: PostProcessing = serde_json::from_str(old).unwrap();
+        assert_eq!((old.unit, old.median, old.smallest), (LengthUnit::ImagePixels, [3.0, 5.0, 5.0], 8.0));
+        let new = PostProcessing::default();
+        let text = serde_json::to_string(&new).unwrap();
+        assert_eq!(serde_json::from_str::<PostProcessing>(&text).unwrap(), new);
+    }
+
+    #[test]
+    fn lengths_and_sizes_have_bounds() {
+        type Change = fn(&mut PostProcessing);
+        let changes: [(Change, &str); 8] = [
+            (|filters| filters.median[1] = f64::NAN, "median"),
+            (|filters| filters.median[0] = -1.0, "median"),
+            (|filters| filters.median[2] = 1000.1, "median"),
+            (|filters| filters.erosion = f64::INFINITY, "erosion"),
+            (|filters| filters.erosion = -0.1, "erosion"),
+            (|filters| filters.smallest = f64::NAN, "smallest"),
+            (|filters| filters.smallest = 1e7, "smallest"),
+            (|filters| (filters.unit, filters.median) = (LengthUnit::ImagePixels, [1.0, 4.0, 1.0]), "odd"),
+        ];
+        let map = volume(Array3::zeros((3, 3, 3)));
+        for (change, word) in changes {
+            let mut filters = PostProcessing::default();
+            change(&mut filters);
+            let error = filters.apply(&map, &everywhere(&map), Plane::Axial).unwrap_err();
+            assert!(
+                matches!(&error, PredictError::Setting(_)) && error.to_string().contains(word),
+                "{error}"
+            );
+        }
+        assert!(PostProcessing::none().median(1000.0, 1000.0, 1000.0).erosion(1000.0).validate().is_ok());
+    }
+
+    #[test]
+    fn other_shapes_and_values_that_are_not_finite_are_refused() {
+        let map = volume(Array3::zeros((3, 3, 3)));
+        let filters = PostProcessing::default();
+        for shape in [(3, 3, 2), (3, 3, 4), (0, 3, 3), (27, 1, 1)] {
+            let other = Volume::new(Array3::from_elem(shape, true), Geometry::default());
+            let refused = filters.apply(&map, &other, Plane::Axial);
+            assert!(
+                matches!(refused, Err(PredictError::Image(ImageError::ShapeMismatch { .. }))),
+                "{shape:?}"
+            );
+        }
+        for filters in [filters, PostProcessing::none()] {
+            let bad = volume(Array3::from_elem((3, 3, 3), f32::NAN));
+            let filtered = filters.apply(&bad, &everywhere(&bad), Plane::Axial);
+            assert!(matches!(filtered, Err(PredictError::Filter(_))));
+            let empty = volume(Array3::zeros((0, 3, 3)));
+            let filtered = filters.apply(&empty, &everywhere(&empty), Plane::Axial);
+            assert!(matches!(filtered, Err(PredictError::Filter(_))));
+        }
     }
 }

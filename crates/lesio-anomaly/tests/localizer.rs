@@ -6,12 +6,13 @@ use std::sync::OnceLock;
 
 use candle_core::Device;
 use lesio_anomaly::{
-    Calibration, Localizer, LocationBuilder, Model, ModelConfig, NormalScoresBuilder, PostProcessing,
-    PredictError, PredictorName, PredictorSettings, Provenance,
+    Calibration, ChosenPredictor, LengthUnit, Localizer, LocationBuilder, Model, ModelConfig,
+    NormalScoresBuilder, PostProcessing, PredictError, PredictorName, PredictorSettings, Provenance,
+    Resolution, ResolutionRange,
 };
 use lesio_image::{
-    Alignment, Frame, Geometry, Image, ImageError, Orientation, PreprocessError, Preprocessing,
-    SlicePosition, Volume,
+    Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing,
+    SlicePosition, Volume, erode, median_filter_volume,
 };
 use lesio_nn::{LoadError, Precision};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
@@ -113,9 +114,10 @@ fn predictors_do_not_influence_each_other() {
 fn a_turned_volume_has_the_turned_map() {
     let names = [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradKl];
     let volume = volume(31);
-    for localizer in
-        [localizer().postprocessing(PostProcessing::default().median(1, 3, 7).erosion(1.0)), calibrated()]
-    {
+    for localizer in [
+        localizer().postprocessing(PostProcessing::default().median(10.0, 24.0, 56.0).erosion(8.0)),
+        calibrated(),
+    ] {
         let upright = localizer.score(&volume, &names).unwrap();
         for orientation in ["LPI", "ASR", "IRP", "SPL"] {
             let orientation: Orientation = orientation.parse().unwrap();
@@ -275,6 +277,160 @@ fn with_document(change: impl Fn(&mut serde_json::Value)) -> LoadError {
     let mut envelope = saved.envelope.clone();
     change(&mut envelope);
     saved.load_with(&envelope).unwrap_err()
+}
+
+/// Filters in pixels of the image, as version 1 wrote them.
+fn version_1(mut envelope: serde_json::Value, median: [u64; 3]) -> serde_json::Value {
+    envelope["version"] = 1.into();
+    envelope["document"]["postprocessing"] =
+        serde_json::json!({"negative": "keep", "median": median, "erosion": 1.0, "smallest": 8});
+    envelope
+}
+
+#[test]
+fn files_of_version_1_work_as_they_did() {
+    let saved = Saved::new(&calibrated());
+    let (old, warnings) = warned(|| saved.load_with(&version_1(saved.envelope.clone(), [1, 5, 5])).unwrap());
+    assert_eq!(old.map_filters().unit, LengthUnit::ImagePixels);
+    assert!(warnings.len() == 1 && warnings[0].contains("filters in pixels of the image"), "{warnings:?}");
+    assert_eq!((old.calibration(), old.chosen()), (calibrated().calibration(), None));
+    // Five pixels are five pixels, whatever the size of a voxel (8 mm here).
+    let names = [PredictorName::PixelL2];
+    let scored = old.score(&volume(30), &names).unwrap();
+    let mut expected = median_filter_volume(scored.scores[0].raw.data(), [5, 5, 1]).unwrap();
+    let mut inside = scored.foreground.data().clone();
+    for mut slice in inside.axis_iter_mut(Axis(2)) {
+        let smaller = erode(&slice.to_owned(), 1.0);
+        slice.assign(&smaller);
+    }
+    let kept = expected.iter().zip(&inside).filter(|&(_, &inside)| inside);
+    let lowest = kept.map(|(&v, _)| v).fold(f32::INFINITY, f32::min);
+    expected.zip_mut_with(&inside, |value, &inside| *value = if inside { *value } else { lowest });
+    assert_eq!(scored.scores[0].postprocessed.data(), &expected);
+    // 5 mm of voxels of 8 mm are one voxel.
+    let new = localizer().score(&volume(30), &names).unwrap();
+    assert_eq!(new.scores[0].postprocessed, new.scores[0].raw);
+    // Saved again it is of version 2, and the same.
+    let again = Saved::new(&old);
+    assert_eq!(again.envelope["version"], 2);
+    assert_eq!(again.envelope["document"]["postprocessing"]["unit"], "image-pixels");
+    let again = again.load_with(&again.envelope).unwrap().score(&volume(30), &names).unwrap();
+    assert_eq!(again.scores[0].postprocessed, scored.scores[0].postprocessed);
+    // What version 1 could not filter with is refused when it is read, and other versions are none.
+    for median in [[1, 4, 5], [0, 1, 1], [1, 1, 257]] {
+        let error = saved.load_with(&version_1(saved.envelope.clone(), median)).unwrap_err().to_string();
+        assert!(error.contains("postprocessing.median"), "{error}");
+    }
+    for version in [0, 3] {
+        let mut envelope = saved.envelope.clone();
+        envelope["version"] = version.into();
+        assert!(matches!(saved.load_with(&envelope), Err(LoadError::Kind { .. })));
+    }
+}
+
+#[test]
+fn filters_that_cannot_be_are_neither_saved_nor_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for erosion in [f64::NAN, -1.0, 1e9] {
+        let made = localizer().postprocessing(PostProcessing::default().erosion(erosion));
+        assert!(made.save(&path).unwrap_err().to_string().contains("postprocessing.erosion"));
+        let scored = made.score(&volume(30), &[PredictorName::PixelL1]);
+        assert!(matches!(scored, Err(PredictError::Setting(_))));
+    }
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_chosen_predictor_is_kept_and_checked() {
+    let choice = ChosenPredictor::new(PredictorName::GradKl, 0.1 + 0.2, 9);
+    let made = calibrated().choosing(Some(choice.clone())).unwrap();
+    let saved = Saved::new(&made);
+    assert_eq!(saved.load_with(&saved.envelope).unwrap().chosen(), Some(&choice));
+    for (field, value) in [
+        ("average_precision", serde_json::json!(1.5)),
+        ("average_precision", serde_json::json!(-0.1)),
+        ("subjects", serde_json::json!(0)),
+        ("predictor", serde_json::json!("nobody")),
+    ] {
+        let mut envelope = saved.envelope.clone();
+        envelope["document"]["chosen"][field] = value;
+        assert!(saved.load_with(&envelope).is_err(), "{field}");
+    }
+    assert!(made.clone().choosing(Some(ChosenPredictor::new(PredictorName::GradKl, f64::NAN, 9))).is_err());
+    // Of a denoiser there are no gradients to choose.
+    let config = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
+    let parameters = Denoiser::initial_parameters(&config, 2).unwrap();
+    let model = Model::new(ModelConfig::Denoiser { config }, parameters, &Device::Cpu).unwrap();
+    let denoiser = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
+    assert!(matches!(denoiser.choosing(Some(choice)), Err(PredictError::Unsupported { .. })));
+    // It was chosen by other maps than these.
+    assert_eq!(made.clone().settings(PredictorSettings::default()).chosen(), None);
+    assert_eq!(made.clone().postprocessing(PostProcessing::none()).chosen(), None);
+    assert!(made.clone().postprocessing(PostProcessing::default().smallest(9.0)).chosen().is_some());
+    assert_eq!(made.located(Default::default()).unwrap().chosen(), None);
+}
+
+#[test]
+fn images_of_another_resolution_are_warned_of() {
+    let made = calibrated();
+    let mut range = ResolutionRange::new();
+    range.add(Resolution::of_volume(&volume(20), Plane::Axial));
+    let made = made.clone().calibrated(made.calibration().clone().at(range));
+    let names = [PredictorName::PixelL1];
+    let (scored, warnings) = warned(|| made.score(&volume(30), &names).unwrap());
+    assert!(scored.doubt.is_none() && warnings.is_empty(), "{warnings:?}");
+    let [x, y, z] = volume(30).geometry().spacing();
+    let fine = Geometry::from_spacing([x / 2.0, y, z]).unwrap();
+    let fine = Volume::new(volume(30).into_data(), fine);
+    let (scored, warnings) = warned(|| made.score(&fine, &names).unwrap());
+    assert!(scored.doubt.is_some() && warnings.len() == 1, "{warnings:?}");
+    assert!(warnings[0].contains("columns are 2.0 times finer"), "{warnings:?}");
+    // A picture of a model that volumes calibrated.
+    let picture = Image::from_plane(volume(30).plane(Plane::Axial, 3).unwrap().to_owned());
+    let (scored, warnings) = warned(|| made.score_image(&picture, &names).unwrap());
+    assert!(scored.doubt.is_some() && warnings.len() == 1, "{warnings:?}");
+    // Kept in the file.
+    let saved = Saved::new(&made);
+    assert_eq!(saved.load_with(&saved.envelope).unwrap().calibration(), made.calibration());
+}
+
+/// What is done, and the warnings on the way.
+fn warned<T>(act: impl FnOnce() -> T) -> (T, Vec<String>) {
+    use std::fmt::Write as _;
+    use std::sync::{Arc, Mutex};
+    use tracing::span::{Attributes, Id, Record};
+
+    #[derive(Default)]
+    struct Listener(Arc<Mutex<Vec<String>>>);
+    struct Text(String);
+    impl tracing::field::Visit for Text {
+        fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            write!(self.0, "{value:?}").unwrap();
+        }
+    }
+    impl tracing::Subscriber for Listener {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() <= tracing::Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut text = Text(String::new());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let listener = Listener::default();
+    let warnings = listener.0.clone();
+    let done = tracing::subscriber::with_default(listener, act);
+    let said = warnings.lock().unwrap().clone();
+    (done, said)
 }
 
 /// Whatever number stands in a file, it is refused by name, or the localizer scores a small volume and ends.
@@ -469,9 +625,10 @@ fn one_slice_scores_as_a_volume_and_as_an_image() {
     let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
     let localizer = Localizer::new(vae(1), plain, Provenance::default())
         .unwrap()
-        .postprocessing(PostProcessing::default().median(1, 3, 7));
+        .postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
     let names = [PredictorName::PixelL1, PredictorName::GradElbo];
-    let volume = Volume::new(slab, Geometry::default());
+    // An image counts in pixels of the grid, of which 36 rows on 16 are 2.25 each.
+    let volume = Volume::new(slab, Geometry::from_spacing([1.0 / 2.25; 3]).unwrap());
     let scored = localizer.score(&volume, &names).unwrap();
     let image = Image::from_plane(volume.plane(lesio_image::Plane::Axial, 0).unwrap().to_owned());
     let flat = localizer.score_image(&image, &names).unwrap();
@@ -553,7 +710,7 @@ fn changes_drop_what_was_calibrated_before_them() {
     let same = made.clone().settings(settings()).postprocessing(PostProcessing::default());
     assert_eq!(same.calibration(), made.calibration());
     let mut smallest = PostProcessing::default();
-    smallest.smallest = 100;
+    smallest.smallest = 100.0;
     assert_eq!(made.clone().postprocessing(smallest).calibration(), made.calibration());
     let filtered = made.clone().postprocessing(PostProcessing::none());
     assert!(filtered.calibration().is_empty() && !filtered.locations().is_empty());

@@ -11,12 +11,22 @@ use rayon::prelude::*;
 /// transforms of sampled functions", Theory of Computing 8, 2012).
 #[must_use]
 pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D> {
+    squared_distance_spaced(mask, &[])
+}
+
+/// As [`squared_distance`], in the unit of `spacing`, the sizes of an element along the axes; axes beyond
+/// its end have size 1.
+pub(crate) fn squared_distance_spaced<D: Dimension>(
+    mask: &ArrayRef<bool, D>,
+    spacing: &[f64],
+) -> Array<f64, D> {
     let mut values: Vec<f64> = mask.iter().map(|&inside| if inside { 0.0 } else { f64::INFINITY }).collect();
     let shape = mask.shape();
     if !values.is_empty() {
         for axis in (0..shape.len()).rev() {
             let inner = shape[axis + 1..].iter().product();
-            distance_along(&mut values, shape[axis], inner);
+            let step = spacing.get(axis).copied().unwrap_or(1.0);
+            distance_along(&mut values, shape[axis], inner, step);
         }
     }
     let dim = mask.raw_dim();
@@ -24,8 +34,8 @@ pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D>
     Array::from_shape_vec(dim.clone(), values).unwrap_or_else(|_| Array::from_elem(dim, f64::INFINITY))
 }
 
-/// Lower envelope along the middle axis of `[outer, length, inner]`.
-fn distance_along(values: &mut [f64], length: usize, inner: usize) {
+/// Lower envelope along the middle axis of `[outer, length, inner]`, whose elements are `step` apart.
+fn distance_along(values: &mut [f64], length: usize, inner: usize, step: f64) {
     values.par_chunks_mut(length * inner).for_each(|block| {
         let mut line = vec![0.0; length];
         let mut envelope = Envelope::default();
@@ -33,8 +43,8 @@ fn distance_along(values: &mut [f64], length: usize, inner: usize) {
             for (slot, value) in line.iter_mut().zip(block[offset..].iter().step_by(inner)) {
                 *slot = *value;
             }
-            envelope.build(&line);
-            envelope.evaluate(&line, block[offset..].iter_mut().step_by(inner));
+            envelope.build(&line, step);
+            envelope.evaluate(&line, step, block[offset..].iter_mut().step_by(inner));
         }
     });
 }
@@ -47,7 +57,7 @@ struct Envelope {
 }
 
 impl Envelope {
-    fn build(&mut self, line: &[f64]) {
+    fn build(&mut self, line: &[f64], step: f64) {
         self.apex.clear();
         self.begin.clear();
         for (position, &height) in line.iter().enumerate() {
@@ -59,7 +69,7 @@ impl Envelope {
                     self.begin.push(f64::NEG_INFINITY);
                     break;
                 };
-                let (p, q) = (apex as f64, position as f64);
+                let (p, q) = (apex as f64 * step, position as f64 * step);
                 let crossing = ((height + q * q) - (line[apex] + p * p)) / (2.0 * (q - p));
                 if crossing > begin {
                     self.begin.push(crossing);
@@ -72,17 +82,17 @@ impl Envelope {
         }
     }
 
-    fn evaluate<'a>(&self, line: &[f64], out: impl Iterator<Item = &'a mut f64>) {
+    fn evaluate<'a>(&self, line: &[f64], step: f64, out: impl Iterator<Item = &'a mut f64>) {
         if self.apex.is_empty() {
             return;
         }
         let mut current = 0;
         for (position, value) in out.enumerate() {
-            while self.begin.get(current + 1).is_some_and(|begin| *begin < position as f64) {
+            while self.begin.get(current + 1).is_some_and(|begin| *begin < position as f64 * step) {
                 current += 1;
             }
             let apex = self.apex[current];
-            let offset = position as f64 - apex as f64;
+            let offset = (position as f64 - apex as f64) * step;
             *value = offset * offset + line[apex];
         }
     }
@@ -118,6 +128,21 @@ mod tests {
         #[test]
         fn distances_are_exact(mask in any_mask()) {
             prop_assert_eq!(squared_distance(&mask), brute(&mask));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_of_elements_count(mask in any_mask(), spacing in prop::array::uniform3(0.2_f64..5.0)) {
+            let found = squared_distance_spaced(&mask, &spacing);
+            for ((i, j, k), &distance) in found.indexed_iter() {
+                let mut best = f64::INFINITY;
+                for ((a, b, c), _) in mask.indexed_iter().filter(|&(_, &inside)| inside) {
+                    let d = [(i, a), (j, b), (k, c)].map(|(x, y)| x as f64 - y as f64);
+                    best = best.min((0..3).map(|axis| (d[axis] * spacing[axis]).powi(2)).sum());
+                }
+                prop_assert!(distance == best || (distance - best).abs() < 1e-9 * best, "{distance} {best}");
+            }
         }
     }
 

@@ -89,7 +89,7 @@ pub use intensity::{LinearScale, RobustScaling, ZScore};
 pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_plane, median_filter_volume};
-pub use morphology::{close, dilate, erode, fill_holes_plane, fill_holes_volume, open};
+pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};
 pub use orientation::{AxisCode, Orientation};
 pub use placement::Placement;
 pub use prepared::{PreparedImage, PreparedPlane, PreparedVolume};

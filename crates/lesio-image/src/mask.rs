@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::components::{Component, Connectivity, label_plane, label_volume};
 use crate::error::ImageError;
-use crate::morphology::{close, fill_holes_plane, open};
+use crate::morphology::{close_spaced, fill_holes_plane, open_spaced};
 use crate::percentile::percentiles;
 use crate::threshold::Threshold;
 use crate::volume::{Plane, Volume};
@@ -18,6 +18,8 @@ use crate::volume::{Plane, Volume};
 /// holes slice by slice, since the voxels of clinical stacks are much longer through the slices
 /// than within them. The result for a head is its outline with everything inside: skull bone,
 /// cerebrospinal fluid and sinuses give no signal but belong to it.
+///
+/// Radii follow the spacing of a slice's rows and columns; the pixels of a plane are square.
 ///
 /// An automatic threshold is found for the whole volume. Slices at the end of a coil's reach are
 /// dimmer than the rest, so a slice whose own threshold is lower takes that, down to half of the
@@ -155,12 +157,19 @@ impl ForegroundMask {
         let threshold = self.threshold.find(volume.data())?;
         let floor = self.lowest(volume, threshold);
         let axis = Axis(plane.axis());
+        let [x, y, z] = volume.geometry().spacing();
+        let spacing = match plane {
+            Plane::Sagittal => [y, z],
+            Plane::Coronal => [x, z],
+            Plane::Axial => [x, y],
+        };
         let mut mask = volume.data().mapv(|_| false);
         let slices: Vec<_> = volume.data().axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
         slices.into_par_iter().for_each(|(values, mut inside)| {
             // A slice of one value has no threshold of its own.
             let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
-            inside.assign(&open(&values.mapv(|value| value > own), pixels(self.opening, &values)));
+            let bright = values.mapv(|value| value > own);
+            inside.assign(&open_spaced(&bright, radius(self.opening, &values, spacing), &spacing));
         });
         if self.components == KeepComponents::Main {
             let found = label_volume(&mask, Connectivity::Faces);
@@ -168,7 +177,7 @@ impl ForegroundMask {
         }
         let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
         slices.into_par_iter().for_each(|mut slice| {
-            let completed = self.completed(&slice);
+            let completed = self.completed(&slice, spacing);
             slice.assign(&completed);
         });
         if !mask.iter().any(|&inside| inside) {
@@ -183,12 +192,14 @@ impl ForegroundMask {
     /// As [`ForegroundMask::volume`].
     pub fn plane(&self, plane: &ArrayRef2<f32>) -> Result<Array2<bool>, ImageError> {
         let threshold = self.threshold.find(plane)?;
-        let mut mask = open(&plane.mapv(|value| value > threshold), pixels(self.opening, plane));
+        let square = [1.0; 2];
+        let bright = plane.mapv(|value| value > threshold);
+        let mut mask = open_spaced(&bright, radius(self.opening, plane, square), &square);
         if self.components == KeepComponents::Main {
             let found = label_plane(&mask, Connectivity::Faces);
             mask = found.select(|component| component.size >= least_size(found.components()));
         }
-        mask = self.completed(&mask);
+        mask = self.completed(&mask, square);
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
@@ -209,8 +220,8 @@ impl ForegroundMask {
     }
 
     /// Closing and holes.
-    fn completed(&self, slice: &ArrayRef2<bool>) -> Array2<bool> {
-        let closed = close(slice, pixels(self.closing, slice));
+    fn completed(&self, slice: &ArrayRef2<bool>, spacing: [f64; 2]) -> Array2<bool> {
+        let closed = close_spaced(slice, radius(self.closing, slice, spacing), &spacing);
         match self.holes {
             Holes::Fill => fill_holes_plane(&closed),
             Holes::Keep => closed,
@@ -218,10 +229,10 @@ impl ForegroundMask {
     }
 }
 
-/// A fraction of the shorter side in pixels, at least one unless the fraction is 0.
-fn pixels<T>(fraction: f64, slice: &ArrayRef2<T>) -> f64 {
-    let side = slice.nrows().min(slice.ncols()) as f64;
-    if fraction > 0.0 { (fraction * side).max(1.0) } else { 0.0 }
+/// A fraction of the shorter side in the unit of the spacing, at least a pixel unless the fraction is 0.
+fn radius<T>(fraction: f64, slice: &ArrayRef2<T>, [rows, columns]: [f64; 2]) -> f64 {
+    let side = (slice.nrows() as f64 * rows).min(slice.ncols() as f64 * columns);
+    if fraction > 0.0 { (fraction * side).max(rows.min(columns)) } else { 0.0 }
 }
 
 /// The size from which a component is one of the main ones.
@@ -264,6 +275,32 @@ mod tests {
             assert!(area(&mask, slice).abs_diff(disc) < disc / 20, "{} {disc}", area(&mask, slice));
             assert!(mask.data()[[51, 30, slice]], "bone behind the gap");
         }
+    }
+
+    /// A head in pixels that are twice as long as wide is the head in square ones.
+    #[test]
+    fn radii_follow_the_spacing() {
+        let square = head(|_| 1.0);
+        let long = Array3::from_shape_fn((64, 32, 8), |(i, j, k)| {
+            0.5 * (square.data()[[i, 2 * j, k]] + square.data()[[i, 2 * j + 1, k]])
+        });
+        let geometry = Geometry::from_spacing([1.0, 2.0, 1.0]).unwrap();
+        // A gap of seven pixels, which a closing of five bridges.
+        let wide = |volume: &Volume, size: f64| {
+            let mut volume = volume.clone();
+            volume.data_mut().indexed_iter_mut().for_each(|((i, j, _), value)| {
+                if i >= 45 && (j as f64 * size - 29.5).abs() < 4.0 {
+                    *value = 4.0;
+                }
+            });
+            ForegroundMask::new().closing(0.08).volume(&volume, Plane::Axial).unwrap()
+        };
+        let (fine, coarse) = (wide(&square, 1.0), wide(&Volume::new(long, geometry), 2.0));
+        for slice in 0..8 {
+            let (fine, coarse) = (area(&fine, slice), 2 * area(&coarse, slice));
+            assert!(fine.abs_diff(coarse) < fine / 20, "{fine} {coarse}");
+        }
+        assert!(fine.data()[[48, 30, 3]] && coarse.data()[[48, 15, 3]], "bone behind the gap");
     }
 
     #[test]

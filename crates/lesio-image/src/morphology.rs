@@ -4,7 +4,7 @@ use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, ArrayViewMu
 use rayon::prelude::*;
 
 use crate::components::{fill_holes, label_plane, label_volume};
-use crate::distance::squared_distance;
+use crate::distance::{squared_distance, squared_distance_spaced};
 
 /// Above this radius distances are computed; up to it, steps of every length are tried, many
 /// elements at a time.
@@ -23,6 +23,25 @@ pub fn erode<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool,
     within(&mask.map(|inside| !inside), radius).mapv_into(|near| !near)
 }
 
+/// As [`erode`], with elements of any size: `spacing` is the size along each axis, in the unit of the radius.
+///
+/// Takes the elements whose centre lies within `radius` of the centre of an element of the background; lengths
+/// that differ by less than a millionth are equal. With elements all larger than the radius nothing changes.
+///
+/// ```
+/// use lesio_image::erode_spaced;
+/// use ndarray::Array2;
+///
+/// // Two millimetres of a square of 12 x 12 mm, in pixels of 1 mm by 2 mm.
+/// let square = Array2::from_shape_fn((16, 8), |(r, c)| (2..14).contains(&r) && (1..7).contains(&c));
+/// let smaller = erode_spaced(&square, 2.0, &[1.0, 2.0]);
+/// assert_eq!(smaller.iter().filter(|&&inside| inside).count(), 8 * 4);
+/// ```
+#[must_use]
+pub fn erode_spaced<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64, spacing: &[f64]) -> Array<bool, D> {
+    within_spaced(&mask.map(|inside| !inside), radius, spacing).mapv_into(|near| !near)
+}
+
 /// A mask with all elements within `radius` of it: dilated by a disc or ball.
 ///
 /// A radius below 1 (or NaN) changes nothing.
@@ -37,6 +56,15 @@ pub fn open<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, 
     dilate(&erode(mask, radius), radius)
 }
 
+/// As [`open`], with elements of these sizes along the axes, in the unit of the radius.
+pub(crate) fn open_spaced<D: Dimension>(
+    mask: &ArrayRef<bool, D>,
+    radius: f64,
+    spacing: &[f64],
+) -> Array<bool, D> {
+    within_spaced(&erode_spaced(mask, radius, spacing), radius, spacing)
+}
+
 /// Dilation, then erosion: gaps narrower than the disc or ball are bridged, the rest keeps its size.
 ///
 /// Beyond the array there is background, into which the dilation may reach, so that nothing clings
@@ -44,27 +72,36 @@ pub fn open<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, 
 /// nothing.
 #[must_use]
 pub fn close<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
+    close_spaced(mask, radius, &vec![1.0; mask.ndim()])
+}
+
+/// As [`close`], with elements of these sizes along the axes, in the unit of the radius.
+pub(crate) fn close_spaced<D: Dimension>(
+    mask: &ArrayRef<bool, D>,
+    radius: f64,
+    spacing: &[f64],
+) -> Array<bool, D> {
     // `f64::min` would take the longest side for NaN.
     if radius.is_nan() {
         return mask.to_owned();
     }
-    let longest = mask.shape().iter().copied().max().unwrap_or(0);
-    let radius = radius.min(longest as f64);
-    let border = radius.max(0.0).ceil() as usize;
+    let sides = mask.shape().iter().zip(spacing).map(|(&length, &size)| length as f64 * size);
+    let radius = radius.min(sides.fold(0.0, f64::max));
+    let borders: Vec<usize> = spacing.iter().map(|size| (radius.max(0.0) / size).ceil() as usize).collect();
     let mut padded_dim = mask.raw_dim();
-    for axis in 0..mask.ndim() {
+    for (axis, border) in borders.iter().enumerate() {
         padded_dim[axis] += 2 * border;
     }
     let mut padded = Array::from_elem(padded_dim, false);
-    inner(&mut padded, border).assign(mask);
-    let mut closed = erode(&dilate(&padded, radius), radius);
-    inner(&mut closed, border).to_owned()
+    inner(&mut padded, &borders).assign(mask);
+    let mut closed = erode_spaced(&within_spaced(&padded, radius, spacing), radius, spacing);
+    inner(&mut closed, &borders).to_owned()
 }
 
 /// An array without its border.
-fn inner<D: Dimension>(padded: &mut Array<bool, D>, border: usize) -> ArrayViewMut<'_, bool, D> {
+fn inner<'a, D: Dimension>(padded: &'a mut Array<bool, D>, borders: &[usize]) -> ArrayViewMut<'a, bool, D> {
     let mut view = padded.view_mut();
-    for axis in 0..view.ndim() {
+    for (axis, &border) in borders.iter().enumerate() {
         let end = view.len_of(Axis(axis)) - border;
         view.slice_axis_inplace(Axis(axis), Slice::from(border..end));
     }
@@ -107,6 +144,21 @@ fn within<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D>
     let dim = mask.raw_dim();
     // One value an element.
     Array::from_shape_vec(dim, squares).map_or_else(|_| mask.to_owned(), |s| s.mapv(|square| square <= limit))
+}
+
+/// Lengths that differ by this share are equal: affines are read from numbers of 32 bits.
+const SAME_LENGTH: f64 = 1e-6;
+
+/// The elements within `radius` of a mask, whose elements have these sizes along its axes.
+fn within_spaced<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64, spacing: &[f64]) -> Array<bool, D> {
+    let radius = radius.max(0.0) * (1.0 + SAME_LENGTH);
+    let least = spacing.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = spacing.iter().copied().fold(0.0, f64::max);
+    if most <= least * (1.0 + SAME_LENGTH) {
+        return within(mask, radius / least);
+    }
+    squared_distance_spaced(mask, spacing)
+        .mapv(|distance| distance <= radius * radius && distance < f64::INFINITY)
 }
 
 /// `min over |d| <= reach of (source[position + d] + d^2)` along the middle axis of
@@ -213,6 +265,25 @@ mod tests {
         assert_eq!(dilate(&mask, -3.0), mask);
         assert!(erode(&Array2::from_elem((3, 3), true), f64::INFINITY).iter().all(|v| *v));
         assert!(dilate(&Array2::from_elem((3, 3), false), f64::INFINITY).iter().all(|v| !*v));
+    }
+
+    #[test]
+    fn equal_sizes_erode_as_pixels_do() {
+        // The affine of a file of 32-bit numbers is not exactly 1.
+        let mask = Array2::from_shape_fn((40, 40), |(r, c)| {
+            (r as f64 - 20.0).powi(2) + (c as f64 - 18.0).powi(2) <= 225.0
+        });
+        for radius in [0.5, 1.0, 4.0, 5.0, 7.3] {
+            for size in [0.999_999_9, 1.0, 1.000_000_1] {
+                assert_eq!(
+                    erode_spaced(&mask, radius, &[size, 1.0]),
+                    erode(&mask, radius),
+                    "{radius} {size}"
+                );
+            }
+            assert_eq!(erode_spaced(&mask, 3.0 * radius, &[3.0, 3.0]), erode(&mask, radius));
+        }
+        assert_eq!(erode_spaced(&mask, f64::NAN, &[1.0, 2.0]), mask);
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Calibration of a localizer on held-out normals.
+//! Calibration of a localizer on held-out normals, and the choice of its best predictor by held-out lesions.
 
-use lesio_anomaly::{Calibration, Localizer, NormalScoresBuilder, PredictorName};
-use ndarray::Axis;
+use lesio_anomaly::{
+    Calibration, ChosenPredictor, Localizer, NormalScoresBuilder, PredictorName, ResolutionRange,
+};
+use lesio_metrics::ValidationPixels;
+use ndarray::{Array3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{score_subject, truth_of};
+use crate::evaluation::{Maps, score_subject, truth_of};
 use crate::subject::Subject;
 
-/// Scores subjects by each predictor and keeps what their normal slices score after post-processing.
+/// Scores subjects by each predictor and keeps what their normal slices score after post-processing, and at which
+/// resolutions.
 ///
-/// Slices with a lesion are left out; where nothing is known, all are taken for normal. The subjects
-/// must not have been trained on.
+/// Slices with a lesion are left out; where nothing is known, all are taken for normal. By these slices, where there are
+/// any, the predictor of the highest average precision is chosen ([`Localizer::chosen`]), the first of equals; without
+/// a lesion a choice that was made before stays. The subjects must not have been trained on, nor be those of a test.
 ///
 /// # Errors
 /// A subject that cannot be scored, or whose truth has another shape than its image; a predictor named twice.
@@ -20,32 +25,198 @@ pub fn calibrate(
     names: &[PredictorName],
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
-    let mut builders: Vec<NormalScoresBuilder> = names.iter().map(|_| NormalScoresBuilder::new()).collect();
+    // What was calibrated before is not what these subjects are to be compared with.
+    let localizer = localizer.calibrated(Calibration::new());
+    let mut normals: Vec<NormalScoresBuilder> = names.iter().map(|_| NormalScoresBuilder::new()).collect();
+    let mut lesions = Lesions::new(names);
+    let mut resolutions = ResolutionRange::new();
     for (done, subject) in subjects.iter().enumerate() {
         let maps = score_subject(&localizer, subject, names)?;
         let truth = truth_of(subject);
-        let normal: Vec<usize> = (0..maps.foreground.len_of(Axis(maps.axis)))
-            .filter(|&k| {
-                let slice = truth.as_ref().map(|truth| truth.index_axis(Axis(maps.axis), k));
-                !slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
-            })
-            .collect();
-        for (builder, (_, [_, map])) in builders.iter_mut().zip(&maps.maps) {
+        let (abnormal, normal): (Vec<usize>, Vec<usize>) = (0..maps.foreground.len_of(Axis(maps.axis)))
+            .partition(|&slice| {
+                let truth = truth.as_ref().map(|truth| truth.index_axis(Axis(maps.axis), slice));
+                truth.is_some_and(|truth| truth.iter().any(|&inside| inside))
+            });
+        let mut counted = false;
+        for (builder, (_, [_, map])) in normals.iter_mut().zip(&maps.maps) {
             let mut scores = Vec::new();
-            for &k in &normal {
-                let (map, inside) =
-                    (map.index_axis(Axis(maps.axis), k), maps.foreground.index_axis(Axis(maps.axis), k));
+            for &slice in &normal {
+                let map = map.index_axis(Axis(maps.axis), slice);
+                let inside = maps.foreground.index_axis(Axis(maps.axis), slice);
                 scores.extend(map.iter().zip(inside).filter(|&(_, &inside)| inside).map(|(&score, _)| score));
             }
+            counted |= !scores.is_empty();
             builder.add(scores);
+        }
+        if counted {
+            resolutions.add(maps.resolution);
+        }
+        if let Some(truth) = truth.filter(|_| !abnormal.is_empty()) {
+            lesions.add(&maps, &truth, &abnormal)?;
         }
         progress(done + 1);
     }
-    let mut calibration = Calibration::new();
-    for (&name, builder) in names.iter().zip(builders) {
+    let mut calibration = Calibration::new().at(resolutions);
+    for (&name, builder) in names.iter().zip(normals) {
         if let Some(scores) = builder.finish() {
             calibration.insert(name, scores);
         }
     }
-    Ok(localizer.calibrated(calibration))
+    let chosen = lesions.choose()?.or_else(|| localizer.chosen().cloned());
+    Ok(localizer.calibrated(calibration).choosing(chosen)?)
+}
+
+/// The pixels of slices with lesions, by predictor.
+struct Lesions {
+    pixels: Vec<(PredictorName, ValidationPixels)>,
+    subjects: usize,
+}
+
+impl Lesions {
+    fn new(names: &[PredictorName]) -> Self {
+        Self { pixels: names.iter().map(|&name| (name, ValidationPixels::new())).collect(), subjects: 0 }
+    }
+
+    /// Pixels of the foreground count, and lesions beyond it as missed.
+    fn add(&mut self, maps: &Maps, truth: &Array3<bool>, slices: &[usize]) -> Result<(), StudyError> {
+        self.subjects += 1;
+        let axis = Axis(maps.axis);
+        let truth: Vec<bool> = truth.select(axis, slices).into_iter().collect();
+        let inside = maps.foreground.select(axis, slices);
+        let within: Vec<bool> =
+            truth.iter().zip(&inside).map(|(&lesion, &inside)| lesion || inside).collect();
+        for ((_, pixels), (_, [_, map])) in self.pixels.iter_mut().zip(&maps.maps) {
+            let scores: Vec<f32> = map.select(axis, slices).into_iter().collect();
+            pixels.update_within(&scores, &truth, &within)?;
+        }
+        Ok(())
+    }
+
+    fn choose(&self) -> Result<Option<ChosenPredictor>, StudyError> {
+        let mut best: Option<ChosenPredictor> = None;
+        if self.subjects > 0 {
+            for (name, pixels) in &self.pixels {
+                let found = pixels.average_precision()?;
+                if best.as_ref().is_none_or(|best| found > best.average_precision) {
+                    best = Some(ChosenPredictor::new(*name, found, self.subjects));
+                }
+            }
+        }
+        Ok(best)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use candle_core::Device;
+    use lesio_anomaly::{Model, PostProcessing, Provenance, Resolution};
+    use lesio_image::{Geometry, Preprocessing, Volume};
+    use lesio_metrics::PixelCurve;
+    use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+    use lesio_vae::{Latent, Vae, VaeConfig};
+
+    use super::*;
+    use crate::subject::Content;
+
+    const NAMES: [PredictorName; 3] =
+        [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelNegative];
+
+    /// A head of four slices of 32 x 32, with a bright cube of this size in its second and third where there is one.
+    pub(crate) fn head(subject: u64, lesion: Option<usize>) -> Subject {
+        let config = BrainConfig::new([32, 32], Contrast::T1, 5).slices(4);
+        let mut volume = BrainPhantom::new(config).unwrap().volume(subject).unwrap().image;
+        let truth = lesion.map(|side| {
+            let (from, to) = (16 - side / 2, 16 + side.div_ceil(2));
+            let within = |i: usize| (from..to).contains(&i);
+            let inside =
+                Array3::from_shape_fn((32, 32, 4), |(i, j, k)| within(i) && within(j) && (1..3).contains(&k));
+            volume.data_mut().zip_mut_with(&inside, |value, &inside| {
+                if inside {
+                    *value = 1.5;
+                }
+            });
+            Volume::new(inside, *volume.geometry())
+        });
+        Subject::new(format!("head {subject}"), Content::Volume { volume, truth })
+    }
+
+    /// Of an untrained network.
+    pub(crate) fn localizer() -> Localizer {
+        let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+        let model = Model::Vae(Vae::new(config, 1.0, 7, &Device::Cpu).unwrap().into());
+        let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
+        let preprocessing = Preprocessing::heads([32, 32]).fit([&volume]).unwrap();
+        let made = Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap();
+        made.postprocessing(PostProcessing::default())
+    }
+
+    #[test]
+    fn the_best_predictor_on_lesions_is_chosen() {
+        let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
+        let made = calibrate(localizer(), &subjects, &NAMES, |_| {}).unwrap();
+        let chosen = made.chosen().unwrap();
+        // The average precision by another way: scores of lesion slices, pooled.
+        let precision = |name: PredictorName| {
+            let mut pixels = PixelCurve::new();
+            for subject in [&subjects[0], &subjects[2]] {
+                let maps = score_subject(&made, subject, &[name]).unwrap();
+                let truth = truth_of(subject).unwrap();
+                for k in 1..3 {
+                    let pick = |values: &Array3<bool>| -> Vec<bool> {
+                        values.index_axis(Axis(2), k).iter().copied().collect()
+                    };
+                    let (truth, inside) = (pick(&truth), pick(&maps.foreground));
+                    let within: Vec<bool> = truth.iter().zip(&inside).map(|(&a, &b)| a || b).collect();
+                    let scores: Vec<f32> = maps.maps[0].1[1].index_axis(Axis(2), k).iter().copied().collect();
+                    pixels.update_within(&scores, &truth, &within).unwrap();
+                }
+            }
+            pixels.rank().unwrap().average_precision()
+        };
+        let found = NAMES.map(precision);
+        let best = found.iter().copied().fold(0.0, f64::max);
+        assert_eq!(chosen.average_precision, best, "{found:?}");
+        assert_eq!(chosen.predictor, NAMES[found.iter().position(|&own| own == best).unwrap()]);
+        assert_eq!(chosen.subjects, 2);
+        assert_ne!(chosen.predictor, PredictorName::PixelNegative, "bright lesions: {found:?}");
+        // Normal slices calibrate, those with a lesion do not.
+        let calibrated = made.calibration().get(PredictorName::PixelL1).unwrap();
+        assert_eq!(calibrated.subjects(), 3);
+        // Without a lesion there is no choice, and one that was made stays.
+        let normals = [head(2, None), head(4, None)];
+        assert_eq!(calibrate(localizer(), &normals, &NAMES, |_| {}).unwrap().chosen(), None);
+        assert_eq!(calibrate(made.clone(), &normals, &NAMES, |_| {}).unwrap().chosen(), made.chosen());
+        // Other filters make other maps, of which nothing is chosen.
+        assert_eq!(made.postprocessing(PostProcessing::none()).chosen(), None);
+    }
+
+    #[test]
+    fn resolutions_of_the_subjects_are_kept() {
+        let made = calibrate(localizer(), &[head(1, None), head(2, None)], &NAMES, |_| {}).unwrap();
+        let Content::Volume { volume, .. } = head(1, None).content else { unreachable!() };
+        let own = Resolution::of_volume(&volume, lesio_image::Plane::Axial);
+        assert!(!made.calibration().resolutions().is_empty());
+        assert_eq!(made.calibration().resolutions().doubt(&own), None);
+        let spacing = volume.geometry().spacing();
+        let thin = Geometry::from_spacing([spacing[0], spacing[1], spacing[2] / 3.0]).unwrap();
+        let thin = Volume::new(volume.data().clone(), thin);
+        let doubt = made.score(&thin, &NAMES).unwrap().doubt.unwrap();
+        assert!(doubt.to_string().contains("slices are 3.0 times finer"), "{doubt}");
+        assert_eq!(made.score(&volume, &NAMES).unwrap().doubt, None);
+    }
+
+    #[test]
+    fn truths_of_another_shape_are_refused() {
+        for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
+            let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
+            let truth = Some(Volume::new(Array3::from_elem(shape, false), *volume.geometry()));
+            let subject = Subject::new("other", Content::Volume { volume, truth });
+            let refused = calibrate(localizer(), &[head(1, None), subject], &NAMES, |_| {});
+            assert!(
+                matches!(refused, Err(StudyError::Shape { what, .. }) if what.contains("other")),
+                "{shape:?}"
+            );
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lesio_anomaly::{Localizer, PredictorName};
+use lesio_anomaly::{Localizer, PredictorName, Resolution};
 use lesio_image::{Plane, Volume};
 use lesio_metrics::{
     BootstrapConfig, Connectivity, CurveBand, MetricError, PatientPixels, PatientRegions,
@@ -44,6 +44,8 @@ pub struct Maps {
     pub foreground: Array3<bool>,
     /// The axis through the slices.
     pub axis: usize,
+    /// How finely the subject is sampled.
+    pub resolution: Resolution,
 }
 
 /// Scores a subject by each predictor; an image is a volume of one slice here.
@@ -66,8 +68,8 @@ pub fn score_subject(
                 .map(|s| (s.predictor.to_string(), [s.raw.into_data(), s.postprocessed.into_data()]))
                 .collect();
             let axis = slicing_axis(volume, localizer.preprocessing().config().plane);
-            let foreground = scored.foreground.into_data();
-            Ok(Maps { maps, reconstruction: scored.reconstruction.into_data(), foreground, axis })
+            let (foreground, resolution) = (scored.foreground.into_data(), scored.resolution);
+            Ok(Maps { maps, reconstruction: scored.reconstruction.into_data(), foreground, axis, resolution })
         }
         Content::Image { image, .. } => {
             let scored = localizer.score_image(image, names).map_err(failed)?;
@@ -78,8 +80,8 @@ pub fn score_subject(
                 .map(|s| (s.predictor.to_string(), [deep(s.raw), deep(s.postprocessed)]))
                 .collect();
             let first = scored.reconstruction.into_data().index_axis_move(Axis(0), 0);
-            let foreground = scored.foreground.insert_axis(Axis(2));
-            Ok(Maps { maps, reconstruction: deep(first), foreground, axis: 2 })
+            let (foreground, resolution) = (scored.foreground.insert_axis(Axis(2)), scored.resolution);
+            Ok(Maps { maps, reconstruction: deep(first), foreground, axis: 2, resolution })
         }
     }
 }

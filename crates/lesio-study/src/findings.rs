@@ -42,6 +42,15 @@ impl DetectionRule {
             Self::FamilyWise(level) => normal.family_wise_threshold(level),
         })
     }
+
+    /// The level at which a p-value supports a finding: that of a family-wise rule, and .05 otherwise.
+    #[must_use]
+    pub fn level(&self) -> f64 {
+        match *self {
+            Self::PixelRate(_) => 0.05,
+            Self::FamilyWise(level) => level,
+        }
+    }
 }
 
 /// Lowest share of pixels: that of the rarest quantile that is kept.
@@ -70,8 +79,9 @@ pub struct Finding {
     /// The mean score.
     pub mean: f64,
     /// Probability that the highest score of a normal subject is at least the peak; see
-    /// [`NormalScores::family_wise_p_value`].
-    pub p_value: f64,
+    /// [`NormalScores::family_wise_p_value`]. `None` where so few normal subjects were seen that no p-value can
+    /// support a finding; see [`Findings::supported`].
+    pub p_value: Option<f64>,
 }
 
 /// The lesions found in a map.
@@ -82,6 +92,11 @@ pub struct Findings {
     pub lesions: Vec<Finding>,
     /// The label of each voxel on the map's grid, 0 for none.
     pub labels: Volume<u32>,
+    /// The smallest p-value that there can be, by the number of normal subjects; see
+    /// [`NormalScores::smallest_p_value`].
+    pub smallest_p_value: f64,
+    /// The level that a p-value must reach.
+    pub level: f64,
 }
 
 impl Findings {
@@ -89,7 +104,8 @@ impl Findings {
     ///
     /// `within` is the foreground on the map's grid: nothing is found outside. Components of fewer than
     /// `smallest` voxels are left out. `voxel_ml` is the size of a voxel in millilitres; `None` for pictures,
-    /// which have neither size nor place in the world.
+    /// which have neither size nor place in the world. `level` is that at which a p-value supports a finding,
+    /// [`DetectionRule::level`]; where even the smallest p-value is above it, none is stated.
     ///
     /// # Errors
     /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a threshold that is not a
@@ -108,10 +124,10 @@ impl Findings {
     /// let mut scores = Array3::zeros((8, 8, 8));
     /// scores.slice_mut(ndarray::s![2..4, 3..5, 6..8]).fill(2.0);
     /// let map = Volume::new(scores, Geometry::from_spacing([10.0, 1.0, 1.0])?);
-    /// let found = Findings::new(&map, &map.map(|_| true), 0.999, &normal, 8, Some(0.01))?;
+    /// let found = Findings::new(&map, &map.map(|_| true), 0.999, &normal, 8, Some(0.01), 0.05)?;
     /// assert_eq!(found.lesions.len(), 1);
     /// assert_eq!(found.lesions[0].world, Some([25.0, 3.5, 6.5]));
-    /// assert_eq!((found.lesions[0].volume_ml, found.lesions[0].p_value), (Some(0.08), 0.05));
+    /// assert_eq!((found.lesions[0].volume_ml, found.lesions[0].p_value), (Some(0.08), Some(0.05)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(
@@ -121,6 +137,7 @@ impl Findings {
         normal: &NormalScores,
         smallest: u64,
         voxel_ml: Option<f64>,
+        level: f64,
     ) -> Result<Self, StudyError> {
         if map.shape() != within.shape() {
             let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
@@ -140,6 +157,8 @@ impl Findings {
                 lesion.add(index.into(), score);
             }
         }
+        let smallest_p_value = normal.smallest_p_value();
+        let supported = is_supported(smallest_p_value, level);
         let mut order: Vec<usize> = (0..gathered.len())
             .filter(|&place| components.components()[place].size as u64 >= smallest)
             .collect();
@@ -159,12 +178,23 @@ impl Findings {
                 peak: lesion.peak,
                 peak_voxel: lesion.peak_voxel,
                 mean: lesion.sum / component.size as f64,
-                p_value: normal.family_wise_p_value(lesion.peak),
+                p_value: supported.then(|| normal.family_wise_p_value(lesion.peak)),
             });
         }
         let labels = components.labels().mapv(|label| relabelled[label as usize]);
-        Ok(Self { lesions, labels: Volume::new(labels, *map.geometry()) })
+        Ok(Self { lesions, labels: Volume::new(labels, *map.geometry()), smallest_p_value, level })
     }
+
+    /// Whether a p-value can support a finding at all: the smallest that there can be is not above the level.
+    #[must_use]
+    pub fn supported(&self) -> bool {
+        is_supported(self.smallest_p_value, self.level)
+    }
+}
+
+/// Levels and p-values are such as 1 / 20, which rounds.
+fn is_supported(smallest_p_value: f64, level: f64) -> bool {
+    smallest_p_value <= level * (1.0 + 1e-9)
 }
 
 /// What is summed up over a component's voxels.
@@ -220,14 +250,14 @@ mod tests {
         let mut within = map.map(|_| true);
         within.data_mut().slice_mut(s![0..3, 7..10, 0..3]).fill(false);
 
-        let found = Findings::new(&map, &within, 450.0, &normal(10), 8, Some(1e-3)).unwrap();
+        let found = Findings::new(&map, &within, 450.0, &normal(10), 8, Some(1e-3), 0.1).unwrap();
         let table: Vec<_> = found.lesions.iter().map(|f| (f.label, f.voxels, f.peak, f.peak_voxel)).collect();
         assert_eq!(table, [(1, 27, 950.0, [6, 7, 5]), (2, 9, 500.0, [0, 0, 0])]);
         assert_eq!(found.lesions[0].centre, [6.0; 3]);
         assert!((found.lesions[0].mean - (26.0 * 600.0 + 950.0) / 27.0).abs() < 1e-9);
         assert!((found.lesions[0].volume_ml.unwrap() - 0.027).abs() < 1e-12);
         // Of ten maxima 99, 199, ... 999 one is at least 950.
-        assert_eq!(found.lesions[0].p_value, 2.0 / 11.0);
+        assert_eq!(found.lesions[0].p_value, Some(2.0 / 11.0));
         assert_eq!(found.labels.data()[[7, 7, 7]], 1);
         assert_eq!(found.labels.data()[[2, 2, 2]], 2);
         assert_eq!(found.labels.data().iter().filter(|&&label| label > 0).count(), 36);
@@ -236,11 +266,11 @@ mod tests {
     #[test]
     fn nothing_found_is_an_empty_table() {
         let map = Volume::new(Array3::zeros((4, 4, 4)), Geometry::default());
-        let found = Findings::new(&map, &map.map(|_| true), 0.1, &normal(2), 1, None).unwrap();
+        let found = Findings::new(&map, &map.map(|_| true), 0.1, &normal(2), 1, None, 0.05).unwrap();
         assert!(found.lesions.is_empty() && found.labels.data().iter().all(|&label| label == 0));
         let other = Volume::new(Array3::from_elem((4, 4, 3), true), Geometry::default());
         let refused = |within: &Volume<bool>, threshold: f32, ml: Option<f64>| {
-            Findings::new(&map, within, threshold, &normal(2), 1, ml).map(|_| ()).unwrap_err()
+            Findings::new(&map, within, threshold, &normal(2), 1, ml, 0.05).map(|_| ()).unwrap_err()
         };
         assert!(matches!(refused(&other, 0.1, None), StudyError::Shape { .. }));
         let all = map.map(|_| true);
@@ -248,6 +278,32 @@ mod tests {
         for ml in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(refused(&all, 0.1, Some(ml)), StudyError::Setting(_)), "{ml}");
         }
+    }
+
+    #[test]
+    fn too_few_normal_subjects_support_no_finding() {
+        let mut scores = Array3::zeros((4, 4, 4));
+        scores[[1, 1, 1]] = 1e6;
+        let map = Volume::new(scores, Geometry::default());
+        let find = |subjects: usize, level: f64| {
+            Findings::new(&map, &map.map(|_| true), 1e5, &normal(subjects), 1, None, level).unwrap()
+        };
+        for (subjects, level, p) in [
+            (1, 0.05, None),
+            (18, 0.05, None),
+            (19, 0.05, Some(1.0 / 20.0)),
+            (9, 0.1, Some(0.1)),
+            (8, 0.1, None),
+            (1, 0.5, Some(0.5)),
+        ] {
+            let found = find(subjects, level);
+            assert_eq!(found.lesions.len(), 1, "what was found stays");
+            assert_eq!(found.lesions[0].p_value, p, "{subjects} {level}");
+            assert_eq!(found.smallest_p_value, 1.0 / (subjects + 1) as f64);
+            assert_eq!(found.supported(), p.is_some());
+        }
+        assert_eq!(DetectionRule::PixelRate(0.001).level(), 0.05);
+        assert_eq!(DetectionRule::FamilyWise(0.1).level(), 0.1);
     }
 
     #[test]

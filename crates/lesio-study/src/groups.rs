@@ -270,6 +270,7 @@ mod tests {
             reconstruction: Array3::zeros((6, 6, 3)),
             foreground: Array3::from_elem((6, 6, 3), true),
             axis: 2,
+            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
         };
         let table = "case,lesion,kind,contrast\na,1,bright,0.5\na,2,dark,0.5\nb,1,bright,0.5\nb,2,dark,0.5\n";
         let groups = LesionGroups::read(table.as_bytes()).unwrap();

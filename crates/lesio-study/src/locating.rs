@@ -52,3 +52,29 @@ pub fn locate(
     }
     Ok(localizer.located(builder.finish())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrating::tests::{head, localizer};
+    use ndarray::Array3;
+
+    #[test]
+    fn truths_of_another_shape_are_refused() {
+        let names = [PredictorName::PixelL1];
+        let subject = |shape| {
+            let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
+            let truth = lesio_image::Volume::new(Array3::from_elem(shape, true), *volume.geometry());
+            Subject::new("other", Content::Volume { volume, truth: Some(truth) })
+        };
+        // The last has the voxels of the image, turned.
+        for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
+            let refused = locate(localizer(), &[subject(shape)], &names, 1, |_| {});
+            assert!(
+                matches!(refused, Err(StudyError::Shape { what, .. }) if what.contains("other")),
+                "{shape:?}"
+            );
+        }
+        assert!(locate(localizer(), &[subject((32, 32, 4))], &names, 1, |_| {}).is_ok());
+    }
+}

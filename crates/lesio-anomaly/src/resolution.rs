@@ -1,0 +1,267 @@
+//! How finely images are sampled, and how finely those were that calibrated a localizer.
+
+use std::fmt;
+
+use lesio_image::{Placement, Plane, Volume};
+use serde::{Deserialize, Serialize};
+
+/// How many times finer or coarser than all calibration subjects an image may be, along each axis.
+///
+/// Filters follow the size of a voxel, so that moderate differences change no rate; docs/metrics.md has the
+/// figures. Beyond that noise, partial volume and the number of slices differ too much.
+const FACTOR: f64 = 1.5;
+
+/// How finely an image is sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Resolution {
+    /// A volume: millimetres from slice to slice, from row to row and from column to column.
+    Volume([f64; 3]),
+    /// An image, whose pixels have no known size: pixels of the network's grid from row to row and from
+    /// column to column, 0.5 where the image has twice as many pixels as the grid.
+    Image([f64; 2]),
+}
+
+impl Resolution {
+    /// That of a volume, of any orientation, whose slices run along `plane`.
+    #[must_use]
+    pub fn of_volume<T>(volume: &Volume<T>, plane: Plane) -> Self {
+        let spacing = volume.geometry().spacing();
+        Self::Volume(slice_axes(volume, plane).map(|axis| spacing[axis]))
+    }
+
+    /// That of an image that lies on the grid like this.
+    #[must_use]
+    pub fn of_image(placement: &Placement) -> Self {
+        Self::Image(placement.scale().map(f64::recip))
+    }
+
+    /// Size of a voxel in cubic millimetres, or of a pixel in square pixels of the grid.
+    #[must_use]
+    pub fn voxel_size(&self) -> f64 {
+        match self {
+            Self::Volume(spacing) => spacing.iter().product(),
+            Self::Image(spacing) => spacing.iter().product(),
+        }
+    }
+
+    fn axes(&self) -> (&'static [&'static str], &[f64]) {
+        const AXES: [&str; 3] = ["slices", "rows", "columns"];
+        match self {
+            Self::Volume(spacing) => (&AXES, spacing),
+            Self::Image(spacing) => (&AXES[1..], spacing),
+        }
+    }
+
+    fn unit(&self) -> &'static str {
+        match self {
+            Self::Volume(_) => "mm",
+            Self::Image(_) => "pixels of the grid",
+        }
+    }
+}
+
+/// Least and greatest resolution of the subjects that calibrated a localizer, axis by axis; volumes and images
+/// apart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Ranges")]
+pub struct ResolutionRange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volumes: Option<[[f64; 3]; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<[[f64; 2]; 2]>,
+}
+
+#[derive(Deserialize)]
+struct Ranges {
+    #[serde(default)]
+    volumes: Option<[[f64; 3]; 2]>,
+    #[serde(default)]
+    images: Option<[[f64; 2]; 2]>,
+}
+
+impl TryFrom<Ranges> for ResolutionRange {
+    type Error = &'static str;
+
+    fn try_from(ranges: Ranges) -> Result<Self, Self::Error> {
+        let lengths = |[low, high]: [&[f64]; 2]| {
+            let mut pairs = low.iter().zip(high);
+            pairs.all(|(low, high)| *low > 0.0 && low <= high && high.is_finite())
+        };
+        let volumes = ranges.volumes.as_ref().is_none_or(|[low, high]| lengths([low, high]));
+        let images = ranges.images.as_ref().is_none_or(|[low, high]| lengths([low, high]));
+        if !(volumes && images) {
+            return Err("a range of resolutions is not two positive ascending lengths an axis");
+        }
+        Ok(Self { volumes: ranges.volumes, images: ranges.images })
+    }
+}
+
+impl ResolutionRange {
+    /// Of no subject.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the resolution of a subject.
+    pub fn add(&mut self, resolution: Resolution) {
+        match resolution {
+            Resolution::Volume(own) => widen(&mut self.volumes, own),
+            Resolution::Image(own) => widen(&mut self.images, own),
+        }
+    }
+
+    /// Whether no subject was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.volumes.is_none() && self.images.is_none()
+    }
+
+    /// Why a calibration on these subjects may not hold for an image: it is more than 1.5 times as fine as all of
+    /// them along an axis, or more than 1.5 times as coarse; or they are volumes and it is an image, or the
+    /// other way round. `None` where it should hold, and where no subject was added.
+    #[must_use]
+    pub fn doubt(&self, image: &Resolution) -> Option<ResolutionDoubt> {
+        if self.is_empty() {
+            return None;
+        }
+        let range = match image {
+            Resolution::Volume(_) => self.volumes.as_ref().map(|[low, high]| [&low[..], &high[..]]),
+            Resolution::Image(_) => self.images.as_ref().map(|[low, high]| [&low[..], &high[..]]),
+        };
+        let Some([low, high]) = range else { return Some(ResolutionDoubt::Kind) };
+        let (names, found) = image.axes();
+        let axes = names.iter().zip(found).zip(low.iter().zip(high));
+        let beyond = |low: f64, found: f64, high: f64| (low / found).max(found / high);
+        let worst = axes.max_by(|((_, a), (al, ah)), ((_, b), (bl, bh))| {
+            beyond(**al, **a, **ah).total_cmp(&beyond(**bl, **b, **bh))
+        })?;
+        let ((&axis, &found), (&low, &high)) = worst;
+        // Sizes of voxels are rounded in files.
+        if beyond(low, found, high) <= FACTOR * (1.0 + 1e-3) {
+            return None;
+        }
+        Some(ResolutionDoubt::Axis { axis, found, calibrated: [low, high], unit: image.unit() })
+    }
+}
+
+/// The voxel axes of a volume, of any orientation, through the stack of slices of a plane, through the
+/// rows of a slice and through its columns, as [`Volume::plane`] shows it.
+pub(crate) fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
+    let codes = volume.geometry().axis_codes();
+    let own = |world: usize| codes.iter().position(|code| code.world().0 == world).unwrap_or(world);
+    let (rows, columns) = match plane {
+        Plane::Sagittal => (2, 1),
+        Plane::Coronal => (2, 0),
+        Plane::Axial => (1, 0),
+    };
+    [own(plane.axis()), own(rows), own(columns)]
+}
+
+fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
+    let [low, high] = range.get_or_insert([own, own]);
+    for axis in 0..N {
+        low[axis] = low[axis].min(own[axis]);
+        high[axis] = high[axis].max(own[axis]);
+    }
+}
+
+/// Why rates and p-values may not hold for an image: the calibration subjects were sampled otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ResolutionDoubt {
+    /// An axis is much finer or much coarser.
+    Axis {
+        /// `slices`, `rows` or `columns`.
+        axis: &'static str,
+        /// From one to the next in the image.
+        found: f64,
+        /// The least and the greatest of the calibration subjects.
+        calibrated: [f64; 2],
+        /// In what these are counted.
+        unit: &'static str,
+    },
+    /// Volumes calibrated the localizer and this is an image, or the other way round.
+    Kind,
+}
+
+impl fmt::Display for ResolutionDoubt {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Axis { axis, found, calibrated: [low, high], unit } => {
+                let (than, nearest) = if found < low { ("finer", low) } else { ("coarser", high) };
+                let factor = (nearest / found).max(found / nearest);
+                write!(
+                    out,
+                    "its {axis} are {factor:.1} times {than} than those that calibrated the model ({found:.3} {unit}, \
+                     there {low:.3} to {high:.3}): rates and p-values may not hold"
+                )
+            }
+            Self::Kind => write!(
+                out,
+                "volumes, whose voxels have a size, and images, whose pixels have none, do not calibrate each other: \
+                 rates and p-values may not hold"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_image::{Geometry, GridFit, Orientation};
+    use ndarray::Array3;
+
+    #[test]
+    fn axes_are_slices_rows_and_columns_in_any_orientation() {
+        let geometry = Geometry::from_spacing([1.0, 2.0, 5.0]).unwrap();
+        let volume = Volume::new(Array3::<f32>::zeros((4, 5, 6)), geometry);
+        for orientation in ["RAS", "SLP", "AIR"] {
+            let volume = volume.reoriented(&orientation.parse::<Orientation>().unwrap());
+            assert_eq!(Resolution::of_volume(&volume, Plane::Axial), Resolution::Volume([5.0, 2.0, 1.0]));
+            assert_eq!(Resolution::of_volume(&volume, Plane::Coronal), Resolution::Volume([2.0, 5.0, 1.0]));
+        }
+        let placement = GridFit::new([32, 32]).place([64, 128], [1.0, 1.0]).unwrap();
+        let image = Resolution::of_image(&placement);
+        assert_eq!(image, Resolution::Image([0.25, 0.25]));
+        assert_eq!(image.voxel_size(), 0.0625);
+    }
+
+    #[test]
+    fn doubts_name_the_worst_axis() {
+        let mut range = ResolutionRange::new();
+        assert_eq!(range.doubt(&Resolution::Image([9.0, 9.0])), None);
+        range.add(Resolution::Volume([5.0, 1.0, 1.0]));
+        range.add(Resolution::Volume([6.0, 0.9, 0.9]));
+        for fine in [[5.0, 1.0, 1.0], [9.0, 0.6, 1.5], [3.34, 1.0, 1.0]] {
+            assert_eq!(range.doubt(&Resolution::Volume(fine)), None, "{fine:?}");
+        }
+        let coarse = range.doubt(&Resolution::Volume([9.5, 2.0, 1.0])).unwrap();
+        assert_eq!(
+            coarse,
+            ResolutionDoubt::Axis { axis: "rows", found: 2.0, calibrated: [0.9, 1.0], unit: "mm" }
+        );
+        assert!(coarse.to_string().contains("rows are 2.0 times coarser"), "{coarse}");
+        let fine = range.doubt(&Resolution::Volume([5.0, 1.0, 0.3])).unwrap().to_string();
+        assert!(fine.contains("columns are 3.0 times finer"), "{fine}");
+        assert_eq!(range.doubt(&Resolution::Image([1.0, 1.0])), Some(ResolutionDoubt::Kind));
+        // Volumes stay one range, images another.
+        range.add(Resolution::Image([1.0, 1.0]));
+        assert_eq!(range.doubt(&Resolution::Image([1.2, 1.0])), None);
+    }
+
+    #[test]
+    fn ranges_that_cannot_be_are_not_read() {
+        let mut range = ResolutionRange::new();
+        range.add(Resolution::Volume([5.0, 1.0, 0.1]));
+        let text = serde_json::to_string(&range).unwrap();
+        assert_eq!(serde_json::from_str::<ResolutionRange>(&text).unwrap(), range);
+        for bad in ["-5.0", "0.0", "1e999", "null", "7.0"] {
+            let changed = text.replacen("5.0", bad, 1);
+            assert!(serde_json::from_str::<ResolutionRange>(&changed).is_err(), "{changed}");
+        }
+    }
+}
