@@ -137,6 +137,34 @@ pub fn remove_small_volume(
     label_volume(mask, connectivity).select(|component| component.size >= minimum)
 }
 
+/// Takes out of a volume's mask the components of fewer voxels than `least` makes of the sizes of all.
+pub(crate) fn keep_components(
+    mask: &mut Array3<bool>,
+    connectivity: Connectivity,
+    least: impl Fn(&[usize]) -> usize,
+) {
+    // Sizes do not depend on the order of the axes: rows are those of the memory.
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|&axis| std::cmp::Reverse(mask.strides()[axis].unsigned_abs()));
+    let mut turned = mask.view_mut().permuted_axes(order);
+    for axis in 0..3 {
+        if turned.strides()[axis] < 0 {
+            turned.invert_axis(Axis(axis));
+        }
+    }
+    let runs = Runs::new(&turned, connectivity);
+    let sizes = runs.sizes();
+    let least = least(&sizes);
+    match turned.as_slice_mut() {
+        Some(values) => runs.paint(values, |component| sizes[component] >= least),
+        None => {
+            let mut values: Vec<bool> = turned.iter().copied().collect();
+            runs.paint(&mut values, |component| sizes[component] >= least);
+            turned.iter_mut().zip(values).for_each(|(inside, kept)| *inside = kept);
+        }
+    }
+}
+
 fn shaped<D: Dimension, S: ndarray::ShapeBuilder<Dim = D> + Clone>(
     shape: S,
     labels: Vec<u32>,

@@ -87,7 +87,7 @@ pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, Piecew
 pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
 pub use mask::{ForegroundMask, Holes, KeepComponents};
-pub use median::{FilterError, median_filter_plane, median_filter_volume};
+pub use median::{FilterError, median_filter_in_place, median_filter_plane, median_filter_volume};
 pub use morphology::{close, dilate, erode, fill_holes_plane, fill_holes_volume, open};
 pub use orientation::{AxisCode, Orientation};
 pub use placement::Placement;
