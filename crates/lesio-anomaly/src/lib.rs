@@ -84,7 +84,10 @@ pub use combination::{Combination, Combined};
 pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
-pub use localizer::{ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore};
+pub use localizer::{
+    ImageMaps, ImageScore, Localizer, PredictorImageMaps, PredictorVolumeMaps, Provenance, ScoredImage, ScoredVolume,
+    VolumeMaps, VolumeScore,
+};
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};

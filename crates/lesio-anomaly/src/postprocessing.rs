@@ -1,7 +1,10 @@
 //! What is done to a map on the image's own grid.
 
-use lesio_image::{FilterError, Plane, Volume, erode, label_volume, median_filter_volume};
-use ndarray::{Array3, ArrayRef3, Axis};
+use std::borrow::Cow;
+
+use lesio_image::{FilterError, Plane, Volume, erode, label_volume, median_filter_in_place};
+use ndarray::{Array3, ArrayRef3, ArrayView2, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Filters that take out of a map what no lesion makes. Raw maps are always kept beside.
@@ -71,26 +74,34 @@ impl PostProcessing {
         foreground: &Volume<bool>,
         plane: Plane,
     ) -> Result<Volume<f32>, FilterError> {
-        let [along, ..] = slice_axes(map, plane);
-        let mut values = map.data().clone();
+        self.apply_to(map.clone(), foreground, plane)
+    }
+
+    /// As [`PostProcessing::apply`], in the map's own memory.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn apply_to(
+        &self,
+        map: Volume<f32>,
+        foreground: &Volume<bool>,
+        plane: Plane,
+    ) -> Result<Volume<f32>, FilterError> {
+        let [along, rows, columns] = slice_axes(&map, plane);
+        let geometry = *map.geometry();
+        let mut values = map.into_data();
         if self.negative == NegativeValues::Zero {
             values.mapv_inplace(|value| value.max(0.0));
         }
         if self.median != [1; 3] {
             let mut window = [1; 3];
-            for (axis, size) in slice_axes(map, plane).into_iter().zip(self.median) {
+            for (axis, size) in [along, rows, columns].into_iter().zip(self.median) {
                 window[axis] = size;
             }
-            values = median_filter_volume(&values, window)?;
+            median_filter_in_place(&mut values, window)?;
         }
-        let inside = self.eroded(foreground.data(), along);
-        let lowest = lowest_within(&values, &inside);
-        ndarray::Zip::from(&mut values).and(&inside).for_each(|value, &inside| {
-            if !inside {
-                *value = lowest;
-            }
-        });
-        Ok(Volume::new(values, *map.geometry()))
+        quiet_outside(&mut values, &self.eroded(foreground.data(), along));
+        Ok(Volume::new(values, geometry))
     }
 
     /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`].
@@ -102,15 +113,18 @@ impl PostProcessing {
         Volume::new(kept, *map.geometry())
     }
 
-    fn eroded(&self, foreground: &ArrayRef3<bool>, along: usize) -> Array3<bool> {
-        let mut inside = foreground.to_owned();
-        if self.erosion > 0.0 {
-            for mut slice in inside.axis_iter_mut(Axis(along)) {
-                let smaller = erode(&slice.to_owned(), self.erosion);
-                slice.assign(&smaller);
-            }
+    fn eroded<'a>(&self, foreground: &'a Array3<bool>, along: usize) -> Cow<'a, Array3<bool>> {
+        // Below 1 an erosion changes nothing.
+        if self.erosion < 1.0 {
+            return Cow::Borrowed(foreground);
         }
-        inside
+        let mut inside = foreground.to_owned();
+        let slices: Vec<_> = inside.axis_iter_mut(Axis(along)).collect();
+        slices.into_par_iter().for_each(|mut slice| {
+            let smaller = erode(&slice, self.erosion);
+            slice.assign(&smaller);
+        });
+        Cow::Owned(inside)
     }
 }
 
@@ -127,15 +141,36 @@ fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
     [own(plane.axis()), own(rows), own(columns)]
 }
 
+/// Sets what is outside a mask to the lowest value inside.
+pub(crate) fn quiet_outside(values: &mut ArrayRef3<f32>, inside: &ArrayRef3<bool>) {
+    let lowest = lowest_within(values, inside);
+    let axis = outermost(values);
+    let slices: Vec<_> = values.axis_iter_mut(axis).zip(inside.axis_iter(axis)).collect();
+    slices.into_par_iter().for_each(|(mut values, inside)| {
+        ndarray::Zip::from(&mut values).and(&inside).for_each(|value, &inside| {
+            if !inside {
+                *value = lowest;
+            }
+        });
+    });
+}
+
 /// The lowest value of a map inside a mask; 0 where the mask is empty.
 pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -> f32 {
-    let lowest = values
-        .iter()
-        .zip(inside)
-        .filter(|&(_, &inside)| inside)
-        .map(|(&value, _)| value)
-        .fold(f32::INFINITY, f32::min);
+    let axis = outermost(values);
+    let slices: Vec<_> = values.axis_iter(axis).zip(inside.axis_iter(axis)).collect();
+    let lowest_of = |(values, inside): &(ArrayView2<'_, f32>, ArrayView2<'_, bool>)| {
+        let least = |lowest: f32, value: &f32, &inside: &bool| if inside { lowest.min(*value) } else { lowest };
+        ndarray::Zip::from(values).and(inside).fold(f32::INFINITY, least)
+    };
+    let lowest = slices.par_iter().map(lowest_of).reduce(|| f32::INFINITY, f32::min);
     if lowest.is_finite() { lowest } else { 0.0 }
+}
+
+/// The axis whose neighbours lie farthest apart in memory.
+fn outermost(values: &ArrayRef3<f32>) -> Axis {
+    let far = |axis: &usize| values.strides()[*axis].unsigned_abs();
+    Axis((0..3).max_by_key(far).unwrap_or(0))
 }
 
 #[cfg(test)]

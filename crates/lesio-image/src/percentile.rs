@@ -61,17 +61,26 @@ pub(crate) fn percentile_list_of(values: impl Iterator<Item = f32> + Clone, want
         return percentile_list(&mut values.collect::<Vec<_>>(), wanted);
     }
     let places: Vec<(usize, f64)> = wanted.iter().map(|&percentile| place_of(percentile, count - 1)).collect();
-    let ranks = places.iter().flat_map(|&(lower, _)| [lower, (lower + 1).min(count - 1)]).collect();
-    let ordered = order_statistics(values, ranks);
+    let ranks: Vec<usize> = places.iter().flat_map(|&(lower, _)| [lower, lower + 1]).collect();
+    let ordered = order_statistics(values, &ranks);
     let pairs = places.iter().zip(ordered.chunks_exact(2));
     pairs.map(|(&(_, fraction), pair)| between(pair[0].into(), pair[1].into(), fraction)).collect()
 }
 
-/// The values at ranks, found by counting the upper halves of their bits, then the lower ones of what shares an upper.
-fn order_statistics(values: impl Iterator<Item = f32> + Clone, ranks: Vec<usize>) -> Vec<f32> {
+/// The values at ranks, counted from 0 for the least, in the order of `f32::total_cmp`; a rank beyond the last is taken as
+/// the last. The values are visited twice and not kept: the upper halves of their bits are counted, then the lower ones
+/// of what shares an upper. NaN for no values.
+///
+/// ```
+/// let values = [3.0, 1.0, 2.0, 1.0];
+/// assert_eq!(lesio_image::order_statistics(values.into_iter(), &[0, 2, 9]), [1.0, 2.0, 3.0]);
+/// ```
+#[must_use]
+pub fn order_statistics(values: impl Iterator<Item = f32> + Clone, ranks: &[usize]) -> Vec<f32> {
     let mut uppers = vec![0_usize; 1 << 16];
     values.clone().for_each(|value| uppers[(total_order(value) >> 16) as usize] += 1);
-    let places: Vec<(usize, usize)> = ranks.iter().map(|&rank| bucket_of(&uppers, rank)).collect();
+    let Some(last) = uppers.iter().sum::<usize>().checked_sub(1) else { return vec![f32::NAN; ranks.len()] };
+    let places: Vec<(usize, usize)> = ranks.iter().map(|&rank| bucket_of(&uppers, rank.min(last))).collect();
     let mut lowers: std::collections::BTreeMap<usize, Vec<usize>> =
         places.iter().map(|&(upper, _)| (upper, Vec::new())).collect();
     // The counts of each upper half are told by its number without a search.
@@ -181,7 +190,7 @@ mod tests {
             3 => 100.0 + (place.wrapping_mul(2_654_435_761) % 1_000_003) as f32 * 1e-6,
             _ => f32::from_bits((place.wrapping_mul(40_503) % 0x7f00_0000) as u32),
         };
-        let data = Array3::from_shape_fn((120, 110, 100), |(i, j, k)| value((i * 110 + j) * 100 + k));
+        let data = Array3::from_shape_fn((120, 110, 140), |(i, j, k)| value((i * 110 + j) * 140 + k));
         let mask = data.map(|value| value.to_bits() % 7 != 0);
         let wanted = [0.0, 0.1, 12.5, 50.0, 98.0, 99.999, 100.0];
         let mut sorted: Vec<f32> =

@@ -134,6 +134,24 @@ impl<T> Volume<T> {
         Some(plane.slice(self.data.view(), index))
     }
 
+    /// Number of slices in a plane of the volume in RAS+.
+    #[must_use]
+    pub fn upright_planes(&self, plane: Plane) -> usize {
+        self.turned().len_of(Axis(plane.axis()))
+    }
+
+    /// One slice of the volume in RAS+, as [`Volume::reoriented`] and [`Volume::plane`] give it, but as a view of this
+    /// volume; `None` past the last.
+    #[must_use]
+    pub fn upright_plane(&self, plane: Plane, index: usize) -> Option<ArrayView2<'_, T>> {
+        (index < self.upright_planes(plane)).then(|| plane.slice(self.turned(), index))
+    }
+
+    /// The voxels in the order of RAS+.
+    fn turned(&self) -> ArrayView3<'_, T> {
+        self.geometry.orientation().turn_to(&Orientation::RAS).view(self.data.view())
+    }
+
     /// As [`Volume::plane`], to be changed in place.
     pub fn plane_mut(&mut self, plane: Plane, index: usize) -> Option<ArrayViewMut2<'_, T>> {
         if index >= self.planes(plane) {

@@ -1,7 +1,9 @@
 //! Lesions found in a map: where scores reach what normal subjects hardly ever score.
 
 use lesio_anomaly::NormalScores;
-use lesio_image::{Connectivity, ImageError, Volume, label_volume};
+use lesio_image::{ComponentRuns, Connectivity, Geometry, ImageError, Volume};
+use ndarray::{Array3, Axis, Slice};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// From which score on a voxel counts as abnormal.
@@ -99,30 +101,56 @@ impl Findings {
         smallest: u64,
         voxel_ml: Option<f64>,
     ) -> Result<Self, ImageError> {
+        Ok(FoundLesions::new(map, within, threshold, normal, smallest, voxel_ml)?.into_findings())
+    }
+}
+
+/// The lesions found in a map, before each voxel gets its label: they outlive the map at little cost, and labels are made
+/// when there is room for them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FoundLesions {
+    /// The lesions, the highest peak first.
+    pub lesions: Vec<Finding>,
+    runs: ComponentRuns,
+    /// The label of each component, 0 for those that are left out.
+    relabelled: Vec<u32>,
+    geometry: Geometry,
+}
+
+impl FoundLesions {
+    /// As [`Findings::new`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(
+        map: &Volume<f32>,
+        within: &Volume<bool>,
+        threshold: f32,
+        normal: &NormalScores,
+        smallest: u64,
+        voxel_ml: Option<f64>,
+    ) -> Result<Self, ImageError> {
         if map.shape() != within.shape() {
             let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
             return Err(ImageError::ShapeMismatch { what: "foreground", found, expected });
         }
-        let above = ndarray::Zip::from(map.data())
-            .and(within.data())
-            .map_collect(|&score, &inside| inside && score >= threshold);
-        let components = label_volume(&above, Connectivity::Corners);
-        let mut gathered: Vec<Gathered> = vec![Gathered::default(); components.components().len()];
-        for ((index, &label), &score) in components.labels().indexed_iter().zip(map.data()) {
-            if let Some(lesion) = (label as usize).checked_sub(1).and_then(|place| gathered.get_mut(place)) {
-                lesion.add(index.into(), score);
+        let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Corners);
+        let mut gathered: Vec<Gathered> = vec![Gathered::default(); runs.components().len()];
+        for ([i, j], span, component) in runs.iter() {
+            for k in span {
+                gathered[component].add([i, j, k], map.data()[[i, j, k]]);
             }
         }
-        let mut order: Vec<usize> = (0..gathered.len())
-            .filter(|&place| components.components()[place].size as u64 >= smallest)
-            .collect();
+        let mut order: Vec<usize> =
+            (0..gathered.len()).filter(|&place| runs.components()[place].size as u64 >= smallest).collect();
         // Stable: of equal peaks the first in the map comes first.
         order.sort_by(|&a, &b| gathered[b].peak.total_cmp(&gathered[a].peak));
-        let mut relabelled = vec![0; gathered.len() + 1];
+        let mut relabelled = vec![0; gathered.len()];
         let mut lesions = Vec::with_capacity(order.len());
         for (&place, label) in order.iter().zip(1..) {
-            relabelled[place + 1] = label;
-            let (component, lesion) = (&components.components()[place], &gathered[place]);
+            relabelled[place] = label;
+            let (component, lesion) = (&runs.components()[place], &gathered[place]);
             lesions.push(Finding {
                 label,
                 voxels: component.size,
@@ -135,9 +163,52 @@ impl Findings {
                 p_value: normal.family_wise_p_value(lesion.peak),
             });
         }
-        let labels = components.labels().mapv(|label| relabelled[label as usize]);
-        Ok(Self { lesions, labels: Volume::new(labels, *map.geometry()) })
+        Ok(Self { lesions, runs, relabelled, geometry: *map.geometry() })
     }
+
+    /// The label of each voxel on the map's grid, 0 for none.
+    #[must_use]
+    pub fn labels(&self) -> Volume<u32> {
+        Volume::new(self.runs.labels(|component| self.relabelled[component]), self.geometry)
+    }
+
+    /// The labels in a byte a voxel, to be shown: those above 255 are 255.
+    #[must_use]
+    pub fn marks(&self) -> Volume<u8> {
+        let mark = |component: usize| u8::try_from(self.relabelled[component]).unwrap_or(u8::MAX);
+        Volume::new(self.runs.labels(mark), self.geometry)
+    }
+
+    /// The lesions with the labels of all voxels.
+    #[must_use]
+    pub fn into_findings(self) -> Findings {
+        let labels = self.labels();
+        Findings { lesions: self.lesions, labels }
+    }
+}
+
+/// Where a map reaches a threshold within the foreground, in row-major order.
+///
+/// Maps of files have their first axis nearest in memory: blocks of it are read together.
+fn above(map: &Array3<f32>, within: &Array3<bool>, threshold: f32) -> Array3<bool> {
+    const BLOCK: usize = 64;
+    let mut above = Array3::from_elem(map.dim(), false);
+    let columns = map.dim().2;
+    let blocks: Vec<_> = above.axis_chunks_iter_mut(Axis(0), BLOCK).enumerate().collect();
+    blocks.into_par_iter().for_each(|(block, mut out)| {
+        let rows = Slice::from(block * BLOCK..block * BLOCK + out.len_of(Axis(0)));
+        let (map, within) = (map.slice_axis(Axis(0), rows), within.slice_axis(Axis(0), rows));
+        for (j, mut out) in out.axis_iter_mut(Axis(1)).enumerate() {
+            let (map, within) = (map.index_axis(Axis(1), j), within.index_axis(Axis(1), j));
+            for k in 0..columns {
+                let scores = map.column(k).into_iter().zip(within.column(k));
+                for (out, (&score, &inside)) in out.column_mut(k).iter_mut().zip(scores) {
+                    *out = inside && score >= threshold;
+                }
+            }
+        }
+    });
+    above
 }
 
 /// What is summed up over a component's voxels.
