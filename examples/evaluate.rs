@@ -11,18 +11,22 @@ use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
-use lesio::anomaly::{ChosenPredictor, Localizer, PredictorName};
+use lesio::anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
+use lesio::image::PreprocessError;
+use lesio::io::dataset::Case;
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Stage, Subject, ThresholdChoice, calibrate,
-    curve_figures, group_table, leading, montage, scope_table, score_subject, shown, truth_of,
+    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Shown, ShownSlice, Stage, StudyError,
+    Subject, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading, montage,
+    scope_table, score_subject, shown_slice, truth_of,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::filters::{self, MedianLengths, length_of};
 use lesio_examples::{
-    DataArgs, Outcome, PrecisionName, bar, command, model_path, prepare_folder, read_cases, run, say,
+    DataArgs, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
 };
+use ndarray::Array3;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
@@ -93,17 +97,11 @@ fn program() -> Outcome {
     let data = args.data.open()?;
     let test = data.select(&args.split)?;
     test.require_masks()?;
-    let validation = args.validation.as_ref().map(|split| data.select(split)).transpose()?;
-    let groups = match &args.lesions {
-        Some(path) => {
-            let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            LesionGroups::read(file)?
-        }
-        None => LesionGroups::default(),
-    };
-    check_ensemble(&args, &localizers, validation.is_some())?;
-    let validation: Vec<Subject> = match &validation {
-        Some(split) => read_cases(split, "reading the validation split")?,
+    let groups = args.lesions.as_ref().map(LesionGroups::open).transpose()?.unwrap_or_default();
+    check_ensemble(&args, &localizers, args.validation.is_some())?;
+    // Read whenever they are needed, one at a time: together they may be larger than memory.
+    let validation: Vec<Case> = match &args.validation {
+        Some(split) => data.select(split)?.cases().to_vec(),
         None => Vec::new(),
     };
     let mut panel = panel(&args, localizers, &validation)?;
@@ -116,12 +114,11 @@ fn program() -> Outcome {
             progress.finish_and_clear();
         }
     }
-    let choice = choose(&panel, &validation)?;
-    let choices = if args.save_choice { choices(&panel, &validation, &choice)? } else { Vec::new() };
-    let thresholds = choice.choose();
-    let mut grouped = GroupedEvaluation::new();
+    let choice = choose(&panel, &validation, &args.out)?;
+    let choices = if args.save_choice { choices(&panel, &choice)? } else { Vec::new() };
+    let mut grouped = GroupedEvaluation::in_folder(&args.out);
     let mut pictures = Vec::new();
-    let mut evaluation = Evaluation::new();
+    let mut evaluation = Evaluation::in_folder(&args.out);
     let progress = bar(test.cases().len() as u64, "scoring");
     let mut seconds = BTreeMap::new();
     for case in test.cases() {
@@ -130,18 +127,26 @@ fn program() -> Outcome {
             return Err(format!("case {} has no mask", case.id()).into());
         };
         if seconds.is_empty() {
-            seconds = time_predictors(&panel, &subject)?;
+            seconds = match time_predictors(&panel, &subject) {
+                Ok(seconds) => seconds,
+                // Of the next case, then.
+                Err(error) if cannot_be_scored(&error) => BTreeMap::new(),
+                Err(error) => return Err(error.into()),
+            };
         }
-        let maps = panel.score(&subject)?;
-        if pictures.len() < PICTURES {
-            pictures.extend(shown(&subject, &maps, &truth));
-        }
-        evaluation.add(&subject.patient, &maps, &truth)?;
-        if args.lesions.is_some()
-            && let (_, Some(mask)) = case.read_volume()?
-        {
-            let numbers = mask.data().mapv(u32::from);
-            grouped.add(&subject.id, &subject.patient, &maps, &numbers, &groups)?;
+        let mask = match args.lesions {
+            Some(_) => case.read_volume()?.1.map(|mask| mask.data().mapv(u32::from)),
+            None => None,
+        };
+        let lesions = mask.map(|mask| (mask, &groups, &mut grouped));
+        let is_shown = pictures.len() < PICTURES;
+        match add(&panel, &subject, &truth, &mut evaluation, lesions, is_shown) {
+            Ok(shown) => pictures.extend(shown),
+            Err(error) if cannot_be_scored(&error) => {
+                evaluation.unscored(&subject.patient, &subject.id, &error);
+                progress.line(&explain(&error));
+            }
+            Err(error) => return Err(error.into()),
         }
         progress.inc(1);
     }
@@ -150,7 +155,7 @@ fn program() -> Outcome {
     let bootstrap = BootstrapConfig::new(args.seed).replicates(args.replicates);
     let patients = evaluation.patients();
     let by_group = grouped.finish(&bootstrap)?;
-    let evaluated = evaluation.finish(&thresholds, &seconds, &bootstrap)?;
+    let evaluated = evaluation.finish(&choice.thresholds, &seconds, &bootstrap)?;
 
     let mut report = EvaluationReport { scopes: evaluated.scopes, ..EvaluationReport::default() };
     for (name, value) in [
@@ -167,7 +172,10 @@ fn program() -> Outcome {
     if !weights.is_empty() {
         report.extra.insert("ensemble_weights".into(), serde_json::json!(weights));
     }
-    let chosen = chosen(&choice.average_precisions(), &report.scopes);
+    if !evaluated.incomplete.is_empty() {
+        report.extra.insert("incomplete".into(), serde_json::json!(evaluated.incomplete));
+    }
+    let chosen = chosen(&choice.average_precisions, &report.scopes);
     if let Some(chosen) = &chosen {
         report.extra.insert("chosen".into(), serde_json::to_value(chosen)?);
     }
@@ -284,7 +292,7 @@ fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::erro
 fn panel(
     args: &Args,
     localizers: Vec<(String, Localizer)>,
-    validation: &[Subject],
+    validation: &[Case],
 ) -> Result<Panel, Box<dyn std::error::Error>> {
     let mut panel = Panel::new();
     for (label, mut localizer) in localizers {
@@ -309,29 +317,77 @@ fn label(path: &Path) -> String {
     path.file_stem().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
-fn choose(panel: &Panel, validation: &[Subject]) -> Result<ThresholdChoice, Box<dyn std::error::Error>> {
-    let mut choice = ThresholdChoice::new();
+/// Scores a case and adds its maps one by one, so that they are never in memory together; returns a slice to be shown.
+fn add(
+    panel: &Panel,
+    subject: &Subject,
+    truth: &Array3<bool>,
+    evaluation: &mut Evaluation,
+    lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
+    is_shown: bool,
+) -> Result<Option<Shown>, StudyError> {
+    // Begun when the first map is there: a case that cannot be scored adds nothing.
+    let mut started = None;
+    let (mut lesions, mut evaluation) = (lesions, Some(evaluation));
+    panel.score_each(subject, |scene, name, maps| {
+        if let Some(evaluation) = evaluation.take() {
+            let groups = match lesions.take() {
+                Some((mask, groups, grouped)) => {
+                    Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
+                }
+                None => None,
+            };
+            let shown = if is_shown { shown_slice(subject, scene, truth) } else { None };
+            started = Some((evaluation.subject(&subject.patient, scene, truth)?, groups, shown));
+        }
+        let Some((measured, groups, shown)) = started.as_mut() else { return Ok(()) };
+        measured.add(name, maps)?;
+        if let Some(groups) = groups {
+            groups.add(name, maps[1])?;
+        }
+        if let Some(shown) = shown {
+            shown.add(maps[1]);
+        }
+        Ok(())
+    })?;
+    Ok(started.and_then(|(_, _, shown)| shown).map(ShownSlice::finish))
+}
+
+/// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
+fn cannot_be_scored(error: &StudyError) -> bool {
+    matches!(error, StudyError::Score { source: PredictError::Preprocess(PreprocessError::Image(_)), .. })
+}
+
+fn choose(
+    panel: &Panel,
+    validation: &[Case],
+    folder: &Path,
+) -> Result<ValidationChoice, Box<dyn std::error::Error>> {
+    let mut choice = ThresholdChoice::in_folder(folder);
     let progress = bar(validation.len() as u64, "choosing on the validation split");
-    for subject in validation {
-        if let Some(truth) = truth_of(subject) {
-            choice.add(&panel.score(subject)?, &truth)?;
+    for case in validation {
+        let subject = Subject::read(case)?;
+        if let Some(truth) = truth_of(&subject) {
+            let (mut started, mut choice) = (None, Some(&mut choice));
+            panel.score_each(&subject, |scene, name, maps| {
+                if let Some(choice) = choice.take() {
+                    started = Some(choice.subject(scene, &truth)?);
+                }
+                started.as_mut().map_or(Ok(()), |subject| subject.add(name, maps))
+            })?;
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    Ok(choice)
+    Ok(choice.finish()?)
 }
 
 /// Of each model the predictor that is best on the lesions of the validation split.
 fn choices(
     panel: &Panel,
-    validation: &[Subject],
-    choice: &ThresholdChoice,
+    choice: &ValidationChoice,
 ) -> Result<Vec<ChosenPredictor>, Box<dyn std::error::Error>> {
-    let has_lesion =
-        |subject: &&Subject| truth_of(subject).is_some_and(|truth| truth.iter().any(|&inside| inside));
-    let subjects = validation.iter().filter(has_lesion).count();
-    let found = choice.average_precisions();
+    let (found, subjects) = (&choice.average_precisions, choice.subjects);
     let mut best: BTreeMap<usize, ChosenPredictor> = BTreeMap::new();
     for (seat, predictor, name) in panel.predictors() {
         let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
@@ -385,10 +441,7 @@ fn chosen(validation: &BTreeMap<(String, Stage), f64>, scopes: &[ScopeReport]) -
 }
 
 /// Seconds per slice of each predictor by itself.
-fn time_predictors(
-    panel: &Panel,
-    subject: &Subject,
-) -> Result<BTreeMap<String, f64>, Box<dyn std::error::Error>> {
+fn time_predictors(panel: &Panel, subject: &Subject) -> Result<BTreeMap<String, f64>, StudyError> {
     let mut seconds = BTreeMap::new();
     for (seat, predictor, name) in panel.predictors() {
         let Some(localizer) = panel.seat(seat) else { continue };

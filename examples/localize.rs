@@ -11,16 +11,15 @@ use std::time::Instant;
 
 use candle_core::Device;
 use clap::Parser;
-use lesio::anomaly::{
-    ImageScore, Localizer, PredictorName, Resolution, ResolutionDoubt, ScoredImage, ScoredVolume, VolumeScore,
-};
+use lesio::anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
 use lesio::image::{Geometry, Image, Volume};
 use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, Layout};
 use lesio::io::nifti::{NiftiHeader, read_header};
 use lesio::io::{WriteOptions, atomic};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
-    Content, DetectionRule, Finding, Findings, ImageOverlay, Subject, VolumeOverlay, heat_map,
+    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, Subject, chosen_slices,
+    heat_map, slice_montage, volume_window,
 };
 use lesio_examples::arguments::share;
 use lesio_examples::filters::{self, FALLBACK};
@@ -28,7 +27,7 @@ use lesio_examples::output::one_line;
 use lesio_examples::{
     LayoutName, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
 };
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayRef2, Axis, Zip};
 use serde::Serialize;
 use serde_json::json;
 use tiff::encoder::TiffEncoder;
@@ -282,64 +281,86 @@ impl Work<'_> {
         header: &NiftiHeader,
         folder: &Path,
     ) -> Result<Scored, Box<dyn Error>> {
-        let ScoredVolume { scores, reconstruction, foreground, resolution, doubt, .. } =
-            self.localizer.score(volume, &self.predictors)?;
+        let scored = self.localizer.volume_maps(volume, &self.predictors)?;
         prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(match self.existing() {
             Existing::Refuse => atomic::Existing::Refuse,
             Existing::Replace => atomic::Existing::Replace,
         });
+        let plane = self.localizer.preprocessing().config().plane;
+        let window = volume_window(volume, scored.foreground())?;
         let mut mapped = Vec::new();
-        for VolumeScore { predictor, raw, postprocessed: map, .. } in scores {
-            let found = self.find(predictor, &map, &foreground, &resolution, Some(voxel_ml(volume)))?;
+        // Of a large volume there is room for one map, which is filtered where it lies, and later for its labels.
+        for maps in scored.maps() {
+            let predictor = maps.predictor();
+            let raw = maps.raw()?;
+            options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
+            let map = maps.postprocessed(raw)?;
+            let found =
+                self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml(volume)))?;
             let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
             options.write(&result.map, &map)?;
-            options.write(&result.raw, &raw)?;
+            let heat_map = heat_map(self.localizer, predictor, map.data())?;
+            let marks = found.as_ref().map(FoundLesions::marks);
+            let mut slices = Vec::new();
+            for slice in chosen_slices(scored.foreground(), marks.as_ref(), plane, self.args.slices.into()) {
+                let own =
+                    |values: &Volume<f32>| values.upright_plane(plane, slice).map(|values| values.to_owned());
+                let (Some(image), Some(map)) = (own(volume), own(&map)) else { continue };
+                let Some(mut reconstruction) = scored.reconstructed_slice(slice)? else { continue };
+                let Some(inside) = scored.foreground().upright_plane(plane, slice) else { continue };
+                // Outside the foreground, of which a model knows nothing, the volume itself is shown.
+                Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
+                    if !inside {
+                        *value = own;
+                    }
+                });
+                let marked = marks.as_ref().and_then(|marks| marks.upright_plane(plane, slice));
+                let marked = marked.map(|marks| marks.mapv(|mark| mark > 0));
+                slices.push(OverlaySlice { slice, image, reconstruction, map, marked });
+            }
+            drop((map, marks));
             if let Some(found) = &found {
                 let labels = folder.join(format!("{predictor}_lesions.nii.gz"));
-                options.write(&labels, &found.labels)?;
+                options.write(&labels, &found.labels())?;
                 result.labels = Some(labels);
             }
-            let overlay = VolumeOverlay {
-                name: predictor.as_str(),
-                heat_map: &heat_map(self.localizer, predictor, map.data())?,
-                volume,
-                reconstruction: &reconstruction,
-                foreground: &foreground,
-                map: &map,
-                labels: found.as_ref().map(|found| &found.labels),
-                plane: self.localizer.preprocessing().config().plane,
-            };
-            let picture = overlay.montage(self.args.slices.into())?.to_picture()?;
+            let picture = slice_montage(predictor.as_str(), &heat_map, window, &slices)?.to_picture()?;
             picture.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
         }
-        Ok((mapped, resolution, doubt))
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
     }
 
     fn map_picture(&self, image: &Image<f32>, folder: &Path) -> Result<Scored, Box<dyn Error>> {
-        let ScoredImage { scores, reconstruction, foreground, resolution, doubt, .. } =
-            self.localizer.score_image(image, &self.predictors)?;
+        let scored = self.localizer.image_maps(image, &self.predictors)?;
         prepare_folder(folder)?;
-        let foreground = one_slice(foreground);
+        let reconstruction = scored.reconstruction(image)?;
+        let foreground = one_slice(scored.foreground().clone());
         let mut mapped = Vec::new();
-        for ImageScore { predictor, raw, postprocessed: map, .. } in scores {
-            let found = self.find(predictor, &one_slice(map.clone()), &foreground, &resolution, None)?;
-            let result = self.describe(predictor, folder, "tiff", found.as_ref());
-            write_file(&result.map, &tiff(&map)?, self.existing())?;
+        for maps in scored.maps() {
+            let predictor = maps.predictor();
+            let raw = maps.raw()?;
+            let result = self.describe(predictor, folder, "tiff", None);
             write_file(&result.raw, &tiff(&raw)?, self.existing())?;
+            let map = one_slice(maps.postprocessed(raw)?);
+            let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
+            let plane = map.data().index_axis(Axis(2), 0);
+            let result = self.describe(predictor, folder, "tiff", found.as_ref());
+            write_file(&result.map, &tiff(&plane)?, self.existing())?;
+            let labels = found.as_ref().map(FoundLesions::labels);
             let overlay = ImageOverlay {
                 name: predictor.as_str(),
-                heat_map: &heat_map(self.localizer, predictor, &map)?,
+                heat_map: &heat_map(self.localizer, predictor, &plane)?,
                 image,
                 reconstruction: &reconstruction,
-                map: map.view(),
-                labels: found.as_ref().map(|found| found.labels.data().index_axis(Axis(2), 0)),
+                map: plane,
+                labels: labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0)),
             };
             overlay.montage()?.to_picture()?.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
         }
-        Ok((mapped, resolution, doubt))
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
     }
 
     /// The lesions in a map; `None` where the model was saved without normal scores of the predictor.
@@ -350,12 +371,12 @@ impl Work<'_> {
         foreground: &Volume<bool>,
         resolution: &Resolution,
         voxel_ml: Option<f64>,
-    ) -> Result<Option<Findings>, Box<dyn Error>> {
+    ) -> Result<Option<FoundLesions>, Box<dyn Error>> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
         let Some(threshold) = threshold(self.localizer, self.rule, predictor)? else { return Ok(None) };
         let smallest = self.localizer.map_filters().least_voxels(resolution);
         let level = self.rule.level();
-        Ok(Some(Findings::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
+        Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }
 
     fn describe(
@@ -363,7 +384,7 @@ impl Work<'_> {
         predictor: PredictorName,
         folder: &Path,
         ending: &str,
-        found: Option<&Findings>,
+        found: Option<&FoundLesions>,
     ) -> Mapped {
         let normal = self.localizer.calibration().get(predictor);
         Mapped {
@@ -406,7 +427,7 @@ fn one_slice<T>(plane: Array2<T>) -> Volume<T> {
 }
 
 /// A map `[row, column]` as TIFF of 32-bit floats, which keeps every score.
-fn tiff(map: &Array2<f32>) -> Result<Vec<u8>, Box<dyn Error>> {
+fn tiff(map: &ArrayRef2<f32>) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut bytes = Cursor::new(Vec::new());
     let (rows, columns) = (u32::try_from(map.nrows())?, u32::try_from(map.ncols())?);
     let values: Vec<f32> = map.iter().copied().collect();

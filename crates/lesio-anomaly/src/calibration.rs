@@ -130,29 +130,112 @@ impl NormalScoresBuilder {
             return None;
         }
         self.scores.sort_unstable_by(f32::total_cmp);
-        self.maxima.sort_unstable_by(f32::total_cmp);
-        let quantiles = TAILS.iter().map(|&tail| lowest_threshold(&self.scores, tail)).collect();
-        let count = self.scores.len() as f64;
-        let mean = self.scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count;
-        let variance =
-            self.scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum::<f64>() / count;
-        let (maxima, pixels) = (self.maxima, self.scores.len() as u64);
-        Some(NormalScores { quantiles, maxima, pixels, mean, deviation: variance.sqrt() })
+        let Ok(found) = NormalScores::from_ascending(self.maxima, self.scores.len() as u64, |each| {
+            self.scores.iter().for_each(|&score| each(score, 1));
+            Ok::<_, std::convert::Infallible>(())
+        });
+        found
     }
 }
 
-/// The lowest threshold that at most a share of the ascending scores reach (`>=`), however many are equal.
-fn lowest_threshold(scores: &[f32], share: f64) -> f32 {
-    // A product such as .07 * 100 may lie just below its whole number.
-    let allowed = (share * scores.len() as f64 * (1.0 + 1e-12)).floor() as usize;
-    let Some(excluded) = scores.len().checked_sub(allowed + 1).map(|index| scores[index]) else {
-        return scores[0];
-    };
-    let above = scores.partition_point(|&score| score <= excluded);
-    scores.get(above).copied().unwrap_or_else(|| excluded.next_up().min(f32::MAX))
+/// What quantiles, mean and deviation take, gathered from ascending scores.
+struct Ascending {
+    /// For each of [`TAILS`] the rank of the highest score that stays below the threshold; `None` where all reach it.
+    excluded: [Option<u64>; TAILS.len()],
+    quantiles: [Option<f32>; TAILS.len()],
+    /// Tails before this have their excluded score, and those before `known` their threshold.
+    passed: usize,
+    known: usize,
+    place: u64,
+    last: f32,
+    sum: f64,
+}
+
+impl Ascending {
+    fn new(pixels: u64) -> Self {
+        // A product such as .07 * 100 may lie just below its whole number.
+        let allowed = |tail: f64| (tail * pixels as f64 * (1.0 + 1e-12)).floor() as u64;
+        let excluded = TAILS.map(|tail| pixels.checked_sub(allowed(tail) + 1));
+        let quantiles = [None; TAILS.len()];
+        Self { excluded, quantiles, passed: 0, known: 0, place: 0, last: f32::NAN, sum: 0.0 }
+    }
+
+    fn add(&mut self, score: f32, count: u64) {
+        // The lowest threshold that at most a share of the scores reach, however many are equal: the next higher score.
+        if score > self.last || self.place == 0 {
+            while self.known < self.passed {
+                self.quantiles[self.known] = Some(score);
+                self.known += 1;
+            }
+            // Shares that no score has to be excluded for are thresholds at the lowest.
+            while self.place == 0 && self.excluded.get(self.known).is_some_and(Option::is_none) {
+                self.quantiles[self.known] = Some(score);
+                self.known += 1;
+                self.passed = self.known;
+            }
+            self.last = score;
+        }
+        self.place += count;
+        while let Some(Some(rank)) = self.excluded.get(self.passed)
+            && *rank < self.place
+        {
+            self.passed += 1;
+        }
+        // One by one, as if they were in memory: sums round alike then.
+        (0..count).for_each(|_| self.sum += f64::from(score));
+    }
+
+    fn quantiles(&self) -> Vec<f32> {
+        // No score is higher than the last one.
+        self.quantiles
+            .iter()
+            .map(|found| found.unwrap_or_else(|| self.last.next_up().min(f32::MAX)))
+            .collect()
+    }
 }
 
 impl NormalScores {
+    /// The normal scores of subjects whose pixels are not in memory together: each subject's highest score, the number of
+    /// all scores, and a function that hands on all of them in ascending order, each with how often it comes, which is
+    /// called twice. `None` without any. All scores are finite; the result is that of a [`NormalScoresBuilder`].
+    ///
+    /// ```
+    /// use lesio_anomaly::{NormalScores, NormalScoresBuilder};
+    ///
+    /// let mut builder = NormalScoresBuilder::new();
+    /// builder.add([0.5, 0.5, 0.1]);
+    /// builder.add([0.2]);
+    /// let ascending = |each: &mut dyn FnMut(f32, u64)| {
+    ///     [(0.1, 1), (0.2, 1), (0.5, 2)].into_iter().for_each(|(score, count)| each(score, count));
+    ///     Ok::<_, std::io::Error>(())
+    /// };
+    /// assert_eq!(NormalScores::from_ascending(vec![0.5, 0.2], 4, ascending)?, builder.finish());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the function reports.
+    pub fn from_ascending<E>(
+        mut maxima: Vec<f32>,
+        pixels: u64,
+        mut ascending: impl FnMut(&mut dyn FnMut(f32, u64)) -> Result<(), E>,
+    ) -> Result<Option<Self>, E> {
+        if pixels == 0 {
+            return Ok(None);
+        }
+        let mut found = Ascending::new(pixels);
+        ascending(&mut |score, count| found.add(score, count))?;
+        let mean = found.sum / pixels as f64;
+        let mut squares = 0.0;
+        ascending(&mut |score, count| {
+            let square = (f64::from(score) - mean).powi(2);
+            (0..count).for_each(|_| squares += square);
+        })?;
+        maxima.sort_unstable_by(f32::total_cmp);
+        let (quantiles, deviation) = (found.quantiles(), (squares / pixels as f64).sqrt());
+        Ok(Some(Self { quantiles, maxima, pixels, mean, deviation }))
+    }
+
     /// Number of subjects.
     #[must_use]
     pub fn subjects(&self) -> usize {
@@ -380,6 +463,36 @@ mod tests {
         assert_eq!(scores.threshold(f64::INFINITY), scores.threshold(1.0));
     }
 
+    /// The definition: the lowest threshold that at most a share of the ascending scores reach.
+    fn lowest_threshold(scores: &[f32], share: f64) -> f32 {
+        let allowed = (share * scores.len() as f64 * (1.0 + 1e-12)).floor() as usize;
+        let Some(excluded) = scores.len().checked_sub(allowed + 1).map(|index| scores[index]) else {
+            return scores[0];
+        };
+        let above = scores.partition_point(|&score| score <= excluded);
+        scores.get(above).copied().unwrap_or_else(|| excluded.next_up().min(f32::MAX))
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_scores() {
+        for (count, levels) in
+            [(1, 1), (2, 5), (7, 3), (100, 100), (1000, 4), (5000, 2000), (300_000, 90_000)]
+        {
+            let mut scores: Vec<f32> = (0..count as u32)
+                .map(|k| (k.wrapping_mul(2_654_435_761) >> 7) as f32 % levels as f32)
+                .collect();
+            let mut builder = NormalScoresBuilder::new();
+            builder.add(scores.iter().copied());
+            let found = builder.finish().unwrap();
+            scores.sort_unstable_by(f32::total_cmp);
+            let expected: Vec<f32> = TAILS.iter().map(|&tail| lowest_threshold(&scores, tail)).collect();
+            assert_eq!(found.quantiles, expected, "{count} of {levels}");
+            let mean = scores.iter().map(|&score| f64::from(score)).sum::<f64>() / count as f64;
+            let squares: f64 = scores.iter().map(|&score| (f64::from(score) - mean).powi(2)).sum();
+            assert_eq!((found.mean, found.deviation), (mean, (squares / count as f64).sqrt()));
+        }
+    }
+
     #[test]
     fn thresholds_keep_their_rate() {
         let scores = thousand();
@@ -454,7 +567,8 @@ mod tests {
         builder.add([f32::NAN, 1.0, 3.0]);
         let scores = builder.finish().unwrap();
         assert_eq!((scores.subjects(), scores.pixels()), (1, 2));
-        assert!(scores.is_sound());
+        let document = serde_json::to_value(&scores).unwrap();
+        assert_eq!(serde_json::from_value::<NormalScores>(document).unwrap(), scores);
     }
 
     #[test]

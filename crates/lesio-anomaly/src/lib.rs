@@ -87,7 +87,8 @@ pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
 pub use localizer::{
-    ChosenPredictor, ImageScore, Localizer, Provenance, ScoredImage, ScoredVolume, VolumeScore,
+    ChosenPredictor, ImageMaps, ImageScore, Localizer, PredictorImageMaps, PredictorVolumeMaps, Provenance,
+    ScoredImage, ScoredVolume, VolumeMaps, VolumeScore,
 };
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use lesio_image::{FittedPreprocessing, Image, Plane, PreparedPlane, SlicePosition, Volume};
+use lesio_image::{
+    FittedPreprocessing, Image, ImageError, Plane, PreparedImage, PreparedPlane, PreparedVolume,
+    SlicePosition, Volume,
+};
 use lesio_nn::{LoadError, Precision, SaveError, model_file};
 use lesio_settings::{SettingError, in_range};
 use lesio_vae::{BuildError, Wanted};
@@ -15,7 +18,7 @@ use crate::catalogue::{PredictorName, PredictorSettings, check_unique, predictor
 use crate::error::PredictError;
 use crate::location::{LocationBuilder, LocationCalibration};
 use crate::model::{Model, ModelConfig};
-use crate::postprocessing::{LengthUnit, PostProcessing, as_plane, as_volume, image_geometry, lowest_within};
+use crate::postprocessing::{LengthUnit, PostProcessing, as_plane, as_volume, image_geometry, quiet_outside};
 use crate::predictor::Predictor;
 use crate::resolution::{Resolution, ResolutionDoubt};
 use crate::shared::SharedPass;
@@ -172,7 +175,7 @@ pub struct ScoredImage {
 }
 
 /// The maps of one predictor on the network's grid.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct GridMaps {
     planes: Vec<Array2<f32>>,
     /// The lowest score inside a foreground, for what the model was not shown: a predictor's scores may
@@ -438,31 +441,57 @@ impl Localizer {
     /// A volume that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), a
     /// predictor that the model cannot serve or that is named twice, or a model of several channels.
     pub fn score(&self, volume: &Volume<f32>, names: &[PredictorName]) -> Result<ScoredVolume, PredictError> {
+        let scored = self.volume_maps(volume, names)?;
+        let mut scores = Vec::with_capacity(names.len());
+        for maps in scored.maps() {
+            let raw = maps.raw()?;
+            let postprocessed = maps.postprocessed(raw.clone())?;
+            scores.push(VolumeScore { predictor: maps.predictor(), raw, postprocessed });
+        }
+        let reconstruction = scored.reconstruction(volume)?;
+        let (resolution, doubt) = (scored.resolution, scored.doubt.clone());
+        Ok(ScoredVolume { scores, reconstruction, foreground: scored.into_foreground(), resolution, doubt })
+    }
+
+    /// Scores a volume as [`Localizer::score`] does, and makes its maps one at a time, as they are asked for: where a
+    /// volume is large, its maps need not be in memory together.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`].
+    pub fn volume_maps(
+        &self,
+        volume: &Volume<f32>,
+        names: &[PredictorName],
+    ) -> Result<VolumeMaps<'_>, PredictError> {
         let prepared = self.document.preprocessing.prepare(volume)?;
         self.check_channels(1)?;
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let (maps, reconstructions) = self.score_planes(&planes, names)?;
-        let plane = self.document.preprocessing.config().plane;
-        let resolution = Resolution::of_volume(volume, plane);
+        let resolution = Resolution::of_volume(volume, self.document.preprocessing.config().plane);
         let doubt = self.doubt(&resolution);
-        let mut scores = Vec::with_capacity(names.len());
-        let foreground = &prepared.foreground;
-        for (&predictor, maps) in names.iter().zip(maps) {
-            let restored = |maps: &GridMaps| -> Result<_, PredictError> {
-                Ok(quiet_outside(prepared.restore_map(&maps.planes, maps.lowest)?, foreground))
-            };
-            let raw = restored(&maps)?;
-            let standardized =
-                self.standardized(predictor, &maps, &planes).as_ref().map(restored).transpose()?;
-            let before = standardized.as_ref().unwrap_or(&raw);
-            let postprocessed = self.document.postprocessing.apply(before, foreground, plane)?;
-            scores.push(VolumeScore { predictor, raw, postprocessed });
-        }
-        let expected: Vec<Array2<f32>> =
-            reconstructions.into_iter().map(|image| image.index_axis_move(Axis(0), 0)).collect();
-        let mut reconstruction = prepared.restore_intensities(&expected)?;
-        keep_outside(&mut reconstruction.data_mut(), volume.data(), prepared.foreground.data());
-        Ok(ScoredVolume { scores, reconstruction, foreground: prepared.foreground, resolution, doubt })
+        let maps = names.iter().copied().zip(maps).collect();
+        Ok(VolumeMaps { localizer: self, prepared, maps, reconstructions, resolution, doubt })
+    }
+
+    /// As [`Localizer::volume_maps`], of an image.
+    ///
+    /// # Errors
+    /// As [`Localizer::score_image`].
+    pub fn image_maps(
+        &self,
+        image: &Image<f32>,
+        names: &[PredictorName],
+    ) -> Result<ImageMaps<'_>, PredictError> {
+        self.check_channels(image.channels())?;
+        let prepared = self.document.preprocessing.prepare_image(image)?;
+        let (maps, mut reconstructions) = self.score_planes(&[&prepared.plane], names)?;
+        let reconstruction = reconstructions.pop().unwrap_or_else(|| Array3::zeros((0, 0, 0)));
+        let geometry = image_geometry(&prepared.plane.placement)?;
+        let foreground = as_volume(prepared.foreground.clone(), geometry);
+        let resolution = Resolution::of_image(&prepared.plane.placement);
+        let doubt = self.doubt(&resolution);
+        let maps = names.iter().copied().zip(maps).collect();
+        Ok(ImageMaps { localizer: self, prepared, foreground, maps, reconstruction, resolution, doubt })
     }
 
     /// Scores an image of any size; the maps are on its grid.
@@ -474,34 +503,16 @@ impl Localizer {
         image: &Image<f32>,
         names: &[PredictorName],
     ) -> Result<ScoredImage, PredictError> {
-        self.check_channels(image.channels())?;
-        let prepared = self.document.preprocessing.prepare_image(image)?;
-        let (maps, mut reconstructions) = self.score_planes(&[&prepared.plane], names)?;
-        let geometry = image_geometry(&prepared.plane.placement)?;
-        let foreground = as_volume(&prepared.foreground, geometry);
-        let resolution = Resolution::of_image(&prepared.plane.placement);
-        let doubt = self.doubt(&resolution);
+        let scored = self.image_maps(image, names)?;
         let mut scores = Vec::with_capacity(names.len());
-        for (&predictor, maps) in names.iter().zip(maps) {
-            let restored = |maps: &GridMaps| -> Result<_, PredictError> {
-                let map = prepared.restore_map(&maps.planes[0], maps.lowest)?;
-                Ok(quiet_outside(as_volume(&map, geometry), &foreground))
-            };
-            let raw = restored(&maps)?;
-            let standardized =
-                self.standardized(predictor, &maps, &[&prepared.plane]).as_ref().map(restored).transpose()?;
-            let before = standardized.as_ref().unwrap_or(&raw);
-            let postprocessed = self.document.postprocessing.apply(before, &foreground, Plane::Axial)?;
-            let (raw, postprocessed) = (as_plane(&raw), as_plane(&postprocessed));
-            scores.push(ImageScore { predictor, raw, postprocessed });
+        for maps in scored.maps() {
+            let raw = maps.raw()?;
+            let postprocessed = maps.postprocessed(raw.clone())?;
+            scores.push(ImageScore { predictor: maps.predictor(), raw, postprocessed });
         }
-        let reconstruction = reconstructions.pop().unwrap_or_else(|| Array3::zeros((0, 0, 0)));
-        let mut reconstruction = prepared.restore_intensities(&reconstruction)?.into_data();
-        for (mut channel, own) in reconstruction.outer_iter_mut().zip(image.data().outer_iter()) {
-            keep_outside(&mut channel, &own, &prepared.foreground);
-        }
-        let reconstruction = Image::new(reconstruction);
-        Ok(ScoredImage { scores, reconstruction, foreground: prepared.foreground, resolution, doubt })
+        let reconstruction = scored.reconstruction(image)?;
+        let (resolution, doubt) = (scored.resolution, scored.doubt.clone());
+        Ok(ScoredImage { scores, reconstruction, foreground: scored.into_foreground(), resolution, doubt })
     }
 
     /// Adds the slices of a normal volume, or the normal slices of any, to what is usual by place. The
@@ -629,6 +640,254 @@ impl Localizer {
     }
 }
 
+/// A volume scored on the network's grid: makes the maps on the volume's own grid one at a time.
+///
+/// See [`Localizer::volume_maps`].
+#[derive(Debug)]
+pub struct VolumeMaps<'a> {
+    resolution: Resolution,
+    doubt: Option<ResolutionDoubt>,
+    localizer: &'a Localizer,
+    prepared: PreparedVolume,
+    maps: Vec<(PredictorName, GridMaps)>,
+    reconstructions: Vec<Array3<f32>>,
+}
+
+/// The maps of one predictor of [`VolumeMaps`].
+#[derive(Clone, Copy, Debug)]
+pub struct PredictorVolumeMaps<'a> {
+    of: &'a VolumeMaps<'a>,
+    predictor: PredictorName,
+    maps: &'a GridMaps,
+}
+
+impl VolumeMaps<'_> {
+    /// The resolution of what was scored.
+    #[must_use]
+    pub fn resolution(&self) -> &Resolution {
+        &self.resolution
+    }
+
+    /// Why the calibration may not hold at this resolution.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
+        self.doubt.as_ref()
+    }
+
+    /// The maps of each predictor, in the order in which they were asked for.
+    pub fn maps(&self) -> impl Iterator<Item = PredictorVolumeMaps<'_>> {
+        self.maps.iter().map(|(predictor, maps)| PredictorVolumeMaps {
+            of: self,
+            predictor: *predictor,
+            maps,
+        })
+    }
+
+    /// What belongs to the object.
+    #[must_use]
+    pub fn foreground(&self) -> &Volume<bool> {
+        &self.prepared.foreground
+    }
+
+    /// What belongs to the object, alone.
+    #[must_use]
+    pub fn into_foreground(self) -> Volume<bool> {
+        self.prepared.foreground
+    }
+
+    /// What the model takes for normal, in the intensities of the volume that was scored, which is shown itself outside
+    /// the foreground.
+    ///
+    /// # Errors
+    /// [`PredictError::Image`] for another shape than that of the volume that was scored.
+    pub fn reconstruction(&self, volume: &Volume<f32>) -> Result<Volume<f32>, PredictError> {
+        let foreground = self.prepared.foreground.data();
+        if volume.shape() != self.prepared.foreground.shape() {
+            return Err(unlike("volume", &volume.shape(), &self.prepared.foreground.shape()));
+        }
+        let expected: Vec<Array2<f32>> =
+            self.reconstructions.iter().map(|image| image.index_axis(Axis(0), 0).to_owned()).collect();
+        let mut reconstruction = self.prepared.restore_intensities(&expected)?;
+        keep_outside(&mut reconstruction.data_mut(), volume.data(), foreground);
+        Ok(reconstruction)
+    }
+
+    /// One slice of the reconstruction inside the foreground, as [`Volume::plane`] shows it of the volume in RAS+;
+    /// `None` past the last. Outside the foreground it says nothing.
+    ///
+    /// # Errors
+    /// None in practice: the slices are of the network's grid.
+    pub fn reconstructed_slice(&self, index: usize) -> Result<Option<Array2<f32>>, PredictError> {
+        let Some((slice, plane)) = self.reconstructions.get(index).zip(self.prepared.planes.get(index))
+        else {
+            return Ok(None);
+        };
+        let mut restored = plane.placement.to_image(&slice.index_axis(Axis(0), 0), 0.0)?;
+        restored.mapv_inplace(|value| self.prepared.scale.inverse(value));
+        Ok(Some(restored))
+    }
+}
+
+impl PredictorVolumeMaps<'_> {
+    /// The predictor.
+    #[must_use]
+    pub fn predictor(&self) -> PredictorName {
+        self.predictor
+    }
+
+    /// Its scores, unfiltered: see [`VolumeScore::raw`].
+    ///
+    /// # Errors
+    /// None in practice: the maps are of the network's grid.
+    pub fn raw(&self) -> Result<Volume<f32>, PredictError> {
+        self.restored(self.maps)
+    }
+
+    /// The scores after post-processing, in the memory of the raw map: see [`VolumeScore::postprocessed`].
+    ///
+    /// # Errors
+    /// A map whose scores are not finite, and one of another shape than the volume.
+    pub fn postprocessed(&self, raw: Volume<f32>) -> Result<Volume<f32>, PredictError> {
+        let VolumeMaps { localizer, prepared, .. } = self.of;
+        if raw.shape() != prepared.foreground.shape() {
+            return Err(unlike("map", &raw.shape(), &prepared.foreground.shape()));
+        }
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let before = match localizer.standardized(self.predictor, self.maps, &planes) {
+            Some(maps) => {
+                drop(raw);
+                self.restored(&maps)?
+            }
+            None => raw,
+        };
+        let Document { preprocessing, postprocessing, .. } = &localizer.document;
+        Ok(postprocessing.apply_to(before, &prepared.foreground, preprocessing.config().plane)?)
+    }
+
+    fn restored(&self, maps: &GridMaps) -> Result<Volume<f32>, PredictError> {
+        let prepared = &self.of.prepared;
+        let mut map = prepared.restore_map(&maps.planes, maps.lowest)?;
+        quiet_outside(&mut map.data_mut(), prepared.foreground.data());
+        Ok(map)
+    }
+}
+
+/// An image scored on the network's grid: makes the maps on the image's own grid one at a time.
+///
+/// See [`Localizer::image_maps`].
+#[derive(Debug)]
+pub struct ImageMaps<'a> {
+    resolution: Resolution,
+    doubt: Option<ResolutionDoubt>,
+    localizer: &'a Localizer,
+    prepared: PreparedImage,
+    foreground: Volume<bool>,
+    maps: Vec<(PredictorName, GridMaps)>,
+    reconstruction: Array3<f32>,
+}
+
+/// The maps of one predictor of [`ImageMaps`].
+#[derive(Clone, Copy, Debug)]
+pub struct PredictorImageMaps<'a> {
+    of: &'a ImageMaps<'a>,
+    predictor: PredictorName,
+    maps: &'a GridMaps,
+}
+
+impl ImageMaps<'_> {
+    /// The resolution of what was scored.
+    #[must_use]
+    pub fn resolution(&self) -> &Resolution {
+        &self.resolution
+    }
+
+    /// Why the calibration may not hold at this resolution.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
+        self.doubt.as_ref()
+    }
+
+    /// The maps of each predictor, in the order in which they were asked for.
+    pub fn maps(&self) -> impl Iterator<Item = PredictorImageMaps<'_>> {
+        self.maps.iter().map(|(predictor, maps)| PredictorImageMaps { of: self, predictor: *predictor, maps })
+    }
+
+    /// What belongs to the object, `[row, column]`.
+    #[must_use]
+    pub fn foreground(&self) -> &Array2<bool> {
+        &self.prepared.foreground
+    }
+
+    /// What belongs to the object, alone.
+    #[must_use]
+    pub fn into_foreground(self) -> Array2<bool> {
+        self.prepared.foreground
+    }
+
+    /// What the model takes for normal, in the intensities of the image that was scored, which is shown itself outside
+    /// the foreground.
+    ///
+    /// # Errors
+    /// [`PredictError::Image`] for another shape than that of the image that was scored.
+    pub fn reconstruction(&self, image: &Image<f32>) -> Result<Image<f32>, PredictError> {
+        let mut reconstruction = self.prepared.restore_intensities(&self.reconstruction)?.into_data();
+        if reconstruction.dim() != image.data().dim() {
+            return Err(unlike("image", image.data().shape(), reconstruction.shape()));
+        }
+        for (mut channel, own) in reconstruction.outer_iter_mut().zip(image.data().outer_iter()) {
+            keep_outside(&mut channel, &own, &self.prepared.foreground);
+        }
+        Ok(Image::new(reconstruction))
+    }
+}
+
+impl PredictorImageMaps<'_> {
+    /// The predictor.
+    #[must_use]
+    pub fn predictor(&self) -> PredictorName {
+        self.predictor
+    }
+
+    /// Its scores, unfiltered: see [`ImageScore::raw`].
+    ///
+    /// # Errors
+    /// None in practice: the maps are of the network's grid.
+    pub fn raw(&self) -> Result<Array2<f32>, PredictError> {
+        Ok(as_plane(self.restored(self.maps)?))
+    }
+
+    /// The scores after post-processing, in the memory of the raw map: see [`ImageScore::postprocessed`].
+    ///
+    /// # Errors
+    /// A map whose scores are not finite, and one of another shape than the image.
+    pub fn postprocessed(&self, raw: Array2<f32>) -> Result<Array2<f32>, PredictError> {
+        let ImageMaps { localizer, prepared, foreground, .. } = self.of;
+        if raw.dim() != prepared.foreground.dim() {
+            return Err(unlike("map", raw.shape(), prepared.foreground.shape()));
+        }
+        let before = match localizer.standardized(self.predictor, self.maps, &[&prepared.plane]) {
+            Some(maps) => {
+                drop(raw);
+                self.restored(&maps)?
+            }
+            None => as_volume(raw, *foreground.geometry()),
+        };
+        Ok(as_plane(localizer.document.postprocessing.apply_to(before, foreground, Plane::Axial)?))
+    }
+
+    fn restored(&self, maps: &GridMaps) -> Result<Volume<f32>, PredictError> {
+        let map = self.of.prepared.restore_map(&maps.planes[0], maps.lowest)?;
+        let mut map = as_volume(map, *self.of.foreground.geometry());
+        quiet_outside(&mut map.data_mut(), self.of.foreground.data());
+        Ok(map)
+    }
+}
+
+fn unlike(what: &'static str, found: &[usize], expected: &[usize]) -> PredictError {
+    let (found, expected) = (found.to_vec(), expected.to_vec());
+    ImageError::ShapeMismatch { what, found, expected }.into()
+}
+
 /// Shows the image itself outside the foreground, of which a model knows nothing.
 fn keep_outside<D: ndarray::Dimension>(
     reconstruction: &mut ndarray::ArrayRef<f32, D>,
@@ -640,15 +899,4 @@ fn keep_outside<D: ndarray::Dimension>(
             *value = own;
         }
     });
-}
-
-/// Sets what is outside the foreground to the lowest score inside.
-fn quiet_outside(mut map: Volume<f32>, foreground: &Volume<bool>) -> Volume<f32> {
-    let lowest = lowest_within(map.data(), foreground.data());
-    ndarray::Zip::from(map.data_mut()).and(foreground.data()).for_each(|value, &inside| {
-        if !inside {
-            *value = lowest;
-        }
-    });
-    map
 }

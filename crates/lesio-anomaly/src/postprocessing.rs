@@ -1,11 +1,14 @@
 //! What is done to a map on the image's own grid.
 
+use std::borrow::Cow;
+
 use lesio_image::{
     Geometry, ImageError, Interpolation, Placement, Plane, ResampleError, Volume, erode_spaced, label_volume,
-    median_filter_volume, resample_volume,
+    median_filter_in_place, resample_volume,
 };
 use lesio_settings::{SettingError, in_range, require};
-use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView2, Axis};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
@@ -175,12 +178,25 @@ impl PostProcessing {
         foreground: &Volume<bool>,
         plane: Plane,
     ) -> Result<Volume<f32>, PredictError> {
+        self.apply_to(map.clone(), foreground, plane)
+    }
+
+    /// As [`PostProcessing::apply`], in the map's own memory.
+    ///
+    /// # Errors
+    /// As [`PostProcessing::apply`].
+    pub fn apply_to(
+        &self,
+        mut map: Volume<f32>,
+        foreground: &Volume<bool>,
+        plane: Plane,
+    ) -> Result<Volume<f32>, PredictError> {
         self.validate()?;
         if map.shape() != foreground.shape() {
             let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
             return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
         }
-        let axes = slice_axes(map, plane);
+        let axes = slice_axes(&map, plane);
         let mut lengths = [0.0; 3];
         for (axis, length) in axes.into_iter().zip(self.median) {
             lengths[axis] = length;
@@ -189,18 +205,13 @@ impl PostProcessing {
             LengthUnit::Physical => map.geometry().spacing(),
             LengthUnit::ImagePixels => [1.0; 3],
         };
-        let mut values = match self.negative {
-            NegativeValues::Keep => self.smoothed(map, lengths, spacing)?,
-            NegativeValues::Zero => self.smoothed(&map.map(|&value| value.max(0.0)), lengths, spacing)?,
-        };
-        let inside = self.eroded(foreground.data(), axes[0], spacing);
-        let lowest = lowest_within(&values, &inside);
-        ndarray::Zip::from(&mut values).and(&inside).for_each(|value, &inside| {
-            if !inside {
-                *value = lowest;
-            }
-        });
-        Ok(Volume::new(values, *map.geometry()))
+        if self.negative == NegativeValues::Zero {
+            map.data_mut().mapv_inplace(|value| value.max(0.0));
+        }
+        let geometry = *map.geometry();
+        let mut values = self.smoothed(map, lengths, spacing)?;
+        quiet_outside(&mut values, &self.eroded(foreground.data(), axes[0], spacing));
+        Ok(Volume::new(values, geometry))
     }
 
     /// Filters the map of an image that lies on the network's grid like this; map and foreground `[row, column]`.
@@ -216,9 +227,9 @@ impl PostProcessing {
         placement: &Placement,
     ) -> Result<Array2<f32>, PredictError> {
         let geometry = image_geometry(placement)?;
-        let filtered =
-            self.apply(&as_volume(map, geometry), &as_volume(foreground, geometry), Plane::Axial)?;
-        Ok(as_plane(&filtered))
+        let foreground = as_volume(foreground.to_owned(), geometry);
+        let map = as_volume(map.to_owned(), geometry);
+        Ok(as_plane(self.apply_to(map, &foreground, Plane::Axial)?))
     }
 
     /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`], by the
@@ -245,40 +256,60 @@ impl PostProcessing {
     /// The median by lengths along the voxel axes, in the unit of `spacing`.
     fn smoothed(
         &self,
-        map: &Volume<f32>,
+        map: Volume<f32>,
         lengths: [f64; 3],
         spacing: [f64; 3],
     ) -> Result<Array3<f32>, PredictError> {
         let shape = map.shape();
-        if self.unit == LengthUnit::ImagePixels {
-            return Ok(median_filter_volume(map.data(), lengths.map(|length| length as usize))?);
-        }
-        let windows: [usize; 3] =
-            std::array::from_fn(|axis| odd_window(lengths[axis], spacing[axis], shape[axis]));
-        let reduced: [usize; 3] =
-            std::array::from_fn(|axis| shape[axis].div_ceil(windows[axis].div_ceil(LARGEST_WINDOW)));
+        let windows: [usize; 3] = match self.unit {
+            LengthUnit::ImagePixels => lengths.map(|length| length as usize),
+            LengthUnit::Physical => {
+                std::array::from_fn(|axis| odd_window(lengths[axis], spacing[axis], shape[axis]))
+            }
+        };
+        let reduced: [usize; 3] = match self.unit {
+            LengthUnit::ImagePixels => shape,
+            LengthUnit::Physical => {
+                std::array::from_fn(|axis| shape[axis].div_ceil(windows[axis].div_ceil(LARGEST_WINDOW)))
+            }
+        };
         if reduced == shape {
-            return Ok(median_filter_volume(map.data(), windows)?);
+            let mut values = map.into_data();
+            if windows != [1; 3] {
+                median_filter_in_place(&mut values, windows)?;
+            }
+            return Ok(values);
         }
-        let small = resample_volume(map, reduced, Interpolation::Linear)?;
+        let mut small = resample_volume(&map, reduced, Interpolation::Linear)?;
+        let geometry = *small.geometry();
         let windows = std::array::from_fn(|axis| {
             let own = spacing[axis] * shape[axis] as f64 / reduced[axis] as f64;
             odd_window(lengths[axis], own, reduced[axis])
         });
-        let filtered = Volume::new(median_filter_volume(small.data(), windows)?, *small.geometry());
-        Ok(resample_volume(&filtered, shape, Interpolation::Linear)?.into_data())
+        let mut values = small.into_data();
+        median_filter_in_place(&mut values, windows)?;
+        small = Volume::new(values, geometry);
+        Ok(resample_volume(&small, shape, Interpolation::Linear)?.into_data())
     }
 
-    fn eroded(&self, foreground: &ArrayRef3<bool>, along: usize, spacing: [f64; 3]) -> Array3<bool> {
-        let mut inside = foreground.to_owned();
-        if self.erosion > 0.0 {
-            let within: Vec<f64> = (0..3).filter(|&axis| axis != along).map(|axis| spacing[axis]).collect();
-            for mut slice in inside.axis_iter_mut(Axis(along)) {
-                let smaller = erode_spaced(&slice.to_owned(), self.erosion, &within);
-                slice.assign(&smaller);
-            }
+    fn eroded<'a>(
+        &self,
+        foreground: &'a Array3<bool>,
+        along: usize,
+        spacing: [f64; 3],
+    ) -> Cow<'a, Array3<bool>> {
+        let within: Vec<f64> = (0..3).filter(|&axis| axis != along).map(|axis| spacing[axis]).collect();
+        // Below the size of a pixel an erosion changes nothing.
+        if within.iter().all(|&size| self.erosion < size * (1.0 - SAME_LENGTH)) {
+            return Cow::Borrowed(foreground);
         }
-        inside
+        let mut inside = foreground.to_owned();
+        let slices: Vec<_> = inside.axis_iter_mut(Axis(along)).collect();
+        slices.into_par_iter().for_each(|mut slice| {
+            let smaller = erode_spaced(&slice, self.erosion, &within);
+            slice.assign(&smaller);
+        });
+        Cow::Owned(inside)
     }
 }
 
@@ -290,14 +321,15 @@ fn odd_window(length: f64, size: f64, voxels: usize) -> usize {
     2 * half.min(voxels.saturating_sub(1)) + 1
 }
 
-/// A plane as a volume of one axial slice: its columns are the first axis.
-pub(crate) fn as_volume<T: Clone>(plane: &ArrayRef2<T>, geometry: Geometry) -> Volume<T> {
-    Volume::new(plane.to_owned().reversed_axes().insert_axis(Axis(2)), geometry)
+/// A plane as a volume of one axial slice, in its memory: its columns are the first axis.
+pub(crate) fn as_volume<T>(plane: Array2<T>, geometry: Geometry) -> Volume<T> {
+    Volume::new(plane.reversed_axes().insert_axis(Axis(2)), geometry)
 }
 
 /// The plane of a volume made by [`as_volume`].
-pub(crate) fn as_plane(volume: &Volume<f32>) -> Array2<f32> {
-    volume.data().index_axis(Axis(2), 0).reversed_axes().as_standard_layout().into_owned()
+pub(crate) fn as_plane(volume: Volume<f32>) -> Array2<f32> {
+    let plane = volume.into_data().index_axis_move(Axis(2), 0).reversed_axes();
+    if plane.is_standard_layout() { plane } else { plane.as_standard_layout().into_owned() }
 }
 
 /// The geometry of such a slice, in pixels of the grid.
@@ -306,15 +338,37 @@ pub(crate) fn image_geometry(placement: &Placement) -> Result<Geometry, Resample
     Ok(Geometry::from_spacing([columns.recip(), rows.recip(), 1.0])?)
 }
 
+/// Sets what is outside a mask to the lowest value inside.
+pub(crate) fn quiet_outside(values: &mut ArrayRef3<f32>, inside: &ArrayRef3<bool>) {
+    let lowest = lowest_within(values, inside);
+    let axis = outermost(values);
+    let slices: Vec<_> = values.axis_iter_mut(axis).zip(inside.axis_iter(axis)).collect();
+    slices.into_par_iter().for_each(|(mut values, inside)| {
+        ndarray::Zip::from(&mut values).and(&inside).for_each(|value, &inside| {
+            if !inside {
+                *value = lowest;
+            }
+        });
+    });
+}
+
 /// The lowest value of a map inside a mask; 0 where the mask is empty.
 pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -> f32 {
-    let lowest = values
-        .iter()
-        .zip(inside)
-        .filter(|&(_, &inside)| inside)
-        .map(|(&value, _)| value)
-        .fold(f32::INFINITY, f32::min);
+    let axis = outermost(values);
+    let slices: Vec<_> = values.axis_iter(axis).zip(inside.axis_iter(axis)).collect();
+    let lowest_of = |(values, inside): &(ArrayView2<'_, f32>, ArrayView2<'_, bool>)| {
+        let least =
+            |lowest: f32, value: &f32, &inside: &bool| if inside { lowest.min(*value) } else { lowest };
+        ndarray::Zip::from(values).and(inside).fold(f32::INFINITY, least)
+    };
+    let lowest = slices.par_iter().map(lowest_of).reduce(|| f32::INFINITY, f32::min);
     if lowest.is_finite() { lowest } else { 0.0 }
+}
+
+/// The axis whose neighbours lie farthest apart in memory.
+fn outermost(values: &ArrayRef3<f32>) -> Axis {
+    let far = |axis: &usize| values.strides()[*axis].unsigned_abs();
+    Axis((0..3).max_by_key(far).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -463,7 +517,10 @@ mod tests {
         for size in [[0.5, 0.5], [1.0, 0.5], [0.25, 0.25], [2.0, 1.0], [2.0, 2.0]] {
             let found = filter(size);
             assert!((area(&found) / area(&reference) - 1.0).abs() < 0.08, "{size:?} {}", area(&found));
-            let middle = |map: &Array3<f32>| map.slice(ndarray::s![14..34, 14..34, ..]).to_owned();
+            let middle = |map: &Array3<f32>| {
+                let rows = map.slice_axis(Axis(0), ndarray::Slice::from(14..34));
+                rows.slice_axis(Axis(1), ndarray::Slice::from(14..34)).to_owned()
+            };
             let (found, reference) = (middle(&found), middle(&reference));
             let off = found.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < 0.12, "{size:?}: {off}");

@@ -55,12 +55,16 @@ where
 {
     let mut counts: Vec<Vec<usize>> = mask.shape().iter().map(|&n| vec![0; n]).collect();
     let mut total = 0_usize;
-    for (index, &inside) in mask.indexed_iter() {
+    // Volumes are read from files with their first axis nearest in memory.
+    let strides: Vec<usize> = mask.strides().iter().map(|stride| stride.unsigned_abs()).collect();
+    let is_reversed = strides.first() < strides.last();
+    let view = if is_reversed { mask.view().reversed_axes() } else { mask.view() };
+    for (index, &inside) in view.indexed_iter() {
         if inside {
             total += 1;
             let index: [usize; N] = index.into();
-            for (count, &i) in counts.iter_mut().zip(&index) {
-                count[i] += 1;
+            for (place, &i) in index.iter().enumerate() {
+                counts[if is_reversed { N - 1 - place } else { place }][i] += 1;
             }
         }
     }

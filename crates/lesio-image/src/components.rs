@@ -117,6 +117,63 @@ pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Compo
     Components { components: describe(&runs), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
 }
 
+/// The connected components of a volume as runs of voxels along its last axis: of a volume with few voxels in
+/// components, much less than their labels.
+///
+/// ```
+/// use lesio_image::{ComponentRuns, Connectivity};
+/// use ndarray::array;
+///
+/// let mask = array![[[true, true, false], [false, false, true]]];
+/// let runs = ComponentRuns::new(&mask, Connectivity::Edges);
+/// assert_eq!(runs.components().len(), 1);
+/// let found: Vec<_> = runs.iter().map(|(row, columns, _)| (row, columns)).collect();
+/// assert_eq!(found, [([0, 0], 0..2), ([0, 1], 2..3)]);
+/// assert_eq!(runs.labels(|_| 7u8), array![[[7, 7, 0], [0, 0, 7]]]);
+/// ```
+pub struct ComponentRuns {
+    runs: Runs,
+    components: Vec<Component<3>>,
+    shape: [usize; 3],
+}
+
+impl std::fmt::Debug for ComponentRuns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ComponentRuns").field("components", &self.components).finish_non_exhaustive()
+    }
+}
+
+impl ComponentRuns {
+    /// The components of a mask, numbered as those of [`label_volume`].
+    #[must_use]
+    pub fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
+        let runs = Runs::new(mask, connectivity);
+        Self { components: describe(&runs), runs, shape: mask.dim().into() }
+    }
+
+    /// The components, in the row-major order of their first elements.
+    #[must_use]
+    pub fn components(&self) -> &[Component<3>] {
+        &self.components
+    }
+
+    /// Every run in row-major order: its row (the indices along the first two axes), its voxels along the third and the
+    /// number of its component, from 0.
+    pub fn iter(&self) -> impl Iterator<Item = ([usize; 2], std::ops::Range<usize>, usize)> {
+        self.runs.iter().map(|(row, span, component)| (row, span.clone(), component))
+    }
+
+    /// A value for every voxel: the default outside of components, else what `of` makes of the component's number.
+    #[must_use]
+    pub fn labels<T: Copy + Default + Send>(&self, of: impl Fn(usize) -> T + Sync) -> Array3<T> {
+        let mut values = vec![T::default(); self.shape.iter().product()];
+        self.runs.paint(&mut values, of);
+        // There is one value a voxel.
+        Array3::from_shape_vec(self.shape, values)
+            .unwrap_or_else(|_| Array3::from_elem(self.shape, T::default()))
+    }
+}
+
 /// A plane's mask without its components of fewer than `minimum` pixels.
 #[must_use]
 pub fn remove_small_plane(
@@ -135,6 +192,34 @@ pub fn remove_small_volume(
     connectivity: Connectivity,
 ) -> Array3<bool> {
     label_volume(mask, connectivity).select(|component| component.size >= minimum)
+}
+
+/// Takes out of a volume's mask the components of fewer voxels than `least` makes of the sizes of all.
+pub(crate) fn keep_components(
+    mask: &mut Array3<bool>,
+    connectivity: Connectivity,
+    least: impl Fn(&[usize]) -> usize,
+) {
+    // Sizes do not depend on the order of the axes: rows are those of the memory.
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|&axis| std::cmp::Reverse(mask.strides()[axis].unsigned_abs()));
+    let mut turned = mask.view_mut().permuted_axes(order);
+    for axis in 0..3 {
+        if turned.strides()[axis] < 0 {
+            turned.invert_axis(Axis(axis));
+        }
+    }
+    let runs = Runs::new(&turned, connectivity);
+    let sizes = runs.sizes();
+    let least = least(&sizes);
+    match turned.as_slice_mut() {
+        Some(values) => runs.paint(values, |component| sizes[component] >= least),
+        None => {
+            let mut values: Vec<bool> = turned.iter().copied().collect();
+            runs.paint(&mut values, |component| sizes[component] >= least);
+            turned.iter_mut().zip(values).for_each(|(inside, kept)| *inside = kept);
+        }
+    }
 }
 
 fn shaped<D: Dimension, S: ndarray::ShapeBuilder<Dim = D> + Clone>(

@@ -5,8 +5,8 @@ use ndarray::{Array, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
-use crate::intensity::masked_values;
-use crate::percentile::percentile_list;
+use crate::intensity::masked;
+use crate::percentile::percentile_list_of;
 
 /// Most landmarks: one for each tenth of a percent.
 const MOST_LANDMARKS: usize = 1001;
@@ -322,9 +322,8 @@ fn landmarks<D: Dimension>(
     mask: Option<&ArrayRef<bool, D>>,
     percentiles: &[f64],
 ) -> Result<Vec<f64>, ImageError> {
-    let mut values = masked_values(data, mask)?;
-    let voxels = values.len();
-    let landmarks = percentile_list(&mut values, percentiles);
+    let (values, voxels) = masked(data, mask)?;
+    let landmarks = percentile_list_of(values.iter(), percentiles);
     let (low, high) = ends(&landmarks);
     if high > low { Ok(landmarks) } else { Err(ImageError::ConstantImage { value: low, voxels }) }
 }

@@ -5,7 +5,7 @@ use ndarray::{Array, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ImageError, check_finite, check_shape};
-use crate::percentile::percentiles;
+use crate::percentile::{Values, percentiles_of};
 
 /// A linear map of intensities, `low` to 0 and `high` to 1, with its inverse.
 ///
@@ -150,9 +150,9 @@ impl RobustScaling {
         data: &ArrayRef<f32, D>,
         mask: Option<&ArrayRef<bool, D>>,
     ) -> Result<LinearScale, ImageError> {
-        let mut values = masked_values(data, mask)?;
-        let [low, high] = percentiles(&mut values, [self.low, self.high]);
-        scale_of(low, high, values.len())
+        let (values, count) = masked(data, mask)?;
+        let [low, high] = percentiles_of(values.iter(), [self.low, self.high]);
+        scale_of(low, high, count)
     }
 }
 
@@ -219,14 +219,19 @@ impl ZScore {
         data: &ArrayRef<f32, D>,
         mask: Option<&ArrayRef<bool, D>>,
     ) -> Result<LinearScale, ImageError> {
-        let values = masked_values(data, mask)?;
-        let count = values.len() as f64;
-        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
-        let square = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+        let (_, voxels) = masked(data, mask)?;
+        let count = voxels as f64;
+        // In row-major order, so that rounding does not depend on how an array lies in memory.
+        let mut marks = mask.map(|mask| mask.iter());
+        let mut inside = || marks.as_mut().is_none_or(|marks| marks.next().is_some_and(|&inside| inside));
+        let mean = data.iter().filter(|_| inside()).map(|&v| f64::from(v)).sum::<f64>() / count;
+        let mut marks = mask.map(|mask| mask.iter());
+        let mut inside = || marks.as_mut().is_none_or(|marks| marks.next().is_some_and(|&inside| inside));
+        let square = data.iter().filter(|_| inside()).map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
         let deviation = (square / count).sqrt();
         // Rounding of the mean of equal values is no contrast.
         let deviation = if deviation <= 1e-12 * mean.abs() { 0.0 } else { deviation };
-        scale_of(mean + self.low * deviation, mean + self.high * deviation, values.len())
+        scale_of(mean + self.low * deviation, mean + self.high * deviation, voxels)
     }
 }
 
@@ -234,17 +239,18 @@ fn scale_of(low: f64, high: f64, voxels: usize) -> Result<LinearScale, ImageErro
     LinearScale::new(low, high).map_err(|_| ImageError::ConstantImage { value: low, voxels })
 }
 
-/// The values inside a mask, or all; never none.
-pub(crate) fn masked_values<D: Dimension>(
-    data: &ArrayRef<f32, D>,
-    mask: Option<&ArrayRef<bool, D>>,
-) -> Result<Vec<f32>, ImageError> {
+/// The values inside a mask, or all, and their number; never none.
+pub(crate) fn masked<'a, D: Dimension>(
+    data: &'a ArrayRef<f32, D>,
+    mask: Option<&'a ArrayRef<bool, D>>,
+) -> Result<(Values<'a>, usize), ImageError> {
     check_finite(data)?;
-    let Some(mask) = mask else { return Ok(data.iter().copied().collect()) };
-    check_shape("mask", mask.shape(), data.shape())?;
-    let values: Vec<f32> =
-        data.iter().zip(mask).filter(|(_, inside)| **inside).map(|(value, _)| *value).collect();
-    if values.is_empty() { Err(ImageError::EmptyForeground) } else { Ok(values) }
+    if let Some(mask) = mask {
+        check_shape("mask", mask.shape(), data.shape())?;
+    }
+    let values = Values::new(data, mask);
+    let count = values.iter().count();
+    if count == 0 { Err(ImageError::EmptyForeground) } else { Ok((values, count)) }
 }
 
 #[cfg(test)]

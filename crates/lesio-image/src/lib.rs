@@ -76,7 +76,8 @@ mod volume;
 pub use alignment::{Alignment, AlignmentScope, Aspect};
 pub use bounds::{BoundingBox, bounding_box, trimmed_box};
 pub use components::{
-    Component, Components, Connectivity, label_plane, label_volume, remove_small_plane, remove_small_volume,
+    Component, ComponentRuns, Components, Connectivity, label_plane, label_volume, remove_small_plane,
+    remove_small_volume,
 };
 pub use distance::squared_distance;
 pub use error::ImageError;
@@ -88,9 +89,10 @@ pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
 pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
-pub use median::{FilterError, median_filter_plane, median_filter_volume};
+pub use median::{FilterError, median_filter_in_place, median_filter_plane, median_filter_volume};
 pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};
 pub use orientation::{AxisCode, Orientation};
+pub use percentile::order_statistics;
 pub use placement::Placement;
 pub use prepared::{PreparedImage, PreparedPlane, PreparedVolume};
 pub use preprocess::{

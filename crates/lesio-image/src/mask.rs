@@ -1,14 +1,14 @@
 //! Which part of an image is the object, and which is air.
 
 use lesio_settings::SettingError;
-use ndarray::{Array2, ArrayRef2, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Component, Connectivity, label_plane, label_volume};
+use crate::components::{Connectivity, keep_components, label_plane};
 use crate::error::ImageError;
 use crate::morphology::{close_spaced, fill_holes_plane, open_spaced};
-use crate::percentile::percentiles;
+use crate::percentile::{Values, percentiles_of};
 use crate::threshold::Threshold;
 use crate::volume::{Plane, Volume};
 
@@ -154,17 +154,27 @@ impl ForegroundMask {
     /// [`ImageError::EmptyImage`], [`ImageError::NonFiniteVoxels`] and, unless the threshold is
     /// fixed, [`ImageError::ConstantImage`]; [`ImageError::EmptyForeground`] where nothing is left.
     pub fn volume(&self, volume: &Volume<f32>, plane: Plane) -> Result<Volume<bool>, ImageError> {
-        let threshold = self.threshold.find(volume.data())?;
-        let floor = self.lowest(volume, threshold);
-        let axis = Axis(plane.axis());
-        let [x, y, z] = volume.geometry().spacing();
+        let mask = self.of_turned(volume.data(), plane, volume.geometry().spacing())?;
+        Ok(Volume::new(mask, *volume.geometry()))
+    }
+
+    /// The foreground of voxels in the order of RAS+ with their spacing; it lies in memory as they do.
+    pub(crate) fn of_turned(
+        &self,
+        data: &ArrayRef3<f32>,
+        plane: Plane,
+        [x, y, z]: [f64; 3],
+    ) -> Result<Array3<bool>, ImageError> {
         let spacing = match plane {
             Plane::Sagittal => [y, z],
             Plane::Coronal => [x, z],
             Plane::Axial => [x, y],
         };
-        let mut mask = volume.data().mapv(|_| false);
-        let slices: Vec<_> = volume.data().axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
+        let threshold = self.threshold.find(data)?;
+        let floor = lowest(data, threshold);
+        let axis = Axis(plane.axis());
+        let mut mask = data.mapv(|_| false);
+        let slices: Vec<_> = data.axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
         slices.into_par_iter().for_each(|(values, mut inside)| {
             // A slice of one value has no threshold of its own.
             let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
@@ -172,8 +182,7 @@ impl ForegroundMask {
             inside.assign(&open_spaced(&bright, radius(self.opening, &values, spacing), &spacing));
         });
         if self.components == KeepComponents::Main {
-            let found = label_volume(&mask, Connectivity::Faces);
-            mask = found.select(|component| component.size >= least_size(found.components()));
+            keep_components(&mut mask, Connectivity::Faces, least_size);
         }
         let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
         slices.into_par_iter().for_each(|mut slice| {
@@ -183,7 +192,7 @@ impl ForegroundMask {
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
-        Ok(Volume::new(mask, *volume.geometry()))
+        Ok(mask)
     }
 
     /// The foreground of a plane.
@@ -197,26 +206,15 @@ impl ForegroundMask {
         let mut mask = open_spaced(&bright, radius(self.opening, plane, square), &square);
         if self.components == KeepComponents::Main {
             let found = label_plane(&mask, Connectivity::Faces);
-            mask = found.select(|component| component.size >= least_size(found.components()));
+            let sizes: Vec<usize> = found.components().iter().map(|component| component.size).collect();
+            let least = least_size(&sizes);
+            mask = found.select(|component| component.size >= least);
         }
         mask = self.completed(&mask, square);
         if !mask.iter().any(|&inside| inside) {
             return Err(ImageError::EmptyForeground);
         }
         Ok(mask)
-    }
-
-    /// The lowest threshold that a slice may take: half of the volume's, or what is above the
-    /// noise of the background (median and three robust standard deviations) where that is more.
-    fn lowest(&self, volume: &Volume<f32>, threshold: f32) -> f32 {
-        let mut background: Vec<f32> = volume.data().iter().copied().filter(|v| *v <= threshold).collect();
-        let [least, median] = percentiles(&mut background, [0.0, 50.0]);
-        background.iter_mut().for_each(|value| *value = (f64::from(*value) - median).abs() as f32);
-        let [spread] = percentiles(&mut background, [50.0]);
-        // 1.4826 times the median deviation is the standard deviation of normal noise.
-        let noise = median + 3.0 * 1.4826 * spread;
-        let half = least + 0.5 * (f64::from(threshold) - least);
-        (half.max(noise) as f32).min(threshold)
     }
 
     /// Closing and holes.
@@ -235,9 +233,22 @@ fn radius<T>(fraction: f64, slice: &ArrayRef2<T>, [rows, columns]: [f64; 2]) -> 
     if fraction > 0.0 { (fraction * side).max(rows.min(columns)) } else { 0.0 }
 }
 
+/// The lowest threshold that a slice may take: half of the volume's, or what is above the noise of the background
+/// (median and three robust standard deviations) where that is more.
+fn lowest(data: &ArrayRef3<f32>, threshold: f32) -> f32 {
+    let values = Values::new(data, None);
+    let background = || values.iter().filter(|value| *value <= threshold);
+    let [least, median] = percentiles_of(background(), [0.0, 50.0]);
+    let [spread] = percentiles_of(background().map(|value| (f64::from(value) - median).abs() as f32), [50.0]);
+    // 1.4826 times the median deviation is the standard deviation of normal noise.
+    let noise = median + 3.0 * 1.4826 * spread;
+    let half = least + 0.5 * (f64::from(threshold) - least);
+    (half.max(noise) as f32).min(threshold)
+}
+
 /// The size from which a component is one of the main ones.
-fn least_size<const N: usize>(components: &[Component<N>]) -> usize {
-    components.iter().map(|component| component.size).max().unwrap_or(0).div_ceil(20)
+fn least_size(sizes: &[usize]) -> usize {
+    sizes.iter().copied().max().unwrap_or(0).div_ceil(20)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The median filter.
 
+use std::ops::Range;
+
 use lesio_settings::SettingError;
-use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis, Slice};
 use rayon::prelude::*;
 
 use crate::error::{ImageError, check_finite};
@@ -17,6 +19,9 @@ const MAX_SIZE: usize = 255;
 
 /// Rows that one task filters. Fixed, so that results cannot depend on the number of threads.
 const BAND: usize = 16;
+
+/// Values that are filtered at a time: what is copied beside the volume, with a border.
+const SLAB: usize = 1 << 22;
 
 /// Why an image was not filtered.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -64,38 +69,70 @@ pub fn median_filter_plane(plane: &ArrayRef2<f32>, size: [usize; 2]) -> Result<A
 /// # Errors
 /// As [`median_filter_plane`].
 pub fn median_filter_volume(data: &ArrayRef3<f32>, size: [usize; 3]) -> Result<Array3<f32>, FilterError> {
+    let mut filtered = data.to_owned();
+    median_filter_in_place(&mut filtered, size)?;
+    Ok(filtered)
+}
+
+/// As [`median_filter_volume`], in the volume's own place: beside it some 32 MiB are needed for windows of a few voxels,
+/// whatever the size of the volume.
+///
+/// # Errors
+/// As [`median_filter_plane`]; the volume is unchanged then.
+pub fn median_filter_in_place(data: &mut ArrayRef3<f32>, size: [usize; 3]) -> Result<(), FilterError> {
     if size.iter().any(|n| n % 2 == 0 || *n > MAX_SIZE) {
         return Err(SettingError::new("median window", size, "odd sizes of 1 to 255").into());
     }
     check_finite(data)?;
     if size == [1, 1, 1] {
-        return Ok(data.to_owned());
+        return Ok(());
     }
-    let padded = Padded::new(data, size);
-    let (depth, rows, columns) = data.dim();
-    let mut out = Array3::zeros((depth, rows, columns));
-    let Some(values) = out.as_slice_mut() else { return Ok(out) };
-    let tasks: Vec<(usize, &mut [f32])> = values
-        .chunks_mut(rows * columns)
-        .enumerate()
-        .flat_map(|(slice, values)| {
-            let bands = values.chunks_mut(BAND * columns).enumerate();
-            bands.map(move |(band, values)| (slice * rows + band * BAND, values))
-        })
-        .collect();
-    if size.iter().product::<usize>() <= LARGEST_NETWORK {
-        let network = MedianNetwork::new(size);
-        tasks.into_par_iter().for_each(|(line, out)| {
-            padded.band_by_network(&network, line / rows, line % rows, columns, out);
-        });
-    } else {
-        let ranked = padded.ranked();
-        tasks.into_par_iter().for_each_init(
-            || RankSet::new(padded.values.len()),
-            |set, (line, out)| padded.band_by_ranks(&ranked, set, line / rows, line % rows, columns, out),
-        );
+    // A median does not depend on the order of the axes, but its time does.
+    let order = order_of(data);
+    let size = order.map(|axis| size[axis]);
+    let mut turned = data.view_mut().permuted_axes(order);
+    let (depth, rows, columns) = turned.dim();
+    let network = (size.iter().product::<usize>() <= LARGEST_NETWORK).then(|| MedianNetwork::new(size));
+    let reach = size[0] / 2;
+    // A slab takes over the slices before it as they were: it must be as thick as the window reaches. Where the window
+    // is thicker than the volume, whose mirror images it then sees, the volume is one slab.
+    let thickness = if size[0] > depth { depth } else { (SLAB / (rows * columns)).max(reach).max(1) };
+    let mut before: Array3<f32> = Array3::zeros((0, rows, columns));
+    for first in (0..depth).step_by(thickness) {
+        let end = (first + thickness).min(depth);
+        let padded = Padded::new(&before, &turned.view(), first..end, size);
+        let kept = end.saturating_sub(reach).max(first)..end;
+        let next = turned.slice_axis(Axis(0), Slice::from(kept)).to_owned();
+        let mut slab = turned.slice_axis_mut(Axis(0), Slice::from(first..end));
+        match slab.as_slice_mut() {
+            Some(out) => padded.filter(network.as_ref(), rows, columns, out),
+            None => {
+                let mut out = vec![0.0; (end - first) * rows * columns];
+                padded.filter(network.as_ref(), rows, columns, &mut out);
+                slab.iter_mut().zip(out).for_each(|(value, filtered)| *value = filtered);
+            }
+        }
+        before = next;
     }
-    Ok(out)
+    Ok(())
+}
+
+/// The axes from the one whose neighbours lie farthest apart in memory to the nearest. An axis too short for the lanes
+/// of a network is not the last one, and one of a single value is not the first, along which slabs are cut.
+fn order_of(data: &ArrayRef3<f32>) -> [usize; 3] {
+    let shape = data.shape();
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|&axis| std::cmp::Reverse(data.strides()[axis].unsigned_abs()));
+    let fills_lanes = |axis: usize| 2 * shape[axis].next_multiple_of(LANES) <= 3 * shape[axis];
+    let last = (0..3).rev().find(|&place| fills_lanes(order[place]));
+    let longest = || (0..3).rev().max_by_key(|&place| shape[order[place]]);
+    if let Some(last) = last.or_else(longest) {
+        order[last..].rotate_left(1);
+    }
+    if shape[order[0]] == 1 {
+        order.swap(0, 1);
+    }
+    order
 }
 
 /// A volume with its mirrored border.
@@ -109,26 +146,61 @@ struct Padded {
 
 /// The order of a padded volume's values: equal ones by position.
 struct Ranked {
-    rank: Vec<usize>,
+    rank: Vec<u32>,
     by_rank: Vec<f32>,
 }
 
 impl Padded {
-    fn new(data: &ArrayRef3<f32>, size: [usize; 3]) -> Self {
+    /// The slices of `range` with their border. Those before the range are the last of `before`, as they were before they
+    /// were filtered; all others are still in `data`.
+    fn new(before: &Array3<f32>, data: &ArrayView3<'_, f32>, range: Range<usize>, size: [usize; 3]) -> Self {
         let inner: [usize; 3] = data.dim().into();
-        let shape: [usize; 3] = std::array::from_fn(|axis| inner[axis] + size[axis] - 1);
-        let sources: [Vec<usize>; 3] =
-            std::array::from_fn(|axis| mirrored(inner[axis], size[axis] / 2, shape[axis]));
-        let standard = data.as_standard_layout();
-        let source = standard.as_slice().unwrap_or_default();
-        let mut values = Vec::with_capacity(shape.iter().product());
-        for &slice in &sources[0] {
-            for &row in &sources[1] {
-                let line = &source[(slice * inner[1] + row) * inner[2]..][..inner[2]];
-                values.extend(sources[2].iter().map(|&column| line[column]));
+        let shape = [range.len() + size[0] - 1, inner[1] + size[1] - 1, inner[2] + size[2] - 1];
+        let [rows, columns] = [1, 2].map(|axis| mirrored(inner[axis], size[axis] / 2, shape[axis]));
+        let slices = mirrored(inner[0], size[0] / 2, inner[0] + size[0] - 1);
+        let mut values = vec![0.0; shape.iter().product()];
+        values.par_chunks_mut(shape[1] * shape[2]).zip(&slices[range.start..]).for_each(|(out, &slice)| {
+            let source = match slice.checked_sub(range.start) {
+                Some(_) => data.index_axis(Axis(0), slice),
+                None => before.index_axis(Axis(0), before.len_of(Axis(0)) + slice - range.start),
+            };
+            for (out, &row) in out.chunks_mut(shape[2]).zip(&rows) {
+                let line = source.row(row);
+                match line.as_slice() {
+                    Some(line) => {
+                        out.iter_mut().zip(&columns).for_each(|(value, &column)| *value = line[column]);
+                    }
+                    None => out.iter_mut().zip(&columns).for_each(|(value, &column)| *value = line[column]),
+                }
+            }
+        });
+        Self { values, shape, size }
+    }
+
+    /// Filters all slices of the range into `out`, row after row.
+    fn filter(&self, network: Option<&MedianNetwork>, rows: usize, columns: usize, out: &mut [f32]) {
+        let tasks: Vec<(usize, &mut [f32])> = out
+            .chunks_mut(rows * columns)
+            .enumerate()
+            .flat_map(|(slice, values)| {
+                let bands = values.chunks_mut(BAND * columns).enumerate();
+                bands.map(move |(band, values)| (slice * rows + band * BAND, values))
+            })
+            .collect();
+        match network {
+            Some(network) => tasks.into_par_iter().for_each(|(line, out)| {
+                self.band_by_network(network, line / rows, line % rows, columns, out);
+            }),
+            None => {
+                let ranked = self.ranked();
+                tasks.into_par_iter().for_each_init(
+                    || RankSet::new(self.values.len()),
+                    |set, (line, out)| {
+                        self.band_by_ranks(&ranked, set, line / rows, line % rows, columns, out);
+                    },
+                );
             }
         }
-        Self { values, shape, size }
     }
 
     /// Filters rows from `first` of a slice into `out`, by a network.
@@ -179,14 +251,14 @@ impl Padded {
     }
 
     fn ranked(&self) -> Ranked {
-        let mut order: Vec<(u32, usize)> =
-            self.values.iter().enumerate().map(|(index, &value)| (ordered(value), index)).collect();
+        let key = |(index, &value): (usize, &f32)| u64::from(ordered(value)) << 32 | index as u64;
+        let mut order: Vec<u64> = self.values.iter().enumerate().map(key).collect();
         order.par_sort_unstable();
         let mut rank = vec![0; order.len()];
-        for (position, &(_, index)) in order.iter().enumerate() {
-            rank[index] = position;
+        for (position, &packed) in order.iter().enumerate() {
+            rank[packed as u32 as usize] = position as u32;
         }
-        Ranked { rank, by_rank: order.iter().map(|&(_, index)| self.values[index]).collect() }
+        Ranked { rank, by_rank: order.iter().map(|&packed| self.values[packed as u32 as usize]).collect() }
     }
 
     /// Filters rows from `first` of a slice into `out`, by sliding a set of ranks along each row.
@@ -206,7 +278,7 @@ impl Padded {
                 .flat_map(|i| (0..down).map(move |j| (slice + i, first + row + j)))
                 .map(|(i, j)| (i * self.shape[1] + j) * self.shape[2])
                 .collect();
-            let face = |column: usize| starts.iter().map(move |start| ranked.rank[start + column]);
+            let face = |column: usize| starts.iter().map(move |start| ranked.rank[start + column] as usize);
             (0..along - 1).for_each(|column| face(column).for_each(|rank| set.insert(rank)));
             for (column, value) in out.iter_mut().enumerate() {
                 face(column + along - 1).for_each(|rank| set.insert(rank));
@@ -303,7 +375,7 @@ mod tests {
     fn both_ways_agree_where_they_meet() {
         let data =
             Array3::from_shape_fn((3, 19, 40), |(i, j, k)| ((i * 7919 + j * 104_729 + k * 31) % 1009) as f32);
-        let padded = Padded::new(&data, [1, 11, 11]);
+        let padded = Padded::new(&Array3::zeros((0, 19, 40)), &data.view(), 0..3, [1, 11, 11]);
         let mut by_ranks = vec![0.0; 40 * 16];
         padded.band_by_ranks(
             &padded.ranked(),
@@ -315,6 +387,42 @@ mod tests {
         );
         let by_network = median_filter_volume(&data, [1, 11, 11]).unwrap();
         assert!(by_ranks.iter().zip(by_network.index_axis(Axis(0), 1)).all(|(a, b)| a == b));
+    }
+
+    #[test]
+    fn slabs_see_what_was_before_them() {
+        // 524 slices of 100 x 80 are a slab.
+        let value = |place: usize| (place.wrapping_mul(2_654_435_761) % 1_000_003) as f32;
+        let tall = Array3::from_shape_fn((600, 100, 80), |(i, j, k)| value((i * 100 + j) * 80 + k));
+        let filtered = median_filter_volume(&tall, [5, 1, 3]).unwrap();
+        for slice in [0, 1, 522, 523, 524, 525, 526, 598, 599] {
+            let first = slice.max(6) - 6;
+            let part = tall.slice_axis(Axis(0), Slice::from(first..(slice + 7).min(600)));
+            let part = part.slice_axis(Axis(1), Slice::from(41..42)).to_owned();
+            let expected = brute(&part, [5, 1, 3]);
+            let found = filtered.index_axis(Axis(0), slice);
+            assert_eq!(found.row(41), expected.index_axis(Axis(0), slice - first).row(0), "{slice}");
+        }
+    }
+
+    #[test]
+    fn the_order_in_memory_makes_no_difference() {
+        let data = Array3::from_shape_fn((37, 1, 50), |(i, _, k)| ((i * 7919 + k * 104_729) % 997) as f32);
+        let expected = brute(&data, [5, 1, 3]);
+        for axes in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]] {
+            let turned = data.view().permuted_axes(axes);
+            let size = axes.map(|axis| [5, 1, 3][axis]);
+            let found = median_filter_volume(&turned, size).unwrap();
+            assert_eq!(found, expected.view().permuted_axes(axes));
+            // Not a copy but a view that leaves gaps.
+            let mut wide = Array3::zeros((37, 2, 100));
+            let mut view = wide.slice_axis_mut(Axis(1), Slice::from(..1));
+            view.slice_axis_inplace(Axis(2), Slice::new(0, None, 2));
+            let mut view = view.permuted_axes(axes);
+            view.assign(&turned);
+            median_filter_in_place(&mut view, size).unwrap();
+            assert_eq!(view, expected.view().permuted_axes(axes));
+        }
     }
 
     #[test]

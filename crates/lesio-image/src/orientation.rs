@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ndarray::Array3;
+use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis};
 use serde::{Deserialize, Serialize};
 
 /// The anatomical direction towards which a voxel axis grows.
@@ -201,17 +201,30 @@ impl Turn {
         self.source == [0, 1, 2] && self.flip == [false; 3]
     }
 
-    pub(crate) fn apply<T: Clone>(&self, data: Array3<T>) -> Array3<T> {
-        if self.is_identity() {
-            return data;
-        }
+    /// The turned array as a view of the array.
+    pub(crate) fn view<'a, T>(&self, data: ArrayView3<'a, T>) -> ArrayView3<'a, T> {
         let mut turned = data.permuted_axes(self.source);
-        for (axis, &flip) in self.flip.iter().enumerate() {
-            if flip {
-                turned.invert_axis(ndarray::Axis(axis));
-            }
-        }
-        turned.as_standard_layout().into_owned()
+        self.flipped().for_each(|axis| turned.invert_axis(axis));
+        turned
+    }
+
+    /// As [`Turn::view`], to be changed in place.
+    pub(crate) fn view_mut<'a, T>(&self, data: ArrayViewMut3<'a, T>) -> ArrayViewMut3<'a, T> {
+        let mut turned = data.permuted_axes(self.source);
+        self.flipped().for_each(|axis| turned.invert_axis(axis));
+        turned
+    }
+
+    /// The array of a turned one; nothing moves in memory.
+    pub(crate) fn undo<T>(&self, mut turned: Array3<T>) -> Array3<T> {
+        self.flipped().for_each(|axis| turned.invert_axis(axis));
+        let mut back = [0; 3];
+        self.source.iter().enumerate().for_each(|(axis, &source)| back[source] = axis);
+        turned.permuted_axes(back)
+    }
+
+    fn flipped(&self) -> impl Iterator<Item = Axis> {
+        self.flip.into_iter().enumerate().filter(|(_, flip)| *flip).map(|(axis, _)| Axis(axis))
     }
 
     /// Matrix and offset that take a voxel of the result to its voxel in the array of `shape`.

@@ -1,14 +1,13 @@
 //! Images on a network's grid, and what the network says of them brought back.
 
-use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
+use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis, ShapeBuilder};
 use rayon::prelude::*;
 
 use crate::alignment::AlignmentScope;
 use crate::bounds::{BoundingBox, trimmed_box};
 use crate::error::{ImageError, check_shape};
-use crate::geometry::Geometry;
 use crate::image::Image;
-use crate::orientation::Orientation;
+use crate::orientation::{Orientation, Turn};
 use crate::placement::Placement;
 use crate::preprocess::{
     Background, FittedPreprocessing, Frame, IntensityScale, PreprocessError, SlicePosition, over_channels,
@@ -42,8 +41,7 @@ pub struct PreparedVolume {
     /// The scale of the intensities.
     pub scale: IntensityScale,
     plane: Plane,
-    turned: [usize; 3],
-    turned_geometry: Geometry,
+    turn: Turn,
 }
 
 /// An image on the network's grid.
@@ -61,41 +59,33 @@ pub struct PreparedImage {
 impl PreparedVolume {
     pub(crate) fn new(fitted: &FittedPreprocessing, volume: &Volume<f32>) -> Result<Self, PreprocessError> {
         let config = fitted.config();
-        let original = volume.geometry();
         let plane = config.plane;
-        let turned = volume.reoriented(&Orientation::RAS);
-        let found = config.volume_foreground(&turned)?;
-        let scale = fitted.scale(turned.data(), found.as_ref().map(|mask| &**mask.data()))?;
-        let mask = found.unwrap_or_else(|| turned.map(|_| true));
-        let scaled = scaled_values(turned.data(), mask.data(), &scale, config.clip, config.background);
-        let scaled = Volume::new(scaled, *turned.geometry());
+        let turn = volume.geometry().orientation().turn_to(&Orientation::RAS);
+        // A view: volumes are large, and nothing needs a turned copy of one.
+        let turned = turn.view(volume.data().view());
+        let spacing = turn.source.map(|axis| volume.geometry().spacing()[axis]);
+        let found = config.volume_foreground(&turned, spacing)?;
+        let scale = fitted.scale(&turned, found.as_deref())?;
+        let mask = found.unwrap_or_else(|| turned.mapv(|_| true));
 
-        let placements = Placements::new(&config.frame, &mask, plane)?;
-        let along = trimmed_box::<_, 3>(mask.data(), 0.0).ok_or(ImageError::EmptyForeground)?;
+        let placements = Placements::new(&config.frame, &mask, spacing, plane)?;
+        let along = trimmed_box::<_, 3>(&mask, 0.0).ok_or(ImageError::EmptyForeground)?;
         let stack = (along.start[plane.axis()], along.end[plane.axis()] - 1);
-        let planes = (0..scaled.planes(plane))
+        let planes = (0..turned.len_of(Axis(plane.axis())))
             .into_par_iter()
             .map(|index| {
-                let (Some(values), Some(inside)) = (scaled.plane(plane, index), mask.plane(plane, index))
-                else {
-                    return Err(ImageError::EmptyImage { shape: scaled.shape().to_vec() }.into());
-                };
+                let values = plane.slice(turned.view(), index).insert_axis(Axis(0));
+                let inside = plane.slice(mask.view(), index);
                 let placement = placements.of_slice(&inside)?;
                 let position = position_in(index, stack);
-                let values = values.insert_axis(Axis(0));
-                let input = input_of(&values, &placement, position, config.slice_position)?;
+                let within = inside.insert_axis(Axis(0));
+                let scaled = scaled_values(&values, &within, &scale, config.clip, config.background);
+                let input = input_of(&scaled, &placement, position, config.slice_position)?;
                 Ok(PreparedPlane { input, mask: placement.mask_to_grid(&inside)?, position, placement })
             })
             .collect::<Result<Vec<_>, PreprocessError>>()?;
-        let foreground = back_to(mask, volume, original);
-        Ok(Self {
-            planes,
-            foreground,
-            scale,
-            plane,
-            turned: turned.shape(),
-            turned_geometry: *turned.geometry(),
-        })
+        let foreground = Volume::new(turn.undo(mask), *volume.geometry());
+        Ok(Self { planes, foreground, scale, plane, turn })
     }
 
     /// Maps on the network's grid, one for each slice, on the volume's own grid, orientation and
@@ -124,7 +114,9 @@ impl PreparedVolume {
     /// # Errors
     /// As [`PreparedVolume::restore_map`].
     pub fn restore_intensities(&self, planes: &[Array2<f32>]) -> Result<Volume<f32>, ImageError> {
-        Ok(self.restore_map(planes, 0.0)?.map(|&value| self.scale.inverse(value)))
+        let mut restored = self.restore_map(planes, 0.0)?;
+        restored.data_mut().mapv_inplace(|value| self.scale.inverse(value));
+        Ok(restored)
     }
 
     fn restore<T: Copy + Send + Sync>(
@@ -137,23 +129,20 @@ impl PreparedVolume {
             let (found, expected) = (slices.len(), self.planes.len());
             return Err(ImageError::CountMismatch { what: "slices", found, expected });
         }
-        let restored = (slices.par_iter().zip(&self.planes))
-            .map(|(slice, plane)| back(&plane.placement, slice))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut volume = Volume::new(Array3::from_elem(self.turned, fill), self.turned_geometry);
-        for (index, slice) in restored.iter().enumerate() {
-            if let Some(mut plane) = volume.plane_mut(self.plane, index) {
-                plane.assign(slice);
-            }
-        }
-        Ok(back_to(volume, &self.foreground, self.foreground.geometry()))
+        let like = self.foreground.data();
+        // Lies in memory as the volume does, so that neither filters nor writers have to turn it.
+        let is_fortran = !like.is_standard_layout() && like.view().reversed_axes().is_standard_layout();
+        let mut restored = Array3::from_elem(like.raw_dim().set_f(is_fortran), fill);
+        let mut turned = self.turn.view_mut(restored.view_mut());
+        let planes: Vec<_> = turned.axis_iter_mut(Axis(self.plane.axis())).collect();
+        (planes.into_par_iter().zip(slices).zip(&self.planes)).try_for_each(
+            |((plane, slice), prepared)| {
+                Plane::upright(plane).assign(&back(&prepared.placement, slice)?);
+                Ok(())
+            },
+        )?;
+        Ok(Volume::new(restored, *self.foreground.geometry()))
     }
-}
-
-/// A turned volume in the orientation of `like`, and with exactly its geometry: turning an affine
-/// there and back may round.
-fn back_to<T: Clone, U>(turned: Volume<T>, like: &Volume<U>, geometry: &Geometry) -> Volume<T> {
-    Volume::new(turned.reoriented(&like.geometry().orientation()).into_data(), *geometry)
 }
 
 impl PreparedImage {
@@ -217,17 +206,22 @@ struct Placements<'a> {
 }
 
 impl<'a> Placements<'a> {
-    fn new(frame: &'a Frame, mask: &Volume<bool>, plane: Plane) -> Result<Self, PreprocessError> {
+    fn new(
+        frame: &'a Frame,
+        mask: &Array3<bool>,
+        spacing: [f64; 3],
+        plane: Plane,
+    ) -> Result<Self, PreprocessError> {
         // Rows are the later of the axes that remain, reversed; columns the earlier.
         let axis = plane.axis();
         let (column, row) = if axis == 0 { (1, 2) } else { (0, if axis == 1 { 2 } else { 1 }) };
-        let (shape, spacing) = (mask.shape(), mask.geometry().spacing());
+        let shape: [usize; 3] = mask.dim().into();
         let (size, spacing) = ([shape[row], shape[column]], [spacing[row], spacing[column]]);
         let common = match frame {
             Frame::Fit(fit) => fit.place(size, spacing)?,
             Frame::Align(alignment) => {
                 let bounds: BoundingBox<3> =
-                    trimmed_box(mask.data(), alignment.trim).ok_or(ImageError::EmptyForeground)?;
+                    trimmed_box(mask, alignment.trim).ok_or(ImageError::EmptyForeground)?;
                 let rows = (shape[row] - bounds.end[row], shape[row] - bounds.start[row]);
                 let seen =
                     BoundingBox { start: [rows.0, bounds.start[column]], end: [rows.1, bounds.end[column]] };

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use lesio_settings::{SettingError, in_range};
-use ndarray::{Array2, ArrayRef, Dimension};
+use ndarray::{Array2, Array3, ArrayRef, ArrayRef3, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::alignment::Alignment;
@@ -299,9 +299,12 @@ impl Preprocessing {
         I: IntoIterator<Item: Borrow<Volume<f32>>>,
     {
         self.fit_with(volumes, |fit, volume| {
-            let volume = volume.borrow().reoriented(&Orientation::RAS);
-            let mask = self.volume_foreground(&volume)?;
-            fit.add(volume.data(), mask.as_ref().map(|mask| &**mask.data()))
+            let volume: &Volume<f32> = volume.borrow();
+            let turn = volume.geometry().orientation().turn_to(&Orientation::RAS);
+            let turned = turn.view(volume.data().view());
+            let spacing = turn.source.map(|axis| volume.geometry().spacing()[axis]);
+            let mask = self.volume_foreground(&turned, spacing)?;
+            fit.add(&turned, mask.as_deref())
         })
     }
 
@@ -337,11 +340,15 @@ impl Preprocessing {
         Ok(FittedPreprocessing { config: self.clone(), histogram })
     }
 
-    /// The foreground of a volume in RAS+; `None` for all of it.
-    pub(crate) fn volume_foreground(&self, volume: &Volume<f32>) -> Result<Option<Volume<bool>>, ImageError> {
+    /// The foreground of voxels in the order of RAS+ with their spacing; `None` for all of them.
+    pub(crate) fn volume_foreground(
+        &self,
+        turned: &ArrayRef3<f32>,
+        spacing: [f64; 3],
+    ) -> Result<Option<Array3<bool>>, ImageError> {
         match &self.foreground {
             Foreground::Whole => Ok(None),
-            Foreground::Mask(rule) => rule.volume(volume, self.plane).map(Some),
+            Foreground::Mask(rule) => rule.of_turned(turned, self.plane, spacing).map(Some),
         }
     }
 

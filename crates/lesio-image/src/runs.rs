@@ -129,23 +129,35 @@ impl Runs {
         })
     }
 
+    /// Number of elements of each component.
+    pub(crate) fn sizes(&self) -> Vec<usize> {
+        let mut sizes = vec![0; self.count];
+        self.iter().for_each(|(_, span, component)| sizes[component] += span.len());
+        sizes
+    }
+
     /// The label of every element in row-major order: 0, or one more than its component.
     pub(crate) fn labels(&self) -> Vec<u32> {
         let rows: usize = self.slabs.iter().map(|slab| slab.ends.len()).sum();
         let mut labels = vec![0_u32; rows * self.columns];
-        if labels.is_empty() {
-            return labels;
+        self.paint(&mut labels, |component| component as u32 + 1);
+        labels
+    }
+
+    /// Sets the elements of every component to what it is given; `values` has one for each element in row-major order.
+    pub(crate) fn paint<T: Copy + Send>(&self, values: &mut [T], of: impl Fn(usize) -> T + Sync) {
+        if values.is_empty() {
+            return;
         }
-        labels.par_chunks_mut(self.columns * self.rows_in_slab).zip(&self.slabs).for_each(
-            |(labels, slab)| {
-                for (row, values) in labels.chunks_exact_mut(self.columns).enumerate() {
+        values.par_chunks_mut(self.columns * self.rows_in_slab).zip(&self.slabs).for_each(
+            |(values, slab)| {
+                for (row, values) in values.chunks_exact_mut(self.columns).enumerate() {
                     for run in slab.row(row) {
-                        values[slab.spans[run].clone()].fill(self.component[slab.offset + run] as u32 + 1);
+                        values[slab.spans[run].clone()].fill(of(self.component[slab.offset + run]));
                     }
                 }
             },
         );
-        labels
     }
 }
 

@@ -5,7 +5,7 @@ use ndarray::{ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ImageError, check_finite};
-use crate::percentile::percentiles;
+use crate::percentile::{Values, percentiles_of};
 
 /// Bins of the histograms in which thresholds are sought.
 const BINS: usize = 1024;
@@ -53,16 +53,16 @@ impl Threshold {
         if let Self::Above(value) = *self {
             return Ok(value);
         }
-        let mut values: Vec<f32> = data.iter().copied().collect();
-        let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-        let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let values = Values::new(data, None);
+        let least = values.iter().fold(f32::INFINITY, f32::min);
+        let most = values.iter().fold(f32::NEG_INFINITY, f32::max);
         if least == most {
-            return Err(ImageError::ConstantImage { value: f64::from(least), voxels: values.len() });
+            return Err(ImageError::ConstantImage { value: f64::from(least), voxels: data.len() });
         }
-        let [bright] = percentiles(&mut values, [BRIGHT]);
+        let [bright] = percentiles_of(values.iter(), [BRIGHT]);
         // An image that is dark but for a few spots has only those above its background.
         let bright = if bright > f64::from(least) { bright } else { f64::from(most) };
-        let histogram = Histogram::new(&values, f64::from(least), bright);
+        let histogram = Histogram::new(values.iter(), f64::from(least), bright);
         Ok(match self {
             Self::CrossEntropy => histogram.cross_entropy(),
             Self::Otsu => histogram.otsu(),
@@ -80,10 +80,10 @@ struct Histogram {
 }
 
 impl Histogram {
-    fn new(values: &[f32], low: f64, high: f64) -> Self {
+    fn new(values: impl Iterator<Item = f32>, low: f64, high: f64) -> Self {
         let width = (high - low) / BINS as f64;
         let mut below = vec![(0.0, 0.0); BINS];
-        for &value in values {
+        for value in values {
             let distance = f64::from(value).min(high) - low;
             let bin = ((distance / width) as usize).min(BINS - 1);
             below[bin].0 += 1.0;
@@ -173,8 +173,7 @@ mod tests {
         // Li and Lee's criterion over every threshold between distinct values.
         let data = Array1::from_shape_fn(400, |i| ((i * i) % 251) as f32 * ((i % 7) as f32 + 0.5));
         let clipped = {
-            let mut values = data.to_vec();
-            let [bright] = percentiles(&mut values, [BRIGHT]);
+            let [bright] = percentiles_of(data.iter().copied(), [BRIGHT]);
             data.mapv(|v| f64::from(v).min(bright))
         };
         let criterion = |t: f64| {

@@ -1,6 +1,6 @@
 //! Voxels that know where they are.
 
-use ndarray::{Array3, ArrayView2, Axis};
+use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::Geometry;
@@ -55,6 +55,22 @@ impl Plane {
             Self::Coronal => 1,
             Self::Axial => 2,
         }
+    }
+}
+
+impl Plane {
+    /// A slice, which there is, of voxels in the order of RAS+, as [`Volume::plane`] shows it.
+    pub(crate) fn slice<'a, T>(self, turned: ArrayView3<'a, T>, index: usize) -> ArrayView2<'a, T> {
+        let mut view = turned.index_axis_move(Axis(self.axis()), index).reversed_axes();
+        view.invert_axis(Axis(0));
+        view
+    }
+
+    /// A slice as it lies in a volume, as [`Volume::plane`] shows it.
+    pub(crate) fn upright<T>(slice: ArrayViewMut2<'_, T>) -> ArrayViewMut2<'_, T> {
+        let mut view = slice.reversed_axes();
+        view.invert_axis(Axis(0));
+        view
     }
 }
 
@@ -115,19 +131,33 @@ impl<T> Volume<T> {
         if index >= self.planes(plane) {
             return None;
         }
-        let mut view = self.data.index_axis(Axis(plane.axis()), index).reversed_axes();
-        view.invert_axis(Axis(0));
-        Some(view)
+        Some(plane.slice(self.data.view(), index))
+    }
+
+    /// Number of slices in a plane of the volume in RAS+.
+    #[must_use]
+    pub fn upright_planes(&self, plane: Plane) -> usize {
+        self.turned().len_of(Axis(plane.axis()))
+    }
+
+    /// One slice of the volume in RAS+, as [`Volume::reoriented`] and [`Volume::plane`] give it, but as a view of this
+    /// volume; `None` past the last.
+    #[must_use]
+    pub fn upright_plane(&self, plane: Plane, index: usize) -> Option<ArrayView2<'_, T>> {
+        (index < self.upright_planes(plane)).then(|| plane.slice(self.turned(), index))
+    }
+
+    /// The voxels in the order of RAS+.
+    fn turned(&self) -> ArrayView3<'_, T> {
+        self.geometry.orientation().turn_to(&Orientation::RAS).view(self.data.view())
     }
 
     /// As [`Volume::plane`], to be changed in place.
-    pub fn plane_mut(&mut self, plane: Plane, index: usize) -> Option<ndarray::ArrayViewMut2<'_, T>> {
+    pub fn plane_mut(&mut self, plane: Plane, index: usize) -> Option<ArrayViewMut2<'_, T>> {
         if index >= self.planes(plane) {
             return None;
         }
-        let mut view = self.data.index_axis_mut(Axis(plane.axis()), index).reversed_axes();
-        view.invert_axis(Axis(0));
-        Some(view)
+        Some(Plane::upright(self.data.index_axis_mut(Axis(plane.axis()), index)))
     }
 }
 
@@ -140,7 +170,12 @@ impl<T: Clone> Volume<T> {
         let (matrix, offset) = turn.voxel_map(self.shape());
         // A signed permutation of a valid geometry is valid: the fallback is never taken.
         let geometry = self.geometry.composed(matrix, offset).unwrap_or(self.geometry);
-        Self { data: turn.apply(self.data.clone()), geometry }
+        let data = if turn.is_identity() {
+            self.data.clone()
+        } else {
+            turn.view(self.data.view()).as_standard_layout().into_owned()
+        };
+        Self { data, geometry }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::bins::{Bins, Resampled};
 use crate::bootstrap::{Bootstrap, BootstrapConfig};
 use crate::error::MetricError;
-use crate::patients::{RankedPatients, Resampled};
+use crate::patients::RankedPatients;
 
 /// Pointwise intervals of a curve: each point has the stated level by itself, not all together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,8 +35,7 @@ impl RankedPatients {
     /// As for [`Bootstrap::new`]; [`MetricError::Parameter`] for another number of points; [`MetricError::Undefined`]
     /// when no replicate has both classes.
     pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
-        let last = check_points(points)? - 1;
-        self.band((0..=last).map(|point| point as f64 / last as f64).collect(), config, sensitivities)
+        self.binned().roc_band(self.patients(), points, config)
     }
 
     /// Intervals of the precision at `points` (2 to 10000) equally spaced recalls from 1 / points to 1.
@@ -47,17 +47,41 @@ impl RankedPatients {
         points: usize,
         config: &BootstrapConfig,
     ) -> Result<CurveBand, MetricError> {
+        self.binned().precision_recall_band(self.patients(), points, config)
+    }
+}
+
+impl Bins {
+    pub(crate) fn roc_band(
+        &self,
+        patients: &[String],
+        points: usize,
+        config: &BootstrapConfig,
+    ) -> Result<CurveBand, MetricError> {
+        let last = check_points(points)? - 1;
+        let places = (0..=last).map(|point| point as f64 / last as f64).collect();
+        self.band(patients, places, config, sensitivities)
+    }
+
+    pub(crate) fn precision_recall_band(
+        &self,
+        patients: &[String],
+        points: usize,
+        config: &BootstrapConfig,
+    ) -> Result<CurveBand, MetricError> {
         let last = check_points(points)?;
-        self.band((1..=last).map(|point| point as f64 / last as f64).collect(), config, precisions)
+        let places = (1..=last).map(|point| point as f64 / last as f64).collect();
+        self.band(patients, places, config, precisions)
     }
 
     fn band(
         &self,
+        patients: &[String],
         places: Vec<f64>,
         config: &BootstrapConfig,
         curve: impl Fn(&Resampled<'_>, &[f64]) -> Option<Vec<f64>> + Sync,
     ) -> Result<CurveBand, MetricError> {
-        let bootstrap = Bootstrap::new(self.patients(), *config)?;
+        let bootstrap = Bootstrap::new(patients, *config)?;
         let curves = bootstrap.replicates(|times| curve(&self.resampled(times), &places));
         let curves: Vec<Vec<f64>> = curves.into_iter().flatten().collect();
         let undefined = MetricError::Undefined { what: "the curve", why: "no replicate has both classes" };

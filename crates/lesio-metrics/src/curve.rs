@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::keys;
 use crate::ranking::RankedPixels;
-use crate::sweep::steps;
+use crate::sweep::{Step, steps};
 use crate::thinning::{Thinned, Vertex};
 
 /// A receiver operating characteristic, thinned for drawing.
@@ -59,59 +59,98 @@ impl RankedPixels {
     /// full curve is farther than that from the drawn one.
     #[must_use]
     pub fn roc(&self, points: usize) -> RocCurve {
-        let (positives, negatives) = (self.positives() as f64, self.negatives() as f64);
-        let mut thinned = Thinned::new(points);
-        let sorted_negatives = &self.keys().negatives;
-        let vertex = |key, found: u64, alarms: u64| Vertex {
-            threshold: Some(keys::score(key)),
-            x: alarms as f64 / negatives,
-            y: found as f64 / positives,
-        };
-        let mut end = Vertex { threshold: None, x: 0.0, y: 0.0 };
+        let sorted = &self.keys().negatives;
+        let mut roc = RocThinning::new(points, self.positives(), self.negatives());
         for step in steps(self.keys()) {
-            // The lowest score above this one: there the curve has run flat through negatives.
-            let lowest_above = sorted_negatives.len().checked_sub(step.negatives_above as usize);
-            if let Some(&key) = lowest_above.and_then(|i| sorted_negatives.get(i)) {
-                thinned.offer(vertex(key, step.positives_above, step.negatives_above));
-            }
-            end = vertex(step.key, step.true_positives(), step.false_positives());
-            thinned.offer(end);
+            let lowest_above = sorted.len().checked_sub(step.negatives_above as usize);
+            roc.add(&step, lowest_above.and_then(|place| sorted.get(place)).copied());
         }
-        if let Some(&lowest) = sorted_negatives.first().filter(|_| end.x < 1.0) {
-            end = vertex(lowest, self.positives(), self.negatives());
-        }
-        let point = |Vertex { threshold, x, y }| RocPoint {
-            threshold,
-            false_positive_rate: x,
-            true_positive_rate: y,
-        };
-        let points = thinned.finish(end).into_iter().map(point).collect();
-        RocCurve { points, area: self.auroc() }
+        roc.finish(sorted.first().copied(), self.auroc())
     }
 
     /// The precision-recall curve in at most `max(points, 2)` points: the first, the last, and between them the first
     /// score to reach each of equally spaced recalls.
     #[must_use]
     pub fn precision_recall(&self, points: usize) -> PrecisionRecallCurve {
-        let positives = self.positives() as f64;
+        let mut curve = PrecisionRecallThinning::new(points, self.positives());
+        steps(self.keys()).for_each(|step| curve.add(&step));
+        curve.finish(self.average_precision(), self.prevalence())
+    }
+}
+
+/// Gathers the points of a [`RocCurve`] as the threshold comes down.
+pub(crate) struct RocThinning {
+    thinned: Thinned,
+    positives: u64,
+    negatives: u64,
+    end: Vertex,
+}
+
+impl RocThinning {
+    pub(crate) fn new(points: usize, positives: u64, negatives: u64) -> Self {
+        let end = Vertex { threshold: None, x: 0.0, y: 0.0 };
+        Self { thinned: Thinned::new(points), positives, negatives, end }
+    }
+
+    /// `lowest_above` is the lowest key of a negative above this step's: there the curve has run flat through negatives.
+    pub(crate) fn add(&mut self, step: &Step, lowest_above: Option<u32>) {
+        if let Some(key) = lowest_above {
+            self.thinned.offer(self.vertex(key, step.positives_above, step.negatives_above));
+        }
+        self.end = self.vertex(step.key, step.true_positives(), step.false_positives());
+        self.thinned.offer(self.end);
+    }
+
+    /// `lowest` is the lowest key of a negative.
+    pub(crate) fn finish(mut self, lowest: Option<u32>, area: f64) -> RocCurve {
+        if let Some(lowest) = lowest.filter(|_| self.end.x < 1.0) {
+            self.end = self.vertex(lowest, self.positives, self.negatives);
+        }
+        let point = |Vertex { threshold, x, y }| RocPoint {
+            threshold,
+            false_positive_rate: x,
+            true_positive_rate: y,
+        };
+        let points = self.thinned.finish(self.end).into_iter().map(point).collect();
+        RocCurve { points, area }
+    }
+
+    fn vertex(&self, key: u32, found: u64, alarms: u64) -> Vertex {
+        Vertex {
+            threshold: Some(keys::score(key)),
+            x: alarms as f64 / self.negatives as f64,
+            y: found as f64 / self.positives as f64,
+        }
+    }
+}
+
+/// Gathers the points of a [`PrecisionRecallCurve`] as the threshold comes down.
+pub(crate) struct PrecisionRecallThinning {
+    kept: Vec<PrecisionRecallPoint>,
+    positives: u64,
+    spacing: f64,
+    next_recall: f64,
+}
+
+impl PrecisionRecallThinning {
+    pub(crate) fn new(points: usize, positives: u64) -> Self {
         let spacing = 1.0 / points.saturating_sub(1).max(1) as f64;
-        let mut kept: Vec<PrecisionRecallPoint> = Vec::new();
-        let mut next_recall = 0.0;
-        for step in steps(self.keys()) {
-            let found = step.true_positives();
-            let recall = found as f64 / positives;
-            if recall >= next_recall || found == self.positives() {
-                let precision = found as f64 / (found + step.false_positives()) as f64;
-                kept.push(PrecisionRecallPoint { threshold: keys::score(step.key), recall, precision });
-                // The first multiple of the spacing not yet passed.
-                next_recall = ((recall / spacing).floor() + 1.0) * spacing;
-            }
+        Self { kept: Vec::new(), positives, spacing, next_recall: 0.0 }
+    }
+
+    pub(crate) fn add(&mut self, step: &Step) {
+        let found = step.true_positives();
+        let recall = found as f64 / self.positives as f64;
+        if recall >= self.next_recall || found == self.positives {
+            let precision = found as f64 / (found + step.false_positives()) as f64;
+            self.kept.push(PrecisionRecallPoint { threshold: keys::score(step.key), recall, precision });
+            // The first multiple of the spacing not yet passed.
+            self.next_recall = ((recall / self.spacing).floor() + 1.0) * self.spacing;
         }
-        PrecisionRecallCurve {
-            points: kept,
-            average_precision: self.average_precision(),
-            prevalence: self.prevalence(),
-        }
+    }
+
+    pub(crate) fn finish(self, average_precision: f64, prevalence: f64) -> PrecisionRecallCurve {
+        PrecisionRecallCurve { points: self.kept, average_precision, prevalence }
     }
 }
 

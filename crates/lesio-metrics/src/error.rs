@@ -92,6 +92,16 @@ pub enum MetricError {
         /// How many there are.
         found: u64,
     },
+    /// Scores could not be kept in, or read again from, a [`Scratch`](crate::Scratch).
+    #[error("scores kept outside of memory: cannot {operation}: {message}")]
+    Scratch {
+        /// What failed.
+        operation: &'static str,
+        /// Kind of the failure, as [`std::io::ErrorKind::StorageFull`].
+        kind: std::io::ErrorKind,
+        /// What the system says.
+        message: String,
+    },
     /// Bootstrap replicates of different patients, seeds or numbers cannot be paired.
     #[error("replicates cannot be paired: {why}")]
     NotPaired {

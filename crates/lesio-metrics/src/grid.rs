@@ -43,6 +43,11 @@ impl Grid {
                 low == high
             })
             .collect();
+        Self::of(starts, tied)
+    }
+
+    /// A grid of bins that begin at these keys, ascending.
+    pub(crate) fn of(starts: Vec<u32>, tied: Vec<bool>) -> Self {
         let blocks = (0..=u16::MAX)
             .map(|block| {
                 let first = u32::from(block) << 16;
@@ -50,6 +55,11 @@ impl Grid {
             })
             .collect();
         Self { starts, tied, blocks }
+    }
+
+    /// Tells of each bin whether it holds but one score.
+    pub(crate) fn set_tied(&mut self, tied: Vec<bool>) {
+        self.tied = tied;
     }
 
     /// Number of bins.
@@ -94,22 +104,35 @@ fn distinct<P>(
 
 /// Quantiles of either class as bin starts; a score that spans several has a bin of its own.
 fn quantiles<P>(positives: &[P], positive: impl Fn(&P) -> u32, negatives: &[u32], bins: usize) -> Vec<u32> {
+    let of = |length: usize, key: &dyn Fn(usize) -> u32| -> Vec<u32> {
+        ranks(length as u64, bins).map(|rank| key(rank as usize)).collect()
+    };
+    quantile_starts([
+        of(positives.len(), &|place| positive(&positives[place])),
+        of(negatives.len(), &|place| negatives[place]),
+    ])
+}
+
+/// Ranks, ascending from 0, of the quantiles of a class of so many pixels.
+pub(crate) fn ranks(pixels: u64, bins: usize) -> impl DoubleEndedIterator<Item = u64> + ExactSizeIterator {
     // A score that needs a second start, behind it, has left another quantile's unused.
-    let of_each = bins / 2;
+    let of_each = (bins / 2).min(usize::try_from(pixels).unwrap_or(usize::MAX));
+    (0..of_each).map(move |quantile| (quantile as u128 * u128::from(pixels) / of_each as u128) as u64)
+}
+
+/// Where bins start, given the keys of both classes at the [`ranks`].
+pub(crate) fn quantile_starts(classes: [Vec<u32>; 2]) -> Vec<u32> {
     let mut starts = vec![0];
-    let mut take = |length: usize, key: &dyn Fn(usize) -> u32| {
+    for keys in classes {
         let mut last = None;
-        for quantile in 0..of_each.min(length) {
-            let key = key(quantile * length / of_each.min(length));
+        for key in keys {
             if last == Some(key) {
                 starts.push(key.saturating_add(1));
             }
             starts.push(key);
             last = Some(key);
         }
-    };
-    take(positives.len(), &|index| positive(&positives[index]));
-    take(negatives.len(), &|index| negatives[index]);
+    }
     starts.sort_unstable();
     starts.dedup();
     starts

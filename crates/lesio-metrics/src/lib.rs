@@ -13,6 +13,7 @@
 //! | Is a predicted quality right? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
 //! | Is stated uncertainty true? | [`IntervalScores`], [`Uniformity`] |
 //! | How sure are these numbers, over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
+//! | The same of more pixels than memory holds? | [`StreamedPatients`], [`StreamedValidation`] in a [`Scratch`] |
 //!
 //! Results are the same bits for any number of threads, any split into batches and any order of updates.
 //! What has no value is an error or `None`, never a number that looks like one.
@@ -39,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 mod bands;
+mod bins;
 mod bootstrap;
 mod calibration;
 mod components;
@@ -55,7 +57,9 @@ mod patients;
 mod ranking;
 mod region;
 mod regression;
+mod scratch;
 mod selective;
+mod stream;
 mod sum;
 mod surface;
 mod sweep;
@@ -76,6 +80,8 @@ pub use patients::{PatientPixels, PixelReplicates, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
 pub use region::{RankedRegions, RegionCurve, RegionOverlapCurve, RegionOverlapPoint};
 pub use regression::{BinScores, RegressionScores, regression_by_true_value};
+pub use scratch::Scratch;
 pub use selective::{RiskCoverage, failure_auroc};
+pub use stream::{MeasureConfig, MeasuredPatients, StreamedPatients, StreamedScores, TruePixels};
 pub use surface::{Directions, SurfaceDistances, WhenNoSurface, hd95};
-pub use threshold::{ThresholdRule, ValidationPixels, ValidationThreshold};
+pub use threshold::{StreamedValidation, ThresholdRule, ValidationPixels, ValidationThreshold};

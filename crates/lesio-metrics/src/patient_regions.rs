@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
+use crate::bins::{Bins, OverlapBins, PixelBins};
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
 use crate::components::Connectivity;
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
-use crate::region::{RankedRegions, RegionKeys, area_up_to, key_of, size_of};
+use crate::region::{RankedRegions, RegionKeys, key_of, size_of};
 
 /// Maps of any number of images, gathered by patient, for AUPRO with intervals.
 ///
@@ -96,6 +97,12 @@ impl PatientRegions {
     pub fn rank(self) -> Result<RankedPatientRegions, MetricError> {
         RankedPatientRegions::new(self.patients, BINS)
     }
+
+    /// As [`PatientRegions::rank`], in so many bins.
+    #[cfg(test)]
+    pub(crate) fn rank_in(self, bins: usize) -> Result<RankedPatientRegions, MetricError> {
+        RankedPatientRegions::new(self.patients, bins)
+    }
 }
 
 /// Pixels of all patients' maps in order of their scores, and what each patient has of them.
@@ -103,17 +110,7 @@ impl PatientRegions {
 pub struct RankedPatientRegions {
     pooled: RankedRegions,
     names: Vec<String>,
-    histograms: Vec<Histogram>,
-    bins: usize,
-}
-
-/// What one patient has in each bin.
-#[derive(Clone, Debug)]
-struct Histogram {
-    /// Sum over regions of the fraction of the region in the bin.
-    overlap: Vec<f64>,
-    negatives: Vec<u32>,
-    regions: u64,
+    bins: Bins,
 }
 
 impl RankedPatientRegions {
@@ -131,22 +128,20 @@ impl RankedPatientRegions {
         let sorted = pooled.pixels();
         let grid = Grid::new(&sorted.positives, |&positive| key_of(positive), &sorted.negatives, bins);
         let (names, patients): (Vec<String>, Vec<RegionKeys>) = patients.into_iter().unzip();
-        let histogram = |mut patient: RegionKeys| {
-            let mut histogram = Histogram {
-                overlap: vec![0.0; grid.bins()],
-                negatives: vec![0; grid.bins()],
-                regions: patient.regions,
-            };
+        let binned = |mut patient: RegionKeys| {
+            let mut overlap = vec![0.0; grid.bins()];
+            let mut negatives = vec![0; grid.bins()];
             // In order of scores, so that sums do not depend on the order of updates.
             patient.positives.sort_unstable();
             for positive in patient.positives {
-                histogram.overlap[grid.bin(key_of(positive))] += 1.0 / size_of(positive);
+                overlap[grid.bin(key_of(positive))] += 1.0 / size_of(positive);
             }
-            patient.negatives.iter().for_each(|&key| histogram.negatives[grid.bin(key)] += 1);
-            histogram
+            patient.negatives.iter().for_each(|&key| negatives[grid.bin(key)] += 1);
+            let regions = patient.regions;
+            (PixelBins { positives: Vec::new(), negatives }, OverlapBins { overlap, regions })
         };
-        let histograms = patients.into_par_iter().map(histogram).collect();
-        Ok(Self { names, histograms, bins: grid.bins(), pooled })
+        let (pixels, overlaps) = patients.into_par_iter().map(binned).unzip();
+        Ok(Self { names, bins: Bins { grid, pixels, overlaps }, pooled })
     }
 
     /// All patients' maps together: the exact metric and its curve.
@@ -172,35 +167,7 @@ impl RankedPatientRegions {
     pub fn bootstrap(&self, limit: f64, config: &BootstrapConfig) -> Result<Replicates, MetricError> {
         let exact = self.pooled.aupro(limit)?;
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        let [aupro] = bootstrap.over_patients(|times| [self.binned(times, limit)]);
-        Ok(aupro.anchored(exact))
-    }
-
-    fn binned(&self, times: &[u32], limit: f64) -> Option<f64> {
-        let mut overlap = vec![0.0; self.bins];
-        let mut negatives = vec![0u64; self.bins];
-        let mut regions = 0;
-        for (patient, &times) in self.histograms.iter().zip(times).filter(|(_, times)| **times > 0) {
-            let drawn = f64::from(times);
-            overlap.iter_mut().zip(&patient.overlap).for_each(|(sum, own)| *sum += drawn * own);
-            let own = patient.negatives.iter().map(|&own| u64::from(own) * u64::from(times));
-            negatives.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-            regions += patient.regions * u64::from(times);
-        }
-        let end = limit * negatives.iter().sum::<u64>() as f64;
-        if regions == 0 || end == 0.0 {
-            return None;
-        }
-        let (mut area, mut last) = (0.0, (0.0, 0.0));
-        for (overlap, &negatives) in overlap.iter().zip(&negatives).rev() {
-            let next = (last.0 + negatives as f64, last.1 + overlap);
-            area += area_up_to(last, next, end);
-            last = next;
-            if last.0 >= end {
-                break;
-            }
-        }
-        Some(area / (end * regions as f64))
+        Ok(self.bins.overlap_replicates(&bootstrap, limit, exact))
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use crate::bins::{Bins, PixelBins};
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
-use crate::confusion::{Confusion, WhenEmpty};
+use crate::confusion::Confusion;
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::keys::{self, Keys};
 use crate::ranking::{PixelCurve, RankedPixels};
+use crate::stream::dice_replicates;
 use crate::threshold::ValidationThreshold;
 
 /// Pixels of any number of images, gathered by patient.
@@ -75,6 +77,12 @@ impl PatientPixels {
         RankedPatients::new(self.patients, BINS)
     }
 
+    /// As [`PatientPixels::rank`], in so many bins.
+    #[cfg(test)]
+    pub(crate) fn rank_in(self, bins: usize) -> Result<RankedPatients, MetricError> {
+        RankedPatients::new(self.patients, bins)
+    }
+
     /// A patient whose pixels are refused does not come to be.
     fn add(
         &mut self,
@@ -95,33 +103,9 @@ impl PatientPixels {
 #[derive(Clone, Debug)]
 pub struct RankedPatients {
     pooled: RankedPixels,
-    grid: Grid,
     names: Vec<String>,
     keys: Vec<Keys>,
-    histograms: Vec<Histogram>,
-}
-
-/// Pixels of one patient in each bin.
-#[derive(Clone, Debug)]
-struct Histogram {
-    positives: Vec<u32>,
-    negatives: Vec<u32>,
-}
-
-/// Pixels of resampled patients in each bin.
-pub(crate) struct Resampled<'a> {
-    grid: &'a Grid,
-    positives: Vec<u64>,
-    negatives: Vec<u64>,
-}
-
-/// One bin of resampled patients, with the pixels in higher bins.
-pub(crate) struct Bin {
-    pub(crate) true_positives: f64,
-    pub(crate) false_positives: f64,
-    pub(crate) positives: f64,
-    pub(crate) negatives: f64,
-    pub(crate) is_tied: bool,
+    bins: Bins,
 }
 
 /// Replicates of the ranking metrics over the same resampled patients.
@@ -161,11 +145,11 @@ impl RankedPatients {
             keys.iter().for_each(|&key| counts[grid.bin(key)] += 1);
             counts
         };
-        let histograms = keys
+        let pixels = keys
             .par_iter()
-            .map(|keys| Histogram { positives: count(&keys.positives), negatives: count(&keys.negatives) })
+            .map(|keys| PixelBins { positives: count(&keys.positives), negatives: count(&keys.negatives) })
             .collect();
-        Ok(Self { pooled, grid, names, keys, histograms })
+        Ok(Self { pooled, names, keys, bins: Bins { grid, pixels, overlaps: Vec::new() } })
     }
 
     /// All patients' pixels together: the exact metrics and their curves.
@@ -191,14 +175,8 @@ impl RankedPatients {
     /// As for [`Bootstrap::new`].
     pub fn bootstrap(&self, config: &BootstrapConfig) -> Result<PixelReplicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        let [auroc, average_precision, ceil_dice] = bootstrap.over_patients(|times| {
-            self.resampled(times).scores().map_or([None; 3], |scores| scores.map(Some))
-        });
-        Ok(PixelReplicates {
-            auroc: auroc.anchored(self.pooled.auroc()),
-            average_precision: average_precision.anchored(self.pooled.average_precision()),
-            ceil_dice: ceil_dice.anchored(self.pooled.ceil_dice().dice),
-        })
+        let (auroc, average_precision) = (self.pooled.auroc(), self.pooled.average_precision());
+        Ok(self.bins.replicates(&bootstrap, [auroc, average_precision, self.pooled.ceil_dice().dice]))
     }
 
     /// Replicates of the pooled Dice at a threshold that validation pixels chose; exact. A replicate in which nothing is
@@ -227,71 +205,11 @@ impl RankedPatients {
                 }
             })
             .collect();
-        let [dice] = bootstrap.over_patients(|times| {
-            let mut sum = Confusion::default();
-            for (counts, &times) in counts.iter().zip(times) {
-                sum += counts.times(times);
-            }
-            [sum.dice(WhenEmpty::Undefined)]
-        });
-        Ok(dice)
+        Ok(dice_replicates(&bootstrap, &counts))
     }
 
-    /// Histograms of the patients, each as often as it was drawn.
-    pub(crate) fn resampled(&self, times: &[u32]) -> Resampled<'_> {
-        let add = |sum: &mut [u64], counts: &[u32], times: u32| {
-            sum.iter_mut().zip(counts).for_each(|(sum, &count)| *sum += u64::from(count) * u64::from(times));
-        };
-        let mut positives = vec![0; self.grid.bins()];
-        let mut negatives = vec![0; self.grid.bins()];
-        for (histogram, &times) in self.histograms.iter().zip(times).filter(|(_, times)| **times > 0) {
-            add(&mut positives, &histogram.positives, times);
-            add(&mut negatives, &histogram.negatives, times);
-        }
-        Resampled { grid: &self.grid, positives, negatives }
-    }
-}
-
-impl Resampled<'_> {
-    /// Number of positives and of negatives; `None` when there are none of either.
-    pub(crate) fn totals(&self) -> Option<(f64, f64)> {
-        let (positives, negatives) = (self.positives.iter().sum::<u64>(), self.negatives.iter().sum::<u64>());
-        (positives > 0 && negatives > 0).then_some((positives as f64, negatives as f64))
-    }
-
-    /// The bins, from the highest scores down.
-    pub(crate) fn bins(&self) -> impl Iterator<Item = Bin> {
-        let (mut true_positives, mut false_positives) = (0.0, 0.0);
-        (0..self.positives.len()).rev().map(move |bin| {
-            let (positives, negatives) = (self.positives[bin] as f64, self.negatives[bin] as f64);
-            let is_tied = self.grid.is_tied(bin);
-            let bin = Bin { true_positives, false_positives, positives, negatives, is_tied };
-            true_positives += positives;
-            false_positives += negatives;
-            bin
-        })
-    }
-
-    /// AUROC, average precision and best Dice.
-    fn scores(&self) -> Option<[f64; 3]> {
-        let (positives, negatives) = self.totals()?;
-        let (mut wins, mut precision, mut dice) = (0.0, 0.0, 0f64);
-        for bin in self.bins().filter(|bin| bin.positives > 0.0) {
-            wins += bin.positives * (negatives - bin.false_positives - 0.5 * bin.negatives);
-            // Mixed evenly, a bin has the precision of its middle; tied, that of its end.
-            precision += bin.positives * bin.precision(if bin.is_tied { 1.0 } else { 0.5 });
-            let found = bin.true_positives + bin.positives;
-            dice = dice.max(2.0 * found / (found + bin.false_positives + bin.negatives + positives));
-        }
-        Some([wins / (positives * negatives), precision / positives, dice])
-    }
-}
-
-impl Bin {
-    /// Precision when a part of the bin's pixels is positive; only for bins that hold pixels.
-    pub(crate) fn precision(&self, part: f64) -> f64 {
-        let found = self.true_positives + part * self.positives;
-        found / (found + self.false_positives + part * self.negatives)
+    pub(crate) fn binned(&self) -> &Bins {
+        &self.bins
     }
 }
 

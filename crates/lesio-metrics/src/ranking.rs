@@ -4,7 +4,7 @@ use crate::confusion::Confusion;
 use crate::error::{MetricError, same_length};
 use crate::keys::{self, Keys};
 use crate::sum::Sum;
-use crate::sweep::steps;
+use crate::sweep::{Step, steps};
 use crate::threshold::ValidationThreshold;
 
 /// Area under the receiver operating characteristic: the probability that a positive scores higher than a
@@ -161,28 +161,10 @@ impl RankedPixels {
         if positives == 0 || negatives == 0 {
             return Err(MetricError::OneClass { positives, negatives });
         }
-        // Twice the Mann-Whitney statistic, so that half a tie is an integer: exact until the division.
-        let mut twice_wins = 0u128;
-        let mut precision = Sum::default();
-        let mut ceil_dice = CeilDice { dice: 0.0, threshold: f32::INFINITY };
-        for step in steps(&keys) {
-            let below = negatives - step.false_positives();
-            twice_wins += u128::from(step.positives_tied) * u128::from(2 * below + step.negatives_tied);
-            let predicted = (step.true_positives() + step.false_positives()) as f64;
-            let found = step.true_positives() as f64;
-            precision.add(step.positives_tied as f64 * (found / predicted));
-            // F1 has many peaks, so every distinct score is tried; those that only negatives hold cannot win.
-            let dice = 2.0 * found / (predicted + positives as f64);
-            if dice > ceil_dice.dice {
-                ceil_dice = CeilDice { dice, threshold: keys::score(step.key) };
-            }
-        }
-        Ok(Self {
-            auroc: twice_wins as f64 / (2.0 * positives as f64 * negatives as f64),
-            average_precision: (precision.value() / positives as f64).min(1.0),
-            ceil_dice,
-            keys,
-        })
+        let mut sums = RankSums::new(positives, negatives);
+        steps(&keys).for_each(|step| sums.add(&step));
+        let Ranks { auroc, average_precision, ceil_dice } = sums.finish();
+        Ok(Self { auroc, average_precision, ceil_dice, keys })
     }
 
     /// Number of positive pixels.
@@ -274,6 +256,55 @@ impl RankedPixels {
             false_positives: self.negatives() - true_negatives,
             false_negatives,
             true_negatives,
+        }
+    }
+}
+
+/// What the sweep through all scores comes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranks {
+    pub(crate) auroc: f64,
+    pub(crate) average_precision: f64,
+    pub(crate) ceil_dice: CeilDice,
+}
+
+/// Gathers [`Ranks`] as the threshold comes down; the same steps give the same bits, wherever they come from.
+#[derive(Clone, Debug)]
+pub(crate) struct RankSums {
+    positives: u64,
+    negatives: u64,
+    /// Twice the Mann-Whitney statistic, so that half a tie is an integer: exact until the division.
+    twice_wins: u128,
+    precision: Sum,
+    ceil_dice: CeilDice,
+}
+
+impl RankSums {
+    /// Of so many pixels of each class, of which there is at least one.
+    pub(crate) fn new(positives: u64, negatives: u64) -> Self {
+        let ceil_dice = CeilDice { dice: 0.0, threshold: f32::INFINITY };
+        Self { positives, negatives, twice_wins: 0, precision: Sum::default(), ceil_dice }
+    }
+
+    pub(crate) fn add(&mut self, step: &Step) {
+        let below = self.negatives - step.false_positives();
+        self.twice_wins += u128::from(step.positives_tied) * u128::from(2 * below + step.negatives_tied);
+        let predicted = (step.true_positives() + step.false_positives()) as f64;
+        let found = step.true_positives() as f64;
+        self.precision.add(step.positives_tied as f64 * (found / predicted));
+        // F1 has many peaks, so every distinct score is tried; those that only negatives hold cannot win.
+        let dice = 2.0 * found / (predicted + self.positives as f64);
+        if dice > self.ceil_dice.dice {
+            self.ceil_dice = CeilDice { dice, threshold: keys::score(step.key) };
+        }
+    }
+
+    pub(crate) fn finish(self) -> Ranks {
+        let (positives, negatives) = (self.positives as f64, self.negatives as f64);
+        Ranks {
+            auroc: self.twice_wins as f64 / (2.0 * positives * negatives),
+            average_precision: (self.precision.value() / positives).min(1.0),
+            ceil_dice: self.ceil_dice,
         }
     }
 }

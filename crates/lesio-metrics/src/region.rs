@@ -134,23 +134,9 @@ impl RankedRegions {
     /// # Errors
     /// [`MetricError::Parameter`] unless `limit` is in (0, 1].
     pub fn aupro(&self, limit: f64) -> Result<f64, MetricError> {
-        if !(limit > 0.0 && limit <= 1.0) {
-            return Err(MetricError::Parameter { what: "limit", expected: "a rate in (0, 1]", found: limit });
-        }
-        let end = limit * self.pixels.negatives.len() as f64;
-        let mut area = Sum::default();
-        let mut last = (0.0, 0.0);
-        for step in self.pixels.steps() {
-            let (flat, tied) = ((step.negatives_above as f64, last.1), (step.negatives as f64, step.overlap));
-            area.add(area_up_to(last, flat, end));
-            area.add(area_up_to(flat, tied, end));
-            last = tied;
-            if last.0 >= end {
-                break;
-            }
-        }
-        area.add(area_up_to(last, (self.pixels.negatives.len() as f64, last.1), end));
-        Ok((area.value() / (end * self.pixels.regions as f64)).min(1.0))
+        let mut area = OverlapArea::new(limit, self.pixels.negatives.len() as u64)?;
+        self.pixels.steps().take_while(|step| area.add(step)).for_each(drop);
+        Ok(area.finish(self.pixels.regions))
     }
 
     pub(crate) fn pixels(&self) -> &RegionKeys {
@@ -278,6 +264,41 @@ impl RegionKeys {
             let negatives = (negatives.len() - n) as u64;
             Some(RegionStep { key, negatives_above, negatives, overlap: overlap.value() })
         })
+    }
+}
+
+/// Gathers the area under the per-region overlap as the threshold comes down.
+pub(crate) struct OverlapArea {
+    negatives: f64,
+    end: f64,
+    area: Sum,
+    last: (f64, f64),
+}
+
+impl OverlapArea {
+    /// Refuses a limit outside (0, 1].
+    pub(crate) fn new(limit: f64, negatives: u64) -> Result<Self, MetricError> {
+        if !(limit > 0.0 && limit <= 1.0) {
+            return Err(MetricError::Parameter { what: "limit", expected: "a rate in (0, 1]", found: limit });
+        }
+        let negatives = negatives as f64;
+        Ok(Self { negatives, end: limit * negatives, area: Sum::default(), last: (0.0, 0.0) })
+    }
+
+    /// Takes the next step; `false` once the limit is reached, after which further steps change nothing.
+    pub(crate) fn add(&mut self, step: &RegionStep) -> bool {
+        let (flat, tied) =
+            ((step.negatives_above as f64, self.last.1), (step.negatives as f64, step.overlap));
+        self.area.add(area_up_to(self.last, flat, self.end));
+        self.area.add(area_up_to(flat, tied, self.end));
+        self.last = tied;
+        self.last.0 < self.end
+    }
+
+    /// The area divided by the limit, of so many regions.
+    pub(crate) fn finish(mut self, regions: u64) -> f64 {
+        self.area.add(area_up_to(self.last, (self.negatives, self.last.1), self.end));
+        (self.area.value() / (self.end * regions as f64)).min(1.0)
     }
 }
 

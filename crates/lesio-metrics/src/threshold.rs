@@ -1,10 +1,13 @@
 //! Thresholds that validation data choose, and test data cannot.
 
+use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::error::MetricError;
 use crate::keys;
 use crate::ranking::PixelCurve;
+use crate::scratch::Scratch;
+use crate::stream::{StreamedPatients, TruePixels};
 
 /// A threshold chosen on validation pixels. A pixel is positive when its score is `>=` it.
 ///
@@ -167,6 +170,47 @@ impl ValidationPixels {
             Some(&excluded) => keys::score(excluded).next_up(),
             None => keys::score(*lowest),
         })
+    }
+}
+
+/// Pixels of the validation set, gathered in a [`Scratch`] instead of in memory: see
+/// [`StreamedPatients`](crate::StreamedPatients).
+///
+/// What it chooses is what [`ValidationPixels`] choose, bit for bit.
+#[derive(Clone, Debug, Default)]
+pub struct StreamedValidation {
+    stream: StreamedPatients,
+}
+
+impl StreamedValidation {
+    /// No pixels yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a map, see [`StreamedPatients::update`](crate::StreamedPatients::update).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update<D: Dimension>(
+        &mut self,
+        scratch: &mut Scratch,
+        pixels: &TruePixels,
+        scores: ArrayView<'_, f32, D>,
+    ) -> Result<(), MetricError> {
+        self.stream.update(scratch, "", pixels, scores)
+    }
+
+    /// The threshold by [`ThresholdRule::BestDice`], and the average precision.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] when a class is missing; [`MetricError::Scratch`].
+    pub fn best_dice(&self, scratch: &mut Scratch) -> Result<(ValidationThreshold, f64), MetricError> {
+        let ranks = self.stream.ranks(scratch)?;
+        let threshold =
+            ValidationThreshold { value: ranks.ceil_dice.threshold, rule: ThresholdRule::BestDice };
+        Ok((threshold, ranks.average_precision))
     }
 }
 

@@ -1,14 +1,13 @@
 //! Calibration of a localizer on held-out normals, and the choice of its best predictor by held-out lesions.
 
-use lesio_anomaly::{
-    Calibration, ChosenPredictor, Localizer, NormalScoresBuilder, PredictorName, ResolutionRange,
-};
-use lesio_metrics::ValidationPixels;
+use lesio_anomaly::{Calibration, ChosenPredictor, Localizer, NormalScores, PredictorName, ResolutionRange};
+use lesio_metrics::{Connectivity, MetricError, Scratch, StreamedScores, StreamedValidation, TruePixels};
 use ndarray::{Array3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Maps, score_subject, truth_of};
-use crate::subject::Subject;
+use crate::evaluation::{Scene, lesion_slices, score_each, truth_of};
+use crate::scratch::scratch;
+use crate::subject::Subjects;
 
 /// Scores subjects by each predictor and keeps what their normal slices score after post-processing, and at which
 /// resolutions.
@@ -16,90 +15,134 @@ use crate::subject::Subject;
 /// Slices with a lesion are left out; where nothing is known, all are taken for normal. By these slices, where there are
 /// any, the predictor of the highest average precision is chosen ([`Localizer::chosen`]), the first of equals; without
 /// a lesion a choice that was made before stays. The subjects must not have been trained on, nor be those of a test.
+/// Subjects may be in memory or cases that are read one at a time; their scores are kept in a temporary file where they
+/// are many.
 ///
 /// # Errors
-/// A subject that cannot be scored, or whose truth has another shape than its image; a predictor named twice.
+/// A subject that cannot be read or scored, or whose truth has another shape than its image; a predictor named twice;
+/// scores that cannot be kept.
 pub fn calibrate(
     localizer: Localizer,
-    subjects: &[Subject],
+    subjects: &(impl Subjects + ?Sized),
     names: &[PredictorName],
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
     // What was calibrated before is not what these subjects are to be compared with.
     let localizer = localizer.calibrated(Calibration::new());
-    let mut normals: Vec<NormalScoresBuilder> = names.iter().map(|_| NormalScoresBuilder::new()).collect();
+    let mut scratch = scratch(None);
+    let mut gathered: Vec<(StreamedScores, Vec<f32>)> = vec![Default::default(); names.len()];
     let mut lesions = Lesions::new(names);
     let mut resolutions = ResolutionRange::new();
-    for (done, subject) in subjects.iter().enumerate() {
-        let maps = score_subject(&localizer, subject, names)?;
-        let truth = truth_of(subject);
-        let (abnormal, normal): (Vec<usize>, Vec<usize>) = (0..maps.foreground.len_of(Axis(maps.axis)))
-            .partition(|&slice| {
-                let truth = truth.as_ref().map(|truth| truth.index_axis(Axis(maps.axis), slice));
-                truth.is_some_and(|truth| truth.iter().any(|&inside| inside))
-            });
-        let mut counted = false;
-        for (builder, (_, [_, map])) in normals.iter_mut().zip(&maps.maps) {
+    for place in 0..subjects.count() {
+        let subject = subjects.subject(place)?;
+        let truth = truth_of(&subject);
+        let mut own_lesions: Option<LesionPixels> = None;
+        let (mut predictor, mut counted) = (0, false);
+        let scene = score_each(&localizer, &subject, names, |scene, _, [_, map]| {
+            let axis = Axis(scene.axis);
             let mut scores = Vec::new();
-            for &slice in &normal {
-                let map = map.index_axis(Axis(maps.axis), slice);
-                let inside = maps.foreground.index_axis(Axis(maps.axis), slice);
-                scores.extend(map.iter().zip(inside).filter(|&(_, &inside)| inside).map(|(&score, _)| score));
+            for (k, map) in map.axis_iter(axis).enumerate() {
+                let slice = truth.as_ref().map(|truth| truth.index_axis(axis, k));
+                if !slice.is_some_and(|slice| slice.iter().any(|&inside| inside)) {
+                    let inside = map.iter().zip(scene.foreground.index_axis(axis, k));
+                    let inside = inside.filter(|&(_, &inside)| inside).map(|(&score, _)| score);
+                    scores.extend(inside.filter(|score| score.is_finite()));
+                }
             }
             counted |= !scores.is_empty();
-            builder.add(scores);
-        }
+            if let Some((stream, maxima)) = gathered.get_mut(predictor) {
+                stream.update(&mut scratch, &scores)?;
+                maxima.extend(scores.iter().copied().reduce(f32::max));
+            }
+            if own_lesions.is_none()
+                && let Some(truth) = &truth
+            {
+                own_lesions = LesionPixels::new(scene, truth)?;
+            }
+            if let Some(pixels) = &own_lesions {
+                lesions.add(&mut scratch, predictor, pixels, &map)?;
+            }
+            predictor += 1;
+            Ok(())
+        })?;
+        lesions.subjects += usize::from(own_lesions.is_some());
         if counted {
-            resolutions.add(maps.resolution);
+            resolutions.add(scene.resolution);
         }
-        if let Some(truth) = truth.filter(|_| !abnormal.is_empty()) {
-            lesions.add(&maps, &truth, &abnormal)?;
-        }
-        progress(done + 1);
+        progress(place + 1);
     }
     let mut calibration = Calibration::new().at(resolutions);
-    for (&name, builder) in names.iter().zip(normals) {
-        if let Some(scores) = builder.finish() {
+    for (&name, (stream, maxima)) in names.iter().zip(gathered) {
+        let ascending = |each: &mut dyn FnMut(f32, u64)| stream.for_each(&mut scratch, each);
+        if let Some(scores) = NormalScores::from_ascending(maxima, stream.len(), ascending)? {
             calibration.insert(name, scores);
         }
     }
-    let chosen = lesions.choose()?.or_else(|| localizer.chosen().cloned());
+    let chosen = lesions.choose(&mut scratch)?.or_else(|| localizer.chosen().cloned());
     Ok(localizer.calibrated(calibration).choosing(chosen)?)
 }
 
-/// The pixels of slices with lesions, by predictor.
+/// The pixels of a subject's slices with lesions. Pixels of the foreground count, and lesions beyond it as missed.
+struct LesionPixels {
+    axis: Axis,
+    slices: Vec<usize>,
+    pixels: TruePixels,
+}
+
+impl LesionPixels {
+    /// `None` without a lesion.
+    fn new(scene: &Scene, truth: &Array3<bool>) -> Result<Option<Self>, StudyError> {
+        scene.check("truth", truth)?;
+        let (axis, slices) = (Axis(scene.axis), lesion_slices(truth, scene.axis));
+        if slices.is_empty() {
+            return Ok(None);
+        }
+        let (truth, inside) = (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
+        let within = ndarray::Zip::from(&truth).and(&inside).map_collect(|&lesion, &inside| lesion || inside);
+        let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?;
+        Ok(Some(Self { axis, slices, pixels }))
+    }
+}
+
+/// The scores of slices with lesions, by predictor.
 struct Lesions {
-    pixels: Vec<(PredictorName, ValidationPixels)>,
+    scores: Vec<(PredictorName, StreamedValidation)>,
     subjects: usize,
 }
 
 impl Lesions {
     fn new(names: &[PredictorName]) -> Self {
-        Self { pixels: names.iter().map(|&name| (name, ValidationPixels::new())).collect(), subjects: 0 }
+        Self {
+            scores: names.iter().map(|&name| (name, StreamedValidation::default())).collect(),
+            subjects: 0,
+        }
     }
 
-    /// Pixels of the foreground count, and lesions beyond it as missed.
-    fn add(&mut self, maps: &Maps, truth: &Array3<bool>, slices: &[usize]) -> Result<(), StudyError> {
-        self.subjects += 1;
-        let axis = Axis(maps.axis);
-        let truth: Vec<bool> = truth.select(axis, slices).into_iter().collect();
-        let inside = maps.foreground.select(axis, slices);
-        let within: Vec<bool> =
-            truth.iter().zip(&inside).map(|(&lesion, &inside)| lesion || inside).collect();
-        for ((_, pixels), (_, [_, map])) in self.pixels.iter_mut().zip(&maps.maps) {
-            let scores: Vec<f32> = map.select(axis, slices).into_iter().collect();
-            pixels.update_within(&scores, &truth, &within)?;
+    fn add(
+        &mut self,
+        scratch: &mut Scratch,
+        predictor: usize,
+        of: &LesionPixels,
+        map: &Array3<f32>,
+    ) -> Result<(), StudyError> {
+        if let Some((_, scores)) = self.scores.get_mut(predictor) {
+            scores.update(scratch, &of.pixels, map.select(of.axis, &of.slices).view())?;
         }
         Ok(())
     }
 
-    fn choose(&self) -> Result<Option<ChosenPredictor>, StudyError> {
+    fn choose(self, scratch: &mut Scratch) -> Result<Option<ChosenPredictor>, StudyError> {
         let mut best: Option<ChosenPredictor> = None;
         if self.subjects > 0 {
-            for (name, pixels) in &self.pixels {
-                let found = pixels.average_precision()?;
+            for (name, scores) in self.scores {
+                let found = match scores.best_dice(scratch) {
+                    Ok((_, average_precision)) => average_precision,
+                    // Where all is lesion, no predictor is better than another.
+                    Err(MetricError::OneClass { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                };
                 if best.as_ref().is_none_or(|best| found > best.average_precision) {
-                    best = Some(ChosenPredictor::new(*name, found, self.subjects));
+                    best = Some(ChosenPredictor::new(name, found, self.subjects));
                 }
             }
         }
@@ -117,7 +160,8 @@ pub(crate) mod tests {
     use lesio_vae::{Latent, Vae, VaeConfig};
 
     use super::*;
-    use crate::subject::Content;
+    use crate::evaluation::score_subject;
+    use crate::subject::{Content, Subject};
 
     const NAMES: [PredictorName; 3] =
         [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelNegative];

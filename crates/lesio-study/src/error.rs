@@ -62,14 +62,6 @@ pub enum StudyError {
         /// The name.
         name: String,
     },
-    /// Maps are others than those before.
-    #[error("the maps are {found:?}, those before were {expected:?}")]
-    OtherMaps {
-        /// Their names.
-        found: Vec<String>,
-        /// The names of those before.
-        expected: Vec<String>,
-    },
     /// A file could not be read.
     #[error("could not read {path:?}")]
     File {

@@ -1,19 +1,22 @@
 //! Predictors against the truth: pixels pooled by scope, intervals over patients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use lesio_anomaly::{Localizer, PredictorName, Resolution};
 use lesio_image::{Plane, Volume};
 use lesio_metrics::{
-    BootstrapConfig, Connectivity, CurveBand, MetricError, PatientPixels, PatientRegions,
-    PrecisionRecallCurve, RankedPatients, Replicates, RocCurve, ThresholdRule, ValidationPixels,
+    BootstrapConfig, Connectivity, CurveBand, MeasureConfig, MeasuredPatients, MetricError,
+    PrecisionRecallCurve, Replicates, RocCurve, Scratch, StreamedPatients, StreamedValidation, TruePixels,
     ValidationThreshold,
 };
 use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
 use lesio_settings::in_range;
-use ndarray::{Array2, Array3, Axis, Slice};
+use ndarray::{Array2, Array3, Axis, CowArray, Ix3};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
+use crate::scratch::scratch;
 use crate::subject::{Content, Subject};
 use crate::verdict::Interval95;
 
@@ -48,44 +51,6 @@ pub struct Maps {
     pub resolution: Resolution,
 }
 
-/// Scores a subject by each predictor; an image is a volume of one slice here.
-///
-/// # Errors
-/// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
-pub fn score_subject(
-    localizer: &Localizer,
-    subject: &Subject,
-    names: &[PredictorName],
-) -> Result<Maps, StudyError> {
-    subject.validate()?;
-    let failed = |source| StudyError::Score { case: subject.id.clone(), source };
-    match &subject.content {
-        Content::Volume { volume, .. } => {
-            let scored = localizer.score(volume, names).map_err(failed)?;
-            let maps = scored
-                .scores
-                .into_iter()
-                .map(|s| (s.predictor.to_string(), [s.raw.into_data(), s.postprocessed.into_data()]))
-                .collect();
-            let axis = slicing_axis(volume, localizer.preprocessing().config().plane);
-            let (foreground, resolution) = (scored.foreground.into_data(), scored.resolution);
-            Ok(Maps { maps, reconstruction: scored.reconstruction.into_data(), foreground, axis, resolution })
-        }
-        Content::Image { image, .. } => {
-            let scored = localizer.score_image(image, names).map_err(failed)?;
-            let deep = |map: Array2<f32>| map.insert_axis(Axis(2));
-            let maps = scored
-                .scores
-                .into_iter()
-                .map(|s| (s.predictor.to_string(), [deep(s.raw), deep(s.postprocessed)]))
-                .collect();
-            let first = scored.reconstruction.into_data().index_axis_move(Axis(0), 0);
-            let (foreground, resolution) = (scored.foreground.insert_axis(Axis(2)), scored.resolution);
-            Ok(Maps { maps, reconstruction: deep(first), foreground, axis: 2, resolution })
-        }
-    }
-}
-
 impl Maps {
     /// Refuses an axis that is none, two maps of one name, and maps or a foreground of another shape than the truth.
     ///
@@ -108,6 +73,115 @@ impl Maps {
         }
         Ok(())
     }
+
+    /// What the maps have in common, without the reconstruction.
+    pub(crate) fn scene(&self) -> Scene {
+        Scene {
+            reconstruction: Array3::zeros((0, 0, 0)),
+            foreground: self.foreground.clone(),
+            axis: self.axis,
+            resolution: self.resolution,
+        }
+    }
+}
+
+/// What all maps of a subject have in common; an image is a volume of one slice here.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Scene {
+    /// What the model takes for normal, in the image's intensities; the first channel of an image.
+    pub reconstruction: Array3<f32>,
+    /// The foreground.
+    pub foreground: Array3<bool>,
+    /// The axis through the slices.
+    pub axis: usize,
+    /// How finely the subject is sampled.
+    pub resolution: Resolution,
+}
+
+impl Scene {
+    /// Refuses an array of another shape than the foreground, and an axis that there is not.
+    pub(crate) fn check<T>(&self, what: &'static str, array: &Array3<T>) -> Result<(), StudyError> {
+        in_range("axis of the maps", self.axis, 0..=2)?;
+        let (found, expected) = (array.shape().to_vec(), self.foreground.shape().to_vec());
+        if found != expected {
+            return Err(StudyError::Shape { what: format!("the {what}"), found, expected });
+        }
+        Ok(())
+    }
+}
+
+/// Scores a subject by each predictor; an image is a volume of one slice here.
+///
+/// All maps are in memory together: [`score_each`] hands them on one predictor at a time.
+///
+/// # Errors
+/// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
+pub fn score_subject(
+    localizer: &Localizer,
+    subject: &Subject,
+    names: &[PredictorName],
+) -> Result<Maps, StudyError> {
+    let mut maps = Vec::with_capacity(names.len());
+    let scene = score_each(localizer, subject, names, |_, predictor, stages| {
+        maps.push((predictor.to_string(), stages));
+        Ok(())
+    })?;
+    let Scene { reconstruction, foreground, axis, resolution } = scene;
+    Ok(Maps { maps, reconstruction, foreground, axis, resolution })
+}
+
+/// Scores a subject by each predictor, and hands on the raw and the post-processed map of one at a time, in the order of
+/// the names; an image is a volume of one slice here.
+///
+/// # Errors
+/// [`StudyError::Score`] naming the case, what [`Subject::validate`] refuses, and what `each` reports.
+pub fn score_each(
+    localizer: &Localizer,
+    subject: &Subject,
+    names: &[PredictorName],
+    mut each: impl FnMut(&Scene, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
+) -> Result<Scene, StudyError> {
+    subject.validate()?;
+    let failed = |source| StudyError::Score { case: subject.id.clone(), source };
+    match &subject.content {
+        Content::Volume { volume, .. } => {
+            let scored = localizer.volume_maps(volume, names).map_err(failed)?;
+            let scene = Scene {
+                reconstruction: scored.reconstruction(volume).map_err(failed)?.into_data(),
+                foreground: scored.foreground().data().clone(),
+                axis: slicing_axis(volume, localizer.preprocessing().config().plane),
+                resolution: *scored.resolution(),
+            };
+            for maps in scored.maps() {
+                let raw = maps.raw().map_err(failed)?;
+                let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
+                each(&scene, maps.predictor(), [raw.into_data(), postprocessed.into_data()])?;
+            }
+            Ok(scene)
+        }
+        Content::Image { image, .. } => {
+            let scored = localizer.image_maps(image, names).map_err(failed)?;
+            let reconstruction = scored.reconstruction(image).map_err(failed)?;
+            let scene = Scene {
+                reconstruction: deep(reconstruction.into_data().index_axis_move(Axis(0), 0)),
+                foreground: deep(scored.foreground().clone()),
+                axis: 2,
+                resolution: *scored.resolution(),
+            };
+            for maps in scored.maps() {
+                let raw = maps.raw().map_err(failed)?;
+                let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
+                each(&scene, maps.predictor(), [deep(raw), deep(postprocessed)])?;
+            }
+            Ok(scene)
+        }
+    }
+}
+
+/// A plane as a volume of one slice.
+fn deep<T>(plane: Array2<T>) -> Array3<T> {
+    plane.insert_axis(Axis(2))
 }
 
 /// Refuses names of which one stands twice.
@@ -115,10 +189,21 @@ pub(crate) fn check_unique<'n>(
     what: &'static str,
     names: impl IntoIterator<Item = &'n str>,
 ) -> Result<(), StudyError> {
-    let mut seen = std::collections::BTreeSet::new();
-    match names.into_iter().find(|name| !seen.insert(*name)) {
-        Some(name) => Err(StudyError::Repeated { what, name: name.to_owned() }),
-        None => Ok(()),
+    let mut seen = Names::default();
+    names.into_iter().try_for_each(|name| seen.add(what, name))
+}
+
+/// Names of which none may stand twice: the results of two things would be taken for one thing's.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeSet<String>);
+
+impl Names {
+    /// Refuses a name that was added before.
+    pub(crate) fn add(&mut self, what: &'static str, name: &str) -> Result<(), StudyError> {
+        if self.0.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(StudyError::Repeated { what, name: name.to_owned() })
     }
 }
 
@@ -142,49 +227,174 @@ pub fn slicing_axis<T>(volume: &Volume<T>, plane: Plane) -> usize {
 pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
 
 /// Gathers the scores of validation subjects and chooses a threshold for each predictor.
-#[derive(Debug, Default)]
+///
+/// Scores are kept outside of memory, as those of an [`Evaluation`].
+#[derive(Debug)]
 pub struct ThresholdChoice {
-    pixels: BTreeMap<(String, Stage), ValidationPixels>,
+    pixels: BTreeMap<(String, Stage), StreamedValidation>,
+    /// Subjects that have a lesion.
+    subjects: usize,
+    scratch: Scratch,
+}
+
+impl Default for ThresholdChoice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What validation data chose.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ValidationChoice {
+    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
+    pub thresholds: Thresholds,
+    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
+    /// have none.
+    pub average_precisions: BTreeMap<(String, Stage), f64>,
+    /// Subjects with a lesion that were gathered.
+    pub subjects: usize,
 }
 
 impl ThresholdChoice {
-    /// Nothing gathered yet.
+    /// Nothing gathered yet; scores are kept where the system has temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(None) }
+    }
+
+    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(Some(folder)) }
     }
 
     /// Adds the slices with lesions of a validation subject.
     ///
     /// # Errors
-    /// Scores that are not finite; as [`Maps::check`].
+    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
     pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
         maps.check(truth.shape())?;
-        let slices = lesion_slices(truth, maps.axis);
-        let part = |k: usize| slices.contains(&k);
-        let (truth, within) = (flat(truth, maps.axis, &part), flat(&domain(maps, truth), maps.axis, &part));
-        for (name, stages) in &maps.maps {
-            for (stage, map) in STAGES.into_iter().zip(stages) {
-                let pixels = self.pixels.entry((name.clone(), stage)).or_default();
-                pixels.update_within(&flat(map, maps.axis, &part), &truth, &within)?;
+        let mut subject = self.subject(&maps.scene(), truth)?;
+        maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
+    }
+
+    /// Begins with a validation subject, whose maps are then added one predictor at a time.
+    ///
+    /// # Errors
+    /// A truth of another shape than the foreground.
+    pub fn subject<'a>(
+        &'a mut self,
+        scene: &Scene,
+        truth: &Array3<bool>,
+    ) -> Result<ValidationSubject<'a>, StudyError> {
+        let [pixels, _] = Known::of_scopes(scene, truth)?;
+        self.subjects += usize::from(!pixels.slices.is_empty());
+        Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
+    }
+
+    /// What the subjects choose.
+    ///
+    /// # Errors
+    /// Scores that were kept and cannot be read again.
+    pub fn finish(mut self) -> Result<ValidationChoice, StudyError> {
+        let mut choice = ValidationChoice { subjects: self.subjects, ..ValidationChoice::default() };
+        for (key, pixels) in self.pixels {
+            match pixels.best_dice(&mut self.scratch) {
+                Ok((threshold, precision)) => {
+                    choice.thresholds.insert(key.clone(), threshold);
+                    choice.average_precisions.insert(key, precision);
+                }
+                Err(MetricError::OneClass { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(choice)
+    }
+}
+
+/// A validation subject that is being added to a [`ThresholdChoice`].
+#[derive(Debug)]
+pub struct ValidationSubject<'a> {
+    choice: &'a mut ThresholdChoice,
+    pixels: Known,
+    names: Names,
+}
+
+impl ValidationSubject<'_> {
+    /// Adds the raw and the post-processed map of a predictor.
+    ///
+    /// # Errors
+    /// A map of another shape than the foreground, a name that was added before, scores that
+    /// are not numbers, or scores that cannot be kept.
+    pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
+        self.names.add("map", name)?;
+        let ThresholdChoice { pixels, scratch, .. } = &mut *self.choice;
+        for (stage, map) in STAGES.into_iter().zip(maps) {
+            if let Some((pixels_of_slices, scores)) = self.pixels.cut(map)? {
+                let stream = pixels.entry((name.to_owned(), stage)).or_default();
+                stream.update(scratch, pixels_of_slices, scores.view())?;
             }
         }
         Ok(())
     }
+}
 
-    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
-    /// have none.
-    #[must_use]
-    pub fn average_precisions(&self) -> BTreeMap<(String, Stage), f64> {
-        let measure = |pixels: &ValidationPixels| pixels.average_precision().ok();
-        self.pixels.iter().filter_map(|(key, pixels)| Some((key.clone(), measure(pixels)?))).collect()
+/// The pixels of some slices of a subject that count.
+#[derive(Debug)]
+struct Known {
+    shape: (usize, usize, usize),
+    axis: usize,
+    slices: Vec<usize>,
+    /// None where there is no slice.
+    pixels: Option<TruePixels>,
+}
+
+impl Known {
+    /// Those of the slices with lesions, and those of all slices, as [`SCOPES`] are.
+    ///
+    /// Scored are the pixels of the foreground, and lesion pixels outside it.
+    fn of_scopes(scene: &Scene, truth: &Array3<bool>) -> Result<[Self; 2], StudyError> {
+        scene.check("truth", truth)?;
+        let within =
+            ndarray::Zip::from(&scene.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion);
+        let axis = scene.axis;
+        let of = |slices: Vec<usize>| -> Result<Self, StudyError> {
+            let stacked = |mask: &Array3<bool>| mask.select(Axis(axis), &slices);
+            let is_whole = slices.len() == truth.len_of(Axis(axis));
+            let pixels = match (truth.is_empty() || slices.is_empty(), is_whole) {
+                (true, _) => None,
+                (_, true) => Some(TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?),
+                (_, false) => Some(TruePixels::new(
+                    stacked(truth).view(),
+                    stacked(&within).view(),
+                    Connectivity::Vertex,
+                )?),
+            };
+            Ok(Self { shape: truth.dim(), axis, slices, pixels })
+        };
+        Ok([of(lesion_slices(truth, axis))?, of((0..truth.len_of(Axis(axis))).collect())?])
     }
 
-    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
-    #[must_use]
-    pub fn choose(&self) -> Thresholds {
-        let choose = |pixels: &ValidationPixels| pixels.choose(ThresholdRule::BestDice).ok();
-        self.pixels.iter().filter_map(|(key, pixels)| Some((key.clone(), choose(pixels)?))).collect()
+    /// The scores of these slices; `None` where there are none.
+    fn cut<'m>(
+        &self,
+        map: &'m Array3<f32>,
+    ) -> Result<Option<(&TruePixels, CowArray<'m, f32, Ix3>)>, StudyError> {
+        if map.dim() != self.shape {
+            let (a, b, c) = self.shape;
+            let (found, expected) = (map.shape().to_vec(), vec![a, b, c]);
+            return Err(StudyError::Shape { what: "a map".to_owned(), found, expected });
+        }
+        let Some(pixels) = &self.pixels else { return Ok(None) };
+        let axis = Axis(self.axis);
+        Ok(Some((
+            pixels,
+            match self.slices.len() == map.len_of(axis) {
+                true => map.into(),
+                false => map.select(axis, &self.slices).into(),
+            },
+        )))
     }
 }
 
@@ -192,10 +402,39 @@ impl ThresholdChoice {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Evaluated {
-    /// Metrics by scope and predictor.
+    /// Metrics by scope and predictor; what has no value is `None`.
     pub scopes: Vec<ScopeReport>,
     /// Curves of each predictor's post-processed scores on the slices with lesions.
     pub curves: Vec<PredictorCurves>,
+    /// Patients and scopes of which something could not be computed.
+    pub incomplete: Vec<Incomplete>,
+}
+
+/// A patient, or a whole scope, of which something could not be computed. All others count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Incomplete {
+    /// The patient; `None` where it is all patients of the scope together.
+    pub patient: Option<String>,
+    /// The scope; `None` where it is every one.
+    pub scope: Option<Scope>,
+    /// What is missing.
+    pub missing: Missing,
+    /// What that means, in words.
+    pub consequence: String,
+}
+
+/// What a patient, or a scope, lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Missing {
+    /// No pixel is normal.
+    NormalPixels,
+    /// No pixel is lesion.
+    Lesions,
+    /// No map: a case could not be scored, such as one without foreground.
+    Scores,
 }
 
 /// Curves of one predictor, with 95 % intervals where there are at least two patients.
@@ -215,30 +454,41 @@ pub struct PredictorCurves {
 }
 
 /// Gathers the scores of test subjects.
-#[derive(Debug, Default)]
+///
+/// Scores lie sorted in a temporary file, at some two bytes a pixel, predictor, stage and scope, so that memory hardly
+/// grows with them; what is computed has the bits that it would have in memory.
+#[derive(Debug)]
 pub struct Evaluation {
     order: Vec<String>,
-    entries: BTreeMap<(String, Stage), BTreeMap<&'static str, Entry>>,
-    patients: std::collections::BTreeSet<String>,
+    /// By scope, as [`SCOPES`] are.
+    entries: BTreeMap<(String, Stage), [StreamedPatients; 2]>,
+    patients: BTreeSet<String>,
+    unscored: Vec<Incomplete>,
+    scratch: Scratch,
 }
 
-#[derive(Debug)]
-struct Entry {
-    pixels: PatientPixels,
-    regions: PatientRegions,
-}
-
-impl Entry {
-    fn new() -> Self {
-        Self { pixels: PatientPixels::new(), regions: PatientRegions::new(Connectivity::Vertex) }
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Evaluation {
-    /// Nothing gathered yet.
+    /// Nothing gathered yet; scores are kept where the system has temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with(scratch(None))
+    }
+
+    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self::with(scratch(Some(folder)))
+    }
+
+    fn with(scratch: Scratch) -> Self {
+        let (order, entries, patients) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { order, entries, patients, unscored: Vec::new(), scratch }
     }
 
     /// Adds a subject.
@@ -247,38 +497,44 @@ impl Evaluation {
     /// score of their map: what the foreground loses is missed.
     ///
     /// # Errors
-    /// Scores that are not finite; as [`Maps::check`].
+    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
     pub fn add(&mut self, patient: &str, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
         maps.check(truth.shape())?;
+        let mut subject = self.subject(patient, &maps.scene(), truth)?;
+        maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
+    }
+
+    /// Begins with a subject, whose maps are then added one predictor at a time.
+    ///
+    /// # Errors
+    /// A truth of another shape than the foreground.
+    pub fn subject<'a>(
+        &'a mut self,
+        patient: &str,
+        scene: &Scene,
+        truth: &Array3<bool>,
+    ) -> Result<EvaluatedSubject<'a>, StudyError> {
+        let pixels = Known::of_scopes(scene, truth)?;
         self.patients.insert(patient.to_owned());
-        let within = domain(maps, truth);
-        let lesions = lesion_slices(truth, maps.axis);
-        for (name, stages) in &maps.maps {
-            if !self.order.contains(name) {
-                self.order.push(name.clone());
-            }
-            for (stage, map) in STAGES.into_iter().zip(stages) {
-                let scopes = self.entries.entry((name.clone(), stage)).or_default();
-                for scope in SCOPES {
-                    let part = |k: usize| scope == Scope::AllSlices || lesions.contains(&k);
-                    let scores = stack(map, maps.axis, &part);
-                    if scores.is_empty() {
-                        continue;
-                    }
-                    let truth = stack(truth, maps.axis, &part);
-                    let within = stack(&within, maps.axis, &part);
-                    let entry = scopes.entry(scope.name()).or_insert_with(Entry::new);
-                    entry.pixels.update_within(
-                        patient,
-                        &scores.iter().copied().collect::<Vec<_>>(),
-                        &truth.iter().copied().collect::<Vec<_>>(),
-                        &within.iter().copied().collect::<Vec<_>>(),
-                    )?;
-                    entry.regions.update_within(patient, scores.view(), truth.view(), within.view())?;
-                }
-            }
+        let names = Names::default();
+        Ok(EvaluatedSubject { evaluation: self, patient: patient.to_owned(), pixels, names })
+    }
+
+    /// Notes a case that could not be scored: it is listed, and the others count.
+    pub fn unscored(&mut self, patient: &str, case: &str, error: &StudyError) {
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
         }
-        Ok(())
+        tracing::warn!(case, patient, "the case is left out of the evaluation: {reason}");
+        self.unscored.push(Incomplete {
+            patient: Some(patient.to_owned()),
+            scope: None,
+            missing: Missing::Scores,
+            consequence: format!("case {case} is left out: {reason}"),
+        });
     }
 
     /// Number of patients so far.
@@ -290,19 +546,21 @@ impl Evaluation {
     /// Computes every metric with its 95 % interval over resampled patients; fewer than two patients
     /// have none. `seconds` is the time per slice of each predictor, where it was measured.
     ///
+    /// Where the scored pixels of a scope are all lesion or all normal, its metrics are `None`; that, and the patients of
+    /// whom that is so, is listed in [`Evaluated::incomplete`].
+    ///
     /// # Errors
-    /// As [`BootstrapConfig::validate`]; a data set without a lesion, or with nothing else.
+    /// A resampling that is not possible, or scores that were kept and cannot be read again.
     pub fn finish(
-        self,
+        mut self,
         thresholds: &Thresholds,
         seconds: &BTreeMap<String, f64>,
         bootstrap: &BootstrapConfig,
     ) -> Result<Evaluated, StudyError> {
-        // Where intervals are missing it is for want of patients, never for a setting.
-        bootstrap.validate()?;
-        let mut entries = self.entries;
         let (mut scopes, mut curves) = (Vec::new(), Vec::new());
-        for scope in SCOPES {
+        let mut incomplete = std::mem::take(&mut self.unscored);
+        for (place, scope) in SCOPES.into_iter().enumerate() {
+            incomplete.extend(self.incomplete_in(place, scope));
             let mut report = ScopeReport {
                 scope,
                 prevalence: None,
@@ -315,13 +573,20 @@ impl Evaluation {
                 row.seconds_per_image = seconds.get(name).copied();
                 for stage in STAGES {
                     let key = (name.clone(), stage);
-                    let Some(entry) = entries.get_mut(&key).and_then(|scopes| scopes.remove(scope.name()))
-                    else {
+                    let Some(stream) = self.entries.get(&key).map(|scopes| &scopes[place]) else { continue };
+                    if stream.patients().next().is_none() {
                         continue;
+                    }
+                    let config = MeasureConfig::default()
+                        .overlap_limit(AUPRO_LIMIT)
+                        .curve_points(CURVE_POINTS)
+                        .threshold(thresholds.get(&key).copied());
+                    let measured = match stream.measure(&mut self.scratch, &config) {
+                        // Listed already: the row stays, without values.
+                        Err(MetricError::OneClass { .. }) => continue,
+                        measured => measured?,
                     };
-                    let ranked = entry.pixels.rank()?;
-                    let Measured { scores, intervals, replicates } =
-                        measure(&ranked, entry.regions, thresholds.get(&key), bootstrap)?;
+                    let Measured { scores, intervals, replicates } = measure(&measured, bootstrap)?;
                     if stage == Stage::Postprocessed
                         && !replicates.is_empty()
                         && let Some(estimate) = scores.average_precision
@@ -335,9 +600,9 @@ impl Evaluation {
                             row.extra.insert(BEYOND_FLOOR.to_owned(), serde_json::json!(difference));
                         }
                     }
-                    report.prevalence = Some(ranked.pooled().prevalence());
+                    report.prevalence = Some(measured.prevalence());
                     if (scope, stage) == (Scope::LesionSlices, Stage::Postprocessed) {
-                        curves.push(curves_of(name, &ranked, bootstrap));
+                        curves.push(curves_of(name, &measured, bootstrap));
                     }
                     match stage {
                         Stage::Raw => (row.raw, row.ci95.raw) = (scores, intervals),
@@ -350,7 +615,81 @@ impl Evaluation {
             }
             scopes.push(report);
         }
-        Ok(Evaluated { scopes, curves })
+        Ok(Evaluated { scopes, curves, incomplete })
+    }
+
+    /// Patients of whom something is missing in a scope, and the scope itself where it is missing of all.
+    fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
+        // The pixels are the same for all predictors and stages.
+        let Some(stream) = self.entries.values().next().map(|scopes| &scopes[place]) else {
+            return Vec::new();
+        };
+        let of = |patient: Option<&str>, missing, consequence: &str| Incomplete {
+            patient: patient.map(str::to_owned),
+            scope: Some(scope),
+            missing,
+            consequence: consequence.to_owned(),
+        };
+        let mut found = Vec::new();
+        let (mut lesions, mut normals, mut known) = (0, 0, BTreeSet::new());
+        for (patient, positives, negatives) in stream.patients() {
+            (lesions, normals) = (lesions + positives, normals + negatives);
+            known.insert(patient);
+            if negatives == 0 {
+                let consequence =
+                    "the patient's lesion pixels count, but a resampling of this patient alone has no figure";
+                tracing::warn!(patient, scope = scope.name(), "no pixel of the patient is normal");
+                found.push(of(Some(patient), Missing::NormalPixels, consequence));
+            } else if positives == 0 {
+                let consequence =
+                    "the patient's normal pixels count, but a resampling without a lesion has no figure";
+                found.push(of(Some(patient), Missing::Lesions, consequence));
+            }
+        }
+        let absent = self.patients.iter().filter(|patient| !known.contains(patient.as_str()));
+        let consequence = "the patient has no slice in this scope and is not resampled there";
+        found.extend(absent.map(|patient| of(Some(patient), Missing::Lesions, consequence)));
+        let consequence = "ranking metrics need both classes: no figure of this scope is defined";
+        for (count, missing) in [(lesions, Missing::Lesions), (normals, Missing::NormalPixels)] {
+            if count == 0 {
+                tracing::warn!(scope = scope.name(), "no figure is defined: {missing:?} are missing");
+                found.push(of(None, missing, consequence));
+            }
+        }
+        found
+    }
+}
+
+/// A subject that is being added to an [`Evaluation`].
+#[derive(Debug)]
+pub struct EvaluatedSubject<'a> {
+    evaluation: &'a mut Evaluation,
+    patient: String,
+    pixels: [Known; 2],
+    names: Names,
+}
+
+impl EvaluatedSubject<'_> {
+    /// Adds the raw and the post-processed map of a predictor.
+    ///
+    /// # Errors
+    /// A map of another shape than the foreground, a name that was added before, scores that
+    /// are not numbers, or scores that cannot be kept.
+    pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
+        self.names.add("map", name)?;
+        let Evaluation { order, entries, scratch, .. } = &mut *self.evaluation;
+        if !order.iter().any(|known| known == name) {
+            order.push(name.to_owned());
+        }
+        for (stage, map) in STAGES.into_iter().zip(maps) {
+            let scopes = entries.entry((name.to_owned(), stage)).or_default();
+            for (stream, known) in scopes.iter_mut().zip(&self.pixels) {
+                if let Some((pixels, scores)) = known.cut(map)? {
+                    stream.update(scratch, &self.patient, pixels, scores.view())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -359,15 +698,14 @@ const CURVE_POINTS: usize = 200;
 /// Places at which a curve's interval is computed.
 const BAND_POINTS: usize = 40;
 
-fn curves_of(name: &str, ranked: &RankedPatients, bootstrap: &BootstrapConfig) -> PredictorCurves {
-    let pooled = ranked.pooled();
+fn curves_of(name: &str, measured: &MeasuredPatients, bootstrap: &BootstrapConfig) -> PredictorCurves {
     PredictorCurves {
         predictor: name.to_owned(),
-        roc: pooled.roc(CURVE_POINTS),
-        precision_recall: pooled.precision_recall(CURVE_POINTS),
+        roc: measured.roc().clone(),
+        precision_recall: measured.precision_recall().clone(),
         // Fewer than two patients have no interval.
-        roc_band: ranked.roc_band(BAND_POINTS, bootstrap).ok(),
-        precision_recall_band: ranked.precision_recall_band(BAND_POINTS, bootstrap).ok(),
+        roc_band: measured.roc_band(BAND_POINTS, bootstrap).ok(),
+        precision_recall_band: measured.precision_recall_band(BAND_POINTS, bootstrap).ok(),
     }
 }
 
@@ -385,33 +723,24 @@ struct Measured {
     replicates: Vec<Option<f64>>,
 }
 
-fn measure(
-    ranked: &RankedPatients,
-    regions: PatientRegions,
-    threshold: Option<&ValidationThreshold>,
-    bootstrap: &BootstrapConfig,
-) -> Result<Measured, StudyError> {
-    let pooled = ranked.pooled();
-    let regions = regions.rank()?;
+fn measure(measured: &MeasuredPatients, bootstrap: &BootstrapConfig) -> Result<Measured, StudyError> {
     let scores = Scores {
-        auroc: Some(pooled.auroc()),
-        average_precision: Some(pooled.average_precision()),
-        ceil_dice: Some(pooled.ceil_dice().dice),
-        dice_at_val: threshold.map(|threshold| pooled.dice_at(threshold)),
-        aupro_30: Some(regions.pooled().aupro(AUPRO_LIMIT)?),
+        auroc: Some(measured.auroc()),
+        average_precision: Some(measured.average_precision()),
+        ceil_dice: Some(measured.ceil_dice().dice),
+        dice_at_val: measured.dice(),
+        aupro_30: Some(measured.aupro()),
     };
     let mut intervals = ScoreIntervals::default();
     let mut of_precision = Vec::new();
-    if ranked.patients().len() >= 2 {
-        let replicates = ranked.bootstrap(bootstrap)?;
+    if measured.patients().len() >= 2 {
+        let replicates = measured.bootstrap(bootstrap)?;
         of_precision = replicates.average_precision.values().to_vec();
         intervals.auroc = interval(&replicates.auroc);
         intervals.average_precision = interval(&replicates.average_precision);
         intervals.ceil_dice = interval(&replicates.ceil_dice);
-        intervals.aupro_30 = interval(&regions.bootstrap(AUPRO_LIMIT, bootstrap)?);
-        if let Some(threshold) = threshold {
-            intervals.dice_at_val = interval(&ranked.bootstrap_dice_at(threshold, bootstrap)?);
-        }
+        intervals.aupro_30 = interval(&measured.bootstrap_aupro(bootstrap)?);
+        intervals.dice_at_val = measured.bootstrap_dice(bootstrap)?.as_ref().and_then(interval);
     }
     Ok(Measured { scores, intervals, replicates: of_precision })
 }
@@ -421,44 +750,230 @@ fn interval(replicates: &Replicates) -> Option<[f64; 2]> {
     found.ok().map(|interval| [interval.lower, interval.upper])
 }
 
-/// Pixels that count.
-fn domain(maps: &Maps, truth: &Array3<bool>) -> Array3<bool> {
-    ndarray::Zip::from(&maps.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion)
-}
-
 /// Slices along an axis that hold a lesion.
-fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
+pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
     let slices = truth.axis_iter(Axis(axis)).enumerate();
     slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()
 }
 
-/// The slices that `part` takes, stacked.
-fn stack<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool) -> Array3<T> {
-    let kept: Vec<usize> = (0..values.len_of(Axis(axis))).filter(|&k| part(k)).collect();
-    if kept.len() == values.len_of(Axis(axis)) {
-        return values.clone();
-    }
-    if kept.is_empty() {
-        return values.slice_axis(Axis(axis), Slice::from(0..0)).to_owned();
-    }
-    values.select(Axis(axis), &kept)
-}
-
-fn flat<T: Copy>(values: &Array3<T>, axis: usize, part: &dyn Fn(usize) -> bool) -> Vec<T> {
-    stack(values, axis, part).iter().copied().collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+    use lesio_anomaly::{Model, ModelConfig, Provenance};
+    use lesio_image::{Geometry, Preprocessing};
+    use lesio_metrics::{PatientPixels, PatientRegions, ThresholdRule, ValidationPixels};
+    use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+    use lesio_vae::{VaeConfig, initial_parameters};
+
     use super::*;
 
-    fn maps(names: &[&str], shape: (usize, usize, usize)) -> Maps {
+    /// A made-up map, whose values depend on a seed.
+    fn map(seed: u32, truth: &Array3<bool>, contrast: f32) -> Array3<f32> {
+        let mut state = seed;
+        truth.mapv(|lesion| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Some scores are frequent, as the lowest of an eroded map is.
+            let noise = ((state >> 20) as f32 / 4096.0).powi(3);
+            let score = if state >> 29 == 0 { 0.0 } else { noise };
+            score + if lesion { contrast } else { 0.0 }
+        })
+    }
+
+    fn maps(seed: u32, truth: &Array3<bool>) -> Maps {
+        let stages = |contrast| [map(seed, truth, contrast), map(seed + 1000, truth, 2.0 * contrast)];
+        let maps = [("intensity", 0.1), ("pixel-l1", 0.3)]
+            .map(|(name, contrast)| (name.to_owned(), stages(contrast)));
+        Maps {
+            maps: maps.into(),
+            reconstruction: truth.mapv(|_| 0.0),
+            foreground: truth.mapv(|_| true),
+            axis: 2,
+            resolution: Resolution::Image([1.0; 2]),
+        }
+    }
+
+    /// Truths by patient: two with a lesion, one without, one who is all lesion.
+    fn patients() -> Vec<(&'static str, Array3<bool>)> {
+        let shape = (12, 10, 6);
+        let lesion = |from: usize| {
+            Array3::from_shape_fn(shape, move |(i, j, k)| {
+                (from..from + 4).contains(&i) && j < 3 && (2..4).contains(&k)
+            })
+        };
+        vec![
+            ("ann", lesion(1)),
+            ("bob", lesion(6)),
+            ("healthy", Array3::from_elem(shape, false)),
+            ("whole", Array3::from_elem(shape, true)),
+        ]
+    }
+
+    fn evaluated(patients: &[(&'static str, Array3<bool>)]) -> Evaluated {
+        let folder = tempfile::tempdir().unwrap();
+        let mut evaluation = Evaluation::in_folder(folder.path());
+        for ((patient, truth), seed) in patients.iter().zip(1..) {
+            evaluation.add(patient, &maps(seed, truth), truth).unwrap();
+        }
+        let bootstrap = BootstrapConfig::new(2).replicates(40);
+        evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap).unwrap()
+    }
+
+    fn scores(found: &Evaluated, scope: Scope, name: &str, stage: Stage) -> Scores {
+        let scope = found.scopes.iter().find(|report| report.scope == scope).unwrap();
+        let row = scope.predictors.iter().find(|row| row.name == name).unwrap();
+        if stage == Stage::Raw { row.raw } else { row.postprocessed }
+    }
+
+    #[test]
+    fn figures_are_those_of_the_same_pixels_in_memory() {
+        let patients = &patients()[..3];
+        let found = evaluated(patients);
+        for scope in SCOPES {
+            for (name, place) in [("intensity", 0), ("pixel-l1", 1)] {
+                for (stage, of_stage) in [(Stage::Raw, 0), (Stage::Postprocessed, 1)] {
+                    let (mut pixels, mut regions) =
+                        (PatientPixels::new(), PatientRegions::new(Connectivity::Vertex));
+                    for ((patient, truth), seed) in patients.iter().zip(1..) {
+                        let slices = match scope {
+                            Scope::AllSlices => (0..truth.len_of(Axis(2))).collect(),
+                            _ => lesion_slices(truth, 2),
+                        };
+                        if slices.is_empty() {
+                            continue;
+                        }
+                        let map = maps(seed, truth).maps[place].1[of_stage].select(Axis(2), &slices);
+                        let truth = truth.select(Axis(2), &slices);
+                        let values: Vec<f32> = map.iter().copied().collect();
+                        pixels.update(patient, &values, &truth.iter().copied().collect::<Vec<_>>()).unwrap();
+                        regions.update(patient, map.view(), truth.view()).unwrap();
+                    }
+                    let (pixels, regions) = (pixels.rank().unwrap(), regions.rank().unwrap());
+                    let own = scores(&found, scope, name, stage);
+                    assert_eq!(own.auroc, Some(pixels.pooled().auroc()));
+                    assert_eq!(own.average_precision, Some(pixels.pooled().average_precision()));
+                    assert_eq!(own.ceil_dice, Some(pixels.pooled().ceil_dice().dice));
+                    assert_eq!(own.aupro_30, Some(regions.pooled().aupro(0.3).unwrap()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn thresholds_are_those_of_the_same_pixels_in_memory() {
+        let mut choice = ThresholdChoice::new();
+        let mut pixels = ValidationPixels::new();
+        for ((_, truth), seed) in patients()[..3].iter().zip(1..) {
+            let maps = maps(seed, truth);
+            choice.add(&maps, truth).unwrap();
+            let slices = lesion_slices(truth, 2);
+            let values: Vec<f32> = maps.maps[1].1[1].select(Axis(2), &slices).iter().copied().collect();
+            let truth: Vec<bool> = truth.select(Axis(2), &slices).iter().copied().collect();
+            pixels.update(&values, &truth).unwrap();
+        }
+        let found = choice.finish().unwrap();
+        let key = ("pixel-l1".to_owned(), Stage::Postprocessed);
+        assert_eq!(found.thresholds[&key], pixels.choose(ThresholdRule::BestDice).unwrap());
+        assert_eq!(found.average_precisions[&key], pixels.average_precision().unwrap());
+        assert_eq!(found.thresholds.len(), 4);
+    }
+
+    #[test]
+    fn a_patient_who_is_all_lesion_is_listed_and_the_rest_counts() {
+        let found = evaluated(&patients());
+        let listed: Vec<_> = found
+            .incomplete
+            .iter()
+            .map(|one| (one.patient.as_deref().unwrap_or("all"), one.scope, one.missing))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("whole", Some(Scope::LesionSlices), Missing::NormalPixels),
+                ("healthy", Some(Scope::LesionSlices), Missing::Lesions),
+                ("healthy", Some(Scope::AllSlices), Missing::Lesions),
+                ("whole", Some(Scope::AllSlices), Missing::NormalPixels),
+            ]
+        );
+        for scope in SCOPES {
+            assert!(scores(&found, scope, "pixel-l1", Stage::Raw).auroc.is_some());
+        }
+        let json = serde_json::to_string(&found.incomplete).unwrap();
+        assert!(json.contains("\"missing\":\"normal-pixels\""), "{json}");
+    }
+
+    #[test]
+    fn alone_such_a_patient_has_no_figures_and_no_error() {
+        for (place, missing) in [(3, Missing::NormalPixels), (2, Missing::Lesions)] {
+            let found = evaluated(&patients()[place..=place]);
+            for report in &found.scopes {
+                assert!(report.predictors.iter().all(|row| row.raw.auroc.is_none()), "{missing:?}");
+            }
+            let whole = found.incomplete.iter().find(|one| one.patient.is_none()).unwrap();
+            assert_eq!(whole.missing, missing);
+            assert!(found.curves.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_case_without_foreground_is_listed_and_the_rest_counts() {
+        let brains = BrainPhantom::new(BrainConfig::new([28, 36], Contrast::Flair, 5).slices(7)).unwrap();
+        let volume = brains.volume(0).unwrap().image;
+        let config = VaeConfig::new(1, 16, 16).widths([4, 6]);
+        let parameters = initial_parameters(&config, 2).unwrap();
+        let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+        let fitted = Preprocessing::heads([16, 16]).fit([&volume]).unwrap();
+        let localizer = Localizer::new(model, fitted, Provenance::default()).unwrap();
+        let mut truth = volume.map(|_| false);
+        truth.data_mut()[[14, 18, 3]] = true;
+        let good = Subject::new("good", Content::Volume { volume, truth: Some(truth) });
+        let flat = Volume::new(Array3::from_elem((28, 36, 7), 5.0), Geometry::default());
+        let truth = Some(flat.map(|_| false));
+        let constant = Subject::new("constant", Content::Volume { volume: flat, truth });
+        let mut evaluation = Evaluation::new();
+        for subject in [&good, &constant] {
+            match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
+                Ok(maps) => evaluation.add(&subject.patient, &maps, &truth_of(subject).unwrap()).unwrap(),
+                Err(error) => evaluation.unscored(&subject.patient, &subject.id, &error),
+            }
+        }
+        let bootstrap = BootstrapConfig::new(2).replicates(5);
+        let found = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap).unwrap();
+        let one = &found.incomplete[0];
+        assert_eq!(
+            (one.patient.as_deref(), one.scope, one.missing),
+            (Some("constant"), None, Missing::Scores)
+        );
+        assert!(one.consequence.contains("\"constant\" could not be scored"), "{}", one.consequence);
+        assert!(scores(&found, Scope::AllSlices, "intensity", Stage::Raw).auroc.is_some());
+    }
+
+    #[test]
+    fn arrays_of_other_shapes_are_refused() {
+        let truth = Array3::from_elem((4, 4, 3), true);
+        let own = maps(1, &truth);
+        let other = Array3::from_elem((4, 3, 4), true);
+        let refused = |result: Result<(), StudyError>| {
+            assert!(matches!(result, Err(StudyError::Shape { .. })), "{result:?}");
+        };
+        refused(Evaluation::new().add("a", &own, &other));
+        refused(ThresholdChoice::new().add(&own, &other));
+        let mut mixed = own.clone();
+        mixed.maps[1].1[1] = Array3::zeros((4, 4, 2));
+        refused(Evaluation::new().add("a", &mixed, &truth));
+        refused(ThresholdChoice::new().add(&mixed, &truth));
+        let mut beyond = own;
+        beyond.axis = 3;
+        assert!(Evaluation::new().add("a", &beyond, &truth).is_err());
+    }
+
+    fn named(names: &[&str], shape: (usize, usize, usize)) -> Maps {
         let map = Array3::<f32>::from_shape_fn(shape, |(i, j, k)| (i * 7 + j * 3 + k) as f32);
         Maps {
             maps: names.iter().map(|name| ((*name).to_owned(), [map.clone(), map.clone()])).collect(),
             reconstruction: map.clone(),
             foreground: Array3::from_elem(shape, true),
             axis: 2,
+            resolution: Resolution::Image([1.0; 2]),
         }
     }
 
@@ -473,19 +988,19 @@ mod tests {
             assert_eq!(evaluation.patients(), usize::from(other.is_ok()));
             one.and(other)
         };
-        assert!(both(&maps(&["a", "b"], (4, 5, 3)), &truth).is_ok());
-        let twice = both(&maps(&["a", "b", "a"], (4, 5, 3)), &truth);
+        assert!(both(&named(&["a", "b"], (4, 5, 3)), &truth).is_ok());
+        let twice = both(&named(&["a", "b", "a"], (4, 5, 3)), &truth);
         assert!(matches!(twice, Err(StudyError::Repeated { name, .. }) if name == "a"));
         for shape in [(4, 5, 2), (5, 4, 3), (0, 5, 3), (4, 5, 4)] {
-            let error = both(&maps(&["a"], shape), &truth);
+            let error = both(&named(&["a"], shape), &truth);
             assert!(matches!(error, Err(StudyError::Shape { .. })), "{shape:?}");
         }
-        let mut one_map = maps(&["a", "b"], (4, 5, 3));
+        let mut one_map = named(&["a", "b"], (4, 5, 3));
         one_map.maps[1].1[0] = Array3::zeros((4, 5, 2));
         let error = both(&one_map, &truth);
         assert!(matches!(error, Err(StudyError::Shape { what, .. }) if what.contains("\"b\"")));
         for axis in [3, usize::MAX] {
-            let turned = Maps { axis, ..maps(&["a"], (4, 5, 3)) };
+            let turned = Maps { axis, ..named(&["a"], (4, 5, 3)) };
             assert!(matches!(both(&turned, &truth), Err(StudyError::Setting(_))), "{axis}");
         }
     }

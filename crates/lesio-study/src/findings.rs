@@ -1,8 +1,10 @@
 //! Lesions found in a map: where scores reach what normal subjects hardly ever score.
 
 use lesio_anomaly::NormalScores;
-use lesio_image::{Connectivity, Volume, label_volume};
+use lesio_image::{ComponentRuns, Connectivity, Geometry, Volume};
 use lesio_settings::{SettingError, in_range, require};
+use ndarray::{Array3, Axis, Slice};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
@@ -139,50 +141,8 @@ impl Findings {
         voxel_ml: Option<f64>,
         level: f64,
     ) -> Result<Self, StudyError> {
-        if map.shape() != within.shape() {
-            let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
-            return Err(StudyError::Shape { what: "the foreground".to_owned(), found, expected });
-        }
-        require(!threshold.is_nan(), "threshold", threshold, "a number")?;
-        if let Some(ml) = voxel_ml {
-            in_range("size of a voxel in millilitres", ml, f64::MIN_POSITIVE..=f64::MAX)?;
-        }
-        let above = ndarray::Zip::from(map.data())
-            .and(within.data())
-            .map_collect(|&score, &inside| inside && score >= threshold);
-        let components = label_volume(&above, Connectivity::Corners);
-        let mut gathered: Vec<Gathered> = vec![Gathered::default(); components.components().len()];
-        for ((index, &label), &score) in components.labels().indexed_iter().zip(map.data()) {
-            if let Some(lesion) = (label as usize).checked_sub(1).and_then(|place| gathered.get_mut(place)) {
-                lesion.add(index.into(), score);
-            }
-        }
-        let smallest_p_value = normal.smallest_p_value();
-        let supported = is_supported(smallest_p_value, level);
-        let mut order: Vec<usize> = (0..gathered.len())
-            .filter(|&place| components.components()[place].size as u64 >= smallest)
-            .collect();
-        // Stable: of equal peaks the first in the map comes first.
-        order.sort_by(|&a, &b| gathered[b].peak.total_cmp(&gathered[a].peak));
-        let mut relabelled = vec![0; gathered.len() + 1];
-        let mut lesions = Vec::with_capacity(order.len());
-        for (&place, label) in order.iter().zip(1..) {
-            relabelled[place + 1] = label;
-            let (component, lesion) = (&components.components()[place], &gathered[place]);
-            lesions.push(Finding {
-                label,
-                voxels: component.size,
-                volume_ml: voxel_ml.map(|ml| ml * component.size as f64),
-                centre: component.centroid,
-                world: voxel_ml.map(|_| map.geometry().to_world(component.centroid)),
-                peak: lesion.peak,
-                peak_voxel: lesion.peak_voxel,
-                mean: lesion.sum / component.size as f64,
-                p_value: supported.then(|| normal.family_wise_p_value(lesion.peak)),
-            });
-        }
-        let labels = components.labels().mapv(|label| relabelled[label as usize]);
-        Ok(Self { lesions, labels: Volume::new(labels, *map.geometry()), smallest_p_value, level })
+        let found = FoundLesions::new(map, within, threshold, normal, smallest, voxel_ml, level)?;
+        Ok(found.into_findings())
     }
 
     /// Whether a p-value can support a finding at all: the smallest that there can be is not above the level.
@@ -195,6 +155,124 @@ impl Findings {
 /// Levels and p-values are such as 1 / 20, which rounds.
 fn is_supported(smallest_p_value: f64, level: f64) -> bool {
     smallest_p_value <= level * (1.0 + 1e-9)
+}
+
+/// The lesions found in a map, before each voxel gets its label: they outlive the map at little cost, and labels are made
+/// when there is room for them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FoundLesions {
+    /// The lesions, the highest peak first.
+    pub lesions: Vec<Finding>,
+    /// As [`Findings::smallest_p_value`].
+    pub smallest_p_value: f64,
+    /// As [`Findings::level`].
+    pub level: f64,
+    runs: ComponentRuns,
+    /// The label of each component, 0 for those that are left out.
+    relabelled: Vec<u32>,
+    geometry: Geometry,
+}
+
+impl FoundLesions {
+    /// As [`Findings::new`].
+    ///
+    /// # Errors
+    /// As [`Findings::new`].
+    pub fn new(
+        map: &Volume<f32>,
+        within: &Volume<bool>,
+        threshold: f32,
+        normal: &NormalScores,
+        smallest: u64,
+        voxel_ml: Option<f64>,
+        level: f64,
+    ) -> Result<Self, StudyError> {
+        if map.shape() != within.shape() {
+            let (expected, found) = (map.shape().to_vec(), within.shape().to_vec());
+            return Err(StudyError::Shape { what: "the foreground".to_owned(), found, expected });
+        }
+        require(!threshold.is_nan(), "threshold", threshold, "a number")?;
+        if let Some(ml) = voxel_ml {
+            in_range("size of a voxel in millilitres", ml, f64::MIN_POSITIVE..=f64::MAX)?;
+        }
+        let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Corners);
+        let mut gathered: Vec<Gathered> = vec![Gathered::default(); runs.components().len()];
+        for ([i, j], span, component) in runs.iter() {
+            for k in span {
+                gathered[component].add([i, j, k], map.data()[[i, j, k]]);
+            }
+        }
+        let smallest_p_value = normal.smallest_p_value();
+        let supported = is_supported(smallest_p_value, level);
+        let mut order: Vec<usize> =
+            (0..gathered.len()).filter(|&place| runs.components()[place].size as u64 >= smallest).collect();
+        // Stable: of equal peaks the first in the map comes first.
+        order.sort_by(|&a, &b| gathered[b].peak.total_cmp(&gathered[a].peak));
+        let mut relabelled = vec![0; gathered.len()];
+        let mut lesions = Vec::with_capacity(order.len());
+        for (&place, label) in order.iter().zip(1..) {
+            relabelled[place] = label;
+            let (component, lesion) = (&runs.components()[place], &gathered[place]);
+            lesions.push(Finding {
+                label,
+                voxels: component.size,
+                volume_ml: voxel_ml.map(|ml| ml * component.size as f64),
+                centre: component.centroid,
+                world: voxel_ml.map(|_| map.geometry().to_world(component.centroid)),
+                peak: lesion.peak,
+                peak_voxel: lesion.peak_voxel,
+                mean: lesion.sum / component.size as f64,
+                p_value: supported.then(|| normal.family_wise_p_value(lesion.peak)),
+            });
+        }
+        let geometry = *map.geometry();
+        Ok(Self { lesions, smallest_p_value, level, runs, relabelled, geometry })
+    }
+
+    /// The label of each voxel on the map's grid, 0 for none.
+    #[must_use]
+    pub fn labels(&self) -> Volume<u32> {
+        Volume::new(self.runs.labels(|component| self.relabelled[component]), self.geometry)
+    }
+
+    /// The labels in a byte a voxel, to be shown: those above 255 are 255.
+    #[must_use]
+    pub fn marks(&self) -> Volume<u8> {
+        let mark = |component: usize| u8::try_from(self.relabelled[component]).unwrap_or(u8::MAX);
+        Volume::new(self.runs.labels(mark), self.geometry)
+    }
+
+    /// The lesions with the labels of all voxels.
+    #[must_use]
+    pub fn into_findings(self) -> Findings {
+        let labels = self.labels();
+        Findings { lesions: self.lesions, labels, smallest_p_value: self.smallest_p_value, level: self.level }
+    }
+}
+
+/// Where a map reaches a threshold within the foreground, in row-major order.
+///
+/// Maps of files have their first axis nearest in memory: blocks of it are read together.
+fn above(map: &Array3<f32>, within: &Array3<bool>, threshold: f32) -> Array3<bool> {
+    const BLOCK: usize = 64;
+    let mut above = Array3::from_elem(map.dim(), false);
+    let columns = map.dim().2;
+    let blocks: Vec<_> = above.axis_chunks_iter_mut(Axis(0), BLOCK).enumerate().collect();
+    blocks.into_par_iter().for_each(|(block, mut out)| {
+        let rows = Slice::from(block * BLOCK..block * BLOCK + out.len_of(Axis(0)));
+        let (map, within) = (map.slice_axis(Axis(0), rows), within.slice_axis(Axis(0), rows));
+        for (j, mut out) in out.axis_iter_mut(Axis(1)).enumerate() {
+            let (map, within) = (map.index_axis(Axis(1), j), within.index_axis(Axis(1), j));
+            for k in 0..columns {
+                let scores = map.column(k).into_iter().zip(within.column(k));
+                for (out, (&score, &inside)) in out.column_mut(k).iter_mut().zip(scores) {
+                    *out = inside && score >= threshold;
+                }
+            }
+        }
+    });
+    above
 }
 
 /// What is summed up over a component's voxels.

@@ -5,12 +5,15 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use lesio_metrics::{BootstrapConfig, PatientPixels};
+use lesio_metrics::{
+    BootstrapConfig, Connectivity, MeasureConfig, MetricError, Scratch, StreamedPatients, TruePixels,
+};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
-use crate::evaluation::Maps;
+use crate::evaluation::{Maps, Names, Scene};
+use crate::scratch::scratch;
 use crate::verdict::Interval95;
 
 /// Which group each lesion of each case belongs to, by its number in the mask.
@@ -108,18 +111,26 @@ fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Gathers post-processed scores by group of lesions.
-#[derive(Debug, Default)]
+/// Gathers post-processed scores by group of lesions, outside of memory as an [`Evaluation`](crate::Evaluation) does.
+#[derive(Debug)]
 pub struct GroupedEvaluation {
     order: Vec<String>,
     groups: BTreeMap<String, Group>,
+    scratch: Scratch,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     lesions: usize,
     patients: BTreeSet<String>,
-    pixels: Vec<PatientPixels>,
+    /// By predictor.
+    pixels: BTreeMap<String, StreamedPatients>,
+}
+
+impl Default for GroupedEvaluation {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What every predictor reaches on one group of lesions.
@@ -140,21 +151,27 @@ pub struct GroupScores {
 pub struct GroupScore {
     /// Its name.
     pub predictor: String,
-    /// Area under the ROC curve, with its interval over patients where there are at least two.
-    pub auroc: f64,
-    /// 95 % interval of it.
+    /// Area under the ROC curve; `None` where no normal pixel is beside the lesions.
+    pub auroc: Option<f64>,
+    /// 95 % interval of it over patients, where there are at least two.
     pub auroc_interval: Option<[f64; 2]>,
-    /// Average precision.
-    pub average_precision: f64,
+    /// Average precision; `None` as above.
+    pub average_precision: Option<f64>,
     /// AUROC less that of `intensity`, over the same resampled patients.
     pub auroc_less_intensity: Option<Interval95>,
 }
 
 impl GroupedEvaluation {
-    /// Nothing gathered yet.
+    /// Nothing gathered yet; scores are kept where the system has temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { order: Vec::new(), groups: BTreeMap::new(), scratch: scratch(None) }
+    }
+
+    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { order: Vec::new(), groups: BTreeMap::new(), scratch: scratch(Some(folder)) }
     }
 
     /// Adds a case, whose mask holds the numbers of its lesions and 0 elsewhere.
@@ -162,7 +179,7 @@ impl GroupedEvaluation {
     /// Each lesion is set against the normal foreground of the slices that hold it; other lesions do not count.
     ///
     /// # Errors
-    /// Scores that are not finite; as [`Maps::check`]; [`StudyError::OtherMaps`] for others than those before.
+    /// A mask or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
     pub fn add(
         &mut self,
         case: &str,
@@ -172,38 +189,51 @@ impl GroupedEvaluation {
         groups: &LesionGroups,
     ) -> Result<(), StudyError> {
         maps.check(mask.shape())?;
-        let names: Vec<String> = maps.maps.iter().map(|(name, _)| name.clone()).collect();
-        if self.order.is_empty() {
-            self.order.clone_from(&names);
-        }
-        if self.order != names {
-            return Err(StudyError::OtherMaps { found: names, expected: self.order.clone() });
-        }
-        let axis = Axis(maps.axis);
+        let mut subject = self.subject(case, patient, &maps.scene(), mask, groups)?;
+        maps.maps.iter().try_for_each(|(name, [_, map])| subject.add(name, map))
+    }
+
+    /// Begins with a case, whose post-processed maps are then added one predictor at a time.
+    ///
+    /// # Errors
+    /// A mask of another shape than the foreground.
+    pub fn subject<'a>(
+        &'a mut self,
+        case: &str,
+        patient: &str,
+        scene: &Scene,
+        mask: &Array3<u32>,
+        groups: &LesionGroups,
+    ) -> Result<GroupedSubject<'a>, StudyError> {
+        scene.check("mask", mask)?;
+        let axis = Axis(scene.axis);
         let numbers: BTreeSet<u32> = mask.iter().copied().filter(|&number| number != 0).collect();
+        let mut lesions = Vec::new();
         for number in numbers {
             let Some(name) = groups.of(case, number) else { continue };
-            let group = self.groups.entry(name.to_owned()).or_default();
-            group.lesions += 1;
-            group.patients.insert(patient.to_owned());
-            group.pixels.resize_with(maps.maps.len(), PatientPixels::new);
             let slices: Vec<usize> = (0..mask.len_of(axis))
                 .filter(|&k| mask.index_axis(axis, k).iter().any(|&found| found == number))
                 .collect();
             let own = mask.select(axis, &slices);
-            let inside = maps.foreground.select(axis, &slices);
-            let truth: Vec<bool> = own.iter().map(|&found| found == number).collect();
-            let within: Vec<bool> = own
-                .iter()
-                .zip(&inside)
-                .map(|(&found, &inside)| found == number || (found == 0 && inside))
-                .collect();
-            for (pixels, (_, [_, map])) in group.pixels.iter_mut().zip(&maps.maps) {
-                let scores: Vec<f32> = map.select(axis, &slices).iter().copied().collect();
-                pixels.update_within(patient, &scores, &truth, &within)?;
-            }
+            let inside = scene.foreground.select(axis, &slices);
+            let truth = own.mapv(|found| found == number);
+            let within = ndarray::Zip::from(&own)
+                .and(&inside)
+                .map_collect(|&found, &inside| found == number || (found == 0 && inside));
+            let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Face)?;
+            let group = self.groups.entry(name.to_owned()).or_default();
+            group.lesions += 1;
+            group.patients.insert(patient.to_owned());
+            lesions.push((name.to_owned(), slices, pixels));
         }
-        Ok(())
+        Ok(GroupedSubject {
+            evaluation: self,
+            patient: patient.to_owned(),
+            shape: mask.shape().to_vec(),
+            axis,
+            lesions,
+            names: Names::default(),
+        })
     }
 
     /// Whether no lesion of any group was seen.
@@ -214,42 +244,96 @@ impl GroupedEvaluation {
 
     /// What every predictor reaches, by group.
     ///
+    /// Where a group has no normal pixel beside its lesions, its figures are `None`.
+    ///
     /// # Errors
-    /// As [`BootstrapConfig::validate`]; none else in practice: each group has lesions, and normal pixels beside them.
-    pub fn finish(self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
+    /// As [`BootstrapConfig::validate`]; scores that were kept and cannot be read again.
+    pub fn finish(mut self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
         for (name, group) in self.groups {
             let mut predictors = Vec::with_capacity(self.order.len());
             let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
-            for (predictor, pixels) in self.order.iter().zip(group.pixels) {
-                let ranked = pixels.rank()?;
-                let auroc = ranked.pooled().auroc();
-                let (mut interval, mut less) = (None, None);
-                if ranked.patients().len() >= 2 {
-                    let replicates = ranked.bootstrap(bootstrap)?.auroc;
-                    interval = replicates.interval().ok().map(|found| [found.lower, found.upper]);
-                    let values = replicates.values().to_vec();
-                    less = floor.as_ref().map(|(estimate, floor)| {
-                        let pairs = values.iter().zip(floor);
-                        Interval95::of(auroc - estimate, pairs.map(|(own, floor)| Some((*own)? - (*floor)?)))
-                    });
-                    if predictor == "intensity" {
-                        floor = Some((auroc, values));
-                    }
-                }
-                predictors.push(GroupScore {
+            for predictor in &self.order {
+                let Some(stream) = group.pixels.get(predictor) else { continue };
+                let mut score = GroupScore {
                     predictor: predictor.clone(),
-                    auroc,
-                    auroc_interval: interval,
-                    average_precision: ranked.pooled().average_precision(),
-                    auroc_less_intensity: less,
-                });
+                    auroc: None,
+                    auroc_interval: None,
+                    average_precision: None,
+                    auroc_less_intensity: None,
+                };
+                match stream.measure(&mut self.scratch, &MeasureConfig::default()) {
+                    Ok(measured) => {
+                        let auroc = measured.auroc();
+                        score.auroc = Some(auroc);
+                        score.average_precision = Some(measured.average_precision());
+                        if measured.patients().len() >= 2 {
+                            let replicates = measured.bootstrap(bootstrap)?.auroc;
+                            score.auroc_interval =
+                                replicates.interval().ok().map(|found| [found.lower, found.upper]);
+                            let values = replicates.values().to_vec();
+                            score.auroc_less_intensity = floor.as_ref().map(|(estimate, floor)| {
+                                let pairs = values.iter().zip(floor);
+                                let differences = pairs.map(|(own, floor)| Some((*own)? - (*floor)?));
+                                Interval95::of(auroc - estimate, differences)
+                            });
+                            if predictor == "intensity" {
+                                floor = Some((auroc, values));
+                            }
+                        }
+                    }
+                    Err(MetricError::OneClass { .. }) => {
+                        tracing::warn!(
+                            group = name,
+                            predictor,
+                            "no normal pixel is beside the lesions of the group"
+                        );
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                predictors.push(score);
             }
             let patients = group.patients.len();
             found.push(GroupScores { group: name, lesions: group.lesions, patients, predictors });
         }
         Ok(found)
+    }
+}
+
+/// A case that is being added to a [`GroupedEvaluation`].
+#[derive(Debug)]
+pub struct GroupedSubject<'a> {
+    evaluation: &'a mut GroupedEvaluation,
+    patient: String,
+    shape: Vec<usize>,
+    axis: Axis,
+    /// Group, slices and pixels of each lesion.
+    lesions: Vec<(String, Vec<usize>, TruePixels)>,
+    names: Names,
+}
+
+impl GroupedSubject<'_> {
+    /// Adds the post-processed map of a predictor.
+    ///
+    /// # Errors
+    /// A map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    pub fn add(&mut self, name: &str, map: &Array3<f32>) -> Result<(), StudyError> {
+        if map.shape() != self.shape {
+            let (found, expected) = (map.shape().to_vec(), self.shape.clone());
+            return Err(StudyError::Shape { what: format!("the map {name:?}"), found, expected });
+        }
+        self.names.add("map", name)?;
+        let GroupedEvaluation { order, groups, scratch } = &mut *self.evaluation;
+        if !order.iter().any(|known| known == name) {
+            order.push(name.to_owned());
+        }
+        for (group, slices, pixels) in &self.lesions {
+            let streams = &mut groups.entry(group.clone()).or_default().pixels;
+            let stream = streams.entry(name.to_owned()).or_default();
+            stream.update(scratch, &self.patient, pixels, map.select(self.axis, slices).view())?;
+        }
+        Ok(())
     }
 }
 
@@ -281,7 +365,7 @@ mod tests {
         let found = evaluation.finish(&BootstrapConfig::new(1).replicates(50)).unwrap();
         let scores = |k: usize| {
             let group: &GroupScores = &found[k];
-            (group.group.as_str(), group.lesions, group.patients, group.predictors[0].auroc)
+            (group.group.as_str(), group.lesions, group.patients, group.predictors[0].auroc.unwrap())
         };
         assert_eq!(scores(0), ("bright, contrast .5", 2, 2, 1.0));
         assert_eq!(scores(1), ("dark, contrast .5", 2, 2, 0.0));
@@ -295,9 +379,11 @@ mod tests {
             reconstruction: map.clone(),
             foreground: Array3::from_elem((4, 5, 3), true),
             axis: 2,
+            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
         };
         let groups = LesionGroups::read("case,lesion,kind\na,1,bright\n".as_bytes()).unwrap();
-        let mask = Array3::<u32>::zeros((4, 5, 3));
+        let mut mask = Array3::<u32>::zeros((4, 5, 3));
+        mask[[1, 1, 1]] = 1;
         let mut evaluation = GroupedEvaluation::new();
         let mut add = |maps: &Maps, mask: &Array3<u32>| evaluation.add("a", "a", maps, mask, &groups);
         let other = Array3::zeros((4, 5, 2));
@@ -308,9 +394,6 @@ mod tests {
         let turned = Maps { axis: 3, ..maps(&["a", "b"]) };
         assert!(matches!(add(&turned, &mask), Err(StudyError::Setting(_))));
         add(&maps(&["a", "b"]), &mask).unwrap();
-        // Scores go by place: another order would be taken for the other's.
-        assert!(matches!(add(&maps(&["b", "a"]), &mask), Err(StudyError::OtherMaps { .. })));
-        assert!(matches!(add(&maps(&["a"]), &mask), Err(StudyError::OtherMaps { .. })));
     }
 
     #[test]
@@ -353,6 +436,31 @@ mod tests {
         for contrast in ["NaN", "inf", "-inf"] {
             assert!(said(&format!("a,1,bright,{contrast}\n")).contains("expected a finite number"));
         }
+    }
+
+    #[test]
+    fn a_group_without_normal_pixels_has_no_figures_and_others_have() {
+        let mut mask = Array3::<u32>::zeros((4, 4, 2));
+        mask.index_axis_mut(Axis(2), 0).fill(1);
+        mask[[0, 0, 1]] = 2;
+        let map = Array3::from_shape_fn((4, 4, 2), |(i, j, k)| (9 * k + 4 * i + j) as f32);
+        let maps = Maps {
+            maps: vec![("intensity".to_owned(), [map.clone(), map])],
+            reconstruction: Array3::zeros((4, 4, 2)),
+            foreground: Array3::from_elem((4, 4, 2), true),
+            axis: 2,
+            resolution: lesio_anomaly::Resolution::Image([1.0; 2]),
+        };
+        let groups = LesionGroups::read("case,lesion,kind\na,1,whole\na,2,spot\n".as_bytes()).unwrap();
+        let mut evaluation = GroupedEvaluation::new();
+        evaluation.add("a", "a", &maps, &mask, &groups).unwrap();
+        let found = evaluation.finish(&BootstrapConfig::new(1).replicates(5)).unwrap();
+        let scores: Vec<_> =
+            found.iter().map(|group| (group.group.as_str(), group.predictors[0].auroc)).collect();
+        assert_eq!(scores, [("spot", Some(0.0)), ("whole", None)]);
+        // A table of another shape, or a map, is refused and not cut.
+        let other = Array3::<u32>::zeros((4, 4, 3));
+        assert!(GroupedEvaluation::new().add("a", "a", &maps, &other, &groups).is_err());
     }
 
     #[test]

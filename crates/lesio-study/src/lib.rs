@@ -20,6 +20,7 @@ mod locating;
 mod overlay;
 mod panel;
 mod presentation;
+mod scratch;
 mod subject;
 mod training;
 mod verdict;
@@ -27,22 +28,26 @@ mod verdict;
 pub use calibrating::calibrate;
 pub use error::StudyError;
 pub use evaluation::{
-    BEYOND_FLOOR, Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds,
-    score_subject, slicing_axis, truth_of,
+    BEYOND_FLOOR, Evaluated, EvaluatedSubject, Evaluation, Incomplete, Maps, Missing, PredictorCurves, Scene,
+    Stage, ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject, score_each, score_subject,
+    slicing_axis, truth_of,
 };
-pub use findings::{DetectionRule, Finding, Findings};
+pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use gather::{fit_preprocessing, normal_examples};
-pub use groups::{GroupScore, GroupScores, GroupedEvaluation, LesionGroups};
+pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject, LesionGroups};
 pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
 pub use lesio_settings::SettingError;
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;
-pub use overlay::{ImageOverlay, VolumeOverlay, heat_map};
+pub use overlay::{
+    ImageOverlay, OverlaySlice, VolumeOverlay, chosen_slices, heat_map, slice_montage, volume_window,
+};
 pub use panel::Panel;
 pub use presentation::{
-    PresentationError, Shown, curve_figures, group_table, leading, montage, normal_scale, scope_table, shown,
+    PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
+    scope_table, shown, shown_slice,
 };
-pub use subject::{Content, Subject};
+pub use subject::{Content, Subject, Subjects};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};
 pub use verdict::{Holds, Interval95, Verdict, paired_difference, verdicts};

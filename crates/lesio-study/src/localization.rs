@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use lesio_anomaly::{EnsembleConfig, EnsembleRule, Localizer, PostProcessing, PredictorName};
+use lesio_anomaly::{EnsembleConfig, EnsembleRule, Localizer, NormalScores, PostProcessing, PredictorName};
 use lesio_image::Preprocessing;
-use lesio_metrics::{BootstrapConfig, PatientPixels, RankedPatients};
+use lesio_metrics::{BootstrapConfig, Connectivity, MeasureConfig, Scratch, StreamedPatients, TruePixels};
 use lesio_nn::Event;
 use lesio_settings::{SettingError, in_range, require};
 use lesio_vae::{Augmentation, Divergence, Latent, Likelihood, VaeConfig, VaeTraining};
@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
-use crate::evaluation::{Maps, score_subject, truth_of};
+use crate::evaluation::{lesion_slices, score_each, truth_of};
 use crate::gather::{fit_preprocessing, normal_examples};
+use crate::scratch::scratch;
 use crate::subject::Subject;
 use crate::training::{Checkpoints, Recipe, train};
 
@@ -167,6 +168,13 @@ const MEMBERS: [PredictorName; 4] = [
     PredictorName::Restoration,
 ];
 
+/// How the members are combined.
+const ENSEMBLES: [(&str, EnsembleRule); 3] = [
+    ("ensemble-mean", EnsembleRule::Mean),
+    ("ensemble-maximum", EnsembleRule::Maximum),
+    ("ensemble-product", EnsembleRule::Product),
+];
+
 /// Trains one model on a domain and measures every predictor and the ensembles on it.
 ///
 /// # Errors
@@ -201,20 +209,19 @@ pub fn run_cell(
     let localizer = trained.localizer.settings(settings).postprocessing(domain.postprocessing.clone());
     let names = localizer.predictors();
     let localizer = calibrate(localizer, &domain.validation, &MEMBERS, |_| {})?;
-    let ranked = measure(&localizer, &domain.test, &names)?;
-
     let bootstrap = BootstrapConfig::new(effort.seed).replicates(effort.replicates);
-    let mut predictors = Vec::with_capacity(ranked.len());
+    let (mut scratch, streams) = gather(&localizer, &domain.test, &names)?;
+    let mut predictors = Vec::with_capacity(streams.len());
     let (mut prevalence, mut patients) = (f64::NAN, 0);
-    for (predictor, ranked) in ranked {
-        prevalence = ranked.pooled().prevalence();
-        patients = ranked.patients().len();
-        let replicates = ranked.bootstrap(&bootstrap)?.average_precision.values().to_vec();
+    for (predictor, stream) in streams {
+        let measured = stream.measure(&mut scratch, &MeasureConfig::default())?;
+        prevalence = measured.prevalence();
+        patients = measured.patients().len();
         predictors.push(CellScore {
             predictor,
-            average_precision: ranked.pooled().average_precision(),
-            auroc: ranked.pooled().auroc(),
-            replicates,
+            average_precision: measured.average_precision(),
+            auroc: measured.auroc(),
+            replicates: measured.bootstrap(&bootstrap)?.average_precision.values().to_vec(),
         });
     }
     Ok(Cell {
@@ -228,62 +235,58 @@ pub fn run_cell(
     })
 }
 
-/// Post-processed scores of slices with lesions, by predictor and ensemble.
-fn measure(
+/// Post-processed scores of slices with lesions, by predictor and ensemble, and where they are kept.
+fn gather(
     localizer: &Localizer,
     test: &[Subject],
     names: &[PredictorName],
-) -> Result<Vec<(String, RankedPatients)>, StudyError> {
-    let mut pixels: Vec<(String, PatientPixels)> = Vec::new();
+) -> Result<(Scratch, Vec<(String, StreamedPatients)>), StudyError> {
+    let mut scratch = scratch(None);
+    let mut streams: Vec<(String, StreamedPatients)> = Vec::new();
     for subject in test {
         let Some(truth) = truth_of(subject) else { continue };
         if !truth.iter().any(|&inside| inside) {
             continue;
         }
-        let mut maps = score_subject(localizer, subject, names)?;
-        add_ensembles(localizer, names, &mut maps)?;
-        let axis = Axis(maps.axis);
-        let slices = truth.axis_iter(axis).enumerate();
-        let lesions: Vec<usize> =
-            slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect();
-        let flat =
-            |values: &Array3<bool>| -> Vec<bool> { values.select(axis, &lesions).iter().copied().collect() };
-        let (truth, inside) = (flat(&truth), flat(&maps.foreground));
-        let within: Vec<bool> =
-            truth.iter().zip(&inside).map(|(&lesion, &inside)| lesion || inside).collect();
-        for (place, (name, [_, map])) in maps.maps.iter().enumerate() {
-            if pixels.len() <= place {
-                pixels.push((name.clone(), PatientPixels::new()));
+        let mut known: Option<(Vec<usize>, TruePixels)> = None;
+        let mut members: Vec<(Array3<f32>, &NormalScores)> = Vec::new();
+        let mut place = 0;
+        let mut add = |name: &str, scores: &Array3<f32>, pixels: &TruePixels| -> Result<(), StudyError> {
+            if streams.len() <= place {
+                streams.push((name.to_owned(), StreamedPatients::new()));
             }
-            let scores: Vec<f32> = map.select(axis, &lesions).iter().copied().collect();
-            pixels[place].1.update_within(&subject.patient, &scores, &truth, &within)?;
+            streams[place].1.update(&mut scratch, &subject.patient, pixels, scores.view())?;
+            place += 1;
+            Ok(())
+        };
+        score_each(localizer, subject, names, |scene, predictor, [_, map]| {
+            scene.check("truth", &truth)?;
+            let axis = Axis(scene.axis);
+            if known.is_none() {
+                let slices = lesion_slices(&truth, scene.axis);
+                let (truth, inside) = (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
+                let within =
+                    ndarray::Zip::from(&truth).and(&inside).map_collect(|&lesion, &inside| lesion || inside);
+                known = Some((slices, TruePixels::new(truth.view(), within.view(), Connectivity::Face)?));
+            }
+            let Some((slices, pixels)) = &known else { return Ok(()) };
+            let scores = map.select(axis, slices);
+            add(predictor.as_str(), &scores, pixels)?;
+            if let Some(normal) =
+                localizer.calibration().get(predictor).filter(|_| MEMBERS.contains(&predictor))
+            {
+                members.push((scores, normal));
+            }
+            Ok(())
+        })?;
+        if let Some((_, pixels)) = known.as_ref().filter(|_| members.len() > 1) {
+            let views: Vec<_> = members.iter().map(|(map, normal)| (map.view(), *normal)).collect();
+            for (name, rule) in ENSEMBLES {
+                add(name, &EnsembleConfig::new(rule).combine(&views)?, pixels)?;
+            }
         }
     }
-    pixels.into_iter().map(|(name, pixels)| Ok((name, pixels.rank()?))).collect()
-}
-
-/// Adds `ensemble-mean`, `ensemble-maximum` and `ensemble-product` of the calibrated members to the maps.
-fn add_ensembles(localizer: &Localizer, names: &[PredictorName], maps: &mut Maps) -> Result<(), StudyError> {
-    let mut members = Vec::new();
-    for member in MEMBERS {
-        let place = names.iter().position(|&name| name == member);
-        if let (Some(place), Some(normal)) = (place, localizer.calibration().get(member)) {
-            members.push((maps.maps[place].1[1].clone(), normal));
-        }
-    }
-    if members.len() < 2 {
-        return Ok(());
-    }
-    let views: Vec<_> = members.iter().map(|(map, normal)| (map.view(), *normal)).collect();
-    for (name, rule) in [
-        ("ensemble-mean", EnsembleRule::Mean),
-        ("ensemble-maximum", EnsembleRule::Maximum),
-        ("ensemble-product", EnsembleRule::Product),
-    ] {
-        let combined = EnsembleConfig::new(rule).combine(&views)?;
-        maps.maps.push((name.to_owned(), [combined.clone(), combined]));
-    }
-    Ok(())
+    Ok((scratch, streams))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
 use lesio_image::Orientation;
 
 use crate::error::StudyError;
-use crate::subject::{Content, Subject};
+use crate::subject::{Content, Subjects};
 
 /// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
 /// counted in deviations from it before they are filtered. `bands` are parts of a volume along its slices; images
@@ -20,17 +20,21 @@ use crate::subject::{Content, Subject};
 /// a predictor named twice.
 pub fn locate(
     localizer: Localizer,
-    subjects: &[Subject],
+    subjects: &(impl Subjects + ?Sized),
     names: &[PredictorName],
     bands: usize,
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
     let config = localizer.preprocessing().config();
     let (grid, plane) = (config.grid(), config.plane);
-    let is_image = |subject: &Subject| matches!(subject.content, Content::Image { .. });
-    let bands = if subjects.iter().any(is_image) { 1 } else { bands };
+    let mut has_image = false;
+    for place in 0..subjects.count() {
+        has_image |= matches!(subjects.subject(place)?.content, Content::Image { .. });
+    }
+    let bands = if has_image { 1 } else { bands };
     let mut builder = LocationBuilder::new(names, grid, bands)?;
-    for (done, subject) in subjects.iter().enumerate() {
+    for done in 0..subjects.count() {
+        let subject = subjects.subject(done)?;
         subject.validate()?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
@@ -57,6 +61,7 @@ pub fn locate(
 mod tests {
     use super::*;
     use crate::calibrating::tests::{head, localizer};
+    use crate::subject::Subject;
     use ndarray::Array3;
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use lesio_anomaly::{Localizer, PredictorName};
-use lesio_image::{Image, Orientation, Plane, Volume};
+use lesio_image::{Image, Plane, Volume, order_statistics};
 use lesio_report::{HeatMap, Montage, Picture, Rgb, Scale, ScaleError};
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::presentation::{PresentationError, normal_scale};
 
@@ -17,7 +17,7 @@ const MOST_ENLARGED: usize = 6;
 /// One value in so many may be brighter than white.
 const BRIGHTER: usize = 200;
 /// Lesions that are shown whatever other slices are.
-const LESIONS_SHOWN: u32 = 3;
+const LESIONS_SHOWN: usize = 3;
 
 /// The colors of a predictor: one scale for all images where the model knows its normal scores (see
 /// [`normal_scale`]), else the range of this map, and the label says so.
@@ -72,35 +72,101 @@ impl VolumeOverlay<'_> {
     /// # Errors
     /// Volumes of other shapes than the map's, or empty ones.
     pub fn montage(&self, slices: usize) -> Result<Montage, PresentationError> {
-        let ras = Orientation::RAS;
-        let labels = self.labels.map(|labels| labels.reoriented(&ras));
-        let foreground = self.foreground.reoriented(&ras);
-        let chosen = choose(&foreground, labels.as_ref(), self.plane, slices.max(1));
-        let inside = self.volume.data().iter().zip(self.foreground.data()).filter(|&(_, &inside)| inside);
-        let window = window(inside.map(|(&value, _)| value))?;
-        let [volume, reconstruction, map] =
-            [self.volume, self.reconstruction, self.map].map(|volume| volume.reoriented(&ras));
-        let mut rows = [Vec::new(), Vec::new(), Vec::new()];
-        for &slice in &chosen {
-            let cut = |volume: &'_ Volume<f32>| volume.plane(self.plane, slice).map(|plane| plane.to_owned());
-            let (Some(image), Some(normal), Some(map)) = (cut(&volume), cut(&reconstruction), cut(&map))
-            else {
-                continue;
-            };
-            let found = labels.as_ref().and_then(|labels| labels.plane(self.plane, slice));
-            let gray = |values: ArrayView2<'_, f32>| Picture::gray(values, window);
-            let factor = enlargement(image.nrows());
-            rows[0].push(gray(image.view())?.enlarged(factor)?);
-            rows[1].push(gray(normal.view())?.enlarged(factor)?);
-            rows[2].push(overlaid(gray(image.view())?, map.view(), self.heat_map, found)?);
-        }
-        let columns = chosen.iter().map(|slice| format!("slice {slice}"));
-        let mut montage = Montage::new(columns).color_bar(self.heat_map.clone());
-        for (name, row) in ["image", "reconstruction", self.name].into_iter().zip(rows) {
-            montage = montage.row(name, row)?;
-        }
-        Ok(montage)
+        let chosen = chosen_slices(self.foreground, self.labels, self.plane, slices);
+        let window = volume_window(self.volume, self.foreground)?;
+        let own = |volume: &Volume<f32>, slice: usize| {
+            volume.upright_plane(self.plane, slice).map(|plane| plane.to_owned())
+        };
+        let slices = chosen.into_iter().filter_map(|slice| {
+            Some(OverlaySlice {
+                slice,
+                image: own(self.volume, slice)?,
+                reconstruction: own(self.reconstruction, slice)?,
+                map: own(self.map, slice)?,
+                marked: self
+                    .labels
+                    .and_then(|labels| labels.upright_plane(self.plane, slice))
+                    .map(|plane| plane.mapv(|label| label > 0)),
+            })
+        });
+        slice_montage(self.name, self.heat_map, window, &slices.collect::<Vec<_>>())
     }
+}
+
+/// One slice of a volume, what the model takes for normal, and a map, all `[row, column]` and of one size.
+#[derive(Clone, Debug)]
+pub struct OverlaySlice {
+    /// Its number in the volume in RAS+.
+    pub slice: usize,
+    /// The volume's.
+    pub image: Array2<f32>,
+    /// What the model takes for normal.
+    pub reconstruction: Array2<f32>,
+    /// The map's.
+    pub map: Array2<f32>,
+    /// Where lesions were found, which are outlined.
+    pub marked: Option<Array2<bool>>,
+}
+
+/// At most `count` slices (of the volume in RAS+), and at least one: those with most of the first three lesions, and
+/// others evenly through the foreground.
+#[must_use]
+pub fn chosen_slices<T: Copy + Into<u32>>(
+    foreground: &Volume<bool>,
+    labels: Option<&Volume<T>>,
+    plane: Plane,
+    count: usize,
+) -> Vec<usize> {
+    choose(foreground, labels, plane, count.max(1)).into_iter().collect()
+}
+
+/// The brightness in which a volume is shown: from 0, or the lowest value of the foreground if that is negative, to what
+/// one value in 200 exceeds.
+///
+/// # Errors
+/// None in practice: an empty range is widened.
+pub fn volume_window(volume: &Volume<f32>, foreground: &Volume<bool>) -> Result<Scale, PresentationError> {
+    let (volume, foreground) = (volume.data(), foreground.data());
+    // Any order will do, so that of the memory.
+    let pair = match (volume.as_slice_memory_order(), foreground.as_slice_memory_order()) {
+        (Some(values), Some(inside)) if volume.strides() == foreground.strides() => Some((values, inside)),
+        _ => None,
+    };
+    Ok(match pair {
+        Some((values, inside)) => {
+            window(values.iter().zip(inside).filter(|&(_, &inside)| inside).map(|(&value, _)| value))?
+        }
+        None => {
+            let inside = volume.iter().zip(foreground).filter(|&(_, &inside)| inside);
+            window(inside.map(|(&value, _)| value))?
+        }
+    })
+}
+
+/// Slices in columns; volume, reconstruction and map are rows. Brightness and colors are the same in all.
+///
+/// # Errors
+/// Slices whose pictures differ in size, or none.
+pub fn slice_montage(
+    name: &str,
+    heat_map: &HeatMap,
+    window: Scale,
+    slices: &[OverlaySlice],
+) -> Result<Montage, PresentationError> {
+    let mut rows = [Vec::new(), Vec::new(), Vec::new()];
+    for OverlaySlice { image, reconstruction, map, marked, .. } in slices {
+        let gray = |values: &Array2<f32>| Picture::gray(values.view(), window);
+        let factor = enlargement(image.nrows());
+        rows[0].push(gray(image)?.enlarged(factor)?);
+        rows[1].push(gray(reconstruction)?.enlarged(factor)?);
+        rows[2].push(overlaid(gray(image)?, map.view(), heat_map, marked.as_ref())?);
+    }
+    let columns = slices.iter().map(|slice| format!("slice {}", slice.slice));
+    let mut montage = Montage::new(columns).color_bar(heat_map.clone());
+    for (name, row) in ["image", "reconstruction", name].into_iter().zip(rows) {
+        montage = montage.row(name, row)?;
+    }
+    Ok(montage)
 }
 
 /// An image, what the model takes for normal, and a map, all of one size.
@@ -133,10 +199,11 @@ impl ImageOverlay<'_> {
             _ => Picture::gray(image.data().index_axis(Axis(0), 0), window),
         };
         let factor = enlargement(self.image.height());
+        let marked = self.labels.map(|labels| labels.mapv(|label| label > 0));
         let pictures = [
             draw(self.image)?.enlarged(factor)?,
             draw(self.reconstruction)?.enlarged(factor)?,
-            overlaid(draw(self.image)?, self.map, self.heat_map, self.labels)?,
+            overlaid(draw(self.image)?, self.map, self.heat_map, marked.as_ref())?,
         ];
         let montage = Montage::new(["image", "reconstruction", self.name]);
         Ok(montage.color_bar(self.heat_map.clone()).row("", pictures)?)
@@ -148,12 +215,12 @@ fn overlaid(
     picture: Picture,
     map: ArrayView2<'_, f32>,
     heat_map: &HeatMap,
-    labels: Option<ArrayView2<'_, u32>>,
+    marked: Option<&Array2<bool>>,
 ) -> Result<Picture, PresentationError> {
     let factor = enlargement(picture.height());
     let picture = picture.overlaid(map, heat_map)?.enlarged(factor)?;
-    Ok(match labels {
-        Some(labels) => picture.outlined(labels.mapv(|label| label > 0).view(), OUTLINE)?,
+    Ok(match marked {
+        Some(marked) => picture.outlined(marked.view(), OUTLINE)?,
         None => picture,
     })
 }
@@ -163,33 +230,47 @@ fn enlargement(rows: usize) -> usize {
 }
 
 /// The gray window: from 0, or the lowest value if that is negative, to what one value in 200 exceeds.
-fn window(values: impl Iterator<Item = f32>) -> Result<Scale, ScaleError> {
-    let mut values: Vec<f32> = values.filter(|value| value.is_finite()).collect();
-    values.sort_unstable_by(f32::total_cmp);
-    let low = f64::from(values.first().copied().unwrap_or(0.0).min(0.0));
-    let above = values.len() / BRIGHTER;
-    let high = values.len().checked_sub(above + 1).map_or(1.0, |place| f64::from(values[place]));
+fn window(values: impl Iterator<Item = f32> + Clone) -> Result<Scale, ScaleError> {
+    let finite = values.filter(|value| value.is_finite());
+    let count = finite.clone().count();
+    let (mut low, mut high) = (0.0, 1.0);
+    if let Some(last) = count.checked_sub(count / BRIGHTER + 1) {
+        let found = order_statistics(finite, &[0, last]);
+        (low, high) = (f64::from(found[0].min(0.0)), f64::from(found[1]));
+    }
     Scale::new(low, if high > low { high } else { low + 1.0 })
 }
 
 /// The slices to show, ascending.
-fn choose(
+fn choose<T: Copy + Into<u32>>(
     foreground: &Volume<bool>,
-    labels: Option<&Volume<u32>>,
+    labels: Option<&Volume<T>>,
     plane: Plane,
     count: usize,
 ) -> BTreeSet<usize> {
-    let all = foreground.planes(plane);
-    let voxels = |label: u32, slice: usize| {
-        let plane = labels.and_then(|labels| labels.plane(plane, slice));
-        plane.map_or(0, |plane| plane.iter().filter(|&&found| found == label).count())
-    };
+    let all = foreground.upright_planes(plane);
+    // Voxels of the first lesions in each slice.
+    let voxels: Vec<[usize; LESIONS_SHOWN]> = (0..all)
+        .map(|slice| {
+            let mut found = [0; LESIONS_SHOWN];
+            let labels = labels.and_then(|labels| labels.upright_plane(plane, slice));
+            labels.iter().flatten().for_each(|&label| {
+                let label: u32 = label.into();
+                if let Some(count) = (label as usize).checked_sub(1).and_then(|lesion| found.get_mut(lesion))
+                {
+                    *count += 1;
+                }
+            });
+            found
+        })
+        .collect();
     let mut chosen = BTreeSet::new();
-    for label in (1..=LESIONS_SHOWN).take(count) {
-        let largest = (0..all).map(|slice| (voxels(label, slice), slice)).max_by_key(|&(size, _)| size);
+    for lesion in (0..LESIONS_SHOWN).take(count) {
+        let largest = (0..all).map(|slice| (voxels[slice][lesion], slice)).max_by_key(|&(size, _)| size);
         chosen.extend(largest.filter(|&(size, _)| size > 0).map(|(_, slice)| slice));
     }
-    let inside = |slice: usize| foreground.plane(plane, slice).is_some_and(|plane| plane.iter().any(|&f| f));
+    let inside =
+        |slice: usize| foreground.upright_plane(plane, slice).is_some_and(|plane| plane.iter().any(|&f| f));
     let filled: Vec<usize> = (0..all).filter(|&slice| inside(slice)).collect();
     let steps = count.min(filled.len());
     for step in 0..steps {
@@ -218,16 +299,16 @@ mod tests {
     fn lesions_are_shown_whatever_other_slices_are() {
         let mut foreground = volume(false);
         foreground.data_mut().slice_mut(s![.., .., 2..18]).fill(true);
-        let even: Vec<usize> = choose(&foreground, None, Plane::Axial, 4).into_iter().collect();
+        let even: Vec<usize> = choose::<u32>(&foreground, None, Plane::Axial, 4).into_iter().collect();
         assert_eq!(even, [4, 8, 12, 16]);
-        let mut labels = volume(0);
+        let mut labels = volume(0_u32);
         labels.data_mut().slice_mut(s![0..2, 0..2, 17]).fill(2);
         labels.data_mut().slice_mut(s![0..3, 0..3, 3]).fill(1);
         labels.data_mut().slice_mut(s![0..2, 0..3, 2]).fill(1);
         let chosen: Vec<usize> = choose(&foreground, Some(&labels), Plane::Axial, 4).into_iter().collect();
         assert_eq!(chosen, [3, 4, 8, 17]);
         assert_eq!(choose(&foreground, Some(&labels), Plane::Axial, 1).into_iter().collect::<Vec<_>>(), [3]);
-        assert_eq!(choose(&volume(false), None, Plane::Axial, 3).len(), 1);
+        assert_eq!(choose::<u32>(&volume(false), None, Plane::Axial, 3).len(), 1);
     }
 
     #[test]

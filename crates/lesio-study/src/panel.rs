@@ -7,9 +7,9 @@ use lesio_report::{Scale, ScaleError};
 use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Maps, check_unique, score_subject, truth_of};
+use crate::evaluation::{Maps, Scene, check_unique, lesion_slices, score_each, truth_of};
 use crate::presentation::normal_scale;
-use crate::subject::Subject;
+use crate::subject::{Subject, Subjects};
 
 /// Localizers with the predictors that each is asked for, and ensembles of them.
 ///
@@ -104,34 +104,41 @@ impl Panel {
     /// A subject that cannot be scored; no lesion, or no member that is higher in lesions.
     pub fn learn_weights(
         mut self,
-        validation: &[Subject],
+        validation: &(impl Subjects + ?Sized),
         mut progress: impl FnMut(usize),
     ) -> Result<(Self, Vec<(String, f64)>), StudyError> {
         let scale = MemberScale::Surprise;
         let mut lesions = ValidationLesions::new(scale);
         let ensembles = std::mem::take(&mut self.ensembles);
-        for (done, subject) in validation.iter().enumerate() {
-            let truth = truth_of(subject).filter(|truth| truth.iter().any(|&inside| inside));
-            if let Some(truth) = truth {
-                let maps = self.score(subject)?;
-                maps.check(truth.shape())?;
-                let axis = Axis(maps.axis);
-                let slices = truth.axis_iter(axis).enumerate();
-                let with_lesion: Vec<usize> =
-                    slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect();
-                let within = ndarray::Zip::from(&maps.foreground)
-                    .and(&truth)
-                    .map_collect(|&inside, &lesion| inside || lesion)
-                    .select(axis, &with_lesion);
-                let own = self.members(&maps);
-                let cut: Vec<Array3<f32>> =
-                    own.iter().map(|(map, _)| map.select(axis, &with_lesion)).collect();
-                let views: Vec<(ArrayView3<'_, f32>, &NormalScores)> =
-                    cut.iter().zip(&own).map(|(map, (_, normals))| (map.view(), *normals)).collect();
-                let truth = truth.select(axis, &with_lesion);
-                lesions.add(&views, truth.view(), Some(within.view()))?;
+        for place in 0..validation.count() {
+            let subject = validation.subject(place)?;
+            if let Some(truth) = truth_of(&subject).filter(|truth| truth.iter().any(|&inside| inside)) {
+                let mut own: Vec<Array3<f32>> = Vec::new();
+                let mut cut: Option<(Array3<bool>, Array3<bool>)> = None;
+                let members = self.member_places();
+                self.score_seats(&subject, |scene, seat, predictor, [_, map]| {
+                    scene.check("truth", &truth)?;
+                    if members.contains(&(seat, predictor)) {
+                        let (axis, slices) = (Axis(scene.axis), lesion_slices(&truth, scene.axis));
+                        own.push(map.select(axis, &slices));
+                        if cut.is_none() {
+                            let (truth, inside) =
+                                (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
+                            let either = |&inside: &bool, &lesion: &bool| inside || lesion;
+                            let within = ndarray::Zip::from(&inside).and(&truth).map_collect(either);
+                            cut = Some((truth, within));
+                        }
+                    }
+                    Ok(())
+                })?;
+                if let Some((truth, within)) = cut {
+                    let normals = members.iter().filter_map(|&(seat, name)| self.normals(seat, name));
+                    let views: Vec<(ArrayView3<'_, f32>, &NormalScores)> =
+                        own.iter().map(|map| map.view()).zip(normals).collect();
+                    lesions.add(&views, truth.view(), Some(within.view()))?;
+                }
             }
-            progress(done + 1);
+            progress(place + 1);
         }
         let weights = lesions.learn()?;
         let names = self.member_places().into_iter().map(|(seat, name)| self.name_of(seat, name));
@@ -185,43 +192,63 @@ impl Panel {
     /// Scores a subject: every predictor's maps, then the ensembles'. Reconstruction and foreground are the first
     /// localizer's. An ensemble combines maps after post-processing, so both of its maps are the same.
     ///
+    /// All maps are in memory together: [`Panel::score_each`] hands them on one at a time.
+    ///
     /// # Errors
-    /// As [`score_subject`]; a panel without a localizer.
+    /// As [`score_subject`](crate::score_subject); a panel without a localizer.
     pub fn score(&self, subject: &Subject) -> Result<Maps, StudyError> {
-        let mut all: Option<Maps> = None;
-        for (place, seat) in self.seats.iter().enumerate() {
-            let mut maps = score_subject(&seat.localizer, subject, &seat.names)?;
-            for ((name, _), &predictor) in maps.maps.iter_mut().zip(&seat.names) {
-                *name = self.name_of(place, predictor);
-            }
-            match &mut all {
-                Some(all) => all.maps.extend(maps.maps),
-                None => all = Some(maps),
-            }
-        }
-        let nobody = || StudyError::Nothing { what: "there is no localizer to ask".to_owned() };
-        let mut all = all.ok_or_else(nobody)?;
-        let mut combined = Vec::with_capacity(self.ensembles.len());
-        for (name, config) in &self.ensembles {
-            let members = self.members(&all);
-            let views: Vec<_> = members.iter().map(|(map, normals)| (map.view(), *normals)).collect();
-            let map = config.combine(&views)?;
-            combined.push((name.clone(), [map.clone(), map]));
-        }
-        all.maps.extend(combined);
-        Ok(all)
+        let mut maps = Vec::new();
+        let Scene { reconstruction, foreground, axis, resolution } =
+            self.score_each(subject, |_, name, [raw, map]| {
+                maps.push((name.to_owned(), [raw.clone(), map.clone()]));
+                Ok(())
+            })?;
+        Ok(Maps { maps, reconstruction, foreground, axis, resolution })
     }
 
-    /// The members' post-processed maps, with what normal subjects score.
-    fn members<'m>(&'m self, maps: &'m Maps) -> Vec<(&'m Array3<f32>, &'m NormalScores)> {
-        let map_of = |wanted: &str| maps.maps.iter().find(|(name, _)| name == wanted);
-        self.member_places()
-            .into_iter()
-            .filter_map(|(seat, name)| {
-                let (_, [_, map]) = map_of(&self.name_of(seat, name))?;
-                Some((map, self.normals(seat, name)?))
-            })
-            .collect()
+    /// Scores a subject as [`Panel::score`] does, and hands on each name with its raw and its post-processed map one after
+    /// the other. Only what ensembles combine stays in memory.
+    ///
+    /// # Errors
+    /// As there, and what `each` reports.
+    pub fn score_each(
+        &self,
+        subject: &Subject,
+        mut each: impl FnMut(&Scene, &str, [&Array3<f32>; 2]) -> Result<(), StudyError>,
+    ) -> Result<Scene, StudyError> {
+        let places = if self.ensembles.is_empty() { Vec::new() } else { self.member_places() };
+        let mut kept = Vec::with_capacity(places.len());
+        let scene = self.score_seats(subject, |scene, seat, predictor, [raw, map]| {
+            each(scene, &self.name_of(seat, predictor), [&raw, &map])?;
+            if places.contains(&(seat, predictor)) {
+                kept.push(map);
+            }
+            Ok(())
+        })?;
+        let normals: Vec<&NormalScores> =
+            places.iter().filter_map(|&(seat, name)| self.normals(seat, name)).collect();
+        for (name, config) in &self.ensembles {
+            let views: Vec<_> = kept.iter().map(|map| map.view()).zip(normals.iter().copied()).collect();
+            let map = config.combine(&views)?;
+            each(&scene, name, [&map, &map])?;
+        }
+        Ok(scene)
+    }
+
+    /// Hands on the maps of every localizer's predictors; the scene is that of the first.
+    fn score_seats(
+        &self,
+        subject: &Subject,
+        mut each: impl FnMut(&Scene, usize, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
+    ) -> Result<Scene, StudyError> {
+        let mut first: Option<Scene> = None;
+        for (place, seat) in self.seats.iter().enumerate() {
+            let own = score_each(&seat.localizer, subject, &seat.names, |scene, predictor, maps| {
+                each(first.as_ref().unwrap_or(scene), place, predictor, maps)
+            })?;
+            first.get_or_insert(own);
+        }
+        first.ok_or_else(|| StudyError::Nothing { what: "there is no localizer to ask".to_owned() })
     }
 
     fn member_places(&self) -> Vec<(usize, PredictorName)> {

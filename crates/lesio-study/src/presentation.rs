@@ -7,7 +7,7 @@ use lesio_report::{
 };
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
-use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves};
+use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves, Scene};
 use crate::groups::GroupScores;
 use crate::subject::{Content, Subject};
 use crate::verdict::Interval95;
@@ -95,7 +95,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     for (place, row) in predictors.iter().enumerate() {
         let mut cells = vec![Cell::from(row.predictor.as_str())];
         for score in groups.iter().filter_map(|group| group.predictors.get(place)) {
-            let estimate = Estimate::new(score.auroc);
+            let estimate = Estimate::new(score.auroc.unwrap_or(f64::NAN));
             let interval = score.auroc_interval;
             cells.push(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)).into());
         }
@@ -213,32 +213,65 @@ fn window_of(image: ArrayView2<'_, f32>) -> Result<Scale, ScaleError> {
 /// The slice of a subject with most lesion pixels, with its maps after post-processing; `None` without a lesion.
 #[must_use]
 pub fn shown(subject: &Subject, maps: &Maps, truth: &Array3<bool>) -> Option<Shown> {
-    let lesion = |k: usize| truth.index_axis(Axis(maps.axis), k).iter().filter(|&&inside| inside).count();
-    let slice = (0..truth.len_of(Axis(maps.axis))).max_by_key(|&k| (lesion(k), std::cmp::Reverse(k)))?;
+    let mut shown = shown_slice(subject, &maps.scene(), truth)?;
+    shown.row.reconstruction = shown.cut(&maps.reconstruction);
+    maps.maps.iter().for_each(|(_, [_, map])| shown.add(map));
+    Some(shown.finish())
+}
+
+/// As [`shown`], to which maps are then added one at a time.
+#[must_use]
+pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Option<ShownSlice> {
+    let axis = Axis(scene.axis);
+    let lesion = |k: usize| truth.index_axis(axis, k).iter().filter(|&&inside| inside).count();
+    let slice = (0..truth.len_of(axis)).max_by_key(|&k| (lesion(k), std::cmp::Reverse(k)))?;
     if lesion(slice) == 0 {
         return None;
     }
-    let image = match &subject.content {
-        Content::Volume { volume, .. } => upright(volume.data().index_axis(Axis(maps.axis), slice)),
-        Content::Image { image, .. } => image.channel(0)?.to_owned(),
-    };
-    // A volume's slice is stored columns first and from the bottom row up; an image's is not.
-    let cut = |values: &Array3<f32>| match &subject.content {
-        Content::Volume { .. } => upright(values.index_axis(Axis(maps.axis), slice)),
-        Content::Image { .. } => values.index_axis(Axis(maps.axis), slice).to_owned(),
+    let is_volume = matches!(subject.content, Content::Volume { .. });
+    let (label, image) = match &subject.content {
+        Content::Volume { volume, .. } => {
+            (format!("{}, slice {slice}", subject.id), upright(volume.data().index_axis(axis, slice)))
+        }
+        Content::Image { image, .. } => (subject.id.clone(), image.channel(0)?.to_owned()),
     };
     let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
-    let label = match &subject.content {
-        Content::Volume { .. } => format!("{}, slice {slice}", subject.id),
-        Content::Image { .. } => subject.id.clone(),
-    };
-    Some(Shown {
-        label,
-        image,
-        reconstruction: cut(&maps.reconstruction),
-        maps: maps.maps.iter().map(|(_, [_, map])| cut(map)).collect(),
-        truth: Some(cut(&inside).mapv(|value| value > 0.5)),
-    })
+    let row = Shown { label, image, reconstruction: Array2::zeros((0, 0)), maps: Vec::new(), truth: None };
+    let mut shown = ShownSlice { row, axis, slice, is_volume };
+    shown.row.truth = Some(shown.cut(&inside).mapv(|value| value > 0.5));
+    if scene.reconstruction.dim() == truth.dim() {
+        shown.row.reconstruction = shown.cut(&scene.reconstruction);
+    }
+    Some(shown)
+}
+
+/// A slice to show, to which maps are added.
+#[derive(Clone, Debug)]
+pub struct ShownSlice {
+    row: Shown,
+    axis: Axis,
+    slice: usize,
+    is_volume: bool,
+}
+
+impl ShownSlice {
+    /// Adds the slice of a map.
+    pub fn add(&mut self, map: &Array3<f32>) {
+        let cut = self.cut(map);
+        self.row.maps.push(cut);
+    }
+
+    /// The slice with its maps.
+    #[must_use]
+    pub fn finish(self) -> Shown {
+        self.row
+    }
+
+    fn cut(&self, values: &Array3<f32>) -> Array2<f32> {
+        // A volume's slice is stored columns first and from the bottom row up; an image's is not.
+        let slice = values.index_axis(self.axis, self.slice);
+        if self.is_volume { upright(slice) } else { slice.to_owned() }
+    }
 }
 
 /// A slice of a volume in RAS+ order with its front up: rows run against the later axis.

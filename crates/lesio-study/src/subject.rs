@@ -1,5 +1,7 @@
 //! A case of a data set in memory, volume or image.
 
+use std::borrow::Cow;
+
 use lesio_image::{Image, Volume};
 use lesio_io::dataset::Case;
 use ndarray::Array2;
@@ -109,6 +111,69 @@ impl Subject {
             }
         }
     }
+}
+
+/// Subjects in memory, or cases that are read one at a time when they are asked for.
+pub trait Subjects {
+    /// Number of subjects.
+    fn count(&self) -> usize;
+
+    /// The subject at a place below [`Subjects::count`].
+    ///
+    /// # Errors
+    /// A case that cannot be read.
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError>;
+}
+
+impl Subjects for [Subject] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        self.get(place).map(Cow::Borrowed).ok_or_else(|| beyond(place, self.len()))
+    }
+}
+
+impl Subjects for [Case] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        let case = self.get(place).ok_or_else(|| beyond(place, self.len()))?;
+        Subject::read(case).map(Cow::Owned)
+    }
+}
+
+impl<T, const N: usize> Subjects for [T; N]
+where
+    [T]: Subjects,
+{
+    fn count(&self) -> usize {
+        N
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        self.as_slice().subject(place)
+    }
+}
+
+impl<T> Subjects for Vec<T>
+where
+    [T]: Subjects,
+{
+    fn count(&self) -> usize {
+        self.as_slice().count()
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        self.as_slice().subject(place)
+    }
+}
+
+fn beyond(place: usize, count: usize) -> StudyError {
+    StudyError::Nothing { what: format!("subject {place} was asked for, there are {count}") }
 }
 
 fn is_volume(case: &Case) -> bool {
