@@ -247,7 +247,7 @@ impl Found {
                 "parameters": model.parameters(),
                 "tensors": model.tensors,
                 "document": model.document,
-                "problems": self.problems(),
+                "problems": self.problems(args),
             }),
         }
     }
