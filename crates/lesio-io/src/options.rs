@@ -6,7 +6,7 @@ use lesio_image::{Image, Volume};
 
 use crate::error::ReadError;
 use crate::nifti::{NiftiImage, Voxel};
-use crate::raster;
+use crate::raster::{self, ExifOrientation};
 
 /// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
 ///
@@ -29,6 +29,7 @@ pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 pub struct ReadOptions {
     max_bytes: u64,
     volume: Option<u64>,
+    exif: ExifOrientation,
 }
 
 impl Default for ReadOptions {
@@ -41,7 +42,7 @@ impl ReadOptions {
     /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file.
     #[must_use]
     pub fn new() -> Self {
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None }
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, exif: ExifOrientation::Apply }
     }
 
     /// Memory that the voxels, in the type asked for, may take, and so may header extensions. Reading
@@ -58,6 +59,14 @@ impl ReadOptions {
     #[must_use]
     pub fn volume(mut self, index: u64) -> Self {
         self.volume = Some(index);
+        self
+    }
+
+    /// Whether pictures are turned as their EXIF orientation says: they are, unless the caller says otherwise, since
+    /// every viewer does so and masks are drawn on what viewers show.
+    #[must_use]
+    pub fn exif_orientation(mut self, orientation: ExifOrientation) -> Self {
+        self.exif = orientation;
         self
     }
 
@@ -85,13 +94,13 @@ impl ReadOptions {
         }
     }
 
-    /// Reads a PNG, JPEG or TIFF image.
+    /// Reads a PNG, JPEG, TIFF or BMP image.
     ///
     /// # Errors
     /// As [`read_image`](crate::read_image).
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
         let path = path.as_ref();
-        raster::read(path, self.max_bytes).map_err(|kind| kind.at(path))
+        raster::read(path, self).map(|picture| picture.image).map_err(|kind| kind.at(path))
     }
 
     /// Reads the DICOM series of a folder: every file in it is a slice (but for names that start with a dot,
@@ -121,6 +130,10 @@ impl ReadOptions {
     #[cfg(feature = "dicom")]
     pub fn read_dicom(&self, folder: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
         crate::dicom::read(folder.as_ref(), self.max_bytes)
+    }
+
+    pub(crate) fn exif(&self) -> ExifOrientation {
+        self.exif
     }
 
     pub(crate) fn limit(&self) -> u64 {
