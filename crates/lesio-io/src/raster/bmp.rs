@@ -35,7 +35,12 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErr
         header.put(&mut planes, &mut opacity, shown as usize, row)?;
     }
     opacity.check()?;
-    Ok(Picture { image: planes.finish()?, format: Format::Bmp, stored: size, orientation: Orientation::STORED })
+    Ok(Picture {
+        image: planes.finish()?,
+        format: Format::Bmp,
+        stored: size,
+        orientation: Orientation::STORED,
+    })
 }
 
 #[derive(Debug)]
@@ -57,16 +62,21 @@ struct Header<'a> {
 impl<'a> Header<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, ReadErrorKind> {
         let number = |at: u64, size: u64| {
-            slice(bytes, at, size).map(|bytes| Order::Little.unsigned(bytes)).ok_or(ReadErrorKind::Truncated {
-                what: "the header of the BMP image",
-                need: at + size,
-                have: bytes.len() as u64,
-            })
+            slice(bytes, at, size).map(|bytes| Order::Little.unsigned(bytes)).ok_or(
+                ReadErrorKind::Truncated {
+                    what: "the header of the BMP image",
+                    need: at + size,
+                    have: bytes.len() as u64,
+                },
+            )
         };
         let (offset, size) = (number(10, 4)?, number(FILE_HEADER, 4)?);
         let is_core = size == CORE_HEADER;
         if !matches!(size, CORE_HEADER | 40 | 52 | 56 | 108 | 124) {
-            return Err(unsupported(format!("behind a header of {size} bytes"), "12, 40, 52, 56, 108 or 124"));
+            return Err(unsupported(
+                format!("behind a header of {size} bytes"),
+                "12, 40, 52, 56, 108 or 124",
+            ));
         }
         // Everything of the header is there, whatever of it is read below.
         number(FILE_HEADER + size - 4, 4)?;
@@ -102,7 +112,12 @@ impl<'a> Header<'a> {
             (4, _) => return Err(unsupported("compressed by JPEG", "no compression")),
             (5, _) => return Err(unsupported("compressed by PNG", "no compression")),
             (0 | 3, 16) => return Err(unsupported("of 16 bits", "1, 4, 8, 24 or 32 bits")),
-            _ => return Err(unsupported(format!("of {bits} bits, compression {compression}"), "1, 4, 8, 24 or 32 bits")),
+            _ => {
+                return Err(unsupported(
+                    format!("of {bits} bits, compression {compression}"),
+                    "1, 4, 8, 24 or 32 bits",
+                ));
+            }
         }
         let start = FILE_HEADER + size + if compression == 3 && size == 40 { 12 } else { 0 };
         if offset < start {
@@ -139,7 +154,10 @@ impl<'a> Header<'a> {
     /// Whether all colours of the palette are gray: BMP has no other way to say so.
     fn is_gray(&self) -> bool {
         self.bits <= 8
-            && self.palette.chunks_exact(self.bytes_per_color).all(|color| matches!(color, [b, g, r, ..] if b == g && g == r))
+            && self
+                .palette
+                .chunks_exact(self.bytes_per_color)
+                .all(|color| matches!(color, [b, g, r, ..] if b == g && g == r))
     }
 
     fn put(

@@ -75,9 +75,9 @@ impl<'a> Directory<'a> {
             _ => return Err(damaged("the byte order is not stated")),
         };
         let number = |at: u64, size: usize| {
-            slice(file, at, size as u64)
-                .map(|bytes| order.unsigned(bytes))
-                .ok_or_else(|| damaged(format!("the directory ends after {} bytes, with the file", file.len())))
+            slice(file, at, size as u64).map(|bytes| order.unsigned(bytes)).ok_or_else(|| {
+                damaged(format!("the directory ends after {} bytes, with the file", file.len()))
+            })
         };
         // BigTIFF has wider numbers: offset, count of entries, and entries.
         let is_big = *version == 43;
@@ -100,13 +100,14 @@ impl<'a> Directory<'a> {
         for at in (first..end).step_by(4 + 2 * offset_size) {
             let (tag, kind, count) = (number(at, 2)?, number(at + 2, 2)?, number(at + 4, offset_size)?);
             let place = at + 4 + offset_size as u64;
-            let value = size(kind as u16).and_then(|size| count.checked_mul(size as u64)).and_then(|length| {
-                if length <= offset_size as u64 {
-                    slice(file, place, length)
-                } else {
-                    slice(file, number(place, offset_size).ok()?, length)
-                }
-            });
+            let value =
+                size(kind as u16).and_then(|size| count.checked_mul(size as u64)).and_then(|length| {
+                    if length <= offset_size as u64 {
+                        slice(file, place, length)
+                    } else {
+                        slice(file, number(place, offset_size).ok()?, length)
+                    }
+                });
             entries.push(Entry { tag: tag as u16, kind: kind as u16, value });
         }
         Ok(Self { order, entries, next })

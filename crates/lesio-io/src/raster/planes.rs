@@ -49,7 +49,11 @@ impl Planes {
         };
         let first = index(column);
         // Places along a stored row are evenly spaced, forwards or backwards.
-        let step = if column + 1 < columns { index(column + 1).wrapping_sub(first).wrapping_mul(spacing) } else { 0 };
+        let step = if column + 1 < columns {
+            index(column + 1).wrapping_sub(first).wrapping_mul(spacing)
+        } else {
+            0
+        };
         let mut at = first;
         for value in values.take((columns - column).div_ceil(spacing)) {
             if let Some(place) = self.values.get_mut(at) {

@@ -90,7 +90,9 @@ impl Header {
         };
         let (columns, rows) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
         if [columns, rows].iter().any(|&size| size == 0 || size > i32::MAX as u32) {
-            return Err(damaged(format!("the image has {rows} rows and {columns} columns, expected 1 to 2^31 - 1")));
+            return Err(damaged(format!(
+                "the image has {rows} rows and {columns} columns, expected 1 to 2^31 - 1"
+            )));
         }
         match (color, bits) {
             (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) | (2 | 4 | 6, 8 | 16) => {}
@@ -157,6 +159,8 @@ struct Chunks<'a> {
     palette: Option<&'a [u8]>,
     transparency: Option<&'a [u8]>,
     exif: Option<&'a [u8]>,
+    /// Bytes of the largest chunk that holds no pixels.
+    largest: usize,
 }
 
 /// The chunks of a file, one after the other: kind, content, where the next starts.
@@ -174,7 +178,9 @@ fn chunk(bytes: &[u8], at: usize) -> Result<(&[u8; 4], &[u8], usize), ReadErrorK
     let (found, expected) = (checksum.finalize(), u32::from_be_bytes(*expected));
     if found != expected {
         let kind = kind.escape_ascii();
-        return Err(damaged(format!("the checksum of chunk {kind} is {found:08x}, the file says {expected:08x}")));
+        return Err(damaged(format!(
+            "the checksum of chunk {kind} is {found:08x}, the file says {expected:08x}"
+        )));
     }
     Ok((kind, content, at + 12 + length))
 }
@@ -189,10 +195,13 @@ impl<'a> Chunks<'a> {
             return Err(damaged("the first chunk is not IHDR"));
         }
         let header = Header::read(content)?;
-        let mut file = Self { bytes, header, palette: None, transparency: None, exif: None };
+        let mut file = Self { bytes, header, palette: None, transparency: None, exif: None, largest: 0 };
         let (mut before, mut has_data) = (*kind, false);
         loop {
             let (kind, content, next) = chunk(bytes, at)?;
+            if kind != b"IDAT" {
+                file.largest = file.largest.max(content.len());
+            }
             match kind {
                 b"IEND" => break,
                 b"IDAT" if has_data && before != *b"IDAT" => {
@@ -247,7 +256,9 @@ impl<'a> Chunks<'a> {
         let most = 1 << self.header.bits;
         if colors.is_empty() || !colors.len().is_multiple_of(3) || colors.len() / 3 > most {
             let found = colors.len();
-            return Err(damaged(format!("the palette has {found} bytes, expected 3 for each of up to {most} colors")));
+            return Err(damaged(format!(
+                "the palette has {found} bytes, expected 3 for each of up to {most} colors"
+            )));
         }
         Ok(())
     }
@@ -308,7 +319,9 @@ impl<'a> Chunks<'a> {
         options.set_ignore_text_chunk(true);
         options.set_ignore_iccp_chunk(true);
         let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
-        decoder.set_limits(Limits { bytes: usize::try_from(budget.left()).unwrap_or(usize::MAX).max(CHUNK) });
+        // What it takes was counted: rows here, and any chunk with a copy of it.
+        budget.expect(2 * self.largest as u64)?;
+        decoder.set_limits(Limits { bytes: usize::MAX });
         let mut reader = decoder.read_info().map_err(fail)?;
         // The row was counted with those of the decoder.
         let mut row = vec![0; self.header.row_bytes(self.header.columns) as usize];
@@ -343,7 +356,9 @@ impl<'a> Chunks<'a> {
             if let Some(index) = indices().find(|&index| index >= colors) {
                 return Err(damaged(format!("a pixel has color {index}, the palette has {colors}")));
             }
-            let opaque = |index: &usize| self.transparency.and_then(|alpha| alpha.get(*index)).is_none_or(|&alpha| alpha == 255);
+            let opaque = |index: &usize| {
+                self.transparency.and_then(|alpha| alpha.get(*index)).is_none_or(|&alpha| alpha == 255)
+            };
             opacity.count(indices().filter(|index| !opaque(index)).count());
             for channel in 0..3 {
                 let value = |index: usize| palette.get(3 * index + channel).copied().map_or(0.0, f32::from);

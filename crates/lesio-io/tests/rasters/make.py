@@ -6,6 +6,7 @@ Pillow decodes PNG, JPEG and BMP, tifffile and imagecodecs decode TIFF; files th
 here. Without --all, of the many kinds of TIFF only some are made: each value of each setting, but not all pairs.
 """
 import io, itertools, json, pathlib, struct, sys, zlib
+import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image
@@ -143,7 +144,8 @@ content = encoded(noise, "jpeg", quality=95, subsampling=0)
 keep("jpeg-noise.jpg", content, decoded(content), 4)
 content = encoded(noise, "jpeg", quality=95, subsampling=0, progressive=True)
 keep("jpeg-noise-progressive.jpg", content, decoded(content), 4)
-import imagecodecs
+# Large: only how much memory it takes is tested.
+(out / "large-progressive.jpg").write_bytes(encoded(Image.fromarray(smooth(1000, 1500, 3).round().astype("u1")), "jpeg", quality=10, progressive=True))
 for sampling in ("440", "411"):
     content = bytes(imagecodecs.jpeg8_encode(np.asarray(rgb), level=92, subsampling=sampling))
     if sampling == "440":
@@ -268,7 +270,7 @@ for order in "<>":
         content = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(raw)) + raw + struct.pack(order + "H", 9) + e + bytes(4)
         # tifffile does not read 24 bits.
         assert bits == 24 or (tifffile.imread(io.BytesIO(content)) == a).all(), bits
-        keep(f"tiff-{bits}-bits-{'le' if order == '<' else 'be'}.tif", content, a * (255 / (2 ** bits - 1) if bits < 8 else 1))
+        keep(f"tiff-{bits}-bits-{'le' if order == '<' else 'be'}.tif", content, a.astype("f4") * np.float32(255 / (2 ** bits - 1) if bits < 8 else 1))
 a = rng.integers(0, 256, (20, 37)).astype("u1")
 b = io.BytesIO()
 tifffile.imwrite(b, a, photometric="miniswhite", metadata=None)

@@ -143,7 +143,8 @@ impl Scan {
         let mut chosen: Vec<(usize, usize, usize)> = Vec::new();
         for [id, tables] in list.as_chunks::<2>().0 {
             let index = components.iter().position(|component| component.id == *id);
-            let index = index.ok_or_else(|| damaged(format!("a scan has component {id}, the frame has not")))?;
+            let index =
+                index.ok_or_else(|| damaged(format!("a scan has component {id}, the frame has not")))?;
             // Components of a scan stand in the order of the frame.
             if chosen.last().is_some_and(|&(before, _, _)| before >= index) {
                 return Err(damaged("the components of a scan are not in the order of the frame"));
@@ -155,7 +156,14 @@ impl Scan {
         }
         let scan = if is_progressive {
             let (before, after) = (bits >> 4, bits & 15);
-            Self { components: chosen, first: (*first).into(), last: (*last).into(), before, after, is_progressive }
+            Self {
+                components: chosen,
+                first: (*first).into(),
+                last: (*last).into(),
+                before,
+                after,
+                is_progressive,
+            }
         } else {
             // Sequential scans always have all of a block, whatever stands here.
             Self { components: chosen, first: 0, last: 63, before: 0, after: 0, is_progressive }
@@ -206,7 +214,8 @@ impl Scan {
         let (units, is_single) = match self.components.as_slice() {
             [(index, _, _)] => (components.get(*index).map_or([0, 0], |component| component.size), true),
             list => {
-                let unit = |component: &Component, axis: usize| component.padded[axis] / component.factors[axis];
+                let unit =
+                    |component: &Component, axis: usize| component.padded[axis] / component.factors[axis];
                 let first = list.first().and_then(|(index, _, _)| components.get(*index));
                 (first.map_or([0, 0], |component| [unit(component, 0), unit(component, 1)]), false)
             }
@@ -266,7 +275,11 @@ impl Scan {
         if self.first == 0 {
             return Ok(());
         }
-        if self.before == 0 { self.first_bits(bits, ac()?, nonzero, run) } else { self.next_bit(bits, ac()?, nonzero, run) }
+        if self.before == 0 {
+            self.first_bits(bits, ac()?, nonzero, run)
+        } else {
+            self.next_bit(bits, ac()?, nonzero, run)
+        }
     }
 
     /// The first bits of some coefficients.
@@ -424,7 +437,11 @@ impl<'a> Bits<'a> {
                 }
                 _ => {
                     let have = self.bytes.len() as u64;
-                    ReadErrorKind::Truncated { what: "the data of a scan, which has more pixels,", need: have + 1, have }
+                    ReadErrorKind::Truncated {
+                        what: "the data of a scan, which has more pixels,",
+                        need: have + 1,
+                        have,
+                    }
                 }
             });
         }

@@ -58,11 +58,7 @@ struct State {
 
 impl<'a> Coded<'a> {
     /// Goes through `tables` (a stream without an image, or nothing) and then `bytes`.
-    pub(super) fn check(
-        bytes: &'a [u8],
-        tables: &[u8],
-        budget: &mut Budget,
-    ) -> Result<Self, ReadErrorKind> {
+    pub(super) fn check(bytes: &'a [u8], tables: &[u8], budget: &mut Budget) -> Result<Self, ReadErrorKind> {
         let mut state = State::default();
         let length = bytes.len() as u64 + tables.len() as u64;
         let mut cleaned = Vec::new();
@@ -205,8 +201,27 @@ impl State {
                 _ => false,
             };
             if is_kept {
+                let copy = cleaned.len();
                 cleaned.extend(bytes.get(start..at).unwrap_or_default());
+                self.number(cleaned.get_mut(copy..).unwrap_or_default(), marker);
             }
+        }
+    }
+
+    /// Numbers the components of a copied header from 1 on: to the decoder, some numbers are names of colours.
+    fn number(&self, header: &mut [u8], marker: u8) {
+        let components = match marker {
+            0xc0..=0xc2 => header.get_mut(10..).map(|list| list.chunks_mut(3)),
+            START_OF_SCAN => {
+                let count = header.get(4).copied().map_or(0, usize::from);
+                header.get_mut(5..5 + 2 * count).map(|list| list.chunks_mut(2))
+            }
+            _ => None,
+        };
+        for entry in components.into_iter().flatten() {
+            let Some(id) = entry.first_mut() else { continue };
+            let index = self.components.iter().position(|component| component.id == *id);
+            *id = index.map_or(0, |index| index as u8 + 1);
         }
     }
 

@@ -157,7 +157,9 @@ fn deflate(input: &[u8], output: &mut [u8], most: usize) -> Result<usize, ReadEr
         match status {
             Status::StreamEnd => return Ok(total.min(output.len())),
             _ if stream.total_in() as usize == read && total == written => {
-                return Err(damaged(format!("a deflate stream ends after {total} bytes, without its checksum")));
+                return Err(damaged(format!(
+                    "a deflate stream ends after {total} bytes, without its checksum"
+                )));
             }
             _ => {}
         }

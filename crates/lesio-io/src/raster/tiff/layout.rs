@@ -109,8 +109,10 @@ impl<'a> Layout<'a> {
         };
         let (width, height) = (size(WIDTH)?, size(LENGTH)?);
         let samples = directory.number(SAMPLES_PER_PIXEL)?.unwrap_or(1);
-        let samples = usize::try_from(samples).ok().filter(|samples| (1..=usize::from(u16::MAX)).contains(samples));
-        let samples = samples.ok_or_else(|| damaged("the values of a pixel (tag 277) are none, or too many"))?;
+        let samples =
+            usize::try_from(samples).ok().filter(|samples| (1..=usize::from(u16::MAX)).contains(samples));
+        let samples =
+            samples.ok_or_else(|| damaged("the values of a pixel (tag 277) are none, or too many"))?;
         let compression = compression(&directory)?;
         let (bits, kind) = values(&directory, samples)?;
         let photometric = directory
@@ -153,9 +155,13 @@ impl<'a> Layout<'a> {
             counts: Numbers::default(),
         };
         layout.find_chunks(&directory)?;
-        if compression == Compression::Jpeg && (is_reversed || bits != 8 || kind != Kind::Unsigned || is_planar)
+        if compression == Compression::Jpeg
+            && (is_reversed || bits != 8 || kind != Kind::Unsigned || is_planar)
         {
-            return Err(unsupported("of JPEG strips that are not plain", "8 bits, values that stand together"));
+            return Err(unsupported(
+                "of JPEG strips that are not plain",
+                "8 bits, values that stand together",
+            ));
         }
         Ok(layout)
     }
@@ -216,8 +222,7 @@ impl<'a> Layout<'a> {
             self.height as u64
         };
         let planes = if self.is_planar { self.samples as u64 } else { 1 };
-        let claimed =
-            rows.saturating_mul(self.across() as u64 * planes).saturating_mul(self.row_bytes());
+        let claimed = rows.saturating_mul(self.across() as u64 * planes).saturating_mul(self.row_bytes());
         let most = bytes.saturating_mul(most_per_byte);
         if claimed > most {
             return Err(ReadErrorKind::ImpossibleClaim { claimed, bytes, most });

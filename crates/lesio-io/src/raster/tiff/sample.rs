@@ -16,8 +16,7 @@ impl Layout<'_> {
         at: [usize; 2],
         row: &[u8],
     ) -> Result<(), ReadErrorKind> {
-        let (samples, first) =
-            if self.is_planar { (1, 0) } else { (self.samples, channel) };
+        let (samples, first) = if self.is_planar { (1, 0) } else { (self.samples, channel) };
         let count = row.len() * 8 / self.bits / samples;
         let shown = count.min(self.width.saturating_sub(at[1]));
         let places = (0..shown).map(|pixel| pixel * samples + first);
@@ -28,7 +27,8 @@ impl Layout<'_> {
         }
         match (self.kind, self.bits) {
             (Kind::Unsigned, bits) => {
-                let (top, factor) = (greatest(bits), if bits < 8 { 255.0 / greatest(bits) as f32 } else { 1.0 });
+                let (top, factor) =
+                    (greatest(bits), if bits < 8 { 255.0 / greatest(bits) as f32 } else { 1.0 });
                 let value = |place| {
                     let value = self.unsigned(row, place);
                     (if self.is_inverted { top - value } else { value }) as f32 * factor
