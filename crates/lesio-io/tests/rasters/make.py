@@ -152,6 +152,52 @@ for sampling in ("440", "411"):
         keep(f"jpeg-{sampling}.jpg", content, decoded(content), 4)
     else:
         refuse(f"jpeg-{sampling}.jpg", content, "UnsupportedPixels")
+# Sampling factors of a single component mean nothing; numbers of components are names, and some name colors.
+frame_of = lambda c: next(i for i in range(len(c)) if c[i] == 255 and c[i + 1] in (0xC0, 0xC2))
+for progressive in (False, True):
+    for h, w in ((31, 33), (9, 40)):
+        content = encoded(Image.fromarray(smooth(h, w).round().astype("u1")), "jpeg", quality=90, progressive=progressive)
+        at = frame_of(content)
+        for factors in (0x22, 0x21, 0x44):
+            changed = content[:at + 11] + bytes([factors]) + content[at + 12:]
+            keep(f"jpeg-gray-{factors:x}-{'progressive-' if progressive else ''}{h}x{w}.jpg", changed, decoded(changed), 2)
+content = bytearray(encoded(Image.fromarray(smooth(24, 24, 3).round().astype("u1")), "jpeg", quality=95, subsampling=0))
+for numbers in ((0, 1, 2), (34, 35, 77), b"RGB"):
+    for has_jfif in (True, False):
+        changed = bytearray(content)
+        at, scan = frame_of(changed), changed.index(b"\xff\xda")
+        for k, number in enumerate(numbers):
+            changed[at + 10 + 3 * k] = changed[scan + 5 + 2 * k] = number
+        changed = bytes(changed if has_jfif else changed[:2] + changed[20:])
+        keep(f"jpeg-numbers-{numbers[0]}-{'jfif' if has_jfif else 'plain'}.jpg", changed, decoded(changed), 4)
+
+
+def segment(marker, data):
+    return bytes([255, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+def scans(factors, w=24, h=16):
+    """A baseline JPEG of one scan for each component, in which each block has one value."""
+    tables = bytes([0] + [0, 0, 0, 12] + [0] * 12) + bytes(range(12)), bytes([0x10] + [1] + [0] * 15) + b"\0"
+    most = [max(f[k] for f in factors) for k in (0, 1)]
+    head = struct.pack(">BHHB", 8, h, w, 3) + b"".join(bytes([k + 1, f[0] << 4 | f[1], 0]) for k, f in enumerate(factors))
+    s = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC0, head) + b"".join(segment(0xC4, t) for t in tables)
+    for k, f in enumerate(factors):
+        blocks, before, bits = -(-w * f[0] // (8 * most[0])) * -(-h * f[1] // (8 * most[1])), 0, ""
+        for v in rng.integers(-400, 400, blocks):
+            d, before = int(v) - before, int(v)
+            size = abs(d).bit_length()
+            bits += format(size, "04b") + (format(d if d > 0 else d + (1 << size) - 1, f"0{size}b") if size else "") + "0"
+        bits += "1" * (-len(bits) % 8)
+        data = bytes(int(bits[i:i + 8], 2) for i in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")
+        s += segment(0xDA, bytes([1, k + 1, 0, 0, 63, 0])) + data
+    return s + b"\xff\xd9"
+
+
+for name, luminance in (("444", (1, 1)), ("420", (2, 2)), ("422", (2, 1))):
+    content = scans([luminance, (1, 1), (1, 1)])
+    assert decoded(content).shape == (16, 24, 3)
+    refuse(f"jpeg-scans-{name}.jpg", content, "UnsupportedPixels")
 content = encoded(Image.fromarray(rng.integers(0, 256, (9, 9, 4)).astype("u1"), "CMYK"), "jpeg")
 refuse("jpeg-cmyk.jpg", content, "UnsupportedPixels")
 for bits, name in ((12, "12"),):

@@ -261,11 +261,10 @@ impl State {
             return Err(damaged(format!("sampling factors are {factors:?}, expected 1 to 4")));
         }
         // Those that the decoder gets right: all alike, or colours of whole fractions of the luminance.
-        let is_known = match factors.as_slice() {
-            [_] | [[1, 1], [1, 1], [1, 1]] => true,
-            [[2, 1 | 2] | [1, 2], [1, 1], [1, 1]] => true,
-            _ => false,
-        };
+        let is_known = matches!(
+            factors.as_slice(),
+            [_] | [[1, 1], [1, 1], [1, 1]] | [[2, 1 | 2] | [1, 2], [1, 1], [1, 1]]
+        );
         if !is_known {
             let expected = "the same sampling of all components, or half of it for colors";
             return Err(unsupported(format!("sampled {factors:?} times"), expected));
@@ -322,16 +321,9 @@ impl State {
             return Err(unsupported(format!("of more than {MOST_SCANS} scans"), BASELINE));
         }
         let scan = Scan::read(header, &self.components, self.is_progressive)?;
-        // The decoder puts blocks of such scans in wrong places, unless all components have one size.
-        let is_subsampled = self.components.iter().any(|component| component.factors != [1, 1]);
-        if !self.is_progressive
-            && scan.components.len() < self.components.len()
-            && (is_subsampled || scan.components.len() > 1)
-        {
-            return Err(unsupported(
-                "of one scan for each component, with colors of lower resolution",
-                "one scan, or a progressive JPEG",
-            ));
+        // The decoder puts blocks of such scans in wrong places.
+        if !self.is_progressive && scan.components.len() < self.components.len() {
+            return Err(unsupported("of one scan for each component", "one scan, or a progressive JPEG"));
         }
         for &(index, _, _) in &scan.components {
             let table = self.components.get(index).map_or(4, |component| component.quantization);
