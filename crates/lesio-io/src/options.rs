@@ -46,7 +46,8 @@ impl ReadOptions {
     }
 
     /// Memory that the voxels, in the type asked for, may take, and so may header extensions. Reading
-    /// needs less than 1 MiB beside.
+    /// needs less than 1 MiB beside. For a picture it is all that reading takes: the file, the values, and what is
+    /// decoded at a time; for a case's picture and mask, both together.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;

@@ -212,7 +212,7 @@ fn a_jpeg_mask_of_small_values_is_refused() {
 #[test]
 fn the_limit_holds_for_picture_and_mask_together() {
     let image = png(&corner(48, 64));
-    let need = 2 * 48 * 64 * 4 + 2000;
+    let need = 48 * 64 * (2 * 4 + 2) + 2000;
     let read = |limit| case(("a.png", &image), ("mask.png", &image), &ReadOptions::new().max_bytes(limit)).0;
     read(need).unwrap();
     assert_eq!(read(48 * 64 * 4 + 3000).unwrap_err().kind().name(), "LimitExceeded");

@@ -113,16 +113,6 @@ impl<'a> Directory<'a> {
         Ok(Self { order, entries, next })
     }
 
-    /// Refuses tags that stand twice: which one counts would be a guess.
-    pub(super) fn expect_unique(&self) -> Result<(), ReadErrorKind> {
-        let mut tags: Vec<u16> = self.entries.iter().map(|entry| entry.tag).collect();
-        tags.sort_unstable();
-        match tags.windows(2).find(|pair| pair.first() == pair.last()) {
-            Some(pair) => Err(damaged(format!("tag {} stands twice", pair.first().copied().unwrap_or(0)))),
-            None => Ok(()),
-        }
-    }
-
     /// Whether a tag is there.
     pub(super) fn has(&self, tag: u16) -> bool {
         self.entries.iter().any(|entry| entry.tag == tag)
@@ -153,7 +143,12 @@ impl<'a> Directory<'a> {
     }
 
     fn entry(&self, tag: u16) -> Result<Option<(u16, &'a [u8])>, ReadErrorKind> {
-        let Some(entry) = self.entries.iter().find(|entry| entry.tag == tag) else { return Ok(None) };
+        let mut entries = self.entries.iter().filter(|entry| entry.tag == tag);
+        let Some(entry) = entries.next() else { return Ok(None) };
+        // Which one counts would be a guess.
+        if entries.next().is_some() {
+            return Err(damaged(format!("tag {tag} stands twice")));
+        }
         let value = entry.value.ok_or_else(|| {
             damaged(format!("the value of tag {tag} (of type {}) lies outside of the file", entry.kind))
         })?;

@@ -26,8 +26,9 @@ pub(crate) fn read_mask(
     picture: (&Path, &Picture),
 ) -> Result<Array2<bool>, ReadErrorKind> {
     let (of, picture) = picture;
-    // The limit holds for the picture and its mask together.
-    let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64;
+    // The limit holds for the picture, its mask, and what becomes of the mask's pixels, twice if it is turned.
+    let pixels = (picture.image.height() * picture.image.width()) as u64;
+    let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels;
     let mask = read_with(path, options, taken)?;
     let inside = inside(&mask, path)?;
     let shown = [picture.image.height(), picture.image.width()];

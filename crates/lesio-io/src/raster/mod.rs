@@ -38,7 +38,7 @@ const FORMATS: &str = "PNG, JPEG, TIFF, BMP";
 ///
 /// Pictures are turned as their EXIF orientation says, which a camera notes in JPEG, a PNG in its chunk `eXIf`, a
 /// TIFF file in its tag 274; `tracing` tells of it, and [`ReadOptions::exif_orientation`] keeps rows and columns as
-/// they are stored. Colour profiles, gamma and other notes (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no value.
+/// they are stored. Orientations in XMP or in text chunks are not looked at. Colour profiles, gamma and other notes (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no value.
 ///
 /// What each format may hold is honoured or refused, never passed over:
 ///
@@ -51,8 +51,8 @@ const FORMATS: &str = "PNG, JPEG, TIFF, BMP";
 ///
 /// Damage is an error, not a guess: every checksum is verified (PNG's chunks and compressed stream, deflate in
 /// TIFF), strips and tiles must hold all their pixels, the codes of a JPEG are gone through one by one and must be
-/// there for every pixel, in all scans that a progressive one needs. What follows the end of an image is not
-/// looked at, but told to `tracing`: cameras put previews there.
+/// there for every pixel, in all scans that a progressive one needs. What follows the end of an image, or of a
+/// PNG's compressed stream, is not looked at, but told to `tracing`: cameras put previews there, writers pad.
 ///
 /// # Errors
 /// [`ReadErrorKind::NotFound`], [`ReadErrorKind::NotRegularFile`], [`ReadErrorKind::UnknownContent`],

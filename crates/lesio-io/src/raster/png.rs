@@ -216,7 +216,8 @@ impl<'a> Chunks<'a> {
                     return Err(damaged("transparency stands twice, or behind the pixels"));
                 }
                 b"tRNS" => file.transparency = Some(content),
-                b"eXIf" => file.exif = file.exif.or(Some(content)),
+                // Some writers keep the mark that JPEG needs.
+                b"eXIf" => file.exif = file.exif.or(content.strip_prefix(b"Exif\0\0")).or(Some(content)),
                 b"acTL" => {
                     let frames = content.first_chunk().copied().map_or(0, u32::from_be_bytes);
                     if frames > 1 {
@@ -281,7 +282,7 @@ impl<'a> Chunks<'a> {
     fn inflate(&self, need: u64) -> Result<(), ReadErrorKind> {
         let mut stream = Decompress::new(true);
         let mut buffer = vec![0; CHUNK];
-        let mut has_ended = false;
+        let (mut has_ended, mut padding) = (false, 0);
         for data in self.data() {
             let start = stream.total_in();
             while !has_ended {
@@ -298,9 +299,11 @@ impl<'a> Chunks<'a> {
                     break;
                 }
             }
-            if has_ended && stream.total_in() - start < data.len() as u64 {
-                return Err(damaged("bytes follow the compressed pixels"));
-            }
+            // Some writers pad. The checksum has told that nothing of the pixels stands there.
+            padding += data.len() as u64 - (stream.total_in() - start);
+        }
+        if has_ended {
+            tell_trailing(FORMAT, usize::try_from(padding).unwrap_or(usize::MAX));
         }
         let have = stream.total_out();
         if have < need {

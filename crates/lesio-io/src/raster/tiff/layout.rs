@@ -98,7 +98,6 @@ pub(super) struct Place {
 impl<'a> Layout<'a> {
     pub(super) fn read(file: &'a [u8]) -> Result<Self, ReadErrorKind> {
         let directory = Directory::parse(file)?;
-        directory.expect_unique()?;
         check_pages(&directory)?;
         let size = |tag: u16| {
             let number = directory.number(tag)?.unwrap_or(0);
