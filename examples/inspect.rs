@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 /// Say what a file is: header, geometry, values, and the first problem, if there is one.
 ///
-/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG and TIFF, and lesio's own model files, which it
+/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG, TIFF and BMP, and lesio's own model files, which it
 /// loads as the programs do that use them. The exit code is 1 for a file that is refused.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
@@ -177,7 +177,7 @@ fn inspect(args: &Args) -> Result<Found, Fault> {
         }
         Err(error) => {
             let unknown = matches!(error.kind(), ReadErrorKind::UnknownContent { .. });
-            let named = ends_with(path, &[".png", ".jpg", ".jpeg", ".tif", ".tiff"]);
+            let named = ends_with(path, &[".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]);
             if unknown && !named {
                 let kind = refusal.kind().name().to_owned();
                 return Err(Fault { kind, error: format!("{refusal}, and {}", error.kind()).into() });

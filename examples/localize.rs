@@ -50,7 +50,7 @@ struct Args {
     /// A model file of `train`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// A NIfTI, PNG, JPEG or TIFF file, or a folder
+    /// A NIfTI, PNG, JPEG, TIFF or BMP file, or a folder
     #[arg(long)]
     input: PathBuf,
     /// How a folder is arranged
@@ -179,10 +179,10 @@ fn open(args: &Args) -> Result<Dataset, Box<dyn Error>> {
         LayoutName::Msd => Layout::Msd,
     };
     match Dataset::open(&args.input, &layout) {
-        Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
-            Err(format!("{input}: the name ends in none of .nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff")
-                .into())
-        }
+        Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => Err(
+            format!("{input}: the name ends in none of .nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp")
+                .into(),
+        ),
         data => Ok(data?.select(&args.split)?),
     }
 }
@@ -194,7 +194,7 @@ fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
     }
     let stem = |id: &str| {
         let lower = id.to_ascii_lowercase();
-        let endings = [".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tiff", ".tif"];
+        let endings = [".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tiff", ".tif", ".bmp"];
         let ending = endings.into_iter().find(|ending| lower.ends_with(ending)).unwrap_or_default();
         id[..id.len() - ending.len()].to_owned()
     };

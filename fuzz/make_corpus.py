@@ -98,6 +98,22 @@ def tiff(bits, data):
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
 
 
+def bmp(bits, palette, rows):
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 2, 1, bits, 0, len(rows), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(palette) + len(rows), 0, 0, 54 + len(palette)) + head + palette + rows
+
+
+def jpeg(progressive):
+    """Two blocks of gray, of one difference each: 8 rows of 16 columns."""
+    table = b"\x00" + b"\1" + bytes(15) + b"\0"
+    segment = lambda marker, data: bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+    frame = segment(0xC2 if progressive else 0xC0, struct.pack(">BHHB", 8, 8, 16, 1) + b"\1\x11\0")
+    scan = lambda first, last, data: segment(0xDA, b"\1\1\0" + bytes([first, last, 0])) + data
+    scans = scan(0, 0, b"\x3f") + scan(1, 63, b"\x3f") if progressive else scan(0, 63, b"\x0f")
+    return (b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + frame + segment(0xC4, table)
+            + segment(0xC4, b"\x10" + table[1:]) + scans + b"\xff\xd9")
+
+
 bytes12 = bytes(range(1, 13))
 shorts = struct.pack("<12h", *range(-6, 6))
 floats = struct.pack(">12f", *[i / 4 for i in range(12)])
@@ -119,6 +135,12 @@ save("image", "alpha.png", png(4, 8, b"\0a\xffb\xffc\xffd\xff\0a\xffb\xffc\xffd\
 save("image", "deep.png", png(0, 16, b"\0aabbccdd\0eeffgghh"))
 save("image", "gray.tif", tiff(8, b"abcdefgh"))
 save("image", "deep.tif", tiff(16, b"aabbccddeeffgghh"))
+save("image", "gray.bmp", bmp(24, b"", b"abcdefghijkl" * 2))
+save("image", "palette.bmp", bmp(1, b"\0\0\0\0\xff\xff\xff\0", b"\xa0\0\0\0\x50\0\0\0"))
+save("image", "baseline.jpg", jpeg(False))
+save("image", "progressive.jpg", jpeg(True))
+packed = zlib.compress(b"abcdefgh")
+save("image", "deflate.tif", tiff(8, packed).replace(struct.pack("<HHII", 259, 4, 1, 1), struct.pack("<HHII", 259, 4, 1, 8)))
 save("dataset", "cases", b"a/flair.nii.gz\na/mask.nii.gz\nb/flair.nii\n\npatient,split\na,train\nb,test\n")
 save("dataset", "mvtec", b"train/good/a.png\ntest/crack/a.png\nground_truth/crack/a_mask.png\n")
 save("dataset", "acdc", b"p1/p1_frame01.nii.gz\np1/p1_frame01_gt.nii.gz\n\npatient,frame,split\np1,frame01,train\n")

@@ -1,4 +1,4 @@
-//! Any bytes as a PNG, JPEG or TIFF file.
+//! Any bytes as a PNG, JPEG, TIFF or BMP file.
 #![no_main]
 
 use std::fs;

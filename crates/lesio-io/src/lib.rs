@@ -1,4 +1,4 @@
-//! NIfTI volumes, PNG, JPEG and TIFF images, and data set layouts, safe against any file.
+//! NIfTI volumes, PNG, JPEG, TIFF and BMP images, and data set layouts, safe against any file.
 //!
 //! - [`read_volume`] and [`write_volume`] carry a [`Volume`] with its place in the world; [`ReadOptions`]
 //!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
@@ -48,7 +48,7 @@ pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, Write
 pub use lesio_files as atomic;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
-pub use raster::{PngSample, read_image, write_png, write_png_in};
+pub use raster::{ExifOrientation, PngSample, read_image, write_png, write_png_in};
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///

@@ -6,7 +6,7 @@ use lesio_image::{Image, Volume};
 
 use crate::error::{Escaped, ReadError};
 use crate::nifti::{AffineSource, NiftiImage, Voxel};
-use crate::raster;
+use crate::raster::{self, ExifOrientation};
 
 /// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
 ///
@@ -30,6 +30,7 @@ pub struct ReadOptions {
     max_bytes: u64,
     volume: Option<u64>,
     affine: AffineSource,
+    exif: ExifOrientation,
 }
 
 impl Default for ReadOptions {
@@ -42,12 +43,15 @@ impl ReadOptions {
     /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file; [`AffineSource::Auto`].
     #[must_use]
     pub fn new() -> Self {
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine: AffineSource::Auto }
+        let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif }
     }
 
     /// Memory that reading may take: the voxels in the type asked for, a quarter of that more where a
     /// compressed file is so small that room is made in steps, and header extensions. Reading needs less
-    /// than 1 MiB beside. It is compared with what the header claims before any of it is taken.
+    /// than 1 MiB beside. It is compared with what the header claims before any of it is taken. For a picture it is all
+    /// that reading takes: the file, the values, and what is decoded at a time; for a case's picture and mask, both
+    /// together.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
@@ -71,6 +75,14 @@ impl ReadOptions {
     #[must_use]
     pub fn affine(mut self, source: AffineSource) -> Self {
         self.affine = source;
+        self
+    }
+
+    /// Whether pictures are turned as their EXIF orientation says: they are, unless the caller says otherwise, since
+    /// every viewer does so and masks are drawn on what viewers show.
+    #[must_use]
+    pub fn exif_orientation(mut self, orientation: ExifOrientation) -> Self {
+        self.exif = orientation;
         self
     }
 
@@ -117,13 +129,13 @@ impl ReadOptions {
         Ok(image)
     }
 
-    /// Reads a PNG, JPEG or TIFF image.
+    /// Reads a PNG, JPEG, TIFF or BMP image.
     ///
     /// # Errors
     /// As [`read_image`](crate::read_image).
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
         let path = path.as_ref();
-        raster::read(path, self.max_bytes).map_err(|kind| kind.at(path))
+        raster::read(path, self).map(|picture| picture.image).map_err(|kind| kind.at(path))
     }
 
     /// Reads the DICOM series of a folder: every file in it is a slice (but for names that start with a dot,
@@ -164,6 +176,10 @@ impl ReadOptions {
     #[cfg(feature = "dicom")]
     pub fn read_dicom(&self, folder: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
         crate::dicom::read(folder.as_ref(), self.max_bytes)
+    }
+
+    pub(crate) fn exif(&self) -> ExifOrientation {
+        self.exif
     }
 
     pub(crate) fn limit(&self) -> u64 {

@@ -160,6 +160,129 @@ fn read(path: &Path) {
     let _ = (image.read::<f64>().is_err(), image.read_raw().is_err(), image.statistics().is_err());
 }
 
+fn png(columns: u32, rows: u32, bits: u8, color: u8, interlace: u8, content: usize) -> Vec<u8> {
+    let mut data = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+    data.write_all(&vec![0; content]).unwrap();
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, content) in [
+        (
+            b"IHDR",
+            [&columns.to_be_bytes()[..], &rows.to_be_bytes(), &[bits, color, 0, 0, interlace]].concat(),
+        ),
+        (b"PLTE", vec![0; 6]),
+        (b"IDAT", data.finish().unwrap()),
+        (b"IEND", vec![]),
+    ] {
+        png.extend((content.len() as u32).to_be_bytes());
+        let start = png.len();
+        png.extend(kind);
+        png.extend(content);
+        png.extend(crc32fast::hash(&png[start..]).to_be_bytes());
+    }
+    png
+}
+
+/// A TIFF file of one strip of 8 bits, or as many as its rows.
+fn tiff(columns: u32, rows: u32, values: u32, compression: u32, predictor: u32, data: &[u8]) -> Vec<u8> {
+    let mut file = b"II*\0".to_vec();
+    file.extend((8 + data.len() as u32).to_le_bytes());
+    file.extend(data);
+    let entries = [
+        (256, columns),
+        (257, rows),
+        (258, 8),
+        (259, compression),
+        (262, if values == 3 { 2 } else { 1 }),
+        (273, 8),
+        (277, values),
+        (278, rows),
+        (279, data.len() as u32),
+        (317, predictor),
+    ];
+    file.extend((entries.len() as u16).to_le_bytes());
+    for (tag, value) in entries {
+        file.extend([tag as u8, (tag >> 8) as u8, 4, 0, 1, 0, 0, 0]);
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    file
+}
+
+/// Whatever the limit: reading takes less, and a megabyte of tables; and what is within it is read.
+fn pictures_stay_within_their_limit(folder: &Path) {
+    let (columns, rows) = (1500_u32, 1000_u32);
+    let pixels = (columns * rows) as usize;
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+    zlib.write_all(&vec![0; 3 * pixels]).unwrap();
+    let zlib = zlib.finish().unwrap();
+    let lzw = weezl::encode::Encoder::with_tiff_size_switch(weezl::BitOrder::Msb, 8);
+    let lzw = { lzw }.encode(&vec![0; pixels]).unwrap();
+    let jpeg = |color: image::ExtendedColorType, values: usize| {
+        let content: Vec<u8> = (0..pixels * values).map(|at| (at / 7 % 251) as u8).collect();
+        let mut bytes = Vec::new();
+        image::ImageEncoder::write_image(
+            image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80),
+            &content,
+            columns,
+            rows,
+            color,
+        )
+        .unwrap();
+        bytes
+    };
+    let wide = 400_000;
+    let mut bmp = b"BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+    bmp.extend([columns.to_le_bytes(), rows.to_le_bytes(), [1, 0, 24, 0]].concat());
+    bmp.resize(54 + 3 * pixels, 0);
+    let progressive =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rasters/golden/large-progressive.jpg"))
+            .unwrap();
+    let files = [
+        ("png gray", png(columns, rows, 8, 0, 0, (columns as usize + 1) * rows as usize), pixels),
+        ("png of one bit", png(1504, rows, 1, 0, 0, 189 * rows as usize), 1504 * rows as usize),
+        ("png of a palette", png(columns, rows, 8, 3, 0, (columns as usize + 1) * rows as usize), 3 * pixels),
+        (
+            "png of 16 bits",
+            png(columns, rows, 16, 2, 0, (6 * columns as usize + 1) * rows as usize),
+            3 * pixels,
+        ),
+        ("png of one row", png(wide, 2, 16, 2, 0, 2 * (6 * wide as usize + 1)), 6 * wide as usize),
+        ("tiff plain", tiff(columns, rows, 1, 1, 1, &vec![0; pixels]), pixels),
+        ("tiff by deflate", tiff(columns, rows, 3, 8, 2, &zlib), 3 * pixels),
+        ("tiff by LZW", tiff(columns, rows, 1, 5, 1, &lzw), pixels),
+        ("jpeg gray", jpeg(image::ExtendedColorType::L8, 1), pixels),
+        ("jpeg", jpeg(image::ExtendedColorType::Rgb8, 3), 3 * pixels),
+        ("jpeg progressive", progressive, 3 * pixels),
+        ("bmp", bmp, 3 * pixels),
+    ];
+    let path = folder.join("picture");
+    for (name, bytes, values) in files {
+        fs::write(&path, &bytes).unwrap();
+        let mut least = u64::MAX;
+        for limit in (1..20).map(|step| (3_u64 << 20) * step) {
+            let mut outcome = None;
+            let cost = peak(|| outcome = Some(ReadOptions::new().max_bytes(limit).read_image(&path)));
+            match outcome.unwrap() {
+                Ok(image) => {
+                    assert_eq!(image.data().len(), values, "{name}");
+                    least = least.min(limit);
+                }
+                Err(error) => {
+                    assert_eq!(error.kind().name(), "LimitExceeded", "{name}: {error}");
+                    assert!(error.to_string().contains(&limit.to_string()), "{error}");
+                    assert!(least == u64::MAX, "{name} is refused above {least}");
+                }
+            }
+            assert!(cost <= limit as usize + MIB, "{name} costs {cost}, the limit is {limit}");
+        }
+        // The image, the file, and what is decoded at a time: never several copies of the image.
+        let decoded = if name == "png of one row" { 7 * values } else { 2 * values };
+        let most = values * 4 + bytes.len() + decoded + (4 << 20);
+        println!("{name}: {} bytes are read within {least}, of {}", bytes.len(), values * 4);
+        assert!(least <= most as u64, "{name} needs a limit of {least}");
+    }
+}
+
 #[test]
 fn memory_is_in_proportion_to_what_is_there() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,6 +293,8 @@ fn memory_is_in_proportion_to_what_is_there() {
         let cost = peak(|| read(&path));
         assert!(cost <= MIB, "{name} costs {cost} bytes");
     }
+
+    pictures_stay_within_their_limit(folder.path());
 
     #[cfg(feature = "dicom")]
     for (name, claim, kind) in [

@@ -5,7 +5,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`image`] | volumes and images with their geometry, preprocessing, filters |
-//! | [`io`] | NIfTI, PNG, JPEG, TIFF, data set layouts |
+//! | [`io`] | NIfTI, PNG, JPEG, TIFF, BMP, data set layouts |
 //! | [`nn`] | networks as values, engines, training |
 //! | [`vae`] | variational autoencoders and denoisers |
 //! | [`anomaly`] | predictors, calibration, the [`Localizer`](anomaly::Localizer) |

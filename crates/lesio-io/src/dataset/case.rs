@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use lesio_image::{Image, Volume};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 use crate::error::{ReadError, ReadErrorKind};
 use crate::nifti::Voxel;
 use crate::options::ReadOptions;
-
-/// Values of a JPEG mask from which a pixel counts: its coding blurs the edges of black and white.
-const JPEG_THRESHOLD: f32 = 127.0;
+use crate::raster;
 
 /// What is known of what is abnormal, or segmented, in a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,11 +132,16 @@ impl Case {
         Ok(volumes)
     }
 
-    /// Reads its first image and its mask, `[row, column]`, as two-dimensional images. What is not zero
-    /// in any channel of the mask is in it (above 127 in a JPEG file, whose coding blurs).
+    /// Reads its first image and its mask, `[row, column]`, as two-dimensional images. What is not zero in any
+    /// channel of the mask is in it; in a JPEG file what is above 127, for its coding blurs.
+    ///
+    /// Image and mask are each turned as their own EXIF orientation says. A mask without one has the rows and
+    /// columns of the turned image, or those of its file and is then turned with it: its size decides. Where
+    /// both fit (a square, or turned upside down), it is taken as drawn on the turned image, which `tracing` tells.
     ///
     /// # Errors
-    /// As [`read_image`](crate::read_image), and [`ReadErrorKind::SizeMismatch`].
+    /// As [`read_image`](crate::read_image), [`ReadErrorKind::SizeMismatch`], and [`ReadErrorKind::BlurredMask`]
+    /// for a JPEG mask whose greatest value is 1 to 127. The limit holds for image and mask together.
     pub fn read_image(&self) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         self.read_image_with(&ReadOptions::new())
     }
@@ -152,25 +155,15 @@ impl Case {
         options: &ReadOptions,
     ) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         let path = self.first_image()?;
-        let image = options.read_image(path)?;
-        let size = [image.height(), image.width()];
+        let picture = raster::read(path, options).map_err(|kind| kind.at(path))?;
         let mask = match &self.mask {
-            Mask::File(mask_path) => {
-                let mask = options.read_image(mask_path)?;
-                let found = [mask.height(), mask.width()];
-                if found != size {
-                    return Err(mismatch(path, &size, mask_path, &found));
-                }
-                let ending = mask_path.extension().unwrap_or_default().to_ascii_lowercase();
-                let threshold = if ending == "jpg" || ending == "jpeg" { JPEG_THRESHOLD } else { 0.0 };
-                Some(
-                    mask.data().map_axis(Axis(0), |channels| channels.iter().any(|&value| value > threshold)),
-                )
-            }
-            Mask::Normal => Some(Array2::from_elem(size, false)),
+            Mask::File(mask_path) => Some(
+                raster::read_mask(mask_path, options, (path, &picture)).map_err(|kind| kind.at(mask_path))?,
+            ),
+            Mask::Normal => Some(Array2::from_elem([picture.image.height(), picture.image.width()], false)),
             Mask::Unknown => None,
         };
-        Ok((image, mask))
+        Ok((picture.image, mask))
     }
 
     fn first_image(&self) -> Result<&PathBuf, ReadError> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::{DatasetError, DatasetErrorKind};
 
 const VOLUME_ENDINGS: [&str; 2] = [".nii", ".nii.gz"];
-const IMAGE_ENDINGS: [&str; 5] = [".png", ".jpg", ".jpeg", ".tif", ".tiff"];
+const IMAGE_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"];
 
 /// What stands in a folder.
 #[derive(Clone, Debug)]

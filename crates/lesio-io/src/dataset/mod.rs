@@ -42,7 +42,7 @@ pub const ALL: &str = "all";
 /// assigns splits: comma-separated, with a header, a column `patient` (or `case` or `subject`), a column
 /// `split`, and for ACDC perhaps `frame`; other columns are passed over. What it does not name belongs
 /// to no split, and what it names may be absent. Volumes end in `.nii` or `.nii.gz`, images in `.png`,
-/// `.jpg`, `.jpeg`, `.tif` or `.tiff`, in upper or lower case.
+/// `.jpg`, `.jpeg`, `.tif`, `.tiff` or `.bmp`, in upper or lower case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

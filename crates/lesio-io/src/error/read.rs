@@ -300,7 +300,7 @@ pub enum ReadErrorKind {
         /// This file's shape.
         found: Vec<usize>,
     },
-    /// A PNG, JPEG or TIFF file that does not decode.
+    /// A PNG, JPEG, TIFF or BMP file that does not decode.
     #[error("could not be decoded as {format}")]
     Decode {
         /// The format.
@@ -308,13 +308,22 @@ pub enum ReadErrorKind {
         /// What the decoder said.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A PNG, JPEG or TIFF file with pixels of a kind that is not read.
+    /// A PNG, JPEG, TIFF or BMP file with pixels of a kind that is not read.
     #[error("pixels are {found}, expected {expected}")]
     UnsupportedPixels {
         /// The kind.
         found: String,
         /// What is read.
         expected: &'static str,
+    },
+    /// A JPEG mask whose values are too small to be kept apart by its coding.
+    #[error(
+        "the greatest value of this JPEG mask is {greatest}, expected 255 or nothing but 0: JPEG does not keep small \
+         values apart, so save the mask as PNG"
+    )]
+    BlurredMask {
+        /// The greatest value.
+        greatest: f32,
     },
     /// A DICOM series is a folder.
     #[error("is no folder, expected one with the slices of a series")]
@@ -440,6 +449,7 @@ impl ReadErrorKind {
             Self::SizeMismatch { .. } => "SizeMismatch",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
+            Self::BlurredMask { .. } => "BlurredMask",
             Self::NotFolder => "NotFolder",
             Self::NoSlices => "NoSlices",
             Self::NotDicom { .. } => "NotDicom",

@@ -1,0 +1,523 @@
+//! Reading every code of a scan, to find where the data end too early.
+//!
+//! Nothing is decoded to pixels here. Codes are read as ITU-T T.81 has them (F.2.2 for sequential scans, G.1.2
+//! for progressive ones), and only what later codes hang on is kept: which coefficients are not zero.
+
+use super::super::budget::Budget;
+use super::damaged;
+use crate::error::ReadErrorKind;
+
+/// Bytes that may be left after the last code of a scan: some writers pad.
+const MOST_PADDING: usize = 8;
+
+/// A component of the frame, and what its scans have told of it.
+#[derive(Debug)]
+pub(super) struct Component {
+    pub(super) id: u8,
+    /// Horizontal and vertical sampling.
+    pub(super) factors: [usize; 2],
+    pub(super) quantization: usize,
+    /// Blocks, columns and rows, that hold pixels.
+    size: [usize; 2],
+    /// Blocks with those that fill the last units of interleaved scans.
+    padded: [usize; 2],
+    /// For each coefficient how many low bits are still to come; nothing where no scan had it yet.
+    known: [Option<u8>; 64],
+    /// Which coefficients of each block are not zero, in progressive frames.
+    nonzero: Vec<u64>,
+}
+
+impl Component {
+    pub(super) fn new(
+        id: u8,
+        factors: [usize; 2],
+        most: [usize; 2],
+        size: [usize; 2],
+        quantization: usize,
+    ) -> Self {
+        let blocks = |axis: usize| (size[axis] * factors[axis]).div_ceil(8 * most[axis]);
+        let padded = |axis: usize| size[axis].div_ceil(8 * most[axis]) * factors[axis];
+        Self {
+            id,
+            factors,
+            quantization,
+            size: [blocks(0), blocks(1)],
+            padded: [padded(0), padded(1)],
+            known: [None; 64],
+            nonzero: Vec::new(),
+        }
+    }
+
+    /// Blocks that hold pixels.
+    pub(super) fn blocks(&self) -> u64 {
+        self.size[0] as u64 * self.size[1] as u64
+    }
+
+    pub(super) fn padded_blocks(&self) -> u64 {
+        self.padded[0] as u64 * self.padded[1] as u64
+    }
+
+    /// Makes room for what progressive scans hang on.
+    pub(super) fn remember(&mut self, budget: &mut Budget) -> Result<(), ReadErrorKind> {
+        self.nonzero = budget.zeros(self.padded_blocks())?;
+        Ok(())
+    }
+
+    /// The first coefficient that the scans have not told in full.
+    pub(super) fn missing(&self) -> Option<usize> {
+        self.known.iter().position(|&bits| bits != Some(0))
+    }
+}
+
+/// A Huffman table.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// For the next 8 bits: length and symbol of the code that they start with; length 0 for a longer one.
+    short: [(u8, u8); 256],
+    /// For each length: the first code beyond those of it, and what to add for the index of the symbol.
+    long: [(u32, i32); 17],
+    symbols: Vec<u8>,
+}
+
+impl Table {
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Result<Self, ReadErrorKind> {
+        let mut table = Self { short: [(0, 0); 256], long: [(0, 0); 17], symbols: symbols.to_vec() };
+        let (mut code, mut index) = (0_u32, 0_usize);
+        for (length, &count) in (1_usize..).zip(counts) {
+            let first = code;
+            let offset = index as i32 - first as i32;
+            for _ in 0..count {
+                if length <= 8 {
+                    let symbol = symbols.get(index).copied().unwrap_or_default();
+                    let start = (code as usize) << (8 - length);
+                    let range = start..start + (1 << (8 - length));
+                    for entry in table.short.get_mut(range).into_iter().flatten() {
+                        *entry = (length as u8, symbol);
+                    }
+                }
+                code += 1;
+                index += 1;
+            }
+            if code > 1 << length {
+                return Err(damaged("a Huffman table has more codes than fit"));
+            }
+            if let Some(long) = table.long.get_mut(length) {
+                *long = (code, offset);
+            }
+            code <<= 1;
+        }
+        Ok(table)
+    }
+}
+
+/// The Huffman tables in force.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) dc: [Option<Table>; 4],
+    pub(super) ac: [Option<Table>; 4],
+}
+
+/// The header of a scan.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Index of the component, of its tables for the first and for other coefficients.
+    pub(super) components: Vec<(usize, usize, usize)>,
+    first: usize,
+    last: usize,
+    /// Low bits that were still to come before this scan, and after it.
+    before: u8,
+    after: u8,
+    is_progressive: bool,
+}
+
+impl Scan {
+    pub(super) fn read(
+        header: &[u8],
+        components: &[Component],
+        is_progressive: bool,
+    ) -> Result<Self, ReadErrorKind> {
+        let cut = || damaged("the header of a scan is cut short");
+        let (&count, rest) = header.split_first().ok_or_else(cut)?;
+        let (list, rest) = rest.split_at_checked(2 * usize::from(count)).ok_or_else(cut)?;
+        let [first, last, bits] = rest else { return Err(cut()) };
+        let mut chosen: Vec<(usize, usize, usize)> = Vec::new();
+        for [id, tables] in list.as_chunks::<2>().0 {
+            let index = components.iter().position(|component| component.id == *id);
+            let index =
+                index.ok_or_else(|| damaged(format!("a scan has component {id}, the frame has not")))?;
+            // Components of a scan stand in the order of the frame.
+            if chosen.last().is_some_and(|&(before, _, _)| before >= index) {
+                return Err(damaged("the components of a scan are not in the order of the frame"));
+            }
+            chosen.push((index, usize::from(tables >> 4), usize::from(tables & 15)));
+        }
+        if chosen.is_empty() {
+            return Err(damaged("a scan has no component"));
+        }
+        let scan = if is_progressive {
+            let (before, after) = (bits >> 4, bits & 15);
+            Self {
+                components: chosen,
+                first: (*first).into(),
+                last: (*last).into(),
+                before,
+                after,
+                is_progressive,
+            }
+        } else {
+            // Sequential scans always have all of a block, whatever stands here.
+            Self { components: chosen, first: 0, last: 63, before: 0, after: 0, is_progressive }
+        };
+        let is_right = if scan.first == 0 {
+            scan.last == 0 || !is_progressive
+        } else {
+            scan.first <= scan.last && scan.last < 64 && scan.components.len() == 1
+        };
+        if !is_right || scan.after > 13 || scan.before > 0 && scan.before != scan.after + 1 {
+            return Err(damaged("the header of a scan names coefficients that cannot stand together"));
+        }
+        Ok(scan)
+    }
+
+    /// Checks that this scan follows those before it, and notes what it tells.
+    pub(super) fn check_order(&self, components: &mut [Component]) -> Result<(), ReadErrorKind> {
+        for &(index, _, _) in &self.components {
+            let Some(component) = components.get_mut(index) else { continue };
+            let first_known = component.known[0];
+            for known in component.known.get_mut(self.first..=self.last).unwrap_or_default() {
+                let follows = match (*known, self.before) {
+                    (None, 0) => true,
+                    (Some(bits), before) => before > 0 && bits == before,
+                    (None, _) => false,
+                };
+                if !follows || self.first > 0 && first_known.is_none() {
+                    return Err(damaged("a scan repeats another, or refines one that is missing"));
+                }
+                *known = Some(self.after);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all codes from `at` on, and tells where they end.
+    pub(super) fn walk(
+        &self,
+        components: &mut [Component],
+        tables: &Tables,
+        restart: usize,
+        bytes: &[u8],
+        at: usize,
+    ) -> Result<usize, ReadErrorKind> {
+        let mut bits = Bits::new(bytes, at);
+        let mut run = 0_u32;
+        // A scan of one component has its blocks in rows; one of several has units of blocks of each.
+        let (units, is_single) = match self.components.as_slice() {
+            [(index, _, _)] => (components.get(*index).map_or([0, 0], |component| component.size), true),
+            list => {
+                let unit =
+                    |component: &Component, axis: usize| component.padded[axis] / component.factors[axis];
+                let first = list.first().and_then(|(index, _, _)| components.get(*index));
+                (first.map_or([0, 0], |component| [unit(component, 0), unit(component, 1)]), false)
+            }
+        };
+        let mut left = restart;
+        let mut number = 0_u8;
+        for row in 0..units[1] {
+            for column in 0..units[0] {
+                if restart > 0 && left == 0 {
+                    bits.restart(number)?;
+                    (left, number, run) = (restart, (number + 1) % 8, 0);
+                }
+                left = left.saturating_sub(1);
+                for &(index, dc, ac) in &self.components {
+                    let Some(component) = components.get_mut(index) else { continue };
+                    let [across, down] = if is_single { [1, 1] } else { component.factors };
+                    let dc = tables.dc.get(dc).and_then(Option::as_ref);
+                    let ac = tables.ac.get(ac).and_then(Option::as_ref);
+                    for block in 0..across * down {
+                        let place = (row * down + block / across) * component.padded[0]
+                            + column * across
+                            + block % across;
+                        let mut none = 0;
+                        let nonzero = component.nonzero.get_mut(place).unwrap_or(&mut none);
+                        self.block(&mut bits, dc, ac, nonzero, &mut run)?;
+                    }
+                }
+            }
+        }
+        bits.end()
+    }
+
+    fn block(
+        &self,
+        bits: &mut Bits,
+        dc: Option<&Table>,
+        ac: Option<&Table>,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), ReadErrorKind> {
+        let dc = || dc.ok_or_else(|| damaged("a Huffman table is missing"));
+        let ac = || ac.ok_or_else(|| damaged("a Huffman table is missing"));
+        if self.first == 0 {
+            if self.before > 0 {
+                bits.take(1)?;
+            } else {
+                let size = bits.symbol(dc()?)?;
+                if size > 15 {
+                    return Err(damaged(format!("a difference has {size} bits")));
+                }
+                bits.take(u32::from(size))?;
+            }
+        }
+        if !self.is_progressive {
+            return sequential(bits, ac()?);
+        }
+        if self.first == 0 {
+            return Ok(());
+        }
+        if self.before == 0 {
+            self.first_bits(bits, ac()?, nonzero, run)
+        } else {
+            self.next_bit(bits, ac()?, nonzero, run)
+        }
+    }
+
+    /// The first bits of some coefficients.
+    fn first_bits(
+        &self,
+        bits: &mut Bits,
+        table: &Table,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), ReadErrorKind> {
+        if *run > 0 {
+            *run -= 1;
+            return Ok(());
+        }
+        let mut place = self.first;
+        while place <= self.last {
+            let symbol = bits.symbol(table)?;
+            let (zeros, size) = (symbol >> 4, symbol & 15);
+            match (zeros, size) {
+                (15, 0) => place += 16,
+                (zeros, 0) => {
+                    *run = (1 << zeros) - 1 + bits.take(u32::from(zeros))?;
+                    return Ok(());
+                }
+                _ => {
+                    place += usize::from(zeros);
+                    if place > self.last {
+                        return Err(damaged("a run of zeros leaves its block"));
+                    }
+                    bits.take(u32::from(size))?;
+                    *nonzero |= 1 << place;
+                    place += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next bit of coefficients that are not zero, and those that now become so.
+    fn next_bit(
+        &self,
+        bits: &mut Bits,
+        table: &Table,
+        nonzero: &mut u64,
+        run: &mut u32,
+    ) -> Result<(), ReadErrorKind> {
+        let mut place = self.first;
+        while *run == 0 && place <= self.last {
+            let symbol = bits.symbol(table)?;
+            let (mut zeros, size) = (symbol >> 4, symbol & 15);
+            match (zeros, size) {
+                (15, 0) | (_, 1) => {
+                    if size == 1 {
+                        bits.take(1)?;
+                    }
+                }
+                (zeros, 0) => {
+                    *run = (1 << zeros) + bits.take(u32::from(zeros))?;
+                    break;
+                }
+                _ => return Err(damaged("a coefficient is refined by more than a bit")),
+            }
+            while place <= self.last {
+                if *nonzero & (1 << place) != 0 {
+                    bits.take(1)?;
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                place += 1;
+            }
+            if size == 1 {
+                if place > self.last {
+                    return Err(damaged("a run of zeros leaves its block"));
+                }
+                *nonzero |= 1 << place;
+            }
+            place += 1;
+        }
+        if *run > 0 {
+            let rest = (place..=self.last).filter(|place| *nonzero & (1 << place) != 0).count();
+            for _ in 0..rest {
+                bits.take(1)?;
+            }
+            *run -= 1;
+        }
+        Ok(())
+    }
+}
+
+/// All coefficients of a block but the first.
+fn sequential(bits: &mut Bits, table: &Table) -> Result<(), ReadErrorKind> {
+    let mut place = 1;
+    while place < 64 {
+        let symbol = bits.symbol(table)?;
+        let (zeros, size) = (usize::from(symbol >> 4), symbol & 15);
+        match (zeros, size) {
+            (15, 0) => place += 16,
+            (_, 0) => break,
+            _ => {
+                place += zeros;
+                if place > 63 {
+                    return Err(damaged("a run of zeros leaves its block"));
+                }
+                bits.take(u32::from(size))?;
+                place += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bits of coded data, up to the next marker.
+#[derive(Debug)]
+struct Bits<'a> {
+    bytes: &'a [u8],
+    /// The next byte to take in.
+    at: usize,
+    /// Bits taken in, the next one highest.
+    held: u64,
+    count: u32,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8], at: usize) -> Self {
+        Self { bytes, at, held: 0, count: 0 }
+    }
+
+    /// Takes in bytes, as long as there are any and room for them.
+    fn fill(&mut self) {
+        while self.count <= 56 {
+            let byte = match self.bytes.get(self.at..) {
+                // In coded data a 0 follows every 0xff.
+                Some([0xff, 0, ..]) => {
+                    self.at += 2;
+                    0xff
+                }
+                Some([0xff, ..]) | Some([]) | None => return,
+                Some([byte, ..]) => {
+                    self.at += 1;
+                    *byte
+                }
+            };
+            self.held |= u64::from(byte) << (56 - self.count);
+            self.count += 8;
+        }
+    }
+
+    fn drop(&mut self, count: u32) -> Result<(), ReadErrorKind> {
+        if count > self.count {
+            return Err(match self.bytes.get(self.at..) {
+                Some([0xff, marker, ..]) => {
+                    damaged(format!("the data of a scan end before its pixels do, at marker {marker:02x}"))
+                }
+                _ => {
+                    let have = self.bytes.len() as u64;
+                    ReadErrorKind::Truncated {
+                        what: "the data of a scan, which has more pixels,",
+                        need: have + 1,
+                        have,
+                    }
+                }
+            });
+        }
+        self.held <<= count;
+        self.count -= count;
+        Ok(())
+    }
+
+    /// The next 0 to 16 bits as a number.
+    fn take(&mut self, count: u32) -> Result<u32, ReadErrorKind> {
+        if count == 0 {
+            return Ok(0);
+        }
+        if self.count < count {
+            self.fill();
+        }
+        let value = (self.held >> (64 - count)) as u32;
+        self.drop(count)?;
+        Ok(value)
+    }
+
+    fn symbol(&mut self, table: &Table) -> Result<u8, ReadErrorKind> {
+        if self.count < 16 {
+            self.fill();
+        }
+        let (length, symbol) = table.short[(self.held >> 56) as usize];
+        if length > 0 {
+            self.drop(u32::from(length))?;
+            return Ok(symbol);
+        }
+        for (length, &(beyond, offset)) in (0_u32..).zip(&table.long).skip(1) {
+            let code = (self.held >> (64 - length)) as u32;
+            if code < beyond {
+                self.drop(length)?;
+                let index = code as i32 + offset;
+                return usize::try_from(index)
+                    .ok()
+                    .and_then(|index| table.symbols.get(index).copied())
+                    .ok_or_else(|| damaged("a code is in no Huffman table"));
+            }
+        }
+        // What is no code may be bits that are not there.
+        self.drop(16)?;
+        Err(damaged("a code is in no Huffman table"))
+    }
+
+    /// Goes on behind the restart marker of this number.
+    fn restart(&mut self, number: u8) -> Result<(), ReadErrorKind> {
+        let mut at = self.end()?;
+        while let Some([0xff, 0xff, ..]) = self.bytes.get(at..) {
+            at += 1;
+        }
+        match self.bytes.get(at..) {
+            Some([0xff, marker, ..]) if *marker == 0xd0 + number => {
+                *self = Self::new(self.bytes, at + 2);
+                Ok(())
+            }
+            Some([0xff, marker, ..]) => Err(damaged(format!(
+                "marker {marker:02x} stands where restart marker {:02x} is expected",
+                0xd0 + number
+            ))),
+            _ => Err(damaged("a restart marker is missing")),
+        }
+    }
+
+    /// The place of the marker that follows the codes.
+    fn end(&mut self) -> Result<usize, ReadErrorKind> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let more = rest
+            .windows(2)
+            .position(|pair| matches!(pair, [0xff, next] if !matches!(next, 0)))
+            .unwrap_or(rest.len());
+        let unread = more + self.count as usize / 8;
+        if unread > MOST_PADDING {
+            return Err(damaged(format!("{unread} bytes of data follow the last pixel of a scan")));
+        }
+        Ok(self.at + more)
+    }
+}

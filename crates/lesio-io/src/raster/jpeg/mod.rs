@@ -1,0 +1,114 @@
+//! JPEG files: gray or coloured, 8 bits.
+//!
+//! The decoder fills what is missing with gray, and reads on where data are damaged. So the whole stream is
+//! gone through first, code by code, and what it lacks is an error; the decoder then gets the parts that hold
+//! pixels, and nothing else.
+
+mod entropy;
+mod stream;
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::budget::Budget;
+use super::orientation::{ExifOrientation, Orientation};
+use super::planes::Planes;
+use super::{Format, Picture};
+use crate::error::ReadErrorKind;
+use stream::{Coded, Colors};
+
+const FORMAT: &str = "JPEG";
+
+pub(super) fn read(
+    bytes: &[u8],
+    budget: &mut Budget,
+    exif: ExifOrientation,
+) -> Result<Picture, ReadErrorKind> {
+    let coded = Coded::check(bytes, &[], budget)?;
+    let orientation = match (exif, coded.exif) {
+        (ExifOrientation::Apply, Some(block)) => Orientation::of_exif(block),
+        _ => Orientation::STORED,
+    };
+    let size = [coded.rows, coded.columns];
+    let channels = coded.channels();
+    let pixels = decode(&coded, coded.colors == Colors::Rgb, budget)?;
+    let mut planes = Planes::new(budget, channels, size, orientation)?;
+    for (row, values) in pixels.chunks_exact(coded.columns * channels).enumerate() {
+        for channel in 0..channels {
+            let values = values.iter().skip(channel).step_by(channels);
+            planes.put(channel, [row, 0], 1, values.map(|&value| f32::from(value)));
+        }
+    }
+    Ok(Picture { image: planes.finish()?, format: Format::Jpeg, stored: size, orientation })
+}
+
+/// What a JPEG within another file must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// Rows that are needed; there may be more.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) channels: usize,
+    /// The other file says what its components are.
+    pub(super) is_ycbcr: bool,
+}
+
+/// The pixels of a strip or tile of a TIFF file, values beside each other. Tables may stand apart.
+pub(super) fn read_part(
+    bytes: &[u8],
+    tables: Option<&[u8]>,
+    part: &Part,
+    budget: &Budget,
+) -> Result<Vec<u8>, ReadErrorKind> {
+    // One part at a time is in memory.
+    let budget = &mut budget.clone();
+    let coded = Coded::check(bytes, tables.unwrap_or_default(), budget)?;
+    if coded.columns != part.columns || coded.rows < part.rows || coded.channels() != part.channels {
+        return Err(damaged(format!(
+            "a strip or tile has {} rows and {} columns of {} values, expected {}, {} and {}",
+            coded.rows,
+            coded.columns,
+            coded.channels(),
+            part.rows,
+            part.columns,
+            part.channels
+        )));
+    }
+    decode(&coded, !part.is_ycbcr, budget)
+}
+
+/// The pixels, values beside each other: as they are coded, or turned from luminance and differences to colours.
+fn decode(coded: &Coded, is_rgb: bool, budget: &mut Budget) -> Result<Vec<u8>, ReadErrorKind> {
+    let colors = match (coded.channels(), is_rgb) {
+        (1, _) => ColorSpace::Luma,
+        // What is coded, unchanged: without markers of applications three components pass for these.
+        (_, true) => ColorSpace::YCbCr,
+        (_, false) => ColorSpace::RGB,
+    };
+    let mut pixels = budget.zeros(coded.pixels().saturating_mul(coded.channels() as u64))?;
+    budget.expect(coded.working_memory())?;
+    let options = DecoderOptions::default()
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .set_strict_mode(true)
+        .jpeg_set_max_scans(stream::MOST_SCANS)
+        .jpeg_set_out_colorspace(colors);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(coded.cleaned.as_slice()), options);
+    let fail = |error| ReadErrorKind::Decode { format: FORMAT, source: Box::new(error) };
+    decoder.decode_headers().map_err(fail)?;
+    if decoder.dimensions() != Some((coded.columns, coded.rows)) {
+        return Err(damaged("the frame that is decoded is not the one that was checked"));
+    }
+    decoder.decode_into(&mut pixels).map_err(fail)?;
+    Ok(pixels)
+}
+
+fn damaged(reason: impl Into<String>) -> ReadErrorKind {
+    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
+}
+
+fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
+    ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
+}

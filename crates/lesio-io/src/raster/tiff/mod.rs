@@ -1,0 +1,65 @@
+//! TIFF files: gray, coloured or of many channels, integers and floats.
+//!
+//! The directory and the places of pixels are read here, strip by strip, because what a file says of them is
+//! to be checked against what is there; libraries decompress.
+
+mod chunk;
+mod layout;
+mod sample;
+
+use super::budget::Budget;
+use super::orientation::ExifOrientation;
+use super::planes::{Opacity, Planes};
+use super::{Picture, jpeg};
+use crate::error::ReadErrorKind;
+use chunk::{Scratch, unpack};
+use layout::{Compression, Layout};
+
+const FORMAT: &str = "TIFF";
+
+pub(super) fn read(
+    bytes: &[u8],
+    budget: &mut Budget,
+    exif: ExifOrientation,
+) -> Result<Picture, ReadErrorKind> {
+    let layout = Layout::read(bytes)?;
+    layout.check_claim(bytes.len())?;
+    let orientation = layout.orientation(exif);
+    let size = [layout.height, layout.width];
+    let mut planes = Planes::new(budget, layout.colors(), size, orientation)?;
+    let mut opacity = Opacity::default();
+    let mut scratch = Scratch::new(&layout, budget)?;
+    for (index, place) in layout.chunks().enumerate() {
+        let stored = layout.stored(bytes, index)?;
+        let rows = layout.rows_in_chunk(place.row);
+        let decoded;
+        let content = if layout.compression == Compression::Jpeg {
+            decoded = jpeg::read_part(stored, layout.jpeg_tables, &layout.part(rows), budget)?;
+            decoded.as_slice()
+        } else {
+            unpack(&layout, stored, rows, &mut scratch)?
+        };
+        let row_length = layout.row_bytes() as usize;
+        for (offset, row) in content.chunks_exact(row_length).take(layout.shown_rows(place.row)).enumerate() {
+            let at = [place.row + offset, place.column];
+            match place.plane {
+                Some(channel) => layout.put(&mut planes, &mut opacity, channel, at, row)?,
+                None => {
+                    for channel in 0..layout.samples {
+                        layout.put(&mut planes, &mut opacity, channel, at, row)?;
+                    }
+                }
+            }
+        }
+    }
+    opacity.check()?;
+    Ok(Picture { image: planes.finish()?, format: super::Format::Tiff, stored: size, orientation })
+}
+
+fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
+    ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
+}
+
+fn damaged(reason: impl Into<String>) -> ReadErrorKind {
+    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
+}

@@ -1,0 +1,260 @@
+//! Pictures with their masks: orientation, and which pixels are inside; and the cases of `../shared`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use lesio_image::Image;
+use lesio_io::atomic::Existing;
+use lesio_io::dataset::{Dataset, Layout};
+use lesio_io::{ExifOrientation, ReadError, ReadOptions, read_image, write_png};
+use ndarray::{Array2, Array3};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// Keeps the warnings of one thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0 += &format!("{}={value:?} ", field.name());
+    }
+}
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+type Pair = (Image<f32>, Option<Array2<bool>>);
+
+/// Reads an image and its mask as a case, and tells the warnings.
+fn case(
+    image: (&str, &[u8]),
+    mask: (&str, &[u8]),
+    options: &ReadOptions,
+) -> (Result<Pair, ReadError>, Vec<String>) {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("a");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(image.0), image.1).unwrap();
+    fs::write(folder.join(mask.0), mask.1).unwrap();
+    let data = Dataset::open(root.path(), &Layout::cases(image.0, Some(mask.0))).unwrap();
+    let warnings = Warnings::default();
+    let pair =
+        tracing::subscriber::with_default(warnings.clone(), || data.cases()[0].read_image_with(options));
+    let told = warnings.0.lock().unwrap().clone();
+    (pair, told)
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rasters/golden").join(name)).unwrap()
+}
+
+fn png(mask: &Array2<u8>) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    write_png(&path, &Image::new(mask.clone().insert_axis(ndarray::Axis(0))), Existing::Refuse).unwrap();
+    fs::read(path).unwrap()
+}
+
+fn jpeg(mask: &Array2<u8>, quality: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (rows, columns) = mask.dim();
+    let values: Vec<u8> = mask.iter().copied().collect();
+    JpegEncoder::new_with_quality(&mut bytes, quality)
+        .write_image(&values, columns as u32, rows as u32, ExtendedColorType::L8)
+        .unwrap();
+    bytes
+}
+
+/// A mask in one corner, of a size.
+fn corner(rows: usize, columns: usize) -> Array2<u8> {
+    Array2::from_shape_fn((rows, columns), |(row, column)| if row < 9 && column < 5 { 255 } else { 0 })
+}
+
+#[test]
+fn masks_are_as_shown_or_turned_with_their_picture() {
+    let options = ReadOptions::new();
+    // The pictures have 24 rows of 40 columns in their files.
+    for number in 1..=8 {
+        let image = golden(&format!("turned-{number}.jpg"));
+        let shown = read_image_of(&image);
+        let size = (shown.height(), shown.width());
+        assert_eq!(size, if number < 5 { (24, 40) } else { (40, 24) });
+        // Drawn on the picture as it is shown.
+        let drawn = corner(size.0, size.1);
+        let (pair, told) = case(("a.jpg", &image), ("mask.png", &png(&drawn)), &options);
+        let (found, mask) = pair.unwrap();
+        assert_eq!(found, shown);
+        assert_eq!(mask.unwrap(), drawn.mapv(|value| value > 0));
+        // Turning is told, and that the mask may be meant otherwise where its size does not tell.
+        let expected = match number {
+            1 => 0,
+            2..=4 => 2,
+            _ => 1,
+        };
+        assert_eq!(told.len(), expected, "{number}: {told:?}");
+        assert!(told.iter().all(|text| text.contains(&format!("orientation={number}"))), "{told:?}");
+        // Drawn on the rows of the file: its size says so, and it is turned with the picture.
+        if number >= 5 {
+            let stored = corner(24, 40);
+            let (pair, told) = case(("a.jpg", &image), ("mask.png", &png(&stored)), &options);
+            let mask = pair.unwrap().1.unwrap();
+            let (rows, columns) = (40, 24);
+            for ((row, column), &inside) in mask.indexed_iter() {
+                // Where the pixel stands in the file.
+                let (row, column) = match number {
+                    5 => (column, row),
+                    6 => (columns - 1 - column, row),
+                    7 => (columns - 1 - column, rows - 1 - row),
+                    _ => (column, rows - 1 - row),
+                };
+                assert_eq!(inside, stored[[row, column]] > 0, "{number}");
+            }
+            assert_eq!(told.len(), 2, "{told:?}");
+        }
+        // As stored, for who asks for it.
+        let (pair, told) = case(
+            ("a.jpg", &image),
+            ("mask.png", &png(&corner(24, 40))),
+            &ReadOptions::new().exif_orientation(ExifOrientation::Ignore),
+        );
+        let (found, mask) = pair.unwrap();
+        assert_eq!(([found.height(), found.width()], mask.unwrap().dim()), ([24, 40], (24, 40)));
+        assert!(told.is_empty());
+        // A mask of any other size is refused.
+        let (pair, _) = case(("a.jpg", &image), ("mask.png", &png(&corner(24, 41))), &options);
+        assert_eq!(pair.unwrap_err().kind().name(), "SizeMismatch");
+    }
+    // A mask with a note of its own is turned by it: here the picture itself, as its own mask.
+    for number in 2..=8 {
+        let image = golden(&format!("turned-{number}.png"));
+        let (pair, _) = case(("a.png", &image), ("mask.png", &image), &options);
+        let (image, mask) = pair.unwrap();
+        let inside =
+            image.data().map_axis(ndarray::Axis(0), |values| values.iter().any(|&value| value != 0.0));
+        assert_eq!(mask.unwrap(), inside);
+    }
+}
+
+fn read_image_of(bytes: &[u8]) -> Image<f32> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    read_image(file.path()).unwrap()
+}
+
+#[test]
+fn a_jpeg_mask_of_small_values_is_refused() {
+    let image = png(&corner(48, 64));
+    let options = ReadOptions::new();
+    let disc = |value: u8| {
+        Array2::from_shape_fn((48, 64), |(row, column)| {
+            let square = (row as i32 - 24).pow(2) + (column as i32 - 30).pow(2);
+            if square < 90 { value } else { 0 }
+        })
+    };
+    let read = |name: &str, bytes: &[u8]| case(("a.png", &image), (name, bytes), &options).0;
+    for value in [1, 2, 100] {
+        for quality in [75, 100] {
+            match read("mask.jpg", &jpeg(&disc(value), quality)) {
+                // Coarse coding may leave nothing of a value of 1: then nothing is there to be inside.
+                Ok((_, mask)) => {
+                    assert!(value < 3 && quality < 100 && !mask.unwrap().iter().any(|&inside| inside));
+                }
+                Err(error) => {
+                    assert_eq!(error.kind().name(), "BlurredMask", "{error}");
+                    assert!(error.to_string().contains("PNG"), "{error}");
+                }
+            }
+        }
+    }
+    // Black and white is what a JPEG can hold, and nothing is nothing; the content decides, not the name.
+    for name in ["mask.jpg", "mask.png"] {
+        let mask = read(name, &jpeg(&disc(255), 75)).unwrap().1.unwrap();
+        let (found, expected) =
+            (mask.iter().filter(|&&inside| inside).count(), disc(1).iter().filter(|&&v| v > 0).count());
+        assert!(found.abs_diff(expected) <= 6, "{found} inside, expected {expected}");
+        assert!(read(name, &jpeg(&disc(0), 75)).unwrap().1.unwrap().iter().all(|&inside| !inside));
+        // A PNG keeps a 1, whatever it is called.
+        let mask = read(name, &png(&disc(1))).unwrap().1.unwrap();
+        assert_eq!(mask, disc(1).mapv(|value| value > 0));
+    }
+}
+
+#[test]
+fn the_limit_holds_for_picture_and_mask_together() {
+    let image = png(&corner(48, 64));
+    let need = 48 * 64 * (2 * 4 + 2) + 2000;
+    let read = |limit| case(("a.png", &image), ("mask.png", &image), &ReadOptions::new().max_bytes(limit)).0;
+    read(need).unwrap();
+    assert_eq!(read(48 * 64 * 4 + 3000).unwrap_err().kind().name(), "LimitExceeded");
+}
+
+/// The cases that were once wrong, as files that are not part of the repository.
+#[test]
+fn the_shared_cases_are_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/cases/pictures");
+    if !folder.is_dir() {
+        println!("skipped: {} is not there", folder.display());
+        return;
+    }
+    let path = |name: &str| -> PathBuf { folder.join(name) };
+    // Bits of each byte reversed.
+    for (name, bits) in [("fill_order_2_8bit.tif", 8), ("fill_order_2_1bit.tif", 1)] {
+        let image = read_image(path(name)).unwrap();
+        let bytes = fs::read(path(name)).unwrap();
+        let (entries, count) = (u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize, 12);
+        let offset = (entries + 2..).step_by(count).find(|&at| bytes[at..at + 2] == [0x11, 1]).unwrap();
+        let value = &bytes[offset + 8..offset + 12];
+        let start = if bytes[offset + 2] == 3 {
+            usize::from(u16::from_le_bytes([value[0], value[1]]))
+        } else {
+            u32::from_le_bytes(value.try_into().unwrap()) as usize
+        };
+        let line = (image.width() * bits).div_ceil(8);
+        let expected = Array3::from_shape_fn((1, image.height(), image.width()), |(_, row, column)| {
+            let byte = bytes[start + row * line + column * bits / 8];
+            if bits == 8 {
+                f32::from(byte.reverse_bits())
+            } else {
+                f32::from((byte >> (column % 8)) & 1) * 255.0
+            }
+        });
+        assert_eq!(*image.data(), expected, "{name}");
+    }
+    // Three planes of 20 by 20, in tiles: as tifffile 2026.3.3 reads them.
+    let planar = read_image(path("planar_tiles_3x20x20.tif")).unwrap();
+    assert_eq!([planar.channels(), planar.height(), planar.width()], [3, 20, 20]);
+    let bytes: Vec<u8> = planar.data().iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert_eq!(crc32fast::hash(&bytes), 91_486_495);
+    let error = read_image(path("one_scan_a_component.jpg")).unwrap_err();
+    assert_eq!(error.kind().name(), "UnsupportedPixels", "{error}");
+}
