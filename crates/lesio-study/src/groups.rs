@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use lesio_io::spreadsheet::plain;
 use lesio_metrics::{
     BootstrapConfig, Connectivity, MeasureConfig, MetricError, Scratch, StreamedPatients, TruePixels,
 };
@@ -52,7 +53,8 @@ impl LesionGroups {
         let mut by_lesion = BTreeMap::new();
         let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(table);
         for row in rows.deserialize() {
-            let row: Row = row.map_err(|error| StudyError::Table { reason: error.to_string() })?;
+            let mut row: Row = row.map_err(|error| StudyError::Table { reason: error.to_string() })?;
+            row.case = plain(&row.case).to_owned();
             let refused = |what: String| StudyError::Table {
                 reason: format!("lesion {} of case {:?} {what}", row.lesion, row.case),
             };
