@@ -10,10 +10,10 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::image::Volume;
 use lesio::io::nifti::read_header;
-use lesio::io::{ReadOptions, WriteOptions, atomic, read_volume};
+use lesio::io::{Matching, ReadOptions, WriteOptions, atomic, read_volume};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
 use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
-use lesio_examples::{Outcome, command, model_path, run};
+use lesio_examples::{MatchingName, Outcome, command, model_path, run};
 use ndarray::Axis;
 use serde_json::json;
 
@@ -29,9 +29,12 @@ struct Args {
     /// The image, NIfTI
     #[arg(long)]
     image: PathBuf,
-    /// Its segmentation, NIfTI on the same grid
+    /// Its segmentation, NIfTI on the same grid; its voxels may be in another order
     #[arg(long)]
     segmentation: PathBuf,
+    /// How the segmentation is laid on the image
+    #[arg(long = "match", value_enum, default_value = "place")]
+    matching: MatchingName,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/assess")]
     out: PathBuf,
@@ -58,6 +61,8 @@ fn program() -> Outcome {
     let mut model = QualityModel::load(model_path(&args.model))?;
     let image = read_volume(&args.image)?;
     let segmentation = ReadOptions::new().read_as::<u8>(&args.segmentation)?;
+    let matching = Matching::from(args.matching);
+    let segmentation = matching.bring(segmentation, &args.segmentation, &image, &args.image)?;
     let assessment = model.assess(&image, &segmentation)?;
     show(&assessment);
 

@@ -81,10 +81,11 @@ fn program() -> Outcome {
     let started = Instant::now();
     let localizers = localizers(&args)?;
     let data = args.data.open()?;
-    let test = data.select(&args.split)?;
+    let test = args.data.select(&data, &args.split)?;
     test.require_masks()?;
+    let options = args.data.read_options();
     let validation: Vec<Subject> = match &args.validation {
-        Some(split) => data.select(split)?.cases().iter().map(Subject::read).collect::<Result<_, _>>()?,
+        Some(split) => args.data.read_split(&data, split)?,
         None => Vec::new(),
     };
     let mut panel = panel(&args, localizers, &validation)?;
@@ -112,7 +113,7 @@ fn program() -> Outcome {
     let progress = bar(test.cases().len() as u64, "scoring");
     let mut seconds = BTreeMap::new();
     for case in test.cases() {
-        let subject = Subject::read(case)?;
+        let subject = Subject::read_with(case, &options)?;
         let Some(truth) = truth_of(&subject) else {
             return Err(format!("case {} has no mask", case.id()).into());
         };
@@ -125,7 +126,7 @@ fn program() -> Outcome {
         }
         evaluation.add(&subject.patient, &maps, &truth)?;
         if args.lesions.is_some()
-            && let (_, Some(mask)) = case.read_volume()?
+            && let (_, Some(mask)) = case.read_volume_with(&options)?
         {
             let numbers = mask.data().mapv(u32::from);
             grouped.add(&subject.id, &subject.patient, &maps, &numbers, &groups)?;

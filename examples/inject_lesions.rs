@@ -10,13 +10,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lesio::image::Volume;
-use lesio::io::WriteOptions;
 use lesio::io::atomic::{self, Existing};
-use lesio::io::dataset::{Dataset, Layout};
+use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
 use lesio::io::nifti::read_header;
+use lesio::io::{ReadOptions, WriteOptions};
 use lesio::phantom::Site;
 use lesio::study::{InjectedSubject, Injection, InjectionConfig};
-use lesio_examples::{Outcome, bar, explain, run};
+use lesio_examples::{MatchingName, Outcome, bar, explain, gibibytes, run};
 
 /// Put lesions into every so-many-th subject of a data set of normal volumes.
 ///
@@ -35,6 +35,9 @@ struct Args {
     /// Name of the tissue map or brain mask in each subject's folder; 0 is outside
     #[arg(long, default_value = "tissue.nii.gz")]
     tissue: String,
+    /// How tissue maps are laid on their images
+    #[arg(long = "match", value_enum, default_value = "place")]
+    matching: MatchingName,
     /// Tissue in which lesions lie; by default 2,3,4 (gray, white and deep gray matter) of a map, 1 of a mask
     #[arg(long, value_delimiter = ',')]
     within: Option<Vec<u8>>,
@@ -50,6 +53,9 @@ struct Args {
     /// Seed of places, shapes and sizes
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Memory that reading one file may take, in GiB
+    #[arg(long, value_name = "GIB", value_parser = gibibytes, default_value = "2")]
+    max_memory: u64,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -67,8 +73,15 @@ fn main() -> ExitCode {
 
 fn program() -> Outcome {
     let args = Args::parse();
-    let data = Dataset::open(&args.data, &Layout::cases(args.image.as_str(), Some(&args.tissue)))?;
-    data.require_masks()?;
+    let layout = Layout::cases(args.image.as_str(), Some(&args.tissue));
+    let data =
+        Dataset::open_with(&args.data, &layout, &DatasetOptions::new().matching(args.matching.into()))?;
+    if data.contains(&args.out) {
+        let (out, input) = (args.out.display(), args.data.display());
+        return Err(
+            format!("--out {out} lies in --data {input}: the new data set would be part of it").into()
+        );
+    }
     if args.image == MASK {
         return Err(format!("the image cannot be called {MASK}, as the masks are").into());
     }
@@ -79,13 +92,14 @@ fn program() -> Outcome {
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
 
     let cases = data.cases();
+    let options = ReadOptions::new().max_bytes(args.max_memory);
     let roles = Injection::new(config.clone())?.roles(cases.len());
     // Whoever gets lesions comes first: where they do not fit, nothing has been written.
     let progress = bar(cases.len() as u64, "injecting lesions");
     let mut ill = BTreeMap::new();
     for (case, role) in cases.iter().zip(&roles) {
         let Some(nth) = role.injected else { continue };
-        let (volume, tissue) = case.read_volume()?;
+        let (volume, tissue) = case.read_volume_with(&options)?;
         let tissue = tissue.ok_or("a case without tissue")?;
         let injection = Injection::new(config.clone().site(site(&args, &tissue)))?;
         let made = injection
@@ -95,7 +109,7 @@ fn program() -> Outcome {
         progress.inc(1);
     }
 
-    std::fs::create_dir_all(&args.out)?;
+    make_folder(&args.out)?;
     let mut splits = "patient,split\n".to_owned();
     let mut table =
         "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
@@ -109,17 +123,17 @@ fn program() -> Outcome {
             }
             None => {
                 progress.inc(1);
-                let (volume, tissue) = case.read_volume()?;
+                let (volume, tissue) = case.read_volume_with(&options)?;
                 let mask = tissue.ok_or("a case without tissue")?.map(|_| 0);
                 (volume, mask)
             }
         };
         let folder = args.out.join(case.id());
-        std::fs::create_dir_all(&folder)?;
+        make_folder(&folder)?;
         let header = case.images().first().map(read_header).ok_or("a case without an image")??;
-        let options = WriteOptions::new().like(&header).existing(existing);
-        options.write(folder.join(&args.image), &volume)?;
-        options.write(folder.join(MASK), &mask)?;
+        let writing = WriteOptions::new().like(&header).existing(existing);
+        writing.write(folder.join(&args.image), &volume)?;
+        writing.write(folder.join(MASK), &mask)?;
         writeln!(splits, "{},{}", quoted(case.patient()), role.split.name())?;
     }
     progress.finish_and_clear();
@@ -163,6 +177,10 @@ fn site(args: &Args, tissue: &Volume<u8>) -> Site {
 /// A value of a row, in quotes where it holds what ends one.
 fn quoted(value: &str) -> String {
     if value.contains([',', '"']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.to_owned() }
+}
+
+fn make_folder(path: &Path) -> Outcome {
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 fn write_text(path: &Path, text: &str, existing: Existing) -> Outcome {

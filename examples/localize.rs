@@ -14,9 +14,9 @@ use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::{ImageScore, Localizer, PredictorName, ScoredImage, ScoredVolume, VolumeScore};
 use lesio::image::{Geometry, Image, Volume};
-use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, Layout};
+use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::nifti::{NiftiHeader, read_header};
-use lesio::io::{WriteOptions, atomic};
+use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS, WriteOptions, atomic, without_ending};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
     Content, DetectionRule, Finding, Findings, ImageOverlay, Subject, VolumeOverlay, heat_map,
@@ -96,6 +96,10 @@ fn program() -> Outcome {
         localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
     }
     let data = open(&args)?;
+    if data.contains(&args.out) {
+        let (out, input) = (args.out.display(), args.input.display());
+        return Err(format!("--out {out} lies in --input {input}: its maps would be taken for data").into());
+    }
     let rule = args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise);
     std::fs::create_dir_all(&args.out)?;
     let report = args.out.join("report.json");
@@ -150,18 +154,16 @@ fn open(args: &Args) -> Result<Dataset, Box<dyn Error>> {
     }
     let layout = match args.layout {
         _ if args.input.is_file() => Layout::Images,
-        LayoutName::Cases => Layout::cases(args.image.as_str(), None),
-        LayoutName::Mvtec => Layout::MvTec,
-        LayoutName::Images => Layout::Images,
-        LayoutName::Acdc => Layout::Acdc,
-        LayoutName::Msd => Layout::Msd,
+        layout => layout.layout(&args.image, None),
     };
-    match Dataset::open(&args.input, &layout) {
+    // Maps need no truth, so that nothing about masks can stand in the way.
+    let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
+    match Dataset::open_with(&args.input, &layout, &options) {
         Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
-            Err(format!("{input}: the name ends in none of .nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff")
-                .into())
+            let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
+            Err(format!("{input}: the name ends in none of {}", known.join(", ")).into())
         }
-        data => Ok(data?.select(&args.split)?),
+        data => Ok(data?.without_masks().select(&args.split)?),
     }
 }
 
@@ -170,12 +172,7 @@ fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
     if args.input.is_file() {
         return vec![args.out.clone()];
     }
-    let stem = |id: &str| {
-        let lower = id.to_ascii_lowercase();
-        let endings = [".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tiff", ".tif"];
-        let ending = endings.into_iter().find(|ending| lower.ends_with(ending)).unwrap_or_default();
-        id[..id.len() - ending.len()].to_owned()
-    };
+    let stem = |id: &str| without_ending(id).to_owned();
     let mut taken = BTreeSet::new();
     let unique =
         |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };

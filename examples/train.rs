@@ -20,9 +20,7 @@ use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
     VaeConfig, VaeTraining,
 };
-use lesio_examples::{
-    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, read_split, run, watch_training,
-};
+use lesio_examples::{DataArgs, LayoutName, Outcome, PrecisionName, bar, command, run, watch_training};
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
@@ -179,9 +177,9 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let data = args.data.open()?;
-    let mut subjects = read_split(&data, &args.split)?;
+    let mut subjects = args.data.read_split(&data, &args.split)?;
     let held_out = match &args.validation {
-        Some(split) => read_split(&data, split)?,
+        Some(split) => args.data.read_split(&data, split)?,
         None => hold_out(&mut subjects),
     };
     let preprocessing = fit_preprocessing(&preprocessing(&args), &subjects)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lesio_image::{Image, Volume};
 
-use crate::error::ReadError;
+use crate::error::{ReadError, ReadErrorKind};
 use crate::nifti::{NiftiImage, Voxel};
 use crate::raster;
 
@@ -83,6 +83,28 @@ impl ReadOptions {
             Some(index) => image.read_volume_at(index),
             None => image.read_volume(),
         }
+    }
+
+    /// Reads a NIfTI volume as a mask: every voxel but 0 is inside, be it 1, 256, -1 or 1.00000006.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume), and [`BadMask`](crate::ReadErrorKind::BadMask) for a voxel that is
+    /// NaN.
+    pub fn read_mask(&self, path: impl AsRef<Path>) -> Result<Volume<bool>, ReadError> {
+        let path = path.as_ref();
+        let values = self.read(path)?;
+        let nan = values.data().iter().filter(|value| value.is_nan()).count();
+        if nan > 0 {
+            let found = format!("{nan} voxels are NaN");
+            let expected = "0 outside and any other number inside";
+            return Err(ReadErrorKind::BadMask { found, expected }.at(path));
+        }
+        Ok(values.map(|&value| value != 0.0))
+    }
+
+    /// The same options for the mask of an image of several volumes, which has one.
+    pub(crate) fn of_mask(&self) -> Self {
+        Self { volume: None, ..self.clone() }
     }
 
     /// Reads a PNG, JPEG or TIFF image.

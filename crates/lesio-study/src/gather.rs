@@ -1,11 +1,11 @@
 //! Normal slices as training examples.
 
-use lesio_image::{FittedPreprocessing, Orientation, PreparedPlane, Preprocessing, Volume};
+use lesio_image::{FittedPreprocessing, ImageError, Orientation, PreparedPlane, Preprocessing, Volume};
 use lesio_nn::Shape;
 use lesio_vae::Examples;
 use rayon::prelude::*;
 
-use crate::error::StudyError;
+use crate::error::{StudyError, TruthError};
 use crate::subject::{Content, Subject};
 
 /// Slices with less foreground than this share of the grid are left out: the first sliver of a head
@@ -38,10 +38,13 @@ pub fn fit_preprocessing(
 }
 
 /// The normal slices of subjects on the network's grid, with their foreground as the region that
-/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are.
+/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are: who trains without
+/// masks says that every subject is normal (see [`Subject::truth`], and `Dataset::unknown` of lesio-io, which
+/// counts them).
 ///
 /// # Errors
-/// A subject that cannot be preprocessed, or of other channels than the first.
+/// A subject that cannot be preprocessed, of other channels than the first, or with a truth that is not on its
+/// image's grid ([`StudyError::Truth`]).
 pub fn normal_examples(
     preprocessing: &FittedPreprocessing,
     subjects: &[Subject],
@@ -69,29 +72,108 @@ fn normal_planes(
     subject: &Subject,
 ) -> Result<Vec<PreparedPlane>, StudyError> {
     let failed = |source| StudyError::Preprocess { case: subject.id.clone(), source };
+    let truth = subject.truth()?;
     let (planes, abnormal) = match &subject.content {
-        Content::Volume { volume, truth } => {
-            let prepared = preprocessing.prepare(volume).map_err(failed)?;
+        Content::Volume { volume, .. } => {
+            let planes = preprocessing.prepare(volume).map_err(failed)?.planes;
             let plane = preprocessing.config().plane;
-            let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
-            let abnormal: Vec<bool> = (0..prepared.planes.len())
-                .map(|index| {
-                    let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
-                    slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
-                })
-                .collect();
-            (prepared.planes, abnormal)
+            let abnormal = match truth {
+                Some(truth) => {
+                    let truth = Volume::new(truth.into_owned(), *volume.geometry());
+                    let truth = truth.reoriented(&Orientation::RAS);
+                    let slices = (0..truth.planes(plane)).filter_map(|index| truth.plane(plane, index));
+                    slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
+                }
+                None => vec![false; planes.len()],
+            };
+            (planes, abnormal)
         }
-        Content::Image { image, truth } => {
+        Content::Image { image, .. } => {
             let prepared = preprocessing.prepare_image(image).map_err(failed)?;
-            let abnormal = truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside));
+            let abnormal = truth.is_some_and(|truth| truth.iter().any(|&inside| inside));
             (vec![prepared.plane], vec![abnormal])
         }
     };
+    if planes.len() != abnormal.len() {
+        let (found, expected) = (abnormal.len(), planes.len());
+        let error = ImageError::CountMismatch { what: "slices of the truth", found, expected };
+        return Err(StudyError::Truth { case: subject.id.clone(), source: TruthError::Size(error) });
+    }
     let enough = |plane: &PreparedPlane| {
         let inside = plane.mask.iter().filter(|&&inside| inside).count();
         inside as f64 >= LEAST_FOREGROUND * plane.mask.len() as f64
     };
     let kept = planes.into_iter().zip(abnormal).filter(|(plane, abnormal)| !abnormal && enough(plane));
     Ok(kept.map(|(plane, _)| plane).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_image::{Geometry, Image, Orientation};
+    use ndarray::{Array2, Array3};
+
+    use super::*;
+
+    /// A head of ten slices, of which the last three hold a lesion on one side.
+    fn head() -> (Volume<f32>, Volume<bool>) {
+        let grid = Geometry::from_spacing([1.0, 1.0, 3.0]).unwrap();
+        let inside = |i: usize, j: usize| (i as f32 - 11.5).hypot(j as f32 - 13.5) < 9.0;
+        let head = Array3::from_shape_fn((24, 28, 10), |(i, j, k)| {
+            if inside(i, j) { 100.0 + ((i * 7 + j * 5 + k * 3) % 11) as f32 } else { 0.0 }
+        });
+        let truth =
+            Array3::from_shape_fn((24, 28, 10), |(i, j, k)| i > 13 && i < 17 && j > 10 && j < 14 && k > 6);
+        (Volume::new(head, grid), Volume::new(truth, grid))
+    }
+
+    fn examples(subject: Subject) -> Result<Examples, StudyError> {
+        let subjects = [subject];
+        let preprocessing = fit_preprocessing(&Preprocessing::new([16, 16]), &subjects)?;
+        normal_examples(&preprocessing, &subjects)
+    }
+
+    #[test]
+    fn normal_slices_are_those_without_truth_at_their_place() {
+        let (volume, truth) = head();
+        let gather = |volume: &Volume<f32>, truth: Option<Volume<bool>>| {
+            examples(Subject::new("a", Content::Volume { volume: volume.clone(), truth }))
+        };
+        let all = gather(&volume, None).unwrap();
+        let straight = gather(&volume, Some(truth.clone())).unwrap();
+        assert_eq!((all.len(), straight.len()), (10, 7));
+        // Whatever the order of voxels, of the image or of its truth.
+        for image in ["RAS", "LPI", "SAR", "PIL"] {
+            let image = volume.reoriented(&image.parse::<Orientation>().unwrap());
+            for mask in ["RAS", "LAS", "RAI", "ISA"] {
+                let mask = truth.reoriented(&mask.parse().unwrap());
+                assert_eq!(gather(&image, Some(mask)).unwrap().len(), 7);
+            }
+        }
+        // A truth that is none of this volume is refused, not cut.
+        let elsewhere = Volume::new(truth.data().clone(), Geometry::default());
+        let short = Volume::new(Array3::from_elem((24, 28, 9), false), *truth.geometry());
+        for wrong in [elsewhere, short] {
+            let error = gather(&volume, Some(wrong)).unwrap_err();
+            assert!(
+                matches!(&error, StudyError::Truth { case, source: TruthError::Grid(_) } if case == "a"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_image_with_a_truth_of_another_size_is_refused() {
+        let image = Image::from_plane(Array2::from_shape_fn((16, 20), |(i, j)| (i * 3 + j * 5 % 7) as f32));
+        let gather = |truth| examples(Subject::new("a", Content::Image { image: image.clone(), truth }));
+        let spot = |height, width| Array2::from_shape_fn((height, width), |(i, j)| i == 3 && j == 4);
+        assert_eq!(gather(None).unwrap().len(), 1);
+        assert_eq!(gather(Some(spot(16, 20).mapv(|_| false))).unwrap().len(), 1);
+        assert_eq!(gather(Some(spot(16, 20))).unwrap().len(), 0);
+        for wrong in [spot(20, 16), spot(8, 10)] {
+            assert!(matches!(
+                gather(Some(wrong)).unwrap_err(),
+                StudyError::Truth { source: TruthError::Size(_), .. }
+            ));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Data sets of normal subjects turned into ones with lesions of known place.
 
-use lesio_image::{Volume, dilate};
+use lesio_image::{GridError, Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +103,9 @@ pub enum InjectionError {
         /// What would do.
         expected: &'static str,
     },
+    /// The labels lie elsewhere than the image.
+    #[error("the labels do not lie where the image does")]
+    Labels(#[source] Box<GridError>),
     /// A lesion does not go into an image.
     #[error("lesion {number} cannot be made")]
     Lesion {
@@ -245,9 +248,11 @@ impl Injection {
     /// Puts lesions into the `nth` of the subjects that get some. Kinds go on in turn from subject to
     /// subject, so that each is met about equally often.
     ///
-    /// `labels` are a tissue map or a mask on the image's grid, 0 outside the object.
+    /// `labels` are a tissue map or a mask, 0 outside the object. Where they are in another order of voxels they are
+    /// brought into the image's, by both affines.
     ///
     /// # Errors
+    /// [`InjectionError::Labels`] for labels elsewhere or of another shape than the image,
     /// [`InjectionError::Lesion`] for an image or labels that [`LesionInjector::inject`] refuses.
     pub fn inject(
         &self,
@@ -255,8 +260,10 @@ impl Injection {
         image: &Volume<f32>,
         labels: &Volume<u8>,
     ) -> Result<InjectedSubject, InjectionError> {
-        let (mut image, mut free) = (image.clone(), labels.clone());
-        let mut mask = labels.map(|_| 0);
+        let aligned = labels.clone().aligned_to(image.geometry(), image.shape());
+        let (mut free, _) = aligned.map_err(|error| InjectionError::Labels(Box::new(error)))?;
+        let mut image = image.clone();
+        let mut mask = image.map(|_| 0);
         let mut lesions = Vec::with_capacity(self.config.lesions);
         for (place, value) in (0..self.config.lesions).zip(1u8..) {
             let drawn = nth * self.config.lesions + place;
@@ -353,6 +360,28 @@ mod tests {
         }
         assert_eq!(ill, injection.inject(1, &subject.image, &subject.labels).unwrap());
         assert_ne!(ill.mask, injection.inject(9, &subject.image, &subject.labels).unwrap().mask);
+    }
+
+    #[test]
+    fn labels_are_matched_by_their_place() {
+        use lesio_image::Geometry;
+
+        let brains = BrainPhantom::new(BrainConfig::new([48, 48], Contrast::T1, 3).slices(6)).unwrap();
+        let subject = brains.volume(0).unwrap();
+        let injection = injection(InjectionConfig::new(5).lesions(2).radius(3.0, 4.0));
+        let straight = injection.inject(0, &subject.image, &subject.labels).unwrap();
+        let turned = subject.labels.reoriented(&"PIL".parse().unwrap());
+        assert_ne!(turned.shape(), subject.labels.shape());
+        assert_eq!(injection.inject(0, &subject.image, &turned).unwrap(), straight);
+        let shifted = subject
+            .labels
+            .geometry()
+            .composed([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], [0.5, 0.0, 0.0]);
+        for geometry in [Geometry::from_spacing([9.0; 3]).unwrap(), shifted.unwrap()] {
+            let elsewhere = Volume::new(subject.labels.data().clone(), geometry);
+            let error = injection.inject(0, &subject.image, &elsewhere).unwrap_err();
+            assert!(matches!(error, InjectionError::Labels(_)), "{error}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod training;
 mod verdict;
 
 pub use calibrating::calibrate;
-pub use error::StudyError;
+pub use error::{StudyError, TruthError};
 pub use evaluation::{
     BEYOND_FLOOR, Evaluated, Evaluation, Maps, PredictorCurves, Stage, ThresholdChoice, Thresholds,
     score_subject, slicing_axis, truth_of,

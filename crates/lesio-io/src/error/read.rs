@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lesio_image::GeometryError;
+use lesio_image::{GeometryError, GridError};
 
 /// Why a file could not be read: which file, and what is wrong with it.
 ///
@@ -254,6 +254,22 @@ pub enum ReadErrorKind {
         /// This file's shape.
         found: Vec<usize>,
     },
+    /// A mask, a segmentation or a channel lies elsewhere than its image.
+    #[error("does not lie where {} does: {error}", with.display())]
+    GridMismatch {
+        /// The image.
+        with: PathBuf,
+        /// Shapes and affines of both, and what differs.
+        error: Box<GridError>,
+    },
+    /// A mask holds a value that is neither inside nor outside.
+    #[error("{found}, expected {expected}")]
+    BadMask {
+        /// What it holds.
+        found: String,
+        /// What a mask holds.
+        expected: &'static str,
+    },
     /// A PNG, JPEG or TIFF file that does not decode.
     #[error("could not be decoded as {format}")]
     Decode {
@@ -388,6 +404,8 @@ impl ReadErrorKind {
             Self::NoSuchVolume { .. } => "NoSuchVolume",
             Self::LossyConversion { .. } => "LossyConversion",
             Self::SizeMismatch { .. } => "SizeMismatch",
+            Self::GridMismatch { .. } => "GridMismatch",
+            Self::BadMask { .. } => "BadMask",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
             Self::NotFolder => "NotFolder",
