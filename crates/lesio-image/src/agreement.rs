@@ -10,14 +10,14 @@ use crate::volume::Volume;
 /// quarter.
 ///
 /// Half a voxel is the least shift that software makes by mistake (corners taken for centers), and it leaves open
-/// which voxel is meant. Rounding stays below a quarter: an affine written with three decimals moves the middle of 256
-/// voxels of a millimeter along each axis by a fifth at most.
+/// which voxel is meant. Rounding stays below a quarter: an affine written with three decimals moves the middle of 128
+/// voxels of a millimeter along each axis by a sixth at most.
 pub const CENTER_TOLERANCE: f64 = 0.25;
 
 /// How far the center of any voxel may lie from its counterpart's, in voxels along each axis: less than half, so that
 /// no other voxel is as near.
 ///
-/// Rounding moves the far corners most: three decimals move that of 256 voxels of a millimeter by two fifths at most,
+/// Rounding moves the far corners most: three decimals move that of 128 voxels of a millimeter by a third at most,
 /// and quaternions of 32 bits, whose fourth part is lost near half a turn, that of 512 voxels by a sixth.
 pub const CORNER_TOLERANCE: f64 = 0.45;
 
@@ -423,9 +423,9 @@ mod tests {
                 let row = |r: usize| [0, 1, 2, 3].map(|c| round(if c < 3 { rotation[r][c] * spacing[c] } else { offset[r] }));
                 Geometry::new([row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]]).unwrap()
             };
-            // Common sizes: what is larger, or finer, loses its place by three decimals.
+            // What is much larger, or finer, may lose its place by three decimals.
             let rounded = affine(&|v| (v * 1e3).round() / 1e3);
-            let sides = spacing.map(|size| if size < 1.0 { 160 } else { 256 });
+            let sides = spacing.map(|size| if size < 1.0 { 96 } else { 128 });
             prop_assert!(compare(&rounded, sides, &affine(&|v| v), sides).is_ok());
             let shape = [64, 48, 20];
             let image = Volume::new(Array3::from_shape_fn(shape, |(i, j, k)| i * 10_000 + j * 100 + k), affine(&|v| v));
