@@ -66,19 +66,31 @@ impl Agreement {
 }
 
 /// Why two grids are not the same.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GridError {
-    /// Shape of the grid that was to be brought to the other.
-    pub found_shape: [usize; 3],
-    /// Its place.
-    pub found: Geometry,
-    /// Shape of the other.
-    pub expected_shape: [usize; 3],
-    /// Its place.
-    pub expected: Geometry,
+    /// The grid that was to be brought to the other.
+    pub found: Box<VoxelGrid>,
+    /// The other.
+    pub expected: Box<VoxelGrid>,
     /// What differs.
     pub fault: GridFault,
+}
+
+/// The shape and the place of a grid of voxels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct VoxelGrid {
+    /// Number of voxels along each axis.
+    pub shape: [usize; 3],
+    /// Where they are.
+    pub geometry: Geometry,
+}
+
+impl fmt::Display for VoxelGrid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shape {:?} and affine {}", self.shape, self.geometry)
+    }
 }
 
 /// What differs between two grids.
@@ -107,7 +119,7 @@ pub enum GridFault {
 
 impl fmt::Display for GridError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { found_shape, found, expected_shape, expected, fault } = self;
+        let Self { found, expected, fault } = self;
         match fault {
             GridFault::Shape => write!(f, "the shapes differ")?,
             GridFault::Directions => write!(f, "the axes run in other directions")?,
@@ -118,10 +130,7 @@ impl fmt::Display for GridError {
                 write!(f, "corners are up to {voxels:.2} voxels ({millimetres:.3} mm) apart")?;
             }
         }
-        write!(
-            f,
-            ": shape {found_shape:?} and affine {found}, expected shape {expected_shape:?} and affine {expected}"
-        )
+        write!(f, ": {found}, expected {expected}")
     }
 }
 
@@ -170,8 +179,11 @@ fn compare(
     expected: &Geometry,
     expected_shape: [usize; 3],
 ) -> Result<(Turn, Agreement), GridError> {
-    let refused =
-        |fault| GridError { found_shape, found: *found, expected_shape, expected: *expected, fault };
+    let refused = |fault| GridError {
+        found: Box::new(VoxelGrid { shape: found_shape, geometry: *found }),
+        expected: Box::new(VoxelGrid { shape: expected_shape, geometry: *expected }),
+        fault,
+    };
     let sorted = |mut shape: [usize; 3]| {
         shape.sort_unstable();
         shape
@@ -180,27 +192,26 @@ fn compare(
         return Err(refused(GridFault::Shape));
     }
     let (matrix, offset) = found.seen_from(expected);
-    let turn = nearest_turn(&matrix, found_shape).ok_or(refused(GridFault::Directions))?;
+    let turn = nearest_turn(&matrix, found_shape).ok_or_else(|| refused(GridFault::Directions))?;
     if turn.source.map(|axis| found_shape[axis]) != expected_shape {
         let same = found_shape == expected_shape;
         return Err(refused(if same { GridFault::Directions } else { GridFault::Shape }));
     }
     let Apart { center, voxels, millimetres } = apart(&matrix, offset, &turn, found_shape, expected);
     let (own, other) = (found.spacing(), expected.spacing());
-    let difference = |axis: usize| (own[turn.source[axis]] / other[axis] - 1.0).abs();
     // A NaN, of affines whose numbers are out of all bounds, is not the same.
     let same = center <= CENTER_TOLERANCE && voxels <= CORNER_TOLERANCE;
     if !same {
         return Err(refused(GridFault::Place { voxels, millimetres }));
     }
-    let mut spacing: f64 = 0.0;
-    for axis in 0..3 {
-        let difference = difference(axis);
-        spacing = spacing.max(difference);
-        if expected_shape[axis] > 1 && (difference.is_nan() || difference > SPACING_TOLERANCE) {
+    let differences: [f64; 3] =
+        std::array::from_fn(|axis| (own[turn.source[axis]] / other[axis] - 1.0).abs());
+    for (axis, (&difference, side)) in differences.iter().zip(expected_shape).enumerate() {
+        if side > 1 && (difference.is_nan() || difference > SPACING_TOLERANCE) {
             return Err(refused(GridFault::Spacing { axis, difference }));
         }
     }
+    let spacing = largest(differences.into_iter());
     let axes = if turn.is_identity() { AxisAgreement::Same } else { AxisAgreement::Turned };
     Ok((turn, Agreement { axes, voxels, millimetres, spacing }))
 }

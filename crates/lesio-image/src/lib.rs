@@ -76,6 +76,7 @@ mod volume;
 
 pub use agreement::{
     Agreement, AxisAgreement, CENTER_TOLERANCE, CORNER_TOLERANCE, GridError, GridFault, SPACING_TOLERANCE,
+    VoxelGrid,
 };
 pub use alignment::{Alignment, AlignmentScope, Aspect};
 pub use bounds::{BoundingBox, bounding_box, trimmed_box};

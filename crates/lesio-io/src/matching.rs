@@ -45,8 +45,7 @@ impl Matching {
                     return Err(size());
                 }
                 let elsewhere = |error: GridError| {
-                    ReadErrorKind::GridMismatch { with: image_path.to_owned(), error: Box::new(error) }
-                        .at(path)
+                    ReadErrorKind::GridMismatch { with: image_path.to_owned(), error }.at(path)
                 };
                 let (volume, agreement) =
                     volume.aligned_to(image.geometry(), image.shape()).map_err(elsewhere)?;

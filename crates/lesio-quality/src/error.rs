@@ -47,7 +47,7 @@ pub enum InputError {
     },
     /// Image and segmentation lie at different places in the world.
     #[error("the segmentation does not lie where the image does: {0}")]
-    Grid(Box<GridError>),
+    Grid(GridError),
     /// The segmentation holds a label that the estimator was not trained with.
     #[error("the segmentation holds label {label}, expected 0 and {expected:?}")]
     UnknownLabel {

@@ -270,3 +270,19 @@ fn input_that_cannot_be_graded_is_named() {
     assert!(assessment.volume.is_none());
     assert!(assessment.slices.iter().all(|slice| slice.verdict == Verdict::Empty));
 }
+
+#[test]
+fn labels_are_matched_by_their_place() {
+    let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
+    let truth =
+        Volume::new(Array3::from_shape_fn((6, 5, 4), |(i, j, k)| (i * 20 + j * 4 + k) as u8), geometry);
+    let image = truth.map(|&label| f32::from(label));
+    let straight = TrueSlice::of_volume("p", "p", &image, &truth).unwrap();
+    for turned in ["LPI", "SAR", "IRP"] {
+        let turned = truth.reoriented(&turned.parse().unwrap());
+        assert_eq!(TrueSlice::of_volume("p", "p", &image, &turned).unwrap(), straight);
+    }
+    let elsewhere = Volume::new(truth.data().clone(), Geometry::default());
+    let error = TrueSlice::of_volume("p", "p", &image, &elsewhere).unwrap_err();
+    assert!(matches!(error, InputError::Grid(_)), "{error}");
+}

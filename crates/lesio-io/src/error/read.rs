@@ -260,7 +260,7 @@ pub enum ReadErrorKind {
         /// The image.
         with: PathBuf,
         /// Shapes and affines of both, and what differs.
-        error: Box<GridError>,
+        error: GridError,
     },
     /// A mask holds a value that is neither inside nor outside.
     #[error("{found}, expected {expected}")]
