@@ -9,10 +9,10 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::image::Volume;
 use lesio::io::nifti::read_header;
-use lesio::io::{ReadOptions, WriteOptions, atomic, read_volume};
+use lesio::io::{Matching, WriteOptions, atomic};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
 use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
-use lesio_examples::{Outcome, command, model_path, prepare_folder, run, say};
+use lesio_examples::{MatchingName, Outcome, ReadArgs, command, model_path, prepare_folder, run, say};
 use ndarray::Axis;
 use serde_json::json;
 
@@ -28,9 +28,14 @@ struct Args {
     /// The image, NIfTI
     #[arg(long)]
     image: PathBuf,
-    /// Its segmentation, NIfTI on the same grid
+    /// Its segmentation, NIfTI on the same grid; its voxels may be in another order
     #[arg(long)]
     segmentation: PathBuf,
+    /// How the segmentation is laid on the image
+    #[arg(long = "match", value_enum, default_value = "place")]
+    matching: MatchingName,
+    #[command(flatten)]
+    reading: ReadArgs,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/assess")]
     out: PathBuf,
@@ -58,8 +63,11 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
     refuse_existing(&args)?;
     let mut model = QualityModel::load(model_path(&args.model))?;
-    let image = read_volume(&args.image)?;
-    let segmentation = ReadOptions::new().read_as::<u8>(&args.segmentation)?;
+    let options = args.reading.options();
+    let image = options.read(&args.image)?;
+    let segmentation = options.read_as::<u8>(&args.segmentation)?;
+    let matching = Matching::from(args.matching);
+    let segmentation = matching.bring(segmentation, &args.segmentation, &image, &args.image)?;
     let assessment = model.assess(&image, &segmentation)?;
 
     let volumes = [

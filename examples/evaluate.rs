@@ -16,9 +16,9 @@ use lesio::io::dataset::Case;
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Shown, ShownSlice, Stage, StudyError,
-    Subject, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading, montage,
-    scope_table, score_subject, shown_slice, truth_of,
+    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, ReadCases, Shown, ShownSlice, Stage,
+    StudyError, Subject, Subjects, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table,
+    leading, montage, scope_table, score_subject, shown_slice,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::filters::{self, MedianLengths, length_of};
@@ -94,21 +94,23 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
     let localizers = localizers(&args)?;
     let data = args.data.open()?;
-    let test = data.select(&args.split)?;
+    let test = args.data.select(&data, &args.split)?;
     test.require_masks()?;
     let groups = args.lesions.as_ref().map(LesionGroups::open).transpose()?.unwrap_or_default();
     check_ensemble(&args, &localizers, args.validation.is_some())?;
+    let options = args.data.read_options();
     // Read whenever they are needed, one at a time: together they may be larger than memory.
     let validation: Vec<Case> = match &args.validation {
-        Some(split) => data.select(split)?.cases().to_vec(),
+        Some(split) => args.data.select(&data, split)?.cases().to_vec(),
         None => Vec::new(),
     };
+    let validation = ReadCases::new(&validation, &options);
     let mut panel = panel(&args, localizers, &validation)?;
     let mut weights = Vec::new();
     if !args.ensemble.is_empty() {
         panel = panel.ensembles(&args.ensemble)?;
-        if !validation.is_empty() {
-            let progress = bar(validation.len() as u64, "learning weights");
+        if validation.count() > 0 {
+            let progress = bar(validation.count() as u64, "learning weights");
             (panel, weights) = panel.learn_weights(&validation, |done| progress.set_position(done as u64))?;
             progress.finish_and_clear();
         }
@@ -121,8 +123,8 @@ fn program() -> Outcome {
     let progress = bar(test.cases().len() as u64, "scoring");
     let mut seconds = BTreeMap::new();
     for case in test.cases() {
-        let subject = Subject::read(case)?;
-        let Some(truth) = truth_of(&subject) else {
+        let subject = Subject::read_with(case, &options)?;
+        let Some(truth) = subject.truth()? else {
             return Err(format!("case {} has no mask", case.id()).into());
         };
         if seconds.is_empty() {
@@ -134,7 +136,7 @@ fn program() -> Outcome {
             };
         }
         let mask = match args.lesions {
-            Some(_) => case.read_volume()?.1.map(|mask| mask.data().mapv(u32::from)),
+            Some(_) => case.read_volume_with(&options)?.1.map(|mask| mask.data().mapv(u32::from)),
             None => None,
         };
         let lesions = mask.map(|mask| (mask, &groups, &mut grouped));
@@ -291,7 +293,7 @@ fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::erro
 fn panel(
     args: &Args,
     localizers: Vec<(String, Localizer)>,
-    validation: &[Case],
+    validation: &ReadCases<'_>,
 ) -> Result<Panel, Box<dyn std::error::Error>> {
     let mut panel = Panel::new();
     for (label, mut localizer) in localizers {
@@ -300,9 +302,9 @@ fn panel(
         names.retain(|&name| name != PredictorName::Intensity);
         names.insert(0, PredictorName::Intensity);
         let known = |name: &PredictorName| localizer.calibration().get(*name).is_some();
-        if !validation.is_empty() && !names.iter().all(known) {
+        if validation.count() > 0 && !names.iter().all(known) {
             // Other filters or predictors than the model's own: what normal pixels score has to be seen again.
-            let progress = bar(validation.len() as u64, "calibrating");
+            let progress = bar(validation.count() as u64, "calibrating");
             localizer = calibrate(localizer, validation, &names, |done| progress.set_position(done as u64))?;
             progress.finish_and_clear();
         }
@@ -359,14 +361,14 @@ fn cannot_be_scored(error: &StudyError) -> bool {
 
 fn choose(
     panel: &Panel,
-    validation: &[Case],
+    validation: &ReadCases<'_>,
     folder: &Path,
 ) -> Result<ValidationChoice, Box<dyn std::error::Error>> {
     let mut choice = ThresholdChoice::in_folder(folder);
-    let progress = bar(validation.len() as u64, "choosing on the validation split");
-    for case in validation {
-        let subject = Subject::read(case)?;
-        if let Some(truth) = truth_of(&subject) {
+    let progress = bar(validation.count() as u64, "choosing on the validation split");
+    for place in 0..validation.count() {
+        let subject = validation.subject(place)?;
+        if let Some(truth) = subject.truth()? {
             let (mut started, mut choice) = (None, Some(&mut choice));
             panel.score_each(&subject, |scene, name, maps| {
                 if let Some(choice) = choice.take() {

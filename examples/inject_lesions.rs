@@ -11,13 +11,13 @@ use clap::Parser;
 use lesio::image::Volume;
 use lesio::io::WriteOptions;
 use lesio::io::atomic::{self, Existing};
-use lesio::io::dataset::{Dataset, Layout};
+use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
 use lesio::io::nifti::read_header;
 use lesio::io::spreadsheet::field;
 use lesio::phantom::Site;
 use lesio::study::{InjectedSubject, Injection, InjectionConfig};
 use lesio_examples::arguments::{number, whole};
-use lesio_examples::{Outcome, bar, explain, prepare_folder, run, say};
+use lesio_examples::{MatchingName, Outcome, ReadArgs, bar, explain, prepare_folder, run, say};
 
 /// Put lesions into every so-many-th subject of a data set of normal volumes.
 ///
@@ -36,6 +36,9 @@ struct Args {
     /// Name of the tissue map or brain mask in each subject's folder; 0 is outside
     #[arg(long, default_value = "tissue.nii.gz")]
     tissue: String,
+    /// How tissue maps are laid on their images
+    #[arg(long = "match", value_enum, default_value = "place")]
+    matching: MatchingName,
     /// Tissue in which lesions lie; by default 2,3,4 (gray, white and deep gray matter) of a map, 1 of a mask
     #[arg(long, value_delimiter = ',')]
     within: Option<Vec<u8>>,
@@ -51,6 +54,8 @@ struct Args {
     /// Seed of places, shapes and sizes
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    reading: ReadArgs,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -68,8 +73,15 @@ fn main() -> ExitCode {
 
 fn program() -> Outcome {
     let args = Args::parse();
-    let data = Dataset::open(&args.data, &Layout::cases(args.image.as_str(), Some(&args.tissue)))?;
-    data.require_masks()?;
+    let layout = Layout::cases(args.image.as_str(), Some(&args.tissue));
+    let data =
+        Dataset::open_with(&args.data, &layout, &DatasetOptions::new().matching(args.matching.into()))?;
+    if data.contains(&args.out) {
+        let (out, input) = (args.out.display(), args.data.display());
+        return Err(
+            format!("--out {out} lies in --data {input}: the new data set would be part of it").into()
+        );
+    }
     if args.image == MASK {
         return Err(format!("the image cannot be called {MASK}, as the masks are").into());
     }
@@ -82,13 +94,14 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
 
     let cases = data.cases();
+    let options = args.reading.options();
     let roles = Injection::new(config.clone())?.roles(cases.len());
     // Whoever gets lesions comes first: where they do not fit, nothing has been written.
     let progress = bar(cases.len() as u64, "injecting lesions");
     let mut ill = BTreeMap::new();
     for (case, role) in cases.iter().zip(&roles) {
         let Some(nth) = role.injected else { continue };
-        let (volume, tissue) = case.read_volume()?;
+        let (volume, tissue) = case.read_volume_with(&options)?;
         let tissue = tissue.ok_or("a case without tissue")?;
         let injection = Injection::new(config.clone().site(site(&args, &tissue)))?;
         let made = injection
@@ -111,7 +124,7 @@ fn program() -> Outcome {
             }
             None => {
                 progress.inc(1);
-                let (volume, tissue) = case.read_volume()?;
+                let (volume, tissue) = case.read_volume_with(&options)?;
                 let mask = tissue.ok_or("a case without tissue")?.map(|_| 0);
                 (volume, mask)
             }
@@ -119,9 +132,9 @@ fn program() -> Outcome {
         let folder = args.out.join(case.id());
         prepare_folder(&folder)?;
         let header = case.images().first().map(read_header).ok_or("a case without an image")??;
-        let options = WriteOptions::new().like(&header).existing(existing);
-        options.write(folder.join(&args.image), &volume)?;
-        options.write(folder.join(MASK), &mask)?;
+        let writing = WriteOptions::new().like(&header).existing(existing);
+        writing.write(folder.join(&args.image), &volume)?;
+        writing.write(folder.join(MASK), &mask)?;
         writeln!(splits, "{},{}", field(case.patient()), role.split.name())?;
     }
     progress.finish_and_clear();

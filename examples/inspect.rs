@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use candle_core::Device;
 use clap::Parser;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lesio::anomaly::Localizer;
 use lesio::image::Image;
 use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, Statistics};
@@ -16,6 +15,7 @@ use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions};
 use lesio::nn::{LoadError, model_file};
 use lesio::quality::{Estimator, QualityModel};
 use lesio::vae::{Denoiser, Vae};
+use lesio_examples::reading::{affine_sources, gibibytes};
 use lesio_examples::{explain, run};
 use serde_json::{Value, json};
 
@@ -38,21 +38,6 @@ struct Args {
     /// read, only its header; other files that need more are refused
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     max_memory: u64,
-}
-
-/// The sources of an affine by name.
-fn affine_sources() -> impl TypedValueParser<Value = AffineSource> {
-    PossibleValuesParser::new(AffineSource::ALL.map(AffineSource::name))
-        .try_map(|name| name.parse::<AffineSource>())
-}
-
-/// Bytes of a number of GiB.
-fn gibibytes(text: &str) -> Result<u64, String> {
-    let number: f64 = text.parse().map_err(|_| "expected a number of GiB".to_owned())?;
-    if !(number > 0.0 && number <= MOST_GIB) {
-        return Err(format!("expected more than 0 and at most {MOST_GIB} GiB"));
-    }
-    Ok((number * (1_u64 << 30) as f64) as u64)
 }
 
 fn main() -> ExitCode {
@@ -482,8 +467,6 @@ struct Values {
 }
 
 const BINS: usize = 16;
-/// More than any machine has.
-const MOST_GIB: f64 = 16_777_216.0;
 /// Version of the files that keep the state of a training.
 const STATE_VERSION: u32 = 1;
 /// Characters of the longest bar.

@@ -13,9 +13,9 @@ use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
 use lesio::image::{Geometry, Image, Volume};
-use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, Layout};
+use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::nifti::{NiftiHeader, read_header};
-use lesio::io::{WriteOptions, atomic};
+use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS, WriteOptions, atomic, without_ending};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
     Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, Subject, chosen_slices,
@@ -25,7 +25,7 @@ use lesio_examples::arguments::share;
 use lesio_examples::filters::{self, FALLBACK};
 use lesio_examples::output::one_line;
 use lesio_examples::{
-    LayoutName, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
+    LayoutName, Outcome, PrecisionName, ReadArgs, bar, command, explain, model_path, prepare_folder, run, say,
 };
 use ndarray::{Array2, ArrayRef2, Axis, Zip};
 use serde::Serialize;
@@ -78,6 +78,8 @@ struct Args {
     /// Slices of a volume in its overlay picture
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=50))]
     slices: u16,
+    #[command(flatten)]
+    reading: ReadArgs,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -111,6 +113,10 @@ fn program() -> Outcome {
         threshold(&localizer, rule, *name)?;
     }
     let data = open(&args)?;
+    if data.contains(&args.out) {
+        let (out, input) = (args.out.display(), args.input.display());
+        return Err(format!("--out {out} lies in --input {input}: its maps would be taken for data").into());
+    }
     if let Some(choice) = &choice {
         say!("{choice}");
     }
@@ -172,18 +178,16 @@ fn open(args: &Args) -> Result<Dataset, Box<dyn Error>> {
     }
     let layout = match args.layout {
         _ if args.input.is_file() => Layout::Images,
-        LayoutName::Cases => Layout::cases(args.image.as_str(), None),
-        LayoutName::Mvtec => Layout::MvTec,
-        LayoutName::Images => Layout::Images,
-        LayoutName::Acdc => Layout::Acdc,
-        LayoutName::Msd => Layout::Msd,
+        layout => layout.layout(&args.image, None),
     };
-    match Dataset::open(&args.input, &layout) {
-        Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => Err(
-            format!("{input}: the name ends in none of .nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp")
-                .into(),
-        ),
-        data => Ok(data?.select(&args.split)?),
+    // Maps need no truth, so that nothing about masks can stand in the way.
+    let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
+    match Dataset::open_with(&args.input, &layout, &options) {
+        Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
+            let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
+            Err(format!("{input}: the name ends in none of {}", known.join(", ")).into())
+        }
+        data => Ok(data?.without_masks().select(&args.split)?),
     }
 }
 
@@ -192,12 +196,7 @@ fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
     if args.input.is_file() {
         return vec![args.out.clone()];
     }
-    let stem = |id: &str| {
-        let lower = id.to_ascii_lowercase();
-        let endings = [".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tiff", ".tif", ".bmp"];
-        let ending = endings.into_iter().find(|ending| lower.ends_with(ending)).unwrap_or_default();
-        id[..id.len() - ending.len()].to_owned()
-    };
+    let stem = |id: &str| without_ending(id).to_owned();
     // The report has its name in the folder of the results already.
     let mut taken = BTreeSet::from([REPORT.to_owned()]);
     let unique =
@@ -265,7 +264,7 @@ impl Work<'_> {
         for name in &self.predictors {
             self.refuse_existing(&folder.join(format!("{name}.png")))?;
         }
-        let subject = Subject::read(case)?;
+        let subject = Subject::read_with(case, &self.args.reading.options())?;
         let (predictors, resolution, doubt) = match &subject.content {
             Content::Volume { volume, .. } => self.map_volume(volume, &read_header(input)?, folder)?,
             Content::Image { image, .. } => self.map_picture(image, folder)?,

@@ -22,7 +22,7 @@ use lesio::report::{
 use lesio::study::{
     Checkpoints, Content, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures,
     fit_preprocessing, leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown,
-    train, truth_of,
+    train,
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
 use lesio_examples::hearts::show_quality;
@@ -116,7 +116,7 @@ fn program() -> Outcome {
             let subject = first_test + number as u64 * LESIONS_OF_A_KIND + index;
             let subject = ill(&phantom, &injector, kind, subject, args.seed)?;
             let maps = score_subject(&localizer, &subject, &names)?;
-            let truth = truth_of(&subject).ok_or("a phantom knows its truth")?;
+            let truth = subject.truth()?.ok_or("a phantom knows its truth")?;
             if index < 2 {
                 rows.extend(shown(&subject, &maps, &truth));
             }

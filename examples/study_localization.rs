@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use lesio::anomaly::PostProcessing;
 use lesio::image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
+use lesio::io::ReadOptions;
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Best, Cell as TableCell, Column, Estimate, Existing, HtmlReport, Table, write_json};
 use lesio::study::{Cell, Domain, Effort, Subject, Variation, hold_out, run_cell, verdicts};
@@ -131,8 +132,8 @@ fn medical(args: &Args) -> Result<Domain, Box<dyn Error>> {
     let data = Dataset::open(&args.medical, &layout)?;
     let (training, validation) = train_and_validation(&data)?;
     let test = match &args.test_medical {
-        Some(folder) => read_split(&Dataset::open(folder, &layout)?, "all")?,
-        None => read_split(&data, "test")?,
+        Some(folder) => read_split(&Dataset::open(folder, &layout)?, "all", &ReadOptions::new())?,
+        None => read_split(&data, "test", &ReadOptions::new())?,
     };
     let (height, width) = (args.size, args.size);
     Ok(Domain {
@@ -150,8 +151,8 @@ fn natural(args: &Args) -> Result<Domain, Box<dyn Error>> {
     let data = Dataset::open(&args.natural, &Layout::MvTec)?;
     let (training, validation) = train_and_validation(&data)?;
     let test = match &args.test_natural {
-        Some(folder) => read_split(&Dataset::open(folder, &Layout::MvTec)?, "test")?,
-        None => read_split(&data, "test")?,
+        Some(folder) => read_split(&Dataset::open(folder, &Layout::MvTec)?, "test", &ReadOptions::new())?,
+        None => read_split(&data, "test", &ReadOptions::new())?,
     };
     let grid = [args.size, args.size];
     let preprocessing = Preprocessing::new(grid)
@@ -173,10 +174,10 @@ fn natural(args: &Args) -> Result<Domain, Box<dyn Error>> {
 
 /// Training subjects and those that are held out: the split `val` or `validation`, or every tenth patient.
 fn train_and_validation(data: &Dataset) -> Result<(Vec<Subject>, Vec<Subject>), Box<dyn Error>> {
-    let training = read_split(data, "train")?;
+    let training = read_split(data, "train", &ReadOptions::new())?;
     for split in ["val", "validation"] {
         if data.splits().contains(split) {
-            return Ok((training, read_split(data, split)?));
+            return Ok((training, read_split(data, split, &ReadOptions::new())?));
         }
     }
     let parts = hold_out(training);

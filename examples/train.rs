@@ -24,8 +24,8 @@ use lesio_examples::arguments::{number, whole};
 use lesio_examples::filters::{MedianLengths, choice, length_of};
 use lesio_examples::output::{note, warn};
 use lesio_examples::{
-    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, prepare_folder, read_cases, read_split, run,
-    say, watch_training,
+    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, prepare_folder, read_cases, run, say,
+    watch_training,
 };
 use serde_json::json;
 
@@ -194,10 +194,11 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
     let start = start(&args, &model, &checkpoint)?;
     let data = args.data.open()?;
-    let validation = args.validation.as_ref().map(|split| data.select(split)).transpose()?;
-    let subjects = read_split(&data, &args.split)?;
+    let options = args.data.read_options();
+    let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
+    let subjects = args.data.read_split(&data, &args.split)?;
     let (mut subjects, held_out) = match &validation {
-        Some(split) => (subjects, read_cases(split, "reading the validation split")?),
+        Some(split) => (subjects, read_cases(split, "the validation split", &options)?),
         None => {
             let parts = hold_out(subjects);
             (parts.training, parts.validation)

@@ -9,18 +9,21 @@ pub mod output;
 pub mod progress;
 pub mod quality;
 pub mod quality_tables;
+pub mod reading;
 
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use lesio::io::dataset::{Dataset, Layout};
+use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
+use lesio::io::{Matching, ReadOptions};
 use lesio::nn::{Event, Precision};
 use lesio::study::Subject;
 
 pub use arguments::{command, prepare_folder};
 pub use progress::{Progress, bar};
+pub use reading::ReadArgs;
 
 /// The result of a program.
 pub type Outcome = Result<(), Box<dyn Error>>;
@@ -85,6 +88,59 @@ impl From<PrecisionName> for Precision {
     }
 }
 
+impl LayoutName {
+    /// The layout; `image` and `mask` are those of a folder a case.
+    #[must_use]
+    pub fn layout(self, image: &str, mask: Option<&str>) -> Layout {
+        match self {
+            Self::Cases => Layout::cases(image, mask),
+            Self::Mvtec => Layout::MvTec,
+            Self::Images => Layout::Images,
+            Self::Acdc => Layout::Acdc,
+            Self::Msd => Layout::Msd,
+        }
+    }
+}
+
+/// What becomes of a case that lacks its mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MissingMaskName {
+    /// An error that lists the cases
+    Error,
+    /// The case is normal
+    Normal,
+    /// The case is left out
+    Skip,
+}
+
+impl From<MissingMaskName> for MissingMask {
+    fn from(name: MissingMaskName) -> Self {
+        match name {
+            MissingMaskName::Error => Self::Refuse,
+            MissingMaskName::Normal => Self::Normal,
+            MissingMaskName::Skip => Self::Skip,
+        }
+    }
+}
+
+/// How a mask or a segmentation is laid on its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MatchingName {
+    /// By the affines of both: voxels in another order are brought into the image's, another place is an error
+    Place,
+    /// By the position in the file, whatever the affines say
+    Position,
+}
+
+impl From<MatchingName> for Matching {
+    fn from(name: MatchingName) -> Self {
+        match name {
+            MatchingName::Place => Self::Place,
+            MatchingName::Position => Self::Position,
+        }
+    }
+}
+
 /// Which data a program works on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DataArgs {
@@ -97,25 +153,69 @@ pub struct DataArgs {
     /// Name of the image in each case's folder (layout cases)
     #[arg(long, default_value = "image.nii.gz")]
     pub image: String,
-    /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal
+    /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal. Without it every case is
+    /// taken for normal
     #[arg(long)]
     pub mask: Option<String>,
+    /// What becomes of a case without the mask that it should have
+    #[arg(long, value_enum, default_value = "error")]
+    pub missing_mask: MissingMaskName,
+    /// How masks are laid on their images
+    #[arg(long = "match", value_enum, default_value = "place")]
+    pub matching: MatchingName,
+    /// How its files are read
+    #[command(flatten)]
+    pub reading: ReadArgs,
 }
 
 impl DataArgs {
     /// Lists the data set.
     ///
     /// # Errors
-    /// A folder that is missing, empty or arranged otherwise.
+    /// A folder that is missing, empty or arranged otherwise, and cases without the mask that they should have.
     pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
-        let layout = match self.layout {
-            LayoutName::Cases => Layout::cases(self.image.as_str(), self.mask.as_deref()),
-            LayoutName::Mvtec => Layout::MvTec,
-            LayoutName::Images => Layout::Images,
-            LayoutName::Acdc => Layout::Acdc,
-            LayoutName::Msd => Layout::Msd,
+        Ok(Dataset::open_with(&self.data, &self.layout(), &self.options())?)
+    }
+
+    /// The layout.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout.layout(&self.image, self.mask.as_deref())
+    }
+
+    /// How the data set is listed.
+    #[must_use]
+    pub fn options(&self) -> DatasetOptions {
+        DatasetOptions::new().missing_mask(self.missing_mask.into()).matching(self.matching.into())
+    }
+
+    /// How its files are read.
+    #[must_use]
+    pub fn read_options(&self) -> ReadOptions {
+        self.reading.options()
+    }
+
+    /// The cases of a split to learn from or to be measured with. Where the user or the layout speaks of masks, a
+    /// case of which nothing is known becomes what `--missing-mask` says; else all are as they are.
+    ///
+    /// # Errors
+    /// An unknown split, and cases of which nothing is known.
+    pub fn select(&self, data: &Dataset, split: &str) -> Result<Dataset, Box<dyn Error>> {
+        let cases = data.select(split)?;
+        let has_masks = match self.layout {
+            LayoutName::Cases => self.mask.is_some(),
+            LayoutName::Mvtec | LayoutName::Acdc | LayoutName::Msd => true,
+            LayoutName::Images => false,
         };
-        Ok(Dataset::open(&self.data, &layout)?)
+        if has_masks { Ok(cases.resolved(self.missing_mask.into())?) } else { Ok(cases) }
+    }
+
+    /// Reads the cases of a split, as [`DataArgs::select`] takes them, with a progress bar.
+    ///
+    /// # Errors
+    /// As [`DataArgs::select`], or a case that cannot be read.
+    pub fn read_split(&self, data: &Dataset, split: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
+        read_cases(&self.select(data, split)?, split, &self.read_options())
     }
 }
 
@@ -123,19 +223,27 @@ impl DataArgs {
 ///
 /// # Errors
 /// An unknown split, or a case that cannot be read.
-pub fn read_split(data: &Dataset, split: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
-    read_cases(&data.select(split)?, &format!("reading {split}"))
+pub fn read_split(
+    data: &Dataset,
+    split: &str,
+    options: &ReadOptions,
+) -> Result<Vec<Subject>, Box<dyn Error>> {
+    read_cases(&data.select(split)?, split, options)
 }
 
 /// Reads all cases with a progress bar.
 ///
 /// # Errors
 /// A case that cannot be read.
-pub fn read_cases(data: &Dataset, what: &str) -> Result<Vec<Subject>, Box<dyn Error>> {
-    let bar = bar(data.cases().len() as u64, what);
-    let mut subjects = Vec::with_capacity(data.cases().len());
-    for case in data.cases() {
-        subjects.push(Subject::read(case)?);
+pub fn read_cases(
+    cases: &Dataset,
+    what: &str,
+    options: &ReadOptions,
+) -> Result<Vec<Subject>, Box<dyn Error>> {
+    let bar = bar(cases.cases().len() as u64, &format!("reading {what}"));
+    let mut subjects = Vec::with_capacity(cases.cases().len());
+    for case in cases.cases() {
+        subjects.push(Subject::read_with(case, options)?);
         bar.inc(1);
     }
     bar.finish_and_clear();

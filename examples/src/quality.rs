@@ -5,7 +5,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use lesio::io::dataset::{ALL, Case, Dataset, Layout, Mask};
+use lesio::io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio::quality::{EstimatorConfig, Framing, Method, PatientGroups, Progress, Recipe, TrueSlice};
 
 use crate::arguments::whole;
@@ -107,7 +107,9 @@ impl QualityArgs {
     /// # Errors
     /// Folders that cannot be listed, cases that cannot be read, and labels that no training case holds.
     pub fn material(&self, test_data: Option<&PathBuf>) -> Result<Material, Box<dyn Error>> {
-        let data = Dataset::open(&self.data, &self.layout.layout())?;
+        // What has no labels teaches nothing here.
+        let options = DatasetOptions::new().missing_mask(MissingMask::Skip);
+        let data = Dataset::open_with(&self.data, &self.layout.layout(), &options)?;
         let labelled: Vec<&Case> =
             data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
         let own_test = |case: &&&Case| case.split() == Some("test");
@@ -126,7 +128,7 @@ impl QualityArgs {
         let held_out = read("held-out", &of(1).copied().collect::<Vec<_>>())?;
         let test = match test_data {
             Some(folder) => {
-                let data = Dataset::open(folder, &self.layout.layout())?;
+                let data = Dataset::open_with(folder, &self.layout.layout(), &options)?;
                 let data = data.select("test").or_else(|_| data.select(ALL))?;
                 read("test", &data.cases().iter().collect::<Vec<_>>())?
             }

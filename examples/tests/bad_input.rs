@@ -196,7 +196,8 @@ fn evaluate_says_what_is_wrong() {
     };
     fail(&mut evaluate(&folder.path().join("absent"), &data), &["could not read", "absent"]);
     fail(&mut evaluate(&model, &folder.path().join("absent")), &["there is no such folder"]);
-    fail(&mut evaluate(&model, &data), &["case subject00 has no mask"]);
+    fail(&mut evaluate(&model, &data), &["2 of 2 cases have no mask", "subject00", "subject01"]);
+    fail(evaluate(&model, &data).args(["--mask", "maks.nii.gz"]), &["have no mask maks.nii.gz", "subject00"]);
     fail(evaluate(&model, &data).args(["--split", "nobody"]), &["nobody"]);
     let pictures = folder.path().join("pictures.safetensors");
     untrained_pictures(&pictures, 3);

@@ -1,5 +1,7 @@
 //! Where voxels are in the world: the affine from voxel indices to millimetres.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::orientation::{AxisCode, Orientation};
@@ -158,10 +160,53 @@ impl Geometry {
             .all(|(a, b)| (a - b).abs() <= tolerance)
     }
 
+    /// Matrix and offset from a voxel of this grid to the place of the same point in another grid's voxels.
+    pub(crate) fn seen_from(&self, other: &Self) -> ([[f64; 3]; 3], [f64; 3]) {
+        let (own, inverse) = (&self.affine, other.inverse_matrix());
+        let apply = |vector: [f64; 3]| -> [f64; 3] {
+            std::array::from_fn(|row| (0..3).map(|k| inverse[row][k] * vector[k]).sum())
+        };
+        let columns: [[f64; 3]; 3] =
+            std::array::from_fn(|column| apply([0, 1, 2].map(|row| own[row][column])));
+        let matrix = std::array::from_fn(|row| std::array::from_fn(|column| columns[column][row]));
+        (matrix, apply([0, 1, 2].map(|row| own[row][3] - other.affine[row][3])))
+    }
+
+    /// The inverse of the upper left block.
+    fn inverse_matrix(&self) -> [[f64; 3]; 3] {
+        // Columns are scaled to length 1 first, so that tiny voxels lose no precision.
+        let (a, spacing, determinant) = (&self.affine, self.spacing(), self.determinant());
+        let unit = |row: usize, column: usize| a[row][column] / spacing[column];
+        let unit_determinant = determinant / spacing.iter().product::<f64>();
+        std::array::from_fn(|row| {
+            let (c, d) = ((row + 1) % 3, (row + 2) % 3);
+            std::array::from_fn(|column| {
+                let (e, f) = ((column + 1) % 3, (column + 2) % 3);
+                let cofactor = unit(e, c) * unit(f, d) - unit(e, d) * unit(f, c);
+                cofactor / unit_determinant / spacing[row]
+            })
+        })
+    }
+
     fn determinant(&self) -> f64 {
         let a = &self.affine;
         a[0][0] * (a[1][1] * a[2][2] - a[1][2] * a[2][1]) - a[0][1] * (a[1][0] * a[2][2] - a[1][2] * a[2][0])
             + a[0][2] * (a[1][0] * a[2][1] - a[1][1] * a[2][0])
+    }
+}
+
+impl fmt::Display for Geometry {
+    /// The first three rows of the affine, to 32 bits: `[1 0 0 -90; 0 1 0 -126; 0 0 2.5 -72]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (row, values) in self.affine.iter().take(3).enumerate() {
+            f.write_str(if row == 0 { "[" } else { "; " })?;
+            for (column, &value) in values.iter().enumerate() {
+                // Adding zero makes -0 a 0.
+                let rounded = value as f32 + 0.0;
+                write!(f, "{}{rounded}", if column == 0 { "" } else { " " })?;
+            }
+        }
+        f.write_str("]")
     }
 }
 
@@ -212,6 +257,33 @@ mod tests {
     fn tiny_voxels_are_not_singular() {
         let micro = Geometry::from_spacing([1e-6, 1e-6, 1e-6]).unwrap();
         assert!((micro.voxel_volume() - 1e-18).abs() < 1e-30);
+    }
+
+    #[test]
+    fn affines_are_shown_row_by_row() {
+        assert_eq!(Geometry::default().to_string(), "[1 0 0 0; 0 1 0 0; 0 0 1 0]");
+        let affine =
+            [[-0.1, -0.0, 0.0, 90.25], [0.0, 2.5, 0.0, -126.0], [0.0, 0.0, 1e-7, 0.0], [0.0, 0.0, 0.0, 1.0]];
+        let shown = Geometry::new(affine).unwrap().to_string();
+        assert_eq!(shown, "[-0.1 0 0 90.25; 0 2.5 0 -126; 0 0 0.0000001 0]");
+    }
+
+    #[test]
+    fn a_grid_is_seen_from_another() {
+        let affine =
+            [[0.0, -2.0, 0.1, 5.0], [1.5, 0.0, 0.0, -3.0], [0.0, 0.2, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]];
+        let (one, other) =
+            (Geometry::new(affine).unwrap(), Geometry::from_spacing([1e-6, 2e-3, 40.0]).unwrap());
+        for (from, to) in [(one, other), (other, one), (one, one)] {
+            let (matrix, offset) = from.seen_from(&to);
+            let voxel = [3.0, -2.0, 11.0];
+            let seen = std::array::from_fn(|row| {
+                offset[row] + (0..3).map(|column| matrix[row][column] * voxel[column]).sum::<f64>()
+            });
+            for (a, b) in to.to_world(seen).into_iter().zip(from.to_world(voxel)) {
+                assert!((a - b).abs() < 1e-9, "{a} {b}");
+            }
+        }
     }
 
     #[test]

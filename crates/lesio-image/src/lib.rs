@@ -3,7 +3,7 @@
 //!
 //! - Data: [`Volume`] is a three-dimensional array with its [`Geometry`] (affine, spacing,
 //!   [`Orientation`]), seen slice by slice along a [`Plane`]; [`Image`] is a two-dimensional one of
-//!   any number of channels.
+//!   any number of channels. [`Volume::aligned_to`] brings two volumes of the same place to one grid.
 //! - The way to a network and back: [`Preprocessing`] is the configuration, [`FittedPreprocessing`]
 //!   what is saved with a model, [`PreparedVolume`] and [`PreparedImage`] what a network sees, with
 //!   the inverse of every step.
@@ -47,6 +47,7 @@
 
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod alignment;
 mod bounds;
 mod components;
@@ -73,6 +74,10 @@ mod runs;
 mod threshold;
 mod volume;
 
+pub use agreement::{
+    Agreement, AxisAgreement, CENTER_TOLERANCE, CORNER_TOLERANCE, GridError, GridFault, SPACING_TOLERANCE,
+    VoxelGrid,
+};
 pub use alignment::{Alignment, AlignmentScope, Aspect};
 pub use bounds::{BoundingBox, bounding_box, trimmed_box};
 pub use components::{

@@ -5,7 +5,8 @@
 //!   that NIfTI holds.
 //! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image).
 //! - With the feature `dicom`, `ReadOptions::read_dicom` makes a [`Volume`] of a folder of DICOM slices.
-//! - [`dataset`] lists the folders of public data sets; [`atomic`] writes files whole or not at all.
+//! - [`dataset`] lists the folders of public data sets; [`Matching`] lays masks on their images; [`atomic`]
+//!   writes files whole or not at all.
 //!
 //! What a file claims is compared with its length before memory is taken, every checksum is verified,
 //! and whatever is wrong is an error with a name ([`ReadErrorKind`]): nothing is repaired in silence, and
@@ -32,8 +33,11 @@
 pub mod dataset;
 #[cfg(feature = "dicom")]
 mod dicom;
+mod endings;
 mod error;
+mod file_kind;
 mod gzip;
+mod matching;
 pub mod nifti;
 mod options;
 mod raster;
@@ -44,8 +48,10 @@ use std::path::Path;
 
 use lesio_image::Volume;
 
+pub use endings::{IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, is_volume, without_ending};
 pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use lesio_files as atomic;
+pub use matching::Matching;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
 pub use raster::{ExifOrientation, PngSample, read_image, write_png, write_png_in};

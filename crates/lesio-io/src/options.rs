@@ -129,6 +129,11 @@ impl ReadOptions {
         Ok(image)
     }
 
+    /// The same options for the mask of an image of several volumes, which has one.
+    pub(crate) fn of_mask(&self) -> Self {
+        Self { volume: None, ..self.clone() }
+    }
+
     /// Reads a PNG, JPEG, TIFF or BMP image.
     ///
     /// # Errors

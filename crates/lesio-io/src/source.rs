@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::ReadErrorKind;
+use crate::file_kind::describe;
 use crate::gzip::GzipReader;
 
 /// Deflate spends at least one bit on 258 bytes in its tightest form, with overhead: zlib's documentation
@@ -35,12 +36,7 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), ReadErrorKind> {
 }
 
 fn expect_regular(kind: FileType) -> Result<(), ReadErrorKind> {
-    if kind.is_file() {
-        Ok(())
-    } else {
-        let found = if kind.is_dir() { "a folder" } else { "a pipe, socket or device" };
-        Err(ReadErrorKind::NotRegularFile { found })
-    }
+    if kind.is_file() { Ok(()) } else { Err(ReadErrorKind::NotRegularFile { found: describe(kind) }) }
 }
 
 /// Reads a whole file into memory, if it has at most `limit` bytes.

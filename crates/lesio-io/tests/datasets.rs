@@ -8,8 +8,10 @@ use std::path::Path;
 
 use lesio_image::{Geometry, Image, Volume};
 use lesio_io::atomic::Existing;
-use lesio_io::dataset::{Dataset, DatasetError, Layout, Mask};
-use lesio_io::{WriteOptions, write_png_in};
+use lesio_io::dataset::{
+    AbsentCases, Dataset, DatasetError, DatasetErrorKind, DatasetOptions, Layout, Mask, MissingMask,
+};
+use lesio_io::{Matching, WriteOptions, write_png_in};
 use ndarray::Array3;
 use support::Unsynced;
 
@@ -43,6 +45,15 @@ fn flair() -> Layout {
     Layout::cases("flair.nii.gz", Some("mask.nii.gz"))
 }
 
+fn keep() -> DatasetOptions {
+    DatasetOptions::new().missing_mask(MissingMask::Keep)
+}
+
+fn write(root: &Path, file: &str, volume: &Volume<u8>) {
+    fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
+    WriteOptions::new().existing(Existing::Replace).write_in(&Unsynced, root.join(file), volume).unwrap();
+}
+
 fn ids(data: &Dataset) -> Vec<&str> {
     data.cases().iter().map(lesio_io::dataset::Case::id).collect()
 }
@@ -69,7 +80,7 @@ fn cases_are_folders() {
         "c/.DS_Store",
         "c/deeper/flair.nii.gz",
     ]);
-    let data = Dataset::open(root.path(), &flair()).unwrap();
+    let data = Dataset::open_with(root.path(), &flair(), &keep()).unwrap();
     assert_eq!(ids(&data), ["a", "b", "c"]);
     // The other ending stands in where the name is absent, and only there.
     assert!(data.cases()[0].images()[0].ends_with("a/flair.nii"));
@@ -94,8 +105,11 @@ fn cases_are_folders() {
 #[test]
 fn splits_are_read_beside_any_layout() {
     let root = folder(&["a/flair.nii.gz", "b/flair.nii.gz", "c/flair.nii.gz"]);
+    let flair = || Layout::cases("flair.nii.gz", None);
     add(root.path(), "splits.csv", "site,patient,split\nX,a,train\nX,b,val\nY,absent,test\n");
-    let data = Dataset::open(root.path(), &flair()).unwrap();
+    refused(Dataset::open(root.path(), &flair()), "AbsentCases", "splits.csv");
+    let partial = DatasetOptions::new().absent_cases(AbsentCases::Warn);
+    let data = Dataset::open_with(root.path(), &flair(), &partial).unwrap();
     assert_eq!(data.splits().into_iter().collect::<Vec<_>>(), ["train", "val"]);
     assert_eq!(ids(&data.select("train").unwrap()), ["a"]);
     assert_eq!(data.cases()[2].split(), None);
@@ -107,8 +121,169 @@ fn splits_are_read_beside_any_layout() {
     refused(Dataset::open(root.path(), &flair()), "BadSplits", "splits.csv");
     fs::remove_file(root.path().join("splits.csv")).unwrap();
     fs::create_dir(root.path().join("splits.csv")).unwrap();
+    refused(Dataset::open(root.path(), &flair()), "MissingFile", "splits.csv/flair.nii.gz");
+    fs::remove_dir(root.path().join("splits.csv")).unwrap();
+    let error = Dataset::open(root.path(), &flair()).unwrap().select("train").unwrap_err();
+    assert!(error.to_string().contains("the data set has no splits"), "{error}");
+}
+
+#[test]
+fn rows_that_name_no_case_are_listed_with_the_nearest_names() {
+    let root =
+        folder(&["001/flair.nii.gz", "002/flair.nii.gz", "003/flair.nii.gz", "M\u{fc}ller/flair.nii.gz"]);
     let layout = Layout::cases("flair.nii.gz", None);
-    assert!(Dataset::open(root.path(), &layout).is_err());
+    let open = |text: &str| {
+        fs::write(root.path().join("splits.csv"), text).unwrap();
+        Dataset::open(root.path(), &layout)
+    };
+    let error = open("patient,split\n001,train\n2,train\n3,train\nMu\u{308}ller,test\n").unwrap_err();
+    let DatasetErrorKind::AbsentCases { rows, count: 3 } = error.kind() else { panic!("{error}") };
+    let found: Vec<(u64, &str, &str)> =
+        rows.iter().map(|row| (row.line, row.name.as_str(), row.nearest[0].as_str())).collect();
+    assert_eq!(found, [(3, "2", "002"), (4, "3", "003"), (5, "Mu\u{308}ller", "M\u{fc}ller")]);
+    let text = error.to_string();
+    // Both forms of the letter look alike, so they are spelled out.
+    for part in
+        ["line 3 \"2\", nearest \"002\"", "line 4 \"3\"", "Mu\\u{308}ller", "M\\u{fc}ller", "splits.csv"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // A quote that closes before the value ends names nobody.
+    assert_eq!(open("patient,split\n\"00\"1x,train\n").unwrap_err().kind().name(), "AbsentCases");
+    let many: String = (0..30).map(|k| format!("none{k},train\n")).collect();
+    let error = open(&format!("patient,split\n{many}")).unwrap_err();
+    assert!(matches!(error.kind(), DatasetErrorKind::AbsentCases { rows, count: 30 } if rows.len() == 10));
+    assert!(error.to_string().contains("and 20 more"), "{error}");
+    // All are named, some twice.
+    let data = open("patient,split\n001,train\n002,train\n001,train\nM\u{fc}ller,test\n").unwrap();
+    assert_eq!(ids(&data.select("test").unwrap()), ["M\u{fc}ller"]);
+}
+
+#[test]
+fn masks_that_are_missing_are_never_normal_unasked() {
+    let root = folder(&["c0/flair.nii.gz", "c0/tumour.nii.gz"]);
+    for case in 1..14 {
+        add(root.path(), &format!("c{case}/flair.nii.gz"), "");
+        if case < 3 {
+            add(root.path(), &format!("c{case}/mask.nii.gz"), "");
+        }
+    }
+    let open =
+        |policy| Dataset::open_with(root.path(), &flair(), &DatasetOptions::new().missing_mask(policy));
+    let error = open(MissingMask::Refuse).unwrap_err();
+    let DatasetErrorKind::MissingMask { cases, count: 12, of: 14, mask } = error.kind() else {
+        panic!("{error}")
+    };
+    assert_eq!((cases.len(), cases[0].as_str(), mask.as_deref()), (10, "c0", Some("mask.nii.gz")));
+    let text = error.to_string();
+    for part in ["12 of 14 cases have no mask mask.nii.gz", "c0", "and 2 more", "tumour.nii.gz"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert_eq!(Dataset::open(root.path(), &flair()).unwrap_err().to_string(), text);
+    assert_eq!(ids(&open(MissingMask::Skip).unwrap()), ["c1", "c2"]);
+    let normal = open(MissingMask::Normal).unwrap();
+    assert_eq!((normal.cases().len(), normal.cases()[0].mask(), normal.unknown()), (14, &Mask::Normal, 0));
+    assert!(normal.cases()[0].read_masked().unwrap().1.unwrap().data().iter().all(|inside| !inside));
+    let kept = open(MissingMask::Keep).unwrap();
+    assert_eq!((kept.unknown(), kept.cases()[0].mask()), (12, &Mask::Unknown));
+    assert_eq!(kept.clone().resolved(MissingMask::Skip).unwrap(), open(MissingMask::Skip).unwrap());
+    assert_eq!(kept.without_masks().unknown(), 14);
+    // A name that no case has is a slip, also where cases without a mask would be left out.
+    let typo = Layout::cases("flair.nii.gz", Some("maks.nii.gz"));
+    for policy in [MissingMask::Refuse, MissingMask::Skip] {
+        let options = DatasetOptions::new().missing_mask(policy);
+        refused(Dataset::open_with(root.path(), &typo, &options), "MissingMask", "");
+    }
+    let itself = Layout::cases("flair.nii.gz", Some("flair.nii.gz"));
+    assert_eq!(Dataset::open(root.path(), &itself).unwrap_err().kind().name(), "NotThisLayout");
+    // Cases that are left out may stand in splits.csv.
+    fs::write(root.path().join("splits.csv"), "patient,split\nc0,train\nc1,train\n").unwrap();
+    assert_eq!(ids(&open(MissingMask::Skip).unwrap().select("train").unwrap()), ["c1"]);
+}
+
+#[test]
+fn masks_are_laid_on_images_by_their_place() {
+    let root = tempfile::tempdir().unwrap();
+    let grid = Geometry::from_spacing([1.0, 1.0, 3.0]).unwrap();
+    let labels =
+        Volume::new(Array3::from_shape_fn((5, 4, 3), |(i, j, k)| u8::from(i > 2 && j > 0 && k == 2)), grid);
+    let open = |matching| {
+        let options = DatasetOptions::new().matching(matching);
+        Dataset::open_with(root.path(), &flair(), &options).unwrap().cases()[0].clone()
+    };
+    for image in ["RAS", "ASR", "LPI", "PIR"] {
+        let own = labels.reoriented(&image.parse().unwrap());
+        write(root.path(), "a/flair.nii.gz", &own);
+        for mask in ["RAS", "LAS", "IPR", "SLA"] {
+            write(root.path(), "a/mask.nii.gz", &labels.reoriented(&mask.parse().unwrap()));
+            let (volume, found) = open(Matching::Place).read_volume().unwrap();
+            let found = found.unwrap();
+            assert_eq!(
+                (found.data(), found.geometry()),
+                (own.data(), volume.geometry()),
+                "{mask} on {image}"
+            );
+            let (_, found) = open(Matching::Place).read_masked().unwrap();
+            assert_eq!(found.unwrap().data(), &own.data().mapv(|label| label != 0));
+        }
+        // The same voxels without their place are refused, with both affines, unless the user knows better.
+        let lost = Volume::new(own.data().clone(), Geometry::default());
+        write(root.path(), "a/mask.nii.gz", &lost);
+        for error in [
+            open(Matching::Place).read_volume().unwrap_err(),
+            open(Matching::Place).read_masked().unwrap_err(),
+        ] {
+            assert_eq!(error.kind().name(), "GridMismatch");
+            let text = error.to_string();
+            for part in [
+                "a/mask.nii.gz",
+                "a/flair.nii.gz",
+                "[1 0 0 0; 0 1 0 0; 0 0 1 0]",
+                &own.geometry().to_string(),
+            ] {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+        }
+        let (volume, found) = open(Matching::Position).read_volume().unwrap();
+        let found = found.unwrap();
+        assert_eq!((found.data(), found.geometry()), (own.data(), volume.geometry()));
+    }
+    // By position, the order in the file counts, and the shape has to be the same.
+    let mirrored = labels.reoriented(&"LAS".parse().unwrap());
+    write(root.path(), "a/flair.nii.gz", &labels);
+    write(root.path(), "a/mask.nii.gz", &mirrored);
+    assert_eq!(open(Matching::Position).read_volume().unwrap().1.unwrap().data(), mirrored.data());
+    write(root.path(), "a/mask.nii.gz", &labels.reoriented(&"ASR".parse().unwrap()));
+    assert_eq!(open(Matching::Position).read_volume().unwrap_err().kind().name(), "SizeMismatch");
+    // Channels are laid on the first in the same way.
+    let two = Layout::Cases { images: vec!["flair.nii.gz".into(), "mask.nii.gz".into()], mask: None };
+    let channels = Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels().unwrap();
+    assert_eq!(channels[0], channels[1]);
+    write(root.path(), "a/mask.nii.gz", &Volume::new(labels.data().clone(), Geometry::default()));
+    let error = Dataset::open(root.path(), &two).unwrap().cases()[0].read_channels().unwrap_err();
+    assert_eq!(error.kind().name(), "GridMismatch");
+}
+
+#[test]
+fn every_value_but_0_is_inside_a_mask() {
+    let root = folder(&["a/flair.nii.gz"]);
+    let inside = Array3::from_shape_fn((4, 3, 2), |(i, j, k)| i == 1 && j > 0 || k == 1);
+    let open = || Dataset::open(root.path(), &flair()).unwrap().cases()[0].clone();
+    let path = root.path().join("a/mask.nii.gz");
+    let options = WriteOptions::new().existing(Existing::Replace);
+    for value in [256_i16, -1, 1, 255, i16::MIN] {
+        let mask = Volume::new(inside.mapv(|inside| if inside { value } else { 0 }), Geometry::default());
+        options.write_in(&Unsynced, &path, &mask).unwrap();
+        assert_eq!(open().read_masked().unwrap().1.unwrap().data(), &inside, "{value}");
+    }
+    for value in [1.000_000_06_f32, 0.5, -3.0, f32::INFINITY, f32::NAN] {
+        let mask = Volume::new(inside.mapv(|inside| if inside { value } else { 0.0 }), Geometry::default());
+        options.write_in(&Unsynced, &path, &mask).unwrap();
+        match open().read_masked() {
+            Ok((_, mask)) => assert_eq!(mask.unwrap().data(), &inside, "{value}"),
+            Err(error) => assert!(value.is_nan() && error.path() == path, "{error}"),
+        }
+    }
 }
 
 #[test]
@@ -125,7 +300,12 @@ fn mvtec_has_splits_and_kinds() {
         "license.txt",
         "test/crack/Thumbs.db",
     ]);
-    let data = Dataset::open(root.path(), &Layout::MvTec).unwrap();
+    let error = Dataset::open(root.path(), &Layout::MvTec).unwrap_err();
+    assert!(
+        matches!(error.kind(), DatasetErrorKind::MissingMask { cases, .. } if *cases == ["test/crack/001"]),
+        "{error}"
+    );
+    let data = Dataset::open_with(root.path(), &Layout::MvTec, &keep()).unwrap();
     assert_eq!(data.cases().len(), 6);
     assert_eq!(ids(&data.select("train").unwrap()), ["train/good/000", "train/good/001"]);
     let case = |id: &str| data.cases().iter().find(|case| case.id() == id).unwrap();
@@ -162,7 +342,12 @@ fn acdc_has_frames() {
         "patient002/patient002_frame01.nii.gz",
         "patient002/patient002_frame01_gt.nii",
     ]);
-    let data = Dataset::open(root.path(), &Layout::Acdc).unwrap();
+    let error = Dataset::open(root.path(), &Layout::Acdc).unwrap_err();
+    assert!(
+        matches!(error.kind(), DatasetErrorKind::MissingMask { cases, .. } if *cases == ["patient001_frame12"]),
+        "{error}"
+    );
+    let data = Dataset::open_with(root.path(), &Layout::Acdc, &keep()).unwrap();
     assert_eq!(ids(&data), ["patient001_frame01", "patient001_frame12", "patient002_frame01"]);
     assert_eq!(data.cases()[0].patient(), "patient001");
     assert_eq!(*data.cases()[1].mask(), Mask::Unknown);
@@ -172,8 +357,9 @@ fn acdc_has_frames() {
         "splits.csv",
         "patient,frame,split\npatient001,frame01,train\npatient001,frame12,test\n",
     );
-    let data = Dataset::open(root.path(), &Layout::Acdc).unwrap();
+    let data = Dataset::open_with(root.path(), &Layout::Acdc, &keep()).unwrap();
     assert_eq!(ids(&data.select("test").unwrap()), ["patient001_frame12"]);
+    fs::remove_file(root.path().join("splits.csv")).unwrap();
     add(root.path(), "patient002/patient002_frame09_gt.nii.gz", "");
     refused(Dataset::open(root.path(), &Layout::Acdc), "MaskWithoutImage", "patient002_frame09_gt.nii.gz");
     fs::remove_file(root.path().join("patient002/patient002_frame09_gt.nii.gz")).unwrap();
@@ -211,6 +397,9 @@ fn the_decathlon_has_images_and_labels() {
     );
     assert_eq!(*data.cases()[0].mask(), Mask::Unknown);
     data.select("train").unwrap().require_masks().unwrap();
+    fs::rename(root.path().join("labelsTr/liver_2.nii.gz"), root.path().join("liver_2.nii.gz")).unwrap();
+    refused(Dataset::open(root.path(), &Layout::Msd), "MissingMask", "");
+    fs::rename(root.path().join("liver_2.nii.gz"), root.path().join("labelsTr/liver_2.nii.gz")).unwrap();
     add(root.path(), "labelsTr/liver_9.nii.gz", "");
     refused(Dataset::open(root.path(), &Layout::Msd), "MaskWithoutImage", "labelsTr/liver_9.nii.gz");
     let none = folder(&["labelsTr/a.nii.gz"]);
@@ -227,6 +416,13 @@ fn images_are_found_at_any_depth() {
     let one = Dataset::open(root.path().join("b.png"), &Layout::Images).unwrap();
     assert_eq!(ids(&one), ["b.png"]);
     assert_eq!(one.cases()[0].read_image().unwrap().1, None);
+    assert!(data.cases()[1].is_volume() && !one.cases()[0].is_volume());
+    // A header and its voxels are one case, and are not passed over.
+    let pairs = folder(&["a.hdr", "a.img", "B.HDR.GZ", "B.IMG.GZ", "lone.img"]);
+    assert_eq!(
+        ids(&Dataset::open(pairs.path(), &Layout::Images).unwrap()),
+        ["B.HDR.GZ", "a.hdr", "lone.img"]
+    );
     let text = Dataset::open(root.path().join("notes.txt"), &Layout::Images);
     assert_eq!(text.unwrap_err().kind().name(), "Empty");
     let deep = folder(&[&format!("{}a.png", "d/".repeat(40))]);
@@ -245,6 +441,84 @@ fn folders_that_are_none_are_named() {
         assert!(matches!(empty.kind().name(), "Empty" | "NotThisLayout"), "{name}: {empty}");
         assert!(empty.path().ends_with("empty"));
     }
+}
+
+#[test]
+fn a_wrong_layout_is_told_with_the_one_that_fits() {
+    let told = |root: &tempfile::TempDir, layout: &Layout, expected: &str| {
+        let error = Dataset::open(root.path(), layout).unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected} in {error}");
+    };
+    let mvtec = folder(&["train/good/0.png", "test/crack/0.png", "ground_truth/crack/0_mask.png"]);
+    let msd = folder(&["imagesTr/a.nii.gz", "labelsTr/a.nii.gz"]);
+    let acdc = folder(&["training/p1/p1_frame01.nii.gz", "training/p1/p1_frame01_gt.nii.gz"]);
+    let cases = folder(&["a/t1.nii.gz", "a/seg.nii.gz", "b/t1.nii.gz", "b/seg.nii.gz"]);
+    let images = folder(&["a.png", "b.png"]);
+    for layout in [flair(), Layout::MvTec, Layout::Acdc, Layout::Msd] {
+        let found =
+            [(&mvtec, "mvtec"), (&msd, "msd"), (&acdc, "acdc"), (&cases, "cases"), (&images, "images")];
+        for (root, name) in found.into_iter().filter(|(_, name)| *name != layout.name()) {
+            told(root, &layout, &format!("looks like the layout {name}"));
+        }
+    }
+    told(&cases, &Layout::Msd, "the layout cases with t1.nii.gz in each folder");
+    told(&cases, &flair(), "the folder holds seg.nii.gz, t1.nii.gz");
+    let above = folder(&["bottle/train/good/0.png"]);
+    told(&above, &Layout::MvTec, "its folder bottle looks like the layout mvtec");
+    let dicom = folder(&["a/1.dcm", "a/2.dcm", "README.md"]);
+    told(&dicom, &Layout::Images, "2 .dcm");
+}
+
+#[test]
+fn images_in_folders_below_a_kind_are_not_lost() {
+    let root = folder(&[
+        "train/good/monday/0.png",
+        "train/good/tuesday/0.png",
+        "train/good/0.png",
+        "test/crack/deep/er/1.png",
+        "ground_truth/crack/deep/er/1_mask.png",
+        "test/good/0.png",
+        "ground_truth/good/0_mask.png",
+    ]);
+    let data = Dataset::open(root.path(), &Layout::MvTec).unwrap();
+    let expected = [
+        "test/crack/deep/er/1",
+        "test/good/0",
+        "train/good/0",
+        "train/good/monday/0",
+        "train/good/tuesday/0",
+    ];
+    assert_eq!(ids(&data), expected);
+    let mask = |k: usize| data.cases()[k].mask();
+    assert!(mask(0).path().unwrap().ends_with("crack/deep/er/1_mask.png"));
+    // What is said of a normal image is looked at; images to train on are no part of it.
+    assert!(mask(1).path().unwrap().ends_with("good/0_mask.png"));
+    assert_eq!(mask(2), &Mask::Normal);
+    add(root.path(), "train/1.png", "");
+    refused(Dataset::open(root.path(), &Layout::MvTec), "Misplaced", "train/1.png");
+}
+
+#[test]
+fn results_are_no_data() {
+    let root = folder(&["a/flair.nii.gz", "b/flair.nii.gz", "b/report.json"]);
+    let report =
+        r#"{"cases": [], "command": "cargo run --release --example localize -- --out maps", "schema": 1}"#;
+    add(root.path(), "maps/report.json", report);
+    add(root.path(), "maps/a/pixel-l1.nii.gz", "");
+    let layout = Layout::cases("flair.nii.gz", None);
+    assert_eq!(ids(&Dataset::open(root.path(), &layout).unwrap()), ["a", "b"]);
+    let images = Dataset::open(root.path(), &Layout::Images).unwrap();
+    assert_eq!(ids(&images), ["a/flair.nii.gz", "b/flair.nii.gz"]);
+    // Where results would go is told before they do.
+    for inside in ["", "new", "a/../new/deep", "new/../a"] {
+        assert!(images.contains(root.path().join(inside)), "{inside}");
+    }
+    let other = tempfile::tempdir().unwrap();
+    for outside in [other.path().join("x"), root.path().join(".."), root.path().join("new/../../x")] {
+        assert!(!images.contains(&outside), "{}", outside.display());
+    }
+    let one = Dataset::open(root.path().join("a/flair.nii.gz"), &Layout::Images).unwrap();
+    assert!(!one.contains(root.path().join("a/out")));
 }
 
 #[test]
@@ -277,6 +551,29 @@ fn image_and_mask_of_different_size_are_both_named() {
     assert_eq!(error.kind().name(), "LossyConversion");
 }
 
+#[test]
+fn a_root_that_is_no_folder_is_said_to_be_what_it_is() {
+    let root = folder(&["file", "a.png"]);
+    let error = Dataset::open(root.path().join("file"), &flair()).unwrap_err();
+    assert!(error.to_string().contains("is a file, expected a folder"), "{error}");
+    #[cfg(unix)]
+    {
+        let pipe = root.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
+        for layout in [flair(), Layout::MvTec, Layout::Acdc, Layout::Msd, Layout::Images] {
+            for (path, what) in [
+                (pipe.as_path(), "a named pipe"),
+                (&root.path().join("socket"), "a socket"),
+                (Path::new("/dev/null"), "a device"),
+            ] {
+                let error = Dataset::open(path, &layout).unwrap_err();
+                assert!(error.to_string().contains(&format!("is {what}, expected a folder")), "{error}");
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_pipes_and_names_that_are_no_text() {
@@ -288,7 +585,7 @@ fn links_pipes_and_names_that_are_no_text() {
     symlink("../real/flair.nii.gz", root.path().join("a/mask.nii.gz")).unwrap();
     symlink("real", root.path().join("linked")).unwrap();
     symlink(".", root.path().join("real/loop")).unwrap();
-    let data = Dataset::open(root.path(), &flair()).unwrap();
+    let data = Dataset::open_with(root.path(), &flair(), &keep()).unwrap();
     assert_eq!(ids(&data), ["a", "linked", "real"]);
     // A search in depth does not follow links to folders, which may lead back.
     assert_eq!(

@@ -70,3 +70,28 @@ fn magnetic_tiles_are_laid_out_as_mvtec() {
     // The same folder as plain images, its masks among them.
     assert_eq!(Dataset::open(&root, &Layout::Images).unwrap().cases().len(), 1059 + 257);
 }
+
+#[test]
+fn the_other_sets_open_with_all_that_their_layout_says() {
+    if let Some(root) = data("brats-small") {
+        let names = ["flair.nii.gz", "t1c.nii.gz"].map(str::to_owned);
+        let layout = Layout::Cases { images: names.into(), mask: Some("mask.nii.gz".to_owned()) };
+        let data = Dataset::open(root, &layout).unwrap();
+        assert_eq!((data.cases().len(), data.unknown()), (4, 0));
+        let channels = data.cases()[0].read_channels().unwrap();
+        let (volume, mask) = data.cases()[0].read_masked().unwrap();
+        assert_eq!((channels.len(), &channels[0]), (2, &volume));
+        assert_eq!(mask.unwrap().geometry(), volume.geometry());
+    }
+    if let Some(root) = data("t1-slabs") {
+        let data = Dataset::open(root, &Layout::cases("t1.nii.gz", Some("tissue.nii.gz"))).unwrap();
+        assert_eq!((data.cases().len(), data.splits().len()), (40, 0));
+        data.cases()[0].read_volume().unwrap();
+    }
+    if let Some(root) = data("mvtec-bottle") {
+        let data = Dataset::open(root, &Layout::MvTec).unwrap();
+        data.require_masks().unwrap();
+        let counts = ["train", "test"].map(|split| data.select(split).unwrap().cases().len());
+        assert_eq!(counts, [209, 83]);
+    }
+}

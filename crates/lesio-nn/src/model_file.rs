@@ -517,7 +517,8 @@ mod tests {
         let header = good.len() - 4 * 60_007;
         let refused = |content: &[u8], length: usize, kind: &str, most: usize| {
             let mut counted = Counted(content, 0);
-            let error = decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1..=1).unwrap_err();
+            let error =
+                decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1..=1).unwrap_err();
             assert!(counted.1 <= most, "{error}: {} bytes are read, expected {most}", counted.1);
             error
         };

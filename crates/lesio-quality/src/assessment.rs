@@ -10,10 +10,7 @@ use crate::estimator::{Estimator, QualityEstimator};
 use crate::framing::{Frame, Framing};
 use crate::novelty::{Novelty, Unlikeness};
 use crate::painter::Painter;
-use crate::slices::SLICE_AXIS;
-
-/// Largest distance between the same corner of image and segmentation, in millimetres, that passes for rounding.
-const TOLERANCE: f64 = 0.05;
+use crate::slices::{SLICE_AXIS, on_grid_of};
 
 /// What is said about a segmentation of a volume.
 #[derive(Clone, Debug)]
@@ -102,6 +99,7 @@ pub(crate) fn assess(
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
     let framing = parts.estimator.config().framing.clone();
+    let segmentation = &on_grid_of(image, segmentation)?;
     check(image, segmentation, &parts.estimator.config().classes)?;
     let millimetres = pixel_side(image);
     let mut reconstruction = image.data().clone();
@@ -178,22 +176,6 @@ impl Parts<'_> {
 }
 
 fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result<(), InputError> {
-    if image.shape() != segmentation.shape() {
-        let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
-        return Err(InputError::Shape { image, segmentation });
-    }
-    let [x, y, z] = image.shape().map(|side| side as f64 - 1.0);
-    let corners = [[0.0; 3], [x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, z], [x, y, z]];
-    let difference = corners
-        .into_iter()
-        .map(|corner| {
-            let (a, b) = (image.geometry().to_world(corner), segmentation.geometry().to_world(corner));
-            (0..3).map(|axis| (a[axis] - b[axis]).powi(2)).sum::<f64>().sqrt()
-        })
-        .fold(0.0, f64::max);
-    if difference.is_nan() || difference > TOLERANCE {
-        return Err(InputError::Grid { difference });
-    }
     if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
         return Err(InputError::UnknownLabel { label, expected: known.to_vec() });
     }

@@ -1,6 +1,6 @@
 //! What can go wrong with a configuration, with input, and with an estimate.
 
-use lesio_image::ImageError;
+use lesio_image::{GridError, ImageError};
 use lesio_metrics::MetricError;
 use lesio_nn::{EngineError, NetworkError, ParameterError};
 use lesio_settings::SettingError;
@@ -40,13 +40,8 @@ pub enum InputError {
         segmentation: Vec<usize>,
     },
     /// Image and segmentation lie at different places in the world.
-    #[error(
-        "the affine of the segmentation differs from the image's by up to {difference:.3} mm in a corner"
-    )]
-    Grid {
-        /// Largest distance between the same corner of both grids, in millimetres.
-        difference: f64,
-    },
+    #[error("the segmentation does not lie where the image does: {0}")]
+    Grid(GridError),
     /// The segmentation holds a label that the estimator was not trained with.
     #[error("the segmentation holds label {label}, expected 0 and {expected:?}")]
     UnknownLabel {

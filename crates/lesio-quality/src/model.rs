@@ -78,10 +78,11 @@ impl QualityModel {
     /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
     ///
     /// The same input gives the same answer, whatever was asked before. Labels that the model has seen but does
-    /// not grade may be in the segmentation.
+    /// not grade may be in the segmentation. A segmentation whose voxels are in another order is brought into the
+    /// image's, by both affines.
     ///
     /// # Errors
-    /// Grids that differ, labels that the model was not trained with, images that are not finite, and slices whose
+    /// A segmentation of another shape or place than the image, labels that the model was not trained with, images that are not finite, and slices whose
     /// image is constant although something is segmented in it.
     pub fn assess(
         &mut self,

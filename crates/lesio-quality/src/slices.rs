@@ -1,8 +1,9 @@
 //! Slices of patients with their true labels.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use lesio_image::{BoundingBox, Volume, bounding_box};
+use lesio_image::{BoundingBox, GridFault, Volume, bounding_box};
 use lesio_nn::random;
 use ndarray::{Array2, Axis};
 
@@ -33,18 +34,17 @@ pub struct TrueSlice {
 impl TrueSlice {
     /// The slices of a volume; none where the volume holds no label.
     ///
+    /// Labels in another order of voxels are brought into the image's, by both affines.
+    ///
     /// # Errors
-    /// Shapes that differ.
+    /// Shapes and places that differ.
     pub fn of_volume(
         patient: &str,
         case: &str,
         image: &Volume<f32>,
         truth: &Volume<u8>,
     ) -> Result<Vec<Self>, InputError> {
-        if image.shape() != truth.shape() {
-            let (image, segmentation) = (image.shape().to_vec(), truth.shape().to_vec());
-            return Err(InputError::Shape { image, segmentation });
-        }
+        let truth = on_grid_of(image, truth)?;
         let Some(whole) = bounding_box(&truth.data().mapv(|label| label != 0)) else { return Ok(Vec::new()) };
         let whole =
             BoundingBox { start: [whole.start[0], whole.start[1]], end: [whole.end[0], whole.end[1]] };
@@ -71,6 +71,33 @@ impl TrueSlice {
         let (patient, case) = (patient.to_owned(), patient.to_owned());
         Some(Self { patient, case, index: 0, image, truth, centre: centre(&bounds) })
     }
+}
+
+/// Labels on the grid of their image, in the order of its voxels.
+pub(crate) fn on_grid_of<'a>(
+    image: &Volume<f32>,
+    labels: &'a Volume<u8>,
+) -> Result<Cow<'a, Volume<u8>>, InputError> {
+    let (grid, shape) = (image.geometry(), image.shape());
+    if labels.geometry() == grid && labels.shape() == shape {
+        return Ok(Cow::Borrowed(labels));
+    }
+    let (labels, agreement) = labels.clone().aligned_to(grid, shape).map_err(|error| match error.fault {
+        GridFault::Shape => {
+            let (image, segmentation) = (error.expected.shape.to_vec(), error.found.shape.to_vec());
+            InputError::Shape { image, segmentation }
+        }
+        _ => InputError::Grid(error),
+    })?;
+    if !agreement.is_exact() {
+        let (voxels, millimetres) = (agreement.voxels, agreement.millimetres);
+        tracing::warn!(
+            voxels,
+            millimetres,
+            "the affines of segmentation and image differ a little: taken for one place"
+        );
+    }
+    Ok(Cow::Owned(labels))
 }
 
 fn centre(bounds: &BoundingBox<2>) -> [f64; 2] {

@@ -311,7 +311,14 @@ fn input_that_cannot_be_graded_is_named() {
 
     let shifted = Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap();
     let error = refuse(&image, &Volume::new(labels.data().clone(), shifted));
-    assert!(matches!(error, EstimateError::Input(InputError::Grid { difference }) if difference > 1.0));
+    let EstimateError::Input(InputError::Grid(grid)) = error else { panic!("{error}") };
+    let both = format!("{grid}");
+    assert!(both.contains(&shifted.to_string()) && both.contains(&image.geometry().to_string()), "{both}");
+    // Another order of the same voxels is no other place.
+    let turned = labels.reoriented(&"LPI".parse().unwrap());
+    let grades = |model: &mut QualityModel, labels: &Volume<u8>| model.assess(&image, labels).unwrap().slices;
+    assert_eq!(grades(&mut model, &turned), grades(&mut model, &labels));
+    let mut refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
     let other = Volume::new(Array3::zeros((48, 48, 3)), *labels.geometry());
     assert!(matches!(refuse(&image, &other), EstimateError::Input(InputError::Shape { .. })));
     let unknown = labels.map(|&label| if label == 1 { 9 } else { label });
@@ -338,4 +345,20 @@ fn input_that_cannot_be_graded_is_named() {
     let assessment = model.assess(&image, &empty).unwrap();
     assert!(assessment.volume.is_none());
     assert!(assessment.slices.iter().all(|slice| slice.verdict == Verdict::Empty));
+}
+
+#[test]
+fn labels_are_matched_by_their_place() {
+    let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
+    let truth =
+        Volume::new(Array3::from_shape_fn((6, 5, 4), |(i, j, k)| (i * 20 + j * 4 + k) as u8), geometry);
+    let image = truth.map(|&label| f32::from(label));
+    let straight = TrueSlice::of_volume("p", "p", &image, &truth).unwrap();
+    for turned in ["LPI", "SAR", "IRP"] {
+        let turned = truth.reoriented(&turned.parse().unwrap());
+        assert_eq!(TrueSlice::of_volume("p", "p", &image, &turned).unwrap(), straight);
+    }
+    let elsewhere = Volume::new(truth.data().clone(), Geometry::default());
+    let error = TrueSlice::of_volume("p", "p", &image, &elsewhere).unwrap_err();
+    assert!(matches!(error, InputError::Grid(_)), "{error}");
 }

@@ -5,7 +5,7 @@ use lesio_metrics::{Connectivity, MetricError, Scratch, StreamedScores, Streamed
 use ndarray::{Array3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Scene, lesion_slices, score_each, truth_of};
+use crate::evaluation::{Scene, lesion_slices, score_each};
 use crate::scratch::scratch;
 use crate::subject::Subjects;
 
@@ -35,7 +35,7 @@ pub fn calibrate(
     let mut resolutions = ResolutionRange::new();
     for place in 0..subjects.count() {
         let subject = subjects.subject(place)?;
-        let truth = truth_of(&subject);
+        let truth = subject.truth()?;
         let mut own_lesions: Option<LesionPixels> = None;
         let (mut predictor, mut counted) = (0, false);
         let scene = score_each(&localizer, &subject, names, |scene, _, [_, map]| {
@@ -205,7 +205,7 @@ pub(crate) mod tests {
             let mut pixels = PixelCurve::new();
             for subject in [&subjects[0], &subjects[2]] {
                 let maps = score_subject(&made, subject, &[name]).unwrap();
-                let truth = truth_of(subject).unwrap();
+                let truth = subject.truth().unwrap().unwrap().into_owned();
                 for k in 1..3 {
                     let pick = |values: &Array3<bool>| -> Vec<bool> {
                         values.index_axis(Axis(2), k).iter().copied().collect()

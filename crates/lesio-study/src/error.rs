@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lesio_anomaly::PredictError;
-use lesio_image::PreprocessError;
+use lesio_image::{GridError, ImageError, PreprocessError};
 use lesio_io::ReadError;
 use lesio_metrics::MetricError;
 use lesio_nn::{EngineError, TrainError};
@@ -29,6 +29,14 @@ pub enum StudyError {
         case: String,
         /// What is wrong.
         source: PreprocessError,
+    },
+    /// The truth of a case is not on the grid of its image.
+    #[error("the truth of case {case:?} does not fit its image")]
+    Truth {
+        /// The case.
+        case: String,
+        /// What is wrong.
+        source: TruthError,
     },
     /// The preprocessing could not be fitted.
     #[error("the preprocessing could not be fitted")]
@@ -116,4 +124,16 @@ pub enum StudyError {
     /// A metric is undefined.
     #[error("a metric could not be computed")]
     Metric(#[from] MetricError),
+}
+
+/// Why a truth is not on the grid of its image.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TruthError {
+    /// That of a volume lies elsewhere.
+    #[error(transparent)]
+    Grid(GridError),
+    /// That of an image has another size.
+    #[error(transparent)]
+    Size(ImageError),
 }

@@ -135,14 +135,14 @@ pub fn score_subject(
 /// the names; an image is a volume of one slice here.
 ///
 /// # Errors
-/// [`StudyError::Score`] naming the case, what [`Subject::validate`] refuses, and what `each` reports.
+/// [`StudyError::Score`] naming the case, what [`Subject::truth`] refuses, and what `each` reports.
 pub fn score_each(
     localizer: &Localizer,
     subject: &Subject,
     names: &[PredictorName],
     mut each: impl FnMut(&Scene, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
 ) -> Result<Scene, StudyError> {
-    subject.validate()?;
+    subject.truth()?;
     let failed = |source| StudyError::Score { case: subject.id.clone(), source };
     match &subject.content {
         Content::Volume { volume, .. } => {
@@ -204,15 +204,6 @@ impl Names {
             return Ok(());
         }
         Err(StudyError::Repeated { what, name: name.to_owned() })
-    }
-}
-
-/// The truth of a subject as a volume, an image being one slice; `None` where nothing is known.
-#[must_use]
-pub fn truth_of(subject: &Subject) -> Option<Array3<bool>> {
-    match &subject.content {
-        Content::Volume { truth, .. } => truth.as_ref().map(|truth| truth.data().clone()),
-        Content::Image { truth, .. } => truth.as_ref().map(|truth| truth.clone().insert_axis(Axis(2))),
     }
 }
 
@@ -932,7 +923,7 @@ mod tests {
         let mut evaluation = Evaluation::new();
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
-                Ok(maps) => evaluation.add(&subject.patient, &maps, &truth_of(subject).unwrap()).unwrap(),
+                Ok(maps) => evaluation.add(&subject.patient, &maps, &subject.truth().unwrap().unwrap().into_owned()).unwrap(),
                 Err(error) => evaluation.unscored(&subject.patient, &subject.id, &error),
             }
         }

@@ -1,11 +1,11 @@
 //! Normal slices as training examples.
 
-use lesio_image::{FittedPreprocessing, Orientation, PreparedPlane, Preprocessing, Volume};
+use lesio_image::{FittedPreprocessing, ImageError, Orientation, PreparedPlane, Preprocessing, Volume};
 use lesio_nn::Shape;
 use lesio_vae::Examples;
 use rayon::prelude::*;
 
-use crate::error::StudyError;
+use crate::error::{StudyError, TruthError};
 use crate::subject::{Content, Subject};
 
 /// Slices with less foreground than this share of the grid are left out: the first sliver of a head
@@ -38,10 +38,13 @@ pub fn fit_preprocessing(
 }
 
 /// The normal slices of subjects on the network's grid, with their foreground as the region that
-/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are.
+/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are: who trains without
+/// masks says that every subject is normal (see [`Subject::truth`], and `Dataset::unknown` of lesio-io, which
+/// counts them).
 ///
 /// # Errors
-/// A subject that cannot be preprocessed, or of other channels than the first.
+/// A subject that cannot be preprocessed, of other channels than the first, or with a truth that is not on its
+/// image's grid ([`StudyError::Truth`]).
 pub fn normal_examples(
     preprocessing: &FittedPreprocessing,
     subjects: &[Subject],
@@ -69,25 +72,33 @@ fn normal_planes(
     subject: &Subject,
 ) -> Result<Vec<PreparedPlane>, StudyError> {
     let failed = |source| StudyError::Preprocess { case: subject.id.clone(), source };
+    let truth = subject.truth()?;
     let (planes, abnormal) = match &subject.content {
-        Content::Volume { volume, truth } => {
-            let prepared = preprocessing.prepare(volume).map_err(failed)?;
+        Content::Volume { volume, .. } => {
+            let planes = preprocessing.prepare(volume).map_err(failed)?.planes;
             let plane = preprocessing.config().plane;
-            let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
-            let abnormal: Vec<bool> = (0..prepared.planes.len())
-                .map(|index| {
-                    let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
-                    slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
-                })
-                .collect();
-            (prepared.planes, abnormal)
+            let abnormal = match truth {
+                Some(truth) => {
+                    let truth = Volume::new(truth.into_owned(), *volume.geometry());
+                    let truth = truth.reoriented(&Orientation::RAS);
+                    let slices = (0..truth.planes(plane)).filter_map(|index| truth.plane(plane, index));
+                    slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
+                }
+                None => vec![false; planes.len()],
+            };
+            (planes, abnormal)
         }
-        Content::Image { image, truth } => {
+        Content::Image { image, .. } => {
             let prepared = preprocessing.prepare_image(image).map_err(failed)?;
-            let abnormal = truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside));
+            let abnormal = truth.is_some_and(|truth| truth.iter().any(|&inside| inside));
             (vec![prepared.plane], vec![abnormal])
         }
     };
+    if planes.len() != abnormal.len() {
+        let (found, expected) = (abnormal.len(), planes.len());
+        let error = ImageError::CountMismatch { what: "slices of the truth", found, expected };
+        return Err(StudyError::Truth { case: subject.id.clone(), source: TruthError::Size(error) });
+    }
     let enough = |plane: &PreparedPlane| {
         let inside = plane.mask.iter().filter(|&&inside| inside).count();
         inside as f64 >= LEAST_FOREGROUND * plane.mask.len() as f64

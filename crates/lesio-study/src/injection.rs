@@ -1,6 +1,6 @@
 //! Data sets of normal subjects turned into ones with lesions of known place.
 
-use lesio_image::{Volume, dilate};
+use lesio_image::{GridError, Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ pub enum InjectionError {
     /// A setting is out of range.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// The labels lie elsewhere than the image.
+    #[error("the labels do not lie where the image does")]
+    Labels(#[source] GridError),
     /// A lesion does not go into an image.
     #[error("lesion {number} cannot be made")]
     Lesion {
@@ -248,9 +251,11 @@ impl Injection {
     /// Puts lesions into the `nth` of the subjects that get some. Kinds go on in turn from subject to
     /// subject, so that each is met about equally often.
     ///
-    /// `labels` are a tissue map or a mask on the image's grid, 0 outside the object.
+    /// `labels` are a tissue map or a mask, 0 outside the object. Where they are in another order of voxels they are
+    /// brought into the image's, by both affines.
     ///
     /// # Errors
+    /// [`InjectionError::Labels`] for labels elsewhere or of another shape than the image,
     /// [`InjectionError::Lesion`] for an image or labels that [`LesionInjector::inject`] refuses.
     pub fn inject(
         &self,
@@ -258,8 +263,10 @@ impl Injection {
         image: &Volume<f32>,
         labels: &Volume<u8>,
     ) -> Result<InjectedSubject, InjectionError> {
-        let (mut image, mut free) = (image.clone(), labels.clone());
-        let mut mask = labels.map(|_| 0);
+        let aligned = labels.clone().aligned_to(image.geometry(), image.shape());
+        let (mut free, _) = aligned.map_err(InjectionError::Labels)?;
+        let mut image = image.clone();
+        let mut mask = image.map(|_| 0);
         let mut lesions = Vec::with_capacity(self.config.lesions);
         for (place, value) in (0..self.config.lesions).zip(1u8..) {
             let drawn = nth * self.config.lesions + place;

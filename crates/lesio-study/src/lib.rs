@@ -26,11 +26,11 @@ mod training;
 mod verdict;
 
 pub use calibrating::calibrate;
-pub use error::StudyError;
+pub use error::{StudyError, TruthError};
 pub use evaluation::{
     BEYOND_FLOOR, Evaluated, EvaluatedSubject, Evaluation, Incomplete, Maps, Missing, PredictorCurves, Scene,
     Stage, ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject, score_each, score_subject,
-    slicing_axis, truth_of,
+    slicing_axis,
 };
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use gather::{fit_preprocessing, normal_examples};
@@ -48,6 +48,6 @@ pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
     scope_table, shown, shown_slice,
 };
-pub use subject::{Content, Subject, Subjects};
+pub use subject::{Content, ReadCases, Subject, Subjects};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};
 pub use verdict::{Holds, Interval95, Verdict, paired_difference, verdicts};

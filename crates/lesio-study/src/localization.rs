@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
-use crate::evaluation::{lesion_slices, score_each, truth_of};
+use crate::evaluation::{lesion_slices, score_each};
 use crate::gather::{fit_preprocessing, normal_examples};
 use crate::scratch::scratch;
 use crate::subject::Subject;
@@ -244,7 +244,7 @@ fn gather(
     let mut scratch = scratch(None);
     let mut streams: Vec<(String, StreamedPatients)> = Vec::new();
     for subject in test {
-        let Some(truth) = truth_of(subject) else { continue };
+        let Some(truth) = subject.truth()? else { continue };
         if !truth.iter().any(|&inside| inside) {
             continue;
         }

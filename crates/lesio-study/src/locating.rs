@@ -35,7 +35,6 @@ pub fn locate(
     let mut builder = LocationBuilder::new(names, grid, bands)?;
     for done in 0..subjects.count() {
         let subject = subjects.subject(done)?;
-        subject.validate()?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
             Content::Volume { volume, truth } => {

@@ -7,7 +7,7 @@ use lesio_report::{Scale, ScaleError};
 use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Maps, Scene, check_unique, lesion_slices, score_each, truth_of};
+use crate::evaluation::{Maps, Scene, check_unique, lesion_slices, score_each};
 use crate::presentation::normal_scale;
 use crate::subject::{Subject, Subjects};
 
@@ -112,7 +112,7 @@ impl Panel {
         let ensembles = std::mem::take(&mut self.ensembles);
         for place in 0..validation.count() {
             let subject = validation.subject(place)?;
-            if let Some(truth) = truth_of(&subject).filter(|truth| truth.iter().any(|&inside| inside)) {
+            if let Some(truth) = subject.truth()?.filter(|truth| truth.iter().any(|&inside| inside)) {
                 let mut own: Vec<Array3<f32>> = Vec::new();
                 let mut cut: Option<(Array3<bool>, Array3<bool>)> = None;
                 let members = self.member_places();

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use lesio_image::{Image, Volume};
+use lesio_image::{Image, ImageError, Volume};
+use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
-use ndarray::Array2;
+use ndarray::{Array2, Array3, Axis};
 
-use crate::error::StudyError;
+use crate::error::{StudyError, TruthError};
 
 /// What was imaged, with what is known to be abnormal in it.
 #[derive(Clone, Debug)]
@@ -50,41 +51,67 @@ impl Subject {
         Self { patient: id.clone(), id, kind: None, content }
     }
 
-    /// Reads a case: a volume where its file is one, else an image. Every label but 0 is abnormal.
+    /// Reads a case: a volume where its file is one, else an image. Every value of the mask but 0 is abnormal.
     ///
     /// # Errors
     /// [`StudyError::Read`] naming the case.
     pub fn read(case: &Case) -> Result<Self, StudyError> {
+        Self::read_with(case, &ReadOptions::new())
+    }
+
+    /// As [`Subject::read`], with other limits and choices for its files.
+    ///
+    /// # Errors
+    /// As [`Subject::read`].
+    pub fn read_with(case: &Case, options: &ReadOptions) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
-        let content = if is_volume(case) {
-            let (volume, mask) = case.read_volume().map_err(failed)?;
-            Content::Volume { volume, truth: mask.map(|mask| mask.map(|&label| label != 0)) }
+        let content = if case.is_volume() {
+            let (volume, truth) = case.read_masked_with(options).map_err(failed)?;
+            Content::Volume { volume, truth }
         } else {
-            let (image, truth) = case.read_image().map_err(failed)?;
+            let (image, truth) = case.read_image_with(options).map_err(failed)?;
             Content::Image { image, truth }
         };
         let kind = case.kind().map(str::to_owned);
         Ok(Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content })
     }
 
-    /// Refuses a truth of another shape than the image.
+    /// Where it is abnormal, in the order of its own voxels; an image is one slice, `[row, column, 0]`. `None` where
+    /// nothing is known.
     ///
     /// # Errors
-    /// [`StudyError::Shape`] naming the case.
-    pub fn validate(&self) -> Result<(), StudyError> {
-        let (found, expected) = match &self.content {
+    /// [`StudyError::Truth`] where the truth is not on the grid of what it is the truth of: of another size, or of
+    /// a volume elsewhere. A volume's truth in another order of voxels is brought into the volume's.
+    pub fn truth(&self) -> Result<Option<Cow<'_, Array3<bool>>>, StudyError> {
+        let refused = |source| StudyError::Truth { case: self.id.clone(), source };
+        match &self.content {
+            Content::Volume { truth: None, .. } | Content::Image { truth: None, .. } => Ok(None),
             Content::Volume { volume, truth: Some(truth) } => {
-                (truth.shape().to_vec(), volume.shape().to_vec())
+                let (grid, shape) = (volume.geometry(), volume.shape());
+                if truth.geometry() == grid && truth.shape() == shape {
+                    return Ok(Some(Cow::Borrowed(truth.data())));
+                }
+                let aligned = truth.clone().aligned_to(grid, shape);
+                let (truth, agreement) = aligned.map_err(|error| refused(TruthError::Grid(error)))?;
+                if !agreement.is_exact() {
+                    let (case, voxels) = (&self.id, agreement.voxels);
+                    tracing::warn!(
+                        case,
+                        voxels,
+                        "the affines of truth and volume differ a little: taken for one place"
+                    );
+                }
+                Ok(Some(Cow::Owned(truth.into_data())))
             }
             Content::Image { image, truth: Some(truth) } => {
-                (truth.shape().to_vec(), vec![image.height(), image.width()])
+                let (found, expected) = (truth.shape().to_vec(), vec![image.height(), image.width()]);
+                if found != expected {
+                    let error = ImageError::ShapeMismatch { what: "truth", found, expected };
+                    return Err(refused(TruthError::Size(error)));
+                }
+                Ok(Some(Cow::Owned(truth.clone().insert_axis(Axis(2)))))
             }
-            Content::Volume { truth: None, .. } | Content::Image { truth: None, .. } => return Ok(()),
-        };
-        if found == expected {
-            return Ok(());
         }
-        Err(StudyError::Shape { what: format!("the truth of case {:?}", self.id), found, expected })
     }
 
     /// Channels of its images.
@@ -146,6 +173,32 @@ impl Subjects for [Case] {
     }
 }
 
+/// Cases that are read one at a time, with other limits and choices than [`Subject::read`] has.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadCases<'a> {
+    cases: &'a [Case],
+    options: &'a ReadOptions,
+}
+
+impl<'a> ReadCases<'a> {
+    /// These cases, read with these options.
+    #[must_use]
+    pub fn new(cases: &'a [Case], options: &'a ReadOptions) -> Self {
+        Self { cases, options }
+    }
+}
+
+impl Subjects for ReadCases<'_> {
+    fn count(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        let case = self.cases.get(place).ok_or_else(|| beyond(place, self.cases.len()))?;
+        Subject::read_with(case, self.options).map(Cow::Owned)
+    }
+}
+
 impl<T, const N: usize> Subjects for [T; N]
 where
     [T]: Subjects,
@@ -174,11 +227,4 @@ where
 
 fn beyond(place: usize, count: usize) -> StudyError {
     StudyError::Nothing { what: format!("subject {place} was asked for, there are {count}") }
-}
-
-fn is_volume(case: &Case) -> bool {
-    case.images().first().and_then(|path| path.to_str()).is_some_and(|path| {
-        let path = path.to_ascii_lowercase();
-        [".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"].iter().any(|ending| path.ends_with(ending))
-    })
 }

@@ -2,46 +2,74 @@
 
 use std::path::Path;
 
+use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::{Entry, expect_file, folders, list as list_folder, volume_stem};
+use super::folder::{Entry, expect_file, folders, list as list_folder};
+use super::passed_over::PassedOver;
+use crate::endings::volume_stem;
 
 const TRUTH: &str = "_gt";
 
-pub(super) fn list(root: &Path) -> Result<Vec<Case>, DatasetError> {
-    let mut cases = Vec::new();
-    for folder in folders(root)? {
+/// The whole cycle of a patient, as the set is published.
+const CYCLE: &str = "4d";
+
+pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
+    let mut listing = Listing::default();
+    let mut alone = Vec::new();
+    for folder in folders(root, &mut listing.passed)? {
         // As the set is published, two folders stand above the patients.
         let split = match folder.name.as_str() {
             "training" => Some("train"),
             "testing" => Some("test"),
             _ => None,
         };
-        match split {
-            Some(split) => {
-                for patient in folders(&folder.path)? {
-                    cases.extend(frames(&patient, Some(split))?);
-                }
-            }
-            None => cases.extend(frames(&folder, None)?),
+        let Some(split) = split else {
+            alone.extend(frames(&folder, None, &mut listing.passed)?);
+            continue;
+        };
+        let mut group = Vec::new();
+        for patient in folders(&folder.path, &mut listing.passed)? {
+            group.extend(frames(&patient, Some(split), &mut listing.passed)?);
         }
+        push_all(&mut listing, group);
     }
-    Ok(cases)
+    push_all(&mut listing, alone);
+    Ok(listing)
 }
 
-fn frames(patient: &Entry, split: Option<&str>) -> Result<Vec<Case>, DatasetError> {
+/// Adds frames that stand together: where some have their truth, all should.
+fn push_all(listing: &mut Listing, group: Vec<Case>) {
+    let labelled = group.iter().any(|case| case.mask != Mask::Unknown);
+    for case in group {
+        let lacking = labelled && case.mask == Mask::Unknown;
+        listing.push(case, lacking);
+    }
+}
+
+fn frames(patient: &Entry, split: Option<&str>, passed: &mut PassedOver) -> Result<Vec<Case>, DatasetError> {
     let entries = list_folder(&patient.path)?;
     let stems: Vec<(&str, &Entry)> =
         entries.iter().filter_map(|entry| volume_stem(&entry.name).map(|stem| (stem, entry))).collect();
+    for entry in entries.iter().filter(|entry| !entry.is_folder && volume_stem(&entry.name).is_none()) {
+        passed.file(&entry.path);
+    }
     let mut cases = Vec::new();
     for &(stem, entry) in &stems {
         let image = stem.strip_suffix(TRUTH);
-        if image.is_some_and(|image| !stems.iter().any(|&(other, _)| other == image)) {
-            return Err(DatasetErrorKind::MaskWithoutImage.at(&entry.path));
+        if let Some(image) = image {
+            if !stems.iter().any(|&(other, _)| other == image) {
+                return Err(DatasetErrorKind::MaskWithoutImage.at(&entry.path));
+            }
+            continue;
         }
-        // The whole cycle, `patientNNN_4d`, is no frame, and neither is anything else.
-        let frame = stem.strip_prefix(patient.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
-        let Some(frame) = frame.filter(|frame| image.is_none() && is_frame(frame)) else { continue };
+        let own = stem.strip_prefix(patient.name.as_str()).and_then(|rest| rest.strip_prefix('_'));
+        let Some(frame) = own.filter(|frame| is_frame(frame)) else {
+            if own != Some(CYCLE) {
+                passed.file(&entry.path);
+            }
+            continue;
+        };
         expect_file(&entry.path)?;
         let mut masks =
             stems.iter().filter(|(other, _)| other.strip_suffix(TRUTH) == Some(stem)).map(|(_, mask)| *mask);
@@ -56,13 +84,12 @@ fn frames(patient: &Entry, split: Option<&str>) -> Result<Vec<Case>, DatasetErro
             }
         };
         cases.push(Case {
-            id: stem.to_owned(),
             patient: patient.name.clone(),
             frame: Some(frame.to_owned()),
             split: split.map(str::to_owned),
-            kind: None,
             images: vec![entry.path.clone()],
             mask,
+            ..Case::new(stem)
         });
     }
     Ok(cases)

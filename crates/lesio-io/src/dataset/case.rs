@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use lesio_image::{Image, Volume};
 use ndarray::Array2;
 
+use crate::endings::is_volume;
 use crate::error::{ReadError, ReadErrorKind};
-use crate::nifti::Voxel;
+use crate::matching::Matching;
 use crate::options::ReadOptions;
 use crate::raster;
 
@@ -43,9 +44,25 @@ pub struct Case {
     pub(super) kind: Option<String>,
     pub(super) images: Vec<PathBuf>,
     pub(super) mask: Mask,
+    pub(super) matching: Matching,
 }
 
 impl Case {
+    /// A case that is its own patient, without anything yet.
+    pub(super) fn new(id: impl Into<String>) -> Self {
+        let id = id.into();
+        Self {
+            patient: id.clone(),
+            id,
+            frame: None,
+            split: None,
+            kind: None,
+            images: Vec::new(),
+            mask: Mask::Unknown,
+            matching: Matching::default(),
+        }
+    }
+
     /// Its name, unique in the data set: `patient001_frame01`, `test/crack/003`.
     #[must_use]
     pub fn id(&self) -> &str {
@@ -83,17 +100,33 @@ impl Case {
         &self.mask
     }
 
-    /// Reads its first image and its mask as volumes; labels are exact. A case that is normal by its
-    /// place has a mask of zeros, one of which nothing is known has none.
+    /// How its mask and channels are laid on its first image.
+    #[must_use]
+    pub fn matching(&self) -> Matching {
+        self.matching
+    }
+
+    /// Whether its first image is a volume, by its name; else it is a two-dimensional image.
+    #[must_use]
+    pub fn is_volume(&self) -> bool {
+        self.images.first().is_some_and(is_volume)
+    }
+
+    /// Reads its first image and its labels as volumes on one grid; labels are exact. A case that is normal by
+    /// its place has labels of zeros, one of which nothing is known has none.
+    ///
+    /// Labels in another order of voxels are brought into the image's by the affines, or taken by position where
+    /// that was asked for ([`DatasetOptions::matching`](super::DatasetOptions::matching)).
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), and [`ReadErrorKind::SizeMismatch`] where image and mask
-    /// differ in shape. An affine that differs is told to `tracing` only: masks often carry a poor one.
+    /// As [`read_volume`](crate::read_volume). [`ReadErrorKind::SizeMismatch`] and
+    /// [`ReadErrorKind::GridMismatch`] where image and labels are not of one place (see [`Matching::bring`]), and
+    /// [`ReadErrorKind::LossyConversion`] for labels beyond 0 to 255.
     pub fn read_volume(&self) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
         self.read_volume_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_volume`], with other options for the image; the limit holds for the mask, too.
+    /// As [`Case::read_volume`], with other options for both; which volume of several holds for the image.
     ///
     /// # Errors
     /// As [`Case::read_volume`].
@@ -101,32 +134,69 @@ impl Case {
         &self,
         options: &ReadOptions,
     ) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
+        self.read_with(options, 0, |options, path| options.read_as(path))
+    }
+
+    /// Reads its first image and its mask as volumes on one grid: what is not 0 is inside. As
+    /// [`Case::read_volume`] in all else.
+    ///
+    /// # Errors
+    /// As [`Case::read_volume`], and [`ReadErrorKind::NotANumber`] instead of a conversion that loses something.
+    pub fn read_masked(&self) -> Result<(Volume<f32>, Option<Volume<bool>>), ReadError> {
+        self.read_masked_with(&ReadOptions::new())
+    }
+
+    /// As [`Case::read_masked`], with other options for both.
+    ///
+    /// # Errors
+    /// As [`Case::read_masked`].
+    pub fn read_masked_with(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<(Volume<f32>, Option<Volume<bool>>), ReadError> {
+        self.read_with(options, false, |options, path| options.read_mask(path))
+    }
+
+    fn read_with<T: Copy>(
+        &self,
+        options: &ReadOptions,
+        normal: T,
+        read_mask: impl Fn(&ReadOptions, &Path) -> Result<Volume<T>, ReadError>,
+    ) -> Result<(Volume<f32>, Option<Volume<T>>), ReadError> {
         let path = self.first_image()?;
         let volume = options.read(path)?;
         let mask = match &self.mask {
             Mask::File(mask_path) => {
-                let mask = ReadOptions::new().max_bytes(options.limit()).read_as::<u8>(mask_path)?;
-                check_grid(path, &volume, mask_path, &mask)?;
-                Some(mask)
+                let mask = read_mask(&options.of_mask(), mask_path)?;
+                Some(self.matching.bring(mask, mask_path, &volume, path)?)
             }
-            Mask::Normal => Some(volume.map(|_| 0)),
+            Mask::Normal => Some(volume.map(|_| normal)),
             Mask::Unknown => None,
         };
         Ok((volume, mask))
     }
 
-    /// Reads all its images as volumes of the same shape.
+    /// Reads all its images as volumes on the grid of the first.
     ///
     /// # Errors
     /// As [`Case::read_volume`].
     pub fn read_channels(&self) -> Result<Vec<Volume<f32>>, ReadError> {
+        self.read_channels_with(&ReadOptions::new())
+    }
+
+    /// As [`Case::read_channels`], with other options for each.
+    ///
+    /// # Errors
+    /// As [`Case::read_volume`].
+    pub fn read_channels_with(&self, options: &ReadOptions) -> Result<Vec<Volume<f32>>, ReadError> {
         let first = self.first_image()?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
         for path in &self.images {
-            let volume = crate::read_volume(path)?;
-            if let Some(reference) = volumes.first() {
-                check_grid(first, reference, path, &volume)?;
-            }
+            let volume = options.read(path)?;
+            let volume = match volumes.first() {
+                Some(reference) => self.matching.bring(volume, path, reference, first)?,
+                None => volume,
+            };
             volumes.push(volume);
         }
         Ok(volumes)
@@ -140,8 +210,9 @@ impl Case {
     /// both fit (a square, or turned upside down), it is taken as drawn on the turned image, which `tracing` tells.
     ///
     /// # Errors
-    /// As [`read_image`](crate::read_image), [`ReadErrorKind::SizeMismatch`], and [`ReadErrorKind::BlurredMask`]
-    /// for a JPEG mask whose greatest value is 1 to 127. The limit holds for image and mask together.
+    /// As [`read_image`](crate::read_image), [`ReadErrorKind::SizeMismatch`], [`ReadErrorKind::LossyConversion`] for a
+    /// mask with NaN, and [`ReadErrorKind::BlurredMask`] for a JPEG mask whose greatest value is 1 to 127: whether those
+    /// are marks or blur cannot be told. The limit holds for image and mask together.
     pub fn read_image(&self) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         self.read_image_with(&ReadOptions::new())
     }
@@ -169,25 +240,4 @@ impl Case {
     fn first_image(&self) -> Result<&PathBuf, ReadError> {
         self.images.first().ok_or_else(|| ReadErrorKind::NotFound.at(Path::new(&self.id)))
     }
-}
-
-fn check_grid<A, B: Voxel>(
-    path: &Path,
-    volume: &Volume<A>,
-    other_path: &Path,
-    other: &Volume<B>,
-) -> Result<(), ReadError> {
-    if volume.shape() != other.shape() {
-        return Err(mismatch(path, &volume.shape(), other_path, &other.shape()));
-    }
-    // Rounding to 32 bits of coordinates within a metre.
-    if !volume.geometry().is_close(other.geometry(), 1e-3) {
-        tracing::warn!(image = %path.display(), other = %other_path.display(), "affines differ");
-    }
-    Ok(())
-}
-
-fn mismatch(path: &Path, expected: &[usize], other_path: &Path, found: &[usize]) -> ReadError {
-    ReadErrorKind::SizeMismatch { with: path.to_owned(), expected: expected.to_vec(), found: found.to_vec() }
-        .at(other_path)
 }

@@ -2,16 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, expect_file, folders, is_there};
 
-pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Vec<Case>, DatasetError> {
+pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Listing, DatasetError> {
+    let refused = |expected| Err(DatasetErrorKind::NotThisLayout { layout: "cases", expected }.at(root));
     if images.is_empty() {
-        let expected = "the name of at least one image";
-        return Err(DatasetErrorKind::NotThisLayout { layout: "cases", expected }.at(root));
+        return refused("the name of at least one image");
     }
-    folders(root)?.into_iter().map(|folder| case(folder, images, mask)).collect()
+    if mask.is_some_and(|mask| images.iter().any(|image| image == mask)) {
+        return refused("a mask of another name than the image's");
+    }
+    let mut listing = Listing::default();
+    for folder in folders(root, &mut listing.passed)? {
+        let case = case(folder, images, mask)?;
+        let lacking = mask.is_some() && case.mask == Mask::Unknown;
+        listing.push(case, lacking);
+    }
+    Ok(listing)
 }
 
 fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, DatasetError> {
@@ -26,8 +36,7 @@ fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, Da
         Some(name) => find(&folder.path.join(name))?.map_or(Mask::Unknown, Mask::File),
         None => Mask::Unknown,
     };
-    let Entry { name, .. } = folder;
-    Ok(Case { id: name.clone(), patient: name, frame: None, split: None, kind: None, images, mask })
+    Ok(Case { images, mask, ..Case::new(folder.name) })
 }
 
 /// The file of this name, or of the name with the other of `.nii` and `.nii.gz`.

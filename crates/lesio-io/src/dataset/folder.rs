@@ -1,13 +1,18 @@
 //! Listing folders in a fixed order, with an error for every name that is odd.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::{DatasetError, DatasetErrorKind};
+use super::passed_over::PassedOver;
+use crate::file_kind::describe;
 
-const VOLUME_ENDINGS: [&str; 2] = [".nii", ".nii.gz"];
-const IMAGE_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"];
+/// Deeper than data sets are nested; links to folders are not followed, so none is deeper by a loop.
+const MOST_NESTED: usize = 32;
+
+/// More of a report than anybody's is long.
+const MOST_OF_REPORT: u64 = 64 << 20;
 
 /// What stands in a folder.
 #[derive(Clone, Debug)]
@@ -19,12 +24,14 @@ pub(super) struct Entry {
     pub(super) is_link: bool,
 }
 
-/// What is visible in a folder, sorted by name.
+/// What is visible in a folder, sorted by name. Folders with results of lesio's programs are no data.
 pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let failed = |operation: &'static str| {
-        move |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => DatasetErrorKind::NotFound.at(folder),
-            io::ErrorKind::NotADirectory => DatasetErrorKind::NotAFolder.at(folder),
+        move |source: io::Error| match (source.kind(), fs::metadata(folder)) {
+            (io::ErrorKind::NotFound, _) => DatasetErrorKind::NotFound.at(folder),
+            (_, Ok(metadata)) if !metadata.is_dir() => {
+                DatasetErrorKind::NotAFolder { found: describe(metadata.file_type()) }.at(folder)
+            }
             _ => DatasetErrorKind::Io { operation, source }.at(folder),
         }
     };
@@ -46,15 +53,53 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
                 return Err(DatasetErrorKind::Io { operation: "look up the file", source }.at(&path));
             }
         };
+        if kind.is_dir() && holds_results(&path) {
+            tracing::warn!(folder = %path.display(), "left out: it holds results of lesio, not data");
+            continue;
+        }
         entries.push(Entry { name, path, is_folder: kind.is_dir(), is_link });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
 }
 
-/// The visible folders in a folder, sorted by name.
-pub(super) fn folders(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
-    Ok(list(folder)?.into_iter().filter(|entry| entry.is_folder).collect())
+/// The visible folders in a folder, sorted by name; files beside them are noted.
+pub(super) fn folders(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
+    let (folders, files): (Vec<Entry>, Vec<Entry>) =
+        list(folder)?.into_iter().partition(|entry| entry.is_folder);
+    files.iter().for_each(|entry| passed.file(&entry.path));
+    Ok(folders)
+}
+
+/// Every visible file in a folder and the folders in it, sorted by name in each; its `name` is the path from the
+/// folder, with `/` between. Links to folders are noted, not followed.
+pub(super) fn files_below(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
+    let mut files = Vec::new();
+    collect(folder, "", 0, &mut files, passed)?;
+    Ok(files)
+}
+
+fn collect(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut Vec<Entry>,
+    passed: &mut PassedOver,
+) -> Result<(), DatasetError> {
+    if depth > MOST_NESTED {
+        return Err(DatasetErrorKind::TooDeep { limit: MOST_NESTED }.at(folder));
+    }
+    for entry in list(folder)? {
+        let name = format!("{prefix}{}", entry.name);
+        if !entry.is_folder {
+            files.push(Entry { name, ..entry });
+        } else if entry.is_link {
+            passed.link(&entry.path);
+        } else {
+            collect(&entry.path, &format!("{name}/"), depth + 1, files, passed)?;
+        }
+    }
+    Ok(())
 }
 
 /// The last part of a path.
@@ -68,7 +113,14 @@ pub(super) fn utf8_name(path: &Path) -> Result<String, DatasetError> {
 
 /// Checks that a file is one that can be read.
 pub(super) fn expect_file(path: &Path) -> Result<(), DatasetError> {
-    if path.is_file() { Ok(()) } else { Err(DatasetErrorKind::NotRegularFile.at(path)) }
+    let kind = fs::metadata(path)
+        .map_err(|source| DatasetErrorKind::Io { operation: "look up the file", source }.at(path))?
+        .file_type();
+    if kind.is_file() {
+        Ok(())
+    } else {
+        Err(DatasetErrorKind::NotRegularFile { found: describe(kind) }.at(path))
+    }
 }
 
 /// Whether anything has this name, a link that leads nowhere included.
@@ -76,20 +128,14 @@ pub(super) fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// The name of a volume without its ending.
-pub(super) fn volume_stem(name: &str) -> Option<&str> {
-    stem(name, &VOLUME_ENDINGS)
-}
-
-/// The name of an image without its ending.
-pub(super) fn image_stem(name: &str) -> Option<&str> {
-    stem(name, &IMAGE_ENDINGS)
-}
-
-fn stem<'a>(name: &'a str, endings: &[&str]) -> Option<&'a str> {
-    let lower = name.to_ascii_lowercase();
-    let ending =
-        endings.iter().filter(|&&ending| lower.ends_with(ending)).max_by_key(|ending| ending.len())?;
-    // Lowering ASCII letters keeps every length, so the cut is between characters.
-    name.get(..name.len() - ending.len()).filter(|stem| !stem.is_empty())
+/// Whether a program of lesio wrote a folder, as its `report.json` shows: what lies there was made of data.
+fn holds_results(folder: &Path) -> bool {
+    let path = folder.join("report.json");
+    if !path.is_file() {
+        return false;
+    }
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST_OF_REPORT).read_to_end(&mut text));
+    let holds = |wanted: &str| text.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+    read.is_ok() && holds("\"schema\"") && holds("cargo run --release --example ")
 }

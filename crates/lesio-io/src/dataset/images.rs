@@ -1,54 +1,42 @@
 //! Any images and volumes below a folder.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::case::{Case, Mask};
-use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::{expect_file, image_stem, list as list_folder, utf8_name, volume_stem};
+use super::Listing;
+use super::case::Case;
+use super::error::DatasetError;
+use super::folder::{Entry, expect_file, files_below, utf8_name};
+use crate::endings::{is_image, is_volume};
 
-/// Deeper than data sets are nested; links to folders are not followed, so none is deeper by a loop.
-const MOST_NESTED: usize = 32;
-
-pub(super) fn list(root: &Path) -> Result<Vec<Case>, DatasetError> {
-    if root.is_file() {
+pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
+    let mut listing = Listing::default();
+    let files = if root.is_file() {
         let name = utf8_name(root)?;
-        return Ok(case(name, root).into_iter().collect());
-    }
-    let mut cases = Vec::new();
-    collect(root, "", 0, &mut cases)?;
-    Ok(cases)
-}
-
-fn collect(folder: &Path, prefix: &str, depth: usize, cases: &mut Vec<Case>) -> Result<(), DatasetError> {
-    if depth > MOST_NESTED {
-        return Err(DatasetErrorKind::TooDeep { limit: MOST_NESTED }.at(folder));
-    }
-    for entry in list_folder(folder)? {
-        let id = format!("{prefix}{}", entry.name);
-        if entry.is_folder {
-            if !entry.is_link {
-                collect(&entry.path, &format!("{id}/"), depth + 1, cases)?;
-            }
-        } else if let Some(case) = case(id, &entry.path) {
-            expect_file(&entry.path)?;
-            cases.push(case);
+        vec![Entry { name, path: root.to_owned(), is_folder: false, is_link: false }]
+    } else {
+        files_below(root, &mut listing.passed)?
+    };
+    let names: BTreeSet<String> = files.iter().map(|file| file.name.to_ascii_lowercase()).collect();
+    for Entry { name, path, .. } in files {
+        if !is_image(&name) && !is_volume(&name) {
+            listing.passed.file(&path);
+        } else if !is_second_half(&name, &names) {
+            expect_file(&path)?;
+            // The ending stays in the id, for a folder may hold both `a.png` and `a.nii`.
+            listing.push(Case { images: vec![path], ..Case::new(name) }, false);
         }
     }
-    Ok(())
+    Ok(listing)
 }
 
-/// A case of a file; its ending stays in the id, for a folder may hold both `a.png` and `a.nii`.
-fn case(id: String, path: &Path) -> Option<Case> {
-    if image_stem(&id).is_none() && volume_stem(&id).is_none() {
-        return None;
-    }
-    Some(Case {
-        patient: id.clone(),
-        id,
-        frame: None,
-        split: None,
-        kind: None,
-        images: vec![path.to_owned()],
-        mask: Mask::Unknown,
+/// Whether a file holds the voxels of which another is the header: both together are one case.
+fn is_second_half(name: &str, names: &BTreeSet<String>) -> bool {
+    let name = name.to_ascii_lowercase();
+    let (plain, gz) = name.strip_suffix(".gz").map_or((name.as_str(), ""), |plain| (plain, ".gz"));
+    let header = plain.strip_suffix(".img").map(|stem| format!("{stem}.hdr"));
+    header.is_some_and(|header| {
+        let other = if gz.is_empty() { ".gz" } else { "" };
+        [gz, other].iter().any(|gz| names.contains(&format!("{header}{gz}")))
     })
 }

@@ -23,26 +23,38 @@ mod folder;
 mod images;
 mod msd;
 mod mvtec;
+mod names;
+mod options;
+mod passed_over;
 mod splits;
+mod suggestion;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use case::{Case, Mask};
-pub use error::{DatasetError, DatasetErrorKind};
+pub use error::{AbsentCase, DatasetError, DatasetErrorKind};
+pub use options::{AbsentCases, DatasetOptions, MissingMask};
+
+use crate::file_kind::describe;
+use passed_over::PassedOver;
 
 /// The split that takes every case, whatever `splits.csv` says.
 pub const ALL: &str = "all";
 
 /// How a data set's folder is arranged.
 ///
-/// In every layout, names that start with a dot are passed over, and a file `splits.csv` in the folder
-/// assigns splits: comma-separated, with a header, a column `patient` (or `case` or `subject`), a column
-/// `split`, and for ACDC perhaps `frame`; other columns are passed over. What it does not name belongs
-/// to no split, and what it names may be absent. Volumes end in `.nii` or `.nii.gz`, images in `.png`,
-/// `.jpg`, `.jpeg`, `.tif`, `.tiff` or `.bmp`, in upper or lower case.
+/// In every layout, names that start with a dot are passed over, and so are folders that hold results of lesio's
+/// programs. A file `splits.csv` in the folder assigns splits: comma-separated, with a header, a column `patient`
+/// (or `case` or `subject`), a column `split`, and for ACDC perhaps `frame`; other columns are passed over. What it
+/// does not name belongs to no split, and whom it names must be there (see [`AbsentCases`]). Volumes and images are
+/// told by their endings ([`VOLUME_ENDINGS`](crate::VOLUME_ENDINGS), [`IMAGE_ENDINGS`](crate::IMAGE_ENDINGS)), in
+/// upper or lower case. Other files that are no documents, and links to folders that are not followed, are told
+/// by `tracing::warn!`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -52,11 +64,12 @@ pub enum Layout {
         /// Names of the images of a case, in the order of its channels, as in `flair.nii.gz`. Where
         /// one is absent, `.nii` stands for `.nii.gz` and the reverse.
         images: Vec<String>,
-        /// Name of the mask, if there are masks; single cases may lack theirs.
+        /// Name of the mask, if there are masks; for cases that lack theirs see [`MissingMask`].
         mask: Option<String>,
     },
     /// MVTec AD (Bergmann et al. 2019): `SPLIT/KIND/NAME.png` and `ground_truth/KIND/NAME_mask.png`,
-    /// where kind `good` is normal. The folders `train`, `test` and perhaps `validation` are the splits.
+    /// where kind `good` is normal. The folders `train`, `test` and perhaps `validation` are the splits. Images may
+    /// stand in folders below, which are then part of `NAME` in images and truth alike.
     #[serde(rename = "mvtec")]
     MvTec,
     /// ACDC (Bernard et al. 2018): `patientNNN/patientNNN_frameMM.nii.gz` with `..._gt.nii.gz`; a case
@@ -90,36 +103,65 @@ impl Layout {
     }
 }
 
+/// What a layout finds in a folder.
+#[derive(Debug, Default)]
+struct Listing {
+    cases: Vec<Case>,
+    /// Names of the cases that lack the mask that they should have.
+    lacking: BTreeSet<String>,
+    passed: PassedOver,
+}
+
+impl Listing {
+    fn push(&mut self, case: Case, lacking: bool) {
+        if lacking {
+            self.lacking.insert(case.id.clone());
+        }
+        self.cases.push(case);
+    }
+}
+
 /// The cases of a data set, sorted by their ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     root: PathBuf,
     cases: Vec<Case>,
+    /// The name of masks, where the user gave one.
+    mask: Option<String>,
 }
 
 impl Dataset {
+    /// Lists a folder with the default [`DatasetOptions`].
+    ///
+    /// # Errors
+    /// As [`Dataset::open_with`].
+    pub fn open(root: impl AsRef<Path>, layout: &Layout) -> Result<Self, DatasetError> {
+        Self::open_with(root, layout, &DatasetOptions::new())
+    }
+
     /// Lists a folder.
     ///
     /// # Errors
     /// Where the folder cannot be listed, holds no case, or holds something that the layout does not
-    /// explain: [`DatasetErrorKind`] says what, and the error names the file.
-    pub fn open(root: impl AsRef<Path>, layout: &Layout) -> Result<Self, DatasetError> {
+    /// explain: [`DatasetErrorKind`] says what, and the error names the file. Masks that are absent are
+    /// [`DatasetErrorKind::MissingMask`], rows of `splits.csv` without a case [`DatasetErrorKind::AbsentCases`],
+    /// unless the options say otherwise. A folder that is arranged as another layout is told with that layout
+    /// ([`DatasetError::hint`]).
+    pub fn open_with(
+        root: impl AsRef<Path>,
+        layout: &Layout,
+        options: &DatasetOptions,
+    ) -> Result<Self, DatasetError> {
         let root = root.as_ref();
-        let mut cases = match layout {
-            Layout::Cases { images, mask } => cases::list(root, images, mask.as_deref())?,
-            Layout::MvTec => mvtec::list(root)?,
-            Layout::Acdc => acdc::list(root)?,
-            Layout::Msd => msd::list(root)?,
-            Layout::Images => images::list(root)?,
-        };
+        check_root(root, layout)?;
+        let Listing { mut cases, lacking, passed } =
+            list(root, layout).map_err(|error| with_hint(error, root, layout))?;
         if cases.is_empty() {
-            return Err(DatasetErrorKind::Empty { layout: layout.name() }.at(root));
+            let error = DatasetErrorKind::Empty { layout: layout.name() }.at(root);
+            let hint = suggestion::suggest(root, layout.name());
+            return Err(error.hinted(hint.or_else(|| Some(format!("it holds {}", passed.describe()?)))));
         }
-        if let Some(splits) = splits::Splits::of(root)? {
-            for case in &mut cases {
-                splits.assign(case);
-            }
-        }
+        passed.tell(root);
         cases.sort_by(|a, b| a.id().cmp(b.id()));
         let mut seen: Option<&str> = None;
         for case in &cases {
@@ -128,7 +170,16 @@ impl Dataset {
                 return Err(DatasetErrorKind::DuplicateCase { id: case.id().to_owned() }.at(path));
             }
         }
-        Ok(Self { root: root.to_owned(), cases })
+        cases.iter_mut().for_each(|case| case.matching = options.matching);
+        if let Some(splits) = splits::Splits::of(root)? {
+            splits.assign(&mut cases, options.absent_cases)?;
+        }
+        let mask = match layout {
+            Layout::Cases { mask, .. } => mask.clone(),
+            _ => None,
+        };
+        Self { root: root.to_owned(), cases, mask }
+            .with_policy(options.missing_mask, |case| lacking.contains(case.id()))
     }
 
     /// The folder.
@@ -157,32 +208,150 @@ impl Dataset {
         if split == ALL {
             return Ok(self.clone());
         }
-        let cases: Vec<Case> =
-            self.cases.iter().filter(|case| case.split() == Some(split)).cloned().collect();
-        if cases.is_empty() {
+        let chosen = self.filter(|case| case.split() == Some(split));
+        if chosen.cases.is_empty() {
             let known = self.splits().into_iter().map(str::to_owned).collect();
             return Err(DatasetErrorKind::UnknownSplit { split: split.to_owned(), known }.at(&self.root));
         }
-        Ok(Self { root: self.root.clone(), cases })
+        Ok(chosen)
     }
 
     /// The cases that `keep` keeps; there may be none.
     #[must_use]
     pub fn filter(&self, keep: impl FnMut(&&Case) -> bool) -> Self {
-        Self { root: self.root.clone(), cases: self.cases.iter().filter(keep).cloned().collect() }
+        Self { cases: self.cases.iter().filter(keep).cloned().collect(), ..self.clone_empty() }
+    }
+
+    /// How many cases nothing is known of: who takes them for normal should say so.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        self.cases.iter().filter(|case| *case.mask() == Mask::Unknown).count()
     }
 
     /// Checks that every case has a mask or is normal by its place.
     ///
     /// # Errors
-    /// [`DatasetErrorKind::MissingMask`], naming the first that has none.
+    /// [`DatasetErrorKind::MissingMask`], listing those that have none.
     pub fn require_masks(&self) -> Result<(), DatasetError> {
-        match self.cases.iter().find(|case| *case.mask() == Mask::Unknown) {
-            Some(case) => {
-                let path = case.images().first().map_or(self.root.as_path(), PathBuf::as_path);
-                Err(DatasetErrorKind::MissingMask { id: case.id().to_owned() }.at(path))
-            }
-            None => Ok(()),
+        self.clone().resolved(MissingMask::Refuse).map(drop)
+    }
+
+    /// The same cases, where those of which nothing is known become what a policy says.
+    ///
+    /// # Errors
+    /// [`DatasetErrorKind::MissingMask`] with [`MissingMask::Refuse`], and with [`MissingMask::Skip`] where no case is
+    /// left.
+    pub fn resolved(self, policy: MissingMask) -> Result<Self, DatasetError> {
+        self.with_policy(policy, |case| *case.mask() == Mask::Unknown)
+    }
+
+    /// The same cases without what is known of them, for what needs no truth: masks are then not read.
+    #[must_use]
+    pub fn without_masks(mut self) -> Self {
+        self.cases.iter_mut().for_each(|case| case.mask = Mask::Unknown);
+        self
+    }
+
+    /// Whether a path lies in the data set's folder, or is it, with links resolved; the path need not exist.
+    ///
+    /// What a program writes there would be listed as data the next time.
+    #[must_use]
+    pub fn contains(&self, path: impl AsRef<Path>) -> bool {
+        match (resolved_path(&self.root), resolved_path(path.as_ref())) {
+            (Some(root), Some(path)) => root.is_dir() && path.starts_with(root),
+            _ => false,
         }
     }
+
+    fn clone_empty(&self) -> Self {
+        Self { root: self.root.clone(), cases: Vec::new(), mask: self.mask.clone() }
+    }
+
+    /// Applies a policy to the cases that lack a mask.
+    fn with_policy(
+        mut self,
+        policy: MissingMask,
+        lacks: impl Fn(&Case) -> bool,
+    ) -> Result<Self, DatasetError> {
+        let of = self.cases.len();
+        let lacking: Vec<&Case> = self.cases.iter().filter(|case| lacks(case)).collect();
+        let count = lacking.len();
+        if count == 0 || policy == MissingMask::Keep {
+            return Ok(self);
+        }
+        let ids = lacking.iter().take(DatasetErrorKind::LISTED).map(|case| case.id().to_owned());
+        let kind = DatasetErrorKind::MissingMask { cases: ids.collect(), count, of, mask: self.mask.clone() };
+        let first = lacking.first().and_then(|case| case.images().first()).and_then(|image| image.parent());
+        let there = first.filter(|_| self.mask.is_some()).and_then(suggestion::contents);
+        let error = kind.at(&self.root).hinted(there.map(|text| format!("of the first, {text}")));
+        match policy {
+            MissingMask::Refuse => return Err(error),
+            MissingMask::Skip if count == of => return Err(error),
+            MissingMask::Skip => {
+                tracing::warn!("{error}: left out, as was asked for");
+                self.cases.retain(|case| !lacks(case));
+            }
+            _ => {
+                tracing::warn!("{error}: taken for normal, as was asked for");
+                let lacking = self.cases.iter_mut().filter(|case| lacks(case));
+                lacking.for_each(|case| case.mask = Mask::Normal);
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn list(root: &Path, layout: &Layout) -> Result<Listing, DatasetError> {
+    match layout {
+        Layout::Cases { images, mask } => cases::list(root, images, mask.as_deref()),
+        Layout::MvTec => mvtec::list(root),
+        Layout::Acdc => acdc::list(root),
+        Layout::Msd => msd::list(root),
+        Layout::Images => images::list(root),
+    }
+}
+
+/// Says of what is no folder what it is.
+fn check_root(root: &Path, layout: &Layout) -> Result<(), DatasetError> {
+    let kind = match fs::metadata(root) {
+        Ok(metadata) => metadata.file_type(),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => {
+            let link = fs::symlink_metadata(root).is_ok();
+            let kind = if link { DatasetErrorKind::DanglingLink } else { DatasetErrorKind::NotFound };
+            return Err(kind.at(root));
+        }
+        Err(source) => return Err(DatasetErrorKind::Io { operation: "look up the folder", source }.at(root)),
+    };
+    if kind.is_dir() || (kind.is_file() && *layout == Layout::Images) {
+        return Ok(());
+    }
+    let error = DatasetErrorKind::NotAFolder { found: describe(kind) }.at(root);
+    let one = kind.is_file().then(|| "a single file is the layout images".to_owned());
+    Err(error.hinted(one))
+}
+
+/// Adds to an error that comes of a wrong layout which one may be meant.
+fn with_hint(error: DatasetError, root: &Path, layout: &Layout) -> DatasetError {
+    match error.kind() {
+        DatasetErrorKind::NotThisLayout { .. } => error.hinted(suggestion::suggest(root, layout.name())),
+        DatasetErrorKind::MissingFile => {
+            let holds = error.path().parent().and_then(suggestion::contents);
+            error.hinted(suggestion::suggest(root, layout.name()).or(holds))
+        }
+        _ => error,
+    }
+}
+
+/// A path with its links resolved, as far as it exists.
+fn resolved_path(path: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(path).ok()?;
+    let (existing, mut found) =
+        absolute.ancestors().find_map(|part| Some((part, part.canonicalize().ok()?)))?;
+    for part in absolute.strip_prefix(existing).ok()?.components() {
+        match part {
+            Component::ParentDir => drop(found.pop()),
+            part => found.push(part),
+        }
+    }
+    Some(found)
 }

@@ -3,59 +3,57 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::{expect_file, is_there, list as list_folder, volume_stem};
+use super::folder::{expect_file, files_below, is_there};
+use super::passed_over::PassedOver;
+use crate::endings::volume_stem;
 
-pub(super) fn list(root: &Path) -> Result<Vec<Case>, DatasetError> {
+pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let training = root.join("imagesTr");
     if !is_there(&training) {
-        let missing = if is_there(root) {
-            DatasetErrorKind::NotThisLayout { layout: "msd", expected: "folders imagesTr and labelsTr" }
-        } else {
-            DatasetErrorKind::NotFound
-        };
-        return Err(missing.at(root));
+        let expected = "folders imagesTr and labelsTr";
+        return Err(DatasetErrorKind::NotThisLayout { layout: "msd", expected }.at(root));
     }
-    let mut labels = BTreeMap::new();
-    for (folder, split) in [("labelsTr", "train"), ("labelsTs", "test")] {
-        for (stem, path) in volumes(&root.join(folder))? {
-            labels.insert((split, stem), path);
+    let mut listing = Listing::default();
+    for (images, labels, split) in [("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test")] {
+        let mut labels = volumes(&root.join(labels), &mut listing.passed)?;
+        let labelled = !labels.is_empty();
+        for (stem, path) in volumes(&root.join(images), &mut listing.passed)? {
+            let mask = labels.remove(&stem).map_or(Mask::Unknown, Mask::File);
+            let lacking = labelled && mask == Mask::Unknown;
+            let split = Some(split.to_owned());
+            listing.push(Case { split, images: vec![path], mask, ..Case::new(stem) }, lacking);
+        }
+        if let Some(path) = labels.into_values().next() {
+            return Err(DatasetErrorKind::MaskWithoutImage.at(&path));
         }
     }
-    let mut cases = Vec::new();
-    for (folder, split) in [("imagesTr", "train"), ("imagesTs", "test")] {
-        for (stem, path) in volumes(&root.join(folder))? {
-            let mask = labels.remove(&(split, stem.clone())).map_or(Mask::Unknown, Mask::File);
-            cases.push(Case {
-                patient: stem.clone(),
-                id: stem,
-                frame: None,
-                split: Some(split.to_owned()),
-                kind: None,
-                images: vec![path],
-                mask,
-            });
-        }
-    }
-    match labels.into_values().next() {
-        Some(path) => Err(DatasetErrorKind::MaskWithoutImage.at(&path)),
-        None => Ok(cases),
-    }
+    Ok(listing)
 }
 
-/// The volumes of a folder by name; none where there is no folder.
-fn volumes(folder: &Path) -> Result<BTreeMap<String, PathBuf>, DatasetError> {
+/// The volumes below a folder by name; none where there is no folder.
+fn volumes(folder: &Path, passed: &mut PassedOver) -> Result<BTreeMap<String, PathBuf>, DatasetError> {
     let mut volumes = BTreeMap::new();
     if !is_there(folder) {
         return Ok(volumes);
     }
-    for entry in list_folder(folder)? {
-        let Some(stem) = volume_stem(&entry.name) else { continue };
+    for entry in files_below(folder, passed)? {
+        let Some(stem) = volume_stem(&entry.name).filter(|_| is_single(&entry.name)) else {
+            passed.file(&entry.path);
+            continue;
+        };
         expect_file(&entry.path)?;
         if volumes.insert(stem.to_owned(), entry.path.clone()).is_some() {
             return Err(DatasetErrorKind::DuplicateCase { id: stem.to_owned() }.at(&entry.path));
         }
     }
     Ok(volumes)
+}
+
+/// Whether a volume is in one file, as those of the set are.
+fn is_single(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower.ends_with(".nii") || lower.ends_with(".nii.gz")
 }

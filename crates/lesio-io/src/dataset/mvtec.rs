@@ -3,44 +3,71 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
-use super::folder::{Entry, expect_file, folders, image_stem, list as list_folder};
+use super::folder::{Entry, expect_file, files_below, folders, list as list_folder};
+use super::passed_over::PassedOver;
+use crate::endings::{image_stem, is_image};
 
 const LAYOUT: &str = "mvtec";
 const TRUTH: &str = "ground_truth";
 const NORMAL: &str = "good";
+const TRAINING: &str = "train";
 
-pub(super) fn list(root: &Path) -> Result<Vec<Case>, DatasetError> {
-    let splits = folders(root)?;
-    if !splits.iter().any(|split| matches!(split.name.as_str(), "train" | "test")) {
+pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
+    let mut listing = Listing::default();
+    let splits = folders(root, &mut listing.passed)?;
+    if !splits.iter().any(|split| matches!(split.name.as_str(), TRAINING | "test")) {
         let expected = "a folder train or test, with a folder for each kind of image";
         return Err(DatasetErrorKind::NotThisLayout { layout: LAYOUT, expected }.at(root));
     }
     let truth = match splits.iter().find(|folder| folder.name == TRUTH) {
-        Some(folder) => masks(folder)?,
-        None => BTreeMap::new(),
+        Some(folder) => Some(masks(folder, &mut listing.passed)?),
+        None => None,
     };
-    let mut cases = Vec::new();
     for split in splits.iter().filter(|folder| folder.name != TRUTH) {
-        for kind in folders(&split.path)? {
-            for entry in list_folder(&kind.path)? {
-                cases.extend(case(split, &kind, entry, &truth)?);
+        for kind in kinds(split, &mut listing.passed)? {
+            for entry in files_below(&kind.path, &mut listing.passed)? {
+                match image_stem(&entry.name) {
+                    Some(stem) => {
+                        expect_file(&entry.path)?;
+                        let case = case(split, &kind, stem, &entry, truth.as_ref());
+                        let lacking = truth.is_some() && case.mask == Mask::Unknown;
+                        listing.push(case, lacking);
+                    }
+                    None => listing.passed.file(&entry.path),
+                }
             }
         }
     }
-    check_masks(&truth, &cases)?;
-    Ok(cases)
+    check_masks(truth.as_ref(), &listing.cases)?;
+    Ok(listing)
 }
 
-/// Masks by kind and by the name of their image.
+/// The folders of a split, one for each kind of image; an image beside them is of no kind.
+fn kinds(split: &Entry, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
+    let (kinds, files): (Vec<Entry>, Vec<Entry>) =
+        list_folder(&split.path)?.into_iter().partition(|entry| entry.is_folder);
+    if let Some(image) = files.iter().find(|file| is_image(&file.name)) {
+        let expected = "in a folder of its kind, as train/good or test/crack";
+        return Err(DatasetErrorKind::Misplaced { expected }.at(&image.path));
+    }
+    files.iter().for_each(|file| passed.file(&file.path));
+    Ok(kinds)
+}
+
+/// Masks by kind and by the name of their image, with the folders between.
 type Masks = BTreeMap<(String, String), PathBuf>;
 
-fn masks(truth: &Entry) -> Result<Masks, DatasetError> {
+fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> {
     let mut masks = Masks::new();
-    for kind in folders(&truth.path)? {
-        for entry in list_folder(&kind.path)? {
-            let Some(stem) = image_stem(&entry.name) else { continue };
+    for kind in kinds(truth, passed)? {
+        for entry in files_below(&kind.path, passed)? {
+            let Some(stem) = image_stem(&entry.name) else {
+                passed.file(&entry.path);
+                continue;
+            };
             expect_file(&entry.path)?;
             // The set's own names end in `_mask`; those made like it often do not.
             let image = stem.strip_suffix("_mask").unwrap_or(stem);
@@ -53,31 +80,29 @@ fn masks(truth: &Entry) -> Result<Masks, DatasetError> {
     Ok(masks)
 }
 
-fn case(split: &Entry, kind: &Entry, entry: Entry, truth: &Masks) -> Result<Option<Case>, DatasetError> {
-    let Some(stem) = image_stem(&entry.name) else { return Ok(None) };
-    expect_file(&entry.path)?;
-    let mask = if kind.name == NORMAL {
-        Mask::Normal
-    } else {
-        let file = truth.get(&(kind.name.clone(), stem.to_owned()));
-        file.map_or(Mask::Unknown, |path| Mask::File(path.clone()))
+fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&Masks>) -> Case {
+    let file = truth.and_then(|truth| truth.get(&(kind.name.clone(), stem.to_owned())));
+    let mask = match file {
+        // Images of defects are of one split; normal ones of several may have one name, and the truth of some
+        // sets, all black, is that of the test images.
+        Some(path) if kind.name != NORMAL || split.name != TRAINING => Mask::File(path.clone()),
+        _ if kind.name == NORMAL => Mask::Normal,
+        _ => Mask::Unknown,
     };
-    let id = format!("{}/{}/{stem}", split.name, kind.name);
-    Ok(Some(Case {
-        patient: id.clone(),
-        id,
-        frame: None,
+    Case {
         split: Some(split.name.clone()),
         kind: Some(kind.name.clone()),
-        images: vec![entry.path],
+        images: vec![entry.path.clone()],
         mask,
-    }))
+        ..Case::new(format!("{}/{}/{stem}", split.name, kind.name))
+    }
 }
 
 /// A mask that no image has taken is a sign of names that do not fit.
-fn check_masks(truth: &Masks, cases: &[Case]) -> Result<(), DatasetError> {
+fn check_masks(truth: Option<&Masks>, cases: &[Case]) -> Result<(), DatasetError> {
     let taken: BTreeSet<&Path> = cases.iter().filter_map(|case| case.mask.path()).collect();
-    // Truth of normal images, all black, stands beside the others in some sets.
-    let left = truth.iter().find(|((kind, _), path)| kind != NORMAL && !taken.contains(path.as_path()));
+    let mut all = truth.into_iter().flatten();
+    // Truth of normal images that are not there is black, and harms nothing.
+    let left = all.find(|((kind, _), path)| kind != NORMAL && !taken.contains(path.as_path()));
     left.map_or(Ok(()), |(_, path)| Err(DatasetErrorKind::MaskWithoutImage.at(path)))
 }

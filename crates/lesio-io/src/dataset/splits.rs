@@ -1,13 +1,18 @@
 //! `splits.csv`: which case belongs to which split.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::case::Case;
-use super::error::{DatasetError, DatasetErrorKind};
+use super::error::{AbsentCase, DatasetError, DatasetErrorKind};
 use super::folder::is_there;
+use super::names::nearest;
+use super::options::AbsentCases;
 use crate::error::ReadErrorKind;
 use crate::source::read_all;
+use crate::spreadsheet::plain;
 
 const NAME: &str = "splits.csv";
 
@@ -17,8 +22,17 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Splits by patient, or by patient and frame.
 #[derive(Debug)]
 pub(super) struct Splits {
-    by_patient: BTreeMap<String, String>,
-    by_frame: BTreeMap<(String, String), String>,
+    path: PathBuf,
+    by_name: BTreeMap<Key, Row>,
+}
+
+/// A patient, case or subject, and perhaps a frame.
+type Key = (String, Option<String>);
+
+#[derive(Clone, Debug)]
+struct Row {
+    line: u64,
+    split: String,
 }
 
 impl Splits {
@@ -32,108 +46,140 @@ impl Splits {
             let kind = match kind {
                 ReadErrorKind::Io { operation, source } => DatasetErrorKind::Io { operation, source },
                 ReadErrorKind::DanglingLink { .. } => DatasetErrorKind::DanglingLink,
-                ReadErrorKind::NotRegularFile { .. } => DatasetErrorKind::NotRegularFile,
+                ReadErrorKind::NotRegularFile { found } => DatasetErrorKind::NotRegularFile { found },
                 other => DatasetErrorKind::BadSplits { line: 1, reason: other.to_string() },
             };
             kind.at(&path)
         })?;
-        Self::parse(&bytes)
-            .map(Some)
-            .map_err(|(line, reason)| DatasetErrorKind::BadSplits { line, reason }.at(&path))
+        match parse(&bytes) {
+            Ok(by_name) => Ok(Some(Self { path, by_name })),
+            Err((line, reason)) => Err(DatasetErrorKind::BadSplits { line, reason }.at(&path)),
+        }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, (usize, String)> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            (before.iter().filter(|&&byte| byte == b'\n').count() + 1, "is not UTF-8".to_owned())
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut rows = text
-            .lines()
-            .enumerate()
-            .map(|(index, row)| (index + 1, row))
-            .filter(|(_, row)| !row.trim().is_empty());
-        let (line, header) = rows.next().ok_or((1, "is empty, expected column names".to_owned()))?;
-        let names = fields(header).map_err(|reason| (line, reason))?;
-        let column = |wanted: &[&str]| {
-            names.iter().position(|name| wanted.contains(&name.to_ascii_lowercase().as_str()))
-        };
-        let missing = |what: &str| (line, format!("there is no column {what} among {names:?}"));
-        let patient =
-            column(&["patient", "case", "subject"]).ok_or_else(|| missing("patient, case or subject"))?;
-        let split = column(&["split"]).ok_or_else(|| missing("split"))?;
-        let frame = column(&["frame"]);
-        let mut splits = Self { by_patient: BTreeMap::new(), by_frame: BTreeMap::new() };
-        for (line, row) in rows {
-            let values = fields(row).map_err(|reason| (line, reason))?;
-            let value = |column: usize| values.get(column).filter(|value| !value.is_empty()).cloned();
-            let empty = |what: &str| (line, format!("the {what} is empty"));
-            let who = value(patient).ok_or_else(|| empty("patient"))?;
-            let which = value(split).ok_or_else(|| empty("split"))?;
-            let frame = frame.and_then(value);
-            let label = frame.as_ref().map_or_else(|| who.clone(), |frame| format!("{who} {frame}"));
-            let earlier = match frame {
-                Some(frame) => splits.by_frame.insert((who, frame), which.clone()),
-                None => splits.by_patient.insert(who, which.clone()),
+    /// Sets the splits of cases; what is not named belongs to none. A row with a frame goes before one without.
+    ///
+    /// # Errors
+    /// Two rows that put one case into two splits, and rows that name no case, unless those are only told.
+    pub(super) fn assign(&self, cases: &mut [Case], absent: AbsentCases) -> Result<(), DatasetError> {
+        let mut met = BTreeSet::new();
+        let mut without = 0_usize;
+        for case in cases.iter_mut() {
+            let mut row = |name: &str, frame: Option<&String>| {
+                let (key, row) = self.by_name.get_key_value(&(name.to_owned(), frame.cloned()))?;
+                met.insert(key);
+                Some(row)
             };
-            if let Some(earlier) = earlier.filter(|earlier| *earlier != which) {
-                return Err((line, format!("{label} is in split {which:?}, before it was in {earlier:?}")));
+            let frame = case.frame.as_ref().and_then(|frame| row(&case.patient, Some(frame)));
+            let (patient, id) = (row(&case.patient, None), row(&case.id, None));
+            if let (Some(patient), Some(id)) = (patient, id)
+                && patient.split != id.split
+            {
+                let reason = format!(
+                    "case {} is in split {:?}, by line {} it is in {:?}",
+                    case.id, id.split, patient.line, patient.split
+                );
+                return Err(DatasetErrorKind::BadSplits { line: id.line, reason }.at(&self.path));
+            }
+            case.split = frame.or(patient).or(id).map(|row| row.split.clone());
+            without += usize::from(case.split.is_none());
+        }
+        if without > 0 {
+            let file = self.path.display();
+            tracing::warn!(%file, cases = without, "cases that are not named belong to no split");
+        }
+        let mut left: Vec<(&Key, &Row)> =
+            self.by_name.iter().filter(|(key, _)| !met.contains(*key)).collect();
+        left.sort_by_key(|(_, row)| row.line);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let names = names(cases);
+        let rows = left.iter().take(DatasetErrorKind::LISTED).map(|(key, row)| {
+            let name = label(key);
+            AbsentCase { line: row.line, nearest: nearest(&name, &names), name }
+        });
+        let error = DatasetErrorKind::AbsentCases { rows: rows.collect(), count: left.len() }.at(&self.path);
+        match absent {
+            AbsentCases::Refuse => Err(error),
+            AbsentCases::Warn => {
+                tracing::warn!("{error}");
+                Ok(())
             }
         }
-        Ok(splits)
-    }
-
-    /// Sets a case's split; what is not named belongs to none.
-    pub(super) fn assign(&self, case: &mut Case) {
-        let frame = case.frame.clone().map(|frame| (case.patient.clone(), frame));
-        case.split = frame
-            .and_then(|key| self.by_frame.get(&key))
-            .or_else(|| self.by_patient.get(&case.patient))
-            .or_else(|| self.by_patient.get(&case.id))
-            .cloned();
     }
 }
 
-/// The values of a row, trimmed; a value in double quotes may hold commas, and quotes written twice.
-fn fields(row: &str) -> Result<Vec<String>, String> {
-    let mut values = Vec::new();
-    let mut rest = row;
-    loop {
-        let trimmed = rest.trim_start();
-        let value;
-        (value, rest) = match trimmed.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)?,
-            None => {
-                let end = trimmed.find(',').unwrap_or(trimmed.len());
-                let (value, rest) = trimmed.split_at(end);
-                (value.trim().to_owned(), rest)
-            }
-        };
-        values.push(value);
-        rest = match rest.trim_start().strip_prefix(',') {
-            Some(next) => next,
-            None if rest.trim().is_empty() => return Ok(values),
-            None => return Err("text follows a closing quote".to_owned()),
-        };
-    }
+/// What a row may name: patients, cases, and patients with frames.
+fn names(cases: &[Case]) -> BTreeSet<String> {
+    let frame = |case: &Case| case.frame.clone().map(|frame| label(&(case.patient.clone(), Some(frame))));
+    cases
+        .iter()
+        .flat_map(|case| [Some(case.patient.clone()), Some(case.id.clone()), frame(case)])
+        .flatten()
+        .collect()
 }
 
-fn quoted_field(text: &str) -> Result<(String, &str), String> {
-    let mut value = String::new();
-    let mut rest = text;
-    loop {
-        let end = rest.find('"').ok_or("a quote is not closed")?;
-        let (part, after) = rest.split_at(end);
-        value.push_str(part);
-        rest = after.strip_prefix('"').unwrap_or(after);
-        match rest.strip_prefix('"') {
-            Some(more) => {
-                value.push('"');
-                rest = more;
+fn label((who, frame): &Key) -> String {
+    frame.as_ref().map_or_else(|| who.clone(), |frame| format!("{who} {frame}"))
+}
+
+fn parse(bytes: &[u8]) -> Result<BTreeMap<Key, Row>, (u64, String)> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+        (line, "is not UTF-8".to_owned())
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader =
+        ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes());
+    let mut rows = reader.records().filter(|row| {
+        // A row of blanks is as good as none.
+        !row.as_ref().is_ok_and(|row| row.iter().all(str::is_empty))
+    });
+    // Where a row begins, the reader counts from before the empty lines that it skips.
+    let line = |position: Option<&csv::Position>| {
+        let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
+        let after = text.as_bytes().get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+        let skipped = after.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        line + skipped.filter(|&&byte| byte == b'\n').count() as u64
+    };
+    let mut next = || match rows.next() {
+        None => Ok(None),
+        Some(Ok(row)) => Ok(Some((line(row.position()), row))),
+        Some(Err(error)) => Err((line(error.position()), error.to_string())),
+    };
+    let (line, header) = next()?.ok_or((1, "is empty, expected column names".to_owned()))?;
+    let column =
+        |wanted: &[&str]| header.iter().position(|name| wanted.contains(&name.to_ascii_lowercase().as_str()));
+    let missing = |what: &str| {
+        let names: Vec<&str> = header.iter().collect();
+        (line, format!("there is no column {what} among {names:?}"))
+    };
+    let patient =
+        column(&["patient", "case", "subject"]).ok_or_else(|| missing("patient, case or subject"))?;
+    let split = column(&["split"]).ok_or_else(|| missing("split"))?;
+    let frame = column(&["frame"]);
+    let mut by_name: BTreeMap<Key, Row> = BTreeMap::new();
+    while let Some((line, row)) = next()? {
+        let empty = |what: &str| (line, format!("the {what} is empty"));
+        let who = value(&row, patient).ok_or_else(|| empty("patient"))?;
+        let split = value(&row, split).ok_or_else(|| empty("split"))?;
+        let key = (who, frame.and_then(|frame| value(&row, frame)));
+        match by_name.get(&key) {
+            Some(earlier) if earlier.split != split => {
+                let (label, earlier) = (label(&key), &earlier.split);
+                return Err((line, format!("{label} is in split {split:?}, before it was in {earlier:?}")));
             }
-            None => return Ok((value, rest)),
+            Some(_) => {}
+            None => drop(by_name.insert(key, Row { line, split })),
         }
     }
+    Ok(by_name)
+}
+
+fn value(row: &StringRecord, column: usize) -> Option<String> {
+    row.get(column).filter(|value| !value.is_empty()).map(|value| plain(value).to_owned())
 }
 
 #[cfg(test)]
@@ -141,7 +187,8 @@ mod tests {
     use super::*;
 
     fn split_of(csv: &str, patient: &str) -> Option<String> {
-        Splits::parse(csv.as_bytes()).unwrap().by_patient.get(patient).cloned()
+        let rows = parse(csv.as_bytes()).unwrap();
+        rows.get(&(patient.to_owned(), None)).map(|row| row.split.clone())
     }
 
     #[test]
@@ -151,6 +198,7 @@ mod tests {
         assert_eq!(split_of(csv, "b \"c\"").as_deref(), Some("test"));
         assert_eq!(split_of("case,split\n1,val", "1").as_deref(), Some("val"));
         assert_eq!(split_of("subject,split\n", "1"), None);
+        assert_eq!(split_of(" \n,,\ncase,split\n , \n1,val\n\n", "1").as_deref(), Some("val"));
     }
 
     #[test]
@@ -159,14 +207,15 @@ mod tests {
             ("", 1),
             ("patient\na", 1),
             ("split\na", 1),
+            ("patient;split\na;train", 1),
             ("patient,split\na,train\na,test", 3),
             ("patient,split\n\na", 3),
             ("patient,split\n,train", 2),
             ("patient,split\n\"a,train", 2),
-            ("patient,split\n\"a\"b,train", 2),
+            ("patient,split\r\n\"two\r\nlines\",train\r\nb,\r\n", 4),
         ] {
-            assert_eq!(Splits::parse(csv.as_bytes()).unwrap_err().0, line, "{csv:?}");
+            assert_eq!(parse(csv.as_bytes()).unwrap_err().0, line, "{csv:?}");
         }
-        assert_eq!(Splits::parse(b"patient,split\na,\xff").unwrap_err().0, 2);
+        assert_eq!(parse(b"patient,split\na,\xff").unwrap_err().0, 2);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lesio_image::GeometryError;
+use lesio_image::{GeometryError, GridError};
 
 use crate::error::Escaped;
 use crate::nifti::Datatype;
@@ -300,6 +300,14 @@ pub enum ReadErrorKind {
         /// This file's shape.
         found: Vec<usize>,
     },
+    /// A mask, a segmentation or a channel lies elsewhere than its image.
+    #[error("does not lie where {} does: {error}", with.display())]
+    GridMismatch {
+        /// The image.
+        with: PathBuf,
+        /// Shapes and affines of both, and what differs.
+        error: GridError,
+    },
     /// A PNG, JPEG, TIFF or BMP file that does not decode.
     #[error("could not be decoded as {format}")]
     Decode {
@@ -447,6 +455,7 @@ impl ReadErrorKind {
             Self::LossyConversion { .. } => "LossyConversion",
             Self::NotANumber { .. } => "NotANumber",
             Self::SizeMismatch { .. } => "SizeMismatch",
+            Self::GridMismatch { .. } => "GridMismatch",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
             Self::BlurredMask { .. } => "BlurredMask",

@@ -1,0 +1,66 @@
+//! What a layout does not take, so that nothing vanishes unsaid.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::endings::ending_of;
+
+/// Endings of files that stand beside images in every data set and are none (`.db` as in `Thumbs.db`).
+const DOCUMENTS: [&str; 21] = [
+    ".bib", ".bval", ".bvec", ".cfg", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".log", ".md", ".ods",
+    ".pdf", ".rst", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".yml",
+];
+
+/// Names without an ending that are documents.
+const DOCUMENT_NAMES: [&str; 6] = ["license", "licence", "readme", "changes", "dataset", "citation"];
+
+/// Endings named in one line, at most.
+const NAMED: usize = 6;
+
+/// Files and links that no case is made of.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    /// How many of each ending, and the first.
+    files: BTreeMap<String, (usize, PathBuf)>,
+    links: Vec<PathBuf>,
+}
+
+impl PassedOver {
+    /// Notes a file, unless it is a document.
+    pub(super) fn file(&mut self, path: &Path) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let ending = ending_of(&name);
+        let document = DOCUMENTS.contains(&ending.as_str()) || DOCUMENT_NAMES.contains(&name.as_str());
+        if !document {
+            self.files.entry(ending).or_insert_with(|| (0, path.to_owned())).0 += 1;
+        }
+    }
+
+    /// Notes a link to a folder that was not followed.
+    pub(super) fn link(&mut self, path: &Path) {
+        self.links.push(path.to_owned());
+    }
+
+    /// What was passed over, in words: `3 .mha (brains/a.mha), 1 without ending (scan)`.
+    pub(super) fn describe(&self) -> Option<String> {
+        let named = self.files.iter().take(NAMED).map(|(ending, (count, first))| {
+            let ending = if ending.is_empty() { "without ending" } else { ending };
+            format!("{count} {ending} ({})", first.display())
+        });
+        let mut parts: Vec<String> = named.collect();
+        if self.files.len() > NAMED {
+            parts.push(format!("and {} other endings", self.files.len() - NAMED));
+        }
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// Tells what was passed over.
+    pub(super) fn tell(&self, root: &Path) {
+        if let Some(files) = self.describe() {
+            tracing::warn!(folder = %root.display(), %files, "files that are part of no case");
+        }
+        for link in &self.links {
+            tracing::warn!(link = %link.display(), "a link to a folder is not followed");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Arguments that say how files are read.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use lesio::io::{AffineSource, ReadOptions};
+
+/// More than any machine has.
+const MOST_GIB: f64 = 16_777_216.0;
+
+/// How files are read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReadArgs {
+    /// Memory that reading one file may take, in GiB
+    #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
+    pub max_memory: u64,
+    /// Which form of a NIfTI header places its voxels: the sform or the qform; auto takes the sform where its code is
+    /// above 0
+    #[arg(long, default_value = "auto", value_parser = affine_sources())]
+    pub affine: AffineSource,
+}
+
+impl ReadArgs {
+    /// The options of the readers.
+    #[must_use]
+    pub fn options(&self) -> ReadOptions {
+        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine)
+    }
+}
+
+/// Bytes of so many gibibytes, as `--max-memory` takes them.
+///
+/// # Errors
+/// What is no positive number, or more bytes than can be counted.
+pub fn gibibytes(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number <= MOST_GIB => Ok((number * (1_u64 << 30) as f64).ceil() as u64),
+        _ => Err(format!("expected a number of GiB above 0, of at most {MOST_GIB}")),
+    }
+}
+
+/// The sources of an affine by name.
+pub fn affine_sources() -> impl TypedValueParser<Value = AffineSource> {
+    PossibleValuesParser::new(AffineSource::ALL.map(AffineSource::name))
+        .try_map(|name| name.parse::<AffineSource>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_a_positive_number() {
+        assert_eq!((gibibytes("2"), gibibytes("0.5")), (Ok(2 << 30), Ok(1 << 29)));
+        for text in ["0", "-1", "nan", "inf", "1e30", "2G", ""] {
+            assert!(gibibytes(text).is_err(), "{text}");
+        }
+    }
+}
