@@ -428,7 +428,9 @@ mod tests {
         builder.add([f32::NAN, 1.0, 3.0]);
         let scores = builder.finish().unwrap();
         assert_eq!((scores.subjects(), scores.pixels()), (1, 2));
-        assert!(scores.is_sound());
+        // Sound: it can be read again.
+        let document = serde_json::to_value(&scores).unwrap();
+        assert_eq!(serde_json::from_value::<NormalScores>(document).unwrap(), scores);
     }
 
     #[test]
