@@ -242,12 +242,10 @@ fn a_model_of_other_shapes_is_an_error() {
         }
         fn gradients(&self, images: &Tensor, wanted: Wanted) -> candle_core::Result<lesio_vae::Gradients> {
             let mut found = self.0.gradients(images, wanted)?;
-            for tensor in
-                [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()]
-            {
-                if let Some(tensor) = tensor {
-                    *tensor = tensor.narrow(2, 0, support::HEIGHT - 1)?;
-                }
+            let parts =
+                [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()];
+            for tensor in parts.into_iter().flatten() {
+                *tensor = tensor.narrow(2, 0, support::HEIGHT - 1)?;
             }
             Ok(found)
         }

@@ -583,7 +583,7 @@ mod tests {
             (Shape::new(usize::MAX, usize::MAX, 2), convolution(1, 3), values),
             (Shape::new(1, 64, 64), convolution(usize::MAX, 3), values),
             (Shape::new(1, 64, 64), linear(usize::MAX), values),
-            (Shape::new(1, 1 << 13, 1 << 13), convolution(15, 3), values),
+            (Shape::new(1, 1 << 13, 1 << 13), convolution(16, 3), values),
         ] {
             let mut net = NetworkBuilder::new();
             let image = net.input("image", input);
