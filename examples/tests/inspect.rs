@@ -169,6 +169,7 @@ fn with(path: &Path, arguments: &[&str]) -> Value {
 /// A plain NIfTI-1 file of voxels of 1.5, 1.5 and 10, of which some bytes of the header are changed.
 fn changed(path: &Path, bytes: &[(usize, &[u8])]) {
     let spacing = Geometry::from_spacing([1.5, 1.5, 10.0]).unwrap();
+    let _ = fs::remove_file(path);
     write_volume(path, &Volume::new(Array3::from_elem((4, 5, 6), 1_u8), spacing)).unwrap();
     let mut content = fs::read(path).unwrap();
     for &(at, value) in bytes {
@@ -234,7 +235,7 @@ fn what_is_too_large_is_not_read() {
         let found = with(&path, &[]);
         assert_eq!((&found["scanned"], found.get("sum")), (&json!(false), None));
         let told = found["problems"][0].as_str().unwrap();
-        assert!(told.contains("need 400.5") && told.contains("the limit is 2 GiB"), "{told}");
+        assert!(told.contains("need 400.4687 GiB") && told.contains("the limit is 2 GiB"), "{told}");
     }
     changed(&path, &[]);
     // 120 voxels as 32-bit floats are 480 bytes.
