@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use lesio_files::{Disk, Existing, FileSystem};
@@ -215,49 +214,21 @@ pub fn load<T: DeserializeOwned>(
     version: u32,
     limit: u64,
 ) -> Result<(ParameterSet, T), LoadError> {
-    load_versions(path, kind, version..=version, limit)
-}
-
-/// As [`load`], of any of several versions, all of whose documents `T` understands.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_versions<T: DeserializeOwned>(
-    path: impl AsRef<Path>,
-    kind: &str,
-    versions: RangeInclusive<u32>,
-    limit: u64,
-) -> Result<(ParameterSet, T), LoadError> {
     let path = path.as_ref();
     let content =
         storage::read(path, limit).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    decode_versions(path, &content, kind, versions)
+    decode(path, &content, kind, version)
 }
 
 /// Reads the bytes that [`encode`] made; `path` is for messages.
-#[cfg(test)]
 pub(crate) fn decode<T: DeserializeOwned>(
     path: &Path,
     content: &[u8],
     kind: &str,
     version: u32,
 ) -> Result<(ParameterSet, T), LoadError> {
-    decode_versions(path, content, kind, version..=version)
-}
-
-fn decode_versions<T: DeserializeOwned>(
-    path: &Path,
-    content: &[u8],
-    kind: &str,
-    versions: RangeInclusive<u32>,
-) -> Result<(ParameterSet, T), LoadError> {
     let format = |source| LoadError::Format { path: path.to_owned(), source };
-    let (first, last) = versions.clone().into_inner();
-    let expected = if first == last {
-        format!("{kind} of version {first}")
-    } else {
-        format!("{kind} of version {first} to {last}")
-    };
+    let expected = format!("{kind} of version {version}");
     let wrong_kind =
         |found: String| LoadError::Kind { path: path.to_owned(), found, expected: expected.clone() };
     let (_, header) = SafeTensors::read_metadata(content).map_err(format)?;
@@ -269,7 +240,7 @@ fn decode_versions<T: DeserializeOwned>(
     let document = |source| LoadError::Document { path: path.to_owned(), source };
     // What the file is comes first: another kind's document could not be understood.
     let envelope: Envelope<serde_json::Value> = serde_json::from_str(text).map_err(document)?;
-    if envelope.kind != kind || !versions.contains(&envelope.version) {
+    if (envelope.kind.as_str(), envelope.version) != (kind, version) {
         return Err(wrong_kind(format!("{} of version {}", envelope.kind, envelope.version)));
     }
     let tensors = SafeTensors::deserialize(content).map_err(format)?;
@@ -348,11 +319,6 @@ mod tests {
         assert!(matches!(decode::<i32>(path, &content, "test", 2), Err(LoadError::Kind { .. })));
         assert!(matches!(decode::<String>(path, &content, "test", 1), Err(LoadError::Document { .. })));
         assert!(matches!(read(&content[..20], "test"), LoadError::Format { .. }));
-        // Several versions of one kind may be read, and no other.
-        for (versions, read) in [(1..=2, true), (0..=1, true), (2..=3, false), (0..=0, false)] {
-            let found = decode_versions::<i32>(path, &content, "test", versions.clone());
-            assert_eq!(found.is_ok(), read, "{versions:?}");
-        }
         let mut flipped = content.clone();
         *flipped.last_mut().unwrap() ^= 1;
         assert!(matches!(read(&flipped, "test"), LoadError::Checksum { .. }));
