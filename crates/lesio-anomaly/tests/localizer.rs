@@ -381,11 +381,11 @@ fn images_of_another_resolution_are_warned_of() {
     let (scored, warnings) = warned(|| made.score(&volume(30), &names).unwrap());
     assert!(scored.doubt.is_none() && warnings.is_empty(), "{warnings:?}");
     let [x, y, z] = volume(30).geometry().spacing();
-    let fine = Geometry::from_spacing([x / 2.0, y, z]).unwrap();
+    let fine = Geometry::from_spacing([x / 3.0, y, z]).unwrap();
     let fine = Volume::new(volume(30).into_data(), fine);
     let (scored, warnings) = warned(|| made.score(&fine, &names).unwrap());
     assert!(scored.doubt.is_some() && warnings.len() == 1, "{warnings:?}");
-    assert!(warnings[0].contains("columns are 2.0 times finer"), "{warnings:?}");
+    assert!(warnings[0].contains("columns are 3.0 times finer"), "{warnings:?}");
     // A picture of a model that volumes calibrated.
     let picture = Image::from_plane(volume(30).plane(Plane::Axial, 3).unwrap().to_owned());
     let (scored, warnings) = warned(|| made.score_image(&picture, &names).unwrap());
@@ -627,8 +627,8 @@ fn one_slice_scores_as_a_volume_and_as_an_image() {
         .unwrap()
         .postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
     let names = [PredictorName::PixelL1, PredictorName::GradElbo];
-    // An image counts in pixels of the grid, of which 36 rows on 16 are 2.25 each.
-    let volume = Volume::new(slab, Geometry::from_spacing([1.0 / 2.25; 3]).unwrap());
+    // An image counts in pixels of the grid, of which its own are 1 / 1.75: the same windows, and no rounding.
+    let volume = Volume::new(slab, Geometry::from_spacing([0.5625; 3]).unwrap());
     let scored = localizer.score(&volume, &names).unwrap();
     let image = Image::from_plane(volume.plane(lesio_image::Plane::Axial, 0).unwrap().to_owned());
     let flat = localizer.score_image(&image, &names).unwrap();

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use lesio_files::{Disk, Existing, FileSystem};
@@ -264,22 +263,9 @@ pub fn load<T: DeserializeOwned>(
     version: u32,
     limit: u64,
 ) -> Result<(ParameterSet, T), LoadError> {
-    load_versions(path, kind, version..=version, limit)
-}
-
-/// As [`load`], of any of several versions, all of whose documents `T` understands.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_versions<T: DeserializeOwned>(
-    path: impl AsRef<Path>,
-    kind: &str,
-    versions: RangeInclusive<u32>,
-    limit: u64,
-) -> Result<(ParameterSet, T), LoadError> {
     let path = path.as_ref();
     let (mut file, length) = open(path, limit)?;
-    decode_from(path, &mut file, length, kind, versions)
+    decode_from(path, &mut file, length, kind, version)
 }
 
 fn open(path: &Path, limit: u64) -> Result<(io::BufReader<std::fs::File>, u64), LoadError> {
@@ -296,7 +282,7 @@ pub(crate) fn decode<T: DeserializeOwned>(
     kind: &str,
     version: u32,
 ) -> Result<(ParameterSet, T), LoadError> {
-    decode_from(path, &mut &*content, content.len() as u64, kind, version..=version)
+    decode_from(path, &mut &*content, content.len() as u64, kind, version)
 }
 
 fn decode_from<T: DeserializeOwned>(
@@ -304,19 +290,16 @@ fn decode_from<T: DeserializeOwned>(
     content: &mut impl Read,
     length: u64,
     kind: &str,
-    versions: RangeInclusive<u32>,
+    version: u32,
 ) -> Result<(ParameterSet, T), LoadError> {
     let Header { tensors, envelope } = Header::read(path, content, length)?;
-    let (first, last) = versions.clone().into_inner();
-    let expected = if first == last {
-        format!("{kind} of version {first}")
-    } else {
-        format!("{kind} of version {first} to {last}")
+    let wrong_kind = |found: String| LoadError::Kind {
+        path: path.to_owned(),
+        found,
+        expected: format!("{kind} of version {version}"),
     };
-    let wrong_kind =
-        |found: String| LoadError::Kind { path: path.to_owned(), found, expected: expected.clone() };
     // What the file is comes first: another kind's document could not be understood.
-    if envelope.kind != kind || !versions.contains(&envelope.version) {
+    if (envelope.kind.as_str(), envelope.version) != (kind, version) {
         return Err(wrong_kind(format!("{} of version {}", envelope.kind.escape_debug(), envelope.version)));
     }
     if let Some(Tensor { name, kind, .. }) = tensors.iter().find(|tensor| tensor.kind != Dtype::F32) {
@@ -463,12 +446,6 @@ mod tests {
         assert!(matches!(decode::<i32>(path, &content, "test", 2), Err(LoadError::Kind { .. })));
         assert!(matches!(decode::<String>(path, &content, "test", 1), Err(LoadError::Document { .. })));
         assert!(matches!(read(&content[..20], "test"), LoadError::Format { .. }));
-        // Several versions of one kind may be read, and no other.
-        for (versions, read) in [(1..=2, true), (0..=1, true), (2..=3, false), (0..=0, false)] {
-            let length = content.len() as u64;
-            let found = decode_from::<i32>(path, &mut &*content, length, "test", versions.clone());
-            assert_eq!(found.is_ok(), read, "{versions:?}");
-        }
         let mut flipped = content.clone();
         *flipped.last_mut().unwrap() ^= 1;
         assert!(matches!(read(&flipped, "test"), LoadError::Checksum { .. }));
@@ -517,8 +494,7 @@ mod tests {
         let header = good.len() - 4 * 60_007;
         let refused = |content: &[u8], length: usize, kind: &str, most: usize| {
             let mut counted = Counted(content, 0);
-            let error =
-                decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1..=1).unwrap_err();
+            let error = decode_from::<i32>(Path::new("m"), &mut counted, length as u64, kind, 1).unwrap_err();
             assert!(counted.1 <= most, "{error}: {} bytes are read, expected {most}", counted.1);
             error
         };
