@@ -18,9 +18,9 @@ use lesio::io::dataset::Case;
 use lesio::metrics::BootstrapConfig;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Shown, ShownSlice, Stage, StudyError, Subject,
-    ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading, montage, scope_table,
-    score_subject, shown_slice, truth_of,
+    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, Shown, ShownSlice, Stage, StudyError,
+    Subject, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading, montage,
+    scope_table, score_subject, shown_slice, truth_of,
 };
 use lesio_examples::{DataArgs, Outcome, PrecisionName, bar, command, explain, line, model_path, run};
 use ndarray::Array3;

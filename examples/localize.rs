@@ -19,8 +19,8 @@ use lesio::io::nifti::{NiftiHeader, read_header};
 use lesio::io::{WriteOptions, atomic};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
-    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, Subject, chosen_slices, heat_map,
-    slice_montage, volume_window,
+    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, Subject, chosen_slices,
+    heat_map, slice_montage, volume_window,
 };
 use lesio_examples::{LayoutName, Outcome, PrecisionName, bar, command, explain, line, model_path, run};
 use ndarray::{Array2, ArrayRef2, Axis, Zip};
@@ -269,7 +269,8 @@ impl Work<'_> {
             let marks = found.as_ref().map(FoundLesions::marks);
             let mut slices = Vec::new();
             for slice in chosen_slices(scored.foreground(), marks.as_ref(), plane, self.args.slices.into()) {
-                let own = |values: &Volume<f32>| values.upright_plane(plane, slice).map(|values| values.to_owned());
+                let own =
+                    |values: &Volume<f32>| values.upright_plane(plane, slice).map(|values| values.to_owned());
                 let (Some(image), Some(map)) = (own(volume), own(&map)) else { continue };
                 let Some(mut reconstruction) = scored.reconstructed_slice(slice)? else { continue };
                 let Some(inside) = scored.foreground().upright_plane(plane, slice) else { continue };

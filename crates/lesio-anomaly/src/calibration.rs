@@ -164,7 +164,10 @@ impl Ascending {
 
     fn quantiles(&self) -> Vec<f32> {
         // No score is higher than the last one.
-        self.quantiles.iter().map(|found| found.unwrap_or_else(|| self.last.next_up().min(f32::MAX))).collect()
+        self.quantiles
+            .iter()
+            .map(|found| found.unwrap_or_else(|| self.last.next_up().min(f32::MAX)))
+            .collect()
     }
 }
 
@@ -378,9 +381,12 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_sorted_scores() {
-        for (count, levels) in [(1, 1), (2, 5), (7, 3), (100, 100), (1000, 4), (5000, 2000), (300_000, 90_000)] {
-            let mut scores: Vec<f32> =
-                (0..count as u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 7) as f32 % levels as f32).collect();
+        for (count, levels) in
+            [(1, 1), (2, 5), (7, 3), (100, 100), (1000, 4), (5000, 2000), (300_000, 90_000)]
+        {
+            let mut scores: Vec<f32> = (0..count as u32)
+                .map(|k| (k.wrapping_mul(2_654_435_761) >> 7) as f32 % levels as f32)
+                .collect();
             let mut builder = NormalScoresBuilder::new();
             builder.add(scores.iter().copied());
             let found = builder.finish().unwrap();

@@ -85,8 +85,8 @@ pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, Member
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use localizer::{
-    ImageMaps, ImageScore, Localizer, PredictorImageMaps, PredictorVolumeMaps, Provenance, ScoredImage, ScoredVolume,
-    VolumeMaps, VolumeScore,
+    ImageMaps, ImageScore, Localizer, PredictorImageMaps, PredictorVolumeMaps, Provenance, ScoredImage,
+    ScoredVolume, VolumeMaps, VolumeScore,
 };
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use model::{Model, ModelConfig};

@@ -549,7 +549,11 @@ pub struct PredictorVolumeMaps<'a> {
 impl VolumeMaps<'_> {
     /// The maps of each predictor, in the order in which they were asked for.
     pub fn maps(&self) -> impl Iterator<Item = PredictorVolumeMaps<'_>> {
-        self.maps.iter().map(|(predictor, maps)| PredictorVolumeMaps { of: self, predictor: *predictor, maps })
+        self.maps.iter().map(|(predictor, maps)| PredictorVolumeMaps {
+            of: self,
+            predictor: *predictor,
+            maps,
+        })
     }
 
     /// What belongs to the object.
@@ -587,7 +591,8 @@ impl VolumeMaps<'_> {
     /// # Errors
     /// None in practice: the slices are of the network's grid.
     pub fn reconstructed_slice(&self, index: usize) -> Result<Option<Array2<f32>>, PredictError> {
-        let Some((slice, plane)) = self.reconstructions.get(index).zip(self.prepared.planes.get(index)) else {
+        let Some((slice, plane)) = self.reconstructions.get(index).zip(self.prepared.planes.get(index))
+        else {
             return Ok(None);
         };
         let mut restored = plane.placement.to_image(&slice.index_axis(Axis(0), 0), 0.0)?;

@@ -160,7 +160,8 @@ pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -
     let axis = outermost(values);
     let slices: Vec<_> = values.axis_iter(axis).zip(inside.axis_iter(axis)).collect();
     let lowest_of = |(values, inside): &(ArrayView2<'_, f32>, ArrayView2<'_, bool>)| {
-        let least = |lowest: f32, value: &f32, &inside: &bool| if inside { lowest.min(*value) } else { lowest };
+        let least =
+            |lowest: f32, value: &f32, &inside: &bool| if inside { lowest.min(*value) } else { lowest };
         ndarray::Zip::from(values).and(inside).fold(f32::INFINITY, least)
     };
     let lowest = slices.par_iter().map(lowest_of).reduce(|| f32::INFINITY, f32::min);

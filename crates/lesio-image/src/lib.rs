@@ -76,7 +76,8 @@ mod volume;
 pub use alignment::{Alignment, AlignmentScope, Aspect};
 pub use bounds::{BoundingBox, bounding_box, trimmed_box};
 pub use components::{
-    Component, ComponentRuns, Components, Connectivity, label_plane, label_volume, remove_small_plane, remove_small_volume,
+    Component, ComponentRuns, Components, Connectivity, label_plane, label_volume, remove_small_plane,
+    remove_small_volume,
 };
 pub use distance::squared_distance;
 pub use error::{ConfigError, ImageError};

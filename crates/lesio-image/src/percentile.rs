@@ -27,7 +27,10 @@ impl<'a> Values<'a> {
             let mut alike = Array::from_elem(data.raw_dim().set_f(!standard), false);
             if alike.strides() == data.strides() {
                 alike.assign(mask);
-                return Self { data: Cow::Borrowed(values), mask: Some(Cow::Owned(alike.into_raw_vec_and_offset().0)) };
+                return Self {
+                    data: Cow::Borrowed(values),
+                    mask: Some(Cow::Owned(alike.into_raw_vec_and_offset().0)),
+                };
             }
         }
         Self {
@@ -60,7 +63,8 @@ pub(crate) fn percentile_list_of(values: impl Iterator<Item = f32> + Clone, want
     if count <= MOST_COPIED {
         return percentile_list(&mut values.collect::<Vec<_>>(), wanted);
     }
-    let places: Vec<(usize, f64)> = wanted.iter().map(|&percentile| place_of(percentile, count - 1)).collect();
+    let places: Vec<(usize, f64)> =
+        wanted.iter().map(|&percentile| place_of(percentile, count - 1)).collect();
     let ranks: Vec<usize> = places.iter().flat_map(|&(lower, _)| [lower, lower + 1]).collect();
     let ordered = order_statistics(values, &ranks);
     let pairs = places.iter().zip(ordered.chunks_exact(2));

@@ -135,10 +135,12 @@ impl PreparedVolume {
         let mut restored = Array3::from_elem(like.raw_dim().set_f(is_fortran), fill);
         let mut turned = self.turn.view_mut(restored.view_mut());
         let planes: Vec<_> = turned.axis_iter_mut(Axis(self.plane.axis())).collect();
-        (planes.into_par_iter().zip(slices).zip(&self.planes)).try_for_each(|((plane, slice), prepared)| {
-            Plane::upright(plane).assign(&back(&prepared.placement, slice)?);
-            Ok(())
-        })?;
+        (planes.into_par_iter().zip(slices).zip(&self.planes)).try_for_each(
+            |((plane, slice), prepared)| {
+                Plane::upright(plane).assign(&back(&prepared.placement, slice)?);
+                Ok(())
+            },
+        )?;
         Ok(Volume::new(restored, *self.foreground.geometry()))
     }
 }

@@ -149,13 +149,15 @@ impl Runs {
         if values.is_empty() {
             return;
         }
-        values.par_chunks_mut(self.columns * self.rows_in_slab).zip(&self.slabs).for_each(|(values, slab)| {
-            for (row, values) in values.chunks_exact_mut(self.columns).enumerate() {
-                for run in slab.row(row) {
-                    values[slab.spans[run].clone()].fill(of(self.component[slab.offset + run]));
+        values.par_chunks_mut(self.columns * self.rows_in_slab).zip(&self.slabs).for_each(
+            |(values, slab)| {
+                for (row, values) in values.chunks_exact_mut(self.columns).enumerate() {
+                    for run in slab.row(row) {
+                        values[slab.spans[run].clone()].fill(of(self.component[slab.offset + run]));
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

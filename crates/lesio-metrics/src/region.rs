@@ -287,7 +287,8 @@ impl OverlapArea {
 
     /// Takes the next step; `false` once the limit is reached, after which further steps change nothing.
     pub(crate) fn add(&mut self, step: &RegionStep) -> bool {
-        let (flat, tied) = ((step.negatives_above as f64, self.last.1), (step.negatives as f64, step.overlap));
+        let (flat, tied) =
+            ((step.negatives_above as f64, self.last.1), (step.negatives as f64, step.overlap));
         self.area.add(area_up_to(self.last, flat, self.end));
         self.area.add(area_up_to(flat, tied, self.end));
         self.last = tied;

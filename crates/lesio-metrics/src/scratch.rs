@@ -125,7 +125,10 @@ struct Block {
 
 impl Run {
     /// Writes ascending orders, of any number of pixels.
-    pub(crate) fn write(scratch: &mut Scratch, sorted: impl Iterator<Item = u64>) -> Result<Self, MetricError> {
+    pub(crate) fn write(
+        scratch: &mut Scratch,
+        sorted: impl Iterator<Item = u64>,
+    ) -> Result<Self, MetricError> {
         let mut run = Self::default();
         let mut bytes = Vec::new();
         // Start and end of each block within the bytes.
@@ -311,7 +314,10 @@ pub(crate) fn for_each_stretch(
                     let to = run.blocks.partition_point(|block| u64::from(block.first) < high);
                     run.blocks.get(from..to).unwrap_or_default()
                 });
-                parts.filter(|blocks| !blocks.is_empty()).map(|blocks| Encoded::read(scratch, blocks)).collect()
+                parts
+                    .filter(|blocks| !blocks.is_empty())
+                    .map(|blocks| Encoded::read(scratch, blocks))
+                    .collect()
             };
             encoded.push((of(positives)?, of(negatives)?, low, high));
         }
@@ -408,15 +414,21 @@ mod tests {
         };
         let runs = [run(&mut scratch, 5), run(&mut scratch, 9), run(&mut scratch, 11)];
         let (mut before, mut pixels, mut most, mut stretches) = (u64::from(u32::MAX) + 1, 0, 0, 0);
-        for_each_stretch(&mut scratch, &[&runs[0]], &[&runs[1], &runs[2]], Direction::Descending, |stretch| {
-            stretches += 1;
-            most = most.max(stretch.positives.len() + stretch.negatives.len());
-            let both = || stretch.positives.iter().chain(&stretch.negatives);
-            assert!(stretch.negatives.is_sorted_by_key(|entry| entry.order));
-            assert!(both().all(|entry| u64::from(entry.key()) < before));
-            before = both().map(|entry| u64::from(entry.key())).min().unwrap();
-            pixels += both().map(|entry| entry.count).sum::<u64>();
-        })
+        for_each_stretch(
+            &mut scratch,
+            &[&runs[0]],
+            &[&runs[1], &runs[2]],
+            Direction::Descending,
+            |stretch| {
+                stretches += 1;
+                most = most.max(stretch.positives.len() + stretch.negatives.len());
+                let both = || stretch.positives.iter().chain(&stretch.negatives);
+                assert!(stretch.negatives.is_sorted_by_key(|entry| entry.order));
+                assert!(both().all(|entry| u64::from(entry.key()) < before));
+                before = both().map(|entry| u64::from(entry.key())).min().unwrap();
+                pixels += both().map(|entry| entry.count).sum::<u64>();
+            },
+        )
         .unwrap();
         assert_eq!(pixels, 3_600_000);
         assert!(stretches > 4 && most < 2 * STRETCH, "{stretches} {most}");
@@ -447,7 +459,10 @@ mod tests {
         }
         let error = Run::write(&mut Scratch::new(Full), [1].into_iter()).unwrap_err();
         assert!(
-            matches!(error, MetricError::Scratch { operation: "write", kind: io::ErrorKind::StorageFull, .. }),
+            matches!(
+                error,
+                MetricError::Scratch { operation: "write", kind: io::ErrorKind::StorageFull, .. }
+            ),
             "{error}"
         );
     }

@@ -250,7 +250,11 @@ impl StreamedPatients {
     /// # Errors
     /// [`MetricError::OneClass`] unless there is an abnormal and a normal pixel; [`MetricError::TooMany`] when a patient has
     /// more than `u32::MAX` pixels; [`MetricError::Parameter`] for a limit outside (0, 1]; [`MetricError::Scratch`].
-    pub fn measure(&self, scratch: &mut Scratch, config: &MeasureConfig) -> Result<MeasuredPatients, MetricError> {
+    pub fn measure(
+        &self,
+        scratch: &mut Scratch,
+        config: &MeasureConfig,
+    ) -> Result<MeasuredPatients, MetricError> {
         self.measure_in(scratch, config, BINS)
     }
 
@@ -289,13 +293,21 @@ impl StreamedPatients {
         Ok(self.swept(scratch, &MeasureConfig::default(), BINS)?.ranks)
     }
 
-    fn swept(&self, scratch: &mut Scratch, config: &MeasureConfig, bins: usize) -> Result<Swept, MetricError> {
-        let runs = |of: fn(&MapRuns) -> &Run| -> Vec<&Run> { self.patients.values().flatten().map(of).collect() };
+    fn swept(
+        &self,
+        scratch: &mut Scratch,
+        config: &MeasureConfig,
+        bins: usize,
+    ) -> Result<Swept, MetricError> {
+        let runs =
+            |of: fn(&MapRuns) -> &Run| -> Vec<&Run> { self.patients.values().flatten().map(of).collect() };
         let (positives, negatives) = (runs(|map| &map.positives), runs(|map| &map.negatives));
         let sum = |runs: &[&Run]| runs.iter().map(|run| run.pixels()).sum();
         let lowest_negative = negatives.iter().filter_map(|run| run.lowest()).min();
         let mut sweep = Sweep::new(sum(&positives), sum(&negatives), config, bins)?;
-        for_each_stretch(scratch, &positives, &negatives, Direction::Descending, |stretch| sweep.take(stretch))?;
+        for_each_stretch(scratch, &positives, &negatives, Direction::Descending, |stretch| {
+            sweep.take(stretch)
+        })?;
         let regions = self.patients.values().flatten().map(|map| map.regions).sum();
         Ok(sweep.finish(regions, lowest_negative))
     }
@@ -436,7 +448,13 @@ impl Sweep {
             precision_recall: PrecisionRecallThinning::new(config.curve_points, positives),
             area: OverlapArea::new(config.overlap_limit, negatives)?,
             overlap: Sum::default(),
-            step: Step { key: 0, positives_above: 0, positives_tied: 0, negatives_above: 0, negatives_tied: 0 },
+            step: Step {
+                key: 0,
+                positives_above: 0,
+                positives_tied: 0,
+                negatives_above: 0,
+                negatives_tied: 0,
+            },
             lowest_above: None,
             quantiles: [Quantiles::new(positives, bins), Quantiles::new(negatives, bins)],
             distinct: Some(Vec::new()),
@@ -627,8 +645,7 @@ impl MeasuredPatients {
         let mut sum = Confusion::default();
         self.counts.iter().for_each(|counts| sum += *counts);
         let Confusion { true_positives, false_positives, .. } = sum;
-        let dice =
-            2.0 * true_positives as f64 / (true_positives + false_positives + self.positives) as f64;
+        let dice = 2.0 * true_positives as f64 / (true_positives + false_positives + self.positives) as f64;
         self.has_threshold.then_some(dice)
     }
 
@@ -837,8 +854,7 @@ mod tests {
             return;
         };
         assert_eq!(chosen.unwrap(), (threshold, validation.0.average_precision().unwrap()));
-        let measured =
-            stream.measure_in(&mut scratch, &config.threshold(Some(threshold)), bins).unwrap();
+        let measured = stream.measure_in(&mut scratch, &config.threshold(Some(threshold)), bins).unwrap();
         let (ranked, regions) = (pixels.rank_in(bins).unwrap(), regions.rank_in(bins).unwrap());
         let pooled = ranked.pooled();
         assert_eq!(measured.patients(), ranked.patients());
@@ -856,11 +872,15 @@ mod tests {
             return;
         }
         let bootstrap = BootstrapConfig::new(3).replicates(7);
-        let (own, expected) = (measured.bootstrap(&bootstrap).unwrap(), ranked.bootstrap(&bootstrap).unwrap());
+        let (own, expected) =
+            (measured.bootstrap(&bootstrap).unwrap(), ranked.bootstrap(&bootstrap).unwrap());
         assert_eq!(own.auroc, expected.auroc);
         assert_eq!(own.average_precision, expected.average_precision);
         assert_eq!(own.ceil_dice, expected.ceil_dice);
-        assert_eq!(measured.bootstrap_aupro(&bootstrap).unwrap(), regions.bootstrap(0.3, &bootstrap).unwrap());
+        assert_eq!(
+            measured.bootstrap_aupro(&bootstrap).unwrap(),
+            regions.bootstrap(0.3, &bootstrap).unwrap()
+        );
         let dice = measured.bootstrap_dice(&bootstrap).unwrap();
         assert_eq!(dice, Some(ranked.bootstrap_dice_at(&threshold, &bootstrap).unwrap()));
         assert_eq!(measured.roc_band(5, &bootstrap), ranked.roc_band(5, &bootstrap));

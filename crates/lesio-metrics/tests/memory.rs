@@ -96,7 +96,8 @@ fn in_memory(patients: usize) -> usize {
         let mut pixels = PatientPixels::new();
         for patient in 0..patients {
             let (scores, truth) = map(patient);
-            let (scores, truth): (Vec<f32>, Vec<bool>) = (scores.into_iter().collect(), truth.into_iter().collect());
+            let (scores, truth): (Vec<f32>, Vec<bool>) =
+                (scores.into_iter().collect(), truth.into_iter().collect());
             pixels.update(&patient.to_string(), &scores, &truth).unwrap();
         }
         assert!(pixels.rank().unwrap().pooled().average_precision() > 0.01);

@@ -296,9 +296,8 @@ impl Known {
     /// Scored are the pixels of the foreground, and lesion pixels outside it.
     fn of_scopes(scene: &Scene, truth: &Array3<bool>) -> Result<[Self; 2], StudyError> {
         scene.check("truth", truth)?;
-        let within = ndarray::Zip::from(&scene.foreground)
-            .and(truth)
-            .map_collect(|&inside, &lesion| inside || lesion);
+        let within =
+            ndarray::Zip::from(&scene.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion);
         let axis = scene.axis;
         let of = |slices: Vec<usize>| -> Result<Self, StudyError> {
             let stacked = |mask: &Array3<bool>| mask.select(Axis(axis), &slices);
@@ -329,10 +328,13 @@ impl Known {
         }
         let Some(pixels) = &self.pixels else { return Ok(None) };
         let axis = Axis(self.axis);
-        Ok(Some((pixels, match self.slices.len() == map.len_of(axis) {
-            true => map.into(),
-            false => map.select(axis, &self.slices).into(),
-        })))
+        Ok(Some((
+            pixels,
+            match self.slices.len() == map.len_of(axis) {
+                true => map.into(),
+                false => map.select(axis, &self.slices).into(),
+            },
+        )))
     }
 }
 
@@ -557,7 +559,9 @@ impl Evaluation {
     /// Patients of whom something is missing in a scope, and the scope itself where it is missing of all.
     fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
         // The pixels are the same for all predictors and stages.
-        let Some(stream) = self.entries.values().next().map(|scopes| &scopes[place]) else { return Vec::new() };
+        let Some(stream) = self.entries.values().next().map(|scopes| &scopes[place]) else {
+            return Vec::new();
+        };
         let of = |patient: Option<&str>, missing, consequence: &str| Incomplete {
             patient: patient.map(str::to_owned),
             scope: Some(scope),
@@ -570,11 +574,13 @@ impl Evaluation {
             (lesions, normals) = (lesions + positives, normals + negatives);
             known.insert(patient);
             if negatives == 0 {
-                let consequence = "the patient's lesion pixels count, but a resampling of this patient alone has no figure";
+                let consequence =
+                    "the patient's lesion pixels count, but a resampling of this patient alone has no figure";
                 tracing::warn!(patient, scope = scope.name(), "no pixel of the patient is normal");
                 found.push(of(Some(patient), Missing::NormalPixels, consequence));
             } else if positives == 0 {
-                let consequence = "the patient's normal pixels count, but a resampling without a lesion has no figure";
+                let consequence =
+                    "the patient's normal pixels count, but a resampling without a lesion has no figure";
                 found.push(of(Some(patient), Missing::Lesions, consequence));
             }
         }
@@ -685,7 +691,6 @@ pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
     slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()
 }
 
-
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
@@ -711,7 +716,8 @@ mod tests {
 
     fn maps(seed: u32, truth: &Array3<bool>) -> Maps {
         let stages = |contrast| [map(seed, truth, contrast), map(seed + 1000, truth, 2.0 * contrast)];
-        let maps = [("intensity", 0.1), ("pixel-l1", 0.3)].map(|(name, contrast)| (name.to_owned(), stages(contrast)));
+        let maps = [("intensity", 0.1), ("pixel-l1", 0.3)]
+            .map(|(name, contrast)| (name.to_owned(), stages(contrast)));
         Maps {
             maps: maps.into(),
             reconstruction: truth.mapv(|_| 0.0),
@@ -867,7 +873,10 @@ mod tests {
         let bootstrap = BootstrapConfig::new(2).replicates(5);
         let found = evaluation.finish(&Thresholds::new(), &BTreeMap::new(), &bootstrap).unwrap();
         let one = &found.incomplete[0];
-        assert_eq!((one.patient.as_deref(), one.scope, one.missing), (Some("constant"), None, Missing::Scores));
+        assert_eq!(
+            (one.patient.as_deref(), one.scope, one.missing),
+            (Some("constant"), None, Missing::Scores)
+        );
         assert!(one.consequence.contains("\"constant\" could not be scored"), "{}", one.consequence);
         assert!(scores(&found, Scope::AllSlices, "intensity", Stage::Raw).auroc.is_some());
     }

@@ -240,7 +240,11 @@ impl GroupedEvaluation {
                         }
                     }
                     Err(MetricError::OneClass { .. }) => {
-                        tracing::warn!(group = name, predictor, "no normal pixel is beside the lesions of the group");
+                        tracing::warn!(
+                            group = name,
+                            predictor,
+                            "no normal pixel is beside the lesions of the group"
+                        );
                     }
                     Err(error) => return Err(error.into()),
                 }

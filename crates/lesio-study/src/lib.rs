@@ -42,8 +42,8 @@ pub use overlay::{
 };
 pub use panel::Panel;
 pub use presentation::{
-    PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale, scope_table,
-    shown, shown_slice,
+    PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
+    scope_table, shown, shown_slice,
 };
 pub use subject::{Content, Subject, Subjects};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};

@@ -243,7 +243,9 @@ fn gather(
             let Some((slices, pixels)) = &known else { return Ok(()) };
             let scores = map.select(axis, slices);
             add(predictor.as_str(), &scores, pixels)?;
-            if let Some(normal) = localizer.calibration().get(predictor).filter(|_| MEMBERS.contains(&predictor)) {
+            if let Some(normal) =
+                localizer.calibration().get(predictor).filter(|_| MEMBERS.contains(&predictor))
+            {
                 members.push((scores, normal));
             }
             Ok(())

@@ -256,7 +256,8 @@ fn choose<T: Copy + Into<u32>>(
             let labels = labels.and_then(|labels| labels.upright_plane(plane, slice));
             labels.iter().flatten().for_each(|&label| {
                 let label: u32 = label.into();
-                if let Some(count) = (label as usize).checked_sub(1).and_then(|lesion| found.get_mut(lesion)) {
+                if let Some(count) = (label as usize).checked_sub(1).and_then(|lesion| found.get_mut(lesion))
+                {
                     *count += 1;
                 }
             });

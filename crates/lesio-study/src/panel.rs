@@ -107,7 +107,8 @@ impl Panel {
                         let (axis, slices) = (Axis(scene.axis), lesion_slices(&truth, scene.axis));
                         own.push(map.select(axis, &slices));
                         if cut.is_none() {
-                            let (truth, inside) = (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
+                            let (truth, inside) =
+                                (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
                             let either = |&inside: &bool, &lesion: &bool| inside || lesion;
                             let within = ndarray::Zip::from(&inside).and(&truth).map_collect(either);
                             cut = Some((truth, within));
@@ -182,10 +183,11 @@ impl Panel {
     /// As [`score_subject`](crate::score_subject); a panel without a localizer.
     pub fn score(&self, subject: &Subject) -> Result<Maps, StudyError> {
         let mut maps = Vec::new();
-        let Scene { reconstruction, foreground, axis } = self.score_each(subject, |_, name, [raw, map]| {
-            maps.push((name.to_owned(), [raw.clone(), map.clone()]));
-            Ok(())
-        })?;
+        let Scene { reconstruction, foreground, axis } =
+            self.score_each(subject, |_, name, [raw, map]| {
+                maps.push((name.to_owned(), [raw.clone(), map.clone()]));
+                Ok(())
+            })?;
         Ok(Maps { maps, reconstruction, foreground, axis })
     }
 
