@@ -2,6 +2,7 @@
 
 use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
 use lesio_image::Orientation;
+use lesio_metrics::MetricError;
 
 use crate::error::StudyError;
 use crate::subject::{Content, Subjects};
@@ -37,6 +38,9 @@ pub fn locate(
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         match &subject.content {
             Content::Volume { volume, truth } => {
+                if let Some(truth) = truth {
+                    same_shape(&truth.shape(), &volume.shape())?;
+                }
                 let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
                 let normal = |index: usize| {
                     let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
@@ -45,6 +49,9 @@ pub fn locate(
                 localizer.add_normal_volume(&mut builder, volume, normal).map_err(failed)?;
             }
             Content::Image { image, truth } => {
+                if let Some(truth) = truth {
+                    same_shape(truth.shape(), &[image.height(), image.width()])?;
+                }
                 if !truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside)) {
                     localizer.add_normal_image(&mut builder, image).map_err(failed)?;
                 }
@@ -53,4 +60,13 @@ pub fn locate(
         progress(done + 1);
     }
     Ok(localizer.located(builder.finish())?)
+}
+
+/// Refuses a truth of another shape than its image: what it does not reach would be taken for normal.
+fn same_shape(found: &[usize], expected: &[usize]) -> Result<(), StudyError> {
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (found.to_vec(), expected.to_vec());
+    Err(MetricError::Shape { what: "truth", found, expected }.into())
 }

@@ -117,9 +117,7 @@ impl Panel {
                     Ok(())
                 })?;
                 if let Some((truth, within)) = cut {
-                    let normals = members.iter().filter_map(|&(seat, name)| self.normals(seat, name));
-                    let views: Vec<(ArrayView3<'_, f32>, &NormalScores)> =
-                        own.iter().map(|map| map.view()).zip(normals).collect();
+                    let views = self.with_normals(&members, &own);
                     lesions.add(&views, truth.view(), Some(within.view()))?;
                 }
             }
@@ -210,10 +208,8 @@ impl Panel {
             }
             Ok(())
         })?;
-        let normals: Vec<&NormalScores> =
-            places.iter().filter_map(|&(seat, name)| self.normals(seat, name)).collect();
+        let views = self.with_normals(&places, &kept);
         for (name, config) in &self.ensembles {
-            let views: Vec<_> = kept.iter().map(|map| map.view()).zip(normals.iter().copied()).collect();
             let map = config.combine(&views)?;
             each(&scene, name, [&map, &map])?;
         }
@@ -234,6 +230,16 @@ impl Panel {
             first.get_or_insert(own);
         }
         first.ok_or_else(|| StudyError::Nothing { what: "there is no localizer to ask".to_owned() })
+    }
+
+    /// Members' maps with what normal subjects score.
+    fn with_normals<'m>(
+        &'m self,
+        places: &[(usize, PredictorName)],
+        maps: &'m [Array3<f32>],
+    ) -> Vec<(ArrayView3<'m, f32>, &'m NormalScores)> {
+        let pairs = places.iter().zip(maps);
+        pairs.filter_map(|(&(seat, name), map)| Some((map.view(), self.normals(seat, name)?))).collect()
     }
 
     fn member_places(&self) -> Vec<(usize, PredictorName)> {
