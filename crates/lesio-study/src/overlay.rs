@@ -301,7 +301,7 @@ mod tests {
         foreground.data_mut().slice_mut(s![.., .., 2..18]).fill(true);
         let even: Vec<usize> = choose::<u32>(&foreground, None, Plane::Axial, 4).into_iter().collect();
         assert_eq!(even, [4, 8, 12, 16]);
-        let mut labels = volume(0);
+        let mut labels = volume(0u32);
         labels.data_mut().slice_mut(s![0..2, 0..2, 17]).fill(2);
         labels.data_mut().slice_mut(s![0..3, 0..3, 3]).fill(1);
         labels.data_mut().slice_mut(s![0..2, 0..3, 2]).fill(1);
