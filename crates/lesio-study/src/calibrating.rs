@@ -257,10 +257,7 @@ pub(crate) mod tests {
             let truth = Some(Volume::new(Array3::from_elem(shape, false), *volume.geometry()));
             let subject = Subject::new("other", Content::Volume { volume, truth });
             let refused = calibrate(localizer(), &[head(1, None), subject], &NAMES, |_| {});
-            assert!(
-                matches!(refused, Err(StudyError::Shape { what, .. }) if what.contains("other")),
-                "{shape:?}"
-            );
+            assert!(matches!(refused, Err(StudyError::Truth { case, .. }) if case == "other"), "{shape:?}");
         }
     }
 }

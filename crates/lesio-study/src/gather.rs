@@ -1,8 +1,11 @@
 //! Normal slices as training examples.
 
-use lesio_image::{FittedPreprocessing, ImageError, Orientation, PreparedPlane, Preprocessing, Volume};
+use lesio_image::{
+    FittedPreprocessing, ImageError, Orientation, Plane, PreparedPlane, Preprocessing, Volume,
+};
 use lesio_nn::Shape;
 use lesio_vae::Examples;
+use ndarray::Array3;
 use rayon::prelude::*;
 
 use crate::error::{StudyError, TruthError};
@@ -67,6 +70,13 @@ pub fn normal_examples(
     Ok(examples)
 }
 
+/// Which slices of a volume turned to RAS+ hold an abnormal voxel; `truth` is in the order of the volume's own voxels.
+pub(crate) fn abnormal_slices(volume: &Volume<f32>, truth: Array3<bool>, plane: Plane) -> Vec<bool> {
+    let truth = Volume::new(truth, *volume.geometry()).reoriented(&Orientation::RAS);
+    let slices = (0..truth.planes(plane)).filter_map(|index| truth.plane(plane, index));
+    slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
+}
+
 fn normal_planes(
     preprocessing: &FittedPreprocessing,
     subject: &Subject,
@@ -78,12 +88,7 @@ fn normal_planes(
             let planes = preprocessing.prepare(volume).map_err(failed)?.planes;
             let plane = preprocessing.config().plane;
             let abnormal = match truth {
-                Some(truth) => {
-                    let truth = Volume::new(truth.into_owned(), *volume.geometry());
-                    let truth = truth.reoriented(&Orientation::RAS);
-                    let slices = (0..truth.planes(plane)).filter_map(|index| truth.plane(plane, index));
-                    slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
-                }
+                Some(truth) => abnormal_slices(volume, truth.into_owned(), plane),
                 None => vec![false; planes.len()],
             };
             (planes, abnormal)

@@ -1,9 +1,9 @@
 //! What is usual at each place of the network's grid, gathered from normal slices.
 
 use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
-use lesio_image::Orientation;
 
 use crate::error::StudyError;
+use crate::gather::abnormal_slices;
 use crate::subject::{Content, Subjects};
 
 /// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
@@ -36,17 +36,17 @@ pub fn locate(
     for done in 0..subjects.count() {
         let subject = subjects.subject(done)?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
+        let truth = subject.truth()?;
         match &subject.content {
-            Content::Volume { volume, truth } => {
-                let truth = truth.as_ref().map(|truth| truth.reoriented(&Orientation::RAS));
+            Content::Volume { volume, .. } => {
+                let abnormal = truth.map(|truth| abnormal_slices(volume, truth.into_owned(), plane));
                 let normal = |index: usize| {
-                    let slice = truth.as_ref().and_then(|truth| truth.plane(plane, index));
-                    !slice.is_some_and(|slice| slice.iter().any(|&inside| inside))
+                    !abnormal.as_ref().and_then(|slices| slices.get(index)).copied().unwrap_or(false)
                 };
                 localizer.add_normal_volume(&mut builder, volume, normal).map_err(failed)?;
             }
-            Content::Image { image, truth } => {
-                if !truth.as_ref().is_some_and(|truth| truth.iter().any(|&inside| inside)) {
+            Content::Image { image, .. } => {
+                if !truth.is_some_and(|truth| truth.iter().any(|&inside| inside)) {
                     localizer.add_normal_image(&mut builder, image).map_err(failed)?;
                 }
             }
@@ -74,10 +74,7 @@ mod tests {
         // The last has the voxels of the image, turned.
         for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
             let refused = locate(localizer(), &[subject(shape)], &names, 1, |_| {});
-            assert!(
-                matches!(refused, Err(StudyError::Shape { what, .. }) if what.contains("other")),
-                "{shape:?}"
-            );
+            assert!(matches!(refused, Err(StudyError::Truth { case, .. }) if case == "other"), "{shape:?}");
         }
         assert!(locate(localizer(), &[subject((32, 32, 4))], &names, 1, |_| {}).is_ok());
     }

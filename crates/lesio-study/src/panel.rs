@@ -132,9 +132,7 @@ impl Panel {
                     Ok(())
                 })?;
                 if let Some((truth, within)) = cut {
-                    let normals = members.iter().filter_map(|&(seat, name)| self.normals(seat, name));
-                    let views: Vec<(ArrayView3<'_, f32>, &NormalScores)> =
-                        own.iter().map(|map| map.view()).zip(normals).collect();
+                    let views = self.with_normals(&members, &own);
                     lesions.add(&views, truth.view(), Some(within.view()))?;
                 }
             }
@@ -225,10 +223,8 @@ impl Panel {
             }
             Ok(())
         })?;
-        let normals: Vec<&NormalScores> =
-            places.iter().filter_map(|&(seat, name)| self.normals(seat, name)).collect();
+        let views = self.with_normals(&places, &kept);
         for (name, config) in &self.ensembles {
-            let views: Vec<_> = kept.iter().map(|map| map.view()).zip(normals.iter().copied()).collect();
             let map = config.combine(&views)?;
             each(&scene, name, [&map, &map])?;
         }
@@ -249,6 +245,16 @@ impl Panel {
             first.get_or_insert(own);
         }
         first.ok_or_else(|| StudyError::Nothing { what: "there is no localizer to ask".to_owned() })
+    }
+
+    /// Members' maps with what normal subjects score.
+    fn with_normals<'m>(
+        &'m self,
+        places: &[(usize, PredictorName)],
+        maps: &'m [Array3<f32>],
+    ) -> Vec<(ArrayView3<'m, f32>, &'m NormalScores)> {
+        let pairs = places.iter().zip(maps);
+        pairs.filter_map(|(&(seat, name), map)| Some((map.view(), self.normals(seat, name)?))).collect()
     }
 
     fn member_places(&self) -> Vec<(usize, PredictorName)> {
@@ -333,9 +339,9 @@ mod tests {
     fn a_truth_of_another_shape_is_named() {
         let wrong = [subject(Some(Array2::from_elem((20, 23), true)))];
         let named = |error: StudyError| match error {
-            StudyError::Shape { what, found, expected } => {
-                assert!(what.contains("case \"a\""), "{what}");
-                assert_eq!((found, expected), (vec![20, 23], vec![20, 24]));
+            StudyError::Truth { case, source } => {
+                assert_eq!(case, "a");
+                assert!(source.to_string().contains("[20, 23]"), "{source}");
             }
             other => panic!("{other:?}"),
         };
