@@ -1,4 +1,4 @@
-//! BMP files without compression: gray or coloured, 8 bits, or of a palette.
+//! BMP files without compression: gray or colored, 8 bits, or of a palette.
 //!
 //! Such a file is a header and rows of bytes. Its rows are read from where they stand, into the image at once.
 
@@ -51,7 +51,7 @@ struct Header<'a> {
     bits: u64,
     /// Where the rows start.
     offset: u64,
-    /// Blue, green, red and possibly a fourth byte for each colour.
+    /// Blue, green, red and possibly a fourth byte for each color.
     palette: &'a [u8],
     bytes_per_color: usize,
     /// In a pixel of 32 bits: the byte of red, green and blue, and that of opacity.
@@ -133,7 +133,7 @@ impl<'a> Header<'a> {
                 return Err(damaged(format!("the palette has {used} colors, expected at most {most}")));
             }
             let used = if used == 0 { most } else { used };
-            // Writers leave out colours that no pixel has: those end where the rows start.
+            // Writers leave out colors that no pixel has: those end where the rows start.
             let length = (used * bytes_per_color as u64).min(offset - start);
             slice(bytes, start, length).unwrap_or_default()
         };
@@ -151,7 +151,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// Whether all colours of the palette are gray: BMP has no other way to say so.
+    /// Whether all colors of the palette are gray: BMP has no other way to say so.
     fn is_gray(&self) -> bool {
         self.bits <= 8
             && self

@@ -31,22 +31,23 @@ const FORMATS: &str = "PNG, JPEG, TIFF, BMP";
 /// Reads a PNG, JPEG, TIFF or BMP image; the content decides which, whatever the name.
 ///
 /// Values are those of the file: 0 to 255 for 8 bits, 0 to 65535 for 16, and those of floats. Integers beyond
-/// 2<sup>24</sup> are rounded to `f32`. Fewer than 8 bits are spread over 0 to 255, a palette becomes the colours
-/// it stands for (in BMP, one channel where they are all gray). Gray images have one channel, coloured ones three,
-/// and TIFF may have more. Opacity is left out where every pixel is opaque; where one is not, what its colour
+/// 2<sup>24</sup> are rounded to `f32`. Fewer than 8 bits are spread over 0 to 255, a palette becomes the colors
+/// it stands for (in BMP, one channel where they are all gray). Gray images have one channel, colored ones three,
+/// and TIFF may have more. Opacity is left out where every pixel is opaque; where one is not, what its color
 /// means would be a guess, and the image is refused.
 ///
 /// Pictures are turned as their EXIF orientation says, which a camera notes in JPEG, a PNG in its chunk `eXIf`, a
 /// TIFF file in its tag 274; `tracing` tells of it, and [`ReadOptions::exif_orientation`] keeps rows and columns as
-/// they are stored. Orientations in XMP or in text chunks are not looked at. Colour profiles, gamma and other notes (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no value.
+/// they are stored. Orientations in XMP or in text chunks are not looked at. Color profiles, gamma and other notes
+/// (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no value.
 ///
 /// What each format may hold is honoured or refused, never passed over:
 ///
 /// | format | honoured | refused, by [`ReadErrorKind::UnsupportedPixels`] |
 /// |---|---|---|
-/// | PNG | every colour type and number of bits; interlacing; palettes; `tRNS`, where it touches no pixel | transparent pixels; several frames (APNG); critical chunks that are not of the standard |
-/// | JPEG | baseline, extended and progressive Huffman coding of 8 bits; 1 or 3 components; colours at full resolution or at half of it across, down or both; restart intervals; Adobe's and JFIF's marks of colour | 4 components (CMYK, YCCK); 12 bits; arithmetic, lossless and hierarchical coding; a scan for each component, but in progressive coding; other sampling; a number of rows that follows the image (DNL) |
-/// | TIFF, BigTIFF | both orders of bytes; strips and tiles; planar configuration 1 and 2; fill order 1 and 2; unsigned values of 1 to 32 and 64 bits, signed of 8, 16, 32 and 64, floats of 16, 32 and 64; compression by LZW, deflate, packed bits and JPEG; predictors 2 and 3; 0 for white; opacity; the 8 orientations | several pages; thumbnails and masks (`NewSubfileType`); stacks in one page (ImageJ, `ImageDepth`); palettes; CMYK, YCbCr that is not JPEG, L\*a\*b\*, filter arrays; complex and undefined values; values of different bits; fax, old JPEG, Zstandard, LZMA, WebP, JPEG 2000, LERC; predictors without LZW or deflate; values beside the colours that are no opacity |
+/// | PNG | every color type and number of bits; interlacing; palettes; `tRNS`, where it touches no pixel | transparent pixels; several frames (APNG); critical chunks that are not of the standard |
+/// | JPEG | baseline, extended and progressive Huffman coding of 8 bits; 1 or 3 components; colors at full resolution or at half of it across, down or both; restart intervals; Adobe's and JFIF's marks of color | 4 components (CMYK, YCCK); 12 bits; arithmetic, lossless and hierarchical coding; a scan for each component, but in progressive coding; other sampling; a number of rows that follows the image (DNL) |
+/// | TIFF, BigTIFF | both orders of bytes; strips and tiles; planar configuration 1 and 2; fill order 1 and 2; unsigned values of 1 to 32 and 64 bits, signed of 8, 16, 32 and 64, floats of 16, 32 and 64; compression by LZW, deflate, packed bits and JPEG; predictors 2 and 3; 0 for white; opacity; the 8 orientations | several pages; thumbnails and masks (`NewSubfileType`); stacks in one page (ImageJ, `ImageDepth`); palettes; CMYK, YCbCr that is not JPEG, L\*a\*b\*, filter arrays; complex and undefined values; values of different bits; fax, old JPEG, Zstandard, LZMA, WebP, JPEG 2000, LERC; predictors without LZW or deflate; values beside the colors that are no opacity |
 /// | BMP | 1, 4 and 8 bits of a palette; 24 and 32 bits; either order of rows; bit masks of whole bytes | run lengths; 16 bits; JPEG and PNG within |
 ///
 /// Damage is an error, not a guess: every checksum is verified (PNG's chunks and compressed stream, deflate in

@@ -78,7 +78,7 @@ struct Header {
     columns: u32,
     rows: u32,
     bits: u8,
-    /// 0 gray, 2 coloured, 3 of a palette, 4 gray with opacity, 6 coloured with opacity.
+    /// 0 gray, 2 colored, 3 of a palette, 4 gray with opacity, 6 colored with opacity.
     color: u8,
     is_interlaced: bool,
 }
@@ -251,7 +251,7 @@ impl<'a> Chunks<'a> {
         let colors = match (self.header.color, self.palette) {
             (3, None) => return Err(damaged("the palette is missing")),
             (3, Some(palette)) => palette,
-            // A suggestion for screens of few colours.
+            // A suggestion for screens of few colors.
             _ => return Ok(()),
         };
         let most = 1 << self.header.bits;
@@ -374,7 +374,7 @@ impl<'a> Chunks<'a> {
             let values = (0..columns).map(|column| header.value(row, column * samples + colors));
             opacity.count(values.filter(|&value| value != header.greatest()).count());
         } else if let Some(key) = self.transparency {
-            // One colour is said to be transparent, two bytes for each value whatever their bits.
+            // One color is said to be transparent, two bytes for each value whatever their bits.
             let (key, rest) = key.as_chunks::<2>();
             if key.len() != colors || !rest.is_empty() {
                 return Err(damaged("the transparent color is not one of the image's kind"));

@@ -15,7 +15,7 @@ mod sealed {
     pub trait Sealed: Copy {
         /// Appends the value as PNG holds it: 16 bits in the machine's order, which the encoder turns.
         fn append(self, bytes: &mut Vec<u8>);
-        /// The colour type of one to four channels.
+        /// The color type of one to four channels.
         fn color(channels: usize) -> Option<image::ExtendedColorType>;
     }
 }

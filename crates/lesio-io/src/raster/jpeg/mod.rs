@@ -1,4 +1,4 @@
-//! JPEG files: gray or coloured, 8 bits.
+//! JPEG files: gray or colored, 8 bits.
 //!
 //! The decoder fills what is missing with gray, and reads on where data are damaged. So the whole stream is
 //! gone through first, code by code, and what it lacks is an error; the decoder then gets the parts that hold
@@ -79,7 +79,7 @@ pub(super) fn read_part(
     decode(&coded, !part.is_ycbcr, budget)
 }
 
-/// The pixels, values beside each other: as they are coded, or turned from luminance and differences to colours.
+/// The pixels, values beside each other: as they are coded, or turned from luminance and differences to colors.
 fn decode(coded: &Coded, is_rgb: bool, budget: &mut Budget) -> Result<Vec<u8>, ReadErrorKind> {
     let colors = match (coded.channels(), is_rgb) {
         (1, _) => ColorSpace::Luma,

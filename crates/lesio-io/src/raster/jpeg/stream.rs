@@ -21,7 +21,7 @@ const HUFFMAN: u8 = 0xc4;
 /// What three components are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colors {
-    /// Gray, or luminance and two differences of colour.
+    /// Gray, or luminance and two differences of color.
     YCbCr,
     Rgb,
 }
@@ -208,7 +208,7 @@ impl State {
         }
     }
 
-    /// Numbers the components of a copied header from 1 on: to the decoder, some numbers are names of colours.
+    /// Numbers the components of a copied header from 1 on: to the decoder, some numbers are names of colors.
     fn number(&self, header: &mut [u8], marker: u8) {
         let components = match marker {
             0xc0..=0xc2 => header.get_mut(10..).map(|list| list.chunks_mut(3)),
@@ -260,7 +260,7 @@ impl State {
         if factors.iter().flatten().any(|factor| !(1..=4).contains(factor)) {
             return Err(damaged(format!("sampling factors are {factors:?}, expected 1 to 4")));
         }
-        // Those that the decoder gets right: all alike, or colours of whole fractions of the luminance.
+        // Those that the decoder gets right: all alike, or colors of whole fractions of the luminance.
         let is_known = matches!(
             factors.as_slice(),
             [_] | [[1, 1], [1, 1], [1, 1]] | [[2, 1 | 2] | [1, 2], [1, 1], [1, 1]]

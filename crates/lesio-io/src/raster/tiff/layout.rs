@@ -76,7 +76,7 @@ pub(super) struct Layout<'a> {
     /// The first pixel is in the lowest bit of a byte.
     pub(super) is_reversed: bool,
     pub(super) jpeg_tables: Option<&'a [u8]>,
-    /// The colours of JPEG parts are luminance and two differences.
+    /// The colors of JPEG parts are luminance and two differences.
     is_ycbcr: bool,
     orientation: Orientation,
     /// Rows and columns of a strip or tile.
@@ -421,7 +421,7 @@ fn meaning(
     let colors = match photometric {
         0 | 1 => 1,
         2 => 3,
-        // Differences of colours are turned into colours by the reader of JPEG, and by nothing else here.
+        // Differences of colors are turned into colors by the reader of JPEG, and by nothing else here.
         6 if compression == Compression::Jpeg => 3,
         3 => return Err(unsupported("of a palette", expected)),
         4 => return Err(unsupported("a transparency mask", expected)),

@@ -1,4 +1,4 @@
-//! TIFF files: gray, coloured or of many channels, integers and floats.
+//! TIFF files: gray, colored or of many channels, integers and floats.
 //!
 //! The directory and the places of pixels are read here, strip by strip, because what a file says of them is
 //! to be checked against what is there; libraries decompress.
