@@ -275,9 +275,8 @@ impl PostProcessing {
         };
         if reduced == shape {
             let mut values = map.into_data();
-            if windows != [1; 3] {
-                median_filter_in_place(&mut values, windows)?;
-            }
+            // Also where no axis is filtered: it refuses scores that are not finite.
+            median_filter_in_place(&mut values, windows)?;
             return Ok(values);
         }
         let mut small = resample_volume(&map, reduced, Interpolation::Linear)?;
@@ -523,7 +522,9 @@ mod tests {
             };
             let (found, reference) = (middle(&found), middle(&reference));
             let off = found.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(off < 0.12, "{size:?}: {off}");
+            // Of 9 mm, a window of pixels of 2 mm has 5: it is 10 mm wide.
+            let allowed = if size == [2.0, 2.0] { 0.16 } else { 0.12 };
+            assert!(off < allowed, "{size:?}: {off}");
         }
     }
 
@@ -578,7 +579,7 @@ mod tests {
         // A square of four pixels is one pixel of a grid of 16, and eight of one of 128.
         assert_eq!([peak(16), peak(128)], [0.0, 1.0]);
         let mut old = PostProcessing::default();
-        old.unit = LengthUnit::ImagePixels;
+        (old.unit, old.median) = (LengthUnit::ImagePixels, [1.0, 5.0, 5.0]);
         let one = old.apply_to_image(&speck, &all, &place(16)).unwrap();
         assert_eq!(one, old.apply_to_image(&speck, &all, &place(128)).unwrap());
         assert_eq!(one, lesio_image::median_filter_plane(&speck, [5, 5]).unwrap());

@@ -263,7 +263,7 @@ fn each_image_stops_at_the_level_of_normals() {
     // A level that the images reach after different numbers of steps, one of them at once, one never.
     let losses: Vec<f64> = all.iter().map(|trace| trace.reconstruction_loss[0]).collect();
     let lowest_end = all.iter().map(|trace| trace.reconstruction_loss[60]).fold(f64::INFINITY, f64::min);
-    for level in losses.iter().copied().chain([lowest_end, f64::NEG_INFINITY, f64::INFINITY]) {
+    for level in losses.iter().copied().chain([lowest_end, -1e18, 1e18]) {
         let stopping = projection(|config| (config.steps, config.stop) = (60, Some(level)));
         for (row, (trace, full)) in stopping.project(&images).unwrap().iter().zip(&all).enumerate() {
             let expected = full.reconstruction_loss.iter().position(|loss| *loss <= level).unwrap_or(60);
@@ -400,7 +400,7 @@ fn settings_out_of_range_are_refused() {
         (PredictorName::Projection, &|s| s.projection.range = [1.0, 0.0], "range"),
         (PredictorName::Projection, &|s| s.projection.range = [f32::NAN, 0.0], "range"),
         (PredictorName::ProjectionReconstruction, &|s| s.projection.stop = Some(f64::NAN), "stop"),
-        (PredictorName::Restoration, &|s| s.restoration.largest_change = -0.1, "largest change"),
+        (PredictorName::Restoration, &|s| s.restoration.largest_change = -0.1, "largest_change"),
     ];
     for (name, change, word) in faults {
         let message = refused(name, change).unwrap();
