@@ -120,11 +120,14 @@ struct Args {
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Go on from the checkpoint in --out, or start where there is none
+    /// Go on from the checkpoint in --out
     #[arg(long)]
     resume: bool,
-    /// Replace the model and the checkpoint of an earlier training in --out
+    /// Go on from the checkpoint in --out where there is one, else start: for jobs that a scheduler repeats
     #[arg(long, conflicts_with = "resume")]
+    resume_or_fresh: bool,
+    /// Replace the model and the checkpoint of an earlier training in --out
+    #[arg(long, conflicts_with_all = ["resume", "resume_or_fresh"])]
     overwrite: bool,
     /// Folder for the model and its report
     #[arg(long, default_value = "target/lesio/train")]
@@ -292,6 +295,9 @@ fn start(args: &Args, model: &Path, checkpoint: &Path) -> Result<Start, String> 
         return Ok(Start::Replace);
     }
     if args.resume {
+        return Ok(Start::Resume);
+    }
+    if args.resume_or_fresh {
         if !earlier {
             note(&format!(
                 "there is no checkpoint in {}: the training starts from its seed",

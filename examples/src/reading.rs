@@ -32,7 +32,7 @@ impl ReadArgs {
 /// What is no positive number, or more bytes than can be counted.
 pub fn gibibytes(text: &str) -> Result<u64, String> {
     match text.parse::<f64>() {
-        Ok(number) if number > 0.0 && number <= MOST_GIB => Ok((number * (1_u64 << 30) as f64).ceil() as u64),
+        Ok(number) if number > 0.0 && number <= MOST_GIB => Ok((number * (1_u64 << 30) as f64) as u64),
         _ => Err(format!("expected a number of GiB above 0, of at most {MOST_GIB}")),
     }
 }

@@ -81,7 +81,10 @@ fn masks_count_at_their_place_in_every_program() {
         command.args(["--split", "all", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"]);
         command.args(["--mask", "mask.nii.gz"]).args(more);
         command.arg("--data").arg(folder.path().join(data));
-        command.arg("--out").arg(folder.path().join(format!("train-{data}-{}", more.len())));
+        command
+            .arg("--out")
+            .arg(folder.path().join(format!("train-{data}-{}", more.len())))
+            .arg("--overwrite");
         command
     };
     // Five of eight slices are normal, whichever way the mask lies.

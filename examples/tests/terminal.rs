@@ -67,13 +67,15 @@ fn an_earlier_training_is_not_lost_unasked() {
     let folder = tempfile::tempdir().unwrap();
     let (data, model) = (folder.path().join("data"), folder.path().join("model"));
     write_pictures(&data.join("train/good"), 12, 16);
-    // --resume starts where there is nothing to go on from, and says so.
-    let first = succeed(train(&data, &model).arg("--resume"));
+    // Where there is nothing to go on from, --resume fails, and --resume-or-fresh starts and says so.
+    fail(train(&data, &model).arg("--resume"), &["checkpoint"]);
+    let first = succeed(train(&data, &model).arg("--resume-or-fresh"));
     assert!(first.err.contains("no checkpoint"), "{}", first.err);
     let file = model.join("model.safetensors");
     let bytes = fs::read(&file).unwrap();
     fail(&mut train(&data, &model), &["checkpoint.safetensors", "--resume", "--overwrite"]);
-    let again = succeed(train(&data, &model).arg("--resume"));
+    succeed(train(&data, &model).arg("--resume"));
+    let again = succeed(train(&data, &model).arg("--resume-or-fresh"));
     assert!(!again.err.contains("no checkpoint"), "{}", again.err);
     assert_eq!(fs::read(&file).unwrap(), bytes);
     succeed(train(&data, &model).args(["--overwrite", "--seed", "9"]));
