@@ -350,7 +350,7 @@ impl Work<'_> {
             let labels = found.as_ref().map(FoundLesions::labels);
             let overlay = ImageOverlay {
                 name: predictor.as_str(),
-                heat_map: &heat_map(self.localizer, predictor, &plane)?,
+                heat_map: &heat_map(self.localizer, predictor, plane)?,
                 image,
                 reconstruction: &reconstruction,
                 map: plane,

@@ -761,7 +761,7 @@ impl PredictorVolumeMaps<'_> {
             None => raw,
         };
         let Document { preprocessing, postprocessing, .. } = &localizer.document;
-        Ok(postprocessing.apply_to(before, &prepared.foreground, preprocessing.config().plane)?)
+        postprocessing.apply_to(before, &prepared.foreground, preprocessing.config().plane)
     }
 
     fn restored(&self, maps: &GridMaps) -> Result<Volume<f32>, PredictError> {

@@ -305,7 +305,8 @@ impl State {
     /// Refuses a state that no training of this configuration has between two updates.
     pub(crate) fn validate(&self, config: &TrainConfig, batches: usize) -> Result<(), SettingError> {
         in_range("epoch", self.epoch, 0..=config.epochs)?;
-        in_range("cursor", self.cursor, 0..=batches.saturating_sub(1))?;
+        // All batches are done where a training was stopped between its last update and the end of the epoch.
+        in_range("cursor", self.cursor, 0..=batches)?;
         let step = (self.epoch as u64).saturating_mul(batches as u64).saturating_add(self.cursor as u64);
         require(self.step == step, "step", self.step, format!("{step} by epoch and cursor"))?;
         in_range("skipped", self.skipped, 0..=config.skips)?;

@@ -924,7 +924,7 @@ mod tests {
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
                 Ok(maps) => evaluation
-                    .add(&subject.patient, &maps, &subject.truth().unwrap().unwrap().into_owned())
+                    .add(&subject.patient, &maps, &subject.truth().unwrap().unwrap())
                     .unwrap(),
                 Err(error) => evaluation.unscored(&subject.patient, &subject.id, &error),
             }
