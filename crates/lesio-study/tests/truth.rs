@@ -40,7 +40,7 @@ fn normal_slices_are_those_without_truth_at_their_place() {
     // Whatever the order of voxels, of the image or of its truth.
     for image in ["RAS", "LPI", "SAR", "PIL"] {
         let image = volume.reoriented(&image.parse::<Orientation>().unwrap());
-        for mask in ["RAS", "LAS", "RAI", "ISA"] {
+        for mask in ["RAS", "LAS", "RAI", "IRA"] {
             let mask = truth.reoriented(&mask.parse().unwrap());
             assert_eq!(gather(&image, Some(mask)).unwrap().len(), 7);
         }
