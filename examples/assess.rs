@@ -12,7 +12,9 @@ use lesio::io::nifti::read_header;
 use lesio::io::{Matching, WriteOptions, atomic};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
 use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
-use lesio_examples::{MatchingName, Outcome, ReadArgs, command, model_path, prepare_folder, run, say};
+use lesio_examples::{
+    MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
+};
 use ndarray::Axis;
 use serde_json::json;
 
@@ -60,7 +62,7 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
     refuse_existing(&args)?;
     let mut model = QualityModel::load(model_path(&args.model))?;
     let options = args.reading.options();
@@ -70,6 +72,7 @@ fn program() -> Outcome {
     let segmentation = matching.bring(segmentation, &args.segmentation, &image, &args.image)?;
     let assessment = model.assess(&image, &segmentation)?;
 
+    prepare_folder(&args.out)?;
     let volumes = [
         ("reconstruction", Some(&assessment.reconstruction)),
         ("difference", Some(&assessment.difference)),

@@ -23,7 +23,8 @@ use lesio::study::{
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::filters::{self, MedianLengths, length_of};
 use lesio_examples::{
-    DataArgs, Outcome, PrecisionName, bar, command, explain, model_path, prepare_folder, run, say,
+    DataArgs, Outcome, PrecisionName, bar, check_folder, command, explain, model_path, prepare_folder, run,
+    say,
 };
 use ndarray::Array3;
 
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
     let localizers = localizers(&args)?;
     let data = args.data.open()?;
     let test = args.data.select(&data, &args.split)?;
@@ -105,6 +106,8 @@ fn program() -> Outcome {
         None => Vec::new(),
     };
     let validation = ReadCases::new(&validation, &options);
+    // Scores that do not fit into memory are kept there.
+    prepare_folder(&args.out)?;
     let mut panel = panel(&args, localizers, &validation)?;
     let mut weights = Vec::new();
     if !args.ensemble.is_empty() {

@@ -17,7 +17,7 @@ use lesio::io::spreadsheet::field;
 use lesio::phantom::Site;
 use lesio::study::{InjectedSubject, Injection, InjectionConfig};
 use lesio_examples::arguments::{number, whole};
-use lesio_examples::{MatchingName, Outcome, ReadArgs, bar, explain, prepare_folder, run, say};
+use lesio_examples::{MatchingName, Outcome, ReadArgs, bar, check_folder, explain, prepare_folder, run, say};
 
 /// Put lesions into every so-many-th subject of a data set of normal volumes.
 ///
@@ -91,7 +91,7 @@ fn program() -> Outcome {
     let config =
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
 
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
 
     let cases = data.cases();
     let options = args.reading.options();
@@ -111,6 +111,7 @@ fn program() -> Outcome {
         progress.inc(1);
     }
 
+    prepare_folder(&args.out)?;
     let mut splits = "patient,split\n".to_owned();
     let mut table =
         "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"

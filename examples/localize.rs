@@ -25,7 +25,8 @@ use lesio_examples::arguments::share;
 use lesio_examples::filters::{self, FALLBACK};
 use lesio_examples::output::one_line;
 use lesio_examples::{
-    LayoutName, Outcome, PrecisionName, ReadArgs, bar, command, explain, model_path, prepare_folder, run, say,
+    LayoutName, Outcome, PrecisionName, ReadArgs, bar, check_folder, command, explain, model_path,
+    prepare_folder, run, say,
 };
 use ndarray::{Array2, ArrayRef2, Axis, Zip};
 use serde::Serialize;
@@ -120,7 +121,7 @@ fn program() -> Outcome {
     if let Some(choice) = &choice {
         say!("{choice}");
     }
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
     let report = args.out.join(REPORT);
     let work = Work { localizer: &localizer, rule, predictors, args: &args };
     work.refuse_existing(&report)?;
@@ -159,6 +160,7 @@ fn program() -> Outcome {
         "cases": &done,
         "failed": failed,
     });
+    prepare_folder(&args.out)?;
     write_json(&report, &content, work.existing())?;
     for result in &done {
         print_tables(result)?;

@@ -24,8 +24,8 @@ use lesio_examples::arguments::{number, whole};
 use lesio_examples::filters::{MedianLengths, choice, length_of};
 use lesio_examples::output::{note, warn};
 use lesio_examples::{
-    DataArgs, LayoutName, Outcome, PrecisionName, bar, command, prepare_folder, read_cases, run, say,
-    watch_training,
+    DataArgs, LayoutName, Outcome, PrecisionName, bar, check_folder, command, prepare_folder, read_cases,
+    run, say, watch_training,
 };
 use serde_json::json;
 
@@ -194,7 +194,7 @@ fn program() -> Outcome {
     // The number of channels is not known yet, and is refused by no setting.
     recipe(&args, 1).validate()?;
     let (model, checkpoint) = (args.out.join("model.safetensors"), args.out.join("checkpoint.safetensors"));
-    prepare_folder(&args.out)?;
+    check_folder(&args.out)?;
     let start = start(&args, &model, &checkpoint)?;
     let data = args.data.open()?;
     let options = args.data.read_options();
@@ -231,6 +231,7 @@ fn program() -> Outcome {
     let shape = examples.shape();
     let recipe = recipe(&args, shape.channels);
     let checkpoints = Checkpoints::new(checkpoint, start);
+    prepare_folder(&args.out)?;
     let progress = bar(1, "training");
     let trained =
         train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;

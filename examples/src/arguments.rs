@@ -75,21 +75,33 @@ pub(crate) fn check_text(arguments: impl IntoIterator<Item = OsString>) -> Resul
     Ok(())
 }
 
-/// Makes the folder of a program's results ready: creates it, checks that files can be made in it, and removes what
-/// writers that were killed left there.
+/// Checks before any work that results can be written into a folder: it, or the nearest folder above it where it does
+/// not exist yet, takes files. Nothing is left behind.
 ///
 /// # Errors
 /// A name that is taken by something else, or a folder in which nothing can be written; the error names it.
-pub fn prepare_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", folder.display());
-    if folder.exists() && !folder.is_dir() {
-        return Err(format!("{}: is a file, expected a folder for results", folder.display()).into());
+pub fn check_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    if !existing.is_dir() {
+        return Err(format!("{}: is a file, expected a folder for results", existing.display()).into());
     }
-    std::fs::create_dir_all(folder).map_err(|error| failed("cannot create the folder", error))?;
-    let probe = folder.join(format!(".lesio-probe-{}", std::process::id()));
+    let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", existing.display());
+    let probe = existing.join(format!(".lesio-probe-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&probe);
     made.map_err(|error| failed("cannot write into the folder", error))?;
     std::fs::remove_file(&probe).map_err(|error| failed("cannot remove a file from the folder", error))?;
+    Ok(())
+}
+
+/// Creates the folder of a program's results, and removes what writers that were killed left there.
+///
+/// # Errors
+/// As [`check_folder`].
+pub fn prepare_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
+    check_folder(folder)?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| format!("{}: cannot create the folder: {error}", folder.display()))?;
     atomic::sweep_stale(folder)?;
     Ok(())
 }
@@ -138,6 +150,9 @@ mod tests {
             assert!(error.contains("taken"), "{error}");
         }
         let folder = parent.path().join("a/b");
+        check_folder(&folder).unwrap();
+        assert!(!parent.path().join("a").exists());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
         prepare_folder(&folder).unwrap();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     }

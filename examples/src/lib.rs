@@ -21,7 +21,7 @@ use lesio::io::{Matching, ReadOptions};
 use lesio::nn::{Event, Precision};
 use lesio::study::Subject;
 
-pub use arguments::{command, prepare_folder};
+pub use arguments::{check_folder, command, prepare_folder};
 pub use progress::{Progress, bar};
 pub use reading::ReadArgs;
 

@@ -23,7 +23,7 @@
 //!
 //! assert_eq!(ill.image.geometry(), healthy.image.geometry());
 //! let voxels = ill.truth.data().iter().filter(|&&lesion| lesion).count();
-//! assert_eq!(voxels, ill.lesions.iter().map(|lesion| lesion.voxels).sum());
+//! assert_eq!(voxels, ill.lesions.iter().map(|lesion| lesion.voxels).sum::<usize>());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -923,9 +923,9 @@ mod tests {
         let mut evaluation = Evaluation::new();
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
-                Ok(maps) => evaluation
-                    .add(&subject.patient, &maps, &subject.truth().unwrap().unwrap())
-                    .unwrap(),
+                Ok(maps) => {
+                    evaluation.add(&subject.patient, &maps, &subject.truth().unwrap().unwrap()).unwrap()
+                }
                 Err(error) => evaluation.unscored(&subject.patient, &subject.id, &error),
             }
         }

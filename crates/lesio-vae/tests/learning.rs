@@ -96,14 +96,15 @@ fn a_vae_learns_heads() {
 #[test]
 fn a_stopped_training_goes_on_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
     let training = vae_training(3);
     let whole = run(&mut vae_trainer(&training));
     // Another pool of threads, the same bytes.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(pool.install(|| run(&mut vae_trainer(&training))), whole);
 
+    let state = |stop: u64| folder.path().join(format!("state {stop}"));
     for stop in [1, 5, 12] {
+        let path = state(stop);
         let mut first = vae_trainer(&training).checkpoint(&path, Duration::from_secs(3600));
         let stopped = first.run(|event| match event {
             Event::Step { step, .. } if *step == stop => ControlFlow::Break(()),
@@ -118,7 +119,7 @@ fn a_stopped_training_goes_on_to_the_same_bytes() {
     // Data and configuration are part of the checkpoint.
     let mut other = training.clone();
     other.corruption = Corruption::None;
-    assert!(vae_trainer(&other).resume(&path).is_err());
+    assert!(vae_trainer(&other).resume(state(12)).is_err());
 }
 
 /// Both engines make the same training, up to rounding.

@@ -459,7 +459,7 @@ fn faults_are_named_and_nothing_panics() {
     let divergences = [
         (Divergence::Beta { beta: -1.0, warm_up: 0.0 }, "beta"),
         (Divergence::Beta { beta: f64::NAN, warm_up: 0.0 }, "beta"),
-        (Divergence::Beta { beta: 1.0, warm_up: 1.5 }, "warm-up"),
+        (Divergence::Beta { beta: 1.0, warm_up: 1.5 }, "warm_up"),
         (Divergence::Capacity { gamma: 1e300, nats: 1.0, share: 0.5 }, "gamma"),
         (Divergence::Capacity { gamma: 1.0, nats: 1.0, share: -0.5 }, "share"),
         (Divergence::FreeBits { beta: 1.0, nats: f64::INFINITY }, "nats"),
