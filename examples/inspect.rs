@@ -11,7 +11,7 @@ use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::image::Image;
 use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, Statistics};
-use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions};
+use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions, is_image};
 use lesio::nn::{LoadError, model_file};
 use lesio::quality::{Estimator, QualityModel};
 use lesio::vae::{Denoiser, Vae};
@@ -132,7 +132,7 @@ impl From<LoadError> for Fault {
 
 fn inspect(args: &Args) -> Result<Found, Fault> {
     let path = args.file.as_path();
-    if ends_with(path, &[".safetensors"]) {
+    if path.to_string_lossy().to_ascii_lowercase().ends_with(".safetensors") {
         return Ok(Found::Model(Model::read(path, args.max_memory)?));
     }
     let options = ReadOptions::new().max_bytes(args.max_memory).affine(args.affine);
@@ -162,7 +162,7 @@ fn inspect(args: &Args) -> Result<Found, Fault> {
         }
         Err(error) => {
             let unknown = matches!(error.kind(), ReadErrorKind::UnknownContent { .. });
-            let named = ends_with(path, &[".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"]);
+            let named = is_image(path);
             if unknown && !named {
                 let kind = refusal.kind().name().to_owned();
                 return Err(Fault { kind, error: format!("{refusal}, and {}", error.kind()).into() });
@@ -170,11 +170,6 @@ fn inspect(args: &Args) -> Result<Found, Fault> {
             Err(error.into())
         }
     }
-}
-
-fn ends_with(path: &Path, endings: &[&str]) -> bool {
-    let name = path.to_string_lossy().to_ascii_lowercase();
-    endings.iter().any(|ending| name.ends_with(ending))
 }
 
 impl Found {

@@ -198,6 +198,11 @@ fn program() -> Outcome {
     let start = start(&args, &model, &checkpoint)?;
     let data = args.data.open()?;
     let options = args.data.read_options();
+    let unknown = data.unknown();
+    if unknown > 0 && args.data.layout != LayoutName::Mvtec {
+        let all = data.cases().len();
+        note(&format!("{unknown} of {all} cases have no mask: every slice of them is taken for normal"));
+    }
     let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
     let subjects = args.data.read_split(&data, &args.split)?;
     let (mut subjects, held_out) = match &validation {

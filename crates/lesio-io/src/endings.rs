@@ -6,7 +6,7 @@ use std::path::Path;
 pub const VOLUME_ENDINGS: [&str; 6] = [".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"];
 
 /// Endings of images.
-pub const IMAGE_ENDINGS: [&str; 5] = [".png", ".jpg", ".jpeg", ".tif", ".tiff"];
+pub const IMAGE_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"];
 
 /// Whether a name is that of a volume, in upper or lower case.
 #[must_use]

@@ -42,7 +42,7 @@ impl DatasetError {
 
 impl fmt::Display for DatasetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.kind)?;
+        write!(f, "{}: {}", Escaped(self.path.display()), self.kind)?;
         self.hint.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
