@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::names::quoted;
 
+use crate::error::Escaped;
+
 /// Why a data set could not be listed: which file or folder, what is wrong with it, and what may be meant.
 #[derive(Debug)]
 pub struct DatasetError {
