@@ -84,7 +84,8 @@ pub fn check_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
     if !existing.is_dir() {
-        return Err(format!("{}: is a file, expected a folder for results", existing.display()).into());
+        let found = if existing == folder { String::new() } else { format!("{} ", existing.display()) };
+        return Err(format!("{}: {found}is a file, expected a folder for results", folder.display()).into());
     }
     let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", existing.display());
     let probe = existing.join(format!(".lesio-probe-{}", std::process::id()));

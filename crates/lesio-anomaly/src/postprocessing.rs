@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use lesio_image::{
     Geometry, ImageError, Interpolation, Placement, Plane, ResampleError, Volume, erode_spaced, label_volume,
-    median_filter_in_place, resample_volume,
+    median_filter_in_place, resample_plane, resample_volume,
 };
 use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView2, Axis};
@@ -279,16 +279,25 @@ impl PostProcessing {
             median_filter_in_place(&mut values, windows)?;
             return Ok(values);
         }
-        let mut small = resample_volume(&map, reduced, Interpolation::Linear)?;
-        let geometry = *small.geometry();
         let windows = std::array::from_fn(|axis| {
             let own = spacing[axis] * shape[axis] as f64 / reduced[axis] as f64;
             odd_window(lengths[axis], own, reduced[axis])
         });
+        // Along an axis that stays as it is, planes are resampled one by one, back into the map's own memory.
+        if let Some(axis) = (0..3).find(|&axis| reduced[axis] == shape[axis]).map(Axis) {
+            let mut values = map.into_data();
+            let mut small = Array3::zeros(reduced);
+            resample_planes(&values, &mut small, axis)?;
+            median_filter_in_place(&mut small, windows)?;
+            resample_planes(&small, &mut values, axis)?;
+            return Ok(values);
+        }
+        let small = resample_volume(&map, reduced, Interpolation::Linear)?;
+        let geometry = *small.geometry();
+        drop(map);
         let mut values = small.into_data();
         median_filter_in_place(&mut values, windows)?;
-        small = Volume::new(values, geometry);
-        Ok(resample_volume(&small, shape, Interpolation::Linear)?.into_data())
+        Ok(resample_volume(&Volume::new(values, geometry), shape, Interpolation::Linear)?.into_data())
     }
 
     fn eroded<'a>(
@@ -310,6 +319,20 @@ impl PostProcessing {
         });
         Cow::Owned(inside)
     }
+}
+
+/// Resamples the planes across an axis, of which both arrays have as many.
+fn resample_planes(
+    from: &ArrayRef3<f32>,
+    into: &mut ArrayRef3<f32>,
+    axis: Axis,
+) -> Result<(), ResampleError> {
+    let planes: Vec<_> = into.axis_iter_mut(axis).zip(from.axis_iter(axis)).collect();
+    planes.into_par_iter().try_for_each(|(mut into, from)| {
+        let size = [into.nrows(), into.ncols()];
+        into.assign(&resample_plane(&from, size, Interpolation::Linear)?);
+        Ok(())
+    })
 }
 
 /// The odd number nearest to a length over the size of a voxel, the larger of two equally near; no more than
