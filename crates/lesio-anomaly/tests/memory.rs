@@ -2,60 +2,23 @@
 //!
 //! One test alone, because the count is of the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
-#![allow(unsafe_code)] // An allocator that counts is an unsafe trait by nature; it hands all work to the system's.
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use candle_core::Device;
 use lesio_anomaly::{Localizer, Model, ModelConfig, PostProcessing, PredictorName, Provenance};
 use lesio_image::{Geometry, Orientation, Preprocessing, Volume};
 use lesio_vae::{VaeConfig, initial_parameters};
 use ndarray::{Array3, ShapeBuilder};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grown(bytes: usize) {
-    let now = NOW.fetch_add(bytes, Relaxed) + bytes;
-    PEAK.fetch_max(now, Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator with the arguments given; counting touches only
-// atomic numbers.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grown(layout.size());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Old and new may stand side by side while they are copied: both are counted.
-        grown(size);
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// The most that stands at a time beyond what stood before.
 fn peak(work: impl FnOnce()) -> usize {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
     work();
-    PEAK.load(Relaxed) - before
+    ALLOCATOR.peak_usage() - before
 }
 
 /// A head of a shape, in the order in memory in which files are read.
