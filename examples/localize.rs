@@ -18,8 +18,8 @@ use lesio::io::nifti::{NiftiHeader, read_header};
 use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS, WriteOptions, atomic, without_ending};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
-    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, Subject, chosen_slices,
-    heat_map, slice_montage, volume_window,
+    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, StudyError, Subject,
+    chosen_slices, heat_map, slice_montage, volume_window,
 };
 use lesio_examples::arguments::share;
 use lesio_examples::filters::{self, FALLBACK};
@@ -36,6 +36,9 @@ use tiff::encoder::colortype::Gray32Float;
 
 /// Lesions of an image that are printed; all are in the report.
 const PRINTED: usize = 12;
+
+/// Bytes of a volume from which on it is not kept beside its maps.
+const LARGE: usize = 128 << 20;
 
 /// Name of the report.
 const REPORT: &str = "report.json";
@@ -266,69 +269,91 @@ impl Work<'_> {
         for name in &self.predictors {
             self.refuse_existing(&folder.join(format!("{name}.png")))?;
         }
-        let subject = Subject::read_with(case, &self.args.reading.options())?;
-        let (predictors, resolution, doubt) = match &subject.content {
-            Content::Volume { volume, .. } => self.map_volume(volume, &read_header(input)?, folder)?,
-            Content::Image { image, .. } => self.map_picture(image, folder)?,
+        let subject = self.read(case)?;
+        let content = subject.describe();
+        let (predictors, resolution, doubt) = match subject.content {
+            Content::Volume { volume, .. } => self.map_volume(case, volume, &read_header(input)?, folder)?,
+            Content::Image { image, .. } => self.map_picture(&image, folder)?,
         };
-        let (id, content) = (case.id().to_owned(), subject.describe());
+        let id = case.id().to_owned();
         let (input, resolution_doubt) = (input.clone(), doubt.map(|doubt| doubt.to_string()));
         Ok(Localized { id, input, content, resolution, resolution_doubt, predictors })
     }
 
+    fn read(&self, case: &Case) -> Result<Subject, StudyError> {
+        Subject::read_with(case, &self.args.reading.options())
+    }
+
     fn map_volume(
         &self,
-        volume: &Volume<f32>,
+        case: &Case,
+        volume: Volume<f32>,
         header: &NiftiHeader,
         folder: &Path,
     ) -> Result<Scored, Box<dyn Error>> {
-        let scored = self.localizer.volume_maps(volume, &self.predictors)?;
+        let scored = self.localizer.volume_maps(&volume, &self.predictors)?;
         prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(match self.existing() {
             Existing::Refuse => atomic::Existing::Refuse,
             Existing::Replace => atomic::Existing::Replace,
         });
         let plane = self.localizer.preprocessing().config().plane;
-        let window = volume_window(volume, scored.foreground())?;
-        let mut mapped = Vec::new();
-        // Of a large volume there is room for one map, which is filtered where it lies, and later for its labels.
+        let window = volume_window(&volume, scored.foreground())?;
+        let voxel_ml = voxel_ml(&volume);
+        // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
+        let mut kept = Some(volume).filter(|volume| 4 * volume.data().len() < LARGE);
+        let (mut mapped, mut shown) = (Vec::new(), Vec::new());
+        // There is room for one map, which is filtered where it lies, and later for its labels.
         for maps in scored.maps() {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
             let map = maps.postprocessed(raw)?;
             let found =
-                self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml(volume)))?;
+                self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
             let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
             options.write(&result.map, &map)?;
             let heat_map = heat_map(self.localizer, predictor, map.data())?;
             let marks = found.as_ref().map(FoundLesions::marks);
             let mut slices = Vec::new();
             for slice in chosen_slices(scored.foreground(), marks.as_ref(), plane, self.args.slices.into()) {
-                let own =
-                    |values: &Volume<f32>| values.upright_plane(plane, slice).map(|values| values.to_owned());
-                let (Some(image), Some(map)) = (own(volume), own(&map)) else { continue };
-                let Some(mut reconstruction) = scored.reconstructed_slice(slice)? else { continue };
-                let Some(inside) = scored.foreground().upright_plane(plane, slice) else { continue };
-                // Outside the foreground, of which a model knows nothing, the volume itself is shown.
-                Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
-                    if !inside {
-                        *value = own;
-                    }
-                });
+                let Some(map) = map.upright_plane(plane, slice).map(|map| map.to_owned()) else { continue };
                 let marked = marks.as_ref().and_then(|marks| marks.upright_plane(plane, slice));
-                let marked = marked.map(|marks| marks.mapv(|mark| mark > 0));
-                slices.push(OverlaySlice { slice, image, reconstruction, map, marked });
+                slices.push((slice, map, marked.map(|marks| marks.mapv(|mark| mark > 0))));
             }
+            shown.push((heat_map, slices));
             drop((map, marks));
             if let Some(found) = &found {
                 let labels = folder.join(format!("{predictor}_lesions.nii.gz"));
                 options.write(&labels, &found.labels())?;
                 result.labels = Some(labels);
             }
-            let picture = slice_montage(predictor.as_str(), &heat_map, window, &slices)?.to_picture()?;
-            picture.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
+        }
+        let volume = match kept.take() {
+            Some(volume) => volume,
+            None => match self.read(case)?.content {
+                Content::Volume { volume, .. } if volume.shape() == scored.foreground().shape() => volume,
+                _ => return Err("the file was changed while it was worked on".into()),
+            },
+        };
+        for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
+            let mut overlay = Vec::with_capacity(slices.len());
+            for (slice, map, marked) in slices {
+                let image = volume.upright_plane(plane, slice).map(|image| image.to_owned());
+                let inside = scored.foreground().upright_plane(plane, slice);
+                let parts = (image, inside, scored.reconstructed_slice(slice)?);
+                let (Some(image), Some(inside), Some(mut reconstruction)) = parts else { continue };
+                // Outside the foreground, of which a model knows nothing, the volume itself is shown.
+                Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
+                    if !inside {
+                        *value = own;
+                    }
+                });
+                overlay.push(OverlaySlice { slice, image, reconstruction, map, marked });
+            }
+            let picture = slice_montage(result.name.as_str(), &heat_map, window, &overlay)?.to_picture()?;
+            picture.write_png(&result.overlay, self.existing())?;
         }
         Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
     }

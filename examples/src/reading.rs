@@ -9,7 +9,7 @@ const MOST_GIB: f64 = 16_777_216.0;
 /// How files are read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReadArgs {
-    /// Memory that reading one file may take, in GiB
+    /// Memory that one case may take beside the model, in GiB: its files while they are read, and the work on them
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     pub max_memory: u64,
     /// Which form of a NIfTI header places its voxels: the sform or the qform; auto takes the sform where its code is

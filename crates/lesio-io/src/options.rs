@@ -187,7 +187,9 @@ impl ReadOptions {
         self.exif
     }
 
-    pub(crate) fn limit(&self) -> u64 {
+    /// The memory that reading may take, see [`ReadOptions::max_bytes`].
+    #[must_use]
+    pub fn limit(&self) -> u64 {
         self.max_bytes
     }
 

@@ -38,6 +38,18 @@ pub enum StudyError {
         /// What is wrong.
         source: TruthError,
     },
+    /// A case is too large for the memory that it may take.
+    #[error("case {case:?} is {what}: work on it needs {need} bytes of memory, the limit is {limit}")]
+    Memory {
+        /// The case.
+        case: String,
+        /// What it is.
+        what: String,
+        /// What is needed, see [`Subject::working_bytes`](crate::Subject::working_bytes).
+        need: u64,
+        /// The limit of [`ReadOptions`](lesio_io::ReadOptions::max_bytes).
+        limit: u64,
+    },
     /// The preprocessing could not be fitted.
     #[error("the preprocessing could not be fitted")]
     Fit(#[from] PreprocessError),

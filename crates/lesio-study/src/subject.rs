@@ -54,7 +54,7 @@ impl Subject {
     /// Reads a case: a volume where its file is one, else an image. Every value of the mask but 0 is abnormal.
     ///
     /// # Errors
-    /// [`StudyError::Read`] naming the case.
+    /// [`StudyError::Read`] naming the case, and [`StudyError::Memory`].
     pub fn read(case: &Case) -> Result<Self, StudyError> {
         Self::read_with(case, &ReadOptions::new())
     }
@@ -62,7 +62,8 @@ impl Subject {
     /// As [`Subject::read`], with other limits and choices for its files.
     ///
     /// # Errors
-    /// As [`Subject::read`].
+    /// As [`Subject::read`]; [`StudyError::Memory`] where its files may be read within the limit, but work on them takes
+    /// more, see [`Subject::working_bytes`].
     pub fn read_with(case: &Case, options: &ReadOptions) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
         let content = if case.is_volume() {
@@ -73,7 +74,29 @@ impl Subject {
             Content::Image { image, truth }
         };
         let kind = case.kind().map(str::to_owned);
-        Ok(Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content })
+        let subject = Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content };
+        let (need, limit) = (subject.working_bytes(), options.limit());
+        if need > limit {
+            let (case, what) = (subject.id.clone(), subject.describe());
+            return Err(StudyError::Memory { case, what, need, limit });
+        }
+        Ok(subject)
+    }
+
+    /// Memory that this subject and work on it take at the most, beside the model: while a volume is prepared, scored by
+    /// one predictor at a time and searched for lesions 12 bytes a voxel, for an image 24 bytes a pixel and 8 more for
+    /// each channel.
+    #[must_use]
+    pub fn working_bytes(&self) -> u64 {
+        let product =
+            |sizes: &[usize]| sizes.iter().fold(1, |all: u64, &size| all.saturating_mul(size as u64));
+        match &self.content {
+            Content::Volume { volume, .. } => product(&volume.shape()).saturating_mul(12),
+            Content::Image { image, .. } => {
+                let each = 24 + 8 * image.channels() as u64;
+                product(&[image.height(), image.width()]).saturating_mul(each)
+            }
+        }
     }
 
     /// Where it is abnormal, in the order of its own voxels; an image is one slice, `[row, column, 0]`. `None` where
