@@ -67,6 +67,14 @@ fn program() -> Outcome {
     let mut model = QualityModel::load(model_path(&args.model))?;
     let options = args.reading.options();
     let image = options.read(&args.image)?;
+    let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());
+    if need > limit {
+        return Err(format!(
+            "{}: assessing it needs {need} bytes of memory, the limit is {limit}; --max-memory raises it",
+            args.image.display()
+        )
+        .into());
+    }
     let segmentation = options.read_as::<u8>(&args.segmentation)?;
     let matching = Matching::from(args.matching);
     let segmentation = matching.bring(segmentation, &args.segmentation, &image, &args.image)?;

@@ -2,7 +2,7 @@
 //! code shows.
 //!
 //! Compares the programs of two folders, which `LESIO_COMPARE=FOLDER:FOLDER` names relative to the workspace; `.ci/run`
-//! builds them with the profiles `differential` (opt-level 1) and `release` (opt-level 3). Skipped where it is not set.
+//! builds them with lesio's own crates at opt-level 1 and at 3. Skipped where it is not set.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
 mod support;

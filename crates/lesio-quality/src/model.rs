@@ -98,6 +98,13 @@ impl QualityModel {
         assess(parts, image, segmentation)
     }
 
+    /// Memory that assessing a volume of a shape takes at the most, beside the model, in bytes: the image, the segmentation and
+    /// three maps on their grid, one of them while it is written.
+    #[must_use]
+    pub fn working_bytes(shape: [usize; 3]) -> u64 {
+        shape.iter().fold(24, |all: u64, &size| all.saturating_mul(size as u64))
+    }
+
     /// Reads a model.
     ///
     /// # Errors
