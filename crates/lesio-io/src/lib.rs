@@ -4,6 +4,8 @@
 //!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
 //!   that NIfTI holds.
 //! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image).
+//! - The same from and to bytes in memory: [`ReadOptions::read_bytes`], [`ReadOptions::read_image_bytes`],
+//!   [`WriteOptions::to_bytes`], [`png_bytes`].
 //! - With the feature `dicom`, `ReadOptions::read_dicom` makes a [`Volume`] of a folder of DICOM slices.
 //! - [`dataset`] lists the folders of public data sets; [`Matching`] lays masks on their images; [`atomic`]
 //!   writes files whole or not at all.
@@ -54,7 +56,7 @@ pub use lesio_files as atomic;
 pub use matching::Matching;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
-pub use raster::{ExifOrientation, PngSample, read_image, write_png, write_png_in};
+pub use raster::{ExifOrientation, PngSample, png_bytes, read_image, write_png, write_png_in};
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///
