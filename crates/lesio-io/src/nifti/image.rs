@@ -183,7 +183,23 @@ impl<'a> NiftiImage<&'a [u8]> {
             path,
             Data { path: path.to_owned(), content: bytes, bytes: length, compressed, offset, limit },
         )
-    }}
+    }
+    /// An image of a header that was read and of the bytes of its voxels alone.
+    #[cfg(feature = "nifti")]
+    pub(crate) fn of_voxels(
+        start: (NiftiHeader, Vec<Oddity>),
+        voxels: &'a [u8],
+        name: &'static str,
+        options: &ReadOptions,
+    ) -> Result<Self, ReadError> {
+        let path = Path::new(name);
+        let placed = Placed::of(start, options).map_err(|kind| kind.at(path))?;
+        let (bytes, limit) = (voxels.len() as u64, options.limit());
+        let data =
+            Data { path: path.to_owned(), content: voxels, bytes, compressed: false, offset: 0, limit };
+        placed.with(path, data)
+    }
+}
 
 impl<C: Holder> NiftiImage<C> {
     /// The name given when opening.
