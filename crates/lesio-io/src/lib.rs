@@ -4,7 +4,11 @@
 //!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
 //!   that NIfTI holds.
 //! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image).
+//! - The same from and to bytes in memory: [`ReadOptions::read_bytes`], [`ReadOptions::read_image_bytes`],
+//!   [`WriteOptions::to_bytes`], [`png_bytes`].
 //! - With the feature `dicom`, `ReadOptions::read_dicom` makes a [`Volume`] of a folder of DICOM slices.
+//! - With the feature `nifti`, the types of the crate `nifti` (nifti-rs) become those here and the reverse:
+//!   `nifti::interchange`.
 //! - [`dataset`] lists the folders of public data sets; [`Matching`] lays masks on their images; [`atomic`]
 //!   writes files whole or not at all.
 //!
@@ -52,9 +56,11 @@ pub use endings::{IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, is_volume, without_en
 pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
 pub use lesio_files as atomic;
 pub use matching::Matching;
+#[cfg(feature = "nifti")]
+pub use nifti::interchange::InterchangeError;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
-pub use raster::{ExifOrientation, PngSample, read_image, write_png, write_png_in};
+pub use raster::{ExifOrientation, PngSample, png_bytes, read_image, write_png, write_png_in};
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use lesio_image::{Image, Volume};
+use ndarray::Array2;
 
 use crate::error::{Escaped, ReadError};
 use crate::nifti::{AffineSource, NiftiImage, Voxel};
 use crate::raster::{self, ExifOrientation};
+use crate::source::sealed::Holder;
+use crate::source::{BYTES, Input};
 
 /// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
 ///
@@ -22,6 +25,24 @@ pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 /// let labels = ReadOptions::new().max_bytes(64 << 20).read_as::<u8>("patient001_frame01_gt.nii.gz")?;
 /// // The third volume of a series.
 /// let volume = ReadOptions::new().volume(2).read("series.nii.gz")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Bytes in memory are read by the same code as files, with the same checks and limits:
+/// [`ReadOptions::read_bytes`], [`ReadOptions::read_bytes_as`], [`ReadOptions::read_mask_bytes`],
+/// [`ReadOptions::read_image_bytes`], [`ReadOptions::read_masked_image_bytes`].
+///
+/// ```
+/// use lesio_image::{Geometry, Volume};
+/// use lesio_io::{ReadOptions, WriteOptions};
+/// use ndarray::Array3;
+///
+/// let volume = Volume::new(Array3::from_elem((4, 5, 6), 1.5_f32), Geometry::from_spacing([1.0, 1.0, 3.0])?);
+/// let bytes = WriteOptions::new().to_gzip_bytes(&volume)?;
+/// assert_eq!(ReadOptions::new().read_bytes(&bytes)?, volume);
+///
+/// let error = ReadOptions::new().max_bytes(100).read_bytes(&bytes).unwrap_err();
+/// assert_eq!(error.to_string(), "<bytes>: needs 480 bytes of memory, the limit is 100");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,11 +121,7 @@ impl ReadOptions {
     /// As [`read_volume`](crate::read_volume), and
     /// [`LossyConversion`](crate::ReadErrorKind::LossyConversion).
     pub fn read_as<T: Voxel>(&self, path: impl AsRef<Path>) -> Result<Volume<T>, ReadError> {
-        let mut image = self.open(path)?;
-        match self.volume {
-            Some(index) => image.read_volume_at(index),
-            None => image.read_volume(),
-        }
+        self.volume_of(NiftiImage::open_with(path, self)?)
     }
 
     /// Reads a NIfTI mask: every voxel whose scaled value is not 0 is inside.
@@ -112,21 +129,54 @@ impl ReadOptions {
     /// # Errors
     /// As [`read_volume`](crate::read_volume), and [`NotANumber`](crate::ReadErrorKind::NotANumber).
     pub fn read_mask(&self, path: impl AsRef<Path>) -> Result<Volume<bool>, ReadError> {
-        let mut image = self.open(path)?;
+        self.mask_of(NiftiImage::open_with(path, self)?)
+    }
+
+    /// Reads a NIfTI volume from the bytes of a `.nii` file, compressed or not: those that start as gzip does are
+    /// decompressed. The two files of a pair are read from files alone.
+    ///
+    /// Messages call the bytes `<bytes>`; they are not counted as memory that reading takes.
+    ///
+    /// # Errors
+    /// As [`ReadOptions::read`] for a file of these bytes; no bytes at all are
+    /// [`Truncated`](crate::ReadErrorKind::Truncated).
+    pub fn read_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<f32>, ReadError> {
+        self.read_bytes_as(bytes)
+    }
+
+    /// As [`ReadOptions::read_bytes`], as another type than `f32`; see [`Voxel`] for what is kept.
+    ///
+    /// # Errors
+    /// As [`ReadOptions::read_as`] for a file of these bytes.
+    pub fn read_bytes_as<T: Voxel>(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<T>, ReadError> {
+        self.volume_of(NiftiImage::from_bytes_with(bytes.as_ref(), self)?)
+    }
+
+    /// As [`ReadOptions::read_mask`], from the bytes of a `.nii` file, compressed or not.
+    ///
+    /// # Errors
+    /// As [`ReadOptions::read_mask`] for a file of these bytes.
+    pub fn read_mask_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<bool>, ReadError> {
+        self.mask_of(NiftiImage::from_bytes_with(bytes.as_ref(), self)?)
+    }
+
+    /// The volume asked for of an image that was opened.
+    fn volume_of<T: Voxel, C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<T>, ReadError> {
+        tell_oddities(&image);
+        match self.volume {
+            Some(index) => image.read_volume_at(index),
+            None => image.read_volume(),
+        }
+    }
+
+    /// As [`ReadOptions::volume_of`], as a mask.
+    fn mask_of<C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<bool>, ReadError> {
+        tell_oddities(&image);
         let index = match self.volume {
             Some(index) => index,
             None => image.only_volume()?,
         };
         image.read_mask_at(index)
-    }
-
-    /// Opens an image and tells what is odd about it.
-    fn open(&self, path: impl AsRef<Path>) -> Result<NiftiImage, ReadError> {
-        let image = NiftiImage::open_with(path, self)?;
-        for oddity in image.oddities() {
-            tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
-        }
-        Ok(image)
     }
 
     /// The same options for the mask of an image of several volumes, which has one.
@@ -139,8 +189,48 @@ impl ReadOptions {
     /// # Errors
     /// As [`read_image`](crate::read_image).
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
-        let path = path.as_ref();
-        raster::read(path, self).map(|picture| picture.image).map_err(|kind| kind.at(path))
+        raster::read(Input::File(path.as_ref()), self).map(|picture| picture.image)
+    }
+
+    /// Reads a PNG, JPEG, TIFF or BMP image from the bytes of its file.
+    ///
+    /// Messages call the bytes `<bytes>`. They count as memory that reading takes, as those of a file do, so that
+    /// one limit refuses the same pictures.
+    ///
+    /// # Errors
+    /// As [`read_image`](crate::read_image) for a file of these bytes.
+    pub fn read_image_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Image<f32>, ReadError> {
+        raster::read(Input::Bytes(bytes.as_ref(), BYTES), self).map(|picture| picture.image)
+    }
+
+    /// Reads a picture and its mask, `[row, column]`, each from the bytes of its file, as
+    /// [`Case::read_image`](crate::dataset::Case::read_image) reads both from files: that is, which pixels are inside
+    /// and how both are turned. Messages call them `<image bytes>` and `<mask bytes>`.
+    ///
+    /// # Errors
+    /// As [`Case::read_image`](crate::dataset::Case::read_image) for files of these bytes.
+    ///
+    /// ```
+    /// use lesio_image::Image;
+    /// use lesio_io::{ReadOptions, png_bytes};
+    /// use ndarray::{Array3, arr2};
+    ///
+    /// let image = png_bytes(&Image::new(Array3::from_elem((3, 1, 2), 90_u8)))?;
+    /// let mask = png_bytes(&Image::from_plane(arr2(&[[0_u8, 255]])))?;
+    /// let (image, inside) = ReadOptions::new().read_masked_image_bytes(&image, &mask)?;
+    /// assert_eq!((image.channels(), inside), (3, arr2(&[[false, true]])));
+    ///
+    /// let error = ReadOptions::new().read_masked_image_bytes(&mask, b"no picture").unwrap_err();
+    /// assert_eq!(error.to_string(), "<mask bytes>: the content is none of PNG, JPEG, TIFF, BMP");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read_masked_image_bytes(
+        &self,
+        image: impl AsRef<[u8]>,
+        mask: impl AsRef<[u8]>,
+    ) -> Result<(Image<f32>, Array2<bool>), ReadError> {
+        let image = Input::Bytes(image.as_ref(), "<image bytes>");
+        raster::read_masked(image, Input::Bytes(mask.as_ref(), "<mask bytes>"), self)
     }
 
     /// Reads the DICOM series of a folder: every file in it is a slice (but for names that start with a dot,
@@ -195,5 +285,12 @@ impl ReadOptions {
 
     pub(crate) fn affine_source(&self) -> AffineSource {
         self.affine
+    }
+}
+
+/// Tells what is odd about an image.
+fn tell_oddities<C: Holder>(image: &NiftiImage<C>) {
+    for oddity in image.oddities() {
+        tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");
     }
 }

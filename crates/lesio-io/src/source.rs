@@ -1,7 +1,8 @@
-//! Opening regular files and reading them as a stream, plain or gzip-compressed.
+//! Opening regular files, and reading them, or bytes in memory, as a stream, plain or gzip-compressed.
 
+use std::borrow::Cow;
 use std::fs::{self, File, FileType};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::error::ReadErrorKind;
@@ -39,6 +40,38 @@ fn expect_regular(kind: FileType) -> Result<(), ReadErrorKind> {
     if kind.is_file() { Ok(()) } else { Err(ReadErrorKind::NotRegularFile { found: describe(kind) }) }
 }
 
+/// What messages call bytes that are no file.
+pub(crate) const BYTES: &str = "<bytes>";
+
+/// A file by its name, or bytes in memory that stand for one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
+    File(&'a Path),
+    /// The bytes, and what messages call them.
+    Bytes(&'a [u8], &'static str),
+}
+
+impl<'a> Input<'a> {
+    /// What messages call it.
+    pub(crate) fn name(self) -> &'a Path {
+        match self {
+            Self::File(path) => path,
+            Self::Bytes(_, name) => Path::new(name),
+        }
+    }
+
+    /// All of it, if it has at most `limit` bytes.
+    pub(crate) fn read_all(self, limit: u64) -> Result<Cow<'a, [u8]>, ReadErrorKind> {
+        match self {
+            Self::File(path) => read_all(path, limit).map(Cow::Owned),
+            Self::Bytes(bytes, _) if bytes.len() as u64 > limit => {
+                Err(ReadErrorKind::LimitExceeded { need: bytes.len() as u64, limit })
+            }
+            Self::Bytes(bytes, _) => Ok(Cow::Borrowed(bytes)),
+        }
+    }
+}
+
 /// Reads a whole file into memory, if it has at most `limit` bytes.
 pub(crate) fn read_all(path: &Path, limit: u64) -> Result<Vec<u8>, ReadErrorKind> {
     let (mut file, length) = open_regular(path)?;
@@ -64,21 +97,79 @@ pub(crate) fn reserve<T>(values: &mut Vec<T>, extra: u64) -> Result<(), ReadErro
         .ok_or(ReadErrorKind::OutOfMemory { bytes })
 }
 
-/// A file's content from its start: its bytes, or what they decompress to.
+pub(crate) mod sealed {
+    use std::fs::File;
+
+    /// What can be read from its start more than once: an open file, or bytes in memory.
+    #[derive(Clone, Copy, Debug)]
+    pub enum Content<'a> {
+        File(&'a File),
+        Bytes(&'a [u8]),
+    }
+
+    /// What holds such content.
+    pub trait Holder {
+        fn content(&self) -> Content<'_>;
+    }
+
+    impl Holder for File {
+        fn content(&self) -> Content<'_> {
+            Content::File(self)
+        }
+    }
+
+    impl Holder for &[u8] {
+        fn content(&self) -> Content<'_> {
+            Content::Bytes(self)
+        }
+    }
+}
+
+pub(crate) use sealed::Content;
+
+/// Content as it stands, read from a place of its own.
+#[derive(Debug)]
+pub(crate) enum Plain<'a> {
+    File(&'a File),
+    Bytes(Cursor<&'a [u8]>),
+}
+
+impl Read for Plain<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Bytes(bytes) => bytes.read(buffer),
+        }
+    }
+}
+
+impl Seek for Plain<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.seek(to),
+            Self::Bytes(bytes) => bytes.seek(to),
+        }
+    }
+}
+
+/// Content from its start: its bytes, or what they decompress to.
 #[derive(Debug)]
 pub(crate) enum Stream<'a> {
-    Plain { file: &'a File },
-    Gzip(Box<GzipReader<&'a File>>),
+    Plain(Plain<'a>),
+    Gzip(Box<GzipReader<Plain<'a>>>),
 }
 
 impl<'a> Stream<'a> {
-    /// The content of `file` from its start.
-    pub(crate) fn new(file: &'a File, compressed: bool) -> Result<Self, ReadErrorKind> {
-        let mut start = file;
-        start
+    /// `content` from its start.
+    pub(crate) fn new(content: Content<'a>, compressed: bool) -> Result<Self, ReadErrorKind> {
+        let mut plain = match content {
+            Content::File(file) => Plain::File(file),
+            Content::Bytes(bytes) => Plain::Bytes(Cursor::new(bytes)),
+        };
+        plain
             .seek(SeekFrom::Start(0))
             .map_err(|source| ReadErrorKind::Io { operation: "go to the start of the file", source })?;
-        Ok(if compressed { Self::Gzip(Box::new(GzipReader::new(file))) } else { Self::Plain { file } })
+        Ok(if compressed { Self::Gzip(Box::new(GzipReader::new(plain))) } else { Self::Plain(plain) })
     }
 
     /// Fills `buffer` as far as the content reaches, and tells how far.
@@ -86,7 +177,7 @@ impl<'a> Stream<'a> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let read = match self {
-                Self::Plain { file } => match file.read(rest) {
+                Self::Plain(plain) => match plain.read(rest) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     other => {
                         other.map_err(|source| ReadErrorKind::Io { operation: "read the file", source })?
@@ -107,9 +198,10 @@ impl<'a> Stream<'a> {
     /// Past the end of a plain file this succeeds, and the next read finds nothing.
     pub(crate) fn skip(&mut self, count: u64) -> Result<u64, ReadErrorKind> {
         match self {
-            Self::Plain { file } => {
+            Self::Plain(plain) => {
                 let step = i64::try_from(count).unwrap_or(i64::MAX);
-                file.seek(SeekFrom::Current(step))
+                plain
+                    .seek(SeekFrom::Current(step))
                     .map_err(|source| ReadErrorKind::Io { operation: "move in the file", source })?;
                 Ok(count)
             }
@@ -133,7 +225,7 @@ impl<'a> Stream<'a> {
     ///
     /// A small file can go on for terabytes: past `limit` bytes it is refused.
     pub(crate) fn verify_rest(&mut self, limit: u64) -> Result<(), ReadErrorKind> {
-        if matches!(self, Self::Plain { .. }) {
+        if matches!(self, Self::Plain(_)) {
             return Ok(());
         }
         let passed = self.skip(limit)?;

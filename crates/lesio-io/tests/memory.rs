@@ -327,6 +327,11 @@ fn memory_is_in_proportion_to_what_is_there() {
         assert!(refused.to_string().contains(&format!("needs {need} bytes")), "{refused}");
         let cost = peak(|| drop(ReadOptions::new().max_bytes(need as u64).read(&path).unwrap()));
         assert!(cost <= need + MIB, "{name} costs {cost}, the limit is {need}");
+        // Bytes in memory are not copied.
+        let bytes = fs::read(&path).unwrap();
+        let cost = peak(|| drop(ReadOptions::new().max_bytes(need as u64).read_bytes(&bytes).unwrap()));
+        assert!(cost <= need + MIB, "the bytes of {name} cost {cost}, the limit is {need}");
+        drop(bytes);
         let cost = peak(|| drop(ReadOptions::new().max_bytes(need as u64).read_mask(&path).unwrap()));
         assert!(cost <= need / 4 + MIB, "the mask of {name} costs {cost}");
     }

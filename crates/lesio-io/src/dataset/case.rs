@@ -10,6 +10,7 @@ use crate::error::{ReadError, ReadErrorKind};
 use crate::matching::Matching;
 use crate::options::ReadOptions;
 use crate::raster;
+use crate::source::Input;
 
 /// What is known of what is abnormal, or segmented, in a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,15 +227,19 @@ impl Case {
         options: &ReadOptions,
     ) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         let path = self.first_image()?;
-        let picture = raster::read(path, options).map_err(|kind| kind.at(path))?;
-        let mask = match &self.mask {
-            Mask::File(mask_path) => Some(
-                raster::read_mask(mask_path, options, (path, &picture)).map_err(|kind| kind.at(mask_path))?,
-            ),
-            Mask::Normal => Some(Array2::from_elem([picture.image.height(), picture.image.width()], false)),
-            Mask::Unknown => None,
-        };
-        Ok((picture.image, mask))
+        let input = Input::File(path);
+        Ok(match &self.mask {
+            Mask::File(mask_path) => {
+                let (image, mask) = raster::read_masked(input, Input::File(mask_path), options)?;
+                (image, Some(mask))
+            }
+            Mask::Normal => {
+                let image = raster::read(input, options)?.image;
+                let nothing = Array2::from_elem([image.height(), image.width()], false);
+                (image, Some(nothing))
+            }
+            Mask::Unknown => (raster::read(input, options)?.image, None),
+        })
     }
 
     fn first_image(&self) -> Result<&PathBuf, ReadError> {

@@ -16,7 +16,7 @@ use ndarray::{Array3, ShapeBuilder};
 
 use crate::dicom::slice::Slice;
 use crate::error::{AffineError, ReadError, ReadErrorKind};
-use crate::source::{CHUNK, Stream, open_regular, reserve};
+use crate::source::{CHUNK, Content, Stream, open_regular, reserve};
 
 /// How much the distances between slices may differ, as a part of the usual one: positions are decimal
 /// texts, and some scanners keep two digits.
@@ -223,7 +223,7 @@ fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::G
 fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
     let pixels = &slice.pixels;
     let (file, length) = open_regular(&slice.path)?;
-    let mut stream = Stream::new(&file, false)?;
+    let mut stream = Stream::new(Content::File(&file), false)?;
     (&file)
         .seek(SeekFrom::Start(pixels.offset))
         .map_err(|source| ReadErrorKind::Io { operation: "move in the file", source })?;

@@ -1,5 +1,6 @@
 //! An opened NIfTI image: what its header says is checked, and its voxels are read on demand.
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -17,9 +18,14 @@ use crate::nifti::slabs::Slabs;
 use crate::nifti::statistics::Statistics;
 use crate::nifti::voxel::Voxel;
 use crate::options::ReadOptions;
-use crate::source::{Stream, open_regular};
+use crate::source::sealed::Holder;
+use crate::source::{BYTES, Content, Stream, open_regular};
 
-/// A NIfTI image whose header is read and whose voxels are not, or not yet.
+/// How gzip starts.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// A NIfTI image whose header is read and whose voxels are not, or not yet: of a file, or of bytes in memory
+/// (`NiftiImage<&[u8]>`).
 ///
 /// Opening reads header and extensions, and compares what they claim with the size of the file, so that
 /// no claim costs memory. Every method then reads from the file; compressed files are read to their
@@ -38,14 +44,43 @@ use crate::source::{Stream, open_regular};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct NiftiImage {
+pub struct NiftiImage<C = File> {
     path: PathBuf,
     header: NiftiHeader,
     geometry: Geometry,
     oddities: Vec<Oddity>,
     voxels: u64,
-    data: DataFile,
+    data: Data<C>,
+}
+
+/// What holds the voxels.
+struct Data<C> {
+    path: PathBuf,
+    content: C,
+    /// Its length, as it is stored.
+    bytes: u64,
+    compressed: bool,
+    /// Where the voxels start.
+    offset: u64,
+    /// Bytes that reading may take.
     limit: u64,
+}
+
+impl<C> fmt::Debug for Data<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The content is a handle, or millions of bytes.
+        let Self { path, content: _, bytes, compressed, offset, limit } = self;
+        let mut shown = f.debug_struct("Data");
+        shown.field("path", path).field("bytes", bytes).field("compressed", compressed);
+        shown.field("offset", offset).field("limit", limit).finish_non_exhaustive()
+    }
+}
+
+impl<C: Holder> Data<C> {
+    fn file(&self) -> DataFile<'_> {
+        let Self { bytes, compressed, offset, limit, .. } = *self;
+        DataFile { content: self.content.content(), bytes, compressed, offset, limit }
+    }
 }
 
 /// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
@@ -59,8 +94,9 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
     let name = name_of(path)?;
     let path = header_path(path, &name)?;
     let limit = ReadOptions::new().limit();
-    HeaderFile::read(&path, name.arrangement, is_compressed(&path), limit)
-        .map(|file| file.header)
+    open_regular(&path)
+        .and_then(|(file, _)| read_start(Content::File(&file), name.arrangement, is_compressed(&path), limit))
+        .map(|(header, _)| header)
         .map_err(|kind| kind.at(&path))
 }
 
@@ -82,14 +118,12 @@ impl NiftiImage {
         let name = name_of(path)?;
         let limit = options.limit();
         let header_path = header_path(path, &name)?;
-        let HeaderFile { header, mut oddities, file, bytes } =
-            HeaderFile::read(&header_path, name.arrangement, is_compressed(&header_path), limit)
-                .map_err(|kind| kind.at(&header_path))?;
-        let geometry = header
-            .geometry_with_oddities(options.affine_source(), &mut oddities)
-            .map_err(|kind| kind.at(&header_path))?;
-        let voxels = header.voxels().map_err(|kind| kind.at(&header_path))?;
-        let (data_path, file, bytes) = if name.arrangement == Arrangement::Single {
+        let fail = |kind: ReadErrorKind| kind.at(&header_path);
+        let (file, bytes) = open_regular(&header_path).map_err(fail)?;
+        let start = read_start(Content::File(&file), name.arrangement, is_compressed(&header_path), limit)
+            .map_err(fail)?;
+        let placed = Placed::of(start, options).map_err(fail)?;
+        let (data_path, content, bytes) = if name.arrangement == Arrangement::Single {
             (header_path, file, bytes)
         } else {
             let data_path = if name.holds_header() {
@@ -100,13 +134,74 @@ impl NiftiImage {
             let (file, bytes) = open_regular(&data_path).map_err(|kind| kind.at(&data_path))?;
             (data_path, file, bytes)
         };
-        let compressed = is_compressed(&data_path);
-        let data = DataFile { path: data_path, file, bytes, compressed, limit };
-        let trailing = data.check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
-        oddities.extend((trailing > 0).then_some(Oddity::TrailingBytes { count: trailing }));
-        Ok(Self { path: path.to_owned(), header, geometry, oddities, voxels, data, limit })
+        let (compressed, offset) = (is_compressed(&data_path), placed.header.vox_offset);
+        placed.with(path, Data { path: data_path, content, bytes, compressed, offset, limit })
+    }
+}
+
+impl<'a> NiftiImage<&'a [u8]> {
+    /// An image of the bytes of a `.nii` file, compressed or not: those that start as gzip does are decompressed.
+    ///
+    /// Nothing is copied, and the bytes are not counted as memory that reading takes. Messages and
+    /// [`NiftiImage::path`] call them `<bytes>`.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::open`] for a file of these bytes.
+    ///
+    /// ```
+    /// use lesio_image::{Geometry, Volume};
+    /// use lesio_io::WriteOptions;
+    /// use lesio_io::nifti::{Datatype, NiftiImage};
+    /// use ndarray::Array3;
+    ///
+    /// let volume = Volume::new(Array3::<i16>::zeros((4, 5, 6)), Geometry::default());
+    /// let bytes = WriteOptions::new().to_gzip_bytes(&volume)?;
+    /// let mut image = NiftiImage::from_bytes(&bytes)?;
+    /// assert_eq!(image.header().datatype, Datatype::Int16);
+    /// assert_eq!(image.read_volume::<i16>()?, volume);
+    ///
+    /// let error = NiftiImage::from_bytes(&bytes[..20]).unwrap_err();
+    /// assert_eq!(error.to_string(), "<bytes>: gzip member 1: the file ends inside its data");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, ReadError> {
+        Self::from_bytes_with(bytes, &ReadOptions::new())
     }
 
+    /// As [`NiftiImage::from_bytes`], with another limit of memory.
+    ///
+    /// # Errors
+    /// As [`NiftiImage::from_bytes`].
+    pub fn from_bytes_with(bytes: &'a [u8], options: &ReadOptions) -> Result<Self, ReadError> {
+        let (path, limit) = (Path::new(BYTES), options.limit());
+        let compressed = bytes.starts_with(&GZIP);
+        let placed = read_start(Content::Bytes(bytes), Arrangement::Single, compressed, limit)
+            .and_then(|start| Placed::of(start, options))
+            .map_err(|kind| kind.at(path))?;
+        let (length, offset) = (bytes.len() as u64, placed.header.vox_offset);
+        placed.with(
+            path,
+            Data { path: path.to_owned(), content: bytes, bytes: length, compressed, offset, limit },
+        )
+    }
+    /// An image of a header that was read and of the bytes of its voxels alone.
+    #[cfg(feature = "nifti")]
+    pub(crate) fn of_voxels(
+        start: (NiftiHeader, Vec<Oddity>),
+        voxels: &'a [u8],
+        name: &'static str,
+        options: &ReadOptions,
+    ) -> Result<Self, ReadError> {
+        let path = Path::new(name);
+        let placed = Placed::of(start, options).map_err(|kind| kind.at(path))?;
+        let (bytes, limit) = (voxels.len() as u64, options.limit());
+        let data =
+            Data { path: path.to_owned(), content: voxels, bytes, compressed: false, offset: 0, limit };
+        placed.with(path, data)
+    }
+}
+
+impl<C: Holder> NiftiImage<C> {
     /// The name given when opening.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -239,7 +334,7 @@ impl NiftiImage {
     pub fn read_raw(&mut self) -> Result<Vec<u8>, ReadError> {
         self.check_memory::<u8>(self.voxels.saturating_mul(self.header.datatype.bytes()))?;
         let size = usize::try_from(self.header.datatype.bytes()).unwrap_or(1);
-        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
         let bytes = reader
             .and_then(|reader| reader.collect(self.voxels, size, |bytes, out| out.extend_from_slice(bytes)));
         bytes.map_err(|kind| kind.at(&self.data.path))
@@ -254,7 +349,7 @@ impl NiftiImage {
     pub fn read_complex(&mut self) -> Result<ArrayD<[f64; 2]>, ReadError> {
         self.check_memory::<[f64; 2]>(self.voxels)?;
         let order = self.header.byte_order;
-        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
         let values = match self.header.datatype {
             Datatype::Complex64 => reader.and_then(|reader| {
                 reader.collect(self.voxels, 1, |bytes, out| {
@@ -288,7 +383,7 @@ impl NiftiImage {
     /// [`NiftiImage::read`].
     pub fn read_rgba(&mut self) -> Result<ArrayD<[u8; 4]>, ReadError> {
         self.check_memory::<[u8; 4]>(self.voxels)?;
-        let reader = VoxelReader::new(&self.data, &self.header, 0);
+        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
         let values = match self.header.datatype {
             Datatype::Rgb24 => reader.and_then(|reader| {
                 reader.collect(self.voxels, 1, |bytes, out| {
@@ -325,7 +420,7 @@ impl NiftiImage {
         if !self.header.datatype.is_real() {
             return Err(unsupported(self.header.datatype, " as real numbers").at(&self.path));
         }
-        VoxelReader::new(&self.data, &self.header, first).map_err(|kind| kind.at(&self.data.path))
+        VoxelReader::new(self.data.file(), &self.header, first).map_err(|kind| kind.at(&self.data.path))
     }
 
     fn array<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, ReadError> {
@@ -346,11 +441,12 @@ impl NiftiImage {
     fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
         let values = count.saturating_mul(size_of::<T>() as u64);
         // Values that come in steps are moved when there is to be room for more.
-        let moved = if self.data.may_grow(&self.header, count) { values / 4 } else { 0 };
+        let moved = if self.data.file().may_grow(&self.header, count) { values / 4 } else { 0 };
         let extensions = self.header.extensions.iter().map(|extension| extension.content.len() as u64).sum();
         let need = values.saturating_add(moved).saturating_add(extensions);
-        if need > self.limit {
-            return Err(ReadErrorKind::LimitExceeded { need, limit: self.limit }.at(&self.path));
+        let limit = self.data.limit;
+        if need > limit {
+            return Err(ReadErrorKind::LimitExceeded { need, limit }.at(&self.path));
         }
         Ok(())
     }
@@ -361,74 +457,87 @@ impl NiftiImage {
     }
 }
 
-/// A header file as far as it was read.
-struct HeaderFile {
+/// A header that places its voxels.
+struct Placed {
     header: NiftiHeader,
+    geometry: Geometry,
     oddities: Vec<Oddity>,
-    file: File,
-    bytes: u64,
+    voxels: u64,
 }
 
-impl HeaderFile {
-    fn read(
-        path: &Path,
-        arrangement: Arrangement,
-        compressed: bool,
-        limit: u64,
-    ) -> Result<Self, ReadErrorKind> {
-        let (file, bytes) = open_regular(path)?;
-        let parsed = Self::parse(&file, arrangement, compressed, limit).map_err(|kind| {
-            // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
-            // no further than a good file is read.
-            let damage = Stream::new(&file, compressed).and_then(|mut stream| stream.verify_rest(limit));
-            match damage {
-                Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
-                _ => kind,
-            }
-        });
-        let (header, oddities) = parsed?;
-        Ok(Self { header, oddities, file, bytes })
+impl Placed {
+    fn of(start: (NiftiHeader, Vec<Oddity>), options: &ReadOptions) -> Result<Self, ReadErrorKind> {
+        let (header, mut oddities) = start;
+        let geometry = header.geometry_with_oddities(options.affine_source(), &mut oddities)?;
+        let voxels = header.voxels()?;
+        Ok(Self { header, geometry, oddities, voxels })
     }
 
-    fn parse(
-        file: &File,
-        arrangement: Arrangement,
-        compressed: bool,
-        limit: u64,
-    ) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
-        let mut stream = Stream::new(file, compressed)?;
-        let mut buffer = [0; SIZE_2];
-        let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
-        let longer = buffer
-            .first_chunk()
-            .and_then(|start| Signature::of(*start).ok())
-            .is_some_and(|signature| have == SIZE_1 && signature.version.header_bytes() > SIZE_1);
-        if longer {
-            have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
-        }
-        let (mut header, magic, mut oddities) =
-            NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
-        check_magic(magic, arrangement, &header, &mut oddities)?;
-        header.check_offset(arrangement)?;
-        let end = header.version.header_bytes() as u64 + 4;
-        let mut flag = [0; 4];
-        let flag_bytes = stream.read(&mut flag)? as u64;
-        let room = match arrangement {
-            Arrangement::Single if flag_bytes < 4 => {
-                let have = end - 4 + flag_bytes;
-                return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
-            }
-            Arrangement::Single => Room::Bytes(header.vox_offset.saturating_sub(end)),
-            Arrangement::Pair => Room::ToEnd,
-        };
-        if flag[0] != 0 {
-            header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
-        }
-        if arrangement == Arrangement::Pair {
-            stream.verify_rest(limit)?;
-        }
-        Ok((header, oddities))
+    /// The image, if its voxels can be there.
+    fn with<C: Holder>(self, path: &Path, data: Data<C>) -> Result<NiftiImage<C>, ReadError> {
+        let Self { header, geometry, mut oddities, voxels } = self;
+        let trailing = data.file().check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;
+        oddities.extend((trailing > 0).then_some(Oddity::TrailingBytes { count: trailing }));
+        Ok(NiftiImage { path: path.to_owned(), header, geometry, oddities, voxels, data })
     }
+}
+
+/// Reads a header with its extensions.
+fn read_start(
+    content: Content<'_>,
+    arrangement: Arrangement,
+    compressed: bool,
+    limit: u64,
+) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+    parse_start(content, arrangement, compressed, limit).map_err(|kind| {
+        // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
+        // no further than a good file is read.
+        let damage = Stream::new(content, compressed).and_then(|mut stream| stream.verify_rest(limit));
+        match damage {
+            Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
+            _ => kind,
+        }
+    })
+}
+
+fn parse_start(
+    content: Content<'_>,
+    arrangement: Arrangement,
+    compressed: bool,
+    limit: u64,
+) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+    let mut stream = Stream::new(content, compressed)?;
+    let mut buffer = [0; SIZE_2];
+    let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
+    let longer = buffer
+        .first_chunk()
+        .and_then(|start| Signature::of(*start).ok())
+        .is_some_and(|signature| have == SIZE_1 && signature.version.header_bytes() > SIZE_1);
+    if longer {
+        have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
+    }
+    let (mut header, magic, mut oddities) =
+        NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
+    check_magic(magic, arrangement, &header, &mut oddities)?;
+    header.check_offset(arrangement)?;
+    let end = header.version.header_bytes() as u64 + 4;
+    let mut flag = [0; 4];
+    let flag_bytes = stream.read(&mut flag)? as u64;
+    let room = match arrangement {
+        Arrangement::Single if flag_bytes < 4 => {
+            let have = end - 4 + flag_bytes;
+            return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
+        }
+        Arrangement::Single => Room::Bytes(header.vox_offset.saturating_sub(end)),
+        Arrangement::Pair => Room::ToEnd,
+    };
+    if flag[0] != 0 {
+        header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
+    }
+    if arrangement == Arrangement::Pair {
+        stream.verify_rest(limit)?;
+    }
+    Ok((header, oddities))
 }
 
 /// Compares what the magic says of the place of the voxels with what the name says.

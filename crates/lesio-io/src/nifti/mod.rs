@@ -9,6 +9,8 @@ mod encode;
 mod extension;
 mod header;
 mod image;
+#[cfg(feature = "nifti")]
+pub mod interchange;
 mod names;
 mod oddity;
 mod reader;

@@ -1,12 +1,9 @@
 //! Voxels in file order, with memory in proportion to what the file is proven to hold.
 
-use std::fs::File;
-use std::path::PathBuf;
-
 use crate::error::ReadErrorKind;
 use crate::nifti::header::NiftiHeader;
 use crate::nifti::voxel::{Decoding, Voxel};
-use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
+use crate::source::{CHUNK, Content, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
 
 /// Compressed images seldom shrink to less than a sixteenth; until more is proven, no more is believed.
 const USUAL_PER_COMPRESSED_BYTE: u64 = 16;
@@ -14,19 +11,20 @@ const USUAL_PER_COMPRESSED_BYTE: u64 = 16;
 /// Voxels of a mask that are decoded at a time.
 const BLOCK: u64 = 8192;
 
-/// The file with the voxels.
-#[derive(Debug)]
-pub(crate) struct DataFile {
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
-    /// Its length on disk.
+/// The file with the voxels, or the bytes that stand for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataFile<'a> {
+    pub(crate) content: Content<'a>,
+    /// Its length, as it is stored.
     pub(crate) bytes: u64,
     pub(crate) compressed: bool,
+    /// Where the voxels start in what is stored or decompressed.
+    pub(crate) offset: u64,
     /// Bytes that reading may take, and the most that may follow the voxels of a compressed file.
     pub(crate) limit: u64,
 }
 
-impl DataFile {
+impl DataFile<'_> {
     /// Bytes of voxels that a file of this size is likely to hold.
     fn likely(&self) -> u64 {
         self.bytes.saturating_mul(if self.compressed { USUAL_PER_COMPRESSED_BYTE } else { 1 })
@@ -45,16 +43,16 @@ impl DataFile {
         let impossible = |claimed| ReadErrorKind::ImpossibleClaim { claimed, bytes: self.bytes, most };
         let need = voxels
             .checked_mul(header.datatype.bytes())
-            .and_then(|bytes| bytes.checked_add(header.vox_offset))
+            .and_then(|bytes| bytes.checked_add(self.offset))
             .ok_or_else(|| impossible(u64::MAX))?;
         if need <= most {
             return Ok(if self.compressed { 0 } else { most - need });
         }
         Err(if self.compressed {
             impossible(need)
-        } else if header.vox_offset > self.bytes {
+        } else if self.offset > self.bytes {
             let expected = format!("at most {}, where the file ends", self.bytes);
-            ReadErrorKind::BadVoxOffset { found: header.vox_offset as f64, expected }
+            ReadErrorKind::BadVoxOffset { found: self.offset as f64, expected }
         } else {
             ReadErrorKind::Truncated { what: "the image", need, have: self.bytes }
         })
@@ -70,7 +68,7 @@ pub(crate) struct VoxelReader<'a> {
     position: u64,
     /// Voxels of the file.
     voxels: u64,
-    vox_offset: u64,
+    offset: u64,
     /// Bytes of voxels that a file of this size is likely to hold.
     likely: u64,
     limit: u64,
@@ -79,23 +77,23 @@ pub(crate) struct VoxelReader<'a> {
 
 impl<'a> VoxelReader<'a> {
     /// A reader that stands before voxel `first`.
-    pub(crate) fn new(data: &'a DataFile, header: &NiftiHeader, first: u64) -> Result<Self, ReadErrorKind> {
+    pub(crate) fn new(data: DataFile<'a>, header: &NiftiHeader, first: u64) -> Result<Self, ReadErrorKind> {
         let bytes = header.datatype.bytes();
         let decoding =
             Decoding { datatype: header.datatype, order: header.byte_order, scaling: header.scaling()? };
         let mut reader = Self {
-            stream: Stream::new(&data.file, data.compressed)?,
+            stream: Stream::new(data.content, data.compressed)?,
             decoding,
             position: first,
             voxels: header.voxels()?,
-            vox_offset: header.vox_offset,
+            offset: data.offset,
             likely: data.likely(),
             limit: data.limit,
             buffer: Vec::new(),
         };
         reader.buffer.resize(CHUNK - CHUNK % usize::try_from(bytes).unwrap_or(1), 0);
         // The claim was checked when the file was opened: this does not overflow.
-        let start = header.vox_offset + first * bytes;
+        let start = data.offset + first * bytes;
         let passed = reader.stream.skip(start)?;
         if passed < start {
             return Err(ReadErrorKind::Truncated { what: "the image", need: start, have: passed });
@@ -116,8 +114,8 @@ impl<'a> VoxelReader<'a> {
             let chunk = self.buffer.get_mut(..wanted as usize).unwrap_or_default();
             let read = self.stream.read(chunk)? as u64;
             if read < wanted {
-                let need = self.vox_offset + end * size;
-                let have = self.vox_offset + self.position * size + read;
+                let need = self.offset + end * size;
+                let have = self.offset + self.position * size + read;
                 return Err(ReadErrorKind::Truncated { what: "the image", need, have });
             }
             take(&self.decoding, chunk, self.position)?;

@@ -13,7 +13,7 @@ use crate::nifti::encode::encode;
 use crate::nifti::header::{Arrangement, ByteOrder, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
 use crate::nifti::names::{ENDINGS, NiftiName};
 use crate::nifti::voxel::{Sealed, Voxel};
-use crate::source::CHUNK;
+use crate::source::{BYTES, CHUNK};
 
 /// The code of "aligned" space, for an affine of which nothing more is known.
 const ALIGNED: i32 = 2;
@@ -134,11 +134,7 @@ impl WriteOptions {
         let fail = |kind: WriteErrorKind| kind.at(path);
         let name =
             NiftiName::of(path).ok_or_else(|| fail(WriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
-        if volume.shape().contains(&0) {
-            return Err(fail(WriteErrorKind::EmptyVolume { shape: volume.shape() }));
-        }
-        let header = self.header(volume).map_err(fail)?;
-        let start = encode(&header, name.arrangement).map_err(fail)?;
+        let start = self.start(volume, name.arrangement).map_err(fail)?;
         let write_start = |out: &mut dyn Write| out.write_all(&start);
         let write_voxels = |out: &mut dyn Write| write_voxels(out, volume);
         match name.arrangement {
@@ -171,6 +167,71 @@ impl WriteOptions {
                 })
             }
         }
+    }
+
+    /// The bytes of the `.nii` file that [`WriteOptions::write`] would write, with the same version and the same
+    /// fields of [`WriteOptions::like`]. [`WriteOptions::existing`] and [`WriteOptions::compression`] do not count.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::write`], but for what concerns names; [`WriteErrorKind::Io`] where there is no memory.
+    /// They call the file `<bytes>`.
+    ///
+    /// ```
+    /// use lesio_image::{Geometry, Volume};
+    /// use lesio_io::{ReadOptions, WriteOptions};
+    /// use ndarray::Array3;
+    ///
+    /// let volume = Volume::new(Array3::<u16>::from_elem((4, 5, 6), 7), Geometry::default());
+    /// let bytes = WriteOptions::new().to_bytes(&volume)?;
+    /// assert_eq!(bytes.len(), 352 + 2 * 4 * 5 * 6);
+    /// assert_eq!(ReadOptions::new().read_bytes_as::<u16>(&bytes)?, volume);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteError> {
+        self.bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
+    }
+
+    /// The bytes of the `.nii.gz` file that [`WriteOptions::write`] would write: as [`WriteOptions::to_bytes`], squeezed
+    /// as [`WriteOptions::compression`] says.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::to_bytes`].
+    pub fn to_gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteError> {
+        self.gzip_bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
+    }
+
+    fn bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteErrorKind> {
+        let start = self.start(volume, Arrangement::Single)?;
+        let length = volume.data().len().saturating_mul(size_of::<T>()).saturating_add(start.len());
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length).map_err(|_| {
+            WriteErrorKind::io("take the memory for the bytes", io::ErrorKind::OutOfMemory.into())
+        })?;
+        bytes.extend(start);
+        write_voxels(&mut bytes, volume).map_err(|source| WriteErrorKind::io("write", source))?;
+        Ok(bytes)
+    }
+
+    fn gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteErrorKind> {
+        let start = self.start(volume, Arrangement::Single)?;
+        let mut bytes = Vec::new();
+        self.compressed(true, &mut bytes, |out| {
+            out.write_all(&start).and_then(|()| write_voxels(out, volume))
+        })
+        .map_err(|source| WriteErrorKind::io("compress", source))?;
+        Ok(bytes)
+    }
+
+    /// What stands before the voxels.
+    fn start<T: Voxel>(
+        &self,
+        volume: &Volume<T>,
+        arrangement: Arrangement,
+    ) -> Result<Vec<u8>, WriteErrorKind> {
+        if volume.shape().contains(&0) {
+            return Err(WriteErrorKind::EmptyVolume { shape: volume.shape() });
+        }
+        encode(&self.header(volume)?, arrangement)
     }
 
     fn compressed(

@@ -8,6 +8,7 @@ use super::orientation::Orientation;
 use super::{Format, Picture, read_with};
 use crate::error::ReadErrorKind;
 use crate::options::ReadOptions;
+use crate::source::Input;
 
 /// Values of a JPEG mask above which a pixel is inside: coding blurs black and white.
 const JPEG_THRESHOLD: f32 = 127.0;
@@ -20,16 +21,16 @@ const JPEG_THRESHOLD: f32 = 127.0;
 /// A mask is turned as its own note of orientation says. A mask without one, of a picture with one, has either
 /// the rows and columns that are shown, or those of the picture's file. Where its size tells, that decides;
 /// where both would fit, it is taken as shown, as programs draw masks.
-pub(crate) fn read_mask(
-    path: &Path,
+pub(super) fn read_mask(
+    input: Input<'_>,
     options: &ReadOptions,
     picture: (&Path, &Picture),
 ) -> Result<Array2<bool>, ReadErrorKind> {
-    let (of, picture) = picture;
+    let (path, (of, picture)) = (input.name(), picture);
     // The limit holds for the picture, its mask, and what becomes of the mask's pixels, twice if it is turned.
     let pixels = (picture.image.height() * picture.image.width()) as u64;
     let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels;
-    let mask = read_with(path, options, taken)?;
+    let mask = read_with(input, options, taken)?;
     let inside = inside(&mask, path)?;
     let shown = [picture.image.height(), picture.image.width()];
     let found = [mask.image.height(), mask.image.width()];

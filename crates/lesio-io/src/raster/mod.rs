@@ -15,16 +15,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use lesio_image::Image;
+use ndarray::Array2;
 
 use self::budget::Budget;
+use self::mask::read_mask;
 use self::orientation::Orientation;
 use crate::error::{ReadError, ReadErrorKind};
 use crate::options::ReadOptions;
-use crate::source::read_all;
+use crate::source::Input;
 
-pub(crate) use self::mask::read_mask;
 pub use self::orientation::ExifOrientation;
-pub use self::write::{PngSample, write_png, write_png_in};
+pub use self::write::{PngSample, png_bytes, write_png, write_png_in};
 
 const FORMATS: &str = "PNG, JPEG, TIFF, BMP";
 
@@ -86,11 +87,11 @@ enum Format {
 }
 
 /// Reads a picture within the limit of the options.
-pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Picture, ReadErrorKind> {
-    let picture = read_with(path, options, 0)?;
+pub(crate) fn read(input: Input<'_>, options: &ReadOptions) -> Result<Picture, ReadError> {
+    let picture = read_with(input, options, 0).map_err(|kind| kind.at(input.name()))?;
     if picture.orientation != Orientation::STORED {
         tracing::warn!(
-            file = %path.display(),
+            file = %input.name().display(),
             orientation = picture.orientation.number(),
             "turned as its EXIF orientation says"
         );
@@ -98,24 +99,35 @@ pub(crate) fn read(path: &Path, options: &ReadOptions) -> Result<Picture, ReadEr
     Ok(picture)
 }
 
+/// Reads a picture and its mask, both together within the limit of the options.
+pub(crate) fn read_masked(
+    input: Input<'_>,
+    mask: Input<'_>,
+    options: &ReadOptions,
+) -> Result<(Image<f32>, Array2<bool>), ReadError> {
+    let picture = read(input, options)?;
+    let inside = read_mask(mask, options, (input.name(), &picture)).map_err(|kind| kind.at(mask.name()))?;
+    Ok((picture.image, inside))
+}
+
 /// As [`read`], where `taken` bytes of the limit are in use.
-fn read_with(path: &Path, options: &ReadOptions, taken: u64) -> Result<Picture, ReadErrorKind> {
+fn read_with(input: Input<'_>, options: &ReadOptions, taken: u64) -> Result<Picture, ReadErrorKind> {
     let mut budget = Budget::new(options.limit(), taken);
-    let bytes = read_all(path, budget.left())?;
+    let bytes = input.read_all(budget.left())?;
     budget.take(bytes.len() as u64)?;
     let exif = options.exif();
-    let budget = &mut budget;
-    match bytes.as_slice() {
+    let (bytes, budget) = (bytes.as_ref(), &mut budget);
+    match bytes {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
-            contained("PNG", || png::read(&bytes, budget, exif))
+            contained("PNG", || png::read(bytes, budget, exif))
         }
-        [0xff, 0xd8, 0xff, ..] => contained("JPEG", || jpeg::read(&bytes, budget, exif)),
+        [0xff, 0xd8, 0xff, ..] => contained("JPEG", || jpeg::read(bytes, budget, exif)),
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
-            contained("TIFF", || tiff::read(&bytes, budget, exif))
+            contained("TIFF", || tiff::read(bytes, budget, exif))
         }
         // Two letters alone are not enough: the size of the second header stands behind the first.
         [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12..=124, 0, 0, 0, ..] => {
-            contained("BMP", || bmp::read(&bytes, budget))
+            contained("BMP", || bmp::read(bytes, budget))
         }
         _ => Err(ReadErrorKind::UnknownContent { expected: FORMATS }),
     }

@@ -8,6 +8,7 @@ use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::Image;
 
 use crate::error::{WriteError, WriteErrorKind};
+use crate::source::BYTES;
 
 const FORMAT: &str = "PNG";
 
@@ -98,6 +99,26 @@ pub fn write_png_in<T: PngSample, F: FileSystem>(
     let path = path.as_ref();
     let encoded = encode(image).map_err(|kind| kind.at(path))?;
     Ok(lesio_files::write_in(system, path, existing, |out| out.write_all(&encoded))?)
+}
+
+/// The bytes of the file that [`write_png`] would write.
+///
+/// # Errors
+/// [`WriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels, and
+/// [`WriteErrorKind::Encode`]. They call the file `<bytes>`.
+///
+/// ```
+/// use lesio_image::Image;
+/// use lesio_io::{ReadOptions, png_bytes};
+/// use ndarray::Array3;
+///
+/// let ramp = Image::new(Array3::from_shape_fn((1, 2, 3), |(_, row, column)| (row * 3 + column) as u8));
+/// let bytes = png_bytes(&ramp)?;
+/// assert_eq!(ReadOptions::new().read_image_bytes(&bytes)?, ramp.map(|&value| f32::from(value)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn png_bytes<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteError> {
+    encode(image).map_err(|kind| kind.at(Path::new(BYTES)))
 }
 
 fn encode<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteErrorKind> {

@@ -9,6 +9,8 @@ mod gzip;
 mod header;
 mod names;
 mod raster;
+#[path = "../support/bytes.rs"]
+mod same;
 mod voxels;
 
 use std::collections::BTreeSet;
@@ -112,9 +114,17 @@ fn every_file_gives_what_is_written_beside_it() {
             prepare(folder.path());
         }
         let path = folder.path().join(&hostile.open);
+        let same_folder = folder.path().join("same");
+        fs::create_dir(&same_folder).unwrap();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             exercise(&path);
-            check(&path, &hostile.expect)
+            check(&path, &hostile.expect)?;
+            // Bytes have no name to be wrong, and no other half.
+            let is_file = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file());
+            if is_file {
+                same::compare(&fs::read(&path).unwrap(), &same_folder).map(drop)?;
+            }
+            Ok::<(), String>(())
         }));
         match outcome {
             Ok(Ok(())) => {}
