@@ -92,22 +92,30 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Resampling of samples, given the patient of each.
+    /// Resampling of samples, given the patient of each: a slice, a vector or an iterator.
     ///
     /// # Errors
     /// [`MetricError::Parameter`] for fewer than two patients, and as [`BootstrapConfig::validate`].
-    pub fn new<S: AsRef<str>>(patient_of_sample: &[S], config: BootstrapConfig) -> Result<Self, MetricError> {
+    pub fn new<S: AsRef<str>>(
+        patient_of_sample: impl IntoIterator<Item = S>,
+        config: BootstrapConfig,
+    ) -> Result<Self, MetricError> {
         config.validate()?;
-        let mut samples: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (sample, patient) in patient_of_sample.iter().enumerate() {
-            samples.entry(patient.as_ref()).or_default().push(sample);
+        let mut samples: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (sample, patient) in patient_of_sample.into_iter().enumerate() {
+            match samples.get_mut(patient.as_ref()) {
+                Some(known) => known.push(sample),
+                None => {
+                    samples.insert(patient.as_ref().to_owned(), vec![sample]);
+                }
+            }
         }
         if samples.len() < 2 {
             let (expected, found) = ("2 or more", samples.len() as f64);
             return Err(MetricError::Parameter { what: "number of patients", expected, found });
         }
-        let patients = samples.keys().map(|&patient| patient.to_owned()).collect();
-        Ok(Self { config, patients, samples: samples.into_values().collect() })
+        let (patients, samples): (Vec<String>, Vec<Vec<usize>>) = samples.into_iter().unzip();
+        Ok(Self { config, patients: patients.into(), samples })
     }
 
     /// The patients, in order of their names: that of the multiplicities given to [`Bootstrap::over_patients`].
