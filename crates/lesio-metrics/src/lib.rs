@@ -8,7 +8,7 @@
 //! |---|---|
 //! | Do scores rank abnormal pixels first? | [`auroc`], [`average_precision`]; over many images [`PixelCurve`] |
 //! | How well can they be cut, honestly? | [`ValidationThreshold`] and [`RankedPixels::dice_at`]; at best [`RankedPixels::ceil_dice`] |
-//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`lesion_counts`] |
+//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`LesionCounts`] |
 //! | Do two masks agree? | [`dice`], [`jaccard`], [`Confusion`], [`hd95`], [`SurfaceDistances`] |
 //! | Is a predicted quality right? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
 //! | Is stated uncertainty true? | [`IntervalScores`], [`Uniformity`] |
@@ -74,7 +74,7 @@ pub use confusion::{Confusion, WhenEmpty, dice, dice_per_label, jaccard};
 pub use correlation::{kendall_tau_b, pearson, spearman};
 pub use curve::{PrecisionRecallCurve, PrecisionRecallPoint, RocCurve, RocPoint};
 pub use error::MetricError;
-pub use lesions::{LesionConfig, LesionCounts, OverlapRule, lesion_counts};
+pub use lesions::{LesionConfig, LesionCounts, OverlapRule};
 pub use patient_regions::{PatientRegions, RankedPatientRegions};
 pub use patients::{PatientPixels, PixelReplicates, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
