@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
-use ndarray::{ArrayView, ArrayView3, Dimension};
+use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::components::{Components, Connectivity, volume};
@@ -112,10 +112,8 @@ impl LesionCounts {
             return Err(MetricError::Parameter { what: "intersection over union", expected, found: bound });
         }
         same_shape("truth", prediction.shape(), truth.shape())?;
-        let components = |mask: ArrayView3<'_, bool>| {
-            Components::new(mask.iter().copied(), mask.dim().into(), config.connectivity)
-        };
-        let (regions, lesions) = (components(volume(prediction)?)?, components(volume(truth)?)?);
+        let components = |mask| Components::new(&volume(mask)?, None, config.connectivity);
+        let (regions, lesions) = (components(prediction)?, components(truth)?);
         Ok(matched(&regions, &lesions, config))
     }
 

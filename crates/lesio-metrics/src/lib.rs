@@ -15,6 +15,24 @@
 //! | How sure are these numbers, over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
 //! | The same of more pixels than memory holds? | [`StreamedPatients`], [`StreamedValidation`] in a [`Scratch`] |
 //!
+//! # Arrays
+//!
+//! Whatever a caller has is taken as it is, and no layout in memory makes a copy or another result:
+//!
+//! - **Maps and masks** that belong together have one shape. They are taken as `impl Into<ArrayView<..>>`: an array or a view
+//!   by reference (`&map`), a view by value (`map.view()`, sliced, reversed, transposed, in Fortran order), and for one axis a
+//!   slice or a vector (`&scores`). An `ArrayRef` is taken as its `view()`. Where neighbours count ([`RegionCurve`],
+//!   [`LesionCounts`], [`SurfaceDistances`], [`TruePixels`]) there are two axes `[row, column]` or three `[i, j, k]`, else any
+//!   number.
+//! - **Samples** ([`RegressionScores`], [`pearson`] and others of two series) are taken likewise, of one axis: also a column of
+//!   a table.
+//! - **What stands alone** (scores of [`StreamedScores`] or of normal pixels, p-values, names of patients) is any iterator, and
+//!   so an array, a view or a slice, too. Pixels come from iterators by [`PixelCurve::update_pixels`] and into a [`Confusion`].
+//!
+//! Only [`SurfaceDistances`] copies voxels, and says which. Indices in errors count in row-major order.
+//!
+//! # Results
+//!
 //! Results are the same bits for any number of threads, any split into batches and any order of updates.
 //! What has no value is an error or `None`, never a number that looks like one.
 //!

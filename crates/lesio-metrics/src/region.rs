@@ -1,6 +1,6 @@
 //! Per-region overlap (AUPRO): every true region counts alike, however small.
 
-use ndarray::{ArrayView, ArrayView3, Dimension};
+use ndarray::{ArrayView, Dimension, Zip};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -207,26 +207,35 @@ impl RegionKeys {
             same_shape("mask", scores.shape(), within.shape())?;
         }
         let (scores, truth, within) = (volume(scores)?, volume(truth)?, within.map(volume).transpose()?);
-        let mut counts = counting(within.as_ref());
-        let mut nan =
-            scores.iter().map(|score| (score, counts())).enumerate().filter(|(_, (s, on))| s.is_nan() && *on);
-        if let Some((first, _)) = nan.next() {
-            return Err(MetricError::NotANumber { what: "scores", count: 1 + nan.count(), first });
+        let mut count = 0;
+        match &within {
+            Some(within) => {
+                Zip::from(&scores).and(within).for_each(|s, &on| count += usize::from(s.is_nan() & on));
+            }
+            None => scores.for_each(|s| count += usize::from(s.is_nan())),
+        }
+        if count > 0 {
+            let mut pixels = scores.indexed_iter();
+            let counts = |place| within.as_ref().is_none_or(|within| within[place]);
+            let first = pixels.position(|(place, s)| s.is_nan() && counts(place)).unwrap_or_default();
+            return Err(MetricError::NotANumber { what: "scores", count, first });
         }
 
-        let mut counts = counting(within.as_ref());
-        let lesion = truth.iter().map(|&truth| truth & counts());
-        let components = Components::new(lesion, truth.dim().into(), connectivity)?;
+        let components = Components::new(&truth, within.as_ref(), connectivity)?;
         self.regions += components.count() as u64;
-        let mut counts = counting(within.as_ref());
-        for (&score, &label) in scores.iter().zip(&components.labels) {
-            let (key, counts) = (keys::key(score), counts());
+        let mut add = |score: f32, label: u32, counts: bool| {
+            let key = keys::key(score);
             if label > 0 {
                 // A mask has fewer voxels than 2^32, so a region has.
                 self.positives.push(u64::from(key) << 32 | components.sizes[label as usize - 1]);
             } else if counts {
                 self.negatives.push(key);
             }
+        };
+        let pixels = scores.iter().zip(&components.labels);
+        match &within {
+            Some(within) => pixels.zip(within).for_each(|((&score, &label), &on)| add(score, label, on)),
+            None => pixels.for_each(|(&score, &label)| add(score, label, true)),
         }
         Ok(())
     }
@@ -262,12 +271,6 @@ impl RegionKeys {
             Some(RegionStep { key, negatives_above, negatives, overlap: overlap.value() })
         })
     }
-}
-
-/// Says of one voxel after the other, in row-major order, whether it counts: without a mask each does.
-fn counting<'a>(within: Option<&'a ArrayView3<'_, bool>>) -> impl FnMut() -> bool + 'a {
-    let mut within = within.map(|within| within.iter());
-    move || within.as_mut().is_none_or(|within| within.next().is_some_and(|&on| on))
 }
 
 /// Gathers the area under the per-region overlap as the threshold comes down.

@@ -53,8 +53,7 @@ impl TruePixels {
         let shape = truth.shape().to_vec();
         same_shape("mask", &shape, within.shape())?;
         let (truth, within) = (volume(truth)?, volume(within)?);
-        let lesion = || truth.iter().zip(&within).map(|(&truth, &within)| truth && within);
-        let components = Components::new(lesion(), truth.dim().into(), connectivity)?;
+        let components = Components::new(&truth, Some(&within), connectivity)?;
         let positives = components.labels.iter().zip(0u32..).filter(|(label, _)| **label > 0);
         Ok(Self {
             shape,
@@ -62,7 +61,7 @@ impl TruePixels {
             positives: positives
                 .map(|(&label, place)| (place, components.sizes[label as usize - 1] as u32))
                 .collect(),
-            negatives: within.iter().zip(lesion()).map(|(&within, lesion)| within && !lesion).collect(),
+            negatives: within.iter().zip(&components.labels).map(|(&on, &label)| on && label == 0).collect(),
             regions: components.count() as u64,
         })
     }

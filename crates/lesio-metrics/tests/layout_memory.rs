@@ -56,7 +56,8 @@ fn no_layout_makes_a_copy() {
         let plain = peak(|| work(scores.view(), truth.view()));
         let other = peak(|| work(turned_scores.t(), turned_truth.t()));
         let (mut last_scores, mut last_truth) = (scores.view(), truth.view());
-        (last_scores.invert_axis(Axis(2)), last_truth.invert_axis(Axis(2)));
+        last_scores.invert_axis(Axis(2));
+        last_truth.invert_axis(Axis(2));
         let inverted = peak(|| work(last_scores, last_truth));
         // A copy of a mask would take a byte a voxel.
         for found in [other, inverted] {

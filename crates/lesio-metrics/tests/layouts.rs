@@ -305,7 +305,7 @@ fn arrays_come_in_any_form() {
     assert_eq!(scores, RegressionScores::new(&[0.5, 1.0, 0.25], &vec![0.25, 0.75, 0.5]));
     // Single arguments are whatever can be gone through.
     let values = [0.25, 0.75, 0.5];
-    assert_eq!(Uniformity::new(table.column(1)), Uniformity::new(&values));
+    assert_eq!(Uniformity::new(table.column(1)), Uniformity::new(values));
     assert_eq!(Uniformity::new(&table), Uniformity::new(table.iter().copied()));
     let bootstrap = |patients: Vec<&str>| Bootstrap::new(patients, BootstrapConfig::new(1)).unwrap();
     assert_eq!(bootstrap(vec!["b", "a", "b"]).patients(), ["a", "b"]);
