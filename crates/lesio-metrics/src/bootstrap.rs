@@ -309,7 +309,7 @@ mod tests {
         // One sample a patient: the standard error of the mean is sd / sqrt(n).
         let n = 100;
         let values: Vec<f64> = (0..n).map(|i| ((i * 37) % n) as f64).collect();
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(3).replicates(4000)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(3).replicates(4000)).unwrap();
         let interval = bootstrap.over_samples(mean_of(&values)).interval().unwrap();
         let sd = (values.iter().map(|v| (v - 49.5).powi(2)).sum::<f64>() / n as f64).sqrt();
         let expected = 2.0 * 1.96 * sd / (n as f64).sqrt();
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn each_patient_is_drawn_once_on_average_and_n_in_all() {
         let n = 7;
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(0)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(0)).unwrap();
         let mut sums = vec![0; n];
         for replicate in 0..2000 {
             let drawn = bootstrap.multiplicities(replicate);
@@ -357,14 +357,14 @@ mod tests {
         let n = 30;
         let values: Vec<f64> = (0..n).map(|i| ((i * 7) % 30) as f64).collect();
         let better: Vec<f64> = values.iter().map(|v| v + 1.0).collect();
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(9)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(9)).unwrap();
         let (a, b) = (bootstrap.over_samples(mean_of(&better)), bootstrap.over_samples(mean_of(&values)));
         assert!(a.interval().unwrap().lower < b.interval().unwrap().upper);
         let difference = a.minus(&b).unwrap().interval().unwrap();
         assert!((difference.lower - 1.0).abs() < 1e-9 && (difference.upper - 1.0).abs() < 1e-9);
         assert!(difference.excludes(0.0));
 
-        let other_seed = Bootstrap::new(&patients(n), BootstrapConfig::new(10)).unwrap();
+        let other_seed = Bootstrap::new(patients(n), BootstrapConfig::new(10)).unwrap();
         let other_patients = Bootstrap::new(&patients(n)[1..], BootstrapConfig::new(9)).unwrap();
         for other in
             [other_seed.over_samples(mean_of(&values)), other_patients.over_samples(mean_of(&values))]
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn undefined_replicates_are_counted() {
         // Defined only when the first patient is drawn: about 1 - 1/e of the replicates.
-        let bootstrap = Bootstrap::new(&patients(20), BootstrapConfig::new(2)).unwrap();
+        let bootstrap = Bootstrap::new(patients(20), BootstrapConfig::new(2)).unwrap();
         let [some] = bootstrap.over_patients(|times| [(times[0] > 0).then_some(1.0)]);
         let interval = some.interval().unwrap();
         assert_eq!(interval.replicates + interval.undefined, 1000);

@@ -133,11 +133,11 @@ mod tests {
         let even: Vec<f64> = (0..10).map(|i| (f64::from(i) + 0.5) / 10.0).collect();
         let scores = Uniformity::new(&even).unwrap();
         assert!((scores.distance - 0.05).abs() < 1e-12);
-        let small = Uniformity::new(&[0.1, 0.1, 0.1, 0.1]).unwrap();
+        let small = Uniformity::new([0.1, 0.1, 0.1, 0.1]).unwrap();
         assert_eq!((small.distance, small.excess), (0.9, 0.9));
-        let large = Uniformity::new(&[0.9, 1.0]).unwrap();
+        let large = Uniformity::new([0.9, 1.0]).unwrap();
         assert_eq!((large.distance, large.excess), (0.9, 0.0));
-        assert!(matches!(Uniformity::new(&[1.1]), Err(MetricError::Parameter { .. })));
-        assert!(matches!(Uniformity::new(&[]), Err(MetricError::Empty { .. })));
+        assert!(matches!(Uniformity::new([1.1]), Err(MetricError::Parameter { .. })));
+        assert!(matches!(Uniformity::new([0f64; 0]), Err(MetricError::Empty { .. })));
     }
 }

@@ -61,9 +61,9 @@ impl Keys {
         // The order of pixels makes no difference to what is sorted: arrays that lie alike are read as they lie.
         match (scores.as_slice_memory_order(), truth.as_slice_memory_order()) {
             (Some(values), Some(flags)) if scores.strides() == truth.strides() => {
+                // Counting first lets the common case run over whole registers.
                 let count: usize =
                     values.par_chunks(CHUNK).map(|c| c.iter().filter(|s| s.is_nan()).count()).sum();
-                // Counting first lets the common case run over whole registers.
                 if count > 0 {
                     let first = scores.iter().position(|s| s.is_nan()).unwrap_or_default();
                     return Err(MetricError::NotANumber { what: "scores", count, first });

@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn no_more_normal_pixels_than_the_rate_are_positive() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).unwrap();
+        pixels.update_normal([0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).unwrap();
         for rate in [0.0, 0.05, 0.1, 0.35, 0.7, 0.8, 0.99, 1.0] {
             let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(rate)).unwrap().value();
             let positive = |t: f32| {
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_threshold_that_was_changed_is_refused_when_it_is_read() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[0.1, 0.2, 0.3]).unwrap();
+        pixels.update_normal([0.1, 0.2, 0.3]).unwrap();
         let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.5)).unwrap();
         let text = serde_json::to_string(&threshold).unwrap();
         assert_eq!(serde_json::from_str::<ValidationThreshold>(&text).unwrap(), threshold);
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn an_infinite_score_can_be_excluded_by_no_threshold() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[f32::INFINITY, 1.0]).unwrap();
+        pixels.update_normal([f32::INFINITY, 1.0]).unwrap();
         // `next_up` of infinity is infinity: the pixel stays positive, as any `>=` must have it.
         let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.0)).unwrap();
         assert_eq!(threshold.value(), f32::INFINITY);
