@@ -92,22 +92,30 @@ pub struct Bootstrap {
 }
 
 impl Bootstrap {
-    /// Resampling of samples, given the patient of each.
+    /// Resampling of samples, given the patient of each: a slice, a vector or an iterator.
     ///
     /// # Errors
     /// [`MetricError::Parameter`] for fewer than two patients, and as [`BootstrapConfig::validate`].
-    pub fn new<S: AsRef<str>>(patient_of_sample: &[S], config: BootstrapConfig) -> Result<Self, MetricError> {
+    pub fn new<S: AsRef<str>>(
+        patient_of_sample: impl IntoIterator<Item = S>,
+        config: BootstrapConfig,
+    ) -> Result<Self, MetricError> {
         config.validate()?;
-        let mut samples: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (sample, patient) in patient_of_sample.iter().enumerate() {
-            samples.entry(patient.as_ref()).or_default().push(sample);
+        let mut samples: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (sample, patient) in patient_of_sample.into_iter().enumerate() {
+            match samples.get_mut(patient.as_ref()) {
+                Some(known) => known.push(sample),
+                None => {
+                    samples.insert(patient.as_ref().to_owned(), vec![sample]);
+                }
+            }
         }
         if samples.len() < 2 {
             let (expected, found) = ("2 or more", samples.len() as f64);
             return Err(MetricError::Parameter { what: "number of patients", expected, found });
         }
-        let patients = samples.keys().map(|&patient| patient.to_owned()).collect();
-        Ok(Self { config, patients, samples: samples.into_values().collect() })
+        let (patients, samples): (Vec<String>, Vec<Vec<usize>>) = samples.into_iter().unzip();
+        Ok(Self { config, patients: patients.into(), samples })
     }
 
     /// The patients, in order of their names: that of the multiplicities given to [`Bootstrap::over_patients`].
@@ -301,7 +309,7 @@ mod tests {
         // One sample a patient: the standard error of the mean is sd / sqrt(n).
         let n = 100;
         let values: Vec<f64> = (0..n).map(|i| ((i * 37) % n) as f64).collect();
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(3).replicates(4000)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(3).replicates(4000)).unwrap();
         let interval = bootstrap.over_samples(mean_of(&values)).interval().unwrap();
         let sd = (values.iter().map(|v| (v - 49.5).powi(2)).sum::<f64>() / n as f64).sqrt();
         let expected = 2.0 * 1.96 * sd / (n as f64).sqrt();
@@ -312,7 +320,7 @@ mod tests {
     #[test]
     fn each_patient_is_drawn_once_on_average_and_n_in_all() {
         let n = 7;
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(0)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(0)).unwrap();
         let mut sums = vec![0; n];
         for replicate in 0..2000 {
             let drawn = bootstrap.multiplicities(replicate);
@@ -349,14 +357,14 @@ mod tests {
         let n = 30;
         let values: Vec<f64> = (0..n).map(|i| ((i * 7) % 30) as f64).collect();
         let better: Vec<f64> = values.iter().map(|v| v + 1.0).collect();
-        let bootstrap = Bootstrap::new(&patients(n), BootstrapConfig::new(9)).unwrap();
+        let bootstrap = Bootstrap::new(patients(n), BootstrapConfig::new(9)).unwrap();
         let (a, b) = (bootstrap.over_samples(mean_of(&better)), bootstrap.over_samples(mean_of(&values)));
         assert!(a.interval().unwrap().lower < b.interval().unwrap().upper);
         let difference = a.minus(&b).unwrap().interval().unwrap();
         assert!((difference.lower - 1.0).abs() < 1e-9 && (difference.upper - 1.0).abs() < 1e-9);
         assert!(difference.excludes(0.0));
 
-        let other_seed = Bootstrap::new(&patients(n), BootstrapConfig::new(10)).unwrap();
+        let other_seed = Bootstrap::new(patients(n), BootstrapConfig::new(10)).unwrap();
         let other_patients = Bootstrap::new(&patients(n)[1..], BootstrapConfig::new(9)).unwrap();
         for other in
             [other_seed.over_samples(mean_of(&values)), other_patients.over_samples(mean_of(&values))]
@@ -368,7 +376,7 @@ mod tests {
     #[test]
     fn undefined_replicates_are_counted() {
         // Defined only when the first patient is drawn: about 1 - 1/e of the replicates.
-        let bootstrap = Bootstrap::new(&patients(20), BootstrapConfig::new(2)).unwrap();
+        let bootstrap = Bootstrap::new(patients(20), BootstrapConfig::new(2)).unwrap();
         let [some] = bootstrap.over_patients(|times| [(times[0] > 0).then_some(1.0)]);
         let interval = some.interval().unwrap();
         assert_eq!(interval.replicates + interval.undefined, 1000);

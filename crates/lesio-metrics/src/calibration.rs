@@ -1,9 +1,12 @@
 //! Whether stated uncertainty is what it claims.
 
+use std::borrow::Borrow;
+
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 use crate::correlation::compare;
-use crate::error::{MetricError, all_finite, same_length};
+use crate::error::{MetricError, all_finite, no_nan, same_length};
 use crate::sum::{mean, quantile};
 
 /// How often prediction intervals hold the truth, and how wide they are.
@@ -21,13 +24,19 @@ pub struct IntervalScores {
 }
 
 impl IntervalScores {
-    /// Scores intervals `[lower, upper]`; either end may be infinite.
+    /// Scores intervals `[lower, upper]`; either end may be infinite. All three are slices, or arrays or views of one axis,
+    /// of one length.
     ///
     /// # Errors
     /// [`MetricError::Length`], [`MetricError::NotFinite`] (truth), [`MetricError::NotANumber`] (ends),
     /// [`MetricError::Parameter`] with the width of the first interval that ends before it begins, or
-    /// [`MetricError::Empty`].
-    pub fn new(truth: &[f64], lower: &[f64], upper: &[f64]) -> Result<Self, MetricError> {
+    /// [`MetricError::Empty`] without intervals.
+    pub fn new<'t, 'l, 'u>(
+        truth: impl Into<ArrayView1<'t, f64>>,
+        lower: impl Into<ArrayView1<'l, f64>>,
+        upper: impl Into<ArrayView1<'u, f64>>,
+    ) -> Result<Self, MetricError> {
+        let (truth, lower, upper) = (truth.into(), lower.into(), upper.into());
         same_length("lower ends", truth.len(), lower.len())?;
         same_length("upper ends", truth.len(), upper.len())?;
         all_finite("truth", truth)?;
@@ -71,19 +80,21 @@ pub struct Uniformity {
 }
 
 impl Uniformity {
-    /// Compares p-values in [0, 1] with the uniform distribution.
+    /// Compares p-values in [0, 1] with the uniform distribution: a slice, an array or a view of any number of axes, or an
+    /// iterator.
     ///
     /// # Errors
-    /// [`MetricError::NotFinite`], [`MetricError::Parameter`] for a value outside [0, 1], or [`MetricError::Empty`].
-    pub fn new(p_values: &[f64]) -> Result<Self, MetricError> {
-        all_finite("p-values", p_values)?;
-        if let Some(&found) = p_values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+    /// [`MetricError::NotFinite`] with the count and the first index, in the order in which they come;
+    /// [`MetricError::Parameter`] for a value outside [0, 1], or [`MetricError::Empty`] without values.
+    pub fn new<P: Borrow<f64>>(p_values: impl IntoIterator<Item = P>) -> Result<Self, MetricError> {
+        let mut sorted: Vec<f64> = p_values.into_iter().map(|p| *p.borrow()).collect();
+        all_finite("p-values", &sorted)?;
+        if let Some(&found) = sorted.iter().find(|p| !(0.0..=1.0).contains(*p)) {
             return Err(MetricError::Parameter { what: "p-value", expected: "a value in [0, 1]", found });
         }
-        if p_values.is_empty() {
+        if sorted.is_empty() {
             return Err(MetricError::Empty { what: "p-values" });
         }
-        let mut sorted = p_values.to_vec();
         sorted.sort_by(|a, b| compare(*a, *b));
         let n = sorted.len() as f64;
         let (mut excess, mut lack) = (0f64, 0f64);
@@ -93,16 +104,6 @@ impl Uniformity {
             lack = lack.max(p - rank as f64 / n);
         }
         Ok(Self { samples: sorted.len(), distance: excess.max(lack), excess })
-    }
-}
-
-fn no_nan(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
-    match values.iter().position(|v| v.is_nan()) {
-        None => Ok(()),
-        Some(first) => {
-            let count = values.iter().filter(|v| v.is_nan()).count();
-            Err(MetricError::NotANumber { what, count, first })
-        }
     }
 }
 
@@ -132,11 +133,11 @@ mod tests {
         let even: Vec<f64> = (0..10).map(|i| (f64::from(i) + 0.5) / 10.0).collect();
         let scores = Uniformity::new(&even).unwrap();
         assert!((scores.distance - 0.05).abs() < 1e-12);
-        let small = Uniformity::new(&[0.1, 0.1, 0.1, 0.1]).unwrap();
+        let small = Uniformity::new([0.1, 0.1, 0.1, 0.1]).unwrap();
         assert_eq!((small.distance, small.excess), (0.9, 0.9));
-        let large = Uniformity::new(&[0.9, 1.0]).unwrap();
+        let large = Uniformity::new([0.9, 1.0]).unwrap();
         assert_eq!((large.distance, large.excess), (0.9, 0.0));
-        assert!(matches!(Uniformity::new(&[1.1]), Err(MetricError::Parameter { .. })));
-        assert!(matches!(Uniformity::new(&[]), Err(MetricError::Empty { .. })));
+        assert!(matches!(Uniformity::new([1.1]), Err(MetricError::Parameter { .. })));
+        assert!(matches!(Uniformity::new([0f64; 0]), Err(MetricError::Empty { .. })));
     }
 }

@@ -1,8 +1,6 @@
 //! Connected regions of a mask of two or three axes.
 
-use std::borrow::Cow;
-
-use ndarray::{ArrayView, Dimension};
+use ndarray::{Array1, ArrayView, ArrayView3, Axis, Dimension, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::MetricError;
@@ -54,16 +52,17 @@ pub(crate) struct Components {
 }
 
 impl Components {
-    /// Labels a mask given in row-major order, `mask.len()` being the product of `shape`.
+    /// Labels the voxels where a mask holds and, if there is one, `within` of the same shape.
     pub(crate) fn new(
-        mask: &[bool],
-        shape: [usize; 3],
+        mask: &ArrayView3<'_, bool>,
+        within: Option<&ArrayView3<'_, bool>>,
         connectivity: Connectivity,
     ) -> Result<Self, MetricError> {
-        if u32::try_from(mask.len()).is_err() {
-            return Err(MetricError::TooMany { what: "voxels of one mask", found: mask.len() as u64 });
+        let voxels = mask.len();
+        if u32::try_from(voxels).is_err() {
+            return Err(MetricError::TooMany { what: "voxels of one mask", found: voxels as u64 });
         }
-        let [depth, height, width] = shape;
+        let (depth, height, width) = mask.dim();
         // An image is a volume of one slice: it has no neighbours before it.
         let offsets: Vec<([isize; 3], usize)> = connectivity
             .earlier_neighbours()
@@ -74,11 +73,23 @@ impl Components {
 
         // `parent[label]` leads to the smallest label of the same region; label 0 is the outside.
         let mut parent = vec![0u32];
-        let mut labels = vec![0u32; mask.len()];
-        for (row, start) in (0..mask.len()).step_by(width.max(1)).enumerate() {
+        let mut labels = vec![0u32; voxels];
+        // One row at a time lies side by side, whatever the layout of the mask.
+        let mut line = Array1::from_elem(width, false);
+        let mut lines_within = within.map(|within| within.rows().into_iter());
+        for (row, mask) in mask.rows().into_iter().enumerate() {
+            match lines_within.as_mut().and_then(Iterator::next) {
+                Some(within) => {
+                    Zip::from(&mut line)
+                        .and(mask)
+                        .and(within)
+                        .for_each(|on, &mask, &in_it| *on = mask & in_it);
+                }
+                None => line.assign(&mask),
+            }
             let (i, j) = (row / height, row % height);
-            for (k, _) in mask[start..start + width].iter().enumerate().filter(|(_, on)| **on) {
-                let voxel = start + k;
+            for (k, _) in line.iter().enumerate().filter(|(_, on)| **on) {
+                let voxel = row * width + k;
                 let mut own = 0;
                 for &([di, dj, dk], back) in &offsets {
                     let inside = (di == 0 || i > 0)
@@ -143,21 +154,12 @@ fn root(parent: &mut [u32], mut label: u32) -> u32 {
     label
 }
 
-/// Rows, columns and slices of an array of two or three axes; an image is a volume of one slice.
-pub(crate) fn shape_of<D: Dimension, T>(array: &ArrayView<'_, T, D>) -> Result<[usize; 3], MetricError> {
-    match *array.shape() {
-        [rows, columns] => Ok([1, rows, columns]),
-        [i, j, k] => Ok([i, j, k]),
-        _ => Err(MetricError::Axes { found: array.ndim() }),
-    }
-}
-
-/// The values in row-major order, borrowed where they are stored so.
-pub(crate) fn row_major<'a, D: Dimension, T: Copy>(array: &'a ArrayView<'_, T, D>) -> Cow<'a, [T]> {
-    match array.as_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(array.iter().copied().collect()),
-    }
+/// An array of two or three axes as a volume; an image is a volume of one slice.
+pub(crate) fn volume<T, D: Dimension>(array: ArrayView<'_, T, D>) -> Result<ArrayView3<'_, T>, MetricError> {
+    let found = array.ndim();
+    let array = array.into_dyn();
+    let array = if found == 2 { array.insert_axis(Axis(0)) } else { array };
+    array.into_dimensionality().map_err(|_| MetricError::Axes { found })
 }
 
 #[cfg(test)]
@@ -170,10 +172,14 @@ mod tests {
         (mask, [1, rows.len(), rows[0].len()])
     }
 
+    fn labelled(mask: &[bool], shape: [usize; 3], connectivity: Connectivity) -> Components {
+        Components::new(&ArrayView3::from_shape(shape, mask).unwrap(), None, connectivity).unwrap()
+    }
+
     #[test]
     fn corners_join_or_not() {
         let (mask, shape) = picture(&["#..#.", ".#..#", "...#.", "##..."]);
-        let sizes = |c| Components::new(&mask, shape, c).unwrap().sizes;
+        let sizes = |c| labelled(&mask, shape, c).sizes;
         assert_eq!(sizes(Connectivity::Face), [1, 1, 1, 1, 1, 2]);
         assert_eq!(sizes(Connectivity::Vertex), [2, 3, 2]);
         assert_eq!(sizes(Connectivity::Edge), sizes(Connectivity::Vertex));
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn branches_that_meet_late_are_one() {
         let (mask, shape) = picture(&["#.#.#", "#.#.#", "#.###", "###.."]);
-        let components = Components::new(&mask, shape, Connectivity::Face).unwrap();
+        let components = labelled(&mask, shape, Connectivity::Face);
         assert_eq!(components.sizes, [mask.iter().filter(|&&m| m).count() as u64]);
         assert!(components.labels.iter().zip(&mask).all(|(&label, &m)| label == u32::from(m)));
     }
@@ -191,7 +197,7 @@ mod tests {
     fn nothing_has_no_regions() {
         for shape in [[0, 3, 3], [1, 0, 3], [1, 3, 0], [2, 2, 2]] {
             let mask = vec![false; shape.iter().product()];
-            assert_eq!(Components::new(&mask, shape, Connectivity::Face).unwrap().count(), 0);
+            assert_eq!(labelled(&mask, shape, Connectivity::Face).count(), 0);
         }
     }
 
@@ -234,7 +240,7 @@ mod tests {
             shape in prop::sample::select(vec![[1, 6, 10], [3, 4, 5], [60, 1, 1], [2, 1, 30], [5, 12, 1]]),
         ) {
             for connectivity in [Connectivity::Face, Connectivity::Edge, Connectivity::Vertex] {
-                let found = Components::new(&mask, shape, connectivity).unwrap();
+                let found = labelled(&mask, shape, connectivity);
                 prop_assert_eq!(&found.labels, &flooded(&mask, shape, connectivity));
             }
         }

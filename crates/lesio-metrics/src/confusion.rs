@@ -24,6 +24,15 @@ pub enum WhenEmpty {
 /// True and false positives and negatives of a binary prediction.
 ///
 /// Counts of several images add up (`+=`), which pools their pixels: scores of the sum weigh every pixel alike.
+/// Pixels that are in no array are counted as an iterator hands them on, each a pair of prediction and truth:
+///
+/// ```
+/// use lesio_metrics::{Confusion, WhenEmpty};
+///
+/// let (scores, truth) = ([0.9, 0.2, 0.6], [true, true, false]);
+/// let counts: Confusion = scores.iter().zip(truth).map(|(&score, truth)| (score >= 0.5, truth)).collect();
+/// assert_eq!(counts.dice(WhenEmpty::Undefined), Some(0.5));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     /// Predicted and true.
@@ -37,27 +46,28 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts over two masks of one shape, any number of axes.
+    /// Counts over two masks of one shape, any number of axes. Masks without a pixel give counts of 0.
     ///
     /// # Errors
     /// [`MetricError::Shape`] when the shapes differ.
-    pub fn between<D: Dimension>(
-        prediction: ArrayView<'_, bool, D>,
-        truth: ArrayView<'_, bool, D>,
+    pub fn between<'p, 't, D: Dimension>(
+        prediction: impl Into<ArrayView<'p, bool, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
     ) -> Result<Self, MetricError> {
+        let (prediction, truth) = (prediction.into(), truth.into());
         same_shape("truth", prediction.shape(), truth.shape())?;
-        Ok(Self::count(&prediction, &truth, |&p| p, |&t| t))
+        Ok(Self::count(&prediction, &truth, |&on| on))
     }
 
+    /// Counts over two arrays of one shape, in whatever order is the fastest.
     fn count<D: Dimension, T>(
         prediction: &ArrayView<'_, T, D>,
         truth: &ArrayView<'_, T, D>,
-        is_predicted: impl Fn(&T) -> bool,
-        is_true: impl Fn(&T) -> bool,
+        is_on: impl Fn(&T) -> bool,
     ) -> Self {
         let (mut both, mut predicted, mut positive) = (0u64, 0u64, 0u64);
         Zip::from(prediction).and(truth).for_each(|p, t| {
-            let (p, t) = (is_predicted(p), is_true(t));
+            let (p, t) = (is_on(p), is_on(t));
             both += u64::from(p && t);
             predicted += u64::from(p);
             positive += u64::from(t);
@@ -125,6 +135,27 @@ impl AddAssign for Confusion {
     }
 }
 
+impl Extend<(bool, bool)> for Confusion {
+    /// Counts further pixels, each a pair of prediction and truth.
+    fn extend<I: IntoIterator<Item = (bool, bool)>>(&mut self, pixels: I) {
+        pixels.into_iter().for_each(|pixel| match pixel {
+            (true, true) => self.true_positives += 1,
+            (true, false) => self.false_positives += 1,
+            (false, true) => self.false_negatives += 1,
+            (false, false) => self.true_negatives += 1,
+        });
+    }
+}
+
+impl FromIterator<(bool, bool)> for Confusion {
+    /// Counts pixels, each a pair of prediction and truth.
+    fn from_iter<I: IntoIterator<Item = (bool, bool)>>(pixels: I) -> Self {
+        let mut counts = Self::default();
+        counts.extend(pixels);
+        counts
+    }
+}
+
 impl WhenEmpty {
     fn value(self) -> Option<f64> {
         match self {
@@ -135,10 +166,11 @@ impl WhenEmpty {
     }
 }
 
-/// Dice coefficient of two masks, in [0, 1].
+/// Dice coefficient of two masks of one shape, any number of axes; in [0, 1].
 ///
 /// # Errors
-/// [`MetricError::Shape`]; [`MetricError::Undefined`] when both are empty and `when_empty` asks for it.
+/// [`MetricError::Shape`] when the shapes differ; [`MetricError::Undefined`] when both masks are empty (no pixel is `true`,
+/// or there is no pixel) and `when_empty` asks for it.
 ///
 /// ```
 /// use lesio_metrics::{WhenEmpty, dice};
@@ -146,44 +178,47 @@ impl WhenEmpty {
 ///
 /// let a = array![[true, true], [false, false]];
 /// let b = array![[true, false], [true, false]];
-/// assert_eq!(dice(a.view(), b.view(), WhenEmpty::One)?, 0.5);
+/// assert_eq!(dice(&a, &b, WhenEmpty::One)?, 0.5);
+/// // Any view will do: here the first columns, and the same from below.
+/// assert_eq!(dice(a.column(0), b.slice(ndarray::s![..;-1, 0]), WhenEmpty::One)?, 2.0 / 3.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn dice<D: Dimension>(
-    a: ArrayView<'_, bool, D>,
-    b: ArrayView<'_, bool, D>,
+pub fn dice<'a, 'b, D: Dimension>(
+    a: impl Into<ArrayView<'a, bool, D>>,
+    b: impl Into<ArrayView<'b, bool, D>>,
     when_empty: WhenEmpty,
 ) -> Result<f64, MetricError> {
     let undefined = MetricError::Undefined { what: "dice", why: "both masks are empty" };
     Confusion::between(a, b)?.dice(when_empty).ok_or(undefined)
 }
 
-/// Jaccard index of two masks, in [0, 1].
+/// Jaccard index of two masks of one shape, any number of axes; in [0, 1].
 ///
 /// # Errors
 /// As for [`dice`].
-pub fn jaccard<D: Dimension>(
-    a: ArrayView<'_, bool, D>,
-    b: ArrayView<'_, bool, D>,
+pub fn jaccard<'a, 'b, D: Dimension>(
+    a: impl Into<ArrayView<'a, bool, D>>,
+    b: impl Into<ArrayView<'b, bool, D>>,
     when_empty: WhenEmpty,
 ) -> Result<f64, MetricError> {
     let undefined = MetricError::Undefined { what: "jaccard", why: "both masks are empty" };
     Confusion::between(a, b)?.jaccard(when_empty).ok_or(undefined)
 }
 
-/// Dice coefficient of each label of two label maps, in the order of `labels`; `None` for a label that neither
-/// map holds when `when_empty` is [`WhenEmpty::Undefined`].
+/// Dice coefficient of each label of two label maps of one shape, any number of axes, in the order of `labels`; `None`
+/// for a label that neither map holds when `when_empty` is [`WhenEmpty::Undefined`].
 ///
 /// # Errors
 /// [`MetricError::Shape`] when the shapes differ.
-pub fn dice_per_label<D: Dimension, L: Copy + PartialEq>(
-    a: ArrayView<'_, L, D>,
-    b: ArrayView<'_, L, D>,
+pub fn dice_per_label<'a, 'b, D: Dimension, L: PartialEq + 'a + 'b>(
+    a: impl Into<ArrayView<'a, L, D>>,
+    b: impl Into<ArrayView<'b, L, D>>,
     labels: &[L],
     when_empty: WhenEmpty,
 ) -> Result<Vec<Option<f64>>, MetricError> {
+    let (a, b) = (a.into(), b.into());
     same_shape("second label map", a.shape(), b.shape())?;
-    let of = |label: &L| Confusion::count(&a, &b, |v| v == label, |v| v == label).dice(when_empty);
+    let of = |label: &L| Confusion::count(&a, &b, |found| found == label).dice(when_empty);
     Ok(labels.iter().map(of).collect())
 }
 
@@ -229,6 +264,15 @@ mod tests {
         assert_eq!(sum.sensitivity(), Some(2.0 / 6.0));
         assert_eq!(sum.specificity(), Some(0.5));
         assert_eq!(sum.precision(), Some(0.5));
+    }
+
+    #[test]
+    fn pairs_count_as_arrays_do() {
+        let (a, b) = ([true, true, false, false, false], [true, false, true, true, false]);
+        let mut counts: Confusion = a.into_iter().zip(b).take(2).collect();
+        counts.extend(a.into_iter().zip(b).skip(2));
+        assert_eq!(Confusion::between(&a, &b), Ok(counts));
+        assert_eq!(std::iter::empty().collect::<Confusion>(), Confusion::default());
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! How far two series rise together.
 
+use ndarray::ArrayView1;
+
 use crate::error::{MetricError, all_finite, same_length};
 use crate::sum::Sum;
 
 /// Pearson's product-moment correlation, in [-1, 1]; `None` for fewer than two pairs or when a series is constant.
 ///
+/// The series are slices, or arrays or views of one axis, of one length.
+///
 /// # Errors
 /// [`MetricError::Length`] or [`MetricError::NotFinite`].
-pub fn pearson(x: &[f64], y: &[f64]) -> Result<Option<f64>, MetricError> {
-    check(x, y)?;
+pub fn pearson<'x, 'y>(
+    x: impl Into<ArrayView1<'x, f64>>,
+    y: impl Into<ArrayView1<'y, f64>>,
+) -> Result<Option<f64>, MetricError> {
+    let (x, y) = checked(x.into(), y.into())?;
     Ok(pearson_of(x, y))
 }
 
@@ -16,9 +23,12 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Result<Option<f64>, MetricError> {
 ///
 /// # Errors
 /// [`MetricError::Length`] or [`MetricError::NotFinite`].
-pub fn spearman(x: &[f64], y: &[f64]) -> Result<Option<f64>, MetricError> {
-    check(x, y)?;
-    Ok(pearson_of(&average_ranks(x), &average_ranks(y)))
+pub fn spearman<'x, 'y>(
+    x: impl Into<ArrayView1<'x, f64>>,
+    y: impl Into<ArrayView1<'y, f64>>,
+) -> Result<Option<f64>, MetricError> {
+    let (x, y) = checked(x.into(), y.into())?;
+    Ok(pearson_of((&average_ranks(x)).into(), (&average_ranks(y)).into()))
 }
 
 /// Kendall's tau-b, in [-1, 1]: concordant less discordant pairs, over the geometric mean of the numbers of pairs not tied
@@ -28,28 +38,37 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<Option<f64>, MetricError> {
 ///
 /// # Errors
 /// [`MetricError::Length`] or [`MetricError::NotFinite`].
-pub fn kendall_tau_b(x: &[f64], y: &[f64]) -> Result<Option<f64>, MetricError> {
-    check(x, y)?;
+pub fn kendall_tau_b<'x, 'y>(
+    x: impl Into<ArrayView1<'x, f64>>,
+    y: impl Into<ArrayView1<'y, f64>>,
+) -> Result<Option<f64>, MetricError> {
+    let (x, y) = checked(x.into(), y.into())?;
     Ok(kendall_of(x, y))
 }
 
-fn check(x: &[f64], y: &[f64]) -> Result<(), MetricError> {
+/// Two series, of one length and finite.
+fn checked<'x, 'y>(
+    x: ArrayView1<'x, f64>,
+    y: ArrayView1<'y, f64>,
+) -> Result<(ArrayView1<'x, f64>, ArrayView1<'y, f64>), MetricError> {
     same_length("second series", x.len(), y.len())?;
     all_finite("first series", x)?;
-    all_finite("second series", y)
+    all_finite("second series", y)?;
+    Ok((x, y))
 }
 
-pub(crate) fn pearson_of(x: &[f64], y: &[f64]) -> Option<f64> {
+pub(crate) fn pearson_of(x: ArrayView1<'_, f64>, y: ArrayView1<'_, f64>) -> Option<f64> {
     let n = x.len() as f64;
     let (mean_x, mean_y) =
         (x.iter().copied().collect::<Sum>().value() / n, y.iter().copied().collect::<Sum>().value() / n);
     // Constant series are told by their values: their computed deviations may be rounding errors.
-    let varies = |series: &[f64]| series.iter().any(|v| *v != series[0]);
+    let varies = |series: ArrayView1<'_, f64>| series.iter().any(|v| *v != series[0]);
     if !varies(x) || !varies(y) {
         return None;
     }
     // Deviations scaled to at most 1, so that squares neither overflow nor vanish.
-    let scale = |series: &[f64], mean: f64| series.iter().fold(0.0, |m: f64, v| m.max((v - mean).abs()));
+    let scale =
+        |series: ArrayView1<'_, f64>, mean: f64| series.iter().fold(0.0, |m: f64, v| m.max((v - mean).abs()));
     let (scale_x, scale_y) = (scale(x, mean_x), scale(y, mean_y));
     let (mut xx, mut yy, mut xy) = (Sum::default(), Sum::default(), Sum::default());
     for (&x, &y) in x.iter().zip(y) {
@@ -63,7 +82,7 @@ pub(crate) fn pearson_of(x: &[f64], y: &[f64]) -> Option<f64> {
 }
 
 /// Ranks from 1, ties taking the average of the ranks they span.
-pub(crate) fn average_ranks(values: &[f64]) -> Vec<f64> {
+pub(crate) fn average_ranks(values: ArrayView1<'_, f64>) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| compare(values[a], values[b]));
     let mut ranks = vec![0.0; values.len()];
@@ -81,7 +100,7 @@ pub(crate) fn compare(a: f64, b: f64) -> std::cmp::Ordering {
     (a + 0.0).total_cmp(&(b + 0.0))
 }
 
-fn kendall_of(x: &[f64], y: &[f64]) -> Option<f64> {
+fn kendall_of(x: ArrayView1<'_, f64>, y: ArrayView1<'_, f64>) -> Option<f64> {
     let mut pairs: Vec<(f64, f64)> = x.iter().copied().zip(y.iter().copied()).collect();
     pairs.sort_by(|a, b| compare(a.0, b.0).then(compare(a.1, b.1)));
     let tied = |same: fn(&(f64, f64), &(f64, f64)) -> bool, pairs: &[(f64, f64)]| -> u128 {
@@ -143,12 +162,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Correlation = fn(&[f64], &[f64]) -> Result<Option<f64>, MetricError>;
+
     #[test]
     fn a_constant_series_has_no_correlation() {
         // The mean of these is not exactly .1, so computed deviations are not exactly zero.
         let constant = [0.1; 7];
         let varied = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
-        for correlation in [pearson, spearman, kendall_tau_b] {
+        let all: [Correlation; 3] = [|x, y| pearson(x, y), |x, y| spearman(x, y), |x, y| kendall_tau_b(x, y)];
+        for correlation in all {
             assert_eq!(correlation(&constant, &varied), Ok(None));
             assert_eq!(correlation(&varied, &constant), Ok(None));
             assert_eq!(correlation(&[], &[]), Ok(None));
@@ -192,7 +214,8 @@ mod tests {
                 pairs.into_iter().map(|(x, y)| (f64::from(x) / 100.0, f64::from(y) / 100.0)).unzip();
             let mapped: Vec<f64> = x.iter().map(|v| v.exp()).collect();
             let falling: Vec<f64> = x.iter().map(|v| -v).collect();
-            for correlation in [spearman, kendall_tau_b] {
+            let by_rank: [Correlation; 2] = [|x, y| spearman(x, y), |x, y| kendall_tau_b(x, y)];
+            for correlation in by_rank {
                 let own = correlation(&x, &y).unwrap();
                 prop_assert_eq!(own, correlation(&mapped, &y).unwrap());
                 prop_assert_eq!(own, correlation(&y, &x).unwrap());

@@ -6,7 +6,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
-    /// Two inputs that belong together differ in length.
+    /// Two slices, or arrays of one axis, that belong together differ in length.
     #[error("{what} has {found} values, expected {expected}")]
     Length {
         /// The input at fault.
@@ -39,7 +39,8 @@ pub enum MetricError {
         what: &'static str,
         /// How many there are.
         count: usize,
-        /// Index of the first, in memory order of the slice or logical order of the array.
+        /// Index of the first, in the order of the slice or iterator, or in row-major order of the array, whatever its
+        /// layout in memory.
         first: usize,
     },
     /// Infinite or not-a-number values where only finite ones have a meaning.
@@ -124,11 +125,45 @@ pub(crate) fn same_shape(what: &'static str, expected: &[usize], found: &[usize]
     }
 }
 
-/// Refuses values that are not finite.
-pub(crate) fn all_finite(what: &'static str, values: &[f64]) -> Result<(), MetricError> {
-    let mut bad = values.iter().enumerate().filter(|(_, v)| !v.is_finite()).map(|(i, _)| i);
-    match bad.next() {
-        None => Ok(()),
-        Some(first) => Err(MetricError::NotFinite { what, count: 1 + bad.count(), first }),
+/// Refuses arrays that differ in shape; those of one axis by their length.
+pub(crate) fn same_pixels(
+    what: &'static str,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), MetricError> {
+    match (expected, found) {
+        (&[expected], &[found]) => same_length(what, expected, found),
+        _ => same_shape(what, expected, found),
     }
+}
+
+/// Refuses values that are not finite.
+pub(crate) fn all_finite<'v>(
+    what: &'static str,
+    values: impl IntoIterator<Item = &'v f64>,
+) -> Result<(), MetricError> {
+    match count_bad(values, |value| !value.is_finite()) {
+        None => Ok(()),
+        Some((first, count)) => Err(MetricError::NotFinite { what, count, first }),
+    }
+}
+
+/// Refuses values that are not a number.
+pub(crate) fn no_nan<'v>(
+    what: &'static str,
+    values: impl IntoIterator<Item = &'v f64>,
+) -> Result<(), MetricError> {
+    match count_bad(values, |value| value.is_nan()) {
+        None => Ok(()),
+        Some((first, count)) => Err(MetricError::NotANumber { what, count, first }),
+    }
+}
+
+/// Index of the first value that is bad, and how many are.
+fn count_bad<'v>(
+    values: impl IntoIterator<Item = &'v f64>,
+    is_bad: impl Fn(&f64) -> bool,
+) -> Option<(usize, usize)> {
+    let mut bad = values.into_iter().enumerate().filter(|(_, value)| is_bad(value));
+    bad.next().map(|(first, _)| (first, 1 + bad.count()))
 }

@@ -5,9 +5,10 @@
 //! and a radix sort that first deals keys to buckets by their leading bits (all threads) and then sorts each
 //! bucket in cache replaces comparisons. Splits are fixed by the input alone, so results never depend on threads.
 
+use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
-use crate::error::{MetricError, same_length};
+use crate::error::{MetricError, same_pixels};
 
 /// Pixels handled by one task when scores are read.
 const CHUNK: usize = 1 << 16;
@@ -35,14 +36,11 @@ pub(crate) fn score(key: u32) -> f32 {
     f32::from_bits(key ^ ((positive ^ 1).wrapping_neg() | 1 << 31))
 }
 
-/// Refuses scores that are not a number.
-pub(crate) fn refuse_nan(scores: &[f32]) -> Result<(), MetricError> {
-    // Counting first lets the common case run over whole registers.
-    let count: usize = scores.par_chunks(CHUNK).map(|c| c.iter().filter(|s| s.is_nan()).count()).sum();
-    match scores.iter().position(|s| s.is_nan()) {
-        Some(first) if count > 0 => Err(MetricError::NotANumber { what: "scores", count, first }),
-        _ => Ok(()),
-    }
+/// Keys of scores of one class, in the order in which they come; refuses those that are not a number.
+pub(crate) fn of_scores(scores: impl IntoIterator<Item = f32>) -> Result<Vec<u32>, MetricError> {
+    let mut keys = Keys::default();
+    keys.extend_pixels(scores.into_iter().map(|score| (score, false)))?;
+    Ok(keys.negatives)
 }
 
 /// Keys of positives and of negatives, in no order until [`Keys::sort`].
@@ -53,10 +51,57 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Adds pixels; changes nothing on failure.
-    pub(crate) fn extend(&mut self, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
-        same_length("truth", scores.len(), truth.len())?;
-        refuse_nan(scores)?;
+    /// Adds the pixels of two arrays of one shape; changes nothing on failure.
+    pub(crate) fn extend<D: Dimension>(
+        &mut self,
+        scores: &ArrayView<'_, f32, D>,
+        truth: &ArrayView<'_, bool, D>,
+    ) -> Result<(), MetricError> {
+        same_pixels("truth", scores.shape(), truth.shape())?;
+        // The order of pixels makes no difference to what is sorted: arrays that lie alike are read as they lie.
+        match (scores.as_slice_memory_order(), truth.as_slice_memory_order()) {
+            (Some(values), Some(flags)) if scores.strides() == truth.strides() => {
+                // Counting first lets the common case run over whole registers.
+                let count: usize =
+                    values.par_chunks(CHUNK).map(|c| c.iter().filter(|s| s.is_nan()).count()).sum();
+                if count > 0 {
+                    let first = scores.iter().position(|s| s.is_nan()).unwrap_or_default();
+                    return Err(MetricError::NotANumber { what: "scores", count, first });
+                }
+                self.extend_numbers(values, flags);
+                Ok(())
+            }
+            _ => self.extend_pixels(scores.iter().copied().zip(truth.iter().copied())),
+        }
+    }
+
+    /// Adds pixels as they come, each a score and its truth; changes nothing on failure.
+    pub(crate) fn extend_pixels(
+        &mut self,
+        pixels: impl IntoIterator<Item = (f32, bool)>,
+    ) -> Result<(), MetricError> {
+        let old = (self.positives.len(), self.negatives.len());
+        let (mut count, mut first) = (0, 0);
+        pixels.into_iter().enumerate().for_each(|(index, (score, truth))| {
+            if score.is_nan() {
+                first = if count == 0 { index } else { first };
+                count += 1;
+            } else if truth {
+                self.positives.push(key(score));
+            } else {
+                self.negatives.push(key(score));
+            }
+        });
+        if count > 0 {
+            self.positives.truncate(old.0);
+            self.negatives.truncate(old.1);
+            return Err(MetricError::NotANumber { what: "scores", count, first });
+        }
+        Ok(())
+    }
+
+    /// Adds pixels whose scores are numbers, `scores` and `truth` being of one length.
+    fn extend_numbers(&mut self, scores: &[f32], truth: &[bool]) {
         let counts: Vec<usize> =
             truth.par_chunks(CHUNK).map(|chunk| chunk.iter().filter(|&&t| t).count()).collect();
         let positives: usize = counts.iter().sum();
@@ -89,7 +134,6 @@ impl Keys {
                 n += usize::from(!truth);
             }
         });
-        Ok(())
     }
 
     /// Sorts both classes, ascending.
@@ -240,7 +284,7 @@ mod tests {
         fn every_pixel_lands_in_its_class(pixels in prop::collection::vec((-9f32..9.0, any::<bool>()), 0..300)) {
             let (scores, truth): (Vec<f32>, Vec<bool>) = pixels.iter().copied().unzip();
             let mut keys = Keys::default();
-            keys.extend(&scores, &truth).unwrap();
+            keys.extend(&ArrayView::from(&scores), &ArrayView::from(&truth)).unwrap();
             let of = |class: bool| -> Vec<u32> {
                 pixels.iter().filter(|p| p.1 == class).map(|p| key(p.0)).collect()
             };

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Components, Connectivity, row_major, shape_of};
+use crate::components::{Components, Connectivity, volume};
 use crate::confusion::ratio;
 use crate::error::{MetricError, same_shape};
 
@@ -79,6 +79,44 @@ pub struct LesionCounts {
 }
 
 impl LesionCounts {
+    /// Counts over one image `[row, column]` or volume `[i, j, k]`; masks without a pixel hold no lesion and no region.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] when the shapes differ, [`MetricError::Axes`] for other than two or three axes,
+    /// [`MetricError::TooMany`] for more than `u32::MAX` pixels, or [`MetricError::Parameter`] when the overlap rule's bound is
+    /// outside [0, 1).
+    ///
+    /// ```
+    /// use lesio_metrics::{Connectivity, LesionConfig, LesionCounts, OverlapRule};
+    /// use ndarray::array;
+    ///
+    /// let config = LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
+    /// let truth = array![[true, true, true, true, false], [false, false, false, false, false]];
+    /// // Two fragments of one lesion.
+    /// let prediction = array![[true, false, true, true, false], [false, false, false, false, false]];
+    /// let counts = LesionCounts::between(&prediction, &truth, &config)?;
+    /// assert_eq!(counts.sensitivity(), Some(1.0));
+    /// assert_eq!(counts.precision(), Some(0.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn between<'p, 't, D: Dimension>(
+        prediction: impl Into<ArrayView<'p, bool, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        config: &LesionConfig,
+    ) -> Result<Self, MetricError> {
+        let (prediction, truth) = (prediction.into(), truth.into());
+        if let OverlapRule::IntersectionOverUnion(bound) = config.overlap
+            && !(0.0..1.0).contains(&bound)
+        {
+            let expected = "a fraction in [0, 1)";
+            return Err(MetricError::Parameter { what: "intersection over union", expected, found: bound });
+        }
+        same_shape("truth", prediction.shape(), truth.shape())?;
+        let components = |mask| Components::new(&volume(mask)?, None, config.connectivity);
+        let (regions, lesions) = (components(prediction)?, components(truth)?);
+        Ok(matched(&regions, &lesions, config))
+    }
+
     /// Fraction of the lesions that were matched; `None` without lesions.
     #[must_use]
     pub fn sensitivity(&self) -> Option<f64> {
@@ -120,41 +158,8 @@ impl AddAssign for LesionCounts {
     }
 }
 
-/// Counts lesions found in one image `[row, column]` or volume `[i, j, k]`.
-///
-/// # Errors
-/// [`MetricError::Shape`], [`MetricError::Axes`], or [`MetricError::Parameter`] when the overlap rule's bound is outside
-/// [0, 1).
-///
-/// ```
-/// use lesio_metrics::{Connectivity, LesionConfig, OverlapRule, lesion_counts};
-/// use ndarray::array;
-///
-/// let config = LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
-/// let truth = array![[true, true, true, true, false], [false, false, false, false, false]];
-/// // Two fragments of one lesion.
-/// let prediction = array![[true, false, true, true, false], [false, false, false, false, false]];
-/// let counts = lesion_counts(prediction.view(), truth.view(), &config)?;
-/// assert_eq!(counts.sensitivity(), Some(1.0));
-/// assert_eq!(counts.precision(), Some(0.5));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn lesion_counts<D: Dimension>(
-    prediction: ArrayView<'_, bool, D>,
-    truth: ArrayView<'_, bool, D>,
-    config: &LesionConfig,
-) -> Result<LesionCounts, MetricError> {
-    if let OverlapRule::IntersectionOverUnion(bound) = config.overlap
-        && !(0.0..1.0).contains(&bound)
-    {
-        let expected = "a fraction in [0, 1)";
-        return Err(MetricError::Parameter { what: "intersection over union", expected, found: bound });
-    }
-    let shape = shape_of(&prediction)?;
-    same_shape("truth", prediction.shape(), truth.shape())?;
-    let regions = Components::new(&row_major(&prediction), shape, config.connectivity)?;
-    let lesions = Components::new(&row_major(&truth), shape, config.connectivity)?;
-
+/// Counts of one image, from its predicted regions and true lesions.
+fn matched(regions: &Components, lesions: &Components, config: &LesionConfig) -> LesionCounts {
     let mut shared: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     for (&lesion, &region) in lesions.labels.iter().zip(&regions.labels) {
         if lesion > 0 && region > 0 {
@@ -197,13 +202,13 @@ pub fn lesion_counts<D: Dimension>(
         .filter(|&region| regions.sizes[region] >= config.minimum_prediction && !excused[region])
         .count();
     let best_first = pairs.iter().filter(|pair| counted(pair.1)).map(|pair| (pair.1, pair.2));
-    Ok(LesionCounts {
+    LesionCounts {
         images: 1,
         lesions: (0..lesions.count()).filter(|&lesion| counted(lesion)).count() as u64,
         predictions: predictions as u64,
         matched: maximum_matching(best_first, &candidates, regions.count()),
         touched: candidates.iter().filter(|regions| !regions.is_empty()).count() as u64,
-    })
+    }
 }
 
 /// Size of a largest one-to-one matching: greedy in the order of `pairs`, then grown along augmenting paths
@@ -270,7 +275,7 @@ mod tests {
     fn one_region_over_two_lesions_finds_one() {
         let truth = picture(&["##.##", ".....", "....."]);
         let prediction = picture(&["#####", ".....", "#...."]);
-        let counts = lesion_counts(prediction.view(), truth.view(), &any_voxel()).unwrap();
+        let counts = LesionCounts::between(prediction.view(), truth.view(), &any_voxel()).unwrap();
         assert_eq!((counts.lesions, counts.predictions, counts.matched, counts.touched), (2, 2, 1, 2));
         assert_eq!(counts.false_positives_per_image(), Some(1.0));
         assert_eq!(counts.f1(), Some(0.5));
@@ -281,7 +286,7 @@ mod tests {
         // The long region overlaps the left lesion best, but the dot can only stand for the left one.
         let truth = picture(&["######..#", "........."]);
         let prediction = picture(&["#.#######", "........."]);
-        let counts = lesion_counts(prediction.view(), truth.view(), &any_voxel()).unwrap();
+        let counts = LesionCounts::between(prediction.view(), truth.view(), &any_voxel()).unwrap();
         assert_eq!((counts.lesions, counts.predictions, counts.matched), (2, 2, 2));
     }
 
@@ -291,12 +296,12 @@ mod tests {
         let prediction = picture(&["##.."]);
         let half = |bound| {
             let config = LesionConfig::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(bound));
-            lesion_counts(prediction.view(), truth.view(), &config).unwrap().matched
+            LesionCounts::between(prediction.view(), truth.view(), &config).unwrap().matched
         };
         assert_eq!((half(0.49), half(0.5)), (1, 0));
         let config = LesionConfig::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(1.0));
         assert!(matches!(
-            lesion_counts(prediction.view(), truth.view(), &config),
+            LesionCounts::between(prediction.view(), truth.view(), &config),
             Err(MetricError::Parameter { .. })
         ));
     }
@@ -305,7 +310,8 @@ mod tests {
     fn small_ones_are_left_out() {
         let truth = picture(&["#..###", "......"]);
         let prediction = picture(&["#..##.", "......"]);
-        let counts = |config: &LesionConfig| lesion_counts(prediction.view(), truth.view(), config).unwrap();
+        let counts =
+            |config: &LesionConfig| LesionCounts::between(prediction.view(), truth.view(), config).unwrap();
         let all = counts(&any_voxel());
         assert_eq!((all.lesions, all.predictions, all.matched), (2, 2, 2));
         // The dot meets a lesion too small to count: no false alarm.
@@ -318,7 +324,7 @@ mod tests {
     #[test]
     fn nothing_gives_no_rates() {
         let none = Array2::from_elem((3, 3), false);
-        let mut counts = lesion_counts(none.view(), none.view(), &any_voxel()).unwrap();
+        let mut counts = LesionCounts::between(none.view(), none.view(), &any_voxel()).unwrap();
         counts += counts;
         assert_eq!(counts.images, 2);
         assert_eq!((counts.sensitivity(), counts.precision(), counts.f1()), (None, None, None));

@@ -8,12 +8,30 @@
 //! |---|---|
 //! | Do scores rank abnormal pixels first? | [`auroc`], [`average_precision`]; over many images [`PixelCurve`] |
 //! | How well can they be cut, honestly? | [`ValidationThreshold`] and [`RankedPixels::dice_at`]; at best [`RankedPixels::ceil_dice`] |
-//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`lesion_counts`] |
+//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`LesionCounts`] |
 //! | Do two masks agree? | [`dice`], [`jaccard`], [`Confusion`], [`hd95`], [`SurfaceDistances`] |
 //! | Is a predicted quality right? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
 //! | Is stated uncertainty true? | [`IntervalScores`], [`Uniformity`] |
 //! | How sure are these numbers, over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
 //! | The same of more pixels than memory holds? | [`StreamedPatients`], [`StreamedValidation`] in a [`Scratch`] |
+//!
+//! # Arrays
+//!
+//! Whatever a caller has is taken as it is, and no layout in memory makes a copy or another result:
+//!
+//! - **Maps and masks** that belong together have one shape. They are taken as `impl Into<ArrayView<..>>`: an array or a view
+//!   by reference (`&map`), a view by value (`map.view()`, sliced, reversed, transposed, in Fortran order), and for one axis a
+//!   slice or a vector (`&scores`). An `ArrayRef` is taken as its `view()`. Where neighbours count ([`RegionCurve`],
+//!   [`LesionCounts`], [`SurfaceDistances`], [`TruePixels`]) there are two axes `[row, column]` or three `[i, j, k]`, else any
+//!   number.
+//! - **Samples** ([`RegressionScores`], [`pearson`] and others of two series) are taken likewise, of one axis: also a column of
+//!   a table.
+//! - **What stands alone** (scores of [`StreamedScores`] or of normal pixels, p-values, names of patients) is any iterator, and
+//!   so an array, a view or a slice, too. Pixels come from iterators by [`PixelCurve::update_pixels`] and into a [`Confusion`].
+//!
+//! Only [`SurfaceDistances`] copies voxels, and says which. Indices in errors count in row-major order.
+//!
+//! # Results
 //!
 //! Results are the same bits for any number of threads, any split into batches and any order of updates.
 //! What has no value is an error or `None`, never a number that looks like one.
@@ -74,7 +92,7 @@ pub use confusion::{Confusion, WhenEmpty, dice, dice_per_label, jaccard};
 pub use correlation::{kendall_tau_b, pearson, spearman};
 pub use curve::{PrecisionRecallCurve, PrecisionRecallPoint, RocCurve, RocPoint};
 pub use error::MetricError;
-pub use lesions::{LesionConfig, LesionCounts, OverlapRule, lesion_counts};
+pub use lesions::{LesionConfig, LesionCounts, OverlapRule};
 pub use patient_regions::{PatientRegions, RankedPatientRegions};
 pub use patients::{PatientPixels, PixelReplicates, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};

@@ -24,7 +24,7 @@ use crate::region::{RankedRegions, RegionKeys, key_of, size_of};
 /// for (patient, noise) in [("anna", 0.1), ("bela", 0.6), ("carl", 0.3)] {
 ///     let map = array![[0.5, 0.2, noise], [0.4, 0.0, noise]];
 ///     let truth = array![[true, false, false], [true, false, false]];
-///     regions.update(patient, map.view(), truth.view())?;
+///     regions.update(patient, &map, &truth)?;
 /// }
 /// let ranked = regions.rank()?;
 /// let interval = ranked.bootstrap(0.3, &BootstrapConfig::new(1))?.interval()?;
@@ -48,13 +48,13 @@ impl PatientRegions {
     ///
     /// # Errors
     /// As there.
-    pub fn update<D: Dimension>(
+    pub fn update<'s, 't, D: Dimension>(
         &mut self,
         patient: &str,
-        scores: ArrayView<'_, f32, D>,
-        truth: ArrayView<'_, bool, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
     ) -> Result<(), MetricError> {
-        self.add(patient, &scores, &truth, None)
+        self.add(patient, scores.into(), truth.into(), None)
     }
 
     /// Adds the pixels of a map where `within` holds, see
@@ -62,22 +62,22 @@ impl PatientRegions {
     ///
     /// # Errors
     /// As there.
-    pub fn update_within<D: Dimension>(
+    pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
         patient: &str,
-        scores: ArrayView<'_, f32, D>,
-        truth: ArrayView<'_, bool, D>,
-        within: ArrayView<'_, bool, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
     ) -> Result<(), MetricError> {
-        self.add(patient, &scores, &truth, Some(&within))
+        self.add(patient, scores.into(), truth.into(), Some(within.into()))
     }
 
     fn add<D: Dimension>(
         &mut self,
         patient: &str,
-        scores: &ArrayView<'_, f32, D>,
-        truth: &ArrayView<'_, bool, D>,
-        within: Option<&ArrayView<'_, bool, D>>,
+        scores: ArrayView<'_, f32, D>,
+        truth: ArrayView<'_, bool, D>,
+        within: Option<ArrayView<'_, bool, D>>,
     ) -> Result<(), MetricError> {
         if let Some(known) = self.patients.get_mut(patient) {
             return known.extend(scores, truth, within, self.connectivity);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
 use crate::bins::{Bins, PixelBins};
@@ -50,7 +51,12 @@ impl PatientPixels {
     ///
     /// # Errors
     /// As there.
-    pub fn update(&mut self, patient: &str, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
+    pub fn update<'s, 't, D: Dimension>(
+        &mut self,
+        patient: &str,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+    ) -> Result<(), MetricError> {
         self.add(patient, |pixels| pixels.update(scores, truth))
     }
 
@@ -58,14 +64,26 @@ impl PatientPixels {
     ///
     /// # Errors
     /// As there.
-    pub fn update_within(
+    pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
         patient: &str,
-        scores: &[f32],
-        truth: &[bool],
-        within: &[bool],
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
     ) -> Result<(), MetricError> {
         self.add(patient, |pixels| pixels.update_within(scores, truth, within))
+    }
+
+    /// Adds pixels of a patient as an iterator hands them on, see [`PixelCurve::update_pixels`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_pixels(
+        &mut self,
+        patient: &str,
+        pixels: impl IntoIterator<Item = (f32, bool)>,
+    ) -> Result<(), MetricError> {
+        self.add(patient, |known| known.update_pixels(pixels))
     }
 
     /// Sorts the pixels of all patients together, and counts those of each in bins of scores.

@@ -1,7 +1,9 @@
 //! Ranking metrics over pooled pixels: exact at every distinct threshold, ties handled.
 
+use ndarray::{ArrayView, Dimension};
+
 use crate::confusion::Confusion;
-use crate::error::{MetricError, same_length};
+use crate::error::{MetricError, same_pixels};
 use crate::keys::{self, Keys};
 use crate::sum::Sum;
 use crate::sweep::{Step, steps};
@@ -9,6 +11,8 @@ use crate::threshold::ValidationThreshold;
 
 /// Area under the receiver operating characteristic: the probability that a positive scores higher than a
 /// negative, ties counting half. In [0, 1].
+///
+/// `scores` and `truth` are of one shape, any number of axes: slices, arrays or views.
 ///
 /// # Errors
 /// As for [`PixelCurve::update`] and [`PixelCurve::rank`].
@@ -19,12 +23,15 @@ use crate::threshold::ValidationThreshold;
 /// assert_eq!(lesio_metrics::auroc(&scores, &truth)?, 0.75);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn auroc(scores: &[f32], truth: &[bool]) -> Result<f64, MetricError> {
+pub fn auroc<'s, 't, D: Dimension>(
+    scores: impl Into<ArrayView<'s, f32, D>>,
+    truth: impl Into<ArrayView<'t, bool, D>>,
+) -> Result<f64, MetricError> {
     rank(scores, truth).map(|ranked| ranked.auroc())
 }
 
 /// Average precision: the precision at each distinct score, weighted by the recall gained there. In (0, 1]; about the
-/// prevalence for a score that tells nothing, and exactly the prevalence for a constant one.
+/// prevalence for a score that tells nothing, and exactly the prevalence for a constant one. Arguments as for [`auroc`].
 ///
 /// # Errors
 /// As for [`PixelCurve::update`] and [`PixelCurve::rank`].
@@ -36,11 +43,17 @@ pub fn auroc(scores: &[f32], truth: &[bool]) -> Result<f64, MetricError> {
 /// assert!((precision - 5.0 / 6.0).abs() < 1e-15);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn average_precision(scores: &[f32], truth: &[bool]) -> Result<f64, MetricError> {
+pub fn average_precision<'s, 't, D: Dimension>(
+    scores: impl Into<ArrayView<'s, f32, D>>,
+    truth: impl Into<ArrayView<'t, bool, D>>,
+) -> Result<f64, MetricError> {
     rank(scores, truth).map(|ranked| ranked.average_precision())
 }
 
-fn rank(scores: &[f32], truth: &[bool]) -> Result<RankedPixels, MetricError> {
+fn rank<'s, 't, D: Dimension>(
+    scores: impl Into<ArrayView<'s, f32, D>>,
+    truth: impl Into<ArrayView<'t, bool, D>>,
+) -> Result<RankedPixels, MetricError> {
     let mut pixels = PixelCurve::new();
     pixels.update(scores, truth)?;
     pixels.rank()
@@ -76,27 +89,57 @@ impl PixelCurve {
         Self::default()
     }
 
-    /// Adds pixels: `scores` (higher is more abnormal) and whether each is truly abnormal.
+    /// Adds pixels: `scores` (higher is more abnormal) and whether each is truly abnormal, of one shape and any number of
+    /// axes. Infinite scores rank above and below all others; no pixels add nothing.
     ///
     /// # Errors
-    /// [`MetricError::Length`], or [`MetricError::NotANumber`] with the count and the first index; nothing is added
-    /// then. Infinite scores rank above and below all others.
-    pub fn update(&mut self, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
-        self.keys.extend(scores, truth)
+    /// [`MetricError::Length`] for slices, and arrays of one axis, of different length; [`MetricError::Shape`] for other
+    /// arrays of different shape; [`MetricError::NotANumber`] with the count and the first index in row-major order. Nothing
+    /// is added then.
+    pub fn update<'s, 't, D: Dimension>(
+        &mut self,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+    ) -> Result<(), MetricError> {
+        self.keys.extend(&scores.into(), &truth.into())
     }
 
     /// Adds the pixels where `within` holds (a head, an object) and no others.
     ///
     /// # Errors
     /// As for [`PixelCurve::update`]; scores outside may be anything, and indices count the pixels within.
-    pub fn update_within(
+    pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
-        scores: &[f32],
-        truth: &[bool],
-        within: &[bool],
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
     ) -> Result<(), MetricError> {
-        let (scores, truth) = select(scores, truth, within)?;
-        self.keys.extend(&scores, &truth)
+        let (scores, truth, within) = (scores.into(), truth.into(), within.into());
+        same_pixels("truth", scores.shape(), truth.shape())?;
+        same_pixels("mask", scores.shape(), within.shape())?;
+        let pixels = scores.iter().zip(&truth).zip(&within).filter(|(_, within)| **within);
+        self.keys.extend_pixels(pixels.map(|((&score, &truth), _)| (score, truth)))
+    }
+
+    /// Adds pixels as an iterator hands them on, each a score and whether it is truly abnormal.
+    ///
+    /// # Errors
+    /// [`MetricError::NotANumber`] with the count and the first index, in the order in which they come; nothing is added
+    /// then.
+    ///
+    /// ```
+    /// use lesio_metrics::PixelCurve;
+    ///
+    /// let mut pixels = PixelCurve::new();
+    /// pixels.update_pixels((0..10).map(|i| (i as f32, i > 6)))?;
+    /// assert_eq!(pixels.rank()?.auroc(), 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update_pixels(
+        &mut self,
+        pixels: impl IntoIterator<Item = (f32, bool)>,
+    ) -> Result<(), MetricError> {
+        self.keys.extend_pixels(pixels)
     }
 
     /// Adds the pixels of another accumulator.
@@ -307,16 +350,4 @@ impl RankSums {
             ceil_dice: self.ceil_dice,
         }
     }
-}
-
-/// The pixels where `within` holds.
-pub(crate) fn select(
-    scores: &[f32],
-    truth: &[bool],
-    within: &[bool],
-) -> Result<(Vec<f32>, Vec<bool>), MetricError> {
-    same_length("truth", scores.len(), truth.len())?;
-    same_length("mask", scores.len(), within.len())?;
-    let pixels = scores.iter().zip(truth).zip(within);
-    Ok(pixels.filter(|(_, within)| **within).map(|((&score, &truth), _)| (score, truth)).unzip())
 }

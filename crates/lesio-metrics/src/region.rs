@@ -1,10 +1,10 @@
 //! Per-region overlap (AUPRO): every true region counts alike, however small.
 
-use ndarray::{ArrayView, Dimension};
+use ndarray::{ArrayView, Dimension, Zip};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::components::{Components, Connectivity, row_major, shape_of};
+use crate::components::{Components, Connectivity, volume};
 use crate::error::{MetricError, same_shape};
 use crate::keys;
 use crate::sum::Sum;
@@ -24,7 +24,7 @@ use crate::thinning::{Thinned, Vertex};
 /// let mut regions = RegionCurve::new(Connectivity::Vertex);
 /// let map = array![[0.9, 0.1, 0.2], [0.8, 0.0, 0.7]];
 /// let truth = array![[true, false, false], [true, false, true]];
-/// regions.update(map.view(), truth.view())?;
+/// regions.update(&map, &truth)?;
 /// assert_eq!(regions.rank()?.aupro(0.3)?, 1.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -42,30 +42,31 @@ impl RegionCurve {
     }
 
     /// Adds one map `[row, column]` or `[i, j, k]` (higher is more abnormal) and its truth. A map without any
-    /// lesion adds its negatives.
+    /// lesion adds its negatives, one without a pixel nothing.
     ///
     /// # Errors
-    /// [`MetricError::Shape`], [`MetricError::Axes`], or [`MetricError::NotANumber`] with the count and the first
+    /// [`MetricError::Shape`] when the shapes differ, [`MetricError::Axes`] for other than two or three axes,
+    /// [`MetricError::TooMany`] for more than `u32::MAX` pixels, or [`MetricError::NotANumber`] with the count and the first
     /// index in row-major order; nothing is added then.
-    pub fn update<D: Dimension>(
+    pub fn update<'s, 't, D: Dimension>(
         &mut self,
-        scores: ArrayView<'_, f32, D>,
-        truth: ArrayView<'_, bool, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
     ) -> Result<(), MetricError> {
-        self.pixels.extend(&scores, &truth, None, self.connectivity)
+        self.pixels.extend(scores.into(), truth.into(), None, self.connectivity)
     }
 
     /// Adds the pixels where `within` holds (a head, an object): regions are those of the truth within.
     ///
     /// # Errors
     /// As for [`RegionCurve::update`]; scores outside may be anything.
-    pub fn update_within<D: Dimension>(
+    pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
-        scores: ArrayView<'_, f32, D>,
-        truth: ArrayView<'_, bool, D>,
-        within: ArrayView<'_, bool, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
     ) -> Result<(), MetricError> {
-        self.pixels.extend(&scores, &truth, Some(&within), self.connectivity)
+        self.pixels.extend(scores.into(), truth.into(), Some(within.into()), self.connectivity)
     }
 
     /// Number of true regions so far.
@@ -196,40 +197,45 @@ impl RegionKeys {
     /// Adds one map; changes nothing on failure.
     pub(crate) fn extend<D: Dimension>(
         &mut self,
-        scores: &ArrayView<'_, f32, D>,
-        truth: &ArrayView<'_, bool, D>,
-        within: Option<&ArrayView<'_, bool, D>>,
+        scores: ArrayView<'_, f32, D>,
+        truth: ArrayView<'_, bool, D>,
+        within: Option<ArrayView<'_, bool, D>>,
         connectivity: Connectivity,
     ) -> Result<(), MetricError> {
-        let shape = shape_of(scores)?;
         same_shape("truth", scores.shape(), truth.shape())?;
-        let (values, mut truth) = (row_major(scores), row_major(truth));
-        let within = match within {
+        if let Some(within) = &within {
+            same_shape("mask", scores.shape(), within.shape())?;
+        }
+        let (scores, truth, within) = (volume(scores)?, volume(truth)?, within.map(volume).transpose()?);
+        let mut count = 0;
+        match &within {
             Some(within) => {
-                same_shape("mask", scores.shape(), within.shape())?;
-                let within = row_major(within);
-                truth.to_mut().iter_mut().zip(within.iter()).for_each(|(truth, &within)| *truth &= within);
-                Some(within)
+                Zip::from(&scores).and(within).for_each(|s, &on| count += usize::from(s.is_nan() & on));
             }
-            None => None,
-        };
-        let counts = |voxel: usize| within.as_ref().is_none_or(|within| within[voxel]);
-        let mut nan =
-            values.iter().enumerate().filter(|(v, s)| s.is_nan() && counts(*v)).map(|(voxel, _)| voxel);
-        if let Some(first) = nan.next() {
-            return Err(MetricError::NotANumber { what: "scores", count: 1 + nan.count(), first });
+            None => scores.for_each(|s| count += usize::from(s.is_nan())),
+        }
+        if count > 0 {
+            let mut pixels = scores.indexed_iter();
+            let counts = |place| within.as_ref().is_none_or(|within| within[place]);
+            let first = pixels.position(|(place, s)| s.is_nan() && counts(place)).unwrap_or_default();
+            return Err(MetricError::NotANumber { what: "scores", count, first });
         }
 
-        let components = Components::new(&truth, shape, connectivity)?;
+        let components = Components::new(&truth, within.as_ref(), connectivity)?;
         self.regions += components.count() as u64;
-        for (voxel, (&score, &label)) in values.iter().zip(&components.labels).enumerate() {
+        let mut add = |score: f32, label: u32, counts: bool| {
             let key = keys::key(score);
             if label > 0 {
                 // A mask has fewer voxels than 2^32, so a region has.
                 self.positives.push(u64::from(key) << 32 | components.sizes[label as usize - 1]);
-            } else if counts(voxel) {
+            } else if counts {
                 self.negatives.push(key);
             }
+        };
+        let pixels = scores.iter().zip(&components.labels);
+        match &within {
+            Some(within) => pixels.zip(within).for_each(|((&score, &label), &on)| add(score, label, on)),
+            None => pixels.for_each(|(&score, &label)| add(score, label, true)),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Scores of predicted quantities, such as a predicted Dice.
 
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 use crate::correlation::{kendall_tau_b, pearson_of, spearman};
@@ -41,11 +42,15 @@ pub struct RegressionScores {
 }
 
 impl RegressionScores {
-    /// Compares predictions with the truth, sample by sample.
+    /// Compares predictions with the truth, sample by sample: slices, or arrays or views of one axis, of one length.
     ///
     /// # Errors
     /// [`MetricError::Length`], [`MetricError::NotFinite`], or [`MetricError::Empty`] without samples.
-    pub fn new(truth: &[f64], predicted: &[f64]) -> Result<Self, MetricError> {
+    pub fn new<'t, 'p>(
+        truth: impl Into<ArrayView1<'t, f64>>,
+        predicted: impl Into<ArrayView1<'p, f64>>,
+    ) -> Result<Self, MetricError> {
+        let (truth, predicted) = (truth.into(), predicted.into());
         same_length("predictions", truth.len(), predicted.len())?;
         all_finite("truth", truth)?;
         all_finite("predictions", predicted)?;
@@ -93,11 +98,12 @@ pub struct BinScores {
 /// # Errors
 /// As for [`RegressionScores::new`], without samples as well; [`MetricError::Parameter`] unless there are two edges or
 /// more, finite and ascending.
-pub fn regression_by_true_value(
-    truth: &[f64],
-    predicted: &[f64],
+pub fn regression_by_true_value<'t, 'p>(
+    truth: impl Into<ArrayView1<'t, f64>>,
+    predicted: impl Into<ArrayView1<'p, f64>>,
     edges: &[f64],
 ) -> Result<Vec<BinScores>, MetricError> {
+    let (truth, predicted) = (truth.into(), predicted.into());
     same_length("predictions", truth.len(), predicted.len())?;
     all_finite("truth", truth)?;
     all_finite("predictions", predicted)?;

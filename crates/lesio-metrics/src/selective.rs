@@ -1,5 +1,6 @@
 //! Predictions that may be refused: failures foretold, and what is left when the doubtful go.
 
+use ndarray::ArrayView1;
 use serde::Serialize;
 
 use crate::correlation::{average_ranks, compare};
@@ -9,10 +10,11 @@ use crate::sum::{Sum, mean};
 /// AUROC with which a predicted quality tells the failed from the rest: the probability that a failed sample is
 /// predicted lower than one that did not fail, ties counting half. A sample failed when its true quality is `< bound`.
 ///
+/// `truth` and `predicted` are slices, or arrays or views of one axis, of one length.
+///
 /// # Errors
 /// [`MetricError::Length`], [`MetricError::NotFinite`], [`MetricError::Parameter`] for a bound that is not a number, or
-/// [`MetricError::OneClass`] when all failed (counted as
-/// positives) or none did.
+/// [`MetricError::OneClass`] when all failed (counted as positives), none did, or there is no sample.
 ///
 /// ```
 /// let truth = [0.9, 0.8, 0.6, 0.2];
@@ -20,7 +22,12 @@ use crate::sum::{Sum, mean};
 /// assert_eq!(lesio_metrics::failure_auroc(&truth, &predicted, 0.7)?, 0.75);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn failure_auroc(truth: &[f64], predicted: &[f64], bound: f64) -> Result<f64, MetricError> {
+pub fn failure_auroc<'t, 'p>(
+    truth: impl Into<ArrayView1<'t, f64>>,
+    predicted: impl Into<ArrayView1<'p, f64>>,
+    bound: f64,
+) -> Result<f64, MetricError> {
+    let (truth, predicted) = (truth.into(), predicted.into());
     same_length("predictions", truth.len(), predicted.len())?;
     all_finite("truth", truth)?;
     all_finite("predictions", predicted)?;
@@ -54,11 +61,16 @@ pub struct RiskCoverage {
 }
 
 impl RiskCoverage {
-    /// The curve of `losses` (such as the absolute error of a predicted Dice), refused in the order of rising `confidence`.
+    /// The curve of `losses` (such as the absolute error of a predicted Dice), refused in the order of rising `confidence`:
+    /// slices, or arrays or views of one axis, of one length.
     ///
     /// # Errors
-    /// [`MetricError::Length`], [`MetricError::NotFinite`], or [`MetricError::Empty`].
-    pub fn new(losses: &[f64], confidence: &[f64]) -> Result<Self, MetricError> {
+    /// [`MetricError::Length`], [`MetricError::NotFinite`], or [`MetricError::Empty`] without samples.
+    pub fn new<'l, 'c>(
+        losses: impl Into<ArrayView1<'l, f64>>,
+        confidence: impl Into<ArrayView1<'c, f64>>,
+    ) -> Result<Self, MetricError> {
+        let (losses, confidence) = (losses.into(), confidence.into());
         same_length("confidence", losses.len(), confidence.len())?;
         all_finite("losses", losses)?;
         all_finite("confidence", confidence)?;

@@ -1,5 +1,6 @@
 //! Pixels of any number of images, measured exactly in bounded memory.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use ndarray::{ArrayView, Dimension};
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 use crate::bands::CurveBand;
 use crate::bins::{Bins, OverlapBins, PixelBins};
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
-use crate::components::{Components, Connectivity, row_major, shape_of};
+use crate::components::{Components, Connectivity, volume};
 use crate::confusion::{Confusion, WhenEmpty};
 use crate::curve::{PrecisionRecallCurve, PrecisionRecallThinning, RocCurve, RocThinning};
 use crate::error::{MetricError, same_shape};
@@ -37,29 +38,30 @@ pub struct TruePixels {
 }
 
 impl TruePixels {
-    /// The pixels where `within` holds, with the connected regions of the truth among them.
+    /// The pixels of an image `[row, column]` or a volume `[i, j, k]` where `within` holds, with the connected regions of
+    /// the truth among them. There may be none.
     ///
     /// # Errors
-    /// [`MetricError::Shape`], [`MetricError::Axes`] for other than two or three axes, and [`MetricError::TooMany`] for
-    /// more than `u32::MAX` pixels.
-    pub fn new<D: Dimension>(
-        truth: ArrayView<'_, bool, D>,
-        within: ArrayView<'_, bool, D>,
+    /// [`MetricError::Shape`] when the shapes differ, [`MetricError::Axes`] for other than two or three axes, and
+    /// [`MetricError::TooMany`] for more than `u32::MAX` pixels.
+    pub fn new<'t, 'w, D: Dimension>(
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
         connectivity: Connectivity,
     ) -> Result<Self, MetricError> {
-        let shape = shape_of(&truth)?;
-        same_shape("mask", truth.shape(), within.shape())?;
-        let (within, mut lesion) = (row_major(&within), row_major(&truth));
-        lesion.to_mut().iter_mut().zip(within.iter()).for_each(|(lesion, &within)| *lesion &= within);
-        let components = Components::new(&lesion, shape, connectivity)?;
+        let (truth, within) = (truth.into(), within.into());
+        let shape = truth.shape().to_vec();
+        same_shape("mask", &shape, within.shape())?;
+        let (truth, within) = (volume(truth)?, volume(within)?);
+        let components = Components::new(&truth, Some(&within), connectivity)?;
         let positives = components.labels.iter().zip(0u32..).filter(|(label, _)| **label > 0);
         Ok(Self {
-            shape: truth.shape().to_vec(),
+            shape,
             // A mask has fewer pixels than 2^32, so a region has.
             positives: positives
                 .map(|(&label, place)| (place, components.sizes[label as usize - 1] as u32))
                 .collect(),
-            negatives: within.iter().zip(lesion.iter()).map(|(&within, &lesion)| within && !lesion).collect(),
+            negatives: within.iter().zip(&components.labels).map(|(&on, &label)| on && label == 0).collect(),
             regions: components.count() as u64,
         })
     }
@@ -79,33 +81,25 @@ impl TruePixels {
     /// The keys of a map's pixels: of abnormal ones with the size of their region below.
     fn keys<D: Dimension>(&self, scores: ArrayView<'_, f32, D>) -> Result<(Vec<u64>, Vec<u32>), MetricError> {
         same_shape("scores", &self.shape, scores.shape())?;
-        let scores = row_major(&scores);
-        let mut positives = Vec::with_capacity(self.positives.len());
-        let (mut nan, mut first) = (0, usize::MAX);
-        let mut refuse = |place: usize| {
-            nan += 1;
-            first = first.min(place);
-        };
-        for &(place, size) in &self.positives {
-            let score = scores[place as usize];
-            if score.is_nan() {
-                refuse(place as usize);
+        let (mut positives, mut negatives) = (Vec::with_capacity(self.positives.len()), Vec::new());
+        let mut sizes = self.positives.iter().copied().peekable();
+        let (mut nan, mut first) = (0, None);
+        for (place, (&score, &is_negative)) in scores.iter().zip(&self.negatives).enumerate() {
+            let own = sizes.next_if(|&(positive, _)| positive as usize == place);
+            if score.is_nan() && (is_negative || own.is_some()) {
+                nan += 1;
+                first = first.or(Some(place));
             }
-            positives.push(u64::from(keys::key(score)) << 32 | u64::from(size));
-        }
-        let mut negatives = Vec::new();
-        for (place, (&score, &counts)) in scores.iter().zip(&self.negatives).enumerate() {
-            if counts {
-                if score.is_nan() {
-                    refuse(place);
-                }
+            if let Some((_, size)) = own {
+                positives.push(u64::from(keys::key(score)) << 32 | u64::from(size));
+            } else if is_negative {
                 negatives.push(keys::key(score));
             }
         }
-        if nan > 0 {
-            return Err(MetricError::NotANumber { what: "scores", count: nan, first });
+        match first {
+            Some(first) => Err(MetricError::NotANumber { what: "scores", count: nan, first }),
+            None => Ok((positives, negatives)),
         }
-        Ok((positives, negatives))
     }
 }
 
@@ -127,8 +121,8 @@ impl TruePixels {
 /// for (patient, noise) in [("anna", 0.1), ("bela", 0.6), ("carl", 0.3)] {
 ///     let map = array![[0.5, 0.2, noise], [0.4, 0.0, noise]];
 ///     let truth = array![[true, false, false], [true, false, false]];
-///     let pixels = TruePixels::new(truth.view(), truth.mapv(|_| true).view(), Connectivity::Vertex)?;
-///     stream.update(&mut scratch, patient, &pixels, map.view())?;
+///     let pixels = TruePixels::new(&truth, &truth.mapv(|_| true), Connectivity::Vertex)?;
+///     stream.update(&mut scratch, patient, &pixels, &map)?;
 /// }
 /// let measured = stream.measure(&mut scratch, &MeasureConfig::default())?;
 /// assert!((measured.auroc() - 5.0 / 6.0).abs() < 1e-15);
@@ -220,14 +214,14 @@ impl StreamedPatients {
     /// # Errors
     /// [`MetricError::Shape`] for a map of another shape than the truth; [`MetricError::NotANumber`] with the count and
     /// the first index in row-major order; [`MetricError::Scratch`] where the pixels cannot be kept. Nothing is added then.
-    pub fn update<D: Dimension>(
+    pub fn update<'s, D: Dimension>(
         &mut self,
         scratch: &mut Scratch,
         patient: &str,
         pixels: &TruePixels,
-        scores: ArrayView<'_, f32, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
     ) -> Result<(), MetricError> {
-        let runs = MapRuns::write(scratch, pixels, scores)?;
+        let runs = MapRuns::write(scratch, pixels, scores.into())?;
         match self.patients.get_mut(patient) {
             Some(known) => known.push(runs),
             None => {
@@ -753,13 +747,18 @@ impl StreamedScores {
         Self::default()
     }
 
-    /// Adds scores, such as those of one image.
+    /// Adds scores, such as those of one image: a slice, an array or a view of any number of axes, or an iterator. No score
+    /// adds nothing.
     ///
     /// # Errors
-    /// [`MetricError::NotANumber`] and [`MetricError::Scratch`]; nothing is added then.
-    pub fn update(&mut self, scratch: &mut Scratch, scores: &[f32]) -> Result<(), MetricError> {
-        keys::refuse_nan(scores)?;
-        let mut keys: Vec<u32> = scores.iter().map(|&score| keys::key(score)).collect();
+    /// [`MetricError::NotANumber`] with the count and the first index, in the order in which they come, and
+    /// [`MetricError::Scratch`]; nothing is added then.
+    pub fn update<S: Borrow<f32>>(
+        &mut self,
+        scratch: &mut Scratch,
+        scores: impl IntoIterator<Item = S>,
+    ) -> Result<(), MetricError> {
+        let mut keys = keys::of_scores(scores.into_iter().map(|score| *score.borrow()))?;
         keys::sort(&mut keys);
         self.runs.push(Run::write(scratch, keys.into_iter().map(|key| u64::from(key) << 32))?);
         Ok(())

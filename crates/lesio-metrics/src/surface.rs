@@ -1,9 +1,9 @@
 //! Distances between the surfaces of two masks.
 
-use ndarray::{ArrayView, Dimension};
+use ndarray::{ArrayView, ArrayView3, Dimension, Slice};
 use serde::{Deserialize, Serialize};
 
-use crate::components::{row_major, shape_of};
+use crate::components::volume;
 use crate::distance_transform::squared_distances;
 use crate::error::{MetricError, same_length, same_shape};
 use crate::sum::{mean, quantile};
@@ -46,7 +46,7 @@ pub enum Directions {
 ///
 /// let a = array![[true, true, false, false]];
 /// let b = array![[true, true, true, true]];
-/// let distances = SurfaceDistances::between(a.view(), b.view(), &[1.0, 0.5])?;
+/// let distances = SurfaceDistances::between(&a, &b, &[1.0, 0.5])?;
 /// assert_eq!(distances.hausdorff(WhenNoSurface::Undefined), Some(1.0));
 /// assert_eq!(distances.average_symmetric(WhenNoSurface::Undefined), Some(0.25));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -63,17 +63,24 @@ impl SurfaceDistances {
     /// Distances between the surfaces of two masks `[row, column]` or `[i, j, k]`, with the distance of neighbours
     /// along each axis in `spacing`.
     ///
+    /// A mask without a voxel that is `true` has no surface, and what that means is asked of each score. The distance
+    /// transform needs its voxels side by side: whatever the layout of the masks, the smallest box that holds both is copied
+    /// (at one byte a voxel and mask), and 8 bytes of it a voxel are computed.
+    ///
     /// # Errors
-    /// [`MetricError::Shape`], [`MetricError::Axes`], [`MetricError::Length`] when `spacing` has not one value an axis,
-    /// or [`MetricError::Parameter`] when one is not positive and finite.
-    pub fn between<D: Dimension>(
-        a: ArrayView<'_, bool, D>,
-        b: ArrayView<'_, bool, D>,
+    /// [`MetricError::Shape`] when the shapes differ, [`MetricError::Axes`] for other than two or three axes,
+    /// [`MetricError::Length`] when `spacing` has not one value an axis, or [`MetricError::Parameter`] when one is not positive
+    /// and finite.
+    pub fn between<'a, 'b, D: Dimension>(
+        a: impl Into<ArrayView<'a, bool, D>>,
+        b: impl Into<ArrayView<'b, bool, D>>,
         spacing: &[f64],
     ) -> Result<Self, MetricError> {
-        let shape = shape_of(&a)?;
+        let (a, b) = (a.into(), b.into());
         same_shape("second mask", a.shape(), b.shape())?;
-        same_length("spacing", a.ndim(), spacing.len())?;
+        let axes = 3usize.saturating_sub(a.ndim())..3;
+        let (a, b) = (volume(a)?, volume(b)?);
+        same_length("spacing", axes.len(), spacing.len())?;
         if let Some(&found) = spacing.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             let expected = "a positive finite distance";
             return Err(MetricError::Parameter { what: "spacing", expected, found });
@@ -83,11 +90,10 @@ impl SurfaceDistances {
             [i, j, k] => [i, j, k],
             _ => return Err(MetricError::Axes { found: spacing.len() }),
         };
-        let axes = 3 - a.ndim()..3;
-        let (a, b) = (row_major(&a), row_major(&b));
         // Outside the box that holds both masks there is no surface and nothing is asked for.
-        let region = Region::around(&a, &b, shape);
-        let surface_of = |mask: &[bool]| surface(&region.crop(mask, shape), region.shape(), axes.clone());
+        let region = Region::around(&a, &b);
+        let surface_of =
+            |mask: &ArrayView3<'_, bool>| surface(&region.crop(mask), region.shape(), axes.clone());
         let (a, b) = (surface_of(&a), surface_of(&b));
         Ok(Self {
             forth: distances(&a, &b, region.shape(), spacing),
@@ -166,13 +172,14 @@ impl SurfaceDistances {
     }
 }
 
-/// The 95th percentile of the Hausdorff distance, maximum of both directions, in units of `spacing`.
+/// The 95th percentile of the Hausdorff distance of two masks `[row, column]` or `[i, j, k]`, maximum of both directions,
+/// in units of `spacing`. Copies as [`SurfaceDistances::between`] does.
 ///
 /// # Errors
 /// As for [`SurfaceDistances::between`]; [`MetricError::Undefined`] when a mask is empty and `when_no_surface` asks for it.
-pub fn hd95<D: Dimension>(
-    a: ArrayView<'_, bool, D>,
-    b: ArrayView<'_, bool, D>,
+pub fn hd95<'a, 'b, D: Dimension>(
+    a: impl Into<ArrayView<'a, bool, D>>,
+    b: impl Into<ArrayView<'b, bool, D>>,
     spacing: &[f64],
     when_no_surface: WhenNoSurface,
 ) -> Result<f64, MetricError> {
@@ -211,9 +218,10 @@ struct Region {
 
 impl Region {
     /// The smallest box that holds both masks; empty when they are.
-    fn around(a: &[bool], b: &[bool], shape: [usize; 3]) -> Self {
+    fn around(a: &ArrayView3<'_, bool>, b: &ArrayView3<'_, bool>) -> Self {
+        let shape: [usize; 3] = a.dim().into();
         let (mut start, mut end) = (shape, [0; 3]);
-        for (row, (a, b)) in a.chunks(shape[2].max(1)).zip(b.chunks(shape[2].max(1))).enumerate() {
+        for (row, (a, b)) in a.rows().into_iter().zip(b.rows()).enumerate() {
             let Some(first) = a.iter().zip(b).position(|(a, b)| a | b) else { continue };
             let last = a.iter().zip(b).rposition(|(a, b)| a | b).unwrap_or(first);
             for (axis, (low, high)) in
@@ -232,15 +240,13 @@ impl Region {
         std::array::from_fn(|axis| self.end[axis] - self.start[axis])
     }
 
-    fn crop(&self, mask: &[bool], [_, height, width]: [usize; 3]) -> Vec<bool> {
-        let mut cropped = Vec::with_capacity(self.shape().iter().product());
-        for i in self.start[0]..self.end[0] {
-            for j in self.start[1]..self.end[1] {
-                let row = (i * height + j) * width;
-                cropped.extend_from_slice(&mask[row + self.start[2]..row + self.end[2]]);
-            }
-        }
-        cropped
+    /// The voxels of a mask in the box, in row-major order.
+    fn crop(&self, mask: &ArrayView3<'_, bool>) -> Vec<bool> {
+        let cropped = mask.slice_each_axis(|of| {
+            let axis = of.axis.index();
+            Slice::from(self.start[axis]..self.end[axis])
+        });
+        cropped.iter().copied().collect()
     }
 }
 

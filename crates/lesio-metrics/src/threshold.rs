@@ -1,5 +1,7 @@
 //! Thresholds that validation data choose, and test data cannot.
 
+use std::borrow::Borrow;
+
 use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +114,11 @@ impl ValidationPixels {
     ///
     /// # Errors
     /// As there.
-    pub fn update(&mut self, scores: &[f32], truth: &[bool]) -> Result<(), MetricError> {
+    pub fn update<'s, 't, D: Dimension>(
+        &mut self,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+    ) -> Result<(), MetricError> {
         self.pixels.update(scores, truth)
     }
 
@@ -120,21 +126,36 @@ impl ValidationPixels {
     ///
     /// # Errors
     /// As there.
-    pub fn update_within(
+    pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
-        scores: &[f32],
-        truth: &[bool],
-        within: &[bool],
+        scores: impl Into<ArrayView<'s, f32, D>>,
+        truth: impl Into<ArrayView<'t, bool, D>>,
+        within: impl Into<ArrayView<'w, bool, D>>,
     ) -> Result<(), MetricError> {
         self.pixels.update_within(scores, truth, within)
     }
 
-    /// Adds pixels that are known to be normal.
+    /// Adds pixels as an iterator hands them on, see [`PixelCurve::update_pixels`].
     ///
     /// # Errors
-    /// [`MetricError::NotANumber`].
-    pub fn update_normal(&mut self, scores: &[f32]) -> Result<(), MetricError> {
-        self.pixels.update(scores, &vec![false; scores.len()])
+    /// As there.
+    pub fn update_pixels(
+        &mut self,
+        pixels: impl IntoIterator<Item = (f32, bool)>,
+    ) -> Result<(), MetricError> {
+        self.pixels.update_pixels(pixels)
+    }
+
+    /// Adds pixels that are known to be normal: a slice, an array or a view of any number of axes, or an iterator.
+    ///
+    /// # Errors
+    /// [`MetricError::NotANumber`] with the count and the first index, in the order in which they come; nothing is added
+    /// then.
+    pub fn update_normal<S: Borrow<f32>>(
+        &mut self,
+        scores: impl IntoIterator<Item = S>,
+    ) -> Result<(), MetricError> {
+        self.pixels.update_pixels(scores.into_iter().map(|score| (*score.borrow(), false)))
     }
 
     /// The threshold that the rule chooses from the pixels so far.
@@ -193,11 +214,11 @@ impl StreamedValidation {
     ///
     /// # Errors
     /// As there.
-    pub fn update<D: Dimension>(
+    pub fn update<'s, D: Dimension>(
         &mut self,
         scratch: &mut Scratch,
         pixels: &TruePixels,
-        scores: ArrayView<'_, f32, D>,
+        scores: impl Into<ArrayView<'s, f32, D>>,
     ) -> Result<(), MetricError> {
         self.stream.update(scratch, "", pixels, scores)
     }
@@ -221,7 +242,7 @@ mod tests {
     #[test]
     fn no_more_normal_pixels_than_the_rate_are_positive() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).unwrap();
+        pixels.update_normal([0.1, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]).unwrap();
         for rate in [0.0, 0.05, 0.1, 0.35, 0.7, 0.8, 0.99, 1.0] {
             let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(rate)).unwrap().value();
             let positive = |t: f32| {
@@ -237,7 +258,7 @@ mod tests {
     #[test]
     fn a_threshold_that_was_changed_is_refused_when_it_is_read() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[0.1, 0.2, 0.3]).unwrap();
+        pixels.update_normal([0.1, 0.2, 0.3]).unwrap();
         let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.5)).unwrap();
         let text = serde_json::to_string(&threshold).unwrap();
         assert_eq!(serde_json::from_str::<ValidationThreshold>(&text).unwrap(), threshold);
@@ -255,7 +276,7 @@ mod tests {
     #[test]
     fn an_infinite_score_can_be_excluded_by_no_threshold() {
         let mut pixels = ValidationPixels::new();
-        pixels.update_normal(&[f32::INFINITY, 1.0]).unwrap();
+        pixels.update_normal([f32::INFINITY, 1.0]).unwrap();
         // `next_up` of infinity is infinity: the pixel stays positive, as any `>=` must have it.
         let threshold = pixels.choose(ThresholdRule::FalsePositiveRate(0.0)).unwrap();
         assert_eq!(threshold.value(), f32::INFINITY);

@@ -254,7 +254,7 @@ fn one_class_and_no_number_are_errors() {
         average_precision(&[1.0, 2.0], &[false, false]),
         Err(MetricError::OneClass { positives: 0, negatives: 2 })
     );
-    assert_eq!(auroc(&[], &[]), Err(MetricError::OneClass { positives: 0, negatives: 0 }));
+    assert_eq!(auroc(&[0f32; 0], &[false; 0]), Err(MetricError::OneClass { positives: 0, negatives: 0 }));
     assert_eq!(
         auroc(&[1.0], &[true, false]),
         Err(MetricError::Length { what: "truth", expected: 1, found: 2 })

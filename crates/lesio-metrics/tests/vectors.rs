@@ -9,9 +9,8 @@
 
 use approx::assert_abs_diff_eq;
 use lesio_metrics::{
-    Connectivity, Directions, LesionConfig, OverlapRule, PixelCurve, RankedPixels, RegionCurve,
+    Connectivity, Directions, LesionConfig, LesionCounts, OverlapRule, PixelCurve, RankedPixels, RegionCurve,
     RegressionScores, SurfaceDistances, WhenEmpty, WhenNoSurface, auroc, average_precision, dice, hd95,
-    lesion_counts,
 };
 use ndarray::{Array2, Array3};
 use serde_json::Value;
@@ -128,10 +127,10 @@ fn lesions_of_four_maps() {
     let vectors = vectors();
     let threshold = number(&vectors, "/maps4x32x32/ceil_dice_exact/thr") as f32;
     let config = LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
-    let mut counts = lesio_metrics::LesionCounts::default();
+    let mut counts = LesionCounts::default();
     for (scores, truth) in maps(&vectors) {
         let prediction = scores.mapv(|score| score >= threshold);
-        counts += lesion_counts(prediction.view(), truth.view(), &config).unwrap();
+        counts += LesionCounts::between(prediction.view(), truth.view(), &config).unwrap();
     }
     let expected =
         |index: usize| vectors["maps4x32x32"]["lesion_sens_any_overlap_8conn"][index].as_u64().unwrap();
