@@ -99,6 +99,7 @@ fn grids(criterion: &mut Criterion) {
     criterion.bench_function("foreground 128x128x40", |b| {
         b.iter(|| ForegroundMask::new().volume(black_box(&head), Plane::Axial).unwrap());
     });
+    let head = lesio_image::Scan::from(head);
     let fitted = Preprocessing::heads([128, 128]).fit([&head]).unwrap();
     criterion.bench_function("prepare 128x128x40", |b| b.iter(|| fitted.prepare(black_box(&head)).unwrap()));
 }

@@ -94,6 +94,13 @@ impl Geometry {
         Self::new([[x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0], [0.0, 0.0, 0.0, 1.0]])
     }
 
+    /// That of a picture, in pixels: columns run to the right, rows down.
+    pub(crate) fn picture() -> Self {
+        Self {
+            affine: [[1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
+        }
+    }
+
     /// The affine from voxel indices to millimetres, row by row.
     #[must_use]
     pub fn affine(&self) -> &[[f64; 4]; 4] {

@@ -2,11 +2,11 @@
 //! resampling, intensity normalization, masks, filters and connected components.
 //!
 //! - Data: [`Volume`] is a three-dimensional array with its [`Geometry`] (affine, spacing,
-//!   [`Orientation`]), seen slice by slice along a [`Plane`]; [`Image`] is a two-dimensional one of
-//!   any number of channels. [`Volume::aligned_to`] brings two volumes of the same place to one grid.
+//!   [`Orientation`]), seen slice by slice along a [`Plane`]; [`Image`] holds the pixels of a picture. A [`Scan`] is what is
+//!   judged at once: one or several channels of either, on one grid. [`Volume::aligned_to`] brings two volumes of the same
+//!   place to one grid.
 //! - The way to a network and back: [`Preprocessing`] is the configuration, [`FittedPreprocessing`]
-//!   what is saved with a model, [`PreparedVolume`] and [`PreparedImage`] what a network sees, with
-//!   the inverse of every step.
+//!   what is saved with a model, [`PreparedScan`] what a network sees, with the inverse of every step.
 //! - Its parts, each usable alone: [`ForegroundMask`] and [`Threshold`] (what is head and what is
 //!   air); [`RobustScaling`], [`ZScore`] and [`HistogramStandardizer`] (intensities on a common
 //!   scale); [`GridFit`] and [`Alignment`], which make a [`Placement`] (where on the grid an image
@@ -18,7 +18,7 @@
 //! the number of threads: work is split by shape, and sums are taken in `f64`.
 //!
 //! ```
-//! use lesio_image::{Connectivity, Geometry, Preprocessing, Volume, label_volume, median_filter_volume};
+//! use lesio_image::{Connectivity, Geometry, Preprocessing, Scan, Volume, label_volume, median_filter_volume};
 //! use ndarray::Array3;
 //!
 //! // A head of 50 mm with a bright spot in it.
@@ -28,11 +28,11 @@
 //!     };
 //!     if from(30.0, 35.0, 5.0) < 5.0 { 300.0 } else if from(24.0, 30.0, 5.0) < 20.0 { 100.0 } else { 2.0 }
 //! });
-//! let volume = Volume::new(data, Geometry::from_spacing([1.0, 1.0, 3.0])?);
+//! let scan = Scan::from(Volume::new(data, Geometry::from_spacing([1.0, 1.0, 3.0])?));
 //!
 //! // To a network's grid, through a stand-in for the network, and back to the volume's own.
-//! let preprocessing = Preprocessing::heads([64, 64]).fit([&volume])?;
-//! let prepared = preprocessing.prepare(&volume)?;
+//! let preprocessing = Preprocessing::heads([64, 64]).fit([&scan])?;
+//! let prepared = preprocessing.prepare(&scan)?;
 //! let maps: Vec<_> =
 //!     prepared.planes.iter().map(|plane| plane.input.index_axis(ndarray::Axis(0), 0).to_owned()).collect();
 //! let map = prepared.restore_map(&maps, 0.0)?;
@@ -71,6 +71,7 @@ mod preprocess;
 mod rank_set;
 mod resample;
 mod runs;
+mod scan;
 mod threshold;
 mod volume;
 
@@ -99,11 +100,12 @@ pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_
 pub use orientation::{AxisCode, Orientation};
 pub use percentile::order_statistics;
 pub use placement::Placement;
-pub use prepared::{PreparedImage, PreparedPlane, PreparedVolume};
+pub use prepared::{PreparedPlane, PreparedScan};
 pub use preprocess::{
     Background, FittedPreprocessing, Foreground, Frame, Intensity, IntensityScale, PreprocessError,
     Preprocessing, SlicePosition,
 };
 pub use resample::{Interpolation, ResampleError, resample_plane, resample_volume, respace_volume};
+pub use scan::{Scan, ScanError};
 pub use threshold::Threshold;
-pub use volume::{OrientationParseError, Plane, Volume};
+pub use volume::{OrientationParseError, Plane, Volume, upright_slice};

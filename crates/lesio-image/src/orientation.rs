@@ -215,6 +215,13 @@ impl Turn {
         turned
     }
 
+    /// The turned array; nothing moves in memory.
+    pub(crate) fn apply<T>(&self, data: Array3<T>) -> Array3<T> {
+        let mut turned = data.permuted_axes(self.source);
+        self.flipped().for_each(|axis| turned.invert_axis(axis));
+        turned
+    }
+
     /// The array of a turned one; nothing moves in memory.
     pub(crate) fn undo<T>(&self, mut turned: Array3<T>) -> Array3<T> {
         self.flipped().for_each(|axis| turned.invert_axis(axis));

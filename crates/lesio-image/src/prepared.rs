@@ -1,17 +1,17 @@
 //! Images on a network's grid, and what the network says of them brought back.
 
-use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis, ShapeBuilder};
+use ndarray::{Array2, Array3, Array4, ArrayBase, ArrayRef2, ArrayRef3, Axis, Data, Ix2, ShapeBuilder};
 use rayon::prelude::*;
 
 use crate::alignment::AlignmentScope;
 use crate::bounds::{BoundingBox, trimmed_box};
-use crate::error::{ImageError, check_shape};
-use crate::image::Image;
+use crate::error::ImageError;
 use crate::orientation::{Orientation, Turn};
 use crate::placement::Placement;
 use crate::preprocess::{
-    Background, FittedPreprocessing, Frame, IntensityScale, PreprocessError, SlicePosition, over_channels,
+    Background, FittedPreprocessing, Frame, IntensityScale, PreprocessError, SlicePosition,
 };
+use crate::scan::{Scan, ScanError};
 use crate::volume::{Plane, Volume};
 
 /// One slice or image on the network's grid.
@@ -23,114 +23,122 @@ pub struct PreparedPlane {
     /// The foreground, `[row, column]`; `false` beyond the image.
     pub mask: Array2<bool>,
     /// Where between the first (0) and the last (1) slice with foreground this one lies; 0.5 for an
-    /// image and for a volume with one slice of foreground. Slices beyond take the nearer end.
+    /// picture and for a volume with one slice of foreground. Slices beyond take the nearer end.
     pub position: f32,
     /// The way from the image to the grid and back.
     pub placement: Placement,
 }
 
-/// A volume on the network's grid, slice by slice.
+/// A scan on the network's grid, slice by slice.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct PreparedVolume {
-    /// The slices, in the order of [`Volume::plane`] of the volume in RAS+: for axial slices from
-    /// the bottom to the top.
+pub struct PreparedScan {
+    /// The slices, in the order of [`Scan::slice`]: for axial slices from the bottom to the top; one of a picture.
     pub planes: Vec<PreparedPlane>,
-    /// The foreground on the volume's own grid.
+    /// The foreground on the scan's own grid.
     pub foreground: Volume<bool>,
-    /// The scale of the intensities.
-    pub scale: IntensityScale,
+    /// The scale of each channel's intensities.
+    pub scales: Vec<IntensityScale>,
     plane: Plane,
     turn: Turn,
+    /// Without values: what the restored scan is like.
+    like: Scan,
 }
 
-/// An image on the network's grid.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PreparedImage {
-    /// The image on the grid.
-    pub plane: PreparedPlane,
-    /// The foreground on the image's own grid, `[row, column]`.
-    pub foreground: Array2<bool>,
-    /// The scale of the intensities.
-    pub scale: IntensityScale,
-}
-
-impl PreparedVolume {
-    pub(crate) fn new(fitted: &FittedPreprocessing, volume: &Volume<f32>) -> Result<Self, PreprocessError> {
+impl PreparedScan {
+    pub(crate) fn new(fitted: &FittedPreprocessing, scan: &Scan) -> Result<Self, PreprocessError> {
         let config = fitted.config();
-        let plane = config.plane;
-        let turn = volume.geometry().orientation().turn_to(&Orientation::RAS);
-        // A view: volumes are large, and nothing needs a turned copy of one.
-        let turned = turn.view(volume.data().view());
-        let spacing = turn.source.map(|axis| volume.geometry().spacing()[axis]);
-        let found = config.volume_foreground(&turned, spacing)?;
-        let scale = fitted.scale(&turned, found.as_deref())?;
-        let mask = found.unwrap_or_else(|| turned.mapv(|_| true));
+        let plane = scan.plane(config.plane);
+        let turn = scan.geometry().orientation().turn_to(&Orientation::RAS);
+        let found = config.foreground_of(scan, &turn)?;
+        let scales = fitted.scales(scan, &turn, found.as_ref())?;
+        // Views: volumes are large, and nothing needs a turned copy of one.
+        let channels: Vec<_> = scan.data().outer_iter().map(|channel| turn.view(channel)).collect();
+        let Some(first) = channels.first() else { return Err(ScanError::NoChannels.into()) };
+        let mask = found.unwrap_or_else(|| first.mapv(|_| true));
 
+        let spacing = turn.source.map(|axis| scan.geometry().spacing()[axis]);
         let placements = Placements::new(&config.frame, &mask, spacing, plane)?;
         let along = trimmed_box::<_, 3>(&mask, 0.0).ok_or(ImageError::EmptyForeground)?;
         let stack = (along.start[plane.axis()], along.end[plane.axis()] - 1);
-        let planes = (0..turned.len_of(Axis(plane.axis())))
+        let planes = (0..first.len_of(Axis(plane.axis())))
             .into_par_iter()
             .map(|index| {
-                let values = plane.slice(turned.view(), index).insert_axis(Axis(0));
                 let inside = plane.slice(mask.view(), index);
                 let placement = placements.of_slice(&inside)?;
                 let position = position_in(index, stack);
-                let within = inside.insert_axis(Axis(0));
-                let scaled = scaled_values(&values, &within, &scale, config.clip, config.background);
+                let (rows, columns) = inside.dim();
+                let mut scaled = Array3::zeros((channels.len(), rows, columns));
+                for ((mut out, channel), scale) in scaled.outer_iter_mut().zip(&channels).zip(&scales) {
+                    let values = plane.slice(channel.view(), index);
+                    scale_into(&mut out, &values, &inside, scale, config.clip, config.background);
+                }
                 let input = input_of(&scaled, &placement, position, config.slice_position)?;
                 Ok(PreparedPlane { input, mask: placement.mask_to_grid(&inside)?, position, placement })
             })
             .collect::<Result<Vec<_>, PreprocessError>>()?;
-        let foreground = Volume::new(turn.undo(mask), *volume.geometry());
-        Ok(Self { planes, foreground, scale, plane, turn })
+        let foreground = scan.placed(turn.undo(mask));
+        let like = scan.like(Array4::zeros((channels.len(), 0, 0, 0)));
+        Ok(Self { planes, foreground, scales, plane, turn, like })
     }
 
-    /// Maps on the network's grid, one for each slice, on the volume's own grid, orientation and
+    /// Maps on the network's grid, one for each slice, on the scan's own grid, orientation and
     /// geometry; voxels that no grid covers are `fill`. Values are not rescaled.
     ///
     /// # Errors
     /// [`ImageError::CountMismatch`] and [`ImageError::ShapeMismatch`] where the maps are not those
-    /// of this volume.
+    /// of this scan.
     pub fn restore_map(&self, maps: &[Array2<f32>], fill: f32) -> Result<Volume<f32>, ImageError> {
         self.restore(maps, fill, |placement, map| placement.to_image(map, fill))
     }
 
-    /// Masks on the network's grid, one for each slice, on the volume's own grid, orientation and
+    /// Masks on the network's grid, one for each slice, on the scan's own grid, orientation and
     /// geometry; `false` where no grid covers.
     ///
     /// # Errors
-    /// As [`PreparedVolume::restore_map`].
+    /// As [`PreparedScan::restore_map`].
     pub fn restore_mask(&self, masks: &[Array2<bool>]) -> Result<Volume<bool>, ImageError> {
         self.restore(masks, false, |placement, mask| placement.mask_to_image(mask))
     }
 
-    /// Network outputs that are images, such as reconstructions: as [`PreparedVolume::restore_map`],
-    /// and values brought back to the volume's intensities; voxels that no grid covers are what 0
-    /// stands for.
+    /// Network outputs that are images `[channel, row, column]`, such as reconstructions, one for each slice: as
+    /// [`PreparedScan::restore_map`], and values brought back to the channels' intensities; voxels that no grid
+    /// covers are what 0 stands for.
     ///
     /// # Errors
-    /// As [`PreparedVolume::restore_map`].
-    pub fn restore_intensities(&self, planes: &[Array2<f32>]) -> Result<Volume<f32>, ImageError> {
-        let mut restored = self.restore_map(planes, 0.0)?;
-        restored.data_mut().mapv_inplace(|value| self.scale.inverse(value));
-        Ok(restored)
+    /// As [`PreparedScan::restore_map`]; also for another number of channels than the scan's.
+    pub fn restore_intensities(&self, planes: &[Array3<f32>]) -> Result<Scan, ImageError> {
+        let channels = self.scales.len();
+        if let Some(other) = planes.iter().find(|plane| plane.len_of(Axis(0)) != channels) {
+            let (found, expected) = (other.len_of(Axis(0)), channels);
+            return Err(ImageError::CountMismatch { what: "channels", found, expected });
+        }
+        let mut restored = Vec::with_capacity(channels);
+        for (channel, scale) in self.scales.iter().enumerate() {
+            let own: Vec<_> = planes.iter().map(|plane| plane.index_axis(Axis(0), channel)).collect();
+            let mut map = self.restore(&own, 0.0, |placement, map| placement.to_image(map, 0.0))?;
+            map.data_mut().mapv_inplace(|value| scale.inverse(value));
+            restored.push(map.into_data());
+        }
+        Ok(self.like.like(stacked(restored)))
     }
 
-    fn restore<T: Copy + Send + Sync>(
+    fn restore<T, S>(
         &self,
-        slices: &[Array2<T>],
+        slices: &[ArrayBase<S, Ix2>],
         fill: T,
         back: impl Fn(&Placement, &ArrayRef2<T>) -> Result<Array2<T>, ImageError> + Send + Sync,
-    ) -> Result<Volume<T>, ImageError> {
+    ) -> Result<Volume<T>, ImageError>
+    where
+        T: Copy + Send + Sync,
+        S: Data<Elem = T> + Sync,
+    {
         if slices.len() != self.planes.len() {
             let (found, expected) = (slices.len(), self.planes.len());
             return Err(ImageError::CountMismatch { what: "slices", found, expected });
         }
         let like = self.foreground.data();
-        // Lies in memory as the volume does, so that neither filters nor writers have to turn it.
+        // Lies in memory as the scan does, so that neither filters nor writers have to turn it.
         let is_fortran = !like.is_standard_layout() && like.view().reversed_axes().is_standard_layout();
         let mut restored = Array3::from_elem(like.raw_dim().set_f(is_fortran), fill);
         let mut turned = self.turn.view_mut(restored.view_mut());
@@ -145,55 +153,17 @@ impl PreparedVolume {
     }
 }
 
-impl PreparedImage {
-    pub(crate) fn new(fitted: &FittedPreprocessing, image: &Image<f32>) -> Result<Self, PreprocessError> {
-        let config = fitted.config();
-        let found = config.image_foreground(image)?;
-        let over_all = found.as_ref().map(|mask| over_channels(mask, image));
-        let scale = fitted.scale(image.data(), over_all.as_deref())?;
-        let size = [image.height(), image.width()];
-        let mask = found.unwrap_or_else(|| Array2::from_elem(size, true));
-        let over_all = over_channels(&mask, image);
-        let scaled = scaled_values(image.data(), &over_all, &scale, config.clip, config.background);
-        let placement = match &config.frame {
-            Frame::Fit(fit) => fit.place(size, [1.0, 1.0])?,
-            Frame::Align(alignment) => {
-                let bounds = trimmed_box(&mask, alignment.trim).ok_or(ImageError::EmptyForeground)?;
-                alignment.place(size, &bounds, [1.0, 1.0])?
-            }
-        };
-        let position = 0.5;
-        let input = input_of(&scaled, &placement, position, config.slice_position)?;
-        let plane = PreparedPlane { input, mask: placement.mask_to_grid(&mask)?, position, placement };
-        Ok(Self { plane, foreground: mask, scale })
+/// Channels of one shape as one array; of one channel nothing is copied.
+fn stacked(mut channels: Vec<Array3<f32>>) -> Array4<f32> {
+    if channels.len() == 1
+        && let Some(only) = channels.pop()
+    {
+        return only.insert_axis(Axis(0));
     }
-
-    /// A map on the network's grid on the image's own; pixels that the grid does not cover are
-    /// `fill`. Values are not rescaled.
-    ///
-    /// # Errors
-    /// [`ImageError::ShapeMismatch`] for a map of another size than the grid.
-    pub fn restore_map(&self, map: &ArrayRef2<f32>, fill: f32) -> Result<Array2<f32>, ImageError> {
-        self.plane.placement.to_image(map, fill)
-    }
-
-    /// A network output that is an image, `[channel, row, column]`, on the image's own grid and in
-    /// its intensities; pixels that the grid does not cover are what 0 stands for.
-    ///
-    /// # Errors
-    /// [`ImageError::ShapeMismatch`] for another size than the grid.
-    pub fn restore_intensities(&self, planes: &ArrayRef3<f32>) -> Result<Image<f32>, ImageError> {
-        let [height, width] = self.plane.placement.image_size();
-        let [grid_height, grid_width] = self.plane.placement.grid_size();
-        let channels = planes.len_of(Axis(0));
-        check_shape("output", planes.shape(), &[channels, grid_height, grid_width])?;
-        let mut data = Array3::zeros((channels, height, width));
-        for (mut out, plane) in data.outer_iter_mut().zip(planes.outer_iter()) {
-            out.assign(&self.restore_map(&plane, 0.0)?);
-        }
-        data.mapv_inplace(|value| self.scale.inverse(value));
-        Ok(Image::new(data))
-    }
+    let (i, j, k) = channels.first().map_or((0, 0, 0), Array3::dim);
+    let mut data = Array4::zeros((channels.len(), i, j, k));
+    data.outer_iter_mut().zip(channels).for_each(|(mut out, channel)| out.assign(&channel));
+    data
 }
 
 /// The placements of a volume's slices: one for all, or one by each one's foreground.
@@ -242,25 +212,20 @@ impl<'a> Placements<'a> {
     }
 }
 
-fn scaled_values(
-    data: &ArrayRef3<f32>,
-    mask: &ArrayRef3<bool>,
+/// The values of a slice on the scale of its channel.
+fn scale_into(
+    out: &mut ArrayRef2<f32>,
+    values: &ArrayRef2<f32>,
+    mask: &ArrayRef2<bool>,
     scale: &IntensityScale,
     clip: Option<[f32; 2]>,
     background: Background,
-) -> Array3<f32> {
-    let mut out = data.mapv(|intensity| {
+) {
+    ndarray::Zip::from(out).and(values).and(mask).for_each(|out, &intensity, &inside| {
         let value = scale.value(intensity);
-        clip.map_or(value, |[low, high]| value.clamp(low, high))
+        let clipped = clip.map_or(value, |[low, high]| value.clamp(low, high));
+        *out = if background == Background::Zero && !inside { 0.0 } else { clipped };
     });
-    if background == Background::Zero {
-        ndarray::Zip::from(&mut out).and(mask).for_each(|value, &inside| {
-            if !inside {
-                *value = 0.0;
-            }
-        });
-    }
-    out
 }
 
 /// Channels on the grid, with the position as a last one where it is wanted.

@@ -3,33 +3,32 @@
 use std::borrow::Borrow;
 
 use lesio_settings::{SettingError, in_range};
-use ndarray::{Array2, Array3, ArrayRef, ArrayRef3, Dimension};
+use ndarray::{Array2, Array3, ArrayRef, ArrayView3, Axis, Dimension};
 use serde::{Deserialize, Serialize};
 
 use crate::alignment::Alignment;
 use crate::error::ImageError;
 use crate::grid::GridFit;
 use crate::histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
-use crate::image::Image;
 use crate::intensity::{LinearScale, RobustScaling, ZScore};
 use crate::mask::ForegroundMask;
-use crate::orientation::Orientation;
-use crate::prepared::{PreparedImage, PreparedVolume};
-use crate::volume::{Plane, Volume};
+use crate::orientation::{Orientation, Turn};
+use crate::prepared::PreparedScan;
+use crate::scan::{Scan, ScanError};
+use crate::volume::Plane;
 
-/// What is done to volumes and images before a network sees them.
+/// What is done to scans before a network sees them.
 ///
 /// In this order: a volume is turned to RAS+; the foreground is found; intensities are scaled by
 /// what is inside it; values are clipped; the background becomes 0; each slice is brought to the
 /// grid, with 0 where the grid reaches beyond the image. Networks therefore see values of about
-/// [0, 1] on a background of 0. Every step has its inverse in the [`PreparedVolume`] or
-/// [`PreparedImage`].
+/// [0, 1] on a background of 0. Every step has its inverse in the [`PreparedScan`].
 ///
 /// This is the configuration; [`Preprocessing::fit`] learns what has to be learnt from training
 /// images, and the [`FittedPreprocessing`] is saved with the model.
 ///
 /// ```
-/// use lesio_image::{Geometry, Preprocessing, Volume};
+/// use lesio_image::{Geometry, Preprocessing, Scan, Volume};
 /// use ndarray::Array3;
 ///
 /// // A bright ball in the dark.
@@ -37,15 +36,15 @@ use crate::volume::{Plane, Volume};
 ///     let r2 = (i as f32 - 20.0).powi(2) + (j as f32 - 30.0).powi(2) + 4.0 * (k as f32 - 6.0).powi(2);
 ///     if r2 < 150.0 { 100.0 + (i * j % 7) as f32 } else { 3.0 }
 /// });
-/// let volume = Volume::new(ball, Geometry::default());
-/// let preprocessing = Preprocessing::heads([32, 32]).fit([&volume])?;
-/// let prepared = preprocessing.prepare(&volume)?;
+/// let scan = Scan::from(Volume::new(ball, Geometry::default()));
+/// let preprocessing = Preprocessing::heads([32, 32]).fit([&scan])?;
+/// let prepared = preprocessing.prepare(&scan)?;
 /// assert_eq!(prepared.planes.len(), 12);
 /// assert_eq!(prepared.planes[6].input.dim(), (1, 32, 32));
 ///
 /// let maps: Vec<_> = prepared.planes.iter().map(|plane| plane.mask.mapv(|m| m as u8 as f32)).collect();
 /// let map = prepared.restore_map(&maps, 0.0)?;
-/// assert_eq!((map.shape(), map.geometry()), (volume.shape(), volume.geometry()));
+/// assert_eq!((map.shape(), map.geometry()), (scan.grid(), scan.geometry()));
 /// assert_eq!(map.data()[[20, 30, 6]], 1.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -85,13 +84,15 @@ pub enum Foreground {
     /// All of it.
     #[default]
     Whole,
-    /// What this rule finds; in an image of several channels, in their mean.
+    /// What this rule finds; of several channels, in their mean. The channels of a volume are first divided each by its own
+    /// mean.
     Mask(ForegroundMask),
 }
 
 /// How intensities are scaled.
 ///
-/// The channels of an image are scaled together, which keeps their ratios.
+/// The channels of a volume are scaled each by itself, for they are of different contrasts; those of a picture together, which
+/// keeps their ratios.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -152,6 +153,17 @@ pub enum PreprocessError {
     /// The image cannot be worked with.
     #[error("image cannot be preprocessed")]
     Image(#[from] ImageError),
+    /// The channels are no scan.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// A scan has another number of channels than those the scale was learnt from.
+    #[error("the scan has {found} channels, those that the intensity scale was learnt from have {expected}")]
+    Channels {
+        /// Channels of the scan.
+        found: usize,
+        /// Channels of the others.
+        expected: usize,
+    },
     /// A training image cannot be worked with.
     #[error("training image {index} cannot be used")]
     Training {
@@ -250,7 +262,7 @@ impl Preprocessing {
         }
     }
 
-    /// Number of channels of a network's input, for images of `channels` (1 for volumes).
+    /// Number of channels of a network's input, for scans of `channels`.
     #[must_use]
     pub fn input_channels(&self, channels: usize) -> usize {
         match self.slice_position {
@@ -286,106 +298,133 @@ impl Preprocessing {
         in_range("grid width", width, 1..=LARGEST_GRID)
     }
 
-    /// Learns from training volumes what has to be learnt, taking one at a time from the iterator.
+    /// Learns from training scans what has to be learnt, taking one at a time from the iterator.
     ///
-    /// Only [`Intensity::Standardized`] learns; for the others no volume is looked at, and an empty
+    /// Only [`Intensity::Standardized`] learns; for the others no scan is looked at, and an empty
     /// iterator will do.
     ///
     /// # Errors
-    /// As [`Preprocessing::validate`]; [`PreprocessError::Training`] for a volume that is empty,
-    /// constant, not finite or without foreground; [`PreprocessError::NoTrainingImages`].
-    pub fn fit<I>(&self, volumes: I) -> Result<FittedPreprocessing, PreprocessError>
+    /// As [`Preprocessing::validate`]; [`PreprocessError::Training`] for a scan that is empty,
+    /// constant, not finite or without foreground; [`PreprocessError::Channels`] for one of other channels than the first;
+    /// [`PreprocessError::NoTrainingImages`].
+    pub fn fit<I>(&self, scans: I) -> Result<FittedPreprocessing, PreprocessError>
     where
-        I: IntoIterator<Item: Borrow<Volume<f32>>>,
+        I: IntoIterator<Item: Borrow<Scan>>,
     {
-        self.fit_with(volumes, |fit, volume| {
-            let volume: &Volume<f32> = volume.borrow();
-            let turn = volume.geometry().orientation().turn_to(&Orientation::RAS);
-            let turned = turn.view(volume.data().view());
-            let spacing = turn.source.map(|axis| volume.geometry().spacing()[axis]);
-            let mask = self.volume_foreground(&turned, spacing)?;
-            fit.add(&turned, mask.as_deref())
-        })
-    }
-
-    /// As [`Preprocessing::fit`], from images.
-    ///
-    /// # Errors
-    /// As [`Preprocessing::fit`].
-    pub fn fit_images<I>(&self, images: I) -> Result<FittedPreprocessing, PreprocessError>
-    where
-        I: IntoIterator<Item: Borrow<Image<f32>>>,
-    {
-        self.fit_with(images, |fit, image| {
-            let image = image.borrow();
-            let mask = self.image_foreground(image)?.map(|mask| over_channels(&mask, image));
-            fit.add(image.data(), mask.as_deref())
-        })
-    }
-
-    fn fit_with<I: IntoIterator>(
-        &self,
-        images: I,
-        add: impl Fn(&mut HistogramFit, I::Item) -> Result<(), ImageError>,
-    ) -> Result<FittedPreprocessing, PreprocessError> {
         self.validate()?;
-        let mut histogram = None;
-        if let Intensity::Standardized(standardizer) = &self.intensity {
-            let mut fit = standardizer.start()?;
-            for (index, image) in images.into_iter().enumerate() {
-                add(&mut fit, image).map_err(|source| PreprocessError::Training { index, source })?;
+        let Intensity::Standardized(standardizer) = &self.intensity else {
+            return Ok(FittedPreprocessing { config: self.clone(), histograms: Vec::new() });
+        };
+        let mut fits: Vec<HistogramFit> = Vec::new();
+        for (index, scan) in scans.into_iter().enumerate() {
+            let scan: &Scan = scan.borrow();
+            let failed = |source| PreprocessError::Training { index, source };
+            let turn = scan.geometry().orientation().turn_to(&Orientation::RAS);
+            let mask = self.foreground_of(scan, &turn).map_err(failed)?;
+            let found = scan.scaled_channels();
+            if fits.is_empty() {
+                fits = (0..found).map(|_| standardizer.start()).collect::<Result<_, _>>()?;
             }
-            histogram = Some(fit.finish().map_err(|_| PreprocessError::NoTrainingImages)?);
+            if found != fits.len() {
+                return Err(PreprocessError::Channels { found, expected: fits.len() });
+            }
+            each_scaled(scan, &turn, mask.as_ref(), |channel, values, mask| {
+                fits[channel].add(values, mask).map_err(failed)
+            })?;
         }
-        Ok(FittedPreprocessing { config: self.clone(), histogram })
+        let finished = fits.into_iter().map(HistogramFit::finish).collect::<Result<Vec<_>, _>>();
+        match finished {
+            Ok(histograms) if !histograms.is_empty() => {
+                Ok(FittedPreprocessing { config: self.clone(), histograms })
+            }
+            _ => Err(PreprocessError::NoTrainingImages),
+        }
     }
 
-    /// The foreground of voxels in the order of RAS+ with their spacing; `None` for all of them.
-    pub(crate) fn volume_foreground(
-        &self,
-        turned: &ArrayRef3<f32>,
-        spacing: [f64; 3],
-    ) -> Result<Option<Array3<bool>>, ImageError> {
-        match &self.foreground {
-            Foreground::Whole => Ok(None),
-            Foreground::Mask(rule) => rule.of_turned(turned, self.plane, spacing).map(Some),
-        }
-    }
-
-    /// The foreground of an image, `[row, column]`; `None` for all of it.
-    pub(crate) fn image_foreground(&self, image: &Image<f32>) -> Result<Option<Array2<bool>>, ImageError> {
+    /// The foreground of a scan in the order of RAS+; `None` for all of it.
+    pub(crate) fn foreground_of(&self, scan: &Scan, turn: &Turn) -> Result<Option<Array3<bool>>, ImageError> {
         let Foreground::Mask(rule) = &self.foreground else { return Ok(None) };
-        // Checked as a whole, so that the index named is of the image and not of the mean.
-        crate::error::check_finite(image.data())?;
-        let channels = image.channels() as f64;
-        let mean = image.data().map_axis(ndarray::Axis(0), |values| {
-            (values.iter().map(|&v| f64::from(v)).sum::<f64>() / channels) as f32
-        });
-        rule.plane(&mean).map(Some)
+        let data = scan.data();
+        if scan.is_picture() {
+            let pixels = scan.pixels();
+            // Checked as a whole, so that the index named is of the image and not of the mean.
+            crate::error::check_finite(&pixels)?;
+            let count = pixels.len_of(Axis(0)) as f64;
+            let mean = pixels.map_axis(Axis(0), |values| {
+                (values.iter().map(|&v| f64::from(v)).sum::<f64>() / count) as f32
+            });
+            let mask: Array2<bool> = rule.plane(&mean)?;
+            return Ok(Some(turn.apply(mask.reversed_axes().insert_axis(Axis(2)))));
+        }
+        let spacing = turn.source.map(|axis| scan.geometry().spacing()[axis]);
+        let of = |view: ArrayView3<'_, f32>| rule.of_turned(&turn.view(view), self.plane, spacing).map(Some);
+        if scan.channels() == 1 {
+            return of(data.index_axis(Axis(0), 0));
+        }
+        let mut together = Array3::<f32>::zeros(scan.grid());
+        for channel in data.outer_iter() {
+            crate::error::check_finite(&channel)?;
+            let mean = channel.iter().map(|&value| f64::from(value)).sum::<f64>() / channel.len() as f64;
+            let factor = if mean == 0.0 { 1.0 } else { mean.abs().recip() } as f32;
+            together.zip_mut_with(&channel, |sum, &value| *sum += value * factor);
+        }
+        of(together.view())
     }
 }
 
-/// A mask `[row, column]` for every channel of an image.
-pub(crate) fn over_channels(mask: &Array2<bool>, image: &Image<f32>) -> ndarray::Array3<bool> {
-    ndarray::Array3::from_shape_fn(image.data().dim(), |(_, row, column)| mask[[row, column]])
+/// Hands on what is scaled together: each channel of a volume, all channels of a picture; in the order of RAS+, with the
+/// foreground.
+fn each_scaled(
+    scan: &Scan,
+    turn: &Turn,
+    mask: Option<&Array3<bool>>,
+    mut each: impl FnMut(
+        usize,
+        &ArrayRef<f32, ndarray::Ix3>,
+        Option<&ArrayRef<bool, ndarray::Ix3>>,
+    ) -> Result<(), PreprocessError>,
+) -> Result<(), PreprocessError> {
+    if scan.is_picture() {
+        let pixels = scan.pixels();
+        let over_all = mask.map(|mask| {
+            let plane = Plane::Axial.slice(mask.view(), 0);
+            Array3::from_shape_fn(pixels.dim(), |(_, row, column)| plane[[row, column]])
+        });
+        return each(0, &pixels, over_all.as_deref());
+    }
+    for (channel, values) in scan.data().outer_iter().enumerate() {
+        each(channel, &turn.view(values), mask.map(|mask| &**mask))?;
+    }
+    Ok(())
 }
 
 /// A [`Preprocessing`] with what it learnt: what a model is saved with.
 ///
 /// Serialized, it is checked again when it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "FittedParts")]
+#[serde(try_from = "FittedParts", into = "FittedParts")]
 pub struct FittedPreprocessing {
     config: Preprocessing,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    histogram: Option<FittedHistogram>,
+    /// Of each channel, where a histogram is standardized.
+    histograms: Vec<FittedHistogram>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct FittedParts {
     config: Preprocessing,
-    #[serde(default)]
+    /// The only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     histogram: Option<FittedHistogram>,
+    /// Of each of several channels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    histograms: Vec<FittedHistogram>,
+}
+
+impl From<FittedPreprocessing> for FittedParts {
+    fn from(mut fitted: FittedPreprocessing) -> Self {
+        let histogram = if fitted.histograms.len() == 1 { fitted.histograms.pop() } else { None };
+        Self { config: fitted.config, histogram, histograms: fitted.histograms }
+    }
 }
 
 impl TryFrom<FittedParts> for FittedPreprocessing {
@@ -393,16 +432,21 @@ impl TryFrom<FittedParts> for FittedPreprocessing {
 
     fn try_from(parts: FittedParts) -> Result<Self, SettingError> {
         parts.config.validate()?;
+        let histograms: Vec<FittedHistogram> = parts.histogram.into_iter().chain(parts.histograms).collect();
         let wanted = match &parts.config.intensity {
             Intensity::Standardized(standardizer) => Some(standardizer.percentiles.as_slice()),
             _ => None,
         };
-        let found = parts.histogram.as_ref().map(FittedHistogram::percentiles);
-        if found != wanted {
+        let found: Vec<_> = histograms.iter().map(FittedHistogram::percentiles).collect();
+        let fits = match wanted {
+            Some(wanted) => !found.is_empty() && found.iter().all(|own| *own == wanted),
+            None => found.is_empty(),
+        };
+        if !fits {
             let expected = "the landmarks of the configuration, and none without standardization";
             return Err(SettingError::new("fitted histogram", found, expected));
         }
-        Ok(Self { config: parts.config, histogram: parts.histogram })
+        Ok(Self { config: parts.config, histograms })
     }
 }
 
@@ -413,37 +457,53 @@ impl FittedPreprocessing {
         &self.config
     }
 
-    /// The standard scale learnt, for [`Intensity::Standardized`].
+    /// The standard scales learnt, one for each channel of a volume, for [`Intensity::Standardized`]; else none.
     #[must_use]
-    pub fn histogram(&self) -> Option<&FittedHistogram> {
-        self.histogram.as_ref()
+    pub fn histograms(&self) -> &[FittedHistogram] {
+        &self.histograms
     }
 
-    /// A volume, of any orientation, on the network's grid.
+    /// A scan, of any orientation, on the network's grid.
     ///
     /// # Errors
-    /// [`PreprocessError::Image`] for a volume that is empty, not finite, constant (where the
-    /// configuration looks for contrast) or without foreground; [`PreprocessError::Config`] where
-    /// sizes and grid do not go together.
-    pub fn prepare(&self, volume: &Volume<f32>) -> Result<PreparedVolume, PreprocessError> {
-        PreparedVolume::new(self, volume)
+    /// [`PreprocessError::Image`] for a scan that is empty, not finite, constant (where the
+    /// configuration looks for contrast) or without foreground; [`PreprocessError::Channels`] for other channels than those
+    /// that a scale was learnt from; [`PreprocessError::Config`] where sizes and grid do not go together.
+    pub fn prepare(&self, scan: &Scan) -> Result<PreparedScan, PreprocessError> {
+        PreparedScan::new(self, scan)
     }
 
-    /// An image on the network's grid.
-    ///
-    /// # Errors
-    /// As [`FittedPreprocessing::prepare`].
-    pub fn prepare_image(&self, image: &Image<f32>) -> Result<PreparedImage, PreprocessError> {
-        PreparedImage::new(self, image)
-    }
-
-    /// The scale of an image's intensities, by what is inside the mask.
-    pub(crate) fn scale<D: Dimension>(
+    /// The scale of each channel's intensities, by what is inside the mask.
+    pub(crate) fn scales(
         &self,
+        scan: &Scan,
+        turn: &Turn,
+        mask: Option<&Array3<bool>>,
+    ) -> Result<Vec<IntensityScale>, PreprocessError> {
+        let (found, expected) = (scan.scaled_channels(), self.histograms.len());
+        if matches!(self.config.intensity, Intensity::Standardized(_)) && found != expected {
+            return Err(PreprocessError::Channels { found, expected });
+        }
+        let mut scales = Vec::with_capacity(scan.channels());
+        each_scaled(scan, turn, mask, |channel, values, mask| {
+            scales.push(self.scale(channel, values, mask)?);
+            Ok(())
+        })?;
+        // Those of a picture share one.
+        if let Some(first) = scales.first().cloned() {
+            scales.resize(scan.channels(), first);
+        }
+        Ok(scales)
+    }
+
+    /// The scale of a channel's intensities, by what is inside the mask.
+    fn scale<D: Dimension>(
+        &self,
+        channel: usize,
         data: &ArrayRef<f32, D>,
         mask: Option<&ArrayRef<bool, D>>,
     ) -> Result<IntensityScale, ImageError> {
-        Ok(match (&self.config.intensity, &self.histogram) {
+        Ok(match (&self.config.intensity, self.histograms.get(channel)) {
             (Intensity::Robust(scaling), _) => IntensityScale::Linear(scaling.fit(data, mask)?),
             (Intensity::ZScore(score), _) => IntensityScale::Linear(score.fit(data, mask)?),
             (Intensity::Standardized(_), Some(histogram)) => {

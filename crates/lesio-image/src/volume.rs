@@ -74,6 +74,19 @@ impl Plane {
     }
 }
 
+/// One slice of values on a grid, of the grid in RAS+ with its front or top up, as [`Volume::upright_plane`] shows it;
+/// `None` past the last. Rows of a picture run as it is seen.
+#[must_use]
+pub fn upright_slice<'a, T>(
+    geometry: &Geometry,
+    values: ArrayView3<'a, T>,
+    plane: Plane,
+    index: usize,
+) -> Option<ArrayView2<'a, T>> {
+    let turned = geometry.orientation().turn_to(&Orientation::RAS).view(values);
+    (index < turned.len_of(Axis(plane.axis()))).then(|| plane.slice(turned, index))
+}
+
 impl<T> Volume<T> {
     /// Voxels in their place.
     #[must_use]

@@ -5,7 +5,7 @@
 use lesio_image::{
     Alignment, AlignmentScope, Aspect, Background, FittedPreprocessing, Foreground, ForegroundMask, Frame,
     Geometry, GridFit, HistogramStandardizer, Image, ImageError, Intensity, LinearScale, Orientation, Plane,
-    PreprocessError, Preprocessing, Resize, RobustScaling, SlicePosition, Volume, ZScore,
+    PreprocessError, Preprocessing, Resize, RobustScaling, Scan, SlicePosition, Volume, ZScore,
 };
 use lesio_settings::mutation::mutations;
 use ndarray::{Array2, Array3, Axis};
@@ -32,8 +32,12 @@ fn head(gain: f32, offset: f32, shift: f32) -> Volume {
     Volume::new(data, Geometry::new(affine).unwrap())
 }
 
-fn first_channels(prepared: &lesio_image::PreparedVolume) -> Vec<Array2<f32>> {
+fn first_channels(prepared: &lesio_image::PreparedScan) -> Vec<Array2<f32>> {
     prepared.planes.iter().map(|plane| plane.input.index_axis(Axis(0), 0).to_owned()).collect()
+}
+
+fn inputs(prepared: &lesio_image::PreparedScan) -> Vec<Array3<f32>> {
+    prepared.planes.iter().map(|plane| plane.input.clone()).collect()
 }
 
 #[test]
@@ -41,8 +45,12 @@ fn without_interpolation_the_way_back_is_exact() {
     let volume = head(1.0, 0.0, 0.0);
     let frame = Frame::Fit(GridFit::new([64, 48]).resize(Resize::CropPad));
     for plane in [Plane::Axial, Plane::Coronal, Plane::Sagittal] {
-        let fitted = Preprocessing::new([1, 1]).frame(frame.clone()).plane(plane).fit([&volume]).unwrap();
-        let prepared = fitted.prepare(&volume).unwrap();
+        let fitted = Preprocessing::new([1, 1])
+            .frame(frame.clone())
+            .plane(plane)
+            .fit([&Scan::from(volume.clone())])
+            .unwrap();
+        let prepared = fitted.prepare(&volume.clone().into()).unwrap();
         assert_eq!(prepared.planes.len(), volume.reoriented(&Orientation::RAS).planes(plane));
         let back = prepared.restore_map(&first_channels(&prepared), f32::NAN).unwrap();
         // 50 columns of a sagittal slice do not fit a grid of 48: two are cropped.
@@ -56,13 +64,13 @@ fn without_interpolation_the_way_back_is_exact() {
 #[test]
 fn any_orientation_comes_back_as_it_was() {
     let volume = head(2.0, 10.0, 1.0);
-    let fitted = Preprocessing::heads([32, 32]).fit([&volume]).unwrap();
-    let straight = fitted.prepare(&volume).unwrap();
+    let fitted = Preprocessing::heads([32, 32]).fit([&Scan::from(volume.clone())]).unwrap();
+    let straight = fitted.prepare(&volume.clone().into()).unwrap();
     let maps = first_channels(&straight);
     let expected = straight.restore_map(&maps, 0.0).unwrap();
     for letters in ["RAS", "LPI", "PSR", "SAL", "IRP"] {
         let turned = volume.reoriented(&letters.parse().unwrap());
-        let prepared = fitted.prepare(&turned).unwrap();
+        let prepared = fitted.prepare(&turned.clone().into()).unwrap();
         assert_eq!(first_channels(&prepared), maps, "{letters}");
         let back = prepared.restore_map(&maps, 0.0).unwrap();
         assert_eq!(back.geometry(), turned.geometry());
@@ -75,9 +83,9 @@ fn any_orientation_comes_back_as_it_was() {
 #[test]
 fn heads_of_any_gain_and_place_look_alike() {
     let training = [head(1.0, 0.0, 0.0), head(3.0, 20.0, 2.0)];
-    let fitted = Preprocessing::heads([32, 32]).fit(&training).unwrap();
-    let one = fitted.prepare(&head(1.0, 0.0, 0.0)).unwrap();
-    let other = fitted.prepare(&head(17.0, -4.0, 0.0)).unwrap();
+    let fitted = Preprocessing::heads([32, 32]).fit(training.map(Scan::from)).unwrap();
+    let one = fitted.prepare(&head(1.0, 0.0, 0.0).into()).unwrap();
+    let other = fitted.prepare(&head(17.0, -4.0, 0.0).into()).unwrap();
     for (a, b) in one.planes.iter().zip(&other.planes) {
         assert!(a.input.iter().zip(&b.input).all(|(a, b)| (a - b).abs() < 1e-4));
         assert!(a.input.iter().all(|v| (0.0..=1.0).contains(v)));
@@ -105,9 +113,13 @@ fn intensities_come_back() {
     ];
     for intensity in rules {
         let frame = Frame::Fit(GridFit::new([64, 64]).resize(Resize::CropPad));
-        let fitted = Preprocessing::new([1, 1]).intensity(intensity).frame(frame).fit([&volume]).unwrap();
-        let prepared = fitted.prepare(&volume).unwrap();
-        let back = prepared.restore_intensities(&first_channels(&prepared)).unwrap();
+        let fitted = Preprocessing::new([1, 1])
+            .intensity(intensity)
+            .frame(frame)
+            .fit([&Scan::from(volume.clone())])
+            .unwrap();
+        let prepared = fitted.prepare(&volume.clone().into()).unwrap();
+        let back = prepared.restore_intensities(&inputs(&prepared)).unwrap();
         for (back, value) in back.data().iter().zip(volume.data()) {
             assert!((back - value).abs() < 2e-3, "{back} {value} {:?}", fitted.config().intensity);
         }
@@ -117,12 +129,17 @@ fn intensities_come_back() {
 #[test]
 fn saved_preprocessing_does_the_same() {
     let volume = head(1.0, 0.0, 0.0);
-    let fitted =
-        Preprocessing::heads([24, 32]).slice_position(SlicePosition::Channel).fit([&volume]).unwrap();
+    let fitted = Preprocessing::heads([24, 32])
+        .slice_position(SlicePosition::Channel)
+        .fit([&Scan::from(volume.clone())])
+        .unwrap();
     let json = serde_json::to_string(&fitted).unwrap();
     let loaded: FittedPreprocessing = serde_json::from_str(&json).unwrap();
     assert_eq!(loaded, fitted);
-    assert_eq!(loaded.prepare(&volume).unwrap().planes, fitted.prepare(&volume).unwrap().planes);
+    assert_eq!(
+        loaded.prepare(&volume.clone().into()).unwrap().planes,
+        fitted.prepare(&volume.clone().into()).unwrap().planes
+    );
     // What was altered is refused, and so is a scale without its configuration.
     let broken = json.replace("\"coverage\":0.9", "\"coverage\":1.9");
     assert_ne!(broken, json);
@@ -135,10 +152,12 @@ fn saved_preprocessing_does_the_same() {
 #[test]
 fn positions_run_over_the_head() {
     let volume = head(1.0, 0.0, 0.0);
-    let fitted =
-        Preprocessing::heads([16, 16]).slice_position(SlicePosition::Channel).fit([&volume]).unwrap();
+    let fitted = Preprocessing::heads([16, 16])
+        .slice_position(SlicePosition::Channel)
+        .fit([&Scan::from(volume.clone())])
+        .unwrap();
     assert_eq!(fitted.config().input_channels(1), 2);
-    let prepared = fitted.prepare(&volume).unwrap();
+    let prepared = fitted.prepare(&volume.clone().into()).unwrap();
     let positions: Vec<f32> = prepared.planes.iter().map(|plane| plane.position).collect();
     assert!(positions.is_sorted());
     assert_eq!((positions[0], positions[13]), (0.0, 1.0));
@@ -152,8 +171,11 @@ fn positions_run_over_the_head() {
 fn planes_may_be_aligned_one_by_one() {
     let volume = head(1.0, 0.0, 0.0);
     let alignment = Alignment::new([32, 32]).scope(AlignmentScope::Plane).aspect(Aspect::Stretch).trim(0.0);
-    let fitted = Preprocessing::heads([1, 1]).frame(Frame::Align(alignment)).fit([&volume]).unwrap();
-    let prepared = fitted.prepare(&volume).unwrap();
+    let fitted = Preprocessing::heads([1, 1])
+        .frame(Frame::Align(alignment))
+        .fit([&Scan::from(volume.clone())])
+        .unwrap();
+    let prepared = fitted.prepare(&volume.clone().into()).unwrap();
     for plane in prepared.planes.iter().filter(|plane| plane.mask.iter().any(|v| *v)) {
         let rows = plane.mask.rows().into_iter().filter(|row| row.iter().any(|v| *v)).count();
         let columns = plane.mask.columns().into_iter().filter(|c| c.iter().any(|v| *v)).count();
@@ -171,14 +193,15 @@ fn images_keep_their_channels() {
     let image = Image::new(Array3::from_shape_fn((3, 30, 50), |(c, r, k)| (c * 80 + (r * k) % 60) as f32));
     let range = Intensity::Range(LinearScale::new(0.0, 255.0).unwrap());
     let frame = Frame::Fit(GridFit::new([64, 64]).resize(Resize::CropPad));
-    let fitted = Preprocessing::new([1, 1]).intensity(range).frame(frame).fit_images([&image]).unwrap();
-    let prepared = fitted.prepare_image(&image).unwrap();
-    assert_eq!(prepared.plane.input.dim(), (3, 64, 64));
-    assert_eq!(prepared.plane.input[[0, 0, 0]], 0.0);
-    let back = prepared.restore_intensities(&prepared.plane.input).unwrap();
+    let fitted =
+        Preprocessing::new([1, 1]).intensity(range).frame(frame).fit([&Scan::from(image.clone())]).unwrap();
+    let prepared = fitted.prepare(&image.clone().into()).unwrap();
+    assert_eq!(prepared.planes[0].input.dim(), (3, 64, 64));
+    assert_eq!(prepared.planes[0].input[[0, 0, 0]], 0.0);
+    let back = prepared.restore_intensities(&inputs(&prepared)).unwrap().into_image();
     assert!(back.data().iter().zip(image.data()).all(|(a, b)| (a - b).abs() < 1e-3));
     let wrong = Array3::zeros((3, 64, 63));
-    assert!(matches!(prepared.restore_intensities(&wrong), Err(ImageError::ShapeMismatch { .. })));
+    assert!(matches!(prepared.restore_intensities(&[wrong]), Err(ImageError::ShapeMismatch { .. })));
 }
 
 #[test]
@@ -188,35 +211,38 @@ fn the_foreground_of_an_image_is_that_of_its_channels_together() {
         let inside = (r as f32 - 20.0).powi(2) + (k as f32 - 50.0).powi(2) < 225.0;
         if inside && (k < 50) == (c == 0) { 90.0 + ((r + k) % 5) as f32 } else { (r % 3) as f32 }
     }));
-    let fitted = Preprocessing::heads([40, 40]).fit_images([&image]).unwrap();
-    let prepared = fitted.prepare_image(&image).unwrap();
-    let found = prepared.foreground.iter().filter(|v| **v).count();
+    let fitted = Preprocessing::heads([40, 40]).fit([&Scan::from(image.clone())]).unwrap();
+    let prepared = fitted.prepare(&image.clone().into()).unwrap();
+    let found = prepared.foreground.data().iter().filter(|v| **v).count();
     assert!((680..740).contains(&found), "{found}");
     // Aligned: the disc of 29 pixels fills 36 of 40.
-    assert!((prepared.plane.placement.scale()[0] - 29.0 / 36.0).abs() < 0.05);
-    let back = prepared.restore_map(&prepared.plane.mask.mapv(|m| f32::from(u8::from(m))), 0.0).unwrap();
-    let agree = back.iter().zip(&prepared.foreground).filter(|(a, b)| (**a > 0.5) == **b).count();
-    assert!(agree > back.len() * 99 / 100);
+    assert!((prepared.planes[0].placement.scale()[0] - 29.0 / 36.0).abs() < 0.05);
+    let back =
+        prepared.restore_map(&[prepared.planes[0].mask.mapv(|m| f32::from(u8::from(m)))], 0.0).unwrap();
+    let agree =
+        back.data().iter().zip(prepared.foreground.data()).filter(|(a, b)| (**a > 0.5) == **b).count();
+    assert!(agree > back.data().len() * 99 / 100);
 }
 
 #[test]
 fn standardization_of_images_pools_their_channels() {
     let image = |gain: f32| {
-        Image::new(Array3::from_shape_fn((2, 24, 24), move |(c, r, k)| {
+        Scan::from(Image::new(Array3::from_shape_fn((2, 24, 24), move |(c, r, k)| {
             gain * ((c + 1) * ((r * k) % 31)) as f32
-        }))
+        })))
     };
     let rule = Intensity::Standardized(HistogramStandardizer::new());
-    let fitted = Preprocessing::new([24, 24]).intensity(rule).fit_images([image(1.0), image(9.0)]).unwrap();
-    let (a, b) = (fitted.prepare_image(&image(2.0)).unwrap(), fitted.prepare_image(&image(5.0)).unwrap());
-    assert!(a.plane.input.iter().zip(&b.plane.input).all(|(a, b)| (a - b).abs() < 1e-5));
+    let fitted = Preprocessing::new([24, 24]).intensity(rule).fit([image(1.0), image(9.0)]).unwrap();
+    let (a, b) = (fitted.prepare(&image(2.0)).unwrap(), fitted.prepare(&image(5.0)).unwrap());
+    assert!(a.planes[0].input.iter().zip(&b.planes[0].input).all(|(a, b)| (a - b).abs() < 1e-5));
 }
 
 #[test]
 fn what_cannot_be_prepared_has_a_name() {
-    let good = head(1.0, 0.0, 0.0);
+    let good = Scan::from(head(1.0, 0.0, 0.0));
     let fitted = Preprocessing::heads([16, 16]).fit([&good]).unwrap();
-    let with = |data: Array3<f32>| fitted.prepare(&Volume::new(data, Geometry::default())).unwrap_err();
+    let with =
+        |data: Array3<f32>| fitted.prepare(&Volume::new(data, Geometry::default()).into()).unwrap_err();
     let constant = with(Array3::from_elem((4, 5, 6), 3.0));
     assert!(matches!(
         constant,
@@ -224,10 +250,10 @@ fn what_cannot_be_prepared_has_a_name() {
     ));
     let empty = with(Array3::zeros((4, 0, 6)));
     assert!(matches!(empty, PreprocessError::Image(ImageError::EmptyImage { .. })));
-    let mut nan = good.data().clone();
+    let mut nan = head(1.0, 0.0, 0.0).into_data();
     nan[[3, 4, 5]] = f32::NAN;
     assert!(matches!(
-        fitted.prepare(&Volume::new(nan, Geometry::default())).unwrap_err(),
+        fitted.prepare(&Volume::new(nan, Geometry::default()).into()).unwrap_err(),
         PreprocessError::Image(ImageError::NonFiniteVoxels { count: 1, first }) if first == [3, 4, 5]
     ));
     let dark = ForegroundMask::new().threshold(lesio_image::Threshold::Above(1e6));
@@ -237,9 +263,9 @@ fn what_cannot_be_prepared_has_a_name() {
 
     let learning =
         Preprocessing::new([16, 16]).intensity(Intensity::Standardized(HistogramStandardizer::new()));
-    let nobody: [Volume; 0] = [];
+    let nobody: [Scan; 0] = [];
     assert_eq!(learning.fit(nobody), Err(PreprocessError::NoTrainingImages));
-    let flat = Volume::new(Array3::zeros((4, 5, 6)), Geometry::default());
+    let flat = Scan::from(Volume::new(Array3::zeros((4, 5, 6)), Geometry::default()));
     assert!(matches!(
         learning.fit([&good, &flat]),
         Err(PreprocessError::Training { index: 1, source: ImageError::ConstantImage { .. } })
@@ -261,8 +287,9 @@ fn what_cannot_be_prepared_has_a_name() {
 #[test]
 fn one_voxel_is_enough_where_no_contrast_is_asked() {
     let one = Volume::new(Array3::from_elem((1, 1, 1), 0.5), Geometry::default());
-    let fitted = Preprocessing::new([8, 8]).background(Background::Zero).fit([&one]).unwrap();
-    let prepared = fitted.prepare(&one).unwrap();
+    let fitted =
+        Preprocessing::new([8, 8]).background(Background::Zero).fit([&Scan::from(one.clone())]).unwrap();
+    let prepared = fitted.prepare(&one.clone().into()).unwrap();
     assert_eq!(prepared.planes.len(), 1);
     assert_eq!(prepared.planes[0].position, 0.5);
     assert_eq!(prepared.restore_map(&first_channels(&prepared), 0.0).unwrap(), one);
@@ -274,8 +301,8 @@ fn threads_do_not_change_a_bit() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let fitted = Preprocessing::heads([40, 40]).fit([&volume]).unwrap();
-            fitted.prepare(&volume).unwrap().planes
+            let fitted = Preprocessing::heads([40, 40]).fit([&Scan::from(volume.clone())]).unwrap();
+            fitted.prepare(&volume.clone().into()).unwrap().planes
         })
     };
     assert_eq!(run(1), run(3));
@@ -296,8 +323,8 @@ proptest! {
             Frame::Fit(GridFit::new([grid.0, grid.1]).resize(Resize::Stretch)),
             Frame::Align(Alignment::new([grid.0, grid.1])),
         ] {
-            let fitted = Preprocessing::new([1, 1]).plane(plane).frame(frame).fit([&volume]).unwrap();
-            let prepared = fitted.prepare(&volume).unwrap();
+            let fitted = Preprocessing::new([1, 1]).plane(plane).frame(frame).fit([&Scan::from(volume.clone())]).unwrap();
+            let prepared = fitted.prepare(&volume.clone().into()).unwrap();
             let ones: Vec<_> = prepared.planes.iter().map(|p| Array2::from_elem(p.mask.dim(), 1.0)).collect();
             let back = prepared.restore_map(&ones, 1.0).unwrap();
             prop_assert_eq!(back.shape(), volume.shape());
@@ -322,12 +349,13 @@ fn no_number_of_a_saved_preprocessing_does_harm() {
     ];
     let mut refused = 0;
     for intensity in intensities {
-        let fitted = Preprocessing::heads([24, 32]).intensity(intensity).fit([&volume]).unwrap();
+        let fitted =
+            Preprocessing::heads([24, 32]).intensity(intensity).fit([&Scan::from(volume.clone())]).unwrap();
         for mutation in mutations(&serde_json::to_value(&fitted).unwrap()) {
             match serde_json::from_value::<FittedPreprocessing>(mutation.document) {
                 Ok(read) => {
                     // Errors are allowed here: a clip, a coverage or a radius may leave nothing.
-                    let _ = read.prepare(&volume);
+                    let _ = read.prepare(&volume.clone().into());
                 }
                 Err(_) => refused += 1,
             }
@@ -366,6 +394,9 @@ fn settings_that_cannot_be_are_named() {
     for (setting, config) in cases {
         assert_eq!(config.validate().unwrap_err().setting, setting);
         // The same where it is used.
-        assert!(matches!(config.fit([&head(1.0, 0.0, 0.0)]), Err(PreprocessError::Config(_))), "{setting}");
+        assert!(
+            matches!(config.fit([Scan::from(head(1.0, 0.0, 0.0))]), Err(PreprocessError::Config(_))),
+            "{setting}"
+        );
     }
 }

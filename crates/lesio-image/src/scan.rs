@@ -1,0 +1,373 @@
+//! What is judged at once: co-registered channels on one grid.
+
+use std::fmt;
+
+use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, ShapeBuilder};
+
+use crate::agreement::GridError;
+use crate::geometry::Geometry;
+use crate::image::Image;
+use crate::volume::{Plane, Volume, upright_slice};
+
+/// One or several co-registered channels on one grid: a volume of many slices, or a picture, which is one slice.
+///
+/// Channels have names where they are known, such as `flair` and `t1`; a model keeps the order of those it was trained on.
+/// A picture's columns are its first axis and its rows the second, which runs downwards; its pixels have no size.
+///
+/// ```
+/// use lesio_image::{Geometry, Image, Plane, Scan, Volume};
+/// use ndarray::Array3;
+///
+/// let grid = Geometry::from_spacing([1.0, 1.0, 3.0])?;
+/// let volume = |value: f32| Volume::new(Array3::from_elem((4, 5, 6), value), grid);
+/// let scan = Scan::joined(vec![volume(1.0), volume(2.0)])?.named(["flair", "t1"])?;
+/// assert_eq!((scan.channels(), scan.grid()), (2, [4, 5, 6]));
+///
+/// let picture = Scan::from(Image::new(Array3::<f32>::zeros((3, 20, 30))));
+/// assert!(picture.is_picture());
+/// assert_eq!(picture.slice(Plane::Axial, 0, 2).map(|slice| slice.dim()), Some((20, 30)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Scan {
+    /// `[channel, i, j, k]`.
+    data: Array4<f32>,
+    geometry: Geometry,
+    kind: Kind,
+    names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Volume,
+    Picture,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("kind", &self.kind)
+            .field("shape", &self.data.shape())
+            .field("geometry", &self.geometry)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why channels are no scan, or not the one that is asked for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScanError {
+    /// No channel was given.
+    #[error("a scan has at least one channel")]
+    NoChannels,
+    /// A channel does not lie where the first does.
+    #[error("channel {channel} does not lie where channel 0 does")]
+    Grid {
+        /// Which, from 0.
+        channel: usize,
+        /// How they differ.
+        source: GridError,
+    },
+    /// Another number of names than channels.
+    #[error("{found} names given for {expected} channels")]
+    Names {
+        /// How many were given.
+        found: usize,
+        /// How many channels there are.
+        expected: usize,
+    },
+    /// A name that stands twice.
+    #[error("two channels are named {name:?}")]
+    Repeated {
+        /// The name.
+        name: String,
+    },
+    /// Channels of other names than those asked for.
+    #[error("the channels are {}, expected {}", listed(found), listed(expected))]
+    Channels {
+        /// The names there are.
+        found: Vec<String>,
+        /// The names asked for.
+        expected: Vec<String>,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    names.join(", ")
+}
+
+impl Scan {
+    /// Volumes as the channels of one scan, on the grid of the first. Those whose voxels are in another order are brought
+    /// into the first's, by both affines.
+    ///
+    /// # Errors
+    /// [`ScanError::NoChannels`], and [`ScanError::Grid`] for a volume elsewhere or of another shape.
+    pub fn joined(volumes: Vec<Volume<f32>>) -> Result<Self, ScanError> {
+        let count = volumes.len();
+        let mut volumes = volumes.into_iter();
+        let first = volumes.next().ok_or(ScanError::NoChannels)?;
+        if count == 1 {
+            return Ok(first.into());
+        }
+        let (geometry, shape) = (*first.geometry(), first.shape());
+        // Each channel lies in memory as the first does.
+        let is_fortran = !first.data().is_standard_layout() && first.data().t().is_standard_layout();
+        let [i, j, k] = shape;
+        let mut data = match is_fortran {
+            true => Array4::zeros((i, j, k, count).f()).permuted_axes([3, 0, 1, 2]),
+            false => Array4::zeros((count, i, j, k)),
+        };
+        data.index_axis_mut(Axis(0), 0).assign(first.data());
+        drop(first);
+        for (channel, volume) in (1..).zip(volumes) {
+            let (volume, _) =
+                volume.aligned_to(&geometry, shape).map_err(|source| ScanError::Grid { channel, source })?;
+            data.index_axis_mut(Axis(0), channel).assign(volume.data());
+        }
+        Ok(Self { data, geometry, kind: Kind::Volume, names: Vec::new() })
+    }
+
+    /// With the names of its channels, in their order.
+    ///
+    /// # Errors
+    /// [`ScanError::Names`] for another number of them, [`ScanError::Repeated`].
+    pub fn named(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ScanError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let (found, expected) = (names.len(), self.channels());
+        if found != expected {
+            return Err(ScanError::Names { found, expected });
+        }
+        if let Some(name) =
+            names.iter().enumerate().find_map(|(k, name)| names[..k].contains(name).then_some(name))
+        {
+            return Err(ScanError::Repeated { name: name.clone() });
+        }
+        self.names = names;
+        Ok(self)
+    }
+
+    /// The channels of these names, in their order; the scan itself where it has no names, or these.
+    ///
+    /// # Errors
+    /// [`ScanError::Channels`] where one is missing.
+    pub fn with_channels(self, names: &[String]) -> Result<Self, ScanError> {
+        if self.names.is_empty() || self.names == names {
+            return Ok(self);
+        }
+        let place = |name: &String| self.names.iter().position(|own| own == name);
+        match names.iter().map(place).collect::<Option<Vec<usize>>>() {
+            Some(places) => {
+                Ok(Self { data: self.data.select(Axis(0), &places), names: names.to_vec(), ..self })
+            }
+            None => Err(ScanError::Channels { found: self.names, expected: names.to_vec() }),
+        }
+    }
+
+    /// The values, `[channel, i, j, k]`.
+    #[must_use]
+    pub fn data(&self) -> &Array4<f32> {
+        &self.data
+    }
+
+    /// Number of channels, at least 1.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.data.len_of(Axis(0))
+    }
+
+    /// The names of the channels; none where they are not known.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// One channel, axes `(i, j, k)`; `None` past the last.
+    #[must_use]
+    pub fn channel(&self, channel: usize) -> Option<ArrayView3<'_, f32>> {
+        (channel < self.channels()).then(|| self.data.index_axis(Axis(0), channel))
+    }
+
+    /// Number of voxels along each axis.
+    #[must_use]
+    pub fn grid(&self) -> [usize; 3] {
+        let shape = self.data.shape();
+        [shape[1], shape[2], shape[3]]
+    }
+
+    /// Where the voxels are. Of a picture: its columns run to the right and its rows down, in pixels.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Whether it is a picture: one slice, whose pixels have no known size.
+    #[must_use]
+    pub fn is_picture(&self) -> bool {
+        self.kind == Kind::Picture
+    }
+
+    /// The plane whose slices are seen: that asked for of a volume, the picture itself of a picture.
+    #[must_use]
+    pub fn plane(&self, of_volume: Plane) -> Plane {
+        if self.is_picture() { Plane::Axial } else { of_volume }
+    }
+
+    /// The voxel axis through the slices of a plane.
+    #[must_use]
+    pub fn slicing_axis(&self, plane: Plane) -> usize {
+        let plane = self.plane(plane);
+        let codes = self.geometry.axis_codes();
+        codes.iter().position(|code| code.world().0 == plane.axis()).unwrap_or(plane.axis())
+    }
+
+    /// Number of slices of a plane.
+    #[must_use]
+    pub fn slices(&self, plane: Plane) -> usize {
+        self.grid()[self.slicing_axis(plane)]
+    }
+
+    /// One slice of a channel, `[row, column]`, of the scan in RAS+, as a view; `None` past the last. The only slice of
+    /// a picture is the picture.
+    #[must_use]
+    pub fn slice(&self, plane: Plane, index: usize, channel: usize) -> Option<ArrayView2<'_, f32>> {
+        upright_slice(&self.geometry, self.channel(channel)?, self.plane(plane), index)
+    }
+
+    /// The values of one channel alone, axes `(i, j, k)`; of the last past it.
+    #[must_use]
+    pub fn into_channel(self, channel: usize) -> Array3<f32> {
+        let last = self.channels() - 1;
+        self.data.index_axis_move(Axis(0), channel.min(last))
+    }
+
+    /// Values on this scan's grid as a volume in its place.
+    #[must_use]
+    pub fn placed<T>(&self, values: Array3<T>) -> Volume<T> {
+        Volume::new(values, self.geometry)
+    }
+
+    /// One channel as a volume; `None` past the last.
+    #[must_use]
+    pub fn volume(&self, channel: usize) -> Option<Volume<f32>> {
+        self.channel(channel).map(|view| self.placed(view.to_owned()))
+    }
+
+    /// Values `[row, column]` of a picture as a volume of one slice on its grid; nothing is copied.
+    #[must_use]
+    pub fn of_picture<T>(values: Array2<T>) -> Volume<T> {
+        Volume::new(values.reversed_axes().insert_axis(Axis(2)), Geometry::picture())
+    }
+
+    /// This scan inside a mask on its grid; outside of it another scan of the same shape, whose channels are taken in
+    /// the order given, one for each.
+    #[must_use]
+    pub fn outside(mut self, inside: &Volume<bool>, other: &Self, order: &[usize]) -> Self {
+        for (mut own, &channel) in self.data.outer_iter_mut().zip(order) {
+            let Some(other) = other.channel(channel).filter(|other| other.dim() == own.dim()) else {
+                continue;
+            };
+            ndarray::Zip::from(&mut own).and(&other).and(inside.data()).for_each(|value, &other, &inside| {
+                if !inside {
+                    *value = other;
+                }
+            });
+        }
+        self
+    }
+
+    /// The pixels of a picture, `[channel, row, column]`.
+    pub(crate) fn pixels(&self) -> ArrayView3<'_, f32> {
+        self.data.index_axis(Axis(3), 0).permuted_axes([0, 2, 1])
+    }
+
+    /// Number of intensity scales: one for each channel of a volume, one for a picture.
+    pub(crate) fn scaled_channels(&self) -> usize {
+        if self.is_picture() { 1 } else { self.channels() }
+    }
+
+    /// Another scan of the same geometry and names.
+    pub(crate) fn like(&self, data: Array4<f32>) -> Self {
+        Self { data, geometry: self.geometry, kind: self.kind, names: self.names.clone() }
+    }
+}
+
+impl From<Volume<f32>> for Scan {
+    fn from(volume: Volume<f32>) -> Self {
+        let geometry = *volume.geometry();
+        let data = volume.into_data().insert_axis(Axis(0));
+        Self { data, geometry, kind: Kind::Volume, names: Vec::new() }
+    }
+}
+
+impl From<Image<f32>> for Scan {
+    fn from(image: Image<f32>) -> Self {
+        let data = image.into_data().permuted_axes([0, 2, 1]).insert_axis(Axis(3));
+        Self { data, geometry: Geometry::picture(), kind: Kind::Picture, names: Vec::new() }
+    }
+}
+
+impl Scan {
+    /// The pixels of a picture, `[channel, row, column]`; the first slice of a volume along its last axis.
+    #[must_use]
+    pub fn into_image(self) -> Image<f32> {
+        let first = self.data.index_axis_move(Axis(3), 0);
+        Image::new(first.permuted_axes([0, 2, 1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orientation::Orientation;
+
+    fn volume(offset: usize) -> Volume<f32> {
+        let data = Array3::from_shape_fn((3, 4, 5), |(i, j, k)| (offset + 100 * i + 10 * j + k) as f32);
+        Volume::new(data, Geometry::from_spacing([1.0, 2.0, 3.0]).unwrap())
+    }
+
+    #[test]
+    fn channels_of_another_order_of_voxels_are_brought_to_the_first() {
+        let turned = volume(7).reoriented(&"PSL".parse::<Orientation>().unwrap());
+        let scan = Scan::joined(vec![volume(0), turned]).unwrap();
+        assert_eq!(scan.channel(1).unwrap(), volume(7).data().view());
+        let elsewhere = Volume::new(volume(0).into_data(), Geometry::default());
+        let error = Scan::joined(vec![volume(0), volume(1), elsewhere]).unwrap_err();
+        assert!(matches!(error, ScanError::Grid { channel: 2, .. }), "{error}");
+        assert_eq!(Scan::joined(Vec::new()), Err(ScanError::NoChannels));
+        // Whatever the order in memory.
+        let columns = Volume::new(volume(0).into_data().reversed_axes(), *volume(0).geometry());
+        let scan = Scan::joined(vec![columns.clone(), columns.clone()]).unwrap();
+        assert_eq!(scan.channel(1).unwrap(), columns.data().view());
+        assert_eq!(scan.channel(0).unwrap().strides(), columns.data().strides());
+    }
+
+    #[test]
+    fn channels_go_by_name() {
+        let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let scan = Scan::joined(vec![volume(0), volume(1)]).unwrap();
+        assert_eq!(scan.clone().with_channels(&names(&["a", "b"])).unwrap(), scan);
+        let scan = scan.named(["a", "b"]).unwrap();
+        let turned = scan.clone().with_channels(&names(&["b", "a"])).unwrap();
+        assert_eq!(turned.channel(0).unwrap(), volume(1).data().view());
+        let error = scan.clone().with_channels(&names(&["a", "c"])).unwrap_err().to_string();
+        assert!(error.contains("a, b") && error.contains("a, c"), "{error}");
+        assert!(matches!(scan.clone().named(["a"]), Err(ScanError::Names { found: 1, expected: 2 })));
+        assert!(matches!(scan.named(["a", "a"]), Err(ScanError::Repeated { .. })));
+    }
+
+    #[test]
+    fn a_picture_is_seen_as_it_is() {
+        let image = Image::new(Array3::from_shape_fn((2, 3, 4), |(c, y, x)| (100 * c + 10 * y + x) as f32));
+        let scan = Scan::from(image.clone());
+        assert_eq!((scan.grid(), scan.slices(Plane::Sagittal)), ([4, 3, 1], 1));
+        for channel in 0..2 {
+            assert_eq!(scan.slice(Plane::Coronal, 0, channel).unwrap(), image.channel(channel).unwrap());
+        }
+        assert_eq!(scan.slice(Plane::Axial, 1, 0), None);
+        let mask = Scan::of_picture(image.channel(1).unwrap().to_owned());
+        assert_eq!((mask.geometry(), mask.shape()), (scan.geometry(), scan.grid()));
+        assert_eq!(mask.upright_plane(Plane::Axial, 0).unwrap(), image.channel(1).unwrap());
+        assert_eq!(scan.into_image(), image);
+    }
+}
