@@ -131,6 +131,9 @@ pub enum SaveError {
         /// Why.
         reason: String,
     },
+    /// The parameters could not be taken from their device.
+    #[error("the parameters cannot be taken from their device")]
+    Device(#[from] crate::engine::EngineError),
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -1,13 +1,11 @@
-//! Training by a plan, and plans kept ready for inference.
+//! Training by a plan.
 
-use std::sync::{Mutex, PoisonError};
-
-use crate::candle_network::Mode;
 use crate::engine::{EngineError, InputGradients, TrainingEngine};
+use crate::mode::Mode;
 use crate::network::Network;
 use crate::optimizer::AdamUpdate;
 use crate::parameters::ParameterSet;
-use crate::plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};
+use crate::plan::{AdamMoments, Differentiate, Gradients, Plan, PlanWeights};
 
 /// Training by a [`Plan`]: the fast engine on a CPU.
 pub struct PlanEngine {
@@ -112,71 +110,5 @@ impl TrainingEngine for PlanEngine {
         self.weights = weights;
         self.moments = moments;
         Ok(())
-    }
-}
-
-/// A network with fixed parameters, ready to be computed from any thread.
-///
-/// Plans are made when they are needed and kept for the next call.
-pub struct Inference {
-    network: Network,
-    differentiate: Differentiate,
-    weights: PlanWeights,
-    plans: Mutex<Vec<Plan>>,
-}
-
-/// Plans kept: more than this many calls at once make new ones.
-const KEPT: usize = 4;
-
-impl std::fmt::Debug for Inference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inference").field("differentiate", &self.differentiate).finish_non_exhaustive()
-    }
-}
-
-impl Inference {
-    /// A network with its parameters; the set may hold others too.
-    ///
-    /// # Errors
-    /// Parameters that do not fit the network.
-    pub fn new(
-        network: &Network,
-        parameters: &ParameterSet,
-        differentiate: Differentiate,
-    ) -> Result<Self, PlanError> {
-        let weights = PlanWeights::new(network, parameters)?;
-        Ok(Self { network: network.clone(), differentiate, weights, plans: Mutex::default() })
-    }
-
-    /// Computes the outputs for `samples` samples in evaluation mode, hands the plan to `then`, which may
-    /// run backward passes, and keeps the plan.
-    ///
-    /// # Errors
-    /// Inputs of another number or length than declared, and what `then` reports.
-    pub fn run<T, E: From<PlanError>>(
-        &self,
-        inputs: &[&[f32]],
-        samples: usize,
-        then: impl FnOnce(&mut Plan, &PlanWeights) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut plan = self.take(samples)?;
-        plan.forward(&self.weights, inputs, samples, Mode::Evaluate)?;
-        let result = then(&mut plan, &self.weights);
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if plans.len() < KEPT {
-            plans.push(plan);
-        }
-        result
-    }
-
-    /// The smallest kept plan that is large enough, or a new one.
-    fn take(&self, samples: usize) -> Result<Plan, PlanError> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = plans.iter().enumerate().filter(|(_, plan)| plan.capacity() >= samples);
-        if let Some((index, _)) = fits.min_by_key(|(_, plan)| plan.capacity()) {
-            return Ok(plans.swap_remove(index));
-        }
-        drop(plans);
-        Plan::new(&self.network, samples.max(1), self.differentiate)
     }
 }

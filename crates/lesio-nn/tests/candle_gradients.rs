@@ -2,9 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Tensor, Var};
+use lesio_nn::candle::CandleNetwork;
 use lesio_nn::{
-    Activation, Bias, CandleNetwork, Convolution, Initialization, Layer, Mode, Network, NetworkBuilder,
-    NodeId, ParameterSet, Shape, random,
+    Activation, Bias, Convolution, Initialization, Layer, Mode, Network, NetworkBuilder, NodeId,
+    ParameterSet, Shape, random,
 };
 
 fn single(shape: Shape, layer: Layer) -> Network {

@@ -3,10 +3,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use lesio_nn::candle_ops::{self, Window};
-use lesio_nn::{
-    Bias, CandleNetwork, Convolution, Initialization, Layer, NetworkBuilder, ParameterSet, Shape, random,
-};
+use lesio_nn::candle::CandleNetwork;
+use lesio_nn::candle::ops::{self, Window};
+use lesio_nn::{Bias, Convolution, Initialization, Layer, NetworkBuilder, ParameterSet, Shape, random};
 use proptest::prelude::*;
 
 fn draws(seed: u64, shape: impl Into<candle_core::Shape>) -> Tensor {
@@ -107,11 +106,11 @@ proptest! {
         let shape = Shape::new(channels, height, width);
         if transposed {
             check(Layer::TransposedConvolution(convolution), shape, samples, |x, p| {
-                candle_ops::transposed_convolution(x, &p[0], p.get(1), window)
+                ops::transposed_convolution(x, &p[0], p.get(1), window)
             });
         } else {
             check(Layer::Convolution(convolution), shape, samples, |x, p| {
-                candle_ops::convolution(x, &p[0], p.get(1), window)
+                ops::convolution(x, &p[0], p.get(1), window)
             });
         }
     }
@@ -129,11 +128,11 @@ proptest! {
         let shape = Shape::new(channels, height, width);
         if transposed {
             check(Layer::TransposedConvolution(convolution), shape, samples, |x, p| {
-                candle_ops::transposed_convolution(x, &p[0], p.get(1), window)
+                ops::transposed_convolution(x, &p[0], p.get(1), window)
             });
         } else {
             check(Layer::Convolution(convolution), shape, samples, |x, p| {
-                candle_ops::convolution(x, &p[0], p.get(1), window)
+                ops::convolution(x, &p[0], p.get(1), window)
             });
         }
     }
@@ -145,10 +144,10 @@ proptest! {
     ) {
         prop_assume!(rows <= height && columns <= width);
         let (shape, window) = (Shape::new(channels, height, width), [rows, columns]);
-        check(Layer::MaxPool { window }, shape, samples, |x, _| candle_ops::max_pool(x, window));
-        check(Layer::AveragePool { window }, shape, samples, |x, _| candle_ops::average_pool(x, window));
-        check(Layer::UpsampleNearest { factor }, shape, samples, |x, _| candle_ops::upsample_nearest(x, factor));
-        check(Layer::UpsampleBilinear { factor }, shape, samples, |x, _| candle_ops::upsample_bilinear(x, factor));
+        check(Layer::MaxPool { window }, shape, samples, |x, _| ops::max_pool(x, window));
+        check(Layer::AveragePool { window }, shape, samples, |x, _| ops::average_pool(x, window));
+        check(Layer::UpsampleNearest { factor }, shape, samples, |x, _| ops::upsample_nearest(x, factor));
+        check(Layer::UpsampleBilinear { factor }, shape, samples, |x, _| ops::upsample_bilinear(x, factor));
     }
 
     #[test]
@@ -157,7 +156,7 @@ proptest! {
     ) {
         let (shape, epsilon) = (Shape::new(groups * size, height, width), 1e-3);
         check(Layer::GroupNormalization { groups, epsilon }, shape, samples, |x, p| {
-            candle_ops::group_normalization(x, &p[0], &p[1], groups, epsilon)
+            ops::group_normalization(x, &p[0], &p[1], groups, epsilon)
         });
     }
 }
@@ -168,8 +167,8 @@ fn tensors_that_are_turned_are_read_in_their_order() {
     let weight = draws(2, (4, 3, 3, 3));
     let turned = image.transpose(2, 3).unwrap();
     let window = Window::new(3);
-    let found = candle_ops::convolution(&turned, &weight, None, window).unwrap();
-    let expected = candle_ops::convolution(&turned.contiguous().unwrap(), &weight, None, window).unwrap();
+    let found = ops::convolution(&turned, &weight, None, window).unwrap();
+    let expected = ops::convolution(&turned.contiguous().unwrap(), &weight, None, window).unwrap();
     assert_eq!(
         found.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
         expected.flatten_all().unwrap().to_vec1::<f32>().unwrap()
@@ -181,7 +180,7 @@ fn what_does_not_fit_is_refused() {
     let image = draws(1, (1, 3, 4, 4));
     let weight = draws(2, (2, 3, 3, 3));
     let convolution = |image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window| {
-        candle_ops::convolution(image, weight, bias, window).is_err()
+        ops::convolution(image, weight, bias, window).is_err()
     };
     assert!(convolution(&image, &weight, None, Window::new(2)));
     assert!(convolution(&image, &weight, None, Window::new(3).stride(0)));
@@ -191,15 +190,15 @@ fn what_does_not_fit_is_refused() {
     assert!(convolution(&image.to_dtype(DType::F64).unwrap(), &weight, None, Window::new(3)));
     assert!(convolution(&image.flatten_all().unwrap(), &weight, None, Window::new(3)));
     assert!(
-        candle_ops::transposed_convolution(&image, &draws(2, (3, 2, 3, 3)), None, Window::new(3).padding(6))
+        ops::transposed_convolution(&image, &draws(2, (3, 2, 3, 3)), None, Window::new(3).padding(6))
             .is_err()
     );
-    assert!(candle_ops::max_pool(&image, [0, 2]).is_err());
-    assert!(candle_ops::average_pool(&image, [5, 1]).is_err());
-    assert!(candle_ops::upsample_nearest(&image, 0).is_err());
-    assert!(candle_ops::upsample_bilinear(&image, usize::MAX).is_err());
+    assert!(ops::max_pool(&image, [0, 2]).is_err());
+    assert!(ops::average_pool(&image, [5, 1]).is_err());
+    assert!(ops::upsample_nearest(&image, 0).is_err());
+    assert!(ops::upsample_bilinear(&image, usize::MAX).is_err());
     let (three, four) = (draws(4, 3), draws(5, 4));
-    assert!(candle_ops::group_normalization(&image, &three, &three, 2, 1e-5).is_err());
-    assert!(candle_ops::group_normalization(&image, &four, &three, 3, 1e-5).is_err());
-    assert!(candle_ops::group_normalization(&image, &three, &three, 3, 1e-5).is_ok());
+    assert!(ops::group_normalization(&image, &three, &three, 2, 1e-5).is_err());
+    assert!(ops::group_normalization(&image, &four, &three, 3, 1e-5).is_err());
+    assert!(ops::group_normalization(&image, &three, &three, 3, 1e-5).is_ok());
 }

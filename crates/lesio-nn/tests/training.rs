@@ -4,11 +4,10 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use candle_core::Device;
 use lesio_nn::{
-    Activation, AdamConfig, Batch, Bias, CandleEngine, CheckpointError, Convolution, EarlierCheckpoint,
-    Ending, EngineError, Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder,
-    Objective, ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+    Activation, AdamConfig, Batch, Bias, CheckpointError, Convolution, Device, EarlierCheckpoint, Ending,
+    EngineError, Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder, Objective,
+    ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
 };
 
 /// Learns to undo noise that is drawn for each sample and epoch.
@@ -93,6 +92,10 @@ fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise> {
 }
 
 fn trainer(images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise> {
+    trainer_on(&Device::Cpu, images, config, validates)
+}
+
+fn trainer_on(device: &Device, images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise> {
     let images = (0..images as u64)
         .map(|stream| {
             let mut image = vec![0.0; SHAPE.len()];
@@ -102,8 +105,8 @@ fn trainer(images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoi
         .collect();
     let network = network();
     let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 3);
-    let engine = CandleEngine::new(&network, &parameters, &Device::Cpu, InputGradients::Skip).unwrap();
-    Trainer::new(Denoise { images, poison: None, validates }, vec![Box::new(engine)], config).unwrap()
+    let engine = device.training_engine(&network, &parameters, 4, InputGradients::Skip).unwrap();
+    Trainer::new(Denoise { images, poison: None, validates }, vec![engine], config).unwrap()
 }
 
 fn go_on(_: &Event<'_>) -> ControlFlow<()> {
@@ -249,11 +252,10 @@ fn a_loss_that_stays_not_finite_is_divergence() {
     let mut trainer = trainer_of(10, config(4));
     let before = trainer.parameters().unwrap();
     let network = network();
-    let engine = CandleEngine::new(&network, &before, &Device::Cpu, InputGradients::Skip).unwrap();
+    let engine = Device::Cpu.training_engine(&network, &before, 4, InputGradients::Skip).unwrap();
     let images = trainer.objective().images.clone();
     trainer =
-        Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![Box::new(engine)], config(4))
-            .unwrap();
+        Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![engine], config(4)).unwrap();
     let mut skipped = 0;
     let error = trainer.run(|event| {
         skipped += usize::from(matches!(event, Event::Skipped { .. }));
@@ -350,4 +352,35 @@ fn no_number_of_a_checkpoint_does_harm() {
         }
     }
     assert!(refused > 150 && resumed > 10, "{refused} refused, {resumed} resumed");
+}
+
+/// A training that is stopped on one device goes on from its checkpoint on another, to the same model within rounding.
+#[cfg(feature = "candle")]
+#[test]
+fn either_device_goes_on_from_the_others_checkpoint() {
+    let candle: Device = "candle-cpu".parse().unwrap();
+    let mut whole = trainer_of(10, config(4));
+    whole.run(go_on).unwrap();
+    let expected = whole.parameters().unwrap();
+    for (first, second) in [(&Device::Cpu, &candle), (&candle, &Device::Cpu), (&candle, &candle)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mut begun =
+            trainer_on(first, 10, config(4), true).checkpoint(&path, std::time::Duration::from_secs(3600));
+        let ending = begun.run(|event| match event {
+            Event::Step { step: 5, .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+        assert_eq!(ending.unwrap(), Ending::Stopped);
+        let mut rest = trainer_on(second, 10, config(4), true);
+        rest.resume(&path).unwrap();
+        assert_eq!(rest.run(go_on).unwrap(), Ending::Complete);
+        let found = rest.parameters().unwrap();
+        for (name, parameter) in expected.iter() {
+            let other = found.get(name).unwrap().values();
+            for (a, b) in parameter.values().iter().zip(other) {
+                assert!((a - b).abs() < 1e-4, "{first} then {second}, {name}: {a} {b}");
+            }
+        }
+    }
 }

@@ -17,8 +17,8 @@ use lesio_kernels::{
 pub use error::PlanError;
 pub use weights::{AdamMoments, Gradients, PlanWeights};
 
-use crate::candle_network::Mode;
 use crate::layer::Layer;
+use crate::mode::Mode;
 use crate::network::{Network, Operation};
 use graph::{Graph, Task};
 use layout::{LayerWeights, WeightLayout};
@@ -43,7 +43,7 @@ pub enum Differentiate {
 }
 
 impl Differentiate {
-    fn inputs(self) -> bool {
+    pub(crate) fn inputs(self) -> bool {
         matches!(self, Self::Inputs | Self::Both)
     }
 

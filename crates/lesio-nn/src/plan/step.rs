@@ -9,7 +9,7 @@ use super::graph::Task;
 use super::layout::{LayerWeights, Matrix, Wide};
 use super::slots::{Slot, is_inside};
 use super::weights::PlanWeights;
-use crate::candle_network::Mode;
+use crate::mode::Mode;
 
 /// A layer with its places in memory.
 #[derive(Debug)]

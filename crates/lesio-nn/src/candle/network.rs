@@ -10,17 +10,9 @@ use std::collections::BTreeMap;
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 
 use crate::layer::{Activation, Convolution, Layer};
+use crate::mode::Mode;
 use crate::network::{Network, Node, Operation};
 use crate::parameters::{Parameter, ParameterError, ParameterSet};
-
-/// How batch normalization takes its statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// From the batch at hand; the running ones are to be updated.
-    Train,
-    /// From the running statistics, so that a row does not depend on the other rows of its batch.
-    Evaluate,
-}
 
 /// A [`Network`] with its parameters as candle tensors.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Layers as candle operations over the same kernels as the plan, for models composed by hand.
 //!
 //! candle 0.11 computes some of these layers slowly, and some of their gradients wrong (see
-//! [`CandleNetwork`](crate::CandleNetwork)). The functions here take and give candle tensors and take part
+//! [`CandleNetwork`](crate::candle::CandleNetwork)). The functions here take and give candle tensors and take part
 //! in candle's automatic differentiation, with two differences: they run on the CPU in f32 alone, and they
 //! compute the gradients of tracked arguments and no others, so that frozen weights cost nothing on the
 //! way back.
@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
-//! use lesio_nn::candle_ops::{self, Window};
+//! use lesio_nn::candle::ops::{self, Window};
 //!
 //! let device = Device::Cpu;
 //! let image = Var::randn(0f32, 1.0, (2, 3, 16, 16), &device)?;
@@ -22,8 +22,8 @@
 //! let bias = Tensor::zeros(8, DType::F32, &device)?;
 //!
 //! let window = Window::new(3).padding(1);
-//! let features = candle_ops::convolution(&image, &weight, Some(&bias), window)?;
-//! let pooled = candle_ops::max_pool(&features, [2, 2])?;
+//! let features = ops::convolution(&image, &weight, Some(&bias), window)?;
+//! let pooled = ops::max_pool(&features, [2, 2])?;
 //! assert_eq!(pooled.dims4()?, (2, 8, 8, 8));
 //!
 //! let gradients = pooled.sqr()?.sum_all()?.backward()?;

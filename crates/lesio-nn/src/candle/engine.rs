@@ -1,0 +1,176 @@
+//! Training by candle.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+
+use super::network::{BatchStatistics, CandleNetwork};
+use super::pass::{HostPass, host};
+use crate::engine::{EngineError, InputGradients, TrainingEngine};
+use crate::mode::Mode;
+use crate::network::Network;
+use crate::optimizer::AdamUpdate;
+use crate::parameters::{Parameter, ParameterSet};
+use crate::plan::{Differentiate, PlanError};
+
+/// Training by candle's automatic differentiation: on any device, and the reference for the plan.
+#[derive(Debug)]
+pub struct CandleEngine {
+    net: CandleNetwork,
+    device: Device,
+    differentiate: Differentiate,
+    pass: Option<HostPass>,
+    gradients: BTreeMap<String, Tensor>,
+    first: BTreeMap<String, Tensor>,
+    second: BTreeMap<String, Tensor>,
+    statistics: Vec<BatchStatistics>,
+}
+
+impl CandleEngine {
+    /// An engine for a network on a device.
+    ///
+    /// # Errors
+    /// Parameters that do not fit, or a failure of the device.
+    pub fn new(
+        network: &Network,
+        parameters: &ParameterSet,
+        device: &Device,
+        input_gradients: InputGradients,
+    ) -> Result<Self, EngineError> {
+        let net = CandleNetwork::new(network, parameters, DType::F32, device)?;
+        let differentiate = match input_gradients {
+            InputGradients::Skip => Differentiate::Parameters,
+            InputGradients::Compute => Differentiate::Both,
+        };
+        let mut engine = Self {
+            net,
+            device: device.clone(),
+            differentiate,
+            pass: None,
+            gradients: BTreeMap::new(),
+            first: BTreeMap::new(),
+            second: BTreeMap::new(),
+            statistics: Vec::new(),
+        };
+        for spec in network.parameters().into_iter().filter(|spec| spec.role.is_trained()) {
+            let zeros = Tensor::zeros(spec.shape.as_slice(), DType::F32, device)?;
+            engine.gradients.insert(spec.name.clone(), zeros.clone());
+            engine.first.insert(spec.name.clone(), zeros.clone());
+            engine.second.insert(spec.name, zeros);
+        }
+        Ok(engine)
+    }
+}
+
+fn named(tensors: &BTreeMap<String, Tensor>) -> Result<ParameterSet, EngineError> {
+    let mut set = ParameterSet::new();
+    for (name, tensor) in tensors {
+        if let Some(parameter) = Parameter::new(tensor.dims().to_vec(), host(tensor)?) {
+            set.insert(name.clone(), parameter);
+        }
+    }
+    Ok(set)
+}
+
+impl TrainingEngine for CandleEngine {
+    fn network(&self) -> &Network {
+        self.net.network()
+    }
+
+    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
+        self.pass = None;
+        let (pass, statistics) =
+            HostPass::in_mode(&self.net, &self.device, inputs, samples, self.differentiate, mode)?;
+        self.statistics.extend(statistics);
+        self.pass = Some(pass);
+        Ok(())
+    }
+
+    fn output(&self, index: usize) -> &[f32] {
+        self.pass.as_ref().map_or(&[], |pass| pass.output(index))
+    }
+
+    fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
+        let pass = self.pass.as_mut().ok_or(PlanError::NoForwardPass)?;
+        let store = pass.differentiate(output_gradients)?;
+        for (name, held) in &mut self.gradients {
+            if let Some(gradient) = self.net.variable(name).and_then(|var| store.get(var)) {
+                *held = (&*held + gradient)?.detach();
+            }
+        }
+        Ok(())
+    }
+
+    fn input_gradient(&self, index: usize) -> &[f32] {
+        self.pass.as_ref().map_or(&[], |pass| pass.input_gradient(index))
+    }
+
+    fn clear_gradients(&mut self) {
+        self.statistics.clear();
+        for gradient in self.gradients.values_mut() {
+            if let Ok(zeros) = gradient.zeros_like() {
+                *gradient = zeros;
+            }
+        }
+    }
+
+    fn squared_gradient_norm(&self) -> Result<f64, EngineError> {
+        let mut sum = 0.0;
+        for gradient in self.gradients.values() {
+            sum += host(gradient)?.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+        }
+        Ok(sum)
+    }
+
+    fn update(&mut self, update: &AdamUpdate) -> Result<(), EngineError> {
+        let correction1 = 1.0 - update.beta1.powf(update.step as f64);
+        let correction2 = 1.0 - update.beta2.powf(update.step as f64);
+        for (name, gradient) in &self.gradients {
+            let Some(var) = self.net.variable(name) else { continue };
+            let (Some(first), Some(second)) = (self.first.get_mut(name), self.second.get_mut(name)) else {
+                continue;
+            };
+            let gradient = (gradient * update.gradient_scale)?;
+            *first = ((&*first * update.beta1)? + (&gradient * (1.0 - update.beta1))?)?;
+            *second = ((&*second * update.beta2)? + (gradient.sqr()? * (1.0 - update.beta2))?)?;
+            let denominator = ((&*second / correction2)?.sqrt()? + update.epsilon)?;
+            let direction = ((&*first / correction1)? / denominator)?;
+            let kept = (var.as_detached_tensor() * (1.0 - update.rate * update.weight_decay))?;
+            var.set(&(kept - (direction * update.rate)?)?)?;
+        }
+        for found in self.statistics.drain(..) {
+            for (what, value) in [("running_mean", &found.mean), ("running_variance", &found.variance)] {
+                let Some(var) = self.net.variable(&format!("{}.{what}", found.layer)) else { continue };
+                let momentum = f64::from(found.momentum);
+                var.set(&((var.as_detached_tensor() * (1.0 - momentum))? + (value * momentum)?)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parameters(&self) -> Result<ParameterSet, EngineError> {
+        Ok(self.net.parameters()?)
+    }
+
+    fn moments(&self) -> Result<[ParameterSet; 2], EngineError> {
+        Ok([named(&self.first)?, named(&self.second)?])
+    }
+
+    fn restore(
+        &mut self,
+        parameters: &ParameterSet,
+        moments: Option<&[ParameterSet; 2]>,
+    ) -> Result<(), EngineError> {
+        let network = self.net.network().clone();
+        self.net = CandleNetwork::new(&network, parameters, DType::F32, &self.device)?;
+        let Some([first, second]) = moments else { return Ok(()) };
+        for (held, saved) in [(&mut self.first, first), (&mut self.second, second)] {
+            for (name, tensor) in held {
+                let missing = || crate::parameters::ParameterError::Missing { name: name.clone() };
+                let parameter = saved.get(name).ok_or_else(missing)?;
+                *tensor = Tensor::from_slice(parameter.values(), parameter.shape(), &self.device)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Networks on the devices of candle, and layers as candle operations.
+//!
+//! [`CandleNetwork`] is a [`Network`](crate::Network) as candle operations: differentiable, and what a model of one's own
+//! builds upon. [`CandleEngine`] trains it. [`ops`] has the kernels' layers for models composed by hand.
+
+mod engine;
+mod network;
+pub mod ops;
+mod pass;
+mod pickle;
+
+pub use engine::CandleEngine;
+pub use network::{BatchStatistics, CandleNetwork};
+pub(crate) use pass::HostPass;
+pub(crate) use pickle::read_pickle;
