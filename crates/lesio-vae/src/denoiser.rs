@@ -6,11 +6,10 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::{
-    Activation, Batch, Bias, CandleNetwork, Convolution, Differentiate, EngineError, Inference,
+    Activation, Batch, Bias, Convolution, Device, Differentiate, EngineError, ImageBatch, Inference,
     Initialization, Layer, LoadError, Mode, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
-    PlanError, SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
+    SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -18,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::augmentation::Augmentation;
 use crate::config::{ConfigError, Normalization, check_activation, check_sizes};
 use crate::corruption::Corruption;
+use crate::error::BuildError;
 use crate::examples::Examples;
-use crate::model::Reconstructor;
+use crate::model::{ModelError, Reconstructor};
 use crate::network::normalization;
 use crate::training::{check_samples, check_shape, draw_batch, fingerprint};
-use crate::vae::BuildError;
 
 /// Configuration of a [`Denoiser`]: a U-Net of pairs of 3x3 convolutions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,7 +69,7 @@ impl DenoiserTraining {
     ///
     /// # Errors
     /// [`SettingError`] for a number out of the range stated with its field.
-    pub fn validate(&self) -> std::result::Result<(), SettingError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         self.train.validate().map_err(|error| error.within("train"))?;
         self.augmentation.validate().map_err(|error| error.within("augmentation"))?;
         self.corruption.validate().map_err(|error| error.within("corruption"))
@@ -124,7 +123,7 @@ impl DenoiserConfig {
     /// # Errors
     /// [`ConfigError::Setting`] for a number out of the range stated with its field, [`ConfigError::Size`] for an image
     /// that cannot be halved so often.
-    pub fn validate(&self) -> std::result::Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         check_sizes(self.image_shape(), &self.widths, self.widths.len().saturating_sub(1))?;
         Ok(check_activation(self.activation)?)
     }
@@ -133,7 +132,7 @@ impl DenoiserConfig {
     ///
     /// # Errors
     /// A configuration that is refused.
-    pub fn network(&self) -> std::result::Result<Network, ConfigError> {
+    pub fn network(&self) -> Result<Network, ConfigError> {
         self.validate()?;
         let mut net = NetworkBuilder::new();
         let image = net.input("image", self.image_shape());
@@ -164,7 +163,7 @@ impl DenoiserConfig {
         name: &str,
         width: usize,
         mut value: NodeId,
-    ) -> std::result::Result<NodeId, ConfigError> {
+    ) -> Result<NodeId, ConfigError> {
         let bias = if self.normalization == Normalization::None { Bias::Learned } else { Bias::None };
         for part in ["first", "second"] {
             let convolution = Convolution::new(width, 3).padding(1).bias(bias);
@@ -186,10 +185,7 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub struct Denoiser {
     config: DenoiserConfig,
-    parameters: ParameterSet,
-    network: CandleNetwork,
-    /// The network on the CPU's own engine, where the device is the CPU.
-    fast: Option<Inference>,
+    network: Inference,
 }
 
 impl Denoiser {
@@ -199,27 +195,20 @@ impl Denoiser {
     /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
     pub fn from_parameters(
         config: DenoiserConfig,
-        parameters: ParameterSet,
+        parameters: &ParameterSet,
         device: &Device,
-    ) -> std::result::Result<Self, BuildError> {
+    ) -> Result<Self, BuildError> {
         let network = config.network()?;
         parameters.check(&[&network])?;
-        let fast = match device {
-            Device::Cpu => Some(Inference::new(&network, &parameters, Differentiate::Nothing)?),
-            _ => None,
-        };
-        let network = CandleNetwork::new(&network, &parameters, DType::F32, device)?;
-        Ok(Self { config, parameters, network, fast })
+        let network = Inference::new(&network, parameters, Differentiate::Nothing, device)?;
+        Ok(Self { config, network })
     }
 
     /// Parameters of an untrained denoiser.
     ///
     /// # Errors
     /// A configuration that is refused.
-    pub fn initial_parameters(
-        config: &DenoiserConfig,
-        seed: u64,
-    ) -> std::result::Result<ParameterSet, ConfigError> {
+    pub fn initial_parameters(config: &DenoiserConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
         Ok(ParameterSet::initialize(&config.network()?, Initialization::HeNormal, seed))
     }
 
@@ -227,10 +216,11 @@ impl Denoiser {
     ///
     /// # Errors
     /// A file that cannot be read, is no denoiser's, or does not fit its own configuration.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> std::result::Result<Self, LoadError> {
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let (parameters, config) = model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
-        Self::from_parameters(config, parameters, device).map_err(|error| match error {
+        let (parameters, config): (ParameterSet, _) =
+            model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
+        Self::from_parameters(config, &parameters, device).map_err(|error| match error {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
         })
@@ -240,8 +230,8 @@ impl Denoiser {
     ///
     /// # Errors
     /// A failure of the file system; what stood under the name still does.
-    pub fn save(&self, path: impl AsRef<Path>) -> std::result::Result<(), SaveError> {
-        model_file::save(path, KIND, VERSION, &self.parameters, &self.config)
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
+        model_file::save(path, KIND, VERSION, &self.parameters()?, &self.config)
     }
 
     /// The configuration.
@@ -250,33 +240,26 @@ impl Denoiser {
         &self.config
     }
 
-    /// The parameters.
-    #[must_use]
-    pub fn parameters(&self) -> &ParameterSet {
-        &self.parameters
+    /// A copy of the parameters.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
+        self.network.parameters()
     }
 }
 
 impl Reconstructor for Denoiser {
-    fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
-        if let Some(fast) = self.fast.as_ref().filter(|_| images.dtype() == DType::F32) {
-            let (samples, channels, height, width) = images.dims4()?;
-            let shape = self.config.image_shape();
-            if Shape::new(channels, height, width) != shape {
-                candle_core::bail!("images have shape {:?}, expected [n, {shape}]", images.shape());
-            }
-            if samples == 0 {
-                return images.zeros_like();
-            }
-            let values: Vec<f32> = images.flatten_all()?.to_vec1()?;
-            let output = fast.run(&[&values], samples, |plan, _| Ok(plan.output(0).to_vec()));
-            let output = output.map_err(|error: PlanError| candle_core::Error::wrap(error))?;
-            return Tensor::from_vec(output, images.shape(), &Device::Cpu);
+    fn image_shape(&self) -> Shape {
+        self.config.image_shape()
+    }
+
+    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
+        ModelError::check_shape(images, self.image_shape())?;
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
-        match self.network.forward(std::slice::from_ref(images))?.pop() {
-            Some(output) => Ok(output.detach()),
-            None => candle_core::bail!("the denoiser gave no output"),
-        }
+        self.network.run(&[images.values()], images.len(), |pass| Ok(pass.output(0).to_vec()))
     }
 }
 
@@ -306,7 +289,7 @@ impl DenoiserObjective {
         training: DenoiserTraining,
         examples: Examples,
         validation: Examples,
-    ) -> std::result::Result<Self, ConfigError> {
+    ) -> Result<Self, ConfigError> {
         config.network()?;
         training.validate()?;
         check_shape(config.image_shape(), &[&examples, &validation])?;
@@ -321,7 +304,7 @@ impl DenoiserObjective {
         engines: &mut [Box<dyn TrainingEngine>],
         batch: &Batch<'_>,
         validation: bool,
-    ) -> std::result::Result<f64, EngineError> {
+    ) -> Result<f64, EngineError> {
         let found = engines.len();
         let [engine] = engines else {
             return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
@@ -369,15 +352,12 @@ impl Objective for DenoiserObjective {
         &mut self,
         engines: &mut [Box<dyn TrainingEngine>],
         batch: &Batch<'_>,
-    ) -> std::result::Result<Terms, EngineError> {
+    ) -> Result<Terms, EngineError> {
         let error = self.pass(engines, batch, false)?;
         Ok(Terms::new(error).with("squared error", error))
     }
 
-    fn validate(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-    ) -> std::result::Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
         if self.validation.is_empty() {
             return Ok(None);
         }

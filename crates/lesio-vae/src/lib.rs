@@ -8,8 +8,9 @@
 //! - Its training: a [`VaeObjective`] turns batches into the negative evidence lower bound and its gradients,
 //!   with a [`Divergence`] that rises, has a capacity or leaves bits free; a [`Trainer`](lesio_nn::Trainer)
 //!   does the rest. [`DenoiserObjective`] is the denoiser's.
-//! - What others build on: [`Reconstructor`] and [`VariationalModel`], which a model of your own implements
-//!   with a few candle operations; gradients with respect to the image follow.
+//! - What others build on: [`Reconstructor`] and [`VariationalModel`], which a model of your own implements over plain
+//!   slices. A [`NetworkVae`] is one of any two declared networks; with the feature `candle`, [`candle`] makes one of
+//!   anything written with candle, whose gradients follow by automatic differentiation.
 //!
 //! The bound of an image x is `log p(x | z) - beta KL(q(z | x) | p(z))`, where q is normal with the mean and
 //! log-variance that the encoder gives, p the standard normal, and z a draw of q in training, its mean else.
@@ -19,8 +20,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use candle_core::{Device, Tensor};
-//! use lesio_nn::{InputGradients, PlanEngine, Trainer};
+//! use lesio_nn::{Device, ImageBatch, InputGradients, Trainer};
 //! use lesio_vae::{
 //!     Examples, Latent, Vae, VaeConfig, VaeObjective, VaeTraining, VariationalModel, Wanted, initial_parameters,
 //!     networks,
@@ -43,19 +43,18 @@
 //! let mut trainer = Trainer::new(
 //!     objective,
 //!     vec![
-//!         Box::new(PlanEngine::new(&encoder, &parameters, 32, InputGradients::Skip)?),
-//!         Box::new(PlanEngine::new(&decoder, &parameters, 32, InputGradients::Compute)?),
+//!         Device::Cpu.training_engine(&encoder, &parameters, 32, InputGradients::Skip)?,
+//!         Device::Cpu.training_engine(&decoder, &parameters, 32, InputGradients::Compute)?,
 //!     ],
 //!     training.train,
 //! )?;
 //! trainer.run(|_| ControlFlow::Continue(()))?;
-//! let vae = Vae::from_parameters(config, 1.0, trainer.parameters()?, &Device::Cpu)?;
+//! let vae = Vae::from_parameters(config.clone(), 1.0, &trainer.parameters()?, &Device::Cpu)?;
 //!
 //! // One pixel in the corner that no normal image has: its likelihood is the lowest of all.
 //! let mut image: Vec<f32> = square(0.7).collect();
 //! image[7] = 0.9;
-//! let found = vae.gradients(&Tensor::from_vec(image, (1, 1, 8, 8), &Device::Cpu)?, Wanted::BOTH)?;
-//! let loss: Vec<f32> = found.loss.flatten_all()?.to_vec1()?;
+//! let loss = vae.gradients(ImageBatch::new(&image, config.image_shape())?, Wanted::BOTH)?.loss;
 //! assert!(loss.iter().enumerate().all(|(k, &own)| k == 7 || own < loss[7]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -63,14 +62,17 @@
 #![forbid(unsafe_code)]
 
 mod augmentation;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod config;
 mod corruption;
 mod denoiser;
+mod error;
 mod examples;
-mod fast;
 mod likelihood;
 mod model;
 mod network;
+mod network_vae;
 mod training;
 mod vae;
 
@@ -78,12 +80,13 @@ pub use augmentation::{Augmentation, Mirror};
 pub use config::{ConfigError, Latent, Normalization, VaeConfig};
 pub use corruption::Corruption;
 pub use denoiser::{Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining};
+pub use error::BuildError;
 pub use examples::{Examples, ExamplesError};
 pub use lesio_settings::SettingError;
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{
-    Gradients, LOG_VARIANCE_RANGE, Posterior, Reconstruction, Reconstructor, VariationalModel, Wanted,
-    gradients_by_autograd,
+    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, VariationalModel, Wanted,
 };
+pub use network_vae::NetworkVae;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};
-pub use vae::{BuildError, Vae, initial_parameters, networks};
+pub use vae::{Vae, initial_parameters, networks};

@@ -1,6 +1,5 @@
 //! How likely a pixel is under what the decoder says.
 
-use candle_core::{Result, Tensor};
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +62,7 @@ impl Likelihood {
     ///
     /// # Errors
     /// [`SettingError`] for one outside 1e-6 to 1e6.
-    pub fn validate(&self) -> std::result::Result<(), SettingError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
             Self::Gaussian { scale } | Self::Laplace { scale } => in_range("scale", scale, 1e-6..=1e6),
             Self::GaussianLearned | Self::Bernoulli => Ok(()),
@@ -137,39 +136,6 @@ impl Likelihood {
     pub(crate) fn mean(&self, output: f32) -> f32 {
         if matches!(self, Self::Bernoulli) { sigmoid(output) } else { output }
     }
-
-    /// The expected image `[n, c, h, w]` of decoder outputs `[n, c * outputs, h, w]`.
-    pub(crate) fn mean_tensor(&self, outputs: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Gaussian { .. } | Self::Laplace { .. } => Ok(outputs.clone()),
-            Self::GaussianLearned => outputs.narrow(1, 0, outputs.dim(1)? / 2),
-            Self::Bernoulli => ((outputs * 0.5)?.tanh()? + 1.0)? * 0.5,
-        }
-    }
-
-    /// `-log p` of each pixel, `[n, c, h, w]`, differentiable in both.
-    pub(crate) fn loss_tensor(&self, images: &Tensor, outputs: &Tensor) -> Result<Tensor> {
-        match *self {
-            Self::Gaussian { scale } => {
-                let square = (images - outputs)?.sqr()?;
-                (square * (0.5 / (scale * scale)))? + (scale.ln() + HALF_LOG_TWO_PI)
-            }
-            Self::GaussianLearned => {
-                let half = outputs.dim(1)? / 2;
-                let mean = outputs.narrow(1, 0, half)?;
-                let [low, high] = LOG_SCALE_RANGE.map(f64::from);
-                let log_scale = outputs.narrow(1, half, half)?.clamp(low, high)?;
-                let scaled = ((images - mean)? * (&log_scale * -1.0)?.exp()?)?;
-                ((scaled.sqr()? * 0.5)? + log_scale)? + HALF_LOG_TWO_PI
-            }
-            Self::Laplace { scale } => ((images - outputs)?.abs()? / scale)? + (2.0 * scale).ln(),
-            Self::Bernoulli => {
-                let magnitude = (outputs.abs()? * -1.0)?;
-                let softplus = (outputs.relu()? + (magnitude.exp()? + 1.0)?.log()?)?;
-                softplus - (images * outputs)?
-            }
-        }
-    }
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -179,7 +145,6 @@ fn sigmoid(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device, Var};
 
     const ALL: [Likelihood; 4] = [
         Likelihood::Gaussian { scale: 0.3 },
@@ -199,44 +164,6 @@ mod tests {
         }
         let bernoulli = |x| f64::from(-Likelihood::Bernoulli.term(x, 0.7, 0.0).loss).exp();
         assert!((bernoulli(0.0) + bernoulli(1.0) - 1.0).abs() < 1e-6);
-    }
-
-    /// Slices and candle agree, in value and in every derivative.
-    #[test]
-    fn both_forms_agree() {
-        let xs = [0.1f32, 0.9, 0.5, 0.3, 0.7, 0.0];
-        let ys = [0.4f32, -0.8, 0.55, 2.0, 0.65, -3.0];
-        let ls = [-0.5f32, 0.3, -1.0, 5.0, -7.0, 0.1];
-        for likelihood in ALL {
-            let two = likelihood.outputs() == 2;
-            let x = Var::from_slice(&xs, (1, 1, 2, 3), &Device::Cpu).unwrap();
-            let joined: Vec<f32> = if two { [ys, ls].concat() } else { ys.to_vec() };
-            let y = Var::from_slice(&joined, (1, likelihood.outputs(), 2, 3), &Device::Cpu).unwrap();
-            let loss = likelihood.loss_tensor(&x, &y).unwrap();
-            let gradients = loss.sum_all().unwrap().backward().unwrap();
-            let flat =
-                |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1::<f32>().unwrap();
-            let (values, by_x, by_y) =
-                (flat(&loss), flat(gradients.get(&x).unwrap()), flat(gradients.get(&y).unwrap()));
-            for k in 0..6 {
-                let term = likelihood.term(xs[k], ys[k], ls[k]);
-                approx::assert_relative_eq!(term.loss, values[k], epsilon = 1e-4, max_relative = 1e-5);
-                approx::assert_relative_eq!(term.by_pixel, by_x[k], epsilon = 1e-4, max_relative = 1e-5);
-                approx::assert_relative_eq!(term.by_output, by_y[k], epsilon = 1e-4, max_relative = 1e-5);
-                if two {
-                    approx::assert_relative_eq!(
-                        term.by_log_scale,
-                        by_y[6 + k],
-                        epsilon = 1e-4,
-                        max_relative = 1e-5
-                    );
-                }
-            }
-            let means = flat(&likelihood.mean_tensor(&y).unwrap());
-            for k in 0..6 {
-                approx::assert_relative_eq!(likelihood.mean(ys[k]), means[k], epsilon = 1e-6);
-            }
-        }
     }
 
     #[test]

@@ -1,38 +1,100 @@
 //! What a model must be able to do so that anomalies can be found with it.
 
-use candle_core::{Result, Tensor};
+use lesio_nn::{BatchError, EngineError, ImageBatch, Shape};
 
 /// Log-variances of a posterior are clamped to this range, so that no variance is 0 or infinite in f32.
 pub const LOG_VARIANCE_RANGE: [f32; 2] = [-30.0, 20.0];
 
-/// A diagonal normal posterior over the latent space, one row per image.
-#[derive(Clone, Debug)]
+/// Why a model could not be computed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Images of another shape than the model's.
+    #[error("images have shape {found}, the model takes {expected}")]
+    Shape {
+        /// Shape of the images given.
+        found: Shape,
+        /// Shape that the model takes.
+        expected: Shape,
+    },
+    /// Values that are no whole number of images.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A slice of another length than its images or latent samples have.
+    #[error("{what} holds {found} values, expected {expected}")]
+    Length {
+        /// What it is.
+        what: &'static str,
+        /// Values it holds.
+        found: usize,
+        /// Values it must hold.
+        expected: usize,
+    },
+    /// The model left out what was asked for.
+    #[error("the model gave not {what}, which was asked for")]
+    Missing {
+        /// What it is.
+        what: &'static str,
+    },
+    /// The networks could not be computed.
+    #[error("the networks could not be computed")]
+    Engine(#[from] EngineError),
+    /// candle failed.
+    #[cfg(feature = "candle")]
+    #[error("candle could not compute the model")]
+    Candle(#[from] candle_core::Error),
+    /// A model of one's own failed.
+    #[error("the model could not be computed")]
+    Own(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ModelError {
+    /// The failure of a model of one's own.
+    #[must_use]
+    pub fn own(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Own(error.into())
+    }
+
+    /// Refuses images of another shape than `expected`.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`].
+    pub fn check_shape(images: ImageBatch<'_>, expected: Shape) -> Result<(), Self> {
+        if images.shape() == expected {
+            return Ok(());
+        }
+        Err(Self::Shape { found: images.shape(), expected })
+    }
+
+    /// Refuses a slice of another length than `expected`.
+    pub(crate) fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
+        if found == expected { Ok(()) } else { Err(Self::Length { what, found, expected }) }
+    }
+}
+
+/// A diagonal normal posterior over the latent space, image by image.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Posterior {
-    /// Means, `[n, ...]`.
-    pub mean: Tensor,
-    /// Logarithms of the variances, of the same shape, within [`LOG_VARIANCE_RANGE`].
-    pub log_variance: Tensor,
+    /// Latent dimensions of an image.
+    pub dimensions: usize,
+    /// Means, `[n, dimensions]`.
+    pub mean: Vec<f32>,
+    /// Logarithms of the variances, `[n, dimensions]`, within [`LOG_VARIANCE_RANGE`].
+    pub log_variance: Vec<f32>,
 }
 
 impl Posterior {
     /// Kullback-Leibler divergence from the standard normal prior, in nats, `[n]`:
     /// `1/2 sum(mean^2 + variance - log variance - 1)`.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    pub fn divergence(&self) -> Result<Tensor> {
-        let terms = ((self.mean.sqr()? + self.log_variance.exp()?)? - &self.log_variance)?;
-        (terms - 1.0)?.flatten_from(1)?.sum(1)? * 0.5
+    #[must_use]
+    pub fn divergence(&self) -> Vec<f32> {
+        let size = self.dimensions.max(1);
+        let pairs = self.mean.chunks(size).zip(self.log_variance.chunks(size));
+        let sum = |(means, variances): (&[f32], &[f32])| {
+            means.iter().zip(variances).map(|(&m, &v)| dimension_divergence(m, v)).sum::<f64>() as f32
+        };
+        pairs.map(sum).collect()
     }
-}
-
-/// What a decoder says about an image.
-#[derive(Clone, Debug)]
-pub struct Reconstruction {
-    /// The expected image, `[n, c, h, w]`.
-    pub mean: Tensor,
-    /// Whatever else [`VariationalModel::log_likelihood`] needs: the decoder's raw outputs.
-    pub outputs: Tensor,
 }
 
 /// A model that gives back what it takes an image to be when it is normal.
@@ -41,59 +103,69 @@ pub struct Reconstruction {
 /// The result has the shape of the images, each row depends on its own image only, and the same
 /// images give the same result.
 pub trait Reconstructor: Send + Sync {
-    /// The expected normal images of `images`, `[n, c, h, w]`. Need not be differentiable.
+    /// Shape of an image that the model takes.
+    fn image_shape(&self) -> Shape;
+
+    /// The expected normal images of `images`, `[n, c, h, w]`.
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    fn reconstruct(&self, images: &Tensor) -> Result<Tensor>;
+    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError>;
 }
 
 /// A variational autoencoder of images `[n, c, h, w]`.
 ///
-/// A model of your own needs [`encode`](Self::encode), [`decode`](Self::decode) and
-/// [`log_likelihood`](Self::log_likelihood), differentiable by candle; gradients with respect to the
-/// image follow by automatic differentiation. A model that knows a faster way overrides
-/// [`gradients`](Self::gradients).
+/// A model of your own implements this with plain slices, as below; one that is written with candle implements
+/// [`CandleModel`](crate::candle::CandleModel) (feature `candle`) and gets its gradients by automatic differentiation;
+/// one of two declared networks is a [`NetworkVae`](crate::NetworkVae).
 ///
 /// # Obligations
 /// Each row depends on its own image only, and the same images give the same result.
-/// [`Reconstructor::reconstruct`] gives the mean of what [`decode`](Self::decode) says of the posterior's
-/// mean, so that predictors may take either.
+/// [`Reconstructor::reconstruct`] gives what [`decode`](Self::decode) says of the posterior's mean, so that predictors
+/// may take either.
 ///
 /// ```
-/// use candle_core::{DType, Device, Result, Tensor};
-/// use lesio_vae::{Posterior, Reconstruction, Reconstructor, VariationalModel, Wanted};
+/// use lesio_nn::{ImageBatch, Shape};
+/// use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, Wanted};
 ///
 /// /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
 /// struct Half;
 ///
 /// impl Reconstructor for Half {
-///     fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
-///         Ok(self.decode(&self.encode(images)?.mean)?.mean)
+///     fn image_shape(&self) -> Shape {
+///         Shape::new(1, 2, 2)
+///     }
+///
+///     fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
+///         self.decode(images.values())
 ///     }
 /// }
 ///
 /// impl VariationalModel for Half {
-///     fn encode(&self, images: &Tensor) -> Result<Posterior> {
-///         Ok(Posterior { mean: images.clone(), log_variance: images.zeros_like()? })
+///     fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError> {
+///         let mean = images.values().to_vec();
+///         Ok(Posterior { dimensions: 4, log_variance: vec![0.0; mean.len()], mean })
 ///     }
 ///
-///     fn decode(&self, latent: &Tensor) -> Result<Reconstruction> {
-///         let mean = (latent * 0.5)?;
-///         Ok(Reconstruction { outputs: mean.clone(), mean })
+///     fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
+///         Ok(latent.iter().map(|z| 0.5 * z).collect())
 ///     }
 ///
-///     fn log_likelihood(&self, images: &Tensor, reconstruction: &Reconstruction) -> Result<Tensor> {
-///         (images - &reconstruction.mean)?.sqr()? * -0.5
+///     fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
+///         let x = images.values();
+///         Ok(Gradients {
+///             mean: self.decode(x)?,
+///             // -log p = (x - x / 2)^2 / 2, KL = sum x^2 / 2.
+///             loss: x.iter().map(|x| 0.125 * x * x).collect(),
+///             divergence: self.encode(images)?.divergence(),
+///             by_divergence: wanted.divergence.then(|| x.to_vec()),
+///             by_reconstruction: wanted.reconstruction.then(|| x.iter().map(|x| 0.25 * x).collect()),
+///         })
 ///     }
 /// }
 ///
-/// let images = Tensor::full(0.8f32, (1, 1, 2, 2), &Device::Cpu)?;
-/// let found = Half.gradients(&images, Wanted::BOTH)?;
-/// // KL = sum x^2 / 2, and -log p = sum (x - x / 2)^2 / 2.
-/// let pixel = |tensor: Tensor| tensor.flatten_all()?.get(0)?.to_scalar::<f32>();
-/// assert!((pixel(found.by_divergence.unwrap())? - 0.8).abs() < 1e-6);
-/// assert!((pixel(found.by_reconstruction.unwrap())? - 0.2).abs() < 1e-6);
+/// let found = Half.gradients(ImageBatch::new(&[0.8; 4], Half.image_shape())?, Wanted::BOTH)?;
+/// assert_eq!(found.by_reconstruction.unwrap()[0], 0.2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait VariationalModel: Reconstructor {
@@ -101,19 +173,13 @@ pub trait VariationalModel: Reconstructor {
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    fn encode(&self, images: &Tensor) -> Result<Posterior>;
+    fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError>;
 
-    /// The pixels' distribution for latent samples shaped as [`Posterior::mean`].
+    /// The expected images `[n, c, h, w]` of latent samples, shaped as [`Posterior::mean`].
     ///
     /// # Errors
     /// Latent samples that do not fit the model, or a failure of the device.
-    fn decode(&self, latent: &Tensor) -> Result<Reconstruction>;
-
-    /// `log p(x | z)` of each pixel in nats, `[n, c, h, w]`.
-    ///
-    /// # Errors
-    /// Shapes that do not agree, or a failure of the device.
-    fn log_likelihood(&self, images: &Tensor, reconstruction: &Reconstruction) -> Result<Tensor>;
+    fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError>;
 
     /// The weight of the divergence in the bound with which the model was trained. Default 1.
     fn beta(&self) -> f64 {
@@ -124,9 +190,7 @@ pub trait VariationalModel: Reconstructor {
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    fn gradients(&self, images: &Tensor, wanted: Wanted) -> Result<Gradients> {
-        gradients_by_autograd(self, images, wanted)
-    }
+    fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError>;
 }
 
 /// Which gradients with respect to the image a pass should give.
@@ -164,73 +228,53 @@ impl Wanted {
     }
 }
 
-/// Terms of the bound at the posterior's mean, and gradients with respect to the image. Detached.
-#[derive(Clone, Debug)]
+/// Terms of the bound at the posterior's mean, and gradients with respect to the image.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gradients {
     /// The expected image, `[n, c, h, w]`.
-    pub mean: Tensor,
-    /// `-log p(x | z)` of each pixel, `[n, c, h, w]`.
-    pub loss: Tensor,
-    /// The divergence of each image, `[n]`.
-    pub divergence: Tensor,
+    pub mean: Vec<f32>,
+    /// `-log p(x | z)` of each pixel, in nats, `[n, c, h, w]`.
+    pub loss: Vec<f32>,
+    /// The divergence of each image, in nats, `[n]`.
+    pub divergence: Vec<f32>,
     /// Gradient of the divergence, `[n, c, h, w]`, where it was wanted.
-    pub by_divergence: Option<Tensor>,
+    pub by_divergence: Option<Vec<f32>>,
     /// Gradient of the sum of `loss`, `[n, c, h, w]`, through encoder and decoder, where it was wanted.
-    pub by_reconstruction: Option<Tensor>,
+    pub by_reconstruction: Option<Vec<f32>>,
 }
 
 impl Gradients {
-    /// Those of a batch without images, which candle's operations do not all take.
+    /// Those of a batch without images.
+    #[must_use]
+    pub fn of_nothing(wanted: Wanted) -> Self {
+        Self {
+            by_divergence: wanted.divergence.then(Vec::new),
+            by_reconstruction: wanted.reconstruction.then(Vec::new),
+            ..Self::default()
+        }
+    }
+
+    /// Refuses results of other lengths than the images have, and gradients that are wanted and missing: a model may be
+    /// the caller's own.
     ///
     /// # Errors
-    /// A failure of the device.
-    pub fn of_nothing(images: &Tensor, wanted: Wanted) -> Result<Self> {
-        let nothing = images.zeros_like()?;
-        Ok(Self {
-            mean: nothing.clone(),
-            loss: nothing.clone(),
-            divergence: Tensor::zeros(0, images.dtype(), images.device())?,
-            by_divergence: wanted.divergence.then(|| nothing.clone()),
-            by_reconstruction: wanted.reconstruction.then_some(nothing),
-        })
-    }
-}
-
-/// [`VariationalModel::gradients`] by candle's automatic differentiation.
-///
-/// # Errors
-/// Images that do not fit the model, or a failure of the device.
-pub fn gradients_by_autograd<M: VariationalModel + ?Sized>(
-    model: &M,
-    images: &Tensor,
-    wanted: Wanted,
-) -> Result<Gradients> {
-    if images.dim(0)? == 0 {
-        return Gradients::of_nothing(images, wanted);
-    }
-    let variable = candle_core::Var::from_tensor(images)?;
-    let posterior = model.encode(&variable)?;
-    let divergence = posterior.divergence()?;
-    let by_divergence =
-        if wanted.divergence { Some(gradient_of(&divergence.sum_all()?, &variable)?) } else { None };
-    let reconstruction = model.decode(&posterior.mean)?;
-    let loss = model.log_likelihood(&variable, &reconstruction)?.neg()?;
-    let by_reconstruction =
-        if wanted.reconstruction { Some(gradient_of(&loss.sum_all()?, &variable)?) } else { None };
-    Ok(Gradients {
-        mean: reconstruction.mean.detach(),
-        loss: loss.detach(),
-        divergence: divergence.detach(),
-        by_divergence,
-        by_reconstruction,
-    })
-}
-
-fn gradient_of(value: &Tensor, variable: &candle_core::Var) -> Result<Tensor> {
-    match value.backward()?.get(variable) {
-        Some(gradient) => Ok(gradient.detach()),
-        // Whatever does not depend on the image.
-        None => variable.zeros_like(),
+    /// [`ModelError::Length`] and [`ModelError::Missing`].
+    pub fn check(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<(), ModelError> {
+        let size = images.values().len();
+        ModelError::check_length("the mean", self.mean.len(), size)?;
+        ModelError::check_length("the loss", self.loss.len(), size)?;
+        ModelError::check_length("the divergence", self.divergence.len(), images.len())?;
+        for (what, is_wanted, gradient) in [
+            ("the divergence's gradient", wanted.divergence, &self.by_divergence),
+            ("the reconstruction's gradient", wanted.reconstruction, &self.by_reconstruction),
+        ] {
+            match gradient {
+                Some(gradient) => ModelError::check_length(what, gradient.len(), size)?,
+                None if is_wanted => return Err(ModelError::Missing { what }),
+                None => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -248,7 +292,6 @@ pub(crate) fn clamp_log_variance(value: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
     use lesio_nn::random;
 
     /// KL(q | p) is the mean of log q(z) - log p(z) over draws of q.
@@ -256,9 +299,9 @@ mod tests {
     fn divergence_is_its_monte_carlo_estimate() {
         let means = [0.0f32, 1.3, -0.4, 2.0, 0.1, 0.0];
         let log_variances = [0.0f32, -1.2, 0.9, -3.0, 0.0, 1.5];
-        let tensor = |values: &[f32]| Tensor::from_slice(values, (2, 3, 1, 1), &Device::Cpu).unwrap();
-        let posterior = Posterior { mean: tensor(&means), log_variance: tensor(&log_variances) };
-        let found: Vec<f32> = posterior.divergence().unwrap().to_vec1().unwrap();
+        let posterior =
+            Posterior { dimensions: 3, mean: means.to_vec(), log_variance: log_variances.to_vec() };
+        let found = posterior.divergence();
         let mut generator = random::generator(1, 1);
         let draws = 200_000;
         let mut noise = vec![0.0; draws * 3];
@@ -290,8 +333,7 @@ mod tests {
 
     #[test]
     fn the_prior_itself_has_no_divergence() {
-        let zeros = Tensor::zeros((2, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let posterior = Posterior { mean: zeros.clone(), log_variance: zeros };
-        assert_eq!(posterior.divergence().unwrap().to_vec1::<f32>().unwrap(), [0.0, 0.0]);
+        let posterior = Posterior { dimensions: 5, mean: vec![0.0; 10], log_variance: vec![0.0; 10] };
+        assert_eq!(posterior.divergence(), [0.0, 0.0]);
     }
 }

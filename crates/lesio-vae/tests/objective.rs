@@ -5,16 +5,15 @@
 
 mod support;
 
-use std::f64::consts::PI;
-
 use candle_core::{DType, Device, Result, Tensor};
-use lesio_nn::{Batch, CandleNetwork, Mode, Objective, Parameter, ParameterSet, Shape};
+use lesio_nn::candle::CandleNetwork;
+use lesio_nn::{Batch, Mode, Objective, Parameter, ParameterSet, Shape};
 use lesio_vae::{
     Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples,
-    LOG_SCALE_RANGE, LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, VaeConfig, VaeObjective,
-    VaeTraining, initial_parameters, networks,
+    LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, VaeConfig, VaeObjective, VaeTraining,
+    initial_parameters, networks,
 };
-use support::{Probe, batch, blobs, values};
+use support::{Probe, batch, blobs, pixel_losses, values};
 
 /// What is computed twice.
 #[derive(Clone)]
@@ -66,33 +65,6 @@ impl Case {
     }
 }
 
-/// `-log p` summed over a batch, from the definitions of the densities.
-fn reconstruction_term(likelihood: &Likelihood, x: &Tensor, outputs: &Tensor) -> Result<Tensor> {
-    match *likelihood {
-        Likelihood::Gaussian { scale } => {
-            let z = ((x - outputs)? / scale)?;
-            ((z.sqr()? * 0.5)? + (scale * (2.0 * PI).sqrt()).ln())?.sum_all()
-        }
-        Likelihood::GaussianLearned => {
-            let channels = x.dim(1)?;
-            let mean = outputs.narrow(1, 0, channels)?;
-            let [low, high] = LOG_SCALE_RANGE.map(f64::from);
-            let log_scale = outputs.narrow(1, channels, channels)?.clamp(low, high)?;
-            let z = ((x - mean)? / log_scale.exp()?)?;
-            (((z.sqr()? * 0.5)? + log_scale)? + 0.5 * (2.0 * PI).ln())?.sum_all()
-        }
-        Likelihood::Laplace { scale } => (((x - outputs)?.abs()? / scale)? + (2.0 * scale).ln())?.sum_all(),
-        Likelihood::Bernoulli => {
-            let p = ((outputs.neg()?.exp()? + 1.0)?).recip()?;
-            let one_minus = |t: &Tensor| t.neg()? + 1.0;
-            let ones = (x * p.log()?)?;
-            let zeros = (one_minus(x)? * one_minus(&p)?.log()?)?;
-            (ones + zeros)?.neg()?.sum_all()
-        }
-        _ => panic!("a likelihood without a formula here"),
-    }
-}
-
 /// The divergence's part of the loss, summed over a batch, of `[n, dimensions]` divergences.
 fn divergence_part(divergence: &Divergence, by_dimension: &Tensor, progress: f64) -> Result<Tensor> {
     let by_image = by_dimension.sum(1)?;
@@ -127,7 +99,7 @@ fn reference(case: &Case, seen: &[f32], latent: &[f32]) -> (f64, [f64; 2], Vec<(
     let z = (mean + (deviation * noise).unwrap()).unwrap();
     let decoded = decoder.forward(&[z]).unwrap().remove(0);
 
-    let reconstruction = reconstruction_term(&case.config.likelihood, &x, &decoded).unwrap();
+    let reconstruction = pixel_losses(&case.config.likelihood, &x, &decoded).unwrap().sum_all().unwrap();
     let kl = (((mean.sqr().unwrap() + log_variance.exp().unwrap()).unwrap() - &log_variance).unwrap() - 1.0)
         .unwrap();
     let kl = (kl * 0.5).unwrap().flatten_from(1).unwrap();
@@ -342,7 +314,8 @@ fn validation_is_the_mean_over_all_images() {
             .unwrap();
         let kl = (kl * 0.5).unwrap().flatten_from(1).unwrap();
         let scalar = |t: Tensor| t.to_scalar::<f64>().unwrap() / 5.0;
-        let reconstruction = scalar(reconstruction_term(&case.config.likelihood, &x, &decoded).unwrap());
+        let reconstruction =
+            scalar(pixel_losses(&case.config.likelihood, &x, &decoded).unwrap().sum_all().unwrap());
         let part = scalar(divergence_part(&divergence, &kl, 1.0).unwrap());
 
         for batch_size in [1, 2, 5, 100] {

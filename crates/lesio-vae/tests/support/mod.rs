@@ -2,13 +2,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
+use std::f64::consts::PI;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
-use lesio_nn::{
-    AdamUpdate, CandleNetwork, EngineError, Mode, Network, ParameterSet, Shape, TrainingEngine, random,
-};
-use lesio_vae::Examples;
+use lesio_nn::candle::CandleNetwork;
+use lesio_nn::{AdamUpdate, EngineError, Mode, Network, ParameterSet, Shape, TrainingEngine, random};
+use lesio_vae::{Examples, LOG_SCALE_RANGE, Likelihood};
 
 /// Computes a network by candle in f64 and keeps inputs, outputs and gradients for a test to look at.
 pub struct Probe {
@@ -159,4 +159,31 @@ pub fn blobs(shape: Shape, count: usize, seed: u64) -> Examples {
         examples.push_region(&image, &region).unwrap();
     }
     examples
+}
+
+/// `-log p` of each pixel, from the definitions of the densities.
+pub fn pixel_losses(likelihood: &Likelihood, x: &Tensor, outputs: &Tensor) -> candle_core::Result<Tensor> {
+    match *likelihood {
+        Likelihood::Gaussian { scale } => {
+            let z = ((x - outputs)? / scale)?;
+            (z.sqr()? * 0.5)? + (scale * (2.0 * PI).sqrt()).ln()
+        }
+        Likelihood::GaussianLearned => {
+            let channels = x.dim(1)?;
+            let mean = outputs.narrow(1, 0, channels)?;
+            let [low, high] = LOG_SCALE_RANGE.map(f64::from);
+            let log_scale = outputs.narrow(1, channels, channels)?.clamp(low, high)?;
+            let z = ((x - mean)? / log_scale.exp()?)?;
+            ((z.sqr()? * 0.5)? + log_scale)? + 0.5 * (2.0 * PI).ln()
+        }
+        Likelihood::Laplace { scale } => ((x - outputs)?.abs()? / scale)? + (2.0 * scale).ln(),
+        Likelihood::Bernoulli => {
+            let p = ((outputs.neg()?.exp()? + 1.0)?).recip()?;
+            let one_minus = |t: &Tensor| t.neg()? + 1.0;
+            let ones = (x * p.log()?)?;
+            let zeros = (one_minus(x)? * one_minus(&p)?.log()?)?;
+            (ones + zeros)?.neg()
+        }
+        _ => panic!("a likelihood without a formula here"),
+    }
 }
