@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::PredictorName;
+use crate::name::PredictorName;
 use crate::resolution::ResolutionRange;
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.
@@ -43,6 +43,11 @@ impl Calibration {
         self.predictors.get(&predictor)
     }
 
+    /// The predictors that were calibrated.
+    pub fn predictors(&self) -> impl Iterator<Item = PredictorName> {
+        self.predictors.keys().copied()
+    }
+
     /// With the resolutions of the subjects, beyond which [`Localizer::score`](crate::Localizer::score) warns.
     #[must_use]
     pub fn at(mut self, resolutions: ResolutionRange) -> Self {
@@ -61,6 +66,28 @@ impl Calibration {
     pub fn is_empty(&self) -> bool {
         self.predictors.is_empty()
     }
+}
+
+/// What a calibration says of a subject: see [`NormalScores::judge`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Judgement {
+    /// Nothing in it stands out at this level.
+    Normal {
+        /// Its p-value.
+        p_value: f64,
+    },
+    /// Something in it does.
+    Abnormal {
+        /// Its p-value.
+        p_value: f64,
+    },
+    /// It stands out from all normal subjects, and there are too few of them for this level.
+    Undecided {
+        /// Its p-value, the smallest that there can be.
+        p_value: f64,
+    },
 }
 
 /// What one predictor says of normal subjects: quantiles over pixels, and each subject's highest score.
@@ -343,6 +370,20 @@ impl NormalScores {
     pub fn family_wise_p_value(&self, score: f32) -> f64 {
         let reached = self.maxima.len() - self.maxima.partition_point(|&maximum| maximum < score);
         (1 + reached) as f64 / (1 + self.maxima.len()) as f64
+    }
+
+    /// Whether a subject whose highest score is this one is abnormal, at a chance of a false alarm of `level`, 0 to 1.
+    ///
+    /// # Errors
+    /// [`SettingError`] for another level.
+    pub fn judge(&self, highest: f32, level: f64) -> Result<Judgement, SettingError> {
+        in_range("level", level, 0.0..=1.0)?;
+        let (p_value, smallest) = (self.family_wise_p_value(highest), self.smallest_p_value());
+        Ok(match p_value <= level {
+            true => Judgement::Abnormal { p_value },
+            false if smallest > level && p_value == smallest => Judgement::Undecided { p_value },
+            false => Judgement::Normal { p_value },
+        })
     }
 
     /// The smallest p-value that there can be, `1 / (1 + subjects)`: one normal subject cannot say more of any

@@ -1,7 +1,5 @@
-//! The predictors by name.
+//! The built-in predictors by name.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use lesio_settings::SettingError;
@@ -12,141 +10,11 @@ use crate::combination::{Combination, Combined};
 use crate::error::PredictError;
 use crate::gradient::{GradientConfig, GradientPredictor, Target};
 use crate::model::Model;
+use crate::name::PredictorName;
 use crate::pixel::{Distance, Intensity, PixelError, PixelLikelihood};
 use crate::predictor::Predictor;
 use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
 use crate::restoration::{Restoration, RestorationConfig};
-
-/// A predictor's name, as in reports and on command lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum PredictorName {
-    /// The image value itself.
-    Intensity,
-    /// `|x - y|`.
-    #[serde(rename = "pixel-l1")]
-    PixelL1,
-    /// `max(x - y, 0)`.
-    PixelPositive,
-    /// `max(y - x, 0)`.
-    PixelNegative,
-    /// `(x - y)^2`.
-    #[serde(rename = "pixel-l2")]
-    PixelL2,
-    /// `-log p(x | z)`.
-    PixelNll,
-    /// `1 - SSIM`.
-    PixelSsim,
-    /// Gradient of the divergence.
-    GradKl,
-    /// Gradient of the reconstruction term.
-    GradRec,
-    /// Gradient of the bound.
-    GradElbo,
-    /// `grad-kl` times `pixel-nll`.
-    CombiProduct,
-    /// `grad-kl` plus `pixel-nll`.
-    CombiSum,
-    /// Energy-based projection: how far pixels moved.
-    Projection,
-    /// Energy-based projection: distance from the projected image's reconstruction.
-    ProjectionReconstruction,
-    /// Restoration with total variation.
-    Restoration,
-}
-
-impl PredictorName {
-    /// All predictors, the cheap ones first.
-    pub const ALL: [Self; 15] = [
-        Self::Intensity,
-        Self::PixelL1,
-        Self::PixelPositive,
-        Self::PixelNegative,
-        Self::PixelL2,
-        Self::PixelNll,
-        Self::PixelSsim,
-        Self::GradKl,
-        Self::GradRec,
-        Self::GradElbo,
-        Self::CombiProduct,
-        Self::CombiSum,
-        Self::Projection,
-        Self::ProjectionReconstruction,
-        Self::Restoration,
-    ];
-
-    /// The name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Intensity => "intensity",
-            Self::PixelL1 => "pixel-l1",
-            Self::PixelPositive => "pixel-positive",
-            Self::PixelNegative => "pixel-negative",
-            Self::PixelL2 => "pixel-l2",
-            Self::PixelNll => "pixel-nll",
-            Self::PixelSsim => "pixel-ssim",
-            Self::GradKl => "grad-kl",
-            Self::GradRec => "grad-rec",
-            Self::GradElbo => "grad-elbo",
-            Self::CombiProduct => "combi-product",
-            Self::CombiSum => "combi-sum",
-            Self::Projection => "projection",
-            Self::ProjectionReconstruction => "projection-reconstruction",
-            Self::Restoration => "restoration",
-        }
-    }
-
-    /// Whether it takes many passes of the model for an image.
-    #[must_use]
-    pub fn is_iterative(self) -> bool {
-        matches!(self, Self::Projection | Self::ProjectionReconstruction | Self::Restoration)
-    }
-
-    /// Whether it works with models that only reconstruct.
-    #[must_use]
-    pub fn works_with(self, model: &Model) -> bool {
-        match self {
-            Self::Intensity
-            | Self::PixelL1
-            | Self::PixelPositive
-            | Self::PixelNegative
-            | Self::PixelL2
-            | Self::PixelSsim => true,
-            _ => model.variational().is_some(),
-        }
-    }
-}
-
-impl fmt::Display for PredictorName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A text that names no predictor.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no predictor, expected one of {}", names())]
-pub struct UnknownPredictor {
-    /// The text.
-    pub found: String,
-}
-
-fn names() -> String {
-    PredictorName::ALL.map(PredictorName::as_str).join(", ")
-}
-
-impl FromStr for PredictorName {
-    type Err = UnknownPredictor;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|name| name.as_str() == text)
-            .ok_or_else(|| UnknownPredictor { found: text.to_owned() })
-    }
-}
 
 /// The settings of the predictors that have some.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -185,13 +53,13 @@ pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> 
 ///
 /// # Errors
 /// [`PredictError::Unsupported`] where the model cannot serve it, [`PredictError::Setting`] for
-/// settings out of range.
+/// settings out of range, [`PredictError::NotRegistered`] for the name of a predictor of one's own.
 pub fn predictor(
     name: PredictorName,
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    make(name, model.reconstructor(), model.variational(), model.kind(), settings)
+    make(name, model.reconstructor(), model.variational(), &model.kind(), settings)
 }
 
 /// The predictor of a name for a variational model of your own.
@@ -210,12 +78,13 @@ fn make(
     name: PredictorName,
     reconstructor: Arc<dyn Reconstructor>,
     variational: Option<Arc<dyn VariationalModel>>,
-    kind: &'static str,
+    kind: &str,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
     use PredictorName as P;
     let variational = || {
-        let unsupported = || PredictError::Unsupported { predictor: name.to_string(), model: kind };
+        let unsupported =
+            || PredictError::Unsupported { predictor: name.to_string(), model: kind.to_owned() };
         variational.clone().ok_or_else(unsupported)
     };
     let pixel =
@@ -246,6 +115,7 @@ fn make(
         P::Projection => projection(ProjectionMap::Moved)?,
         P::ProjectionReconstruction => projection(ProjectionMap::Reconstructed)?,
         P::Restoration => Box::new(Restoration::new(variational()?, settings.restoration.clone())?),
+        P::Own(name) => return Err(PredictError::NotRegistered { predictor: name.to_string() }),
     })
 }
 
@@ -302,15 +172,5 @@ mod tests {
         assert!(check_unique(&[a, b]).is_ok() && check_unique(&[]).is_ok());
         let error = check_unique(&[a, b, a]).unwrap_err();
         assert!(matches!(error, PredictError::Repeated { predictor } if predictor == "pixel-l1"));
-    }
-
-    #[test]
-    fn names_are_read_back_and_agree_with_files() {
-        for name in PredictorName::ALL {
-            assert_eq!(name.as_str().parse(), Ok(name));
-            assert_eq!(serde_json::to_string(&name).unwrap(), format!("\"{name}\""));
-        }
-        let error = "pixel-l3".parse::<PredictorName>().unwrap_err().to_string();
-        assert!(error.contains("pixel-l3") && error.contains("grad-kl"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use lesio_nn::ImageBatch;
 use lesio_vae::{VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
@@ -47,28 +47,11 @@ impl Combined {
         let gradient = GradientPredictor::new(model.clone(), Target::Divergence, config)?;
         Ok(Self { gradient, likelihood: PixelLikelihood::new(model), combination })
     }
-}
 
-impl Predictor for Combined {
-    fn name(&self) -> String {
-        match self.combination {
-            Combination::Product => "combi-product",
-            Combination::Sum => "combi-sum",
-        }
-        .to_owned()
-    }
-
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
-        self.score_shared(&SharedPass::new(images, self.gradient.wants()))
-    }
-
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        let gradient = self.gradient.score_shared(pass)?;
-        let likelihood = self.likelihood.score_shared(pass)?;
-        let (n, h, w) = gradient.dims3()?;
-        let mut a: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
-        let mut b: Vec<f32> = likelihood.flatten_all()?.to_vec1()?;
-        for (a, b) in a.chunks_exact_mut((h * w).max(1)).zip(b.chunks_exact_mut((h * w).max(1))) {
+    /// Combines maps `[.., h, w]`, each scaled by itself.
+    fn combine(&self, mut gradient: Vec<f32>, mut likelihood: Vec<f32>, pass: &SharedPass<'_>) -> Vec<f32> {
+        let pixels = pass.images().shape().pixels().max(1);
+        for (a, b) in gradient.chunks_exact_mut(pixels).zip(likelihood.chunks_exact_mut(pixels)) {
             scale_to_unit(a);
             match self.combination {
                 Combination::Product => {
@@ -81,7 +64,33 @@ impl Predictor for Combined {
                 }
             }
         }
-        Ok(Tensor::from_vec(a, (n, h, w), pass.images().device())?)
+        gradient
+    }
+}
+
+impl Predictor for Combined {
+    fn name(&self) -> String {
+        match self.combination {
+            Combination::Product => "combi-product",
+            Combination::Sum => "combi-sum",
+        }
+        .to_owned()
+    }
+
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        self.score_shared(&SharedPass::new(images, self.gradient.wants()))
+    }
+
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        let (gradient, likelihood) = (self.gradient.score_shared(pass)?, self.likelihood.score_shared(pass)?);
+        Ok(self.combine(gradient, likelihood, pass))
+    }
+
+    /// Each channel is scaled by itself: the mean of these maps is not that of [`Predictor::score`].
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        let parts = (self.gradient.score_channels(pass)?, self.likelihood.score_channels(pass)?);
+        let (Some(gradient), Some(likelihood)) = parts else { return Ok(None) };
+        Ok(Some(self.combine(gradient, likelihood, pass)))
     }
 
     fn wants(&self) -> Wanted {

@@ -6,16 +6,17 @@
 //! row by rounding, some 1e-5 of its scale; [`check_predictor`] and [`check_model`] allow for that, up to [`TOLERANCE`].
 //!
 //! ```
-//! use candle_core::{DType, Device, Tensor};
 //! use lesio_anomaly::{Intensity, conformance};
+//! use lesio_nn::{ImageBatch, Shape};
 //!
-//! let images = Tensor::rand(0f32, 1.0, (3, 1, 8, 12), &Device::Cpu)?;
-//! let broken = conformance::check_predictor(&Intensity, &images, Some(0.5))?;
+//! let values: Vec<f32> = (0..3 * 8 * 12).map(|k| (k * 37 % 101) as f32 / 101.0).collect();
+//! let images = ImageBatch::new(&values, Shape::new(1, 8, 12))?;
+//! let broken = conformance::check_predictor(&Intensity, images, Some(0.5))?;
 //! assert!(broken.is_empty(), "{broken:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use candle_core::{Result, Tensor};
+use lesio_nn::{ImageBatch, random};
 use lesio_vae::{Gradients, VariationalModel, Wanted};
 
 use crate::error::PredictError;
@@ -76,9 +77,9 @@ fn magnitude(values: &[f32]) -> f32 {
 /// What the predictor reports, and [`PredictError::Config`] for fewer than 3 images.
 pub fn check_predictor(
     predictor: &dyn Predictor,
-    images: &Tensor,
+    images: ImageBatch<'_>,
     planted: Option<f32>,
-) -> std::result::Result<Vec<String>, PredictError> {
+) -> Result<Vec<String>, PredictError> {
     predictor_faults(predictor, images, planted, Agreement::Rounding)
 }
 
@@ -88,57 +89,71 @@ pub fn check_predictor(
 /// As there.
 pub fn check_predictor_bits(
     predictor: &dyn Predictor,
-    images: &Tensor,
+    images: ImageBatch<'_>,
     planted: Option<f32>,
-) -> std::result::Result<Vec<String>, PredictError> {
+) -> Result<Vec<String>, PredictError> {
     predictor_faults(predictor, images, planted, Agreement::Bits)
 }
 
 fn predictor_faults(
     predictor: &dyn Predictor,
-    images: &Tensor,
+    images: ImageBatch<'_>,
     planted: Option<f32>,
     agreement: Agreement,
-) -> std::result::Result<Vec<String>, PredictError> {
+) -> Result<Vec<String>, PredictError> {
     let mut broken = Vec::new();
-    let (n, c, h, w) = images.dims4()?;
+    let (n, shape) = (images.len(), images.shape());
+    let (size, pixels, width) = (shape.len(), shape.pixels(), shape.width);
     if n < 3 {
         return Err(PredictError::Config(format!("{n} images cannot be told apart, expected at least 3")));
     }
-    let scores = predictor.score(images)?;
-    if scores.dims() != [n, h, w] {
-        broken.push(format!("shape is {:?}, expected [{n}, {h}, {w}]", scores.dims()));
+    let all = predictor.score(images)?;
+    if all.len() != n * pixels {
+        broken.push(format!(
+            "there are {} scores, expected {} for {n} images of {shape}",
+            all.len(),
+            n * pixels
+        ));
         return Ok(broken);
     }
-    let all = flat(&scores)?;
     if let Some(at) = all.iter().position(|value| !value.is_finite()) {
         broken.push(format!("score {at} is {}", all[at]));
         return Ok(broken);
     }
-    let (pixels, scale) = (h * w, magnitude(&all));
+    let scale = magnitude(&all);
     let same = |broken: &mut Vec<String>, found: Vec<f32>, what: &str| {
         if !agreement.holds_by_row(&found, &all, pixels) {
             broken.push(format!("{what} gives another result"));
         }
     };
-    if flat(&predictor.score(images)?)? != all {
+    if predictor.score(images)? != all {
         broken.push("a second call gives another result".to_owned());
     }
-    same(&mut broken, flat(&on_one_thread(|| predictor.score(images))?)?, "a single thread");
+    same(&mut broken, on_one_thread(|| predictor.score(images))?, "a single thread");
     for expected in [predictor.wants(), Wanted::BOTH] {
         let pass = SharedPass::new(images, expected);
-        same(&mut broken, flat(&predictor.score_shared(&pass)?)?, "a shared pass");
+        same(&mut broken, predictor.score_shared(&pass)?, "a shared pass");
+        match predictor.score_channels(&pass)? {
+            Some(channels) if channels.len() != n * size => {
+                broken.push(format!("there are {} scores by channel, expected {}", channels.len(), n * size));
+            }
+            Some(channels) if shape.channels == 1 => same(&mut broken, channels, "the only channel"),
+            Some(channels) if channels.iter().any(|value| !value.is_finite()) => {
+                broken.push("a score by channel is not finite".to_owned());
+            }
+            _ => {}
+        }
     }
     let row_of = |row: usize| &all[row * pixels..(row + 1) * pixels];
     for row in 0..n {
-        let alone = flat(&predictor.score(&images.narrow(0, row, 1)?.contiguous()?)?)?;
+        let alone = predictor.score(ImageBatch::new(images.image(row), shape)?)?;
         if !agreement.holds(&alone, row_of(row), scale) {
             broken.push(format!("row {row} scored alone differs from the same row in a batch of {n}"));
         }
     }
-    let turned: Vec<Tensor> = (0..n).rev().map(|row| images.narrow(0, row, 1)).collect::<Result<_>>()?;
-    let twice = Tensor::cat(&[Tensor::cat(&turned, 0)?, images.clone()], 0)?;
-    let twice = flat(&predictor.score(&twice)?)?;
+    let turned = (0..n).rev().flat_map(|row| images.image(row));
+    let twice: Vec<f32> = turned.chain(images.values()).copied().collect();
+    let twice = predictor.score(ImageBatch::new(&twice, shape)?)?;
     for row in 0..n {
         for place in [n - 1 - row, n + row] {
             let found = twice.get(place * pixels..(place + 1) * pixels).unwrap_or_default();
@@ -147,18 +162,17 @@ fn predictor_faults(
             }
         }
     }
-    let empty = Tensor::zeros((0, c, h, w), images.dtype(), images.device())?;
-    match predictor.score(&empty) {
-        Ok(none) if none.dims() == [0, h, w] => {}
-        Ok(other) => broken.push(format!("an empty batch gives shape {:?}", other.dims())),
+    match predictor.score(ImageBatch::new(&[], shape)?) {
+        Ok(none) if none.is_empty() => {}
+        Ok(other) => broken.push(format!("an empty batch gives {} scores", other.len())),
         Err(error) => broken.push(format!("an empty batch fails: {error}")),
     }
     if let Some(value) = planted {
-        let first = images.narrow(0, 0, 1)?;
-        let mut changed = flat(&first)?;
-        let (top, left, side) = (h / 3, w / 3, (h.min(w) / 6).max(1));
+        let mut changed = images.image(0).to_vec();
+        let (top, left) = (shape.height / 3, width / 3);
+        let side = (shape.height.min(width) / 6).max(1);
         let inside = |pixel: usize| {
-            let (row, column) = (pixel / w, pixel % w);
+            let (row, column) = (pixel / width, pixel % width);
             (top..top + side).contains(&row) && (left..left + side).contains(&column)
         };
         for (k, own) in changed.iter_mut().enumerate() {
@@ -166,8 +180,7 @@ fn predictor_faults(
                 *own += value;
             }
         }
-        let changed = Tensor::from_vec(changed, first.shape(), images.device())?.to_dtype(images.dtype())?;
-        let changed = flat(&predictor.score(&changed)?)?;
+        let changed = predictor.score(ImageBatch::new(&changed, shape)?)?;
         let mean = |scores: &[f32]| {
             let own: Vec<f64> = (0..pixels).filter(|&p| inside(p)).map(|p| f64::from(scores[p])).collect();
             own.iter().sum::<f64>() / own.len() as f64
@@ -183,19 +196,19 @@ fn predictor_faults(
 
 /// Checks the obligations of [`VariationalModel`] on images `[n, c, h, w]`, n at least 1.
 ///
-/// Checked are: shapes and finiteness of what [`VariationalModel::gradients`] gives; that all it was
-/// asked for is there; that the divergence is at least 0; that terms and reconstruction agree with
+/// Checked are: lengths and finiteness of what [`VariationalModel::gradients`] gives; that all it was
+/// asked for is there; that the divergence is at least 0; that divergence, mean and reconstruction agree with
 /// [`VariationalModel::encode`], [`VariationalModel::decode`] and
-/// [`Reconstructor::reconstruct`](lesio_vae::Reconstructor::reconstruct) within a thousandth, and the
-/// gradients with those by candle's automatic differentiation; and that rows do not depend on each other, which is that
-/// each is the same alone up to [`TOLERANCE`].
+/// [`Reconstructor::reconstruct`](lesio_vae::Reconstructor::reconstruct) within a thousandth; that the gradients are
+/// central differences of the terms within half a hundredth, along themselves and in drawn directions; and that rows do not
+/// depend on each other, which is that each is the same alone up to [`TOLERANCE`].
 ///
 /// # Errors
 /// What the model reports, and [`PredictError::Config`] without an image.
 pub fn check_model(
     model: &dyn VariationalModel,
-    images: &Tensor,
-) -> std::result::Result<Vec<String>, PredictError> {
+    images: ImageBatch<'_>,
+) -> Result<Vec<String>, PredictError> {
     model_faults(model, images, Agreement::Rounding)
 }
 
@@ -205,66 +218,63 @@ pub fn check_model(
 /// As there.
 pub fn check_model_bits(
     model: &dyn VariationalModel,
-    images: &Tensor,
-) -> std::result::Result<Vec<String>, PredictError> {
+    images: ImageBatch<'_>,
+) -> Result<Vec<String>, PredictError> {
     model_faults(model, images, Agreement::Bits)
 }
 
 fn model_faults(
     model: &dyn VariationalModel,
-    images: &Tensor,
+    images: ImageBatch<'_>,
     agreement: Agreement,
-) -> std::result::Result<Vec<String>, PredictError> {
+) -> Result<Vec<String>, PredictError> {
     let mut broken = Vec::new();
-    let (n, ..) = images.dims4()?;
+    let (n, shape) = (images.len(), images.shape());
     if n == 0 {
         return Err(PredictError::Config("a model cannot be checked without an image".to_owned()));
     }
-    let found = model.gradients(images, Wanted::BOTH)?;
-    let reference = lesio_vae::gradients_by_autograd(model, images, Wanted::BOTH)?;
-    if found.divergence.dims() != [n] {
-        broken.push(format!("the divergence has shape {:?}, expected [{n}]", found.divergence.dims()));
+    if shape != model.image_shape() {
+        broken.push(format!("the model takes {}, the images have shape {shape}", model.image_shape()));
         return Ok(broken);
     }
-    if flat(&found.divergence)?.iter().any(|&nats| nats < -1e-3) {
+    let found = model.gradients(images, Wanted::BOTH)?;
+    if let Err(error) = found.check(images, Wanted::BOTH) {
+        broken.push(error.to_string());
+        return Ok(broken);
+    }
+    for (what, of, _) in PARTS {
+        if let Some(value) = of(&found).iter().find(|value| !value.is_finite()) {
+            broken.push(format!("{what} holds {value}"));
+        }
+    }
+    if !broken.is_empty() {
+        return Ok(broken);
+    }
+    if found.divergence.iter().any(|&nats| nats < -1e-3) {
         broken.push("a divergence is negative".to_owned());
     }
-    let reconstruction = model.reconstruct(images)?;
+    let posterior = model.encode(images)?;
     let compared = [
-        ("the mean", Some(&found.mean), Some(&reference.mean)),
-        ("the reconstruction", Some(&reconstruction), Some(&found.mean)),
-        ("the loss", Some(&found.loss), Some(&reference.loss)),
-        ("the divergence", Some(&found.divergence), Some(&reference.divergence)),
-        ("the divergence's gradient", found.by_divergence.as_ref(), reference.by_divergence.as_ref()),
-        (
-            "the reconstruction's gradient",
-            found.by_reconstruction.as_ref(),
-            reference.by_reconstruction.as_ref(),
-        ),
+        ("the mean", model.decode(&posterior.mean)?, &found.mean),
+        ("the reconstruction", model.reconstruct(images)?, &found.mean),
+        ("the divergence", posterior.divergence(), &found.divergence),
     ];
-    for (what, found, reference) in compared {
-        let (Some(found), Some(reference)) = (found, reference) else {
-            broken.push(format!("{what} was wanted and is missing"));
-            continue;
-        };
-        if found.dims() != reference.dims() {
-            broken.push(format!("{what} has shape {:?}, expected {:?}", found.dims(), reference.dims()));
-            continue;
-        }
-        let (found, reference) = (flat(found)?, flat(reference)?);
-        let scale = magnitude(&reference);
-        if let Some(value) = found.iter().find(|value| !value.is_finite()) {
-            broken.push(format!("{what} holds {value}"));
-        } else if found.iter().zip(&reference).any(|(a, b)| (a - b).abs() > 1e-3 * scale.max(1e-6)) {
-            broken.push(format!("{what} differs from what encode, decode and log_likelihood say"));
+    for (what, other, own) in compared {
+        let allowed = 1e-3 * magnitude(own).max(1e-6);
+        if other.len() != own.len() {
+            broken.push(format!("{what} holds {} values, expected {}", other.len(), own.len()));
+        } else if other.iter().zip(own).any(|(a, b)| (a - b).abs() > allowed) {
+            broken.push(format!("{what} differs from what encode and decode say"));
         }
     }
+    broken.extend(gradient_faults(model, images, &found)?);
     for row in 0..n {
-        let alone = model.gradients(&images.narrow(0, row, 1)?.contiguous()?, Wanted::BOTH)?;
-        for (what, of) in PARTS {
-            let (Some(all), Some(alone)) = (of(&found), of(&alone)) else { continue };
-            let expected = flat(&all.narrow(0, row, 1)?)?;
-            if !agreement.holds(&flat(alone)?, &expected, magnitude(&flat(all)?)) {
+        let alone = model.gradients(ImageBatch::new(images.image(row), shape)?, Wanted::BOTH)?;
+        for (what, of, by_pixel) in PARTS {
+            let size = if by_pixel { shape.len() } else { 1 };
+            let (all, alone) = (of(&found), of(&alone));
+            let expected = &all[row * size..(row + 1) * size];
+            if !agreement.holds(alone, expected, magnitude(all)) {
                 broken.push(format!("{what} of row {row} alone differs from that in a batch of {n}"));
             }
         }
@@ -272,32 +282,94 @@ fn model_faults(
     Ok(broken)
 }
 
-/// The tensors of a pass by name.
-#[allow(clippy::type_complexity, reason = "a table, read in one place")]
-const PARTS: [(&str, fn(&Gradients) -> Option<&Tensor>); 5] = [
-    ("the mean", |found| Some(&found.mean)),
-    ("the loss", |found| Some(&found.loss)),
-    ("the divergence", |found| Some(&found.divergence)),
-    ("the divergence's gradient", |found| found.by_divergence.as_ref()),
-    ("the reconstruction's gradient", |found| found.by_reconstruction.as_ref()),
+/// How far a step of a central difference moves a pixel, on the average: little enough to meet few kinks of a rectifier, enough
+/// to rise above rounding.
+const STEP: f32 = 5e-4;
+
+/// How far a gradient may be from central differences, relative to its length: what rounding and curvature make of them.
+const SLOPE_TOLERANCE: f64 = 5e-3;
+
+/// Compares gradients with central differences of their terms: along themselves, where any wrong factor shows, and in drawn
+/// directions, where all other parts do.
+fn gradient_faults(
+    model: &dyn VariationalModel,
+    images: ImageBatch<'_>,
+    found: &Gradients,
+) -> Result<Vec<String>, PredictError> {
+    let (shape, size) = (images.shape(), images.shape().len());
+    let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
+    let length = |values: &[f32]| values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+    let mut broken = Vec::new();
+    for (what, gradient, is_divergence) in [
+        ("the divergence's gradient", &found.by_divergence, true),
+        ("the reconstruction's gradient", &found.by_reconstruction, false),
+    ] {
+        let Some(gradient) = gradient else { continue };
+        let mut drawn = vec![0.0; 2 * images.values().len()];
+        random::fill_normal(&mut random::generator(3, u64::from(is_divergence)), &mut drawn);
+        let (first, second) = drawn.split_at(images.values().len());
+        let mut worst = 0.0f64;
+        for direction in [gradient.as_slice(), first, second] {
+            // Every image moves by the same length.
+            let mut steps = direction.to_vec();
+            for row in steps.chunks_exact_mut(size) {
+                let factor = f64::from(STEP) * (size as f64).sqrt() / length(row).max(1e-30);
+                row.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+            }
+            let terms = |sign: f32| {
+                let pairs = images.values().iter().zip(&steps);
+                let moved: Vec<f32> = pairs.map(|(value, step)| value + sign * step).collect();
+                let found = model.gradients(ImageBatch::new(&moved, shape)?, Wanted::NOTHING)?;
+                let terms: Vec<f64> = match is_divergence {
+                    true => found.divergence.iter().map(|&value| f64::from(value)).collect(),
+                    false => found.loss.chunks_exact(size).map(sum).collect(),
+                };
+                Ok::<_, PredictError>((moved, terms))
+            };
+            let ((upper, above), (lower, below)) = (terms(1.0)?, terms(-1.0)?);
+            for (row, (above, below)) in above.iter().zip(&below).enumerate() {
+                let own = row * size..(row + 1) * size;
+                let gradient = &gradient[own.clone()];
+                // By the steps that rounding has left.
+                let made = upper[own.clone()].iter().zip(&lower[own]);
+                let steps: Vec<f32> = made.map(|(upper, lower)| upper - lower).collect();
+                let expected: f64 =
+                    gradient.iter().zip(&steps).map(|(&g, &s)| f64::from(g) * f64::from(s)).sum();
+                let whole = length(gradient) * length(&steps) / (size as f64).sqrt();
+                // Along itself a gradient's slope is the whole of it, else about the root of its size less.
+                let scale = expected.abs().max(whole);
+                let rounding = 1e-6 * (above.abs() + below.abs());
+                worst = worst.max(((above - below - expected).abs() - rounding) / scale.max(1e-30));
+            }
+        }
+        if worst > SLOPE_TOLERANCE {
+            broken.push(format!("{what} differs from central differences by {worst:.3} of its length"));
+        }
+    }
+    Ok(broken)
+}
+
+/// What a pass gives, by name, and whether it is by pixel.
+#[allow(clippy::type_complexity, reason = "a table, read in two places")]
+const PARTS: [(&str, fn(&Gradients) -> &[f32], bool); 5] = [
+    ("the mean", |found| &found.mean, true),
+    ("the loss", |found| &found.loss, true),
+    ("the divergence", |found| &found.divergence, false),
+    ("the divergence's gradient", |found| found.by_divergence.as_deref().unwrap_or_default(), true),
+    ("the reconstruction's gradient", |found| found.by_reconstruction.as_deref().unwrap_or_default(), true),
 ];
 
 /// Runs on a pool of one thread.
-fn on_one_thread<T: Send>(
-    run: impl FnOnce() -> std::result::Result<T, PredictError> + Send,
-) -> std::result::Result<T, PredictError> {
+fn on_one_thread<T: Send>(run: impl FnOnce() -> Result<T, PredictError> + Send) -> Result<T, PredictError> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     pool.map_err(|error| PredictError::Config(format!("no pool of one thread: {error}")))?.install(run)
-}
-
-fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
-    tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use crate::channels::mean_over_channels;
+    use lesio_nn::Shape;
 
     /// Breaks one obligation.
     struct Wrong(&'static str);
@@ -307,27 +379,41 @@ mod tests {
             self.0.to_owned()
         }
 
-        fn score(&self, images: &Tensor) -> std::result::Result<Tensor, PredictError> {
-            let (n, _, h, w) = images.dims4()?;
-            let mean = images.mean(1)?;
-            Ok(match self.0 {
-                "shape" => images.clone(),
-                "finite" => (mean / 0.0)?,
-                "batch scale" if n > 0 => mean.broadcast_div(&mean.flatten_all()?.max(0)?)?,
-                "place" if n > 0 => {
-                    let places: Vec<f32> = (0..n).map(|k| k as f32).collect();
-                    mean.broadcast_add(&Tensor::from_vec(places, (n, 1, 1), images.device())?)?
+        fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+            let mut scores = mean_over_channels(images.values(), images);
+            let pixels = images.shape().pixels();
+            match self.0 {
+                "shape" => scores = images.values().to_vec(),
+                "finite" => scores.iter_mut().for_each(|score| *score /= 0.0),
+                "batch scale" => {
+                    let highest = magnitude(&scores);
+                    scores.iter_mut().for_each(|score| *score /= highest);
                 }
-                "threads" => (mean + rayon::current_num_threads() as f64)?,
-                "order" => mean.neg()?,
-                "empty" if n == 0 => Tensor::zeros((1, h, w), images.dtype(), images.device())?,
-                _ => mean,
-            })
+                "place" => {
+                    let rows = scores.chunks_exact_mut(pixels).enumerate();
+                    rows.for_each(|(place, row)| row.iter_mut().for_each(|score| *score += place as f32));
+                }
+                "threads" => {
+                    scores.iter_mut().for_each(|score| *score += rayon::current_num_threads() as f32);
+                }
+                "order" => scores.iter_mut().for_each(|score| *score = -*score),
+                "empty" if images.is_empty() => scores.push(0.0),
+                _ => {}
+            }
+            Ok(scores)
         }
 
-        fn score_shared(&self, pass: &SharedPass<'_>) -> std::result::Result<Tensor, PredictError> {
-            let own = self.score(pass.images())?;
-            Ok(if self.0 == "shared" { (own * 2.0)? } else { own })
+        fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+            let mut own = self.score(pass.images())?;
+            if self.0 == "shared" {
+                own.iter_mut().for_each(|score| *score *= 2.0);
+            }
+            Ok(own)
+        }
+
+        fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+            let values = pass.images().values();
+            Ok(Some(if self.0 == "channels" { values[..values.len() / 2].to_vec() } else { values.to_vec() }))
         }
     }
 
@@ -336,20 +422,22 @@ mod tests {
         // Rows of different heights: a scale taken over the batch changes all but one of them.
         let values: Vec<f32> =
             (0..4 * 2 * 6 * 9).map(|k| (((k * 37) % 101) * (1 + k / 108)) as f32 / 404.0).collect();
-        let images = Tensor::from_vec(values, (4, 2, 6, 9), &Device::Cpu).unwrap();
+        let shape = Shape::new(2, 6, 9);
+        let images = ImageBatch::new(&values, shape).unwrap();
         let faults = [
             ("nothing", None),
-            ("shape", Some("shape is")),
+            ("shape", Some("there are 432 scores")),
             ("finite", Some("is inf")),
             ("batch scale", Some("scored alone")),
             ("place", Some("at place")),
             ("order", Some("planted")),
             ("empty", Some("empty batch")),
             ("shared", Some("a shared pass")),
+            ("channels", Some("scores by channel")),
         ];
         for (fault, expected) in faults {
             for check in [check_predictor, check_predictor_bits] {
-                let broken = check(&Wrong(fault), &images, Some(0.5)).unwrap();
+                let broken = check(&Wrong(fault), images, Some(0.5)).unwrap();
                 match expected {
                     None => assert!(broken.is_empty(), "{broken:?}"),
                     Some(words) => {
@@ -359,10 +447,10 @@ mod tests {
             }
         }
         if rayon::current_num_threads() > 1 {
-            let broken = check_predictor(&Wrong("threads"), &images, None).unwrap();
+            let broken = check_predictor(&Wrong("threads"), images, None).unwrap();
             assert!(broken.iter().any(|text| text.contains("a single thread")), "{broken:?}");
         }
-        let few = images.narrow(0, 0, 2).unwrap();
-        assert!(matches!(check_predictor(&Wrong("nothing"), &few, None), Err(PredictError::Config(_))));
+        let few = ImageBatch::new(&values[..2 * shape.len()], shape).unwrap();
+        assert!(matches!(check_predictor(&Wrong("nothing"), few, None), Err(PredictError::Config(_))));
     }
 }

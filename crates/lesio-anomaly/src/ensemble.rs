@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use lesio_image::Volume;
+use lesio_nn::ImageBatch;
 use lesio_vae::Wanted;
 use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
@@ -320,7 +320,7 @@ impl Ensemble {
     /// What a member reports, no members, no pixels, or a rule for another number of members.
     pub fn calibrate<'a>(
         predictors: Vec<Arc<dyn Predictor>>,
-        subjects: impl IntoIterator<Item = &'a Tensor>,
+        subjects: impl IntoIterator<Item = ImageBatch<'a>>,
         config: EnsembleConfig,
     ) -> Result<Self, PredictError> {
         config.check(predictors.len())?;
@@ -329,7 +329,7 @@ impl Ensemble {
         for images in subjects {
             let pass = SharedPass::new(images, wanted);
             for (builder, predictor) in builders.iter_mut().zip(&predictors) {
-                builder.add(predictor.score_shared(&pass)?.flatten_all()?.to_vec1::<f32>()?);
+                builder.add(predictor.score_shared(&pass)?);
             }
         }
         let mut members = Vec::with_capacity(predictors.len());
@@ -352,26 +352,24 @@ impl Predictor for Ensemble {
         "ensemble".to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
         self.score_shared(&SharedPass::new(images, self.wants()))
     }
 
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        let (n, _, h, w) = pass.images().dims4()?;
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        let expected = pass.images().len() * pass.images().shape().pixels();
         let mut maps = Vec::with_capacity(self.members.len());
-        for member in &self.members {
-            maps.push(member.predictor.score_shared(pass)?.flatten_all()?.to_vec1::<f32>()?);
-        }
-        for (member, map) in maps.iter().enumerate() {
-            if map.len() != n * h * w {
-                let (found, expected) = (vec![map.len()], vec![n, h, w]);
+        for (member, own) in self.members.iter().enumerate() {
+            let map = own.predictor.score_shared(pass)?;
+            if map.len() != expected {
+                let (found, expected) = (vec![map.len()], vec![expected]);
                 return Err(EnsembleError::Shape { member, found, expected }.into());
             }
+            maps.push(map);
         }
         let slices: Vec<&[f32]> = maps.iter().map(Vec::as_slice).collect();
         let normals: Vec<&NormalScores> = self.members.iter().map(|member| &member.normals).collect();
-        let combined = self.config.combine_slices(&slices, &normals)?;
-        Ok(Tensor::from_vec(combined, (n, h, w), pass.images().device())?)
+        Ok(self.config.combine_slices(&slices, &normals)?)
     }
 
     fn wants(&self) -> Wanted {

@@ -2,7 +2,9 @@
 
 use crate::ensemble::EnsembleError;
 use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError};
+use lesio_nn::BatchError;
 use lesio_settings::SettingError;
+use lesio_vae::ModelError;
 
 /// Why images could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +12,10 @@ use lesio_settings::SettingError;
 pub enum PredictError {
     /// The model could not be computed.
     #[error("the model could not be computed")]
-    Model(#[from] candle_core::Error),
+    Model(#[from] ModelError),
+    /// Values that are no whole number of images.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The images could not be brought to the network's grid.
     #[error("the image could not be brought to the network's grid")]
     Preprocess(#[from] PreprocessError),
@@ -46,12 +51,34 @@ pub enum PredictError {
         /// Channels of the model.
         expected: usize,
     },
+    /// A predictor gave another number of scores than there are pixels.
+    #[error("predictor {predictor:?} gave {found} scores, expected {expected}")]
+    Scores {
+        /// The predictor.
+        predictor: String,
+        /// Scores given.
+        found: usize,
+        /// Pixels of the images.
+        expected: usize,
+    },
+    /// A predictor has no normal scores to compare with.
+    #[error("predictor {predictor:?} was not calibrated")]
+    NotCalibrated {
+        /// The predictor.
+        predictor: String,
+    },
+    /// A predictor of one's own was asked for and is not known here.
+    #[error("predictor {predictor:?} is not built in, and no function was registered for it")]
+    NotRegistered {
+        /// The predictor.
+        predictor: String,
+    },
     /// A predictor needs a model that this one is not.
     #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]
     Unsupported {
         /// The predictor.
         predictor: String,
         /// The kind of model.
-        model: &'static str,
+        model: String,
     },
 }

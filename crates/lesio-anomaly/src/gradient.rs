@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
-use lesio_nn::random;
+use lesio_nn::{ImageBatch, random};
 use lesio_settings::{SettingError, in_range};
-use lesio_vae::{VariationalModel, Wanted};
+use lesio_vae::{ModelError, VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
+use crate::channels::mean_over_channels;
 use crate::error::PredictError;
-use crate::planes::Planes;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 use crate::smoothing::{LARGEST_DEVIATION, smooth};
@@ -103,21 +102,51 @@ impl GradientPredictor {
         }
     }
 
-    /// Absolute gradients as maps, before smoothing.
+    /// Absolute gradients by channel, `[n, c, h, w]`, before smoothing.
     fn raw(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
         let found = pass.gradients(&self.model, self.wanted())?;
-        let missing = || candle_core::Error::msg("the model gave no gradient although one was wanted");
-        let gradient = match self.target {
-            Target::Divergence => found.by_divergence.ok_or_else(missing)?,
-            Target::Reconstruction => found.by_reconstruction.ok_or_else(missing)?,
+        let missing = || ModelError::Missing { what: "a gradient" };
+        let by_divergence = || found.by_divergence.as_ref().ok_or_else(missing);
+        let by_reconstruction = || found.by_reconstruction.as_ref().ok_or_else(missing);
+        let magnitudes = |gradient: &[f32]| gradient.iter().map(|value| value.abs()).collect();
+        Ok(match self.target {
+            Target::Divergence => magnitudes(by_divergence()?),
+            Target::Reconstruction => magnitudes(by_reconstruction()?),
             Target::Bound => {
-                let divergence = found.by_divergence.ok_or_else(missing)?;
-                (found.by_reconstruction.ok_or_else(missing)? + (divergence * self.model.beta())?)?
+                let beta = self.model.beta() as f32;
+                let pairs = by_reconstruction()?.iter().zip(by_divergence()?);
+                pairs.map(|(reconstruction, divergence)| (reconstruction + divergence * beta).abs()).collect()
             }
+        })
+    }
+
+    /// Maps of one pass or the mean of those of noisy copies, where `of` makes maps of gradients by channel.
+    fn maps(
+        &self,
+        pass: &SharedPass<'_>,
+        of: impl Fn(Vec<f32>, ImageBatch<'_>) -> Vec<f32>,
+    ) -> Result<Vec<f32>, PredictError> {
+        let (images, shape) = (pass.images(), pass.images().shape());
+        let mut maps = if self.config.copies == 0 || images.is_empty() {
+            of(self.raw(pass)?, images)
+        } else {
+            let mut sum: Vec<f32> = Vec::new();
+            let (mut noise, deviation) = (vec![0.0; shape.len()], self.config.deviation as f32);
+            for copy in 0..self.config.copies {
+                random::fill_normal(&mut random::generator(self.config.seed, copy as u64), &mut noise);
+                let rows = images.images().flat_map(|row| row.iter().zip(&noise));
+                let noisy: Vec<f32> = rows.map(|(value, noise)| value + noise * deviation).collect();
+                let noisy = ImageBatch::new(&noisy, shape)?;
+                let own = of(self.raw(&SharedPass::new(noisy, self.wanted()))?, noisy);
+                sum.resize(own.len(), 0.0);
+                sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            }
+            let scale = 1.0 / self.config.copies as f32;
+            sum.iter_mut().for_each(|value| *value *= scale);
+            sum
         };
-        let gradient = Planes::of(&gradient)?;
-        let maps = gradient.maps(&Device::Cpu, |k| gradient.values[k].abs())?;
-        Ok(maps.flatten_all()?.to_vec1()?)
+        smooth(&mut maps, shape.height, shape.width, self.config.smoothing);
+        Ok(maps)
     }
 }
 
@@ -131,31 +160,16 @@ impl Predictor for GradientPredictor {
         .to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
         self.score_shared(&SharedPass::new(images, self.wanted()))
     }
 
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        let (n, c, h, w) = pass.images().dims4()?;
-        let mut maps = if self.config.copies == 0 || n == 0 {
-            self.raw(pass)?
-        } else {
-            let mut sum = vec![0.0; n * h * w];
-            for copy in 0..self.config.copies {
-                let mut noise = vec![0.0; c * h * w];
-                random::fill_normal(&mut random::generator(self.config.seed, copy as u64), &mut noise);
-                let noise =
-                    (Tensor::from_vec(noise, (1, c, h, w), pass.images().device())? * self.config.deviation)?;
-                let noisy = pass.images().broadcast_add(&noise)?;
-                let own = self.raw(&SharedPass::new(&noisy, self.wanted()))?;
-                sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-            }
-            let scale = 1.0 / self.config.copies as f32;
-            sum.iter_mut().for_each(|value| *value *= scale);
-            sum
-        };
-        smooth(&mut maps, h, w, self.config.smoothing);
-        Ok(Tensor::from_vec(maps, (n, h, w), pass.images().device())?)
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        self.maps(pass, |values, images| mean_over_channels(&values, images))
+    }
+
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        self.maps(pass, |values, _| values).map(Some)
     }
 
     fn wants(&self) -> Wanted {

@@ -1,13 +1,13 @@
 //! Anomaly localization: which pixels of an image do not fit what a model has learnt of normal ones.
 //!
-//! - Scores: a [`Predictor`] maps images `[n, c, h, w]` to scores `[n, h, w]`, the higher the more abnormal.
+//! - Scores: a [`Predictor`] maps a batch of images `[n, c, h, w]` to scores `[n, h, w]`, the higher the more abnormal.
 //!   [`PredictorName`] lists them: [`PixelError`], [`PixelLikelihood`], [`GradientPredictor`], [`Combined`],
 //!   [`Projection`], [`Restoration`], and [`Intensity`], the floor that every model has to beat. They work with
 //!   any [`VariationalModel`](lesio_vae::VariationalModel) or, those that compare with a reconstruction, any
 //!   [`Reconstructor`](lesio_vae::Reconstructor). A [`SharedPass`] lets them share the model's passes;
 //!   [`conformance`] tests predictors and models of your own.
 //! - From files to maps: a [`Localizer`] holds a [`Model`] with its preprocessing, [`PostProcessing`],
-//!   calibration and [`Provenance`] in one file, and scores volumes and images on their own grids.
+//!   calibration and [`Provenance`] in one file, and scores scans on their own grids.
 //! - What a score means: [`NormalScores`] are what held-out normals score, with thresholds at a
 //!   false-positive rate and p-values by subject; a [`Calibration`] keeps them by predictor, a
 //!   [`LocationCalibration`] keeps what is usual at each place.
@@ -16,19 +16,19 @@
 //!   [`LearntWeights`].
 //!
 //! ```
-//! use candle_core::Device;
 //! use lesio_anomaly::{Calibration, Localizer, Model, ModelConfig, NormalScoresBuilder, PredictorName, Provenance};
-//! use lesio_image::Preprocessing;
+//! use lesio_image::{Preprocessing, Scan};
+//! use lesio_nn::Device;
 //! use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 //! use lesio_vae::{VaeConfig, initial_parameters};
 //!
 //! let brains = BrainPhantom::new(BrainConfig::new([40, 40], Contrast::Flair, 1).slices(4))?;
-//! let normal = |subject| brains.volume(subject).map(|phantom| phantom.image);
+//! let normal = |subject| brains.volume(subject).map(|phantom| Scan::from(phantom.image));
 //!
 //! // A model, here with its initial parameters; see `lesio-vae` for training one.
 //! let config = VaeConfig::new(1, 32, 32).widths([4, 8]);
 //! let parameters = initial_parameters(&config, 7)?;
-//! let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu)?;
+//! let model = Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &Device::Cpu)?;
 //! let preprocessing = Preprocessing::heads([32, 32]).fit([&normal(0)?, &normal(1)?])?;
 //! let localizer = Localizer::new(model, preprocessing, Provenance::new(7, "two phantoms"))?;
 //!
@@ -45,13 +45,13 @@
 //! let localizer = localizer.calibrated(calibration);
 //!
 //! // The map of another volume, on its own grid, and where it reaches what 1 % of normal pixels do.
-//! let volume = normal(5)?;
-//! let scored = localizer.score(&volume, &[name])?;
+//! let scan = normal(5)?;
+//! let scored = localizer.score(&scan, &[name])?;
 //! let map = &scored.scores[0].postprocessed;
-//! assert_eq!((map.shape(), map.geometry()), (volume.shape(), volume.geometry()));
+//! assert_eq!((map.shape(), map.geometry()), (scan.grid(), scan.geometry()));
 //! let threshold = localizer.calibration().get(name).ok_or("not calibrated")?.threshold(0.01);
 //! let detections = localizer.map_filters().detections(map, threshold);
-//! assert_eq!(detections.shape(), volume.shape());
+//! assert_eq!(detections.shape(), scan.grid());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -59,19 +59,24 @@
 
 mod calibration;
 mod catalogue;
+mod channels;
+mod chosen;
 mod combination;
 pub mod conformance;
 mod ensemble;
 mod error;
 mod gradient;
+mod loading;
 mod localizer;
 mod location;
+mod maps;
 mod model;
+mod name;
 mod pixel;
-mod planes;
 mod postprocessing;
 mod predictor;
 mod projection;
+mod provenance;
 mod resolution;
 mod restoration;
 mod shared;
@@ -79,24 +84,26 @@ mod smoothing;
 mod ssim;
 mod weights;
 
-pub use calibration::{Calibration, NormalScores, NormalScoresBuilder};
-pub use catalogue::{PredictorName, PredictorSettings, UnknownPredictor, predictor, predictor_over};
+pub use calibration::{Calibration, Judgement, NormalScores, NormalScoresBuilder};
+pub use catalogue::{PredictorSettings, predictor, predictor_over};
+pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
 pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
-pub use localizer::{
-    ChosenPredictor, ImageMaps, ImageScore, Localizer, PredictorImageMaps, PredictorVolumeMaps, Provenance,
-    ScoredImage, ScoredVolume, VolumeMaps, VolumeScore,
-};
+pub use loading::{Loading, OwnError};
+pub use localizer::Localizer;
 pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
-pub use model::{Model, ModelConfig};
+pub use maps::{PredictorMaps, ScanMaps, ScanScore, ScoredScan};
+pub use model::{Model, ModelConfig, OwnModel};
+pub use name::{OwnName, PredictorName, UnknownPredictor};
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
 pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
 pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
+pub use provenance::Provenance;
 pub use resolution::{Resolution, ResolutionDoubt, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
-pub use shared::SharedPass;
+pub use shared::{SharedPass, SharedReconstruction};
 pub use weights::{LearntWeights, ValidationLesions};

@@ -1,26 +1,32 @@
 //! A trained model with everything that belongs to it, in one file.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
 use lesio_image::{
-    FittedPreprocessing, Image, ImageError, Plane, PreparedImage, PreparedPlane, PreparedVolume,
+    FittedPreprocessing, ImageError, PreparedPlane, PreparedScan, PreprocessError, Scan, ScanError,
     SlicePosition, Volume,
 };
-use lesio_nn::{LoadError, Precision, SaveError, model_file};
-use lesio_settings::{SettingError, in_range};
+use lesio_nn::{Device, ImageBatch, LoadError, ParameterSet, Precision, SaveError, model_file};
 use lesio_vae::{BuildError, Wanted};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3};
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Calibration;
-use crate::catalogue::{PredictorName, PredictorSettings, check_unique, predictor};
+use crate::calibration::{Calibration, Judgement};
+use crate::catalogue::{PredictorSettings, check_unique, predictor};
+use crate::chosen::ChosenPredictor;
 use crate::error::PredictError;
+use crate::loading::Loading;
 use crate::location::{LocationBuilder, LocationCalibration};
+use crate::maps::{GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
 use crate::model::{Model, ModelConfig};
-use crate::postprocessing::{LengthUnit, PostProcessing, as_plane, as_volume, image_geometry, quiet_outside};
+use crate::name::{OwnName, PredictorName};
+use crate::postprocessing::{LengthUnit, PostProcessing, highest_within};
 use crate::predictor::Predictor;
-use crate::resolution::{Resolution, ResolutionDoubt};
+use crate::provenance::Provenance;
+use crate::resolution::Resolution;
 use crate::shared::SharedPass;
 
 const KIND: &str = "a localizer";
@@ -33,12 +39,24 @@ const BATCH: usize = 16;
 
 /// A model of normal images with its preprocessing, post-processing and provenance: scores volumes
 /// and images on their own grids.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Localizer {
     model: Model,
     document: Document,
     /// Saved as tensors beside the model's.
     locations: LocationCalibration,
+    /// Predictors that are not built in.
+    own: BTreeMap<OwnName, Arc<dyn Predictor>>,
+}
+
+impl fmt::Debug for Localizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Localizer")
+            .field("model", &self.model)
+            .field("document", &self.document)
+            .field("own", &self.own.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,159 +69,10 @@ struct Document {
     calibration: Calibration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chosen: Option<ChosenPredictor>,
+    /// Names of the channels, in the model's order, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<String>,
     provenance: Provenance,
-}
-
-/// The predictor that validation data chose among those of a model: the one of the highest average precision on
-/// slices with lesions, after post-processing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ChosenPredictor {
-    /// The predictor.
-    pub predictor: PredictorName,
-    /// Its average precision on the validation data, 0 to 1.
-    pub average_precision: f64,
-    /// Validation subjects with a lesion, at least 1.
-    pub subjects: usize,
-}
-
-impl ChosenPredictor {
-    /// A choice by these figures. A test set must never make one.
-    #[must_use]
-    pub fn new(predictor: PredictorName, average_precision: f64, subjects: usize) -> Self {
-        Self { predictor, average_precision, subjects }
-    }
-
-    /// Refuses an average precision outside of 0 to 1, and a choice by no subject.
-    ///
-    /// # Errors
-    /// Names the figure.
-    pub fn validate(&self) -> Result<(), SettingError> {
-        in_range("average precision", self.average_precision, 0.0..=1.0)?;
-        in_range("subjects with a lesion", self.subjects, 1..=usize::MAX)
-    }
-}
-
-/// Where a localizer comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(default)]
-pub struct Provenance {
-    /// Version of lesio that trained it.
-    pub lesio: String,
-    /// Seed of its training.
-    pub seed: u64,
-    /// Checksums of training data and configuration.
-    pub data: String,
-    /// Whatever the caller noted, by name.
-    pub notes: std::collections::BTreeMap<String, String>,
-}
-
-impl Provenance {
-    /// The provenance of a training by this version of lesio.
-    #[must_use]
-    pub fn new(seed: u64, data: impl Into<String>) -> Self {
-        let lesio = env!("CARGO_PKG_VERSION").to_owned();
-        Self { lesio, seed, data: data.into(), notes: std::collections::BTreeMap::new() }
-    }
-
-    /// With a note.
-    #[must_use]
-    pub fn note(mut self, name: &str, text: impl Into<String>) -> Self {
-        self.notes.insert(name.to_owned(), text.into());
-        self
-    }
-}
-
-/// The maps of one predictor for a volume, on its own grid.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct VolumeScore {
-    /// The predictor.
-    pub predictor: PredictorName,
-    /// Its scores, unfiltered; outside the foreground the lowest inside.
-    pub raw: Volume<f32>,
-    /// The scores after post-processing; before that, counted in deviations from what is usual at their
-    /// place where that is known ([`Localizer::located`]).
-    pub postprocessed: Volume<f32>,
-}
-
-/// The maps of one predictor for an image, `[row, column]`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ImageScore {
-    /// The predictor.
-    pub predictor: PredictorName,
-    /// Its scores, unfiltered; outside the foreground the lowest inside.
-    pub raw: Array2<f32>,
-    /// The scores after post-processing; before that, counted in deviations from what is usual at their
-    /// place where that is known ([`Localizer::located`]).
-    pub postprocessed: Array2<f32>,
-}
-
-/// Everything a localizer says of a volume.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ScoredVolume {
-    /// One score per predictor asked for.
-    pub scores: Vec<VolumeScore>,
-    /// What the model takes for normal, in the volume's intensities.
-    pub reconstruction: Volume<f32>,
-    /// What belongs to the object.
-    pub foreground: Volume<bool>,
-    /// How finely the volume is sampled.
-    pub resolution: Resolution,
-    /// Why the calibration may not hold at this resolution; `None` where it should, and where nothing is known of
-    /// the calibration subjects.
-    pub doubt: Option<ResolutionDoubt>,
-}
-
-/// Everything a localizer says of an image.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ScoredImage {
-    /// One score per predictor asked for.
-    pub scores: Vec<ImageScore>,
-    /// What the model takes for normal, in the image's intensities.
-    pub reconstruction: Image<f32>,
-    /// What belongs to the object, `[row, column]`.
-    pub foreground: Array2<bool>,
-    /// How finely the image is sampled.
-    pub resolution: Resolution,
-    /// As [`ScoredVolume::doubt`].
-    pub doubt: Option<ResolutionDoubt>,
-}
-
-/// The maps of one predictor on the network's grid.
-#[derive(Clone, Debug)]
-struct GridMaps {
-    planes: Vec<Array2<f32>>,
-    /// The lowest score inside a foreground, for what the model was not shown: a predictor's scores may
-    /// be negative, and 0 would stand out.
-    lowest: f32,
-}
-
-impl GridMaps {
-    /// Sets the planes that the model was not shown to the lowest score inside a foreground.
-    fn quiet_unseen(&mut self, planes: &[&PreparedPlane]) {
-        let inside = |(map, plane): (&Array2<f32>, &&PreparedPlane)| {
-            let scores = map.iter().zip(&plane.mask).filter(|&(_, &inside)| inside);
-            scores.map(|(&score, _)| score).fold(f32::INFINITY, f32::min)
-        };
-        let lowest = self.planes.iter().zip(planes).filter(|(_, plane)| is_seen(plane)).map(inside);
-        let lowest = lowest.fold(f32::INFINITY, f32::min);
-        self.lowest = if lowest.is_finite() { lowest } else { 0.0 };
-        for (map, plane) in self.planes.iter_mut().zip(planes) {
-            if !is_seen(plane) {
-                map.fill(self.lowest);
-            }
-        }
-    }
-}
-
-/// Whether a slice is shown to the model.
-fn is_seen(plane: &PreparedPlane) -> bool {
-    plane.mask.iter().any(|&inside| inside)
 }
 
 impl Localizer {
@@ -234,9 +103,10 @@ impl Localizer {
             postprocessing: PostProcessing::default(),
             calibration: Calibration::new(),
             chosen: None,
+            channels: Vec::new(),
             provenance,
         };
-        Ok(Self { model, document, locations: LocationCalibration::default() })
+        Ok(Self { model, document, locations: LocationCalibration::default(), own: BTreeMap::new() })
     }
 
     /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
@@ -300,9 +170,32 @@ impl Localizer {
         if let Some(chosen) = &chosen {
             chosen.validate()?;
             // Says why where it cannot be made.
-            predictor(chosen.predictor, &self.model, &self.document.settings)?;
+            self.predictor(chosen.predictor)?;
         }
         self.document.chosen = chosen;
+        Ok(self)
+    }
+
+    /// With the names of its channels, in the order of the model: a scan whose channels are named is then brought into this
+    /// order, or refused. No name says that any order is right.
+    ///
+    /// # Errors
+    /// [`PredictError::Preprocess`] for another number of names than channels, and for one that stands twice.
+    pub fn channels(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, PredictError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let (found, expected) = (names.len(), self.model.image_shape().channels);
+        if !names.is_empty() && found != expected {
+            return Err(PreprocessError::from(ScanError::Names { found, expected }).into());
+        }
+        if let Some(name) =
+            names.iter().enumerate().find_map(|(k, name)| names[..k].contains(name).then_some(name))
+        {
+            return Err(PreprocessError::from(ScanError::Repeated { name: name.clone() }).into());
+        }
+        self.document.channels = names;
         Ok(self)
     }
 
@@ -315,23 +208,45 @@ impl Localizer {
     pub fn in_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
         if let ModelConfig::Vae { config, beta } = self.model.config() {
             let config = ModelConfig::Vae { config: config.precision(precision), beta };
-            self.model = Model::new(config.clone(), self.model.parameters().clone(), device)?;
+            self.model = Model::new(&config, &self.model.parameters()?, device)?;
             self.document.model = config;
         }
         Ok(self)
     }
 
-    /// Reads a localizer.
+    /// With a predictor of one's own, which then has a part in all that built-in ones have: calibration, ensembles,
+    /// choice and saving.
+    ///
+    /// # Errors
+    /// [`PredictError::Setting`] for a name that no predictor of one's own may have, see [`PredictorName::own`].
+    pub fn with_predictor(mut self, own: Arc<dyn Predictor>) -> Result<Self, PredictError> {
+        match PredictorName::own(&own.name())? {
+            PredictorName::Own(name) => self.own.insert(name, own),
+            _ => None,
+        };
+        Ok(self)
+    }
+
+    /// Reads a localizer of built-in models and predictors.
+    ///
+    /// # Errors
+    /// As [`Localizer::load_with`].
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
+        Self::load_with(path, &Loading::new(device))
+    }
+
+    /// Reads a localizer, whose model and predictors may be one's own.
     ///
     /// One of version 1 works as it did: its filters are in pixels of the image. A warning says that its calibration
     /// holds only for images of the resolution that it was made on.
     ///
     /// # Errors
-    /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration.
-    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
+    /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration; a model or
+    /// a predictor that is not built in and for which `loading` has no function, by name.
+    pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
-        let (tensors, document): (_, Document) = match load(VERSION) {
+        let (tensors, mut document): (_, Document) = match load(VERSION) {
             Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
                 // Neither: what is looked for is the newest.
                 Err(LoadError::Kind { .. }) => return Err(other),
@@ -341,12 +256,23 @@ impl Localizer {
         };
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
         let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
-        let model = Model::new(document.model.clone(), parameters, device).map_err(|error| match error {
+        if let (Some(precision), ModelConfig::Vae { config, .. }) =
+            (loading.chosen_precision(), &mut document.model)
+        {
+            config.precision = precision;
+        }
+        let model = make_model(&document.model, &parameters, loading).map_err(|error| match error {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => refused(other.to_string()),
         })?;
-        let made = Self::new(model, document.preprocessing, document.provenance)
+        // The model has its own.
+        drop(parameters);
+        let mut made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
+        for (name, make) in loading.predictor_makers() {
+            let own = make(&made.model).map_err(|error| refused(format!("predictor {name}: {error}")))?;
+            made.own.insert(name, own);
+        }
         document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         let filters = &document.postprocessing;
         filters.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
@@ -359,7 +285,34 @@ impl Localizer {
         let made = made.settings(document.settings).postprocessing(document.postprocessing);
         let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
         let made = made.calibrated(document.calibration);
+        let made = made.channels(document.channels).map_err(|error| refused(error.to_string()))?;
+        let missing = made.unknown_predictors();
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            return Err(refused(format!(
+                "it knows predictors that are not built in, and for which no function was registered: {names}"
+            )));
+        }
         made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
+    }
+
+    /// Names of predictors that something was calibrated for, and that are neither built in nor registered.
+    fn unknown_predictors(&self) -> Vec<String> {
+        let named = self.document.calibration.predictors().chain(self.locations.predictors());
+        let unknown =
+            named.filter(|name| matches!(name, PredictorName::Own(own) if !self.own.contains_key(own)));
+        unknown.map(|name| name.to_string()).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The predictor of a name for this model.
+    fn predictor(&self, name: PredictorName) -> Result<Box<dyn Predictor>, PredictError> {
+        match name {
+            PredictorName::Own(own) => match self.own.get(&own) {
+                Some(predictor) => Ok(Box::new(predictor.clone())),
+                None => Err(PredictError::NotRegistered { predictor: own.to_string() }),
+            },
+            built_in => predictor(built_in, &self.model, &self.document.settings),
+        }
     }
 
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
@@ -374,7 +327,7 @@ impl Localizer {
         settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
         let mut tensors = self.locations.tensors();
-        tensors.extend(self.model.parameters().clone());
+        tensors.extend(self.model.parameters()?);
         model_file::save(path, KIND, VERSION, &tensors, &self.document)
     }
 
@@ -426,131 +379,140 @@ impl Localizer {
         &self.document.provenance
     }
 
+    /// The names of its channels, in the model's order; none where they are not known.
+    #[must_use]
+    pub fn channel_names(&self) -> &[String] {
+        &self.document.channels
+    }
+
     /// The predictors that this model can serve.
     #[must_use]
     pub fn predictors(&self) -> Vec<PredictorName> {
-        PredictorName::ALL.into_iter().filter(|name| name.works_with(&self.model)).collect()
+        let variational = self.model.variational().is_some();
+        let built_in = PredictorName::ALL.into_iter().filter(|name| variational || !name.is_variational());
+        built_in.chain(self.own.keys().copied().map(PredictorName::Own)).collect()
     }
 
-    /// Scores a volume of any size and orientation; the maps are on its grid.
+    /// Scores a scan of any size and orientation; the maps are on its grid.
     ///
-    /// Slices without foreground are not shown to the model. A volume that is sampled much more finely or coarsely than
-    /// those that calibrated the localizer is warned of, see [`ScoredVolume::doubt`].
+    /// Slices without foreground are not shown to the model. A scan that is sampled much more finely or coarsely than
+    /// those that calibrated the localizer is warned of, see [`ScoredScan::doubt`]. Channels that have names are taken in
+    /// the model's order.
     ///
     /// # Errors
-    /// A volume that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), a
-    /// predictor that the model cannot serve or that is named twice, or a model of several channels.
-    pub fn score(&self, volume: &Volume<f32>, names: &[PredictorName]) -> Result<ScoredVolume, PredictError> {
-        let scored = self.volume_maps(volume, names)?;
-        let mut scores = Vec::with_capacity(names.len());
-        for maps in scored.maps() {
-            let raw = maps.raw()?;
-            let postprocessed = maps.postprocessed(raw.clone())?;
-            scores.push(VolumeScore { predictor: maps.predictor(), raw, postprocessed });
-        }
-        let reconstruction = scored.reconstruction(volume)?;
-        let (resolution, doubt) = (scored.resolution, scored.doubt.clone());
-        Ok(ScoredVolume { scores, reconstruction, foreground: scored.into_foreground(), resolution, doubt })
+    /// A scan that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), of another number
+    /// of channels than the model's or of channels of other names; a predictor that the model cannot serve or that is
+    /// named twice.
+    pub fn score(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScoredScan, PredictError> {
+        self.maps(scan, names)?.all(scan)
     }
 
-    /// Scores a volume as [`Localizer::score`] does, and makes its maps one at a time, as they are asked for: where a
+    /// Scores several scans, whose slices go through the model in common batches; the result is that of
+    /// [`Localizer::score`] for each. Their maps are in memory together.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`], for the first scan that fails.
+    pub fn score_all<'s>(
+        &self,
+        scans: impl IntoIterator<Item = &'s Scan>,
+        names: &[PredictorName],
+    ) -> Result<Vec<ScoredScan>, PredictError> {
+        let scans: Vec<&Scan> = scans.into_iter().collect();
+        let prepared: Vec<PreparedScan> =
+            scans.iter().map(|scan| self.prepare(scan)).collect::<Result<_, _>>()?;
+        let planes: Vec<&PreparedPlane> = prepared.iter().flat_map(|own| &own.planes).collect();
+        let (maps, reconstructions) = self.score_planes(&planes, names)?;
+        let mut maps: Vec<_> = maps.into_iter().map(Vec::into_iter).collect();
+        let mut reconstructions = reconstructions.into_iter();
+        let mut scored = Vec::with_capacity(scans.len());
+        for (scan, prepared) in scans.into_iter().zip(prepared) {
+            let count = prepared.planes.len();
+            let own = maps.iter_mut().map(|maps| maps.by_ref().take(count).collect()).collect();
+            let expected = reconstructions.by_ref().take(count).collect();
+            scored.push(self.gather(scan, prepared, names, own, expected).all(scan)?);
+        }
+        Ok(scored)
+    }
+
+    /// Scores a scan as [`Localizer::score`] does, and makes its maps one at a time, as they are asked for: where a
     /// volume is large, its maps need not be in memory together.
     ///
     /// # Errors
     /// As [`Localizer::score`].
-    pub fn volume_maps(
-        &self,
-        volume: &Volume<f32>,
-        names: &[PredictorName],
-    ) -> Result<VolumeMaps<'_>, PredictError> {
-        let prepared = self.document.preprocessing.prepare(volume)?;
-        self.check_channels(1)?;
+    pub fn maps(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
+        let prepared = self.prepare(scan)?;
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let (maps, reconstructions) = self.score_planes(&planes, names)?;
-        let resolution = Resolution::of_volume(volume, self.document.preprocessing.config().plane);
-        let doubt = self.doubt(&resolution);
-        let maps = names.iter().copied().zip(maps).collect();
-        Ok(VolumeMaps { localizer: self, prepared, maps, reconstructions, resolution, doubt })
+        Ok(self.gather(scan, prepared, names, maps, reconstructions))
     }
 
-    /// As [`Localizer::volume_maps`], of an image.
+    /// Scores each channel of a scan by itself, unfiltered, in the model's order of channels; `None` where the predictor
+    /// has no score of a single channel.
     ///
     /// # Errors
-    /// As [`Localizer::score_image`].
-    pub fn image_maps(
+    /// As [`Localizer::score`].
+    pub fn channel_maps(
         &self,
-        image: &Image<f32>,
-        names: &[PredictorName],
-    ) -> Result<ImageMaps<'_>, PredictError> {
-        self.check_channels(image.channels())?;
-        let prepared = self.document.preprocessing.prepare_image(image)?;
-        let (maps, mut reconstructions) = self.score_planes(&[&prepared.plane], names)?;
-        let reconstruction = reconstructions.pop().unwrap_or_else(|| Array3::zeros((0, 0, 0)));
-        let geometry = image_geometry(&prepared.plane.placement)?;
-        let foreground = as_volume(prepared.foreground.clone(), geometry);
-        let resolution = Resolution::of_image(&prepared.plane.placement);
-        let doubt = self.doubt(&resolution);
-        let maps = names.iter().copied().zip(maps).collect();
-        Ok(ImageMaps { localizer: self, prepared, foreground, maps, reconstruction, resolution, doubt })
-    }
-
-    /// Scores an image of any size; the maps are on its grid.
-    ///
-    /// # Errors
-    /// As [`Localizer::score`]; also an image of another number of channels than the model's.
-    pub fn score_image(
-        &self,
-        image: &Image<f32>,
-        names: &[PredictorName],
-    ) -> Result<ScoredImage, PredictError> {
-        let scored = self.image_maps(image, names)?;
-        let mut scores = Vec::with_capacity(names.len());
-        for maps in scored.maps() {
-            let raw = maps.raw()?;
-            let postprocessed = maps.postprocessed(raw.clone())?;
-            scores.push(ImageScore { predictor: maps.predictor(), raw, postprocessed });
+        scan: &Scan,
+        name: PredictorName,
+    ) -> Result<Option<Vec<Volume<f32>>>, PredictError> {
+        let prepared = self.prepare(scan)?;
+        let predictor = self.predictor(name)?;
+        let shape = self.model.image_shape();
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let mut channels =
+            vec![vec![Array2::zeros((shape.height, shape.width)); planes.len()]; shape.channels];
+        let is_known = self.each_batch(&planes, predictor.wants(), |batch, pass| {
+            let Some(scores) = predictor.score_channels(pass)? else { return Ok(false) };
+            check_scores(&*predictor, &scores, batch.len() * shape.len())?;
+            for (&k, image) in batch.iter().zip(scores.chunks_exact(shape.len())) {
+                for (channel, score) in channels.iter_mut().zip(image.chunks_exact(shape.pixels())) {
+                    channel[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
+                }
+            }
+            Ok(true)
+        })?;
+        if !is_known {
+            return Ok(None);
         }
-        let reconstruction = scored.reconstruction(image)?;
-        let (resolution, doubt) = (scored.resolution, scored.doubt.clone());
-        Ok(ScoredImage { scores, reconstruction, foreground: scored.into_foreground(), resolution, doubt })
+        let restored = channels.into_iter().map(|own| GridMaps::new(own, &planes).restored(&prepared));
+        restored.collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    /// Adds the slices of a normal volume, or the normal slices of any, to what is usual by place. The
-    /// volume must not have been trained on. `normal` is asked for each slice in the order of
-    /// [`Volume::plane`](lesio_image::Volume::plane) of the volume in RAS+.
+    /// Says of a map that this localizer made whether anything in it is abnormal: by its highest score inside the
+    /// foreground, against the highest scores of the normal subjects that calibrated it (post-processed maps). `level`, 0 to
+    /// 1, is the chance of a false alarm for a normal subject.
+    ///
+    /// # Errors
+    /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::Image`] for a foreground of
+    /// another shape.
+    pub fn judge(
+        &self,
+        predictor: PredictorName,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        level: f64,
+    ) -> Result<Judgement, PredictError> {
+        let normals = self.document.calibration.get(predictor);
+        let normals =
+            normals.ok_or_else(|| PredictError::NotCalibrated { predictor: predictor.to_string() })?;
+        if map.shape() != foreground.shape() {
+            let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
+            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
+        }
+        Ok(normals.judge(highest_within(map.data(), foreground.data()), level)?)
+    }
+
+    /// Adds the slices of a normal scan, or the normal slices of any, to what is usual by place. The
+    /// scan must not have been trained on. `normal` is asked for each slice in the order of [`Scan::slice`].
     ///
     /// # Errors
     /// As [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
-    pub fn add_normal_volume(
+    pub fn add_normal(
         &self,
         builder: &mut LocationBuilder,
-        volume: &Volume<f32>,
+        scan: &Scan,
         normal: impl Fn(usize) -> bool,
-    ) -> Result<(), PredictError> {
-        let prepared = self.document.preprocessing.prepare(volume)?;
-        self.check_channels(1)?;
-        let planes = prepared.planes.iter().enumerate().filter(|(index, _)| normal(*index));
-        self.add_normal_planes(builder, &planes.map(|(_, plane)| plane).collect::<Vec<_>>())
-    }
-
-    /// As [`Localizer::add_normal_volume`], of a normal image.
-    ///
-    /// # Errors
-    /// As [`Localizer::score_image`]; [`PredictError::Config`] for a builder on another grid.
-    pub fn add_normal_image(
-        &self,
-        builder: &mut LocationBuilder,
-        image: &Image<f32>,
-    ) -> Result<(), PredictError> {
-        self.check_channels(image.channels())?;
-        let prepared = self.document.preprocessing.prepare_image(image)?;
-        self.add_normal_planes(builder, &[&prepared.plane])
-    }
-
-    fn add_normal_planes(
-        &self,
-        builder: &mut LocationBuilder,
-        planes: &[&PreparedPlane],
     ) -> Result<(), PredictError> {
         let grid = self.document.preprocessing.config().grid();
         if builder.grid() != grid {
@@ -560,343 +522,135 @@ impl Localizer {
             );
             return Err(PredictError::Config(text));
         }
-        let (maps, _) = self.score_planes(planes, &builder.names())?;
+        let prepared = self.prepare(scan)?;
+        let planes = prepared.planes.iter().enumerate().filter(|(index, _)| normal(*index));
+        let planes: Vec<&PreparedPlane> = planes.map(|(_, plane)| plane).collect();
+        let (maps, _) = self.score_planes(&planes, &builder.names())?;
         for (place, maps) in maps.iter().enumerate() {
-            for (map, plane) in maps.planes.iter().zip(planes).filter(|(_, plane)| is_seen(plane)) {
+            for (map, plane) in maps.iter().zip(&planes).filter(|(_, plane)| is_seen(plane)) {
                 builder.add(place, plane.position, map, &plane.mask);
             }
         }
         Ok(())
     }
 
+    /// A scan on the network's grid, its channels in the model's order.
+    fn prepare(&self, scan: &Scan) -> Result<PreparedScan, PredictError> {
+        let found = self.document.preprocessing.config().input_channels(scan.channels());
+        let expected = self.model.image_shape().channels;
+        if found != expected {
+            return Err(PredictError::Channels { found, expected });
+        }
+        let own = &self.document.channels;
+        if own.len() > 1 && !scan.names().is_empty() && scan.names() != own {
+            let ordered = scan.clone().with_channels(own).map_err(PreprocessError::from)?;
+            return Ok(self.document.preprocessing.prepare(&ordered)?);
+        }
+        Ok(self.document.preprocessing.prepare(scan)?)
+    }
+
+    fn gather(
+        &self,
+        scan: &Scan,
+        prepared: PreparedScan,
+        names: &[PredictorName],
+        maps: Vec<Vec<Array2<f32>>>,
+        reconstructions: Vec<Array3<f32>>,
+    ) -> ScanMaps<'_> {
+        let Document { preprocessing, postprocessing, calibration, channels, .. } = &self.document;
+        let plane = scan.plane(preprocessing.config().plane);
+        let resolution = Resolution::of_scan(scan, plane, &prepared);
+        let doubt = calibration.resolutions().doubt(&resolution);
+        if let Some(doubt) = &doubt {
+            tracing::warn!("an image is not sampled as finely as those that calibrated the model: {doubt}");
+        }
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
+        let maps = names.iter().copied().zip(maps).collect();
+        let parts = MapParts { locations: &self.locations, postprocessing, channels, plane };
+        ScanMaps::new(parts, prepared, maps, reconstructions, resolution, doubt)
+    }
+
+    /// Hands on the slices that are shown to the model, batch by batch, as a pass whose readers want these gradients; ends
+    /// early where `each` says so by `false`.
+    fn each_batch(
+        &self,
+        planes: &[&PreparedPlane],
+        wanted: Wanted,
+        mut each: impl FnMut(&[usize], &SharedPass<'_>) -> Result<bool, PredictError>,
+    ) -> Result<bool, PredictError> {
+        let shape = self.model.image_shape();
+        let seen: Vec<usize> = (0..planes.len()).filter(|&k| is_seen(planes[k])).collect();
+        let mut values = Vec::with_capacity(BATCH.min(seen.len()) * shape.len());
+        for batch in seen.chunks(BATCH) {
+            values.clear();
+            batch.iter().for_each(|&k| values.extend(&planes[k].input));
+            let pass = SharedPass::new(ImageBatch::new(&values, shape)?, wanted);
+            if !each(batch, &pass)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Maps of prepared slices by predictor, and the slices' reconstructions.
+    #[allow(clippy::type_complexity, reason = "maps by predictor and slice, reconstructions by slice")]
     fn score_planes(
         &self,
         planes: &[&PreparedPlane],
         names: &[PredictorName],
-    ) -> Result<(Vec<GridMaps>, Vec<Array3<f32>>), PredictError> {
+    ) -> Result<(Vec<Vec<Array2<f32>>>, Vec<Array3<f32>>), PredictError> {
         check_unique(names)?;
         let shape = self.model.image_shape();
         let (height, width) = (shape.height, shape.width);
-        let predictors: Vec<Box<dyn Predictor>> = names
-            .iter()
-            .map(|&name| predictor(name, &self.model, &self.document.settings))
-            .collect::<Result<_, _>>()?;
-        let expected = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
-        let unseen = vec![Array2::zeros((height, width)); planes.len()];
-        let mut maps = vec![GridMaps { planes: unseen, lowest: 0.0 }; names.len()];
+        let predictors: Vec<Box<dyn Predictor>> =
+            names.iter().map(|&name| self.predictor(name)).collect::<Result<_, _>>()?;
+        let wanted = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
+        let mut maps = vec![vec![Array2::zeros((height, width)); planes.len()]; names.len()];
         let mut reconstructions = vec![Array3::zeros((shape.channels, height, width)); planes.len()];
-        let seen: Vec<usize> = (0..planes.len()).filter(|&k| is_seen(planes[k])).collect();
         let reconstructor = self.model.reconstructor();
-        for batch in seen.chunks(BATCH) {
-            let values: Vec<f32> = batch.iter().flat_map(|&k| planes[k].input.iter().copied()).collect();
-            let dims = (batch.len(), shape.channels, height, width);
-            let images = Tensor::from_vec(values, dims, &Device::Cpu)?;
-            let pass = SharedPass::new(&images, expected);
+        self.each_batch(planes, wanted, |batch, pass| {
             for (predictor, maps) in predictors.iter().zip(&mut maps) {
-                let scores: Vec<f32> = predictor.score_shared(&pass)?.flatten_all()?.to_vec1()?;
-                for (&k, score) in batch.iter().zip(scores.chunks_exact(height * width)) {
-                    maps.planes[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
+                let scores = predictor.score_shared(pass)?;
+                check_scores(&**predictor, &scores, batch.len() * shape.pixels())?;
+                for (&k, score) in batch.iter().zip(scores.chunks_exact(shape.pixels())) {
+                    maps[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
                 }
             }
-            let expected: Vec<f32> = pass.reconstruction(&reconstructor)?.flatten_all()?.to_vec1()?;
+            let expected = pass.reconstruction(&reconstructor)?;
             for (&k, image) in batch.iter().zip(expected.chunks_exact(shape.len())) {
                 reconstructions[k].iter_mut().zip(image).for_each(|(out, &value)| *out = value);
             }
-        }
-        maps.iter_mut().for_each(|maps| maps.quiet_unseen(planes));
+            Ok(true)
+        })?;
         Ok((maps, reconstructions))
     }
-
-    /// The maps in deviations from what is usual at each place, where that is known.
-    fn standardized(
-        &self,
-        predictor: PredictorName,
-        maps: &GridMaps,
-        planes: &[&PreparedPlane],
-    ) -> Option<GridMaps> {
-        let normals = self.locations.get(predictor)?;
-        let mut own = maps.clone();
-        for (map, plane) in own.planes.iter_mut().zip(planes) {
-            normals.standardize(plane.position, map);
-        }
-        own.quiet_unseen(planes);
-        Some(own)
-    }
-
-    /// Why the calibration may not hold for an image of this resolution, which a warning says too.
-    fn doubt(&self, resolution: &Resolution) -> Option<ResolutionDoubt> {
-        let doubt = self.document.calibration.resolutions().doubt(resolution);
-        if let Some(doubt) = &doubt {
-            tracing::warn!("an image is not sampled as finely as those that calibrated the model: {doubt}");
-        }
-        doubt
-    }
-
-    fn check_channels(&self, channels: usize) -> Result<(), PredictError> {
-        let found = self.document.preprocessing.config().input_channels(channels);
-        let expected = self.model.image_shape().channels;
-        if found == expected { Ok(()) } else { Err(PredictError::Channels { found, expected }) }
-    }
 }
 
-/// A volume scored on the network's grid: makes the maps on the volume's own grid one at a time.
-///
-/// See [`Localizer::volume_maps`].
-#[derive(Debug)]
-pub struct VolumeMaps<'a> {
-    resolution: Resolution,
-    doubt: Option<ResolutionDoubt>,
-    localizer: &'a Localizer,
-    prepared: PreparedVolume,
-    maps: Vec<(PredictorName, GridMaps)>,
-    reconstructions: Vec<Array3<f32>>,
+/// Refuses another number of scores than there are pixels: a predictor may be the caller's own.
+fn check_scores(predictor: &dyn Predictor, scores: &[f32], expected: usize) -> Result<(), PredictError> {
+    let found = scores.len();
+    if found == expected {
+        return Ok(());
+    }
+    Err(PredictError::Scores { predictor: predictor.name(), found, expected })
 }
 
-/// The maps of one predictor of [`VolumeMaps`].
-#[derive(Clone, Copy, Debug)]
-pub struct PredictorVolumeMaps<'a> {
-    of: &'a VolumeMaps<'a>,
-    predictor: PredictorName,
-    maps: &'a GridMaps,
-}
-
-impl VolumeMaps<'_> {
-    /// The resolution of what was scored.
-    #[must_use]
-    pub fn resolution(&self) -> &Resolution {
-        &self.resolution
-    }
-
-    /// Why the calibration may not hold at this resolution.
-    #[must_use]
-    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
-        self.doubt.as_ref()
-    }
-
-    /// The maps of each predictor, in the order in which they were asked for.
-    pub fn maps(&self) -> impl Iterator<Item = PredictorVolumeMaps<'_>> {
-        self.maps.iter().map(|(predictor, maps)| PredictorVolumeMaps {
-            of: self,
-            predictor: *predictor,
-            maps,
-        })
-    }
-
-    /// What belongs to the object.
-    #[must_use]
-    pub fn foreground(&self) -> &Volume<bool> {
-        &self.prepared.foreground
-    }
-
-    /// What belongs to the object, alone.
-    #[must_use]
-    pub fn into_foreground(self) -> Volume<bool> {
-        self.prepared.foreground
-    }
-
-    /// What the model takes for normal, in the intensities of the volume that was scored, which is shown itself outside
-    /// the foreground.
-    ///
-    /// # Errors
-    /// [`PredictError::Image`] for another shape than that of the volume that was scored.
-    pub fn reconstruction(&self, volume: &Volume<f32>) -> Result<Volume<f32>, PredictError> {
-        let foreground = self.prepared.foreground.data();
-        if volume.shape() != self.prepared.foreground.shape() {
-            return Err(unlike("volume", &volume.shape(), &self.prepared.foreground.shape()));
-        }
-        let expected: Vec<Array2<f32>> =
-            self.reconstructions.iter().map(|image| image.index_axis(Axis(0), 0).to_owned()).collect();
-        let mut reconstruction = self.prepared.restore_intensities(&expected)?;
-        keep_outside(&mut reconstruction.data_mut(), volume.data(), foreground);
-        Ok(reconstruction)
-    }
-
-    /// One slice of the reconstruction inside the foreground, as [`Volume::plane`] shows it of the volume in RAS+;
-    /// `None` past the last. Outside the foreground it says nothing.
-    ///
-    /// # Errors
-    /// None in practice: the slices are of the network's grid.
-    pub fn reconstructed_slice(&self, index: usize) -> Result<Option<Array2<f32>>, PredictError> {
-        let Some((slice, plane)) = self.reconstructions.get(index).zip(self.prepared.planes.get(index))
-        else {
-            return Ok(None);
-        };
-        let mut restored = plane.placement.to_image(&slice.index_axis(Axis(0), 0), 0.0)?;
-        restored.mapv_inplace(|value| self.prepared.scale.inverse(value));
-        Ok(Some(restored))
-    }
-}
-
-impl PredictorVolumeMaps<'_> {
-    /// The predictor.
-    #[must_use]
-    pub fn predictor(&self) -> PredictorName {
-        self.predictor
-    }
-
-    /// Its scores, unfiltered: see [`VolumeScore::raw`].
-    ///
-    /// # Errors
-    /// None in practice: the maps are of the network's grid.
-    pub fn raw(&self) -> Result<Volume<f32>, PredictError> {
-        self.restored(self.maps)
-    }
-
-    /// The scores after post-processing, in the memory of the raw map: see [`VolumeScore::postprocessed`].
-    ///
-    /// # Errors
-    /// A map whose scores are not finite, and one of another shape than the volume.
-    pub fn postprocessed(&self, raw: Volume<f32>) -> Result<Volume<f32>, PredictError> {
-        let VolumeMaps { localizer, prepared, .. } = self.of;
-        if raw.shape() != prepared.foreground.shape() {
-            return Err(unlike("map", &raw.shape(), &prepared.foreground.shape()));
-        }
-        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
-        let before = match localizer.standardized(self.predictor, self.maps, &planes) {
-            Some(maps) => {
-                drop(raw);
-                self.restored(&maps)?
-            }
-            None => raw,
-        };
-        let Document { preprocessing, postprocessing, .. } = &localizer.document;
-        postprocessing.apply_to(before, &prepared.foreground, preprocessing.config().plane)
-    }
-
-    fn restored(&self, maps: &GridMaps) -> Result<Volume<f32>, PredictError> {
-        let prepared = &self.of.prepared;
-        let mut map = prepared.restore_map(&maps.planes, maps.lowest)?;
-        quiet_outside(&mut map.data_mut(), prepared.foreground.data());
-        Ok(map)
-    }
-}
-
-/// An image scored on the network's grid: makes the maps on the image's own grid one at a time.
-///
-/// See [`Localizer::image_maps`].
-#[derive(Debug)]
-pub struct ImageMaps<'a> {
-    resolution: Resolution,
-    doubt: Option<ResolutionDoubt>,
-    localizer: &'a Localizer,
-    prepared: PreparedImage,
-    foreground: Volume<bool>,
-    maps: Vec<(PredictorName, GridMaps)>,
-    reconstruction: Array3<f32>,
-}
-
-/// The maps of one predictor of [`ImageMaps`].
-#[derive(Clone, Copy, Debug)]
-pub struct PredictorImageMaps<'a> {
-    of: &'a ImageMaps<'a>,
-    predictor: PredictorName,
-    maps: &'a GridMaps,
-}
-
-impl ImageMaps<'_> {
-    /// The resolution of what was scored.
-    #[must_use]
-    pub fn resolution(&self) -> &Resolution {
-        &self.resolution
-    }
-
-    /// Why the calibration may not hold at this resolution.
-    #[must_use]
-    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
-        self.doubt.as_ref()
-    }
-
-    /// The maps of each predictor, in the order in which they were asked for.
-    pub fn maps(&self) -> impl Iterator<Item = PredictorImageMaps<'_>> {
-        self.maps.iter().map(|(predictor, maps)| PredictorImageMaps { of: self, predictor: *predictor, maps })
-    }
-
-    /// What belongs to the object, `[row, column]`.
-    #[must_use]
-    pub fn foreground(&self) -> &Array2<bool> {
-        &self.prepared.foreground
-    }
-
-    /// What belongs to the object, alone.
-    #[must_use]
-    pub fn into_foreground(self) -> Array2<bool> {
-        self.prepared.foreground
-    }
-
-    /// What the model takes for normal, in the intensities of the image that was scored, which is shown itself outside
-    /// the foreground.
-    ///
-    /// # Errors
-    /// [`PredictError::Image`] for another shape than that of the image that was scored.
-    pub fn reconstruction(&self, image: &Image<f32>) -> Result<Image<f32>, PredictError> {
-        let mut reconstruction = self.prepared.restore_intensities(&self.reconstruction)?.into_data();
-        if reconstruction.dim() != image.data().dim() {
-            return Err(unlike("image", image.data().shape(), reconstruction.shape()));
-        }
-        for (mut channel, own) in reconstruction.outer_iter_mut().zip(image.data().outer_iter()) {
-            keep_outside(&mut channel, &own, &self.prepared.foreground);
-        }
-        Ok(Image::new(reconstruction))
-    }
-}
-
-impl PredictorImageMaps<'_> {
-    /// The predictor.
-    #[must_use]
-    pub fn predictor(&self) -> PredictorName {
-        self.predictor
-    }
-
-    /// Its scores, unfiltered: see [`ImageScore::raw`].
-    ///
-    /// # Errors
-    /// None in practice: the maps are of the network's grid.
-    pub fn raw(&self) -> Result<Array2<f32>, PredictError> {
-        Ok(as_plane(self.restored(self.maps)?))
-    }
-
-    /// The scores after post-processing, in the memory of the raw map: see [`ImageScore::postprocessed`].
-    ///
-    /// # Errors
-    /// A map whose scores are not finite, and one of another shape than the image.
-    pub fn postprocessed(&self, raw: Array2<f32>) -> Result<Array2<f32>, PredictError> {
-        let ImageMaps { localizer, prepared, foreground, .. } = self.of;
-        if raw.dim() != prepared.foreground.dim() {
-            return Err(unlike("map", raw.shape(), prepared.foreground.shape()));
-        }
-        let before = match localizer.standardized(self.predictor, self.maps, &[&prepared.plane]) {
-            Some(maps) => {
-                drop(raw);
-                self.restored(&maps)?
-            }
-            None => as_volume(raw, *foreground.geometry()),
-        };
-        Ok(as_plane(localizer.document.postprocessing.apply_to(before, foreground, Plane::Axial)?))
-    }
-
-    fn restored(&self, maps: &GridMaps) -> Result<Volume<f32>, PredictError> {
-        let map = self.of.prepared.restore_map(&maps.planes[0], maps.lowest)?;
-        let mut map = as_volume(map, *self.of.foreground.geometry());
-        quiet_outside(&mut map.data_mut(), self.of.foreground.data());
-        Ok(map)
-    }
-}
-
-fn unlike(what: &'static str, found: &[usize], expected: &[usize]) -> PredictError {
-    let (found, expected) = (found.to_vec(), expected.to_vec());
-    ImageError::ShapeMismatch { what, found, expected }.into()
-}
-
-/// Shows the image itself outside the foreground, of which a model knows nothing.
-fn keep_outside<D: ndarray::Dimension>(
-    reconstruction: &mut ndarray::ArrayRef<f32, D>,
-    image: &ndarray::ArrayRef<f32, D>,
-    foreground: &ndarray::ArrayRef<bool, D>,
-) {
-    ndarray::Zip::from(reconstruction).and(image).and(foreground).for_each(|value, &own, &inside| {
-        if !inside {
-            *value = own;
-        }
-    });
+/// The model of a file, by the function for its name where it is not built in.
+fn make_model(
+    config: &ModelConfig,
+    parameters: &ParameterSet,
+    loading: &Loading,
+) -> Result<Model, BuildError> {
+    let ModelConfig::Own { name, config: own } = config else {
+        return Model::new(config, parameters, loading.device());
+    };
+    let make = loading.model_maker(name).ok_or_else(|| {
+        BuildError::Networks(format!(
+            "its model {name:?} is not built in, and no function was registered for it (Loading::model)"
+        ))
+    })?;
+    let made = make(parameters, own, loading.device())
+        .map_err(|error| BuildError::Networks(format!("its model {name:?} could not be made: {error}")))?;
+    Ok(made.parameters(parameters.clone()).config(own.clone()).into())
 }

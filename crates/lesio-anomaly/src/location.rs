@@ -6,8 +6,9 @@ use lesio_nn::{Parameter, ParameterSet};
 use lesio_settings::in_range;
 use ndarray::ArrayRef2;
 
-use crate::catalogue::{PredictorName, check_unique};
+use crate::catalogue::check_unique;
 use crate::error::PredictError;
+use crate::name::{PredictorName, UnknownPredictor};
 
 /// Mean and deviation of a predictor's scores at each place, over normal images.
 ///
@@ -29,7 +30,7 @@ pub struct LocationCalibration {
     predictors: BTreeMap<PredictorName, LocationNormals>,
 }
 
-/// Gathers normal scores by place. See [`Localizer::add_normal_volume`](crate::Localizer::add_normal_volume).
+/// Gathers normal scores by place. See [`Localizer::add_normal`](crate::Localizer::add_normal).
 #[derive(Clone, Debug)]
 pub struct LocationBuilder {
     shape: [usize; 3],
@@ -183,6 +184,11 @@ impl LocationCalibration {
         self.predictors.get(&predictor)
     }
 
+    /// The predictors that something is known of.
+    pub fn predictors(&self) -> impl Iterator<Item = PredictorName> {
+        self.predictors.keys().copied()
+    }
+
     /// Whether nothing is known of any predictor.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -227,7 +233,9 @@ impl LocationCalibration {
                 }
                 return Err(format!("tensor {full:?} belongs to nothing"));
             };
-            let predictor: PredictorName = name.parse().map_err(|error| format!("{error}"))?;
+            let predictor = name.parse().or_else(|unknown: UnknownPredictor| {
+                PredictorName::own(name).map_err(|_| unknown.to_string())
+            })?;
             let deviation = tensors.get(&format!("{PREFIX}{name}.deviation"));
             let deviation = deviation.ok_or_else(|| format!("{full:?} has no deviation beside it"))?;
             let [bands, height, width] = *tensor.shape() else {

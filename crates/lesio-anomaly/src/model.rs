@@ -1,11 +1,15 @@
 //! The models a localizer can hold.
 
+use std::fmt;
 use std::sync::Arc;
 
-use candle_core::Device;
-use lesio_nn::{ParameterSet, Shape};
+use lesio_nn::{Device, EngineError, ParameterSet, Shape};
+use lesio_settings::SettingError;
 use lesio_vae::{BuildError, Denoiser, DenoiserConfig, Reconstructor, Vae, VaeConfig, VariationalModel};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::name::OwnName;
 
 /// A model of normal images.
 #[derive(Clone, Debug)]
@@ -15,6 +19,8 @@ pub enum Model {
     Vae(Arc<Vae>),
     /// A denoiser: the predictors work that compare an image with its reconstruction.
     Denoiser(Arc<Denoiser>),
+    /// A model of one's own.
+    Own(OwnModel),
 }
 
 /// What a model is made of, without its parameters.
@@ -34,20 +40,109 @@ pub enum ModelConfig {
         /// Its configuration.
         config: DenoiserConfig,
     },
+    /// A model of one's own, which a function of its name makes.
+    Own {
+        /// The name.
+        name: String,
+        /// Whatever the function needs besides the parameters.
+        config: Value,
+    },
+}
+
+/// A model of one's own: anything that reconstructs, or a variational model.
+///
+/// Saved with a localizer are its name, its parameters and its configuration, not its code:
+/// [`Localizer::load_with`](crate::Localizer::load_with) takes a function that makes it again.
+#[derive(Clone)]
+pub struct OwnModel {
+    name: OwnName,
+    config: Value,
+    parameters: ParameterSet,
+    reconstructor: Arc<dyn Reconstructor>,
+    variational: Option<Arc<dyn VariationalModel>>,
+}
+
+impl fmt::Debug for OwnModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnModel")
+            .field("name", &self.name)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl OwnModel {
+    /// A variational model: every predictor works.
+    ///
+    /// # Errors
+    /// [`SettingError`] as [`OwnName::new`].
+    pub fn variational<M: VariationalModel + 'static>(
+        name: &str,
+        model: Arc<M>,
+    ) -> Result<Self, SettingError> {
+        let mut own = Self::reconstructor(name, model.clone())?;
+        own.variational = Some(model);
+        Ok(own)
+    }
+
+    /// A model that reconstructs: the predictors work that compare an image with its reconstruction.
+    ///
+    /// # Errors
+    /// [`SettingError`] as [`OwnName::new`].
+    pub fn reconstructor<M: Reconstructor + 'static>(
+        name: &str,
+        model: Arc<M>,
+    ) -> Result<Self, SettingError> {
+        let name = OwnName::new(name)?;
+        let parameters = ParameterSet::new();
+        Ok(Self { name, config: Value::Null, parameters, reconstructor: model, variational: None })
+    }
+
+    /// With the parameters that are saved with it. Default none.
+    #[must_use]
+    pub fn parameters(mut self, parameters: ParameterSet) -> Self {
+        self.parameters = parameters;
+        self
+    }
+
+    /// With a configuration that is saved with it. Default null.
+    #[must_use]
+    pub fn config(mut self, config: Value) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+impl From<OwnModel> for Model {
+    fn from(own: OwnModel) -> Self {
+        Self::Own(own)
+    }
 }
 
 impl Model {
-    /// A model of a configuration and its parameters.
+    /// A built-in model of a configuration and its parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
-    pub fn new(config: ModelConfig, parameters: ParameterSet, device: &Device) -> Result<Self, BuildError> {
-        Ok(match config {
+    /// A configuration that is refused, that of a model of one's own, parameters that do not fit it, or a failure of the
+    /// device.
+    pub fn new(config: &ModelConfig, parameters: &ParameterSet, device: &Device) -> Result<Self, BuildError> {
+        Ok(match config.clone() {
             ModelConfig::Vae { config, beta } => {
                 Self::Vae(Arc::new(Vae::from_parameters(config, beta, parameters, device)?))
             }
             ModelConfig::Denoiser { config } => {
                 Self::Denoiser(Arc::new(Denoiser::from_parameters(config, parameters, device)?))
+            }
+            ModelConfig::Own { name, .. } => {
+                return Err(BuildError::Networks(format!(
+                    "the model {name:?} is not built in, and no function was registered for it"
+                )));
             }
         })
     }
@@ -58,25 +153,26 @@ impl Model {
         match self {
             Self::Vae(vae) => ModelConfig::Vae { config: vae.config().clone(), beta: vae.beta() },
             Self::Denoiser(denoiser) => ModelConfig::Denoiser { config: denoiser.config().clone() },
+            Self::Own(own) => ModelConfig::Own { name: own.name().to_owned(), config: own.config.clone() },
         }
     }
 
-    /// The model's parameters.
-    #[must_use]
-    pub fn parameters(&self) -> &ParameterSet {
+    /// A copy of the model's parameters.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         match self {
             Self::Vae(vae) => vae.parameters(),
             Self::Denoiser(denoiser) => denoiser.parameters(),
+            Self::Own(own) => Ok(own.parameters.clone()),
         }
     }
 
     /// Shape of an image.
     #[must_use]
     pub fn image_shape(&self) -> Shape {
-        match self {
-            Self::Vae(vae) => vae.config().image_shape(),
-            Self::Denoiser(denoiser) => denoiser.config().image_shape(),
-        }
+        self.as_reconstructor().image_shape()
     }
 
     /// The model as one that reconstructs.
@@ -85,6 +181,7 @@ impl Model {
         match self {
             Self::Vae(vae) => vae.clone(),
             Self::Denoiser(denoiser) => denoiser.clone(),
+            Self::Own(own) => own.reconstructor.clone(),
         }
     }
 
@@ -94,15 +191,25 @@ impl Model {
         match self {
             Self::Vae(vae) => Some(vae.clone()),
             Self::Denoiser(_) => None,
+            Self::Own(own) => own.variational.clone(),
         }
     }
 
     /// What the model is called in messages.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> String {
         match self {
-            Self::Vae(_) => "variational autoencoder",
-            Self::Denoiser(_) => "denoiser",
+            Self::Vae(_) => "variational autoencoder".to_owned(),
+            Self::Denoiser(_) => "denoiser".to_owned(),
+            Self::Own(own) => format!("model {:?}", own.name()),
+        }
+    }
+
+    fn as_reconstructor(&self) -> &dyn Reconstructor {
+        match self {
+            Self::Vae(vae) => &**vae,
+            Self::Denoiser(denoiser) => &**denoiser,
+            Self::Own(own) => &*own.reconstructor,
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use lesio_nn::ImageBatch;
 use lesio_vae::{Reconstructor, VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
+use crate::channels::mean_over_channels;
 use crate::error::PredictError;
-use crate::planes::Planes;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 use crate::ssim::dissimilarity;
@@ -47,6 +47,20 @@ impl PixelError {
     pub fn new(model: Arc<dyn Reconstructor>, distance: Distance) -> Self {
         Self { model, distance }
     }
+
+    /// Distances by channel, `[n, c, h, w]`.
+    fn values(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        let (x, shape) = (pass.images().values(), pass.images().shape());
+        let y = pass.reconstruction(&self.model)?;
+        let of = |distance: fn(f32) -> f32| x.iter().zip(y.iter()).map(|(x, y)| distance(x - y)).collect();
+        Ok(match self.distance {
+            Distance::Absolute => of(f32::abs),
+            Distance::Positive => of(|difference| difference.max(0.0)),
+            Distance::Negative => of(|difference| (-difference).max(0.0)),
+            Distance::Squared => of(|difference| difference * difference),
+            Distance::Structural => dissimilarity(x, &y, shape.height, shape.width),
+        })
+    }
 }
 
 impl Predictor for PixelError {
@@ -61,27 +75,16 @@ impl Predictor for PixelError {
         .to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
         self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
     }
 
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        let images = Planes::of(pass.images())?;
-        let reconstruction = Planes::of(&pass.reconstruction(&self.model)?)?.values;
-        let device = pass.images().device();
-        let x = &images.values;
-        let difference = |k: usize| x[k] - reconstruction[k];
-        let maps = match self.distance {
-            Distance::Absolute => images.maps(device, |k| difference(k).abs())?,
-            Distance::Positive => images.maps(device, |k| difference(k).max(0.0))?,
-            Distance::Negative => images.maps(device, |k| (-difference(k)).max(0.0))?,
-            Distance::Squared => images.maps(device, |k| difference(k) * difference(k))?,
-            Distance::Structural => {
-                let map = dissimilarity(x, &reconstruction, images.height, images.width);
-                images.maps(device, |k| map[k])?
-            }
-        };
-        Ok(maps)
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(mean_over_channels(&self.values(pass)?, pass.images()))
+    }
+
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        self.values(pass).map(Some)
     }
 }
 
@@ -109,13 +112,16 @@ impl Predictor for PixelLikelihood {
         "pixel-nll".to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
         self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
     }
 
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        let loss = Planes::of(&pass.gradients(&self.model, Wanted::NOTHING)?.loss)?;
-        Ok(loss.maps(pass.images().device(), |k| loss.values[k])?)
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(mean_over_channels(&pass.gradients(&self.model, Wanted::NOTHING)?.loss, pass.images()))
+    }
+
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        Ok(Some(pass.gradients(&self.model, Wanted::NOTHING)?.loss.clone()))
     }
 }
 
@@ -128,8 +134,11 @@ impl Predictor for Intensity {
         "intensity".to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
-        let images_ = Planes::of(images)?;
-        Ok(images_.maps(images.device(), |k| images_.values[k])?)
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(mean_over_channels(images.values(), images))
+    }
+
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        Ok(Some(pass.images().values().to_vec()))
     }
 }

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use lesio_image::{
-    Geometry, ImageError, Interpolation, Placement, Plane, ResampleError, Volume, erode_spaced, label_volume,
+    ImageError, Interpolation, Plane, ResampleError, Volume, erode_spaced, label_volume,
     median_filter_in_place, resample_plane, resample_volume,
 };
 use lesio_settings::{SettingError, in_range, require};
-use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView2, Axis};
+use ndarray::{Array3, ArrayRef3, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -187,9 +187,25 @@ impl PostProcessing {
     /// As [`PostProcessing::apply`].
     pub fn apply_to(
         &self,
+        map: Volume<f32>,
+        foreground: &Volume<bool>,
+        plane: Plane,
+    ) -> Result<Volume<f32>, PredictError> {
+        let resolution = Resolution::of_volume(&map, plane);
+        self.apply_at(map, foreground, plane, &resolution)
+    }
+
+    /// As [`PostProcessing::apply_to`], where lengths are counted by this resolution: pixels of the network's grid for a
+    /// picture.
+    ///
+    /// # Errors
+    /// As [`PostProcessing::apply`].
+    pub fn apply_at(
+        &self,
         mut map: Volume<f32>,
         foreground: &Volume<bool>,
         plane: Plane,
+        resolution: &Resolution,
     ) -> Result<Volume<f32>, PredictError> {
         self.validate()?;
         if map.shape() != foreground.shape() {
@@ -197,14 +213,13 @@ impl PostProcessing {
             return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
         }
         let axes = slice_axes(&map, plane);
-        let mut lengths = [0.0; 3];
-        for (axis, length) in axes.into_iter().zip(self.median) {
-            lengths[axis] = length;
+        let (mut lengths, mut spacing) = ([0.0; 3], [1.0; 3]);
+        for (place, axis) in axes.into_iter().enumerate() {
+            lengths[axis] = self.median[place];
+            if self.unit == LengthUnit::Physical {
+                spacing[axis] = resolution.spacing()[place];
+            }
         }
-        let spacing = match self.unit {
-            LengthUnit::Physical => map.geometry().spacing(),
-            LengthUnit::ImagePixels => [1.0; 3],
-        };
         if self.negative == NegativeValues::Zero {
             map.data_mut().mapv_inplace(|value| value.max(0.0));
         }
@@ -212,24 +227,6 @@ impl PostProcessing {
         let mut values = self.smoothed(map, lengths, spacing)?;
         quiet_outside(&mut values, &self.eroded(foreground.data(), axes[0], spacing));
         Ok(Volume::new(values, geometry))
-    }
-
-    /// Filters the map of an image that lies on the network's grid like this; map and foreground `[row, column]`.
-    ///
-    /// Lengths are pixels of the grid, or of the image where [`Self::unit`] says so.
-    ///
-    /// # Errors
-    /// As [`PostProcessing::apply`].
-    pub fn apply_to_image(
-        &self,
-        map: &ArrayRef2<f32>,
-        foreground: &ArrayRef2<bool>,
-        placement: &Placement,
-    ) -> Result<Array2<f32>, PredictError> {
-        let geometry = image_geometry(placement)?;
-        let foreground = as_volume(foreground.to_owned(), geometry);
-        let map = as_volume(map.to_owned(), geometry);
-        Ok(as_plane(self.apply_to(map, &foreground, Plane::Axial)?))
     }
 
     /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`], by the
@@ -343,23 +340,6 @@ fn odd_window(length: f64, size: f64, voxels: usize) -> usize {
     2 * half.min(voxels.saturating_sub(1)) + 1
 }
 
-/// A plane as a volume of one axial slice, in its memory: its columns are the first axis.
-pub(crate) fn as_volume<T>(plane: Array2<T>, geometry: Geometry) -> Volume<T> {
-    Volume::new(plane.reversed_axes().insert_axis(Axis(2)), geometry)
-}
-
-/// The plane of a volume made by [`as_volume`].
-pub(crate) fn as_plane(volume: Volume<f32>) -> Array2<f32> {
-    let plane = volume.into_data().index_axis_move(Axis(2), 0).reversed_axes();
-    if plane.is_standard_layout() { plane } else { plane.as_standard_layout().into_owned() }
-}
-
-/// The geometry of such a slice, in pixels of the grid.
-pub(crate) fn image_geometry(placement: &Placement) -> Result<Geometry, ResampleError> {
-    let [rows, columns] = placement.scale();
-    Ok(Geometry::from_spacing([columns.recip(), rows.recip(), 1.0])?)
-}
-
 /// Sets what is outside a mask to the lowest value inside.
 pub(crate) fn quiet_outside(values: &mut ArrayRef3<f32>, inside: &ArrayRef3<bool>) {
     let lowest = lowest_within(values, inside);
@@ -385,6 +365,13 @@ pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -
     };
     let lowest = slices.par_iter().map(lowest_of).reduce(|| f32::INFINITY, f32::min);
     if lowest.is_finite() { lowest } else { 0.0 }
+}
+
+/// The highest value of a map inside a mask; negative infinity where the mask is empty or nothing is a number.
+pub(crate) fn highest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -> f32 {
+    let higher =
+        |highest: f32, value: &f32, &inside: &bool| if inside { highest.max(*value) } else { highest };
+    ndarray::Zip::from(values).and(inside).fold(f32::NEG_INFINITY, higher)
 }
 
 /// The axis whose neighbours lie farthest apart in memory.
@@ -591,20 +578,25 @@ mod tests {
 
     #[test]
     fn images_count_in_pixels_of_the_grid() {
-        let speck = Array2::from_shape_fn((64, 64), |(r, c)| f32::from(u8::from(r / 4 == 8 && c / 4 == 8)));
-        let all = speck.mapv(|_| true);
-        let place =
-            |grid: usize| lesio_image::GridFit::new([grid, grid]).place([64, 64], [1.0, 1.0]).unwrap();
+        let speck =
+            ndarray::Array2::from_shape_fn((64, 64), |(r, c)| f32::from(u8::from(r / 4 == 8 && c / 4 == 8)));
+        let map = lesio_image::Scan::of_picture(speck.clone());
+        let apply = |filters: &PostProcessing, grid: usize| {
+            let fit = lesio_image::GridFit::new([grid, grid]);
+            let resolution = Resolution::of_image(&fit.place([64, 64], [1.0, 1.0]).unwrap());
+            filters.apply_at(map.clone(), &everywhere(&map), Plane::Axial, &resolution).unwrap()
+        };
         let peak = |grid: usize| {
-            let filtered = PostProcessing::default().apply_to_image(&speck, &all, &place(grid)).unwrap();
-            filtered.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            let filtered = apply(&PostProcessing::default(), grid);
+            filtered.data().iter().copied().fold(f32::NEG_INFINITY, f32::max)
         };
         // A square of four pixels is one pixel of a grid of 16, and eight of one of 128.
         assert_eq!([peak(16), peak(128)], [0.0, 1.0]);
         let mut old = PostProcessing::default();
         (old.unit, old.median) = (LengthUnit::ImagePixels, [1.0, 5.0, 5.0]);
-        let one = old.apply_to_image(&speck, &all, &place(16)).unwrap();
-        assert_eq!(one, old.apply_to_image(&speck, &all, &place(128)).unwrap());
+        let one = apply(&old, 16);
+        assert_eq!(one, apply(&old, 128));
+        let one = one.upright_plane(Plane::Axial, 0).unwrap();
         assert_eq!(one, lesio_image::median_filter_plane(&speck, [5, 5]).unwrap());
     }
 

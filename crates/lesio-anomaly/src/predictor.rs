@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use lesio_nn::ImageBatch;
 use lesio_vae::Wanted;
 
 use crate::error::PredictError;
@@ -12,7 +12,7 @@ use crate::shared::SharedPass;
 ///
 /// # Obligations
 /// For images `[n, c, h, w]`:
-/// - the result is `[n, h, w]`, finite for finite images;
+/// - the result holds `[n, h, w]`, finite for finite images;
 /// - a higher value means more abnormal; the scale is the predictor's own, and raw: nothing is
 ///   rescaled per image or per batch, thresholds come later;
 /// - a row depends on its own image only, bit for bit: not on its neighbours in the batch, on the
@@ -28,15 +28,24 @@ pub trait Predictor: Send + Sync {
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError>;
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError>;
 
     /// Scores the images of a pass that other predictors use too; the result is that of
     /// [`Predictor::score`]. The default shares nothing.
     ///
     /// # Errors
     /// As [`Predictor::score`].
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
         self.score(pass.images())
+    }
+
+    /// Scores each channel by itself, `[n, c, h, w]`; `None`, the default, where a channel has no score of its own.
+    ///
+    /// # Errors
+    /// As [`Predictor::score`].
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        let _ = pass;
+        Ok(None)
     }
 
     /// Which gradients of the model's terms it reads from a shared pass. Default none.
@@ -52,12 +61,16 @@ macro_rules! forward {
                 (**self).name()
             }
 
-            fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
+            fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
                 (**self).score(images)
             }
 
-            fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
+            fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
                 (**self).score_shared(pass)
+            }
+
+            fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+                (**self).score_channels(pass)
             }
 
             fn wants(&self) -> Wanted {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use lesio_nn::ImageBatch;
 use lesio_settings::{SettingError, in_range, require};
 use lesio_vae::{VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
+use crate::channels::mean_over_channels;
 use crate::error::PredictError;
-use crate::planes::Planes;
 use crate::predictor::Predictor;
 use crate::shared::{SharedPass, gradients_of};
 
@@ -171,15 +171,15 @@ impl Projection {
     /// reports.
     pub fn stop_level<'a>(
         model: &dyn VariationalModel,
-        normals: impl IntoIterator<Item = &'a Tensor>,
+        normals: impl IntoIterator<Item = ImageBatch<'a>>,
         percentile: f64,
     ) -> Result<f64, PredictError> {
         in_range("percentile", percentile, 0.0..=100.0)?;
         let mut losses: Vec<f64> = Vec::new();
         for images in normals {
-            let loss = Planes::of(&gradients_of(model, images, Wanted::NOTHING)?.loss)?;
+            let loss = gradients_of(model, images, Wanted::NOTHING)?.loss;
             let sum = |own: &[f32]| own.iter().map(|&v| f64::from(v)).sum::<f64>();
-            losses.extend(loss.values.chunks_exact(loss.size().max(1)).map(sum));
+            losses.extend(loss.chunks_exact(images.shape().len()).map(sum));
         }
         losses.sort_unstable_by(f64::total_cmp);
         let rank = (percentile / 100.0 * losses.len().saturating_sub(1) as f64).floor() as usize;
@@ -187,35 +187,45 @@ impl Projection {
         losses.get(rank).copied().ok_or_else(none)
     }
 
+    /// How far each pixel is from where it ends, `[n, c, h, w]`.
+    fn values(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        let mut distances = images.values().to_vec();
+        let rows = distances.chunks_exact_mut(images.shape().len());
+        for (row, trace) in rows.zip(self.project(images)?) {
+            let end = match self.config.map {
+                ProjectionMap::Moved => trace.projected,
+                ProjectionMap::Reconstructed => trace.reconstruction,
+            };
+            row.iter_mut().zip(end).for_each(|(x, end)| *x = (*x - end).abs());
+        }
+        Ok(distances)
+    }
+
     /// Projects images `[n, c, h, w]`, one trace each.
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    pub fn project(&self, images: &Tensor) -> Result<Vec<ProjectionTrace>, PredictError> {
-        let device = images.device();
-        let start = Planes::of(images)?;
-        let size = start.size();
-        let rows = start.values.chunks_exact(size.max(1)).take(start.samples);
-        let mut paths: Vec<Path<'_>> = rows.map(|image| Path::new(image, self.config.rate)).collect();
+    pub fn project(&self, images: ImageBatch<'_>) -> Result<Vec<ProjectionTrace>, PredictError> {
+        let size = images.shape().len();
+        let mut paths: Vec<Path<'_>> =
+            images.images().map(|image| Path::new(image, self.config.rate)).collect();
+        let mut tried = Vec::with_capacity(images.values().len());
         for step in 0..=self.config.steps {
             // Images that have stopped leave the batch: a row never depends on its neighbours.
             let mut active: Vec<&mut Path<'_>> = paths.iter_mut().filter(|path| !path.finished).collect();
             if active.is_empty() {
                 break;
             }
-            let values: Vec<f32> = active.iter().flat_map(|path| &path.tried).copied().collect();
-            let dims = (active.len(), start.channels, start.height, start.width);
-            let batch = Tensor::from_vec(values, dims, device)?;
+            tried.clear();
+            active.iter().for_each(|path| tried.extend_from_slice(&path.tried));
             let last = step == self.config.steps;
             let wanted = if last { Wanted::NOTHING } else { Wanted::RECONSTRUCTION };
-            let found = gradients_of(&*self.model, &batch, wanted)?;
-            let mean = Planes::of(&found.mean)?.values;
-            let loss = Planes::of(&found.loss)?.values;
-            let gradient = found.by_reconstruction.as_ref().map(Planes::of).transpose()?;
+            let found = gradients_of(&*self.model, ImageBatch::new(&tried, images.shape())?, wanted)?;
+            let (mean, loss, gradient) = (found.mean, found.loss, found.by_reconstruction);
             for (place, path) in active.iter_mut().enumerate() {
                 let own = place * size..(place + 1) * size;
                 let rec: f64 = loss[own.clone()].iter().map(|&value| f64::from(value)).sum();
-                let gradient = gradient.as_ref().map_or(&[][..], |planes| &planes.values[own.clone()]);
+                let gradient = gradient.as_ref().map_or(&[][..], |values| &values[own.clone()]);
                 path.arrive(rec, &mean[own], gradient, &self.config);
                 if last || path.finished {
                     path.finished = true;
@@ -285,10 +295,12 @@ impl<'a> Path<'a> {
             self.trace.steps += 1;
         }
         self.trace.projected.clone_from(&self.tried);
-        self.trace.reconstruction = mean.to_vec();
+        self.trace.reconstruction.clear();
+        self.trace.reconstruction.extend_from_slice(mean);
         self.trace.energy.push(energy);
         self.trace.reconstruction_loss.push(rec);
-        self.gradient = gradient.to_vec();
+        self.gradient.clear();
+        self.gradient.extend_from_slice(gradient);
         self.finished = config.stop.is_some_and(|stop| rec <= stop);
     }
 
@@ -333,19 +345,11 @@ impl Predictor for Projection {
         .to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
-        let start = Planes::of(images)?;
-        let mut ends = Vec::with_capacity(start.values.len());
-        for trace in self.project(images)? {
-            ends.extend(match self.config.map {
-                ProjectionMap::Moved => trace.projected,
-                ProjectionMap::Reconstructed => trace.reconstruction,
-            });
-        }
-        Ok(start.maps(images.device(), |k| (start.values[k] - ends[k]).abs())?)
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(mean_over_channels(&self.values(images)?, images))
     }
 
-    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Tensor, PredictError> {
-        self.score(pass.images())
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        self.values(pass.images()).map(Some)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lesio_image::{Placement, Plane, Volume};
+use lesio_image::{Placement, Plane, PreparedScan, Scan, Volume};
 use serde::{Deserialize, Serialize};
 
 /// How many times finer than all calibration subjects an image may be along each axis. Filters follow the size of a
@@ -33,6 +33,15 @@ impl Resolution {
         Self::Volume(slice_axes(volume, plane).map(|axis| spacing[axis]))
     }
 
+    /// That of a scan that was prepared, whose slices run along `plane`.
+    #[must_use]
+    pub fn of_scan(scan: &Scan, plane: Plane, prepared: &PreparedScan) -> Self {
+        match prepared.planes.first() {
+            Some(first) if scan.is_picture() => Self::of_image(&first.placement),
+            _ => Self::of_volume(&prepared.foreground, plane),
+        }
+    }
+
     /// That of an image that lies on the grid like this.
     #[must_use]
     pub fn of_image(placement: &Placement) -> Self {
@@ -45,6 +54,14 @@ impl Resolution {
         match self {
             Self::Volume(spacing) => spacing.iter().product(),
             Self::Image(spacing) => spacing.iter().product(),
+        }
+    }
+
+    /// From one to the next along the slices, the rows and the columns; slices of an image are one unit apart.
+    pub(crate) fn spacing(&self) -> [f64; 3] {
+        match *self {
+            Self::Volume(spacing) => spacing,
+            Self::Image([rows, columns]) => [1.0, rows, columns],
         }
     }
 

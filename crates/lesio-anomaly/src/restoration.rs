@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use lesio_nn::ImageBatch;
 use lesio_settings::{SettingError, in_range};
-use lesio_vae::{VariationalModel, Wanted};
+use lesio_vae::{ModelError, VariationalModel, Wanted};
 use serde::{Deserialize, Serialize};
 
+use crate::channels::mean_over_channels;
 use crate::error::PredictError;
-use crate::planes::Planes;
 use crate::predictor::Predictor;
 use crate::projection::MOST_STEPS;
-use crate::shared::gradients_of;
+use crate::shared::{SharedPass, gradients_of};
 
 /// How an image is restored: by `steps` steps of gradient ascent on `ELBO(X) - l TV(X - x)` from `X = x`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,28 +74,33 @@ impl Restoration {
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    pub fn restore(&self, images: &Tensor) -> Result<Tensor, PredictError> {
-        let start = Planes::of(images)?;
-        let dims = (start.samples, start.channels, start.height, start.width);
-        let mut restored = start.values.clone();
-        let (rate, limit) = (self.config.rate as f32, self.config.largest_change);
-        let missing = || candle_core::Error::msg("the model gave no gradient although one was wanted");
-        if start.samples == 0 {
-            return Ok(images.clone());
+    pub fn restore(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        let (start, shape) = (images.values(), images.shape());
+        let mut restored = start.to_vec();
+        if images.is_empty() {
+            return Ok(restored);
         }
+        let (rate, limit) = (self.config.rate as f32, self.config.largest_change);
+        let (weight, beta) = (self.config.total_variation as f32, self.model.beta() as f32);
+        let missing = || ModelError::Missing { what: "a gradient" };
         for _ in 0..self.config.steps {
-            let batch = Tensor::from_slice(&restored, dims, images.device())?;
-            let found = gradients_of(&*self.model, &batch, Wanted::BOTH)?;
-            let divergence = (found.by_divergence.ok_or_else(missing)? * self.model.beta())?;
-            let bound = Planes::of(&(found.by_reconstruction.ok_or_else(missing)? + divergence)?)?.values;
-            let change: Vec<f32> = restored.iter().zip(&start.values).map(|(a, b)| a - b).collect();
-            let variation = total_variation_gradient(&change, start.height, start.width);
-            for k in 0..restored.len() {
-                let slope = bound[k] + self.config.total_variation as f32 * variation[k];
-                restored[k] -= (rate * slope).clamp(-limit, limit);
+            let found = gradients_of(&*self.model, ImageBatch::new(&restored, shape)?, Wanted::BOTH)?;
+            let by_divergence = found.by_divergence.ok_or_else(missing)?;
+            let by_reconstruction = found.by_reconstruction.ok_or_else(missing)?;
+            let change: Vec<f32> = restored.iter().zip(start).map(|(a, b)| a - b).collect();
+            let variation = total_variation_gradient(&change, shape.height, shape.width);
+            for (k, own) in restored.iter_mut().enumerate() {
+                let slope = by_reconstruction[k] + by_divergence[k] * beta + weight * variation[k];
+                *own -= (rate * slope).clamp(-limit, limit);
             }
         }
-        Ok(Tensor::from_vec(restored, dims, images.device())?)
+        Ok(restored)
+    }
+
+    /// How far each pixel was moved, `[n, c, h, w]`.
+    fn values(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        let restored = self.restore(images)?;
+        Ok(images.values().iter().zip(restored).map(|(x, restored)| (x - restored).abs()).collect())
     }
 }
 
@@ -130,10 +135,12 @@ impl Predictor for Restoration {
         "restoration".to_owned()
     }
 
-    fn score(&self, images: &Tensor) -> Result<Tensor, PredictError> {
-        let start = Planes::of(images)?;
-        let restored = Planes::of(&self.restore(images)?)?.values;
-        Ok(start.maps(images.device(), |k| (start.values[k] - restored[k]).abs())?)
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(mean_over_channels(&self.values(images)?, images))
+    }
+
+    fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
+        self.values(pass.images()).map(Some)
     }
 }
 

@@ -1,10 +1,11 @@
 //! One pass of a model over a batch, used by several predictors.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{Result, Tensor};
-use lesio_vae::{Gradients, Reconstructor, VariationalModel, Wanted};
+use lesio_nn::ImageBatch;
+use lesio_vae::{Gradients, ModelError, Reconstructor, VariationalModel, Wanted};
 
 /// A batch of images and what models have said of it so far.
 ///
@@ -14,22 +15,23 @@ use lesio_vae::{Gradients, Reconstructor, VariationalModel, Wanted};
 /// ```
 /// use std::sync::Arc;
 ///
-/// use candle_core::{DType, Device, Tensor};
 /// use lesio_anomaly::{Distance, GradientConfig, GradientPredictor, PixelError, Predictor, SharedPass, Target};
-/// use lesio_vae::{Vae, VaeConfig};
+/// use lesio_nn::{Device, ImageBatch};
+/// use lesio_vae::{Reconstructor, Vae, VaeConfig};
 ///
 /// let vae = Arc::new(Vae::new(VaeConfig::new(1, 16, 16).widths([4]), 1.0, 7, &Device::Cpu)?);
 /// let error = PixelError::new(vae.clone(), Distance::Absolute);
-/// let gradient = GradientPredictor::new(vae, Target::Divergence, GradientConfig::default())?;
+/// let gradient = GradientPredictor::new(vae.clone(), Target::Divergence, GradientConfig::default())?;
 ///
-/// let images = Tensor::ones((2, 1, 16, 16), DType::F32, &Device::Cpu)?;
-/// let pass = SharedPass::new(&images, error.wants().union(gradient.wants()));
+/// let images = [1.0; 2 * 16 * 16];
+/// let images = ImageBatch::new(&images, vae.image_shape())?;
+/// let pass = SharedPass::new(images, error.wants().union(gradient.wants()));
 /// let maps = [gradient.score_shared(&pass)?, error.score_shared(&pass)?];
-/// assert_eq!(maps[0].dims(), [2, 16, 16]);
+/// assert_eq!(maps[0].len(), 2 * 16 * 16);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct SharedPass<'a> {
-    images: &'a Tensor,
+    images: ImageBatch<'a>,
     expected: Wanted,
     known: Mutex<Known>,
 }
@@ -37,14 +39,35 @@ pub struct SharedPass<'a> {
 /// Results by model. The models are held, so that none can take the address of one that is gone.
 #[derive(Default)]
 struct Known {
-    gradients: Vec<(Arc<dyn VariationalModel>, Wanted, Gradients)>,
-    reconstructions: Vec<(Arc<dyn Reconstructor>, Tensor)>,
+    gradients: Vec<(Arc<dyn VariationalModel>, Wanted, Arc<Gradients>)>,
+    reconstructions: Vec<(Arc<dyn Reconstructor>, Arc<Vec<f32>>)>,
+}
+
+/// A reconstruction `[n, c, h, w]` of a [`SharedPass`], as a slice.
+#[derive(Clone, Debug)]
+pub struct SharedReconstruction(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Pass(Arc<Gradients>),
+    Own(Arc<Vec<f32>>),
+}
+
+impl Deref for SharedReconstruction {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.0 {
+            Source::Pass(gradients) => &gradients.mean,
+            Source::Own(values) => values,
+        }
+    }
 }
 
 impl fmt::Debug for SharedPass<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedPass")
-            .field("images", &self.images.shape())
+            .field("images", &self.images.len())
             .field("expected", &self.expected)
             .finish_non_exhaustive()
     }
@@ -53,23 +76,27 @@ impl fmt::Debug for SharedPass<'_> {
 impl<'a> SharedPass<'a> {
     /// A pass over `images`, `[n, c, h, w]`; `expected` is what all its readers together will want.
     #[must_use]
-    pub fn new(images: &'a Tensor, expected: Wanted) -> Self {
+    pub fn new(images: ImageBatch<'a>, expected: Wanted) -> Self {
         Self { images, expected, known: Mutex::default() }
     }
 
     /// The images.
     #[must_use]
-    pub fn images(&self) -> &'a Tensor {
+    pub fn images(&self) -> ImageBatch<'a> {
         self.images
     }
 
     /// Terms and gradients of a model. Without images no model is asked.
     ///
     /// # Errors
-    /// What the model reports, and a result of another shape than the images.
-    pub fn gradients(&self, model: &Arc<dyn VariationalModel>, wanted: Wanted) -> Result<Gradients> {
-        if self.images.dim(0)? == 0 {
-            return Gradients::of_nothing(self.images, wanted);
+    /// What the model reports, and results of other lengths than the images have.
+    pub fn gradients(
+        &self,
+        model: &Arc<dyn VariationalModel>,
+        wanted: Wanted,
+    ) -> Result<Arc<Gradients>, ModelError> {
+        if self.images.is_empty() {
+            return Ok(Arc::new(Gradients::of_nothing(wanted)));
         }
         let key = address(model);
         let found = |known: &Known| {
@@ -81,7 +108,7 @@ impl<'a> SharedPass<'a> {
             return Ok(gradients);
         }
         let wanted = wanted.union(self.expected);
-        let gradients = gradients_of(&**model, self.images, wanted)?;
+        let gradients = Arc::new(gradients_of(&**model, self.images, wanted)?);
         self.known().gradients.push((model.clone(), wanted, gradients.clone()));
         Ok(gradients)
     }
@@ -89,24 +116,31 @@ impl<'a> SharedPass<'a> {
     /// The reconstruction by a model, `[n, c, h, w]`. Without images no model is asked.
     ///
     /// # Errors
-    /// What the model reports, and a result of another shape than the images.
-    pub fn reconstruction(&self, model: &Arc<dyn Reconstructor>) -> Result<Tensor> {
-        if self.images.dim(0)? == 0 {
-            return self.images.zeros_like();
+    /// What the model reports, and a result of another length than the images have.
+    pub fn reconstruction(&self, model: &Arc<dyn Reconstructor>) -> Result<SharedReconstruction, ModelError> {
+        if self.images.is_empty() {
+            return Ok(SharedReconstruction(Source::Own(Arc::default())));
         }
         let key = address(model);
         let found = |known: &Known| {
-            let means = known.gradients.iter().map(|(own, _, gradients)| (address(own), &gradients.mean));
-            let others = known.reconstructions.iter().map(|(own, own_mean)| (address(own), own_mean));
-            means.chain(others).find(|(own, _)| *own == key).map(|(_, mean)| mean.clone())
+            let mut passes = known.gradients.iter();
+            if let Some((_, _, gradients)) = passes.find(|(own, ..)| address(own) == key) {
+                return Some(SharedReconstruction(Source::Pass(gradients.clone())));
+            }
+            let mut others = known.reconstructions.iter();
+            let (_, values) = others.find(|(own, _)| address(own) == key)?;
+            Some(SharedReconstruction(Source::Own(values.clone())))
         };
         if let Some(reconstruction) = found(&self.known()) {
             return Ok(reconstruction);
         }
-        let reconstruction = model.reconstruct(self.images)?;
-        check_shape("a reconstruction", &reconstruction, self.images)?;
-        self.known().reconstructions.push((model.clone(), reconstruction.clone()));
-        Ok(reconstruction)
+        let values = Arc::new(model.reconstruct(self.images)?);
+        let (found, expected) = (values.len(), self.images.values().len());
+        if found != expected {
+            return Err(ModelError::Length { what: "the reconstruction", found, expected });
+        }
+        self.known().reconstructions.push((model.clone(), values.clone()));
+        Ok(SharedReconstruction(Source::Own(values)))
     }
 
     /// Not held while a model computes: a thread that waits for it may take up another reader of this pass,
@@ -116,36 +150,16 @@ impl<'a> SharedPass<'a> {
     }
 }
 
-/// What a model says of images, with every part that is wanted in the shape that it must have: a model may be the
+/// What a model says of images, with every part that is wanted in the length that it must have: a model may be the
 /// caller's own.
 pub(crate) fn gradients_of(
     model: &dyn VariationalModel,
-    images: &Tensor,
+    images: ImageBatch<'_>,
     wanted: Wanted,
-) -> Result<Gradients> {
+) -> Result<Gradients, ModelError> {
     let found = model.gradients(images, wanted)?;
-    check_shape("the mean", &found.mean, images)?;
-    check_shape("the loss", &found.loss, images)?;
-    for (what, is_wanted, gradient) in [
-        ("the divergence's gradient", wanted.divergence, &found.by_divergence),
-        ("the reconstruction's gradient", wanted.reconstruction, &found.by_reconstruction),
-    ] {
-        match gradient {
-            Some(gradient) => check_shape(what, gradient, images)?,
-            None if is_wanted => candle_core::bail!("the model gave not {what}, which was wanted"),
-            None => {}
-        }
-    }
+    found.check(images, wanted)?;
     Ok(found)
-}
-
-/// Refuses what a model gave in another shape than the images have.
-fn check_shape(what: &str, found: &Tensor, images: &Tensor) -> Result<()> {
-    if found.dims() == images.dims() {
-        return Ok(());
-    }
-    let (expected, got) = (images.shape().clone(), found.shape().clone());
-    Err(candle_core::Error::UnexpectedShape { msg: format!("{what} of the model"), expected, got })
 }
 
 /// Where a model lies: the same for it as a reconstructor and as a variational model.

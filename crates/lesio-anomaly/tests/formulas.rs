@@ -4,15 +4,12 @@
 
 mod support;
 
-use std::sync::Arc;
-
-use candle_core::Tensor;
 use lesio_anomaly::{
     GradientConfig, Predictor, PredictorName, PredictorSettings, Projection, ProjectionConfig, ProjectionMap,
     ProjectionTrace, Restoration, RestorationConfig, StepRule, predictor_over,
 };
 use lesio_nn::random;
-use support::{CHANNELS, HEIGHT, Linear, SIZE, WIDTH, flat, small_images};
+use support::{CHANNELS, HEIGHT, Images, Linear, SIZE, WIDTH, linear, small_images};
 
 const PIXELS: usize = HEIGHT * WIDTH;
 
@@ -22,8 +19,8 @@ fn settings() -> PredictorSettings {
     settings
 }
 
-fn score(name: PredictorName, settings: &PredictorSettings, images: &Tensor) -> Vec<f32> {
-    flat(&predictor_over(name, Arc::new(Linear::new()), settings).unwrap().score(images).unwrap())
+fn score(name: PredictorName, settings: &PredictorSettings, images: &Images) -> Vec<f32> {
+    predictor_over(name, linear(), settings).unwrap().score(images.batch()).unwrap()
 }
 
 /// The mean over channels of a function of an image's values.
@@ -34,8 +31,8 @@ fn over_channels(values: &[f64]) -> Vec<f64> {
 }
 
 /// Maps of a batch by a formula for one image.
-fn expected(images: &Tensor, formula: impl Fn(&[f32]) -> Vec<f64>) -> Vec<f64> {
-    flat(images).chunks(SIZE).flat_map(formula).collect()
+fn expected(images: &Images, formula: impl Fn(&[f32]) -> Vec<f64>) -> Vec<f64> {
+    images.0.chunks(SIZE).flat_map(formula).collect()
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f64], tolerance: f64) {
@@ -84,7 +81,7 @@ fn gradients_of_the_bound_and_its_terms() {
         assert_close(name.as_str(), &score(name, &settings(), &images), expected, 1e-4);
     }
     // The linear model's own formulas are derivatives of its terms.
-    let x = flat(&images.narrow(0, 0, 1).unwrap());
+    let x = images.rows(0, 1).0;
     for k in [0, 17, SIZE - 1] {
         let moved = |delta: f32| {
             let mut x = x.clone();
@@ -165,7 +162,7 @@ fn projection(change: impl FnOnce(&mut ProjectionConfig)) -> Projection {
     config.range = [-100.0, 100.0];
     (config.rate, config.step_rule) = (0.05, StepRule::Fixed);
     change(&mut config);
-    Projection::new(Arc::new(Linear::new()), config).unwrap()
+    Projection::new(linear(), config).unwrap()
 }
 
 /// `x - a dE/dx (x - y)^2`, with the whole gradient.
@@ -186,8 +183,8 @@ fn projected(model: &Linear, config: &ProjectionConfig, x: &[f32], start: &[f32]
 fn one_projection_step_without_distance_is_the_formula() {
     let (model, images) = (Linear::new(), small_images(2));
     let one = projection(|config| (config.steps, config.distance) = (1, 0.0));
-    let traces = one.project(&images).unwrap();
-    for (trace, x) in traces.iter().zip(flat(&images).chunks(SIZE)) {
+    let traces = one.project(images.batch()).unwrap();
+    for (trace, x) in traces.iter().zip(images.0.chunks(SIZE)) {
         let config = {
             let mut c = ProjectionConfig::default();
             (c.range, c.rate, c.distance) = ([-100.0, 100.0], 0.05, 0.0);
@@ -219,8 +216,8 @@ fn projection_follows_its_formula_with_distance_and_clamp() {
     let mut config = ProjectionConfig::default();
     config.rate = 0.05;
     change(&mut config);
-    let traces = projection(change).project(&images).unwrap();
-    for (trace, start) in traces.iter().zip(flat(&images).chunks(SIZE)) {
+    let traces = projection(change).project(images.batch()).unwrap();
+    for (trace, start) in traces.iter().zip(images.0.chunks(SIZE)) {
         let mut x = start.to_vec();
         for step in 0..=4 {
             let away: f64 = x.iter().zip(start).map(|(a, b)| f64::from((a - b).abs())).sum();
@@ -244,7 +241,7 @@ fn projection_follows_its_formula_with_distance_and_clamp() {
             change(config);
             config.map = map;
         });
-        let ends = traces.iter().zip(flat(&images).chunks(SIZE).map(<[f32]>::to_vec).collect::<Vec<_>>());
+        let ends = traces.iter().zip(images.0.chunks(SIZE).map(<[f32]>::to_vec).collect::<Vec<_>>());
         let expected: Vec<f64> = ends
             .flat_map(|(trace, start)| {
                 let end = if map == ProjectionMap::Moved { &trace.projected } else { &trace.reconstruction };
@@ -252,24 +249,24 @@ fn projection_follows_its_formula_with_distance_and_clamp() {
                 over_channels(&moved.collect::<Vec<_>>())
             })
             .collect();
-        assert_close("map", &flat(&predictor.score(&images).unwrap()), &expected, 1e-5);
+        assert_close("map", &predictor.score(images.batch()).unwrap(), &expected, 1e-5);
     }
 }
 
 #[test]
 fn each_image_stops_at_the_level_of_normals() {
     let images = small_images(4);
-    let all = projection(|config| config.steps = 60).project(&images).unwrap();
+    let all = projection(|config| config.steps = 60).project(images.batch()).unwrap();
     // A level that the images reach after different numbers of steps, one of them at once, one never.
     let losses: Vec<f64> = all.iter().map(|trace| trace.reconstruction_loss[0]).collect();
     let lowest_end = all.iter().map(|trace| trace.reconstruction_loss[60]).fold(f64::INFINITY, f64::min);
     for level in losses.iter().copied().chain([lowest_end, -1e18, 1e18]) {
         let stopping = projection(|config| (config.steps, config.stop) = (60, Some(level)));
-        for (row, (trace, full)) in stopping.project(&images).unwrap().iter().zip(&all).enumerate() {
+        for (row, (trace, full)) in stopping.project(images.batch()).unwrap().iter().zip(&all).enumerate() {
             let expected = full.reconstruction_loss.iter().position(|loss| *loss <= level).unwrap_or(60);
             assert_eq!(trace.steps, expected, "level {level}, image {row}");
             assert_eq!(trace.energy, full.energy[..=expected]);
-            let alone = stopping.project(&images.narrow(0, row, 1).unwrap()).unwrap().remove(0);
+            let alone = stopping.project(images.rows(row, 1).batch()).unwrap().remove(0);
             assert_eq!(&alone, trace, "neighbours that stop change nothing");
         }
     }
@@ -278,16 +275,16 @@ fn each_image_stops_at_the_level_of_normals() {
 #[test]
 fn the_stop_level_is_a_percentile_of_normals() {
     let (model, images) = (Linear::new(), small_images(5));
-    let mut losses: Vec<f64> = flat(&images).chunks(SIZE).map(|x| model.loss(x).iter().sum()).collect();
+    let mut losses: Vec<f64> = images.0.chunks(SIZE).map(|x| model.loss(x).iter().sum()).collect();
     losses.sort_by(f64::total_cmp);
-    let halves = [images.narrow(0, 0, 2).unwrap(), images.narrow(0, 2, 3).unwrap()];
+    let own = linear();
+    let halves = [images.rows(0, 2), images.rows(2, 3)];
     for (percentile, rank) in [(0.0, 0), (24.0, 0), (25.0, 1), (50.0, 2), (100.0, 4)] {
-        let level = Projection::stop_level(&model, &halves, percentile).unwrap();
+        let level = Projection::stop_level(&*own, halves.iter().map(Images::batch), percentile).unwrap();
         assert!((level - losses[rank]).abs() < 1e-4 * losses[rank].abs(), "{percentile}");
     }
-    let none: [Tensor; 0] = [];
-    assert!(Projection::stop_level(&model, &none, 50.0).is_err());
-    assert!(Projection::stop_level(&model, &halves, 101.0).is_err());
+    assert!(Projection::stop_level(&*own, [], 50.0).is_err());
+    assert!(Projection::stop_level(&*own, halves.iter().map(Images::batch), 101.0).is_err());
 }
 
 /// A projection of small steps walks down its energy all the way.
@@ -295,7 +292,7 @@ fn the_stop_level_is_a_percentile_of_normals() {
 fn projection_lowers_its_energy() {
     for distance in [0.0, 0.5] {
         let small = projection(|config| (config.steps, config.rate, config.distance) = (200, 0.02, distance));
-        for trace in small.project(&small_images(3)).unwrap() {
+        for trace in small.project(small_images(3).batch()).unwrap() {
             let first = trace.energy[0];
             let last = trace.energy[trace.energy.len() - 1];
             assert!(last < first - 1.0, "{first} to {last}");
@@ -311,7 +308,7 @@ fn bounded_steps_never_raise_the_energy() {
     let images = small_images(3);
     let run = |rule: StepRule, steps: usize| {
         let wild = projection(|config| (config.steps, config.rate, config.step_rule) = (steps, 50.0, rule));
-        wild.project(&images).unwrap()
+        wild.project(images.batch()).unwrap()
     };
     let rises = |traces: &[ProjectionTrace]| {
         let pairs = traces.iter().flat_map(|trace| trace.energy.windows(2));
@@ -324,7 +321,7 @@ fn bounded_steps_never_raise_the_energy() {
         assert!(trace.energy[trace.energy.len() - 1] < trace.energy[0] - 1.0, "{:?}", trace.energy);
         assert_eq!(trace.energy.len(), trace.steps + 1);
     }
-    for (trace, image) in run(StepRule::Bounded { largest: 0.1 }, 1).iter().zip(flat(&images).chunks(SIZE)) {
+    for (trace, image) in run(StepRule::Bounded { largest: 0.1 }, 1).iter().zip(images.0.chunks(SIZE)) {
         let farthest = trace.projected.iter().zip(image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!((farthest - 0.1).abs() < 1e-5, "{farthest}");
     }
@@ -354,13 +351,12 @@ fn restoration_climbs_its_objective() {
         let bound = model.loss(x).iter().sum::<f64>() + model.beta * model.divergence(x);
         bound + 0.3 * total_variation(&change)
     };
-    let start = flat(&images);
+    let start = images.0.clone();
     let mut before: Vec<f64> = start.chunks(SIZE).map(|x| objective(x, x)).collect();
     for steps in [5, 20, 80] {
         let mut config = RestorationConfig::default();
         (config.steps, config.rate, config.total_variation) = (steps, 2e-3, 0.3);
-        let restored =
-            flat(&Restoration::new(Arc::new(Linear::new()), config).unwrap().restore(&images).unwrap());
+        let restored = Restoration::new(linear(), config).unwrap().restore(images.batch()).unwrap();
         for (row, (x, start)) in restored.chunks(SIZE).zip(start.chunks(SIZE)).enumerate() {
             let value = objective(x, start);
             assert!(value < before[row], "{steps} steps: {value} after {}", before[row]);
@@ -374,7 +370,7 @@ fn one_restoration_step_is_the_gradient() {
     let (model, images) = (Linear::new(), small_images(2));
     let mut config = RestorationConfig::default();
     (config.steps, config.rate, config.total_variation, config.largest_change) = (1, 1e-3, 5.0, 2e-3);
-    let restoration = Restoration::new(Arc::new(Linear::new()), config).unwrap();
+    let restoration = Restoration::new(linear(), config).unwrap();
     let expected = expected(&images, |x| {
         // At the start X = x, and the total variation has no slope.
         let (kl, rec) = (model.by_divergence(x), model.by_reconstruction(x));
@@ -382,7 +378,7 @@ fn one_restoration_step_is_the_gradient() {
             kl.iter().zip(rec).map(|(kl, rec)| (1e-3 * (rec + model.beta * kl)).clamp(-2e-3, 2e-3).abs());
         over_channels(&change.collect::<Vec<_>>())
     });
-    assert_close("restoration", &flat(&restoration.score(&images).unwrap()), &expected, 1e-3);
+    assert_close("restoration", &restoration.score(images.batch()).unwrap(), &expected, 1e-3);
 }
 
 #[test]
@@ -390,7 +386,7 @@ fn settings_out_of_range_are_refused() {
     let refused = |name, change: &dyn Fn(&mut PredictorSettings)| {
         let mut settings = PredictorSettings::default();
         change(&mut settings);
-        predictor_over(name, Arc::new(Linear::new()), &settings).err().map(|error| error.to_string())
+        predictor_over(name, linear(), &settings).err().map(|error| error.to_string())
     };
     let faults: [(PredictorName, &dyn Fn(&mut PredictorSettings), &str); 8] = [
         (PredictorName::GradKl, &|s| s.gradient.smoothing = 1e18, "smoothing"),

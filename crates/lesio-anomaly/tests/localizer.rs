@@ -2,22 +2,23 @@
 // Tests may panic, and need no documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use candle_core::Device;
 use lesio_anomaly::{
-    Calibration, ChosenPredictor, LengthUnit, Localizer, LocationBuilder, Model, ModelConfig,
-    NormalScoresBuilder, PostProcessing, PredictError, PredictorName, PredictorSettings, Provenance,
-    Resolution, ResolutionRange,
+    Calibration, ChosenPredictor, Judgement, LengthUnit, Loading, Localizer, LocationBuilder, Model,
+    ModelConfig, NormalScoresBuilder, OwnModel, PostProcessing, PredictError, Predictor, PredictorName,
+    PredictorSettings, Provenance, Resolution, ResolutionRange,
 };
 use lesio_image::{
-    Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing,
+    Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing, Scan,
     SlicePosition, Volume, erode, median_filter_volume,
 };
-use lesio_nn::{LoadError, Precision};
+use lesio_nn::{Device, ImageBatch, LoadError, Precision, Shape};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_settings::mutation::mutations;
-use lesio_vae::{Denoiser, DenoiserConfig, Latent, Likelihood, VaeConfig, initial_parameters};
+use lesio_vae::{
+    Denoiser, DenoiserConfig, Latent, Likelihood, ModelError, Reconstructor, VaeConfig, initial_parameters,
+};
 use ndarray::{Array3, Axis, s};
 
 const GRID: [usize; 2] = [16, 24];
@@ -27,6 +28,10 @@ fn volume(subject: u64) -> Volume<f32> {
     brains.volume(subject).unwrap().image
 }
 
+fn scan(volume: &Volume<f32>) -> Scan {
+    volume.clone().into()
+}
+
 fn config(channels: usize) -> VaeConfig {
     VaeConfig::new(channels, GRID[0], GRID[1]).widths([4, 6]).latent(Latent::Dense { dimensions: 5 })
 }
@@ -34,7 +39,7 @@ fn config(channels: usize) -> VaeConfig {
 fn vae(channels: usize) -> Model {
     let config = config(channels);
     let parameters = initial_parameters(&config, 2).unwrap();
-    Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap()
+    Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &Device::Cpu).unwrap()
 }
 
 fn settings() -> PredictorSettings {
@@ -48,7 +53,7 @@ fn settings() -> PredictorSettings {
 fn localizer() -> Localizer {
     static MADE: OnceLock<Localizer> = OnceLock::new();
     let make = || {
-        let fitted = Preprocessing::heads(GRID).fit([&volume(0), &volume(1)]).unwrap();
+        let fitted = Preprocessing::heads(GRID).fit([scan(&volume(0)), scan(&volume(1))]).unwrap();
         let provenance = Provenance::new(2, "two phantoms").note("why", "a test");
         Localizer::new(vae(1), fitted, provenance).unwrap().settings(settings())
     };
@@ -61,14 +66,14 @@ fn calibrated() -> Localizer {
     let plain = localizer();
     let mut places = LocationBuilder::new(&names[..1], GRID, 2).unwrap();
     for subject in 10..13 {
-        plain.add_normal_volume(&mut places, &volume(subject), |slice| slice != 0).unwrap();
+        plain.add_normal(&mut places, &scan(&volume(subject)), |slice| slice != 0).unwrap();
     }
     let located = plain.located(places.finish()).unwrap();
     let mut calibration = Calibration::new();
     for (place, name) in names.into_iter().enumerate() {
         let mut normals = NormalScoresBuilder::new();
         for subject in 20..23 {
-            let scored = located.score(&volume(subject), &names).unwrap();
+            let scored = located.score(&scan(&volume(subject)), &names).unwrap();
             normals.add(scored.scores[place].postprocessed.data().iter().copied());
         }
         calibration.insert(name, normals.finish().unwrap());
@@ -79,7 +84,7 @@ fn calibrated() -> Localizer {
 #[test]
 fn maps_lie_on_the_volume() {
     let volume = volume(30);
-    let scored = localizer().score(&volume, &PredictorName::ALL).unwrap();
+    let scored = localizer().score(&scan(&volume), &PredictorName::ALL).unwrap();
     assert_eq!(scored.scores.len(), PredictorName::ALL.len());
     for (score, name) in scored.scores.iter().zip(PredictorName::ALL) {
         assert_eq!(score.predictor, name);
@@ -101,13 +106,13 @@ fn maps_lie_on_the_volume() {
 #[test]
 fn predictors_do_not_influence_each_other() {
     let (localizer, volume) = (localizer(), volume(30));
-    let all = localizer.score(&volume, &PredictorName::ALL).unwrap();
+    let all = localizer.score(&scan(&volume), &PredictorName::ALL).unwrap();
     for (together, name) in all.scores.iter().zip(PredictorName::ALL) {
-        let alone = localizer.score(&volume, &[name]).unwrap();
+        let alone = localizer.score(&scan(&volume), &[name]).unwrap();
         assert_eq!(alone.scores[0].raw, together.raw, "{name}");
         assert_eq!(alone.reconstruction, all.reconstruction);
     }
-    assert!(localizer.score(&volume, &[]).unwrap().scores.is_empty());
+    assert!(localizer.score(&scan(&volume), &[]).unwrap().scores.is_empty());
 }
 
 #[test]
@@ -118,17 +123,19 @@ fn a_turned_volume_has_the_turned_map() {
         localizer().postprocessing(PostProcessing::default().median(10.0, 24.0, 56.0).erosion(8.0)),
         calibrated(),
     ] {
-        let upright = localizer.score(&volume, &names).unwrap();
+        let upright = localizer.score(&scan(&volume), &names).unwrap();
         for orientation in ["LPI", "ASR", "IRP", "SPL"] {
             let orientation: Orientation = orientation.parse().unwrap();
-            let turned = localizer.score(&volume.reoriented(&orientation), &names).unwrap();
+            let turned = localizer.score(&scan(&volume.reoriented(&orientation)), &names).unwrap();
             let back = |map: &Volume<f32>| map.reoriented(&volume.geometry().orientation()).into_data();
             for (turned, upright) in turned.scores.iter().zip(&upright.scores) {
                 assert_eq!(turned.raw.geometry().orientation(), orientation);
                 assert_eq!(&back(&turned.raw), upright.raw.data());
                 assert_eq!(&back(&turned.postprocessed), upright.postprocessed.data());
             }
-            assert_eq!(&back(&turned.reconstruction), upright.reconstruction.data());
+            let [turned, upright] =
+                [&turned, &upright].map(|scored| scored.reconstruction.volume(0).unwrap());
+            assert_eq!(&back(&turned), upright.data());
         }
     }
 }
@@ -141,7 +148,7 @@ fn another_precision_changes_maps_by_its_rounding_alone() {
     let parameters = initial_parameters(&wide, 2).unwrap();
     let model = ModelConfig::Vae { config: wide, beta: 1.0 };
     assert!(!serde_json::to_string(&model).unwrap().contains("precision"));
-    let model = Model::new(model, parameters, &Device::Cpu).unwrap();
+    let model = Model::new(&model, &parameters, &Device::Cpu).unwrap();
     let single = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
     let half = single.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -149,7 +156,7 @@ fn another_precision_changes_maps_by_its_rounding_alone() {
     half.save(&path).unwrap();
     let loaded = Localizer::load(&path, &Device::Cpu).unwrap();
     let back = loaded.clone().in_precision(Precision::Single, &Device::Cpu).unwrap();
-    let maps = |localizer: &Localizer| localizer.score(&volume(30), &names).unwrap().scores;
+    let maps = |localizer: &Localizer| localizer.score(&scan(&volume(30)), &names).unwrap().scores;
     let [single, half, loaded, back] = [single, half, loaded, back].map(|localizer| maps(&localizer));
     for (((single, half), loaded), back) in single.iter().zip(&half).zip(&loaded).zip(&back) {
         assert_eq!((&loaded.raw, &back.raw), (&half.raw, &single.raw));
@@ -161,7 +168,7 @@ fn another_precision_changes_maps_by_its_rounding_alone() {
     // A denoiser stays as it is.
     let denoiser = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
     let parameters = Denoiser::initial_parameters(&denoiser, 2).unwrap();
-    let model = Model::new(ModelConfig::Denoiser { config: denoiser }, parameters, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::Denoiser { config: denoiser }, &parameters, &Device::Cpu).unwrap();
     let made = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
     let same = made.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
     assert_eq!(same.model().config(), made.model().config());
@@ -182,21 +189,23 @@ fn a_file_gives_the_localizer_back() {
         assert_eq!(back.map_filters(), localizer.map_filters());
         back.save(&again).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
-        let (one, other) =
-            (localizer.score(&volume(30), &names).unwrap(), back.score(&volume(30), &names).unwrap());
+        let (one, other) = (
+            localizer.score(&scan(&volume(30)), &names).unwrap(),
+            back.score(&scan(&volume(30)), &names).unwrap(),
+        );
         for (one, other) in one.scores.iter().zip(&other.scores) {
             assert_eq!((&one.raw, &one.postprocessed), (&other.raw, &other.postprocessed));
         }
     }
     let denoiser = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
     let parameters = Denoiser::initial_parameters(&denoiser, 2).unwrap();
-    let model = Model::new(ModelConfig::Denoiser { config: denoiser }, parameters, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::Denoiser { config: denoiser }, &parameters, &Device::Cpu).unwrap();
     let made = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
     made.save(&path).unwrap();
     let back = Localizer::load(&path, &Device::Cpu).unwrap();
     assert_eq!(back.predictors(), made.predictors());
     assert!(matches!(
-        back.score(&volume(30), &[PredictorName::GradKl]),
+        back.score(&scan(&volume(30)), &[PredictorName::GradKl]),
         Err(PredictError::Unsupported { .. })
     ));
     // A model's own file is no localizer's.
@@ -296,7 +305,7 @@ fn files_of_version_1_work_as_they_did() {
     assert_eq!((old.calibration(), old.chosen()), (calibrated().calibration(), None));
     // Five pixels are five pixels, whatever the size of a voxel (8 mm here).
     let names = [PredictorName::PixelL2];
-    let scored = old.score(&volume(30), &names).unwrap();
+    let scored = old.score(&scan(&volume(30)), &names).unwrap();
     let mut expected = median_filter_volume(scored.scores[0].raw.data(), [5, 5, 1]).unwrap();
     let mut inside = scored.foreground.data().clone();
     for mut slice in inside.axis_iter_mut(Axis(2)) {
@@ -308,13 +317,13 @@ fn files_of_version_1_work_as_they_did() {
     expected.zip_mut_with(&inside, |value, &inside| *value = if inside { *value } else { lowest });
     assert_eq!(scored.scores[0].postprocessed.data(), &expected);
     // 5 mm of voxels of 8 mm are one voxel.
-    let new = localizer().score(&volume(30), &names).unwrap();
+    let new = localizer().score(&scan(&volume(30)), &names).unwrap();
     assert_eq!(new.scores[0].postprocessed, new.scores[0].raw);
     // Saved again it is of version 2, and the same.
     let again = Saved::new(&old);
     assert_eq!(again.envelope["version"], 2);
     assert_eq!(again.envelope["document"]["postprocessing"]["unit"], "image-pixels");
-    let again = again.load_with(&again.envelope).unwrap().score(&volume(30), &names).unwrap();
+    let again = again.load_with(&again.envelope).unwrap().score(&scan(&volume(30)), &names).unwrap();
     assert_eq!(again.scores[0].postprocessed, scored.scores[0].postprocessed);
     // What version 1 could not filter with is refused when it is read, and other versions are none.
     for median in [[1, 4, 5], [0, 1, 1], [1, 1, 257]] {
@@ -335,7 +344,7 @@ fn filters_that_cannot_be_are_neither_saved_nor_used() {
     for erosion in [f64::NAN, -1.0, 1e9] {
         let made = localizer().postprocessing(PostProcessing::default().erosion(erosion));
         assert!(made.save(&path).unwrap_err().to_string().contains("postprocessing.erosion"));
-        let scored = made.score(&volume(30), &[PredictorName::PixelL1]);
+        let scored = made.score(&scan(&volume(30)), &[PredictorName::PixelL1]);
         assert!(matches!(scored, Err(PredictError::Setting(_))));
     }
     assert!(!path.exists());
@@ -361,7 +370,7 @@ fn a_chosen_predictor_is_kept_and_checked() {
     // Of a denoiser there are no gradients to choose.
     let config = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
     let parameters = Denoiser::initial_parameters(&config, 2).unwrap();
-    let model = Model::new(ModelConfig::Denoiser { config }, parameters, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::Denoiser { config }, &parameters, &Device::Cpu).unwrap();
     let denoiser = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
     assert!(matches!(denoiser.choosing(Some(choice)), Err(PredictError::Unsupported { .. })));
     // It was chosen by other maps than these.
@@ -378,17 +387,17 @@ fn images_of_another_resolution_are_warned_of() {
     range.add(Resolution::of_volume(&volume(20), Plane::Axial));
     let made = made.clone().calibrated(made.calibration().clone().at(range));
     let names = [PredictorName::PixelL1];
-    let (scored, warnings) = warned(|| made.score(&volume(30), &names).unwrap());
+    let (scored, warnings) = warned(|| made.score(&scan(&volume(30)), &names).unwrap());
     assert!(scored.doubt.is_none() && warnings.is_empty(), "{warnings:?}");
     let [x, y, z] = volume(30).geometry().spacing();
     let fine = Geometry::from_spacing([x / 3.0, y, z]).unwrap();
     let fine = Volume::new(volume(30).into_data(), fine);
-    let (scored, warnings) = warned(|| made.score(&fine, &names).unwrap());
+    let (scored, warnings) = warned(|| made.score(&scan(&fine), &names).unwrap());
     assert!(scored.doubt.is_some() && warnings.len() == 1, "{warnings:?}");
     assert!(warnings[0].contains("columns are 3.0 times finer"), "{warnings:?}");
     // A picture of a model that volumes calibrated.
     let picture = Image::from_plane(volume(30).plane(Plane::Axial, 3).unwrap().to_owned());
-    let (scored, warnings) = warned(|| made.score_image(&picture, &names).unwrap());
+    let (scored, warnings) = warned(|| made.score(&picture.clone().into(), &names).unwrap());
     assert!(scored.doubt.is_some() && warnings.len() == 1, "{warnings:?}");
     // Kept in the file.
     let saved = Saved::new(&made);
@@ -456,7 +465,7 @@ fn no_number_of_a_file_does_harm() {
             Ok(_) if mutation.place.contains("calibration") => {}
             Ok(localizer) => {
                 // An error is allowed: a filter or a preprocessing may not go with the volume.
-                scored += usize::from(localizer.score(&volume, &names).is_ok());
+                scored += usize::from(localizer.score(&scan(&volume), &names).is_ok());
             }
         }
     }
@@ -481,7 +490,7 @@ fn numbers_without_an_end_are_refused_on_reading_and_on_use() {
         let mut settings = settings();
         change(&mut settings);
         let made = localizer().settings(settings.clone());
-        let error = made.score(&volume(30), &names).map(|_| ()).unwrap_err();
+        let error = made.score(&scan(&volume(30)), &names).map(|_| ()).unwrap_err();
         assert!(matches!(&error, PredictError::Setting(own) if own.setting == setting), "{error}");
         // It cannot be saved, so that no training ends in a file that cannot be read.
         let path = saved.folder.path().join("other.safetensors");
@@ -494,8 +503,8 @@ fn numbers_without_an_end_are_refused_on_reading_and_on_use() {
     // A grid of any size needs no parameters where all layers are convolutions.
     let config = config(1).latent(Latent::Spatial { channels: 2 });
     let parameters = initial_parameters(&config, 2).unwrap();
-    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
-    let fitted = Preprocessing::new(GRID).fit([] as [Volume<f32>; 0]).unwrap();
+    let model = Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &Device::Cpu).unwrap();
+    let fitted = Preprocessing::new(GRID).fit([] as [Scan; 0]).unwrap();
     let saved = Saved::new(&Localizer::new(model, fitted, Provenance::default()).unwrap());
     for (side, words) in [(65_536u64, "height is 65536"), (4096, "values per sample"), (1 << 62, "height is")]
     {
@@ -524,11 +533,11 @@ fn a_predictor_named_twice_is_refused() {
         let error = result.unwrap_err();
         assert!(matches!(&error, PredictError::Repeated { predictor } if predictor == "pixel-l1"), "{error}");
     };
-    repeated(localizer().score(&volume(30), &names).map(|_| ()));
-    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    repeated(localizer().score(&scan(&volume(30)), &names).map(|_| ()));
+    let plain = Preprocessing::new(GRID).fit([scan(&volume(0))]).unwrap();
     let plain = Localizer::new(vae(1), plain, Provenance::default()).unwrap();
     let image = Image::from_plane(volume(0).data().index_axis(Axis(2), 3).to_owned());
-    repeated(plain.score_image(&image, &names).map(|_| ()));
+    repeated(plain.score(&image.into(), &names).map(|_| ()));
     repeated(LocationBuilder::new(&names, GRID, 1).map(|_| ()));
 }
 
@@ -574,7 +583,7 @@ fn documents_that_do_not_fit_are_refused_with_the_reason() {
 
 #[test]
 fn model_and_preprocessing_must_fit() {
-    let fit = |preprocessing: Preprocessing| preprocessing.fit([&volume(0)]).unwrap();
+    let fit = |preprocessing: Preprocessing| preprocessing.fit([scan(&volume(0))]).unwrap();
     let new = |model, preprocessing| Localizer::new(model, preprocessing, Provenance::default());
     let other = new(vae(1), fit(Preprocessing::heads([24, 16])));
     assert!(matches!(other, Err(PredictError::Config(text)) if text.contains("[24, 16]")));
@@ -582,22 +591,22 @@ fn model_and_preprocessing_must_fit() {
     assert!(matches!(new(vae(2), position), Err(PredictError::Config(text)) if text.contains("position")));
     // A model of three channels scores images, not volumes.
     let color = new(vae(3), fit(Preprocessing::new(GRID))).unwrap();
-    let volumes = color.score(&volume(0), &[PredictorName::PixelL1]);
+    let volumes = color.score(&scan(&volume(0)), &[PredictorName::PixelL1]);
     assert!(matches!(volumes, Err(PredictError::Channels { found: 1, expected: 3 })));
     let gray = Image::from_plane(volume(0).data().index_axis(Axis(2), 3).to_owned());
-    let images = color.score_image(&gray, &[PredictorName::PixelL1]);
+    let images = color.score(&gray.into(), &[PredictorName::PixelL1]);
     assert!(matches!(images, Err(PredictError::Channels { found: 1, expected: 3 })));
     let rgb = Image::new(Array3::from_shape_fn((3, 20, 30), |(c, i, j)| ((c + i * j) % 9) as f32 / 9.0));
-    let scored = color.score_image(&rgb, &[PredictorName::PixelL1]).unwrap();
-    assert_eq!(scored.scores[0].raw.dim(), (20, 30));
-    assert_eq!(scored.reconstruction.data().dim(), (3, 20, 30));
+    let scored = color.score(&rgb.into(), &[PredictorName::PixelL1]).unwrap();
+    assert_eq!(scored.scores[0].raw.shape(), [30, 20, 1]);
+    assert_eq!(scored.reconstruction.into_image().data().dim(), (3, 20, 30));
 }
 
 #[test]
 fn volumes_that_cannot_be_scored_say_why() {
     let localizer = localizer();
     let refused = |data: Array3<f32>| match localizer
-        .score(&Volume::new(data, Geometry::default()), &[PredictorName::PixelL1])
+        .score(&scan(&Volume::new(data, Geometry::default())), &[PredictorName::PixelL1])
     {
         Err(PredictError::Preprocess(PreprocessError::Image(error))) => error,
         other => panic!("{other:?}"),
@@ -611,31 +620,35 @@ fn volumes_that_cannot_be_scored_say_why() {
         assert!(matches!(refused(data), ImageError::NonFiniteVoxels { .. }));
     }
     // Without a look for contrast nothing is constant, and NaN is still refused.
-    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    let plain = Preprocessing::new(GRID).fit([scan(&volume(0))]).unwrap();
     let plain = Localizer::new(vae(1), plain, Provenance::default()).unwrap();
     let mut data = Array3::from_elem((9, 9, 2), 0.5);
-    assert!(plain.score(&Volume::new(data.clone(), Geometry::default()), &[PredictorName::PixelNll]).is_ok());
+    assert!(
+        plain
+            .score(&scan(&Volume::new(data.clone(), Geometry::default())), &[PredictorName::PixelNll])
+            .is_ok()
+    );
     data[[1, 1, 1]] = f32::NAN;
-    assert!(plain.score(&Volume::new(data, Geometry::default()), &[PredictorName::PixelNll]).is_err());
+    assert!(plain.score(&scan(&Volume::new(data, Geometry::default())), &[PredictorName::PixelNll]).is_err());
 }
 
 #[test]
 fn one_slice_scores_as_a_volume_and_as_an_image() {
     let slab = volume(30).data().slice(s![.., .., 3..4]).to_owned();
-    let plain = Preprocessing::new(GRID).fit([&volume(0)]).unwrap();
+    let plain = Preprocessing::new(GRID).fit([scan(&volume(0))]).unwrap();
     let localizer = Localizer::new(vae(1), plain, Provenance::default())
         .unwrap()
         .postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
     let names = [PredictorName::PixelL1, PredictorName::GradElbo];
     // An image counts in pixels of the grid, of which its own are 1 / 1.75: the same windows, and no rounding.
     let volume = Volume::new(slab, Geometry::from_spacing([0.5625; 3]).unwrap());
-    let scored = localizer.score(&volume, &names).unwrap();
+    let scored = localizer.score(&scan(&volume), &names).unwrap();
     let image = Image::from_plane(volume.plane(lesio_image::Plane::Axial, 0).unwrap().to_owned());
-    let flat = localizer.score_image(&image, &names).unwrap();
+    let flat = localizer.score(&image.into(), &names).unwrap();
     for (of_volume, of_image) in scored.scores.iter().zip(&flat.scores) {
         for (a, b) in [(&of_volume.raw, &of_image.raw), (&of_volume.postprocessed, &of_image.postprocessed)] {
-            assert_eq!(a.plane(lesio_image::Plane::Axial, 0).unwrap(), b);
-            assert!(b.is_standard_layout());
+            let [a, b] = [a, b].map(|map| map.upright_plane(Plane::Axial, 0).unwrap());
+            assert_eq!(a, b);
         }
     }
 }
@@ -654,7 +667,7 @@ fn what_was_not_seen_does_not_stand_out() {
     let mut alignment = Alignment::new(GRID);
     (alignment.trim, alignment.coverage) = (0.3, 1.0);
     let preprocessing = Preprocessing::heads(GRID).frame(Frame::Align(alignment));
-    let fitted = preprocessing.fit([&volume]).unwrap();
+    let fitted = preprocessing.fit([scan(&volume)]).unwrap();
     let config = config(1).likelihood(Likelihood::Gaussian { scale: 0.1 });
     let mut parameters = initial_parameters(&config, 2).unwrap();
     // A model that expects the object's value: its errors are small, and `-log p` is below 0.
@@ -663,9 +676,9 @@ fn what_was_not_seen_does_not_stand_out() {
         parameters.get_mut(name).unwrap().values_mut().iter_mut().for_each(|v| *v *= 0.01);
     };
     scale("decoder.out.weight", &mut parameters);
-    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
+    let model = Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &Device::Cpu).unwrap();
     let localizer = Localizer::new(model, fitted, Provenance::default()).unwrap();
-    let scored = localizer.score(&volume, &[PredictorName::PixelNll]).unwrap();
+    let scored = localizer.score(&scan(&volume), &[PredictorName::PixelNll]).unwrap();
     let raw = scored.scores[0].raw.data();
     let lowest = raw.iter().copied().fold(f32::INFINITY, f32::min);
     assert!(lowest < 0.0, "this test needs negative scores, the lowest is {lowest}");
@@ -679,8 +692,10 @@ fn what_was_not_seen_does_not_stand_out() {
 fn places_count_scores_from_what_is_usual_there() {
     let (plain, located) = (localizer(), calibrated());
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
-    let (before, after) =
-        (plain.score(&volume(40), &names).unwrap(), located.score(&volume(40), &names).unwrap());
+    let (before, after) = (
+        plain.score(&scan(&volume(40)), &names).unwrap(),
+        located.score(&scan(&volume(40)), &names).unwrap(),
+    );
     // Raw maps stay, and so do maps of predictors without places.
     assert_eq!(before.scores[0].raw, after.scores[0].raw);
     assert_eq!(before.scores[1].postprocessed, after.scores[1].postprocessed);
@@ -697,7 +712,7 @@ fn places_count_scores_from_what_is_usual_there() {
 
     let mut other = LocationBuilder::new(&names, [24, 16], 1).unwrap();
     assert!(matches!(
-        plain.add_normal_volume(&mut other, &volume(0), |_| true),
+        plain.add_normal(&mut other, &scan(&volume(0)), |_| true),
         Err(PredictError::Config(_))
     ));
 }
@@ -717,4 +732,168 @@ fn changes_drop_what_was_calibrated_before_them() {
     let set = made.clone().settings(PredictorSettings::default());
     assert!(set.calibration().is_empty() && set.locations().is_empty());
     assert!(made.located(Default::default()).unwrap().calibration().is_empty());
+}
+
+/// The mean of an image everywhere: a model of one's own, in plain slices.
+struct Mean;
+
+impl Reconstructor for Mean {
+    fn image_shape(&self) -> Shape {
+        Shape::new(1, GRID[0], GRID[1])
+    }
+
+    fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
+        let means = images.images().map(|image| image.iter().sum::<f32>() / image.len() as f32);
+        Ok(means.flat_map(|mean| vec![mean; images.shape().len()]).collect())
+    }
+}
+
+/// Twice the value: a predictor of one's own.
+struct Double;
+
+impl Predictor for Double {
+    fn name(&self) -> String {
+        "double".to_owned()
+    }
+
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(images.values().iter().map(|value| 2.0 * value).collect())
+    }
+}
+
+#[test]
+fn models_and_predictors_of_ones_own_come_back_by_their_functions() {
+    let saved = initial_parameters(&config(1), 1).unwrap();
+    let model = OwnModel::reconstructor("mean", Arc::new(Mean)).unwrap();
+    let model = model.parameters(saved.clone()).config(serde_json::json!({"why": "a test"}));
+    let fitted = Preprocessing::heads(GRID).fit([scan(&volume(0)), scan(&volume(1))]).unwrap();
+    let made = Localizer::new(model.into(), fitted, Provenance::new(1, "phantoms")).unwrap();
+    let made = made.with_predictor(Arc::new(Double)).unwrap();
+    let double = PredictorName::own("double").unwrap();
+    let names = [PredictorName::Intensity, double, PredictorName::PixelL1];
+    assert!(made.predictors().contains(&double) && !made.predictors().contains(&PredictorName::GradKl));
+    let scored = made.score(&scan(&volume(30)), &names).unwrap();
+    for (own, value) in scored.scores[1].raw.data().iter().zip(scored.scores[0].raw.data()) {
+        assert!((own - 2.0 * value).abs() < 1e-5);
+    }
+    let mut normals = NormalScoresBuilder::new();
+    normals.add(scored.scores[1].postprocessed.data().iter().copied());
+    let mut calibration = Calibration::new();
+    calibration.insert(double, normals.finish().unwrap());
+    let made = made.calibrated(calibration);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.safetensors");
+    made.save(&path).unwrap();
+    let loading = || {
+        let expected = saved.clone();
+        Loading::new(&Device::Cpu).model("mean", move |parameters, config, _| {
+            assert_eq!((parameters, config), (&expected, &serde_json::json!({"why": "a test"})));
+            Ok(OwnModel::reconstructor("mean", Arc::new(Mean))?)
+        })
+    };
+    let whole = loading().predictor("double", |_| Ok(Arc::new(Double))).unwrap();
+    let back = Localizer::load_with(&path, &whole).unwrap();
+    assert_eq!(back.calibration(), made.calibration());
+    let again = back.score(&scan(&volume(30)), &names).unwrap();
+    for (a, b) in again.scores.iter().zip(&scored.scores) {
+        assert_eq!(a.postprocessed, b.postprocessed);
+    }
+    let same = folder.path().join("same.safetensors");
+    back.save(&same).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&same).unwrap());
+    // Without their functions it is an error that names them.
+    let error = |loading: &Loading| Localizer::load_with(&path, loading).unwrap_err().to_string();
+    let (model, predictor) = (error(&Loading::new(&Device::Cpu)), error(&loading()));
+    assert!(model.contains("\"mean\" is not built in"), "{model}");
+    assert!(predictor.contains("double"), "{predictor}");
+    let unknown = made.score(&scan(&volume(30)), &[PredictorName::own("other").unwrap()]);
+    assert!(matches!(unknown, Err(PredictError::NotRegistered { predictor }) if predictor == "other"));
+    let unfit = made.score(&scan(&volume(30)), &[PredictorName::GradKl]);
+    assert!(matches!(unfit, Err(PredictError::Unsupported { model, .. }) if model.contains("mean")));
+}
+
+#[test]
+fn scans_scored_together_are_scored_as_alone() {
+    let made = calibrated();
+    let names = [PredictorName::PixelL1, PredictorName::GradKl, PredictorName::Projection];
+    let scans = [scan(&volume(30)), scan(&volume(31).reoriented(&"LPI".parse().unwrap())), scan(&volume(32))];
+    let together = made.score_all(&scans, &names).unwrap();
+    for (scan, scored) in scans.iter().zip(&together) {
+        let alone = made.score(scan, &names).unwrap();
+        assert_eq!(scored.reconstruction, alone.reconstruction);
+        for (a, b) in scored.scores.iter().zip(&alone.scores) {
+            assert_eq!((&a.raw, &a.postprocessed), (&b.raw, &b.postprocessed), "{}", a.predictor);
+        }
+    }
+    assert!(made.score_all(&[], &names).unwrap().is_empty());
+}
+
+#[test]
+fn channels_have_names_scales_and_maps_of_their_own() {
+    let other = |subject| {
+        let brains = BrainPhantom::new(BrainConfig::new([28, 36], Contrast::T1, 5).slices(7)).unwrap();
+        brains.volume(subject).unwrap().image.map(|value| 500.0 * value)
+    };
+    let both = |subject| Scan::joined(vec![volume(subject), other(subject)]).unwrap();
+    let named = |subject| both(subject).named(["flair", "t1"]).unwrap();
+    let fitted = Preprocessing::heads(GRID).fit([named(0), named(1)]).unwrap();
+    assert_eq!(fitted.histograms().len(), 2);
+    let made = Localizer::new(vae(2), fitted, Provenance::default()).unwrap().settings(settings());
+    let made = made.channels(["flair", "t1"]).unwrap();
+    let scan = named(30);
+    let names = made.predictors();
+    let scored = made.score(&scan, &names).unwrap();
+    // Each channel is in its own intensities.
+    let highest = |view: ndarray::ArrayView3<'_, f32>| view.iter().copied().fold(0.0, f32::max);
+    let expected = &scored.reconstruction;
+    assert!(highest(expected.channel(1).unwrap()) > 100.0 * highest(expected.channel(0).unwrap()));
+    let turned = scan.clone().with_channels(&["t1".to_owned(), "flair".to_owned()]).unwrap();
+    let again = made.score(&turned, &names).unwrap();
+    for (a, b) in again.scores.iter().zip(&scored.scores) {
+        assert_eq!(a.postprocessed, b.postprocessed, "{}", a.predictor);
+        let channels = made.channel_maps(&turned, a.predictor).unwrap().unwrap();
+        assert_eq!(channels.len(), 2);
+        let linear = !matches!(a.predictor, PredictorName::CombiProduct | PredictorName::CombiSum);
+        let inside = scored.foreground.data().iter().enumerate().filter(|(_, inside)| **inside);
+        for (place, _) in inside.filter(|_| linear) {
+            let at = |map: &Volume<f32>| map.data().iter().nth(place).copied().unwrap();
+            let (mean, own) = ((at(&channels[0]) + at(&channels[1])) / 2.0, at(&b.raw));
+            assert!((mean - own).abs() <= 1e-4 * own.abs().max(1.0), "{}: {mean} {own}", a.predictor);
+            if place > 2000 {
+                break;
+            }
+        }
+    }
+    let wrong = both(30).named(["flair", "t2"]).unwrap();
+    let error = made.score(&wrong, &names[..1]).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("flair, t2") && source.contains("flair, t1"), "{source}");
+    assert!(made.score(&both(30), &names[..1]).is_ok(), "channels without names are taken in their order");
+    assert!(matches!(made.score(&self::scan(&volume(30)), &names), Err(PredictError::Channels { .. })));
+    // The names are in the file.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("both.safetensors");
+    made.save(&path).unwrap();
+    assert_eq!(Localizer::load(&path, &Device::Cpu).unwrap().channel_names(), ["flair", "t1"]);
+    assert!(made.clone().channels(["flair"]).is_err() && made.channels(["a", "a"]).is_err());
+}
+
+#[test]
+fn a_map_is_judged_by_its_highest_score() {
+    let made = calibrated();
+    let scored = made.score(&scan(&volume(30)), &[PredictorName::PixelL1, PredictorName::PixelL2]).unwrap();
+    let map = &scored.scores[0].postprocessed;
+    let judge = |map: &Volume<f32>, level| {
+        made.judge(PredictorName::PixelL1, map, &scored.foreground, level).unwrap()
+    };
+    // Three normal subjects: p-values of 1, 3/4, 1/2 and 1/4.
+    let low = map.map(|_| -1e6);
+    assert_eq!(judge(&low, 0.25), Judgement::Normal { p_value: 1.0 });
+    let high = map.map(|_| 1e6);
+    assert_eq!(judge(&high, 0.25), Judgement::Abnormal { p_value: 0.25 });
+    assert_eq!(judge(&high, 0.05), Judgement::Undecided { p_value: 0.25 });
+    let refused = made.judge(PredictorName::PixelL2, map, &scored.foreground, 0.1);
+    assert!(matches!(refused, Err(PredictError::NotCalibrated { .. })));
+    assert!(made.judge(PredictorName::PixelL1, map, &scored.foreground, f64::NAN).is_err());
 }

@@ -3,9 +3,9 @@
 //! One test alone, because the count is of the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
 
-use candle_core::Device;
 use lesio_anomaly::{Localizer, Model, ModelConfig, PostProcessing, PredictorName, Provenance};
-use lesio_image::{Geometry, Orientation, Preprocessing, Volume};
+use lesio_image::{Geometry, Orientation, Preprocessing, Scan, Volume};
+use lesio_nn::Device;
 use lesio_vae::{VaeConfig, initial_parameters};
 use ndarray::{Array3, ShapeBuilder};
 use peak_alloc::PeakAlloc;
@@ -39,8 +39,8 @@ fn head(shape: [usize; 3]) -> Volume<f32> {
 fn maps_are_made_one_at_a_time_and_filtered_where_they_lie() {
     let config = VaeConfig::new(1, 32, 32).widths([4, 8]);
     let parameters = initial_parameters(&config, 2).unwrap();
-    let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
-    let preprocessing = Preprocessing::heads([32, 32]).fit([head([40, 40, 20])]).unwrap();
+    let model = Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &Device::Cpu).unwrap();
+    let preprocessing = Preprocessing::heads([32, 32]).fit([Scan::from(head([40, 40, 20]))]).unwrap();
     let localizer = Localizer::new(model, preprocessing, Provenance::default())
         .unwrap()
         .postprocessing(PostProcessing::default().median(5.0, 5.0, 5.0).erosion(2.0));
@@ -52,10 +52,10 @@ fn maps_are_made_one_at_a_time_and_filtered_where_they_lie() {
         // Reorientation brings the last axis nearest.
         let mut data = Array3::zeros((shape[0], shape[1], shape[2]).f());
         data.assign(volume.data());
-        let volume = Volume::new(data, *volume.geometry());
-        let floats = 4 * volume.data().len();
+        let scan = Scan::from(Volume::new(data, *volume.geometry()));
+        let floats = 4 * scan.data().len();
         let bytes = peak(|| {
-            let scored = localizer.volume_maps(&volume, &names).unwrap();
+            let scored = localizer.maps(&scan, &names).unwrap();
             for maps in scored.maps() {
                 let raw = maps.raw().unwrap();
                 let map = maps.postprocessed(raw).unwrap();

@@ -4,22 +4,24 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use lesio_anomaly::{Model, ModelConfig};
 use lesio_nn::{
-    InputGradients, Objective, ParameterSet, PlanEngine, Shape, TrainConfig, Trainer, TrainingEngine, random,
+    Device, ImageBatch, InputGradients, Objective, ParameterSet, Shape, TrainConfig, Trainer, TrainingEngine,
+    random,
 };
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
 use lesio_vae::{
-    Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples, Latent, Posterior,
-    Reconstruction, Reconstructor, Vae, VaeConfig, VaeObjective, VaeTraining, VariationalModel,
-    initial_parameters, networks,
+    Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples, Latent, Vae,
+    VaeConfig, VaeObjective, VaeTraining, initial_parameters, networks,
 };
 
 pub const CHANNELS: usize = 2;
 pub const HEIGHT: usize = 6;
 pub const WIDTH: usize = 7;
 pub const SIZE: usize = CHANNELS * HEIGHT * WIDTH;
+pub const SHAPE: Shape = Shape::new(CHANNELS, HEIGHT, WIDTH);
 const LATENT: usize = 3;
 
 /// A variational autoencoder that is linear, as a downstream crate would write it with candle:
@@ -102,29 +104,32 @@ fn apply(rows: &[f32], count: usize, x: &Tensor) -> Result<Tensor> {
     x.unsqueeze(1)?.broadcast_mul(&rows)?.sum(2)
 }
 
-impl Reconstructor for Linear {
-    fn reconstruct(&self, images: &Tensor) -> Result<Tensor> {
-        Ok(self.decode(&self.encode(images)?.mean)?.mean.detach())
-    }
+/// As predictors take it, with gradients by automatic differentiation.
+pub fn linear() -> Arc<FromCandle<Linear>> {
+    over(Linear::new())
 }
 
-impl VariationalModel for Linear {
-    fn encode(&self, images: &Tensor) -> Result<Posterior> {
+pub fn over(model: Linear) -> Arc<FromCandle<Linear>> {
+    Arc::new(FromCandle::new(model, SHAPE, candle_core::Device::Cpu))
+}
+
+impl CandleModel for Linear {
+    fn encode(&self, images: &Tensor) -> Result<CandlePosterior> {
         let mean = apply(&self.encoder, LATENT, &images.flatten_from(1)?)?;
         let log_variance = mean.zeros_like()?.affine(1.0, self.variance.ln())?;
-        Ok(Posterior { mean, log_variance })
+        Ok(CandlePosterior { mean, log_variance })
     }
 
-    fn decode(&self, latent: &Tensor) -> Result<Reconstruction> {
+    fn decode(&self, latent: &Tensor) -> Result<CandleReconstruction> {
         let turned: Vec<f32> = (0..SIZE)
             .flat_map(|k| (0..LATENT).map(move |j| (j, k)))
             .map(|(j, k)| self.decoder[j * SIZE + k])
             .collect();
         let mean = apply(&turned, SIZE, latent)?.reshape((latent.dim(0)?, CHANNELS, HEIGHT, WIDTH))?;
-        Ok(Reconstruction { outputs: mean.clone(), mean })
+        Ok(CandleReconstruction { outputs: mean.clone(), mean })
     }
 
-    fn log_likelihood(&self, images: &Tensor, reconstruction: &Reconstruction) -> Result<Tensor> {
+    fn log_likelihood(&self, images: &Tensor, reconstruction: &CandleReconstruction) -> Result<Tensor> {
         let constant = (self.scale * (2.0 * std::f64::consts::PI).sqrt()).ln();
         let square = ((images - &reconstruction.mean)? / self.scale)?.sqr()?;
         (square * -0.5)? - constant
@@ -135,14 +140,25 @@ impl VariationalModel for Linear {
     }
 }
 
-/// Images for [`Linear`], values in [0, 1).
-pub fn small_images(count: usize) -> Tensor {
-    let values: Vec<f32> = (0..count * SIZE).map(|k| ((k * 37 + k / 5) % 101) as f32 / 101.0).collect();
-    Tensor::from_vec(values, (count, CHANNELS, HEIGHT, WIDTH), &Device::Cpu).unwrap()
+/// Images and their shape.
+#[derive(Clone)]
+pub struct Images(pub Vec<f32>, pub Shape);
+
+impl Images {
+    pub fn batch(&self) -> ImageBatch<'_> {
+        ImageBatch::new(&self.0, self.1).unwrap()
+    }
+
+    /// `count` of them from `first` on.
+    pub fn rows(&self, first: usize, count: usize) -> Self {
+        let size = self.1.len();
+        Self(self.0[first * size..(first + count) * size].to_vec(), self.1)
+    }
 }
 
-pub fn flat(tensor: &Tensor) -> Vec<f32> {
-    tensor.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()
+/// Images for [`Linear`], values in [0, 1).
+pub fn small_images(count: usize) -> Images {
+    Images((0..count * SIZE).map(|k| ((k * 37 + k / 5) % 101) as f32 / 101.0).collect(), SHAPE)
 }
 
 /// Side of the trained models' images.
@@ -170,10 +186,8 @@ fn heads(subjects: std::ops::Range<u64>) -> Examples {
 }
 
 /// Heads as a batch.
-pub fn head_images(subjects: std::ops::Range<u64>) -> Tensor {
-    let count = subjects.clone().count();
-    let values: Vec<f32> = subjects.flat_map(|subject| head(subject).0).collect();
-    Tensor::from_vec(values, (count, 1, SIDE, SIDE), &Device::Cpu).unwrap()
+pub fn head_images(subjects: std::ops::Range<u64>) -> Images {
+    Images(subjects.flat_map(|subject| head(subject).0).collect(), Shape::new(1, SIDE, SIDE))
 }
 
 fn train_config() -> TrainConfig {
@@ -195,7 +209,7 @@ fn engine(
     parameters: &ParameterSet,
     gradients: InputGradients,
 ) -> Box<dyn TrainingEngine> {
-    Box::new(PlanEngine::new(network, parameters, 8, gradients).unwrap())
+    Device::Cpu.training_engine(network, parameters, 8, gradients).unwrap()
 }
 
 /// A small VAE that knows heads.
@@ -215,7 +229,7 @@ pub fn vae() -> Arc<Vae> {
         training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.1 };
         let objective = VaeObjective::new(config.clone(), training, heads(0..48), heads(100..108)).unwrap();
         let parameters = trained(objective, engines);
-        Arc::new(Vae::from_parameters(config, 1.0, parameters, &Device::Cpu).unwrap())
+        Arc::new(Vae::from_parameters(config, 1.0, &parameters, &Device::Cpu).unwrap())
     };
     TRAINED.get_or_init(make).clone()
 }
@@ -224,7 +238,7 @@ pub fn vae() -> Arc<Vae> {
 pub fn vae_model() -> Model {
     let vae = vae();
     let config = ModelConfig::Vae { config: vae.config().clone(), beta: 1.0 };
-    Model::new(config, vae.parameters().clone(), &Device::Cpu).unwrap()
+    Model::new(&config, &vae.parameters().unwrap(), &Device::Cpu).unwrap()
 }
 
 /// A small denoiser that knows heads.
@@ -238,7 +252,7 @@ pub fn denoiser_model() -> Model {
         training.train = train_config();
         let objective = DenoiserObjective::new(&config, training, heads(0..24), heads(100..104)).unwrap();
         let parameters = trained(objective, engines);
-        Model::new(ModelConfig::Denoiser { config }, parameters, &Device::Cpu).unwrap()
+        Model::new(&ModelConfig::Denoiser { config }, &parameters, &Device::Cpu).unwrap()
     };
     TRAINED.get_or_init(make).clone()
 }

@@ -1,0 +1,97 @@
+//! What a localizer needs to be read besides its file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use lesio_nn::{Device, ParameterSet, Precision};
+use serde_json::Value;
+
+use crate::model::{Model, OwnModel};
+use crate::name::OwnName;
+use crate::predictor::Predictor;
+
+/// Why a function of the caller's could not make a model or a predictor.
+pub type OwnError = Box<dyn std::error::Error + Send + Sync>;
+
+type MakeModel = dyn Fn(&ParameterSet, &Value, &Device) -> Result<OwnModel, OwnError> + Send + Sync;
+type MakePredictor = dyn Fn(&Model) -> Result<Arc<dyn Predictor>, OwnError> + Send + Sync;
+
+/// The device of a localizer that is read, and functions for the models and predictors that are not built in.
+#[derive(Clone, Default)]
+pub struct Loading {
+    device: Device,
+    precision: Option<Precision>,
+    models: BTreeMap<String, Arc<MakeModel>>,
+    predictors: BTreeMap<OwnName, Arc<MakePredictor>>,
+}
+
+impl fmt::Debug for Loading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loading")
+            .field("device", &self.device)
+            .field("models", &self.models.keys())
+            .field("predictors", &self.predictors.keys())
+            .finish()
+    }
+}
+
+impl Loading {
+    /// Built-in models and predictors alone, on a device.
+    #[must_use]
+    pub fn new(device: &Device) -> Self {
+        Self { device: device.clone(), ..Self::default() }
+    }
+
+    /// In another precision than that of the file, see [`Localizer::in_precision`](crate::Localizer::in_precision).
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
+        self
+    }
+
+    /// With a function that makes the model of a name, of the parameters and the configuration that were saved.
+    #[must_use]
+    pub fn model(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(&ParameterSet, &Value, &Device) -> Result<OwnModel, OwnError> + Send + Sync + 'static,
+    ) -> Self {
+        self.models.insert(name.into(), Arc::new(make));
+        self
+    }
+
+    /// With a function that makes the predictor of a name for the localizer's model.
+    ///
+    /// # Errors
+    /// [`SettingError`](lesio_settings::SettingError) as [`OwnName::new`].
+    pub fn predictor(
+        mut self,
+        name: &str,
+        make: impl Fn(&Model) -> Result<Arc<dyn Predictor>, OwnError> + Send + Sync + 'static,
+    ) -> Result<Self, lesio_settings::SettingError> {
+        self.predictors.insert(OwnName::new(name)?, Arc::new(make));
+        Ok(self)
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The precision, where it is another than that of the file.
+    pub(crate) fn chosen_precision(&self) -> Option<Precision> {
+        self.precision
+    }
+
+    /// The function for a model's name.
+    pub(crate) fn model_maker(&self, name: &str) -> Option<&MakeModel> {
+        self.models.get(name).map(|make| &**make)
+    }
+
+    /// The functions for predictors.
+    pub(crate) fn predictor_makers(&self) -> impl Iterator<Item = (OwnName, &MakePredictor)> {
+        self.predictors.iter().map(|(name, make)| (*name, &**make))
+    }
+}

@@ -1,0 +1,262 @@
+//! A scan that was scored: its maps on its own grid.
+
+use lesio_image::{ImageError, Plane, PreparedPlane, PreparedScan, Scan, Volume};
+use ndarray::{Array2, Array3, Axis};
+
+use crate::error::PredictError;
+use crate::location::LocationCalibration;
+use crate::name::PredictorName;
+use crate::postprocessing::{PostProcessing, quiet_outside};
+use crate::resolution::{Resolution, ResolutionDoubt};
+
+/// The maps of one predictor for a scan, on its own grid.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScanScore {
+    /// The predictor.
+    pub predictor: PredictorName,
+    /// Its scores, unfiltered; outside the foreground the lowest inside.
+    pub raw: Volume<f32>,
+    /// The scores after post-processing; before that, counted in deviations from what is usual at their
+    /// place where that is known ([`Localizer::located`](crate::Localizer::located)).
+    pub postprocessed: Volume<f32>,
+}
+
+/// Everything a localizer says of a scan.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScoredScan {
+    /// One score per predictor asked for.
+    pub scores: Vec<ScanScore>,
+    /// What the model takes for normal, in the scan's intensities.
+    pub reconstruction: Scan,
+    /// What belongs to the object.
+    pub foreground: Volume<bool>,
+    /// How finely the scan is sampled.
+    pub resolution: Resolution,
+    /// Why the calibration may not hold at this resolution; `None` where it should, and where nothing is known of
+    /// the calibration subjects.
+    pub doubt: Option<ResolutionDoubt>,
+}
+
+/// The maps of one predictor on the network's grid, slice by slice.
+#[derive(Clone, Debug)]
+pub(crate) struct GridMaps {
+    planes: Vec<Array2<f32>>,
+    /// The lowest score inside a foreground, for what the model was not shown: a predictor's scores may
+    /// be negative, and 0 would stand out.
+    lowest: f32,
+}
+
+impl GridMaps {
+    /// The maps of slices; those that the model was not shown get the lowest score inside a foreground.
+    pub(crate) fn new(planes: Vec<Array2<f32>>, prepared: &[&PreparedPlane]) -> Self {
+        let mut maps = Self { planes, lowest: 0.0 };
+        maps.quiet_unseen(prepared);
+        maps
+    }
+
+    /// On the scan's own grid, with the lowest score inside the foreground outside of it.
+    pub(crate) fn restored(&self, prepared: &PreparedScan) -> Result<Volume<f32>, PredictError> {
+        let mut map = prepared.restore_map(&self.planes, self.lowest)?;
+        quiet_outside(&mut map.data_mut(), prepared.foreground.data());
+        Ok(map)
+    }
+
+    fn quiet_unseen(&mut self, planes: &[&PreparedPlane]) {
+        let inside = |(map, plane): (&Array2<f32>, &&PreparedPlane)| {
+            let scores = map.iter().zip(&plane.mask).filter(|&(_, &inside)| inside);
+            scores.map(|(&score, _)| score).fold(f32::INFINITY, f32::min)
+        };
+        let lowest = self.planes.iter().zip(planes).filter(|(_, plane)| is_seen(plane)).map(inside);
+        let lowest = lowest.fold(f32::INFINITY, f32::min);
+        self.lowest = if lowest.is_finite() { lowest } else { 0.0 };
+        for (map, plane) in self.planes.iter_mut().zip(planes) {
+            if !is_seen(plane) {
+                map.fill(self.lowest);
+            }
+        }
+    }
+}
+
+/// Whether a slice is shown to the model.
+pub(crate) fn is_seen(plane: &PreparedPlane) -> bool {
+    plane.mask.iter().any(|&inside| inside)
+}
+
+/// What of a localizer makes maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapParts<'a> {
+    pub(crate) locations: &'a LocationCalibration,
+    pub(crate) postprocessing: &'a PostProcessing,
+    /// Names of the model's channels.
+    pub(crate) channels: &'a [String],
+    /// Which slices were seen.
+    pub(crate) plane: Plane,
+}
+
+/// A scan scored on the network's grid: makes the maps on the scan's own grid one at a time.
+///
+/// See [`Localizer::maps`](crate::Localizer::maps).
+#[derive(Debug)]
+pub struct ScanMaps<'a> {
+    parts: MapParts<'a>,
+    prepared: PreparedScan,
+    maps: Vec<(PredictorName, GridMaps)>,
+    reconstructions: Vec<Array3<f32>>,
+    resolution: Resolution,
+    doubt: Option<ResolutionDoubt>,
+}
+
+/// The maps of one predictor of [`ScanMaps`].
+#[derive(Clone, Copy, Debug)]
+pub struct PredictorMaps<'a> {
+    of: &'a ScanMaps<'a>,
+    predictor: PredictorName,
+    maps: &'a GridMaps,
+}
+
+impl<'a> ScanMaps<'a> {
+    pub(crate) fn new(
+        parts: MapParts<'a>,
+        prepared: PreparedScan,
+        maps: Vec<(PredictorName, GridMaps)>,
+        reconstructions: Vec<Array3<f32>>,
+        resolution: Resolution,
+        doubt: Option<ResolutionDoubt>,
+    ) -> Self {
+        Self { parts, prepared, maps, reconstructions, resolution, doubt }
+    }
+
+    /// The resolution of what was scored.
+    #[must_use]
+    pub fn resolution(&self) -> &Resolution {
+        &self.resolution
+    }
+
+    /// Why the calibration may not hold at this resolution.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
+        self.doubt.as_ref()
+    }
+
+    /// The maps of each predictor, in the order in which they were asked for.
+    pub fn maps(&self) -> impl Iterator<Item = PredictorMaps<'_>> {
+        self.maps.iter().map(|(predictor, maps)| PredictorMaps { of: self, predictor: *predictor, maps })
+    }
+
+    /// What belongs to the object.
+    #[must_use]
+    pub fn foreground(&self) -> &Volume<bool> {
+        &self.prepared.foreground
+    }
+
+    /// What belongs to the object, alone.
+    #[must_use]
+    pub fn into_foreground(self) -> Volume<bool> {
+        self.prepared.foreground
+    }
+
+    /// What the model takes for normal, in the intensities of the scan that was scored, which is shown itself outside
+    /// the foreground. Channels are in the model's order.
+    ///
+    /// # Errors
+    /// [`PredictError::Image`] for another shape than that of the scan that was scored, [`PredictError::Preprocess`] for
+    /// channels of other names.
+    pub fn reconstruction(&self, scan: &Scan) -> Result<Scan, PredictError> {
+        let foreground = &self.prepared.foreground;
+        if scan.grid() != foreground.shape() {
+            return Err(unlike("scan", &scan.grid(), &foreground.shape()));
+        }
+        let reconstruction = self.prepared.restore_intensities(&self.reconstructions)?;
+        if scan.channels() != reconstruction.channels() {
+            return Err(unlike("channels", &[scan.channels()], &[reconstruction.channels()]));
+        }
+        let own = self.parts.channels;
+        let place = |channel: usize| {
+            let name = own.get(channel)?;
+            scan.names().iter().position(|other| other == name)
+        };
+        let order: Vec<usize> =
+            (0..scan.channels()).map(|channel| place(channel).unwrap_or(channel)).collect();
+        Ok(reconstruction.outside(foreground, scan, &order))
+    }
+
+    /// One slice of a channel of the reconstruction inside the foreground, as [`Scan::slice`] shows it;
+    /// `None` past the last. Outside the foreground it says nothing.
+    ///
+    /// # Errors
+    /// None in practice: the slices are of the network's grid.
+    pub fn reconstructed_slice(
+        &self,
+        index: usize,
+        channel: usize,
+    ) -> Result<Option<Array2<f32>>, PredictError> {
+        let slices = self.reconstructions.get(index).zip(self.prepared.planes.get(index));
+        let Some(((slice, plane), scale)) = slices.zip(self.prepared.scales.get(channel)) else {
+            return Ok(None);
+        };
+        let mut restored = plane.placement.to_image(&slice.index_axis(Axis(0), channel), 0.0)?;
+        restored.mapv_inplace(|value| scale.inverse(value));
+        Ok(Some(restored))
+    }
+
+    /// All maps at once.
+    pub(crate) fn all(self, scan: &Scan) -> Result<ScoredScan, PredictError> {
+        let mut scores = Vec::with_capacity(self.maps.len());
+        for maps in self.maps() {
+            let raw = maps.raw()?;
+            let postprocessed = maps.postprocessed(raw.clone())?;
+            scores.push(ScanScore { predictor: maps.predictor(), raw, postprocessed });
+        }
+        let reconstruction = self.reconstruction(scan)?;
+        let (resolution, doubt) = (self.resolution, self.doubt.clone());
+        Ok(ScoredScan { scores, reconstruction, foreground: self.into_foreground(), resolution, doubt })
+    }
+}
+
+impl PredictorMaps<'_> {
+    /// The predictor.
+    #[must_use]
+    pub fn predictor(&self) -> PredictorName {
+        self.predictor
+    }
+
+    /// Its scores, unfiltered: see [`ScanScore::raw`].
+    ///
+    /// # Errors
+    /// None in practice: the maps are of the network's grid.
+    pub fn raw(&self) -> Result<Volume<f32>, PredictError> {
+        self.maps.restored(&self.of.prepared)
+    }
+
+    /// The scores after post-processing, in the memory of the raw map: see [`ScanScore::postprocessed`].
+    ///
+    /// # Errors
+    /// A map whose scores are not finite, and one of another shape than the scan.
+    pub fn postprocessed(&self, raw: Volume<f32>) -> Result<Volume<f32>, PredictError> {
+        let ScanMaps { parts, prepared, resolution, .. } = self.of;
+        let foreground = &prepared.foreground;
+        if raw.shape() != foreground.shape() {
+            return Err(unlike("map", &raw.shape(), &foreground.shape()));
+        }
+        let before = match parts.locations.get(self.predictor) {
+            Some(normals) => {
+                drop(raw);
+                let mut own = self.maps.clone();
+                for (map, plane) in own.planes.iter_mut().zip(&prepared.planes) {
+                    normals.standardize(plane.position, map);
+                }
+                own.quiet_unseen(&prepared.planes.iter().collect::<Vec<_>>());
+                own.restored(prepared)?
+            }
+            None => raw,
+        };
+        parts.postprocessing.apply_at(before, foreground, parts.plane, resolution)
+    }
+}
+
+fn unlike(what: &'static str, found: &[usize], expected: &[usize]) -> PredictError {
+    let (found, expected) = (found.to_vec(), expected.to_vec());
+    ImageError::ShapeMismatch { what, found, expected }.into()
+}
