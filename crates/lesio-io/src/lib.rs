@@ -3,7 +3,8 @@
 //! - [`read_volume`] and [`write_volume`] carry a [`Volume`] with its place in the world; [`ReadOptions`]
 //!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
 //!   that NIfTI holds.
-//! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image).
+//! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image); [`read_scan`] reads either as a
+//!   [`Scan`].
 //! - The same from and to bytes in memory: [`ReadOptions::read_bytes`], [`ReadOptions::read_image_bytes`],
 //!   [`WriteOptions::to_bytes`], [`png_bytes`].
 //! - With the feature `dicom`, `ReadOptions::read_dicom` makes a [`Volume`] of a folder of DICOM slices.
@@ -50,7 +51,7 @@ pub mod spreadsheet;
 
 use std::path::Path;
 
-use lesio_image::Volume;
+use lesio_image::{Scan, Volume};
 
 pub use endings::{IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, is_volume, without_ending};
 pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
@@ -59,8 +60,16 @@ pub use matching::Matching;
 #[cfg(feature = "nifti")]
 pub use nifti::interchange::InterchangeError;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
-pub use options::{DEFAULT_MAX_BYTES, ReadOptions};
+pub use options::{DEFAULT_MAX_BYTES, FourthAxis, ReadOptions};
 pub use raster::{ExifOrientation, PngSample, png_bytes, read_image, write_png, write_png_in};
+
+/// Reads a scan: a NIfTI volume or a PNG, JPEG, TIFF or BMP picture, by the ending of its name.
+///
+/// # Errors
+/// As [`read_volume`] and [`read_image`].
+pub fn read_scan(path: impl AsRef<Path>) -> Result<Scan, ReadError> {
+    ReadOptions::new().read_scan(path)
+}
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///

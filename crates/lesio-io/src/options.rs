@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use lesio_image::{Image, Volume};
+use lesio_image::{Image, Scan, Volume};
 use ndarray::Array2;
 
-use crate::error::{Escaped, ReadError};
+use crate::endings::is_volume;
+use crate::error::{Escaped, ReadError, ReadErrorKind};
 use crate::nifti::{AffineSource, NiftiImage, Voxel};
 use crate::raster::{self, ExifOrientation};
 use crate::source::sealed::Holder;
@@ -52,6 +53,18 @@ pub struct ReadOptions {
     volume: Option<u64>,
     affine: AffineSource,
     exif: ExifOrientation,
+    fourth: FourthAxis,
+}
+
+/// What the fourth axis of a NIfTI image is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FourthAxis {
+    /// Not known: an image with more than one volume is refused. The default, since a series in time and the channels of
+    /// one examination look alike.
+    #[default]
+    Refuse,
+    /// Channels of one scan.
+    Channels,
 }
 
 impl Default for ReadOptions {
@@ -65,7 +78,8 @@ impl ReadOptions {
     #[must_use]
     pub fn new() -> Self {
         let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif }
+        let fourth = FourthAxis::default();
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth }
     }
 
     /// Memory that reading may take: the voxels in the type asked for, a quarter of that more where a
@@ -105,6 +119,42 @@ impl ReadOptions {
     pub fn exif_orientation(mut self, orientation: ExifOrientation) -> Self {
         self.exif = orientation;
         self
+    }
+
+    /// What the fourth axis of a NIfTI image is, for [`ReadOptions::read_scan`].
+    #[must_use]
+    pub fn fourth_axis(mut self, axis: FourthAxis) -> Self {
+        self.fourth = axis;
+        self
+    }
+
+    /// Reads a scan: a NIfTI volume, whose fourth axis may be channels ([`ReadOptions::fourth_axis`]), or a PNG, JPEG, TIFF or
+    /// BMP picture, by the ending of its name.
+    ///
+    /// # Errors
+    /// As [`read_volume`](crate::read_volume) and [`read_image`](crate::read_image).
+    pub fn read_scan(&self, path: impl AsRef<Path>) -> Result<Scan, ReadError> {
+        let path = path.as_ref();
+        if !is_volume(path) {
+            return self.read_image(path).map(Scan::from);
+        }
+        let volumes = self.read_channels(path)?;
+        Scan::joined(volumes).map_err(|error| ReadErrorKind::NotOneScan { error }.at(path))
+    }
+
+    /// The volumes of a file that are channels of a scan.
+    pub(crate) fn read_channels(&self, path: &Path) -> Result<Vec<Volume<f32>>, ReadError> {
+        if self.fourth == FourthAxis::Refuse || self.volume.is_some() {
+            return Ok(vec![self.read(path)?]);
+        }
+        let mut image = NiftiImage::open_with(path, self)?;
+        tell_oddities(&image);
+        // The volumes, and the scan that they are joined to.
+        let (need, limit) = (image.voxels().saturating_mul(8), self.max_bytes);
+        if need > limit {
+            return Err(ReadErrorKind::LimitExceeded { need, limit }.at(path));
+        }
+        (0..image.volumes()).map(|index| image.read_volume_at(index)).collect()
     }
 
     /// Reads a NIfTI volume.

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_image::{Image, Volume};
+use lesio_image::{Image, Scan, ScanError, Volume};
 use ndarray::Array2;
 
-use crate::endings::is_volume;
+use crate::endings::{is_volume, without_ending};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::matching::Matching;
 use crate::options::ReadOptions;
@@ -242,7 +242,72 @@ impl Case {
         })
     }
 
+    /// Reads all its images as the channels of one scan, and its mask on the scan's grid: what is not 0 is inside. Channels
+    /// are named as their files are, without the ending, where each is a file. A case that is normal by its place has a mask of nothing, one
+    /// of which nothing is known has none.
+    ///
+    /// # Errors
+    /// As [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`] naming both files where a channel
+    /// lies elsewhere than the first.
+    pub fn read_scan(&self) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
+        self.read_scan_with(&ReadOptions::new())
+    }
+
+    /// As [`Case::read_scan`], with other options for all its files.
+    ///
+    /// # Errors
+    /// As [`Case::read_scan`]; [`ReadErrorKind::LimitExceeded`] where the channels together take too much.
+    pub fn read_scan_with(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
+        let first = self.first_image()?;
+        let not_one = |error: ScanError| ReadErrorKind::NotOneScan { error }.at(first);
+        if !self.is_volume() {
+            if let Some(second) = self.images.get(1) {
+                let (found, expected) = (self.images.len(), 1);
+                return Err(
+                    ReadErrorKind::NotOneScan { error: ScanError::Names { found, expected } }.at(second)
+                );
+            }
+            let (image, mask) = self.read_image_with(options)?;
+            return Ok((Scan::from(image), mask.map(Scan::of_picture)));
+        }
+        let mut volumes: Vec<Volume<f32>> = Vec::new();
+        let mut need = 0_u64;
+        for path in &self.images {
+            let read = options.read_channels(path)?;
+            for volume in read {
+                need = need.saturating_add(8 * volume.data().len() as u64);
+                let limit = options.limit();
+                if !volumes.is_empty() && need > limit {
+                    return Err(ReadErrorKind::LimitExceeded { need, limit }.at(path));
+                }
+                volumes.push(match volumes.first() {
+                    Some(reference) => self.matching.bring(volume, path, reference, first)?,
+                    None => volume,
+                });
+            }
+        }
+        let mask = match (&self.mask, volumes.first()) {
+            (Mask::File(mask_path), Some(reference)) => {
+                let mask = options.of_mask().read_mask(mask_path)?;
+                Some(self.matching.bring(mask, mask_path, reference, first)?)
+            }
+            (Mask::Normal, Some(reference)) => Some(reference.map(|_| false)),
+            _ => None,
+        };
+        let scan = Scan::joined(volumes).map_err(not_one)?;
+        // The channels of one file have no names.
+        let names = self.images.iter().map(|path| channel_name(path));
+        let is_named = scan.channels() == self.images.len();
+        Ok((if is_named { scan.named(names).map_err(not_one)? } else { scan }, mask))
+    }
+
     fn first_image(&self) -> Result<&PathBuf, ReadError> {
         self.images.first().ok_or_else(|| ReadErrorKind::NotFound.at(Path::new(&self.id)))
     }
+}
+
+/// What a channel is called: its file's name without the ending.
+fn channel_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    without_ending(&name).to_owned()
 }

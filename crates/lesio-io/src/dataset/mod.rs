@@ -182,6 +182,20 @@ impl Dataset {
             .with_policy(options.missing_mask, |case| lacking.contains(case.id()))
     }
 
+    /// A single case of several files, each a channel of it or several; it is named as the first file.
+    ///
+    /// # Errors
+    /// [`DatasetErrorKind::MissingFile`] for a file that is not there, [`DatasetErrorKind::Empty`] without a file.
+    pub fn of_channels(files: &[PathBuf]) -> Result<Self, DatasetError> {
+        let first =
+            files.first().ok_or_else(|| DatasetErrorKind::Empty { layout: "images" }.at(Path::new("")))?;
+        for file in files {
+            folder::expect_file(file)?;
+        }
+        let case = Case { images: files.to_vec(), ..Case::new(folder::utf8_name(first)?) };
+        Ok(Self { root: first.clone(), cases: vec![case], mask: None })
+    }
+
     /// The folder.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lesio_image::{GeometryError, GridError};
+use lesio_image::{GeometryError, GridError, ScanError};
 
 use crate::error::Escaped;
 use crate::nifti::Datatype;
@@ -308,6 +308,12 @@ pub enum ReadErrorKind {
         /// Shapes and affines of both, and what differs.
         error: GridError,
     },
+    /// Files that are to be channels of one scan and are not.
+    #[error("its channels are not those of one scan: {error}")]
+    NotOneScan {
+        /// What is wrong.
+        error: ScanError,
+    },
     /// A PNG, JPEG, TIFF or BMP file that does not decode.
     #[error("could not be decoded as {format}")]
     Decode {
@@ -456,6 +462,7 @@ impl ReadErrorKind {
             Self::NotANumber { .. } => "NotANumber",
             Self::SizeMismatch { .. } => "SizeMismatch",
             Self::GridMismatch { .. } => "GridMismatch",
+            Self::NotOneScan { .. } => "NotOneScan",
             Self::Decode { .. } => "Decode",
             Self::UnsupportedPixels { .. } => "UnsupportedPixels",
             Self::BlurredMask { .. } => "BlurredMask",
