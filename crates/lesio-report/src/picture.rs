@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ExtendedColorType, ImageEncoder};
 use lesio_image::Image;
 use ndarray::ArrayView2;
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use crate::color::{ColorMap, Rgb};
 use crate::file::{Existing, WriteError, write_file};
@@ -146,7 +145,7 @@ pub enum PictureError {
     #[error("could not encode the picture as PNG")]
     Encode {
         /// What the encoder said.
-        source: image::ImageError,
+        source: png::EncodingError,
     },
 }
 
@@ -340,15 +339,22 @@ impl Picture {
     pub fn to_png(&self) -> Result<Vec<u8>, PictureError> {
         let gray = self.pixels.iter().all(|Rgb([r, g, b])| r == g && g == b);
         let (bytes, color_type): (Vec<u8>, _) = if gray {
-            (self.pixels.iter().map(|color| color.0[0]).collect(), ExtendedColorType::L8)
+            (self.pixels.iter().map(|color| color.0[0]).collect(), ColorType::Grayscale)
         } else {
-            (self.pixels.iter().flat_map(|color| color.0).collect(), ExtendedColorType::Rgb8)
+            (self.pixels.iter().flat_map(|color| color.0).collect(), ColorType::Rgb)
         };
         let mut png = Vec::new();
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
-        PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::Adaptive)
-            .write_image(&bytes, side(self.width), side(self.height), color_type)
-            .map_err(|source| PictureError::Encode { source })?;
+        let mut encoder = Encoder::new(&mut png, side(self.width), side(self.height));
+        encoder.set_color(color_type);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_compression(Compression::Balanced);
+        encoder.set_filter(Filter::Adaptive);
+        let written = encoder.write_header().and_then(|mut writer| {
+            writer.write_image_data(&bytes)?;
+            writer.finish()
+        });
+        written.map_err(|source| PictureError::Encode { source })?;
         Ok(png)
     }
 
