@@ -152,7 +152,6 @@ impl Lesions {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use candle_core::Device;
     use lesio_anomaly::{Model, PostProcessing, Provenance, Resolution};
     use lesio_image::{Geometry, Preprocessing, Volume};
     use lesio_metrics::PixelCurve;
@@ -161,7 +160,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::evaluation::score_subject;
-    use crate::subject::{Content, Subject};
+    use crate::subject::Subject;
 
     const NAMES: [PredictorName; 3] =
         [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelNegative];
@@ -182,15 +181,14 @@ pub(crate) mod tests {
             });
             Volume::new(inside, *volume.geometry())
         });
-        Subject::new(format!("head {subject}"), Content::Volume { volume, truth })
+        Subject::new(format!("head {subject}"), volume, truth)
     }
 
     /// Of an untrained network.
     pub(crate) fn localizer() -> Localizer {
         let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
-        let model = Model::Vae(Vae::new(config, 1.0, 7, &Device::Cpu).unwrap().into());
-        let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
-        let preprocessing = Preprocessing::heads([32, 32]).fit([&volume]).unwrap();
+        let model = Model::Vae(Vae::new(config, 1.0, 7, &lesio_nn::Device::Cpu).unwrap().into());
+        let preprocessing = Preprocessing::heads([32, 32]).fit([&head(0, None).scan]).unwrap();
         let made = Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap();
         made.postprocessing(PostProcessing::default())
     }
@@ -238,24 +236,25 @@ pub(crate) mod tests {
     #[test]
     fn resolutions_of_the_subjects_are_kept() {
         let made = calibrate(localizer(), &[head(1, None), head(2, None)], &NAMES, |_| {}).unwrap();
-        let Content::Volume { volume, .. } = head(1, None).content else { unreachable!() };
+        let scan = head(1, None).scan;
+        let volume = scan.volume(0).unwrap();
         let own = Resolution::of_volume(&volume, lesio_image::Plane::Axial);
         assert!(!made.calibration().resolutions().is_empty());
         assert_eq!(made.calibration().resolutions().doubt(&own), None);
         let spacing = volume.geometry().spacing();
         let thin = Geometry::from_spacing([spacing[0], spacing[1], spacing[2] / 3.0]).unwrap();
         let thin = Volume::new(volume.data().clone(), thin);
-        let doubt = made.score(&thin, &NAMES).unwrap().doubt.unwrap();
+        let doubt = made.score(&thin.into(), &NAMES).unwrap().doubt.unwrap();
         assert!(doubt.to_string().contains("slices are 3.0 times finer"), "{doubt}");
-        assert_eq!(made.score(&volume, &NAMES).unwrap().doubt, None);
+        assert_eq!(made.score(&scan, &NAMES).unwrap().doubt, None);
     }
 
     #[test]
     fn truths_of_another_shape_are_refused() {
         for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
-            let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
-            let truth = Some(Volume::new(Array3::from_elem(shape, false), *volume.geometry()));
-            let subject = Subject::new("other", Content::Volume { volume, truth });
+            let scan = head(0, None).scan;
+            let truth = Some(scan.placed(Array3::from_elem(shape, false)));
+            let subject = Subject::new("other", scan, truth);
             let refused = calibrate(localizer(), &[head(1, None), subject], &NAMES, |_| {});
             assert!(matches!(refused, Err(StudyError::Truth { case, .. }) if case == "other"), "{shape:?}");
         }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lesio_anomaly::{Localizer, PredictorName, Resolution};
-use lesio_image::{Plane, Volume};
 use lesio_metrics::{
     BootstrapConfig, Connectivity, CurveBand, MeasureConfig, MeasuredPatients, MetricError,
     PrecisionRecallCurve, Replicates, RocCurve, Scratch, StreamedPatients, StreamedValidation, TruePixels,
@@ -12,12 +11,12 @@ use lesio_metrics::{
 };
 use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
 use lesio_settings::in_range;
-use ndarray::{Array2, Array3, Axis, CowArray, Ix3};
+use ndarray::{Array3, Axis, CowArray, Ix3};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 use crate::scratch::scratch;
-use crate::subject::{Content, Subject};
+use crate::subject::Subject;
 use crate::verdict::Interval95;
 
 /// Whether scores are those of a predictor itself or after post-processing.
@@ -41,7 +40,7 @@ const AUPRO_LIMIT: f64 = 0.3;
 pub struct Maps {
     /// The predictors' names, with their raw and post-processed maps.
     pub maps: Vec<(String, [Array3<f32>; 2])>,
-    /// What the model takes for normal, in the image's intensities; the first channel of an image.
+    /// What the model takes for normal, in the image's intensities, of its first channel.
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
@@ -85,11 +84,11 @@ impl Maps {
     }
 }
 
-/// What all maps of a subject have in common; an image is a volume of one slice here.
+/// What all maps of a subject have in common.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scene {
-    /// What the model takes for normal, in the image's intensities; the first channel of an image.
+    /// What the model takes for normal, in the image's intensities, of its first channel.
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
@@ -111,7 +110,7 @@ impl Scene {
     }
 }
 
-/// Scores a subject by each predictor; an image is a volume of one slice here.
+/// Scores a subject by each predictor.
 ///
 /// All maps are in memory together: [`score_each`] hands them on one predictor at a time.
 ///
@@ -132,7 +131,7 @@ pub fn score_subject(
 }
 
 /// Scores a subject by each predictor, and hands on the raw and the post-processed map of one at a time, in the order of
-/// the names; an image is a volume of one slice here.
+/// the names.
 ///
 /// # Errors
 /// [`StudyError::Score`] naming the case, what [`Subject::truth`] refuses, and what `each` reports.
@@ -144,44 +143,20 @@ pub fn score_each(
 ) -> Result<Scene, StudyError> {
     subject.truth()?;
     let failed = |source| StudyError::Score { case: subject.id.clone(), source };
-    match &subject.content {
-        Content::Volume { volume, .. } => {
-            let scored = localizer.volume_maps(volume, names).map_err(failed)?;
-            let scene = Scene {
-                reconstruction: scored.reconstruction(volume).map_err(failed)?.into_data(),
-                foreground: scored.foreground().data().clone(),
-                axis: slicing_axis(volume, localizer.preprocessing().config().plane),
-                resolution: *scored.resolution(),
-            };
-            for maps in scored.maps() {
-                let raw = maps.raw().map_err(failed)?;
-                let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
-                each(&scene, maps.predictor(), [raw.into_data(), postprocessed.into_data()])?;
-            }
-            Ok(scene)
-        }
-        Content::Image { image, .. } => {
-            let scored = localizer.image_maps(image, names).map_err(failed)?;
-            let reconstruction = scored.reconstruction(image).map_err(failed)?;
-            let scene = Scene {
-                reconstruction: deep(reconstruction.into_data().index_axis_move(Axis(0), 0)),
-                foreground: deep(scored.foreground().clone()),
-                axis: 2,
-                resolution: *scored.resolution(),
-            };
-            for maps in scored.maps() {
-                let raw = maps.raw().map_err(failed)?;
-                let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
-                each(&scene, maps.predictor(), [deep(raw), deep(postprocessed)])?;
-            }
-            Ok(scene)
-        }
+    let scored = localizer.maps(&subject.scan, names).map_err(failed)?;
+    let reconstruction = scored.reconstruction(&subject.scan).map_err(failed)?;
+    let scene = Scene {
+        reconstruction: reconstruction.into_channel(0),
+        foreground: scored.foreground().data().clone(),
+        axis: subject.scan.slicing_axis(localizer.preprocessing().config().plane),
+        resolution: *scored.resolution(),
+    };
+    for maps in scored.maps() {
+        let raw = maps.raw().map_err(failed)?;
+        let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
+        each(&scene, maps.predictor(), [raw.into_data(), postprocessed.into_data()])?;
     }
-}
-
-/// A plane as a volume of one slice.
-fn deep<T>(plane: Array2<T>) -> Array3<T> {
-    plane.insert_axis(Axis(2))
+    Ok(scene)
 }
 
 /// Refuses names of which one stands twice.
@@ -205,13 +180,6 @@ impl Names {
         }
         Err(StudyError::Repeated { what, name: name.to_owned() })
     }
-}
-
-/// The voxel axis, of a volume in any orientation, through the slices of a plane.
-#[must_use]
-pub fn slicing_axis<T>(volume: &Volume<T>, plane: Plane) -> usize {
-    let codes = volume.geometry().axis_codes();
-    codes.iter().position(|code| code.world().0 == plane.axis()).unwrap_or(plane.axis())
 }
 
 /// Thresholds that validation data chose, by predictor and stage.
@@ -749,9 +717,8 @@ pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use lesio_anomaly::{Model, ModelConfig, Provenance};
-    use lesio_image::{Geometry, Preprocessing};
+    use lesio_image::{Geometry, Preprocessing, Scan, Volume};
     use lesio_metrics::{PatientPixels, PatientRegions, ThresholdRule, ValidationPixels};
     use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
     use lesio_vae::{VaeConfig, initial_parameters};
@@ -911,15 +878,16 @@ mod tests {
         let volume = brains.volume(0).unwrap().image;
         let config = VaeConfig::new(1, 16, 16).widths([4, 6]);
         let parameters = initial_parameters(&config, 2).unwrap();
-        let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
-        let fitted = Preprocessing::heads([16, 16]).fit([&volume]).unwrap();
+        let model =
+            Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &lesio_nn::Device::Cpu).unwrap();
+        let fitted = Preprocessing::heads([16, 16]).fit([&Scan::from(volume.clone())]).unwrap();
         let localizer = Localizer::new(model, fitted, Provenance::default()).unwrap();
         let mut truth = volume.map(|_| false);
         truth.data_mut()[[14, 18, 3]] = true;
-        let good = Subject::new("good", Content::Volume { volume, truth: Some(truth) });
+        let good = Subject::new("good", volume, Some(truth));
         let flat = Volume::new(Array3::from_elem((28, 36, 7), 5.0), Geometry::default());
         let truth = Some(flat.map(|_| false));
-        let constant = Subject::new("constant", Content::Volume { volume: flat, truth });
+        let constant = Subject::new("constant", flat, truth);
         let mut evaluation = Evaluation::new();
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {

@@ -1,15 +1,13 @@
 //! Normal slices as training examples.
 
-use lesio_image::{
-    FittedPreprocessing, ImageError, Orientation, Plane, PreparedPlane, Preprocessing, Volume,
-};
+use lesio_image::{FittedPreprocessing, ImageError, Plane, PreparedPlane, Preprocessing, Scan};
 use lesio_nn::Shape;
 use lesio_vae::Examples;
 use ndarray::Array3;
 use rayon::prelude::*;
 
 use crate::error::{StudyError, TruthError};
-use crate::subject::{Content, Subject};
+use crate::subject::Subject;
 
 /// Slices with less foreground than this share of the grid are left out: the first sliver of a head
 /// teaches a model nothing, and there is nothing to find in it.
@@ -23,21 +21,7 @@ pub fn fit_preprocessing(
     config: &Preprocessing,
     subjects: &[Subject],
 ) -> Result<FittedPreprocessing, StudyError> {
-    let volumes: Vec<&Volume<f32>> = subjects
-        .iter()
-        .filter_map(|subject| match &subject.content {
-            Content::Volume { volume, .. } => Some(volume),
-            Content::Image { .. } => None,
-        })
-        .collect();
-    if volumes.is_empty() {
-        let images = subjects.iter().filter_map(|subject| match &subject.content {
-            Content::Image { image, .. } => Some(image),
-            Content::Volume { .. } => None,
-        });
-        return Ok(config.fit_images(images)?);
-    }
-    Ok(config.fit(volumes)?)
+    Ok(config.fit(subjects.iter().map(|subject| &subject.scan))?)
 }
 
 /// The normal slices of subjects on the network's grid, with their foreground as the region that
@@ -56,7 +40,11 @@ pub fn normal_examples(
     let channels = subjects.first().map_or(1, Subject::channels);
     let input_channels = preprocessing.config().input_channels(channels);
     let mut examples = Examples::new(Shape::new(input_channels, height, width));
-    if let Some(other) = subjects.iter().find(|subject| subject.channels() != channels) {
+    let names = subjects.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
+    let unlike = |subject: &Subject| {
+        subject.channels() != channels || names.is_some_and(|names| subject.scan.names() != names)
+    };
+    if let Some(other) = subjects.iter().find(|subject| unlike(subject)) {
         let (case, found) = (other.id.clone(), other.describe());
         return Err(StudyError::Mixed { case, found, expected: subjects[0].describe() });
     }
@@ -70,10 +58,12 @@ pub fn normal_examples(
     Ok(examples)
 }
 
-/// Which slices of a volume turned to RAS+ hold an abnormal voxel; `truth` is in the order of the volume's own voxels.
-pub(crate) fn abnormal_slices(volume: &Volume<f32>, truth: Array3<bool>, plane: Plane) -> Vec<bool> {
-    let truth = Volume::new(truth, *volume.geometry()).reoriented(&Orientation::RAS);
-    let slices = (0..truth.planes(plane)).filter_map(|index| truth.plane(plane, index));
+/// Which slices of a scan hold an abnormal voxel, in the order of [`Scan::slice`]; `truth` is in the order of the scan's
+/// own voxels.
+pub(crate) fn abnormal_slices(scan: &Scan, truth: Array3<bool>, plane: Plane) -> Vec<bool> {
+    let truth = scan.placed(truth);
+    let plane = scan.plane(plane);
+    let slices = (0..truth.upright_planes(plane)).filter_map(|index| truth.upright_plane(plane, index));
     slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
 }
 
@@ -83,21 +73,10 @@ fn normal_planes(
 ) -> Result<Vec<PreparedPlane>, StudyError> {
     let failed = |source| StudyError::Preprocess { case: subject.id.clone(), source };
     let truth = subject.truth()?;
-    let (planes, abnormal) = match &subject.content {
-        Content::Volume { volume, .. } => {
-            let planes = preprocessing.prepare(volume).map_err(failed)?.planes;
-            let plane = preprocessing.config().plane;
-            let abnormal = match truth {
-                Some(truth) => abnormal_slices(volume, truth.into_owned(), plane),
-                None => vec![false; planes.len()],
-            };
-            (planes, abnormal)
-        }
-        Content::Image { image, .. } => {
-            let prepared = preprocessing.prepare_image(image).map_err(failed)?;
-            let abnormal = truth.is_some_and(|truth| truth.iter().any(|&inside| inside));
-            (vec![prepared.plane], vec![abnormal])
-        }
+    let planes = preprocessing.prepare(&subject.scan).map_err(failed)?.planes;
+    let abnormal = match truth {
+        Some(truth) => abnormal_slices(&subject.scan, truth.into_owned(), preprocessing.config().plane),
+        None => vec![false; planes.len()],
     };
     if planes.len() != abnormal.len() {
         let (found, expected) = (abnormal.len(), planes.len());

@@ -24,11 +24,11 @@ pub struct HeldOut {
 ///
 /// ```
 /// use lesio_image::Image;
-/// use lesio_study::{Content, Subject, hold_out};
+/// use lesio_study::{Subject, hold_out};
 /// use ndarray::Array3;
 ///
-/// let image = || Content::Image { image: Image::new(Array3::zeros((1, 4, 4))), truth: None };
-/// let subjects = (0..25).map(|number| Subject::new(format!("{number:02}"), image())).collect();
+/// let image = || Image::new(Array3::zeros((1, 4, 4)));
+/// let subjects = (0..25).map(|number| Subject::new(format!("{number:02}"), image(), None)).collect();
 /// let parts = hold_out(subjects);
 /// assert_eq!(parts.training.len(), 23);
 /// assert_eq!([&parts.validation[0].id, &parts.validation[1].id], ["09", "19"]);
@@ -53,15 +53,13 @@ pub fn hold_out(subjects: Vec<Subject>) -> HeldOut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::subject::Content;
     use lesio_image::Image;
     use ndarray::Array3;
 
     fn subjects(patients: impl IntoIterator<Item = usize>) -> Vec<Subject> {
         let image = || Image::new(Array3::zeros((1, 2, 2)));
         let subject = |(number, patient): (usize, usize)| {
-            let content = Content::Image { image: image(), truth: None };
-            let mut subject = Subject::new(format!("{number:04}"), content);
+            let mut subject = Subject::new(format!("{number:04}"), image(), None);
             subject.patient = format!("patient {patient}");
             subject
         };

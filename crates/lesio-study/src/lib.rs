@@ -30,7 +30,6 @@ pub use error::{StudyError, TruthError};
 pub use evaluation::{
     BEYOND_FLOOR, Evaluated, EvaluatedSubject, Evaluation, Incomplete, Maps, Missing, PredictorCurves, Scene,
     Stage, ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject, score_each, score_subject,
-    slicing_axis,
 };
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use gather::{fit_preprocessing, normal_examples};
@@ -40,14 +39,12 @@ pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError,
 pub use lesio_settings::SettingError;
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;
-pub use overlay::{
-    ImageOverlay, OverlaySlice, VolumeOverlay, chosen_slices, heat_map, slice_montage, volume_window,
-};
+pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
 pub use panel::Panel;
 pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
     scope_table, shown, shown_slice,
 };
-pub use subject::{Content, ReadCases, Subject, Subjects};
+pub use subject::{ReadCases, Subject, Subjects};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};
 pub use verdict::{Holds, Interval95, Verdict, paired_difference, verdicts};

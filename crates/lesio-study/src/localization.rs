@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use lesio_anomaly::{EnsembleConfig, EnsembleRule, Localizer, NormalScores, PostProcessing, PredictorName};
 use lesio_image::Preprocessing;
 use lesio_metrics::{BootstrapConfig, Connectivity, MeasureConfig, Scratch, StreamedPatients, TruePixels};
-use lesio_nn::Event;
+use lesio_nn::{Device, Event};
 use lesio_settings::{SettingError, in_range, require};
 use lesio_vae::{Augmentation, Divergence, Latent, Likelihood, VaeConfig, VaeTraining};
 use ndarray::{Array3, Axis};
@@ -183,6 +183,7 @@ pub fn run_cell(
     domain: &Domain,
     variation: Variation,
     effort: &Effort,
+    device: &Device,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Cell, StudyError> {
     let started = std::time::Instant::now();
@@ -202,7 +203,8 @@ pub fn run_cell(
     training.divergence = Divergence::Beta { beta: variation.beta, warm_up: 0.1 };
     training.augmentation = domain.augmentation.clone();
     let recipe = Recipe::Vae { model, training };
-    let trained = train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), observe)?;
+    let trained =
+        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), device, observe)?;
     let mut settings = lesio_anomaly::PredictorSettings::default();
     settings.projection.steps = effort.steps;
     settings.restoration.steps = effort.steps;

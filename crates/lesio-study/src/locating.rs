@@ -4,7 +4,7 @@ use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
 
 use crate::error::StudyError;
 use crate::gather::abnormal_slices;
-use crate::subject::{Content, Subjects};
+use crate::subject::Subjects;
 
 /// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
 /// counted in deviations from it before they are filtered. `bands` are parts of a volume along its slices; images
@@ -29,7 +29,7 @@ pub fn locate(
     let (grid, plane) = (config.grid(), config.plane);
     let mut has_image = false;
     for place in 0..subjects.count() {
-        has_image |= matches!(subjects.subject(place)?.content, Content::Image { .. });
+        has_image |= subjects.subject(place)?.scan.is_picture();
     }
     let bands = if has_image { 1 } else { bands };
     let mut builder = LocationBuilder::new(names, grid, bands)?;
@@ -37,20 +37,10 @@ pub fn locate(
         let subject = subjects.subject(done)?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
         let truth = subject.truth()?;
-        match &subject.content {
-            Content::Volume { volume, .. } => {
-                let abnormal = truth.map(|truth| abnormal_slices(volume, truth.into_owned(), plane));
-                let normal = |index: usize| {
-                    !abnormal.as_ref().and_then(|slices| slices.get(index)).copied().unwrap_or(false)
-                };
-                localizer.add_normal_volume(&mut builder, volume, normal).map_err(failed)?;
-            }
-            Content::Image { image, .. } => {
-                if !truth.is_some_and(|truth| truth.iter().any(|&inside| inside)) {
-                    localizer.add_normal_image(&mut builder, image).map_err(failed)?;
-                }
-            }
-        }
+        let abnormal = truth.map(|truth| abnormal_slices(&subject.scan, truth.into_owned(), plane));
+        let normal =
+            |index: usize| !abnormal.as_ref().and_then(|slices| slices.get(index)).copied().unwrap_or(false);
+        localizer.add_normal(&mut builder, &subject.scan, normal).map_err(failed)?;
         progress(done + 1);
     }
     Ok(localizer.located(builder.finish())?)
@@ -67,9 +57,9 @@ mod tests {
     fn truths_of_another_shape_are_refused() {
         let names = [PredictorName::PixelL1];
         let subject = |shape| {
-            let Content::Volume { volume, .. } = head(0, None).content else { unreachable!() };
-            let truth = lesio_image::Volume::new(Array3::from_elem(shape, true), *volume.geometry());
-            Subject::new("other", Content::Volume { volume, truth: Some(truth) })
+            let scan = head(0, None).scan;
+            let truth = scan.placed(Array3::from_elem(shape, true));
+            Subject::new("other", scan, Some(truth))
         };
         // The last has the voxels of the image, turned.
         for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {

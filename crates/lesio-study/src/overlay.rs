@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Image, Plane, Volume, order_statistics};
 use lesio_report::{HeatMap, Montage, Picture, Rgb, Scale, ScaleError};
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayRef3, ArrayView2, Axis};
 
 use crate::presentation::{PresentationError, normal_scale};
 
@@ -43,65 +43,15 @@ pub fn heat_map<'a>(
     Ok(HeatMap::new(scale).label("range of this map alone: not calibrated"))
 }
 
-/// A volume, what the model takes for normal, and a map, all on one grid of any orientation.
-#[derive(Clone, Copy, Debug)]
-pub struct VolumeOverlay<'a> {
-    /// What the map is called.
-    pub name: &'a str,
-    /// Its colors.
-    pub heat_map: &'a HeatMap,
-    /// The volume.
-    pub volume: &'a Volume<f32>,
-    /// What the model takes for normal.
-    pub reconstruction: &'a Volume<f32>,
-    /// What belongs to the object.
-    pub foreground: &'a Volume<bool>,
-    /// The map.
-    pub map: &'a Volume<f32>,
-    /// Lesions found, numbered from 1, which are outlined.
-    pub labels: Option<&'a Volume<u32>>,
-    /// Which slices are shown.
-    pub plane: Plane,
-}
-
-impl VolumeOverlay<'_> {
-    /// At most `slices` slices (of the volume in RAS+), and at least one: those with most of the first three
-    /// lesions, and others evenly through the foreground. Volume, reconstruction and map are rows, slices
-    /// are columns; brightness and colors are the same in all.
-    ///
-    /// # Errors
-    /// Volumes of other shapes than the map's, or empty ones.
-    pub fn montage(&self, slices: usize) -> Result<Montage, PresentationError> {
-        let chosen = chosen_slices(self.foreground, self.labels, self.plane, slices);
-        let window = volume_window(self.volume, self.foreground)?;
-        let own = |volume: &Volume<f32>, slice: usize| {
-            volume.upright_plane(self.plane, slice).map(|plane| plane.to_owned())
-        };
-        let slices = chosen.into_iter().filter_map(|slice| {
-            Some(OverlaySlice {
-                slice,
-                image: own(self.volume, slice)?,
-                reconstruction: own(self.reconstruction, slice)?,
-                map: own(self.map, slice)?,
-                marked: self
-                    .labels
-                    .and_then(|labels| labels.upright_plane(self.plane, slice))
-                    .map(|plane| plane.mapv(|label| label > 0)),
-            })
-        });
-        slice_montage(self.name, self.heat_map, window, &slices.collect::<Vec<_>>())
-    }
-}
-
-/// One slice of a volume, what the model takes for normal, and a map, all `[row, column]` and of one size.
+/// One slice of a scan, what the model takes for normal, and a map, all `[row, column]` and of one size.
 #[derive(Clone, Debug)]
 pub struct OverlaySlice {
-    /// Its number in the volume in RAS+.
+    /// Its number in the scan in RAS+.
     pub slice: usize,
-    /// The volume's.
-    pub image: Array2<f32>,
-    /// What the model takes for normal.
-    pub reconstruction: Array2<f32>,
+    /// The scan's, by channel; at least one.
+    pub images: Vec<Array2<f32>>,
+    /// What the model takes for normal, by channel.
+    pub reconstructions: Vec<Array2<f32>>,
     /// The map's.
     pub map: Array2<f32>,
     /// Where lesions were found, which are outlined.
@@ -120,16 +70,16 @@ pub fn chosen_slices<T: Copy + Into<u32>>(
     choose(foreground, labels, plane, count.max(1)).into_iter().collect()
 }
 
-/// The brightness in which a volume is shown: from 0, or the lowest value of the foreground if that is negative, to what
-/// one value in 200 exceeds.
+/// The brightness in which a channel of a scan is shown: from 0, or the lowest value of the foreground if that is negative,
+/// to what one value in 200 exceeds.
 ///
 /// # Errors
 /// None in practice: an empty range is widened.
-pub fn volume_window(volume: &Volume<f32>, foreground: &Volume<bool>) -> Result<Scale, PresentationError> {
-    let (volume, foreground) = (volume.data(), foreground.data());
+pub fn scan_window(channel: &ArrayRef3<f32>, foreground: &Volume<bool>) -> Result<Scale, PresentationError> {
+    let foreground = foreground.data();
     // Any order will do, so that of the memory.
-    let pair = match (volume.as_slice_memory_order(), foreground.as_slice_memory_order()) {
-        (Some(values), Some(inside)) if volume.strides() == foreground.strides() => Some((values, inside)),
+    let pair = match (channel.as_slice_memory_order(), foreground.as_slice_memory_order()) {
+        (Some(values), Some(inside)) if channel.strides() == foreground.strides() => Some((values, inside)),
         _ => None,
     };
     Ok(match pair {
@@ -137,77 +87,82 @@ pub fn volume_window(volume: &Volume<f32>, foreground: &Volume<bool>) -> Result<
             window(values.iter().zip(inside).filter(|&(_, &inside)| inside).map(|(&value, _)| value))?
         }
         None => {
-            let inside = volume.iter().zip(foreground).filter(|&(_, &inside)| inside);
+            let inside = channel.iter().zip(foreground).filter(|&(_, &inside)| inside);
             window(inside.map(|(&value, _)| value))?
         }
     })
 }
 
-/// Slices in columns; volume, reconstruction and map are rows. Brightness and colors are the same in all.
+/// Slices in columns; each channel and its reconstruction are rows, and the map over the first channel is the last. Brightness
+/// (by channel) and colors are the same in all.
 ///
 /// # Errors
 /// Slices whose pictures differ in size, or none.
 pub fn slice_montage(
     name: &str,
     heat_map: &HeatMap,
-    window: Scale,
+    channels: &[(String, Scale)],
     slices: &[OverlaySlice],
 ) -> Result<Montage, PresentationError> {
-    let mut rows = [Vec::new(), Vec::new(), Vec::new()];
-    for OverlaySlice { image, reconstruction, map, marked, .. } in slices {
-        let gray = |values: &Array2<f32>| Picture::gray(values.view(), window);
-        let factor = enlargement(image.nrows());
-        rows[0].push(gray(image)?.enlarged(factor)?);
-        rows[1].push(gray(reconstruction)?.enlarged(factor)?);
-        rows[2].push(overlaid(gray(image)?, map.view(), heat_map, marked.as_ref())?);
+    let mut rows: Vec<(String, Vec<Picture>)> = Vec::with_capacity(2 * channels.len() + 1);
+    for (place, (channel, window)) in channels.iter().enumerate() {
+        let (image, expected) = match channels.len() {
+            1 => ("image".to_owned(), "reconstruction".to_owned()),
+            _ => (channel.clone(), format!("{channel}, reconstruction")),
+        };
+        for (name, of) in [(image, 0), (expected, 1)] {
+            let mut row = Vec::with_capacity(slices.len());
+            for slice in slices {
+                let planes = if of == 0 { &slice.images } else { &slice.reconstructions };
+                let Some(plane) = planes.get(place) else { continue };
+                row.push(Picture::gray(plane.view(), *window)?.enlarged(enlargement(plane.nrows()))?);
+            }
+            rows.push((name, row));
+        }
     }
+    let mut maps = Vec::with_capacity(slices.len());
+    for OverlaySlice { images, map, marked, .. } in slices {
+        if let (Some(image), Some((_, window))) = (images.first(), channels.first()) {
+            let picture = Picture::gray(image.view(), *window)?;
+            maps.push(overlaid(picture, map.view(), heat_map, marked.as_ref())?);
+        }
+    }
+    rows.push((name.to_owned(), maps));
     let columns = slices.iter().map(|slice| format!("slice {}", slice.slice));
     let mut montage = Montage::new(columns).color_bar(heat_map.clone());
-    for (name, row) in ["image", "reconstruction", name].into_iter().zip(rows) {
+    for (name, row) in rows {
         montage = montage.row(name, row)?;
     }
     Ok(montage)
 }
 
-/// An image, what the model takes for normal, and a map, all of one size.
-#[derive(Clone, Copy, Debug)]
-pub struct ImageOverlay<'a> {
-    /// What the map is called.
-    pub name: &'a str,
-    /// Its colors.
-    pub heat_map: &'a HeatMap,
-    /// The image.
-    pub image: &'a Image<f32>,
-    /// What the model takes for normal.
-    pub reconstruction: &'a Image<f32>,
-    /// The map, `[row, column]`.
-    pub map: ArrayView2<'a, f32>,
-    /// Lesions found, numbered from 1, which are outlined.
-    pub labels: Option<ArrayView2<'a, u32>>,
-}
-
-impl ImageOverlay<'_> {
-    /// Image, reconstruction and map side by side. Three channels are colors; of any other number the
-    /// first is shown in gray.
-    ///
-    /// # Errors
-    /// A map or labels of another size than the image's, or an empty image.
-    pub fn montage(&self) -> Result<Montage, PresentationError> {
-        let window = window(self.image.data().iter().copied())?;
-        let draw = |image: &Image<f32>| match image.channels() {
-            1 | 3 => Picture::from_image(image, window),
-            _ => Picture::gray(image.data().index_axis(Axis(0), 0), window),
-        };
-        let factor = enlargement(self.image.height());
-        let marked = self.labels.map(|labels| labels.mapv(|label| label > 0));
-        let pictures = [
-            draw(self.image)?.enlarged(factor)?,
-            draw(self.reconstruction)?.enlarged(factor)?,
-            overlaid(draw(self.image)?, self.map, self.heat_map, marked.as_ref())?,
-        ];
-        let montage = Montage::new(["image", "reconstruction", self.name]);
-        Ok(montage.color_bar(self.heat_map.clone()).row("", pictures)?)
-    }
+/// A picture, what the model takes for normal, and a map `[row, column]` of it, side by side. Three channels are colors; of
+/// any other number the first is shown in gray. `labels` are lesions found, numbered from 1, which are outlined.
+///
+/// # Errors
+/// A map or labels of another size than the picture's, or an empty picture.
+pub fn picture_montage(
+    name: &str,
+    heat_map: &HeatMap,
+    image: &Image<f32>,
+    reconstruction: &Image<f32>,
+    map: ArrayView2<'_, f32>,
+    labels: Option<ArrayView2<'_, u32>>,
+) -> Result<Montage, PresentationError> {
+    let window = window(image.data().iter().copied())?;
+    let draw = |image: &Image<f32>| match image.channels() {
+        1 | 3 => Picture::from_image(image, window),
+        _ => Picture::gray(image.data().index_axis(Axis(0), 0), window),
+    };
+    let factor = enlargement(image.height());
+    let marked = labels.map(|labels| labels.mapv(|label| label > 0));
+    let pictures = [
+        draw(image)?.enlarged(factor)?,
+        draw(reconstruction)?.enlarged(factor)?,
+        overlaid(draw(image)?, map, heat_map, marked.as_ref())?,
+    ];
+    let montage = Montage::new(["image", "reconstruction", name]);
+    Ok(montage.color_bar(heat_map.clone()).row("", pictures)?)
 }
 
 /// A picture with a map over it and what was found outlined, enlarged.
@@ -321,38 +276,32 @@ mod tests {
     }
 
     #[test]
-    fn montages_show_any_orientation_and_number_of_channels() {
+    fn montages_show_any_number_of_channels() {
         let heat = HeatMap::new(Scale::new(0.0, 1.0).unwrap());
-        let (image, foreground, labels) = (volume(0.5), volume(true), volume(1));
-        for orientation in ["RAS", "PIR", "LSA"] {
-            let orientation = orientation.parse().unwrap();
-            let image = image.reoriented(&orientation);
-            let overlay = VolumeOverlay {
-                name: "pixel-l1",
-                heat_map: &heat,
-                volume: &image,
-                reconstruction: &image,
-                foreground: &foreground.reoriented(&orientation),
-                map: &image,
-                labels: Some(&labels.reoriented(&orientation)),
-                plane: Plane::Axial,
+        let plane = Array2::from_elem((8, 6), 0.5);
+        for channels in 1..=3 {
+            let planes = vec![plane.clone(); channels];
+            let slice = OverlaySlice {
+                slice: 3,
+                images: planes.clone(),
+                reconstructions: planes,
+                map: plane.clone(),
+                marked: Some(plane.mapv(|value| value > 1.0)),
             };
-            let picture = overlay.montage(3).unwrap().to_picture().unwrap();
-            // Three slices of 8 rows and 6 columns, six times enlarged, are wider than tall.
-            assert!(picture.width() > 3 * 6 * 6 && picture.height() > 3 * 8 * 6, "{orientation:?}");
+            let scales: Vec<_> =
+                (0..channels).map(|k| (format!("c{k}"), Scale::new(0.0, 1.0).unwrap())).collect();
+            let montage = slice_montage("pixel-l1", &heat, &scales, &vec![slice; 3]).unwrap();
+            let picture = montage.to_picture().unwrap();
+            // Three slices of 8 rows and 6 columns, six times enlarged: two rows a channel, and one of maps.
+            assert!(
+                picture.width() > 3 * 6 * 6 && picture.height() > (2 * channels + 1) * 8 * 6,
+                "{channels}"
+            );
         }
         for channels in 1..=4 {
             let image = Image::new(Array3::from_elem((channels, 5, 7), 9.0));
             let map = ndarray::Array2::zeros((5, 7));
-            let overlay = ImageOverlay {
-                name: "m",
-                heat_map: &heat,
-                image: &image,
-                reconstruction: &image,
-                map: map.view(),
-                labels: None,
-            };
-            assert!(overlay.montage().is_ok());
+            assert!(picture_montage("m", &heat, &image, &image, map.view(), None).is_ok());
         }
     }
 }

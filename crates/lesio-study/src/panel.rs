@@ -280,14 +280,12 @@ impl Panel {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use lesio_anomaly::{Calibration, Model, ModelConfig, NormalScoresBuilder, Provenance};
-    use lesio_image::{Image, Preprocessing};
+    use lesio_image::{Image, Preprocessing, Scan};
     use lesio_vae::{Latent, VaeConfig, initial_parameters};
     use ndarray::Array2;
 
     use super::*;
-    use crate::subject::Content;
 
     const NAMES: [PredictorName; 2] = [PredictorName::PixelL1, PredictorName::PixelPositive];
 
@@ -295,8 +293,9 @@ mod tests {
     fn localizer() -> Localizer {
         let config = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
         let parameters = initial_parameters(&config, 1).unwrap();
-        let model = Model::new(ModelConfig::Vae { config, beta: 1.0 }, parameters, &Device::Cpu).unwrap();
-        let fitted = Preprocessing::new([16, 16]).fit_images([] as [Image<f32>; 0]).unwrap();
+        let model =
+            Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &lesio_nn::Device::Cpu).unwrap();
+        let fitted = Preprocessing::new([16, 16]).fit([] as [Scan; 0]).unwrap();
         let mut calibration = Calibration::new();
         for name in NAMES {
             let mut normals = NormalScoresBuilder::new();
@@ -308,7 +307,7 @@ mod tests {
 
     fn subject(truth: Option<Array2<bool>>) -> Subject {
         let image = Array2::from_shape_fn((20, 24), |(row, column)| ((row * column) % 7) as f32 / 7.0);
-        Subject::new("a", Content::Image { image: Image::from_plane(image), truth })
+        Subject::new("a", Image::from_plane(image), truth.map(Scan::of_picture))
     }
 
     /// Maps go by name: two of one name would be taken for one, and their scores for one predictor's.

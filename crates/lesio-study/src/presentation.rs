@@ -1,15 +1,16 @@
 //! Evaluations as tables, curves and pictures of a report.
 
 use lesio_anomaly::{Localizer, PredictorName};
+use lesio_image::{Geometry, Plane, upright_slice};
 use lesio_report::{
     Best, Cell, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError,
     PlotError, PredictorReport, Rgb, Scale, ScaleError, ScopeReport, Table, TableError,
 };
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
 use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves, Scene};
 use crate::groups::GroupScores;
-use crate::subject::{Content, Subject};
+use crate::subject::Subject;
 use crate::verdict::Interval95;
 
 /// Why an evaluation could not be shown.
@@ -228,16 +229,20 @@ pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Op
     if lesion(slice) == 0 {
         return None;
     }
-    let is_volume = matches!(subject.content, Content::Volume { .. });
-    let (label, image) = match &subject.content {
-        Content::Volume { volume, .. } => {
-            (format!("{}, slice {slice}", subject.id), upright(volume.data().index_axis(axis, slice)))
-        }
-        Content::Image { image, .. } => (subject.id.clone(), image.channel(0)?.to_owned()),
+    let scan = &subject.scan;
+    let label = match scan.is_picture() {
+        true => subject.id.clone(),
+        false => format!("{}, slice {slice}", subject.id),
     };
     let inside = truth.mapv(|inside| f32::from(u8::from(inside)));
-    let row = Shown { label, image, reconstruction: Array2::zeros((0, 0)), maps: Vec::new(), truth: None };
-    let mut shown = ShownSlice { row, axis, slice, is_volume };
+    let nothing = Array2::zeros((0, 0));
+    let row = Shown { label, image: nothing.clone(), reconstruction: nothing, maps: Vec::new(), truth: None };
+    let codes = scan.geometry().axis_codes();
+    let (world, is_positive) = codes[scene.axis].world();
+    let plane = [Plane::Sagittal, Plane::Coronal, Plane::Axial][world];
+    let index = if is_positive { slice } else { truth.len_of(axis) - 1 - slice };
+    let mut shown = ShownSlice { row, geometry: *scan.geometry(), plane, index };
+    shown.row.image = shown.cut(&scan.channel(0)?);
     shown.row.truth = Some(shown.cut(&inside).mapv(|value| value > 0.5));
     if scene.reconstruction.dim() == truth.dim() {
         shown.row.reconstruction = shown.cut(&scene.reconstruction);
@@ -249,9 +254,10 @@ pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Op
 #[derive(Clone, Debug)]
 pub struct ShownSlice {
     row: Shown,
-    axis: Axis,
-    slice: usize,
-    is_volume: bool,
+    geometry: Geometry,
+    plane: Plane,
+    /// In the order of RAS+.
+    index: usize,
 }
 
 impl ShownSlice {
@@ -267,18 +273,10 @@ impl ShownSlice {
         self.row
     }
 
-    fn cut(&self, values: &Array3<f32>) -> Array2<f32> {
-        // A volume's slice is stored columns first and from the bottom row up; an image's is not.
-        let slice = values.index_axis(self.axis, self.slice);
-        if self.is_volume { upright(slice) } else { slice.to_owned() }
+    fn cut(&self, values: &ArrayRef3<f32>) -> Array2<f32> {
+        let slice = upright_slice(&self.geometry, values.view(), self.plane, self.index);
+        slice.map_or_else(|| Array2::zeros((0, 0)), |slice| slice.to_owned())
     }
-}
-
-/// A slice of a volume in RAS+ order with its front up: rows run against the later axis.
-fn upright(slice: ArrayView2<'_, f32>) -> Array2<f32> {
-    let mut turned = slice.reversed_axes();
-    turned.invert_axis(Axis(0));
-    turned.to_owned()
 }
 
 /// The one scale on which a predictor's maps are shown: from the median of held-out normal pixels to what

@@ -1,11 +1,11 @@
-//! A case of a data set in memory, volume or image.
+//! A case of a data set in memory.
 
 use std::borrow::Cow;
 
-use lesio_image::{Image, ImageError, Volume};
+use lesio_image::{ImageError, Scan, Volume};
 use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
-use ndarray::{Array2, Array3, Axis};
+use ndarray::Array3;
 
 use crate::error::{StudyError, TruthError};
 
@@ -19,36 +19,18 @@ pub struct Subject {
     pub patient: String,
     /// The kind of defect, where the data set tells.
     pub kind: Option<String>,
-    /// The image and its truth.
-    pub content: Content,
-}
-
-/// Voxels or pixels and their truth.
-#[allow(clippy::large_enum_variant, reason = "a few hundred exist at a time, and their data are elsewhere")]
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A volume.
-    Volume {
-        /// Its voxels.
-        volume: Volume<f32>,
-        /// Where it is abnormal; `None` where nothing is known.
-        truth: Option<Volume<bool>>,
-    },
-    /// A two-dimensional image.
-    Image {
-        /// Its pixels.
-        image: Image<f32>,
-        /// Where it is abnormal, `[row, column]`; `None` where nothing is known.
-        truth: Option<Array2<bool>>,
-    },
+    /// What was imaged.
+    pub scan: Scan,
+    /// Where it is abnormal; `None` where nothing is known.
+    pub truth: Option<Volume<bool>>,
 }
 
 impl Subject {
     /// A subject that is its own patient, of no known kind.
     #[must_use]
-    pub fn new(id: impl Into<String>, content: Content) -> Self {
+    pub fn new(id: impl Into<String>, scan: impl Into<Scan>, truth: Option<Volume<bool>>) -> Self {
         let id = id.into();
-        Self { patient: id.clone(), id, kind: None, content }
+        Self { patient: id.clone(), id, kind: None, scan: scan.into(), truth }
     }
 
     /// Reads a case: a volume where its file is one, else an image. Every value of the mask but 0 is abnormal.
@@ -66,15 +48,10 @@ impl Subject {
     /// more, see [`Subject::working_bytes`].
     pub fn read_with(case: &Case, options: &ReadOptions) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
-        let content = if case.is_volume() {
-            let (volume, truth) = case.read_masked_with(options).map_err(failed)?;
-            Content::Volume { volume, truth }
-        } else {
-            let (image, truth) = case.read_image_with(options).map_err(failed)?;
-            Content::Image { image, truth }
-        };
+        let (scan, truth) = case.read_scan_with(options).map_err(failed)?;
         let kind = case.kind().map(str::to_owned);
-        let subject = Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, content };
+        let subject =
+            Self { id: case.id().to_owned(), patient: case.patient().to_owned(), kind, scan, truth };
         let (need, limit) = (subject.working_bytes(), options.limit());
         if need > limit {
             let (case, what) = (subject.id.clone(), subject.describe());
@@ -84,80 +61,65 @@ impl Subject {
     }
 
     /// Memory that this subject and work on it take at the most, beside the model: while a volume is prepared, scored by
-    /// one predictor at a time and searched for lesions 12 bytes a voxel, for an image 24 bytes a pixel and 8 more for
-    /// each channel.
+    /// one predictor at a time and searched for lesions 12 bytes a voxel and 8 more for each further channel, for a picture
+    /// 24 bytes a pixel and 8 more for each channel.
     #[must_use]
     pub fn working_bytes(&self) -> u64 {
-        let product =
-            |sizes: &[usize]| sizes.iter().fold(1, |all: u64, &size| all.saturating_mul(size as u64));
-        match &self.content {
-            Content::Volume { volume, .. } => product(&volume.shape()).saturating_mul(12),
-            Content::Image { image, .. } => {
-                let each = 24 + 8 * image.channels() as u64;
-                product(&[image.height(), image.width()]).saturating_mul(each)
-            }
-        }
+        let voxels = self.scan.grid().iter().fold(1, |all: u64, &size| all.saturating_mul(size as u64));
+        let channels = self.scan.channels() as u64;
+        voxels.saturating_mul(if self.scan.is_picture() { 24 + 8 * channels } else { 4 + 8 * channels })
     }
 
-    /// Where it is abnormal, in the order of its own voxels; an image is one slice, `[row, column, 0]`. `None` where
-    /// nothing is known.
+    /// Where it is abnormal, in the order of its own voxels. `None` where nothing is known.
     ///
     /// # Errors
-    /// [`StudyError::Truth`] where the truth is not on the grid of what it is the truth of: of another size, or of
-    /// a volume elsewhere. A volume's truth in another order of voxels is brought into the volume's.
+    /// [`StudyError::Truth`] where the truth is not on the grid of what it is the truth of: of another size, or
+    /// elsewhere. A truth in another order of voxels is brought into the scan's.
     pub fn truth(&self) -> Result<Option<Cow<'_, Array3<bool>>>, StudyError> {
-        let refused = |source| StudyError::Truth { case: self.id.clone(), source };
-        match &self.content {
-            Content::Volume { truth: None, .. } | Content::Image { truth: None, .. } => Ok(None),
-            Content::Volume { volume, truth: Some(truth) } => {
-                let (grid, shape) = (volume.geometry(), volume.shape());
-                if truth.geometry() == grid && truth.shape() == shape {
-                    return Ok(Some(Cow::Borrowed(truth.data())));
-                }
-                let aligned = truth.clone().aligned_to(grid, shape);
-                let (truth, agreement) = aligned.map_err(|error| refused(TruthError::Grid(error)))?;
-                if !agreement.is_exact() {
-                    let (case, voxels) = (&self.id, agreement.voxels);
-                    tracing::warn!(
-                        case,
-                        voxels,
-                        "the affines of truth and volume differ a little: taken for one place"
-                    );
-                }
-                Ok(Some(Cow::Owned(truth.into_data())))
-            }
-            Content::Image { image, truth: Some(truth) } => {
-                let (found, expected) = (truth.shape().to_vec(), vec![image.height(), image.width()]);
-                if found != expected {
-                    let error = ImageError::ShapeMismatch { what: "truth", found, expected };
-                    return Err(refused(TruthError::Size(error)));
-                }
-                Ok(Some(Cow::Owned(truth.clone().insert_axis(Axis(2)))))
-            }
+        let Some(truth) = &self.truth else { return Ok(None) };
+        let (geometry, shape) = (self.scan.geometry(), self.scan.grid());
+        if truth.geometry() == geometry && truth.shape() == shape {
+            return Ok(Some(Cow::Borrowed(truth.data())));
         }
+        if self.scan.is_picture() && truth.shape() != shape {
+            // As a picture's size is told.
+            let seen = |[columns, rows, _]: [usize; 3]| vec![rows, columns];
+            let (found, expected) = (seen(truth.shape()), seen(shape));
+            let source = TruthError::Size(ImageError::ShapeMismatch { what: "truth", found, expected });
+            return Err(StudyError::Truth { case: self.id.clone(), source });
+        }
+        let aligned = truth.clone().aligned_to(geometry, shape);
+        let (truth, agreement) = aligned
+            .map_err(|error| StudyError::Truth { case: self.id.clone(), source: TruthError::Grid(error) })?;
+        if !agreement.is_exact() {
+            let (case, voxels) = (&self.id, agreement.voxels);
+            tracing::warn!(
+                case,
+                voxels,
+                "the affines of truth and volume differ a little: taken for one place"
+            );
+        }
+        Ok(Some(Cow::Owned(truth.into_data())))
     }
 
-    /// Channels of its images.
+    /// Channels of its scan.
     #[must_use]
     pub fn channels(&self) -> usize {
-        match &self.content {
-            Content::Volume { .. } => 1,
-            Content::Image { image, .. } => image.channels(),
-        }
+        self.scan.channels()
     }
 
     /// What it is, in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        match &self.content {
-            Content::Volume { volume, .. } => format!("a volume of {:?} voxels", volume.shape()),
-            Content::Image { image, .. } => {
-                format!(
-                    "an image of {} x {} pixels and {} channels",
-                    image.height(),
-                    image.width(),
-                    image.channels()
-                )
+        let (grid, channels) = (self.scan.grid(), self.scan.channels());
+        match (self.scan.is_picture(), channels) {
+            (true, _) => format!("an image of {} x {} pixels and {channels} channels", grid[1], grid[0]),
+            (false, 1) => format!("a volume of {grid:?} voxels"),
+            (false, _) if self.scan.names().is_empty() => {
+                format!("a volume of {grid:?} voxels and {channels} channels")
+            }
+            (false, _) => {
+                format!("a volume of {grid:?} voxels and channels {}", self.scan.names().join(", "))
             }
         }
     }

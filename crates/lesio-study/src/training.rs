@@ -4,12 +4,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use candle_core::Device;
 use lesio_anomaly::{Localizer, Model, ModelConfig, Provenance};
 use lesio_image::FittedPreprocessing;
 use lesio_nn::{
-    EarlierCheckpoint, Ending, EpochRecord, Event, InputGradients, Network, Objective, ParameterSet,
-    PlanEngine, Trainer, TrainingEngine, checkpoint_exists,
+    Device, EarlierCheckpoint, Ending, EpochRecord, Event, InputGradients, Objective, Trainer,
+    checkpoint_exists,
 };
 use lesio_vae::{
     ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig,
@@ -107,7 +106,7 @@ pub struct Trained {
 /// How often a running training is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Trains a model on normal examples and puts a localizer together. Validation examples, which may be
+/// Trains a model on normal examples on a device and puts a localizer on it together. Validation examples, which may be
 /// empty, choose the epoch and the end.
 ///
 /// # Errors
@@ -119,6 +118,7 @@ pub fn train(
     examples: Examples,
     validation: Examples,
     checkpoints: &Checkpoints,
+    device: &Device,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, StudyError> {
     recipe.validate()?;
@@ -131,47 +131,36 @@ pub fn train(
         Recipe::Vae { model, training } => {
             let (encoder, decoder) = networks(model)?;
             let parameters = initial_parameters(model, training.train.seed)?;
+            let batch = training.train.batch_size;
             let engines = vec![
-                engine(&encoder, &parameters, training.train.batch_size, InputGradients::Skip)?,
-                engine(&decoder, &parameters, training.train.batch_size, InputGradients::Compute)?,
+                device.training_engine(&encoder, &parameters, batch, InputGradients::Skip)?,
+                device.training_engine(&decoder, &parameters, batch, InputGradients::Compute)?,
             ];
             let objective = VaeObjective::new(model.clone(), training.clone(), examples, validation)?;
             let config = ModelConfig::Vae { config: model.clone(), beta: training.divergence.beta() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, config, preprocessing, training.train.seed, checkpoints, observe)
+            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
         }
         Recipe::Denoiser { model, training } => {
             let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
-            let engines = vec![engine(
-                &model.network()?,
-                &parameters,
-                training.train.batch_size,
-                InputGradients::Skip,
-            )?];
+            let batch = training.train.batch_size;
+            let network = model.network()?;
+            let engines = vec![device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
             let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
             let config = ModelConfig::Denoiser { config: model.clone() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, config, preprocessing, training.train.seed, checkpoints, observe)
+            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
         }
     }
 }
 
-/// The engine that networks are trained with.
-fn engine(
-    network: &Network,
-    parameters: &ParameterSet,
-    capacity: usize,
-    input_gradients: InputGradients,
-) -> Result<Box<dyn TrainingEngine>, StudyError> {
-    Ok(Box::new(PlanEngine::new(network, parameters, capacity, input_gradients)?))
-}
-
 fn run<O: Objective>(
     trainer: Trainer<O>,
-    config: ModelConfig,
+    config: &ModelConfig,
     preprocessing: FittedPreprocessing,
     seed: u64,
     checkpoints: &Checkpoints,
+    device: &Device,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, StudyError> {
     let mut trainer = trainer;
@@ -186,7 +175,7 @@ fn run<O: Objective>(
         }
     }
     let ending = trainer.run(observe)?;
-    let model = Model::new(config, trainer.parameters()?, &Device::Cpu)?;
+    let model = Model::new(config, &trainer.parameters()?, device)?;
     let provenance = Provenance::new(seed, trainer.objective().fingerprint());
     let localizer = Localizer::new(model, preprocessing, provenance)?;
     Ok(Trained { localizer, history: trainer.history().to_vec(), ending })

@@ -1,10 +1,10 @@
 //! Truth and labels that lie where their image does, and others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
-use lesio_image::{Geometry, Image, Orientation, Preprocessing, Volume};
+use lesio_image::{Geometry, Image, Orientation, Preprocessing, Scan, Volume};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_study::{
-    Content, Injection, InjectionConfig, InjectionError, StudyError, Subject, TruthError, fit_preprocessing,
+    Injection, InjectionConfig, InjectionError, StudyError, Subject, TruthError, fit_preprocessing,
     normal_examples,
 };
 use lesio_vae::Examples;
@@ -32,7 +32,7 @@ fn examples(subject: Subject) -> Result<Examples, StudyError> {
 fn normal_slices_are_those_without_truth_at_their_place() {
     let (volume, truth) = head();
     let gather = |volume: &Volume<f32>, truth: Option<Volume<bool>>| {
-        examples(Subject::new("a", Content::Volume { volume: volume.clone(), truth }))
+        examples(Subject::new("a", volume.clone(), truth))
     };
     let all = gather(&volume, None).unwrap();
     let straight = gather(&volume, Some(truth.clone())).unwrap();
@@ -60,7 +60,8 @@ fn normal_slices_are_those_without_truth_at_their_place() {
 #[test]
 fn an_image_with_a_truth_of_another_size_is_refused() {
     let image = Image::from_plane(Array2::from_shape_fn((16, 20), |(i, j)| (i * 3 + j * 5 % 7) as f32));
-    let gather = |truth| examples(Subject::new("a", Content::Image { image: image.clone(), truth }));
+    let gather =
+        |truth: Option<Array2<bool>>| examples(Subject::new("a", image.clone(), truth.map(Scan::of_picture)));
     let spot = |height, width| Array2::from_shape_fn((height, width), |(i, j)| i == 3 && j == 4);
     assert_eq!(gather(None).unwrap().len(), 1);
     assert_eq!(gather(Some(spot(16, 20).mapv(|_| false))).unwrap().len(), 1);
