@@ -80,8 +80,8 @@ pub struct Grade {
 
 /// What assessing needs besides the estimator.
 pub(crate) struct Parts<'a> {
-    pub(crate) estimator: &'a mut Estimator,
-    pub(crate) painter: &'a mut Painter,
+    pub(crate) estimator: &'a Estimator,
+    pub(crate) painter: &'a Painter,
     pub(crate) conformal: &'a [Conformal],
     pub(crate) novelty: &'a Novelty,
 }
@@ -94,7 +94,7 @@ struct Graded {
 }
 
 pub(crate) fn assess(
-    mut parts: Parts<'_>,
+    parts: &Parts<'_>,
     image: &Volume<f32>,
     segmentation: &Volume<u8>,
 ) -> Result<Assessment, EstimateError> {
@@ -137,11 +137,10 @@ pub(crate) fn assess(
                 }
             })
             .collect();
-        let opinion = parts.estimator.probability();
-        let sizes = sizes(&framing, &labels, &frame, opinion.as_deref());
-        if let Some(wrong) = parts.estimator.error_map(&frame.segmentation) {
+        let sizes = sizes(&framing, &labels, &frame, estimates.probability.as_deref());
+        if let Some(wrong) = &estimates.error {
             has_opinion = true;
-            let wrong = frame.restore(&wrong, 0.0).map_err(refused)?;
+            let wrong = frame.restore(wrong, 0.0).map_err(refused)?;
             error.index_axis_mut(Axis(SLICE_AXIS), index).assign(&wrong);
         }
         let painted = parts.paint(&frame)?;
@@ -169,7 +168,7 @@ pub(crate) fn assess(
 
 impl Parts<'_> {
     /// The reconstruction of a frame in intensities.
-    fn paint(&mut self, frame: &Frame) -> Result<Vec<f32>, EstimateError> {
+    fn paint(&self, frame: &Frame) -> Result<Vec<f32>, EstimateError> {
         let painted = self.painter.paint(&frame.image, &frame.segmentation, 1)?;
         Ok(painted.iter().map(|&value| frame.scale.invert(value)).collect())
     }

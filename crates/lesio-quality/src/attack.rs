@@ -102,7 +102,7 @@ impl Attack {
     /// As [`Attack::validate`]; failures of the device.
     pub fn perturb(
         &self,
-        estimator: &mut dyn QualityEstimator,
+        estimator: &dyn QualityEstimator,
         samples: &Samples,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, EstimateError> {
@@ -151,13 +151,13 @@ impl Attack {
 /// other with some to spare.
 const STEP: f32 = 2.5;
 
-/// Estimates of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`. Distances are
-/// in image pixels.
+/// Dice and distances of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`.
+/// Distances are in image pixels.
 ///
 /// # Errors
 /// [`EngineError::Length`] for images of another number of values than the samples'; failures of the device.
 pub fn estimate_samples(
-    estimator: &mut dyn QualityEstimator,
+    estimator: &dyn QualityEstimator,
     samples: &Samples,
     images: Option<&[f32]>,
 ) -> Result<crate::estimator::Estimates, EngineError> {
@@ -206,14 +206,13 @@ impl Batch {
 
 /// The gradient of each sample's squared error, but for a positive factor: signs are all that is used.
 fn error_gradient(
-    estimator: &mut dyn QualityEstimator,
+    estimator: &dyn QualityEstimator,
     batch: &Batch,
     images: &[f32],
 ) -> Result<Vec<f32>, EngineError> {
     let labels = estimator.config().framing.labels.len();
-    let estimates = estimator.estimate(images, &batch.segmentations)?;
-    let weights = error_weights(&estimates.dice, &batch.dice, labels);
-    Ok(estimator.image_gradient(&weights)?.to_vec())
+    let weigh = |dice: &[f32]| error_weights(dice, &batch.dice, labels);
+    estimator.image_gradient(images, &batch.segmentations, &weigh)
 }
 
 /// Weights of each Dice by which the error of the mean grows.

@@ -1,27 +1,44 @@
-//! The engines that compute the networks: the one place that chooses them.
+//! A network as a link of a chain: with fixed parameters or in training, on any device.
 
-use lesio_nn::{
-    Differentiate, EngineError, InputGradients, Mode, Network, ParameterSet, Plan, PlanEngine, PlanWeights,
-    TrainingEngine,
-};
+use lesio_nn::{EngineError, Inference, Mode, Pass, TrainingEngine};
 
-/// Samples that an engine makes room for at first.
-const CAPACITY: usize = 16;
+/// Samples that an engine in training makes room for at first.
+pub(crate) const CAPACITY: usize = 16;
 
-/// An engine for a network that is trained; the set may hold other networks' parameters too.
-pub(crate) fn engine(
-    network: &Network,
-    parameters: &ParameterSet,
-    input_gradients: InputGradients,
-) -> Result<Box<dyn TrainingEngine>, EngineError> {
-    Ok(Box::new(PlanEngine::new(network, parameters, CAPACITY, input_gradients)?))
+/// A network that a chain runs through.
+pub(crate) enum Link<'a> {
+    /// One with fixed parameters, of which gradients by the inputs alone are asked.
+    Fixed(&'a Inference),
+    /// One in training, in this mode.
+    Trained(&'a mut dyn TrainingEngine, Mode),
 }
 
-/// A network as a link of a chain: passes forth and back, trained or not.
-pub(crate) trait Link: Send {
-    /// Computes the outputs of `samples` samples.
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError>;
-    /// An output of the last forward pass.
+/// The links of engines in training.
+pub(crate) fn links(engines: &mut [Box<dyn TrainingEngine>], mode: Mode) -> Vec<Link<'_>> {
+    engines.iter_mut().map(|engine| Link::Trained(engine.as_mut(), mode)).collect()
+}
+
+impl Link<'_> {
+    /// Computes the outputs of `samples` samples and hands them to `then`, which may pass gradients back.
+    pub(crate) fn run<T>(
+        &mut self,
+        inputs: &[&[f32]],
+        samples: usize,
+        then: impl FnOnce(&mut dyn Passed) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        match self {
+            Self::Fixed(network) => network.run(inputs, samples, |pass| then(pass)),
+            Self::Trained(engine, mode) => {
+                engine.forward(inputs, samples, *mode)?;
+                then(engine)
+            }
+        }
+    }
+}
+
+/// A forward pass that was made.
+pub(crate) trait Passed {
+    /// An output.
     fn output(&self, index: usize) -> &[f32];
     /// Computes the gradients by the inputs (and by the parameters, where they are trained).
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError>;
@@ -29,59 +46,30 @@ pub(crate) trait Link: Send {
     fn input_gradient(&self, index: usize) -> &[f32];
 }
 
-impl Link for Box<dyn TrainingEngine> {
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
-        self.as_mut().forward(inputs, samples, mode)
-    }
-
+impl Passed for Pass<'_> {
     fn output(&self, index: usize) -> &[f32] {
-        self.as_ref().output(index)
+        self.output(index)
     }
 
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
-        self.as_mut().backward(output_gradients)
+        self.backward(output_gradients)
     }
 
     fn input_gradient(&self, index: usize) -> &[f32] {
-        self.as_ref().input_gradient(index)
+        self.input_gradient(index)
     }
 }
 
-/// A network with fixed parameters, of which gradients by the inputs alone are asked.
-pub(crate) struct Frozen {
-    network: Network,
-    plan: Plan,
-    weights: PlanWeights,
-}
-
-impl Frozen {
-    /// A network with its parameters; the set may hold others too.
-    pub(crate) fn new(network: &Network, parameters: &ParameterSet) -> Result<Self, EngineError> {
-        Ok(Self {
-            network: network.clone(),
-            plan: Plan::new(network, CAPACITY, Differentiate::Inputs)?,
-            weights: PlanWeights::new(network, parameters)?,
-        })
-    }
-}
-
-impl Link for Frozen {
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
-        if samples > self.plan.capacity() {
-            self.plan = Plan::new(&self.network, samples, Differentiate::Inputs)?;
-        }
-        Ok(self.plan.forward(&self.weights, inputs, samples, mode)?)
-    }
-
+impl Passed for &mut dyn TrainingEngine {
     fn output(&self, index: usize) -> &[f32] {
-        self.plan.output(index)
+        (**self).output(index)
     }
 
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
-        Ok(self.plan.backward(&self.weights, output_gradients, None)?)
+        (**self).backward(output_gradients)
     }
 
     fn input_gradient(&self, index: usize) -> &[f32] {
-        self.plan.input_gradient(index)
+        (**self).input_gradient(index)
     }
 }

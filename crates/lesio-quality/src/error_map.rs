@@ -1,16 +1,8 @@
 //! Where a segmentation is wrong.
 
 /// Probability that the label of each pixel is wrong, `[n, pixels]`, of segmentations `[n, pixels]` of 0 or 1 + the
-/// position of the label, by the probabilities of the labels, `[n, labels, pixels]`. `None` where these do not fit each
-/// other.
-pub(crate) fn wrongness(
-    probability: &[f32],
-    segmentations: &[u8],
-    pixels: usize,
-    labels: usize,
-) -> Option<Vec<f32>> {
-    let fits =
-        segmentations.len().is_multiple_of(pixels) && probability.len() == segmentations.len() * labels;
+/// position of the label, by the probabilities of the labels, `[n, labels, pixels]`.
+pub(crate) fn wrongness(probability: &[f32], segmentations: &[u8], pixels: usize, labels: usize) -> Vec<f32> {
     let (all, one) = ((labels * pixels).max(1), pixels.max(1));
     let samples = probability.chunks_exact(all).zip(segmentations.chunks_exact(one));
     let of_sample = |(own, segmentation): (&[f32], &[u8])| -> Vec<f32> {
@@ -21,7 +13,7 @@ pub(crate) fn wrongness(
         };
         segmentation.iter().enumerate().map(right).map(|right| (1.0 - right).clamp(0.0, 1.0)).collect()
     };
-    fits.then(|| samples.flat_map(of_sample).collect())
+    samples.flat_map(of_sample).collect()
 }
 
 #[cfg(test)]
@@ -36,17 +28,10 @@ mod tests {
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
         };
         // Two labels on three pixels.
-        close(&wrongness(&opinion, &[1, 1, 0], 3, 2).unwrap(), &[0.1, 0.8, 0.2]);
+        close(&wrongness(&opinion, &[1, 1, 0], 3, 2), &[0.1, 0.8, 0.2]);
         // One label, two samples of three pixels.
-        close(&wrongness(&opinion, &[1, 0, 0, 0, 1, 1], 3, 1).unwrap(), &[0.1, 0.2, 0.1, 0.0, 0.3, 0.9]);
+        close(&wrongness(&opinion, &[1, 0, 0, 0, 1, 1], 3, 1), &[0.1, 0.2, 0.1, 0.0, 0.3, 0.9]);
         // No label has this number.
-        close(&wrongness(&opinion, &[9, 1, 2], 3, 2).unwrap(), &[1.0, 0.8, 0.9]);
-    }
-
-    #[test]
-    fn other_samples_than_were_estimated_have_none() {
-        assert!(wrongness(&[0.5; 6], &[1; 6], 3, 2).is_none());
-        assert!(wrongness(&[0.5; 6], &[1; 4], 3, 1).is_none());
-        assert!(wrongness(&[], &[], 3, 1).is_some_and(|map| map.is_empty()));
+        close(&wrongness(&opinion, &[9, 1, 2], 3, 2), &[1.0, 0.8, 0.9]);
     }
 }

@@ -2,57 +2,45 @@
 
 use std::path::Path;
 
-use lesio_nn::{EngineError, LoadError, Mode, ParameterSet, SaveError, model_file};
+use lesio_nn::{
+    Device, Differentiate, EngineError, Inference, LoadError, ParameterSet, SaveError, model_file,
+};
 
-use crate::chain::{By, Chain};
+use crate::chain::{By, Chain, Passage, check};
 use crate::change::{Change, views};
 use crate::config::EstimatorConfig;
 use crate::distance;
-use crate::engine::Frozen;
+use crate::engine::Link;
 use crate::error::BuildError;
 use crate::error_map;
 use crate::samples::one_hot;
 
 /// Estimates the quality of segmentations on their grid, and tells how the image bears on it.
 ///
-/// What [`QualityEstimator::estimate`] returns for a sample depends on that sample alone.
-pub trait QualityEstimator: Send {
+/// Images are `[n, h, w]` in deviations from the mean, and segmentations `[n, h, w]` of 0 or 1 + the position of the
+/// label, as in a [`Frame`](crate::Frame). What is returned for a sample depends on that sample alone, whatever was asked
+/// before, and may be asked from several threads at once.
+pub trait QualityEstimator: Send + Sync {
     /// What it is made of.
     fn config(&self) -> &EstimatorConfig;
 
-    /// Estimates samples: images `[n, h, w]` in deviations from the mean, and segmentations `[n, h, w]`
-    /// of 0 or 1 + the position of the label, as in a [`Frame`](crate::Frame).
+    /// Estimates samples.
     ///
     /// # Errors
     /// Slices that are not of whole samples, and failures of the device.
-    fn estimate(&mut self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError>;
+    fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError>;
 
-    /// The gradient by the images `[n, h, w]` of the sum of each Dice of the last estimate times its
-    /// weight `[n, labels]`; empty before the first.
+    /// The gradient by the images `[n, h, w]` of the sum of each Dice times its weight; `weigh` gives the weights
+    /// `[n, labels]` of the Dice that are estimated.
     ///
     /// # Errors
-    /// Another number of weights, and failures of the device.
-    fn image_gradient(&mut self, weights: &[f32]) -> Result<&[f32], EngineError>;
-
-    /// What the image would be if the segmentation were right, `[n, h, w]` of the last estimate; `None`
-    /// for methods that do not paint.
-    fn reconstruction(&self) -> Option<Vec<f32>> {
-        None
-    }
-
-    /// Probability of each label graded, `[n, labels, h, w]` of the last estimate; `None` for methods
-    /// that do not look for the structures themselves.
-    fn probability(&self) -> Option<Vec<f32>> {
-        None
-    }
-
-    /// Where segmentations are wrong: the probability, 0 to 1, that a pixel's label is, `[n, h, w]`, by
-    /// [`QualityEstimator::probability`] of the last estimate; `None` where that is, and where the segmentations are not
-    /// as many as were estimated.
-    fn error_map(&self, segmentations: &[u8]) -> Option<Vec<f32>> {
-        let (pixels, labels) = (self.config().framing.pixels(), self.config().framing.labels.len());
-        error_map::wrongness(&self.probability()?, segmentations, pixels, labels)
-    }
+    /// As [`QualityEstimator::estimate`], and another number of weights.
+    fn image_gradient(
+        &self,
+        images: &[f32],
+        segmentations: &[u8],
+        weigh: &dyn Fn(&[f32]) -> Vec<f32>,
+    ) -> Result<Vec<f32>, EngineError>;
 }
 
 /// What was estimated of a batch.
@@ -64,17 +52,26 @@ pub struct Estimates {
     /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`Frame::pixel`](crate::Frame::pixel) it is
     /// in image pixels.
     pub distance: Vec<f32>,
+    /// What the images would be if the segmentations were right, `[n, h, w]`; `None` for methods that do not paint.
+    pub reconstruction: Option<Vec<f32>>,
+    /// Probability of each label graded, `[n, labels, h, w]`; `None` for methods that do not look for the structures
+    /// themselves.
+    pub probability: Option<Vec<f32>>,
+    /// Where the segmentations are wrong: the probability, 0 to 1, that a pixel's label is, `[n, h, w]`; `None` where
+    /// [`Estimates::probability`] is.
+    pub error: Option<Vec<f32>>,
 }
 
 /// A trained estimator.
 ///
 /// ```
+/// use lesio_nn::Device;
 /// use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};
 ///
 /// let framing = Framing::new([1]).grid([16, 16]);
 /// let config = EstimatorConfig::new(Method::Direct, framing).widths(Widths::uniform([8, 8]));
 /// let untrained = config.initial_parameters(1)?;
-/// let mut estimator = Estimator::new(config, untrained)?;
+/// let estimator = Estimator::new(config, untrained, &Device::Cpu)?;
 /// let estimates = estimator.estimate(&[0.5; 256], &[1; 256])?;
 /// assert!((0.0..=1.0).contains(&estimates.dice[0]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -82,13 +79,9 @@ pub struct Estimates {
 pub struct Estimator {
     config: EstimatorConfig,
     parameters: ParameterSet,
-    networks: Vec<Frozen>,
+    networks: Vec<Inference>,
     chain: Chain,
     views: Vec<Change>,
-    /// All views of a sample stand together: `[n, views, h, w]`, and the labels' planes alike.
-    images: Vec<f32>,
-    planes: Vec<f32>,
-    by_image: Vec<f32>,
 }
 
 impl std::fmt::Debug for Estimator {
@@ -102,31 +95,33 @@ const KIND: &str = "a quality estimator";
 const VERSION: u32 = 3;
 
 impl Estimator {
-    /// An estimator of trained parameters; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and
+    /// An estimator of trained parameters on a device; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and
     /// [`Method::SecondOpinion`](crate::Method::SecondOpinion) those of the segmentation alone.
     ///
     /// # Errors
     /// A configuration that is refused, and parameters that do not fit it.
-    pub fn new(config: EstimatorConfig, parameters: ParameterSet) -> Result<Self, BuildError> {
+    pub fn new(
+        config: EstimatorConfig,
+        parameters: ParameterSet,
+        device: &Device,
+    ) -> Result<Self, BuildError> {
         let (networks, foundation) = (config.networks()?, config.foundation()?);
         parameters.check(&networks.iter().chain(&foundation).collect::<Vec<_>>())?;
-        let frozen = networks.iter().map(|network| Frozen::new(network, &parameters));
-        let networks = frozen.collect::<Result<Vec<_>, _>>()?;
-        let foundation = foundation.map(|network| Frozen::new(&network, &parameters)).transpose()?;
-        let chain = Chain::new(&config, foundation);
+        let made = |network| Inference::new(network, &parameters, Differentiate::Inputs, device);
+        let networks = networks.iter().map(made).collect::<Result<Vec<_>, _>>()?;
+        let chain = Chain::new(&config, &parameters, device)?;
         let views = views(config.framing.grid, config.views);
-        let (images, planes, by_image) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { config, parameters, networks, chain, views, images, planes, by_image })
+        Ok(Self { config, parameters, networks, chain, views })
     }
 
-    /// Reads an estimator from a file of its own.
+    /// Reads an estimator from a file of its own onto a device.
     ///
     /// # Errors
     /// A file that cannot be read, is no estimator's, or does not fit its own configuration.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, config) = model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
-        Self::new(config, parameters).map_err(|error| match error {
+        Self::new(config, parameters, device).map_err(|error| match error {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
         })
@@ -152,79 +147,84 @@ impl QualityEstimator for Estimator {
         &self.config
     }
 
-    fn estimate(&mut self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError> {
+    fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
-        let samples = images.len() / pixels;
-        if images.len() != samples * pixels || segmentations.len() != images.len() {
-            let what = "the segmentations of whole images".to_owned();
-            let (found, expected) = (segmentations.len(), samples * pixels);
-            return Err(EngineError::Length { what, found, expected });
-        }
-        let views = self.views.len();
-        self.images.resize(samples * views * pixels, 0.0);
-        self.planes.resize(samples * views * labels * pixels, 0.0);
-        let mut viewed = vec![0; pixels];
-        for sample in 0..samples {
-            let own = sample * pixels..(sample + 1) * pixels;
-            for (number, view) in self.views.iter().enumerate() {
-                let k = sample * views + number;
-                view.place(&images[own.clone()], &mut self.images[k * pixels..(k + 1) * pixels]);
-                view.place(&segmentations[own.clone()], &mut viewed);
-                let planes = k * labels * pixels..(k + 1) * labels * pixels;
-                one_hot(&viewed, labels, &mut self.planes[planes]);
-            }
-        }
-        self.chain.forward(
-            &mut self.networks,
-            &self.images,
-            &self.planes,
-            samples * views,
-            Mode::Evaluate,
-        )?;
-        let scale = distance::scale(&self.config.framing);
-        let distance = mean_over_views(self.chain.distance(), views, labels);
-        Ok(Estimates {
-            dice: mean_over_views(self.chain.dice(), views, labels),
-            distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
+        let (scale, views) = (distance::scale(&self.config.framing), self.views.len());
+        self.run(images, segmentations, |passage| {
+            let distance = mean_over_views(&passage.distance, views, labels);
+            let (classes, graded) = (self.config.classes.len() + 1, self.config.class_indices());
+            let probability = self.over_views(&passage.seen.probability, classes, &graded);
+            let wrong = |probability| error_map::wrongness(probability, segmentations, pixels, labels);
+            Ok(Estimates {
+                dice: mean_over_views(&passage.dice, views, labels),
+                distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
+                reconstruction: self.over_views(&passage.seen.reconstruction, 1, &[0]),
+                error: probability.as_deref().map(wrong),
+                probability,
+            })
         })
     }
 
-    fn image_gradient(&mut self, weights: &[f32]) -> Result<&[f32], EngineError> {
+    fn image_gradient(
+        &self,
+        images: &[f32],
+        segmentations: &[u8],
+        weigh: &dyn Fn(&[f32]) -> Vec<f32>,
+    ) -> Result<Vec<f32>, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         let views = self.views.len();
-        let share = 1.0 / views as f32;
-        let of_views: Vec<f32> = weights
-            .chunks_exact(labels)
-            .flat_map(|own| std::iter::repeat_n(own, views).flatten().map(|weight| weight * share))
-            .collect();
-        let by = By { dice: &of_views, distance: &[], logits: &[] };
-        let gradient = self.chain.backward(&mut self.networks, &by)?;
-        self.by_image.clear();
-        self.by_image.resize(gradient.len() / views, 0.0);
+        let gradient = self.run(images, segmentations, |passage| {
+            let dice = mean_over_views(&passage.dice, views, labels);
+            let weights = weigh(&dice);
+            check("weights of the dice", weights.len(), dice.len())?;
+            let share = |weight: &f32| weight * (1.0 / views as f32);
+            let of_sample = |own: &[f32]| own.iter().map(share).collect::<Vec<_>>().repeat(views);
+            let dice = weights.chunks_exact(labels).flat_map(of_sample).collect();
+            passage.backward(&By { dice, ..By::default() })
+        })?;
+        let mut by_image = vec![0.0; images.len()];
         let mut back = vec![0.0; pixels];
-        for (sum, own) in self.by_image.chunks_exact_mut(pixels).zip(gradient.chunks_exact(views * pixels)) {
+        for (sum, own) in by_image.chunks_exact_mut(pixels).zip(gradient.chunks_exact(views * pixels)) {
             for (view, part) in self.views.iter().zip(own.chunks_exact(pixels)) {
                 view.place(part, &mut back);
                 sum.iter_mut().zip(&back).for_each(|(sum, part)| *sum += part);
             }
         }
-        Ok(&self.by_image)
-    }
-
-    fn reconstruction(&self) -> Option<Vec<f32>> {
-        let all = Some(self.chain.reconstruction()).filter(|values| !values.is_empty())?;
-        Some(self.over_views(all, 1, &[0]))
-    }
-
-    fn probability(&self) -> Option<Vec<f32>> {
-        let all = Some(self.chain.probability()).filter(|values| !values.is_empty())?;
-        Some(self.over_views(all, self.config.classes.len() + 1, &self.config.class_indices()))
+        Ok(by_image)
     }
 }
 
 impl Estimator {
-    /// Means over the views of chosen planes of maps `[n, views, planes, h, w]`, each turned back.
-    fn over_views(&self, maps: &[f32], planes: usize, chosen: &[usize]) -> Vec<f32> {
+    /// Shows the networks all views of samples, those of a sample together.
+    fn run<T>(
+        &self,
+        images: &[f32],
+        segmentations: &[u8],
+        then: impl FnOnce(&mut Passage<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        let samples = images.len() / pixels;
+        check("the images", images.len(), samples * pixels)?;
+        check("the segmentations of whole images", segmentations.len(), samples * pixels)?;
+        let views = self.views.len();
+        let mut viewed = vec![0.0; samples * views * pixels];
+        let mut planes = vec![0.0; samples * views * labels * pixels];
+        let mut labelled = vec![0; pixels];
+        for (k, (viewed, planes)) in
+            viewed.chunks_exact_mut(pixels).zip(planes.chunks_exact_mut(labels * pixels)).enumerate()
+        {
+            let (sample, view) = (k / views, &self.views[k % views]);
+            let own = sample * pixels..(sample + 1) * pixels;
+            view.place(&images[own.clone()], viewed);
+            view.place(&segmentations[own], &mut labelled);
+            one_hot(&labelled, labels, planes);
+        }
+        let mut links: Vec<Link<'_>> = self.networks.iter().map(Link::Fixed).collect();
+        self.chain.run(&mut links, &viewed, &planes, then)
+    }
+
+    /// Means over the views of chosen planes of maps `[n, views, planes, h, w]`, each turned back; `None` of no maps.
+    fn over_views(&self, maps: &[f32], planes: usize, chosen: &[usize]) -> Option<Vec<f32>> {
         let (pixels, views) = (self.config.framing.pixels(), self.views.len());
         let mut means = Vec::with_capacity(maps.len() / (planes * views).max(1) * chosen.len());
         let mut back = vec![0.0; pixels];
@@ -238,7 +238,7 @@ impl Estimator {
                 means.append(&mut mean);
             }
         }
-        means
+        (!maps.is_empty()).then_some(means)
     }
 }
 

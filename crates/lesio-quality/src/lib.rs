@@ -12,9 +12,10 @@
 //!   images unlike those it learnt from ([`Novelty`]).
 //!
 //! Patients that teach, that choose and calibrate, and that test never mix ([`PatientGroups`]). The same seed gives the same
-//! bytes.
+//! bytes on the CPU; on another [`Device`](lesio_nn::Device) results agree within rounding, and files do not know it.
 //!
 //! ```
+//! use lesio_nn::Device;
 //! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};
 //! use ndarray::Array2;
 //!
@@ -26,7 +27,7 @@
 //! // An estimator that has not learnt anything yet.
 //! let config = EstimatorConfig::new(Method::SecondOpinion, framing).widths(Widths::uniform([8, 8]));
 //! let parameters = config.initial_parameters(1)?;
-//! let mut estimator = Estimator::new(config, parameters)?;
+//! let estimator = Estimator::new(config, parameters, &Device::Cpu)?;
 //! let estimates = estimator.estimate(&frame.image, &frame.segmentation)?;
 //! assert_eq!(estimates.dice.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

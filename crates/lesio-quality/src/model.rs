@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lesio_image::Volume;
-use lesio_nn::{LoadError, ParameterSet, SaveError, model_file};
+use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::{Assessment, Parts, assess};
@@ -77,7 +77,7 @@ impl QualityModel {
 
     /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
     ///
-    /// The same input gives the same answer, whatever was asked before. Labels that the model has seen but does
+    /// The same input gives the same answer, whatever was asked before, and from whatever thread. Labels that the model has seen but does
     /// not grade may be in the segmentation. A segmentation whose voxels are in another order is brought into the
     /// image's, by both affines.
     ///
@@ -85,17 +85,17 @@ impl QualityModel {
     /// A segmentation of another shape or place than the image, labels that the model was not trained with, images that are not finite, and slices whose
     /// image is constant although something is segmented in it.
     pub fn assess(
-        &mut self,
+        &self,
         image: &Volume<f32>,
         segmentation: &Volume<u8>,
     ) -> Result<Assessment, EstimateError> {
         let parts = Parts {
-            estimator: &mut self.estimator,
-            painter: &mut self.painter,
+            estimator: &self.estimator,
+            painter: &self.painter,
             conformal: &self.document.conformal,
             novelty: &self.document.novelty,
         };
-        assess(parts, image, segmentation)
+        assess(&parts, image, segmentation)
     }
 
     /// Memory that assessing a volume of a shape takes at the most, beside the model, in bytes: the image, the segmentation and
@@ -105,15 +105,15 @@ impl QualityModel {
         shape.iter().fold(24, |all: u64, &size| all.saturating_mul(size as u64))
     }
 
-    /// Reads a model.
+    /// Reads a model onto a device.
     ///
     /// # Errors
     /// A file that cannot be read, is no quality model, or does not fit its own configuration.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, document): (ParameterSet, Document) =
             model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
-        Self::from_parts(&parameters, document).map_err(|error| match error {
+        Self::from_parts(&parameters, document, device).map_err(|error| match error {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
         })
@@ -137,8 +137,8 @@ impl QualityModel {
 
     /// The estimator.
     #[must_use]
-    pub fn estimator(&mut self) -> &mut Estimator {
-        &mut self.estimator
+    pub fn estimator(&self) -> &Estimator {
+        &self.estimator
     }
 
     /// Its intervals, one for each label graded.
@@ -159,7 +159,11 @@ impl QualityModel {
         &self.document.provenance
     }
 
-    fn from_parts(parameters: &ParameterSet, document: Document) -> Result<Self, BuildError> {
+    fn from_parts(
+        parameters: &ParameterSet,
+        document: Document,
+        device: &Device,
+    ) -> Result<Self, BuildError> {
         let config = &document.config;
         let mut all = config.networks()?;
         all.push(config.reconstructor()?);
@@ -175,9 +179,10 @@ impl QualityModel {
             set
         };
         let of_painter = |name: &str| name.starts_with("rec.");
-        let painter = Painter::new(config, own(&of_painter))?;
+        let painter = Painter::new(config, own(&of_painter), device)?;
         let needs_painter = config.method == crate::Method::RecReg;
-        let estimator = Estimator::new(config.clone(), own(&|name| needs_painter || !of_painter(name)))?;
+        let own = own(&|name| needs_painter || !of_painter(name));
+        let estimator = Estimator::new(config.clone(), own, device)?;
         Self::new(estimator, painter, document.conformal, document.novelty, document.provenance)
     }
 }

@@ -1,17 +1,15 @@
 //! A trained REC-Net.
 
-use lesio_nn::{EngineError, Mode, ParameterSet};
+use lesio_nn::{Device, Differentiate, EngineError, Inference, ParameterSet};
 
 use crate::chain::blank;
 use crate::config::EstimatorConfig;
-use crate::engine::{Frozen, Link};
 use crate::error::BuildError;
 
 /// Paints what images would be if their segmentations were right.
 pub struct Painter {
     parameters: ParameterSet,
-    network: Frozen,
-    blanked: Vec<f32>,
+    network: Inference,
 }
 
 impl std::fmt::Debug for Painter {
@@ -21,15 +19,19 @@ impl std::fmt::Debug for Painter {
 }
 
 impl Painter {
-    /// A REC-Net of trained parameters, for the grid and widths of a configuration.
+    /// A REC-Net of trained parameters on a device, for the grid and widths of a configuration.
     ///
     /// # Errors
     /// A configuration that is refused, and parameters that do not fit it.
-    pub fn new(config: &EstimatorConfig, parameters: ParameterSet) -> Result<Self, BuildError> {
+    pub fn new(
+        config: &EstimatorConfig,
+        parameters: ParameterSet,
+        device: &Device,
+    ) -> Result<Self, BuildError> {
         let network = config.reconstructor()?;
         parameters.check(&[&network])?;
-        let network = Frozen::new(&network, &parameters)?;
-        Ok(Self { parameters, network, blanked: Vec::new() })
+        let network = Inference::new(&network, &parameters, Differentiate::Nothing, device)?;
+        Ok(Self { parameters, network })
     }
 
     /// The parameters.
@@ -43,7 +45,7 @@ impl Painter {
     /// # Errors
     /// Slices that are not of whole samples, and failures of the device.
     pub fn paint(
-        &mut self,
+        &self,
         images: &[f32],
         segmentations: &[u8],
         samples: usize,
@@ -53,8 +55,6 @@ impl Painter {
             return Err(EngineError::Length { what, found, expected });
         }
         let outside: Vec<f32> = segmentations.iter().map(|&index| f32::from(u8::from(index == 0))).collect();
-        blank(images, &outside, &mut self.blanked);
-        self.network.forward(&[&self.blanked], samples, Mode::Evaluate)?;
-        Ok(self.network.output(0).to_vec())
+        self.network.run(&[&blank(images, &outside)], samples, |pass| Ok(pass.output(0).to_vec()))
     }
 }

@@ -1,6 +1,6 @@
 //! From slices with their truth to trained estimators: the steps in order, each resumable.
 
-use lesio_nn::{AdamConfig, Objective, ParameterSet, TrainConfig};
+use lesio_nn::{AdamConfig, Device, Objective, ParameterSet, TrainConfig};
 use lesio_settings::{SettingError, in_range, require};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -162,7 +162,7 @@ pub struct CandidatePool {
 }
 
 impl Recipe {
-    /// Trains segmenters on either half of the training patients; the outer list is by half.
+    /// Trains segmenters on a device, on either half of the training patients; the outer list is by half.
     ///
     /// # Errors
     /// Fewer than two patients, slices that are refused, and a training that fails.
@@ -172,6 +172,7 @@ impl Recipe {
         classes: &[u8],
         slices: &[TrueSlice],
         shelf: &Shelf,
+        device: &Device,
         listener: &mut Listener<'_>,
     ) -> Result<Segmenters, RecipeError> {
         self.validate()?;
@@ -194,12 +195,12 @@ impl Recipe {
                 train.adam.warm_up = 20;
                 let objective =
                     SegmenterObjective::new(config.clone(), &train, Augmentation::default(), samples.clone());
-                let engines = SegmenterObjective::engines(&config, train.seed)?;
+                let engines = SegmenterObjective::engines(&config, train.seed, device)?;
                 let name = format!("segmenter-{half}-{number}");
                 let stages = shelf.train(&name, objective, engines, train, &self.stages, listener)?;
                 for (stage, parameters) in stages.iter().enumerate() {
                     let origin = Origin::Segmenter { number, stage };
-                    trained.push((half, origin, Segmenter::new(config.clone(), parameters)?));
+                    trained.push((half, origin, Segmenter::new(config.clone(), parameters, device)?));
                 }
             }
         }
@@ -212,7 +213,7 @@ impl Recipe {
     /// Slices that are refused, and failures of the device.
     pub fn candidates(
         &self,
-        segmenters: &mut Segmenters,
+        segmenters: &Segmenters,
         slices: &[TrueSlice],
         listener: &mut Listener<'_>,
     ) -> Result<CandidatePool, RecipeError> {
@@ -259,7 +260,7 @@ impl Recipe {
         Ok(CandidatePool { candidates: all })
     }
 
-    /// Trains REC-Net on slices framed by their truth.
+    /// Trains REC-Net on a device, on slices framed by their truth.
     ///
     /// # Errors
     /// Slices that are refused, and a training that fails.
@@ -268,6 +269,7 @@ impl Recipe {
         config: &EstimatorConfig,
         slices: &[TrueSlice],
         shelf: &Shelf,
+        device: &Device,
         listener: &mut Listener<'_>,
     ) -> Result<ParameterSet, RecipeError> {
         self.validate()?;
@@ -283,14 +285,14 @@ impl Recipe {
         }
         let train = self.train_config(samples.len(), self.reconstruction_steps, self.batch, 100);
         let augmentation = Augmentation::default();
-        let engines = ReconstructionObjective::engines(config, train.seed)?;
+        let engines = ReconstructionObjective::engines(config, train.seed, device)?;
         let objective =
             ReconstructionObjective::new(config, train.clone(), augmentation, samples, Samples::new());
         let parameters = shelf.train("reconstruction", objective, engines, train, &[], listener)?;
         Ok(parameters.into_iter().next().unwrap_or_default())
     }
 
-    /// Trains an estimator; `foundation` are the parameters of what it builds upon: of REC-Net for [`Method::RecReg`], of
+    /// Trains an estimator on a device, on training and validation samples; `foundation` are the parameters of what it builds upon: of REC-Net for [`Method::RecReg`], of
     /// [`Method::ShapeOnly`] for [`Method::SecondOpinion`]. Others build upon nothing.
     ///
     /// Returns its parameters, those of the foundation among them where it has one, and what it was trained on.
@@ -301,19 +303,19 @@ impl Recipe {
         &self,
         config: &EstimatorConfig,
         foundation: &ParameterSet,
-        training: &Samples,
-        validation: &Samples,
+        samples: [&Samples; 2],
         shelf: &Shelf,
+        device: &Device,
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
         self.validate()?;
         // Views are of what is asked, not of what is learnt.
         let config = &config.clone().views(1);
-        let lesson = Lesson { config, foundation, training, validation, shelf };
+        let lesson = Lesson { config, foundation, samples, shelf, device };
         let (mut parameters, fingerprint) = if config.method == Method::SecondOpinion {
             self.second_opinion(&lesson, listener)?
         } else {
-            let train = self.train_config(training.len(), self.estimator_steps, self.batch, 200);
+            let train = self.train_config(samples[0].len(), self.estimator_steps, self.batch, 200);
             let initial = config.initial_parameters(train.seed)?;
             lesson.learn(config.method.name(), EstimatorTraining::new(train), &initial, None, listener)?
         };
@@ -330,7 +332,7 @@ impl Recipe {
     ) -> Result<(ParameterSet, String), RecipeError> {
         let options = |steps: usize, seed: u64, hardening: &Hardening| {
             // A hardened update learns from each sample several times: smaller batches give more updates in the same time.
-            let mut train = self.train_config(lesson.training.len(), steps, self.batch.div_ceil(2), seed);
+            let mut train = self.train_config(lesson.samples[0].len(), steps, self.batch.div_ceil(2), seed);
             // Attacks change with the network: its parameters wander, and their mean is better than any of them.
             train.averaging = Some((steps as f64 / 20.0).clamp(8.0, 1000.0));
             // It must be right about pixels, of patients that differ more than the few that teach.
@@ -394,9 +396,10 @@ impl Recipe {
 struct Lesson<'a> {
     config: &'a EstimatorConfig,
     foundation: &'a ParameterSet,
-    training: &'a Samples,
-    validation: &'a Samples,
+    /// Training and validation.
+    samples: [&'a Samples; 2],
     shelf: &'a Shelf,
+    device: &'a Device,
 }
 
 impl Lesson<'_> {
@@ -411,10 +414,11 @@ impl Lesson<'_> {
         listener: &mut Listener<'_>,
     ) -> Result<(ParameterSet, String), RecipeError> {
         let train = options.train.clone();
-        let engines = EstimatorObjective::engines(self.config, start)?;
-        let (training, validation) = (self.training.clone(), self.validation.clone());
+        let engines = EstimatorObjective::engines(self.config, start, self.device)?;
+        let [training, validation] = self.samples.map(Clone::clone);
+        let (config, foundation) = (self.config.clone(), self.foundation);
         let objective =
-            EstimatorObjective::new(self.config.clone(), options, self.foundation, training, validation)?;
+            EstimatorObjective::new(config, options, foundation, training, validation, self.device)?;
         let objective = objective.after(origin);
         let fingerprint = objective.fingerprint();
         let trained = self.shelf.train(name, objective, engines, train, &[], listener)?;

@@ -1,14 +1,15 @@
 //! REC-Net: what an image would be if the segmentation were right.
 
 use lesio_nn::{
-    Batch, EngineError, Initialization, InputGradients, Mode, Objective, ParameterSet, Terms, TrainConfig,
-    TrainingEngine,
+    Batch, Device, EngineError, Initialization, InputGradients, Mode, Objective, ParameterSet, Terms,
+    TrainConfig, TrainingEngine,
 };
 use rayon::prelude::*;
 
 use crate::augmentation::Augmentation;
 use crate::chain::blank;
 use crate::config::EstimatorConfig;
+use crate::engine::CAPACITY;
 use crate::error::BuildError;
 use crate::samples::Samples;
 use crate::training::{change_of, fingerprint};
@@ -28,7 +29,6 @@ pub struct ReconstructionObjective {
     fingerprint: String,
     images: Vec<f32>,
     outside: Vec<f32>,
-    blanked: Vec<f32>,
     gradient: Vec<f32>,
 }
 
@@ -45,30 +45,23 @@ impl ReconstructionObjective {
         let widths = &config.widths.reconstruction;
         let fingerprint =
             fingerprint(&(widths, &config.framing, &train, &augmentation), &samples, &validation);
-        let (images, outside, blanked, gradient) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (images, outside, gradient) = (Vec::new(), Vec::new(), Vec::new());
         let grid = config.framing.grid;
-        Self {
-            grid,
-            train,
-            augmentation,
-            samples,
-            validation,
-            fingerprint,
-            images,
-            outside,
-            blanked,
-            gradient,
-        }
+        Self { grid, train, augmentation, samples, validation, fingerprint, images, outside, gradient }
     }
 
-    /// The engine of an untrained REC-Net, in the list that a trainer takes.
+    /// The engine of an untrained REC-Net on a device, in the list that a trainer takes.
     ///
     /// # Errors
-    /// A configuration that is refused.
-    pub fn engines(config: &EstimatorConfig, seed: u64) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+    /// A configuration that is refused, and failures of the device.
+    pub fn engines(
+        config: &EstimatorConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
         let network = config.reconstructor()?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
-        Ok(vec![crate::engine::engine(&network, &parameters, InputGradients::Skip)?])
+        Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
     }
 
     /// Paints a batch and returns its loss; fills its gradient.
@@ -102,8 +95,8 @@ impl ReconstructionObjective {
                     sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();
                 change.place(&left, outside);
             });
-        blank(&self.images, &self.outside, &mut self.blanked);
-        engine.forward(&[&self.blanked], own.len(), if validation { Mode::Evaluate } else { Mode::Train })?;
+        let blanked = blank(&self.images, &self.outside);
+        engine.forward(&[&blanked], own.len(), if validation { Mode::Evaluate } else { Mode::Train })?;
         let output = engine.output(0);
         self.gradient.resize(output.len(), 0.0);
         let share = 1.0 / own.len().max(1) as f32;

@@ -1,8 +1,8 @@
 //! Segmenters whose outputs are graded: U-Nets of several sizes and stages of training.
 
 use lesio_nn::{
-    Activation, Batch, EngineError, Initialization, InputGradients, Mode, Network, Objective, ParameterSet,
-    Terms, TrainConfig, TrainingEngine,
+    Activation, Batch, Device, Differentiate, EngineError, Inference, Initialization, InputGradients, Mode,
+    Network, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine,
 };
 use lesio_settings::in_range;
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreement::softmax;
 use crate::augmentation::Augmentation;
-use crate::engine::{Frozen, Link};
+use crate::engine::CAPACITY;
 use crate::error::{BuildError, ConfigError};
 use crate::network::{Summary, u_net};
 use crate::samples::Samples;
@@ -54,26 +54,25 @@ impl SegmenterConfig {
 }
 
 /// A segmenter at one stage of its training.
+#[derive(Debug)]
 pub struct Segmenter {
     config: SegmenterConfig,
-    network: Frozen,
-}
-
-impl std::fmt::Debug for Segmenter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segmenter").field("config", &self.config).finish_non_exhaustive()
-    }
+    network: Inference,
 }
 
 impl Segmenter {
-    /// A segmenter of trained parameters.
+    /// A segmenter of trained parameters on a device.
     ///
     /// # Errors
     /// A configuration that is refused, and parameters that do not fit it.
-    pub fn new(config: SegmenterConfig, parameters: &ParameterSet) -> Result<Self, BuildError> {
+    pub fn new(
+        config: SegmenterConfig,
+        parameters: &ParameterSet,
+        device: &Device,
+    ) -> Result<Self, BuildError> {
         let network = config.network()?;
         parameters.check(&[&network])?;
-        let network = Frozen::new(&network, parameters)?;
+        let network = Inference::new(&network, parameters, Differentiate::Nothing, device)?;
         Ok(Self { config, network })
     }
 
@@ -81,21 +80,25 @@ impl Segmenter {
     ///
     /// # Errors
     /// A slice that is not of whole images, and failures of the device.
-    pub fn segment(&mut self, images: &[f32]) -> Result<Vec<u8>, EngineError> {
+    pub fn segment(&self, images: &[f32]) -> Result<Vec<u8>, EngineError> {
         let pixels = self.config.grid[0] * self.config.grid[1];
         let classes = self.config.labels + 1;
         let mut segmentations = Vec::with_capacity(images.len());
         for chunk in images.chunks(BATCH * pixels) {
             let samples = chunk.len() / pixels;
-            self.network.forward(&[chunk], samples, Mode::Evaluate)?;
-            for logits in self.network.output(0).chunks_exact(classes * pixels) {
-                segmentations.extend((0..pixels).map(|pixel| {
-                    let value = |class: usize| logits[class * pixels + pixel];
+            self.network.run(&[chunk], samples, |pass| {
+                for logits in pass.output(0).chunks_exact(classes * pixels) {
+                    let value = |class: usize, pixel: usize| logits[class * pixels + pixel];
                     // The first of equals, so that ties do not depend on anything.
-                    (1..classes).fold(0, |best, class| if value(class) > value(best) { class } else { best })
-                        as u8
-                }));
-            }
+                    let most = |pixel| {
+                        (1..classes).fold(0, |best, class| {
+                            if value(class, pixel) > value(best, pixel) { class } else { best }
+                        })
+                    };
+                    segmentations.extend((0..pixels).map(|pixel| most(pixel) as u8));
+                }
+                Ok::<_, EngineError>(())
+            })?;
         }
         Ok(segmentations)
     }
@@ -129,14 +132,18 @@ impl SegmenterObjective {
         Self { config, augmentation, samples, fingerprint, images, truth, probability, gradient }
     }
 
-    /// The engine of an untrained segmenter, in the list that a trainer takes.
+    /// The engine of an untrained segmenter on a device, in the list that a trainer takes.
     ///
     /// # Errors
-    /// A configuration that is refused.
-    pub fn engines(config: &SegmenterConfig, seed: u64) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+    /// A configuration that is refused, and failures of the device.
+    pub fn engines(
+        config: &SegmenterConfig,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
         let network = config.network()?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
-        Ok(vec![crate::engine::engine(&network, &parameters, InputGradients::Skip)?])
+        Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
     }
 }
 

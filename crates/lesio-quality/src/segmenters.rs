@@ -36,15 +36,11 @@ impl Segmenters {
     ///
     /// # Errors
     /// Slices that are refused, and failures of the device.
-    pub fn segment(
-        &mut self,
-        slice: &TrueSlice,
-        seed: u64,
-    ) -> Result<Vec<(Origin, Array2<u8>)>, RecipeError> {
+    pub fn segment(&self, slice: &TrueSlice, seed: u64) -> Result<Vec<(Origin, Array2<u8>)>, RecipeError> {
         let half = self.halves.group(&slice.patient).map_or(0, |own| 1 - own);
         let mut generator = random::generator(seed, 0x717);
         let mut found = Vec::new();
-        for (_, origin, segmenter) in self.trained.iter_mut().filter(|(own, ..)| *own == half) {
+        for (_, origin, segmenter) in self.trained.iter().filter(|(own, ..)| *own == half) {
             let mut jitter = || self.framing.pixel * generator.random_range(-JITTER..=JITTER);
             let centre = slice.centre.map(|place| place + jitter());
             let refused =

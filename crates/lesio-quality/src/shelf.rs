@@ -97,7 +97,7 @@ impl From<ConfigError> for RecipeError {
 /// Where steps keep their state: a folder, or nothing.
 ///
 /// A step that is found finished, on the same data and under the same configuration, is not done again; one that
-/// was interrupted goes on where it was.
+/// was interrupted goes on where it was. Neither knows the device: a step may be taken up on another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {
     folder: Option<PathBuf>,

@@ -1,7 +1,8 @@
 //! How estimators learn: the loss, and hardening against attacks.
 
 use lesio_nn::{
-    Batch, EngineError, Mode, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine, random,
+    Batch, Device, EngineError, InputGradients, Mode, Objective, ParameterSet, Terms, TrainConfig,
+    TrainingEngine, random,
 };
 use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
@@ -10,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::attack::{LARGEST_STRENGTH, MOST_STEPS, error_weights, step};
 use crate::augmentation::Augmentation;
-use crate::chain::{By, Chain};
+use crate::chain::{By, Chain, Passage};
 use crate::change::Change;
 use crate::config::EstimatorConfig;
 use crate::distance;
-use crate::engine::Frozen;
+use crate::engine::{CAPACITY, links};
 use crate::error::{BuildError, ConfigError};
 use crate::samples::{Samples, one_hot};
+use crate::segmentation_loss::loss;
 
 /// Streams of draws, apart from each other.
 const CHANGE_SEED: u64 = 0x5eed_c4a6;
@@ -164,9 +166,6 @@ struct Buffers {
     dice: Vec<f32>,
     mean_dice: Vec<f32>,
     distance: Vec<Option<f32>>,
-    by_dice: Vec<f32>,
-    by_distance: Vec<f32>,
-    by_logits: Vec<f32>,
 }
 
 impl EstimatorObjective {
@@ -174,7 +173,7 @@ impl EstimatorObjective {
     ///
     /// `parameters` hold those of what the method builds upon: of REC-Net for
     /// [`Method::RecReg`](crate::Method::RecReg), of the segmentation alone for
-    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion). Others are not looked at.
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion), which is asked on `device`. Others are not looked at.
     ///
     /// # Errors
     /// A configuration that is refused, or samples on another grid.
@@ -184,6 +183,7 @@ impl EstimatorObjective {
         parameters: &ParameterSet,
         samples: Samples,
         validation: Samples,
+        device: &Device,
     ) -> Result<Self, BuildError> {
         config.validate()?;
         training.validate().map_err(ConfigError::from)?;
@@ -197,23 +197,23 @@ impl EstimatorObjective {
         // The networks too: what a configuration stands for changes with the version.
         let networks = format!("{:?}", config.networks()?);
         let fingerprint = fingerprint(&(&config, &training, networks), &samples, &validation);
-        let foundation = config.foundation()?;
-        let foundation = foundation.map(|network| Frozen::new(&network, parameters)).transpose()?;
-        let chain = Chain::new(&config, foundation);
+        let chain = Chain::new(&config, parameters, device)?;
         Ok(Self { config, training, samples, validation, fingerprint, chain, batch: Buffers::default() })
     }
 
-    /// Engines for the networks that are trained, from these parameters.
+    /// Engines on a device for the networks that are trained, from these parameters.
     ///
     /// # Errors
     /// A configuration that is refused, or parameters that do not fit it.
     pub fn engines(
         config: &EstimatorConfig,
         parameters: &ParameterSet,
+        device: &Device,
     ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
         let mut engines = Vec::new();
         for network in config.networks()? {
-            engines.push(crate::engine::engine(&network, parameters, lesio_nn::InputGradients::Compute)?);
+            let wanted = InputGradients::Compute;
+            engines.push(device.training_engine(&network, parameters, CAPACITY, wanted)?);
         }
         Ok(engines)
     }
@@ -284,7 +284,7 @@ impl EstimatorObjective {
             bounds.push(bound);
         }
         for _ in 0..hardening.steps {
-            let (_, gradient) = self.pass(engines, bounds.len(), weight)?;
+            let (_, gradient) = self.pass(engines, weight)?;
             step(&mut self.batch.images, &clean, &gradient, &bounds, step_share(hardening.steps));
         }
         Ok(())
@@ -306,89 +306,80 @@ impl EstimatorObjective {
                 let bounds = vec![hardening.strength / 2.0; chunk.len()];
                 let steps = hardening.held_out_steps();
                 for _ in 0..steps {
-                    self.predict(engines, chunk.len())?;
-                    let weights = error_weights(self.chain.dice(), &self.batch.mean_dice, labels);
-                    let by = By { dice: &weights, distance: &[], logits: &[] };
-                    let gradient = self.chain.backward(engines, &by)?;
-                    step(&mut self.batch.images, &clean, gradient, &bounds, step_share(steps));
+                    let gradient = self.run(engines, Mode::Evaluate, |passage| {
+                        let dice = error_weights(&passage.dice, &self.batch.mean_dice, labels);
+                        passage.backward(&By { dice, ..By::default() })
+                    })?;
+                    step(&mut self.batch.images, &clean, &gradient, &bounds, step_share(steps));
                 }
             }
-            self.predict(engines, chunk.len())?;
-            error += self.loss().dice * chunk.len() as f64 / all.len() as f64;
+            let (losses, _) = self.run(engines, Mode::Evaluate, |passage| Ok(self.loss(passage)))?;
+            error += losses.dice * chunk.len() as f64 / all.len() as f64;
         }
         Ok(error)
     }
 
-    fn predict(
-        &mut self,
+    /// Shows the networks the batch in the buffers.
+    fn run<T>(
+        &self,
         engines: &mut [Box<dyn TrainingEngine>],
-        samples: usize,
-    ) -> Result<(), EngineError> {
-        self.chain.forward(engines, &self.batch.images, &self.batch.planes, samples, Mode::Evaluate)
+        mode: Mode,
+        then: impl FnOnce(&mut Passage<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.chain.run(&mut links(engines, mode), &self.batch.images, &self.batch.planes, then)
     }
 
     /// Learns from the batch in the buffers, with this weight; returns its losses and the gradient by the images.
     fn pass(
-        &mut self,
+        &self,
         engines: &mut [Box<dyn TrainingEngine>],
-        samples: usize,
         weight: f32,
     ) -> Result<(Losses, Vec<f32>), EngineError> {
-        self.chain.forward(engines, &self.batch.images, &self.batch.planes, samples, Mode::Train)?;
-        let losses = self.loss();
-        let buffers = &mut self.batch;
-        if weight != 1.0 {
-            let gradients = [&mut buffers.by_dice, &mut buffers.by_distance, &mut buffers.by_logits];
-            gradients.into_iter().flatten().for_each(|gradient| *gradient *= weight);
-        }
-        let by = By { dice: &buffers.by_dice, distance: &buffers.by_distance, logits: &buffers.by_logits };
-        Ok((losses, self.chain.backward(engines, &by)?.to_vec()))
+        self.run(engines, Mode::Train, |passage| {
+            let (losses, mut by) = self.loss(passage);
+            if weight != 1.0 {
+                let gradients = [&mut by.dice, &mut by.distance, &mut by.logits];
+                gradients.into_iter().flatten().for_each(|gradient| *gradient *= weight);
+            }
+            Ok((losses, passage.backward(&by)?))
+        })
     }
 
-    /// The loss of the batch in the buffers; fills the gradients by what the chain computed.
-    fn loss(&mut self) -> Losses {
-        let buffers = &mut self.batch;
-        let count = buffers.dice.len().max(1) as f32;
-        let mut losses = Losses::default();
-        buffers.by_dice.clear();
-        for (&dice, &truth) in self.chain.dice().iter().zip(&buffers.dice) {
+    /// The loss of the batch in the buffers, and its gradients by what the networks gave.
+    fn loss(&self, passage: &Passage<'_>) -> (Losses, By) {
+        let count = self.batch.dice.len().max(1) as f32;
+        let (mut losses, mut by) = (Losses::default(), By::default());
+        for (&dice, &truth) in passage.dice.iter().zip(&self.batch.dice) {
             let error = dice - truth;
             losses.dice += f64::from(error.abs()) / f64::from(count);
             losses.square += f64::from(error * error) / f64::from(count);
-            buffers.by_dice.push(DICE_WEIGHT * (sign(error) + 2.0 * error) / count);
+            by.dice.push(DICE_WEIGHT * (sign(error) + 2.0 * error) / count);
         }
-        buffers.by_distance.clear();
-        for (&code, truth) in self.chain.distance().iter().zip(&buffers.distance) {
+        for (&code, truth) in passage.distance.iter().zip(&self.batch.distance) {
             let error = truth.map_or(0.0, |truth| code - truth);
             losses.distance += f64::from(error.abs()) / f64::from(count);
-            buffers.by_distance.push(DISTANCE_WEIGHT * sign(error) / count);
+            by.distance.push(DISTANCE_WEIGHT * sign(error) / count);
         }
-        losses.opinion = self.opinion_loss();
-        losses
+        (losses.opinion, by.logits) = self.opinion_loss(&passage.seen.probability);
+        (losses, by)
     }
 
-    /// Cross-entropy and soft Dice of the opinion against the truth; fills the gradient by its logits.
-    fn opinion_loss(&mut self) -> f64 {
-        let probability = self.chain.probability();
-        let buffers = &mut self.batch;
-        buffers.by_logits.clear();
+    /// Cross-entropy and soft Dice of the opinion against the truth, and the gradient by its logits.
+    fn opinion_loss(&self, probability: &[f32]) -> (f64, Vec<f32>) {
+        let mut by_logits = vec![0.0; probability.len()];
         if probability.is_empty() {
-            return 0.0;
+            return (0.0, by_logits);
         }
-        let pixels = self.config.framing.pixels();
-        let classes = self.config.classes.len() + 1;
-        let samples = buffers.truth.len() / pixels;
-        buffers.by_logits.resize(probability.len(), 0.0);
-        let losses: Vec<f64> = buffers
-            .by_logits
+        let (pixels, classes) = (self.config.framing.pixels(), self.config.classes.len() + 1);
+        let truth = &self.batch.truth;
+        let samples = truth.len() / pixels;
+        let losses: Vec<f64> = by_logits
             .par_chunks_exact_mut(classes * pixels)
             .zip(probability.par_chunks_exact(classes * pixels))
-            .zip(buffers.truth.par_chunks_exact(pixels))
-            .map(|((by, probability), truth)| {
-                crate::segmentation_loss::loss(probability, truth, by, 1.0 / samples as f32)
-            })
+            .zip(truth.par_chunks_exact(pixels))
+            .map(|((by, probability), truth)| loss(probability, truth, by, 1.0 / samples as f32))
             .collect();
-        losses.iter().sum::<f64>() / samples as f64
+        (losses.iter().sum::<f64>() / samples as f64, by_logits)
     }
 }
 
@@ -431,7 +422,7 @@ impl Objective for EstimatorObjective {
             weight = 1.0 / (hardening.steps + 1) as f32;
             self.harden(engines, batch, &hardening, weight)?;
         }
-        let (losses, _) = self.pass(engines, batch.samples.len(), weight)?;
+        let (losses, _) = self.pass(engines, weight)?;
         Ok(losses.terms())
     }
 
@@ -526,10 +517,10 @@ mod tests {
             let config = EstimatorConfig::new(crate::Method::ShapeOnly, framing.clone());
             let config = config.widths(crate::Widths::uniform([8]));
             let training = EstimatorTraining::new(TrainConfig::default());
-            let samples = Samples::from_iter([own]);
+            let (samples, none) = (Samples::from_iter([own]), Samples::new());
+            let (nothing, cpu) = (ParameterSet::new(), Device::Cpu);
             let mut objective =
-                EstimatorObjective::new(config, training, &ParameterSet::new(), samples, Samples::new())
-                    .unwrap();
+                EstimatorObjective::new(config, training, &nothing, samples, none, &cpu).unwrap();
             objective.draw(&Batch::new(&[0], 1), false);
             objective.batch.distance[0].unwrap()
         };

@@ -1,6 +1,6 @@
 //! All that the estimators of one data set share, and the models made of it.
 
-use lesio_nn::ParameterSet;
+use lesio_nn::{Device, ParameterSet};
 
 use crate::attack::estimate_samples;
 use crate::config::{EstimatorConfig, Method};
@@ -29,6 +29,7 @@ pub struct Workshop {
     recipe: Recipe,
     config: EstimatorConfig,
     shelf: Shelf,
+    device: Device,
     segmenters: Segmenters,
     painting: ParameterSet,
     training: Samples,
@@ -36,9 +37,11 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// Trains segmenters and REC-Net, and makes candidates of training and held-out patients.
+    /// Trains segmenters and REC-Net on a device, and makes candidates of training and held-out patients.
     ///
-    /// The method of `config` does not matter here.
+    /// The method of `config` does not matter here. Models are trained on the same device, and asked there.
+    /// A shelf that was begun on another device is gone on with; where rounding gives other candidates, what learns from them
+    /// is trained anew.
     ///
     /// # Errors
     /// A configuration that is refused, slices that cannot be used, and a training that fails or was stopped.
@@ -48,20 +51,22 @@ impl Workshop {
         training: &[TrueSlice],
         held_out: &[TrueSlice],
         shelf: Shelf,
+        device: &Device,
         listener: &mut Listener<'_>,
     ) -> Result<Self, RecipeError> {
         config.validate()?;
         let (framing, classes) = (&config.framing, &config.classes);
-        let mut segmenters = recipe.segmenters(framing, classes, training, &shelf, listener)?;
-        let painting = recipe.reconstruction(&config, training, &shelf, listener)?;
+        let segmenters = recipe.segmenters(framing, classes, training, &shelf, device, listener)?;
+        let painting = recipe.reconstruction(&config, training, &shelf, device, listener)?;
         let per_bin = [recipe.training_per_bin, recipe.validation_per_bin];
         let mut pools = Vec::new();
         for (slices, per_bin) in [training, held_out].into_iter().zip(per_bin) {
-            let pool = recipe.candidates(&mut segmenters, slices, listener)?;
+            let pool = recipe.candidates(&segmenters, slices, listener)?;
             pools.push(recipe.samples(framing, classes, slices, &pool, per_bin)?);
         }
         let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
-        Ok(Self { recipe, config, shelf, segmenters, painting, training, held_out })
+        let device = device.clone();
+        Ok(Self { recipe, config, shelf, device, segmenters, painting, training, held_out })
     }
 
     /// Candidates of other patients, at most `per_bin` for each twentieth of the Dice.
@@ -69,12 +74,12 @@ impl Workshop {
     /// # Errors
     /// Slices that cannot be used.
     pub fn pool(
-        &mut self,
+        &self,
         slices: &[TrueSlice],
         per_bin: usize,
         listener: &mut Listener<'_>,
     ) -> Result<Samples, RecipeError> {
-        let pool = self.recipe.candidates(&mut self.segmenters, slices, listener)?;
+        let pool = self.recipe.candidates(&self.segmenters, slices, listener)?;
         self.recipe.samples(&self.config.framing, &self.config.classes, slices, &pool, per_bin)
     }
 
@@ -86,8 +91,8 @@ impl Workshop {
         let config = self.config.clone().method(method);
         let mut train = |method, foundation: &ParameterSet| {
             let config = self.config.clone().method(method);
-            let (recipe, shelf) = (&self.recipe, &self.shelf);
-            recipe.estimator(&config, foundation, &self.training, &self.held_out, shelf, listener)
+            let samples = [&self.training, &self.held_out];
+            self.recipe.estimator(&config, foundation, samples, &self.shelf, &self.device, listener)
         };
         let (parameters, fingerprint) = match method {
             Method::SecondOpinion => {
@@ -99,8 +104,8 @@ impl Workshop {
         // The published methods stay as they were published.
         let views = if method == Method::SecondOpinion { self.recipe.views } else { 1 };
         let config = config.views(views);
-        let mut estimator = Estimator::new(config.clone(), parameters)?;
-        let estimates = estimate_samples(&mut estimator, &self.held_out, None)?;
+        let estimator = Estimator::new(config.clone(), parameters, &self.device)?;
+        let estimates = estimate_samples(&estimator, &self.held_out, None)?;
         let conformal = (0..config.framing.labels.len())
             .map(|label| {
                 let scored = scored(&self.held_out, &estimates.dice, label);
@@ -115,7 +120,7 @@ impl Workshop {
             config.framing.grid[1],
             USUAL,
         )?;
-        let painter = Painter::new(&config, self.painting.clone())?;
+        let painter = Painter::new(&config, self.painting.clone(), &self.device)?;
         let provenance = QualityProvenance::new(self.recipe.seed, fingerprint);
         Ok(QualityModel::new(estimator, painter, conformal, novelty, provenance)?)
     }
@@ -133,8 +138,9 @@ impl Workshop {
     }
 
     /// The segmenters, to ask what they give for a slice that they never saw.
-    pub fn segmenters(&mut self) -> &mut Segmenters {
-        &mut self.segmenters
+    #[must_use]
+    pub fn segmenters(&self) -> &Segmenters {
+        &self.segmenters
     }
 }
 

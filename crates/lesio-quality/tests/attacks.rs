@@ -3,7 +3,7 @@
 // Tests may panic, and need no documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use lesio_nn::{Objective, TrainConfig};
+use lesio_nn::{Device, Objective, TrainConfig};
 use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
 use lesio_quality::{
     Attack, AttackKind, Estimator, EstimatorConfig, EstimatorObjective, EstimatorTraining, Framing,
@@ -32,10 +32,10 @@ fn estimator(method: Method) -> Estimator {
     let framing = Framing::new([2]).grid([SIDE, SIDE]);
     let config = EstimatorConfig::new(method, framing).widths(Widths::uniform([8, 8]));
     let parameters = config.initial_parameters(2).unwrap();
-    Estimator::new(config, parameters).unwrap()
+    Estimator::new(config, parameters, &Device::Cpu).unwrap()
 }
 
-fn error(estimator: &mut Estimator, samples: &Samples, images: Option<&[f32]>) -> f64 {
+fn error(estimator: &Estimator, samples: &Samples, images: Option<&[f32]>) -> f64 {
     let estimates = estimate_samples(estimator, samples, images).unwrap();
     samples.iter().zip(&estimates.dice).map(|(s, &dice)| (s.dice[0] - f64::from(dice)).abs()).sum()
 }
@@ -44,8 +44,8 @@ fn error(estimator: &mut Estimator, samples: &Samples, images: Option<&[f32]>) -
 fn attacks_raise_the_error_within_their_bounds() {
     let samples = samples(20);
     for method in [Method::Direct, Method::SecondOpinion] {
-        let mut estimator = estimator(method);
-        let clean = error(&mut estimator, &samples, None);
+        let estimator = estimator(method);
+        let clean = error(&estimator, &samples, None);
         let mut errors = Vec::new();
         for (kind, unit) in [
             (AttackKind::Fgsm, Unit::Std),
@@ -53,19 +53,19 @@ fn attacks_raise_the_error_within_their_bounds() {
             (AttackKind::Fgsm, Unit::Range),
         ] {
             let attack = Attack::new(kind, 0.1, unit).seed(3);
-            let images = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+            let images = attack.perturb(&estimator, &samples, |_| {}).unwrap();
             for (sample, image) in samples.iter().zip(images.chunks(SIDE * SIDE)) {
                 let bound = attack.bound(sample.range);
                 let largest = sample.image.iter().zip(image).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(largest <= bound * 1.0001 && largest > bound * 0.9, "{largest} of {bound}");
             }
-            errors.push(error(&mut estimator, &samples, Some(&images)));
+            errors.push(error(&estimator, &samples, Some(&images)));
         }
         assert!(errors.iter().all(|&attacked| attacked > clean), "{clean} {errors:?}");
         // The range is several deviations.
         assert!(errors[2] > errors[0], "{errors:?}");
         let none = Attack::new(AttackKind::Pgd { steps: 3 }, 0.0, Unit::Std);
-        let images = none.perturb(&mut estimator, &samples, |_| {}).unwrap();
+        let images = none.perturb(&estimator, &samples, |_| {}).unwrap();
         assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
     }
 }
@@ -73,37 +73,39 @@ fn attacks_raise_the_error_within_their_bounds() {
 #[test]
 fn an_attack_on_a_sample_does_not_depend_on_the_others() {
     let samples = samples(18);
-    let mut estimator = estimator(Method::SecondOpinion);
+    let estimator = estimator(Method::SecondOpinion);
     for kind in [AttackKind::Fgsm, AttackKind::Pgd { steps: 2 }] {
         let attack = Attack::new(kind, 0.2, Unit::Std);
-        let all = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
+        let all = attack.perturb(&estimator, &samples, |_| {}).unwrap();
         let few = samples.select(&[0, 1, 2]);
-        let alone = attack.perturb(&mut estimator, &few, |_| {}).unwrap();
+        let alone = attack.perturb(&estimator, &few, |_| {}).unwrap();
         assert_eq!(alone, all[..3 * SIDE * SIDE]);
     }
     // Other starts lead elsewhere.
     let attack = Attack::new(AttackKind::Pgd { steps: 1 }, 0.2, Unit::Std);
-    let one = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
-    assert_ne!(attack.seed(1).perturb(&mut estimator, &samples, |_| {}).unwrap(), one);
+    let one = attack.perturb(&estimator, &samples, |_| {}).unwrap();
+    assert_ne!(attack.seed(1).perturb(&estimator, &samples, |_| {}).unwrap(), one);
 }
 
 #[test]
 fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
     let samples = samples(21);
-    let mut estimator = estimator(Method::SecondOpinion);
+    let estimator = estimator(Method::SecondOpinion);
     let config = estimator.config().clone();
     let parameters = estimator.parameters().clone();
     // Within half the bound of the training.
     let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
-    let images = attack.perturb(&mut estimator, &samples, |_| {}).unwrap();
-    let by_one_step = error(&mut estimator, &samples, Some(&images)) / 21.0;
-    let clean = error(&mut estimator, &samples, None) / 21.0;
+    let images = attack.perturb(&estimator, &samples, |_| {}).unwrap();
+    let by_one_step = error(&estimator, &samples, Some(&images)) / 21.0;
+    let clean = error(&estimator, &samples, None) / 21.0;
     for steps in [1, 2] {
         let hardening = Hardening::new(0.2).steps(steps);
         let training = EstimatorTraining::new(TrainConfig::default()).hardening(hardening);
-        let mut engines = EstimatorObjective::engines(&config, &parameters).unwrap();
+        let mut engines = EstimatorObjective::engines(&config, &parameters, &Device::Cpu).unwrap();
         let (config, own) = (config.clone(), samples.clone());
-        let mut objective = EstimatorObjective::new(config, training, &parameters, own.clone(), own).unwrap();
+        let (validation, cpu) = (own.clone(), Device::Cpu);
+        let mut objective =
+            EstimatorObjective::new(config, training, &parameters, own, validation, &cpu).unwrap();
         let terms = objective.validate(&mut engines).unwrap().unwrap();
         let term = |name: &str| terms.part(name).unwrap();
         assert!((term("dice error") - clean).abs() < 1e-5, "{} {clean}", term("dice error"));
@@ -122,17 +124,16 @@ fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
 #[test]
 fn the_segmentation_alone_cannot_be_attacked() {
     let samples = samples(3);
-    let mut estimator = estimator(Method::ShapeOnly);
-    let images =
-        Attack::new(AttackKind::Fgsm, 0.3, Unit::Std).perturb(&mut estimator, &samples, |_| {}).unwrap();
+    let estimator = estimator(Method::ShapeOnly);
+    let images = Attack::new(AttackKind::Fgsm, 0.3, Unit::Std).perturb(&estimator, &samples, |_| {}).unwrap();
     assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
 }
 
 #[test]
 fn distances_are_those_of_the_image() {
     let samples = samples(3);
-    let mut estimator = estimator(Method::Direct);
-    let as_they_are = estimate_samples(&mut estimator, &samples, None).unwrap();
+    let estimator = estimator(Method::Direct);
+    let as_they_are = estimate_samples(&estimator, &samples, None).unwrap();
     let coarser: Samples = samples
         .iter()
         .zip([2.0, 3.0, 4.0])
@@ -142,7 +143,7 @@ fn distances_are_those_of_the_image() {
             sample
         })
         .collect();
-    let estimates = estimate_samples(&mut estimator, &coarser, None).unwrap();
+    let estimates = estimate_samples(&estimator, &coarser, None).unwrap();
     assert_eq!(estimates.dice, as_they_are.dice);
     for ((found, own), pixel) in estimates.distance.iter().zip(&as_they_are.distance).zip([2.0, 3.0, 4.0]) {
         assert!(*own > 0.0 && (found / own - pixel).abs() < 1e-5, "{found} {own}");

@@ -3,7 +3,7 @@
 // Tests may panic, and need no documentation.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use lesio_nn::ParameterSet;
+use lesio_nn::{Device, ParameterSet};
 use lesio_quality::{
     Estimator, EstimatorConfig, Framing, Method, QualityEstimator, ReconstructionObjective, Widths,
 };
@@ -11,7 +11,7 @@ use lesio_quality::{
 const SIDE: usize = 16;
 const PIXELS: usize = SIDE * SIDE;
 
-fn estimator(method: Method) -> Estimator {
+fn estimator(method: Method, device: &Device) -> Estimator {
     let framing = Framing::new([1, 2]).grid([SIDE, SIDE]);
     // Some with views and some without.
     let views = if matches!(method, Method::SecondOpinion | Method::RecReg) { 4 } else { 1 };
@@ -19,11 +19,16 @@ fn estimator(method: Method) -> Estimator {
         EstimatorConfig::new(method, framing).classes([3]).widths(Widths::uniform([8, 8])).views(views);
     let mut parameters: ParameterSet = config.initial_parameters(5).unwrap();
     if method == Method::RecReg {
-        for engine in ReconstructionObjective::engines(&config, 3).unwrap() {
+        for engine in ReconstructionObjective::engines(&config, 3, device).unwrap() {
             parameters.extend(engine.parameters().unwrap());
         }
     }
-    Estimator::new(config, parameters).unwrap()
+    Estimator::new(config, parameters, device).unwrap()
+}
+
+fn devices() -> Vec<Device> {
+    let names = if cfg!(feature = "candle") { &["cpu", "candle-cpu"][..] } else { &["cpu"] };
+    names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
 fn input() -> (Vec<f32>, Vec<u8>) {
@@ -36,9 +41,9 @@ fn input() -> (Vec<f32>, Vec<u8>) {
 fn gradients_match_finite_differences_for_every_method() {
     let (images, segmentations) = input();
     let weights = [1.0, -0.5, 0.3, 2.0];
-    for method in Method::ALL {
-        let mut estimator = estimator(method);
-        let mut value = |images: &[f32]| -> f64 {
+    for (method, device) in Method::ALL.into_iter().flat_map(|m| devices().into_iter().map(move |d| (m, d))) {
+        let estimator = estimator(method, &device);
+        let value = |images: &[f32]| -> f64 {
             let estimates = estimator.estimate(images, &segmentations).unwrap();
             estimates.dice.iter().zip(weights).map(|(&dice, w)| f64::from(dice) * f64::from(w)).sum()
         };
@@ -51,19 +56,14 @@ fn gradients_match_finite_differences_for_every_method() {
             };
             let step = 2e-3;
             let difference = (value(&moved(step)) - value(&moved(-step))) / f64::from(2.0 * step);
-            value(&images);
-            let _ = &value;
-            let gradient = {
-                let mut fresh = self::estimator(method);
-                fresh.estimate(&images, &segmentations).unwrap();
-                fresh.image_gradient(&weights).unwrap().to_vec()
-            };
+            let weigh = |_: &[f32]| weights.to_vec();
+            let gradient = estimator.image_gradient(&images, &segmentations, &weigh).unwrap();
             assert_eq!(gradient.len(), images.len());
             let slope: f64 = gradient.iter().zip(&along).map(|(&g, &a)| f64::from(g) * f64::from(a)).sum();
             let scale: f64 = gradient.iter().map(|&g| f64::from(g.abs())).sum::<f64>().max(1e-3);
             assert!(
                 (difference - slope).abs() < 0.02 * scale + 2e-3,
-                "{}: {difference} by differences, {slope} by the gradient, scale {scale}",
+                "{} on {device}: {difference} by differences, {slope} by the gradient, scale {scale}",
                 method.name()
             );
             if method == Method::ShapeOnly {
@@ -79,7 +79,7 @@ fn gradients_match_finite_differences_for_every_method() {
 fn a_sample_does_not_depend_on_its_neighbours() {
     let (images, segmentations) = input();
     for method in Method::ALL {
-        let mut estimator = estimator(method);
+        let estimator = estimator(method, &Device::Cpu);
         let both = estimator.estimate(&images, &segmentations).unwrap();
         for sample in 0..2 {
             let range = sample * PIXELS..(sample + 1) * PIXELS;
@@ -89,13 +89,12 @@ fn a_sample_does_not_depend_on_its_neighbours() {
         }
         assert!(both.distance.iter().all(|&distance| distance >= 0.0));
         assert_eq!(
-            estimator.reconstruction().map(|painted| painted.len()),
-            (method == Method::RecReg).then_some(PIXELS)
+            both.reconstruction.map(|painted| painted.len()),
+            (method == Method::RecReg).then_some(2 * PIXELS)
         );
-        assert_eq!(
-            estimator.probability().map(|p| p.len()),
-            (method == Method::SecondOpinion).then_some(2 * PIXELS)
-        );
+        let sees = method == Method::SecondOpinion;
+        assert_eq!(both.probability.map(|p| p.len()), sees.then_some(4 * PIXELS));
+        assert_eq!(both.error.map(|wrong| wrong.len()), sees.then_some(2 * PIXELS));
     }
 }
 
@@ -107,16 +106,18 @@ fn views_make_an_estimate_the_same_for_a_mirrored_sample() {
     };
     let labels: Vec<f32> = segmentations.iter().map(|&label| f32::from(label)).collect();
     let labels: Vec<u8> = mirrored(&labels).into_iter().map(|label| label as u8).collect();
-    let mut estimator = estimator(Method::SecondOpinion);
+    let estimator = estimator(Method::SecondOpinion, &Device::Cpu);
     let straight = estimator.estimate(&images, &segmentations).unwrap();
-    let map = estimator.probability().unwrap();
     let turned = estimator.estimate(&mirrored(&images), &labels).unwrap();
     let close =
         |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
     assert!(close(&straight.dice, &turned.dice) && close(&straight.distance, &turned.distance));
-    assert!(close(&mirrored(&map), &estimator.probability().unwrap()), "the map is mirrored with the sample");
-    let weights = [1.0, 0.5, -1.0, 2.0];
-    let gradient = estimator.image_gradient(&weights).unwrap().to_vec();
-    estimator.estimate(&images, &segmentations).unwrap();
-    assert!(close(&mirrored(estimator.image_gradient(&weights).unwrap()), &gradient));
+    let map = straight.probability.unwrap();
+    assert!(close(&mirrored(&map), &turned.probability.unwrap()), "the map is mirrored with the sample");
+    let weigh = |_: &[f32]| vec![1.0, 0.5, -1.0, 2.0];
+    let gradient = estimator.image_gradient(&mirrored(&images), &labels, &weigh).unwrap();
+    let straight = estimator.image_gradient(&images, &segmentations, &weigh).unwrap();
+    assert!(close(&mirrored(&straight), &gradient));
+    // Weights are of the samples that are asked about.
+    assert!(estimator.image_gradient(&images, &segmentations, &|_| vec![1.0; 3]).is_err());
 }

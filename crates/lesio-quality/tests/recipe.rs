@@ -6,11 +6,12 @@
 use std::ops::ControlFlow;
 
 use lesio_image::{Geometry, ImageError, Volume};
+use lesio_nn::Device;
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{
-    EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method, PatientGroups, Progress,
-    QualityEstimator, QualityModel, Recipe, RecipeError, Sample, Samples, Shelf, TrueSlice, Verdict, Widths,
-    Workshop,
+    Attack, AttackKind, EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method,
+    PatientGroups, Progress, QualityEstimator, QualityModel, Recipe, RecipeError, Sample, Samples, Shelf,
+    TrueSlice, Unit, Verdict, Widths, Workshop, estimate_samples,
 };
 use ndarray::Array3;
 
@@ -61,6 +62,16 @@ fn make(
     shelf: &Shelf,
     stop_after: Option<usize>,
 ) -> Result<Made, RecipeError> {
+    make_on(&Device::Cpu, recipe, method, shelf, stop_after)
+}
+
+fn make_on(
+    device: &Device,
+    recipe: &Recipe,
+    method: Method,
+    shelf: &Shelf,
+    stop_after: Option<usize>,
+) -> Result<Made, RecipeError> {
     let mut events = 0;
     let mut listener = |_: &Progress<'_>| {
         events += 1;
@@ -72,17 +83,21 @@ fn make(
     };
     let (train, held_out) = (slices(0..6), slices(6..9));
     let (recipe, config, shelf) = (recipe.clone(), config(method), shelf.clone());
-    let workshop = Workshop::prepare(recipe, config, &train, &held_out, shelf, &mut listener)?;
-    let mut model = workshop.model(method, &mut listener)?;
+    let workshop = Workshop::prepare(recipe, config, &train, &held_out, shelf, device, &mut listener)?;
+    let model = workshop.model(method, &mut listener)?;
     let parameters = model.estimator().parameters();
     let parameters = parameters.iter().flat_map(|(_, p)| p.values()).flat_map(|v| v.to_le_bytes()).collect();
     Ok(Made { training: workshop.training().clone(), parameters, model })
 }
 
 fn volume() -> (Volume<f32>, Volume<u8>) {
+    volume_of(20)
+}
+
+fn volume_of(subject: u64) -> (Volume<f32>, Volume<u8>) {
     let mut config = HeartConfig::new([48, 48], 3);
     config.slices = 4;
-    let heart = HeartPhantom::new(config).unwrap().volume(20, CardiacPhase::EndDiastole).unwrap();
+    let heart = HeartPhantom::new(config).unwrap().volume(subject, CardiacPhase::EndDiastole).unwrap();
     (heart.image, heart.labels)
 }
 
@@ -93,8 +108,10 @@ fn patients_never_mix_and_dice_is_spread() {
     let config = config(Method::Direct);
     let shelf = Shelf::none();
     let mut listener = |_: &Progress<'_>| ControlFlow::Continue(());
-    let mut segmenters = recipe.segmenters(&config.framing, &CLASSES, &train, &shelf, &mut listener).unwrap();
-    let pool = recipe.candidates(&mut segmenters, &train, &mut listener).unwrap();
+    let framing = &config.framing;
+    let segmenters =
+        recipe.segmenters(framing, &CLASSES, &train, &shelf, &Device::Cpu, &mut listener).unwrap();
+    let pool = recipe.candidates(&segmenters, &train, &mut listener).unwrap();
     let samples = recipe.samples(&config.framing, &CLASSES, &train, &pool, 3).unwrap();
     let names = |slices: &[TrueSlice]| -> std::collections::BTreeSet<String> {
         slices.iter().map(|slice| slice.patient.clone()).collect()
@@ -116,7 +133,7 @@ fn patients_never_mix_and_dice_is_spread() {
     // Of more slices than are asked for, some are left out.
     let mut thinned = recipe.clone();
     thinned.slices = 4;
-    let pool = thinned.candidates(&mut segmenters, &train, &mut listener).unwrap();
+    let pool = thinned.candidates(&segmenters, &train, &mut listener).unwrap();
     let used: std::collections::BTreeSet<usize> = pool.candidates.iter().map(|c| c.slice).collect();
     assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 3, 6, 9]);
     // Segmenters of one half are asked about the other's patients alone.
@@ -180,7 +197,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (image, labels) = volume();
     for method in [Method::RecReg, Method::SecondOpinion] {
-        let mut made = make(&recipe(), method, &Shelf::none(), None).unwrap();
+        let made = make(&recipe(), method, &Shelf::none(), None).unwrap();
         let mut segmentation = labels.clone();
         segmentation.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
         let assessment = made.model.assess(&image, &segmentation).unwrap();
@@ -215,16 +232,94 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
 
         let path = folder.path().join(format!("{}.safetensors", method.name()));
         made.model.save(&path).unwrap();
-        let mut loaded = QualityModel::load(&path).unwrap();
+        let loaded = QualityModel::load(&path, &Device::Cpu).unwrap();
         assert_eq!(loaded.assess(&image, &segmentation).unwrap().slices, assessment.slices);
         assert_eq!(loaded.provenance(), made.model.provenance());
         let first = std::fs::read(&path).unwrap();
         loaded.save(&path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first, "the same model gives the same bytes");
         // Another kind of file is told by its name.
-        let error = Estimator::load(&path).unwrap_err();
+        let error = Estimator::load(&path, &Device::Cpu).unwrap_err();
         assert!(error.to_string().contains("a quality model"), "{error}");
     }
+}
+
+#[test]
+fn answers_are_the_same_from_any_thread() {
+    for method in [Method::RecReg, Method::SecondOpinion] {
+        let Made { model, training, .. } = make(&recipe(), method, &Shelf::none(), None).unwrap();
+        // Of several numbers of samples, each of which needs buffers of another size.
+        let sets: Vec<Samples> =
+            [3, 17, 9].iter().map(|&count| training.select(&(0..count).collect::<Vec<_>>())).collect();
+        let volumes: Vec<_> = (20..23).map(volume_of).collect();
+        let attack = Attack::new(AttackKind::Pgd { steps: 2 }, 0.1, Unit::Std);
+        let answer = |k: usize| {
+            let said = model.assess(&volumes[k].0, &volumes[k].1).unwrap();
+            let error = said.error.map(|error| error.data().clone());
+            let images = attack.perturb(model.estimator(), &sets[k], |_| {}).unwrap();
+            let estimates = estimate_samples(model.estimator(), &sets[k], Some(&images)).unwrap();
+            (said.slices, said.volume, said.reconstruction.data().clone(), error, images, estimates)
+        };
+        let alone: Vec<_> = (0..3).map(answer).collect();
+        assert!(alone[0] != alone[1] && alone[1] != alone[2], "the questions differ");
+        std::thread::scope(|scope| {
+            for first in 0..4 {
+                let (alone, answer) = (&alone, &answer);
+                scope.spawn(move || {
+                    for k in (first..first + 6).map(|turn| turn % 3) {
+                        assert!(answer(k) == alone[k], "{}, question {k}", method.name());
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[cfg(feature = "candle")]
+#[test]
+fn a_model_means_the_same_on_every_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, again) = (folder.path().join("quality.safetensors"), folder.path().join("again.safetensors"));
+    let (image, labels) = volume();
+    let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let candle: Device = "candle-cpu".parse().unwrap();
+    let mut recipe = recipe();
+    (recipe.stages, recipe.opinion_steps, recipe.finishing_steps) = (vec![1], 8, 4);
+    (recipe.training_per_bin, recipe.validation_per_bin) = (1, 1);
+    for (method, maker) in [(Method::RecReg, &Device::Cpu), (Method::SecondOpinion, &candle)] {
+        let Made { model, training, .. } = make_on(maker, &recipe, method, &Shelf::none(), None).unwrap();
+        model.save(&path).unwrap();
+        let [cpu, other] = [&Device::Cpu, &candle].map(|device| {
+            let model = QualityModel::load(&path, device).unwrap();
+            model.save(&again).unwrap();
+            assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap(), "files know no device");
+            let said = model.assess(&image, &labels).unwrap();
+            let of = |grade: &lesio_quality::Grade| [grade.dice as f32, grade.distance_pixels as f32];
+            let grades: Vec<f32> = said.volume.iter().flatten().flat_map(of).collect();
+            let mut maps: Vec<f32> = said.reconstruction.data().iter().copied().collect();
+            maps.extend(said.error.iter().flat_map(|error| error.data()));
+            let images = attack.perturb(model.estimator(), &training, |_| {}).unwrap();
+            let attacked = estimate_samples(model.estimator(), &training, Some(&images)).unwrap();
+            (grades, maps, attacked.dice, images)
+        });
+        // Nothing but rounding, of single precision through a few layers. The attack goes by the sign of a gradient, which
+        // rounding turns where it is 0 but for that.
+        for (what, a, b) in
+            [("grades", &cpu.0, &other.0), ("maps", &cpu.1, &other.1), ("attacked", &cpu.2, &other.2)]
+        {
+            let difference = apart(a, b);
+            assert!(difference < 2e-5, "{}, {what}: {difference}", method.name());
+        }
+        let turned = cpu.3.iter().zip(&other.3).filter(|(a, b)| a != b).count();
+        assert!(turned * 1000 <= cpu.3.len(), "{}: {turned} of {}", method.name(), cpu.3.len());
+    }
+}
+
+/// The largest difference.
+#[cfg(feature = "candle")]
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert!(a.len() == b.len() && !a.is_empty(), "{} and {}", a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// Whatever number stands in a file, it is refused by name, or the model grades a volume and ends.
@@ -250,12 +345,12 @@ fn no_number_of_a_file_does_harm() {
             file.extend(text);
             file.extend(&bytes[8 + length..]);
             std::fs::write(&path, file).unwrap();
-            match QualityModel::load(&path) {
+            match QualityModel::load(&path, &Device::Cpu) {
                 Err(error) => {
                     assert!(error.to_string().contains("quality.safetensors"), "{error}");
                     refused += 1;
                 }
-                Ok(mut model) => graded += usize::from(model.assess(&image, &labels).is_ok()),
+                Ok(model) => graded += usize::from(model.assess(&image, &labels).is_ok()),
             }
         }
         assert!(refused > 300 && graded > 10, "{refused} refused, {graded} graded");
@@ -305,9 +400,9 @@ fn settings_that_cannot_be_are_named() {
 
 #[test]
 fn input_that_cannot_be_graded_is_named() {
-    let mut model = make(&recipe(), Method::SecondOpinion, &Shelf::none(), None).unwrap().model;
+    let model = make(&recipe(), Method::SecondOpinion, &Shelf::none(), None).unwrap().model;
     let (image, labels) = volume();
-    let mut refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
+    let refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
 
     let shifted = Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap();
     let error = refuse(&image, &Volume::new(labels.data().clone(), shifted));
@@ -316,9 +411,8 @@ fn input_that_cannot_be_graded_is_named() {
     assert!(both.contains(&shifted.to_string()) && both.contains(&image.geometry().to_string()), "{both}");
     // Another order of the same voxels is no other place.
     let turned = labels.reoriented(&"LPI".parse().unwrap());
-    let grades = |model: &mut QualityModel, labels: &Volume<u8>| model.assess(&image, labels).unwrap().slices;
-    assert_eq!(grades(&mut model, &turned), grades(&mut model, &labels));
-    let mut refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
+    let grades = |labels: &Volume<u8>| model.assess(&image, labels).unwrap().slices;
+    assert_eq!(grades(&turned), grades(&labels));
     let other = Volume::new(Array3::zeros((48, 48, 3)), *labels.geometry());
     assert!(matches!(refuse(&image, &other), EstimateError::Input(InputError::Shape { .. })));
     let unknown = labels.map(|&label| if label == 1 { 9 } else { label });
