@@ -13,7 +13,7 @@ use lesio::io::{Matching, WriteOptions, atomic};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
 use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
 use lesio_examples::{
-    MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
+    DeviceArgs, MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
 };
 use ndarray::Axis;
 use serde_json::json;
@@ -38,6 +38,8 @@ struct Args {
     matching: MatchingName,
     #[command(flatten)]
     reading: ReadArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/assess")]
     out: PathBuf,
@@ -64,7 +66,7 @@ fn program() -> Outcome {
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     check_folder(&args.out)?;
     refuse_existing(&args)?;
-    let mut model = QualityModel::load(model_path(&args.model))?;
+    let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
     let options = args.reading.options();
     let image = options.read(&args.image)?;
     let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());

@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
 use lesio::image::PreprocessError;
 use lesio::io::dataset::Case;
 use lesio::metrics::BootstrapConfig;
+use lesio::nn::Device;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Content, Evaluation, GroupedEvaluation, LesionGroups, Panel, ReadCases, Shown, ShownSlice, Stage,
-    StudyError, Subject, Subjects, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table,
-    leading, montage, scope_table, score_subject, shown_slice,
+    Evaluation, GroupedEvaluation, LesionGroups, Panel, ReadCases, Shown, ShownSlice, Stage, StudyError,
+    Subject, Subjects, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading,
+    montage, scope_table, score_subject, shown_slice,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::filters::{self, MedianLengths, length_of};
 use lesio_examples::{
-    DataArgs, Outcome, PrecisionName, bar, check_folder, command, explain, model_path, prepare_folder, run,
-    say,
+    DataArgs, DeviceArgs, Outcome, PrecisionName, bar, check_folder, command, explain, model_path,
+    prepare_folder, run, say,
 };
 use ndarray::Array3;
 
@@ -71,6 +71,8 @@ struct Args {
     /// In what numbers VAEs multiply, instead of those they were trained in
     #[arg(long, value_enum)]
     precision: Option<PrecisionName>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Replicates of the bootstrap
     #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
@@ -275,10 +277,7 @@ fn check_ensemble(args: &Args, localizers: &[(String, Localizer)], validation: b
 fn localizers(args: &Args) -> Result<Vec<(String, Localizer)>, Box<dyn std::error::Error>> {
     let mut localizers = Vec::new();
     for path in &args.model {
-        let mut localizer = Localizer::load(model_path(path), &Device::Cpu)?;
-        if let Some(precision) = args.precision {
-            localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
-        }
+        let localizer = Localizer::load_with(model_path(path), &args.device.loading(args.precision))?;
         let mut filters = localizer.map_filters().clone();
         if let Some(MedianLengths(lengths)) = args.median {
             filters.median = lengths;
@@ -451,10 +450,7 @@ fn time_predictors(panel: &Panel, subject: &Subject) -> Result<BTreeMap<String, 
         let Some(localizer) = panel.seat(seat) else { continue };
         let started = Instant::now();
         score_subject(localizer, subject, &[predictor])?;
-        let slices = match &subject.content {
-            Content::Volume { volume, .. } => volume.planes(localizer.preprocessing().config().plane),
-            Content::Image { .. } => 1,
-        };
+        let slices = subject.scan.slices(localizer.preprocessing().config().plane);
         seconds.insert(name, started.elapsed().as_secs_f64() / slices.max(1) as f64);
     }
     Ok(seconds)

@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::image::Image;
 use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, Statistics};
 use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions, is_image};
+use lesio::nn::Device;
 use lesio::nn::{LoadError, model_file};
 use lesio::quality::{Estimator, QualityModel};
 use lesio::vae::{Denoiser, Vae};
@@ -564,8 +564,8 @@ impl Model {
         let state = |kind| model_file::load::<Value>(path, kind, STATE_VERSION, limit).map(|_| false);
         let loaders: [&dyn Fn() -> Result<bool, LoadError>; 7] = [
             &|| Localizer::load(path, &Device::Cpu).map(|localizer| localizer.calibration().is_empty()),
-            &|| QualityModel::load(path).map(|_| false),
-            &|| Estimator::load(path).map(|_| false),
+            &|| QualityModel::load(path, &Device::Cpu).map(|_| false),
+            &|| Estimator::load(path, &Device::Cpu).map(|_| false),
             &|| Vae::load(path, &Device::Cpu).map(|_| false),
             &|| Denoiser::load(path, &Device::Cpu).map(|_| false),
             &|| state("a training checkpoint"),

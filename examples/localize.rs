@@ -9,24 +9,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use candle_core::Device;
 use clap::Parser;
 use lesio::anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
-use lesio::image::{Geometry, Image, Volume};
+use lesio::image::{Geometry, Plane, Scan, Volume};
 use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::nifti::{NiftiHeader, read_header};
 use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS, WriteOptions, atomic, without_ending};
 use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
 use lesio::study::{
-    Content, DetectionRule, Finding, FoundLesions, ImageOverlay, OverlaySlice, StudyError, Subject,
-    chosen_slices, heat_map, slice_montage, volume_window,
+    DetectionRule, Finding, FoundLesions, OverlaySlice, Subject, chosen_slices, heat_map, picture_montage,
+    scan_window, slice_montage,
 };
 use lesio_examples::arguments::share;
 use lesio_examples::filters::{self, FALLBACK};
 use lesio_examples::output::one_line;
 use lesio_examples::{
-    LayoutName, Outcome, PrecisionName, ReadArgs, bar, check_folder, command, explain, model_path,
-    prepare_folder, run, say,
+    DeviceArgs, LayoutName, Outcome, PrecisionName, ReadArgs, bar, check_folder, command, explain,
+    model_path, prepare_folder, run, say,
 };
 use ndarray::{Array2, ArrayRef2, Axis, Zip};
 use serde::Serialize;
@@ -54,15 +53,16 @@ struct Args {
     /// A model file of `train`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// A NIfTI, PNG, JPEG, TIFF or BMP file, or a folder
+    /// A NIfTI, PNG, JPEG, TIFF or BMP file, or a folder; of several co-registered channels all files, separated by commas
     #[arg(long)]
-    input: PathBuf,
+    input: String,
     /// How a folder is arranged
     #[arg(long, value_enum, default_value = "images")]
     layout: LayoutName,
-    /// Name of the image in each case's folder (layout cases)
-    #[arg(long, default_value = "image.nii.gz")]
-    image: String,
+    /// Name of the image in each case's folder (layout cases); of several co-registered channels all names, separated by
+    /// commas
+    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    image: Vec<String>,
     /// Split to map, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "all")]
     split: String,
@@ -73,6 +73,8 @@ struct Args {
     /// In what numbers a VAE multiplies, instead of those it was trained in
     #[arg(long, value_enum)]
     precision: Option<PrecisionName>,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Share of normal pixels that may be marked
     #[arg(long, value_parser = share, default_value = "0.001")]
     rate: f64,
@@ -84,12 +86,25 @@ struct Args {
     slices: u16,
     #[command(flatten)]
     reading: ReadArgs,
+    /// Also write the raw map of each channel by itself
+    #[arg(long)]
+    by_channel: bool,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/localize")]
     out: PathBuf,
+}
+
+impl Args {
+    /// The files of a case with several channels, or one path, in which a comma may be.
+    fn inputs(&self) -> Vec<PathBuf> {
+        if Path::new(&self.input).exists() {
+            return vec![self.input.as_str().into()];
+        }
+        self.input.split(',').map(PathBuf::from).collect()
+    }
 }
 
 fn main() -> ExitCode {
@@ -99,10 +114,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let mut localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
-    if let Some(precision) = args.precision {
-        localizer = localizer.in_precision(precision.into(), &Device::Cpu)?;
-    }
+    let localizer = Localizer::load_with(model_path(&args.model), &args.device.loading(args.precision))?;
     let rule = args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise);
     let (predictors, choice) = if args.predictor.is_empty() {
         let choice = filters::choice(localizer.chosen());
@@ -116,9 +128,10 @@ fn program() -> Outcome {
         }
         threshold(&localizer, rule, *name)?;
     }
-    let data = open(&args)?;
+    let inputs = args.inputs();
+    let data = open(&args, &inputs)?;
     if data.contains(&args.out) {
-        let (out, input) = (args.out.display(), args.input.display());
+        let (out, input) = (args.out.display(), &args.input);
         return Err(format!("--out {out} lies in --input {input}: its maps would be taken for data").into());
     }
     if let Some(choice) = &choice {
@@ -132,7 +145,7 @@ fn program() -> Outcome {
     let cases = data.cases();
     let progress = bar(cases.len() as u64, "localizing");
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (case, folder) in cases.iter().zip(folders(&args, cases)) {
+    for (case, folder) in cases.iter().zip(folders(&args, &inputs, cases)) {
         match work.localize(case, &folder) {
             Ok(result) => {
                 progress.line(&format!(
@@ -176,19 +189,20 @@ fn program() -> Outcome {
 }
 
 /// Lists what is to be mapped.
-fn open(args: &Args) -> Result<Dataset, Box<dyn Error>> {
-    let input = args.input.display();
-    if !args.input.exists() {
-        return Err(format!("{input}: there is no such file or folder").into());
+fn open(args: &Args, inputs: &[PathBuf]) -> Result<Dataset, Box<dyn Error>> {
+    if let Some(missing) = inputs.iter().find(|input| !input.exists()) {
+        return Err(format!("{}: there is no such file or folder", missing.display()).into());
     }
+    let [path] = inputs else { return Ok(Dataset::of_channels(inputs)?) };
+    let input = path.display();
     let layout = match args.layout {
-        _ if args.input.is_file() => Layout::Images,
+        _ if path.is_file() => Layout::Images,
         layout => layout.layout(&args.image, None),
     };
     // Maps need no truth, so that nothing about masks can stand in the way.
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
-    match Dataset::open_with(&args.input, &layout, &options) {
-        Err(error) if args.input.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
+    match Dataset::open_with(path, &layout, &options) {
+        Err(error) if path.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
             let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
             Err(format!("{input}: the name ends in none of {}", known.join(", ")).into())
         }
@@ -197,8 +211,8 @@ fn open(args: &Args) -> Result<Dataset, Box<dyn Error>> {
 }
 
 /// A folder for each case: its id without the ending, where that is not taken by another's.
-fn folders(args: &Args, cases: &[Case]) -> Vec<PathBuf> {
-    if args.input.is_file() {
+fn folders(args: &Args, inputs: &[PathBuf], cases: &[Case]) -> Vec<PathBuf> {
+    if inputs.len() > 1 || inputs.iter().all(|input| input.is_file()) {
         return vec![args.out.clone()];
     }
     let stem = |id: &str| without_ending(id).to_owned();
@@ -221,13 +235,23 @@ struct Work<'a> {
 #[derive(Serialize)]
 struct Localized {
     id: String,
-    input: PathBuf,
+    /// Its files, one a channel.
+    #[serde(serialize_with = "one_or_all")]
+    input: Vec<PathBuf>,
     content: String,
     /// How finely it is sampled.
     resolution: Resolution,
     /// Why thresholds, rates and p-values may not hold at this resolution.
     resolution_doubt: Option<String>,
     predictors: Vec<Mapped>,
+}
+
+/// A file alone is a text, as it was before there were several.
+fn one_or_all<S: serde::Serializer>(files: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    match files {
+        [only] => only.serialize(serializer),
+        files => files.serialize(serializer),
+    }
 }
 
 /// What was mapped of an image, at which resolution, and what speaks against its calibration there.
@@ -271,37 +295,48 @@ impl Work<'_> {
         }
         let subject = self.read(case)?;
         let content = subject.describe();
-        let (predictors, resolution, doubt) = match subject.content {
-            Content::Volume { volume, .. } => self.map_volume(case, volume, &read_header(input)?, folder)?,
-            Content::Image { image, .. } => self.map_picture(&image, folder)?,
+        let (predictors, resolution, doubt) = match subject.scan.is_picture() {
+            false => self.map_volume(case, subject.scan, &read_header(input)?, folder)?,
+            true => self.map_picture(subject.scan, folder)?,
         };
         let id = case.id().to_owned();
-        let (input, resolution_doubt) = (input.clone(), doubt.map(|doubt| doubt.to_string()));
+        let (input, resolution_doubt) = (case.images().to_vec(), doubt.map(|doubt| doubt.to_string()));
         Ok(Localized { id, input, content, resolution, resolution_doubt, predictors })
     }
 
-    fn read(&self, case: &Case) -> Result<Subject, StudyError> {
-        Subject::read_with(case, &self.args.reading.options())
+    /// A case, its channels in the model's order.
+    fn read(&self, case: &Case) -> Result<Subject, Box<dyn Error>> {
+        let mut subject = Subject::read_with(case, &self.args.reading.options())?;
+        let channels = self.localizer.channel_names();
+        if channels.len() > 1 {
+            subject.scan = subject.scan.with_channels(channels)?;
+        }
+        Ok(subject)
     }
 
     fn map_volume(
         &self,
         case: &Case,
-        volume: Volume<f32>,
+        scan: Scan,
         header: &NiftiHeader,
         folder: &Path,
     ) -> Result<Scored, Box<dyn Error>> {
-        let scored = self.localizer.volume_maps(&volume, &self.predictors)?;
+        let scored = self.localizer.maps(&scan, &self.predictors)?;
         prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(match self.existing() {
             Existing::Refuse => atomic::Existing::Refuse,
             Existing::Replace => atomic::Existing::Replace,
         });
         let plane = self.localizer.preprocessing().config().plane;
-        let window = volume_window(&volume, scored.foreground())?;
-        let voxel_ml = voxel_ml(&volume);
+        let mut windows = Vec::with_capacity(scan.channels());
+        for (channel, values) in scan.data().outer_iter().enumerate() {
+            let name = scan.names().get(channel).cloned().unwrap_or_default();
+            windows.push((name, scan_window(&values, scored.foreground())?));
+        }
+        let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
+        self.write_channels(&scan, &options, folder)?;
         // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
-        let mut kept = Some(volume).filter(|volume| 4 * volume.data().len() < LARGE);
+        let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
         let (mut mapped, mut shown) = (Vec::new(), Vec::new());
         // There is room for one map, which is filtered where it lies, and later for its labels.
         for maps in scored.maps() {
@@ -330,60 +365,93 @@ impl Work<'_> {
             }
             mapped.push(result);
         }
-        let volume = match kept.take() {
-            Some(volume) => volume,
-            None => match self.read(case)?.content {
-                Content::Volume { volume, .. } if volume.shape() == scored.foreground().shape() => volume,
+        let scan = match kept.take() {
+            Some(scan) => scan,
+            None => match self.read(case)?.scan {
+                scan if scan.grid() == scored.foreground().shape() => scan,
                 _ => return Err("the file was changed while it was worked on".into()),
             },
         };
         for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
             let mut overlay = Vec::with_capacity(slices.len());
             for (slice, map, marked) in slices {
-                let image = volume.upright_plane(plane, slice).map(|image| image.to_owned());
-                let inside = scored.foreground().upright_plane(plane, slice);
-                let parts = (image, inside, scored.reconstructed_slice(slice)?);
-                let (Some(image), Some(inside), Some(mut reconstruction)) = parts else { continue };
-                // Outside the foreground, of which a model knows nothing, the volume itself is shown.
-                Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
-                    if !inside {
-                        *value = own;
-                    }
-                });
-                overlay.push(OverlaySlice { slice, image, reconstruction, map, marked });
+                let (mut images, mut reconstructions) = (Vec::new(), Vec::new());
+                for channel in 0..scan.channels() {
+                    let image = scan.slice(plane, slice, channel).map(|image| image.to_owned());
+                    let inside = scored.foreground().upright_plane(plane, slice);
+                    let parts = (image, inside, scored.reconstructed_slice(slice, channel)?);
+                    let (Some(image), Some(inside), Some(mut reconstruction)) = parts else { continue };
+                    // Outside the foreground, of which a model knows nothing, the scan itself is shown.
+                    Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(
+                        |value, &own, &inside| {
+                            if !inside {
+                                *value = own;
+                            }
+                        },
+                    );
+                    images.push(image);
+                    reconstructions.push(reconstruction);
+                }
+                overlay.push(OverlaySlice { slice, images, reconstructions, map, marked });
             }
-            let picture = slice_montage(result.name.as_str(), &heat_map, window, &overlay)?.to_picture()?;
+            let picture = slice_montage(result.name.as_str(), &heat_map, &windows, &overlay)?.to_picture()?;
             picture.write_png(&result.overlay, self.existing())?;
         }
         Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
     }
 
-    fn map_picture(&self, image: &Image<f32>, folder: &Path) -> Result<Scored, Box<dyn Error>> {
-        let scored = self.localizer.image_maps(image, &self.predictors)?;
+    /// Writes the raw maps of each channel by itself, where they were asked for.
+    fn write_channels(&self, scan: &Scan, options: &WriteOptions, folder: &Path) -> Outcome {
+        for &predictor in self.predictors.iter().filter(|_| self.args.by_channel) {
+            for (name, map) in self.channel_maps(scan, predictor)? {
+                options.write(folder.join(format!("{predictor}_raw_{name}.nii.gz")), &map)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The raw maps of each channel by itself, by the channel's name.
+    fn channel_maps(
+        &self,
+        scan: &Scan,
+        predictor: PredictorName,
+    ) -> Result<Vec<(String, Volume<f32>)>, Box<dyn Error>> {
+        let maps = self.localizer.channel_maps(scan, predictor)?;
+        let maps =
+            maps.ok_or_else(|| format!("--by-channel: {predictor} has no score of a single channel"))?;
+        let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
+        Ok(maps.into_iter().enumerate().map(|(channel, map)| (name(channel), map)).collect())
+    }
+
+    fn map_picture(&self, scan: Scan, folder: &Path) -> Result<Scored, Box<dyn Error>> {
+        let scored = self.localizer.maps(&scan, &self.predictors)?;
         prepare_folder(folder)?;
-        let reconstruction = scored.reconstruction(image)?;
-        let foreground = one_slice(scored.foreground().clone());
+        for &predictor in self.predictors.iter().filter(|_| self.args.by_channel) {
+            for (name, map) in self.channel_maps(&scan, predictor)? {
+                let path = folder.join(format!("{predictor}_raw_{name}.tiff"));
+                write_file(path, &tiff(&seen(&map)?)?, self.existing())?;
+            }
+        }
+        let reconstruction = scored.reconstruction(&scan)?.into_image();
+        let image = scan.into_image();
+        let foreground = one_slice(seen(scored.foreground())?);
         let mut mapped = Vec::new();
         for maps in scored.maps() {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             let result = self.describe(predictor, folder, "tiff", None);
-            write_file(&result.raw, &tiff(&raw)?, self.existing())?;
-            let map = one_slice(maps.postprocessed(raw)?);
+            write_file(&result.raw, &tiff(&seen(&raw)?)?, self.existing())?;
+            let map = one_slice(seen(&maps.postprocessed(raw)?)?);
             let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
             let plane = map.data().index_axis(Axis(2), 0);
             let result = self.describe(predictor, folder, "tiff", found.as_ref());
             write_file(&result.map, &tiff(&plane)?, self.existing())?;
             let labels = found.as_ref().map(FoundLesions::labels);
-            let overlay = ImageOverlay {
-                name: predictor.as_str(),
-                heat_map: &heat_map(self.localizer, predictor, plane)?,
-                image,
-                reconstruction: &reconstruction,
-                map: plane,
-                labels: labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0)),
-            };
-            overlay.montage()?.to_picture()?.write_png(&result.overlay, self.existing())?;
+            let labels = labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0));
+            let colors = heat_map(self.localizer, predictor, plane)?;
+            let montage =
+                picture_montage(predictor.as_str(), &colors, &image, &reconstruction, plane, labels)?;
+            montage.to_picture()?.write_png(&result.overlay, self.existing())?;
             mapped.push(result);
         }
         Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
@@ -442,9 +510,10 @@ fn threshold(localizer: &Localizer, rule: DetectionRule, name: PredictorName) ->
     }
 }
 
-/// Milliliters of a voxel.
-fn voxel_ml(volume: &Volume<f32>) -> f64 {
-    volume.geometry().voxel_volume() / 1000.0
+/// The only slice of a picture's map, `[row, column]`.
+fn seen<T: Clone>(map: &Volume<T>) -> Result<Array2<T>, Box<dyn Error>> {
+    let plane = map.upright_plane(Plane::Axial, 0).ok_or("a picture without a slice")?;
+    Ok(plane.as_standard_layout().into_owned())
 }
 
 /// A plane as a volume whose voxels are `(row, column, 0)`.

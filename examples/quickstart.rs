@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::anomaly::{PostProcessing, PredictorName, PredictorSettings};
-use lesio::image::{Image, Preprocessing};
+use lesio::image::{Image, Preprocessing, Scan};
 use lesio::metrics::{BootstrapConfig, PixelCurve};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
 use lesio::report::{
@@ -20,13 +20,12 @@ use lesio::report::{
     Table, write_json,
 };
 use lesio::study::{
-    Checkpoints, Content, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures,
-    fit_preprocessing, leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown,
-    train,
+    Checkpoints, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures, fit_preprocessing,
+    leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown, train,
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
 use lesio_examples::hearts::show_quality;
-use lesio_examples::{Outcome, bar, command, prepare_folder, run, say, watch_training};
+use lesio_examples::{DeviceArgs, Outcome, bar, command, prepare_folder, run, say, watch_training};
 
 /// See lesio at work in under two minutes, on images it draws itself.
 ///
@@ -39,6 +38,8 @@ struct Args {
     /// Seed of images, lesions and training
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Rows and columns of an image.
@@ -85,6 +86,7 @@ fn program() -> Outcome {
         examples,
         held_out,
         &Checkpoints::default(),
+        &args.device.device,
         watch_training(&progress),
     )?;
     progress.finish_and_clear();
@@ -174,7 +176,7 @@ fn program() -> Outcome {
         .figures(figures)
         .section("Training")
         .figure_svg(&loss_plot(&trained.history)?, "Mean loss of each epoch in nats per image.");
-    let (report, quality) = show_quality(report, args.seed)?;
+    let (report, quality) = show_quality(report, args.seed, &args.device.device)?;
     let seconds = started.elapsed().as_secs_f64();
     report
         .provenance(
@@ -197,9 +199,8 @@ fn program() -> Outcome {
 
 fn healthy(phantom: &BrainPhantom, subject: u64) -> Subject {
     let slice = phantom.slice(subject);
-    let truth = Some(ndarray::Array2::from_elem(slice.image.dim(), false));
-    let content = Content::Image { image: Image::from_plane(slice.image), truth };
-    Subject::new(format!("subject {subject}"), content)
+    let truth = Scan::of_picture(ndarray::Array2::from_elem(slice.image.dim(), false));
+    Subject::new(format!("subject {subject}"), Image::from_plane(slice.image), Some(truth))
 }
 
 fn ill(
@@ -212,8 +213,8 @@ fn ill(
     let slice = phantom.slice(subject);
     let injected =
         injector.inject_slice(slice.image.view(), slice.labels.view(), phantom.pixel(), seed ^ subject)?;
-    let content = Content::Image { image: Image::from_plane(injected.image), truth: Some(injected.truth) };
-    Ok(Subject::new(format!("{kind}, subject {subject}"), content))
+    let truth = Some(Scan::of_picture(injected.truth));
+    Ok(Subject::new(format!("{kind}, subject {subject}"), Image::from_plane(injected.image), truth))
 }
 
 fn recipe(seed: u64) -> Recipe {

@@ -16,7 +16,9 @@ use lesio::report::{Best, Cell as TableCell, Column, Estimate, Existing, HtmlRep
 use lesio::study::{Cell, Domain, Effort, Subject, Variation, hold_out, run_cell, verdicts};
 use lesio::vae::{Augmentation, Mirror};
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
-use lesio_examples::{Outcome, bar, command, prepare_folder, read_split, run, say, watch_training};
+use lesio_examples::{
+    DeviceArgs, Outcome, bar, command, prepare_folder, read_split, run, say, watch_training,
+};
 
 /// Ask the questions of Zhou, Deng and Wu (2020) of your own data: does projection help, what is the KL gradient
 /// worth, what do beta and ensembles do?
@@ -65,6 +67,8 @@ struct Args {
     /// Folder for cells and report
     #[arg(long, default_value = "target/lesio/study_localization")]
     out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 const MEDICAL: &str = "medical";
@@ -102,7 +106,7 @@ fn program() -> Outcome {
             let Some(domain) = domain else { continue };
             say!("{name}, {}", variation.name());
             let progress = bar(1, "training");
-            let cell = run_cell(domain, variation, &effort, watch_training(&progress))?;
+            let cell = run_cell(domain, variation, &effort, &args.device.device, watch_training(&progress))?;
             progress.finish_and_clear();
             write_json(&path, &cell, Existing::Replace)?;
             cells.push(cell);

@@ -98,8 +98,9 @@ fn program() -> Outcome {
     let progress = bar(1, "preparing");
     let (recipe, config) = (args.quality.recipe(), material.config.clone());
     let (training, held_out) = (&material.training, &material.held_out);
-    let shelf = Shelf::new(&steps);
-    let mut workshop = Workshop::prepare(recipe, config, training, held_out, shelf, &mut watch(&progress))?;
+    let (shelf, device) = (Shelf::new(&steps), &args.quality.device.device);
+    let workshop =
+        Workshop::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
     let samples = workshop.pool(&material.test, args.per_bin, &mut watch(&progress))?;
     let mut models = BTreeMap::new();
     // The slowest first: what it needs is known the earlier.
@@ -109,14 +110,14 @@ fn program() -> Outcome {
     progress.finish_and_clear();
 
     let mut study = Study { args: &args, samples: &samples, steps, runs: Vec::new(), perturbed: Vec::new() };
-    for (kind, model) in &mut models {
+    for (kind, model) in &models {
         study.attack(*kind, model)?;
         study.shift(*kind, model)?;
     }
-    let transfer = study.transfer(&mut models)?;
-    let report = study.report(&mut models, &material, transfer, started)?;
+    let transfer = study.transfer(&models)?;
+    let report = study.report(&models, &material, transfer, started)?;
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
-    study.page(&mut models, &report)?.write(args.out.join("report.html"), Existing::Replace)?;
+    study.page(&models, &report)?.write(args.out.join("report.html"), Existing::Replace)?;
     for (title, table) in tables(&report)? {
         say!("{title}\n\n{}", table.to_markdown());
     }
@@ -153,7 +154,7 @@ struct Study<'a> {
 
 impl Study<'_> {
     /// Estimates clean images and those that attacks on this very estimator have changed.
-    fn attack(&mut self, kind: QualityEstimatorKind, model: &mut QualityModel) -> Outcome {
+    fn attack(&mut self, kind: QualityEstimatorKind, model: &QualityModel) -> Outcome {
         self.run(kind, report::Attack::None, 0.0, AttackUnit::Std, model, |_, _| Ok(None))?;
         let mut perturbed = Vec::new();
         for (unit, named) in [(Unit::Std, AttackUnit::Std), (Unit::Range, AttackUnit::Range)] {
@@ -192,7 +193,7 @@ impl Study<'_> {
     }
 
     /// Estimates images under natural changes.
-    fn shift(&mut self, kind: QualityEstimatorKind, model: &mut QualityModel) -> Outcome {
+    fn shift(&mut self, kind: QualityEstimatorKind, model: &QualityModel) -> Outcome {
         let width = model.config().framing.grid[1];
         for shift in NaturalShift::ALL {
             for &strength in &self.args.epsilon {
@@ -213,13 +214,13 @@ impl Study<'_> {
     /// small, these would do it more harm than its own.
     fn transfer(
         &self,
-        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        models: &BTreeMap<QualityEstimatorKind, QualityModel>,
     ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         let mut rows = Vec::new();
         for surrogate in SURROGATES {
             for &epsilon in &self.args.epsilon {
                 let Some(model) = models.get(&surrogate) else { continue };
-                let fingerprint = model.provenance().training.clone();
+                let fingerprint = &model.provenance().training;
                 let Some(best) = models.get(&QualityEstimatorKind::Best) else { continue };
                 let key = format!("{} by {fingerprint} {}", best.provenance().training, self.key());
                 let name = format!("transfer-{surrogate:?}-{epsilon}").to_lowercase();
@@ -229,14 +230,10 @@ impl Study<'_> {
                     let images = match made {
                         Some((_, _, images)) => images.clone(),
                         None => {
-                            let Some(model) = models.get_mut(&surrogate) else { return Ok(Vec::new()) };
                             let kind = AttackKind::Pgd { steps: self.args.pgd_steps };
                             let attack = Attack::new(kind, epsilon, Unit::Std).seed(self.args.quality.seed);
                             attack.perturb(model.estimator(), self.samples, |_| {})?
                         }
-                    };
-                    let Some(best) = models.get_mut(&QualityEstimatorKind::Best) else {
-                        return Ok(Vec::new());
                     };
                     Ok(estimate_samples(best.estimator(), self.samples, Some(&images))?.dice)
                 })?;
@@ -260,8 +257,8 @@ impl Study<'_> {
         attack: report::Attack,
         epsilon: f32,
         unit: AttackUnit,
-        model: &mut QualityModel,
-        change: impl FnOnce(&mut QualityModel, &Samples) -> Result<Option<Vec<f32>>, Box<dyn Error>>,
+        model: &QualityModel,
+        change: impl FnOnce(&QualityModel, &Samples) -> Result<Option<Vec<f32>>, Box<dyn Error>>,
     ) -> Outcome {
         let name = format!("estimates-{kind:?}-{attack:?}-{epsilon}-{unit:?}").to_lowercase();
         let key = format!("{} {} {}", model.provenance().training, self.key(), self.args.pgd_steps);
@@ -357,7 +354,7 @@ impl Study<'_> {
 
     fn report(
         &self,
-        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        models: &BTreeMap<QualityEstimatorKind, QualityModel>,
         material: &Material,
         transfer: Vec<serde_json::Value>,
         started: Instant,
@@ -367,7 +364,7 @@ impl Study<'_> {
             report.rows.push(self.row(run)?);
         }
         let mut calibration = Vec::new();
-        for (kind, model) in models.iter_mut() {
+        for (kind, model) in models {
             calibration.extend(self.calibration(*kind, model)?);
         }
         let seconds = started.elapsed().as_secs_f64();
@@ -389,7 +386,7 @@ impl Study<'_> {
     fn calibration(
         &self,
         kind: QualityEstimatorKind,
-        model: &mut QualityModel,
+        model: &QualityModel,
     ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         let Some(clean) = self.clean(kind) else { return Ok(Vec::new()) };
         let labels = model.config().framing.labels.clone();
@@ -436,7 +433,7 @@ impl Study<'_> {
     /// Candidates of rising true Dice, with what REC-Net and the second opinion make of them.
     fn pictures(
         &self,
-        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        models: &BTreeMap<QualityEstimatorKind, QualityModel>,
     ) -> Result<Montage, Box<dyn Error>> {
         let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
         let columns = ["image, truth, candidate", "painted by REC-Net", "difference", "where it is wrong"];
@@ -445,22 +442,20 @@ impl Study<'_> {
             let distance = |sample: &Sample| (sample.mean_dice() - target).abs();
             let nearest = self.samples.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
             let Some(sample) = nearest else { continue };
-            let mut ask = |kind| -> Result<_, Box<dyn Error>> {
-                let Some(model) = models.get_mut(&kind) else { return Err("an estimator is missing".into()) };
+            let ask = |kind| -> Result<_, Box<dyn Error>> {
+                let Some(model) = models.get(&kind) else { return Err("an estimator is missing".into()) };
                 let (grid, labels) = (model.config().framing.grid, model.config().framing.labels.len());
                 // Positions of the labels graded among the classes of the truth.
                 let classes = model.config().classes.clone();
                 let graded: Vec<u8> = model.config().framing.labels.clone();
-                let estimator = model.estimator();
-                let estimates = estimator.estimate(&sample.image, &sample.segmentation)?;
+                let estimates = model.estimator().estimate(&sample.image, &sample.segmentation)?;
                 let mean = estimates.dice.iter().sum::<f32>() / labels.max(1) as f32;
                 let is_graded = |&index: &u8| {
                     let class = classes.get(usize::from(index).wrapping_sub(1));
                     class.is_some_and(|class| graded.contains(class))
                 };
                 let truth: Vec<bool> = sample.truth.iter().map(is_graded).collect();
-                let painted = estimator.reconstruction();
-                Ok((grid, mean, truth, painted, estimator.error_map(&sample.segmentation)))
+                Ok((grid, mean, truth, estimates.reconstruction, estimates.error))
             };
             let (grid, _, truth, painted, _) = ask(QualityEstimatorKind::RecReg)?;
             let (_, predicted, _, _, wrong) = ask(QualityEstimatorKind::Best)?;
@@ -491,7 +486,7 @@ impl Study<'_> {
 
     fn page(
         &self,
-        models: &mut BTreeMap<QualityEstimatorKind, QualityModel>,
+        models: &BTreeMap<QualityEstimatorKind, QualityModel>,
         report: &QualityReport,
     ) -> Result<HtmlReport, Box<dyn Error>> {
         let mut page = HtmlReport::new("Segmentation quality without ground truth")
@@ -543,7 +538,7 @@ impl Study<'_> {
         page = page.section("Refusing the doubtful");
         let mut plot = LinePlot::risk_coverage("Risk and coverage", "mean absolute error of those kept");
         for (kind, _) in ESTIMATORS {
-            let (Some(clean), Some(model)) = (self.clean(kind), models.get_mut(&kind)) else { continue };
+            let (Some(clean), Some(model)) = (self.clean(kind), models.get(&kind)) else { continue };
             let own = scored(self.samples, &clean.dice, 0);
             let Some(conformal) = model.conformal().first() else { continue };
             let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();

@@ -24,8 +24,8 @@ use lesio_examples::arguments::{number, whole};
 use lesio_examples::filters::{MedianLengths, choice, length_of};
 use lesio_examples::output::{note, warn};
 use lesio_examples::{
-    DataArgs, LayoutName, Outcome, PrecisionName, bar, check_folder, command, prepare_folder, read_cases,
-    run, say, watch_training,
+    DataArgs, DeviceArgs, LayoutName, Outcome, PrecisionName, bar, check_folder, command, prepare_folder,
+    read_cases, run, say, watch_training,
 };
 use serde_json::json;
 
@@ -105,6 +105,8 @@ struct Args {
     /// In what numbers a VAE multiplies, here and wherever the model file is used
     #[arg(long, value_enum, default_value = "single")]
     precision: PrecisionName,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Passes over the training slices
     #[arg(long, default_value_t = 30, value_parser = whole(1, 100_000))]
     epochs: usize,
@@ -229,6 +231,9 @@ fn program() -> Outcome {
     if validation.is_empty() {
         warn("no normal slice is left to validate: the last epoch is kept, and the model gets no thresholds");
     }
+    // One channel has no order.
+    let named = subjects.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
+    let channels = named.unwrap_or_default().to_vec();
     let bands = bands(&args);
     if bands == 0 {
         subjects.clear();
@@ -238,11 +243,18 @@ fn program() -> Outcome {
     let checkpoints = Checkpoints::new(checkpoint, start);
     prepare_folder(&args.out)?;
     let progress = bar(1, "training");
-    let trained =
-        train(&recipe, preprocessing, examples, validation, &checkpoints, watch_training(&progress))?;
+    let trained = train(
+        &recipe,
+        preprocessing,
+        examples,
+        validation,
+        &checkpoints,
+        &args.device.device,
+        watch_training(&progress),
+    )?;
     progress.finish_and_clear();
 
-    let mut localizer = trained.localizer.postprocessing(filters(&args));
+    let mut localizer = trained.localizer.postprocessing(filters(&args)).channels(channels)?;
     let names: Vec<PredictorName> =
         localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
     if bands > 0 {

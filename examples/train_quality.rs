@@ -75,9 +75,10 @@ fn program() -> Outcome {
     let progress = bar(1, "training");
     let (recipe, shelf) = (args.quality.recipe(), Shelf::new(&steps));
     let (training, held_out) = (&material.training, &material.held_out);
-    let config = material.config.clone();
-    let workshop = Workshop::prepare(recipe, config, training, held_out, shelf, &mut watch(&progress))?;
-    let mut model = workshop.model(args.method.into(), &mut watch(&progress))?;
+    let (config, device) = (material.config.clone(), &args.quality.device.device);
+    let workshop =
+        Workshop::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
+    let model = workshop.model(args.method.into(), &mut watch(&progress))?;
     progress.finish_and_clear();
     let file = args.out.join("model.safetensors");
     model.save(&file)?;

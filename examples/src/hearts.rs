@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lesio::image::{Geometry, Volume};
 use lesio::metrics::BootstrapConfig;
+use lesio::nn::Device;
 use lesio::phantom::{CardiacPhase, Corruptor, DiceOf, HeartConfig, HeartPart, HeartPhantom};
 use lesio::quality::{
     Attack, AttackKind, EstimatorConfig, FAILURE, Framing, Method, Progress, QualityModel, Recipe, Shelf,
@@ -38,10 +39,11 @@ const ENLARGED: usize = 3;
 /// Adds what a small estimator of segmentation quality makes of drawn hearts to a report; returns its figures.
 ///
 /// # Errors
-/// None but those of the parts, which these images do not give rise to.
+/// None but those of the parts, which these images do not give rise to, and failures of the device.
 pub fn show_quality(
     report: HtmlReport,
     seed: u64,
+    device: &Device,
 ) -> Result<(HtmlReport, serde_json::Value), Box<dyn Error>> {
     let started = Instant::now();
     let hearts = HeartPhantom::new(HeartConfig::new([SIZE, SIZE], seed))?;
@@ -62,10 +64,10 @@ pub fn show_quality(
         .widths(Widths::uniform([8, 16, 32]));
     let progress = bar(1, "learning quality");
     let mut listener = |_: &Progress<'_>| ControlFlow::Continue(());
-    let mut workshop =
-        Workshop::prepare(recipe(seed), config, &training, &held_out, Shelf::none(), &mut listener)?;
+    let (recipe, shelf) = (recipe(seed), Shelf::none());
+    let workshop = Workshop::prepare(recipe, config, &training, &held_out, shelf, device, &mut listener)?;
     let samples = workshop.pool(&test, 10, &mut listener)?;
-    let mut model = workshop.model(Method::SecondOpinion, &mut listener)?;
+    let model = workshop.model(Method::SecondOpinion, &mut listener)?;
     progress.finish_and_clear();
 
     let clean = estimate_samples(model.estimator(), &samples, None)?;
@@ -113,7 +115,7 @@ pub fn show_quality(
             SUBJECTS[0], SUBJECTS[2]
         ))
         .montage(
-            &pictures(&mut model, &hearts, label)?,
+            &pictures(&model, &hearts, label)?,
             "A good and a bad segmentation of one unseen heart: true outline cyan, segmentation under test orange; what the \
              image would be if that were right; and where the estimator holds it for wrong.",
         )?
@@ -149,7 +151,7 @@ fn phase(subject: u64) -> CardiacPhase {
 }
 
 /// Segmentations of an unseen heart, with what is said of them.
-fn pictures(model: &mut QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Montage, Box<dyn Error>> {
+fn pictures(model: &QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Montage, Box<dyn Error>> {
     let subject = SUBJECTS.iter().sum::<u64>();
     let slice = hearts.slice_at(subject, phase(subject), LEVELS[1]);
     let geometry = Geometry::from_spacing([hearts.pixel(), hearts.pixel(), 1.0])?;

@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod burgess;
+pub mod device;
+pub mod drawn;
 pub mod filters;
 pub mod hearts;
 pub mod output;
@@ -22,6 +25,7 @@ use lesio::nn::{Event, Precision};
 use lesio::study::Subject;
 
 pub use arguments::{check_folder, command, prepare_folder};
+pub use device::DeviceArgs;
 pub use progress::{Progress, bar};
 pub use reading::ReadArgs;
 
@@ -89,11 +93,11 @@ impl From<PrecisionName> for Precision {
 }
 
 impl LayoutName {
-    /// The layout; `image` and `mask` are those of a folder a case.
+    /// The layout; `images`, one a channel, and `mask` are those of a folder a case.
     #[must_use]
-    pub fn layout(self, image: &str, mask: Option<&str>) -> Layout {
+    pub fn layout(self, images: &[String], mask: Option<&str>) -> Layout {
         match self {
-            Self::Cases => Layout::cases(image, mask),
+            Self::Cases => Layout::Cases { images: images.to_vec(), mask: mask.map(str::to_owned) },
             Self::Mvtec => Layout::MvTec,
             Self::Images => Layout::Images,
             Self::Acdc => Layout::Acdc,
@@ -150,9 +154,10 @@ pub struct DataArgs {
     /// How the folder is arranged
     #[arg(long, value_enum, default_value = "cases")]
     pub layout: LayoutName,
-    /// Name of the image in each case's folder (layout cases)
-    #[arg(long, default_value = "image.nii.gz")]
-    pub image: String,
+    /// Name of the image in each case's folder (layout cases); of several co-registered channels all names, separated by
+    /// commas
+    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    pub image: Vec<String>,
     /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal. Without it every case is
     /// taken for normal
     #[arg(long)]

@@ -9,7 +9,7 @@ use lesio::io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, Missi
 use lesio::quality::{EstimatorConfig, Framing, Method, PatientGroups, Progress, Recipe, TrueSlice};
 
 use crate::arguments::whole;
-use crate::{Progress as Bar, bar, watch_training};
+use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
 
 /// How a data set of volumes with labels is arranged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +55,9 @@ pub struct QualityArgs {
     /// Seed of splits, candidates and training
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Where networks are trained and asked.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Minutes that the trainings of the defaults take.

@@ -1,7 +1,7 @@
 //! Arguments that say how files are read.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use lesio::io::{AffineSource, ReadOptions};
+use lesio::io::{AffineSource, FourthAxis, ReadOptions};
 
 /// More than any machine has.
 const MOST_GIB: f64 = 16_777_216.0;
@@ -16,13 +16,17 @@ pub struct ReadArgs {
     /// above 0
     #[arg(long, default_value = "auto", value_parser = affine_sources())]
     pub affine: AffineSource,
+    /// The fourth axis of NIfTI images holds the channels of a scan
+    #[arg(long)]
+    pub channels_last_axis: bool,
 }
 
 impl ReadArgs {
     /// The options of the readers.
     #[must_use]
     pub fn options(&self) -> ReadOptions {
-        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine)
+        let fourth = if self.channels_last_axis { FourthAxis::Channels } else { FourthAxis::Refuse };
+        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine).fourth_axis(fourth)
     }
 }
 

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
 use lesio::anomaly::{Localizer, PredictorName};
-use lesio::image::{Image, Orientation};
+use lesio::image::{Image, Orientation, Plane, Volume};
 use lesio::io::atomic::Existing;
 use lesio::io::nifti::{NiftiImage, read_header};
 use lesio::io::{ReadOptions, WriteOptions, read_image, read_volume, write_png, write_volume};
+use lesio::nn::Device;
 use ndarray::Array3;
 use serde_json::Value;
 use support::{fail, head, program, succeed, untrained_heads, untrained_pictures, write_heads};
@@ -122,7 +122,7 @@ fn from_normal_heads_to_tables_and_maps() {
     let localizer = Localizer::load(out.join("model.safetensors"), &Device::Cpu).unwrap();
     let volume = read_volume(&input).unwrap();
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
-    for scored in localizer.score(&volume, &names).unwrap().scores {
+    for scored in localizer.score(&volume.clone().into(), &names).unwrap().scores {
         let name = scored.predictor;
         assert_eq!(read_volume(maps.join(format!("{name}.nii.gz"))).unwrap(), scored.postprocessed);
         assert_eq!(read_volume(maps.join(format!("{name}_raw.nii.gz"))).unwrap(), scored.raw);
@@ -243,7 +243,7 @@ fn maps_lie_where_their_input_lies() {
     assert!(off < 1e-5, "{off}");
     // As the file says it: in micrometres.
     let told = read_volume(images.join("ras.nii")).unwrap();
-    let scored = localizer.score(&told, &[PredictorName::PixelL1]).unwrap();
+    let scored = localizer.score(&told.clone().into(), &[PredictorName::PixelL1]).unwrap();
     assert_eq!(map("deep/ras").data(), scored.scores[0].raw.data());
     assert_eq!(map("deep/ras").geometry(), told.geometry());
     // Without normal scores there is a map, and no table.
@@ -268,10 +268,11 @@ fn pictures_get_maps_of_floats_and_overlays() {
     localize.arg("--model").arg(&model).arg("--input").arg(&input).arg("--out").arg(&out);
     succeed(localize.args(["--rate", "0.5"]));
     let scored =
-        localizer.score_image(&image.map(|&value| f32::from(value)), &[PredictorName::PixelL1]).unwrap();
+        localizer.score(&image.map(|&value| f32::from(value)).into(), &[PredictorName::PixelL1]).unwrap();
     let read = |name: &str| read_image(out.join(name)).unwrap().channel(0).unwrap().to_owned();
-    assert_eq!(read("pixel-l1.tiff"), scored.scores[0].postprocessed);
-    assert_eq!(read("pixel-l1_raw.tiff"), scored.scores[0].raw);
+    let seen = |map: &Volume<f32>| map.upright_plane(Plane::Axial, 0).unwrap().to_owned();
+    assert_eq!(read("pixel-l1.tiff"), seen(&scored.scores[0].postprocessed));
+    assert_eq!(read("pixel-l1_raw.tiff"), seen(&scored.scores[0].raw));
     let overlay = read_image(out.join("pixel-l1.png")).unwrap();
     assert_eq!(overlay.channels(), 3);
     assert!(

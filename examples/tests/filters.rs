@@ -7,11 +7,11 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use candle_core::Device;
 use lesio::anomaly::{Localizer, PredictorName};
 use lesio::image::{Geometry, Volume};
 use lesio::io::write_volume;
-use lesio::study::{Content, Subject, calibrate};
+use lesio::nn::Device;
+use lesio::study::{Subject, calibrate};
 use serde_json::Value;
 use support::{head, program, ran, succeed, untrained_heads, write_heads};
 
@@ -120,10 +120,7 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
 fn maps_say_where_a_calibration_cannot_hold() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.safetensors");
-    let normal = |subject: u64| {
-        let content = Content::Volume { volume: head(subject).image, truth: None };
-        Subject::new(subject.to_string(), content)
-    };
+    let normal = |subject: u64| Subject::new(subject.to_string(), head(subject).image, None);
     let made = calibrate(untrained_heads(&model), &[normal(3)], &[PredictorName::PixelL1], |_| {}).unwrap();
     made.save(&model).unwrap();
     let localize = |name: &str, spacing: [f64; 3]| {

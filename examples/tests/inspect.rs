@@ -310,7 +310,7 @@ fn models_are_loaded_as_programs_load_them() {
             let mut changed = document.clone();
             *changed.pointer_mut(&pointer).unwrap() = value.clone();
             model_file::save(&path, "a localizer", version, &parameters, &changed).unwrap();
-            let loads = Localizer::load(&path, &candle_core::Device::Cpu).is_ok();
+            let loads = Localizer::load(&path, &lesio::nn::Device::Cpu).is_ok();
             assert_eq!(inspect(&path).1, loads, "{pointer} is {value}");
             agreed += 1;
         }

@@ -11,7 +11,7 @@ use lesio::io::{ReadOptions, read_volume, write_volume};
 use lesio::phantom::{CardiacPhase, Phantom};
 use ndarray::{Array3, Axis};
 use serde_json::Value;
-use support::{fail, heart, program, succeed, write_hearts};
+use support::{fail, heart, program, ran, succeed, write_hearts};
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
@@ -82,6 +82,17 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     fail(&mut assess(&image, &segmentation, &out), &["exists"]);
     succeed(assess(&image, &segmentation, &out).arg("--overwrite"));
     assert_eq!(fs::read(out.join("error.nii.gz")).unwrap(), before);
+    // Another device gives the same but for rounding.
+    let elsewhere = folder.join("candle");
+    succeed(assess(&image, &segmentation, &elsewhere).args(["--device", "candle-cpu"]));
+    check(&elsewhere, &image, &heart);
+    let dice = |out: &Path| share(&json(&out.join("report.json"))["volume"][0]["dice"]);
+    assert!((dice(&elsewhere) - dice(&out)).abs() < 1e-4, "{} {}", dice(&elsewhere), dice(&out));
+    // The arguments themselves are refused.
+    for mut refused in [assess(&image, &segmentation, &elsewhere), train(&patient)] {
+        let refused = ran(refused.args(["--device", "gpu"]));
+        assert!(refused.code == Some(2) && refused.err.contains("\"gpu\" is no device"), "{}", refused.err);
+    }
 
     // An empty segmentation has an answer of its own.
     let empty = folder.join("empty.nii.gz");

@@ -53,17 +53,28 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Crates that work without a network: neither they nor what they use know candle.
-const WITHOUT_CANDLE: &[&str] = &[
-    "lesio-settings",
-    "lesio-files",
-    "lesio-image",
-    "lesio-metrics",
-    "lesio-kernels",
-    "lesio-phantom",
-    "lesio-io",
-    "lesio-report",
+/// Crates that each crate brings along without a feature, itself and those of lesio included, at most. A crate more is
+/// a decision.
+const MOST_CRATES: &[(&str, usize)] = &[
+    ("lesio-settings", 8),
+    ("lesio-files", 8),
+    ("lesio-image", 25),
+    ("lesio-metrics", 28),
+    ("lesio-kernels", 16),
+    ("lesio-phantom", 34),
+    ("lesio-io", 60),
+    ("lesio-report", 50),
+    ("lesio-nn", 60),
+    ("lesio-vae", 60),
+    ("lesio-anomaly", 65),
+    ("lesio-quality", 65),
+    ("lesio-study", 95),
 ];
+
+/// What only programs that ask for it bring along: candle and its matrix products, and, for pictures that are drawn, what
+/// decodes photographs.
+const OPTIONAL: &[&str] = &["candle-core", "candle-nn", "gemm"];
+const DECODERS: &[&str] = &["image", "jpeg-decoder", "tiff", "weezl", "zune-jpeg"];
 
 /// Crates that never touch a file, and what would be a sign of it.
 const WITHOUT_FILES: &[&str] =
@@ -98,12 +109,6 @@ fn crates_use_nothing_that_they_never_use() {
             assert!(!PROGRAM_CRATES.contains(&outside.as_str()), "{name} is a library and uses {outside}");
         }
     }
-    for &name in WITHOUT_CANDLE {
-        for used in closure(name, &crates) {
-            let candle = crates[&used].outside.iter().find(|outside| outside.starts_with("candle"));
-            assert_eq!(candle, None, "{name} uses candle, by way of {used}");
-        }
-    }
     for &name in WITHOUT_FILES {
         for outside in &crates[name].outside {
             assert!(!FILE_CRATES.contains(&outside.as_str()), "{name} uses {outside}");
@@ -120,7 +125,58 @@ fn crates_use_nothing_that_they_never_use() {
         );
     }
     let facade = &crates["lesio"].outside;
-    assert!(facade.iter().all(|outside| outside == "candle-core"), "the facade has logic? {facade:?}");
+    assert!(facade.is_empty(), "the facade has logic? {facade:?}");
+}
+
+#[test]
+fn components_stay_light() {
+    for &(name, most) in MOST_CRATES {
+        let brought = brought_along(name, &[]);
+        let optional = brought.iter().find(|&(found, _)| OPTIONAL.contains(&found.as_str()));
+        assert_eq!(optional, None, "{name} brings it along");
+        assert!(brought.len() <= most, "{name} brings {} crates along: {brought:?}", brought.len());
+    }
+    let has = |name: &str, options: &[&str], one: &str| {
+        brought_along(name, options).iter().any(|(found, _)| found == one)
+    };
+    for decoder in DECODERS {
+        assert!(
+            !has("lesio-report", &[], decoder),
+            "lesio-report decodes nothing, and brings {decoder} along"
+        );
+    }
+    for optional in ["candle-core", "lesio-quality", "lesio-report", "lesio-study"] {
+        assert!(!has("lesio", &["--no-default-features"], optional), "{optional}");
+        assert!(has("lesio", &[], optional), "{optional}");
+    }
+}
+
+/// Names and versions of a crate and of all that it brings along to those who use it.
+fn brought_along(name: &str, options: &[&str]) -> BTreeSet<(String, String)> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            name,
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .args(options)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let crate_of = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        Some((words.next()?, words.next()?))
+    };
+    text.lines().filter_map(crate_of).collect()
 }
 
 #[test]
@@ -223,15 +279,6 @@ fn crates() -> BTreeMap<String, Crate> {
         crates.insert(text(&package["name"]), Crate { folder, own, outside });
     }
     crates
-}
-
-/// A crate and all crates of lesio that it is built of.
-fn closure(name: &str, crates: &BTreeMap<String, Crate>) -> BTreeSet<String> {
-    let mut all = BTreeSet::from([name.to_owned()]);
-    for used in &crates[name].own {
-        all.extend(closure(used, crates));
-    }
-    all
 }
 
 /// The lines of all Rust files below a folder, up to the unit tests, with their files.

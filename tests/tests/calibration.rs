@@ -9,10 +9,10 @@ use std::path::Path;
 use lesio::anomaly::{Localizer, PostProcessing, PredictorName};
 use lesio::image::Preprocessing;
 use lesio::io::dataset::{Dataset, Layout};
+use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::study::{
-    Checkpoints, Content, Recipe, Subject, calibrate, fit_preprocessing, locate, normal_examples,
-    score_subject, train,
+    Checkpoints, Recipe, Subject, calibrate, fit_preprocessing, locate, normal_examples, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
 
@@ -20,7 +20,7 @@ const NAMES: [PredictorName; 2] = [PredictorName::PixelL1, PredictorName::GradKl
 const GRID: usize = 32;
 
 fn healthy(id: String, volume: lesio::image::Volume<f32>) -> Subject {
-    Subject::new(id, Content::Volume { volume, truth: None })
+    Subject::new(id, volume, None)
 }
 
 /// A small VAE of the first subjects, counted from what is usual by place, calibrated on the next.
@@ -34,7 +34,8 @@ fn localizer(training: &[Subject], calibration: &[Subject]) -> Localizer {
     let recipe = Recipe::Vae { model, training: training_config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
-        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), observe).unwrap();
+        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)
+            .unwrap();
     let made = trained.localizer.postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
     let made = locate(made, training, &NAMES, 2, |_| {}).unwrap();
     calibrate(made, calibration, &NAMES, |_| {}).unwrap()

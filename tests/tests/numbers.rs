@@ -5,8 +5,8 @@
 use std::fmt::Debug;
 
 use lesio_image::{
-    Geometry, HistogramStandardizer, ImageError, Preprocessing, RobustScaling, Threshold, Volume, ZScore,
-    gaussian_filter_volume, median_filter_volume,
+    Geometry, HistogramStandardizer, ImageError, Preprocessing, RobustScaling, Scan, Threshold, Volume,
+    ZScore, gaussian_filter_volume, median_filter_volume,
 };
 use lesio_io::nifti::NiftiImage;
 use lesio_io::{WriteOptions, atomic::Existing};
@@ -99,7 +99,8 @@ fn steps(image: &Array3<f32>) -> Vec<(&'static str, String)> {
         Ok(wide(fit.finish()?.map_for(image, None)?.apply(image)))
     };
     let heads = || -> Result<Vec<f64>, lesio_image::PreprocessError> {
-        let prepared = Preprocessing::heads([8, 8]).fit([&volume])?.prepare(&volume)?;
+        let scan = Scan::from(volume.clone());
+        let prepared = Preprocessing::heads([8, 8]).fit([&scan])?.prepare(&scan)?;
         Ok(prepared.planes.iter().flat_map(|plane| wide(plane.input.iter().copied())).collect())
     };
     let truth: Vec<bool> = (0..image.len()).map(|index| index % 3 == 0).collect();

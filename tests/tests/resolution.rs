@@ -12,8 +12,7 @@ use lesio::image::{Image, Preprocessing};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::Device;
 use lesio::study::{
-    Checkpoints, Content, Recipe, Subject, calibrate, fit_preprocessing, normal_examples, score_subject,
-    train,
+    Checkpoints, Recipe, Subject, calibrate, fit_preprocessing, normal_examples, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
 
@@ -42,15 +41,14 @@ fn phantom(size: usize, slices: usize) -> BrainPhantom {
 fn images(size: usize, subjects: std::ops::Range<u64>) -> Vec<Subject> {
     let phantom = phantom(size, 1);
     let image = |subject| Image::from_plane(phantom.slice(subject).image);
-    let content = |subject| Content::Image { image: image(subject), truth: None };
-    subjects.map(|subject| Subject::new(subject.to_string(), content(subject))).collect()
+    subjects.map(|subject| Subject::new(subject.to_string(), image(subject), None)).collect()
 }
 
 /// The same heads as volumes over 24 mm, from one slice in the middle of each of equal parts.
 fn volumes(size: usize, slices: usize, subjects: std::ops::Range<u64>) -> Vec<Subject> {
     let phantom = phantom(size, slices);
-    let content = |subject| Content::Volume { volume: phantom.volume(subject).unwrap().image, truth: None };
-    subjects.map(|subject| Subject::new(subject.to_string(), content(subject))).collect()
+    let image = |subject| phantom.volume(subject).unwrap().image;
+    subjects.map(|subject| Subject::new(subject.to_string(), image(subject), None)).collect()
 }
 
 /// A small VAE of pictures, not calibrated. It scores volumes too: they are slices.
@@ -65,7 +63,8 @@ fn trained() -> Localizer {
     let recipe = Recipe::Vae { model, training: config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
-        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), observe).unwrap();
+        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)
+            .unwrap();
     trained.localizer
 }
 
@@ -131,8 +130,7 @@ fn alarms_of_pictures_keep_their_rate() {
     }
     // Where the rate does not hold, it is said.
     let coarse = images(64, NEW);
-    let Content::Image { image, .. } = &coarse[0].content else { unreachable!() };
-    assert!(made.score_image(image, &NAMES).unwrap().doubt.is_some());
+    assert!(made.score(&coarse[0].scan, &NAMES).unwrap().doubt.is_some());
 }
 
 /// In millimetres, by the spacing of each axis.
@@ -172,8 +170,7 @@ fn the_quickstarts_model() {
     let drawn = |size: usize, subjects: std::ops::Range<u64>| -> Vec<Subject> {
         let phantom = BrainPhantom::new(BrainConfig::new([size, size], Contrast::Flair, 1)).unwrap();
         let image = |subject| Image::from_plane(phantom.slice(subject).image);
-        let content = |subject| Content::Image { image: image(subject), truth: None };
-        subjects.map(|subject| Subject::new(subject.to_string(), content(subject))).collect()
+        subjects.map(|subject| Subject::new(subject.to_string(), image(subject), None)).collect()
     };
     // The validation subjects of the quickstart.
     let calibrated = |unit: LengthUnit| {
@@ -182,7 +179,7 @@ fn the_quickstarts_model() {
         let made = saved.clone().postprocessing(PostProcessing::none()).postprocessing(filters);
         calibrate(made, &drawn(96, 600..660), &NAMES, |_| {}).unwrap()
     };
-    eprintln!("| filters | image | {} |", NAMES.map(PredictorName::as_str).join(" | "));
+    eprintln!("| filters | image | {} |", NAMES.map(|name| name.to_string()).join(" | "));
     for (what, unit) in
         [("pixels of the image", LengthUnit::ImagePixels), ("pixels of the grid", LengthUnit::Physical)]
     {

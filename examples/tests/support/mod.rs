@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use candle_core::Device;
 use lesio::anomaly::{Calibration, Localizer, Model, NormalScoresBuilder, PredictorName, Provenance};
-use lesio::image::{FittedPreprocessing, GridFit, Image, Preprocessing, Volume};
+use lesio::image::{FittedPreprocessing, GridFit, Preprocessing, Scan, Volume};
 use lesio::io::write_volume;
+use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, CardiacPhase, Contrast, HeartConfig, HeartPhantom, Phantom};
 use lesio::vae::{Latent, Vae, VaeConfig};
 use tiff::encoder::TiffEncoder;
@@ -180,7 +180,8 @@ pub fn write_pictures(folder: &Path, count: usize, size: usize) {
 /// Of heads.
 pub fn untrained_heads(path: &Path) -> Localizer {
     let heads: Vec<Volume<f32>> = (0..2).map(|subject| head(subject).image).collect();
-    let localizer = untrained(1, Preprocessing::heads([32, 32]).fit(&heads).unwrap());
+    let heads = heads.iter().cloned().map(Scan::from);
+    let localizer = untrained(1, Preprocessing::heads([32, 32]).fit(heads).unwrap());
     localizer.save(path).unwrap();
     localizer
 }
@@ -192,7 +193,7 @@ pub fn untrained_pictures(path: &Path, channels: usize) -> Localizer {
         .intensity(Intensity::Robust(RobustScaling::new()))
         .clip(Some([0.0, 1.0]))
         .frame(Frame::Fit(GridFit::new([32, 32])));
-    let localizer = untrained(channels, preprocessing.fit_images([] as [Image; 0]).unwrap());
+    let localizer = untrained(channels, preprocessing.fit([] as [Scan; 0]).unwrap());
     localizer.save(path).unwrap();
     localizer
 }

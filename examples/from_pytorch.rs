@@ -1,0 +1,42 @@
+//! Weights that PyTorch trained, as a localizer: a VAE of the public collection disentangling-vae.
+//!
+//! `cargo run --release --example from_pytorch -- VAE.pth image.png`
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Parser;
+use lesio::anomaly::OwnModel;
+use lesio::image::{Image, Intensity, LinearScale};
+use lesio::nn::StateDict;
+use lesio::prelude::*;
+use lesio::vae::NetworkVae;
+use lesio_examples::burgess::{names, networks};
+use lesio_examples::say;
+
+/// Map what does not fit a model whose weights PyTorch trained: a VAE of the public collection disentangling-vae
+#[derive(Parser)]
+struct Args {
+    /// Its state_dict: .pth or .safetensors
+    weights: PathBuf,
+    /// A picture with as many channels as the model has
+    picture: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Args { weights, picture } = Args::parse();
+    let image: Image = read_image(picture)?;
+    let [encoder, decoder] = networks(image.channels())?;
+    // Every parameter that is missing or unexpected is listed.
+    let parameters = StateDict::read(weights)?.parameters(&[&encoder, &decoder], &names())?;
+    let vae = NetworkVae::new(&encoder, &decoder, Likelihood::Bernoulli, 1.0, &parameters, &Device::Cpu)?;
+    let model = OwnModel::variational("burgess", Arc::new(vae))?.parameters(parameters);
+    let bytes = Intensity::Range(LinearScale::new(0.0, 255.0)?);
+    let preprocessing = Preprocessing::new([64, 64]).intensity(bytes).fit([] as [Scan; 0])?;
+    let localizer = Localizer::new(model.into(), preprocessing, Provenance::new(0, "disentangling-vae"))?;
+    let scored = localizer.score(&image.into(), &[PredictorName::GradKl])?;
+    let highest = scored.scores[0].raw.data().iter().copied().fold(f32::MIN, f32::max);
+    say!("grad-kl: the highest score is {highest:.4}");
+    Ok(())
+}

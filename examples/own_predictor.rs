@@ -1,0 +1,59 @@
+//! A predictor of one's own in a localizer: `cargo run --release --example own_predictor`
+
+use std::{error::Error, sync::Arc};
+
+use lesio::anomaly::{Loading, PredictError, Predictor};
+use lesio::nn::ImageBatch;
+use lesio::prelude::*;
+use lesio::vae::Reconstructor;
+use lesio_examples::{drawn::heads, say};
+
+/// See a predictor of your own beside the built-in ones: calibrated, saved and loaded with a localizer
+#[derive(clap::Parser)]
+struct Args {}
+
+/// The error of the model relative to the image's own deviation.
+struct RelativeError(Arc<dyn Reconstructor>);
+
+impl Predictor for RelativeError {
+    fn name(&self) -> String {
+        "relative-error".to_owned()
+    }
+
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        let (expected, shape) = (self.0.reconstruct(images)?, images.shape());
+        let mut scores = Vec::with_capacity(images.len() * shape.pixels());
+        for (image, expected) in images.images().zip(expected.chunks(shape.len())) {
+            let mean = image.iter().sum::<f32>() / shape.len() as f32;
+            let variance = image.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / shape.len() as f32;
+            let error = |pixel: usize| -> f32 {
+                (pixel..shape.len()).step_by(shape.pixels()).map(|k| (image[k] - expected[k]).abs()).sum()
+            };
+            scores.extend((0..shape.pixels()).map(|pixel| error(pixel) / variance.sqrt().max(1e-6)));
+        }
+        Ok(scores)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    <Args as clap::Parser>::parse();
+    let subjects = heads(0..8)?;
+    let vae = Vae::new(VaeConfig::new(1, 32, 32).widths([8, 16]), 1.0, 7, &Device::Cpu)?;
+    let preprocessing = Preprocessing::heads([32, 32]).fit(subjects[..4].iter().map(|own| &own.scan))?;
+    let made = Localizer::new(Model::Vae(vae.into()), preprocessing, Provenance::new(7, "phantoms"))?;
+    let own = |model: &Model| -> Arc<dyn Predictor> { Arc::new(RelativeError(model.reconstructor())) };
+    let predictor = own(made.model());
+    let names = [PredictorName::own(&predictor.name())?, PredictorName::PixelL1];
+    let made = lesio::study::calibrate(made.with_predictor(predictor)?, &subjects[4..7], &names, |_| {})?;
+
+    let path = std::env::temp_dir().join("lesio-own-predictor.safetensors");
+    made.save(&path)?;
+    let loading = Loading::new(&Device::Cpu).predictor("relative-error", move |model| Ok(own(model)))?;
+    let loaded = Localizer::load_with(&path, &loading)?;
+    let scored = loaded.score(&subjects[7].scan, &names)?;
+    for score in &scored.scores {
+        let judged = loaded.judge(score.predictor, &score.postprocessed, &scored.foreground, 0.25)?;
+        say!("{}: {judged:?}", score.predictor);
+    }
+    Ok(std::fs::remove_file(path)?)
+}
