@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         }
         for case in data.cases() {
             assert!(!case.images().is_empty());
-            let _ = (case.read_volume(), case.read_image(), case.read_channels());
+            let _ = (case.read_volume(), case.read_image(), case.read_channels(), case.read_scan());
         }
     }
 });
