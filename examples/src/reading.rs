@@ -19,6 +19,10 @@ pub struct ReadArgs {
     /// The fourth axis of NIfTI images holds the channels of a scan
     #[arg(long)]
     pub channels_last_axis: bool,
+    /// What the channels are, in the order of the files, where these are not called as those that the model was trained
+    /// on: flair,t1
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub channels: Vec<String>,
 }
 
 impl ReadArgs {
@@ -26,7 +30,8 @@ impl ReadArgs {
     #[must_use]
     pub fn options(&self) -> ReadOptions {
         let fourth = if self.channels_last_axis { FourthAxis::Channels } else { FourthAxis::Refuse };
-        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine).fourth_axis(fourth)
+        let options = ReadOptions::new().max_bytes(self.max_memory).affine(self.affine).fourth_axis(fourth);
+        options.channel_names(self.channels.clone())
     }
 }
 

@@ -101,6 +101,9 @@ fn channels_go_by_name_and_place_through_every_program() {
     succeed(&mut evaluate("t1.nii.gz,flair.nii.gz", "turned"));
     (0..4).for_each(|row| assert_eq!(precision("report", row), precision("turned", row)));
     fail(&mut evaluate("flair.nii.gz", "one"), &["1 channels", "2"]);
+    // Files of other names are the same channels where the user says so.
+    succeed(evaluate("t1.nii.gz,flair.nii.gz", "told").args(["--channels", "t1,flair"]));
+    (0..4).for_each(|row| assert_eq!(precision("report", row), precision("told", row)));
 
     // One case of two files, in either order, and of one file whose fourth axis holds both.
     let file = |case: &str, name: &str| data.join(case).join(name);
@@ -113,6 +116,7 @@ fn channels_go_by_name_and_place_through_every_program() {
     };
     succeed(localize(&pair(["flair.nii.gz", "t1.nii.gz"]), "maps").arg("--by-channel"));
     succeed(&mut localize(&pair(["t1.nii.gz", "flair.nii.gz"]), "maps-turned"));
+    fail(&mut localize(&pair(["flair.nii.gz", "mask.nii.gz"]), "other"), &["flair, mask", "flair, t1"]);
     let map = |out: &str, name: &str| read_volume(path(out).join(name)).unwrap();
     let raw = map("maps", "pixel-l1_raw.nii.gz");
     let flair = read_volume(file("c9", "flair.nii.gz")).unwrap();

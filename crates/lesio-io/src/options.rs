@@ -54,6 +54,7 @@ pub struct ReadOptions {
     affine: AffineSource,
     exif: ExifOrientation,
     fourth: FourthAxis,
+    channels: Vec<String>,
 }
 
 /// What the fourth axis of a NIfTI image is.
@@ -79,7 +80,7 @@ impl ReadOptions {
     pub fn new() -> Self {
         let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
         let fourth = FourthAxis::default();
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth }
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels: Vec::new() }
     }
 
     /// Memory that reading may take: the voxels in the type asked for, a quarter of that more where a
@@ -126,6 +127,20 @@ impl ReadOptions {
     pub fn fourth_axis(mut self, axis: FourthAxis) -> Self {
         self.fourth = axis;
         self
+    }
+
+    /// What the channels of a case are called, in the order of its files, instead of the names of the files: for
+    /// [`Case::read_scan`](crate::dataset::Case::read_scan) of files that are called otherwise than those that a model was
+    /// trained on. Default none.
+    #[must_use]
+    pub fn channel_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.channels = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What the channels of a case are called, where the caller says so.
+    pub(crate) fn named_channels(&self) -> &[String] {
+        &self.channels
     }
 
     /// Reads a scan: a NIfTI volume, whose fourth axis may be channels ([`ReadOptions::fourth_axis`]), or a PNG, JPEG, TIFF or

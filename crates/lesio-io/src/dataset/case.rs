@@ -243,7 +243,8 @@ impl Case {
     }
 
     /// Reads all its images as the channels of one scan, and its mask on the scan's grid: what is not 0 is inside. Channels
-    /// are named as their files are, without the ending, where each is a file. A case that is normal by its place has a mask of nothing, one
+    /// are named as their files are, without the ending, where each is a file, or as
+    /// [`ReadOptions::channel_names`] says. A case that is normal by its place has a mask of nothing, one
     /// of which nothing is known has none.
     ///
     /// # Errors
@@ -295,10 +296,13 @@ impl Case {
             _ => None,
         };
         let scan = Scan::joined(volumes).map_err(not_one)?;
-        // The channels of one file have no names.
-        let names = self.images.iter().map(|path| channel_name(path));
-        let is_named = scan.channels() == self.images.len();
-        Ok((if is_named { scan.named(names).map_err(not_one)? } else { scan }, mask))
+        let names = match options.named_channels() {
+            // The channels of one file have no names of their own.
+            [] if scan.channels() != self.images.len() => return Ok((scan, mask)),
+            [] => self.images.iter().map(|path| channel_name(path)).collect(),
+            names => names.to_vec(),
+        };
+        Ok((scan.named(names).map_err(not_one)?, mask))
     }
 
     fn first_image(&self) -> Result<&PathBuf, ReadError> {
