@@ -9,15 +9,19 @@ use crate::images::Images;
 use crate::layout::{ImageLayout, LANES};
 use crate::raw::{Workers, vectorized};
 
-/// In what numbers the products of a convolution's forward pass and adjoint are computed; sums are in `f32`.
+/// In what numbers the products of convolutions are computed; sums are in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
 pub enum Precision {
     /// Factors in `f32`.
     #[default]
     Single,
-    /// Factors rounded to bfloat16, where that takes less time on processors that multiply pairs of them: see
-    /// [`Isa::multiplies_pairs`](crate::Isa::multiplies_pairs). On others the results are the same but for the
-    /// order of sums, and take longer than in `f32`.
+    /// Factors of convolutions of at least 16 channels on both sides, forward and in the adjoint, rounded to bfloat16
+    /// (8 significant bits), but for 3x3 convolutions of stride 1, which are as fast in `f32`. Gradients of weights are
+    /// computed in `f32`. Faster on processors that multiply pairs of bfloat16: see
+    /// [`Isa::multiplies_pairs`](crate::Isa::multiplies_pairs). On others the results are the same but for the order of
+    /// sums, and take longer than in `f32`.
     Bfloat16,
 }
 

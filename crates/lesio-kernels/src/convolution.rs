@@ -12,13 +12,12 @@ mod terms;
 mod weight_gradient;
 
 use crate::bfloat16::{self, Precision};
+use crate::col2im::Col2im;
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_equal, check_len};
-use crate::images::{Combine, Images, Rectifier};
+use crate::images::Images;
 use crate::layout::{Border, ImageLayout, LANES};
-use crate::scatter::Scatter;
 use crate::winograd::Winograd;
-
-pub(crate) use weight_gradient::GRADIENT_PARTS;
 
 /// Fewest channels on both sides for which rounding to bfloat16 saves more time than it takes.
 const LEAST_ROUNDED: usize = 16;
@@ -35,26 +34,6 @@ pub struct Convolution {
     inputs: usize,
     outputs: usize,
     precision: Precision,
-}
-
-/// What is done with a result before it is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Epilogue<'a> {
-    /// Whether the result replaces the output or is added to it.
-    pub combine: Combine,
-    /// Added to each channel.
-    pub bias: Option<&'a [f32]>,
-    /// Negative results are multiplied by this; 1 changes nothing, 0 is the rectified linear unit.
-    pub slope: f32,
-    /// The result is a gradient and is multiplied by the derivative of a rectifier.
-    pub rectifier: Option<Rectifier<'a>>,
-}
-
-impl Default for Epilogue<'_> {
-    /// Replaces the output, nothing else.
-    fn default() -> Self {
-        Self { combine: Combine::Replace, bias: None, slope: 1.0, rectifier: None }
-    }
 }
 
 /// Positions along one axis of the larger image whose windows meet the same taps.
@@ -161,9 +140,9 @@ impl Convolution {
         border
     }
 
-    /// How the adjoint is computed where few channels come out: see [`Scatter`].
-    fn scatter(&self) -> Option<Scatter> {
-        Scatter::new(self.kernel, self.stride, self.padding, self.inputs, self.outputs)
+    /// How the adjoint is computed where few channels come out: see [`Col2im`].
+    fn col2im(&self) -> Option<Col2im> {
+        Col2im::new(self.kernel, self.stride, self.padding, self.inputs, self.outputs)
     }
 
     /// How the convolution is computed where half the multiplications do.

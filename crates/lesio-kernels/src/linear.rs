@@ -5,7 +5,7 @@
 
 use crate::error::{KernelError, check_len};
 use crate::layout::LANES;
-use crate::raw::{Ahead, Axis, Contraction, Finish, Kind, Product, Start, Workers, vectorized};
+use crate::raw::{Axis, Contraction, Finish, Gemm, Kind, Prefetch, Start, Workers, vectorized};
 
 /// Samples for which the matrix is read anew for each.
 const FEW: usize = 2;
@@ -71,7 +71,7 @@ impl Linear {
             return self.expand_few(workers, samples, narrow, weights, wide, bias, slope);
         }
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
-        let product = Product {
+        let product = Gemm {
             lanes: self.wide,
             kind: Kind::Values,
             a_block: LANES,
@@ -83,7 +83,7 @@ impl Linear {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
-            ahead: [Ahead::NOTHING; 3],
+            prefetch: [Prefetch::NOTHING; 3],
         };
         product.run(workers, weights, narrow, wide, Finish { bias, slope, mask: None })
     }
@@ -171,7 +171,7 @@ impl Linear {
         gradient: &mut [f32],
     ) -> Result<(), KernelError> {
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: 0 };
-        let product = Product {
+        let product = Gemm {
             lanes: self.wide,
             kind: Kind::Weights,
             a_block: LANES,
@@ -183,7 +183,7 @@ impl Linear {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
-            ahead: [Ahead::NOTHING; 3],
+            prefetch: [Prefetch::NOTHING; 3],
         };
         product.run(workers, wide, narrow, gradient, Finish::NOTHING)
     }

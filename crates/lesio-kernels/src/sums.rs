@@ -8,6 +8,10 @@ use crate::layout::ImageLayout;
 use crate::period::{Period, with_scratch};
 use crate::raw::{Workers, vectorized};
 
+/// Least number of independent parts into which a weight gradient is cut, by blocks of channels and by
+/// samples. Fixed, so that sums do not depend on the number of threads.
+pub(crate) const GRADIENT_PARTS: usize = 16;
+
 /// Rows that are summed by one thread; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
 

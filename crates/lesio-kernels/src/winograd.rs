@@ -10,7 +10,7 @@
 //! ```
 //!
 //! where each of the six products is a convolution along the columns over all channels, and so has the
-//! form of a [`Product`]. The matrices belong to the points 0, +-1/sqrt 2, +-sqrt 2 and infinity; those
+//! form of a [`Gemm`]. The matrices belong to the points 0, +-1/sqrt 2, +-sqrt 2 and infinity; those
 //! lie around 1 and so round better than whole numbers do.
 //!
 //! 4x4 convolutions of stride 2, and their adjoints with padding 1, are sums or sets of convolutions with two
@@ -24,13 +24,13 @@ mod gradient;
 #[cfg(test)]
 mod tests;
 
-use crate::convolution::Epilogue;
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, Rectifier};
 use crate::layout::{ImageLayout, LANES};
 use crate::period::with_leftovers;
 use crate::raw::{
-    Ahead, Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Kind, PARTS, Pixels, Place, Product, ROWS, Start, TAPS,
+    Axis, Bands, FEW_PARTS, FEW_ROWS, Finish, Gemm, Kind, PARTS, Pixels, Place, Prefetch, ROWS, Start, TAPS,
     Workers, sums_of_products, sums_of_source,
 };
 
@@ -345,8 +345,8 @@ impl Strip<'_> {
                 let to = &mut sources[group * sums + phase * (sums / phases)..];
                 sums_of_source(isa, &rows[..parts], pixels, to, groups * sums)?;
             }
-            let ahead = self.ahead(here, first, groups, to);
-            self.product(here, groups, [sums, product], ahead).run(
+            let prefetch = self.prefetch(here, first, groups, to);
+            self.product(here, groups, [sums, product], prefetch).run(
                 workers,
                 self.weights,
                 sources,
@@ -392,37 +392,43 @@ impl Strip<'_> {
 
     /// What is wanted after the product: the rows of the output and of the mask, and of the source for the
     /// next unit, which begins below this one.
-    fn ahead(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Ahead; 3] {
+    fn prefetch(&self, here: Here, first: usize, groups: usize, to: &[f32]) -> [Prefetch; 3] {
         let (each, stride, up) = (self.winograd.rows(), self.winograd.stride(), self.winograd.up());
-        let rows = |wanted: Ahead, layout: &ImageLayout| Ahead {
+        let rows = |wanted: Prefetch, layout: &ImageLayout| Prefetch {
             outer: [up * layout.row_stride(), each * up * layout.row_stride()],
             inner: [layout.row_stride(), layout.pixel_stride()],
             column: up * layout.pixel_stride(),
             positions: each,
             ..wanted
         };
-        let by_block = |wanted| Ahead { by_block: true, ..wanted };
-        let output = by_block(rows(Ahead::of(to, 0), self.layout));
-        let mask = self.epilogue.rectifier.map_or(Ahead::NOTHING, |Rectifier { images, .. }| {
+        let by_block = |wanted| Prefetch { by_block: true, ..wanted };
+        let output = by_block(rows(Prefetch::of(to, 0), self.layout));
+        let mask = self.epilogue.rectifier.map_or(Prefetch::NOTHING, |Rectifier { images, .. }| {
             let first = images.layout.index(here.sample, here.row, here.column);
-            by_block(rows(Ahead::of(images.values, first), images.layout))
+            by_block(rows(Prefetch::of(images.values, first), images.layout))
         });
         let layout = self.source.layout;
         let next = first + (groups * each * stride + 2) * layout.row_stride();
         // Rows that follow one another at each position, or a part of a pixel in each phase.
         let values = (self.winograd.inputs * stride * stride).div_ceil(up * up);
-        let source = Ahead {
+        let source = Prefetch {
             outer: [stride * layout.row_stride(), each * stride * layout.row_stride()],
             inner: [up * values, values],
             column: layout.pixel_stride() * stride * stride,
             positions: each,
             values,
-            ..Ahead::of(self.source.values, next)
+            ..Prefetch::of(self.source.values, next)
         };
         [output, mask, source]
     }
 
-    fn product(&self, here: Here, groups: usize, [sums, product]: [usize; 2], ahead: [Ahead; 3]) -> Product {
+    fn product(
+        &self,
+        here: Here,
+        groups: usize,
+        [sums, product]: [usize; 2],
+        prefetch: [Prefetch; 3],
+    ) -> Gemm {
         let Winograd { inputs, form, .. } = self.winograd;
         let outputs = self.winograd.padded_outputs();
         let (stride, up) = (self.winograd.stride(), self.winograd.up());
@@ -436,7 +442,7 @@ impl Strip<'_> {
         };
         let c = positions * outputs;
         let phase = |a: usize, b, c| Axis { count: up, a: a * inputs * LANES, b, c, mask: 0 };
-        Product {
+        Gemm {
             lanes: outputs,
             kind: Kind::Values,
             a_block: self.winograd.block(),
@@ -459,7 +465,7 @@ impl Strip<'_> {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
-            ahead,
+            prefetch,
         }
         .in_parts()
     }

@@ -2,12 +2,13 @@
 
 use super::rounded::rounded;
 use super::terms::{finish, mask_layout, start_of, window_terms};
-use super::{Convolution, Epilogue, Phases, check_mask};
+use super::{Convolution, Phases, check_mask};
 use crate::bfloat16;
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_equal, check_len};
 use crate::images::{Images, ImagesMut};
 use crate::layout::LANES;
-use crate::raw::{Ahead, Axis, Kind, Operands, Product, TAPS, Workers};
+use crate::raw::{Axis, Gemm, Kind, Operands, Prefetch, TAPS, Workers};
 
 impl Convolution {
     /// The adjoint of the convolution, from images of `outputs` channels to images of `inputs` channels.
@@ -30,8 +31,8 @@ impl Convolution {
         small.check("the source", output.values, samples)?;
         large.check("the output", input.values, samples)?;
         check_mask(large, samples, epilogue)?;
-        if let Some(scatter) = self.scatter() {
-            return scatter.run(workers, samples, output, weights, input, epilogue);
+        if let Some(col2im) = self.col2im() {
+            return col2im.run(workers, samples, output, weights, input, epilogue);
         }
         if let Some(winograd) = self.winograd_adjoint() {
             // The window of a position begins so many positions before it.
@@ -96,7 +97,7 @@ impl Convolution {
                 {
                     return Err(KernelError::Border { what: "the source" });
                 }
-                let product = Product {
+                let product = Gemm {
                     lanes: self.inputs,
                     kind: Kind::Values,
                     a_block: self.kernel * self.kernel * tap,
@@ -143,7 +144,7 @@ impl Convolution {
                     separate_parts: false,
                     first: [a, b, large.index(0, rows.first, columns.first)],
                     start: start_of(epilogue.combine),
-                    ahead: [Ahead::NOTHING; 3],
+                    prefetch: [Prefetch::NOTHING; 3],
                 };
                 let mut finish = finish(epilogue);
                 if let Some(finish) = &mut finish.mask {

@@ -1,12 +1,13 @@
 //! The convolution itself.
 
+use super::Convolution;
 use super::rounded::rounded;
 use super::terms::{finish, mask_layout, start_of, window_terms};
-use super::{Convolution, Epilogue};
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::{Images, ImagesMut};
 use crate::layout::LANES;
-use crate::raw::{Ahead, Axis, Kind, Operands, Product, Workers};
+use crate::raw::{Axis, Gemm, Kind, Operands, Prefetch, Workers};
 
 impl Convolution {
     /// The convolution of images of `inputs` channels; the size of the output follows its layout.
@@ -83,7 +84,7 @@ impl Convolution {
         let start = self.window_start(large, small)?;
         let mask = mask_layout(small, epilogue);
         let k = self.kernel;
-        let product = Product {
+        let product = Gemm {
             lanes: self.outputs,
             kind: Kind::Values,
             a_block: k * k * self.inputs * LANES,
@@ -118,7 +119,7 @@ impl Convolution {
             separate_parts: false,
             first: [0, start, small.index(0, 0, 0)],
             start: start_of(epilogue.combine),
-            ahead: [Ahead::NOTHING; 3],
+            prefetch: [Prefetch::NOTHING; 3],
         };
         let product = product.in_parts();
         product.run_on(operands, workers, weights, input.values, output.values, finish(epilogue))

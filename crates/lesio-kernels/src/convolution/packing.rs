@@ -10,8 +10,8 @@ impl Convolution {
     /// Number of weights packed for [`Convolution::adjoint`].
     #[must_use]
     pub fn adjoint_len(&self) -> usize {
-        if let Some(scatter) = self.scatter() {
-            return scatter.weights_len();
+        if let Some(col2im) = self.col2im() {
+            return col2im.weights_len();
         }
         if let Some(winograd) = self.winograd_adjoint() {
             return winograd.weights_len();
@@ -79,8 +79,8 @@ impl Convolution {
     ) -> Result<(), KernelError> {
         check_len("the weights", weights.len(), self.weights_len())?;
         check_len("the weights of the adjoint", adjoint.len(), self.adjoint_len())?;
-        if let Some(scatter) = self.scatter() {
-            scatter.pack(adjoint, |output, input, row, column| {
+        if let Some(col2im) = self.col2im() {
+            col2im.pack(adjoint, |output, input, row, column| {
                 weights[self.weight_index(output, input, row, column)]
             });
             return Ok(());

@@ -1,7 +1,7 @@
 //! Products of factors that are rounded to pairs of bfloat16.
 
-use super::Epilogue;
 use crate::bfloat16;
+use crate::epilogue::Epilogue;
 use crate::error::KernelError;
 use crate::images::{Images, ImagesMut, Rectifier};
 use crate::period::with_leftovers;

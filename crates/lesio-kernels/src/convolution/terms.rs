@@ -1,9 +1,9 @@
 //! How the loops of a convolution become those of a product.
 
-use super::Epilogue;
+use crate::epilogue::Epilogue;
 use crate::images::Combine;
 use crate::layout::{ImageLayout, LANES};
-use crate::raw::{Axis, Finish, Mask, Product, Start, TAPS};
+use crate::raw::{Axis, Finish, Gemm, Mask, Start, TAPS};
 
 /// Terms of a sum after which the partial sums are put down: the weights of so many terms of two blocks
 /// of lanes fill half of a first-level cache.
@@ -49,7 +49,7 @@ pub(super) fn finish(epilogue: Epilogue<'_>) -> Finish<'_> {
     }
 }
 
-impl Product {
+impl Gemm {
     /// With sums cut so that the weights of a part stay in the nearest cache.
     pub(crate) fn in_parts(mut self) -> Self {
         let [rows, columns, inner] = self.terms.map(|axis| axis.count.max(1));

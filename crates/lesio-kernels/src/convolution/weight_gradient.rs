@@ -1,17 +1,15 @@
 //! The gradient of a convolution's weights.
 
-use super::{Convolution, Epilogue};
+use super::Convolution;
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::Images;
 use crate::layout::LANES;
-use crate::raw::{Ahead, Axis, Finish, Kind, Product, Start, Workers, vectorized};
+use crate::raw::{Axis, Finish, Gemm, Kind, Prefetch, Start, Workers, vectorized};
+use crate::sums::GRADIENT_PARTS;
 
 /// Pixels over which a weight gradient is summed before it is added to the others.
 const PART_PIXELS: usize = 256;
-
-/// Least number of independent parts into which a weight gradient is cut, by blocks of channels and by
-/// samples. Fixed, so that sums do not depend on the number of threads.
-pub(crate) const GRADIENT_PARTS: usize = 16;
 
 impl Convolution {
     /// Number of values that [`Convolution::weight_gradient`] needs as scratch.
@@ -70,7 +68,7 @@ impl Convolution {
                     Axis { count: k, a: 0, b: large.pixel_stride(), c: self.inputs * LANES, mask: 0 },
                 )
             };
-            Product {
+            Gemm {
                 lanes: self.outputs,
                 kind: Kind::Weights,
                 a_block: LANES,
@@ -119,7 +117,7 @@ impl Convolution {
                     first_group * len,
                 ],
                 start: Start::Replace,
-                ahead: [Ahead::NOTHING; 3],
+                prefetch: [Prefetch::NOTHING; 3],
             }
         };
         let target = if groups == 1 { &mut *gradient } else { &mut *scratch };

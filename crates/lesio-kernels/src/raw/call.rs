@@ -2,14 +2,15 @@
 
 use std::hint::black_box;
 
-use super::isa::{Isa, Level};
-use super::product::{Axis, Finish, Kind, Operands, Product, Range, Start};
-use super::register_tile::Tile;
 #[cfg(target_arch = "x86_64")]
-use super::tiles::Release;
+use super::amx_unit::Release;
+use super::isa::{Isa, Level};
+use super::microkernel::Microkernel;
+use super::operands::{Axis, Finish, Gemm, Kind, Operands, Range, Start};
+use super::place::{Ending, Place};
 #[cfg(target_arch = "x86_64")]
 use super::vector::{Avx2, Avx512};
-use super::vector::{LANES, Pairs, Portable, Vector, load};
+use super::vector::{LANES, Pairs, Portable, Vector};
 use super::workers::Shared;
 
 /// Columns that are worked on with one part of the weights before the next part.
@@ -20,7 +21,7 @@ const NEAR: usize = 1 << 17;
 
 /// A product with its operands.
 pub(super) struct Call<'p> {
-    pub(super) product: &'p Product,
+    pub(super) product: &'p Gemm,
     operands: Operands,
     a: Shared<f32>,
     b: Shared<f32>,
@@ -33,7 +34,7 @@ pub(super) struct Call<'p> {
 impl<'p> Call<'p> {
     /// A product on these operands, `a` and `b`, and this output.
     pub(super) fn new(
-        product: &'p Product,
+        product: &'p Gemm,
         operands: Operands,
         [a, b]: [&'p [f32]; 2],
         c: &'p mut [f32],
@@ -54,7 +55,7 @@ impl<'p> Call<'p> {
 
 impl Call<'_> {
     /// # Safety
-    /// `Product::check` accepted the operands, and no other thread works on these outputs.
+    /// `Gemm::check` accepted the operands, and no other thread works on these outputs.
     pub(super) unsafe fn run(&self, isa: Isa, blocks: Range, outer: [Range; 2]) {
         /// Compiles the call for instructions.
         macro_rules! compiled {
@@ -226,7 +227,7 @@ impl Call<'_> {
     /// `a` and `b`.
     ///
     /// # Safety
-    /// `Product::check` accepted the operands, and block, position and column are the product's.
+    /// `Gemm::check` accepted the operands, and block, position and column are the product's.
     #[inline(always)]
     pub(super) unsafe fn place(
         &self,
@@ -278,7 +279,7 @@ impl Call<'_> {
         let (terms, first) = self.terms_of(block, position);
         let replace = first_part && product.start == Start::Replace;
         let ahead = if first_part && first_block { product.rows_ahead() } else { 0 };
-        let mut tile = Tile {
+        let mut tile = Microkernel {
             terms: &terms,
             a_block: product.a_block,
             b_step: product.columns.b,
@@ -297,8 +298,9 @@ impl Call<'_> {
             ahead: 0,
             ahead_first: product.terms[0].count * product.terms[0].b,
             ahead_row: product.terms[0].b,
-            asks: first_part && product.ahead.iter().any(|wanted| wanted.values > 0 || wanted.by_block),
-            wanted: [(std::ptr::null(), 0, 0); 3],
+            asks: first_part
+                && product.prefetch.iter().any(|prefetch| prefetch.values > 0 || prefetch.by_block),
+            prefetch: [(std::ptr::null(), 0, 0); 3],
             finish: last_part && self.finishes(),
             ending: self.ending(block),
         };
@@ -309,7 +311,7 @@ impl Call<'_> {
                         tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
                         if tile.asks {
                             let (at, blocks) = ([i0, i1, i2, i3], if two { 2 } else { 1 });
-                            tile.wanted = product.ahead.map(|wanted| wanted.at(at, block, blocks));
+                            tile.prefetch = product.prefetch.map(|prefetch| prefetch.at(at, block, blocks));
                         }
                         // SAFETY: the caller's, and the position is one of the product's.
                         unsafe {
@@ -320,45 +322,6 @@ impl Call<'_> {
                 }
             }
         }
-    }
-}
-
-/// Where values begin in the operands, the output and, if there is one, the mask.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) a: *const f32,
-    pub(super) b: *const f32,
-    pub(super) c: *mut f32,
-    pub(super) mask: *const f32,
-}
-
-/// What is done with sums before they are written: a bias, unless it is null, and two slopes.
-#[derive(Clone, Copy)]
-pub(super) struct Ending {
-    bias: *const f32,
-    slope: f32,
-    mask_slope: f32,
-}
-
-impl Ending {
-    /// Does it with the first `room` lanes of a sum. `block` counts from the one whose bias comes first, and `mask` is
-    /// null or where the values for that one begin.
-    ///
-    /// # Safety
-    /// As [`Call::item`]; bias and mask reach as far as the lanes.
-    #[inline(always)]
-    pub(super) unsafe fn of<V: Vector>(&self, mut sum: V, mask: *const f32, block: usize, room: usize) -> V {
-        // SAFETY: the caller's.
-        unsafe {
-            if !self.bias.is_null() {
-                sum = sum.add(load::<V>(self.bias.add(block * LANES), room));
-            }
-            sum = sum.rectify(sum, self.slope);
-            if !mask.is_null() {
-                sum = sum.rectify(load::<V>(mask.add(block * LANES), room), self.mask_slope);
-            }
-        }
-        sum
     }
 }
 

@@ -56,7 +56,7 @@ impl Isa {
                     all.push(Self { level: Level::Avx512, pairs: PairProducts::Apart });
                     if is_x86_feature_detected!("avx512bf16") {
                         all.push(Self { level: Level::Avx512, pairs: PairProducts::Lanes });
-                        if super::tiles::are_granted() {
+                        if super::amx_unit::are_granted() {
                             all.push(Self { level: Level::Avx512, pairs: PairProducts::Tiles });
                         }
                     }

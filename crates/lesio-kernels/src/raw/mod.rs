@@ -5,15 +5,19 @@
 //! given and that no two workers write to one place, and then trusts that.
 #![allow(unsafe_code)] // The one place for it; every block says why it holds.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_unit;
 mod call;
 mod contraction;
 mod denormals;
+mod gemm;
 mod isa;
 mod memory;
-mod product;
-mod register_tile;
-#[cfg(target_arch = "x86_64")]
-mod tiles;
+mod microkernel;
+mod operands;
+mod place;
 mod vector;
 mod winograd;
 mod workers;
@@ -22,7 +26,7 @@ pub(crate) use contraction::Contraction;
 pub use isa::Isa;
 pub(crate) use isa::{Level, vectorized};
 pub(crate) use memory::Memory;
-pub(crate) use product::{Ahead, Axis, Finish, Kind, Mask, Operands, Product, Start, TAPS};
+pub(crate) use operands::{Axis, Finish, Gemm, Kind, Mask, Operands, Prefetch, Start, TAPS};
 pub(crate) use winograd::{
     FEW_PARTS, FEW_ROWS, PARTS, Pixels, Place, ROWS, sums_of_gradient, sums_of_products, sums_of_source,
 };

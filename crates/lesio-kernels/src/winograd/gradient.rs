@@ -4,15 +4,15 @@
 use std::ops::Range;
 
 use super::{Lanes, ROOT, SIXTH, THIRD, Winograd};
-use crate::convolution::GRADIENT_PARTS;
 use crate::error::{KernelError, check_len};
 use crate::images::Images;
 use crate::layout::{ImageLayout, LANES};
 use crate::period::with_leftovers;
 use crate::raw::{
-    Ahead, Axis, Bands, Finish, Kind, PARTS, Pixels, Product, ROWS, Start, TAPS, Workers, sums_of_gradient,
+    Axis, Bands, Finish, Gemm, Kind, PARTS, Pixels, Prefetch, ROWS, Start, TAPS, Workers, sums_of_gradient,
     sums_of_source, vectorized,
 };
+use crate::sums::GRADIENT_PARTS;
 
 /// Pairs of inputs and outputs whose gradients, 18 sums each, stay in the second cache.
 const SLICE: usize = 1 << 12;
@@ -254,30 +254,30 @@ impl Correlation<'_> {
             // The rows of the next groups follow in memory, unless other channels lie between.
             let wanted = |values: &[f32], layout: &ImageLayout, row: usize| {
                 if layout.pixel_stride() > layout.channels() || columns < layout.width() {
-                    return Ahead::NOTHING;
+                    return Prefetch::NOTHING;
                 }
                 let sample = first_group / per_sample;
                 let first = layout.index(sample, row, 0);
                 let each = groups * layout.row_stride();
                 let values_of_column = each.div_ceil(TAPS * inputs);
-                Ahead {
+                Prefetch {
                     outer: [each, 0],
                     column: values_of_column,
                     positions: ROWS,
                     values: values_of_column,
-                    ..Ahead::of(values, first)
+                    ..Prefetch::of(values, first)
                 }
             };
             let next = (first_group % per_sample + groups) * ROWS;
             let of_source = wanted(self.source.values, source, next + 1);
             let of_output = wanted(self.output.values, output, next);
-            let ahead = [
-                if inputs == source.channels() { of_source } else { Ahead::NOTHING },
+            let prefetch = [
+                if inputs == source.channels() { of_source } else { Prefetch::NOTHING },
                 of_output,
-                Ahead::NOTHING,
+                Prefetch::NOTHING,
             ];
             let part = TAPS * inputs * LANES;
-            let product = Product {
+            let product = Gemm {
                 lanes: outputs,
                 kind: Kind::Weights,
                 a_block: LANES,
@@ -298,7 +298,7 @@ impl Correlation<'_> {
                 separate_parts: true,
                 first: [0; 3],
                 start: if begun { Start::Add } else { Start::Replace },
-                ahead,
+                prefetch,
             };
             product.run(workers, gradients, sources, to, Finish::NOTHING)
         })

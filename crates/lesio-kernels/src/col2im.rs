@@ -5,19 +5,19 @@
 
 use std::ops::Range;
 
-use crate::convolution::Epilogue;
+use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::{Combine, Images, ImagesMut, for_bands};
 use crate::layout::LANES;
 use crate::period::{Period, with_scratch};
-use crate::raw::{Ahead, Axis, Finish, Kind, Product, Start, Workers, vectorized};
+use crate::raw::{Axis, Finish, Gemm, Kind, Prefetch, Start, Workers, vectorized};
 
 /// Rows of the output that one thread computes; the rows of products that two bands share are computed twice.
 const ROWS: usize = 32;
 
 /// A convolution's shape, seen from its adjoint.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Scatter {
+pub(crate) struct Col2im {
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Scatter {
     many: usize,
 }
 
-impl Scatter {
+impl Col2im {
     /// If taps as lanes take at most half the work of channels as lanes.
     pub(crate) fn new(kernel: usize, stride: usize, padding: usize, few: usize, many: usize) -> Option<Self> {
         let taps = kernel * kernel;
@@ -79,7 +79,7 @@ impl Scatter {
         // One product over all rows that a band needs, checked here once for all: rows and columns inside
         // the image, no border.
         let source = from.layout;
-        let product = Product {
+        let product = Gemm {
             lanes: self.padded_lanes(),
             kind: Kind::Values,
             a_block: LANES,
@@ -112,7 +112,7 @@ impl Scatter {
             separate_parts: false,
             first: [0; 3],
             start: Start::Replace,
-            ahead: [Ahead::NOTHING; 3],
+            prefetch: [Prefetch::NOTHING; 3],
         };
         let isa = workers.isa();
         let layout = *to.layout;
@@ -175,8 +175,8 @@ impl Scatter {
 
 vectorized! {
     /// Adds the products of a row of taps, `[pixels][lanes]`, to those of others, `[pixels][row of taps]`.
-    fn add_row(scatter: Scatter, tap: usize, products: &[f32], met: &mut [f32]) {
-        let (lanes, row) = (scatter.padded_lanes(), scatter.row());
+    fn add_row(col2im: Col2im, tap: usize, products: &[f32], met: &mut [f32]) {
+        let (lanes, row) = (col2im.padded_lanes(), col2im.row());
         let from = &products[tap * row..];
         // The usual rows by themselves, with lengths that the compiler knows.
         match row {
@@ -202,9 +202,9 @@ fn add_known<const ROW: usize>(from: &[f32], lanes: usize, met: &mut [f32]) {
 
 vectorized! {
     /// Adds what the pixels of a row give for each column of taps to the columns of the output.
-    fn add_columns(scatter: Scatter, met: &[f32], sums: &mut [f32]) {
-        let Scatter { kernel, stride, padding, few, .. } = scatter;
-        let row = scatter.row();
+    fn add_columns(col2im: Col2im, met: &[f32], sums: &mut [f32]) {
+        let Col2im { kernel, stride, padding, few, .. } = col2im;
+        let row = col2im.row();
         let (width, columns) = (met.len() / row, sums.len() / few);
         for column in 0..kernel {
             // Pixel x goes to column x * stride + column - padding, if that is inside.

@@ -1,6 +1,6 @@
 //! Products on tiles and on every other path against their definition.
 
-use super::super::product::{Ahead, Finish, Kind, Mask, Operands, Product};
+use super::super::operands::{Finish, Gemm, Kind, Mask, Operands, Prefetch};
 use super::*;
 use crate::raw::{Isa, with_workers};
 
@@ -67,7 +67,7 @@ fn products_of_pairs_are_those_of_their_definition() {
         let (before, bias, mask) = (floats(len), floats(lanes), floats(len));
         let axis = |count, a, b, c| Axis { count, a, b, c, mask: c };
         let line = 2 * width * room;
-        let product = Product {
+        let product = Gemm {
             lanes,
             kind: Kind::Values,
             a_block: block,
@@ -84,13 +84,13 @@ fn products_of_pairs_are_those_of_their_definition() {
             separate_parts: false,
             first: [1, 5, 2],
             start: if index % 2 == 0 { Start::Replace } else { Start::Add },
-            ahead: [Ahead::NOTHING; 3],
+            prefetch: [Prefetch::NOTHING; 3],
         };
         // All terms at once, as convolutions cut them, and in small parts.
         let products = [
-            Product { part: [rows, taps, pairs], ..product },
+            Gemm { part: [rows, taps, pairs], ..product },
             product.in_parts(),
-            Product { part: [1, 1, pairs.min(7)], ..product },
+            Gemm { part: [1, 1, pairs.min(7)], ..product },
         ];
         let finish = match index % 3 {
             0 => Finish::NOTHING,

@@ -1,11 +1,11 @@
 //! A tile of a product: sums that stay in registers over a whole part.
 
-use super::call::Ending;
-use super::product::{Axis, Kind, Range, TAPS};
+use super::operands::{Axis, Kind, Range, TAPS};
+use super::place::Ending;
 use super::vector::{LANES, Vector, load};
 
 /// What is common to the tiles of a part.
-pub(super) struct Tile<'t> {
+pub(super) struct Microkernel<'t> {
     pub(super) terms: &'t [Axis; 3],
     pub(super) a_block: usize,
     pub(super) b_step: usize,
@@ -28,21 +28,21 @@ pub(super) struct Tile<'t> {
     pub(super) ahead: usize,
     pub(super) ahead_first: usize,
     pub(super) ahead_row: usize,
-    /// Whether anything is wanted ahead.
+    /// Whether anything is prefetch ahead.
     pub(super) asks: bool,
-    /// For each [`Ahead`], where its values for the first column begin, how far columns are apart, and the
+    /// For each [`Prefetch`], where its values for the first column begin, how far columns are apart, and the
     /// number of values at each.
-    pub(super) wanted: [(*const f32, usize, usize); 3],
+    pub(super) prefetch: [(*const f32, usize, usize); 3],
     pub(super) finish: bool,
     pub(super) ending: Ending,
 }
 
-impl Tile<'_> {
-    /// Asks for what is wanted at some columns. By itself, so that the tiles of products that want nothing
+impl Microkernel<'_> {
+    /// Asks for what is prefetch at some columns. By itself, so that the tiles of products that want nothing
     /// are compiled as if there were none of this.
     #[inline(never)]
     fn ask<V: Vector>(&self, columns: Range) {
-        for (from, column, values) in self.wanted {
+        for (from, column, values) in self.prefetch {
             for at in columns.clone().take(if values > 0 { columns.len() } else { 0 }) {
                 for value in (0..values).step_by(LANES) {
                     // SAFETY: any address may be asked for, and what asks needs no instructions that not
@@ -105,9 +105,9 @@ impl Tile<'_> {
 /// Defines the choice of a tile's compiled width.
 macro_rules! widths {
     ($name:ident, $columns:ident, $blocks:literal, $how:ident, [$($width:literal)*]) => {
-        impl Tile<'_> {
+        impl Microkernel<'_> {
             /// # Safety
-            /// As [`Tile::row`].
+            /// As [`Microkernel::row`].
             #[inline(always)]
             unsafe fn $name<V: Vector>(&self, width: usize, a: *const f32, b: *const f32, c: *mut f32, mask: *const f32) {
                 match width {
@@ -137,11 +137,11 @@ const SLIDING: u8 = 1;
 const WEIGHTS: u8 = 2;
 const PARTIAL_WEIGHTS: u8 = 3;
 
-impl Tile<'_> {
+impl Microkernel<'_> {
     /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part.
     ///
     /// # Safety
-    /// As [`Tile::row`].
+    /// As [`Microkernel::row`].
     #[inline(always)]
     unsafe fn tile<V: Vector, const BLOCKS: usize, const WIDTH: usize, const HOW: u8>(
         &self,
@@ -206,9 +206,9 @@ impl Tile<'_> {
     }
 }
 
-impl Tile<'_> {
+impl Microkernel<'_> {
     /// # Safety
-    /// As [`Tile::row`].
+    /// As [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_values<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -245,7 +245,7 @@ impl Tile<'_> {
     /// As `sum_values`, each value of `b` fetched once for all taps that meet it.
     ///
     /// # Safety
-    /// As [`Tile::row`].
+    /// As [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_sliding<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -297,7 +297,7 @@ impl Tile<'_> {
     }
 
     /// # Safety
-    /// As [`Tile::row`].
+    /// As [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_weights<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -336,7 +336,7 @@ impl Tile<'_> {
 /// Position `AT` of a sliding tile: its value, for all columns that it meets.
 ///
 /// # Safety
-/// As [`Tile::row`].
+/// As [`Microkernel::row`].
 #[inline(always)]
 unsafe fn slide<V: Vector, const BLOCKS: usize, const WIDTH: usize, const AT: usize>(
     groups: &[*const f32; 5],

@@ -14,92 +14,18 @@
 use std::arch::asm;
 use std::mem::offset_of;
 
-use super::call::{Call, Place};
-use super::product::{Axis, Range, Start};
+use super::amx_unit::{SIDE, WORD};
+use super::call::Call;
+use super::operands::{Axis, Range, Start};
+use super::place::Place;
 use super::vector::{Avx512, LANES, Vector, load};
 
-/// Rows of a tile, and words of each row.
-const SIDE: usize = 16;
 /// Tiles of sums that are worked on at once.
 const SUMS: usize = 4;
-/// Products of tiles between which sums stay in their tiles. More than [`Product::in_parts`] leaves together.
+/// Products of tiles between which sums stay in their tiles. More than [`Gemm::in_parts`] leaves together.
 ///
-/// [`Product::in_parts`]: super::Product::in_parts
+/// [`Gemm::in_parts`]: super::Gemm::in_parts
 const STEPS: usize = 64;
-/// Bytes of a word.
-const WORD: usize = size_of::<f32>();
-
-/// Whether the processor has such tiles and the system lets this process use them: it is asked once.
-pub(super) fn are_granted() -> bool {
-    #[cfg(all(target_os = "linux", not(miri)))]
-    {
-        static GRANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        *GRANTED.get_or_init(|| are_there() && ask())
-    }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
-    false
-}
-
-/// Whether the processor has the instructions, and the system keeps their registers.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn are_there() -> bool {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    /// Of leaf 1, and of leaf 7: that control registers may be read, and AMX-BF16 and AMX-TILE.
-    const OSXSAVE: u32 = 1 << 27;
-    const INSTRUCTIONS: u32 = 1 << 22 | 1 << 24;
-    /// Of the states that the system keeps: the shapes of tiles, and what they hold.
-    const STATES: u32 = 1 << 17 | 1 << 18;
-    /// The leaf that describes tiles; of its first palette, the size of a tile and of its rows, and how many there are.
-    const TILES: u32 = 0x1d;
-    const PALETTE: [u32; 3] = [(SIDE * SIDE * WORD) as u32, (SIDE * WORD) as u32 | 8 << 16, SIDE as u32];
-    if __cpuid(0).eax < TILES
-        || __cpuid(1).ecx & OSXSAVE == 0
-        || __cpuid_count(7, 0).edx & INSTRUCTIONS != INSTRUCTIONS
-    {
-        return false;
-    }
-    let states: u32;
-    // SAFETY: the processor says that this register may be read.
-    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") states, out("edx") _, options(nomem, nostack)) };
-    let palette = __cpuid_count(TILES, 1);
-    states & STATES == STATES && [palette.eax >> 16, palette.ebx, palette.ecx & 0xffff] == PALETTE
-}
-
-/// Asks Linux for the permission to use tiles, for all threads: their 8 KiB are not part of every thread's state.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn ask() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_long = 18;
-    // SAFETY: the call takes two numbers and changes no memory of this process.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
-
-/// Tiles that this thread may have in use. Dropped, they are released: as long as they hold something, it is saved
-/// and restored whenever the thread gives way to another.
-pub(super) struct Release(());
-
-impl Release {
-    /// # Safety
-    /// Only where there are tiles: see [`are_granted`].
-    pub(super) unsafe fn when_dropped() -> Self {
-        Self(())
-    }
-}
-
-impl Drop for Release {
-    fn drop(&mut self) {
-        // SAFETY: there are tiles, by `when_dropped`; no other code but this module's uses them, and it does not
-        // expect them to hold anything.
-        unsafe {
-            asm!(
-                "tilerelease",
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nomem, nostack),
-            );
-        }
-    }
-}
 
 /// The shapes of all tiles, as the processor takes them.
 #[repr(C, align(64))]
@@ -460,7 +386,7 @@ impl Group<'_> {
             weight_row: self.weight_row * WORD,
             continued: usize::from(self.continued),
         };
-        // SAFETY: the caller's: these are columns, lanes and terms of the product, whose indices `Product::check`
+        // SAFETY: the caller's: these are columns, lanes and terms of the product, whose indices `Gemm::check`
         // found inside the slices. Sums that are computed twice are read before either is written.
         unsafe { if self.two { two_by_two(&sums) } else { four_by_one(&sums) } }
         if !self.finish {
