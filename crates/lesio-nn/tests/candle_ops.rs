@@ -161,6 +161,29 @@ proptest! {
     }
 }
 
+/// In f64 the layers are composed of candle's operations, as on a graphics card.
+#[test]
+fn other_precisions_agree() {
+    let image = Var::from_tensor(&draws(1, (2, 4, 6, 10))).unwrap();
+    let weight = draws(2, (4, 4, 3, 3));
+    let (scale, shift) = (draws(3, 4), draws(4, 4));
+    let window = Window::new(3).stride(2).padding(1);
+    let run = |dtype| {
+        let of = |tensor: &Tensor| tensor.to_dtype(dtype).unwrap();
+        let (weight, scale, shift) = (of(&weight), of(&scale), of(&shift));
+        let x = ops::group_normalization(&of(&image), &scale, &shift, 2, 1e-5).unwrap();
+        let x = ops::convolution(&x, &weight, Some(&shift), window).unwrap();
+        let x = ops::transposed_convolution(&x, &weight, Some(&scale), window).unwrap();
+        let x = (ops::upsample_nearest(&x, 2).unwrap() + ops::upsample_bilinear(&x, 2).unwrap()).unwrap();
+        let x = (ops::max_pool(&x, [2, 3]).unwrap() + ops::average_pool(&x, [2, 3]).unwrap()).unwrap();
+        let gradients = x.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        (of(&x), gradients.get(&image).unwrap().clone())
+    };
+    let ((single, single_gradient), (double, double_gradient)) = (run(DType::F32), run(DType::F64));
+    assert!(largest_difference(&single, &double) < 2e-5);
+    assert!(largest_difference(&single_gradient, &double_gradient.to_dtype(DType::F64).unwrap()) < 5e-5);
+}
+
 #[test]
 fn tensors_that_are_turned_are_read_in_their_order() {
     let image = draws(1, (2, 3, 5, 7));
@@ -175,29 +198,37 @@ fn tensors_that_are_turned_are_read_in_their_order() {
     );
 }
 
+/// By the kernels (f32), and composed of candle's operations (f64).
 #[test]
 fn what_does_not_fit_is_refused() {
-    let image = draws(1, (1, 3, 4, 4));
-    let weight = draws(2, (2, 3, 3, 3));
+    refuses(DType::F32);
+    refuses(DType::F64);
+}
+
+fn refuses(dtype: DType) {
+    let draws = |seed, shape: &[usize]| draws(seed, shape).to_dtype(dtype).unwrap();
+    let image = draws(1, &[1, 3, 4, 4]);
+    let weight = draws(2, &[2, 3, 3, 3]);
+    let other = if dtype == DType::F32 { DType::F64 } else { DType::F32 };
     let convolution = |image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window| {
         ops::convolution(image, weight, bias, window).is_err()
     };
     assert!(convolution(&image, &weight, None, Window::new(2)));
     assert!(convolution(&image, &weight, None, Window::new(3).stride(0)));
-    assert!(convolution(&image, &weight, Some(&draws(3, 3)), Window::new(3)));
-    assert!(convolution(&image, &draws(2, (2, 4, 3, 3)), None, Window::new(3)));
-    assert!(convolution(&image, &draws(2, (2, 3, 5, 5)), None, Window::new(5)));
-    assert!(convolution(&image.to_dtype(DType::F64).unwrap(), &weight, None, Window::new(3)));
+    assert!(convolution(&image, &weight, Some(&draws(3, &[3])), Window::new(3)));
+    assert!(convolution(&image, &draws(2, &[2, 4, 3, 3]), None, Window::new(3)));
+    assert!(convolution(&image, &draws(2, &[2, 3, 5, 5]), None, Window::new(5)));
+    assert!(convolution(&image.to_dtype(other).unwrap(), &weight, None, Window::new(3)));
     assert!(convolution(&image.flatten_all().unwrap(), &weight, None, Window::new(3)));
     assert!(
-        ops::transposed_convolution(&image, &draws(2, (3, 2, 3, 3)), None, Window::new(3).padding(6))
+        ops::transposed_convolution(&image, &draws(2, &[3, 2, 3, 3]), None, Window::new(3).padding(6))
             .is_err()
     );
     assert!(ops::max_pool(&image, [0, 2]).is_err());
     assert!(ops::average_pool(&image, [5, 1]).is_err());
     assert!(ops::upsample_nearest(&image, 0).is_err());
     assert!(ops::upsample_bilinear(&image, usize::MAX).is_err());
-    let (three, four) = (draws(4, 3), draws(5, 4));
+    let (three, four) = (draws(4, &[3]), draws(5, &[4]));
     assert!(ops::group_normalization(&image, &three, &three, 2, 1e-5).is_err());
     assert!(ops::group_normalization(&image, &four, &three, 3, 1e-5).is_err());
     assert!(ops::group_normalization(&image, &three, &three, 3, 1e-5).is_ok());

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use lesio_kernels::AdamUpdate;
 
 use super::network::{BatchStatistics, CandleNetwork};
 use super::pass::{HostPass, host};
 use crate::engine::{EngineError, InputGradients, TrainingEngine};
 use crate::mode::Mode;
 use crate::network::Network;
-use crate::optimizer::AdamUpdate;
 use crate::parameters::{Parameter, ParameterSet};
 use crate::plan::{Differentiate, PlanError};
 

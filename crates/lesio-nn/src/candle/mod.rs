@@ -4,12 +4,11 @@
 //! builds upon. [`CandleEngine`] trains it. [`ops`] has the kernels' layers for models composed by hand.
 
 mod engine;
+mod layers;
 mod network;
 pub mod ops;
 mod pass;
-mod pickle;
 
 pub use engine::CandleEngine;
 pub use network::{BatchStatistics, CandleNetwork};
 pub(crate) use pass::HostPass;
-pub(crate) use pickle::read_pickle;

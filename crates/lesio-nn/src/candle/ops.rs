@@ -1,15 +1,17 @@
-//! Layers as candle operations over the same kernels as the plan, for models composed by hand.
+//! Layers as candle operations, for models composed by hand.
 //!
-//! candle 0.11 computes some of these layers slowly, and some of their gradients wrong (see
-//! [`CandleNetwork`](crate::candle::CandleNetwork)). The functions here take and give candle tensors and take part
-//! in candle's automatic differentiation, with two differences: they run on the CPU in f32 alone, and they
-//! compute the gradients of tracked arguments and no others, so that frozen weights cost nothing on the
-//! way back.
+//! candle 0.11 computes some of these layers slowly, and some of their gradients wrong. The functions here
+//! take and return candle tensors and take part in candle's automatic differentiation. They compute the
+//! gradients of tracked arguments and no others, so that frozen weights cost nothing in the backward pass.
+//!
+//! Tensors of f32 on the CPU are computed by the kernels of the plan. On other devices and in other
+//! precisions the layers are composed of candle's operations, as in
+//! [`CandleNetwork`](crate::candle::CandleNetwork).
 //!
 //! A network that can be declared as a [`Network`](crate::Network) is faster in a [`Plan`](crate::Plan):
 //! it keeps its buffers, its packed weights and the kernels' order of channels from layer to layer, where
 //! each operation here converts from candle's order and back. Results agree within rounding, and do not
-//! depend on the number of threads or on the other samples of a batch.
+//! depend on the number of threads or on the other samples of a batch where the kernels compute them.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor, Var};
@@ -37,50 +39,30 @@ mod normalization;
 mod pooling;
 mod tensors;
 mod upsampling;
+mod window;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use lesio_kernels::{Grouping, Normalization, Pooling, Upsampling};
 
 use convolution::{Convolve, Direction, convolve};
 use normalization::Normalize;
 use pooling::Pool;
 use upsampling::Upsample;
+pub use window::Window;
 
-/// Kernel size, stride and padding of a convolution, the same along rows and columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-}
-
-impl Window {
-    /// A square kernel of `kernel` rows and columns, with stride 1 and no padding.
-    #[must_use]
-    pub const fn new(kernel: usize) -> Self {
-        Self { kernel, stride: 1, padding: 0 }
-    }
-
-    /// The distance between windows.
-    #[must_use]
-    pub const fn stride(self, stride: usize) -> Self {
-        Self { stride, ..self }
-    }
-
-    /// Zeros added on each side.
-    #[must_use]
-    pub const fn padding(self, padding: usize) -> Self {
-        Self { padding, ..self }
-    }
-}
+use super::layers;
 
 /// Cross-correlation of images `[n, in, rows, columns]` with weights `[out, in, kernel, kernel]`, plus a
 /// bias `[out]`: images `[n, out, (rows + 2 * padding - kernel) / stride + 1, ...]`.
 ///
 /// # Errors
-/// Tensors that are not f32 on the CPU, or whose shapes do not fit each other or the window.
+/// Tensors whose shapes, types or devices do not fit each other, or whose shapes do not fit the window.
 pub fn convolution(image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> Result<Tensor> {
-    convolve(image, weight, bias, Convolve { window, direction: Direction::Plain })
+    if has_kernels(image) {
+        return convolve(image, weight, bias, Convolve { window, direction: Direction::Plain });
+    }
+    window.check(weight)?;
+    with_bias(&layers::convolution(image, weight, window.stride, window.padding)?, bias)
 }
 
 /// Transposed convolution, the adjoint of [`convolution`], of images `[n, in, rows, columns]` with weights
@@ -95,16 +77,23 @@ pub fn transposed_convolution(
     bias: Option<&Tensor>,
     window: Window,
 ) -> Result<Tensor> {
-    convolve(image, weight, bias, Convolve { window, direction: Direction::Transposed })
+    if has_kernels(image) {
+        return convolve(image, weight, bias, Convolve { window, direction: Direction::Transposed });
+    }
+    window.check(weight)?;
+    with_bias(&layers::transposed_convolution(image, weight, window.stride, window.padding)?, bias)
 }
 
 /// Maximum over windows `[rows, columns]` that do not overlap; what does not fill a window is left out. Of
 /// equal largest values the first in reading order takes the gradient.
 ///
 /// # Errors
-/// Tensors that are not f32 images on the CPU, and windows that are empty or larger than the image.
+/// Tensors that are not images `[n, channels, rows, columns]`, and windows that are empty or larger than the image.
 pub fn max_pool(image: &Tensor, window: [usize; 2]) -> Result<Tensor> {
-    image.contiguous()?.apply_op1(Pool { pooling: Pooling::Maximum, window })
+    if has_kernels(image) {
+        return image.contiguous()?.apply_op1(Pool { pooling: Pooling::Maximum, window });
+    }
+    layers::max_pool(image, window)
 }
 
 /// Mean over windows `[rows, columns]` that do not overlap; what does not fill a window is left out.
@@ -112,15 +101,21 @@ pub fn max_pool(image: &Tensor, window: [usize; 2]) -> Result<Tensor> {
 /// # Errors
 /// As [`max_pool`].
 pub fn average_pool(image: &Tensor, window: [usize; 2]) -> Result<Tensor> {
-    image.contiguous()?.apply_op1(Pool { pooling: Pooling::Mean, window })
+    if has_kernels(image) {
+        return image.contiguous()?.apply_op1(Pool { pooling: Pooling::Mean, window });
+    }
+    layers::average_pool(image, window)
 }
 
 /// Each pixel repeated `factor` times along rows and columns.
 ///
 /// # Errors
-/// Tensors that are not f32 images on the CPU, and a factor of 0.
+/// Tensors that are not images `[n, channels, rows, columns]`, and a factor of 0.
 pub fn upsample_nearest(image: &Tensor, factor: usize) -> Result<Tensor> {
-    image.contiguous()?.apply_op1(Upsample { upsampling: Upsampling::Nearest, factor })
+    if has_kernels(image) {
+        return image.contiguous()?.apply_op1(Upsample { upsampling: Upsampling::Nearest, factor });
+    }
+    layers::upsample_nearest(image, factor)
 }
 
 /// Linear interpolation between pixel centres (half-pixel convention, edges repeated).
@@ -128,14 +123,17 @@ pub fn upsample_nearest(image: &Tensor, factor: usize) -> Result<Tensor> {
 /// # Errors
 /// As [`upsample_nearest`].
 pub fn upsample_bilinear(image: &Tensor, factor: usize) -> Result<Tensor> {
-    image.contiguous()?.apply_op1(Upsample { upsampling: Upsampling::Bilinear, factor })
+    if has_kernels(image) {
+        return image.contiguous()?.apply_op1(Upsample { upsampling: Upsampling::Bilinear, factor });
+    }
+    layers::upsample_bilinear(image, factor)
 }
 
 /// Normalization of each of `groups` groups of channels of each sample to mean 0 and variance 1, then a
 /// scale `[channels]` and a shift `[channels]`. `epsilon` is added to the variance.
 ///
 /// # Errors
-/// Tensors that are not f32 on the CPU or do not fit each other, and groups that do not divide the channels.
+/// Tensors that do not fit each other, and groups that do not divide the channels.
 pub fn group_normalization(
     image: &Tensor,
     scale: &Tensor,
@@ -143,6 +141,20 @@ pub fn group_normalization(
     groups: usize,
     epsilon: f32,
 ) -> Result<Tensor> {
-    let normalization = Normalization { grouping: Grouping::Groups(groups), epsilon };
-    image.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, Normalize(normalization))
+    if has_kernels(image) {
+        let operation = Normalize(Normalization { grouping: Grouping::Groups(groups), epsilon });
+        return image.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, operation);
+    }
+    layers::scale_and_shift(&layers::normalize_groups(image, groups, epsilon)?, scale, shift)
+}
+
+fn has_kernels(image: &Tensor) -> bool {
+    matches!(image.device(), Device::Cpu) && image.dtype() == DType::F32
+}
+
+fn with_bias(image: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    match bias {
+        Some(bias) => layers::add_bias(image, bias),
+        None => Ok(image.clone()),
+    }
 }

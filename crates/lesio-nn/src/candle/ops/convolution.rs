@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Tensor};
 use lesio_kernels::{self as kernels, Buffer, Epilogue, ImageLayout, KernelError, Workers};
 
-use super::Window;
 use super::tensors::{Held, Size, pass, values, with_values};
+use super::window::Window;
 
 #[derive(Clone, Copy)]
 pub(super) enum Direction {

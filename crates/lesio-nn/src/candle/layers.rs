@@ -1,0 +1,329 @@
+//! Layers as compositions of candle operations, which every device and precision computes.
+//!
+//! They avoid what is wrong in candle 0.11: `max_pool2d`'s gradient is scaled by the window's area,
+//! `upsample_nearest2d`'s overwrites what other readers of its input left there, `upsample_bilinear2d` has
+//! none, a strided convolution's fails on images that are not square, and `relu(NaN)` is 0. They also avoid
+//! `conv_transpose2d`, which a graphics card computes with one thread an output, and which candle takes for
+//! the input gradient of every convolution.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CudaStorage, CustomOp3, D, Layout, MetalStorage, Result, Shape, Tensor, bail};
+
+use crate::layer::Activation;
+
+/// Cross-correlation of images `[n, in, rows, columns]` with weights `[out, in, kernel, kernel]`.
+pub(super) fn convolution(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    let filter = Filter { stride, padding, direction: Direction::Plain };
+    filter.apply(x, weight)
+}
+
+/// The adjoint of [`convolution`]: images `[n, in, rows, columns]` with weights `[in, out, kernel, kernel]`.
+pub(super) fn transposed_convolution(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Tensor> {
+    let filter = Filter { stride, padding, direction: Direction::Transposed };
+    filter.apply(x, weight)
+}
+
+/// Adds one value a channel.
+pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.broadcast_add(&bias.reshape((1, (), 1, 1))?)
+}
+
+/// Mean 0 and variance 1 in each group of channels of each sample.
+pub(super) fn normalize_groups(x: &Tensor, groups: usize, epsilon: f32) -> Result<Tensor> {
+    let (n, channels, h, w) = x.dims4()?;
+    if groups == 0 || channels % groups != 0 {
+        bail!("{groups} groups do not divide {channels} channels")
+    }
+    let flat = x.reshape((n, groups, channels / groups * h * w))?;
+    let centred = flat.broadcast_sub(&flat.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?.reshape(x.shape())
+}
+
+/// Multiplies each channel by its scale and adds its shift, both `[channels]`.
+pub(super) fn scale_and_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    let channels = x.dim(1)?;
+    if [scale, shift].iter().any(|values| values.dims() != [channels]) {
+        bail!("scale {:?} and shift {:?} of {channels} channels", scale.shape(), shift.shape())
+    }
+    add_bias(&x.broadcast_mul(&scale.reshape((1, (), 1, 1))?)?, shift)
+}
+
+/// NaN stays NaN in all of them.
+pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * f64::from(slope))?),
+        Activation::Silu => x * sigmoid(x)?,
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+/// The largest value of each window, by pairwise maxima. What does not fill a window is left out.
+pub(super) fn max_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
+    let mut parts = windows(x, window)?.into_iter();
+    let Some(mut largest) = parts.next() else { bail!("empty window") };
+    for part in parts {
+        largest = largest.maximum(&part)?;
+    }
+    Ok(largest)
+}
+
+/// The mean of each window. What does not fill a window is left out.
+pub(super) fn average_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
+    let parts = windows(x, window)?;
+    let count = parts.len() as f64;
+    let mut parts = parts.into_iter();
+    let Some(mut sum) = parts.next() else { bail!("empty window") };
+    for part in parts {
+        sum = (sum + part)?;
+    }
+    sum / count
+}
+
+/// Each pixel repeated.
+pub(super) fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let [tall, wide] = enlarged(x, factor)?;
+    x.contiguous()?
+        .reshape((n, c, h, 1, w, 1))?
+        .broadcast_as((n, c, h, factor, w, factor))?
+        .contiguous()?
+        .reshape((n, c, tall, wide))
+}
+
+/// Linear interpolation between pixel centres, as two matrix products.
+pub(super) fn upsample_bilinear(x: &Tensor, factor: usize) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let [tall, wide] = enlarged(x, factor)?;
+    let columns = interpolation(w, factor, x)?;
+    let rows = interpolation(h, factor, x)?;
+    let widened = x.contiguous()?.reshape((n * c * h, w))?.matmul(&columns)?;
+    let turned = widened.reshape((n * c, h, wide))?.transpose(1, 2)?.contiguous()?;
+    let heightened = turned.reshape((n * c * wide, h))?.matmul(&rows)?;
+    heightened.reshape((n * c, wide, tall))?.transpose(1, 2)?.contiguous()?.reshape((n, c, tall, wide))
+}
+
+/// What a convolution reads: the larger image, or as its adjoint the smaller.
+#[derive(Clone, Copy)]
+enum Direction {
+    Plain,
+    Transposed,
+}
+
+/// A convolution or its adjoint.
+///
+/// Its value comes from candle's `conv2d`, and so do both gradients, as this operation's own. Hence each of
+/// the three is one product of matrices on every device.
+#[derive(Clone, Copy)]
+struct Filter {
+    stride: usize,
+    padding: usize,
+    direction: Direction,
+}
+
+impl Filter {
+    fn apply(self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let (_, _, kernel, columns) = weight.dims4()?;
+        let (_, _, h, w) = x.dims4()?;
+        if self.stride == 0 || kernel == 0 || kernel != columns {
+            bail!(
+                "a kernel of {kernel}x{columns} and a stride of {}, expected squares and 1 or more",
+                self.stride
+            )
+        }
+        let value = {
+            let (x, weight) = (x.detach(), weight.detach());
+            match self.direction {
+                Direction::Plain if h.min(w) + 2 * self.padding < kernel => {
+                    bail!("a kernel of {kernel} does not fit images of {h}x{w}")
+                }
+                Direction::Plain => self.plain(&x, &weight)?,
+                Direction::Transposed => {
+                    let size =
+                        |n: usize| (n.checked_sub(1)? * self.stride + kernel).checked_sub(2 * self.padding);
+                    let (Some(h), Some(w)) = (size(h), size(w)) else {
+                        bail!("a padding of {} leaves nothing of {:?}", self.padding, x.shape())
+                    };
+                    self.adjoint(&x, &weight, [h, w])?
+                }
+            }
+        };
+        match x.track_op() || weight.track_op() {
+            true => x.apply_op3(weight, &value, self),
+            false => Ok(value),
+        }
+    }
+
+    /// From the larger image to the smaller.
+    fn plain(self, large: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        large.contiguous()?.conv2d(&weight.contiguous()?, self.padding, self.stride, 1, 1)
+    }
+
+    /// From the smaller image to the larger, of `[h, w]` pixels: one convolution of stride 1 for all of the
+    /// `stride * stride` places that a pixel of the larger image can have within a stride, whose values are
+    /// then put side by side (a sub-pixel convolution, Shi et al. 2016).
+    fn adjoint(self, small: &Tensor, weight: &Tensor, [h, w]: [usize; 2]) -> Result<Tensor> {
+        let stride = self.stride;
+        let (from, to, kernel, _) = weight.dims4()?;
+        let taps = kernel.div_ceil(stride);
+        let missing = taps * stride - kernel;
+        let mut parts = weight.pad_with_zeros(2, 0, missing)?.pad_with_zeros(3, 0, missing)?.contiguous()?;
+        parts = reverse(&parts.reshape((from, to, taps, stride, taps, stride))?, 2)?;
+        parts = reverse(&parts, 4)?.permute([1, 3, 5, 0, 2, 4])?.contiguous()?;
+        let kernels = parts.reshape((to * stride * stride, from, taps, taps))?;
+        let places = small.contiguous()?.conv2d(&kernels, taps - 1, 1, 1, 1)?;
+        let (n, _, rows, columns) = places.dims4()?;
+        let whole = places
+            .reshape((n, to, stride, stride, rows, columns))?
+            .permute([0, 1, 4, 2, 5, 3])?
+            .contiguous()?
+            .reshape((n, to, rows * stride, columns * stride))?;
+        // What no window reaches has no share in anything.
+        let cut = |image: Tensor, axis: usize, size: usize| {
+            let missing = (self.padding + size).saturating_sub(image.dim(axis)?);
+            image.pad_with_zeros(axis, 0, missing)?.narrow(axis, self.padding, size)
+        };
+        cut(cut(whole, 2, h)?, 3, w)?.contiguous()
+    }
+
+    /// The gradient by weights `[smaller's channels, larger's channels, kernel, kernel]`.
+    fn by_weight(self, large: &Tensor, small: &Tensor, kernel: usize) -> Result<Tensor> {
+        let (large, small) = (large.transpose(0, 1)?.contiguous()?, small.transpose(0, 1)?.contiguous()?);
+        let found = large.conv2d(&small, self.padding, 1, self.stride, 1)?;
+        found.narrow(2, 0, kernel)?.narrow(3, 0, kernel)?.transpose(0, 1)?.contiguous()
+    }
+}
+
+/// Takes images, weights and the value that belongs to them, which it gives on.
+impl CustomOp3 for Filter {
+    fn name(&self) -> &'static str {
+        "lesio-filter"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        value: &CpuStorage,
+        layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((value.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        value: &CudaStorage,
+        layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        Ok((value.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn metal_fwd(
+        &self,
+        _: &MetalStorage,
+        _: &Layout,
+        _: &MetalStorage,
+        _: &Layout,
+        value: &MetalStorage,
+        layout: &Layout,
+    ) -> Result<(MetalStorage, Shape)> {
+        Ok((value.try_clone(layout)?, layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (_, _, h, w) = x.dims4()?;
+        let by_x = x.track_op().then(|| match self.direction {
+            Direction::Plain => self.adjoint(gradient, weight, [h, w]),
+            Direction::Transposed => self.plain(gradient, weight),
+        });
+        let by_weight = weight.track_op().then(|| {
+            let kernel = weight.dim(2)?;
+            match self.direction {
+                Direction::Plain => self.by_weight(x, gradient, kernel),
+                Direction::Transposed => self.by_weight(gradient, x, kernel),
+            }
+        });
+        Ok((by_x.transpose()?, by_weight.transpose()?, None))
+    }
+}
+
+/// `1 / (1 + exp(-x))`, by the hyperbolic tangent, which overflows nowhere.
+fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    ((x * 0.5)?.tanh()? + 1.0)? * 0.5
+}
+
+/// The slices along an axis in reverse, without indices that would have to be copied to the device.
+fn reverse(x: &Tensor, axis: usize) -> Result<Tensor> {
+    let size = x.dim(axis)?;
+    if size == 1 {
+        return Ok(x.clone());
+    }
+    let slices: Vec<Tensor> = (0..size).rev().map(|k| x.narrow(axis, k, 1)).collect::<Result<_>>()?;
+    Tensor::cat(&slices, axis)
+}
+
+/// The pixels at each place of a window, each as an image of one pixel per window.
+fn windows(x: &Tensor, [rows, columns]: [usize; 2]) -> Result<Vec<Tensor>> {
+    let (n, c, h, w) = x.dims4()?;
+    let (Some(out_h @ 1..), Some(out_w @ 1..)) = (h.checked_div(rows), w.checked_div(columns)) else {
+        bail!("a window of {rows}x{columns} does not fit images of {h}x{w}")
+    };
+    let split = x
+        .narrow(2, 0, out_h * rows)?
+        .narrow(3, 0, out_w * columns)?
+        .contiguous()?
+        .reshape((n, c, out_h, rows, out_w, columns))?;
+    let mut parts = Vec::with_capacity(rows * columns);
+    for row in 0..rows {
+        for column in 0..columns {
+            let part = split.narrow(3, row, 1)?.narrow(5, column, 1)?;
+            parts.push(part.contiguous()?.reshape((n, c, out_h, out_w))?);
+        }
+    }
+    Ok(parts)
+}
+
+/// The number of rows and columns after upsampling.
+fn enlarged(x: &Tensor, factor: usize) -> Result<[usize; 2]> {
+    let (n, c, h, w) = x.dims4()?;
+    let whole = [n, c, h, w, factor, factor].into_iter().try_fold(1usize, usize::checked_mul);
+    match whole {
+        Some(_) if factor > 0 => Ok([h * factor, w * factor]),
+        _ => bail!("images {h}x{w} cannot be enlarged {factor} times"),
+    }
+}
+
+/// The matrix `[size, size * factor]` of linear interpolation between pixel centres.
+fn interpolation(size: usize, factor: usize, like: &Tensor) -> Result<Tensor> {
+    let enlarged = size * factor;
+    let mut matrix = vec![0f64; size * enlarged];
+    for target in 0..enlarged {
+        let position = (target as f64 + 0.5) / factor as f64 - 0.5;
+        let position = position.clamp(0.0, (size - 1) as f64);
+        let low = position.floor() as usize;
+        let high = (low + 1).min(size - 1);
+        let share = position - low as f64;
+        matrix[low * enlarged + target] += 1.0 - share;
+        matrix[high * enlarged + target] += share;
+    }
+    Tensor::from_vec(matrix, (size, enlarged), like.device())?.to_dtype(like.dtype())
+}
