@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "candle")]
+use lesio_kernels::Precision;
+
 use crate::engine::{EngineError, InputGradients, TrainingEngine};
 use crate::network::Network;
-#[cfg(feature = "candle")]
-use crate::network::Precision;
 use crate::parameters::ParameterSet;
 use crate::plan_engine::PlanEngine;
 

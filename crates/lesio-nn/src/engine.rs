@@ -1,8 +1,9 @@
 //! One network while it trains, on any device.
 
+use lesio_kernels::AdamUpdate;
+
 use crate::mode::Mode;
 use crate::network::Network;
-use crate::optimizer::AdamUpdate;
 use crate::parameters::ParameterSet;
 
 /// Why an engine could not compute.

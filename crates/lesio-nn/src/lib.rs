@@ -1,23 +1,48 @@
 //! Neural networks declared as values, computed by a planned CPU engine or on any device of candle.
 //!
-//! A [`Network`] is a small graph of [`Layer`]s with checked shapes. Its parameters live in a
-//! [`ParameterSet`], initialized from a seed. A [`Device`] says where it is computed: by a [`Plan`] with own kernels on the
-//! CPU, or, with the feature `candle`, on any device of candle, which gives the same numbers up to rounding.
-//! [`Inference`] is a network with fixed parameters; a [`Trainer`] trains one or more networks for an [`Objective`], from a
-//! seed to the same bytes each time, and goes on from its checkpoint as if it had never stopped.
-//! [`model_file`] keeps parameters and configuration in one safetensors file; a [`StateDict`] has those that other programs
-//! trained. What crosses the boundary between models and
-//! whoever asks them is an [`ImageBatch`].
+//! | to | see |
+//! |---|---|
+//! | declare a network | [`NetworkBuilder`], [`Layer`], [`Network`] |
+//! | hold its parameters, initialized from a seed | [`ParameterSet`], [`Initialization`] |
+//! | say where it is computed | [`Device`]: own kernels on the CPU, or with the feature `candle` any device of candle |
+//! | compute it, with gradients by its inputs | [`Inference`], [`Pass`], [`ImageBatch`] |
+//! | train it | [`Objective`], [`Trainer`], [`TrainConfig`] |
+//! | keep parameters and configuration in one file | [`model_file`] |
+//! | take parameters that another program trained | [`StateDict`], [`NameMap`] |
+//! | plan and reuse buffers by hand | [`Plan`], [`PlanWeights`] |
+//! | compose a model of candle operations | `candle`, with the feature of that name |
 //!
-//! With the feature `candle`, [`candle`] has networks as candle modules, and the kernels' layers as candle operations for
-//! models composed by hand.
+//! A training gives the same bytes from the same seed, and goes on from a checkpoint as if it had never stopped.
+//!
+//! ```
+//! use lesio_nn::{
+//!     Activation, Convolution, Device, Differentiate, EngineError, Inference, Initialization, Layer, NetworkBuilder,
+//!     ParameterSet, Shape,
+//! };
+//!
+//! let mut net = NetworkBuilder::new();
+//! let image = net.input("image", Shape::new(1, 16, 16));
+//! let features = net.layer("features", Layer::Convolution(Convolution::new(8, 3).padding(1)), &[image])?;
+//! let active = net.layer("active", Layer::Activation(Activation::RELU), &[features])?;
+//! let score = net.layer("score", Layer::Convolution(Convolution::new(1, 1)), &[active])?;
+//! let network = net.finish(&[score])?;
+//!
+//! let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 0);
+//! let inference = Inference::new(&network, &parameters, Differentiate::Inputs, &Device::Cpu)?;
+//! let images = vec![0.5; 2 * 16 * 16];
+//! let (scores, gradient) = inference.run(&[&images], 2, |pass| {
+//!     pass.backward(&[&[1.0; 2 * 16 * 16]])?;
+//!     Ok::<_, EngineError>((pass.output(0).to_vec(), pass.input_gradient(0).to_vec()))
+//! })?;
+//! assert_eq!((scores.len(), gradient.len()), (images.len(), images.len()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod batch;
 #[cfg(feature = "candle")]
 pub mod candle;
-mod checkpoint;
 mod device;
 mod engine;
 mod inference;
@@ -26,6 +51,7 @@ mod mode;
 pub mod model_file;
 mod network;
 mod optimizer;
+mod parameter_spec;
 mod parameters;
 mod plan;
 mod plan_engine;
@@ -33,27 +59,28 @@ pub mod random;
 mod shape;
 mod state_dict;
 mod storage;
-mod trainer;
+mod training;
 
 pub use batch::{BatchError, ImageBatch};
-pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
 pub use device::{Device, DeviceError};
 pub use engine::{EngineError, InputGradients, TrainingEngine};
 pub use inference::{Inference, Pass};
 pub use layer::{Activation, Bias, Convolution, Layer};
+pub use lesio_kernels::{AdamUpdate, Precision};
 pub use lesio_settings::SettingError;
 pub use mode::Mode;
 pub use model_file::{LoadError, SaveError};
 pub use network::{
     LARGEST_PARAMETERS, LARGEST_VALUES, Network, NetworkBuilder, NetworkError, Node, NodeId, Operation,
-    Precision,
 };
-pub use optimizer::{AdamConfig, AdamUpdate, Schedule};
-pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet, ParameterSpec, Role};
+pub use optimizer::{AdamConfig, Schedule};
+pub use parameter_spec::{ParameterSpec, Role};
+pub use parameters::{Initialization, Parameter, ParameterError, ParameterSet};
 pub use plan::{AdamMoments, Differentiate, Gradients, Plan, PlanError, PlanWeights};
 pub use plan_engine::PlanEngine;
 pub use shape::Shape;
 pub use state_dict::{NameMap, StateDict, StateDictError};
-pub use trainer::{
-    Batch, EarlierCheckpoint, Ending, EpochRecord, Event, Objective, Terms, TrainConfig, TrainError, Trainer,
+pub use training::{
+    Batch, CheckpointError, EarlierCheckpoint, Ending, EpochRecord, Event, Objective, Terms, TrainConfig,
+    TrainError, Trainer, checkpoint_exists,
 };

@@ -1,5 +1,6 @@
-//! Adam, its schedule of learning rates, and one update's numbers.
+//! Adam and its schedule of learning rates.
 
+use lesio_kernels::AdamUpdate;
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
@@ -119,25 +120,6 @@ impl AdamConfig {
             gradient_scale,
         }
     }
-}
-
-/// The numbers of one Adam update.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamUpdate {
-    /// Learning rate of this step.
-    pub rate: f64,
-    /// Decay of the first moment.
-    pub beta1: f64,
-    /// Decay of the second moment.
-    pub beta2: f64,
-    /// Added to the root of the corrected second moment.
-    pub epsilon: f64,
-    /// Share of each weight taken away, times the rate.
-    pub weight_decay: f64,
-    /// Number of this step, counted from 1, for the correction of the moments' bias.
-    pub step: u64,
-    /// Factor on the gradients, for clipping.
-    pub gradient_scale: f64,
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Training by a plan.
 
+use lesio_kernels::AdamUpdate;
+
 use crate::engine::{EngineError, InputGradients, TrainingEngine};
 use crate::mode::Mode;
 use crate::network::Network;
-use crate::optimizer::AdamUpdate;
 use crate::parameters::ParameterSet;
 use crate::plan::{AdamMoments, Differentiate, Gradients, Plan, PlanWeights};
 

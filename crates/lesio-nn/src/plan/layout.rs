@@ -1,12 +1,13 @@
 //! Where the parameters of a network lie in the plan's flat memory.
 
-use lesio_kernels as kernels;
+use lesio_kernels::{self as kernels, Precision};
 
 use super::error::PlanError;
 use super::graph::Graph;
 use crate::layer::Layer;
-use crate::network::{Network, Operation, Precision};
-use crate::parameters::{Parameter, ParameterError, ParameterSet, ParameterSpec};
+use crate::network::{Network, Operation};
+use crate::parameter_spec::ParameterSpec;
+use crate::parameters::{Parameter, ParameterError, ParameterSet};
 use crate::shape::Shape;
 
 /// Places of all parameters of a network: trained ones in one array, running statistics in another.
@@ -98,10 +99,7 @@ impl LayerWeights {
 impl WeightLayout {
     pub(super) fn new(network: &Network, graph: &Graph) -> Result<Self, PlanError> {
         let mut layout = Self { places: Vec::new(), layers: Vec::new(), len: 0, statistics: 0, packed: 0 };
-        let precision = match network.precision() {
-            Precision::Single => kernels::Precision::Single,
-            Precision::Bfloat16 => kernels::Precision::Bfloat16,
-        };
+        let precision = network.precision();
         let mut specs = network.parameters().into_iter().peekable();
         for (index, node) in network.nodes().iter().enumerate() {
             let Operation::Layer { layer, inputs } = node.operation() else {
@@ -132,7 +130,7 @@ impl WeightLayout {
         graph: &Graph,
         node: usize,
         specs: Vec<ParameterSpec>,
-        precision: kernels::Precision,
+        precision: Precision,
     ) -> Result<Option<LayerWeights>, PlanError> {
         let mut specs = specs.into_iter();
         Ok(match layer {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use lesio_kernels::{self as kernels, Buffer, Isa, with_workers};
+use lesio_kernels::{self as kernels, AdamUpdate, Buffer, Isa, with_workers};
 
 use super::error::PlanError;
 use super::graph::Graph;
 use super::layout::{LayerWeights, WeightLayout};
 use crate::network::Network;
-use crate::optimizer::AdamUpdate;
 use crate::parameters::ParameterSet;
 
 /// The weights of one network as plans read them: packed for the kernels, shared by any number of plans.
@@ -71,15 +70,6 @@ impl PlanWeights {
     ) -> Result<(), PlanError> {
         check_same(&self.layout, &gradients.layout, "gradients")?;
         check_same(&self.layout, &moments.layout, "moments")?;
-        let update = kernels::AdamUpdate {
-            rate: update.rate,
-            beta1: update.beta1,
-            beta2: update.beta2,
-            epsilon: update.epsilon,
-            weight_decay: update.weight_decay,
-            step: update.step,
-            gradient_scale: update.gradient_scale,
-        };
         let zeros = if gradients.empty { Buffer::zeros(self.layout.len) } else { Buffer::default() };
         let gradients = if gradients.empty { &zeros } else { &gradients.values };
         with_workers(Isa::best(), |workers| {

@@ -6,11 +6,12 @@ use lesio_files::{Disk, FileSystem};
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
+use super::config::TrainConfig;
+use super::state::State;
 use crate::engine::{EngineError, TrainingEngine};
 use crate::model_file::{self, LoadError, SaveError};
 use crate::network::Network;
 use crate::parameters::ParameterSet;
-use crate::trainer::{State, TrainConfig};
 
 const KIND: &str = "a training checkpoint";
 const VERSION: u32 = 1;

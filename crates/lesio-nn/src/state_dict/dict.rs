@@ -1,14 +1,10 @@
-//! Weights that other programs trained, under other names.
+//! Parameters under the names of another program.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
-
+use super::error::StateDictError;
 use crate::network::Network;
 use crate::parameters::{Parameter, ParameterSet};
-use crate::storage;
 
 /// Parameters as another program saved them: by its own names, in its own order of files.
 ///
@@ -58,102 +54,6 @@ struct Source {
     rows: Option<(usize, usize)>,
 }
 
-/// Why weights of another program cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateDictError {
-    /// The file cannot be read.
-    #[error("{path:?} cannot be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// It is no safetensors file, or a damaged one.
-    #[error("{path:?} is no safetensors file, or a damaged one")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        source: SafeTensorError,
-    },
-    /// It is no PyTorch file in the zip format, or a damaged one.
-    #[cfg(feature = "candle")]
-    #[error("{path:?} is no PyTorch file in the zip format, or a damaged one")]
-    Pickle {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        source: candle_core::Error,
-    },
-    /// A kind of file that this build does not read.
-    #[error("{path:?}: expected .safetensors{}", pytorch())]
-    Kind {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A parameter of numbers that are no floats.
-    #[error("parameter {name:?} holds {found}, expected floats of 16 (bfloat16), 32 or 64 bits")]
-    Type {
-        /// The parameter.
-        name: String,
-        /// What it holds.
-        found: String,
-    },
-    /// A number that is not finite.
-    #[error("parameter {name:?} holds {value} at {index}")]
-    NonFinite {
-        /// The parameter.
-        name: String,
-        /// Where, row-major.
-        index: usize,
-        /// The value.
-        value: f32,
-    },
-    /// Another number of values than the shape says.
-    #[error("parameter {name:?} of shape {shape:?} holds {found} values")]
-    Count {
-        /// The parameter.
-        name: String,
-        /// Its shape.
-        shape: Vec<usize>,
-        /// Its values.
-        found: usize,
-    },
-    /// Names that do not fit.
-    #[error("the names do not fit: missing {}; unexpected {}", listed(.missing), listed(.unexpected))]
-    Names {
-        /// Names that the networks need, as the map says they are called there, and that are not there.
-        missing: Vec<String>,
-        /// Names that are there and that nothing needs.
-        unexpected: Vec<String>,
-    },
-    /// A parameter of another shape.
-    #[error("parameter {theirs:?} has shape {found:?}, {ours:?} needs {expected:?}")]
-    Shape {
-        /// Its name there.
-        theirs: String,
-        /// Its name here.
-        ours: String,
-        /// Its shape, of the rows taken.
-        found: Vec<usize>,
-        /// The shape needed.
-        expected: Vec<usize>,
-    },
-}
-
-fn pytorch() -> &'static str {
-    if cfg!(feature = "candle") { ", .pth or .pt" } else { " (.pth and .pt need the feature candle)" }
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-/// Most bytes of a file: weights of a billion parameters.
-const LIMIT: u64 = 4 << 30;
-
 impl StateDict {
     /// Parameters by name, with their shapes and values, row-major.
     ///
@@ -169,49 +69,7 @@ impl StateDict {
         Ok(dict)
     }
 
-    /// Reads a file, by the ending of its name: `.safetensors`, or with the feature `candle` `.pth` and `.pt`.
-    ///
-    /// A file of more than 4 GiB is refused. Floats of 64 bits are rounded to 32.
-    ///
-    /// # Errors
-    /// A file that cannot be read, of another kind or damaged; parameters that are no floats or not finite.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, StateDictError> {
-        let path = path.as_ref();
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("safetensors") => Self::read_safetensors(path),
-            #[cfg(feature = "candle")]
-            Some("pth" | "pt") => {
-                // Opened first: what is no regular file, or too large, goes to no other reader.
-                storage::open(path, LIMIT)
-                    .map_err(|source| StateDictError::Read { path: path.to_owned(), source })?;
-                crate::candle::read_pickle(path)
-            }
-            _ => Err(StateDictError::Kind { path: path.to_owned() }),
-        }
-    }
-
-    fn read_safetensors(path: &Path) -> Result<Self, StateDictError> {
-        let read = |source| StateDictError::Read { path: path.to_owned(), source };
-        let (mut file, length) = storage::open(path, LIMIT).map_err(read)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        file.read_to_end(&mut bytes).map_err(read)?;
-        let format = |source| StateDictError::Format { path: path.to_owned(), source };
-        let mut dict = Self::default();
-        for (name, view) in SafeTensors::deserialize(&bytes).map_err(format)?.tensors() {
-            let values: Vec<f32> = match view.dtype() {
-                Dtype::F32 => numbers(view.data(), f32::from_le_bytes),
-                Dtype::F64 => numbers(view.data(), |bytes| f64::from_le_bytes(bytes) as f32),
-                Dtype::BF16 => {
-                    numbers(view.data(), |bytes| f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16))
-                }
-                other => return Err(StateDictError::Type { name, found: format!("{other:?}") }),
-            };
-            dict.insert(name, view.shape().to_vec(), values)?;
-        }
-        Ok(dict)
-    }
-
-    pub(crate) fn insert(
+    pub(super) fn insert(
         &mut self,
         name: String,
         shape: Vec<usize>,
@@ -329,10 +187,6 @@ fn rows_of(parameter: &Parameter, first: usize, step: usize) -> Parameter {
     let shape: Vec<usize> = std::iter::once(chosen.len()).chain(rest.iter().copied()).collect();
     let values = chosen.flat_map(|row| &parameter.values()[row * size..(row + 1) * size]).copied().collect();
     Parameter::new(shape, values).unwrap_or_else(|| parameter.clone())
-}
-
-fn numbers<const N: usize>(bytes: &[u8], of: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<N>().0.iter().map(|chunk| of(*chunk)).collect()
 }
 
 #[cfg(test)]

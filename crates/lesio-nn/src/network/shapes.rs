@@ -1,0 +1,168 @@
+//! The shape of what a layer computes, and the parameters that it needs.
+
+use super::error::NetworkError;
+use crate::layer::{Bias, Layer};
+use crate::parameter_spec::{ParameterSpec, Role};
+use crate::shape::Shape;
+
+/// Largest kernel, stride, padding, window and factor of a layer.
+const LARGEST_STEP: usize = 1 << 16;
+
+/// Shape of a layer's output, or why it does not fit.
+pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Result<Shape, NetworkError> {
+    let count = |expected| NetworkError::InputCount { name: name.to_owned(), found: inputs.len(), expected };
+    let input = match (layer, inputs) {
+        (Layer::Concatenate | Layer::Add, []) => return Err(count("at least one")),
+        (Layer::Concatenate | Layer::Add, [first, ..]) | (_, [first]) => *first,
+        _ => return Err(count("one")),
+    };
+    let misfit = |reason: String| NetworkError::Shape { name: name.to_owned(), input, reason };
+    let positive = |what: &str, value: usize| {
+        if value == 0 { Err(misfit(format!("{what} is 0"))) } else { Ok(value) }
+    };
+    let small = |what: &str, value: usize| {
+        let large = || misfit(format!("{what} is {value}, expected at most {LARGEST_STEP}"));
+        if value > LARGEST_STEP { Err(large()) } else { Ok(value) }
+    };
+    let shape = match layer {
+        Layer::Convolution(c) => {
+            positive("number of channels", c.channels)?;
+            small("kernel", positive("kernel", c.kernel)?)?;
+            small("stride", positive("stride", c.stride)?)?;
+            small("padding", c.padding)?;
+            let size = |n: usize| {
+                (n + 2 * c.padding).checked_sub(c.kernel).map(|rest| rest / c.stride + 1).ok_or_else(|| {
+                    misfit(format!(
+                        "kernel {} is larger than the padded size {}",
+                        c.kernel,
+                        n + 2 * c.padding
+                    ))
+                })
+            };
+            Shape::new(c.channels, size(input.height)?, size(input.width)?)
+        }
+        Layer::TransposedConvolution(c) => {
+            positive("number of channels", c.channels)?;
+            small("kernel", positive("kernel", c.kernel)?)?;
+            small("stride", positive("stride", c.stride)?)?;
+            small("padding", c.padding)?;
+            let size = |n: usize| {
+                ((n.saturating_sub(1)) * c.stride + c.kernel)
+                    .checked_sub(2 * c.padding)
+                    .filter(|&size| size > 0)
+                    .ok_or_else(|| misfit(format!("padding {} leaves nothing", c.padding)))
+            };
+            Shape::new(c.channels, size(input.height)?, size(input.width)?)
+        }
+        Layer::Linear { features, .. } => Shape::vector(positive("number of features", *features)?),
+        Layer::GroupNormalization { groups, epsilon } => {
+            if *groups == 0 || input.channels % groups != 0 {
+                return Err(misfit(format!("{groups} groups do not divide {} channels", input.channels)));
+            }
+            check_epsilon(*epsilon).map_err(misfit)?;
+            input
+        }
+        Layer::BatchNormalization { epsilon, momentum } => {
+            check_epsilon(*epsilon).map_err(misfit)?;
+            if !(0.0..=1.0).contains(momentum) {
+                return Err(misfit(format!("momentum is {momentum}, expected 0 to 1")));
+            }
+            input
+        }
+        Layer::Activation(crate::Activation::LeakyRelu { slope }) if !(0.0..1.0).contains(slope) => {
+            return Err(misfit(format!("slope is {slope}, expected at least 0 and below 1")));
+        }
+        Layer::Activation(_) => input,
+        Layer::MaxPool { window } | Layer::AveragePool { window } => {
+            let [rows, columns] = *window;
+            positive("window", rows)?;
+            positive("window", columns)?;
+            if rows > input.height || columns > input.width {
+                return Err(misfit(format!("window {rows}x{columns} is larger than the input")));
+            }
+            Shape::new(input.channels, input.height / rows, input.width / columns)
+        }
+        Layer::UpsampleNearest { factor } | Layer::UpsampleBilinear { factor } => {
+            small("factor", positive("factor", *factor)?)?;
+            Shape::new(input.channels, input.height * factor, input.width * factor)
+        }
+        Layer::Concatenate => {
+            let mut channels = 0;
+            for other in inputs {
+                if (other.height, other.width) != (input.height, input.width) {
+                    return Err(misfit(format!("another input has shape {other}")));
+                }
+                channels += other.channels;
+            }
+            Shape::new(channels, input.height, input.width)
+        }
+        Layer::Add => match inputs.iter().find(|other| **other != input) {
+            Some(other) => return Err(misfit(format!("another input has shape {other}"))),
+            None => input,
+        },
+        Layer::Reshape(shape) => {
+            if shape.len() != input.len() {
+                return Err(misfit(format!("{} values cannot take the shape {shape}", input.len())));
+            }
+            *shape
+        }
+    };
+    Ok(shape)
+}
+
+fn check_epsilon(epsilon: f32) -> Result<(), String> {
+    if epsilon.is_finite() && epsilon > 0.0 {
+        Ok(())
+    } else {
+        Err(format!("epsilon is {epsilon}, expected a positive number"))
+    }
+}
+
+pub(super) fn layer_parameters(name: &str, layer: &Layer, input: Shape, all: &mut Vec<ParameterSpec>) {
+    let mut push = |what: &str, shape: Vec<usize>, role: Role| {
+        all.push(ParameterSpec { name: format!("{name}.{what}"), shape, role });
+    };
+    match layer {
+        Layer::Convolution(c) => {
+            let fan_in = input.channels * c.kernel * c.kernel;
+            push("weight", vec![c.channels, input.channels, c.kernel, c.kernel], Role::Weight { fan_in });
+            if c.bias == Bias::Learned {
+                push("bias", vec![c.channels], Role::Bias { fan_in });
+            }
+        }
+        Layer::TransposedConvolution(c) => {
+            // Each output pixel sees kernel / stride taps along each axis.
+            let taps = (c.kernel * c.kernel).div_ceil(c.stride * c.stride);
+            let fan_in = input.channels * taps;
+            push("weight", vec![input.channels, c.channels, c.kernel, c.kernel], Role::Weight { fan_in });
+            if c.bias == Bias::Learned {
+                push("bias", vec![c.channels], Role::Bias { fan_in });
+            }
+        }
+        Layer::Linear { features, bias } => {
+            let fan_in = input.len();
+            push("weight", vec![*features, fan_in], Role::Weight { fan_in });
+            if *bias == Bias::Learned {
+                push("bias", vec![*features], Role::Bias { fan_in });
+            }
+        }
+        Layer::GroupNormalization { .. } => {
+            push("weight", vec![input.channels], Role::Scale);
+            push("bias", vec![input.channels], Role::Shift);
+        }
+        Layer::BatchNormalization { .. } => {
+            push("weight", vec![input.channels], Role::Scale);
+            push("bias", vec![input.channels], Role::Shift);
+            push("running_mean", vec![input.channels], Role::RunningMean);
+            push("running_variance", vec![input.channels], Role::RunningVariance);
+        }
+        Layer::Activation(_)
+        | Layer::MaxPool { .. }
+        | Layer::AveragePool { .. }
+        | Layer::UpsampleNearest { .. }
+        | Layer::UpsampleBilinear { .. }
+        | Layer::Concatenate
+        | Layer::Add
+        | Layer::Reshape(_) => {}
+    }
+}

@@ -1,0 +1,8 @@
+//! Weights that other programs trained, under other names.
+
+mod dict;
+mod error;
+mod read;
+
+pub use dict::{NameMap, StateDict};
+pub use error::StateDictError;

@@ -1,0 +1,52 @@
+//! Why a training could not go on.
+
+use std::path::PathBuf;
+
+use lesio_settings::SettingError;
+
+use super::checkpoint::CheckpointError;
+use crate::engine::EngineError;
+use crate::model_file::SaveError;
+
+/// Why a training could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting is out of range.
+    #[error("training cannot start")]
+    Setting(#[from] SettingError),
+    /// There is nothing to train on.
+    #[error("training cannot start: there are no training samples")]
+    NoSamples,
+    /// An engine failed.
+    #[error("the networks could not be computed")]
+    Engine(#[from] EngineError),
+    /// Loss or gradient stayed not finite.
+    #[error("training diverged at update {step}: {skipped} updates in a row had no finite loss and gradient{}", last_good(.checkpoint))]
+    Diverged {
+        /// The update, counted from 0.
+        step: u64,
+        /// Updates skipped in a row.
+        skipped: usize,
+        /// The checkpoint before, if any was written.
+        checkpoint: Option<PathBuf>,
+    },
+    /// A checkpoint could not be written.
+    #[error("the checkpoint could not be written")]
+    Save(#[from] SaveError),
+    /// A checkpoint could not be taken up.
+    #[error("the training cannot go on from its checkpoint")]
+    Resume(#[from] CheckpointError),
+    /// The file of the checkpoint exists, and this training neither went on from it nor may replace it.
+    #[error("{} is the checkpoint of an earlier training, which would be lost", .path.display())]
+    CheckpointExists {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn last_good(checkpoint: &Option<PathBuf>) -> String {
+    checkpoint
+        .as_ref()
+        .map_or_else(String::new, |path| format!("; the last good state is {}", path.display()))
+}

@@ -1,0 +1,16 @@
+//! Training: from an objective and a seed to parameters, the same bytes each time.
+
+mod checkpoint;
+mod config;
+mod error;
+mod objective;
+mod progress;
+mod state;
+mod trainer;
+
+pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
+pub use config::TrainConfig;
+pub use error::TrainError;
+pub use objective::{Batch, Objective, Terms};
+pub use progress::{Ending, EpochRecord, Event};
+pub use trainer::{EarlierCheckpoint, Trainer};

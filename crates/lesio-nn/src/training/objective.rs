@@ -1,0 +1,101 @@
+//! What is trained: a loss of batches, and its gradients.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineError, TrainingEngine};
+
+/// The batch of one update.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Batch<'a> {
+    /// Indices of its samples.
+    pub samples: &'a [usize],
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// The update, counted from 0.
+    pub step: u64,
+    /// Number of updates of the whole training, for schedules.
+    pub steps: u64,
+    /// The training's seed: noise drawn from (seed, step) or (seed, epoch, sample) makes a resumed
+    /// training equal to an uninterrupted one.
+    pub seed: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch outside of a training, as for validation: epoch and step 0.
+    #[must_use]
+    pub fn new(samples: &'a [usize], seed: u64) -> Self {
+        Self { samples, epoch: 0, step: 0, steps: 0, seed }
+    }
+}
+
+/// A loss and what it is made of, as means per sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What is minimized.
+    pub total: f64,
+    /// Its parts and other figures, by name.
+    pub parts: Vec<(String, f64)>,
+}
+
+impl Terms {
+    /// A loss without parts.
+    #[must_use]
+    pub fn new(total: f64) -> Self {
+        Self { total, parts: Vec::new() }
+    }
+
+    /// With a part.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        self.parts.push((name.to_owned(), value));
+        self
+    }
+
+    /// A part by name.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<f64> {
+        self.parts.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
+    }
+
+    pub(super) fn accumulate(&mut self, other: &Self, weight: f64) {
+        self.total += other.total * weight;
+        for (name, value) in &other.parts {
+            match self.parts.iter_mut().find(|(own, _)| own == name) {
+                Some((_, sum)) => *sum += value * weight,
+                None => self.parts.push((name.clone(), value * weight)),
+            }
+        }
+    }
+
+    pub(super) fn scaled(mut self, factor: f64) -> Self {
+        self.total *= factor;
+        self.parts.iter_mut().for_each(|(_, value)| *value *= factor);
+        self
+    }
+}
+
+/// What is trained: it turns a batch into a loss and its gradients.
+pub trait Objective {
+    /// Number of training samples.
+    fn samples(&self) -> usize;
+
+    /// Computes the loss of a batch and leaves its gradients in the engines, which arrive cleared.
+    ///
+    /// # Errors
+    /// What the engines report.
+    fn learn(
+        &mut self,
+        engines: &mut [Box<dyn TrainingEngine>],
+        batch: &Batch<'_>,
+    ) -> Result<Terms, EngineError>;
+
+    /// Computes the loss on validation samples; `None` where there are none.
+    ///
+    /// # Errors
+    /// What the engines report.
+    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError>;
+
+    /// A text that differs whenever data or configuration differ: a training is not resumed under another.
+    fn fingerprint(&self) -> String;
+}

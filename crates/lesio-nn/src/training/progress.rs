@@ -1,0 +1,69 @@
+//! What a training reports.
+
+use serde::{Deserialize, Serialize};
+
+use super::objective::Terms;
+
+/// What a training reports while it runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// An update was made.
+    Step {
+        /// The epoch, counted from 0.
+        epoch: usize,
+        /// The update, counted from 0.
+        step: u64,
+        /// Updates of the whole training.
+        steps: u64,
+        /// The batch's loss.
+        terms: &'a Terms,
+        /// Euclidean norm of the gradient before clipping.
+        gradient_norm: f64,
+        /// The learning rate.
+        rate: f64,
+        /// Samples per second of this update.
+        throughput: f64,
+    },
+    /// An update was left out because loss or gradient were not finite.
+    Skipped {
+        /// The update, counted from 0.
+        step: u64,
+        /// The batch's loss.
+        loss: f64,
+        /// Euclidean norm of the gradient.
+        gradient_norm: f64,
+    },
+    /// An epoch is over.
+    Epoch {
+        /// Its record.
+        record: &'a EpochRecord,
+        /// Epochs planned.
+        epochs: usize,
+        /// Whether its validation loss is the best so far.
+        best: bool,
+    },
+}
+
+/// Losses of one epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// Mean training loss while the parameters changed.
+    pub training: Terms,
+    /// Validation loss at the epoch's end.
+    pub validation: Option<Terms>,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ending {
+    /// All epochs were run.
+    Complete,
+    /// The validation loss had not improved for long enough.
+    Patience,
+    /// The caller stopped it; it can go on from its checkpoint.
+    Stopped,
+}
