@@ -82,13 +82,14 @@ mod restoration;
 mod shared;
 mod smoothing;
 mod ssim;
-mod weights;
 
 pub use calibration::{Calibration, Judgement, NormalScores, NormalScoresBuilder};
 pub use catalogue::{PredictorSettings, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
-pub use ensemble::{Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, MemberScale};
+pub use ensemble::{
+    Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, LearntWeights, MemberScale, ValidationLesions,
+};
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
@@ -106,4 +107,3 @@ pub use provenance::Provenance;
 pub use resolution::{Resolution, ResolutionDoubt, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
 pub use shared::{SharedPass, SharedReconstruction};
-pub use weights::{LearntWeights, ValidationLesions};

@@ -1,0 +1,49 @@
+//! Weights of an ensemble's members.
+
+use serde::{Deserialize, Serialize};
+
+use super::scale::MemberScale;
+
+/// Weights of an ensemble's members, at least 0, with sum 1.
+///
+/// There is no way to them but [`ValidationLesions`](crate::ValidationLesions), so the truth of a test set cannot choose them by
+/// accident; they serialize, to travel with what they belong to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WeightParts")]
+pub struct LearntWeights {
+    pub(super) weights: Vec<f64>,
+    pub(super) scale: MemberScale,
+}
+
+#[derive(Deserialize)]
+struct WeightParts {
+    weights: Vec<f64>,
+    scale: MemberScale,
+}
+
+impl TryFrom<WeightParts> for LearntWeights {
+    type Error = String;
+
+    fn try_from(parts: WeightParts) -> Result<Self, String> {
+        let sum: f64 = parts.weights.iter().sum();
+        let sound = parts.weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
+        if sound && (sum - 1.0).abs() < 1e-6 {
+            return Ok(Self { weights: parts.weights, scale: parts.scale });
+        }
+        Err(format!("weights are {:?}, expected numbers of at least 0 with sum 1", parts.weights))
+    }
+}
+
+impl LearntWeights {
+    /// The weights, in the members' order.
+    #[must_use]
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The scale of the members on which they were learnt.
+    #[must_use]
+    pub fn scale(&self) -> MemberScale {
+        self.scale
+    }
+}

@@ -1,0 +1,286 @@
+//! A trained model with everything that belongs to it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use lesio_image::{FittedPreprocessing, PreprocessError, ScanError, SlicePosition};
+use lesio_nn::{Device, Precision};
+use lesio_vae::BuildError;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Calibration;
+use crate::catalogue::{PredictorSettings, predictor};
+use crate::chosen::ChosenPredictor;
+use crate::error::PredictError;
+use crate::location::LocationCalibration;
+use crate::model::{Model, ModelConfig};
+use crate::name::{OwnName, PredictorName};
+use crate::postprocessing::PostProcessing;
+use crate::predictor::Predictor;
+use crate::provenance::Provenance;
+
+/// A model of normal images with its preprocessing, post-processing and provenance: scores volumes
+/// and images on their own grids.
+#[derive(Clone)]
+pub struct Localizer {
+    pub(super) model: Model,
+    pub(super) document: Document,
+    /// Saved as tensors beside the model's.
+    pub(super) locations: LocationCalibration,
+    /// Predictors that are not built in.
+    pub(super) own: BTreeMap<OwnName, Arc<dyn Predictor>>,
+}
+
+impl fmt::Debug for Localizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Localizer")
+            .field("model", &self.model)
+            .field("document", &self.document)
+            .field("own", &self.own.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a localizer's file says beside its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Document {
+    pub(super) model: ModelConfig,
+    pub(super) preprocessing: FittedPreprocessing,
+    pub(super) settings: PredictorSettings,
+    pub(super) postprocessing: PostProcessing,
+    #[serde(default)]
+    pub(super) calibration: Calibration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) chosen: Option<ChosenPredictor>,
+    /// Names of the channels, in the model's order, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) channels: Vec<String>,
+    pub(super) provenance: Provenance,
+}
+
+impl Localizer {
+    /// A localizer of a trained model.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] where model and preprocessing do not fit together: another grid, or a
+    /// channel with the slice's position, which every predictor would score as if it were the image.
+    pub fn new(
+        model: Model,
+        preprocessing: FittedPreprocessing,
+        provenance: Provenance,
+    ) -> Result<Self, PredictError> {
+        let shape = model.image_shape();
+        let grid = preprocessing.config().grid();
+        if grid != [shape.height, shape.width] {
+            let text = format!("the preprocessing makes images of {grid:?}, the model takes {shape}");
+            return Err(PredictError::Config(text));
+        }
+        if preprocessing.config().slice_position != SlicePosition::Omit {
+            let text = "the preprocessing adds a channel with the slice's position, which cannot be scored";
+            return Err(PredictError::Config(text.to_owned()));
+        }
+        let document = Document {
+            model: model.config(),
+            preprocessing,
+            settings: PredictorSettings::default(),
+            postprocessing: PostProcessing::default(),
+            calibration: Calibration::new(),
+            chosen: None,
+            channels: Vec::new(),
+            provenance,
+        };
+        Ok(Self { model, document, locations: LocationCalibration::default(), own: BTreeMap::new() })
+    }
+
+    /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
+    /// was calibrated or chosen with the old ones is dropped.
+    #[must_use]
+    pub fn settings(mut self, settings: PredictorSettings) -> Self {
+        if settings != self.document.settings {
+            self.document.calibration = Calibration::new();
+            self.document.chosen = None;
+            self.locations = LocationCalibration::default();
+        }
+        self.document.settings = settings;
+        self
+    }
+
+    /// With another post-processing; what was calibrated or chosen on other maps is dropped. Its settings are checked
+    /// where it is used, and when the localizer is saved.
+    #[must_use]
+    pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
+        let own = &self.document.postprocessing;
+        if (PostProcessing { smallest: own.smallest, ..postprocessing.clone() }) != *own {
+            self.document.calibration = Calibration::new();
+            self.document.chosen = None;
+        }
+        self.document.postprocessing = postprocessing;
+        self
+    }
+
+    /// With what normal images score at each place: maps of the predictors it knows are counted in
+    /// deviations from that before they are post-processed, and raw maps stay as they are. What was
+    /// calibrated on other maps is dropped.
+    ///
+    /// # Errors
+    /// [`PredictError::Config`] for places on another grid.
+    pub fn located(mut self, locations: LocationCalibration) -> Result<Self, PredictError> {
+        let grid = self.document.preprocessing.config().grid();
+        if !locations.fits(grid) {
+            return Err(PredictError::Config(format!("places are on another grid than {grid:?}")));
+        }
+        if locations != self.locations {
+            self.document.calibration = Calibration::new();
+            self.document.chosen = None;
+        }
+        self.locations = locations;
+        Ok(self)
+    }
+
+    /// With the scores of normal subjects, as this localizer gives them after post-processing.
+    #[must_use]
+    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+        self.document.calibration = calibration;
+        self
+    }
+
+    /// With the predictor that validation data chose; `None` where none did.
+    ///
+    /// # Errors
+    /// [`PredictError::Setting`] as [`ChosenPredictor::validate`]; [`PredictError::Unsupported`] for a predictor that
+    /// the model cannot serve.
+    pub fn choosing(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
+        if let Some(chosen) = &chosen {
+            chosen.validate()?;
+            // Says why where it cannot be made.
+            self.predictor(chosen.predictor)?;
+        }
+        self.document.chosen = chosen;
+        Ok(self)
+    }
+
+    /// With the names of its channels, in the order of the model: a scan whose channels are named is then brought into this
+    /// order, or refused. No name says that any order is right.
+    ///
+    /// # Errors
+    /// [`PredictError::Preprocess`] for another number of names than channels, and for one that stands twice.
+    pub fn channels(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, PredictError> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        let (found, expected) = (names.len(), self.model.image_shape().channels);
+        if !names.is_empty() && found != expected {
+            return Err(PreprocessError::from(ScanError::Names { found, expected }).into());
+        }
+        if let Some(name) =
+            names.iter().enumerate().find_map(|(k, name)| names[..k].contains(name).then_some(name))
+        {
+            return Err(PreprocessError::from(ScanError::Repeated { name: name.clone() }).into());
+        }
+        self.document.channels = names;
+        Ok(self)
+    }
+
+    /// With a model that multiplies in another precision on the CPU: see
+    /// [`VaeConfig::precision`](lesio_vae::VaeConfig::precision). A denoiser gains nothing by it and stays as it is.
+    /// Calibrations were made in the precision before; they hold as far as maps are the same.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn in_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
+        if let ModelConfig::Vae { config, beta } = self.model.config() {
+            let config = ModelConfig::Vae { config: config.precision(precision), beta };
+            self.model = Model::new(&config, &self.model.parameters()?, device)?;
+            self.document.model = config;
+        }
+        Ok(self)
+    }
+
+    /// With a predictor of one's own, which then has a part in all that built-in ones have: calibration, ensembles,
+    /// choice and saving.
+    ///
+    /// # Errors
+    /// [`PredictError::Setting`] for a name that no predictor of one's own may have, see [`PredictorName::own`].
+    pub fn with_predictor(mut self, own: Arc<dyn Predictor>) -> Result<Self, PredictError> {
+        match PredictorName::own(&own.name())? {
+            PredictorName::Own(name) => self.own.insert(name, own),
+            _ => None,
+        };
+        Ok(self)
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How images come to the network's grid.
+    #[must_use]
+    pub fn preprocessing(&self) -> &FittedPreprocessing {
+        &self.document.preprocessing
+    }
+
+    /// The settings of the predictors.
+    #[must_use]
+    pub fn predictor_settings(&self) -> &PredictorSettings {
+        &self.document.settings
+    }
+
+    /// How maps are filtered.
+    #[must_use]
+    pub fn map_filters(&self) -> &PostProcessing {
+        &self.document.postprocessing
+    }
+
+    /// What normal subjects score, after post-processing.
+    #[must_use]
+    pub fn calibration(&self) -> &Calibration {
+        &self.document.calibration
+    }
+
+    /// The predictor that validation data chose for this model; `None` where no validation data held a lesion.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&ChosenPredictor> {
+        self.document.chosen.as_ref()
+    }
+
+    /// What normal images score at each place of the network's grid.
+    #[must_use]
+    pub fn locations(&self) -> &LocationCalibration {
+        &self.locations
+    }
+
+    /// Where the localizer comes from.
+    #[must_use]
+    pub fn provenance(&self) -> &Provenance {
+        &self.document.provenance
+    }
+
+    /// The names of its channels, in the model's order; none where they are not known.
+    #[must_use]
+    pub fn channel_names(&self) -> &[String] {
+        &self.document.channels
+    }
+
+    /// The predictors that this model can serve.
+    #[must_use]
+    pub fn predictors(&self) -> Vec<PredictorName> {
+        let variational = self.model.variational().is_some();
+        let built_in = PredictorName::ALL.into_iter().filter(|name| variational || !name.is_variational());
+        built_in.chain(self.own.keys().copied().map(PredictorName::Own)).collect()
+    }
+
+    /// The predictor of a name for this model.
+    pub(super) fn predictor(&self, name: PredictorName) -> Result<Box<dyn Predictor>, PredictError> {
+        match name {
+            PredictorName::Own(own) => match self.own.get(&own) {
+                Some(predictor) => Ok(Box::new(predictor.clone())),
+                None => Err(PredictError::NotRegistered { predictor: own.to_string() }),
+            },
+            built_in => predictor(built_in, &self.model, &self.document.settings),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Localizers in files.
+
+use std::path::Path;
+
+use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
+use lesio_vae::BuildError;
+
+use super::definition::{Document, Localizer};
+use crate::loading::Loading;
+use crate::location::LocationCalibration;
+use crate::model::{Model, ModelConfig};
+use crate::name::PredictorName;
+use crate::postprocessing::LengthUnit;
+
+const KIND: &str = "a localizer";
+const VERSION: u32 = 2;
+/// Had filters in pixels of the image, and no chosen predictor.
+const VERSION_IN_PIXELS: u32 = 1;
+
+impl Localizer {
+    /// Reads a localizer of built-in models and predictors.
+    ///
+    /// # Errors
+    /// As [`Localizer::load_with`].
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
+        Self::load_with(path, &Loading::new(device))
+    }
+
+    /// Reads a localizer, whose model and predictors may be one's own.
+    ///
+    /// One of version 1 works as it did: its filters are in pixels of the image. A warning says that its calibration
+    /// holds only for images of the resolution that it was made on.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration; a model or
+    /// a predictor that is not built in and for which `loading` has no function, by name.
+    pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
+        let (tensors, mut document): (_, Document) = match load(VERSION) {
+            Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
+                // Neither: what is looked for is the newest.
+                Err(LoadError::Kind { .. }) => return Err(other),
+                loaded => loaded?,
+            },
+            loaded => loaded?,
+        };
+        let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
+        let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
+        if let (Some(precision), ModelConfig::Vae { config, .. }) =
+            (loading.chosen_precision(), &mut document.model)
+        {
+            config.precision = precision;
+        }
+        let model = make_model(&document.model, &parameters, loading).map_err(|error| match error {
+            BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
+            other => refused(other.to_string()),
+        })?;
+        // The model has its own.
+        drop(parameters);
+        let mut made = Self::new(model, document.preprocessing, document.provenance)
+            .map_err(|error| refused(error.to_string()))?;
+        for (name, make) in loading.predictor_makers() {
+            let own = make(&made.model).map_err(|error| refused(format!("predictor {name}: {error}")))?;
+            made.own.insert(name, own);
+        }
+        document.settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        let filters = &document.postprocessing;
+        filters.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        if filters.unit == LengthUnit::ImagePixels {
+            tracing::warn!(
+                "{path:?} has filters in pixels of the image: its calibration holds only for images of the resolution \
+                 that it was made on; train again for filters in millimetres"
+            );
+        }
+        let made = made.settings(document.settings).postprocessing(document.postprocessing);
+        let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
+        let made = made.calibrated(document.calibration);
+        let made = made.channels(document.channels).map_err(|error| refused(error.to_string()))?;
+        let missing = made.unknown_predictors();
+        if !missing.is_empty() {
+            let names = missing.join(", ");
+            return Err(refused(format!(
+                "it knows predictors that are not built in, and for which no function was registered: {names}"
+            )));
+        }
+        made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
+    }
+
+    /// Names of predictors that something was calibrated for, and that are neither built in nor registered.
+    fn unknown_predictors(&self) -> Vec<String> {
+        let named = self.document.calibration.predictors().chain(self.locations.predictors());
+        let unknown =
+            named.filter(|name| matches!(name, PredictorName::Own(own) if !self.own.contains_key(own)));
+        unknown.map(|name| name.to_string()).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
+    ///
+    /// # Errors
+    /// A failure of the file system, or settings or filters with which it could not be read again; what stood under the
+    /// name still does.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
+        let path = path.as_ref();
+        let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
+        let Document { settings, postprocessing, .. } = &self.document;
+        settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+        postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        let mut tensors = self.locations.tensors();
+        tensors.extend(self.model.parameters()?);
+        model_file::save(path, KIND, VERSION, &tensors, &self.document)
+    }
+}
+
+/// The model of a file, by the function for its name where it is not built in.
+fn make_model(
+    config: &ModelConfig,
+    parameters: &ParameterSet,
+    loading: &Loading,
+) -> Result<Model, BuildError> {
+    let ModelConfig::Own { name, config: own } = config else {
+        return Model::new(config, parameters, loading.device());
+    };
+    let make = loading.model_maker(name).ok_or_else(|| {
+        BuildError::Networks(format!(
+            "its model {name:?} is not built in, and no function was registered for it (Loading::model)"
+        ))
+    })?;
+    let made = make(parameters, own, loading.device())
+        .map_err(|error| BuildError::Networks(format!("its model {name:?} could not be made: {error}")))?;
+    Ok(made.parameters(parameters.clone()).config(own.clone()).into())
+}

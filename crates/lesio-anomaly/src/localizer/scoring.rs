@@ -1,0 +1,265 @@
+//! Scans are scored.
+
+use lesio_image::{ImageError, PreparedPlane, PreparedScan, PreprocessError, Scan, Volume};
+use lesio_nn::ImageBatch;
+use lesio_vae::Wanted;
+use ndarray::{Array2, Array3};
+
+use super::definition::{Document, Localizer};
+use crate::calibration::Judgement;
+use crate::catalogue::check_unique;
+use crate::error::PredictError;
+use crate::location::LocationBuilder;
+use crate::maps::{GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
+use crate::name::PredictorName;
+use crate::postprocessing::highest_within;
+use crate::predictor::Predictor;
+use crate::resolution::Resolution;
+use crate::shared::SharedPass;
+
+/// Slices scored in one batch: enough to fill two cores, few enough to stay in their caches.
+const BATCH: usize = 16;
+
+impl Localizer {
+    /// Scores a scan of any size and orientation; the maps are on its grid.
+    ///
+    /// Slices without foreground are not shown to the model. A scan that is sampled much more finely or coarsely than
+    /// those that calibrated the localizer is warned of, see [`ScoredScan::doubt`]. Channels that have names are taken in
+    /// the model's order.
+    ///
+    /// # Errors
+    /// A scan that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), of another number
+    /// of channels than the model's or of channels of other names; a predictor that the model cannot serve or that is
+    /// named twice.
+    pub fn score(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScoredScan, PredictError> {
+        self.maps(scan, names)?.all(scan)
+    }
+
+    /// Scores several scans, whose slices go through the model in common batches; the result is that of
+    /// [`Localizer::score`] for each. Their maps are in memory together.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`], for the first scan that fails.
+    pub fn score_all<'s>(
+        &self,
+        scans: impl IntoIterator<Item = &'s Scan>,
+        names: &[PredictorName],
+    ) -> Result<Vec<ScoredScan>, PredictError> {
+        let scans: Vec<&Scan> = scans.into_iter().collect();
+        let prepared: Vec<PreparedScan> =
+            scans.iter().map(|scan| self.prepare(scan)).collect::<Result<_, _>>()?;
+        let planes: Vec<&PreparedPlane> = prepared.iter().flat_map(|own| &own.planes).collect();
+        let (maps, reconstructions) = self.score_planes(&planes, names)?;
+        let mut maps: Vec<_> = maps.into_iter().map(Vec::into_iter).collect();
+        let mut reconstructions = reconstructions.into_iter();
+        let mut scored = Vec::with_capacity(scans.len());
+        for (scan, prepared) in scans.into_iter().zip(prepared) {
+            let count = prepared.planes.len();
+            let own = maps.iter_mut().map(|maps| maps.by_ref().take(count).collect()).collect();
+            let expected = reconstructions.by_ref().take(count).collect();
+            scored.push(self.gather(scan, prepared, names, own, expected).all(scan)?);
+        }
+        Ok(scored)
+    }
+
+    /// Scores a scan as [`Localizer::score`] does, and makes its maps one at a time, as they are asked for: where a
+    /// volume is large, its maps need not be in memory together.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`].
+    pub fn maps(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
+        let prepared = self.prepare(scan)?;
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let (maps, reconstructions) = self.score_planes(&planes, names)?;
+        Ok(self.gather(scan, prepared, names, maps, reconstructions))
+    }
+
+    /// Scores each channel of a scan by itself, unfiltered, in the model's order of channels; `None` where the predictor
+    /// has no score of a single channel.
+    ///
+    /// # Errors
+    /// As [`Localizer::score`].
+    pub fn channel_maps(
+        &self,
+        scan: &Scan,
+        name: PredictorName,
+    ) -> Result<Option<Vec<Volume<f32>>>, PredictError> {
+        let prepared = self.prepare(scan)?;
+        let predictor = self.predictor(name)?;
+        let shape = self.model.image_shape();
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let mut channels =
+            vec![vec![Array2::zeros((shape.height, shape.width)); planes.len()]; shape.channels];
+        let is_known = self.each_batch(&planes, predictor.wants(), |batch, pass| {
+            let Some(scores) = predictor.score_channels(pass)? else { return Ok(false) };
+            check_scores(&*predictor, &scores, batch.len() * shape.len())?;
+            for (&k, image) in batch.iter().zip(scores.chunks_exact(shape.len())) {
+                for (channel, score) in channels.iter_mut().zip(image.chunks_exact(shape.pixels())) {
+                    channel[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
+                }
+            }
+            Ok(true)
+        })?;
+        if !is_known {
+            return Ok(None);
+        }
+        let restored = channels.into_iter().map(|own| GridMaps::new(own, &planes).restored(&prepared));
+        restored.collect::<Result<Vec<_>, _>>().map(Some)
+    }
+
+    /// Says of a map that this localizer made whether anything in it is abnormal: by its highest score inside the
+    /// foreground, against the highest scores of the normal subjects that calibrated it (post-processed maps). `level`, 0 to
+    /// 1, is the chance of a false alarm for a normal subject.
+    ///
+    /// # Errors
+    /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::Image`] for a foreground of
+    /// another shape.
+    pub fn judge(
+        &self,
+        predictor: PredictorName,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        level: f64,
+    ) -> Result<Judgement, PredictError> {
+        let normals = self.document.calibration.get(predictor);
+        let normals =
+            normals.ok_or_else(|| PredictError::NotCalibrated { predictor: predictor.to_string() })?;
+        if map.shape() != foreground.shape() {
+            let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
+            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
+        }
+        Ok(normals.judge(highest_within(map.data(), foreground.data()), level)?)
+    }
+
+    /// Adds the slices of a normal scan, or the normal slices of any, to what is usual by place. The
+    /// scan must not have been trained on. `normal` is asked for each slice in the order of [`Scan::slice`].
+    ///
+    /// # Errors
+    /// As [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
+    pub fn add_normal(
+        &self,
+        builder: &mut LocationBuilder,
+        scan: &Scan,
+        normal: impl Fn(usize) -> bool,
+    ) -> Result<(), PredictError> {
+        let grid = self.document.preprocessing.config().grid();
+        if builder.grid() != grid {
+            let text = format!(
+                "normal scores are gathered on a grid of {:?}, the model's is {grid:?}",
+                builder.grid()
+            );
+            return Err(PredictError::Config(text));
+        }
+        let prepared = self.prepare(scan)?;
+        let planes = prepared.planes.iter().enumerate().filter(|(index, _)| normal(*index));
+        let planes: Vec<&PreparedPlane> = planes.map(|(_, plane)| plane).collect();
+        let (maps, _) = self.score_planes(&planes, &builder.names())?;
+        for (place, maps) in maps.iter().enumerate() {
+            for (map, plane) in maps.iter().zip(&planes).filter(|(_, plane)| is_seen(plane)) {
+                builder.add(place, plane.position, map, &plane.mask);
+            }
+        }
+        Ok(())
+    }
+
+    /// A scan on the network's grid, its channels in the model's order.
+    fn prepare(&self, scan: &Scan) -> Result<PreparedScan, PredictError> {
+        let found = self.document.preprocessing.config().input_channels(scan.channels());
+        let expected = self.model.image_shape().channels;
+        if found != expected {
+            return Err(PredictError::Channels { found, expected });
+        }
+        let own = &self.document.channels;
+        if own.len() > 1 && !scan.names().is_empty() && scan.names() != own {
+            let ordered = scan.clone().with_channels(own).map_err(PreprocessError::from)?;
+            return Ok(self.document.preprocessing.prepare(&ordered)?);
+        }
+        Ok(self.document.preprocessing.prepare(scan)?)
+    }
+
+    fn gather(
+        &self,
+        scan: &Scan,
+        prepared: PreparedScan,
+        names: &[PredictorName],
+        maps: Vec<Vec<Array2<f32>>>,
+        reconstructions: Vec<Array3<f32>>,
+    ) -> ScanMaps<'_> {
+        let Document { preprocessing, postprocessing, calibration, channels, .. } = &self.document;
+        let plane = scan.plane(preprocessing.config().plane);
+        let resolution = Resolution::of_scan(scan, plane, &prepared);
+        let doubt = calibration.resolutions().doubt(&resolution);
+        if let Some(doubt) = &doubt {
+            tracing::warn!("an image is not sampled as finely as those that calibrated the model: {doubt}");
+        }
+        let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
+        let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
+        let maps = names.iter().copied().zip(maps).collect();
+        let parts = MapParts { locations: &self.locations, postprocessing, channels, plane };
+        ScanMaps::new(parts, prepared, maps, reconstructions, resolution, doubt)
+    }
+
+    /// Hands on the slices that are shown to the model, batch by batch, as a pass whose readers want these gradients; ends
+    /// early where `each` says so by `false`.
+    fn each_batch(
+        &self,
+        planes: &[&PreparedPlane],
+        wanted: Wanted,
+        mut each: impl FnMut(&[usize], &SharedPass<'_>) -> Result<bool, PredictError>,
+    ) -> Result<bool, PredictError> {
+        let shape = self.model.image_shape();
+        let seen: Vec<usize> = (0..planes.len()).filter(|&k| is_seen(planes[k])).collect();
+        let mut values = Vec::with_capacity(BATCH.min(seen.len()) * shape.len());
+        for batch in seen.chunks(BATCH) {
+            values.clear();
+            batch.iter().for_each(|&k| values.extend(&planes[k].input));
+            let pass = SharedPass::new(ImageBatch::new(&values, shape)?, wanted);
+            if !each(batch, &pass)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Maps of prepared slices by predictor, and the slices' reconstructions.
+    #[allow(clippy::type_complexity, reason = "maps by predictor and slice, reconstructions by slice")]
+    fn score_planes(
+        &self,
+        planes: &[&PreparedPlane],
+        names: &[PredictorName],
+    ) -> Result<(Vec<Vec<Array2<f32>>>, Vec<Array3<f32>>), PredictError> {
+        check_unique(names)?;
+        let shape = self.model.image_shape();
+        let (height, width) = (shape.height, shape.width);
+        let predictors: Vec<Box<dyn Predictor>> =
+            names.iter().map(|&name| self.predictor(name)).collect::<Result<_, _>>()?;
+        let wanted = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
+        let mut maps = vec![vec![Array2::zeros((height, width)); planes.len()]; names.len()];
+        let mut reconstructions = vec![Array3::zeros((shape.channels, height, width)); planes.len()];
+        let reconstructor = self.model.reconstructor();
+        self.each_batch(planes, wanted, |batch, pass| {
+            for (predictor, maps) in predictors.iter().zip(&mut maps) {
+                let scores = predictor.score_shared(pass)?;
+                check_scores(&**predictor, &scores, batch.len() * shape.pixels())?;
+                for (&k, score) in batch.iter().zip(scores.chunks_exact(shape.pixels())) {
+                    maps[k].iter_mut().zip(score).for_each(|(out, &value)| *out = value);
+                }
+            }
+            let expected = pass.reconstruction(&reconstructor)?;
+            for (&k, image) in batch.iter().zip(expected.chunks_exact(shape.len())) {
+                reconstructions[k].iter_mut().zip(image).for_each(|(out, &value)| *out = value);
+            }
+            Ok(true)
+        })?;
+        Ok((maps, reconstructions))
+    }
+}
+
+/// Refuses another number of scores than there are pixels: a predictor may be the caller's own.
+fn check_scores(predictor: &dyn Predictor, scores: &[f32], expected: usize) -> Result<(), PredictError> {
+    let found = scores.len();
+    if found == expected {
+        return Ok(());
+    }
+    Err(PredictError::Scores { predictor: predictor.name(), found, expected })
+}
