@@ -27,6 +27,7 @@
 mod error;
 #[cfg(test)]
 mod faults;
+mod retry;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 mod system;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{WriteError, WriteErrorKind};
+use crate::retry::retry;
 use crate::system::FileSystem;
-use crate::write::retry;
 
 /// The folder of a file; `None` where the path names no file.
 pub(crate) fn folder_of(path: &Path) -> Option<&Path> {

@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::error::{WriteError, WriteErrorKind};
+use crate::retry::{retry, step};
 use crate::system::{Disk, FileSystem};
 use crate::temporary;
 
@@ -181,21 +182,4 @@ fn keep<F: FileSystem>(system: &F, path: &Path, previous: &Path) -> Result<(), W
 /// File systems without second names (FAT, some network shares) say so in either way.
 fn has_no_second_names(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
-}
-
-pub(crate) fn step<T>(
-    operation: &'static str,
-    attempt: impl FnMut() -> io::Result<T>,
-) -> Result<T, WriteErrorKind> {
-    retry(attempt).map_err(|source| WriteErrorKind::io(operation, source))
-}
-
-/// A signal that interrupts a step says nothing about it: it is taken again.
-pub(crate) fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }
