@@ -12,8 +12,9 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-settings", &[]),
     ("lesio-files", &[]),
-    ("lesio-image", &["lesio-settings"]),
-    ("lesio-metrics", &[]),
+    ("lesio-grid", &[]),
+    ("lesio-image", &["lesio-grid", "lesio-settings"]),
+    ("lesio-metrics", &["lesio-grid"]),
     ("lesio-kernels", &[]),
     ("lesio-phantom", &["lesio-image", "lesio-settings"]),
     ("lesio-io", &["lesio-files", "lesio-image"]),
@@ -58,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const MOST_CRATES: &[(&str, usize)] = &[
     ("lesio-settings", 8),
     ("lesio-files", 8),
+    ("lesio-grid", 20),
     ("lesio-image", 25),
     ("lesio-metrics", 28),
     ("lesio-kernels", 16),
@@ -78,7 +80,7 @@ const DECODERS: &[&str] = &["image", "jpeg-decoder", "tiff", "weezl", "zune-jpeg
 
 /// Crates that never touch a file, and what would be a sign of it.
 const WITHOUT_FILES: &[&str] =
-    &["lesio-settings", "lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];
+    &["lesio-settings", "lesio-grid", "lesio-image", "lesio-metrics", "lesio-kernels", "lesio-phantom"];
 const FILE_CRATES: &[&str] = &["flate2", "image", "memmap2", "nifti", "safetensors", "tempfile", "tiff"];
 
 /// What is for programs, not for libraries.

@@ -181,7 +181,7 @@ impl Labelling {
 
 impl Case for Labelling {
     fn run(&mut self) -> Result<()> {
-        self.components = Some(label_volume(&self.mask, lesio_image::Connectivity::Corners));
+        self.components = Some(label_volume(&self.mask, lesio_image::Connectivity::Vertex));
         Ok(())
     }
 

@@ -234,7 +234,7 @@ impl PostProcessing {
     #[must_use]
     pub fn detections(&self, map: &Volume<f32>, threshold: f32) -> Volume<bool> {
         let above = map.data().mapv(|value| value >= threshold);
-        let components = label_volume(&above, lesio_image::Connectivity::Corners);
+        let components = label_volume(&above, lesio_image::Connectivity::Vertex);
         let least = self.least_voxels(&Resolution::of_volume(map, Plane::Axial));
         let kept = components.select(|component| component.size as u64 >= least);
         Volume::new(kept, *map.geometry())

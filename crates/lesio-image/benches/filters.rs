@@ -74,7 +74,7 @@ fn masks(criterion: &mut Criterion) {
     let (blobs, stack) = (blobs(), stack());
     let speckle = stack.mapv(|value| value > 0.8);
     for (name, mask) in [("blobs", &blobs), ("speckle", &speckle)] {
-        for connectivity in [Connectivity::Faces, Connectivity::Corners] {
+        for connectivity in [Connectivity::Face, Connectivity::Vertex] {
             criterion.bench_function(&format!("label {name}, {connectivity:?}, 64x128x128"), |b| {
                 b.iter(|| label_volume(black_box(mask), connectivity));
             });
@@ -83,7 +83,7 @@ fn masks(criterion: &mut Criterion) {
     let mut next = noise();
     let large = Array3::from_shape_simple_fn((256, 256, 256), || next() > 0.97);
     criterion.bench_function("label sparse, Faces, 256x256x256", |b| {
-        b.iter(|| label_volume(black_box(&large), Connectivity::Faces));
+        b.iter(|| label_volume(black_box(&large), Connectivity::Face));
     });
     criterion.bench_function("erode by 3, 64x128x128", |b| b.iter(|| erode(black_box(&blobs), 3.0)));
 }

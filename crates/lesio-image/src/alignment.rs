@@ -1,9 +1,9 @@
 //! What an image shows brought to a common place and size on a network's grid.
 
+use lesio_grid::BoundingBox;
 use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::BoundingBox;
 use crate::grid::check_spacing;
 use crate::placement::Placement;
 use crate::resample::Interpolation;
@@ -158,7 +158,7 @@ impl Alignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bounds::bounding_box;
+    use lesio_grid::bounding_box;
     use ndarray::Array2;
 
     fn ellipse(size: usize, centre: [f64; 2], radius: [f64; 2]) -> Array2<f32> {

@@ -1,9 +1,9 @@
 //! Images of any size on a network's grid, by their frame.
 
+use lesio_grid::BoundingBox;
 use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::BoundingBox;
 use crate::placement::Placement;
 use crate::resample::Interpolation;
 

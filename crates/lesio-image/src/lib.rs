@@ -39,7 +39,7 @@
 //!
 //! // What stands out is one lesion, where the spot was.
 //! let smooth = median_filter_volume(map.data(), [3, 3, 1])?;
-//! let lesions = label_volume(&smooth.mapv(|score| score > 0.9), Connectivity::Corners);
+//! let lesions = label_volume(&smooth.mapv(|score| score > 0.9), Connectivity::Vertex);
 //! assert_eq!(lesions.components().len(), 1);
 //! assert!(lesions.components()[0].bounds.contains([30, 35, 5]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,9 +49,6 @@
 
 mod agreement;
 mod alignment;
-mod bounds;
-mod components;
-mod distance;
 mod error;
 mod gaussian;
 mod geometry;
@@ -70,7 +67,6 @@ mod prepared;
 mod preprocess;
 mod rank_set;
 mod resample;
-mod runs;
 mod scan;
 mod threshold;
 mod volume;
@@ -80,12 +76,6 @@ pub use agreement::{
     VoxelGrid,
 };
 pub use alignment::{Alignment, AlignmentScope, Aspect};
-pub use bounds::{BoundingBox, bounding_box, trimmed_box};
-pub use components::{
-    Component, ComponentRuns, Components, Connectivity, label_plane, label_volume, remove_small_plane,
-    remove_small_volume,
-};
-pub use distance::squared_distance;
 pub use error::ImageError;
 pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume, positive_part};
 pub use geometry::{Geometry, GeometryError};
@@ -93,10 +83,17 @@ pub use grid::{GridFit, Resize};
 pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
 pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
+pub use lesio_grid::{
+    BoundingBox, Component, ComponentRuns, Components, Connectivity, bounding_box, label_plane, label_volume,
+    squared_distance, trimmed_box,
+};
 pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_in_place, median_filter_plane, median_filter_volume};
-pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};
+pub use morphology::{
+    close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open, remove_small_plane,
+    remove_small_volume,
+};
 pub use orientation::{AxisCode, Orientation};
 pub use percentile::order_statistics;
 pub use placement::Placement;

@@ -1,11 +1,11 @@
 //! Which part of an image is the object, and which is air.
 
+use lesio_grid::{ComponentRuns, Connectivity, label_plane};
 use lesio_settings::SettingError;
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Connectivity, keep_components, label_plane};
 use crate::error::ImageError;
 use crate::morphology::{close_spaced, fill_holes_plane, open_spaced};
 use crate::percentile::{Values, percentiles_of};
@@ -182,7 +182,7 @@ impl ForegroundMask {
             inside.assign(&open_spaced(&bright, radius(self.opening, &values, spacing), &spacing));
         });
         if self.components == KeepComponents::Main {
-            keep_components(&mut mask, Connectivity::Faces, least_size);
+            keep_main(&mut mask);
         }
         let slices: Vec<_> = mask.axis_iter_mut(axis).collect();
         slices.into_par_iter().for_each(|mut slice| {
@@ -205,7 +205,7 @@ impl ForegroundMask {
         let bright = plane.mapv(|value| value > threshold);
         let mut mask = open_spaced(&bright, radius(self.opening, plane, square), &square);
         if self.components == KeepComponents::Main {
-            let found = label_plane(&mask, Connectivity::Faces);
+            let found = label_plane(&mask, Connectivity::Face);
             let sizes: Vec<usize> = found.components().iter().map(|component| component.size).collect();
             let least = least_size(&sizes);
             mask = found.select(|component| component.size >= least);
@@ -223,6 +223,30 @@ impl ForegroundMask {
         match self.holes {
             Holes::Fill => fill_holes_plane(&closed),
             Holes::Keep => closed,
+        }
+    }
+}
+
+/// Takes out of a volume's mask the components that are not main ones.
+fn keep_main(mask: &mut Array3<bool>) {
+    // Sizes do not depend on the order of the axes: rows are those of the memory.
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|&axis| std::cmp::Reverse(mask.strides()[axis].unsigned_abs()));
+    let mut turned = mask.view_mut().permuted_axes(order);
+    for axis in 0..3 {
+        if turned.strides()[axis] < 0 {
+            turned.invert_axis(Axis(axis));
+        }
+    }
+    let runs = ComponentRuns::new(&turned, Connectivity::Face);
+    let sizes: Vec<usize> = runs.components().iter().map(|component| component.size).collect();
+    let least = least_size(&sizes);
+    match turned.as_slice_mut() {
+        Some(values) => runs.paint(values, |component| sizes[component] >= least),
+        None => {
+            let mut values: Vec<bool> = turned.iter().copied().collect();
+            runs.paint(&mut values, |component| sizes[component] >= least);
+            turned.iter_mut().zip(values).for_each(|(inside, kept)| *inside = kept);
         }
     }
 }

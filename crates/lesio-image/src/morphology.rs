@@ -1,10 +1,12 @@
 //! Erosion, dilation and holes of masks.
 
-use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, ArrayViewMut, Axis, Dimension, Slice};
+use lesio_grid::{
+    Components, Connectivity, label_plane, label_volume, squared_distance, squared_distance_spaced,
+};
+use ndarray::{
+    Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, ArrayViewMut, Axis, Dim, Dimension, Slice,
+};
 use rayon::prelude::*;
-
-use crate::components::{fill_holes, label_plane, label_volume};
-use crate::distance::{squared_distance, squared_distance_spaced};
 
 /// Above this radius distances are computed; up to it, steps of every length are tried, many
 /// elements at a time.
@@ -120,6 +122,44 @@ pub fn fill_holes_plane(mask: &ArrayRef2<bool>) -> Array2<bool> {
 #[must_use]
 pub fn fill_holes_volume(mask: &ArrayRef3<bool>) -> Array3<bool> {
     fill_holes(mask, label_volume)
+}
+
+/// A plane's mask without its components of fewer than `minimum` pixels.
+#[must_use]
+pub fn remove_small_plane(
+    mask: &ArrayRef2<bool>,
+    minimum: usize,
+    connectivity: Connectivity,
+) -> Array2<bool> {
+    label_plane(mask, connectivity).select(|component| component.size >= minimum)
+}
+
+/// A volume's mask without its components of fewer than `minimum` voxels.
+#[must_use]
+pub fn remove_small_volume(
+    mask: &ArrayRef3<bool>,
+    minimum: usize,
+    connectivity: Connectivity,
+) -> Array3<bool> {
+    label_volume(mask, connectivity).select(|component| component.size >= minimum)
+}
+
+/// A mask whose background is in one piece with the border: holes are filled.
+///
+/// A hole is a component of the background, by faces, that does not reach the border of the array.
+fn fill_holes<const N: usize>(
+    mask: &ArrayRef<bool, Dim<[usize; N]>>,
+    label: impl Fn(&ArrayRef<bool, Dim<[usize; N]>>, Connectivity) -> Components<N>,
+) -> Array<bool, Dim<[usize; N]>>
+where
+    Dim<[usize; N]>: Dimension,
+{
+    let shape = mask.shape().to_vec();
+    let background = mask.map(|inside| !inside);
+    let open = label(&background, Connectivity::Face).select(|component| {
+        (0..N).any(|axis| component.bounds.start[axis] == 0 || component.bounds.end[axis] == shape[axis])
+    });
+    open.mapv_into(|open| !open)
 }
 
 /// The elements within `radius` of a mask.
@@ -306,5 +346,16 @@ mod tests {
         let filled = fill_holes_plane(&ring);
         assert!(filled[[1, 1]]);
         assert!(!filled[[0, 3]] && !filled[[2, 4]]);
+    }
+
+    #[test]
+    fn small_components_go() {
+        let mut mask = Array2::from_elem((1, 9), false);
+        for column in [0, 1, 3, 5, 6] {
+            mask[[0, column]] = true;
+        }
+        let kept = remove_small_plane(&mask, 2, Connectivity::Face);
+        assert_eq!(kept.iter().filter(|v| **v).count(), 4);
+        assert!(!kept[[0, 3]]);
     }
 }

@@ -1,10 +1,10 @@
 //! Images on a network's grid, and what the network says of them brought back.
 
+use lesio_grid::{BoundingBox, trimmed_box};
 use ndarray::{Array2, Array3, Array4, ArrayBase, ArrayRef2, ArrayRef3, Axis, Data, Ix2, ShapeBuilder};
 use rayon::prelude::*;
 
 use crate::alignment::AlignmentScope;
-use crate::bounds::{BoundingBox, trimmed_box};
 use crate::error::ImageError;
 use crate::orientation::{Orientation, Turn};
 use crate::placement::Placement;

@@ -69,7 +69,7 @@ fn gaussians_are_scipys() {
 fn labels_are_scipys() {
     let golden = golden();
     let mask = mask(&golden["mask"]).into_dimensionality::<Ix3>().unwrap();
-    let ways = [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners];
+    let ways = [Connectivity::Face, Connectivity::Edge, Connectivity::Vertex];
     for (connectivity, expected) in ways.into_iter().zip(golden["labels"].as_array().unwrap()) {
         let found = label_volume(&mask, connectivity);
         assert_eq!(found.labels().mapv(f64::from).into_dyn(), array(expected), "{connectivity:?}");

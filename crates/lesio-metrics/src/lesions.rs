@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
+use lesio_grid::Connectivity;
 use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
-use crate::components::{Components, Connectivity, volume};
 use crate::confusion::ratio;
 use crate::error::{MetricError, same_shape};
+use crate::volumes::{Regions, volume};
 
 /// When a predicted region may stand for a true lesion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,7 +113,7 @@ impl LesionCounts {
             return Err(MetricError::Parameter { what: "intersection over union", expected, found: bound });
         }
         same_shape("truth", prediction.shape(), truth.shape())?;
-        let components = |mask| Components::new(&volume(mask)?, None, config.connectivity);
+        let components = |mask| Regions::new(&volume(mask)?, None, config.connectivity);
         let (regions, lesions) = (components(prediction)?, components(truth)?);
         Ok(matched(&regions, &lesions, config))
     }
@@ -159,7 +160,7 @@ impl AddAssign for LesionCounts {
 }
 
 /// Counts of one image, from its predicted regions and true lesions.
-fn matched(regions: &Components, lesions: &Components, config: &LesionConfig) -> LesionCounts {
+fn matched(regions: &Regions, lesions: &Regions, config: &LesionConfig) -> LesionCounts {
     let mut shared: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     for (&lesion, &region) in lesions.labels.iter().zip(&regions.labels) {
         if lesion > 0 && region > 0 {

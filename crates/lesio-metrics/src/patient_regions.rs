@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use lesio_grid::Connectivity;
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
 use crate::bins::{Bins, OverlapBins, PixelBins};
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
-use crate::components::Connectivity;
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::region::{RankedRegions, RegionKeys, key_of, size_of};

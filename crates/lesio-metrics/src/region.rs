@@ -1,15 +1,16 @@
 //! Per-region overlap (AUPRO): every true region counts alike, however small.
 
+use lesio_grid::Connectivity;
 use ndarray::{ArrayView, Dimension, Zip};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::components::{Components, Connectivity, volume};
 use crate::error::{MetricError, same_shape};
 use crate::keys;
 use crate::sum::Sum;
 use crate::sweep::retreat;
 use crate::thinning::{Thinned, Vertex};
+use crate::volumes::{Regions, volume};
 
 /// Images or volumes gathered for [`RankedRegions`].
 ///
@@ -221,7 +222,7 @@ impl RegionKeys {
             return Err(MetricError::NotANumber { what: "scores", count, first });
         }
 
-        let components = Components::new(&truth, within.as_ref(), connectivity)?;
+        let components = Regions::new(&truth, within.as_ref(), connectivity)?;
         self.regions += components.count() as u64;
         let mut add = |score: f32, label: u32, counts: bool| {
             let key = keys::key(score);

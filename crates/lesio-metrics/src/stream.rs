@@ -3,13 +3,13 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
+use lesio_grid::Connectivity;
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
 use crate::bands::CurveBand;
 use crate::bins::{Bins, OverlapBins, PixelBins};
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
-use crate::components::{Components, Connectivity, volume};
 use crate::confusion::{Confusion, WhenEmpty};
 use crate::curve::{PrecisionRecallCurve, PrecisionRecallThinning, RocCurve, RocThinning};
 use crate::error::{MetricError, same_shape};
@@ -22,6 +22,7 @@ use crate::scratch::{Direction, Encoded, Entry, Run, Scratch, Stretch, for_each_
 use crate::sum::Sum;
 use crate::sweep::Step;
 use crate::threshold::ValidationThreshold;
+use crate::volumes::{Regions, volume};
 
 /// Patients whose runs are decoded at once: fixed, so that memory does not depend on the number of threads.
 const AT_ONCE: usize = 8;
@@ -53,7 +54,7 @@ impl TruePixels {
         let shape = truth.shape().to_vec();
         same_shape("mask", &shape, within.shape())?;
         let (truth, within) = (volume(truth)?, volume(within)?);
-        let components = Components::new(&truth, Some(&within), connectivity)?;
+        let components = Regions::new(&truth, Some(&within), connectivity)?;
         let positives = components.labels.iter().zip(0u32..).filter(|(label, _)| **label > 0);
         Ok(Self {
             shape,

@@ -1,12 +1,12 @@
 //! Distances between the surfaces of two masks.
 
-use ndarray::{ArrayView, ArrayView3, Dimension, Slice};
+use lesio_grid::{BoundingBox, squared_distance_spaced};
+use ndarray::{Array3, ArrayView, ArrayView3, Dimension, Slice};
 use serde::{Deserialize, Serialize};
 
-use crate::components::volume;
-use crate::distance_transform::squared_distances;
 use crate::error::{MetricError, same_length, same_shape};
 use crate::sum::{mean, quantile};
+use crate::volumes::volume;
 
 /// What a surface distance is when a mask is empty and has no surface.
 ///
@@ -91,14 +91,10 @@ impl SurfaceDistances {
             _ => return Err(MetricError::Axes { found: spacing.len() }),
         };
         // Outside the box that holds both masks there is no surface and nothing is asked for.
-        let region = Region::around(&a, &b);
-        let surface_of =
-            |mask: &ArrayView3<'_, bool>| surface(&region.crop(mask), region.shape(), axes.clone());
+        let bounds = around(&a, &b);
+        let surface_of = |mask: &ArrayView3<'_, bool>| surface(&cropped(mask, &bounds), axes.clone());
         let (a, b) = (surface_of(&a), surface_of(&b));
-        Ok(Self {
-            forth: distances(&a, &b, region.shape(), spacing),
-            back: distances(&b, &a, region.shape(), spacing),
-        })
+        Ok(Self { forth: distances(&a, &b, spacing), back: distances(&b, &a, spacing) })
     }
 
     /// Distances from the first mask's surface to the second's, ascending; infinite when the second is empty.
@@ -189,65 +185,53 @@ pub fn hd95<'a, 'b, D: Dimension>(
 }
 
 /// Distances from the voxels of one surface to the nearest of another, ascending.
-fn distances(from: &[bool], to: &[bool], shape: [usize; 3], spacing: [f64; 3]) -> Vec<f64> {
-    let squared = squared_distances(to, shape, spacing);
+fn distances(from: &Array3<bool>, to: &Array3<bool>, spacing: [f64; 3]) -> Vec<f64> {
+    let squared = squared_distance_spaced(to, &spacing);
     let mut distances: Vec<f64> =
         squared.iter().zip(from).filter(|(_, from)| **from).map(|(squared, _)| squared.sqrt()).collect();
     distances.sort_by(f64::total_cmp);
     distances
 }
 
-/// The voxels of a mask that have a neighbour outside it along one of `axes`.
-fn surface(mask: &[bool], shape: [usize; 3], axes: std::ops::Range<usize>) -> Vec<bool> {
-    let strides = [shape[1] * shape[2], shape[2], 1];
-    let mut surface = vec![false; mask.len()];
-    for (voxel, on) in surface.iter_mut().enumerate().filter(|(voxel, _)| mask[*voxel]) {
-        *on = axes.clone().any(|axis| {
-            let (stride, place) = (strides[axis], voxel / strides[axis] % shape[axis]);
-            place == 0 || place + 1 == shape[axis] || !mask[voxel - stride] || !mask[voxel + stride]
-        });
-    }
-    surface
+/// The voxels of a mask that have a neighbor outside it along one of `axes`.
+fn surface(mask: &Array3<bool>, axes: std::ops::Range<usize>) -> Array3<bool> {
+    Array3::from_shape_fn(mask.dim(), |(i, j, k)| {
+        let place = [i, j, k];
+        mask[place]
+            && axes.clone().any(|axis| {
+                let neighbor = |at: Option<usize>| {
+                    let mut next = place;
+                    next[axis] = at.unwrap_or(usize::MAX);
+                    mask.get(next).copied().unwrap_or(false)
+                };
+                !neighbor(place[axis].checked_sub(1)) || !neighbor(place[axis].checked_add(1))
+            })
+    })
 }
 
-/// A box of voxels, ends excluded.
-struct Region {
-    start: [usize; 3],
-    end: [usize; 3],
-}
-
-impl Region {
-    /// The smallest box that holds both masks; empty when they are.
-    fn around(a: &ArrayView3<'_, bool>, b: &ArrayView3<'_, bool>) -> Self {
-        let shape: [usize; 3] = a.dim().into();
-        let (mut start, mut end) = (shape, [0; 3]);
-        for (row, (a, b)) in a.rows().into_iter().zip(b.rows()).enumerate() {
-            let Some(first) = a.iter().zip(b).position(|(a, b)| a | b) else { continue };
-            let last = a.iter().zip(b).rposition(|(a, b)| a | b).unwrap_or(first);
-            for (axis, (low, high)) in
-                [(row / shape[1], row / shape[1]), (row % shape[1], row % shape[1]), (first, last)]
-                    .into_iter()
-                    .enumerate()
-            {
-                start[axis] = start[axis].min(low);
-                end[axis] = end[axis].max(high + 1);
-            }
+/// The smallest box that holds both masks; empty when they are.
+fn around(a: &ArrayView3<'_, bool>, b: &ArrayView3<'_, bool>) -> BoundingBox<3> {
+    let shape: [usize; 3] = a.dim().into();
+    let (mut start, mut end) = (shape, [0; 3]);
+    for (row, (a, b)) in a.rows().into_iter().zip(b.rows()).enumerate() {
+        let Some(first) = a.iter().zip(b).position(|(a, b)| a | b) else { continue };
+        let last = a.iter().zip(b).rposition(|(a, b)| a | b).unwrap_or(first);
+        let (i, j) = (row / shape[1], row % shape[1]);
+        for (axis, (low, high)) in [(i, i), (j, j), (first, last)].into_iter().enumerate() {
+            start[axis] = start[axis].min(low);
+            end[axis] = end[axis].max(high + 1);
         }
-        Self { start, end: std::array::from_fn(|axis| end[axis].max(start[axis])) }
     }
+    BoundingBox { start, end: std::array::from_fn(|axis| end[axis].max(start[axis])) }
+}
 
-    fn shape(&self) -> [usize; 3] {
-        std::array::from_fn(|axis| self.end[axis] - self.start[axis])
-    }
-
-    /// The voxels of a mask in the box, in row-major order.
-    fn crop(&self, mask: &ArrayView3<'_, bool>) -> Vec<bool> {
-        let cropped = mask.slice_each_axis(|of| {
-            let axis = of.axis.index();
-            Slice::from(self.start[axis]..self.end[axis])
-        });
-        cropped.iter().copied().collect()
-    }
+/// The part of a mask in a box, copied in row-major order.
+fn cropped(mask: &ArrayView3<'_, bool>, bounds: &BoundingBox<3>) -> Array3<bool> {
+    let part = mask.slice_each_axis(|of| {
+        let axis = of.axis.index();
+        Slice::from(bounds.start[axis]..bounds.end[axis])
+    });
+    part.as_standard_layout().into_owned()
 }
 
 #[cfg(test)]

@@ -196,7 +196,7 @@ impl FoundLesions {
         if let Some(ml) = voxel_ml {
             in_range("size of a voxel in millilitres", ml, f64::MIN_POSITIVE..=f64::MAX)?;
         }
-        let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Corners);
+        let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Vertex);
         let mut gathered: Vec<Gathered> = vec![Gathered::default(); runs.components().len()];
         for ([i, j], span, component) in runs.iter() {
             for k in span {

@@ -357,7 +357,7 @@ mod tests {
         }
         // Lesions do not touch: each is one component of its own.
         let any = ill.mask.map(|&value| value > 0);
-        let components = lesio_image::label_volume(any.data(), lesio_image::Connectivity::Corners);
+        let components = lesio_image::label_volume(any.data(), lesio_image::Connectivity::Vertex);
         for label in 1..=components.components().len() as u32 {
             let mut values: Vec<u8> = ndarray::Zip::from(components.labels())
                 .and(ill.mask.data())

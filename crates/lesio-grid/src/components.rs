@@ -1,35 +1,13 @@
 //! Connected components of masks.
 
-use ndarray::{Array, Array2, Array3, ArrayRef, ArrayRef2, ArrayRef3, Axis, Dim, Dimension, Ix2, Ix3};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+use ndarray::{Array, Array3, ArrayRef2, ArrayRef3, Axis, Dim, Dimension, Ix2, Ix3};
 
 use crate::bounds::BoundingBox;
+use crate::connectivity::Connectivity;
 use crate::runs::Runs;
-
-/// Which neighbours belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Connectivity {
-    /// Those that share a face: 4 in a plane, 6 in a volume.
-    Faces,
-    /// Those that share a face or an edge: 8 in a plane, 18 in a volume.
-    Edges,
-    /// Those that share a face, an edge or a corner: 8 in a plane, 26 in a volume.
-    Corners,
-}
-
-impl Connectivity {
-    /// How far apart along the last axis two touching runs may be, for rows that differ by
-    /// `steps` of the other axes; `None` where no runs of such rows touch.
-    pub(crate) fn slack(self, steps: usize) -> Option<usize> {
-        let reach = match self {
-            Self::Faces => 1,
-            Self::Edges => 2,
-            Self::Corners => 3,
-        };
-        (steps <= reach).then(|| (reach - steps).min(1))
-    }
-}
 
 /// One connected component.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,16 +66,16 @@ where
 /// The connected components of a plane; none for a plane without `true` elements, or without any.
 ///
 /// ```
-/// use lesio_image::{Connectivity, label_plane};
+/// use lesio_grid::{Connectivity, label_plane};
 /// use ndarray::array;
 ///
 /// let mask = array![[true, false], [false, true]];
-/// assert_eq!(label_plane(&mask, Connectivity::Faces).components().len(), 2);
-/// assert_eq!(label_plane(&mask, Connectivity::Edges).labels(), array![[1, 0], [0, 1]]);
+/// assert_eq!(label_plane(&mask, Connectivity::Face).components().len(), 2);
+/// assert_eq!(label_plane(&mask, Connectivity::Edge).labels(), array![[1, 0], [0, 1]]);
 /// ```
 #[must_use]
 pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Components<2> {
-    let runs = Runs::new(&mask.view().insert_axis(Axis(0)), connectivity);
+    let runs = Runs::new(mask.view().insert_axis(Axis(0)), None, connectivity);
     let (rows, columns) = mask.dim();
     let components = describe(&runs).into_iter().map(|c| Component {
         size: c.size,
@@ -113,7 +91,7 @@ pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Compon
 /// The connected components of a volume; none for a mask without `true` elements, or without any.
 #[must_use]
 pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Components<3> {
-    let runs = Runs::new(mask, connectivity);
+    let runs = Runs::new(mask.view(), None, connectivity);
     Components { components: describe(&runs), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
 }
 
@@ -121,11 +99,11 @@ pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Compo
 /// components, much less than their labels.
 ///
 /// ```
-/// use lesio_image::{ComponentRuns, Connectivity};
+/// use lesio_grid::{ComponentRuns, Connectivity};
 /// use ndarray::array;
 ///
 /// let mask = array![[[true, true, false], [false, false, true]]];
-/// let runs = ComponentRuns::new(&mask, Connectivity::Edges);
+/// let runs = ComponentRuns::new(&mask, Connectivity::Edge);
 /// assert_eq!(runs.components().len(), 1);
 /// let found: Vec<_> = runs.iter().map(|(row, columns, _)| (row, columns)).collect();
 /// assert_eq!(found, [([0, 0], 0..2), ([0, 1], 2..3)]);
@@ -137,8 +115,8 @@ pub struct ComponentRuns {
     shape: [usize; 3],
 }
 
-impl std::fmt::Debug for ComponentRuns {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ComponentRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ComponentRuns").field("components", &self.components).finish_non_exhaustive()
     }
 }
@@ -147,7 +125,21 @@ impl ComponentRuns {
     /// The components of a mask, numbered as those of [`label_volume`].
     #[must_use]
     pub fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
-        let runs = Runs::new(mask, connectivity);
+        Self::of(mask, None, connectivity)
+    }
+
+    /// The components of what lies in both of two masks, of which no copy is made; `None` where their shapes differ.
+    #[must_use]
+    pub fn within(
+        mask: &ArrayRef3<bool>,
+        inside: &ArrayRef3<bool>,
+        connectivity: Connectivity,
+    ) -> Option<Self> {
+        (mask.dim() == inside.dim()).then(|| Self::of(mask, Some(inside), connectivity))
+    }
+
+    fn of(mask: &ArrayRef3<bool>, inside: Option<&ArrayRef3<bool>>, connectivity: Connectivity) -> Self {
+        let runs = Runs::new(mask.view(), inside.map(|inside| inside.view()), connectivity);
         Self { components: describe(&runs), runs, shape: mask.dim().into() }
     }
 
@@ -159,7 +151,7 @@ impl ComponentRuns {
 
     /// Every run in row-major order: its row (the indices along the first two axes), its voxels along the third and the
     /// number of its component, from 0.
-    pub fn iter(&self) -> impl Iterator<Item = ([usize; 2], std::ops::Range<usize>, usize)> {
+    pub fn iter(&self) -> impl Iterator<Item = ([usize; 2], Range<usize>, usize)> {
         self.runs.iter().map(|(row, span, component)| (row, span.clone(), component))
     }
 
@@ -172,53 +164,11 @@ impl ComponentRuns {
         Array3::from_shape_vec(self.shape, values)
             .unwrap_or_else(|_| Array3::from_elem(self.shape, T::default()))
     }
-}
 
-/// A plane's mask without its components of fewer than `minimum` pixels.
-#[must_use]
-pub fn remove_small_plane(
-    mask: &ArrayRef2<bool>,
-    minimum: usize,
-    connectivity: Connectivity,
-) -> Array2<bool> {
-    label_plane(mask, connectivity).select(|component| component.size >= minimum)
-}
-
-/// A volume's mask without its components of fewer than `minimum` voxels.
-#[must_use]
-pub fn remove_small_volume(
-    mask: &ArrayRef3<bool>,
-    minimum: usize,
-    connectivity: Connectivity,
-) -> Array3<bool> {
-    label_volume(mask, connectivity).select(|component| component.size >= minimum)
-}
-
-/// Takes out of a volume's mask the components of fewer voxels than `least` makes of the sizes of all.
-pub(crate) fn keep_components(
-    mask: &mut Array3<bool>,
-    connectivity: Connectivity,
-    least: impl Fn(&[usize]) -> usize,
-) {
-    // Sizes do not depend on the order of the axes: rows are those of the memory.
-    let mut order = [0, 1, 2];
-    order.sort_by_key(|&axis| std::cmp::Reverse(mask.strides()[axis].unsigned_abs()));
-    let mut turned = mask.view_mut().permuted_axes(order);
-    for axis in 0..3 {
-        if turned.strides()[axis] < 0 {
-            turned.invert_axis(Axis(axis));
-        }
-    }
-    let runs = Runs::new(&turned, connectivity);
-    let sizes = runs.sizes();
-    let least = least(&sizes);
-    match turned.as_slice_mut() {
-        Some(values) => runs.paint(values, |component| sizes[component] >= least),
-        None => {
-            let mut values: Vec<bool> = turned.iter().copied().collect();
-            runs.paint(&mut values, |component| sizes[component] >= least);
-            turned.iter_mut().zip(values).for_each(|(inside, kept)| *inside = kept);
-        }
+    /// Sets the voxels of every component to what `of` makes of the component's number, and no others; `values` has one for
+    /// each voxel in row-major order.
+    pub fn paint<T: Copy + Send>(&self, values: &mut [T], of: impl Fn(usize) -> T + Sync) {
+        self.runs.paint(values, of);
     }
 }
 
@@ -252,27 +202,10 @@ fn describe(runs: &Runs) -> Vec<Component<3>> {
     components
 }
 
-/// A mask whose background is in one piece with the border: holes are filled.
-///
-/// A hole is a component of the background, by faces, that does not reach the border of the array.
-pub(crate) fn fill_holes<const N: usize>(
-    mask: &ArrayRef<bool, Dim<[usize; N]>>,
-    label: impl Fn(&ArrayRef<bool, Dim<[usize; N]>>, Connectivity) -> Components<N>,
-) -> Array<bool, Dim<[usize; N]>>
-where
-    Dim<[usize; N]>: Dimension,
-{
-    let shape = mask.shape().to_vec();
-    let background = mask.map(|inside| !inside);
-    let open = label(&background, Connectivity::Faces).select(|component| {
-        (0..N).any(|axis| component.bounds.start[axis] == 0 || component.bounds.end[axis] == shape[axis])
-    });
-    open.mapv_into(|open| !open)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::Array2;
     use proptest::prelude::*;
 
     /// Labels by repeated flooding, straight from the definition.
@@ -280,9 +213,9 @@ mod tests {
         let mut labels = Array3::<u32>::zeros(mask.dim());
         let mut sizes = Vec::new();
         let reach = match connectivity {
-            Connectivity::Faces => 1,
-            Connectivity::Edges => 2,
-            Connectivity::Corners => 3,
+            Connectivity::Face => 1,
+            Connectivity::Edge => 2,
+            Connectivity::Vertex => 3,
         };
         for (seed, &inside) in mask.indexed_iter() {
             if !inside || labels[seed] != 0 {
@@ -328,7 +261,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_flooding(mask in any_mask()) {
-            for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+            for connectivity in [Connectivity::Face, Connectivity::Edge, Connectivity::Vertex] {
                 let found = label_volume(&mask, connectivity);
                 let (labels, sizes) = flood(&mask, connectivity);
                 prop_assert_eq!(found.labels(), &labels);
@@ -349,7 +282,7 @@ mod tests {
         fn planes_are_volumes_of_one_slice(mask in any_mask()) {
             let plane = mask.index_axis(Axis(0), 0);
             let slab = plane.insert_axis(Axis(0)).to_owned();
-            for connectivity in [Connectivity::Faces, Connectivity::Edges] {
+            for connectivity in [Connectivity::Face, Connectivity::Edge] {
                 let found = label_plane(&plane, connectivity);
                 let (labels, _) = flood(&slab, connectivity);
                 prop_assert_eq!(found.labels().view().insert_axis(Axis(0)), labels);
@@ -367,7 +300,7 @@ mod tests {
         };
         for shape in [(30, 30, 7), (1, 600, 5), (600, 1, 5)] {
             let mask = Array3::from_shape_simple_fn(shape, &mut speckle);
-            for connectivity in [Connectivity::Faces, Connectivity::Edges, Connectivity::Corners] {
+            for connectivity in [Connectivity::Face, Connectivity::Edge, Connectivity::Vertex] {
                 assert_eq!(label_volume(&mask, connectivity).labels(), flood(&mask, connectivity).0);
             }
         }
@@ -376,11 +309,32 @@ mod tests {
     #[test]
     fn empty_masks_have_no_components() {
         for shape in [(0, 3, 4), (3, 0, 4), (3, 4, 0), (2, 2, 2)] {
-            let found = label_volume(&Array3::from_elem(shape, false), Connectivity::Faces);
+            let found = label_volume(&Array3::from_elem(shape, false), Connectivity::Face);
             assert!(found.components().is_empty());
             assert_eq!(found.largest(), None);
             assert_eq!(found.labels().dim(), shape);
         }
+    }
+
+    fn picture(rows: &[&str]) -> Array2<bool> {
+        Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| {
+            rows[row].as_bytes()[column] == b'#'
+        })
+    }
+
+    #[test]
+    fn vertices_join_or_not() {
+        let mask = picture(&["#..#.", ".#..#", "...#.", "##..."]);
+        let sizes = |c| label_plane(&mask, c).components().iter().map(|c| c.size).collect::<Vec<_>>();
+        assert_eq!(sizes(Connectivity::Face), [1, 1, 1, 1, 1, 2]);
+        assert_eq!(sizes(Connectivity::Vertex), [2, 3, 2]);
+        assert_eq!(sizes(Connectivity::Edge), sizes(Connectivity::Vertex));
+    }
+
+    #[test]
+    fn branches_that_meet_late_are_one() {
+        let mask = picture(&["#.#.#", "#.#.#", "#.###", "###.."]);
+        assert_eq!(label_plane(&mask, Connectivity::Face).labels(), mask.mapv(u32::from));
     }
 
     #[test]
@@ -389,9 +343,9 @@ mod tests {
         for column in [0, 1, 3, 5, 6] {
             mask[[0, column]] = true;
         }
-        let found = label_plane(&mask, Connectivity::Faces);
+        let found = label_plane(&mask, Connectivity::Face);
         assert_eq!(found.largest(), Some(0));
-        let kept = remove_small_plane(&mask, 2, Connectivity::Faces);
+        let kept = found.select(|component| component.size >= 2);
         assert_eq!(kept.iter().filter(|v| **v).count(), 4);
         assert!(!kept[[0, 3]]);
     }
@@ -400,8 +354,14 @@ mod tests {
     fn views_of_any_layout_are_labelled_alike() {
         let mask = Array3::from_shape_fn((4, 5, 6), |(i, j, k)| (i * j + k) % 3 == 0);
         let turned = mask.view().permuted_axes([2, 0, 1]);
-        let direct = label_volume(&turned, Connectivity::Corners);
-        let copied = label_volume(&turned.as_standard_layout().into_owned(), Connectivity::Corners);
+        let direct = label_volume(&turned, Connectivity::Vertex);
+        let copied = label_volume(&turned.as_standard_layout().into_owned(), Connectivity::Vertex);
         assert_eq!(direct, copied);
+        let inside = Array3::from_shape_fn((6, 4, 5), |(i, j, k)| (i + j * k) % 2 == 0);
+        let both = ComponentRuns::within(&turned, &inside, Connectivity::Vertex).unwrap();
+        let expected = label_volume(&(&turned & &inside), Connectivity::Vertex);
+        assert!(ComponentRuns::within(&mask, &inside, Connectivity::Vertex).is_none());
+        assert_eq!(both.components(), expected.components());
+        assert_eq!(both.labels(|component| component as u32 + 1), expected.labels());
     }
 }

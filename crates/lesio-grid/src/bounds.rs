@@ -29,7 +29,7 @@ impl<const N: usize> BoundingBox<N> {
 /// The smallest box that holds every `true` of a mask; `None` for a mask without any.
 ///
 /// ```
-/// use lesio_image::{BoundingBox, bounding_box};
+/// use lesio_grid::{BoundingBox, bounding_box};
 /// use ndarray::array;
 ///
 /// let mask = array![[false, false, false], [false, true, true]];

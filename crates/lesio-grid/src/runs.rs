@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayRef3;
+use ndarray::{ArrayView1, ArrayView3, Axis};
 use rayon::prelude::*;
 
-use crate::components::Connectivity;
+use crate::connectivity::Connectivity;
 
 /// The runs of `true` along the last axis of a mask, in row-major order, each with its component.
 ///
@@ -21,6 +21,33 @@ pub(crate) struct Runs {
     count: usize,
 }
 
+/// The rows of a mask, or of what lies in both of two.
+struct Rows<'a> {
+    mask: ArrayView3<'a, bool>,
+    inside: Option<ArrayView3<'a, bool>>,
+    lines: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A row, counted through all planes; gathered where it does not lie side by side in memory.
+    fn get<'b>(&'b self, row: usize, gathered: &'b mut Vec<bool>) -> &'b [bool] {
+        let mask = self.line(&self.mask, row);
+        gathered.clear();
+        match (&self.inside, mask.to_slice()) {
+            (None, Some(values)) => return values,
+            (None, None) => gathered.extend(mask),
+            (Some(inside), _) => {
+                gathered.extend(mask.iter().zip(self.line(inside, row)).map(|(on, inside)| on & inside));
+            }
+        }
+        gathered
+    }
+
+    fn line<'b>(&self, of: &'b ArrayView3<'_, bool>, row: usize) -> ArrayView1<'b, bool> {
+        of.index_axis(Axis(0), row / self.lines).index_axis_move(Axis(0), row % self.lines)
+    }
+}
+
 /// Some rows that follow each other, and their runs.
 struct Slab {
     spans: Vec<Range<usize>>,
@@ -31,11 +58,13 @@ struct Slab {
 }
 
 impl Slab {
-    fn new(values: &[bool], columns: usize) -> Self {
+    /// The runs of the rows `first..end`, counted through all planes.
+    fn new(rows: &Rows<'_>, first: usize, end: usize) -> Self {
         let mut spans = Vec::new();
-        let mut ends = Vec::with_capacity(values.len() / columns);
-        for row in values.chunks_exact(columns) {
-            runs_of_row(row, &mut spans);
+        let mut ends = Vec::with_capacity(end - first);
+        let mut gathered = Vec::new();
+        for row in first..end {
+            runs_of_row(rows.get(row, &mut gathered), &mut spans);
             ends.push(spans.len());
         }
         Self { spans, ends, offset: 0 }
@@ -49,24 +78,28 @@ impl Slab {
 }
 
 impl Runs {
-    pub(crate) fn new(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Self {
+    /// The runs of a mask, or of what lies in both masks.
+    pub(crate) fn new(
+        mask: ArrayView3<'_, bool>,
+        inside: Option<ArrayView3<'_, bool>>,
+        connectivity: Connectivity,
+    ) -> Self {
         let (planes, lines, columns) = mask.dim();
-        // Rows look back at most a plane and a row: most of their neighbours are in the same slab.
+        // Rows look back at most a plane and a row: most of their neighbors are in the same slab.
         let rows_in_slab = (if planes > 1 { 8 * (lines + 1) } else { 8 }).max(512);
         let mut runs =
             Self { lines, columns, rows_in_slab, slabs: Vec::new(), component: Vec::new(), count: 0 };
-        let standard = mask.as_standard_layout();
-        let values = standard.as_slice().unwrap_or_default();
-        if values.is_empty() {
+        if mask.is_empty() {
             return runs;
         }
-        let within: Vec<(Slab, Vec<usize>)> = values
-            .par_chunks(columns * rows_in_slab)
-            .enumerate()
-            .map(|(index, values)| {
-                let slab = Slab::new(values, columns);
-                let mut parent: Vec<usize> = (0..slab.spans.len()).collect();
+        let rows = Rows { mask, inside, lines };
+        let count = planes * lines;
+        let within: Vec<(Slab, Vec<usize>)> = (0..count.div_ceil(rows_in_slab))
+            .into_par_iter()
+            .map(|index| {
                 let first = index * rows_in_slab;
+                let slab = Slab::new(&rows, first, count.min(first + rows_in_slab));
+                let mut parent: Vec<usize> = (0..slab.spans.len()).collect();
                 for row in 0..slab.ends.len() {
                     for_earlier(first + row, lines, connectivity, |earlier, slack| {
                         if let Some(earlier) = earlier.checked_sub(first) {
@@ -127,13 +160,6 @@ impl Runs {
                 slab.row(row).map(move |run| (place, &slab.spans[run], self.component[slab.offset + run]))
             })
         })
-    }
-
-    /// Number of elements of each component.
-    pub(crate) fn sizes(&self) -> Vec<usize> {
-        let mut sizes = vec![0; self.count];
-        self.iter().for_each(|(_, span, component)| sizes[component] += span.len());
-        sizes
     }
 
     /// The label of every element in row-major order: 0, or one more than its component.
@@ -211,7 +237,7 @@ fn find(parent: &mut [usize], mut run: usize) -> usize {
     run
 }
 
-/// Appends the runs of one row, found as the changes between neighbouring bits of 64 values.
+/// Appends the runs of one row, found as the changes between neighboring bits of 64 values.
 fn runs_of_row(row: &[bool], spans: &mut Vec<Range<usize>>) {
     let mut open = None;
     for (word, values) in row.chunks(64).enumerate() {
