@@ -2,8 +2,8 @@
 
 use crate::bootstrap::{Bootstrap, Replicates};
 use crate::grid::Grid;
-use crate::patients::PixelReplicates;
 use crate::region::area_up_to;
+use crate::replicates::PixelReplicates;
 
 /// A grid of bins and what each patient has in them.
 #[derive(Clone, Debug)]

@@ -73,6 +73,7 @@ mod patients;
 mod ranking;
 mod region;
 mod regression;
+mod replicates;
 mod scratch;
 mod selective;
 mod stream;
@@ -81,6 +82,7 @@ mod surface;
 mod sweep;
 mod thinning;
 mod threshold;
+mod validation;
 mod volumes;
 
 pub use bands::{BandPoint, CurveBand};
@@ -93,12 +95,16 @@ pub use error::MetricError;
 pub use lesio_grid::Connectivity;
 pub use lesions::{LesionConfig, LesionCounts, OverlapRule};
 pub use patient_regions::{PatientRegions, RankedPatientRegions};
-pub use patients::{PatientPixels, PixelReplicates, RankedPatients};
+pub use patients::{PatientPixels, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
 pub use region::{RankedRegions, RegionCurve, RegionOverlapCurve, RegionOverlapPoint};
 pub use regression::{BinScores, RegressionScores, regression_by_true_value};
+pub use replicates::PixelReplicates;
 pub use scratch::Scratch;
 pub use selective::{RiskCoverage, failure_auroc};
-pub use stream::{MeasureConfig, MeasuredPatients, StreamedPatients, StreamedScores, TruePixels};
+pub use stream::{
+    MeasureConfig, MeasuredPatients, StreamedPatients, StreamedScores, StreamedValidation, TruePixels,
+};
 pub use surface::{Directions, SurfaceDistances, WhenNoSurface, hd95};
-pub use threshold::{StreamedValidation, ThresholdRule, ValidationPixels, ValidationThreshold};
+pub use threshold::{ThresholdRule, ValidationThreshold};
+pub use validation::ValidationPixels;

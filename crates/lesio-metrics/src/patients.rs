@@ -12,7 +12,7 @@ use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::keys::{self, Keys};
 use crate::ranking::{PixelCurve, RankedPixels};
-use crate::stream::dice_replicates;
+use crate::replicates::{PixelReplicates, dice_replicates};
 use crate::threshold::ValidationThreshold;
 
 /// Pixels of any number of images, gathered by patient.
@@ -124,18 +124,6 @@ pub struct RankedPatients {
     names: Vec<String>,
     keys: Vec<Keys>,
     bins: Bins,
-}
-
-/// Replicates of the ranking metrics over the same resampled patients.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PixelReplicates {
-    /// Of [`RankedPixels::auroc`].
-    pub auroc: Replicates,
-    /// Of [`RankedPixels::average_precision`].
-    pub average_precision: Replicates,
-    /// Of [`RankedPixels::ceil_dice`]: each replicate takes its own best threshold.
-    pub ceil_dice: Replicates,
 }
 
 impl RankedPatients {

@@ -1,0 +1,44 @@
+//! What is asked of streamed pixels.
+
+use crate::threshold::ValidationThreshold;
+
+/// What is asked of streamed pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MeasureConfig {
+    /// False positive rate up to which the per-region overlap is integrated, in (0, 1]. Default .3, as for MVTec AD.
+    pub overlap_limit: f64,
+    /// Points of the curves, see [`RankedPixels::roc`](crate::RankedPixels::roc). Default 200, more than a figure shows.
+    pub curve_points: usize,
+    /// The threshold at which Dice is wanted. Default none.
+    pub threshold: Option<ValidationThreshold>,
+}
+
+impl Default for MeasureConfig {
+    fn default() -> Self {
+        Self { overlap_limit: 0.3, curve_points: 200, threshold: None }
+    }
+}
+
+impl MeasureConfig {
+    /// Sets the false positive rate up to which the per-region overlap is integrated.
+    #[must_use]
+    pub fn overlap_limit(mut self, limit: f64) -> Self {
+        self.overlap_limit = limit;
+        self
+    }
+
+    /// Sets the points of the curves.
+    #[must_use]
+    pub fn curve_points(mut self, points: usize) -> Self {
+        self.curve_points = points;
+        self
+    }
+
+    /// Sets the threshold at which Dice is wanted.
+    #[must_use]
+    pub fn threshold(mut self, threshold: Option<ValidationThreshold>) -> Self {
+        self.threshold = threshold;
+        self
+    }
+}

@@ -1,0 +1,387 @@
+//! Pixels of any number of images, measured exactly in bounded memory.
+
+use std::collections::BTreeMap;
+
+use ndarray::{ArrayView, Dimension};
+use rayon::prelude::*;
+
+use super::config::MeasureConfig;
+use super::measured::MeasuredPatients;
+use super::patient_bins::{PatientBins, joined};
+use super::sweep::{Sweep, Swept};
+use super::true_pixels::TruePixels;
+use crate::bins::Bins;
+use crate::confusion::Confusion;
+use crate::error::MetricError;
+use crate::grid::{BINS, Grid};
+use crate::keys;
+use crate::ranking::Ranks;
+use crate::scratch::{Direction, Encoded, Run, Scratch, for_each_stretch};
+use crate::threshold::ValidationThreshold;
+
+/// Patients whose runs are decoded at once: fixed, so that memory does not depend on the number of threads.
+const AT_ONCE: usize = 8;
+
+/// Maps of any number of images, gathered by patient in a [`Scratch`] instead of in memory.
+///
+/// What [`PatientPixels`](crate::PatientPixels) and [`PatientRegions`](crate::PatientRegions) find of the same pixels, bit
+/// for bit, in memory that hardly grows with them: pixels lie sorted in the scratch, at about two bytes each, and are merged
+/// as they are read. Of a thousand pixels some 24 bytes stay in memory, and of a patient 64 KiB while metrics are
+/// computed.
+///
+/// ```
+/// use std::io::Cursor;
+///
+/// use lesio_metrics::{BootstrapConfig, Connectivity, MeasureConfig, Scratch, StreamedPatients, TruePixels};
+/// use ndarray::array;
+///
+/// let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+/// let mut stream = StreamedPatients::new();
+/// for (patient, noise) in [("anna", 0.1), ("bela", 0.6), ("carl", 0.3)] {
+///     let map = array![[0.5, 0.2, noise], [0.4, 0.0, noise]];
+///     let truth = array![[true, false, false], [true, false, false]];
+///     let pixels = TruePixels::new(&truth, &truth.mapv(|_| true), Connectivity::Vertex)?;
+///     stream.update(&mut scratch, patient, &pixels, &map)?;
+/// }
+/// let measured = stream.measure(&mut scratch, &MeasureConfig::default())?;
+/// assert!((measured.auroc() - 5.0 / 6.0).abs() < 1e-15);
+/// let interval = measured.bootstrap(&BootstrapConfig::new(1))?.auroc.interval()?;
+/// assert!(interval.lower <= measured.auroc() && measured.auroc() <= interval.upper);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct StreamedPatients {
+    patients: BTreeMap<String, Vec<MapRuns>>,
+}
+
+/// The pixels of one map.
+#[derive(Clone, Debug)]
+struct MapRuns {
+    positives: Run,
+    negatives: Run,
+    regions: u64,
+}
+
+impl MapRuns {
+    fn write<D: Dimension>(
+        scratch: &mut Scratch,
+        pixels: &TruePixels,
+        scores: ArrayView<'_, f32, D>,
+    ) -> Result<Self, MetricError> {
+        let (mut positives, mut negatives) = pixels.keys(scores)?;
+        positives.par_sort_unstable();
+        keys::sort(&mut negatives);
+        Ok(Self {
+            positives: Run::write(scratch, positives.into_iter())?,
+            negatives: Run::write(scratch, negatives.into_iter().map(|key| u64::from(key) << 32))?,
+            regions: pixels.regions,
+        })
+    }
+}
+
+impl StreamedPatients {
+    /// No patients yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a map of a patient, `[row, column]` or `[i, j, k]`, higher being more abnormal. A patient may come any number of
+    /// times.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] for a map of another shape than the truth; [`MetricError::NotANumber`] with the count and
+    /// the first index in row-major order; [`MetricError::Scratch`] where the pixels cannot be kept. Nothing is added then.
+    pub fn update<'s, D: Dimension>(
+        &mut self,
+        scratch: &mut Scratch,
+        patient: &str,
+        pixels: &TruePixels,
+        scores: impl Into<ArrayView<'s, f32, D>>,
+    ) -> Result<(), MetricError> {
+        let runs = MapRuns::write(scratch, pixels, scores.into())?;
+        match self.patients.get_mut(patient) {
+            Some(known) => known.push(runs),
+            None => {
+                self.patients.insert(patient.to_owned(), vec![runs]);
+            }
+        }
+        Ok(())
+    }
+
+    /// The patients, in order of their names, each with its numbers of abnormal and of normal pixels.
+    pub fn patients(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.patients.iter().map(|(name, maps)| {
+            let sum = |of: &dyn Fn(&MapRuns) -> u64| maps.iter().map(of).sum();
+            (name.as_str(), sum(&|map| map.positives.pixels()), sum(&|map| map.negatives.pixels()))
+        })
+    }
+
+    /// Merges the pixels and computes what does not depend on a resampling; `scratch` is the one that they were kept in.
+    ///
+    /// # Errors
+    /// [`MetricError::OneClass`] unless there is an abnormal and a normal pixel; [`MetricError::TooMany`] when a patient has
+    /// more than `u32::MAX` pixels; [`MetricError::Parameter`] for a limit outside (0, 1]; [`MetricError::Scratch`].
+    pub fn measure(
+        &self,
+        scratch: &mut Scratch,
+        config: &MeasureConfig,
+    ) -> Result<MeasuredPatients, MetricError> {
+        self.measure_in(scratch, config, BINS)
+    }
+
+    fn measure_in(
+        &self,
+        scratch: &mut Scratch,
+        config: &MeasureConfig,
+        bins: usize,
+    ) -> Result<MeasuredPatients, MetricError> {
+        for (_, positives, negatives) in self.patients() {
+            let pixels = positives.max(negatives);
+            if pixels > u64::from(u32::MAX) {
+                return Err(MetricError::TooMany { what: "pixels of one patient", found: pixels });
+            }
+        }
+        let swept = self.swept(scratch, config, bins)?;
+        let (bins, counts) = self.binned(scratch, swept.grid, config.threshold.as_ref())?;
+        Ok(MeasuredPatients {
+            names: self.patients.keys().cloned().collect(),
+            positives: swept.positives,
+            negatives: swept.negatives,
+            regions: swept.regions,
+            ranks: swept.ranks,
+            overlap: swept.overlap,
+            roc: swept.roc,
+            precision_recall: swept.precision_recall,
+            overlap_limit: config.overlap_limit,
+            has_threshold: config.threshold.is_some(),
+            bins,
+            counts,
+        })
+    }
+
+    /// The ranking metrics alone.
+    pub(crate) fn ranks(&self, scratch: &mut Scratch) -> Result<Ranks, MetricError> {
+        Ok(self.swept(scratch, &MeasureConfig::default(), BINS)?.ranks)
+    }
+
+    fn swept(
+        &self,
+        scratch: &mut Scratch,
+        config: &MeasureConfig,
+        bins: usize,
+    ) -> Result<Swept, MetricError> {
+        let runs =
+            |of: fn(&MapRuns) -> &Run| -> Vec<&Run> { self.patients.values().flatten().map(of).collect() };
+        let (positives, negatives) = (runs(|map| &map.positives), runs(|map| &map.negatives));
+        let sum = |runs: &[&Run]| runs.iter().map(|run| run.pixels()).sum();
+        let lowest_negative = negatives.iter().filter_map(|run| run.lowest()).min();
+        let mut sweep = Sweep::new(sum(&positives), sum(&negatives), config, bins)?;
+        for_each_stretch(scratch, &positives, &negatives, Direction::Descending, |stretch| {
+            sweep.take(stretch)
+        })?;
+        let regions = self.patients.values().flatten().map(|map| map.regions).sum();
+        Ok(sweep.finish(regions, lowest_negative))
+    }
+
+    /// What each patient has in each bin, and at a threshold.
+    fn binned(
+        &self,
+        scratch: &mut Scratch,
+        mut grid: Grid,
+        threshold: Option<&ValidationThreshold>,
+    ) -> Result<(Bins, Vec<Confusion>), MetricError> {
+        let cut = threshold.map(|threshold| keys::key(threshold.value()));
+        let (mut pixels, mut overlaps, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ends: Vec<Option<(u32, u32)>> = vec![None; grid.bins()];
+        let patients: Vec<&Vec<MapRuns>> = self.patients.values().collect();
+        for patients in patients.chunks(AT_ONCE) {
+            let mut encoded = Vec::with_capacity(patients.len());
+            for maps in patients {
+                let mut read = |of: fn(&MapRuns) -> &Run| -> Result<Vec<Encoded>, MetricError> {
+                    maps.iter().map(|map| of(map).read(scratch)).collect()
+                };
+                let regions: u64 = maps.iter().map(|map| map.regions).sum();
+                encoded.push((read(|map| &map.positives)?, read(|map| &map.negatives)?, regions));
+            }
+            let found: Vec<PatientBins> = encoded
+                .into_par_iter()
+                .map(|(positives, negatives, regions)| {
+                    PatientBins::new(&grid, &positives, &negatives, regions, cut)
+                })
+                .collect();
+            for patient in found {
+                for (ends, own) in ends.iter_mut().zip(&patient.ends) {
+                    *ends = joined(*ends, *own);
+                }
+                pixels.push(patient.pixels);
+                overlaps.push(patient.overlap);
+                counts.push(patient.counts);
+            }
+        }
+        grid.set_tied(ends.iter().map(|ends| ends.is_none_or(|(low, high)| low == high)).collect());
+        Ok((Bins { grid, pixels, overlaps }, counts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use lesio_grid::Connectivity;
+    use ndarray::{Array3, Axis};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        BootstrapConfig, PatientPixels, PatientRegions, StreamedValidation, ThresholdRule, ValidationPixels,
+    };
+
+    type Case = (String, Array3<f32>, Array3<bool>, Array3<bool>);
+
+    /// Scores of every kind: many zeros, few levels, any bits but those of not-a-number.
+    fn any_score() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            4 => Just(0.0),
+            1 => Just(-0.0),
+            4 => (-3i8..4).prop_map(f32::from),
+            4 => 0.0f32..1.0,
+            1 => any::<u32>().prop_map(f32::from_bits).prop_filter("a number", |score| !score.is_nan()),
+            1 => prop_oneof![Just(f32::INFINITY), Just(f32::NEG_INFINITY), Just(f32::MAX), Just(1e-45)],
+        ]
+    }
+
+    fn any_case() -> impl Strategy<Value = Case> {
+        (0u8..4, 1usize..4, 1usize..7, 1usize..9, 0.0f64..0.6).prop_flat_map(|(patient, i, j, k, lesions)| {
+            let pixel = (any_score(), prop::bool::weighted(lesions), prop::bool::weighted(0.8));
+            prop::collection::vec(pixel, i * j * k).prop_map(move |pixels| {
+                let of = |f: &dyn Fn(&(f32, bool, bool)) -> bool| {
+                    Array3::from_shape_vec((i, j, k), pixels.iter().map(f).collect()).unwrap()
+                };
+                let scores = pixels.iter().map(|pixel| pixel.0).collect();
+                let scores = Array3::from_shape_vec((i, j, k), scores).unwrap();
+                (format!("patient {patient}"), scores, of(&|pixel| pixel.1), of(&|pixel| pixel.2))
+            })
+        })
+    }
+
+    /// Everything found of the same pixels in memory and in a stream has the same bits.
+    fn agree(cases: &[Case], bins: usize) {
+        let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+        let mut stream = StreamedPatients::new();
+        let mut validation = (ValidationPixels::new(), StreamedValidation::new());
+        let (mut pixels, mut regions) = (PatientPixels::new(), PatientRegions::new(Connectivity::Vertex));
+        for (patient, scores, truth, within) in cases {
+            let flat = |mask: &Array3<bool>| mask.iter().copied().collect::<Vec<_>>();
+            let values: Vec<f32> = scores.iter().copied().collect();
+            let known = TruePixels::new(truth.view(), within.view(), Connectivity::Vertex).unwrap();
+            stream.update(&mut scratch, patient, &known, scores.view()).unwrap();
+            validation.1.update(&mut scratch, &known, scores.view()).unwrap();
+            pixels.update_within(patient, &values, &flat(truth), &flat(within)).unwrap();
+            regions.update_within(patient, scores.view(), truth.view(), within.view()).unwrap();
+            validation.0.update_within(&values, &flat(truth), &flat(within)).unwrap();
+        }
+        let config = MeasureConfig::default().curve_points(9);
+        let chosen = validation.1.best_dice(&mut scratch);
+        let Ok(threshold) = validation.0.choose(ThresholdRule::BestDice) else {
+            assert!(matches!(chosen, Err(MetricError::OneClass { .. })));
+            assert!(matches!(stream.measure(&mut scratch, &config), Err(MetricError::OneClass { .. })));
+            assert!(matches!(pixels.rank(), Err(MetricError::OneClass { .. })));
+            return;
+        };
+        assert_eq!(chosen.unwrap(), (threshold, validation.0.average_precision().unwrap()));
+        let measured = stream.measure_in(&mut scratch, &config.threshold(Some(threshold)), bins).unwrap();
+        let (ranked, regions) = (pixels.rank_in(bins).unwrap(), regions.rank_in(bins).unwrap());
+        let pooled = ranked.pooled();
+        assert_eq!(measured.patients(), ranked.patients());
+        assert_eq!((measured.positives(), measured.negatives()), (pooled.positives(), pooled.negatives()));
+        assert_eq!(measured.regions(), regions.pooled().regions());
+        assert_eq!(measured.prevalence(), pooled.prevalence());
+        assert_eq!(measured.auroc(), pooled.auroc());
+        assert_eq!(measured.average_precision(), pooled.average_precision());
+        assert_eq!(measured.ceil_dice(), pooled.ceil_dice());
+        assert_eq!(measured.dice(), Some(pooled.dice_at(&threshold)));
+        assert_eq!(measured.aupro(), regions.pooled().aupro(0.3).unwrap());
+        assert_eq!(measured.roc(), &pooled.roc(9));
+        assert_eq!(measured.precision_recall(), &pooled.precision_recall(9));
+        if measured.patients().len() < 2 {
+            return;
+        }
+        let bootstrap = BootstrapConfig::new(3).replicates(7);
+        let (own, expected) =
+            (measured.bootstrap(&bootstrap).unwrap(), ranked.bootstrap(&bootstrap).unwrap());
+        assert_eq!(own.auroc, expected.auroc);
+        assert_eq!(own.average_precision, expected.average_precision);
+        assert_eq!(own.ceil_dice, expected.ceil_dice);
+        assert_eq!(
+            measured.bootstrap_aupro(&bootstrap).unwrap(),
+            regions.bootstrap(0.3, &bootstrap).unwrap()
+        );
+        let dice = measured.bootstrap_dice(&bootstrap).unwrap();
+        assert_eq!(dice, Some(ranked.bootstrap_dice_at(&threshold, &bootstrap).unwrap()));
+        assert_eq!(measured.roc_band(5, &bootstrap), ranked.roc_band(5, &bootstrap));
+        assert_eq!(
+            measured.precision_recall_band(5, &bootstrap),
+            ranked.precision_recall_band(5, &bootstrap)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn streams_find_what_memory_finds(cases in prop::collection::vec(any_case(), 1..8), bins in 4usize..40) {
+            agree(&cases, bins);
+        }
+    }
+
+    #[test]
+    fn many_blocks_and_bins_agree_too() {
+        use rand::{RngExt, SeedableRng};
+        let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(8);
+        let cases: Vec<Case> = (0..9)
+            .map(|case| {
+                let truth = Array3::from_shape_fn((3, 120, 150), |(_, row, column)| {
+                    (row / 7 + column / 9 + case) % 11 == 0 && row % 7 < 5 && column % 9 < 6
+                });
+                let scores = truth.mapv(|lesion| {
+                    let score = generator.random::<f32>() + if lesion { 0.3 } else { 0.0 };
+                    // Eroded maps have one score in a good part of their pixels.
+                    if generator.random::<f32>() < 0.2 { 0.01 } else { score.powi(5) }
+                });
+                let within = truth.mapv(|lesion| lesion || generator.random::<f32>() < 0.7);
+                (format!("{}", case % 5), scores, truth, within)
+            })
+            .collect();
+        agree(&cases, BINS);
+    }
+
+    #[test]
+    fn refused_maps_add_nothing() {
+        let truth = Array3::from_shape_fn((1, 2, 3), |(_, row, column)| row == 0 && column == 1);
+        let mut within = truth.mapv(|_| true);
+        within[[0, 1, 2]] = false;
+        let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Face).unwrap();
+        assert_eq!((pixels.positives(), pixels.negatives()), (1, 4));
+        let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+        let mut stream = StreamedPatients::new();
+        let mut scores = Array3::zeros((1, 2, 3));
+        scores[[0, 1, 2]] = f32::NAN;
+        stream.update(&mut scratch, "outside", &pixels, scores.view()).unwrap();
+        (scores[[0, 0, 1]], scores[[0, 1, 1]]) = (f32::NAN, f32::NAN);
+        assert_eq!(
+            stream.update(&mut scratch, "a", &pixels, scores.view()),
+            Err(MetricError::NotANumber { what: "scores", count: 2, first: 1 })
+        );
+        let other = Array3::zeros((1, 3, 2));
+        assert!(matches!(
+            stream.update(&mut scratch, "a", &pixels, other.view()),
+            Err(MetricError::Shape { what: "scores", .. })
+        ));
+        let wrong = within.index_axis(Axis(0), 0).insert_axis(Axis(2));
+        assert!(matches!(
+            TruePixels::new(truth.view(), wrong, Connectivity::Face),
+            Err(MetricError::Shape { what: "mask", .. })
+        ));
+        let found: Vec<_> = stream.patients().map(|(name, p, n)| (name.to_owned(), p, n)).collect();
+        assert_eq!(found, [("outside".to_owned(), 1, 4)]);
+    }
+}
