@@ -50,16 +50,17 @@
 mod agreement;
 mod alignment;
 mod error;
+mod fitted;
 mod gaussian;
 mod geometry;
 mod grid;
 mod histogram;
 mod image;
 mod intensity;
+mod intensity_scale;
 mod mask;
 mod median;
 mod morphology;
-mod network;
 mod orientation;
 mod percentile;
 mod placement;
@@ -68,6 +69,7 @@ mod preprocess;
 mod rank_set;
 mod resample;
 mod scan;
+mod sorting_network;
 mod threshold;
 mod volume;
 
@@ -77,12 +79,14 @@ pub use agreement::{
 };
 pub use alignment::{Alignment, AlignmentScope, Aspect};
 pub use error::ImageError;
+pub use fitted::{FittedPreprocessing, PreprocessError};
 pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume, positive_part};
 pub use geometry::{Geometry, GeometryError};
 pub use grid::{GridFit, Resize};
 pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
 pub use image::Image;
 pub use intensity::{LinearScale, RobustScaling, ZScore};
+pub use intensity_scale::IntensityScale;
 pub use lesio_grid::{
     BoundingBox, Component, ComponentRuns, Components, Connectivity, bounding_box, label_plane, label_volume,
     squared_distance, trimmed_box,
@@ -98,10 +102,7 @@ pub use orientation::{AxisCode, Orientation};
 pub use percentile::order_statistics;
 pub use placement::Placement;
 pub use prepared::{PreparedPlane, PreparedScan};
-pub use preprocess::{
-    Background, FittedPreprocessing, Foreground, Frame, Intensity, IntensityScale, PreprocessError,
-    Preprocessing, SlicePosition,
-};
+pub use preprocess::{Background, Foreground, Frame, Intensity, Preprocessing, SlicePosition};
 pub use resample::{Interpolation, ResampleError, resample_plane, resample_volume, respace_volume};
 pub use scan::{Scan, ScanError};
 pub use threshold::Threshold;

@@ -7,8 +7,8 @@ use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, ArrayView3, Axis, Slice};
 use rayon::prelude::*;
 
 use crate::error::{ImageError, check_finite};
-use crate::network::{LANES, MedianNetwork, batcher, sort_rows};
 use crate::rank_set::RankSet;
+use crate::sorting_network::{LANES, MedianNetwork, batcher, sort_rows};
 
 /// Windows of more values than this slide a set of ranks instead of running a network; about where
 /// the two take the same time.

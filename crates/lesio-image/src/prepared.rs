@@ -6,11 +6,11 @@ use rayon::prelude::*;
 
 use crate::alignment::AlignmentScope;
 use crate::error::ImageError;
+use crate::fitted::{FittedPreprocessing, PreprocessError};
+use crate::intensity_scale::IntensityScale;
 use crate::orientation::{Orientation, Turn};
 use crate::placement::Placement;
-use crate::preprocess::{
-    Background, FittedPreprocessing, Frame, IntensityScale, PreprocessError, SlicePosition,
-};
+use crate::preprocess::{Background, Frame, SlicePosition};
 use crate::scan::{Scan, ScanError};
 use crate::volume::{Plane, Volume};
 
@@ -22,7 +22,7 @@ pub struct PreparedPlane {
     pub input: Array3<f32>,
     /// The foreground, `[row, column]`; `false` beyond the image.
     pub mask: Array2<bool>,
-    /// Where between the first (0) and the last (1) slice with foreground this one lies; 0.5 for an
+    /// Where between the first (0) and the last (1) slice with foreground this one lies; 0.5 for a
     /// picture and for a volume with one slice of foreground. Slices beyond take the nearer end.
     pub position: f32,
     /// The way from the image to the grid and back.
@@ -45,8 +45,20 @@ pub struct PreparedScan {
     like: Scan,
 }
 
+impl FittedPreprocessing {
+    /// A scan, of any orientation, on the network's grid.
+    ///
+    /// # Errors
+    /// [`PreprocessError::Image`] for a scan that is empty, not finite, constant (where the
+    /// configuration looks for contrast) or without foreground; [`PreprocessError::Channels`] for other channels than those
+    /// that a scale was learnt from; [`PreprocessError::Config`] where sizes and grid do not go together.
+    pub fn prepare(&self, scan: &Scan) -> Result<PreparedScan, PreprocessError> {
+        PreparedScan::new(self, scan)
+    }
+}
+
 impl PreparedScan {
-    pub(crate) fn new(fitted: &FittedPreprocessing, scan: &Scan) -> Result<Self, PreprocessError> {
+    fn new(fitted: &FittedPreprocessing, scan: &Scan) -> Result<Self, PreprocessError> {
         let config = fitted.config();
         let plane = scan.plane(config.plane);
         let turn = scan.geometry().orientation().turn_to(&Orientation::RAS);

@@ -1,4 +1,4 @@
-//! Comparator networks that find the median of a window.
+//! Sorting networks that find the median of a window.
 
 /// How many windows a network works on at once: enough that the cost of stepping through its
 /// comparators vanishes, few enough that a window's values stay in the innermost cache.
