@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, expect_file, folders, list as list_folder};
+use super::listing::Listing;
 use super::passed_over::PassedOver;
 use crate::endings::volume_stem;
 

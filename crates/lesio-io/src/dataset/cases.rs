@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, expect_file, folders, is_there};
+use super::listing::Listing;
 
 pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Listing, DatasetError> {
     let refused = |expected| Err(DatasetErrorKind::NotThisLayout { layout: "cases", expected }.at(root));

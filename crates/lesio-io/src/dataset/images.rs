@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::Listing;
 use super::case::Case;
 use super::error::DatasetError;
 use super::folder::{Entry, expect_file, files_below, utf8_name};
+use super::listing::Listing;
 use crate::endings::{is_image, is_volume};
 
 pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{expect_file, files_below, is_there};
+use super::listing::Listing;
 use super::passed_over::PassedOver;
 use crate::endings::volume_stem;
 

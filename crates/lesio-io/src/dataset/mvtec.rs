@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::Listing;
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, expect_file, files_below, folders, list as list_folder};
+use super::listing::Listing;
 use super::passed_over::PassedOver;
 use crate::endings::{image_stem, is_image};
 

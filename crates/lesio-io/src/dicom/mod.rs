@@ -5,12 +5,12 @@
 
 mod scan;
 mod slice;
+mod transfer_syntax;
 
 use std::fs;
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ShapeBuilder};
 
@@ -72,13 +72,6 @@ pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> 
     let data = Array3::from_shape_vec((columns, rows, count).f(), values)
         .map_err(|_| ReadErrorKind::OutOfMemory { bytes: need }.at(folder))?;
     Ok(Volume::new(data, geometry))
-}
-
-/// What a transfer syntax is called.
-pub(crate) fn name_of_transfer_syntax(uid: &str) -> String {
-    TransferSyntaxRegistry
-        .get(uid)
-        .map_or_else(|| "of no known name".to_owned(), |syntax| syntax.name().to_owned())
 }
 
 /// The files of a series, by name: all in the folder but those whose name starts with a dot and the index

@@ -4,6 +4,7 @@
 //! nests as deep as the file likes. Here every length is compared with the file first, sequences are
 //! passed over without recursion, and only the few elements that are needed are handed on.
 
+use crate::dicom::transfer_syntax::{Coding, coding_of, name_of};
 use crate::error::ReadErrorKind;
 
 /// Group and number of an element.
@@ -34,14 +35,6 @@ const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
 const ITEM: Tag = (0xfffe, 0xe000);
 const END_OF_ITEM: Tag = (0xfffe, 0xe00d);
 const END_OF_SEQUENCE: Tag = (0xfffe, 0xe0dd);
-
-/// How elements are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Coding {
-    /// Whether types stand in the file.
-    pub(crate) explicit: bool,
-    pub(crate) big: bool,
-}
 
 /// What was found in a file.
 #[derive(Debug)]
@@ -74,16 +67,6 @@ pub(crate) struct RawTable {
     pub(crate) data: Vec<u8>,
 }
 
-/// The coding of a transfer syntax whose pixels are not compressed.
-fn coding_of(transfer_syntax: &str) -> Option<Coding> {
-    match transfer_syntax {
-        "1.2.840.10008.1.2" => Some(Coding { explicit: false, big: false }),
-        "1.2.840.10008.1.2.1" => Some(Coding { explicit: true, big: false }),
-        "1.2.840.10008.1.2.2" => Some(Coding { explicit: true, big: true }),
-        _ => None,
-    }
-}
-
 /// Types whose lengths have 16 bits: texts and numbers.
 const SHORT: [[u8; 2]; 21] = [
     *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN",
@@ -105,7 +88,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
     let mut reader = Reader { bytes, at: META };
     let transfer_syntax = reader.meta()?;
     let coding = coding_of(&transfer_syntax).ok_or_else(|| ReadErrorKind::UnsupportedTransferSyntax {
-        name: super::name_of_transfer_syntax(&transfer_syntax),
+        name: name_of(&transfer_syntax),
         uid: transfer_syntax,
     })?;
     let mut scan = Scan { coding, elements: Vec::new(), pixels: None, table: None };

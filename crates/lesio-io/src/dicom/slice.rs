@@ -8,7 +8,8 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries;
 
-use crate::dicom::scan::{Coding, PixelData, RawTable, scan};
+use crate::dicom::scan::{PixelData, RawTable, scan};
+use crate::dicom::transfer_syntax::Coding;
 use crate::error::ReadErrorKind;
 use crate::source::read_all;
 

@@ -1,7 +1,7 @@
 //! What a NIfTI file carries between its header and its voxels.
 
 use crate::error::ReadErrorKind;
-use crate::nifti::header::ByteOrder;
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::oddity::Oddity;
 use crate::source::{CHUNK, Stream, reserve};
 

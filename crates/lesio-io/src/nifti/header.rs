@@ -1,8 +1,7 @@
 //! The header of a NIfTI-1 or NIfTI-2 file, field by field.
 
-use std::fmt;
-
 use crate::error::ReadErrorKind;
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::datatype::Datatype;
 use crate::nifti::extension::Extension;
 use crate::nifti::oddity::Oddity;
@@ -39,26 +38,6 @@ impl NiftiVersion {
             Self::One => SIZE_1,
             Self::Two => SIZE_2,
         }
-    }
-}
-
-/// The order of bytes in header and voxels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ByteOrder {
-    /// Least significant byte first: what is written here.
-    #[default]
-    Little,
-    /// Most significant byte first.
-    Big,
-}
-
-impl fmt::Display for ByteOrder {
-    /// NumPy's sign: `<` or `>`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Little => "<",
-            Self::Big => ">",
-        })
     }
 }
 

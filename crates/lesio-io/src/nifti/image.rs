@@ -8,9 +8,10 @@ use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
 
 use crate::error::{ReadError, ReadErrorKind};
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::datatype::Datatype;
 use crate::nifti::extension::{Room, read_extensions};
-use crate::nifti::header::{Arrangement, ByteOrder, NiftiHeader, SIZE_1, SIZE_2, Signature};
+use crate::nifti::header::{Arrangement, NiftiHeader, SIZE_1, SIZE_2, Signature};
 use crate::nifti::names::{ENDINGS, NiftiName};
 use crate::nifti::oddity::Oddity;
 use crate::nifti::reader::{DataFile, VoxelReader};

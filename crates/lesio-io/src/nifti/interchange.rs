@@ -74,8 +74,9 @@ use ::nifti::{Endianness, InMemNiftiObject, InMemNiftiVolume, NiftiError, NiftiO
 use lesio_image::Volume;
 
 use crate::error::{ReadError, ReadErrorKind, WriteError};
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::extension::Extension;
-use crate::nifti::header::{ByteOrder, FOLDED, FirstAxis, NiftiHeader, NiftiVersion, SIZE_1};
+use crate::nifti::header::{FOLDED, FirstAxis, NiftiHeader, NiftiVersion, SIZE_1};
 use crate::nifti::image::NiftiImage;
 use crate::nifti::voxel::Voxel;
 use crate::nifti::write::WriteOptions;

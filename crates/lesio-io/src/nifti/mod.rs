@@ -4,6 +4,7 @@
 //! here are the header, images of other ranks and types, and reading by parts.
 
 mod affine;
+mod byte_order;
 mod datatype;
 mod encode;
 mod extension;
@@ -21,9 +22,10 @@ mod voxel;
 mod write;
 
 pub use affine::AffineSource;
+pub use byte_order::ByteOrder;
 pub use datatype::Datatype;
 pub use extension::Extension;
-pub use header::{ByteOrder, NiftiHeader, NiftiVersion};
+pub use header::{NiftiHeader, NiftiVersion};
 pub use image::{NiftiImage, read_header};
 pub use oddity::Oddity;
 pub use slabs::{Slab, Slabs};

@@ -1,7 +1,7 @@
 //! From the bytes of a file to numbers in memory.
 
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::datatype::Datatype;
-use crate::nifti::header::ByteOrder;
 
 mod sealed {
     /// What the reader asks of a type, apart from what its users see.

@@ -9,8 +9,9 @@ use lesio_image::{Geometry, Volume};
 
 use crate::error::{WriteError, WriteErrorKind};
 use crate::nifti::affine::AffineSource;
+use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::encode::encode;
-use crate::nifti::header::{Arrangement, ByteOrder, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
+use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
 use crate::nifti::names::{ENDINGS, NiftiName};
 use crate::nifti::voxel::{Sealed, Voxel};
 use crate::source::{BYTES, CHUNK};

@@ -4,9 +4,10 @@
 
 use super::budget::Budget;
 use super::directory::{Order, slice};
+use super::fault::{damaged_bmp as damaged, unsupported};
 use super::orientation::Orientation;
+use super::picture::{Format, Picture, tell_trailing};
 use super::planes::{Opacity, Planes};
-use super::{Format, Picture, tell_trailing};
 use crate::error::ReadErrorKind;
 
 const FORMAT: &str = "BMP";
@@ -197,12 +198,4 @@ impl<'a> Header<'a> {
         }
         Ok(())
     }
-}
-
-fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
-    ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
-}
-
-fn damaged(reason: impl Into<String>) -> ReadErrorKind {
-    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
 }

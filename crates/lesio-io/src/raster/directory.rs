@@ -1,5 +1,6 @@
 //! The directory of a TIFF file, which EXIF uses, too: tags and their values.
 
+use super::fault::damaged_tiff as damaged;
 use crate::error::ReadErrorKind;
 
 /// The order of bytes in a number.
@@ -171,8 +172,4 @@ fn size(kind: u16) -> Option<usize> {
         5 | 10 | 12 | 16..=18 => Some(8),
         _ => None,
     }
-}
-
-fn damaged(reason: impl Into<String>) -> ReadErrorKind {
-    ReadErrorKind::Decode { format: "TIFF", source: reason.into().into() }
 }

@@ -2,16 +2,29 @@
 
 use std::path::Path;
 
+use lesio_image::Image;
 use ndarray::{Array2, Axis};
 
 use super::orientation::Orientation;
-use super::{Format, Picture, read_with};
-use crate::error::ReadErrorKind;
+use super::picture::{Format, Picture};
+use super::read::{read, read_with};
+use crate::error::{ReadError, ReadErrorKind};
 use crate::options::ReadOptions;
 use crate::source::Input;
 
 /// Values of a JPEG mask above which a pixel is inside: coding blurs black and white.
 const JPEG_THRESHOLD: f32 = 127.0;
+
+/// Reads a picture and its mask, both together within the limit of the options.
+pub(crate) fn read_masked(
+    input: Input<'_>,
+    mask: Input<'_>,
+    options: &ReadOptions,
+) -> Result<(Image<f32>, Array2<bool>), ReadError> {
+    let picture = read(input, options)?;
+    let inside = read_mask(mask, options, (input.name(), &picture)).map_err(|kind| kind.at(mask.name()))?;
+    Ok((picture.image, inside))
+}
 
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
 ///
@@ -21,7 +34,7 @@ const JPEG_THRESHOLD: f32 = 127.0;
 /// A mask is turned as its own note of orientation says. A mask without one, of a picture with one, has either
 /// the rows and columns that are shown, or those of the picture's file. Where its size tells, that decides;
 /// where both would fit, it is taken as shown, as programs draw masks.
-pub(super) fn read_mask(
+fn read_mask(
     input: Input<'_>,
     options: &ReadOptions,
     picture: (&Path, &Picture),

@@ -9,9 +9,10 @@ use flate2::{Decompress, FlushDecompress, Status};
 use png::{DecodeOptions, Decoder, Limits};
 
 use super::budget::Budget;
+use super::fault::damaged_png as damaged;
 use super::orientation::{ExifOrientation, Orientation};
+use super::picture::{Format, Picture, tell_trailing};
 use super::planes::{Opacity, Planes};
-use super::{Format, Picture, tell_trailing};
 use crate::error::ReadErrorKind;
 use crate::source::{CHUNK, MOST_PER_COMPRESSED_BYTE};
 
@@ -393,8 +394,4 @@ impl<'a> Chunks<'a> {
         }
         Ok(())
     }
-}
-
-fn damaged(reason: impl Into<String>) -> ReadErrorKind {
-    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
 }

@@ -4,7 +4,7 @@
 //! for progressive ones), and only what later codes hang on is kept: which coefficients are not zero.
 
 use super::super::budget::Budget;
-use super::damaged;
+use super::super::fault::damaged_jpeg as damaged;
 use crate::error::ReadErrorKind;
 
 /// Bytes that may be left after the last code of a scan: some writers pad.

@@ -13,9 +13,10 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::budget::Budget;
+use super::fault::damaged_jpeg as damaged;
 use super::orientation::{ExifOrientation, Orientation};
+use super::picture::{Format, Picture};
 use super::planes::Planes;
-use super::{Format, Picture};
 use crate::error::ReadErrorKind;
 use stream::{Coded, Colors};
 
@@ -103,12 +104,4 @@ fn decode(coded: &Coded, is_rgb: bool, budget: &mut Budget) -> Result<Vec<u8>, R
     }
     decoder.decode_into(&mut pixels).map_err(fail)?;
     Ok(pixels)
-}
-
-fn damaged(reason: impl Into<String>) -> ReadErrorKind {
-    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
-}
-
-fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
-    ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
 }

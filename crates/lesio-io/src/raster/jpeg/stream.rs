@@ -1,9 +1,9 @@
 //! The segments of a JPEG stream, and whether all scans are there.
 
 use super::super::budget::Budget;
-use super::super::tell_trailing;
+use super::super::fault::{damaged_jpeg as damaged, unsupported};
+use super::super::picture::tell_trailing;
 use super::entropy::{Component, Scan, Table, Tables};
-use super::{damaged, unsupported};
 use crate::error::ReadErrorKind;
 use crate::source::reserve;
 

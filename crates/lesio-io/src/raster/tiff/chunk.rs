@@ -5,7 +5,7 @@ use weezl::LzwStatus;
 
 use super::super::budget::Budget;
 use super::super::directory::Order;
-use super::damaged;
+use super::super::fault::{damaged_tiff as damaged, unsupported};
 use super::layout::{Compression, Layout};
 use crate::error::ReadErrorKind;
 
@@ -114,7 +114,7 @@ fn packed_bits(input: &[u8], output: &mut [u8]) -> usize {
 fn lzw(input: &[u8], output: &mut [u8]) -> Result<usize, ReadErrorKind> {
     // Before TIFF 6.0 codes stood with their lowest bit first.
     if matches!(input, [0, next, ..] if next & 1 == 1) {
-        return Err(super::unsupported("compressed by LZW in its old form", "LZW as of TIFF 6.0"));
+        return Err(unsupported("compressed by LZW in its old form", "LZW as of TIFF 6.0"));
     }
     let mut decoder = weezl::decode::Configuration::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
         .with_yield_on_full_buffer(true)

@@ -1,9 +1,9 @@
 //! What the tags of a TIFF file say of its pixels: each honoured or refused, before anything is decoded.
 
 use super::super::directory::{Directory, Numbers, Order, slice};
+use super::super::fault::{damaged_tiff as damaged, unsupported};
 use super::super::jpeg::Part;
 use super::super::orientation::{ExifOrientation, ORIENTATION, Orientation};
-use super::{damaged, unsupported};
 use crate::error::ReadErrorKind;
 
 // Numbers of tags, as TIFF 6.0 and its supplements have them.

@@ -8,14 +8,13 @@ mod layout;
 mod sample;
 
 use super::budget::Budget;
+use super::jpeg;
 use super::orientation::ExifOrientation;
+use super::picture::{Format, Picture};
 use super::planes::{Opacity, Planes};
-use super::{Picture, jpeg};
 use crate::error::ReadErrorKind;
 use chunk::{Scratch, unpack};
 use layout::{Compression, Layout};
-
-const FORMAT: &str = "TIFF";
 
 pub(super) fn read(
     bytes: &[u8],
@@ -53,13 +52,5 @@ pub(super) fn read(
         }
     }
     opacity.check()?;
-    Ok(Picture { image: planes.finish()?, format: super::Format::Tiff, stored: size, orientation })
-}
-
-fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
-    ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
-}
-
-fn damaged(reason: impl Into<String>) -> ReadErrorKind {
-    ReadErrorKind::Decode { format: FORMAT, source: reason.into().into() }
+    Ok(Picture { image: planes.finish()?, format: Format::Tiff, stored: size, orientation })
 }

@@ -1,0 +1,60 @@
+//! How the folders of data sets are arranged.
+
+use serde::{Deserialize, Serialize};
+
+/// How a data set's folder is arranged.
+///
+/// In every layout, names that start with a dot are passed over, and so are folders that hold results of lesio's
+/// programs. A file `splits.csv` in the folder assigns splits: comma-separated, with a header, a column `patient`
+/// (or `case` or `subject`), a column `split`, and for ACDC perhaps `frame`; other columns are passed over. What it
+/// does not name belongs to no split, and whom it names must be there (see [`AbsentCases`](super::AbsentCases)). Volumes and images are
+/// told by their endings ([`VOLUME_ENDINGS`](crate::VOLUME_ENDINGS), [`IMAGE_ENDINGS`](crate::IMAGE_ENDINGS)), in
+/// upper or lower case. Other files that are no documents, and links to folders that are not followed, are told
+/// by `tracing::warn!`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Layout {
+    /// A folder a case, with the same file names in each: the folder's name is case and patient.
+    Cases {
+        /// Names of the images of a case, in the order of its channels, as in `flair.nii.gz`. Where
+        /// one is absent, `.nii` stands for `.nii.gz` and the reverse.
+        images: Vec<String>,
+        /// Name of the mask, if there are masks; for cases that lack theirs see [`MissingMask`](super::MissingMask).
+        mask: Option<String>,
+    },
+    /// MVTec AD (Bergmann et al. 2019): `SPLIT/KIND/NAME.png` and `ground_truth/KIND/NAME_mask.png`,
+    /// where kind `good` is normal. The folders `train`, `test` and perhaps `validation` are the splits. Images may
+    /// stand in folders below, which are then part of `NAME` in images and truth alike.
+    #[serde(rename = "mvtec")]
+    MvTec,
+    /// ACDC (Bernard et al. 2018): `patientNNN/patientNNN_frameMM.nii.gz` with `..._gt.nii.gz`; a case
+    /// is a frame. Folders `training` and `testing` between are the splits `train` and `test`.
+    Acdc,
+    /// Medical Segmentation Decathlon (Antonelli et al. 2022): `imagesTr/NAME.nii.gz` with
+    /// `labelsTr/NAME.nii.gz` and `imagesTs` without labels. Without `splits.csv` these are the splits `train` and
+    /// `test`.
+    Msd,
+    /// Any images or volumes, in the folder and the folders in it; or a single file.
+    Images,
+}
+
+impl Layout {
+    /// [`Layout::Cases`] of one image a case.
+    #[must_use]
+    pub fn cases(image: impl Into<String>, mask: Option<&str>) -> Self {
+        Self::Cases { images: vec![image.into()], mask: mask.map(str::to_owned) }
+    }
+
+    /// Its name: `cases`, `mvtec`, `acdc`, `msd` or `images`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cases { .. } => "cases",
+            Self::MvTec => "mvtec",
+            Self::Acdc => "acdc",
+            Self::Msd => "msd",
+            Self::Images => "images",
+        }
+    }
+}

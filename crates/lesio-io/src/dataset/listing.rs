@@ -1,0 +1,24 @@
+//! What a layout finds in a folder.
+
+use std::collections::BTreeSet;
+
+use super::case::Case;
+use super::passed_over::PassedOver;
+
+/// What a layout finds in a folder.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) cases: Vec<Case>,
+    /// Names of the cases that lack the mask that they should have.
+    pub(super) lacking: BTreeSet<String>,
+    pub(super) passed: PassedOver,
+}
+
+impl Listing {
+    pub(super) fn push(&mut self, case: Case, lacking: bool) {
+        if lacking {
+            self.lacking.insert(case.id.clone());
+        }
+        self.cases.push(case);
+    }
+}

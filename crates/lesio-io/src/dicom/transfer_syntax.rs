@@ -1,0 +1,28 @@
+//! How the elements of a file are written.
+
+use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
+
+/// How elements are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Coding {
+    /// Whether types stand in the file.
+    pub(crate) explicit: bool,
+    pub(crate) big: bool,
+}
+
+/// The coding of a transfer syntax whose pixels are not compressed.
+pub(crate) fn coding_of(transfer_syntax: &str) -> Option<Coding> {
+    match transfer_syntax {
+        "1.2.840.10008.1.2" => Some(Coding { explicit: false, big: false }),
+        "1.2.840.10008.1.2.1" => Some(Coding { explicit: true, big: false }),
+        "1.2.840.10008.1.2.2" => Some(Coding { explicit: true, big: true }),
+        _ => None,
+    }
+}
+
+/// What a transfer syntax is called.
+pub(crate) fn name_of(uid: &str) -> String {
+    TransferSyntaxRegistry
+        .get(uid)
+        .map_or_else(|| "of no known name".to_owned(), |syntax| syntax.name().to_owned())
+}
