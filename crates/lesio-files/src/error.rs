@@ -15,8 +15,9 @@ pub struct WriteError {
 }
 
 impl WriteError {
-    pub(crate) fn new(path: &Path, kind: WriteErrorKind) -> Self {
-        Self { path: path.to_owned(), kind }
+    /// The error of a file, for what turns its content into bytes before it is written here.
+    pub fn new(path: impl Into<PathBuf>, kind: WriteErrorKind) -> Self {
+        Self { path: path.into(), kind }
     }
 
     /// The file.
@@ -77,6 +78,14 @@ pub enum WriteErrorKind {
     /// The path has no file name.
     #[error("is no name for a file")]
     NoFileName,
+    /// The content has no form in this format, or its encoder failed.
+    #[error("could not be encoded as {format}")]
+    Encode {
+        /// The format.
+        format: &'static str,
+        /// What the encoder said.
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl WriteErrorKind {
@@ -88,7 +97,13 @@ impl WriteErrorKind {
             Self::StorageFull { .. } => "StorageFull",
             Self::OutputExists => "OutputExists",
             Self::NoFileName => "NoFileName",
+            Self::Encode { .. } => "Encode",
         }
+    }
+
+    /// The error of content that could not be encoded.
+    pub fn encode(format: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Encode { format, source: source.into() }
     }
 
     /// What the system said of an operation, a full disk by its own name.

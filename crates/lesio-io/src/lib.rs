@@ -51,7 +51,9 @@ mod source;
 pub mod spreadsheet;
 
 pub use endings::{IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, is_volume, without_ending};
-pub use error::{AffineError, Escaped, GzipFault, ReadError, ReadErrorKind, WriteError, WriteErrorKind};
+pub use error::{
+    AffineError, Escaped, GzipFault, ImageWriteError, ImageWriteErrorKind, ReadError, ReadErrorKind,
+};
 pub use lesio_files as atomic;
 pub use matching::Matching;
 #[cfg(feature = "nifti")]

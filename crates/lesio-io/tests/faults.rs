@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use lesio_files::simulation::{Fault, SimulatedDisk, every_fault, every_power_cut};
 use lesio_files::{Existing, FileSystem};
 use lesio_image::{Geometry, Image, Volume};
-use lesio_io::{WriteError, WriteOptions, write_png_in};
+use lesio_io::{ImageWriteError, WriteOptions, write_png_in};
 use ndarray::Array3;
 
 /// A writer, and the files that it makes.
@@ -16,7 +16,7 @@ struct Writer {
     name: &'static str,
     files: Vec<&'static str>,
     existing: Existing,
-    write: Box<dyn Fn(&SimulatedDisk) -> Result<(), WriteError>>,
+    write: Box<dyn Fn(&SimulatedDisk) -> Result<(), ImageWriteError>>,
 }
 
 fn writers() -> Vec<Writer> {

@@ -217,7 +217,7 @@ fn what_cannot_be_written_is_refused_and_nothing_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let volume = ramp(Geometry::default());
-    let kind = |result: Result<(), lesio_io::WriteError>| result.unwrap_err().kind().name();
+    let kind = |result: Result<(), lesio_io::ImageWriteError>| result.unwrap_err().kind().name();
     for name in ["a.foo", "a", "a.nii.bz2", "a.png"] {
         assert_eq!(kind(write_volume(at(name), &volume)), "UnknownFormat");
     }

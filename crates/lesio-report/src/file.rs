@@ -1,59 +1,27 @@
 //! The one way in which this crate writes files: whole or not at all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lesio_files::{Disk, FileSystem};
 
-pub use lesio_files::Existing;
-
-/// Why a file was not written.
-///
-/// Whatever the reason, the file that was there before is unchanged, but for one step that comes later:
-/// if the folder cannot be flushed to the disk, the new file is in place, and a power cut may still
-/// bring back the old one.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WriteError {
-    /// There is a file of this name, the disk is full, or the system refused.
-    #[error(transparent)]
-    File(#[from] lesio_files::WriteError),
-    /// A value has no JSON form, as a map with keys that are no strings.
-    #[error("could not write {path:?} as JSON")]
-    Json {
-        /// The path given.
-        path: PathBuf,
-        /// What the serializer said.
-        source: serde_json::Error,
-    },
-    /// A picture could not be encoded.
-    #[error("could not encode {path:?}")]
-    Picture {
-        /// The path given.
-        path: PathBuf,
-        /// What was wrong with the picture.
-        source: crate::PictureError,
-    },
-}
+pub use lesio_files::{Existing, WriteError, WriteErrorKind};
 
 /// Writes `bytes` to `path`, whole or not at all, as [`lesio_files`] explains. The folder must exist.
 ///
 /// # Errors
-/// [`WriteError::File`], with the step that failed.
+/// [`WriteError`], with the step that failed.
 pub fn write_file(path: impl AsRef<Path>, bytes: &[u8], existing: Existing) -> Result<(), WriteError> {
     write_file_in(&Disk, path, bytes, existing)
 }
 
 /// As [`write_file`], in another file system.
-///
-/// # Errors
-/// As [`write_file`].
-pub fn write_file_in<F: FileSystem>(
+fn write_file_in<F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,
     bytes: &[u8],
     existing: Existing,
 ) -> Result<(), WriteError> {
-    Ok(lesio_files::write_in(system, path, existing, |out| out.write_all(bytes))?)
+    lesio_files::write_in(system, path, existing, |out| out.write_all(bytes))
 }
 
 #[cfg(test)]
@@ -72,10 +40,7 @@ mod tests {
     }
 
     fn kind(error: &WriteError) -> &'static str {
-        match error {
-            WriteError::File(error) => error.kind().name(),
-            other => panic!("{other}"),
-        }
+        error.kind().name()
     }
 
     #[test]

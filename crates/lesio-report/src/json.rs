@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::file::{Existing, WriteError, write_file};
+use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
 use crate::provenance::Provenance;
 
 /// Writes a value as indented JSON with a last line feed, as [`write_file`] does.
@@ -14,7 +14,7 @@ use crate::provenance::Provenance;
 /// the records of this module `null` therefore always reads as "not defined".
 ///
 /// # Errors
-/// [`WriteError::Json`] for a value without a JSON form (maps need keys that are strings or numbers);
+/// [`WriteErrorKind::Encode`] for a value without a JSON form (maps need keys that are strings or numbers);
 /// otherwise as [`write_file`].
 ///
 /// ```
@@ -33,7 +33,7 @@ pub fn write_json(
 ) -> Result<(), WriteError> {
     let path = path.as_ref();
     let mut json = serde_json::to_vec_pretty(value)
-        .map_err(|source| WriteError::Json { path: path.to_owned(), source })?;
+        .map_err(|source| WriteError::new(path, WriteErrorKind::encode("JSON", source)))?;
     json.push(b'\n');
     write_file(path, &json, existing)
 }
@@ -385,7 +385,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         let map = BTreeMap::from([([1, 2], 3)]);
-        assert!(matches!(write_json(&path, &map, Existing::Replace), Err(WriteError::Json { .. })));
+        assert!(
+            matches!(write_json(&path, &map, Existing::Replace), Err(error) if error.kind().name() == "Encode")
+        );
         assert!(!path.exists());
     }
 }

@@ -38,6 +38,7 @@ mod color;
 mod estimate;
 mod file;
 mod font;
+mod heat_map;
 mod html;
 mod json;
 mod montage;
@@ -51,14 +52,15 @@ mod text;
 
 pub use color::{ColorMap, Rgb};
 pub use estimate::Estimate;
-pub use file::{Existing, WriteError, write_file, write_file_in};
+pub use file::{Existing, WriteError, WriteErrorKind, write_file};
+pub use heat_map::HeatMap;
 pub use html::{Figure, HtmlReport};
 pub use json::{
     Attack, AttackUnit, EvaluationReport, Extra, Intervals, PredictorReport, QualityEstimatorKind,
     QualityReport, QualityRow, Scope, ScopeReport, ScoreIntervals, Scores, write_json,
 };
 pub use montage::Montage;
-pub use picture::{HeatMap, Picture, PictureError};
+pub use picture::{Picture, PictureError};
 pub use plot::{AxisScale, BarPlot, Curve, LinePlot, PlotError, ScatterPlot, Svg};
 pub use provenance::Provenance;
 pub use scale::{Scale, ScaleError};

@@ -2,8 +2,9 @@
 
 use crate::color::Rgb;
 use crate::font;
+use crate::heat_map::HeatMap;
 use crate::number::compact;
-use crate::picture::{HeatMap, Picture, PictureError};
+use crate::picture::{Picture, PictureError};
 
 /// Rows of pictures under named columns, as in image, reconstruction, a map for each predictor, truth.
 ///

@@ -6,4 +6,4 @@ mod write;
 
 pub use escaped::Escaped;
 pub use read::{AffineError, GzipFault, ReadError, ReadErrorKind};
-pub use write::{WriteError, WriteErrorKind};
+pub use write::{ImageWriteError, ImageWriteErrorKind};

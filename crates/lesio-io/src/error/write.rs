@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Escaped;
 
-/// Why a file could not be written: which file, and what was in the way.
+/// Why an image or a volume could not be written: which file, and what was in the way.
 ///
 /// Whatever the reason, a file that was there before is still there, whole.
 #[derive(Debug)]
-pub struct WriteError {
+pub struct ImageWriteError {
     path: PathBuf,
-    kind: Box<WriteErrorKind>,
+    kind: Box<ImageWriteErrorKind>,
 }
 
-impl WriteError {
-    pub(crate) fn new(path: &Path, kind: WriteErrorKind) -> Self {
+impl ImageWriteError {
+    pub(crate) fn new(path: &Path, kind: ImageWriteErrorKind) -> Self {
         Self { path: path.to_owned(), kind: Box::new(kind) }
     }
 
@@ -29,49 +29,30 @@ impl WriteError {
 
     /// What was in the way.
     #[must_use]
-    pub fn kind(&self) -> &WriteErrorKind {
+    pub fn kind(&self) -> &ImageWriteErrorKind {
         &self.kind
     }
 }
 
-impl fmt::Display for WriteError {
+impl fmt::Display for ImageWriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", Escaped(self.path.display()), Escaped(&self.kind))
     }
 }
 
-impl Error for WriteError {
+impl Error for ImageWriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.kind.source()
     }
 }
 
-/// What was in the way of writing a file.
+/// What was in the way of writing an image or a volume.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WriteErrorKind {
-    /// The operating system refused an operation.
-    #[error("could not {operation}")]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The disk, or the user's share of it, is full.
-    #[error("could not {operation}, the disk is full")]
-    StorageFull {
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// There is a file of this name, and replacing it was not asked for.
-    #[error("exists already, and replacing it was not asked for")]
-    OutputExists,
-    /// The path has no file name.
-    #[error("is no name for a file")]
-    NoFileName,
+pub enum ImageWriteErrorKind {
+    /// There is a file of this name, the disk is full, the system refused, or the encoder failed: see there.
+    #[error(transparent)]
+    File(#[from] lesio_files::WriteErrorKind),
     /// The name does not tell a format that is written here.
     #[error("the name ends in none of {expected}")]
     UnknownFormat {
@@ -124,25 +105,14 @@ pub enum WriteErrorKind {
         /// The format.
         format: &'static str,
     },
-    /// The encoder failed.
-    #[error("could not be encoded as {format}")]
-    Encode {
-        /// The format.
-        format: &'static str,
-        /// What the encoder said.
-        source: Box<dyn Error + Send + Sync>,
-    },
 }
 
-impl WriteErrorKind {
+impl ImageWriteErrorKind {
     /// The variant's name, as it stands in reports: `"OutputExists"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Io { .. } => "Io",
-            Self::StorageFull { .. } => "StorageFull",
-            Self::OutputExists => "OutputExists",
-            Self::NoFileName => "NoFileName",
+            Self::File(kind) => kind.name(),
             Self::UnknownFormat { .. } => "UnknownFormat",
             Self::PairExists => "PairExists",
             Self::EmptyVolume { .. } => "EmptyVolume",
@@ -151,7 +121,6 @@ impl WriteErrorKind {
             Self::ExtensionTooLarge { .. } => "ExtensionTooLarge",
             Self::AffineOutOfRange => "AffineOutOfRange",
             Self::UnsupportedImage { .. } => "UnsupportedImage",
-            Self::Encode { .. } => "Encode",
         }
     }
 
@@ -159,29 +128,15 @@ impl WriteErrorKind {
         lesio_files::WriteErrorKind::io(operation, source).into()
     }
 
-    pub(crate) fn at(self, path: &Path) -> WriteError {
-        WriteError::new(path, self)
+    pub(crate) fn at(self, path: &Path) -> ImageWriteError {
+        ImageWriteError::new(path, self)
     }
 }
 
-impl From<lesio_files::WriteErrorKind> for WriteErrorKind {
-    fn from(kind: lesio_files::WriteErrorKind) -> Self {
-        match kind {
-            lesio_files::WriteErrorKind::Io { operation, source } => Self::Io { operation, source },
-            lesio_files::WriteErrorKind::StorageFull { operation, source } => {
-                Self::StorageFull { operation, source }
-            }
-            lesio_files::WriteErrorKind::OutputExists => Self::OutputExists,
-            lesio_files::WriteErrorKind::NoFileName => Self::NoFileName,
-            other => Self::Io { operation: "write the file", source: io::Error::other(other) },
-        }
-    }
-}
-
-impl From<lesio_files::WriteError> for WriteError {
+impl From<lesio_files::WriteError> for ImageWriteError {
     fn from(error: lesio_files::WriteError) -> Self {
         let (path, kind) = error.into_parts();
-        WriteErrorKind::from(kind).at(&path)
+        ImageWriteErrorKind::from(kind).at(&path)
     }
 }
 
@@ -199,9 +154,9 @@ mod tests {
             lesio_files::WriteErrorKind::NoFileName,
         ] {
             let (name, text) = (kind.name(), kind.to_string());
-            let here = WriteErrorKind::from(kind);
+            let here = ImageWriteErrorKind::from(kind);
             assert_eq!((here.name(), here.to_string()), (name, text));
         }
-        assert_eq!(WriteErrorKind::io("write", full()).name(), "StorageFull");
+        assert_eq!(ImageWriteErrorKind::io("write", full()).name(), "StorageFull");
     }
 }

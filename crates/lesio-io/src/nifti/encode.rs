@@ -1,6 +1,6 @@
 //! A header as bytes, least significant first.
 
-use crate::error::WriteErrorKind;
+use crate::error::ImageWriteErrorKind;
 use crate::nifti::extension::Extension;
 use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
 
@@ -8,7 +8,7 @@ use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVer
 const MOST_EXTENSION_BYTES: usize = 1 << 28;
 
 /// The bytes before the voxels: header, extension flag and extensions.
-pub(crate) fn encode(header: &NiftiHeader, arrangement: Arrangement) -> Result<Vec<u8>, WriteErrorKind> {
+pub(crate) fn encode(header: &NiftiHeader, arrangement: Arrangement) -> Result<Vec<u8>, ImageWriteErrorKind> {
     let size = header.version.header_bytes();
     let extensions = extensions(&header.extensions)?;
     let offset = match arrangement {
@@ -26,10 +26,10 @@ pub(crate) fn encode(header: &NiftiHeader, arrangement: Arrangement) -> Result<V
     Ok(bytes)
 }
 
-fn extensions(extensions: &[Extension]) -> Result<Vec<u8>, WriteErrorKind> {
+fn extensions(extensions: &[Extension]) -> Result<Vec<u8>, ImageWriteErrorKind> {
     let mut bytes = Vec::new();
     for (index, extension) in extensions.iter().enumerate() {
-        let too_large = WriteErrorKind::ExtensionTooLarge { index, bytes: extension.content.len() };
+        let too_large = ImageWriteErrorKind::ExtensionTooLarge { index, bytes: extension.content.len() };
         let padded = extension.content.len().saturating_add(8).next_multiple_of(16);
         let size = i32::try_from(padded).ok();
         match size {
@@ -80,7 +80,7 @@ fn encode_1(
     arrangement: Arrangement,
     offset: usize,
     fields: &mut Fields,
-) -> Result<(), WriteErrorKind> {
+) -> Result<(), ImageWriteErrorKind> {
     fields.set(0, &348_i32.to_le_bytes());
     fields.set(39, &[header.dim_info]);
     let mut sizes: [u64; 8] = std::array::from_fn(|index| dim(header, index));
@@ -152,8 +152,8 @@ fn encode_2(header: &NiftiHeader, arrangement: Arrangement, offset: usize, field
     fields.set(524, &[header.dim_info]);
 }
 
-fn too_large(axis: usize, size: u64) -> WriteErrorKind {
-    WriteErrorKind::DimTooLargeForNifti1 { axis, size: usize::try_from(size).unwrap_or(usize::MAX) }
+fn too_large(axis: usize, size: u64) -> ImageWriteErrorKind {
+    ImageWriteErrorKind::DimTooLargeForNifti1 { axis, size: usize::try_from(size).unwrap_or(usize::MAX) }
 }
 
 /// The code of a space in 16 bits; one that does not fit them is none.

@@ -73,7 +73,7 @@ use std::io::Read;
 use ::nifti::{Endianness, InMemNiftiObject, InMemNiftiVolume, NiftiError, NiftiObject, NiftiVolume};
 use lesio_image::Volume;
 
-use crate::error::{ReadError, ReadErrorKind, WriteError};
+use crate::error::{ImageWriteError, ReadError, ReadErrorKind};
 use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::extension::Extension;
 use crate::nifti::header::{FOLDED, FirstAxis, NiftiHeader, NiftiVersion, SIZE_1};
@@ -101,7 +101,7 @@ pub enum InterchangeError {
     Read(#[from] ReadError),
     /// The volume cannot be written as NIfTI-1.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Write(#[from] ImageWriteError),
     /// A field that a header of the crate `nifti`, which is NIfTI-1, does not hold.
     #[error("{field} is {found}, expected {expected}")]
     Field {

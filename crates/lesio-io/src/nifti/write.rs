@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::{Geometry, Volume};
 
-use crate::error::{WriteError, WriteErrorKind};
+use crate::error::{ImageWriteError, ImageWriteErrorKind};
 use crate::nifti::affine::AffineSource;
 use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::encode::encode;
@@ -114,10 +114,10 @@ impl WriteOptions {
     /// the same bytes.
     ///
     /// # Errors
-    /// [`WriteErrorKind::UnknownFormat`] for another ending, [`WriteErrorKind::OutputExists`],
-    /// [`WriteErrorKind::EmptyVolume`], [`WriteErrorKind::DimTooLargeForNifti1`],
-    /// [`WriteErrorKind::FoldedShape`], [`WriteErrorKind::AffineOutOfRange`], [`WriteErrorKind::StorageFull`], [`WriteErrorKind::Io`].
-    pub fn write<T: Voxel>(&self, path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), WriteError> {
+    /// [`ImageWriteErrorKind::UnknownFormat`] for another ending, [`lesio_files::WriteErrorKind::OutputExists`],
+    /// [`ImageWriteErrorKind::EmptyVolume`], [`ImageWriteErrorKind::DimTooLargeForNifti1`],
+    /// [`ImageWriteErrorKind::FoldedShape`], [`ImageWriteErrorKind::AffineOutOfRange`], [`lesio_files::WriteErrorKind::StorageFull`], [`lesio_files::WriteErrorKind::Io`].
+    pub fn write<T: Voxel>(&self, path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), ImageWriteError> {
         self.write_in(&Disk, path, volume)
     }
 
@@ -130,11 +130,11 @@ impl WriteOptions {
         system: &F,
         path: impl AsRef<Path>,
         volume: &Volume<T>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), ImageWriteError> {
         let path = path.as_ref();
-        let fail = |kind: WriteErrorKind| kind.at(path);
-        let name =
-            NiftiName::of(path).ok_or_else(|| fail(WriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
+        let fail = |kind: ImageWriteErrorKind| kind.at(path);
+        let name = NiftiName::of(path)
+            .ok_or_else(|| fail(ImageWriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
         let start = self.start(volume, name.arrangement).map_err(fail)?;
         let write_start = |out: &mut dyn Write| out.write_all(&start);
         let write_voxels = |out: &mut dyn Write| write_voxels(out, volume);
@@ -146,10 +146,10 @@ impl WriteOptions {
                 let (header_path, data_path) = name.written_halves(path);
                 for half in [&header_path, &data_path] {
                     let exists = system.exists(half);
-                    if exists.map_err(|source| fail(WriteErrorKind::io("look up the name", source)))? {
+                    if exists.map_err(|source| fail(ImageWriteErrorKind::io("look up the name", source)))? {
                         let kind = match self.existing {
-                            Existing::Refuse => WriteErrorKind::OutputExists,
-                            Existing::Replace => WriteErrorKind::PairExists,
+                            Existing::Refuse => lesio_files::WriteErrorKind::OutputExists.into(),
+                            Existing::Replace => ImageWriteErrorKind::PairExists,
                         };
                         return Err(kind.at(half));
                     }
@@ -174,7 +174,7 @@ impl WriteOptions {
     /// fields of [`WriteOptions::like`]. [`WriteOptions::existing`] and [`WriteOptions::compression`] do not count.
     ///
     /// # Errors
-    /// As [`WriteOptions::write`], but for what concerns names; [`WriteErrorKind::Io`] where there is no memory.
+    /// As [`WriteOptions::write`], but for what concerns names; [`lesio_files::WriteErrorKind::Io`] where there is no memory.
     /// They call the file `<bytes>`.
     ///
     /// ```
@@ -188,7 +188,7 @@ impl WriteOptions {
     /// assert_eq!(ReadOptions::new().read_bytes_as::<u16>(&bytes)?, volume);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn to_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteError> {
+    pub fn to_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, ImageWriteError> {
         self.bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
     }
 
@@ -197,29 +197,29 @@ impl WriteOptions {
     ///
     /// # Errors
     /// As [`WriteOptions::to_bytes`].
-    pub fn to_gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteError> {
+    pub fn to_gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, ImageWriteError> {
         self.gzip_bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
     }
 
-    fn bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteErrorKind> {
+    fn bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, ImageWriteErrorKind> {
         let start = self.start(volume, Arrangement::Single)?;
         let length = volume.data().len().saturating_mul(size_of::<T>()).saturating_add(start.len());
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|_| {
-            WriteErrorKind::io("take the memory for the bytes", io::ErrorKind::OutOfMemory.into())
+            ImageWriteErrorKind::io("take the memory for the bytes", io::ErrorKind::OutOfMemory.into())
         })?;
         bytes.extend(start);
-        write_voxels(&mut bytes, volume).map_err(|source| WriteErrorKind::io("write", source))?;
+        write_voxels(&mut bytes, volume).map_err(|source| ImageWriteErrorKind::io("write", source))?;
         Ok(bytes)
     }
 
-    fn gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, WriteErrorKind> {
+    fn gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, ImageWriteErrorKind> {
         let start = self.start(volume, Arrangement::Single)?;
         let mut bytes = Vec::new();
         self.compressed(true, &mut bytes, |out| {
             out.write_all(&start).and_then(|()| write_voxels(out, volume))
         })
-        .map_err(|source| WriteErrorKind::io("compress", source))?;
+        .map_err(|source| ImageWriteErrorKind::io("compress", source))?;
         Ok(bytes)
     }
 
@@ -228,9 +228,9 @@ impl WriteOptions {
         &self,
         volume: &Volume<T>,
         arrangement: Arrangement,
-    ) -> Result<Vec<u8>, WriteErrorKind> {
+    ) -> Result<Vec<u8>, ImageWriteErrorKind> {
         if volume.shape().contains(&0) {
-            return Err(WriteErrorKind::EmptyVolume { shape: volume.shape() });
+            return Err(ImageWriteErrorKind::EmptyVolume { shape: volume.shape() });
         }
         encode(&self.header(volume)?, arrangement)
     }
@@ -255,7 +255,7 @@ impl WriteOptions {
         encoder.finish().map(drop)
     }
 
-    fn header<T: Voxel>(&self, volume: &Volume<T>) -> Result<NiftiHeader, WriteErrorKind> {
+    fn header<T: Voxel>(&self, volume: &Volume<T>) -> Result<NiftiHeader, ImageWriteErrorKind> {
         let geometry = *volume.geometry();
         let like = self.like.as_deref();
         let version = self.version.or(like.map(|like| like.version)).unwrap_or_default();
@@ -275,7 +275,7 @@ impl WriteOptions {
             let same_grid = |like: &&NiftiHeader| (0..3).all(|axis| like.size(axis) == header.size(axis));
             header.first_axis = like.filter(same_grid).map_or(FirstAxis::Plain, |like| like.first_axis);
             if header.shape == FOLDED.1 {
-                return Err(WriteErrorKind::FoldedShape);
+                return Err(ImageWriteErrorKind::FoldedShape);
             }
         }
         let placed = like.map(|like| {
@@ -303,7 +303,7 @@ impl WriteOptions {
 ///
 /// # Errors
 /// As [`WriteOptions::write`].
-pub fn write_volume<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), WriteError> {
+pub fn write_volume<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), ImageWriteError> {
     WriteOptions::new().write(path, volume)
 }
 
@@ -371,7 +371,7 @@ fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeade
 }
 
 /// Whether the version's floats hold the place.
-fn check_place(header: &NiftiHeader) -> Result<(), WriteErrorKind> {
+fn check_place(header: &NiftiHeader) -> Result<(), ImageWriteErrorKind> {
     let mut rounded = header.clone();
     if header.version == NiftiVersion::One {
         for value in rounded.srow.as_flattened_mut().iter_mut().chain(&mut rounded.pixdim) {
@@ -381,7 +381,7 @@ fn check_place(header: &NiftiHeader) -> Result<(), WriteErrorKind> {
             *value = f64::from(*value as f32);
         }
     }
-    rounded.geometry().map(drop).map_err(|_| WriteErrorKind::AffineOutOfRange)
+    rounded.geometry().map(drop).map_err(|_| ImageWriteErrorKind::AffineOutOfRange)
 }
 
 /// The quaternion's last three parts and the sign of the third axis; `None` where axes are not square.

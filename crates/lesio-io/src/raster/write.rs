@@ -7,7 +7,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::Image;
 
-use crate::error::{WriteError, WriteErrorKind};
+use crate::error::{ImageWriteError, ImageWriteErrorKind};
 use crate::source::BYTES;
 
 const FORMAT: &str = "PNG";
@@ -63,8 +63,8 @@ impl sealed::Sealed for u16 {
 /// and blue, four these and opacity. The name is used as given.
 ///
 /// # Errors
-/// [`WriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels,
-/// [`WriteErrorKind::Encode`], and the errors of [`lesio_files::write`](lesio_files::write()).
+/// [`ImageWriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels,
+/// [`lesio_files::WriteErrorKind::Encode`], and the errors of [`lesio_files::write`](lesio_files::write()).
 ///
 /// ```
 /// use lesio_image::Image;
@@ -82,7 +82,7 @@ pub fn write_png<T: PngSample>(
     path: impl AsRef<Path>,
     image: &Image<T>,
     existing: Existing,
-) -> Result<(), WriteError> {
+) -> Result<(), ImageWriteError> {
     write_png_in(&Disk, path, image, existing)
 }
 
@@ -95,7 +95,7 @@ pub fn write_png_in<T: PngSample, F: FileSystem>(
     path: impl AsRef<Path>,
     image: &Image<T>,
     existing: Existing,
-) -> Result<(), WriteError> {
+) -> Result<(), ImageWriteError> {
     let path = path.as_ref();
     let encoded = encode(image).map_err(|kind| kind.at(path))?;
     Ok(lesio_files::write_in(system, path, existing, |out| out.write_all(&encoded))?)
@@ -104,8 +104,8 @@ pub fn write_png_in<T: PngSample, F: FileSystem>(
 /// The bytes of the file that [`write_png`] would write.
 ///
 /// # Errors
-/// [`WriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels, and
-/// [`WriteErrorKind::Encode`]. They call the file `<bytes>`.
+/// [`ImageWriteErrorKind::UnsupportedImage`] for no pixels or other numbers of channels, and
+/// [`lesio_files::WriteErrorKind::Encode`]. They call the file `<bytes>`.
 ///
 /// ```
 /// use lesio_image::Image;
@@ -117,13 +117,13 @@ pub fn write_png_in<T: PngSample, F: FileSystem>(
 /// assert_eq!(ReadOptions::new().read_image_bytes(&bytes)?, ramp.map(|&value| f32::from(value)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn png_bytes<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteError> {
+pub fn png_bytes<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, ImageWriteError> {
     encode(image).map_err(|kind| kind.at(Path::new(BYTES)))
 }
 
-fn encode<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteErrorKind> {
+fn encode<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, ImageWriteErrorKind> {
     let (channels, width, height) = (image.channels(), image.width(), image.height());
-    let unsupported = || WriteErrorKind::UnsupportedImage { channels, width, height, format: FORMAT };
+    let unsupported = || ImageWriteErrorKind::UnsupportedImage { channels, width, height, format: FORMAT };
     let color = T::color(channels).ok_or_else(unsupported)?;
     let size = |pixels: usize| u32::try_from(pixels).ok().filter(|&size| size > 0 && size <= i32::MAX as u32);
     let (columns, rows) = size(width).zip(size(height)).ok_or_else(unsupported)?;
@@ -135,6 +135,6 @@ fn encode<T: PngSample>(image: &Image<T>) -> Result<Vec<u8>, WriteErrorKind> {
     let mut encoded = Vec::new();
     PngEncoder::new(&mut encoded)
         .write_image(&bytes, columns, rows, color)
-        .map_err(|error| WriteErrorKind::Encode { format: FORMAT, source: Box::new(error) })?;
+        .map_err(|error| lesio_files::WriteErrorKind::encode(FORMAT, error))?;
     Ok(encoded)
 }

@@ -3,9 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::heat_map::HeatMap;
 use crate::montage::Montage;
 use crate::number::compact;
-use crate::picture::{HeatMap, Picture, PictureError};
+use crate::picture::{Picture, PictureError};
 use crate::plot::Svg;
 use crate::text::escaped;
 

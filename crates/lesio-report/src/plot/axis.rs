@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PlotError;
+use super::error::PlotError;
 use crate::number::{compact, fixed};
 use crate::scale::Scale;
 

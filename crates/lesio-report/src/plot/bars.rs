@@ -3,8 +3,9 @@
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, AxisRequest, AxisScale};
+use super::error::PlotError;
 use super::frame::{AXIS, Frame, INK, LegendKey, Stroke};
-use super::{PlotError, Svg};
+use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::estimate::Estimate;
 use crate::scale::Scale;

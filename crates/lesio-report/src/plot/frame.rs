@@ -10,12 +10,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontTransform, IntoTextStyle, RGBColor, ShapeStyle};
 
 use super::axis::Axis;
-use super::{PlotError, Svg};
+use super::error::PlotError;
+use super::svg::{Svg, UNITS};
 use crate::color::Rgb;
 use crate::text::{estimated_width, printable, shortened};
-
-/// Units of the canvas to a CSS pixel: the drawing library places everything on whole units.
-pub(super) const UNITS: u32 = 4;
 
 /// Colors of text, axes and grid. The style sheet of the page names them too, to change them on a
 /// dark page.
@@ -295,4 +293,10 @@ fn units([x, y]: [f64; 2]) -> (i32, i32) {
 
 fn length(pixels: f64) -> u32 {
     (pixels * f64::from(UNITS)).round().max(1.0) as u32
+}
+
+/// The colors in which text, axes and grids of all plots are drawn.
+#[cfg(test)]
+pub(crate) fn page_colors() -> [crate::color::Rgb; 3] {
+    [INK, AXIS, GRID]
 }

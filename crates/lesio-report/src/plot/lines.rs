@@ -2,8 +2,9 @@
 
 use super::axis::{Axis, AxisRequest, AxisScale};
 use super::clip::{clipped_line, clipped_polygon, thinned};
+use super::error::PlotError;
 use super::frame::{AXIS, Frame, LegendKey, Panel, Stroke};
-use super::{PlotError, Svg};
+use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::scale::Scale;
 

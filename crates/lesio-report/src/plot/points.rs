@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::axis::AxisRequest;
+use super::error::PlotError;
 use super::frame::{AXIS, Frame, LegendKey, Stroke};
-use super::{PlotError, Svg};
+use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::scale::Scale;
 
