@@ -1,5 +1,6 @@
 //! Bands about the ROC and precision-recall curves, from resampled patients.
 
+use lesio_settings::{SettingError, in_range};
 use serde::Serialize;
 
 use crate::bins::{Bins, Resampled};
@@ -99,12 +100,8 @@ impl Bins {
 const MOST_POINTS: usize = 10_000;
 
 /// Refuses a number of places of which there is no band.
-fn check_points(points: usize) -> Result<usize, MetricError> {
-    if (2..=MOST_POINTS).contains(&points) {
-        return Ok(points);
-    }
-    let (what, expected) = ("number of points", "2 to 10000");
-    Err(MetricError::Parameter { what, expected, found: points as f64 })
+fn check_points(points: usize) -> Result<usize, SettingError> {
+    in_range("number of points", points, 2..=MOST_POINTS).map(|()| points)
 }
 
 /// True positive rates at ascending false positive rates: the highest at each, linear within a bin.
@@ -197,13 +194,14 @@ mod tests {
             let refused = ranked.roc_band(5, &config.replicates(replicates));
             assert!(matches!(
                 refused,
-                Err(MetricError::Parameter { what: "number of replicates", found, .. }) if found == replicates as f64
+                Err(MetricError::Parameter(error))
+                    if error.setting == "number of replicates" && error.found == replicates.to_string()
             ));
         }
         for points in [0, 1, 10_001, usize::MAX] {
             for refused in [ranked.roc_band(points, &config), ranked.precision_recall_band(points, &config)] {
                 assert!(
-                    matches!(refused, Err(MetricError::Parameter { what: "number of points", .. })),
+                    matches!(&refused, Err(MetricError::Parameter(error)) if error.setting == "number of points"),
                     "{points}"
                 );
             }

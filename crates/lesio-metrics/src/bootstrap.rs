@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lesio_settings::{SettingError, in_range, require};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -48,16 +49,10 @@ impl BootstrapConfig {
     /// Checks every setting; whatever resamples by it does so first.
     ///
     /// # Errors
-    /// [`MetricError::Parameter`] for no replicates or more than a million, and a level outside (0, 1).
-    pub fn validate(&self) -> Result<(), MetricError> {
-        let parameter = |what, expected, found| Err(MetricError::Parameter { what, expected, found });
-        if !(1..=MOST_REPLICATES).contains(&self.replicates) {
-            return parameter("number of replicates", "1 to 1000000", self.replicates as f64);
-        }
-        if !(self.level > 0.0 && self.level < 1.0) {
-            return parameter("level", "a fraction in (0, 1)", self.level);
-        }
-        Ok(())
+    /// For no replicates or more than a million, and a level outside (0, 1).
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("number of replicates", self.replicates, 1..=MOST_REPLICATES)?;
+        require(self.level > 0.0 && self.level < 1.0, "level", self.level, "a fraction in (0, 1)")
     }
 }
 
@@ -110,10 +105,7 @@ impl Bootstrap {
                 }
             }
         }
-        if samples.len() < 2 {
-            let (expected, found) = ("2 or more", samples.len() as f64);
-            return Err(MetricError::Parameter { what: "number of patients", expected, found });
-        }
+        require(samples.len() >= 2, "number of patients", samples.len(), "2 or more")?;
         let (patients, samples): (Vec<String>, Vec<Vec<usize>>) = samples.into_iter().unzip();
         Ok(Self { config, patients: patients.into(), samples })
     }

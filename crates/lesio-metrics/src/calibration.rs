@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 
+use lesio_settings::{in_range, require};
 use ndarray::ArrayView1;
 use serde::Serialize;
 
@@ -42,9 +43,8 @@ impl IntervalScores {
         all_finite("truth", truth)?;
         no_nan("lower ends", lower)?;
         no_nan("upper ends", upper)?;
-        if let Some((lower, upper)) = lower.iter().zip(upper).find(|(lower, upper)| lower > upper) {
-            let expected = "0 or more";
-            return Err(MetricError::Parameter { what: "interval width", expected, found: upper - lower });
+        for (lower, upper) in lower.iter().zip(upper) {
+            require(lower <= upper, "interval width", upper - lower, "0 or more")?;
         }
         let none = MetricError::Empty { what: "intervals" };
         // Both ends may be one infinity.
@@ -89,9 +89,7 @@ impl Uniformity {
     pub fn new<P: Borrow<f64>>(p_values: impl IntoIterator<Item = P>) -> Result<Self, MetricError> {
         let mut sorted: Vec<f64> = p_values.into_iter().map(|p| *p.borrow()).collect();
         all_finite("p-values", &sorted)?;
-        if let Some(&found) = sorted.iter().find(|p| !(0.0..=1.0).contains(*p)) {
-            return Err(MetricError::Parameter { what: "p-value", expected: "a value in [0, 1]", found });
-        }
+        sorted.iter().try_for_each(|&p| in_range("p-value", p, 0.0..=1.0))?;
         if sorted.is_empty() {
             return Err(MetricError::Empty { what: "p-values" });
         }

@@ -1,5 +1,7 @@
 //! Why a metric has no value.
 
+use lesio_settings::SettingError;
+
 /// Why a metric could not be computed.
 ///
 /// Every variant says what was expected and what was found; nothing is repaired or dropped silently.
@@ -68,15 +70,8 @@ pub enum MetricError {
         what: &'static str,
     },
     /// A parameter outside its range.
-    #[error("{what} is {found}, expected {expected}")]
-    Parameter {
-        /// Name of the parameter.
-        what: &'static str,
-        /// The range it must lie in.
-        expected: &'static str,
-        /// Its value.
-        found: f64,
-    },
+    #[error(transparent)]
+    Parameter(#[from] SettingError),
     /// The quantity is undefined for this input, and the caller asked to be told.
     #[error("{what} is undefined: {why}")]
     Undefined {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
 
 use lesio_grid::Connectivity;
+use lesio_settings::require;
 use ndarray::{ArrayView, Dimension};
 use serde::{Deserialize, Serialize};
 
@@ -106,11 +107,9 @@ impl LesionCounts {
         config: &LesionConfig,
     ) -> Result<Self, MetricError> {
         let (prediction, truth) = (prediction.into(), truth.into());
-        if let OverlapRule::IntersectionOverUnion(bound) = config.overlap
-            && !(0.0..1.0).contains(&bound)
-        {
-            let expected = "a fraction in [0, 1)";
-            return Err(MetricError::Parameter { what: "intersection over union", expected, found: bound });
+        if let OverlapRule::IntersectionOverUnion(bound) = config.overlap {
+            let holds = (0.0..1.0).contains(&bound);
+            require(holds, "intersection over union", bound, "a fraction in [0, 1)")?;
         }
         same_shape("truth", prediction.shape(), truth.shape())?;
         let components = |mask| Regions::new(&volume(mask)?, None, config.connectivity);

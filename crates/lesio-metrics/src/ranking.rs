@@ -1,5 +1,6 @@
 //! Ranking metrics over pooled pixels: exact at every distinct threshold, ties handled.
 
+use lesio_settings::require;
 use ndarray::{ArrayView, Dimension};
 
 use crate::confusion::Confusion;
@@ -257,10 +258,7 @@ impl RankedPixels {
     /// # Errors
     /// [`MetricError::Parameter`] when the threshold is not a number.
     pub fn confusion_at(&self, threshold: f32) -> Result<Confusion, MetricError> {
-        if threshold.is_nan() {
-            let expected = "a number";
-            return Err(MetricError::Parameter { what: "threshold", expected, found: f64::NAN });
-        }
+        require(!threshold.is_nan(), "threshold", threshold, "a number")?;
         Ok(self.confusion_of(keys::key(threshold)))
     }
 

@@ -1,6 +1,7 @@
 //! Per-region overlap (AUPRO): every true region counts alike, however small.
 
 use lesio_grid::Connectivity;
+use lesio_settings::require;
 use ndarray::{ArrayView, Dimension, Zip};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -285,9 +286,7 @@ pub(crate) struct OverlapArea {
 impl OverlapArea {
     /// Refuses a limit outside (0, 1].
     pub(crate) fn new(limit: f64, negatives: u64) -> Result<Self, MetricError> {
-        if !(limit > 0.0 && limit <= 1.0) {
-            return Err(MetricError::Parameter { what: "limit", expected: "a rate in (0, 1]", found: limit });
-        }
+        require(limit > 0.0 && limit <= 1.0, "limit", limit, "a rate in (0, 1]")?;
         let negatives = negatives as f64;
         Ok(Self { negatives, end: limit * negatives, area: Sum::default(), last: (0.0, 0.0) })
     }

@@ -1,5 +1,6 @@
 //! Scores of predicted quantities, such as a predicted Dice.
 
+use lesio_settings::require;
 use ndarray::ArrayView1;
 use serde::Serialize;
 
@@ -108,17 +109,9 @@ pub fn regression_by_true_value<'t, 'p>(
     all_finite("truth", truth)?;
     all_finite("predictions", predicted)?;
     all_finite("bin edges", edges)?;
-    if edges.len() < 2 {
-        let expected = "2 or more";
-        return Err(MetricError::Parameter {
-            what: "number of bin edges",
-            expected,
-            found: edges.len() as f64,
-        });
-    }
-    if let Some(pair) = edges.windows(2).find(|pair| pair[0] >= pair[1]) {
-        let expected = "greater than the edge before it";
-        return Err(MetricError::Parameter { what: "bin edge", expected, found: pair[1] });
+    require(edges.len() >= 2, "number of bin edges", edges.len(), "2 or more")?;
+    for pair in edges.windows(2) {
+        require(pair[0] < pair[1], "bin edge", pair[1], "greater than the edge before it")?;
     }
     let last = edges.len() - 2;
     edges

@@ -1,5 +1,6 @@
 //! Predictions that may be refused: failures foretold, and what is left when the doubtful go.
 
+use lesio_settings::require;
 use ndarray::ArrayView1;
 use serde::Serialize;
 
@@ -31,9 +32,7 @@ pub fn failure_auroc<'t, 'p>(
     same_length("predictions", truth.len(), predicted.len())?;
     all_finite("truth", truth)?;
     all_finite("predictions", predicted)?;
-    if bound.is_nan() {
-        return Err(MetricError::Parameter { what: "bound", expected: "a number", found: bound });
-    }
+    require(!bound.is_nan(), "bound", bound, "a number")?;
     let failures = truth.iter().filter(|t| **t < bound).count();
     let others = truth.len() - failures;
     if failures == 0 || others == 0 {

@@ -1,6 +1,7 @@
 //! Distances between the surfaces of two masks.
 
 use lesio_grid::{BoundingBox, squared_distance_spaced};
+use lesio_settings::SettingError;
 use ndarray::{Array3, ArrayView, ArrayView3, Dimension, Slice};
 use serde::{Deserialize, Serialize};
 
@@ -82,8 +83,7 @@ impl SurfaceDistances {
         let (a, b) = (volume(a)?, volume(b)?);
         same_length("spacing", axes.len(), spacing.len())?;
         if let Some(&found) = spacing.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            let expected = "a positive finite distance";
-            return Err(MetricError::Parameter { what: "spacing", expected, found });
+            return Err(SettingError::new("spacing", found, "a positive finite distance").into());
         }
         let spacing = match *spacing {
             [rows, columns] => [1.0, rows, columns],

@@ -1,8 +1,7 @@
 //! Thresholds that validation data choose, and test data cannot.
 
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
-
-use crate::error::MetricError;
 
 /// A threshold chosen on validation pixels. A pixel is positive when its score is `>=` it.
 ///
@@ -22,14 +21,11 @@ struct ThresholdParts {
 }
 
 impl TryFrom<ThresholdParts> for ValidationThreshold {
-    type Error = MetricError;
+    type Error = SettingError;
 
-    fn try_from(parts: ThresholdParts) -> Result<Self, MetricError> {
+    fn try_from(parts: ThresholdParts) -> Result<Self, SettingError> {
         parts.rule.validate()?;
-        if parts.value.is_nan() {
-            let (what, expected) = ("threshold", "a number");
-            return Err(MetricError::Parameter { what, expected, found: f64::NAN });
-        }
+        require(!parts.value.is_nan(), "threshold", parts.value, "a number")?;
         Ok(Self { value: parts.value, rule: parts.rule })
     }
 }
@@ -50,14 +46,11 @@ impl ThresholdRule {
     /// Checks the rate.
     ///
     /// # Errors
-    /// [`MetricError::Parameter`] for one outside [0, 1].
-    pub fn validate(&self) -> Result<(), MetricError> {
+    /// For one outside [0, 1].
+    pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::FalsePositiveRate(rate) if !(0.0..=1.0).contains(&rate) => {
-                let expected = "a fraction in [0, 1]";
-                Err(MetricError::Parameter { what: "false positive rate", expected, found: rate })
-            }
-            Self::FalsePositiveRate(_) | Self::BestDice => Ok(()),
+            Self::FalsePositiveRate(rate) => in_range("false positive rate", rate, 0.0..=1.0),
+            Self::BestDice => Ok(()),
         }
     }
 }
