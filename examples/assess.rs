@@ -11,7 +11,7 @@ use lesio::image::Volume;
 use lesio::io::nifti::read_header;
 use lesio::io::{Matching, WriteOptions, atomic};
 use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
-use lesio::report::{Existing, HeatMap, Montage, Picture, Provenance, Rgb, Scale, write_json};
+use lesio::report::{Existing, HeatMap, Montage, Picture, Rgb, RunRecord, Scale, write_json};
 use lesio_examples::{
     DeviceArgs, MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
 };
@@ -103,7 +103,7 @@ fn program() -> Outcome {
         "volume": assessment.volume,
         "slices": assessment.slices,
         "model": model.provenance(),
-        "provenance": Provenance::new(command("assess")).seconds(started.elapsed().as_secs_f64()),
+        "provenance": RunRecord::new(command("assess")).seconds(started.elapsed().as_secs_f64()),
     });
     write_json(args.out.join("report.json"), &report, existing)?;
     show(&assessment);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::image::Image;
-use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, Statistics};
+use lesio::io::nifti::{ByteOrder, NiftiImage, SpaceUnit, VoxelStatistics};
 use lesio::io::{AffineSource, Escaped, ReadError, ReadErrorKind, ReadOptions, is_image};
 use lesio::nn::Device;
 use lesio::nn::{LoadError, model_file};
@@ -471,7 +471,7 @@ const SLAB: usize = 8;
 
 impl Values {
     fn of_nifti(image: &mut NiftiImage) -> Result<Self, ReadError> {
-        let Statistics { voxels, nonfinite, sum, min, max, first, .. } = image.statistics()?;
+        let VoxelStatistics { voxels, nonfinite, sum, min, max, first, .. } = image.statistics()?;
         let mut values = Self { count: voxels, nonfinite, sum, min, max, first, histogram: [0; BINS] };
         if values.min < values.max {
             for slab in image.slabs::<f64>(SLAB)? {

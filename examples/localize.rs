@@ -15,7 +15,7 @@ use lesio::image::{Geometry, Plane, Scan, Volume};
 use lesio::io::dataset::{Case, Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::nifti::{NiftiHeader, read_header};
 use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS, WriteOptions, atomic, without_ending};
-use lesio::report::{Cell, Column, Existing, Table, write_file, write_json};
+use lesio::report::{Column, Existing, Table, TableCell, write_file, write_json};
 use lesio::study::{
     DetectionRule, Finding, FoundLesions, OverlaySlice, Subject, chosen_slices, heat_map, picture_montage,
     scan_window, slice_montage,
@@ -566,7 +566,7 @@ fn print_tables(localized: &Localized) -> Outcome {
                 u64::from(lesion.label).into(),
                 lesion.voxels.into(),
                 lesion.volume_ml.into(),
-                Cell::from(centre[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
+                TableCell::from(centre[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
                 f64::from(lesion.peak).into(),
                 lesion.mean.into(),
                 lesion.p_value.into(),

@@ -16,8 +16,8 @@ use lesio::image::{Image, Preprocessing, Scan};
 use lesio::metrics::{BootstrapConfig, PixelCurve};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
 use lesio::report::{
-    Best, Cell, Column, Curve, EvaluationReport, Existing, HtmlReport, LinePlot, Provenance, Scale, Scope,
-    Table, write_json,
+    Best, Column, Curve, EvaluationReport, Existing, HtmlReport, LinePlot, RunRecord, Scale, Scope, Table,
+    TableCell, write_json,
 };
 use lesio::study::{
     Checkpoints, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures, fit_preprocessing,
@@ -180,7 +180,7 @@ fn program() -> Outcome {
     let seconds = started.elapsed().as_secs_f64();
     report
         .provenance(
-            Provenance::new(command("quickstart"))
+            RunRecord::new(command("quickstart"))
                 .seed(args.seed)
                 .seconds(seconds)
                 .version("lesio", env!("CARGO_PKG_VERSION"))
@@ -242,10 +242,11 @@ fn kind_table(kinds: Vec<Vec<PixelCurve>>, names: &[PredictorName]) -> Result<Ta
     let columns = KINDS.map(|(kind, _, _)| Column::new(kind).decimals(3).best(Best::Highest));
     let columns = std::iter::once(Column::new("predictor")).chain(columns);
     let mut table = Table::new("Average precision after post-processing, by kind of lesion.", columns);
-    let mut rows: Vec<Vec<Cell>> = names.iter().map(|name| vec![Cell::from(name.as_str())]).collect();
+    let mut rows: Vec<Vec<TableCell>> =
+        names.iter().map(|name| vec![TableCell::from(name.as_str())]).collect();
     for predictors in kinds {
         for (row, pixels) in rows.iter_mut().zip(predictors) {
-            row.push(Cell::from(pixels.rank()?.average_precision()));
+            row.push(TableCell::from(pixels.rank()?.average_precision()));
         }
     }
     for row in rows {

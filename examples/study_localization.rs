@@ -12,7 +12,7 @@ use lesio::anomaly::PostProcessing;
 use lesio::image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio::io::ReadOptions;
 use lesio::io::dataset::{Dataset, Layout};
-use lesio::report::{Best, Cell as TableCell, Column, Estimate, Existing, HtmlReport, Table, write_json};
+use lesio::report::{Best, Column, Estimate, Existing, HtmlReport, Table, TableCell, write_json};
 use lesio::study::{Cell, Domain, Effort, Subject, Variation, hold_out, run_cell, verdicts};
 use lesio::vae::{Augmentation, Mirror};
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};

@@ -15,8 +15,8 @@ use lesio::quality::{
     Unit, Workshop, estimate_samples, scored, scored_mean,
 };
 use lesio::report::{
-    self, AttackUnit, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, Provenance,
-    QualityEstimatorKind, QualityReport, QualityRow, Rgb, Scale, ScatterPlot, write_json,
+    self, AttackUnit, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, QualityEstimatorKind,
+    QualityReport, QualityRow, Rgb, RunRecord, Scale, ScatterPlot, write_json,
 };
 use lesio_examples::arguments::whole;
 use lesio_examples::quality::{Material, QualityArgs, patients, watch};
@@ -369,7 +369,7 @@ impl Study<'_> {
         }
         let seconds = started.elapsed().as_secs_f64();
         let provenance =
-            Provenance::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
+            RunRecord::new(command("study_quality")).seed(self.args.quality.seed).seconds(seconds);
         report.provenance = Some(provenance);
         let patients = json!({
             "training": patients(&material.training),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::metrics::BootstrapConfig;
 use lesio::quality::{Method, Shelf, Workshop, estimate_samples, scored};
-use lesio::report::{Existing, HtmlReport, Provenance, Scale, ScatterPlot, Table, write_json};
+use lesio::report::{Existing, HtmlReport, RunRecord, Scale, ScatterPlot, Table, write_json};
 use lesio_examples::quality::{QualityArgs, patients, watch};
 use lesio_examples::{Outcome, bar, command, prepare_folder, run, say};
 use serde_json::json;
@@ -104,7 +104,7 @@ fn program() -> Outcome {
         plot = plot.points(format!("label {label}"), own.truth, own.predicted)?;
     }
     let seconds = started.elapsed().as_secs_f64();
-    let provenance = Provenance::new(command("train_quality")).seed(args.quality.seed).seconds(seconds);
+    let provenance = RunRecord::new(command("train_quality")).seed(args.quality.seed).seconds(seconds);
     let report = json!({
         "schema": 1,
         "method": Method::from(args.method).name(),

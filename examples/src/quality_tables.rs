@@ -1,8 +1,8 @@
 //! Tables of a report of `study_quality`, read from it: what is shown is what was written.
 
 use lesio::report::{
-    Attack, AttackUnit, Best, Cell, Column, Estimate, QualityEstimatorKind, QualityReport, QualityRow, Table,
-    TableError,
+    Attack, AttackUnit, Best, Column, Estimate, QualityEstimatorKind, QualityReport, QualityRow, Table,
+    TableCell, TableError,
 };
 use serde_json::Value;
 
@@ -202,7 +202,7 @@ fn transfer(report: &QualityReport) -> Result<Table, TableError> {
                     && row.get("epsilon").and_then(Value::as_f64) == Some(epsilon)
             };
             let other = || all.iter().find(of)?.get("mae")?.as_f64();
-            Cell::from(if surrogate == QualityEstimatorKind::Best { own } else { other() })
+            TableCell::from(if surrogate == QualityEstimatorKind::Best { own } else { other() })
         });
         table = table.row(std::iter::once(name(surrogate).into()).chain(cells))?;
     }
@@ -232,11 +232,11 @@ fn find(
 }
 
 /// A figure of a row with its interval, kept under a name of its own.
-fn estimate(row: Option<&QualityRow>, interval: &str, of: impl Fn(&QualityRow) -> Option<f64>) -> Cell {
-    let Some((row, value)) = row.and_then(|row| Some((row, of(row)?))) else { return Cell::from(None) };
+fn estimate(row: Option<&QualityRow>, interval: &str, of: impl Fn(&QualityRow) -> Option<f64>) -> TableCell {
+    let Some((row, value)) = row.and_then(|row| Some((row, of(row)?))) else { return TableCell::from(None) };
     let end = |k: usize| row.extra.get(interval)?.get(k)?.as_f64();
     match (end(0), end(1)) {
         (Some(lower), Some(upper)) => Estimate::new(value).with_interval(lower, upper).into(),
-        _ => Cell::from(value),
+        _ => TableCell::from(value),
     }
 }

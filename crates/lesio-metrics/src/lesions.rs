@@ -30,7 +30,7 @@ pub enum OverlapRule {
 /// fragments is one lesion found and two false alarms, and a region that runs over two lesions has found one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct LesionConfig {
+pub struct LesionMatching {
     /// Which voxels are one lesion.
     pub connectivity: Connectivity,
     /// Which pairs may be matched.
@@ -41,7 +41,7 @@ pub struct LesionConfig {
     pub minimum_prediction: u64,
 }
 
-impl LesionConfig {
+impl LesionMatching {
     /// No lesion and no region left out.
     #[must_use]
     pub fn new(connectivity: Connectivity, overlap: OverlapRule) -> Self {
@@ -89,10 +89,10 @@ impl LesionCounts {
     /// outside [0, 1).
     ///
     /// ```
-    /// use lesio_metrics::{Connectivity, LesionConfig, LesionCounts, OverlapRule};
+    /// use lesio_metrics::{Connectivity, LesionMatching, LesionCounts, OverlapRule};
     /// use ndarray::array;
     ///
-    /// let config = LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
+    /// let config = LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
     /// let truth = array![[true, true, true, true, false], [false, false, false, false, false]];
     /// // Two fragments of one lesion.
     /// let prediction = array![[true, false, true, true, false], [false, false, false, false, false]];
@@ -104,7 +104,7 @@ impl LesionCounts {
     pub fn between<'p, 't, D: Dimension>(
         prediction: impl Into<ArrayView<'p, bool, D>>,
         truth: impl Into<ArrayView<'t, bool, D>>,
-        config: &LesionConfig,
+        config: &LesionMatching,
     ) -> Result<Self, MetricError> {
         let (prediction, truth) = (prediction.into(), truth.into());
         if let OverlapRule::IntersectionOverUnion(bound) = config.overlap {
@@ -159,7 +159,7 @@ impl AddAssign for LesionCounts {
 }
 
 /// Counts of one image, from its predicted regions and true lesions.
-fn matched(regions: &Regions, lesions: &Regions, config: &LesionConfig) -> LesionCounts {
+fn matched(regions: &Regions, lesions: &Regions, config: &LesionMatching) -> LesionCounts {
     let mut shared: BTreeMap<(usize, usize), u64> = BTreeMap::new();
     for (&lesion, &region) in lesions.labels.iter().zip(&regions.labels) {
         if lesion > 0 && region > 0 {
@@ -267,8 +267,8 @@ mod tests {
         Array2::from_shape_fn((rows.len(), rows[0].len()), |(i, j)| rows[i].as_bytes()[j] == b'#')
     }
 
-    fn any_voxel() -> LesionConfig {
-        LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel)
+    fn any_voxel() -> LesionMatching {
+        LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel)
     }
 
     #[test]
@@ -295,11 +295,11 @@ mod tests {
         let truth = picture(&["####"]);
         let prediction = picture(&["##.."]);
         let half = |bound| {
-            let config = LesionConfig::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(bound));
+            let config = LesionMatching::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(bound));
             LesionCounts::between(prediction.view(), truth.view(), &config).unwrap().matched
         };
         assert_eq!((half(0.49), half(0.5)), (1, 0));
-        let config = LesionConfig::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(1.0));
+        let config = LesionMatching::new(Connectivity::Face, OverlapRule::IntersectionOverUnion(1.0));
         assert!(matches!(
             LesionCounts::between(prediction.view(), truth.view(), &config),
             Err(MetricError::Parameter { .. })
@@ -311,7 +311,7 @@ mod tests {
         let truth = picture(&["#..###", "......"]);
         let prediction = picture(&["#..##.", "......"]);
         let counts =
-            |config: &LesionConfig| LesionCounts::between(prediction.view(), truth.view(), config).unwrap();
+            |config: &LesionMatching| LesionCounts::between(prediction.view(), truth.view(), config).unwrap();
         let all = counts(&any_voxel());
         assert_eq!((all.lesions, all.predictions, all.matched), (2, 2, 2));
         // The dot meets a lesion too small to count: no false alarm.

@@ -93,7 +93,7 @@ pub use correlation::{kendall_tau_b, pearson, spearman};
 pub use curve::{PrecisionRecallCurve, PrecisionRecallPoint, RocCurve, RocPoint};
 pub use error::MetricError;
 pub use lesio_grid::Connectivity;
-pub use lesions::{LesionConfig, LesionCounts, OverlapRule};
+pub use lesions::{LesionCounts, LesionMatching, OverlapRule};
 pub use patient_regions::{PatientRegions, RankedPatientRegions};
 pub use patients::{PatientPixels, RankedPatients};
 pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)] // A test may.
 
 use lesio_metrics::{
-    Confusion, Connectivity, LesionConfig, LesionCounts, OverlapRule, PixelCurve, RegionCurve, TruePixels,
+    Confusion, Connectivity, LesionCounts, LesionMatching, OverlapRule, PixelCurve, RegionCurve, TruePixels,
     WhenNoSurface, hd95,
 };
 use ndarray::{Array3, ArrayView3, Axis};
@@ -34,7 +34,7 @@ fn no_layout_makes_a_copy() {
     let scores = truth.mapv(|lesion| if lesion { 0.75f32 } else { 0.25 });
     let turned = |mask: &Array3<bool>| mask.t().as_standard_layout().into_owned();
     let (turned_truth, turned_scores) = (turned(&truth), scores.t().as_standard_layout().into_owned());
-    let config = LesionConfig::new(Connectivity::Face, OverlapRule::AnyVoxel);
+    let config = LesionMatching::new(Connectivity::Face, OverlapRule::AnyVoxel);
     let cases: [(&str, Work<'_>); 6] = [
         ("confusion", &|_, truth| assert!(Confusion::between(truth, truth).unwrap().true_positives > 0)),
         ("lesions", &|_, truth| assert_eq!(LesionCounts::between(truth, truth, &config).unwrap().matched, 1)),

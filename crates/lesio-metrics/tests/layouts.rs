@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::io::Cursor;
 
 use lesio_metrics::{
-    Bootstrap, BootstrapConfig, Confusion, Connectivity, IntervalScores, LesionConfig, LesionCounts,
+    Bootstrap, BootstrapConfig, Confusion, Connectivity, IntervalScores, LesionCounts, LesionMatching,
     MeasureConfig, MetricError, OverlapRule, PatientPixels, PatientRegions, PixelCurve, RegionCurve,
     RegressionScores, RiskCoverage, Scratch, StreamedPatients, StreamedScores, StreamedValidation,
     SurfaceDistances, ThresholdRule, TruePixels, Uniformity, ValidationPixels, WhenEmpty, WhenNoSurface,
@@ -144,7 +144,7 @@ fn of_masks<D: Dimension>((_, truth, within): &Case<D>) -> Result<(), TestCaseEr
     agree(|[i, j, _]| dice_per_label(a.view(i), b.view(j), &[false, true], WhenEmpty::Undefined))?;
     for overlap in [OverlapRule::AnyVoxel, OverlapRule::IntersectionOverUnion(0.2)] {
         for connectivity in [Connectivity::Face, Connectivity::Edge, Connectivity::Vertex] {
-            let config = LesionConfig::new(connectivity, overlap).minimum_lesion(2);
+            let config = LesionMatching::new(connectivity, overlap).minimum_lesion(2);
             agree(|[i, j, _]| LesionCounts::between(a.view(i), b.view(j), &config))?;
         }
     }
@@ -320,7 +320,11 @@ fn shapes_are_compared_and_not_lengths_alone() {
     assert_eq!(PixelCurve::new().update_within(&wide, &fitting, &high), Err(shape("mask")));
     assert_eq!(RegionCurve::new(Connectivity::Face).update(&wide, &high), Err(shape("truth")));
     assert_eq!(
-        LesionCounts::between(&fitting, &high, &LesionConfig::new(Connectivity::Face, OverlapRule::AnyVoxel)),
+        LesionCounts::between(
+            &fitting,
+            &high,
+            &LesionMatching::new(Connectivity::Face, OverlapRule::AnyVoxel)
+        ),
         Err(shape("truth"))
     );
     assert_eq!(SurfaceDistances::between(&fitting, &high, &[1.0; 2]), Err(shape("second mask")));
@@ -335,7 +339,7 @@ fn shapes_are_compared_and_not_lengths_alone() {
 fn arrays_without_a_pixel_have_no_lesion_and_no_surface() {
     for shape in [(0, 2, 2), (2, 0, 2), (2, 2, 0)] {
         let (none, scores) = (Array3::from_elem(shape, true), Array3::<f32>::zeros(shape));
-        let config = LesionConfig::new(Connectivity::Face, OverlapRule::AnyVoxel);
+        let config = LesionMatching::new(Connectivity::Face, OverlapRule::AnyVoxel);
         assert_eq!(LesionCounts::between(&none, &none, &config).unwrap().lesions, 0);
         assert_eq!(Confusion::between(&none, &none), Ok(Confusion::default()));
         let distances = SurfaceDistances::between(&none, &none, &[1.0; 3]).unwrap();

@@ -9,8 +9,9 @@
 
 use approx::assert_abs_diff_eq;
 use lesio_metrics::{
-    Connectivity, Directions, LesionConfig, LesionCounts, OverlapRule, PixelCurve, RankedPixels, RegionCurve,
-    RegressionScores, SurfaceDistances, WhenEmpty, WhenNoSurface, auroc, average_precision, dice, hd95,
+    Connectivity, Directions, LesionCounts, LesionMatching, OverlapRule, PixelCurve, RankedPixels,
+    RegionCurve, RegressionScores, SurfaceDistances, WhenEmpty, WhenNoSurface, auroc, average_precision,
+    dice, hd95,
 };
 use ndarray::{Array2, Array3};
 use serde_json::Value;
@@ -126,7 +127,7 @@ fn regions_of_four_maps() {
 fn lesions_of_four_maps() {
     let vectors = vectors();
     let threshold = number(&vectors, "/maps4x32x32/ceil_dice_exact/thr") as f32;
-    let config = LesionConfig::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
+    let config = LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
     let mut counts = LesionCounts::default();
     for (scores, truth) in maps(&vectors) {
         let prediction = scores.mapv(|score| score >= threshold);

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use lesio_report::{
     AxisScale, BarPlot, Best, Column, Curve, Estimate, Existing, Figure, HeatMap, HtmlReport, LinePlot,
-    Montage, Picture, Provenance, Rgb, Scale, ScatterPlot, Table,
+    Montage, Picture, Rgb, RunRecord, Scale, ScatterPlot, Table,
 };
 use ndarray::Array2;
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .montage(&montage, "Three cases on one scale; the truth is outlined in cyan.")?
         .code("lesio.toml:\n  latent = 128\n  beta = 1.0")
         .provenance(
-            Provenance::new("cargo run -p lesio-report --example gallery -- gallery.html")
+            RunRecord::new("cargo run -p lesio-report --example gallery -- gallery.html")
                 .seed(7)
                 .seconds(0.2)
                 .version("lesio-report", env!("CARGO_PKG_VERSION"))

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
-use crate::provenance::Provenance;
+use crate::run_record::RunRecord;
 
 /// Writes a value as indented JSON with a last line feed, as [`write_file`] does.
 ///
@@ -53,7 +53,7 @@ pub struct EvaluationReport {
     pub scopes: Vec<ScopeReport>,
     /// Where the results come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<RunRecord>,
     /// Anything else.
     #[serde(flatten)]
     pub extra: Extra,
@@ -187,7 +187,7 @@ pub struct QualityReport {
     pub rows: Vec<QualityRow>,
     /// Where the results come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<Provenance>,
+    pub provenance: Option<RunRecord>,
     /// Anything else.
     #[serde(flatten)]
     pub extra: Extra,

@@ -45,7 +45,8 @@ mod montage;
 mod number;
 mod picture;
 mod plot;
-mod provenance;
+
+mod run_record;
 mod scale;
 mod table;
 mod text;
@@ -62,6 +63,6 @@ pub use json::{
 pub use montage::Montage;
 pub use picture::{Picture, PictureError};
 pub use plot::{AxisScale, BarPlot, Curve, LinePlot, PlotError, ScatterPlot, Svg};
-pub use provenance::Provenance;
+pub use run_record::RunRecord;
 pub use scale::{Scale, ScaleError};
-pub use table::{Best, Cell, Column, Table, TableError};
+pub use table::{Best, Column, Table, TableCell, TableError};

@@ -59,7 +59,7 @@ impl From<&str> for Column {
 /// A cell of a [`Table`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Cell {
+pub enum TableCell {
     /// Text, as it is.
     Text(String),
     /// A number, with the decimals of its column and with its interval if it has one.
@@ -68,43 +68,43 @@ pub enum Cell {
     Count(u64),
 }
 
-impl From<&str> for Cell {
+impl From<&str> for TableCell {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
 
-impl From<String> for Cell {
+impl From<String> for TableCell {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
 }
 
-impl From<f64> for Cell {
+impl From<f64> for TableCell {
     fn from(value: f64) -> Self {
         Self::Number(value.into())
     }
 }
 
-impl From<Option<f64>> for Cell {
+impl From<Option<f64>> for TableCell {
     fn from(value: Option<f64>) -> Self {
         Self::Number(value.into())
     }
 }
 
-impl From<Estimate> for Cell {
+impl From<Estimate> for TableCell {
     fn from(estimate: Estimate) -> Self {
         Self::Number(estimate)
     }
 }
 
-impl From<usize> for Cell {
+impl From<usize> for TableCell {
     fn from(count: usize) -> Self {
         Self::Count(count as u64)
     }
 }
 
-impl From<u64> for Cell {
+impl From<u64> for TableCell {
     fn from(count: u64) -> Self {
         Self::Count(count)
     }
@@ -113,14 +113,14 @@ impl From<u64> for Cell {
 /// A table: a caption, columns, and rows whose first cell names the row.
 ///
 /// ```
-/// use lesio_report::{Best, Cell, Column, Estimate, Table};
+/// use lesio_report::{Best, TableCell, Column, Estimate, Table};
 ///
 /// let table = Table::new(
 ///     "Lesion slices of the test split.",
 ///     [Column::new("predictor"), Column::new("AP").best(Best::Highest)],
 /// )
 /// .row(["intensity".into(), Estimate::new(0.326).with_interval(0.29, 0.36).into()])?
-/// .row(["pixel-l1".into(), Cell::from(0.5)])?;
+/// .row(["pixel-l1".into(), TableCell::from(0.5)])?;
 /// assert_eq!(
 ///     table.to_markdown(),
 ///     "| predictor | AP |\n|---|---:|\n| intensity | 0.326 [0.29, 0.36] |\n| pixel-l1 | **0.500** |\n"
@@ -131,7 +131,7 @@ impl From<u64> for Cell {
 pub struct Table {
     caption: String,
     columns: Vec<Column>,
-    rows: Vec<Vec<Cell>>,
+    rows: Vec<Vec<TableCell>>,
 }
 
 /// A row has another number of cells than the table has columns.
@@ -163,7 +163,7 @@ impl Table {
     ///
     /// # Errors
     /// [`TableError`] for another number of cells.
-    pub fn row(mut self, cells: impl IntoIterator<Item = Cell>) -> Result<Self, TableError> {
+    pub fn row(mut self, cells: impl IntoIterator<Item = TableCell>) -> Result<Self, TableError> {
         let cells: Vec<_> = cells.into_iter().collect();
         if cells.len() != self.columns.len() {
             return Err(TableError {
@@ -188,9 +188,9 @@ impl Table {
         let best = self.best();
         for row in &self.rows {
             let cells = row.iter().zip(&self.columns).zip(&best).map(|((cell, column), best)| match cell {
-                Cell::Text(text) => markdown_escaped(text),
-                Cell::Count(count) => count.to_string(),
-                Cell::Number(estimate) => {
+                TableCell::Text(text) => markdown_escaped(text),
+                TableCell::Count(count) => count.to_string(),
+                TableCell::Number(estimate) => {
                     let value = fixed(estimate.value, column.decimals);
                     let marked = if best.as_ref() == Some(&value) { format!("**{value}**") } else { value };
                     match estimate.interval_text(column.decimals) {
@@ -212,18 +212,19 @@ impl Table {
         &self.columns
     }
 
-    pub(crate) fn rows(&self) -> &[Vec<Cell>] {
+    pub(crate) fn rows(&self) -> &[Vec<TableCell>] {
         &self.rows
     }
 
     /// Whether a column has a cell that is not text, and so is set to the right.
     pub(crate) fn is_numeric(&self, column: usize) -> bool {
-        self.rows.iter().any(|row| !matches!(row[column], Cell::Text(_)))
+        self.rows.iter().any(|row| !matches!(row[column], TableCell::Text(_)))
     }
 
     /// Whether a column has a number with an interval.
     pub(crate) fn has_intervals(&self, column: usize) -> bool {
-        let with_interval = |row: &Vec<Cell>| matches!(&row[column], Cell::Number(e) if e.interval.is_some());
+        let with_interval =
+            |row: &Vec<TableCell>| matches!(&row[column], TableCell::Number(e) if e.interval.is_some());
         self.rows.iter().any(with_interval)
     }
 
@@ -231,7 +232,7 @@ impl Table {
     pub(crate) fn best(&self) -> Vec<Option<String>> {
         let best_of = |(index, column): (usize, &Column)| {
             let values = self.rows.iter().filter_map(|row| match &row[index] {
-                Cell::Number(estimate) if estimate.value.is_finite() => Some(estimate.value),
+                TableCell::Number(estimate) if estimate.value.is_finite() => Some(estimate.value),
                 _ => None,
             });
             // One number alone is not the best of anything.

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use lesio_report::{
     BarPlot, Best, Column, Curve, Estimate, Existing, Figure, HeatMap, HtmlReport, LinePlot, Montage,
-    Picture, Provenance, Scale, ScatterPlot, Table,
+    Picture, RunRecord, Scale, ScatterPlot, Table,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ fn report(text: &str) -> HtmlReport {
         .unwrap()
         .row([text.into(), Estimate::new(f64::NAN).into(), 7_usize.into()])
         .unwrap();
-    let provenance = Provenance::new(text)
+    let provenance = RunRecord::new(text)
         .seed(3)
         .created(UNIX_EPOCH + Duration::from_secs(1_700_000_000))
         .seconds(1.5)

@@ -3,8 +3,8 @@
 use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Geometry, Plane, upright_slice};
 use lesio_report::{
-    Best, Cell, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError,
-    PlotError, PredictorReport, Rgb, Scale, ScaleError, ScopeReport, Table, TableError,
+    Best, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError, PlotError,
+    PredictorReport, Rgb, Scale, ScaleError, ScopeReport, Table, TableCell, TableError,
 };
 use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
@@ -60,12 +60,12 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
     for row in &scope.predictors {
         let cell = |value: Option<f64>, interval: Option<[f64; 2]>| {
             let estimate = Estimate::new(value.unwrap_or(f64::NAN));
-            Cell::from(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)))
+            TableCell::from(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)))
         };
         let (raw, post) = (&row.raw, &row.postprocessed);
         let (raw_ci, post_ci) = (&row.ci95.raw, &row.ci95.postprocessed);
         table = table.row([
-            Cell::from(row.name.as_str()),
+            TableCell::from(row.name.as_str()),
             cell(raw.average_precision, raw_ci.average_precision),
             cell(raw.auroc, raw_ci.auroc),
             cell(raw.aupro_30, raw_ci.aupro_30),
@@ -94,7 +94,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     let mut table = Table::new(caption, std::iter::once(Column::new("predictor")).chain(columns));
     let predictors = groups.first().map_or(&[][..], |group| &group.predictors);
     for (place, row) in predictors.iter().enumerate() {
-        let mut cells = vec![Cell::from(row.predictor.as_str())];
+        let mut cells = vec![TableCell::from(row.predictor.as_str())];
         for score in groups.iter().filter_map(|group| group.predictors.get(place)) {
             let estimate = Estimate::new(score.auroc.unwrap_or(f64::NAN));
             let interval = score.auroc_interval;
@@ -106,7 +106,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
 }
 
 /// The average precision beyond that of `intensity`, with its interval, where it was measured.
-fn beyond_floor(row: &PredictorReport) -> Result<Cell, PresentationError> {
+fn beyond_floor(row: &PredictorReport) -> Result<TableCell, PresentationError> {
     let Some(value) = row.extra.get(BEYOND_FLOOR) else { return Ok(Estimate::new(f64::NAN).into()) };
     let found: Option<Interval95> = serde_json::from_value(value.clone()).ok();
     Ok(found

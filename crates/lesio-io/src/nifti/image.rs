@@ -16,7 +16,7 @@ use crate::nifti::names::{ENDINGS, NiftiName};
 use crate::nifti::oddity::Oddity;
 use crate::nifti::reader::{DataFile, VoxelReader};
 use crate::nifti::slabs::Slabs;
-use crate::nifti::statistics::Statistics;
+use crate::nifti::statistics::VoxelStatistics;
 use crate::nifti::voxel::Voxel;
 use crate::options::ReadOptions;
 use crate::source::sealed::Holder;
@@ -324,8 +324,8 @@ impl<C: Holder> NiftiImage<C> {
     ///
     /// # Errors
     /// As [`NiftiImage::read`].
-    pub fn statistics(&mut self) -> Result<Statistics, ReadError> {
-        Statistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
+    pub fn statistics(&mut self) -> Result<VoxelStatistics, ReadError> {
+        VoxelStatistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
     }
 
     /// The bytes of all voxels as they stand in the file, in its byte order and of any type.

@@ -29,7 +29,7 @@ pub use header::{NiftiHeader, NiftiVersion};
 pub use image::{NiftiImage, read_header};
 pub use oddity::Oddity;
 pub use slabs::{Slab, Slabs};
-pub use statistics::Statistics;
+pub use statistics::VoxelStatistics;
 pub use units::SpaceUnit;
 pub(crate) use voxel::Sealed;
 pub use voxel::Voxel;

@@ -12,7 +12,7 @@ const SHOWN: usize = 8;
 /// Summary of all voxels, after scaling.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Statistics {
+pub struct VoxelStatistics {
     /// Number of voxels.
     pub voxels: u64,
     /// Number of voxels that are NaN or infinite; all that follows leaves them out.
@@ -27,7 +27,7 @@ pub struct Statistics {
     pub first: Vec<f64>,
 }
 
-impl Statistics {
+impl VoxelStatistics {
     pub(crate) fn of(mut reader: VoxelReader<'_>, voxels: u64) -> Result<Self, ReadErrorKind> {
         let mut lanes = Lanes::default();
         let mut first = Vec::new();
@@ -100,7 +100,7 @@ impl Lanes {
         }
     }
 
-    fn finish(self, voxels: u64, first: Vec<f64>) -> Statistics {
+    fn finish(self, voxels: u64, first: Vec<f64>) -> VoxelStatistics {
         let nonfinite = self.nonfinite.iter().sum();
         let (mut sum, mut lost) = (0.0, 0.0);
         for lane in self.sum {
@@ -111,7 +111,7 @@ impl Lanes {
         let exact = sum + (lost + self.lost.iter().sum::<f64>());
         let none = nonfinite == voxels;
         let or_nan = |value: f64| if none { f64::NAN } else { value };
-        Statistics {
+        VoxelStatistics {
             voxels,
             nonfinite,
             // A sum past the greatest number has lost more than a correction can say.
@@ -135,7 +135,7 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 mod tests {
     use super::*;
 
-    fn of(values: &[f64]) -> Statistics {
+    fn of(values: &[f64]) -> VoxelStatistics {
         let mut lanes = Lanes::default();
         // In two parts, of which neither fills its lanes.
         let (start, end) = values.split_at(values.len() / 3);

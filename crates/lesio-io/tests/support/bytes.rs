@@ -55,7 +55,7 @@ pub(crate) fn compare(bytes: &[u8], folder: &Path) -> Result<usize, String> {
                 };
                 same(way, raw(file.read_raw()), raw(memory.read_raw()))?;
                 let of = |found: Result<_, ReadError>| {
-                    told_of(found, |statistics: lesio_io::nifti::Statistics| {
+                    told_of(found, |statistics: lesio_io::nifti::VoxelStatistics| {
                         vec![statistics.sum.to_bits(), statistics.nonfinite, statistics.voxels]
                     })
                 };

@@ -9,8 +9,8 @@ use crate::montage::Montage;
 use crate::number::fixed;
 use crate::picture::{Picture, PictureError};
 use crate::plot::Svg;
-use crate::provenance::Provenance;
-use crate::table::{Cell, Table};
+use crate::run_record::RunRecord;
+use crate::table::{Table, TableCell};
 use crate::text::escaped;
 
 /// A report as one HTML page: style, plots and pictures are inside it, nothing is loaded, no script
@@ -19,7 +19,7 @@ use crate::text::escaped;
 /// Every text given is shown as text, whatever it contains. Tables and figures are numbered in order.
 ///
 /// ```
-/// use lesio_report::{Curve, HtmlReport, LinePlot, Provenance, Table};
+/// use lesio_report::{Curve, HtmlReport, LinePlot, RunRecord, Table};
 ///
 /// let losses = Curve::new("training", [1.0, 2.0, 3.0], [9.0, 4.0, 3.5])?;
 /// let html = HtmlReport::new("A small VAE")
@@ -28,7 +28,7 @@ use crate::text::escaped;
 ///     .figure_svg(&LinePlot::training("Loss", "-ELBO").curve(losses).to_svg()?, "Loss by epoch.")
 ///     .section("Results")
 ///     .table(Table::new("Test split.", ["predictor", "AP"]).row(["pixel-l1".into(), 0.41.into()])?)
-///     .provenance(Provenance::new("quickstart --seed 7").seed(7))
+///     .provenance(RunRecord::new("quickstart --seed 7").seed(7))
 ///     .to_html();
 /// assert!(html.starts_with("<!DOCTYPE html>"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -38,7 +38,7 @@ pub struct HtmlReport {
     title: String,
     lead: String,
     blocks: Vec<Block>,
-    provenance: Option<Provenance>,
+    provenance: Option<RunRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -138,7 +138,7 @@ impl HtmlReport {
 
     /// Sets where the results come from, shown at the end.
     #[must_use]
-    pub fn provenance(mut self, provenance: Provenance) -> Self {
+    pub fn provenance(mut self, provenance: RunRecord) -> Self {
         self.provenance = Some(provenance);
         self
     }
@@ -253,14 +253,14 @@ fn push_table(html: &mut String, table: &Table, number: usize) {
         for (i, (cell, column)) in row.iter().zip(table.columns()).enumerate() {
             let interval_cell = if intervals[i] { "<td></td>" } else { "" };
             match cell {
-                Cell::Text(text) if i == 0 => {
+                TableCell::Text(text) if i == 0 => {
                     html.push_str(&format!("<th scope=\"row\">{}</th>", escaped(text)))
                 }
-                Cell::Text(text) => html.push_str(&format!("<td>{}</td>{interval_cell}", escaped(text))),
-                Cell::Count(count) => {
+                TableCell::Text(text) => html.push_str(&format!("<td>{}</td>{interval_cell}", escaped(text))),
+                TableCell::Count(count) => {
                     html.push_str(&format!("<td class=\"number\">{count}</td>{interval_cell}"))
                 }
-                Cell::Number(estimate) => {
+                TableCell::Number(estimate) => {
                     let value = fixed(estimate.value, column.decimals);
                     let value = if best[i].as_ref() == Some(&value) {
                         format!("<strong>{value}</strong>")
@@ -304,7 +304,7 @@ fn push_figure(html: &mut String, figure: &Figure, number: usize) {
     html.push_str("</figcaption>\n</figure>\n");
 }
 
-fn push_provenance(html: &mut String, provenance: &Provenance) {
+fn push_provenance(html: &mut String, provenance: &RunRecord) {
     let mut entries = Vec::new();
     entries.extend(provenance.seed.map(|seed| ("seed".to_owned(), seed.to_string())));
     entries.extend(provenance.created.clone().map(|time| ("created".to_owned(), time)));

@@ -4,7 +4,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, AxisRequest, AxisScale};
 use super::error::PlotError;
-use super::frame::{AXIS, Frame, INK, LegendKey, Stroke};
+use super::frame::{AXIS, INK, LegendKey, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::estimate::Estimate;
@@ -126,7 +126,7 @@ impl BarPlot {
             .map(|(i, (name, _))| (LegendKey::Square(PALETTE[i % PALETTE.len()]), name.clone()))
             .collect();
         let group = BAR * self.series.len() as f64 + GAP;
-        let frame = Frame {
+        let frame = PlotFrame {
             title: &self.title,
             x,
             y,

@@ -48,7 +48,7 @@ pub(super) enum LegendKey {
 
 /// A plot without its data.
 #[derive(Clone, Debug)]
-pub(super) struct Frame<'a> {
+pub(super) struct PlotFrame<'a> {
     pub(super) title: &'a str,
     pub(super) x: Axis,
     pub(super) y: Axis,
@@ -61,9 +61,9 @@ pub(super) struct Frame<'a> {
     pub(super) legend: Vec<(LegendKey, String)>,
 }
 
-impl Frame<'_> {
+impl PlotFrame<'_> {
     /// Draws the frame, then `contents` within it, and the axes above both.
-    pub(super) fn draw(&self, contents: impl FnOnce(&Panel<'_, '_>) -> Drawn) -> Result<Svg, PlotError> {
+    pub(super) fn draw(&self, contents: impl FnOnce(&PlotArea<'_, '_>) -> Drawn) -> Result<Svg, PlotError> {
         let widest = |ticks: &[(f64, String)]| {
             ticks.iter().map(|(_, text)| estimated_width(text, FONT_SIZE)).fold(0.0, f64::max)
         };
@@ -81,7 +81,7 @@ impl Frame<'_> {
         let size = [WIDTH, total].map(|pixels| (pixels.ceil() as u32).saturating_mul(UNITS));
         let mut document = String::new();
         let area = SVGBackend::with_string(&mut document, (size[0], size[1])).into_drawing_area();
-        let panel = Panel { area: &area, x: &self.x, y: &self.y, left, top, width: right - left, height };
+        let panel = PlotArea { area: &area, x: &self.x, y: &self.y, left, top, width: right - left, height };
         let drawn = panel
             .draw_grid(self.rows_ruled)
             .and_then(|()| contents(&panel))
@@ -134,7 +134,7 @@ fn legend_text_width(name: &str) -> f64 {
 }
 
 /// The plotting area. Its coordinates are places along the axes, or CSS pixels where it says so.
-pub(super) struct Panel<'c, 'b> {
+pub(super) struct PlotArea<'c, 'b> {
     area: &'c DrawingArea<SVGBackend<'b>, Shift>,
     x: &'c Axis,
     y: &'c Axis,
@@ -144,7 +144,7 @@ pub(super) struct Panel<'c, 'b> {
     height: f64,
 }
 
-impl Panel<'_, '_> {
+impl PlotArea<'_, '_> {
     /// Right end of the plotting area in CSS pixels.
     pub(super) fn right(&self) -> f64 {
         self.left + self.width

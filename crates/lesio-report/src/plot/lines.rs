@@ -3,7 +3,7 @@
 use super::axis::{Axis, AxisRequest, AxisScale};
 use super::clip::{clipped_line, clipped_polygon, thinned};
 use super::error::PlotError;
-use super::frame::{AXIS, Frame, LegendKey, Panel, Stroke};
+use super::frame::{AXIS, LegendKey, PlotArea, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::scale::Scale;
@@ -313,7 +313,7 @@ impl LinePlot {
                 .map(|(name, _)| (LegendKey::Line(guide_stroke), (*name).to_owned())),
         );
 
-        let frame = Frame {
+        let frame = PlotFrame {
             title: &self.title,
             x,
             y,
@@ -374,7 +374,7 @@ impl LinePlot {
     }
 
     /// The line through a run of points in CSS pixels, joined as the plot joins and thinned.
-    fn outline(&self, panel: &Panel<'_, '_>, run: &[[f64; 2]]) -> Vec<[f64; 2]> {
+    fn outline(&self, panel: &PlotArea<'_, '_>, run: &[[f64; 2]]) -> Vec<[f64; 2]> {
         let mut points = run.to_vec();
         if self.join == Join::Step {
             if run.first().map(|point| point[0]) > run.last().map(|point| point[0]) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::axis::AxisRequest;
 use super::error::PlotError;
-use super::frame::{AXIS, Frame, LegendKey, Stroke};
+use super::frame::{AXIS, LegendKey, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::scale::Scale;
@@ -102,7 +102,8 @@ impl ScatterPlot {
             legend.push((LegendKey::Line(line), "identity".to_owned()));
         }
         let height = if self.identity { None } else { Some(300.0) };
-        let frame = Frame { title: &self.title, x, y, height, margin_right: 0.0, rows_ruled: true, legend };
+        let frame =
+            PlotFrame { title: &self.title, x, y, height, margin_right: 0.0, rows_ruled: true, legend };
         frame.draw(|panel| {
             if self.identity {
                 let ends = [[frame.x.start, frame.y.start], [frame.x.end, frame.y.end]];

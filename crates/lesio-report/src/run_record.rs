@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Nothing is looked up: what is not given is not shown, and the same input gives the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Provenance {
+pub struct RunRecord {
     /// The command line.
     pub command: String,
     /// The seed of all random draws.
@@ -30,7 +30,7 @@ pub struct Provenance {
     pub entries: BTreeMap<String, String>,
 }
 
-impl Provenance {
+impl RunRecord {
     /// The result of a command line.
     #[must_use]
     pub fn new(command: impl Into<String>) -> Self {
