@@ -1,9 +1,13 @@
 //! What can be wrong with a file, by name.
 
+mod affine;
 mod escaped;
+mod gzip;
 mod read;
 mod write;
 
+pub use affine::AffineError;
 pub use escaped::Escaped;
-pub use read::{AffineError, GzipFault, ReadError, ReadErrorKind};
+pub use gzip::GzipFault;
+pub use read::{ReadError, ReadErrorKind};
 pub use write::{ImageWriteError, ImageWriteErrorKind};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::Escaped;
+use crate::error::escaped::Escaped;
 
 /// Why an image or a volume could not be written: which file, and what was in the way.
 ///

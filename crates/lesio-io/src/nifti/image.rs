@@ -8,19 +8,17 @@ use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
 
 use crate::error::{ReadError, ReadErrorKind};
-use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::datatype::Datatype;
-use crate::nifti::extension::{Room, read_extensions};
-use crate::nifti::header::{Arrangement, NiftiHeader, SIZE_1, SIZE_2, Signature};
-use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::header::{Arrangement, NiftiHeader};
 use crate::nifti::oddity::Oddity;
 use crate::nifti::reader::{DataFile, VoxelReader};
 use crate::nifti::slabs::Slabs;
+use crate::nifti::start::{header_path, is_compressed, name_of, read_start};
 use crate::nifti::statistics::VoxelStatistics;
 use crate::nifti::voxel::Voxel;
 use crate::options::ReadOptions;
 use crate::source::sealed::Holder;
-use crate::source::{BYTES, Content, Stream, open_regular};
+use crate::source::{BYTES, Content, open_regular};
 
 /// How gzip starts.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -82,23 +80,6 @@ impl<C: Holder> Data<C> {
         let Self { bytes, compressed, offset, limit, .. } = *self;
         DataFile { content: self.content.content(), bytes, compressed, offset, limit }
     }
-}
-
-/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
-/// an `.img` file is looked for beside it.
-///
-/// # Errors
-/// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
-/// compared with the file.
-pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
-    let path = path.as_ref();
-    let name = name_of(path)?;
-    let path = header_path(path, &name)?;
-    let limit = ReadOptions::new().limit();
-    open_regular(&path)
-        .and_then(|(file, _)| read_start(Content::File(&file), name.arrangement, is_compressed(&path), limit))
-        .map(|(header, _)| header)
-        .map_err(|kind| kind.at(&path))
 }
 
 impl NiftiImage {
@@ -328,76 +309,14 @@ impl<C: Holder> NiftiImage<C> {
         VoxelStatistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
     }
 
-    /// The bytes of all voxels as they stand in the file, in its byte order and of any type.
-    ///
-    /// # Errors
-    /// As [`NiftiImage::read`].
-    pub fn read_raw(&mut self) -> Result<Vec<u8>, ReadError> {
-        self.check_memory::<u8>(self.voxels.saturating_mul(self.header.datatype.bytes()))?;
-        let size = usize::try_from(self.header.datatype.bytes()).unwrap_or(1);
-        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
-        let bytes = reader
-            .and_then(|reader| reader.collect(self.voxels, size, |bytes, out| out.extend_from_slice(bytes)));
-        bytes.map_err(|kind| kind.at(&self.data.path))
+    /// The file or the bytes that hold the voxels.
+    pub(super) fn file(&self) -> DataFile<'_> {
+        self.data.file()
     }
 
-    /// Reads complex voxels as real and imaginary part. They are not scaled: the standard leaves it
-    /// open what that would mean.
-    ///
-    /// # Errors
-    /// [`ReadErrorKind::UnsupportedDatatype`] for voxels that are not complex, else as
-    /// [`NiftiImage::read`].
-    pub fn read_complex(&mut self) -> Result<ArrayD<[f64; 2]>, ReadError> {
-        self.check_memory::<[f64; 2]>(self.voxels)?;
-        let order = self.header.byte_order;
-        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
-        let values = match self.header.datatype {
-            Datatype::Complex64 => reader.and_then(|reader| {
-                reader.collect(self.voxels, 1, |bytes, out| {
-                    let part = |b: [u8; 4]| f64::from(f32::from_bits(bits_32(b, order)));
-                    out.extend(
-                        bytes
-                            .as_chunks::<8>()
-                            .0
-                            .iter()
-                            .map(|&[a, b, c, d, e, f, g, h]| [part([a, b, c, d]), part([e, f, g, h])]),
-                    );
-                })
-            }),
-            Datatype::Complex128 => reader.and_then(|reader| {
-                reader.collect(self.voxels, 1, |bytes, out| {
-                    let (parts, _) = bytes.as_chunks::<8>();
-                    let part = |b: &[u8; 8]| f64::from_bits(bits_64(*b, order));
-                    out.extend(parts.as_chunks::<2>().0.iter().map(|[re, im]| [part(re), part(im)]));
-                })
-            }),
-            other => Err(unsupported(other, " as complex numbers")),
-        };
-        let values = values.map_err(|kind| kind.at(&self.data.path))?;
-        self.array(values)
-    }
-
-    /// Reads coloured voxels as red, green, blue and opacity; without opacity in the file it is 255.
-    ///
-    /// # Errors
-    /// [`ReadErrorKind::UnsupportedDatatype`] for voxels that are no colours, else as
-    /// [`NiftiImage::read`].
-    pub fn read_rgba(&mut self) -> Result<ArrayD<[u8; 4]>, ReadError> {
-        self.check_memory::<[u8; 4]>(self.voxels)?;
-        let reader = VoxelReader::new(self.data.file(), &self.header, 0);
-        let values = match self.header.datatype {
-            Datatype::Rgb24 => reader.and_then(|reader| {
-                reader.collect(self.voxels, 1, |bytes, out| {
-                    out.extend(bytes.as_chunks::<3>().0.iter().map(|&[r, g, b]| [r, g, b, u8::MAX]));
-                })
-            }),
-            Datatype::Rgba32 => reader.and_then(|reader| {
-                reader.collect(self.voxels, 1, |bytes, out| out.extend_from_slice(bytes.as_chunks::<4>().0))
-            }),
-            other => Err(unsupported(other, " as colours")),
-        };
-        let values = values.map_err(|kind| kind.at(&self.data.path))?;
-        self.array(values)
+    /// What errors of the voxels name.
+    pub(super) fn data_path(&self) -> &Path {
+        &self.data.path
     }
 
     /// The number of the only volume.
@@ -424,7 +343,7 @@ impl<C: Holder> NiftiImage<C> {
         VoxelReader::new(self.data.file(), &self.header, first).map_err(|kind| kind.at(&self.data.path))
     }
 
-    fn array<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, ReadError> {
+    pub(super) fn array<T>(&self, values: Vec<T>) -> Result<ArrayD<T>, ReadError> {
         let shape: Result<Vec<usize>, _> =
             self.header.shape.iter().map(|&size| usize::try_from(size)).collect();
         shape
@@ -439,7 +358,7 @@ impl<C: Holder> NiftiImage<C> {
     }
 
     /// Compares with the limit what `count` values take, with all that is held beside them.
-    fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
+    pub(super) fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
         let values = count.saturating_mul(size_of::<T>() as u64);
         // Values that come in steps are moved when there is to be room for more.
         let moved = if self.data.file().may_grow(&self.header, count) { values / 4 } else { 0 };
@@ -483,125 +402,6 @@ impl Placed {
     }
 }
 
-/// Reads a header with its extensions.
-fn read_start(
-    content: Content<'_>,
-    arrangement: Arrangement,
-    compressed: bool,
-    limit: u64,
-) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
-    parse_start(content, arrangement, compressed, limit).map_err(|kind| {
-        // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
-        // no further than a good file is read.
-        let damage = Stream::new(content, compressed).and_then(|mut stream| stream.verify_rest(limit));
-        match damage {
-            Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
-            _ => kind,
-        }
-    })
-}
-
-fn parse_start(
-    content: Content<'_>,
-    arrangement: Arrangement,
-    compressed: bool,
-    limit: u64,
-) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
-    let mut stream = Stream::new(content, compressed)?;
-    let mut buffer = [0; SIZE_2];
-    let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
-    let longer = buffer
-        .first_chunk()
-        .and_then(|start| Signature::of(*start).ok())
-        .is_some_and(|signature| have == SIZE_1 && signature.version.header_bytes() > SIZE_1);
-    if longer {
-        have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
-    }
-    let (mut header, magic, mut oddities) =
-        NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
-    check_magic(magic, arrangement, &header, &mut oddities)?;
-    header.check_offset(arrangement)?;
-    let end = header.version.header_bytes() as u64 + 4;
-    let mut flag = [0; 4];
-    let flag_bytes = stream.read(&mut flag)? as u64;
-    let room = match arrangement {
-        Arrangement::Single if flag_bytes < 4 => {
-            let have = end - 4 + flag_bytes;
-            return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
-        }
-        Arrangement::Single => Room::Bytes(header.vox_offset.saturating_sub(end)),
-        Arrangement::Pair => Room::ToEnd,
-    };
-    if flag[0] != 0 {
-        header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
-    }
-    if arrangement == Arrangement::Pair {
-        stream.verify_rest(limit)?;
-    }
-    Ok((header, oddities))
-}
-
-/// Compares what the magic says of the place of the voxels with what the name says.
-fn check_magic(
-    magic: Arrangement,
-    arrangement: Arrangement,
-    header: &NiftiHeader,
-    oddities: &mut Vec<Oddity>,
-) -> Result<(), ReadErrorKind> {
-    let reason = match (arrangement, magic) {
-        (Arrangement::Single, Arrangement::Single) | (Arrangement::Pair, Arrangement::Pair) => return Ok(()),
-        // No voxel of a single file starts at 0: that they stand in the other file is the one reading.
-        (Arrangement::Pair, Arrangement::Single) if header.vox_offset == 0 => {
-            oddities.push(Oddity::Arrangement { magic: magic.magic() });
-            return Ok(());
-        }
-        (Arrangement::Single, Arrangement::Pair) => {
-            "the magic starts with ni, as in the .hdr file of a pair, whose voxels stand in another file"
-        }
-        (Arrangement::Pair, Arrangement::Single) => {
-            "the magic starts with n+, and the voxels have an offset, as in a .nii file, which is no pair"
-        }
-    };
-    Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
-}
-
-/// The file that holds the header.
-fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, ReadError> {
-    // The file named is looked at first, so that what is wrong with it is not told of the other.
-    open_regular(path).map_err(|kind| kind.at(path))?;
-    if name.holds_header() {
-        return Ok(path.to_owned());
-    }
-    name.other_half(path).map_err(|kind| kind.at(path))
-}
-
-/// Whether a file is compressed, by its name: the halves of a pair may be or not, each by itself.
-fn is_compressed(path: &Path) -> bool {
-    NiftiName::of(path).is_some_and(|name| name.compressed)
-}
-
-fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
-    NiftiName::of(path).ok_or_else(|| {
-        // A folder or an absent file is told as such first.
-        let kind = open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: ENDINGS });
-        kind.at(path)
-    })
-}
-
-fn unsupported(datatype: Datatype, purpose: &'static str) -> ReadErrorKind {
+pub(super) fn unsupported(datatype: Datatype, purpose: &'static str) -> ReadErrorKind {
     ReadErrorKind::UnsupportedDatatype { code: datatype.code(), name: datatype.name(), purpose }
-}
-
-fn bits_32(bytes: [u8; 4], order: ByteOrder) -> u32 {
-    match order {
-        ByteOrder::Little => u32::from_le_bytes(bytes),
-        ByteOrder::Big => u32::from_be_bytes(bytes),
-    }
-}
-
-fn bits_64(bytes: [u8; 8], order: ByteOrder) -> u64 {
-    match order {
-        ByteOrder::Little => u64::from_le_bytes(bytes),
-        ByteOrder::Big => u64::from_be_bytes(bytes),
-    }
 }

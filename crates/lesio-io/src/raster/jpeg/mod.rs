@@ -4,6 +4,7 @@
 //! gone through first, code by code, and what it lacks is an error; the decoder then gets the parts that hold
 //! pixels, and nothing else.
 
+mod bits;
 mod entropy;
 mod stream;
 

@@ -3,7 +3,8 @@
 use super::super::budget::Budget;
 use super::super::fault::{damaged_jpeg as damaged, unsupported};
 use super::super::picture::tell_trailing;
-use super::entropy::{Component, Scan, Table, Tables};
+use super::bits::Table;
+use super::entropy::{Component, Scan, Tables};
 use crate::error::ReadErrorKind;
 use crate::source::reserve;
 

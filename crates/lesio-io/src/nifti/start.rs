@@ -1,0 +1,134 @@
+//! What stands before the voxels, and in which file.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{ReadError, ReadErrorKind};
+use crate::nifti::extension::{Room, read_extensions};
+use crate::nifti::header::{Arrangement, NiftiHeader, SIZE_1, SIZE_2};
+use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::oddity::Oddity;
+use crate::nifti::parse::Signature;
+use crate::options::ReadOptions;
+use crate::source::{Content, Stream, open_regular};
+
+/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
+/// an `.img` file is looked for beside it.
+///
+/// # Errors
+/// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
+/// compared with the file.
+pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
+    let path = path.as_ref();
+    let name = name_of(path)?;
+    let path = header_path(path, &name)?;
+    let limit = ReadOptions::new().limit();
+    open_regular(&path)
+        .and_then(|(file, _)| read_start(Content::File(&file), name.arrangement, is_compressed(&path), limit))
+        .map(|(header, _)| header)
+        .map_err(|kind| kind.at(&path))
+}
+
+/// Reads a header with its extensions.
+pub(super) fn read_start(
+    content: Content<'_>,
+    arrangement: Arrangement,
+    compressed: bool,
+    limit: u64,
+) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+    parse_start(content, arrangement, compressed, limit).map_err(|kind| {
+        // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
+        // no further than a good file is read.
+        let damage = Stream::new(content, compressed).and_then(|mut stream| stream.verify_rest(limit));
+        match damage {
+            Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
+            _ => kind,
+        }
+    })
+}
+
+fn parse_start(
+    content: Content<'_>,
+    arrangement: Arrangement,
+    compressed: bool,
+    limit: u64,
+) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
+    let mut stream = Stream::new(content, compressed)?;
+    let mut buffer = [0; SIZE_2];
+    let mut have = stream.read(buffer.get_mut(..SIZE_1).unwrap_or_default())?;
+    let longer = buffer
+        .first_chunk()
+        .and_then(|start| Signature::of(*start).ok())
+        .is_some_and(|signature| have == SIZE_1 && signature.version.header_bytes() > SIZE_1);
+    if longer {
+        have += stream.read(buffer.get_mut(SIZE_1..).unwrap_or_default())?;
+    }
+    let (mut header, magic, mut oddities) =
+        NiftiHeader::parse_with_oddities(buffer.get(..have).unwrap_or_default())?;
+    check_magic(magic, arrangement, &header, &mut oddities)?;
+    header.check_offset(arrangement)?;
+    let end = header.version.header_bytes() as u64 + 4;
+    let mut flag = [0; 4];
+    let flag_bytes = stream.read(&mut flag)? as u64;
+    let room = match arrangement {
+        Arrangement::Single if flag_bytes < 4 => {
+            let have = end - 4 + flag_bytes;
+            return Err(ReadErrorKind::Truncated { what: "the extension flag", need: end, have });
+        }
+        Arrangement::Single => Room::Bytes(header.vox_offset.saturating_sub(end)),
+        Arrangement::Pair => Room::ToEnd,
+    };
+    if flag[0] != 0 {
+        header.extensions = read_extensions(&mut stream, header.byte_order, room, limit, &mut oddities)?;
+    }
+    if arrangement == Arrangement::Pair {
+        stream.verify_rest(limit)?;
+    }
+    Ok((header, oddities))
+}
+
+/// Compares what the magic says of the place of the voxels with what the name says.
+fn check_magic(
+    magic: Arrangement,
+    arrangement: Arrangement,
+    header: &NiftiHeader,
+    oddities: &mut Vec<Oddity>,
+) -> Result<(), ReadErrorKind> {
+    let reason = match (arrangement, magic) {
+        (Arrangement::Single, Arrangement::Single) | (Arrangement::Pair, Arrangement::Pair) => return Ok(()),
+        // No voxel of a single file starts at 0: that they stand in the other file is the one reading.
+        (Arrangement::Pair, Arrangement::Single) if header.vox_offset == 0 => {
+            oddities.push(Oddity::Arrangement { magic: magic.magic() });
+            return Ok(());
+        }
+        (Arrangement::Single, Arrangement::Pair) => {
+            "the magic starts with ni, as in the .hdr file of a pair, whose voxels stand in another file"
+        }
+        (Arrangement::Pair, Arrangement::Single) => {
+            "the magic starts with n+, and the voxels have an offset, as in a .nii file, which is no pair"
+        }
+    };
+    Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
+}
+
+/// The file that holds the header.
+pub(super) fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, ReadError> {
+    // The file named is looked at first, so that what is wrong with it is not told of the other.
+    open_regular(path).map_err(|kind| kind.at(path))?;
+    if name.holds_header() {
+        return Ok(path.to_owned());
+    }
+    name.other_half(path).map_err(|kind| kind.at(path))
+}
+
+/// Whether a file is compressed, by its name: the halves of a pair may be or not, each by itself.
+pub(super) fn is_compressed(path: &Path) -> bool {
+    NiftiName::of(path).is_some_and(|name| name.compressed)
+}
+
+pub(super) fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
+    NiftiName::of(path).ok_or_else(|| {
+        // A folder or an absent file is told as such first.
+        let kind = open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: ENDINGS });
+        kind.at(path)
+    })
+}
