@@ -53,8 +53,20 @@ pub enum ImageError {
     },
 }
 
-/// Refuses an array without elements and one that holds NaN or infinite values.
-pub(crate) fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageError> {
+/// Refuses an array of any number of axes without elements, and one that holds NaN or infinite values.
+///
+/// # Errors
+/// [`ImageError::EmptyImage`], and [`ImageError::NonFiniteVoxels`] with the count and the index of the first.
+///
+/// ```
+/// use lesio_image::check_finite;
+/// use ndarray::array;
+///
+/// assert!(check_finite(&array![[1.0, 2.0]]).is_ok());
+/// let error = check_finite(&array![[1.0, f32::NAN]]).unwrap_err();
+/// assert_eq!(error.to_string(), "1 values are NaN or infinite, the first at [0, 1]");
+/// ```
+pub fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageError> {
     if data.is_empty() {
         return Err(ImageError::EmptyImage { shape: data.shape().to_vec() });
     }

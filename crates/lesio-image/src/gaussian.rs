@@ -45,14 +45,6 @@ pub fn gaussian_filter_volume(data: &ArrayRef3<f32>, sigma: [f64; 3]) -> Result<
     smooth(data, &sigma)
 }
 
-/// A map with its negative values set to 0: where an image is brighter than expected.
-///
-/// NaN becomes 0.
-#[must_use]
-pub fn positive_part<D: Dimension>(map: &ArrayRef<f32, D>) -> Array<f32, D> {
-    map.mapv(|value| value.max(0.0))
-}
-
 fn smooth<D: Dimension>(data: &ArrayRef<f32, D>, sigma: &[f64]) -> Result<Array<f32, D>, FilterError> {
     if sigma.iter().any(|s| !(0.0..=MAX_SIGMA).contains(s)) {
         return Err(SettingError::new("gaussian sigma", sigma, "0 to 1000 pixels").into());
@@ -181,10 +173,5 @@ mod tests {
             Err(FilterError::Image(ImageError::NonFiniteVoxels { .. }))
         ));
         assert!(gaussian_filter_plane(&Array2::<f32>::zeros((0, 3)), [1.0, 1.0]).is_err());
-    }
-
-    #[test]
-    fn negative_values_vanish() {
-        assert_eq!(positive_part(&array![-1.0, 0.0, 2.5]), array![0.0, 0.0, 2.5]);
     }
 }

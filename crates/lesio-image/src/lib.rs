@@ -12,7 +12,7 @@
 //!   scale); [`GridFit`] and [`Alignment`], which make a [`Placement`] (where on the grid an image
 //!   lies); [`resample_volume`] and [`respace_volume`].
 //! - After a network: [`median_filter_volume`], [`gaussian_filter_volume`], [`erode`],
-//!   [`positive_part`], [`label_volume`], [`remove_small_volume`], and the same for planes.
+//!   [`label_volume`], and the same for planes.
 //!
 //! Functions take `&ArrayRef`, to which arrays and views of ndarray dereference. Nothing depends on
 //! the number of threads: work is split by shape, and sums are taken in `f64`.
@@ -78,9 +78,9 @@ pub use agreement::{
     VoxelGrid,
 };
 pub use alignment::{Alignment, AlignmentScope, Aspect};
-pub use error::ImageError;
+pub use error::{ImageError, check_finite};
 pub use fitted::{FittedPreprocessing, PreprocessError};
-pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume, positive_part};
+pub use gaussian::{gaussian_filter_plane, gaussian_filter_volume};
 pub use geometry::{Geometry, GeometryError};
 pub use grid::{GridFit, Resize};
 pub use histogram::{FittedHistogram, HistogramFit, HistogramStandardizer, PiecewiseScale};
@@ -94,10 +94,7 @@ pub use lesio_grid::{
 pub use lesio_settings::SettingError;
 pub use mask::{ForegroundMask, Holes, KeepComponents};
 pub use median::{FilterError, median_filter_in_place, median_filter_plane, median_filter_volume};
-pub use morphology::{
-    close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open, remove_small_plane,
-    remove_small_volume,
-};
+pub use morphology::{close, dilate, erode, erode_spaced, fill_holes_plane, fill_holes_volume, open};
 pub use orientation::{AxisCode, Orientation};
 pub use percentile::order_statistics;
 pub use placement::Placement;

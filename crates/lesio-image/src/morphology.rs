@@ -124,26 +124,6 @@ pub fn fill_holes_volume(mask: &ArrayRef3<bool>) -> Array3<bool> {
     fill_holes(mask, label_volume)
 }
 
-/// A plane's mask without its components of fewer than `minimum` pixels.
-#[must_use]
-pub fn remove_small_plane(
-    mask: &ArrayRef2<bool>,
-    minimum: usize,
-    connectivity: Connectivity,
-) -> Array2<bool> {
-    label_plane(mask, connectivity).select(|component| component.size >= minimum)
-}
-
-/// A volume's mask without its components of fewer than `minimum` voxels.
-#[must_use]
-pub fn remove_small_volume(
-    mask: &ArrayRef3<bool>,
-    minimum: usize,
-    connectivity: Connectivity,
-) -> Array3<bool> {
-    label_volume(mask, connectivity).select(|component| component.size >= minimum)
-}
-
 /// A mask whose background is in one piece with the border: holes are filled.
 ///
 /// A hole is a component of the background, by faces, that does not reach the border of the array.
@@ -346,16 +326,5 @@ mod tests {
         let filled = fill_holes_plane(&ring);
         assert!(filled[[1, 1]]);
         assert!(!filled[[0, 3]] && !filled[[2, 4]]);
-    }
-
-    #[test]
-    fn small_components_go() {
-        let mut mask = Array2::from_elem((1, 9), false);
-        for column in [0, 1, 3, 5, 6] {
-            mask[[0, column]] = true;
-        }
-        let kept = remove_small_plane(&mask, 2, Connectivity::Face);
-        assert_eq!(kept.iter().filter(|v| **v).count(), 4);
-        assert!(!kept[[0, 3]]);
     }
 }

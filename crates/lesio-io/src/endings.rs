@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Endings of volumes: NIfTI, in one file or two.
-pub const VOLUME_ENDINGS: [&str; 6] = [".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"];
+pub const VOLUME_ENDINGS: [&str; 6] = [".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"];
 
 /// Endings of images.
 pub const IMAGE_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"];
@@ -12,6 +12,11 @@ pub const IMAGE_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".tif", ".tiff", 
 #[must_use]
 pub fn is_volume(path: impl AsRef<Path>) -> bool {
     has(path.as_ref(), &VOLUME_ENDINGS)
+}
+
+/// Whether a name is that of a volume in one file, in upper or lower case.
+pub(crate) fn is_single_volume(name: &str) -> bool {
+    [".nii", ".nii.gz"].contains(&ending_of(name).as_str())
 }
 
 /// Whether a name is that of an image, in upper or lower case.

@@ -52,7 +52,8 @@ pub mod spreadsheet;
 
 pub use endings::{IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, is_volume, without_ending};
 pub use error::{
-    AffineError, Escaped, GzipFault, ImageWriteError, ImageWriteErrorKind, ReadError, ReadErrorKind,
+    AffineError, Escaped, FileError, GzipFault, ImageWriteError, ImageWriteErrorKind, ReadError,
+    ReadErrorKind,
 };
 pub use lesio_files as atomic;
 pub use matching::Matching;

@@ -8,7 +8,7 @@ use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{expect_file, files_below, is_there};
 use super::listing::Listing;
 use super::passed_over::PassedOver;
-use crate::endings::volume_stem;
+use crate::endings::{is_single_volume, volume_stem};
 
 pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let training = root.join("imagesTr");
@@ -40,7 +40,7 @@ fn volumes(folder: &Path, passed: &mut PassedOver) -> Result<BTreeMap<String, Pa
         return Ok(volumes);
     }
     for entry in files_below(folder, passed)? {
-        let Some(stem) = volume_stem(&entry.name).filter(|_| is_single(&entry.name)) else {
+        let Some(stem) = volume_stem(&entry.name).filter(|_| is_single_volume(&entry.name)) else {
             passed.file(&entry.path);
             continue;
         };
@@ -50,10 +50,4 @@ fn volumes(folder: &Path, passed: &mut PassedOver) -> Result<BTreeMap<String, Pa
         }
     }
     Ok(volumes)
-}
-
-/// Whether a volume is in one file, as those of the set are.
-fn is_single(name: &str) -> bool {
-    let lower = name.to_ascii_lowercase();
-    lower.ends_with(".nii") || lower.ends_with(".nii.gz")
 }

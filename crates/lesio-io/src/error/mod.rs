@@ -2,12 +2,14 @@
 
 mod affine;
 mod escaped;
+mod file_error;
 mod gzip;
 mod read;
 mod write;
 
 pub use affine::AffineError;
 pub use escaped::Escaped;
+pub use file_error::FileError;
 pub use gzip::GzipFault;
 pub use read::{ReadError, ReadErrorKind};
 pub use write::{ImageWriteError, ImageWriteErrorKind};

@@ -1,14 +1,13 @@
 //! What can be wrong with a file that is read, by name.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lesio_image::{GridError, ScanError};
 
 use crate::error::affine::AffineError;
-use crate::error::escaped::Escaped;
+use crate::error::file_error::FileError;
 use crate::error::gzip::GzipFault;
 use crate::nifti::Datatype;
 
@@ -19,42 +18,7 @@ use crate::nifti::Datatype;
 /// assert_eq!(error.kind().name(), "NotFound");
 /// assert_eq!(error.to_string(), "absent.nii.gz: there is no such file");
 /// ```
-#[derive(Debug)]
-pub struct ReadError {
-    path: PathBuf,
-    kind: Box<ReadErrorKind>,
-}
-
-impl ReadError {
-    pub(crate) fn new(path: &Path, kind: ReadErrorKind) -> Self {
-        Self { path: path.to_owned(), kind: Box::new(kind) }
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is wrong with it.
-    #[must_use]
-    pub fn kind(&self) -> &ReadErrorKind {
-        &self.kind
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Escaped(self.path.display()), Escaped(&self.kind))
-    }
-}
-
-impl Error for ReadError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The kind's own text is part of this error's, so the chain goes on with what caused it.
-        self.kind.source()
-    }
-}
+pub type ReadError = FileError<ReadErrorKind>;
 
 /// What is wrong with a file that was to be read.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +48,10 @@ pub enum ReadErrorKind {
         found: &'static str,
     },
     /// The name does not tell a format that is read here.
-    #[error("the name ends in none of {expected}")]
+    #[error("the name ends in none of {}", expected.join(", "))]
     UnknownFormat {
         /// The endings known.
-        expected: &'static str,
+        expected: &'static [&'static str],
     },
     /// The content is of no format that is read here.
     #[error("the content is none of {expected}")]
@@ -482,7 +446,7 @@ impl ReadErrorKind {
     }
 
     pub(crate) fn at(self, path: &Path) -> ReadError {
-        ReadError::new(path, self)
+        FileError::new(path, self)
     }
 }
 

@@ -1,50 +1,14 @@
 //! What can be in the way of a file that is written, by name.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::error::escaped::Escaped;
+use crate::error::file_error::FileError;
 
 /// Why an image or a volume could not be written: which file, and what was in the way.
 ///
 /// Whatever the reason, a file that was there before is still there, whole.
-#[derive(Debug)]
-pub struct ImageWriteError {
-    path: PathBuf,
-    kind: Box<ImageWriteErrorKind>,
-}
-
-impl ImageWriteError {
-    pub(crate) fn new(path: &Path, kind: ImageWriteErrorKind) -> Self {
-        Self { path: path.to_owned(), kind: Box::new(kind) }
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What was in the way.
-    #[must_use]
-    pub fn kind(&self) -> &ImageWriteErrorKind {
-        &self.kind
-    }
-}
-
-impl fmt::Display for ImageWriteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", Escaped(self.path.display()), Escaped(&self.kind))
-    }
-}
-
-impl Error for ImageWriteError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.kind.source()
-    }
-}
+pub type ImageWriteError = FileError<ImageWriteErrorKind>;
 
 /// What was in the way of writing an image or a volume.
 #[derive(Debug, thiserror::Error)]
@@ -54,10 +18,10 @@ pub enum ImageWriteErrorKind {
     #[error(transparent)]
     File(#[from] lesio_files::WriteErrorKind),
     /// The name does not tell a format that is written here.
-    #[error("the name ends in none of {expected}")]
+    #[error("the name ends in none of {}", expected.join(", "))]
     UnknownFormat {
         /// The endings known.
-        expected: &'static str,
+        expected: &'static [&'static str],
     },
     /// The two files of a pair cannot be replaced in one step, so a pair is only ever written anew.
     #[error("a pair of files cannot be replaced in one step: remove it first, or write .nii or .nii.gz")]
@@ -129,7 +93,7 @@ impl ImageWriteErrorKind {
     }
 
     pub(crate) fn at(self, path: &Path) -> ImageWriteError {
-        ImageWriteError::new(path, self)
+        FileError::new(path, self)
     }
 }
 

@@ -6,9 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::error::ReadErrorKind;
 use crate::nifti::header::Arrangement;
 
-/// Endings that are read and written, in any case.
-pub(crate) const ENDINGS: &str = ".nii, .nii.gz, .hdr, .img, .hdr.gz, .img.gz";
-
 /// A name taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NiftiName {

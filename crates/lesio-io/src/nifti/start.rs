@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::endings::VOLUME_ENDINGS;
 use crate::error::{ReadError, ReadErrorKind};
 use crate::nifti::extension::{Room, read_extensions};
 use crate::nifti::header::{Arrangement, NiftiHeader, SIZE_1, SIZE_2};
-use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::names::NiftiName;
 use crate::nifti::oddity::Oddity;
 use crate::nifti::parse::Signature;
 use crate::options::ReadOptions;
@@ -128,7 +129,8 @@ pub(super) fn is_compressed(path: &Path) -> bool {
 pub(super) fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
     NiftiName::of(path).ok_or_else(|| {
         // A folder or an absent file is told as such first.
-        let kind = open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: ENDINGS });
+        let kind =
+            open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: &VOLUME_ENDINGS });
         kind.at(path)
     })
 }

@@ -7,12 +7,13 @@ use flate2::write::GzEncoder;
 use lesio_files::{Disk, Existing, FileSystem};
 use lesio_image::{Geometry, Volume};
 
+use crate::endings::VOLUME_ENDINGS;
 use crate::error::{ImageWriteError, ImageWriteErrorKind};
 use crate::nifti::affine::AffineSource;
 use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::encode::encode;
 use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVersion};
-use crate::nifti::names::{ENDINGS, NiftiName};
+use crate::nifti::names::NiftiName;
 use crate::nifti::voxel::{Sealed, Voxel};
 use crate::source::{BYTES, CHUNK};
 
@@ -134,7 +135,7 @@ impl WriteOptions {
         let path = path.as_ref();
         let fail = |kind: ImageWriteErrorKind| kind.at(path);
         let name = NiftiName::of(path)
-            .ok_or_else(|| fail(ImageWriteErrorKind::UnknownFormat { expected: ENDINGS }))?;
+            .ok_or_else(|| fail(ImageWriteErrorKind::UnknownFormat { expected: &VOLUME_ENDINGS }))?;
         let start = self.start(volume, name.arrangement).map_err(fail)?;
         let write_start = |out: &mut dyn Write| out.write_all(&start);
         let write_voxels = |out: &mut dyn Write| write_voxels(out, volume);

@@ -1,5 +1,6 @@
 //! Metrics of streamed pixels, and their replicates.
 
+use super::sweep::Swept;
 use crate::bands::CurveBand;
 use crate::bins::Bins;
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
@@ -13,13 +14,7 @@ use crate::replicates::{PixelReplicates, dice_replicates};
 #[derive(Clone, Debug)]
 pub struct MeasuredPatients {
     pub(super) names: Vec<String>,
-    pub(super) positives: u64,
-    pub(super) negatives: u64,
-    pub(super) regions: u64,
-    pub(super) ranks: Ranks,
-    pub(super) overlap: f64,
-    pub(super) roc: RocCurve,
-    pub(super) precision_recall: PrecisionRecallCurve,
+    pub(super) swept: Swept,
     pub(super) overlap_limit: f64,
     pub(super) has_threshold: bool,
     pub(super) bins: Bins,
@@ -37,49 +32,49 @@ impl MeasuredPatients {
     /// Number of abnormal pixels.
     #[must_use]
     pub fn positives(&self) -> u64 {
-        self.positives
+        self.swept.positives
     }
 
     /// Number of normal pixels.
     #[must_use]
     pub fn negatives(&self) -> u64 {
-        self.negatives
+        self.swept.negatives
     }
 
     /// Number of true regions.
     #[must_use]
     pub fn regions(&self) -> u64 {
-        self.regions
+        self.swept.regions
     }
 
     /// Fraction of abnormal pixels, see [`RankedPixels::prevalence`](crate::RankedPixels::prevalence).
     #[must_use]
     pub fn prevalence(&self) -> f64 {
-        self.positives as f64 / (self.positives + self.negatives) as f64
+        self.swept.positives as f64 / (self.swept.positives + self.swept.negatives) as f64
     }
 
     /// Area under the receiver operating characteristic, see [`auroc`](crate::auroc).
     #[must_use]
     pub fn auroc(&self) -> f64 {
-        self.ranks.auroc
+        self.swept.ranks.auroc
     }
 
     /// Average precision, see [`average_precision`](crate::average_precision).
     #[must_use]
     pub fn average_precision(&self) -> f64 {
-        self.ranks.average_precision
+        self.swept.ranks.average_precision
     }
 
     /// The best Dice over every distinct score, see [`RankedPixels::ceil_dice`](crate::RankedPixels::ceil_dice).
     #[must_use]
     pub fn ceil_dice(&self) -> CeilDice {
-        self.ranks.ceil_dice
+        self.swept.ranks.ceil_dice
     }
 
     /// The per-region overlap up to the configured limit, see [`RankedRegions::aupro`](crate::RankedRegions::aupro).
     #[must_use]
     pub fn aupro(&self) -> f64 {
-        self.overlap
+        self.swept.overlap
     }
 
     /// Dice at the configured threshold; `None` without one.
@@ -88,20 +83,21 @@ impl MeasuredPatients {
         let mut sum = Confusion::default();
         self.counts.iter().for_each(|counts| sum += *counts);
         let Confusion { true_positives, false_positives, .. } = sum;
-        let dice = 2.0 * true_positives as f64 / (true_positives + false_positives + self.positives) as f64;
+        let dice =
+            2.0 * true_positives as f64 / (true_positives + false_positives + self.swept.positives) as f64;
         self.has_threshold.then_some(dice)
     }
 
     /// The receiver operating characteristic in the configured number of points.
     #[must_use]
     pub fn roc(&self) -> &RocCurve {
-        &self.roc
+        &self.swept.roc
     }
 
     /// The precision-recall curve in the configured number of points.
     #[must_use]
     pub fn precision_recall(&self) -> &PrecisionRecallCurve {
-        &self.precision_recall
+        &self.swept.precision_recall
     }
 
     /// Replicates of AUROC, average precision and the best Dice, see
@@ -111,7 +107,7 @@ impl MeasuredPatients {
     /// As for [`Bootstrap::new`].
     pub fn bootstrap(&self, config: &BootstrapConfig) -> Result<PixelReplicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        let Ranks { auroc, average_precision, ceil_dice } = self.ranks;
+        let Ranks { auroc, average_precision, ceil_dice } = self.swept.ranks;
         Ok(self.bins.replicates(&bootstrap, [auroc, average_precision, ceil_dice.dice]))
     }
 
@@ -122,7 +118,7 @@ impl MeasuredPatients {
     /// As for [`Bootstrap::new`].
     pub fn bootstrap_aupro(&self, config: &BootstrapConfig) -> Result<Replicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        Ok(self.bins.overlap_replicates(&bootstrap, self.overlap_limit, self.overlap))
+        Ok(self.bins.overlap_replicates(&bootstrap, self.overlap_limit, self.swept.overlap))
     }
 
     /// Replicates of Dice at the configured threshold, exact; `None` without one.

@@ -142,17 +142,11 @@ impl StreamedPatients {
                 return Err(MetricError::TooMany { what: "pixels of one patient", found: pixels });
             }
         }
-        let swept = self.swept(scratch, config, bins)?;
-        let (bins, counts) = self.binned(scratch, swept.grid, config.threshold.as_ref())?;
+        let (swept, grid) = self.swept(scratch, config, bins)?;
+        let (bins, counts) = self.binned(scratch, grid, config.threshold.as_ref())?;
         Ok(MeasuredPatients {
             names: self.patients.keys().cloned().collect(),
-            positives: swept.positives,
-            negatives: swept.negatives,
-            regions: swept.regions,
-            ranks: swept.ranks,
-            overlap: swept.overlap,
-            roc: swept.roc,
-            precision_recall: swept.precision_recall,
+            swept,
             overlap_limit: config.overlap_limit,
             has_threshold: config.threshold.is_some(),
             bins,
@@ -162,7 +156,7 @@ impl StreamedPatients {
 
     /// The ranking metrics alone.
     pub(crate) fn ranks(&self, scratch: &mut Scratch) -> Result<Ranks, MetricError> {
-        Ok(self.swept(scratch, &MeasureConfig::default(), BINS)?.ranks)
+        Ok(self.swept(scratch, &MeasureConfig::default(), BINS)?.0.ranks)
     }
 
     fn swept(
@@ -170,7 +164,7 @@ impl StreamedPatients {
         scratch: &mut Scratch,
         config: &MeasureConfig,
         bins: usize,
-    ) -> Result<Swept, MetricError> {
+    ) -> Result<(Swept, Grid), MetricError> {
         let runs =
             |of: fn(&MapRuns) -> &Run| -> Vec<&Run> { self.patients.values().flatten().map(of).collect() };
         let (positives, negatives) = (runs(|map| &map.positives), runs(|map| &map.negatives));

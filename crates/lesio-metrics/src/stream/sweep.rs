@@ -27,6 +27,7 @@ pub(super) struct Sweep {
 }
 
 /// What the sweep found.
+#[derive(Clone, Debug)]
 pub(super) struct Swept {
     pub(super) positives: u64,
     pub(super) negatives: u64,
@@ -35,7 +36,6 @@ pub(super) struct Swept {
     pub(super) overlap: f64,
     pub(super) roc: RocCurve,
     pub(super) precision_recall: PrecisionRecallCurve,
-    pub(super) grid: Grid,
 }
 
 impl Sweep {
@@ -116,7 +116,7 @@ impl Sweep {
         self.step.negatives_above += alarms;
     }
 
-    pub(super) fn finish(self, regions: u64, lowest_negative: Option<u32>) -> Swept {
+    pub(super) fn finish(self, regions: u64, lowest_negative: Option<u32>) -> (Swept, Grid) {
         let [positives, negatives] = self.quantiles;
         let prevalence = positives.pixels as f64 / (positives.pixels + negatives.pixels) as f64;
         let (found, alarms) = (positives.keys, negatives.keys);
@@ -128,16 +128,16 @@ impl Sweep {
             None => quantile_starts([found, alarms]),
         };
         let ranks = self.ranks.finish();
-        Swept {
+        let swept = Swept {
             positives: positives.pixels,
             negatives: negatives.pixels,
             regions,
             overlap: self.area.finish(regions),
             roc: self.roc.finish(lowest_negative, ranks.auroc),
             precision_recall: self.precision_recall.finish(ranks.average_precision, prevalence),
-            grid: Grid::of(starts, Vec::new()),
             ranks,
-        }
+        };
+        (swept, Grid::of(starts, Vec::new()))
     }
 }
 

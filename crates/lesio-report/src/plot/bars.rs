@@ -3,7 +3,7 @@
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::axis::{Axis, AxisRequest, AxisScale};
-use super::error::PlotError;
+use super::error::{PlotError, expect_length};
 use super::frame::{AXIS, INK, LegendKey, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
@@ -63,10 +63,7 @@ impl BarPlot {
         values: impl IntoIterator<Item = Estimate>,
     ) -> Result<Self, PlotError> {
         let (series, values) = (name.into(), values.into_iter().collect::<Vec<_>>());
-        if values.len() != self.labels.len() {
-            let (expected, found) = (self.labels.len(), values.len());
-            return Err(PlotError::Lengths { series, what: "bar", expected, found });
-        }
+        expect_length(&series, "bar", self.labels.len(), values.len())?;
         self.series.push((series, values));
         Ok(self)
     }

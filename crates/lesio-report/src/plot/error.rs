@@ -47,3 +47,16 @@ pub enum PlotError {
         message: String,
     },
 }
+
+/// Refuses a series of another number of values than it should have.
+pub(super) fn expect_length(
+    series: &str,
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), PlotError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(PlotError::Lengths { series: series.to_owned(), what, expected, found })
+}

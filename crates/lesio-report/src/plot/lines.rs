@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, AxisRequest, AxisScale};
 use super::clip::{clipped_line, clipped_polygon, thinned};
-use super::error::PlotError;
+use super::error::{PlotError, expect_length};
 use super::frame::{AXIS, LegendKey, PlotArea, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
@@ -33,9 +33,7 @@ impl Curve {
         y: impl Into<Vec<f64>>,
     ) -> Result<Self, PlotError> {
         let (name, x, y) = (name.into(), x.into(), y.into());
-        if x.len() != y.len() {
-            return Err(PlotError::Lengths { series: name, what: "y", expected: x.len(), found: y.len() });
-        }
+        expect_length(&name, "y", x.len(), y.len())?;
         Ok(Self { name, x, y, band: None, dashed: false, color: None })
     }
 
@@ -64,10 +62,7 @@ impl Curve {
     ) -> Result<Self, PlotError> {
         let band = Band { x: x.into(), lower: lower.into(), upper: upper.into() };
         for (values, what) in [(&band.lower, "lower"), (&band.upper, "upper")] {
-            if values.len() != band.x.len() {
-                let (expected, found) = (band.x.len(), values.len());
-                return Err(PlotError::Lengths { series: self.name, what, expected, found });
-            }
+            expect_length(&self.name, what, band.x.len(), values.len())?;
         }
         Ok(self.shaded(band))
     }

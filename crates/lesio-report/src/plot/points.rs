@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::axis::AxisRequest;
-use super::error::PlotError;
+use super::error::{PlotError, expect_length};
 use super::frame::{AXIS, LegendKey, PlotFrame, Stroke};
 use super::svg::Svg;
 use crate::color::PALETTE;
@@ -66,9 +66,7 @@ impl ScatterPlot {
         y: impl Into<Vec<f64>>,
     ) -> Result<Self, PlotError> {
         let (name, x, y) = (name.into(), x.into(), y.into());
-        if x.len() != y.len() {
-            return Err(PlotError::Lengths { series: name, what: "y", expected: x.len(), found: y.len() });
-        }
+        expect_length(&name, "y", x.len(), y.len())?;
         let points = x.into_iter().zip(y).map(|(x, y)| [x, y]);
         self.series.push((name, points.filter(|point| point.iter().all(|v| v.is_finite())).collect()));
         Ok(self)
