@@ -61,6 +61,7 @@ mod intensity_scale;
 mod mask;
 mod median;
 mod morphology;
+pub mod noise;
 mod orientation;
 mod percentile;
 mod placement;

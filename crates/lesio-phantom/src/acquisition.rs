@@ -1,10 +1,11 @@
 //! What the scanner adds to anatomy: uneven sensitivity and noise.
 
+use lesio_image::noise::SmoothNoise;
 use ndarray::Array2;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use crate::random::{SmoothNoise, generator};
+use crate::random::generator;
 
 /// Multiplies by a smooth field of logarithmic standard deviation about `strength`, `height`
 /// millimetres up.

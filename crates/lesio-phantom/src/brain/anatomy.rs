@@ -4,8 +4,9 @@
 //! height above the plane through the commissures. Places and sizes follow those of an adult's axial
 //! slices, rounded; every one is varied by subject, and smoothly by height.
 
+use lesio_image::noise::{branch, drift, uniform};
+
 use super::sulci::Sulcus;
-use crate::random::{branch, drift, uniform};
 
 /// The points of a stroke: `[x, y, half-width]`.
 pub(super) type Stroke = Vec<[f64; 3]>;

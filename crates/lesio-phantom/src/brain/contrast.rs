@@ -1,8 +1,7 @@
 //! How bright a tissue is in a sequence.
 
+use lesio_image::noise::uniform;
 use serde::{Deserialize, Serialize};
-
-use crate::random::uniform;
 
 /// Which MR sequence a brain phantom looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,11 +6,11 @@ mod outline;
 mod render;
 mod sulci;
 
+use lesio_image::noise::{branch, uniform};
 use lesio_settings::{in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_size, stack};
-use crate::random::{branch, uniform};
 use anatomy::Anatomy;
 pub use contrast::Contrast;
 

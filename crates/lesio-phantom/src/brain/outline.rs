@@ -2,9 +2,10 @@
 
 use std::f64::consts::TAU;
 
+use lesio_image::noise::{branch, drift, uniform};
+
 use super::anatomy::Anatomy;
 use crate::canvas::Ring;
-use crate::random::{branch, drift, uniform};
 
 /// The outline of the brain at one height, as radius by direction.
 #[derive(Clone, Debug)]

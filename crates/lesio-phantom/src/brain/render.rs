@@ -1,5 +1,6 @@
 //! From anatomy to pixels.
 
+use lesio_image::noise::{SmoothNoise, branch};
 use ndarray::{Array2, Zip};
 
 use super::anatomy::Anatomy;
@@ -9,7 +10,6 @@ use super::{BrainConfig, Tissue};
 use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{DistanceField, Frame, coverage};
 use crate::phantom::PhantomSlice;
-use crate::random::{SmoothNoise, branch};
 
 /// Pixel size in millimetres.
 pub(super) fn pixel(config: &BrainConfig) -> f64 {

@@ -2,9 +2,10 @@
 
 use std::f64::consts::{PI, TAU};
 
+use lesio_image::noise::{SmoothNoise, branch, drift, uniform};
+
 use super::anatomy::{Anatomy, Stroke, bump, smooth};
 use super::outline::Outline;
-use crate::random::{SmoothNoise, branch, drift, uniform};
 
 /// One fold, at all heights.
 #[derive(Clone, Copy, Debug)]

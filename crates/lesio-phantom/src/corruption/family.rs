@@ -1,5 +1,6 @@
 //! Corruptions of one segmentation by one seed at all strengths.
 
+use lesio_image::noise::{SmoothNoise, branch};
 use lesio_image::squared_distance;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, Zip};
 use rand::RngExt;
@@ -7,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{CorruptionError, CorruptionKind};
-use crate::random::{SmoothNoise, branch, generator};
+use crate::random::generator;
 
 /// What does not depend on the strength, worked out once.
 #[derive(Debug)]

@@ -2,11 +2,12 @@
 
 mod family;
 
+use lesio_image::noise::branch;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::random::{branch, generator};
+use crate::random::generator;
 use family::Family;
 
 /// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength

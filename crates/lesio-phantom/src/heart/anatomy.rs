@@ -6,9 +6,10 @@
 
 use std::f64::consts::TAU;
 
+use lesio_image::noise::{branch, drift, uniform};
+
 use super::CardiacPhase;
 use crate::canvas::Ring;
-use crate::random::{branch, drift, uniform};
 
 /// A subject.
 #[derive(Clone, Debug)]

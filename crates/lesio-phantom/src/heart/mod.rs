@@ -3,11 +3,11 @@
 mod anatomy;
 mod render;
 
+use lesio_image::noise::{branch, uniform};
 use lesio_settings::in_range;
 use serde::{Deserialize, Serialize};
 
 use crate::phantom::{Phantom, PhantomError, PhantomSlice, check_size, stack};
-use crate::random::{branch, uniform};
 use anatomy::Anatomy;
 
 /// What a pixel of a heart phantom shows; the values are the phantom's labels, those of ACDC.

@@ -1,5 +1,6 @@
 //! From the heart and what surrounds it to pixels.
 
+use lesio_image::noise::{SmoothNoise, branch, drift, uniform};
 use ndarray::{Array2, Zip};
 
 use super::anatomy::{Anatomy, Distances};
@@ -7,7 +8,6 @@ use super::{CardiacPhase, HeartConfig, HeartPart};
 use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{Frame, coverage};
 use crate::phantom::PhantomSlice;
-use crate::random::{SmoothNoise, branch, drift, uniform};
 
 /// The slice of a subject in a phase at a level.
 pub(super) fn slice(

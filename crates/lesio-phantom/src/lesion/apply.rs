@@ -1,12 +1,13 @@
 //! What a lesion does to the image.
 
+use lesio_image::noise::SmoothNoise;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
 use super::place::{Placed, surroundings};
 use super::{LesionConfig, LesionKind};
-use crate::random::{SmoothNoise, generator};
+use crate::random::generator;
 
 /// Changes `changed`, a copy of `image`, where the lesion's profile is above 0, and nowhere else.
 pub(super) fn apply(

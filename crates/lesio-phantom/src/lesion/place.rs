@@ -1,12 +1,13 @@
 //! Where lesions go: places in which they fit, drawn at random.
 
+use lesio_image::noise::branch;
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::RngExt;
 
 use super::shape::Shape;
 use super::{LesionConfig, LesionError, LesionKind, Site};
 use crate::canvas::coverage;
-use crate::random::{branch, generator};
+use crate::random::generator;
 
 /// Centres tried for each lesion before it counts as one that does not fit.
 const ATTEMPTS: usize = 300;

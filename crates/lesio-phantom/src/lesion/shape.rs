@@ -1,10 +1,9 @@
 //! The shape of a lesion: an ellipsoid whose radius varies with the direction.
 
+use lesio_image::noise::SmoothNoise;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
-
-use crate::random::SmoothNoise;
 
 /// Directions over which the size of a shape is averaged: the error of the volume is below a percent.
 const DIRECTIONS: usize = 400;
