@@ -7,10 +7,10 @@ use std::time::Instant;
 use lesio::image::{Geometry, Volume};
 use lesio::metrics::BootstrapConfig;
 use lesio::nn::Device;
-use lesio::phantom::{CardiacPhase, Corruptor, DiceOf, HeartConfig, HeartPart, HeartPhantom};
+use lesio::phantom::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
 use lesio::quality::{
-    Attack, AttackKind, EstimatorConfig, FAILURE, Framing, Method, Progress, QualityModel, Recipe, Shelf,
-    TrueSlice, Unit, Verdict, Widths, Workshop, estimate_samples, scored,
+    Attack, AttackKind, Corruptor, DiceOf, EstimatorConfig, FAILURE, Framing, Method, Progress, QualityModel,
+    Recipe, Shelf, TrueSlice, Unit, Verdict, Widths, Workshop, estimate_samples, scored,
 };
 use lesio::report::{
     Column, Estimate, HeatMap, HtmlReport, Montage, Picture, Rgb, Scale, ScatterPlot, Table,

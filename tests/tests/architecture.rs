@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-nn", &["lesio-files", "lesio-kernels", "lesio-settings"]),
     ("lesio-vae", &["lesio-nn", "lesio-settings"]),
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"]),
-    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-phantom", "lesio-settings"]),
+    ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-settings"]),
     (
         "lesio-study",
         &[

@@ -2,8 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a tool of the developers")]
 
 use lesio_phantom::{
-    BrainConfig, BrainPhantom, CardiacPhase, Contrast, CorruptionKind, Corruptor, HeartConfig, HeartPhantom,
-    LesionConfig, LesionInjector, LesionKind,
+    BrainConfig, BrainPhantom, CardiacPhase, Contrast, HeartConfig, HeartPhantom, LesionConfig,
+    LesionInjector, LesionKind,
 };
 use ndarray::{Array2, ArrayView2, s};
 
@@ -61,37 +61,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         std::hint::black_box(hearts.slice(n));
     }
     println!("{:?} a heart slice of 170 x 170", start.elapsed() / 200);
-    corruptions(&folder, &hearts)?;
-    Ok(())
-}
-
-fn corruptions(folder: &std::path::Path, hearts: &HeartPhantom) -> Result<(), Box<dyn std::error::Error>> {
-    let own = hearts.volume(0, CardiacPhase::EndDiastole)?.labels;
-    let other = hearts.volume(1, CardiacPhase::EndDiastole)?.labels;
-    let corruptor = Corruptor::new(own.data().view())?.other(other.data().view())?;
-    let mut rows = Vec::new();
-    for kind in CorruptionKind::ALL {
-        let mut row = Vec::new();
-        for step in 0..6 {
-            let wrong = corruptor.corrupt(kind, f64::from(step) / 5.0, 3)?;
-            print!("{:.2} ", wrong.dice);
-            row.push(wrong.labels.slice(s![.., .., 6]).t().mapv(|l| f32::from(l) / 3.0));
-        }
-        println!("{kind:?}");
-        rows.push(row);
-    }
-    save(&folder.join("corruption.png"), &rows, 1.0)?;
-    let slice = hearts.slice(0);
-    let other = hearts.slice(1);
-    let corruptor =
-        Corruptor::of_slice(slice.labels.view())?.other(other.labels.view().insert_axis(ndarray::Axis(2)))?;
-    let start = std::time::Instant::now();
-    let mut off = 0.0_f64;
-    for seed in 0..200 {
-        let target = (seed as f64 + 0.5) / 200.0;
-        off = off.max((corruptor.aim(target, seed)?.dice - target).abs());
-    }
-    println!("{:?} an aimed corruption, off by {off:.3} at most", start.elapsed() / 200);
     Ok(())
 }
 

@@ -1,5 +1,4 @@
-//! Seeded test images that look like a brain or a heart, lesions with exact truth, and segmentations that
-//! are wrong by a known amount.
+//! Seeded test images that look like a brain or a heart, and lesions with exact truth.
 //!
 //! Methods that find lesions or judge segmentations need images on which the answer is known. This
 //! crate makes them from a seed, with nothing downloaded, and puts lesions of known place into healthy
@@ -8,7 +7,6 @@
 //! - [`BrainPhantom`]: axial slices and volumes that look like FLAIR or T1, labelled by [`Tissue`];
 //! - [`HeartPhantom`]: short-axis slices and volumes in two phases, labelled by [`HeartPart`] as ACDC is;
 //! - [`LesionInjector`]: bright, dark, displaced and textured lesions, and where they are;
-//! - [`Corruptor`]: shifted, shrunken, perforated, swapped... segmentations, to a wanted Dice score.
 //!
 //! Everything is a function of its seed: subject 17 is the same whether it is made first or last, alone
 //! or beside others, on one thread or many, so a caller may spread subjects over threads as it likes.
@@ -32,14 +30,12 @@
 mod acquisition;
 mod brain;
 mod canvas;
-mod corruption;
 mod heart;
 mod lesion;
 mod phantom;
 mod random;
 
 pub use brain::{BrainConfig, BrainPhantom, Contrast, Tissue};
-pub use corruption::{Corrupted, CorruptionError, CorruptionKind, Corruptor, DiceOf};
 pub use heart::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
 pub use lesio_settings::SettingError;
 pub use lesion::{

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use lesio_nn::random;
-use lesio_phantom::{CorruptionError, CorruptionKind, Corruptor, DiceOf};
 use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array2, ArrayView2, Axis, AxisDescription, Slice};
 use rand::RngExt;
 
+use crate::corruption::{CorruptionError, CorruptionKind, Corruptor, DiceOf};
 use crate::error::InputError;
 use crate::samples::Quality;
 use crate::slices::TrueSlice;

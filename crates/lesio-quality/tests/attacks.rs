@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use lesio_nn::{Device, Objective, TrainConfig};
-use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
+use lesio_phantom::{HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, Estimator, EstimatorConfig, EstimatorObjective, EstimatorTraining, Framing,
-    Hardening, Method, QualityEstimator, Sample, Samples, Unit, Widths, estimate_samples,
+    Attack, AttackKind, Corruptor, Estimator, EstimatorConfig, EstimatorObjective, EstimatorTraining,
+    Framing, Hardening, Method, QualityEstimator, Sample, Samples, Unit, Widths, estimate_samples,
 };
 
 const SIDE: usize = 32;

@@ -6,10 +6,10 @@
 use std::ops::ControlFlow;
 
 use lesio_nn::{Device, Event, ParameterSet};
-use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
+use lesio_phantom::{HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, Estimator, EstimatorConfig, Framing, Method, Progress, Recipe, RecipeError, Sample,
-    Samples, Shelf, TrueSlice, Unit, Widths, estimate_samples,
+    Attack, AttackKind, Corruptor, Estimator, EstimatorConfig, Framing, Method, Progress, Recipe,
+    RecipeError, Sample, Samples, Shelf, TrueSlice, Unit, Widths, estimate_samples,
 };
 
 fn devices() -> [Device; 2] {

@@ -7,9 +7,8 @@
     reason = "tests stop at surprises"
 )]
 
-use lesio_phantom::{
-    CardiacPhase, CorruptionError, CorruptionKind, Corruptor, DiceOf, HeartConfig, HeartPhantom,
-};
+use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
+use lesio_quality::{CorruptionError, CorruptionKind, Corruptor, DiceOf};
 use ndarray::{Array3, ArrayView3, Axis};
 use proptest::prelude::*;
 

@@ -2,13 +2,13 @@
 
 use lesio_image::noise::{SmoothNoise, branch};
 use lesio_image::squared_distance;
+use lesio_nn::random;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis, Zip};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::{CorruptionError, CorruptionKind};
-use crate::random::generator;
 
 /// What does not depend on the strength, worked out once.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl<'a> Family<'a> {
         favoured: Option<u8>,
         seed: u64,
     ) -> Result<Self, CorruptionError> {
-        let mut random = generator(seed);
+        let mut random = random::generator(seed, 0);
         Ok(match kind {
             CorruptionKind::Shift => shift(labels, &mut random),
             CorruptionKind::Warp => warp(labels, seed),

@@ -3,11 +3,11 @@
 mod family;
 
 use lesio_image::noise::branch;
+use lesio_nn::random;
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::random::generator;
 use family::Family;
 
 /// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength
@@ -130,7 +130,8 @@ impl Corrupted {
 /// Corrupts one segmentation in many ways.
 ///
 /// ```
-/// use lesio_phantom::{Corruptor, HeartConfig, HeartPhantom};
+/// use lesio_phantom::{HeartConfig, HeartPhantom};
+/// use lesio_quality::Corruptor;
 ///
 /// let heart = HeartPhantom::new(HeartConfig::new([96, 96], 1))?.slice(0);
 /// let corruptor = Corruptor::of_slice(heart.labels.view())?;
@@ -267,7 +268,7 @@ impl<'a> Corruptor<'a> {
     pub fn aim(&self, target: f64, seed: u64) -> Result<Corrupted, CorruptionError> {
         check_share("target", target)?;
         let mut kinds = CorruptionKind::ALL;
-        kinds.shuffle(&mut generator(branch(seed, 0)));
+        kinds.shuffle(&mut random::generator(branch(seed, 0), 0));
         let mut best: Option<Corrupted> = None;
         for kind in kinds {
             let candidate = match self.aim_with(kind, target, branch(seed, 1)) {
