@@ -10,8 +10,8 @@ use clap::Parser;
 use lesio::image::Volume;
 use lesio::io::nifti::read_header;
 use lesio::io::{Matching, WriteOptions, atomic};
-use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, Verdict};
-use lesio::report::{Existing, HeatMap, Montage, Picture, Rgb, RunRecord, Scale, write_json};
+use lesio::quality::{Assessment, QualityModel, SLICE_AXIS, SliceVerdict};
+use lesio::report::{Existing, HeatMap, Montage, Picture, RunRecord, Rgb, Scale, write_json};
 use lesio_examples::{
     DeviceArgs, MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
 };
@@ -138,7 +138,7 @@ fn show(assessment: &Assessment) {
     for slice in &assessment.slices {
         let index = slice.index;
         match &slice.verdict {
-            Verdict::Graded { labels, unlikeness, .. } => {
+            SliceVerdict::Graded { labels, unlikeness, .. } => {
                 let grades: Vec<String> = labels
                     .iter()
                     .map(|g| {
@@ -175,8 +175,11 @@ fn montage(
     graded_labels: &[u8],
     assessment: &Assessment,
 ) -> Result<Option<Montage>, Box<dyn std::error::Error>> {
-    let graded: Vec<_> =
-        assessment.slices.iter().filter(|slice| matches!(slice.verdict, Verdict::Graded { .. })).collect();
+    let graded: Vec<_> = assessment
+        .slices
+        .iter()
+        .filter(|slice| matches!(slice.verdict, SliceVerdict::Graded { .. }))
+        .collect();
     if graded.is_empty() {
         return Ok(None);
     }
@@ -194,7 +197,7 @@ fn montage(
         let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
         let difference = plane(&assessment.difference).mapv(f32::abs);
         let name = match &slice.verdict {
-            Verdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
+            SliceVerdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
             _ => String::new(),
         };
         let error = match &assessment.error {

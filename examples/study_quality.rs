@@ -11,12 +11,12 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::metrics::{BootstrapConfig, Interval, RegressionScores};
 use lesio::quality::{
-    Attack, AttackKind, Method, NaturalShift, QualityEstimator, QualityModel, Sample, Samples, Scored, Shelf,
-    Unit, Workshop, estimate_samples, scored, scored_mean,
+    Attack, AttackKind, AttackUnit, Method, NaturalShift, QualityModel, QualityPipeline, Sample, Samples,
+    Scored, StepCache,
 };
 use lesio::report::{
-    self, AttackUnit, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, QualityEstimatorKind,
-    QualityReport, QualityRow, Rgb, RunRecord, Scale, ScatterPlot, write_json,
+    self, Curve, Existing, HeatMap, HtmlReport, LinePlot, Montage, Picture, RunRecord, QualityEstimatorKind,
+    QualityReport, QualityRow, Rgb, Scale, ScatterPlot, write_json,
 };
 use lesio_examples::arguments::whole;
 use lesio_examples::quality::{Material, QualityArgs, patients, watch};
@@ -98,9 +98,9 @@ fn program() -> Outcome {
     let progress = bar(1, "preparing");
     let (recipe, config) = (args.quality.recipe(), material.config.clone());
     let (training, held_out) = (&material.training, &material.held_out);
-    let (shelf, device) = (Shelf::new(&steps), &args.quality.device.device);
+    let (shelf, device) = (StepCache::new(&steps), &args.quality.device.device);
     let workshop =
-        Workshop::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
+        QualityPipeline::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
     let samples = workshop.pool(&material.test, args.per_bin, &mut watch(&progress))?;
     let mut models = BTreeMap::new();
     // The slowest first: what it needs is known the earlier.
@@ -131,7 +131,7 @@ struct Run {
     kind: QualityEstimatorKind,
     attack: report::Attack,
     epsilon: f32,
-    unit: AttackUnit,
+    unit: report::AttackUnit,
     /// `[n, labels]`.
     dice: Vec<f32>,
 }
@@ -155,9 +155,11 @@ struct Study<'a> {
 impl Study<'_> {
     /// Estimates clean images and those that attacks on this very estimator have changed.
     fn attack(&mut self, kind: QualityEstimatorKind, model: &QualityModel) -> Outcome {
-        self.run(kind, report::Attack::None, 0.0, AttackUnit::Std, model, |_, _| Ok(None))?;
+        self.run(kind, report::Attack::None, 0.0, report::AttackUnit::Std, model, |_, _| Ok(None))?;
         let mut perturbed = Vec::new();
-        for (unit, named) in [(Unit::Std, AttackUnit::Std), (Unit::Range, AttackUnit::Range)] {
+        for (unit, named) in
+            [(AttackUnit::Std, report::AttackUnit::Std), (AttackUnit::Range, report::AttackUnit::Range)]
+        {
             for &epsilon in &self.args.epsilon {
                 let steps = self.args.pgd_steps;
                 let kinds = [
@@ -166,7 +168,7 @@ impl Study<'_> {
                 ];
                 // A twentieth of the range is several tenths of a deviation: one step of it already blinds whom ten
                 // steps of .3 do not, and more of them tell nothing more.
-                let kinds = if unit == Unit::Std { &kinds[..] } else { &kinds[..1] };
+                let kinds = if unit == AttackUnit::Std { &kinds[..] } else { &kinds[..1] };
                 for &(attack, how) in kinds {
                     // Nothing can be done to an estimator that does not look: its clean estimates stand.
                     let blind = kind == QualityEstimatorKind::ShapeOnly;
@@ -198,7 +200,7 @@ impl Study<'_> {
         for shift in NaturalShift::ALL {
             for &strength in &self.args.epsilon {
                 let seed = self.args.quality.seed;
-                self.run(kind, named(shift), strength, AttackUnit::Std, model, |_, samples| {
+                self.run(kind, named(shift), strength, report::AttackUnit::Std, model, |_, samples| {
                     let mut images = Vec::new();
                     for (number, sample) in samples.iter().enumerate() {
                         images.extend(shift.apply(&sample.image, width, strength, seed ^ number as u64)?);
@@ -231,19 +233,20 @@ impl Study<'_> {
                         Some((_, _, images)) => images.clone(),
                         None => {
                             let kind = AttackKind::Pgd { steps: self.args.pgd_steps };
-                            let attack = Attack::new(kind, epsilon, Unit::Std).seed(self.args.quality.seed);
+                            let attack =
+                                Attack::new(kind, epsilon, AttackUnit::Std).seed(self.args.quality.seed);
                             attack.perturb(model.estimator(), self.samples, |_| {})?
                         }
                     };
-                    Ok(estimate_samples(best.estimator(), self.samples, Some(&images))?.dice)
+                    Ok(best.estimator().estimate_samples(self.samples, Some(&images))?.dice)
                 })?;
-                let evaluation = scored_mean(self.samples, &dice).evaluate(&self.bootstrap())?;
+                let evaluation = Scored::of_mean(self.samples, &dice).evaluate(&self.bootstrap())?;
                 rows.push(json!({
                     "estimator": QualityEstimatorKind::Best,
                     "surrogate": surrogate,
                     "attack": report::Attack::Pgd,
                     "epsilon": (f64::from(epsilon) * 1e6).round() / 1e6,
-                    "unit": AttackUnit::Std,
+                    "unit": report::AttackUnit::Std,
                     "mae": evaluation.regression.mean_absolute_error,
                 }));
             }
@@ -256,7 +259,7 @@ impl Study<'_> {
         kind: QualityEstimatorKind,
         attack: report::Attack,
         epsilon: f32,
-        unit: AttackUnit,
+        unit: report::AttackUnit,
         model: &QualityModel,
         change: impl FnOnce(&QualityModel, &Samples) -> Result<Option<Vec<f32>>, Box<dyn Error>>,
     ) -> Outcome {
@@ -265,7 +268,7 @@ impl Study<'_> {
         let samples = self.samples;
         let dice = self.kept(&name, &key, || {
             let images = change(model, samples)?;
-            Ok(estimate_samples(model.estimator(), samples, images.as_deref())?.dice)
+            Ok(model.estimator().estimate_samples(samples, images.as_deref())?.dice)
         })?;
         self.runs.push(Run { kind, attack, epsilon, unit, dice });
         Ok(())
@@ -297,7 +300,7 @@ impl Study<'_> {
     }
 
     fn scored(&self, run: &Run) -> Scored {
-        scored_mean(self.samples, &run.dice)
+        Scored::of_mean(self.samples, &run.dice)
     }
 
     fn find(&self, kind: QualityEstimatorKind, like: &Run) -> Option<&Run> {
@@ -390,11 +393,11 @@ impl Study<'_> {
     ) -> Result<Vec<serde_json::Value>, Box<dyn Error>> {
         let Some(clean) = self.clean(kind) else { return Ok(Vec::new()) };
         let labels = model.config().framing.labels.clone();
-        let distances = estimate_samples(model.estimator(), self.samples, None)?.distance;
+        let distances = model.estimator().estimate_samples(self.samples, None)?.distance;
         let mut rows = Vec::new();
         let count = labels.len();
         for (position, label) in labels.into_iter().enumerate() {
-            let own = scored(self.samples, &clean.dice, position);
+            let own = Scored::of_label(self.samples, &clean.dice, position);
             let Some(conformal) = model.conformal().get(position) else { continue };
             let intervals: Vec<_> = own.predicted.iter().map(|&dice| conformal.interval(dice)).collect();
             let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();
@@ -503,9 +506,9 @@ impl Study<'_> {
         }
         page = page.section("Under attack");
         let attacks = [
-            (report::Attack::Fgsm, AttackUnit::Std, "FGSM, strength in deviations"),
-            (report::Attack::Pgd, AttackUnit::Std, "PGD, strength in deviations"),
-            (report::Attack::Fgsm, AttackUnit::Range, "FGSM, strength as a share of the range"),
+            (report::Attack::Fgsm, report::AttackUnit::Std, "FGSM, strength in deviations"),
+            (report::Attack::Pgd, report::AttackUnit::Std, "PGD, strength in deviations"),
+            (report::Attack::Fgsm, report::AttackUnit::Range, "FGSM, strength as a share of the range"),
         ];
         for (attack, unit, title) in attacks {
             let mut plot = LinePlot::new(title, "strength", "mean absolute error");
@@ -539,7 +542,7 @@ impl Study<'_> {
         let mut plot = LinePlot::risk_coverage("Risk and coverage", "mean absolute error of those kept");
         for (kind, _) in ESTIMATORS {
             let (Some(clean), Some(model)) = (self.clean(kind), models.get(&kind)) else { continue };
-            let own = scored(self.samples, &clean.dice, 0);
+            let own = Scored::of_label(self.samples, &clean.dice, 0);
             let Some(conformal) = model.conformal().first() else { continue };
             let certainty: Vec<f64> = own.predicted.iter().map(|&dice| -conformal.reach(dice)).collect();
             let curve = own.risk_coverage(&certainty)?;

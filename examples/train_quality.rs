@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::metrics::BootstrapConfig;
-use lesio::quality::{Method, Shelf, Workshop, estimate_samples, scored};
+use lesio::quality::{Method, QualityPipeline, Scored, StepCache};
 use lesio::report::{Existing, HtmlReport, RunRecord, Scale, ScatterPlot, Table, write_json};
 use lesio_examples::quality::{QualityArgs, patients, watch};
 use lesio_examples::{Outcome, bar, command, prepare_folder, run, say};
@@ -73,24 +73,24 @@ fn program() -> Outcome {
         material.config.framing.pixel
     );
     let progress = bar(1, "training");
-    let (recipe, shelf) = (args.quality.recipe(), Shelf::new(&steps));
+    let (recipe, shelf) = (args.quality.recipe(), StepCache::new(&steps));
     let (training, held_out) = (&material.training, &material.held_out);
     let (config, device) = (material.config.clone(), &args.quality.device.device);
     let workshop =
-        Workshop::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
+        QualityPipeline::prepare(recipe, config, training, held_out, shelf, device, &mut watch(&progress))?;
     let model = workshop.model(args.method.into(), &mut watch(&progress))?;
     progress.finish_and_clear();
     let file = args.out.join("model.safetensors");
     model.save(&file)?;
 
     // Held-out patients chose the epoch: what is measured on them flatters a little, and is called by its name.
-    let estimates = estimate_samples(model.estimator(), workshop.held_out(), None)?;
+    let estimates = model.estimator().estimate_samples(workshop.held_out(), None)?;
     let mut plot = ScatterPlot::new("Held-out candidates", "true Dice", "estimated Dice").identity();
     let mut table =
         Table::new("Held-out patients, by label.", ["label", "MAE", "Pearson", "AUROC of failure"]);
     let mut figures = Vec::new();
     for (position, label) in labels.iter().enumerate() {
-        let own = scored(workshop.held_out(), &estimates.dice, position);
+        let own = Scored::of_label(workshop.held_out(), &estimates.dice, position);
         let evaluation = own.evaluate(&BootstrapConfig::new(args.quality.seed))?;
         let (mae, pearson) = (evaluation.regression.mean_absolute_error, evaluation.regression.pearson);
         say!("label {label}: mean absolute error {mae:.3} on held-out patients");

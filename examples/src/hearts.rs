@@ -9,8 +9,9 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::Device;
 use lesio::phantom::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
 use lesio::quality::{
-    Attack, AttackKind, Corruptor, DiceOf, EstimatorConfig, FAILURE, Framing, Method, Progress, QualityModel,
-    Recipe, Shelf, TrueSlice, Unit, Verdict, Widths, Workshop, estimate_samples, scored,
+    Attack, AttackKind, AttackUnit, Corruptor, DiceOf, EstimatorConfig, FAILURE, Framing, Method,
+    PipelineConfig, PipelineProgress, QualityModel, QualityPipeline, Scored, SliceVerdict, StepCache,
+    TrueSlice, Widths,
 };
 use lesio::report::{
     Column, Estimate, HeatMap, HtmlReport, Montage, Picture, Rgb, Scale, ScatterPlot, Table,
@@ -63,17 +64,18 @@ pub fn show_quality(
         .classes(parts.map(HeartPart::label))
         .widths(Widths::uniform([8, 16, 32]));
     let progress = bar(1, "learning quality");
-    let mut listener = |_: &Progress<'_>| ControlFlow::Continue(());
-    let (recipe, shelf) = (recipe(seed), Shelf::none());
-    let workshop = Workshop::prepare(recipe, config, &training, &held_out, shelf, device, &mut listener)?;
+    let mut listener = |_: &PipelineProgress<'_>| ControlFlow::Continue(());
+    let (recipe, shelf) = (recipe(seed), StepCache::none());
+    let workshop =
+        QualityPipeline::prepare(recipe, config, &training, &held_out, shelf, device, &mut listener)?;
     let samples = workshop.pool(&test, 10, &mut listener)?;
     let model = workshop.model(Method::SecondOpinion, &mut listener)?;
     progress.finish_and_clear();
 
-    let clean = estimate_samples(model.estimator(), &samples, None)?;
-    let attack = Attack::new(AttackKind::Fgsm, ATTACK, Unit::Std);
+    let clean = model.estimator().estimate_samples(&samples, None)?;
+    let attack = Attack::new(AttackKind::Fgsm, ATTACK, AttackUnit::Std);
     let images = attack.perturb(model.estimator(), &samples, |_| {})?;
-    let attacked = estimate_samples(model.estimator(), &samples, Some(&images))?;
+    let attacked = model.estimator().estimate_samples(&samples, Some(&images))?;
     let mut table = Table::new(
         format!("{} segmentations of {} subjects that nothing was trained on.", samples.len(), SUBJECTS[2]),
         [
@@ -86,7 +88,7 @@ pub fn show_quality(
     let mut plot = ScatterPlot::new("Predicted against true Dice", "true Dice", "predicted Dice").identity();
     let mut figures = Vec::new();
     for (name, estimates) in [("clean", &clean), ("attacked", &attacked)] {
-        let own = scored(&samples, &estimates.dice, 0);
+        let own = Scored::of_label(&samples, &estimates.dice, 0);
         let evaluation = own.evaluate(&BootstrapConfig::new(seed).replicates(200))?;
         let mut mae = Estimate::new(evaluation.regression.mean_absolute_error);
         if let Some(interval) = evaluation.mae_interval {
@@ -124,8 +126,8 @@ pub fn show_quality(
     Ok((report, json!({"seconds": seconds, "figures": figures})))
 }
 
-fn recipe(seed: u64) -> Recipe {
-    let mut recipe = Recipe::new(seed);
+fn recipe(seed: u64) -> PipelineConfig {
+    let mut recipe = PipelineConfig::new(seed);
     recipe.segmenters = vec![vec![8, 16, 32]];
     recipe.stages = vec![1, 3, 8];
     recipe.corruptions = 10;
@@ -169,7 +171,7 @@ fn pictures(model: &QualityModel, hearts: &HeartPhantom, label: u8) -> Result<Mo
         let tested = wrong.into_slice();
         let assessment = model.assess(&image, &Volume::new(tested.clone().insert_axis(Axis(2)), geometry))?;
         let predicted = match assessment.slices.first().map(|slice| &slice.verdict) {
-            Some(Verdict::Graded { labels, .. }) => labels.first().copied(),
+            Some(SliceVerdict::Graded { labels, .. }) => labels.first().copied(),
             _ => None,
         };
         let said = predicted.map_or_else(String::new, |grade| {

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use lesio::io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
-use lesio::quality::{EstimatorConfig, Framing, Method, PatientGroups, Progress, Recipe, TrueSlice};
+use lesio::quality::{
+    EstimatorConfig, Framing, Method, PatientGroups, PipelineConfig, PipelineProgress, TrueSlice,
+};
 
 use crate::arguments::whole;
 use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
@@ -94,11 +96,11 @@ const TEST: f64 = 0.25;
 impl QualityArgs {
     /// How candidates are made and estimators trained.
     #[must_use]
-    pub fn recipe(&self) -> Recipe {
-        let mut recipe = Recipe::new(self.seed).scaled(self.budget_minutes / DEFAULT_MINUTES);
+    pub fn recipe(&self) -> PipelineConfig {
+        let mut recipe = PipelineConfig::new(self.seed).scaled(self.budget_minutes / DEFAULT_MINUTES);
         let steps = usize::from(self.attack_steps);
         recipe.finishing.steps = recipe.finishing.steps.max(steps);
-        recipe.hardening.steps = steps;
+        recipe.adversarial.steps = steps;
         recipe
     }
 
@@ -187,13 +189,13 @@ pub fn patients(slices: &[TrueSlice]) -> usize {
 }
 
 /// Shows the steps of a recipe: a line for each, a bar for what it does.
-pub fn watch(bar: &Bar) -> impl FnMut(&Progress<'_>) -> ControlFlow<()> + '_ {
+pub fn watch(bar: &Bar) -> impl FnMut(&PipelineProgress<'_>) -> ControlFlow<()> + '_ {
     let mut training = watch_training(bar);
     move |progress| {
         match progress {
-            Progress::Step { name } => bar.line(&format!("{name} ...")),
-            Progress::Training(event) => return training(event),
-            Progress::Items { done, total } => {
+            PipelineProgress::Step { name } => bar.line(&format!("{name} ...")),
+            PipelineProgress::Training(event) => return training(event),
+            PipelineProgress::Items { done, total } => {
                 bar.set_length(*total as u64);
                 bar.set_position(*done as u64);
             }

@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::conformal::Conformal;
 use crate::error::{EstimateError, InputError};
-use crate::estimator::{Estimator, QualityEstimator};
-use crate::framing::{Frame, Framing};
+use crate::estimator::Estimator;
+use crate::framing::{FramedSlice, Framing};
 use crate::novelty::{Novelty, Unlikeness};
-use crate::painter::Painter;
+use crate::reconstructor::Reconstructor;
 use crate::slices::{SLICE_AXIS, on_grid_of};
 
 /// What is said about a segmentation of a volume.
@@ -28,8 +28,8 @@ pub struct Assessment {
     pub reconstruction: Volume<f32>,
     /// Image less reconstruction, in intensities.
     pub difference: Volume<f32>,
-    /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for estimators without an
-    /// opinion on it.
+    /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for methods that do not
+    /// segment.
     pub error: Option<Volume<f32>>,
 }
 
@@ -41,14 +41,14 @@ pub struct SliceAssessment {
     pub index: usize,
     /// The verdict.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: SliceVerdict,
 }
 
 /// What is said about the segmentation of a slice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum SliceVerdict {
     /// Nothing is segmented, so there is nothing to grade: whether something is missing is not said.
     Empty,
     /// The segmentation is graded.
@@ -81,7 +81,7 @@ pub struct Grade {
 /// What assessing needs besides the estimator.
 pub(crate) struct Parts<'a> {
     pub(crate) estimator: &'a Estimator,
-    pub(crate) painter: &'a Painter,
+    pub(crate) reconstructor: &'a Reconstructor,
     pub(crate) conformal: &'a [Conformal],
     pub(crate) novelty: &'a Novelty,
 }
@@ -114,7 +114,7 @@ pub(crate) fn assess(
         let nothing = !labels.iter().any(|label| framing.labels.contains(label));
         let frame = if nothing { None } else { framing.frame(&pixels, &labels).map_err(refused)? };
         let Some(frame) = frame else {
-            slices.push(SliceAssessment { index, verdict: Verdict::Empty });
+            slices.push(SliceAssessment { index, verdict: SliceVerdict::Empty });
             graded.push(None);
             continue;
         };
@@ -143,15 +143,17 @@ pub(crate) fn assess(
             let wrong = frame.restore(wrong, 0.0).map_err(refused)?;
             error.index_axis_mut(Axis(SLICE_AXIS), index).assign(&wrong);
         }
-        let painted = parts.paint(&frame)?;
-        let painted = frame.restore(&painted, f32::NAN).map_err(refused)?;
+        let reconstructed = parts.reconstruct(&frame)?;
+        let reconstructed = frame.restore(&reconstructed, f32::NAN).map_err(refused)?;
         let mut plane = reconstruction.index_axis_mut(Axis(SLICE_AXIS), index);
-        for (value, &painted) in plane.iter_mut().zip(&painted).filter(|(_, painted)| !painted.is_nan()) {
-            *value = painted;
+        for (value, &reconstructed) in
+            plane.iter_mut().zip(&reconstructed).filter(|(_, reconstructed)| !reconstructed.is_nan())
+        {
+            *value = reconstructed;
         }
         let unlikeness = parts.novelty.judge(&frame.image, &frame.segmentation, framing.grid[1]);
         let mean_dice = grades.iter().map(|grade| grade.dice).sum::<f64>() / grades.len().max(1) as f64;
-        let verdict = Verdict::Graded { labels: grades.clone(), mean_dice, unlikeness };
+        let verdict = SliceVerdict::Graded { labels: grades.clone(), mean_dice, unlikeness };
         slices.push(SliceAssessment { index, verdict });
         graded.push(Some(Graded { grades, sizes }));
     }
@@ -168,9 +170,9 @@ pub(crate) fn assess(
 
 impl Parts<'_> {
     /// The reconstruction of a frame in intensities.
-    fn paint(&self, frame: &Frame) -> Result<Vec<f32>, EstimateError> {
-        let painted = self.painter.paint(&frame.image, &frame.segmentation, 1)?;
-        Ok(painted.iter().map(|&value| frame.scale.invert(value)).collect())
+    fn reconstruct(&self, frame: &FramedSlice) -> Result<Vec<f32>, EstimateError> {
+        let reconstructed = self.reconstructor.reconstruct(&frame.image, &frame.segmentation, 1)?;
+        Ok(reconstructed.iter().map(|&value| frame.scale.invert(value)).collect())
     }
 }
 
@@ -196,7 +198,7 @@ fn pixel_side(image: &Volume<f32>) -> f64 {
 fn sizes(
     framing: &Framing,
     labels: &ArrayView2<'_, u8>,
-    frame: &Frame,
+    frame: &FramedSlice,
     opinion: Option<&[f32]>,
 ) -> Vec<[f64; 2]> {
     let area = frame.pixel() * frame.pixel();

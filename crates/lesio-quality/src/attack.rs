@@ -6,7 +6,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{EstimateError, InputError};
-use crate::estimator::QualityEstimator;
+use crate::estimator::Estimator;
 use crate::samples::Samples;
 
 /// Samples that are computed at once.
@@ -37,7 +37,7 @@ pub(crate) const LARGEST_STRENGTH: f32 = 1e3;
 /// What a strength of 1 is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Unit {
+pub enum AttackUnit {
     /// The standard deviation of the slice.
     Std,
     /// The range of the slice's intensities, as if they were 0 to 1.
@@ -53,7 +53,7 @@ pub struct Attack {
     /// The largest change of a pixel, in `unit`; 0 to 1000.
     pub strength: f32,
     /// What a strength of 1 is.
-    pub unit: Unit,
+    pub unit: AttackUnit,
     /// Seed of random starts. Default 0.
     pub seed: u64,
 }
@@ -61,7 +61,7 @@ pub struct Attack {
 impl Attack {
     /// An attack.
     #[must_use]
-    pub fn new(kind: AttackKind, strength: f32, unit: Unit) -> Self {
+    pub fn new(kind: AttackKind, strength: f32, unit: AttackUnit) -> Self {
         Self { kind, strength, unit, seed: 0 }
     }
 
@@ -88,8 +88,8 @@ impl Attack {
     #[must_use]
     pub fn bound(&self, range: f32) -> f32 {
         match self.unit {
-            Unit::Std => self.strength,
-            Unit::Range => self.strength * range,
+            AttackUnit::Std => self.strength,
+            AttackUnit::Range => self.strength * range,
         }
     }
 
@@ -102,36 +102,31 @@ impl Attack {
     /// As [`Attack::validate`]; failures of the device.
     pub fn perturb(
         &self,
-        estimator: &dyn QualityEstimator,
+        estimator: &Estimator,
         samples: &Samples,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, EstimateError> {
-        self.validate().map_err(|error| InputError::Config(error.into()))?;
+        self.validate().map_err(InputError::from)?;
         let all: Vec<usize> = (0..samples.len()).collect();
-        let mut images = Vec::new();
+        let mut perturbed = Vec::new();
         for chunk in all.chunks(BATCH) {
-            let batch = Batch::gather(samples, chunk);
-            let bounds: Vec<f32> = batch.ranges.iter().map(|&range| self.bound(range)).collect();
-            let perturbed = match self.kind {
-                AttackKind::Fgsm => {
-                    let gradient = error_gradient(estimator, &batch, &batch.images)?;
-                    let mut images = batch.images.clone();
-                    step(&mut images, &batch.images, &gradient, &bounds, 1.0);
-                    images
-                }
+            let batch = samples.select(chunk);
+            let clean = batch.images();
+            let bounds: Vec<f32> = batch.iter().map(|sample| self.bound(sample.range)).collect();
+            let (mut images, steps, share) = match self.kind {
+                AttackKind::Fgsm => (clean.clone(), 1, 1.0),
                 AttackKind::Pgd { steps } => {
-                    let mut images = self.random_start(chunk, &batch.images, &bounds);
-                    for _ in 0..steps {
-                        let gradient = error_gradient(estimator, &batch, &images)?;
-                        step(&mut images, &batch.images, &gradient, &bounds, STEP / steps.max(1) as f32);
-                    }
-                    images
+                    (self.random_start(chunk, &clean, &bounds), steps, STEP / steps.max(1) as f32)
                 }
             };
-            images.extend(perturbed);
+            for _ in 0..steps {
+                let gradient = error_gradient(estimator, &batch, &images)?;
+                step(&mut images, &clean, &gradient, &bounds, share);
+            }
+            perturbed.extend(images);
             progress(chunk.len());
         }
-        Ok(images)
+        Ok(perturbed)
     }
 
     fn random_start(&self, chunk: &[usize], clean: &[f32], bounds: &[f32]) -> Vec<f32> {
@@ -151,68 +146,12 @@ impl Attack {
 /// other with some to spare.
 const STEP: f32 = 2.5;
 
-/// Dice and distances of samples whose images are `[n, h, w]`; the samples' own images where `images` is `None`.
-/// Distances are in image pixels.
-///
-/// # Errors
-/// [`EngineError::Length`] for images of another number of values than the samples'; failures of the device.
-pub fn estimate_samples(
-    estimator: &dyn QualityEstimator,
-    samples: &Samples,
-    images: Option<&[f32]>,
-) -> Result<crate::estimator::Estimates, EngineError> {
-    let all: Vec<usize> = (0..samples.len()).collect();
-    let pixels = estimator.config().framing.pixels();
-    let (what, expected) = ("the images of the samples", samples.len() * pixels);
-    if let Some(found) = images.map(<[f32]>::len).filter(|&found| found != expected) {
-        return Err(EngineError::Length { what: what.to_owned(), found, expected });
-    }
-    let mut estimates = crate::estimator::Estimates::default();
-    for chunk in all.chunks(BATCH) {
-        let batch = Batch::gather(samples, chunk);
-        let start = chunk.first().copied().unwrap_or(0) * pixels;
-        let images =
-            images.and_then(|images| images.get(start..start + batch.images.len())).unwrap_or(&batch.images);
-        let part = estimator.estimate(images, &batch.segmentations)?;
-        estimates.dice.extend(part.dice);
-        let labels = estimator.config().framing.labels.len().max(1);
-        let pixels_of =
-            chunk.iter().filter_map(|&index| samples.get(index)).map(|sample| sample.pixel as f32);
-        let in_image = part.distance.chunks(labels).zip(pixels_of);
-        estimates.distance.extend(in_image.flat_map(|(own, pixel)| own.iter().map(move |d| d * pixel)));
-    }
-    Ok(estimates)
-}
-
-struct Batch {
-    images: Vec<f32>,
-    segmentations: Vec<u8>,
-    ranges: Vec<f32>,
-    /// Mean Dice of each sample.
-    dice: Vec<f32>,
-}
-
-impl Batch {
-    fn gather(samples: &Samples, positions: &[usize]) -> Self {
-        let own = || positions.iter().filter_map(|&position| samples.get(position));
-        Self {
-            images: own().flat_map(|sample| sample.image.iter().copied()).collect(),
-            segmentations: own().flat_map(|sample| sample.segmentation.iter().copied()).collect(),
-            ranges: own().map(|sample| sample.range).collect(),
-            dice: own().map(|sample| sample.mean_dice() as f32).collect(),
-        }
-    }
-}
-
 /// The gradient of each sample's squared error, but for a positive factor: signs are all that is used.
-fn error_gradient(
-    estimator: &dyn QualityEstimator,
-    batch: &Batch,
-    images: &[f32],
-) -> Result<Vec<f32>, EngineError> {
+fn error_gradient(estimator: &Estimator, batch: &Samples, images: &[f32]) -> Result<Vec<f32>, EngineError> {
     let labels = estimator.config().framing.labels.len();
-    let weigh = |dice: &[f32]| error_weights(dice, &batch.dice, labels);
-    estimator.image_gradient(images, &batch.segmentations, &weigh)
+    let truth: Vec<f32> = batch.iter().map(|sample| sample.mean_dice() as f32).collect();
+    let weigh = |dice: &[f32]| error_weights(dice, &truth, labels);
+    estimator.image_gradient(images, &batch.segmentations(), &weigh)
 }
 
 /// Weights of each Dice by which the error of the mean grows.
@@ -248,14 +187,14 @@ mod tests {
     #[test]
     fn settings_that_cannot_be_are_named() {
         for strength in [f32::NAN, f32::INFINITY, -0.1, 1e9] {
-            let attack = Attack::new(AttackKind::Fgsm, strength, Unit::Std);
+            let attack = Attack::new(AttackKind::Fgsm, strength, AttackUnit::Std);
             assert_eq!(attack.validate().unwrap_err().setting, "strength");
         }
         for steps in [0, 1_000_000_000, usize::MAX] {
-            let attack = Attack::new(AttackKind::Pgd { steps }, 0.1, Unit::Range);
+            let attack = Attack::new(AttackKind::Pgd { steps }, 0.1, AttackUnit::Range);
             assert_eq!(attack.validate().unwrap_err().setting, "pgd.steps");
         }
-        assert_eq!(Attack::new(AttackKind::Pgd { steps: 20 }, 0.0, Unit::Std).validate(), Ok(()));
+        assert_eq!(Attack::new(AttackKind::Pgd { steps: 20 }, 0.0, AttackUnit::Std).validate(), Ok(()));
     }
 
     #[test]
@@ -273,7 +212,7 @@ mod tests {
     #[test]
     fn the_error_of_the_mean_grows() {
         assert_eq!(error_weights(&[0.2, 0.4, 0.9, 0.7], &[0.5, 0.5], 2), [-1.0, -1.0, 1.0, 1.0]);
-        let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Range);
+        let attack = Attack::new(AttackKind::Fgsm, 0.1, AttackUnit::Range);
         assert_eq!(attack.bound(5.0), 0.5);
     }
 }

@@ -1,20 +1,20 @@
 //! What an estimator is made of.
 
-use lesio_nn::{Activation, Initialization, Network, ParameterSet};
+use std::fmt;
+use std::str::FromStr;
+
+use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
-use crate::agreement::STATISTICS;
-use crate::chain::results;
-use crate::error::ConfigError;
 use crate::framing::Framing;
-use crate::network::{Summary, Widths, head, regressor, u_net};
+use crate::network::Widths;
 
 /// How an estimator comes from an image and a segmentation to a Dice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Method {
-    /// Zhou, Deng and Wu (arXiv:1903.08773): REC-Net paints the image anew from what the segmentation
+    /// Zhou, Deng and Wu (arXiv:1903.08773): REC-Net reconstructs the image from what the segmentation
     /// leaves of it, REG-Net reads the difference to the image, and the segmentation.
     RecReg,
     /// Robinson et al. (2018): REG-Net reads the image and the segmentation.
@@ -39,6 +39,23 @@ impl Method {
             Self::ShapeOnly => "shape-only",
             Self::SecondOpinion => "second-opinion",
         }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Method {
+    type Err = SettingError;
+
+    /// The method of a [`Method::name`].
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let names = Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|method| method.name() == text);
+        found.ok_or_else(|| SettingError::new("method", text, format!("one of {names}")))
     }
 }
 
@@ -108,62 +125,6 @@ impl EstimatorConfig {
         self
     }
 
-    /// Initial parameters of the networks that are trained together, and of that on which they build.
-    ///
-    /// # Errors
-    /// A configuration that is refused.
-    pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
-        let mut parameters = ParameterSet::new();
-        for network in self.networks()?.into_iter().chain(self.foundation()?) {
-            let own = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
-            parameters.extend(own);
-        }
-        Ok(parameters)
-    }
-
-    /// The networks that are trained together, in the order of their engines.
-    pub(crate) fn networks(&self) -> Result<Vec<Network>, ConfigError> {
-        self.validate()?;
-        let grid = self.framing.grid;
-        let labels = self.framing.labels.len();
-        let widths = &self.widths.regression;
-        let regressor = |inputs: &[_]| regressor("reg", grid, inputs, 2 * labels, widths);
-        match self.method {
-            Method::RecReg => Ok(vec![regressor(&[("difference", 1), ("segmentation", labels)])?]),
-            Method::Direct => Ok(vec![regressor(&[("image", 1), ("segmentation", labels)])?]),
-            Method::ShapeOnly => Ok(vec![regressor(&[("segmentation", labels)])?]),
-            Method::SecondOpinion => {
-                let inputs = [("image", 1), ("segmentation", labels)];
-                let widths = &self.widths.opinion;
-                let classes = self.classes.len() + 1;
-                // Smooth activations give attacks in training the gradients that attacks will find later (Xie et al.
-                // 2020, "Smooth adversarial training").
-                let activation = Activation::Silu;
-                let opinion = u_net("opinion", grid, &inputs, classes, widths, activation, Summary::Give)?;
-                let summary = widths.last().copied().unwrap_or(0);
-                let inputs = [("features", summary), ("statistics", labels * STATISTICS), ("floor", labels)];
-                let head = head("head", &inputs, results(self.method) * labels)?;
-                Ok(vec![opinion, head])
-            }
-        }
-    }
-
-    /// The network that the method builds upon, trained before: REC-Net, or the regressor of [`Method::ShapeOnly`].
-    pub(crate) fn foundation(&self) -> Result<Option<Network>, ConfigError> {
-        match self.method {
-            Method::RecReg => Ok(Some(self.reconstructor()?)),
-            Method::SecondOpinion => Ok(self.clone().method(Method::ShapeOnly).networks()?.pop()),
-            Method::Direct | Method::ShapeOnly => Ok(None),
-        }
-    }
-
-    /// REC-Net.
-    pub(crate) fn reconstructor(&self) -> Result<Network, ConfigError> {
-        self.validate()?;
-        let widths = &self.widths.reconstruction;
-        u_net("rec", self.framing.grid, &[("blanked", 1)], 1, widths, Activation::RELU, Summary::Omit)
-    }
-
     /// Position among the classes, counted from 1, of each label graded.
     pub(crate) fn class_indices(&self) -> Vec<usize> {
         let position = |label| self.classes.iter().position(|class| class == label).map_or(0, |p| p + 1);
@@ -174,17 +135,28 @@ impl EstimatorConfig {
     ///
     /// # Errors
     /// A framing that is refused, classes that do not hold the labels graded, or another number of views.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), SettingError> {
         self.framing.validate()?;
-        if ![1, 2, 4].contains(&self.views) {
-            return Err(ConfigError::new("views", self.views, "1, 2 or 4"));
-        }
+        require([1, 2, 4].contains(&self.views), "views", self.views, "1, 2 or 4")?;
         let known = |label: &u8| self.classes.contains(label);
         let ascending = self.classes.is_sorted_by(|a, b| a < b) && !self.classes.contains(&0);
-        if ascending && self.framing.labels.iter().all(known) {
-            return Ok(());
-        }
+        let sound = ascending && self.framing.labels.iter().all(known);
         let expected = format!("ascending labels without 0, {:?} among them", self.framing.labels);
-        Err(ConfigError::new("classes", &self.classes, expected))
+        require(sound, "classes", &self.classes, expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_known_by_their_names() {
+        for method in Method::ALL {
+            assert_eq!(method.to_string().parse(), Ok(method));
+            assert_eq!(serde_json::json!(method), method.name());
+        }
+        let error = "best".parse::<Method>().unwrap_err();
+        assert!(error.to_string().contains("rec-reg, direct, shape-only, second-opinion"), "{error}");
     }
 }

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::error::ConfigError;
-
 /// Places in 0 to 1 where the spread of the error is estimated.
 const KNOTS: usize = 6;
 /// How many samples of the common spread each place starts with: places hardly seen keep it.
@@ -72,16 +70,16 @@ impl Conformal {
         predicted: &[f64],
         truth: &[f64],
         level: f64,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, SettingError> {
         if !(level > 0.0 && level < 1.0) {
-            return Err(ConfigError::new("level", level, "a number between 0 and 1"));
+            return Err(SettingError::new("level", level, "a number between 0 and 1"));
         }
         let lengths = [patients.len(), predicted.len(), truth.len()];
         if lengths.contains(&0) || lengths.iter().any(|&length| length != lengths[0]) {
-            return Err(ConfigError::new("calibration samples", lengths, "lists of one length, at least 1"));
+            return Err(SettingError::new("calibration samples", lengths, "lists of one length, at least 1"));
         }
         if let Some(value) = predicted.iter().chain(truth).find(|value| !value.is_finite()) {
-            return Err(ConfigError::new("calibration sample", value, "a finite number"));
+            return Err(SettingError::new("calibration sample", value, "a finite number"));
         }
         let errors: Vec<f64> = predicted.iter().zip(truth).map(|(p, t)| (p - t).abs()).collect();
         let mut by_patient: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

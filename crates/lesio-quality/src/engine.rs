@@ -1,13 +1,13 @@
-//! A network as a link of a chain: with fixed parameters or in training, on any device.
+//! A network of a method: with fixed parameters or in training, on any device.
 
 use lesio_nn::{EngineError, Inference, Mode, Pass, TrainingEngine};
 
 /// Samples that an engine in training makes room for at first.
 pub(crate) const CAPACITY: usize = 16;
 
-/// A network that a chain runs through.
+/// A network of a method.
 pub(crate) enum Link<'a> {
-    /// One with fixed parameters, of which gradients by the inputs alone are asked.
+    /// One with fixed parameters, which gives gradients by the inputs alone.
     Fixed(&'a Inference),
     /// One in training, in this mode.
     Trained(&'a mut dyn TrainingEngine, Mode),

@@ -1,31 +1,11 @@
 //! What can go wrong with a configuration, with input, and with an estimate.
 
+use std::path::Path;
+
 use lesio_image::{GridError, ImageError};
 use lesio_metrics::MetricError;
-use lesio_nn::{EngineError, NetworkError, ParameterError};
+use lesio_nn::{EngineError, LoadError, NetworkError, ParameterError};
 use lesio_settings::SettingError;
-
-/// Why a configuration is refused.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A setting is out of range.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// A network cannot be declared so.
-    #[error("the network cannot be declared")]
-    Network(#[from] NetworkError),
-}
-
-impl ConfigError {
-    pub(crate) fn new(
-        setting: &'static str,
-        found: impl std::fmt::Debug,
-        expected: impl Into<String>,
-    ) -> Self {
-        Self::Setting(SettingError::new(setting, found, expected))
-    }
-}
 
 /// Why an image and its segmentation cannot be graded.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -53,9 +33,9 @@ pub enum InputError {
     /// The image is empty, constant or not finite.
     #[error("the image cannot be used")]
     Image(#[from] ImageError),
-    /// A setting of the input makes no sense.
+    /// A setting is out of range.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Setting(#[from] SettingError),
     /// A metric of the input is not defined.
     #[error(transparent)]
     Metric(#[from] MetricError),
@@ -64,16 +44,29 @@ pub enum InputError {
 /// Why an estimator cannot be made of its configuration and parameters.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BuildError {
-    /// The configuration is refused.
+pub enum QualityBuildError {
+    /// A setting is out of range.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Setting(#[from] SettingError),
+    /// A network cannot be declared so.
+    #[error("the network cannot be declared")]
+    Network(#[from] NetworkError),
     /// The parameters do not fit the configuration.
     #[error(transparent)]
     Parameters(#[from] ParameterError),
     /// An engine could not be made.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl QualityBuildError {
+    /// The error of reading a file that holds such a configuration and such parameters.
+    pub(crate) fn into_load_error(self, path: &Path) -> LoadError {
+        match self {
+            Self::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
+            other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
+        }
+    }
 }
 
 /// Why quality could not be estimated.

@@ -1,4 +1,4 @@
-//! Estimators of quality: the trait they share, and the trained networks behind it.
+//! Trained estimators of quality, and what they estimate.
 
 use std::path::Path;
 
@@ -6,81 +6,69 @@ use lesio_nn::{
     Device, Differentiate, EngineError, Inference, LoadError, ParameterSet, SaveError, model_file,
 };
 
-use crate::chain::{By, Chain, Passage, check};
 use crate::change::{Change, views};
 use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::engine::Link;
-use crate::error::BuildError;
+use crate::error::QualityBuildError;
 use crate::error_map;
-use crate::samples::one_hot;
+use crate::methods::{Batch, OutputGradients, Outputs, Weigh, Wiring, check, networks, wiring};
+use crate::samples::{Samples, one_hot};
 
-/// Estimates the quality of segmentations on their grid, and tells how the image bears on it.
-///
-/// Images are `[n, h, w]` in deviations from the mean, and segmentations `[n, h, w]` of 0 or 1 + the position of the
-/// label, as in a [`Frame`](crate::Frame). What is returned for a sample depends on that sample alone, whatever was asked
-/// before, and may be asked from several threads at once.
-pub trait QualityEstimator: Send + Sync {
-    /// What it is made of.
-    fn config(&self) -> &EstimatorConfig;
+/// Samples that are computed at once.
+const BATCH: usize = 16;
 
-    /// Estimates samples.
-    ///
-    /// # Errors
-    /// Slices that are not of whole samples, and failures of the device.
-    fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError>;
-
-    /// The gradient by the images `[n, h, w]` of the sum of each Dice times its weight; `weigh` gives the weights
-    /// `[n, labels]` of the Dice that are estimated.
-    ///
-    /// # Errors
-    /// As [`QualityEstimator::estimate`], and another number of weights.
-    fn image_gradient(
-        &self,
-        images: &[f32],
-        segmentations: &[u8],
-        weigh: &dyn Fn(&[f32]) -> Vec<f32>,
-    ) -> Result<Vec<f32>, EngineError>;
-}
-
-/// What was estimated of a batch.
+/// All that is estimated of a batch of samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Estimates {
+pub struct QualityEstimate {
     /// Dice of each label, `[n, labels]`, in 0 to 1.
     pub dice: Vec<f32>,
     /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`Frame::pixel`](crate::Frame::pixel) it is
     /// in image pixels.
     pub distance: Vec<f32>,
-    /// What the images would be if the segmentations were right, `[n, h, w]`; `None` for methods that do not paint.
+    /// What the images would be if the segmentations were right, `[n, h, w]`; `None` for methods that do not reconstruct.
     pub reconstruction: Option<Vec<f32>>,
-    /// Probability of each label graded, `[n, labels, h, w]`; `None` for methods that do not look for the structures
-    /// themselves.
+    /// Probability of each label graded, `[n, labels, h, w]`; `None` for methods that do not segment.
     pub probability: Option<Vec<f32>>,
-    /// Where the segmentations are wrong: the probability, 0 to 1, that a pixel's label is, `[n, h, w]`; `None` where
-    /// [`Estimates::probability`] is.
+    /// The error map: the probability, 0 to 1, that a pixel's label is wrong, `[n, h, w]`; `None` where
+    /// [`QualityEstimate::probability`] is.
     pub error: Option<Vec<f32>>,
 }
 
-/// A trained estimator.
+/// Dice and distances of [`Samples`].
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct SampleEstimates {
+    /// Dice of each label, `[n, labels]`, in 0 to 1.
+    pub dice: Vec<f32>,
+    /// HD95 of each label in pixels of the image, `[n, labels]`, at least 0.
+    pub distance: Vec<f32>,
+}
+
+/// A trained estimator of the quality of segmentations on their grid.
+///
+/// Images are `[n, h, w]` in deviations from the mean, and segmentations `[n, h, w]` of 0 or 1 + the position of the
+/// label, as in a [`FramedSlice`](crate::FramedSlice). The estimate of a sample depends on that sample alone. Several
+/// threads may use one estimator at once.
 ///
 /// ```
 /// use lesio_nn::Device;
-/// use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};
+/// use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, Widths};
 ///
 /// let framing = Framing::new([1]).grid([16, 16]);
 /// let config = EstimatorConfig::new(Method::Direct, framing).widths(Widths::uniform([8, 8]));
 /// let untrained = config.initial_parameters(1)?;
 /// let estimator = Estimator::new(config, untrained, &Device::Cpu)?;
-/// let estimates = estimator.estimate(&[0.5; 256], &[1; 256])?;
-/// assert!((0.0..=1.0).contains(&estimates.dice[0]));
+/// let estimate = estimator.estimate(&[0.5; 256], &[1; 256])?;
+/// assert!((0.0..=1.0).contains(&estimate.dice[0]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Estimator {
     config: EstimatorConfig,
     parameters: ParameterSet,
     networks: Vec<Inference>,
-    chain: Chain,
+    wiring: Box<dyn Wiring>,
     views: Vec<Change>,
 }
 
@@ -104,14 +92,14 @@ impl Estimator {
         config: EstimatorConfig,
         parameters: ParameterSet,
         device: &Device,
-    ) -> Result<Self, BuildError> {
-        let (networks, foundation) = (config.networks()?, config.foundation()?);
-        parameters.check(&networks.iter().chain(&foundation).collect::<Vec<_>>())?;
-        let made = |network| Inference::new(network, &parameters, Differentiate::Inputs, device);
-        let networks = networks.iter().map(made).collect::<Result<Vec<_>, _>>()?;
-        let chain = Chain::new(&config, &parameters, device)?;
+    ) -> Result<Self, QualityBuildError> {
+        let networks = networks(&config)?;
+        parameters.check(&networks.all().collect::<Vec<_>>())?;
+        let frozen = |network| Inference::new(network, &parameters, Differentiate::Inputs, device);
+        let networks = networks.trained.iter().map(frozen).collect::<Result<Vec<_>, _>>()?;
+        let wiring = wiring(&config, &parameters, device)?;
         let views = views(config.framing.grid, config.views);
-        Ok(Self { config, parameters, networks, chain, views })
+        Ok(Self { config, parameters, networks, wiring, views })
     }
 
     /// Reads an estimator from a file of its own onto a device.
@@ -121,10 +109,7 @@ impl Estimator {
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, config) = model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
-        Self::new(config, parameters, device).map_err(|error| match error {
-            BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
-            other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
-        })
+        Self::new(config, parameters, device).map_err(|error| error.into_load_error(path))
     }
 
     /// Writes the estimator to one safetensors file.
@@ -135,37 +120,73 @@ impl Estimator {
         model_file::save(path, KIND, VERSION, &self.parameters, &self.config)
     }
 
+    /// What it is made of.
+    #[must_use]
+    pub fn config(&self) -> &EstimatorConfig {
+        &self.config
+    }
+
     /// The parameters.
     #[must_use]
     pub fn parameters(&self) -> &ParameterSet {
         &self.parameters
     }
-}
 
-impl QualityEstimator for Estimator {
-    fn config(&self) -> &EstimatorConfig {
-        &self.config
-    }
-
-    fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<Estimates, EngineError> {
+    /// Estimates samples: images `[n, h, w]` and segmentations `[n, h, w]`.
+    ///
+    /// # Errors
+    /// Slices that are not of whole samples, and failures of the device.
+    pub fn estimate(&self, images: &[f32], segmentations: &[u8]) -> Result<QualityEstimate, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
-        let (scale, views) = (distance::scale(&self.config.framing), self.views.len());
-        self.run(images, segmentations, |passage| {
-            let distance = mean_over_views(&passage.distance, views, labels);
-            let (classes, graded) = (self.config.classes.len() + 1, self.config.class_indices());
-            let probability = self.over_views(&passage.seen.probability, classes, &graded);
-            let wrong = |probability| error_map::wrongness(probability, segmentations, pixels, labels);
-            Ok(Estimates {
-                dice: mean_over_views(&passage.dice, views, labels),
-                distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
-                reconstruction: self.over_views(&passage.seen.reconstruction, 1, &[0]),
-                error: probability.as_deref().map(wrong),
-                probability,
-            })
+        let scale = distance::scale(&self.config.framing);
+        let (outputs, _) = self.pass(images, segmentations, &mut |_| Ok(None))?;
+        let (classes, graded) = (self.config.classes.len() + 1, self.config.class_indices());
+        let probability = self.over_views(&outputs.probability, classes, &graded);
+        let wrong = |probability| error_map::error_probability(probability, segmentations, pixels, labels);
+        let distance = self.mean_over_views(&outputs.distance);
+        Ok(QualityEstimate {
+            dice: self.mean_over_views(&outputs.dice),
+            distance: distance.into_iter().map(|code| distance::decode(code, scale)).collect(),
+            reconstruction: self.over_views(&outputs.reconstruction, 1, &[0]),
+            error: probability.as_deref().map(wrong),
+            probability,
         })
     }
 
-    fn image_gradient(
+    /// Estimates Dice and distances of samples with other images, `[n, h, w]`, or with their own where `images` is `None`.
+    ///
+    /// # Errors
+    /// [`EngineError::Length`] for images of another number of values than the samples'; failures of the device.
+    pub fn estimate_samples(
+        &self,
+        samples: &Samples,
+        images: Option<&[f32]>,
+    ) -> Result<SampleEstimates, EngineError> {
+        let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
+        if let Some(images) = images {
+            check("the images of the samples", images.len(), samples.len() * pixels)?;
+        }
+        let mut estimates = SampleEstimates::default();
+        for first in (0..samples.len()).step_by(BATCH) {
+            let positions = first..(first + BATCH).min(samples.len());
+            let images = images.map(|images| &images[positions.start * pixels..positions.end * pixels]);
+            let batch = samples.select(&positions.collect::<Vec<_>>());
+            let own = batch.images();
+            let part = self.estimate(images.unwrap_or(&own), &batch.segmentations())?;
+            estimates.dice.extend(part.dice);
+            let of_image = part.distance.chunks(labels).zip(batch.iter());
+            let of_image = of_image.flat_map(|(own, sample)| own.iter().map(|d| d * sample.pixel as f32));
+            estimates.distance.extend(of_image);
+        }
+        Ok(estimates)
+    }
+
+    /// The gradient by the images `[n, h, w]` of the sum of each Dice times its weight; `weigh` gives the weights
+    /// `[n, labels]` of the estimated Dice.
+    ///
+    /// # Errors
+    /// As [`Estimator::estimate`], and another number of weights.
+    pub fn image_gradient(
         &self,
         images: &[f32],
         segmentations: &[u8],
@@ -173,14 +194,14 @@ impl QualityEstimator for Estimator {
     ) -> Result<Vec<f32>, EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         let views = self.views.len();
-        let gradient = self.run(images, segmentations, |passage| {
-            let dice = mean_over_views(&passage.dice, views, labels);
+        let (_, gradient) = self.pass(images, segmentations, &mut |outputs| {
+            let dice = self.mean_over_views(&outputs.dice);
             let weights = weigh(&dice);
             check("weights of the dice", weights.len(), dice.len())?;
             let share = |weight: &f32| weight * (1.0 / views as f32);
             let of_sample = |own: &[f32]| own.iter().map(share).collect::<Vec<_>>().repeat(views);
             let dice = weights.chunks_exact(labels).flat_map(of_sample).collect();
-            passage.backward(&By { dice, ..By::default() })
+            Ok(Some(OutputGradients { dice, ..OutputGradients::default() }))
         })?;
         let mut by_image = vec![0.0; images.len()];
         let mut back = vec![0.0; pixels];
@@ -192,16 +213,14 @@ impl QualityEstimator for Estimator {
         }
         Ok(by_image)
     }
-}
 
-impl Estimator {
-    /// Shows the networks all views of samples, those of a sample together.
-    fn run<T>(
+    /// Passes all views of samples through the networks, those of a sample together.
+    fn pass(
         &self,
         images: &[f32],
         segmentations: &[u8],
-        then: impl FnOnce(&mut Passage<'_>) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
+        weigh: &mut Weigh<'_>,
+    ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         let samples = images.len() / pixels;
         check("the images", images.len(), samples * pixels)?;
@@ -219,8 +238,18 @@ impl Estimator {
             view.place(&segmentations[own], &mut labelled);
             one_hot(&labelled, labels, planes);
         }
-        let mut links: Vec<Link<'_>> = self.networks.iter().map(Link::Fixed).collect();
-        self.chain.run(&mut links, &viewed, &planes, then)
+        let mut networks: Vec<Link<'_>> = self.networks.iter().map(Link::Fixed).collect();
+        self.wiring.pass(&mut networks, &Batch::new(&viewed, &planes, pixels, labels)?, weigh)
+    }
+
+    /// Means of values `[n, views, labels]`.
+    fn mean_over_views(&self, values: &[f32]) -> Vec<f32> {
+        let (views, labels) = (self.views.len(), self.config.framing.labels.len());
+        let sample = |own: &[f32]| -> Vec<f32> {
+            let of_label = |label: usize| own.iter().skip(label).step_by(labels).sum::<f32>();
+            (0..labels).map(|label| of_label(label) / views as f32).collect()
+        };
+        values.chunks_exact(views * labels).flat_map(sample).collect()
     }
 
     /// Means over the views of chosen planes of maps `[n, views, planes, h, w]`, each turned back; `None` of no maps.
@@ -240,13 +269,4 @@ impl Estimator {
         }
         (!maps.is_empty()).then_some(means)
     }
-}
-
-/// Means of values `[n, views, labels]`.
-fn mean_over_views(values: &[f32], views: usize, labels: usize) -> Vec<f32> {
-    let sample = |own: &[f32]| -> Vec<f32> {
-        let of_label = |label: usize| own.iter().skip(label).step_by(labels).sum::<f32>();
-        (0..labels).map(|label| of_label(label) / views as f32).collect()
-    };
-    values.chunks_exact((views * labels).max(1)).flat_map(sample).collect()
 }

@@ -5,6 +5,8 @@ use lesio_metrics::{
     RiskCoverage, failure_auroc, regression_by_true_value,
 };
 
+use crate::samples::{Sample, Samples};
+
 /// A segmentation of a lower Dice has failed.
 pub const FAILURE: f64 = 0.7;
 /// Ends of the ranges of true Dice by which errors are told apart.
@@ -29,11 +31,29 @@ impl Scored {
         Self { patients, truth, predicted }
     }
 
+    /// Estimates of one label, by its position among those graded, with their truth; `dice` is `[n, labels]`.
+    #[must_use]
+    pub fn of_label(samples: &Samples, dice: &[f32], label: usize) -> Self {
+        let labels = samples.get(0).map_or(1, |sample| sample.dice.len());
+        let truth = samples.iter().map(|sample| sample.dice.get(label).copied().unwrap_or(f64::NAN));
+        let predicted = dice.iter().skip(label).step_by(labels.max(1)).map(|&dice| f64::from(dice));
+        Self::new(samples.patients(), truth.collect(), predicted.collect())
+    }
+
+    /// Estimates of the mean Dice over the labels, with their truth; `dice` is `[n, labels]`.
+    #[must_use]
+    pub fn of_mean(samples: &Samples, dice: &[f32]) -> Self {
+        let labels = samples.get(0).map_or(1, |sample| sample.dice.len()).max(1);
+        let mean = |dice: &[f32]| dice.iter().map(|&dice| f64::from(dice)).sum::<f64>() / labels as f64;
+        let truth = samples.iter().map(Sample::mean_dice).collect();
+        Self::new(samples.patients(), truth, dice.chunks_exact(labels).map(mean).collect())
+    }
+
     /// All figures of merit.
     ///
     /// # Errors
     /// Lists of different lengths, values that are not finite, or no sample; as [`BootstrapConfig::validate`].
-    pub fn evaluate(&self, bootstrap: &BootstrapConfig) -> Result<Evaluation, MetricError> {
+    pub fn evaluate(&self, bootstrap: &BootstrapConfig) -> Result<QualityScores, MetricError> {
         bootstrap.validate()?;
         self.check_lengths()?;
         let errors = self.absolute_errors();
@@ -46,7 +66,7 @@ impl Scored {
             let pick = |values: &[f64]| samples.iter().map(|&k| values[k]).collect::<Vec<_>>();
             lesio_metrics::pearson(&pick(&self.truth), &pick(&self.predicted)).ok().flatten()
         };
-        Ok(Evaluation {
+        Ok(QualityScores {
             regression: RegressionScores::new(&self.truth, &self.predicted)?,
             by_range: regression_by_true_value(&self.truth, &self.predicted, &RANGES)?,
             failure_auroc: failure_auroc(&self.truth, &self.predicted, FAILURE).ok(),
@@ -115,7 +135,7 @@ impl Scored {
 /// Figures of merit of estimates.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Evaluation {
+pub struct QualityScores {
     /// Errors and correlations.
     pub regression: RegressionScores,
     /// The same by [`RANGES`] of the true Dice.

@@ -1,10 +1,11 @@
 //! From a slice and its segmentation to the grid of the networks.
 
 use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box};
+use lesio_settings::{SettingError, require};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ConfigError, InputError};
+use crate::error::InputError;
 
 /// Share of the grid's side that all but the largest segmentations fill at most; the rest is what lies
 /// around them, by which their borders are judged.
@@ -85,21 +86,17 @@ impl Framing {
     /// # Errors
     /// No label, label 0, a grid without pixels or beyond 4096, pixels below a half or beyond 1000, or finest
     /// pixels that are coarser.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.labels.is_empty() || self.labels.contains(&0) || !self.labels.is_sorted_by(|a, b| a < b) {
-            return Err(ConfigError::new("labels", &self.labels, "at least one, ascending, without 0"));
-        }
-        if self.grid.iter().any(|side| !(1..=4096).contains(side)) {
-            return Err(ConfigError::new("grid", self.grid, "sides of 1 to 4096"));
-        }
-        if !(FINEST..=1000.0).contains(&self.pixel) {
-            return Err(ConfigError::new("pixel", self.pixel, "0.5 to 1000 image pixels"));
-        }
-        if !(FINEST..=self.pixel).contains(&self.finest) {
-            let expected = format!("0.5 to the {} image pixels of the largest", self.pixel);
-            return Err(ConfigError::new("finest pixel", self.finest, expected));
-        }
-        Ok(())
+    pub fn validate(&self) -> Result<(), SettingError> {
+        let sound = !self.labels.is_empty() && !self.labels.contains(&0);
+        let sound = sound && self.labels.is_sorted_by(|a, b| a < b);
+        require(sound, "labels", &self.labels, "at least one, ascending, without 0")?;
+        let sound = self.grid.iter().all(|side| (1..=4096).contains(side));
+        require(sound, "grid", self.grid, "sides of 1 to 4096")?;
+        let sound = (FINEST..=1000.0).contains(&self.pixel);
+        require(sound, "pixel", self.pixel, "0.5 to 1000 image pixels")?;
+        let sound = (FINEST..=self.pixel).contains(&self.finest);
+        let expected = format!("0.5 to the {} image pixels of the largest", self.pixel);
+        require(sound, "finest pixel", self.finest, expected)
     }
 
     /// Frames a slice `[row, column]` around its segmentation; `None` where that holds none of the labels.
@@ -110,7 +107,7 @@ impl Framing {
         &self,
         image: &ArrayView2<'_, f32>,
         segmentation: &ArrayView2<'_, u8>,
-    ) -> Result<Option<Frame>, InputError> {
+    ) -> Result<Option<FramedSlice>, InputError> {
         if image.shape() != segmentation.shape() {
             let (image, segmentation) = (image.shape().to_vec(), segmentation.shape().to_vec());
             return Err(InputError::Shape { image, segmentation });
@@ -131,7 +128,7 @@ impl Framing {
     ///
     /// # Errors
     /// Images that are empty, not finite or constant.
-    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, centre: [f64; 2]) -> Result<Frame, InputError> {
+    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, centre: [f64; 2]) -> Result<FramedSlice, InputError> {
         self.frame_by(image, centre, self.pixel)
     }
 
@@ -140,13 +137,13 @@ impl Framing {
         image: &ArrayView2<'_, f32>,
         centre: [f64; 2],
         pixel: f64,
-    ) -> Result<Frame, InputError> {
-        let scale = Scale::of(image)?;
+    ) -> Result<FramedSlice, InputError> {
+        let scale = Standardization::of(image)?;
         let placement = self.placement(image.dim().into(), centre, pixel)?;
         let scaled = image.mapv(|value| scale.apply(value));
         let fill = scale.apply(scale.lowest);
         let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
-        Ok(Frame { placement, segmentation: vec![0; image.len()], image, scale })
+        Ok(FramedSlice { placement, segmentation: vec![0; image.len()], image, scale })
     }
 
     fn bounds(&self, labels: &ArrayView2<'_, u8>) -> Option<BoundingBox<2>> {
@@ -164,14 +161,14 @@ impl Framing {
         let origin =
             std::array::from_fn(|axis| (centre[axis] - pixel * self.grid[axis] as f64 / 2.0).round());
         Placement::new(image, self.grid, [pixel; 2], origin, Interpolation::Linear)
-            .map_err(|error| ConfigError::new("frame", error.found, error.expected).into())
+            .map_err(|error| SettingError::new("frame", error.found, error.expected).into())
     }
 }
 
 /// A slice on the grid of the networks.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Frame {
+pub struct FramedSlice {
     /// Where the grid lies in the slice.
     pub placement: Placement,
     /// The image `[row, column]` at mean 0 and deviation 1 of the whole slice; beyond the slice its lowest value.
@@ -179,10 +176,10 @@ pub struct Frame {
     /// The segmentation `[row, column]`: 0, or 1 + the position of the label in [`Framing::labels`].
     pub segmentation: Vec<u8>,
     /// The slice's intensities.
-    pub scale: Scale,
+    pub scale: Standardization,
 }
 
-impl Frame {
+impl FramedSlice {
     /// Image pixels per grid pixel, the same along both axes.
     #[must_use]
     pub fn pixel(&self) -> f64 {
@@ -197,7 +194,7 @@ impl Frame {
         indices_on_grid(&self.placement, labels, known)
     }
 
-    /// Labels of the slice from indices on the grid, as [`Frame::indices`] makes them; 0 beyond the grid.
+    /// Labels of the slice from indices on the grid, as [`FramedSlice::indices`] makes them; 0 beyond the grid.
     ///
     /// # Errors
     /// Another number of indices than the grid has pixels.
@@ -230,7 +227,7 @@ impl Frame {
 /// Mean, deviation and extremes of a slice's intensities.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Scale {
+pub struct Standardization {
     /// Mean of all pixels.
     pub mean: f64,
     /// Standard deviation of all pixels; positive.
@@ -241,7 +238,7 @@ pub struct Scale {
     pub highest: f32,
 }
 
-impl Scale {
+impl Standardization {
     /// The scale of a slice.
     ///
     /// # Errors

@@ -1,22 +1,22 @@
-//! Segmentation quality without ground truth: how far a segmentation can be trusted, told from the image.
+//! Segmentation quality without ground truth: how far a segmentation can be trusted, estimated from the image.
 //!
 //! - A [`Framing`] cuts a slice out around its segmentation; a [`Sample`] also knows the truth.
 //! - An [`Estimator`] predicts the Dice and the surface distance of each label, by one [`Method`]:
 //!   REC-Net and REG-Net (Zhou, Deng and Wu, arXiv:1903.08773), the direct regression (Robinson et al.
-//!   2018), the segmentation alone, or a hardened second opinion. All share [`QualityEstimator`].
+//!   2018), the segmentation alone, or a second opinion, trained adversarially.
 //! - An [`Attack`] changes the image to mislead an estimator, through the whole of it; a [`NaturalShift`] as scanners and
 //!   patients do.
-//! - A [`Recipe`] makes [`Candidate`]s of every quality and trains on them; a [`Workshop`] does so for a whole data set, step
-//!   by step on a [`Shelf`] from which an interrupted one goes on.
+//! - A [`QualityPipeline`] makes [`Candidate`]s of every quality and trains on them, as its [`PipelineConfig`] says, step by
+//!   step; a [`StepCache`] keeps the steps, so that an interrupted pipeline continues.
 //! - A [`QualityModel`] is what is deployed, in one file: it grades a volume, with intervals ([`Conformal`]) and doubts about
 //!   images unlike those it learnt from ([`Novelty`]).
 //!
-//! Patients that teach, that choose and calibrate, and that test never mix ([`PatientGroups`]). The same seed gives the same
+//! Patients for training, for choice and calibration, and for tests never mix ([`PatientGroups`]). The same seed gives the same
 //! bytes on the CPU; on another [`Device`](lesio_nn::Device) results agree within rounding, and files do not know it.
 //!
 //! ```
 //! use lesio_nn::Device;
-//! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, QualityEstimator, Widths};
+//! use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, Widths};
 //! use ndarray::Array2;
 //!
 //! let image = Array2::from_shape_fn((40, 40), |(i, j)| (i * j) as f32);
@@ -24,12 +24,12 @@
 //! let framing = Framing::new([1]).grid([16, 16]);
 //! let frame = framing.frame(&image.view(), &segmentation.view())?.ok_or("nothing is segmented")?;
 //!
-//! // An estimator that has not learnt anything yet.
+//! // An estimator that is not trained yet.
 //! let config = EstimatorConfig::new(Method::SecondOpinion, framing).widths(Widths::uniform([8, 8]));
 //! let parameters = config.initial_parameters(1)?;
 //! let estimator = Estimator::new(config, parameters, &Device::Cpu)?;
-//! let estimates = estimator.estimate(&frame.image, &frame.segmentation)?;
-//! assert_eq!(estimates.dice.len(), 1);
+//! let estimate = estimator.estimate(&frame.image, &frame.segmentation)?;
+//! assert_eq!(estimate.dice.len(), 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -40,7 +40,6 @@ mod assessment;
 mod attack;
 mod augmentation;
 mod candidates;
-mod chain;
 mod change;
 mod config;
 mod conformal;
@@ -50,47 +49,49 @@ mod engine;
 mod error;
 mod error_map;
 mod estimator;
+mod estimator_objective;
 mod evaluation;
 mod framing;
+mod methods;
 mod model;
 mod network;
 mod novelty;
-mod painter;
-mod recipe;
+mod objective;
+mod pipeline;
 mod reconstruction;
+mod reconstructor;
 mod samples;
 mod segmentation_loss;
 mod segmenter;
-mod segmenters;
-mod shelf;
 mod shift;
 mod slices;
 mod training;
-mod workshop;
 
-pub use assessment::{Assessment, Grade, SliceAssessment, Verdict};
-pub use attack::{Attack, AttackKind, Unit, estimate_samples};
+pub use assessment::{Assessment, Grade, SliceAssessment, SliceVerdict};
+pub use attack::{Attack, AttackKind, AttackUnit};
 pub use augmentation::{Augmentation, Symmetry};
 pub use candidates::{Candidate, Origin, UniformPool, corruptions};
 pub use config::{EstimatorConfig, Method};
 pub use conformal::Conformal;
 pub use corruption::{Corrupted, CorruptionError, CorruptionKind, Corruptor, DiceOf};
-pub use error::{BuildError, ConfigError, EstimateError, InputError};
-pub use estimator::{Estimates, Estimator, QualityEstimator};
-pub use evaluation::{Evaluation, FAILURE, RANGES, Scored};
-pub use framing::{Frame, Framing, Scale};
+pub use error::{EstimateError, InputError, QualityBuildError};
+pub use estimator::{Estimator, QualityEstimate, SampleEstimates};
+pub use estimator_objective::EstimatorObjective;
+pub use evaluation::{FAILURE, QualityScores, RANGES, Scored};
+pub use framing::{FramedSlice, Framing, Standardization};
 pub use lesio_settings::SettingError;
 pub use model::{QualityModel, QualityProvenance};
 pub use network::Widths;
 pub use novelty::{Novelty, Unlikeness};
-pub use painter::Painter;
-pub use recipe::{CandidatePool, Recipe};
+pub use pipeline::QualityPipeline;
+pub use pipeline::cache::StepCache;
+pub use pipeline::config::PipelineConfig;
+pub use pipeline::progress::{PipelineError, PipelineObserver, PipelineProgress};
+pub use pipeline::segmenters::Segmenters;
 pub use reconstruction::ReconstructionObjective;
+pub use reconstructor::Reconstructor;
 pub use samples::{Quality, Sample, Samples};
 pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
-pub use segmenters::Segmenters;
-pub use shelf::{Listener, Progress, RecipeError, Shelf};
 pub use shift::NaturalShift;
 pub use slices::{PatientGroups, SLICE_AXIS, TrueSlice};
-pub use training::{EstimatorObjective, EstimatorTraining, Hardening};
-pub use workshop::{Workshop, scored, scored_mean};
+pub use training::{AdversarialTraining, EstimatorTraining};

@@ -4,15 +4,17 @@ use std::path::Path;
 
 use lesio_image::Volume;
 use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
+use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::{Assessment, Parts, assess};
-use crate::config::EstimatorConfig;
+use crate::config::{EstimatorConfig, Method};
 use crate::conformal::Conformal;
-use crate::error::{BuildError, ConfigError, EstimateError};
-use crate::estimator::{Estimator, QualityEstimator};
+use crate::error::{EstimateError, QualityBuildError};
+use crate::estimator::Estimator;
+use crate::methods::networks;
 use crate::novelty::Novelty;
-use crate::painter::Painter;
+use crate::reconstructor::{self, Reconstructor};
 
 /// What the file is, and the version of its layout.
 const KIND: &str = "a quality model";
@@ -22,7 +24,7 @@ const VERSION: u32 = 3;
 #[derive(Debug)]
 pub struct QualityModel {
     estimator: Estimator,
-    painter: Painter,
+    reconstructor: Reconstructor,
     document: Document,
 }
 
@@ -61,23 +63,23 @@ impl QualityModel {
     /// Another number of intervals than labels.
     pub fn new(
         estimator: Estimator,
-        painter: Painter,
+        reconstructor: Reconstructor,
         conformal: Vec<Conformal>,
         novelty: Novelty,
         provenance: QualityProvenance,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, QualityBuildError> {
         let config = estimator.config().clone();
         let labels = config.framing.labels.len();
         if conformal.len() != labels {
             let expected = format!("{labels}, one for each label");
-            return Err(ConfigError::new("number of intervals", conformal.len(), expected).into());
+            return Err(SettingError::new("number of intervals", conformal.len(), expected).into());
         }
-        Ok(Self { estimator, painter, document: Document { config, conformal, novelty, provenance } })
+        Ok(Self { estimator, reconstructor, document: Document { config, conformal, novelty, provenance } })
     }
 
     /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
     ///
-    /// The same input gives the same answer, whatever was asked before, and from whatever thread. Labels that the model has seen but does
+    /// The same input gives the same answer, from any thread. Labels that the model has seen but does
     /// not grade may be in the segmentation. A segmentation whose voxels are in another order is brought into the
     /// image's, by both affines.
     ///
@@ -91,7 +93,7 @@ impl QualityModel {
     ) -> Result<Assessment, EstimateError> {
         let parts = Parts {
             estimator: &self.estimator,
-            painter: &self.painter,
+            reconstructor: &self.reconstructor,
             conformal: &self.document.conformal,
             novelty: &self.document.novelty,
         };
@@ -113,10 +115,7 @@ impl QualityModel {
         let path = path.as_ref();
         let (parameters, document): (ParameterSet, Document) =
             model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
-        Self::from_parts(&parameters, document, device).map_err(|error| match error {
-            BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
-            other => LoadError::Refused { path: path.to_owned(), reason: other.to_string() },
-        })
+        Self::from_parts(&parameters, document, device).map_err(|error| error.into_load_error(path))
     }
 
     /// Writes the model to one safetensors file; the same model gives the same bytes.
@@ -125,7 +124,7 @@ impl QualityModel {
     /// A failure of the file system; what stood under the name still does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let mut parameters = self.estimator.parameters().clone();
-        parameters.extend(self.painter.parameters().clone());
+        parameters.extend(self.reconstructor.parameters().clone());
         model_file::save(path, KIND, VERSION, &parameters, &self.document)
     }
 
@@ -163,14 +162,13 @@ impl QualityModel {
         parameters: &ParameterSet,
         document: Document,
         device: &Device,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, QualityBuildError> {
         let config = &document.config;
-        let mut all = config.networks()?;
-        all.push(config.reconstructor()?);
-        if config.method == crate::Method::SecondOpinion {
-            all.extend(config.foundation()?);
-        }
-        parameters.check(&all.iter().collect::<Vec<_>>())?;
+        let (networks, reconstructor) = (networks(config)?, reconstructor::network(config)?);
+        // REC-Net is in every file: of the method that builds upon it, once.
+        let rec_reg = config.method == Method::RecReg;
+        let own = networks.trained.iter().chain(networks.pretrained.iter().filter(|_| !rec_reg));
+        parameters.check(&own.chain([&reconstructor]).collect::<Vec<_>>())?;
         let own = |wanted: &dyn Fn(&str) -> bool| {
             let mut set = ParameterSet::new();
             for (name, parameter) in parameters.iter().filter(|(name, _)| wanted(name)) {
@@ -178,11 +176,10 @@ impl QualityModel {
             }
             set
         };
-        let of_painter = |name: &str| name.starts_with("rec.");
-        let painter = Painter::new(config, own(&of_painter), device)?;
-        let needs_painter = config.method == crate::Method::RecReg;
-        let own = own(&|name| needs_painter || !of_painter(name));
+        let of_reconstructor = |name: &str| name.starts_with("rec.");
+        let reconstructor = Reconstructor::new(config, own(&of_reconstructor), device)?;
+        let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        Self::new(estimator, painter, document.conformal, document.novelty, document.provenance)
+        Self::new(estimator, reconstructor, document.conformal, document.novelty, document.provenance)
     }
 }

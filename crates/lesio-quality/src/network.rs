@@ -1,10 +1,10 @@
 //! The networks from which estimators are joined: U-Nets, regressors and a small head.
 
 use lesio_nn::{Activation, Bias, Convolution, Layer, Network, NetworkBuilder, NetworkError, NodeId, Shape};
-use lesio_settings::{in_range, require};
+use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::error::ConfigError;
+use crate::error::QualityBuildError;
 
 /// Channels that share the statistics of one group normalization.
 const GROUP: usize = 8;
@@ -71,7 +71,7 @@ pub(crate) fn u_net(
     widths: &[usize],
     activation: Activation,
     summary: Summary,
-) -> Result<Network, ConfigError> {
+) -> Result<Network, QualityBuildError> {
     check_widths(grid, widths, widths.len().saturating_sub(1))?;
     let mut net = NetworkBuilder::new();
     let mut value = declare_inputs(&mut net, prefix, grid, inputs)?;
@@ -110,7 +110,7 @@ pub(crate) fn regressor(
     inputs: &[Input],
     outputs: usize,
     widths: &[usize],
-) -> Result<Network, ConfigError> {
+) -> Result<Network, QualityBuildError> {
     check_widths(grid, widths, widths.len())?;
     let mut net = NetworkBuilder::new();
     let mut value = declare_inputs(&mut net, prefix, grid, inputs)?;
@@ -124,7 +124,7 @@ pub(crate) fn regressor(
 }
 
 /// A head: vectors of these lengths, one after another, to a vector of `outputs` values.
-pub(crate) fn head(prefix: &str, inputs: &[Input], outputs: usize) -> Result<Network, ConfigError> {
+pub(crate) fn head(prefix: &str, inputs: &[Input], outputs: usize) -> Result<Network, QualityBuildError> {
     let mut net = NetworkBuilder::new();
     let inputs: Vec<NodeId> = inputs
         .iter()
@@ -187,17 +187,14 @@ fn dense(
     net.layer(format!("{prefix}.result"), Layer::Linear { features: outputs, bias: Bias::Learned }, &[active])
 }
 
-fn check_widths(grid: [usize; 2], widths: &[usize], halvings: usize) -> Result<(), ConfigError> {
+fn check_widths(grid: [usize; 2], widths: &[usize], halvings: usize) -> Result<(), SettingError> {
     in_range("number of widths", widths.len(), 1..=MOST_WIDTHS)?;
     let sound = widths.iter().all(|width| (1..=LARGEST_WIDTH).contains(width));
     require(sound, "widths", widths, format!("1 to {LARGEST_WIDTH} channels each"))?;
     let divisor = u32::try_from(halvings).ok().and_then(|h| 1usize.checked_shl(h));
     let whole = |side: usize| divisor.is_some_and(|d| side >= d && side.is_multiple_of(d));
-    if grid.iter().all(|&side| whole(side)) {
-        return Ok(());
-    }
     let expected = format!("sides that can be halved {halvings} times without rest");
-    Err(ConfigError::new("grid", grid, expected))
+    require(grid.iter().all(|&side| whole(side)), "grid", grid, expected)
 }
 
 #[cfg(test)]

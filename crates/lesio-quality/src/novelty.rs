@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::error::ConfigError;
-
 /// What an image is described by.
 const TRAITS: [&str; 8] = [
     "noise",
@@ -93,13 +91,13 @@ impl Novelty {
         calibration: impl IntoIterator<Item = (&'a str, &'a [f32], &'a [u8])>,
         width: usize,
         level: f64,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, SettingError> {
         if !(level > 0.0 && level < 1.0) {
-            return Err(ConfigError::new("level", level, "a number between 0 and 1"));
+            return Err(SettingError::new("level", level, "a number between 0 and 1"));
         }
         let traits: Vec<_> = training.into_iter().map(|(image, s)| describe(image, s, width)).collect();
         if traits.is_empty() {
-            return Err(ConfigError::new("training images", 0, "at least one"));
+            return Err(SettingError::new("training images", 0, "at least one"));
         }
         let mean = means(&traits);
         let centred: Vec<Vec<f64>> = traits
@@ -129,7 +127,7 @@ impl Novelty {
             sum >= wanted - 1e-9
         });
         let Some((limit, _)) = reached.or(distances.last()) else {
-            return Err(ConfigError::new("calibration images", 0, "at least one"));
+            return Err(SettingError::new("calibration images", 0, "at least one"));
         };
         novelty.limit = *limit;
         Ok(novelty)

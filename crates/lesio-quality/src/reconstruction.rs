@@ -1,4 +1,4 @@
-//! REC-Net: what an image would be if the segmentation were right.
+//! The training of REC-Net.
 
 use lesio_nn::{
     Batch, Device, EngineError, Initialization, InputGradients, Mode, Objective, ParameterSet, Terms,
@@ -7,17 +7,17 @@ use lesio_nn::{
 use rayon::prelude::*;
 
 use crate::augmentation::Augmentation;
-use crate::chain::blank;
 use crate::config::EstimatorConfig;
 use crate::engine::CAPACITY;
-use crate::error::BuildError;
+use crate::error::QualityBuildError;
+use crate::objective::{changed, fingerprint, single};
+use crate::reconstructor::{self, blank, outside};
 use crate::samples::Samples;
-use crate::training::{change_of, fingerprint};
 
-/// Teaches REC-Net to paint an image from what its true segmentation leaves of it.
+/// Trains REC-Net to reconstruct an image from what its true segmentation leaves of it.
 ///
 /// The samples' segmentations must be the truth: the paper's idea is that the network, never having seen
-/// a wrong one, paints what belongs around and into it. The loss is the mean absolute error over the
+/// a wrong one, reconstructs what belongs around and into it. The loss is the mean absolute error over the
 /// image plus the one within the hole, for a [`Trainer`](lesio_nn::Trainer) with one engine.
 #[derive(Debug)]
 pub struct ReconstructionObjective {
@@ -58,42 +58,36 @@ impl ReconstructionObjective {
         config: &EstimatorConfig,
         seed: u64,
         device: &Device,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
-        let network = config.reconstructor()?;
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, QualityBuildError> {
+        config.validate()?;
+        let network = reconstructor::network(config)?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
         Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
     }
 
-    /// Paints a batch and returns its loss; fills its gradient.
+    /// Reconstructs a batch and returns its loss; learns from it unless it is of validation.
     fn pass(
         &mut self,
         engines: &mut [Box<dyn TrainingEngine>],
         batch: &Batch<'_>,
         validation: bool,
     ) -> Result<f64, EngineError> {
-        let found = engines.len();
-        let [engine] = engines else {
-            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
-        };
+        let engine = single(engines)?;
         let (set, augmentation) = match validation {
             true => (&self.validation, &Augmentation::none()),
             false => (&self.samples, &self.augmentation),
         };
         let pixels = self.grid[0] * self.grid[1];
-        let own: Vec<_> = batch.samples.iter().filter_map(|&index| Some((index, set.get(index)?))).collect();
+        let own = changed(batch, set, augmentation, self.grid);
         self.images.resize(own.len() * pixels, 0.0);
         self.outside.resize(own.len() * pixels, 0.0);
-        let grid = self.grid;
         own.par_iter()
             .zip(self.images.par_chunks_exact_mut(pixels))
             .zip(self.outside.par_chunks_exact_mut(pixels))
-            .for_each(|(((index, sample), image), outside)| {
-                let change = change_of(batch, augmentation, *index, set.len(), grid);
+            .for_each(|(((sample, change), image), left)| {
                 change.place_image(&sample.image, image);
                 change.tone(image);
-                let left: Vec<f32> =
-                    sample.segmentation.iter().map(|&s| f32::from(u8::from(s == 0))).collect();
-                change.place(&left, outside);
+                change.place(&outside(&sample.segmentation), left);
             });
         let blanked = blank(&self.images, &self.outside);
         engine.forward(&[&blanked], own.len(), if validation { Mode::Evaluate } else { Mode::Train })?;

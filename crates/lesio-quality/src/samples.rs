@@ -152,6 +152,21 @@ impl Samples {
         Self { samples: positions.iter().filter_map(|&position| self.get(position)).cloned().collect() }
     }
 
+    /// The patient of each sample.
+    pub(crate) fn patients(&self) -> Vec<String> {
+        self.samples.iter().map(|sample| sample.patient.clone()).collect()
+    }
+
+    /// All images, `[n, h, w]`.
+    pub(crate) fn images(&self) -> Vec<f32> {
+        self.samples.iter().flat_map(|sample| sample.image.iter().copied()).collect()
+    }
+
+    /// All segmentations, `[n, h, w]`.
+    pub(crate) fn segmentations(&self) -> Vec<u8> {
+        self.samples.iter().flat_map(|sample| sample.segmentation.iter().copied()).collect()
+    }
+
     /// A checksum of everything that is learnt from.
     #[must_use]
     pub fn checksum(&self) -> u32 {

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::softmax;
 use crate::augmentation::Augmentation;
 use crate::engine::CAPACITY;
-use crate::error::{BuildError, ConfigError};
+use crate::error::QualityBuildError;
 use crate::network::{Summary, u_net};
+use crate::objective::{changed, fingerprint, single};
 use crate::samples::Samples;
 use crate::segmentation_loss::loss;
-use crate::training::{change_of, fingerprint};
 
 /// Samples that are segmented at once.
 const BATCH: usize = 16;
@@ -39,7 +39,7 @@ impl SegmenterConfig {
         Self { grid, labels, widths: widths.into() }
     }
 
-    fn network(&self) -> Result<Network, ConfigError> {
+    fn network(&self) -> Result<Network, QualityBuildError> {
         in_range("labels", self.labels, 1..=255)?;
         u_net(
             "segmenter",
@@ -69,7 +69,7 @@ impl Segmenter {
         config: SegmenterConfig,
         parameters: &ParameterSet,
         device: &Device,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, QualityBuildError> {
         let network = config.network()?;
         parameters.check(&[&network])?;
         let network = Inference::new(&network, parameters, Differentiate::Nothing, device)?;
@@ -104,7 +104,7 @@ impl Segmenter {
     }
 }
 
-/// Teaches a segmenter the truth of samples (their candidates are not looked at), by cross-entropy and
+/// Trains a segmenter on the truth of samples, not on their candidates, by cross-entropy and
 /// soft Dice, for a [`Trainer`](lesio_nn::Trainer) with one engine.
 #[derive(Debug)]
 pub struct SegmenterObjective {
@@ -140,7 +140,7 @@ impl SegmenterObjective {
         config: &SegmenterConfig,
         seed: u64,
         device: &Device,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, BuildError> {
+    ) -> Result<Vec<Box<dyn TrainingEngine>>, QualityBuildError> {
         let network = config.network()?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
         Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
@@ -157,23 +157,17 @@ impl Objective for SegmenterObjective {
         engines: &mut [Box<dyn TrainingEngine>],
         batch: &Batch<'_>,
     ) -> Result<Terms, EngineError> {
-        let found = engines.len();
-        let [engine] = engines else {
-            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
-        };
+        let engine = single(engines)?;
         let pixels = self.config.grid[0] * self.config.grid[1];
         let classes = self.config.labels + 1;
-        let samples: Vec<_> =
-            batch.samples.iter().filter_map(|&index| Some((index, self.samples.get(index)?))).collect();
+        let samples = changed(batch, &self.samples, &self.augmentation, self.config.grid);
         self.images.resize(samples.len() * pixels, 0.0);
         self.truth.resize(samples.len() * pixels, 0);
         samples
             .par_iter()
             .zip(self.images.par_chunks_exact_mut(pixels))
             .zip(self.truth.par_chunks_exact_mut(pixels))
-            .for_each(|(((index, sample), image), truth)| {
-                let change =
-                    change_of(batch, &self.augmentation, *index, self.samples.len(), self.config.grid);
+            .for_each(|(((sample, change), image), truth)| {
                 change.place_image(&sample.image, image);
                 change.tone(image);
                 change.place(&sample.truth, truth);

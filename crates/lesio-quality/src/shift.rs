@@ -1,11 +1,9 @@
 //! Natural changes of an image: what another scanner, a restless patient or a bad coil do.
 
 use lesio_nn::random;
-use lesio_settings::{in_range, require};
+use lesio_settings::{SettingError, in_range, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-
-use crate::error::ConfigError;
 
 /// A natural change of a framed image, whose unit of strength is that of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +29,18 @@ impl NaturalShift {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Noise, Self::BiasField, Self::Contrast, Self::Blur, Self::Motion];
 
+    /// Its name: `noise`, `bias-field`, `contrast`, `blur` or `motion`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Noise => "noise",
+            Self::BiasField => "bias-field",
+            Self::Contrast => "contrast",
+            Self::Blur => "blur",
+            Self::Motion => "motion",
+        }
+    }
+
     /// Changes a framed image `[row, column]` of `width` columns, in deviations; strength 0 leaves it as it is.
     ///
     /// # Errors
@@ -41,7 +51,7 @@ impl NaturalShift {
         width: usize,
         strength: f32,
         seed: u64,
-    ) -> Result<Vec<f32>, ConfigError> {
+    ) -> Result<Vec<f32>, SettingError> {
         in_range("strength", strength, 0.0..=LARGEST_STRENGTH)?;
         require(width > 0 && image.len().is_multiple_of(width), "width", width, "that of whole rows")?;
         let mut generator = random::generator(seed, self as u64 + 0x5417);

@@ -6,8 +6,8 @@
 use lesio_nn::{Device, Objective, TrainConfig};
 use lesio_phantom::{HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, Corruptor, Estimator, EstimatorConfig, EstimatorObjective, EstimatorTraining,
-    Framing, Hardening, Method, QualityEstimator, Sample, Samples, Unit, Widths, estimate_samples,
+    AdversarialTraining, Attack, AttackKind, AttackUnit, Corruptor, Estimator, EstimatorConfig,
+    EstimatorObjective, EstimatorTraining, Framing, Method, Sample, Samples, Widths,
 };
 
 const SIDE: usize = 32;
@@ -36,7 +36,7 @@ fn estimator(method: Method) -> Estimator {
 }
 
 fn error(estimator: &Estimator, samples: &Samples, images: Option<&[f32]>) -> f64 {
-    let estimates = estimate_samples(estimator, samples, images).unwrap();
+    let estimates = estimator.estimate_samples(samples, images).unwrap();
     samples.iter().zip(&estimates.dice).map(|(s, &dice)| (s.dice[0] - f64::from(dice)).abs()).sum()
 }
 
@@ -48,9 +48,9 @@ fn attacks_raise_the_error_within_their_bounds() {
         let clean = error(&estimator, &samples, None);
         let mut errors = Vec::new();
         for (kind, unit) in [
-            (AttackKind::Fgsm, Unit::Std),
-            (AttackKind::Pgd { steps: 5 }, Unit::Std),
-            (AttackKind::Fgsm, Unit::Range),
+            (AttackKind::Fgsm, AttackUnit::Std),
+            (AttackKind::Pgd { steps: 5 }, AttackUnit::Std),
+            (AttackKind::Fgsm, AttackUnit::Range),
         ] {
             let attack = Attack::new(kind, 0.1, unit).seed(3);
             let images = attack.perturb(&estimator, &samples, |_| {}).unwrap();
@@ -64,7 +64,7 @@ fn attacks_raise_the_error_within_their_bounds() {
         assert!(errors.iter().all(|&attacked| attacked > clean), "{clean} {errors:?}");
         // The range is several deviations.
         assert!(errors[2] > errors[0], "{errors:?}");
-        let none = Attack::new(AttackKind::Pgd { steps: 3 }, 0.0, Unit::Std);
+        let none = Attack::new(AttackKind::Pgd { steps: 3 }, 0.0, AttackUnit::Std);
         let images = none.perturb(&estimator, &samples, |_| {}).unwrap();
         assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
     }
@@ -75,14 +75,14 @@ fn an_attack_on_a_sample_does_not_depend_on_the_others() {
     let samples = samples(18);
     let estimator = estimator(Method::SecondOpinion);
     for kind in [AttackKind::Fgsm, AttackKind::Pgd { steps: 2 }] {
-        let attack = Attack::new(kind, 0.2, Unit::Std);
+        let attack = Attack::new(kind, 0.2, AttackUnit::Std);
         let all = attack.perturb(&estimator, &samples, |_| {}).unwrap();
         let few = samples.select(&[0, 1, 2]);
         let alone = attack.perturb(&estimator, &few, |_| {}).unwrap();
         assert_eq!(alone, all[..3 * SIDE * SIDE]);
     }
     // Other starts lead elsewhere.
-    let attack = Attack::new(AttackKind::Pgd { steps: 1 }, 0.2, Unit::Std);
+    let attack = Attack::new(AttackKind::Pgd { steps: 1 }, 0.2, AttackUnit::Std);
     let one = attack.perturb(&estimator, &samples, |_| {}).unwrap();
     assert_ne!(attack.seed(1).perturb(&estimator, &samples, |_| {}).unwrap(), one);
 }
@@ -94,13 +94,13 @@ fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
     let config = estimator.config().clone();
     let parameters = estimator.parameters().clone();
     // Within half the bound of the training.
-    let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let attack = Attack::new(AttackKind::Fgsm, 0.1, AttackUnit::Std);
     let images = attack.perturb(&estimator, &samples, |_| {}).unwrap();
     let by_one_step = error(&estimator, &samples, Some(&images)) / 21.0;
     let clean = error(&estimator, &samples, None) / 21.0;
     for steps in [1, 2] {
-        let hardening = Hardening::new(0.2).steps(steps);
-        let training = EstimatorTraining::new(TrainConfig::default()).hardening(hardening);
+        let adversarial = AdversarialTraining::new(0.2).steps(steps);
+        let training = EstimatorTraining::new(TrainConfig::default()).adversarial(adversarial);
         let mut engines = EstimatorObjective::engines(&config, &parameters, &Device::Cpu).unwrap();
         let (config, own) = (config.clone(), samples.clone());
         let (validation, cpu) = (own.clone(), Device::Cpu);
@@ -125,7 +125,8 @@ fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
 fn the_segmentation_alone_cannot_be_attacked() {
     let samples = samples(3);
     let estimator = estimator(Method::ShapeOnly);
-    let images = Attack::new(AttackKind::Fgsm, 0.3, Unit::Std).perturb(&estimator, &samples, |_| {}).unwrap();
+    let images =
+        Attack::new(AttackKind::Fgsm, 0.3, AttackUnit::Std).perturb(&estimator, &samples, |_| {}).unwrap();
     assert!(samples.iter().flat_map(|sample| &sample.image).eq(&images));
 }
 
@@ -133,7 +134,7 @@ fn the_segmentation_alone_cannot_be_attacked() {
 fn distances_are_those_of_the_image() {
     let samples = samples(3);
     let estimator = estimator(Method::Direct);
-    let as_they_are = estimate_samples(&estimator, &samples, None).unwrap();
+    let as_they_are = estimator.estimate_samples(&samples, None).unwrap();
     let coarser: Samples = samples
         .iter()
         .zip([2.0, 3.0, 4.0])
@@ -143,7 +144,7 @@ fn distances_are_those_of_the_image() {
             sample
         })
         .collect();
-    let estimates = estimate_samples(&estimator, &coarser, None).unwrap();
+    let estimates = estimator.estimate_samples(&coarser, None).unwrap();
     assert_eq!(estimates.dice, as_they_are.dice);
     for ((found, own), pixel) in estimates.distance.iter().zip(&as_they_are.distance).zip([2.0, 3.0, 4.0]) {
         assert!(*own > 0.0 && (found / own - pixel).abs() < 1e-5, "{found} {own}");

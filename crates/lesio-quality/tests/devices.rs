@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use lesio_nn::{Device, Event, ParameterSet};
 use lesio_phantom::{HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, Corruptor, Estimator, EstimatorConfig, Framing, Method, Progress, Recipe,
-    RecipeError, Sample, Samples, Shelf, TrueSlice, Unit, Widths, estimate_samples,
+    Attack, AttackKind, AttackUnit, Corruptor, Estimator, EstimatorConfig, Framing, Method, PipelineConfig,
+    PipelineError, PipelineProgress, Sample, Samples, StepCache, TrueSlice, Widths,
 };
 
 fn devices() -> [Device; 2] {
@@ -40,38 +40,38 @@ fn material() -> (Vec<TrueSlice>, [Samples; 2]) {
 }
 
 /// Updates of what a method builds upon.
-const FOUNDATION: usize = 12;
+const PRETRAINING: usize = 12;
 
 /// Trains what a method builds upon, and then its estimator; stops after so many updates. Returns the parameters and how
 /// many updates were made.
 fn train(
     method: Method,
     device: &Device,
-    shelf: &Shelf,
+    cache: &StepCache,
     stop_after: usize,
-) -> (usize, Result<ParameterSet, RecipeError>) {
-    let mut recipe = Recipe::new(4);
-    (recipe.reconstruction_steps, recipe.estimator_steps) = (FOUNDATION, FOUNDATION);
+) -> (usize, Result<ParameterSet, PipelineError>) {
+    let mut recipe = PipelineConfig::new(4);
+    (recipe.reconstruction_steps, recipe.estimator_steps) = (PRETRAINING, PRETRAINING);
     (recipe.opinion_steps, recipe.finishing_steps, recipe.batch) = (16, 4, 6);
     // Nothing is held out, so that the last parameters are taken, not those of an early epoch.
     let (slices, [training, _]) = material();
     let validation = Samples::new();
     let mut updates = 0;
-    let mut listener = |progress: &Progress<'_>| {
-        updates += usize::from(matches!(progress, Progress::Training(Event::Step { .. })));
+    let mut observer = |progress: &PipelineProgress<'_>| {
+        updates += usize::from(matches!(progress, PipelineProgress::Training(Event::Step { .. })));
         if updates >= stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let samples = [&training, &validation];
-    let foundation = match method {
+    let pretrained = match method {
         Method::SecondOpinion => {
             let (config, nothing) = (config(Method::ShapeOnly), ParameterSet::new());
-            recipe.estimator(&config, &nothing, samples, shelf, device, &mut listener).map(|(found, _)| found)
+            recipe.estimator(&config, &nothing, samples, cache, device, &mut observer).map(|(found, _)| found)
         }
-        _ => recipe.reconstruction(&config(method), &slices, shelf, device, &mut listener),
+        _ => recipe.reconstruction(&config(method), &slices, cache, device, &mut observer),
     };
-    let trained = foundation.and_then(|foundation| {
+    let trained = pretrained.and_then(|pretrained| {
         let config = config(method);
-        let trained = recipe.estimator(&config, &foundation, samples, shelf, device, &mut listener)?;
+        let trained = recipe.estimator(&config, &pretrained, samples, cache, device, &mut observer)?;
         Ok(trained.0)
     });
     (updates, trained)
@@ -81,10 +81,9 @@ fn train(
 fn estimates(method: Method, parameters: &ParameterSet, device: &Device) -> [Vec<f32>; 2] {
     let (_, [_, samples]) = material();
     let estimator = Estimator::new(config(method), parameters.clone(), device).unwrap();
-    let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let attack = Attack::new(AttackKind::Fgsm, 0.1, AttackUnit::Std);
     let attacked = attack.perturb(&estimator, &samples, |_| {}).unwrap();
-    [None, Some(attacked.as_slice())]
-        .map(|images| estimate_samples(&estimator, &samples, images).unwrap().dice)
+    [None, Some(attacked.as_slice())].map(|images| estimator.estimate_samples(&samples, images).unwrap().dice)
 }
 
 /// The mean difference.
@@ -116,7 +115,7 @@ fn trainings_agree_from_one_seed() {
     let [cpu, candle] = devices();
     for method in [Method::RecReg, Method::SecondOpinion] {
         let [one, other] =
-            [&cpu, &candle].map(|device| train(method, device, &Shelf::none(), usize::MAX).1.unwrap());
+            [&cpu, &candle].map(|device| train(method, device, &StepCache::none(), usize::MAX).1.unwrap());
         check_agreement(method.name(), method, [&one, &other], [&cpu, &candle]);
         let mut untrained = one.clone();
         untrained.extend(config(method).initial_parameters(204).unwrap());
@@ -129,21 +128,21 @@ fn trainings_agree_from_one_seed() {
 fn a_training_goes_on_on_another_device() {
     let [cpu, candle] = devices();
     for method in [Method::RecReg, Method::SecondOpinion] {
-        let (all, straight) = train(method, &cpu, &Shelf::none(), usize::MAX);
+        let (all, straight) = train(method, &cpu, &StepCache::none(), usize::MAX);
         let straight = straight.unwrap();
         for [first, second] in [[&cpu, &candle], [&candle, &cpu]] {
             let case = format!("{}, from {first} to {second}", method.name());
             let folder = tempfile::tempdir().unwrap();
-            let shelf = Shelf::new(folder.path());
+            let cache = StepCache::new(folder.path());
             // What the method builds upon is finished; its own training is in the middle of an epoch.
-            let (before, stopped) = train(method, first, &shelf, FOUNDATION + 3);
-            assert!(matches!(stopped, Err(RecipeError::Stopped)) && before == FOUNDATION + 3, "{case}");
-            let (after, trained) = train(method, second, &shelf, usize::MAX);
+            let (before, stopped) = train(method, first, &cache, PRETRAINING + 3);
+            assert!(matches!(stopped, Err(PipelineError::Stopped)) && before == PRETRAINING + 3, "{case}");
+            let (after, trained) = train(method, second, &cache, usize::MAX);
             let trained = trained.unwrap();
             assert_eq!(before + after, all, "{case}: nothing is done twice");
             check_agreement(&case, method, [&straight, &trained], [&cpu, &cpu]);
             // What is finished is taken up on either.
-            let (more, found) = train(method, first, &shelf, usize::MAX);
+            let (more, found) = train(method, first, &cache, usize::MAX);
             assert!(more == 0 && found.unwrap() == trained, "{case}");
         }
     }

@@ -4,9 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use lesio_nn::{Device, ParameterSet};
-use lesio_quality::{
-    Estimator, EstimatorConfig, Framing, Method, QualityEstimator, ReconstructionObjective, Widths,
-};
+use lesio_quality::{Estimator, EstimatorConfig, Framing, Method, ReconstructionObjective, Widths};
 
 const SIDE: usize = 16;
 const PIXELS: usize = SIDE * SIDE;

@@ -1,17 +1,16 @@
-//! Where the steps of a recipe keep their state, and what they tell while they run.
+//! Where the steps of a pipeline keep their state.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lesio_nn::{
-    EarlierCheckpoint, Ending, Event, LoadError, Objective, ParameterSet, SaveError, TrainConfig, TrainError,
-    Trainer, TrainingEngine, model_file,
+    EarlierCheckpoint, Ending, Event, Objective, ParameterSet, TrainConfig, Trainer, TrainingEngine,
+    model_file,
 };
-use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{BuildError, ConfigError, InputError};
+use crate::pipeline::progress::{PipelineError, PipelineObserver, PipelineProgress, report};
 
 /// How often a running training is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -19,87 +18,12 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 const KIND: &str = "a finished training step";
 const VERSION: u32 = 1;
 
-/// What a step tells while it runs.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Progress<'a> {
-    /// A step begins.
-    Step {
-        /// What it does.
-        name: &'a str,
-    },
-    /// A network is being trained.
-    Training(&'a Event<'a>),
-    /// Slices or samples are being worked on.
-    Items {
-        /// How many are done.
-        done: usize,
-        /// How many there are.
-        total: usize,
-    },
-}
-
-/// Who listens to the progress; a break stops at the next chance, and what was done is kept.
-pub type Listener<'a> = dyn FnMut(&Progress<'_>) -> ControlFlow<()> + 'a;
-
-/// Why a step did not come to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecipeError {
-    /// There are too few patients or no slice that can be used.
-    #[error("{what}")]
-    Nothing {
-        /// What is missing.
-        what: String,
-    },
-    /// A slice is refused.
-    #[error("slice {index} of case {case:?} is refused")]
-    Slice {
-        /// The case.
-        case: String,
-        /// The slice, counted from 0.
-        index: usize,
-        /// What is wrong.
-        source: InputError,
-    },
-    /// A network cannot be made.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// An engine failed.
-    #[error("the networks could not be computed")]
-    Engine(#[from] lesio_nn::EngineError),
-    /// A training failed.
-    #[error("the training failed")]
-    Train(#[from] TrainError),
-    /// A finished step could not be saved.
-    #[error("a finished step could not be saved")]
-    Save(#[from] SaveError),
-    /// A finished step could not be read.
-    #[error("a finished step could not be read")]
-    Load(#[from] LoadError),
-    /// The listener stopped it.
-    #[error("stopped; the same command goes on from here")]
-    Stopped,
-}
-
-impl From<SettingError> for RecipeError {
-    fn from(error: SettingError) -> Self {
-        ConfigError::from(error).into()
-    }
-}
-
-impl From<ConfigError> for RecipeError {
-    fn from(error: ConfigError) -> Self {
-        Self::Build(error.into())
-    }
-}
-
 /// Where steps keep their state: a folder, or nothing.
 ///
 /// A step that is found finished, on the same data and under the same configuration, is not done again; one that
 /// was interrupted goes on where it was. Neither knows the device: a step may be taken up on another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shelf {
+pub struct StepCache {
     folder: Option<PathBuf>,
 }
 
@@ -108,14 +32,14 @@ struct Finished {
     fingerprint: String,
 }
 
-impl Shelf {
-    /// A shelf in a folder, which must exist.
+impl StepCache {
+    /// A cache in a folder, which must exist.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: Some(folder.into()) }
     }
 
-    /// No shelf: nothing is kept.
+    /// No cache: nothing is kept.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -125,14 +49,14 @@ impl Shelf {
         Some(self.folder.as_ref()?.join(format!("{name}.safetensors")))
     }
 
-    fn take(&self, name: &str, fingerprint: &str) -> Result<Option<ParameterSet>, RecipeError> {
+    fn take(&self, name: &str, fingerprint: &str) -> Result<Option<ParameterSet>, PipelineError> {
         let Some(path) = self.file(name).filter(|path| path.exists()) else { return Ok(None) };
         let (parameters, finished): (ParameterSet, Finished) =
             model_file::load(&path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
         Ok((finished.fingerprint == fingerprint).then_some(parameters))
     }
 
-    fn put(&self, name: &str, fingerprint: &str, parameters: &ParameterSet) -> Result<(), RecipeError> {
+    fn put(&self, name: &str, fingerprint: &str, parameters: &ParameterSet) -> Result<(), PipelineError> {
         if let Some(path) = self.file(name) {
             let finished = Finished { fingerprint: fingerprint.to_owned() };
             model_file::save(path, KIND, VERSION, parameters, &finished)?;
@@ -149,8 +73,8 @@ impl Shelf {
         engines: Vec<Box<dyn TrainingEngine>>,
         config: TrainConfig,
         stages: &[usize],
-        listener: &mut Listener<'_>,
-    ) -> Result<Vec<ParameterSet>, RecipeError> {
+        observer: &mut PipelineObserver<'_>,
+    ) -> Result<Vec<ParameterSet>, PipelineError> {
         let fingerprint = format!("{}, {:?}", objective.fingerprint(), config);
         let files: Vec<String> = match stages {
             [] => vec![name.to_owned()],
@@ -166,7 +90,7 @@ impl Shelf {
         if found.len() == files.len() {
             return Ok(found);
         }
-        tell(listener, &Progress::Step { name })?;
+        report(observer, &PipelineProgress::Step { name })?;
         let mut trainer = Trainer::new(objective, engines, config)?;
         if let Some(path) = self.file(&format!("{name}-checkpoint")) {
             trainer = trainer.checkpoint(&path, SAVE_EVERY);
@@ -180,20 +104,20 @@ impl Shelf {
                 trainer = trainer.earlier_checkpoint(EarlierCheckpoint::Replace);
             }
         }
-        // Stages already on the shelf lie behind the checkpoint.
+        // Stages already in the cache lie behind the checkpoint.
         for (number, file) in files.iter().enumerate().skip(found.len()) {
             let stage = stages.get(number).copied();
             let mut stopped = false;
             let reached = trainer.history().len();
             if stage.is_none_or(|stage| reached < stage) {
                 let ending = trainer.run(|event| {
-                    stopped |= listener(&Progress::Training(event)).is_break();
+                    stopped |= observer(&PipelineProgress::Training(event)).is_break();
                     let at_stage =
                         matches!(event, Event::Epoch { record, .. } if stage == Some(record.epoch + 1));
                     if stopped || at_stage { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 })?;
                 if stopped && ending == Ending::Stopped {
-                    return Err(RecipeError::Stopped);
+                    return Err(PipelineError::Stopped);
                 }
             }
             let parameters = trainer.parameters()?;
@@ -216,9 +140,4 @@ fn remove_checkpoint(path: &Path) {
             tracing::warn!(path = %path.display(), %error, "checkpoint could not be removed");
         }
     }
-}
-
-/// Tells the listener, and whether to stop.
-pub(crate) fn tell(listener: &mut Listener<'_>, progress: &Progress<'_>) -> Result<(), RecipeError> {
-    if listener(progress).is_break() { Err(RecipeError::Stopped) } else { Ok(()) }
 }

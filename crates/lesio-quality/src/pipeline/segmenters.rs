@@ -1,4 +1,4 @@
-//! Segmenters trained on either half of the patients, asked about those of the other.
+//! Segmenters trained on either half of the patients, for candidates of the other half.
 
 use lesio_image::ImageError;
 use lesio_nn::random;
@@ -8,9 +8,9 @@ use rand::RngExt;
 use crate::candidates::Origin;
 use crate::error::InputError;
 use crate::framing::Framing;
+use crate::pipeline::progress::PipelineError;
 use crate::samples::Sample;
 use crate::segmenter::Segmenter;
-use crate::shelf::RecipeError;
 use crate::slices::{PatientGroups, TrueSlice};
 
 /// Segmenters of both halves of the training patients.
@@ -24,7 +24,7 @@ pub struct Segmenters {
     pub(crate) trained: Vec<(usize, Origin, Segmenter)>,
 }
 
-/// Largest error of the place where a segmenter is told to look, in grid pixels.
+/// Largest error of the place that a segmenter is given, in grid pixels.
 const JITTER: f64 = 6.0;
 
 impl Segmenters {
@@ -36,22 +36,21 @@ impl Segmenters {
     ///
     /// # Errors
     /// Slices that are refused, and failures of the device.
-    pub fn segment(&self, slice: &TrueSlice, seed: u64) -> Result<Vec<(Origin, Array2<u8>)>, RecipeError> {
+    pub fn segment(&self, slice: &TrueSlice, seed: u64) -> Result<Vec<(Origin, Array2<u8>)>, PipelineError> {
         let half = self.halves.group(&slice.patient).map_or(0, |own| 1 - own);
         let mut generator = random::generator(seed, 0x717);
         let mut found = Vec::new();
         for (_, origin, segmenter) in self.trained.iter().filter(|(own, ..)| *own == half) {
             let mut jitter = || self.framing.pixel * generator.random_range(-JITTER..=JITTER);
             let centre = slice.centre.map(|place| place + jitter());
-            let refused =
-                |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
             let frame = match self.framing.frame_at(&slice.image.view(), centre) {
                 // Padding: no segmenter would find anything.
                 Err(InputError::Image(ImageError::ConstantImage { .. })) => return Ok(Vec::new()),
-                frame => frame.map_err(refused)?,
+                frame => frame.map_err(PipelineError::of_slice(slice))?,
             };
             let indices = segmenter.segment(&frame.image)?;
-            let labels = frame.restore_labels(&indices, &self.classes).map_err(refused)?;
+            let labels =
+                frame.restore_labels(&indices, &self.classes).map_err(PipelineError::of_slice(slice))?;
             found.push((*origin, labels));
         }
         Ok(found)
@@ -64,15 +63,14 @@ pub(crate) fn centred_sample(
     framing: &Framing,
     classes: &[u8],
     slice: &TrueSlice,
-) -> Result<Option<Sample>, RecipeError> {
-    let refused = |source| RecipeError::Slice { case: slice.case.clone(), index: slice.index, source };
+) -> Result<Option<Sample>, PipelineError> {
     let frame = match framing.frame_at(&slice.image.view(), slice.centre) {
         Err(InputError::Image(ImageError::ConstantImage { .. })) if slice.truth.iter().all(|&l| l == 0) => {
             return Ok(None);
         }
-        frame => frame.map_err(refused)?,
+        frame => frame.map_err(PipelineError::of_slice(slice))?,
     };
-    let truth = frame.indices(&slice.truth.view(), classes).map_err(refused)?;
+    let truth = frame.indices(&slice.truth.view(), classes).map_err(PipelineError::of_slice(slice))?;
     let labels = framing.labels.len();
     Ok(Some(Sample {
         patient: slice.patient.clone(),

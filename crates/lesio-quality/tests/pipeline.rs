@@ -9,9 +9,9 @@ use lesio_image::{Geometry, ImageError, Volume};
 use lesio_nn::Device;
 use lesio_phantom::{CardiacPhase, HeartConfig, HeartPhantom};
 use lesio_quality::{
-    Attack, AttackKind, EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method,
-    PatientGroups, Progress, QualityEstimator, QualityModel, Recipe, RecipeError, Sample, Samples, Shelf,
-    TrueSlice, Unit, Verdict, Widths, Workshop, estimate_samples,
+    Attack, AttackKind, AttackUnit, EstimateError, Estimator, EstimatorConfig, Framing, InputError, Method,
+    PatientGroups, PipelineConfig, PipelineError, PipelineProgress, QualityModel, QualityPipeline, Sample,
+    Samples, SliceVerdict, StepCache, TrueSlice, Widths,
 };
 use ndarray::Array3;
 
@@ -29,8 +29,8 @@ fn slices(patients: std::ops::Range<u64>) -> Vec<TrueSlice> {
         .collect()
 }
 
-fn recipe() -> Recipe {
-    let mut recipe = Recipe::new(4);
+fn recipe() -> PipelineConfig {
+    let mut recipe = PipelineConfig::new(4);
     recipe.segmenters = vec![vec![8, 8]];
     recipe.stages = vec![1, 6];
     recipe.corruptions = 6;
@@ -57,23 +57,23 @@ struct Made {
 }
 
 fn make(
-    recipe: &Recipe,
+    recipe: &PipelineConfig,
     method: Method,
-    shelf: &Shelf,
+    cache: &StepCache,
     stop_after: Option<usize>,
-) -> Result<Made, RecipeError> {
-    make_on(&Device::Cpu, recipe, method, shelf, stop_after)
+) -> Result<Made, PipelineError> {
+    make_on(&Device::Cpu, recipe, method, cache, stop_after)
 }
 
 fn make_on(
     device: &Device,
-    recipe: &Recipe,
+    recipe: &PipelineConfig,
     method: Method,
-    shelf: &Shelf,
+    cache: &StepCache,
     stop_after: Option<usize>,
-) -> Result<Made, RecipeError> {
+) -> Result<Made, PipelineError> {
     let mut events = 0;
-    let mut listener = |_: &Progress<'_>| {
+    let mut observer = |_: &PipelineProgress<'_>| {
         events += 1;
         if stop_after.is_some_and(|last| events > last) {
             ControlFlow::Break(())
@@ -82,12 +82,12 @@ fn make_on(
         }
     };
     let (train, held_out) = (slices(0..6), slices(6..9));
-    let (recipe, config, shelf) = (recipe.clone(), config(method), shelf.clone());
-    let workshop = Workshop::prepare(recipe, config, &train, &held_out, shelf, device, &mut listener)?;
-    let model = workshop.model(method, &mut listener)?;
+    let (recipe, config, cache) = (recipe.clone(), config(method), cache.clone());
+    let pipeline = QualityPipeline::prepare(recipe, config, &train, &held_out, cache, device, &mut observer)?;
+    let model = pipeline.model(method, &mut observer)?;
     let parameters = model.estimator().parameters();
     let parameters = parameters.iter().flat_map(|(_, p)| p.values()).flat_map(|v| v.to_le_bytes()).collect();
-    Ok(Made { training: workshop.training().clone(), parameters, model })
+    Ok(Made { training: pipeline.training().clone(), parameters, model })
 }
 
 fn volume() -> (Volume<f32>, Volume<u8>) {
@@ -106,13 +106,13 @@ fn patients_never_mix_and_dice_is_spread() {
     let recipe = recipe();
     let (train, held_out) = (slices(0..6), slices(6..9));
     let config = config(Method::Direct);
-    let shelf = Shelf::none();
-    let mut listener = |_: &Progress<'_>| ControlFlow::Continue(());
+    let cache = StepCache::none();
+    let mut observer = |_: &PipelineProgress<'_>| ControlFlow::Continue(());
     let framing = &config.framing;
     let segmenters =
-        recipe.segmenters(framing, &CLASSES, &train, &shelf, &Device::Cpu, &mut listener).unwrap();
-    let pool = recipe.candidates(&segmenters, &train, &mut listener).unwrap();
-    let samples = recipe.samples(&config.framing, &CLASSES, &train, &pool, 3).unwrap();
+        recipe.segmenters(framing, &CLASSES, &train, &cache, &Device::Cpu, &mut observer).unwrap();
+    let candidates = recipe.candidates(&segmenters, &train, &mut observer).unwrap();
+    let samples = recipe.samples(&config.framing, &CLASSES, &train, &candidates, 3).unwrap();
     let names = |slices: &[TrueSlice]| -> std::collections::BTreeSet<String> {
         slices.iter().map(|slice| slice.patient.clone()).collect()
     };
@@ -123,7 +123,7 @@ fn patients_never_mix_and_dice_is_spread() {
         assert!(count(low..low + 0.25) >= 5, "{low}: {}", count(low..low + 0.25));
     }
     // A candidate's Dice is that of its labels, not of what it was aimed at.
-    for candidate in &pool.candidates {
+    for candidate in &candidates {
         let labels = candidate.labels();
         let truth = &train[candidate.slice].truth;
         let both = labels.iter().zip(truth).filter(|(a, b)| **a == 2 && **b == 2).count() as f64;
@@ -133,8 +133,8 @@ fn patients_never_mix_and_dice_is_spread() {
     // Of more slices than are asked for, some are left out.
     let mut thinned = recipe.clone();
     thinned.slices = 4;
-    let pool = thinned.candidates(&segmenters, &train, &mut listener).unwrap();
-    let used: std::collections::BTreeSet<usize> = pool.candidates.iter().map(|c| c.slice).collect();
+    let candidates = thinned.candidates(&segmenters, &train, &mut observer).unwrap();
+    let used: std::collections::BTreeSet<usize> = candidates.iter().map(|c| c.slice).collect();
     assert_eq!(used.into_iter().collect::<Vec<_>>(), [0, 3, 6, 9]);
     // Segmenters of one half are asked about the other's patients alone.
     let halves = PatientGroups::deal(train.iter().map(|slice| &slice.patient), &[1.0, 1.0], recipe.seed);
@@ -146,49 +146,49 @@ fn patients_never_mix_and_dice_is_spread() {
 fn the_same_seed_gives_the_same_bytes_stopped_or_not() {
     let recipe = recipe();
     for method in [Method::RecReg, Method::SecondOpinion] {
-        let straight = make(&recipe, method, &Shelf::none(), None).unwrap();
+        let straight = make(&recipe, method, &StepCache::none(), None).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(folder.path());
+        let cache = StepCache::new(folder.path());
         let mut attempts = 0;
         // Stopped again and again, at other places each time.
         let resumed = loop {
             attempts += 1;
-            match make(&recipe, method, &shelf, Some(15 + 9 * attempts)) {
+            match make(&recipe, method, &cache, Some(15 + 9 * attempts)) {
                 Ok(made) => break made,
-                Err(RecipeError::Stopped) => assert!(attempts < 100, "never comes to an end"),
+                Err(PipelineError::Stopped) => assert!(attempts < 100, "never comes to an end"),
                 Err(error) => panic!("{error}"),
             }
         };
         assert!(attempts > 2, "was stopped {attempts} times");
         assert_eq!(straight.training.checksum(), resumed.training.checksum());
         assert_eq!(straight.parameters, resumed.parameters, "{}", method.name());
-        // Another seed gives other parameters, also from the same shelf.
+        // Another seed gives other parameters, also from the same cache.
         let mut other = recipe.clone();
         other.seed = 5;
-        assert_ne!(make(&other, method, &shelf, None).unwrap().parameters, straight.parameters);
+        assert_ne!(make(&other, method, &cache, None).unwrap().parameters, straight.parameters);
     }
 }
 
 #[test]
 fn last_updates_are_those_of_the_training_before_them() {
     let folder = tempfile::tempdir().unwrap();
-    let shelf = Shelf::new(folder.path());
+    let cache = StepCache::new(folder.path());
     let method = Method::SecondOpinion;
-    let short = make(&recipe(), method, &shelf, None).unwrap();
+    let short = make(&recipe(), method, &cache, None).unwrap();
     let mut longer = recipe();
     longer.opinion_steps = 60;
-    let fresh = make(&longer, method, &Shelf::none(), None).unwrap();
-    // A shelf that holds the last updates of another training does not take them for these.
-    assert_eq!(make(&longer, method, &shelf, None).unwrap().parameters, fresh.parameters);
+    let fresh = make(&longer, method, &StepCache::none(), None).unwrap();
+    // A cache that holds the last updates of another training does not take them for these.
+    assert_eq!(make(&longer, method, &cache, None).unwrap().parameters, fresh.parameters);
     assert_ne!(fresh.parameters, short.parameters);
     let mut without = recipe();
     without.finishing_steps = 0;
-    assert_ne!(make(&without, method, &shelf, None).unwrap().parameters, short.parameters);
+    assert_ne!(make(&without, method, &cache, None).unwrap().parameters, short.parameters);
     // What is wrong with them is told before anything long begins.
     let mut wrong = recipe();
     wrong.opinion_steps = 1_000_000;
     wrong.finishing.steps = 0;
-    let error = make(&wrong, method, &shelf, None).err().expect("no steps are no attack");
+    let error = make(&wrong, method, &cache, None).err().expect("no steps are no attack");
     assert!(error.to_string().contains("finishing.steps is 0"), "{error}");
 }
 
@@ -197,12 +197,12 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (image, labels) = volume();
     for method in [Method::RecReg, Method::SecondOpinion] {
-        let made = make(&recipe(), method, &Shelf::none(), None).unwrap();
+        let made = make(&recipe(), method, &StepCache::none(), None).unwrap();
         let mut segmentation = labels.clone();
         segmentation.data_mut().index_axis_mut(ndarray::Axis(2), 3).fill(0);
         let assessment = made.model.assess(&image, &segmentation).unwrap();
         assert_eq!(assessment.slices.len(), 4);
-        assert_eq!(assessment.slices[3].verdict, Verdict::Empty);
+        assert_eq!(assessment.slices[3].verdict, SliceVerdict::Empty);
         let grades = assessment.volume.clone().unwrap();
         assert_eq!(grades[0].label, 2);
         let [low, high] = grades[0].interval;
@@ -216,7 +216,9 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
             (image.data().index_axis(ndarray::Axis(2), 0), labels.data().index_axis(ndarray::Axis(2), 0));
         let framing = made.model.config().framing.clone();
         let sample = Sample::new(&framing, &CLASSES, "p", &first, &wrong, &wrong).unwrap().unwrap();
-        let Verdict::Graded { labels: own, .. } = &assessment.slices[0].verdict else { panic!("not graded") };
+        let SliceVerdict::Graded { labels: own, .. } = &assessment.slices[0].verdict else {
+            panic!("not graded")
+        };
         let grid = made.model.estimator().estimate(&sample.image, &sample.segmentation).unwrap().distance[0];
         assert!(sample.pixel > 1.0);
         assert!((own[0].distance_pixels - f64::from(grid) * sample.pixel).abs() < 1e-6);
@@ -247,17 +249,17 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
 #[test]
 fn answers_are_the_same_from_any_thread() {
     for method in [Method::RecReg, Method::SecondOpinion] {
-        let Made { model, training, .. } = make(&recipe(), method, &Shelf::none(), None).unwrap();
+        let Made { model, training, .. } = make(&recipe(), method, &StepCache::none(), None).unwrap();
         // Of several numbers of samples, each of which needs buffers of another size.
         let sets: Vec<Samples> =
             [3, 17, 9].iter().map(|&count| training.select(&(0..count).collect::<Vec<_>>())).collect();
         let volumes: Vec<_> = (20..23).map(volume_of).collect();
-        let attack = Attack::new(AttackKind::Pgd { steps: 2 }, 0.1, Unit::Std);
+        let attack = Attack::new(AttackKind::Pgd { steps: 2 }, 0.1, AttackUnit::Std);
         let answer = |k: usize| {
             let said = model.assess(&volumes[k].0, &volumes[k].1).unwrap();
             let error = said.error.map(|error| error.data().clone());
             let images = attack.perturb(model.estimator(), &sets[k], |_| {}).unwrap();
-            let estimates = estimate_samples(model.estimator(), &sets[k], Some(&images)).unwrap();
+            let estimates = model.estimator().estimate_samples(&sets[k], Some(&images)).unwrap();
             (said.slices, said.volume, said.reconstruction.data().clone(), error, images, estimates)
         };
         let alone: Vec<_> = (0..3).map(answer).collect();
@@ -281,13 +283,13 @@ fn a_model_means_the_same_on_every_device() {
     let folder = tempfile::tempdir().unwrap();
     let (path, again) = (folder.path().join("quality.safetensors"), folder.path().join("again.safetensors"));
     let (image, labels) = volume();
-    let attack = Attack::new(AttackKind::Fgsm, 0.1, Unit::Std);
+    let attack = Attack::new(AttackKind::Fgsm, 0.1, AttackUnit::Std);
     let candle: Device = "candle-cpu".parse().unwrap();
     let mut recipe = recipe();
     (recipe.stages, recipe.opinion_steps, recipe.finishing_steps) = (vec![1], 8, 4);
     (recipe.training_per_bin, recipe.validation_per_bin) = (1, 1);
     for (method, maker) in [(Method::RecReg, &Device::Cpu), (Method::SecondOpinion, &candle)] {
-        let Made { model, training, .. } = make_on(maker, &recipe, method, &Shelf::none(), None).unwrap();
+        let Made { model, training, .. } = make_on(maker, &recipe, method, &StepCache::none(), None).unwrap();
         model.save(&path).unwrap();
         let [cpu, other] = [&Device::Cpu, &candle].map(|device| {
             let model = QualityModel::load(&path, device).unwrap();
@@ -299,7 +301,7 @@ fn a_model_means_the_same_on_every_device() {
             let mut maps: Vec<f32> = said.reconstruction.data().iter().copied().collect();
             maps.extend(said.error.iter().flat_map(|error| error.data()));
             let images = attack.perturb(model.estimator(), &training, |_| {}).unwrap();
-            let attacked = estimate_samples(model.estimator(), &training, Some(&images)).unwrap();
+            let attacked = model.estimator().estimate_samples(&training, Some(&images)).unwrap();
             (grades, maps, attacked.dice, images)
         });
         // Nothing but rounding, of single precision through a few layers. The attack goes by the sign of a gradient, which
@@ -329,7 +331,7 @@ fn no_number_of_a_file_does_harm() {
     let path = folder.path().join("quality.safetensors");
     let (image, labels) = volume();
     for method in [Method::SecondOpinion, Method::RecReg] {
-        make(&recipe(), method, &Shelf::none(), None).unwrap().model.save(&path).unwrap();
+        make(&recipe(), method, &StepCache::none(), None).unwrap().model.save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
@@ -359,8 +361,8 @@ fn no_number_of_a_file_does_harm() {
 
 #[test]
 fn settings_that_cannot_be_are_named() {
-    assert_eq!(Recipe::new(1).validate(), Ok(()));
-    let counts: [(&str, fn(&mut Recipe, usize)); 9] = [
+    assert_eq!(PipelineConfig::new(1).validate(), Ok(()));
+    let counts: [(&str, fn(&mut PipelineConfig, usize)); 9] = [
         ("slices", |own, value| own.slices = value),
         ("corruptions", |own, value| own.corruptions = value),
         ("training_per_bin", |own, value| own.training_per_bin = value),
@@ -369,7 +371,7 @@ fn settings_that_cannot_be_are_named() {
         ("estimator_steps", |own, value| own.estimator_steps = value),
         ("opinion_steps", |own, value| own.opinion_steps = value),
         ("batch", |own, value| own.batch = value),
-        ("hardening.steps", |own, value| own.hardening.steps = value),
+        ("adversarial.steps", |own, value| own.adversarial.steps = value),
     ];
     for (setting, change) in counts {
         for value in [0, usize::MAX] {
@@ -388,7 +390,7 @@ fn settings_that_cannot_be_are_named() {
         recipe.finishing.strength = strength;
         assert_eq!(recipe.validate().unwrap_err().setting, "finishing.strength");
         // The same where it is used, before anything is trained.
-        let error = make(&recipe, Method::Direct, &Shelf::none(), Some(0)).map(|_| ()).unwrap_err();
+        let error = make(&recipe, Method::Direct, &StepCache::none(), Some(0)).map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("finishing.strength"), "{error}");
     }
     let mut recipe = recipe();
@@ -400,7 +402,7 @@ fn settings_that_cannot_be_are_named() {
 
 #[test]
 fn input_that_cannot_be_graded_is_named() {
-    let model = make(&recipe(), Method::SecondOpinion, &Shelf::none(), None).unwrap().model;
+    let model = make(&recipe(), Method::SecondOpinion, &StepCache::none(), None).unwrap().model;
     let (image, labels) = volume();
     let refuse = |image: &Volume<f32>, labels: &Volume<u8>| model.assess(image, labels).unwrap_err();
 
@@ -438,7 +440,7 @@ fn input_that_cannot_be_graded_is_named() {
     let empty = labels.map(|_| 0);
     let assessment = model.assess(&image, &empty).unwrap();
     assert!(assessment.volume.is_none());
-    assert!(assessment.slices.iter().all(|slice| slice.verdict == Verdict::Empty));
+    assert!(assessment.slices.iter().all(|slice| slice.verdict == SliceVerdict::Empty));
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! What every method of estimation does: from images and segmentations to estimates, and gradients back to the images.
+
+use lesio_nn::EngineError;
+
+use crate::engine::Link;
+
+/// How the networks of one method are joined.
+///
+/// The implementor holds the pretrained network that the method builds upon; those in training come with each call, in the
+/// order in which the method declares them. Nothing of a call is kept.
+pub(crate) trait Wiring: std::fmt::Debug + Send + Sync {
+    /// Estimates a batch. Returns the estimates, and the gradient by the images, `[n, h, w]`, of what `weigh` weighs; it is
+    /// empty where `weigh` wants none. Networks in training add up the gradients of their parameters.
+    ///
+    /// # Errors
+    /// Another number of networks than declared, failures of the device, and what `weigh` reports.
+    fn pass(
+        &self,
+        networks: &mut [Link<'_>],
+        batch: &Batch<'_>,
+        weigh: &mut Weigh<'_>,
+    ) -> Result<(Outputs, Vec<f32>), EngineError>;
+}
+
+/// The gradients by the estimates that are to be passed back; `None` for no backward pass.
+pub(crate) type Weigh<'a> = dyn FnMut(&Outputs) -> Result<Option<OutputGradients>, EngineError> + 'a;
+
+/// Samples on the grid.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch<'a> {
+    /// Images, `[n, h, w]`.
+    pub(crate) images: &'a [f32],
+    /// Segmentations, one plane of 0 and 1 a label, `[n, labels, h, w]`.
+    pub(crate) masks: &'a [f32],
+    pub(crate) samples: usize,
+    pub(crate) labels: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Samples of so many pixels and labels.
+    ///
+    /// # Errors
+    /// Slices that are not of whole samples, or of another number of samples each.
+    pub(crate) fn new(
+        images: &'a [f32],
+        masks: &'a [f32],
+        pixels: usize,
+        labels: usize,
+    ) -> Result<Self, EngineError> {
+        let samples = images.len() / pixels;
+        check("images", images.len(), samples * pixels)?;
+        check("segmentations", masks.len(), samples * labels * pixels)?;
+        Ok(Self { images, masks, samples, labels })
+    }
+
+    /// Pixels of a sample.
+    pub(crate) fn pixels(&self) -> usize {
+        self.images.len() / self.samples.max(1)
+    }
+}
+
+/// What a method estimates of a batch.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// Dice, `[n, labels]`, in 0 to 1.
+    pub(crate) dice: Vec<f32>,
+    /// Encoded distances, `[n, labels]`, in 0 to 1.
+    pub(crate) distance: Vec<f32>,
+    /// The images as REC-Net reconstructs them, `[n, h, w]`; empty for methods that do not reconstruct.
+    pub(crate) reconstruction: Vec<f32>,
+    /// Probabilities of the classes, `[n, classes + 1, h, w]`; empty for methods that do not segment.
+    pub(crate) probability: Vec<f32>,
+}
+
+/// Gradients by the estimates of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct OutputGradients {
+    /// By each Dice, `[n, labels]`.
+    pub(crate) dice: Vec<f32>,
+    /// By each encoded distance, `[n, labels]`; empty for none.
+    pub(crate) distance: Vec<f32>,
+    /// By the logits of the classes, `[n, classes + 1, h, w]`; empty for none.
+    pub(crate) logits: Vec<f32>,
+}
+
+/// Refuses another number of values than expected.
+pub(crate) fn check(what: &str, found: usize, expected: usize) -> Result<(), EngineError> {
+    if found == expected { Ok(()) } else { Err(EngineError::Length { what: what.into(), found, expected }) }
+}
+
+/// The only network of a method that trains one.
+pub(crate) fn single<'l, 'a>(networks: &'l mut [Link<'a>]) -> Result<&'l mut Link<'a>, EngineError> {
+    let found = networks.len();
+    match networks {
+        [only] => Ok(only),
+        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 }),
+    }
+}
+
+pub(crate) fn sigmoid(z: f32) -> f32 {
+    1.0 / (1.0 + (-z).exp())
+}

@@ -1,0 +1,52 @@
+//! What the trainings of all networks share: the samples of a batch, changed as the epoch has it, and fingerprints.
+
+use lesio_nn::{Batch, EngineError, TrainingEngine, random};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::augmentation::Augmentation;
+use crate::change::Change;
+use crate::samples::{Sample, Samples};
+
+/// Stream of the changes, apart from the others'.
+const CHANGE_SEED: u64 = 0x5eed_c4a6;
+
+/// The samples of a batch, each with its change in the batch's epoch, which depends on nothing else. Positions past the
+/// last sample are left out.
+pub(crate) fn changed<'a>(
+    batch: &Batch<'_>,
+    samples: &'a Samples,
+    augmentation: &Augmentation,
+    grid: [usize; 2],
+) -> Vec<(&'a Sample, Change)> {
+    let changed = |&index: &usize| {
+        let stream = (batch.epoch * samples.len() + index) as u64;
+        let change = augmentation.draw(&mut random::generator(batch.seed ^ CHANGE_SEED, stream), grid);
+        Some((samples.get(index)?, change))
+    };
+    batch.samples.par_iter().filter_map(changed).collect()
+}
+
+/// The only engine of a training of one network.
+pub(crate) fn single(
+    engines: &mut [Box<dyn TrainingEngine>],
+) -> Result<&mut Box<dyn TrainingEngine>, EngineError> {
+    let found = engines.len();
+    match engines {
+        [only] => Ok(only),
+        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 }),
+    }
+}
+
+/// A text that changes with configuration and data.
+pub(crate) fn fingerprint(config: &impl Serialize, samples: &Samples, validation: &Samples) -> String {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    format!(
+        "configuration {:08x}, {} training samples {:08x}, {} validation samples {:08x}",
+        crc32fast::hash(text.as_bytes()),
+        samples.len(),
+        samples.checksum(),
+        validation.len(),
+        validation.checksum()
+    )
+}

@@ -1,0 +1,144 @@
+//! How candidates are made and estimators trained.
+
+use lesio_nn::{AdamConfig, TrainConfig};
+use lesio_settings::{SettingError, in_range, require};
+use serde::{Deserialize, Serialize};
+
+use crate::training::AdversarialTraining;
+
+/// Most segmenters, stages and epochs of theirs.
+const MOST_SEGMENTERS: usize = 100;
+const MOST_STAGES: usize = 1000;
+const MOST_EPOCHS: usize = 1_000_000;
+/// Most slices, corruptions of a slice, and candidates for each twentieth of the Dice.
+const MOST_SLICES: usize = 1_000_000;
+const MOST_CORRUPTIONS: usize = 10_000;
+const MOST_PER_BIN: usize = 1_000_000;
+/// Most updates of a training, and samples of an update.
+const MOST_UPDATES: usize = 1_000_000_000;
+const MOST_SAMPLES: usize = 1 << 16;
+
+/// How candidates are made and estimators trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PipelineConfig {
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Channels of each segmenter, finest first, of 1 to 100 segmenters. Each is trained twice, on either half of the training patients,
+    /// and gives candidates for the other half: nobody's candidates come from a segmenter that saw them.
+    pub segmenters: Vec<Vec<usize>>,
+    /// Epochs after which each segmenter gives candidates, ascending, up to a million; the last ends its training.
+    pub stages: Vec<usize>,
+    /// Slices of a group of patients that candidates are made for, at most: of more, every second, third and so on.
+    /// Default 1000, at most a million.
+    pub slices: usize,
+    /// Corruptions tried for each slice, 0 to 10000. Default 12.
+    pub corruptions: usize,
+    /// Candidates kept for each twentieth of the Dice, 1 to a million: for training. Default 400.
+    pub training_per_bin: usize,
+    /// The same for validation and calibration. Default 30.
+    pub validation_per_bin: usize,
+    /// Updates of REC-Net, as of all others 1 to a billion. Default 1500.
+    pub reconstruction_steps: usize,
+    /// Updates of each estimator but [`Method::SecondOpinion`](crate::Method::SecondOpinion). Default 4000.
+    pub estimator_steps: usize,
+    /// Updates of [`Method::SecondOpinion`](crate::Method::SecondOpinion), of half a batch each. Default 60000: it has a picture to learn, clean and
+    /// attacked, and gains from it when the others have long learnt what they can.
+    pub opinion_steps: usize,
+    /// Updates of [`Method::SecondOpinion`](crate::Method::SecondOpinion) that follow those, at half their rate, under `finishing`. Default 2000; 0
+    /// leaves them out.
+    pub finishing_steps: usize,
+    /// Samples of an update, 1 to 65536. Default 16.
+    pub batch: usize,
+    /// Adversarial training of [`Method::SecondOpinion`](crate::Method::SecondOpinion); the others are trained as published. A document may call it
+    /// `hardening`.
+    #[serde(alias = "hardening")]
+    pub adversarial: AdversarialTraining,
+    /// Adversarial training of its last updates. Default: attacks of two steps, since one step is what a long training can learn to
+    /// mislead. Two steps from the start (`adversarial`) take half as long again, and give an estimator that ten steps harm
+    /// less, but that is worse on clean images and under one step.
+    pub finishing: AdversarialTraining,
+    /// Views that [`Method::SecondOpinion`](crate::Method::SecondOpinion) averages over when it is asked, 1, 2 or 4. Default 2.
+    pub views: usize,
+}
+
+impl PipelineConfig {
+    /// The defaults, under a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            segmenters: vec![vec![8, 16, 32], vec![16, 32, 48, 64]],
+            stages: vec![1, 2, 3, 5, 8, 16],
+            slices: 1000,
+            corruptions: 12,
+            training_per_bin: 400,
+            validation_per_bin: 30,
+            reconstruction_steps: 1500,
+            estimator_steps: 4000,
+            opinion_steps: 60000,
+            finishing_steps: 2000,
+            batch: 16,
+            adversarial: AdversarialTraining::default(),
+            finishing: AdversarialTraining::default().steps(2),
+            views: 2,
+        }
+    }
+
+    /// With all trainings longer or shorter by this factor (at least one step each).
+    #[must_use]
+    pub fn scaled(mut self, factor: f64) -> Self {
+        let scale = |count: usize, factor: f64| ((count as f64 * factor).round() as usize).max(1);
+        self.reconstruction_steps = scale(self.reconstruction_steps, factor);
+        self.estimator_steps = scale(self.estimator_steps, factor);
+        self.opinion_steps = scale(self.opinion_steps, factor);
+        if self.finishing_steps > 0 {
+            self.finishing_steps = scale(self.finishing_steps, factor);
+        }
+        // Segmenters take the least of the time, and their last stages are the candidates that matter in practice.
+        for stage in &mut self.stages {
+            *stage = scale(*stage, factor.sqrt());
+        }
+        self.stages.dedup();
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("number of segmenters", self.segmenters.len(), 1..=MOST_SEGMENTERS)?;
+        in_range("number of stages", self.stages.len(), 1..=MOST_STAGES)?;
+        let ascending = self.stages.is_sorted_by(|a, b| a < b) && !self.stages.contains(&0);
+        require(ascending, "stages", &self.stages, "ascending numbers of epochs from 1")?;
+        let last = self.stages.last().copied().unwrap_or(0);
+        in_range("last stage", last, 1..=MOST_EPOCHS)?;
+        in_range("slices", self.slices, 1..=MOST_SLICES)?;
+        in_range("corruptions", self.corruptions, 0..=MOST_CORRUPTIONS)?;
+        in_range("training_per_bin", self.training_per_bin, 1..=MOST_PER_BIN)?;
+        in_range("validation_per_bin", self.validation_per_bin, 1..=MOST_PER_BIN)?;
+        in_range("reconstruction_steps", self.reconstruction_steps, 1..=MOST_UPDATES)?;
+        in_range("estimator_steps", self.estimator_steps, 1..=MOST_UPDATES)?;
+        in_range("opinion_steps", self.opinion_steps, 1..=MOST_UPDATES)?;
+        in_range("finishing_steps", self.finishing_steps, 0..=MOST_UPDATES)?;
+        in_range("batch", self.batch, 1..=MOST_SAMPLES)?;
+        self.adversarial.validate().map_err(|error| error.within("adversarial"))?;
+        self.finishing.validate().map_err(|error| error.within("finishing"))?;
+        require([1, 2, 4].contains(&self.views), "views", self.views, "1, 2 or 4")
+    }
+
+    pub(crate) fn train_config(&self, samples: usize, steps: usize, batch: usize, seed: u64) -> TrainConfig {
+        let mut adam = AdamConfig::default();
+        adam.rate = 2e-3;
+        adam.warm_up = (steps as u64 / 20).clamp(1, 100);
+        adam.clip_norm = Some(2.0);
+        let mut config = TrainConfig::default();
+        config.batch_size = batch;
+        config.epochs = (steps * batch).div_ceil(samples.max(1)).max(1);
+        config.adam = adam;
+        config.patience = None;
+        config.seed = self.seed.wrapping_add(seed);
+        config
+    }
+}

@@ -1,0 +1,154 @@
+//! From slices with their truth to models, and what the models of one data set share.
+
+pub(crate) mod cache;
+pub(crate) mod config;
+pub(crate) mod progress;
+pub(crate) mod segmenters;
+mod steps;
+
+use lesio_nn::{Device, ParameterSet};
+
+use crate::config::{EstimatorConfig, Method};
+use crate::conformal::Conformal;
+use crate::estimator::Estimator;
+use crate::evaluation::Scored;
+use crate::model::{QualityModel, QualityProvenance};
+use crate::novelty::Novelty;
+use crate::pipeline::cache::StepCache;
+use crate::pipeline::config::PipelineConfig;
+use crate::pipeline::progress::{PipelineError, PipelineObserver};
+use crate::pipeline::segmenters::Segmenters;
+use crate::reconstructor::Reconstructor;
+use crate::samples::Samples;
+use crate::slices::TrueSlice;
+
+/// Share of new patients' samples that intervals are to hold.
+const COVERAGE: f64 = 0.9;
+/// Share of held-out patients' images that pass for usual.
+const USUAL: f64 = 0.99;
+
+/// Segmenters, candidates and REC-Net of one data set, from which models of any [`Method`] are trained.
+///
+/// Networks learn from training patients; held-out patients choose the epoch and calibrate intervals and limits.
+#[derive(Debug)]
+pub struct QualityPipeline {
+    config: PipelineConfig,
+    estimators: EstimatorConfig,
+    cache: StepCache,
+    device: Device,
+    segmenters: Segmenters,
+    reconstruction: ParameterSet,
+    training: Samples,
+    held_out: Samples,
+}
+
+impl QualityPipeline {
+    /// Trains segmenters and REC-Net on a device, and makes candidates of training and held-out patients.
+    ///
+    /// The method of `estimators` does not matter here. Models are trained and used on the same device.
+    /// A cache that was begun on another device is continued; where rounding gives other candidates, what learns from them
+    /// is trained anew.
+    ///
+    /// # Errors
+    /// A configuration that is refused, slices that cannot be used, and a training that fails or was stopped.
+    pub fn prepare(
+        config: PipelineConfig,
+        estimators: EstimatorConfig,
+        training: &[TrueSlice],
+        held_out: &[TrueSlice],
+        cache: StepCache,
+        device: &Device,
+        observer: &mut PipelineObserver<'_>,
+    ) -> Result<Self, PipelineError> {
+        estimators.validate()?;
+        let (framing, classes) = (&estimators.framing, &estimators.classes);
+        let segmenters = config.segmenters(framing, classes, training, &cache, device, observer)?;
+        let reconstruction = config.reconstruction(&estimators, training, &cache, device, observer)?;
+        let per_bin = [config.training_per_bin, config.validation_per_bin];
+        let mut pools = Vec::new();
+        for (slices, per_bin) in [training, held_out].into_iter().zip(per_bin) {
+            let candidates = config.candidates(&segmenters, slices, observer)?;
+            pools.push(config.samples(framing, classes, slices, &candidates, per_bin)?);
+        }
+        let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
+        let device = device.clone();
+        Ok(Self { config, estimators, cache, device, segmenters, reconstruction, training, held_out })
+    }
+
+    /// Candidates of other patients, at most `per_bin` for each twentieth of the Dice.
+    ///
+    /// # Errors
+    /// Slices that cannot be used.
+    pub fn pool(
+        &self,
+        slices: &[TrueSlice],
+        per_bin: usize,
+        observer: &mut PipelineObserver<'_>,
+    ) -> Result<Samples, PipelineError> {
+        let candidates = self.config.candidates(&self.segmenters, slices, observer)?;
+        let (framing, classes) = (&self.estimators.framing, &self.estimators.classes);
+        self.config.samples(framing, classes, slices, &candidates, per_bin)
+    }
+
+    /// Trains an estimator and calibrates it.
+    ///
+    /// # Errors
+    /// A training that fails or was stopped.
+    pub fn model(
+        &self,
+        method: Method,
+        observer: &mut PipelineObserver<'_>,
+    ) -> Result<QualityModel, PipelineError> {
+        let samples = [&self.training, &self.held_out];
+        let mut train = |method, pretrained: &ParameterSet| {
+            let config = self.estimators.clone().method(method);
+            self.config.estimator(&config, pretrained, samples, &self.cache, &self.device, observer)
+        };
+        // The published methods stay as they were published: one view.
+        let ((parameters, fingerprint), views) = match method {
+            Method::SecondOpinion => {
+                let (shape, _) = train(Method::ShapeOnly, &ParameterSet::new())?;
+                (train(method, &shape)?, self.config.views)
+            }
+            _ => (train(method, &self.reconstruction)?, 1),
+        };
+        let config = self.estimators.clone().method(method).views(views);
+        let estimator = Estimator::new(config.clone(), parameters, &self.device)?;
+        let estimates = estimator.estimate_samples(&self.held_out, None)?;
+        let conformal = (0..config.framing.labels.len())
+            .map(|label| {
+                let scored = Scored::of_label(&self.held_out, &estimates.dice, label);
+                Conformal::fit(&scored.patients, &scored.predicted, &scored.truth, COVERAGE)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let novelty = Novelty::fit(
+            self.training.iter().map(|sample| (sample.image.as_slice(), sample.segmentation.as_slice())),
+            self.held_out.iter().map(|sample| {
+                (sample.patient.as_str(), sample.image.as_slice(), sample.segmentation.as_slice())
+            }),
+            config.framing.grid[1],
+            USUAL,
+        )?;
+        let reconstructor = Reconstructor::new(&config, self.reconstruction.clone(), &self.device)?;
+        let provenance = QualityProvenance::new(self.config.seed, fingerprint);
+        Ok(QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?)
+    }
+
+    /// Samples of the training patients.
+    #[must_use]
+    pub fn training(&self) -> &Samples {
+        &self.training
+    }
+
+    /// Samples of the held-out patients.
+    #[must_use]
+    pub fn held_out(&self) -> &Samples {
+        &self.held_out
+    }
+
+    /// The segmenters, for what they give for a slice that they never saw.
+    #[must_use]
+    pub fn segmenters(&self) -> &Segmenters {
+        &self.segmenters
+    }
+}

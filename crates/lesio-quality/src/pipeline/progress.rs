@@ -1,0 +1,93 @@
+//! What the steps of a pipeline report, and why they may fail.
+
+use std::ops::ControlFlow;
+
+use lesio_nn::{Event, LoadError, SaveError, TrainError};
+use lesio_settings::SettingError;
+
+use crate::error::{InputError, QualityBuildError};
+use crate::slices::TrueSlice;
+
+/// What a step reports while it runs.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipelineProgress<'a> {
+    /// A step begins.
+    Step {
+        /// What it does.
+        name: &'a str,
+    },
+    /// A network is being trained.
+    Training(&'a Event<'a>),
+    /// Slices or samples are being worked on.
+    Items {
+        /// How many are done.
+        done: usize,
+        /// How many there are.
+        total: usize,
+    },
+}
+
+/// Takes the progress; a break stops at the next chance, and what was done is kept.
+pub type PipelineObserver<'a> = dyn FnMut(&PipelineProgress<'_>) -> ControlFlow<()> + 'a;
+
+/// Why a step did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// There are too few patients or no slice that can be used.
+    #[error("{what}")]
+    Nothing {
+        /// What is missing.
+        what: String,
+    },
+    /// A slice is refused.
+    #[error("slice {index} of case {case:?} is refused")]
+    Slice {
+        /// The case.
+        case: String,
+        /// The slice, counted from 0.
+        index: usize,
+        /// What is wrong.
+        source: InputError,
+    },
+    /// A network cannot be made.
+    #[error(transparent)]
+    Build(#[from] QualityBuildError),
+    /// An engine failed.
+    #[error("the networks could not be computed")]
+    Engine(#[from] lesio_nn::EngineError),
+    /// A training failed.
+    #[error("the training failed")]
+    Train(#[from] TrainError),
+    /// A finished step could not be saved.
+    #[error("a finished step could not be saved")]
+    Save(#[from] SaveError),
+    /// A finished step could not be read.
+    #[error("a finished step could not be read")]
+    Load(#[from] LoadError),
+    /// The observer stopped it.
+    #[error("stopped; the same command goes on from here")]
+    Stopped,
+}
+
+impl From<SettingError> for PipelineError {
+    fn from(error: SettingError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl PipelineError {
+    /// The error of a slice that is refused.
+    pub(crate) fn of_slice(slice: &TrueSlice) -> impl FnOnce(InputError) -> Self {
+        |source| Self::Slice { case: slice.case.clone(), index: slice.index, source }
+    }
+}
+
+/// Reports the progress, and whether to stop.
+pub(crate) fn report(
+    observer: &mut PipelineObserver<'_>,
+    progress: &PipelineProgress<'_>,
+) -> Result<(), PipelineError> {
+    if observer(progress).is_break() { Err(PipelineError::Stopped) } else { Ok(()) }
+}
