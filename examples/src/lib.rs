@@ -11,7 +11,6 @@ pub mod hearts;
 pub mod output;
 pub mod progress;
 pub mod quality;
-pub mod quality_tables;
 pub mod reading;
 
 use std::error::Error;

@@ -1,35 +1,17 @@
-//! What the programs about segmentation quality share: their data, and how their progress is shown.
+//! What the programs about segmentation quality share: their arguments, and how their progress is shown.
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use lesio::io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
-use lesio::quality::{
-    EstimatorConfig, Framing, Method, PatientGroups, PipelineConfig, PipelineProgress, TrueSlice,
-};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use lesio::io::dataset::Layout;
+use lesio::quality::{PipelineConfig, PipelineProgress};
+use lesio::study::quality::{QualityData, QualityDataConfig, QualityProgress, QualityStudyError};
 
 use crate::arguments::whole;
 use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
-
-/// How a data set of volumes with labels is arranged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LabelledLayout {
-    /// ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`.
-    Acdc,
-    /// Medical Segmentation Decathlon: imagesTr, labelsTr.
-    Msd,
-}
-
-impl LabelledLayout {
-    fn layout(self) -> Layout {
-        match self {
-            Self::Acdc => Layout::Acdc,
-            Self::Msd => Layout::Msd,
-        }
-    }
-}
 
 /// Which data a quality estimator is made of, and how long that may take.
 #[derive(Clone, Debug, clap::Args)]
@@ -38,8 +20,8 @@ pub struct QualityArgs {
     #[arg(long)]
     pub data: PathBuf,
     /// How the folder is arranged
-    #[arg(long, value_enum, default_value = "acdc")]
-    pub layout: LabelledLayout,
+    #[arg(long, value_parser = layout(), default_value = "acdc")]
+    pub layout: Layout,
     /// Labels whose quality is predicted, separated by commas; by default all that the training data hold
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
@@ -57,7 +39,7 @@ pub struct QualityArgs {
     /// Seed of splits, candidates and training
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Where networks are trained and asked.
+    /// Where networks are computed.
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -75,129 +57,67 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// A week and a half of training: more is a slip of the keyboard.
 const MOST_MINUTES: f64 = 15_000.0;
 
-/// Slices of three groups of patients that do not mix, with how they are framed.
-#[derive(Debug)]
-pub struct Material {
-    /// Configuration of the estimators, but for the method.
-    pub config: EstimatorConfig,
-    /// Slices that teach.
-    pub training: Vec<TrueSlice>,
-    /// Slices that choose and calibrate.
-    pub held_out: Vec<TrueSlice>,
-    /// Slices that nothing but the results come from.
-    pub test: Vec<TrueSlice>,
+/// A parser of names that a type of the library reads, each with what it means.
+pub fn named<T>(names: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T> + use<T>
+where
+    T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    let values = names.iter().map(|&(name, meaning)| PossibleValue::new(name).help(meaning));
+    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|name| name.parse())
 }
 
-/// Share of the training patients that are held out to choose the epoch and to calibrate.
-const HELD_OUT: f64 = 0.2;
-/// Share of the patients that test where the data set has no test split of its own.
-const TEST: f64 = 0.25;
+/// A parser of the layouts that hold volumes with labels.
+fn layout() -> impl TypedValueParser<Value = Layout> {
+    let acdc = "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`";
+    let msd = "Medical Segmentation Decathlon: imagesTr, labelsTr";
+    let values = [("acdc", acdc), ("msd", msd)].map(|(name, meaning)| PossibleValue::new(name).help(meaning));
+    PossibleValuesParser::new(values).map(|name| if name == "msd" { Layout::Msd } else { Layout::Acdc })
+}
 
 impl QualityArgs {
     /// How candidates are made and estimators trained.
     #[must_use]
-    pub fn recipe(&self) -> PipelineConfig {
-        let mut recipe = PipelineConfig::new(self.seed).scaled(self.budget_minutes / DEFAULT_MINUTES);
+    pub fn pipeline(&self) -> PipelineConfig {
+        let mut pipeline = PipelineConfig::new(self.seed).scaled(self.budget_minutes / DEFAULT_MINUTES);
         let steps = usize::from(self.attack_steps);
-        recipe.finishing.steps = recipe.finishing.steps.max(steps);
-        recipe.adversarial.steps = steps;
-        recipe
+        pipeline.finishing.steps = pipeline.finishing.steps.max(steps);
+        pipeline.adversarial.steps = steps;
+        pipeline
     }
 
-    /// Reads the data set and deals its patients.
-    ///
-    /// Test patients are those of the split `test` that have labels; where there are none, a quarter of all.
-    /// With `test_data` they come from that folder instead.
+    /// Reads the data set and splits its patients; with `test_data`, test patients come from that folder.
     ///
     /// # Errors
-    /// Folders that cannot be listed, cases that cannot be read, and labels that no training case holds.
-    pub fn material(&self, test_data: Option<&PathBuf>) -> Result<Material, Box<dyn Error>> {
-        // What has no labels teaches nothing here.
-        let options = DatasetOptions::new().missing_mask(MissingMask::Skip);
-        let data = Dataset::open_with(&self.data, &self.layout.layout(), &options)?;
-        let labelled: Vec<&Case> =
-            data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
-        let own_test = |case: &&&Case| case.split() == Some("test");
-        let mut patients: BTreeSet<&str> =
-            labelled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
-        let mut tests: BTreeSet<&str> = labelled.iter().filter(own_test).map(|case| case.patient()).collect();
-        if tests.is_empty() && test_data.is_none() {
-            let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
-            patients.retain(|patient| groups.group(patient) == Some(0));
-            tests =
-                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
-        }
-        let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
-        let of = |group| labelled.iter().filter(move |case| groups.group(case.patient()) == Some(group));
-        let training = read("training", &of.clone()(0).copied().collect::<Vec<_>>())?;
-        let held_out = read("held-out", &of(1).copied().collect::<Vec<_>>())?;
-        let test = match test_data {
-            Some(folder) => {
-                let data = Dataset::open_with(folder, &self.layout.layout(), &options)?;
-                let data = data.select("test").or_else(|_| data.select(ALL))?;
-                read("test", &data.cases().iter().collect::<Vec<_>>())?
-            }
-            None => {
-                let of_test = labelled.iter().filter(|case| tests.contains(case.patient()));
-                read("test", &of_test.copied().collect::<Vec<_>>())?
-            }
-        };
-        if let Some(both) = test.iter().find(|slice| {
-            test_data.is_none() && training.iter().chain(&held_out).any(|own| own.patient == slice.patient)
-        }) {
-            return Err(format!("patient {} is in both training and test data", both.patient).into());
-        }
-        let config = self.config(&training)?;
-        Ok(Material { config, training, held_out, test })
-    }
-
-    fn config(&self, training: &[TrueSlice]) -> Result<EstimatorConfig, Box<dyn Error>> {
-        let classes: BTreeSet<u8> =
-            training.iter().flat_map(|slice| &slice.truth).copied().filter(|&label| label != 0).collect();
-        if let Some(label) = self.label.iter().find(|label| !classes.contains(label)) {
-            return Err(format!("no training case holds label {label}, they hold {classes:?}").into());
-        }
-        let labels: Vec<u8> =
-            if self.label.is_empty() { classes.iter().copied().collect() } else { self.label.clone() };
-        let framing = Framing::new(labels)
-            .grid([self.size, self.size])
-            .fitted(training.iter().map(|slice| slice.truth.view()));
-        Ok(EstimatorConfig::new(Method::SecondOpinion, framing).classes(classes))
+    /// As [`QualityDataConfig::read`].
+    pub fn read(&self, test_data: Option<&Path>) -> Result<QualityData, QualityStudyError> {
+        let config = QualityDataConfig::new(self.layout.clone(), self.seed);
+        let config = config.labels(self.label.clone()).size(self.size);
+        config.read(&self.data, test_data, &mut watch("reading"))
     }
 }
 
-fn read(what: &str, cases: &[&Case]) -> Result<Vec<TrueSlice>, Box<dyn Error>> {
-    let bar = bar(cases.len() as u64, &format!("reading {what} cases"));
-    let mut slices = Vec::new();
-    for case in cases {
-        let (image, labels) = case.read_volume()?;
-        let Some(labels) = labels else { return Err(format!("case {} has no labels", case.id()).into()) };
-        slices.extend(TrueSlice::of_volume(case.patient(), case.id(), &image, &labels)?);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    if slices.is_empty() {
-        return Err(format!("there are no {what} cases with labels").into());
-    }
-    Ok(slices)
-}
-
-/// Number of patients among slices.
-#[must_use]
-pub fn patients(slices: &[TrueSlice]) -> usize {
-    slices.iter().map(|slice| slice.patient.as_str()).collect::<BTreeSet<_>>().len()
-}
-
-/// Shows the steps of a recipe: a line for each, a bar for what it does.
-pub fn watch(bar: &Bar) -> impl FnMut(&PipelineProgress<'_>) -> ControlFlow<()> + '_ {
-    let mut training = watch_training(bar);
+/// Shows work on quality: a bar for what is counted, and for the pipeline a line for each step, with a bar of this name.
+pub fn watch(pipeline: &str) -> impl FnMut(&QualityProgress<'_>) -> ControlFlow<()> {
+    let mut shown: Option<Bar> = None;
     move |progress| {
         match progress {
-            PipelineProgress::Step { name } => bar.line(&format!("{name} ...")),
-            PipelineProgress::Training(event) => return training(event),
-            PipelineProgress::Items { done, total } => {
-                bar.set_length(*total as u64);
-                bar.set_position(*done as u64);
+            QualityProgress::Begin { what, total } => {
+                drop(shown.take());
+                shown = Some(bar(*total as u64, what));
+            }
+            QualityProgress::Advance { parts } => shown.iter().for_each(|bar| bar.inc(*parts as u64)),
+            QualityProgress::End => drop(shown.take()),
+            QualityProgress::Pipeline(progress) => {
+                let bar = shown.get_or_insert_with(|| bar(1, pipeline));
+                match progress {
+                    PipelineProgress::Step { name } => bar.line(&format!("{name} ...")),
+                    PipelineProgress::Training(event) => return watch_training(bar)(event),
+                    PipelineProgress::Items { done, total } => {
+                        bar.set_length(*total as u64);
+                        bar.set_position(*done as u64);
+                    }
+                    _ => {}
+                }
             }
             _ => {}
         }

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lesio-metrics",
             "lesio-nn",
             "lesio-phantom",
+            "lesio-quality",
             "lesio-report",
             "lesio-settings",
             "lesio-vae",

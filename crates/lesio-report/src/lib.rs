@@ -6,7 +6,7 @@
 //!   [`BarPlot`] draw plots with intervals as [`Svg`].
 //! - [`Table`] sets numbers with their intervals ([`Estimate`]), in HTML and Markdown.
 //! - [`HtmlReport`] binds all of these into one page that needs nothing else.
-//! - [`write_json`] writes records such as [`EvaluationReport`] and [`QualityReport`].
+//! - [`write_json`] writes records such as [`EvaluationReport`].
 //!
 //! Nothing here chooses a scale by itself, hides a value that is not finite, or depends on time, fonts
 //! or locale: the same input gives the same bytes. Files are written whole or not at all
@@ -57,8 +57,8 @@ pub use file::{Existing, WriteError, WriteErrorKind, write_file};
 pub use heat_map::HeatMap;
 pub use html::{Figure, HtmlReport};
 pub use json::{
-    Attack, AttackUnit, EvaluationReport, Extra, Intervals, PredictorReport, QualityEstimatorKind,
-    QualityReport, QualityRow, Scope, ScopeReport, ScoreIntervals, Scores, write_json,
+    EvaluationReport, Extra, Intervals, PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores,
+    write_json,
 };
 pub use montage::Montage;
 pub use picture::{Picture, PictureError};

@@ -2,7 +2,8 @@
 //!
 //! Where the other crates each do one thing, this one puts them in a row: [`Subject::read`] a case,
 //! [`fit_preprocessing`], gather [`normal_examples`], [`train`] a [`Recipe`], score and measure with an
-//! [`Evaluation`]. Programs above it hold arguments and progress bars only.
+//! [`Evaluation`]. [`quality`] does the same for the quality of segmentations. Programs above it hold arguments and progress
+//! bars only.
 
 // The slicing macro of ndarray, which only tests use here, brings an allowance of its own.
 #![cfg_attr(not(test), forbid(unsafe_code))]
@@ -20,6 +21,7 @@ mod locating;
 mod overlay;
 mod panel;
 mod presentation;
+pub mod quality;
 mod scratch;
 mod subject;
 mod training;

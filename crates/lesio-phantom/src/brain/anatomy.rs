@@ -6,7 +6,7 @@
 
 use lesio_image::noise::{branch, drift, uniform};
 
-use super::sulci::Sulcus;
+use super::sulcus::Sulcus;
 
 /// The points of a stroke: `[x, y, half-width]`.
 pub(super) type Stroke = Vec<[f64; 3]>;

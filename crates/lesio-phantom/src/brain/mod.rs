@@ -5,6 +5,7 @@ mod contrast;
 mod outline;
 mod render;
 mod sulci;
+mod sulcus;
 
 use lesio_image::noise::{branch, uniform};
 use lesio_settings::{in_range, require};

@@ -1,27 +1,22 @@
-//! Tables of a report of `study_quality`, read from it: what is shown is what was written.
+//! Tables of a report of the study of quality, read from it: what is shown is what was written.
 
-use lesio::report::{
-    Attack, AttackUnit, Best, Column, Estimate, QualityEstimatorKind, QualityReport, QualityRow, Table,
-    TableCell, TableError,
-};
+use lesio_quality::{AttackUnit, Method, NaturalShift};
+use lesio_report::{Best, TableCell, Column, Estimate, Table, TableError};
 use serde_json::Value;
 
+use crate::quality::schema::{Perturbation, QualityReport, QualityRow, document_name};
+
 /// The estimators in the order in which they are shown.
-const SHOWN: [QualityEstimatorKind; 4] = [
-    QualityEstimatorKind::RecReg,
-    QualityEstimatorKind::Direct,
-    QualityEstimatorKind::ShapeOnly,
-    QualityEstimatorKind::Best,
-];
+pub(super) const SHOWN: [Method; 4] =
+    [Method::RecReg, Method::Direct, Method::ShapeOnly, Method::SecondOpinion];
 
 /// What people call an estimator.
-#[must_use]
-pub fn name(kind: QualityEstimatorKind) -> &'static str {
-    match kind {
-        QualityEstimatorKind::RecReg => "REC-Net + REG-Net",
-        QualityEstimatorKind::Direct => "direct regression",
-        QualityEstimatorKind::ShapeOnly => "segmentation alone",
-        QualityEstimatorKind::Best => "second opinion",
+pub(super) fn estimator_title(method: Method) -> &'static str {
+    match method {
+        Method::RecReg => "REC-Net + REG-Net",
+        Method::Direct => "direct regression",
+        Method::ShapeOnly => "segmentation alone",
+        Method::SecondOpinion => "second opinion",
         _ => "another",
     }
 }
@@ -35,9 +30,12 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
     let by_deviations = "by its strength in deviations of the image";
     let by_range = "by its strength as a share of the image's range";
     Ok(vec![
-        ("FGSM, strength in deviations", errors(report, Attack::Fgsm, std, "FGSM", by_deviations)?),
-        ("PGD, strength in deviations", errors(report, Attack::Pgd, std, "PGD", by_deviations)?),
-        ("FGSM, strength as a share of the range", errors(report, Attack::Fgsm, range, "FGSM", by_range)?),
+        ("FGSM, strength in deviations", errors(report, Perturbation::Fgsm, std, "FGSM", by_deviations)?),
+        ("PGD, strength in deviations", errors(report, Perturbation::Pgd, std, "PGD", by_deviations)?),
+        (
+            "FGSM, strength as a share of the range",
+            errors(report, Perturbation::Fgsm, range, "FGSM", by_range)?,
+        ),
         ("Less the direct regression", differences(report)?),
         ("Clean images", clean(report)?),
         ("By true Dice", by_true_dice(report)?),
@@ -48,7 +46,7 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
 
 fn errors(
     report: &QualityReport,
-    attack: Attack,
+    attack: Perturbation,
     unit: AttackUnit,
     named: &str,
     by: &str,
@@ -61,18 +59,18 @@ fn errors(
         "Mean absolute error of the predicted Dice under {named}, {by}; 95 % intervals over patients."
     );
     let mut table = Table::new(caption, columns);
-    for kind in SHOWN {
-        let clean = find(report, kind, Attack::None, AttackUnit::Std, 0.0);
-        let attacked = strengths.iter().map(|&epsilon| find(report, kind, attack, unit, epsilon));
+    for method in SHOWN {
+        let clean = find(report, method, Perturbation::None, AttackUnit::Std, 0.0);
+        let attacked = strengths.iter().map(|&epsilon| find(report, method, attack, unit, epsilon));
         let cells =
             std::iter::once(clean).chain(attacked).map(|row| estimate(row, "mae_ci95", |row| row.mae));
-        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+        table = table.row(std::iter::once(estimator_title(method).into()).chain(cells))?;
     }
     Ok(table)
 }
 
 fn differences(report: &QualityReport) -> Result<Table, TableError> {
-    let strengths = strengths(report, Attack::Fgsm, AttackUnit::Std);
+    let strengths = strengths(report, Perturbation::Fgsm, AttackUnit::Std);
     let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
     let columns = [Column::new("estimator, attack"), Column::new("clean")].into_iter().chain(columns);
     let mut table = Table::new(
@@ -80,17 +78,18 @@ fn differences(report: &QualityReport) -> Result<Table, TableError> {
          by strength in deviations: below 0 is better than it; 95 % intervals over patients.",
         columns,
     );
-    for kind in [QualityEstimatorKind::RecReg, QualityEstimatorKind::Best] {
-        for (attack, named) in [(Attack::Fgsm, "FGSM"), (Attack::Pgd, "PGD")] {
-            let clean = find(report, kind, Attack::None, AttackUnit::Std, 0.0);
+    for method in [Method::RecReg, Method::SecondOpinion] {
+        for (attack, named) in [(Perturbation::Fgsm, "FGSM"), (Perturbation::Pgd, "PGD")] {
+            let clean = find(report, method, Perturbation::None, AttackUnit::Std, 0.0);
             let attacked =
-                strengths.iter().map(|&epsilon| find(report, kind, attack, AttackUnit::Std, epsilon));
+                strengths.iter().map(|&epsilon| find(report, method, attack, AttackUnit::Std, epsilon));
             let cells = std::iter::once(clean).chain(attacked).map(|row| {
                 estimate(row, "mae_less_direct_ci95", |row| {
                     row.extra.get("mae_less_direct").and_then(Value::as_f64)
                 })
             });
-            table = table.row(std::iter::once(format!("{}, {named}", name(kind)).into()).chain(cells))?;
+            table = table
+                .row(std::iter::once(format!("{}, {named}", estimator_title(method)).into()).chain(cells))?;
         }
     }
     Ok(table)
@@ -115,16 +114,16 @@ fn clean(report: &QualityReport) -> Result<Table, TableError> {
             Column::new("HD95 Spearman").best(Best::Highest),
         ],
     );
-    for kind in SHOWN {
-        let Some(row) = find(report, kind, Attack::None, AttackUnit::Std, 0.0) else { continue };
+    for method in SHOWN {
+        let Some(row) = find(report, method, Perturbation::None, AttackUnit::Std, 0.0) else { continue };
         let extra = |key: &str| row.extra.get(key).and_then(Value::as_f64);
         let interval = |key: &str| {
-            let kind = serde_json::to_value(kind).ok()?;
             let all = report.extra.get("intervals")?.as_array()?;
-            all.iter().find(|own| own.get("estimator") == Some(&kind))?.get(key)?.as_f64()
+            let is_own = |own: &&Value| own["estimator"] == document_name::of(method);
+            all.iter().find(is_own)?.get(key)?.as_f64()
         };
         table = table.row([
-            name(kind).into(),
+            estimator_title(method).into(),
             estimate(Some(row), "mae_ci95", |row| row.mae),
             row.mae_sd.into(),
             row.rmse.into(),
@@ -151,40 +150,45 @@ fn by_true_dice(report: &QualityReport) -> Result<Table, TableError> {
     });
     let columns = std::iter::once(Column::new("estimator")).chain(columns);
     let mut table = Table::new("Mean absolute error on clean images by range of the true Dice.", columns);
-    for kind in SHOWN {
-        let own = find(report, kind, Attack::None, AttackUnit::Std, 0.0).and_then(ranges).unwrap_or_default();
+    for method in SHOWN {
+        let own = find(report, method, Perturbation::None, AttackUnit::Std, 0.0)
+            .and_then(ranges)
+            .unwrap_or_default();
         let cells = (0..first.len()).map(|k| own.get(k).and_then(|range| number(range, "mae")).into());
-        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+        table = table.row(std::iter::once(estimator_title(method).into()).chain(cells))?;
     }
     Ok(table)
 }
 
 fn shifts(report: &QualityReport) -> Result<Table, TableError> {
     let kinds = [
-        (Attack::Noise, "noise"),
-        (Attack::BiasField, "bias field"),
-        (Attack::Contrast, "contrast"),
-        (Attack::Blur, "blur"),
-        (Attack::Motion, "motion"),
+        (NaturalShift::Noise, "noise"),
+        (NaturalShift::BiasField, "bias field"),
+        (NaturalShift::Contrast, "contrast"),
+        (NaturalShift::Blur, "blur"),
+        (NaturalShift::Motion, "motion"),
     ];
-    let strongest = strengths(report, Attack::Noise, AttackUnit::Std).last().copied().unwrap_or(0.0);
+    let strongest = strengths(report, Perturbation::Shift(NaturalShift::Noise), AttackUnit::Std)
+        .last()
+        .copied()
+        .unwrap_or(0.0);
     let columns = kinds.iter().map(|(_, named)| Column::new(*named).best(Best::Lowest));
     let columns = std::iter::once(Column::new("estimator")).chain(columns);
     let caption = format!("Mean absolute error under natural changes of the image, of strength {strongest}.");
     let mut table = Table::new(caption, columns);
-    for kind in SHOWN {
+    for method in SHOWN {
         let cells = kinds.iter().map(|&(shift, _)| {
-            let row = find(report, kind, shift, AttackUnit::Std, strongest);
+            let row = find(report, method, Perturbation::Shift(shift), AttackUnit::Std, strongest);
             estimate(row, "mae_ci95", |row| row.mae)
         });
-        table = table.row(std::iter::once(name(kind).into()).chain(cells))?;
+        table = table.row(std::iter::once(estimator_title(method).into()).chain(cells))?;
     }
     Ok(table)
 }
 
 fn transfer(report: &QualityReport) -> Result<Table, TableError> {
     let all = report.extra.get("transfer").and_then(Value::as_array).cloned().unwrap_or_default();
-    let strengths = strengths(report, Attack::Pgd, AttackUnit::Std);
+    let strengths = strengths(report, Perturbation::Pgd, AttackUnit::Std);
     let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
     let columns = std::iter::once(Column::new("images made against")).chain(columns);
     let mut table = Table::new(
@@ -192,25 +196,24 @@ fn transfer(report: &QualityReport) -> Result<Table, TableError> {
          its gradients hidden, those of others would harm it more.",
         columns,
     );
-    for surrogate in [QualityEstimatorKind::Best, QualityEstimatorKind::Direct, QualityEstimatorKind::RecReg]
-    {
-        let kind = serde_json::to_value(surrogate).unwrap_or_default();
+    for surrogate in [Method::SecondOpinion, Method::Direct, Method::RecReg] {
         let cells = strengths.iter().map(|&epsilon| {
-            let own = find(report, surrogate, Attack::Pgd, AttackUnit::Std, epsilon).and_then(|row| row.mae);
+            let own =
+                find(report, surrogate, Perturbation::Pgd, AttackUnit::Std, epsilon).and_then(|row| row.mae);
             let of = |row: &&Value| {
-                row.get("surrogate") == Some(&kind)
+                row["surrogate"] == document_name::of(surrogate)
                     && row.get("epsilon").and_then(Value::as_f64) == Some(epsilon)
             };
             let other = || all.iter().find(of)?.get("mae")?.as_f64();
-            TableCell::from(if surrogate == QualityEstimatorKind::Best { own } else { other() })
+            TableCell::from(if surrogate == Method::SecondOpinion { own } else { other() })
         });
-        table = table.row(std::iter::once(name(surrogate).into()).chain(cells))?;
+        table = table.row(std::iter::once(estimator_title(surrogate).into()).chain(cells))?;
     }
     Ok(table)
 }
 
 /// Strengths of an attack, rising.
-fn strengths(report: &QualityReport, attack: Attack, unit: AttackUnit) -> Vec<f64> {
+fn strengths(report: &QualityReport, attack: Perturbation, unit: AttackUnit) -> Vec<f64> {
     let own = report.rows.iter().filter(|row| row.attack == attack && row.unit == unit);
     let mut strengths: Vec<f64> = own.map(|row| row.epsilon).collect();
     strengths.sort_by(f64::total_cmp);
@@ -218,17 +221,17 @@ fn strengths(report: &QualityReport, attack: Attack, unit: AttackUnit) -> Vec<f6
     strengths
 }
 
-fn find(
+pub(super) fn find(
     report: &QualityReport,
-    kind: QualityEstimatorKind,
-    attack: Attack,
+    method: Method,
+    attack: Perturbation,
     unit: AttackUnit,
     epsilon: f64,
 ) -> Option<&QualityRow> {
     report
         .rows
         .iter()
-        .find(|row| (row.estimator, row.attack, row.unit) == (kind, attack, unit) && row.epsilon == epsilon)
+        .find(|row| (row.estimator, row.attack, row.unit) == (method, attack, unit) && row.epsilon == epsilon)
 }
 
 /// A figure of a row with its interval, kept under a name of its own.

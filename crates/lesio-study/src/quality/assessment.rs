@@ -1,0 +1,163 @@
+//! The segmentation of a file, graded: what is written and said of it.
+
+use std::path::{Path, PathBuf};
+
+use lesio_image::Volume;
+use lesio_io::nifti::read_header;
+use lesio_io::{Matching, ReadOptions, WriteOptions};
+use lesio_quality::{Assessment, Grade, QualityModel, SLICE_AXIS, SliceVerdict};
+use lesio_report::{Existing, HeatMap, Montage, Picture, Rgb, Scale};
+use ndarray::Axis;
+
+use crate::presentation::PresentationError;
+use crate::quality::error::QualityStudyError;
+
+/// Slices shown, at most.
+const SHOWN: usize = 12;
+/// Pixels of the picture per pixel of a slice.
+const ENLARGED: usize = 2;
+
+/// An image and its segmentation, read from files, with what a model says of them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GradedFile {
+    /// The image.
+    pub image: Volume<f32>,
+    /// The segmentation, on the grid of the image.
+    pub segmentation: Volume<u8>,
+    /// What the model says.
+    pub assessment: Assessment,
+    path: PathBuf,
+    labels: Vec<u8>,
+}
+
+impl GradedFile {
+    /// Names of the files that [`GradedFile::write`] writes.
+    pub const NAMES: [&str; 4] =
+        ["assessment.png", "reconstruction.nii.gz", "difference.nii.gz", "error.nii.gz"];
+
+    /// Reads an image and its segmentation, lays the segmentation on the image, and grades it.
+    ///
+    /// # Errors
+    /// Files that cannot be read, a segmentation of another place, [`QualityStudyError::Memory`] for an image that is too
+    /// large, and as [`QualityModel::assess`].
+    pub fn read(
+        model: &QualityModel,
+        image_path: &Path,
+        segmentation_path: &Path,
+        options: &ReadOptions,
+        matching: Matching,
+    ) -> Result<Self, QualityStudyError> {
+        let image = options.read(image_path)?;
+        let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());
+        if need > limit {
+            return Err(QualityStudyError::Memory { path: image_path.to_owned(), need, limit });
+        }
+        let segmentation = options.read_as::<u8>(segmentation_path)?;
+        let segmentation = matching.bring(segmentation, segmentation_path, &image, image_path)?;
+        let assessment = model.assess(&image, &segmentation)?;
+        let labels = model.config().framing.labels.clone();
+        Ok(Self { image, segmentation, assessment, path: image_path.to_owned(), labels })
+    }
+
+    /// Writes maps on the image's grid and a picture into a folder, as [`GradedFile::NAMES`]; no error map for a method that
+    /// has none, and no picture where nothing is segmented.
+    ///
+    /// # Errors
+    /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
+    pub fn write(&self, folder: &Path, existing: Existing) -> Result<(), QualityStudyError> {
+        let volumes = [
+            ("reconstruction", Some(&self.assessment.reconstruction)),
+            ("difference", Some(&self.assessment.difference)),
+            ("error", self.assessment.error.as_ref()),
+        ];
+        for (name, volume) in volumes {
+            if let Some(volume) = volume {
+                let path = folder.join(format!("{name}.nii.gz"));
+                // What the image's header says of its place.
+                WriteOptions::new().existing(existing).like(&read_header(&self.path)?).write(path, volume)?;
+            }
+        }
+        if let Some(montage) = self.montage()? {
+            montage.to_picture()?.write_png(folder.join("assessment.png"), existing)?;
+        }
+        Ok(())
+    }
+
+    /// What is said in words: a line for each label of the volume and for each slice.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Some(volume) = &self.assessment.volume else {
+            return "nothing is segmented: there is no quality to predict".to_owned();
+        };
+        let mut lines = Vec::new();
+        for Grade { label, dice, interval: [low, high], distance_millimetres, .. } in volume {
+            let distance = format!("HD95 {distance_millimetres:.1} mm");
+            lines.push(format!(
+                "label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}, of the volume"
+            ));
+        }
+        for slice in &self.assessment.slices {
+            let mut line = format!("  slice {:>3}", slice.index);
+            match &slice.verdict {
+                SliceVerdict::Graded { labels, unlikeness, .. } => {
+                    for Grade { label, dice, interval: [low, high], .. } in labels {
+                        line += &format!("  {label}: {dice:.3} [{low:.2}, {high:.2}]");
+                    }
+                    if unlikeness.unlike {
+                        let (name, deviations) = &unlikeness.most;
+                        line += &format!("  unlike the training images: {name} {deviations:+.1} SD");
+                    }
+                }
+                _ => line += "  nothing segmented",
+            }
+            lines.push(line);
+        }
+        lines.join("\n")
+    }
+
+    /// Up to 12 of the slices with a segmentation: the image with the outline of the graded labels, the reconstruction, the
+    /// difference, the error map. `None` where nothing is segmented.
+    fn montage(&self) -> Result<Option<Montage>, PresentationError> {
+        let (image, segmentation, assessment) = (&self.image, &self.segmentation, &self.assessment);
+        let graded: Vec<_> = assessment
+            .slices
+            .iter()
+            .filter(|slice| matches!(slice.verdict, SliceVerdict::Graded { .. }))
+            .collect();
+        if graded.is_empty() {
+            return Ok(None);
+        }
+        let (low, high) = image.data().iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let window = Scale::new(f64::from(low), f64::from(high))?;
+        let contrast = f64::from(high - low);
+        let differences = HeatMap::new(Scale::new(0.0, contrast / 2.0)?);
+        let errors = HeatMap::new(Scale::new(0.0, 1.0)?).label("probability that the label is wrong");
+        let columns = ["image, segmentation", "if it were right", "difference", "where it is wrong"];
+        let mut montage = Montage::new(columns).color_bar(errors.clone());
+        for slice in graded.iter().step_by(graded.len().div_ceil(SHOWN)) {
+            let plane =
+                |volume: &Volume<f32>| volume.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned();
+            let labels = segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index);
+            let mask = labels.mapv(|label| self.labels.contains(&label));
+            let gray = |volume: &Volume<f32>| Picture::gray(plane(volume).view(), window);
+            let difference = plane(&assessment.difference).mapv(f32::abs);
+            let name = match &slice.verdict {
+                SliceVerdict::Graded { mean_dice, .. } => format!("slice {}: {mean_dice:.2}", slice.index),
+                _ => String::new(),
+            };
+            let error = match &assessment.error {
+                Some(error) => gray(image)?.overlaid(plane(error).view(), &errors)?,
+                None => gray(image)?,
+            };
+            let row = [
+                gray(image)?.enlarged(ENLARGED)?.outlined(mask.view(), Rgb::TRUTH)?,
+                gray(&assessment.reconstruction)?.enlarged(ENLARGED)?,
+                gray(image)?.overlaid(difference.view(), &differences)?.enlarged(ENLARGED)?,
+                error.enlarged(ENLARGED)?,
+            ];
+            montage = montage.row(name, row)?;
+        }
+        Ok(Some(montage))
+    }
+}

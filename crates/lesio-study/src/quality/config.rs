@@ -1,0 +1,63 @@
+//! What the study of quality measures.
+
+use lesio_settings::{SettingError, in_range, require};
+use serde::{Deserialize, Serialize};
+
+/// Most test candidates for each twentieth of the Dice, and steps of an attack.
+const MOST: usize = 10_000;
+/// Largest strength of an attack that is studied.
+const LARGEST_STRENGTH: f32 = 10.0;
+
+/// What the study measures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct QualityStudyConfig {
+    /// Seed of attacks, changes and bootstraps.
+    pub seed: u64,
+    /// Test candidates for each twentieth of the Dice, 1 to 10000. Default 12.
+    pub per_bin: usize,
+    /// Strengths of attacks and natural changes, above 0, at most 10. Default .05, .1, .2 and .3.
+    pub strengths: Vec<f32>,
+    /// Steps of projected gradient descent, 1 to 10000. Default 10.
+    pub pgd_steps: usize,
+}
+
+impl QualityStudyConfig {
+    /// The defaults, under a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, per_bin: 12, strengths: vec![0.05, 0.1, 0.2, 0.3], pgd_steps: 10 }
+    }
+
+    /// With another number of test candidates for each twentieth of the Dice.
+    #[must_use]
+    pub fn per_bin(mut self, per_bin: usize) -> Self {
+        self.per_bin = per_bin;
+        self
+    }
+
+    /// With other strengths.
+    #[must_use]
+    pub fn strengths(mut self, strengths: impl Into<Vec<f32>>) -> Self {
+        self.strengths = strengths.into();
+        self
+    }
+
+    /// With other steps of projected gradient descent.
+    #[must_use]
+    pub fn pgd_steps(mut self, pgd_steps: usize) -> Self {
+        self.pgd_steps = pgd_steps;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        in_range("per_bin", self.per_bin, 1..=MOST)?;
+        let sound = self.strengths.iter().all(|&strength| strength > 0.0 && strength <= LARGEST_STRENGTH);
+        require(sound, "strengths", &self.strengths, "numbers above 0, of at most 10")?;
+        in_range("pgd_steps", self.pgd_steps, 1..=MOST)
+    }
+}

@@ -1,0 +1,30 @@
+//! Segmentation quality from a data set to a model, a study and a page.
+//!
+//! [`QualityDataConfig::read`] splits a data set of volumes with labels by patient. [`train_quality`] makes one model of it;
+//! [`QualityStudyConfig::run`] makes a model of every method and measures them, clean, under attack and under natural
+//! changes; [`GradedFile::read`] grades a segmentation in a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.
+
+mod assessment;
+mod config;
+mod data;
+mod demonstration;
+mod error;
+mod figures;
+mod measure;
+mod page;
+mod progress;
+mod schema;
+mod study;
+mod tables;
+mod training;
+
+pub use assessment::GradedFile;
+pub use config::QualityStudyConfig;
+pub use data::{QualityData, QualityDataConfig, patients};
+pub use demonstration::demonstrate;
+pub use error::QualityStudyError;
+pub use measure::QualityStudy;
+pub use progress::{QualityObserver, QualityProgress};
+pub use schema::{Perturbation, QualityReport, QualityRow};
+pub use tables::tables;
+pub use training::{TrainedQuality, train_quality};
