@@ -5,7 +5,8 @@ use lesio_metrics::{Connectivity, MetricError, Scratch, StreamedScores, Streamed
 use ndarray::{Array3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Scene, lesion_slices, score_each};
+use crate::maps::{Scene, score_each};
+use crate::pixels::lesion_slices;
 use crate::scratch::scratch;
 use crate::subject::Subjects;
 
@@ -159,7 +160,7 @@ pub(crate) mod tests {
     use lesio_vae::{Latent, Vae, VaeConfig};
 
     use super::*;
-    use crate::evaluation::score_subject;
+    use crate::maps::score_subject;
     use crate::subject::Subject;
 
     const NAMES: [PredictorName; 3] =

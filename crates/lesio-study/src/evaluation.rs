@@ -3,359 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lesio_anomaly::{Localizer, PredictorName, Resolution};
-use lesio_metrics::{
-    BootstrapConfig, Connectivity, CurveBand, MeasureConfig, MeasuredPatients, MetricError,
-    PrecisionRecallCurve, Replicates, RocCurve, Scratch, StreamedPatients, StreamedValidation, TruePixels,
-    ValidationThreshold,
-};
-use lesio_report::{PredictorReport, Scope, ScopeReport, ScoreIntervals, Scores};
-use lesio_settings::in_range;
-use ndarray::{Array3, Axis, CowArray, Ix3};
-use serde::{Deserialize, Serialize};
+use lesio_metrics::{BootstrapConfig, MeasureConfig, MetricError, Scratch, StreamedPatients};
+use lesio_report::{PredictorReport, Scope, ScopeReport};
+use ndarray::Array3;
 
 use crate::error::StudyError;
+use crate::incomplete::{Incomplete, Missing};
+use crate::interval::Interval95;
+use crate::maps::{Maps, STAGES, Scene, Stage};
+use crate::measured::{Measured, PredictorCurves, curves_of, measure};
+use crate::names::Names;
+use crate::pixels::Known;
 use crate::scratch::scratch;
-use crate::subject::Subject;
-use crate::verdict::Interval95;
+use crate::thresholds::Thresholds;
 
-/// Whether scores are those of a predictor itself or after post-processing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stage {
-    /// As the predictor gives them.
-    Raw,
-    /// After post-processing.
-    Postprocessed,
-}
-
-const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
 const SCOPES: [Scope; 2] = [Scope::LesionSlices, Scope::AllSlices];
 
 /// False-positive rate up to which the per-region overlap is integrated.
 const AUPRO_LIMIT: f64 = 0.3;
-
-/// The maps of a subject: raw and post-processed for each predictor, as volumes.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Maps {
-    /// The predictors' names, with their raw and post-processed maps.
-    pub maps: Vec<(String, [Array3<f32>; 2])>,
-    /// What the model takes for normal, in the image's intensities, of its first channel.
-    pub reconstruction: Array3<f32>,
-    /// The foreground.
-    pub foreground: Array3<bool>,
-    /// The axis through the slices.
-    pub axis: usize,
-    /// How finely the subject is sampled.
-    pub resolution: Resolution,
-}
-
-impl Maps {
-    /// Refuses an axis that is none, two maps of one name, and maps or a foreground of another shape than the truth.
-    ///
-    /// # Errors
-    /// [`StudyError::Setting`] for the axis, [`StudyError::Repeated`] and [`StudyError::Shape`].
-    pub fn check(&self, truth: &[usize]) -> Result<(), StudyError> {
-        in_range("axis of the maps", self.axis, 0..=2)?;
-        check_unique("map", self.maps.iter().map(|(name, _)| name.as_str()))?;
-        let same = |what: &dyn Fn() -> String, found: &[usize]| {
-            if found == truth {
-                return Ok(());
-            }
-            Err(StudyError::Shape { what: what(), found: found.to_vec(), expected: truth.to_vec() })
-        };
-        same(&|| "the foreground".to_owned(), self.foreground.shape())?;
-        for (name, stages) in &self.maps {
-            for map in stages {
-                same(&|| format!("the map {name:?}"), map.shape())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the maps have in common, without the reconstruction.
-    pub(crate) fn scene(&self) -> Scene {
-        Scene {
-            reconstruction: Array3::zeros((0, 0, 0)),
-            foreground: self.foreground.clone(),
-            axis: self.axis,
-            resolution: self.resolution,
-        }
-    }
-}
-
-/// What all maps of a subject have in common.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Scene {
-    /// What the model takes for normal, in the image's intensities, of its first channel.
-    pub reconstruction: Array3<f32>,
-    /// The foreground.
-    pub foreground: Array3<bool>,
-    /// The axis through the slices.
-    pub axis: usize,
-    /// How finely the subject is sampled.
-    pub resolution: Resolution,
-}
-
-impl Scene {
-    /// Refuses an array of another shape than the foreground, and an axis that there is not.
-    pub(crate) fn check<T>(&self, what: &'static str, array: &Array3<T>) -> Result<(), StudyError> {
-        in_range("axis of the maps", self.axis, 0..=2)?;
-        let (found, expected) = (array.shape().to_vec(), self.foreground.shape().to_vec());
-        if found != expected {
-            return Err(StudyError::Shape { what: format!("the {what}"), found, expected });
-        }
-        Ok(())
-    }
-}
-
-/// Scores a subject by each predictor.
-///
-/// All maps are in memory together: [`score_each`] hands them on one predictor at a time.
-///
-/// # Errors
-/// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
-pub fn score_subject(
-    localizer: &Localizer,
-    subject: &Subject,
-    names: &[PredictorName],
-) -> Result<Maps, StudyError> {
-    let mut maps = Vec::with_capacity(names.len());
-    let scene = score_each(localizer, subject, names, |_, predictor, stages| {
-        maps.push((predictor.to_string(), stages));
-        Ok(())
-    })?;
-    let Scene { reconstruction, foreground, axis, resolution } = scene;
-    Ok(Maps { maps, reconstruction, foreground, axis, resolution })
-}
-
-/// Scores a subject by each predictor, and hands on the raw and the post-processed map of one at a time, in the order of
-/// the names.
-///
-/// # Errors
-/// [`StudyError::Score`] naming the case, what [`Subject::truth`] refuses, and what `each` reports.
-pub fn score_each(
-    localizer: &Localizer,
-    subject: &Subject,
-    names: &[PredictorName],
-    mut each: impl FnMut(&Scene, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
-) -> Result<Scene, StudyError> {
-    subject.truth()?;
-    let failed = |source| StudyError::Score { case: subject.id.clone(), source };
-    let scored = localizer.maps(&subject.scan, names).map_err(failed)?;
-    let reconstruction = scored.reconstruction(&subject.scan).map_err(failed)?;
-    let scene = Scene {
-        reconstruction: reconstruction.into_channel(0),
-        foreground: scored.foreground().data().clone(),
-        axis: subject.scan.slicing_axis(localizer.preprocessing().config().plane),
-        resolution: *scored.resolution(),
-    };
-    for maps in scored.maps() {
-        let raw = maps.raw().map_err(failed)?;
-        let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
-        each(&scene, maps.predictor(), [raw.into_data(), postprocessed.into_data()])?;
-    }
-    Ok(scene)
-}
-
-/// Refuses names of which one stands twice.
-pub(crate) fn check_unique<'n>(
-    what: &'static str,
-    names: impl IntoIterator<Item = &'n str>,
-) -> Result<(), StudyError> {
-    let mut seen = Names::default();
-    names.into_iter().try_for_each(|name| seen.add(what, name))
-}
-
-/// Names of which none may stand twice: the results of two things would be taken for one thing's.
-#[derive(Debug, Default)]
-pub(crate) struct Names(BTreeSet<String>);
-
-impl Names {
-    /// Refuses a name that was added before.
-    pub(crate) fn add(&mut self, what: &'static str, name: &str) -> Result<(), StudyError> {
-        if self.0.insert(name.to_owned()) {
-            return Ok(());
-        }
-        Err(StudyError::Repeated { what, name: name.to_owned() })
-    }
-}
-
-/// Thresholds that validation data chose, by predictor and stage.
-pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
-
-/// Gathers the scores of validation subjects and chooses a threshold for each predictor.
-///
-/// Scores are kept outside of memory, as those of an [`Evaluation`].
-#[derive(Debug)]
-pub struct ThresholdChoice {
-    pixels: BTreeMap<(String, Stage), StreamedValidation>,
-    /// Subjects that have a lesion.
-    subjects: usize,
-    scratch: Scratch,
-}
-
-impl Default for ThresholdChoice {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// What validation data chose.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ValidationChoice {
-    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
-    pub thresholds: Thresholds,
-    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
-    /// have none.
-    pub average_precisions: BTreeMap<(String, Stage), f64>,
-    /// Subjects with a lesion that were gathered.
-    pub subjects: usize,
-}
-
-impl ThresholdChoice {
-    /// Nothing gathered yet; scores are kept where the system has temporary files.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(None) }
-    }
-
-    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(Some(folder)) }
-    }
-
-    /// Adds the slices with lesions of a validation subject.
-    ///
-    /// # Errors
-    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
-    pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
-        maps.check(truth.shape())?;
-        let mut subject = self.subject(&maps.scene(), truth)?;
-        maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
-    }
-
-    /// Begins with a validation subject, whose maps are then added one predictor at a time.
-    ///
-    /// # Errors
-    /// A truth of another shape than the foreground.
-    pub fn subject<'a>(
-        &'a mut self,
-        scene: &Scene,
-        truth: &Array3<bool>,
-    ) -> Result<ValidationSubject<'a>, StudyError> {
-        let [pixels, _] = Known::of_scopes(scene, truth)?;
-        self.subjects += usize::from(!pixels.slices.is_empty());
-        Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
-    }
-
-    /// What the subjects choose.
-    ///
-    /// # Errors
-    /// Scores that were kept and cannot be read again.
-    pub fn finish(mut self) -> Result<ValidationChoice, StudyError> {
-        let mut choice = ValidationChoice { subjects: self.subjects, ..ValidationChoice::default() };
-        for (key, pixels) in self.pixels {
-            match pixels.best_dice(&mut self.scratch) {
-                Ok((threshold, precision)) => {
-                    choice.thresholds.insert(key.clone(), threshold);
-                    choice.average_precisions.insert(key, precision);
-                }
-                Err(MetricError::OneClass { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(choice)
-    }
-}
-
-/// A validation subject that is being added to a [`ThresholdChoice`].
-#[derive(Debug)]
-pub struct ValidationSubject<'a> {
-    choice: &'a mut ThresholdChoice,
-    pixels: Known,
-    names: Names,
-}
-
-impl ValidationSubject<'_> {
-    /// Adds the raw and the post-processed map of a predictor.
-    ///
-    /// # Errors
-    /// A map of another shape than the foreground, a name that was added before, scores that
-    /// are not numbers, or scores that cannot be kept.
-    pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
-        self.names.add("map", name)?;
-        let ThresholdChoice { pixels, scratch, .. } = &mut *self.choice;
-        for (stage, map) in STAGES.into_iter().zip(maps) {
-            if let Some((pixels_of_slices, scores)) = self.pixels.cut(map)? {
-                let stream = pixels.entry((name.to_owned(), stage)).or_default();
-                stream.update(scratch, pixels_of_slices, scores.view())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The pixels of some slices of a subject that count.
-#[derive(Debug)]
-struct Known {
-    shape: (usize, usize, usize),
-    axis: usize,
-    slices: Vec<usize>,
-    /// None where there is no slice.
-    pixels: Option<TruePixels>,
-}
-
-impl Known {
-    /// Those of the slices with lesions, and those of all slices, as [`SCOPES`] are.
-    ///
-    /// Scored are the pixels of the foreground, and lesion pixels outside it.
-    fn of_scopes(scene: &Scene, truth: &Array3<bool>) -> Result<[Self; 2], StudyError> {
-        scene.check("truth", truth)?;
-        let within =
-            ndarray::Zip::from(&scene.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion);
-        let axis = scene.axis;
-        let of = |slices: Vec<usize>| -> Result<Self, StudyError> {
-            let stacked = |mask: &Array3<bool>| mask.select(Axis(axis), &slices);
-            let is_whole = slices.len() == truth.len_of(Axis(axis));
-            let pixels = match (truth.is_empty() || slices.is_empty(), is_whole) {
-                (true, _) => None,
-                (_, true) => Some(TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?),
-                (_, false) => Some(TruePixels::new(
-                    stacked(truth).view(),
-                    stacked(&within).view(),
-                    Connectivity::Vertex,
-                )?),
-            };
-            Ok(Self { shape: truth.dim(), axis, slices, pixels })
-        };
-        Ok([of(lesion_slices(truth, axis))?, of((0..truth.len_of(Axis(axis))).collect())?])
-    }
-
-    /// The scores of these slices; `None` where there are none.
-    fn cut<'m>(
-        &self,
-        map: &'m Array3<f32>,
-    ) -> Result<Option<(&TruePixels, CowArray<'m, f32, Ix3>)>, StudyError> {
-        if map.dim() != self.shape {
-            let (a, b, c) = self.shape;
-            let (found, expected) = (map.shape().to_vec(), vec![a, b, c]);
-            return Err(StudyError::Shape { what: "a map".to_owned(), found, expected });
-        }
-        let Some(pixels) = &self.pixels else { return Ok(None) };
-        let axis = Axis(self.axis);
-        Ok(Some((
-            pixels,
-            match self.slices.len() == map.len_of(axis) {
-                true => map.into(),
-                false => map.select(axis, &self.slices).into(),
-            },
-        )))
-    }
-}
 
 /// What an evaluation found.
 #[derive(Clone, Debug)]
@@ -367,49 +32,6 @@ pub struct Evaluated {
     pub curves: Vec<PredictorCurves>,
     /// Patients and scopes of which something could not be computed.
     pub incomplete: Vec<Incomplete>,
-}
-
-/// A patient, or a whole scope, of which something could not be computed. All others count.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Incomplete {
-    /// The patient; `None` where it is all patients of the scope together.
-    pub patient: Option<String>,
-    /// The scope; `None` where it is every one.
-    pub scope: Option<Scope>,
-    /// What is missing.
-    pub missing: Missing,
-    /// What that means, in words.
-    pub consequence: String,
-}
-
-/// What a patient, or a scope, lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Missing {
-    /// No pixel is normal.
-    NormalPixels,
-    /// No pixel is lesion.
-    Lesions,
-    /// No map: a case could not be scored, such as one without foreground.
-    Scores,
-}
-
-/// Curves of one predictor, with 95 % intervals where there are at least two patients.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct PredictorCurves {
-    /// The predictor.
-    pub predictor: String,
-    /// True-positive over false-positive rate.
-    pub roc: RocCurve,
-    /// Precision over recall.
-    pub precision_recall: PrecisionRecallCurve,
-    /// Intervals of the true-positive rate.
-    pub roc_band: Option<CurveBand>,
-    /// Intervals of the precision.
-    pub precision_recall_band: Option<CurveBand>,
 }
 
 /// Gathers the scores of test subjects.
@@ -654,19 +276,6 @@ impl EvaluatedSubject<'_> {
 
 /// Points of a curve in a report.
 const CURVE_POINTS: usize = 200;
-/// Places at which a curve's interval is computed.
-const BAND_POINTS: usize = 40;
-
-fn curves_of(name: &str, measured: &MeasuredPatients, bootstrap: &BootstrapConfig) -> PredictorCurves {
-    PredictorCurves {
-        predictor: name.to_owned(),
-        roc: measured.roc().clone(),
-        precision_recall: measured.precision_recall().clone(),
-        // Fewer than two patients have no interval.
-        roc_band: measured.roc_band(BAND_POINTS, bootstrap).ok(),
-        precision_recall_band: measured.precision_recall_band(BAND_POINTS, bootstrap).ok(),
-    }
-}
 
 /// Name of the predictor that needs no model: the image's value.
 const FLOOR: &str = "intensity";
@@ -675,55 +284,21 @@ const FLOOR: &str = "intensity";
 /// with the interval over the same resampled patients; there is none where `intensity` was not asked for before it.
 pub const BEYOND_FLOOR: &str = "average_precision_less_intensity";
 
-struct Measured {
-    scores: Scores,
-    intervals: ScoreIntervals,
-    /// Average precision of each replicate.
-    replicates: Vec<Option<f64>>,
-}
-
-fn measure(measured: &MeasuredPatients, bootstrap: &BootstrapConfig) -> Result<Measured, StudyError> {
-    let scores = Scores {
-        auroc: Some(measured.auroc()),
-        average_precision: Some(measured.average_precision()),
-        ceil_dice: Some(measured.ceil_dice().dice),
-        dice_at_val: measured.dice(),
-        aupro_30: Some(measured.aupro()),
-    };
-    let mut intervals = ScoreIntervals::default();
-    let mut of_precision = Vec::new();
-    if measured.patients().len() >= 2 {
-        let replicates = measured.bootstrap(bootstrap)?;
-        of_precision = replicates.average_precision.values().to_vec();
-        intervals.auroc = interval(&replicates.auroc);
-        intervals.average_precision = interval(&replicates.average_precision);
-        intervals.ceil_dice = interval(&replicates.ceil_dice);
-        intervals.aupro_30 = interval(&measured.bootstrap_aupro(bootstrap)?);
-        intervals.dice_at_val = measured.bootstrap_dice(bootstrap)?.as_ref().and_then(interval);
-    }
-    Ok(Measured { scores, intervals, replicates: of_precision })
-}
-
-fn interval(replicates: &Replicates) -> Option<[f64; 2]> {
-    let found: Result<_, MetricError> = replicates.interval();
-    found.ok().map(|interval| [interval.lower, interval.upper])
-}
-
-/// Slices along an axis that hold a lesion.
-pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
-    let slices = truth.axis_iter(Axis(axis)).enumerate();
-    slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use lesio_anomaly::{Model, ModelConfig, Provenance};
+    use lesio_anomaly::{Localizer, Model, ModelConfig, PredictorName, Provenance, Resolution};
     use lesio_image::{Geometry, Preprocessing, Scan, Volume};
-    use lesio_metrics::{PatientPixels, PatientRegions, ThresholdRule, ValidationPixels};
+    use lesio_metrics::{Connectivity, PatientPixels, PatientRegions, ThresholdRule, ValidationPixels};
     use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+    use lesio_report::Scores;
     use lesio_vae::{VaeConfig, initial_parameters};
+    use ndarray::Axis;
 
     use super::*;
+    use crate::maps::score_subject;
+    use crate::pixels::lesion_slices;
+    use crate::subject::Subject;
+    use crate::thresholds::ThresholdChoice;
 
     /// A made-up map, whose values depend on a seed.
     fn map(seed: u32, truth: &Array3<bool>, contrast: f32) -> Array3<f32> {

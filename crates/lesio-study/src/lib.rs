@@ -15,32 +15,42 @@ mod findings;
 mod gather;
 mod groups;
 mod hold_out;
+mod incomplete;
 mod injection;
+mod interval;
+mod lesion_groups;
 mod localization;
 mod locating;
+mod maps;
+mod measured;
+mod names;
 mod overlay;
 mod panel;
+mod pixels;
 mod presentation;
 pub mod quality;
 mod scratch;
 mod subject;
+mod thresholds;
 mod training;
 mod verdict;
 
 pub use calibrating::calibrate;
 pub use error::{StudyError, TruthError};
-pub use evaluation::{
-    BEYOND_FLOOR, Evaluated, EvaluatedSubject, Evaluation, Incomplete, Maps, Missing, PredictorCurves, Scene,
-    Stage, ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject, score_each, score_subject,
-};
+pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, Evaluation};
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use gather::{fit_preprocessing, normal_examples};
-pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject, LesionGroups};
+pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject};
 pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
+pub use incomplete::{Incomplete, Missing};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
+pub use interval::Interval95;
 pub use lesio_settings::SettingError;
+pub use lesion_groups::LesionGroups;
 pub use localization::{Cell, CellScore, Domain, Effort, Variation, run_cell};
 pub use locating::locate;
+pub use maps::{Maps, Scene, Stage, score_each, score_subject};
+pub use measured::PredictorCurves;
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
 pub use panel::Panel;
 pub use presentation::{
@@ -48,5 +58,6 @@ pub use presentation::{
     scope_table, shown, shown_slice,
 };
 pub use subject::{ReadCases, Subject, Subjects};
+pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
 pub use training::{Checkpoints, Recipe, Start, Trained, train};
-pub use verdict::{Holds, Interval95, Verdict, paired_difference, verdicts};
+pub use verdict::{Holds, Verdict, paired_difference, verdicts};

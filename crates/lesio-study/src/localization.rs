@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
-use crate::evaluation::{lesion_slices, score_each};
 use crate::gather::{fit_preprocessing, normal_examples};
+use crate::maps::score_each;
+use crate::pixels::lesion_slices;
 use crate::scratch::scratch;
 use crate::subject::Subject;
 use crate::training::{Checkpoints, Recipe, train};

@@ -7,7 +7,9 @@ use lesio_report::{Scale, ScaleError};
 use ndarray::{Array3, ArrayView3, Axis};
 
 use crate::error::StudyError;
-use crate::evaluation::{Maps, Scene, check_unique, lesion_slices, score_each};
+use crate::maps::{Maps, Scene, score_each};
+use crate::names::check_unique;
+use crate::pixels::lesion_slices;
 use crate::presentation::normal_scale;
 use crate::subject::{Subject, Subjects};
 

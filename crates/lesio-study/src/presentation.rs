@@ -8,10 +8,12 @@ use lesio_report::{
 };
 use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
-use crate::evaluation::{BEYOND_FLOOR, Maps, PredictorCurves, Scene};
+use crate::evaluation::BEYOND_FLOOR;
 use crate::groups::GroupScores;
+use crate::interval::Interval95;
+use crate::maps::{Maps, Scene};
+use crate::measured::PredictorCurves;
 use crate::subject::Subject;
-use crate::verdict::Interval95;
 
 /// Why an evaluation could not be shown.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,144 @@
+//! The maps of a subject, before they are measured.
+
+use lesio_anomaly::{Localizer, PredictorName, Resolution};
+use lesio_settings::in_range;
+use ndarray::Array3;
+
+use crate::error::StudyError;
+use crate::names::check_unique;
+use crate::subject::Subject;
+
+/// Whether scores are those of a predictor itself or after post-processing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// As the predictor gives them.
+    Raw,
+    /// After post-processing.
+    Postprocessed,
+}
+
+pub(crate) const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
+/// The maps of a subject: raw and post-processed for each predictor, as volumes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Maps {
+    /// The predictors' names, with their raw and post-processed maps.
+    pub maps: Vec<(String, [Array3<f32>; 2])>,
+    /// What the model takes for normal, in the image's intensities, of its first channel.
+    pub reconstruction: Array3<f32>,
+    /// The foreground.
+    pub foreground: Array3<bool>,
+    /// The axis through the slices.
+    pub axis: usize,
+    /// How finely the subject is sampled.
+    pub resolution: Resolution,
+}
+
+impl Maps {
+    /// Refuses an axis that is none, two maps of one name, and maps or a foreground of another shape than the truth.
+    ///
+    /// # Errors
+    /// [`StudyError::Setting`] for the axis, [`StudyError::Repeated`] and [`StudyError::Shape`].
+    pub fn check(&self, truth: &[usize]) -> Result<(), StudyError> {
+        in_range("axis of the maps", self.axis, 0..=2)?;
+        check_unique("map", self.maps.iter().map(|(name, _)| name.as_str()))?;
+        let same = |what: &dyn Fn() -> String, found: &[usize]| {
+            if found == truth {
+                return Ok(());
+            }
+            Err(StudyError::Shape { what: what(), found: found.to_vec(), expected: truth.to_vec() })
+        };
+        same(&|| "the foreground".to_owned(), self.foreground.shape())?;
+        for (name, stages) in &self.maps {
+            for map in stages {
+                same(&|| format!("the map {name:?}"), map.shape())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the maps have in common, without the reconstruction.
+    pub(crate) fn scene(&self) -> Scene {
+        Scene {
+            reconstruction: Array3::zeros((0, 0, 0)),
+            foreground: self.foreground.clone(),
+            axis: self.axis,
+            resolution: self.resolution,
+        }
+    }
+}
+
+/// What all maps of a subject have in common.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Scene {
+    /// What the model takes for normal, in the image's intensities, of its first channel.
+    pub reconstruction: Array3<f32>,
+    /// The foreground.
+    pub foreground: Array3<bool>,
+    /// The axis through the slices.
+    pub axis: usize,
+    /// How finely the subject is sampled.
+    pub resolution: Resolution,
+}
+
+impl Scene {
+    /// Refuses an array of another shape than the foreground, and an axis that there is not.
+    pub(crate) fn check<T>(&self, what: &'static str, array: &Array3<T>) -> Result<(), StudyError> {
+        in_range("axis of the maps", self.axis, 0..=2)?;
+        let (found, expected) = (array.shape().to_vec(), self.foreground.shape().to_vec());
+        if found != expected {
+            return Err(StudyError::Shape { what: format!("the {what}"), found, expected });
+        }
+        Ok(())
+    }
+}
+
+/// Scores a subject by each predictor.
+///
+/// All maps are in memory together: [`score_each`] hands them on one predictor at a time.
+///
+/// # Errors
+/// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
+pub fn score_subject(
+    localizer: &Localizer,
+    subject: &Subject,
+    names: &[PredictorName],
+) -> Result<Maps, StudyError> {
+    let mut maps = Vec::with_capacity(names.len());
+    let scene = score_each(localizer, subject, names, |_, predictor, stages| {
+        maps.push((predictor.to_string(), stages));
+        Ok(())
+    })?;
+    let Scene { reconstruction, foreground, axis, resolution } = scene;
+    Ok(Maps { maps, reconstruction, foreground, axis, resolution })
+}
+
+/// Scores a subject by each predictor, and hands on the raw and the post-processed map of one at a time, in the order of
+/// the names.
+///
+/// # Errors
+/// [`StudyError::Score`] naming the case, what [`Subject::truth`] refuses, and what `each` reports.
+pub fn score_each(
+    localizer: &Localizer,
+    subject: &Subject,
+    names: &[PredictorName],
+    mut each: impl FnMut(&Scene, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
+) -> Result<Scene, StudyError> {
+    subject.truth()?;
+    let failed = |source| StudyError::Score { case: subject.id.clone(), source };
+    let scored = localizer.maps(&subject.scan, names).map_err(failed)?;
+    let reconstruction = scored.reconstruction(&subject.scan).map_err(failed)?;
+    let scene = Scene {
+        reconstruction: reconstruction.into_channel(0),
+        foreground: scored.foreground().data().clone(),
+        axis: subject.scan.slicing_axis(localizer.preprocessing().config().plane),
+        resolution: *scored.resolution(),
+    };
+    for maps in scored.maps() {
+        let raw = maps.raw().map_err(failed)?;
+        let postprocessed = maps.postprocessed(raw.clone()).map_err(failed)?;
+        each(&scene, maps.predictor(), [raw.into_data(), postprocessed.into_data()])?;
+    }
+    Ok(scene)
+}

@@ -1,0 +1,71 @@
+//! The pixels of a subject that are scored.
+
+use lesio_metrics::{Connectivity, TruePixels};
+use ndarray::{Array3, Axis, CowArray, Ix3};
+
+use crate::error::StudyError;
+use crate::maps::Scene;
+
+/// The pixels of some slices of a subject that count.
+#[derive(Debug)]
+pub(crate) struct Known {
+    shape: (usize, usize, usize),
+    axis: usize,
+    pub(crate) slices: Vec<usize>,
+    /// None where there is no slice.
+    pixels: Option<TruePixels>,
+}
+
+impl Known {
+    /// Those of the slices with lesions, and those of all slices, in this order.
+    ///
+    /// Scored are the pixels of the foreground, and lesion pixels outside it.
+    pub(crate) fn of_scopes(scene: &Scene, truth: &Array3<bool>) -> Result<[Self; 2], StudyError> {
+        scene.check("truth", truth)?;
+        let within =
+            ndarray::Zip::from(&scene.foreground).and(truth).map_collect(|&inside, &lesion| inside || lesion);
+        let axis = scene.axis;
+        let of = |slices: Vec<usize>| -> Result<Self, StudyError> {
+            let stacked = |mask: &Array3<bool>| mask.select(Axis(axis), &slices);
+            let is_whole = slices.len() == truth.len_of(Axis(axis));
+            let pixels = match (truth.is_empty() || slices.is_empty(), is_whole) {
+                (true, _) => None,
+                (_, true) => Some(TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?),
+                (_, false) => Some(TruePixels::new(
+                    stacked(truth).view(),
+                    stacked(&within).view(),
+                    Connectivity::Vertex,
+                )?),
+            };
+            Ok(Self { shape: truth.dim(), axis, slices, pixels })
+        };
+        Ok([of(lesion_slices(truth, axis))?, of((0..truth.len_of(Axis(axis))).collect())?])
+    }
+
+    /// The scores of these slices; `None` where there are none.
+    pub(crate) fn cut<'m>(
+        &self,
+        map: &'m Array3<f32>,
+    ) -> Result<Option<(&TruePixels, CowArray<'m, f32, Ix3>)>, StudyError> {
+        if map.dim() != self.shape {
+            let (a, b, c) = self.shape;
+            let (found, expected) = (map.shape().to_vec(), vec![a, b, c]);
+            return Err(StudyError::Shape { what: "a map".to_owned(), found, expected });
+        }
+        let Some(pixels) = &self.pixels else { return Ok(None) };
+        let axis = Axis(self.axis);
+        Ok(Some((
+            pixels,
+            match self.slices.len() == map.len_of(axis) {
+                true => map.into(),
+                false => map.select(axis, &self.slices).into(),
+            },
+        )))
+    }
+}
+
+/// Slices along an axis that hold a lesion.
+pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
+    let slices = truth.axis_iter(Axis(axis)).enumerate();
+    slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()
+}

@@ -1,0 +1,130 @@
+//! Thresholds that validation subjects choose.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lesio_metrics::{MetricError, Scratch, StreamedValidation, ValidationThreshold};
+use ndarray::Array3;
+
+use crate::error::StudyError;
+use crate::maps::{Maps, STAGES, Scene, Stage};
+use crate::names::Names;
+use crate::pixels::Known;
+use crate::scratch::scratch;
+
+/// Thresholds that validation data chose, by predictor and stage.
+pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
+
+/// Gathers the scores of validation subjects and chooses a threshold for each predictor.
+///
+/// Scores are kept outside of memory, as those of an [`Evaluation`].
+#[derive(Debug)]
+pub struct ThresholdChoice {
+    pixels: BTreeMap<(String, Stage), StreamedValidation>,
+    /// Subjects that have a lesion.
+    subjects: usize,
+    scratch: Scratch,
+}
+
+impl Default for ThresholdChoice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What validation data chose.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ValidationChoice {
+    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
+    pub thresholds: Thresholds,
+    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
+    /// have none.
+    pub average_precisions: BTreeMap<(String, Stage), f64>,
+    /// Subjects with a lesion that were gathered.
+    pub subjects: usize,
+}
+
+impl ThresholdChoice {
+    /// Nothing gathered yet; scores are kept where the system has temporary files.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(None) }
+    }
+
+    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(Some(folder)) }
+    }
+
+    /// Adds the slices with lesions of a validation subject.
+    ///
+    /// # Errors
+    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
+        maps.check(truth.shape())?;
+        let mut subject = self.subject(&maps.scene(), truth)?;
+        maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
+    }
+
+    /// Begins with a validation subject, whose maps are then added one predictor at a time.
+    ///
+    /// # Errors
+    /// A truth of another shape than the foreground.
+    pub fn subject<'a>(
+        &'a mut self,
+        scene: &Scene,
+        truth: &Array3<bool>,
+    ) -> Result<ValidationSubject<'a>, StudyError> {
+        let [pixels, _] = Known::of_scopes(scene, truth)?;
+        self.subjects += usize::from(!pixels.slices.is_empty());
+        Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
+    }
+
+    /// What the subjects choose.
+    ///
+    /// # Errors
+    /// Scores that were kept and cannot be read again.
+    pub fn finish(mut self) -> Result<ValidationChoice, StudyError> {
+        let mut choice = ValidationChoice { subjects: self.subjects, ..ValidationChoice::default() };
+        for (key, pixels) in self.pixels {
+            match pixels.best_dice(&mut self.scratch) {
+                Ok((threshold, precision)) => {
+                    choice.thresholds.insert(key.clone(), threshold);
+                    choice.average_precisions.insert(key, precision);
+                }
+                Err(MetricError::OneClass { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(choice)
+    }
+}
+
+/// A validation subject that is being added to a [`ThresholdChoice`].
+#[derive(Debug)]
+pub struct ValidationSubject<'a> {
+    choice: &'a mut ThresholdChoice,
+    pixels: Known,
+    names: Names,
+}
+
+impl ValidationSubject<'_> {
+    /// Adds the raw and the post-processed map of a predictor.
+    ///
+    /// # Errors
+    /// A map of another shape than the foreground, a name that was added before, scores that
+    /// are not numbers, or scores that cannot be kept.
+    pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
+        self.names.add("map", name)?;
+        let ThresholdChoice { pixels, scratch, .. } = &mut *self.choice;
+        for (stage, map) in STAGES.into_iter().zip(maps) {
+            if let Some((pixels_of_slices, scores)) = self.pixels.cut(map)? {
+                let stream = pixels.entry((name.to_owned(), stage)).or_default();
+                stream.update(scratch, pixels_of_slices, scores.view())?;
+            }
+        }
+        Ok(())
+    }
+}
