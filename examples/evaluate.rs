@@ -16,9 +16,9 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::Device;
 use lesio::report::{EvaluationReport, Existing, HtmlReport, Scale, Scope, ScopeReport, write_json};
 use lesio::study::{
-    Evaluation, GroupedEvaluation, LesionGroups, Panel, ReadCases, Shown, ShownSlice, Stage, StudyError,
-    Subject, Subjects, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table, leading,
-    montage, scope_table, score_subject, shown_slice,
+    EvaluationBuilder, GroupedEvaluation, LesionGroups, ModelSet, ReadCases, Shown, ShownSlice, Stage,
+    StudyError, Subject, Subjects, ThresholdChoice, ValidationChoice, calibrate, curve_figures, group_table,
+    leading, montage, scope_table, score_subject, shown_slice,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::filters::{self, MedianLengths, length_of};
@@ -124,7 +124,7 @@ fn program() -> Outcome {
     let choices = if args.save_choice { choices(&panel, &choice)? } else { Vec::new() };
     let mut grouped = GroupedEvaluation::in_folder(&args.out);
     let mut pictures = Vec::new();
-    let mut evaluation = Evaluation::in_folder(&args.out);
+    let mut evaluation = EvaluationBuilder::in_folder(&args.out);
     let progress = bar(test.cases().len() as u64, "scoring");
     let mut seconds = BTreeMap::new();
     for case in test.cases() {
@@ -296,8 +296,8 @@ fn panel(
     args: &Args,
     localizers: Vec<(String, Localizer)>,
     validation: &ReadCases<'_>,
-) -> Result<Panel, Box<dyn std::error::Error>> {
-    let mut panel = Panel::new();
+) -> Result<ModelSet, Box<dyn std::error::Error>> {
+    let mut panel = ModelSet::new();
     for (label, mut localizer) in localizers {
         let mut names = args.predictors.clone().unwrap_or_else(|| localizer.predictors());
         names.retain(|name| localizer.predictors().contains(name));
@@ -322,10 +322,10 @@ fn label(path: &Path) -> String {
 
 /// Scores a case and adds its maps one by one, so that they are never in memory together; returns a slice to be shown.
 fn add(
-    panel: &Panel,
+    panel: &ModelSet,
     subject: &Subject,
     truth: &Array3<bool>,
-    evaluation: &mut Evaluation,
+    evaluation: &mut EvaluationBuilder,
     lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
     is_shown: bool,
 ) -> Result<Option<Shown>, StudyError> {
@@ -362,7 +362,7 @@ fn cannot_be_scored(error: &StudyError) -> bool {
 }
 
 fn choose(
-    panel: &Panel,
+    panel: &ModelSet,
     validation: &ReadCases<'_>,
     folder: &Path,
 ) -> Result<ValidationChoice, Box<dyn std::error::Error>> {
@@ -387,7 +387,7 @@ fn choose(
 
 /// Of each model the predictor that is best on the lesions of the validation split.
 fn choices(
-    panel: &Panel,
+    panel: &ModelSet,
     choice: &ValidationChoice,
 ) -> Result<Vec<ChosenPredictor>, Box<dyn std::error::Error>> {
     let (found, subjects) = (&choice.average_precisions, choice.subjects);
@@ -444,10 +444,10 @@ fn chosen(validation: &BTreeMap<(String, Stage), f64>, scopes: &[ScopeReport]) -
 }
 
 /// Seconds per slice of each predictor by itself.
-fn time_predictors(panel: &Panel, subject: &Subject) -> Result<BTreeMap<String, f64>, StudyError> {
+fn time_predictors(panel: &ModelSet, subject: &Subject) -> Result<BTreeMap<String, f64>, StudyError> {
     let mut seconds = BTreeMap::new();
     for (seat, predictor, name) in panel.predictors() {
-        let Some(localizer) = panel.seat(seat) else { continue };
+        let Some(localizer) = panel.model(seat) else { continue };
         let started = Instant::now();
         score_subject(localizer, subject, &[predictor])?;
         let slices = subject.scan.slices(localizer.preprocessing().config().plane);

@@ -20,8 +20,9 @@ use lesio::report::{
     TableCell, write_json,
 };
 use lesio::study::{
-    Checkpoints, Evaluation, Recipe, Subject, Thresholds, calibrate, curve_figures, fit_preprocessing,
-    leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown, train,
+    Checkpoints, EvaluationBuilder, ModelTraining, Subject, Thresholds, calibrate, curve_figures,
+    fit_preprocessing, leading, montage, normal_examples, normal_scale, scope_table, score_subject, shown,
+    train,
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
 use lesio_examples::hearts::show_quality;
@@ -104,7 +105,7 @@ fn program() -> Outcome {
     localizer.save(args.out.join("model.safetensors"))?;
 
     let progress = bar(KINDS.len() as u64 * LESIONS_OF_A_KIND, "finding lesions");
-    let mut evaluation = Evaluation::new();
+    let mut evaluation = EvaluationBuilder::new();
     let mut kinds = Vec::new();
     let mut rows = Vec::new();
     let first_test = TRAINING + VALIDATION;
@@ -217,7 +218,7 @@ fn ill(
     Ok(Subject::new(format!("{kind}, subject {subject}"), Image::from_plane(injected.image), truth))
 }
 
-fn recipe(seed: u64) -> Recipe {
+fn recipe(seed: u64) -> ModelTraining {
     let model =
         VaeConfig::new(1, SIZE, SIZE).widths([16, 32, 64, 128]).latent(Latent::Dense { dimensions: 64 });
     let mut training = VaeTraining::default();
@@ -225,7 +226,7 @@ fn recipe(seed: u64) -> Recipe {
     training.train.seed = seed;
     training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.1 };
     training.augmentation = Augmentation::default().mirror(Mirror::LeftRight);
-    Recipe::Vae { model, training }
+    ModelTraining::Vae { model, training }
 }
 
 fn scales(

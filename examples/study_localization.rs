@@ -12,8 +12,8 @@ use lesio::anomaly::PostProcessing;
 use lesio::image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio::io::ReadOptions;
 use lesio::io::dataset::{Dataset, Layout};
-use lesio::report::{Best, Column, Estimate, Existing, HtmlReport, Table, TableCell, write_json};
-use lesio::study::{Cell, Domain, Effort, Subject, Variation, hold_out, run_cell, verdicts};
+use lesio::report::{Best, TableCell, Column, Estimate, Existing, HtmlReport, Table, write_json};
+use lesio::study::{Budget, Domain, StudyCell, Subject, Variation, claims, hold_out, run_cell};
 use lesio::vae::{Augmentation, Mirror};
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
 use lesio_examples::{
@@ -85,7 +85,7 @@ fn program() -> Outcome {
     let widths = if args.size >= 128 { vec![32, 64, 128, 256] } else { vec![32, 64, 128] };
     let (size, epochs, steps) = (args.size, args.epochs, args.steps);
     let effort =
-        Effort { size, widths, epochs, batch: 32, steps, seed: args.seed, replicates: args.replicates };
+        Budget { size, widths, epochs, batch: 32, steps, seed: args.seed, replicates: args.replicates };
     let mut domains: Vec<(&str, Option<Domain>)> = vec![(MEDICAL, None), (NATURAL, None)];
     let mut cells = Vec::new();
     // Domain by domain within each model, so that whatever the budget allows compares the two.
@@ -116,14 +116,14 @@ fn program() -> Outcome {
 }
 
 /// A cell of an earlier run, where it was made with the same effort.
-fn kept(path: &Path, effort: &Effort) -> Result<Option<Cell>, Box<dyn Error>> {
+fn kept(path: &Path, effort: &Budget) -> Result<Option<StudyCell>, Box<dyn Error>> {
     if !path.exists() {
         return Ok(None);
     }
     let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let cell: Cell = serde_json::from_slice(&content)
+    let cell: StudyCell = serde_json::from_slice(&content)
         .map_err(|error| format!("{} is no cell of this study: {error}", path.display()))?;
-    if cell.effort != *effort {
+    if cell.budget != *effort {
         let found =
             format!("{} was made with another effort; choose another --out, or remove it", path.display());
         return Err(found.into());
@@ -188,13 +188,13 @@ fn train_and_validation(data: &Dataset) -> Result<(Vec<Subject>, Vec<Subject>), 
     Ok((parts.training, parts.validation))
 }
 
-fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
+fn report(args: &Args, cells: &[StudyCell], started: Instant) -> Outcome {
     let mut page = HtmlReport::new("A study of localization").lead(format!(
         "{} models of normal images on two domains. Figures are average precisions of post-processed scores on slices or \
          images with lesions, with 95 % intervals over patients or images.",
         cells.len()
     ));
-    let found = verdicts(cells, MEDICAL, NATURAL);
+    let found = claims(cells, MEDICAL, NATURAL);
     page = page.section("Verdicts");
     for verdict in &found {
         say!("{:?}: {}", verdict.holds, verdict.claim);
@@ -205,7 +205,7 @@ fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
         }
     }
     for domain in [MEDICAL, NATURAL] {
-        let own: Vec<&Cell> = cells.iter().filter(|cell| cell.domain == domain).collect();
+        let own: Vec<&StudyCell> = cells.iter().filter(|cell| cell.domain == domain).collect();
         if !own.is_empty() {
             let table = table(domain, &own)?;
             say!("\n{}", table.to_markdown());
@@ -226,7 +226,7 @@ fn report(args: &Args, cells: &[Cell], started: Instant) -> Outcome {
 }
 
 /// Predictors in rows, models in columns.
-fn table(domain: &str, cells: &[&Cell]) -> Result<Table, Box<dyn Error>> {
+fn table(domain: &str, cells: &[&StudyCell]) -> Result<Table, Box<dyn Error>> {
     let prevalence = cells.first().map_or(f64::NAN, |cell| cell.prevalence);
     let patients = cells.first().map_or(0, |cell| cell.patients);
     let caption =

@@ -14,7 +14,8 @@ use lesio::image::{
 use lesio::nn::checkpoint_exists;
 use lesio::report::{Curve, Existing, HtmlReport, LinePlot, write_json};
 use lesio::study::{
-    Checkpoints, Recipe, Start, calibrate, fit_preprocessing, hold_out, locate, normal_examples, train,
+    Checkpoints, ModelTraining, Start, calibrate, fit_preprocessing, hold_out, normal_examples,
+    normalize_by_position, train,
 };
 use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
@@ -263,7 +264,9 @@ fn program() -> Outcome {
         let located: Vec<PredictorName> =
             names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
         let progress = bar(subjects.len() as u64, "gathering what is usual by place");
-        localizer = locate(localizer, &subjects, &located, bands, |done| progress.set_position(done as u64))?;
+        localizer = normalize_by_position(localizer, &subjects, &located, bands, |done| {
+            progress.set_position(done as u64)
+        })?;
         progress.finish_and_clear();
     }
     let progress = bar(held_out.len() as u64, "calibrating");
@@ -387,7 +390,7 @@ fn bands(args: &Args) -> usize {
     args.locate.unwrap_or(if aligned { BANDS } else { 0 })
 }
 
-fn recipe(args: &Args, channels: usize) -> Recipe {
+fn recipe(args: &Args, channels: usize) -> ModelTraining {
     let augmentation = Augmentation::default()
         .mirror(if args.mirror { Mirror::LeftRight } else { Mirror::Never })
         .shift(args.shift)
@@ -427,7 +430,7 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
                 Prepare::Heads => noise,
                 Prepare::Photo => Corruption::None,
             });
-            Recipe::Vae { model, training }
+            ModelTraining::Vae { model, training }
         }
         Kind::Denoiser => {
             let mut model = DenoiserConfig::new(channels, args.size, args.size);
@@ -438,7 +441,7 @@ fn recipe(args: &Args, channels: usize) -> Recipe {
             training.train = train;
             training.augmentation = augmentation;
             training.corruption = corruption.unwrap_or(noise);
-            Recipe::Denoiser { model, training }
+            ModelTraining::Denoiser { model, training }
         }
     }
 }

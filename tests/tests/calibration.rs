@@ -12,7 +12,8 @@ use lesio::io::dataset::{Dataset, Layout};
 use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::study::{
-    Checkpoints, Recipe, Subject, calibrate, fit_preprocessing, locate, normal_examples, score_subject, train,
+    Checkpoints, ModelTraining, Subject, calibrate, fit_preprocessing, normal_examples,
+    normalize_by_position, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
 
@@ -31,13 +32,13 @@ fn localizer(training: &[Subject], calibration: &[Subject]) -> Localizer {
     let model = VaeConfig::new(1, GRID, GRID).widths([8, 16, 16]).latent(Latent::Dense { dimensions: 16 });
     let mut training_config = VaeTraining::default();
     (training_config.train.epochs, training_config.train.batch_size) = (6, 8);
-    let recipe = Recipe::Vae { model, training: training_config };
+    let recipe = ModelTraining::Vae { model, training: training_config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
         train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)
             .unwrap();
     let made = trained.localizer.postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
-    let made = locate(made, training, &NAMES, 2, |_| {}).unwrap();
+    let made = normalize_by_position(made, training, &NAMES, 2, |_| {}).unwrap();
     calibrate(made, calibration, &NAMES, |_| {}).unwrap()
 }
 

@@ -11,7 +11,7 @@ use lesio::nn::{Device, Precision};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::{Latent, Localizer, PredictorName, Preprocessing, VaeConfig};
 use lesio::study::{
-    Checkpoints, Recipe, Subject, Trained, calibrate, fit_preprocessing, normal_examples, train,
+    Checkpoints, ModelTraining, Subject, Trained, calibrate, fit_preprocessing, normal_examples, train,
 };
 use lesio::vae::{Denoiser, DenoiserConfig, DenoiserTraining, VaeTraining};
 
@@ -27,20 +27,20 @@ fn subjects(range: std::ops::Range<u64>) -> Vec<Subject> {
     range.map(|subject| Subject::new(subject.to_string(), image(subject), None)).collect()
 }
 
-fn vae() -> Recipe {
+fn vae() -> ModelTraining {
     let mut training = VaeTraining::default();
     (training.train.epochs, training.train.batch_size, training.train.seed) = (4, 8, 3);
     let model = VaeConfig::new(1, SIZE, SIZE).widths([6, 12]).latent(Latent::Dense { dimensions: 6 });
-    Recipe::Vae { model, training }
+    ModelTraining::Vae { model, training }
 }
 
-fn denoiser() -> Recipe {
+fn denoiser() -> ModelTraining {
     let mut training = DenoiserTraining::default();
     (training.train.epochs, training.train.batch_size, training.train.seed) = (3, 8, 3);
-    Recipe::Denoiser { model: DenoiserConfig::new(1, SIZE, SIZE).widths([6, 12]), training }
+    ModelTraining::Denoiser { model: DenoiserConfig::new(1, SIZE, SIZE).widths([6, 12]), training }
 }
 
-fn trained(recipe: &Recipe, device: &Device) -> Trained {
+fn trained(recipe: &ModelTraining, device: &Device) -> Trained {
     let subjects = subjects(0..40);
     let preprocessing = fit_preprocessing(&Preprocessing::heads([SIZE, SIZE]), &subjects).unwrap();
     let examples = normal_examples(&preprocessing, &subjects[..32]).unwrap();

@@ -12,7 +12,7 @@ use lesio::image::{Image, Preprocessing};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::Device;
 use lesio::study::{
-    Checkpoints, Recipe, Subject, calibrate, fit_preprocessing, normal_examples, score_subject, train,
+    Checkpoints, ModelTraining, Subject, calibrate, fit_preprocessing, normal_examples, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
 
@@ -60,7 +60,7 @@ fn trained() -> Localizer {
     let model = VaeConfig::new(1, GRID, GRID).widths([8, 16, 32]).latent(Latent::Dense { dimensions: 32 });
     let mut config = VaeTraining::default();
     (config.train.epochs, config.train.batch_size) = (12, 16);
-    let recipe = Recipe::Vae { model, training: config };
+    let recipe = ModelTraining::Vae { model, training: config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
         train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)

@@ -13,7 +13,7 @@ use crate::interval::Interval95;
 use crate::maps::{Maps, STAGES, Scene, Stage};
 use crate::measured::{Measured, PredictorCurves, curves_of, measure};
 use crate::names::Names;
-use crate::pixels::Known;
+use crate::pixels::ScoredPixels;
 use crate::scratch::scratch;
 use crate::thresholds::Thresholds;
 
@@ -39,7 +39,7 @@ pub struct Evaluated {
 /// Scores lie sorted in a temporary file, at some two bytes a pixel, predictor, stage and scope, so that memory hardly
 /// grows with them; what is computed has the bits that it would have in memory.
 #[derive(Debug)]
-pub struct Evaluation {
+pub struct EvaluationBuilder {
     order: Vec<String>,
     /// By scope, as [`SCOPES`] are.
     entries: BTreeMap<(String, Stage), [StreamedPatients; 2]>,
@@ -48,13 +48,13 @@ pub struct Evaluation {
     scratch: Scratch,
 }
 
-impl Default for Evaluation {
+impl Default for EvaluationBuilder {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Evaluation {
+impl EvaluationBuilder {
     /// Nothing gathered yet; scores are kept where the system has temporary files.
     #[must_use]
     pub fn new() -> Self {
@@ -95,7 +95,7 @@ impl Evaluation {
         scene: &Scene,
         truth: &Array3<bool>,
     ) -> Result<EvaluatedSubject<'a>, StudyError> {
-        let pixels = Known::of_scopes(scene, truth)?;
+        let pixels = ScoredPixels::of_scopes(scene, truth)?;
         self.patients.insert(patient.to_owned());
         let names = Names::default();
         Ok(EvaluatedSubject { evaluation: self, patient: patient.to_owned(), pixels, names })
@@ -241,12 +241,12 @@ impl Evaluation {
     }
 }
 
-/// A subject that is being added to an [`Evaluation`].
+/// A subject that is being added to an [`EvaluationBuilder`].
 #[derive(Debug)]
 pub struct EvaluatedSubject<'a> {
-    evaluation: &'a mut Evaluation,
+    evaluation: &'a mut EvaluationBuilder,
     patient: String,
-    pixels: [Known; 2],
+    pixels: [ScoredPixels; 2],
     names: Names,
 }
 
@@ -258,7 +258,7 @@ impl EvaluatedSubject<'_> {
     /// are not numbers, or scores that cannot be kept.
     pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
         self.names.add("map", name)?;
-        let Evaluation { order, entries, scratch, .. } = &mut *self.evaluation;
+        let EvaluationBuilder { order, entries, scratch, .. } = &mut *self.evaluation;
         if !order.iter().any(|known| known == name) {
             order.push(name.to_owned());
         }
@@ -343,7 +343,7 @@ mod tests {
 
     fn evaluated(patients: &[(&'static str, Array3<bool>)]) -> Evaluated {
         let folder = tempfile::tempdir().unwrap();
-        let mut evaluation = Evaluation::in_folder(folder.path());
+        let mut evaluation = EvaluationBuilder::in_folder(folder.path());
         for ((patient, truth), seed) in patients.iter().zip(1..) {
             evaluation.add(patient, &maps(seed, truth), truth).unwrap();
         }
@@ -463,7 +463,7 @@ mod tests {
         let flat = Volume::new(Array3::from_elem((28, 36, 7), 5.0), Geometry::default());
         let truth = Some(flat.map(|_| false));
         let constant = Subject::new("constant", flat, truth);
-        let mut evaluation = Evaluation::new();
+        let mut evaluation = EvaluationBuilder::new();
         for subject in [&good, &constant] {
             match score_subject(&localizer, subject, &[PredictorName::Intensity]) {
                 Ok(maps) => {
@@ -491,15 +491,15 @@ mod tests {
         let refused = |result: Result<(), StudyError>| {
             assert!(matches!(result, Err(StudyError::Shape { .. })), "{result:?}");
         };
-        refused(Evaluation::new().add("a", &own, &other));
+        refused(EvaluationBuilder::new().add("a", &own, &other));
         refused(ThresholdChoice::new().add(&own, &other));
         let mut mixed = own.clone();
         mixed.maps[1].1[1] = Array3::zeros((4, 4, 2));
-        refused(Evaluation::new().add("a", &mixed, &truth));
+        refused(EvaluationBuilder::new().add("a", &mixed, &truth));
         refused(ThresholdChoice::new().add(&mixed, &truth));
         let mut beyond = own;
         beyond.axis = 3;
-        assert!(Evaluation::new().add("a", &beyond, &truth).is_err());
+        assert!(EvaluationBuilder::new().add("a", &beyond, &truth).is_err());
     }
 
     fn named(names: &[&str], shape: (usize, usize, usize)) -> Maps {
@@ -518,7 +518,7 @@ mod tests {
     fn what_does_not_belong_together_is_refused() {
         let truth = Array3::from_shape_fn((4, 5, 3), |(i, j, k)| i + j + k == 4);
         let both = |maps: &Maps, truth: &Array3<bool>| {
-            let (mut choice, mut evaluation) = (ThresholdChoice::new(), Evaluation::new());
+            let (mut choice, mut evaluation) = (ThresholdChoice::new(), EvaluationBuilder::new());
             let (one, other) = (choice.add(maps, truth), evaluation.add("p", maps, truth));
             assert_eq!(one.is_ok(), other.is_ok());
             assert_eq!(evaluation.patients(), usize::from(other.is_ok()));

@@ -16,7 +16,7 @@ use crate::maps::{Maps, Scene};
 use crate::names::Names;
 use crate::scratch::scratch;
 
-/// Gathers post-processed scores by group of lesions, outside of memory as an [`Evaluation`](crate::Evaluation) does.
+/// Gathers post-processed scores by group of lesions, outside of memory as an [`EvaluationBuilder`](crate::EvaluationBuilder) does.
 #[derive(Debug)]
 pub struct GroupedEvaluation {
     order: Vec<String>,

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
-use crate::gather::{fit_preprocessing, normal_examples};
 use crate::maps::score_each;
+use crate::normal_slices::{fit_preprocessing, normal_examples};
 use crate::pixels::lesion_slices;
 use crate::scratch::scratch;
 use crate::subject::Subject;
-use crate::training::{Checkpoints, Recipe, train};
+use crate::training::{Checkpoints, ModelTraining, train};
 
 /// Images of one kind, split: normals to learn from, normals to calibrate on, lesions to find.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Variation {
 
 /// How large and how long the models of a study are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Effort {
+pub struct Budget {
     /// Rows and columns of the grid, 1 to 4096.
     pub size: usize,
     /// Channels at each resolution.
@@ -104,7 +104,7 @@ pub struct Effort {
     pub replicates: usize,
 }
 
-impl Effort {
+impl Budget {
     /// Checks every setting. What belongs to the model, its training, its predictors and the bootstrap is checked by
     /// these too, before a study begins.
     ///
@@ -123,13 +123,14 @@ impl Effort {
 /// What a cell found: for every predictor the average precision of post-processed scores on slices with
 /// lesions, and its bootstrap replicates over the same resampled patients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cell {
+pub struct StudyCell {
     /// The domain.
     pub domain: String,
     /// The model.
     pub variation: Variation,
-    /// The effort spent.
-    pub effort: Effort,
+    /// The budget spent.
+    #[serde(rename = "effort")]
+    pub budget: Budget,
     /// Share of the scored pixels that are lesion.
     pub prevalence: f64,
     /// Patients, or images, that were resampled.
@@ -137,12 +138,12 @@ pub struct Cell {
     /// Seconds it took.
     pub seconds: f64,
     /// The predictors.
-    pub predictors: Vec<CellScore>,
+    pub predictors: Vec<PredictorScore>,
 }
 
 /// One predictor of a cell.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CellScore {
+pub struct PredictorScore {
     /// Its name.
     pub predictor: String,
     /// Average precision.
@@ -153,10 +154,10 @@ pub struct CellScore {
     pub replicates: Vec<Option<f64>>,
 }
 
-impl Cell {
+impl StudyCell {
     /// A predictor's scores.
     #[must_use]
-    pub fn score(&self, predictor: &str) -> Option<&CellScore> {
+    pub fn score(&self, predictor: &str) -> Option<&PredictorScore> {
         self.predictors.iter().find(|score| score.predictor == predictor)
     }
 }
@@ -183,36 +184,36 @@ const ENSEMBLES: [(&str, EnsembleRule); 3] = [
 pub fn run_cell(
     domain: &Domain,
     variation: Variation,
-    effort: &Effort,
+    budget: &Budget,
     device: &Device,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
-) -> Result<Cell, StudyError> {
+) -> Result<StudyCell, StudyError> {
     let started = std::time::Instant::now();
     variation.validate().map_err(|error| error.within("variation"))?;
-    effort.validate().map_err(|error| error.within("effort"))?;
+    budget.validate().map_err(|error| error.within("effort"))?;
     let preprocessing = fit_preprocessing(&domain.preprocessing, &domain.training)?;
     let examples = normal_examples(&preprocessing, &domain.training)?;
     let validation = normal_examples(&preprocessing, &domain.validation)?;
-    let model = VaeConfig::new(examples.shape().channels, effort.size, effort.size)
-        .widths(effort.widths.clone())
+    let model = VaeConfig::new(examples.shape().channels, budget.size, budget.size)
+        .widths(budget.widths.clone())
         .latent(Latent::Dense { dimensions: variation.latent })
         .likelihood(Likelihood::Gaussian { scale: variation.scale });
     let mut training = VaeTraining::default();
-    training.train.epochs = effort.epochs;
-    training.train.batch_size = effort.batch;
-    training.train.seed = effort.seed;
+    training.train.epochs = budget.epochs;
+    training.train.batch_size = budget.batch;
+    training.train.seed = budget.seed;
     training.divergence = Divergence::Beta { beta: variation.beta, warm_up: 0.1 };
     training.augmentation = domain.augmentation.clone();
-    let recipe = Recipe::Vae { model, training };
+    let recipe = ModelTraining::Vae { model, training };
     let trained =
         train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), device, observe)?;
     let mut settings = lesio_anomaly::PredictorSettings::default();
-    settings.projection.steps = effort.steps;
-    settings.restoration.steps = effort.steps;
+    settings.projection.steps = budget.steps;
+    settings.restoration.steps = budget.steps;
     let localizer = trained.localizer.settings(settings).postprocessing(domain.postprocessing.clone());
     let names = localizer.predictors();
     let localizer = calibrate(localizer, &domain.validation, &MEMBERS, |_| {})?;
-    let bootstrap = BootstrapConfig::new(effort.seed).replicates(effort.replicates);
+    let bootstrap = BootstrapConfig::new(budget.seed).replicates(budget.replicates);
     let (mut scratch, streams) = gather(&localizer, &domain.test, &names)?;
     let mut predictors = Vec::with_capacity(streams.len());
     let (mut prevalence, mut patients) = (f64::NAN, 0);
@@ -220,17 +221,17 @@ pub fn run_cell(
         let measured = stream.measure(&mut scratch, &MeasureConfig::default())?;
         prevalence = measured.prevalence();
         patients = measured.patients().len();
-        predictors.push(CellScore {
+        predictors.push(PredictorScore {
             predictor,
             average_precision: measured.average_precision(),
             auroc: measured.auroc(),
             replicates: measured.bootstrap(&bootstrap)?.average_precision.values().to_vec(),
         });
     }
-    Ok(Cell {
+    Ok(StudyCell {
         domain: domain.name.clone(),
         variation,
-        effort: effort.clone(),
+        budget: budget.clone(),
         prevalence,
         patients,
         seconds: started.elapsed().as_secs_f64(),
@@ -308,20 +309,20 @@ mod tests {
                 assert_eq!(variation.validate().unwrap_err().setting, setting, "{value}");
             }
         }
-        let effort =
-            || Effort { size: 32, widths: vec![4], epochs: 1, batch: 4, steps: 2, seed: 1, replicates: 10 };
-        assert_eq!(effort().validate(), Ok(()));
+        let budget =
+            || Budget { size: 32, widths: vec![4], epochs: 1, batch: 4, steps: 2, seed: 1, replicates: 10 };
+        assert_eq!(budget().validate(), Ok(()));
         for value in [0, usize::MAX] {
             let variation = Variation { latent: value, ..Variation::default() };
             assert_eq!(variation.validate().unwrap_err().setting, "latent");
-            for (setting, effort) in [
-                ("size", Effort { size: value, ..effort() }),
-                ("epochs", Effort { epochs: value, ..effort() }),
-                ("batch", Effort { batch: value, ..effort() }),
-                ("steps", Effort { steps: value, ..effort() }),
-                ("replicates", Effort { replicates: value, ..effort() }),
+            for (setting, budget) in [
+                ("size", Budget { size: value, ..budget() }),
+                ("epochs", Budget { epochs: value, ..budget() }),
+                ("batch", Budget { batch: value, ..budget() }),
+                ("steps", Budget { steps: value, ..budget() }),
+                ("replicates", Budget { replicates: value, ..budget() }),
             ] {
-                assert_eq!(effort.validate().unwrap_err().setting, setting, "{value}");
+                assert_eq!(budget.validate().unwrap_err().setting, setting, "{value}");
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::maps::Scene;
 
 /// The pixels of some slices of a subject that count.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct ScoredPixels {
     shape: (usize, usize, usize),
     axis: usize,
     pub(crate) slices: Vec<usize>,
@@ -16,7 +16,7 @@ pub(crate) struct Known {
     pixels: Option<TruePixels>,
 }
 
-impl Known {
+impl ScoredPixels {
     /// Those of the slices with lesions, and those of all slices, in this order.
     ///
     /// Scored are the pixels of the foreground, and lesion pixels outside it.

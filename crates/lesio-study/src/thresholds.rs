@@ -9,7 +9,7 @@ use ndarray::Array3;
 use crate::error::StudyError;
 use crate::maps::{Maps, STAGES, Scene, Stage};
 use crate::names::Names;
-use crate::pixels::Known;
+use crate::pixels::ScoredPixels;
 use crate::scratch::scratch;
 
 /// Thresholds that validation data chose, by predictor and stage.
@@ -17,7 +17,7 @@ pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
 
 /// Gathers the scores of validation subjects and chooses a threshold for each predictor.
 ///
-/// Scores are kept outside of memory, as those of an [`Evaluation`].
+/// Scores are kept outside of memory, as those of an [`EvaluationBuilder`].
 #[derive(Debug)]
 pub struct ThresholdChoice {
     pixels: BTreeMap<(String, Stage), StreamedValidation>,
@@ -77,7 +77,7 @@ impl ThresholdChoice {
         scene: &Scene,
         truth: &Array3<bool>,
     ) -> Result<ValidationSubject<'a>, StudyError> {
-        let [pixels, _] = Known::of_scopes(scene, truth)?;
+        let [pixels, _] = ScoredPixels::of_scopes(scene, truth)?;
         self.subjects += usize::from(!pixels.slices.is_empty());
         Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
     }
@@ -106,7 +106,7 @@ impl ThresholdChoice {
 #[derive(Debug)]
 pub struct ValidationSubject<'a> {
     choice: &'a mut ThresholdChoice,
-    pixels: Known,
+    pixels: ScoredPixels,
     names: Names,
 }
 

@@ -22,7 +22,7 @@ use crate::error::StudyError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Recipe {
+pub enum ModelTraining {
     /// A variational autoencoder.
     Vae {
         /// The model.
@@ -39,7 +39,7 @@ pub enum Recipe {
     },
 }
 
-impl Recipe {
+impl ModelTraining {
     /// Checks every setting, and that the networks are of a size that can be trained. Nothing is allocated.
     ///
     /// # Errors
@@ -113,7 +113,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// Examples or a configuration that are refused, a training that fails, a checkpoint that cannot be
 /// written or taken up.
 pub fn train(
-    recipe: &Recipe,
+    recipe: &ModelTraining,
     preprocessing: FittedPreprocessing,
     examples: Examples,
     validation: Examples,
@@ -128,7 +128,7 @@ pub fn train(
         return Err(StudyError::Nothing { what });
     }
     match recipe {
-        Recipe::Vae { model, training } => {
+        ModelTraining::Vae { model, training } => {
             let (encoder, decoder) = networks(model)?;
             let parameters = initial_parameters(model, training.train.seed)?;
             let batch = training.train.batch_size;
@@ -141,7 +141,7 @@ pub fn train(
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
             run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
         }
-        Recipe::Denoiser { model, training } => {
+        ModelTraining::Denoiser { model, training } => {
             let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
             let batch = training.train.batch_size;
             let network = model.network()?;

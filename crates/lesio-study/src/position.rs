@@ -3,7 +3,7 @@
 use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
 
 use crate::error::StudyError;
-use crate::gather::abnormal_slices;
+use crate::normal_slices::abnormal_slices;
 use crate::subject::Subjects;
 
 /// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
@@ -18,7 +18,7 @@ use crate::subject::Subjects;
 /// # Errors
 /// A subject that cannot be scored, or whose truth has another shape than its image; a number of bands that is refused;
 /// a predictor named twice.
-pub fn locate(
+pub fn normalize_by_position(
     localizer: Localizer,
     subjects: &(impl Subjects + ?Sized),
     names: &[PredictorName],
@@ -63,9 +63,9 @@ mod tests {
         };
         // The last has the voxels of the image, turned.
         for shape in [(32, 32, 3), (32, 32, 5), (31, 32, 4), (4, 32, 32)] {
-            let refused = locate(localizer(), &[subject(shape)], &names, 1, |_| {});
+            let refused = normalize_by_position(localizer(), &[subject(shape)], &names, 1, |_| {});
             assert!(matches!(refused, Err(StudyError::Truth { case, .. }) if case == "other"), "{shape:?}");
         }
-        assert!(locate(localizer(), &[subject((32, 32, 4))], &names, 1, |_| {}).is_ok());
+        assert!(normalize_by_position(localizer(), &[subject((32, 32, 4))], &names, 1, |_| {}).is_ok());
     }
 }

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::interval::Interval95;
-use crate::localization::{Cell, CellScore, Variation};
+use crate::localization::{PredictorScore, StudyCell, Variation};
 
 /// What the evidence says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Holds {
+pub enum ClaimStatus {
     /// It holds: the interval excludes 0 on the claim's side.
     Yes,
     /// The opposite holds.
@@ -19,23 +19,26 @@ pub enum Holds {
 
 /// A claim, what was found and how it is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Claim {
     /// The claim.
     pub claim: String,
     /// Whether it holds here.
-    pub holds: Holds,
+    pub holds: ClaimStatus,
     /// The figures.
     pub evidence: Vec<String>,
 }
 
 /// The paired difference in average precision of two predictors of a cell, over the same patients.
 #[must_use]
-pub fn paired_difference(cell: &Cell, one: &str, other: &str) -> Option<Interval95> {
+pub fn paired_difference(cell: &StudyCell, one: &str, other: &str) -> Option<Interval95> {
     let (one, other) = (cell.score(one)?, cell.score(other)?);
     Some(Interval95::of(one.average_precision - other.average_precision, differences(one, other)))
 }
 
-fn differences<'a>(one: &'a CellScore, other: &'a CellScore) -> impl Iterator<Item = Option<f64>> + 'a {
+fn differences<'a>(
+    one: &'a PredictorScore,
+    other: &'a PredictorScore,
+) -> impl Iterator<Item = Option<f64>> + 'a {
     one.replicates.iter().zip(&other.replicates).map(|(a, b)| Some((*a)? - (*b)?))
 }
 
@@ -43,17 +46,17 @@ fn differences<'a>(one: &'a CellScore, other: &'a CellScore) -> impl Iterator<It
 const PROJECTED: &str = "projection-reconstruction";
 const PLAIN: &str = "pixel-l1";
 
-/// All verdicts that the cells allow; `medical` and `natural` name the domains.
+/// All claims that the cells allow; `medical` and `natural` name the domains.
 #[must_use]
-pub fn verdicts(cells: &[Cell], medical: &str, natural: &str) -> Vec<Verdict> {
+pub fn claims(cells: &[StudyCell], medical: &str, natural: &str) -> Vec<Claim> {
     vec![projection(cells, medical, natural), gradient_rank(cells), beta(cells), ensembling(cells)]
 }
 
-fn base<'a>(cells: &'a [Cell], domain: &str) -> Option<&'a Cell> {
+fn base<'a>(cells: &'a [StudyCell], domain: &str) -> Option<&'a StudyCell> {
     cells.iter().find(|cell| cell.domain == domain && cell.variation == Variation::default())
 }
 
-fn projection(cells: &[Cell], medical: &str, natural: &str) -> Verdict {
+fn projection(cells: &[StudyCell], medical: &str, natural: &str) -> Claim {
     let claim = "Projection helps less on medical than on natural images.".to_owned();
     let mut evidence = Vec::new();
     let gain = |domain: &str| {
@@ -62,7 +65,7 @@ fn projection(cells: &[Cell], medical: &str, natural: &str) -> Verdict {
         let values: Vec<Option<f64>> = differences(one, other).collect();
         Some((one.average_precision - other.average_precision, values))
     };
-    let mut holds = Holds::Undecided;
+    let mut holds = ClaimStatus::Undecided;
     let found = [medical, natural].map(|domain| {
         let found = gain(domain);
         if let Some((estimate, values)) = &found {
@@ -78,23 +81,23 @@ fn projection(cells: &[Cell], medical: &str, natural: &str) -> Verdict {
         let gap = Interval95::of(natural - medical, gaps);
         evidence.push(format!("gain on natural less gain on medical images: {gap}"));
         holds = match gap.excludes_zero() {
-            true if gap.estimate > 0.0 => Holds::Yes,
-            true => Holds::No,
-            false => Holds::Undecided,
+            true if gap.estimate > 0.0 => ClaimStatus::Yes,
+            true => ClaimStatus::No,
+            false => ClaimStatus::Undecided,
         };
     }
-    Verdict { claim, holds, evidence }
+    Claim { claim, holds, evidence }
 }
 
 /// Rank of a predictor among those that need a model, 1 being the best, in the data and each replicate.
-fn rank(cell: &Cell, predictor: &str) -> Option<Interval95> {
+fn rank(cell: &StudyCell, predictor: &str) -> Option<Interval95> {
     let own = cell.score(predictor)?;
-    let others: Vec<&CellScore> = cell
+    let others: Vec<&PredictorScore> = cell
         .predictors
         .iter()
         .filter(|score| score.predictor != "intensity" && !score.predictor.starts_with("ensemble"))
         .collect();
-    let count = |own: f64, of: &dyn Fn(&CellScore) -> Option<f64>| {
+    let count = |own: f64, of: &dyn Fn(&PredictorScore) -> Option<f64>| {
         1.0 + others.iter().filter(|other| of(other).is_some_and(|value| value > own)).count() as f64
     };
     let estimate = count(own.average_precision, &|other| Some(other.average_precision));
@@ -103,7 +106,7 @@ fn rank(cell: &Cell, predictor: &str) -> Option<Interval95> {
     Some(Interval95::of(estimate, values))
 }
 
-fn gradient_rank(cells: &[Cell]) -> Verdict {
+fn gradient_rank(cells: &[StudyCell]) -> Claim {
     let claim = "The rank of the KL gradient among the predictors changes with model and data.".to_owned();
     let ranks: Vec<(String, Interval95)> = cells
         .iter()
@@ -119,13 +122,13 @@ fn gradient_rank(cells: &[Cell]) -> Verdict {
         .collect();
     let apart = ranks.iter().any(|(_, a)| ranks.iter().any(|(_, b)| a.upper < b.lower));
     // One rank everywhere cannot be shown by intervals that overlap, only not be refuted.
-    Verdict { claim, holds: if apart { Holds::Yes } else { Holds::Undecided }, evidence }
+    Claim { claim, holds: if apart { ClaimStatus::Yes } else { ClaimStatus::Undecided }, evidence }
 }
 
-fn beta(cells: &[Cell]) -> Verdict {
+fn beta(cells: &[StudyCell]) -> Claim {
     let claim = "The weight of the divergence (beta) matters for localization.".to_owned();
     let mut evidence = Vec::new();
-    let mut holds = Holds::Undecided;
+    let mut holds = ClaimStatus::Undecided;
     for cell in cells {
         let base_variation = Variation::default();
         let only_beta = Variation { beta: cell.variation.beta, ..base_variation } == cell.variation;
@@ -142,14 +145,14 @@ fn beta(cells: &[Cell]) -> Verdict {
                 cell.domain, cell.variation.beta
             ));
             if difference.excludes_zero() {
-                holds = Holds::Yes;
+                holds = ClaimStatus::Yes;
             }
         }
     }
-    Verdict { claim, holds, evidence }
+    Claim { claim, holds, evidence }
 }
 
-fn ensembling(cells: &[Cell]) -> Verdict {
+fn ensembling(cells: &[StudyCell]) -> Claim {
     let claim = "An ensemble of calibrated predictors is better than each of its members.".to_owned();
     let mut evidence = Vec::new();
     let mut decided = Vec::new();
@@ -162,26 +165,26 @@ fn ensembling(cells: &[Cell]) -> Verdict {
         }
     }
     let holds = if !decided.is_empty() && decided.iter().all(|difference| difference.lower > 0.0) {
-        Holds::Yes
+        ClaimStatus::Yes
     } else if decided.iter().any(|difference| difference.upper < 0.0) {
-        Holds::No
+        ClaimStatus::No
     } else {
-        Holds::Undecided
+        ClaimStatus::Undecided
     };
-    Verdict { claim, holds, evidence }
+    Claim { claim, holds, evidence }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::localization::Effort;
+    use crate::localization::Budget;
 
-    fn cell(domain: &str, beta: f64, scores: &[(&str, f64)]) -> Cell {
-        let effort =
-            Effort { size: 1, widths: vec![1], epochs: 1, batch: 1, steps: 1, seed: 0, replicates: 101 };
+    fn cell(domain: &str, beta: f64, scores: &[(&str, f64)]) -> StudyCell {
+        let budget =
+            Budget { size: 1, widths: vec![1], epochs: 1, batch: 1, steps: 1, seed: 0, replicates: 101 };
         let predictors = scores
             .iter()
-            .map(|&(name, score)| CellScore {
+            .map(|&(name, score)| PredictorScore {
                 predictor: name.to_owned(),
                 average_precision: score,
                 auroc: score,
@@ -190,10 +193,10 @@ mod tests {
             })
             .collect();
         let variation = Variation { beta, ..Variation::default() };
-        Cell {
+        StudyCell {
             domain: domain.into(),
             variation,
-            effort,
+            budget,
             prevalence: 0.1,
             patients: 9,
             seconds: 1.0,
@@ -214,12 +217,12 @@ mod tests {
         let with = |gain_medical: f64, gain_natural: f64| {
             let scores = |gain: f64| vec![(PLAIN, 0.3), (PROJECTED, 0.3 + gain), ("grad-kl", 0.2)];
             let cells = [cell("m", 1.0, &scores(gain_medical)), cell("n", 1.0, &scores(gain_natural))];
-            verdicts(&cells, "m", "n")[0].holds
+            claims(&cells, "m", "n")[0].holds
         };
-        assert_eq!(with(0.0, 0.1), Holds::Yes);
-        assert_eq!(with(0.1, 0.0), Holds::No);
-        assert_eq!(with(0.1, 0.1), Holds::Undecided);
-        assert_eq!(verdicts(&[], "m", "n")[0].holds, Holds::Undecided);
+        assert_eq!(with(0.0, 0.1), ClaimStatus::Yes);
+        assert_eq!(with(0.1, 0.0), ClaimStatus::No);
+        assert_eq!(with(0.1, 0.1), ClaimStatus::Undecided);
+        assert_eq!(claims(&[], "m", "n")[0].holds, ClaimStatus::Undecided);
     }
 
     #[test]
@@ -228,7 +231,7 @@ mod tests {
         let last = cell("n", 1.0, &[("grad-kl", 0.1), (PLAIN, 0.9)]);
         assert_eq!(rank(&first, "grad-kl").unwrap().estimate, 1.0);
         assert_eq!(rank(&last, "grad-kl").unwrap().estimate, 2.0);
-        assert_eq!(verdicts(&[first.clone(), last], "m", "n")[1].holds, Holds::Yes);
-        assert_eq!(verdicts(&[first], "m", "n")[1].holds, Holds::Undecided);
+        assert_eq!(claims(&[first.clone(), last], "m", "n")[1].holds, ClaimStatus::Yes);
+        assert_eq!(claims(&[first], "m", "n")[1].holds, ClaimStatus::Undecided);
     }
 }

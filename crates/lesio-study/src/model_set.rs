@@ -1,4 +1,4 @@
-//! Several localizers asked about the same subjects, and what they say together.
+//! Several models scored together, and their ensembles.
 
 use lesio_anomaly::{
     EnsembleConfig, EnsembleRule, Localizer, MemberScale, NormalScores, PredictorName, ValidationLesions,
@@ -18,15 +18,15 @@ use crate::subject::{Subject, Subjects};
 /// With one localizer, maps are named by predictor; with several, by localizer and predictor as in
 /// `denoiser/pixel-positive`. `intensity` is the first one's alone and keeps its name.
 #[derive(Clone, Debug, Default)]
-pub struct Panel {
-    seats: Vec<Seat>,
+pub struct ModelSet {
+    models: Vec<Member>,
     /// Predictors whose maps are combined.
     members: Vec<PredictorName>,
     ensembles: Vec<(String, EnsembleConfig)>,
 }
 
 #[derive(Clone, Debug)]
-struct Seat {
+struct Member {
     label: String,
     localizer: Localizer,
     names: Vec<PredictorName>,
@@ -43,8 +43,8 @@ const RULES: [(&str, EnsembleRule); 4] = [
 /// The name of the ensemble whose weights the lesions of a validation set have taught.
 const WEIGHTED: &str = "ensemble-weighted";
 
-impl Panel {
-    /// Nobody yet.
+impl ModelSet {
+    /// No model yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -61,14 +61,14 @@ impl Panel {
         localizer: Localizer,
         names: impl IntoIterator<Item = PredictorName>,
     ) -> Result<Self, StudyError> {
-        let first = self.seats.is_empty();
+        let first = self.models.is_empty();
         let label = label.into();
-        let labels = self.seats.iter().map(|seat| seat.label.as_str()).chain([label.as_str()]);
+        let labels = self.models.iter().map(|model| model.label.as_str()).chain([label.as_str()]);
         check_unique("localizer", labels)?;
         let names: Vec<PredictorName> = names.into_iter().collect();
         check_unique("predictor", names.iter().map(|name| name.as_str()))?;
         let names = names.into_iter().filter(|&name| first || name != PredictorName::Intensity).collect();
-        self.seats.push(Seat { label, localizer, names });
+        self.models.push(Member { label, localizer, names });
         Ok(self)
     }
 
@@ -79,15 +79,16 @@ impl Panel {
     /// normal subjects.
     pub fn ensembles(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
         check_unique("member of the ensemble", members.iter().map(|name| name.as_str()))?;
-        let asked = |member: &&PredictorName| self.seats.iter().any(|seat| seat.names.contains(*member));
+        let asked = |member: &&PredictorName| self.models.iter().any(|model| model.names.contains(*member));
         if let Some(member) = members.iter().find(|member| !asked(member)) {
             let what = format!("no localizer is asked for {member}, a member of the ensemble");
             return Err(StudyError::Nothing { what });
         }
         self.members = members.to_vec();
         let found = self.member_places();
-        if let Some((seat, name)) = found.iter().find(|(seat, name)| self.normals(*seat, *name).is_none()) {
-            let what = format!("{} has no scores of normal subjects", self.name_of(*seat, *name));
+        if let Some((model, name)) = found.iter().find(|(model, name)| self.normals(*model, *name).is_none())
+        {
+            let what = format!("{} has no scores of normal subjects", self.name_of(*model, *name));
             return Err(StudyError::Nothing { what });
         }
         if found.len() < 2 {
@@ -118,9 +119,9 @@ impl Panel {
                 let mut own: Vec<Array3<f32>> = Vec::new();
                 let mut cut: Option<(Array3<bool>, Array3<bool>)> = None;
                 let members = self.member_places();
-                self.score_seats(&subject, |scene, seat, predictor, [_, map]| {
+                self.score_models(&subject, |scene, model, predictor, [_, map]| {
                     scene.check("truth", &truth)?;
-                    if members.contains(&(seat, predictor)) {
+                    if members.contains(&(model, predictor)) {
                         let (axis, slices) = (Axis(scene.axis), lesion_slices(&truth, scene.axis));
                         own.push(map.select(axis, &slices));
                         if cut.is_none() {
@@ -141,7 +142,7 @@ impl Panel {
             progress(place + 1);
         }
         let weights = lesions.learn()?;
-        let names = self.member_places().into_iter().map(|(seat, name)| self.name_of(seat, name));
+        let names = self.member_places().into_iter().map(|(model, name)| self.name_of(model, name));
         let by_name = names.zip(weights.weights().iter().copied()).collect();
         self.ensembles = ensembles;
         self.ensembles.push((WEIGHTED.to_owned(), EnsembleConfig::new(EnsembleRule::Weighted(weights))));
@@ -151,15 +152,15 @@ impl Panel {
     /// The first localizer.
     #[must_use]
     pub fn first(&self) -> Option<&Localizer> {
-        self.seats.first().map(|seat| &seat.localizer)
+        self.models.first().map(|model| &model.localizer)
     }
 
     /// Every localizer's predictors, by the place of the localizer, with the names of their maps.
     #[must_use]
     pub fn predictors(&self) -> Vec<(usize, PredictorName, String)> {
-        let all = self.seats.iter().enumerate();
-        all.flat_map(|(seat, own)| own.names.iter().map(move |&name| (seat, name)))
-            .map(|(seat, name)| (seat, name, self.name_of(seat, name)))
+        let all = self.models.iter().enumerate();
+        all.flat_map(|(model, own)| own.names.iter().map(move |&name| (model, name)))
+            .map(|(model, name)| (model, name, self.name_of(model, name)))
             .collect()
     }
 
@@ -177,7 +178,7 @@ impl Panel {
     /// As there.
     pub fn scale(&self, name: &str) -> Result<Scale, ScaleError> {
         let found = self.predictors().into_iter().find(|(_, _, own)| own == name);
-        match found.and_then(|(seat, predictor, _)| Some((self.seat(seat)?, predictor))) {
+        match found.and_then(|(model, predictor, _)| Some((self.model(model)?, predictor))) {
             Some((localizer, predictor)) => normal_scale(localizer, predictor),
             None => Scale::new(0.5f64.recip().log10(), 4.0),
         }
@@ -185,17 +186,17 @@ impl Panel {
 
     /// A localizer by its place.
     #[must_use]
-    pub fn seat(&self, place: usize) -> Option<&Localizer> {
-        self.seats.get(place).map(|seat| &seat.localizer)
+    pub fn model(&self, place: usize) -> Option<&Localizer> {
+        self.models.get(place).map(|model| &model.localizer)
     }
 
     /// Scores a subject: every predictor's maps, then the ensembles'. Reconstruction and foreground are the first
     /// localizer's. An ensemble combines maps after post-processing, so both of its maps are the same.
     ///
-    /// All maps are in memory together: [`Panel::score_each`] hands them on one at a time.
+    /// All maps are in memory together: [`ModelSet::score_each`] hands them on one at a time.
     ///
     /// # Errors
-    /// As [`score_subject`](crate::score_subject); a panel without a localizer.
+    /// As [`score_subject`](crate::score_subject); a set without a localizer.
     pub fn score(&self, subject: &Subject) -> Result<Maps, StudyError> {
         let mut maps = Vec::new();
         let Scene { reconstruction, foreground, axis, resolution } =
@@ -206,7 +207,7 @@ impl Panel {
         Ok(Maps { maps, reconstruction, foreground, axis, resolution })
     }
 
-    /// Scores a subject as [`Panel::score`] does, and hands on each name with its raw and its post-processed map one after
+    /// Scores a subject as [`ModelSet::score`] does, and hands on each name with its raw and its post-processed map one after
     /// the other. Only what ensembles combine stays in memory.
     ///
     /// # Errors
@@ -218,9 +219,9 @@ impl Panel {
     ) -> Result<Scene, StudyError> {
         let places = if self.ensembles.is_empty() { Vec::new() } else { self.member_places() };
         let mut kept = Vec::with_capacity(places.len());
-        let scene = self.score_seats(subject, |scene, seat, predictor, [raw, map]| {
-            each(scene, &self.name_of(seat, predictor), [&raw, &map])?;
-            if places.contains(&(seat, predictor)) {
+        let scene = self.score_models(subject, |scene, model, predictor, [raw, map]| {
+            each(scene, &self.name_of(model, predictor), [&raw, &map])?;
+            if places.contains(&(model, predictor)) {
                 kept.push(map);
             }
             Ok(())
@@ -234,14 +235,14 @@ impl Panel {
     }
 
     /// Hands on the maps of every localizer's predictors; the scene is that of the first.
-    fn score_seats(
+    fn score_models(
         &self,
         subject: &Subject,
         mut each: impl FnMut(&Scene, usize, PredictorName, [Array3<f32>; 2]) -> Result<(), StudyError>,
     ) -> Result<Scene, StudyError> {
         let mut first: Option<Scene> = None;
-        for (place, seat) in self.seats.iter().enumerate() {
-            let own = score_each(&seat.localizer, subject, &seat.names, |scene, predictor, maps| {
+        for (place, model) in self.models.iter().enumerate() {
+            let own = score_each(&model.localizer, subject, &model.names, |scene, predictor, maps| {
                 each(first.as_ref().unwrap_or(scene), place, predictor, maps)
             })?;
             first.get_or_insert(own);
@@ -256,23 +257,23 @@ impl Panel {
         maps: &'m [Array3<f32>],
     ) -> Vec<(ArrayView3<'m, f32>, &'m NormalScores)> {
         let pairs = places.iter().zip(maps);
-        pairs.filter_map(|(&(seat, name), map)| Some((map.view(), self.normals(seat, name)?))).collect()
+        pairs.filter_map(|(&(model, name), map)| Some((map.view(), self.normals(model, name)?))).collect()
     }
 
     fn member_places(&self) -> Vec<(usize, PredictorName)> {
-        let all = self.seats.iter().enumerate();
-        all.flat_map(|(seat, own)| own.names.iter().map(move |&name| (seat, name)))
+        let all = self.models.iter().enumerate();
+        all.flat_map(|(model, own)| own.names.iter().map(move |&name| (model, name)))
             .filter(|(_, name)| self.members.contains(name))
             .collect()
     }
 
-    fn normals(&self, seat: usize, name: PredictorName) -> Option<&NormalScores> {
-        self.seats.get(seat)?.localizer.calibration().get(name)
+    fn normals(&self, model: usize, name: PredictorName) -> Option<&NormalScores> {
+        self.models.get(model)?.localizer.calibration().get(name)
     }
 
-    fn name_of(&self, seat: usize, name: PredictorName) -> String {
-        match self.seats.get(seat) {
-            Some(own) if self.seats.len() > 1 && name != PredictorName::Intensity => {
+    fn name_of(&self, model: usize, name: PredictorName) -> String {
+        match self.models.get(model) {
+            Some(own) if self.models.len() > 1 && name != PredictorName::Intensity => {
                 format!("{}/{name}", own.label)
             }
             _ => name.to_string(),
@@ -315,16 +316,16 @@ mod tests {
     /// Maps go by name: two of one name would be taken for one, and their scores for one predictor's.
     #[test]
     fn what_would_give_two_maps_one_name_is_refused() {
-        let repeated = |panel: Result<Panel, StudyError>, name: &str| match panel {
+        let repeated = |set: Result<ModelSet, StudyError>, name: &str| match set {
             Err(StudyError::Repeated { name: found, .. }) => assert_eq!(found, name),
             other => panic!("{other:?}"),
         };
-        let one = || Panel::new().localizer("model", localizer(), NAMES).unwrap();
+        let one = || ModelSet::new().localizer("model", localizer(), NAMES).unwrap();
         repeated(one().localizer("model", localizer(), NAMES), "model");
         let twice = [NAMES[0], NAMES[1], NAMES[0]];
-        repeated(Panel::new().localizer("model", localizer(), twice), "pixel-l1");
+        repeated(ModelSet::new().localizer("model", localizer(), twice), "pixel-l1");
         repeated(one().ensembles(&twice), "pixel-l1");
-        // Two ensembles of a member, and a member that nobody is asked for.
+        // Two ensembles of a member, and a member that no model is asked for.
         let asked = one().ensembles(&[NAMES[0], PredictorName::GradKl]);
         assert!(matches!(asked, Err(StudyError::Nothing { what }) if what.contains("grad-kl")));
         let two = one().localizer("other", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
@@ -346,15 +347,16 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        let panel = Panel::new().localizer("model", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
-        named(panel.score(&wrong[0]).map(|_| ()).unwrap_err());
-        named(panel.learn_weights(&wrong, |_| {}).map(|_| ()).unwrap_err());
+        let models =
+            ModelSet::new().localizer("model", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
+        named(models.score(&wrong[0]).map(|_| ()).unwrap_err());
+        named(models.learn_weights(&wrong, |_| {}).map(|_| ()).unwrap_err());
         named(crate::calibrate(localizer(), &wrong, &NAMES, |_| {}).map(|_| ()).unwrap_err());
-        named(crate::locate(localizer(), &wrong, &NAMES, 1, |_| {}).map(|_| ()).unwrap_err());
+        named(crate::normalize_by_position(localizer(), &wrong, &NAMES, 1, |_| {}).map(|_| ()).unwrap_err());
         let twice = [NAMES[0]; 2];
         let right = [subject(None)];
         assert!(crate::calibrate(localizer(), &right, &twice, |_| {}).is_err());
-        assert!(crate::locate(localizer(), &right, &twice, 1, |_| {}).is_err());
-        assert!(crate::locate(localizer(), &right, &NAMES, 1, |_| {}).is_ok());
+        assert!(crate::normalize_by_position(localizer(), &right, &twice, 1, |_| {}).is_err());
+        assert!(crate::normalize_by_position(localizer(), &right, &NAMES, 1, |_| {}).is_ok());
     }
 }
