@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use lesio::io::Matching;
 use lesio::quality::QualityModel;
 use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{GradedFile, QualityStudyError};
+use lesio_examples::choices::matchings;
 use lesio_examples::{
-    DeviceArgs, MatchingName, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
+    DeviceArgs, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
 };
 use serde_json::json;
 
@@ -32,8 +34,8 @@ struct Args {
     #[arg(long)]
     segmentation: PathBuf,
     /// How the segmentation is laid on the image
-    #[arg(long = "match", value_enum, default_value = "place")]
-    matching: MatchingName,
+    #[arg(long = "match", value_parser = matchings(), default_value = "place")]
+    matching: Matching,
     #[command(flatten)]
     reading: ReadArgs,
     #[command(flatten)]
@@ -65,7 +67,7 @@ fn program() -> Outcome {
     check_folder(&args.out)?;
     refuse_existing(&args)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
-    let (options, matching) = (args.reading.options(), args.matching.into());
+    let (options, matching) = (args.reading.options(), args.matching);
     let graded = GradedFile::read(&model, &args.image, &args.segmentation, &options, matching);
     let graded = graded.map_err(|error| -> Box<dyn Error> {
         match error {

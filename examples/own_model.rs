@@ -1,4 +1,4 @@
-//! A model of one's own, written with candle-nn, as a localizer: `cargo run --release --example own_model`
+//! Your own model, written with candle-nn, as a localizer: `cargo run --release --example own_model`
 
 use std::{error::Error, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! A predictor of one's own in a localizer: `cargo run --release --example own_predictor`
+//! Your own predictor in a localizer: `cargo run --release --example own_predictor`
 
 use std::{error::Error, sync::Arc};
 

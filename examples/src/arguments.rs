@@ -1,11 +1,9 @@
 //! Arguments that programs check before they begin.
 
-use std::error::Error;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::path::Path;
+use std::time::Instant;
 
-use lesio::io::atomic;
+use serde_json::{Value, json};
 
 /// A parser of whole numbers between two bounds, both allowed.
 pub fn whole(
@@ -51,6 +49,14 @@ pub fn command(program: &str) -> String {
     line
 }
 
+/// A report of a program with its command line and the seconds since it started.
+#[must_use]
+pub fn stamped(mut report: Value, program: &str, started: Instant) -> Value {
+    report["command"] = json!(command(program));
+    report["seconds"] = json!(started.elapsed().as_secs_f64());
+    report
+}
+
 /// An argument in single quotes where a shell would read it otherwise.
 fn quoted(argument: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "-_./=,:+@%".contains(character);
@@ -72,38 +78,6 @@ pub(crate) fn check_text(arguments: impl IntoIterator<Item = OsString>) -> Resul
             return Err(format!("argument {place}, \"{shown}\", is not valid UTF-8"));
         }
     }
-    Ok(())
-}
-
-/// Checks before any work that results can be written into a folder: it, or the nearest folder above it where it does
-/// not exist yet, takes files. Nothing is left behind.
-///
-/// # Errors
-/// A name that is taken by something else, or a folder in which nothing can be written; the error names it.
-pub fn check_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
-    if !existing.is_dir() {
-        let found = if existing == folder { String::new() } else { format!("{} ", existing.display()) };
-        return Err(format!("{}: {found}is a file, expected a folder for results", folder.display()).into());
-    }
-    let failed = |what: &str, error: std::io::Error| format!("{}: {what}: {error}", existing.display());
-    let probe = existing.join(format!(".lesio-probe-{}", std::process::id()));
-    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
-    made.map_err(|error| failed("cannot write into the folder", error))?;
-    std::fs::remove_file(&probe).map_err(|error| failed("cannot remove a file from the folder", error))?;
-    Ok(())
-}
-
-/// Creates the folder of a program's results, and removes what writers that were killed left there.
-///
-/// # Errors
-/// As [`check_folder`].
-pub fn prepare_folder(folder: &Path) -> Result<(), Box<dyn Error>> {
-    check_folder(folder)?;
-    std::fs::create_dir_all(folder)
-        .map_err(|error| format!("{}: cannot create the folder: {error}", folder.display()))?;
-    atomic::sweep_stale(folder)?;
     Ok(())
 }
 
@@ -139,22 +113,5 @@ mod tests {
         let bad = OsString::from_vec(b"sc\xff.nii".to_vec());
         let error = check_text(["train".into(), bad]).unwrap_err();
         assert_eq!(error, r#"argument 1, "sc\xff.nii", is not valid UTF-8"#);
-    }
-
-    #[test]
-    fn folders_for_results_are_checked_before_work() {
-        let parent = tempfile::tempdir().unwrap();
-        let file = parent.path().join("taken");
-        std::fs::write(&file, "x").unwrap();
-        for path in [file.clone(), file.join("below")] {
-            let error = prepare_folder(&path).unwrap_err().to_string();
-            assert!(error.contains("taken"), "{error}");
-        }
-        let folder = parent.path().join("a/b");
-        check_folder(&folder).unwrap();
-        assert!(!parent.path().join("a").exists());
-        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
-        prepare_folder(&folder).unwrap();
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     }
 }

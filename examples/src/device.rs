@@ -1,9 +1,7 @@
 //! The argument that says where networks are computed.
 
 use lesio::anomaly::Loading;
-use lesio::nn::Device;
-
-use crate::PrecisionName;
+use lesio::nn::{Device, Precision};
 
 /// Where networks are computed.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,10 +15,10 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// How a localizer is read: onto this device, in another precision than its own where one is given.
     #[must_use]
-    pub fn loading(&self, precision: Option<PrecisionName>) -> Loading {
+    pub fn loading(&self, precision: Option<Precision>) -> Loading {
         let loading = Loading::new(&self.device);
         match precision {
-            Some(precision) => loading.precision(precision.into()),
+            Some(precision) => loading.precision(precision),
             None => loading,
         }
     }

@@ -1,25 +1,6 @@
-//! Arguments for the filters of maps, checked as they are read, and words for the predictor that maps are read by.
+//! Arguments for the filters of maps, checked as they are read.
 
 use std::str::FromStr;
-
-use lesio::anomaly::{ChosenPredictor, PredictorName};
-
-/// What a model maps by where no validation data chose: absolute errors are what every model has, in the units of its
-/// images, and need no lesion to be tuned.
-pub const FALLBACK: PredictorName = PredictorName::PixelL1;
-
-/// Which predictor a model maps by, and why.
-#[must_use]
-pub fn choice(chosen: Option<&ChosenPredictor>) -> String {
-    match chosen {
-        Some(ChosenPredictor { predictor, average_precision, subjects, .. }) => format!(
-            "predictor {predictor}: chosen on validation data, average precision {average_precision:.3} over \
-             {subjects} {}",
-            if *subjects == 1 { "subject with lesions" } else { "subjects with lesions" }
-        ),
-        None => format!("predictor {FALLBACK}: none was chosen, no validation data held a lesion"),
-    }
-}
 
 /// The greatest length of a filter.
 const GREATEST: f64 = 1000.0;

@@ -9,6 +9,8 @@ use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use lesio::io::Escaped;
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -80,6 +82,21 @@ pub fn escaped(text: &str) -> String {
 #[must_use]
 pub fn one_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// JSON in one line; a terminal that it is shown on takes no part of it for a command.
+#[must_use]
+pub fn json_line(value: &Value) -> String {
+    let mut line = String::new();
+    for character in value.to_string().chars() {
+        // JSON itself escapes what is below.
+        if character > '~' && Escaped(character).to_string().starts_with('\\') {
+            let _ = write!(line, "\\u{:04x}", u32::from(character));
+        } else {
+            line.push(character);
+        }
+    }
+    line + "\n"
 }
 
 /// Warnings of one kind that are shown; the rest are counted.

@@ -1,7 +1,8 @@
 //! Arguments that say how files are read.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lesio::io::{AffineSource, FourthAxis, ReadOptions};
+
+use crate::choices::affine_sources;
 
 /// More than any machine has.
 const MOST_GIB: f64 = 16_777_216.0;
@@ -44,12 +45,6 @@ pub fn gibibytes(text: &str) -> Result<u64, String> {
         Ok(number) if number > 0.0 && number <= MOST_GIB => Ok((number * (1_u64 << 30) as f64) as u64),
         _ => Err(format!("expected a number of GiB above 0, of at most {MOST_GIB}")),
     }
-}
-
-/// The sources of an affine by name.
-pub fn affine_sources() -> impl TypedValueParser<Value = AffineSource> {
-    PossibleValuesParser::new(AffineSource::ALL.map(AffineSource::name))
-        .try_map(|name| name.parse::<AffineSource>())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-metrics", &["lesio-grid", "lesio-settings"]),
     ("lesio-kernels", &[]),
     ("lesio-phantom", &["lesio-image", "lesio-settings"]),
-    ("lesio-io", &["lesio-files", "lesio-image"]),
+    ("lesio-io", &["lesio-files", "lesio-image", "lesio-settings"]),
     ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics"]),
     ("lesio-nn", &["lesio-files", "lesio-kernels", "lesio-settings"]),
     ("lesio-vae", &["lesio-nn", "lesio-settings"]),

@@ -61,5 +61,5 @@ pub use matching::Matching;
 pub use nifti::interchange::InterchangeError;
 pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, FourthAxis, ReadOptions};
-pub use raster::{ExifOrientation, PngSample, png_bytes, write_png, write_png_in};
+pub use raster::{ExifOrientation, PngSample, png_bytes, tiff_bytes, write_png, write_png_in, write_tiff};
 pub use reading::{read_image, read_scan, read_volume};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lesio_image::{AxisAgreement, GridError, Volume};
+use lesio_settings::named;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ReadError, ReadErrorKind};
@@ -19,6 +20,8 @@ pub enum Matching {
     /// affine, where the user knows that their voxels are in the image's order.
     Position,
 }
+
+named!(Matching, "matching", { "place" => Self::Place, "position" => Self::Position });
 
 impl Matching {
     /// Brings a volume read from `path` to the grid of the image read from `image_path`.

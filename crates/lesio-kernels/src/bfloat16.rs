@@ -4,6 +4,8 @@
 //! channels of a pixel, the first half are the lower of their pairs and the second half the upper ones: so all are
 //! rounded and joined side by side, and weights are packed to match.
 
+use lesio_settings::named;
+
 use crate::error::KernelError;
 use crate::images::Images;
 use crate::layout::{ImageLayout, LANES};
@@ -24,6 +26,8 @@ pub enum Precision {
     /// sums, and take longer than in `f32`.
     Bfloat16,
 }
+
+named!(Precision, "precision", { "single" => Self::Single, "bfloat16" => Self::Bfloat16 });
 
 /// Words that are worked on at once: they stay in a second cache.
 const ROOM: usize = 1 << 17;

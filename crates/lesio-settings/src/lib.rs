@@ -29,9 +29,12 @@
 
 #[cfg(feature = "mutation")]
 pub mod mutation;
+mod names;
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
+
+pub use names::UnknownName;
 
 /// Why a setting is refused: its name, its value and what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

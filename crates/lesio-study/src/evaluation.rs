@@ -127,8 +127,8 @@ impl EvaluationBuilder {
     /// Computes every metric with its 95 % interval over resampled patients; fewer than two patients
     /// have none. `seconds` is the time per slice of each predictor, where it was measured.
     ///
-    /// Where the scored pixels of a scope are all lesion or all normal, its metrics are `None`; that, and the patients of
-    /// whom that is so, is listed in [`Evaluated::incomplete`].
+    /// Where the scored pixels of a scope are all lesion or all normal, its metrics are `None`; that, and the patients with
+    /// such pixels, is listed in [`Evaluated::incomplete`].
     ///
     /// # Errors
     /// A resampling that is not possible, or scores that were kept and cannot be read again.
@@ -199,7 +199,7 @@ impl EvaluationBuilder {
         Ok(Evaluated { scopes, curves, incomplete })
     }
 
-    /// Patients of whom something is missing in a scope, and the scope itself where it is missing of all.
+    /// Patients with something missing in a scope, and the scope itself where it is missing in all.
     fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
         // The pixels are the same for all predictors and stages.
         let Some(stream) = self.entries.values().next().map(|scopes| &scopes[place]) else {
@@ -281,7 +281,7 @@ const CURVE_POINTS: usize = 200;
 const FLOOR: &str = "intensity";
 
 /// Under this name a predictor's row holds its average precision after post-processing less that of `intensity`,
-/// with the interval over the same resampled patients; there is none where `intensity` was not asked for before it.
+/// with the interval over the same resampled patients; there is none where `intensity` was not added before it.
 pub const BEYOND_FLOOR: &str = "average_precision_less_intensity";
 
 #[cfg(test)]
@@ -325,7 +325,7 @@ mod tests {
         }
     }
 
-    /// Truths by patient: two with a lesion, one without, one who is all lesion.
+    /// Truths by patient: two with a lesion, one without, one all lesion.
     fn patients() -> Vec<(&'static str, Array3<bool>)> {
         let shape = (12, 10, 6);
         let lesion = |from: usize| {

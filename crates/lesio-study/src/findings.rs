@@ -153,7 +153,7 @@ impl Findings {
 }
 
 /// Levels and p-values are such as 1 / 20, which rounds.
-fn is_supported(smallest_p_value: f64, level: f64) -> bool {
+pub(crate) fn is_supported(smallest_p_value: f64, level: f64) -> bool {
     smallest_p_value <= level * (1.0 + 1e-9)
 }
 

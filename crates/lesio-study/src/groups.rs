@@ -45,7 +45,7 @@ pub struct GroupScores {
     pub group: String,
     /// Lesions in it.
     pub lesions: usize,
-    /// Patients who have them.
+    /// Patients with such lesions.
     pub patients: usize,
     /// The predictors.
     pub predictors: Vec<GroupScore>,

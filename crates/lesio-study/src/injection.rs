@@ -355,7 +355,7 @@ mod tests {
             assert_eq!(voxels, lesion.voxels, "lesion {value}");
             assert!(voxels > 0);
         }
-        // Lesions do not touch: each is one component of its own.
+        // Lesions do not touch: each is one component.
         let any = ill.mask.map(|&value| value > 0);
         let components = lesio_image::label_volume(any.data(), lesio_image::Connectivity::Vertex);
         for label in 1..=components.components().len() as u32 {

@@ -1,62 +1,133 @@
-//! Data sets to trained localizers and their evaluation, as lesio's programs do it.
+//! Plans over lesio's other crates: from a folder of images to a trained localizer, its evaluation and its maps.
 //!
-//! Where the other crates each do one thing, this one puts them in a row: [`Subject::read`] a case,
-//! [`fit_preprocessing`], gather [`normal_examples`], [`train`] a [`ModelTraining`], score and measure with an
-//! [`EvaluationBuilder`]. [`quality`] does the same for the quality of segmentations. Programs above it hold arguments and progress bars only.
+//! A plan is one call with a configuration and an [`Observer`], which hears of its progress:
+//!
+//! | plan | from | to |
+//! |---|---|---|
+//! | [`inject_data_set`] | normal volumes | a data set with lesions of known place |
+//! | [`train_localizer`] | subjects | a calibrated localizer, its losses |
+//! | [`evaluate`] | localizers and cases with truth | metrics with intervals, tables, a page |
+//! | [`localize_folder`] | a localizer and a data set | maps, pictures and lesions of every image |
+//! | [`inspect`] | a file | what it is, and what is wrong with it |
+//! | [`study_localization`] | two domains | every predictor and model compared |
+//!
+//! [`quality`] does the same for estimators of the quality of segmentations.
+//!
+//! What plans are made of can be called by itself: [`Subject::read`] a case, [`fit_preprocessing`], gather
+//! [`normal_examples`], [`train`] a model, [`calibrate`] it, score with a [`ModelSet`], measure with an
+//! [`EvaluationBuilder`], find lesions in a map ([`Findings`]). Nothing here holds arguments or prints.
+//!
+//! ```
+//! use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+//! use lesio_study::{LocalizerTraining, ModelTraining, Preset, Subject, train_localizer};
+//! use lesio_vae::{Latent, VaeConfig, VaeTraining};
+//!
+//! // Normal heads teach what is normal; every tenth is held out to calibrate.
+//! let heads = BrainPhantom::new(BrainConfig::new([24, 24], Contrast::T1, 1).slices(2))?;
+//! let subject = |number: u64| Ok(Subject::new(number.to_string(), heads.volume(number)?.image, None));
+//! let subjects = (0..10).map(subject).collect::<Result<Vec<_>, lesio_phantom::PhantomError>>()?;
+//!
+//! let model = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
+//! let mut training = VaeTraining::default();
+//! training.train.epochs = 1;
+//! let config = LocalizerTraining::new(
+//!     ModelTraining::Vae { model, training },
+//!     Preset::Heads.preprocessing([16, 16]),
+//! );
+//! let trained = train_localizer(subjects, None, &config, &mut ())?;
+//! assert_eq!((trained.data.training.cases, trained.data.validation.cases), (9, 1));
+//!
+//! // A head that it has not seen gets a map on its own grid.
+//! let scan = heads.volume(99)?.image.into();
+//! let scored = trained.localizer.score(&scan, &["pixel-l1".parse()?])?;
+//! assert_eq!(scored.scores[0].postprocessed.shape(), [24, 24, 2]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
-// The slicing macro of ndarray, which only tests use here, brings an allowance of its own.
+// The slicing macro of ndarray, which only tests use here, allows unsafe code itself.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
 mod calibrating;
-mod claims;
 mod error;
+mod evaluate;
 mod evaluation;
 mod findings;
+mod folder;
 mod groups;
 mod hold_out;
 mod incomplete;
+mod inject_data_set;
 mod injection;
+mod inspection;
 mod interval;
 mod lesion_groups;
-mod localization;
+mod localization_study;
+mod localize;
 mod maps;
 mod measured;
 mod model_set;
 mod names;
 mod normal_slices;
+mod observer;
 mod overlay;
 mod pixels;
+mod plan_error;
 mod position;
 mod presentation;
+mod preset;
 pub mod quality;
+mod reading;
 mod scratch;
 mod subject;
 mod thresholds;
+mod train_localizer;
 mod training;
+mod training_data;
 
 pub use calibrating::calibrate;
-pub use claims::{Claim, ClaimStatus, claims, paired_difference};
 pub use error::{StudyError, TruthError};
+pub use evaluate::{ChosenMap, EvaluateConfig, EvaluationResults, ModelChoices, evaluate};
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
+pub use folder::{FolderError, check_folder, prepare_folder};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject};
 pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
 pub use incomplete::{Incomplete, Missing};
+pub use inject_data_set::{InjectDataSetConfig, InjectedDataSet, inject_data_set};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
+pub use inspection::{
+    FileContent, FileDescription, InspectConfig, InspectError, ModelDescription, NiftiValues, ValueSummary,
+    inspect,
+};
 pub use interval::Interval95;
-pub use lesio_settings::SettingError;
+pub use lesio_settings::{SettingError, UnknownName};
 pub use lesion_groups::LesionGroups;
-pub use localization::{Budget, Domain, PredictorScore, StudyCell, Variation, run_cell};
+pub use localization_study::{
+    Budget, Claim, ClaimStatus, Domain, PredictorScore, StudyCell, StudyConfig, StudyDomain, StudyReport,
+    Variation, claims, paired_difference, run_cell, study_localization,
+};
+pub use localize::{
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, LocalizationReport, LocalizeConfig,
+    LocalizedCase, MappedPredictor, localize_folder, predictor_choice,
+};
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
 pub use model_set::ModelSet;
 pub use normal_slices::{fit_preprocessing, normal_examples};
+pub use observer::{Notice, Observer, Step, explain};
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
+pub use plan_error::PlanError;
 pub use position::normalize_by_position;
 pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
     scope_table, shown, shown_slice,
 };
+pub use preset::Preset;
+pub use reading::read_subjects;
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
-pub use training::{Checkpoints, ModelTraining, Start, Trained, train};
+pub use train_localizer::{
+    CalibratedPredictors, LocalizerTraining, TrainedLocalizer, loss_plot, train_localizer,
+};
+pub use training::{Checkpoints, ModelKind, ModelTraining, Start, Trained, train};
+pub use training_data::{TrainingData, TrainingPart};

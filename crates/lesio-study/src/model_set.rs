@@ -13,7 +13,7 @@ use crate::pixels::lesion_slices;
 use crate::presentation::normal_scale;
 use crate::subject::{Subject, Subjects};
 
-/// Localizers with the predictors that each is asked for, and ensembles of them.
+/// Localizers with the predictors of each that are scored, and ensembles of them.
 ///
 /// With one localizer, maps are named by predictor; with several, by localizer and predictor as in
 /// `denoiser/pixel-positive`. `intensity` is the first one's alone and keeps its name.
@@ -50,7 +50,7 @@ impl ModelSet {
         Self::default()
     }
 
-    /// With a localizer, by what to call it, and the predictors it is asked for.
+    /// With a localizer, by what to call it, and its predictors that are scored.
     ///
     /// # Errors
     /// [`StudyError::Repeated`] for a label that another localizer has, or a predictor named twice: their maps would
@@ -75,12 +75,13 @@ impl ModelSet {
     /// With ensembles of these predictors of every localizer: their mean, maximum, product and mean rank.
     ///
     /// # Errors
-    /// Fewer than two members, one that is named twice, that no localizer is asked for, or that was not calibrated on
+    /// Fewer than two members, one that is named twice, that is scored for no localizer, or that was not calibrated on
     /// normal subjects.
     pub fn ensembles(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
         check_unique("member of the ensemble", members.iter().map(|name| name.as_str()))?;
-        let asked = |member: &&PredictorName| self.models.iter().any(|model| model.names.contains(*member));
-        if let Some(member) = members.iter().find(|member| !asked(member)) {
+        let is_scored =
+            |member: &&PredictorName| self.models.iter().any(|model| model.names.contains(*member));
+        if let Some(member) = members.iter().find(|member| !is_scored(member)) {
             let what = format!("no localizer is asked for {member}, a member of the ensemble");
             return Err(StudyError::Nothing { what });
         }
@@ -325,9 +326,9 @@ mod tests {
         let twice = [NAMES[0], NAMES[1], NAMES[0]];
         repeated(ModelSet::new().localizer("model", localizer(), twice), "pixel-l1");
         repeated(one().ensembles(&twice), "pixel-l1");
-        // Two ensembles of a member, and a member that no model is asked for.
-        let asked = one().ensembles(&[NAMES[0], PredictorName::GradKl]);
-        assert!(matches!(asked, Err(StudyError::Nothing { what }) if what.contains("grad-kl")));
+        // Two ensembles of a member, and a member that no model is scored by.
+        let unknown = one().ensembles(&[NAMES[0], PredictorName::GradKl]);
+        assert!(matches!(unknown, Err(StudyError::Nothing { what }) if what.contains("grad-kl")));
         let two = one().localizer("other", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
         let names = two.maps();
         let unique: std::collections::BTreeSet<&String> = names.iter().collect();

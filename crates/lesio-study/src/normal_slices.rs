@@ -25,8 +25,8 @@ pub fn fit_preprocessing(
 }
 
 /// The normal slices of subjects on the network's grid, with their foreground as the region that
-/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are: who trains without
-/// masks says that every subject is normal (see [`Subject::truth`], and `Dataset::unknown` of lesio-io, which
+/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are: a training without
+/// masks takes every subject for normal (see [`Subject::truth`], and `Dataset::unknown` of lesio-io, which
 /// counts them).
 ///
 /// # Errors

@@ -173,6 +173,15 @@ pub struct Shown {
     pub truth: Option<Array2<bool>>,
 }
 
+impl Shown {
+    /// The same slice with some of its maps, in another order.
+    #[must_use]
+    pub fn picked(&self, places: &[usize]) -> Self {
+        let maps = places.iter().filter_map(|&place| self.maps.get(place).cloned()).collect();
+        Self { maps, ..self.clone() }
+    }
+}
+
 /// Slices in rows: the image with the outline of the truth, its reconstruction, and each predictor's map over it.
 ///
 /// `scales` hold one fixed scale per predictor, from normal scores, so that rows compare and a normal

@@ -82,7 +82,7 @@ impl Subject {
             return Ok(Some(Cow::Borrowed(truth.data())));
         }
         if self.scan.is_picture() && truth.shape() != shape {
-            // As a picture's size is told.
+            // A picture's size is rows by columns.
             let seen = |[columns, rows, _]: [usize; 3]| vec![rows, columns];
             let (found, expected) = (seen(truth.shape()), seen(shape));
             let source = TruthError::Size(ImageError::ShapeMismatch { what: "truth", found, expected });
@@ -125,7 +125,7 @@ impl Subject {
     }
 }
 
-/// Subjects in memory, or cases that are read one at a time when they are asked for.
+/// Subjects in memory, or cases that are read one at a time when they are needed.
 pub trait Subjects {
     /// Number of subjects.
     fn count(&self) -> usize;

@@ -10,6 +10,7 @@ use lesio_nn::{
     Device, EarlierCheckpoint, Ending, EpochRecord, Event, InputGradients, Objective, Trainer,
     checkpoint_exists,
 };
+use lesio_settings::named;
 use lesio_vae::{
     ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig,
     VaeObjective, VaeTraining, initial_parameters, networks,
@@ -17,6 +18,17 @@ use lesio_vae::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
+
+/// A kind of model that can be trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelKind {
+    /// A variational autoencoder, which serves every predictor.
+    Vae,
+    /// A denoiser, which serves predictors that compare pixels.
+    Denoiser,
+}
+
+named!(ModelKind, "kind of model", { "vae" => Self::Vae, "denoiser" => Self::Denoiser });
 
 /// What to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +52,16 @@ pub enum ModelTraining {
 }
 
 impl ModelTraining {
+    /// The same with another number of channels.
+    #[must_use]
+    pub fn channels(mut self, channels: usize) -> Self {
+        match &mut self {
+            Self::Vae { model, .. } => model.channels = channels,
+            Self::Denoiser { model, .. } => model.channels = channels,
+        }
+        self
+    }
+
     /// Checks every setting, and that the networks are of a size that can be trained. Nothing is allocated.
     ///
     /// # Errors

@@ -1,5 +1,9 @@
 //! How the folders of data sets are arranged.
 
+use std::fmt;
+use std::str::FromStr;
+
+use lesio_settings::UnknownName;
 use serde::{Deserialize, Serialize};
 
 /// How a data set's folder is arranged.
@@ -56,5 +60,23 @@ impl Layout {
             Self::Msd => "msd",
             Self::Images => "images",
         }
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Layout {
+    type Err = UnknownName;
+
+    /// The layout of a name; [`Layout::Cases`] of one image a case, `image.nii.gz`, without masks.
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let all = [Self::cases("image.nii.gz", None), Self::MvTec, Self::Images, Self::Acdc, Self::Msd];
+        let expected = all.iter().map(Self::name).collect();
+        let found = all.into_iter().find(|layout| layout.name() == text);
+        found.ok_or_else(|| UnknownName { what: "layout", found: text.to_owned(), expected })
     }
 }

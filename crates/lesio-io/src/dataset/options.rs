@@ -1,5 +1,6 @@
 //! What a user says about a data set beside its layout.
 
+use lesio_settings::named;
 use serde::{Deserialize, Serialize};
 
 use crate::matching::Matching;
@@ -74,6 +75,13 @@ pub enum MissingMask {
     /// Nothing is known of the case ([`Mask::Unknown`](super::Mask::Unknown)): for what needs no truth.
     Keep,
 }
+
+named!(MissingMask, "rule for a missing mask", {
+    "error" => Self::Refuse,
+    "normal" => Self::Normal,
+    "skip" => Self::Skip,
+    "keep" => Self::Keep,
+});
 
 /// What becomes of a row of `splits.csv` that names no case of the folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,9 +1,7 @@
 //! From a header's numbers to the place of its voxels, by the rules of nibabel.
 
-use std::fmt;
-use std::str::FromStr;
-
 use lesio_image::{Geometry, GeometryError};
+use lesio_settings::named;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{AffineError, ReadErrorKind};
@@ -43,37 +41,11 @@ pub enum AffineSource {
     Qform,
 }
 
-impl AffineSource {
-    /// Every choice, as a command line names them.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Sform, Self::Qform];
-
-    /// `auto`, `sform` or `qform`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Sform => "sform",
-            Self::Qform => "qform",
-        }
-    }
-}
-
-impl fmt::Display for AffineSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for AffineSource {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|source| source.name() == name)
-            .ok_or_else(|| format!("{name:?} is no source of the affine, expected auto, sform or qform"))
-    }
-}
+named!(AffineSource, "source of the affine", {
+    "auto" => Self::Auto,
+    "sform" => Self::Sform,
+    "qform" => Self::Qform,
+});
 
 /// An affine of four rows.
 type Affine = [[f64; 4]; 4];

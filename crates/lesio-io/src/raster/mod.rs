@@ -17,4 +17,5 @@ mod write;
 pub(crate) use mask::read_masked;
 pub use orientation::ExifOrientation;
 pub(crate) use read::read;
+pub use tiff::{tiff_bytes, write_tiff};
 pub use write::{PngSample, png_bytes, write_png, write_png_in};

@@ -6,6 +6,7 @@
 mod chunk;
 mod layout;
 mod sample;
+mod write;
 
 use super::budget::Budget;
 use super::jpeg;
@@ -15,6 +16,8 @@ use super::planes::{Opacity, Planes};
 use crate::error::ReadErrorKind;
 use chunk::{Scratch, unpack};
 use layout::{Compression, Layout};
+
+pub use write::{tiff_bytes, write_tiff};
 
 pub(super) fn read(
     bytes: &[u8],

@@ -1,9 +1,12 @@
 //! The first paper's claims, held against the cells of a study.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use super::cell::{PredictorScore, StudyCell};
+use super::settings::Variation;
 use crate::interval::Interval95;
-use crate::localization::{PredictorScore, StudyCell, Variation};
 
 /// What the evidence says of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,12 @@ pub struct Claim {
     pub holds: ClaimStatus,
     /// The figures.
     pub evidence: Vec<String>,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.holds, self.claim)
+    }
 }
 
 /// The paired difference in average precision of two predictors of a cell, over the same patients.
@@ -177,7 +186,7 @@ fn ensembling(cells: &[StudyCell]) -> Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::localization::Budget;
+    use crate::localization_study::settings::Budget;
 
     fn cell(domain: &str, beta: f64, scores: &[(&str, f64)]) -> StudyCell {
         let budget =

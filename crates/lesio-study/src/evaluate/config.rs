@@ -1,0 +1,108 @@
+//! What is evaluated, and how.
+
+use std::path::PathBuf;
+
+use lesio_anomaly::PredictorName;
+use lesio_io::ReadOptions;
+use lesio_metrics::BootstrapConfig;
+
+use crate::lesion_groups::LesionGroups;
+
+/// Whether the best predictor of each model is chosen on the validation cases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelChoices {
+    /// Nothing is chosen for single models.
+    #[default]
+    None,
+    /// Of each model the predictor of the highest average precision. Validation cases without a lesion are an error.
+    Best,
+}
+
+/// What is evaluated, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EvaluateConfig {
+    /// Predictors, by default all that a model can serve. `intensity` is always among them.
+    pub predictors: Option<Vec<PredictorName>>,
+    /// Predictors to combine, those of all models together. Default: none.
+    pub ensemble: Vec<PredictorName>,
+    /// Groups of lesions to be measured by themselves; masks hold the lesions' numbers. Default: none.
+    pub groups: Option<LesionGroups>,
+    /// Whether the best predictor of each model is chosen. Default: not.
+    pub model_choices: ModelChoices,
+    /// The resampling of patients.
+    pub bootstrap: BootstrapConfig,
+    /// Cases whose slices are shown in the report. Default 6.
+    pub pictures: usize,
+    /// How cases are read.
+    pub reading: ReadOptions,
+    /// A folder for scores that do not fit into memory, where nothing is left behind. Default: where the system has
+    /// temporary files.
+    pub scratch: Option<PathBuf>,
+}
+
+impl EvaluateConfig {
+    /// All predictors, with this resampling; the rest as the fields state.
+    #[must_use]
+    pub fn new(bootstrap: BootstrapConfig) -> Self {
+        Self {
+            predictors: None,
+            ensemble: Vec::new(),
+            groups: None,
+            model_choices: ModelChoices::None,
+            bootstrap,
+            pictures: 6,
+            reading: ReadOptions::new(),
+            scratch: None,
+        }
+    }
+
+    /// Sets [`EvaluateConfig::predictors`].
+    #[must_use]
+    pub fn predictors(mut self, predictors: Option<Vec<PredictorName>>) -> Self {
+        self.predictors = predictors;
+        self
+    }
+
+    /// Sets [`EvaluateConfig::ensemble`].
+    #[must_use]
+    pub fn ensemble(mut self, members: impl IntoIterator<Item = PredictorName>) -> Self {
+        self.ensemble = members.into_iter().collect();
+        self
+    }
+
+    /// Sets [`EvaluateConfig::groups`].
+    #[must_use]
+    pub fn groups(mut self, groups: Option<LesionGroups>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Sets [`EvaluateConfig::model_choices`].
+    #[must_use]
+    pub fn model_choices(mut self, choices: ModelChoices) -> Self {
+        self.model_choices = choices;
+        self
+    }
+
+    /// Sets [`EvaluateConfig::pictures`].
+    #[must_use]
+    pub fn pictures(mut self, pictures: usize) -> Self {
+        self.pictures = pictures;
+        self
+    }
+
+    /// Sets [`EvaluateConfig::reading`].
+    #[must_use]
+    pub fn reading(mut self, reading: ReadOptions) -> Self {
+        self.reading = reading;
+        self
+    }
+
+    /// Sets [`EvaluateConfig::scratch`].
+    #[must_use]
+    pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(folder.into());
+        self
+    }
+}

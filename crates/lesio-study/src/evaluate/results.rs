@@ -1,0 +1,163 @@
+//! What an evaluation of models found, as JSON, tables and a page.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use lesio_anomaly::{ChosenPredictor, Localizer};
+use lesio_report::{EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::evaluation::Evaluated;
+use crate::groups::GroupScores;
+use crate::maps::Stage;
+use crate::model_set::ModelSet;
+use crate::plan_error::PlanError;
+use crate::presentation::{Shown, curve_figures, group_table, leading, montage, scope_table};
+
+/// What an evaluation of models found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EvaluationResults {
+    /// Test cases.
+    pub cases: usize,
+    /// Test patients.
+    pub patients: usize,
+    /// Metrics by scope and predictor, with curves.
+    pub evaluated: Evaluated,
+    /// Metrics by group of lesions; empty where no groups are known.
+    pub groups: Vec<GroupScores>,
+    /// The weights of the ensemble that validation cases taught, by predictor; empty without.
+    pub weights: Vec<(String, f64)>,
+    /// The predictor or ensemble that validation cases chose, where they hold a lesion.
+    pub chosen: Option<ChosenMap>,
+    /// Of each model the best predictor on the validation cases, with [`ModelChoices::Best`](crate::ModelChoices::Best).
+    pub best: Vec<ChosenPredictor>,
+    pub(super) slices: Vec<Shown>,
+    pub(super) models: ModelSet,
+}
+
+/// The predictor or ensemble that validation data chose, and what it reaches.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ChosenMap {
+    /// Its name.
+    pub name: String,
+    /// Its average precision on the validation data, after post-processing.
+    pub validation_average_precision: f64,
+    /// By scope: average precision after post-processing, with its interval.
+    pub reached: Vec<(Scope, Option<f64>, Option<[f64; 2]>)>,
+}
+
+impl ChosenMap {
+    pub(super) fn of(validation: &BTreeMap<(String, Stage), f64>, scopes: &[ScopeReport]) -> Option<Self> {
+        let filtered = validation.iter().filter(|((_, stage), _)| *stage == Stage::Postprocessed);
+        let ((name, _), &best) = filtered.max_by(|a, b| a.1.total_cmp(b.1))?;
+        let reached = scopes
+            .iter()
+            .filter_map(|scope| {
+                let row = scope.predictors.iter().find(|row| row.name == *name)?;
+                let interval = row.ci95.postprocessed.average_precision;
+                Some((scope.scope, row.postprocessed.average_precision, interval))
+            })
+            .collect();
+        Some(Self { name: name.clone(), validation_average_precision: best, reached })
+    }
+}
+
+impl fmt::Display for ChosenMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Chosen on the validation split: {} (average precision there {:.3}).",
+            self.name, self.validation_average_precision
+        )?;
+        for (scope, found, interval) in &self.reached {
+            write!(f, " On {}: {:.3}", scope.name(), found.unwrap_or(f64::NAN))?;
+            if let Some([low, high]) = interval {
+                write!(f, " [{low:.3}, {high:.3}]")?;
+            }
+            f.write_char('.')?;
+        }
+        Ok(())
+    }
+}
+
+impl EvaluationResults {
+    /// As `report.json` of the program `evaluate` has it, but for the command, the time, and where the data are.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn report(&self) -> Result<EvaluationReport, serde_json::Error> {
+        let scopes = self.evaluated.scopes.clone();
+        let mut report = EvaluationReport { scopes, ..EvaluationReport::default() };
+        for (name, value) in [
+            ("cases", json!(self.cases)),
+            ("patients", json!(self.patients)),
+            ("postprocessing", json!(self.models.first().map(Localizer::map_filters))),
+        ] {
+            report.data.insert(name.to_owned(), value);
+        }
+        let mut extra = |name: &str, value| report.extra.insert(name.to_owned(), value);
+        if !self.weights.is_empty() {
+            extra("ensemble_weights", json!(self.weights));
+        }
+        if !self.evaluated.incomplete.is_empty() {
+            extra("incomplete", json!(self.evaluated.incomplete));
+        }
+        if let Some(chosen) = &self.chosen {
+            extra("chosen", serde_json::to_value(chosen)?);
+        }
+        if !self.groups.is_empty() {
+            extra("lesion_groups", json!(self.groups));
+        }
+        Ok(report)
+    }
+
+    /// The tables: one of each scope, and one by group of lesions where there are groups.
+    ///
+    /// # Errors
+    /// None in practice; the tables check their own rows.
+    pub fn tables(&self) -> Result<Vec<Table>, PlanError> {
+        let scopes = self.evaluated.scopes.iter().map(scope_table);
+        let groups = (!self.groups.is_empty()).then(|| group_table(&self.groups));
+        Ok(scopes.chain(groups).collect::<Result<_, _>>()?)
+    }
+
+    /// A page with the tables, the curves of the best predictors and slices of the first cases.
+    ///
+    /// # Errors
+    /// None in practice; tables and pictures check what they show.
+    pub fn page(&self, lead: impl Into<String>) -> Result<HtmlReport, PlanError> {
+        let mut page = HtmlReport::new("Predictors against the truth").lead(lead);
+        if let Some(chosen) = &self.chosen {
+            page = page.paragraph(chosen.to_string());
+        }
+        for scope in &self.evaluated.scopes {
+            page = page.section(scope.scope.name()).table(scope_table(scope)?);
+            if scope.scope == Scope::LesionSlices {
+                let (shown, prevalence) = (leading(scope, 3), scope.prevalence.unwrap_or(0.0));
+                page = page.figures(curve_figures(&self.evaluated.curves, &shown, prevalence)?);
+            }
+        }
+        if !self.groups.is_empty() {
+            page = page.section("By kind of lesion").table(group_table(&self.groups)?);
+        }
+        if self.slices.is_empty() {
+            return Ok(page);
+        }
+        let shown = self.evaluated.scopes.first().map_or(Vec::new(), |scope| leading(scope, 4));
+        let all = self.models.maps();
+        let places: Vec<usize> =
+            shown.iter().filter_map(|name| all.iter().position(|own| own == name)).collect();
+        let rows: Vec<Shown> = self.slices.iter().map(|row| row.picked(&places)).collect();
+        let scales: Result<Vec<Scale>, _> =
+            places.iter().map(|&place| self.models.scale(&all[place])).collect();
+        let figure = montage(&shown, &scales.map_err(crate::PresentationError::from)?, &rows)?;
+        Ok(page.section("Slices").montage(
+            &figure,
+            "The slice with most lesion pixels of the first cases. Each predictor has one scale for all: from the median \
+             of held-out normal pixels (dark) to what one in ten thousand of them exceeds, where the model was calibrated.",
+        )?)
+    }
+}

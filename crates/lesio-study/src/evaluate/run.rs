@@ -1,0 +1,235 @@
+//! The steps of an evaluation, in order.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use lesio_anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
+use lesio_image::PreprocessError;
+use lesio_io::dataset::Case;
+use ndarray::Array3;
+
+use super::config::{EvaluateConfig, ModelChoices};
+use super::results::{ChosenMap, EvaluationResults};
+use crate::calibrating::calibrate;
+use crate::error::StudyError;
+use crate::evaluation::EvaluationBuilder;
+use crate::groups::GroupedEvaluation;
+use crate::lesion_groups::LesionGroups;
+use crate::maps::{Stage, score_subject};
+use crate::model_set::ModelSet;
+use crate::observer::{Notice, Observer, Step};
+use crate::plan_error::PlanError;
+use crate::presentation::{Shown, ShownSlice, shown_slice};
+use crate::subject::{ReadCases, Subject, Subjects};
+use crate::thresholds::{ThresholdChoice, ValidationChoice};
+
+/// Measures every predictor of localizers against the truth of test cases, with 95 % intervals over patients.
+///
+/// `localizers` are named by what to call them. `validation` cases, which may be none, calibrate predictors that their
+/// model was not calibrated for, teach the weights of ensembles, and choose thresholds and the best predictor. Cases are
+/// read one at a time, whenever they are needed. A test case whose image cannot be scored (empty, constant, not finite)
+/// is listed and left out.
+///
+/// # Errors
+/// A test case without a truth ([`PlanError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
+/// two predictors, or of one that is not calibrated; two localizers or predictors of one name.
+pub fn evaluate(
+    localizers: impl IntoIterator<Item = (String, Localizer)>,
+    test: &[Case],
+    validation: &[Case],
+    config: &EvaluateConfig,
+    observer: &mut dyn Observer,
+) -> Result<EvaluationResults, PlanError> {
+    let validation = ReadCases::new(validation, &config.reading);
+    let mut models = model_set(localizers, &validation, config, observer)?;
+    let mut weights = Vec::new();
+    if !config.ensemble.is_empty() {
+        models = models.ensembles(&config.ensemble)?;
+        if validation.count() > 0 {
+            observer.begin(&Step::LearningWeights, validation.count());
+            (models, weights) = models.learn_weights(&validation, |done| observer.advance(done))?;
+            observer.end();
+        }
+    }
+    let folder = config.scratch.as_deref();
+    let choice = choose(&models, &validation, folder, observer)?;
+    let best = match config.model_choices {
+        ModelChoices::Best => best_predictors(&models, &choice)?,
+        ModelChoices::None => Vec::new(),
+    };
+    let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
+    let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
+    let mut slices: Vec<Shown> = Vec::new();
+    let mut seconds = BTreeMap::new();
+    observer.begin(&Step::Scoring, test.len());
+    for (place, case) in test.iter().enumerate() {
+        let subject = Subject::read_with(case, &config.reading)?;
+        let truth = subject.truth()?.ok_or_else(|| PlanError::NoMask { case: case.id().to_owned() })?;
+        if seconds.is_empty() {
+            seconds = match time_predictors(&models, &subject) {
+                Ok(seconds) => seconds,
+                // The next case is timed instead.
+                Err(error) if cannot_be_scored(&error) => BTreeMap::new(),
+                Err(error) => return Err(error.into()),
+            };
+        }
+        let lesions = match &config.groups {
+            Some(groups) => lesion_numbers(case, config)?.map(|mask| (mask, groups, &mut grouped)),
+            None => None,
+        };
+        let is_shown = slices.len() < config.pictures;
+        match add(&models, &subject, &truth, &mut evaluation, lesions, is_shown) {
+            Ok(shown) => slices.extend(shown),
+            Err(error) if cannot_be_scored(&error) => {
+                evaluation.unscored(&subject.patient, &subject.id, &error);
+                observer.notice(&Notice::CaseLeftOut { error: &error });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        observer.advance(place + 1);
+    }
+    observer.notice(&Notice::ComputingFigures);
+    observer.end();
+    let patients = evaluation.patients();
+    let groups = grouped.finish(&config.bootstrap)?;
+    let evaluated = evaluation.finish(&choice.thresholds, &seconds, &config.bootstrap)?;
+    let chosen = ChosenMap::of(&choice.average_precisions, &evaluated.scopes);
+    Ok(EvaluationResults {
+        cases: test.len(),
+        patients,
+        evaluated,
+        groups,
+        weights,
+        chosen,
+        best,
+        slices,
+        models,
+    })
+}
+
+/// The models with their predictors, calibrated where they have to be.
+fn model_set(
+    localizers: impl IntoIterator<Item = (String, Localizer)>,
+    validation: &ReadCases<'_>,
+    config: &EvaluateConfig,
+    observer: &mut dyn Observer,
+) -> Result<ModelSet, PlanError> {
+    let mut models = ModelSet::new();
+    for (label, mut localizer) in localizers {
+        let mut names = config.predictors.clone().unwrap_or_else(|| localizer.predictors());
+        names.retain(|name| localizer.predictors().contains(name));
+        names.retain(|&name| name != PredictorName::Intensity);
+        names.insert(0, PredictorName::Intensity);
+        let is_calibrated = |name: &PredictorName| localizer.calibration().get(*name).is_some();
+        if validation.count() > 0 && !names.iter().all(is_calibrated) {
+            // Other filters or predictors than the model's own: what normal pixels score has to be seen again.
+            observer.begin(&Step::Calibrating, validation.count());
+            localizer = calibrate(localizer, validation, &names, |done| observer.advance(done))?;
+            observer.end();
+        }
+        models = models.localizer(label, localizer, names)?;
+    }
+    Ok(models)
+}
+
+/// The numbers of the lesions of a case.
+fn lesion_numbers(case: &Case, config: &EvaluateConfig) -> Result<Option<Array3<u32>>, PlanError> {
+    let (_, mask) = case.read_volume_with(&config.reading)?;
+    Ok(mask.map(|mask| mask.data().mapv(u32::from)))
+}
+
+/// Scores a case and adds its maps one by one, so that they are never in memory together; returns a slice to be shown.
+fn add(
+    models: &ModelSet,
+    subject: &Subject,
+    truth: &Array3<bool>,
+    evaluation: &mut EvaluationBuilder,
+    lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
+    is_shown: bool,
+) -> Result<Option<Shown>, StudyError> {
+    // Begun when the first map is there: a case that cannot be scored adds nothing.
+    let mut started = None;
+    let (mut lesions, mut evaluation) = (lesions, Some(evaluation));
+    models.score_each(subject, |scene, name, maps| {
+        if let Some(evaluation) = evaluation.take() {
+            let groups = match lesions.take() {
+                Some((mask, groups, grouped)) => {
+                    Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
+                }
+                None => None,
+            };
+            let shown = if is_shown { shown_slice(subject, scene, truth) } else { None };
+            started = Some((evaluation.subject(&subject.patient, scene, truth)?, groups, shown));
+        }
+        let Some((measured, groups, shown)) = started.as_mut() else { return Ok(()) };
+        measured.add(name, maps)?;
+        if let Some(groups) = groups {
+            groups.add(name, maps[1])?;
+        }
+        if let Some(shown) = shown {
+            shown.add(maps[1]);
+        }
+        Ok(())
+    })?;
+    Ok(started.and_then(|(_, _, shown)| shown).map(ShownSlice::finish))
+}
+
+/// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
+fn cannot_be_scored(error: &StudyError) -> bool {
+    matches!(error, StudyError::Score { source: PredictError::Preprocess(PreprocessError::Image(_)), .. })
+}
+
+/// What the lesions of validation cases choose.
+fn choose(
+    models: &ModelSet,
+    validation: &ReadCases<'_>,
+    folder: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<ValidationChoice, PlanError> {
+    let mut choice = folder.map_or_else(ThresholdChoice::new, ThresholdChoice::in_folder);
+    observer.begin(&Step::Choosing, validation.count());
+    for place in 0..validation.count() {
+        let subject = validation.subject(place)?;
+        if let Some(truth) = subject.truth()? {
+            let (mut started, mut choice) = (None, Some(&mut choice));
+            models.score_each(&subject, |scene, name, maps| {
+                if let Some(choice) = choice.take() {
+                    started = Some(choice.subject(scene, &truth)?);
+                }
+                started.as_mut().map_or(Ok(()), |subject| subject.add(name, maps))
+            })?;
+        }
+        observer.advance(place + 1);
+    }
+    observer.end();
+    Ok(choice.finish()?)
+}
+
+/// Of each model the predictor that is best on the lesions of the validation cases.
+fn best_predictors(models: &ModelSet, choice: &ValidationChoice) -> Result<Vec<ChosenPredictor>, PlanError> {
+    let (found, subjects) = (&choice.average_precisions, choice.subjects);
+    let mut best: BTreeMap<usize, ChosenPredictor> = BTreeMap::new();
+    for (model, predictor, name) in models.predictors() {
+        let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
+            return Err(PlanError::NoLesionsToChooseBy);
+        };
+        if best.get(&model).is_none_or(|best| precision > best.average_precision) {
+            best.insert(model, ChosenPredictor::new(predictor, precision, subjects));
+        }
+    }
+    Ok(best.into_values().collect())
+}
+
+/// Seconds per slice of each predictor by itself.
+fn time_predictors(models: &ModelSet, subject: &Subject) -> Result<BTreeMap<String, f64>, StudyError> {
+    let mut seconds = BTreeMap::new();
+    for (model, predictor, name) in models.predictors() {
+        let Some(localizer) = models.model(model) else { continue };
+        let started = Instant::now();
+        score_subject(localizer, subject, &[predictor])?;
+        let slices = subject.scan.slices(localizer.preprocessing().config().plane);
+        seconds.insert(name, started.elapsed().as_secs_f64() / slices.max(1) as f64);
+    }
+    Ok(seconds)
+}

@@ -1,0 +1,94 @@
+//! Folders for results.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lesio_io::atomic;
+
+/// Why a folder cannot take results.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// A file has the name of the folder, or of one above it.
+    #[error("{}: {}is a file, expected a folder for results", .folder.display(), shown(.file.as_deref()))]
+    File {
+        /// The folder.
+        folder: PathBuf,
+        /// The file, where it is not the folder itself.
+        file: Option<PathBuf>,
+    },
+    /// The system refuses an operation. Its message is part of this one.
+    #[error("{}: {operation}: {cause}", .folder.display())]
+    Io {
+        /// The folder.
+        folder: PathBuf,
+        /// What was tried and failed.
+        operation: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// What a writer that was killed left behind cannot be removed.
+    #[error(transparent)]
+    Sweep(#[from] atomic::WriteError),
+}
+
+fn shown(file: Option<&Path>) -> String {
+    file.map(|file| format!("{} ", file.display())).unwrap_or_default()
+}
+
+/// Checks before any work that results can be written into a folder: it, or the nearest folder above it where it does
+/// not exist yet, takes files. Nothing is left behind.
+///
+/// # Errors
+/// A name that is taken by something else, or a folder in which nothing can be written; the error names it.
+pub fn check_folder(folder: &Path) -> Result<(), FolderError> {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    if !existing.is_dir() {
+        let file = (existing != folder).then(|| existing.to_owned());
+        return Err(FolderError::File { folder: folder.to_owned(), file });
+    }
+    let failed = |operation| move |cause| FolderError::Io { folder: existing.to_owned(), operation, cause };
+    let probe = existing.join(format!(".lesio-probe-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    made.map_err(failed("cannot write into the folder"))?;
+    std::fs::remove_file(&probe).map_err(failed("cannot remove a file from the folder"))
+}
+
+/// Creates the folder of a plan's results, and removes what writers that were killed left there.
+///
+/// # Errors
+/// As [`check_folder`].
+pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
+    check_folder(folder)?;
+    std::fs::create_dir_all(folder).map_err(|cause| FolderError::Io {
+        folder: folder.to_owned(),
+        operation: "cannot create the folder",
+        cause,
+    })?;
+    atomic::sweep_stale(folder)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_for_results_are_checked_before_work() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("taken");
+        std::fs::write(&file, "x").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = prepare_folder(&path).unwrap_err().to_string();
+            assert!(error.contains("taken"), "{error}");
+        }
+        let folder = parent.path().join("a/b");
+        check_folder(&folder).unwrap();
+        assert!(!parent.path().join("a").exists());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1);
+        prepare_folder(&folder).unwrap();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,214 @@
+//! A data set of normal volumes turned into one with lesions of known place and kind.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use lesio_image::Volume;
+use lesio_io::atomic::{self, Existing};
+use lesio_io::dataset::{Case, Dataset};
+use lesio_io::nifti::read_header;
+use lesio_io::spreadsheet::field;
+use lesio_io::{ReadOptions, WriteOptions};
+use lesio_phantom::Site;
+
+use crate::folder::{check_folder, prepare_folder};
+use crate::injection::{InjectedSubject, Injection, InjectionConfig};
+use crate::observer::{Observer, Step};
+use crate::plan_error::PlanError;
+
+/// Name of the masks.
+const MASK: &str = "mask.nii.gz";
+
+/// Where a data set with lesions is written, and how the normal one is read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InjectDataSetConfig {
+    /// The folder for the new data set.
+    pub folder: PathBuf,
+    /// Name of the image in each subject's folder. Default `image.nii.gz`.
+    pub image: String,
+    /// Which subjects get lesions, and which lesions. Its site is replaced by [`InjectDataSetConfig::within`].
+    pub injection: InjectionConfig,
+    /// Labels in which lesions lie. Default: 2, 3 and 4 (gray, white and deep gray matter) of a tissue map, and all of a
+    /// mask, which has no label above 1.
+    pub within: Option<Vec<u8>>,
+    /// What becomes of files of earlier runs. Default: they are refused.
+    pub existing: Existing,
+    /// How volumes are read.
+    pub reading: ReadOptions,
+}
+
+impl InjectDataSetConfig {
+    /// Writes into this folder; the rest as the fields state.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>, injection: InjectionConfig) -> Self {
+        Self {
+            folder: folder.into(),
+            image: "image.nii.gz".to_owned(),
+            injection,
+            within: None,
+            existing: Existing::Refuse,
+            reading: ReadOptions::new(),
+        }
+    }
+
+    /// Sets [`InjectDataSetConfig::image`].
+    #[must_use]
+    pub fn image(mut self, name: impl Into<String>) -> Self {
+        self.image = name.into();
+        self
+    }
+
+    /// Sets [`InjectDataSetConfig::within`].
+    #[must_use]
+    pub fn within(mut self, labels: Option<Vec<u8>>) -> Self {
+        self.within = labels;
+        self
+    }
+
+    /// Sets [`InjectDataSetConfig::existing`].
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Sets [`InjectDataSetConfig::reading`].
+    #[must_use]
+    pub fn reading(mut self, reading: ReadOptions) -> Self {
+        self.reading = reading;
+        self
+    }
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InjectedDataSet {
+    /// Cases.
+    pub cases: usize,
+    /// Cases with lesions.
+    pub with_lesions: usize,
+    /// Lesions of all cases.
+    pub lesions: usize,
+}
+
+/// Puts lesions into some subjects of a data set of normal volumes, whose masks are tissue maps or masks of the object.
+///
+/// Writes a folder for each subject with its image and `mask.nii.gz` (numbers of lesions, zeros where there is none),
+/// `splits.csv` (subjects with lesions are for testing, a few and as many normal ones for validation, the rest for
+/// training), and `lesions.csv` with kind, contrast, place and size of each lesion.
+///
+/// # Errors
+/// A folder in the data set, or in which nothing can be written; an image that is called as the masks are; settings that
+/// are refused; a subject that cannot be read, or into which its lesions do not fit, before anything is written; files of
+/// earlier runs.
+pub fn inject_data_set(
+    data: &Dataset,
+    config: &InjectDataSetConfig,
+    observer: &mut dyn Observer,
+) -> Result<InjectedDataSet, PlanError> {
+    if data.contains(&config.folder) {
+        let (folder, data) = (config.folder.clone(), data.root().to_owned());
+        return Err(PlanError::ResultsInData { folder, data });
+    }
+    if config.image == MASK {
+        return Err(PlanError::MaskName { name: MASK.to_owned() });
+    }
+    check_folder(&config.folder)?;
+    let cases = data.cases();
+    let refused = |case: &Case| {
+        let case = case.id().to_owned();
+        move |cause| PlanError::Injection { case, cause }
+    };
+    let roles =
+        Injection::new(config.injection.clone()).map_err(PlanError::InjectionConfig)?.roles(cases.len());
+    // Subjects with lesions come first: where lesions do not fit, nothing has been written.
+    observer.begin(&Step::InjectingLesions, cases.len());
+    let mut with_lesions = BTreeMap::new();
+    for (case, role) in cases.iter().zip(&roles) {
+        let Some(nth) = role.injected else { continue };
+        let (volume, tissue) = read(case, config)?;
+        let injection = config.injection.clone().site(site(config, &tissue));
+        let injection = Injection::new(injection).map_err(PlanError::InjectionConfig)?;
+        let made = injection.inject(nth, &volume, &tissue).map_err(refused(case))?;
+        with_lesions.insert(case.id(), made);
+        observer.advance(with_lesions.len());
+    }
+
+    prepare_folder(&config.folder)?;
+    let mut splits = "patient,split\n".to_owned();
+    let mut table =
+        "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
+            .to_owned();
+    let written = InjectedDataSet {
+        cases: cases.len(),
+        with_lesions: with_lesions.len(),
+        lesions: with_lesions.values().map(|own| own.lesions.len()).sum(),
+    };
+    let mut done = written.with_lesions;
+    for (case, role) in cases.iter().zip(&roles) {
+        let (volume, mask) = match with_lesions.remove(case.id()) {
+            Some(own) => {
+                add_rows(&mut table, case.id(), &own)?;
+                (own.image, own.mask)
+            }
+            None => {
+                done += 1;
+                observer.advance(done);
+                let (volume, tissue) = read(case, config)?;
+                (volume, tissue.map(|_| 0))
+            }
+        };
+        let folder = config.folder.join(case.id());
+        prepare_folder(&folder)?;
+        let image = case.images().first();
+        let image = image.ok_or_else(|| PlanError::Without { whole: "case", part: "an image" })?;
+        let writing = WriteOptions::new().like(&read_header(image)?).existing(config.existing);
+        writing.write(folder.join(&config.image), &volume)?;
+        writing.write(folder.join(MASK), &mask)?;
+        // Writing to a text cannot fail.
+        let _ = writeln!(splits, "{},{}", field(case.patient()), role.split.name());
+    }
+    observer.end();
+    write_text(&config.folder.join("lesions.csv"), &table, config.existing)?;
+    // Last: a folder with splits.csv is complete.
+    write_text(&config.folder.join("splits.csv"), &splits, config.existing)?;
+    Ok(written)
+}
+
+/// The image of a case and its tissue.
+fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volume<u8>), PlanError> {
+    let (volume, tissue) = case.read_volume_with(&config.reading)?;
+    let tissue = tissue.ok_or_else(|| PlanError::Without { whole: "case", part: "tissue" })?;
+    Ok((volume, tissue))
+}
+
+/// Adds a row for each lesion of a subject.
+fn add_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Result<(), PlanError> {
+    for (number, lesion) in own.lesions.iter().enumerate() {
+        let [i, j, k] = lesion.centre;
+        let [x, y, z] = own.image.geometry().to_world(lesion.centre);
+        let kind = serde_json::to_value(lesion.kind)?;
+        let kind = kind.as_str().unwrap_or_default();
+        let (id, number) = (field(id), number + 1);
+        let (contrast, radius, voxels) = (lesion.contrast, lesion.radius, lesion.voxels);
+        // Writing to a text cannot fail.
+        let _ = writeln!(table, "{id},{number},{kind},{contrast},{i},{j},{k},{x},{y},{z},{radius},{voxels}");
+    }
+    Ok(())
+}
+
+/// Where lesions of a subject lie.
+fn site(config: &InjectDataSetConfig, tissue: &Volume<u8>) -> Site {
+    match &config.within {
+        Some(labels) => Site::Labels(labels.clone()),
+        None if tissue.data().iter().any(|&label| label > 1) => Site::Labels(vec![2, 3, 4]),
+        None => Site::Mask,
+    }
+}
+
+fn write_text(path: &Path, text: &str, existing: Existing) -> Result<(), PlanError> {
+    Ok(atomic::write(path, existing, |out| out.write_all(text.as_bytes()))?)
+}

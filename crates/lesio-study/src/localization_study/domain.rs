@@ -1,0 +1,80 @@
+//! Images of one kind.
+
+use lesio_anomaly::PostProcessing;
+use lesio_image::Preprocessing;
+use lesio_io::ReadOptions;
+use lesio_io::dataset::Dataset;
+use lesio_vae::{Augmentation, Mirror};
+
+use crate::hold_out::hold_out;
+use crate::observer::Observer;
+use crate::plan_error::PlanError;
+use crate::preset::Preset;
+use crate::reading::read_subjects;
+use crate::subject::Subject;
+
+/// Images of one kind, split: normals to learn from, normals to calibrate on, lesions to find.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// Its name in reports.
+    pub name: String,
+    /// Subjects whose normal slices are learnt.
+    pub training: Vec<Subject>,
+    /// Subjects whose normal slices choose the epoch and calibrate.
+    pub validation: Vec<Subject>,
+    /// Subjects that are scored.
+    pub test: Vec<Subject>,
+    /// How images come to the grid.
+    pub preprocessing: Preprocessing,
+    /// How images are changed in training.
+    pub augmentation: Augmentation,
+    /// How maps are filtered.
+    pub postprocessing: PostProcessing,
+}
+
+impl Domain {
+    /// Reads a domain of data sets, for a grid of `size` rows and columns. It is trained on the split `train` of `data`
+    /// and calibrated on the split `val` or `validation`, where there is one, or else on every tenth patient
+    /// ([`hold_out`]); it is tested on a split of `test`.
+    ///
+    /// # Errors
+    /// A split that is absent, and cases that cannot be read.
+    pub fn read(
+        name: impl Into<String>,
+        preset: Preset,
+        size: usize,
+        data: &Dataset,
+        test: (&Dataset, &str),
+        observer: &mut dyn Observer,
+    ) -> Result<Self, PlanError> {
+        let options = ReadOptions::new();
+        let mut read = |data: &Dataset, split: &str| {
+            read_subjects(data.select(split)?.cases(), split, &options, observer).map_err(PlanError::from)
+        };
+        let training = read(data, "train")?;
+        let own = ["val", "validation"].into_iter().find(|split| data.splits().contains(split));
+        let (training, validation) = match own {
+            Some(split) => (training, read(data, split)?),
+            None => {
+                let parts = hold_out(training);
+                (parts.training, parts.validation)
+            }
+        };
+        let test = read(test.0, test.1)?;
+        let mirrored = Augmentation::default().mirror(Mirror::LeftRight);
+        let (augmentation, postprocessing) = match preset {
+            Preset::Heads => (mirrored.brightness(0.1), PostProcessing::default().median(5.0, 5.0, 5.0)),
+            Preset::Photo => (mirrored, PostProcessing::default().median(0.0, 3.0, 3.0)),
+        };
+        let preprocessing = preset.preprocessing([size, size]);
+        Ok(Self {
+            name: name.into(),
+            training,
+            validation,
+            test,
+            preprocessing,
+            augmentation,
+            postprocessing,
+        })
+    }
+}

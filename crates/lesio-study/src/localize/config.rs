@@ -1,0 +1,180 @@
+//! What is mapped, and where the results go.
+
+use std::path::PathBuf;
+
+use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
+use lesio_io::ReadOptions;
+use lesio_io::atomic::Existing;
+
+use crate::findings::DetectionRule;
+use crate::names::check_unique;
+use crate::plan_error::PlanError;
+
+/// What a model maps by where no validation data chose: absolute errors are what every model has, in the units of its
+/// images, and need no lesion to be tuned.
+pub const FALLBACK_PREDICTOR: PredictorName = PredictorName::PixelL1;
+
+/// Which predictor a model maps by, and why in words.
+#[must_use]
+pub fn predictor_choice(chosen: Option<&ChosenPredictor>) -> (PredictorName, String) {
+    match chosen {
+        Some(ChosenPredictor { predictor, average_precision, subjects, .. }) => {
+            let of = if *subjects == 1 { "subject with lesions" } else { "subjects with lesions" };
+            let text = format!(
+                "predictor {predictor}: chosen on validation data, average precision {average_precision:.3} over \
+                 {subjects} {of}"
+            );
+            (*predictor, text)
+        }
+        None => {
+            let text =
+                format!("predictor {FALLBACK_PREDICTOR}: none was chosen, no validation data held a lesion");
+            (FALLBACK_PREDICTOR, text)
+        }
+    }
+}
+
+/// Where the results of each case go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CaseFolders {
+    /// A folder for each case, called as the case without the ending of its file.
+    #[default]
+    PerCase,
+    /// All into one folder: for a data set of one case.
+    One,
+}
+
+/// Which raw maps are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChannelMaps {
+    /// That of all channels together.
+    #[default]
+    Together,
+    /// Also that of each channel by itself.
+    AlsoSingle,
+}
+
+/// What is mapped, and where the results go.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalizeConfig {
+    /// The folder for the results.
+    pub folder: PathBuf,
+    /// A folder for each case, or one. Default: for each.
+    pub folders: CaseFolders,
+    /// What becomes of files of earlier runs. Default: they are refused.
+    pub existing: Existing,
+    /// Predictors; by default, which is none, the one that validation data chose for the model, and
+    /// [`FALLBACK_PREDICTOR`] where none held a lesion.
+    pub predictors: Vec<PredictorName>,
+    /// From which score on a voxel counts as abnormal. Default: what one normal pixel in a thousand reaches.
+    pub rule: DetectionRule,
+    /// Slices of a volume in its overlay picture, at least 1. Default 6.
+    pub slices: usize,
+    /// Which raw maps are written. Default: that of all channels together.
+    pub channel_maps: ChannelMaps,
+    /// How images are read.
+    pub reading: ReadOptions,
+}
+
+impl LocalizeConfig {
+    /// Results go into this folder; the rest as the fields state.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            folders: CaseFolders::PerCase,
+            existing: Existing::Refuse,
+            predictors: Vec::new(),
+            rule: DetectionRule::PixelRate(0.001),
+            slices: 6,
+            channel_maps: ChannelMaps::Together,
+            reading: ReadOptions::new(),
+        }
+    }
+
+    /// Sets [`LocalizeConfig::folders`].
+    #[must_use]
+    pub fn folders(mut self, folders: CaseFolders) -> Self {
+        self.folders = folders;
+        self
+    }
+
+    /// Sets [`LocalizeConfig::existing`].
+    #[must_use]
+    pub fn existing(mut self, existing: Existing) -> Self {
+        self.existing = existing;
+        self
+    }
+
+    /// Sets [`LocalizeConfig::predictors`].
+    #[must_use]
+    pub fn predictors(mut self, predictors: impl IntoIterator<Item = PredictorName>) -> Self {
+        self.predictors = predictors.into_iter().collect();
+        self
+    }
+
+    /// Sets [`LocalizeConfig::rule`].
+    #[must_use]
+    pub fn rule(mut self, rule: DetectionRule) -> Self {
+        self.rule = rule;
+        self
+    }
+
+    /// Sets [`LocalizeConfig::slices`].
+    #[must_use]
+    pub fn slices(mut self, slices: usize) -> Self {
+        self.slices = slices;
+        self
+    }
+
+    /// Sets [`LocalizeConfig::channel_maps`].
+    #[must_use]
+    pub fn channel_maps(mut self, channel_maps: ChannelMaps) -> Self {
+        self.channel_maps = channel_maps;
+        self
+    }
+
+    /// Sets [`LocalizeConfig::reading`].
+    #[must_use]
+    pub fn reading(mut self, reading: ReadOptions) -> Self {
+        self.reading = reading;
+        self
+    }
+
+    /// Checks everything that needs no image: that no predictor is named twice, and that the rule gives each a threshold
+    /// where the model is calibrated.
+    ///
+    /// # Errors
+    /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`PlanError::TooFewNormals`].
+    pub fn validate(&self, localizer: &Localizer) -> Result<(), PlanError> {
+        let (predictors, _) = self.chosen(localizer);
+        check_unique("predictor to map by", predictors.iter().map(|name| name.as_str()))?;
+        predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
+    }
+
+    /// The predictors to map by, and why in words where the model's own choice decides.
+    pub(super) fn chosen(&self, localizer: &Localizer) -> (Vec<PredictorName>, Option<String>) {
+        if self.predictors.is_empty() {
+            let (predictor, text) = predictor_choice(localizer.chosen());
+            return (vec![predictor], Some(text));
+        }
+        (self.predictors.clone(), None)
+    }
+}
+
+/// The threshold of a predictor; `None` where the model was saved without normal scores of it.
+pub(super) fn threshold(
+    localizer: &Localizer,
+    rule: DetectionRule,
+    name: PredictorName,
+) -> Result<Option<f32>, PlanError> {
+    let Some(normal) = localizer.calibration().get(name) else { return Ok(None) };
+    match (rule.threshold(normal)?, rule) {
+        (None, DetectionRule::FamilyWise(level)) => {
+            let (needed, subjects) = ((1.0 / level - 1.0).ceil(), normal.subjects());
+            Err(PlanError::TooFewNormals { level, needed, subjects })
+        }
+        (threshold, _) => Ok(threshold),
+    }
+}

@@ -1,0 +1,134 @@
+//! From a data set to maps of every image.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::Localizer;
+use lesio_io::dataset::{Case, Dataset};
+use lesio_io::nifti::read_header;
+use lesio_io::without_ending;
+
+use super::config::{CaseFolders, LocalizeConfig};
+use super::report::{FailedCase, LocalizationReport, LocalizedCase};
+use super::work::{Work, overlay_file};
+use crate::folder::check_folder;
+use crate::observer::{Notice, Observer, Step};
+use crate::plan_error::PlanError;
+
+/// Name of the report, beside which no case has its folder.
+const REPORT: &str = "report.json";
+
+/// Maps every image of a data set, and writes for each image and predictor: the map on the image's own grid (NIfTI with
+/// the affine, codes and units of its input; TIFF of 32-bit floats for pictures), raw and after post-processing, the
+/// lesions by number (of volumes), and an overlay picture. The report itself is returned and not written.
+///
+/// An image that cannot be mapped is listed, and the others are mapped; the only image's error is the plan's. Maps need
+/// no truth: of a data set whose masks may be absent pass [`Dataset::without_masks`].
+///
+/// # Errors
+/// As [`LocalizeConfig::validate`]; a folder in the data set, or in which nothing can be written; a report that is there
+/// and is not to be replaced.
+///
+/// ```
+/// use lesio_anomaly::{Localizer, Model, Provenance};
+/// use lesio_image::{Image, Preprocessing, Scan};
+/// use lesio_io::dataset::{Dataset, Layout};
+/// use lesio_io::{atomic::Existing, write_png};
+/// use lesio_study::{LocalizeConfig, localize_folder};
+/// use lesio_vae::{Vae, VaeConfig};
+/// use ndarray::Array3;
+///
+/// let folder = tempfile::tempdir()?;
+/// let (data, out) = (folder.path().join("data"), folder.path().join("maps"));
+/// std::fs::create_dir(&data)?;
+/// let tile = Image::new(Array3::from_shape_fn((1, 24, 24), |(_, y, x)| ((y * x) % 7) as u8));
+/// write_png(data.join("tile.png"), &tile, Existing::Refuse)?;
+///
+/// // An untrained model maps too.
+/// let vae = Vae::new(VaeConfig::new(1, 16, 16).widths([4]), 1.0, 7, &lesio_nn::Device::Cpu)?;
+/// let preprocessing = Preprocessing::new([16, 16]).fit([] as [Scan; 0])?;
+/// let localizer = Localizer::new(Model::Vae(vae.into()), preprocessing, Provenance::new(7, "none"))?;
+///
+/// let data = Dataset::open(&data, &Layout::Images)?;
+/// let report = localize_folder(&localizer, &data, &LocalizeConfig::new(&out), &mut ())?;
+/// assert_eq!(report.cases[0].predictors[0].map, out.join("tile/pixel-l1.tiff"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn localize_folder(
+    localizer: &Localizer,
+    data: &Dataset,
+    config: &LocalizeConfig,
+    observer: &mut dyn Observer,
+) -> Result<LocalizationReport, PlanError> {
+    config.validate(localizer)?;
+    if data.contains(&config.folder) {
+        let (folder, data) = (config.folder.clone(), data.root().to_owned());
+        return Err(PlanError::ResultsInData { folder, data });
+    }
+    let (predictors, predictor_choice) = config.chosen(localizer);
+    if let Some(choice) = &predictor_choice {
+        observer.notice(&Notice::PredictorChosen { choice });
+    }
+    check_folder(&config.folder)?;
+    let work = Work { localizer, config, predictors: &predictors };
+    work.refuse_existing(&config.folder.join(REPORT))?;
+
+    let cases = data.cases();
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    observer.begin(&Step::Localizing, cases.len());
+    for (place, (case, folder)) in cases.iter().zip(folders(config, cases)).enumerate() {
+        match work.localize(case, &folder) {
+            Ok(result) => {
+                observer.notice(&Notice::CaseMapped { case: case.id(), folder: &folder });
+                done.push(result);
+            }
+            Err(error) if cases.len() == 1 => return Err(error),
+            Err(error) => {
+                observer.notice(&Notice::CaseFailed { case: case.id(), error: &error });
+                failed.push(FailedCase { id: case.id().to_owned(), error: observer.explain(&error) });
+            }
+        }
+        observer.advance(place + 1);
+    }
+    observer.end();
+    Ok(LocalizationReport {
+        rule: config.rule,
+        predictor_choice,
+        postprocessing: localizer.map_filters().clone(),
+        model: localizer.provenance().clone(),
+        cases: done,
+        failed,
+    })
+}
+
+/// A folder for each case: its id without the ending, where that is not taken by another's.
+fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
+    if config.folders == CaseFolders::One {
+        return cases.iter().map(|_| config.folder.clone()).collect();
+    }
+    let stem = |id: &str| without_ending(id).to_owned();
+    // The report has its name in the folder of the results already.
+    let mut taken = BTreeSet::from([REPORT.to_owned()]);
+    let unique =
+        |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
+    cases.iter().map(unique).map(|name| config.folder.join(name)).collect()
+}
+
+impl Work<'_> {
+    fn localize(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, PlanError> {
+        let input = case.images().first();
+        let input = input.ok_or_else(|| PlanError::Without { whole: "case", part: "an image" })?;
+        for &name in self.predictors {
+            self.refuse_existing(&overlay_file(name, folder))?;
+        }
+        let subject = self.read(case)?;
+        let content = subject.describe();
+        let (predictors, resolution, doubt) = match subject.scan.is_picture() {
+            false => self.map_volume(case, subject.scan, &read_header(input)?, folder)?,
+            true => self.map_picture(subject.scan, folder)?,
+        };
+        let id = case.id().to_owned();
+        let (input, resolution_doubt) = (case.images().to_vec(), doubt.map(|doubt| doubt.to_string()));
+        Ok(LocalizedCase { id, input, content, resolution, resolution_doubt, predictors })
+    }
+}

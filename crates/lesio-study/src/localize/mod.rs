@@ -1,0 +1,12 @@
+//! Maps of every image of a data set, with pictures and what was found.
+
+mod config;
+mod folder;
+mod picture;
+mod report;
+mod volume;
+mod work;
+
+pub use config::{CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, LocalizeConfig, predictor_choice};
+pub use folder::localize_folder;
+pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};

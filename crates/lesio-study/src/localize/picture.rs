@@ -1,0 +1,61 @@
+//! Maps of a picture.
+
+use std::path::Path;
+
+use lesio_image::{Geometry, Plane, Scan, Volume};
+use lesio_io::write_tiff;
+use ndarray::{Array2, Axis};
+
+use super::work::{Mapped, Work};
+use crate::findings::FoundLesions;
+use crate::folder::prepare_folder;
+use crate::overlay::{heat_map, picture_montage};
+use crate::plan_error::PlanError;
+
+impl Work<'_> {
+    /// Maps a picture and writes what was found into a folder.
+    pub(super) fn map_picture(&self, scan: Scan, folder: &Path) -> Result<Mapped, PlanError> {
+        let scored = self.localizer.maps(&scan, self.predictors)?;
+        let existing = self.config.existing;
+        prepare_folder(folder)?;
+        for &predictor in self.predictors {
+            for (path, map) in self.channel_maps(&scan, predictor, folder, "tiff")? {
+                write_tiff(path, &upright(&map)?, existing)?;
+            }
+        }
+        let reconstruction = scored.reconstruction(&scan)?.into_image();
+        let image = scan.into_image();
+        let foreground = one_slice(upright(scored.foreground())?);
+        let mut mapped = Vec::new();
+        for maps in scored.maps() {
+            let predictor = maps.predictor();
+            let raw = maps.raw()?;
+            write_tiff(self.describe(predictor, folder, "tiff", None).raw, &upright(&raw)?, existing)?;
+            let map = one_slice(upright(&maps.postprocessed(raw)?)?);
+            let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
+            let plane = map.data().index_axis(Axis(2), 0);
+            let result = self.describe(predictor, folder, "tiff", found.as_ref());
+            write_tiff(&result.map, &plane, existing)?;
+            let labels = found.as_ref().map(FoundLesions::labels);
+            let labels = labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0));
+            let colors = heat_map(self.localizer, predictor, plane)?;
+            let montage =
+                picture_montage(predictor.as_str(), &colors, &image, &reconstruction, plane, labels)?;
+            montage.to_picture()?.write_png(&result.overlay, existing)?;
+            mapped.push(result);
+        }
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
+    }
+}
+
+/// The only slice of a picture's map, `[row, column]`.
+fn upright<T: Clone>(map: &Volume<T>) -> Result<Array2<T>, PlanError> {
+    let plane = map.upright_plane(Plane::Axial, 0);
+    let plane = plane.ok_or_else(|| PlanError::Without { whole: "picture", part: "a slice" })?;
+    Ok(plane.as_standard_layout().into_owned())
+}
+
+/// A plane as a volume whose voxels are `(row, column, 0)`.
+fn one_slice<T>(plane: Array2<T>) -> Volume<T> {
+    Volume::new(plane.insert_axis(Axis(2)), Geometry::default())
+}

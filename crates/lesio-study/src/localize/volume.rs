@@ -1,0 +1,135 @@
+//! Maps of a volume.
+
+use std::path::Path;
+
+use lesio_anomaly::ScanMaps;
+use lesio_image::{Plane, Scan, Volume};
+use lesio_io::WriteOptions;
+use lesio_io::dataset::Case;
+use lesio_io::nifti::NiftiHeader;
+use lesio_report::{HeatMap, Scale};
+use ndarray::{Array2, Zip};
+
+use super::report::MappedPredictor;
+use super::work::{Mapped, Work};
+use crate::findings::FoundLesions;
+use crate::folder::prepare_folder;
+use crate::overlay::{OverlaySlice, chosen_slices, heat_map, scan_window, slice_montage};
+use crate::plan_error::PlanError;
+
+/// Bytes of a volume from which on it is not kept beside its maps.
+const LARGE: usize = 128 << 20;
+
+/// The slices of a map that are shown, with their numbers, and where lesions were found in them.
+type ShownSlices = Vec<(usize, Array2<f32>, Option<Array2<bool>>)>;
+
+impl Work<'_> {
+    /// Maps a volume and writes what was found into a folder.
+    pub(super) fn map_volume(
+        &self,
+        case: &Case,
+        scan: Scan,
+        header: &NiftiHeader,
+        folder: &Path,
+    ) -> Result<Mapped, PlanError> {
+        let scored = self.localizer.maps(&scan, self.predictors)?;
+        prepare_folder(folder)?;
+        let options = WriteOptions::new().like(header).existing(self.config.existing);
+        let plane = self.localizer.preprocessing().config().plane;
+        let mut windows = Vec::with_capacity(scan.channels());
+        for (channel, values) in scan.data().outer_iter().enumerate() {
+            let name = scan.names().get(channel).cloned().unwrap_or_default();
+            windows.push((name, scan_window(&values, scored.foreground())?));
+        }
+        let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
+        for &predictor in self.predictors {
+            for (path, map) in self.channel_maps(&scan, predictor, folder, "nii.gz")? {
+                options.write(path, &map)?;
+            }
+        }
+        // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
+        let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
+        let (mut mapped, mut shown) = (Vec::new(), Vec::new());
+        // There is room for one map, which is filtered where it lies, and later for its labels.
+        for maps in scored.maps() {
+            let predictor = maps.predictor();
+            let raw = maps.raw()?;
+            options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
+            let map = maps.postprocessed(raw)?;
+            let found =
+                self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
+            let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
+            options.write(&result.map, &map)?;
+            let heat_map = heat_map(self.localizer, predictor, map.data())?;
+            shown.push((heat_map, self.shown_slices(&map, scored.foreground(), found.as_ref(), plane)));
+            drop(map);
+            if let Some(found) = &found {
+                let labels = folder.join(format!("{predictor}_lesions.nii.gz"));
+                options.write(&labels, &found.labels())?;
+                result.labels = Some(labels);
+            }
+            mapped.push(result);
+        }
+        let scan = match kept.take() {
+            Some(scan) => scan,
+            None => match self.read(case)?.scan {
+                scan if scan.grid() == scored.foreground().shape() => scan,
+                _ => return Err(PlanError::Changed),
+            },
+        };
+        for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
+            self.write_overlay(result, &scan, &scored, &windows, &heat_map, slices)?;
+        }
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
+    }
+
+    fn shown_slices(
+        &self,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        found: Option<&FoundLesions>,
+        plane: Plane,
+    ) -> ShownSlices {
+        let marks = found.map(FoundLesions::marks);
+        let mut slices = Vec::new();
+        for slice in chosen_slices(foreground, marks.as_ref(), plane, self.config.slices) {
+            let Some(map) = map.upright_plane(plane, slice).map(|map| map.to_owned()) else { continue };
+            let marked = marks.as_ref().and_then(|marks| marks.upright_plane(plane, slice));
+            slices.push((slice, map, marked.map(|marks| marks.mapv(|mark| mark > 0))));
+        }
+        slices
+    }
+
+    fn write_overlay(
+        &self,
+        result: &MappedPredictor,
+        scan: &Scan,
+        scored: &ScanMaps<'_>,
+        windows: &[(String, Scale)],
+        heat_map: &HeatMap,
+        slices: ShownSlices,
+    ) -> Result<(), PlanError> {
+        let plane = self.localizer.preprocessing().config().plane;
+        let mut overlay = Vec::with_capacity(slices.len());
+        for (slice, map, marked) in slices {
+            let (mut images, mut reconstructions) = (Vec::new(), Vec::new());
+            for channel in 0..scan.channels() {
+                let image = scan.slice(plane, slice, channel).map(|image| image.to_owned());
+                let inside = scored.foreground().upright_plane(plane, slice);
+                let parts = (image, inside, scored.reconstructed_slice(slice, channel)?);
+                let (Some(image), Some(inside), Some(mut reconstruction)) = parts else { continue };
+                // Outside the foreground, of which a model knows nothing, the scan itself is shown.
+                Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
+                    if !inside {
+                        *value = own;
+                    }
+                });
+                images.push(image);
+                reconstructions.push(reconstruction);
+            }
+            overlay.push(OverlaySlice { slice, images, reconstructions, map, marked });
+        }
+        let picture = slice_montage(result.name.as_str(), heat_map, windows, &overlay)?.to_picture()?;
+        Ok(picture.write_png(&result.overlay, self.config.existing)?)
+    }
+}

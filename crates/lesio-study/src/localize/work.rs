@@ -1,0 +1,107 @@
+//! What is the same for every image of a data set.
+
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
+use lesio_image::{Scan, Volume};
+use lesio_io::atomic::Existing;
+use lesio_io::dataset::Case;
+
+use super::config::{ChannelMaps, LocalizeConfig, threshold};
+use super::report::MappedPredictor;
+use crate::findings::FoundLesions;
+use crate::plan_error::PlanError;
+use crate::subject::Subject;
+
+/// What was mapped of an image, at which resolution, and what speaks against its calibration there.
+pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>);
+
+/// What is the same for every image.
+pub(super) struct Work<'a> {
+    pub(super) localizer: &'a Localizer,
+    pub(super) config: &'a LocalizeConfig,
+    pub(super) predictors: &'a [PredictorName],
+}
+
+impl Work<'_> {
+    /// Refuses a file that is there and is not to be replaced.
+    pub(super) fn refuse_existing(&self, path: &Path) -> Result<(), PlanError> {
+        if self.config.existing == Existing::Refuse && path.symlink_metadata().is_ok() {
+            return Err(PlanError::Exists { path: path.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// A case, its channels in the model's order.
+    pub(super) fn read(&self, case: &Case) -> Result<Subject, PlanError> {
+        let mut subject = Subject::read_with(case, &self.config.reading)?;
+        let channels = self.localizer.channel_names();
+        if channels.len() > 1 {
+            subject.scan = subject.scan.with_channels(channels)?;
+        }
+        Ok(subject)
+    }
+
+    /// The raw maps of each channel by itself with their files, where the configuration wants them.
+    pub(super) fn channel_maps(
+        &self,
+        scan: &Scan,
+        predictor: PredictorName,
+        folder: &Path,
+        ending: &str,
+    ) -> Result<Vec<(PathBuf, Volume<f32>)>, PlanError> {
+        if self.config.channel_maps == ChannelMaps::Together {
+            return Ok(Vec::new());
+        }
+        let maps = self.localizer.channel_maps(scan, predictor)?;
+        let maps = maps.ok_or(PlanError::NoChannelMaps { predictor })?;
+        let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
+        let file = |channel| folder.join(format!("{predictor}_raw_{}.{ending}", name(channel)));
+        Ok(maps.into_iter().enumerate().map(|(channel, map)| (file(channel), map)).collect())
+    }
+
+    /// The lesions in a map; `None` where the model was saved without normal scores of the predictor.
+    pub(super) fn find(
+        &self,
+        predictor: PredictorName,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        resolution: &Resolution,
+        voxel_ml: Option<f64>,
+    ) -> Result<Option<FoundLesions>, PlanError> {
+        let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
+        let Some(threshold) = threshold(self.localizer, self.config.rule, predictor)? else {
+            return Ok(None);
+        };
+        let smallest = self.localizer.map_filters().least_voxels(resolution);
+        let level = self.config.rule.level();
+        Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
+    }
+
+    pub(super) fn describe(
+        &self,
+        predictor: PredictorName,
+        folder: &Path,
+        ending: &str,
+        found: Option<&FoundLesions>,
+    ) -> MappedPredictor {
+        let normal = self.localizer.calibration().get(predictor);
+        MappedPredictor {
+            name: predictor,
+            map: folder.join(format!("{predictor}.{ending}")),
+            raw: folder.join(format!("{predictor}_raw.{ending}")),
+            overlay: overlay_file(predictor, folder),
+            labels: None,
+            threshold: normal.and_then(|normal| self.config.rule.threshold(normal).ok().flatten()),
+            normal_subjects: normal.map(|normal| normal.subjects()),
+            smallest_p_value: normal.map(|normal| normal.smallest_p_value()),
+            p_value_level: self.config.rule.level(),
+            lesions: found.map(|found| found.lesions.clone()),
+        }
+    }
+}
+
+/// The file of a predictor's picture.
+pub(super) fn overlay_file(predictor: PredictorName, folder: &Path) -> PathBuf {
+    folder.join(format!("{predictor}.png"))
+}

@@ -1,0 +1,168 @@
+//! What can go wrong in a plan: from a data set to files.
+
+use std::path::PathBuf;
+
+use lesio_anomaly::{PredictError, PredictorName};
+use lesio_image::ScanError;
+use lesio_io::ReadError;
+use lesio_io::dataset::DatasetError;
+use lesio_metrics::MetricError;
+use lesio_nn::SaveError;
+use lesio_report::{PictureError, PlotError, TableError};
+use lesio_settings::SettingError;
+
+use crate::error::StudyError;
+use crate::folder::FolderError;
+use crate::injection::InjectionError;
+use crate::presentation::PresentationError;
+
+/// Why a plan ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) did not come to its
+/// end.
+///
+/// An error of a part is handed on as it is; the other variants are the plans' own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Of training, calibration or evaluation.
+    #[error(transparent)]
+    Study(#[from] StudyError),
+    /// Of scoring.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// Of a folder for results.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Of a data set.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// Of a file that is read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Of the channels of a scan.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// Of a map or an image that is written.
+    #[error(transparent)]
+    WriteImage(#[from] lesio_io::WriteError),
+    /// Of a table that is written.
+    #[error(transparent)]
+    WriteFile(#[from] lesio_io::atomic::WriteError),
+    /// Of a report or a picture that is written.
+    #[error(transparent)]
+    WriteReport(#[from] lesio_report::WriteError),
+    /// Of a model that is saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// Of a report's tables and pictures.
+    #[error(transparent)]
+    Presentation(#[from] PresentationError),
+    /// Of a table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Of a plot.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// Of a picture.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// Of a metric.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// Of a setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// Of a result in JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// Of the settings of lesions.
+    #[error(transparent)]
+    InjectionConfig(InjectionError),
+    /// Of lesions that are put into a case.
+    #[error("case {case}: {}", crate::observer::explain(.cause))]
+    Injection {
+        /// The case.
+        case: String,
+        /// Why. Its message, with its causes, is part of this one.
+        cause: InjectionError,
+    },
+    /// There is a file of this name, and replacing it was not asked for.
+    #[error("{} exists", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The folder for results is a part of the data set.
+    #[error("{} lies in {}: its results would be taken for data", .folder.display(), .data.display())]
+    ResultsInData {
+        /// The folder.
+        folder: PathBuf,
+        /// That of the data set.
+        data: PathBuf,
+    },
+    /// A predictor compares all channels at once.
+    #[error("{predictor} has no score of a single channel")]
+    NoChannelMaps {
+        /// The predictor.
+        predictor: PredictorName,
+    },
+    /// A family-wise level takes more normal subjects than the model was calibrated on.
+    #[error(
+        "a family-wise level of {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
+    )]
+    TooFewNormals {
+        /// The level.
+        level: f64,
+        /// Normal subjects that it takes.
+        needed: f64,
+        /// Those that there are.
+        subjects: usize,
+    },
+    /// A file changed between two times that it was read.
+    #[error("the file was changed while it was worked on")]
+    Changed,
+    /// A case without an image or a tissue map, or a picture without a slice.
+    #[error("a {whole} without {part}")]
+    Without {
+        /// What is incomplete.
+        whole: &'static str,
+        /// What is missing.
+        part: &'static str,
+    },
+    /// A test case has no truth.
+    #[error("case {case} has no mask")]
+    NoMask {
+        /// The case.
+        case: String,
+    },
+    /// No predictor can be chosen, since no validation case has a lesion.
+    #[error("a choice of predictors needs lesions, and the validation split has none")]
+    NoLesionsToChooseBy,
+    /// The name of the images is that of the masks that are written.
+    #[error("the image cannot be called {name}, as the masks are")]
+    MaskName {
+        /// The name.
+        name: String,
+    },
+    /// A cell of a study on disk cannot be read.
+    #[error("{}: {cause}", .path.display())]
+    ReadCell {
+        /// The file.
+        path: PathBuf,
+        /// What the system said. Its message is part of this one.
+        cause: std::io::Error,
+    },
+    /// A file is no cell of a study.
+    #[error("{} is no cell of this study: {cause}", .path.display())]
+    NoCell {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong. Its message is part of this one.
+        cause: serde_json::Error,
+    },
+    /// A cell of a study was made with another budget.
+    #[error("{} was made with another effort; choose another folder, or remove it", .path.display())]
+    OtherBudget {
+        /// The file.
+        path: PathBuf,
+    },
+}

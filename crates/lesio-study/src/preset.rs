@@ -1,0 +1,65 @@
+//! Settings that go together, by kind of image.
+
+use lesio_anomaly::PostProcessing;
+use lesio_image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
+use lesio_io::dataset::Layout;
+use lesio_settings::named;
+
+/// Settings that go together, by kind of image.
+///
+/// ```
+/// use lesio_io::dataset::Layout;
+/// use lesio_study::Preset;
+///
+/// assert_eq!("heads".parse(), Ok(Preset::Heads));
+/// assert_eq!(Preset::of(&Layout::MvTec), Preset::Photo);
+/// assert_eq!(Preset::Heads.preprocessing([64, 64]).grid(), [64, 64]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Volumes of heads: the head is found, its histogram is standardized and its box is aligned to the grid.
+    Heads,
+    /// Photographs: each is scaled by its own percentiles and fitted to the grid.
+    Photo,
+}
+
+named!(Preset, "preset", { "heads" => Self::Heads, "photo" => Self::Photo });
+
+impl Preset {
+    /// That of a data set: images of unknown origin are photographs, volumes are heads.
+    #[must_use]
+    pub fn of(layout: &Layout) -> Self {
+        match layout {
+            Layout::MvTec | Layout::Images => Self::Photo,
+            _ => Self::Heads,
+        }
+    }
+
+    /// How images come to a grid of these rows and columns.
+    #[must_use]
+    pub fn preprocessing(self, grid: [usize; 2]) -> Preprocessing {
+        match self {
+            Self::Heads => Preprocessing::heads(grid),
+            Self::Photo => Preprocessing::new(grid)
+                .intensity(Intensity::Robust(RobustScaling::new()))
+                .clip(Some([0.0, 1.0]))
+                .frame(Frame::Fit(GridFit::new(grid))),
+        }
+    }
+
+    /// How maps are filtered: of heads the scalp, which no model knows, is left out.
+    #[must_use]
+    pub fn postprocessing(self) -> PostProcessing {
+        match self {
+            Self::Heads => PostProcessing::default().median(3.0, 5.0, 5.0).erosion(4.0),
+            Self::Photo => PostProcessing::default().median(0.0, 3.0, 3.0).erosion(0.0),
+        }
+    }
+
+    /// In how many bands along the slices maps are normalized by position, 0 for not at all. An eighth of a head is as
+    /// thick as its anatomy is alike, and positions mean something where boxes are aligned.
+    #[must_use]
+    pub fn bands(preprocessing: &Preprocessing) -> usize {
+        if matches!(preprocessing.frame, Frame::Align(_)) { 8 } else { 0 }
+    }
+}

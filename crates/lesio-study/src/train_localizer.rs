@@ -1,0 +1,248 @@
+//! From subjects to a localizer that is trained, calibrated and ready to be saved.
+
+use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
+use lesio_image::Preprocessing;
+use lesio_nn::{Device, Ending, EpochRecord};
+use lesio_report::{Curve, HtmlReport, LinePlot, Svg};
+use serde_json::{Value, json};
+
+use crate::calibrating::calibrate;
+use crate::error::StudyError;
+use crate::folder::prepare_folder;
+use crate::hold_out::hold_out;
+use crate::normal_slices::{fit_preprocessing, normal_examples};
+use crate::observer::{Notice, Observer, Step};
+use crate::plan_error::PlanError;
+use crate::position::normalize_by_position;
+use crate::presentation::PresentationError;
+use crate::subject::Subject;
+use crate::training::{Checkpoints, ModelTraining, train};
+use crate::training_data::{TrainingData, TrainingPart};
+
+/// Which predictors are calibrated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CalibratedPredictors {
+    /// All but those that iterate, which take a hundred times as long.
+    #[default]
+    Fast,
+    /// All.
+    All,
+}
+
+/// How a localizer is made of subjects.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LocalizerTraining {
+    /// The model and its training. The number of channels that it states is replaced by that of the data.
+    pub model: ModelTraining,
+    /// How images come to the network's grid.
+    pub preprocessing: Preprocessing,
+    /// How maps are filtered. Default: that of [`PostProcessing`].
+    pub postprocessing: PostProcessing,
+    /// Settings of the predictors. Default: those of [`PredictorSettings`].
+    pub settings: PredictorSettings,
+    /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score at the
+    /// same position; 0 for maps as they are. Default 0.
+    pub bands: usize,
+    /// Which predictors are calibrated. Default: all but those that iterate.
+    pub calibrated: CalibratedPredictors,
+    /// Where the state of the training is kept. The folder is created. Default: nowhere.
+    pub checkpoints: Checkpoints,
+    /// Where networks are computed. Default: the processor.
+    pub device: Device,
+}
+
+impl LocalizerTraining {
+    /// This model on images that are prepared like this; the rest as the fields state.
+    #[must_use]
+    pub fn new(model: ModelTraining, preprocessing: Preprocessing) -> Self {
+        Self {
+            model,
+            preprocessing,
+            postprocessing: PostProcessing::default(),
+            settings: PredictorSettings::default(),
+            bands: 0,
+            calibrated: CalibratedPredictors::Fast,
+            checkpoints: Checkpoints::default(),
+            device: Device::Cpu,
+        }
+    }
+
+    /// Sets [`LocalizerTraining::postprocessing`].
+    #[must_use]
+    pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
+        self.postprocessing = postprocessing;
+        self
+    }
+
+    /// Sets [`LocalizerTraining::settings`].
+    #[must_use]
+    pub fn settings(mut self, settings: PredictorSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Sets [`LocalizerTraining::bands`].
+    #[must_use]
+    pub fn bands(mut self, bands: usize) -> Self {
+        self.bands = bands;
+        self
+    }
+
+    /// Sets [`LocalizerTraining::calibrated`].
+    #[must_use]
+    pub fn calibrated(mut self, calibrated: CalibratedPredictors) -> Self {
+        self.calibrated = calibrated;
+        self
+    }
+
+    /// Sets [`LocalizerTraining::checkpoints`].
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
+        self
+    }
+
+    /// Sets [`LocalizerTraining::device`].
+    #[must_use]
+    pub fn device(mut self, device: Device) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Checks every setting of the model and its training. Nothing is allocated.
+    ///
+    /// # Errors
+    /// As [`ModelTraining::validate`].
+    pub fn validate(&self) -> Result<(), StudyError> {
+        self.model.validate()
+    }
+}
+
+/// A localizer with what its training was like.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TrainedLocalizer {
+    /// The localizer, calibrated.
+    pub localizer: Localizer,
+    /// The model and its training, with the number of channels of the data.
+    pub model: ModelTraining,
+    /// What was learnt from.
+    pub data: TrainingData,
+    /// Losses by epoch.
+    pub history: Vec<EpochRecord>,
+    /// Why the training ended.
+    pub ending: Ending,
+}
+
+/// Trains a model on the normal slices of subjects and calibrates it on others. Without validation subjects every tenth
+/// patient is held out ([`hold_out`]).
+///
+/// # Errors
+/// Settings that are refused; subjects that cannot be prepared or scored, or without a normal slice; a training that
+/// fails; a checkpoint that cannot be written or taken up.
+pub fn train_localizer(
+    training: Vec<Subject>,
+    validation: Option<Vec<Subject>>,
+    config: &LocalizerTraining,
+    observer: &mut dyn Observer,
+) -> Result<TrainedLocalizer, PlanError> {
+    config.validate()?;
+    let (mut training, held_out) = match validation {
+        Some(validation) => (training, validation),
+        None => {
+            let parts = hold_out(training);
+            (parts.training, parts.validation)
+        }
+    };
+    let preprocessing = fit_preprocessing(&config.preprocessing, &training)?;
+    let examples = normal_examples(&preprocessing, &training)?;
+    let validation = normal_examples(&preprocessing, &held_out)?;
+    let data = TrainingData {
+        training: TrainingPart { cases: training.len(), normal_slices: examples.len() },
+        validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
+    };
+    observer.notice(&Notice::TrainingData(&data));
+    // One channel has no order.
+    let named = training.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
+    let channels = named.unwrap_or_default().to_vec();
+    if config.bands == 0 {
+        training.clear();
+    }
+    let model = config.model.clone().channels(examples.shape().channels);
+    if let Some(folder) = config.checkpoints.path.as_deref().and_then(|path| path.parent()) {
+        prepare_folder(folder)?;
+    }
+    observer.begin(&Step::Training, 1);
+    let trained =
+        train(&model, preprocessing, examples, validation, &config.checkpoints, &config.device, |event| {
+            observer.training(event)
+        })?;
+    observer.end();
+
+    let localizer = trained.localizer.settings(config.settings.clone());
+    let mut localizer = localizer.postprocessing(config.postprocessing.clone()).channels(channels)?;
+    let is_calibrated =
+        |name: &PredictorName| config.calibrated == CalibratedPredictors::All || !name.is_iterative();
+    let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();
+    if config.bands > 0 {
+        // By the training subjects: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
+        // stays as it is: the floor knows nothing of positions.
+        let of_model: Vec<PredictorName> =
+            names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
+        observer.begin(&Step::NormalizingByPosition, training.len());
+        localizer = normalize_by_position(localizer, &training, &of_model, config.bands, |done| {
+            observer.advance(done);
+        })?;
+        observer.end();
+    }
+    observer.begin(&Step::Calibrating, held_out.len());
+    let localizer = calibrate(localizer, &held_out, &names, |done| observer.advance(done))?;
+    observer.end();
+    Ok(TrainedLocalizer { localizer, model, data, history: trained.history, ending: trained.ending })
+}
+
+impl TrainedLocalizer {
+    /// As `report.json` of the program `train` has it, but for the command and the time.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        json!({
+            "schema": 1,
+            "recipe": self.model,
+            "ending": format!("{:?}", self.ending),
+            "data": self.data,
+            "history": self.history,
+            "chosen": self.localizer.chosen(),
+            "provenance": self.localizer.provenance(),
+        })
+    }
+
+    /// A page with the losses and the settings.
+    ///
+    /// # Errors
+    /// None in practice; the plot checks its own curves.
+    pub fn page(&self) -> Result<HtmlReport, PlanError> {
+        Ok(HtmlReport::new("Training of a localizer")
+            .figure_svg(
+                &loss_plot(&self.history, "loss per image")?,
+                "Mean loss of each epoch; the model is that of the lowest validation loss.",
+            )
+            .code(serde_json::to_string_pretty(&self.model)?))
+    }
+}
+
+/// The losses of a training by epoch, in a unit such as `nats per image`.
+///
+/// # Errors
+/// None in practice; the plot checks its own curves.
+pub fn loss_plot(history: &[EpochRecord], unit: &str) -> Result<Svg, PresentationError> {
+    let losses = |name: &str, pick: &dyn Fn(&EpochRecord) -> Option<f64>| {
+        let (x, y): (Vec<f64>, Vec<f64>) =
+            history.iter().filter_map(|record| Some(((record.epoch + 1) as f64, pick(record)?))).unzip();
+        Curve::new(name, x, y)
+    };
+    let plot = LinePlot::training("Loss by epoch", unit)
+        .curve(losses("training", &|record| Some(record.training.total))?)
+        .curve(losses("validation", &|record| record.validation.as_ref().map(|terms| terms.total))?);
+    Ok(plot.to_svg()?)
+}

@@ -1,0 +1,126 @@
+//! The plans one after the other, as an embedder calls them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+use std::path::Path;
+
+use lesio_io::ReadOptions;
+use lesio_io::dataset::{Dataset, Layout};
+use lesio_metrics::BootstrapConfig;
+use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio_report::Scope;
+use lesio_study::{
+    EvaluateConfig, InjectDataSetConfig, InjectionConfig, LocalizeConfig, LocalizerTraining, ModelChoices,
+    ModelKind, ModelTraining, Notice, Observer, PlanError, Preset, Step, StudyError, evaluate,
+    inject_data_set, inspect, localize_folder, read_subjects, train_localizer,
+};
+use lesio_vae::{Latent, VaeConfig, VaeTraining};
+
+/// What a plan reports, in short.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Observer for Heard {
+    fn begin(&mut self, step: &Step, parts: usize) {
+        self.0.push(format!("{step} {parts}"));
+    }
+
+    fn notice(&mut self, notice: &Notice<'_>) {
+        if let Notice::CaseMapped { case, .. } = notice {
+            self.0.push(format!("{case} mapped"));
+        }
+    }
+}
+
+fn write_heads(folder: &Path) {
+    let heads = BrainPhantom::new(BrainConfig::new([32, 32], Contrast::T1, 7).slices(6)).unwrap();
+    for number in 0..10 {
+        let (head, case) = (heads.volume(number).unwrap(), folder.join(format!("s{number}")));
+        std::fs::create_dir_all(&case).unwrap();
+        lesio_io::write_volume(case.join("image.nii.gz"), &head.image).unwrap();
+        lesio_io::write_volume(case.join("tissue.nii.gz"), &head.labels).unwrap();
+    }
+}
+
+#[test]
+fn from_normal_heads_to_lesions_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (normal, with_lesions) = (folder.path().join("normal"), folder.path().join("data"));
+    write_heads(&normal);
+    let normal = Dataset::open(&normal, &Layout::cases("image.nii.gz", Some("tissue.nii.gz"))).unwrap();
+    let injection = InjectionConfig::new(5).lesions(2).radius(12.0, 16.0).seed(5);
+    let config = InjectDataSetConfig::new(&with_lesions, injection);
+    let made = inject_data_set(&normal, &config, &mut ()).unwrap();
+    assert_eq!((made.cases, made.with_lesions, made.lesions), (10, 3, 6));
+    assert!(matches!(inject_data_set(&normal, &config, &mut ()), Err(PlanError::WriteImage(_))));
+
+    let data = Dataset::open(&with_lesions, &Layout::cases("image.nii.gz", Some("mask.nii.gz"))).unwrap();
+    let split = |name: &str| data.select(name).unwrap().cases().to_vec();
+    let read = |name: &str| read_subjects(&split(name), name, &ReadOptions::new(), &mut ()).unwrap();
+    // The number of channels is that of the data.
+    let model = VaeConfig::new(3, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+    let mut training = VaeTraining::default();
+    training.train.epochs = 1;
+    let training =
+        LocalizerTraining::new(ModelTraining::Vae { model, training }, Preset::Heads.preprocessing([32, 32]))
+            .postprocessing(Preset::Heads.postprocessing())
+            .bands(2);
+    let mut heard = Heard::default();
+    let trained = train_localizer(read("train"), Some(read("val")), &training, &mut heard).unwrap();
+    assert_eq!(heard.0, ["training 1", "gathering what is usual by place 7", "calibrating 1"]);
+    assert!(matches!(&trained.model, ModelTraining::Vae { model, .. } if model.channels == 1));
+    assert_eq!(trained.report()["data"]["training"]["cases"], 7);
+    assert!(trained.page().is_ok());
+
+    let names = ["pixel-l1", "pixel-positive"].map(|name| name.parse().unwrap());
+    let config = EvaluateConfig::new(BootstrapConfig::new(1).replicates(20))
+        .predictors(Some(names.to_vec()))
+        .ensemble(names)
+        .model_choices(ModelChoices::Best);
+    let models = || [("vae".to_owned(), trained.localizer.clone())];
+    let mut heard = Heard::default();
+    let found = evaluate(models(), &split("test"), &split("val"), &config, &mut heard).unwrap();
+    assert_eq!(heard.0, ["learning weights 1", "choosing on the validation split 1", "scoring 2"]);
+    assert_eq!((found.cases, found.patients, found.best.len()), (2, 2, 1));
+    let report = found.report().unwrap();
+    assert_eq!(report.scopes[0].scope, Scope::LesionSlices);
+    let rows: Vec<&str> = report.scopes[0].predictors.iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
+    assert_eq!(rows[3..].len(), 5, "four ensembles and one with learnt weights: {rows:?}");
+    assert_eq!(found.tables().unwrap().len(), 2);
+    assert!(found.page("lead").unwrap().to_html().contains("Slices"));
+    // Training cases have no lesion to choose by.
+    let none = evaluate(models(), &split("test"), &split("train")[..1], &config, &mut ());
+    assert!(matches!(none, Err(PlanError::NoLesionsToChooseBy | PlanError::Study(StudyError::Ensemble(_)))));
+
+    let out = folder.path().join("maps");
+    let test = data.select("test").unwrap().without_masks();
+    let config = LocalizeConfig::new(&out).predictors(names);
+    let mut heard = Heard::default();
+    let report = localize_folder(&trained.localizer, &test, &config, &mut heard).unwrap();
+    assert_eq!(heard.0, ["localizing 2", "s4 mapped", "s9 mapped"]);
+    for case in &report.cases {
+        for mapped in &case.predictors {
+            for file in [&mapped.map, &mapped.raw, &mapped.overlay, mapped.labels.as_ref().unwrap()] {
+                assert!(file.is_file(), "{}", file.display());
+            }
+            assert_eq!(inspect(&mapped.map, &Default::default()).unwrap().to_json()["shape"][2], 6);
+        }
+        assert!(!case.to_markdown(&case.id).unwrap().is_empty());
+    }
+    assert!(report.failed.is_empty());
+    // A second run replaces nothing: each case fails by its own.
+    let again = localize_folder(&trained.localizer, &test, &config, &mut ()).unwrap();
+    assert!(again.cases.is_empty() && again.failed[0].error.ends_with("pixel-l1.png exists"));
+    let within = LocalizeConfig::new(with_lesions.join("maps"));
+    let refused = localize_folder(&trained.localizer, &test, &within, &mut ());
+    assert!(matches!(refused, Err(PlanError::ResultsInData { .. })));
+    let twice = LocalizeConfig::new(&out).predictors([names[0], names[0]]).validate(&trained.localizer);
+    assert!(matches!(twice, Err(PlanError::Study(StudyError::Repeated { .. }))));
+}
+
+#[test]
+fn names_are_those_of_the_command_line() {
+    assert_eq!(ModelKind::ALL.map(ModelKind::name), ["vae", "denoiser"]);
+    let error = "encoder".parse::<ModelKind>().unwrap_err();
+    assert_eq!(error.to_string(), "\"encoder\" is no kind of model, expected one of vae, denoiser");
+}
