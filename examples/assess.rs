@@ -51,11 +51,6 @@ struct Args {
     seed: u64,
 }
 
-/// Slices shown in the picture, at most.
-const SHOWN: usize = 12;
-/// Pixels of the picture per pixel of a slice.
-const ENLARGED: usize = 2;
-
 fn main() -> ExitCode {
     run(program)
 }

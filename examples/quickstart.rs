@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::report::{EvaluationReport, Existing, Provenance, write_json};
+use lesio::report::{EvaluationReport, Existing, RunRecord, write_json};
 use lesio::study::prepare_folder;
 use lesio_examples::brains::Brains;
 use lesio_examples::hearts::show_quality;
@@ -45,7 +45,7 @@ fn program() -> Outcome {
     let page = brains.page(started.elapsed().as_secs_f64())?;
     let (page, quality) = show_quality(page, args.seed, &args.device.device)?;
     let seconds = started.elapsed().as_secs_f64();
-    let provenance = Provenance::new(command("quickstart"))
+    let provenance = RunRecord::new(command("quickstart"))
         .seed(args.seed)
         .seconds(seconds)
         .version("lesio", env!("CARGO_PKG_VERSION"))

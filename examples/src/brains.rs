@@ -10,7 +10,7 @@ use lesio::image::{Image, Preprocessing, Scan};
 use lesio::metrics::{BootstrapConfig, PixelCurve};
 use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
-use lesio::report::{Best, Cell, Column, HtmlReport, Scale, Scope, ScopeReport, Table};
+use lesio::report::{Best, Column, HtmlReport, Scale, Scope, ScopeReport, Table, TableCell};
 use lesio::study::{
     CalibratedPredictors, Evaluated, EvaluationBuilder, LocalizerTraining, ModelTraining, Shown, Subject,
     Thresholds, TrainedLocalizer, curve_figures, leading, loss_plot, montage, normal_scale, scope_table,
@@ -211,10 +211,11 @@ fn kind_table(kinds: Vec<Vec<PixelCurve>>, names: &[PredictorName]) -> Result<Ta
     let columns = KINDS.map(|(kind, _, _)| Column::new(kind).decimals(3).best(Best::Highest));
     let columns = std::iter::once(Column::new("predictor")).chain(columns);
     let mut table = Table::new("Average precision after post-processing, by kind of lesion.", columns);
-    let mut rows: Vec<Vec<Cell>> = names.iter().map(|name| vec![Cell::from(name.as_str())]).collect();
+    let mut rows: Vec<Vec<TableCell>> =
+        names.iter().map(|name| vec![TableCell::from(name.as_str())]).collect();
     for predictors in kinds {
         for (row, pixels) in rows.iter_mut().zip(predictors) {
-            row.push(Cell::from(pixels.rank()?.average_precision()));
+            row.push(TableCell::from(pixels.rank()?.average_precision()));
         }
     }
     for row in rows {

@@ -43,13 +43,10 @@ pub enum PlanError {
     Scan(#[from] ScanError),
     /// Of a map or an image that is written.
     #[error(transparent)]
-    WriteImage(#[from] lesio_io::WriteError),
-    /// Of a table that is written.
+    WriteImage(#[from] lesio_io::ImageWriteError),
+    /// Of a table, a report or a picture that is written.
     #[error(transparent)]
     WriteFile(#[from] lesio_io::atomic::WriteError),
-    /// Of a report or a picture that is written.
-    #[error(transparent)]
-    WriteReport(#[from] lesio_report::WriteError),
     /// Of a model that is saved.
     #[error(transparent)]
     Save(#[from] SaveError),

@@ -2,7 +2,7 @@
 
 use lesio_image::Image;
 use lesio_io::ReadError;
-use lesio_io::nifti::{NiftiImage, Statistics};
+use lesio_io::nifti::{NiftiImage, VoxelStatistics};
 
 /// Slices read at a time.
 const SLAB: usize = 8;
@@ -32,7 +32,7 @@ impl ValueSummary {
     pub const BINS: usize = 16;
 
     pub(super) fn of_nifti(image: &mut NiftiImage) -> Result<Self, ReadError> {
-        let Statistics { voxels, nonfinite, sum, min, max, first, .. } = image.statistics()?;
+        let VoxelStatistics { voxels, nonfinite, sum, min, max, first, .. } = image.statistics()?;
         let mut values = Self { count: voxels, nonfinite, sum, min, max, first, histogram: [0; Self::BINS] };
         if values.min < values.max {
             for slab in image.slabs::<f64>(SLAB)? {

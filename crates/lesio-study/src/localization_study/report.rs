@@ -1,6 +1,6 @@
 //! The claims and figures of a study as a page.
 
-use lesio_report::{Best, Cell, Column, Estimate, HtmlReport, Table};
+use lesio_report::{Best, Column, Estimate, HtmlReport, Table, TableCell};
 use serde_json::{Value, json};
 
 use super::cell::StudyCell;
@@ -83,8 +83,8 @@ fn table(domain: &str, cells: &[&StudyCell]) -> Result<Table, PlanError> {
     let mut table = Table::new(caption, std::iter::once(Column::new("predictor")).chain(columns));
     let names = cells.first().map_or(&[][..], |cell| &cell.predictors);
     for name in names {
-        let mut row = vec![Cell::from(name.predictor.as_str())];
-        row.extend(cells.iter().map(|cell| Cell::from(estimate(cell, &name.predictor))));
+        let mut row = vec![TableCell::from(name.predictor.as_str())];
+        row.extend(cells.iter().map(|cell| TableCell::from(estimate(cell, &name.predictor))));
         table = table.row(row)?;
     }
     Ok(table)

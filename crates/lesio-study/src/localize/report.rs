@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lesio_anomaly::{PostProcessing, PredictorName, Provenance, Resolution};
-use lesio_report::{Cell, Column, Table, TableError};
+use lesio_report::{Column, Table, TableCell, TableError};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -152,7 +152,7 @@ impl MappedPredictor {
                 u64::from(lesion.label).into(),
                 lesion.voxels.into(),
                 lesion.volume_ml.into(),
-                Cell::from(centre[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
+                TableCell::from(centre[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
                 f64::from(lesion.peak).into(),
                 lesion.mean.into(),
                 lesion.p_value.into(),

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use lesio_image::GeometryError;
 use lesio_io::ReadError;
 use lesio_io::dataset::DatasetError;
 use lesio_metrics::MetricError;
 use lesio_nn::EngineError;
-use lesio_quality::{EstimateError, InputError, PipelineError};
+use lesio_phantom::PhantomError;
+use lesio_quality::{CorruptionError, EstimateError, InputError, PipelineError};
 use lesio_report::{PictureError, PlotError, ScaleError, TableError, WriteError};
 use lesio_settings::SettingError;
 use ndarray::ShapeError;
@@ -38,7 +40,7 @@ pub enum QualityStudyError {
     },
     /// A volume cannot be written.
     #[error(transparent)]
-    WriteVolume(#[from] lesio_io::WriteError),
+    WriteVolume(#[from] lesio_io::ImageWriteError),
     /// The data hold nothing to work on, or patients of training and test mix.
     #[error("{what}")]
     Data {
@@ -66,6 +68,15 @@ pub enum QualityStudyError {
     /// A sample is not on the grid of the model.
     #[error("a sample is not on the grid of the model")]
     Shape(#[from] ShapeError),
+    /// An image of the demonstration could not be drawn.
+    #[error(transparent)]
+    Phantom(#[from] PhantomError),
+    /// A segmentation of the demonstration could not be made.
+    #[error(transparent)]
+    Corruption(#[from] CorruptionError),
+    /// An image of the demonstration has no place.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
     /// A result could not be shown.
     #[error(transparent)]
     Presentation(#[from] PresentationError),

@@ -1,7 +1,7 @@
 //! Tables of a report of the study of quality, read from it: what is shown is what was written.
 
 use lesio_quality::{AttackUnit, Method, NaturalShift};
-use lesio_report::{Best, TableCell, Column, Estimate, Table, TableError};
+use lesio_report::{Best, Column, Estimate, Table, TableCell, TableError};
 use serde_json::Value;
 
 use crate::quality::schema::{Perturbation, QualityReport, QualityRow, document_name};

@@ -5,7 +5,7 @@ use std::path::Path;
 use lesio_metrics::BootstrapConfig;
 use lesio_nn::Device;
 use lesio_quality::{
-    Method, PipelineConfig, QualityModel, QualityPipeline, QualityScores, Scored, StepCache,
+    Method, PipelineConfig, PipelineProgress, QualityModel, QualityPipeline, QualityScores, Scored, StepCache,
 };
 use lesio_report::{HtmlReport, RunRecord, Scale, ScatterPlot, Table};
 use serde_json::{Value, json};
