@@ -3,11 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::device::Device;
-use crate::engine::EngineError;
+use crate::engine::{Engine, EngineError};
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::parameters::ParameterSet;
-use crate::plan::{Differentiate, Plan, PlanWeights};
+use crate::plan::{Differentiate, Plan, PlanError, PlanWeights};
 
 /// A network with fixed parameters, ready to be computed from any thread.
 ///
@@ -50,61 +50,104 @@ impl std::fmt::Debug for Backend {
 /// Plans kept: more than this many calls at once make new ones.
 const KEPT: usize = 4;
 
-/// A forward pass that was made, and the backward passes that may follow it.
-#[derive(Debug)]
-pub struct Pass<'a>(Made<'a>);
+/// An [`Inference`] with the buffers of its passes, which it gives back when it is dropped.
+pub struct FixedEngine<'a> {
+    inference: &'a Inference,
+    buffers: Buffers,
+}
 
-enum Made<'a> {
-    Plan {
-        plan: &'a mut Plan,
-        weights: &'a PlanWeights,
-    },
+enum Buffers {
+    /// Before the first pass.
+    None,
+    Plan(Plan),
     #[cfg(feature = "candle")]
     Candle(crate::candle::HostPass),
 }
 
-impl std::fmt::Debug for Made<'_> {
+impl std::fmt::Debug for FixedEngine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Plan { .. } => "Plan",
-            #[cfg(feature = "candle")]
-            Self::Candle(_) => "Candle",
-        })
+        f.debug_struct("FixedEngine").field("inference", &self.inference).finish_non_exhaustive()
     }
 }
 
-impl Pass<'_> {
-    /// An output, `[samples, channels, rows, columns]`, row-major; empty where there is none.
-    #[must_use]
-    pub fn output(&self, index: usize) -> &[f32] {
-        match &self.0 {
-            Made::Plan { plan, .. } => plan.output(index),
+impl Engine for FixedEngine<'_> {
+    fn network(&self) -> &Network {
+        &self.inference.network
+    }
+
+    fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
+        match &self.inference.backend {
+            Backend::Plan { differentiate, weights, plans } => {
+                let fits = matches!(&self.buffers, Buffers::Plan(plan) if plan.capacity() >= samples);
+                if !fits {
+                    self.give_back();
+                    self.buffers = Buffers::Plan(match kept(plans, samples) {
+                        Some(plan) => plan,
+                        None => Plan::new(&self.inference.network, samples.max(1), *differentiate)?,
+                    });
+                }
+                match &mut self.buffers {
+                    Buffers::Plan(plan) => Ok(plan.forward(weights, inputs, samples, Mode::Evaluate)?),
+                    _ => Ok(()),
+                }
+            }
             #[cfg(feature = "candle")]
-            Made::Candle(pass) => pass.output(index),
+            Backend::Candle { network, device, differentiate } => {
+                // What an earlier pass holds is freed before the next needs as much.
+                self.buffers = Buffers::None;
+                let pass = crate::candle::HostPass::new(network, device, inputs, samples, *differentiate)?;
+                self.buffers = Buffers::Candle(pass);
+                Ok(())
+            }
         }
     }
 
-    /// Computes the gradients by the inputs from those by the outputs; may be called again with others.
-    ///
-    /// # Errors
-    /// Gradients of another number or length than the outputs, a network that was not made for gradients, or a failure
-    /// of the device.
-    pub fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
-        match &mut self.0 {
-            Made::Plan { plan, weights } => Ok(plan.backward(weights, output_gradients, None)?),
+    fn output(&self, index: usize) -> &[f32] {
+        match &self.buffers {
+            Buffers::None => &[],
+            Buffers::Plan(plan) => plan.output(index),
             #[cfg(feature = "candle")]
-            Made::Candle(pass) => pass.backward(output_gradients),
+            Buffers::Candle(pass) => pass.output(index),
         }
     }
 
-    /// The gradient by an input from the last backward pass; empty before the first.
-    #[must_use]
-    pub fn input_gradient(&self, index: usize) -> &[f32] {
-        match &self.0 {
-            Made::Plan { plan, .. } => plan.input_gradient(index),
+    fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
+        match (&mut self.buffers, &self.inference.backend) {
+            (Buffers::Plan(plan), Backend::Plan { weights, .. }) => {
+                Ok(plan.backward(weights, output_gradients, None)?)
+            }
             #[cfg(feature = "candle")]
-            Made::Candle(pass) => pass.input_gradient(index),
+            (Buffers::Candle(pass), _) => pass.backward(output_gradients),
+            _ => Err(PlanError::NoForwardPass.into()),
         }
+    }
+
+    fn input_gradient(&self, index: usize) -> &[f32] {
+        match &self.buffers {
+            Buffers::None => &[],
+            Buffers::Plan(plan) => plan.input_gradient(index),
+            #[cfg(feature = "candle")]
+            Buffers::Candle(pass) => pass.input_gradient(index),
+        }
+    }
+}
+
+impl FixedEngine<'_> {
+    /// Keeps the buffers for the next engine.
+    fn give_back(&mut self) {
+        let buffers = std::mem::replace(&mut self.buffers, Buffers::None);
+        if let (Buffers::Plan(plan), Backend::Plan { plans, .. }) = (buffers, &self.inference.backend) {
+            let mut plans = plans.lock().unwrap_or_else(PoisonError::into_inner);
+            if plans.len() < KEPT {
+                plans.push(plan);
+            }
+        }
+    }
+}
+
+impl Drop for FixedEngine<'_> {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -156,39 +199,20 @@ impl Inference {
         })
     }
 
-    /// Computes the outputs for `samples` samples in evaluation mode, hands them to `then`, which may run backward
-    /// passes, and keeps the buffers.
+    /// An engine of this network, in evaluation mode. Any number may be in use at once.
+    #[must_use]
+    pub fn engine(&self) -> FixedEngine<'_> {
+        FixedEngine { inference: self, buffers: Buffers::None }
+    }
+
+    /// Computes the outputs for `samples` samples in evaluation mode. The engine has them, and does backward passes.
     ///
     /// # Errors
-    /// Inputs of another number or length than declared, a failure of the device, and what `then` reports.
-    pub fn run<T, E: From<EngineError>>(
-        &self,
-        inputs: &[&[f32]],
-        samples: usize,
-        then: impl FnOnce(&mut Pass<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        match &self.backend {
-            Backend::Plan { differentiate, weights, plans } => {
-                let mut plan = match kept(plans, samples) {
-                    Some(plan) => plan,
-                    None => {
-                        Plan::new(&self.network, samples.max(1), *differentiate).map_err(EngineError::from)?
-                    }
-                };
-                plan.forward(weights, inputs, samples, Mode::Evaluate).map_err(EngineError::from)?;
-                let result = then(&mut Pass(Made::Plan { plan: &mut plan, weights }));
-                let mut plans = plans.lock().unwrap_or_else(PoisonError::into_inner);
-                if plans.len() < KEPT {
-                    plans.push(plan);
-                }
-                result
-            }
-            #[cfg(feature = "candle")]
-            Backend::Candle { network, device, differentiate } => {
-                let pass = crate::candle::HostPass::new(network, device, inputs, samples, *differentiate)?;
-                then(&mut Pass(Made::Candle(pass)))
-            }
-        }
+    /// Inputs of another number or length than declared, and a failure of the device.
+    pub fn run(&self, inputs: &[&[f32]], samples: usize) -> Result<FixedEngine<'_>, EngineError> {
+        let mut engine = self.engine();
+        engine.forward(inputs, samples)?;
+        Ok(engine)
     }
 }
 

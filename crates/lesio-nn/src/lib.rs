@@ -5,8 +5,8 @@
 //! | declare a network | [`NetworkBuilder`], [`Layer`], [`Network`] |
 //! | hold its parameters, initialized from a seed | [`ParameterSet`], [`Initialization`] |
 //! | say where it is computed | [`Device`]: own kernels on the CPU, or with the feature `candle` any device of candle |
-//! | compute it, with gradients by its inputs | [`Inference`], [`Pass`], [`ImageBatch`] |
-//! | train it | [`Objective`], [`Trainer`], [`TrainConfig`] |
+//! | compute it, with gradients by its inputs | [`Inference`], [`Engine`], [`ImageBatch`] |
+//! | train it | [`Objective`], [`Trainer`], [`TrainConfig`], [`TrainingEngine`] |
 //! | keep parameters and configuration in one file | [`model_file`] |
 //! | take parameters that another program trained | [`StateDict`], [`NameMap`] |
 //! | plan and reuse buffers by hand | [`Plan`], [`PlanWeights`] |
@@ -16,7 +16,7 @@
 //!
 //! ```
 //! use lesio_nn::{
-//!     Activation, Convolution, Device, Differentiate, EngineError, Inference, Initialization, Layer, NetworkBuilder,
+//!     Activation, Convolution, Device, Differentiate, Engine, Inference, Initialization, Layer, NetworkBuilder,
 //!     ParameterSet, Shape,
 //! };
 //!
@@ -30,11 +30,10 @@
 //! let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 0);
 //! let inference = Inference::new(&network, &parameters, Differentiate::Inputs, &Device::Cpu)?;
 //! let images = vec![0.5; 2 * 16 * 16];
-//! let (scores, gradient) = inference.run(&[&images], 2, |pass| {
-//!     pass.backward(&[&[1.0; 2 * 16 * 16]])?;
-//!     Ok::<_, EngineError>((pass.output(0).to_vec(), pass.input_gradient(0).to_vec()))
-//! })?;
-//! assert_eq!((scores.len(), gradient.len()), (images.len(), images.len()));
+//! let mut pass = inference.run(&[&images], 2)?;
+//! assert_eq!(pass.output(0).len(), images.len());
+//! pass.backward(&[&[1.0; 2 * 16 * 16]])?;
+//! assert_eq!(pass.input_gradient(0).len(), images.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -63,8 +62,8 @@ mod training;
 
 pub use batch::{BatchError, ImageBatch};
 pub use device::{Device, DeviceError};
-pub use engine::{EngineError, InputGradients, TrainingEngine};
-pub use inference::{Inference, Pass};
+pub use engine::{Engine, EngineError, EngineState, InputGradients, TrainingEngine};
+pub use inference::{FixedEngine, Inference};
 pub use layer::{Activation, Bias, Convolution, Layer};
 pub use lesio_kernels::{AdamUpdate, Precision};
 pub use lesio_settings::SettingError;
@@ -81,6 +80,6 @@ pub use plan_engine::PlanEngine;
 pub use shape::Shape;
 pub use state_dict::{NameMap, StateDict, StateDictError};
 pub use training::{
-    Batch, CheckpointError, EarlierCheckpoint, Ending, EpochRecord, Event, Objective, Terms, TrainConfig,
-    TrainError, Trainer, checkpoint_exists,
+    Batch, CheckpointError, EarlierCheckpoint, Ending, Engines, EpochRecord, Event, Objective, Terms,
+    TrainConfig, TrainError, Trainer, checkpoint_exists,
 };

@@ -2,7 +2,7 @@
 
 use lesio_kernels::AdamUpdate;
 
-use crate::engine::{EngineError, InputGradients, TrainingEngine};
+use crate::engine::{Engine, EngineError, EngineState, InputGradients, TrainingEngine};
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::parameters::ParameterSet;
@@ -13,7 +13,9 @@ pub struct PlanEngine {
     network: Network,
     differentiate: Differentiate,
     plan: Plan,
+    mode: Mode,
     weights: PlanWeights,
+    mean: Option<PlanWeights>,
     gradients: Gradients,
     moments: AdamMoments,
 }
@@ -44,6 +46,8 @@ impl PlanEngine {
             network: network.clone(),
             differentiate,
             plan: Plan::new(network, capacity, differentiate)?,
+            mode: Mode::Train,
+            mean: None,
             gradients: Gradients::zeros(&weights),
             moments: AdamMoments::zeros(&weights),
             weights,
@@ -51,16 +55,16 @@ impl PlanEngine {
     }
 }
 
-impl TrainingEngine for PlanEngine {
+impl Engine for PlanEngine {
     fn network(&self) -> &Network {
         &self.network
     }
 
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
+    fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
         if samples > self.plan.capacity() {
             self.plan = Plan::new(&self.network, samples, self.differentiate)?;
         }
-        Ok(self.plan.forward(&self.weights, inputs, samples, mode)?)
+        Ok(self.plan.forward(&self.weights, inputs, samples, self.mode)?)
     }
 
     fn output(&self, index: usize) -> &[f32] {
@@ -73,6 +77,12 @@ impl TrainingEngine for PlanEngine {
 
     fn input_gradient(&self, index: usize) -> &[f32] {
         self.plan.input_gradient(index)
+    }
+}
+
+impl TrainingEngine for PlanEngine {
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
     }
 
     fn clear_gradients(&mut self) {
@@ -89,27 +99,43 @@ impl TrainingEngine for PlanEngine {
         Ok(())
     }
 
+    fn average(&mut self, share: f32) -> Result<(), EngineError> {
+        match &mut self.mean {
+            Some(mean) => Ok(mean.move_towards(&self.weights, share)?),
+            None => {
+                self.mean = Some(self.weights.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn exchange_mean(&mut self) -> Result<(), EngineError> {
+        if let Some(mean) = &mut self.mean {
+            std::mem::swap(mean, &mut self.weights);
+            self.weights.pack()?;
+        }
+        Ok(())
+    }
+
     fn parameters(&self) -> Result<ParameterSet, EngineError> {
         Ok(self.weights.to_parameters())
+    }
+
+    fn mean(&self) -> Result<Option<ParameterSet>, EngineError> {
+        Ok(self.mean.as_ref().map(PlanWeights::to_parameters))
     }
 
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError> {
         Ok(self.moments.to_parameters())
     }
 
-    fn restore(
-        &mut self,
-        parameters: &ParameterSet,
-        moments: Option<&[ParameterSet; 2]>,
-    ) -> Result<(), EngineError> {
-        let weights = PlanWeights::new(&self.network, parameters)?;
-        let moments = match moments {
-            Some([first, second]) => AdamMoments::from_parameters(&weights, [first, second])?,
-            None => AdamMoments::zeros(&weights),
-        };
+    fn restore(&mut self, state: &EngineState) -> Result<(), EngineError> {
+        let weights = PlanWeights::new(&self.network, &state.parameters)?;
+        let [first, second] = &state.moments;
+        self.moments = AdamMoments::from_parameters(&weights, [first, second])?;
+        self.mean = state.mean.as_ref().map(|mean| PlanWeights::new(&self.network, mean)).transpose()?;
         self.gradients = Gradients::zeros(&weights);
         self.weights = weights;
-        self.moments = moments;
         Ok(())
     }
 }

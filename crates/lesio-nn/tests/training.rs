@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lesio_nn::{
     Activation, AdamConfig, Batch, Bias, CheckpointError, Convolution, Device, EarlierCheckpoint, Ending,
-    EngineError, Event, Initialization, InputGradients, Layer, Mode, Network, NetworkBuilder, Objective,
-    ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+    Engine, EngineError, Engines, Event, Initialization, InputGradients, Layer, Network, NetworkBuilder,
+    Objective, ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
 };
 
 /// Learns to undo noise that is drawn for each sample and epoch.
@@ -20,16 +20,12 @@ struct Denoise {
 
 const SHAPE: Shape = Shape::new(1, 6, 6);
 
-impl Objective for Denoise {
+impl Objective<1> for Denoise {
     fn samples(&self) -> usize {
         self.images.len()
     }
 
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError> {
+    fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
         let mut clean = Vec::new();
         let mut noisy = Vec::new();
         for &sample in batch.samples {
@@ -40,23 +36,22 @@ impl Objective for Denoise {
             noisy.extend(self.images[sample].iter().zip(noise).map(|(x, n)| x + 0.1 * n));
         }
         let samples = batch.samples.len();
-        engines[0].forward(&[&noisy], samples, Mode::Train)?;
+        engine.forward(&[&noisy], samples)?;
         let scale = 2.0 / samples as f32;
-        let difference: Vec<f32> = engines[0].output(0).iter().zip(&clean).map(|(y, x)| y - x).collect();
+        let difference: Vec<f32> = engine.output(0).iter().zip(&clean).map(|(y, x)| y - x).collect();
         let total = difference.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / samples as f64;
         let gradient: Vec<f32> = difference.iter().map(|d| d * scale).collect();
-        engines[0].backward(&[&gradient])?;
+        engine.backward(&[&gradient])?;
         let poisoned = self.poison.is_some_and(|from| batch.step >= from);
         Ok(Terms::new(if poisoned { f64::NAN } else { total }).with("squared error", total))
     }
 
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, [engine]: &mut Engines<1>) -> Result<Option<Terms>, EngineError> {
         if !self.validates {
             return Ok(None);
         }
-        engines[0].forward(&[&self.images[0]], 1, Mode::Evaluate)?;
-        let error =
-            engines[0].output(0).iter().zip(&self.images[0]).map(|(y, x)| f64::from(y - x).powi(2)).sum();
+        engine.forward(&[&self.images[0]], 1)?;
+        let error = engine.output(0).iter().zip(&self.images[0]).map(|(y, x)| f64::from(y - x).powi(2)).sum();
         Ok(Some(Terms::new(error)))
     }
 
@@ -87,15 +82,15 @@ fn config(epochs: usize) -> TrainConfig {
     config
 }
 
-fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise> {
+fn trainer_of(images: usize, config: TrainConfig) -> Trainer<Denoise, 1> {
     trainer(images, config, true)
 }
 
-fn trainer(images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise> {
+fn trainer(images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise, 1> {
     trainer_on(&Device::Cpu, images, config, validates)
 }
 
-fn trainer_on(device: &Device, images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise> {
+fn trainer_on(device: &Device, images: usize, config: TrainConfig, validates: bool) -> Trainer<Denoise, 1> {
     let images = (0..images as u64)
         .map(|stream| {
             let mut image = vec![0.0; SHAPE.len()];
@@ -103,10 +98,13 @@ fn trainer_on(device: &Device, images: usize, config: TrainConfig, validates: bo
             image
         })
         .collect();
+    Trainer::new(Denoise { images, poison: None, validates }, [engine(device)], config).unwrap()
+}
+
+fn engine(device: &Device) -> Box<dyn TrainingEngine> {
     let network = network();
     let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, 3);
-    let engine = device.training_engine(&network, &parameters, 4, InputGradients::Skip).unwrap();
-    Trainer::new(Denoise { images, poison: None, validates }, vec![engine], config).unwrap()
+    device.training_engine(&network, &parameters, 4, InputGradients::Skip).unwrap()
 }
 
 fn go_on(_: &Event<'_>) -> ControlFlow<()> {
@@ -255,7 +253,7 @@ fn a_loss_that_stays_not_finite_is_divergence() {
     let engine = Device::Cpu.training_engine(&network, &before, 4, InputGradients::Skip).unwrap();
     let images = trainer.objective().images.clone();
     trainer =
-        Trainer::new(Denoise { images, poison: Some(0), validates: true }, vec![engine], config(4)).unwrap();
+        Trainer::new(Denoise { images, poison: Some(0), validates: true }, [engine], config(4)).unwrap();
     let mut skipped = 0;
     let error = trainer.run(|event| {
         skipped += usize::from(matches!(event, Event::Skipped { .. }));
@@ -275,9 +273,9 @@ fn settings_that_cannot_be_are_named() {
     let refused = |change: &dyn Fn(&mut TrainConfig)| {
         let mut config = config(1);
         change(&mut config);
-        let engines: Vec<Box<dyn TrainingEngine>> = Vec::new();
         let images = vec![vec![0.0; 36]];
-        match Trainer::new(Denoise { images, poison: None, validates: true }, engines, config) {
+        match Trainer::new(Denoise { images, poison: None, validates: true }, [engine(&Device::Cpu)], config)
+        {
             Err(TrainError::Setting(error)) => error.setting,
             other => panic!("{other:?}"),
         }
@@ -297,7 +295,7 @@ fn settings_that_cannot_be_are_named() {
         assert_eq!(refused(&|c| c.adam.rate = value), "adam.rate");
     }
     let nothing = Denoise { images: Vec::new(), poison: None, validates: true };
-    assert!(matches!(Trainer::new(nothing, Vec::new(), config(1)), Err(TrainError::NoSamples)));
+    assert!(matches!(Trainer::new(nothing, [engine(&Device::Cpu)], config(1)), Err(TrainError::NoSamples)));
 }
 
 /// A checkpoint whose document was changed is refused, or the training goes on from it to its end.

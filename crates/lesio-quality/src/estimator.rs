@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use lesio_nn::{
-    Device, Differentiate, EngineError, Inference, LoadError, ParameterSet, SaveError, model_file,
+    Device, Differentiate, Engine, EngineError, FixedEngine, Inference, LoadError, ParameterSet, SaveError,
+    model_file,
 };
 
 use crate::change::{Change, views};
 use crate::config::EstimatorConfig;
 use crate::distance;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::error_map;
 use crate::methods::{Batch, OutputGradients, Outputs, Weigh, Wiring, check, networks, wiring};
@@ -238,7 +238,8 @@ impl Estimator {
             view.place(&segmentations[own], &mut labelled);
             one_hot(&labelled, labels, planes);
         }
-        let mut networks: Vec<Link<'_>> = self.networks.iter().map(Link::Fixed).collect();
+        let mut engines: Vec<FixedEngine<'_>> = self.networks.iter().map(Inference::engine).collect();
+        let mut networks: Vec<&mut dyn Engine> = engines.iter_mut().map(|engine| engine as _).collect();
         self.wiring.pass(&mut networks, &Batch::new(&viewed, &planes, pixels, labels)?, weigh)
     }
 

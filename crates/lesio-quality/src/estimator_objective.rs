@@ -1,7 +1,8 @@
 //! The training of estimators: the loss, and adversarial training.
 
 use lesio_nn::{
-    Batch, Device, EngineError, InputGradients, Mode, Objective, ParameterSet, Terms, TrainingEngine, random,
+    Batch, Device, Engine, EngineError, Engines, InputGradients, Objective, ParameterSet, Terms,
+    TrainingEngine, random,
 };
 use lesio_settings::SettingError;
 use rand::RngExt;
@@ -11,10 +12,9 @@ use crate::attack::{error_weights, step};
 use crate::augmentation::Augmentation;
 use crate::config::EstimatorConfig;
 use crate::distance;
-use crate::engine::{CAPACITY, links};
 use crate::error::QualityBuildError;
 use crate::methods::{self, OutputGradients, Outputs, Weigh, Wiring};
-use crate::objective::{changed, fingerprint};
+use crate::objective::{CAPACITY, changed, fingerprint};
 use crate::samples::{Samples, one_hot};
 use crate::segmentation_loss::loss;
 use crate::training::{AdversarialTraining, EstimatorTraining, exponent, step_share};
@@ -83,18 +83,21 @@ impl EstimatorObjective {
         Ok(Self { config, training, samples, validation, fingerprint, wiring, batch: Buffers::default() })
     }
 
-    /// Engines on a device for the networks that are trained, from these parameters.
+    /// Engines on a device for the networks that are trained, from these parameters: two for
+    /// [`Method::SecondOpinion`](crate::Method::SecondOpinion), one for the other methods.
     ///
     /// # Errors
-    /// A configuration that is refused, or parameters that do not fit it.
-    pub fn engines(
+    /// A configuration that is refused, a method of another number of networks, or parameters that do not fit.
+    pub fn engines<const N: usize>(
         config: &EstimatorConfig,
         parameters: &ParameterSet,
         device: &Device,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, QualityBuildError> {
-        let gradients = InputGradients::Compute;
-        let engine = |network| device.training_engine(network, parameters, CAPACITY, gradients);
-        Ok(methods::networks(config)?.trained.iter().map(engine).collect::<Result<_, _>>()?)
+    ) -> Result<Engines<N>, QualityBuildError> {
+        let networks = methods::networks(config)?.trained;
+        let engine = |network| device.training_engine(network, parameters, CAPACITY, InputGradients::Compute);
+        let engines: Vec<_> = networks.iter().map(engine).collect::<Result<_, _>>()?;
+        let expected = format!("a method that trains {N} networks");
+        engines.try_into().map_err(|_| SettingError::new("method", config.method.name(), expected).into())
     }
 
     /// The same, told apart by how that was learnt which it begins from.
@@ -187,14 +190,14 @@ impl EstimatorObjective {
                 let bounds = vec![adversarial.strength / 2.0; chunk.len()];
                 let steps = adversarial.held_out_steps();
                 for _ in 0..steps {
-                    let (_, gradient) = self.run(engines, Mode::Evaluate, &mut |outputs| {
+                    let (_, gradient) = self.run(engines, &mut |outputs| {
                         let dice = error_weights(&outputs.dice, &self.batch.mean_dice, labels);
                         Ok(Some(OutputGradients { dice, ..OutputGradients::default() }))
                     })?;
                     step(&mut self.batch.images, &clean, &gradient, &bounds, step_share(steps));
                 }
             }
-            let (outputs, _) = self.run(engines, Mode::Evaluate, &mut |_| Ok(None))?;
+            let (outputs, _) = self.run(engines, &mut |_| Ok(None))?;
             error += self.loss(&outputs).0.dice * chunk.len() as f64 / all.len() as f64;
         }
         Ok(error)
@@ -204,12 +207,13 @@ impl EstimatorObjective {
     fn run(
         &self,
         engines: &mut [Box<dyn TrainingEngine>],
-        mode: Mode,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let (pixels, labels) = (self.config.framing.pixels(), self.config.framing.labels.len());
         let batch = methods::Batch::new(&self.batch.images, &self.batch.planes, pixels, labels)?;
-        self.wiring.pass(&mut links(engines, mode), &batch, weigh)
+        let mut networks: Vec<&mut dyn Engine> =
+            engines.iter_mut().map(|engine| engine.as_mut() as _).collect();
+        self.wiring.pass(&mut networks, &batch, weigh)
     }
 
     /// Learns from the batch in the buffers, with this weight; returns its losses and the gradient by the images.
@@ -219,7 +223,7 @@ impl EstimatorObjective {
         weight: f32,
     ) -> Result<(Losses, Vec<f32>), EngineError> {
         let mut losses = Losses::default();
-        let (_, gradient) = self.run(engines, Mode::Train, &mut |outputs| {
+        let (_, gradient) = self.run(engines, &mut |outputs| {
             let (own, mut by) = self.loss(outputs);
             losses = own;
             if weight != 1.0 {
@@ -291,16 +295,13 @@ impl Losses {
     }
 }
 
-impl Objective for EstimatorObjective {
+/// `N` is the number of the networks that the method trains: of [`EstimatorObjective::engines`].
+impl<const N: usize> Objective<N> for EstimatorObjective {
     fn samples(&self) -> usize {
         self.samples.len()
     }
 
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError> {
+    fn learn(&mut self, engines: &mut Engines<N>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
         self.draw(batch, false);
         let mut weight = 1.0;
         if let Some(adversarial) = self.training.adversarial.clone() {
@@ -312,7 +313,7 @@ impl Objective for EstimatorObjective {
         Ok(losses.terms())
     }
 
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError> {
         if self.validation.is_empty() {
             return Ok(None);
         }

@@ -45,7 +45,6 @@ mod config;
 mod conformal;
 mod corruption;
 mod distance;
-mod engine;
 mod error;
 mod error_map;
 mod estimator;

@@ -1,6 +1,6 @@
 //! What the trainings of all networks share: the samples of a batch, changed as the epoch has it, and fingerprints.
 
-use lesio_nn::{Batch, EngineError, TrainingEngine, random};
+use lesio_nn::{Batch, random};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -8,6 +8,8 @@ use crate::augmentation::Augmentation;
 use crate::change::Change;
 use crate::samples::{Sample, Samples};
 
+/// Samples that an engine in training makes room for at first.
+pub(crate) const CAPACITY: usize = 16;
 /// Stream of the changes, apart from the others'.
 const CHANGE_SEED: u64 = 0x5eed_c4a6;
 
@@ -25,17 +27,6 @@ pub(crate) fn changed<'a>(
         Some((samples.get(index)?, change))
     };
     batch.samples.par_iter().filter_map(changed).collect()
-}
-
-/// The only engine of a training of one network.
-pub(crate) fn single(
-    engines: &mut [Box<dyn TrainingEngine>],
-) -> Result<&mut Box<dyn TrainingEngine>, EngineError> {
-    let found = engines.len();
-    match engines {
-        [only] => Ok(only),
-        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 }),
-    }
 }
 
 /// A text that changes with configuration and data.

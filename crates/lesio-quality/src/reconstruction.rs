@@ -1,16 +1,15 @@
 //! The training of REC-Net.
 
 use lesio_nn::{
-    Batch, Device, EngineError, Initialization, InputGradients, Mode, Objective, ParameterSet, Terms,
+    Batch, Device, EngineError, Engines, Initialization, InputGradients, Objective, ParameterSet, Terms,
     TrainConfig, TrainingEngine,
 };
 use rayon::prelude::*;
 
 use crate::augmentation::Augmentation;
 use crate::config::EstimatorConfig;
-use crate::engine::CAPACITY;
 use crate::error::QualityBuildError;
-use crate::objective::{changed, fingerprint, single};
+use crate::objective::{CAPACITY, changed, fingerprint};
 use crate::reconstructor::{self, blank, outside};
 use crate::samples::Samples;
 
@@ -58,21 +57,20 @@ impl ReconstructionObjective {
         config: &EstimatorConfig,
         seed: u64,
         device: &Device,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, QualityBuildError> {
+    ) -> Result<Engines<1>, QualityBuildError> {
         config.validate()?;
         let network = reconstructor::network(config)?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
-        Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
+        Ok([device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
     }
 
     /// Reconstructs a batch and returns its loss; learns from it unless it is of validation.
     fn pass(
         &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
+        engine: &mut dyn TrainingEngine,
         batch: &Batch<'_>,
         validation: bool,
     ) -> Result<f64, EngineError> {
-        let engine = single(engines)?;
         let (set, augmentation) = match validation {
             true => (&self.validation, &Augmentation::none()),
             false => (&self.samples, &self.augmentation),
@@ -90,7 +88,7 @@ impl ReconstructionObjective {
                 change.place(&outside(&sample.segmentation), left);
             });
         let blanked = blank(&self.images, &self.outside);
-        engine.forward(&[&blanked], own.len(), if validation { Mode::Evaluate } else { Mode::Train })?;
+        engine.forward(&[&blanked], own.len())?;
         let output = engine.output(0);
         self.gradient.resize(output.len(), 0.0);
         let share = 1.0 / own.len().max(1) as f32;
@@ -122,21 +120,17 @@ impl ReconstructionObjective {
     }
 }
 
-impl Objective for ReconstructionObjective {
+impl Objective<1> for ReconstructionObjective {
     fn samples(&self) -> usize {
         self.samples.len()
     }
 
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError> {
-        let loss = self.pass(engines, batch, false)?;
+    fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
+        let loss = self.pass(engine.as_mut(), batch, false)?;
         Ok(Terms::new(loss).with("absolute error", loss))
     }
 
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, [engine]: &mut Engines<1>) -> Result<Option<Terms>, EngineError> {
         if self.validation.is_empty() {
             return Ok(None);
         }
@@ -144,7 +138,7 @@ impl Objective for ReconstructionObjective {
         let mut sum = 0.0;
         for chunk in all.chunks(self.train.batch_size.max(1)) {
             let batch = Batch::new(chunk, self.train.seed);
-            sum += self.pass(engines, &batch, true)? * chunk.len() as f64;
+            sum += self.pass(engine.as_mut(), &batch, true)? * chunk.len() as f64;
         }
         let loss = sum / all.len() as f64;
         Ok(Some(Terms::new(loss).with("absolute error", loss)))

@@ -1,6 +1,6 @@
 //! REC-Net: what an image would be if its segmentation were right.
 
-use lesio_nn::{Activation, Device, Differentiate, EngineError, Inference, Network, ParameterSet};
+use lesio_nn::{Activation, Device, Differentiate, Engine, EngineError, Inference, Network, ParameterSet};
 
 use crate::config::EstimatorConfig;
 use crate::error::QualityBuildError;
@@ -55,7 +55,7 @@ impl Reconstructor {
             return Err(EngineError::Length { what, found, expected });
         }
         let blanked = blank(images, &outside(segmentations));
-        self.network.run(&[&blanked], samples, |pass| Ok(pass.output(0).to_vec()))
+        Ok(self.network.run(&[&blanked], samples)?.output(0).to_vec())
     }
 }
 

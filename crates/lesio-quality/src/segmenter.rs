@@ -1,8 +1,8 @@
 //! Segmenters whose outputs are graded: U-Nets of several sizes and stages of training.
 
 use lesio_nn::{
-    Activation, Batch, Device, Differentiate, EngineError, Inference, Initialization, InputGradients, Mode,
-    Network, Objective, ParameterSet, Terms, TrainConfig, TrainingEngine,
+    Activation, Batch, Device, Differentiate, Engine, EngineError, Engines, Inference, Initialization,
+    InputGradients, Network, Objective, ParameterSet, Terms, TrainConfig,
 };
 use lesio_settings::in_range;
 use rayon::prelude::*;
@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::agreement::softmax;
 use crate::augmentation::Augmentation;
-use crate::engine::CAPACITY;
 use crate::error::QualityBuildError;
 use crate::network::{Summary, u_net};
-use crate::objective::{changed, fingerprint, single};
+use crate::objective::{CAPACITY, changed, fingerprint};
 use crate::samples::Samples;
 use crate::segmentation_loss::loss;
 
@@ -86,19 +85,18 @@ impl Segmenter {
         let mut segmentations = Vec::with_capacity(images.len());
         for chunk in images.chunks(BATCH * pixels) {
             let samples = chunk.len() / pixels;
-            self.network.run(&[chunk], samples, |pass| {
-                for logits in pass.output(0).chunks_exact(classes * pixels) {
-                    let value = |class: usize, pixel: usize| logits[class * pixels + pixel];
-                    // The first of equals, so that ties do not depend on anything.
-                    let most = |pixel| {
+            let pass = self.network.run(&[chunk], samples)?;
+            for logits in pass.output(0).chunks_exact(classes * pixels) {
+                let value = |class: usize, pixel: usize| logits[class * pixels + pixel];
+                // The first of equals, so that ties do not depend on anything.
+                let most =
+                    |pixel| {
                         (1..classes).fold(0, |best, class| {
                             if value(class, pixel) > value(best, pixel) { class } else { best }
                         })
                     };
-                    segmentations.extend((0..pixels).map(|pixel| most(pixel) as u8));
-                }
-                Ok::<_, EngineError>(())
-            })?;
+                segmentations.extend((0..pixels).map(|pixel| most(pixel) as u8));
+            }
         }
         Ok(segmentations)
     }
@@ -140,24 +138,19 @@ impl SegmenterObjective {
         config: &SegmenterConfig,
         seed: u64,
         device: &Device,
-    ) -> Result<Vec<Box<dyn TrainingEngine>>, QualityBuildError> {
+    ) -> Result<Engines<1>, QualityBuildError> {
         let network = config.network()?;
         let parameters = ParameterSet::initialize(&network, Initialization::HeNormal, seed);
-        Ok(vec![device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
+        Ok([device.training_engine(&network, &parameters, CAPACITY, InputGradients::Skip)?])
     }
 }
 
-impl Objective for SegmenterObjective {
+impl Objective<1> for SegmenterObjective {
     fn samples(&self) -> usize {
         self.samples.len()
     }
 
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError> {
-        let engine = single(engines)?;
+    fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
         let pixels = self.config.grid[0] * self.config.grid[1];
         let classes = self.config.labels + 1;
         let samples = changed(batch, &self.samples, &self.augmentation, self.config.grid);
@@ -172,7 +165,7 @@ impl Objective for SegmenterObjective {
                 change.tone(image);
                 change.place(&sample.truth, truth);
             });
-        engine.forward(&[&self.images], samples.len(), Mode::Train)?;
+        engine.forward(&[&self.images], samples.len())?;
         let logits = engine.output(0);
         self.probability.resize(logits.len(), 0.0);
         self.gradient.clear();
@@ -193,7 +186,7 @@ impl Objective for SegmenterObjective {
         Ok(Terms::new(losses.iter().sum::<f64>() * f64::from(share)))
     }
 
-    fn validate(&mut self, _: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, _: &mut Engines<1>) -> Result<Option<Terms>, EngineError> {
         // Every stage is wanted, the best as well as the worst.
         Ok(None)
     }

@@ -154,7 +154,7 @@ pub fn train(
             let (encoder, decoder) = networks(model)?;
             let parameters = initial_parameters(model, training.train.seed)?;
             let batch = training.train.batch_size;
-            let engines = vec![
+            let engines = [
                 device.training_engine(&encoder, &parameters, batch, InputGradients::Skip)?,
                 device.training_engine(&decoder, &parameters, batch, InputGradients::Compute)?,
             ];
@@ -167,7 +167,7 @@ pub fn train(
             let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
             let batch = training.train.batch_size;
             let network = model.network()?;
-            let engines = vec![device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
+            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
             let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
             let config = ModelConfig::Denoiser { config: model.clone() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
@@ -176,8 +176,8 @@ pub fn train(
     }
 }
 
-fn run<O: Objective>(
-    trainer: Trainer<O>,
+fn run<O: Objective<N>, const N: usize>(
+    trainer: Trainer<O, N>,
     config: &ModelConfig,
     preprocessing: FittedPreprocessing,
     seed: u64,

@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use lesio_nn::{
-    Activation, Batch, Bias, Convolution, Device, Differentiate, EngineError, ImageBatch, Inference,
-    Initialization, Layer, LoadError, Mode, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
+    Activation, Batch, Bias, Convolution, Device, Differentiate, Engine, EngineError, Engines, ImageBatch,
+    Inference, Initialization, Layer, LoadError, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
     SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
 use rayon::prelude::*;
@@ -259,7 +259,7 @@ impl Reconstructor for Denoiser {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        self.network.run(&[images.values()], images.len(), |pass| Ok(pass.output(0).to_vec()))
+        Ok(self.network.run(&[images.values()], images.len())?.output(0).to_vec())
     }
 }
 
@@ -301,21 +301,17 @@ impl DenoiserObjective {
     /// Denoises a batch of `set` drawn for an epoch; returns the mean squared error and leaves its gradient.
     fn pass(
         &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
+        engine: &mut dyn TrainingEngine,
         batch: &Batch<'_>,
         validation: bool,
     ) -> Result<f64, EngineError> {
-        let found = engines.len();
-        let [engine] = engines else {
-            return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 1 });
-        };
         let set = if validation { &self.validation } else { &self.examples };
         check_samples(batch.samples, set)?;
         let still = Augmentation::default();
         let augmentation = if validation { &still } else { &self.training.augmentation };
         draw_batch(batch, set, augmentation, &self.training.corruption, &mut self.clean, &mut self.seen);
         let samples = batch.samples.len();
-        engine.forward(&[&self.seen], samples, if validation { Mode::Evaluate } else { Mode::Train })?;
+        engine.forward(&[&self.seen], samples)?;
         let output = engine.output(0);
         self.gradient.resize(output.len(), 0.0);
         let size = set.shape().len();
@@ -343,21 +339,17 @@ impl DenoiserObjective {
     }
 }
 
-impl Objective for DenoiserObjective {
+impl Objective<1> for DenoiserObjective {
     fn samples(&self) -> usize {
         self.examples.len()
     }
 
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError> {
-        let error = self.pass(engines, batch, false)?;
+    fn learn(&mut self, [engine]: &mut Engines<1>, batch: &Batch<'_>) -> Result<Terms, EngineError> {
+        let error = self.pass(engine.as_mut(), batch, false)?;
         Ok(Terms::new(error).with("squared error", error))
     }
 
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, [engine]: &mut Engines<1>) -> Result<Option<Terms>, EngineError> {
         if self.validation.is_empty() {
             return Ok(None);
         }
@@ -366,7 +358,7 @@ impl Objective for DenoiserObjective {
         for samples in all.chunks(self.training.train.batch_size.max(1)) {
             // The same noise in every epoch, so that epochs compare.
             let batch = Batch::new(samples, self.training.train.seed);
-            sum += self.pass(engines, &batch, true)? * samples.len() as f64;
+            sum += self.pass(engine.as_mut(), &batch, true)? * samples.len() as f64;
         }
         let error = sum / all.len() as f64;
         Ok(Some(Terms::new(error).with("squared error", error)))

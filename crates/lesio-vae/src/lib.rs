@@ -42,7 +42,7 @@
 //! let objective = VaeObjective::new(config.clone(), training.clone(), normals, Examples::new(config.image_shape()))?;
 //! let mut trainer = Trainer::new(
 //!     objective,
-//!     vec![
+//!     [
 //!         Device::Cpu.training_engine(&encoder, &parameters, 32, InputGradients::Skip)?,
 //!         Device::Cpu.training_engine(&decoder, &parameters, 32, InputGradients::Compute)?,
 //!     ],

@@ -1,7 +1,7 @@
 //! A variational autoencoder of two declared networks.
 
 use lesio_nn::{
-    Device, Differentiate, EngineError, ImageBatch, Inference, Network, ParameterSet, Pass, Shape,
+    Device, Differentiate, Engine, EngineError, ImageBatch, Inference, Network, ParameterSet, Shape,
 };
 use lesio_settings::in_range;
 
@@ -124,36 +124,35 @@ impl NetworkVae {
 
     fn pass(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
         let (samples, dimensions) = (images.len(), self.latent.len());
-        self.encoder.run(&[images.values()], samples, |encoder| {
-            let mean = encoder.output(0).to_vec();
-            let log_variance = encoder.output(1).to_vec();
-            let divergence = (0..samples)
-                .map(|sample| {
-                    let own = sample * dimensions..(sample + 1) * dimensions;
-                    own.map(|k| dimension_divergence(mean[k], clamp_log_variance(log_variance[k])))
-                        .sum::<f64>() as f32
-                })
-                .collect();
-            let by_divergence = if wanted.divergence {
-                let slope = |&l: &f32| if clamp_log_variance(l) == l { 0.5 * (l.exp() - 1.0) } else { 0.0 };
-                let by_log_variance: Vec<f32> = log_variance.iter().map(slope).collect();
-                encoder.backward(&[&mean, &by_log_variance])?;
-                Some(encoder.input_gradient(0).to_vec())
-            } else {
-                None
-            };
-            let terms = self.decoder.run(&[&mean], samples, |decoder| self.terms(images, wanted, decoder))?;
-            let by_reconstruction = if wanted.reconstruction {
-                let still = vec![0.0; log_variance.len()];
-                encoder.backward(&[&terms.by_latent, &still])?;
-                let mut gradient = terms.by_pixel;
-                gradient.iter_mut().zip(encoder.input_gradient(0)).for_each(|(own, through)| *own += through);
-                Some(gradient)
-            } else {
-                None
-            };
-            Ok(Gradients { mean: terms.mean, loss: terms.loss, divergence, by_divergence, by_reconstruction })
-        })
+        let mut encoder = self.encoder.run(&[images.values()], samples)?;
+        let mean = encoder.output(0).to_vec();
+        let log_variance = encoder.output(1).to_vec();
+        let divergence = (0..samples)
+            .map(|sample| {
+                let own = sample * dimensions..(sample + 1) * dimensions;
+                own.map(|k| dimension_divergence(mean[k], clamp_log_variance(log_variance[k]))).sum::<f64>()
+                    as f32
+            })
+            .collect();
+        let by_divergence = if wanted.divergence {
+            let slope = |&l: &f32| if clamp_log_variance(l) == l { 0.5 * (l.exp() - 1.0) } else { 0.0 };
+            let by_log_variance: Vec<f32> = log_variance.iter().map(slope).collect();
+            encoder.backward(&[&mean, &by_log_variance])?;
+            Some(encoder.input_gradient(0).to_vec())
+        } else {
+            None
+        };
+        let terms = self.terms(images, wanted, &mut self.decoder.run(&[&mean], samples)?)?;
+        let by_reconstruction = if wanted.reconstruction {
+            let still = vec![0.0; log_variance.len()];
+            encoder.backward(&[&terms.by_latent, &still])?;
+            let mut gradient = terms.by_pixel;
+            gradient.iter_mut().zip(encoder.input_gradient(0)).for_each(|(own, through)| *own += through);
+            Some(gradient)
+        } else {
+            None
+        };
+        Ok(Gradients { mean: terms.mean, loss: terms.loss, divergence, by_divergence, by_reconstruction })
     }
 
     /// What the decoder's outputs say of the images.
@@ -161,7 +160,7 @@ impl NetworkVae {
         &self,
         images: ImageBatch<'_>,
         wanted: Wanted,
-        decoder: &mut Pass<'_>,
+        decoder: &mut dyn Engine,
     ) -> Result<Terms, ModelError> {
         let (values, size) = (images.values(), self.image.len());
         let stride = size * self.likelihood.outputs();
@@ -222,11 +221,10 @@ impl VariationalModel for NetworkVae {
         if images.is_empty() {
             return Ok(Posterior { dimensions, mean: Vec::new(), log_variance: Vec::new() });
         }
-        self.encoder.run(&[images.values()], images.len(), |encoder| {
-            let mean = encoder.output(0).to_vec();
-            let log_variance = encoder.output(1).iter().copied().map(clamp_log_variance).collect();
-            Ok(Posterior { dimensions, mean, log_variance })
-        })
+        let encoder = self.encoder.run(&[images.values()], images.len())?;
+        let mean = encoder.output(0).to_vec();
+        let log_variance = encoder.output(1).iter().copied().map(clamp_log_variance).collect();
+        Ok(Posterior { dimensions, mean, log_variance })
     }
 
     fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
@@ -235,10 +233,9 @@ impl VariationalModel for NetworkVae {
             return Ok(Vec::new());
         }
         let (size, outputs) = (self.image.len(), self.likelihood.outputs());
-        self.decoder.run(&[latent], latents.len(), |decoder| {
-            let samples = decoder.output(0).chunks_exact(size * outputs);
-            Ok(samples.flat_map(|own| own[..size].iter().map(|&y| self.likelihood.mean(y))).collect())
-        })
+        let decoder = self.decoder.run(&[latent], latents.len())?;
+        let samples = decoder.output(0).chunks_exact(size * outputs);
+        Ok(samples.flat_map(|own| own[..size].iter().map(|&y| self.likelihood.mean(y))).collect())
     }
 
     fn beta(&self) -> f64 {

@@ -1,6 +1,6 @@
 //! The evidence lower bound as an objective, and how a VAE is trained on it.
 
-use lesio_nn::{Batch, EngineError, Mode, Objective, Shape, Terms, TrainConfig, TrainingEngine, random};
+use lesio_nn::{Batch, Engine, EngineError, Engines, Objective, Shape, Terms, TrainConfig, random};
 use lesio_settings::{SettingError, in_range, require};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -314,25 +314,16 @@ fn reconstruction_loss(
     sum
 }
 
-fn pair(engines: &mut [Box<dyn TrainingEngine>]) -> Result<[&mut Box<dyn TrainingEngine>; 2], EngineError> {
-    let found = engines.len();
-    match engines {
-        [encoder, decoder] => Ok([encoder, decoder]),
-        _ => Err(EngineError::Length { what: "the list of engines".into(), found, expected: 2 }),
-    }
-}
-
-impl Objective for VaeObjective {
+impl Objective<2> for VaeObjective {
     fn samples(&self) -> usize {
         self.examples.len()
     }
 
     fn learn(
         &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
+        [encoder, decoder]: &mut Engines<2>,
         batch: &Batch<'_>,
     ) -> Result<Terms, EngineError> {
-        let [encoder, decoder] = pair(engines)?;
         if batch.samples.is_empty() {
             return Ok(Terms::new(0.0));
         }
@@ -349,7 +340,7 @@ impl Objective for VaeObjective {
         );
         let samples = batch.samples.len();
         let per_sample = 1.0 / samples as f32;
-        encoder.forward(&[&buffers.seen], samples, Mode::Train)?;
+        encoder.forward(&[&buffers.seen], samples)?;
         let (mean, log_variance) = (encoder.output(0), encoder.output(1));
         let dimensions = self.config.latent_shape().len();
         buffers.noise.resize(samples * dimensions, 0.0);
@@ -364,7 +355,7 @@ impl Objective for VaeObjective {
                 .zip(&buffers.noise)
                 .map(|((&m, &l), &e)| m + (0.5 * clamp_log_variance(l)).exp() * e),
         );
-        decoder.forward(&[&buffers.latent], samples, Mode::Train)?;
+        decoder.forward(&[&buffers.latent], samples)?;
 
         let likelihood = self.config.likelihood;
         let size = self.config.image_shape().len();
@@ -412,11 +403,10 @@ impl Objective for VaeObjective {
             .with("divergence", divergence / count))
     }
 
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError> {
+    fn validate(&mut self, [encoder, decoder]: &mut Engines<2>) -> Result<Option<Terms>, EngineError> {
         if self.validation.is_empty() {
             return Ok(None);
         }
-        let [encoder, decoder] = pair(engines)?;
         let size = self.config.image_shape().len();
         let dimensions = self.config.latent_shape().len();
         let (mut reconstruction, mut divergence, mut divergence_loss) = (0.0, 0.0, 0.0);
@@ -426,7 +416,7 @@ impl Objective for VaeObjective {
         for chunk in all.chunks(self.training.train.batch_size.max(1)) {
             let images: Vec<f32> =
                 chunk.iter().flat_map(|&index| self.validation.image(index)).copied().collect();
-            encoder.forward(&[&images], chunk.len(), Mode::Evaluate)?;
+            encoder.forward(&[&images], chunk.len())?;
             let (mean, log_variance) = (encoder.output(0).to_vec(), encoder.output(1));
             for (mean, log_variance) in
                 mean.chunks_exact(dimensions).zip(log_variance.chunks_exact(dimensions))
@@ -441,7 +431,7 @@ impl Objective for VaeObjective {
                 divergence += own.iter().sum::<f64>();
                 divergence_loss += self.training.divergence.loss(&own, 1.0, &mut factors);
             }
-            decoder.forward(&[&mean], chunk.len(), Mode::Evaluate)?;
+            decoder.forward(&[&mean], chunk.len())?;
             let outputs = decoder.output(0);
             let stride = outputs.len() / chunk.len();
             scratch.resize(stride, 0.0);

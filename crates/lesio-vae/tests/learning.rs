@@ -52,21 +52,21 @@ fn vae_training(epochs: usize) -> VaeTraining {
     training
 }
 
-fn vae_trainer(training: &VaeTraining) -> Trainer<VaeObjective> {
+fn vae_trainer(training: &VaeTraining) -> Trainer<VaeObjective, 2> {
     vae_trainer_on(&Device::Cpu, training)
 }
 
-fn vae_trainer_on(device: &Device, training: &VaeTraining) -> Trainer<VaeObjective> {
+fn vae_trainer_on(device: &Device, training: &VaeTraining) -> Trainer<VaeObjective, 2> {
     let config = vae_config();
     let (encoder, decoder) = networks(&config).unwrap();
     let parameters = initial_parameters(&config, training.train.seed).unwrap();
     let engine = |network, gradients| device.training_engine(network, &parameters, 8, gradients).unwrap();
-    let engines = vec![engine(&encoder, InputGradients::Skip), engine(&decoder, InputGradients::Compute)];
+    let engines = [engine(&encoder, InputGradients::Skip), engine(&decoder, InputGradients::Compute)];
     let objective = VaeObjective::new(config, training.clone(), heads(0..36), heads(100..108)).unwrap();
     Trainer::new(objective, engines, training.train.clone()).unwrap()
 }
 
-fn run<O: Objective>(trainer: &mut Trainer<O>) -> ParameterSet {
+fn run<O: Objective<N>, const N: usize>(trainer: &mut Trainer<O, N>) -> ParameterSet {
     trainer.run(|_| ControlFlow::Continue(())).unwrap();
     trainer.parameters().unwrap()
 }
@@ -130,7 +130,7 @@ fn devices_train_alike() {
     let mut by_candle = vae_trainer_on(&"candle-cpu".parse().unwrap(), &training);
     let mut by_plan = vae_trainer(&training);
     let (candle, plan) = (run(&mut by_candle), run(&mut by_plan));
-    let history = |trainer: &Trainer<VaeObjective>| trainer.history()[0].training.total;
+    let history = |trainer: &Trainer<VaeObjective, 2>| trainer.history()[0].training.total;
     let (a, b) = (history(&by_candle), history(&by_plan));
     assert!((a - b).abs() < 1e-4 * a.abs(), "{a} {b}");
     for (name, parameter) in candle.iter() {
@@ -152,7 +152,7 @@ fn a_denoiser_learns_to_remove_noise() {
         let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
         let objective =
             DenoiserObjective::new(&config, training.clone(), heads(0..36), heads(100..108)).unwrap();
-        Trainer::new(objective, vec![engine], training.train.clone()).unwrap()
+        Trainer::new(objective, [engine], training.train.clone()).unwrap()
     };
     let mut first = trainer();
     let parameters = run(&mut first);

@@ -5,9 +5,11 @@
 
 mod support;
 
+use std::ops::ControlFlow;
+
 use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::candle::CandleNetwork;
-use lesio_nn::{Batch, Mode, Objective, Parameter, ParameterSet, Shape};
+use lesio_nn::{Batch, Mode, Objective, Parameter, ParameterSet, Shape, Trainer};
 use lesio_vae::{
     Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples,
     LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, VaeConfig, VaeObjective, VaeTraining,
@@ -132,11 +134,6 @@ fn check(case: &Case) {
     let mut engines = [encoder, decoder];
     let terms = case.objective().learn(&mut engines, &at_step(case.step)).unwrap();
     let (of_encoder, of_decoder) = (of_encoder.lock().unwrap(), of_decoder.lock().unwrap());
-    assert_eq!(
-        (of_encoder.modes.as_slice(), of_decoder.modes.as_slice()),
-        (&[Mode::Train][..], &[Mode::Train][..])
-    );
-
     let (total, [reconstruction, divergence], gradients) =
         reference(case, &of_encoder.inputs[0], &of_decoder.inputs[0]);
     approx::assert_relative_eq!(terms.total, total, max_relative = 1e-5, epsilon = 1e-3);
@@ -227,13 +224,15 @@ fn normalizations_train_on_the_batch() {
         let (encoder, decoder) = networks(&case.config).unwrap();
         let (encoder, of_encoder) = Probe::new(&encoder, &case.parameters);
         let (decoder, _) = Probe::new(&decoder, &case.parameters);
-        let mut engines = [encoder, decoder];
-        let mut objective = case.objective();
-        let learnt = objective.learn(&mut engines, &at_step(1)).unwrap();
-        assert!(learnt.total.is_finite());
-        assert_eq!(of_encoder.lock().unwrap().modes, [Mode::Train]);
-        objective.validate(&mut engines).unwrap();
-        assert!(of_encoder.lock().unwrap().modes[1..].iter().all(|mode| *mode == Mode::Evaluate));
+        let objective = case.objective();
+        let mut config = objective.training().train.clone();
+        config.epochs = 2;
+        let updates = objective.samples().div_ceil(config.batch_size);
+        let mut trainer = Trainer::new(objective, [encoder, decoder], config).unwrap();
+        trainer.run(|_| ControlFlow::Continue(())).unwrap();
+        assert!(trainer.history()[0].training.total.is_finite());
+        let epoch = [vec![Mode::Train; updates], vec![Mode::Evaluate]].concat();
+        assert_eq!(of_encoder.lock().unwrap().modes, epoch.repeat(2));
     }
 }
 
@@ -461,7 +460,6 @@ fn faults_are_named_and_nothing_panics() {
     assert!(
         objective.learn(&mut engines, &Batch::new(&[6], 0)).unwrap_err().to_string().contains("sample 6")
     );
-    assert!(objective.learn(&mut engines[..1], &at_step(0)).is_err());
     assert_eq!(objective.learn(&mut engines, &Batch::new(&[], 0)).unwrap().total, 0.0);
     let mut alone =
         VaeObjective::new(case.config.clone(), VaeTraining::default(), case.examples(), Examples::new(shape))

@@ -11,7 +11,7 @@ pub(super) use training::{UNetTraining, VaeTraining};
 
 use std::path::Path;
 
-use lesio_nn::{Mode, Network, PlanEngine, TrainingEngine};
+use lesio_nn::{Engine, Mode, Network, PlanEngine, TrainingEngine};
 
 use super::read;
 use crate::Result;
@@ -29,19 +29,20 @@ trait Passes {
 
 impl Passes for PlanEngine {
     fn forward(&mut self, input: &[f32], batch: usize, mode: Mode) -> Result<()> {
-        Ok(TrainingEngine::forward(self, &[input], batch, mode)?)
+        self.set_mode(mode);
+        Ok(Engine::forward(self, &[input], batch)?)
     }
 
     fn output(&self, index: usize) -> &[f32] {
-        TrainingEngine::output(self, index)
+        Engine::output(self, index)
     }
 
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<()> {
-        Ok(TrainingEngine::backward(self, output_gradients)?)
+        Ok(Engine::backward(self, output_gradients)?)
     }
 
     fn input_gradient(&self) -> &[f32] {
-        TrainingEngine::input_gradient(self, 0)
+        Engine::input_gradient(self, 0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_nn::{AdamUpdate, InputGradients, Mode, Network, PlanEngine, Precision, TrainingEngine};
+use lesio_nn::{AdamUpdate, Engine, InputGradients, Mode, Network, PlanEngine, Precision, TrainingEngine};
 
 use super::data::first;
 use super::{Passes, VaePass, Weights, training_multiply_adds};

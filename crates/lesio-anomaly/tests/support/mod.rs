@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Result, Tensor};
 use lesio_anomaly::{Model, ModelConfig};
 use lesio_nn::{
-    Device, ImageBatch, InputGradients, Objective, ParameterSet, Shape, TrainConfig, Trainer, TrainingEngine,
-    random,
+    Device, Engines, ImageBatch, InputGradients, Objective, ParameterSet, Shape, TrainConfig, Trainer,
+    TrainingEngine, random,
 };
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
@@ -198,7 +198,7 @@ fn train_config() -> TrainConfig {
     train
 }
 
-fn trained<O: Objective>(objective: O, engines: Vec<Box<dyn TrainingEngine>>) -> ParameterSet {
+fn trained<const N: usize>(objective: impl Objective<N>, engines: Engines<N>) -> ParameterSet {
     let mut trainer = Trainer::new(objective, engines, train_config()).unwrap();
     trainer.run(|_| ControlFlow::Continue(())).unwrap();
     trainer.parameters().unwrap()
@@ -220,7 +220,7 @@ pub fn vae() -> Arc<Vae> {
             VaeConfig::new(1, SIDE, SIDE).widths([6, 12, 16]).latent(Latent::Dense { dimensions: 8 });
         let (encoder, decoder) = networks(&config).unwrap();
         let parameters = initial_parameters(&config, 1).unwrap();
-        let engines = vec![
+        let engines = [
             engine(&encoder, &parameters, InputGradients::Skip),
             engine(&decoder, &parameters, InputGradients::Compute),
         ];
@@ -247,7 +247,7 @@ pub fn denoiser_model() -> Model {
     let make = || {
         let config = DenoiserConfig::new(1, SIDE, SIDE).widths([6, 12]);
         let parameters = Denoiser::initial_parameters(&config, 1).unwrap();
-        let engines = vec![engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
+        let engines = [engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
         let mut training = DenoiserTraining::default();
         training.train = train_config();
         let objective = DenoiserObjective::new(&config, training, heads(0..24), heads(100..104)).unwrap();

@@ -7,7 +7,7 @@ use lesio_kernels::AdamUpdate;
 
 use super::network::{BatchStatistics, CandleNetwork};
 use super::pass::{HostPass, host};
-use crate::engine::{EngineError, InputGradients, TrainingEngine};
+use crate::engine::{Engine, EngineError, EngineState, InputGradients, TrainingEngine};
 use crate::mode::Mode;
 use crate::network::Network;
 use crate::parameters::{Parameter, ParameterSet};
@@ -19,7 +19,9 @@ pub struct CandleEngine {
     net: CandleNetwork,
     device: Device,
     differentiate: Differentiate,
+    mode: Mode,
     pass: Option<HostPass>,
+    mean: Option<BTreeMap<String, Tensor>>,
     gradients: BTreeMap<String, Tensor>,
     first: BTreeMap<String, Tensor>,
     second: BTreeMap<String, Tensor>,
@@ -46,7 +48,9 @@ impl CandleEngine {
             net,
             device: device.clone(),
             differentiate,
+            mode: Mode::Train,
             pass: None,
+            mean: None,
             gradients: BTreeMap::new(),
             first: BTreeMap::new(),
             second: BTreeMap::new(),
@@ -60,6 +64,13 @@ impl CandleEngine {
         }
         Ok(engine)
     }
+
+    /// A copy of all parameters on the device.
+    fn copied(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
+        let copy =
+            |(name, var): (&str, &candle_core::Var)| Ok((name.to_owned(), var.as_tensor().copy()?.detach()));
+        self.net.variables().map(copy).collect()
+    }
 }
 
 fn named(tensors: &BTreeMap<String, Tensor>) -> Result<ParameterSet, EngineError> {
@@ -72,15 +83,15 @@ fn named(tensors: &BTreeMap<String, Tensor>) -> Result<ParameterSet, EngineError
     Ok(set)
 }
 
-impl TrainingEngine for CandleEngine {
+impl Engine for CandleEngine {
     fn network(&self) -> &Network {
         self.net.network()
     }
 
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
+    fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
         self.pass = None;
         let (pass, statistics) =
-            HostPass::in_mode(&self.net, &self.device, inputs, samples, self.differentiate, mode)?;
+            HostPass::in_mode(&self.net, &self.device, inputs, samples, self.differentiate, self.mode)?;
         self.statistics.extend(statistics);
         self.pass = Some(pass);
         Ok(())
@@ -103,6 +114,12 @@ impl TrainingEngine for CandleEngine {
 
     fn input_gradient(&self, index: usize) -> &[f32] {
         self.pass.as_ref().map_or(&[], |pass| pass.input_gradient(index))
+    }
+}
+
+impl TrainingEngine for CandleEngine {
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
     }
 
     fn clear_gradients(&mut self) {
@@ -148,29 +165,63 @@ impl TrainingEngine for CandleEngine {
         Ok(())
     }
 
+    fn average(&mut self, share: f32) -> Result<(), EngineError> {
+        let Some(mean) = &mut self.mean else {
+            self.mean = Some(self.copied()?);
+            return Ok(());
+        };
+        for (name, mean) in mean {
+            let Some(var) = self.net.variable(name) else { continue };
+            *mean = (&*mean + ((var.as_detached_tensor() - &*mean)? * f64::from(share))?)?;
+        }
+        Ok(())
+    }
+
+    fn exchange_mean(&mut self) -> Result<(), EngineError> {
+        if self.mean.is_none() {
+            return Ok(());
+        }
+        let present = self.copied()?;
+        for (name, mean) in self.mean.replace(present).iter().flatten() {
+            let Some(var) = self.net.variable(name) else { continue };
+            var.set(mean)?;
+        }
+        Ok(())
+    }
+
     fn parameters(&self) -> Result<ParameterSet, EngineError> {
         Ok(self.net.parameters()?)
+    }
+
+    fn mean(&self) -> Result<Option<ParameterSet>, EngineError> {
+        self.mean.as_ref().map(named).transpose()
     }
 
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError> {
         Ok([named(&self.first)?, named(&self.second)?])
     }
 
-    fn restore(
-        &mut self,
-        parameters: &ParameterSet,
-        moments: Option<&[ParameterSet; 2]>,
-    ) -> Result<(), EngineError> {
+    fn restore(&mut self, state: &EngineState) -> Result<(), EngineError> {
         let network = self.net.network().clone();
-        self.net = CandleNetwork::new(&network, parameters, DType::F32, &self.device)?;
-        let Some([first, second]) = moments else { return Ok(()) };
+        self.net = CandleNetwork::new(&network, &state.parameters, DType::F32, &self.device)?;
+        let [first, second] = &state.moments;
         for (held, saved) in [(&mut self.first, first), (&mut self.second, second)] {
             for (name, tensor) in held {
-                let missing = || crate::parameters::ParameterError::Missing { name: name.clone() };
-                let parameter = saved.get(name).ok_or_else(missing)?;
-                *tensor = Tensor::from_slice(parameter.values(), parameter.shape(), &self.device)?;
+                *tensor = tensor_of(saved, name, &self.device)?;
             }
         }
+        let names = network.parameters().into_iter().map(|spec| spec.name);
+        let mean: Option<Result<_, EngineError>> = state.mean.as_ref().map(|saved| {
+            names.map(|name| Ok((name.clone(), tensor_of(saved, &name, &self.device)?))).collect()
+        });
+        self.mean = mean.transpose()?;
+        self.clear_gradients();
         Ok(())
     }
+}
+
+fn tensor_of(set: &ParameterSet, name: &str, device: &Device) -> Result<Tensor, EngineError> {
+    let missing = || crate::parameters::ParameterError::Missing { name: name.to_owned() };
+    let parameter = set.get(name).ok_or_else(missing)?;
+    Ok(Tensor::from_slice(parameter.values(), parameter.shape(), device)?)
 }

@@ -46,10 +46,24 @@ impl PlanWeights {
             layout: Arc::new(layout),
         };
         weights.layout.read(parameters, &mut weights.values, Some(&mut weights.statistics))?;
-        with_workers(Isa::best(), |workers| {
-            pack(workers, &weights.layout, &weights.values, &mut weights.packed)
-        })?;
+        weights.pack()?;
         Ok(weights)
+    }
+
+    /// Brings the packed weights up to date.
+    pub(crate) fn pack(&mut self) -> Result<(), PlanError> {
+        with_workers(Isa::best(), |workers| pack(workers, &self.layout, &self.values, &mut self.packed))
+    }
+
+    /// Moves all parameters by this share of the distance towards others, but for the packed weights, which
+    /// [`PlanWeights::pack`] brings up to date.
+    pub(crate) fn move_towards(&mut self, others: &Self, share: f32) -> Result<(), PlanError> {
+        check_same(&self.layout, &others.layout, "weights")?;
+        let own = self.values.iter_mut().chain(&mut self.statistics);
+        for (own, other) in own.zip(others.values.iter().chain(&others.statistics)) {
+            *own += share * (other - *own);
+        }
+        Ok(())
     }
 
     /// All parameters, by name and in their canonical layouts.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
 use super::state::State;
-use crate::engine::{EngineError, TrainingEngine};
+use crate::engine::{EngineError, EngineState, TrainingEngine};
 use crate::model_file::{self, LoadError, SaveError};
 use crate::network::Network;
 use crate::parameters::ParameterSet;
@@ -74,16 +74,15 @@ struct Document {
 /// What a checkpoint holds.
 pub(crate) struct Saved {
     pub(crate) state: State,
-    /// Parameters and moments of each engine.
-    pub(crate) engines: Vec<(ParameterSet, [ParameterSet; 2])>,
+    /// The state of each engine.
+    pub(crate) engines: Vec<EngineState>,
     pub(crate) best: Option<ParameterSet>,
-    pub(crate) average: Option<ParameterSet>,
 }
 
-/// Of each engine.
-const PARTS: [&str; 3] = ["weights", "first", "second"];
-/// Of all engines together, where there are such.
-const KEPT: [&str; 2] = ["best", "average"];
+/// Of each engine; the last where parameters are averaged.
+const PARTS: [&str; 4] = ["weights", "first", "second", "average"];
+/// Of all engines together, where something was validated.
+const BEST: &str = "best";
 
 /// Writes the state, keeping the file before it as `NAME.previous`.
 pub(crate) fn save(
@@ -92,7 +91,7 @@ pub(crate) fn save(
     fingerprint: &str,
     state: &State,
     engines: &[Box<dyn TrainingEngine>],
-    kept: [Option<&ParameterSet>; 2],
+    best: Option<&ParameterSet>,
 ) -> Result<(), SaveError> {
     let mut all = ParameterSet::new();
     let mut put = |part: &str, set: &ParameterSet| {
@@ -107,10 +106,9 @@ pub(crate) fn save(
         let [first, second] = engine.moments().map_err(content)?;
         put(PARTS[1], &first);
         put(PARTS[2], &second);
+        engine.mean().map_err(content)?.iter().for_each(|mean| put(PARTS[3], mean));
     }
-    for (part, set) in KEPT.into_iter().zip(kept) {
-        set.into_iter().for_each(|set| put(part, set));
-    }
+    best.into_iter().for_each(|best| put(BEST, best));
     let document =
         Document { config: config.clone(), fingerprint: fingerprint.to_owned(), state: state.clone() };
     let bytes = model_file::encode(KIND, VERSION, &all, &document)
@@ -175,34 +173,28 @@ pub(crate) fn load(
         }
         set
     };
-    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None, average: None };
+    let wrong = |source| CheckpointError::Parameters { path: used.clone(), source };
+    let mut saved = Saved { state: document.state, engines: Vec::new(), best: None };
+    let filled = |set: ParameterSet| Some(set).filter(|set| !set.is_empty());
     for engine in engines {
         let names: Vec<String> = engine.network().parameters().into_iter().map(|spec| spec.name).collect();
-        let belongs = |name: &str| names.iter().any(|own| own == name);
-        let weights = part(PARTS[0], &belongs);
-        weights
-            .check(&[engine.network()])
-            .map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
-        saved.engines.push((weights, [part(PARTS[1], &belongs), part(PARTS[2], &belongs)]));
+        let [parameters, first, second, mean] =
+            PARTS.map(|name| part(name, &|name| names.iter().any(|own| own == name)));
+        let mean = filled(mean);
+        for set in [&parameters].into_iter().chain(&mean) {
+            set.check(&[engine.network()]).map_err(wrong)?;
+        }
+        saved.engines.push(EngineState { parameters, moments: [first, second], mean });
     }
     let networks: Vec<&Network> = engines.iter().map(|engine| engine.network()).collect();
-    let [best, average] = KEPT.map(|name| Some(part(name, &|_| true)).filter(|set| !set.is_empty()));
-    for set in best.iter().chain(&average) {
-        set.check(&networks).map_err(|source| CheckpointError::Parameters { path: used.clone(), source })?;
-    }
+    saved.best = filled(part(BEST, &|_| true));
+    saved.best.iter().try_for_each(|best| best.check(&networks)).map_err(wrong)?;
+    let (best, mean) = (saved.best.is_some(), saved.engines.iter().any(|engine| engine.mean.is_some()));
     let kept =
-        require(best.is_some() == saved.state.best.is_some(), "best", best.is_some(), "its parameters too")
-            .and_then(|()| match config.averaging {
-                Some(_) => Ok(()),
-                None => require(
-                    average.is_none(),
-                    "average",
-                    average.is_some(),
-                    "none, since nothing is averaged",
-                ),
-            });
+        require(best == saved.state.best.is_some(), "best", best, "its parameters too").and_then(|()| {
+            require(config.averaging.is_some() || !mean, "average", mean, "none, since nothing is averaged")
+        });
     kept.map_err(|source| CheckpointError::State { path: used.clone(), source })?;
-    (saved.best, saved.average) = (best, average);
     Ok(saved)
 }
 

@@ -11,6 +11,6 @@ mod trainer;
 pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
 pub use config::TrainConfig;
 pub use error::TrainError;
-pub use objective::{Batch, Objective, Terms};
+pub use objective::{Batch, Engines, Objective, Terms};
 pub use progress::{Ending, EpochRecord, Event};
 pub use trainer::{EarlierCheckpoint, Trainer};

@@ -75,27 +75,28 @@ impl Terms {
     }
 }
 
-/// What is trained: it turns a batch into a loss and its gradients.
-pub trait Objective {
+/// What is trained: it turns a batch into a loss and its gradients. `N` is the number of networks trained together.
+pub trait Objective<const N: usize> {
     /// Number of training samples.
     fn samples(&self) -> usize;
 
-    /// Computes the loss of a batch and leaves its gradients in the engines, which arrive cleared.
+    /// Computes the loss of a batch and leaves its gradients in the engines, which arrive cleared and in
+    /// [`Mode::Train`](crate::Mode::Train).
     ///
     /// # Errors
     /// What the engines report.
-    fn learn(
-        &mut self,
-        engines: &mut [Box<dyn TrainingEngine>],
-        batch: &Batch<'_>,
-    ) -> Result<Terms, EngineError>;
+    fn learn(&mut self, engines: &mut Engines<N>, batch: &Batch<'_>) -> Result<Terms, EngineError>;
 
-    /// Computes the loss on validation samples; `None` where there are none.
+    /// Computes the loss on validation samples, with engines in [`Mode::Evaluate`](crate::Mode::Evaluate); `None` where
+    /// there are none.
     ///
     /// # Errors
     /// What the engines report.
-    fn validate(&mut self, engines: &mut [Box<dyn TrainingEngine>]) -> Result<Option<Terms>, EngineError>;
+    fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError>;
 
     /// A text that differs whenever data or configuration differ: a training is not resumed under another.
     fn fingerprint(&self) -> String;
 }
+
+/// The engines of networks that are trained together.
+pub type Engines<const N: usize> = [Box<dyn TrainingEngine>; N];

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use super::checkpoint;
 use super::config::{AVERAGED, TrainConfig};
 use super::error::TrainError;
-use super::objective::{Batch, Objective, Terms};
+use super::objective::{Batch, Engines, Objective, Terms};
 use super::progress::{Ending, EpochRecord, Event};
 use super::state::State;
-use crate::engine::{EngineError, TrainingEngine};
+use crate::engine::EngineError;
+use crate::mode::Mode;
 use crate::parameters::ParameterSet;
 use crate::random;
 
@@ -18,14 +19,12 @@ use crate::random;
 ///
 /// The order of samples follows from the seed and the epoch, so nothing but the position has to be
 /// kept for a training to go on exactly where it was.
-pub struct Trainer<O> {
+pub struct Trainer<O, const N: usize> {
     objective: O,
-    engines: Vec<Box<dyn TrainingEngine>>,
+    engines: Engines<N>,
     config: TrainConfig,
     state: State,
     best: Option<ParameterSet>,
-    /// The mean of the parameters of all engines, where they are averaged.
-    average: Option<ParameterSet>,
     checkpoint: Option<(PathBuf, Duration)>,
     earlier: EarlierCheckpoint,
     /// The checkpoint that this training went on from.
@@ -43,7 +42,7 @@ pub enum EarlierCheckpoint {
     Replace,
 }
 
-impl<O: std::fmt::Debug> std::fmt::Debug for Trainer<O> {
+impl<O: std::fmt::Debug, const N: usize> std::fmt::Debug for Trainer<O, N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trainer")
             .field("objective", &self.objective)
@@ -54,34 +53,26 @@ impl<O: std::fmt::Debug> std::fmt::Debug for Trainer<O> {
     }
 }
 
-impl<O: Objective> Trainer<O> {
+impl<O: Objective<N>, const N: usize> Trainer<O, N> {
     /// A training from the engines' present parameters.
     ///
     /// # Errors
     /// [`TrainError::Setting`] where a setting is out of range, [`TrainError::NoSamples`] where there is nothing to train
     /// on.
-    pub fn new(
-        objective: O,
-        engines: Vec<Box<dyn TrainingEngine>>,
-        config: TrainConfig,
-    ) -> Result<Self, TrainError> {
+    pub fn new(objective: O, engines: Engines<N>, config: TrainConfig) -> Result<Self, TrainError> {
         config.validate()?;
         if objective.samples() == 0 {
             return Err(TrainError::NoSamples);
         }
-        let state = State::default();
-        let (best, average) = (None, None);
-        let (checkpoint, earlier, resumed) = (None, EarlierCheckpoint::default(), None);
         Ok(Self {
             objective,
             engines,
             config,
-            state,
-            best,
-            average,
-            checkpoint,
-            earlier,
-            resumed,
+            state: State::default(),
+            best: None,
+            checkpoint: None,
+            earlier: EarlierCheckpoint::default(),
+            resumed: None,
             saved: false,
         })
     }
@@ -110,12 +101,11 @@ impl<O: Objective> Trainer<O> {
         let fingerprint = self.objective.fingerprint();
         let batches = self.objective.samples().div_ceil(self.config.batch_size);
         let saved = checkpoint::load(path.as_ref(), &self.config, &fingerprint, &self.engines, batches)?;
-        for (engine, (parameters, moments)) in self.engines.iter_mut().zip(&saved.engines) {
-            engine.restore(parameters, Some(moments))?;
+        for (engine, state) in self.engines.iter_mut().zip(&saved.engines) {
+            engine.restore(state)?;
         }
         self.state = saved.state;
         self.best = saved.best;
-        self.average = saved.average;
         self.resumed = Some(path.as_ref().to_owned());
         Ok(())
     }
@@ -201,15 +191,14 @@ impl<O: Objective> Trainer<O> {
         &self.objective
     }
 
-    /// The mean where there is one, else the parameters as they are.
+    /// The means where there are some, else the parameters as they are.
     fn found_parameters(&self) -> Result<ParameterSet, EngineError> {
-        self.average.as_ref().map_or_else(|| self.present_parameters(), |average| Ok(average.clone()))
-    }
-
-    fn present_parameters(&self) -> Result<ParameterSet, EngineError> {
         let mut all = ParameterSet::new();
         for engine in &self.engines {
-            all.extend(engine.parameters()?);
+            all.extend(match engine.mean()? {
+                Some(mean) => mean,
+                None => engine.parameters()?,
+            });
         }
         Ok(all)
     }
@@ -232,7 +221,10 @@ impl<O: Objective> Trainer<O> {
         let to = (from + self.config.batch_size).min(order.len());
         let (epoch, step) = (self.state.epoch, self.state.step);
         let batch = Batch { samples: &order[from..to], epoch, step, steps, seed: self.config.seed };
-        self.engines.iter_mut().for_each(|engine| engine.clear_gradients());
+        for engine in &mut self.engines {
+            engine.set_mode(Mode::Train);
+            engine.clear_gradients();
+        }
         let terms = self.objective.learn(&mut self.engines, &batch)?;
         let mut squared = 0.0;
         for engine in &self.engines {
@@ -293,43 +285,27 @@ impl<O: Objective> Trainer<O> {
         if !self.state.step.is_multiple_of(AVERAGED) {
             return Ok(());
         }
-        let present = self.present_parameters()?;
-        let Some(average) = &mut self.average else {
-            self.average = Some(present);
-            return Ok(());
-        };
         // At the beginning the mean of all, so that the first parameters do not linger.
         let counted = (self.state.step / AVERAGED) as f64;
         let share = (AVERAGED as f64 / updates).max(1.0 / counted) as f32;
-        for (name, parameter) in present.iter() {
-            let Some(mean) = average.get_mut(name) else { continue };
-            for (mean, value) in mean.values_mut().iter_mut().zip(parameter.values()) {
-                *mean += share * (value - *mean);
-            }
-        }
-        Ok(())
+        self.engines.iter_mut().try_for_each(|engine| engine.average(share))
     }
 
     /// The loss on validation samples, under the mean of the parameters where there is one.
     fn validate(&mut self) -> Result<Option<Terms>, EngineError> {
-        let Some(average) = &self.average else { return self.objective.validate(&mut self.engines) };
-        let mut present = Vec::new();
         for engine in &mut self.engines {
-            present.push((engine.parameters()?, engine.moments()?));
-            engine.restore(average, None)?;
+            engine.set_mode(Mode::Evaluate);
+            engine.exchange_mean()?;
         }
         let validation = self.objective.validate(&mut self.engines);
-        for (engine, (parameters, moments)) in self.engines.iter_mut().zip(&present) {
-            engine.restore(parameters, Some(moments))?;
-        }
+        self.engines.iter_mut().try_for_each(|engine| engine.exchange_mean())?;
         validation
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
         let Some((path, _)) = &self.checkpoint else { return Ok(()) };
         let fingerprint = self.objective.fingerprint();
-        let kept = [self.best.as_ref(), self.average.as_ref()];
-        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, kept)?;
+        checkpoint::save(path, &self.config, &fingerprint, &self.state, &self.engines, self.best.as_ref())?;
         self.saved = true;
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! The direct regression of Robinson et al. (2018): REG-Net reads the image and the segmentation.
 
-use lesio_nn::{EngineError, Network};
+use lesio_nn::{Engine, EngineError, Network};
 
 use crate::config::EstimatorConfig;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::methods::regression;
 use crate::methods::wiring::{Batch, Outputs, Weigh, Wiring};
@@ -19,7 +18,7 @@ pub(crate) struct Direct;
 impl Wiring for Direct {
     fn pass(
         &self,
-        networks: &mut [Link<'_>],
+        networks: &mut [&mut dyn Engine],
         batch: &Batch<'_>,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {

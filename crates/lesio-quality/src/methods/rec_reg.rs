@@ -1,10 +1,9 @@
 //! REC-Net and REG-Net (Zhou, Deng and Wu, arXiv:1903.08773): REC-Net reconstructs the image from what the segmentation
 //! leaves of it, REG-Net reads the difference to the image, and the segmentation.
 
-use lesio_nn::{EngineError, Inference, Network};
+use lesio_nn::{Engine, EngineError, Inference, Network};
 
 use crate::config::EstimatorConfig;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::methods::regression;
 use crate::methods::wiring::{Batch, Outputs, Weigh, Wiring, check};
@@ -24,26 +23,25 @@ pub(crate) struct RecReg {
 impl Wiring for RecReg {
     fn pass(
         &self,
-        networks: &mut [Link<'_>],
+        networks: &mut [&mut dyn Engine],
         batch: &Batch<'_>,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
         let outside = outside(batch);
         let blanked = blank(batch.images, &outside);
-        self.reconstructor.run(&[&blanked], batch.samples, |reconstructor| {
-            let reconstruction = reconstructor.output(0).to_vec();
-            let difference: Vec<f32> =
-                batch.images.iter().zip(&reconstruction).map(|(image, own)| image - own).collect();
-            let inputs = [&difference, batch.masks];
-            regression::pass(networks, &inputs, batch, reconstruction, weigh, |by_difference| {
-                // The difference holds the image itself, and its reconstruction.
-                let by_reconstruction: Vec<f32> = by_difference.iter().map(|gradient| -gradient).collect();
-                reconstructor.backward(&[&by_reconstruction])?;
-                let by_blanked = reconstructor.input_gradient(0);
-                check("the gradient of REC-Net", by_blanked.len(), by_difference.len())?;
-                let both = by_difference.iter().zip(by_blanked).zip(&outside);
-                Ok(both.map(|((own, blanked), outside)| own + blanked * outside).collect())
-            })
+        let mut reconstructor = self.reconstructor.run(&[&blanked], batch.samples)?;
+        let reconstruction = reconstructor.output(0).to_vec();
+        let difference: Vec<f32> =
+            batch.images.iter().zip(&reconstruction).map(|(image, own)| image - own).collect();
+        let inputs = [&difference, batch.masks];
+        regression::pass(networks, &inputs, batch, reconstruction, weigh, |by_difference| {
+            // The difference holds the image itself, and its reconstruction.
+            let by_reconstruction: Vec<f32> = by_difference.iter().map(|gradient| -gradient).collect();
+            reconstructor.backward(&[&by_reconstruction])?;
+            let by_blanked = reconstructor.input_gradient(0);
+            check("the gradient of REC-Net", by_blanked.len(), by_difference.len())?;
+            let both = by_difference.iter().zip(by_blanked).zip(&outside);
+            Ok(both.map(|((own, blanked), outside)| own + blanked * outside).collect())
         })
     }
 }

@@ -1,9 +1,8 @@
 //! REG-Net: a regressor that reads two results a label, the Dice and the distance.
 
-use lesio_nn::{EngineError, Network};
+use lesio_nn::{Engine, EngineError, Network};
 
 use crate::config::EstimatorConfig;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::methods::wiring::{Batch, OutputGradients, Outputs, Weigh, check, sigmoid, single};
 use crate::network::{Input, regressor};
@@ -17,28 +16,28 @@ pub(crate) fn network(config: &EstimatorConfig, inputs: &[Input]) -> Result<Netw
 /// Estimates a batch by the only network, as [`Wiring::pass`](super::wiring::Wiring::pass) does. `to_images` turns the gradient by the first
 /// input into the one by the images.
 pub(crate) fn pass(
-    networks: &mut [Link<'_>],
+    networks: &mut [&mut dyn Engine],
     inputs: &[&[f32]],
     batch: &Batch<'_>,
     reconstruction: Vec<f32>,
     weigh: &mut Weigh<'_>,
     to_images: impl FnOnce(&[f32]) -> Result<Vec<f32>, EngineError>,
 ) -> Result<(Outputs, Vec<f32>), EngineError> {
-    single(networks)?.run(inputs, batch.samples, |network| {
-        let results = network.output(0);
-        check("results", results.len(), batch.samples * 2 * batch.labels)?;
-        let (mut dice, mut distance) = (Vec::new(), Vec::new());
-        for result in results.chunks_exact(2 * batch.labels) {
-            let (of_dice, of_distance) = result.split_at(batch.labels);
-            dice.extend(of_dice.iter().map(|&z| sigmoid(z)));
-            distance.extend(of_distance.iter().map(|&z| sigmoid(z)));
-        }
-        let outputs = Outputs { dice, distance, reconstruction, probability: Vec::new() };
-        let Some(by) = weigh(&outputs)? else { return Ok((outputs, Vec::new())) };
-        network.backward(&[&by_results(&outputs, &by, batch.labels)?])?;
-        let by_images = to_images(network.input_gradient(0))?;
-        Ok((outputs, by_images))
-    })
+    let network = single(networks)?;
+    network.forward(inputs, batch.samples)?;
+    let results = network.output(0);
+    check("results", results.len(), batch.samples * 2 * batch.labels)?;
+    let (mut dice, mut distance) = (Vec::new(), Vec::new());
+    for result in results.chunks_exact(2 * batch.labels) {
+        let (of_dice, of_distance) = result.split_at(batch.labels);
+        dice.extend(of_dice.iter().map(|&z| sigmoid(z)));
+        distance.extend(of_distance.iter().map(|&z| sigmoid(z)));
+    }
+    let outputs = Outputs { dice, distance, reconstruction, probability: Vec::new() };
+    let Some(by) = weigh(&outputs)? else { return Ok((outputs, Vec::new())) };
+    network.backward(&[&by_results(&outputs, &by, batch.labels)?])?;
+    let by_images = to_images(network.input_gradient(0))?;
+    Ok((outputs, by_images))
 }
 
 /// Gradients by the results, `[n, 2 * labels]`.

@@ -1,12 +1,11 @@
 //! The second opinion: a U-Net that reads image and segmentation segments again; its agreement with the segmentation, a
 //! summary of what it saw, and what the segmentation alone suggests give the Dice.
 
-use lesio_nn::{Activation, EngineError, Inference, Network};
+use lesio_nn::{Activation, Engine, EngineError, Inference, Network};
 use rayon::prelude::*;
 
 use crate::agreement::{self, STATISTICS, add_gradient, softmax, softmax_gradient};
 use crate::config::EstimatorConfig;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::methods::regression::{by_dice, by_distance};
 use crate::methods::wiring::{Batch, OutputGradients, Outputs, Weigh, Wiring, check, sigmoid};
@@ -42,7 +41,7 @@ pub(crate) struct SecondOpinion {
 impl Wiring for SecondOpinion {
     fn pass(
         &self,
-        networks: &mut [Link<'_>],
+        networks: &mut [&mut dyn Engine],
         batch: &Batch<'_>,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {
@@ -50,26 +49,21 @@ impl Wiring for SecondOpinion {
         let [opinion, head] = networks else {
             return Err(EngineError::Length { what: "the list of engines".into(), found, expected: 2 });
         };
-        let floor = self.shape_only.run(&[batch.masks], batch.samples, |network| {
-            let results = network.output(0).chunks_exact(2 * batch.labels);
-            Ok::<_, EngineError>(results.flat_map(|result| &result[..batch.labels]).copied().collect())
-        })?;
-        opinion.run(&[batch.images, batch.masks], batch.samples, |opinion| {
-            let (probability, statistics) = self.compare(opinion.output(0), batch);
-            let evidence = Evidence { statistics, floor };
-            let features = opinion.output(1).to_vec();
-            let inputs = [features.as_slice(), &evidence.statistics, &evidence.floor];
-            head.run(&inputs, batch.samples, |head| {
-                let (outputs, trust) = evidence.read(head.output(0), probability, batch)?;
-                let Some(by) = weigh(&outputs)? else { return Ok((outputs, Vec::new())) };
-                let (by_results, mut by_statistics) = evidence.differentiate(&outputs, &trust, &by, batch)?;
-                head.backward(&[&by_results])?;
-                by_statistics.iter_mut().zip(head.input_gradient(1)).for_each(|(sum, own)| *sum += own);
-                let by_logits = self.differentiate(&by_statistics, &outputs.probability, &by.logits, batch);
-                opinion.backward(&[&by_logits, head.input_gradient(0)])?;
-                Ok((outputs, opinion.input_gradient(0).to_vec()))
-            })
-        })
+        let floor = self.shape_only.run(&[batch.masks], batch.samples)?;
+        let floor = floor.output(0).chunks_exact(2 * batch.labels);
+        let floor = floor.flat_map(|result| &result[..batch.labels]).copied().collect();
+        opinion.forward(&[batch.images, batch.masks], batch.samples)?;
+        let (probability, statistics) = self.compare(opinion.output(0), batch);
+        let evidence = Evidence { statistics, floor };
+        head.forward(&[opinion.output(1), &evidence.statistics, &evidence.floor], batch.samples)?;
+        let (outputs, trust) = evidence.read(head.output(0), probability, batch)?;
+        let Some(by) = weigh(&outputs)? else { return Ok((outputs, Vec::new())) };
+        let (by_results, mut by_statistics) = evidence.differentiate(&outputs, &trust, &by, batch)?;
+        head.backward(&[&by_results])?;
+        by_statistics.iter_mut().zip(head.input_gradient(1)).for_each(|(sum, own)| *sum += own);
+        let by_logits = self.differentiate(&by_statistics, &outputs.probability, &by.logits, batch);
+        opinion.backward(&[&by_logits, head.input_gradient(0)])?;
+        Ok((outputs, opinion.input_gradient(0).to_vec()))
     }
 }
 

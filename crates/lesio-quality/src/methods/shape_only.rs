@@ -1,9 +1,8 @@
 //! The segmentation alone: what can be known without looking at the image.
 
-use lesio_nn::{EngineError, Network};
+use lesio_nn::{Engine, EngineError, Network};
 
 use crate::config::EstimatorConfig;
-use crate::engine::Link;
 use crate::error::QualityBuildError;
 use crate::methods::regression;
 use crate::methods::wiring::{Batch, Outputs, Weigh, Wiring};
@@ -19,7 +18,7 @@ pub(crate) struct ShapeOnly;
 impl Wiring for ShapeOnly {
     fn pass(
         &self,
-        networks: &mut [Link<'_>],
+        networks: &mut [&mut dyn Engine],
         batch: &Batch<'_>,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError> {

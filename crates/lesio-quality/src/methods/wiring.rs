@@ -1,8 +1,6 @@
 //! What every method of estimation does: from images and segmentations to estimates, and gradients back to the images.
 
-use lesio_nn::EngineError;
-
-use crate::engine::Link;
+use lesio_nn::{Engine, EngineError};
 
 /// How the networks of one method are joined.
 ///
@@ -16,7 +14,7 @@ pub(crate) trait Wiring: std::fmt::Debug + Send + Sync {
     /// Another number of networks than declared, failures of the device, and what `weigh` reports.
     fn pass(
         &self,
-        networks: &mut [Link<'_>],
+        networks: &mut [&mut dyn Engine],
         batch: &Batch<'_>,
         weigh: &mut Weigh<'_>,
     ) -> Result<(Outputs, Vec<f32>), EngineError>;
@@ -89,7 +87,9 @@ pub(crate) fn check(what: &str, found: usize, expected: usize) -> Result<(), Eng
 }
 
 /// The only network of a method that trains one.
-pub(crate) fn single<'l, 'a>(networks: &'l mut [Link<'a>]) -> Result<&'l mut Link<'a>, EngineError> {
+pub(crate) fn single<'l, 'a>(
+    networks: &'l mut [&'a mut dyn Engine],
+) -> Result<&'l mut &'a mut dyn Engine, EngineError> {
     let found = networks.len();
     match networks {
         [only] => Ok(only),

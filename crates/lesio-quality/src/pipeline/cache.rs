@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lesio_nn::{
-    EarlierCheckpoint, Ending, Event, Objective, ParameterSet, TrainConfig, Trainer, TrainingEngine,
-    model_file,
+    EarlierCheckpoint, Ending, Engines, Event, Objective, ParameterSet, TrainConfig, Trainer, model_file,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +65,11 @@ impl StepCache {
 
     /// Trains, or takes up what was trained before; gives the parameters after each of these epochs, or
     /// where there are none those of the best epoch.
-    pub(crate) fn train<O: Objective>(
+    pub(crate) fn train<const N: usize>(
         &self,
         name: &str,
-        objective: O,
-        engines: Vec<Box<dyn TrainingEngine>>,
+        objective: impl Objective<N>,
+        engines: Engines<N>,
         config: TrainConfig,
         stages: &[usize],
         observer: &mut PipelineObserver<'_>,

@@ -174,7 +174,7 @@ impl PipelineConfig {
         } else {
             let train = self.train_config(samples[0].len(), self.estimator_steps, self.batch, 200);
             let initial = config.initial_parameters(train.seed)?;
-            task.train(config.method.name(), EstimatorTraining::new(train), &initial, None, observer)?
+            task.train::<1>(config.method.name(), EstimatorTraining::new(train), &initial, None, observer)?
         };
         if networks(config)?.pretrained.is_some() {
             parameters.extend(pretrained.clone());
@@ -201,11 +201,11 @@ impl PipelineConfig {
         last.train.adam.rate /= 2.0;
         let name = task.config.method.name();
         let initial = task.config.initial_parameters(long.train.seed)?;
-        let (parameters, fingerprint) = task.train(name, long, &initial, None, observer)?;
+        let (parameters, fingerprint) = task.train::<2>(name, long, &initial, None, observer)?;
         if self.finishing_steps == 0 {
             return Ok((parameters, fingerprint));
         }
-        task.train(&format!("{name}-finish"), last, &parameters, Some(&fingerprint), observer)
+        task.train::<2>(&format!("{name}-finish"), last, &parameters, Some(&fingerprint), observer)
     }
 
     /// Chooses candidates evenly over their Dice and frames them as samples.
@@ -258,9 +258,9 @@ struct EstimatorTask<'a> {
 }
 
 impl EstimatorTask<'_> {
-    /// Trains from these parameters; `origin` tells how they were learnt, if they were. Returns what was found, and how
+    /// Trains the `N` networks of the method from these parameters; `origin` tells how they were learnt, if they were. Returns what was found, and how
     /// that was learnt.
-    fn train(
+    fn train<const N: usize>(
         &self,
         name: &str,
         options: EstimatorTraining,
@@ -269,7 +269,7 @@ impl EstimatorTask<'_> {
         observer: &mut PipelineObserver<'_>,
     ) -> Result<(ParameterSet, String), PipelineError> {
         let train = options.train.clone();
-        let engines = EstimatorObjective::engines(self.config, start, self.device)?;
+        let engines = EstimatorObjective::engines::<N>(self.config, start, self.device)?;
         let [training, validation] = self.samples.map(Clone::clone);
         let (config, pretrained) = (self.config.clone(), self.pretrained);
         let objective =

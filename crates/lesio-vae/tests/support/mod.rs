@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{DType, Device, Tensor, Var};
 use lesio_nn::candle::CandleNetwork;
-use lesio_nn::{AdamUpdate, EngineError, Mode, Network, ParameterSet, Shape, TrainingEngine, random};
+use lesio_nn::{
+    AdamUpdate, Engine, EngineError, EngineState, Mode, Network, ParameterSet, Shape, TrainingEngine, random,
+};
 use lesio_vae::{Examples, LOG_SCALE_RANGE, Likelihood};
 
 /// Computes a network by candle in f64 and keeps inputs, outputs and gradients for a test to look at.
 pub struct Probe {
     net: CandleNetwork,
+    mode: Mode,
     seen: Arc<Mutex<Seen>>,
     inputs: Vec<Var>,
     outputs: Vec<Tensor>,
@@ -37,8 +40,9 @@ impl Probe {
         let seen = Arc::<Mutex<Seen>>::default();
         let (host, input_gradients) =
             (vec![Vec::new(); network.outputs().len()], vec![Vec::new(); network.inputs().len()]);
+        let (inputs, outputs) = (Vec::new(), Vec::new());
         let probe =
-            Self { net, seen: seen.clone(), inputs: Vec::new(), outputs: Vec::new(), host, input_gradients };
+            Self { net, mode: Mode::Train, seen: seen.clone(), inputs, outputs, host, input_gradients };
         (Box::new(probe), seen)
     }
 }
@@ -57,22 +61,22 @@ pub fn batch(values: &[f32], samples: usize, shape: Shape) -> Tensor {
     Tensor::from_vec(values, (samples, shape.channels, shape.height, shape.width), &Device::Cpu).unwrap()
 }
 
-impl TrainingEngine for Probe {
+impl Engine for Probe {
     fn network(&self) -> &Network {
         self.net.network()
     }
 
-    fn forward(&mut self, inputs: &[&[f32]], samples: usize, mode: Mode) -> Result<(), EngineError> {
+    fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
         let shapes = self.net.network().input_shapes();
         let tensors = inputs.iter().zip(shapes).map(|(values, shape)| batch(values, samples, shape));
         self.inputs = tensors.map(|tensor| Var::from_tensor(&tensor).unwrap()).collect();
         let given: Vec<Tensor> = self.inputs.iter().map(|var| var.as_tensor().clone()).collect();
-        (self.outputs, _) = self.net.forward_mode(&given, mode)?;
+        (self.outputs, _) = self.net.forward_mode(&given, self.mode)?;
         self.host = self.outputs.iter().map(single).collect();
         let mut seen = self.seen.lock().unwrap();
         seen.inputs = inputs.iter().map(|input| input.to_vec()).collect();
         seen.outputs = self.host.clone();
-        seen.modes.push(mode);
+        seen.modes.push(self.mode);
         Ok(())
     }
 
@@ -105,6 +109,12 @@ impl TrainingEngine for Probe {
     fn input_gradient(&self, index: usize) -> &[f32] {
         &self.input_gradients[index]
     }
+}
+
+impl TrainingEngine for Probe {
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
 
     fn clear_gradients(&mut self) {
         self.seen.lock().unwrap().gradients.clear();
@@ -119,15 +129,27 @@ impl TrainingEngine for Probe {
         Ok(())
     }
 
+    fn average(&mut self, _: f32) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn exchange_mean(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     fn parameters(&self) -> Result<ParameterSet, EngineError> {
         Ok(self.net.parameters()?)
+    }
+
+    fn mean(&self) -> Result<Option<ParameterSet>, EngineError> {
+        Ok(None)
     }
 
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError> {
         Ok([ParameterSet::new(), ParameterSet::new()])
     }
 
-    fn restore(&mut self, _: &ParameterSet, _: Option<&[ParameterSet; 2]>) -> Result<(), EngineError> {
+    fn restore(&mut self, _: &EngineState) -> Result<(), EngineError> {
         Ok(())
     }
 }
