@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lesio::nn::{Device, ImageBatch, NameMap, Shape, StateDict, StateDictError};
-use lesio::vae::{Likelihood, NetworkVae, Reconstructor, VariationalModel, Wanted};
+use lesio::vae::{Likelihood, NetworkVae, Reconstructor, RequestedGradients, VariationalModel};
 use lesio_examples::burgess::{names, networks};
 use support::manifest_folder;
 
@@ -51,7 +51,7 @@ fn weights_of_pytorch_compute_what_pytorch_computes() {
             let posterior = vae.encode(x).unwrap();
             assert_close(&what("mean"), &posterior.mean, &expected["mean"]);
             assert_close(&what("log-variance"), &posterior.log_variance, &expected["log_variance"]);
-            let found = vae.gradients(x, Wanted::BOTH).unwrap();
+            let found = vae.gradients(x, RequestedGradients::BOTH).unwrap();
             assert_close(&what("reconstruction"), &found.mean, &expected["reconstruction"]);
             assert_eq!(vae.reconstruct(x).unwrap(), found.mean);
             assert_close(&what("KL"), &found.divergence, &expected["kl"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-use crate::name::PredictorName;
+use crate::catalogue::PredictorName;
 use crate::resolution::ResolutionRange;
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.

@@ -1,52 +1,126 @@
-//! The built-in predictors by name.
+//! The built-in predictors: what is added to the table below has a name in files and programs, calibration, ensembles and
+//! a place in every evaluation.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use lesio_settings::SettingError;
 use lesio_vae::{Reconstructor, VariationalModel};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::combination::{Combination, Combined};
 use crate::error::PredictError;
-use crate::gradient::{GradientConfig, GradientPredictor, Target};
+use crate::gradient::{GradientPredictor, Target};
 use crate::model::Model;
-use crate::name::PredictorName;
+use crate::own_name::OwnName;
 use crate::pixel::{Distance, Intensity, PixelError, PixelLikelihood};
 use crate::predictor::Predictor;
 use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
-use crate::restoration::{Restoration, RestorationConfig};
+use crate::restoration::Restoration;
+use crate::settings::PredictorSettings;
 
-/// The settings of the predictors that have some.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-#[serde(default)]
-pub struct PredictorSettings {
-    /// Of the gradients.
-    pub gradient: GradientConfig,
-    /// Of the projection.
-    pub projection: ProjectionConfig,
-    /// Of the restoration.
-    pub restoration: RestorationConfig,
+/// What a predictor needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Any model that reconstructs.
+    Reconstructor,
+    /// A variational model.
+    Variational,
+    /// A variational model, and many passes of it for an image.
+    ManyPasses,
 }
 
-impl PredictorSettings {
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// [`SettingError`] for a number out of the range stated with its field.
-    pub fn validate(&self) -> Result<(), SettingError> {
-        self.gradient.validate().map_err(|error| error.within("gradient"))?;
-        self.projection.validate().map_err(|error| error.within("projection"))?;
-        self.restoration.validate().map_err(|error| error.within("restoration"))
-    }
+/// What predictors are made of.
+struct Parts<'p> {
+    name: PredictorName,
+    reconstructor: Arc<dyn Reconstructor>,
+    variational: Option<Arc<dyn VariationalModel>>,
+    /// The kind of model, for errors.
+    kind: &'p str,
+    settings: &'p PredictorSettings,
 }
 
-/// Refuses names of which one stands twice: maps go by name.
-pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> {
-    match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
-        Some((_, name)) => Err(PredictError::Repeated { predictor: name.to_string() }),
-        None => Ok(()),
-    }
+type Made = Result<Box<dyn Predictor>, PredictError>;
+
+/// Declares [`PredictorName`] from a table: documentation, variant, name, what it needs, how it is made.
+macro_rules! predictors {
+    ($($(#[$doc:meta])* $variant:ident, $name:literal, $needs:expr, $make:expr;)*) => {
+        /// A predictor's name, as in reports, files and on command lines.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum PredictorName {
+            $($(#[$doc])* $variant,)*
+            /// A predictor of one's own, see [`PredictorName::own`].
+            Own(OwnName),
+        }
+
+        impl PredictorName {
+            /// All predictors that are built in, the cheap ones first.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $name,)*
+                    Self::Own(name) => name.as_str(),
+                }
+            }
+
+            fn needs(self) -> Needs {
+                match self {
+                    $(Self::$variant => $needs,)*
+                    Self::Own(_) => Needs::Reconstructor,
+                }
+            }
+
+            fn make(self, parts: &Parts<'_>) -> Made {
+                match self {
+                    $(Self::$variant => {
+                        let make: fn(&Parts<'_>) -> Made = $make;
+                        make(parts)
+                    })*
+                    Self::Own(name) => Err(PredictError::NotRegistered { predictor: name.to_string() }),
+                }
+            }
+        }
+    };
+}
+
+predictors! {
+    /// The image value itself.
+    Intensity, "intensity", Needs::Reconstructor, |_| Ok(Box::new(Intensity));
+    /// `|x - y|`.
+    PixelL1, "pixel-l1", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Absolute);
+    /// `max(x - y, 0)`.
+    PixelPositive, "pixel-positive", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Positive);
+    /// `max(y - x, 0)`.
+    PixelNegative, "pixel-negative", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Negative);
+    /// `(x - y)^2`.
+    PixelL2, "pixel-l2", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Squared);
+    /// `-log p(x | z)`.
+    PixelNll, "pixel-nll", Needs::Variational, |parts| Ok(Box::new(PixelLikelihood::new(parts.model()?)));
+    /// `1 - SSIM`.
+    PixelSsim, "pixel-ssim", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Structural);
+    /// Gradient of the divergence.
+    GradKl, "grad-kl", Needs::Variational, |parts| parts.gradient(Target::Divergence);
+    /// Gradient of the reconstruction term.
+    GradRec, "grad-rec", Needs::Variational, |parts| parts.gradient(Target::Reconstruction);
+    /// Gradient of the bound.
+    GradElbo, "grad-elbo", Needs::Variational, |parts| parts.gradient(Target::Bound);
+    /// `grad-kl` times `pixel-nll`.
+    CombiProduct, "combi-product", Needs::Variational, |parts| parts.combined(Combination::Product);
+    /// `grad-kl` plus `pixel-nll`.
+    CombiSum, "combi-sum", Needs::Variational, |parts| parts.combined(Combination::Sum);
+    /// Energy-based projection: how far pixels moved.
+    Projection, "projection", Needs::ManyPasses, |parts| parts.projection(ProjectionMap::Moved);
+    /// Energy-based projection: distance from the projected image's reconstruction.
+    ProjectionReconstruction, "projection-reconstruction", Needs::ManyPasses,
+        |parts| parts.projection(ProjectionMap::Reconstructed);
+    /// Restoration with total variation.
+    Restoration, "restoration", Needs::ManyPasses,
+        |parts| Ok(Box::new(Restoration::new(parts.model()?, parts.settings.restoration.clone())?));
 }
 
 /// The predictor of a name for a model.
@@ -59,7 +133,8 @@ pub fn predictor(
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    make(name, model.reconstructor(), model.variational(), &model.kind(), settings)
+    let (reconstructor, variational, kind) = (model.reconstructor(), model.variational(), model.kind());
+    name.make(&Parts { name, reconstructor, variational, kind: &kind, settings })
 }
 
 /// The predictor of a name for a variational model of your own.
@@ -71,99 +146,129 @@ pub fn predictor_over(
     model: Arc<dyn VariationalModel>,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    make(name, model.clone(), Some(model), "variational model", settings)
+    let (reconstructor, variational) = (model.clone(), Some(model));
+    name.make(&Parts { name, reconstructor, variational, kind: "variational model", settings })
 }
 
-fn make(
-    name: PredictorName,
-    reconstructor: Arc<dyn Reconstructor>,
-    variational: Option<Arc<dyn VariationalModel>>,
-    kind: &str,
-    settings: &PredictorSettings,
-) -> Result<Box<dyn Predictor>, PredictError> {
-    use PredictorName as P;
-    let variational = || {
-        let unsupported =
-            || PredictError::Unsupported { predictor: name.to_string(), model: kind.to_owned() };
-        variational.clone().ok_or_else(unsupported)
-    };
-    let pixel =
-        |distance| -> Box<dyn Predictor> { Box::new(PixelError::new(reconstructor.clone(), distance)) };
-    let gradient = |target| -> Result<Box<dyn Predictor>, PredictError> {
-        Ok(Box::new(GradientPredictor::new(variational()?, target, settings.gradient.clone())?))
-    };
-    let combined = |combination| -> Result<Box<dyn Predictor>, PredictError> {
-        Ok(Box::new(Combined::new(variational()?, combination, settings.gradient.clone())?))
-    };
-    let projection = |map| -> Result<Box<dyn Predictor>, PredictError> {
-        let config = ProjectionConfig { map, ..settings.projection.clone() };
-        Ok(Box::new(Projection::new(variational()?, config)?))
-    };
-    Ok(match name {
-        P::Intensity => Box::new(Intensity),
-        P::PixelL1 => pixel(Distance::Absolute),
-        P::PixelPositive => pixel(Distance::Positive),
-        P::PixelNegative => pixel(Distance::Negative),
-        P::PixelL2 => pixel(Distance::Squared),
-        P::PixelSsim => pixel(Distance::Structural),
-        P::PixelNll => Box::new(PixelLikelihood::new(variational()?)),
-        P::GradKl => gradient(Target::Divergence)?,
-        P::GradRec => gradient(Target::Reconstruction)?,
-        P::GradElbo => gradient(Target::Bound)?,
-        P::CombiProduct => combined(Combination::Product)?,
-        P::CombiSum => combined(Combination::Sum)?,
-        P::Projection => projection(ProjectionMap::Moved)?,
-        P::ProjectionReconstruction => projection(ProjectionMap::Reconstructed)?,
-        P::Restoration => Box::new(Restoration::new(variational()?, settings.restoration.clone())?),
-        P::Own(name) => return Err(PredictError::NotRegistered { predictor: name.to_string() }),
-    })
+/// Refuses names of which one stands twice: maps go by name.
+pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> {
+    match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+        Some((_, name)) => Err(PredictError::Repeated { predictor: name.to_string() }),
+        None => Ok(()),
+    }
+}
+
+impl Parts<'_> {
+    fn model(&self) -> Result<Arc<dyn VariationalModel>, PredictError> {
+        self.variational.clone().ok_or_else(|| PredictError::Unsupported {
+            predictor: self.name.to_string(),
+            model: self.kind.to_owned(),
+        })
+    }
+
+    fn pixel_error(&self, distance: Distance) -> Made {
+        Ok(Box::new(PixelError::new(self.reconstructor.clone(), distance)))
+    }
+
+    fn gradient(&self, target: Target) -> Made {
+        Ok(Box::new(GradientPredictor::new(self.model()?, target, self.settings.gradient.clone())?))
+    }
+
+    fn combined(&self, combination: Combination) -> Made {
+        Ok(Box::new(Combined::new(self.model()?, combination, self.settings.gradient.clone())?))
+    }
+
+    fn projection(&self, map: ProjectionMap) -> Made {
+        let config = ProjectionConfig { map, ..self.settings.projection.clone() };
+        Ok(Box::new(Projection::new(self.model()?, config)?))
+    }
+}
+
+impl PredictorName {
+    /// The name of a predictor of one's own.
+    ///
+    /// # Errors
+    /// [`SettingError`] as [`OwnName::new`], and for the name of a predictor that is built in.
+    pub fn own(name: &str) -> Result<Self, SettingError> {
+        if name.parse::<Self>().is_ok() {
+            return Err(SettingError::new("name", name, "one that no built-in predictor has"));
+        }
+        OwnName::new(name).map(Self::Own)
+    }
+
+    /// Whether it takes many passes of the model for an image.
+    #[must_use]
+    pub fn is_iterative(self) -> bool {
+        self.needs() == Needs::ManyPasses
+    }
+
+    /// Whether it needs a variational model; the others take any that reconstructs.
+    #[must_use]
+    pub fn is_variational(self) -> bool {
+        self.needs() != Needs::Reconstructor
+    }
+}
+
+impl fmt::Display for PredictorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no predictor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no predictor, expected one of {}", names())]
+pub struct UnknownPredictor {
+    /// The text.
+    pub found: String,
+}
+
+fn names() -> String {
+    PredictorName::ALL.map(|name| name.to_string()).join(", ")
+}
+
+impl FromStr for PredictorName {
+    type Err = UnknownPredictor;
+
+    /// The name of a built-in predictor; see [`PredictorName::own`] for others.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or_else(|| UnknownPredictor { found: text.to_owned() })
+    }
+}
+
+impl Serialize for PredictorName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for PredictorName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().or_else(|_| Self::own(&text)).map_err(de::Error::custom)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::projection::StepRule;
 
     #[test]
-    fn settings_that_cannot_be_are_named() {
-        assert_eq!(PredictorSettings::default().validate(), Ok(()));
-        type Change = fn(&mut PredictorSettings, f64);
-        let numbers: [(&str, Change); 10] = [
-            ("gradient.smoothing", |own, value| own.gradient.smoothing = value),
-            ("gradient.deviation", |own, value| own.gradient.deviation = value),
-            ("projection.rate", |own, value| own.projection.rate = value),
-            ("projection.distance", |own, value| own.projection.distance = value),
-            ("projection.step_rule.bounded.largest", |own, largest| {
-                own.projection.step_rule = StepRule::Bounded { largest };
-            }),
-            ("projection.range", |own, value| own.projection.range[0] = value as f32),
-            ("projection.range", |own, value| own.projection.range[1] = value as f32),
-            ("restoration.rate", |own, value| own.restoration.rate = value),
-            ("restoration.total_variation", |own, value| own.restoration.total_variation = value),
-            ("restoration.largest_change", |own, value| own.restoration.largest_change = value as f32),
-        ];
-        for (setting, change) in numbers {
-            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e7, 1e18] {
-                let mut settings = PredictorSettings::default();
-                change(&mut settings, value);
-                assert_eq!(settings.validate().unwrap_err().setting, setting, "{value}");
-            }
+    fn names_are_read_back_and_agree_with_files() {
+        let own = PredictorName::own("my-own-2").unwrap();
+        for name in PredictorName::ALL.into_iter().chain([own]) {
+            let text = serde_json::to_string(&name).unwrap();
+            assert_eq!(text, format!("\"{name}\""));
+            assert_eq!(serde_json::from_str::<PredictorName>(&text).unwrap(), name);
         }
-        let counts: [(&str, fn(&mut PredictorSettings, usize)); 3] = [
-            ("gradient.copies", |own, value| own.gradient.copies = value),
-            ("projection.steps", |own, value| own.projection.steps = value),
-            ("restoration.steps", |own, value| own.restoration.steps = value),
-        ];
-        for (setting, change) in counts {
-            for value in [1_000_000_000, usize::MAX] {
-                let mut settings = PredictorSettings::default();
-                change(&mut settings, value);
-                assert_eq!(settings.validate().unwrap_err().setting, setting, "{value}");
-            }
-        }
-        let mut settings = PredictorSettings::default();
-        settings.projection.stop = Some(f64::NAN);
-        assert_eq!(settings.validate().unwrap_err().setting, "projection.stop");
+        assert_eq!("grad-kl".parse(), Ok(PredictorName::GradKl));
+        let error = "pixel-l3".parse::<PredictorName>().unwrap_err().to_string();
+        assert!(error.contains("pixel-l3") && error.contains("grad-kl"));
+        assert!(PredictorName::own("pixel-l1").is_err());
+        assert!(serde_json::from_str::<PredictorName>("\"A\"").is_err());
     }
 
     #[test]

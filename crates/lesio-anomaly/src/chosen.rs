@@ -3,7 +3,7 @@
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
-use crate::name::PredictorName;
+use crate::catalogue::PredictorName;
 
 /// The predictor that validation data chose among those of a model: the one of the highest average precision on
 /// slices with lesions, after post-processing.

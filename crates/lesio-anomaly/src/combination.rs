@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_vae::{VariationalModel, Wanted};
+use lesio_vae::{RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PredictError;
@@ -78,7 +78,7 @@ impl Predictor for Combined {
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
-        self.score_shared(&SharedPass::new(images, self.gradient.wants()))
+        self.score_shared(&SharedPass::new(images, self.gradient.requested_gradients()))
     }
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
@@ -93,8 +93,8 @@ impl Predictor for Combined {
         Ok(Some(self.combine(gradient, likelihood, pass)))
     }
 
-    fn wants(&self) -> Wanted {
-        self.gradient.wants()
+    fn requested_gradients(&self) -> RequestedGradients {
+        self.gradient.requested_gradients()
     }
 }
 

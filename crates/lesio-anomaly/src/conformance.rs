@@ -17,7 +17,7 @@
 //! ```
 
 use lesio_nn::{ImageBatch, random};
-use lesio_vae::{Gradients, VariationalModel, Wanted};
+use lesio_vae::{Gradients, RequestedGradients, VariationalModel};
 
 use crate::error::PredictError;
 use crate::predictor::Predictor;
@@ -130,7 +130,7 @@ fn predictor_faults(
         broken.push("a second call gives another result".to_owned());
     }
     same(&mut broken, on_one_thread(|| predictor.score(images))?, "a single thread");
-    for expected in [predictor.wants(), Wanted::BOTH] {
+    for expected in [predictor.requested_gradients(), RequestedGradients::BOTH] {
         let pass = SharedPass::new(images, expected);
         same(&mut broken, predictor.score_shared(&pass)?, "a shared pass");
         match predictor.score_channels(&pass)? {
@@ -237,8 +237,8 @@ fn model_faults(
         broken.push(format!("the model takes {}, the images have shape {shape}", model.image_shape()));
         return Ok(broken);
     }
-    let found = model.gradients(images, Wanted::BOTH)?;
-    if let Err(error) = found.check(images, Wanted::BOTH) {
+    let found = model.gradients(images, RequestedGradients::BOTH)?;
+    if let Err(error) = found.check(images, RequestedGradients::BOTH) {
         broken.push(error.to_string());
         return Ok(broken);
     }
@@ -269,7 +269,7 @@ fn model_faults(
     }
     broken.extend(gradient_faults(model, images, &found)?);
     for row in 0..n {
-        let alone = model.gradients(ImageBatch::new(images.image(row), shape)?, Wanted::BOTH)?;
+        let alone = model.gradients(ImageBatch::new(images.image(row), shape)?, RequestedGradients::BOTH)?;
         for (what, of, by_pixel) in PARTS {
             let size = if by_pixel { shape.len() } else { 1 };
             let (all, alone) = (of(&found), of(&alone));
@@ -319,7 +319,7 @@ fn gradient_faults(
             let terms = |sign: f32| {
                 let pairs = images.values().iter().zip(&steps);
                 let moved: Vec<f32> = pairs.map(|(value, step)| value + sign * step).collect();
-                let found = model.gradients(ImageBatch::new(&moved, shape)?, Wanted::NOTHING)?;
+                let found = model.gradients(ImageBatch::new(&moved, shape)?, RequestedGradients::NOTHING)?;
                 let terms: Vec<f64> = match is_divergence {
                     true => found.divergence.iter().map(|&value| f64::from(value)).collect(),
                     false => found.loss.chunks_exact(size).map(sum).collect(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lesio_nn::{ImageBatch, random};
 use lesio_settings::{SettingError, in_range};
-use lesio_vae::{ModelError, VariationalModel, Wanted};
+use lesio_vae::{ModelError, RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::mean_over_channels;
@@ -94,17 +94,17 @@ impl GradientPredictor {
         Ok(Self { model, target, config })
     }
 
-    fn wanted(&self) -> Wanted {
+    fn requested(&self) -> RequestedGradients {
         match self.target {
-            Target::Divergence => Wanted::DIVERGENCE,
-            Target::Reconstruction => Wanted::RECONSTRUCTION,
-            Target::Bound => Wanted::BOTH,
+            Target::Divergence => RequestedGradients::DIVERGENCE,
+            Target::Reconstruction => RequestedGradients::RECONSTRUCTION,
+            Target::Bound => RequestedGradients::BOTH,
         }
     }
 
     /// Absolute gradients by channel, `[n, c, h, w]`, before smoothing.
     fn raw(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
-        let found = pass.gradients(&self.model, self.wanted())?;
+        let found = pass.gradients(&self.model, self.requested())?;
         let missing = || ModelError::Missing { what: "a gradient" };
         let by_divergence = || found.by_divergence.as_ref().ok_or_else(missing);
         let by_reconstruction = || found.by_reconstruction.as_ref().ok_or_else(missing);
@@ -137,7 +137,7 @@ impl GradientPredictor {
                 let rows = images.images().flat_map(|row| row.iter().zip(&noise));
                 let noisy: Vec<f32> = rows.map(|(value, noise)| value + noise * deviation).collect();
                 let noisy = ImageBatch::new(&noisy, shape)?;
-                let own = of(self.raw(&SharedPass::new(noisy, self.wanted()))?, noisy);
+                let own = of(self.raw(&SharedPass::new(noisy, self.requested()))?, noisy);
                 sum.resize(own.len(), 0.0);
                 sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
             }
@@ -161,7 +161,7 @@ impl Predictor for GradientPredictor {
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
-        self.score_shared(&SharedPass::new(images, self.wanted()))
+        self.score_shared(&SharedPass::new(images, self.requested()))
     }
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
@@ -172,7 +172,7 @@ impl Predictor for GradientPredictor {
         self.maps(pass, |values, _| values).map(Some)
     }
 
-    fn wants(&self) -> Wanted {
-        if self.config.copies == 0 { self.wanted() } else { Wanted::NOTHING }
+    fn requested_gradients(&self) -> RequestedGradients {
+        if self.config.copies == 0 { self.requested() } else { RequestedGradients::NOTHING }
     }
 }

@@ -10,7 +10,7 @@
 //!   calibration and [`Provenance`] in one file, and scores scans on their own grids.
 //! - What a score means: [`NormalScores`] are what held-out normals score, with thresholds at a
 //!   false-positive rate and p-values by subject; a [`Calibration`] keeps them by predictor, a
-//!   [`LocationCalibration`] keeps what is usual at each place.
+//!   [`PositionCalibration`] keeps what is usual at each place.
 //! - Several as one: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
 //!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can teach it
 //!   [`LearntWeights`].
@@ -68,23 +68,24 @@ mod error;
 mod gradient;
 mod loading;
 mod localizer;
-mod location;
 mod maps;
 mod model;
-mod name;
+mod own_name;
 mod pixel;
+mod position;
 mod postprocessing;
 mod predictor;
 mod projection;
 mod provenance;
 mod resolution;
 mod restoration;
+mod settings;
 mod shared;
 mod smoothing;
 mod ssim;
 
 pub use calibration::{Calibration, Judgement, NormalScores, NormalScoresBuilder};
-pub use catalogue::{PredictorSettings, predictor, predictor_over};
+pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
 pub use ensemble::{
@@ -95,15 +96,16 @@ pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
 pub use loading::{Loading, OwnError};
 pub use localizer::Localizer;
-pub use location::{LocationBuilder, LocationCalibration, LocationNormals};
 pub use maps::{PredictorMaps, ScanMaps, ScanScore, ScoredScan};
 pub use model::{Model, ModelConfig, OwnModel};
-pub use name::{OwnName, PredictorName, UnknownPredictor};
+pub use own_name::OwnName;
 pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
+pub use position::{PositionBuilder, PositionCalibration, PositionNormals};
 pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;
 pub use projection::{Projection, ProjectionConfig, ProjectionMap, ProjectionTrace, StepRule};
 pub use provenance::Provenance;
 pub use resolution::{Resolution, ResolutionDoubt, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
+pub use settings::PredictorSettings;
 pub use shared::{SharedPass, SharedReconstruction};

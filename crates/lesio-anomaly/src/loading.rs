@@ -8,7 +8,7 @@ use lesio_nn::{Device, ParameterSet, Precision};
 use serde_json::Value;
 
 use crate::model::{Model, OwnModel};
-use crate::name::OwnName;
+use crate::own_name::OwnName;
 use crate::predictor::Predictor;
 
 /// Why a function of the caller's could not make a model or a predictor.

@@ -3,9 +3,9 @@
 use lesio_image::{ImageError, Plane, PreparedPlane, PreparedScan, Scan, Volume};
 use ndarray::{Array2, Array3, Axis};
 
+use crate::catalogue::PredictorName;
 use crate::error::PredictError;
-use crate::location::LocationCalibration;
-use crate::name::PredictorName;
+use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
 use crate::resolution::{Resolution, ResolutionDoubt};
 
@@ -18,7 +18,7 @@ pub struct ScanScore {
     /// Its scores, unfiltered; outside the foreground the lowest inside.
     pub raw: Volume<f32>,
     /// The scores after post-processing; before that, counted in deviations from what is usual at their
-    /// place where that is known ([`Localizer::located`](crate::Localizer::located)).
+    /// place where that is known ([`Localizer::normalized_by_position`](crate::Localizer::normalized_by_position)).
     pub postprocessed: Volume<f32>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn is_seen(plane: &PreparedPlane) -> bool {
 /// What of a localizer makes maps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MapParts<'a> {
-    pub(crate) locations: &'a LocationCalibration,
+    pub(crate) position_normals: &'a PositionCalibration,
     pub(crate) postprocessing: &'a PostProcessing,
     /// Names of the model's channels.
     pub(crate) channels: &'a [String],
@@ -240,7 +240,7 @@ impl PredictorMaps<'_> {
         if raw.shape() != foreground.shape() {
             return Err(unlike("map", &raw.shape(), &foreground.shape()));
         }
-        let before = match parts.locations.get(self.predictor) {
+        let before = match parts.position_normals.get(self.predictor) {
             Some(normals) => {
                 drop(raw);
                 let mut own = self.maps.clone();

@@ -9,7 +9,7 @@ use lesio_vae::{BuildError, Denoiser, DenoiserConfig, Reconstructor, Vae, VaeCon
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::name::OwnName;
+use crate::own_name::OwnName;
 
 /// A model of normal images.
 #[derive(Clone, Debug)]

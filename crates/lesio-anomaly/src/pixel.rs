@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_vae::{Reconstructor, VariationalModel, Wanted};
+use lesio_vae::{Reconstructor, RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::mean_over_channels;
@@ -76,7 +76,7 @@ impl Predictor for PixelError {
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
-        self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
+        self.score_shared(&SharedPass::new(images, RequestedGradients::NOTHING))
     }
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
@@ -113,15 +113,15 @@ impl Predictor for PixelLikelihood {
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
-        self.score_shared(&SharedPass::new(images, Wanted::NOTHING))
+        self.score_shared(&SharedPass::new(images, RequestedGradients::NOTHING))
     }
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
-        Ok(mean_over_channels(&pass.gradients(&self.model, Wanted::NOTHING)?.loss, pass.images()))
+        Ok(mean_over_channels(&pass.gradients(&self.model, RequestedGradients::NOTHING)?.loss, pass.images()))
     }
 
     fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
-        Ok(Some(pass.gradients(&self.model, Wanted::NOTHING)?.loss.clone()))
+        Ok(Some(pass.gradients(&self.model, RequestedGradients::NOTHING)?.loss.clone()))
     }
 }
 

@@ -30,7 +30,7 @@ const SAME_LENGTH: f64 = 1e-6;
 
 /// Filters that take out of a map what no lesion makes. Raw maps are always kept beside.
 ///
-/// In this order: negative values become 0 (where wanted); the median; then what lies outside the
+/// In this order: negative values become 0 (where requested); the median; then what lies outside the
 /// eroded foreground is set to the map's lowest value.
 ///
 /// Lengths are those of what is shown, so that images of any resolution are filtered alike: millimetres of a volume,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_vae::Wanted;
+use lesio_vae::RequestedGradients;
 
 use crate::error::PredictError;
 use crate::shared::SharedPass;
@@ -49,8 +49,8 @@ pub trait Predictor: Send + Sync {
     }
 
     /// Which gradients of the model's terms it reads from a shared pass. Default none.
-    fn wants(&self) -> Wanted {
-        Wanted::NOTHING
+    fn requested_gradients(&self) -> RequestedGradients {
+        RequestedGradients::NOTHING
     }
 }
 
@@ -73,8 +73,8 @@ macro_rules! forward {
                 (**self).score_channels(pass)
             }
 
-            fn wants(&self) -> Wanted {
-                (**self).wants()
+            fn requested_gradients(&self) -> RequestedGradients {
+                (**self).requested_gradients()
             }
         }
     )*};

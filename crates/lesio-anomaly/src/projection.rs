@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
 use lesio_settings::{SettingError, in_range, require};
-use lesio_vae::{VariationalModel, Wanted};
+use lesio_vae::{RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::mean_over_channels;
@@ -177,7 +177,7 @@ impl Projection {
         in_range("percentile", percentile, 0.0..=100.0)?;
         let mut losses: Vec<f64> = Vec::new();
         for images in normals {
-            let loss = gradients_of(model, images, Wanted::NOTHING)?.loss;
+            let loss = gradients_of(model, images, RequestedGradients::NOTHING)?.loss;
             let sum = |own: &[f32]| own.iter().map(|&v| f64::from(v)).sum::<f64>();
             losses.extend(loss.chunks_exact(images.shape().len()).map(sum));
         }
@@ -219,8 +219,9 @@ impl Projection {
             tried.clear();
             active.iter().for_each(|path| tried.extend_from_slice(&path.tried));
             let last = step == self.config.steps;
-            let wanted = if last { Wanted::NOTHING } else { Wanted::RECONSTRUCTION };
-            let found = gradients_of(&*self.model, ImageBatch::new(&tried, images.shape())?, wanted)?;
+            let requested =
+                if last { RequestedGradients::NOTHING } else { RequestedGradients::RECONSTRUCTION };
+            let found = gradients_of(&*self.model, ImageBatch::new(&tried, images.shape())?, requested)?;
             let (mean, loss, gradient) = (found.mean, found.loss, found.by_reconstruction);
             for (place, path) in active.iter_mut().enumerate() {
                 let own = place * size..(place + 1) * size;

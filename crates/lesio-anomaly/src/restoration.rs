@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
 use lesio_settings::{SettingError, in_range};
-use lesio_vae::{ModelError, VariationalModel, Wanted};
+use lesio_vae::{ModelError, RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::mean_over_channels;
@@ -84,7 +84,8 @@ impl Restoration {
         let (weight, beta) = (self.config.total_variation as f32, self.model.beta() as f32);
         let missing = || ModelError::Missing { what: "a gradient" };
         for _ in 0..self.config.steps {
-            let found = gradients_of(&*self.model, ImageBatch::new(&restored, shape)?, Wanted::BOTH)?;
+            let found =
+                gradients_of(&*self.model, ImageBatch::new(&restored, shape)?, RequestedGradients::BOTH)?;
             let by_divergence = found.by_divergence.ok_or_else(missing)?;
             let by_reconstruction = found.by_reconstruction.ok_or_else(missing)?;
             let change: Vec<f32> = restored.iter().zip(start).map(|(a, b)| a - b).collect();

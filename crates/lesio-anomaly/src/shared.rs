@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lesio_nn::ImageBatch;
-use lesio_vae::{Gradients, ModelError, Reconstructor, VariationalModel, Wanted};
+use lesio_vae::{Gradients, ModelError, Reconstructor, RequestedGradients, VariationalModel};
 
 /// A batch of images and what models have said of it so far.
 ///
@@ -25,21 +25,21 @@ use lesio_vae::{Gradients, ModelError, Reconstructor, VariationalModel, Wanted};
 ///
 /// let images = [1.0; 2 * 16 * 16];
 /// let images = ImageBatch::new(&images, vae.image_shape())?;
-/// let pass = SharedPass::new(images, error.wants().union(gradient.wants()));
+/// let pass = SharedPass::new(images, error.requested_gradients().union(gradient.requested_gradients()));
 /// let maps = [gradient.score_shared(&pass)?, error.score_shared(&pass)?];
 /// assert_eq!(maps[0].len(), 2 * 16 * 16);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct SharedPass<'a> {
     images: ImageBatch<'a>,
-    expected: Wanted,
+    expected: RequestedGradients,
     known: Mutex<Known>,
 }
 
 /// Results by model. The models are held, so that none can take the address of one that is gone.
 #[derive(Default)]
 struct Known {
-    gradients: Vec<(Arc<dyn VariationalModel>, Wanted, Arc<Gradients>)>,
+    gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<Gradients>)>,
     reconstructions: Vec<(Arc<dyn Reconstructor>, Arc<Vec<f32>>)>,
 }
 
@@ -76,7 +76,7 @@ impl fmt::Debug for SharedPass<'_> {
 impl<'a> SharedPass<'a> {
     /// A pass over `images`, `[n, c, h, w]`; `expected` is what all its readers together will want.
     #[must_use]
-    pub fn new(images: ImageBatch<'a>, expected: Wanted) -> Self {
+    pub fn new(images: ImageBatch<'a>, expected: RequestedGradients) -> Self {
         Self { images, expected, known: Mutex::default() }
     }
 
@@ -93,23 +93,23 @@ impl<'a> SharedPass<'a> {
     pub fn gradients(
         &self,
         model: &Arc<dyn VariationalModel>,
-        wanted: Wanted,
+        requested: RequestedGradients,
     ) -> Result<Arc<Gradients>, ModelError> {
         if self.images.is_empty() {
-            return Ok(Arc::new(Gradients::of_nothing(wanted)));
+            return Ok(Arc::new(Gradients::of_nothing(requested)));
         }
         let key = address(model);
         let found = |known: &Known| {
             let found =
-                known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(wanted));
+                known.gradients.iter().find(|(own, has, _)| address(own) == key && has.covers(requested));
             found.map(|(_, _, gradients)| gradients.clone())
         };
         if let Some(gradients) = found(&self.known()) {
             return Ok(gradients);
         }
-        let wanted = wanted.union(self.expected);
-        let gradients = Arc::new(gradients_of(&**model, self.images, wanted)?);
-        self.known().gradients.push((model.clone(), wanted, gradients.clone()));
+        let requested = requested.union(self.expected);
+        let gradients = Arc::new(gradients_of(&**model, self.images, requested)?);
+        self.known().gradients.push((model.clone(), requested, gradients.clone()));
         Ok(gradients)
     }
 
@@ -150,15 +150,15 @@ impl<'a> SharedPass<'a> {
     }
 }
 
-/// What a model says of images, with every part that is wanted in the length that it must have: a model may be the
+/// What a model says of images, with every part that is requested in the length that it must have: a model may be the
 /// caller's own.
 pub(crate) fn gradients_of(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
-    wanted: Wanted,
+    requested: RequestedGradients,
 ) -> Result<Gradients, ModelError> {
-    let found = model.gradients(images, wanted)?;
-    found.check(images, wanted)?;
+    let found = model.gradients(images, requested)?;
+    found.check(images, requested)?;
     Ok(found)
 }
 

@@ -14,7 +14,7 @@ use lesio_anomaly::{
 };
 use lesio_nn::{ImageBatch, Shape};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
-use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, Vae, VariationalModel, Wanted};
+use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, Vae, VariationalModel};
 use support::{Images, Linear, denoiser_model, head_images, linear, over, small_images, vae, vae_model};
 
 fn settings() -> PredictorSettings {
@@ -151,8 +151,12 @@ fn a_model_that_breaks_an_obligation_is_found() {
         fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
             self.0.decode(latent)
         }
-        fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
-            self.0.gradients(images, wanted)
+        fn gradients(
+            &self,
+            images: ImageBatch<'_>,
+            requested: RequestedGradients,
+        ) -> Result<Gradients, ModelError> {
+            self.0.gradients(images, requested)
         }
     }
     let broken = conformance::check_model(&Twisted(linear()), small_images(2).batch()).unwrap();
@@ -250,8 +254,12 @@ impl VariationalModel for Stack {
         self.0.decode(latent)
     }
 
-    fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
-        let mut found = self.0.gradients(images, wanted)?;
+    fn gradients(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<Gradients, ModelError> {
+        let mut found = self.0.gradients(images, requested)?;
         if let (Fault::Gradient(factor), Some(gradient)) = (self.0.inner().fault, &mut found.by_divergence) {
             gradient.iter_mut().for_each(|value| *value *= factor);
         }
@@ -300,8 +308,12 @@ fn a_model_of_other_shapes_is_an_error() {
         fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
             self.0.decode(latent)
         }
-        fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
-            let mut found = self.0.gradients(images, wanted)?;
+        fn gradients(
+            &self,
+            images: ImageBatch<'_>,
+            requested: RequestedGradients,
+        ) -> Result<Gradients, ModelError> {
+            let mut found = self.0.gradients(images, requested)?;
             let parts =
                 [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()];
             parts.into_iter().flatten().for_each(|values| values.truncate(support::WIDTH));
@@ -348,7 +360,7 @@ fn ensembles_of_predictors_and_of_models() {
         let ensemble =
             Ensemble::calibrate(members(), normals.iter().map(Images::batch), EnsembleConfig::new(rule))
                 .unwrap();
-        assert_eq!(ensemble.wants(), Wanted::DIVERGENCE);
+        assert_eq!(ensemble.requested_gradients(), RequestedGradients::DIVERGENCE);
         check(&ensemble, &images, Some(0.5));
     }
     let uncalibrated = Ensemble::calibrate(members(), [], EnsembleConfig::new(EnsembleRule::Mean));
@@ -361,8 +373,10 @@ fn predictors_share_a_pass() {
     let (model, images) = (vae_model(), head_images(200..203));
     let all: Vec<Box<dyn Predictor>> =
         PredictorName::ALL.into_iter().map(|name| predictor(name, &model, &settings()).unwrap()).collect();
-    let expected = all.iter().fold(Wanted::NOTHING, |wanted, one| wanted.union(one.wants()));
-    assert_eq!(expected, Wanted::BOTH);
+    let expected = all
+        .iter()
+        .fold(RequestedGradients::NOTHING, |requested, one| requested.union(one.requested_gradients()));
+    assert_eq!(expected, RequestedGradients::BOTH);
     let pass = SharedPass::new(images.batch(), expected);
     for one in all.iter().rev().chain(&all) {
         assert_eq!(one.score_shared(&pass).unwrap(), one.score(images.batch()).unwrap(), "{}", one.name());
@@ -390,9 +404,13 @@ fn a_shared_pass_asks_a_model_once() {
         fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError> {
             self.0.decode(latent)
         }
-        fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
+        fn gradients(
+            &self,
+            images: ImageBatch<'_>,
+            requested: RequestedGradients,
+        ) -> Result<Gradients, ModelError> {
             self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.gradients(images, wanted)
+            self.0.gradients(images, requested)
         }
     }
     let model = Arc::new(Counting(linear(), AtomicUsize::new(0)));
@@ -401,7 +419,9 @@ fn a_shared_pass_asks_a_model_once() {
         [PredictorName::GradElbo, PredictorName::PixelL1, PredictorName::CombiSum, PredictorName::PixelNll];
     let predictors: Vec<_> =
         names.iter().map(|&name| predictor_over(name, model.clone(), &settings()).unwrap()).collect();
-    let expected = predictors.iter().fold(Wanted::NOTHING, |wanted, one| wanted.union(one.wants()));
+    let expected = predictors
+        .iter()
+        .fold(RequestedGradients::NOTHING, |requested, one| requested.union(one.requested_gradients()));
     let pass = SharedPass::new(images.batch(), expected);
     for one in &predictors {
         one.score_shared(&pass).unwrap();

@@ -5,8 +5,8 @@
 use std::sync::{Arc, OnceLock};
 
 use lesio_anomaly::{
-    Calibration, ChosenPredictor, Judgement, LengthUnit, Loading, Localizer, LocationBuilder, Model,
-    ModelConfig, NormalScoresBuilder, OwnModel, PostProcessing, PredictError, Predictor, PredictorName,
+    Calibration, ChosenPredictor, Judgement, LengthUnit, Loading, Localizer, Model, ModelConfig,
+    NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor, PredictorName,
     PredictorSettings, Provenance, Resolution, ResolutionRange,
 };
 use lesio_image::{
@@ -64,21 +64,21 @@ fn localizer() -> Localizer {
 fn calibrated() -> Localizer {
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
     let plain = localizer();
-    let mut places = LocationBuilder::new(&names[..1], GRID, 2).unwrap();
+    let mut places = PositionBuilder::new(&names[..1], GRID, 2).unwrap();
     for subject in 10..13 {
         plain.add_normal(&mut places, &scan(&volume(subject)), |slice| slice != 0).unwrap();
     }
-    let located = plain.located(places.finish()).unwrap();
+    let normalized = plain.normalized_by_position(places.finish()).unwrap();
     let mut calibration = Calibration::new();
     for (place, name) in names.into_iter().enumerate() {
         let mut normals = NormalScoresBuilder::new();
         for subject in 20..23 {
-            let scored = located.score(&scan(&volume(subject)), &names).unwrap();
+            let scored = normalized.score(&scan(&volume(subject)), &names).unwrap();
             normals.add(scored.scores[place].postprocessed.data().iter().copied());
         }
         calibration.insert(name, normals.finish().unwrap());
     }
-    located.calibrated(calibration)
+    normalized.calibrated(calibration)
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_file_gives_the_localizer_back() {
         localizer.save(&path).unwrap();
         let back = Localizer::load(&path, &Device::Cpu).unwrap();
         assert_eq!(back.calibration(), localizer.calibration());
-        assert_eq!(back.locations(), localizer.locations());
+        assert_eq!(back.position_normals(), localizer.position_normals());
         assert_eq!(back.provenance(), localizer.provenance());
         assert_eq!(back.predictor_settings(), localizer.predictor_settings());
         assert_eq!(back.map_filters(), localizer.map_filters());
@@ -377,7 +377,7 @@ fn a_chosen_predictor_is_kept_and_checked() {
     assert_eq!(made.clone().settings(PredictorSettings::default()).chosen(), None);
     assert_eq!(made.clone().postprocessing(PostProcessing::none()).chosen(), None);
     assert!(made.clone().postprocessing(PostProcessing::default().smallest(9.0)).chosen().is_some());
-    assert_eq!(made.located(Default::default()).unwrap().chosen(), None);
+    assert_eq!(made.normalized_by_position(Default::default()).unwrap().chosen(), None);
 }
 
 #[test]
@@ -538,12 +538,12 @@ fn a_predictor_named_twice_is_refused() {
     let plain = Localizer::new(vae(1), plain, Provenance::default()).unwrap();
     let image = Image::from_plane(volume(0).data().index_axis(Axis(2), 3).to_owned());
     repeated(plain.score(&image.into(), &names).map(|_| ()));
-    repeated(LocationBuilder::new(&names, GRID, 1).map(|_| ()));
+    repeated(PositionBuilder::new(&names, GRID, 1).map(|_| ()));
 }
 
 #[test]
 fn places_that_no_memory_holds_are_refused() {
-    let refused = |grid, bands| match LocationBuilder::new(&PredictorName::ALL, grid, bands) {
+    let refused = |grid, bands| match PositionBuilder::new(&PredictorName::ALL, grid, bands) {
         Err(PredictError::Setting(error)) => error.setting,
         other => panic!("{other:?}"),
     };
@@ -690,11 +690,11 @@ fn what_was_not_seen_does_not_stand_out() {
 
 #[test]
 fn places_count_scores_from_what_is_usual_there() {
-    let (plain, located) = (localizer(), calibrated());
+    let (plain, normalized) = (localizer(), calibrated());
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
     let (before, after) = (
         plain.score(&scan(&volume(40)), &names).unwrap(),
-        located.score(&scan(&volume(40)), &names).unwrap(),
+        normalized.score(&scan(&volume(40)), &names).unwrap(),
     );
     // Raw maps stay, and so do maps of predictors without places.
     assert_eq!(before.scores[0].raw, after.scores[0].raw);
@@ -710,7 +710,7 @@ fn places_count_scores_from_what_is_usual_there() {
     let deviation = (scores.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / scores.len() as f64).sqrt();
     assert!(mean.abs() < 0.5 && (0.4..1.6).contains(&deviation), "{mean} {deviation}");
 
-    let mut other = LocationBuilder::new(&names, [24, 16], 1).unwrap();
+    let mut other = PositionBuilder::new(&names, [24, 16], 1).unwrap();
     assert!(matches!(
         plain.add_normal(&mut other, &scan(&volume(0)), |_| true),
         Err(PredictError::Config(_))
@@ -721,17 +721,17 @@ fn places_count_scores_from_what_is_usual_there() {
 #[test]
 fn changes_drop_what_was_calibrated_before_them() {
     let made = calibrated();
-    assert!(!made.calibration().is_empty() && !made.locations().is_empty());
+    assert!(!made.calibration().is_empty() && !made.position_normals().is_empty());
     let same = made.clone().settings(settings()).postprocessing(PostProcessing::default());
     assert_eq!(same.calibration(), made.calibration());
     let mut smallest = PostProcessing::default();
     smallest.smallest = 100.0;
     assert_eq!(made.clone().postprocessing(smallest).calibration(), made.calibration());
     let filtered = made.clone().postprocessing(PostProcessing::none());
-    assert!(filtered.calibration().is_empty() && !filtered.locations().is_empty());
+    assert!(filtered.calibration().is_empty() && !filtered.position_normals().is_empty());
     let set = made.clone().settings(PredictorSettings::default());
-    assert!(set.calibration().is_empty() && set.locations().is_empty());
-    assert!(made.located(Default::default()).unwrap().calibration().is_empty());
+    assert!(set.calibration().is_empty() && set.position_normals().is_empty());
+    assert!(made.normalized_by_position(Default::default()).unwrap().calibration().is_empty());
 }
 
 /// The mean of an image everywhere: a model of one's own, in plain slices.

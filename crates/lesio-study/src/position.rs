@@ -1,6 +1,6 @@
 //! What is usual at each place of the network's grid, gathered from normal slices.
 
-use lesio_anomaly::{Localizer, LocationBuilder, PredictorName};
+use lesio_anomaly::{Localizer, PositionBuilder, PredictorName};
 
 use crate::error::StudyError;
 use crate::normal_slices::abnormal_slices;
@@ -32,7 +32,7 @@ pub fn normalize_by_position(
         has_image |= subjects.subject(place)?.scan.is_picture();
     }
     let bands = if has_image { 1 } else { bands };
-    let mut builder = LocationBuilder::new(names, grid, bands)?;
+    let mut builder = PositionBuilder::new(names, grid, bands)?;
     for done in 0..subjects.count() {
         let subject = subjects.subject(done)?;
         let failed = |source| StudyError::Score { case: subject.id.clone(), source };
@@ -43,7 +43,7 @@ pub fn normalize_by_position(
         localizer.add_normal(&mut builder, &subject.scan, normal).map_err(failed)?;
         progress(done + 1);
     }
-    Ok(localizer.located(builder.finish())?)
+    Ok(localizer.normalized_by_position(builder.finish())?)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! use candle_core::{DType, Device, Result, Tensor};
 //! use lesio_nn::{ImageBatch, Shape};
 //! use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
-//! use lesio_vae::{VariationalModel, Wanted};
+//! use lesio_vae::{VariationalModel, RequestedGradients};
 //!
 //! /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
 //! struct Half;
@@ -29,7 +29,7 @@
 //! }
 //!
 //! let model = FromCandle::new(Half, Shape::new(1, 2, 2), Device::Cpu);
-//! let found = model.gradients(ImageBatch::new(&[0.8; 4], Shape::new(1, 2, 2))?, Wanted::BOTH)?;
+//! let found = model.gradients(ImageBatch::new(&[0.8; 4], Shape::new(1, 2, 2))?, RequestedGradients::BOTH)?;
 //! // KL = sum x^2 / 2, and -log p = sum (x - x / 2)^2 / 2.
 //! assert!((found.by_divergence.unwrap()[0] - 0.8).abs() < 1e-6);
 //! assert!((found.by_reconstruction.unwrap()[0] - 0.2).abs() < 1e-6);
@@ -42,7 +42,7 @@ use std::ops::Deref;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lesio_nn::{ImageBatch, Parameter, ParameterSet, Shape};
 
-use crate::model::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, Wanted};
+use crate::model::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
 
 /// A diagonal normal posterior over the latent space, one row per image.
 #[derive(Clone, Debug)]
@@ -229,19 +229,20 @@ impl<M: CandleModel> VariationalModel for FromCandle<M> {
     fn gradients(
         &self,
         images: ImageBatch<'_>,
-        wanted: Wanted,
+        requested: RequestedGradients,
     ) -> std::result::Result<Gradients, ModelError> {
         let images = self.tensor(images)?;
         if images.dim(0)? == 0 {
-            return Ok(Gradients::of_nothing(wanted));
+            return Ok(Gradients::of_nothing(requested));
         }
         let variable = Var::from_tensor(&images)?;
         let posterior = self.model.encode(&variable)?;
         let divergence = posterior.divergence()?;
-        let by_divergence = wanted.divergence.then(|| gradient_of(&divergence, &variable)).transpose()?;
+        let by_divergence = requested.divergence.then(|| gradient_of(&divergence, &variable)).transpose()?;
         let reconstruction = self.model.decode(&posterior.mean)?;
         let loss = self.model.log_likelihood(&variable, &reconstruction)?.neg()?;
-        let by_reconstruction = wanted.reconstruction.then(|| gradient_of(&loss, &variable)).transpose()?;
+        let by_reconstruction =
+            requested.reconstruction.then(|| gradient_of(&loss, &variable)).transpose()?;
         Ok(Gradients {
             mean: values(&reconstruction.mean)?,
             loss: values(&loss)?,

@@ -22,7 +22,7 @@
 //!
 //! use lesio_nn::{Device, ImageBatch, InputGradients, Trainer};
 //! use lesio_vae::{
-//!     Examples, Latent, Vae, VaeConfig, VaeObjective, VaeTraining, VariationalModel, Wanted, initial_parameters,
+//!     Examples, Latent, Vae, VaeConfig, VaeObjective, VaeTraining, VariationalModel, RequestedGradients, initial_parameters,
 //!     networks,
 //! };
 //!
@@ -54,7 +54,7 @@
 //! // One pixel in the corner that no normal image has: its likelihood is the lowest of all.
 //! let mut image: Vec<f32> = square(0.7).collect();
 //! image[7] = 0.9;
-//! let loss = vae.gradients(ImageBatch::new(&image, config.image_shape())?, Wanted::BOTH)?.loss;
+//! let loss = vae.gradients(ImageBatch::new(&image, config.image_shape())?, RequestedGradients::BOTH)?.loss;
 //! assert!(loss.iter().enumerate().all(|(k, &own)| k == 7 || own < loss[7]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -85,7 +85,7 @@ pub use examples::{Examples, ExamplesError};
 pub use lesio_settings::SettingError;
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{
-    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, VariationalModel, Wanted,
+    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
 };
 pub use network_vae::NetworkVae;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};

@@ -126,7 +126,7 @@ pub trait Reconstructor: Send + Sync {
 ///
 /// ```
 /// use lesio_nn::{ImageBatch, Shape};
-/// use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, Wanted};
+/// use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, RequestedGradients};
 ///
 /// /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
 /// struct Half;
@@ -151,20 +151,20 @@ pub trait Reconstructor: Send + Sync {
 ///         Ok(latent.iter().map(|z| 0.5 * z).collect())
 ///     }
 ///
-///     fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
+///     fn gradients(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<Gradients, ModelError> {
 ///         let x = images.values();
 ///         Ok(Gradients {
 ///             mean: self.decode(x)?,
 ///             // -log p = (x - x / 2)^2 / 2, KL = sum x^2 / 2.
 ///             loss: x.iter().map(|x| 0.125 * x * x).collect(),
 ///             divergence: self.encode(images)?.divergence(),
-///             by_divergence: wanted.divergence.then(|| x.to_vec()),
-///             by_reconstruction: wanted.reconstruction.then(|| x.iter().map(|x| 0.25 * x).collect()),
+///             by_divergence: requested.divergence.then(|| x.to_vec()),
+///             by_reconstruction: requested.reconstruction.then(|| x.iter().map(|x| 0.25 * x).collect()),
 ///         })
 ///     }
 /// }
 ///
-/// let found = Half.gradients(ImageBatch::new(&[0.8; 4], Half.image_shape())?, Wanted::BOTH)?;
+/// let found = Half.gradients(ImageBatch::new(&[0.8; 4], Half.image_shape())?, RequestedGradients::BOTH)?;
 /// assert_eq!(found.by_reconstruction.unwrap()[0], 0.2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -186,23 +186,27 @@ pub trait VariationalModel: Reconstructor {
         1.0
     }
 
-    /// One pass at the posterior's mean: terms of the bound, and the gradients that are `wanted`.
+    /// One pass at the posterior's mean: terms of the bound, and the gradients that are `requested`.
     ///
     /// # Errors
     /// Images that do not fit the model, or a failure of the device.
-    fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError>;
+    fn gradients(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<Gradients, ModelError>;
 }
 
 /// Which gradients with respect to the image a pass should give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Wanted {
+pub struct RequestedGradients {
     /// That of the divergence.
     pub divergence: bool,
     /// That of the reconstruction term `-log p(x | z)`.
     pub reconstruction: bool,
 }
 
-impl Wanted {
+impl RequestedGradients {
     /// No gradients: the terms alone.
     pub const NOTHING: Self = Self { divergence: false, reconstruction: false };
     /// The divergence's.
@@ -221,7 +225,7 @@ impl Wanted {
         }
     }
 
-    /// Whether everything `other` wants is wanted here.
+    /// Whether everything `other` wants is requested here.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         self.union(other) == self
@@ -237,36 +241,36 @@ pub struct Gradients {
     pub loss: Vec<f32>,
     /// The divergence of each image, in nats, `[n]`.
     pub divergence: Vec<f32>,
-    /// Gradient of the divergence, `[n, c, h, w]`, where it was wanted.
+    /// Gradient of the divergence, `[n, c, h, w]`, where it was requested.
     pub by_divergence: Option<Vec<f32>>,
-    /// Gradient of the sum of `loss`, `[n, c, h, w]`, through encoder and decoder, where it was wanted.
+    /// Gradient of the sum of `loss`, `[n, c, h, w]`, through encoder and decoder, where it was requested.
     pub by_reconstruction: Option<Vec<f32>>,
 }
 
 impl Gradients {
     /// Those of a batch without images.
     #[must_use]
-    pub fn of_nothing(wanted: Wanted) -> Self {
+    pub fn of_nothing(requested: RequestedGradients) -> Self {
         Self {
-            by_divergence: wanted.divergence.then(Vec::new),
-            by_reconstruction: wanted.reconstruction.then(Vec::new),
+            by_divergence: requested.divergence.then(Vec::new),
+            by_reconstruction: requested.reconstruction.then(Vec::new),
             ..Self::default()
         }
     }
 
-    /// Refuses results of other lengths than the images have, and gradients that are wanted and missing: a model may be
+    /// Refuses results of other lengths than the images have, and gradients that are requested and missing: a model may be
     /// the caller's own.
     ///
     /// # Errors
     /// [`ModelError::Length`] and [`ModelError::Missing`].
-    pub fn check(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<(), ModelError> {
+    pub fn check(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<(), ModelError> {
         let size = images.values().len();
         ModelError::check_length("the mean", self.mean.len(), size)?;
         ModelError::check_length("the loss", self.loss.len(), size)?;
         ModelError::check_length("the divergence", self.divergence.len(), images.len())?;
         for (what, is_wanted, gradient) in [
-            ("the divergence's gradient", wanted.divergence, &self.by_divergence),
-            ("the reconstruction's gradient", wanted.reconstruction, &self.by_reconstruction),
+            ("the divergence's gradient", requested.divergence, &self.by_divergence),
+            ("the reconstruction's gradient", requested.reconstruction, &self.by_reconstruction),
         ] {
             match gradient {
                 Some(gradient) => ModelError::check_length(what, gradient.len(), size)?,

@@ -9,8 +9,8 @@ use crate::config::ConfigError;
 use crate::error::BuildError;
 use crate::likelihood::Likelihood;
 use crate::model::{
-    Gradients, ModelError, Posterior, Reconstructor, VariationalModel, Wanted, clamp_log_variance,
-    dimension_divergence,
+    Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
+    clamp_log_variance, dimension_divergence,
 };
 use crate::training::LARGEST_WEIGHT;
 
@@ -22,7 +22,7 @@ use crate::training::LARGEST_WEIGHT;
 ///
 /// ```
 /// use lesio_nn::{Bias, Device, ImageBatch, Initialization, Layer, NetworkBuilder, ParameterSet, Shape};
-/// use lesio_vae::{Likelihood, NetworkVae, VariationalModel, Wanted};
+/// use lesio_vae::{Likelihood, NetworkVae, VariationalModel, RequestedGradients};
 ///
 /// let linear = |features| Layer::Linear { features, bias: Bias::Learned };
 /// let mut net = NetworkBuilder::new();
@@ -39,7 +39,7 @@ use crate::training::LARGEST_WEIGHT;
 /// let mut parameters = ParameterSet::initialize(&encoder, Initialization::UniformFanIn, 1);
 /// parameters.extend(ParameterSet::initialize(&decoder, Initialization::UniformFanIn, 1));
 /// let vae = NetworkVae::new(&encoder, &decoder, Likelihood::Bernoulli, 1.0, &parameters, &Device::Cpu)?;
-/// let found = vae.gradients(ImageBatch::new(&[0.5; 16], Shape::new(1, 4, 4))?, Wanted::BOTH)?;
+/// let found = vae.gradients(ImageBatch::new(&[0.5; 16], Shape::new(1, 4, 4))?, RequestedGradients::BOTH)?;
 /// assert_eq!(found.by_divergence.map(|gradient| gradient.len()), Some(16));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -122,7 +122,7 @@ impl NetworkVae {
         Ok(parameters)
     }
 
-    fn pass(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
+    fn pass(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<Gradients, ModelError> {
         let (samples, dimensions) = (images.len(), self.latent.len());
         let mut encoder = self.encoder.run(&[images.values()], samples)?;
         let mean = encoder.output(0).to_vec();
@@ -134,7 +134,7 @@ impl NetworkVae {
                     as f32
             })
             .collect();
-        let by_divergence = if wanted.divergence {
+        let by_divergence = if requested.divergence {
             let slope = |&l: &f32| if clamp_log_variance(l) == l { 0.5 * (l.exp() - 1.0) } else { 0.0 };
             let by_log_variance: Vec<f32> = log_variance.iter().map(slope).collect();
             encoder.backward(&[&mean, &by_log_variance])?;
@@ -142,8 +142,8 @@ impl NetworkVae {
         } else {
             None
         };
-        let terms = self.terms(images, wanted, &mut self.decoder.run(&[&mean], samples)?)?;
-        let by_reconstruction = if wanted.reconstruction {
+        let terms = self.terms(images, requested, &mut self.decoder.run(&[&mean], samples)?)?;
+        let by_reconstruction = if requested.reconstruction {
             let still = vec![0.0; log_variance.len()];
             encoder.backward(&[&terms.by_latent, &still])?;
             let mut gradient = terms.by_pixel;
@@ -159,14 +159,14 @@ impl NetworkVae {
     fn terms(
         &self,
         images: ImageBatch<'_>,
-        wanted: Wanted,
+        requested: RequestedGradients,
         decoder: &mut dyn Engine,
     ) -> Result<Terms, ModelError> {
         let (values, size) = (images.values(), self.image.len());
         let stride = size * self.likelihood.outputs();
         let outputs = decoder.output(0);
-        let mut by_output = vec![0.0; if wanted.reconstruction { outputs.len() } else { 0 }];
-        let mut by_pixel = vec![0.0; if wanted.reconstruction { values.len() } else { 0 }];
+        let mut by_output = vec![0.0; if requested.reconstruction { outputs.len() } else { 0 }];
+        let mut by_pixel = vec![0.0; if requested.reconstruction { values.len() } else { 0 }];
         let (mut mean, mut loss) = (vec![0.0; values.len()], vec![0.0; values.len()]);
         for (k, &x) in values.iter().enumerate() {
             let at = k / size * stride + k % size;
@@ -174,7 +174,7 @@ impl NetworkVae {
             let term = self.likelihood.term(x, outputs[at], log_scale);
             mean[k] = self.likelihood.mean(outputs[at]);
             loss[k] = term.loss;
-            if wanted.reconstruction {
+            if requested.reconstruction {
                 by_pixel[k] = term.by_pixel;
                 by_output[at] = term.by_output;
                 if stride > size {
@@ -182,7 +182,7 @@ impl NetworkVae {
                 }
             }
         }
-        let by_latent = if wanted.reconstruction {
+        let by_latent = if requested.reconstruction {
             decoder.backward(&[&by_output])?;
             decoder.input_gradient(0).to_vec()
         } else {
@@ -210,7 +210,7 @@ impl Reconstructor for NetworkVae {
     }
 
     fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-        Ok(self.gradients(images, Wanted::NOTHING)?.mean)
+        Ok(self.gradients(images, RequestedGradients::NOTHING)?.mean)
     }
 }
 
@@ -242,8 +242,12 @@ impl VariationalModel for NetworkVae {
         self.beta
     }
 
-    fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
+    fn gradients(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<Gradients, ModelError> {
         ModelError::check_shape(images, self.image)?;
-        if images.is_empty() { Ok(Gradients::of_nothing(wanted)) } else { self.pass(images, wanted) }
+        if images.is_empty() { Ok(Gradients::of_nothing(requested)) } else { self.pass(images, requested) }
     }
 }

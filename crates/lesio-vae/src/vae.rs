@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, VaeConfig};
 use crate::error::BuildError;
-use crate::model::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, Wanted};
+use crate::model::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
 use crate::network;
 use crate::network_vae::NetworkVae;
 
@@ -148,8 +148,12 @@ impl VariationalModel for Vae {
         self.networks.beta()
     }
 
-    fn gradients(&self, images: ImageBatch<'_>, wanted: Wanted) -> Result<Gradients, ModelError> {
-        self.networks.gradients(images, wanted)
+    fn gradients(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<Gradients, ModelError> {
+        self.networks.gradients(images, requested)
     }
 }
 
@@ -172,8 +176,8 @@ mod tests {
     fn nothing_in_nothing_out() {
         let model = model();
         let none = ImageBatch::new(&[], model.image_shape()).unwrap();
-        let found = model.gradients(none, Wanted::BOTH).unwrap();
-        assert_eq!(found, Gradients::of_nothing(Wanted::BOTH));
+        let found = model.gradients(none, RequestedGradients::BOTH).unwrap();
+        assert_eq!(found, Gradients::of_nothing(RequestedGradients::BOTH));
         assert!(model.reconstruct(none).unwrap().is_empty());
         assert!(model.encode(none).unwrap().mean.is_empty());
         assert!(model.decode(&[]).unwrap().is_empty());
@@ -184,8 +188,9 @@ mod tests {
         let model = model();
         for shape in [Shape::new(2, 12, 8), Shape::new(1, 8, 24), Shape::new(2, 8, 8)] {
             let values = vec![0.0; shape.len()];
-            let error =
-                model.gradients(ImageBatch::new(&values, shape).unwrap(), Wanted::NOTHING).unwrap_err();
+            let error = model
+                .gradients(ImageBatch::new(&values, shape).unwrap(), RequestedGradients::NOTHING)
+                .unwrap_err();
             assert!(matches!(error, ModelError::Shape { found, .. } if found == shape), "{error}");
         }
         assert!(matches!(model.decode(&[0.0; 5]), Err(ModelError::Batch(_))));

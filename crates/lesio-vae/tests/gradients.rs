@@ -8,8 +8,8 @@ use candle_core::{DType, Tensor};
 use lesio_nn::candle::CandleNetwork;
 use lesio_nn::{Device, ImageBatch, ParameterSet};
 use lesio_vae::{
-    LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, Reconstructor, Vae, VaeConfig, VariationalModel,
-    Wanted, initial_parameters, networks,
+    LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, Reconstructor, RequestedGradients, Vae, VaeConfig,
+    VariationalModel, initial_parameters, networks,
 };
 use support::{batch, pixel_losses, values};
 
@@ -100,7 +100,7 @@ fn terms_and_gradients_are_the_formulas() {
             let exact = Exact::new(&config, &parameters);
             let (x, shape) = (images(), config.image_shape());
             let given = ImageBatch::new(&x, shape).unwrap();
-            let found = vae.gradients(given, Wanted::BOTH).unwrap();
+            let found = vae.gradients(given, RequestedGradients::BOTH).unwrap();
             let what = |part: &str| format!("{device}, {:?}, {part}", config.likelihood);
 
             let [mean, loss, divergence] = exact.terms(&batch(&x, 2, shape));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_vae::Wanted;
+use lesio_vae::RequestedGradients;
 
 use super::error::EnsembleError;
 use super::rule::EnsembleConfig;
@@ -60,9 +60,11 @@ impl Ensemble {
     ) -> Result<Self, PredictError> {
         config.check(predictors.len())?;
         let mut builders = vec![NormalScoresBuilder::new(); predictors.len()];
-        let wanted = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
+        let requested = predictors
+            .iter()
+            .fold(RequestedGradients::NOTHING, |all, one| all.union(one.requested_gradients()));
         for images in subjects {
-            let pass = SharedPass::new(images, wanted);
+            let pass = SharedPass::new(images, requested);
             for (builder, predictor) in builders.iter_mut().zip(&predictors) {
                 builder.add(predictor.score_shared(&pass)?);
             }
@@ -88,7 +90,7 @@ impl Predictor for Ensemble {
     }
 
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
-        self.score_shared(&SharedPass::new(images, self.wants()))
+        self.score_shared(&SharedPass::new(images, self.requested_gradients()))
     }
 
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
@@ -107,7 +109,9 @@ impl Predictor for Ensemble {
         Ok(self.config.combine_slices(&slices, &normals)?)
     }
 
-    fn wants(&self) -> Wanted {
-        self.members.iter().fold(Wanted::NOTHING, |all, member| all.union(member.predictor.wants()))
+    fn requested_gradients(&self) -> RequestedGradients {
+        self.members.iter().fold(RequestedGradients::NOTHING, |all, member| {
+            all.union(member.predictor.requested_gradients())
+        })
     }
 }

@@ -10,15 +10,16 @@ use lesio_vae::BuildError;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
-use crate::catalogue::{PredictorSettings, predictor};
+use crate::catalogue::{PredictorName, predictor};
 use crate::chosen::ChosenPredictor;
 use crate::error::PredictError;
-use crate::location::LocationCalibration;
 use crate::model::{Model, ModelConfig};
-use crate::name::{OwnName, PredictorName};
+use crate::own_name::OwnName;
+use crate::position::PositionCalibration;
 use crate::postprocessing::PostProcessing;
 use crate::predictor::Predictor;
 use crate::provenance::Provenance;
+use crate::settings::PredictorSettings;
 
 /// A model of normal images with its preprocessing, post-processing and provenance: scores volumes
 /// and images on their own grids.
@@ -27,7 +28,7 @@ pub struct Localizer {
     pub(super) model: Model,
     pub(super) document: Document,
     /// Saved as tensors beside the model's.
-    pub(super) locations: LocationCalibration,
+    pub(super) position_normals: PositionCalibration,
     /// Predictors that are not built in.
     pub(super) own: BTreeMap<OwnName, Arc<dyn Predictor>>,
 }
@@ -90,7 +91,7 @@ impl Localizer {
             channels: Vec::new(),
             provenance,
         };
-        Ok(Self { model, document, locations: LocationCalibration::default(), own: BTreeMap::new() })
+        Ok(Self { model, document, position_normals: PositionCalibration::default(), own: BTreeMap::new() })
     }
 
     /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
@@ -100,7 +101,7 @@ impl Localizer {
         if settings != self.document.settings {
             self.document.calibration = Calibration::new();
             self.document.chosen = None;
-            self.locations = LocationCalibration::default();
+            self.position_normals = PositionCalibration::default();
         }
         self.document.settings = settings;
         self
@@ -125,16 +126,16 @@ impl Localizer {
     ///
     /// # Errors
     /// [`PredictError::Config`] for places on another grid.
-    pub fn located(mut self, locations: LocationCalibration) -> Result<Self, PredictError> {
+    pub fn normalized_by_position(mut self, normals: PositionCalibration) -> Result<Self, PredictError> {
         let grid = self.document.preprocessing.config().grid();
-        if !locations.fits(grid) {
+        if !normals.fits(grid) {
             return Err(PredictError::Config(format!("places are on another grid than {grid:?}")));
         }
-        if locations != self.locations {
+        if normals != self.position_normals {
             self.document.calibration = Calibration::new();
             self.document.chosen = None;
         }
-        self.locations = locations;
+        self.position_normals = normals;
         Ok(self)
     }
 
@@ -249,8 +250,8 @@ impl Localizer {
 
     /// What normal images score at each place of the network's grid.
     #[must_use]
-    pub fn locations(&self) -> &LocationCalibration {
-        &self.locations
+    pub fn position_normals(&self) -> &PositionCalibration {
+        &self.position_normals
     }
 
     /// Where the localizer comes from.

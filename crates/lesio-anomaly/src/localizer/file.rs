@@ -6,10 +6,10 @@ use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
 use lesio_vae::BuildError;
 
 use super::definition::{Document, Localizer};
+use crate::catalogue::PredictorName;
 use crate::loading::Loading;
-use crate::location::LocationCalibration;
 use crate::model::{Model, ModelConfig};
-use crate::name::PredictorName;
+use crate::position::PositionCalibration;
 use crate::postprocessing::LengthUnit;
 
 const KIND: &str = "a localizer";
@@ -46,7 +46,7 @@ impl Localizer {
             loaded => loaded?,
         };
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
-        let (parameters, locations) = LocationCalibration::split(tensors).map_err(refused)?;
+        let (parameters, normals) = PositionCalibration::split(tensors).map_err(refused)?;
         if let (Some(precision), ModelConfig::Vae { config, .. }) =
             (loading.chosen_precision(), &mut document.model)
         {
@@ -74,7 +74,7 @@ impl Localizer {
             );
         }
         let made = made.settings(document.settings).postprocessing(document.postprocessing);
-        let made = made.located(locations).map_err(|error| refused(error.to_string()))?;
+        let made = made.normalized_by_position(normals).map_err(|error| refused(error.to_string()))?;
         let made = made.calibrated(document.calibration);
         let made = made.channels(document.channels).map_err(|error| refused(error.to_string()))?;
         let missing = made.unknown_predictors();
@@ -89,7 +89,7 @@ impl Localizer {
 
     /// Names of predictors that something was calibrated for, and that are neither built in nor registered.
     fn unknown_predictors(&self) -> Vec<String> {
-        let named = self.document.calibration.predictors().chain(self.locations.predictors());
+        let named = self.document.calibration.predictors().chain(self.position_normals.predictors());
         let unknown =
             named.filter(|name| matches!(name, PredictorName::Own(own) if !self.own.contains_key(own)));
         unknown.map(|name| name.to_string()).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
@@ -106,7 +106,7 @@ impl Localizer {
         let Document { settings, postprocessing, .. } = &self.document;
         settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
-        let mut tensors = self.locations.tensors();
+        let mut tensors = self.position_normals.tensors();
         tensors.extend(self.model.parameters()?);
         model_file::save(path, KIND, VERSION, &tensors, &self.document)
     }

@@ -2,16 +2,15 @@
 
 use lesio_image::{ImageError, PreparedPlane, PreparedScan, PreprocessError, Scan, Volume};
 use lesio_nn::ImageBatch;
-use lesio_vae::Wanted;
+use lesio_vae::RequestedGradients;
 use ndarray::{Array2, Array3};
 
 use super::definition::{Document, Localizer};
 use crate::calibration::Judgement;
-use crate::catalogue::check_unique;
+use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
-use crate::location::LocationBuilder;
 use crate::maps::{GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
-use crate::name::PredictorName;
+use crate::position::PositionBuilder;
 use crate::postprocessing::highest_within;
 use crate::predictor::Predictor;
 use crate::resolution::Resolution;
@@ -90,7 +89,7 @@ impl Localizer {
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let mut channels =
             vec![vec![Array2::zeros((shape.height, shape.width)); planes.len()]; shape.channels];
-        let is_known = self.each_batch(&planes, predictor.wants(), |batch, pass| {
+        let is_known = self.each_batch(&planes, predictor.requested_gradients(), |batch, pass| {
             let Some(scores) = predictor.score_channels(pass)? else { return Ok(false) };
             check_scores(&*predictor, &scores, batch.len() * shape.len())?;
             for (&k, image) in batch.iter().zip(scores.chunks_exact(shape.len())) {
@@ -138,7 +137,7 @@ impl Localizer {
     /// As [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
     pub fn add_normal(
         &self,
-        builder: &mut LocationBuilder,
+        builder: &mut PositionBuilder,
         scan: &Scan,
         normal: impl Fn(usize) -> bool,
     ) -> Result<(), PredictError> {
@@ -195,7 +194,7 @@ impl Localizer {
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
         let maps = names.iter().copied().zip(maps).collect();
-        let parts = MapParts { locations: &self.locations, postprocessing, channels, plane };
+        let parts = MapParts { position_normals: &self.position_normals, postprocessing, channels, plane };
         ScanMaps::new(parts, prepared, maps, reconstructions, resolution, doubt)
     }
 
@@ -204,7 +203,7 @@ impl Localizer {
     fn each_batch(
         &self,
         planes: &[&PreparedPlane],
-        wanted: Wanted,
+        requested: RequestedGradients,
         mut each: impl FnMut(&[usize], &SharedPass<'_>) -> Result<bool, PredictError>,
     ) -> Result<bool, PredictError> {
         let shape = self.model.image_shape();
@@ -213,7 +212,7 @@ impl Localizer {
         for batch in seen.chunks(BATCH) {
             values.clear();
             batch.iter().for_each(|&k| values.extend(&planes[k].input));
-            let pass = SharedPass::new(ImageBatch::new(&values, shape)?, wanted);
+            let pass = SharedPass::new(ImageBatch::new(&values, shape)?, requested);
             if !each(batch, &pass)? {
                 return Ok(false);
             }
@@ -233,11 +232,13 @@ impl Localizer {
         let (height, width) = (shape.height, shape.width);
         let predictors: Vec<Box<dyn Predictor>> =
             names.iter().map(|&name| self.predictor(name)).collect::<Result<_, _>>()?;
-        let wanted = predictors.iter().fold(Wanted::NOTHING, |all, one| all.union(one.wants()));
+        let requested = predictors
+            .iter()
+            .fold(RequestedGradients::NOTHING, |all, one| all.union(one.requested_gradients()));
         let mut maps = vec![vec![Array2::zeros((height, width)); planes.len()]; names.len()];
         let mut reconstructions = vec![Array3::zeros((shape.channels, height, width)); planes.len()];
         let reconstructor = self.model.reconstructor();
-        self.each_batch(planes, wanted, |batch, pass| {
+        self.each_batch(planes, requested, |batch, pass| {
             for (predictor, maps) in predictors.iter().zip(&mut maps) {
                 let scores = predictor.score_shared(pass)?;
                 check_scores(&**predictor, &scores, batch.len() * shape.pixels())?;

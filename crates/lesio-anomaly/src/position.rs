@@ -6,9 +6,8 @@ use lesio_nn::{Parameter, ParameterSet};
 use lesio_settings::in_range;
 use ndarray::ArrayRef2;
 
-use crate::catalogue::check_unique;
+use crate::catalogue::{PredictorName, UnknownPredictor, check_unique};
 use crate::error::PredictError;
-use crate::name::{PredictorName, UnknownPredictor};
 
 /// Mean and deviation of a predictor's scores at each place, over normal images.
 ///
@@ -17,22 +16,22 @@ use crate::name::{PredictorName, UnknownPredictor};
 /// its place, a score tells more. Places are the grid's pixels in each of a few bands of slices, from
 /// the first slice with foreground to the last.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LocationNormals {
+pub struct PositionNormals {
     /// Bands, rows, columns.
     shape: [usize; 3],
     mean: Vec<f32>,
     deviation: Vec<f32>,
 }
 
-/// [`LocationNormals`] by predictor.
+/// [`PositionNormals`] by predictor.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LocationCalibration {
-    predictors: BTreeMap<PredictorName, LocationNormals>,
+pub struct PositionCalibration {
+    predictors: BTreeMap<PredictorName, PositionNormals>,
 }
 
 /// Gathers normal scores by place. See [`Localizer::add_normal`](crate::Localizer::add_normal).
 #[derive(Clone, Debug)]
-pub struct LocationBuilder {
+pub struct PositionBuilder {
     shape: [usize; 3],
     predictors: Vec<(PredictorName, Vec<Sums>)>,
 }
@@ -64,7 +63,7 @@ const MOST_BANDS: usize = 256;
 /// Most places of all predictors together.
 const MOST_PLACES: usize = 1 << 27;
 
-impl LocationBuilder {
+impl PositionBuilder {
     /// No scores yet, for these predictors on a grid of `[height, width]`, with slices in `bands` bands:
     /// 1 for images, and few enough for volumes that every band has some slices of every subject.
     ///
@@ -112,7 +111,7 @@ impl LocationBuilder {
 
     /// Mean and deviation by place; predictors without a score have none.
     #[must_use]
-    pub fn finish(self) -> LocationCalibration {
+    pub fn finish(self) -> PositionCalibration {
         let shape = self.shape;
         let finished = self.predictors.into_iter().filter_map(|(name, sums)| {
             let count: f64 = sums.iter().map(|own| own.count).sum();
@@ -134,9 +133,9 @@ impl LocationBuilder {
                 // Positive in f32 too, however small the scores.
                 deviations.push(((around + PRIOR * variance) / weight).sqrt().max(1e-30) as f32);
             }
-            Some((name, LocationNormals { shape, mean: means, deviation: deviations }))
+            Some((name, PositionNormals { shape, mean: means, deviation: deviations }))
         });
-        LocationCalibration { predictors: finished.collect() }
+        PositionCalibration { predictors: finished.collect() }
     }
 }
 
@@ -145,7 +144,7 @@ fn band_of(position: f32, bands: usize) -> usize {
     ((position.clamp(0.0, 1.0) * bands as f32) as usize).min(bands - 1)
 }
 
-impl LocationNormals {
+impl PositionNormals {
     /// Counts the scores of a slice in deviations from what is usual at their places, in place; `position`
     /// is the slice's, from 0 to 1.
     pub(crate) fn standardize(&self, position: f32, map: &mut ArrayRef2<f32>) {
@@ -177,10 +176,10 @@ impl LocationNormals {
 
 const PREFIX: &str = "location.";
 
-impl LocationCalibration {
+impl PositionCalibration {
     /// What is usual for a predictor, where it is known.
     #[must_use]
-    pub fn get(&self, predictor: PredictorName) -> Option<&LocationNormals> {
+    pub fn get(&self, predictor: PredictorName) -> Option<&PositionNormals> {
         self.predictors.get(&predictor)
     }
 
@@ -254,7 +253,7 @@ impl LocationCalibration {
             }
             let (mean, deviation) = (tensor.values().to_vec(), deviation.values().to_vec());
             let shape = [bands, height, width];
-            calibration.predictors.insert(predictor, LocationNormals { shape, mean, deviation });
+            calibration.predictors.insert(predictor, PositionNormals { shape, mean, deviation });
         }
         Ok((own, calibration))
     }
@@ -268,8 +267,8 @@ mod tests {
     const NAME: PredictorName = PredictorName::PixelL1;
 
     /// Scores that are usual at the left and spread at the right, for two bands.
-    fn gathered(slices: usize) -> LocationCalibration {
-        let mut builder = LocationBuilder::new(&[NAME], [2, 3], 2).unwrap();
+    fn gathered(slices: usize) -> PositionCalibration {
+        let mut builder = PositionBuilder::new(&[NAME], [2, 3], 2).unwrap();
         let mask = Array2::from_shape_fn((2, 3), |(row, _)| row == 0);
         for k in 0..slices {
             let sign = if k % 2 == 0 { 1.0 } else { -1.0 };
@@ -312,13 +311,13 @@ mod tests {
         let found: Vec<usize> = [-1.0, 0.0, 0.24, 0.25, 0.5, 0.99, 1.0, 2.0].map(|p| band_of(p, 4)).to_vec();
         assert_eq!(found, [0, 0, 0, 1, 2, 3, 3, 3]);
         assert_eq!(band_of(f32::NAN, 4), 0);
-        assert!(LocationBuilder::new(&[], [2, 2], 0).is_err());
-        assert!(LocationBuilder::new(&[], [2, 2], 1000).is_err());
+        assert!(PositionBuilder::new(&[], [2, 2], 0).is_err());
+        assert!(PositionBuilder::new(&[], [2, 2], 1000).is_err());
     }
 
     #[test]
     fn constant_scores_and_none_at_all() {
-        let mut builder = LocationBuilder::new(&[NAME, PredictorName::PixelL2], [1, 2], 1).unwrap();
+        let mut builder = PositionBuilder::new(&[NAME, PredictorName::PixelL2], [1, 2], 1).unwrap();
         let map = Array2::from_elem((1, 2), 3.0);
         builder.add(0, 0.5, &map, &Array2::from_elem((1, 2), true));
         let calibration = builder.finish();
@@ -334,7 +333,7 @@ mod tests {
         let mut tensors = calibration.tensors();
         let weight = Parameter::new(vec![2], vec![1.0, 2.0]).unwrap();
         tensors.insert("encoder.weight", weight.clone());
-        let (own, back) = LocationCalibration::split(tensors.clone()).unwrap();
+        let (own, back) = PositionCalibration::split(tensors.clone()).unwrap();
         assert_eq!((own.len(), own.get("encoder.weight")), (1, Some(&weight)));
         assert_eq!(back, calibration);
         assert!(back.fits([2, 3]) && !back.fits([3, 2]));
@@ -342,7 +341,7 @@ mod tests {
         let broken = |change: &dyn Fn(&mut ParameterSet)| {
             let mut tensors = tensors.clone();
             change(&mut tensors);
-            LocationCalibration::split(tensors).unwrap_err()
+            PositionCalibration::split(tensors).unwrap_err()
         };
         let zero = broken(&|t| t.get_mut("location.pixel-l1.deviation").unwrap().values_mut()[3] = 0.0);
         assert!(zero.contains("positive"), "{zero}");
