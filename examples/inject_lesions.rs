@@ -9,7 +9,7 @@ use clap::Parser;
 use lesio::io::Matching;
 use lesio::io::atomic::Existing;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
-use lesio::study::{InjectDataSetConfig, InjectionConfig, PlanError, inject_data_set};
+use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
 use lesio_examples::{Outcome, ReadArgs, Watch, run, say};
@@ -77,7 +77,7 @@ fn program() -> Outcome {
         .existing(if args.overwrite { Existing::Replace } else { Existing::Refuse })
         .reading(args.reading.options());
     let found = match inject_data_set(&data, &config, &mut Watch::default()) {
-        Err(PlanError::ResultsInData { .. }) => {
+        Err(WorkflowError::ResultsInData { .. }) => {
             let (out, input) = (args.out.display(), args.data.display());
             return Err(
                 format!("--out {out} lies in --data {input}: the new data set would be part of it").into()

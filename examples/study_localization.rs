@@ -10,7 +10,8 @@ use clap::Parser;
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    Budget, Domain, Observer, PlanError, Preset, StudyConfig, StudyDomain, StudyReport, study_localization,
+    Budget, Domain, Observer, Preset, StudyConfig, StudyDomain, StudyReport, WorkflowError,
+    study_localization,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
 use lesio_examples::{DeviceArgs, Outcome, Watch, run, say, stamped};
@@ -118,7 +119,7 @@ fn domain(
     folder: &Path,
     (test, split): (Option<&Path>, &str),
     observer: &mut dyn Observer,
-) -> Result<Domain, PlanError> {
+) -> Result<Domain, WorkflowError> {
     let data = Dataset::open(folder, layout)?;
     let other = test.map(|test| Dataset::open(test, layout)).transpose()?;
     Domain::read(name, preset, size, &data, (other.as_ref().unwrap_or(&data), split), observer)

@@ -1,16 +1,16 @@
-//! The plans of the library on a terminal: bars, lines, and the options that belong to an error.
+//! The workflows of the library on a terminal: bars, lines, and the options that belong to an error.
 
 use std::error::Error;
 use std::ops::ControlFlow;
 
 use lesio::nn::Event;
-use lesio::study::{Notice, Observer, PlanError, Step, StudyError, explain};
+use lesio::study::{Notice, Observer, Step, StudyError, WorkflowError, explain};
 
 use crate::output::{note, one_line, warn};
 use crate::progress::{Progress, bar};
 use crate::say;
 
-/// Shows a plan: a bar for each step, and lines.
+/// Shows a workflow: a bar for each step, and lines.
 #[derive(Debug, Default)]
 pub struct Watch {
     bar: Option<Progress>,
@@ -92,26 +92,26 @@ impl Observer for Watch {
     }
 }
 
-/// An error of a plan in the words of the options that cause or avoid it.
+/// An error of a workflow in the words of the options that cause or avoid it.
 #[must_use]
-pub fn by_option(error: &PlanError) -> Option<String> {
+pub fn by_option(error: &WorkflowError) -> Option<String> {
     Some(match error {
-        PlanError::Study(StudyError::Repeated { what: "predictor to map by", name }) => {
+        WorkflowError::Study(StudyError::Repeated { what: "predictor to map by", name }) => {
             format!("--predictor names {name} twice")
         }
-        PlanError::TooFewNormals { level, needed, subjects } => format!(
+        WorkflowError::TooFewNormals { level, needed, subjects } => format!(
             "--family-wise {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
         ),
-        PlanError::ResultsInData { folder, data } => {
+        WorkflowError::ResultsInData { folder, data } => {
             let (folder, data) = (folder.display(), data.display());
             format!("--out {folder} lies in --input {data}: its maps would be taken for data")
         }
-        PlanError::Exists { path } => format!("{} exists; --overwrite replaces it", path.display()),
-        PlanError::NoChannelMaps { .. } => format!("--by-channel: {error}"),
-        PlanError::NoLesionsToChooseBy => {
+        WorkflowError::Exists { path } => format!("{} exists; --overwrite replaces it", path.display()),
+        WorkflowError::NoChannelMaps { .. } => format!("--by-channel: {error}"),
+        WorkflowError::NoLesionsToChooseBy => {
             "--save-choice needs lesions, and the validation split has none".to_owned()
         }
-        PlanError::OtherBudget { path } => {
+        WorkflowError::OtherBudget { path } => {
             format!("{} was made with another effort; choose another --out, or remove it", path.display())
         }
         _ => return None,

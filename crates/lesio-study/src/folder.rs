@@ -56,7 +56,7 @@ pub fn check_folder(folder: &Path) -> Result<(), FolderError> {
     std::fs::remove_file(&probe).map_err(failed("cannot remove a file from the folder"))
 }
 
-/// Creates the folder of a plan's results, and removes what writers that were killed left there.
+/// Creates the folder of a workflow's results, and removes what writers that were killed left there.
 ///
 /// # Errors
 /// As [`check_folder`].

@@ -15,7 +15,7 @@ use lesio_phantom::Site;
 use crate::folder::{check_folder, prepare_folder};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig};
 use crate::observer::{Observer, Step};
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// Name of the masks.
 const MASK: &str = "mask.nii.gz";
@@ -108,22 +108,22 @@ pub fn inject_data_set(
     data: &Dataset,
     config: &InjectDataSetConfig,
     observer: &mut dyn Observer,
-) -> Result<InjectedDataSet, PlanError> {
+) -> Result<InjectedDataSet, WorkflowError> {
     if data.contains(&config.folder) {
         let (folder, data) = (config.folder.clone(), data.root().to_owned());
-        return Err(PlanError::ResultsInData { folder, data });
+        return Err(WorkflowError::ResultsInData { folder, data });
     }
     if config.image == MASK {
-        return Err(PlanError::MaskName { name: MASK.to_owned() });
+        return Err(WorkflowError::MaskName { name: MASK.to_owned() });
     }
     check_folder(&config.folder)?;
     let cases = data.cases();
     let refused = |case: &Case| {
         let case = case.id().to_owned();
-        move |cause| PlanError::Injection { case, cause }
+        move |cause| WorkflowError::Injection { case, cause }
     };
     let roles =
-        Injection::new(config.injection.clone()).map_err(PlanError::InjectionConfig)?.roles(cases.len());
+        Injection::new(config.injection.clone()).map_err(WorkflowError::InjectionConfig)?.roles(cases.len());
     // Subjects with lesions come first: where lesions do not fit, nothing has been written.
     observer.begin(&Step::InjectingLesions, cases.len());
     let mut with_lesions = BTreeMap::new();
@@ -131,7 +131,7 @@ pub fn inject_data_set(
         let Some(nth) = role.injected else { continue };
         let (volume, tissue) = read(case, config)?;
         let injection = config.injection.clone().site(site(config, &tissue));
-        let injection = Injection::new(injection).map_err(PlanError::InjectionConfig)?;
+        let injection = Injection::new(injection).map_err(WorkflowError::InjectionConfig)?;
         let made = injection.inject(nth, &volume, &tissue).map_err(refused(case))?;
         with_lesions.insert(case.id(), made);
         observer.advance(with_lesions.len());
@@ -164,7 +164,7 @@ pub fn inject_data_set(
         let folder = config.folder.join(case.id());
         prepare_folder(&folder)?;
         let image = case.images().first();
-        let image = image.ok_or_else(|| PlanError::Without { whole: "case", part: "an image" })?;
+        let image = image.ok_or_else(|| WorkflowError::Without { whole: "case", part: "an image" })?;
         let writing = WriteOptions::new().like(&read_header(image)?).existing(config.existing);
         writing.write(folder.join(&config.image), &volume)?;
         writing.write(folder.join(MASK), &mask)?;
@@ -179,14 +179,14 @@ pub fn inject_data_set(
 }
 
 /// The image of a case and its tissue.
-fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volume<u8>), PlanError> {
+fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volume<u8>), WorkflowError> {
     let (volume, tissue) = case.read_volume_with(&config.reading)?;
-    let tissue = tissue.ok_or_else(|| PlanError::Without { whole: "case", part: "tissue" })?;
+    let tissue = tissue.ok_or_else(|| WorkflowError::Without { whole: "case", part: "tissue" })?;
     Ok((volume, tissue))
 }
 
 /// Adds a row for each lesion of a subject.
-fn add_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Result<(), PlanError> {
+fn add_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Result<(), WorkflowError> {
     for (number, lesion) in own.lesions.iter().enumerate() {
         let [i, j, k] = lesion.centre;
         let [x, y, z] = own.image.geometry().to_world(lesion.centre);
@@ -209,6 +209,6 @@ fn site(config: &InjectDataSetConfig, tissue: &Volume<u8>) -> Site {
     }
 }
 
-fn write_text(path: &Path, text: &str, existing: Existing) -> Result<(), PlanError> {
+fn write_text(path: &Path, text: &str, existing: Existing) -> Result<(), WorkflowError> {
     Ok(atomic::write(path, existing, |out| out.write_all(text.as_bytes()))?)
 }

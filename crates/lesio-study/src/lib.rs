@@ -1,8 +1,8 @@
-//! Plans over lesio's other crates: from a folder of images to a trained localizer, its evaluation and its maps.
+//! Workflows over lesio's other crates: from a folder of images to a trained localizer, its evaluation and its maps.
 //!
-//! A plan is one call with a configuration and an [`Observer`], which hears of its progress:
+//! A workflow is one call with a configuration and an [`Observer`], which hears of its progress:
 //!
-//! | plan | from | to |
+//! | workflow | from | to |
 //! |---|---|---|
 //! | [`inject_data_set`] | normal volumes | a data set with lesions of known place |
 //! | [`train_localizer`] | subjects | a calibrated localizer, its losses |
@@ -13,7 +13,7 @@
 //!
 //! [`quality`] does the same for estimators of the quality of segmentations.
 //!
-//! What plans are made of can be called by itself: [`Subject::read`] a case, [`fit_preprocessing`], gather
+//! What workflows are made of can be called by itself: [`Subject::read`] a case, [`fit_preprocessing`], gather
 //! [`normal_examples`], [`train`] a model, [`calibrate`] it, score with a [`ModelSet`], measure with an
 //! [`EvaluationBuilder`], find lesions in a map ([`Findings`]). Nothing here holds arguments or prints.
 //!
@@ -71,7 +71,6 @@ mod normal_slices;
 mod observer;
 mod overlay;
 mod pixels;
-mod plan_error;
 mod position;
 mod presentation;
 mod preset;
@@ -83,6 +82,7 @@ mod thresholds;
 mod train_localizer;
 mod training;
 mod training_data;
+mod workflow_error;
 
 pub use calibrating::calibrate;
 pub use error::{StudyError, TruthError};
@@ -116,7 +116,6 @@ pub use model_set::ModelSet;
 pub use normal_slices::{fit_preprocessing, normal_examples};
 pub use observer::{Notice, Observer, Step, explain};
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
-pub use plan_error::PlanError;
 pub use position::normalize_by_position;
 pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
@@ -131,3 +130,4 @@ pub use train_localizer::{
 };
 pub use training::{Checkpoints, ModelKind, ModelTraining, Start, Trained, train};
 pub use training_data::{TrainingData, TrainingPart};
+pub use workflow_error::WorkflowError;

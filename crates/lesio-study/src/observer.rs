@@ -1,4 +1,4 @@
-//! What a plan reports while it runs.
+//! What a workflow reports while it runs.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use lesio_nn::Event;
 
 use crate::training_data::TrainingData;
 
-/// Listens to a plan ([`train_localizer`](crate::train_localizer), [`evaluate`](crate::evaluate),
+/// Listens to a workflow ([`train_localizer`](crate::train_localizer), [`evaluate`](crate::evaluate),
 /// [`localize_folder`](crate::localize_folder) and so on): a progress bar, a log, a cancel button.
 ///
 /// Every method has a default that ignores what is reported; `()` is the observer that ignores everything.
@@ -71,7 +71,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// A part of a plan that takes time. Its text is for a progress bar.
+/// A part of a workflow that takes time. Its text is for a progress bar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
@@ -111,7 +111,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// A fact that a user wants to know while a plan runs.
+/// A fact that a user wants to know while a workflow runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice<'a> {

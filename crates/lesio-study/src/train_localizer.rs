@@ -12,12 +12,12 @@ use crate::folder::prepare_folder;
 use crate::hold_out::hold_out;
 use crate::normal_slices::{fit_preprocessing, normal_examples};
 use crate::observer::{Notice, Observer, Step};
-use crate::plan_error::PlanError;
 use crate::position::normalize_by_position;
 use crate::presentation::PresentationError;
 use crate::subject::Subject;
 use crate::training::{Checkpoints, ModelTraining, train};
 use crate::training_data::{TrainingData, TrainingPart};
+use crate::workflow_error::WorkflowError;
 
 /// Which predictors are calibrated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub fn train_localizer(
     validation: Option<Vec<Subject>>,
     config: &LocalizerTraining,
     observer: &mut dyn Observer,
-) -> Result<TrainedLocalizer, PlanError> {
+) -> Result<TrainedLocalizer, WorkflowError> {
     config.validate()?;
     let (mut training, held_out) = match validation {
         Some(validation) => (training, validation),
@@ -221,7 +221,7 @@ impl TrainedLocalizer {
     ///
     /// # Errors
     /// None in practice; the plot checks its own curves.
-    pub fn page(&self) -> Result<HtmlReport, PlanError> {
+    pub fn page(&self) -> Result<HtmlReport, WorkflowError> {
         Ok(HtmlReport::new("Training of a localizer")
             .figure_svg(
                 &loss_plot(&self.history, "loss per image")?,

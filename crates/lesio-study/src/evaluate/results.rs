@@ -12,8 +12,8 @@ use crate::evaluation::Evaluated;
 use crate::groups::GroupScores;
 use crate::maps::Stage;
 use crate::model_set::ModelSet;
-use crate::plan_error::PlanError;
 use crate::presentation::{Shown, curve_figures, group_table, leading, montage, scope_table};
+use crate::workflow_error::WorkflowError;
 
 /// What an evaluation of models found.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl EvaluationResults {
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
-    pub fn tables(&self) -> Result<Vec<Table>, PlanError> {
+    pub fn tables(&self) -> Result<Vec<Table>, WorkflowError> {
         let scopes = self.evaluated.scopes.iter().map(scope_table);
         let groups = (!self.groups.is_empty()).then(|| group_table(&self.groups));
         Ok(scopes.chain(groups).collect::<Result<_, _>>()?)
@@ -128,7 +128,7 @@ impl EvaluationResults {
     ///
     /// # Errors
     /// None in practice; tables and pictures check what they show.
-    pub fn page(&self, lead: impl Into<String>) -> Result<HtmlReport, PlanError> {
+    pub fn page(&self, lead: impl Into<String>) -> Result<HtmlReport, WorkflowError> {
         let mut page = HtmlReport::new("Predictors against the truth").lead(lead);
         if let Some(chosen) = &self.chosen {
             page = page.paragraph(chosen.to_string());

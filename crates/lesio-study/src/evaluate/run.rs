@@ -19,10 +19,10 @@ use crate::lesion_groups::LesionGroups;
 use crate::maps::{Stage, score_subject};
 use crate::model_set::ModelSet;
 use crate::observer::{Notice, Observer, Step};
-use crate::plan_error::PlanError;
 use crate::presentation::{Shown, ShownSlice, shown_slice};
 use crate::subject::{ReadCases, Subject, Subjects};
 use crate::thresholds::{ThresholdChoice, ValidationChoice};
+use crate::workflow_error::WorkflowError;
 
 /// Measures every predictor of localizers against the truth of test cases, with 95 % intervals over patients.
 ///
@@ -32,7 +32,7 @@ use crate::thresholds::{ThresholdChoice, ValidationChoice};
 /// is listed and left out.
 ///
 /// # Errors
-/// A test case without a truth ([`PlanError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
+/// A test case without a truth ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
 /// two predictors, or of one that is not calibrated; two localizers or predictors of one name.
 pub fn evaluate(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
@@ -40,7 +40,7 @@ pub fn evaluate(
     validation: &[Case],
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
-) -> Result<EvaluationResults, PlanError> {
+) -> Result<EvaluationResults, WorkflowError> {
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
     let mut weights = Vec::new();
@@ -65,7 +65,7 @@ pub fn evaluate(
     observer.begin(&Step::Scoring, test.len());
     for (place, case) in test.iter().enumerate() {
         let subject = Subject::read_with(case, &config.reading)?;
-        let truth = subject.truth()?.ok_or_else(|| PlanError::NoMask { case: case.id().to_owned() })?;
+        let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
         if seconds.is_empty() {
             seconds = match time_predictors(&models, &subject) {
                 Ok(seconds) => seconds,
@@ -114,7 +114,7 @@ fn model_set(
     validation: &ReadCases<'_>,
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
-) -> Result<ModelSet, PlanError> {
+) -> Result<ModelSet, WorkflowError> {
     let mut models = ModelSet::new();
     for (label, mut localizer) in localizers {
         let mut names = config.predictors.clone().unwrap_or_else(|| localizer.predictors());
@@ -134,7 +134,7 @@ fn model_set(
 }
 
 /// The numbers of the lesions of a case.
-fn lesion_numbers(case: &Case, config: &EvaluateConfig) -> Result<Option<Array3<u32>>, PlanError> {
+fn lesion_numbers(case: &Case, config: &EvaluateConfig) -> Result<Option<Array3<u32>>, WorkflowError> {
     let (_, mask) = case.read_volume_with(&config.reading)?;
     Ok(mask.map(|mask| mask.data().mapv(u32::from)))
 }
@@ -186,7 +186,7 @@ fn choose(
     validation: &ReadCases<'_>,
     folder: Option<&Path>,
     observer: &mut dyn Observer,
-) -> Result<ValidationChoice, PlanError> {
+) -> Result<ValidationChoice, WorkflowError> {
     let mut choice = folder.map_or_else(ThresholdChoice::new, ThresholdChoice::in_folder);
     observer.begin(&Step::Choosing, validation.count());
     for place in 0..validation.count() {
@@ -207,12 +207,15 @@ fn choose(
 }
 
 /// Of each model the predictor that is best on the lesions of the validation cases.
-fn best_predictors(models: &ModelSet, choice: &ValidationChoice) -> Result<Vec<ChosenPredictor>, PlanError> {
+fn best_predictors(
+    models: &ModelSet,
+    choice: &ValidationChoice,
+) -> Result<Vec<ChosenPredictor>, WorkflowError> {
     let (found, subjects) = (&choice.average_precisions, choice.subjects);
     let mut best: BTreeMap<usize, ChosenPredictor> = BTreeMap::new();
     for (model, predictor, name) in models.predictors() {
         let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
-            return Err(PlanError::NoLesionsToChooseBy);
+            return Err(WorkflowError::NoLesionsToChooseBy);
         };
         if best.get(&model).is_none_or(|best| precision > best.average_precision) {
             best.insert(model, ChosenPredictor::new(predictor, precision, subjects));

@@ -8,10 +8,10 @@ use lesio_vae::{Augmentation, Mirror};
 
 use crate::hold_out::hold_out;
 use crate::observer::Observer;
-use crate::plan_error::PlanError;
 use crate::preset::Preset;
 use crate::reading::read_subjects;
 use crate::subject::Subject;
+use crate::workflow_error::WorkflowError;
 
 /// Images of one kind, split: normals to learn from, normals to calibrate on, lesions to find.
 #[derive(Clone, Debug)]
@@ -46,10 +46,10 @@ impl Domain {
         data: &Dataset,
         test: (&Dataset, &str),
         observer: &mut dyn Observer,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, WorkflowError> {
         let options = ReadOptions::new();
         let mut read = |data: &Dataset, split: &str| {
-            read_subjects(data.select(split)?.cases(), split, &options, observer).map_err(PlanError::from)
+            read_subjects(data.select(split)?.cases(), split, &options, observer).map_err(WorkflowError::from)
         };
         let training = read(data, "train")?;
         let own = ["val", "validation"].into_iter().find(|split| data.splits().contains(split));

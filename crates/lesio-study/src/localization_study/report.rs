@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::cell::StudyCell;
 use super::claims::{Claim, claims};
 use crate::interval::Interval95;
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// The cells of a study with what they say of the claims.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl StudyReport {
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
-    pub fn tables(&self) -> Result<Vec<(&str, Table)>, PlanError> {
+    pub fn tables(&self) -> Result<Vec<(&str, Table)>, WorkflowError> {
         let mut tables = Vec::new();
         for domain in &self.domains {
             let own: Vec<&StudyCell> = self.cells.iter().filter(|cell| cell.domain == *domain).collect();
@@ -53,7 +53,7 @@ impl StudyReport {
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
-    pub fn page(&self) -> Result<HtmlReport, PlanError> {
+    pub fn page(&self) -> Result<HtmlReport, WorkflowError> {
         let mut page = HtmlReport::new("A study of localization").lead(format!(
             "{} models of normal images on two domains. Figures are average precisions of post-processed scores on slices or \
              images with lesions, with 95 % intervals over patients or images.",
@@ -74,7 +74,7 @@ impl StudyReport {
 }
 
 /// Predictors in rows, models in columns.
-fn table(domain: &str, cells: &[&StudyCell]) -> Result<Table, PlanError> {
+fn table(domain: &str, cells: &[&StudyCell]) -> Result<Table, WorkflowError> {
     let prevalence = cells.first().map_or(f64::NAN, |cell| cell.prevalence);
     let patients = cells.first().map_or(0, |cell| cell.patients);
     let caption =

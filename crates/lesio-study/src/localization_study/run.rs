@@ -11,7 +11,7 @@ use super::domain::Domain;
 use super::settings::{Budget, Variation};
 use crate::folder::prepare_folder;
 use crate::observer::{Notice, Observer, Step};
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// Which models are trained, for how long, and where they are kept.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl StudyConfig {
 /// A domain that is read when its first cell is trained.
 pub struct StudyDomain<'a> {
     name: &'a str,
-    read: Box<dyn FnMut(&mut dyn Observer) -> Result<Domain, PlanError> + 'a>,
+    read: Box<dyn FnMut(&mut dyn Observer) -> Result<Domain, WorkflowError> + 'a>,
     found: Option<Domain>,
 }
 
@@ -57,11 +57,14 @@ impl std::fmt::Debug for StudyDomain<'_> {
 
 impl<'a> StudyDomain<'a> {
     /// A domain by name, and a function that reads it.
-    pub fn new(name: &'a str, read: impl FnMut(&mut dyn Observer) -> Result<Domain, PlanError> + 'a) -> Self {
+    pub fn new(
+        name: &'a str,
+        read: impl FnMut(&mut dyn Observer) -> Result<Domain, WorkflowError> + 'a,
+    ) -> Self {
         Self { name, read: Box::new(read), found: None }
     }
 
-    fn domain(&mut self, observer: &mut dyn Observer) -> Result<&Domain, PlanError> {
+    fn domain(&mut self, observer: &mut dyn Observer) -> Result<&Domain, WorkflowError> {
         let found = match self.found.take() {
             Some(found) => found,
             None => (self.read)(observer)?,
@@ -79,7 +82,7 @@ pub fn study_localization(
     domains: &mut [StudyDomain<'_>],
     config: &StudyConfig,
     observer: &mut dyn Observer,
-) -> Result<Vec<StudyCell>, PlanError> {
+) -> Result<Vec<StudyCell>, WorkflowError> {
     let started = Instant::now();
     prepare_folder(&config.folder)?;
     let mut cells = Vec::new();
@@ -111,16 +114,16 @@ pub fn study_localization(
 }
 
 /// A cell of an earlier run, where it was made with the same budget.
-fn kept(path: &Path, budget: &Budget) -> Result<Option<StudyCell>, PlanError> {
+fn kept(path: &Path, budget: &Budget) -> Result<Option<StudyCell>, WorkflowError> {
     if !path.exists() {
         return Ok(None);
     }
     let content =
-        std::fs::read(path).map_err(|cause| PlanError::ReadCell { path: path.to_owned(), cause })?;
+        std::fs::read(path).map_err(|cause| WorkflowError::ReadCell { path: path.to_owned(), cause })?;
     let cell: StudyCell = serde_json::from_slice(&content)
-        .map_err(|cause| PlanError::NoCell { path: path.to_owned(), cause })?;
+        .map_err(|cause| WorkflowError::NoCell { path: path.to_owned(), cause })?;
     if cell.budget != *budget {
-        return Err(PlanError::OtherBudget { path: path.to_owned() });
+        return Err(WorkflowError::OtherBudget { path: path.to_owned() });
     }
     Ok(Some(cell))
 }

@@ -8,7 +8,7 @@ use lesio_io::atomic::Existing;
 
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// What a model maps by where no validation data chose: absolute errors are what every model has, in the units of its
 /// images, and need no lesion to be tuned.
@@ -146,8 +146,8 @@ impl LocalizeConfig {
     /// where the model is calibrated.
     ///
     /// # Errors
-    /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`PlanError::TooFewNormals`].
-    pub fn validate(&self, localizer: &Localizer) -> Result<(), PlanError> {
+    /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`WorkflowError::TooFewNormals`].
+    pub fn validate(&self, localizer: &Localizer) -> Result<(), WorkflowError> {
         let (predictors, _) = self.chosen(localizer);
         check_unique("predictor to map by", predictors.iter().map(|name| name.as_str()))?;
         predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
@@ -168,12 +168,12 @@ pub(super) fn threshold(
     localizer: &Localizer,
     rule: DetectionRule,
     name: PredictorName,
-) -> Result<Option<f32>, PlanError> {
+) -> Result<Option<f32>, WorkflowError> {
     let Some(normal) = localizer.calibration().get(name) else { return Ok(None) };
     match (rule.threshold(normal)?, rule) {
         (None, DetectionRule::FamilyWise(level)) => {
             let (needed, subjects) = ((1.0 / level - 1.0).ceil(), normal.subjects());
-            Err(PlanError::TooFewNormals { level, needed, subjects })
+            Err(WorkflowError::TooFewNormals { level, needed, subjects })
         }
         (threshold, _) => Ok(threshold),
     }

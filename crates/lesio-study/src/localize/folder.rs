@@ -13,7 +13,7 @@ use super::report::{FailedCase, LocalizationReport, LocalizedCase};
 use super::work::{Work, overlay_file};
 use crate::folder::check_folder;
 use crate::observer::{Notice, Observer, Step};
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// Name of the report, beside which no case has its folder.
 const REPORT: &str = "report.json";
@@ -22,7 +22,7 @@ const REPORT: &str = "report.json";
 /// the affine, codes and units of its input; TIFF of 32-bit floats for pictures), raw and after post-processing, the
 /// lesions by number (of volumes), and an overlay picture. The report itself is returned and not written.
 ///
-/// An image that cannot be mapped is listed, and the others are mapped; the only image's error is the plan's. Maps need
+/// An image that cannot be mapped is listed, and the others are mapped; the only image's error is the workflow's. Maps need
 /// no truth: of a data set whose masks may be absent pass [`Dataset::without_masks`].
 ///
 /// # Errors
@@ -59,11 +59,11 @@ pub fn localize_folder(
     data: &Dataset,
     config: &LocalizeConfig,
     observer: &mut dyn Observer,
-) -> Result<LocalizationReport, PlanError> {
+) -> Result<LocalizationReport, WorkflowError> {
     config.validate(localizer)?;
     if data.contains(&config.folder) {
         let (folder, data) = (config.folder.clone(), data.root().to_owned());
-        return Err(PlanError::ResultsInData { folder, data });
+        return Err(WorkflowError::ResultsInData { folder, data });
     }
     let (predictors, predictor_choice) = config.chosen(localizer);
     if let Some(choice) = &predictor_choice {
@@ -115,9 +115,9 @@ fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
 }
 
 impl Work<'_> {
-    fn localize(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, PlanError> {
+    fn localize(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
         let input = case.images().first();
-        let input = input.ok_or_else(|| PlanError::Without { whole: "case", part: "an image" })?;
+        let input = input.ok_or_else(|| WorkflowError::Without { whole: "case", part: "an image" })?;
         for &name in self.predictors {
             self.refuse_existing(&overlay_file(name, folder))?;
         }

@@ -10,11 +10,11 @@ use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;
 use crate::overlay::{heat_map, picture_montage};
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 impl Work<'_> {
     /// Maps a picture and writes what was found into a folder.
-    pub(super) fn map_picture(&self, scan: Scan, folder: &Path) -> Result<Mapped, PlanError> {
+    pub(super) fn map_picture(&self, scan: Scan, folder: &Path) -> Result<Mapped, WorkflowError> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         let existing = self.config.existing;
         prepare_folder(folder)?;
@@ -49,9 +49,9 @@ impl Work<'_> {
 }
 
 /// The only slice of a picture's map, `[row, column]`.
-fn upright<T: Clone>(map: &Volume<T>) -> Result<Array2<T>, PlanError> {
+fn upright<T: Clone>(map: &Volume<T>) -> Result<Array2<T>, WorkflowError> {
     let plane = map.upright_plane(Plane::Axial, 0);
-    let plane = plane.ok_or_else(|| PlanError::Without { whole: "picture", part: "a slice" })?;
+    let plane = plane.ok_or_else(|| WorkflowError::Without { whole: "picture", part: "a slice" })?;
     Ok(plane.as_standard_layout().into_owned())
 }
 

@@ -15,7 +15,7 @@ use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;
 use crate::overlay::{OverlaySlice, chosen_slices, heat_map, scan_window, slice_montage};
-use crate::plan_error::PlanError;
+use crate::workflow_error::WorkflowError;
 
 /// Bytes of a volume from which on it is not kept beside its maps.
 const LARGE: usize = 128 << 20;
@@ -31,7 +31,7 @@ impl Work<'_> {
         scan: Scan,
         header: &NiftiHeader,
         folder: &Path,
-    ) -> Result<Mapped, PlanError> {
+    ) -> Result<Mapped, WorkflowError> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         prepare_folder(folder)?;
         let options = WriteOptions::new().like(header).existing(self.config.existing);
@@ -74,7 +74,7 @@ impl Work<'_> {
             Some(scan) => scan,
             None => match self.read(case)?.scan {
                 scan if scan.grid() == scored.foreground().shape() => scan,
-                _ => return Err(PlanError::Changed),
+                _ => return Err(WorkflowError::Changed),
             },
         };
         for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
@@ -108,7 +108,7 @@ impl Work<'_> {
         windows: &[(String, Scale)],
         heat_map: &HeatMap,
         slices: ShownSlices,
-    ) -> Result<(), PlanError> {
+    ) -> Result<(), WorkflowError> {
         let plane = self.localizer.preprocessing().config().plane;
         let mut overlay = Vec::with_capacity(slices.len());
         for (slice, map, marked) in slices {

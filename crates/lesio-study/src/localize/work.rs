@@ -10,8 +10,8 @@ use lesio_io::dataset::Case;
 use super::config::{ChannelMaps, LocalizeConfig, threshold};
 use super::report::MappedPredictor;
 use crate::findings::FoundLesions;
-use crate::plan_error::PlanError;
 use crate::subject::Subject;
+use crate::workflow_error::WorkflowError;
 
 /// What was mapped of an image, at which resolution, and what speaks against its calibration there.
 pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>);
@@ -25,15 +25,15 @@ pub(super) struct Work<'a> {
 
 impl Work<'_> {
     /// Refuses a file that is there and is not to be replaced.
-    pub(super) fn refuse_existing(&self, path: &Path) -> Result<(), PlanError> {
+    pub(super) fn refuse_existing(&self, path: &Path) -> Result<(), WorkflowError> {
         if self.config.existing == Existing::Refuse && path.symlink_metadata().is_ok() {
-            return Err(PlanError::Exists { path: path.to_owned() });
+            return Err(WorkflowError::Exists { path: path.to_owned() });
         }
         Ok(())
     }
 
     /// A case, its channels in the model's order.
-    pub(super) fn read(&self, case: &Case) -> Result<Subject, PlanError> {
+    pub(super) fn read(&self, case: &Case) -> Result<Subject, WorkflowError> {
         let mut subject = Subject::read_with(case, &self.config.reading)?;
         let channels = self.localizer.channel_names();
         if channels.len() > 1 {
@@ -49,12 +49,12 @@ impl Work<'_> {
         predictor: PredictorName,
         folder: &Path,
         ending: &str,
-    ) -> Result<Vec<(PathBuf, Volume<f32>)>, PlanError> {
+    ) -> Result<Vec<(PathBuf, Volume<f32>)>, WorkflowError> {
         if self.config.channel_maps == ChannelMaps::Together {
             return Ok(Vec::new());
         }
         let maps = self.localizer.channel_maps(scan, predictor)?;
-        let maps = maps.ok_or(PlanError::NoChannelMaps { predictor })?;
+        let maps = maps.ok_or(WorkflowError::NoChannelMaps { predictor })?;
         let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
         let file = |channel| folder.join(format!("{predictor}_raw_{}.{ending}", name(channel)));
         Ok(maps.into_iter().enumerate().map(|(channel, map)| (file(channel), map)).collect())
@@ -68,7 +68,7 @@ impl Work<'_> {
         foreground: &Volume<bool>,
         resolution: &Resolution,
         voxel_ml: Option<f64>,
-    ) -> Result<Option<FoundLesions>, PlanError> {
+    ) -> Result<Option<FoundLesions>, WorkflowError> {
         let Some(normal) = self.localizer.calibration().get(predictor) else { return Ok(None) };
         let Some(threshold) = threshold(self.localizer, self.config.rule, predictor)? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What can go wrong in a plan: from a data set to files.
+//! What can go wrong in a workflow: from a data set to files.
 
 use std::path::PathBuf;
 
@@ -16,13 +16,13 @@ use crate::folder::FolderError;
 use crate::injection::InjectionError;
 use crate::presentation::PresentationError;
 
-/// Why a plan ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) did not come to its
+/// Why a workflow ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) did not come to its
 /// end.
 ///
-/// An error of a part is handed on as it is; the other variants are the plans' own.
+/// An error of a part is handed on as it is; the other variants are the workflows' own.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanError {
+pub enum WorkflowError {
     /// Of training, calibration or evaluation.
     #[error(transparent)]
     Study(#[from] StudyError),

@@ -1,4 +1,4 @@
-//! The plans one after the other, as an embedder calls them.
+//! The workflows one after the other, as an embedder calls them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
 use std::path::Path;
@@ -10,12 +10,12 @@ use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_report::Scope;
 use lesio_study::{
     EvaluateConfig, InjectDataSetConfig, InjectionConfig, LocalizeConfig, LocalizerTraining, ModelChoices,
-    ModelKind, ModelTraining, Notice, Observer, PlanError, Preset, Step, StudyError, evaluate,
+    ModelKind, ModelTraining, Notice, Observer, Preset, Step, StudyError, WorkflowError, evaluate,
     inject_data_set, inspect, localize_folder, read_subjects, train_localizer,
 };
 use lesio_vae::{Latent, VaeConfig, VaeTraining};
 
-/// What a plan reports, in short.
+/// What a workflow reports, in short.
 #[derive(Default)]
 struct Heard(Vec<String>);
 
@@ -51,7 +51,7 @@ fn from_normal_heads_to_lesions_found() {
     let config = InjectDataSetConfig::new(&with_lesions, injection);
     let made = inject_data_set(&normal, &config, &mut ()).unwrap();
     assert_eq!((made.cases, made.with_lesions, made.lesions), (10, 3, 6));
-    assert!(matches!(inject_data_set(&normal, &config, &mut ()), Err(PlanError::WriteImage(_))));
+    assert!(matches!(inject_data_set(&normal, &config, &mut ()), Err(WorkflowError::WriteImage(_))));
 
     let data = Dataset::open(&with_lesions, &Layout::cases("image.nii.gz", Some("mask.nii.gz"))).unwrap();
     let split = |name: &str| data.select(name).unwrap().cases().to_vec();
@@ -90,7 +90,10 @@ fn from_normal_heads_to_lesions_found() {
     assert!(found.page("lead").unwrap().to_html().contains("Slices"));
     // Training cases have no lesion to choose by.
     let none = evaluate(models(), &split("test"), &split("train")[..1], &config, &mut ());
-    assert!(matches!(none, Err(PlanError::NoLesionsToChooseBy | PlanError::Study(StudyError::Ensemble(_)))));
+    assert!(matches!(
+        none,
+        Err(WorkflowError::NoLesionsToChooseBy | WorkflowError::Study(StudyError::Ensemble(_)))
+    ));
 
     let out = folder.path().join("maps");
     let test = data.select("test").unwrap().without_masks();
@@ -113,9 +116,9 @@ fn from_normal_heads_to_lesions_found() {
     assert!(again.cases.is_empty() && again.failed[0].error.ends_with("pixel-l1.png exists"));
     let within = LocalizeConfig::new(with_lesions.join("maps"));
     let refused = localize_folder(&trained.localizer, &test, &within, &mut ());
-    assert!(matches!(refused, Err(PlanError::ResultsInData { .. })));
+    assert!(matches!(refused, Err(WorkflowError::ResultsInData { .. })));
     let twice = LocalizeConfig::new(&out).predictors([names[0], names[0]]).validate(&trained.localizer);
-    assert!(matches!(twice, Err(PlanError::Study(StudyError::Repeated { .. }))));
+    assert!(matches!(twice, Err(WorkflowError::Study(StudyError::Repeated { .. }))));
 }
 
 #[test]
