@@ -10,7 +10,8 @@ use clap::Parser;
 use lesio::quality::Method;
 use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{patients, train_quality};
-use lesio_examples::quality::{QualityArgs, named, watch};
+use lesio_examples::choices::named;
+use lesio_examples::quality::{QualityArgs, watch};
 use lesio_examples::{Outcome, command, prepare_folder, run, say};
 
 /// Train an estimator of the quality of segmentations, which needs no truth when it is used.
@@ -34,7 +35,7 @@ const METHODS: [(&str, &str); 4] = [
     ("rec-reg", "REC-Net and REG-Net, as published"),
     ("direct", "Regression from image and segmentation"),
     ("shape-only", "Regression from the segmentation alone"),
-    ("second-opinion", "A hardened second opinion on where the structures are"),
+    ("second-opinion", "A second opinion on where the structures are, trained against attacks"),
 ];
 
 fn main() -> ExitCode {

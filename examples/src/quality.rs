@@ -1,16 +1,15 @@
 //! What the programs about segmentation quality share: their arguments, and how their progress is shown.
 
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::TypedValueParser;
 use lesio::io::dataset::Layout;
 use lesio::quality::{PipelineConfig, PipelineProgress};
 use lesio::study::quality::{QualityData, QualityDataConfig, QualityProgress, QualityStudyError};
 
 use crate::arguments::whole;
+use crate::choices::one_of;
 use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
 
 /// Which data a quality estimator is made of, and how long that may take.
@@ -57,21 +56,12 @@ fn minutes(text: &str) -> Result<f64, String> {
 /// A week and a half of training: more is a slip of the keyboard.
 const MOST_MINUTES: f64 = 15_000.0;
 
-/// A parser of names that a type of the library reads, each with what it means.
-pub fn named<T>(names: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T> + use<T>
-where
-    T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
-{
-    let values = names.iter().map(|&(name, meaning)| PossibleValue::new(name).help(meaning));
-    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|name| name.parse())
-}
-
 /// A parser of the layouts that hold volumes with labels.
 fn layout() -> impl TypedValueParser<Value = Layout> {
-    let acdc = "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`";
-    let msd = "Medical Segmentation Decathlon: imagesTr, labelsTr";
-    let values = [("acdc", acdc), ("msd", msd)].map(|(name, meaning)| PossibleValue::new(name).help(meaning));
-    PossibleValuesParser::new(values).map(|name| if name == "msd" { Layout::Msd } else { Layout::Acdc })
+    one_of(vec![
+        ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`", Layout::Acdc),
+        ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr", Layout::Msd),
+    ])
 }
 
 impl QualityArgs {

@@ -111,9 +111,9 @@ pub struct ModelArgs {
     #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
-    /// at the same place; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
-    #[arg(long, value_parser = whole(0, MOST_BANDS))]
-    locate: Option<usize>,
+    /// at the same position; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
+    #[arg(long, alias = "locate", value_parser = whole(0, MOST_BANDS))]
+    position_bands: Option<usize>,
     /// In what numbers a VAE multiplies, here and wherever the model file is used
     #[arg(long, value_parser = precisions(), default_value = "single")]
     precision: Precision,
@@ -190,7 +190,7 @@ impl ModelArgs {
     pub fn training(&self, layout: &Layout, passes: PassArgs, seed: u64) -> LocalizerTraining {
         let preset = self.preprocessing.unwrap_or_else(|| Preset::of(layout));
         let preprocessing = self.prepared(preset);
-        let bands = self.locate.unwrap_or_else(|| Preset::bands(&preprocessing));
+        let bands = self.position_bands.unwrap_or_else(|| Preset::bands(&preprocessing));
         LocalizerTraining::new(self.model(preset, passes, seed), preprocessing)
             .postprocessing(self.filters(preset))
             .bands(bands)

@@ -107,6 +107,7 @@ fn arguments_are_checked_before_work_begins() {
         ("--batch", &["0", "99999999999999999999"]),
         ("--epochs", &["0"]),
         ("--patience", &["0"]),
+        ("--position-bands", &["99999999", "-1"]),
         ("--locate", &["99999999", "-1"]),
         ("--latent", &["0", "99999999"]),
         ("--widths", &["0", "x"]),
