@@ -182,7 +182,7 @@ fn sources_have_names() {
         assert_eq!(source.to_string().parse(), Ok(source));
         assert_eq!(serde_json::to_value(source).unwrap(), source.name());
     }
-    assert!("Sform".parse::<AffineSource>().unwrap_err().to_string().contains("auto, sform or qform"));
+    assert!("Sform".parse::<AffineSource>().unwrap_err().to_string().contains("one of auto, sform, qform"));
     assert_eq!(AffineSource::default(), AffineSource::Auto);
 }
 

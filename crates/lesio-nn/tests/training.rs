@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lesio_nn::{
     Activation, AdamConfig, Batch, Bias, CheckpointError, Convolution, Device, EarlierCheckpoint, Ending,
-    Engine, EngineError, Engines, Event, Initialization, InputGradients, Layer, Network, NetworkBuilder,
-    Objective, ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+    EngineError, Engines, Event, Initialization, InputGradients, Layer, Network, NetworkBuilder, Objective,
+    ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
 };
 
 /// Learns to undo noise that is drawn for each sample and epoch.

@@ -1,6 +1,6 @@
 //! The evidence lower bound as an objective, and how a VAE is trained on it.
 
-use lesio_nn::{Batch, Engine, EngineError, Engines, Objective, Shape, Terms, TrainConfig, random};
+use lesio_nn::{Batch, EngineError, Engines, Objective, Shape, Terms, TrainConfig, random};
 use lesio_settings::{SettingError, in_range, require};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -32,7 +32,8 @@ pub struct TrainConfig {
     pub averaging: Option<f64>,
 }
 
-/// Updates from one that counts in an average to the next: taking parameters out of an engine takes time.
+/// Updates from one that counts in a mean to the next: neighbours differ little, and every one that counts takes a pass over
+/// all parameters.
 pub(super) const AVERAGED: u64 = 8;
 
 /// Most epochs, of patience too, and most updates skipped in a row.

@@ -4,9 +4,10 @@ use lesio_image::noise::{SmoothNoise, branch};
 use ndarray::{Array2, Zip};
 
 use super::anatomy::Anatomy;
+use super::config::BrainConfig;
 use super::contrast::Brightness;
 use super::outline::{Outline, Vault};
-use super::{BrainConfig, Tissue};
+use super::tissue::Tissue;
 use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{DistanceField, Frame, coverage};
 use crate::phantom::PhantomSlice;

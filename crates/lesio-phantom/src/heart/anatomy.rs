@@ -8,7 +8,7 @@ use std::f64::consts::TAU;
 
 use lesio_image::noise::{branch, drift, uniform};
 
-use super::CardiacPhase;
+use super::phase::CardiacPhase;
 use crate::canvas::Ring;
 
 /// A subject.

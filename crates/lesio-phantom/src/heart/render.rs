@@ -4,7 +4,9 @@ use lesio_image::noise::{SmoothNoise, branch, drift, uniform};
 use ndarray::{Array2, Zip};
 
 use super::anatomy::{Anatomy, Distances};
-use super::{CardiacPhase, HeartConfig, HeartPart};
+use super::config::HeartConfig;
+use super::part::HeartPart;
+use super::phase::CardiacPhase;
 use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{Frame, coverage};
 use crate::phantom::PhantomSlice;

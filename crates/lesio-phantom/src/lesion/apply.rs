@@ -5,8 +5,8 @@ use ndarray::{Array3, ArrayView3, ArrayViewMut3};
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
+use super::config::{LesionConfig, LesionKind};
 use super::place::{Placed, surroundings};
-use super::{LesionConfig, LesionKind};
 use crate::random::generator;
 
 /// Changes `changed`, a copy of `image`, where the lesion's profile is above 0, and nowhere else.

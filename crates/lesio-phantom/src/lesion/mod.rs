@@ -2,62 +2,16 @@
 
 mod apply;
 mod config;
+mod error;
 mod place;
 mod shape;
 
 use lesio_image::{Geometry, Volume};
-use lesio_settings::SettingError;
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 pub use config::{LesionConfig, LesionKind, Site};
-
-/// Why lesions cannot be put into an image.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LesionError {
-    /// A setting is not a number or outside its range.
-    #[error(transparent)]
-    Setting(#[from] SettingError),
-    /// Image and labels have different shapes.
-    #[error("labels have shape {labels:?}, expected the image's {image:?}")]
-    Shape {
-        /// Shape of the image.
-        image: [usize; 3],
-        /// Shape of the labels.
-        labels: [usize; 3],
-    },
-    /// The image holds a NaN or an infinity.
-    #[error("image value at {index:?} is {value}, expected a finite number")]
-    NonFinite {
-        /// Where.
-        index: [usize; 3],
-        /// What.
-        value: f32,
-    },
-    /// The voxels are no voxels.
-    #[error("voxel size is {found:?} mm, expected numbers within 1e-6 to 1e6")]
-    VoxelSize {
-        /// The sizes found.
-        found: [f64; 3],
-    },
-    /// No voxel has a label in which a lesion may be centred.
-    #[error("no voxel has a label of the site {site:?}")]
-    EmptySite {
-        /// Where lesions should be centred.
-        site: Site,
-    },
-    /// The lesions do not fit where they may be.
-    #[error("found room for {placed} of {wanted} lesions of {radius:.1} mm in the places allowed")]
-    NoRoom {
-        /// Lesions that fitted.
-        placed: usize,
-        /// Lesions wanted.
-        wanted: usize,
-        /// Radius of the one that did not fit.
-        radius: f64,
-    },
-}
+pub use error::LesionError;
 
 /// One lesion that was put into an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

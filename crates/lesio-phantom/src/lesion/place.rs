@@ -4,8 +4,9 @@ use lesio_image::noise::branch;
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::RngExt;
 
+use super::config::{LesionConfig, LesionKind, Site};
+use super::error::LesionError;
 use super::shape::Shape;
-use super::{LesionConfig, LesionError, LesionKind, Site};
 use crate::canvas::coverage;
 use crate::random::generator;
 

@@ -8,7 +8,8 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{CorruptionError, CorruptionKind};
+use super::error::CorruptionError;
+use super::kind::CorruptionKind;
 
 /// What does not depend on the strength, worked out once.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! Segmentations made wrong by a known amount: the public side.
 
+mod error;
 mod family;
+mod kind;
 
 use lesio_image::noise::branch;
 use lesio_nn::random;
@@ -8,48 +10,9 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3, Axis};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+pub use error::CorruptionError;
 use family::Family;
-
-/// How a segmentation is wrong. Every kind runs from strength 0, the segmentation itself, to strength
-/// 1, and with one seed it does so gradually: what is wrong at one strength is so at every higher one,
-/// but for [`CorruptionKind::Shift`], [`CorruptionKind::Warp`] and [`CorruptionKind::OtherSubject`].
-///
-/// Slices are those of the last axis, and all but [`CorruptionKind::MissingSlices`] work within slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum CorruptionKind {
-    /// Moved in a random direction; at 1 by its own extent, past itself.
-    Shift,
-    /// Each label loses its rim; at 1 all of it.
-    Erode,
-    /// Labels grow outwards, and one of them into the others; at 1 by the segmentation's radius.
-    Dilate,
-    /// Blobs are missing, the strength's share of each label.
-    Holes,
-    /// Slices are missing, the strength's share of them.
-    MissingSlices,
-    /// In blobs, the strength's share of each label, labels take each other's place. Needs two labels.
-    SwapLabels,
-    /// Turns into another subject's segmentation, which it is at 1. Needs [`Corruptor::other`].
-    OtherSubject,
-    /// Boundaries are bent by a smooth displacement, at 1 by about a third of the segmentation's diameter.
-    Warp,
-}
-
-impl CorruptionKind {
-    /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
-        Self::Shift,
-        Self::Erode,
-        Self::Dilate,
-        Self::Holes,
-        Self::MissingSlices,
-        Self::SwapLabels,
-        Self::OtherSubject,
-        Self::Warp,
-    ];
-}
+pub use kind::CorruptionKind;
 
 /// Which Dice score [`Corruptor::aim`] aims at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,49 +23,6 @@ pub enum DiceOf {
     Mean,
     /// That of one label.
     Label(u8),
-}
-
-/// Why a segmentation cannot be corrupted.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CorruptionError {
-    /// There is no segmentation to corrupt: all labels are 0.
-    #[error("segmentation of shape {shape:?} has no label but 0")]
-    Empty {
-        /// Its shape.
-        shape: [usize; 3],
-    },
-    /// The segmentation lacks the label whose Dice is asked for.
-    #[error("segmentation has no voxel of label {label}")]
-    LabelAbsent {
-        /// The label.
-        label: u8,
-    },
-    /// Another subject's segmentation has another shape.
-    #[error("the other segmentation has shape {found:?}, expected {expected:?}")]
-    Shape {
-        /// Shape found.
-        found: [usize; 3],
-        /// Shape of the segmentation to corrupt.
-        expected: [usize; 3],
-    },
-    /// Labels cannot be swapped where there is one.
-    #[error("only label {label} is there, expected two or more to swap")]
-    OneLabel {
-        /// The label.
-        label: u8,
-    },
-    /// No other subject's segmentation was given.
-    #[error("no other subject's segmentation was given")]
-    NoOther,
-    /// A strength or target is not a number within 0 to 1.
-    #[error("{name} is {found}, expected a number within 0 to 1")]
-    Range {
-        /// What it is.
-        name: &'static str,
-        /// Value found.
-        found: f64,
-    },
 }
 
 /// A corrupted segmentation.

@@ -275,7 +275,7 @@ impl EstimatorTask<'_> {
         let objective =
             EstimatorObjective::new(config, options, pretrained, training, validation, self.device)?;
         let objective = objective.after(origin);
-        let fingerprint = objective.fingerprint();
+        let fingerprint = Objective::<N>::fingerprint(&objective);
         let trained = self.cache.train(name, objective, engines, train, &[], observer)?;
         Ok((trained.into_iter().next().unwrap_or_default(), fingerprint))
     }

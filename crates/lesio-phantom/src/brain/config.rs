@@ -1,0 +1,113 @@
+//! Which brains are made.
+
+use lesio_settings::{in_range, require};
+use serde::{Deserialize, Serialize};
+
+use super::contrast::Contrast;
+use crate::phantom::{PhantomError, check_size};
+
+/// Which brains a [`BrainPhantom`](crate::BrainPhantom) makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BrainConfig {
+    /// Rows and columns of a slice, each 16 to 1024. Gyri need about 96 to be told apart.
+    pub size: [usize; 2],
+    /// Which sequence the image looks like.
+    pub contrast: Contrast,
+    /// Seed of the whole population: subject `n` is a function of it and of `n`.
+    pub seed: u64,
+    /// Millimetres across the shorter side, 100 to 1000. Default 224: a head fills nine tenths of it.
+    pub field_of_view: f64,
+    /// Slices of a volume, 1 to 512. Default 20, which over the default heights puts them 3.3 mm apart.
+    pub slices: usize,
+    /// Lowest and highest slice of a volume, in millimetres above the plane through the commissures,
+    /// within -10 to 64. Default -4 to 60: from the thalamus to near the vertex.
+    pub heights: [f64; 2],
+    /// Between which heights [`BrainPhantom::slice`](crate::BrainPhantom::slice) draws the one slice of a subject. Default 2 to 26,
+    /// where the ventricles show.
+    pub slice_heights: [f64; 2],
+    /// Deviation of the Rician noise in units of the intensities (white matter is near 0.5 in FLAIR and
+    /// near 0.8 in T1), 0 to 1. Default 0.015, that of a good clinical scan.
+    pub noise: f64,
+    /// Logarithmic deviation of the bias field, 0 to 1. Default 0.08: some 15 % between head's ends.
+    pub bias: f64,
+}
+
+impl BrainConfig {
+    /// Slices of `size` rows and columns, the rest as the fields state.
+    #[must_use]
+    pub fn new(size: [usize; 2], contrast: Contrast, seed: u64) -> Self {
+        Self {
+            size,
+            contrast,
+            seed,
+            field_of_view: 224.0,
+            slices: 20,
+            heights: [-4.0, 60.0],
+            slice_heights: [2.0, 26.0],
+            noise: 0.015,
+            bias: 0.08,
+        }
+    }
+
+    /// Sets [`BrainConfig::field_of_view`].
+    #[must_use]
+    pub fn field_of_view(mut self, millimetres: f64) -> Self {
+        self.field_of_view = millimetres;
+        self
+    }
+
+    /// Sets [`BrainConfig::slices`].
+    #[must_use]
+    pub fn slices(mut self, slices: usize) -> Self {
+        self.slices = slices;
+        self
+    }
+
+    /// Sets [`BrainConfig::heights`].
+    #[must_use]
+    pub fn heights(mut self, lowest: f64, highest: f64) -> Self {
+        self.heights = [lowest, highest];
+        self
+    }
+
+    /// Sets [`BrainConfig::slice_heights`].
+    #[must_use]
+    pub fn slice_heights(mut self, lowest: f64, highest: f64) -> Self {
+        self.slice_heights = [lowest, highest];
+        self
+    }
+
+    /// Sets [`BrainConfig::noise`].
+    #[must_use]
+    pub fn noise(mut self, deviation: f64) -> Self {
+        self.noise = deviation;
+        self
+    }
+
+    /// Sets [`BrainConfig::bias`].
+    #[must_use]
+    pub fn bias(mut self, deviation: f64) -> Self {
+        self.bias = deviation;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    pub fn validate(&self) -> Result<(), PhantomError> {
+        check_size(self.size)?;
+        in_range("field_of_view", self.field_of_view, 100.0..=1000.0)?;
+        in_range("slices", self.slices, 1..=512)?;
+        for (name, [low, high]) in [("heights", self.heights), ("slice_heights", self.slice_heights)] {
+            in_range(name, low, -10.0..=64.0)?;
+            in_range(name, high, low..=64.0)?;
+        }
+        let [low, high] = self.heights;
+        require(self.slices == 1 || low < high, "heights", high, "more than the lower height")?;
+        in_range("noise", self.noise, 0.0..=1.0)?;
+        in_range("bias", self.bias, 0.0..=1.0)?;
+        Ok(())
+    }
+}

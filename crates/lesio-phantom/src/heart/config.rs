@@ -1,0 +1,74 @@
+//! Which hearts are made.
+
+use lesio_settings::in_range;
+use serde::{Deserialize, Serialize};
+
+use crate::phantom::{PhantomError, check_size};
+
+/// Which hearts a [`HeartPhantom`](crate::HeartPhantom) makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HeartConfig {
+    /// Rows and columns of a slice, each 16 to 1024.
+    pub size: [usize; 2],
+    /// Seed of the whole population: subject `n` is a function of it and of `n`.
+    pub seed: u64,
+    /// Millimetres across the shorter side, 80 to 1000. Default 170: the heart fills half of it.
+    pub field_of_view: f64,
+    /// Slices of a volume, 1 to 512. Default 10, 9 mm apart.
+    pub slices: usize,
+    /// Deviation of the Rician noise in units of the intensities (blood is near 0.75), 0 to 1. Default
+    /// 0.02.
+    pub noise: f64,
+    /// Logarithmic deviation of the bias field, 0 to 1. Default 0.12: surface coils are uneven.
+    pub bias: f64,
+}
+
+impl HeartConfig {
+    /// Slices of `size` rows and columns, the rest as the fields state.
+    #[must_use]
+    pub fn new(size: [usize; 2], seed: u64) -> Self {
+        Self { size, seed, field_of_view: 170.0, slices: 10, noise: 0.02, bias: 0.12 }
+    }
+
+    /// Sets [`HeartConfig::field_of_view`].
+    #[must_use]
+    pub fn field_of_view(mut self, millimetres: f64) -> Self {
+        self.field_of_view = millimetres;
+        self
+    }
+
+    /// Sets [`HeartConfig::slices`].
+    #[must_use]
+    pub fn slices(mut self, slices: usize) -> Self {
+        self.slices = slices;
+        self
+    }
+
+    /// Sets [`HeartConfig::noise`].
+    #[must_use]
+    pub fn noise(mut self, deviation: f64) -> Self {
+        self.noise = deviation;
+        self
+    }
+
+    /// Sets [`HeartConfig::bias`].
+    #[must_use]
+    pub fn bias(mut self, deviation: f64) -> Self {
+        self.bias = deviation;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    pub fn validate(&self) -> Result<(), PhantomError> {
+        check_size(self.size)?;
+        in_range("field_of_view", self.field_of_view, 80.0..=1000.0)?;
+        in_range("slices", self.slices, 1..=512)?;
+        in_range("noise", self.noise, 0.0..=1.0)?;
+        in_range("bias", self.bias, 0.0..=1.0)?;
+        Ok(())
+    }
+}
