@@ -3,20 +3,23 @@
 //! `cargo run --release --example assess -- --model target/lesio/train_quality --image frame.nii.gz --segmentation mask.nii.gz`
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use lesio::io::Matching;
+use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
 use lesio::quality::QualityModel;
-use lesio::report::{Existing, RunRecord, write_json};
-use lesio::study::quality::{GradedFile, QualityStudyError};
-use lesio_examples::choices::matchings;
+use lesio::report::{Existing, write_json};
+use lesio::study::WorkflowError;
+use lesio::study::quality::{GradeConfig, GradedFile, grade_folder};
+use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::{
-    DeviceArgs, Outcome, ReadArgs, check_folder, command, model_path, prepare_folder, run, say,
+    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say, stamped,
+    with_files,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Predict how good a segmentation is: the Dice of each label, slice by slice and for the volume, with intervals.
 ///
@@ -27,12 +30,19 @@ struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// The image, NIfTI
+    /// The image, NIfTI; with --data its name in each case's folder, by default image.nii.gz
+    #[arg(long, required_unless_present = "data")]
+    image: Option<PathBuf>,
+    /// Its segmentation, NIfTI on the same grid, its voxels perhaps in another order; with --data its name, by
+    /// default segmentation.nii.gz
+    #[arg(long, required_unless_present = "data")]
+    segmentation: Option<PathBuf>,
+    /// Grade every case of this folder instead
     #[arg(long)]
-    image: PathBuf,
-    /// Its segmentation, NIfTI on the same grid; its voxels may be in another order
-    #[arg(long)]
-    segmentation: PathBuf,
+    data: Option<PathBuf>,
+    /// How the folder is arranged
+    #[arg(long, value_parser = layouts(), default_value = "cases", requires = "data")]
+    layout: Layout,
     /// How the segmentation is laid on the image
     #[arg(long = "match", value_parser = matchings(), default_value = "place")]
     matching: Matching,
@@ -58,42 +68,63 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     check_folder(&args.out)?;
-    refuse_existing(&args)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
-    let (options, matching) = (args.reading.options(), args.matching);
-    let graded = GradedFile::read(&model, &args.image, &args.segmentation, &options, matching);
-    let graded = graded.map_err(|error| -> Box<dyn Error> {
-        match error {
-            error @ QualityStudyError::Memory { .. } => format!("{error}; --max-memory raises it").into(),
-            error => error.into(),
-        }
-    })?;
-    prepare_folder(&args.out)?;
-    graded.write(&args.out, existing)?;
-    let report = json!({
-        "schema": 1,
-        "image": args.image,
-        "segmentation": args.segmentation,
-        "volume": graded.assessment.volume,
-        "slices": graded.assessment.slices,
-        "model": model.provenance(),
-        "provenance": RunRecord::new(command("assess")).seconds(started.elapsed().as_secs_f64()),
-    });
-    write_json(args.out.join("report.json"), &report, existing)?;
-    say!("{}", graded.summary());
+    let report = match &args.data {
+        Some(data) => grade_all(&args, &model, data)?,
+        None => grade_one(&args, &model)?,
+    };
+    let mut report = stamped(report, "assess", started);
+    report["model"] = json!(model.provenance());
+    write_json(args.out.join("report.json"), &report, args.existing())?;
     say!("wrote {}", args.out.display());
     Ok(())
 }
 
-/// Fails before anything is computed where a result is there already.
-fn refuse_existing(args: &Args) -> Outcome {
+/// Grades a folder, and returns what is reported.
+fn grade_all(args: &Args, model: &QualityModel, data: &Path) -> Result<Value, Box<dyn Error>> {
+    let name = |given: &Option<PathBuf>, name: &str| {
+        given.as_ref().map_or_else(|| name.to_owned(), |given| given.display().to_string())
+    };
+    let mask = name(&args.segmentation, "segmentation.nii.gz");
+    let layout = with_files(&args.layout, &[name(&args.image, "image.nii.gz")], Some(&mask));
+    let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
+    let data = Dataset::open_with(data, &layout, &options)?;
+    let config = GradeConfig::new(&args.out).existing(args.existing()).reading(args.reading.options());
+    let found = grade_folder(model, &data, &config, &mut Watch::default())?;
+    prepare_folder(&args.out)?;
+    say!("{}", found.table()?.to_markdown());
+    if found.cases.is_empty() {
+        return Err("no segmentation could be graded".into());
+    }
+    Ok(found.to_json()?)
+}
+
+/// Grades a file, and returns what is reported.
+fn grade_one(args: &Args, model: &QualityModel) -> Result<Value, Box<dyn Error>> {
+    let (Some(image), Some(segmentation)) = (&args.image, &args.segmentation) else {
+        return Err("--image and --segmentation say what to grade, or --data".into());
+    };
     let mut paths = ["report.json"].into_iter().chain(GradedFile::NAMES).map(|name| args.out.join(name));
-    match paths.find(|path| path.symlink_metadata().is_ok()) {
-        Some(path) if !args.overwrite => {
-            Err(format!("{} exists; --overwrite replaces it", path.display()).into())
-        }
-        _ => Ok(()),
+    if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {
+        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
+    }
+    let graded = GradedFile::read(model, image, segmentation, &args.reading.options(), args.matching)
+        .map_err(WorkflowError::from)?;
+    prepare_folder(&args.out)?;
+    graded.write(&args.out, args.existing())?;
+    say!("{}", graded.summary());
+    Ok(json!({
+        "schema": 1,
+        "image": image,
+        "segmentation": segmentation,
+        "volume": graded.assessment.volume,
+        "slices": graded.assessment.slices,
+    }))
+}
+
+impl Args {
+    fn existing(&self) -> Existing {
+        if self.overwrite { Existing::Replace } else { Existing::Refuse }
     }
 }

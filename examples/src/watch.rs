@@ -4,6 +4,7 @@ use std::error::Error;
 use std::ops::ControlFlow;
 
 use lesio::nn::Event;
+use lesio::study::quality::QualityStudyError;
 use lesio::study::{Notice, Observer, Step, StudyError, WorkflowError, explain};
 
 use crate::output::{note, one_line, warn};
@@ -75,7 +76,7 @@ impl Observer for Watch {
             Notice::CaseLeftOut { error } => self.line(&explain(*error)),
             Notice::ComputingFigures => self.line("computing figures and their intervals"),
             Notice::PredictorChosen { choice } => say!("{choice}"),
-            Notice::CaseMapped { case, folder } => {
+            Notice::CaseDone { case, folder } => {
                 self.line(&format!("{}: results in {}", one_line(case), one_line(&folder.to_string_lossy())));
             }
             Notice::CaseFailed { case, error } => {
@@ -104,9 +105,12 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
         ),
         WorkflowError::ResultsInData { folder, data } => {
             let (folder, data) = (folder.display(), data.display());
-            format!("--out {folder} lies in --input {data}: its maps would be taken for data")
+            format!("--out {folder} lies in {data}: its results would be taken for data")
         }
         WorkflowError::Exists { path } => format!("{} exists; --overwrite replaces it", path.display()),
+        WorkflowError::Quality(error @ QualityStudyError::Memory { .. }) => {
+            format!("{error}; --max-memory raises it")
+        }
         WorkflowError::NoChannelMaps { .. } => format!("--by-channel: {error}"),
         WorkflowError::NoLesionsToChooseBy => {
             "--save-choice needs lesions, and the validation split has none".to_owned()

@@ -1,10 +1,12 @@
 //! Folders for results.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lesio_io::atomic;
+use lesio_io::dataset::Case;
+use lesio_io::{atomic, without_ending};
 
 /// Why a folder cannot take results.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,18 @@ pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
     })?;
     atomic::sweep_stale(folder)?;
     Ok(())
+}
+
+/// Name of a workflow's report, beside which no case has its folder.
+pub(crate) const REPORT: &str = "report.json";
+
+/// A folder for each case: its id without the ending, where that is not taken by another's.
+pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
+    let stem = |id: &str| without_ending(id).to_owned();
+    let mut taken = BTreeSet::from([REPORT.to_owned()]);
+    let unique =
+        |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
+    cases.iter().map(unique).map(|name| folder.join(name)).collect()
 }
 
 #[cfg(test)]

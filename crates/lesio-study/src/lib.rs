@@ -11,7 +11,9 @@
 //! | [`inspect`] | a file | what it is, and what is wrong with it |
 //! | [`study_localization`] | two domains | every predictor and model compared |
 //!
-//! [`quality`] does the same for estimators of the quality of segmentations.
+//! [`quality`] does the same for estimators of the quality of segmentations:
+//! [`train_quality`](quality::train_quality), [`QualityStudyConfig::run`](quality::QualityStudyConfig::run) and
+//! [`grade_folder`](quality::grade_folder).
 //!
 //! What workflows are made of can be called by itself: [`Subject::read`] a case, [`fit_preprocessing`], gather
 //! [`normal_examples`], [`train`] a model, [`calibrate`] it, score with a [`ModelSet`], measure with an

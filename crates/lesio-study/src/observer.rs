@@ -93,6 +93,8 @@ pub enum Step {
     Localizing,
     /// Lesions are put into normal images.
     InjectingLesions,
+    /// Segmentations are graded.
+    Grading,
 }
 
 impl fmt::Display for Step {
@@ -107,6 +109,7 @@ impl fmt::Display for Step {
             Self::Scoring => f.write_str("scoring"),
             Self::Localizing => f.write_str("localizing"),
             Self::InjectingLesions => f.write_str("injecting lesions"),
+            Self::Grading => f.write_str("grading"),
         }
     }
 }
@@ -129,14 +132,14 @@ pub enum Notice<'a> {
         /// Which, and why in words.
         choice: &'a str,
     },
-    /// An image was mapped.
-    CaseMapped {
+    /// The results of a case are written.
+    CaseDone {
         /// The case.
         case: &'a str,
         /// Where its results are.
         folder: &'a Path,
     },
-    /// An image could not be mapped.
+    /// A case has no results.
     CaseFailed {
         /// The case.
         case: &'a str,

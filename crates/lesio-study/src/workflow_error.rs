@@ -15,6 +15,7 @@ use crate::error::StudyError;
 use crate::folder::FolderError;
 use crate::injection::InjectionError;
 use crate::presentation::PresentationError;
+use crate::quality::QualityStudyError;
 
 /// Why a workflow ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) did not come to its
 /// end.
@@ -26,6 +27,9 @@ pub enum WorkflowError {
     /// Of training, calibration or evaluation.
     #[error(transparent)]
     Study(#[from] StudyError),
+    /// Of an estimator of quality.
+    #[error(transparent)]
+    Quality(#[from] QualityStudyError),
     /// Of scoring.
     #[error(transparent)]
     Predict(#[from] PredictError),

@@ -25,7 +25,7 @@ impl Observer for Heard {
     }
 
     fn notice(&mut self, notice: &Notice<'_>) {
-        if let Notice::CaseMapped { case, .. } = notice {
+        if let Notice::CaseDone { case, .. } = notice {
             self.0.push(format!("{case} mapped"));
         }
     }

@@ -1,22 +1,17 @@
 //! From a data set to maps of every image.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::nifti::read_header;
-use lesio_io::without_ending;
 
 use super::config::{CaseFolders, LocalizeConfig};
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
 use super::work::{Work, overlay_file};
-use crate::folder::check_folder;
+use crate::folder::{REPORT, case_folders, check_folder};
 use crate::observer::{Notice, Observer, Step};
 use crate::workflow_error::WorkflowError;
-
-/// Name of the report, beside which no case has its folder.
-const REPORT: &str = "report.json";
 
 /// Maps every image of a data set, and writes for each image and predictor: the map on the image's own grid (NIfTI with
 /// the affine, codes and units of its input; TIFF of 32-bit floats for pictures), raw and after post-processing, the
@@ -79,7 +74,7 @@ pub fn localize_folder(
     for (place, (case, folder)) in cases.iter().zip(folders(config, cases)).enumerate() {
         match work.localize(case, &folder) {
             Ok(result) => {
-                observer.notice(&Notice::CaseMapped { case: case.id(), folder: &folder });
+                observer.notice(&Notice::CaseDone { case: case.id(), folder: &folder });
                 done.push(result);
             }
             Err(error) if cases.len() == 1 => return Err(error),
@@ -101,17 +96,12 @@ pub fn localize_folder(
     })
 }
 
-/// A folder for each case: its id without the ending, where that is not taken by another's.
+/// Where the results of each case go.
 fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
     if config.folders == CaseFolders::One {
         return cases.iter().map(|_| config.folder.clone()).collect();
     }
-    let stem = |id: &str| without_ending(id).to_owned();
-    // The report has its name in the folder of the results already.
-    let mut taken = BTreeSet::from([REPORT.to_owned()]);
-    let unique =
-        |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
-    cases.iter().map(unique).map(|name| config.folder.join(name)).collect()
+    case_folders(&config.folder, cases)
 }
 
 impl Work<'_> {

@@ -2,7 +2,8 @@
 //!
 //! [`QualityDataConfig::read`] splits a data set of volumes with labels by patient. [`train_quality`] makes one model of it;
 //! [`QualityStudyConfig::run`] makes a model of every method and measures them, clean, under attack and under natural
-//! changes; [`GradedFile::read`] grades a segmentation in a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.
+//! changes; [`grade_folder`] grades the segmentations of a data set, and
+//! [`GradedFile::read`] that of a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.
 
 mod assessment;
 mod config;
@@ -10,6 +11,7 @@ mod data;
 mod demonstration;
 mod error;
 mod figures;
+mod grading;
 mod measure;
 mod page;
 mod progress;
@@ -23,6 +25,7 @@ pub use config::QualityStudyConfig;
 pub use data::{QualityData, QualityDataConfig, patients};
 pub use demonstration::demonstrate;
 pub use error::QualityStudyError;
+pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder};
 pub use measure::QualityStudy;
 pub use progress::{QualityObserver, QualityProgress};
 pub use schema::{Perturbation, QualityReport, QualityRow};
