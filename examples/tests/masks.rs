@@ -115,7 +115,7 @@ fn results_do_not_become_data() {
         command.arg("--model").arg(&model).arg("--input").arg(&images).arg("--out").arg(out);
         command
     };
-    fail(&mut localize(&images.join("maps")), &["--out", "lies in --input"]);
+    fail(&mut localize(&images.join("maps")), &["--out", "lies in"]);
     let out = folder.path().join("maps");
     succeed(&mut localize(&out));
     // Moved into the folder by hand, they are still no data.

@@ -108,7 +108,6 @@ fn arguments_are_checked_before_work_begins() {
         ("--epochs", &["0"]),
         ("--patience", &["0"]),
         ("--position-bands", &["99999999", "-1"]),
-        ("--locate", &["99999999", "-1"]),
         ("--latent", &["0", "99999999"]),
         ("--widths", &["0", "x"]),
         ("--rate", &["nan", "0", "-1", "inf"]),
@@ -123,6 +122,8 @@ fn arguments_are_checked_before_work_begins() {
             refused("train", &["--data", "nowhere", "--out", "out", &format!("{option}={value}")], option);
         }
     }
+    // The name that an option had before is understood.
+    refused("train", &["--data", "nowhere", "--out", "out", "--locate=99999999"], "--position-bands");
     for (size, widths, expected) in
         [("128", "65536,65536", "68720656384 parameters"), ("100", "8,16,32", "100")]
     {

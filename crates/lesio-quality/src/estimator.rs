@@ -24,7 +24,7 @@ const BATCH: usize = 16;
 pub struct QualityEstimate {
     /// Dice of each label, `[n, labels]`, in 0 to 1.
     pub dice: Vec<f32>,
-    /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`Frame::pixel`](crate::Frame::pixel) it is
+    /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`FramedSlice::pixel`](crate::FramedSlice::pixel) it is
     /// in image pixels.
     pub distance: Vec<f32>,
     /// What the images would be if the segmentations were right, `[n, h, w]`; `None` for methods that do not reconstruct.

@@ -101,7 +101,7 @@ fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
     for steps in [1, 2] {
         let adversarial = AdversarialTraining::new(0.2).steps(steps);
         let training = EstimatorTraining::new(TrainConfig::default()).adversarial(adversarial);
-        let mut engines = EstimatorObjective::engines::<1>(&config, &parameters, &Device::Cpu).unwrap();
+        let mut engines = EstimatorObjective::engines::<2>(&config, &parameters, &Device::Cpu).unwrap();
         let (config, own) = (config.clone(), samples.clone());
         let (validation, cpu) = (own.clone(), Device::Cpu);
         let mut objective =

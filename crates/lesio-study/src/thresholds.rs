@@ -17,7 +17,7 @@ pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
 
 /// Gathers the scores of validation subjects and chooses a threshold for each predictor.
 ///
-/// Scores are kept outside of memory, as those of an [`EvaluationBuilder`].
+/// Scores are kept outside of memory, as those of an [`EvaluationBuilder`](crate::EvaluationBuilder).
 #[derive(Debug)]
 pub struct ThresholdChoice {
     pixels: BTreeMap<(String, Stage), StreamedValidation>,
