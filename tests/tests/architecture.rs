@@ -20,7 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-io", &["lesio-files", "lesio-image", "lesio-settings"]),
     ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics", "lesio-settings"]),
     ("lesio-nn", &["lesio-files", "lesio-kernels", "lesio-settings"]),
-    ("lesio-vae", &["lesio-nn", "lesio-settings"]),
+    ("lesio-vae", &["lesio-image", "lesio-nn", "lesio-settings"]),
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"]),
     ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-settings"]),
     (

@@ -19,6 +19,20 @@ pub struct Augmentation {
     /// Largest relative change of brightness: values are multiplied by `1 - b` to `1 + b`; from 0 to
     /// below 1.
     pub brightness: f32,
+    /// Largest rotation about the middle, in degrees to either side, 0 to 180; what enters is 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rotation: f32,
+    /// Largest relative change of size: images are enlarged or made smaller by up to this share, 0 to .9; what enters is 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub scale: f32,
+    /// Largest relative change of the exponent of values, which takes those of 0 to 1 up or down: 0 to .9. Values below 0
+    /// become 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub gamma: f32,
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 /// No image is larger.
@@ -57,13 +71,37 @@ impl Augmentation {
         self
     }
 
+    /// With rotations of up to this many degrees.
+    #[must_use]
+    pub fn rotation(mut self, rotation: f32) -> Self {
+        self.rotation = rotation;
+        self
+    }
+
+    /// With changes of size of up to this share.
+    #[must_use]
+    pub fn scale(mut self, scale: f32) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// With changes of the exponent of values of up to this share.
+    #[must_use]
+    pub fn gamma(mut self, gamma: f32) -> Self {
+        self.gamma = gamma;
+        self
+    }
+
     /// Checks every setting.
     ///
     /// # Errors
     /// [`SettingError`] for a number out of the range stated with its field.
     pub fn validate(&self) -> Result<(), SettingError> {
         in_range("shift", self.shift, 0..=LARGEST_SHIFT)?;
-        require((0.0..1.0).contains(&self.brightness), "brightness", self.brightness, "0 to below 1")
+        require((0.0..1.0).contains(&self.brightness), "brightness", self.brightness, "0 to below 1")?;
+        in_range("rotation", self.rotation, 0.0..=180.0)?;
+        in_range("scale", self.scale, 0.0..=0.9)?;
+        in_range("gamma", self.gamma, 0.0..=0.9)
     }
 
     /// Changes an image `[c, h, w]` and its region `[h, w]` alike.
@@ -86,14 +124,76 @@ impl Augmentation {
         } else {
             1.0
         };
+        // What is off draws nothing, so that streams stay as they are without it.
+        let mut draw = |limit: f32| if limit > 0.0 { generator.random_range(-limit..=limit) } else { 0.0 };
+        let (angle, scale, exponent) = (draw(self.rotation), draw(self.scale), draw(self.gamma));
+        let turn = (angle != 0.0 || scale != 0.0).then(|| Turn::new(angle, scale));
         for channel in image.chunks_exact_mut(h * w) {
             move_plane(channel, h, w, mirrored, down, right, 0.0);
+            if let Some(turn) = &turn {
+                turn.apply(channel, h, w);
+            }
+            if exponent != 0.0 {
+                channel.iter_mut().for_each(|value| *value = value.max(0.0).powf(1.0 + exponent));
+            }
             if factor != 1.0 {
                 channel.iter_mut().for_each(|value| *value *= factor);
             }
         }
         if let Some(region) = region {
             move_plane(region, h, w, mirrored, down, right, false);
+            if let Some(turn) = &turn {
+                turn.apply_mask(region, h, w);
+            }
+        }
+    }
+}
+
+/// A rotation about the middle with a change of size.
+struct Turn {
+    /// From places of the result to those of the source: cosine and sine, divided by the size.
+    cosine: f32,
+    sine: f32,
+}
+
+impl Turn {
+    fn new(degrees: f32, scale: f32) -> Self {
+        let (sine, cosine) = degrees.to_radians().sin_cos();
+        Self { cosine: cosine / (1.0 + scale), sine: sine / (1.0 + scale) }
+    }
+
+    /// Where a pixel of the result comes from, in rows and columns of the source.
+    fn source(&self, row: usize, column: usize, h: usize, w: usize) -> [f32; 2] {
+        let (middle_row, middle_column) = ((h - 1) as f32 / 2.0, (w - 1) as f32 / 2.0);
+        let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);
+        [self.cosine * y - self.sine * x + middle_row, self.sine * y + self.cosine * x + middle_column]
+    }
+
+    /// Turns a plane, linearly interpolated; what enters is 0.
+    fn apply(&self, plane: &mut [f32], h: usize, w: usize) {
+        let source = plane.to_vec();
+        let at = |row: i64, column: i64| {
+            let inside = (0..h as i64).contains(&row) && (0..w as i64).contains(&column);
+            if inside { source[row as usize * w + column as usize] } else { 0.0 }
+        };
+        for (index, value) in plane.iter_mut().enumerate() {
+            let [y, x] = self.source(index / w, index % w, h, w);
+            let (row, column) = (y.floor(), x.floor());
+            let (down, right) = (y - row, x - column);
+            let (row, column) = (row as i64, column as i64);
+            let top = at(row, column) * (1.0 - right) + at(row, column + 1) * right;
+            let bottom = at(row + 1, column) * (1.0 - right) + at(row + 1, column + 1) * right;
+            *value = top * (1.0 - down) + bottom * down;
+        }
+    }
+
+    /// Turns a mask by the nearest pixel; what enters is outside.
+    fn apply_mask(&self, mask: &mut [bool], h: usize, w: usize) {
+        let source = mask.to_vec();
+        for (index, value) in mask.iter_mut().enumerate() {
+            let [y, x] = self.source(index / w, index % w, h, w).map(|place| place.round() as i64);
+            let inside = (0..h as i64).contains(&y) && (0..w as i64).contains(&x);
+            *value = inside && source[y as usize * w + x as usize];
         }
     }
 }
@@ -137,6 +237,39 @@ mod tests {
             seen.insert(at);
         }
         assert!(seen.len() > 10);
+    }
+
+    #[test]
+    fn images_turn_about_their_middle() {
+        let mut plane: Vec<f32> = (0..9).map(|k| k as f32).collect();
+        Turn::new(90.0, 0.0).apply(&mut plane, 3, 3);
+        let turned = [6.0, 3.0, 0.0, 7.0, 4.0, 1.0, 8.0, 5.0, 2.0];
+        let back = [2.0, 5.0, 8.0, 1.0, 4.0, 7.0, 0.0, 3.0, 6.0];
+        let is = |expected: [f32; 9]| plane.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(is(turned) || is(back), "{plane:?}");
+        // Twice as large: the middle stays, and its neighbors are halfway to it.
+        let mut plane = vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
+        Turn::new(0.0, 1.0).apply(&mut plane, 3, 3);
+        assert_eq!(plane, [0.25, 0.5, 0.25, 0.5, 1.0, 0.5, 0.25, 0.5, 0.25]);
+    }
+
+    #[test]
+    fn values_and_region_follow_every_change() {
+        let augmentation = Augmentation::default().rotation(20.0).scale(0.1).gamma(0.2).brightness(0.1);
+        augmentation.validate().unwrap();
+        let shape = Shape::new(1, 24, 24);
+        let bright = |k: usize| (8..16).contains(&(k / 24)) && (8..16).contains(&(k % 24));
+        let mut seen = std::collections::BTreeSet::new();
+        for stream in 0..30 {
+            let mut image: Vec<f32> = (0..576).map(|k| if bright(k) { 0.5 } else { 0.0 }).collect();
+            let mut region: Vec<bool> = (0..576).map(bright).collect();
+            augmentation.apply(&mut random::generator(1, stream), shape, &mut image, Some(&mut region));
+            let wrong =
+                image.iter().zip(&region).filter(|(value, inside)| (**value > 0.25) != **inside).count();
+            assert!(wrong < 20, "{stream}: {wrong}");
+            seen.insert(region.iter().filter(|&&inside| inside).count());
+        }
+        assert!(seen.len() > 5, "{seen:?}");
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl DenoiserConfig {
     /// # Errors
     /// A configuration that is refused.
     pub fn network(&self) -> Result<Network, ConfigError> {
+        self.u_net(self.channels)
+    }
+
+    /// The same with another number of channels that come out.
+    pub(crate) fn u_net(&self, outputs: usize) -> Result<Network, ConfigError> {
         self.validate()?;
         let mut net = NetworkBuilder::new();
         let image = net.input("image", self.image_shape());
@@ -153,7 +158,7 @@ impl DenoiserConfig {
             let joined = net.layer(format!("up.{level}.joined"), Layer::Concatenate, &[larger, skip])?;
             value = self.pair(&mut net, &format!("up.{level}"), width, joined)?;
         }
-        let out = net.layer("out", Layer::Convolution(Convolution::new(self.channels, 1)), &[value])?;
+        let out = net.layer("out", Layer::Convolution(Convolution::new(outputs, 1)), &[value])?;
         Ok(net.finish(&[out])?)
     }
 

@@ -8,6 +8,8 @@
 //! - Its training: a [`VaeObjective`] turns batches into the negative evidence lower bound and its gradients,
 //!   with a [`Divergence`] that rises, has a capacity or leaves bits free; a [`Trainer`](lesio_nn::Trainer)
 //!   does the rest. [`DenoiserObjective`] is the denoiser's.
+//! - Networks that are taught with [`SyntheticAnomalies`]: a [`Restorer`] paints them away, an [`AnomalySegmenter`] marks
+//!   them; [`SyntheticObjective`] teaches both.
 //! - What others build on: [`Reconstructor`] and [`VariationalModel`], which a model of your own implements over plain
 //!   slices. A [`NetworkVae`] is one of any two declared networks; with the feature `candle`, [`candle`] makes one of
 //!   anything written with candle, whose gradients follow by automatic differentiation.
@@ -61,6 +63,7 @@
 
 #![forbid(unsafe_code)]
 
+mod anomaly_segmenter;
 mod augmentation;
 #[cfg(feature = "candle")]
 pub mod candle;
@@ -73,9 +76,13 @@ mod likelihood;
 mod model;
 mod network;
 mod network_vae;
+mod restorer;
+mod synthetic;
+mod synthetic_training;
 mod training;
 mod vae;
 
+pub use anomaly_segmenter::{AnomalySegmenter, AnomalySegmenterConfig};
 pub use augmentation::{Augmentation, Mirror};
 pub use config::{ConfigError, Latent, Normalization, VaeConfig};
 pub use corruption::Corruption;
@@ -85,8 +92,12 @@ pub use examples::{Examples, ExamplesError};
 pub use lesio_settings::SettingError;
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{
-    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
+    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients,
+    SegmentationModel, Segmented, VariationalModel,
 };
 pub use network_vae::NetworkVae;
+pub use restorer::{Restorer, RestorerConfig};
+pub use synthetic::{AnomalyContent, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent};
+pub use synthetic_training::{SyntheticObjective, SyntheticTraining};
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};
 pub use vae::{Vae, initial_parameters, networks};

@@ -72,6 +72,24 @@ impl ModelError {
     }
 }
 
+/// What a [`SegmentationModel`] says of a batch of images `[n, c, h, w]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segmented {
+    /// Logits of being abnormal, `[n, h, w]`.
+    pub logits: Vec<f32>,
+    /// The images without what is abnormal, `[n, c, h, w]`.
+    pub reconstruction: Vec<f32>,
+}
+
+/// A model that marks what is abnormal.
+pub trait SegmentationModel: Reconstructor {
+    /// Marks what is abnormal in images `[n, c, h, w]`, and restores them.
+    ///
+    /// # Errors
+    /// Images of another shape, or a failure of the device.
+    fn segment(&self, images: ImageBatch<'_>) -> Result<Segmented, ModelError>;
+}
+
 /// A diagonal normal posterior over the latent space, image by image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Posterior {

@@ -10,9 +10,10 @@ use lesio_nn::{
 };
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::{
-    Augmentation, Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence,
-    Examples, Latent, Mirror, Reconstructor, Vae, VaeConfig, VaeObjective, VaeTraining, initial_parameters,
-    networks,
+    AnomalySegmenter, AnomalySegmenterConfig, Augmentation, Content, Corruption, Denoiser, DenoiserConfig,
+    DenoiserObjective, DenoiserTraining, Divergence, Examples, Latent, Mirror, Reconstructor, Restorer,
+    RestorerConfig, SegmentationModel, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, Vae,
+    VaeConfig, VaeObjective, VaeTraining, WeightedContent, initial_parameters, networks,
 };
 
 /// Slices of as many healthy heads, scaled to about [0, 1], with the head as region.
@@ -171,4 +172,84 @@ fn a_denoiser_learns_to_remove_noise() {
     // An image of the same size in another arrangement is refused, not misread.
     let turned = [0.0; 64 * 16];
     assert!(back.reconstruct(ImageBatch::new(&turned, Shape::new(1, 64, 16)).unwrap()).is_err());
+}
+
+/// Heads with a bright square in the middle, and where it is.
+fn lesions(examples: &Examples) -> (Vec<f32>, Vec<bool>) {
+    let inside = |pixel: usize| (14..19).contains(&(pixel / 32)) && (14..19).contains(&(pixel % 32));
+    let mut values = Vec::new();
+    for k in 0..examples.len() {
+        values.extend(
+            examples.image(k).iter().enumerate().map(|(pixel, &v)| if inside(pixel) { v + 0.4 } else { v }),
+        );
+    }
+    (values, (0..examples.len() * 1024).map(|k| inside(k % 1024)).collect())
+}
+
+/// The means of scores inside and outside of a mask.
+fn means(scores: impl Iterator<Item = f32>, mask: &[bool]) -> [f64; 2] {
+    let mut sums = [[0.0; 2]; 2];
+    for (score, &inside) in scores.zip(mask) {
+        let sum = &mut sums[usize::from(!inside)];
+        sum[0] += f64::from(score);
+        sum[1] += 1.0;
+    }
+    sums.map(|[sum, count]| sum / count)
+}
+
+fn taught() -> (SyntheticTraining, SyntheticAnomalies) {
+    let mut training = SyntheticTraining::default();
+    training.train = train_config(80);
+    training.augmentation = Augmentation::default().mirror(Mirror::LeftRight).rotation(5.0).gamma(0.1);
+    let mut anomalies = SyntheticAnomalies::medical();
+    anomalies.contents = vec![WeightedContent {
+        weight: 1.0,
+        content: Content::Brighter { least: 0.2, most: 0.6, texture: 0.2 },
+    }];
+    (training, anomalies)
+}
+
+#[test]
+fn a_restorer_learns_to_paint_lesions_away() {
+    let (training, anomalies) = taught();
+    let config = RestorerConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
+    let trainer = || {
+        let parameters = config.initial_parameters(4).unwrap();
+        let network = config.network().unwrap();
+        let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
+        let objective =
+            SyntheticObjective::restorer(&config, training.clone(), heads(0..36), heads(100..108), &[])
+                .unwrap();
+        Trainer::new(objective, [engine], training.train.clone()).unwrap()
+    };
+    let parameters = run(&mut trainer());
+    assert_eq!(run(&mut trainer()), parameters);
+    let restorer = Restorer::from_parameters(config.clone(), &parameters, &Device::Cpu).unwrap();
+    let (values, mask) = lesions(&heads(200..210));
+    let restored = restorer.reconstruct(ImageBatch::new(&values, Shape::new(1, 32, 32)).unwrap()).unwrap();
+    let [inside, outside] = means(values.iter().zip(&restored).map(|(x, y)| (x - y).abs()), &mask);
+    assert!(inside > 0.2 && inside > 5.0 * outside, "{inside} {outside}");
+}
+
+#[test]
+fn a_segmenter_learns_to_mark_lesions_and_to_paint_them_away() {
+    let (training, anomalies) = taught();
+    let config = AnomalySegmenterConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
+    let parameters = config.initial_parameters(4).unwrap();
+    let network = config.network().unwrap();
+    let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
+    let objective =
+        SyntheticObjective::segmenter(&config, training.clone(), heads(0..36), heads(100..108), &[]).unwrap();
+    let mut trainer = Trainer::new(objective, [engine], training.train.clone()).unwrap();
+    let parameters = run(&mut trainer);
+    let segmenter = AnomalySegmenter::from_parameters(config.clone(), &parameters, &Device::Cpu).unwrap();
+    let (values, mask) = lesions(&heads(200..210));
+    let images = ImageBatch::new(&values, Shape::new(1, 32, 32)).unwrap();
+    let found = segmenter.segment(images).unwrap();
+    let [inside, outside] = means(found.logits.iter().map(|z| 1.0 / (1.0 + (-z).exp())), &mask);
+    assert!(inside > 0.5 && outside < 0.1, "{inside} {outside}");
+    assert_eq!(segmenter.reconstruct(images).unwrap(), found.reconstruction);
+    // An image alone is marked as in a batch.
+    let alone = segmenter.segment(ImageBatch::new(&values[..1024], images.shape()).unwrap()).unwrap();
+    assert_eq!(alone.logits, found.logits[..1024]);
 }

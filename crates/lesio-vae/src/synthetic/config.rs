@@ -1,0 +1,166 @@
+//! Which anomalies are synthesized.
+
+use lesio_settings::{SettingError, in_range, require};
+use serde::{Deserialize, Serialize};
+
+use super::content::Content;
+
+/// Which anomalies normal images get, for a network to learn from.
+///
+/// An anomaly is a region, cut out of smooth noise at a random height, in which the image is mixed with a content at a
+/// random opacity. What a network finds later resembles what it was taught: the configuration is part of the model's file,
+/// and kinds of anomaly that are unlike it have to be tested by themselves.
+///
+/// ```
+/// use lesio_vae::{Content, SyntheticAnomalies};
+///
+/// let mut anomalies = SyntheticAnomalies::medical();
+/// // Nothing but brighter lesions.
+/// anomalies.contents.retain(|weighted| matches!(weighted.content, Content::Brighter { .. }));
+/// assert!(anomalies.validate().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SyntheticAnomalies {
+    /// Cells along the longer side of the noise that regions are cut from; one is drawn for each anomaly. 1 to 4096.
+    pub cells: Vec<usize>,
+    /// Share of the image's pixels that is not in a region before it is cut to the foreground: least and most, 0 to 1.
+    pub quantile: [f64; 2],
+    /// Share of the anomalies whose edge is soft, 0 to 1.
+    pub soft: f64,
+    /// Least and most opacity, 0 to 1.
+    pub opacity: [f64; 2],
+    /// The smallest change of a value that counts as one, 0 to 100: what changed less is not marked.
+    pub change: f64,
+    /// What anomalies show, each as often as its weight says.
+    pub contents: Vec<WeightedContent>,
+    /// Contents of one's own, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own: Vec<OwnContent>,
+}
+
+/// A built-in content and how often it is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightedContent {
+    /// Its weight among all, 0 to 1000.
+    pub weight: f64,
+    /// What it shows.
+    pub content: Content,
+}
+
+/// A content of one's own and how often it is drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnContent {
+    /// Its weight among all, 0 to 1000.
+    pub weight: f64,
+    /// Its name, [`AnomalyContent::name`](crate::AnomalyContent::name).
+    pub name: String,
+}
+
+/// Most cells along a side.
+const MOST_CELLS: usize = 4096;
+/// Largest weight.
+const LARGEST_WEIGHT: f64 = 1000.0;
+
+impl SyntheticAnomalies {
+    /// For heads and other medical images of about 0 to 1: brighter and darker lesions, and parts of other subjects.
+    ///
+    /// The amounts are those that served on FLAIR images of normal slices of 44 patients; no lesion was looked at.
+    #[must_use]
+    pub fn medical() -> Self {
+        let contents = [
+            (0.6, Content::Brighter { least: 0.08, most: 0.78, texture: 0.3 }),
+            (0.15, Content::Darker { least: 0.1, most: 0.7 }),
+            (0.25, Content::Foreign { shift: 0.23 }),
+        ];
+        Self::of(vec![3, 4, 6, 8, 12], 0.02, contents)
+    }
+
+    /// For photographs of 0 to 1: other tints and colors, parts of other images, and displaced neighborhoods.
+    #[must_use]
+    pub fn natural() -> Self {
+        let contents = [
+            (0.25, Content::Tinted { largest: 0.5 }),
+            (0.25, Content::Colored { texture: 0.1 }),
+            (0.3, Content::Foreign { shift: 0.5 }),
+            (0.2, Content::Displaced { least: 0.025, most: 0.125 }),
+        ];
+        Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents)
+    }
+
+    fn of<const N: usize>(cells: Vec<usize>, change: f64, contents: [(f64, Content); N]) -> Self {
+        let contents = contents.map(|(weight, content)| WeightedContent { weight, content }).to_vec();
+        let (quantile, opacity) = ([0.85, 0.985], [0.25, 1.0]);
+        Self { cells, quantile, soft: 0.7, opacity, change, contents, own: Vec::new() }
+    }
+
+    /// With a content of one's own, which is drawn with this weight among all; those of [`SyntheticAnomalies::medical`] and
+    /// [`SyntheticAnomalies::natural`] sum to 1.
+    #[must_use]
+    pub fn own(mut self, name: &str, weight: f64) -> Self {
+        self.own.push(OwnContent { weight, name: name.to_owned() });
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field, no cells, and no content of a weight above 0.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        require(!self.cells.is_empty(), "cells", "none", "at least one number of cells")?;
+        self.cells.iter().try_for_each(|&cells| in_range("cells", cells, 1..=MOST_CELLS))?;
+        for (name, [least, most]) in [("quantile", self.quantile), ("opacity", self.opacity)] {
+            in_range(name, least, 0.0..=1.0)?;
+            in_range(name, most, least..=1.0)?;
+        }
+        in_range("soft", self.soft, 0.0..=1.0)?;
+        in_range("change", self.change, 0.0..=100.0)?;
+        let mut sum = 0.0;
+        for WeightedContent { weight, content } in &self.contents {
+            in_range("contents.weight", *weight, 0.0..=LARGEST_WEIGHT)?;
+            content.validate().map_err(|error| error.within("contents"))?;
+            sum += weight;
+        }
+        for own in &self.own {
+            in_range("own.weight", own.weight, 0.0..=LARGEST_WEIGHT)?;
+            sum += own.weight;
+        }
+        require(sum > 0.0, "contents", "none", "at least one content of a weight above 0")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let refused = |change: &dyn Fn(&mut SyntheticAnomalies)| {
+            let mut config = SyntheticAnomalies::natural();
+            change(&mut config);
+            config.validate().unwrap_err().setting
+        };
+        assert_eq!(refused(&|config| config.cells.clear()), "cells");
+        assert_eq!(refused(&|config| config.cells[1] = 0), "cells");
+        assert_eq!(refused(&|config| config.quantile = [0.9, 0.8]), "quantile");
+        assert_eq!(refused(&|config| config.contents.clear()), "contents");
+        assert_eq!(
+            refused(&|config| config.contents[0].content = Content::Colored { texture: -1.0 }),
+            "contents.colored.texture"
+        );
+        for value in [f64::NAN, -1.0, 1e9] {
+            assert_eq!(refused(&|config| config.opacity[1] = value), "opacity");
+            assert_eq!(refused(&|config| config.soft = value), "soft");
+            assert_eq!(refused(&|config| config.change = value), "change");
+            assert_eq!(refused(&|config| config.contents[2].weight = value), "contents.weight");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_read_back() {
+        for config in [SyntheticAnomalies::medical(), SyntheticAnomalies::natural().own("rust", 0.5)] {
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<SyntheticAnomalies>(&text).unwrap(), config);
+        }
+    }
+}

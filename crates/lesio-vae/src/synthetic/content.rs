@@ -1,0 +1,254 @@
+//! What an anomaly shows.
+
+use std::fmt;
+
+use lesio_image::noise::SmoothNoise;
+use lesio_nn::Shape;
+use lesio_settings::{SettingError, in_range};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// What an anomaly could show, to be mixed with an image where the anomaly is.
+///
+/// A content of your own takes part by its name in [`SyntheticAnomalies::own`](crate::SyntheticAnomalies::own).
+pub trait AnomalyContent: fmt::Debug + Send + Sync {
+    /// Its name, in configurations and reports.
+    fn name(&self) -> &str;
+
+    /// Fills `into`, `[c, h, w]`, with what the anomaly would show if it were everywhere. Whatever is random comes from the
+    /// generator.
+    fn fill(&self, input: &ContentInput<'_>, generator: &mut ChaCha8Rng, into: &mut [f32]);
+}
+
+/// What contents are made of.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ContentInput<'a> {
+    /// Shape of the images.
+    pub shape: Shape,
+    /// The image that gets the anomaly, `[c, h, w]`.
+    pub image: &'a [f32],
+    /// Another normal image, `[c, h, w]`.
+    pub other: &'a [f32],
+}
+
+/// The contents that are built in. Amounts are in units of the images, whose values lie between about 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Content {
+    /// The image itself.
+    Nothing,
+    /// The image brightened by a random amount, the same in all channels, with texture.
+    Brighter {
+        /// Least amount, 0 to 100.
+        least: f64,
+        /// Most, `least` to 100.
+        most: f64,
+        /// Standard deviation of the texture as a share of the amount, 0 to 10.
+        texture: f64,
+    },
+    /// The image darkened: a random share of its values is taken away.
+    Darker {
+        /// Least share, 0 to 1.
+        least: f64,
+        /// Most, `least` to 1.
+        most: f64,
+    },
+    /// Another tint: each channel is moved by a random amount.
+    Tinted {
+        /// Largest amount, 0 to 100.
+        largest: f64,
+    },
+    /// One random color with texture.
+    Colored {
+        /// Standard deviation of the texture, 0 to 10.
+        texture: f64,
+    },
+    /// A part of another normal image, shifted at random, what leaves it on one side entering on the other.
+    Foreign {
+        /// Largest shift along rows and columns as a share of the side, 0 to 1.
+        shift: f64,
+    },
+    /// The image's own neighborhood, displaced.
+    Displaced {
+        /// Least distance along rows or columns as a share of the longer side, 0 to 1.
+        least: f64,
+        /// Most, `least` to 1.
+        most: f64,
+    },
+}
+
+/// Cells of textures along a side.
+const TEXTURE_CELLS: f64 = 24.0;
+
+impl Content {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a number out of the range stated with its field.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        match *self {
+            Self::Nothing => Ok(()),
+            Self::Brighter { least, most, texture } => {
+                in_range("brighter.least", least, 0.0..=100.0)?;
+                in_range("brighter.most", most, least..=100.0)?;
+                in_range("brighter.texture", texture, 0.0..=10.0)
+            }
+            Self::Darker { least, most } => {
+                in_range("darker.least", least, 0.0..=1.0)?;
+                in_range("darker.most", most, least..=1.0)
+            }
+            Self::Tinted { largest } => in_range("tinted.largest", largest, 0.0..=100.0),
+            Self::Colored { texture } => in_range("colored.texture", texture, 0.0..=10.0),
+            Self::Foreign { shift } => in_range("foreign.shift", shift, 0.0..=1.0),
+            Self::Displaced { least, most } => {
+                in_range("displaced.least", least, 0.0..=1.0)?;
+                in_range("displaced.most", most, least..=1.0)
+            }
+        }
+    }
+}
+
+impl AnomalyContent for Content {
+    fn name(&self) -> &str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Brighter { .. } => "brighter",
+            Self::Darker { .. } => "darker",
+            Self::Tinted { .. } => "tinted",
+            Self::Colored { .. } => "colored",
+            Self::Foreign { .. } => "foreign",
+            Self::Displaced { .. } => "displaced",
+        }
+    }
+
+    fn fill(&self, input: &ContentInput<'_>, generator: &mut ChaCha8Rng, into: &mut [f32]) {
+        let ContentInput { shape, image, other } = *input;
+        let planes = image.chunks_exact(shape.pixels()).zip(into.chunks_exact_mut(shape.pixels()));
+        match *self {
+            Self::Nothing => into.copy_from_slice(image),
+            Self::Brighter { least, most, texture } => {
+                let amount = generator.random_range(least..=most) as f32;
+                let noise = texture_of(shape, generator);
+                for (image, into) in planes {
+                    for ((into, &value), &noise) in into.iter_mut().zip(image).zip(&noise) {
+                        *into = value + amount * (1.0 + texture as f32 * noise);
+                    }
+                }
+            }
+            Self::Darker { least, most } => {
+                let left = 1.0 - generator.random_range(least..=most) as f32;
+                into.iter_mut().zip(image).for_each(|(into, &value)| *into = value * left);
+            }
+            Self::Tinted { largest } => {
+                for (image, into) in planes {
+                    let amount = generator.random_range(-largest..=largest) as f32;
+                    into.iter_mut().zip(image).for_each(|(into, &value)| *into = value + amount);
+                }
+            }
+            Self::Colored { texture } => {
+                let noise = texture_of(shape, generator);
+                for (_, into) in planes {
+                    let color: f32 = generator.random();
+                    into.iter_mut()
+                        .zip(&noise)
+                        .for_each(|(into, &noise)| *into = color + texture as f32 * noise);
+                }
+            }
+            Self::Foreign { shift } => {
+                let mut by = |side: usize| generator.random_range(-shift..=shift) * side as f64;
+                let by = [by(shape.height), by(shape.width)];
+                rolled(other, shape, by, into);
+            }
+            Self::Displaced { least, most } => {
+                let side = shape.height.max(shape.width) as f64;
+                let mut by = || {
+                    let distance = generator.random_range(least..=most) * side;
+                    if generator.random() { distance } else { -distance }
+                };
+                let by = [by(), by()];
+                rolled(image, shape, by, into);
+            }
+        }
+    }
+}
+
+/// Smooth noise of unit variance, `[h, w]`.
+fn texture_of(shape: Shape, generator: &mut ChaCha8Rng) -> Vec<f32> {
+    let cell = (shape.height.max(shape.width) as f64 / TEXTURE_CELLS).max(1.0);
+    let noise = SmoothNoise::new(generator.random(), cell);
+    noise.plane(shape.height, shape.width, 1.0, 0.0).into_iter().collect()
+}
+
+/// The planes of an image moved down and right by so many pixels, what leaves them on one side entering on the other.
+fn rolled(image: &[f32], shape: Shape, by: [f64; 2], into: &mut [f32]) {
+    let (h, w) = (shape.height, shape.width);
+    let [down, right] = by.map(|pixels| pixels.round() as i64);
+    let row_of = |row: usize| (row as i64 - down).rem_euclid(h as i64) as usize;
+    let column_of = |column: usize| (column as i64 - right).rem_euclid(w as i64) as usize;
+    for (image, into) in image.chunks_exact(h * w).zip(into.chunks_exact_mut(h * w)) {
+        for (row, into) in into.chunks_exact_mut(w).enumerate() {
+            let from = &image[row_of(row) * w..][..w];
+            into.iter_mut().enumerate().for_each(|(column, into)| *into = from[column_of(column)]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_nn::random;
+
+    #[test]
+    fn images_roll_around() {
+        let shape = Shape::new(1, 2, 3);
+        let mut into = [0.0; 6];
+        rolled(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], shape, [1.0, -1.0], &mut into);
+        assert_eq!(into, [5.0, 6.0, 4.0, 2.0, 3.0, 1.0]);
+    }
+
+    #[test]
+    fn contents_are_what_they_are_called() {
+        let shape = Shape::new(3, 16, 16);
+        let image: Vec<f32> = (0..shape.len()).map(|k| 0.2 + 0.001 * k as f32).collect();
+        let other: Vec<f32> = image.iter().map(|value| value + 7.0).collect();
+        let fill = |content: Content, stream| {
+            let mut into = vec![0.0; shape.len()];
+            let input = ContentInput { shape, image: &image, other: &other };
+            content.fill(&input, &mut random::generator(2, stream), &mut into);
+            into
+        };
+        for stream in 0..20 {
+            let bright = fill(Content::Brighter { least: 0.1, most: 0.5, texture: 0.0 }, stream);
+            assert!(bright.iter().zip(&image).all(|(a, b)| (0.09..0.51).contains(&(a - b))));
+            let dark = fill(Content::Darker { least: 0.1, most: 0.7 }, stream);
+            assert!(dark.iter().zip(&image).all(|(a, b)| a < b && *a >= 0.29 * b));
+            let foreign = fill(Content::Foreign { shift: 0.3 }, stream);
+            assert!(foreign.iter().all(|value| *value > 7.0));
+            let displaced = fill(Content::Displaced { least: 0.1, most: 0.2 }, stream);
+            assert!(displaced != image);
+            let mut sorted = [displaced, image.clone()];
+            sorted.iter_mut().for_each(|values| values.sort_by(f32::total_cmp));
+            assert_eq!(sorted[0], sorted[1]);
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_named() {
+        let refused = |content: Content| content.validate().unwrap_err().setting;
+        for value in [f64::NAN, -1.0, 1e9] {
+            assert_eq!(
+                refused(Content::Brighter { least: value, most: 1.0, texture: 0.0 }),
+                "brighter.least"
+            );
+            assert_eq!(refused(Content::Brighter { least: 0.0, most: value, texture: 0.0 }), "brighter.most");
+            assert_eq!(refused(Content::Darker { least: 0.0, most: value }), "darker.most");
+            assert_eq!(refused(Content::Tinted { largest: value }), "tinted.largest");
+            assert_eq!(refused(Content::Colored { texture: value }), "colored.texture");
+            assert_eq!(refused(Content::Foreign { shift: value }), "foreign.shift");
+            assert_eq!(refused(Content::Displaced { least: 0.0, most: value }), "displaced.most");
+        }
+    }
+}

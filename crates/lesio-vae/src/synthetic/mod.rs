@@ -1,0 +1,177 @@
+//! Synthetic anomalies: normal images made wrong in a known place, for networks to learn from.
+
+mod config;
+mod content;
+mod region;
+
+use lesio_nn::Shape;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+pub use config::{OwnContent, SyntheticAnomalies, WeightedContent};
+pub use content::{AnomalyContent, Content, ContentInput};
+
+/// Synthetic anomalies with all that they need: those of a [`SyntheticAnomalies`] and the contents of one's own.
+#[derive(Clone, Debug)]
+pub(crate) struct Synthesizer {
+    config: SyntheticAnomalies,
+    /// Each content with the sum of the weights up to it.
+    contents: Vec<(f64, Arc<dyn AnomalyContent>)>,
+}
+
+impl Synthesizer {
+    /// What a configuration describes; `own` are the contents that it names beside the built-in ones.
+    ///
+    /// # Errors
+    /// A configuration that is refused, or one that names a content that is not there.
+    pub(crate) fn new(
+        config: &SyntheticAnomalies,
+        own: &[Arc<dyn AnomalyContent>],
+    ) -> Result<Self, lesio_settings::SettingError> {
+        config.validate()?;
+        let mut contents: Vec<(f64, Arc<dyn AnomalyContent>)> = Vec::new();
+        let mut sum = 0.0;
+        for WeightedContent { weight, content } in &config.contents {
+            sum += weight;
+            contents.push((sum, Arc::new(*content)));
+        }
+        for OwnContent { weight, name } in &config.own {
+            let found = own.iter().find(|content| content.name() == name);
+            let missing = || {
+                lesio_settings::SettingError::new("own.name", name, "the name of a content that was given")
+            };
+            sum += weight;
+            contents.push((sum, found.ok_or_else(missing)?.clone()));
+        }
+        Ok(Self { config: config.clone(), contents })
+    }
+
+    /// Puts an anomaly into an image `[c, h, w]`, inside its region `[h, w]`; `other` is another image of the same shape.
+    /// Returns where the image changed, `[h, w]`.
+    pub(crate) fn apply(
+        &self,
+        generator: &mut ChaCha8Rng,
+        shape: Shape,
+        image: &mut [f32],
+        region: Option<&[bool]>,
+        other: &[f32],
+    ) -> Vec<bool> {
+        let mut strength = region::strength(&self.config, generator, shape, region);
+        let [least, most] = self.config.opacity;
+        let opacity = generator.random_range(least..=most) as f32;
+        strength.iter_mut().for_each(|strength| *strength *= opacity);
+        let mut filled = vec![0.0; image.len()];
+        let input = ContentInput { shape, image, other };
+        self.draw(generator).fill(&input, generator, &mut filled);
+        let mut changed = vec![false; shape.pixels()];
+        let smallest = self.config.change as f32;
+        for (channel, filled) in
+            image.chunks_exact_mut(shape.pixels()).zip(filled.chunks_exact(shape.pixels()))
+        {
+            for (((value, &filled), &strength), changed) in
+                channel.iter_mut().zip(filled).zip(&strength).zip(&mut changed)
+            {
+                if strength > 0.0 {
+                    let difference = strength * (filled - *value);
+                    *value += difference;
+                    *changed |= difference.abs() > smallest;
+                }
+            }
+        }
+        changed
+    }
+
+    /// A content, drawn by its weight.
+    fn draw(&self, generator: &mut ChaCha8Rng) -> &dyn AnomalyContent {
+        let sum = self.contents.last().map_or(0.0, |(sum, _)| *sum);
+        let at = generator.random_range(0.0..1.0) * sum;
+        let found = self.contents.iter().find(|(sum, _)| at < *sum).or(self.contents.last());
+        found.map_or(&Content::Nothing, |(_, content)| &**content)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_nn::random;
+
+    const SHAPE: Shape = Shape::new(2, 32, 24);
+
+    fn image(offset: f32) -> Vec<f32> {
+        (0..SHAPE.len()).map(|k| offset + 0.5 + 0.3 * (k as f32 * 0.13).sin()).collect()
+    }
+
+    fn region() -> Vec<bool> {
+        (0..SHAPE.pixels()).map(|pixel| pixel % SHAPE.width > 4).collect()
+    }
+
+    #[test]
+    fn images_change_in_their_region_alone_and_the_mask_says_where() {
+        for config in [SyntheticAnomalies::medical(), SyntheticAnomalies::natural()] {
+            let synthesizer = Synthesizer::new(&config, &[]).unwrap();
+            let (clean, other, region) = (image(0.0), image(0.2), region());
+            let mut sizes = Vec::new();
+            for stream in 0..60 {
+                let mut seen = clean.clone();
+                let generator = &mut random::generator(5, stream);
+                let mask = synthesizer.apply(generator, SHAPE, &mut seen, Some(&region), &other);
+                assert!(seen.iter().all(|value| value.is_finite()));
+                for (pixel, &marked) in mask.iter().enumerate() {
+                    let change = |channel: usize| {
+                        (seen[channel * SHAPE.pixels() + pixel] - clean[channel * SHAPE.pixels() + pixel])
+                            .abs()
+                    };
+                    let most = change(0).max(change(1));
+                    assert!(region[pixel] || most == 0.0);
+                    // Rounding of the sum may put a change just over the smallest on either side.
+                    if (most - config.change as f32).abs() > 1e-6 {
+                        assert_eq!(marked, most > config.change as f32, "{stream} {pixel} {most}");
+                    }
+                }
+                sizes.push(mask.iter().filter(|&&marked| marked).count());
+            }
+            assert!(sizes.iter().filter(|&&size| size > 0).count() > 45, "{sizes:?}");
+            assert!(sizes.iter().all(|&size| size < SHAPE.pixels() / 4), "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_stream_paints_the_same() {
+        let synthesizer = Synthesizer::new(&SyntheticAnomalies::natural(), &[]).unwrap();
+        let apply = |stream| {
+            let mut seen = image(0.0);
+            let mask =
+                synthesizer.apply(&mut random::generator(1, stream), SHAPE, &mut seen, None, &image(0.2));
+            (seen, mask)
+        };
+        assert_eq!(apply(3), apply(3));
+        assert_ne!(apply(3), apply(4));
+    }
+
+    /// White: what no built-in content is.
+    #[derive(Debug)]
+    struct White;
+
+    impl AnomalyContent for White {
+        fn name(&self) -> &str {
+            "white"
+        }
+
+        fn fill(&self, _: &ContentInput<'_>, _: &mut ChaCha8Rng, into: &mut [f32]) {
+            into.fill(9.0);
+        }
+    }
+
+    #[test]
+    fn a_content_of_ones_own_is_painted() {
+        let mut config = SyntheticAnomalies::medical().own("white", 1.0);
+        config.contents.clear();
+        let synthesizer = Synthesizer::new(&config, &[Arc::new(White)]).unwrap();
+        let mut seen = image(0.0);
+        let mask = synthesizer.apply(&mut random::generator(1, 1), SHAPE, &mut seen, None, &image(0.2));
+        assert!(mask.iter().zip(&seen).any(|(&marked, &value)| marked && value > 1.0));
+        let error = Synthesizer::new(&config, &[]).unwrap_err();
+        assert_eq!((error.setting.as_str(), error.found.as_str()), ("own.name", "\"white\""));
+    }
+}
