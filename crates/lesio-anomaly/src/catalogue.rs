@@ -6,12 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lesio_settings::SettingError;
-use lesio_vae::{Reconstructor, VariationalModel};
+use lesio_vae::{Reconstructor, SegmentationModel, VariationalModel};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::combination::{Combination, Combined};
 use crate::error::PredictError;
 use crate::gradient::{GradientPredictor, Target};
+use crate::marks::AnomalyLogit;
 use crate::model::Model;
 use crate::own_name::OwnName;
 use crate::pixel::{Distance, Intensity, PixelError, PixelLikelihood};
@@ -25,6 +26,8 @@ use crate::settings::PredictorSettings;
 enum Needs {
     /// Any model that reconstructs.
     Reconstructor,
+    /// A model that marks anomalies.
+    Segmentation,
     /// A variational model.
     Variational,
     /// A variational model, and many passes of it for an image.
@@ -36,6 +39,7 @@ struct Parts<'p> {
     name: PredictorName,
     reconstructor: Arc<dyn Reconstructor>,
     variational: Option<Arc<dyn VariationalModel>>,
+    segmentation: Option<Arc<dyn SegmentationModel>>,
     /// The kind of model, for errors.
     kind: &'p str,
     settings: &'p PredictorSettings,
@@ -103,6 +107,8 @@ predictors! {
     PixelNll, "pixel-nll", Needs::Variational, |parts| Ok(Box::new(PixelLikelihood::new(parts.model()?)));
     /// `1 - SSIM`.
     PixelSsim, "pixel-ssim", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Structural);
+    /// The logit of a model that marks anomalies.
+    AnomalyLogit, "anomaly-logit", Needs::Segmentation, |parts| Ok(Box::new(AnomalyLogit::new(parts.marks()?)));
     /// Gradient of the divergence.
     GradKl, "grad-kl", Needs::Variational, |parts| parts.gradient(Target::Divergence);
     /// Gradient of the reconstruction term.
@@ -133,8 +139,9 @@ pub fn predictor(
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    let (reconstructor, variational, kind) = (model.reconstructor(), model.variational(), model.kind());
-    name.make(&Parts { name, reconstructor, variational, kind: &kind, settings })
+    let (reconstructor, variational, segmentation) =
+        (model.reconstructor(), model.variational(), model.segmentation());
+    name.make(&Parts { name, reconstructor, variational, segmentation, kind: &model.kind(), settings })
 }
 
 /// The predictor of a name for a variational model of your own.
@@ -147,7 +154,8 @@ pub fn predictor_over(
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
     let (reconstructor, variational) = (model.clone(), Some(model));
-    name.make(&Parts { name, reconstructor, variational, kind: "variational model", settings })
+    let kind = "variational model";
+    name.make(&Parts { name, reconstructor, variational, segmentation: None, kind, settings })
 }
 
 /// Refuses names of which one stands twice: maps go by name.
@@ -160,10 +168,15 @@ pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> 
 
 impl Parts<'_> {
     fn model(&self) -> Result<Arc<dyn VariationalModel>, PredictError> {
-        self.variational.clone().ok_or_else(|| PredictError::Unsupported {
-            predictor: self.name.to_string(),
-            model: self.kind.to_owned(),
-        })
+        self.variational.clone().ok_or_else(|| self.unsupported())
+    }
+
+    fn marks(&self) -> Result<Arc<dyn SegmentationModel>, PredictError> {
+        self.segmentation.clone().ok_or_else(|| self.unsupported())
+    }
+
+    fn unsupported(&self) -> PredictError {
+        PredictError::Unsupported { predictor: self.name.to_string(), model: self.kind.to_owned() }
     }
 
     fn pixel_error(&self, distance: Distance) -> Made {
@@ -202,10 +215,20 @@ impl PredictorName {
         self.needs() == Needs::ManyPasses
     }
 
-    /// Whether it needs a variational model; the others take any that reconstructs.
+    /// Whether it needs a variational model.
     #[must_use]
     pub fn is_variational(self) -> bool {
-        self.needs() != Needs::Reconstructor
+        matches!(self.needs(), Needs::Variational | Needs::ManyPasses)
+    }
+
+    /// Whether a model can serve it.
+    #[must_use]
+    pub fn is_served_by(self, model: &Model) -> bool {
+        match self.needs() {
+            Needs::Reconstructor => true,
+            Needs::Segmentation => model.segmentation().is_some(),
+            Needs::Variational | Needs::ManyPasses => model.variational().is_some(),
+        }
     }
 }
 

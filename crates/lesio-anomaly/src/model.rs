@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use lesio_nn::{Device, EngineError, ParameterSet, Shape};
 use lesio_settings::SettingError;
-use lesio_vae::{BuildError, Denoiser, DenoiserConfig, Reconstructor, Vae, VaeConfig, VariationalModel};
+use lesio_vae::{
+    AnomalySegmenter, AnomalySegmenterConfig, BuildError, Denoiser, DenoiserConfig, Reconstructor, Restorer,
+    RestorerConfig, SegmentationModel, Vae, VaeConfig, VariationalModel,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,6 +22,10 @@ pub enum Model {
     Vae(Arc<Vae>),
     /// A denoiser: the predictors work that compare an image with its reconstruction.
     Denoiser(Arc<Denoiser>),
+    /// A restorer, taught with synthetic anomalies: as a denoiser.
+    Restorer(Arc<Restorer>),
+    /// A segmenter, taught with synthetic anomalies: as a denoiser, and the predictor of its marks.
+    Segmenter(Arc<AnomalySegmenter>),
     /// A model of one's own.
     Own(OwnModel),
 }
@@ -40,6 +47,16 @@ pub enum ModelConfig {
         /// Its configuration.
         config: DenoiserConfig,
     },
+    /// A restorer.
+    Restorer {
+        /// Its configuration, with what it was taught.
+        config: RestorerConfig,
+    },
+    /// A segmenter.
+    Segmenter {
+        /// Its configuration, with what it was taught.
+        config: AnomalySegmenterConfig,
+    },
     /// A model of one's own, which a function of its name makes.
     Own {
         /// The name.
@@ -60,6 +77,7 @@ pub struct OwnModel {
     parameters: ParameterSet,
     reconstructor: Arc<dyn Reconstructor>,
     variational: Option<Arc<dyn VariationalModel>>,
+    segmentation: Option<Arc<dyn SegmentationModel>>,
 }
 
 impl fmt::Debug for OwnModel {
@@ -85,6 +103,20 @@ impl OwnModel {
         Ok(own)
     }
 
+    /// A model that marks anomalies: its marks are a predictor, and those work that compare an image with its
+    /// reconstruction.
+    ///
+    /// # Errors
+    /// [`SettingError`] as [`OwnName::new`].
+    pub fn segmentation<M: SegmentationModel + 'static>(
+        name: &str,
+        model: Arc<M>,
+    ) -> Result<Self, SettingError> {
+        let mut own = Self::reconstructor(name, model.clone())?;
+        own.segmentation = Some(model);
+        Ok(own)
+    }
+
     /// A model that reconstructs: the predictors work that compare an image with its reconstruction.
     ///
     /// # Errors
@@ -95,7 +127,14 @@ impl OwnModel {
     ) -> Result<Self, SettingError> {
         let name = OwnName::new(name)?;
         let parameters = ParameterSet::new();
-        Ok(Self { name, config: Value::Null, parameters, reconstructor: model, variational: None })
+        Ok(Self {
+            name,
+            config: Value::Null,
+            parameters,
+            reconstructor: model,
+            variational: None,
+            segmentation: None,
+        })
     }
 
     /// With the parameters that are saved with it. Default none.
@@ -139,6 +178,12 @@ impl Model {
             ModelConfig::Denoiser { config } => {
                 Self::Denoiser(Arc::new(Denoiser::from_parameters(config, parameters, device)?))
             }
+            ModelConfig::Restorer { config } => {
+                Self::Restorer(Arc::new(Restorer::from_parameters(config, parameters, device)?))
+            }
+            ModelConfig::Segmenter { config } => {
+                Self::Segmenter(Arc::new(AnomalySegmenter::from_parameters(config, parameters, device)?))
+            }
             ModelConfig::Own { name, .. } => {
                 return Err(BuildError::Networks(format!(
                     "the model {name:?} is not built in, and no function was registered for it"
@@ -153,6 +198,8 @@ impl Model {
         match self {
             Self::Vae(vae) => ModelConfig::Vae { config: vae.config().clone(), beta: vae.beta() },
             Self::Denoiser(denoiser) => ModelConfig::Denoiser { config: denoiser.config().clone() },
+            Self::Restorer(restorer) => ModelConfig::Restorer { config: restorer.config().clone() },
+            Self::Segmenter(segmenter) => ModelConfig::Segmenter { config: segmenter.config().clone() },
             Self::Own(own) => ModelConfig::Own { name: own.name().to_owned(), config: own.config.clone() },
         }
     }
@@ -165,6 +212,8 @@ impl Model {
         match self {
             Self::Vae(vae) => vae.parameters(),
             Self::Denoiser(denoiser) => denoiser.parameters(),
+            Self::Restorer(restorer) => restorer.parameters(),
+            Self::Segmenter(segmenter) => segmenter.parameters(),
             Self::Own(own) => Ok(own.parameters.clone()),
         }
     }
@@ -181,6 +230,8 @@ impl Model {
         match self {
             Self::Vae(vae) => vae.clone(),
             Self::Denoiser(denoiser) => denoiser.clone(),
+            Self::Restorer(restorer) => restorer.clone(),
+            Self::Segmenter(segmenter) => segmenter.clone(),
             Self::Own(own) => own.reconstructor.clone(),
         }
     }
@@ -190,8 +241,18 @@ impl Model {
     pub fn variational(&self) -> Option<Arc<dyn VariationalModel>> {
         match self {
             Self::Vae(vae) => Some(vae.clone()),
-            Self::Denoiser(_) => None,
+            Self::Denoiser(_) | Self::Restorer(_) | Self::Segmenter(_) => None,
             Self::Own(own) => own.variational.clone(),
+        }
+    }
+
+    /// The model as one that marks anomalies, where it is.
+    #[must_use]
+    pub fn segmentation(&self) -> Option<Arc<dyn SegmentationModel>> {
+        match self {
+            Self::Segmenter(segmenter) => Some(segmenter.clone()),
+            Self::Own(own) => own.segmentation.clone(),
+            _ => None,
         }
     }
 
@@ -201,6 +262,8 @@ impl Model {
         match self {
             Self::Vae(_) => "variational autoencoder".to_owned(),
             Self::Denoiser(_) => "denoiser".to_owned(),
+            Self::Restorer(_) => "restorer".to_owned(),
+            Self::Segmenter(_) => "segmenter".to_owned(),
             Self::Own(own) => format!("model {:?}", own.name()),
         }
     }
@@ -209,6 +272,8 @@ impl Model {
         match self {
             Self::Vae(vae) => &**vae,
             Self::Denoiser(denoiser) => &**denoiser,
+            Self::Restorer(restorer) => &**restorer,
+            Self::Segmenter(segmenter) => &**segmenter,
             Self::Own(own) => &*own.reconstructor,
         }
     }

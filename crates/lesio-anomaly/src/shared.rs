@@ -5,7 +5,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lesio_nn::ImageBatch;
-use lesio_vae::{Gradients, ModelError, Reconstructor, RequestedGradients, VariationalModel};
+use lesio_vae::{
+    Gradients, ModelError, Reconstructor, RequestedGradients, SegmentationModel, Segmented, VariationalModel,
+};
 
 /// A batch of images and what models have said of it so far.
 ///
@@ -41,6 +43,7 @@ pub struct SharedPass<'a> {
 struct Known {
     gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<Gradients>)>,
     reconstructions: Vec<(Arc<dyn Reconstructor>, Arc<Vec<f32>>)>,
+    segmentations: Vec<(Arc<dyn SegmentationModel>, Arc<Segmented>)>,
 }
 
 /// A reconstruction `[n, c, h, w]` of a [`SharedPass`], as a slice.
@@ -51,6 +54,7 @@ pub struct SharedReconstruction(Source);
 enum Source {
     Pass(Arc<Gradients>),
     Own(Arc<Vec<f32>>),
+    Segmented(Arc<Segmented>),
 }
 
 impl Deref for SharedReconstruction {
@@ -60,6 +64,7 @@ impl Deref for SharedReconstruction {
         match &self.0 {
             Source::Pass(gradients) => &gradients.mean,
             Source::Own(values) => values,
+            Source::Segmented(segmented) => &segmented.reconstruction,
         }
     }
 }
@@ -127,6 +132,10 @@ impl<'a> SharedPass<'a> {
             if let Some((_, _, gradients)) = passes.find(|(own, ..)| address(own) == key) {
                 return Some(SharedReconstruction(Source::Pass(gradients.clone())));
             }
+            let mut marked = known.segmentations.iter();
+            if let Some((_, segmented)) = marked.find(|(own, _)| address(own) == key) {
+                return Some(SharedReconstruction(Source::Segmented(segmented.clone())));
+            }
             let mut others = known.reconstructions.iter();
             let (_, values) = others.find(|(own, _)| address(own) == key)?;
             Some(SharedReconstruction(Source::Own(values.clone())))
@@ -141,6 +150,37 @@ impl<'a> SharedPass<'a> {
         }
         self.known().reconstructions.push((model.clone(), values.clone()));
         Ok(SharedReconstruction(Source::Own(values)))
+    }
+
+    /// What a model marks, and its reconstruction. Without images no model is asked.
+    ///
+    /// # Errors
+    /// What the model reports, and results of other lengths than the images have.
+    pub fn segmentation(&self, model: &Arc<dyn SegmentationModel>) -> Result<Arc<Segmented>, ModelError> {
+        if self.images.is_empty() {
+            return Ok(Arc::new(Segmented { logits: Vec::new(), reconstruction: Vec::new() }));
+        }
+        let key = address(model);
+        let found = |known: &Known| {
+            let found = known.segmentations.iter().find(|(own, _)| address(own) == key);
+            found.map(|(_, segmented)| segmented.clone())
+        };
+        if let Some(segmented) = found(&self.known()) {
+            return Ok(segmented);
+        }
+        let segmented = model.segment(self.images)?;
+        let (values, channels) = (self.images.values().len(), self.images.shape().channels);
+        for (what, found, expected) in [
+            ("the marks", segmented.logits.len(), values / channels.max(1)),
+            ("the reconstruction", segmented.reconstruction.len(), values),
+        ] {
+            if found != expected {
+                return Err(ModelError::Length { what, found, expected });
+            }
+        }
+        let segmented = Arc::new(segmented);
+        self.known().segmentations.push((model.clone(), segmented.clone()));
+        Ok(segmented)
     }
 
     /// Not held while a model computes: a thread that waits for it may take up another reader of this pass,

@@ -15,13 +15,20 @@ use lesio_anomaly::{
 use lesio_nn::{ImageBatch, Shape};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
 use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, Vae, VariationalModel};
-use support::{Images, Linear, denoiser_model, head_images, linear, over, small_images, vae, vae_model};
+use support::{
+    Images, Linear, denoiser_model, head_images, linear, over, small_images, taught_model, vae, vae_model,
+};
 
 fn settings() -> PredictorSettings {
     let mut settings = PredictorSettings::default();
     settings.projection.steps = 8;
     settings.restoration.steps = 8;
     settings
+}
+
+/// The predictors that a variational model serves.
+fn of_a_vae() -> impl Iterator<Item = PredictorName> {
+    PredictorName::ALL.into_iter().filter(|&name| name != PredictorName::AnomalyLogit)
 }
 
 fn check(predictor: &dyn Predictor, images: &Images, planted: Option<f32>) {
@@ -37,7 +44,7 @@ fn planted(name: PredictorName) -> Option<f32> {
 #[test]
 fn predictors_of_a_trained_vae() {
     let (model, images) = (vae_model(), head_images(200..205));
-    for name in PredictorName::ALL {
+    for name in PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&model)) {
         let own = predictor(name, &model, &settings()).unwrap();
         assert_eq!(own.name(), name.as_str());
         check(&own, &images, planted(name));
@@ -60,11 +67,11 @@ fn predictors_of_a_trained_denoiser() {
     for name in PredictorName::ALL {
         match predictor(name, &model, &settings()) {
             Ok(own) => {
-                assert!(!name.is_variational());
+                assert!(name.is_served_by(&model));
                 check(&own, &images, planted(name));
             }
             Err(PredictError::Unsupported { predictor, model: kind }) => {
-                assert!(name.is_variational());
+                assert!(!name.is_served_by(&model));
                 assert_eq!((predictor.as_str(), kind.as_str()), (name.as_str(), "denoiser"));
             }
             Err(other) => panic!("{name}: {other}"),
@@ -73,9 +80,25 @@ fn predictors_of_a_trained_denoiser() {
 }
 
 #[test]
+fn predictors_of_networks_that_were_taught_with_synthetic_anomalies() {
+    let images = head_images(200..204);
+    for (model, kind) in [(taught_model(false), "restorer"), (taught_model(true), "segmenter")] {
+        assert_eq!(model.kind(), kind);
+        let served: Vec<_> =
+            PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&model)).collect();
+        assert_eq!(served.contains(&PredictorName::AnomalyLogit), kind == "segmenter");
+        for name in served {
+            check(&predictor(name, &model, &settings()).unwrap(), &images, planted(name));
+        }
+        let made = predictor(PredictorName::GradKl, &model, &settings());
+        assert!(matches!(made, Err(PredictError::Unsupported { .. })));
+    }
+}
+
+#[test]
 fn predictors_of_a_model_of_ones_own() {
     let images = small_images(4);
-    for name in PredictorName::ALL {
+    for name in of_a_vae() {
         let own = predictor_over(name, linear(), &settings()).unwrap();
         // The linear model knows no normal images: nothing is planted.
         check(&own, &images, None);
@@ -101,7 +124,7 @@ fn predictors_and_models_on_another_device() {
     let there = Arc::new(Vae::from_parameters(own.config().clone(), 1.0, &parameters, &device).unwrap());
     let broken = conformance::check_model(&*there, images.batch()).unwrap();
     assert!(broken.is_empty(), "{broken:#?}");
-    for name in PredictorName::ALL {
+    for name in of_a_vae() {
         let predictor = predictor_over(name, there.clone(), &settings()).unwrap();
         let broken = conformance::check_predictor(&predictor, images.batch(), planted(name)).unwrap();
         assert!(broken.is_empty(), "{name}: {broken:#?}");
@@ -321,14 +344,14 @@ fn a_model_of_other_shapes_is_an_error() {
         }
     }
     let images = small_images(2);
-    for name in PredictorName::ALL.into_iter().filter(|&name| name != PredictorName::Intensity) {
+    for name in of_a_vae().filter(|&name| name != PredictorName::Intensity) {
         let own = predictor_over(name, Arc::new(Cropped(linear())), &settings()).unwrap();
         let error = own.score(images.batch()).unwrap_err();
         assert!(matches!(&error, PredictError::Model(ModelError::Length { .. })), "{name}: {error:?}");
     }
     let other = [0.0; 2 * 3 * 4];
     let other = ImageBatch::new(&other, Shape::new(2, 3, 4)).unwrap();
-    for name in PredictorName::ALL.into_iter().filter(|&name| name != PredictorName::Intensity) {
+    for name in of_a_vae().filter(|&name| name != PredictorName::Intensity) {
         let error = predictor_over(name, linear(), &settings()).unwrap().score(other).unwrap_err();
         assert!(matches!(&error, PredictError::Model(ModelError::Shape { .. })), "{name}: {error:?}");
     }
@@ -372,7 +395,7 @@ fn ensembles_of_predictors_and_of_models() {
 fn predictors_share_a_pass() {
     let (model, images) = (vae_model(), head_images(200..203));
     let all: Vec<Box<dyn Predictor>> =
-        PredictorName::ALL.into_iter().map(|name| predictor(name, &model, &settings()).unwrap()).collect();
+        of_a_vae().map(|name| predictor(name, &model, &settings()).unwrap()).collect();
     let expected = all
         .iter()
         .fold(RequestedGradients::NOTHING, |requested, one| requested.union(one.requested_gradients()));

@@ -84,9 +84,10 @@ fn calibrated() -> Localizer {
 #[test]
 fn maps_lie_on_the_volume() {
     let volume = volume(30);
-    let scored = localizer().score(&scan(&volume), &PredictorName::ALL).unwrap();
-    assert_eq!(scored.scores.len(), PredictorName::ALL.len());
-    for (score, name) in scored.scores.iter().zip(PredictorName::ALL) {
+    let names = localizer().predictors();
+    let scored = localizer().score(&scan(&volume), &names).unwrap();
+    assert_eq!(scored.scores.len(), names.len());
+    for (score, name) in scored.scores.iter().zip(names) {
         assert_eq!(score.predictor, name);
         for map in [&score.raw, &score.postprocessed] {
             assert_eq!((map.shape(), map.geometry()), (volume.shape(), volume.geometry()));
@@ -106,8 +107,9 @@ fn maps_lie_on_the_volume() {
 #[test]
 fn predictors_do_not_influence_each_other() {
     let (localizer, volume) = (localizer(), volume(30));
-    let all = localizer.score(&scan(&volume), &PredictorName::ALL).unwrap();
-    for (together, name) in all.scores.iter().zip(PredictorName::ALL) {
+    let names = localizer.predictors();
+    let all = localizer.score(&scan(&volume), &names).unwrap();
+    for (together, name) in all.scores.iter().zip(names) {
         let alone = localizer.score(&scan(&volume), &[name]).unwrap();
         assert_eq!(alone.scores[0].raw, together.raw, "{name}");
         assert_eq!(alone.reconstruction, all.reconstruction);

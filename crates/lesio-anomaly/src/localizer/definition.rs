@@ -269,8 +269,7 @@ impl Localizer {
     /// The predictors that this model can serve.
     #[must_use]
     pub fn predictors(&self) -> Vec<PredictorName> {
-        let variational = self.model.variational().is_some();
-        let built_in = PredictorName::ALL.into_iter().filter(|name| variational || !name.is_variational());
+        let built_in = PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&self.model));
         built_in.chain(self.own.keys().copied().map(PredictorName::Own)).collect()
     }
 

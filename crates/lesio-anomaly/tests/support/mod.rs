@@ -13,7 +13,8 @@ use lesio_nn::{
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
 use lesio_vae::{
-    Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples, Latent, Vae,
+    AnomalySegmenterConfig, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence,
+    Examples, Latent, RestorerConfig, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, Vae,
     VaeConfig, VaeObjective, VaeTraining, initial_parameters, networks,
 };
 
@@ -255,4 +256,34 @@ pub fn denoiser_model() -> Model {
         Model::new(&ModelConfig::Denoiser { config }, &parameters, &Device::Cpu).unwrap()
     };
     TRAINED.get_or_init(make).clone()
+}
+
+/// A small restorer, or a segmenter, that knows heads and brighter lesions in them.
+pub fn taught_model(segments: bool) -> Model {
+    let network = DenoiserConfig::new(1, SIDE, SIDE).widths([6, 12]);
+    let mut anomalies = SyntheticAnomalies::medical();
+    anomalies.contents.truncate(1);
+    let mut training = SyntheticTraining::default();
+    training.train = train_config();
+    let (examples, validation) = (heads(0..24), heads(100..104));
+    match segments {
+        true => {
+            let config = AnomalySegmenterConfig::new(network, anomalies);
+            let parameters = config.initial_parameters(1).unwrap();
+            let engines = [engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
+            let objective =
+                SyntheticObjective::segmenter(&config, training, examples, validation, &[]).unwrap();
+            let parameters = trained(objective, engines);
+            Model::new(&ModelConfig::Segmenter { config }, &parameters, &Device::Cpu).unwrap()
+        }
+        false => {
+            let config = RestorerConfig::new(network, anomalies);
+            let parameters = config.initial_parameters(1).unwrap();
+            let engines = [engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
+            let objective =
+                SyntheticObjective::restorer(&config, training, examples, validation, &[]).unwrap();
+            let parameters = trained(objective, engines);
+            Model::new(&ModelConfig::Restorer { config }, &parameters, &Device::Cpu).unwrap()
+        }
+    }
 }

@@ -1,0 +1,43 @@
+//! Scores by the marks of a model that segments anomalies.
+
+use std::sync::Arc;
+
+use lesio_nn::ImageBatch;
+use lesio_vae::{RequestedGradients, SegmentationModel};
+
+use crate::error::PredictError;
+use crate::predictor::Predictor;
+use crate::shared::SharedPass;
+
+/// The logit of being abnormal that a segmentation model gives each pixel.
+pub struct AnomalyLogit {
+    model: Arc<dyn SegmentationModel>,
+}
+
+impl std::fmt::Debug for AnomalyLogit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnomalyLogit").finish_non_exhaustive()
+    }
+}
+
+impl AnomalyLogit {
+    /// The marks of a model.
+    #[must_use]
+    pub fn new(model: Arc<dyn SegmentationModel>) -> Self {
+        Self { model }
+    }
+}
+
+impl Predictor for AnomalyLogit {
+    fn name(&self) -> String {
+        "anomaly-logit".to_owned()
+    }
+
+    fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
+        self.score_shared(&SharedPass::new(images, RequestedGradients::NOTHING))
+    }
+
+    fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
+        Ok(pass.segmentation(&self.model)?.logits.clone())
+    }
+}
