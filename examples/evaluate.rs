@@ -12,7 +12,7 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::{Device, Precision};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    EvaluateConfig, LesionGroups, ModelChoices, check_folder, evaluate, predictor_choice, prepare_folder,
+    EvaluateConfig, LesionGroups, ModelChoices, check_folder, choice_in_words, evaluate, prepare_folder,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
@@ -120,7 +120,7 @@ fn program() -> Outcome {
     for (path, chosen) in args.model.iter().zip(&found.best) {
         let path = model_path(path);
         Localizer::load(&path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(&path)?;
-        saved.push(format!("{}: {}", path.display(), predictor_choice(Some(chosen)).1));
+        saved.push(format!("{}: {}", path.display(), choice_in_words(chosen)));
     }
     found.chosen.iter().for_each(|chosen| say!("{chosen}"));
     found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));

@@ -76,7 +76,7 @@ fn program() -> Outcome {
     let report = stamped(trained.report(), "train", started);
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     trained.page()?.write(args.out.join("report.html"), Existing::Replace)?;
-    say!("{}", predictor_choice(trained.localizer.chosen()).1);
+    say!("{}", predictor_choice(&trained.localizer).1);
     say!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -10,8 +10,8 @@ use lesio::io::dataset::Layout;
 use lesio::nn::{Precision, TrainConfig, checkpoint_exists};
 use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start};
 use lesio::vae::{
-    Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
-    VaeConfig, VaeTraining,
+    AnomalySegmenterConfig, Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent,
+    Likelihood, Mirror, RestorerConfig, SyntheticAnomalies, SyntheticTraining, VaeConfig, VaeTraining,
 };
 
 use crate::arguments::{number, whole};
@@ -32,7 +32,9 @@ pub struct ModelArgs {
     /// Kind of model
     #[arg(long, default_value = "vae", value_parser = named::<ModelKind>(&[
         ("vae", "A variational autoencoder: every predictor"),
-        ("denoiser", "A denoising U-Net: pixel predictors only, and often the best of them"),
+        ("denoiser", "A denoising U-Net: pixel predictors only"),
+        ("restorer", "A U-Net that was taught to paint synthetic anomalies away: pixel predictors only"),
+        ("segmenter", "A U-Net that was taught to mark synthetic anomalies: its marks, and pixel predictors"),
     ]))]
     model: ModelKind,
     /// Rows and columns of the network's grid
@@ -60,7 +62,7 @@ pub struct ModelArgs {
         ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
     ]))]
     frame: Option<FrameOfGrid>,
-    /// Channels at each resolution, finest first; by default 32,64,128,256 for a VAE, 16,32,64,96 for a denoiser
+    /// Channels at each resolution, finest first; by default 32,64,128,256 for a VAE, 16,32,64,96 for the others
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
     /// Latent dimensions of a VAE
@@ -92,6 +94,16 @@ pub struct ModelArgs {
     /// Standard deviation of the coarse noise
     #[arg(long, default_value_t = 0.2, value_parser = number(0.0, 10.0))]
     noise: f64,
+    /// What restorers and segmenters are taught; by default medical for heads, and natural otherwise
+    #[arg(long, value_parser = one_of::<fn() -> SyntheticAnomalies>(vec![
+        ("medical", "Brighter and darker lesions, parts of other subjects", SyntheticAnomalies::medical),
+        (
+            "natural",
+            "Other tints and colors, parts of other images, displaced neighborhoods",
+            SyntheticAnomalies::natural,
+        ),
+    ]))]
+    anomalies: Option<fn() -> SyntheticAnomalies>,
     /// Mirror half of the training images left to right
     #[arg(long)]
     mirror: bool,
@@ -101,6 +113,15 @@ pub struct ModelArgs {
     /// Largest relative change of brightness of training images
     #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 1.0))]
     brightness: f64,
+    /// Largest rotation of training images, in degrees
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 180.0))]
+    rotation: f64,
+    /// Largest relative change of the size of training images
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 0.9))]
+    zoom: f64,
+    /// Largest relative change of the exponent of the values of training images
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 0.9))]
+    gamma: f64,
     /// Window of the median filter on maps along slices, rows and columns: millimetres of volumes, and of images, whose
     /// pixels have no known size, pixels of the network's grid. A window has the odd number of voxels nearest to that;
     /// 0 leaves an axis alone. By default 3,5,5 for heads and 0,3,3 otherwise
@@ -223,7 +244,10 @@ impl ModelArgs {
         let augmentation = Augmentation::default()
             .mirror(if self.mirror { Mirror::LeftRight } else { Mirror::Never })
             .shift(self.shift)
-            .brightness(self.brightness as f32);
+            .brightness(self.brightness as f32)
+            .rotation(self.rotation as f32)
+            .scale(self.zoom as f32)
+            .gamma(self.gamma as f32);
         let corruption = self.corruption.map(|corruption| corruption(self.noise));
         let mut train = TrainConfig::default();
         train.epochs = passes.epochs;
@@ -232,16 +256,8 @@ impl ModelArgs {
         train.patience = Some(passes.patience);
         train.seed = seed;
         // The number of channels is that of the data.
-        if self.model == ModelKind::Denoiser {
-            let mut model = DenoiserConfig::new(1, self.size, self.size);
-            if let Some(widths) = &self.widths {
-                model = model.widths(widths.clone());
-            }
-            let mut training = DenoiserTraining::default();
-            training.train = train;
-            training.augmentation = augmentation;
-            training.corruption = corruption.unwrap_or(coarse_noise(self.noise));
-            return ModelTraining::Denoiser { model, training };
+        if self.model != ModelKind::Vae {
+            return self.u_net(preset, train, augmentation);
         }
         let mut model = VaeConfig::new(1, self.size, self.size)
             .latent(Latent::Dense { dimensions: self.latent })
@@ -259,5 +275,30 @@ impl ModelArgs {
             Preset::Photo => Corruption::None,
         });
         ModelTraining::Vae { model, training }
+    }
+
+    /// What is trained of the kinds that are a U-Net.
+    fn u_net(&self, preset: Preset, train: TrainConfig, augmentation: Augmentation) -> ModelTraining {
+        let mut network = DenoiserConfig::new(1, self.size, self.size);
+        if let Some(widths) = &self.widths {
+            network = network.widths(widths.clone());
+        }
+        if self.model == ModelKind::Denoiser {
+            let mut training = DenoiserTraining::default();
+            training.train = train;
+            training.augmentation = augmentation;
+            training.corruption = self.corruption.unwrap_or(coarse_noise)(self.noise);
+            return ModelTraining::Denoiser { model: network, training };
+        }
+        let mut training = SyntheticTraining::default();
+        training.train = train;
+        training.augmentation = augmentation;
+        let anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
+        match self.model {
+            ModelKind::Segmenter => {
+                ModelTraining::Segmenter { model: AnomalySegmenterConfig::new(network, anomalies), training }
+            }
+            _ => ModelTraining::Restorer { model: RestorerConfig::new(network, anomalies), training },
+        }
     }
 }

@@ -110,7 +110,7 @@ pub use localization_study::{
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, LocalizationReport, LocalizeConfig,
-    LocalizedCase, MappedPredictor, localize_folder, predictor_choice,
+    LocalizedCase, MappedPredictor, choice_in_words, localize_folder, predictor_choice,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;

@@ -4,6 +4,7 @@ use lesio_anomaly::PostProcessing;
 use lesio_image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio_io::dataset::Layout;
 use lesio_settings::named;
+use lesio_vae::SyntheticAnomalies;
 
 /// Settings that go together, by kind of image.
 ///
@@ -53,6 +54,15 @@ impl Preset {
         match self {
             Self::Heads => PostProcessing::default().median(3.0, 5.0, 5.0).erosion(4.0),
             Self::Photo => PostProcessing::default().median(0.0, 3.0, 3.0).erosion(0.0),
+        }
+    }
+
+    /// What networks are taught that learn from synthetic anomalies.
+    #[must_use]
+    pub fn anomalies(self) -> SyntheticAnomalies {
+        match self {
+            Self::Heads => SyntheticAnomalies::medical(),
+            Self::Photo => SyntheticAnomalies::natural(),
         }
     }
 

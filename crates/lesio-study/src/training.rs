@@ -12,8 +12,9 @@ use lesio_nn::{
 };
 use lesio_settings::named;
 use lesio_vae::{
-    ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Examples, VaeConfig,
-    VaeObjective, VaeTraining, initial_parameters, networks,
+    AnomalySegmenterConfig, ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining,
+    Examples, RestorerConfig, SyntheticObjective, SyntheticTraining, VaeConfig, VaeObjective, VaeTraining,
+    initial_parameters, networks,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +27,18 @@ pub enum ModelKind {
     Vae,
     /// A denoiser, which serves predictors that compare pixels.
     Denoiser,
+    /// A restorer, taught with synthetic anomalies, which serves predictors that compare pixels.
+    Restorer,
+    /// A segmenter, taught with synthetic anomalies, which serves the predictor of its marks, too.
+    Segmenter,
 }
 
-named!(ModelKind, "kind of model", { "vae" => Self::Vae, "denoiser" => Self::Denoiser });
+named!(ModelKind, "kind of model", {
+    "vae" => Self::Vae,
+    "denoiser" => Self::Denoiser,
+    "restorer" => Self::Restorer,
+    "segmenter" => Self::Segmenter,
+});
 
 /// What to train.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +59,20 @@ pub enum ModelTraining {
         /// Its training.
         training: DenoiserTraining,
     },
+    /// A restorer.
+    Restorer {
+        /// The model, with what it is taught.
+        model: RestorerConfig,
+        /// Its training.
+        training: SyntheticTraining,
+    },
+    /// A segmenter.
+    Segmenter {
+        /// The model, with what it is taught.
+        model: AnomalySegmenterConfig,
+        /// Its training.
+        training: SyntheticTraining,
+    },
 }
 
 impl ModelTraining {
@@ -58,6 +82,8 @@ impl ModelTraining {
         match &mut self {
             Self::Vae { model, .. } => model.channels = channels,
             Self::Denoiser { model, .. } => model.channels = channels,
+            Self::Restorer { model, .. } => model.network.channels = channels,
+            Self::Segmenter { model, .. } => model.network.channels = channels,
         }
         self
     }
@@ -73,6 +99,14 @@ impl ModelTraining {
                 training.validate().map_err(ConfigError::from)?;
             }
             Self::Denoiser { model, training } => {
+                model.network()?;
+                training.validate().map_err(ConfigError::from)?;
+            }
+            Self::Restorer { model, training } => {
+                model.network()?;
+                training.validate().map_err(ConfigError::from)?;
+            }
+            Self::Segmenter { model, training } => {
                 model.network()?;
                 training.validate().map_err(ConfigError::from)?;
             }
@@ -170,6 +204,25 @@ pub fn train(
             let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
             let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
             let config = ModelConfig::Denoiser { config: model.clone() };
+            let trainer = Trainer::new(objective, engines, training.train.clone())?;
+            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+        }
+        ModelTraining::Restorer { model, training } => {
+            let (network, parameters) = (model.network()?, model.initial_parameters(training.train.seed)?);
+            let batch = training.train.batch_size;
+            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
+            let objective = SyntheticObjective::restorer(model, training.clone(), examples, validation, &[])?;
+            let config = ModelConfig::Restorer { config: model.clone() };
+            let trainer = Trainer::new(objective, engines, training.train.clone())?;
+            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+        }
+        ModelTraining::Segmenter { model, training } => {
+            let (network, parameters) = (model.network()?, model.initial_parameters(training.train.seed)?);
+            let batch = training.train.batch_size;
+            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
+            let objective =
+                SyntheticObjective::segmenter(model, training.clone(), examples, validation, &[])?;
+            let config = ModelConfig::Segmenter { config: model.clone() };
             let trainer = Trainer::new(objective, engines, training.train.clone())?;
             run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
         }

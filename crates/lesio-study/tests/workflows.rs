@@ -123,7 +123,10 @@ fn from_normal_heads_to_lesions_found() {
 
 #[test]
 fn names_are_those_of_the_command_line() {
-    assert_eq!(ModelKind::ALL.map(ModelKind::name), ["vae", "denoiser"]);
+    assert_eq!(ModelKind::ALL.map(ModelKind::name), ["vae", "denoiser", "restorer", "segmenter"]);
     let error = "encoder".parse::<ModelKind>().unwrap_err();
-    assert_eq!(error.to_string(), "\"encoder\" is no kind of model, expected one of vae, denoiser");
+    assert_eq!(
+        error.to_string(),
+        "\"encoder\" is no kind of model, expected one of vae, denoiser, restorer, segmenter"
+    );
 }

@@ -14,24 +14,29 @@ use crate::workflow_error::WorkflowError;
 /// images, and need no lesion to be tuned.
 pub const FALLBACK_PREDICTOR: PredictorName = PredictorName::PixelL1;
 
-/// Which predictor a model maps by, and why in words.
+/// Which predictor a localizer maps by, and why in words: the one that validation data chose; where none held a lesion, the
+/// marks of a model that was taught to mark, and of any other [`FALLBACK_PREDICTOR`].
 #[must_use]
-pub fn predictor_choice(chosen: Option<&ChosenPredictor>) -> (PredictorName, String) {
-    match chosen {
-        Some(ChosenPredictor { predictor, average_precision, subjects, .. }) => {
-            let of = if *subjects == 1 { "subject with lesions" } else { "subjects with lesions" };
-            let text = format!(
-                "predictor {predictor}: chosen on validation data, average precision {average_precision:.3} over \
-                 {subjects} {of}"
-            );
-            (*predictor, text)
-        }
+pub fn predictor_choice(localizer: &Localizer) -> (PredictorName, String) {
+    match localizer.chosen() {
+        Some(chosen) => (chosen.predictor, choice_in_words(chosen)),
         None => {
-            let text =
-                format!("predictor {FALLBACK_PREDICTOR}: none was chosen, no validation data held a lesion");
-            (FALLBACK_PREDICTOR, text)
+            let marks = localizer.model().segmentation().map(|_| PredictorName::AnomalyLogit);
+            let predictor = marks.unwrap_or(FALLBACK_PREDICTOR);
+            let text = format!("predictor {predictor}: none was chosen, no validation data held a lesion");
+            (predictor, text)
         }
     }
+}
+
+/// Why a predictor was chosen.
+#[must_use]
+pub fn choice_in_words(chosen: &ChosenPredictor) -> String {
+    let ChosenPredictor { predictor, average_precision, subjects, .. } = chosen;
+    let of = if *subjects == 1 { "subject with lesions" } else { "subjects with lesions" };
+    format!(
+        "predictor {predictor}: chosen on validation data, average precision {average_precision:.3} over {subjects} {of}"
+    )
 }
 
 /// Where the results of each case go.
@@ -156,7 +161,7 @@ impl LocalizeConfig {
     /// The predictors to map by, and why in words where the model's own choice decides.
     pub(super) fn chosen(&self, localizer: &Localizer) -> (Vec<PredictorName>, Option<String>) {
         if self.predictors.is_empty() {
-            let (predictor, text) = predictor_choice(localizer.chosen());
+            let (predictor, text) = predictor_choice(localizer);
             return (vec![predictor], Some(text));
         }
         (self.predictors.clone(), None)

@@ -7,6 +7,8 @@ mod report;
 mod volume;
 mod work;
 
-pub use config::{CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, LocalizeConfig, predictor_choice};
+pub use config::{
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, LocalizeConfig, choice_in_words, predictor_choice,
+};
 pub use folder::localize_folder;
 pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};
