@@ -13,7 +13,10 @@ use lesio::prelude::{Latent, Localizer, PredictorName, Preprocessing, VaeConfig}
 use lesio::study::{
     Checkpoints, ModelTraining, Subject, Trained, calibrate, fit_preprocessing, normal_examples, train,
 };
-use lesio::vae::{Denoiser, DenoiserConfig, DenoiserTraining, VaeTraining};
+use lesio::vae::{
+    AnomalySegmenterConfig, Denoiser, DenoiserConfig, DenoiserTraining, RestorerConfig, SyntheticAnomalies,
+    SyntheticTraining, VaeTraining,
+};
 
 const SIZE: usize = 32;
 
@@ -38,6 +41,17 @@ fn denoiser() -> ModelTraining {
     let mut training = DenoiserTraining::default();
     (training.train.epochs, training.train.batch_size, training.train.seed) = (3, 8, 3);
     ModelTraining::Denoiser { model: DenoiserConfig::new(1, SIZE, SIZE).widths([6, 12]), training }
+}
+
+fn taught(segments: bool) -> ModelTraining {
+    let mut training = SyntheticTraining::default();
+    (training.train.epochs, training.train.batch_size, training.train.seed) = (3, 8, 3);
+    let (network, anomalies) =
+        (DenoiserConfig::new(1, SIZE, SIZE).widths([6, 12]), SyntheticAnomalies::medical());
+    match segments {
+        true => ModelTraining::Segmenter { model: AnomalySegmenterConfig::new(network, anomalies), training },
+        false => ModelTraining::Restorer { model: RestorerConfig::new(network, anomalies), training },
+    }
 }
 
 fn trained(recipe: &ModelTraining, device: &Device) -> Trained {
@@ -80,7 +94,7 @@ fn compare(made: &Localizer, other: &Localizer, scans: &[Scan], tolerance: impl 
 fn a_model_scores_alike_on_every_device() {
     let folder = tempfile::tempdir().unwrap();
     let scans: Vec<Scan> = subjects(50..53).into_iter().map(|subject| subject.scan).collect();
-    for recipe in [vae(), denoiser()] {
+    for recipe in [vae(), denoiser(), taught(false), taught(true)] {
         let made = trained(&recipe, &Device::Cpu).localizer.settings(settings());
         let made = calibrate(made, &subjects(60..64), &[PredictorName::PixelL1], |_| {}).unwrap();
         let path = folder.path().join("model.safetensors");
@@ -98,7 +112,7 @@ fn a_model_scores_alike_on_every_device() {
 #[test]
 fn trainings_agree_on_every_device() {
     let scans: Vec<Scan> = subjects(50..53).into_iter().map(|subject| subject.scan).collect();
-    for recipe in [vae(), denoiser()] {
+    for recipe in [vae(), denoiser(), taught(false), taught(true)] {
         let (own, other) = (trained(&recipe, &Device::Cpu), trained(&recipe, &other()));
         for (a, b) in own.history.iter().zip(&other.history) {
             let (a, b) = (a.validation.as_ref().unwrap().total, b.validation.as_ref().unwrap().total);
