@@ -11,12 +11,12 @@ use clap::Parser;
 use lesio::io::Matching;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
 use lesio::quality::QualityModel;
-use lesio::report::{Existing, write_json};
+use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::WorkflowError;
 use lesio::study::quality::{GradeConfig, GradedFile, grade_folder};
 use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::{
-    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say, stamped,
+    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, command, model_path, prepare_folder, run, say,
     with_files,
 };
 use serde_json::{Value, json};
@@ -70,15 +70,19 @@ fn program() -> Outcome {
     let started = Instant::now();
     check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
-    let report = match &args.data {
+    let mut report = match &args.data {
         Some(data) => grade_all(&args, &model, data)?,
         None => grade_one(&args, &model)?,
     };
-    let mut report = stamped(report, "assess", started);
     report["model"] = json!(model.provenance());
+    report["provenance"] = json!(RunRecord::new(command("assess")).seconds(started.elapsed().as_secs_f64()));
     write_json(args.out.join("report.json"), &report, args.existing())?;
     say!("wrote {}", args.out.display());
-    Ok(())
+    match report["failed"].as_array().map_or(0, Vec::len) {
+        0 => Ok(()),
+        1 => Err("one segmentation could not be graded".into()),
+        count => Err(format!("{count} segmentations could not be graded").into()),
+    }
 }
 
 /// Grades a folder, and returns what is reported.
@@ -94,9 +98,6 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path) -> Result<Value, Bo
     let found = grade_folder(model, &data, &config, &mut Watch::default())?;
     prepare_folder(&args.out)?;
     say!("{}", found.table()?.to_markdown());
-    if found.cases.is_empty() {
-        return Err("no segmentation could be graded".into());
-    }
     Ok(found.to_json()?)
 }
 

@@ -105,6 +105,23 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     assert!(report["slices"].as_array().unwrap().iter().all(|slice| slice["verdict"] == "empty"));
     assert!(!nothing.join("assessment.png").exists());
 
+    // A folder is graded case by case; one that cannot be is listed, and the others are graded.
+    let (cases, graded) = (folder.join("cases"), folder.join("graded"));
+    for (case, from) in [("broken", &empty), ("whole", &segmentation)] {
+        fs::create_dir_all(cases.join(case)).unwrap();
+        fs::copy(&image, cases.join(case).join("image.nii.gz")).unwrap();
+        fs::copy(from, cases.join(case).join("segmentation.nii.gz")).unwrap();
+    }
+    fs::write(cases.join("broken/segmentation.nii.gz"), "x").unwrap();
+    let mut all = program("assess");
+    all.arg("--data").arg(&cases).arg("--model").arg(&model).arg("--out").arg(&graded);
+    fail(&mut all, &["one segmentation could not be graded"]);
+    let report = json(&graded.join("report.json"));
+    assert_eq!(report["failed"][0]["id"], "broken");
+    assert_eq!(report["cases"][0]["volume"], json(&out.join("report.json"))["volume"]);
+    assert_eq!(report["cases"][0]["slices"], json(&out.join("report.json"))["slices"]);
+    assert_eq!(fs::read(graded.join("whole/error.nii.gz")).unwrap(), before);
+
     // Bad input is named, and nothing is written for it.
     let bad = folder.join("bad");
     let file = |name: &str, volume: &Volume<f32>| {
