@@ -42,7 +42,7 @@ pub struct LocalizerTraining {
     /// Settings of the predictors. Default: those of [`PredictorSettings`].
     pub settings: PredictorSettings,
     /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score at the
-    /// same position; 0 for maps as they are. Default 0.
+    /// same position; 0 for maps as they are. Plain intensities and the logits of segmenters stay as they are. Default 0.
     pub bands: usize,
     /// Which predictors are calibrated. Default: all but those that iterate.
     pub calibrated: CalibratedPredictors,
@@ -187,9 +187,11 @@ pub fn train_localizer(
     let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();
     if config.bands > 0 {
         // By the training subjects: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
-        // stays as it is: the floor knows nothing of positions.
+        // stays as it is: the floor knows nothing of positions. So does the logit of a segmenter, which was taught to mean
+        // the same everywhere: on the validation patients of LGG normalization took its average precision from .89 to .82.
+        let still = [PredictorName::Intensity, PredictorName::AnomalyLogit];
         let of_model: Vec<PredictorName> =
-            names.iter().copied().filter(|&name| name != PredictorName::Intensity).collect();
+            names.iter().copied().filter(|name| !still.contains(name)).collect();
         observer.begin(&Step::NormalizingByPosition, training.len());
         localizer = normalize_by_position(localizer, &training, &of_model, config.bands, |done| {
             observer.advance(done);
