@@ -30,6 +30,7 @@
 #[cfg(feature = "mutation")]
 pub mod mutation;
 mod names;
+mod setters;
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
