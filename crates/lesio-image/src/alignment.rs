@@ -1,7 +1,7 @@
 //! What an image shows brought to a common place and size on a network's grid.
 
 use lesio_grid::BoundingBox;
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::grid::check_spacing;
@@ -72,41 +72,6 @@ impl Alignment {
         }
     }
 
-    /// Sets the fraction of the grid's side that the box fills.
-    #[must_use]
-    pub fn coverage(mut self, coverage: f64) -> Self {
-        self.coverage = coverage;
-        self
-    }
-
-    /// Sets whether the box keeps its proportions.
-    #[must_use]
-    pub fn aspect(mut self, aspect: Aspect) -> Self {
-        self.aspect = aspect;
-        self
-    }
-
-    /// Sets what shares a placement.
-    #[must_use]
-    pub fn scope(mut self, scope: AlignmentScope) -> Self {
-        self.scope = scope;
-        self
-    }
-
-    /// Sets the fraction of the foreground that may lie outside the box on each side.
-    #[must_use]
-    pub fn trim(mut self, trim: f64) -> Self {
-        self.trim = trim;
-        self
-    }
-
-    /// Sets how values between pixels are found.
-    #[must_use]
-    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-        self.interpolation = interpolation;
-        self
-    }
-
     /// Refuses settings outside their ranges.
     ///
     /// # Errors
@@ -154,6 +119,14 @@ impl Alignment {
         Placement::new(image, self.size, scale, origin, self.interpolation)
     }
 }
+
+setters!(Alignment {
+    coverage: f64,
+    aspect: Aspect,
+    scope: AlignmentScope,
+    trim: f64,
+    interpolation: Interpolation,
+});
 
 #[cfg(test)]
 mod tests {

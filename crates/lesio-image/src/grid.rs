@@ -1,7 +1,7 @@
 //! Images of any size on a network's grid, by their frame.
 
 use lesio_grid::BoundingBox;
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
@@ -60,20 +60,6 @@ impl GridFit {
         Self { size, resize: Resize::default(), interpolation: Interpolation::default() }
     }
 
-    /// Sets how the frames meet.
-    #[must_use]
-    pub fn resize(mut self, resize: Resize) -> Self {
-        self.resize = resize;
-        self
-    }
-
-    /// Sets how values between pixels are found.
-    #[must_use]
-    pub fn interpolation(mut self, interpolation: Interpolation) -> Self {
-        self.interpolation = interpolation;
-        self
-    }
-
     /// The placement of images of `image` pixels, `[height, width]`, with pixels of `spacing`
     /// (any unit; `[1.0, 1.0]` where it is not known), of which [`Resize::Contain`] keeps the ratio.
     ///
@@ -108,6 +94,8 @@ impl GridFit {
         Placement::new(image, self.size, [1.0, 1.0], origin, self.interpolation)
     }
 }
+
+setters!(GridFit { resize: Resize, interpolation: Interpolation });
 
 pub(crate) fn check_spacing(spacing: [f64; 2]) -> Result<(), SettingError> {
     if spacing.iter().all(|s| s.is_finite() && *s > 0.0) {

@@ -1,6 +1,6 @@
 //! Histogram standardization: one intensity for one tissue, over scanners and protocols.
 
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use ndarray::{Array, ArrayRef, Dimension};
 use serde::{Deserialize, Serialize};
 
@@ -56,13 +56,6 @@ impl HistogramStandardizer {
         Self::default()
     }
 
-    /// Sets the percentiles that serve as landmarks.
-    #[must_use]
-    pub fn percentiles(mut self, percentiles: Vec<f64>) -> Self {
-        self.percentiles = percentiles;
-        self
-    }
-
     /// Refuses landmarks that are fewer than 2, more than 1001, or do not ascend within [0, 100].
     ///
     /// # Errors
@@ -89,6 +82,10 @@ impl HistogramStandardizer {
         })
     }
 }
+
+setters!(HistogramStandardizer {
+    percentiles: Vec<f64>,
+});
 
 /// A fit of [`HistogramStandardizer`] under way.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Which part of an image is the object, and which is air.
 
 use lesio_grid::{ComponentRuns, Connectivity, label_plane};
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, setters};
 use ndarray::{Array2, Array3, ArrayRef2, ArrayRef3, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -98,41 +98,6 @@ impl ForegroundMask {
         Self::default()
     }
 
-    /// Sets what is bright enough.
-    #[must_use]
-    pub fn threshold(mut self, threshold: Threshold) -> Self {
-        self.threshold = threshold;
-        self
-    }
-
-    /// Sets the radius of the opening, a fraction of the slice's shorter side.
-    #[must_use]
-    pub fn opening(mut self, radius: f64) -> Self {
-        self.opening = radius;
-        self
-    }
-
-    /// Sets which components are kept.
-    #[must_use]
-    pub fn components(mut self, components: KeepComponents) -> Self {
-        self.components = components;
-        self
-    }
-
-    /// Sets the radius of the closing, a fraction of the slice's shorter side.
-    #[must_use]
-    pub fn closing(mut self, radius: f64) -> Self {
-        self.closing = radius;
-        self
-    }
-
-    /// Sets what is done with holes.
-    #[must_use]
-    pub fn holes(mut self, holes: Holes) -> Self {
-        self.holes = holes;
-        self
-    }
-
     /// Refuses settings outside their ranges.
     ///
     /// # Errors
@@ -226,6 +191,14 @@ impl ForegroundMask {
         }
     }
 }
+
+setters!(ForegroundMask {
+    threshold: Threshold,
+    opening: f64,
+    components: KeepComponents,
+    closing: f64,
+    holes: Holes,
+});
 
 /// Takes out of a volume's mask the components that are not main ones.
 fn keep_main(mask: &mut Array3<bool>) {

@@ -1,6 +1,6 @@
 //! The whole way from a file's voxels to a network's grid, as one value that is saved with the model.
 
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::alignment::Alignment;
@@ -163,55 +163,6 @@ impl Preprocessing {
             .frame(Frame::Align(Alignment::new(grid)))
     }
 
-    /// Sets which slices of a volume are seen.
-    #[must_use]
-    pub fn plane(mut self, plane: Plane) -> Self {
-        self.plane = plane;
-        self
-    }
-
-    /// Sets what belongs to the object.
-    #[must_use]
-    pub fn foreground(mut self, foreground: Foreground) -> Self {
-        self.foreground = foreground;
-        self
-    }
-
-    /// Sets how intensities are scaled.
-    #[must_use]
-    pub fn intensity(mut self, intensity: Intensity) -> Self {
-        self.intensity = intensity;
-        self
-    }
-
-    /// Sets the ends to which scaled values are clipped, or none.
-    #[must_use]
-    pub fn clip(mut self, clip: Option<[f32; 2]>) -> Self {
-        self.clip = clip;
-        self
-    }
-
-    /// Sets what is outside the foreground.
-    #[must_use]
-    pub fn background(mut self, background: Background) -> Self {
-        self.background = background;
-        self
-    }
-
-    /// Sets how slices come to the grid.
-    #[must_use]
-    pub fn frame(mut self, frame: Frame) -> Self {
-        self.frame = frame;
-        self
-    }
-
-    /// Sets whether the network is told where a slice lies.
-    #[must_use]
-    pub fn slice_position(mut self, slice_position: SlicePosition) -> Self {
-        self.slice_position = slice_position;
-        self
-    }
-
     /// The grid, `[height, width]`.
     #[must_use]
     pub fn grid(&self) -> [usize; 2] {
@@ -257,3 +208,13 @@ impl Preprocessing {
         in_range("grid width", width, 1..=LARGEST_GRID)
     }
 }
+
+setters!(Preprocessing {
+    plane: Plane,
+    foreground: Foreground,
+    intensity: Intensity,
+    clip: Option<[f32; 2]>,
+    background: Background,
+    frame: Frame,
+    slice_position: SlicePosition,
+});

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -32,20 +32,6 @@ impl BootstrapConfig {
         Self { seed, replicates: 1000, level: 0.95 }
     }
 
-    /// Sets the number of replicates.
-    #[must_use]
-    pub fn replicates(mut self, replicates: usize) -> Self {
-        self.replicates = replicates;
-        self
-    }
-
-    /// Sets the level of the intervals.
-    #[must_use]
-    pub fn level(mut self, level: f64) -> Self {
-        self.level = level;
-        self
-    }
-
     /// Checks every setting; whatever resamples by it does so first.
     ///
     /// # Errors
@@ -55,6 +41,8 @@ impl BootstrapConfig {
         require(self.level > 0.0 && self.level < 1.0, "level", self.level, "a fraction in (0, 1)")
     }
 }
+
+setters!(BootstrapConfig { replicates: usize, level: f64 });
 
 /// Most replicates: a thousand times the default.
 const MOST_REPLICATES: usize = 1_000_000;

@@ -1,6 +1,6 @@
 //! What a user says about a data set beside its layout.
 
-use lesio_settings::named;
+use lesio_settings::{named, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::Matching;
@@ -34,28 +34,9 @@ impl DatasetOptions {
     pub fn new() -> Self {
         Self::default()
     }
-
-    /// Sets [`DatasetOptions::missing_mask`].
-    #[must_use]
-    pub fn missing_mask(mut self, policy: MissingMask) -> Self {
-        self.missing_mask = policy;
-        self
-    }
-
-    /// Sets [`DatasetOptions::absent_cases`].
-    #[must_use]
-    pub fn absent_cases(mut self, policy: AbsentCases) -> Self {
-        self.absent_cases = policy;
-        self
-    }
-
-    /// Sets [`DatasetOptions::matching`].
-    #[must_use]
-    pub fn matching(mut self, matching: Matching) -> Self {
-        self.matching = matching;
-        self
-    }
 }
+
+setters!(DatasetOptions { missing_mask: MissingMask, absent_cases: AbsentCases, matching: Matching });
 
 /// What becomes of a case whose mask is absent though its layout says that there is one: with
 /// [`Layout::Cases`](super::Layout::Cases) the file named, with [`Layout::MvTec`](super::Layout::MvTec) the truth of

@@ -1,5 +1,7 @@
 //! What is asked of streamed pixels.
 
+use lesio_settings::setters;
+
 use crate::threshold::ValidationThreshold;
 
 /// What is asked of streamed pixels.
@@ -20,25 +22,10 @@ impl Default for MeasureConfig {
     }
 }
 
-impl MeasureConfig {
-    /// Sets the false positive rate up to which the per-region overlap is integrated.
-    #[must_use]
-    pub fn overlap_limit(mut self, limit: f64) -> Self {
-        self.overlap_limit = limit;
-        self
-    }
+impl MeasureConfig {}
 
-    /// Sets the points of the curves.
-    #[must_use]
-    pub fn curve_points(mut self, points: usize) -> Self {
-        self.curve_points = points;
-        self
-    }
-
-    /// Sets the threshold at which Dice is wanted.
-    #[must_use]
-    pub fn threshold(mut self, threshold: Option<ValidationThreshold>) -> Self {
-        self.threshold = threshold;
-        self
-    }
-}
+setters!(MeasureConfig {
+    overlap_limit: f64,
+    curve_points: usize,
+    threshold: Option<ValidationThreshold>,
+});

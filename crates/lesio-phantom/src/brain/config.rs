@@ -1,6 +1,6 @@
 //! Which brains are made.
 
-use lesio_settings::{in_range, require};
+use lesio_settings::{in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 use super::contrast::Contrast;
@@ -50,20 +50,6 @@ impl BrainConfig {
         }
     }
 
-    /// Sets [`BrainConfig::field_of_view`].
-    #[must_use]
-    pub fn field_of_view(mut self, millimetres: f64) -> Self {
-        self.field_of_view = millimetres;
-        self
-    }
-
-    /// Sets [`BrainConfig::slices`].
-    #[must_use]
-    pub fn slices(mut self, slices: usize) -> Self {
-        self.slices = slices;
-        self
-    }
-
     /// Sets [`BrainConfig::heights`].
     #[must_use]
     pub fn heights(mut self, lowest: f64, highest: f64) -> Self {
@@ -75,20 +61,6 @@ impl BrainConfig {
     #[must_use]
     pub fn slice_heights(mut self, lowest: f64, highest: f64) -> Self {
         self.slice_heights = [lowest, highest];
-        self
-    }
-
-    /// Sets [`BrainConfig::noise`].
-    #[must_use]
-    pub fn noise(mut self, deviation: f64) -> Self {
-        self.noise = deviation;
-        self
-    }
-
-    /// Sets [`BrainConfig::bias`].
-    #[must_use]
-    pub fn bias(mut self, deviation: f64) -> Self {
-        self.bias = deviation;
         self
     }
 
@@ -111,3 +83,5 @@ impl BrainConfig {
         Ok(())
     }
 }
+
+setters!(BrainConfig { field_of_view: f64, slices: usize, noise: f64, bias: f64 });

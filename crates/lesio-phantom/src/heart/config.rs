@@ -1,6 +1,6 @@
 //! Which hearts are made.
 
-use lesio_settings::in_range;
+use lesio_settings::{in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::phantom::{PhantomError, check_size};
@@ -31,34 +31,6 @@ impl HeartConfig {
         Self { size, seed, field_of_view: 170.0, slices: 10, noise: 0.02, bias: 0.12 }
     }
 
-    /// Sets [`HeartConfig::field_of_view`].
-    #[must_use]
-    pub fn field_of_view(mut self, millimetres: f64) -> Self {
-        self.field_of_view = millimetres;
-        self
-    }
-
-    /// Sets [`HeartConfig::slices`].
-    #[must_use]
-    pub fn slices(mut self, slices: usize) -> Self {
-        self.slices = slices;
-        self
-    }
-
-    /// Sets [`HeartConfig::noise`].
-    #[must_use]
-    pub fn noise(mut self, deviation: f64) -> Self {
-        self.noise = deviation;
-        self
-    }
-
-    /// Sets [`HeartConfig::bias`].
-    #[must_use]
-    pub fn bias(mut self, deviation: f64) -> Self {
-        self.bias = deviation;
-        self
-    }
-
     /// Checks every setting.
     ///
     /// # Errors
@@ -72,3 +44,5 @@ impl HeartConfig {
         Ok(())
     }
 }
+
+setters!(HeartConfig { field_of_view: f64, slices: usize, noise: f64, bias: f64 });

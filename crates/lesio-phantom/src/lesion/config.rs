@@ -1,6 +1,6 @@
 //! Which lesions to make.
 
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 /// How a lesion differs from the tissue around it.
@@ -111,61 +111,12 @@ impl LesionConfig {
         self
     }
 
-    /// Sets [`LesionConfig::count`].
-    #[must_use]
-    pub fn count(mut self, count: usize) -> Self {
-        self.count = count;
-        self
-    }
-
     /// Sets [`LesionConfig::centre`] and [`LesionConfig::extent`] to gray, white and deep gray matter,
     /// sparing fluid, in the labels of [`Tissue`](crate::Tissue).
     #[must_use]
     pub fn in_brain_tissue(self) -> Self {
         let tissue = Site::Labels(vec![2, 3, 4]);
         self.centre(tissue.clone()).extent(tissue)
-    }
-
-    /// Sets [`LesionConfig::centre`].
-    #[must_use]
-    pub fn centre(mut self, site: Site) -> Self {
-        self.centre = site;
-        self
-    }
-
-    /// Sets [`LesionConfig::extent`].
-    #[must_use]
-    pub fn extent(mut self, site: Site) -> Self {
-        self.extent = site;
-        self
-    }
-
-    /// Sets [`LesionConfig::irregularity`].
-    #[must_use]
-    pub fn irregularity(mut self, deviation: f64) -> Self {
-        self.irregularity = deviation;
-        self
-    }
-
-    /// Sets [`LesionConfig::elongation`].
-    #[must_use]
-    pub fn elongation(mut self, ratio: f64) -> Self {
-        self.elongation = ratio;
-        self
-    }
-
-    /// Sets [`LesionConfig::edge`].
-    #[must_use]
-    pub fn edge(mut self, millimetres: f64) -> Self {
-        self.edge = millimetres;
-        self
-    }
-
-    /// Sets [`LesionConfig::truth_fraction`].
-    #[must_use]
-    pub fn truth_fraction(mut self, fraction: f64) -> Self {
-        self.truth_fraction = fraction;
-        self
     }
 
     /// Checks every setting.
@@ -184,3 +135,13 @@ impl LesionConfig {
         in_range("truth_fraction", self.truth_fraction, 0.05..=0.95)
     }
 }
+
+setters!(LesionConfig {
+    count: usize,
+    centre: Site,
+    extent: Site,
+    irregularity: f64,
+    elongation: f64,
+    edge: f64,
+    truth_fraction: f64,
+});
