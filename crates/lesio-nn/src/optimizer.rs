@@ -1,7 +1,7 @@
 //! Adam and its schedule of learning rates.
 
 use lesio_kernels::AdamUpdate;
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 /// Most steps of a warm-up.
@@ -53,6 +53,17 @@ pub struct AdamConfig {
     /// Default `None`.
     pub clip_norm: Option<f64>,
 }
+
+setters!(AdamConfig {
+    rate: f64,
+    beta1: f64,
+    beta2: f64,
+    epsilon: f64,
+    weight_decay: f64,
+    warm_up: u64,
+    schedule: Schedule,
+    clip_norm: Option<f64>,
+});
 
 impl Default for AdamConfig {
     fn default() -> Self {

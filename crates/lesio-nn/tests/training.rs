@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lesio_nn::{
     Activation, AdamConfig, Batch, Bias, CheckpointError, Convolution, Device, EarlierCheckpoint, Ending,
-    EngineError, Engines, Event, Initialization, InputGradients, Layer, Network, NetworkBuilder, Objective,
-    ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine, random,
+    EngineError, EngineState, Engines, Event, Initialization, InputGradients, Layer, Mode, Network,
+    NetworkBuilder, Objective, ParameterSet, Shape, Terms, TrainConfig, TrainError, Trainer, TrainingEngine,
+    random,
 };
 
 /// Learns to undo noise that is drawn for each sample and epoch.
@@ -380,5 +381,59 @@ fn either_device_goes_on_from_the_others_checkpoint() {
                 assert!((a - b).abs() < 1e-4, "{first} then {second}, {name}: {a} {b}");
             }
         }
+    }
+}
+
+/// The mean is what its definition says, validation exchanges it for the parameters and back, and a saved state has it.
+#[test]
+fn engines_keep_the_mean_of_their_parameters() {
+    let devices = if cfg!(feature = "candle") { &["cpu", "candle-cpu"][..] } else { &["cpu"] };
+    for device in devices {
+        let mut engine = engine(&device.parse().unwrap());
+        assert_eq!(engine.mean().unwrap(), None);
+        let untouched = engine.parameters().unwrap();
+        engine.exchange_mean().unwrap();
+        assert_eq!(engine.parameters().unwrap(), untouched);
+        engine.average(0.5).unwrap();
+        assert_eq!(engine.mean().unwrap(), Some(untouched.clone()));
+
+        engine.clear_gradients();
+        engine.forward(&[&[0.5; 36]], 1).unwrap();
+        engine.backward(&[&[1.0; 36]]).unwrap();
+        engine.update(&AdamConfig::default().update(0, 10, 1.0)).unwrap();
+        let changed = engine.parameters().unwrap();
+        assert_ne!(changed, untouched);
+        engine.average(0.25).unwrap();
+        let mean = engine.mean().unwrap().unwrap();
+        for (name, parameter) in mean.iter() {
+            let sources =
+                untouched.get(name).unwrap().values().iter().zip(changed.get(name).unwrap().values());
+            for (found, (before, after)) in parameter.values().iter().zip(sources) {
+                assert!((found - (0.75 * before + 0.25 * after)).abs() < 1e-6, "{device} {name}");
+            }
+        }
+
+        let output = |engine: &mut Box<dyn TrainingEngine>| {
+            engine.set_mode(Mode::Evaluate);
+            engine.forward(&[&[0.5; 36]], 1).unwrap();
+            engine.output(0).to_vec()
+        };
+        let by_changed = output(&mut engine);
+        engine.exchange_mean().unwrap();
+        assert_eq!(
+            (engine.parameters().unwrap(), engine.mean().unwrap()),
+            (mean.clone(), Some(changed.clone()))
+        );
+        assert_ne!(output(&mut engine), by_changed);
+        engine.exchange_mean().unwrap();
+        assert_eq!(output(&mut engine), by_changed);
+
+        let moments = engine.moments().unwrap();
+        let state =
+            EngineState { parameters: changed.clone(), moments: moments.clone(), mean: Some(mean.clone()) };
+        let mut other = self::engine(&device.parse().unwrap());
+        other.restore(&state).unwrap();
+        assert_eq!((other.parameters().unwrap(), other.moments().unwrap()), (changed, moments));
+        assert_eq!(other.mean().unwrap(), Some(mean));
     }
 }

@@ -1,6 +1,6 @@
 //! How long and how fast to train.
 
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamConfig;
@@ -31,6 +31,16 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub averaging: Option<f64>,
 }
+
+setters!(TrainConfig {
+    epochs: usize,
+    batch_size: usize,
+    adam: AdamConfig,
+    patience: Option<usize>,
+    skips: usize,
+    seed: u64,
+    averaging: Option<f64>,
+});
 
 /// Updates from one that counts in a mean to the next: neighbours differ little, and every one that counts takes a pass over
 /// all parameters.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod config;
 mod error;
+mod fingerprint;
 mod objective;
 mod progress;
 mod state;
@@ -11,6 +12,7 @@ mod trainer;
 pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
 pub use config::TrainConfig;
 pub use error::TrainError;
+pub use fingerprint::fingerprint;
 pub use objective::{Batch, Engines, Objective, Terms};
 pub use progress::{Ending, EpochRecord, Event};
 pub use trainer::{EarlierCheckpoint, Trainer};

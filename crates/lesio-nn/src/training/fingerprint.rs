@@ -1,0 +1,23 @@
+//! What tells trainings apart.
+
+use serde::Serialize;
+
+/// A text that changes with a configuration and with the data of a training, which it calls `what`, such as `images`:
+/// number and checksum of those that are learnt and of those that validate.
+#[must_use]
+pub fn fingerprint(
+    config: &impl Serialize,
+    what: &str,
+    training: (usize, u32),
+    validation: (usize, u32),
+) -> String {
+    let text = serde_json::to_string(config).unwrap_or_default();
+    format!(
+        "configuration {:08x}, {} training {what} {:08x}, {} validation {what} {:08x}",
+        crc32fast::hash(text.as_bytes()),
+        training.0,
+        training.1,
+        validation.0,
+        validation.1
+    )
+}
