@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::io::dataset::Layout;
 use lesio::report::{Existing, write_json};
-use lesio::study::{check_folder, predictor_choice, read_subjects, train_localizer};
+use lesio::study::{TrainOptions, check_folder, predictor_choice, read_subjects, train_localizer};
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, say, stamped};
@@ -57,7 +57,8 @@ fn program() -> Outcome {
     let model = args.out.join("model.safetensors");
     check_folder(&args.out)?;
     let checkpoints = args.start.checkpoints(&args.out, &model)?;
-    let training = training.checkpoints(checkpoints).device(args.device.device.clone());
+    let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
+    let training = training.options(options);
     let data = args.data.open()?;
     let unknown = data.unknown();
     if unknown > 0 && args.data.layout != Layout::MvTec {

@@ -5,16 +5,18 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
-use lesio::anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
+use lesio::anomaly::{
+    Localizer, PostProcessing, PredictorName, PredictorSettings, ProjectionConfig, RestorationConfig,
+};
 use lesio::image::{Image, Preprocessing, Scan};
 use lesio::metrics::{BootstrapConfig, PixelCurve};
-use lesio::nn::Device;
+use lesio::nn::{Device, TrainConfig};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
 use lesio::report::{Best, Column, HtmlReport, Scale, Scope, ScopeReport, Table, TableCell};
 use lesio::study::{
     CalibratedPredictors, Evaluated, EvaluationBuilder, LocalizerTraining, ModelTraining, Shown, Subject,
-    Thresholds, TrainedLocalizer, curve_figures, leading, loss_plot, montage, normal_scale, scope_table,
-    score_subject, shown, train_localizer,
+    Thresholds, TrainOptions, TrainedLocalizer, curve_figures, leading, loss_plot, montage, normal_scale,
+    scope_table, score_subject, shown, train_localizer,
 };
 use lesio::vae::{Augmentation, Divergence, Latent, Mirror, VaeConfig, VaeTraining};
 
@@ -71,14 +73,14 @@ impl Brains {
             (TRAINING..TRAINING + VALIDATION).map(|subject| healthy(&phantom, subject)).collect();
 
         say!("training on {TRAINING} normal images of {SIZE} x {SIZE} pixels");
-        let mut settings = PredictorSettings::default();
-        settings.projection.steps = 30;
-        settings.restoration.steps = 30;
+        let settings = PredictorSettings::default()
+            .projection(ProjectionConfig::default().steps(30))
+            .restoration(RestorationConfig::default().steps(30));
         let config = LocalizerTraining::new(recipe(seed), Preprocessing::heads([SIZE, SIZE]))
             .settings(settings)
             .postprocessing(PostProcessing::default().median(0.0, 5.0, 5.0).erosion(RIM))
             .calibrated(CalibratedPredictors::All)
-            .device(device.clone());
+            .options(TrainOptions::default().device(device.clone()));
         let trained = train_localizer(training, Some(validation), &config, &mut Watch::bars())?;
         let localizer = &trained.localizer;
         let names = localizer.predictors();
@@ -189,11 +191,10 @@ fn ill(
 fn recipe(seed: u64) -> ModelTraining {
     let model =
         VaeConfig::new(1, SIZE, SIZE).widths([16, 32, 64, 128]).latent(Latent::Dense { dimensions: 64 });
-    let mut training = VaeTraining::default();
-    training.train.epochs = 24;
-    training.train.seed = seed;
-    training.divergence = Divergence::Beta { beta: 1.0, warm_up: 0.1 };
-    training.augmentation = Augmentation::default().mirror(Mirror::LeftRight);
+    let training = VaeTraining::default()
+        .train(TrainConfig::default().epochs(24).seed(seed))
+        .divergence(Divergence::Beta { beta: 1.0, warm_up: 0.1 })
+        .augmentation(Augmentation::default().mirror(Mirror::LeftRight));
     ModelTraining::Vae { model, training }
 }
 

@@ -7,11 +7,11 @@ use lesio::image::{
     Alignment, Frame, GridFit, HistogramStandardizer, Intensity, Preprocessing, RobustScaling,
 };
 use lesio::io::dataset::Layout;
-use lesio::nn::{Precision, TrainConfig, checkpoint_exists};
+use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
 use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start};
 use lesio::vae::{
-    AnomalySegmenterConfig, Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent,
-    Likelihood, Mirror, RestorerConfig, SyntheticAnomalies, SyntheticTraining, VaeConfig, VaeTraining,
+    Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
+    SyntheticAnomalies, SyntheticTraining, TaughtConfig, VaeConfig, VaeTraining,
 };
 
 use crate::arguments::{number, whole};
@@ -248,13 +248,12 @@ impl ModelArgs {
             .rotation(self.rotation as f32)
             .scale(self.zoom as f32)
             .gamma(self.gamma as f32);
-        let corruption = self.corruption.map(|corruption| corruption(self.noise));
-        let mut train = TrainConfig::default();
-        train.epochs = passes.epochs;
-        train.batch_size = passes.batch;
-        train.adam.rate = passes.rate;
-        train.patience = Some(passes.patience);
-        train.seed = seed;
+        let train = TrainConfig::default()
+            .epochs(passes.epochs)
+            .batch_size(passes.batch)
+            .adam(AdamConfig::default().rate(passes.rate))
+            .patience(Some(passes.patience))
+            .seed(seed);
         // The number of channels is that of the data.
         if self.model != ModelKind::Vae {
             return self.u_net(preset, train, augmentation);
@@ -266,14 +265,15 @@ impl ModelArgs {
         if let Some(widths) = &self.widths {
             model = model.widths(widths.clone());
         }
-        let mut training = VaeTraining::default();
-        training.train = train;
-        training.divergence = Divergence::Beta { beta: self.beta, warm_up: 0.1 };
-        training.augmentation = augmentation;
-        training.corruption = corruption.unwrap_or(match preset {
+        let of_preset = || match preset {
             Preset::Heads => coarse_noise(self.noise),
             Preset::Photo => Corruption::None,
-        });
+        };
+        let training = VaeTraining::default()
+            .train(train)
+            .divergence(Divergence::Beta { beta: self.beta, warm_up: 0.1 })
+            .augmentation(augmentation)
+            .corruption(self.corruption.map_or_else(of_preset, |corruption| corruption(self.noise)));
         ModelTraining::Vae { model, training }
     }
 
@@ -284,21 +284,17 @@ impl ModelArgs {
             network = network.widths(widths.clone());
         }
         if self.model == ModelKind::Denoiser {
-            let mut training = DenoiserTraining::default();
-            training.train = train;
-            training.augmentation = augmentation;
-            training.corruption = self.corruption.unwrap_or(coarse_noise)(self.noise);
+            let corruption = self.corruption.unwrap_or(coarse_noise)(self.noise);
+            let training =
+                DenoiserTraining::default().train(train).augmentation(augmentation).corruption(corruption);
             return ModelTraining::Denoiser { model: network, training };
         }
-        let mut training = SyntheticTraining::default();
-        training.train = train;
-        training.augmentation = augmentation;
+        let training = SyntheticTraining::default().train(train).augmentation(augmentation);
         let anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
+        let model = TaughtConfig::new(network, anomalies);
         match self.model {
-            ModelKind::Segmenter => {
-                ModelTraining::Segmenter { model: AnomalySegmenterConfig::new(network, anomalies), training }
-            }
-            _ => ModelTraining::Restorer { model: RestorerConfig::new(network, anomalies), training },
+            ModelKind::Segmenter => ModelTraining::Segmenter { model, training },
+            _ => ModelTraining::Restorer { model, training },
         }
     }
 }

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-kernels", &["lesio-settings"]),
     ("lesio-phantom", &["lesio-image", "lesio-settings"]),
     ("lesio-io", &["lesio-files", "lesio-image", "lesio-settings"]),
-    ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics", "lesio-settings"]),
+    ("lesio-report", &["lesio-files", "lesio-image", "lesio-metrics"]),
     ("lesio-nn", &["lesio-files", "lesio-kernels", "lesio-settings"]),
     ("lesio-vae", &["lesio-image", "lesio-nn", "lesio-settings"]),
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"]),

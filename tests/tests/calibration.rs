@@ -9,10 +9,9 @@ use std::path::Path;
 use lesio::anomaly::{Localizer, PostProcessing, PredictorName};
 use lesio::image::Preprocessing;
 use lesio::io::dataset::{Dataset, Layout};
-use lesio::nn::Device;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::study::{
-    Checkpoints, ModelTraining, Subject, calibrate, fit_preprocessing, normal_examples,
+    ModelTraining, Subject, TrainOptions, calibrate, fit_preprocessing, normal_examples,
     normalize_by_position, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
@@ -35,8 +34,7 @@ fn localizer(training: &[Subject], calibration: &[Subject]) -> Localizer {
     let recipe = ModelTraining::Vae { model, training: training_config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
-        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)
-            .unwrap();
+        train(&recipe, preprocessing, examples, validation, &TrainOptions::default(), observe).unwrap();
     let made = trained.localizer.postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
     let made = normalize_by_position(made, training, &NAMES, 2, |_| {}).unwrap();
     calibrate(made, calibration, &NAMES, |_| {}).unwrap()

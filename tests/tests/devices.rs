@@ -11,11 +11,11 @@ use lesio::nn::{Device, Precision};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::{Latent, Localizer, PredictorName, Preprocessing, VaeConfig};
 use lesio::study::{
-    Checkpoints, ModelTraining, Subject, Trained, calibrate, fit_preprocessing, normal_examples, train,
+    ModelTraining, Subject, TrainOptions, Trained, calibrate, fit_preprocessing, normal_examples, train,
 };
 use lesio::vae::{
-    AnomalySegmenterConfig, Denoiser, DenoiserConfig, DenoiserTraining, RestorerConfig, SyntheticAnomalies,
-    SyntheticTraining, VaeTraining,
+    Denoiser, DenoiserConfig, DenoiserTraining, SyntheticAnomalies, SyntheticTraining, TaughtConfig,
+    VaeTraining,
 };
 
 const SIZE: usize = 32;
@@ -49,8 +49,8 @@ fn taught(segments: bool) -> ModelTraining {
     let (network, anomalies) =
         (DenoiserConfig::new(1, SIZE, SIZE).widths([6, 12]), SyntheticAnomalies::medical());
     match segments {
-        true => ModelTraining::Segmenter { model: AnomalySegmenterConfig::new(network, anomalies), training },
-        false => ModelTraining::Restorer { model: RestorerConfig::new(network, anomalies), training },
+        true => ModelTraining::Segmenter { model: TaughtConfig::new(network, anomalies), training },
+        false => ModelTraining::Restorer { model: TaughtConfig::new(network, anomalies), training },
     }
 }
 
@@ -60,7 +60,8 @@ fn trained(recipe: &ModelTraining, device: &Device) -> Trained {
     let examples = normal_examples(&preprocessing, &subjects[..32]).unwrap();
     let validation = normal_examples(&preprocessing, &subjects[32..]).unwrap();
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
-    train(recipe, preprocessing, examples, validation, &Checkpoints::default(), device, observe).unwrap()
+    let options = TrainOptions::default().device(device.clone());
+    train(recipe, preprocessing, examples, validation, &options, observe).unwrap()
 }
 
 fn settings() -> PredictorSettings {

@@ -12,7 +12,7 @@ use lesio::image::{Image, Preprocessing};
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::Device;
 use lesio::study::{
-    Checkpoints, ModelTraining, Subject, calibrate, fit_preprocessing, normal_examples, score_subject, train,
+    ModelTraining, Subject, TrainOptions, calibrate, fit_preprocessing, normal_examples, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
 
@@ -63,8 +63,7 @@ fn trained() -> Localizer {
     let recipe = ModelTraining::Vae { model, training: config };
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
-        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), &Device::Cpu, observe)
-            .unwrap();
+        train(&recipe, preprocessing, examples, validation, &TrainOptions::default(), observe).unwrap();
     trained.localizer
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::{ImageBatch, random};
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use lesio_vae::{ModelError, RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub struct GradientConfig {
     /// Seed of the noise, which is the same for every image. Default 0.
     pub seed: u64,
 }
+
+setters!(GradientConfig { smoothing: f64, copies: usize, deviation: f64, seed: u64 });
 
 impl Default for GradientConfig {
     fn default() -> Self {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lesio_nn::{Device, EngineError, ParameterSet, Shape};
 use lesio_settings::SettingError;
 use lesio_vae::{
-    AnomalySegmenter, AnomalySegmenterConfig, BuildError, Denoiser, DenoiserConfig, Reconstructor, Restorer,
-    RestorerConfig, SegmentationModel, Vae, VaeConfig, VariationalModel,
+    AnomalySegmenter, BuildError, Denoiser, DenoiserConfig, Reconstructor, Restorer, SegmentationModel,
+    TaughtConfig, Vae, VaeConfig, VariationalModel,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,12 +50,12 @@ pub enum ModelConfig {
     /// A restorer.
     Restorer {
         /// Its configuration, with what it was taught.
-        config: RestorerConfig,
+        config: TaughtConfig,
     },
     /// A segmenter.
     Segmenter {
         /// Its configuration, with what it was taught.
-        config: AnomalySegmenterConfig,
+        config: TaughtConfig,
     },
     /// A model of one's own, which a function of its name makes.
     Own {

@@ -6,7 +6,7 @@ use lesio_image::{
     ImageError, Interpolation, Plane, ResampleError, Volume, erode_spaced, label_volume,
     median_filter_in_place, resample_plane, resample_volume,
 };
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use ndarray::{Array3, ArrayRef3, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -129,20 +129,6 @@ impl PostProcessing {
     #[must_use]
     pub fn median(mut self, slices: f64, rows: f64, columns: f64) -> Self {
         self.median = [slices, rows, columns];
-        self
-    }
-
-    /// With an erosion of the foreground.
-    #[must_use]
-    pub fn erosion(mut self, erosion: f64) -> Self {
-        self.erosion = erosion;
-        self
-    }
-
-    /// With another smallest detection.
-    #[must_use]
-    pub fn smallest(mut self, smallest: f64) -> Self {
-        self.smallest = smallest;
         self
     }
 
@@ -317,6 +303,8 @@ impl PostProcessing {
         Cow::Owned(inside)
     }
 }
+
+setters!(PostProcessing { erosion: f64, smallest: f64 });
 
 /// Resamples the planes across an axis, of which both arrays have as many.
 fn resample_planes(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use lesio_vae::{RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,16 @@ pub struct ProjectionConfig {
     /// What the map is made of. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
 }
+
+setters!(ProjectionConfig {
+    rate: f64,
+    distance: f64,
+    steps: usize,
+    step_rule: StepRule,
+    stop: Option<f64>,
+    range: [f32; 2],
+    map: ProjectionMap,
+});
 
 /// How far the steps of a projection go.
 ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lesio_nn::ImageBatch;
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use lesio_vae::{ModelError, RequestedGradients, VariationalModel};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,8 @@ pub struct RestorationConfig {
     /// Largest change of a pixel in one step, 0 to a million. Default .01: single large gradients do not tear the image.
     pub largest_change: f32,
 }
+
+setters!(RestorationConfig { steps: usize, rate: f64, total_variation: f64, largest_change: f32 });
 
 impl Default for RestorationConfig {
     fn default() -> Self {

@@ -1,6 +1,6 @@
 //! The settings of the built-in predictors.
 
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::gradient::GradientConfig;
@@ -19,6 +19,12 @@ pub struct PredictorSettings {
     /// Of the restoration.
     pub restoration: RestorationConfig,
 }
+
+setters!(PredictorSettings {
+    gradient: GradientConfig,
+    projection: ProjectionConfig,
+    restoration: RestorationConfig,
+});
 
 impl PredictorSettings {
     /// Checks every setting.

@@ -1,6 +1,6 @@
 //! A volume and its segmentation, graded.
 
-use lesio_image::{ImageError, Volume};
+use lesio_image::{Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
 use serde::Serialize;
 
@@ -180,11 +180,7 @@ fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result
     if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
         return Err(InputError::UnknownLabel { label, expected: known.to_vec() });
     }
-    let count = image.data().iter().filter(|value| !value.is_finite()).count();
-    match image.data().indexed_iter().find(|(_, value)| !value.is_finite()) {
-        Some(((i, j, k), _)) => Err(ImageError::NonFiniteVoxels { count, first: vec![i, j, k] }.into()),
-        None => Ok(()),
-    }
+    Ok(check_finite(&image.data())?)
 }
 
 /// Mean side of a pixel within a slice.

@@ -1,7 +1,7 @@
 //! Attacks: changes of the image, within a bound for each pixel, that make an estimate as wrong as they can.
 
 use lesio_nn::{EngineError, random};
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -63,13 +63,6 @@ impl Attack {
     #[must_use]
     pub fn new(kind: AttackKind, strength: f32, unit: AttackUnit) -> Self {
         Self { kind, strength, unit, seed: 0 }
-    }
-
-    /// With another seed of random starts.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
     }
 
     /// Checks every setting.
@@ -141,6 +134,8 @@ impl Attack {
         images
     }
 }
+
+setters!(Attack { seed: u64 });
 
 /// Length of all steps of a projected descent together, in bounds: enough to cross from one side to the
 /// other with some to spare.

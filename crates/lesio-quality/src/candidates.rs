@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lesio_nn::random;
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use ndarray::{Array2, ArrayView2, Axis, AxisDescription, Slice};
 use rand::RngExt;
 
@@ -224,20 +224,6 @@ impl UniformPool {
         Self { bins: 20, per_bin, seed: 0 }
     }
 
-    /// With another number of ranges.
-    #[must_use]
-    pub fn bins(mut self, bins: usize) -> Self {
-        self.bins = bins;
-        self
-    }
-
-    /// With another seed.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
     /// Chooses candidates so that each range of Dice has as many, up to its limit: half of them from
     /// segmenters, half corrupted, where there are as many, and patients in turn. The last range holds
     /// its upper end. Returns positions, ascending.
@@ -291,6 +277,8 @@ impl UniformPool {
         ranked.into_iter().map(|(_, position)| position).collect()
     }
 }
+
+setters!(UniformPool { bins: usize, seed: u64 });
 
 #[cfg(test)]
 mod tests {

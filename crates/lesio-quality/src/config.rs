@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lesio_settings::{SettingError, require};
+use lesio_settings::{SettingError, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::framing::Framing;
@@ -104,27 +104,6 @@ impl EstimatorConfig {
         self
     }
 
-    /// With other widths.
-    #[must_use]
-    pub fn widths(mut self, widths: Widths) -> Self {
-        self.widths = widths;
-        self
-    }
-
-    /// With another number of views.
-    #[must_use]
-    pub fn views(mut self, views: usize) -> Self {
-        self.views = views;
-        self
-    }
-
-    /// With another method.
-    #[must_use]
-    pub fn method(mut self, method: Method) -> Self {
-        self.method = method;
-        self
-    }
-
     /// Position among the classes, counted from 1, of each label graded.
     pub(crate) fn class_indices(&self) -> Vec<usize> {
         let position = |label| self.classes.iter().position(|class| class == label).map_or(0, |p| p + 1);
@@ -145,6 +124,8 @@ impl EstimatorConfig {
         require(sound, "classes", &self.classes, expected)
     }
 }
+
+setters!(EstimatorConfig { widths: Widths, views: usize, method: Method });
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! From a slice and its segmentation to the grid of the networks.
 
-use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box};
-use lesio_settings::{SettingError, require};
+use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box, check_finite};
+use lesio_settings::{SettingError, require, setters};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -46,13 +46,6 @@ impl Framing {
         labels.sort_unstable();
         labels.dedup();
         Self { labels, grid: [80, 80], pixel: 1.0, finest: 1.0 }
-    }
-
-    /// With another grid `[rows, columns]`.
-    #[must_use]
-    pub fn grid(mut self, grid: [usize; 2]) -> Self {
-        self.grid = grid;
-        self
     }
 
     /// With pixels so coarse that all but 2 % of these segmentations fill at most three quarters of the grid, and at
@@ -165,6 +158,8 @@ impl Framing {
     }
 }
 
+setters!(Framing { grid: [usize; 2] });
+
 /// A slice on the grid of the networks.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -244,13 +239,7 @@ impl Standardization {
     /// # Errors
     /// Slices that are empty, not finite or constant.
     pub fn of(image: &ArrayView2<'_, f32>) -> Result<Self, ImageError> {
-        if image.is_empty() {
-            return Err(ImageError::EmptyImage { shape: image.shape().to_vec() });
-        }
-        let count = image.iter().filter(|value| !value.is_finite()).count();
-        if let Some((first, _)) = image.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(ImageError::NonFiniteVoxels { count, first: vec![first.0, first.1] });
-        }
+        check_finite(image)?;
         let n = image.len() as f64;
         let mean = image.iter().map(|&value| f64::from(value)).sum::<f64>() / n;
         let variance = image.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / n;

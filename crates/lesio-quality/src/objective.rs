@@ -29,15 +29,8 @@ pub(crate) fn changed<'a>(
     batch.samples.par_iter().filter_map(changed).collect()
 }
 
-/// A text that changes with configuration and data.
+/// What tells trainings on samples apart.
 pub(crate) fn fingerprint(config: &impl Serialize, samples: &Samples, validation: &Samples) -> String {
-    let text = serde_json::to_string(config).unwrap_or_default();
-    format!(
-        "configuration {:08x}, {} training samples {:08x}, {} validation samples {:08x}",
-        crc32fast::hash(text.as_bytes()),
-        samples.len(),
-        samples.checksum(),
-        validation.len(),
-        validation.checksum()
-    )
+    let of = |samples: &Samples| (samples.len(), samples.checksum());
+    lesio_nn::fingerprint(config, "samples", of(samples), of(validation))
 }

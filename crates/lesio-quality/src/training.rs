@@ -1,7 +1,7 @@
 //! How estimators are trained, on clean images and against attacks.
 
 use lesio_nn::TrainConfig;
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{LARGEST_STRENGTH, MOST_STEPS};
@@ -34,13 +34,6 @@ impl EstimatorTraining {
         Self { train, ..Self::default() }
     }
 
-    /// With other changes to the samples.
-    #[must_use]
-    pub fn augmentation(mut self, augmentation: Augmentation) -> Self {
-        self.augmentation = augmentation;
-        self
-    }
-
     /// Checks every setting.
     ///
     /// # Errors
@@ -59,6 +52,8 @@ impl EstimatorTraining {
         self
     }
 }
+
+setters!(EstimatorTraining { augmentation: Augmentation });
 
 /// Adversarial training: on images that an attack on the present state of the estimator has changed, besides those it
 /// started from.
@@ -94,20 +89,6 @@ impl AdversarialTraining {
         Self { strength, ..Self::default() }
     }
 
-    /// With another share of samples that no attack changes.
-    #[must_use]
-    pub fn clean(mut self, clean: f32) -> Self {
-        self.clean = clean;
-        self
-    }
-
-    /// With other steps.
-    #[must_use]
-    pub fn steps(mut self, steps: usize) -> Self {
-        self.steps = steps;
-        self
-    }
-
     /// Steps of the attacks that help to choose among epochs: twice those of training, so that misleading the latter is not
     /// taken for robustness. One stays one, which cannot tell: judged by more, a long training would be taken from before
     /// its end, while the updates that follow it mend the end.
@@ -125,6 +106,8 @@ impl AdversarialTraining {
         in_range("steps", self.steps, 1..=MOST_STEPS)
     }
 }
+
+setters!(AdversarialTraining { clean: f32, steps: usize });
 
 /// The power of the draws of an epoch, counted from 0: each epoch's is that of the one before times the same factor.
 pub(crate) fn exponent(epoch: usize, epochs: usize) -> f32 {

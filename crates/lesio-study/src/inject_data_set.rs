@@ -11,6 +11,7 @@ use lesio_io::nifti::read_header;
 use lesio_io::spreadsheet::field;
 use lesio_io::{ReadOptions, WriteOptions};
 use lesio_phantom::Site;
+use lesio_settings::setters;
 
 use crate::folder::{check_folder, prepare_folder};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig};
@@ -59,28 +60,13 @@ impl InjectDataSetConfig {
         self.image = name.into();
         self
     }
-
-    /// Sets [`InjectDataSetConfig::within`].
-    #[must_use]
-    pub fn within(mut self, labels: Option<Vec<u8>>) -> Self {
-        self.within = labels;
-        self
-    }
-
-    /// Sets [`InjectDataSetConfig::existing`].
-    #[must_use]
-    pub fn existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
-    /// Sets [`InjectDataSetConfig::reading`].
-    #[must_use]
-    pub fn reading(mut self, reading: ReadOptions) -> Self {
-        self.reading = reading;
-        self
-    }
 }
+
+setters!(InjectDataSetConfig {
+    within: Option<Vec<u8>>,
+    existing: Existing,
+    reading: ReadOptions,
+});
 
 /// What was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

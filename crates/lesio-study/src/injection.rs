@@ -2,7 +2,7 @@
 
 use lesio_image::{GridError, Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
-use lesio_settings::{SettingError, in_range};
+use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 /// Voxels that stay normal around each lesion, so that two lesions never touch.
@@ -47,31 +47,10 @@ impl InjectionConfig {
         Self { every, validation_every: 6, lesions: 3, radius: [4.0, 9.0], site: Site::Mask, mix, seed: 0 }
     }
 
-    /// Sets [`InjectionConfig::validation_every`].
-    #[must_use]
-    pub fn validation_every(mut self, every: usize) -> Self {
-        self.validation_every = every;
-        self
-    }
-
-    /// Sets [`InjectionConfig::lesions`].
-    #[must_use]
-    pub fn lesions(mut self, lesions: usize) -> Self {
-        self.lesions = lesions;
-        self
-    }
-
     /// Sets [`InjectionConfig::radius`].
     #[must_use]
     pub fn radius(mut self, smallest: f64, largest: f64) -> Self {
         self.radius = [smallest, largest];
-        self
-    }
-
-    /// Sets [`InjectionConfig::site`].
-    #[must_use]
-    pub fn site(mut self, site: Site) -> Self {
-        self.site = site;
         self
     }
 
@@ -81,14 +60,9 @@ impl InjectionConfig {
         self.mix = mix.into_iter().collect();
         self
     }
-
-    /// Sets [`InjectionConfig::seed`].
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
 }
+
+setters!(InjectionConfig { validation_every: usize, lesions: usize, site: Site, seed: u64 });
 
 /// Largest distance between subjects that are chosen.
 const LARGEST_STRIDE: usize = 1_000_000;

@@ -20,6 +20,7 @@
 //! [`EvaluationBuilder`], find lesions in a map ([`Findings`]). Nothing here holds arguments or prints.
 //!
 //! ```
+//! use lesio_nn::TrainConfig;
 //! use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 //! use lesio_study::{LocalizerTraining, ModelTraining, Preset, Subject, train_localizer};
 //! use lesio_vae::{Latent, VaeConfig, VaeTraining};
@@ -30,8 +31,7 @@
 //! let subjects = (0..10).map(subject).collect::<Result<Vec<_>, lesio_phantom::PhantomError>>()?;
 //!
 //! let model = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
-//! let mut training = VaeTraining::default();
-//! training.train.epochs = 1;
+//! let training = VaeTraining::default().train(TrainConfig::default().epochs(1));
 //! let config = LocalizerTraining::new(
 //!     ModelTraining::Vae { model, training },
 //!     Preset::Heads.preprocessing([16, 16]),
@@ -130,6 +130,6 @@ pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSu
 pub use train_localizer::{
     CalibratedPredictors, LocalizerTraining, TrainedLocalizer, loss_plot, train_localizer,
 };
-pub use training::{Checkpoints, ModelKind, ModelTraining, Start, Trained, train};
+pub use training::{Checkpoints, ModelKind, ModelTraining, Start, TrainOptions, Trained, train};
 pub use training_data::{TrainingData, TrainingPart};
 pub use workflow_error::WorkflowError;

@@ -2,8 +2,9 @@
 
 use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
 use lesio_image::Preprocessing;
-use lesio_nn::{Device, Ending, EpochRecord};
+use lesio_nn::{Ending, EpochRecord};
 use lesio_report::{Curve, HtmlReport, LinePlot, Svg};
+use lesio_settings::setters;
 use serde_json::{Value, json};
 
 use crate::calibrating::calibrate;
@@ -15,7 +16,7 @@ use crate::observer::{Notice, Observer, Step};
 use crate::position::normalize_by_position;
 use crate::presentation::PresentationError;
 use crate::subject::Subject;
-use crate::training::{Checkpoints, ModelTraining, train};
+use crate::training::{ModelTraining, TrainOptions, train};
 use crate::training_data::{TrainingData, TrainingPart};
 use crate::workflow_error::WorkflowError;
 
@@ -46,10 +47,9 @@ pub struct LocalizerTraining {
     pub bands: usize,
     /// Which predictors are calibrated. Default: all but those that iterate.
     pub calibrated: CalibratedPredictors,
-    /// Where the state of the training is kept. The folder is created. Default: nowhere.
-    pub checkpoints: Checkpoints,
-    /// Where networks are computed. Default: the processor.
-    pub device: Device,
+    /// Where the training is computed and kept; the folder of its checkpoint is created. Default: on the processor, and
+    /// nowhere.
+    pub options: TrainOptions,
 }
 
 impl LocalizerTraining {
@@ -63,51 +63,8 @@ impl LocalizerTraining {
             settings: PredictorSettings::default(),
             bands: 0,
             calibrated: CalibratedPredictors::Fast,
-            checkpoints: Checkpoints::default(),
-            device: Device::Cpu,
+            options: TrainOptions::default(),
         }
-    }
-
-    /// Sets [`LocalizerTraining::postprocessing`].
-    #[must_use]
-    pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
-        self.postprocessing = postprocessing;
-        self
-    }
-
-    /// Sets [`LocalizerTraining::settings`].
-    #[must_use]
-    pub fn settings(mut self, settings: PredictorSettings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// Sets [`LocalizerTraining::bands`].
-    #[must_use]
-    pub fn bands(mut self, bands: usize) -> Self {
-        self.bands = bands;
-        self
-    }
-
-    /// Sets [`LocalizerTraining::calibrated`].
-    #[must_use]
-    pub fn calibrated(mut self, calibrated: CalibratedPredictors) -> Self {
-        self.calibrated = calibrated;
-        self
-    }
-
-    /// Sets [`LocalizerTraining::checkpoints`].
-    #[must_use]
-    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
-        self.checkpoints = checkpoints;
-        self
-    }
-
-    /// Sets [`LocalizerTraining::device`].
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
     }
 
     /// Checks every setting of the model and its training. Nothing is allocated.
@@ -118,6 +75,14 @@ impl LocalizerTraining {
         self.model.validate()
     }
 }
+
+setters!(LocalizerTraining {
+    postprocessing: PostProcessing,
+    settings: PredictorSettings,
+    bands: usize,
+    calibrated: CalibratedPredictors,
+    options: TrainOptions,
+});
 
 /// A localizer with what its training was like.
 #[derive(Debug)]
@@ -170,14 +135,13 @@ pub fn train_localizer(
         training.clear();
     }
     let model = config.model.clone().channels(examples.shape().channels);
-    if let Some(folder) = config.checkpoints.path.as_deref().and_then(|path| path.parent()) {
+    if let Some(folder) = config.options.checkpoints.path.as_deref().and_then(|path| path.parent()) {
         prepare_folder(folder)?;
     }
     observer.begin(&Step::Training, 1);
-    let trained =
-        train(&model, preprocessing, examples, validation, &config.checkpoints, &config.device, |event| {
-            observer.training(event)
-        })?;
+    let trained = train(&model, preprocessing, examples, validation, &config.options, |event| {
+        observer.training(event)
+    })?;
     observer.end();
 
     let localizer = trained.localizer.settings(config.settings.clone());

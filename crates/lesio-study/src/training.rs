@@ -2,19 +2,20 @@
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lesio_anomaly::{Localizer, Model, ModelConfig, Provenance};
 use lesio_image::FittedPreprocessing;
 use lesio_nn::{
-    Device, EarlierCheckpoint, Ending, EpochRecord, Event, InputGradients, Objective, Trainer,
-    checkpoint_exists,
+    Device, EarlierCheckpoint, Ending, Engines, EpochRecord, Event, InputGradients, Network, Objective,
+    ParameterSet, TrainConfig, Trainer, TrainingEngine, checkpoint_exists,
 };
-use lesio_settings::named;
+use lesio_settings::{named, setters};
 use lesio_vae::{
-    AnomalySegmenterConfig, ConfigError, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining,
-    Examples, RestorerConfig, SyntheticObjective, SyntheticTraining, VaeConfig, VaeObjective, VaeTraining,
-    initial_parameters, networks,
+    AnomalyContent, AnomalySegmenter, ConfigError, Denoiser, DenoiserConfig, DenoiserObjective,
+    DenoiserTraining, Examples, Restorer, SyntheticObjective, SyntheticTraining, TaughtConfig, VaeConfig,
+    VaeObjective, VaeTraining, initial_parameters, networks,
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,14 +63,14 @@ pub enum ModelTraining {
     /// A restorer.
     Restorer {
         /// The model, with what it is taught.
-        model: RestorerConfig,
+        model: TaughtConfig,
         /// Its training.
         training: SyntheticTraining,
     },
     /// A segmenter.
     Segmenter {
         /// The model, with what it is taught.
-        model: AnomalySegmenterConfig,
+        model: TaughtConfig,
         /// Its training.
         training: SyntheticTraining,
     },
@@ -103,11 +104,11 @@ impl ModelTraining {
                 training.validate().map_err(ConfigError::from)?;
             }
             Self::Restorer { model, training } => {
-                model.network()?;
+                model.restorer()?;
                 training.validate().map_err(ConfigError::from)?;
             }
             Self::Segmenter { model, training } => {
-                model.network()?;
+                model.segmenter()?;
                 training.validate().map_err(ConfigError::from)?;
             }
         }
@@ -159,99 +160,136 @@ pub struct Trained {
     pub ending: Ending,
 }
 
+/// Where a training is computed and kept, and what it may use besides its configuration.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TrainOptions {
+    /// Where the state is kept. Default: nowhere.
+    pub checkpoints: Checkpoints,
+    /// Where networks are computed. Default: the processor.
+    pub device: Device,
+    /// The contents of synthetic anomalies that a configuration names beside the built-in ones. Default none.
+    pub contents: Vec<Arc<dyn AnomalyContent>>,
+}
+
+setters!(TrainOptions {
+    checkpoints: Checkpoints,
+    device: Device,
+    contents: Vec<Arc<dyn AnomalyContent>>,
+});
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self { checkpoints: Checkpoints::default(), device: Device::Cpu, contents: Vec::new() }
+    }
+}
+
 /// How often a running training is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Trains a model on normal examples on a device and puts a localizer on it together. Validation examples, which may be
-/// empty, choose the epoch and the end.
+/// Trains a model on normal examples and puts a localizer on it together. Validation examples, which may be empty, choose
+/// the epoch and the end.
 ///
 /// # Errors
 /// Examples or a configuration that are refused, a training that fails, a checkpoint that cannot be
 /// written or taken up.
 pub fn train(
-    recipe: &ModelTraining,
+    model: &ModelTraining,
     preprocessing: FittedPreprocessing,
     examples: Examples,
     validation: Examples,
-    checkpoints: &Checkpoints,
-    device: &Device,
+    options: &TrainOptions,
     observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
 ) -> Result<Trained, StudyError> {
-    recipe.validate()?;
+    model.validate()?;
     if examples.is_empty() {
         let what = "there is no normal slice to train on: every one holds a lesion or hardly any foreground"
             .to_owned();
         return Err(StudyError::Nothing { what });
     }
-    match recipe {
+    let run = Run { preprocessing, options, observe };
+    let own = &options.contents;
+    match model.clone() {
         ModelTraining::Vae { model, training } => {
-            let (encoder, decoder) = networks(model)?;
-            let parameters = initial_parameters(model, training.train.seed)?;
+            let (encoder, decoder) = networks(&model)?;
+            let initial = initial_parameters(&model, training.train.seed)?;
             let batch = training.train.batch_size;
             let engines = [
-                device.training_engine(&encoder, &parameters, batch, InputGradients::Skip)?,
-                device.training_engine(&decoder, &parameters, batch, InputGradients::Compute)?,
+                options.device.training_engine(&encoder, &initial, batch, InputGradients::Skip)?,
+                options.device.training_engine(&decoder, &initial, batch, InputGradients::Compute)?,
             ];
-            let objective = VaeObjective::new(model.clone(), training.clone(), examples, validation)?;
+            let train = training.train.clone();
             let config = ModelConfig::Vae { config: model.clone(), beta: training.divergence.beta() };
-            let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+            let objective = VaeObjective::new(model, training, examples, validation)?;
+            run.train(objective, engines, train, &config)
         }
         ModelTraining::Denoiser { model, training } => {
-            let parameters = Denoiser::initial_parameters(model, training.train.seed)?;
-            let batch = training.train.batch_size;
-            let network = model.network()?;
-            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
-            let objective = DenoiserObjective::new(model, training.clone(), examples, validation)?;
-            let config = ModelConfig::Denoiser { config: model.clone() };
-            let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+            let initial = Denoiser::initial_parameters(&model, training.train.seed)?;
+            let engine = run.engine(&model.network()?, &initial, &training.train)?;
+            let train = training.train.clone();
+            let objective = DenoiserObjective::new(&model, training, examples, validation)?;
+            run.train(objective, [engine], train, &ModelConfig::Denoiser { config: model })
         }
         ModelTraining::Restorer { model, training } => {
-            let (network, parameters) = (model.network()?, model.initial_parameters(training.train.seed)?);
-            let batch = training.train.batch_size;
-            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
-            let objective = SyntheticObjective::restorer(model, training.clone(), examples, validation, &[])?;
-            let config = ModelConfig::Restorer { config: model.clone() };
-            let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+            let initial = Restorer::initial_parameters(&model, training.train.seed)?;
+            let engine = run.engine(&model.restorer()?, &initial, &training.train)?;
+            let train = training.train.clone();
+            let objective = SyntheticObjective::restorer(&model, training, examples, validation, own)?;
+            run.train(objective, [engine], train, &ModelConfig::Restorer { config: model })
         }
         ModelTraining::Segmenter { model, training } => {
-            let (network, parameters) = (model.network()?, model.initial_parameters(training.train.seed)?);
-            let batch = training.train.batch_size;
-            let engines = [device.training_engine(&network, &parameters, batch, InputGradients::Skip)?];
-            let objective =
-                SyntheticObjective::segmenter(model, training.clone(), examples, validation, &[])?;
-            let config = ModelConfig::Segmenter { config: model.clone() };
-            let trainer = Trainer::new(objective, engines, training.train.clone())?;
-            run(trainer, &config, preprocessing, training.train.seed, checkpoints, device, observe)
+            let initial = AnomalySegmenter::initial_parameters(&model, training.train.seed)?;
+            let engine = run.engine(&model.segmenter()?, &initial, &training.train)?;
+            let train = training.train.clone();
+            let objective = SyntheticObjective::segmenter(&model, training, examples, validation, own)?;
+            run.train(objective, [engine], train, &ModelConfig::Segmenter { config: model })
         }
     }
 }
 
-fn run<O: Objective<N>, const N: usize>(
-    trainer: Trainer<O, N>,
-    config: &ModelConfig,
+/// What is the same for every kind of model.
+struct Run<'a, F> {
     preprocessing: FittedPreprocessing,
-    seed: u64,
-    checkpoints: &Checkpoints,
-    device: &Device,
-    observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
-) -> Result<Trained, StudyError> {
-    let mut trainer = trainer;
-    if let Some(path) = &checkpoints.path {
-        trainer = trainer.checkpoint(path, SAVE_EVERY);
-        match checkpoints.start {
-            Start::Fresh => {}
-            Start::Replace => trainer = trainer.earlier_checkpoint(EarlierCheckpoint::Replace),
-            Start::Resume => trainer.resume(path)?,
-            Start::ResumeOrFresh if checkpoint_exists(path) => trainer.resume(path)?,
-            Start::ResumeOrFresh => {}
-        }
+    options: &'a TrainOptions,
+    observe: F,
+}
+
+impl<F: FnMut(&Event<'_>) -> ControlFlow<()>> Run<'_, F> {
+    /// The engine of a network that is trained alone.
+    fn engine(
+        &self,
+        network: &Network,
+        initial: &ParameterSet,
+        train: &TrainConfig,
+    ) -> Result<Box<dyn TrainingEngine>, StudyError> {
+        let device = &self.options.device;
+        Ok(device.training_engine(network, initial, train.batch_size, InputGradients::Skip)?)
     }
-    let ending = trainer.run(observe)?;
-    let model = Model::new(config, &trainer.parameters()?, device)?;
-    let provenance = Provenance::new(seed, trainer.objective().fingerprint());
-    let localizer = Localizer::new(model, preprocessing, provenance)?;
-    Ok(Trained { localizer, history: trainer.history().to_vec(), ending })
+
+    fn train<const N: usize>(
+        self,
+        objective: impl Objective<N>,
+        engines: Engines<N>,
+        train: TrainConfig,
+        config: &ModelConfig,
+    ) -> Result<Trained, StudyError> {
+        let seed = train.seed;
+        let mut trainer = Trainer::new(objective, engines, train)?;
+        let checkpoints = &self.options.checkpoints;
+        if let Some(path) = &checkpoints.path {
+            trainer = trainer.checkpoint(path, SAVE_EVERY);
+            match checkpoints.start {
+                Start::Fresh => {}
+                Start::Replace => trainer = trainer.earlier_checkpoint(EarlierCheckpoint::Replace),
+                Start::Resume => trainer.resume(path)?,
+                Start::ResumeOrFresh if checkpoint_exists(path) => trainer.resume(path)?,
+                Start::ResumeOrFresh => {}
+            }
+        }
+        let ending = trainer.run(self.observe)?;
+        let model = Model::new(config, &trainer.parameters()?, &self.options.device)?;
+        let provenance = Provenance::new(seed, trainer.objective().fingerprint());
+        let localizer = Localizer::new(model, self.preprocessing, provenance)?;
+        Ok(Trained { localizer, history: trainer.history().to_vec(), ending })
+    }
 }

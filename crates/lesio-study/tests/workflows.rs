@@ -2,18 +2,25 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use lesio_anomaly::{Localizer, ModelConfig, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_metrics::BootstrapConfig;
+use lesio_nn::{Device, TrainConfig};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_report::Scope;
 use lesio_study::{
     EvaluateConfig, InjectDataSetConfig, InjectionConfig, LocalizeConfig, LocalizerTraining, ModelChoices,
-    ModelKind, ModelTraining, Notice, Observer, Preset, Step, StudyError, WorkflowError, evaluate,
-    inject_data_set, inspect, localize_folder, read_subjects, train_localizer,
+    ModelKind, ModelTraining, Notice, Observer, Preset, Step, StudyError, Subject, TrainOptions,
+    WorkflowError, evaluate, explain, inject_data_set, inspect, localize_folder, predictor_choice,
+    read_subjects, train_localizer,
 };
-use lesio_vae::{Latent, VaeConfig, VaeTraining};
+use lesio_vae::{
+    AnomalyContent, ContentInput, DenoiserConfig, Latent, SyntheticAnomalies, SyntheticTraining,
+    TaughtConfig, VaeConfig, VaeTraining,
+};
 
 /// What a workflow reports, in short.
 #[derive(Default)]
@@ -129,4 +136,47 @@ fn names_are_those_of_the_command_line() {
         error.to_string(),
         "\"encoder\" is no kind of model, expected one of vae, denoiser, restorer, segmenter"
     );
+}
+
+/// Stripes: what no built-in content is.
+#[derive(Debug)]
+struct Stripes;
+
+impl AnomalyContent for Stripes {
+    fn name(&self) -> &str {
+        "stripes"
+    }
+
+    fn fill(&self, input: &ContentInput<'_>, into: &mut [f32]) {
+        let odd = usize::from(input.seed % 2 == 0);
+        into.iter_mut().enumerate().for_each(|(k, value)| *value = if k % 2 == odd { 1.0 } else { 0.0 });
+    }
+}
+
+#[test]
+fn a_segmenter_is_taught_a_content_of_ones_own() {
+    let heads = BrainPhantom::new(BrainConfig::new([32, 32], Contrast::T1, 7).slices(2)).unwrap();
+    let subject = |number: u64| Subject::new(number.to_string(), heads.volume(number).unwrap().image, None);
+    let subjects = || (0..10).map(subject).collect::<Vec<_>>();
+    let mut anomalies = SyntheticAnomalies::medical().own("stripes", 1.0);
+    anomalies.contents.clear();
+    let model = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([4, 8]), anomalies);
+    let training = SyntheticTraining::default().train(TrainConfig::default().epochs(2));
+    let config = LocalizerTraining::new(
+        ModelTraining::Segmenter { model: model.clone(), training },
+        Preset::Heads.preprocessing([32, 32]),
+    );
+    let error = train_localizer(subjects(), None, &config, &mut ()).unwrap_err();
+    assert!(explain(&error).contains("anomalies.own.name is \"stripes\""), "{}", explain(&error));
+
+    let options = TrainOptions::default().contents(vec![Arc::new(Stripes)]);
+    let trained = train_localizer(subjects(), None, &config.options(options), &mut ()).unwrap();
+    assert_eq!(predictor_choice(&trained.localizer).0, PredictorName::AnomalyLogit);
+    assert_eq!(trained.report()["recipe"]["segmenter"]["model"]["anomalies"]["own"][0]["name"], "stripes");
+    // What it was taught is in its file, which is read without the content.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    trained.localizer.save(&path).unwrap();
+    let back = Localizer::load(&path, &Device::Cpu).unwrap();
+    assert_eq!(back.model().config(), ModelConfig::Segmenter { config: model });
 }

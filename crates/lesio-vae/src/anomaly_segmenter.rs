@@ -1,58 +1,20 @@
 //! A network that was taught to mark synthetic anomalies.
 
 use lesio_nn::{
-    Device, Differentiate, Engine, EngineError, ImageBatch, Inference, Network, ParameterSet, Shape,
+    Device, Differentiate, Engine, EngineError, ImageBatch, Inference, Initialization, ParameterSet, Shape,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
-use crate::denoiser::DenoiserConfig;
 use crate::error::BuildError;
 use crate::model::{ModelError, Reconstructor, SegmentationModel, Segmented};
-use crate::synthetic::SyntheticAnomalies;
-
-/// Configuration of an [`AnomalySegmenter`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct AnomalySegmenterConfig {
-    /// The network. It has one channel more that comes out: the mark.
-    pub network: DenoiserConfig,
-    /// What it is taught: it finds what resembles this.
-    pub anomalies: SyntheticAnomalies,
-}
-
-impl AnomalySegmenterConfig {
-    /// A segmenter by this network of these anomalies.
-    #[must_use]
-    pub fn new(network: DenoiserConfig, anomalies: SyntheticAnomalies) -> Self {
-        Self { network, anomalies }
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// [`ConfigError`] as [`DenoiserConfig::validate`] and [`SyntheticAnomalies::validate`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.network.validate()?;
-        Ok(self.anomalies.validate().map_err(|error| error.within("anomalies"))?)
-    }
-
-    /// The network: image to the logit of being abnormal, and the restored image.
-    ///
-    /// # Errors
-    /// A configuration that is refused.
-    pub fn network(&self) -> Result<Network, ConfigError> {
-        self.validate()?;
-        self.network.u_net(1 + self.network.channels)
-    }
-}
+use crate::taught::TaughtConfig;
 
 /// A trained segmenter of anomalies: marks them, and restores the image besides, by one pass of one network.
 ///
-/// It knows anomalies by what it was taught, [`AnomalySegmenterConfig::anomalies`].
+/// It knows anomalies by what it was taught, [`TaughtConfig::anomalies`].
 #[derive(Debug)]
 pub struct AnomalySegmenter {
-    config: AnomalySegmenterConfig,
+    config: TaughtConfig,
     network: Inference,
 }
 
@@ -62,19 +24,27 @@ impl AnomalySegmenter {
     /// # Errors
     /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
     pub fn from_parameters(
-        config: AnomalySegmenterConfig,
+        config: TaughtConfig,
         parameters: &ParameterSet,
         device: &Device,
     ) -> Result<Self, BuildError> {
-        let network = config.network()?;
+        let network = config.segmenter()?;
         parameters.check(&[&network])?;
         let network = Inference::new(&network, parameters, Differentiate::Nothing, device)?;
         Ok(Self { config, network })
     }
 
+    /// Parameters of an untrained segmenter.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn initial_parameters(config: &TaughtConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
+        Ok(ParameterSet::initialize(&config.segmenter()?, Initialization::HeNormal, seed))
+    }
+
     /// The configuration.
     #[must_use]
-    pub fn config(&self) -> &AnomalySegmenterConfig {
+    pub fn config(&self) -> &TaughtConfig {
         &self.config
     }
 
@@ -89,7 +59,7 @@ impl AnomalySegmenter {
 
 impl Reconstructor for AnomalySegmenter {
     fn image_shape(&self) -> Shape {
-        self.config.network.image_shape()
+        self.config.image_shape()
     }
 
     fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {

@@ -1,7 +1,7 @@
 //! Small changes to training images that leave normal images normal.
 
 use lesio_nn::Shape;
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -50,48 +50,6 @@ pub enum Mirror {
 }
 
 impl Augmentation {
-    /// With or without mirroring.
-    #[must_use]
-    pub fn mirror(mut self, mirror: Mirror) -> Self {
-        self.mirror = mirror;
-        self
-    }
-
-    /// With shifts of up to this many pixels.
-    #[must_use]
-    pub fn shift(mut self, shift: usize) -> Self {
-        self.shift = shift;
-        self
-    }
-
-    /// With changes of brightness of up to this share.
-    #[must_use]
-    pub fn brightness(mut self, brightness: f32) -> Self {
-        self.brightness = brightness;
-        self
-    }
-
-    /// With rotations of up to this many degrees.
-    #[must_use]
-    pub fn rotation(mut self, rotation: f32) -> Self {
-        self.rotation = rotation;
-        self
-    }
-
-    /// With changes of size of up to this share.
-    #[must_use]
-    pub fn scale(mut self, scale: f32) -> Self {
-        self.scale = scale;
-        self
-    }
-
-    /// With changes of the exponent of values of up to this share.
-    #[must_use]
-    pub fn gamma(mut self, gamma: f32) -> Self {
-        self.gamma = gamma;
-        self
-    }
-
     /// Checks every setting.
     ///
     /// # Errors
@@ -148,6 +106,15 @@ impl Augmentation {
         }
     }
 }
+
+setters!(Augmentation {
+    mirror: Mirror,
+    shift: usize,
+    brightness: f32,
+    rotation: f32,
+    scale: f32,
+    gamma: f32,
+});
 
 /// A rotation about the middle with a change of size.
 struct Turn {

@@ -1,7 +1,7 @@
 //! What a VAE is made of.
 
 use lesio_nn::{Activation, Precision, SettingError, Shape};
-use lesio_settings::{in_range, require};
+use lesio_settings::{in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::likelihood::Likelihood;
@@ -151,41 +151,6 @@ impl VaeConfig {
         self
     }
 
-    /// With another latent space.
-    #[must_use]
-    pub fn latent(mut self, latent: Latent) -> Self {
-        self.latent = latent;
-        self
-    }
-
-    /// With another distribution of pixels.
-    #[must_use]
-    pub fn likelihood(mut self, likelihood: Likelihood) -> Self {
-        self.likelihood = likelihood;
-        self
-    }
-
-    /// With another normalization.
-    #[must_use]
-    pub fn normalization(mut self, normalization: Normalization) -> Self {
-        self.normalization = normalization;
-        self
-    }
-
-    /// With another activation.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// With another precision.
-    #[must_use]
-    pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
-        self
-    }
-
     /// Shape of an image.
     #[must_use]
     pub fn image_shape(&self) -> Shape {
@@ -230,6 +195,14 @@ impl VaeConfig {
         Ok(())
     }
 }
+
+setters!(VaeConfig {
+    latent: Latent,
+    likelihood: Likelihood,
+    normalization: Normalization,
+    activation: Activation,
+    precision: Precision,
+});
 
 /// Refuses a slope that no rectifier has.
 pub(crate) fn check_activation(activation: Activation) -> Result<(), SettingError> {

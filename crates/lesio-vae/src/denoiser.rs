@@ -11,6 +11,7 @@ use lesio_nn::{
     Inference, Initialization, Layer, LoadError, Network, NetworkBuilder, NodeId, Objective, ParameterSet,
     SaveError, SettingError, Shape, Terms, TrainConfig, TrainingEngine, model_file,
 };
+use lesio_settings::setters;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,8 @@ pub struct DenoiserTraining {
     pub corruption: Corruption,
 }
 
+setters!(DenoiserTraining { train: TrainConfig, augmentation: Augmentation, corruption: Corruption });
+
 impl Default for DenoiserTraining {
     fn default() -> Self {
         Self {
@@ -94,20 +97,6 @@ impl DenoiserConfig {
     #[must_use]
     pub fn widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
         self.widths = widths.into();
-        self
-    }
-
-    /// With another normalization.
-    #[must_use]
-    pub fn normalization(mut self, normalization: Normalization) -> Self {
-        self.normalization = normalization;
-        self
-    }
-
-    /// With another activation.
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
         self
     }
 
@@ -182,6 +171,8 @@ impl DenoiserConfig {
         Ok(value)
     }
 }
+
+setters!(DenoiserConfig { normalization: Normalization, activation: Activation });
 
 const KIND: &str = "a denoiser";
 const VERSION: u32 = 1;

@@ -22,7 +22,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use lesio_nn::{Device, ImageBatch, InputGradients, Trainer};
+//! use lesio_nn::{AdamConfig, Device, ImageBatch, InputGradients, TrainConfig, Trainer};
 //! use lesio_vae::{
 //!     Examples, Latent, Vae, VaeConfig, VaeObjective, VaeTraining, VariationalModel, RequestedGradients, initial_parameters,
 //!     networks,
@@ -36,9 +36,8 @@
 //!     normals.push(&square(0.5 + k as f32 / 128.0).collect::<Vec<_>>())?;
 //! }
 //!
-//! let mut training = VaeTraining::default();
-//! training.train.epochs = 40;
-//! training.train.adam.rate = 5e-3;
+//! let train = TrainConfig::default().epochs(40).adam(AdamConfig::default().rate(5e-3));
+//! let training = VaeTraining::default().train(train);
 //! let (encoder, decoder) = networks(&config)?;
 //! let parameters = initial_parameters(&config, training.train.seed)?;
 //! let objective = VaeObjective::new(config.clone(), training.clone(), normals, Examples::new(config.image_shape()))?;
@@ -79,10 +78,11 @@ mod network_vae;
 mod restorer;
 mod synthetic;
 mod synthetic_training;
+mod taught;
 mod training;
 mod vae;
 
-pub use anomaly_segmenter::{AnomalySegmenter, AnomalySegmenterConfig};
+pub use anomaly_segmenter::AnomalySegmenter;
 pub use augmentation::{Augmentation, Mirror};
 pub use config::{ConfigError, Latent, Normalization, VaeConfig};
 pub use corruption::Corruption;
@@ -96,8 +96,9 @@ pub use model::{
     SegmentationModel, Segmented, VariationalModel,
 };
 pub use network_vae::NetworkVae;
-pub use restorer::{Restorer, RestorerConfig};
+pub use restorer::Restorer;
 pub use synthetic::{AnomalyContent, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent};
 pub use synthetic_training::{SyntheticObjective, SyntheticTraining};
+pub use taught::TaughtConfig;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};
 pub use vae::{Vae, initial_parameters, networks};

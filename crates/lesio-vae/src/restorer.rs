@@ -1,57 +1,20 @@
 //! A network that was taught to paint synthetic anomalies away.
 
-use lesio_nn::{Device, EngineError, ImageBatch, Network, ParameterSet, Shape};
-use serde::{Deserialize, Serialize};
+use lesio_nn::{Device, EngineError, ImageBatch, Initialization, ParameterSet, Shape};
 
 use crate::config::ConfigError;
-use crate::denoiser::{Denoiser, DenoiserConfig};
+use crate::denoiser::Denoiser;
 use crate::error::BuildError;
 use crate::model::{ModelError, Reconstructor};
-use crate::synthetic::SyntheticAnomalies;
-
-/// Configuration of a [`Restorer`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct RestorerConfig {
-    /// The network.
-    pub network: DenoiserConfig,
-    /// What it is taught: it finds what resembles this.
-    pub anomalies: SyntheticAnomalies,
-}
-
-impl RestorerConfig {
-    /// A restorer by this network of these anomalies.
-    #[must_use]
-    pub fn new(network: DenoiserConfig, anomalies: SyntheticAnomalies) -> Self {
-        Self { network, anomalies }
-    }
-
-    /// Checks every setting.
-    ///
-    /// # Errors
-    /// [`ConfigError`] as [`DenoiserConfig::validate`] and [`SyntheticAnomalies::validate`].
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.network.validate()?;
-        Ok(self.anomalies.validate().map_err(|error| error.within("anomalies"))?)
-    }
-
-    /// The network: image to image.
-    ///
-    /// # Errors
-    /// A configuration that is refused.
-    pub fn network(&self) -> Result<Network, ConfigError> {
-        self.validate()?;
-        self.network.network()
-    }
-}
+use crate::taught::TaughtConfig;
 
 /// A trained restorer: gives an image back without what it takes for an anomaly.
 ///
-/// It knows anomalies by what it was taught, [`RestorerConfig::anomalies`]. A [`Denoiser`] is the same network, taught to
+/// It knows anomalies by what it was taught, [`TaughtConfig::anomalies`]. A [`Denoiser`] is the same network, taught to
 /// remove noise.
 #[derive(Debug)]
 pub struct Restorer {
-    config: RestorerConfig,
+    config: TaughtConfig,
     network: Denoiser,
 }
 
@@ -61,7 +24,7 @@ impl Restorer {
     /// # Errors
     /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
     pub fn from_parameters(
-        config: RestorerConfig,
+        config: TaughtConfig,
         parameters: &ParameterSet,
         device: &Device,
     ) -> Result<Self, BuildError> {
@@ -70,9 +33,17 @@ impl Restorer {
         Ok(Self { config, network })
     }
 
+    /// Parameters of an untrained restorer.
+    ///
+    /// # Errors
+    /// A configuration that is refused.
+    pub fn initial_parameters(config: &TaughtConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
+        Ok(ParameterSet::initialize(&config.restorer()?, Initialization::HeNormal, seed))
+    }
+
     /// The configuration.
     #[must_use]
-    pub fn config(&self) -> &RestorerConfig {
+    pub fn config(&self) -> &TaughtConfig {
         &self.config
     }
 

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use lesio_nn::{
-    Batch, EngineError, Engines, Initialization, Objective, ParameterSet, Shape, Terms, TrainConfig,
-    TrainingEngine, random,
-};
-use lesio_settings::SettingError;
+use lesio_nn::{Batch, EngineError, Engines, Objective, Shape, Terms, TrainConfig, TrainingEngine, random};
+use lesio_settings::{SettingError, setters};
 use rand::RngExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::anomaly_segmenter::AnomalySegmenterConfig;
 use crate::augmentation::Augmentation;
 use crate::config::ConfigError;
 use crate::examples::Examples;
-use crate::restorer::RestorerConfig;
-use crate::synthetic::{AnomalyContent, Synthesizer, SyntheticAnomalies};
+use crate::synthetic::{AnomalyContent, Synthesizer};
+use crate::taught::TaughtConfig;
 use crate::training::{CORRUPTION_SEED, check_samples, check_shape, fingerprint};
 
 /// How a [`Restorer`](crate::Restorer) or an [`AnomalySegmenter`](crate::AnomalySegmenter) is trained.
@@ -30,6 +26,8 @@ pub struct SyntheticTraining {
     pub augmentation: Augmentation,
 }
 
+setters!(SyntheticTraining { train: TrainConfig, augmentation: Augmentation });
+
 impl SyntheticTraining {
     /// Checks every setting.
     ///
@@ -38,26 +36,6 @@ impl SyntheticTraining {
     pub fn validate(&self) -> Result<(), SettingError> {
         self.train.validate().map_err(|error| error.within("train"))?;
         self.augmentation.validate().map_err(|error| error.within("augmentation"))
-    }
-}
-
-impl RestorerConfig {
-    /// Parameters of an untrained restorer.
-    ///
-    /// # Errors
-    /// A configuration that is refused.
-    pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
-        Ok(ParameterSet::initialize(&self.network()?, Initialization::HeNormal, seed))
-    }
-}
-
-impl AnomalySegmenterConfig {
-    /// Parameters of an untrained segmenter.
-    ///
-    /// # Errors
-    /// A configuration that is refused.
-    pub fn initial_parameters(&self, seed: u64) -> Result<ParameterSet, ConfigError> {
-        Ok(ParameterSet::initialize(&self.network()?, Initialization::HeNormal, seed))
     }
 }
 
@@ -108,15 +86,13 @@ impl SyntheticObjective {
     /// # Errors
     /// A configuration out of range, a content that is not given, or images of another shape than the model's.
     pub fn restorer(
-        config: &RestorerConfig,
+        config: &TaughtConfig,
         training: SyntheticTraining,
         examples: Examples,
         validation: Examples,
         own: &[Arc<dyn AnomalyContent>],
     ) -> Result<Self, ConfigError> {
-        let (shape, anomalies) = (config.network.image_shape(), &config.anomalies);
-        let fingerprint = fingerprint(&(config, &training), &examples, &validation);
-        Self::new(Task::Restore, (shape, anomalies, fingerprint), training, examples, validation, own)
+        Self::new(Task::Restore, config, training, examples, validation, own)
     }
 
     /// What teaches a segmenter; else as [`SyntheticObjective::restorer`].
@@ -124,28 +100,29 @@ impl SyntheticObjective {
     /// # Errors
     /// As [`SyntheticObjective::restorer`].
     pub fn segmenter(
-        config: &AnomalySegmenterConfig,
+        config: &TaughtConfig,
         training: SyntheticTraining,
         examples: Examples,
         validation: Examples,
         own: &[Arc<dyn AnomalyContent>],
     ) -> Result<Self, ConfigError> {
-        let (shape, anomalies) = (config.network.image_shape(), &config.anomalies);
-        let fingerprint = fingerprint(&(config, &training), &examples, &validation);
-        Self::new(Task::Segment, (shape, anomalies, fingerprint), training, examples, validation, own)
+        Self::new(Task::Segment, config, training, examples, validation, own)
     }
 
     fn new(
         task: Task,
-        (shape, anomalies, fingerprint): (Shape, &SyntheticAnomalies, String),
+        config: &TaughtConfig,
         training: SyntheticTraining,
         examples: Examples,
         validation: Examples,
         own: &[Arc<dyn AnomalyContent>],
     ) -> Result<Self, ConfigError> {
+        config.validate()?;
         training.validate()?;
-        check_shape(shape, &[&examples, &validation])?;
-        let synthesizer = Synthesizer::new(anomalies, own).map_err(|error| error.within("anomalies"))?;
+        check_shape(config.image_shape(), &[&examples, &validation])?;
+        let fingerprint = fingerprint(&(config, &training), &examples, &validation);
+        let synthesizer =
+            Synthesizer::new(&config.anomalies, own).map_err(|error| error.within("anomalies"))?;
         let buffers = Buffers::default();
         Ok(Self { task, synthesizer, training, examples, validation, fingerprint, buffers })
     }

@@ -1,7 +1,7 @@
 //! The evidence lower bound as an objective, and how a VAE is trained on it.
 
 use lesio_nn::{Batch, EngineError, Engines, Objective, Shape, Terms, TrainConfig, random};
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,13 @@ pub struct VaeTraining {
     /// What the encoder sees instead of the image.
     pub corruption: Corruption,
 }
+
+setters!(VaeTraining {
+    train: TrainConfig,
+    divergence: Divergence,
+    augmentation: Augmentation,
+    corruption: Corruption,
+});
 
 /// The divergence's part in the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -252,17 +259,10 @@ pub(crate) fn check_samples(samples: &[usize], examples: &Examples) -> Result<()
     }
 }
 
-/// A text that changes with configuration and data.
+/// What tells trainings on images apart.
 pub(crate) fn fingerprint(config: &impl Serialize, examples: &Examples, validation: &Examples) -> String {
-    let text = serde_json::to_string(config).unwrap_or_default();
-    format!(
-        "configuration {:08x}, {} training images {:08x}, {} validation images {:08x}",
-        crc32fast::hash(text.as_bytes()),
-        examples.len(),
-        examples.checksum(),
-        validation.len(),
-        validation.checksum()
-    )
+    let of = |images: &Examples| (images.len(), images.checksum());
+    lesio_nn::fingerprint(config, "images", of(examples), of(validation))
 }
 
 /// Fills `clean` with the augmented images of a batch and `seen` with what the network gets to see.

@@ -10,10 +10,10 @@ use lesio_nn::{
 };
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::{
-    AnomalySegmenter, AnomalySegmenterConfig, Augmentation, Content, Corruption, Denoiser, DenoiserConfig,
-    DenoiserObjective, DenoiserTraining, Divergence, Examples, Latent, Mirror, Reconstructor, Restorer,
-    RestorerConfig, SegmentationModel, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, Vae,
-    VaeConfig, VaeObjective, VaeTraining, WeightedContent, initial_parameters, networks,
+    AnomalySegmenter, Augmentation, Content, Corruption, Denoiser, DenoiserConfig, DenoiserObjective,
+    DenoiserTraining, Divergence, Examples, Latent, Mirror, Reconstructor, Restorer, SegmentationModel,
+    SyntheticAnomalies, SyntheticObjective, SyntheticTraining, TaughtConfig, Vae, VaeConfig, VaeObjective,
+    VaeTraining, WeightedContent, initial_parameters, networks,
 };
 
 /// Slices of as many healthy heads, scaled to about [0, 1], with the head as region.
@@ -212,10 +212,10 @@ fn taught() -> (SyntheticTraining, SyntheticAnomalies) {
 #[test]
 fn a_restorer_learns_to_paint_lesions_away() {
     let (training, anomalies) = taught();
-    let config = RestorerConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
+    let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
     let trainer = || {
-        let parameters = config.initial_parameters(4).unwrap();
-        let network = config.network().unwrap();
+        let parameters = Restorer::initial_parameters(&config, 4).unwrap();
+        let network = config.restorer().unwrap();
         let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
         let objective =
             SyntheticObjective::restorer(&config, training.clone(), heads(0..36), heads(100..108), &[])
@@ -234,9 +234,9 @@ fn a_restorer_learns_to_paint_lesions_away() {
 #[test]
 fn a_segmenter_learns_to_mark_lesions_and_to_paint_them_away() {
     let (training, anomalies) = taught();
-    let config = AnomalySegmenterConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
-    let parameters = config.initial_parameters(4).unwrap();
-    let network = config.network().unwrap();
+    let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
+    let parameters = AnomalySegmenter::initial_parameters(&config, 4).unwrap();
+    let network = config.segmenter().unwrap();
     let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
     let objective =
         SyntheticObjective::segmenter(&config, training.clone(), heads(0..36), heads(100..108), &[]).unwrap();

@@ -1,6 +1,7 @@
 //! How the members' maps become one.
 
 use lesio_image::Volume;
+use lesio_settings::setters;
 use ndarray::{Array, ArrayView, Dimension};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -72,13 +73,6 @@ impl EnsembleConfig {
     #[must_use]
     pub fn new(rule: EnsembleRule) -> Self {
         Self { scale: MemberScale::default(), rule }
-    }
-
-    /// With another scale of the members.
-    #[must_use]
-    pub fn scale(mut self, scale: MemberScale) -> Self {
-        self.scale = scale;
-        self
     }
 
     /// Combines the maps of members, each with what its normal pixels score at the same stage: raw maps
@@ -180,6 +174,8 @@ impl EnsembleConfig {
         }
     }
 }
+
+setters!(EnsembleConfig { scale: MemberScale });
 
 impl EnsembleRule {
     /// One value of the members' values, of which there is at least one.

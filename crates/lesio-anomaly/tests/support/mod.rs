@@ -13,8 +13,8 @@ use lesio_nn::{
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
 use lesio_vae::{
-    AnomalySegmenterConfig, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence,
-    Examples, Latent, RestorerConfig, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, Vae,
+    AnomalySegmenter, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples,
+    Latent, Restorer, SyntheticAnomalies, SyntheticObjective, SyntheticTraining, TaughtConfig, Vae,
     VaeConfig, VaeObjective, VaeTraining, initial_parameters, networks,
 };
 
@@ -266,24 +266,21 @@ pub fn taught_model(segments: bool) -> Model {
     let mut training = SyntheticTraining::default();
     training.train = train_config();
     let (examples, validation) = (heads(0..24), heads(100..104));
-    match segments {
-        true => {
-            let config = AnomalySegmenterConfig::new(network, anomalies);
-            let parameters = config.initial_parameters(1).unwrap();
-            let engines = [engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
-            let objective =
-                SyntheticObjective::segmenter(&config, training, examples, validation, &[]).unwrap();
-            let parameters = trained(objective, engines);
-            Model::new(&ModelConfig::Segmenter { config }, &parameters, &Device::Cpu).unwrap()
-        }
-        false => {
-            let config = RestorerConfig::new(network, anomalies);
-            let parameters = config.initial_parameters(1).unwrap();
-            let engines = [engine(&config.network().unwrap(), &parameters, InputGradients::Skip)];
-            let objective =
-                SyntheticObjective::restorer(&config, training, examples, validation, &[]).unwrap();
-            let parameters = trained(objective, engines);
-            Model::new(&ModelConfig::Restorer { config }, &parameters, &Device::Cpu).unwrap()
-        }
-    }
+    let config = TaughtConfig::new(network, anomalies);
+    let untrained = match segments {
+        true => AnomalySegmenter::initial_parameters(&config, 1),
+        false => Restorer::initial_parameters(&config, 1),
+    };
+    let network = if segments { config.segmenter() } else { config.restorer() };
+    let engines = [engine(&network.unwrap(), &untrained.unwrap(), InputGradients::Skip)];
+    let objective = match segments {
+        true => SyntheticObjective::segmenter(&config, training, examples, validation, &[]),
+        false => SyntheticObjective::restorer(&config, training, examples, validation, &[]),
+    };
+    let parameters = trained(objective.unwrap(), engines);
+    let config = match segments {
+        true => ModelConfig::Segmenter { config },
+        false => ModelConfig::Restorer { config },
+    };
+    Model::new(&config, &parameters, &Device::Cpu).unwrap()
 }

@@ -129,16 +129,12 @@ impl PipelineConfig {
     }
 
     pub(crate) fn train_config(&self, samples: usize, steps: usize, batch: usize, seed: u64) -> TrainConfig {
-        let mut adam = AdamConfig::default();
-        adam.rate = 2e-3;
-        adam.warm_up = (steps as u64 / 20).clamp(1, 100);
-        adam.clip_norm = Some(2.0);
-        let mut config = TrainConfig::default();
-        config.batch_size = batch;
-        config.epochs = (steps * batch).div_ceil(samples.max(1)).max(1);
-        config.adam = adam;
-        config.patience = None;
-        config.seed = self.seed.wrapping_add(seed);
-        config
+        let warm_up = (steps as u64 / 20).clamp(1, 100);
+        TrainConfig::default()
+            .batch_size(batch)
+            .epochs((steps * batch).div_ceil(samples.max(1)).max(1))
+            .adam(AdamConfig::default().rate(2e-3).warm_up(warm_up).clip_norm(Some(2.0)))
+            .patience(None)
+            .seed(self.seed.wrapping_add(seed))
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lesio_anomaly::PredictorName;
 use lesio_io::ReadOptions;
 use lesio_metrics::BootstrapConfig;
+use lesio_settings::setters;
 
 use crate::lesion_groups::LesionGroups;
 
@@ -57,45 +58,10 @@ impl EvaluateConfig {
         }
     }
 
-    /// Sets [`EvaluateConfig::predictors`].
-    #[must_use]
-    pub fn predictors(mut self, predictors: Option<Vec<PredictorName>>) -> Self {
-        self.predictors = predictors;
-        self
-    }
-
     /// Sets [`EvaluateConfig::ensemble`].
     #[must_use]
     pub fn ensemble(mut self, members: impl IntoIterator<Item = PredictorName>) -> Self {
         self.ensemble = members.into_iter().collect();
-        self
-    }
-
-    /// Sets [`EvaluateConfig::groups`].
-    #[must_use]
-    pub fn groups(mut self, groups: Option<LesionGroups>) -> Self {
-        self.groups = groups;
-        self
-    }
-
-    /// Sets [`EvaluateConfig::model_choices`].
-    #[must_use]
-    pub fn model_choices(mut self, choices: ModelChoices) -> Self {
-        self.model_choices = choices;
-        self
-    }
-
-    /// Sets [`EvaluateConfig::pictures`].
-    #[must_use]
-    pub fn pictures(mut self, pictures: usize) -> Self {
-        self.pictures = pictures;
-        self
-    }
-
-    /// Sets [`EvaluateConfig::reading`].
-    #[must_use]
-    pub fn reading(mut self, reading: ReadOptions) -> Self {
-        self.reading = reading;
         self
     }
 
@@ -106,3 +72,11 @@ impl EvaluateConfig {
         self
     }
 }
+
+setters!(EvaluateConfig {
+    predictors: Option<Vec<PredictorName>>,
+    groups: Option<LesionGroups>,
+    model_choices: ModelChoices,
+    pictures: usize,
+    reading: ReadOptions,
+});

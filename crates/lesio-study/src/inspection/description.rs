@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lesio_image::Image;
 use lesio_io::nifti::NiftiImage;
 use lesio_io::{AffineSource, DEFAULT_MAX_BYTES, ReadErrorKind, ReadOptions, is_image};
+use lesio_settings::setters;
 
 use super::error::InspectError;
 use super::model::ModelDescription;
@@ -32,27 +33,15 @@ impl Default for InspectConfig {
 }
 
 impl InspectConfig {
-    /// Sets [`InspectConfig::max_bytes`].
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
     /// Sets [`InspectConfig::limit_name`].
     #[must_use]
     pub fn limit_name(mut self, name: &'static str) -> Self {
         self.limit_name = Some(name);
         self
     }
-
-    /// Sets [`InspectConfig::affine`].
-    #[must_use]
-    pub fn affine(mut self, source: AffineSource) -> Self {
-        self.affine = source;
-        self
-    }
 }
+
+setters!(InspectConfig { max_bytes: u64, affine: AffineSource });
 
 /// A file that can be read: what it holds, as [`FileDescription::to_text`], [`FileDescription::to_json`] and a list of
 /// problems.

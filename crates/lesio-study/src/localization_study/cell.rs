@@ -2,9 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use lesio_anomaly::{EnsembleConfig, EnsembleRule, Localizer, NormalScores, PredictorName};
+use lesio_anomaly::{
+    EnsembleConfig, EnsembleRule, Localizer, NormalScores, PredictorName, PredictorSettings,
+    ProjectionConfig, RestorationConfig,
+};
 use lesio_metrics::{BootstrapConfig, Connectivity, MeasureConfig, Scratch, StreamedPatients, TruePixels};
-use lesio_nn::{Device, Event};
+use lesio_nn::{Device, Event, TrainConfig};
 use lesio_vae::{Divergence, Latent, Likelihood, VaeConfig, VaeTraining};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,7 @@ use crate::normal_slices::{fit_preprocessing, normal_examples};
 use crate::pixels::lesion_slices;
 use crate::scratch::scratch;
 use crate::subject::Subject;
-use crate::training::{Checkpoints, ModelTraining, train};
+use crate::training::{ModelTraining, TrainOptions, train};
 
 /// What a cell found: for every predictor the average precision of post-processed scores on slices with
 /// lesions, and its bootstrap replicates over the same resampled patients.
@@ -98,18 +101,18 @@ pub fn run_cell(
         .widths(budget.widths.clone())
         .latent(Latent::Dense { dimensions: variation.latent })
         .likelihood(Likelihood::Gaussian { scale: variation.scale });
-    let mut training = VaeTraining::default();
-    training.train.epochs = budget.epochs;
-    training.train.batch_size = budget.batch;
-    training.train.seed = budget.seed;
-    training.divergence = Divergence::Beta { beta: variation.beta, warm_up: 0.1 };
-    training.augmentation = domain.augmentation.clone();
-    let recipe = ModelTraining::Vae { model, training };
-    let trained =
-        train(&recipe, preprocessing, examples, validation, &Checkpoints::default(), device, observe)?;
-    let mut settings = lesio_anomaly::PredictorSettings::default();
-    settings.projection.steps = budget.steps;
-    settings.restoration.steps = budget.steps;
+    let train_config =
+        TrainConfig::default().epochs(budget.epochs).batch_size(budget.batch).seed(budget.seed);
+    let training = VaeTraining::default()
+        .train(train_config)
+        .divergence(Divergence::Beta { beta: variation.beta, warm_up: 0.1 })
+        .augmentation(domain.augmentation.clone());
+    let model = ModelTraining::Vae { model, training };
+    let options = TrainOptions::default().device(device.clone());
+    let trained = train(&model, preprocessing, examples, validation, &options, observe)?;
+    let settings = PredictorSettings::default()
+        .projection(ProjectionConfig::default().steps(budget.steps))
+        .restoration(RestorationConfig::default().steps(budget.steps));
     let localizer = trained.localizer.settings(settings).postprocessing(domain.postprocessing.clone());
     let names = localizer.predictors();
     let localizer = calibrate(localizer, &domain.validation, &MEMBERS, |_| {})?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lesio_nn::Device;
 use lesio_report::{Existing, write_json};
+use lesio_settings::setters;
 
 use super::cell::{StudyCell, run_cell};
 use super::domain::Domain;
@@ -33,14 +34,9 @@ impl StudyConfig {
     pub fn new(folder: impl Into<PathBuf>, budget: Budget, time: Duration) -> Self {
         Self { folder: folder.into(), budget, time, device: Device::Cpu }
     }
-
-    /// Sets [`StudyConfig::device`].
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
-    }
 }
+
+setters!(StudyConfig { device: Device });
 
 /// A domain that is read when its first cell is trained.
 pub struct StudyDomain<'a> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
+use lesio_settings::setters;
 
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
@@ -98,52 +99,10 @@ impl LocalizeConfig {
         }
     }
 
-    /// Sets [`LocalizeConfig::folders`].
-    #[must_use]
-    pub fn folders(mut self, folders: CaseFolders) -> Self {
-        self.folders = folders;
-        self
-    }
-
-    /// Sets [`LocalizeConfig::existing`].
-    #[must_use]
-    pub fn existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
     /// Sets [`LocalizeConfig::predictors`].
     #[must_use]
     pub fn predictors(mut self, predictors: impl IntoIterator<Item = PredictorName>) -> Self {
         self.predictors = predictors.into_iter().collect();
-        self
-    }
-
-    /// Sets [`LocalizeConfig::rule`].
-    #[must_use]
-    pub fn rule(mut self, rule: DetectionRule) -> Self {
-        self.rule = rule;
-        self
-    }
-
-    /// Sets [`LocalizeConfig::slices`].
-    #[must_use]
-    pub fn slices(mut self, slices: usize) -> Self {
-        self.slices = slices;
-        self
-    }
-
-    /// Sets [`LocalizeConfig::channel_maps`].
-    #[must_use]
-    pub fn channel_maps(mut self, channel_maps: ChannelMaps) -> Self {
-        self.channel_maps = channel_maps;
-        self
-    }
-
-    /// Sets [`LocalizeConfig::reading`].
-    #[must_use]
-    pub fn reading(mut self, reading: ReadOptions) -> Self {
-        self.reading = reading;
         self
     }
 
@@ -167,6 +126,15 @@ impl LocalizeConfig {
         (self.predictors.clone(), None)
     }
 }
+
+setters!(LocalizeConfig {
+    folders: CaseFolders,
+    existing: Existing,
+    rule: DetectionRule,
+    slices: usize,
+    channel_maps: ChannelMaps,
+    reading: ReadOptions,
+});
 
 /// The threshold of a predictor; `None` where the model was saved without normal scores of it.
 pub(super) fn threshold(

@@ -1,6 +1,6 @@
 //! What the study of quality measures.
 
-use lesio_settings::{SettingError, in_range, require};
+use lesio_settings::{SettingError, in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
 /// Most test candidates for each twentieth of the Dice, and steps of an attack.
@@ -29,24 +29,10 @@ impl QualityStudyConfig {
         Self { seed, per_bin: 12, strengths: vec![0.05, 0.1, 0.2, 0.3], pgd_steps: 10 }
     }
 
-    /// With another number of test candidates for each twentieth of the Dice.
-    #[must_use]
-    pub fn per_bin(mut self, per_bin: usize) -> Self {
-        self.per_bin = per_bin;
-        self
-    }
-
     /// With other strengths.
     #[must_use]
     pub fn strengths(mut self, strengths: impl Into<Vec<f32>>) -> Self {
         self.strengths = strengths.into();
-        self
-    }
-
-    /// With other steps of projected gradient descent.
-    #[must_use]
-    pub fn pgd_steps(mut self, pgd_steps: usize) -> Self {
-        self.pgd_steps = pgd_steps;
         self
     }
 
@@ -61,3 +47,5 @@ impl QualityStudyConfig {
         in_range("pgd_steps", self.pgd_steps, 1..=MOST)
     }
 }
+
+setters!(QualityStudyConfig { per_bin: usize, pgd_steps: usize });

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lesio_io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio_quality::{EstimatorConfig, Framing, Method, PatientGroups, TrueSlice};
+use lesio_settings::setters;
 
 use crate::quality::error::QualityStudyError;
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
@@ -53,13 +54,6 @@ impl QualityDataConfig {
     #[must_use]
     pub fn labels(mut self, labels: impl Into<Vec<u8>>) -> Self {
         self.labels = labels.into();
-        self
-    }
-
-    /// With another grid.
-    #[must_use]
-    pub fn size(mut self, size: usize) -> Self {
-        self.size = size;
         self
     }
 
@@ -131,6 +125,8 @@ impl QualityDataConfig {
         Ok(EstimatorConfig::new(Method::SecondOpinion, framing).classes(classes))
     }
 }
+
+setters!(QualityDataConfig { size: usize });
 
 /// Number of patients among slices.
 #[must_use]

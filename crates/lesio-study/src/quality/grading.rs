@@ -7,6 +7,7 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_quality::{Assessment, Grade, QualityModel};
 use lesio_report::{Column, Table, TableError};
+use lesio_settings::setters;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -34,21 +35,9 @@ impl GradeConfig {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), existing: Existing::Refuse, reading: ReadOptions::new() }
     }
-
-    /// Sets [`GradeConfig::existing`].
-    #[must_use]
-    pub fn existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
-    /// Sets [`GradeConfig::reading`].
-    #[must_use]
-    pub fn reading(mut self, reading: ReadOptions) -> Self {
-        self.reading = reading;
-        self
-    }
 }
+
+setters!(GradeConfig { existing: Existing, reading: ReadOptions });
 
 /// The grades of a data set, and the cases that have none.
 #[derive(Clone, Debug, Serialize)]

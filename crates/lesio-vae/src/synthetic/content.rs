@@ -9,16 +9,38 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// What an anomaly could show, to be mixed with an image where the anomaly is.
+/// What an anomaly could show, to be mixed with an image where the anomaly is: a content of one's own.
 ///
-/// A content of your own takes part by its name in [`SyntheticAnomalies::own`](crate::SyntheticAnomalies::own).
+/// It takes part by its name in [`SyntheticAnomalies::own`](crate::SyntheticAnomalies::own).
+///
+/// ```
+/// use lesio_vae::{AnomalyContent, ContentInput};
+///
+/// /// A checkerboard of black and white.
+/// #[derive(Debug)]
+/// struct Checks;
+///
+/// impl AnomalyContent for Checks {
+///     fn name(&self) -> &str {
+///         "checks"
+///     }
+///
+///     fn fill(&self, input: &ContentInput<'_>, into: &mut [f32]) {
+///         let (width, pixels) = (input.shape.width, input.shape.pixels());
+///         for (k, value) in into.iter_mut().enumerate() {
+///             let (row, column) = (k % pixels / width, k % width);
+///             *value = if (row / 4 + column / 4) % 2 == 0 { 0.0 } else { 1.0 };
+///         }
+///     }
+/// }
+/// ```
 pub trait AnomalyContent: fmt::Debug + Send + Sync {
     /// Its name, in configurations and reports.
     fn name(&self) -> &str;
 
-    /// Fills `into`, `[c, h, w]`, with what the anomaly would show if it were everywhere. Whatever is random comes from the
-    /// generator.
-    fn fill(&self, input: &ContentInput<'_>, generator: &mut ChaCha8Rng, into: &mut [f32]);
+    /// Fills `into`, `[c, h, w]`, with what the anomaly would show if it were everywhere. Whatever is random follows from
+    /// [`ContentInput::seed`].
+    fn fill(&self, input: &ContentInput<'_>, into: &mut [f32]);
 }
 
 /// What contents are made of.
@@ -31,6 +53,8 @@ pub struct ContentInput<'a> {
     pub image: &'a [f32],
     /// Another normal image, `[c, h, w]`.
     pub other: &'a [f32],
+    /// Another number for each anomaly.
+    pub seed: u64,
 }
 
 /// The contents that are built in. Amounts are in units of the images, whose values lie between about 0 and 1.
@@ -38,8 +62,6 @@ pub struct ContentInput<'a> {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Content {
-    /// The image itself.
-    Nothing,
     /// The image brightened by a random amount, the same in all channels, with texture.
     Brighter {
         /// Least amount, 0 to 100.
@@ -90,7 +112,6 @@ impl Content {
     /// [`SettingError`] for a number out of the range stated with its field.
     pub fn validate(&self) -> Result<(), SettingError> {
         match *self {
-            Self::Nothing => Ok(()),
             Self::Brighter { least, most, texture } => {
                 in_range("brighter.least", least, 0.0..=100.0)?;
                 in_range("brighter.most", most, least..=100.0)?;
@@ -111,24 +132,17 @@ impl Content {
     }
 }
 
-impl AnomalyContent for Content {
-    fn name(&self) -> &str {
-        match self {
-            Self::Nothing => "nothing",
-            Self::Brighter { .. } => "brighter",
-            Self::Darker { .. } => "darker",
-            Self::Tinted { .. } => "tinted",
-            Self::Colored { .. } => "colored",
-            Self::Foreign { .. } => "foreign",
-            Self::Displaced { .. } => "displaced",
-        }
-    }
-
-    fn fill(&self, input: &ContentInput<'_>, generator: &mut ChaCha8Rng, into: &mut [f32]) {
-        let ContentInput { shape, image, other } = *input;
+impl Content {
+    /// Fills `into` with what the anomaly would show if it were everywhere; all are `[c, h, w]`.
+    pub(super) fn fill(
+        &self,
+        generator: &mut ChaCha8Rng,
+        shape: Shape,
+        [image, other]: [&[f32]; 2],
+        into: &mut [f32],
+    ) {
         let planes = image.chunks_exact(shape.pixels()).zip(into.chunks_exact_mut(shape.pixels()));
         match *self {
-            Self::Nothing => into.copy_from_slice(image),
             Self::Brighter { least, most, texture } => {
                 let amount = generator.random_range(least..=most) as f32;
                 let noise = texture_of(shape, generator);
@@ -216,8 +230,7 @@ mod tests {
         let other: Vec<f32> = image.iter().map(|value| value + 7.0).collect();
         let fill = |content: Content, stream| {
             let mut into = vec![0.0; shape.len()];
-            let input = ContentInput { shape, image: &image, other: &other };
-            content.fill(&input, &mut random::generator(2, stream), &mut into);
+            content.fill(&mut random::generator(2, stream), shape, [&image, &other], &mut into);
             into
         };
         for stream in 0..20 {

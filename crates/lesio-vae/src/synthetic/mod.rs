@@ -4,10 +4,12 @@ mod config;
 mod content;
 mod region;
 
+use std::sync::Arc;
+
 use lesio_nn::Shape;
+use lesio_settings::SettingError;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use std::sync::Arc;
 
 pub use config::{OwnContent, SyntheticAnomalies, WeightedContent};
 pub use content::{AnomalyContent, Content, ContentInput};
@@ -17,7 +19,13 @@ pub use content::{AnomalyContent, Content, ContentInput};
 pub(crate) struct Synthesizer {
     config: SyntheticAnomalies,
     /// Each content with the sum of the weights up to it.
-    contents: Vec<(f64, Arc<dyn AnomalyContent>)>,
+    contents: Vec<(f64, Source)>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    BuiltIn(Content),
+    Own(Arc<dyn AnomalyContent>),
 }
 
 impl Synthesizer {
@@ -28,21 +36,19 @@ impl Synthesizer {
     pub(crate) fn new(
         config: &SyntheticAnomalies,
         own: &[Arc<dyn AnomalyContent>],
-    ) -> Result<Self, lesio_settings::SettingError> {
+    ) -> Result<Self, SettingError> {
         config.validate()?;
-        let mut contents: Vec<(f64, Arc<dyn AnomalyContent>)> = Vec::new();
+        let mut contents = Vec::new();
         let mut sum = 0.0;
         for WeightedContent { weight, content } in &config.contents {
             sum += weight;
-            contents.push((sum, Arc::new(*content)));
+            contents.push((sum, Source::BuiltIn(*content)));
         }
         for OwnContent { weight, name } in &config.own {
             let found = own.iter().find(|content| content.name() == name);
-            let missing = || {
-                lesio_settings::SettingError::new("own.name", name, "the name of a content that was given")
-            };
+            let missing = || SettingError::new("own.name", name, "the name of a content that was given");
             sum += weight;
-            contents.push((sum, found.ok_or_else(missing)?.clone()));
+            contents.push((sum, Source::Own(found.ok_or_else(missing)?.clone())));
         }
         Ok(Self { config: config.clone(), contents })
     }
@@ -61,9 +67,16 @@ impl Synthesizer {
         let [least, most] = self.config.opacity;
         let opacity = generator.random_range(least..=most) as f32;
         strength.iter_mut().for_each(|strength| *strength *= opacity);
-        let mut filled = vec![0.0; image.len()];
-        let input = ContentInput { shape, image, other };
-        self.draw(generator).fill(&input, generator, &mut filled);
+        let mut filled = image.to_vec();
+        match self.draw(generator) {
+            Some(Source::BuiltIn(content)) => content.fill(generator, shape, [image, other], &mut filled),
+            Some(Source::Own(content)) => {
+                let seed = generator.random();
+                content.fill(&ContentInput { shape, image, other, seed }, &mut filled);
+            }
+            // No configuration that is not refused is without contents.
+            None => {}
+        }
         let mut changed = vec![false; shape.pixels()];
         let smallest = self.config.change as f32;
         for (channel, filled) in
@@ -83,11 +96,11 @@ impl Synthesizer {
     }
 
     /// A content, drawn by its weight.
-    fn draw(&self, generator: &mut ChaCha8Rng) -> &dyn AnomalyContent {
-        let sum = self.contents.last().map_or(0.0, |(sum, _)| *sum);
+    fn draw(&self, generator: &mut ChaCha8Rng) -> Option<&Source> {
+        let (sum, last) = self.contents.last()?;
         let at = generator.random_range(0.0..1.0) * sum;
-        let found = self.contents.iter().find(|(sum, _)| at < *sum).or(self.contents.last());
-        found.map_or(&Content::Nothing, |(_, content)| &**content)
+        let found = self.contents.iter().find(|(sum, _)| at < *sum);
+        Some(found.map_or(last, |(_, content)| content))
     }
 }
 
@@ -158,7 +171,7 @@ mod tests {
             "white"
         }
 
-        fn fill(&self, _: &ContentInput<'_>, _: &mut ChaCha8Rng, into: &mut [f32]) {
+        fn fill(&self, _: &ContentInput<'_>, into: &mut [f32]) {
             into.fill(9.0);
         }
     }
