@@ -180,7 +180,7 @@ fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result
     if let Some(&label) = segmentation.data().iter().find(|label| **label != 0 && !known.contains(label)) {
         return Err(InputError::UnknownLabel { label, expected: known.to_vec() });
     }
-    Ok(check_finite(&image.data())?)
+    Ok(check_finite(image.data())?)
 }
 
 /// Mean side of a pixel within a slice.

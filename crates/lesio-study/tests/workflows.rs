@@ -148,7 +148,7 @@ impl AnomalyContent for Stripes {
     }
 
     fn fill(&self, input: &ContentInput<'_>, into: &mut [f32]) {
-        let odd = usize::from(input.seed % 2 == 0);
+        let odd = usize::from(input.seed.is_multiple_of(2));
         into.iter_mut().enumerate().for_each(|(k, value)| *value = if k % 2 == odd { 1.0 } else { 0.0 });
     }
 }
