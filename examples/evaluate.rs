@@ -17,8 +17,8 @@ use lesio::study::{
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
 use lesio_examples::filters::{MedianLengths, length_of};
-use lesio_examples::models::{check_ensemble, load_models};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, command, model_path, run, say};
+use lesio_examples::models::{check_ensemble, load_models, model_files};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, command, run, say};
 use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
@@ -29,7 +29,7 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Model files of `train`, or their folders, separated by commas
+    /// Model files of `train`, or their folders, also those of several members, separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<PathBuf>,
     #[command(flatten)]
@@ -85,7 +85,8 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     check_folder(&args.out)?;
-    let models = load_models(&args.model, &args.device.loading(args.precision), args.median, args.erosion)?;
+    let files = model_files(&args.model);
+    let models = load_models(&files, &args.device.loading(args.precision), args.median, args.erosion)?;
     let data = args.data.open()?;
     let test = args.data.select(&data, &args.split)?;
     test.require_masks()?;
@@ -117,9 +118,8 @@ fn program() -> Outcome {
     let page = args.out.join("report.html");
     found.page(lead)?.write(&page, Existing::Replace)?;
     let mut saved = Vec::new();
-    for (path, chosen) in args.model.iter().zip(&found.best) {
-        let path = model_path(path);
-        Localizer::load(&path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(&path)?;
+    for (path, chosen) in files.iter().zip(&found.best) {
+        Localizer::load(path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(path)?;
         saved.push(format!("{}: {}", path.display(), choice_in_words(chosen)));
     }
     found.chosen.iter().for_each(|chosen| say!("{chosen}"));

@@ -9,7 +9,9 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::io::dataset::Layout;
 use lesio::report::{Existing, write_json};
-use lesio::study::{TrainOptions, check_folder, predictor_choice, read_subjects, train_localizer};
+use lesio::study::{PreparedTraining, TrainOptions, check_folder, predictor_choice, read_subjects};
+use lesio_examples::arguments::whole;
+use lesio_examples::models::member_folders;
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, say, stamped};
@@ -17,7 +19,8 @@ use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, say, stamped};
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
 /// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json and report.html into
-/// the folder given by --out. A training that was interrupted goes on with --resume.
+/// the folder given by --out, or of several members each into a folder member-1, member-2 and so on in it. A training that
+/// was interrupted goes on with --resume.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -35,9 +38,12 @@ struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     passes: PassArgs,
-    /// Seed of everything that is drawn
+    /// Seed of everything that is drawn; members after the first have the seeds that follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Models to train, for an ensemble: `evaluate --model OUT` takes all of them
+    #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
+    members: usize,
     #[command(flatten)]
     start: StartArgs,
     /// Folder for the model and its report
@@ -52,13 +58,16 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let training = args.model.training(&args.data.layout, args.passes, args.seed);
+    let training = args.model.training(&args.data.layout, args.passes, args.seed, args.members);
     training.validate()?;
-    let model = args.out.join("model.safetensors");
     check_folder(&args.out)?;
-    let checkpoints = args.start.checkpoints(&args.out, &model)?;
-    let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
-    let training = training.options(options);
+    let mut members = Vec::new();
+    for out in member_folders(&args.out, args.members) {
+        let model = out.join("model.safetensors");
+        let checkpoints = args.start.checkpoints(&out, &model)?;
+        let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
+        members.push((out, model, options));
+    }
     let data = args.data.open()?;
     let unknown = data.unknown();
     if unknown > 0 && args.data.layout != Layout::MvTec {
@@ -72,12 +81,22 @@ fn program() -> Outcome {
     let validation = validation
         .map(|split| read_subjects(split.cases(), "the validation split", &options, &mut watch))
         .transpose()?;
-    let trained = train_localizer(subjects, validation, &training, &mut watch)?;
-    trained.localizer.save(&model)?;
-    let report = stamped(trained.report(), "train", started);
-    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
-    trained.page()?.write(args.out.join("report.html"), Existing::Replace)?;
-    say!("{}", predictor_choice(&trained.localizer).1);
-    say!("wrote {} in {:.0} s", model.display(), started.elapsed().as_secs_f64());
+    let prepared = PreparedTraining::new(subjects, validation, &training, &mut watch)?;
+    for ((out, model, options), seed) in members.iter().zip(args.seed..) {
+        let began = Instant::now();
+        let train = training.model.train_config().clone().seed(seed);
+        let trained =
+            prepared.train(&training.model.clone().with_train_config(train), options, &mut watch)?;
+        trained.localizer.save(model)?;
+        let report = stamped(trained.report(), "train", began);
+        write_json(out.join("report.json"), &report, Existing::Replace)?;
+        trained.page()?.write(out.join("report.html"), Existing::Replace)?;
+        say!("{}", predictor_choice(&trained.localizer).1);
+        say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
+    }
+    if args.members > 1 {
+        let (count, seconds) = (args.members, started.elapsed().as_secs_f64());
+        say!("{count} members in {seconds:.0} s: evaluate --model {}", args.out.display());
+    }
     Ok(())
 }

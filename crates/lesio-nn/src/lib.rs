@@ -81,5 +81,5 @@ pub use shape::Shape;
 pub use state_dict::{NameMap, StateDict, StateDictError};
 pub use training::{
     Batch, CheckpointError, EarlierCheckpoint, Ending, Engines, EpochRecord, Event, Objective, Terms,
-    TrainConfig, TrainError, Trainer, checkpoint_exists, fingerprint,
+    TrainConfig, TrainError, Trainer, checkpoint_epochs, checkpoint_exists, fingerprint,
 };

@@ -17,7 +17,7 @@ pub struct HeldOut {
     pub validation: Vec<Subject>,
 }
 
-/// ClaimStatus out every tenth patient with all of its subjects, and one of two to nine patients.
+/// Holds out every tenth patient with all of its subjects, and one of two to nine patients.
 ///
 /// Patients are counted in the order of their first subject: the tenth, the twentieth and so on are held out; where
 /// there are fewer than ten, the last. A single patient is trained on, and nothing is held out.

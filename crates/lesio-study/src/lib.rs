@@ -84,6 +84,7 @@ mod thresholds;
 mod train_localizer;
 mod training;
 mod training_data;
+mod training_length;
 mod workflow_error;
 
 pub use calibrating::calibrate;
@@ -114,7 +115,7 @@ pub use localize::{
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
-pub use model_set::ModelSet;
+pub use model_set::{LearntEnsemble, ModelSet};
 pub use normal_slices::{fit_preprocessing, normal_examples};
 pub use observer::{Notice, Observer, Step, explain};
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
@@ -128,8 +129,9 @@ pub use reading::read_subjects;
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
 pub use train_localizer::{
-    CalibratedPredictors, LocalizerTraining, TrainedLocalizer, loss_plot, train_localizer,
+    CalibratedPredictors, LocalizerTraining, PreparedTraining, TrainedLocalizer, loss_plot, train_localizer,
 };
 pub use training::{Checkpoints, ModelKind, ModelTraining, Start, TrainOptions, Trained, train};
 pub use training_data::{TrainingData, TrainingPart};
+pub use training_length::TrainingLength;
 pub use workflow_error::WorkflowError;

@@ -3,8 +3,9 @@
 use lesio_anomaly::{
     EnsembleConfig, EnsembleRule, Localizer, MemberScale, NormalScores, PredictorName, ValidationLesions,
 };
+use lesio_metrics::average_precision;
 use lesio_report::{Scale, ScaleError};
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayView1, ArrayView3, Axis};
 
 use crate::error::StudyError;
 use crate::maps::{Maps, Scene, score_each};
@@ -42,6 +43,18 @@ const RULES: [(&str, EnsembleRule); 4] = [
 
 /// The name of the ensemble whose weights the lesions of a validation set have taught.
 const WEIGHTED: &str = "ensemble-weighted";
+/// That of the ensemble whose members these lesions have chosen.
+const GREEDY: &str = "ensemble-greedy";
+
+/// What the lesions of validation subjects have taught an ensemble.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct LearntEnsemble {
+    /// The name of its maps.
+    pub name: String,
+    /// Its weights, by the members' names; their sum is 1.
+    pub weights: Vec<(String, f64)>,
+}
 
 impl ModelSet {
     /// No model yet.
@@ -101,8 +114,9 @@ impl ModelSet {
         Ok(self)
     }
 
-    /// With an ensemble whose weights the lesions of validation subjects teach; those without a lesion or a truth
-    /// are passed over. Returns the weights beside, by the members' names.
+    /// With two ensembles that the lesions of validation subjects teach; those without a lesion or a truth are passed over.
+    /// Of `ensemble-weighted` they teach the weights ([`ValidationLesions::learn`]), of `ensemble-greedy` they choose the
+    /// members by their average precision ([`ValidationLesions::select`]). Returns beside what was learnt.
     ///
     /// # Errors
     /// A subject that cannot be scored; no lesion, or no member that is higher in lesions.
@@ -110,7 +124,7 @@ impl ModelSet {
         mut self,
         validation: &(impl Subjects + ?Sized),
         mut progress: impl FnMut(usize),
-    ) -> Result<(Self, Vec<(String, f64)>), StudyError> {
+    ) -> Result<(Self, Vec<LearntEnsemble>), StudyError> {
         let scale = MemberScale::Surprise;
         let mut lesions = ValidationLesions::new(scale);
         let ensembles = std::mem::take(&mut self.ensembles);
@@ -142,12 +156,20 @@ impl ModelSet {
             }
             progress(place + 1);
         }
-        let weights = lesions.learn()?;
-        let names = self.member_places().into_iter().map(|(model, name)| self.name_of(model, name));
-        let by_name = names.zip(weights.weights().iter().copied()).collect();
+        let names: Vec<String> =
+            self.member_places().into_iter().map(|(model, name)| self.name_of(model, name)).collect();
+        let precision = |scores: &[f32], truth: &[bool]| {
+            average_precision(ArrayView1::from(scores), ArrayView1::from(truth)).unwrap_or(f64::NAN)
+        };
+        let mut learnt = Vec::new();
         self.ensembles = ensembles;
-        self.ensembles.push((WEIGHTED.to_owned(), EnsembleConfig::new(EnsembleRule::Weighted(weights))));
-        Ok((self, by_name))
+        for (name, weights) in [(WEIGHTED, lesions.learn()?), (GREEDY, lesions.select(precision)?)] {
+            let weights_by_name = names.iter().cloned().zip(weights.weights().iter().copied()).collect();
+            learnt.push(LearntEnsemble { name: name.to_owned(), weights: weights_by_name });
+            let config = EnsembleConfig::new(EnsembleRule::Weighted(weights));
+            self.ensembles.push((name.to_owned(), config));
+        }
+        Ok((self, learnt))
     }
 
     /// The first localizer.

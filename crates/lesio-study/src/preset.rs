@@ -4,7 +4,7 @@ use lesio_anomaly::PostProcessing;
 use lesio_image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
 use lesio_io::dataset::Layout;
 use lesio_settings::named;
-use lesio_vae::SyntheticAnomalies;
+use lesio_vae::{Augmentation, Mirror, SyntheticAnomalies};
 
 /// Settings that go together, by kind of image.
 ///
@@ -63,6 +63,21 @@ impl Preset {
         match self {
             Self::Heads => SyntheticAnomalies::medical(),
             Self::Photo => SyntheticAnomalies::natural(),
+        }
+    }
+
+    /// How the training images of those networks are changed: heads are mirrored, turned, and made larger, smaller, brighter
+    /// and darker, as heads differ; photographs of aligned objects hardly, since where they lie may matter. An object
+    /// without a direction is better turned by any angle.
+    #[must_use]
+    pub fn augmentation(self) -> Augmentation {
+        let augmentation = Augmentation::default();
+        match self {
+            Self::Heads => {
+                let augmentation = augmentation.mirror(Mirror::LeftRight).brightness(0.1);
+                augmentation.rotation(10.0).scale(0.1).gamma(0.15)
+            }
+            Self::Photo => augmentation.brightness(0.05).rotation(3.0).scale(0.03),
         }
     }
 

@@ -1,10 +1,11 @@
 //! From subjects to a localizer that is trained, calibrated and ready to be saved.
 
 use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
-use lesio_image::Preprocessing;
+use lesio_image::{FittedPreprocessing, Preprocessing};
 use lesio_nn::{Ending, EpochRecord};
 use lesio_report::{Curve, HtmlReport, LinePlot, Svg};
 use lesio_settings::setters;
+use lesio_vae::Examples;
 use serde_json::{Value, json};
 
 use crate::calibrating::calibrate;
@@ -18,6 +19,7 @@ use crate::presentation::PresentationError;
 use crate::subject::Subject;
 use crate::training::{ModelTraining, TrainOptions, train};
 use crate::training_data::{TrainingData, TrainingPart};
+use crate::training_length::TrainingLength;
 use crate::workflow_error::WorkflowError;
 
 /// Which predictors are calibrated.
@@ -47,6 +49,8 @@ pub struct LocalizerTraining {
     pub bands: usize,
     /// Which predictors are calibrated. Default: all but those that iterate.
     pub calibrated: CalibratedPredictors,
+    /// How long the training is. Default: the epochs of the model's training.
+    pub length: TrainingLength,
     /// Where the training is computed and kept; the folder of its checkpoint is created. Default: on the processor, and
     /// nowhere.
     pub options: TrainOptions,
@@ -63,6 +67,7 @@ impl LocalizerTraining {
             settings: PredictorSettings::default(),
             bands: 0,
             calibrated: CalibratedPredictors::Fast,
+            length: TrainingLength::Epochs,
             options: TrainOptions::default(),
         }
     }
@@ -81,6 +86,7 @@ setters!(LocalizerTraining {
     settings: PredictorSettings,
     bands: usize,
     calibrated: CalibratedPredictors,
+    length: TrainingLength,
     options: TrainOptions,
 });
 
@@ -112,60 +118,123 @@ pub fn train_localizer(
     config: &LocalizerTraining,
     observer: &mut dyn Observer,
 ) -> Result<TrainedLocalizer, WorkflowError> {
-    config.validate()?;
-    let (mut training, held_out) = match validation {
-        Some(validation) => (training, validation),
-        None => {
-            let parts = hold_out(training);
-            (parts.training, parts.validation)
-        }
-    };
-    let preprocessing = fit_preprocessing(&config.preprocessing, &training)?;
-    let examples = normal_examples(&preprocessing, &training)?;
-    let validation = normal_examples(&preprocessing, &held_out)?;
-    let data = TrainingData {
-        training: TrainingPart { cases: training.len(), normal_slices: examples.len() },
-        validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
-    };
-    observer.notice(&Notice::TrainingData(&data));
-    // One channel has no order.
-    let named = training.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
-    let channels = named.unwrap_or_default().to_vec();
-    if config.bands == 0 {
-        training.clear();
-    }
-    let model = config.model.clone().channels(examples.shape().channels);
-    if let Some(folder) = config.options.checkpoints.path.as_deref().and_then(|path| path.parent()) {
-        prepare_folder(folder)?;
-    }
-    observer.begin(&Step::Training, 1);
-    let trained = train(&model, preprocessing, examples, validation, &config.options, |event| {
-        observer.training(event)
-    })?;
-    observer.end();
+    PreparedTraining::new(training, validation, config, observer)?.train(
+        &config.model,
+        &config.options,
+        observer,
+    )
+}
 
-    let localizer = trained.localizer.settings(config.settings.clone());
-    let mut localizer = localizer.postprocessing(config.postprocessing.clone()).channels(channels)?;
-    let is_calibrated =
-        |name: &PredictorName| config.calibrated == CalibratedPredictors::All || !name.is_iterative();
-    let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();
-    if config.bands > 0 {
-        // By the training subjects: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
-        // stays as it is: the floor knows nothing of positions. So does the logit of a segmenter, which was taught to mean
-        // the same everywhere: on the validation patients of LGG normalization took its average precision from .89 to .82.
-        let still = [PredictorName::Intensity, PredictorName::AnomalyLogit];
-        let of_model: Vec<PredictorName> =
-            names.iter().copied().filter(|name| !still.contains(name)).collect();
-        observer.begin(&Step::NormalizingByPosition, training.len());
-        localizer = normalize_by_position(localizer, &training, &of_model, config.bands, |done| {
-            observer.advance(done);
+/// Subjects that are prepared to train one or several models on: the members of an ensemble, which differ in their seed or
+/// kind.
+#[derive(Debug)]
+pub struct PreparedTraining<'a> {
+    config: &'a LocalizerTraining,
+    preprocessing: FittedPreprocessing,
+    examples: Examples,
+    validation: Examples,
+    /// Empty unless maps are normalized by position.
+    training: Vec<Subject>,
+    held_out: Vec<Subject>,
+    channels: Vec<String>,
+    data: TrainingData,
+}
+
+impl<'a> PreparedTraining<'a> {
+    /// Prepares subjects; else as [`train_localizer`].
+    ///
+    /// # Errors
+    /// Settings that are refused; subjects that cannot be prepared.
+    pub fn new(
+        training: Vec<Subject>,
+        validation: Option<Vec<Subject>>,
+        config: &'a LocalizerTraining,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, WorkflowError> {
+        config.validate()?;
+        let (mut training, held_out) = match validation {
+            Some(validation) => (training, validation),
+            None => {
+                let parts = hold_out(training);
+                (parts.training, parts.validation)
+            }
+        };
+        let preprocessing = fit_preprocessing(&config.preprocessing, &training)?;
+        let examples = normal_examples(&preprocessing, &training)?;
+        let validation = normal_examples(&preprocessing, &held_out)?;
+        let data = TrainingData {
+            training: TrainingPart { cases: training.len(), normal_slices: examples.len() },
+            validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
+        };
+        observer.notice(&Notice::TrainingData(&data));
+        // One channel has no order.
+        let named = training.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
+        let channels = named.unwrap_or_default().to_vec();
+        if config.bands == 0 {
+            training.clear();
+        }
+        Ok(Self { config, preprocessing, examples, validation, training, held_out, channels, data })
+    }
+
+    /// Trains a model and calibrates it.
+    ///
+    /// # Errors
+    /// As [`train_localizer`].
+    pub fn train(
+        &self,
+        model: &ModelTraining,
+        options: &TrainOptions,
+        observer: &mut dyn Observer,
+    ) -> Result<TrainedLocalizer, WorkflowError> {
+        let Self { config, preprocessing, examples, validation, .. } = self;
+        let model = model.clone().channels(examples.shape().channels);
+        if let Some(folder) = options.checkpoints.path.as_deref().and_then(|path| path.parent()) {
+            prepare_folder(folder)?;
+        }
+        observer.begin(&Step::Training, 1);
+        let model = config.length.applied(model, preprocessing, examples, validation, options)?;
+        let (examples, validation) = (examples.clone(), validation.clone());
+        let trained = train(&model, preprocessing.clone(), examples, validation, options, |event| {
+            observer.training(event)
         })?;
         observer.end();
+        let localizer = self.calibrated(trained.localizer, observer)?;
+        let (data, history, ending) = (self.data, trained.history, trained.ending);
+        Ok(TrainedLocalizer { localizer, model, data, history, ending })
     }
-    observer.begin(&Step::Calibrating, held_out.len());
-    let localizer = calibrate(localizer, &held_out, &names, |done| observer.advance(done))?;
-    observer.end();
-    Ok(TrainedLocalizer { localizer, model, data, history: trained.history, ending: trained.ending })
+
+    /// The localizer of a trained model with its filters, normalized by position and calibrated.
+    fn calibrated(
+        &self,
+        localizer: Localizer,
+        observer: &mut dyn Observer,
+    ) -> Result<Localizer, WorkflowError> {
+        let Self { config, training, held_out, .. } = self;
+        let localizer = localizer.settings(config.settings.clone());
+        let mut localizer =
+            localizer.postprocessing(config.postprocessing.clone()).channels(self.channels.clone())?;
+        let is_calibrated =
+            |name: &PredictorName| config.calibrated == CalibratedPredictors::All || !name.is_iterative();
+        let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();
+        if config.bands > 0 {
+            // By the training subjects: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
+            // stays as it is: the floor knows nothing of positions. So does the logit of a segmenter, which was taught to
+            // mean the same everywhere: on the validation patients of LGG normalization took its average precision from
+            // .89 to .82.
+            let still = [PredictorName::Intensity, PredictorName::AnomalyLogit];
+            let of_model: Vec<PredictorName> =
+                names.iter().copied().filter(|name| !still.contains(name)).collect();
+            observer.begin(&Step::NormalizingByPosition, training.len());
+            localizer = normalize_by_position(localizer, training, &of_model, config.bands, |done| {
+                observer.advance(done);
+            })?;
+            observer.end();
+        }
+        observer.begin(&Step::Calibrating, held_out.len());
+        let localizer = calibrate(localizer, held_out, &names, |done| observer.advance(done))?;
+        observer.end();
+        Ok(localizer)
+    }
 }
 
 impl TrainedLocalizer {

@@ -89,6 +89,27 @@ impl ModelTraining {
         self
     }
 
+    /// Epochs, batches, optimizer and seed.
+    #[must_use]
+    pub fn train_config(&self) -> &TrainConfig {
+        match self {
+            Self::Vae { training, .. } => &training.train,
+            Self::Denoiser { training, .. } => &training.train,
+            Self::Restorer { training, .. } | Self::Segmenter { training, .. } => &training.train,
+        }
+    }
+
+    /// The same with other epochs, batches, optimizer and seed.
+    #[must_use]
+    pub fn with_train_config(mut self, train: TrainConfig) -> Self {
+        match &mut self {
+            Self::Vae { training, .. } => training.train = train,
+            Self::Denoiser { training, .. } => training.train = train,
+            Self::Restorer { training, .. } | Self::Segmenter { training, .. } => training.train = train,
+        }
+        self
+    }
+
     /// Checks every setting, and that the networks are of a size that can be trained. Nothing is allocated.
     ///
     /// # Errors

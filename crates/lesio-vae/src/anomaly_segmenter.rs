@@ -71,14 +71,15 @@ impl SegmentationModel for AnomalySegmenter {
     fn segment(&self, images: ImageBatch<'_>) -> Result<Segmented, ModelError> {
         let shape = self.image_shape();
         ModelError::check_shape(images, shape)?;
+        let outputs = self.config.averaged(images, |images| match images.is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(self.network.run(&[images.values()], images.len())?.output(0).to_vec()),
+        })?;
         let (mut logits, mut reconstruction) = (Vec::new(), Vec::new());
-        if !images.is_empty() {
-            let pass = self.network.run(&[images.values()], images.len())?;
-            for output in pass.output(0).chunks_exact(shape.pixels() + shape.len()) {
-                let (mark, restored) = output.split_at(shape.pixels());
-                logits.extend_from_slice(mark);
-                reconstruction.extend_from_slice(restored);
-            }
+        for output in outputs.chunks_exact(shape.pixels() + shape.len()) {
+            let (mark, restored) = output.split_at(shape.pixels());
+            logits.extend_from_slice(mark);
+            reconstruction.extend_from_slice(restored);
         }
         Ok(Segmented { logits, reconstruction })
     }

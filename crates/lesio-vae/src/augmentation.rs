@@ -19,10 +19,11 @@ pub struct Augmentation {
     /// Largest relative change of brightness: values are multiplied by `1 - b` to `1 + b`; from 0 to
     /// below 1.
     pub brightness: f32,
-    /// Largest rotation about the middle, in degrees to either side, 0 to 180; what enters is 0.
+    /// Largest rotation about the middle, in degrees to either side, 0 to 180; what enters repeats the image's edge.
     #[serde(skip_serializing_if = "is_zero")]
     pub rotation: f32,
-    /// Largest relative change of size: images are enlarged or made smaller by up to this share, 0 to .9; what enters is 0.
+    /// Largest relative change of size: images are enlarged or made smaller by up to this share, 0 to .9; what enters repeats
+    /// the image's edge.
     #[serde(skip_serializing_if = "is_zero")]
     pub scale: f32,
     /// Largest relative change of the exponent of values, which takes those of 0 to 1 up or down: 0 to .9. Values below 0
@@ -136,31 +137,29 @@ impl Turn {
         [self.cosine * y - self.sine * x + middle_row, self.sine * y + self.cosine * x + middle_column]
     }
 
-    /// Turns a plane, linearly interpolated; what enters is 0.
+    /// Turns a plane, linearly interpolated; what enters repeats the edge, so that no corner of a photograph turns black.
     fn apply(&self, plane: &mut [f32], h: usize, w: usize) {
         let source = plane.to_vec();
-        let at = |row: i64, column: i64| {
-            let inside = (0..h as i64).contains(&row) && (0..w as i64).contains(&column);
-            if inside { source[row as usize * w + column as usize] } else { 0.0 }
-        };
         for (index, value) in plane.iter_mut().enumerate() {
             let [y, x] = self.source(index / w, index % w, h, w);
-            let (row, column) = (y.floor(), x.floor());
-            let (down, right) = (y - row, x - column);
-            let (row, column) = (row as i64, column as i64);
-            let top = at(row, column) * (1.0 - right) + at(row, column + 1) * right;
-            let bottom = at(row + 1, column) * (1.0 - right) + at(row + 1, column + 1) * right;
+            let (y, x) = (y.clamp(0.0, (h - 1) as f32), x.clamp(0.0, (w - 1) as f32));
+            let (row, column) = (y as usize, x as usize);
+            let (down, right) = (y - row as f32, x - column as f32);
+            let (below, beside) = ((row + 1).min(h - 1), (column + 1).min(w - 1));
+            let at = |row: usize, column: usize| source[row * w + column];
+            let top = at(row, column) * (1.0 - right) + at(row, beside) * right;
+            let bottom = at(below, column) * (1.0 - right) + at(below, beside) * right;
             *value = top * (1.0 - down) + bottom * down;
         }
     }
 
-    /// Turns a mask by the nearest pixel; what enters is outside.
+    /// Turns a mask by the nearest pixel; what enters repeats the edge, as it does in images.
     fn apply_mask(&self, mask: &mut [bool], h: usize, w: usize) {
         let source = mask.to_vec();
+        let nearest = |place: f32, side: usize| place.round().clamp(0.0, (side - 1) as f32) as usize;
         for (index, value) in mask.iter_mut().enumerate() {
-            let [y, x] = self.source(index / w, index % w, h, w).map(|place| place.round() as i64);
-            let inside = (0..h as i64).contains(&y) && (0..w as i64).contains(&x);
-            *value = inside && source[y as usize * w + x as usize];
+            let [y, x] = self.source(index / w, index % w, h, w);
+            *value = source[nearest(y, h) * w + nearest(x, w)];
         }
     }
 }
@@ -218,6 +217,13 @@ mod tests {
         let mut plane = vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
         Turn::new(0.0, 1.0).apply(&mut plane, 3, 3);
         assert_eq!(plane, [0.25, 0.5, 0.25, 0.5, 1.0, 0.5, 0.25, 0.5, 0.25]);
+        // What enters is like the edge: an image of one value stays what it is.
+        let mut plane = vec![0.7; 25];
+        Turn::new(30.0, -0.3).apply(&mut plane, 5, 5);
+        assert!(plane.iter().all(|value| (value - 0.7).abs() < 1e-6), "{plane:?}");
+        let mut mask = vec![true; 25];
+        Turn::new(30.0, -0.3).apply_mask(&mut mask, 5, 5);
+        assert!(mask.iter().all(|&inside| inside));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Images to learn from.
 
+use std::sync::Arc;
+
 use lesio_nn::Shape;
 
-/// Images of one shape with the region of each that matters, flattened sample after sample.
+/// Images of one shape with the region of each that matters, flattened sample after sample. Clones share them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
     shape: Shape,
-    values: Vec<f32>,
+    values: Arc<Vec<f32>>,
     /// One flag per pixel (not per channel); empty where every pixel matters.
-    regions: Vec<bool>,
+    regions: Arc<Vec<bool>>,
 }
 
 /// Why images cannot be learnt from.
@@ -49,7 +51,7 @@ impl Examples {
     /// No images yet, of a shape.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
-        Self { shape, values: Vec::new(), regions: Vec::new() }
+        Self { shape, values: Arc::default(), regions: Arc::default() }
     }
 
     /// Adds an image `[c, h, w]`, row-major, every pixel of which matters.
@@ -58,9 +60,10 @@ impl Examples {
     /// Another number of values, or values that are not finite.
     pub fn push(&mut self, image: &[f32]) -> Result<(), ExamplesError> {
         self.check(image)?;
-        self.values.extend_from_slice(image);
+        Arc::make_mut(&mut self.values).extend_from_slice(image);
         if !self.regions.is_empty() {
-            self.regions.resize(self.regions.len() + self.shape.pixels(), true);
+            let length = self.regions.len() + self.shape.pixels();
+            Arc::make_mut(&mut self.regions).resize(length, true);
         }
         Ok(())
     }
@@ -75,9 +78,11 @@ impl Examples {
         if region.len() != expected {
             return Err(ExamplesError::Region { found: region.len(), expected });
         }
-        self.regions.resize(self.len() * expected, true);
-        self.values.extend_from_slice(image);
-        self.regions.extend_from_slice(region);
+        let before = self.len() * expected;
+        let regions = Arc::make_mut(&mut self.regions);
+        regions.resize(before, true);
+        regions.extend_from_slice(region);
+        Arc::make_mut(&mut self.values).extend_from_slice(image);
         Ok(())
     }
 
@@ -115,7 +120,7 @@ impl Examples {
     #[must_use]
     pub fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        for value in &self.values {
+        for value in self.values.iter() {
             hasher.update(&value.to_le_bytes());
         }
         for chunk in self.regions.chunks(4096) {

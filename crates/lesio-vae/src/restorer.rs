@@ -62,6 +62,6 @@ impl Reconstructor for Restorer {
     }
 
     fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError> {
-        self.network.reconstruct(images)
+        self.config.averaged(images, |images| self.network.reconstruct(images))
     }
 }

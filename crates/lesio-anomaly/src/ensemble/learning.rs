@@ -34,11 +34,11 @@ use crate::calibration::NormalScores;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ValidationLesions {
-    scale: MemberScale,
+    pub(super) scale: MemberScale,
     members: Option<usize>,
     /// The members' values on their common scale, pixel after pixel.
-    values: Vec<f32>,
-    truth: Vec<bool>,
+    pub(super) values: Vec<f32>,
+    pub(super) truth: Vec<bool>,
 }
 
 impl ValidationLesions {
@@ -104,15 +104,8 @@ impl ValidationLesions {
     /// [`EnsembleError::Learning`] where lesion or normal pixels are missing, or where no member is higher
     /// in lesions.
     pub fn learn(&self) -> Result<LearntWeights, EnsembleError> {
-        let refused = |reason: &str| EnsembleError::Learning { reason: reason.to_owned() };
-        let members = self.members.ok_or(EnsembleError::NoMembers)?;
+        let members = self.members_of_both_classes()?;
         let lesions = self.truth.iter().filter(|&&abnormal| abnormal).count();
-        if lesions == 0 {
-            return Err(refused("no lesion pixel was added"));
-        }
-        if lesions == self.truth.len() {
-            return Err(refused("no normal pixel was added"));
-        }
         let mut coefficients = vec![0.0; members + 1];
         let rate = lesions as f64 / self.truth.len() as f64;
         coefficients[members] = (rate / (1.0 - rate)).ln();
@@ -143,10 +136,21 @@ impl ValidationLesions {
         coefficients.truncate(members);
         let sum: f64 = coefficients.iter().sum();
         if !(sum > 0.0 && sum.is_finite()) {
-            return Err(refused("no member scores lesions higher than the rest"));
+            let reason = "no member scores lesions higher than the rest".to_owned();
+            return Err(EnsembleError::Learning { reason });
         }
         let weights = coefficients.into_iter().map(|weight| weight / sum).collect();
         Ok(LearntWeights { weights, scale: self.scale })
+    }
+
+    /// The number of members, where there are lesion and normal pixels.
+    pub(super) fn members_of_both_classes(&self) -> Result<usize, EnsembleError> {
+        let members = self.members.ok_or(EnsembleError::NoMembers)?;
+        let missing = [(true, "no lesion pixel was added"), (false, "no normal pixel was added")];
+        match missing.into_iter().find(|(class, _)| !self.truth.contains(class)) {
+            Some((_, reason)) => Err(EnsembleError::Learning { reason: reason.to_owned() }),
+            None => Ok(members),
+        }
     }
 
     /// Mean logistic loss with its gradient and curvature, by fixed parts of the pixels.

@@ -6,6 +6,7 @@ mod learnt;
 mod predictor;
 mod rule;
 mod scale;
+mod selection;
 #[cfg(test)]
 mod tests;
 

@@ -127,6 +127,17 @@ pub fn exists(path: &Path) -> bool {
     [path, &previous(path)].iter().any(|path| path.symlink_metadata().is_ok())
 }
 
+/// The epochs that the training of the newest intact checkpoint of this name plans; `None` where there is none.
+#[must_use]
+pub fn planned_epochs(path: &Path) -> Option<usize> {
+    let planned = |path: &Path| {
+        let found = model_file::describe(path, model_file::DEFAULT_LIMIT).ok()?;
+        let document: Document = serde_json::from_value(found.document).ok()?;
+        (found.kind == KIND).then_some(document.config.epochs)
+    };
+    planned(path).or_else(|| planned(&previous(path)))
+}
+
 /// Removes what a training that was killed while it wrote this checkpoint left beside it.
 pub(crate) fn sweep(path: &Path) -> Result<(), SaveError> {
     for path in [path, &previous(path)] {

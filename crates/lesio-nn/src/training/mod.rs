@@ -9,7 +9,7 @@ mod progress;
 mod state;
 mod trainer;
 
-pub use checkpoint::{CheckpointError, exists as checkpoint_exists};
+pub use checkpoint::{CheckpointError, exists as checkpoint_exists, planned_epochs as checkpoint_epochs};
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use fingerprint::fingerprint;

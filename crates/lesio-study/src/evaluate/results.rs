@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::evaluation::Evaluated;
 use crate::groups::GroupScores;
 use crate::maps::Stage;
-use crate::model_set::ModelSet;
+use crate::model_set::{LearntEnsemble, ModelSet};
 use crate::presentation::{Shown, curve_figures, group_table, leading, montage, scope_table};
 use crate::workflow_error::WorkflowError;
 
@@ -27,8 +27,8 @@ pub struct EvaluationResults {
     pub evaluated: Evaluated,
     /// Metrics by group of lesions; empty where no groups are known.
     pub groups: Vec<GroupScores>,
-    /// The weights of the ensemble that validation cases taught, by predictor; empty without.
-    pub weights: Vec<(String, f64)>,
+    /// The ensembles that validation cases taught; empty without.
+    pub learnt: Vec<LearntEnsemble>,
     /// The predictor or ensemble that validation cases chose, where they hold a lesion.
     pub chosen: Option<ChosenMap>,
     /// Of each model the best predictor on the validation cases, with [`ModelChoices::Best`](crate::ModelChoices::Best).
@@ -99,8 +99,10 @@ impl EvaluationResults {
             report.data.insert(name.to_owned(), value);
         }
         let mut extra = |name: &str, value| report.extra.insert(name.to_owned(), value);
-        if !self.weights.is_empty() {
-            extra("ensemble_weights", json!(self.weights));
+        for ensemble in &self.learnt {
+            // The older of the two has the older name.
+            let key = if ensemble.name == "ensemble-weighted" { "ensemble_weights" } else { "ensemble_members" };
+            extra(key, json!(ensemble.weights));
         }
         if !self.evaluated.incomplete.is_empty() {
             extra("incomplete", json!(self.evaluated.incomplete));

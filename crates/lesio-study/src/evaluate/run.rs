@@ -43,12 +43,12 @@ pub fn evaluate(
 ) -> Result<EvaluationResults, WorkflowError> {
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
-    let mut weights = Vec::new();
+    let mut learnt = Vec::new();
     if !config.ensemble.is_empty() {
         models = models.ensembles(&config.ensemble)?;
         if validation.count() > 0 {
             observer.begin(&Step::LearningWeights, validation.count());
-            (models, weights) = models.learn_weights(&validation, |done| observer.advance(done))?;
+            (models, learnt) = models.learn_weights(&validation, |done| observer.advance(done))?;
             observer.end();
         }
     }
@@ -100,7 +100,7 @@ pub fn evaluate(
         patients,
         evaluated,
         groups,
-        weights,
+        learnt,
         chosen,
         best,
         slices,
