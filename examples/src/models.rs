@@ -22,7 +22,8 @@ pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
 #[must_use]
 pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     let files = |path: &PathBuf| {
-        let members = (1..).map(|member| path.join(format!("member-{member}"))).take_while(|path| path.is_dir());
+        let members =
+            (1..).map(|member| path.join(format!("member-{member}"))).take_while(|path| path.is_dir());
         let found: Vec<PathBuf> = match model_path(path).exists() {
             true => Vec::new(),
             false => members.map(|folder| model_path(&folder)).collect(),

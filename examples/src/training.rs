@@ -9,9 +9,7 @@ use lesio::image::{
 };
 use lesio::io::dataset::Layout;
 use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
-use lesio::study::{
-    Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength,
-};
+use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength};
 use lesio::vae::{
     Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
     SyntheticAnomalies, SyntheticTraining, TaughtConfig, VaeConfig, VaeTraining,

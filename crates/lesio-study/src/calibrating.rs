@@ -40,16 +40,7 @@ pub fn calibrate(
         let mut own_lesions: Option<LesionPixels> = None;
         let (mut predictor, mut counted) = (0, false);
         let scene = score_each(&localizer, &subject, names, |scene, _, [_, map]| {
-            let axis = Axis(scene.axis);
-            let mut scores = Vec::new();
-            for (k, map) in map.axis_iter(axis).enumerate() {
-                let slice = truth.as_ref().map(|truth| truth.index_axis(axis, k));
-                if !slice.is_some_and(|slice| slice.iter().any(|&inside| inside)) {
-                    let inside = map.iter().zip(scene.foreground.index_axis(axis, k));
-                    let inside = inside.filter(|&(_, &inside)| inside).map(|(&score, _)| score);
-                    scores.extend(inside.filter(|score| score.is_finite()));
-                }
-            }
+            let scores = normal_scores(scene, &map, truth.as_deref());
             counted |= !scores.is_empty();
             if let Some((stream, maxima)) = gathered.get_mut(predictor) {
                 stream.update(&mut scratch, &scores)?;
@@ -81,6 +72,21 @@ pub fn calibrate(
     }
     let chosen = lesions.choose(&mut scratch)?.or_else(|| localizer.chosen().cloned());
     Ok(localizer.calibrated(calibration).choosing(chosen)?)
+}
+
+/// The finite scores of the foreground of the slices without a lesion.
+pub(crate) fn normal_scores(scene: &Scene, map: &Array3<f32>, truth: Option<&Array3<bool>>) -> Vec<f32> {
+    let axis = Axis(scene.axis);
+    let mut scores = Vec::new();
+    for (k, map) in map.axis_iter(axis).enumerate() {
+        let slice = truth.map(|truth| truth.index_axis(axis, k));
+        if !slice.is_some_and(|slice| slice.iter().any(|&inside| inside)) {
+            let inside = map.iter().zip(scene.foreground.index_axis(axis, k));
+            let inside = inside.filter(|&(_, &inside)| inside).map(|(&score, _)| score);
+            scores.extend(inside.filter(|score| score.is_finite()));
+        }
+    }
+    scores
 }
 
 /// The pixels of a subject's slices with lesions. Pixels of the foreground count, and lesions beyond it as missed.

@@ -78,6 +78,7 @@ mod presentation;
 mod preset;
 pub mod quality;
 mod reading;
+mod recalibrate;
 mod scratch;
 mod subject;
 mod thresholds;
@@ -126,6 +127,7 @@ pub use presentation::{
 };
 pub use preset::Preset;
 pub use reading::read_subjects;
+pub use recalibrate::{CalibrationRate, NormalRates, RATES, Recalibration, recalibrate};
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
 pub use train_localizer::{

@@ -83,6 +83,8 @@ pub enum Step {
     NormalizingByPosition,
     /// Predictors are calibrated.
     Calibrating,
+    /// A calibration is compared with normal subjects.
+    CheckingCalibration,
     /// The weights of an ensemble are learnt.
     LearningWeights,
     /// Thresholds and the best predictor are chosen on validation subjects.
@@ -104,6 +106,7 @@ impl fmt::Display for Step {
             Self::Training => f.write_str("training"),
             Self::NormalizingByPosition => f.write_str("gathering what is usual by place"),
             Self::Calibrating => f.write_str("calibrating"),
+            Self::CheckingCalibration => f.write_str("checking the calibration"),
             Self::LearningWeights => f.write_str("learning weights"),
             Self::Choosing => f.write_str("choosing on the validation split"),
             Self::Scoring => f.write_str("scoring"),

@@ -62,8 +62,10 @@ mod tests {
 
     /// The share of pairs of a lesion and a normal pixel that are in order.
     fn ordered(scores: &[f32], truth: &[bool]) -> f64 {
-        let of = |class: bool| scores.iter().zip(truth).filter(move |(_, own)| **own == class).map(|(s, _)| *s);
-        let pairs = of(true).flat_map(|lesion| of(false).map(move |normal| f64::from(u8::from(lesion > normal))));
+        let of =
+            |class: bool| scores.iter().zip(truth).filter(move |(_, own)| **own == class).map(|(s, _)| *s);
+        let pairs =
+            of(true).flat_map(|lesion| of(false).map(move |normal| f64::from(u8::from(lesion > normal))));
         let (sum, count) = pairs.fold((0.0, 0.0), |(sum, count), own| (sum + own, count + 1.0));
         sum / count
     }

@@ -101,7 +101,8 @@ impl EvaluationResults {
         let mut extra = |name: &str, value| report.extra.insert(name.to_owned(), value);
         for ensemble in &self.learnt {
             // The older of the two has the older name.
-            let key = if ensemble.name == "ensemble-weighted" { "ensemble_weights" } else { "ensemble_members" };
+            let key =
+                if ensemble.name == "ensemble-weighted" { "ensemble_weights" } else { "ensemble_members" };
             extra(key, json!(ensemble.weights));
         }
         if !self.evaluated.incomplete.is_empty() {

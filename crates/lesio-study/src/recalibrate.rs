@@ -1,0 +1,331 @@
+//! A localizer calibrated again, on other normal subjects than it was made with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use lesio_anomaly::{Calibration, Localizer, PredictorName};
+use lesio_report::{Column, Estimate, Table, TableCell};
+use serde::Serialize;
+
+use crate::calibrating::{calibrate, normal_scores};
+use crate::error::StudyError;
+use crate::maps::score_each;
+use crate::observer::{Observer, Step};
+use crate::subject::{Subject, Subjects};
+use crate::workflow_error::WorkflowError;
+
+/// The nominal false-positive rates at which a calibration is checked.
+pub const RATES: [f64; 3] = [0.01, 0.05, 0.1];
+
+/// A localizer with another calibration, and how well the old and the new one hold.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Recalibration {
+    /// The localizer, calibrated on all of the subjects; nothing else of it has changed.
+    pub localizer: Localizer,
+    /// Subjects that calibrated.
+    pub subjects: usize,
+    /// By predictor and nominal rate.
+    pub rates: Vec<CalibrationRate>,
+}
+
+/// False positives of a predictor among normal subjects at one nominal rate.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CalibrationRate {
+    /// The predictor.
+    pub predictor: PredictorName,
+    /// The nominal rate.
+    pub nominal: f64,
+    /// By the calibration that the localizer came with; `None` where it had none for this predictor.
+    pub before: Option<NormalRates>,
+    /// By a calibration on the other half of these subjects, for each half: none of them was judged by itself. `None` with
+    /// fewer than two patients.
+    pub after: Option<NormalRates>,
+}
+
+/// How often normal subjects exceed thresholds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct NormalRates {
+    /// Share of the normal pixels above the threshold for pixels. Pixels of an image depend on each other, so that it has no
+    /// interval.
+    pub pixels: f64,
+    /// Subjects that the family-wise threshold judged; 0 where there were too few normal subjects for the rate, which takes
+    /// `1 / rate - 1`.
+    pub subjects: usize,
+    /// Of these, subjects in which anything exceeds the family-wise threshold.
+    pub alarms: usize,
+}
+
+impl NormalRates {
+    /// The share of subjects with an alarm, with its 95 % interval by Wilson (1927); `None` where none was judged.
+    ///
+    /// ```
+    /// use lesio_study::NormalRates;
+    ///
+    /// let mut rates = NormalRates::default();
+    /// assert_eq!(rates.alarm_rate(), None);
+    /// (rates.subjects, rates.alarms) = (40, 2);
+    /// let (rate, [low, high]) = rates.alarm_rate().unwrap();
+    /// assert_eq!(rate, 0.05);
+    /// assert!((low - 0.0138).abs() < 1e-3 && (high - 0.1650).abs() < 1e-3);
+    /// ```
+    #[must_use]
+    pub fn alarm_rate(&self) -> Option<(f64, [f64; 2])> {
+        if self.subjects == 0 {
+            return None;
+        }
+        let (count, z) = (self.subjects as f64, 1.959_963_984_540_054_f64);
+        let rate = self.alarms as f64 / count;
+        let middle = rate + z * z / (2.0 * count);
+        let half = z * (rate * (1.0 - rate) / count + z * z / (4.0 * count * count)).sqrt();
+        let of = |value: f64| (value / (1.0 + z * z / count)).clamp(0.0, 1.0);
+        Some((rate, [of(middle - half), of(middle + half)]))
+    }
+}
+
+/// Calibrates a localizer on normal subjects of one's own, such as those of another hospital or scanner. Only the calibration
+/// is replaced: weights, filters, normalization by position and the chosen predictor stay.
+///
+/// The predictors are those that the localizer was calibrated for, or all that do not iterate where it was not. Slices with a
+/// lesion are left out, as in [`calibrate`]. Subjects are read four times.
+///
+/// # Errors
+/// Subjects that cannot be read or scored, and none with a normal slice.
+pub fn recalibrate(
+    localizer: Localizer,
+    subjects: &(impl Subjects + ?Sized),
+    observer: &mut dyn Observer,
+) -> Result<Recalibration, WorkflowError> {
+    let chosen = localizer.chosen().cloned();
+    let mut names: Vec<PredictorName> = localizer.calibration().predictors().collect();
+    if names.is_empty() {
+        names = localizer.predictors().into_iter().filter(|name| !name.is_iterative()).collect();
+    }
+    let mut checked = |localizer: &Localizer, part: &Part<'_, _>, counts: &mut Counts| {
+        observer.begin(&Step::CheckingCalibration, part.count());
+        let patients = counts.add(localizer, part, &names, |done| observer.advance(done))?;
+        observer.end();
+        Ok::<_, StudyError>(patients)
+    };
+    let all = Part { all: subjects, places: (0..subjects.count()).collect() };
+    let mut before = Counts::default();
+    let patients = checked(&localizer, &all, &mut before)?;
+    let [even, odd] = [0, 1].map(|half| {
+        let places = patients.iter().enumerate().filter(|(_, patient)| **patient % 2 == half);
+        Part { all: subjects, places: places.map(|(place, _)| place).collect() }
+    });
+    let mut after = Counts::default();
+    if even.count() > 0 && odd.count() > 0 {
+        for (taught, judged) in [(&even, &odd), (&odd, &even)] {
+            let made = calibrate(localizer.clone(), taught, &names, |_| {})?;
+            checked(&made, judged, &mut after)?;
+        }
+    }
+    observer.begin(&Step::Calibrating, all.count());
+    let made = calibrate(localizer, &all, &names, |done| observer.advance(done))?;
+    observer.end();
+    if made.calibration().is_empty() {
+        let what = "no subject has a normal slice to calibrate on".to_owned();
+        return Err(StudyError::Nothing { what }.into());
+    }
+    let rates = names.iter().flat_map(|&predictor| {
+        let (before, after) = (&before, &after);
+        (0..RATES.len()).map(move |rate| CalibrationRate {
+            predictor,
+            nominal: RATES[rate],
+            before: before.of(predictor, rate),
+            after: after.of(predictor, rate),
+        })
+    });
+    let rates = rates.collect();
+    let localizer = made.choosing(chosen).map_err(StudyError::from)?;
+    Ok(Recalibration { localizer, subjects: all.count(), rates })
+}
+
+impl Recalibration {
+    /// The rates as a table.
+    ///
+    /// # Errors
+    /// None in practice; the table checks its own rows.
+    pub fn table(&self) -> Result<Table, WorkflowError> {
+        let caption = "False positives among these normal subjects at nominal rates: pixels above the threshold for pixels, and \
+                       subjects in which anything exceeds the family-wise threshold, with 95 % intervals. Before: by the \
+                       calibration that the model came with. After: by a calibration on the other half of the subjects. \
+                       A dash: too few normal subjects for this rate.";
+        let names =
+            ["predictor", "nominal", "pixels before", "pixels after", "subjects before", "subjects after"];
+        let mut table = Table::new(
+            caption,
+            names.iter().enumerate().map(|(place, &name)| {
+                let column = Column::new(name);
+                if place > 0 { column.decimals(3) } else { column }
+            }),
+        );
+        for row in &self.rates {
+            let pixels = |rates: Option<NormalRates>| {
+                TableCell::from(Estimate::new(rates.map_or(f64::NAN, |rates| rates.pixels)))
+            };
+            let alarms = |rates: Option<NormalRates>| {
+                TableCell::from(match rates.and_then(|rates| rates.alarm_rate()) {
+                    Some((rate, [low, high])) => Estimate::new(rate).with_interval(low, high),
+                    None => Estimate::new(f64::NAN),
+                })
+            };
+            let nominal = TableCell::from(Estimate::new(row.nominal));
+            table = table.row([
+                TableCell::from(row.predictor.as_str()),
+                nominal,
+                pixels(row.before),
+                pixels(row.after),
+                alarms(row.before),
+                alarms(row.after),
+            ])?;
+        }
+        Ok(table)
+    }
+}
+
+/// Some of the subjects.
+struct Part<'a, S: ?Sized> {
+    all: &'a S,
+    places: Vec<usize>,
+}
+
+impl<S: Subjects + ?Sized> Subjects for Part<'_, S> {
+    fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        match self.places.get(place) {
+            Some(&place) => self.all.subject(place),
+            None => Err(StudyError::Nothing { what: format!("there is no subject {place}") }),
+        }
+    }
+}
+
+/// Pixels and subjects above thresholds, by predictor and rate.
+#[derive(Default)]
+struct Counts(BTreeMap<PredictorName, [Count; RATES.len()]>);
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    pixels: u64,
+    above: u64,
+    subjects: usize,
+    alarms: usize,
+}
+
+impl Counts {
+    /// Counts by the calibration of a localizer. Returns for each subject the number of its patient, from 0 in the order of
+    /// their first subjects.
+    fn add(
+        &mut self,
+        localizer: &Localizer,
+        subjects: &(impl Subjects + ?Sized),
+        names: &[PredictorName],
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<usize>, StudyError> {
+        let (mut patients, mut order) = (Vec::new(), BTreeMap::new());
+        // The calibration warns of resolutions that it does not know: here it is what is examined.
+        let calibration = localizer.calibration().clone();
+        let localizer = localizer.clone().calibrated(Calibration::new());
+        for place in 0..subjects.count() {
+            let subject = subjects.subject(place)?;
+            let next = order.len();
+            patients.push(*order.entry(subject.patient.clone()).or_insert(next));
+            let truth = subject.truth()?;
+            score_each(&localizer, &subject, names, |scene, name, [_, map]| {
+                let Some(normals) = calibration.get(name) else { return Ok(()) };
+                let scores = normal_scores(scene, &map, truth.as_deref());
+                let Some(highest) = scores.iter().copied().reduce(f32::max) else { return Ok(()) };
+                for (count, rate) in self.0.entry(name).or_default().iter_mut().zip(RATES) {
+                    let threshold = normals.threshold(rate);
+                    count.pixels += scores.len() as u64;
+                    count.above += scores.iter().filter(|score| **score >= threshold).count() as u64;
+                    if let Some(threshold) = normals.family_wise_threshold(rate) {
+                        count.subjects += 1;
+                        count.alarms += usize::from(highest >= threshold);
+                    }
+                }
+                Ok(())
+            })?;
+            progress(place + 1);
+        }
+        Ok(patients)
+    }
+
+    fn of(&self, predictor: PredictorName, rate: usize) -> Option<NormalRates> {
+        let count = self.0.get(&predictor)?.get(rate)?;
+        let pixels = count.above as f64 / count.pixels.max(1) as f64;
+        Some(NormalRates { pixels, subjects: count.subjects, alarms: count.alarms })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrating::tests::{head, localizer};
+    use lesio_image::Scan;
+
+    /// A head from a scanner whose contrast is another.
+    fn elsewhere(subject: u64) -> Subject {
+        let mut head = head(subject, None);
+        let volume = head.scan.volume(0).unwrap();
+        let data = volume.data().mapv(|value| value.max(0.0).sqrt());
+        head.scan = Scan::from(lesio_image::Volume::new(data, *volume.geometry()));
+        head
+    }
+
+    #[test]
+    fn the_calibration_of_another_scanner_holds_afterwards() {
+        let names = [PredictorName::PixelL1];
+        let at_home: Vec<Subject> = (0..24).map(|k| head(100 + k, None)).collect();
+        let made = calibrate(localizer(), &at_home, &names, |_| {}).unwrap();
+        let other: Vec<Subject> = (0..24).map(|k| elsewhere(200 + k)).collect();
+        let found = recalibrate(made.clone(), &other, &mut ()).unwrap();
+        assert_eq!((found.subjects, found.rates.len()), (24, RATES.len()));
+        for row in &found.rates {
+            let (before, after) = (row.before.unwrap(), row.after.unwrap());
+            // Rates of pixels hold on the other half, and did not hold before.
+            assert!((after.pixels - row.nominal).abs() < 0.4 * row.nominal, "{row:?}");
+            assert!((after.pixels - row.nominal).abs() < (before.pixels - row.nominal).abs(), "{row:?}");
+        }
+        // Twelve subjects do not do for .05, 24 do; both do for .1.
+        let judged: Vec<[usize; 2]> = found
+            .rates
+            .iter()
+            .map(|row| [row.before, row.after].map(|rates| rates.unwrap().subjects))
+            .collect();
+        assert_eq!(judged, [[0, 0], [24, 0], [24, 24]]);
+        let last = found.rates[2].after.unwrap();
+        let (_, [low, high]) = last.alarm_rate().unwrap();
+        assert!((low..=high).contains(&0.1), "{last:?}");
+        // Nothing but the calibration is another.
+        let scores = found.localizer.calibration().get(names[0]).unwrap();
+        assert_eq!(scores.subjects(), 24);
+        let old = made.calibration().clone();
+        assert_eq!(found.localizer.map_filters(), made.map_filters());
+        let back = found.localizer.calibrated(old);
+        let scan = &other[0].scan;
+        assert_eq!(
+            back.score(scan, &names).unwrap().doubt.is_some(),
+            made.score(scan, &names).unwrap().doubt.is_some()
+        );
+    }
+
+    #[test]
+    fn there_must_be_a_normal_slice() {
+        let none: [Subject; 0] = [];
+        assert!(matches!(
+            recalibrate(localizer(), &none, &mut ()),
+            Err(WorkflowError::Study(StudyError::Nothing { .. }))
+        ));
+        // One subject calibrates, and nothing can be said of how well.
+        let found = recalibrate(localizer(), &[head(1, None)], &mut ()).unwrap();
+        assert!(found.rates.iter().all(|row| row.before.is_none() && row.after.is_none()));
+        assert!(found.table().unwrap().to_markdown().contains("pixel-l1"));
+    }
+}
