@@ -58,7 +58,8 @@ fn program() -> Outcome {
     let found = recalibrate(localizer, &ReadCases::new(cases.cases(), &options), &mut Watch::default())?;
     prepare_folder(&args.out)?;
     found.localizer.save(&path)?;
-    let report = json!({ "schema": 1, "model": args.model, "subjects": found.subjects, "rates": found.rates });
+    let report =
+        json!({ "schema": 1, "model": args.model, "subjects": found.subjects, "rates": found.rates });
     let report = stamped(report, "recalibrate", started);
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     say!("{}", found.table()?.to_markdown());

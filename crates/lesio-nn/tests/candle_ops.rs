@@ -233,3 +233,17 @@ fn refuses(dtype: DType) {
     assert!(ops::group_normalization(&image, &four, &three, 3, 1e-5).is_err());
     assert!(ops::group_normalization(&image, &three, &three, 3, 1e-5).is_ok());
 }
+
+/// A single row or pixel that padding leaves of a larger image lies within that image's storage.
+#[test]
+fn what_padding_leaves_is_taken_from_its_place() {
+    for (height, width, kernel, stride, padding) in
+        [(2, 2, 3, 2, 2), (1, 4, 3, 1, 1), (2, 5, 3, 2, 2), (1, 1, 5, 3, 2)]
+    {
+        let window = Window::new(kernel).stride(stride).padding(padding);
+        let convolution = Convolution::new(1, kernel).stride(stride).padding(padding).bias(Bias::Learned);
+        check(Layer::TransposedConvolution(convolution), Shape::new(1, height, width), 1, |x, p| {
+            ops::transposed_convolution(x, &p[0], p.get(1), window)
+        });
+    }
+}

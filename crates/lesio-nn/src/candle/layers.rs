@@ -155,7 +155,13 @@ impl Filter {
             }
         };
         match x.track_op() || weight.track_op() {
-            true => x.apply_op3(weight, &value, self),
+            true => {
+                // candle clones storage from its beginning, wherever in it a tensor lies: a single row or pixel that padding
+                // left of a larger image lies within.
+                let value =
+                    if value.layout().start_offset() == 0 { value } else { value.force_contiguous()? };
+                x.apply_op3(weight, &value, self)
+            }
             false => Ok(value),
         }
     }
