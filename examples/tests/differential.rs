@@ -63,6 +63,13 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         "evaluate --model vae,denoiser {cases} --lesions data/lesions.csv --ensemble intensity,pixel-positive \
          --replicates 50 --out report"
     ));
+    let brief = "--size 32 --widths 8,16 --batch 8 --updates 12 --seed 3";
+    run(&format!("train {cases} {brief} --model segmenter --members 2 --out marks"));
+    run(&format!("train --data tiles --layout mvtec {brief} --model restorer --out painter"));
+    run(&format!(
+        "evaluate --model marks {cases} --ensemble anomaly-logit,pixel-positive --replicates 50 --out marks-report"
+    ));
+    run("recalibrate --model painter --data tiles/train/good --layout images --out painter-again");
     run("localize --model vae --input data --layout cases --split test --out maps --predictor \
          pixel-l1,pixel-positive,pixel-ssim,grad-kl,grad-rec,grad-elbo,combi-product,combi-sum,projection,restoration");
     run("localize --model tiles-vae --input tiles/train/good/0003.tif --out tile-map");
@@ -70,8 +77,21 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     run("assess --model quality --image hearts/patient001/patient001_frame01.nii.gz --segmentation \
          hearts/patient001/patient001_frame01_gt.nii.gz --out assessed");
     let mut found = BTreeMap::new();
-    for part in ["data", "vae", "denoiser", "tiles-vae", "report", "maps", "tile-map", "quality", "assessed"]
-    {
+    for part in [
+        "data",
+        "vae",
+        "denoiser",
+        "tiles-vae",
+        "report",
+        "maps",
+        "tile-map",
+        "quality",
+        "assessed",
+        "marks",
+        "painter",
+        "marks-report",
+        "painter-again",
+    ] {
         gather(folder, &folder.join(part), &mut found);
     }
     found

@@ -328,3 +328,51 @@ fn inspect_tells_what_a_file_holds() {
     assert_eq!((&found["shape"], &found["sum"]), (&serde_json::json!([1, 4, 6]), &serde_json::json!(276.0)));
     assert_eq!(found["max"], 23.0);
 }
+
+/// Several seeds of one training are an ensemble, and a calibration can be another's.
+#[test]
+fn members_are_trained_evaluated_and_calibrated_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data_set(folder.path());
+    let out = folder.path().join("marks");
+    let members = |more: &[&str]| {
+        let mut command = train(&data, &out, 1);
+        command.args(["--model", "segmenter", "--members", "2"]);
+        command.args(more);
+        command
+    };
+    let said = succeed(&mut members(&[])).out;
+    assert!(said.contains("2 members in") && said.contains("evaluate --model"), "{said}");
+    let reports = [1, 2].map(|member| json(&out.join(format!("member-{member}/report.json"))));
+    let seeds =
+        reports.each_ref().map(|report| report["recipe"]["segmenter"]["training"]["train"]["seed"].clone());
+    assert_eq!(seeds, [3, 4]);
+    // What was trained is not lost unasked; a scheduler that repeats the job finds it done.
+    fail(&mut members(&[]), &["--overwrite"]);
+    succeed(&mut members(&["--resume-or-fresh"]));
+
+    let report = folder.path().join("report");
+    let mut evaluate = program("evaluate");
+    evaluate.arg("--model").arg(&out).arg("--data").arg(&data).arg("--out").arg(&report);
+    evaluate.args(["--mask", "mask.nii.gz", "--validation", "val", "--replicates", "20"]);
+    succeed(evaluate.args(["--ensemble", "anomaly-logit,intensity"]));
+    let found = json(&report.join("report.json"));
+    let names: Vec<&str> =
+        found["ensemble_members"].as_array().unwrap().iter().map(|own| own[0].as_str().unwrap()).collect();
+    assert_eq!(names, ["intensity", "marks/member-1/anomaly-logit", "marks/member-2/anomaly-logit"]);
+    let weights = found["ensemble_members"].as_array().unwrap().iter().map(|own| own[1].as_f64().unwrap());
+    assert!((weights.sum::<f64>() - 1.0).abs() < 1e-9);
+
+    let again = folder.path().join("again");
+    let mut recalibrate = program("recalibrate");
+    recalibrate.arg("--model").arg(out.join("member-1")).arg("--data").arg(&data).arg("--out").arg(&again);
+    recalibrate.args(["--mask", "mask.nii.gz", "--split", "train"]);
+    let said = succeed(&mut recalibrate).out;
+    assert!(said.contains("anomaly-logit") && said.contains("calibrated on 7 images"), "{said}");
+    fail(&mut recalibrate, &["--overwrite"]);
+    let load = |path: PathBuf| Localizer::load(path.join("model.safetensors"), &Device::Cpu).unwrap();
+    let (before, after) = (load(out.join("member-1")), load(again));
+    let subjects = |made: &Localizer| made.calibration().get(PredictorName::AnomalyLogit).unwrap().subjects();
+    assert_eq!((subjects(&before), subjects(&after)), (1, 7));
+    assert_eq!(before.chosen(), after.chosen());
+}

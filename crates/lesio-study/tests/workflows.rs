@@ -92,7 +92,7 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(report.scopes[0].scope, Scope::LesionSlices);
     let rows: Vec<&str> = report.scopes[0].predictors.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
-    assert_eq!(rows[3..].len(), 5, "four ensembles and one with learnt weights: {rows:?}");
+    assert_eq!(rows[3..].len(), 6, "four ensembles and two that validation taught: {rows:?}");
     assert_eq!(found.tables().unwrap().len(), 2);
     assert!(found.page("lead").unwrap().to_html().contains("Slices"));
     // Training cases have no lesion to choose by.
