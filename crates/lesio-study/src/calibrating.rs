@@ -6,7 +6,7 @@ use ndarray::{Array3, Axis};
 
 use crate::error::StudyError;
 use crate::maps::{Scene, score_each};
-use crate::pixels::lesion_slices;
+use crate::pixels::LesionSlices;
 use crate::scratch::scratch;
 use crate::subject::Subjects;
 
@@ -89,25 +89,18 @@ pub(crate) fn normal_scores(scene: &Scene, map: &Array3<f32>, truth: Option<&Arr
     scores
 }
 
-/// The pixels of a subject's slices with lesions. Pixels of the foreground count, and lesions beyond it as missed.
+/// A subject's slices with lesions, and their pixels.
 struct LesionPixels {
-    axis: Axis,
-    slices: Vec<usize>,
+    slices: LesionSlices,
     pixels: TruePixels,
 }
 
 impl LesionPixels {
     /// `None` without a lesion.
     fn new(scene: &Scene, truth: &Array3<bool>) -> Result<Option<Self>, StudyError> {
-        scene.check("truth", truth)?;
-        let (axis, slices) = (Axis(scene.axis), lesion_slices(truth, scene.axis));
-        if slices.is_empty() {
-            return Ok(None);
-        }
-        let (truth, inside) = (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
-        let within = ndarray::Zip::from(&truth).and(&inside).map_collect(|&lesion, &inside| lesion || inside);
-        let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Vertex)?;
-        Ok(Some(Self { axis, slices, pixels }))
+        let Some(slices) = LesionSlices::of(scene, truth)? else { return Ok(None) };
+        let pixels = TruePixels::new(slices.truth.view(), slices.within.view(), Connectivity::Vertex)?;
+        Ok(Some(Self { slices, pixels }))
     }
 }
 
@@ -133,7 +126,7 @@ impl Lesions {
         map: &Array3<f32>,
     ) -> Result<(), StudyError> {
         if let Some((_, scores)) = self.scores.get_mut(predictor) {
-            scores.update(scratch, &of.pixels, map.select(of.axis, &of.slices).view())?;
+            scores.update(scratch, &of.pixels, of.slices.cut(map).view())?;
         }
         Ok(())
     }

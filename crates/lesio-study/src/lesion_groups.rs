@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::plain;
 use serde::Deserialize;
 
@@ -78,6 +79,19 @@ impl LesionGroups {
         let content =
             read_regular(path).map_err(|source| StudyError::File { path: path.to_owned(), source })?;
         Self::read(content.as_slice())
+    }
+
+    /// The defects of each case by its kind, where it has one: what is abnormal in a case is its lesion 1.
+    #[must_use]
+    pub fn by_kind(cases: &[Case]) -> Self {
+        let of_kind = |case: &Case| Some(((case.id().to_owned(), 1), case.kind()?.to_owned()));
+        Self { by_lesion: cases.iter().filter_map(of_kind).collect() }
+    }
+
+    /// Whether no lesion belongs to a group.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_lesion.is_empty()
     }
 
     /// The group of a lesion.

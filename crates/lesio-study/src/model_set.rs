@@ -5,12 +5,12 @@ use lesio_anomaly::{
 };
 use lesio_metrics::average_precision;
 use lesio_report::{Scale, ScaleError};
-use ndarray::{Array3, ArrayView1, ArrayView3, Axis};
+use ndarray::{Array3, ArrayView1, ArrayView3};
 
 use crate::error::StudyError;
 use crate::maps::{Maps, Scene, score_each};
 use crate::names::check_unique;
-use crate::pixels::lesion_slices;
+use crate::pixels::LesionSlices;
 use crate::presentation::normal_scale;
 use crate::subject::{Subject, Subjects};
 
@@ -132,26 +132,20 @@ impl ModelSet {
             let subject = validation.subject(place)?;
             if let Some(truth) = subject.truth()?.filter(|truth| truth.iter().any(|&inside| inside)) {
                 let mut own: Vec<Array3<f32>> = Vec::new();
-                let mut cut: Option<(Array3<bool>, Array3<bool>)> = None;
+                let mut slices: Option<LesionSlices> = None;
                 let members = self.member_places();
                 self.score_models(&subject, |scene, model, predictor, [_, map]| {
-                    scene.check("truth", &truth)?;
                     if members.contains(&(model, predictor)) {
-                        let (axis, slices) = (Axis(scene.axis), lesion_slices(&truth, scene.axis));
-                        own.push(map.select(axis, &slices));
-                        if cut.is_none() {
-                            let (truth, inside) =
-                                (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
-                            let either = |&inside: &bool, &lesion: &bool| inside || lesion;
-                            let within = ndarray::Zip::from(&inside).and(&truth).map_collect(either);
-                            cut = Some((truth, within));
+                        if slices.is_none() {
+                            slices = LesionSlices::of(scene, &truth)?;
                         }
+                        own.extend(slices.as_ref().map(|slices| slices.cut(&map)));
                     }
                     Ok(())
                 })?;
-                if let Some((truth, within)) = cut {
+                if let Some(slices) = slices {
                     let views = self.with_normals(&members, &own);
-                    lesions.add(&views, truth.view(), Some(within.view()))?;
+                    lesions.add(&views, slices.truth.view(), Some(slices.within.view()))?;
                 }
             }
             progress(place + 1);

@@ -64,6 +64,38 @@ impl ScoredPixels {
     }
 }
 
+/// The slices of a subject that hold a lesion.
+pub(crate) struct LesionSlices {
+    axis: Axis,
+    slices: Vec<usize>,
+    /// Where they are abnormal.
+    pub(crate) truth: Array3<bool>,
+    /// The pixels that count: the foreground, and lesions beyond it as missed.
+    pub(crate) within: Array3<bool>,
+}
+
+impl LesionSlices {
+    /// `None` without a lesion.
+    ///
+    /// # Errors
+    /// A truth of another shape than the foreground.
+    pub(crate) fn of(scene: &Scene, truth: &Array3<bool>) -> Result<Option<Self>, StudyError> {
+        scene.check("truth", truth)?;
+        let (axis, slices) = (Axis(scene.axis), lesion_slices(truth, scene.axis));
+        if slices.is_empty() {
+            return Ok(None);
+        }
+        let (truth, inside) = (truth.select(axis, &slices), scene.foreground.select(axis, &slices));
+        let within = ndarray::Zip::from(&truth).and(&inside).map_collect(|&lesion, &inside| lesion || inside);
+        Ok(Some(Self { axis, slices, truth, within }))
+    }
+
+    /// These slices of a map.
+    pub(crate) fn cut(&self, map: &Array3<f32>) -> Array3<f32> {
+        map.select(self.axis, &self.slices)
+    }
+}
+
 /// Slices along an axis that hold a lesion.
 pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
     let slices = truth.axis_iter(Axis(axis)).enumerate();

@@ -89,7 +89,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
 /// # Errors
 /// None in practice; the table checks its own rows.
 pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
-    let caption = "AUROC after post-processing by kind and contrast of lesion, against the normal foreground of the \
+    let caption = "AUROC after post-processing by kind of defect, or kind and contrast of lesion, against the normal foreground of the \
                    slices that hold it; in brackets lesions and patients, 95 % intervals over patients.";
     let title = |group: &GroupScores| format!("{} ({}, {})", group.group, group.lesions, group.patients);
     let columns = groups.iter().map(|group| Column::new(title(group)).decimals(3).best(Best::Highest));

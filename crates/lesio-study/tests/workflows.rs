@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lesio_anomaly::{Localizer, ModelConfig, PredictorName};
+use lesio_image::Image;
 use lesio_io::ReadOptions;
+use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_metrics::BootstrapConfig;
 use lesio_nn::{Device, TrainConfig};
@@ -18,9 +20,10 @@ use lesio_study::{
     read_subjects, train_localizer,
 };
 use lesio_vae::{
-    AnomalyContent, ContentInput, DenoiserConfig, Latent, SyntheticAnomalies, SyntheticTraining,
-    TaughtConfig, VaeConfig, VaeTraining,
+    AnomalyContent, ContentInput, DenoiserConfig, DenoiserTraining, Latent, SyntheticAnomalies,
+    SyntheticTraining, TaughtConfig, VaeConfig, VaeTraining,
 };
+use ndarray::Array2;
 
 /// What a workflow reports, in short.
 #[derive(Default)]
@@ -94,7 +97,8 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
     assert_eq!(rows[3..].len(), 6, "four ensembles and two that validation taught: {rows:?}");
     assert_eq!(found.tables().unwrap().len(), 2);
-    assert!(found.page("lead").unwrap().to_html().contains("Slices"));
+    let page = found.page("lead").unwrap().to_html();
+    assert!(page.contains("Slices") && page.contains("best, AP") && page.contains("worst, AP"));
     // Training cases have no lesion to choose by.
     let none = evaluate(models(), &split("test"), &split("train")[..1], &config, &mut ());
     assert!(matches!(
@@ -179,4 +183,54 @@ fn a_segmenter_is_taught_a_content_of_ones_own() {
     trained.localizer.save(&path).unwrap();
     let back = Localizer::load(&path, &Device::Cpu).unwrap();
     assert_eq!(back.model().config(), ModelConfig::Segmenter { config: model });
+}
+
+/// Photographs tell the kind of each defect: kinds are measured apart, and of each the extremes are shown.
+#[test]
+fn kinds_of_defects_are_measured_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: String, value: &dyn Fn(usize, usize) -> f32| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let byte = |(row, column)| (255.0 * value(row, column)) as u8;
+        let image = Image::from_plane(Array2::from_shape_fn((24, 24), byte));
+        lesio_io::write_png(path, &image, Existing::Refuse).unwrap();
+    };
+    let normal = |row: usize, column: usize| 0.3 + 0.02 * ((row * 5 + column * 3) % 7) as f32;
+    let inside = |row: usize, column: usize| (8..14).contains(&row) && (10..15).contains(&column);
+    for number in 0..6 {
+        write(format!("train/good/{number}.png"), &normal);
+    }
+    write("test/good/0.png".into(), &normal);
+    // Bright defects of three strengths, and one that is hardly there.
+    for (kind, number, value) in [("spot", 0, 0.95), ("spot", 1, 0.5), ("spot", 2, 0.36), ("faint", 0, 0.34)]
+    {
+        let defect = |row, column| if inside(row, column) { value } else { normal(row, column) };
+        write(format!("test/{kind}/{number}.png"), &defect);
+        let mask = |row, column| if inside(row, column) { 1.0 } else { 0.0 };
+        write(format!("ground_truth/{kind}/{number}_mask.png"), &mask);
+    }
+    let data = Dataset::open(folder.path(), &Layout::MvTec).unwrap();
+    let subjects = data.select("train").unwrap();
+    let subjects = read_subjects(subjects.cases(), "train", &ReadOptions::new(), &mut ()).unwrap();
+    let model = DenoiserConfig::new(1, 24, 24).widths([4, 8]);
+    let training = DenoiserTraining::default().train(TrainConfig::default().epochs(1));
+    let config = LocalizerTraining::new(
+        ModelTraining::Denoiser { model, training },
+        Preset::Photo.preprocessing([24, 24]),
+    );
+    let trained = train_localizer(subjects, None, &config, &mut ()).unwrap();
+    let test = data.select("test").unwrap();
+    let config = EvaluateConfig::new(BootstrapConfig::new(1).replicates(20));
+    let config = config.predictors(Some(vec![PredictorName::PixelPositive]));
+    let models = [("denoiser".to_owned(), trained.localizer)];
+    let found = evaluate(models, test.cases(), &[], &config, &mut ()).unwrap();
+    let groups: Vec<_> = found.groups.iter().map(|group| (group.group.as_str(), group.lesions)).collect();
+    assert_eq!(groups, [("faint", 1), ("spot", 3)]);
+    let [faint, spot] = [0, 1].map(|group| found.groups[group].predictors[0].auroc.unwrap());
+    assert!(spot > faint, "{spot} {faint}");
+    let page = found.page("lead").unwrap().to_html();
+    for why in ["faint, best", "spot, best", "spot, median", "spot, worst"] {
+        assert!(page.contains(why), "{why}");
+    }
 }

@@ -27,13 +27,15 @@ pub struct EvaluateConfig {
     pub predictors: Option<Vec<PredictorName>>,
     /// Predictors to combine, those of all models together. Default: none.
     pub ensemble: Vec<PredictorName>,
-    /// Groups of lesions to be measured by themselves; masks hold the lesions' numbers. Default: none.
+    /// Groups of lesions to be measured by themselves; masks hold the lesions' numbers. Default: the kinds of defect that
+    /// the data set tells ([`LesionGroups::by_kind`]), if any.
     pub groups: Option<LesionGroups>,
     /// Whether the best predictor of each model is chosen. Default: not.
     pub model_choices: ModelChoices,
     /// The resampling of patients.
     pub bootstrap: BootstrapConfig,
-    /// Cases whose slices are shown in the report. Default 6.
+    /// Most cases whose slices are shown in the report: of each kind of defect, or of all cases where there are no kinds,
+    /// the best, the median and the worst by the map that is chosen or leads. Default 18.
     pub pictures: usize,
     /// How cases are read.
     pub reading: ReadOptions,
@@ -52,7 +54,7 @@ impl EvaluateConfig {
             groups: None,
             model_choices: ModelChoices::None,
             bootstrap,
-            pictures: 6,
+            pictures: 18,
             reading: ReadOptions::new(),
             scratch: None,
         }

@@ -1,6 +1,7 @@
 //! Models against the truth of a data set: from localizers and cases to figures, tables and pictures.
 
 mod config;
+mod examples;
 mod results;
 mod run;
 

@@ -159,7 +159,8 @@ impl EvaluationResults {
         let figure = montage(&shown, &scales.map_err(crate::PresentationError::from)?, &rows)?;
         Ok(page.section("Slices").montage(
             &figure,
-            "The slice with most lesion pixels of the first cases. Each predictor has one scale for all: from the median \
+            "The slice with most lesion pixels of the cases that the chosen or the leading map finds best, in the middle and worst, \
+             of each kind of defect where the data set tells kinds. Each predictor has one scale for all: from the median \
              of held-out normal pixels (dark) to what one in ten thousand of them exceeds, where the model was calibrated.",
         )?)
     }

@@ -7,9 +7,11 @@ use std::time::Instant;
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
 use lesio_image::PreprocessError;
 use lesio_io::dataset::Case;
+use lesio_metrics::{MetricError, PixelCurve};
 use ndarray::Array3;
 
 use super::config::{EvaluateConfig, ModelChoices};
+use super::examples::{CasePrecisions, Example};
 use super::results::{ChosenMap, EvaluationResults};
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
@@ -19,7 +21,8 @@ use crate::lesion_groups::LesionGroups;
 use crate::maps::{Stage, score_subject};
 use crate::model_set::ModelSet;
 use crate::observer::{Notice, Observer, Step};
-use crate::presentation::{Shown, ShownSlice, shown_slice};
+use crate::pixels::LesionSlices;
+use crate::presentation::{Shown, ShownSlice, leading, shown_slice};
 use crate::subject::{ReadCases, Subject, Subjects};
 use crate::thresholds::{ThresholdChoice, ValidationChoice};
 use crate::workflow_error::WorkflowError;
@@ -60,7 +63,8 @@ pub fn evaluate(
     };
     let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
     let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
-    let mut slices: Vec<Shown> = Vec::new();
+    let mut precisions = CasePrecisions::default();
+    let by_kind = LesionGroups::by_kind(test);
     let mut seconds = BTreeMap::new();
     observer.begin(&Step::Scoring, test.len());
     for (place, case) in test.iter().enumerate() {
@@ -76,11 +80,11 @@ pub fn evaluate(
         }
         let lesions = match &config.groups {
             Some(groups) => lesion_numbers(case, config)?.map(|mask| (mask, groups, &mut grouped)),
-            None => None,
+            None if by_kind.is_empty() => None,
+            None => Some((truth.mapv(u32::from), &by_kind, &mut grouped)),
         };
-        let is_shown = slices.len() < config.pictures;
-        match add(&models, &subject, &truth, &mut evaluation, lesions, is_shown) {
-            Ok(shown) => slices.extend(shown),
+        match add(&models, &subject, &truth, &mut evaluation, lesions) {
+            Ok(found) => precisions.add(place, case.kind(), found),
             Err(error) if cannot_be_scored(&error) => {
                 evaluation.unscored(&subject.patient, &subject.id, &error);
                 observer.notice(&Notice::CaseLeftOut { error: &error });
@@ -95,6 +99,12 @@ pub fn evaluate(
     let groups = grouped.finish(&config.bootstrap)?;
     let evaluated = evaluation.finish(&choice.thresholds, &seconds, &config.bootstrap)?;
     let chosen = ChosenMap::of(&choice.average_precisions, &evaluated.scopes);
+    let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
+        let scope = evaluated.scopes.first()?;
+        leading(scope, 1).last().copied()
+    });
+    let examples = leader.map(|leader| precisions.examples(leader, config.pictures)).unwrap_or_default();
+    let slices = show(&models, test, &examples, config)?;
     Ok(EvaluationResults {
         cases: test.len(),
         patients,
@@ -139,18 +149,19 @@ fn lesion_numbers(case: &Case, config: &EvaluateConfig) -> Result<Option<Array3<
     Ok(mask.map(|mask| mask.data().mapv(u32::from)))
 }
 
-/// Scores a case and adds its maps one by one, so that they are never in memory together; returns a slice to be shown.
+/// Scores a case and adds its maps one by one, so that they are never in memory together; returns the average precision of
+/// each on the slices with lesions.
 fn add(
     models: &ModelSet,
     subject: &Subject,
     truth: &Array3<bool>,
     evaluation: &mut EvaluationBuilder,
     lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
-    is_shown: bool,
-) -> Result<Option<Shown>, StudyError> {
+) -> Result<BTreeMap<String, f64>, StudyError> {
     // Begun when the first map is there: a case that cannot be scored adds nothing.
     let mut started = None;
     let (mut lesions, mut evaluation) = (lesions, Some(evaluation));
+    let mut precisions = BTreeMap::new();
     models.score_each(subject, |scene, name, maps| {
         if let Some(evaluation) = evaluation.take() {
             let groups = match lesions.take() {
@@ -159,20 +170,63 @@ fn add(
                 }
                 None => None,
             };
-            let shown = if is_shown { shown_slice(subject, scene, truth) } else { None };
-            started = Some((evaluation.subject(&subject.patient, scene, truth)?, groups, shown));
+            let slices = LesionSlices::of(scene, truth)?;
+            started = Some((evaluation.subject(&subject.patient, scene, truth)?, groups, slices));
         }
-        let Some((measured, groups, shown)) = started.as_mut() else { return Ok(()) };
+        let Some((measured, groups, slices)) = started.as_mut() else { return Ok(()) };
         measured.add(name, maps)?;
         if let Some(groups) = groups {
             groups.add(name, maps[1])?;
         }
-        if let Some(shown) = shown {
-            shown.add(maps[1]);
+        if let Some(slices) = slices
+            && let Some(precision) = precision_of(slices, maps[1])?
+        {
+            precisions.insert(name.to_owned(), precision);
         }
         Ok(())
     })?;
-    Ok(started.and_then(|(_, _, shown)| shown).map(ShownSlice::finish))
+    Ok(precisions)
+}
+
+/// The average precision of a map on slices with lesions; `None` where every pixel that counts is a lesion.
+fn precision_of(slices: &LesionSlices, map: &Array3<f32>) -> Result<Option<f64>, StudyError> {
+    let mut pixels = PixelCurve::new();
+    pixels.update_within(&slices.cut(map), &slices.truth, &slices.within)?;
+    match pixels.rank() {
+        Ok(ranked) => Ok(Some(ranked.average_precision())),
+        Err(MetricError::OneClass { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The slices of examples with all maps, scored once more.
+fn show(
+    models: &ModelSet,
+    test: &[Case],
+    examples: &[Example],
+    config: &EvaluateConfig,
+) -> Result<Vec<Shown>, WorkflowError> {
+    let mut rows = Vec::new();
+    for example in examples {
+        let Some(case) = test.get(example.place) else { continue };
+        let subject = Subject::read_with(case, &config.reading)?;
+        let Some(truth) = subject.truth()? else { continue };
+        let mut shown: Option<ShownSlice> = None;
+        models.score_each(&subject, |scene, _, maps| {
+            if shown.is_none() {
+                shown = shown_slice(&subject, scene, &truth);
+            }
+            if let Some(shown) = &mut shown {
+                shown.add(maps[1]);
+            }
+            Ok(())
+        })?;
+        rows.extend(shown.map(ShownSlice::finish).map(|mut row| {
+            row.label = format!("{} ({})", row.label, example.why);
+            row
+        }));
+    }
+    Ok(rows)
 }
 
 /// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
