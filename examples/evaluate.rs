@@ -108,6 +108,9 @@ fn program() -> Outcome {
 
     let mut report = found.report()?;
     report.data.extend([("folder".into(), json!(args.data.data)), ("split".into(), json!(args.split))]);
+    let bytes = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
+    let sizes: Vec<_> = files.iter().map(|path| json!({ "file": path, "bytes": bytes(path) })).collect();
+    report.data.insert("models".into(), json!(sizes));
     report.extra.insert("command".into(), json!(command("evaluate")));
     report.extra.insert("seconds".into(), json!(started.elapsed().as_secs_f64()));
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;

@@ -181,6 +181,23 @@ impl ModelSet {
             .collect()
     }
 
+    /// The ensembles, each with the names of the members that have a part in it.
+    #[must_use]
+    pub fn ensemble_members(&self) -> Vec<(String, Vec<String>)> {
+        let places = self.member_places();
+        let of = |(name, config): &(String, EnsembleConfig)| {
+            let has_part = |member: usize| match &config.rule {
+                EnsembleRule::Weighted(weights) => {
+                    weights.weights().get(member).is_some_and(|&weight| weight > 0.0)
+                }
+                _ => true,
+            };
+            let members = places.iter().enumerate().filter(|(member, _)| has_part(*member));
+            (name.clone(), members.map(|(_, &(model, name))| self.name_of(model, name)).collect())
+        };
+        self.ensembles.iter().map(of).collect()
+    }
+
     /// The names of all maps, in the order in which a subject's are.
     #[must_use]
     pub fn maps(&self) -> Vec<String> {

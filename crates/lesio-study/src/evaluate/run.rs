@@ -278,7 +278,7 @@ fn best_predictors(
     Ok(best.into_values().collect())
 }
 
-/// Seconds per slice of each predictor by itself.
+/// Seconds per slice of each predictor by itself, and of each ensemble the sum of its members'.
 fn time_predictors(models: &ModelSet, subject: &Subject) -> Result<BTreeMap<String, f64>, StudyError> {
     let mut seconds = BTreeMap::new();
     for (model, predictor, name) in models.predictors() {
@@ -287,6 +287,10 @@ fn time_predictors(models: &ModelSet, subject: &Subject) -> Result<BTreeMap<Stri
         score_subject(localizer, subject, &[predictor])?;
         let slices = subject.scan.slices(localizer.preprocessing().config().plane);
         seconds.insert(name, started.elapsed().as_secs_f64() / slices.max(1) as f64);
+    }
+    for (name, members) in models.ensemble_members() {
+        let sum = members.iter().filter_map(|member| seconds.get(member)).sum();
+        seconds.insert(name, sum);
     }
     Ok(seconds)
 }
