@@ -19,7 +19,7 @@ pub struct QualityArgs {
     #[arg(long)]
     pub data: PathBuf,
     /// How the folder is arranged
-    #[arg(long, value_parser = layout(), default_value = "acdc")]
+    #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
     pub layout: Layout,
     /// Labels whose quality is predicted, separated by commas; by default all that the training data hold
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
@@ -27,6 +27,11 @@ pub struct QualityArgs {
     /// Rows and columns of the networks' grid
     #[arg(long, default_value_t = 48, value_parser = whole(16, 1024))]
     pub size: usize,
+    /// Folders with segmentations of the training patients by networks in use, files CASE.nii.gz, or folders of such folders,
+    /// separated by commas: candidates besides those that are made, on which the intervals are then calibrated. The networks
+    /// must not have learnt from these patients
+    #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
+    pub predictions: Vec<PathBuf>,
     /// Scales all trainings to about this many minutes on two cores; each passes over its samples at least once, so that
     /// very few take longer. The same number gives the same results anywhere
     #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
@@ -57,7 +62,7 @@ fn minutes(text: &str) -> Result<f64, String> {
 const MOST_MINUTES: f64 = 15_000.0;
 
 /// A parser of the layouts that hold volumes with labels.
-fn layout() -> impl TypedValueParser<Value = Layout> {
+pub fn volume_layouts() -> impl TypedValueParser<Value = Layout> {
     one_of(vec![
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`", Layout::Acdc),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr", Layout::Msd),
@@ -81,7 +86,7 @@ impl QualityArgs {
     /// As [`QualityDataConfig::read`].
     pub fn read(&self, test_data: Option<&Path>) -> Result<QualityData, QualityStudyError> {
         let config = QualityDataConfig::new(self.layout.clone(), self.seed);
-        let config = config.labels(self.label.clone()).size(self.size);
+        let config = config.labels(self.label.clone()).size(self.size).predictions(self.predictions.clone());
         config.read(&self.data, test_data, &mut watch("reading"))
     }
 }

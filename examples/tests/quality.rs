@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use lesio::image::{Geometry, Volume};
 use lesio::io::{ReadOptions, read_volume, write_volume};
@@ -54,6 +55,8 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     assert_ne!(fs::read(patient.join("model.safetensors")).unwrap(), first);
     let mut unknown = train(&folder.join("none"));
     fail(unknown.args(["--label", "7"]), &["no training case holds label 7"]);
+
+    check_networks(folder, &data, &model, train);
 
     // An unseen heart, its segmentation moved in one slice and missing in another.
     let heart = heart(77, CardiacPhase::EndDiastole);
@@ -247,4 +250,84 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
         |said: &str| said.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(table(&again), table(&said));
     assert_eq!(json(&out.join("report.json"))["rows"], report["rows"]);
+}
+
+/// Labels moved by a few rows, as a poor network gives them.
+fn moved(labels: &Volume<u8>, rows: usize) -> Volume<u8> {
+    let mut moved = labels.clone();
+    let data = Array3::from_shape_fn(labels.data().dim(), |(i, j, k)| {
+        *labels.data().get((i + rows, j, k)).unwrap_or(&0)
+    });
+    moved.data_mut().assign(&data);
+    moved
+}
+
+/// Networks in use teach, calibrate, and are measured, by the model of other candidates and by their own.
+fn check_networks(folder: &Path, data: &Path, made: &Path, train: impl Fn(&Path) -> Command) {
+    let networks = folder.join("networks");
+    for (name, rows) in [("good", 1), ("poor", 4)] {
+        fs::create_dir_all(networks.join(name)).unwrap();
+        for patient in
+            fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir())
+        {
+            for file in fs::read_dir(patient).unwrap().map(|entry| entry.unwrap().path()) {
+                let id = file.file_name().unwrap().to_str().unwrap().to_owned();
+                if let Some(case) = id.strip_suffix("_gt.nii.gz") {
+                    let labels = ReadOptions::new().read_as::<u8>(&file).unwrap();
+                    let path = networks.join(name).join(format!("{case}.nii.gz"));
+                    write_volume(path, &moved(&labels, rows)).unwrap();
+                }
+            }
+        }
+    }
+    let taught = folder.join("taught");
+    succeed(train(&taught).arg("--predictions").arg(&networks));
+    let bytes = |model: &Path| fs::read(model.join("model.safetensors")).unwrap();
+    assert_ne!(bytes(made), bytes(&taught));
+    let report = json(&taught.join("report.json"));
+    let levels: Vec<&str> =
+        report["networks"].as_array().unwrap().iter().map(|own| own["level"].as_str().unwrap()).collect();
+    assert_eq!(levels, ["slices", "slices", "slices", "volumes", "volumes", "volumes"]);
+
+    let evaluate = |model: &Path, out: &str| {
+        let mut command = program("evaluate_quality");
+        command.arg("--model").arg(model).arg("--data").arg(data).arg("--predictions").arg(&networks);
+        command.args(["--replicates", "50"]).arg("--out").arg(folder.join(out));
+        command
+    };
+    for (model, intervals) in [(made, "model"), (made, "other-networks"), (&taught, "model")] {
+        let out = format!("{intervals}-{}", model.file_name().unwrap().to_str().unwrap());
+        let said = succeed(evaluate(model, &out).args(["--intervals", intervals])).out;
+        assert!(said.contains("| poor |"), "{said}");
+        let out = folder.join(out);
+        let report = json(&out.join("report.json"));
+        assert_eq!(report["intervals"], intervals);
+        let figures = report["figures"].as_array().unwrap();
+        let of = |network: &str, level: &str| {
+            figures.iter().find(|own| own["network"] == network && own["level"] == level).unwrap().clone()
+        };
+        for level in ["slices", "volumes"] {
+            let (good, poor, all) = (of("good", level), of("poor", level), of("all", level));
+            assert!(good["median_dice"].as_f64() > poor["median_dice"].as_f64());
+            assert_eq!(good["count"].as_u64().unwrap() * 2, all["count"].as_u64().unwrap());
+            share(&all["mae"]);
+            share(&all["coverage"]);
+        }
+        let table = fs::read_to_string(out.join("segmentations.csv")).unwrap();
+        let rows = ["slices", "volumes"].map(|level| of("all", level)["count"].as_u64().unwrap() as usize);
+        assert_eq!(table.lines().count(), 1 + rows[0] + rows[1]);
+        assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
+    }
+    let mut other = evaluate(made, "none");
+    other.arg("--predictions").arg(made);
+    fail(&mut other, &["holds no segmentation"]);
+    fs::create_dir_all(folder.join("other")).unwrap();
+    fs::copy(
+        networks.join("good").read_dir().unwrap().next().unwrap().unwrap().path(),
+        folder.join("other/x.nii.gz"),
+    )
+    .unwrap();
+    let mut other = evaluate(made, "none");
+    other.arg("--predictions").arg(folder.join("other"));
+    fail(&mut other, &["holds no segmentation of these cases"]);
 }

@@ -22,7 +22,8 @@ pub struct Assessment {
     ///
     /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
     /// structure itself, as far as the estimator sees it; a slice without segmentation between two that have one
-    /// counts as missed. Its interval is that of slices that all err alike.
+    /// counts as missed. Its interval is the model's own for volumes where it has one, and else that of slices that all err
+    /// alike.
     pub volume: Option<Vec<Grade>>,
     /// What the image would be if the segmentation were right; the image itself beyond the frames.
     pub reconstruction: Volume<f32>,
@@ -83,6 +84,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) estimator: &'a Estimator,
     pub(crate) reconstructor: &'a Reconstructor,
     pub(crate) conformal: &'a [Conformal],
+    /// Empty where the model was calibrated on slices alone.
+    pub(crate) volume_conformal: &'a [Conformal],
     pub(crate) novelty: &'a Novelty,
 }
 
@@ -161,7 +164,7 @@ pub(crate) fn assess(
     let geometry = *image.geometry();
     Ok(Assessment {
         slices,
-        volume: whole(&framing.labels, &graded),
+        volume: whole(&framing.labels, &graded, parts.volume_conformal),
         reconstruction: Volume::new(reconstruction, geometry),
         difference: Volume::new(difference, geometry),
         error: has_opinion.then(|| Volume::new(error, geometry)),
@@ -213,7 +216,7 @@ fn sizes(
 }
 
 /// The grade of the volume from those of its slices.
-fn whole(labels: &[u8], slices: &[Option<Graded>]) -> Option<Vec<Grade>> {
+fn whole(labels: &[u8], slices: &[Option<Graded>], conformal: &[Conformal]) -> Option<Vec<Grade>> {
     let first = slices.iter().position(Option::is_some)?;
     let last = slices.iter().rposition(Option::is_some)?;
     let between = &slices[first..=last];
@@ -236,7 +239,7 @@ fn whole(labels: &[u8], slices: &[Option<Graded>]) -> Option<Vec<Grade>> {
         Grade {
             label,
             dice,
-            interval: [low, high],
+            interval: conformal.get(k).map_or([low, high], |conformal| conformal.interval(dice)),
             distance_pixels: mean(&|grade| grade.distance_pixels),
             distance_millimetres: mean(&|grade| grade.distance_millimetres),
         }
@@ -274,18 +277,19 @@ mod tests {
 
     #[test]
     fn a_volume_is_the_sum_of_its_slices() {
-        let grades = whole(&[1], &[None, graded(0.8, 10.0, 30.0), graded(0.5, 20.0, 20.0), None]).unwrap();
+        let grades =
+            whole(&[1], &[None, graded(0.8, 10.0, 30.0), graded(0.5, 20.0, 20.0), None], &[]).unwrap();
         assert!((grades[0].dice - 0.65).abs() < 1e-12);
         assert!((grades[0].interval[0] - 0.55).abs() < 1e-12);
         assert_eq!(grades[0].distance_pixels, 2.0);
-        assert!(whole(&[1], &[None, None]).is_none());
+        assert!(whole(&[1], &[None, None], &[]).is_none());
     }
 
     #[test]
     fn a_slice_left_out_is_missed() {
         let slices = [graded(1.0, 20.0, 20.0), None, graded(1.0, 40.0, 40.0)];
         // 120 pixels on both sides agree; some 30 of the truth have none to agree with.
-        let grades = whole(&[1], &slices).unwrap();
+        let grades = whole(&[1], &slices, &[]).unwrap();
         assert!((grades[0].dice - 120.0 / 150.0).abs() < 1e-12);
     }
 }

@@ -99,6 +99,8 @@ pub enum Origin {
         /// The stage, counted from 0.
         stage: usize,
     },
+    /// A network that is in use, by its place in [`TrueSlice::given`].
+    Given(usize),
     /// The truth, made wrong.
     CorruptedTruth(CorruptionKind),
     /// What a segmenter gave, made more wrong.

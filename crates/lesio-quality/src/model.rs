@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lesio_image::Volume;
 use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::{Assessment, Parts, assess};
@@ -14,6 +14,7 @@ use crate::error::{EstimateError, QualityBuildError};
 use crate::estimator::Estimator;
 use crate::methods::networks;
 use crate::novelty::Novelty;
+use crate::pipeline::COVERAGE;
 use crate::reconstructor::{self, Reconstructor};
 
 /// What the file is, and the version of its layout.
@@ -32,6 +33,9 @@ pub struct QualityModel {
 struct Document {
     config: EstimatorConfig,
     conformal: Vec<Conformal>,
+    /// Those of whole volumes; models that were calibrated on slices alone have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    volume_conformal: Vec<Conformal>,
     novelty: Novelty,
     provenance: QualityProvenance,
 }
@@ -69,12 +73,9 @@ impl QualityModel {
         provenance: QualityProvenance,
     ) -> Result<Self, QualityBuildError> {
         let config = estimator.config().clone();
-        let labels = config.framing.labels.len();
-        if conformal.len() != labels {
-            let expected = format!("{labels}, one for each label");
-            return Err(SettingError::new("number of intervals", conformal.len(), expected).into());
-        }
-        Ok(Self { estimator, reconstructor, document: Document { config, conformal, novelty, provenance } })
+        check_intervals(&conformal, &config)?;
+        let document = Document { config, conformal, volume_conformal: Vec::new(), novelty, provenance };
+        Ok(Self { estimator, reconstructor, document })
     }
 
     /// Grades a segmentation of a volume, slice by slice along the last axis of the array.
@@ -95,9 +96,34 @@ impl QualityModel {
             estimator: &self.estimator,
             reconstructor: &self.reconstructor,
             conformal: &self.document.conformal,
+            volume_conformal: &self.document.volume_conformal,
             novelty: &self.document.novelty,
         };
         assess(&parts, image, segmentation)
+    }
+
+    /// The share of new patients' segmentations that intervals are made to hold.
+    pub const COVERAGE: f64 = COVERAGE;
+
+    /// The model with other intervals, of slices and of whole volumes, one for each label graded, in their order: calibrated on
+    /// segmentations by the networks that it is to grade, of patients that it has not learnt from.
+    ///
+    /// Without `volumes` the interval of a volume is that of slices that all err alike, which is too wide.
+    ///
+    /// # Errors
+    /// Another number of intervals than labels.
+    pub fn calibrated(
+        mut self,
+        slices: Vec<Conformal>,
+        volumes: Vec<Conformal>,
+    ) -> Result<Self, QualityBuildError> {
+        check_intervals(&slices, &self.document.config)?;
+        if !volumes.is_empty() {
+            check_intervals(&volumes, &self.document.config)?;
+        }
+        self.document.conformal = slices;
+        self.document.volume_conformal = volumes;
+        Ok(self)
     }
 
     /// Memory that assessing a volume of a shape takes at the most, beside the model, in bytes: the image, the segmentation and
@@ -140,10 +166,16 @@ impl QualityModel {
         &self.estimator
     }
 
-    /// Its intervals, one for each label graded.
+    /// Its intervals of slices, one for each label graded.
     #[must_use]
     pub fn conformal(&self) -> &[Conformal] {
         &self.document.conformal
+    }
+
+    /// Its intervals of whole volumes, one for each label graded; none where it was calibrated on slices alone.
+    #[must_use]
+    pub fn volume_conformal(&self) -> &[Conformal] {
+        &self.document.volume_conformal
     }
 
     /// What it knows of its training images.
@@ -180,6 +212,18 @@ impl QualityModel {
         let reconstructor = Reconstructor::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        Self::new(estimator, reconstructor, document.conformal, document.novelty, document.provenance)
+        let Document { conformal, volume_conformal, novelty, provenance, .. } = document;
+        let model = Self::new(estimator, reconstructor, conformal.clone(), novelty, provenance)?;
+        model.calibrated(conformal, volume_conformal)
     }
+}
+
+fn check_intervals(conformal: &[Conformal], config: &EstimatorConfig) -> Result<(), SettingError> {
+    let labels = config.framing.labels.len();
+    require(
+        conformal.len() == labels,
+        "number of intervals",
+        conformal.len(),
+        format!("{labels}, one for each label"),
+    )
 }

@@ -29,6 +29,9 @@ pub struct TrueSlice {
     pub truth: Array2<u8>,
     /// Centre of the labelled structures in pixel edges: of the slice's own, else of the whole volume's.
     pub centre: [f64; 2],
+    /// Segmentations of this slice by networks that are in use: candidates besides those that a pipeline makes. None of these
+    /// networks may have learnt from the patient. See [`TrueSlice::segmented`].
+    pub given: Vec<Array2<u8>>,
 }
 
 impl TrueSlice {
@@ -59,9 +62,33 @@ impl TrueSlice {
                 image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
                 truth: labels,
                 centre: centre(&bounds),
+                given: Vec::new(),
             });
         }
         Ok(slices)
+    }
+
+    /// Adds to the slices of a volume a segmentation of that volume, as [`TrueSlice::given`].
+    ///
+    /// `slices` are those of one [`TrueSlice::of_volume`], and `image` is the volume that it was given. A segmentation in another
+    /// order of voxels is brought into the image's, by both affines.
+    ///
+    /// # Errors
+    /// Shapes and places that differ, and slices beyond the volume.
+    pub fn segmented(
+        slices: &mut [Self],
+        image: &Volume<f32>,
+        segmentation: &Volume<u8>,
+    ) -> Result<(), InputError> {
+        let segmentation = on_grid_of(image, segmentation)?;
+        if let Some(slice) = slices.iter().find(|slice| slice.index >= segmentation.shape()[SLICE_AXIS]) {
+            let (image, segmentation) = (vec![slice.index + 1], segmentation.shape().to_vec());
+            return Err(InputError::Shape { image, segmentation });
+        }
+        for slice in slices {
+            slice.given.push(segmentation.data().index_axis(Axis(SLICE_AXIS), slice.index).to_owned());
+        }
+        Ok(())
     }
 
     /// A slice by itself, as of a phantom; `None` where it holds no label.
@@ -69,7 +96,7 @@ impl TrueSlice {
     pub fn alone(patient: &str, image: Array2<f32>, truth: Array2<u8>) -> Option<Self> {
         let bounds = bounding_box(&truth.mapv(|label| label != 0))?;
         let (patient, case) = (patient.to_owned(), patient.to_owned());
-        Some(Self { patient, case, index: 0, image, truth, centre: centre(&bounds) })
+        Some(Self { patient, case, index: 0, image, truth, centre: centre(&bounds), given: Vec::new() })
     }
 }
 

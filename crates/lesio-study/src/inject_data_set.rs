@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lesio_image::Volume;
-use lesio_io::atomic::{self, Existing};
+use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::nifti::read_header;
 use lesio_io::spreadsheet::field;
@@ -13,7 +13,7 @@ use lesio_io::{ReadOptions, WriteOptions};
 use lesio_phantom::Site;
 use lesio_settings::setters;
 
-use crate::folder::{check_folder, prepare_folder};
+use crate::folder::{check_folder, prepare_folder, write_text};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig};
 use crate::observer::{Observer, Step};
 use crate::workflow_error::WorkflowError;
@@ -193,8 +193,4 @@ fn site(config: &InjectDataSetConfig, tissue: &Volume<u8>) -> Site {
         None if tissue.data().iter().any(|&label| label > 1) => Site::Labels(vec![2, 3, 4]),
         None => Site::Mask,
     }
-}
-
-fn write_text(path: &Path, text: &str, existing: Existing) -> Result<(), WorkflowError> {
-    Ok(atomic::write(path, existing, |out| out.write_all(text.as_bytes()))?)
 }

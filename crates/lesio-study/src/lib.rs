@@ -57,6 +57,7 @@ mod findings;
 mod folder;
 mod groups;
 mod hold_out;
+mod images;
 mod incomplete;
 mod inject_data_set;
 mod injection;
@@ -96,6 +97,10 @@ pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use folder::{FolderError, check_folder, prepare_folder};
 pub use groups::{GroupScore, GroupScores, GroupedEvaluation, GroupedSubject};
 pub use hold_out::{HOLD_OUT_EVERY, HeldOut, hold_out};
+pub use images::{
+    IMAGE_RULES, ImageEvaluation, ImageFigure, ImageFigures, ImageLevel, ImageRule, ImagesOfSubject,
+    SLICE_POSITION,
+};
 pub use incomplete::{Incomplete, Missing};
 pub use inject_data_set::{InjectDataSetConfig, InjectedDataSet, inject_data_set};
 pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
@@ -122,8 +127,8 @@ pub use observer::{Notice, Observer, Step, explain};
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
 pub use position::normalize_by_position;
 pub use presentation::{
-    PresentationError, Shown, ShownSlice, curve_figures, group_table, leading, montage, normal_scale,
-    scope_table, shown, shown_slice,
+    PresentationError, Shown, ShownSlice, curve_figures, group_table, image_table, leading, montage,
+    normal_scale, scope_table, shown, shown_slice,
 };
 pub use preset::Preset;
 pub use reading::read_subjects;

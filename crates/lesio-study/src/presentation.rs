@@ -10,6 +10,7 @@ use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
 use crate::evaluation::BEYOND_FLOOR;
 use crate::groups::GroupScores;
+use crate::images::{IMAGE_RULES, ImageFigures, ImageLevel};
 use crate::interval::Interval95;
 use crate::maps::{Maps, Scene};
 use crate::measured::PredictorCurves;
@@ -60,25 +61,21 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
         .chain([Column::new("s/slice").decimals(4)]);
     let mut table = Table::new(caption, columns);
     for row in &scope.predictors {
-        let cell = |value: Option<f64>, interval: Option<[f64; 2]>| {
-            let estimate = Estimate::new(value.unwrap_or(f64::NAN));
-            TableCell::from(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)))
-        };
         let (raw, post) = (&row.raw, &row.postprocessed);
         let (raw_ci, post_ci) = (&row.ci95.raw, &row.ci95.postprocessed);
         table = table.row([
             TableCell::from(row.name.as_str()),
-            cell(raw.average_precision, raw_ci.average_precision),
-            cell(raw.auroc, raw_ci.auroc),
-            cell(raw.aupro_30, raw_ci.aupro_30),
-            cell(raw.ceil_dice, raw_ci.ceil_dice),
-            cell(post.average_precision, post_ci.average_precision),
-            cell(post.auroc, post_ci.auroc),
-            cell(post.aupro_30, post_ci.aupro_30),
-            cell(post.ceil_dice, post_ci.ceil_dice),
-            cell(post.dice_at_val, post_ci.dice_at_val),
+            estimate(raw.average_precision, raw_ci.average_precision),
+            estimate(raw.auroc, raw_ci.auroc),
+            estimate(raw.aupro_30, raw_ci.aupro_30),
+            estimate(raw.ceil_dice, raw_ci.ceil_dice),
+            estimate(post.average_precision, post_ci.average_precision),
+            estimate(post.auroc, post_ci.auroc),
+            estimate(post.aupro_30, post_ci.aupro_30),
+            estimate(post.ceil_dice, post_ci.ceil_dice),
+            estimate(post.dice_at_val, post_ci.dice_at_val),
             beyond_floor(row)?,
-            cell(row.seconds_per_image, None),
+            estimate(row.seconds_per_image, None),
         ])?;
     }
     Ok(table)
@@ -98,13 +95,54 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     for (place, row) in predictors.iter().enumerate() {
         let mut cells = vec![TableCell::from(row.predictor.as_str())];
         for score in groups.iter().filter_map(|group| group.predictors.get(place)) {
-            let estimate = Estimate::new(score.auroc.unwrap_or(f64::NAN));
-            let interval = score.auroc_interval;
-            cells.push(interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)).into());
+            cells.push(estimate(score.auroc, score.auroc_interval));
         }
         table = table.row(cells)?;
     }
     Ok(table)
+}
+
+/// How well each predictor, in rows, tells abnormal images from normal ones, by each rule, in columns.
+///
+/// # Errors
+/// None in practice; the table checks its own rows.
+pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
+    let mut caption = format!(
+        "Whole images: {} abnormal and {} normal {}, scored by the highest of the post-processed map (maximum) and by the mean of the \
+         highest half percent of its foreground (top .5 %); 95 % intervals over patients.",
+        images.abnormal,
+        images.normal,
+        images.level.name()
+    );
+    if images.level == ImageLevel::Slices {
+        caption.push_str(
+            " The row slice-position knows only how near a slice is to the middle of its volume: a predictor that does not beat it has \
+             shown nothing here.",
+        );
+    }
+    let titles = IMAGE_RULES
+        .iter()
+        .flat_map(|rule| ["AUROC", "AP"].map(|figure| format!("{figure}, {}", rule.name())));
+    let columns = titles.map(|title| Column::new(title).decimals(3).best(Best::Highest));
+    let mut table = Table::new(caption, std::iter::once(Column::new("predictor")).chain(columns));
+    let mut names: Vec<&str> = images.predictors.iter().map(|row| row.predictor.as_str()).collect();
+    names.dedup();
+    for name in names {
+        let mut cells = vec![TableCell::from(name)];
+        for rule in IMAGE_RULES {
+            let found = images.predictors.iter().find(|row| row.predictor == name && row.rule == rule);
+            cells.push(estimate(found.map(|row| row.auroc), found.and_then(|row| row.auroc_interval)));
+            let precision = found.map(|row| row.average_precision);
+            cells.push(estimate(precision, found.and_then(|row| row.average_precision_interval)));
+        }
+        table = table.row(cells)?;
+    }
+    Ok(table)
+}
+
+fn estimate(value: Option<f64>, interval: Option<[f64; 2]>) -> TableCell {
+    let estimate = Estimate::new(value.unwrap_or(f64::NAN));
+    interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)).into()
 }
 
 /// The average precision beyond that of `intensity`, with its interval, where it was measured.

@@ -23,7 +23,7 @@ use crate::samples::Samples;
 use crate::slices::TrueSlice;
 
 /// Share of new patients' samples that intervals are to hold.
-const COVERAGE: f64 = 0.9;
+pub(crate) const COVERAGE: f64 = 0.9;
 /// Share of held-out patients' images that pass for usual.
 const USUAL: f64 = 0.99;
 
@@ -44,6 +44,8 @@ pub struct QualityPipeline {
 
 impl QualityPipeline {
     /// Trains segmenters and REC-Net on a device, and makes candidates of training and held-out patients.
+    ///
+    /// Where slices hold segmentations by networks in use ([`TrueSlice::given`]), these are candidates, too.
     ///
     /// The method of `estimators` does not matter here. Models are trained and used on the same device.
     /// A cache that was begun on another device is continued; where rounding gives other candidates, what learns from them

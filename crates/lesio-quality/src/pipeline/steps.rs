@@ -65,7 +65,8 @@ impl PipelineConfig {
         Ok(Segmenters { framing: framing.clone(), classes: classes.to_vec(), halves, trained })
     }
 
-    /// Makes candidates for slices: what segmenters that never saw the patient give, and corruptions.
+    /// Makes candidates for slices: what segmenters that never saw the patient give, what networks in use gave, and corruptions
+    /// of the truth and of both.
     ///
     /// # Errors
     /// Slices that are refused, and failures of the device.
@@ -85,7 +86,7 @@ impl PipelineConfig {
         let stride = slices.len().div_ceil(self.slices.max(1)).max(1);
         for (number, slice) in slices.iter().enumerate().step_by(stride) {
             report(observer, &PipelineProgress::Items { done: number, total: slices.len() })?;
-            let mut own = Vec::new();
+            let mut own = self.given(&graded, slice, number)?;
             for (origin, labels) in segmenters.segment(slice, self.seed ^ number as u64)? {
                 let candidate = Candidate::new(number, origin, &labels, &slice.truth.view(), &graded);
                 own.extend(candidate.map_err(PipelineError::of_slice(slice))?);
@@ -116,6 +117,22 @@ impl PipelineConfig {
         let all = all.collect();
         report(observer, &PipelineProgress::Items { done: slices.len(), total: slices.len() })?;
         Ok(all)
+    }
+
+    /// What networks in use gave for a slice, as candidates.
+    fn given(
+        &self,
+        graded: &[u8],
+        slice: &TrueSlice,
+        number: usize,
+    ) -> Result<Vec<Candidate>, PipelineError> {
+        let mut candidates = Vec::new();
+        for (network, labels) in slice.given.iter().enumerate() {
+            let origin = Origin::Given(network);
+            let candidate = Candidate::new(number, origin, labels, &slice.truth.view(), graded);
+            candidates.extend(candidate.map_err(PipelineError::of_slice(slice))?);
+        }
+        Ok(candidates)
     }
 
     /// Trains REC-Net on a device, on slices framed by their truth.
@@ -225,7 +242,7 @@ impl PipelineConfig {
         let dice: Vec<f64> = candidates.iter().map(Candidate::mean_dice).collect();
         let corrupted: Vec<bool> = candidates
             .iter()
-            .map(|candidate| !matches!(candidate.origin, Origin::Segmenter { .. }))
+            .map(|candidate| !matches!(candidate.origin, Origin::Segmenter { .. } | Origin::Given(_)))
             .collect();
         let patients: Vec<&str> = candidates.iter().map(own).collect();
         let chosen = UniformPool::new(per_bin).seed(self.seed).choose(&dice, &corrupted, &patients)?;

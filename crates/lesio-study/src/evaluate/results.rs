@@ -10,9 +10,10 @@ use serde_json::json;
 
 use crate::evaluation::Evaluated;
 use crate::groups::GroupScores;
+use crate::images::ImageFigures;
 use crate::maps::Stage;
 use crate::model_set::{LearntEnsemble, ModelSet};
-use crate::presentation::{Shown, curve_figures, group_table, leading, montage, scope_table};
+use crate::presentation::{Shown, curve_figures, group_table, image_table, leading, montage, scope_table};
 use crate::workflow_error::WorkflowError;
 
 /// What an evaluation of models found.
@@ -27,6 +28,9 @@ pub struct EvaluationResults {
     pub evaluated: Evaluated,
     /// Metrics by group of lesions; empty where no groups are known.
     pub groups: Vec<GroupScores>,
+    /// How well predictors tell abnormal images from normal ones: cases, and slices of volumes. What is all normal or all
+    /// abnormal is left out.
+    pub images: Vec<ImageFigures>,
     /// The ensembles that validation cases taught; empty without.
     pub learnt: Vec<LearntEnsemble>,
     /// The predictor or ensemble that validation cases chose, where they hold a lesion.
@@ -114,17 +118,22 @@ impl EvaluationResults {
         if !self.groups.is_empty() {
             extra("lesion_groups", json!(self.groups));
         }
+        if !self.images.is_empty() {
+            extra("images", json!(self.images));
+        }
         Ok(report)
     }
 
-    /// The tables: one of each scope, and one by group of lesions where there are groups.
+    /// The tables: one of each scope, and one by group of lesions where there are groups, and one of whole images
+    /// where some are normal and some are not.
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
     pub fn tables(&self) -> Result<Vec<Table>, WorkflowError> {
         let scopes = self.evaluated.scopes.iter().map(scope_table);
         let groups = (!self.groups.is_empty()).then(|| group_table(&self.groups));
-        Ok(scopes.chain(groups).collect::<Result<_, _>>()?)
+        let images = self.images.iter().map(image_table);
+        Ok(scopes.chain(groups).chain(images).collect::<Result<_, _>>()?)
     }
 
     /// A page with the tables, the curves of the best predictors and slices of the first cases.
@@ -145,6 +154,9 @@ impl EvaluationResults {
         }
         if !self.groups.is_empty() {
             page = page.section("By kind of lesion").table(group_table(&self.groups)?);
+        }
+        for images in &self.images {
+            page = page.section(format!("Whole images: {}", images.level.name())).table(image_table(images)?);
         }
         if self.slices.is_empty() {
             return Ok(page);

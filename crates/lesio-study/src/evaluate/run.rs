@@ -17,6 +17,7 @@ use crate::calibrating::calibrate;
 use crate::error::StudyError;
 use crate::evaluation::EvaluationBuilder;
 use crate::groups::GroupedEvaluation;
+use crate::images::ImageEvaluation;
 use crate::lesion_groups::LesionGroups;
 use crate::maps::{Stage, score_subject};
 use crate::model_set::ModelSet;
@@ -63,6 +64,7 @@ pub fn evaluate(
     };
     let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
     let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
+    let mut images = ImageEvaluation::new();
     let mut precisions = CasePrecisions::default();
     let by_kind = LesionGroups::by_kind(test);
     let mut seconds = BTreeMap::new();
@@ -83,7 +85,7 @@ pub fn evaluate(
             None if by_kind.is_empty() => None,
             None => Some((truth.mapv(u32::from), &by_kind, &mut grouped)),
         };
-        match add(&models, &subject, &truth, &mut evaluation, lesions) {
+        match add(&models, &subject, &truth, (&mut evaluation, &mut images), lesions) {
             Ok(found) => precisions.add(place, case.kind(), found),
             Err(error) if cannot_be_scored(&error) => {
                 evaluation.unscored(&subject.patient, &subject.id, &error);
@@ -97,6 +99,7 @@ pub fn evaluate(
     observer.end();
     let patients = evaluation.patients();
     let groups = grouped.finish(&config.bootstrap)?;
+    let images = images.finish(&config.bootstrap)?;
     let evaluated = evaluation.finish(&choice.thresholds, &seconds, &config.bootstrap)?;
     let chosen = ChosenMap::of(&choice.average_precisions, &evaluated.scopes);
     let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
@@ -110,6 +113,7 @@ pub fn evaluate(
         patients,
         evaluated,
         groups,
+        images,
         learnt,
         chosen,
         best,
@@ -155,15 +159,15 @@ fn add(
     models: &ModelSet,
     subject: &Subject,
     truth: &Array3<bool>,
-    evaluation: &mut EvaluationBuilder,
+    (evaluation, images): (&mut EvaluationBuilder, &mut ImageEvaluation),
     lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
 ) -> Result<BTreeMap<String, f64>, StudyError> {
     // Begun when the first map is there: a case that cannot be scored adds nothing.
     let mut started = None;
-    let (mut lesions, mut evaluation) = (lesions, Some(evaluation));
+    let (mut lesions, mut gathered) = (lesions, Some((evaluation, images)));
     let mut precisions = BTreeMap::new();
     models.score_each(subject, |scene, name, maps| {
-        if let Some(evaluation) = evaluation.take() {
+        if let Some((evaluation, images)) = gathered.take() {
             let groups = match lesions.take() {
                 Some((mask, groups, grouped)) => {
                     Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
@@ -171,10 +175,12 @@ fn add(
                 None => None,
             };
             let slices = LesionSlices::of(scene, truth)?;
-            started = Some((evaluation.subject(&subject.patient, scene, truth)?, groups, slices));
+            let images = images.subject(&subject.patient, scene, truth)?;
+            started = Some((evaluation.subject(&subject.patient, scene, truth)?, images, groups, slices));
         }
-        let Some((measured, groups, slices)) = started.as_mut() else { return Ok(()) };
+        let Some((measured, images, groups, slices)) = started.as_mut() else { return Ok(()) };
         measured.add(name, maps)?;
+        images.add(name, maps[1])?;
         if let Some(groups) = groups {
             groups.add(name, maps[1])?;
         }

@@ -1,13 +1,14 @@
 //! Slices of patients for training, for choice and calibration, and for tests.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lesio_io::dataset::{ALL, Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio_quality::{EstimatorConfig, Framing, Method, PatientGroups, TrueSlice};
 use lesio_settings::setters;
 
 use crate::quality::error::QualityStudyError;
+use crate::quality::networks::{NetworkFolder, segmentations};
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
 
 /// Share of the training patients that are held out to choose the epoch and to calibrate.
@@ -27,6 +28,10 @@ pub struct QualityDataConfig {
     pub labels: Vec<u8>,
     /// Rows and columns of the networks' grid, as [`Framing::grid`]. Default 48.
     pub size: usize,
+    /// Folders with segmentations by networks in use, as [`NetworkFolder::open_all`] takes them: candidates for training and
+    /// held-out patients besides those that are made, and what intervals are calibrated on. The networks must not have
+    /// learnt from these patients. Default: none.
+    pub predictions: Vec<PathBuf>,
 }
 
 /// Slices of three groups of patients that do not mix, with how they are framed.
@@ -41,13 +46,24 @@ pub struct QualityData {
     pub held_out: Vec<TrueSlice>,
     /// Slices for tests alone.
     pub test: Vec<TrueSlice>,
+    /// Networks in use, whose segmentations are candidates; none without [`QualityDataConfig::predictions`].
+    pub networks: Vec<NetworkFolder>,
+    /// The cases of the held-out slices.
+    pub held_out_cases: Vec<Case>,
 }
 
 impl QualityDataConfig {
     /// All labels of a data set, on a grid of 48 x 48.
     #[must_use]
     pub fn new(layout: Layout, seed: u64) -> Self {
-        Self { layout, seed, labels: Vec::new(), size: 48 }
+        Self { layout, seed, labels: Vec::new(), size: 48, predictions: Vec::new() }
+    }
+
+    /// With the segmentations of these folders, see [`QualityDataConfig::predictions`].
+    #[must_use]
+    pub fn predictions(mut self, folders: impl Into<Vec<PathBuf>>) -> Self {
+        self.predictions = folders.into();
+        self
     }
 
     /// With these labels alone.
@@ -71,35 +87,20 @@ impl QualityDataConfig {
         test_data: Option<&Path>,
         observer: &mut QualityObserver<'_>,
     ) -> Result<QualityData, QualityStudyError> {
-        let options = DatasetOptions::new().missing_mask(MissingMask::Skip);
-        let data = Dataset::open_with(folder, &self.layout, &options)?;
-        let labelled: Vec<&Case> =
-            data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
-        let own_test = |case: &&&Case| case.split() == Some("test");
-        let mut patients: BTreeSet<&str> =
-            labelled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
-        let mut tests: BTreeSet<&str> = labelled.iter().filter(own_test).map(|case| case.patient()).collect();
-        if tests.is_empty() && test_data.is_none() {
-            let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
-            patients.retain(|patient| groups.group(patient) == Some(0));
-            tests =
-                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
+        let Dealt { training, held_out: held_out_cases, test } = self.deal(folder, test_data.is_some())?;
+        let networks = NetworkFolder::open_all(&self.predictions)?;
+        for network in &networks {
+            network.require(&held_out_cases)?;
         }
-        let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
-        let of =
-            |group| labelled.iter().copied().filter(move |case| groups.group(case.patient()) == Some(group));
-        let training = read("training", of.clone()(0), observer)?;
-        let held_out = read("held-out", of(1), observer)?;
+        let training = read("training", &training, &networks, observer)?;
+        let held_out = read("held-out", &held_out_cases, &networks, observer)?;
         let test = match test_data {
             Some(folder) => {
-                let data = Dataset::open_with(folder, &self.layout, &options)?;
+                let data = Dataset::open_with(folder, &self.layout, &labelled())?;
                 let data = data.select("test").or_else(|_| data.select(ALL))?;
-                read("test", data.cases().iter(), observer)?
+                read("test", data.cases(), &[], observer)?
             }
-            None => {
-                let of_test = labelled.iter().copied().filter(|case| tests.contains(case.patient()));
-                read("test", of_test, observer)?
-            }
+            None => read("test", &test, &[], observer)?,
         };
         if let Some(both) = test.iter().find(|slice| {
             test_data.is_none() && training.iter().chain(&held_out).any(|own| own.patient == slice.patient)
@@ -107,7 +108,33 @@ impl QualityDataConfig {
             let what = format!("patient {} is in both training and test data", both.patient);
             return Err(QualityStudyError::Data { what });
         }
-        Ok(QualityData { estimators: self.estimators(&training)?, training, held_out, test })
+        let estimators = self.estimators(&training)?;
+        Ok(QualityData { estimators, training, held_out, test, networks, held_out_cases })
+    }
+
+    /// The cases with labels, in three groups of patients; without `own_test` patients, those that have no split `test` are
+    /// all for training and held out.
+    pub(super) fn deal(&self, folder: &Path, tested_elsewhere: bool) -> Result<Dealt, QualityStudyError> {
+        let data = Dataset::open_with(folder, &self.layout, &labelled())?;
+        let labelled: Vec<&Case> =
+            data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
+        let own_test = |case: &&&Case| case.split() == Some("test");
+        let mut patients: BTreeSet<&str> =
+            labelled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
+        let mut tests: BTreeSet<&str> = labelled.iter().filter(own_test).map(|case| case.patient()).collect();
+        if tests.is_empty() && !tested_elsewhere {
+            let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
+            patients.retain(|patient| groups.group(patient) == Some(0));
+            tests =
+                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
+        }
+        let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
+        let of = |group| {
+            let own = labelled.iter().filter(|case| groups.group(case.patient()) == Some(group));
+            own.map(|&case| case.clone()).collect()
+        };
+        let test = labelled.iter().filter(|case| tests.contains(case.patient()));
+        Ok(Dealt { training: of(0), held_out: of(1), test: test.map(|&case| case.clone()).collect() })
     }
 
     fn estimators(&self, training: &[TrueSlice]) -> Result<EstimatorConfig, QualityStudyError> {
@@ -128,18 +155,29 @@ impl QualityDataConfig {
 
 setters!(QualityDataConfig { size: usize });
 
+/// Cases of three groups of patients that do not mix.
+pub(super) struct Dealt {
+    pub(super) training: Vec<Case>,
+    pub(super) held_out: Vec<Case>,
+    pub(super) test: Vec<Case>,
+}
+
+fn labelled() -> DatasetOptions {
+    DatasetOptions::new().missing_mask(MissingMask::Skip)
+}
+
 /// Number of patients among slices.
 #[must_use]
 pub fn patients(slices: &[TrueSlice]) -> usize {
     slices.iter().map(|slice| slice.patient.as_str()).collect::<BTreeSet<_>>().len()
 }
 
-fn read<'a>(
+fn read(
     what: &str,
-    cases: impl Iterator<Item = &'a Case>,
+    cases: &[Case],
+    networks: &[NetworkFolder],
     observer: &mut QualityObserver<'_>,
 ) -> Result<Vec<TrueSlice>, QualityStudyError> {
-    let cases: Vec<&Case> = cases.collect();
     let reading = format!("reading {what} cases");
     report(observer, &QualityProgress::Begin { what: &reading, total: cases.len() })?;
     let mut slices = Vec::new();
@@ -148,7 +186,11 @@ fn read<'a>(
         let Some(labels) = labels else {
             return Err(QualityStudyError::Data { what: format!("case {} has no labels", case.id()) });
         };
-        slices.extend(TrueSlice::of_volume(case.patient(), case.id(), &image, &labels)?);
+        let mut own = TrueSlice::of_volume(case.patient(), case.id(), &image, &labels)?;
+        for (_, segmentation) in segmentations(networks, case, &image)? {
+            TrueSlice::segmented(&mut own, &image, &segmentation)?;
+        }
+        slices.extend(own);
         report(observer, &QualityProgress::Advance { parts: 1 })?;
     }
     report(observer, &QualityProgress::End)?;

@@ -25,6 +25,14 @@ pub enum QualityStudyError {
     /// A case cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A folder of segmentations cannot be listed.
+    #[error("{}: cannot be listed", path.display())]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A case is refused.
     #[error(transparent)]
     Input(#[from] InputError),

@@ -2,7 +2,7 @@
 //!
 //! [`QualityDataConfig::read`] splits a data set of volumes with labels by patient. [`train_quality`] makes one model of it;
 //! [`QualityStudyConfig::run`] makes a model of every method and measures them, clean, under attack and under natural
-//! changes; [`grade_folder`] grades the segmentations of a data set, and
+//! changes; [`evaluate_quality`] measures a model on segmentations by networks in use; [`grade_folder`] grades the segmentations of a data set, and
 //! [`GradedFile::read`] that of a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.
 
 mod assessment;
@@ -10,10 +10,13 @@ mod config;
 mod data;
 mod demonstration;
 mod error;
+mod evaluation;
 mod figures;
 mod grading;
 mod measure;
+mod networks;
 mod page;
+mod predictions;
 mod progress;
 mod schema;
 mod study;
@@ -25,8 +28,13 @@ pub use config::QualityStudyConfig;
 pub use data::{QualityData, QualityDataConfig, patients};
 pub use demonstration::demonstrate;
 pub use error::QualityStudyError;
+pub use evaluation::{
+    GradedPatients, IntervalSource, QualityEvaluation, QualityEvaluationConfig, evaluate_quality,
+};
 pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder};
 pub use measure::QualityStudy;
+pub use networks::NetworkFolder;
+pub use predictions::{ALL_NETWORKS, GradeBesideTruth, GradeLevel, NetworkFigures, PredictionGrades};
 pub use progress::{QualityObserver, QualityProgress};
 pub use schema::{Perturbation, QualityReport, QualityRow};
 pub use tables::tables;

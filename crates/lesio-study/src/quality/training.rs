@@ -5,13 +5,16 @@ use std::path::Path;
 use lesio_metrics::BootstrapConfig;
 use lesio_nn::Device;
 use lesio_quality::{
-    Method, PipelineConfig, PipelineProgress, QualityModel, QualityPipeline, QualityScores, Scored, StepCache,
+    Method, PipelineConfig, PipelineError, PipelineProgress, QualityModel, QualityPipeline, QualityScores,
+    Scored, StepCache,
 };
 use lesio_report::{HtmlReport, RunRecord, Scale, ScatterPlot, Table};
 use serde_json::{Value, json};
 
 use crate::quality::data::QualityData;
 use crate::quality::error::QualityStudyError;
+use crate::quality::evaluation::figures_table;
+use crate::quality::predictions::{LEVELS, NetworkFigures, PredictionGrades};
 use crate::quality::progress::{QualityObserver, QualityProgress};
 
 /// A trained model, and how good it is on held-out patients.
@@ -24,10 +27,16 @@ pub struct TrainedQuality {
     pub held_out: Vec<(u8, Scored, QualityScores)>,
     /// Number of training samples.
     pub training_samples: usize,
+    /// What networks in use reach on the held-out patients, with intervals from all other networks, by level and label; empty
+    /// without such networks, and with one alone.
+    pub networks: Vec<NetworkFigures>,
 }
 
 /// Trains a model of quality by one method. What is finished is kept in a folder, which must exist: the same call continues
 /// an interrupted one.
+///
+/// Where the data hold segmentations by networks in use, intervals are calibrated on those of the held-out patients: of slices, and
+/// of volumes, too.
 ///
 /// # Errors
 /// A training that fails, and a stop by the observer.
@@ -53,7 +62,20 @@ pub fn train_quality(
         Ok((label, own, scores))
     });
     let held_out = scores.collect::<Result<_, QualityStudyError>>()?;
-    Ok(TrainedQuality { model, held_out, training_samples: pipeline.training().len() })
+    let training_samples = pipeline.training().len();
+    let mut trained = TrainedQuality { model, held_out, training_samples, networks: Vec::new() };
+    if !data.networks.is_empty() {
+        let labels = &data.estimators.framing.labels;
+        let grades =
+            PredictionGrades::measure(&trained.model, &data.held_out_cases, &data.networks, observer)?;
+        let [slices, volumes] = grades.intervals(labels, None)?;
+        trained.model = trained.model.calibrated(slices, volumes).map_err(PipelineError::from)?;
+        if data.networks.len() > 1 {
+            let own = grades.clone().leaving_networks_out(&grades, labels)?;
+            trained.networks = own.figures(&BootstrapConfig::new(seed))?;
+        }
+    }
+    Ok(trained)
 }
 
 impl TrainedQuality {
@@ -69,6 +91,7 @@ impl TrainedQuality {
             "method": self.model.config().method,
             "held_out": figures.collect::<Vec<_>>(),
             "training_samples": self.training_samples,
+            "networks": self.networks,
             "training": self.model.provenance(),
             "provenance": provenance,
         })
@@ -92,14 +115,23 @@ impl TrainedQuality {
             plot = plot.points(format!("label {label}"), own.truth.clone(), own.predicted.clone())?;
         }
         let plot = plot.range(Scale::new(0.0, 1.0)?);
-        Ok(HtmlReport::new("An estimator of segmentation quality")
+        let page = HtmlReport::new("An estimator of segmentation quality")
             .lead(format!("Trained on {} candidates.", self.training_samples))
             .section("Held-out patients")
             .paragraph(
                 "These patients chose the epoch and calibrated the intervals; study_quality measures on others.",
             )
             .table(table)
-            .figure_svg(&plot.to_svg()?, "One point a candidate.")
-            .provenance(provenance))
+            .figure_svg(&plot.to_svg()?, "One point a candidate.");
+        if self.networks.is_empty() {
+            return Ok(page.provenance(provenance));
+        }
+        let mut page = page.section("Networks in use, on the same patients").paragraph(
+            "The intervals of each network were fitted on the others; the model's are fitted on all.",
+        );
+        for level in LEVELS {
+            page = page.table(figures_table(&self.networks, level)?);
+        }
+        Ok(page.provenance(provenance))
     }
 }

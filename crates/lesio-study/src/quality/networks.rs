@@ -1,0 +1,166 @@
+//! Segmentations that networks gave for the cases of a data set.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lesio_image::Volume;
+use lesio_io::ReadOptions;
+use lesio_io::dataset::Case;
+
+use crate::quality::error::QualityStudyError;
+
+/// Endings of the files, longest first.
+const ENDINGS: [&str; 2] = [".nii.gz", ".nii"];
+
+/// What one network gave: files named like the cases that they segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetworkFolder {
+    /// What to call the network: the name of its folder.
+    pub name: String,
+    folder: PathBuf,
+    /// By the name of the case.
+    files: BTreeMap<String, PathBuf>,
+}
+
+impl NetworkFolder {
+    /// Lists folders. Each is a network's own, with files `CASE.nii.gz` or `CASE.nii`, or holds such folders of several
+    /// networks. A `/` in the name of a case is an underscore in the name of the file.
+    ///
+    /// # Errors
+    /// Folders that cannot be listed or hold no such file, and two networks of one name.
+    pub fn open_all(folders: &[PathBuf]) -> Result<Vec<Self>, QualityStudyError> {
+        let mut networks: Vec<Self> = Vec::new();
+        for folder in folders {
+            let mut found = vec![Self::open(folder)?];
+            for inner in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
+                found.push(Self::open(&inner)?);
+            }
+            found.retain(|network| !network.files.is_empty());
+            if found.is_empty() {
+                let what = format!("{}: holds no segmentation named CASE.nii.gz", folder.display());
+                return Err(QualityStudyError::Data { what });
+            }
+            networks.append(&mut found);
+        }
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = networks.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            let (name, one, other) = (&pair[0].name, pair[0].folder.display(), pair[1].folder.display());
+            let what = format!("two networks are called {name:?}: {one} and {other}");
+            return Err(QualityStudyError::Data { what });
+        }
+        Ok(networks)
+    }
+
+    /// The file for a case.
+    #[must_use]
+    pub fn file(&self, case: &str) -> Option<&Path> {
+        self.files.get(&case.replace('/', "_")).map(PathBuf::as_path)
+    }
+
+    /// Refuses a network that segmented none of these cases.
+    pub(super) fn require<'a>(
+        &self,
+        cases: impl IntoIterator<Item = &'a Case>,
+    ) -> Result<(), QualityStudyError> {
+        let mut first = None;
+        for case in cases {
+            if self.file(case.id()).is_some() {
+                return Ok(());
+            }
+            first.get_or_insert(case.id());
+        }
+        let (folder, example) = (self.folder.display(), first.unwrap_or("CASE"));
+        let what = format!("{folder}: holds no segmentation of these cases, such as {example}.nii.gz");
+        Err(QualityStudyError::Data { what })
+    }
+
+    fn open(folder: &Path) -> Result<Self, QualityStudyError> {
+        let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+        let mut files = BTreeMap::new();
+        for path in entries(folder)? {
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = ENDINGS.iter().find_map(|ending| file.strip_suffix(ending));
+            if let Some(case) = stem.filter(|case| !case.is_empty() && !case.starts_with('.'))
+                && let Some(other) = files.insert(case.to_owned(), path.clone())
+            {
+                let what = format!("{} and {} are of one case", other.display(), path.display());
+                return Err(QualityStudyError::Data { what });
+            }
+        }
+        Ok(Self { name, folder: folder.to_owned(), files })
+    }
+}
+
+/// What networks gave for a case, on the grid of its image, by the network's place.
+///
+/// # Errors
+/// Files that cannot be read, and segmentations of another place than the image.
+pub(super) fn segmentations(
+    networks: &[NetworkFolder],
+    case: &Case,
+    image: &Volume<f32>,
+) -> Result<Vec<(usize, Volume<u8>)>, QualityStudyError> {
+    let mut found = Vec::new();
+    let Some(image_path) = case.images().first() else { return Ok(found) };
+    for (place, network) in networks.iter().enumerate() {
+        let Some(path) = network.file(case.id()) else { continue };
+        let segmentation = ReadOptions::new().read_as::<u8>(path)?;
+        found.push((place, case.matching().bring(segmentation, path, image, image_path)?));
+    }
+    Ok(found)
+}
+
+/// The entries of a folder, in order of their names.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, QualityStudyError> {
+    let failed = |source| QualityStudyError::List { path: folder.to_owned(), source };
+    let entries = std::fs::read_dir(folder).map_err(failed)?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn touch(path: PathBuf) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+
+    #[test]
+    fn folders_of_networks_and_of_files_are_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        touch(root.join("both/b/one.nii.gz"));
+        touch(root.join("both/a/one.nii"));
+        touch(root.join("both/a/test_two.nii.gz"));
+        touch(root.join("both/README.md"));
+        touch(root.join("alone/one.nii.gz"));
+        let networks = NetworkFolder::open_all(&[root.join("both"), root.join("alone")]).unwrap();
+        let names: Vec<&str> = networks.iter().map(|network| network.name.as_str()).collect();
+        assert_eq!(names, ["a", "alone", "b"]);
+        assert_eq!(networks[0].file("test/two").unwrap(), root.join("both/a/test_two.nii.gz"));
+        assert_eq!(networks[0].file("three"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let refused = |folders: &[PathBuf]| NetworkFolder::open_all(folders).unwrap_err().to_string();
+        assert!(refused(&[root.join("missing")]).contains("missing"));
+        touch(root.join("none/README.md"));
+        assert!(refused(&[root.join("none")]).contains("holds no segmentation"));
+        touch(root.join("x/net/one.nii.gz"));
+        touch(root.join("y/net/one.nii.gz"));
+        assert!(refused(&[root.join("x"), root.join("y")]).contains("two networks are called \"net\""));
+        touch(root.join("twice/one.nii.gz"));
+        touch(root.join("twice/one.nii"));
+        assert!(refused(&[root.join("twice")]).contains("are of one case"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Measures a model of segmentation quality on segmentations by networks in use, whose truth is known.
+//!
+//! `cargo run --release --example evaluate_quality -- --model target/lesio/train_quality --data acdc --layout acdc --predictions networks`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use clap::builder::TypedValueParser;
+use lesio::io::dataset::Layout;
+use lesio::metrics::BootstrapConfig;
+use lesio::quality::QualityModel;
+use lesio::report::{Existing, RunRecord, write_json};
+use lesio::study::quality::{
+    GradedPatients, IntervalSource, QualityDataConfig, QualityEvaluationConfig, evaluate_quality,
+};
+use lesio_examples::arguments::{MOST_REPLICATES, whole};
+use lesio_examples::choices::one_of;
+use lesio_examples::quality::{volume_layouts, watch};
+use lesio_examples::{DeviceArgs, Outcome, command, model_path, prepare_folder, run, say};
+
+/// Measure how far the estimated quality of segmentations is from the truth, network by network.
+///
+/// Writes report.json, report.html and segmentations.csv (every grade beside the truth) into the folder given by --out.
+#[derive(Debug, Parser)]
+struct Args {
+    /// A model file of `train_quality`, or its folder
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of the data set, with the truth
+    #[arg(long)]
+    data: PathBuf,
+    /// How the folder is arranged
+    #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
+    layout: Layout,
+    /// Folders with segmentations, files CASE.nii.gz, or folders of such folders, separated by commas
+    #[arg(long, required = true, value_delimiter = ',', value_name = "FOLDERS")]
+    predictions: Vec<PathBuf>,
+    /// Whose segmentations are graded
+    #[arg(long, value_parser = patients(), default_value = "test")]
+    patients: GradedPatients,
+    /// Where the intervals come from
+    #[arg(long, value_parser = intervals(), default_value = "model")]
+    intervals: IntervalSource,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Replicates of the bootstrap
+    #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
+    replicates: usize,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for the results
+    #[arg(long, default_value = "target/lesio/evaluate_quality")]
+    out: PathBuf,
+}
+
+fn patients() -> impl TypedValueParser<Value = GradedPatients> {
+    let test = "Those that neither taught nor calibrated the model, of the data set that it was made of";
+    let all = "All: for data of which the model has seen nothing";
+    one_of(vec![("test", test, GradedPatients::Test), ("all", all, GradedPatients::All)])
+}
+
+fn intervals() -> impl TypedValueParser<Value = IntervalSource> {
+    let others = "For each network all others, on the patients that were held out from the training";
+    one_of(vec![
+        ("model", "The model", IntervalSource::Model),
+        ("other-networks", others, IntervalSource::OtherNetworks),
+    ])
+}
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    prepare_folder(&args.out)?;
+    let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
+    let data = QualityDataConfig::new(args.layout, model.provenance().seed).predictions(args.predictions);
+    let config = QualityEvaluationConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
+        .patients(args.patients)
+        .intervals(args.intervals);
+    let found = evaluate_quality(&model, &args.data, &data, &config, &mut watch("grading"))?;
+    let provenance = RunRecord::new(command("evaluate_quality")).seed(args.seed);
+    let provenance = provenance.seconds(started.elapsed().as_secs_f64());
+    let out = |name: &str| args.out.join(name);
+    found.grades.write_csv(&out("segmentations.csv"), Existing::Replace)?;
+    write_json(out("report.json"), &found.report(&provenance), Existing::Replace)?;
+    found.page(provenance)?.write(out("report.html"), Existing::Replace)?;
+    found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));
+    say!("wrote {} in {:.0} s", args.out.display(), started.elapsed().as_secs_f64());
+    Ok(())
+}
