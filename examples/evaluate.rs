@@ -12,13 +12,14 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::{Device, Precision};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    EvaluateConfig, LesionGroups, ModelChoices, check_folder, choice_in_words, evaluate, prepare_folder,
+    BadCases, EvaluateConfig, LesionGroups, ModelChoices, check_folder, choice_in_words, evaluate,
+    prepare_folder,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
 use lesio_examples::filters::{MedianLengths, length_of};
 use lesio_examples::models::{check_ensemble, load_models, model_files};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, command, run, say};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, command, left_out, run, say};
 use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
@@ -66,6 +67,9 @@ struct Args {
     precision: Option<Precision>,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Stop at the first case that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Replicates of the bootstrap
     #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
@@ -102,6 +106,7 @@ fn program() -> Outcome {
         .ensemble(args.ensemble)
         .groups(groups)
         .model_choices(if args.save_choice { ModelChoices::Best } else { ModelChoices::None })
+        .bad_cases(if args.strict { BadCases::Stop } else { BadCases::LeaveOut })
         .reading(args.data.read_options())
         .scratch(&args.out);
     let found = evaluate(models, test.cases(), &validation, &config, &mut Watch::default())?;
@@ -129,5 +134,5 @@ fn program() -> Outcome {
     found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));
     saved.iter().for_each(|text| say!("{text}"));
     say!("wrote {} in {:.0} s", page.display(), started.elapsed().as_secs_f64());
-    Ok(())
+    left_out(&found.failed)
 }

@@ -87,7 +87,7 @@ fn program() -> Outcome {
     let provenance = RunRecord::new(command("evaluate_quality")).seed(args.seed);
     let provenance = provenance.seconds(started.elapsed().as_secs_f64());
     let out = |name: &str| args.out.join(name);
-    found.grades.write_csv(&out("segmentations.csv"), Existing::Replace)?;
+    found.grades.to_table().write(out("segmentations.csv"), Existing::Replace)?;
     write_json(out("report.json"), &found.report(&provenance), Existing::Replace)?;
     found.page(provenance)?.write(out("report.html"), Existing::Replace)?;
     found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));

@@ -9,12 +9,13 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::io::dataset::Layout;
 use lesio::report::{Existing, write_json};
-use lesio::study::{PreparedTraining, TrainOptions, check_folder, predictor_choice, read_subjects};
+use lesio::study::{BadCases, PreparedTraining, TrainOptions, check_folder, predictor_choice, read_subjects};
 use lesio_examples::arguments::whole;
 use lesio_examples::models::member_folders;
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, say, stamped};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamped};
+use serde_json::json;
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
@@ -44,6 +45,9 @@ struct Args {
     /// Models to train, for an ensemble: `evaluate --model OUT` takes all of them
     #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
     members: usize,
+    /// Stop at the first case that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     #[command(flatten)]
     start: StartArgs,
     /// Folder for the model and its report
@@ -76,11 +80,16 @@ fn program() -> Outcome {
     }
     let mut watch = Watch::default();
     let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
-    let subjects = args.data.read_split(&data, &args.split, &mut watch)?;
+    let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
+    let (subjects, mut failed) = args.data.read_split(&data, &args.split, bad, &mut watch)?;
     let options = args.data.read_options();
     let validation = validation
-        .map(|split| read_subjects(split.cases(), "the validation split", &options, &mut watch))
+        .map(|split| read_subjects(split.cases(), "the validation split", &options, bad, &mut watch))
         .transpose()?;
+    let validation = validation.map(|(subjects, bad)| {
+        failed.extend(bad);
+        subjects
+    });
     let prepared = PreparedTraining::new(subjects, validation, &training, &mut watch)?;
     for ((out, model, options), seed) in members.iter().zip(args.seed..) {
         let began = Instant::now();
@@ -88,7 +97,10 @@ fn program() -> Outcome {
         let trained =
             prepared.train(&training.model.clone().with_train_config(train), options, &mut watch)?;
         trained.localizer.save(model)?;
-        let report = stamped(trained.report(), "train", began);
+        let mut report = stamped(trained.report(), "train", began);
+        if !failed.is_empty() {
+            report["failed"] = json!(failed);
+        }
         write_json(out.join("report.json"), &report, Existing::Replace)?;
         trained.page()?.write(out.join("report.html"), Existing::Replace)?;
         say!("{}", predictor_choice(&trained.localizer).1);
@@ -98,5 +110,5 @@ fn program() -> Outcome {
         let (count, seconds) = (args.members, started.elapsed().as_secs_f64());
         say!("{count} members in {seconds:.0} s: evaluate --model {}", args.out.display());
     }
-    Ok(())
+    left_out(&failed)
 }

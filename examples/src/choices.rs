@@ -7,6 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lesio::io::dataset::{Layout, MissingMask};
 use lesio::io::{AffineSource, Matching};
 use lesio::nn::Precision;
+use lesio::study::WrittenMaps;
 
 fn names(helps: &[(&'static str, &'static str)]) -> PossibleValuesParser {
     let value = |&(name, help): &(&'static str, &'static str)| match help {
@@ -51,6 +52,15 @@ pub fn precisions() -> impl TypedValueParser<Value = Precision> {
     named(&[
         ("single", "In 32-bit numbers"),
         ("bfloat16", "In bfloat16, which has 8 bits: faster on processors with AVX-512 BF16"),
+    ])
+}
+
+/// Which maps are written.
+pub fn written_maps() -> impl TypedValueParser<Value = WrittenMaps> {
+    one_of(vec![
+        ("none", "None: pictures and tables alone", WrittenMaps::None),
+        ("filtered", "The post-processed one, and of volumes the lesions by number", WrittenMaps::Filtered),
+        ("all", "Also the raw one", WrittenMaps::All),
     ])
 }
 

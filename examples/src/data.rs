@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
 use lesio::io::{Matching, ReadOptions};
-use lesio::study::{Observer, Subject, read_subjects};
+use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 
 use crate::ReadArgs;
 use crate::choices::{layouts, matchings, missing_masks};
@@ -75,18 +75,19 @@ impl DataArgs {
         if has_masks { Ok(cases.resolved(self.missing_mask)?) } else { Ok(cases) }
     }
 
-    /// Reads the cases of a split, as [`DataArgs::select`] takes them.
+    /// Reads the cases of a split, as [`DataArgs::select`] takes them. Returns also those that were left out.
     ///
     /// # Errors
-    /// As [`DataArgs::select`], or a case that cannot be read.
+    /// As [`DataArgs::select`] and [`read_subjects`].
     pub fn read_split(
         &self,
         data: &Dataset,
         split: &str,
+        bad: BadCases,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<Subject>, Box<dyn Error>> {
+    ) -> Result<(Vec<Subject>, Vec<FailedCase>), Box<dyn Error>> {
         let cases = self.select(data, split)?;
-        Ok(read_subjects(cases.cases(), split, &self.read_options(), observer)?)
+        Ok(read_subjects(cases.cases(), split, &self.read_options(), bad, observer)?)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod device;
 pub mod drawn;
 pub mod filters;
 pub mod hearts;
+pub mod inputs;
 pub mod models;
 pub mod output;
 pub mod progress;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 pub use arguments::{command, stamped};
 pub use data::{DataArgs, with_files};
 pub use device::DeviceArgs;
+use lesio::study::FailedCase;
 pub use lesio::study::{check_folder, explain, prepare_folder};
 pub use progress::{Progress, bar};
 pub use reading::ReadArgs;
@@ -33,6 +35,18 @@ pub use watch::{Watch, by_option, watch_training};
 
 /// The result of a program.
 pub type Outcome = Result<(), Box<dyn Error>>;
+
+/// The result of a program that left cases out: an error that says how many.
+///
+/// # Errors
+/// Where there are any.
+pub fn left_out(failed: &[FailedCase]) -> Outcome {
+    match failed {
+        [] => Ok(()),
+        [only] => Err(format!("case {} was left out: {}", output::one_line(&only.id), only.error).into()),
+        several => Err(format!("{} cases were left out, see above and report.json", several.len()).into()),
+    }
+}
 
 /// Runs a program: warnings of the libraries are shown, an error is printed with all its causes, and the exit code says
 /// that there was one.

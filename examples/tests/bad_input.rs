@@ -164,7 +164,14 @@ fn train_says_what_is_wrong() {
         let name =
             if file.extension().is_some_and(|ending| ending == "gz") { "image.nii.gz" } else { "image.nii" };
         fs::rename(&file, data.join("ill").join(name)).unwrap();
-        fail(&mut train(&data), &[said]);
+        fail(train(&data).arg("--strict"), &[said]);
+        assert!(!out.join("model.safetensors").exists());
+        // The others teach, and the exit code says that one did not.
+        fail(&mut train(&data), &["case ill was left out", said]);
+        let report: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+        assert_eq!(report["failed"][0]["id"], "ill");
+        assert_eq!(report["data"]["training"]["cases"], 3);
+        fs::remove_dir_all(&out).unwrap();
         fs::remove_dir_all(data).unwrap();
     }
 
@@ -210,11 +217,13 @@ fn evaluate_says_what_is_wrong() {
     let cut = Volume::new(mask.data().slice(ndarray::s![.., .., 1..]).to_owned(), *mask.geometry());
     write_volume(data.join("subject00/mask.nii.gz"), &cut).unwrap();
     write_volume(data.join("subject01/mask.nii.gz"), &mask).unwrap();
-    fail(
-        evaluate(&model, &data).args(["--mask", "mask.nii.gz"]),
-        &["subject00", "[32, 32, 7]", "[32, 32, 8]"],
-    );
+    let said = ["subject00", "[32, 32, 7]", "[32, 32, 8]"];
+    fail(evaluate(&model, &data).args(["--mask", "mask.nii.gz", "--strict"]), &said);
     assert!(!out.join("report.json").exists());
+    // The other case is measured, and the exit code says that one was not.
+    fail(evaluate(&model, &data).args(["--mask", "mask.nii.gz"]), &said);
+    let report: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["data"]["cases"], &report["failed"][0]["id"]), (&1.into(), &"subject00".into()));
 }
 
 #[test]

@@ -1,6 +1,100 @@
-//! Text in tables that people open in spreadsheets.
+//! Comma-separated tables that people open in spreadsheets.
 
 use std::borrow::Cow;
+use std::path::Path;
+
+use crate::atomic::{self, Existing, WriteError};
+
+/// A comma-separated table (RFC 4180) of `N` columns, safe to open in a spreadsheet.
+///
+/// ```
+/// use lesio_io::spreadsheet::CommaTable;
+///
+/// let mut table = CommaTable::new(["case", "volume_ml", "findings"]);
+/// table.row(["=ann".into(), Some(2.5).into(), 3_usize.into()]);
+/// table.row(["bob".into(), None::<f64>.into(), 0_usize.into()]);
+/// assert_eq!(table.as_str(), "case,volume_ml,findings\n'=ann,2.5,3\nbob,,0\n");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommaTable<const N: usize> {
+    text: String,
+}
+
+impl<const N: usize> CommaTable<N> {
+    /// A table without rows.
+    #[must_use]
+    pub fn new(columns: [&str; N]) -> Self {
+        Self { text: columns.map(field).join(",") + "\n" }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: [Cell; N]) {
+        self.text += &cells.map(|cell| cell.0).join(",");
+        self.text.push('\n');
+    }
+
+    /// The table as text, with a heading and a line for each row.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Writes the table, as a whole or not at all.
+    ///
+    /// # Errors
+    /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
+    pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
+        atomic::write(path.as_ref(), existing, |out| out.write_all(self.text.as_bytes()))
+    }
+}
+
+/// A value of a [`CommaTable`]: text, a number or a truth value; nothing of an option that is `None`, and of a number that is
+/// not finite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell(String);
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self(field(text).into_owned())
+    }
+}
+
+impl From<&String> for Cell {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Self {
+        Self(if value.is_finite() { value.to_string() } else { String::new() })
+    }
+}
+
+impl From<f32> for Cell {
+    fn from(value: f32) -> Self {
+        Self(if value.is_finite() { value.to_string() } else { String::new() })
+    }
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Self {
+        value.map_or_else(|| Self(String::new()), Into::into)
+    }
+}
+
+/// Values that are written as they are printed.
+macro_rules! printed {
+    ($($value:ty),*) => {
+        $(impl From<$value> for Cell {
+            fn from(value: $value) -> Self {
+                Self(value.to_string())
+            }
+        })*
+    };
+}
+
+printed!(bool, u8, u32, u64, usize);
 
 /// What a spreadsheet takes for the start of a formula.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];

@@ -87,6 +87,7 @@ mod train_localizer;
 mod training;
 mod training_data;
 mod training_length;
+mod verdict;
 mod workflow_error;
 
 pub use calibrating::calibrate;
@@ -116,8 +117,9 @@ pub use localization_study::{
     Variation, claims, paired_difference, run_cell, study_localization,
 };
 pub use localize::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, LocalizationReport, LocalizeConfig,
-    LocalizedCase, MappedPredictor, choice_in_words, localize_folder, predictor_choice,
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, FinishedCases, LocalizationReport,
+    LocalizeConfig, LocalizedCase, MappedPredictor, Shard, ShardRecord, WrittenMaps, choice_in_words,
+    localize_folder, merge_shards, predictor_choice,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
@@ -131,7 +133,7 @@ pub use presentation::{
     normal_scale, scope_table, shown, shown_slice,
 };
 pub use preset::Preset;
-pub use reading::read_subjects;
+pub use reading::{BadCases, read_subjects};
 pub use recalibrate::{CalibrationRate, NormalRates, RATES, Recalibration, recalibrate};
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
@@ -141,4 +143,5 @@ pub use train_localizer::{
 pub use training::{Checkpoints, ModelKind, ModelTraining, Start, TrainOptions, Trained, train};
 pub use training_data::{TrainingData, TrainingPart};
 pub use training_length::TrainingLength;
+pub use verdict::{CaseVerdict, Verdict};
 pub use workflow_error::WorkflowError;

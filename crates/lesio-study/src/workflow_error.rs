@@ -92,6 +92,12 @@ pub enum WorkflowError {
         /// The file.
         path: PathBuf,
     },
+    /// Reports of shares cannot be joined.
+    #[error("the reports cannot be joined: {why}")]
+    Merge {
+        /// Why.
+        why: String,
+    },
     /// The folder for results is a part of the data set.
     #[error("{} lies in {}: its results would be taken for data", .folder.display(), .data.display())]
     ResultsInData {

@@ -14,10 +14,10 @@ use lesio_nn::{Device, TrainConfig};
 use lesio_phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio_report::Scope;
 use lesio_study::{
-    EvaluateConfig, InjectDataSetConfig, InjectionConfig, LocalizeConfig, LocalizerTraining, ModelChoices,
-    ModelKind, ModelTraining, Notice, Observer, Preset, Step, StudyError, Subject, TrainOptions,
-    WorkflowError, evaluate, explain, inject_data_set, inspect, localize_folder, predictor_choice,
-    read_subjects, train_localizer,
+    BadCases, EvaluateConfig, ImageLevel, InjectDataSetConfig, InjectionConfig, LocalizeConfig,
+    LocalizerTraining, ModelChoices, ModelKind, ModelTraining, Notice, Observer, Preset, SLICE_POSITION,
+    Step, StudyError, Subject, TrainOptions, WorkflowError, evaluate, explain, inject_data_set, inspect,
+    localize_folder, predictor_choice, read_subjects, train_localizer,
 };
 use lesio_vae::{
     AnomalyContent, ContentInput, DenoiserConfig, DenoiserTraining, Latent, SyntheticAnomalies,
@@ -65,7 +65,9 @@ fn from_normal_heads_to_lesions_found() {
 
     let data = Dataset::open(&with_lesions, &Layout::cases("image.nii.gz", Some("mask.nii.gz"))).unwrap();
     let split = |name: &str| data.select(name).unwrap().cases().to_vec();
-    let read = |name: &str| read_subjects(&split(name), name, &ReadOptions::new(), &mut ()).unwrap();
+    let read = |name: &str| {
+        read_subjects(&split(name), name, &ReadOptions::new(), BadCases::Stop, &mut ()).unwrap().0
+    };
     // The number of channels is that of the data.
     let model = VaeConfig::new(3, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
     let mut training = VaeTraining::default();
@@ -96,7 +98,11 @@ fn from_normal_heads_to_lesions_found() {
     let rows: Vec<&str> = report.scopes[0].predictors.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
     assert_eq!(rows[3..].len(), 6, "four ensembles and two that validation taught: {rows:?}");
-    assert_eq!(found.tables().unwrap().len(), 2);
+    // Two scopes and the slices: every test case has a lesion.
+    assert_eq!(found.tables().unwrap().len(), 3);
+    let images = &found.images[0];
+    assert_eq!((found.images.len(), images.level), (1, ImageLevel::Slices));
+    assert_eq!(images.predictors[0].predictor, SLICE_POSITION);
     let page = found.page("lead").unwrap().to_html();
     assert!(page.contains("Slices") && page.contains("best, AP") && page.contains("worst, AP"));
     // Training cases have no lesion to choose by.
@@ -114,10 +120,11 @@ fn from_normal_heads_to_lesions_found() {
     assert_eq!(heard.0, ["localizing 2", "s4 mapped", "s9 mapped"]);
     for case in &report.cases {
         for mapped in &case.predictors {
-            for file in [&mapped.map, &mapped.raw, &mapped.overlay, mapped.labels.as_ref().unwrap()] {
+            let files = [&mapped.map, &mapped.raw, &mapped.labels].map(|file| file.as_ref().unwrap());
+            for file in files.into_iter().chain([&mapped.overlay]) {
                 assert!(file.is_file(), "{}", file.display());
             }
-            assert_eq!(inspect(&mapped.map, &Default::default()).unwrap().to_json()["shape"][2], 6);
+            assert_eq!(inspect(files[0], &Default::default()).unwrap().to_json()["shape"][2], 6);
         }
         assert!(!case.to_markdown(&case.id).unwrap().is_empty());
     }
@@ -212,7 +219,8 @@ fn kinds_of_defects_are_measured_apart() {
     }
     let data = Dataset::open(folder.path(), &Layout::MvTec).unwrap();
     let subjects = data.select("train").unwrap();
-    let subjects = read_subjects(subjects.cases(), "train", &ReadOptions::new(), &mut ()).unwrap();
+    let subjects =
+        read_subjects(subjects.cases(), "train", &ReadOptions::new(), BadCases::Stop, &mut ()).unwrap().0;
     let model = DenoiserConfig::new(1, 24, 24).widths([4, 8]);
     let training = DenoiserTraining::default().train(TrainConfig::default().epochs(1));
     let config = LocalizerTraining::new(

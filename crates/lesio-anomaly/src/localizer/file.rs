@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
-use lesio_vae::BuildError;
+use lesio_vae::{BuildError, ModelError};
 
 use super::definition::{Document, Localizer};
 use crate::catalogue::PredictorName;
+use crate::error::PredictError;
 use crate::loading::Loading;
 use crate::model::{Model, ModelConfig};
 use crate::position::PositionCalibration;
@@ -85,6 +86,24 @@ impl Localizer {
             )));
         }
         made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
+    }
+
+    /// A text that changes with anything that changes maps, thresholds or p-values: weights, preprocessing, settings, filters,
+    /// calibration. For telling whether results come from this localizer; not against a forger.
+    ///
+    /// # Errors
+    /// A failure of the device that holds the weights.
+    pub fn fingerprint(&self) -> Result<String, PredictError> {
+        let mut tensors = self.position_normals.tensors();
+        tensors.extend(self.model.parameters().map_err(ModelError::from)?);
+        let mut weights = crc32fast::Hasher::new();
+        for (name, parameter) in tensors.iter() {
+            weights.update(name.as_bytes());
+            parameter.values().iter().for_each(|value| weights.update(&value.to_le_bytes()));
+        }
+        let document = serde_json::to_string(&self.document).unwrap_or_default();
+        let (weights, document) = (weights.finalize(), crc32fast::hash(document.as_bytes()));
+        Ok(format!("weights {weights:08x}, document {document:08x}"))
     }
 
     /// Names of predictors that something was calibrated for, and that are neither built in nor registered.

@@ -8,6 +8,7 @@ use lesio_metrics::BootstrapConfig;
 use lesio_settings::setters;
 
 use crate::lesion_groups::LesionGroups;
+use crate::reading::BadCases;
 
 /// Whether the best predictor of each model is chosen on the validation cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,9 @@ pub struct EvaluateConfig {
     /// Most cases whose slices are shown in the report: of each kind of defect, or of all cases where there are no kinds,
     /// the best, the median and the worst by the map that is chosen or leads. Default 18.
     pub pictures: usize,
+    /// What becomes of a test case that cannot be read, or whose truth is of another place than its image. Default: it is
+    /// left out and listed. Validation cases, which choose, must all be sound.
+    pub bad_cases: BadCases,
     /// How cases are read.
     pub reading: ReadOptions,
     /// A folder for scores that do not fit into memory, where nothing is left behind. Default: where the system has
@@ -55,6 +59,7 @@ impl EvaluateConfig {
             model_choices: ModelChoices::None,
             bootstrap,
             pictures: 18,
+            bad_cases: BadCases::LeaveOut,
             reading: ReadOptions::new(),
             scratch: None,
         }
@@ -80,5 +85,6 @@ setters!(EvaluateConfig {
     groups: Option<LesionGroups>,
     model_choices: ModelChoices,
     pictures: usize,
+    bad_cases: BadCases,
     reading: ReadOptions,
 });

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::evaluation::Evaluated;
 use crate::groups::GroupScores;
 use crate::images::ImageFigures;
+use crate::localize::FailedCase;
 use crate::maps::Stage;
 use crate::model_set::{LearntEnsemble, ModelSet};
 use crate::presentation::{Shown, curve_figures, group_table, image_table, leading, montage, scope_table};
@@ -20,8 +21,10 @@ use crate::workflow_error::WorkflowError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EvaluationResults {
-    /// Test cases.
+    /// Test cases that could be read.
     pub cases: usize,
+    /// Those that could not be, or whose truth is elsewhere.
+    pub failed: Vec<FailedCase>,
     /// Test patients.
     pub patients: usize,
     /// Metrics by scope and predictor, with curves.
@@ -111,6 +114,9 @@ impl EvaluationResults {
         }
         if !self.evaluated.incomplete.is_empty() {
             extra("incomplete", json!(self.evaluated.incomplete));
+        }
+        if !self.failed.is_empty() {
+            extra("failed", json!(self.failed));
         }
         if let Some(chosen) = &self.chosen {
             extra("chosen", serde_json::to_value(chosen)?);

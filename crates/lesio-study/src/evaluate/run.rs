@@ -19,11 +19,13 @@ use crate::evaluation::EvaluationBuilder;
 use crate::groups::GroupedEvaluation;
 use crate::images::ImageEvaluation;
 use crate::lesion_groups::LesionGroups;
+use crate::localize::FailedCase;
 use crate::maps::{Stage, score_subject};
 use crate::model_set::ModelSet;
 use crate::observer::{Notice, Observer, Step};
 use crate::pixels::LesionSlices;
 use crate::presentation::{Shown, ShownSlice, leading, shown_slice};
+use crate::reading::BadCases;
 use crate::subject::{ReadCases, Subject, Subjects};
 use crate::thresholds::{ThresholdChoice, ValidationChoice};
 use crate::workflow_error::WorkflowError;
@@ -67,10 +69,19 @@ pub fn evaluate(
     let mut images = ImageEvaluation::new();
     let mut precisions = CasePrecisions::default();
     let by_kind = LesionGroups::by_kind(test);
-    let mut seconds = BTreeMap::new();
+    let (mut seconds, mut failed) = (BTreeMap::new(), Vec::new());
     observer.begin(&Step::Scoring, test.len());
     for (place, case) in test.iter().enumerate() {
-        let subject = Subject::read_with(case, &config.reading)?;
+        let subject = match read(case, config) {
+            Ok(subject) => subject,
+            Err(error) if config.bad_cases == BadCases::Stop || test.len() == 1 => return Err(error.into()),
+            Err(error) => {
+                evaluation.unscored(case.patient(), case.id(), &error);
+                failed.push(FailedCase::new(case, &error, observer));
+                observer.advance(place + 1);
+                continue;
+            }
+        };
         let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
         if seconds.is_empty() {
             seconds = match time_predictors(&models, &subject) {
@@ -109,7 +120,8 @@ pub fn evaluate(
     let examples = leader.map(|leader| precisions.examples(leader, config.pictures)).unwrap_or_default();
     let slices = show(&models, test, &examples, config)?;
     Ok(EvaluationResults {
-        cases: test.len(),
+        cases: test.len() - failed.len(),
+        failed,
         patients,
         evaluated,
         groups,
@@ -145,6 +157,13 @@ fn model_set(
         models = models.localizer(label, localizer, names)?;
     }
     Ok(models)
+}
+
+/// A case whose truth, if there is one, lies on its image.
+fn read(case: &Case, config: &EvaluateConfig) -> Result<Subject, StudyError> {
+    let subject = Subject::read_with(case, &config.reading)?;
+    subject.truth()?;
+    Ok(subject)
 }
 
 /// The numbers of the lesions of a case.

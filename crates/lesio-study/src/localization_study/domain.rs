@@ -9,7 +9,7 @@ use lesio_vae::{Augmentation, Mirror};
 use crate::hold_out::hold_out;
 use crate::observer::Observer;
 use crate::preset::Preset;
-use crate::reading::read_subjects;
+use crate::reading::{BadCases, read_subjects};
 use crate::subject::Subject;
 use crate::workflow_error::WorkflowError;
 
@@ -49,7 +49,9 @@ impl Domain {
     ) -> Result<Self, WorkflowError> {
         let options = ReadOptions::new();
         let mut read = |data: &Dataset, split: &str| {
-            read_subjects(data.select(split)?.cases(), split, &options, observer).map_err(WorkflowError::from)
+            let cases = data.select(split)?;
+            let (subjects, _) = read_subjects(cases.cases(), split, &options, BadCases::Stop, observer)?;
+            Ok::<_, WorkflowError>(subjects)
         };
         let training = read(data, "train")?;
         let own = ["val", "validation"].into_iter().find(|split| data.splits().contains(split));

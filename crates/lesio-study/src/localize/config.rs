@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
-use lesio_settings::setters;
+use lesio_settings::{require, setters};
 
+use super::shard::Shard;
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
 use crate::workflow_error::WorkflowError;
@@ -60,6 +61,28 @@ pub enum ChannelMaps {
     AlsoSingle,
 }
 
+/// Which maps of each predictor are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WrittenMaps {
+    /// None: pictures and tables alone.
+    None,
+    /// The post-processed one, and the lesions by number of volumes.
+    Filtered,
+    /// Also the raw one.
+    #[default]
+    All,
+}
+
+/// What becomes of cases that an earlier run with the same model, options and images finished in the same folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FinishedCases {
+    /// They are mapped again.
+    #[default]
+    Redo,
+    /// Their results are taken up. Every case leaves a record, `case.json`, when all its results are written.
+    Keep,
+}
+
 /// What is mapped, and where the results go.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -75,10 +98,18 @@ pub struct LocalizeConfig {
     pub predictors: Vec<PredictorName>,
     /// From which score on a voxel counts as abnormal. Default: what one normal pixel in a thousand reaches.
     pub rule: DetectionRule,
+    /// The chance of a false alarm on a normal case, above which a verdict is not `abnormal`: above 0, at most 1. Default .05.
+    pub level: f64,
     /// Slices of a volume in its overlay picture, at least 1. Default 6.
     pub slices: usize,
     /// Which raw maps are written. Default: that of all channels together.
     pub channel_maps: ChannelMaps,
+    /// Which maps are written. Default: all.
+    pub maps: WrittenMaps,
+    /// What becomes of cases that an earlier run finished. Default: they are mapped again.
+    pub finished: FinishedCases,
+    /// The share of the cases that is mapped. Default: all.
+    pub shard: Option<Shard>,
     /// How images are read.
     pub reading: ReadOptions,
 }
@@ -93,8 +124,12 @@ impl LocalizeConfig {
             existing: Existing::Refuse,
             predictors: Vec::new(),
             rule: DetectionRule::PixelRate(0.001),
+            level: 0.05,
             slices: 6,
             channel_maps: ChannelMaps::Together,
+            maps: WrittenMaps::All,
+            finished: FinishedCases::Redo,
+            shard: None,
             reading: ReadOptions::new(),
         }
     }
@@ -112,6 +147,7 @@ impl LocalizeConfig {
     /// # Errors
     /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`WorkflowError::TooFewNormals`].
     pub fn validate(&self, localizer: &Localizer) -> Result<(), WorkflowError> {
+        require(self.level > 0.0 && self.level <= 1.0, "level", self.level, "a number above 0, at most 1")?;
         let (predictors, _) = self.chosen(localizer);
         check_unique("predictor to map by", predictors.iter().map(|name| name.as_str()))?;
         predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
@@ -131,8 +167,12 @@ setters!(LocalizeConfig {
     folders: CaseFolders,
     existing: Existing,
     rule: DetectionRule,
+    level: f64,
     slices: usize,
     channel_maps: ChannelMaps,
+    maps: WrittenMaps,
+    finished: FinishedCases,
+    shard: Option<Shard>,
     reading: ReadOptions,
 });
 

@@ -6,8 +6,10 @@ use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::nifti::read_header;
 
+use super::config::FinishedCases;
 use super::config::{CaseFolders, LocalizeConfig};
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
+use super::shard::ShardRecord;
 use super::work::{Work, overlay_file};
 use crate::folder::{REPORT, case_folders, check_folder};
 use crate::observer::{Notice, Observer, Step};
@@ -46,7 +48,7 @@ use crate::workflow_error::WorkflowError;
 ///
 /// let data = Dataset::open(&data, &Layout::Images)?;
 /// let report = localize_folder(&localizer, &data, &LocalizeConfig::new(&out), &mut ())?;
-/// assert_eq!(report.cases[0].predictors[0].map, out.join("tile/pixel-l1.tiff"));
+/// assert_eq!(report.cases[0].predictors[0].map, Some(out.join("tile/pixel-l1.tiff")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn localize_folder(
@@ -65,23 +67,26 @@ pub fn localize_folder(
         observer.notice(&Notice::PredictorChosen { choice });
     }
     check_folder(&config.folder)?;
-    let work = Work { localizer, config, predictors: &predictors };
-    work.refuse_existing(&config.folder.join(REPORT))?;
+    let fingerprint = localizer.fingerprint()?;
+    let work = Work { localizer, config, predictors: &predictors, fingerprint };
+    if config.shard.is_none() {
+        work.refuse_existing(&config.folder.join(REPORT))?;
+    }
 
-    let cases = data.cases();
+    let all = data.cases();
+    let folders = folders(config, all);
+    let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
+    let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&all[place], &folders[place])).collect();
     let (mut done, mut failed) = (Vec::new(), Vec::new());
     observer.begin(&Step::Localizing, cases.len());
-    for (place, (case, folder)) in cases.iter().zip(folders(config, cases)).enumerate() {
-        match work.localize(case, &folder) {
+    for (place, (case, folder)) in cases.iter().copied().enumerate() {
+        match work.localize_once(case, folder) {
             Ok(result) => {
-                observer.notice(&Notice::CaseDone { case: case.id(), folder: &folder });
+                observer.notice(&Notice::CaseDone { case: case.id(), folder });
                 done.push(result);
             }
-            Err(error) if cases.len() == 1 => return Err(error),
-            Err(error) => {
-                observer.notice(&Notice::CaseFailed { case: case.id(), error: &error });
-                failed.push(FailedCase { id: case.id().to_owned(), error: observer.explain(&error) });
-            }
+            Err(error) if all.len() == 1 => return Err(error),
+            Err(error) => failed.push(FailedCase::new(case, &error, observer)),
         }
         observer.advance(place + 1);
     }
@@ -91,6 +96,8 @@ pub fn localize_folder(
         predictor_choice,
         postprocessing: localizer.map_filters().clone(),
         model: localizer.provenance().clone(),
+        fingerprint: work.fingerprint,
+        shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places)),
         cases: done,
         failed,
     })
@@ -105,6 +112,20 @@ fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
 }
 
 impl Work<'_> {
+    /// Maps a case, unless an earlier run finished it and that is to be kept.
+    fn localize_once(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
+        // What cannot be read has no key; mapping it tells why.
+        let Ok(key) = self.key(case) else { return self.localize(case, folder) };
+        if self.config.finished == FinishedCases::Keep
+            && let Some(finished) = self.finished(folder, &key)
+        {
+            return Ok(finished);
+        }
+        let localized = self.localize(case, folder)?;
+        self.record(folder, key, &localized)?;
+        Ok(localized)
+    }
+
     fn localize(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
         let input = case.images().first();
         let input = input.ok_or_else(|| WorkflowError::Without { whole: "case", part: "an image" })?;
@@ -117,8 +138,8 @@ impl Work<'_> {
             false => self.map_volume(case, subject.scan, &read_header(input)?, folder)?,
             true => self.map_picture(subject.scan, folder)?,
         };
-        let id = case.id().to_owned();
+        let (id, patient) = (case.id().to_owned(), case.patient().to_owned());
         let (input, resolution_doubt) = (case.images().to_vec(), doubt.map(|doubt| doubt.to_string()));
-        Ok(LocalizedCase { id, input, content, resolution, resolution_doubt, predictors })
+        Ok(LocalizedCase { id, patient, input, content, resolution, resolution_doubt, predictors })
     }
 }

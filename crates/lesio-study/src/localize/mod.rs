@@ -3,12 +3,16 @@
 mod config;
 mod folder;
 mod picture;
+mod record;
 mod report;
+mod shard;
 mod volume;
 mod work;
 
 pub use config::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, LocalizeConfig, choice_in_words, predictor_choice,
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, WrittenMaps,
+    choice_in_words, predictor_choice,
 };
 pub use folder::localize_folder;
 pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};
+pub use shard::{Shard, ShardRecord, merge_shards};

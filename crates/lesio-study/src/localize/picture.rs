@@ -6,6 +6,7 @@ use lesio_image::{Geometry, Plane, Scan, Volume};
 use lesio_io::write_tiff;
 use ndarray::{Array2, Axis};
 
+use super::config::WrittenMaps;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;
@@ -30,12 +31,17 @@ impl Work<'_> {
         for maps in scored.maps() {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
-            write_tiff(self.describe(predictor, folder, "tiff", None).raw, &upright(&raw)?, existing)?;
+            if self.config.maps == WrittenMaps::All {
+                write_tiff(folder.join(format!("{predictor}_raw.tiff")), &upright(&raw)?, existing)?;
+            }
             let map = one_slice(upright(&maps.postprocessed(raw)?)?);
             let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
             let plane = map.data().index_axis(Axis(2), 0);
-            let result = self.describe(predictor, folder, "tiff", found.as_ref());
-            write_tiff(&result.map, &plane, existing)?;
+            let verdict = self.judge(predictor, &map, &foreground, scored.doubt())?;
+            let result = self.describe(predictor, folder, "tiff", found.as_ref(), verdict);
+            if let Some(file) = &result.map {
+                write_tiff(file, &plane, existing)?;
+            }
             let labels = found.as_ref().map(FoundLesions::labels);
             let labels = labels.as_ref().map(|labels| labels.data().index_axis(Axis(2), 0));
             let colors = heat_map(self.localizer, predictor, plane)?;

@@ -10,6 +10,7 @@ use lesio_io::nifti::NiftiHeader;
 use lesio_report::{HeatMap, Scale};
 use ndarray::{Array2, Zip};
 
+use super::config::WrittenMaps;
 use super::report::MappedPredictor;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
@@ -54,16 +55,21 @@ impl Work<'_> {
         for maps in scored.maps() {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
-            options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
+            if self.config.maps == WrittenMaps::All {
+                options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
+            }
             let map = maps.postprocessed(raw)?;
             let found =
                 self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
-            let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref());
-            options.write(&result.map, &map)?;
+            let verdict = self.judge(predictor, &map, scored.foreground(), scored.doubt())?;
+            let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref(), verdict);
+            if let Some(file) = &result.map {
+                options.write(file, &map)?;
+            }
             let heat_map = heat_map(self.localizer, predictor, map.data())?;
             shown.push((heat_map, self.shown_slices(&map, scored.foreground(), found.as_ref(), plane)));
             drop(map);
-            if let Some(found) = &found {
+            if let Some(found) = found.as_ref().filter(|_| self.config.maps != WrittenMaps::None) {
                 let labels = folder.join(format!("{predictor}_lesions.nii.gz"));
                 options.write(&labels, &found.labels())?;
                 result.labels = Some(labels);

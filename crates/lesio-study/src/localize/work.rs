@@ -7,10 +7,11 @@ use lesio_image::{Scan, Volume};
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 
-use super::config::{ChannelMaps, LocalizeConfig, threshold};
+use super::config::{ChannelMaps, LocalizeConfig, WrittenMaps, threshold};
 use super::report::MappedPredictor;
 use crate::findings::FoundLesions;
 use crate::subject::Subject;
+use crate::verdict::{CaseVerdict, highest};
 use crate::workflow_error::WorkflowError;
 
 /// What was mapped of an image, at which resolution, and what speaks against its calibration there.
@@ -21,6 +22,8 @@ pub(super) struct Work<'a> {
     pub(super) localizer: &'a Localizer,
     pub(super) config: &'a LocalizeConfig,
     pub(super) predictors: &'a [PredictorName],
+    /// [`Localizer::fingerprint`].
+    pub(super) fingerprint: String,
 }
 
 impl Work<'_> {
@@ -50,7 +53,7 @@ impl Work<'_> {
         folder: &Path,
         ending: &str,
     ) -> Result<Vec<(PathBuf, Volume<f32>)>, WorkflowError> {
-        if self.config.channel_maps == ChannelMaps::Together {
+        if self.config.channel_maps == ChannelMaps::Together || self.config.maps != WrittenMaps::All {
             return Ok(Vec::new());
         }
         let maps = self.localizer.channel_maps(scan, predictor)?;
@@ -78,18 +81,34 @@ impl Work<'_> {
         Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }
 
+    /// The verdict on an image by its post-processed map.
+    pub(super) fn judge(
+        &self,
+        predictor: PredictorName,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        doubt: Option<&ResolutionDoubt>,
+    ) -> Result<CaseVerdict, WorkflowError> {
+        let normal = self.localizer.calibration().get(predictor);
+        Ok(CaseVerdict::of(highest(map, foreground), normal, self.config.level, doubt)?)
+    }
+
     pub(super) fn describe(
         &self,
         predictor: PredictorName,
         folder: &Path,
         ending: &str,
         found: Option<&FoundLesions>,
+        verdict: CaseVerdict,
     ) -> MappedPredictor {
         let normal = self.localizer.calibration().get(predictor);
+        let file = |written: bool, name: String| written.then(|| folder.join(format!("{name}.{ending}")));
+        let maps = self.config.maps;
         MappedPredictor {
             name: predictor,
-            map: folder.join(format!("{predictor}.{ending}")),
-            raw: folder.join(format!("{predictor}_raw.{ending}")),
+            verdict,
+            map: file(maps != WrittenMaps::None, predictor.to_string()),
+            raw: file(maps == WrittenMaps::All, format!("{predictor}_raw")),
             overlay: overlay_file(predictor, folder),
             labels: None,
             threshold: normal.and_then(|normal| self.config.rule.threshold(normal).ok().flatten()),

@@ -105,10 +105,7 @@ pub fn grade_folder(
                 observer.notice(&Notice::CaseDone { case: case.id(), folder: &folder });
                 found.cases.push(graded);
             }
-            Err(error) => {
-                observer.notice(&Notice::CaseFailed { case: case.id(), error: &error });
-                found.failed.push(FailedCase { id: case.id().to_owned(), error: observer.explain(&error) });
-            }
+            Err(error) => found.failed.push(FailedCase::new(case, &error, observer)),
         }
         observer.advance(place + 1);
     }

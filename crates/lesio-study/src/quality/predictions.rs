@@ -1,19 +1,16 @@
 //! What a model of quality says of segmentations by networks in use, beside the truth.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use lesio_image::Volume;
-use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
-use lesio_io::spreadsheet::field;
+use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{BootstrapConfig, WhenEmpty, dice_per_label};
 use lesio_quality::{Assessment, Conformal, QualityModel, SLICE_AXIS, Scored, SliceVerdict};
 use ndarray::Axis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::write_text;
 use crate::quality::error::QualityStudyError;
 use crate::quality::networks::{NetworkFolder, segmentations};
 use crate::quality::progress::{QualityObserver, QualityProgress, report};
@@ -196,26 +193,37 @@ impl PredictionGrades {
         figures.collect()
     }
 
-    /// The grades as a comma-separated table, with a heading; an empty slice is a whole volume.
+    /// The grades as a comma-separated table; the slice of a whole volume is empty.
     #[must_use]
-    pub fn to_csv(&self) -> String {
-        let mut table = "network,patient,case,slice,label,dice,estimate,lower,upper,abstained\n".to_owned();
+    pub fn to_table(&self) -> CommaTable<10> {
+        let mut table = CommaTable::new([
+            "network",
+            "patient",
+            "case",
+            "slice",
+            "label",
+            "dice",
+            "estimate",
+            "lower",
+            "upper",
+            "abstained",
+        ]);
         for grade in &self.grades {
-            let GradeBesideTruth { label, dice, estimate, interval: [low, high], abstained, .. } = grade;
-            let slice = grade.slice.map(|slice| slice.to_string()).unwrap_or_default();
-            let names = [&grade.network, &grade.patient, &grade.case].map(|name| field(name));
-            table += &names.join(",");
-            table += &format!(",{slice},{label},{dice:.6},{estimate:.6},{low:.6},{high:.6},{abstained}\n");
+            let [lower, upper] = grade.interval;
+            table.row([
+                (&grade.network).into(),
+                (&grade.patient).into(),
+                (&grade.case).into(),
+                grade.slice.into(),
+                grade.label.into(),
+                grade.dice.into(),
+                grade.estimate.into(),
+                lower.into(),
+                upper.into(),
+                grade.abstained.into(),
+            ]);
         }
         table
-    }
-
-    /// Writes [`PredictionGrades::to_csv`].
-    ///
-    /// # Errors
-    /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
-    pub fn write_csv(&self, path: &Path, existing: Existing) -> Result<(), QualityStudyError> {
-        Ok(write_text(path, &self.to_csv(), existing)?)
     }
 }
 
@@ -447,7 +455,7 @@ mod tests {
         let mut found = PredictionGrades::default();
         found.grades.push(grade("=net", "a,b", None, 0.5, 0.25));
         let expected = "network,patient,case,slice,label,dice,estimate,lower,upper,abstained\n\
-                        '=net,\"a,b\",\"a,b\",,1,0.500000,0.250000,0.200000,0.300000,false\n";
-        assert_eq!(found.to_csv(), expected);
+                        '=net,\"a,b\",\"a,b\",,1,0.5,0.25,0.2,0.3,false\n";
+        assert_eq!(found.to_table().as_str(), expected);
     }
 }

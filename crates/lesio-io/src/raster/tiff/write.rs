@@ -6,15 +6,16 @@ use std::path::Path;
 
 use lesio_files::Existing;
 use ndarray::ArrayRef2;
-use tiff::encoder::TiffEncoder;
 use tiff::encoder::colortype::Gray32Float;
+use tiff::encoder::compression::DeflateLevel;
+use tiff::encoder::{Compression, TiffEncoder};
 
 use crate::error::{ImageWriteError, ImageWriteErrorKind};
 use crate::source::BYTES;
 
 const FORMAT: &str = "TIFF";
 
-/// Writes a map `[row, column]` as a TIFF file of 32-bit floats, whole or not at all, so that every value is kept: NaN and
+/// Writes a map `[row, column]` as a compressed TIFF file of 32-bit floats, whole or not at all, so that every value is kept: NaN and
 /// infinities too. The name is used as given.
 ///
 /// # Errors
@@ -62,6 +63,7 @@ fn encode(map: &ArrayRef2<f32>) -> Result<Vec<u8>, ImageWriteErrorKind> {
     let mut bytes = Cursor::new(Vec::new());
     // In memory, nothing can fail but sizes that the format cannot hold.
     TiffEncoder::new(&mut bytes)
+        .map(|encoder| encoder.with_compression(Compression::Deflate(DeflateLevel::Balanced)))
         .and_then(|mut encoder| encoder.write_image::<Gray32Float>(columns, rows, &values))
         .map_err(|_| unsupported())?;
     Ok(bytes.into_inner())

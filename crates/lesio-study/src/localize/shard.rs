@@ -1,0 +1,227 @@
+//! Shares of the cases of a data set, for several machines, and their reports joined.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use lesio_io::dataset::Case;
+use lesio_settings::{SettingError, require};
+use serde::{Deserialize, Serialize};
+
+use super::report::LocalizationReport;
+use crate::workflow_error::WorkflowError;
+
+/// Most shares.
+const MOST: usize = 1_000_000;
+
+/// One of several shares of the cases of a data set, as `2/4`. Every case is in exactly one share, whichever machine deals, and
+/// shares are about equally large by the bytes of their files.
+///
+/// ```
+/// use lesio_study::Shard;
+///
+/// let shard: Shard = "2/4".parse()?;
+/// assert_eq!((shard.index(), shard.of(), shard.to_string()), (2, 4, "2/4".to_owned()));
+/// assert!("5/4".parse::<Shard>().is_err());
+/// # Ok::<(), lesio_study::SettingError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl Shard {
+    /// The share `index`, from 1, of `of` shares, at most a million.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a share that there is not.
+    pub fn new(index: usize, of: usize) -> Result<Self, SettingError> {
+        let sound = (1..=MOST).contains(&of) && (1..=of).contains(&index);
+        require(sound, "shard", format!("{index}/{of}"), "K/N with K from 1 to N, at most a million")?;
+        Ok(Self { index, of })
+    }
+
+    /// Which share, from 1.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index
+    }
+
+    /// How many shares there are.
+    #[must_use]
+    pub fn of(self) -> usize {
+        self.of
+    }
+
+    /// The places of the cases of this share, ascending: the largest case goes to the share that has least so far.
+    pub(super) fn places(self, cases: &[Case]) -> Vec<usize> {
+        let bytes = |case: &Case| -> u64 {
+            case.images().iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum()
+        };
+        deal(cases.iter().map(bytes).collect(), self.of, self.index - 1)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = SettingError;
+
+    fn try_from(text: String) -> Result<Self, SettingError> {
+        text.parse()
+    }
+}
+
+impl FromStr for Shard {
+    type Err = SettingError;
+
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let parts = text.split_once('/').map(|(index, of)| (index.parse(), of.parse()));
+        match parts {
+            Some((Ok(index), Ok(of))) => Self::new(index, of),
+            _ => Err(SettingError::new("shard", text, "K/N, such as 2/4")),
+        }
+    }
+}
+
+/// What the report of a share says of the whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ShardRecord {
+    /// The share.
+    pub shard: Shard,
+    /// Number of all cases, and a checksum of their names.
+    pub all: (usize, u32),
+    /// The place of each of its cases among all, by name.
+    pub places: BTreeMap<String, usize>,
+}
+
+impl ShardRecord {
+    pub(super) fn new(shard: Shard, cases: &[Case], places: &[usize]) -> Self {
+        let mut checksum = crc32fast::Hasher::new();
+        for case in cases {
+            checksum.update(case.id().as_bytes());
+            checksum.update(&[0]);
+        }
+        let places = places.iter().map(|&place| (cases[place].id().to_owned(), place)).collect();
+        Self { shard, all: (cases.len(), checksum.finalize()), places }
+    }
+}
+
+/// Joins the reports of all shares of a data set into the one that a single run would have given.
+///
+/// # Errors
+/// No report; a share that is missing or there twice; reports of other cases, of another model, or with other settings.
+pub fn merge_shards(
+    reports: impl IntoIterator<Item = LocalizationReport>,
+) -> Result<LocalizationReport, WorkflowError> {
+    let refused = |why: String| WorkflowError::Merge { why };
+    let mut merged: Option<(LocalizationReport, ShardRecord)> = None;
+    let mut seen = BTreeMap::new();
+    let mut places = BTreeMap::new();
+    for mut report in reports {
+        let record = report.shard.take().ok_or_else(|| refused("a report is not of a share".to_owned()))?;
+        if seen.insert(record.shard.index, ()).is_some() {
+            return Err(refused(format!("share {} is there twice", record.shard)));
+        }
+        places.extend(record.places.clone());
+        let Some((whole, first)) = &mut merged else {
+            merged = Some((report, record));
+            continue;
+        };
+        let other =
+            |what: &str| refused(format!("shares {} and {} are of {what}", first.shard, record.shard));
+        if first.shard.of != record.shard.of {
+            return Err(other("different numbers of shares"));
+        }
+        if first.all != record.all {
+            return Err(other("different data sets"));
+        }
+        if whole.fingerprint != report.fingerprint {
+            return Err(other("different models"));
+        }
+        if whole.rule != report.rule || whole.predictor_choice != report.predictor_choice {
+            return Err(other("different settings"));
+        }
+        whole.cases.append(&mut report.cases);
+        whole.failed.append(&mut report.failed);
+    }
+    let (mut whole, first) = merged.ok_or_else(|| refused("there is no report".to_owned()))?;
+    let missing: Vec<String> = (1..=first.shard.of)
+        .filter(|index| !seen.contains_key(index))
+        .map(|index| format!("{index}/{}", first.shard.of))
+        .collect();
+    if !missing.is_empty() {
+        return Err(refused(format!("missing: {}", missing.join(", "))));
+    }
+    let place = |id: &str| places.get(id).copied().unwrap_or(usize::MAX);
+    whole.cases.sort_by_key(|case| place(&case.id));
+    whole.failed.sort_by_key(|case| place(&case.id));
+    let (found, expected) = (whole.cases.len() + whole.failed.len(), first.all.0);
+    if found != expected {
+        return Err(refused(format!("{found} cases were found, expected {expected}")));
+    }
+    Ok(whole)
+}
+
+/// Places of one of several shares.
+fn deal(bytes: Vec<u64>, of: usize, index: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..bytes.len()).collect();
+    order.sort_by_key(|&place| (Reverse(bytes[place]), place));
+    // Loads with their shares: of equal loads the share with fewest cases, so that empty files are dealt out too.
+    let mut loads: std::collections::BinaryHeap<Reverse<(u64, usize, usize)>> =
+        (0..of).map(|share| Reverse((0, 0, share))).collect();
+    let mut own = Vec::new();
+    for place in order {
+        let Some(Reverse((load, cases, share))) = loads.pop() else { break };
+        if share == index {
+            own.push(place);
+        }
+        loads.push(Reverse((load.saturating_add(bytes[place]), cases + 1, share)));
+    }
+    own.sort_unstable();
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_case_is_in_one_share_and_shares_are_balanced(
+            bytes in prop::collection::vec(0_u64..1000, 0..60),
+            of in 1_usize..8,
+        ) {
+            let shares: Vec<Vec<usize>> = (0..of).map(|index| deal(bytes.clone(), of, index)).collect();
+            let mut all: Vec<usize> = shares.concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..bytes.len()).collect::<Vec<_>>());
+            let loads: Vec<u64> = shares.iter().map(|own| own.iter().map(|&place| bytes[place]).sum()).collect();
+            let largest = bytes.iter().copied().max().unwrap_or(0);
+            prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= largest);
+        }
+    }
+
+    #[test]
+    fn shares_that_cannot_be_are_refused() {
+        for text in ["0/4", "5/4", "1/0", "1", "a/b", "1/2/3", "-1/2", ""] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Many cases: verdicts, tables, runs that go on, and shares of several machines.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+use std::fs;
+use std::path::Path;
+
+use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
+use lesio_image::{Image, Preprocessing, Scan};
+use lesio_io::atomic::Existing;
+use lesio_io::dataset::{Dataset, Layout};
+use lesio_io::write_png;
+use lesio_study::{
+    FinishedCases, LocalizationReport, LocalizeConfig, Observer, Shard, Subject, Verdict, WorkflowError,
+    WrittenMaps, calibrate, localize_folder, merge_shards,
+};
+use lesio_vae::{Vae, VaeConfig};
+use ndarray::Array3;
+
+/// A tile of noise, perhaps with a bright square.
+fn tile(seed: u32, square: bool) -> Image<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut pixels = Array3::from_shape_simple_fn((1, 24, 24), || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        90 + (state >> 28) as u8
+    });
+    if square {
+        pixels.slice_mut(ndarray::s![.., 8..14, 9..15]).fill(250);
+    }
+    Image::new(pixels)
+}
+
+/// A localizer that was calibrated on 19 tiles, of which one is a little brighter than all that are tested: no normal tile is a
+/// false alarm at one in twenty.
+fn localizer() -> Localizer {
+    let vae = Vae::new(VaeConfig::new(1, 16, 16).widths([4]), 1.0, 7, &lesio_nn::Device::Cpu).unwrap();
+    let preprocessing = Preprocessing::new([16, 16]).fit([] as [Scan; 0]).unwrap();
+    let localizer =
+        Localizer::new(Model::Vae(vae.into()), preprocessing, Provenance::new(7, "none")).unwrap();
+    let normal: Vec<Subject> = (0..19)
+        .map(|seed| {
+            let brighter = if seed == 0 { 5.0 } else { 0.0 };
+            let image = tile(seed, false).map(|&value| f32::from(value) + brighter);
+            Subject::new(format!("n{seed}"), image, None)
+        })
+        .collect();
+    calibrate(localizer, &normal[..], &[PredictorName::Intensity, PredictorName::PixelL1], |_| {}).unwrap()
+}
+
+fn write_tiles(folder: &Path) -> Dataset {
+    fs::create_dir(folder).unwrap();
+    for number in 0..8 {
+        let image = tile(100 + number, number % 4 == 3);
+        write_png(folder.join(format!("tile{number}.png")), &image, Existing::Refuse).unwrap();
+    }
+    fs::write(folder.join("tile9.png"), "no image").unwrap();
+    Dataset::open(folder, &Layout::Images).unwrap().without_masks()
+}
+
+fn config(out: &Path) -> LocalizeConfig {
+    LocalizeConfig::new(out).predictors([PredictorName::Intensity]).maps(WrittenMaps::Filtered)
+}
+
+/// A report as JSON, without what a machine adds.
+fn json(report: &LocalizationReport) -> serde_json::Value {
+    report.to_json().unwrap()
+}
+
+#[test]
+fn every_case_has_a_verdict_and_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let report = localize_folder(&localizer(), &data, &config(&out), &mut ()).unwrap();
+    assert_eq!((report.cases.len(), report.failed.len()), (8, 1));
+    for case in &report.cases {
+        let mapped = &case.predictors[0];
+        let is_abnormal = ["tile3.png", "tile7.png"].contains(&case.id.as_str());
+        assert_eq!(mapped.verdict.verdict == Verdict::Abnormal, is_abnormal, "{:?}", mapped.verdict);
+        if is_abnormal {
+            assert_eq!(mapped.verdict.p_value, Some(0.05));
+        }
+        assert!(mapped.map.as_ref().unwrap().is_file() && mapped.raw.is_none());
+    }
+    report.write_tables(&out, Existing::Refuse).unwrap();
+    let cases = fs::read_to_string(out.join("cases.csv")).unwrap();
+    assert_eq!(cases.lines().count(), 10);
+    assert!(cases.contains("tile3.png,tile3.png,intensity,abnormal,0.05,"), "{cases}");
+    assert!(cases.lines().last().unwrap().starts_with("tile9.png,,,"), "{cases}");
+    let lesions = fs::read_to_string(out.join("lesions.csv")).unwrap();
+    assert!(
+        lesions.lines().count() >= 3 && lesions.contains("tile7.png,tile7.png,intensity,1,"),
+        "{lesions}"
+    );
+    let summary = report.summary().unwrap().join("\n");
+    assert!(summary.contains("2 abnormal, 0 cannot tell, 6 normal"), "{summary}");
+    // The report is read again as it was.
+    assert_eq!(LocalizationReport::from_json(json(&report)).unwrap(), report);
+
+    // One in a hundred is more than 19 normal tiles can tell.
+    let strict = config(&folder.path().join("strict")).level(0.01).maps(WrittenMaps::None);
+    let report = localize_folder(&localizer(), &data, &strict, &mut ()).unwrap();
+    let verdict = &report.cases[3].predictors[0].verdict;
+    assert_eq!((verdict.verdict, verdict.p_value), (Verdict::CannotTell, None));
+    assert!(verdict.reason.as_ref().unwrap().contains("takes 99"));
+    assert!(report.cases[3].predictors[0].map.is_none());
+    let refused = localize_folder(&localizer(), &data, &strict.level(0.0), &mut ());
+    assert!(matches!(refused, Err(WorkflowError::Setting(_))));
+}
+
+/// Counts the cases that were worked on.
+#[derive(Default)]
+struct Mapped(usize);
+
+impl Observer for Mapped {
+    fn advance(&mut self, done: usize) {
+        self.0 = done;
+    }
+}
+
+#[test]
+fn a_run_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let whole = localize_folder(&localizer, &data, &config(&out), &mut ()).unwrap();
+    let refused = localize_folder(&localizer, &data, &config(&out), &mut ()).unwrap();
+    assert_eq!(refused.failed.len(), 9, "files that are there are not replaced");
+
+    // As if the run had been killed in its fourth case, and an image had been changed since.
+    let overlay = |number: usize| out.join(format!("tile{number}/intensity.png"));
+    fs::remove_file(out.join("tile3/case.json")).unwrap();
+    fs::remove_file(out.join("tile4/intensity.tiff")).unwrap();
+    for number in [0, 3, 4, 5] {
+        fs::write(overlay(number), "mark").unwrap();
+    }
+    write_png(folder.path().join("data/tile5.png"), &tile(105, true), Existing::Replace).unwrap();
+    let again = config(&out).existing(Existing::Replace).finished(FinishedCases::Keep);
+    let report = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
+    let is_kept = |number: usize| fs::read(overlay(number)).unwrap() == b"mark";
+    assert!(is_kept(0), "a finished case is not mapped again");
+    assert!(!is_kept(3) && !is_kept(4), "an unfinished one is");
+    assert!(!is_kept(5), "and one whose image changed");
+    for place in [0, 1, 2, 3, 4, 6, 7] {
+        assert_eq!(report.cases[place], whole.cases[place]);
+    }
+    assert_eq!(report.cases[5].predictors[0].verdict.verdict, Verdict::Abnormal);
+    // Other options are other results.
+    fs::write(overlay(0), "mark").unwrap();
+    localize_folder(&localizer, &data, &again.clone().level(0.1), &mut ()).unwrap();
+    assert!(!is_kept(0));
+}
+
+#[test]
+fn shares_joined_are_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let whole = localize_folder(&localizer, &data, &config(&out), &mut ()).unwrap();
+    fs::remove_dir_all(&out).unwrap();
+    let mut shares = Vec::new();
+    for index in [2, 3, 1] {
+        let share = config(&out).shard(Some(Shard::new(index, 3).unwrap()));
+        let mut mapped = Mapped::default();
+        let report = localize_folder(&localizer, &data, &share, &mut mapped).unwrap();
+        assert!((1..=4).contains(&mapped.0), "{}", mapped.0);
+        // As a report that was written and read.
+        shares.push(LocalizationReport::from_json(json(&report)).unwrap());
+    }
+    let merged = merge_shards(shares.clone()).unwrap();
+    assert_eq!(json(&merged), json(&whole));
+    assert_eq!(merged.case_table(), whole.case_table());
+
+    let refused = |reports: Vec<LocalizationReport>| merge_shards(reports).unwrap_err().to_string();
+    assert!(refused(Vec::new()).contains("there is no report"));
+    assert!(refused(shares[..2].to_vec()).contains("missing: 1/3"));
+    assert!(refused([&shares[..], &shares[..1]].concat()).contains("2/3 is there twice"));
+    assert!(refused(vec![whole]).contains("not of a share"));
+    let mut other = shares.clone();
+    other[1].fingerprint = "another".to_owned();
+    assert!(refused(other).contains("different models"));
+    let mut fewer = shares;
+    fewer[0].cases.pop();
+    assert!(refused(fewer).contains("expected 9"));
+}

@@ -1,0 +1,51 @@
+//! What `localize` maps: a file, the files of several channels, or a folder.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use lesio::io::dataset::{Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
+use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS};
+
+use crate::with_files;
+
+/// The paths that a user named.
+#[derive(Clone, Debug)]
+pub struct Inputs(Vec<PathBuf>);
+
+impl Inputs {
+    /// The files of a case with several channels, separated by commas, or one path, in which a comma may be.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        match Path::new(text).exists() {
+            true => Self(vec![text.into()]),
+            false => Self(text.split(',').map(PathBuf::from).collect()),
+        }
+    }
+
+    /// Whether this is one case, and no folder of cases.
+    #[must_use]
+    pub fn is_one_case(&self) -> bool {
+        self.0.len() > 1 || self.0.iter().all(|input| input.is_file())
+    }
+
+    /// Lists the cases; `layout`, `image` and `split` are those of a folder.
+    ///
+    /// # Errors
+    /// Paths that do not exist, files that are no images, folders that cannot be listed.
+    pub fn open(&self, layout: &Layout, image: &[String], split: &str) -> Result<Dataset, Box<dyn Error>> {
+        if let Some(missing) = self.0.iter().find(|input| !input.exists()) {
+            return Err(format!("{}: there is no such file or folder", missing.display()).into());
+        }
+        let [path] = &self.0[..] else { return Ok(Dataset::of_channels(&self.0)?) };
+        let layout = if path.is_file() { Layout::Images } else { with_files(layout, image, None) };
+        // Maps need no truth, so that nothing about masks can stand in the way.
+        let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
+        match Dataset::open_with(path, &layout, &options) {
+            Err(error) if path.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
+                let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
+                Err(format!("{}: the name ends in none of {}", path.display(), known.join(", ")).into())
+            }
+            data => Ok(data?.without_masks().select(split)?),
+        }
+    }
+}
