@@ -24,7 +24,7 @@ use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
-/// Writes report.json and report.html into the folder given by --out. Scopes: slices that hold a lesion, and
+/// Writes report.json, report.html and cases.csv (what is marked in each case) into the folder given by --out. Scopes: slices that hold a lesion, and
 /// all slices; scored are the pixels of the foreground and of the lesions. With --validation, the predictor or
 /// ensemble that is best on that split is named, and what it reaches on the split tested.
 #[derive(Debug, Parser)]
@@ -123,6 +123,7 @@ fn program() -> Outcome {
     let lead = format!(
         "{cases} cases of {patients} patients, split {split}. Intervals: 95 %, {replicates} resamplings of patients."
     );
+    found.operating.case_table().write(args.out.join("cases.csv"), Existing::Replace)?;
     let page = args.out.join("report.html");
     found.page(lead)?.write(&page, Existing::Replace)?;
     let mut saved = Vec::new();

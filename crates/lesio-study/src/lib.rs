@@ -72,6 +72,7 @@ mod model_set;
 mod names;
 mod normal_slices;
 mod observer;
+mod operating;
 mod overlay;
 mod pixels;
 mod position;
@@ -126,11 +127,15 @@ pub use measured::PredictorCurves;
 pub use model_set::{LearntEnsemble, ModelSet};
 pub use normal_slices::{fit_preprocessing, normal_examples};
 pub use observer::{Notice, Observer, Step, explain};
+pub use operating::{
+    MarkedCase, MarkedSubject, NOMINAL_RATE, OperatingEvaluation, OperatingFigures, OperatingPoint,
+    ThresholdOrigin,
+};
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
 pub use position::normalize_by_position;
 pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, image_table, leading, montage,
-    normal_scale, scope_table, shown, shown_slice,
+    normal_scale, operating_table, scope_table, shown, shown_slice,
 };
 pub use preset::Preset;
 pub use reading::{BadCases, read_subjects};

@@ -14,6 +14,7 @@ use crate::images::{IMAGE_RULES, ImageFigures, ImageLevel};
 use crate::interval::Interval95;
 use crate::maps::{Maps, Scene};
 use crate::measured::PredictorCurves;
+use crate::operating::{NOMINAL_RATE, OperatingFigures};
 use crate::subject::Subject;
 
 /// Why an evaluation could not be shown.
@@ -136,6 +137,42 @@ pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
             cells.push(estimate(precision, found.and_then(|row| row.average_precision_interval)));
         }
         table = table.row(cells)?;
+    }
+    Ok(table)
+}
+
+/// What each predictor, in rows, marks, finds and misses at the thresholds that ship.
+///
+/// # Errors
+/// None in practice; the table checks its own rows.
+pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, PresentationError> {
+    let caption = format!(
+        "At the thresholds that ship, after post-processing: that of the calibration (what {NOMINAL_RATE} of normal pixels reach), and \
+         that of the best Dice on validation lesions. Dice and HD95 (mm, or pixels of pictures) by case; lesions found one to one by \
+         regions that touch them; 95 % intervals over patients."
+    );
+    let columns = ["predictor", "threshold of"].map(Column::new).into_iter().chain([
+        Column::new("Dice").decimals(3).best(Best::Highest),
+        Column::new("lesions found").decimals(3).best(Best::Highest),
+        Column::new("findings right").decimals(3).best(Best::Highest),
+        Column::new("false findings a case").decimals(2).best(Best::Lowest),
+        Column::new("HD95").decimals(1),
+        Column::new("cases missed").decimals(0),
+        Column::new("normal pixels marked").decimals(4),
+    ]);
+    let mut table = Table::new(caption, columns);
+    for own in figures {
+        table = table.row([
+            own.predictor.as_str().into(),
+            own.origin.name().into(),
+            estimate(own.dice, own.dice_interval),
+            estimate(own.sensitivity, own.sensitivity_interval),
+            own.precision.into(),
+            estimate(own.false_findings, own.false_findings_interval),
+            own.hd95.into(),
+            own.missed_cases.into(),
+            estimate(own.false_positive_rate, own.false_positive_rate_interval),
+        ])?;
     }
     Ok(table)
 }

@@ -98,8 +98,9 @@ fn from_normal_heads_to_lesions_found() {
     let rows: Vec<&str> = report.scopes[0].predictors.iter().map(|row| row.name.as_str()).collect();
     assert_eq!(rows[..3], ["intensity", "pixel-l1", "pixel-positive"]);
     assert_eq!(rows[3..].len(), 6, "four ensembles and two that validation taught: {rows:?}");
-    // Two scopes and the slices: every test case has a lesion.
-    assert_eq!(found.tables().unwrap().len(), 3);
+    // Two scopes, the slices (every test case has a lesion), and the thresholds that ship.
+    assert_eq!(found.tables().unwrap().len(), 4);
+    assert!(found.at_thresholds.iter().all(|own| own.false_positive_rate.is_some()));
     let images = &found.images[0];
     assert_eq!((found.images.len(), images.level), (1, ImageLevel::Slices));
     assert_eq!(images.predictors[0].predictor, SLICE_POSITION);

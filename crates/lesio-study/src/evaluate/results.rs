@@ -14,7 +14,10 @@ use crate::images::ImageFigures;
 use crate::localize::FailedCase;
 use crate::maps::Stage;
 use crate::model_set::{LearntEnsemble, ModelSet};
-use crate::presentation::{Shown, curve_figures, group_table, image_table, leading, montage, scope_table};
+use crate::operating::{OperatingEvaluation, OperatingFigures};
+use crate::presentation::{
+    Shown, curve_figures, group_table, image_table, leading, montage, operating_table, scope_table,
+};
 use crate::workflow_error::WorkflowError;
 
 /// What an evaluation of models found.
@@ -34,6 +37,10 @@ pub struct EvaluationResults {
     /// How well predictors tell abnormal images from normal ones: cases, and slices of volumes. What is all normal or all
     /// abnormal is left out.
     pub images: Vec<ImageFigures>,
+    /// What is marked in each case at the thresholds that ship.
+    pub operating: OperatingEvaluation,
+    /// Figures at these thresholds.
+    pub at_thresholds: Vec<OperatingFigures>,
     /// The ensembles that validation cases taught; empty without.
     pub learnt: Vec<LearntEnsemble>,
     /// The predictor or ensemble that validation cases chose, where they hold a lesion.
@@ -115,6 +122,9 @@ impl EvaluationResults {
         if !self.evaluated.incomplete.is_empty() {
             extra("incomplete", json!(self.evaluated.incomplete));
         }
+        if !self.at_thresholds.is_empty() {
+            extra("at_thresholds", json!(self.at_thresholds));
+        }
         if !self.failed.is_empty() {
             extra("failed", json!(self.failed));
         }
@@ -131,7 +141,7 @@ impl EvaluationResults {
     }
 
     /// The tables: one of each scope, and one by group of lesions where there are groups, and one of whole images
-    /// where some are normal and some are not.
+    /// where some are normal and some are not, and one of figures at the thresholds that ship.
     ///
     /// # Errors
     /// None in practice; the tables check their own rows.
@@ -139,7 +149,8 @@ impl EvaluationResults {
         let scopes = self.evaluated.scopes.iter().map(scope_table);
         let groups = (!self.groups.is_empty()).then(|| group_table(&self.groups));
         let images = self.images.iter().map(image_table);
-        Ok(scopes.chain(groups).chain(images).collect::<Result<_, _>>()?)
+        let at_thresholds = (!self.at_thresholds.is_empty()).then(|| operating_table(&self.at_thresholds));
+        Ok(scopes.chain(groups).chain(images).chain(at_thresholds).collect::<Result<_, _>>()?)
     }
 
     /// A page with the tables, the curves of the best predictors and slices of the first cases.
@@ -160,6 +171,9 @@ impl EvaluationResults {
         }
         if !self.groups.is_empty() {
             page = page.section("By kind of lesion").table(group_table(&self.groups)?);
+        }
+        if !self.at_thresholds.is_empty() {
+            page = page.section("At the thresholds that ship").table(operating_table(&self.at_thresholds)?);
         }
         for images in &self.images {
             page = page.section(format!("Whole images: {}", images.level.name())).table(image_table(images)?);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
 use lesio_image::PreprocessError;
 use lesio_io::dataset::Case;
-use lesio_metrics::{MetricError, PixelCurve};
+use lesio_metrics::{MetricError, PixelCurve, ValidationThreshold};
 use ndarray::Array3;
 
 use super::config::{EvaluateConfig, ModelChoices};
@@ -20,9 +20,10 @@ use crate::groups::GroupedEvaluation;
 use crate::images::ImageEvaluation;
 use crate::lesion_groups::LesionGroups;
 use crate::localize::FailedCase;
-use crate::maps::{Stage, score_subject};
+use crate::maps::{Scene, Stage, score_subject};
 use crate::model_set::ModelSet;
 use crate::observer::{Notice, Observer, Step};
+use crate::operating::{NOMINAL_RATE, OperatingEvaluation, OperatingPoint, ThresholdOrigin};
 use crate::pixels::LesionSlices;
 use crate::presentation::{Shown, ShownSlice, leading, shown_slice};
 use crate::reading::BadCases;
@@ -67,6 +68,7 @@ pub fn evaluate(
     let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
     let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
     let mut images = ImageEvaluation::new();
+    let mut operating = OperatingEvaluation::new();
     let mut precisions = CasePrecisions::default();
     let by_kind = LesionGroups::by_kind(test);
     let (mut seconds, mut failed) = (BTreeMap::new(), Vec::new());
@@ -96,7 +98,8 @@ pub fn evaluate(
             None if by_kind.is_empty() => None,
             None => Some((truth.mapv(u32::from), &by_kind, &mut grouped)),
         };
-        match add(&models, &subject, &truth, (&mut evaluation, &mut images), lesions) {
+        match add(&models, &subject, &truth, (&mut evaluation, &mut images, &mut operating), lesions, &choice)
+        {
             Ok(found) => precisions.add(place, case.kind(), found),
             Err(error) if cannot_be_scored(&error) => {
                 evaluation.unscored(&subject.patient, &subject.id, &error);
@@ -111,6 +114,7 @@ pub fn evaluate(
     let patients = evaluation.patients();
     let groups = grouped.finish(&config.bootstrap)?;
     let images = images.finish(&config.bootstrap)?;
+    let at_thresholds = operating.figures(&config.bootstrap)?;
     let evaluated = evaluation.finish(&choice.thresholds, &seconds, &config.bootstrap)?;
     let chosen = ChosenMap::of(&choice.average_precisions, &evaluated.scopes);
     let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
@@ -126,6 +130,8 @@ pub fn evaluate(
         evaluated,
         groups,
         images,
+        operating,
+        at_thresholds,
         learnt,
         chosen,
         best,
@@ -178,15 +184,16 @@ fn add(
     models: &ModelSet,
     subject: &Subject,
     truth: &Array3<bool>,
-    (evaluation, images): (&mut EvaluationBuilder, &mut ImageEvaluation),
+    gathered: (&mut EvaluationBuilder, &mut ImageEvaluation, &mut OperatingEvaluation),
     lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
+    choice: &ValidationChoice,
 ) -> Result<BTreeMap<String, f64>, StudyError> {
     // Begun when the first map is there: a case that cannot be scored adds nothing.
     let mut started = None;
-    let (mut lesions, mut gathered) = (lesions, Some((evaluation, images)));
+    let (mut lesions, mut gathered) = (lesions, Some(gathered));
     let mut precisions = BTreeMap::new();
     models.score_each(subject, |scene, name, maps| {
-        if let Some((evaluation, images)) = gathered.take() {
+        if let Some((evaluation, images, operating)) = gathered.take() {
             let groups = match lesions.take() {
                 Some((mask, groups, grouped)) => {
                     Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
@@ -195,11 +202,16 @@ fn add(
             };
             let slices = LesionSlices::of(scene, truth)?;
             let images = images.subject(&subject.patient, scene, truth)?;
-            started = Some((evaluation.subject(&subject.patient, scene, truth)?, images, groups, slices));
+            let marks = operating.subject(subject, scene, truth)?;
+            let measured = evaluation.subject(&subject.patient, scene, truth)?;
+            started = Some((measured, images, marks, groups, slices));
         }
-        let Some((measured, images, groups, slices)) = started.as_mut() else { return Ok(()) };
+        let Some((measured, images, marks, groups, slices)) = started.as_mut() else { return Ok(()) };
         measured.add(name, maps)?;
         images.add(name, maps[1])?;
+        for point in operating_points(models, name, scene, choice) {
+            marks.add(name, maps[1], &point)?;
+        }
         if let Some(groups) = groups {
             groups.add(name, maps[1])?;
         }
@@ -211,6 +223,27 @@ fn add(
         Ok(())
     })?;
     Ok(precisions)
+}
+
+/// The thresholds of a map: that of the calibration, of single predictors, and that which validation lesions chose.
+fn operating_points(
+    models: &ModelSet,
+    name: &str,
+    scene: &Scene,
+    choice: &ValidationChoice,
+) -> Vec<OperatingPoint> {
+    let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
+    let localizer = own.as_ref().map_or_else(|| models.first(), |(model, ..)| models.model(*model));
+    let least = localizer.map_or(1, |localizer| localizer.map_filters().least_voxels(&scene.resolution));
+    let normal = own.and_then(|(_, predictor, _)| localizer?.calibration().get(predictor));
+    let calibrated = normal.map(|normal| normal.threshold(NOMINAL_RATE));
+    let chosen = choice.thresholds.get(&(name.to_owned(), Stage::Postprocessed));
+    let points = [
+        (ThresholdOrigin::Calibration, calibrated),
+        (ThresholdOrigin::Validation, chosen.map(ValidationThreshold::value)),
+    ];
+    let points = points.into_iter().filter_map(|(origin, threshold)| Some((origin, threshold?)));
+    points.map(|(origin, threshold)| OperatingPoint::new(origin, threshold, least)).collect()
 }
 
 /// The average precision of a map on slices with lesions; `None` where every pixel that counts is a lesion.

@@ -1,0 +1,446 @@
+//! Figures at the thresholds that ship: what is marked, found and missed, case by case.
+
+use std::collections::BTreeMap;
+
+use lesio_image::{Connectivity, bounding_box, label_volume};
+use lesio_io::spreadsheet::CommaTable;
+use lesio_metrics::{
+    Bootstrap, BootstrapConfig, LesionCounts, LesionMatching, OverlapRule, Replicates, WhenEmpty,
+    WhenNoSurface, dice, hd95,
+};
+use ndarray::{Array3, Axis, Slice, Zip};
+use serde::{Deserialize, Serialize};
+
+use crate::error::StudyError;
+use crate::maps::Scene;
+use crate::subject::Subject;
+
+/// Where a threshold comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ThresholdOrigin {
+    /// The model's calibration: what one normal pixel in a thousand reaches, as `localize` marks if nothing else is said.
+    Calibration,
+    /// The validation lesions: the best pooled Dice.
+    Validation,
+}
+
+/// The share of normal pixels that [`ThresholdOrigin::Calibration`] allows.
+pub const NOMINAL_RATE: f64 = 0.001;
+
+impl ThresholdOrigin {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calibration => "calibration",
+            Self::Validation => "validation",
+        }
+    }
+}
+
+/// A threshold of a predictor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OperatingPoint {
+    /// Where it comes from.
+    pub origin: ThresholdOrigin,
+    /// The score that marked voxels reach.
+    pub threshold: f32,
+    /// Marked regions of fewer cubic millimetres, or pixels of pictures, do not count, as
+    /// [`PostProcessing::least_voxels`](lesio_anomaly::PostProcessing::least_voxels) says for a resolution.
+    pub least_voxels: u64,
+}
+
+impl OperatingPoint {
+    /// A threshold, with the least voxels of a region.
+    #[must_use]
+    pub fn new(origin: ThresholdOrigin, threshold: f32, least_voxels: u64) -> Self {
+        Self { origin, threshold, least_voxels }
+    }
+}
+
+/// What a predictor marks in one case at one threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MarkedCase {
+    /// The case.
+    pub case: String,
+    /// Its patient.
+    pub patient: String,
+    /// The kind of defect, where the data set tells.
+    pub kind: Option<String>,
+    /// The predictor.
+    pub predictor: String,
+    /// Where the threshold comes from.
+    pub origin: ThresholdOrigin,
+    /// Lesions of the truth, marked regions, and pairs of them.
+    pub lesions: LesionCounts,
+    /// Dice of marks and truth; `None` of a case without a lesion.
+    pub dice: Option<f64>,
+    /// HD95 of marks and truth, in millimetres of volumes and pixels of pictures; `None` where either is empty.
+    pub hd95: Option<f64>,
+    /// Normal pixels of the foreground, and those of them that are marked.
+    pub normal_pixels: [u64; 2],
+}
+
+/// The figures of a predictor at one threshold, over all cases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OperatingFigures {
+    /// The predictor.
+    pub predictor: String,
+    /// Where the threshold comes from.
+    pub origin: ThresholdOrigin,
+    /// The threshold.
+    pub threshold: f32,
+    /// Mean Dice over the cases with a lesion, with its 95 % interval over patients.
+    pub dice: Option<f64>,
+    /// See [`OperatingFigures::dice`].
+    pub dice_interval: Option<[f64; 2]>,
+    /// Share of the lesions that are found: touched by a marked region, one to one.
+    pub sensitivity: Option<f64>,
+    /// See [`OperatingFigures::sensitivity`].
+    pub sensitivity_interval: Option<[f64; 2]>,
+    /// Share of the marked regions that are lesions.
+    pub precision: Option<f64>,
+    /// Marked regions that are no lesion, for each case.
+    pub false_findings: Option<f64>,
+    /// See [`OperatingFigures::false_findings`].
+    pub false_findings_interval: Option<[f64; 2]>,
+    /// Mean HD95 over the cases with a lesion and a mark.
+    pub hd95: Option<f64>,
+    /// Cases with a lesion and without a mark.
+    pub missed_cases: usize,
+    /// Share of the normal pixels that are marked; by [`ThresholdOrigin::Calibration`] it should be [`NOMINAL_RATE`].
+    pub false_positive_rate: Option<f64>,
+    /// See [`OperatingFigures::false_positive_rate`].
+    pub false_positive_rate_interval: Option<[f64; 2]>,
+}
+
+/// Gathers what is marked, case by case.
+#[derive(Clone, Debug, Default)]
+pub struct OperatingEvaluation {
+    cases: Vec<MarkedCase>,
+    thresholds: BTreeMap<(String, ThresholdOrigin), f32>,
+    order: Vec<String>,
+}
+
+impl OperatingEvaluation {
+    /// Nothing gathered yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins with a case, to which what predictors mark is then added.
+    ///
+    /// # Errors
+    /// A truth of another shape than the foreground.
+    pub fn subject<'a>(
+        &'a mut self,
+        subject: &Subject,
+        scene: &Scene,
+        truth: &Array3<bool>,
+    ) -> Result<MarkedSubject<'a>, StudyError> {
+        scene.check("truth", truth)?;
+        let scan = &subject.scan;
+        Ok(MarkedSubject {
+            evaluation: self,
+            case: subject.id.clone(),
+            patient: subject.patient.clone(),
+            kind: subject.kind.clone(),
+            spacing: (!scan.is_picture()).then(|| scan.geometry().spacing()),
+            axis: Axis(scene.axis),
+            within: scene.foreground.clone(),
+            truth: truth.clone(),
+        })
+    }
+
+    /// The cases, in the order in which they were added.
+    #[must_use]
+    pub fn cases(&self) -> &[MarkedCase] {
+        &self.cases
+    }
+
+    /// The figures of each predictor at each threshold.
+    ///
+    /// # Errors
+    /// As [`BootstrapConfig::validate`].
+    pub fn figures(&self, bootstrap: &BootstrapConfig) -> Result<Vec<OperatingFigures>, StudyError> {
+        bootstrap.validate()?;
+        let mut found = Vec::new();
+        for predictor in &self.order {
+            for origin in [ThresholdOrigin::Calibration, ThresholdOrigin::Validation] {
+                let key = (predictor.clone(), origin);
+                let Some(&threshold) = self.thresholds.get(&key) else { continue };
+                let own: Vec<&MarkedCase> = self
+                    .cases
+                    .iter()
+                    .filter(|case| case.predictor == *predictor && case.origin == origin)
+                    .collect();
+                found.push(OperatingFigures::of(predictor, origin, threshold, &own, bootstrap));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A row for each case, predictor and threshold.
+    #[must_use]
+    pub fn case_table(&self) -> CommaTable<13> {
+        let mut table = CommaTable::new([
+            "case",
+            "patient",
+            "kind",
+            "predictor",
+            "threshold",
+            "dice",
+            "hd95",
+            "lesions",
+            "found",
+            "findings",
+            "false_findings",
+            "normal_pixels",
+            "marked_normal_pixels",
+        ]);
+        for case in &self.cases {
+            let counts = &case.lesions;
+            table.row([
+                (&case.case).into(),
+                (&case.patient).into(),
+                case.kind.as_ref().into(),
+                (&case.predictor).into(),
+                case.origin.name().into(),
+                case.dice.into(),
+                case.hd95.into(),
+                counts.lesions.into(),
+                counts.matched.into(),
+                counts.predictions.into(),
+                counts.predictions.saturating_sub(counts.matched).into(),
+                case.normal_pixels[0].into(),
+                case.normal_pixels[1].into(),
+            ]);
+        }
+        table
+    }
+}
+
+/// A case that is being added to an [`OperatingEvaluation`].
+#[derive(Debug)]
+pub struct MarkedSubject<'a> {
+    evaluation: &'a mut OperatingEvaluation,
+    case: String,
+    patient: String,
+    kind: Option<String>,
+    /// Of a volume, in millimetres.
+    spacing: Option<[f64; 3]>,
+    axis: Axis,
+    within: Array3<bool>,
+    truth: Array3<bool>,
+}
+
+impl MarkedSubject<'_> {
+    /// Adds what a predictor marks at a threshold, by its post-processed map.
+    ///
+    /// # Errors
+    /// A map of another shape than the foreground.
+    pub fn add(
+        &mut self,
+        predictor: &str,
+        map: &Array3<f32>,
+        point: &OperatingPoint,
+    ) -> Result<(), StudyError> {
+        if map.dim() != self.within.dim() {
+            let (found, expected) = (map.shape().to_vec(), self.within.shape().to_vec());
+            return Err(StudyError::Shape { what: "a map".to_owned(), found, expected });
+        }
+        let within = Zip::from(map).and(&self.within);
+        let mut marked = within.map_collect(|&score, &inside| inside && score >= point.threshold);
+        if point.least_voxels > 1 {
+            let regions = label_volume(&marked, Connectivity::Vertex);
+            marked = regions.select(|region| region.size as u64 >= point.least_voxels);
+        }
+        let mut normal_pixels = [0; 2];
+        Zip::from(&marked).and(&self.truth).and(&self.within).for_each(|&marked, &lesion, &inside| {
+            if inside && !lesion {
+                normal_pixels[0] += 1;
+                normal_pixels[1] += u64::from(marked);
+            }
+        });
+        let matching = LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
+        let lesions = LesionCounts::between(&marked, &self.truth, &matching)?;
+        let has_lesion = lesions.lesions > 0;
+        let dice = if has_lesion { Some(dice(&marked, &self.truth, WhenEmpty::One)?) } else { None };
+        let found = MarkedCase {
+            case: self.case.clone(),
+            patient: self.patient.clone(),
+            kind: self.kind.clone(),
+            predictor: predictor.to_owned(),
+            origin: point.origin,
+            lesions,
+            dice,
+            hd95: self.distance(&marked)?,
+            normal_pixels,
+        };
+        let evaluation = &mut *self.evaluation;
+        if !evaluation.order.iter().any(|known| known == predictor) {
+            evaluation.order.push(predictor.to_owned());
+        }
+        evaluation.thresholds.insert((predictor.to_owned(), point.origin), point.threshold);
+        evaluation.cases.push(found);
+        Ok(())
+    }
+
+    /// HD95 of marks and truth, within the box that holds both; `None` where either is empty.
+    fn distance(&self, marked: &Array3<bool>) -> Result<Option<f64>, StudyError> {
+        let both = Zip::from(marked).and(&self.truth).map_collect(|&a, &b| a || b);
+        let is_empty = |mask: &Array3<bool>| !mask.iter().any(|&inside| inside);
+        let (false, false, Some(bounds)) = (is_empty(marked), is_empty(&self.truth), bounding_box(&both))
+        else {
+            return Ok(None);
+        };
+        let cut = |mask: &Array3<bool>| {
+            let part = mask.slice_each_axis(|along| {
+                let k = along.axis.index();
+                Slice::from(bounds.start[k]..bounds.end[k])
+            });
+            part.to_owned()
+        };
+        let (a, b) = (cut(marked), cut(&self.truth));
+        let none = WhenNoSurface::Infinity;
+        Ok(Some(match self.spacing {
+            Some(spacing) => hd95(&a, &b, &spacing, none)?,
+            None => hd95(a.index_axis(self.axis, 0), b.index_axis(self.axis, 0), &[1.0, 1.0], none)?,
+        }))
+    }
+}
+
+impl OperatingFigures {
+    fn of(
+        predictor: &str,
+        origin: ThresholdOrigin,
+        threshold: f32,
+        cases: &[&MarkedCase],
+        bootstrap: &BootstrapConfig,
+    ) -> Self {
+        let mean = |values: &mut dyn Iterator<Item = f64>| {
+            let (sum, count) = values.fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+            (count > 0).then(|| sum / count as f64)
+        };
+        let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+        let dice = |samples: &[usize]| mean(&mut samples.iter().filter_map(|&k| cases[k].dice));
+        let counts = |samples: &[usize]| {
+            let mut all = LesionCounts::default();
+            samples.iter().for_each(|&k| all += cases[k].lesions);
+            all
+        };
+        let sensitivity = |samples: &[usize]| counts(samples).sensitivity();
+        let false_findings = |samples: &[usize]| counts(samples).false_positives_per_image();
+        let rate = |samples: &[usize]| {
+            let sum = |place: usize| samples.iter().map(|&k| cases[k].normal_pixels[place]).sum();
+            ratio(sum(1), sum(0))
+        };
+        let all: Vec<usize> = (0..cases.len()).collect();
+        // Fewer than two patients have no interval; the settings are sound.
+        let resampling = Bootstrap::new(cases.iter().map(|case| &case.patient), *bootstrap).ok();
+        let interval = |statistic: &(dyn Fn(&[usize]) -> Option<f64> + Sync)| {
+            let replicates: Replicates = resampling.as_ref()?.over_samples(statistic);
+            replicates.interval().ok().map(|found| [found.lower, found.upper])
+        };
+        let missed = |case: &&&MarkedCase| case.lesions.lesions > 0 && case.lesions.predictions == 0;
+        Self {
+            predictor: predictor.to_owned(),
+            origin,
+            threshold,
+            dice: dice(&all),
+            dice_interval: interval(&dice),
+            sensitivity: sensitivity(&all),
+            sensitivity_interval: interval(&sensitivity),
+            precision: counts(&all).precision(),
+            false_findings: false_findings(&all),
+            false_findings_interval: interval(&false_findings),
+            hd95: mean(&mut cases.iter().filter_map(|case| case.hd95)),
+            missed_cases: cases.iter().filter(missed).count(),
+            false_positive_rate: rate(&all),
+            false_positive_rate_interval: interval(&rate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_anomaly::Resolution;
+    use lesio_image::{Geometry, Volume};
+
+    use super::*;
+
+    fn scene(shape: (usize, usize, usize)) -> Scene {
+        Scene {
+            reconstruction: Array3::zeros((0, 0, 0)),
+            foreground: Array3::from_elem(shape, true),
+            axis: 2,
+            resolution: Resolution::Volume([2.0, 1.0, 1.0]),
+        }
+    }
+
+    fn subject(name: &str, shape: (usize, usize, usize)) -> Subject {
+        let geometry = Geometry::from_spacing([1.0, 1.0, 2.0]).unwrap();
+        Subject::new(name, Volume::new(Array3::zeros(shape), geometry), None)
+    }
+
+    #[test]
+    fn figures_by_hand() {
+        let shape = (10, 10, 3);
+        let at =
+            |points: &[[usize; 3]]| Array3::from_shape_fn(shape, |(i, j, k)| points.contains(&[i, j, k]));
+        let mut evaluation = OperatingEvaluation::new();
+        let point = OperatingPoint::new(ThresholdOrigin::Calibration, 0.5, 1);
+        // Two lesions, of which one is found, and a false finding.
+        let truth = at(&[[1, 1, 0], [1, 2, 0], [8, 8, 2]]);
+        let marks = at(&[[1, 2, 0], [1, 3, 0], [5, 5, 1]]);
+        let score = |marks: &Array3<bool>| marks.mapv(|marked| if marked { 0.5 } else { 0.4 });
+        let mut ann = evaluation.subject(&subject("ann", shape), &scene(shape), &truth).unwrap();
+        ann.add("marks", &score(&marks), &point).unwrap();
+        assert!(matches!(ann.add("marks", &Array3::zeros((1, 1, 1)), &point), Err(StudyError::Shape { .. })));
+        // A normal case with a false finding, and an abnormal one of which nothing is found.
+        let nothing = at(&[]);
+        let mut bob = evaluation.subject(&subject("bob", shape), &scene(shape), &nothing).unwrap();
+        bob.add("marks", &score(&at(&[[0, 0, 0]])), &point).unwrap();
+        let mut cid = evaluation.subject(&subject("cid", shape), &scene(shape), &at(&[[0, 0, 0]])).unwrap();
+        cid.add("marks", &score(&nothing), &point).unwrap();
+
+        let found = evaluation.figures(&BootstrapConfig::new(1).replicates(50)).unwrap();
+        assert_eq!(found.len(), 1);
+        let found = &found[0];
+        assert_eq!((found.dice, found.missed_cases), (Some((2.0 / 6.0 + 0.0) / 2.0), 1));
+        assert_eq!((found.sensitivity, found.precision), (Some(1.0 / 3.0), Some(1.0 / 3.0)));
+        assert_eq!(found.false_findings, Some(2.0 / 3.0));
+        // Of ann's 297 normal voxels two are marked, of bob's 300 one, of cid's 299 none.
+        assert_eq!(found.false_positive_rate, Some(3.0 / 896.0));
+        // From the lesion in the last slice to the nearest mark: 3 rows, 3 columns, 2 millimetres.
+        assert!(found.hd95.unwrap() > 4.0 && found.hd95.unwrap() <= 22.0_f64.sqrt());
+        assert!(found.dice_interval.is_some() && found.false_findings_interval.is_some());
+        let table = evaluation.case_table();
+        assert!(
+            table.as_str().contains("\nbob,bob,,marks,calibration,,,0,0,1,1,300,1\n"),
+            "{}",
+            table.as_str()
+        );
+    }
+
+    #[test]
+    fn small_regions_do_not_count() {
+        let shape = (6, 6, 1);
+        let mut evaluation = OperatingEvaluation::new();
+        let truth = Array3::from_elem(shape, false);
+        let mut map = Array3::zeros(shape);
+        map[[0, 0, 0]] = 1.0;
+        map.slice_mut(ndarray::s![3..5, 3..5, ..]).fill(1.0);
+        let mut ann = evaluation.subject(&subject("ann", shape), &scene(shape), &truth).unwrap();
+        ann.add("marks", &map, &OperatingPoint::new(ThresholdOrigin::Validation, 1.0, 3)).unwrap();
+        let found = &evaluation.cases()[0];
+        assert_eq!((found.lesions.predictions, found.normal_pixels), (1, [36, 4]));
+        assert_eq!((found.dice, found.hd95), (None, None));
+    }
+}
