@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 use crate::maps::Scene;
+use crate::pixels::lesion_slices;
 use crate::subject::Subject;
 
 /// Where a threshold comes from.
@@ -81,7 +82,7 @@ pub struct MarkedCase {
     pub dice: Option<f64>,
     /// HD95 of marks and truth, in millimetres of volumes and pixels of pictures; `None` where either is empty.
     pub hd95: Option<f64>,
-    /// Normal pixels of the foreground, and those of them that are marked.
+    /// Pixels of the foreground of slices without a lesion, and those of them that are marked.
     pub normal_pixels: [u64; 2],
 }
 
@@ -113,7 +114,7 @@ pub struct OperatingFigures {
     pub hd95: Option<f64>,
     /// Cases with a lesion and without a mark.
     pub missed_cases: usize,
-    /// Share of the normal pixels that are marked; by [`ThresholdOrigin::Calibration`] it should be [`NOMINAL_RATE`].
+    /// Share of the pixels of slices without a lesion that are marked; by [`ThresholdOrigin::Calibration`] it should be [`NOMINAL_RATE`].
     pub false_positive_rate: Option<f64>,
     /// See [`OperatingFigures::false_positive_rate`].
     pub false_positive_rate_interval: Option<[f64; 2]>,
@@ -154,6 +155,7 @@ impl OperatingEvaluation {
             spacing: (!scan.is_picture()).then(|| scan.geometry().spacing()),
             axis: Axis(scene.axis),
             within: scene.foreground.clone(),
+            lesion_slices: lesion_slices(truth, scene.axis),
             truth: truth.clone(),
         })
     }
@@ -238,6 +240,8 @@ pub struct MarkedSubject<'a> {
     axis: Axis,
     within: Array3<bool>,
     truth: Array3<bool>,
+    /// Ascending.
+    lesion_slices: Vec<usize>,
 }
 
 impl MarkedSubject<'_> {
@@ -262,12 +266,13 @@ impl MarkedSubject<'_> {
             marked = regions.select(|region| region.size as u64 >= point.least_voxels);
         }
         let mut normal_pixels = [0; 2];
-        Zip::from(&marked).and(&self.truth).and(&self.within).for_each(|&marked, &lesion, &inside| {
-            if inside && !lesion {
-                normal_pixels[0] += 1;
+        for slice in (0..self.truth.len_of(self.axis)).filter(|slice| !self.lesion_slices.contains(slice)) {
+            let marked = marked.index_axis(self.axis, slice);
+            Zip::from(marked).and(self.within.index_axis(self.axis, slice)).for_each(|&marked, &inside| {
+                normal_pixels[0] += u64::from(inside);
                 normal_pixels[1] += u64::from(marked);
-            }
-        });
+            });
+        }
         let matching = LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
         let lesions = LesionCounts::between(&marked, &self.truth, &matching)?;
         let has_lesion = lesions.lesions > 0;
@@ -416,8 +421,8 @@ mod tests {
         assert_eq!((found.dice, found.missed_cases), (Some((2.0 / 6.0 + 0.0) / 2.0), 1));
         assert_eq!((found.sensitivity, found.precision), (Some(1.0 / 3.0), Some(1.0 / 3.0)));
         assert_eq!(found.false_findings, Some(2.0 / 3.0));
-        // Of ann's 297 normal voxels two are marked, of bob's 300 one, of cid's 299 none.
-        assert_eq!(found.false_positive_rate, Some(3.0 / 896.0));
+        // Of ann's slice without a lesion one voxel is marked, of bob's three one, of cid's two none.
+        assert_eq!(found.false_positive_rate, Some(2.0 / 600.0));
         // From the lesion in the last slice to the nearest mark: 3 rows, 3 columns, 2 millimetres.
         assert!(found.hd95.unwrap() > 4.0 && found.hd95.unwrap() <= 22.0_f64.sqrt());
         assert!(found.dice_interval.is_some() && found.false_findings_interval.is_some());

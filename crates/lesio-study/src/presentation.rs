@@ -158,7 +158,7 @@ pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, Presentati
         Column::new("false findings a case").decimals(2).best(Best::Lowest),
         Column::new("HD95").decimals(1),
         Column::new("cases missed").decimals(0),
-        Column::new("normal pixels marked").decimals(4),
+        Column::new("pixels of normal slices marked").decimals(4),
     ]);
     let mut table = Table::new(caption, columns);
     for own in figures {
