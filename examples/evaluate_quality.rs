@@ -40,7 +40,7 @@ struct Args {
     /// Whose segmentations are graded
     #[arg(long, value_parser = patients(), default_value = "test")]
     patients: GradedPatients,
-    /// Where the intervals come from
+    /// Where the correction of estimates and their intervals come from
     #[arg(long, value_parser = intervals(), default_value = "model")]
     intervals: IntervalSource,
     #[command(flatten)]
@@ -83,7 +83,7 @@ fn program() -> Outcome {
     let config = QualityEvaluationConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
         .patients(args.patients)
         .intervals(args.intervals);
-    let found = evaluate_quality(&model, &args.data, &data, &config, &mut watch("grading"))?;
+    let found = evaluate_quality(model, &args.data, &data, &config, &mut watch("grading"))?;
     let provenance = RunRecord::new(command("evaluate_quality")).seed(args.seed);
     let provenance = provenance.seconds(started.elapsed().as_secs_f64());
     let out = |name: &str| args.out.join(name);

@@ -8,6 +8,7 @@ use crate::conformal::Conformal;
 use crate::error::{EstimateError, InputError};
 use crate::estimator::Estimator;
 use crate::framing::{FramedSlice, Framing};
+use crate::model::{CalibratedLabels, GradeCalibration};
 use crate::novelty::{Novelty, Unlikeness};
 use crate::reconstructor::Reconstructor;
 use crate::slices::{SLICE_AXIS, on_grid_of};
@@ -84,13 +85,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) estimator: &'a Estimator,
     pub(crate) reconstructor: &'a Reconstructor,
     pub(crate) conformal: &'a [Conformal],
-    /// Empty where the model was calibrated on slices alone.
-    pub(crate) volume_conformal: &'a [Conformal],
+    /// What networks in use calibrated.
+    pub(crate) calibration: Option<&'a CalibratedLabels>,
     pub(crate) novelty: &'a Novelty,
 }
 
 /// A slice that was graded, with what the volume's grade needs of it.
 struct Graded {
+    /// Without a correction, which volumes have of their own.
     grades: Vec<Grade>,
     /// Pixels of each label in the segmentation, and of the structure as the estimator sees it.
     sizes: Vec<[f64; 2]>,
@@ -155,8 +157,13 @@ pub(crate) fn assess(
             *value = reconstructed;
         }
         let unlikeness = parts.novelty.judge(&frame.image, &frame.segmentation, framing.grid[1]);
-        let mean_dice = grades.iter().map(|grade| grade.dice).sum::<f64>() / grades.len().max(1) as f64;
-        let verdict = SliceVerdict::Graded { labels: grades.clone(), mean_dice, unlikeness };
+        let mut shown = grades.clone();
+        for (grade, calibration) in shown.iter_mut().zip(parts.calibration.iter().flat_map(|own| &own.slices))
+        {
+            (grade.dice, grade.interval) = calibration.apply(grade.dice);
+        }
+        let mean_dice = shown.iter().map(|grade| grade.dice).sum::<f64>() / shown.len().max(1) as f64;
+        let verdict = SliceVerdict::Graded { labels: shown, mean_dice, unlikeness };
         slices.push(SliceAssessment { index, verdict });
         graded.push(Some(Graded { grades, sizes }));
     }
@@ -164,7 +171,11 @@ pub(crate) fn assess(
     let geometry = *image.geometry();
     Ok(Assessment {
         slices,
-        volume: whole(&framing.labels, &graded, parts.volume_conformal),
+        volume: whole(
+            &framing.labels,
+            &graded,
+            parts.calibration.map(|own| &own.volumes[..]).unwrap_or_default(),
+        ),
         reconstruction: Volume::new(reconstruction, geometry),
         difference: Volume::new(difference, geometry),
         error: has_opinion.then(|| Volume::new(error, geometry)),
@@ -216,7 +227,7 @@ fn sizes(
 }
 
 /// The grade of the volume from those of its slices.
-fn whole(labels: &[u8], slices: &[Option<Graded>], conformal: &[Conformal]) -> Option<Vec<Grade>> {
+fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibration]) -> Option<Vec<Grade>> {
     let first = slices.iter().position(Option::is_some)?;
     let last = slices.iter().rposition(Option::is_some)?;
     let between = &slices[first..=last];
@@ -236,10 +247,12 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], conformal: &[Conformal]) -> O
         let mean = |of: &dyn Fn(&Grade) -> f64| {
             graded.iter().map(|slice| of(&slice.grades[k])).sum::<f64>() / graded.len().max(1) as f64
         };
+        let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
+        let (dice, interval) = calibrated.unwrap_or((dice, [low, high]));
         Grade {
             label,
             dice,
-            interval: conformal.get(k).map_or([low, high], |conformal| conformal.interval(dice)),
+            interval,
             distance_pixels: mean(&|grade| grade.distance_pixels),
             distance_millimetres: mean(&|grade| grade.distance_millimetres),
         }

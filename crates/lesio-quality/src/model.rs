@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::assessment::{Assessment, Parts, assess};
 use crate::config::{EstimatorConfig, Method};
 use crate::conformal::Conformal;
+use crate::correction::Correction;
 use crate::error::{EstimateError, QualityBuildError};
 use crate::estimator::Estimator;
 use crate::methods::networks;
@@ -33,11 +34,53 @@ pub struct QualityModel {
 struct Document {
     config: EstimatorConfig,
     conformal: Vec<Conformal>,
-    /// Those of whole volumes; models that were calibrated on slices alone have none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    volume_conformal: Vec<Conformal>,
+    /// What networks in use calibrated; models without have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calibration: Option<CalibratedLabels>,
     novelty: Novelty,
     provenance: QualityProvenance,
+}
+
+/// How estimates of one label are corrected, and the intervals around what comes of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GradeCalibration {
+    /// The correction.
+    pub correction: Correction,
+    /// Intervals around corrected estimates.
+    pub conformal: Conformal,
+}
+
+impl GradeCalibration {
+    /// Fits both to estimates of segmentations whose truth is known, of the patients given with each.
+    ///
+    /// # Errors
+    /// As [`Correction::fit`] and [`Conformal::fit`].
+    pub fn fit<S: AsRef<str>>(
+        patients: &[S],
+        estimates: &[f64],
+        truth: &[f64],
+        level: f64,
+    ) -> Result<Self, SettingError> {
+        let correction = Correction::fit(estimates, truth)?;
+        let corrected: Vec<f64> = estimates.iter().map(|&estimate| correction.apply(estimate)).collect();
+        let conformal = Conformal::fit(patients, &corrected, truth, level)?;
+        Ok(Self { correction, conformal })
+    }
+
+    /// The corrected estimate with its interval.
+    #[must_use]
+    pub fn apply(&self, estimate: f64) -> (f64, [f64; 2]) {
+        let corrected = self.correction.apply(estimate);
+        (corrected, self.conformal.interval(corrected))
+    }
+}
+
+/// The calibration of slices and of volumes, one for each label graded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CalibratedLabels {
+    pub(crate) slices: Vec<GradeCalibration>,
+    pub(crate) volumes: Vec<GradeCalibration>,
 }
 
 /// Where a model comes from.
@@ -73,8 +116,8 @@ impl QualityModel {
         provenance: QualityProvenance,
     ) -> Result<Self, QualityBuildError> {
         let config = estimator.config().clone();
-        check_intervals(&conformal, &config)?;
-        let document = Document { config, conformal, volume_conformal: Vec::new(), novelty, provenance };
+        check_number(conformal.len(), &config)?;
+        let document = Document { config, conformal, calibration: None, novelty, provenance };
         Ok(Self { estimator, reconstructor, document })
     }
 
@@ -96,7 +139,7 @@ impl QualityModel {
             estimator: &self.estimator,
             reconstructor: &self.reconstructor,
             conformal: &self.document.conformal,
-            volume_conformal: &self.document.volume_conformal,
+            calibration: self.document.calibration.as_ref(),
             novelty: &self.document.novelty,
         };
         assess(&parts, image, segmentation)
@@ -105,25 +148,30 @@ impl QualityModel {
     /// The share of new patients' segmentations that intervals are made to hold.
     pub const COVERAGE: f64 = COVERAGE;
 
-    /// The model with other intervals, of slices and of whole volumes, one for each label graded, in their order: calibrated on
-    /// segmentations by the networks that it is to grade, of patients that it has not learnt from.
+    /// The model with estimates that are corrected, and with other intervals, of slices and of whole volumes, one for each label
+    /// graded, in their order: calibrated on segmentations by the networks that it is to grade, of patients that it has not
+    /// learnt from. Estimates of the [`Estimator`] itself stay as they are.
     ///
-    /// Without `volumes` the interval of a volume is that of slices that all err alike, which is too wide.
+    /// Without a calibration, the interval of a volume is that of slices that all err alike, which is too wide.
     ///
     /// # Errors
-    /// Another number of intervals than labels.
+    /// Another number of calibrations than labels.
     pub fn calibrated(
         mut self,
-        slices: Vec<Conformal>,
-        volumes: Vec<Conformal>,
+        slices: Vec<GradeCalibration>,
+        volumes: Vec<GradeCalibration>,
     ) -> Result<Self, QualityBuildError> {
-        check_intervals(&slices, &self.document.config)?;
-        if !volumes.is_empty() {
-            check_intervals(&volumes, &self.document.config)?;
-        }
-        self.document.conformal = slices;
-        self.document.volume_conformal = volumes;
+        check_number(slices.len(), &self.document.config)?;
+        check_number(volumes.len(), &self.document.config)?;
+        self.document.calibration = Some(CalibratedLabels { slices, volumes });
         Ok(self)
+    }
+
+    /// The model as it was before [`QualityModel::calibrated`].
+    #[must_use]
+    pub fn uncalibrated(mut self) -> Self {
+        self.document.calibration = None;
+        self
     }
 
     /// Memory that assessing a volume of a shape takes at the most, beside the model, in bytes: the image, the segmentation and
@@ -166,16 +214,10 @@ impl QualityModel {
         &self.estimator
     }
 
-    /// Its intervals of slices, one for each label graded.
+    /// Its intervals of slices without a calibration, one for each label graded.
     #[must_use]
     pub fn conformal(&self) -> &[Conformal] {
         &self.document.conformal
-    }
-
-    /// Its intervals of whole volumes, one for each label graded; none where it was calibrated on slices alone.
-    #[must_use]
-    pub fn volume_conformal(&self) -> &[Conformal] {
-        &self.document.volume_conformal
     }
 
     /// What it knows of its training images.
@@ -212,18 +254,16 @@ impl QualityModel {
         let reconstructor = Reconstructor::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
-        let Document { conformal, volume_conformal, novelty, provenance, .. } = document;
-        let model = Self::new(estimator, reconstructor, conformal.clone(), novelty, provenance)?;
-        model.calibrated(conformal, volume_conformal)
+        let Document { conformal, calibration, novelty, provenance, .. } = document;
+        let model = Self::new(estimator, reconstructor, conformal, novelty, provenance)?;
+        match calibration {
+            Some(CalibratedLabels { slices, volumes }) => model.calibrated(slices, volumes),
+            None => Ok(model),
+        }
     }
 }
 
-fn check_intervals(conformal: &[Conformal], config: &EstimatorConfig) -> Result<(), SettingError> {
+fn check_number(found: usize, config: &EstimatorConfig) -> Result<(), SettingError> {
     let labels = config.framing.labels.len();
-    require(
-        conformal.len() == labels,
-        "number of intervals",
-        conformal.len(),
-        format!("{labels}, one for each label"),
-    )
+    require(found == labels, "number of intervals", found, format!("{labels}, one for each label"))
 }

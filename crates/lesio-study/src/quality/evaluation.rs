@@ -28,7 +28,7 @@ pub enum GradedPatients {
     All,
 }
 
-/// Where intervals come from.
+/// Where corrections and intervals come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IntervalSource {
@@ -86,7 +86,7 @@ pub struct QualityEvaluation {
 /// Folders that cannot be listed, no network, cases that cannot be read, segmentations of another place than their image; with
 /// [`IntervalSource::OtherNetworks`] fewer than two networks; a stop by the observer.
 pub fn evaluate_quality(
-    model: &QualityModel,
+    model: QualityModel,
     folder: &Path,
     data: &QualityDataConfig,
     config: &QualityEvaluationConfig,
@@ -106,13 +106,18 @@ pub fn evaluate_quality(
     if cases.is_empty() {
         return Err(QualityStudyError::Data { what: format!("{}: no case has labels", folder.display()) });
     }
-    let mut grades = PredictionGrades::measure(model, &cases, &networks, observer)?;
+    // Corrections are fitted on estimates that none has corrected yet.
+    let model = match config.intervals {
+        IntervalSource::Model => model,
+        IntervalSource::OtherNetworks => model.uncalibrated(),
+    };
+    let mut grades = PredictionGrades::measure(&model, &cases, &networks, observer)?;
     if config.intervals == IntervalSource::OtherNetworks {
         if networks.len() < 2 {
             let what = "intervals from other networks take at least two networks".to_owned();
             return Err(QualityStudyError::Data { what });
         }
-        let calibration = PredictionGrades::measure(model, &held_out, &networks, observer)?;
+        let calibration = PredictionGrades::measure(&model, &held_out, &networks, observer)?;
         grades = grades.leaving_networks_out(&calibration, &model.config().framing.labels)?;
     }
     let figures = grades.figures(&config.bootstrap)?;

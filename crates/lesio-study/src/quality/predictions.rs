@@ -6,7 +6,7 @@ use lesio_image::Volume;
 use lesio_io::dataset::Case;
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{BootstrapConfig, WhenEmpty, dice_per_label};
-use lesio_quality::{Assessment, Conformal, QualityModel, SLICE_AXIS, Scored, SliceVerdict};
+use lesio_quality::{Assessment, GradeCalibration, QualityModel, SLICE_AXIS, Scored, SliceVerdict};
 use ndarray::Axis;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -125,15 +125,16 @@ impl PredictionGrades {
         Ok(found)
     }
 
-    /// Intervals fitted on these grades, of slices and of volumes, one for each of these labels; those by `left_out` do not count.
+    /// Corrections and intervals fitted on these grades, which no calibration may have corrected yet, of slices and of volumes, one
+    /// for each of these labels; those by `left_out` do not count.
     ///
     /// # Errors
     /// A label without a grade.
-    pub fn intervals(
+    pub fn calibrations(
         &self,
         labels: &[u8],
         left_out: Option<&str>,
-    ) -> Result<[Vec<Conformal>; 2], QualityStudyError> {
+    ) -> Result<[Vec<GradeCalibration>; 2], QualityStudyError> {
         let mut found = [Vec::new(), Vec::new()];
         for (level, found) in LEVELS.into_iter().zip(&mut found) {
             for &label in labels {
@@ -142,14 +143,19 @@ impl PredictionGrades {
                 };
                 let scored = scored(self.grades.iter().filter(is_own));
                 let coverage = QualityModel::COVERAGE;
-                found.push(Conformal::fit(&scored.patients, &scored.predicted, &scored.truth, coverage)?);
+                found.push(GradeCalibration::fit(
+                    &scored.patients,
+                    &scored.predicted,
+                    &scored.truth,
+                    coverage,
+                )?);
             }
         }
         Ok(found)
     }
 
-    /// These grades with intervals that are fitted on others, for each network on those of all other networks: how far intervals
-    /// hold for a network that nobody has seen yet.
+    /// These grades, corrected and with intervals that are fitted on others, for each network on those of all other networks: how far
+    /// a calibration holds for a network that nobody has seen yet. No calibration may have corrected either yet.
     ///
     /// # Errors
     /// A label without a grade, as where there is but one network.
@@ -158,19 +164,19 @@ impl PredictionGrades {
         calibration: &Self,
         labels: &[u8],
     ) -> Result<Self, QualityStudyError> {
-        let mut fitted: BTreeMap<String, [Vec<Conformal>; 2]> = BTreeMap::new();
+        let mut fitted: BTreeMap<String, [Vec<GradeCalibration>; 2]> = BTreeMap::new();
         for grade in &mut self.grades {
             let own = match fitted.entry(grade.network.clone()) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => {
-                    let intervals = calibration.intervals(labels, Some(&grade.network))?;
+                    let intervals = calibration.calibrations(labels, Some(&grade.network))?;
                     free.insert(intervals)
                 }
             };
             let level = usize::from(grade.slice.is_none());
             let place = labels.iter().position(|&label| label == grade.label);
-            if let Some(conformal) = place.and_then(|place| own[level].get(place)) {
-                grade.interval = conformal.interval(grade.estimate);
+            if let Some(calibration) = place.and_then(|place| own[level].get(place)) {
+                (grade.estimate, grade.interval) = calibration.apply(grade.estimate);
             }
         }
         Ok(self)
@@ -435,16 +441,25 @@ mod tests {
     }
 
     #[test]
-    fn intervals_of_a_network_come_from_the_others() {
+    fn a_network_is_corrected_by_the_others() {
         let (own, calibration) = (grades(), grades());
-        let found = own.leaving_networks_out(&calibration, &[1]).unwrap();
-        for grade in &found.grades {
-            let width = grade.interval[1] - grade.interval[0];
-            // The errors of the other network are all alike.
-            let expected = if grade.network == "poor" { 0.04 } else { 0.4 };
-            let clamped = grade.interval[0] == 0.0 || grade.interval[1] == 1.0;
-            assert!(clamped || (width - expected).abs() < 0.02, "{grade:?}");
+        let found = own.clone().leaving_networks_out(&calibration, &[1]).unwrap();
+        for (before, after) in own.grades.iter().zip(&found.grades) {
+            // The bias of the other network is taken away, where it was seen.
+            let expected = if before.network == "poor" { 0.02 } else { 0.2 };
+            let moved = before.estimate - after.estimate;
+            if (0.3..0.6).contains(&before.estimate) {
+                // Less where few were seen.
+                let share = moved / expected;
+                assert!((0.3..=1.05).contains(&share), "{before:?} {after:?}");
+            }
+            assert!(after.interval[0] <= after.estimate && after.estimate <= after.interval[1]);
         }
+        // All networks together calibrate what is no longer biased.
+        let [slices, volumes] = calibration.calibrations(&[1], None).unwrap();
+        assert_eq!((slices.len(), volumes.len()), (1, 1));
+        let (corrected, _) = slices[0].apply(0.45);
+        assert!((corrected - (0.45 - 0.11)).abs() < 0.04, "{corrected}");
         let mut one = grades();
         one.grades.retain(|grade| grade.network == "good");
         assert!(one.clone().leaving_networks_out(&one, &[1]).is_err());

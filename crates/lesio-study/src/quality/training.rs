@@ -68,7 +68,7 @@ pub fn train_quality(
         let labels = &data.estimators.framing.labels;
         let grades =
             PredictionGrades::measure(&trained.model, &data.held_out_cases, &data.networks, observer)?;
-        let [slices, volumes] = grades.intervals(labels, None)?;
+        let [slices, volumes] = grades.calibrations(labels, None)?;
         trained.model = trained.model.calibrated(slices, volumes).map_err(PipelineError::from)?;
         if data.networks.len() > 1 {
             let own = grades.clone().leaving_networks_out(&grades, labels)?;
