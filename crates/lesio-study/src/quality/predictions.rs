@@ -455,11 +455,11 @@ mod tests {
             }
             assert!(after.interval[0] <= after.estimate && after.estimate <= after.interval[1]);
         }
-        // All networks together calibrate what is no longer biased.
+        // All networks together take most of their mean bias of .11 away.
         let [slices, volumes] = calibration.calibrations(&[1], None).unwrap();
         assert_eq!((slices.len(), volumes.len()), (1, 1));
         let (corrected, _) = slices[0].apply(0.45);
-        assert!((corrected - (0.45 - 0.11)).abs() < 0.04, "{corrected}");
+        assert!((0.33..0.4).contains(&corrected), "{corrected}");
         let mut one = grades();
         one.grades.retain(|grade| grade.network == "good");
         assert!(one.clone().leaving_networks_out(&one, &[1]).is_err());
