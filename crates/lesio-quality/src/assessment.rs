@@ -4,11 +4,11 @@ use lesio_image::{Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
 use serde::Serialize;
 
+use crate::calibration::{CalibratedLabels, GradeCalibration};
 use crate::conformal::Conformal;
 use crate::error::{EstimateError, InputError};
 use crate::estimator::Estimator;
 use crate::framing::{FramedSlice, Framing};
-use crate::model::{CalibratedLabels, GradeCalibration};
 use crate::novelty::{Novelty, Unlikeness};
 use crate::reconstructor::Reconstructor;
 use crate::slices::{SLICE_AXIS, on_grid_of};

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
+/// Share of new patients' samples that intervals are to hold.
+pub(crate) const COVERAGE: f64 = 0.9;
+
 /// Places in 0 to 1 where the spread of the error is estimated.
 const KNOTS: usize = 6;
 /// How many samples of the common spread each place starts with: places hardly seen keep it.

@@ -94,7 +94,9 @@ impl Correction {
         let place = estimate.clamp(0.0, 1.0) * (KNOTS - 1) as f64;
         let low = (place as usize).min(KNOTS - 2);
         let share = place - low as f64;
-        self.values[low] * (1.0 - share) + self.values[low + 1] * share
+        // In this form the order is kept whatever is rounded.
+        let (from, to) = (self.values[low], self.values[low + 1]);
+        if share.is_nan() { share } else { (from + share * (to - from)).clamp(from, to) }
     }
 }
 

@@ -8,14 +8,13 @@ use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::{Assessment, Parts, assess};
+use crate::calibration::{CalibratedLabels, GradeCalibration};
 use crate::config::{EstimatorConfig, Method};
-use crate::conformal::Conformal;
-use crate::correction::Correction;
+use crate::conformal::{COVERAGE, Conformal};
 use crate::error::{EstimateError, QualityBuildError};
 use crate::estimator::Estimator;
 use crate::methods::networks;
 use crate::novelty::Novelty;
-use crate::pipeline::COVERAGE;
 use crate::reconstructor::{self, Reconstructor};
 
 /// What the file is, and the version of its layout.
@@ -39,48 +38,6 @@ struct Document {
     calibration: Option<CalibratedLabels>,
     novelty: Novelty,
     provenance: QualityProvenance,
-}
-
-/// How estimates of one label are corrected, and the intervals around what comes of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct GradeCalibration {
-    /// The correction.
-    pub correction: Correction,
-    /// Intervals around corrected estimates.
-    pub conformal: Conformal,
-}
-
-impl GradeCalibration {
-    /// Fits both to estimates of segmentations whose truth is known, of the patients given with each.
-    ///
-    /// # Errors
-    /// As [`Correction::fit`] and [`Conformal::fit`].
-    pub fn fit<S: AsRef<str>>(
-        patients: &[S],
-        estimates: &[f64],
-        truth: &[f64],
-        level: f64,
-    ) -> Result<Self, SettingError> {
-        let correction = Correction::fit(estimates, truth)?;
-        let corrected: Vec<f64> = estimates.iter().map(|&estimate| correction.apply(estimate)).collect();
-        let conformal = Conformal::fit(patients, &corrected, truth, level)?;
-        Ok(Self { correction, conformal })
-    }
-
-    /// The corrected estimate with its interval.
-    #[must_use]
-    pub fn apply(&self, estimate: f64) -> (f64, [f64; 2]) {
-        let corrected = self.correction.apply(estimate);
-        (corrected, self.conformal.interval(corrected))
-    }
-}
-
-/// The calibration of slices and of volumes, one for each label graded.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct CalibratedLabels {
-    pub(crate) slices: Vec<GradeCalibration>,
-    pub(crate) volumes: Vec<GradeCalibration>,
 }
 
 /// Where a model comes from.

@@ -1,5 +1,6 @@
 //! Cases read one after the other.
 
+use lesio_image::{ImageError, PreprocessError, check_finite};
 use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
 
@@ -8,7 +9,7 @@ use crate::localize::FailedCase;
 use crate::observer::{Observer, Step};
 use crate::subject::Subject;
 
-/// What becomes of a case that cannot be read.
+/// What becomes of a case that cannot be read, or holds nothing to work with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BadCases {
     /// It is left out and listed, and the others count.
@@ -21,7 +22,8 @@ pub enum BadCases {
 /// Reads cases into memory. `what` they are, such as `train`, is for the observer. Returns also the cases that were left out.
 ///
 /// # Errors
-/// As [`Subject::read_with`], with [`BadCases::Stop`] and where no case is left.
+/// As [`Subject::read_with`], and for images with values that are not finite or all the same, with [`BadCases::Stop`] and where
+/// no case is left.
 pub fn read_subjects(
     cases: &[Case],
     what: &str,
@@ -32,7 +34,7 @@ pub fn read_subjects(
     observer.begin(&Step::Reading(what.to_owned()), cases.len());
     let (mut subjects, mut failed) = (Vec::with_capacity(cases.len()), Vec::new());
     for (place, case) in cases.iter().enumerate() {
-        match Subject::read_with(case, options) {
+        match Subject::read_with(case, options).and_then(usable) {
             Ok(subject) => subjects.push(subject),
             Err(error) if bad == BadCases::Stop || (subjects.is_empty() && place + 1 == cases.len()) => {
                 return Err(error);
@@ -43,4 +45,20 @@ pub fn read_subjects(
     }
     observer.end();
     Ok((subjects, failed))
+}
+
+/// A subject whose values are finite and differ.
+fn usable(subject: Subject) -> Result<Subject, StudyError> {
+    let values = subject.scan.data();
+    let checked = check_finite(values).and_then(|()| {
+        let (first, voxels) = (values.iter().next().copied().unwrap_or_default(), values.len());
+        match values.iter().all(|&value| value == first) {
+            true => Err(ImageError::ConstantImage { value: f64::from(first), voxels }),
+            false => Ok(()),
+        }
+    });
+    match checked {
+        Ok(()) => Ok(subject),
+        Err(error) => Err(StudyError::Preprocess { case: subject.id, source: PreprocessError::Image(error) }),
+    }
 }

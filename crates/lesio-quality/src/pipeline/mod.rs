@@ -9,7 +9,7 @@ mod steps;
 use lesio_nn::{Device, ParameterSet};
 
 use crate::config::{EstimatorConfig, Method};
-use crate::conformal::Conformal;
+use crate::conformal::{COVERAGE, Conformal};
 use crate::estimator::Estimator;
 use crate::evaluation::Scored;
 use crate::model::{QualityModel, QualityProvenance};
@@ -22,8 +22,6 @@ use crate::reconstructor::Reconstructor;
 use crate::samples::Samples;
 use crate::slices::TrueSlice;
 
-/// Share of new patients' samples that intervals are to hold.
-pub(crate) const COVERAGE: f64 = 0.9;
 /// Share of held-out patients' images that pass for usual.
 const USUAL: f64 = 0.99;
 

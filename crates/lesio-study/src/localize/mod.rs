@@ -2,6 +2,7 @@
 
 mod config;
 mod folder;
+mod merge;
 mod picture;
 mod record;
 mod report;
@@ -14,5 +15,6 @@ pub use config::{
     choice_in_words, predictor_choice,
 };
 pub use folder::localize_folder;
+pub use merge::merge_shards;
 pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};
-pub use shard::{Shard, ShardRecord, merge_shards};
+pub use shard::{Shard, ShardRecord};
