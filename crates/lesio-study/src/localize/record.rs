@@ -56,11 +56,10 @@ impl Work<'_> {
         Ok(atomic::write(&path, Existing::Replace, |out| out.write_all(text.as_bytes()))?)
     }
 
-    /// Every option that changes what is written, as text.
+    /// Every option that changes what is written, as text; the folder as it was given, since records name files in it.
     fn options(&self) -> String {
         let LocalizeConfig { folder, rule, level, slices, channel_maps, maps, reading, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
-        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
         format!("{folder:?} {names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {reading:?}")
     }
 }
