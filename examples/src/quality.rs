@@ -28,8 +28,8 @@ pub struct QualityArgs {
     #[arg(long, default_value_t = 48, value_parser = whole(16, 1024))]
     pub size: usize,
     /// Folders with segmentations of the training patients by networks in use, files CASE.nii.gz, or folders of such folders,
-    /// separated by commas: candidates besides those that are made, on which the intervals are then calibrated. The networks
-    /// must not have learnt from these patients
+    /// separated by commas: candidates besides those that are made. `train_quality` then corrects estimates and calibrates
+    /// intervals on those of the held-out patients. The networks must not have learnt from these patients
     #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
     pub predictions: Vec<PathBuf>,
     /// Scales all trainings to about this many minutes on two cores; each passes over its samples at least once, so that

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lesio_anomaly::{Judgement, NormalScores, ResolutionDoubt};
 use lesio_image::Volume;
-use lesio_settings::SettingError;
+use lesio_settings::{SettingError, in_range};
 use ndarray::Zip;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,7 @@ impl CaseVerdict {
         level: f64,
         doubt: Option<&ResolutionDoubt>,
     ) -> Result<Self, SettingError> {
+        in_range("level", level, 0.0..=1.0)?;
         let mut found = Self {
             verdict: Verdict::CannotTell,
             reason: None,
@@ -169,7 +170,9 @@ mod tests {
         assert_eq!((found.verdict, found.p_value, found.reason), (Verdict::Abnormal, Some(0.25), None));
         let found = CaseVerdict::of(Some(1.0), Some(&normal), 0.05, None).unwrap();
         assert_eq!((found.verdict, found.p_value, found.threshold), (Verdict::Normal, None, None));
+        // A level is checked even where nothing is judged by it.
         assert!(CaseVerdict::of(Some(1.0), Some(&normal), 1.5, None).is_err());
+        assert!(CaseVerdict::of(None, None, f64::NAN, None).is_err());
     }
 
     #[test]

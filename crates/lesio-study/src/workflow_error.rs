@@ -92,6 +92,14 @@ pub enum WorkflowError {
         /// The file.
         path: PathBuf,
     },
+    /// The record of an earlier run cannot be removed.
+    #[error("{}: cannot be removed: {cause}", .path.display())]
+    Forget {
+        /// The record.
+        path: PathBuf,
+        /// What the system said. Its message is part of this one.
+        cause: std::io::Error,
+    },
     /// Reports of shares cannot be joined.
     #[error("the reports cannot be joined: {why}")]
     Merge {

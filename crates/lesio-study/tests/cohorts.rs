@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
 use lesio_image::{Image, Preprocessing, Scan};
+use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_io::write_png;
@@ -145,10 +146,19 @@ fn a_run_goes_on_where_it_was() {
         assert_eq!(report.cases[place], whole.cases[place]);
     }
     assert_eq!(report.cases[5].predictors[0].verdict.verdict, Verdict::Abnormal);
-    // Other options are other results.
+    // More memory changes no result, other options do.
     fs::write(overlay(0), "mark").unwrap();
+    let roomy = again.clone().reading(ReadOptions::new().max_bytes(1 << 40));
+    localize_folder(&localizer, &data, &roomy, &mut ()).unwrap();
+    assert!(is_kept(0));
     localize_folder(&localizer, &data, &again.clone().level(0.1), &mut ()).unwrap();
     assert!(!is_kept(0));
+    // A run with other options that was stopped within a case has left a mixture, which no record vouches for.
+    fs::remove_file(out.join("tile1/intensity.png")).unwrap();
+    fs::create_dir(out.join("tile1/intensity.png")).unwrap();
+    let stopped = localize_folder(&localizer, &data, &again.clone().level(0.2), &mut ()).unwrap();
+    assert!(stopped.failed.iter().any(|failed| failed.id == "tile1.png"), "{:?}", stopped.failed);
+    assert!(!out.join("tile1/case.json").exists());
 }
 
 #[test]
@@ -177,10 +187,27 @@ fn shares_joined_are_the_whole() {
     assert!(refused(shares[..2].to_vec()).contains("missing: 1/3"));
     assert!(refused([&shares[..], &shares[..1]].concat()).contains("2/3 is there twice"));
     assert!(refused(vec![whole]).contains("not of a share"));
+    let other_level =
+        config(&out).level(0.1).existing(Existing::Replace).shard(Some(Shard::new(1, 3).unwrap()));
+    let other = localize_folder(&localizer, &data, &other_level, &mut ()).unwrap();
+    assert!(refused(vec![shares[0].clone(), shares[1].clone(), other]).contains("different options"));
+    // Refused before any work, not after it.
+    fs::write(out.join("report-2-of-3.json"), "{}").unwrap();
+    let again = config(&out).shard(Some(Shard::new(2, 3).unwrap()));
+    assert!(matches!(localize_folder(&localizer, &data, &again, &mut ()), Err(WorkflowError::Exists { .. })));
+    fs::write(out.join("cases.csv"), "mine").unwrap();
+    let again = localize_folder(&localizer, &data, &config(&out), &mut ());
+    assert!(matches!(again, Err(WorkflowError::Exists { path }) if path.ends_with("cases.csv")));
     let mut other = shares.clone();
     other[1].fingerprint = "another".to_owned();
     assert!(refused(other).contains("different models"));
-    let mut fewer = shares;
+    let mut fewer = shares.clone();
     fewer[0].cases.pop();
-    assert!(refused(fewer).contains("expected 9"));
+    assert!(refused(fewer).contains("2/3 does not hold its cases"));
+    let mut twice = shares;
+    let stolen = twice[1].cases[0].clone();
+    let record = twice[0].shard.as_mut().unwrap();
+    record.places.insert(stolen.id.clone(), 0);
+    twice[0].cases.push(stolen);
+    assert!(refused(twice).contains("is in two shares"));
 }

@@ -89,7 +89,8 @@ impl Localizer {
     }
 
     /// A text that changes with anything that changes maps, thresholds or p-values: weights, preprocessing, settings, filters,
-    /// calibration. For telling whether results come from this localizer; not against a forger.
+    /// calibration. For telling whether results come from this localizer; not against a forger. What own models and predictors
+    /// compute besides their weights and settings is not known to it.
     ///
     /// # Errors
     /// A failure of the device that holds the weights.

@@ -6,12 +6,11 @@ use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::nifti::read_header;
 
-use super::config::FinishedCases;
-use super::config::{CaseFolders, LocalizeConfig};
+use super::config::{CaseFolders, FinishedCases, LocalizeConfig};
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
 use super::shard::ShardRecord;
 use super::work::{Work, overlay_file};
-use crate::folder::{REPORT, case_folders, check_folder};
+use crate::folder::{case_folders, check_folder};
 use crate::observer::{Notice, Observer, Step};
 use crate::workflow_error::WorkflowError;
 
@@ -69,8 +68,12 @@ pub fn localize_folder(
     check_folder(&config.folder)?;
     let fingerprint = localizer.fingerprint()?;
     let work = Work { localizer, config, predictors: &predictors, fingerprint };
+    work.refuse_existing(&config.folder.join(LocalizationReport::file_name(config.shard)))?;
     if config.shard.is_none() {
-        work.refuse_existing(&config.folder.join(REPORT))?;
+        // They are written last: hours of work are not to end with them.
+        LocalizationReport::table_files(&config.folder)
+            .iter()
+            .try_for_each(|file| work.refuse_existing(file))?;
     }
 
     let all = data.cases();
@@ -96,8 +99,8 @@ pub fn localize_folder(
         predictor_choice,
         postprocessing: localizer.map_filters().clone(),
         model: localizer.provenance().clone(),
+        shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, work.options())),
         fingerprint: work.fingerprint,
-        shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places)),
         cases: done,
         failed,
     })
@@ -132,6 +135,7 @@ impl Work<'_> {
         for &name in self.predictors {
             self.refuse_existing(&overlay_file(name, folder))?;
         }
+        self.forget(folder)?;
         let subject = self.read(case)?;
         let content = subject.describe();
         let (predictors, resolution, doubt) = match subject.scan.is_picture() {

@@ -1,6 +1,6 @@
 //! The reports of all shares of a data set, joined.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::LocalizationReport;
 use super::shard::ShardRecord;
@@ -9,20 +9,28 @@ use crate::workflow_error::WorkflowError;
 /// Joins the reports of all shares of a data set into the one that a single run would have given.
 ///
 /// # Errors
-/// No report; a share that is missing or there twice; reports of other cases, of another model, or with other settings.
+/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of another model, or
+/// with other options.
 pub fn merge_shards(
     reports: impl IntoIterator<Item = LocalizationReport>,
 ) -> Result<LocalizationReport, WorkflowError> {
     let refused = |why: String| WorkflowError::Merge { why };
     let mut merged: Option<(LocalizationReport, ShardRecord)> = None;
-    let mut seen = BTreeMap::new();
-    let mut places = BTreeMap::new();
+    let (mut seen, mut places) = (BTreeSet::new(), BTreeMap::new());
     for mut report in reports {
         let record = report.shard.take().ok_or_else(|| refused("a report is not of a share".to_owned()))?;
-        if seen.insert(record.shard.index(), ()).is_some() {
+        if !seen.insert(record.shard.index()) {
             return Err(refused(format!("share {} is there twice", record.shard)));
         }
-        places.extend(record.places.clone());
+        let found: BTreeSet<&str> = report.ids().collect();
+        if !found.iter().copied().eq(record.places.keys().map(String::as_str)) {
+            return Err(refused(format!("share {} does not hold its cases", record.shard)));
+        }
+        for (id, &place) in &record.places {
+            if places.insert(id.clone(), place).is_some() {
+                return Err(refused(format!("case {id} is in two shares")));
+            }
+        }
         let Some((whole, first)) = &mut merged else {
             merged = Some((report, record));
             continue;
@@ -38,15 +46,15 @@ pub fn merge_shards(
         if whole.fingerprint != report.fingerprint {
             return Err(other("different models"));
         }
-        if whole.rule != report.rule || whole.predictor_choice != report.predictor_choice {
-            return Err(other("different settings"));
+        if first.options != record.options {
+            return Err(other("different options"));
         }
         whole.cases.append(&mut report.cases);
         whole.failed.append(&mut report.failed);
     }
     let (mut whole, first) = merged.ok_or_else(|| refused("there is no report".to_owned()))?;
     let missing: Vec<String> = (1..=first.shard.of())
-        .filter(|index| !seen.contains_key(index))
+        .filter(|index| !seen.contains(index))
         .map(|index| format!("{index}/{}", first.shard.of()))
         .collect();
     if !missing.is_empty() {
@@ -55,8 +63,8 @@ pub fn merge_shards(
     let place = |id: &str| places.get(id).copied().unwrap_or(usize::MAX);
     whole.cases.sort_by_key(|case| place(&case.id));
     whole.failed.sort_by_key(|case| place(&case.id));
-    let (found, expected) = (whole.cases.len() + whole.failed.len(), first.all.0);
-    if found != expected {
+    if places.len() != first.all.0 {
+        let (found, expected) = (places.len(), first.all.0);
         return Err(refused(format!("{found} cases were found, expected {expected}")));
     }
     Ok(whole)

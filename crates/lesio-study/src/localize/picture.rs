@@ -19,16 +19,20 @@ impl Work<'_> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         let existing = self.config.existing;
         prepare_folder(folder)?;
+        let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
+            let mut files = Vec::new();
             for (path, map) in self.channel_maps(&scan, predictor, folder, "tiff")? {
-                write_tiff(path, &upright(&map)?, existing)?;
+                write_tiff(&path, &upright(&map)?, existing)?;
+                files.push(path);
             }
+            channels.push(files);
         }
         let reconstruction = scored.reconstruction(&scan)?.into_image();
         let image = scan.into_image();
         let foreground = one_slice(upright(scored.foreground())?);
         let mut mapped = Vec::new();
-        for maps in scored.maps() {
+        for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             if self.config.maps == WrittenMaps::All {
@@ -38,7 +42,8 @@ impl Work<'_> {
             let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
             let plane = map.data().index_axis(Axis(2), 0);
             let verdict = self.judge(predictor, &map, &foreground, scored.doubt())?;
-            let result = self.describe(predictor, folder, "tiff", found.as_ref(), verdict);
+            let mut result = self.describe(predictor, folder, "tiff", found.as_ref(), verdict);
+            result.channels = channels;
             if let Some(file) = &result.map {
                 write_tiff(file, &plane, existing)?;
             }

@@ -26,9 +26,11 @@ struct Record {
 const SCHEMA: u32 = 1;
 
 impl Work<'_> {
-    /// What the results of a case depend on: the model, the options, and the bytes of its images.
+    /// What the results of a case depend on: the version of this crate, the model, the options, and the bytes of its images.
     pub(super) fn key(&self, case: &Case) -> io::Result<String> {
-        let mut key = format!("{}; {:08x}", self.fingerprint, crc32fast::hash(self.options().as_bytes()));
+        let version = env!("CARGO_PKG_VERSION");
+        let folder = &self.config.folder;
+        let mut key = format!("{version}; {}; {:08x}; {folder:?}", self.fingerprint, self.options());
         for image in case.images() {
             let (bytes, checksum) = checksum(image)?;
             key += &format!("; {bytes} bytes {checksum:08x}");
@@ -56,11 +58,24 @@ impl Work<'_> {
         Ok(atomic::write(&path, Existing::Replace, |out| out.write_all(text.as_bytes()))?)
     }
 
-    /// Every option that changes what is written, as text; the folder as it was given, since records name files in it.
-    fn options(&self) -> String {
-        let LocalizeConfig { folder, rule, level, slices, channel_maps, maps, reading, .. } = self.config;
+    /// Removes the record of an earlier run: from here on its files are replaced, and it would vouch for a mixture.
+    pub(super) fn forget(&self, folder: &Path) -> Result<(), WorkflowError> {
+        let path = folder.join(RECORD);
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(WorkflowError::Forget { path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A checksum of every option that changes what is written. How much memory may be taken does not: a run goes on with more.
+    pub(super) fn options(&self) -> u32 {
+        let LocalizeConfig { rule, level, slices, channel_maps, maps, reading, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
-        format!("{folder:?} {names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {reading:?}")
+        let reading = reading.clone().max_bytes(0);
+        let text = format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {reading:?}");
+        crc32fast::hash(text.as_bytes())
     }
 }
 
@@ -69,7 +84,7 @@ impl LocalizedCase {
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         self.predictors.iter().flat_map(|own| {
             let optional = [&own.map, &own.raw, &own.labels];
-            optional.into_iter().flatten().chain([&own.overlay])
+            optional.into_iter().flatten().chain(&own.channels).chain([&own.overlay])
         })
     }
 }

@@ -113,6 +113,9 @@ pub struct MappedPredictor {
     pub map: Option<PathBuf>,
     /// The file of the raw map, if it was to be written.
     pub raw: Option<PathBuf>,
+    /// The files of the raw maps of each channel by itself, if they were to be written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<PathBuf>,
     /// The picture.
     pub overlay: PathBuf,
     /// The file of the lesions by number: of volumes.
@@ -140,6 +143,12 @@ impl LocalizationReport {
             Some(shard) => format!("report-{}-of-{}.json", shard.index(), shard.of()),
             None => REPORT.to_owned(),
         }
+    }
+
+    /// The names of all cases, of those that could not be mapped, too.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed.iter().map(|case| case.id.as_str());
+        self.cases.iter().map(|case| case.id.as_str()).chain(failed)
     }
 
     /// As `report.json` of the program `localize` has it, but for the command, the time and the file of the model.
@@ -266,13 +275,19 @@ impl LocalizationReport {
         table
     }
 
+    /// The files that [`LocalizationReport::write_tables`] writes into a folder.
+    pub(super) fn table_files(folder: &Path) -> [PathBuf; 2] {
+        [CASE_TABLE, LESION_TABLE].map(|name| folder.join(name))
+    }
+
     /// Writes [`LocalizationReport::case_table`] as `cases.csv` and [`LocalizationReport::lesion_table`] as `lesions.csv`.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
     pub fn write_tables(&self, folder: &Path, existing: Existing) -> Result<(), WriteError> {
-        self.case_table().write(folder.join(CASE_TABLE), existing)?;
-        self.lesion_table().write(folder.join(LESION_TABLE), existing)
+        let [cases, lesions] = Self::table_files(folder);
+        self.case_table().write(cases, existing)?;
+        self.lesion_table().write(lesions, existing)
     }
 
     /// The verdicts of several cases in Markdown, the most suspicious first: at most thirty rows for each predictor.
@@ -288,12 +303,11 @@ impl LocalizationReport {
         }
         let mut texts = Vec::new();
         for name in names {
-            let of_case = |case: &'_ LocalizedCase| case.predictors.iter().position(|own| own.name == name);
-            let mut rows: Vec<(&str, &MappedPredictor)> = self
-                .cases
-                .iter()
-                .filter_map(|case| Some((case.id.as_str(), &case.predictors[of_case(case)?])))
-                .collect();
+            let mut rows: Vec<(&str, &MappedPredictor)> = Vec::new();
+            for case in &self.cases {
+                let own = case.predictors.iter().find(|own| own.name == name);
+                rows.extend(own.map(|own| (case.id.as_str(), own)));
+            }
             let count = |verdict| rows.iter().filter(|(_, own)| own.verdict.verdict == verdict).count();
             let counts = [Verdict::Abnormal, Verdict::CannotTell, Verdict::Normal]
                 .map(|verdict| format!("{} {verdict}", count(verdict)));
@@ -332,7 +346,7 @@ impl LocalizationReport {
 /// Cases in a summary.
 const MOST_SUMMED_UP: usize = 30;
 /// Names of the tables.
-pub(super) const CASE_TABLE: &str = "cases.csv";
+const CASE_TABLE: &str = "cases.csv";
 const LESION_TABLE: &str = "lesions.csv";
 
 impl LocalizedCase {

@@ -1,7 +1,7 @@
 //! Shares of the cases of a data set, for several machines.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 use std::str::FromStr;
 
@@ -55,10 +55,7 @@ impl Shard {
 
     /// The places of the cases of this share, ascending: the largest case goes to the share that has least so far.
     pub(super) fn places(self, cases: &[Case]) -> Vec<usize> {
-        let bytes = |case: &Case| -> u64 {
-            case.images().iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum()
-        };
-        deal(cases.iter().map(bytes).collect(), self.of, self.index - 1)
+        deal(&cases.iter().map(bytes).collect::<Vec<_>>(), self.of, self.index - 1)
     }
 }
 
@@ -100,30 +97,38 @@ impl FromStr for Shard {
 pub struct ShardRecord {
     /// The share.
     pub shard: Shard,
-    /// Number of all cases, and a checksum of their names.
+    /// Number of all cases, and a checksum of their names and of the sizes of their files, by which they were dealt.
     pub all: (usize, u32),
+    /// A checksum of the options that change results.
+    pub options: u32,
     /// The place of each of its cases among all, by name.
     pub places: BTreeMap<String, usize>,
 }
 
 impl ShardRecord {
-    pub(super) fn new(shard: Shard, cases: &[Case], places: &[usize]) -> Self {
+    pub(super) fn new(shard: Shard, cases: &[Case], places: &[usize], options: u32) -> Self {
         let mut checksum = crc32fast::Hasher::new();
         for case in cases {
             checksum.update(case.id().as_bytes());
             checksum.update(&[0]);
+            checksum.update(&bytes(case).to_le_bytes());
         }
         let places = places.iter().map(|&place| (cases[place].id().to_owned(), place)).collect();
-        Self { shard, all: (cases.len(), checksum.finalize()), places }
+        Self { shard, all: (cases.len(), checksum.finalize()), options, places }
     }
 }
 
+/// Bytes of the files of a case; none of those that cannot be found.
+fn bytes(case: &Case) -> u64 {
+    case.images().iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum()
+}
+
 /// Places of one of several shares.
-fn deal(bytes: Vec<u64>, of: usize, index: usize) -> Vec<usize> {
+fn deal(bytes: &[u64], of: usize, index: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..bytes.len()).collect();
     order.sort_by_key(|&place| (Reverse(bytes[place]), place));
     // Loads with their shares: of equal loads the share with fewest cases, so that empty files are dealt out too.
-    let mut loads: std::collections::BinaryHeap<Reverse<(u64, usize, usize)>> =
+    let mut loads: BinaryHeap<Reverse<(u64, usize, usize)>> =
         (0..of).map(|share| Reverse((0, 0, share))).collect();
     let mut own = Vec::new();
     for place in order {
@@ -149,7 +154,7 @@ mod tests {
             bytes in prop::collection::vec(0_u64..1000, 0..60),
             of in 1_usize..8,
         ) {
-            let shares: Vec<Vec<usize>> = (0..of).map(|index| deal(bytes.clone(), of, index)).collect();
+            let shares: Vec<Vec<usize>> = (0..of).map(|index| deal(&bytes, of, index)).collect();
             let mut all: Vec<usize> = shares.concat();
             all.sort_unstable();
             prop_assert_eq!(all, (0..bytes.len()).collect::<Vec<_>>());

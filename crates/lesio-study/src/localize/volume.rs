@@ -43,16 +43,20 @@ impl Work<'_> {
             windows.push((name, scan_window(&values, scored.foreground())?));
         }
         let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
+        let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
+            let mut files = Vec::new();
             for (path, map) in self.channel_maps(&scan, predictor, folder, "nii.gz")? {
-                options.write(path, &map)?;
+                options.write(&path, &map)?;
+                files.push(path);
             }
+            channels.push(files);
         }
         // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
         let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
         let (mut mapped, mut shown) = (Vec::new(), Vec::new());
         // There is room for one map, which is filtered where it lies, and later for its labels.
-        for maps in scored.maps() {
+        for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             if self.config.maps == WrittenMaps::All {
@@ -63,6 +67,7 @@ impl Work<'_> {
                 self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
             let verdict = self.judge(predictor, &map, scored.foreground(), scored.doubt())?;
             let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref(), verdict);
+            result.channels = channels;
             if let Some(file) = &result.map {
                 options.write(file, &map)?;
             }

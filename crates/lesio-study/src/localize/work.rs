@@ -109,6 +109,7 @@ impl Work<'_> {
             verdict,
             map: file(maps != WrittenMaps::None, predictor.to_string()),
             raw: file(maps == WrittenMaps::All, format!("{predictor}_raw")),
+            channels: Vec::new(),
             overlay: overlay_file(predictor, folder),
             labels: None,
             threshold: normal.and_then(|normal| self.config.rule.threshold(normal).ok().flatten()),
