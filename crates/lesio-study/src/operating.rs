@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use lesio_image::{Connectivity, bounding_box, label_volume};
+use lesio_image::{BoundingBox, Connectivity, bounding_box, label_volume};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::{
     Bootstrap, BootstrapConfig, LesionCounts, LesionMatching, OverlapRule, Replicates, WhenEmpty,
     WhenNoSurface, dice, hd95,
 };
-use ndarray::{Array3, Axis, Slice, Zip};
+use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Slice, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
@@ -261,9 +261,13 @@ impl MarkedSubject<'_> {
         }
         let within = Zip::from(map).and(&self.within);
         let mut marked = within.map_collect(|&score, &inside| inside && score >= point.threshold);
+        // Regions and distances are those within the box of all marks and lesions: most maps are empty elsewhere.
+        let both = Zip::from(&marked).and(&self.truth).map_collect(|&a, &b| a || b);
+        let bounds = bounding_box(&both).unwrap_or(BoundingBox { start: [0; 3], end: [0; 3] });
         if point.least_voxels > 1 {
-            let regions = label_volume(&marked, Connectivity::Vertex);
-            marked = regions.select(|region| region.size as u64 >= point.least_voxels);
+            let mut part = cut_mut(&mut marked, &bounds);
+            let regions = label_volume(&part, Connectivity::Vertex);
+            part.assign(&regions.select(|region| region.size as u64 >= point.least_voxels));
         }
         let mut normal_pixels = [0; 2];
         for slice in (0..self.truth.len_of(self.axis)).filter(|slice| !self.lesion_slices.contains(slice)) {
@@ -273,10 +277,12 @@ impl MarkedSubject<'_> {
                 normal_pixels[1] += u64::from(marked);
             });
         }
+        let (own, truth) = (cut(&marked, &bounds), cut(&self.truth, &bounds));
         let matching = LesionMatching::new(Connectivity::Vertex, OverlapRule::AnyVoxel);
-        let lesions = LesionCounts::between(&marked, &self.truth, &matching)?;
-        let has_lesion = lesions.lesions > 0;
-        let dice = if has_lesion { Some(dice(&marked, &self.truth, WhenEmpty::One)?) } else { None };
+        let lesions = LesionCounts::between(own, truth, &matching)?;
+        let dice = if lesions.lesions > 0 { Some(dice(own, truth, WhenEmpty::One)?) } else { None };
+        let is_comparable = lesions.lesions > 0 && lesions.predictions > 0;
+        let hd95 = if is_comparable { Some(self.distance(own, truth)?) } else { None };
         let found = MarkedCase {
             case: self.case.clone(),
             patient: self.patient.clone(),
@@ -285,7 +291,7 @@ impl MarkedSubject<'_> {
             origin: point.origin,
             lesions,
             dice,
-            hd95: self.distance(&marked)?,
+            hd95,
             normal_pixels,
         };
         let evaluation = &mut *self.evaluation;
@@ -297,28 +303,30 @@ impl MarkedSubject<'_> {
         Ok(())
     }
 
-    /// HD95 of marks and truth, within the box that holds both; `None` where either is empty.
-    fn distance(&self, marked: &Array3<bool>) -> Result<Option<f64>, StudyError> {
-        let both = Zip::from(marked).and(&self.truth).map_collect(|&a, &b| a || b);
-        let is_empty = |mask: &Array3<bool>| !mask.iter().any(|&inside| inside);
-        let (false, false, Some(bounds)) = (is_empty(marked), is_empty(&self.truth), bounding_box(&both))
-        else {
-            return Ok(None);
-        };
-        let cut = |mask: &Array3<bool>| {
-            let part = mask.slice_each_axis(|along| {
-                let k = along.axis.index();
-                Slice::from(bounds.start[k]..bounds.end[k])
-            });
-            part.to_owned()
-        };
-        let (a, b) = (cut(marked), cut(&self.truth));
+    /// HD95 of marks and truth, neither of which is empty.
+    fn distance(&self, marked: ArrayView3<'_, bool>, truth: ArrayView3<'_, bool>) -> Result<f64, StudyError> {
         let none = WhenNoSurface::Infinity;
-        Ok(Some(match self.spacing {
-            Some(spacing) => hd95(&a, &b, &spacing, none)?,
-            None => hd95(a.index_axis(self.axis, 0), b.index_axis(self.axis, 0), &[1.0, 1.0], none)?,
-        }))
+        Ok(match self.spacing {
+            Some(spacing) => hd95(marked, truth, &spacing, none)?,
+            None => {
+                let slice = |mask: ArrayView3<'_, bool>| mask.index_axis(self.axis, 0).to_owned();
+                hd95(&slice(marked), &slice(truth), &[1.0, 1.0], none)?
+            }
+        })
     }
+}
+
+/// The part of a mask within a box.
+fn cut<'m>(mask: &'m Array3<bool>, bounds: &BoundingBox<3>) -> ArrayView3<'m, bool> {
+    mask.slice_each_axis(|axis| within(bounds, axis.axis))
+}
+
+fn cut_mut<'m>(mask: &'m mut Array3<bool>, bounds: &BoundingBox<3>) -> ArrayViewMut3<'m, bool> {
+    mask.slice_each_axis_mut(|axis| within(bounds, axis.axis))
+}
+
+fn within(bounds: &BoundingBox<3>, axis: Axis) -> Slice {
+    Slice::from(bounds.start[axis.index()]..bounds.end[axis.index()])
 }
 
 impl OperatingFigures {
