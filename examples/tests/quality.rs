@@ -316,6 +316,11 @@ fn check_networks(folder: &Path, data: &Path, made: &Path, train: impl Fn(&Path)
         assert_eq!(table.lines().count(), 1 + rows[0] + rows[1]);
         assert!(fs::read_to_string(out.join("report.html")).unwrap().contains("<svg"));
     }
+    // Patients that taught the model cannot test it.
+    fail(
+        evaluate(made, "none").args(["--patients", "all"]),
+        &["the model has seen patient", "cannot test it"],
+    );
     let mut other = evaluate(made, "none");
     other.arg("--predictions").arg(made);
     fail(&mut other, &["holds no segmentation"]);

@@ -83,7 +83,7 @@ pub use estimator_objective::EstimatorObjective;
 pub use evaluation::{FAILURE, QualityScores, RANGES, Scored};
 pub use framing::{FramedSlice, Framing, Standardization};
 pub use lesio_settings::SettingError;
-pub use model::{QualityModel, QualityProvenance};
+pub use model::{PatientPart, QualityModel, QualityProvenance};
 pub use network::Widths;
 pub use novelty::{Novelty, Unlikeness};
 pub use pipeline::QualityPipeline;

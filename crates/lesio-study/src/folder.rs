@@ -5,7 +5,6 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 use lesio_io::{atomic, without_ending};
 
@@ -38,11 +37,6 @@ pub enum FolderError {
 
 fn shown(file: Option<&Path>) -> String {
     file.map(|file| format!("{} ", file.display())).unwrap_or_default()
-}
-
-/// Writes a text as a whole or not at all.
-pub(crate) fn write_text(path: &Path, text: &str, existing: Existing) -> Result<(), atomic::WriteError> {
-    atomic::write(path, existing, |out| out.write_all(text.as_bytes()))
 }
 
 /// Checks before any work that results can be written into a folder: it, or the nearest folder above it where it does

@@ -1,19 +1,18 @@
 //! A data set of normal volumes turned into one with lesions of known place and kind.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use lesio_image::Volume;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
 use lesio_io::nifti::read_header;
-use lesio_io::spreadsheet::field;
+use lesio_io::spreadsheet::CommaTable;
 use lesio_io::{ReadOptions, WriteOptions};
 use lesio_phantom::Site;
 use lesio_settings::setters;
 
-use crate::folder::{check_folder, prepare_folder, write_text};
+use crate::folder::{check_folder, prepare_folder};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig};
 use crate::observer::{Observer, Step};
 use crate::workflow_error::WorkflowError;
@@ -124,10 +123,21 @@ pub fn inject_data_set(
     }
 
     prepare_folder(&config.folder)?;
-    let mut splits = "patient,split\n".to_owned();
-    let mut table =
-        "case,lesion,kind,contrast,centre_i,centre_j,centre_k,centre_x,centre_y,centre_z,radius_mm,voxels\n"
-            .to_owned();
+    let mut splits = CommaTable::new(["patient", "split"]);
+    let mut table = CommaTable::new([
+        "case",
+        "lesion",
+        "kind",
+        "contrast",
+        "centre_i",
+        "centre_j",
+        "centre_k",
+        "centre_x",
+        "centre_y",
+        "centre_z",
+        "radius_mm",
+        "voxels",
+    ]);
     let written = InjectedDataSet {
         cases: cases.len(),
         with_lesions: with_lesions.len(),
@@ -154,13 +164,12 @@ pub fn inject_data_set(
         let writing = WriteOptions::new().like(&read_header(image)?).existing(config.existing);
         writing.write(folder.join(&config.image), &volume)?;
         writing.write(folder.join(MASK), &mask)?;
-        // Writing to a text cannot fail.
-        let _ = writeln!(splits, "{},{}", field(case.patient()), role.split.name());
+        splits.row([case.patient().into(), role.split.name().into()]);
     }
     observer.end();
-    write_text(&config.folder.join("lesions.csv"), &table, config.existing)?;
+    table.write(config.folder.join("lesions.csv"), config.existing)?;
     // Last: a folder with splits.csv is complete.
-    write_text(&config.folder.join("splits.csv"), &splits, config.existing)?;
+    splits.write(config.folder.join("splits.csv"), config.existing)?;
     Ok(written)
 }
 
@@ -172,16 +181,25 @@ fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volum
 }
 
 /// Adds a row for each lesion of a subject.
-fn add_rows(table: &mut String, id: &str, own: &InjectedSubject) -> Result<(), WorkflowError> {
+fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) -> Result<(), WorkflowError> {
     for (number, lesion) in own.lesions.iter().enumerate() {
         let [i, j, k] = lesion.centre;
         let [x, y, z] = own.image.geometry().to_world(lesion.centre);
         let kind = serde_json::to_value(lesion.kind)?;
-        let kind = kind.as_str().unwrap_or_default();
-        let (id, number) = (field(id), number + 1);
-        let (contrast, radius, voxels) = (lesion.contrast, lesion.radius, lesion.voxels);
-        // Writing to a text cannot fail.
-        let _ = writeln!(table, "{id},{number},{kind},{contrast},{i},{j},{k},{x},{y},{z},{radius},{voxels}");
+        table.row([
+            id.into(),
+            (number + 1).into(),
+            kind.as_str().unwrap_or_default().into(),
+            lesion.contrast.into(),
+            i.into(),
+            j.into(),
+            k.into(),
+            x.into(),
+            y.into(),
+            z.into(),
+            lesion.radius.into(),
+            lesion.voxels.into(),
+        ]);
     }
     Ok(())
 }

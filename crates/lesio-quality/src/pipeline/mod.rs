@@ -6,6 +6,8 @@ pub(crate) mod progress;
 pub(crate) mod segmenters;
 mod steps;
 
+use std::collections::BTreeSet;
+
 use lesio_nn::{Device, ParameterSet};
 
 use crate::config::{EstimatorConfig, Method};
@@ -38,6 +40,8 @@ pub struct QualityPipeline {
     reconstruction: ParameterSet,
     training: Samples,
     held_out: Samples,
+    /// Patients for training, and held-out ones.
+    patients: [BTreeSet<String>; 2],
 }
 
 impl QualityPipeline {
@@ -70,9 +74,21 @@ impl QualityPipeline {
             let candidates = config.candidates(&segmenters, slices, observer)?;
             pools.push(config.samples(framing, classes, slices, &candidates, per_bin)?);
         }
+        let patients = [training, held_out]
+            .map(|slices| slices.iter().map(|slice| slice.patient.clone()).collect::<BTreeSet<_>>());
         let (held_out, training) = (pools.pop().unwrap_or_default(), pools.pop().unwrap_or_default());
         let device = device.clone();
-        Ok(Self { config, estimators, cache, device, segmenters, reconstruction, training, held_out })
+        Ok(Self {
+            config,
+            estimators,
+            cache,
+            device,
+            segmenters,
+            reconstruction,
+            training,
+            held_out,
+            patients,
+        })
     }
 
     /// Candidates of other patients, at most `per_bin` for each twentieth of the Dice.
@@ -130,7 +146,8 @@ impl QualityPipeline {
             USUAL,
         )?;
         let reconstructor = Reconstructor::new(&config, self.reconstruction.clone(), &self.device)?;
-        let provenance = QualityProvenance::new(self.config.seed, fingerprint);
+        let [learnt, chosen] = &self.patients;
+        let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learnt, chosen);
         Ok(QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lesio_io::dataset::Case;
 use lesio_metrics::BootstrapConfig;
-use lesio_quality::QualityModel;
+use lesio_quality::{PatientPart, QualityModel};
 use lesio_report::{Best, Column, Estimate, HtmlReport, RunRecord, Scale, ScatterPlot, Table, TableCell};
 use lesio_settings::setters;
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub struct QualityEvaluation {
 /// patients, and those that taught the model must not test it.
 ///
 /// # Errors
-/// Folders that cannot be listed, no network, cases that cannot be read, segmentations of another place than their image; with
+/// Folders that cannot be listed, no network, patients that the model has seen, cases that cannot be read, segmentations of another place than their image; with
 /// [`IntervalSource::OtherNetworks`] fewer than two networks; a stop by the observer.
 pub fn evaluate_quality(
     model: QualityModel,
@@ -105,6 +105,19 @@ pub fn evaluate_quality(
     };
     if cases.is_empty() {
         return Err(QualityStudyError::Data { what: format!("{}: no case has labels", folder.display()) });
+    }
+    let seen = |case: &&Case, parts: &[PatientPart]| {
+        model.provenance().part_of(case.patient()).is_some_and(|part| parts.contains(&part))
+    };
+    if let Some(case) = cases.iter().find(|case| seen(case, &[PatientPart::Learnt, PatientPart::HeldOut])) {
+        let what = format!("the model has seen patient {}, who cannot test it", case.patient());
+        return Err(QualityStudyError::Data { what });
+    }
+    if config.intervals == IntervalSource::OtherNetworks
+        && let Some(case) = held_out.iter().find(|case| seen(case, &[PatientPart::Learnt]))
+    {
+        let what = format!("the model has learnt from patient {}, who cannot calibrate it", case.patient());
+        return Err(QualityStudyError::Data { what });
     }
     // Corrections are fitted on estimates that none has corrected yet.
     let model = match config.intervals {
