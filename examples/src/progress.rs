@@ -81,7 +81,21 @@ impl Progress {
         }
         *last = Instant::now();
         let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
-        note(&format!("{}: {done} of {all}, {:.0} s", self.what, self.started.elapsed().as_secs_f64()));
+        let spent = self.started.elapsed().as_secs_f64();
+        note(&format!("{}: {done} of {all}, {spent:.0} s{}", self.what, left(done, all, spent)));
+    }
+}
+
+/// The time that is left if the rest goes on at the same pace; nothing at the beginning and the end.
+fn left(done: u64, all: u64, spent: f64) -> String {
+    if done == 0 || done >= all {
+        return String::new();
+    }
+    let seconds = spent / done as f64 * (all - done) as f64;
+    match seconds {
+        0.0..120.0 => format!(", about {seconds:.0} s left"),
+        120.0..7200.0 => format!(", about {:.0} min left", seconds / 60.0),
+        _ => format!(", about {:.0} h left", seconds / 3600.0),
     }
 }
 
@@ -98,5 +112,17 @@ pub(crate) fn suspended(print: impl FnOnce()) {
     match bar {
         Some(bar) if !bar.is_hidden() => bar.suspend(print),
         _ => print(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left;
+
+    #[test]
+    fn the_time_left_is_in_units_that_people_use() {
+        let found = [(0, 10, 5.0), (5, 10, 10.0), (1, 10, 60.0), (1, 100, 600.0), (10, 10, 5.0)]
+            .map(|(done, all, spent)| left(done, all, spent));
+        assert_eq!(found, ["", ", about 10 s left", ", about 9 min left", ", about 16 h left", ""]);
     }
 }
