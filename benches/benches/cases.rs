@@ -20,7 +20,7 @@ fn cases(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cases");
     group.sample_size(10).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
     for name in lesio_benches::NAMES {
-        let mut case = match lesio_benches::prepare(name, &data) {
+        let mut case = match lesio_benches::prepare(name, &data, &lesio_nn::Device::Cpu) {
             Ok(case) => case,
             Err(error) => {
                 eprintln!("skipped: {name}: {error}");

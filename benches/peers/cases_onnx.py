@@ -76,7 +76,7 @@ class VaeForward:
         return dict(zip(["reconstruction", "mean", "log_variance"], self.prepare("default")()))
 
 
-def start(threads):
+def start(threads, _device):
     global THREADS
     THREADS = threads
 

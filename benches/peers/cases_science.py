@@ -156,7 +156,7 @@ class ReadNifti(Case):
         return {"voxels": numpy.ascontiguousarray(result)}
 
 
-def start(threads):
+def start(threads, _device):
     global THREADS
     THREADS = threads
 

@@ -13,6 +13,7 @@ from torch import nn
 
 RATE = 1e-4
 CHECKED_STEPS = 5
+DEVICE = torch.device("cpu")
 
 
 class Vae(nn.Module):
@@ -85,7 +86,11 @@ class UNet(nn.Module):
 
 
 class NetworkCase:
-    """What the network cases share: parameters and inputs from files, layouts, precision."""
+    """What the network cases share: parameters and inputs from files, layouts, precision.
+
+    On a graphics card a piece of work begins with values in the host's memory and ends with values
+    there, as lesio's does; the variant `resident` keeps all on the card and only waits for it.
+    """
 
     variants = ["default", "channels-last"]
 
@@ -93,23 +98,34 @@ class NetworkCase:
         self.store = store
         self.network = network
         self.bfloat16 = bfloat16
+        if DEVICE.type != "cpu":
+            self.variants = [*self.variants, "resident"]
 
     def load(self, module, variant, weights="initial"):
         file = self.network if weights == "initial" else f"{self.network}-clear"
         tensors = {name: torch.from_numpy(value) for name, value in self.store.read(file).items()}
         module.load_state_dict(tensors)
         self.variant = variant
-        return self.layout(module)
+        return self.layout(module.to(DEVICE))
 
     def layout(self, value):
-        return value if self.variant == "default" else value.to(memory_format=torch.channels_last)
+        plain = self.variant in ("default", "resident")
+        return value if plain else value.to(memory_format=torch.channels_last)
 
     def input(self, name, batch):
-        value = torch.from_numpy(self.store.read("inputs")[name][:batch])
-        return self.layout(value.clone()) if value.dim() == 4 else value.clone()
+        value = torch.from_numpy(self.store.read("inputs")[name][:batch]).clone()
+        value = value.to(DEVICE) if self.variant == "resident" else value
+        return self.layout(value) if value.dim() == 4 else value
+
+    def finished(self, *values):
+        """The results, in the host's memory but for the variant `resident`."""
+        if self.variant == "resident":
+            torch.cuda.synchronize()
+            return values
+        return tuple(value.cpu() for value in values)
 
     def precision(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bfloat16 and self.variant != "converted")
+        return torch.autocast(DEVICE.type, dtype=torch.bfloat16, enabled=self.bfloat16 and self.variant != "converted")
 
 
 class Training(NetworkCase):
@@ -128,7 +144,7 @@ class Training(NetworkCase):
         loss = self.loss()
         loss.backward()
         self.optimizer.step()
-        return loss.detach()
+        return self.finished(loss.detach())[0]
 
     def outputs(self):
         """Losses of the first steps from the initial weights; first gradients, and parameters after
@@ -145,7 +161,7 @@ class Training(NetworkCase):
             if step == 0:
                 single = self.gradients()
         for name, parameter in self.module.named_parameters():
-            tensors[f"trained.{name}"] = parameter.detach().numpy().copy()
+            tensors[f"trained.{name}"] = parameter.detach().cpu().numpy().copy()
         for name, exact in self.exact_gradients().items():
             largest = max(numpy.abs(exact).max(), 1e-30)
             tensors[f"gradient.{name}"] = exact
@@ -153,7 +169,7 @@ class Training(NetworkCase):
         return tensors
 
     def gradients(self):
-        return {name: parameter.grad.numpy().copy() for name, parameter in self.module.named_parameters()}
+        return {name: parameter.grad.cpu().numpy().copy() for name, parameter in self.module.named_parameters()}
 
     def exact_gradients(self):
         self.prepare("default", "clear")
@@ -176,9 +192,10 @@ class VaeTraining(Training):
         self.noise = self.input("noise", self.batch)
 
     def loss(self):
+        image, noise = self.image.to(DEVICE), self.noise.to(DEVICE)
         with self.precision():
-            outputs = self.module(self.image, self.noise)
-        return negative_elbo(self.image, *(value.to(self.image.dtype) for value in outputs)) / self.batch
+            outputs = self.module(image, noise)
+        return negative_elbo(image, *(value.to(image.dtype) for value in outputs)) / self.batch
 
 
 class UNetTraining(Training):
@@ -195,9 +212,10 @@ class UNetTraining(Training):
         self.noise = torch.zeros(0)
 
     def loss(self):
+        image = self.image.to(DEVICE)
         with self.precision():
-            output = self.module(self.image)
-        return ((output.to(self.image.dtype) - self.image) ** 2).mean()
+            output = self.module(image)
+        return ((output.to(image.dtype) - image) ** 2).mean()
 
 
 class FrozenCase(NetworkCase):
@@ -213,6 +231,7 @@ class FrozenCase(NetworkCase):
         return module.bfloat16() if variant == "converted" else module
 
     def given(self, value):
+        value = value.to(DEVICE)
         return value.bfloat16() if self.variant == "converted" else value
 
 
@@ -231,11 +250,11 @@ class VaeForward(FrozenCase):
 
     def forward(self):
         with torch.inference_mode(), self.precision():
-            return self.module(self.given(self.image), self.given(self.noise))
+            return self.finished(*self.module(self.given(self.image), self.given(self.noise)))
 
     def outputs(self):
         names = ["reconstruction", "mean", "log_variance"]
-        return dict(zip(names, (value.float().numpy().copy() for value in self.prepare("default")())))
+        return dict(zip(names, (value.cpu().float().numpy().copy() for value in self.prepare("default")())))
 
 
 class VaeInputGradient(FrozenCase):
@@ -247,15 +266,16 @@ class VaeInputGradient(FrozenCase):
 
     def prepare(self, variant, weights="initial"):
         self.module = self.load(Vae(), variant, weights).requires_grad_(False)
-        self.image = self.input("image", self.batch).requires_grad_(True)
-        self.noise = torch.zeros(self.batch, 128)
+        self.image = self.input("image", self.batch)
+        self.noise = torch.zeros(self.batch, 128, device=self.image.device)
         return self.gradient
 
     def gradient(self):
+        image = self.image.to(DEVICE).detach().requires_grad_(True)
         with self.precision():
-            outputs = self.module(self.given(self.image), self.given(self.noise))
-        loss = negative_elbo(self.image, *(value.float() for value in outputs))
-        return torch.autograd.grad(loss, self.image)[0]
+            outputs = self.module(self.given(image), self.given(self.noise))
+        loss = negative_elbo(image, *(value.float() for value in outputs))
+        return self.finished(torch.autograd.grad(loss, image)[0])[0]
 
     def outputs(self):
         return {"gradient": self.prepare("default", "clear")().numpy().copy()}
@@ -276,7 +296,13 @@ class Sgemm:
         return lambda: torch.mm(left, right, out=self.product)
 
 
-def start(threads):
+def start(threads, device):
+    global DEVICE
+    DEVICE = torch.device(device)
+    # Both sides in f32: PyTorch's default for convolutions on a card is a shorter type.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
     # Before the first parallel region: the worker threads take the setting over from this one.
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)

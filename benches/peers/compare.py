@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -14,18 +15,19 @@ import numpy
 import report
 from sides import Worker, WorkerError, disturbed, lesio, measured_block, peer, wait_for_quiet
 from store import Store, write_data
-from table import CASES, selected
+from table import of_device, selected
 
 BEST_OF_SECONDS = 0.6
 ROUNDING = "rounding."
 
 
 def run(options, executable, work, docs):
+    every = of_device(options.device)
     if options.list:
-        for case in CASES:
+        for case in every:
             print(f"{case.name:24} {case.work} ({case.library})")
         return 0
-    cases = selected(options.only)
+    cases = selected(options.only, options.device)
     if not cases:
         print(f"no case {' or '.join(options.only)}; see --list")
         return 2
@@ -35,15 +37,17 @@ def run(options, executable, work, docs):
         with_export = [executable, "--export", data]
         if os.spawnv(os.P_WAIT, executable, [str(part) for part in with_export]) != 0:
             return 1
-    write_data(data)
+    if options.device == "cpu":
+        write_data(data)
     bench = Bench(options, executable, data)
 
-    outcome = report.start(options, machine())
+    outcome = report.start(options, machine(options.device))
     kept = report.kept(options, [case.name for case in cases])
     failures = 0
     if options.check:
         return check(bench, cases)
-    outcome["sgemm_gflops"] = bench.sgemm()
+    if options.device == "cpu":
+        outcome["sgemm_gflops"] = bench.sgemm()
     for case in cases:
         try:
             entry = bench.case(case)
@@ -53,14 +57,14 @@ def run(options, executable, work, docs):
         outcome["cases"].append(report.with_peak(entry, outcome["sgemm_gflops"]))
         print(report.line(entry), flush=True)
     report.finish(outcome)
-    report.merge(outcome, kept, [case.name for case in CASES])
+    report.merge(outcome, kept, [case.name for case in every])
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(outcome, indent=1) + "\n")
     print(report.table(outcome))
     print(f"report: {options.out}")
-    complete = len(outcome["cases"]) == len(CASES) and options.side == "both" and not options.quick and not failures
+    complete = len(outcome["cases"]) == len(every) and options.side == "both" and not options.quick and not failures
     if complete or options.docs:
-        report.write_docs(docs, outcome, options.processor_time)
+        report.write_docs(docs, outcome)
         print(f"table: {docs}")
     return 1 if failures else 0
 
@@ -91,10 +95,11 @@ class Bench:
         self.store = Store(data)
 
     def lesio(self):
-        return lesio(self.executable, self.data, self.options.threads)
+        return lesio(self.executable, self.data, self.options.threads, self.options.device)
 
     def peer(self, library):
-        return peer(library, self.data, self.options.threads, sys.executable, patient=self.options.check)
+        options = self.options
+        return peer(library, self.data, options.threads, sys.executable, options.device, patient=options.check)
 
     def sgemm(self):
         """Billions of operations a second of a large product, the better of several, on both sides."""
@@ -223,7 +228,8 @@ def largest_difference(case, ours, theirs):
 
     Parameters after some steps of training are compared by root mean square instead: Adam divides
     by the gradient's size, so where that is close to nothing its sign, and with it the step, is up
-    to rounding. Where the peer says how much it loses by rounding itself, as much is allowed.
+    to rounding. Where the peer says how much it loses by rounding itself, that is allowed, times the
+    case's `rounding`.
     """
     rounding = {name.removeprefix(ROUNDING): float(theirs[name][0]) for name in theirs if name.startswith(ROUNDING)}
     theirs = {name: value for name, value in theirs.items() if not name.startswith(ROUNDING)}
@@ -239,7 +245,7 @@ def largest_difference(case, ours, theirs):
             raise Disagreement(f"{name} is not finite")
         norm = root_mean_square if name.startswith("trained.") else largest_value
         difference = norm(found - expected) / max(norm(expected), 1e-30)
-        allowed = max(case.tolerance, rounding.get(name, 0.0))
+        allowed = max(case.tolerance, case.rounding * rounding.get(name, 0.0))
         if difference > allowed:
             raise Disagreement(f"{name} differs by {difference:.2e}, at most {allowed:.0e} is allowed")
         largest = max(largest, (difference, name, allowed))
@@ -254,13 +260,14 @@ def largest_value(values):
     return float(numpy.abs(values).max())
 
 
-def machine():
+def machine(device):
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":", 1)[1].strip() for line in cpuinfo if line.startswith("model name")), "unknown")
     flags = next((line.split(":", 1)[1].split() for line in cpuinfo if line.startswith("flags")), [])
     known = ["avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16"]
-    names = ["torch", "onnxruntime", "numpy", "scipy", "scikit-learn", "nibabel"]
+    names = ["torch", "onnxruntime", "numpy", "scipy", "scikit-learn", "nibabel"] if device == "cpu" else ["torch"]
     return {
+        **({} if device == "cpu" else {"card": card(device)}),
         "processor": model,
         "processors": len(os.sched_getaffinity(0)),
         "features": [flag for flag in known if flag in flags],
@@ -268,3 +275,11 @@ def machine():
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
         "load_before": os.getloadavg()[0],
     }
+
+
+def card(device):
+    """Name and driver of a graphics card."""
+    number = device.partition(":")[2] or "0"
+    query = ["nvidia-smi", f"--id={number}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    name, driver = subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip().split(", ")
+    return f"{name}, driver {driver}"

@@ -4,10 +4,12 @@ import json
 import os
 import time
 
-MARKS = [
-    ("<!-- written by benches/peers/run: begin -->", "<!-- written by benches/peers/run: end -->"),
-    ("<!-- written by benches/peers/run --processor-time: begin -->", "<!-- written by benches/peers/run --processor-time: end -->"),
-]
+
+def place(settings):
+    """The document that a table belongs to, and the options of the run that wrote it there."""
+    if settings["device"] != "cpu":
+        return "devices.md", " --device cuda"
+    return "performance.md", " --processor-time" if settings["processor_time"] else ""
 
 
 def start(options, machine):
@@ -20,6 +22,7 @@ def start(options, machine):
             "rounds": options.rounds,
             "seconds_per_block": options.seconds,
             "processor_time": options.processor_time,
+            "device": options.device,
             "order": "alternating blocks, the other process stopped; rounds with a disturbed block dropped",
             "torch": "f32, faster of default and channels-last layout, fused Adam, OMP_PROC_BIND=true, "
             "denormals flushed, glibc keeps all freed pages",
@@ -36,8 +39,8 @@ def kept(options, measured):
     if not options.keep or not options.out.exists():
         return {"cases": []}
     earlier = json.loads(options.out.read_text())
-    now = (options.threads, options.processor_time)
-    if now != tuple(earlier["settings"].get(key) for key in ("threads", "processor_time")):
+    now = (options.threads, options.processor_time, options.device)
+    if now != tuple(earlier["settings"].get(key) for key in ("threads", "processor_time", "device")):
         raise ValueError(f"{options.out} was measured otherwise: with --keep the settings must be the same")
     others = [entry for entry in earlier["cases"] if entry["name"] not in measured]
     return {"sgemm_gflops": earlier["sgemm_gflops"], "cases": others}
@@ -76,23 +79,32 @@ def line(entry):
 
 def table(outcome):
     """The cases in Markdown."""
-    rows = [
-        "| case | lesio, ms | peer, ms | ratio | range | goal | peer | of sgemm peak: lesio, peer | difference |",
-        "|---|--:|--:|--:|--:|--:|---|--:|--:|",
-    ]
+    # Where no product of matrices was timed, none is a peak.
+    peaks = any("lesio_of_peak" in entry for entry in outcome["cases"])
+    names = ["case", "lesio, ms", "peer, ms", "ratio", "range", "goal", "peer", *(["of sgemm peak: lesio, peer"] if peaks else []), "difference"]
+    left = ("case", "peer")
+    rows = [cells(names), "|" + "|".join("---" if name in left else "--:" for name in names) + "|"]
     for entry in outcome["cases"]:
         if "ratio" not in entry:
             continue
         low, high = entry["ratio_range"]
-        peer = entry["peer"] + (f", {entry['peer_variant']}" if entry["peer_variants_ms"] else "")
         peak = f"{entry['lesio_of_peak']:.0%}, {entry['torch_of_peak']:.0%}" if "lesio_of_peak" in entry else ""
-        name = f"`{entry['name']}`" + (" (disturbed)" if entry["disturbed"] else "")
-        difference = f"{entry['largest_difference']['relative']:.0e}"
-        rows.append(
-            f"| {name} | {entry['lesio_ms']:.1f} | {entry['torch_ms']:.1f} | {entry['ratio']:.2f} "
-            f"| {low:.2f} to {high:.2f} | {entry['goal']:.2f} | {peer} | {peak} | {difference} |"
-        )
+        row = [
+            f"`{entry['name']}`" + (" (disturbed)" if entry["disturbed"] else ""),
+            *(f"{entry[key]:.1f}" for key in ("lesio_ms", "torch_ms")),
+            f"{entry['ratio']:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            f"{entry['goal']:.2f}",
+            entry["peer"] + (f", {entry['peer_variant']}" if entry["peer_variants_ms"] else ""),
+            *([peak] if peaks else []),
+            f"{entry['largest_difference']['relative']:.0e}",
+        ]
+        rows.append(cells(row))
     return "\n".join(rows)
+
+
+def cells(row):
+    return f"| {' | '.join(row)} |"
 
 
 def memory(outcome):
@@ -107,28 +119,33 @@ def memory(outcome):
     return "\n".join(lines)
 
 
-def write_docs(path, outcome, processor_time):
+def write_docs(folder, outcome):
     """Puts the tables between the two markers of the document."""
-    begin, end = MARKS[int(processor_time)]
-    machine, settings = outcome["machine"], outcome["settings"]
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    peaks = ", ".join(f"{name} {value} GFLOP/s" for name, value in outcome["sgemm_gflops"].items())
-    threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
-    text = [
-        begin,
-        "",
-        f"{outcome['date']}; {machine['processor']}, {machine['processors']} processors "
-        f"({', '.join(machine['features'])}), {threads} a side; load average "
-        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after; {versions}. "
-        f"Product of two 2048x2048 matrices: {peaks}; the larger is the peak below.",
-        "",
-        table(outcome),
-        "",
-    ]
-    if not processor_time:
-        text += ["Growth of the peak of memory from before the case was prepared through three steps:", "", memory(outcome), ""]
+    document, options = place(outcome["settings"])
+    path = folder / document
+    begin, end = (f"<!-- written by benches/peers/run{options}: {mark} -->" for mark in ("begin", "end"))
+    text = [begin, "", conditions(outcome), "", table(outcome), ""]
+    remembered = memory(outcome)
+    if remembered and not outcome["settings"]["processor_time"]:
+        text += ["Growth of the peak of memory from before the case was prepared through three steps:", "", remembered, ""]
     document = path.read_text()
     if begin not in document or end not in document:
         raise ValueError(f"{path} has lost the markers between which the table belongs")
     head, tail = document.split(begin)[0], document.split(end)[1]
     path.write_text(head + "\n".join(text + [end]) + tail)
+
+
+def conditions(outcome):
+    """When, on what and beside what a table was measured."""
+    machine, settings = outcome["machine"], outcome["settings"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    processor = f"{machine['processor']}, {machine['processors']} processors"
+    if "card" in machine:
+        return f"{outcome['date']}; {machine['card']}; {processor}; {versions}."
+    peaks = ", ".join(f"{name} {value} GFLOP/s" for name, value in outcome["sgemm_gflops"].items())
+    threads = "one thread" if settings["threads"] == 1 else f"{settings['threads']} threads"
+    return (
+        f"{outcome['date']}; {processor} ({', '.join(machine['features'])}), {threads} a side; load average "
+        f"{machine['load_before']:.1f} before and {machine['load_after']:.1f} after; {versions}. "
+        f"Product of two 2048x2048 matrices: {peaks}; the larger is the peak below."
+    )

@@ -73,7 +73,7 @@ def end_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def peer(library, data, threads, python, patient=False):
+def peer(library, data, threads, python, device, patient=False):
     """A peer's worker; a patient one gives way to other programs and so cannot be timed."""
     module = {"torch": "torch", "onnxruntime": "onnxruntime"}.get(library, "science")
     environment = {
@@ -83,11 +83,11 @@ def peer(library, data, threads, python, patient=False):
         "MKL_NUM_THREADS": str(threads),
         "OPENBLAS_NUM_THREADS": str(threads),
     }
-    return Worker([python, HERE / "worker.py", module, data, threads], environment)
+    return Worker([python, HERE / "worker.py", module, data, threads, device], environment)
 
 
-def lesio(executable, data, threads):
-    return Worker([executable, data], {"RAYON_NUM_THREADS": str(threads)})
+def lesio(executable, data, threads, device):
+    return Worker([executable, data, device], {"RAYON_NUM_THREADS": str(threads)})
 
 
 def processor_ticks():

@@ -1,6 +1,6 @@
 """The peers' side: does a case when told to, over and over, and says how long it took.
 
-usage: worker.py LIBRARY DATA THREADS
+usage: worker.py LIBRARY DATA THREADS DEVICE
 
 Reads one JSON object per line from standard input and answers with one per line:
 
@@ -67,12 +67,12 @@ def peak_growth(prepare):
 
 
 def main():
-    library, data, threads = sys.argv[1:]
+    library, data, threads, device = sys.argv[1:]
     # The libraries may print to standard output: keep it for the protocol alone.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     module = importlib.import_module(MODULES[library])
-    module.start(int(threads))
+    module.start(int(threads), device)
     store = Store(data)
     cases = {}
     work = None

@@ -1,6 +1,6 @@
 //! lesio's side of `peers/run`: does a case when told to, over and over, and says how long it took.
 //!
-//! `peers-worker DATA` speaks the protocol described in `peers/worker.py`, with the one variant
+//! `peers-worker DATA [DEVICE]` speaks the protocol described in `peers/worker.py`, with the one variant
 //! `default`; `peers-worker --export DATA` writes the networks' parameters and inputs.
 
 use std::io::{BufRead, Write};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lesio_benches::{Case, Result};
+use lesio_nn::Device;
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -34,16 +35,17 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--export", data] => lesio_benches::export(Path::new(data)),
-        [data] => serve(Path::new(data)),
-        _ => Err("usage: peers-worker [--export] DATA".into()),
+        [data] => serve(Path::new(data), &Device::Cpu),
+        [data, device] => serve(Path::new(data), &device.parse()?),
+        _ => Err("usage: peers-worker --export DATA, or peers-worker DATA [DEVICE]".into()),
     }
 }
 
-fn serve(data: &Path) -> Result<()> {
+fn serve(data: &Path, device: &Device) -> Result<()> {
     let mut prepared: Option<Box<dyn Case>> = None;
     let mut answers = std::io::stdout();
     for line in std::io::stdin().lock().lines() {
-        let answer = answer(&serde_json::from_str(&line?)?, data, &mut prepared)?;
+        let answer = answer(&serde_json::from_str(&line?)?, data, device, &mut prepared)?;
         serde_json::to_writer(&answers, &answer)?;
         answers.write_all(b"\n")?;
         answers.flush()?;
@@ -51,16 +53,21 @@ fn serve(data: &Path) -> Result<()> {
     Ok(())
 }
 
-fn answer(request: &Request, data: &Path, prepared: &mut Option<Box<dyn Case>>) -> Result<Answer> {
+fn answer(
+    request: &Request,
+    data: &Path,
+    device: &Device,
+    prepared: &mut Option<Box<dyn Case>>,
+) -> Result<Answer> {
     Ok(match request {
         Request::Variants => Answer::Variants { variants: ["default"] },
         Request::Outputs { case, file } => {
-            let outputs = lesio_benches::prepare(case, data)?.outputs()?;
+            let outputs = lesio_benches::prepare(case, data, device)?.outputs()?;
             outputs.write(&file_path(data, file))?;
             Answer::Nothing {}
         }
         Request::Prepare { case } => {
-            let case = prepared.insert(lesio_benches::prepare(case, data)?);
+            let case = prepared.insert(lesio_benches::prepare(case, data, device)?);
             for _ in 0..2 {
                 case.run()?;
             }
@@ -69,7 +76,7 @@ fn answer(request: &Request, data: &Path, prepared: &mut Option<Box<dyn Case>>) 
         Request::Time { seconds } => {
             time_block(prepared.as_deref_mut().ok_or("no case is prepared")?, *seconds)?
         }
-        Request::Memory { case } => peak_growth(case, data)?,
+        Request::Memory { case } => peak_growth(case, data, device)?,
     })
 }
 
@@ -86,10 +93,10 @@ fn time_block(case: &mut dyn Case, seconds: f64) -> Result<Answer> {
     Ok(Answer::Times { seconds: times, waited })
 }
 
-fn peak_growth(case: &str, data: &Path) -> Result<Answer> {
+fn peak_growth(case: &str, data: &Path, device: &Device) -> Result<Answer> {
     let before = lesio_benches::resident_bytes()?;
     lesio_benches::reset_peak()?;
-    let mut case = lesio_benches::prepare(case, data)?;
+    let mut case = lesio_benches::prepare(case, data, device)?;
     for _ in 0..3 {
         case.run()?;
     }

@@ -5,7 +5,7 @@ mod science;
 
 use std::path::Path;
 
-use lesio_nn::Precision;
+use lesio_nn::{Device, Precision};
 
 use crate::Result;
 use crate::networks::Normalization;
@@ -37,38 +37,44 @@ pub trait Case {
     }
 }
 
-type Make = fn(&Path) -> Result<Box<dyn Case>>;
+type Make = fn(&Path, &Device) -> Result<Box<dyn Case>>;
 
 use Precision::{Bfloat16, Single};
 
 const CASES: [(&str, Make); 19] = [
-    ("vae-train-32", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Single)?))),
-    ("vae-forward-32", |data| Ok(Box::new(VaeForward::new(data, 32, Single)?))),
-    ("vae-input-gradient-1", |data| Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Single)?))),
-    ("vae-input-gradient-16", |data| {
-        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Single)?))
+    ("vae-train-32", |data, on| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Single, on)?))),
+    ("vae-forward-32", |data, on| Ok(Box::new(VaeForward::new(data, 32, Single, on)?))),
+    ("vae-input-gradient-1", |data, on| {
+        Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Single, on)?))
     }),
-    ("unet-train-8", |data| Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial)?))),
-    ("unet-gn-train-8", |data| {
-        Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial)?))
+    ("vae-input-gradient-16", |data, on| {
+        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Single, on)?))
     }),
-    ("vae-forward-1-onnx", |data| Ok(Box::new(VaeForward::new(data, 1, Single)?))),
-    ("vae-forward-32-onnx", |data| Ok(Box::new(VaeForward::new(data, 32, Single)?))),
-    ("vae-train-32-bf16", |data| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Bfloat16)?))),
-    ("vae-forward-32-bf16", |data| Ok(Box::new(VaeForward::new(data, 32, Bfloat16)?))),
-    ("vae-input-gradient-1-bf16", |data| {
-        Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Bfloat16)?))
+    ("unet-train-8", |data, on| {
+        Ok(Box::new(UNetTraining::new(data, 8, Normalization::None, Weights::Initial, on)?))
     }),
-    ("vae-input-gradient-16-bf16", |data| {
-        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Bfloat16)?))
+    ("unet-gn-train-8", |data, on| {
+        Ok(Box::new(UNetTraining::new(data, 8, Normalization::Group, Weights::Initial, on)?))
     }),
-    ("metric-auroc-ap", |data| Ok(Box::new(Ranking::new(data)?))),
-    ("metric-aupro", |data| Ok(Box::new(Aupro::new(data)?))),
-    ("filter-median-2d", |data| Ok(Box::new(Median2d::new(data)?))),
-    ("filter-median-3d", |data| Ok(Box::new(Median3d::new(data)?))),
-    ("filter-components", |data| Ok(Box::new(Labelling::new(data)?))),
-    ("read-nifti-gz", |data| Ok(Box::new(ReadNifti::new(data)?))),
-    ("sgemm", |_| Ok(Box::new(Sgemm::new()))),
+    ("vae-forward-1-onnx", |data, on| Ok(Box::new(VaeForward::new(data, 1, Single, on)?))),
+    ("vae-forward-32-onnx", |data, on| Ok(Box::new(VaeForward::new(data, 32, Single, on)?))),
+    ("vae-train-32-bf16", |data, on| {
+        Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Bfloat16, on)?))
+    }),
+    ("vae-forward-32-bf16", |data, on| Ok(Box::new(VaeForward::new(data, 32, Bfloat16, on)?))),
+    ("vae-input-gradient-1-bf16", |data, on| {
+        Ok(Box::new(VaeInputGradient::new(data, 1, Weights::Initial, Bfloat16, on)?))
+    }),
+    ("vae-input-gradient-16-bf16", |data, on| {
+        Ok(Box::new(VaeInputGradient::new(data, 16, Weights::Initial, Bfloat16, on)?))
+    }),
+    ("metric-auroc-ap", |data, _| Ok(Box::new(Ranking::new(data)?))),
+    ("metric-aupro", |data, _| Ok(Box::new(Aupro::new(data)?))),
+    ("filter-median-2d", |data, _| Ok(Box::new(Median2d::new(data)?))),
+    ("filter-median-3d", |data, _| Ok(Box::new(Median3d::new(data)?))),
+    ("filter-components", |data, _| Ok(Box::new(Labelling::new(data)?))),
+    ("read-nifti-gz", |data, _| Ok(Box::new(ReadNifti::new(data)?))),
+    ("sgemm", |_, _| Ok(Box::new(Sgemm::new()))),
 ];
 
 /// Names of all cases.
@@ -82,16 +88,16 @@ pub const NAMES: [&str; CASES.len()] = {
     names
 };
 
-/// The case of a name, with its data from a folder.
+/// The case of a name, with its data from a folder. Networks are computed on the device.
 ///
 /// # Errors
-/// An unknown name, or data that are not there.
-pub fn prepare(name: &str, data: &Path) -> Result<Box<dyn Case>> {
+/// An unknown name, data that are not there, or a precision that the device does not have.
+pub fn prepare(name: &str, data: &Path, device: &Device) -> Result<Box<dyn Case>> {
     let (_, make) = CASES
         .iter()
         .find(|(known, _)| *known == name)
         .ok_or_else(|| format!("no case {name:?}, expected one of {}", NAMES.join(", ")))?;
-    make(data)
+    make(data, device)
 }
 
 /// Reads `NAME.safetensors` of a folder.

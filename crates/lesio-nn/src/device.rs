@@ -156,6 +156,13 @@ impl Device {
             return Err(DeviceError::NotBuilt { device: device.to_owned(), feature });
         }
         let opened = open(number);
+        #[cfg(feature = "cuda")]
+        let opened = opened.and_then(|device| {
+            if let candle_core::Device::Cuda(card) = &device {
+                crate::candle::cuda::keep_memory(card)?;
+            }
+            Ok(device)
+        });
         opened.map(Self::Candle).map_err(|source| DeviceError::Failed { device: device.to_owned(), source })
     }
 }

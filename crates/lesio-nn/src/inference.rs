@@ -30,6 +30,7 @@ enum Backend {
         network: crate::candle::CandleNetwork,
         device: candle_core::Device,
         differentiate: Differentiate,
+        memory: Mutex<Vec<crate::candle::HostMemory>>,
     },
 }
 
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Backend {
     }
 }
 
-/// Plans kept: more than this many calls at once make new ones.
+/// Buffers kept: more than this many calls at once make new ones.
 const KEPT: usize = 4;
 
 /// An [`Inference`] with the buffers of its passes, which it gives back when it is dropped.
@@ -92,10 +93,19 @@ impl Engine for FixedEngine<'_> {
                 }
             }
             #[cfg(feature = "candle")]
-            Backend::Candle { network, device, differentiate } => {
+            Backend::Candle { network, device, differentiate, memory } => {
                 // What an earlier pass holds is freed before the next needs as much.
-                self.buffers = Buffers::None;
-                let pass = crate::candle::HostPass::new(network, device, inputs, samples, *differentiate)?;
+                self.give_back();
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+                let (pass, _) = crate::candle::HostPass::new(
+                    network,
+                    device,
+                    inputs,
+                    samples,
+                    *differentiate,
+                    Mode::Evaluate,
+                    memory,
+                )?;
                 self.buffers = Buffers::Candle(pass);
                 Ok(())
             }
@@ -117,7 +127,9 @@ impl Engine for FixedEngine<'_> {
                 Ok(plan.backward(weights, output_gradients, None)?)
             }
             #[cfg(feature = "candle")]
-            (Buffers::Candle(pass), _) => pass.backward(output_gradients),
+            (Buffers::Candle(pass), Backend::Candle { network, .. }) => {
+                pass.backward(network, output_gradients).map(|_| ())
+            }
             _ => Err(PlanError::NoForwardPass.into()),
         }
     }
@@ -135,12 +147,11 @@ impl Engine for FixedEngine<'_> {
 impl FixedEngine<'_> {
     /// Keeps the buffers for the next engine.
     fn give_back(&mut self) {
-        let buffers = std::mem::replace(&mut self.buffers, Buffers::None);
-        if let (Buffers::Plan(plan), Backend::Plan { plans, .. }) = (buffers, &self.inference.backend) {
-            let mut plans = plans.lock().unwrap_or_else(PoisonError::into_inner);
-            if plans.len() < KEPT {
-                plans.push(plan);
-            }
+        match (std::mem::replace(&mut self.buffers, Buffers::None), &self.inference.backend) {
+            (Buffers::Plan(plan), Backend::Plan { plans, .. }) => keep(plans, plan),
+            #[cfg(feature = "candle")]
+            (Buffers::Candle(pass), Backend::Candle { memory, .. }) => keep(memory, pass.into_memory()),
+            _ => {}
         }
     }
 }
@@ -175,7 +186,7 @@ impl Inference {
                 device.check_precision(network)?;
                 let single = candle_core::DType::F32;
                 let network = crate::candle::CandleNetwork::new(network, parameters, single, candle)?;
-                Backend::Candle { network, device: candle.clone(), differentiate }
+                Backend::Candle { network, device: candle.clone(), differentiate, memory: Mutex::default() }
             }
         };
         Ok(Self { network: network.clone(), backend })
@@ -213,6 +224,13 @@ impl Inference {
         let mut engine = self.engine();
         engine.forward(inputs, samples)?;
         Ok(engine)
+    }
+}
+
+fn keep<T>(all: &Mutex<Vec<T>>, one: T) {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if all.len() < KEPT {
+        all.push(one);
     }
 }
 

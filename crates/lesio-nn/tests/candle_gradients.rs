@@ -1,25 +1,12 @@
 //! Gradients of the candle module against central differences in f64, for every layer.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod layers;
+
 use candle_core::{DType, Device, Tensor, Var};
+use layers::{draws, layers, single, skips};
 use lesio_nn::candle::CandleNetwork;
-use lesio_nn::{
-    Activation, Bias, Convolution, Initialization, Layer, Mode, Network, NetworkBuilder, NodeId,
-    ParameterSet, Shape, random,
-};
-
-fn single(shape: Shape, layer: Layer) -> Network {
-    let mut net = NetworkBuilder::new();
-    let x = net.input("x", shape);
-    let y = net.layer("y", layer, &[x]).unwrap();
-    net.finish(&[y]).unwrap()
-}
-
-fn draws(seed: u64, len: usize) -> Vec<f64> {
-    let mut values = vec![0f32; len];
-    random::fill_normal(&mut random::generator(seed, 0), &mut values);
-    values.into_iter().map(f64::from).collect()
-}
+use lesio_nn::{Activation, Initialization, Layer, Mode, Network, ParameterSet, Shape};
 
 /// The scalar `sum(weights * outputs)` whose gradient is checked.
 fn objective(net: &CandleNetwork, inputs: &[Tensor], mode: Mode) -> Tensor {
@@ -80,53 +67,16 @@ fn check(name: &str, network: &Network, samples: usize, mode: Mode) {
 #[test]
 fn every_layer() {
     let odd = Shape::new(4, 7, 9);
-    let layers: Vec<(&str, Layer)> = vec![
-        ("convolution", Layer::Convolution(Convolution::new(3, 3).padding(1))),
-        ("strided convolution, not square", Layer::Convolution(Convolution::new(3, 4).stride(2).padding(1))),
-        ("5x5 convolution", Layer::Convolution(Convolution::new(2, 5).stride(2).padding(2).bias(Bias::None))),
-        ("1x1 convolution that skips pixels", Layer::Convolution(Convolution::new(3, 1).stride(2))),
-        ("transposed convolution", Layer::TransposedConvolution(Convolution::new(3, 4).stride(2).padding(1))),
-        ("2x2 transposed convolution", Layer::TransposedConvolution(Convolution::new(3, 2).stride(2))),
-        (
-            "5x5 transposed convolution, stride 3",
-            Layer::TransposedConvolution(Convolution::new(2, 5).stride(3).padding(2).bias(Bias::None)),
-        ),
-        ("transposed convolution, stride 1", Layer::TransposedConvolution(Convolution::new(3, 3).padding(1))),
-        ("transposed convolution with gaps", Layer::TransposedConvolution(Convolution::new(3, 2).stride(3))),
-        ("linear", Layer::Linear { features: 6, bias: Bias::Learned }),
-        ("group normalization", Layer::GroupNormalization { groups: 2, epsilon: 1e-5 }),
-        ("batch normalization", Layer::BatchNormalization { epsilon: 1e-5, momentum: 0.1 }),
-        ("leaky relu", Layer::Activation(Activation::LeakyRelu { slope: 0.2 })),
-        ("silu", Layer::Activation(Activation::Silu)),
-        ("sigmoid", Layer::Activation(Activation::Sigmoid)),
-        ("tanh", Layer::Activation(Activation::Tanh)),
-        ("max pool", Layer::MaxPool { window: [2, 3] }),
-        ("average pool", Layer::AveragePool { window: [3, 2] }),
-        ("nearest", Layer::UpsampleNearest { factor: 2 }),
-        ("bilinear", Layer::UpsampleBilinear { factor: 3 }),
-        ("reshape", Layer::Reshape(Shape::new(7, 4, 9))),
-    ];
-    for (name, layer) in layers {
+    for (name, layer) in layers() {
         let network = single(odd, layer);
         check(name, &network, 2, Mode::Evaluate);
         check(name, &network, 2, Mode::Train);
     }
 }
 
-/// Skips read by several layers: where candle's own upsampling loses gradients.
 #[test]
 fn skips_accumulate() {
-    let mut net = NetworkBuilder::new();
-    let x = net.input("x", Shape::new(2, 6, 4));
-    let mut step = |name: &str, layer: Layer, from: &[NodeId]| net.layer(name, layer, from).unwrap();
-    let a = step("a", Layer::Convolution(Convolution::new(3, 3).padding(1)), &[x]);
-    let down = step("down", Layer::MaxPool { window: [2, 2] }, &[a]);
-    let up = step("up", Layer::UpsampleNearest { factor: 2 }, &[down]);
-    let joined = step("joined", Layer::Concatenate, &[up, a, x]);
-    let mixed = step("mixed", Layer::Convolution(Convolution::new(3, 1)), &[joined]);
-    let sum = step("sum", Layer::Add, &[mixed, a]);
-    let network = net.finish(&[sum, down]).unwrap();
-    check("skips", &network, 2, Mode::Evaluate);
+    check("skips", &skips(), 2, Mode::Evaluate);
 }
 
 #[test]

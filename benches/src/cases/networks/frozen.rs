@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_nn::{Differentiate, Mode, Network, Plan, PlanWeights, Precision};
+use lesio_nn::{Device, Differentiate, Inference, Mode, Precision};
 
 use super::{Passes, VaePass, Weights, image_shape};
 use crate::Result;
@@ -10,55 +10,30 @@ use crate::cases::{Case, read};
 use crate::networks::{LATENT, vae};
 use crate::tensors::Tensors;
 
-/// A network with frozen weights.
-struct Frozen {
-    multiply_adds: u64,
-    weights: PlanWeights,
-    plan: Plan,
-}
-
-impl Frozen {
-    fn new(network: &Network, tensors: &Tensors, batch: usize, differentiate: Differentiate) -> Result<Self> {
-        Ok(Self {
-            multiply_adds: network.multiply_adds() * batch as u64,
-            weights: PlanWeights::new(network, &tensors.parameters(network)?)?,
-            plan: Plan::new(network, batch, differentiate)?,
-        })
-    }
-}
-
-impl Passes for Frozen {
-    fn forward(&mut self, input: &[f32], batch: usize, mode: Mode) -> Result<()> {
-        Ok(self.plan.forward(&self.weights, &[input], batch, mode)?)
-    }
-
-    fn output(&self, index: usize) -> &[f32] {
-        self.plan.output(index)
-    }
-
-    fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<()> {
-        Ok(self.plan.backward(&self.weights, output_gradients, None)?)
-    }
-
-    fn input_gradient(&self) -> &[f32] {
-        self.plan.input_gradient(0)
-    }
-}
-
 /// A forward pass of the VAE: encoder, latent sample with given noise, decoder.
 pub(crate) struct VaeForward {
-    encoder: Frozen,
-    decoder: Frozen,
+    encoder: Inference,
+    decoder: Inference,
     pass: VaePass,
 }
 
 impl VaeForward {
-    pub(crate) fn new(data: &Path, batch: usize, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(data: &Path, batch: usize, precision: Precision, device: &Device) -> Result<Self> {
         let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &Weights::Initial.file("vae"))?;
         Ok(Self {
-            encoder: Frozen::new(&encoder, &tensors, batch, Differentiate::Nothing)?,
-            decoder: Frozen::new(&decoder, &tensors, batch, Differentiate::Nothing)?,
+            encoder: Inference::new(
+                &encoder,
+                &tensors.parameters(&encoder)?,
+                Differentiate::Nothing,
+                device,
+            )?,
+            decoder: Inference::new(
+                &decoder,
+                &tensors.parameters(&decoder)?,
+                Differentiate::Nothing,
+                device,
+            )?,
             pass: VaePass::new(data, batch)?,
         })
     }
@@ -66,21 +41,23 @@ impl VaeForward {
 
 impl Case for VaeForward {
     fn run(&mut self) -> Result<()> {
-        self.pass.forward(&mut self.encoder, &mut self.decoder, Mode::Evaluate)
+        let (mut encoder, mut decoder) = (self.encoder.engine(), self.decoder.engine());
+        self.pass.forward(&mut encoder, &mut decoder, Mode::Evaluate)
     }
 
     fn outputs(&mut self) -> Result<Tensors> {
-        self.run()?;
+        let (mut encoder, mut decoder) = (self.encoder.engine(), self.decoder.engine());
+        self.pass.forward(&mut encoder, &mut decoder, Mode::Evaluate)?;
         let batch = self.pass.batch;
         let mut tensors = Tensors::default();
-        tensors.insert("reconstruction", &image_shape(batch), self.decoder.output(0));
-        tensors.insert("mean", &[batch, LATENT], self.encoder.output(0));
-        tensors.insert("log_variance", &[batch, LATENT], self.encoder.output(1));
+        tensors.insert("reconstruction", &image_shape(batch), Passes::output(&decoder, 0));
+        tensors.insert("mean", &[batch, LATENT], Passes::output(&encoder, 0));
+        tensors.insert("log_variance", &[batch, LATENT], Passes::output(&encoder, 1));
         Ok(tensors)
     }
 
     fn multiply_adds(&self) -> Option<u64> {
-        Some(self.encoder.multiply_adds + self.decoder.multiply_adds)
+        Some(multiply_adds(&self.encoder, &self.decoder, &self.pass))
     }
 }
 
@@ -88,14 +65,21 @@ impl Case for VaeForward {
 pub(crate) struct VaeInputGradient {
     data: PathBuf,
     precision: Precision,
-    encoder: Frozen,
-    decoder: Frozen,
+    device: Device,
+    encoder: Inference,
+    decoder: Inference,
     pass: VaePass,
     gradient: Vec<f32>,
 }
 
 impl VaeInputGradient {
-    pub(crate) fn new(data: &Path, batch: usize, weights: Weights, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(
+        data: &Path,
+        batch: usize,
+        weights: Weights,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
         let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &weights.file("vae"))?;
         let mut pass = VaePass::new(data, batch)?;
@@ -103,8 +87,9 @@ impl VaeInputGradient {
         Ok(Self {
             data: data.to_owned(),
             precision,
-            encoder: Frozen::new(&encoder, &tensors, batch, Differentiate::Inputs)?,
-            decoder: Frozen::new(&decoder, &tensors, batch, Differentiate::Inputs)?,
+            device: device.clone(),
+            encoder: Inference::new(&encoder, &tensors.parameters(&encoder)?, Differentiate::Inputs, device)?,
+            decoder: Inference::new(&decoder, &tensors.parameters(&decoder)?, Differentiate::Inputs, device)?,
             gradient: vec![0.0; pass.image.len()],
             pass,
         })
@@ -114,10 +99,11 @@ impl VaeInputGradient {
 impl Case for VaeInputGradient {
     fn run(&mut self) -> Result<()> {
         let Self { encoder, decoder, pass, gradient, .. } = self;
-        pass.forward(encoder, decoder, Mode::Evaluate)?;
-        pass.backward(encoder, decoder, 1.0)?;
+        let (mut encoder, mut decoder) = (encoder.engine(), decoder.engine());
+        pass.forward(&mut encoder, &mut decoder, Mode::Evaluate)?;
+        pass.backward(&mut encoder, &mut decoder, 1.0)?;
         // The image enters the loss itself too, opposite to the reconstruction.
-        let parts = encoder.input_gradient().iter().zip(&pass.by.reconstruction);
+        let parts = Passes::input_gradient(&encoder).iter().zip(&pass.by.reconstruction);
         for (gradient, (through, by_reconstruction)) in gradient.iter_mut().zip(parts) {
             *gradient = through - by_reconstruction;
         }
@@ -126,7 +112,7 @@ impl Case for VaeInputGradient {
 
     fn outputs(&mut self) -> Result<Tensors> {
         let batch = self.pass.batch;
-        let mut clear = Self::new(&self.data, batch, Weights::Clear, self.precision)?;
+        let mut clear = Self::new(&self.data, batch, Weights::Clear, self.precision, &self.device)?;
         clear.run()?;
         let mut tensors = Tensors::default();
         tensors.insert("gradient", &image_shape(batch), &clear.gradient);
@@ -134,6 +120,10 @@ impl Case for VaeInputGradient {
     }
 
     fn multiply_adds(&self) -> Option<u64> {
-        Some(2 * (self.encoder.multiply_adds + self.decoder.multiply_adds))
+        Some(2 * multiply_adds(&self.encoder, &self.decoder, &self.pass))
     }
+}
+
+fn multiply_adds(encoder: &Inference, decoder: &Inference, pass: &VaePass) -> u64 {
+    (encoder.network().multiply_adds() + decoder.network().multiply_adds()) * pass.batch as u64
 }

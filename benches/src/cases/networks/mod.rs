@@ -11,7 +11,7 @@ pub(super) use training::{UNetTraining, VaeTraining};
 
 use std::path::Path;
 
-use lesio_nn::{Engine, Mode, Network, PlanEngine, TrainingEngine};
+use lesio_nn::{Engine, FixedEngine, Mode, Network, TrainingEngine};
 
 use super::read;
 use crate::Result;
@@ -27,9 +27,29 @@ trait Passes {
     fn input_gradient(&self) -> &[f32];
 }
 
-impl Passes for PlanEngine {
+/// In training.
+impl Passes for Box<dyn TrainingEngine> {
     fn forward(&mut self, input: &[f32], batch: usize, mode: Mode) -> Result<()> {
         self.set_mode(mode);
+        Ok((**self).forward(&[input], batch)?)
+    }
+
+    fn output(&self, index: usize) -> &[f32] {
+        (**self).output(index)
+    }
+
+    fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<()> {
+        Ok((**self).backward(output_gradients)?)
+    }
+
+    fn input_gradient(&self) -> &[f32] {
+        (**self).input_gradient(0)
+    }
+}
+
+/// With frozen weights.
+impl Passes for FixedEngine<'_> {
+    fn forward(&mut self, input: &[f32], batch: usize, _: Mode) -> Result<()> {
         Ok(Engine::forward(self, &[input], batch)?)
     }
 

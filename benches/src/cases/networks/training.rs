@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_nn::{AdamUpdate, Engine, InputGradients, Mode, Network, PlanEngine, Precision, TrainingEngine};
+use lesio_nn::{AdamUpdate, Device, InputGradients, Mode, Network, Precision, TrainingEngine};
 
 use super::data::first;
 use super::{Passes, VaePass, Weights, training_multiply_adds};
@@ -25,7 +25,7 @@ trait Training: Sized {
     /// The update of a step, counted from 1.
     fn update(&mut self, update: &AdamUpdate) -> Result<()>;
 
-    fn engines(&self) -> Vec<&PlanEngine>;
+    fn engines(&self) -> Vec<&dyn TrainingEngine>;
 
     fn step(&mut self, step: u64) -> Result<f64> {
         let loss = self.gradients()?;
@@ -67,20 +67,28 @@ fn checked(mut initial: impl Training, mut clear: impl Training) -> Result<Tenso
 /// A training step of the VAE: encoder, latent sample, decoder, loss, backward through both, Adam.
 pub(crate) struct VaeTraining {
     data: PathBuf,
-    encoder: PlanEngine,
-    decoder: PlanEngine,
+    device: Device,
+    encoder: Box<dyn TrainingEngine>,
+    decoder: Box<dyn TrainingEngine>,
     pass: VaePass,
     step: u64,
 }
 
 impl VaeTraining {
-    pub(crate) fn new(data: &Path, batch: usize, weights: Weights, precision: Precision) -> Result<Self> {
+    pub(crate) fn new(
+        data: &Path,
+        batch: usize,
+        weights: Weights,
+        precision: Precision,
+        device: &Device,
+    ) -> Result<Self> {
         let (encoder, decoder) = vae(precision)?;
         let tensors = read(data, &weights.file("vae"))?;
         Ok(Self {
             data: data.to_owned(),
-            encoder: engine(&encoder, &tensors, batch, InputGradients::Skip)?,
-            decoder: engine(&decoder, &tensors, batch, InputGradients::Compute)?,
+            device: device.clone(),
+            encoder: engine(device, &encoder, &tensors, batch, InputGradients::Skip)?,
+            decoder: engine(device, &decoder, &tensors, batch, InputGradients::Compute)?,
             pass: VaePass::new(data, batch)?,
             step: 0,
         })
@@ -101,8 +109,8 @@ impl Training for VaeTraining {
         Ok(self.decoder.update(update)?)
     }
 
-    fn engines(&self) -> Vec<&PlanEngine> {
-        vec![&self.encoder, &self.decoder]
+    fn engines(&self) -> Vec<&dyn TrainingEngine> {
+        vec![&*self.encoder, &*self.decoder]
     }
 }
 
@@ -114,7 +122,7 @@ impl Case for VaeTraining {
 
     fn outputs(&mut self) -> Result<Tensors> {
         let precision = self.encoder.network().precision();
-        let case = |weights| Self::new(&self.data, self.pass.batch, weights, precision);
+        let case = |weights| Self::new(&self.data, self.pass.batch, weights, precision, &self.device);
         checked(case(Weights::Initial)?, case(Weights::Clear)?)
     }
 
@@ -127,8 +135,9 @@ impl Case for VaeTraining {
 /// A training step of the U-Net on the mean squared difference of its output and its input.
 pub(crate) struct UNetTraining {
     data: PathBuf,
+    device: Device,
     normalization: Normalization,
-    net: PlanEngine,
+    net: Box<dyn TrainingEngine>,
     batch: usize,
     image: Vec<f32>,
     by_output: Vec<f32>,
@@ -141,6 +150,7 @@ impl UNetTraining {
         batch: usize,
         normalization: Normalization,
         weights: Weights,
+        device: &Device,
     ) -> Result<Self> {
         let name = match normalization {
             Normalization::None => "unet",
@@ -150,8 +160,9 @@ impl UNetTraining {
         let tensors = read(data, &weights.file(name))?;
         Ok(Self {
             data: data.to_owned(),
+            device: device.clone(),
             normalization,
-            net: engine(&unet(normalization)?, &tensors, batch, InputGradients::Skip)?,
+            net: engine(device, &unet(normalization)?, &tensors, batch, InputGradients::Skip)?,
             batch,
             by_output: vec![0.0; image.len()],
             image,
@@ -174,8 +185,8 @@ impl Training for UNetTraining {
         Ok(self.net.update(update)?)
     }
 
-    fn engines(&self) -> Vec<&PlanEngine> {
-        vec![&self.net]
+    fn engines(&self) -> Vec<&dyn TrainingEngine> {
+        vec![&*self.net]
     }
 }
 
@@ -186,7 +197,7 @@ impl Case for UNetTraining {
     }
 
     fn outputs(&mut self) -> Result<Tensors> {
-        let case = |weights| Self::new(&self.data, self.batch, self.normalization, weights);
+        let case = |weights| Self::new(&self.data, self.batch, self.normalization, weights, &self.device);
         checked(case(Weights::Initial)?, case(Weights::Clear)?)
     }
 
@@ -195,8 +206,14 @@ impl Case for UNetTraining {
     }
 }
 
-fn engine(network: &Network, tensors: &Tensors, batch: usize, inputs: InputGradients) -> Result<PlanEngine> {
-    Ok(PlanEngine::new(network, &tensors.parameters(network)?, batch, inputs)?)
+fn engine(
+    device: &Device,
+    network: &Network,
+    tensors: &Tensors,
+    batch: usize,
+    inputs: InputGradients,
+) -> Result<Box<dyn TrainingEngine>> {
+    Ok(device.training_engine(network, &tensors.parameters(network)?, batch, inputs)?)
 }
 
 /// Plain Adam, as PyTorch's defaults have it.

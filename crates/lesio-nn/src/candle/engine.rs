@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use lesio_kernels::AdamUpdate;
 
 use super::network::{BatchStatistics, CandleNetwork};
@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::parameters::{Parameter, ParameterSet};
 use crate::plan::{Differentiate, PlanError};
 
-/// Training by candle's automatic differentiation: on any device, and the reference for the plan.
+/// Training by candle, on any of its devices.
 #[derive(Debug)]
 pub struct CandleEngine {
     net: CandleNetwork,
@@ -22,9 +22,10 @@ pub struct CandleEngine {
     mode: Mode,
     pass: Option<HostPass>,
     mean: Option<BTreeMap<String, Tensor>>,
+    /// Those of parameters that no backward pass has reached are missing, and are 0.
     gradients: BTreeMap<String, Tensor>,
-    first: BTreeMap<String, Tensor>,
-    second: BTreeMap<String, Tensor>,
+    /// First and second moments `[2, ...]` of every parameter that is trained.
+    moments: BTreeMap<String, Tensor>,
     statistics: Vec<BatchStatistics>,
 }
 
@@ -52,23 +53,19 @@ impl CandleEngine {
             pass: None,
             mean: None,
             gradients: BTreeMap::new(),
-            first: BTreeMap::new(),
-            second: BTreeMap::new(),
+            moments: BTreeMap::new(),
             statistics: Vec::new(),
         };
         for spec in network.parameters().into_iter().filter(|spec| spec.role.is_trained()) {
-            let zeros = Tensor::zeros(spec.shape.as_slice(), DType::F32, device)?;
-            engine.gradients.insert(spec.name.clone(), zeros.clone());
-            engine.first.insert(spec.name.clone(), zeros.clone());
-            engine.second.insert(spec.name, zeros);
+            let shape = [&[2], spec.shape.as_slice()].concat();
+            engine.moments.insert(spec.name, Tensor::zeros(shape, DType::F32, device)?);
         }
         Ok(engine)
     }
 
     /// A copy of all parameters on the device.
     fn copied(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
-        let copy =
-            |(name, var): (&str, &candle_core::Var)| Ok((name.to_owned(), var.as_tensor().copy()?.detach()));
+        let copy = |(name, var): (&str, &Var)| Ok((name.to_owned(), var.as_tensor().copy()?.detach()));
         self.net.variables().map(copy).collect()
     }
 }
@@ -89,9 +86,9 @@ impl Engine for CandleEngine {
     }
 
     fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
-        self.pass = None;
+        let memory = self.pass.take().map(HostPass::into_memory).unwrap_or_default();
         let (pass, statistics) =
-            HostPass::in_mode(&self.net, &self.device, inputs, samples, self.differentiate, self.mode)?;
+            HostPass::new(&self.net, &self.device, inputs, samples, self.differentiate, self.mode, memory)?;
         self.statistics.extend(statistics);
         self.pass = Some(pass);
         Ok(())
@@ -103,11 +100,12 @@ impl Engine for CandleEngine {
 
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
         let pass = self.pass.as_mut().ok_or(PlanError::NoForwardPass)?;
-        let store = pass.differentiate(output_gradients)?;
-        for (name, held) in &mut self.gradients {
-            if let Some(gradient) = self.net.variable(name).and_then(|var| store.get(var)) {
-                *held = (&*held + gradient)?.detach();
-            }
+        for (name, gradient) in pass.backward(&self.net, output_gradients)? {
+            let sum = match self.gradients.remove(&name) {
+                Some(held) => (held + gradient)?,
+                None => gradient,
+            };
+            self.gradients.insert(name, sum);
         }
         Ok(())
     }
@@ -124,14 +122,14 @@ impl TrainingEngine for CandleEngine {
 
     fn clear_gradients(&mut self) {
         self.statistics.clear();
-        for gradient in self.gradients.values_mut() {
-            if let Ok(zeros) = gradient.zeros_like() {
-                *gradient = zeros;
-            }
-        }
+        self.gradients.clear();
     }
 
     fn squared_gradient_norm(&self) -> Result<f64, EngineError> {
+        #[cfg(feature = "cuda")]
+        if self.device.is_cuda() {
+            return Ok(super::cuda::square_sum(self.gradients.values())?);
+        }
         let mut sum = 0.0;
         for gradient in self.gradients.values() {
             sum += host(gradient)?.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
@@ -140,20 +138,13 @@ impl TrainingEngine for CandleEngine {
     }
 
     fn update(&mut self, update: &AdamUpdate) -> Result<(), EngineError> {
-        let correction1 = 1.0 - update.beta1.powf(update.step as f64);
-        let correction2 = 1.0 - update.beta2.powf(update.step as f64);
-        for (name, gradient) in &self.gradients {
+        for (name, moments) in &mut self.moments {
             let Some(var) = self.net.variable(name) else { continue };
-            let (Some(first), Some(second)) = (self.first.get_mut(name), self.second.get_mut(name)) else {
-                continue;
+            let gradient = match self.gradients.get(name) {
+                Some(gradient) => gradient.clone(),
+                None => var.as_detached_tensor().zeros_like()?,
             };
-            let gradient = (gradient * update.gradient_scale)?;
-            *first = ((&*first * update.beta1)? + (&gradient * (1.0 - update.beta1))?)?;
-            *second = ((&*second * update.beta2)? + (gradient.sqr()? * (1.0 - update.beta2))?)?;
-            let denominator = ((&*second / correction2)?.sqrt()? + update.epsilon)?;
-            let direction = ((&*first / correction1)? / denominator)?;
-            let kept = (var.as_detached_tensor() * (1.0 - update.rate * update.weight_decay))?;
-            var.set(&(kept - (direction * update.rate)?)?)?;
+            adam(var, moments, &gradient, update)?;
         }
         for found in self.statistics.drain(..) {
             for (what, value) in [("running_mean", &found.mean), ("running_variance", &found.variance)] {
@@ -198,17 +189,20 @@ impl TrainingEngine for CandleEngine {
     }
 
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError> {
-        Ok([named(&self.first)?, named(&self.second)?])
+        let part = |index| {
+            let found = self.moments.iter().map(|(name, both)| Ok((name.clone(), both.get(index)?)));
+            named(&found.collect::<Result<_, EngineError>>()?)
+        };
+        Ok([part(0)?, part(1)?])
     }
 
     fn restore(&mut self, state: &EngineState) -> Result<(), EngineError> {
         let network = self.net.network().clone();
         self.net = CandleNetwork::new(&network, &state.parameters, DType::F32, &self.device)?;
-        let [first, second] = &state.moments;
-        for (held, saved) in [(&mut self.first, first), (&mut self.second, second)] {
-            for (name, tensor) in held {
-                *tensor = tensor_of(saved, name, &self.device)?;
-            }
+        for (name, held) in &mut self.moments {
+            let [first, second] = &state.moments;
+            let part = |saved| tensor_of(saved, name, &self.device);
+            *held = Tensor::stack(&[part(first)?, part(second)?], 0)?;
         }
         let names = network.parameters().into_iter().map(|spec| spec.name);
         let mean: Option<Result<_, EngineError>> = state.mean.as_ref().map(|saved| {
@@ -218,6 +212,25 @@ impl TrainingEngine for CandleEngine {
         self.clear_gradients();
         Ok(())
     }
+}
+
+/// Changes the moments of a parameter by its gradient, and then the parameter by its moments.
+fn adam(var: &Var, moments: &mut Tensor, gradient: &Tensor, update: &AdamUpdate) -> Result<(), EngineError> {
+    #[cfg(feature = "cuda")]
+    if super::cuda::has_kernels(gradient) {
+        return Ok(super::cuda::adam(var.as_tensor(), moments, gradient, update)?);
+    }
+    let correction1 = 1.0 - update.beta1.powf(update.step as f64);
+    let correction2 = 1.0 - update.beta2.powf(update.step as f64);
+    let gradient = (gradient * update.gradient_scale)?;
+    let first = ((moments.get(0)? * update.beta1)? + (&gradient * (1.0 - update.beta1))?)?;
+    let second = ((moments.get(1)? * update.beta2)? + (gradient.sqr()? * (1.0 - update.beta2))?)?;
+    *moments = Tensor::stack(&[&first, &second], 0)?;
+    let denominator = ((second / correction2)?.sqrt()? + update.epsilon)?;
+    let direction = ((first / correction1)? / denominator)?;
+    let kept = (var.as_detached_tensor() * (1.0 - update.rate * update.weight_decay))?;
+    var.set(&(kept - (direction * update.rate)?)?)?;
+    Ok(())
 }
 
 fn tensor_of(set: &ParameterSet, name: &str, device: &Device) -> Result<Tensor, EngineError> {

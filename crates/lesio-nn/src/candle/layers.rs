@@ -5,16 +5,27 @@
 //! none, a strided convolution's fails on images that are not square, and `relu(NaN)` is 0. They also avoid
 //! `conv_transpose2d`, which a graphics card computes with one thread an output, and which candle takes for
 //! the input gradient of every convolution.
+//!
+//! On CUDA in f32 the kernels of [`cuda`](super::cuda) compute them instead.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp3, D, Layout, MetalStorage, Result, Shape, Tensor, bail};
 
 use crate::layer::Activation;
 
+/// Returns what the kernels for CUDA compute, where they can.
+macro_rules! by_kernels {
+    ($x:expr, $computed:expr) => {
+        #[cfg(feature = "cuda")]
+        if super::cuda::has_kernels($x) {
+            return $computed;
+        }
+    };
+}
+
 /// Cross-correlation of images `[n, in, rows, columns]` with weights `[out, in, kernel, kernel]`.
 pub(super) fn convolution(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
-    let filter = Filter { stride, padding, direction: Direction::Plain };
-    filter.apply(x, weight)
+    Filter { stride, padding, direction: Direction::Plain }.apply(x, weight)
 }
 
 /// The adjoint of [`convolution`]: images `[n, in, rows, columns]` with weights `[in, out, kernel, kernel]`.
@@ -24,17 +35,28 @@ pub(super) fn transposed_convolution(
     stride: usize,
     padding: usize,
 ) -> Result<Tensor> {
-    let filter = Filter { stride, padding, direction: Direction::Transposed };
-    filter.apply(x, weight)
+    Filter { stride, padding, direction: Direction::Transposed }.apply(x, weight)
 }
 
 /// Adds one value a channel.
 pub(super) fn add_bias(x: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::add_bias(x, bias));
     x.broadcast_add(&bias.reshape((1, (), 1, 1))?)
 }
 
-/// Mean 0 and variance 1 in each group of channels of each sample.
-pub(super) fn normalize_groups(x: &Tensor, groups: usize, epsilon: f32) -> Result<Tensor> {
+/// Mean 0 and variance 1 in each group of channels of each sample, then a scale and a shift a channel.
+pub(super) fn group_normalization(
+    x: &Tensor,
+    scale: &Tensor,
+    shift: &Tensor,
+    groups: usize,
+    epsilon: f32,
+) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::group_normalization(x, scale, shift, groups, epsilon));
+    scale_and_shift(&normalize_groups(x, groups, epsilon)?, scale, shift)
+}
+
+fn normalize_groups(x: &Tensor, groups: usize, epsilon: f32) -> Result<Tensor> {
     let (n, channels, h, w) = x.dims4()?;
     if groups == 0 || channels % groups != 0 {
         bail!("{groups} groups do not divide {channels} channels")
@@ -56,6 +78,7 @@ pub(super) fn scale_and_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Res
 
 /// NaN stays NaN in all of them.
 pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::activate(x, activation));
     match activation {
         Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * f64::from(slope))?),
         Activation::Silu => x * sigmoid(x)?,
@@ -66,6 +89,7 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
 
 /// The largest value of each window, by pairwise maxima. What does not fill a window is left out.
 pub(super) fn max_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::pool(x, lesio_kernels::Pooling::Maximum, window));
     let mut parts = windows(x, window)?.into_iter();
     let Some(mut largest) = parts.next() else { bail!("empty window") };
     for part in parts {
@@ -76,6 +100,7 @@ pub(super) fn max_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
 
 /// The mean of each window. What does not fill a window is left out.
 pub(super) fn average_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::pool(x, lesio_kernels::Pooling::Mean, window));
     let parts = windows(x, window)?;
     let count = parts.len() as f64;
     let mut parts = parts.into_iter();
@@ -88,6 +113,7 @@ pub(super) fn average_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
 
 /// Each pixel repeated.
 pub(super) fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::upsample(x, lesio_kernels::Upsampling::Nearest, factor));
     let (n, c, h, w) = x.dims4()?;
     let [tall, wide] = enlarged(x, factor)?;
     x.contiguous()?
@@ -99,6 +125,7 @@ pub(super) fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
 
 /// Linear interpolation between pixel centres, as two matrix products.
 pub(super) fn upsample_bilinear(x: &Tensor, factor: usize) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::upsample(x, lesio_kernels::Upsampling::Bilinear, factor));
     let (n, c, h, w) = x.dims4()?;
     let [tall, wide] = enlarged(x, factor)?;
     let columns = interpolation(w, factor, x)?;
@@ -109,9 +136,21 @@ pub(super) fn upsample_bilinear(x: &Tensor, factor: usize) -> Result<Tensor> {
     heightened.reshape((n * c, wide, tall))?.transpose(1, 2)?.contiguous()?.reshape((n, c, tall, wide))
 }
 
+/// The sum over samples and pixels of each channel: the gradient of what [`add_bias`] adds.
+pub(super) fn channel_sums(gradient: &Tensor) -> Result<Tensor> {
+    by_kernels!(gradient, super::cuda::channel_sums(gradient));
+    gradient.sum((0, 2, 3))
+}
+
+/// So many channels of images, from one on.
+pub(super) fn some_channels(x: &Tensor, from: usize, some: usize) -> Result<Tensor> {
+    by_kernels!(x, super::cuda::some_channels(x, from, some));
+    x.narrow(1, from, some)
+}
+
 /// What a convolution reads: the larger image, or as its adjoint the smaller.
 #[derive(Clone, Copy)]
-enum Direction {
+pub(super) enum Direction {
     Plain,
     Transposed,
 }
@@ -121,10 +160,10 @@ enum Direction {
 /// Its value comes from candle's `conv2d`, and so do both gradients, as this operation's own. Hence each of
 /// the three is one product of matrices on every device.
 #[derive(Clone, Copy)]
-struct Filter {
-    stride: usize,
-    padding: usize,
-    direction: Direction,
+pub(super) struct Filter {
+    pub(super) stride: usize,
+    pub(super) padding: usize,
+    pub(super) direction: Direction,
 }
 
 impl Filter {
@@ -166,8 +205,38 @@ impl Filter {
         }
     }
 
+    /// The gradient by the images.
+    pub(super) fn by_x(self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let (_, _, h, w) = x.dims4()?;
+        let (weight, gradient) = (&weight.detach(), &gradient.detach());
+        match self.direction {
+            Direction::Plain => self.adjoint(gradient, weight, [h, w]),
+            Direction::Transposed => self.plain(gradient, weight),
+        }
+    }
+
+    /// The gradient by the weights.
+    pub(super) fn by_weight(self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let (x, gradient) = (&x.detach(), &gradient.detach());
+        let kernel = weight.dim(2)?;
+        match self.direction {
+            Direction::Plain => self.products(x, gradient, kernel),
+            Direction::Transposed => self.products(gradient, x, kernel),
+        }
+    }
+
+    /// Both.
+    pub(super) fn gradients(self, x: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
+        #[cfg(feature = "cuda")]
+        if super::cuda::has_kernels(x) && matches!(self.direction, Direction::Transposed) {
+            return super::cuda::transposed_gradients(x, weight, gradient, self.stride, self.padding);
+        }
+        Ok([self.by_x(x, weight, gradient)?, self.by_weight(x, weight, gradient)?])
+    }
+
     /// From the larger image to the smaller.
     fn plain(self, large: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        by_kernels!(large, super::cuda::plain(large, weight, self.stride, self.padding));
         large.contiguous()?.conv2d(&weight.contiguous()?, self.padding, self.stride, 1, 1)
     }
 
@@ -175,6 +244,7 @@ impl Filter {
     /// `stride * stride` places that a pixel of the larger image can have within a stride, whose values are
     /// then put side by side (a sub-pixel convolution, Shi et al. 2016).
     fn adjoint(self, small: &Tensor, weight: &Tensor, [h, w]: [usize; 2]) -> Result<Tensor> {
+        by_kernels!(small, super::cuda::adjoint(small, weight, self.stride, self.padding, [h, w]));
         let stride = self.stride;
         let (from, to, kernel, _) = weight.dims4()?;
         let taps = kernel.div_ceil(stride);
@@ -198,8 +268,10 @@ impl Filter {
         cut(cut(whole, 2, h)?, 3, w)?.contiguous()
     }
 
-    /// The gradient by weights `[smaller's channels, larger's channels, kernel, kernel]`.
-    fn by_weight(self, large: &Tensor, small: &Tensor, kernel: usize) -> Result<Tensor> {
+    /// The products of two images at each tap: the gradient by weights `[smaller's channels, larger's channels, kernel,
+    /// kernel]`.
+    fn products(self, large: &Tensor, small: &Tensor, kernel: usize) -> Result<Tensor> {
+        by_kernels!(large, super::cuda::products(large, small, self.stride, self.padding, kernel));
         let (large, small) = (large.transpose(0, 1)?.contiguous()?, small.transpose(0, 1)?.contiguous()?);
         let found = large.conv2d(&small, self.padding, 1, self.stride, 1)?;
         found.narrow(2, 0, kernel)?.narrow(3, 0, kernel)?.transpose(0, 1)?.contiguous()
@@ -256,19 +328,10 @@ impl CustomOp3 for Filter {
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (_, _, h, w) = x.dims4()?;
-        let by_x = x.track_op().then(|| match self.direction {
-            Direction::Plain => self.adjoint(gradient, weight, [h, w]),
-            Direction::Transposed => self.plain(gradient, weight),
-        });
-        let by_weight = weight.track_op().then(|| {
-            let kernel = weight.dim(2)?;
-            match self.direction {
-                Direction::Plain => self.by_weight(x, gradient, kernel),
-                Direction::Transposed => self.by_weight(gradient, x, kernel),
-            }
-        });
-        Ok((by_x.transpose()?, by_weight.transpose()?, None))
+        let (by_x, by_weight) = (x.track_op(), weight.track_op());
+        let by_x = by_x.then(|| self.by_x(x, weight, gradient)).transpose()?;
+        let by_weight = by_weight.then(|| self.by_weight(x, weight, gradient)).transpose()?;
+        Ok((by_x, by_weight, None))
     }
 }
 

@@ -3,12 +3,15 @@
 //! [`CandleNetwork`] is a [`Network`](crate::Network) as candle operations: differentiable, and what a model of one's own
 //! builds upon. [`CandleEngine`] trains it. [`ops`] has the kernels' layers for models composed by hand.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 mod engine;
 mod layers;
 mod network;
 pub mod ops;
 mod pass;
+mod tape;
 
 pub use engine::CandleEngine;
 pub use network::{BatchStatistics, CandleNetwork};
-pub(crate) use pass::HostPass;
+pub(crate) use pass::{HostMemory, HostPass};

@@ -20,6 +20,13 @@ pub struct CandleNetwork {
     tensors: BTreeMap<String, Var>,
 }
 
+/// Whether automatic differentiation follows the parameters.
+#[derive(Clone, Copy, PartialEq)]
+enum Parameters {
+    Tracked,
+    Detached,
+}
+
 /// Mean and variance that a batch normalization found in a batch, as `[channels]`.
 #[derive(Clone, Debug)]
 pub struct BatchStatistics {
@@ -106,6 +113,43 @@ impl CandleNetwork {
     /// # Errors
     /// As [`CandleNetwork::forward`].
     pub fn forward_mode(&self, inputs: &[Tensor], mode: Mode) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
+        let (values, statistics) = self.every_value(inputs, mode, Parameters::Tracked)?;
+        let outputs = self.network.outputs().iter().map(|id| values[id.index()].clone()).collect();
+        Ok((outputs, statistics))
+    }
+
+    /// The value of every node, of which automatic differentiation follows none.
+    pub(super) fn values(
+        &self,
+        inputs: &[Tensor],
+        mode: Mode,
+    ) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
+        self.every_value(inputs, mode, Parameters::Detached)
+    }
+
+    /// The value of one layer, which automatic differentiation follows.
+    pub(super) fn tracked(
+        &self,
+        node: &Node,
+        layer: &Layer,
+        inputs: &[&Tensor],
+        mode: Mode,
+    ) -> Result<Tensor> {
+        Pass { network: self, mode, parameters: Parameters::Tracked, statistics: Vec::new() }
+            .apply(node, layer, inputs)
+    }
+
+    /// A parameter of a layer, which automatic differentiation does not follow.
+    pub(super) fn parameter(&self, node: &Node, what: &str) -> Result<Tensor> {
+        self.given(node, what, Parameters::Detached)
+    }
+
+    fn every_value(
+        &self,
+        inputs: &[Tensor],
+        mode: Mode,
+        parameters: Parameters,
+    ) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
         let shapes = self.network.input_shapes();
         if inputs.len() != shapes.len() {
             candle_core::bail!("the network takes {} inputs, got {}", shapes.len(), inputs.len());
@@ -117,7 +161,7 @@ impl CandleNetwork {
             }
         }
         let mut given = inputs.iter();
-        let mut statistics = Vec::new();
+        let mut pass = Pass { network: self, mode, parameters, statistics: Vec::new() };
         let mut values: Vec<Tensor> = Vec::with_capacity(self.network.nodes().len());
         for node in self.network.nodes() {
             let value = match node.operation() {
@@ -127,62 +171,65 @@ impl CandleNetwork {
                 },
                 Operation::Layer { layer, inputs } => {
                     let inputs: Vec<&Tensor> = inputs.iter().map(|id| &values[id.index()]).collect();
-                    self.apply(node, layer, &inputs, mode, &mut statistics)?
+                    pass.apply(node, layer, &inputs)?
                 }
             };
             values.push(value);
         }
-        let outputs = self.network.outputs().iter().map(|id| values[id.index()].clone()).collect();
-        Ok((outputs, statistics))
+        Ok((values, pass.statistics))
     }
 
-    fn parameter(&self, node: &Node, what: &str) -> Result<&Tensor> {
+    fn given(&self, node: &Node, what: &str, parameters: Parameters) -> Result<Tensor> {
         let name = format!("{}.{what}", node.name());
-        match self.tensors.get(&name) {
-            Some(var) => Ok(var.as_tensor()),
-            None => Err(candle_core::Error::wrap(ParameterError::Missing { name })),
+        match (self.tensors.get(&name), parameters) {
+            (Some(var), Parameters::Tracked) => Ok(var.as_tensor().clone()),
+            (Some(var), Parameters::Detached) => Ok(var.as_detached_tensor()),
+            (None, _) => Err(candle_core::Error::wrap(ParameterError::Missing { name })),
         }
     }
+}
 
-    fn apply(
-        &self,
-        node: &Node,
-        layer: &Layer,
-        inputs: &[&Tensor],
-        mode: Mode,
-        statistics: &mut Vec<BatchStatistics>,
-    ) -> Result<Tensor> {
+/// One pass through a network.
+struct Pass<'a> {
+    network: &'a CandleNetwork,
+    mode: Mode,
+    parameters: Parameters,
+    statistics: Vec<BatchStatistics>,
+}
+
+impl Pass<'_> {
+    fn apply(&mut self, node: &Node, layer: &Layer, inputs: &[&Tensor]) -> Result<Tensor> {
         let Some(&x) = inputs.first() else { candle_core::bail!("layer {} reads nothing", node.name()) };
         match layer {
             Layer::Convolution(c) => {
-                let y = layers::convolution(x, self.parameter(node, "weight")?, c.stride, c.padding)?;
+                let y = layers::convolution(x, &self.parameter(node, "weight")?, c.stride, c.padding)?;
                 self.add_bias(node, &y)
             }
             Layer::TransposedConvolution(c) => {
                 let weight = self.parameter(node, "weight")?;
-                self.add_bias(node, &layers::transposed_convolution(x, weight, c.stride, c.padding)?)
+                self.add_bias(node, &layers::transposed_convolution(x, &weight, c.stride, c.padding)?)
             }
             Layer::Linear { features, .. } => {
                 let y = x.flatten_from(1)?.matmul(&self.parameter(node, "weight")?.t()?)?;
                 self.add_bias(node, &y.reshape((x.dim(0)?, *features, 1, 1))?)
             }
             Layer::GroupNormalization { groups, epsilon } => {
-                self.scale_and_shift(node, &layers::normalize_groups(x, *groups, *epsilon)?)
+                let (scale, shift) = (self.parameter(node, "weight")?, self.parameter(node, "bias")?);
+                layers::group_normalization(x, &scale, &shift, *groups, *epsilon)
             }
             Layer::BatchNormalization { epsilon, momentum } => {
                 let channels = node.shape().channels;
-                let (mean, variance) = match mode {
-                    Mode::Evaluate => (
-                        self.parameter(node, "running_mean")?.clone(),
-                        self.parameter(node, "running_variance")?.clone(),
-                    ),
+                let (mean, variance) = match self.mode {
+                    Mode::Evaluate => {
+                        (self.parameter(node, "running_mean")?, self.parameter(node, "running_variance")?)
+                    }
                     Mode::Train => {
                         let rows = x.transpose(0, 1)?.contiguous()?.reshape((channels, ()))?;
                         let count = rows.dim(1)? as f64;
                         let mean = rows.mean_keepdim(1)?;
                         let variance = rows.broadcast_sub(&mean)?.sqr()?.mean_keepdim(1)?;
                         let unbiased = (variance.detach() * (count / (count - 1.0).max(1.0)))?;
-                        statistics.push(BatchStatistics {
+                        self.statistics.push(BatchStatistics {
                             layer: node.name().to_owned(),
                             mean: mean.detach().flatten_all()?,
                             variance: unbiased.flatten_all()?,
@@ -215,14 +262,18 @@ impl CandleNetwork {
         }
     }
 
+    fn parameter(&self, node: &Node, what: &str) -> Result<Tensor> {
+        self.network.given(node, what, self.parameters)
+    }
+
     fn add_bias(&self, node: &Node, y: &Tensor) -> Result<Tensor> {
-        match self.tensors.get(&format!("{}.bias", node.name())) {
-            Some(bias) => layers::add_bias(y, bias),
-            None => Ok(y.clone()),
+        match self.network.tensors.contains_key(&format!("{}.bias", node.name())) {
+            true => layers::add_bias(y, &self.parameter(node, "bias")?),
+            false => Ok(y.clone()),
         }
     }
 
     fn scale_and_shift(&self, node: &Node, normal: &Tensor) -> Result<Tensor> {
-        layers::scale_and_shift(normal, self.parameter(node, "weight")?, self.parameter(node, "bias")?)
+        layers::scale_and_shift(normal, &self.parameter(node, "weight")?, &self.parameter(node, "bias")?)
     }
 }

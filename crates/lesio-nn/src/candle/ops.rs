@@ -145,7 +145,7 @@ pub fn group_normalization(
         let operation = Normalize(Normalization { grouping: Grouping::Groups(groups), epsilon });
         return image.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, operation);
     }
-    layers::scale_and_shift(&layers::normalize_groups(image, groups, epsilon)?, scale, shift)
+    layers::group_normalization(image, scale, shift, groups, epsilon)
 }
 
 fn has_kernels(image: &Tensor) -> bool {

@@ -47,7 +47,7 @@ impl Differentiate {
         matches!(self, Self::Inputs | Self::Both)
     }
 
-    fn parameters(self) -> bool {
+    pub(crate) fn parameters(self) -> bool {
         matches!(self, Self::Parameters | Self::Both)
     }
 }
