@@ -80,6 +80,9 @@ struct Args {
     /// their reports
     #[arg(long, value_name = "K/N")]
     shard: Option<Shard>,
+    /// Images that are mapped at once; each may take an equal share of --max-memory
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -112,6 +115,7 @@ fn program() -> Outcome {
         .maps(args.maps)
         .finished(if args.resume { FinishedCases::Keep } else { FinishedCases::Redo })
         .shard(args.shard)
+        .workers(args.workers.into())
         .slices(args.slices.into())
         .channel_maps(if args.by_channel { ChannelMaps::AlsoSingle } else { ChannelMaps::Together })
         .reading(args.reading.options());

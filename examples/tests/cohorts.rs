@@ -67,6 +67,20 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     assert_eq!((report(&out), tables(&out)), expected);
     fail(&mut localize(&model, &data, &out), &["report.json exists"]);
 
+    // Several at once, and killed, too.
+    let out = folder.join("workers");
+    let several = || {
+        let mut command = localize(&model, &data, &out);
+        command.args(["--resume", "--workers", "3"]);
+        command
+    };
+    let mut child = several().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(lasts.max(Duration::from_millis(30)) / 3);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fail(&mut several(), &["1 of 41 images could not be mapped"]);
+    assert_eq!((report(&out), tables(&out)), expected);
+
     // Three machines, of which one is late.
     let out = folder.join("shares");
     let merge = || {

@@ -183,8 +183,7 @@ fn brought_along(name: &str, options: &[&str]) -> BTreeSet<(String, String)> {
 }
 
 /// Where unsafe code may stand.
-const UNSAFE: &[(&str, &str)] =
-    &[("lesio-kernels", "src/raw"), ("lesio-nn", "src/candle/cuda/launch.rs")];
+const UNSAFE: &[(&str, &str)] = &[("lesio-kernels", "src/raw"), ("lesio-nn", "src/candle/cuda/launch.rs")];
 
 #[test]
 fn unsafe_code_stands_where_it_may() {
@@ -197,7 +196,8 @@ fn unsafe_code_stands_where_it_may() {
             _ => "#![forbid(unsafe_code)]",
         };
         assert!(root.contains(forbids), "{name} does not forbid unsafe code");
-        let allowed = UNSAFE.iter().find(|(owner, _)| owner == name).map(|(_, place)| found.folder.join(place));
+        let allowed =
+            UNSAFE.iter().find(|(owner, _)| owner == name).map(|(_, place)| found.folder.join(place));
         for (path, line) in lines(&found.sources()) {
             let code = line.split("//").next().unwrap_or_default();
             let is_unsafe = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]

@@ -110,6 +110,9 @@ pub struct LocalizeConfig {
     pub finished: FinishedCases,
     /// The share of the cases that is mapped. Default: all.
     pub shard: Option<Shard>,
+    /// Cases that are mapped at once, at least 1. Reading, filters and writing of one then run beside the network of another;
+    /// each may take an equal share of the memory that `reading` allows. Results do not depend on it. Default 1.
+    pub workers: usize,
     /// How images are read.
     pub reading: ReadOptions,
 }
@@ -130,6 +133,7 @@ impl LocalizeConfig {
             maps: WrittenMaps::All,
             finished: FinishedCases::Redo,
             shard: None,
+            workers: 1,
             reading: ReadOptions::new(),
         }
     }
@@ -148,6 +152,7 @@ impl LocalizeConfig {
     /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`WorkflowError::TooFewNormals`].
     pub fn validate(&self, localizer: &Localizer) -> Result<(), WorkflowError> {
         require(self.level > 0.0 && self.level <= 1.0, "level", self.level, "a number above 0, at most 1")?;
+        require(self.workers >= 1, "workers", self.workers, "1 or more")?;
         let (predictors, _) = self.chosen(localizer);
         check_unique("predictor to map by", predictors.iter().map(|name| name.as_str()))?;
         predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
@@ -173,6 +178,7 @@ setters!(LocalizeConfig {
     maps: WrittenMaps,
     finished: FinishedCases,
     shard: Option<Shard>,
+    workers: usize,
     reading: ReadOptions,
 });
 

@@ -1,6 +1,9 @@
 //! From a data set to maps of every image.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
@@ -67,7 +70,9 @@ pub fn localize_folder(
     }
     check_folder(&config.folder)?;
     let fingerprint = localizer.fingerprint()?;
-    let work = Work { localizer, config, predictors: &predictors, fingerprint };
+    let memory = config.reading.limit() / config.workers as u64;
+    let reading = config.reading.clone().max_bytes(memory);
+    let work = Work { localizer, config, predictors: &predictors, reading, fingerprint };
     work.refuse_existing(&config.folder.join(LocalizationReport::file_name(config.shard)))?;
     if config.shard.is_none() {
         // They are written last: hours of work are not to end with them.
@@ -80,20 +85,7 @@ pub fn localize_folder(
     let folders = folders(config, all);
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
     let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&all[place], &folders[place])).collect();
-    let (mut done, mut failed) = (Vec::new(), Vec::new());
-    observer.begin(&Step::Localizing, cases.len());
-    for (place, (case, folder)) in cases.iter().copied().enumerate() {
-        match work.localize_once(case, folder) {
-            Ok(result) => {
-                observer.notice(&Notice::CaseDone { case: case.id(), folder });
-                done.push(result);
-            }
-            Err(error) if all.len() == 1 => return Err(error),
-            Err(error) => failed.push(FailedCase::new(case, &error, observer)),
-        }
-        observer.advance(place + 1);
-    }
-    observer.end();
+    let (done, failed) = work.localize_all(&cases, all.len() == 1, observer)?;
     Ok(LocalizationReport {
         rule: config.rule,
         predictor_choice,
@@ -106,6 +98,15 @@ pub fn localize_folder(
     })
 }
 
+/// The next case that no worker has taken.
+fn take<'a>(
+    next: &AtomicUsize,
+    cases: &[(&'a Case, &'a PathBuf)],
+) -> Option<(usize, (&'a Case, &'a PathBuf))> {
+    let place = next.fetch_add(1, Ordering::Relaxed);
+    cases.get(place).map(|&case| (place, case))
+}
+
 /// Where the results of each case go.
 fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
     if config.folders == CaseFolders::One {
@@ -115,6 +116,51 @@ fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
 }
 
 impl Work<'_> {
+    /// Maps cases, as many at once as there are workers, and gives the results in the order of the cases.
+    ///
+    /// # Errors
+    /// That of the only case.
+    fn localize_all(
+        &self,
+        cases: &[(&Case, &PathBuf)],
+        is_only: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<LocalizedCase>, Vec<FailedCase>), WorkflowError> {
+        observer.begin(&Step::Localizing, cases.len());
+        let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            // A worker waits with a result until it is taken: none runs ahead of the observer.
+            let (give, results) = mpsc::sync_channel(0);
+            for _ in 0..self.config.workers.min(cases.len()) {
+                let (give, next) = (give.clone(), &next);
+                scope.spawn(move || {
+                    while let Some((place, (case, folder))) = take(next, cases) {
+                        if give.send((place, self.localize_once(case, folder))).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(give);
+            for (place, result) in results {
+                let (case, folder) = cases[place];
+                match result {
+                    Ok(result) => {
+                        observer.notice(&Notice::CaseDone { case: case.id(), folder });
+                        done.insert(place, result);
+                    }
+                    Err(error) if is_only => return Err(error),
+                    Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
+                }
+                observer.advance(done.len() + failed.len());
+            }
+            Ok(())
+        })?;
+        observer.end();
+        Ok((done.into_values().collect(), failed.into_values().collect()))
+    }
+
     /// Maps a case, unless an earlier run finished it and that is to be kept.
     fn localize_once(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
         // What cannot be read has no key; mapping it tells why.

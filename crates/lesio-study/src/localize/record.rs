@@ -71,9 +71,9 @@ impl Work<'_> {
 
     /// A checksum of every option that changes what is written. How much memory may be taken does not: a run goes on with more.
     pub(super) fn options(&self) -> u32 {
-        let LocalizeConfig { rule, level, slices, channel_maps, maps, reading, .. } = self.config;
+        let LocalizeConfig { rule, level, slices, channel_maps, maps, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
-        let reading = reading.clone().max_bytes(0);
+        let reading = self.reading.clone().max_bytes(0);
         let text = format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {reading:?}");
         crc32fast::hash(text.as_bytes())
     }

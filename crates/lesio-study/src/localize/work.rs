@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
 use lesio_image::{Scan, Volume};
+use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 
@@ -22,6 +23,8 @@ pub(super) struct Work<'a> {
     pub(super) localizer: &'a Localizer,
     pub(super) config: &'a LocalizeConfig,
     pub(super) predictors: &'a [PredictorName],
+    /// How images are read, with the memory of one worker.
+    pub(super) reading: ReadOptions,
     /// [`Localizer::fingerprint`].
     pub(super) fingerprint: String,
 }
@@ -37,7 +40,7 @@ impl Work<'_> {
 
     /// A case, its channels in the model's order.
     pub(super) fn read(&self, case: &Case) -> Result<Subject, WorkflowError> {
-        let mut subject = Subject::read_with(case, &self.config.reading)?;
+        let mut subject = Subject::read_with(case, &self.reading)?;
         let channels = self.localizer.channel_names();
         if channels.len() > 1 {
             subject.scan = subject.scan.with_channels(channels)?;
