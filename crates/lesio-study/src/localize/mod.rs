@@ -7,6 +7,7 @@ mod picture;
 mod record;
 mod report;
 mod shard;
+mod tables;
 mod volume;
 mod work;
 
