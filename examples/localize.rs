@@ -19,8 +19,7 @@ use lesio_examples::arguments::share;
 use lesio_examples::choices::{layouts, precisions, written_maps};
 use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
-use lesio_examples::{DeviceArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamped};
-use serde_json::json;
+use lesio_examples::{DeviceArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
 
 /// Map what does not belong in a volume or picture, or in every one of a folder.
 ///
@@ -123,11 +122,9 @@ fn program() -> Outcome {
     let data = inputs.open(&args.layout, &args.image, &args.split)?;
     let found = localize_folder(&localizer, &data, &config, &mut Watch::default())?;
 
-    let mut report = stamped(found.to_json()?, "localize", started);
-    report["model"]["file"] = json!(model);
     prepare_folder(&args.out)?;
     let path = args.out.join(LocalizationReport::file_name(args.shard));
-    write_json(&path, &report, existing)?;
+    write_json(&path, &found.record(Some(&model), &stamp("localize", started)), existing)?;
     if args.shard.is_none() {
         found.write_tables(&args.out, existing)?;
     }

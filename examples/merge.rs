@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example merge -- maps`
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -9,8 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::report::{Existing, write_json};
 use lesio::study::{LocalizationReport, merge_shards, prepare_folder};
-use lesio_examples::{Outcome, run, say, stamped};
-use serde_json::Value;
+use lesio_examples::{Outcome, run, say, stamp};
 
 /// Join the reports that `localize --shard` wrote into the one that a single run would have written.
 ///
@@ -43,9 +43,7 @@ fn program() -> Outcome {
     let mut reports = Vec::new();
     for file in &files {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-        let text = std::fs::read(file).map_err(|error| failed(&error))?;
-        let value: Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
-        let report = LocalizationReport::from_json(value);
+        let report = LocalizationReport::read(File::open(file).map_err(|error| failed(&error))?);
         reports.push(report.map_err(|error| failed(&format!("no report of `localize --shard`: {error}")))?);
     }
     let found = merge_shards(reports)?;
@@ -53,7 +51,7 @@ fn program() -> Outcome {
     prepare_folder(out)?;
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     let path = out.join(LocalizationReport::file_name(None));
-    write_json(&path, &stamped(found.to_json()?, "merge", started), existing)?;
+    write_json(&path, &found.record(None, &stamp("merge", started)), existing)?;
     found.write_tables(out, existing)?;
     found.summary()?.iter().for_each(|text| say!("{text}"));
     say!("wrote {}", path.display());

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
+use lesio::report::Extra;
 use serde_json::{Value, json};
 
 /// A parser of whole numbers between two bounds, both allowed.
@@ -49,11 +50,19 @@ pub fn command(program: &str) -> String {
     line
 }
 
+/// The command line of a program and the seconds since it started, for its report.
+#[must_use]
+pub fn stamp(program: &str, started: Instant) -> Extra {
+    let seconds = json!(started.elapsed().as_secs_f64());
+    [("command".to_owned(), json!(command(program))), ("seconds".to_owned(), seconds)].into()
+}
+
 /// A report of a program with its command line and the seconds since it started.
 #[must_use]
 pub fn stamped(mut report: Value, program: &str, started: Instant) -> Value {
-    report["command"] = json!(command(program));
-    report["seconds"] = json!(started.elapsed().as_secs_f64());
+    for (name, value) in stamp(program, started) {
+        report[name] = value;
+    }
     report
 }
 

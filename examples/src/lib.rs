@@ -24,7 +24,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-pub use arguments::{command, stamped};
+pub use arguments::{command, stamp, stamped};
 pub use data::{DataArgs, with_files};
 pub use device::DeviceArgs;
 use lesio::study::FailedCase;

@@ -1,21 +1,22 @@
 //! Results as JSON: the records of the example programs, and how they are written.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
+use crate::file::{Existing, WriteError, WriteErrorKind};
 use crate::run_record::RunRecord;
 
-/// Writes a value as indented JSON with a last line feed, as [`write_file`] does.
+/// Writes a value as indented JSON with a last line feed, as [`write_file`](crate::write_file) does.
 ///
 /// Numbers that are NaN or infinite, which JSON does not know, are written as `null`; so is `None`. In
 /// the records of this module `null` therefore always reads as "not defined".
 ///
 /// # Errors
 /// [`WriteErrorKind::Encode`] for a value without a JSON form (maps need keys that are strings or numbers);
-/// otherwise as [`write_file`].
+/// otherwise as [`write_file`](crate::write_file).
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -32,10 +33,24 @@ pub fn write_json(
     existing: Existing,
 ) -> Result<(), WriteError> {
     let path = path.as_ref();
-    let mut json = serde_json::to_vec_pretty(value)
-        .map_err(|source| WriteError::new(path, WriteErrorKind::encode("JSON", source)))?;
-    json.push(b'\n');
-    write_file(path, &json, existing)
+    let mut unencoded = None;
+    // Piece by piece: reports of thousands of cases are large.
+    let written = lesio_files::write(path, existing, |out| {
+        let mut out = BufWriter::new(out);
+        match serde_json::to_writer_pretty(&mut out, value) {
+            Err(error) if !error.is_io() => {
+                unencoded = Some(error);
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            result => result?,
+        }
+        out.write_all(b"\n")?;
+        out.flush()
+    });
+    match unencoded {
+        Some(source) => Err(WriteError::new(path, WriteErrorKind::encode("JSON", source))),
+        None => written,
+    }
 }
 
 /// Further entries of a record, by name; they stand beside its own in the JSON object.

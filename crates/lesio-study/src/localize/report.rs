@@ -1,12 +1,13 @@
 //! What was found in the images of a data set.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{PostProcessing, PredictorName, Provenance, Resolution};
 use lesio_io::dataset::Case;
+use lesio_report::Extra;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Value, json};
 
 use super::shard::{Shard, ShardRecord};
 use crate::findings::{DetectionRule, Finding};
@@ -15,7 +16,7 @@ use crate::observer::{Notice, Observer};
 use crate::verdict::CaseVerdict;
 
 /// What was found in the images of a data set, and which images could not be mapped.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LocalizationReport {
     /// Which rule gave the thresholds.
@@ -29,7 +30,6 @@ pub struct LocalizationReport {
     /// What changes with anything that changes maps or thresholds, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
     pub fingerprint: String,
     /// The share of the cases that this is, with a checksum of all cases of the data set.
-    #[serde(default)]
     pub shard: Option<ShardRecord>,
     /// The images that were mapped.
     pub cases: Vec<LocalizedCase>,
@@ -145,30 +145,32 @@ impl LocalizationReport {
         self.cases.iter().map(|case| case.id.as_str()).chain(failed)
     }
 
-    /// As `report.json` of the program `localize` has it, but for the command, the time and the file of the model.
-    ///
-    /// # Errors
-    /// None in practice.
-    pub fn to_json(&self) -> Result<Value, serde_json::Error> {
-        let mut value = serde_json::to_value(self)?;
-        value["schema"] = json!(1);
-        value["model"] = json!({"provenance": self.model, "fingerprint": self.fingerprint});
-        value.as_object_mut().map(|report| report.remove("fingerprint"));
-        if self.shard.is_none() {
-            value.as_object_mut().map(|report| report.remove("shard"));
+    /// As `report.json` has the report, to be written piece by piece ([`write_json`](lesio_report::write_json)): that of thousands
+    /// of cases is never held as text. `model` is the file of the model, and `stamp` what else a program says, such as its
+    /// command.
+    pub fn record<'a>(&'a self, model: Option<&'a Path>, stamp: &'a Extra) -> impl Serialize + 'a {
+        Record {
+            schema: 1,
+            rule: &self.rule,
+            predictor_choice: self.predictor_choice.as_deref(),
+            postprocessing: &self.postprocessing,
+            model: ModelRecord { provenance: &self.model, fingerprint: &self.fingerprint, file: model },
+            shard: self.shard.as_ref(),
+            cases: &self.cases,
+            failed: &self.failed,
+            stamp,
         }
-        Ok(value)
     }
 
-    /// A report that [`LocalizationReport::to_json`] gave.
+    /// A report from what [`LocalizationReport::record`] wrote.
     ///
     /// # Errors
-    /// A value that is no such report, or of an earlier version without what is needed.
-    pub fn from_json(mut value: Value) -> Result<Self, serde_json::Error> {
-        let model = value["model"].take();
-        value["fingerprint"] = model["fingerprint"].clone();
-        value["model"] = model["provenance"].clone();
-        serde_json::from_value(value)
+    /// What cannot be read, or is no such report, or one of an earlier version without what is needed.
+    pub fn read(from: impl Read) -> Result<Self, serde_json::Error> {
+        let read: ReadRecord = serde_json::from_reader(BufReader::new(from))?;
+        let ReadRecord { rule, predictor_choice, postprocessing, model, shard, cases, failed } = read;
+        let (model, fingerprint) = (model.provenance, model.fingerprint);
+        Ok(Self { rule, predictor_choice, postprocessing, model, fingerprint, shard, cases, failed })
     }
 }
 
@@ -185,4 +187,45 @@ impl MappedPredictor {
         let lesions = self.lesions.as_ref()?;
         lesions.iter().map(|lesion| lesion.volume_ml).sum::<Option<f64>>().filter(|_| !lesions.is_empty())
     }
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    schema: u32,
+    rule: &'a DetectionRule,
+    predictor_choice: Option<&'a str>,
+    postprocessing: &'a PostProcessing,
+    model: ModelRecord<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<&'a ShardRecord>,
+    cases: &'a [LocalizedCase],
+    failed: &'a [FailedCase],
+    #[serde(flatten)]
+    stamp: &'a Extra,
+}
+
+#[derive(Serialize)]
+struct ModelRecord<'a> {
+    provenance: &'a Provenance,
+    fingerprint: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a Path>,
+}
+
+#[derive(Deserialize)]
+struct ReadRecord {
+    rule: DetectionRule,
+    predictor_choice: Option<String>,
+    postprocessing: PostProcessing,
+    model: ReadModel,
+    #[serde(default)]
+    shard: Option<ShardRecord>,
+    cases: Vec<LocalizedCase>,
+    failed: Vec<FailedCase>,
+}
+
+#[derive(Deserialize)]
+struct ReadModel {
+    provenance: Provenance,
+    fingerprint: String,
 }
