@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lesio_io::dataset::Case;
 use lesio_io::{atomic, without_ending};
@@ -52,10 +54,18 @@ pub fn check_folder(folder: &Path) -> Result<(), FolderError> {
         return Err(FolderError::File { folder: folder.to_owned(), file });
     }
     let failed = |operation| move |cause| FolderError::Io { folder: existing.to_owned(), operation, cause };
-    let probe = existing.join(format!(".lesio-probe-{}", std::process::id()));
+    let probe = existing.join(probe_name());
     let made = OpenOptions::new().write(true).create_new(true).open(&probe);
     made.map_err(failed("cannot write into the folder"))?;
     std::fs::remove_file(&probe).map_err(failed("cannot remove a file from the folder"))
+}
+
+/// A name that no other thread, process or machine uses at the same time.
+fn probe_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!(".lesio-probe-{}-{count}-{time}", std::process::id())
 }
 
 /// Creates the folder of a workflow's results, and removes what writers that were killed left there.
@@ -88,6 +98,23 @@ pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Several workers, or shares on several machines, make folders beside each other.
+    #[test]
+    fn folders_are_made_at_once() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let parent = parent.path();
+                scope.spawn(move || {
+                    for case in 0..50 {
+                        prepare_folder(&parent.join(format!("{worker}-{case}"))).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 400);
+    }
 
     #[test]
     fn folders_for_results_are_checked_before_work() {
