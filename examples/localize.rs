@@ -33,14 +33,15 @@ struct Args {
     /// A model file of `train`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// A NIfTI, PNG, JPEG, TIFF or BMP file, or a folder; of several co-registered channels all files, separated by commas
+    /// A NIfTI, PNG, JPEG, TIFF or BMP file, a folder, or a table of cases (CSV); of several co-registered channels all files,
+    /// separated by commas
     #[arg(long)]
     input: String,
     /// How a folder is arranged
     #[arg(long, value_parser = layouts(), default_value = "images")]
     layout: Layout,
-    /// Name of the image in each case's folder (layout cases); of several co-registered channels all names, separated by
-    /// commas
+    /// Name of the image in each case's folder (layout cases), where {case} stands for the folder's name; of several
+    /// co-registered channels all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     image: Vec<String>,
     /// Split to map, as in splits.csv; "all" takes every case

@@ -62,7 +62,9 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let training = args.model.training(&args.data.layout, args.passes, args.seed, args.members);
+    let data = args.data.open()?;
+    let layout = args.data.layout();
+    let training = args.model.training((&layout, &data), args.passes, args.seed, args.members);
     training.validate()?;
     check_folder(&args.out)?;
     let mut members = Vec::new();
@@ -72,9 +74,8 @@ fn program() -> Outcome {
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
         members.push((out, model, options));
     }
-    let data = args.data.open()?;
     let unknown = data.unknown();
-    if unknown > 0 && args.data.layout != Layout::MvTec {
+    if unknown > 0 && layout != Layout::MvTec {
         let all = data.cases().len();
         note(&format!("{unknown} of {all} cases have no mask: every slice of them is taken for normal"));
     }

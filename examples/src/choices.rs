@@ -44,6 +44,10 @@ pub fn layouts() -> impl TypedValueParser<Value = Layout> {
         ("images", "Any images or volumes in a folder, or one file"),
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`"),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr"),
+        (
+            "manifest",
+            "A table (CSV) with a row a case: image, perhaps mask, patient, split; see docs/datasets.md",
+        ),
     ])
 }
 

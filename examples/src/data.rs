@@ -1,9 +1,9 @@
 //! The arguments that say which data a program works on.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
+use lesio::io::dataset::{Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio::io::{Matching, ReadOptions};
 use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 
@@ -13,14 +13,14 @@ use crate::choices::{layouts, matchings, missing_masks};
 /// Which data a program works on.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DataArgs {
-    /// Folder of the data set
+    /// Folder of the data set, or a table of its cases (CSV)
     #[arg(long)]
     pub data: PathBuf,
     /// How the folder is arranged
     #[arg(long, value_parser = layouts(), default_value = "cases")]
     pub layout: Layout,
-    /// Name of the image in each case's folder (layout cases); of several co-registered channels all names, separated by
-    /// commas
+    /// Name of the image in each case's folder (layout cases), where {case} stands for the folder's name; of several
+    /// co-registered channels all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     pub image: Vec<String>,
     /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal. Without it every case is
@@ -51,6 +51,9 @@ impl DataArgs {
     /// The layout.
     #[must_use]
     pub fn layout(&self) -> Layout {
+        if is_manifest(&self.data) {
+            return Layout::Manifest;
+        }
         with_files(&self.layout, &self.image, self.mask.as_deref())
     }
 
@@ -67,7 +70,8 @@ impl DataArgs {
     /// An unknown split, and cases of which nothing is known.
     pub fn select(&self, data: &Dataset, split: &str) -> Result<Dataset, Box<dyn Error>> {
         let cases = data.select(split)?;
-        let has_masks = match self.layout {
+        let has_masks = match self.layout() {
+            Layout::Manifest => data.cases().iter().any(|case| *case.mask() != Mask::Unknown),
             Layout::Cases { .. } => self.mask.is_some(),
             Layout::Images => false,
             _ => true,
@@ -89,6 +93,12 @@ impl DataArgs {
         let cases = self.select(data, split)?;
         Ok(read_subjects(cases.cases(), split, &self.read_options(), bad, observer)?)
     }
+}
+
+/// Whether a path is a table of cases.
+#[must_use]
+pub fn is_manifest(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
 }
 
 /// A layout with the names of the images, one a channel, and of the mask where it is that of a folder a case.

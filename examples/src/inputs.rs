@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lesio::io::dataset::{Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS};
 
-use crate::with_files;
+use crate::{is_manifest, with_files};
 
 /// The paths that a user named.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Inputs {
     /// Whether this is one case, and no folder of cases.
     #[must_use]
     pub fn is_one_case(&self) -> bool {
-        self.0.len() > 1 || self.0.iter().all(|input| input.is_file())
+        self.0.len() > 1 || self.0.iter().all(|input| input.is_file() && !is_manifest(input))
     }
 
     /// Lists the cases; `layout`, `image` and `split` are those of a folder.
@@ -37,7 +37,11 @@ impl Inputs {
             return Err(format!("{}: there is no such file or folder", missing.display()).into());
         }
         let [path] = &self.0[..] else { return Ok(Dataset::of_channels(&self.0)?) };
-        let layout = if path.is_file() { Layout::Images } else { with_files(layout, image, None) };
+        let layout = match (path.is_file(), is_manifest(path)) {
+            (true, true) => Layout::Manifest,
+            (true, false) => Layout::Images,
+            _ => with_files(layout, image, None),
+        };
         // Maps need no truth, so that nothing about masks can stand in the way.
         let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
         match Dataset::open_with(path, &layout, &options) {

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use arguments::{command, stamp, stamped};
-pub use data::{DataArgs, with_files};
+pub use data::{DataArgs, is_manifest, with_files};
 pub use device::DeviceArgs;
 use lesio::study::FailedCase;
 pub use lesio::study::{check_folder, explain, prepare_folder};

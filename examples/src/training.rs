@@ -7,7 +7,7 @@ use lesio::anomaly::PostProcessing;
 use lesio::image::{
     Alignment, Frame, GridFit, HistogramStandardizer, Intensity, Preprocessing, RobustScaling,
 };
-use lesio::io::dataset::Layout;
+use lesio::io::dataset::{Dataset, Layout};
 use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
 use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength};
 use lesio::vae::{
@@ -258,12 +258,12 @@ impl ModelArgs {
     #[must_use]
     pub fn training(
         &self,
-        layout: &Layout,
+        (layout, data): (&Layout, &Dataset),
         passes: PassArgs,
         seed: u64,
         members: usize,
     ) -> LocalizerTraining {
-        let preset = self.preprocessing.unwrap_or_else(|| Preset::of(layout));
+        let preset = self.preprocessing.unwrap_or_else(|| Preset::of_data(layout, data));
         let preprocessing = self.prepared(preset);
         let bands = self.position_bands.unwrap_or_else(|| Preset::bands(&preprocessing));
         LocalizerTraining::new(self.model(preset, passes, seed), preprocessing)

@@ -103,6 +103,22 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     assert_eq!(no_share.code, Some(2), "{}", no_share.err);
     assert!(no_share.err.contains("K from 1 to N"), "{}", no_share.err);
     fail(program("merge").arg(&data), &["holds no report-K-of-N.json"]);
+    // A table of cases, with a column of its own, from another folder.
+    let table = folder.join("studies.csv");
+    let rows: String = (0..3).map(|tile| format!("data/{tile:04}.tif,case{tile},site {tile}\n")).collect();
+    fs::write(&table, format!("image,case,site\n{rows}gone.png,gone,north\n")).unwrap();
+    let listed = folder.join("listed");
+    fail(&mut localize(&model, &table, &listed), &["1 of 4 images could not be mapped", "gone.png"]);
+    let cases = fs::read_to_string(listed.join("cases.csv")).unwrap();
+    let column = |line: &str| line.rsplit(',').next().unwrap().to_owned();
+    let sites: Vec<String> = cases.lines().map(column).collect();
+    assert_eq!(sites, ["site", "site 0", "site 1", "site 2", "north"]);
+    // The site of a finished case is what the table says now.
+    fs::write(&table, fs::read_to_string(&table).unwrap().replace("site 1", "south")).unwrap();
+    fail(localize(&model, &table, &listed).arg("--resume"), &["1 of 4 images could not be mapped"]);
+    assert!(
+        fs::read_to_string(listed.join("cases.csv")).unwrap().lines().nth(2).unwrap().ends_with(",south")
+    );
     // A share without a case.
     let few = folder.join("few");
     write_pictures(&few, 1, 24);

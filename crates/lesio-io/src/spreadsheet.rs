@@ -27,9 +27,29 @@ impl<const N: usize> CommaTable<N> {
         Self { text: columns.map(field).join(",") + "\n" }
     }
 
+    /// A table without rows, with further columns whose names are known only when the program runs.
+    #[must_use]
+    pub fn with_further(columns: [&str; N], further: impl IntoIterator<Item = String>) -> Self {
+        let mut text = columns.map(field).join(",");
+        for name in further {
+            text.push(',');
+            text += &field(&name);
+        }
+        Self { text: text + "\n" }
+    }
+
     /// Adds a row.
     pub fn row(&mut self, cells: [Cell; N]) {
+        self.row_with(cells, []);
+    }
+
+    /// Adds a row with values of the further columns.
+    pub fn row_with(&mut self, cells: [Cell; N], further: impl IntoIterator<Item = Cell>) {
         self.text += &cells.map(|cell| cell.0).join(",");
+        for cell in further {
+            self.text.push(',');
+            self.text += &cell.0;
+        }
         self.text.push('\n');
     }
 

@@ -2,7 +2,7 @@
 
 use lesio_anomaly::PostProcessing;
 use lesio_image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
-use lesio_io::dataset::Layout;
+use lesio_io::dataset::{Dataset, Layout};
 use lesio_settings::named;
 use lesio_vae::{Augmentation, Mirror, SyntheticAnomalies};
 
@@ -27,12 +27,21 @@ pub enum Preset {
 named!(Preset, "preset", { "heads" => Self::Heads, "photo" => Self::Photo });
 
 impl Preset {
-    /// That of a data set: images of unknown origin are photographs, volumes are heads.
+    /// That of a layout: images of unknown origin are photographs, volumes are heads.
     #[must_use]
     pub fn of(layout: &Layout) -> Self {
         match layout {
             Layout::MvTec | Layout::Images => Self::Photo,
             _ => Self::Heads,
+        }
+    }
+
+    /// That of a data set: a manifest may list either, and its first case tells.
+    #[must_use]
+    pub fn of_data(layout: &Layout, data: &Dataset) -> Self {
+        match (layout, data.cases().first()) {
+            (Layout::Manifest, Some(case)) if !case.is_volume() => Self::Photo,
+            _ => Self::of(layout),
         }
     }
 

@@ -44,6 +44,10 @@ pub struct Case {
     pub(super) split: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) images: Vec<PathBuf>,
+    /// The names of the channels; none where they are called as their files.
+    pub(super) channels: Vec<String>,
+    /// What else a manifest says of it, by column.
+    pub(super) further: Vec<(String, String)>,
     pub(super) mask: Mask,
     pub(super) matching: Matching,
 }
@@ -59,6 +63,8 @@ impl Case {
             split: None,
             kind: None,
             images: Vec::new(),
+            channels: Vec::new(),
+            further: Vec::new(),
             mask: Mask::Unknown,
             matching: Matching::default(),
         }
@@ -93,6 +99,13 @@ impl Case {
     #[must_use]
     pub fn images(&self) -> &[PathBuf] {
         &self.images
+    }
+
+    /// What else is known of it: the columns of a manifest that mean nothing to lesio, such as site and age, in their
+    /// order; what is not known is empty.
+    #[must_use]
+    pub fn further(&self) -> &[(String, String)] {
+        &self.further
     }
 
     /// What is known of its mask.
@@ -243,8 +256,8 @@ impl Case {
     }
 
     /// Reads all its images as the channels of one scan, and its mask on the scan's grid: what is not 0 is inside. Channels
-    /// are named as their files are, without the ending, where each is a file, or as
-    /// [`ReadOptions::channel_names`] says. A case that is normal by its place has a mask of nothing, one
+    /// are named as [`ReadOptions::channel_names`] says, as the layout names them, or as their files are, without the ending,
+    /// where each is a file. A case that is normal by its place has a mask of nothing, one
     /// of which nothing is known has none.
     ///
     /// # Errors
@@ -299,6 +312,7 @@ impl Case {
         let names = match options.named_channels() {
             // The channels of one file have no names of their own.
             [] if scan.channels() != self.images.len() => return Ok((scan, mask)),
+            [] if !self.channels.is_empty() => self.channels.clone(),
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
         };

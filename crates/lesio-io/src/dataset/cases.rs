@@ -6,6 +6,10 @@ use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, expect_file, folders, is_there};
 use super::listing::Listing;
+use crate::endings::without_ending;
+
+/// What stands for the folder's name.
+const CASE: &str = "{case}";
 
 pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Listing, DatasetError> {
     let refused = |expected| Err(DatasetErrorKind::NotThisLayout { layout: "cases", expected }.at(root));
@@ -25,18 +29,29 @@ pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result
 }
 
 fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, DatasetError> {
+    // Names that differ from case to case name no channel: what they have in common does.
+    let channels = match images.iter().any(|name| name.contains(CASE)) {
+        true => images.iter().map(|name| channel(name)).collect(),
+        false => Vec::new(),
+    };
+    let named = |name: &str| folder.path.join(name.replace(CASE, &folder.name));
     let images = images
         .iter()
         .map(|name| {
-            let path = folder.path.join(name);
+            let path = named(name);
             find(&path)?.ok_or_else(|| DatasetErrorKind::MissingFile.at(&path))
         })
         .collect::<Result<_, _>>()?;
     let mask = match mask {
-        Some(name) => find(&folder.path.join(name))?.map_or(Mask::Unknown, Mask::File),
+        Some(name) => find(&named(name))?.map_or(Mask::Unknown, Mask::File),
         None => Mask::Unknown,
     };
-    Ok(Case { images, mask, ..Case::new(folder.name) })
+    Ok(Case { images, mask, channels, ..Case::new(folder.name) })
+}
+
+/// What a channel is called whose files have the case in their names: `flair` of `{case}_flair.nii.gz`.
+fn channel(name: &str) -> String {
+    without_ending(&name.replace(CASE, "")).trim_matches(['_', '-', '.', ' ']).to_owned()
 }
 
 /// The file of this name, or of the name with the other of `.nii` and `.nii.gz`.

@@ -163,6 +163,14 @@ pub enum DatasetErrorKind {
         /// How many there are.
         count: usize,
     },
+    /// A manifest cannot be understood.
+    #[error("line {line}: {reason}")]
+    BadManifest {
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
     /// `splits.csv` cannot be understood.
     #[error("line {line}: {reason}")]
     BadSplits {
@@ -198,6 +206,7 @@ impl DatasetErrorKind {
             Self::MissingMask { .. } => "MissingMask",
             Self::UnknownSplit { .. } => "UnknownSplit",
             Self::AbsentCases { .. } => "AbsentCases",
+            Self::BadManifest { .. } => "BadManifest",
             Self::BadSplits { .. } => "BadSplits",
         }
     }

@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 pub enum Layout {
     /// A folder a case, with the same file names in each: the folder's name is case and patient.
     Cases {
-        /// Names of the images of a case, in the order of its channels, as in `flair.nii.gz`. Where
-        /// one is absent, `.nii` stands for `.nii.gz` and the reverse.
+        /// Names of the images of a case, in the order of its channels, as in `flair.nii.gz`. `{case}` stands for the
+        /// folder's name, as in `{case}_flair.nii.gz`. Where one is absent, `.nii` stands for `.nii.gz` and the reverse.
         images: Vec<String>,
-        /// Name of the mask, if there are masks; for cases that lack theirs see [`MissingMask`](super::MissingMask).
+        /// Name of the mask, likewise, if there are masks; for cases that lack theirs see [`MissingMask`](super::MissingMask).
         mask: Option<String>,
     },
     /// MVTec AD (Bergmann et al. 2019): `SPLIT/KIND/NAME.png` and `ground_truth/KIND/NAME_mask.png`,
@@ -41,6 +41,11 @@ pub enum Layout {
     Msd,
     /// Any images or volumes, in the folder and the folders in it; or a single file.
     Images,
+    /// A comma-separated table with a row for each case, which stands for the folder. The column `image` (or `path`) names
+    /// its file, or a column for each channel, as `image:flair` and `image:t1`, its files; relative paths start in the
+    /// table's folder. Perhaps: `mask`, `case` (else the image's path), `patient` or `subject`, `split`, `kind`. All other
+    /// columns are carried along ([`Case::further`](super::Case::further)). Files are looked up when they are read.
+    Manifest,
 }
 
 impl Layout {
@@ -50,7 +55,7 @@ impl Layout {
         Self::Cases { images: vec![image.into()], mask: mask.map(str::to_owned) }
     }
 
-    /// Its name: `cases`, `mvtec`, `acdc`, `msd` or `images`.
+    /// Its name: `cases`, `mvtec`, `acdc`, `msd`, `images` or `manifest`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -59,6 +64,7 @@ impl Layout {
             Self::Acdc => "acdc",
             Self::Msd => "msd",
             Self::Images => "images",
+            Self::Manifest => "manifest",
         }
     }
 }
@@ -74,7 +80,8 @@ impl FromStr for Layout {
 
     /// The layout of a name; [`Layout::Cases`] of one image a case, `image.nii.gz`, without masks.
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let all = [Self::cases("image.nii.gz", None), Self::MvTec, Self::Images, Self::Acdc, Self::Msd];
+        let cases = Self::cases("image.nii.gz", None);
+        let all = [cases, Self::MvTec, Self::Images, Self::Acdc, Self::Msd, Self::Manifest];
         let expected = all.iter().map(Self::name).collect();
         let found = all.into_iter().find(|layout| layout.name() == text);
         found.ok_or_else(|| UnknownName { what: "layout", found: text.to_owned(), expected })

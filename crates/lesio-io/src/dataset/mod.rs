@@ -23,11 +23,13 @@ mod folder;
 mod images;
 mod layout;
 mod listing;
+mod manifest;
 mod msd;
 mod mvtec;
 mod names;
 mod options;
 mod passed_over;
+mod sheet;
 mod splits;
 mod suggestion;
 
@@ -97,7 +99,7 @@ impl Dataset {
             }
         }
         cases.iter_mut().for_each(|case| case.matching = options.matching);
-        if let Some(splits) = splits::Splits::of(root)? {
+        if let Some(splits) = splits::Splits::of(root)?.filter(|_| *layout != Layout::Manifest) {
             splits.assign(&mut cases, options.absent_cases)?;
         }
         let mask = match layout {
@@ -248,6 +250,7 @@ fn list(root: &Path, layout: &Layout) -> Result<Listing, DatasetError> {
         Layout::Acdc => acdc::list(root),
         Layout::Msd => msd::list(root),
         Layout::Images => images::list(root),
+        Layout::Manifest => manifest::list(root),
     }
 }
 
@@ -262,11 +265,25 @@ fn check_root(root: &Path, layout: &Layout) -> Result<(), DatasetError> {
         }
         Err(source) => return Err(DatasetErrorKind::Io { operation: "look up the folder", source }.at(root)),
     };
-    if kind.is_dir() || (kind.is_file() && *layout == Layout::Images) {
+    let fits = match layout {
+        Layout::Manifest => kind.is_file(),
+        Layout::Images => kind.is_dir() || kind.is_file(),
+        _ => kind.is_dir(),
+    };
+    if fits {
         return Ok(());
     }
+    if *layout == Layout::Manifest {
+        return Err(DatasetErrorKind::NotRegularFile { found: describe(kind) }.at(root));
+    }
     let error = DatasetErrorKind::NotAFolder { found: describe(kind) }.at(root);
-    let one = kind.is_file().then(|| "a single file is the layout images".to_owned());
+    let is_table = root.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    let what = if is_table {
+        "a table of cases is the layout manifest"
+    } else {
+        "a single file is the layout images"
+    };
+    let one = kind.is_file().then(|| what.to_owned());
     Err(error.hinted(one))
 }
 

@@ -3,21 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
-
 use super::case::Case;
 use super::error::{AbsentCase, DatasetError, DatasetErrorKind};
 use super::folder::is_there;
 use super::names::nearest;
 use super::options::AbsentCases;
-use crate::error::ReadErrorKind;
-use crate::source::read_all;
-use crate::spreadsheet::plain;
+use super::sheet::{Fault, Sheet, value};
 
 const NAME: &str = "splits.csv";
-
-/// More than the list of any data set takes.
-const MOST_BYTES: u64 = 64 << 20;
 
 /// Splits by patient, or by patient and frame.
 #[derive(Debug)]
@@ -42,18 +35,11 @@ impl Splits {
         if !is_there(&path) {
             return Ok(None);
         }
-        let bytes = read_all(&path, MOST_BYTES).map_err(|kind| {
-            let kind = match kind {
-                ReadErrorKind::Io { operation, source } => DatasetErrorKind::Io { operation, source },
-                ReadErrorKind::DanglingLink { .. } => DatasetErrorKind::DanglingLink,
-                ReadErrorKind::NotRegularFile { found } => DatasetErrorKind::NotRegularFile { found },
-                other => DatasetErrorKind::BadSplits { line: 1, reason: other.to_string() },
-            };
-            kind.at(&path)
-        })?;
-        match parse(&bytes) {
+        let bad = |line, reason| DatasetErrorKind::BadSplits { line, reason };
+        let sheet = Sheet::read(&path, bad).map_err(|kind| kind.at(&path))?;
+        match rows(&sheet) {
             Ok(by_name) => Ok(Some(Self { path, by_name })),
-            Err((line, reason)) => Err(DatasetErrorKind::BadSplits { line, reason }.at(&path)),
+            Err((line, reason)) => Err(bad(line, reason).at(&path)),
         }
     }
 
@@ -124,48 +110,19 @@ fn label((who, frame): &Key) -> String {
     frame.as_ref().map_or_else(|| who.clone(), |frame| format!("{who} {frame}"))
 }
 
-fn parse(bytes: &[u8]) -> Result<BTreeMap<Key, Row>, (u64, String)> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
-        (line, "is not UTF-8".to_owned())
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader =
-        ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes());
-    let mut rows = reader.records().filter(|row| {
-        // A row of blanks is as good as none.
-        !row.as_ref().is_ok_and(|row| row.iter().all(str::is_empty))
-    });
-    // Where a row begins, the reader counts from before the empty lines that it skips.
-    let line = |position: Option<&csv::Position>| {
-        let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
-        let after = text.as_bytes().get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
-        let skipped = after.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        line + skipped.filter(|&&byte| byte == b'\n').count() as u64
-    };
-    let mut next = || match rows.next() {
-        None => Ok(None),
-        Some(Ok(row)) => Ok(Some((line(row.position()), row))),
-        Some(Err(error)) => Err((line(error.position()), error.to_string())),
-    };
-    let (line, header) = next()?.ok_or((1, "is empty, expected column names".to_owned()))?;
-    let column =
-        |wanted: &[&str]| header.iter().position(|name| wanted.contains(&name.to_ascii_lowercase().as_str()));
-    let missing = |what: &str| {
-        let names: Vec<&str> = header.iter().collect();
-        (line, format!("there is no column {what} among {names:?}"))
-    };
-    let patient =
-        column(&["patient", "case", "subject"]).ok_or_else(|| missing("patient, case or subject"))?;
-    let split = column(&["split"]).ok_or_else(|| missing("split"))?;
-    let frame = column(&["frame"]);
+fn rows(sheet: &Sheet) -> Result<BTreeMap<Key, Row>, Fault> {
+    let patient = sheet
+        .column(&["patient", "case", "subject"])
+        .ok_or_else(|| sheet.missing("patient, case or subject"))?;
+    let split = sheet.column(&["split"]).ok_or_else(|| sheet.missing("split"))?;
+    let frame = sheet.column(&["frame"]);
     let mut by_name: BTreeMap<Key, Row> = BTreeMap::new();
-    while let Some((line, row)) = next()? {
+    for (line, row) in &sheet.rows {
+        let line = *line;
         let empty = |what: &str| (line, format!("the {what} is empty"));
-        let who = value(&row, patient).ok_or_else(|| empty("patient"))?;
-        let split = value(&row, split).ok_or_else(|| empty("split"))?;
-        let key = (who, frame.and_then(|frame| value(&row, frame)));
+        let who = value(row, patient).ok_or_else(|| empty("patient"))?;
+        let split = value(row, split).ok_or_else(|| empty("split"))?;
+        let key = (who, frame.and_then(|frame| value(row, frame)));
         match by_name.get(&key) {
             Some(earlier) if earlier.split != split => {
                 let (label, earlier) = (label(&key), &earlier.split);
@@ -178,13 +135,13 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<Key, Row>, (u64, String)> {
     Ok(by_name)
 }
 
-fn value(row: &StringRecord, column: usize) -> Option<String> {
-    row.get(column).filter(|value| !value.is_empty()).map(|value| plain(value).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<BTreeMap<Key, Row>, Fault> {
+        rows(&Sheet::parse(bytes)?)
+    }
 
     fn split_of(csv: &str, patient: &str) -> Option<String> {
         let rows = parse(csv.as_bytes()).unwrap();

@@ -168,7 +168,9 @@ impl Work<'_> {
         if self.config.finished == FinishedCases::Keep
             && let Some(finished) = self.finished(folder, &key)
         {
-            return Ok(finished);
+            // What is said of a case may have changed since.
+            let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
+            return Ok(LocalizedCase { patient, further, ..finished });
         }
         let localized = self.localize(case, folder)?;
         self.record(folder, key, &localized)?;
@@ -190,6 +192,7 @@ impl Work<'_> {
         };
         let (id, patient) = (case.id().to_owned(), case.patient().to_owned());
         let (input, resolution_doubt) = (case.images().to_vec(), doubt.map(|doubt| doubt.to_string()));
-        Ok(LocalizedCase { id, patient, input, content, resolution, resolution_doubt, predictors })
+        let further = case.further().to_vec();
+        Ok(LocalizedCase { id, patient, further, input, content, resolution, resolution_doubt, predictors })
     }
 }

@@ -45,13 +45,16 @@ pub struct FailedCase {
     pub id: String,
     /// Why, with the causes.
     pub error: String,
+    /// What else a manifest says of it, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<(String, String)>,
 }
 
 impl FailedCase {
     /// A case with its error, of which the observer is told.
     pub(crate) fn new(case: &Case, error: &(dyn Error + 'static), observer: &mut dyn Observer) -> Self {
         observer.notice(&Notice::CaseFailed { case: case.id(), error });
-        Self { id: case.id().to_owned(), error: observer.explain(error) }
+        Self { id: case.id().to_owned(), error: observer.explain(error), further: case.further().to_vec() }
     }
 }
 
@@ -61,6 +64,9 @@ impl FailedCase {
 pub struct LocalizedCase {
     /// The case.
     pub id: String,
+    /// What else a manifest says of it, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<(String, String)>,
     /// Its files, one a channel; a file alone is a text in JSON.
     #[serde(serialize_with = "one_or_all", deserialize_with = "one_or_several")]
     pub input: Vec<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::PredictorName;
 use lesio_io::atomic::{Existing, WriteError};
-use lesio_io::spreadsheet::CommaTable;
+use lesio_io::spreadsheet::{Cell, CommaTable};
 use lesio_report::{Column, Table, TableCell, TableError};
 
 use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
@@ -21,10 +21,11 @@ const LESION_TABLE: &str = "lesions.csv";
 
 impl LocalizationReport {
     /// A row for each case and predictor, in order of the cases: the verdict, what it rests on, and what was found. Cases that
-    /// could not be mapped have their error in the last column.
+    /// could not be mapped have their error in the last of these columns. What else a manifest says of the cases follows.
     #[must_use]
     pub fn case_table(&self) -> CommaTable<13> {
-        let mut table = CommaTable::new([
+        let names = self.further_names();
+        let columns = [
             "case",
             "patient",
             "predictor",
@@ -38,11 +39,21 @@ impl LocalizationReport {
             "volume_ml",
             "reason",
             "error",
-        ]);
+        ];
+        // A column of the manifest that is called as one of these keeps its name behind a prefix.
+        let further = names.iter().map(|name| match columns.contains(name) {
+            true => format!("manifest_{name}"),
+            false => (*name).to_owned(),
+        });
+        let mut table = CommaTable::with_further(columns, further);
+        let values = |further: &[(String, String)]| -> Vec<Cell> {
+            let value = |name: &&str| further.iter().find(|(own, _)| own == name).map(|(_, value)| value);
+            names.iter().map(|name| value(name).into()).collect()
+        };
         for case in &self.cases {
             for mapped in &case.predictors {
                 let verdict = &mapped.verdict;
-                table.row([
+                let row = [
                     (&case.id).into(),
                     (&case.patient).into(),
                     mapped.name.as_str().into(),
@@ -56,7 +67,8 @@ impl LocalizationReport {
                     mapped.volume_ml().into(),
                     verdict.reason.as_ref().into(),
                     None::<&str>.into(),
-                ]);
+                ];
+                table.row_with(row, values(&case.further));
             }
         }
         for failed in &self.failed {
@@ -64,9 +76,21 @@ impl LocalizationReport {
             let mut row = [(); 13].map(|()| nothing());
             row[0] = (&failed.id).into();
             row[12] = (&failed.error).into();
-            table.row(row);
+            table.row_with(row, values(&failed.further));
         }
         table
+    }
+
+    /// The further columns of all cases, in the order of their first appearance.
+    fn further_names(&self) -> Vec<&str> {
+        let of_failed = self.failed.iter().map(|case| &case.further);
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.cases.iter().map(|case| &case.further).chain(of_failed).flatten() {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// A row for each lesion found: its size, place and scores. The place is the mean voxel index along each axis of the

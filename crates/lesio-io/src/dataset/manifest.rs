@@ -1,0 +1,224 @@
+//! A table of cases: a comma-separated file with a row for each.
+
+use std::path::{Component, Path};
+
+use csv::StringRecord;
+
+use super::case::{Case, Mask};
+use super::error::{DatasetError, DatasetErrorKind};
+use super::listing::Listing;
+use super::sheet::{Fault, Sheet, value};
+use crate::endings::without_ending;
+
+/// What a column of one channel begins with, as `image:flair`.
+const CHANNEL: &str = "image:";
+
+pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
+    let bad = |line, reason| DatasetErrorKind::BadManifest { line, reason };
+    let sheet = Sheet::read(root, bad).map_err(|kind| kind.at(root))?;
+    let columns = Columns::of(&sheet).map_err(|(line, reason)| bad(line, reason).at(root))?;
+    let folder = root.parent().unwrap_or(Path::new(""));
+    let mut listing = Listing::default();
+    for (line, row) in &sheet.rows {
+        let case = columns.case(row, folder).map_err(|reason| bad(*line, reason).at(root))?;
+        let lacking = columns.mask.is_some() && case.mask == Mask::Unknown;
+        listing.push(case, lacking);
+    }
+    Ok(listing)
+}
+
+/// Which column holds what.
+struct Columns {
+    /// The images, and the names of their channels, if they have any.
+    images: Vec<(usize, Option<String>)>,
+    mask: Option<usize>,
+    case: Option<usize>,
+    patient: Option<usize>,
+    split: Option<usize>,
+    kind: Option<usize>,
+    /// All others, with their names.
+    further: Vec<(usize, String)>,
+}
+
+impl Columns {
+    fn of(sheet: &Sheet) -> Result<Self, Fault> {
+        let names: Vec<&str> = sheet.names().collect();
+        for (place, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                return Err(sheet.bad_header(format!("column {} has no name", place + 1)));
+            }
+            if names[..place].iter().any(|earlier| earlier.eq_ignore_ascii_case(name)) {
+                return Err(sheet.bad_header(format!("there are two columns {name}")));
+            }
+        }
+        let channels = names.iter().enumerate().filter_map(|(place, name)| {
+            let start = name.get(..CHANNEL.len())?;
+            let channel = name.get(CHANNEL.len()..)?.trim();
+            start.eq_ignore_ascii_case(CHANNEL).then(|| (place, Some(channel.to_owned())))
+        });
+        let mut images: Vec<(usize, Option<String>)> = channels.collect();
+        match (sheet.column(&["image", "path"]), images.is_empty()) {
+            (Some(place), true) => images.push((place, None)),
+            (Some(_), false) => {
+                return Err(
+                    sheet.bad_header("there are columns image and image:CHANNEL, expected one kind".into())
+                );
+            }
+            (None, true) => return Err(sheet.missing("image, path or image:CHANNEL")),
+            (None, false) => {}
+        }
+        if images.iter().any(|(_, name)| name.as_deref() == Some("")) {
+            return Err(sheet.bad_header("a column image: names no channel".into()));
+        }
+        let mut columns = Self {
+            images,
+            mask: sheet.column(&["mask"]),
+            case: sheet.column(&["case"]),
+            patient: sheet.column(&["patient", "subject"]),
+            split: sheet.column(&["split"]),
+            kind: sheet.column(&["kind"]),
+            further: Vec::new(),
+        };
+        let single = [columns.mask, columns.case, columns.patient, columns.split, columns.kind];
+        let known: Vec<usize> =
+            columns.images.iter().map(|(place, _)| *place).chain(single.into_iter().flatten()).collect();
+        let further = names.iter().enumerate().filter(|(place, _)| !known.contains(place));
+        columns.further = further.map(|(place, name)| (place, (*name).to_owned())).collect();
+        Ok(columns)
+    }
+
+    fn case(&self, row: &StringRecord, folder: &Path) -> Result<Case, String> {
+        let cell = |column: Option<usize>| column.and_then(|column| value(row, column));
+        let mut images = Vec::with_capacity(self.images.len());
+        for (column, channel) in &self.images {
+            let of = channel.as_ref().map_or_else(String::new, |channel| format!(" of channel {channel}"));
+            images.push(value(row, *column).ok_or_else(|| format!("the image{of} is missing"))?);
+        }
+        let id = match (cell(self.case), images.first()) {
+            (Some(id), _) => {
+                if !is_inside(&id) {
+                    return Err(format!(
+                        "{id:?} cannot be the name of a case: its results have a folder of this name"
+                    ));
+                }
+                id
+            }
+            (None, Some(image)) => name_of(image).ok_or_else(|| format!("{image:?} names no file"))?,
+            (None, None) => return Err("the image is missing".into()),
+        };
+        let new = Case::new(id);
+        Ok(Case {
+            patient: cell(self.patient).unwrap_or_else(|| new.id.clone()),
+            split: cell(self.split),
+            kind: cell(self.kind),
+            mask: cell(self.mask).map_or(Mask::Unknown, |mask| Mask::File(folder.join(mask))),
+            images: images.iter().map(|image| folder.join(image)).collect(),
+            channels: self.images.iter().filter_map(|(_, channel)| channel.clone()).collect(),
+            further: self
+                .further
+                .iter()
+                .map(|(column, name)| (name.clone(), value(row, *column).unwrap_or_default()))
+                .collect(),
+            ..new
+        })
+    }
+}
+
+/// What a case is called whose row does not tell: its image's path without the ending, or the file's name alone where
+/// the path leads elsewhere than into the manifest's folder.
+fn name_of(image: &str) -> Option<String> {
+    let name = match is_inside(image) {
+        true => image.to_owned(),
+        false => Path::new(image).file_name()?.to_str()?.to_owned(),
+    };
+    Some(without_ending(&name).to_owned())
+}
+
+/// Whether a path stays inside the folder that it starts in.
+fn is_inside(path: &str) -> bool {
+    let mut components = Path::new(path).components().peekable();
+    components.peek().is_some() && components.all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::super::{Dataset, DatasetOptions, Layout, MissingMask};
+    use super::*;
+
+    fn open(text: &str) -> Result<Dataset, DatasetError> {
+        open_with(text, &DatasetOptions::new())
+    }
+
+    fn open_with(text: &str, options: &DatasetOptions) -> Result<Dataset, DatasetError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("studies.csv");
+        fs::write(&path, text).unwrap();
+        Dataset::open_with(&path, &Layout::Manifest, options)
+    }
+
+    #[test]
+    fn a_row_is_a_case() {
+        let data = open(
+            "Case,image:flair,image:t1c,mask,subject,split,site,age\n\
+             b,b/f.nii.gz,b/t.nii.gz,b/m.nii.gz,ben,test,north,\n\
+             \n\
+             a,/far/f.nii,../t.nii,m.nii,ann,train,\"south, old\",'=4\n",
+        )
+        .unwrap();
+        let [a, b] = data.cases() else { panic!() };
+        let folder = data.root().parent().unwrap();
+        assert_eq!((a.id(), a.patient(), a.split()), ("a", "ann", Some("train")));
+        assert_eq!(a.images(), [PathBuf::from("/far/f.nii"), folder.join("../t.nii")]);
+        assert_eq!(b.mask().path(), Some(&*folder.join("b/m.nii.gz")));
+        assert_eq!(b.channels, ["flair", "t1c"]);
+        let further = |case: &Case| case.further().to_vec();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(further(a), [pair("site", "south, old"), pair("age", "=4")]);
+        assert_eq!(further(b), [pair("site", "north"), pair("age", "")]);
+    }
+
+    #[test]
+    fn cases_are_called_as_their_images() {
+        let data = open("path\nx/flair.nii.gz\n/elsewhere/tile.png\n../up.nii\n").unwrap();
+        let ids: Vec<&str> = data.cases().iter().map(Case::id).collect();
+        assert_eq!(ids, ["tile", "up", "x/flair"]);
+        assert!(data.cases().iter().all(|case| *case.mask() == Mask::Unknown && case.channels.is_empty()));
+    }
+
+    #[test]
+    fn masks_that_are_absent_are_as_the_options_say() {
+        let text = "image,mask\na.png,a_mask.png\nb.png,\n";
+        assert_eq!(open(text).unwrap_err().kind().name(), "MissingMask");
+        let data = open_with(text, &DatasetOptions::new().missing_mask(MissingMask::Normal)).unwrap();
+        assert_eq!(*data.cases()[1].mask(), Mask::Normal);
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_with_its_line() {
+        for (text, line, part) in [
+            ("", 1, "is empty"),
+            ("file,mask\n", 1, "no column image, path or image:CHANNEL"),
+            ("image,image:t1\n", 1, "expected one kind"),
+            ("image,site,Site\n", 1, "two columns Site"),
+            ("image,\n", 1, "column 2 has no name"),
+            ("image: ,site\n", 1, "names no channel"),
+            ("image:a,image:b\nx.nii,\n", 2, "the image of channel b is missing"),
+            ("image,site\n\n,north\n", 3, "the image is missing"),
+            ("image,case\nx.nii,../x\n", 2, "cannot be the name of a case"),
+            ("image,case\nx.nii,/x\n", 2, "cannot be the name of a case"),
+        ] {
+            match open(text).unwrap_err().kind() {
+                DatasetErrorKind::BadManifest { line: found, reason } => {
+                    assert_eq!(*found, line, "{text:?}: {reason}");
+                    assert!(reason.contains(part), "{text:?}: {reason}");
+                }
+                other => panic!("{text:?}: {other:?}"),
+            }
+        }
+        assert_eq!(open("image\n").unwrap_err().kind().name(), "Empty");
+        assert_eq!(open("image\na.nii\n./a.nii.gz\n").unwrap_err().kind().name(), "DuplicateCase");
+    }
+}

@@ -1,0 +1,104 @@
+//! A comma-separated table that a user wrote, with the numbers of its lines.
+
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::error::DatasetErrorKind;
+use crate::error::ReadErrorKind;
+use crate::source::read_all;
+use crate::spreadsheet::plain;
+
+/// More than the list of any data set takes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// What is wrong with a table, and in which line, from 1.
+pub(super) type Fault = (u64, String);
+
+/// A table: its names of columns, and rows with the numbers of their lines.
+#[derive(Debug)]
+pub(super) struct Sheet {
+    header: StringRecord,
+    header_line: u64,
+    pub(super) rows: Vec<(u64, StringRecord)>,
+}
+
+impl Sheet {
+    /// Reads a file; `bad` makes an error of what is wrong in it.
+    pub(super) fn read(
+        path: &Path,
+        bad: impl Fn(u64, String) -> DatasetErrorKind,
+    ) -> Result<Self, DatasetErrorKind> {
+        let bytes = read_all(path, MOST_BYTES).map_err(|kind| match kind {
+            ReadErrorKind::Io { operation, source } => DatasetErrorKind::Io { operation, source },
+            ReadErrorKind::DanglingLink { .. } => DatasetErrorKind::DanglingLink,
+            ReadErrorKind::NotRegularFile { found } => DatasetErrorKind::NotRegularFile { found },
+            other => bad(1, other.to_string()),
+        })?;
+        Self::parse(&bytes).map_err(|(line, reason)| bad(line, reason))
+    }
+
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
+            (line, "is not UTF-8".to_owned())
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(Trim::All)
+            .from_reader(text.as_bytes());
+        // Where a row begins, the reader counts from before the empty lines that it skips.
+        let line = |position: Option<&csv::Position>| {
+            let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
+            let after =
+                text.as_bytes().get(usize::try_from(start).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let skipped = after.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            line + skipped.filter(|&&byte| byte == b'\n').count() as u64
+        };
+        let mut header = None;
+        let mut rows = Vec::new();
+        for row in reader.records() {
+            let row = row.map_err(|error| (line(error.position()), error.to_string()))?;
+            // A row of blanks is as good as none.
+            if row.iter().all(str::is_empty) {
+                continue;
+            }
+            let line = line(row.position());
+            match &header {
+                None => header = Some((line, row)),
+                Some(_) => rows.push((line, row)),
+            }
+        }
+        let (header_line, header) = header.ok_or((1, "is empty, expected column names".to_owned()))?;
+        Ok(Self { header, header_line, rows })
+    }
+
+    /// The names of the columns as they stand.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.header.iter()
+    }
+
+    /// The first column that has one of the names, whatever their case.
+    pub(super) fn column(&self, wanted: &[&str]) -> Option<usize> {
+        self.names().position(|name| wanted.contains(&name.to_ascii_lowercase().as_str()))
+    }
+
+    /// That there is no column, `what` in words.
+    pub(super) fn missing(&self, what: &str) -> Fault {
+        let names: Vec<&str> = self.names().collect();
+        (self.header_line, format!("there is no column {what} among {names:?}"))
+    }
+
+    /// That something is wrong with the names of the columns.
+    pub(super) fn bad_header(&self, reason: String) -> Fault {
+        (self.header_line, reason)
+    }
+}
+
+/// The value of a column; `None` where it is empty.
+pub(super) fn value(row: &StringRecord, column: usize) -> Option<String> {
+    row.get(column).filter(|value| !value.is_empty()).map(|value| plain(value).to_owned())
+}
