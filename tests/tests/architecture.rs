@@ -193,7 +193,7 @@ fn unsafe_code_stands_where_it_may() {
             // The workspace denies it, and one module allows it.
             "lesio-kernels" => "",
             "lesio-nn" => "#![cfg_attr(not(feature = \"cuda\"), forbid(unsafe_code))]",
-            _ => "#![forbid(unsafe_code)]",
+            _ => "forbid(unsafe_code)",
         };
         assert!(root.contains(forbids), "{name} does not forbid unsafe code");
         let allowed =
