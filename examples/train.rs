@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::io::dataset::Layout;
+use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Existing, write_json};
 use lesio::study::{BadCases, PreparedTraining, TrainOptions, check_folder, predictor_choice, read_subjects};
 use lesio_examples::arguments::whole;
@@ -62,10 +62,11 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
-    let data = args.data.open()?;
     let layout = args.data.layout();
-    let training = args.model.training((&layout, &data), args.passes, args.seed, args.members);
-    training.validate()?;
+    let training_on =
+        |data: Option<&Dataset>| args.model.training((&layout, data), args.passes, args.seed, args.members);
+    // Before any data are looked up.
+    training_on(None).validate()?;
     check_folder(&args.out)?;
     let mut members = Vec::new();
     for out in member_folders(&args.out, args.members) {
@@ -74,6 +75,8 @@ fn program() -> Outcome {
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
         members.push((out, model, options));
     }
+    let data = args.data.open()?;
+    let training = training_on(Some(&data));
     let unknown = data.unknown();
     if unknown > 0 && layout != Layout::MvTec {
         let all = data.cases().len();

@@ -254,16 +254,19 @@ impl StartArgs {
 }
 
 impl ModelArgs {
-    /// The training of a localizer, or of each of so many, on images of this layout.
+    /// The training of a localizer, or of each of so many, on images of this layout; without the data, it serves to check
+    /// the settings.
     #[must_use]
     pub fn training(
         &self,
-        (layout, data): (&Layout, &Dataset),
+        (layout, data): (&Layout, Option<&Dataset>),
         passes: PassArgs,
         seed: u64,
         members: usize,
     ) -> LocalizerTraining {
-        let preset = self.preprocessing.unwrap_or_else(|| Preset::of_data(layout, data));
+        let preset = self
+            .preprocessing
+            .unwrap_or_else(|| data.map_or_else(|| Preset::of(layout), |data| Preset::of_data(layout, data)));
         let preprocessing = self.prepared(preset);
         let bands = self.position_bands.unwrap_or_else(|| Preset::bands(&preprocessing));
         LocalizerTraining::new(self.model(preset, passes, seed), preprocessing)
