@@ -66,6 +66,11 @@ pub fn volume_layouts() -> impl TypedValueParser<Value = Layout> {
     one_of(vec![
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`", Layout::Acdc),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr", Layout::Msd),
+        (
+            "manifest",
+            "A table (CSV) with a row a case: image, mask, patient; see docs/datasets.md",
+            Layout::Manifest,
+        ),
     ])
 }
 

@@ -65,6 +65,31 @@ fn refused(result: Result<Dataset, DatasetError>, kind: &str, path: &str) {
     assert!(error.path().ends_with(path), "{error} names {}, expected {path}", error.path().display());
 }
 
+/// BraTS has the case in the names of its files: the channels are called by the rest of them.
+#[test]
+fn names_may_hold_the_case() {
+    let root = folder(&[]);
+    for case in ["p1", "p2"] {
+        for name in ["flair.nii.gz", "t1ce.nii", "seg.nii.gz"] {
+            add(root.path(), &format!("{case}/{case}_{name}"), "");
+        }
+    }
+    let images = ["{case}_flair.nii.gz", "{case}_t1ce.nii.gz"].map(str::to_owned).to_vec();
+    let layout = Layout::Cases { images, mask: Some("{case}_seg.nii.gz".to_owned()) };
+    let data = Dataset::open(root.path(), &layout).unwrap();
+    assert_eq!(data.cases().len(), 2);
+    for case in data.cases() {
+        let (scan, mask) = case.read_scan().unwrap();
+        assert_eq!(scan.names(), ["flair", "t1ce"]);
+        assert_eq!(mask.unwrap().shape(), scan.grid());
+    }
+    // A single channel is called by what is left of its name, too.
+    add(root.path(), "p1/p1.nii.gz", "");
+    add(root.path(), "p2/p2.nii.gz", "");
+    let data = Dataset::open(root.path(), &Layout::cases("{case}.nii.gz", None)).unwrap();
+    assert_eq!(data.cases()[1].read_scan().unwrap().0.names(), ["image"]);
+}
+
 #[test]
 fn cases_are_folders() {
     let root = folder(&[

@@ -1,4 +1,4 @@
-//! Convolution kernels for CPUs with run-time dispatch: the one crate of lesio that holds unsafe code.
+//! Convolution kernels for CPUs with run-time dispatch. All unsafe code of lesio's CPU engine is here.
 //!
 //! Images are channel-last with a border of zeros: an [`ImageLayout`] says how, [`from_planes`] and [`to_planes`]
 //! convert from `[n, channels, rows, columns]` and back. [`Convolution`] computes a convolution, its adjoint (a

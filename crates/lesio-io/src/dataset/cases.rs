@@ -49,9 +49,13 @@ fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, Da
     Ok(Case { images, mask, channels, ..Case::new(folder.name) })
 }
 
-/// What a channel is called whose files have the case in their names: `flair` of `{case}_flair.nii.gz`.
+/// What a channel is called whose files have the case in their names: `flair` of `{case}_flair.nii.gz`, and `image` of
+/// `{case}.nii.gz`.
 fn channel(name: &str) -> String {
-    without_ending(&name.replace(CASE, "")).trim_matches(['_', '-', '.', ' ']).to_owned()
+    match without_ending(name).replace(CASE, "").trim_matches(['_', '-', '.', ' ']) {
+        "" => "image".to_owned(),
+        channel => channel.to_owned(),
+    }
 }
 
 /// The file of this name, or of the name with the other of `.nii` and `.nii.gz`.

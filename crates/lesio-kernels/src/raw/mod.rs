@@ -1,4 +1,4 @@
-//! All unsafe code of lesio: vector registers, one worker team, and what they need.
+//! All unsafe code of this crate: vector registers, one worker team, and what they need.
 //!
 //! Everything that this module hands to the rest of the crate is safe to call with any argument: a
 //! function here checks once, at its entry, that every index it will form lies inside the slices it was
