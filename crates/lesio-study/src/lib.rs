@@ -82,6 +82,7 @@ pub mod quality;
 mod reading;
 mod recalibrate;
 mod scratch;
+mod shard;
 mod subject;
 mod thresholds;
 mod train_localizer;
@@ -119,8 +120,8 @@ pub use localization_study::{
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, FinishedCases, LocalizationReport,
-    LocalizeConfig, LocalizedCase, MappedPredictor, Shard, ShardRecord, WrittenMaps, choice_in_words,
-    localize_folder, merge_shards, predictor_choice,
+    LocalizeConfig, LocalizedCase, MappedPredictor, WrittenMaps, choice_in_words, localize_folder,
+    merge_shards, predictor_choice,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
@@ -140,6 +141,7 @@ pub use presentation::{
 pub use preset::Preset;
 pub use reading::{BadCases, read_subjects};
 pub use recalibrate::{CalibrationRate, NormalRates, RATES, Recalibration, recalibrate};
+pub use shard::{Shard, ShardRecord};
 pub use subject::{ReadCases, Subject, Subjects};
 pub use thresholds::{ThresholdChoice, Thresholds, ValidationChoice, ValidationSubject};
 pub use train_localizer::{

@@ -7,9 +7,9 @@ use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_settings::{require, setters};
 
-use super::shard::Shard;
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
+use crate::shard::Shard;
 use crate::workflow_error::WorkflowError;
 
 /// What a model maps by where no validation data chose: absolute errors are what every model has, in the units of its

@@ -11,10 +11,10 @@ use lesio_io::nifti::read_header;
 
 use super::config::{CaseFolders, FinishedCases, LocalizeConfig};
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
-use super::shard::ShardRecord;
 use super::work::{Work, overlay_file};
 use crate::folder::{case_folders, check_folder};
 use crate::observer::{Notice, Observer, Step};
+use crate::shard::ShardRecord;
 use crate::workflow_error::WorkflowError;
 
 /// Maps every image of a data set, and writes for each image and predictor: the map on the image's own grid (NIfTI with

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::LocalizationReport;
-use super::shard::ShardRecord;
+use crate::shard::ShardRecord;
 use crate::workflow_error::WorkflowError;
 
 /// Joins the reports of all shares of a data set into the one that a single run would have given.

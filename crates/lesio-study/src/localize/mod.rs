@@ -6,7 +6,6 @@ mod merge;
 mod picture;
 mod record;
 mod report;
-mod shard;
 mod tables;
 mod volume;
 mod work;
@@ -18,4 +17,3 @@ pub use config::{
 pub use folder::localize_folder;
 pub use merge::merge_shards;
 pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};
-pub use shard::{Shard, ShardRecord};

@@ -9,10 +9,10 @@ use lesio_io::dataset::Case;
 use lesio_report::Extra;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::shard::{Shard, ShardRecord};
 use crate::findings::{DetectionRule, Finding};
 use crate::folder::REPORT;
 use crate::observer::{Notice, Observer};
+use crate::shard::{Shard, ShardRecord};
 use crate::verdict::CaseVerdict;
 
 /// What was found in the images of a data set, and which images could not be mapped.

@@ -54,7 +54,7 @@ impl Shard {
     }
 
     /// The places of the cases of this share, ascending: the largest case goes to the share that has least so far.
-    pub(super) fn places(self, cases: &[Case]) -> Vec<usize> {
+    pub(crate) fn places(self, cases: &[Case]) -> Vec<usize> {
         deal(&cases.iter().map(bytes).collect::<Vec<_>>(), self.of, self.index - 1)
     }
 }
@@ -106,7 +106,7 @@ pub struct ShardRecord {
 }
 
 impl ShardRecord {
-    pub(super) fn new(shard: Shard, cases: &[Case], places: &[usize], options: u32) -> Self {
+    pub(crate) fn new(shard: Shard, cases: &[Case], places: &[usize], options: u32) -> Self {
         let mut checksum = crc32fast::Hasher::new();
         for case in cases {
             checksum.update(case.id().as_bytes());
