@@ -100,7 +100,7 @@ pub use ranking::{CeilDice, PixelCurve, RankedPixels, auroc, average_precision};
 pub use region::{RankedRegions, RegionCurve, RegionOverlapCurve, RegionOverlapPoint};
 pub use regression::{BinScores, RegressionScores, regression_by_true_value};
 pub use replicates::PixelReplicates;
-pub use scratch::Scratch;
+pub use scratch::{Moved, Scratch};
 pub use selective::{RiskCoverage, failure_auroc};
 pub use stream::{
     MeasureConfig, MeasuredPatients, StreamedPatients, StreamedScores, StreamedValidation, TruePixels,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::MetricError;
 
@@ -14,6 +15,8 @@ const ENTRIES: usize = 1024;
 const STRETCH: usize = 1 << 18;
 /// Stretches that are decoded at once: fixed, so that memory does not depend on the number of threads.
 const AHEAD: usize = 4;
+/// Bytes that are copied at once.
+const PIECE: u64 = 1 << 20;
 
 /// What keeps bytes where they can be read again: a file, or a `Cursor<Vec<u8>>`.
 trait Store: Read + Write + Seek + Send {}
@@ -56,6 +59,56 @@ impl Scratch {
         self.end
     }
 
+    /// Copies everything that is kept here, as [`Scratch::absorb_from`] takes it.
+    ///
+    /// # Errors
+    /// [`MetricError::Scratch`] where the bytes cannot be read or written.
+    pub fn copy_to(&mut self, mut out: impl Write) -> Result<(), MetricError> {
+        self.for_each_piece(|piece| out.write_all(piece).map_err(|error| failed("write", &error)))
+    }
+
+    /// Appends everything that another scratch holds. The streams of the other one are then read from here, see
+    /// [`StreamedPatients::absorb`](crate::StreamedPatients::absorb).
+    ///
+    /// # Errors
+    /// [`MetricError::Scratch`] where the bytes cannot be read or written.
+    pub fn absorb(&mut self, other: &mut Self) -> Result<Moved, MetricError> {
+        let moved = Moved(self.end);
+        other.for_each_piece(|piece| self.append(piece).map(drop))?;
+        Ok(moved)
+    }
+
+    /// Appends the bytes that [`Scratch::copy_to`] wrote, up to the end of the reader. Other bytes give other scores, or an
+    /// error when they are read: who keeps them in a file guards them with a checksum.
+    ///
+    /// # Errors
+    /// [`MetricError::Scratch`] where the bytes cannot be read or written.
+    pub fn absorb_from(&mut self, mut from: impl Read) -> Result<Moved, MetricError> {
+        let moved = Moved(self.end);
+        let mut piece = Vec::new();
+        loop {
+            piece.clear();
+            from.by_ref().take(PIECE).read_to_end(&mut piece).map_err(|error| failed("read", &error))?;
+            if piece.is_empty() {
+                return Ok(moved);
+            }
+            self.append(&piece)?;
+        }
+    }
+
+    fn for_each_piece(
+        &mut self,
+        mut each: impl FnMut(&[u8]) -> Result<(), MetricError>,
+    ) -> Result<(), MetricError> {
+        let mut start = 0;
+        while start < self.end {
+            let length = (self.end - start).min(PIECE);
+            each(&self.read(start, length as usize)?)?;
+            start += length;
+        }
+        Ok(())
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Result<u64, MetricError> {
         let start = self.end;
         self.seek(start)?;
@@ -66,6 +119,10 @@ impl Scratch {
     }
 
     fn read(&mut self, start: u64, length: usize) -> Result<Vec<u8>, MetricError> {
+        // Before memory is taken for them: places may come from a file.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.end) {
+            return Err(failed("read", &io::ErrorKind::UnexpectedEof.into()));
+        }
         self.seek(start)?;
         let mut bytes = vec![0; length];
         self.store.read_exact(&mut bytes).map_err(|error| failed("read", &error))?;
@@ -106,15 +163,19 @@ impl Entry {
     }
 }
 
+/// By how much the places of streams moved, when their [`Scratch`] was absorbed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved(u64);
+
 /// The pixels of one class of one map, ascending, in blocks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     blocks: Vec<Block>,
     pixels: u64,
 }
 
 /// Entries that are decoded together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Block {
     start: u64,
     bytes: u32,
@@ -175,6 +236,12 @@ impl Run {
             // A block takes at most 1024 entries of 25 bytes.
             self.blocks.push(Block { start: begin as u64, bytes: (end - begin) as u32, first, last });
         }
+    }
+
+    /// The same run in the scratch that absorbed its own.
+    pub(crate) fn moved(mut self, moved: Moved) -> Self {
+        self.blocks.iter_mut().for_each(|block| block.start = block.start.saturating_add(moved.0));
+        self
     }
 
     /// Number of pixels.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::config::MeasureConfig;
 use super::measured::MeasuredPatients;
@@ -16,7 +17,7 @@ use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::keys;
 use crate::ranking::Ranks;
-use crate::scratch::{Direction, Encoded, Run, Scratch, for_each_stretch};
+use crate::scratch::{Direction, Encoded, Moved, Run, Scratch, for_each_stretch};
 use crate::threshold::ValidationThreshold;
 
 /// Patients whose runs are decoded at once: fixed, so that memory does not depend on the number of threads.
@@ -49,13 +50,16 @@ const AT_ONCE: usize = 8;
 /// assert!(interval.lower <= measured.auroc() && measured.auroc() <= interval.upper);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+///
+/// Streams that were filled apart, on several machines perhaps, join exactly ([`StreamedPatients::absorb`]): what they
+/// measure has the bits of one stream that was given the same maps in the same order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StreamedPatients {
     patients: BTreeMap<String, Vec<MapRuns>>,
 }
 
 /// The pixels of one map.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct MapRuns {
     positives: Run,
     negatives: Run,
@@ -107,6 +111,43 @@ impl StreamedPatients {
             }
         }
         Ok(())
+    }
+
+    /// Adds the maps of another stream, after those that are here. Its scratch was absorbed by that of this stream
+    /// ([`Scratch::absorb`]), which tells how its places moved.
+    ///
+    /// ```
+    /// use std::io::Cursor;
+    ///
+    /// use lesio_metrics::{Connectivity, MeasureConfig, Scratch, StreamedPatients, TruePixels};
+    /// use ndarray::array;
+    ///
+    /// let map = array![[0.5, 0.2, 0.1], [0.4, 0.0, 0.6]];
+    /// let truth = array![[true, false, false], [true, false, false]];
+    /// let pixels = TruePixels::new(&truth, &truth.mapv(|_| true), Connectivity::Vertex)?;
+    /// let in_memory = || Scratch::new(Cursor::new(Vec::new()));
+    ///
+    /// let (mut own, mut all) = (in_memory(), in_memory());
+    /// let (mut one, mut joined) = (StreamedPatients::new(), StreamedPatients::new());
+    /// one.update(&mut own, "anna", &pixels, &map)?;
+    /// for _ in 0..2 {
+    ///     let moved = all.absorb(&mut own)?;
+    ///     joined.absorb(one.clone(), moved);
+    /// }
+    /// let config = MeasureConfig::default();
+    /// let (one, both) = (one.measure(&mut own, &config)?, joined.measure(&mut all, &config)?);
+    /// assert_eq!(one.auroc(), both.auroc());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn absorb(&mut self, other: Self, moved: Moved) {
+        for (patient, maps) in other.patients {
+            let maps = maps.into_iter().map(|MapRuns { positives, negatives, regions }| MapRuns {
+                positives: positives.moved(moved),
+                negatives: negatives.moved(moved),
+                regions,
+            });
+            self.patients.entry(patient).or_default().extend(maps);
+        }
     }
 
     /// The patients, in order of their names, each with its numbers of abnormal and of normal pixels.
@@ -320,7 +361,64 @@ mod tests {
         );
     }
 
+    /// Each case in a stream and a scratch alone, written out, read again and joined.
+    fn joined(cases: &[Case]) -> (StreamedPatients, Scratch) {
+        let in_memory = || Scratch::new(Cursor::new(Vec::new()));
+        let (mut all, mut stream) = (in_memory(), StreamedPatients::new());
+        for (patient, scores, truth, within) in cases {
+            let (mut own, mut one) = (in_memory(), StreamedPatients::new());
+            let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Vertex).unwrap();
+            one.update(&mut own, patient, &pixels, scores.view()).unwrap();
+            let mut bytes = Vec::new();
+            own.copy_to(&mut bytes).unwrap();
+            let read: StreamedPatients = serde_json::from_str(&serde_json::to_string(&one).unwrap()).unwrap();
+            let moved = all.absorb_from(&bytes[..]).unwrap();
+            stream.absorb(read, moved);
+            // In memory it is the same.
+            assert_eq!(in_memory().absorb(&mut own).unwrap(), in_memory().absorb_from(&bytes[..]).unwrap());
+        }
+        (stream, all)
+    }
+
+    #[test]
+    fn places_beyond_the_scratch_are_an_error() {
+        let truth = Array3::from_shape_fn((1, 2, 3), |(_, row, _)| row == 0);
+        let case = ("a".to_owned(), truth.mapv(|_| 0.5), truth.clone(), truth.mapv(|_| true));
+        let (stream, mut scratch) = joined(&[case]);
+        let text = serde_json::to_string(&stream).unwrap();
+        for (from, to) in
+            [("\"start\":0", "\"start\":18446744073709551615"), ("\"bytes\":", "\"bytes\":429496729")]
+        {
+            assert!(text.contains(from), "{text}");
+            let broken: StreamedPatients = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
+            let found = broken.measure(&mut scratch, &MeasureConfig::default());
+            assert!(matches!(found, Err(MetricError::Scratch { operation: "read", .. })), "{found:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn joined_streams_find_what_one_finds(cases in prop::collection::vec(any_case(), 1..8)) {
+            let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+            let mut one = StreamedPatients::new();
+            for (patient, scores, truth, within) in &cases {
+                let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Vertex).unwrap();
+                one.update(&mut scratch, patient, &pixels, scores.view()).unwrap();
+            }
+            let (stream, mut all) = joined(&cases);
+            let config = MeasureConfig::default();
+            let found = (stream.measure(&mut all, &config), one.measure(&mut scratch, &config));
+            if let (Ok(joined), Ok(one)) = &found {
+                prop_assert_eq!(joined.auroc(), one.auroc());
+                prop_assert_eq!(joined.aupro(), one.aupro());
+                let bootstrap = BootstrapConfig::new(3).replicates(7);
+                if one.patients().len() > 1 {
+                    prop_assert_eq!(joined.bootstrap(&bootstrap).unwrap(), one.bootstrap(&bootstrap).unwrap());
+                }
+            }
+            prop_assert_eq!(found.0.err(), found.1.err());
+        }
+
         #[test]
         fn streams_find_what_memory_finds(cases in prop::collection::vec(any_case(), 1..8), bins in 4usize..40) {
             agree(&cases, bins);
