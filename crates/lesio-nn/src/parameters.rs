@@ -148,6 +148,17 @@ impl ParameterSet {
         Self { parameters }
     }
 
+    /// A checksum (CRC-32) of names and values: for telling sets apart, not against a forger.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        let mut checksum = crc32fast::Hasher::new();
+        for (name, parameter) in self.iter() {
+            checksum.update(name.as_bytes());
+            parameter.values().iter().for_each(|value| checksum.update(&value.to_le_bytes()));
+        }
+        checksum.finalize()
+    }
+
     /// Adds or replaces a parameter.
     pub fn insert(&mut self, name: impl Into<String>, parameter: Parameter) {
         self.parameters.insert(name.into(), parameter);

@@ -2,7 +2,7 @@
 
 use lesio_image::{Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::calibration::{CalibratedLabels, GradeCalibration};
 use crate::conformal::Conformal;
@@ -65,7 +65,7 @@ pub enum SliceVerdict {
 }
 
 /// The grade of one label.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Grade {
     /// The label.

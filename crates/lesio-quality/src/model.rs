@@ -208,6 +208,19 @@ impl QualityModel {
         model_file::save(path, KIND, VERSION, &parameters, &self.document)
     }
 
+    /// A text that changes with anything that changes grades: weights, configuration, calibration. For telling whether results
+    /// come from this model; not against a forger.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let (own, reconstructor) = (self.estimator.parameters(), self.reconstructor.parameters());
+        let (own, reconstructor) = (own.checksum(), reconstructor.checksum());
+        let document = serde_json::to_string(&self.document).unwrap_or_default();
+        format!(
+            "weights {own:08x} {reconstructor:08x}, document {:08x}",
+            crc32fast::hash(document.as_bytes())
+        )
+    }
+
     /// Configuration of the estimator.
     #[must_use]
     pub fn config(&self) -> &EstimatorConfig {

@@ -97,13 +97,8 @@ impl Localizer {
     pub fn fingerprint(&self) -> Result<String, PredictError> {
         let mut tensors = self.position_normals.tensors();
         tensors.extend(self.model.parameters().map_err(ModelError::from)?);
-        let mut weights = crc32fast::Hasher::new();
-        for (name, parameter) in tensors.iter() {
-            weights.update(name.as_bytes());
-            parameter.values().iter().for_each(|value| weights.update(&value.to_le_bytes()));
-        }
         let document = serde_json::to_string(&self.document).unwrap_or_default();
-        let (weights, document) = (weights.finalize(), crc32fast::hash(document.as_bytes()));
+        let (weights, document) = (tensors.checksum(), crc32fast::hash(document.as_bytes()));
         Ok(format!("weights {weights:08x}, document {document:08x}"))
     }
 
