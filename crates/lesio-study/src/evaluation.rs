@@ -1,18 +1,22 @@
 //! Predictors against the truth: pixels pooled by scope, intervals over patients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 
-use lesio_metrics::{BootstrapConfig, MeasureConfig, MetricError, Scratch, StreamedPatients};
+use lesio_metrics::{BootstrapConfig, MeasureConfig, MetricError, Moved, Scratch, StreamedPatients};
 use lesio_report::{PredictorReport, Scope, ScopeReport};
 use ndarray::Array3;
+use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 use crate::incomplete::{Incomplete, Missing};
 use crate::interval::Interval95;
+use crate::kept::pairs;
 use crate::maps::{Maps, STAGES, Scene, Stage};
 use crate::measured::{Measured, PredictorCurves, curves_of, measure};
-use crate::names::Names;
+use crate::names::{Names, Order};
+use crate::observer::explain;
 use crate::pixels::ScoredPixels;
 use crate::scratch::scratch;
 use crate::thresholds::Thresholds;
@@ -40,12 +44,19 @@ pub struct Evaluated {
 /// grows with them; what is computed has the bits that it would have in memory.
 #[derive(Debug)]
 pub struct EvaluationBuilder {
-    order: Vec<String>,
+    gathered: GatheredScores,
+    scratch: Scratch,
+}
+
+/// What an [`EvaluationBuilder`] has gathered; the scores themselves are in its scratch.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct GatheredScores {
+    order: Order,
     /// By scope, as [`SCOPES`] are.
+    #[serde(with = "pairs")]
     entries: BTreeMap<(String, Stage), [StreamedPatients; 2]>,
     patients: BTreeSet<String>,
     unscored: Vec<Incomplete>,
-    scratch: Scratch,
 }
 
 impl Default for EvaluationBuilder {
@@ -68,8 +79,34 @@ impl EvaluationBuilder {
     }
 
     fn with(scratch: Scratch) -> Self {
-        let (order, entries, patients) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { order, entries, patients, unscored: Vec::new(), scratch }
+        Self { gathered: GatheredScores::default(), scratch }
+    }
+
+    /// Adds what another builder has gathered, after what is here: the same as adding its subjects here, to the bit.
+    ///
+    /// # Errors
+    /// Scores that cannot be kept, or read from where they are.
+    pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
+        let Self { gathered, mut scratch } = other;
+        let moved = self.scratch.absorb(&mut scratch)?;
+        self.gathered.absorb(gathered, moved);
+        Ok(())
+    }
+
+    /// As [`EvaluationBuilder::absorb`], from bytes of a scratch.
+    pub(crate) fn absorb_from(
+        &mut self,
+        gathered: GatheredScores,
+        scores: impl Read,
+    ) -> Result<(), StudyError> {
+        let moved = self.scratch.absorb_from(scores)?;
+        self.gathered.absorb(gathered, moved);
+        Ok(())
+    }
+
+    /// What was gathered, and the scratch that holds the scores.
+    pub(crate) fn parts(&mut self) -> (&GatheredScores, &mut Scratch) {
+        (&self.gathered, &mut self.scratch)
     }
 
     /// Adds a subject.
@@ -96,21 +133,21 @@ impl EvaluationBuilder {
         truth: &Array3<bool>,
     ) -> Result<EvaluatedSubject<'a>, StudyError> {
         let pixels = ScoredPixels::of_scopes(scene, truth)?;
-        self.patients.insert(patient.to_owned());
+        self.gathered.patients.insert(patient.to_owned());
         let names = Names::default();
         Ok(EvaluatedSubject { evaluation: self, patient: patient.to_owned(), pixels, names })
     }
 
     /// Notes a case that could not be scored: it is listed, and the others count.
     pub fn unscored(&mut self, patient: &str, case: &str, error: &StudyError) {
-        let mut reason = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
+        let reason = explain(error);
         tracing::warn!(case, patient, "the case is left out of the evaluation: {reason}");
-        self.unscored.push(Incomplete {
+        self.left_out(patient, case, &reason);
+    }
+
+    /// As [`EvaluationBuilder::unscored`], of a case whose error was reported before.
+    pub(crate) fn left_out(&mut self, patient: &str, case: &str, reason: &str) {
+        self.gathered.unscored.push(Incomplete {
             patient: Some(patient.to_owned()),
             scope: None,
             missing: Missing::Scores,
@@ -121,7 +158,7 @@ impl EvaluationBuilder {
     /// Number of patients so far.
     #[must_use]
     pub fn patients(&self) -> usize {
-        self.patients.len()
+        self.gathered.patients.len()
     }
 
     /// Computes every metric with its 95 % interval over resampled patients; fewer than two patients
@@ -139,9 +176,9 @@ impl EvaluationBuilder {
         bootstrap: &BootstrapConfig,
     ) -> Result<Evaluated, StudyError> {
         let (mut scopes, mut curves) = (Vec::new(), Vec::new());
-        let mut incomplete = std::mem::take(&mut self.unscored);
+        let mut incomplete = std::mem::take(&mut self.gathered.unscored);
         for (place, scope) in SCOPES.into_iter().enumerate() {
-            incomplete.extend(self.incomplete_in(place, scope));
+            incomplete.extend(self.gathered.incomplete_in(place, scope));
             let mut report = ScopeReport {
                 scope,
                 prevalence: None,
@@ -149,12 +186,14 @@ impl EvaluationBuilder {
                 extra: lesio_report::Extra::new(),
             };
             let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
-            for name in &self.order {
-                let mut row = PredictorReport { name: name.clone(), ..PredictorReport::default() };
+            for name in self.gathered.order.names() {
+                let mut row = PredictorReport { name: name.to_owned(), ..PredictorReport::default() };
                 row.seconds_per_image = seconds.get(name).copied();
                 for stage in STAGES {
-                    let key = (name.clone(), stage);
-                    let Some(stream) = self.entries.get(&key).map(|scopes| &scopes[place]) else { continue };
+                    let key = (name.to_owned(), stage);
+                    let Some(stream) = self.gathered.entries.get(&key).map(|scopes| &scopes[place]) else {
+                        continue;
+                    };
                     if stream.patients().next().is_none() {
                         continue;
                     }
@@ -197,6 +236,18 @@ impl EvaluationBuilder {
             scopes.push(report);
         }
         Ok(Evaluated { scopes, curves, incomplete })
+    }
+}
+
+impl GatheredScores {
+    fn absorb(&mut self, other: Self, moved: Moved) {
+        self.order.absorb(&other.order);
+        for (key, streams) in other.entries {
+            let own = self.entries.entry(key).or_default();
+            own.iter_mut().zip(streams).for_each(|(own, stream)| own.absorb(stream, moved));
+        }
+        self.patients.extend(other.patients);
+        self.unscored.extend(other.unscored);
     }
 
     /// Patients with something missing in a scope, and the scope itself where it is missing in all.
@@ -258,10 +309,9 @@ impl EvaluatedSubject<'_> {
     /// are not numbers, or scores that cannot be kept.
     pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
         self.names.add("map", name)?;
-        let EvaluationBuilder { order, entries, scratch, .. } = &mut *self.evaluation;
-        if !order.iter().any(|known| known == name) {
-            order.push(name.to_owned());
-        }
+        let EvaluationBuilder { gathered: GatheredScores { order, entries, .. }, scratch } =
+            &mut *self.evaluation;
+        order.note(name);
         for (stage, map) in STAGES.into_iter().zip(maps) {
             let scopes = entries.entry((name.to_owned(), stage)).or_default();
             for (stream, known) in scopes.iter_mut().zip(&self.pixels) {

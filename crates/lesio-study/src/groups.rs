@@ -1,10 +1,11 @@
 //! Predictors against lesions of one kind at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 
 use lesio_metrics::{
-    BootstrapConfig, Connectivity, MeasureConfig, MetricError, Scratch, StreamedPatients, TruePixels,
+    BootstrapConfig, Connectivity, MeasureConfig, MetricError, Moved, Scratch, StreamedPatients, TruePixels,
 };
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -13,18 +14,24 @@ use crate::error::StudyError;
 use crate::interval::Interval95;
 use crate::lesion_groups::LesionGroups;
 use crate::maps::{Maps, Scene};
-use crate::names::Names;
+use crate::names::{Names, Order};
 use crate::scratch::scratch;
 
 /// Gathers post-processed scores by group of lesions, outside of memory as an [`EvaluationBuilder`](crate::EvaluationBuilder) does.
 #[derive(Debug)]
 pub struct GroupedEvaluation {
-    order: Vec<String>,
-    groups: BTreeMap<String, Group>,
+    gathered: GatheredGroups,
     scratch: Scratch,
 }
 
-#[derive(Debug, Default)]
+/// What a [`GroupedEvaluation`] has gathered; the scores themselves are in its scratch.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct GatheredGroups {
+    order: Order,
+    groups: BTreeMap<String, Group>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Group {
     lesions: usize,
     patients: BTreeSet<String>,
@@ -70,13 +77,40 @@ impl GroupedEvaluation {
     /// Nothing gathered yet; scores are kept where the system has temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self { order: Vec::new(), groups: BTreeMap::new(), scratch: scratch(None) }
+        Self { gathered: GatheredGroups::default(), scratch: scratch(None) }
     }
 
     /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { order: Vec::new(), groups: BTreeMap::new(), scratch: scratch(Some(folder)) }
+        Self { gathered: GatheredGroups::default(), scratch: scratch(Some(folder)) }
+    }
+
+    /// Adds what another has gathered, after what is here: the same as adding its cases here, to the bit.
+    ///
+    /// # Errors
+    /// Scores that cannot be kept, or read from where they are.
+    pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
+        let Self { gathered, mut scratch } = other;
+        let moved = self.scratch.absorb(&mut scratch)?;
+        self.gathered.absorb(gathered, moved);
+        Ok(())
+    }
+
+    /// As [`GroupedEvaluation::absorb`], from bytes of a scratch.
+    pub(crate) fn absorb_from(
+        &mut self,
+        gathered: GatheredGroups,
+        scores: impl Read,
+    ) -> Result<(), StudyError> {
+        let moved = self.scratch.absorb_from(scores)?;
+        self.gathered.absorb(gathered, moved);
+        Ok(())
+    }
+
+    /// What was gathered, and the scratch that holds the scores.
+    pub(crate) fn parts(&mut self) -> (&GatheredGroups, &mut Scratch) {
+        (&self.gathered, &mut self.scratch)
     }
 
     /// Adds a case, whose mask holds the numbers of its lesions and 0 elsewhere.
@@ -126,7 +160,7 @@ impl GroupedEvaluation {
                 .and(&inside)
                 .map_collect(|&found, &inside| found == number || (found == 0 && inside));
             let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Face)?;
-            let group = self.groups.entry(name.to_owned()).or_default();
+            let group = self.gathered.groups.entry(name.to_owned()).or_default();
             group.lesions += 1;
             group.patients.insert(patient.to_owned());
             lesions.push((name.to_owned(), slices, pixels));
@@ -144,7 +178,7 @@ impl GroupedEvaluation {
     /// Whether no lesion of any group was seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.gathered.groups.is_empty()
     }
 
     /// What every predictor reaches, by group.
@@ -156,13 +190,14 @@ impl GroupedEvaluation {
     pub fn finish(mut self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
-        for (name, group) in self.groups {
-            let mut predictors = Vec::with_capacity(self.order.len());
+        let GatheredGroups { order, groups } = self.gathered;
+        for (name, group) in groups {
+            let mut predictors = Vec::with_capacity(order.len());
             let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
-            for predictor in &self.order {
+            for predictor in order.names() {
                 let Some(stream) = group.pixels.get(predictor) else { continue };
                 let mut score = GroupScore {
-                    predictor: predictor.clone(),
+                    predictor: predictor.to_owned(),
                     auroc: None,
                     auroc_interval: None,
                     average_precision: None,
@@ -206,6 +241,20 @@ impl GroupedEvaluation {
     }
 }
 
+impl GatheredGroups {
+    fn absorb(&mut self, other: Self, moved: Moved) {
+        self.order.absorb(&other.order);
+        for (name, group) in other.groups {
+            let own = self.groups.entry(name).or_default();
+            own.lesions += group.lesions;
+            own.patients.extend(group.patients);
+            for (predictor, stream) in group.pixels {
+                own.pixels.entry(predictor).or_default().absorb(stream, moved);
+            }
+        }
+    }
+}
+
 /// A case that is being added to a [`GroupedEvaluation`].
 #[derive(Debug)]
 pub struct GroupedSubject<'a> {
@@ -229,10 +278,8 @@ impl GroupedSubject<'_> {
             return Err(StudyError::Shape { what: format!("the map {name:?}"), found, expected });
         }
         self.names.add("map", name)?;
-        let GroupedEvaluation { order, groups, scratch } = &mut *self.evaluation;
-        if !order.iter().any(|known| known == name) {
-            order.push(name.to_owned());
-        }
+        let GroupedEvaluation { gathered: GatheredGroups { order, groups }, scratch } = &mut *self.evaluation;
+        order.note(name);
         for (group, slices, pixels) in &self.lesions {
             let streams = &mut groups.entry(group.clone()).or_default().pixels;
             let stream = streams.entry(name.to_owned()).or_default();

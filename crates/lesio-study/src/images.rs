@@ -7,8 +7,9 @@ use ndarray::{Array3, ArrayView2, ArrayView3, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
+use crate::kept::{Bits, pairs};
 use crate::maps::Scene;
-use crate::names::Names;
+use crate::names::{Names, Order};
 
 /// How the map of an image becomes one score. Only the foreground counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -121,17 +122,26 @@ pub struct ImageFigure {
 pub const SLICE_POSITION: &str = "slice-position";
 
 /// Gathers post-processed scores of whole images.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ImageEvaluation {
-    order: Vec<String>,
+    order: Order,
+    #[serde(with = "pairs")]
     levels: BTreeMap<ImageLevel, Images>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Images {
     /// Normal ones, and abnormal ones.
     counts: [usize; 2],
-    scores: BTreeMap<(String, ImageRule), PatientPixels>,
+    #[serde(with = "pairs")]
+    scores: BTreeMap<(String, ImageRule), Vec<ScoredImages>>,
+}
+
+/// Images of a patient: their scores, and whether they are abnormal.
+#[derive(Debug, Serialize, Deserialize)]
+struct ScoredImages {
+    patient: String,
+    images: Vec<(Bits, bool)>,
 }
 
 impl ImageEvaluation {
@@ -176,6 +186,18 @@ impl ImageEvaluation {
         Ok(subject)
     }
 
+    /// Adds what another has gathered, after what is here: the same as adding its cases here.
+    pub fn absorb(&mut self, other: Self) {
+        self.order.absorb(&other.order);
+        for (level, images) in other.levels {
+            let own = self.levels.entry(level).or_default();
+            own.counts.iter_mut().zip(images.counts).for_each(|(own, count)| *own += count);
+            for (key, mut scores) in images.scores {
+                own.scores.entry(key).or_default().append(&mut scores);
+            }
+        }
+    }
+
     /// The figures by level. A level whose images are all normal or all abnormal has none and is left out.
     ///
     /// # Errors
@@ -189,9 +211,9 @@ impl ImageEvaluation {
                 continue;
             }
             let mut predictors = Vec::new();
-            for name in &self.order {
+            for name in self.order.names() {
                 for rule in IMAGE_RULES {
-                    if let Some(scores) = images.scores.remove(&(name.clone(), rule)) {
+                    if let Some(scores) = images.scores.remove(&(name.to_owned(), rule)) {
                         predictors.push(figure(name, rule, scores, bootstrap)?);
                     }
                 }
@@ -209,11 +231,16 @@ impl ImageEvaluation {
         rule: ImageRule,
         images: &[(f32, bool)],
     ) -> Result<(), StudyError> {
-        if !self.order.iter().any(|known| known == name) {
-            self.order.push(name.to_owned());
+        self.order.note(name);
+        let is_bad = |&(score, _): &(f32, bool)| score.is_nan();
+        if let Some(first) = images.iter().position(is_bad) {
+            let count = images.iter().copied().filter(is_bad).count();
+            return Err(MetricError::NotANumber { what: "scores", count, first }.into());
         }
         let scores = &mut self.levels.entry(level).or_default().scores;
-        scores.entry((name.to_owned(), rule)).or_default().update_pixels(patient, images.iter().copied())?;
+        let images = images.iter().map(|&(score, is_abnormal)| (score.into(), is_abnormal)).collect();
+        let of_patient = ScoredImages { patient: patient.to_owned(), images };
+        scores.entry((name.to_owned(), rule)).or_default().push(of_patient);
         Ok(())
     }
 }
@@ -302,10 +329,17 @@ fn inside(map: ArrayView3<'_, f32>, within: ArrayView3<'_, bool>) -> Vec<f32> {
 fn figure(
     name: &str,
     rule: ImageRule,
-    scores: PatientPixels,
+    scores: Vec<ScoredImages>,
     bootstrap: &BootstrapConfig,
 ) -> Result<ImageFigure, MetricError> {
-    let ranked = scores.rank()?;
+    let mut pixels = PatientPixels::new();
+    for ScoredImages { patient, images } in scores {
+        pixels.update_pixels(
+            &patient,
+            images.into_iter().map(|(score, is_abnormal)| (score.into(), is_abnormal)),
+        )?;
+    }
+    let ranked = pixels.rank()?;
     let mut figure = ImageFigure {
         predictor: name.to_owned(),
         rule,

@@ -50,11 +50,14 @@
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
 mod calibrating;
+mod case_record;
+mod checksum;
 mod error;
 mod evaluate;
 mod evaluation;
 mod findings;
 mod folder;
+mod further;
 mod groups;
 mod hold_out;
 mod images;
@@ -63,6 +66,7 @@ mod inject_data_set;
 mod injection;
 mod inspection;
 mod interval;
+mod kept;
 mod lesion_groups;
 mod localization_study;
 mod localize;
@@ -90,11 +94,15 @@ mod training;
 mod training_data;
 mod training_length;
 mod verdict;
+mod workers;
 mod workflow_error;
 
 pub use calibrating::calibrate;
 pub use error::{StudyError, TruthError};
-pub use evaluate::{ChosenMap, EvaluateConfig, EvaluationResults, ModelChoices, evaluate};
+pub use evaluate::{
+    ChosenMap, EvaluateConfig, EvaluationResults, EvaluationShare, MeasuredCase, ModelChoices, UnreadCase,
+    evaluate, evaluate_share, merge_evaluations,
+};
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};
 pub use folder::{FolderError, check_folder, prepare_folder};

@@ -3,13 +3,15 @@
 use lesio_anomaly::{Localizer, PredictorName, Resolution};
 use lesio_settings::in_range;
 use ndarray::Array3;
+use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 use crate::names::check_unique;
 use crate::subject::Subject;
 
 /// Whether scores are those of a predictor itself or after post-processing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// As the predictor gives them.
     Raw,
@@ -18,6 +20,7 @@ pub enum Stage {
 }
 
 pub(crate) const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
+
 /// The maps of a subject: raw and post-processed for each predictor, as volumes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

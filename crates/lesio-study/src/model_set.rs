@@ -6,6 +6,7 @@ use lesio_anomaly::{
 use lesio_metrics::average_precision;
 use lesio_report::{Scale, ScaleError};
 use ndarray::{Array3, ArrayView1, ArrayView3};
+use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 use crate::maps::{Maps, Scene, score_each};
@@ -47,7 +48,7 @@ const WEIGHTED: &str = "ensemble-weighted";
 const GREEDY: &str = "ensemble-greedy";
 
 /// What the lesions of validation subjects have taught an ensemble.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LearntEnsemble {
     /// The name of its maps.
@@ -164,6 +165,19 @@ impl ModelSet {
             self.ensembles.push((name.to_owned(), config));
         }
         Ok((self, learnt))
+    }
+
+    /// What changes with anything that changes maps, thresholds or names: the localizers' fingerprints and names, and what is
+    /// asked of each.
+    ///
+    /// # Errors
+    /// As [`Localizer::fingerprint`].
+    pub fn fingerprint(&self) -> Result<String, StudyError> {
+        let of = |model: &Member| {
+            let names: Vec<&str> = model.names.iter().map(|name| name.as_str()).collect();
+            Ok(format!("{} {} {}", model.label, model.localizer.fingerprint()?, names.join(" ")))
+        };
+        Ok(self.models.iter().map(of).collect::<Result<Vec<_>, StudyError>>()?.join(", "))
     }
 
     /// The first localizer.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::StudyError;
 
 /// Refuses names of which one stands twice.
@@ -24,5 +26,33 @@ impl Names {
             return Ok(());
         }
         Err(StudyError::Repeated { what, name: name.to_owned() })
+    }
+}
+
+/// Names of maps in the order in which they came first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Order(Vec<String>);
+
+impl Order {
+    /// Notes a name.
+    pub(crate) fn note(&mut self, name: &str) {
+        if !self.0.iter().any(|known| known == name) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    /// Notes the names of another order.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        other.names().for_each(|name| self.note(name));
+    }
+
+    /// The names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 }

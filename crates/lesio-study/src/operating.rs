@@ -12,7 +12,10 @@ use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis, Slice, Zip};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
+use crate::further::FurtherColumns;
+use crate::kept::{Bits, pairs};
 use crate::maps::Scene;
+use crate::names::Order;
 use crate::pixels::lesion_slices;
 use crate::subject::Subject;
 
@@ -121,11 +124,12 @@ pub struct OperatingFigures {
 }
 
 /// Gathers what is marked, case by case.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OperatingEvaluation {
     cases: Vec<MarkedCase>,
-    thresholds: BTreeMap<(String, ThresholdOrigin), f32>,
-    order: Vec<String>,
+    #[serde(with = "pairs")]
+    thresholds: BTreeMap<(String, ThresholdOrigin), Bits>,
+    order: Order,
 }
 
 impl OperatingEvaluation {
@@ -160,6 +164,13 @@ impl OperatingEvaluation {
         })
     }
 
+    /// Adds what another has gathered, after what is here: the same as adding its cases here.
+    pub fn absorb(&mut self, other: Self) {
+        self.order.absorb(&other.order);
+        self.thresholds.extend(other.thresholds);
+        self.cases.extend(other.cases);
+    }
+
     /// The cases, in the order in which they were added.
     #[must_use]
     pub fn cases(&self) -> &[MarkedCase] {
@@ -173,25 +184,28 @@ impl OperatingEvaluation {
     pub fn figures(&self, bootstrap: &BootstrapConfig) -> Result<Vec<OperatingFigures>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
-        for predictor in &self.order {
+        for predictor in self.order.names() {
             for origin in [ThresholdOrigin::Calibration, ThresholdOrigin::Validation] {
-                let key = (predictor.clone(), origin);
+                let key = (predictor.to_owned(), origin);
                 let Some(&threshold) = self.thresholds.get(&key) else { continue };
                 let own: Vec<&MarkedCase> = self
                     .cases
                     .iter()
                     .filter(|case| case.predictor == *predictor && case.origin == origin)
                     .collect();
-                found.push(OperatingFigures::of(predictor, origin, threshold, &own, bootstrap));
+                found.push(OperatingFigures::of(predictor, origin, threshold.into(), &own, bootstrap));
             }
         }
         Ok(found)
     }
 
-    /// A row for each case, predictor and threshold.
+    /// A row for each case, predictor and threshold. `further` is what else is known of the cases, by column, for the last
+    /// columns.
     #[must_use]
-    pub fn case_table(&self) -> CommaTable<13> {
-        let mut table = CommaTable::new([
+    pub fn case_table(&self, further: &BTreeMap<String, Vec<(String, String)>>) -> CommaTable<13> {
+        let of = |case: &str| further.get(case).map_or(&[][..], Vec::as_slice);
+        let names = FurtherColumns::of(self.cases.iter().map(|case| of(&case.case)));
+        let columns = [
             "case",
             "patient",
             "kind",
@@ -205,10 +219,11 @@ impl OperatingEvaluation {
             "false_findings",
             "normal_pixels",
             "marked_normal_pixels",
-        ]);
+        ];
+        let mut table = CommaTable::with_further(columns, names.beside(&columns));
         for case in &self.cases {
             let counts = &case.lesions;
-            table.row([
+            let row = [
                 (&case.case).into(),
                 (&case.patient).into(),
                 case.kind.as_ref().into(),
@@ -222,7 +237,8 @@ impl OperatingEvaluation {
                 counts.predictions.saturating_sub(counts.matched).into(),
                 case.normal_pixels[0].into(),
                 case.normal_pixels[1].into(),
-            ]);
+            ];
+            table.row_with(row, names.values(of(&case.case)));
         }
         table
     }
@@ -295,10 +311,8 @@ impl MarkedSubject<'_> {
             normal_pixels,
         };
         let evaluation = &mut *self.evaluation;
-        if !evaluation.order.iter().any(|known| known == predictor) {
-            evaluation.order.push(predictor.to_owned());
-        }
-        evaluation.thresholds.insert((predictor.to_owned(), point.origin), point.threshold);
+        evaluation.order.note(predictor);
+        evaluation.thresholds.insert((predictor.to_owned(), point.origin), point.threshold.into());
         evaluation.cases.push(found);
         Ok(())
     }
@@ -434,7 +448,7 @@ mod tests {
         // From the lesion in the last slice to the nearest mark: 3 rows, 3 columns, 2 millimetres.
         assert!(found.hd95.unwrap() > 4.0 && found.hd95.unwrap() <= 22.0_f64.sqrt());
         assert!(found.dice_interval.is_some() && found.false_findings_interval.is_some());
-        let table = evaluation.case_table();
+        let table = evaluation.case_table(&BTreeMap::new());
         assert!(
             table.as_str().contains("\nbob,bob,,marks,calibration,,,0,0,1,1,300,1\n"),
             "{}",

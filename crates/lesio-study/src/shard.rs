@@ -1,13 +1,15 @@
 //! Shares of the cases of a data set, for several machines.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt;
 use std::str::FromStr;
 
 use lesio_io::dataset::Case;
 use lesio_settings::{SettingError, require};
 use serde::{Deserialize, Serialize};
+
+use crate::workflow_error::WorkflowError;
 
 /// Most shares.
 const MOST: usize = 1_000_000;
@@ -116,6 +118,74 @@ impl ShardRecord {
         let places = places.iter().map(|&place| (cases[place].id().to_owned(), place)).collect();
         Self { shard, all: (cases.len(), checksum.finalize()), options, places }
     }
+}
+
+/// The report of a share of the cases.
+pub(crate) trait ShareReport: Sized {
+    /// The share; `None` of all cases.
+    fn shard(&mut self) -> &mut Option<ShardRecord>;
+    /// What changes with the models.
+    fn fingerprint(&self) -> &str;
+    /// The cases that the report holds, with those that failed.
+    fn ids(&self) -> impl Iterator<Item = &str>;
+    /// Takes over the cases of another report.
+    fn absorb(&mut self, other: Self);
+    /// Sorts the cases, and those that failed, by place.
+    fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>);
+}
+
+/// Joins the reports of all shares of a data set into that of a single run, whose cases are in the order of the data set.
+///
+/// # Errors
+/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of other
+/// models, or with other options.
+pub(crate) fn join_shares<R: ShareReport>(reports: impl IntoIterator<Item = R>) -> Result<R, WorkflowError> {
+    let refused = |why: String| WorkflowError::Merge { why };
+    let mut joined: Option<(R, ShardRecord)> = None;
+    let (mut seen, mut places) = (BTreeSet::new(), BTreeMap::new());
+    for mut report in reports {
+        let record = report.shard().take().ok_or_else(|| refused("a report is not of a share".to_owned()))?;
+        if !seen.insert(record.shard.index()) {
+            return Err(refused(format!("share {} is there twice", record.shard)));
+        }
+        let ids: BTreeSet<&str> = report.ids().collect();
+        if !ids.iter().copied().eq(record.places.keys().map(String::as_str)) {
+            return Err(refused(format!("share {} does not hold its cases", record.shard)));
+        }
+        for (id, &place) in &record.places {
+            if places.insert(id.clone(), place).is_some() {
+                return Err(refused(format!("case {id} is in two shares")));
+            }
+        }
+        let Some((whole, first)) = &mut joined else {
+            joined = Some((report, record));
+            continue;
+        };
+        for (differ, what) in [
+            (first.shard.of() != record.shard.of(), "different numbers of shares"),
+            (first.all != record.all, "different data sets"),
+            (whole.fingerprint() != report.fingerprint(), "different models"),
+            (first.options != record.options, "different options"),
+        ] {
+            if differ {
+                return Err(refused(format!("shares {} and {} are of {what}", first.shard, record.shard)));
+            }
+        }
+        whole.absorb(report);
+    }
+    let (mut whole, first) = joined.ok_or_else(|| refused("there is no report".to_owned()))?;
+    let of = first.shard.of();
+    let missing: Vec<String> =
+        (1..=of).filter(|index| !seen.contains(index)).map(|index| format!("{index}/{of}")).collect();
+    if !missing.is_empty() {
+        return Err(refused(format!("missing: {}", missing.join(", "))));
+    }
+    if places.len() != first.all.0 {
+        let (found, expected) = (places.len(), first.all.0);
+        return Err(refused(format!("{found} cases were found, expected {expected}")));
+    }
+    whole.sort_by(|id| places.get(id).copied());
+    Ok(whole)
 }
 
 /// Bytes of the files of a case; none of those that cannot be found.

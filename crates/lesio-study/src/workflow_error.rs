@@ -100,6 +100,14 @@ pub enum WorkflowError {
         /// What the system said. Its message is part of this one.
         cause: std::io::Error,
     },
+    /// What an earlier run, or another machine, measured of a case cannot be used.
+    #[error("{}: {cause}", .path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Why. Its message is part of this one.
+        cause: std::io::Error,
+    },
     /// Reports of shares cannot be joined.
     #[error("the reports cannot be joined: {why}")]
     Merge {

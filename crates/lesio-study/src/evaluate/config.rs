@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use lesio_anomaly::PredictorName;
 use lesio_io::ReadOptions;
 use lesio_metrics::BootstrapConfig;
-use lesio_settings::setters;
+use lesio_settings::{SettingError, require, setters};
 
 use crate::lesion_groups::LesionGroups;
+use crate::localize::FinishedCases;
 use crate::reading::BadCases;
+use crate::shard::Shard;
 
 /// Whether the best predictor of each model is chosen on the validation cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,17 @@ pub struct EvaluateConfig {
     /// A folder for scores that do not fit into memory, where nothing is left behind. Default: where the system has
     /// temporary files.
     pub scratch: Option<PathBuf>,
+    /// A folder for what is measured of each case, so that an interrupted evaluation goes on, and shares of the cases
+    /// can be joined. Default: where the system has temporary files, and removed at the end.
+    pub records: Option<PathBuf>,
+    /// What becomes of cases that an earlier run measured with the same models and options and left in
+    /// [`EvaluateConfig::records`]. Default: they are measured again.
+    pub finished: FinishedCases,
+    /// The share of the test cases to measure. Default: all.
+    pub shard: Option<Shard>,
+    /// Test cases that are measured at once, at least 1. Default 1: a network uses all cores alone, but reading a case,
+    /// filtering its maps and measuring them do not.
+    pub workers: usize,
 }
 
 impl EvaluateConfig {
@@ -62,6 +75,10 @@ impl EvaluateConfig {
             bad_cases: BadCases::LeaveOut,
             reading: ReadOptions::new(),
             scratch: None,
+            records: None,
+            finished: FinishedCases::Redo,
+            shard: None,
+            workers: 1,
         }
     }
 
@@ -69,6 +86,22 @@ impl EvaluateConfig {
     #[must_use]
     pub fn ensemble(mut self, members: impl IntoIterator<Item = PredictorName>) -> Self {
         self.ensemble = members.into_iter().collect();
+        self
+    }
+
+    /// Checks the settings that no model is needed for.
+    ///
+    /// # Errors
+    /// No worker, and as [`BootstrapConfig::validate`].
+    pub fn validate(&self) -> Result<(), SettingError> {
+        require(self.workers > 0, "workers", self.workers, "at least 1")?;
+        self.bootstrap.validate()
+    }
+
+    /// Sets [`EvaluateConfig::records`].
+    #[must_use]
+    pub fn records(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.records = Some(folder.into());
         self
     }
 
@@ -87,4 +120,7 @@ setters!(EvaluateConfig {
     pictures: usize,
     bad_cases: BadCases,
     reading: ReadOptions,
+    finished: FinishedCases,
+    shard: Option<Shard>,
+    workers: usize,
 });

@@ -2,9 +2,14 @@
 
 mod config;
 mod examples;
+mod measurement;
+mod record;
 mod results;
 mod run;
+mod share;
+mod work;
 
 pub use config::{EvaluateConfig, ModelChoices};
 pub use results::{ChosenMap, EvaluationResults};
-pub use run::evaluate;
+pub use run::{evaluate, evaluate_share};
+pub use share::{EvaluationShare, MeasuredCase, UnreadCase, merge_evaluations};

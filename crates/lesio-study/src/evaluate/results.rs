@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use lesio_anomaly::{ChosenPredictor, Localizer};
+use lesio_anomaly::{ChosenPredictor, PostProcessing};
+use lesio_io::spreadsheet::CommaTable;
+use lesio_metrics::BootstrapConfig;
 use lesio_report::{EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
 use serde::Serialize;
 use serde_json::json;
@@ -13,7 +15,7 @@ use crate::groups::GroupScores;
 use crate::images::ImageFigures;
 use crate::localize::FailedCase;
 use crate::maps::Stage;
-use crate::model_set::{LearntEnsemble, ModelSet};
+use crate::model_set::LearntEnsemble;
 use crate::operating::{OperatingEvaluation, OperatingFigures};
 use crate::presentation::{
     Shown, curve_figures, group_table, image_table, leading, montage, operating_table, scope_table,
@@ -47,8 +49,15 @@ pub struct EvaluationResults {
     pub chosen: Option<ChosenMap>,
     /// Of each model the best predictor on the validation cases, with [`ModelChoices::Best`](crate::ModelChoices::Best).
     pub best: Vec<ChosenPredictor>,
+    /// How patients were resampled.
+    pub bootstrap: BootstrapConfig,
+    /// What else a manifest says of the cases.
+    pub(super) further: BTreeMap<String, Vec<(String, String)>>,
     pub(super) slices: Vec<Shown>,
-    pub(super) models: ModelSet,
+    /// The maps in their order, with the scale on which each is shown.
+    pub(super) maps: Vec<(String, Scale)>,
+    /// The filters of the first model.
+    pub(super) postprocessing: Option<PostProcessing>,
 }
 
 /// The predictor or ensemble that validation data chose, and what it reaches.
@@ -108,7 +117,7 @@ impl EvaluationResults {
         for (name, value) in [
             ("cases", json!(self.cases)),
             ("patients", json!(self.patients)),
-            ("postprocessing", json!(self.models.first().map(Localizer::map_filters))),
+            ("postprocessing", json!(self.postprocessing)),
         ] {
             report.data.insert(name.to_owned(), value);
         }
@@ -138,6 +147,12 @@ impl EvaluationResults {
             extra("images", json!(self.images));
         }
         Ok(report)
+    }
+
+    /// What is marked in each case, as [`OperatingEvaluation::case_table`]; what else a manifest says of the cases follows.
+    #[must_use]
+    pub fn case_table(&self) -> CommaTable<13> {
+        self.operating.case_table(&self.further)
     }
 
     /// The tables: one of each scope, and one by group of lesions where there are groups, and one of whole images
@@ -182,13 +197,11 @@ impl EvaluationResults {
             return Ok(page);
         }
         let shown = self.evaluated.scopes.first().map_or(Vec::new(), |scope| leading(scope, 4));
-        let all = self.models.maps();
         let places: Vec<usize> =
-            shown.iter().filter_map(|name| all.iter().position(|own| own == name)).collect();
+            shown.iter().filter_map(|name| self.maps.iter().position(|(own, _)| own == name)).collect();
         let rows: Vec<Shown> = self.slices.iter().map(|row| row.picked(&places)).collect();
-        let scales: Result<Vec<Scale>, _> =
-            places.iter().map(|&place| self.models.scale(&all[place])).collect();
-        let figure = montage(&shown, &scales.map_err(crate::PresentationError::from)?, &rows)?;
+        let scales: Vec<Scale> = places.iter().map(|&place| self.maps[place].1).collect();
+        let figure = montage(&shown, &scales, &rows)?;
         Ok(page.section("Slices").montage(
             &figure,
             "The slice with most lesion pixels of the cases that the chosen or the leading map finds best, in the middle and worst, \

@@ -1,42 +1,37 @@
 //! The steps of an evaluation, in order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lesio_anomaly::{ChosenPredictor, Localizer, PredictError, PredictorName};
-use lesio_image::PreprocessError;
+use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::dataset::Case;
-use lesio_metrics::{MetricError, PixelCurve, ValidationThreshold};
-use ndarray::Array3;
 
 use super::config::{EvaluateConfig, ModelChoices};
-use super::examples::{CasePrecisions, Example};
-use super::results::{ChosenMap, EvaluationResults};
+use super::measurement::{Measuring, cannot_be_scored};
+use super::results::EvaluationResults;
+use super::share::{EvaluationShare, Frame, UnreadCase};
+use super::work::{Found, Work};
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
-use crate::evaluation::EvaluationBuilder;
-use crate::groups::GroupedEvaluation;
-use crate::images::ImageEvaluation;
+use crate::folder::{case_folders, prepare_folder};
 use crate::lesion_groups::LesionGroups;
 use crate::localize::FailedCase;
-use crate::maps::{Scene, Stage, score_subject};
-use crate::model_set::ModelSet;
+use crate::maps::{Stage, score_subject};
+use crate::model_set::{LearntEnsemble, ModelSet};
 use crate::observer::{Notice, Observer, Step};
-use crate::operating::{NOMINAL_RATE, OperatingEvaluation, OperatingPoint, ThresholdOrigin};
-use crate::pixels::LesionSlices;
-use crate::presentation::{Shown, ShownSlice, leading, shown_slice};
-use crate::reading::BadCases;
+use crate::shard::ShardRecord;
 use crate::subject::{ReadCases, Subject, Subjects};
 use crate::thresholds::{ThresholdChoice, ValidationChoice};
+use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
 /// Measures every predictor of localizers against the truth of test cases, with 95 % intervals over patients.
 ///
 /// `localizers` are named by what to call them. `validation` cases, which may be none, calibrate predictors that their
 /// model was not calibrated for, teach the weights of ensembles, and choose thresholds and the best predictor. Cases are
-/// read one at a time, whenever they are needed. A test case whose image cannot be scored (empty, constant, not finite)
-/// is listed and left out.
+/// read one at a time, or as many as there are workers, whenever they are needed. A test case whose image cannot be scored
+/// (empty, constant, not finite) is listed and left out.
 ///
 /// # Errors
 /// A test case without a truth ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
@@ -48,6 +43,22 @@ pub fn evaluate(
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
 ) -> Result<EvaluationResults, WorkflowError> {
+    evaluate_share(localizers, test, validation, config, observer)?.results(observer)
+}
+
+/// The first part of [`evaluate`]: measures the test cases, or those of [`EvaluateConfig::shard`]. `test` always holds all
+/// test cases.
+///
+/// # Errors
+/// As [`evaluate`], except for errors of the figures.
+pub fn evaluate_share(
+    localizers: impl IntoIterator<Item = (String, Localizer)>,
+    test: &[Case],
+    validation: &[Case],
+    config: &EvaluateConfig,
+    observer: &mut dyn Observer,
+) -> Result<EvaluationShare, WorkflowError> {
+    config.validate()?;
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
     let mut learnt = Vec::new();
@@ -59,85 +70,104 @@ pub fn evaluate(
             observer.end();
         }
     }
-    let folder = config.scratch.as_deref();
-    let choice = choose(&models, &validation, folder, observer)?;
+    let choice = choose(&models, &validation, config.scratch.as_deref(), observer)?;
+    let mut share = EvaluationShare::new(models.fingerprint()?, frame(&models, &choice, learnt, config)?);
+    share.scratch.clone_from(&config.scratch);
+    let options = options(&share.frame, config)?;
+    let places = config.shard.map_or_else(|| (0..test.len()).collect(), |shard| shard.places(test));
+    share.shard = config.shard.map(|shard| ShardRecord::new(shard, test, &places, options));
+    let folder = match &config.records {
+        Some(folder) => folder.clone(),
+        None => share.temporary_records()?,
+    };
+    prepare_folder(&folder)?;
+
+    let files = case_folders(Path::new(""), test);
+    let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&test[place], &files[place])).collect();
+    let by_kind = LesionGroups::by_kind(test);
+    // Each worker has its part of the memory.
+    let reading = config.reading.clone().max_bytes(config.reading.limit() / config.workers as u64);
+    let own = EvaluateConfig { reading, ..config.clone() };
+    let measuring = Measuring { models: &models, choice: &choice, by_kind: &by_kind, config: &own };
+    share.seconds = first_seconds(&measuring, &cases)?;
+    let key = format!("{}; {options:08x}", share.fingerprint);
+    let work = Work { measuring, folder, key, is_only: test.len() == 1 };
+    let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    observer.begin(&Step::Scoring, cases.len());
+    in_parallel(
+        config.workers,
+        &cases,
+        |(case, file)| work.measure_once(case, file),
+        |place, found| {
+            match found? {
+                Found::Measured { case, unscored } => {
+                    if let Some(error) = &unscored {
+                        observer.notice(&Notice::CaseLeftOut { error });
+                    }
+                    done.insert(place, case);
+                }
+                Found::Unread(error) => {
+                    let (case, _) = cases[place];
+                    let patient = case.patient().to_owned();
+                    failed
+                        .insert(place, UnreadCase { case: FailedCase::new(case, &error, observer), patient });
+                }
+            }
+            observer.advance(done.len() + failed.len());
+            Ok::<(), WorkflowError>(())
+        },
+    )?;
+    observer.end();
+    (share.cases, share.unread) = (done.into_values().collect(), failed.into_values().collect());
+    Ok(share)
+}
+
+/// What is the same for all test cases.
+fn frame(
+    models: &ModelSet,
+    choice: &ValidationChoice,
+    learnt: Vec<LearntEnsemble>,
+    config: &EvaluateConfig,
+) -> Result<Frame, WorkflowError> {
     let best = match config.model_choices {
-        ModelChoices::Best => best_predictors(&models, &choice)?,
+        ModelChoices::Best => best_predictors(models, choice)?,
         ModelChoices::None => Vec::new(),
     };
-    let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
-    let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
-    let mut images = ImageEvaluation::new();
-    let mut operating = OperatingEvaluation::new();
-    let mut precisions = CasePrecisions::default();
-    let by_kind = LesionGroups::by_kind(test);
-    let (mut seconds, mut failed) = (BTreeMap::new(), Vec::new());
-    observer.begin(&Step::Scoring, test.len());
-    for (place, case) in test.iter().enumerate() {
-        let subject = match read(case, config) {
-            Ok(subject) => subject,
-            Err(error) if config.bad_cases == BadCases::Stop || test.len() == 1 => return Err(error.into()),
-            Err(error) => {
-                evaluation.unscored(case.patient(), case.id(), &error);
-                failed.push(FailedCase::new(case, &error, observer));
-                observer.advance(place + 1);
-                continue;
-            }
-        };
-        let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
-        if seconds.is_empty() {
-            seconds = match time_predictors(&models, &subject) {
-                Ok(seconds) => seconds,
-                // The next case is timed instead.
-                Err(error) if cannot_be_scored(&error) => BTreeMap::new(),
-                Err(error) => return Err(error.into()),
-            };
-        }
-        let lesions = match &config.groups {
-            Some(groups) => lesion_numbers(case, config)?.map(|mask| (mask, groups, &mut grouped)),
-            None if by_kind.is_empty() => None,
-            None => Some((truth.mapv(u32::from), &by_kind, &mut grouped)),
-        };
-        match add(&models, &subject, &truth, (&mut evaluation, &mut images, &mut operating), lesions, &choice)
-        {
-            Ok(found) => precisions.add(place, case.kind(), found),
-            Err(error) if cannot_be_scored(&error) => {
-                evaluation.unscored(&subject.patient, &subject.id, &error);
-                observer.notice(&Notice::CaseLeftOut { error: &error });
-            }
-            Err(error) => return Err(error.into()),
-        }
-        observer.advance(place + 1);
-    }
-    observer.notice(&Notice::ComputingFigures);
-    observer.end();
-    let patients = evaluation.patients();
-    let groups = grouped.finish(&config.bootstrap)?;
-    let images = images.finish(&config.bootstrap)?;
-    let at_thresholds = operating.figures(&config.bootstrap)?;
-    let evaluated = evaluation.finish(&choice.thresholds, &seconds, &config.bootstrap)?;
-    let chosen = ChosenMap::of(&choice.average_precisions, &evaluated.scopes);
-    let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
-        let scope = evaluated.scopes.first()?;
-        leading(scope, 1).last().copied()
-    });
-    let examples = leader.map(|leader| precisions.examples(leader, config.pictures)).unwrap_or_default();
-    let slices = show(&models, test, &examples, config)?;
-    Ok(EvaluationResults {
-        cases: test.len() - failed.len(),
-        failed,
-        patients,
-        evaluated,
-        groups,
-        images,
-        operating,
-        at_thresholds,
+    let maps = models.maps().into_iter();
+    let maps = maps.map(|name| models.scale(&name).map(|scale| (name, scale))).collect::<Result<_, _>>();
+    Ok(Frame {
+        maps: maps.map_err(crate::PresentationError::from)?,
+        postprocessing: models.first().map(Localizer::map_filters).cloned(),
+        thresholds: choice.thresholds.clone(),
+        average_precisions: choice.average_precisions.clone(),
         learnt,
-        chosen,
         best,
-        slices,
-        models,
+        bootstrap: config.bootstrap,
+        pictures: config.pictures,
     })
+}
+
+/// A checksum of everything but models and cases that changes what is measured. The limit of memory does not.
+fn options(frame: &Frame, config: &EvaluateConfig) -> Result<u32, WorkflowError> {
+    let reading = config.reading.clone().max_bytes(0);
+    let text = format!("{} {:?} {reading:?}", serde_json::to_string(frame)?, config.groups);
+    Ok(crc32fast::hash(text.as_bytes()))
+}
+
+/// Seconds per slice of each map, of the first case that can be scored.
+fn first_seconds(
+    measuring: &Measuring<'_>,
+    cases: &[(&Case, &PathBuf)],
+) -> Result<BTreeMap<String, f64>, WorkflowError> {
+    for (case, _) in cases {
+        // Measuring the case reports its errors.
+        let Ok(subject) = measuring.read(case) else { continue };
+        match time_predictors(measuring.models, &subject) {
+            Err(error) if cannot_be_scored(&error) => {}
+            found => return Ok(found?),
+        }
+    }
+    Ok(BTreeMap::new())
 }
 
 /// The models with their predictors, calibrated where they have to be.
@@ -163,133 +193,6 @@ fn model_set(
         models = models.localizer(label, localizer, names)?;
     }
     Ok(models)
-}
-
-/// A case whose truth, if there is one, lies on its image.
-fn read(case: &Case, config: &EvaluateConfig) -> Result<Subject, StudyError> {
-    let subject = Subject::read_with(case, &config.reading)?;
-    subject.truth()?;
-    Ok(subject)
-}
-
-/// The numbers of the lesions of a case.
-fn lesion_numbers(case: &Case, config: &EvaluateConfig) -> Result<Option<Array3<u32>>, WorkflowError> {
-    let (_, mask) = case.read_volume_with(&config.reading)?;
-    Ok(mask.map(|mask| mask.data().mapv(u32::from)))
-}
-
-/// Scores a case and adds its maps one by one, so that they are never in memory together; returns the average precision of
-/// each on the slices with lesions.
-fn add(
-    models: &ModelSet,
-    subject: &Subject,
-    truth: &Array3<bool>,
-    gathered: (&mut EvaluationBuilder, &mut ImageEvaluation, &mut OperatingEvaluation),
-    lesions: Option<(Array3<u32>, &LesionGroups, &mut GroupedEvaluation)>,
-    choice: &ValidationChoice,
-) -> Result<BTreeMap<String, f64>, StudyError> {
-    // Begun when the first map is there: a case that cannot be scored adds nothing.
-    let mut started = None;
-    let (mut lesions, mut gathered) = (lesions, Some(gathered));
-    let mut precisions = BTreeMap::new();
-    models.score_each(subject, |scene, name, maps| {
-        if let Some((evaluation, images, operating)) = gathered.take() {
-            let groups = match lesions.take() {
-                Some((mask, groups, grouped)) => {
-                    Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
-                }
-                None => None,
-            };
-            let slices = LesionSlices::of(scene, truth)?;
-            let images = images.subject(&subject.patient, scene, truth)?;
-            let marks = operating.subject(subject, scene, truth)?;
-            let measured = evaluation.subject(&subject.patient, scene, truth)?;
-            started = Some((measured, images, marks, groups, slices));
-        }
-        let Some((measured, images, marks, groups, slices)) = started.as_mut() else { return Ok(()) };
-        measured.add(name, maps)?;
-        images.add(name, maps[1])?;
-        for point in operating_points(models, name, scene, choice) {
-            marks.add(name, maps[1], &point)?;
-        }
-        if let Some(groups) = groups {
-            groups.add(name, maps[1])?;
-        }
-        if let Some(slices) = slices
-            && let Some(precision) = precision_of(slices, maps[1])?
-        {
-            precisions.insert(name.to_owned(), precision);
-        }
-        Ok(())
-    })?;
-    Ok(precisions)
-}
-
-/// The thresholds of a map: that of the calibration, of single predictors, and that which validation lesions chose.
-fn operating_points(
-    models: &ModelSet,
-    name: &str,
-    scene: &Scene,
-    choice: &ValidationChoice,
-) -> Vec<OperatingPoint> {
-    let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
-    let localizer = own.as_ref().map_or_else(|| models.first(), |(model, ..)| models.model(*model));
-    let least = localizer.map_or(1, |localizer| localizer.map_filters().least_voxels(&scene.resolution));
-    let normal = own.and_then(|(_, predictor, _)| localizer?.calibration().get(predictor));
-    let calibrated = normal.map(|normal| normal.threshold(NOMINAL_RATE));
-    let chosen = choice.thresholds.get(&(name.to_owned(), Stage::Postprocessed));
-    let points = [
-        (ThresholdOrigin::Calibration, calibrated),
-        (ThresholdOrigin::Validation, chosen.map(ValidationThreshold::value)),
-    ];
-    let points = points.into_iter().filter_map(|(origin, threshold)| Some((origin, threshold?)));
-    points.map(|(origin, threshold)| OperatingPoint::new(origin, threshold, least)).collect()
-}
-
-/// The average precision of a map on slices with lesions; `None` where every pixel that counts is a lesion.
-fn precision_of(slices: &LesionSlices, map: &Array3<f32>) -> Result<Option<f64>, StudyError> {
-    let mut pixels = PixelCurve::new();
-    pixels.update_within(&slices.cut(map), &slices.truth, &slices.within)?;
-    match pixels.rank() {
-        Ok(ranked) => Ok(Some(ranked.average_precision())),
-        Err(MetricError::OneClass { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The slices of examples with all maps, scored once more.
-fn show(
-    models: &ModelSet,
-    test: &[Case],
-    examples: &[Example],
-    config: &EvaluateConfig,
-) -> Result<Vec<Shown>, WorkflowError> {
-    let mut rows = Vec::new();
-    for example in examples {
-        let Some(case) = test.get(example.place) else { continue };
-        let subject = Subject::read_with(case, &config.reading)?;
-        let Some(truth) = subject.truth()? else { continue };
-        let mut shown: Option<ShownSlice> = None;
-        models.score_each(&subject, |scene, _, maps| {
-            if shown.is_none() {
-                shown = shown_slice(&subject, scene, &truth);
-            }
-            if let Some(shown) = &mut shown {
-                shown.add(maps[1]);
-            }
-            Ok(())
-        })?;
-        rows.extend(shown.map(ShownSlice::finish).map(|mut row| {
-            row.label = format!("{} ({})", row.label, example.why);
-            row
-        }));
-    }
-    Ok(rows)
-}
-
-/// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
-fn cannot_be_scored(error: &StudyError) -> bool {
-    matches!(error, StudyError::Score { source: PredictError::Preprocess(PreprocessError::Image(_)), .. })
 }
 
 /// What the lesions of validation cases choose.

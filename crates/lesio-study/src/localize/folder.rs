@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
@@ -12,9 +10,11 @@ use lesio_io::nifti::read_header;
 use super::config::{CaseFolders, FinishedCases, LocalizeConfig};
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
 use super::work::{Work, overlay_file};
+use crate::case_record::{forget, record};
 use crate::folder::{case_folders, check_folder};
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
+use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
 /// Maps every image of a data set, and writes for each image and predictor: the map on the image's own grid (NIfTI with
@@ -98,15 +98,6 @@ pub fn localize_folder(
     })
 }
 
-/// The next case that no worker has taken.
-fn take<'a>(
-    next: &AtomicUsize,
-    cases: &[(&'a Case, &'a PathBuf)],
-) -> Option<(usize, (&'a Case, &'a PathBuf))> {
-    let place = next.fetch_add(1, Ordering::Relaxed);
-    cases.get(place).map(|&case| (place, case))
-}
-
 /// Where the results of each case go.
 fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
     if config.folders == CaseFolders::One {
@@ -128,22 +119,11 @@ impl Work<'_> {
     ) -> Result<(Vec<LocalizedCase>, Vec<FailedCase>), WorkflowError> {
         observer.begin(&Step::Localizing, cases.len());
         let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            // A worker waits with a result until it is taken: none runs ahead of the observer.
-            let (give, results) = mpsc::sync_channel(0);
-            for _ in 0..self.config.workers.min(cases.len()) {
-                let (give, next) = (give.clone(), &next);
-                scope.spawn(move || {
-                    while let Some((place, (case, folder))) = take(next, cases) {
-                        if give.send((place, self.localize_once(case, folder))).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(give);
-            for (place, result) in results {
+        in_parallel(
+            self.config.workers,
+            cases,
+            |(case, folder)| self.localize_once(case, folder),
+            |place, result| {
                 let (case, folder) = cases[place];
                 match result {
                     Ok(result) => {
@@ -154,9 +134,9 @@ impl Work<'_> {
                     Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
                 }
                 observer.advance(done.len() + failed.len());
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         observer.end();
         Ok((done.into_values().collect(), failed.into_values().collect()))
     }
@@ -173,7 +153,7 @@ impl Work<'_> {
             return Ok(LocalizedCase { patient, further, ..finished });
         }
         let localized = self.localize(case, folder)?;
-        self.record(folder, key, &localized)?;
+        record(folder, key, &localized)?;
         Ok(localized)
     }
 
@@ -183,7 +163,7 @@ impl Work<'_> {
         for &name in self.predictors {
             self.refuse_existing(&overlay_file(name, folder))?;
         }
-        self.forget(folder)?;
+        forget(folder)?;
         let subject = self.read(case)?;
         let content = subject.describe();
         let (predictors, resolution, doubt) = match subject.scan.is_picture() {

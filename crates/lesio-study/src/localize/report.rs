@@ -145,12 +145,6 @@ impl LocalizationReport {
         }
     }
 
-    /// The names of all cases, of those that could not be mapped, too.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        let failed = self.failed.iter().map(|case| case.id.as_str());
-        self.cases.iter().map(|case| case.id.as_str()).chain(failed)
-    }
-
     /// As `report.json` has the report, to be written piece by piece ([`write_json`](lesio_report::write_json)): that of thousands
     /// of cases is never held as text. `model` is the file of the model, and `stamp` what else a program says, such as its
     /// command.

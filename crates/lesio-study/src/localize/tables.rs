@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::PredictorName;
 use lesio_io::atomic::{Existing, WriteError};
-use lesio_io::spreadsheet::{Cell, CommaTable};
+use lesio_io::spreadsheet::CommaTable;
 use lesio_report::{Column, Table, TableCell, TableError};
 
 use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
 use crate::findings::is_supported;
+use crate::further::FurtherColumns;
 use crate::verdict::{CaseVerdict, Verdict};
 
 /// Lesions of an image in a table.
@@ -24,7 +25,9 @@ impl LocalizationReport {
     /// could not be mapped have their error in the last of these columns. What else a manifest says of the cases follows.
     #[must_use]
     pub fn case_table(&self) -> CommaTable<13> {
-        let names = self.further_names();
+        let of_failed = self.failed.iter().map(|case| case.further.as_slice());
+        let further =
+            FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed));
         let columns = [
             "case",
             "patient",
@@ -40,16 +43,7 @@ impl LocalizationReport {
             "reason",
             "error",
         ];
-        // A column of the manifest that is called as one of these keeps its name behind a prefix.
-        let further = names.iter().map(|name| match columns.contains(name) {
-            true => format!("manifest_{name}"),
-            false => (*name).to_owned(),
-        });
-        let mut table = CommaTable::with_further(columns, further);
-        let values = |further: &[(String, String)]| -> Vec<Cell> {
-            let value = |name: &&str| further.iter().find(|(own, _)| own == name).map(|(_, value)| value);
-            names.iter().map(|name| value(name).into()).collect()
-        };
+        let mut table = CommaTable::with_further(columns, further.beside(&columns));
         for case in &self.cases {
             for mapped in &case.predictors {
                 let verdict = &mapped.verdict;
@@ -68,7 +62,7 @@ impl LocalizationReport {
                     verdict.reason.as_ref().into(),
                     None::<&str>.into(),
                 ];
-                table.row_with(row, values(&case.further));
+                table.row_with(row, further.values(&case.further));
             }
         }
         for failed in &self.failed {
@@ -76,21 +70,9 @@ impl LocalizationReport {
             let mut row = [(); 13].map(|()| nothing());
             row[0] = (&failed.id).into();
             row[12] = (&failed.error).into();
-            table.row_with(row, values(&failed.further));
+            table.row_with(row, further.values(&failed.further));
         }
         table
-    }
-
-    /// The further columns of all cases, in the order of their first appearance.
-    fn further_names(&self) -> Vec<&str> {
-        let of_failed = self.failed.iter().map(|case| &case.further);
-        let mut names: Vec<&str> = Vec::new();
-        for (name, _) in self.cases.iter().map(|case| &case.further).chain(of_failed).flatten() {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
-            }
-        }
-        names
     }
 
     /// A row for each lesion found: its size, place and scores. The place is the mean voxel index along each axis of the

@@ -1,20 +1,26 @@
 //! The segmentations of a data set, graded.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Case, Dataset};
+use lesio_io::spreadsheet::CommaTable;
 use lesio_quality::{Assessment, Grade, QualityModel};
 use lesio_report::{Column, Table, TableError};
-use lesio_settings::setters;
-use serde::Serialize;
+use lesio_settings::{require, setters};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::folder::{REPORT, case_folders, check_folder, prepare_folder};
-use crate::localize::FailedCase;
+use crate::case_record::{finished, forget, key_of, record};
+use crate::folder::{case_folders, check_folder, prepare_folder};
+use crate::further::FurtherColumns;
+use crate::localize::{FailedCase, FinishedCases};
 use crate::observer::{Notice, Observer, Step};
 use crate::quality::assessment::GradedFile;
+use crate::shard::{Shard, ShardRecord, ShareReport, join_shares};
+use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
 /// Where the grades of a data set go, and how its files are read.
@@ -27,34 +33,72 @@ pub struct GradeConfig {
     pub existing: Existing,
     /// How files are read.
     pub reading: ReadOptions,
+    /// What becomes of cases that an earlier run graded with the same model, options and files in the same folder. Default:
+    /// they are graded again.
+    pub finished: FinishedCases,
+    /// The share of the cases to grade. Default: all.
+    pub shard: Option<Shard>,
+    /// Cases that are graded at once, at least 1; each may take an equal share of the memory. Default 1.
+    pub workers: usize,
 }
 
 impl GradeConfig {
     /// Results go into this folder; the rest as the fields state.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), existing: Existing::Refuse, reading: ReadOptions::new() }
+        Self {
+            folder: folder.into(),
+            existing: Existing::Refuse,
+            reading: ReadOptions::new(),
+            finished: FinishedCases::Redo,
+            shard: None,
+            workers: 1,
+        }
     }
 }
 
-setters!(GradeConfig { existing: Existing, reading: ReadOptions });
+setters!(GradeConfig {
+    existing: Existing,
+    reading: ReadOptions,
+    finished: FinishedCases,
+    shard: Option<Shard>,
+    workers: usize,
+});
 
 /// The grades of a data set, and the cases that have none.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GradingReport {
+    of: Grading,
+    /// The share of the cases that this is; `None` of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardRecord>,
+    /// What changes with anything that changes grades, see [`QualityModel::fingerprint`].
+    pub fingerprint: String,
     /// The cases that were graded.
     pub cases: Vec<GradedCase>,
     /// Those that could not be.
     pub failed: Vec<FailedCase>,
 }
 
+/// Tells this report from other programs' reports of shares.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Grading {
+    Grading,
+}
+
 /// A case with the grades of its segmentation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GradedCase {
     /// The case.
     pub id: String,
+    /// The patient; the case's own name where the data set does not tell.
+    pub patient: String,
+    /// What else a manifest says of it, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<(String, String)>,
     /// Its image.
     pub image: PathBuf,
     /// Its segmentation.
@@ -82,35 +126,124 @@ pub fn grade_folder(
         let (folder, data) = (config.folder.clone(), data.root().to_owned());
         return Err(WorkflowError::ResultsInData { folder, data });
     }
+    require(config.workers > 0, "workers", config.workers, "at least 1")?;
     check_folder(&config.folder)?;
-    let report = config.folder.join(REPORT);
+    let report = config.folder.join(GradingReport::file_name(config.shard));
     if config.existing == Existing::Refuse && report.symlink_metadata().is_ok() {
         return Err(WorkflowError::Exists { path: report });
     }
-    let cases = data.cases();
-    let mut found = GradingReport { cases: Vec::new(), failed: Vec::new() };
+    let all = data.cases();
+    let folders = case_folders(&config.folder, all);
+    let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
+    let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&all[place], &folders[place])).collect();
+    let memory = config.reading.limit() / config.workers as u64;
+    let reading = config.reading.clone().max_bytes(memory);
+    let options = crc32fast::hash(format!("{:?}", config.reading.clone().max_bytes(0)).as_bytes());
+    let work = Work { model, config, reading, fingerprint: model.fingerprint(), options };
+    let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
     observer.begin(&Step::Grading, cases.len());
-    for (place, (case, folder)) in cases.iter().zip(case_folders(&config.folder, cases)).enumerate() {
-        let grade = || -> Result<GradedCase, WorkflowError> {
-            let without = |part| move || WorkflowError::Without { whole: "case", part };
-            let image = case.images().first().ok_or_else(without("an image"))?;
-            let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
-            let graded = GradedFile::read(model, image, segmentation, &config.reading, case.matching())?;
-            prepare_folder(&folder)?;
-            graded.write(&folder, config.existing)?;
-            GradedCase::new(case, graded.assessment, image.clone(), segmentation.to_owned())
-        };
-        match grade() {
-            Ok(graded) => {
-                observer.notice(&Notice::CaseDone { case: case.id(), folder: &folder });
-                found.cases.push(graded);
+    in_parallel(
+        config.workers,
+        &cases,
+        |(case, folder)| work.grade_once(case, folder),
+        |place, result| {
+            let (case, folder) = cases[place];
+            match result {
+                Ok(graded) => {
+                    observer.notice(&Notice::CaseDone { case: case.id(), folder });
+                    done.insert(place, graded);
+                }
+                Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
             }
-            Err(error) => found.failed.push(FailedCase::new(case, &error, observer)),
-        }
-        observer.advance(place + 1);
-    }
+            observer.advance(done.len() + failed.len());
+            Ok::<(), WorkflowError>(())
+        },
+    )?;
     observer.end();
-    Ok(found)
+    Ok(GradingReport {
+        of: Grading::Grading,
+        shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, options)),
+        fingerprint: work.fingerprint,
+        cases: done.into_values().collect(),
+        failed: failed.into_values().collect(),
+    })
+}
+
+/// Joins the reports of all shares of a data set into the one that a single run would have given.
+///
+/// # Errors
+/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of another
+/// model, or with other options.
+pub fn merge_grades(
+    reports: impl IntoIterator<Item = GradingReport>,
+) -> Result<GradingReport, WorkflowError> {
+    join_shares(reports)
+}
+
+impl ShareReport for GradingReport {
+    fn shard(&mut self) -> &mut Option<ShardRecord> {
+        &mut self.shard
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let failed = self.failed.iter().map(|case| case.id.as_str());
+        self.cases.iter().map(|case| case.id.as_str()).chain(failed)
+    }
+
+    fn absorb(&mut self, mut other: Self) {
+        self.cases.append(&mut other.cases);
+        self.failed.append(&mut other.failed);
+    }
+
+    fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
+        self.cases.sort_by_key(|case| place(&case.id));
+        self.failed.sort_by_key(|case| place(&case.id));
+    }
+}
+
+/// What is the same for every case.
+struct Work<'a> {
+    model: &'a QualityModel,
+    config: &'a GradeConfig,
+    /// How files are read, with the memory of one worker.
+    reading: ReadOptions,
+    fingerprint: String,
+    options: u32,
+}
+
+impl Work<'_> {
+    /// Grades a case, unless an earlier run did that and its results are to be kept.
+    fn grade_once(&self, case: &Case, folder: &Path) -> Result<GradedCase, WorkflowError> {
+        let without = |part| move || WorkflowError::Without { whole: "case", part };
+        let image = case.images().first().ok_or_else(without("an image"))?;
+        let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
+        let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options, case.matching());
+        // A file that cannot be read has no key. Reading it again reports why.
+        let key = key_of(&what, [image.as_path(), segmentation]).ok();
+        if self.config.finished == FinishedCases::Keep
+            && let Some(key) = &key
+            && let Some(graded) = finished(folder, key)
+            && files_of(&graded).all(|name| folder.join(name).is_file())
+        {
+            // What is said of a case may have changed since.
+            let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
+            let (image, segmentation) = (image.clone(), segmentation.to_owned());
+            return Ok(GradedCase { patient, further, image, segmentation, ..graded });
+        }
+        let graded = GradedFile::read(self.model, image, segmentation, &self.reading, case.matching())?;
+        prepare_folder(folder)?;
+        forget(folder)?;
+        graded.write(folder, self.config.existing)?;
+        let graded = GradedCase::new(case, graded.assessment, image.clone(), segmentation.to_owned())?;
+        if let Some(key) = key {
+            record(folder, key, &graded)?;
+        }
+        Ok(graded)
+    }
 }
 
 impl GradedCase {
@@ -121,11 +254,36 @@ impl GradedCase {
         segmentation: PathBuf,
     ) -> Result<Self, WorkflowError> {
         let slices = serde_json::to_value(&assessment.slices)?;
-        Ok(Self { id: case.id().to_owned(), image, segmentation, volume: assessment.volume, slices })
+        Ok(Self {
+            id: case.id().to_owned(),
+            patient: case.patient().to_owned(),
+            further: case.further().to_vec(),
+            image,
+            segmentation,
+            volume: assessment.volume,
+            slices,
+        })
     }
 }
 
+/// The files that every graded case has.
+fn files_of(graded: &GradedCase) -> impl Iterator<Item = &'static str> {
+    let is_graded = graded.volume.is_some();
+    // A picture of what is not segmented is not made, and not every method has a map of errors.
+    GradedFile::NAMES.into_iter().filter(move |name| match *name {
+        "assessment.png" => is_graded,
+        "error.nii.gz" => false,
+        _ => true,
+    })
+}
+
 impl GradingReport {
+    /// The name of the file of a report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
+    #[must_use]
+    pub fn file_name(shard: Option<Shard>) -> String {
+        crate::LocalizationReport::file_name(shard)
+    }
+
     /// As `report.json` of the program `assess` has it, but for the command, the time and the model.
     ///
     /// # Errors
@@ -134,6 +292,49 @@ impl GradingReport {
         let mut value = serde_json::to_value(self)?;
         value["schema"] = json!(1);
         Ok(value)
+    }
+
+    /// A row for each case and label, in order of the cases. A case in which nothing is segmented has one row without grades.
+    /// Cases that could not be graded have their error in the last of these columns. What else a manifest says of the cases
+    /// follows.
+    #[must_use]
+    pub fn case_table(&self) -> CommaTable<9> {
+        let of_failed = self.failed.iter().map(|case| case.further.as_slice());
+        let further =
+            FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed));
+        let columns =
+            ["case", "patient", "label", "dice", "dice_low", "dice_high", "hd95_mm", "hd95_pixels", "error"];
+        let mut table = CommaTable::with_further(columns, further.beside(&columns));
+        let nothing = || None::<&str>.into();
+        for case in &self.cases {
+            let named = || [(&case.id).into(), (&case.patient).into()];
+            for grade in case.volume.iter().flatten() {
+                let [id, patient] = named();
+                let row = [
+                    id,
+                    patient,
+                    u64::from(grade.label).into(),
+                    grade.dice.into(),
+                    grade.interval[0].into(),
+                    grade.interval[1].into(),
+                    grade.distance_millimetres.into(),
+                    grade.distance_pixels.into(),
+                    nothing(),
+                ];
+                table.row_with(row, further.values(&case.further));
+            }
+            if case.volume.is_none() {
+                let mut row = [(); 9].map(|()| nothing());
+                [row[0], row[1]] = named();
+                table.row_with(row, further.values(&case.further));
+            }
+        }
+        for failed in &self.failed {
+            let mut row = [(); 9].map(|()| nothing());
+            (row[0], row[8]) = ((&failed.id).into(), (&failed.error).into());
+            table.row_with(row, further.values(&failed.further));
+        }
+        table
     }
 
     /// The grades of the labels by case, the lowest Dice first: what to look at before all else.

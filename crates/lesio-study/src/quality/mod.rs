@@ -31,7 +31,7 @@ pub use error::QualityStudyError;
 pub use evaluation::{
     GradedPatients, IntervalSource, QualityEvaluation, QualityEvaluationConfig, evaluate_quality,
 };
-pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder};
+pub use grading::{GradeConfig, GradedCase, GradingReport, grade_folder, merge_grades};
 pub use measure::QualityStudy;
 pub use networks::NetworkFolder;
 pub use predictions::{ALL_NETWORKS, GradeBesideTruth, GradeLevel, NetworkFigures, PredictionGrades};

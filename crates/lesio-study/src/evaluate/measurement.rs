@@ -1,0 +1,175 @@
+//! What one case adds to an evaluation.
+
+use std::collections::BTreeMap;
+
+use lesio_anomaly::PredictError;
+use lesio_image::PreprocessError;
+use lesio_io::dataset::Case;
+use lesio_metrics::{MetricError, PixelCurve, ValidationThreshold};
+use ndarray::Array3;
+
+use super::config::EvaluateConfig;
+use crate::error::StudyError;
+use crate::evaluation::EvaluationBuilder;
+use crate::groups::GroupedEvaluation;
+use crate::images::ImageEvaluation;
+use crate::lesion_groups::LesionGroups;
+use crate::maps::{Scene, Stage};
+use crate::model_set::ModelSet;
+use crate::operating::{NOMINAL_RATE, OperatingEvaluation, OperatingPoint, ThresholdOrigin};
+use crate::pixels::LesionSlices;
+use crate::presentation::{Shown, ShownSlice, shown_slice};
+use crate::subject::Subject;
+use crate::thresholds::ValidationChoice;
+use crate::workflow_error::WorkflowError;
+
+/// What one case adds to an evaluation.
+#[derive(Debug)]
+pub(super) struct Measurement {
+    pub(super) evaluation: EvaluationBuilder,
+    pub(super) grouped: GroupedEvaluation,
+    pub(super) images: ImageEvaluation,
+    pub(super) operating: OperatingEvaluation,
+    /// The average precision of each map on the slices with lesions.
+    pub(super) precisions: BTreeMap<String, f64>,
+    /// The slice with most lesion pixels, if there is a lesion.
+    pub(super) shown: Option<Shown>,
+}
+
+/// How cases are measured.
+pub(super) struct Measuring<'a> {
+    pub(super) models: &'a ModelSet,
+    pub(super) choice: &'a ValidationChoice,
+    /// The kinds of defect that the data set knows.
+    pub(super) by_kind: &'a LesionGroups,
+    pub(super) config: &'a EvaluateConfig,
+}
+
+impl Measuring<'_> {
+    /// A case whose truth, if there is one, lies on its image.
+    pub(super) fn read(&self, case: &Case) -> Result<Subject, StudyError> {
+        let subject = Subject::read_with(case, &self.config.reading)?;
+        subject.truth()?;
+        Ok(subject)
+    }
+
+    /// Scores a case by all models and measures their maps, one by one, so that they are never in memory together. A case
+    /// whose image cannot be scored is noted as such, and its error returned beside.
+    pub(super) fn measure(
+        &self,
+        case: &Case,
+        subject: &Subject,
+    ) -> Result<(Measurement, Option<StudyError>), WorkflowError> {
+        let truth = subject.truth()?.ok_or_else(|| WorkflowError::NoMask { case: case.id().to_owned() })?;
+        let lesions = match &self.config.groups {
+            Some(groups) => self.lesion_numbers(case)?.map(|mask| (mask, groups)),
+            None if self.by_kind.is_empty() => None,
+            None => Some((truth.mapv(u32::from), self.by_kind)),
+        };
+        let folder = self.config.scratch.as_deref();
+        let mut found = Measurement {
+            evaluation: folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder),
+            grouped: folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder),
+            images: ImageEvaluation::new(),
+            operating: OperatingEvaluation::new(),
+            precisions: BTreeMap::new(),
+            shown: None,
+        };
+        match self.add(subject, &truth, lesions, &mut found) {
+            Err(error) if cannot_be_scored(&error) => {
+                found.evaluation.unscored(&subject.patient, &subject.id, &error);
+                Ok((found, Some(error)))
+            }
+            added => Ok(added.map(|()| (found, None))?),
+        }
+    }
+
+    fn add(
+        &self,
+        subject: &Subject,
+        truth: &Array3<bool>,
+        lesions: Option<(Array3<u32>, &LesionGroups)>,
+        found: &mut Measurement,
+    ) -> Result<(), StudyError> {
+        let Measurement { evaluation, grouped, images, operating, precisions, shown } = found;
+        // Begun when the first map is there: a case that cannot be scored adds nothing.
+        let mut started = None;
+        let mut gathered = Some((evaluation, grouped, images, operating, lesions));
+        self.models.score_each(subject, |scene, name, maps| {
+            if let Some((evaluation, grouped, images, operating, lesions)) = gathered.take() {
+                let groups = match lesions {
+                    Some((mask, groups)) => {
+                        Some(grouped.subject(&subject.id, &subject.patient, scene, &mask, groups)?)
+                    }
+                    None => None,
+                };
+                let slices = LesionSlices::of(scene, truth)?;
+                let images = images.subject(&subject.patient, scene, truth)?;
+                let marks = operating.subject(subject, scene, truth)?;
+                let measured = evaluation.subject(&subject.patient, scene, truth)?;
+                started = Some((measured, images, marks, groups, slices, shown_slice(subject, scene, truth)));
+            }
+            let Some((measured, images, marks, groups, slices, shown)) = started.as_mut() else {
+                return Ok(());
+            };
+            measured.add(name, maps)?;
+            images.add(name, maps[1])?;
+            for point in self.operating_points(name, scene) {
+                marks.add(name, maps[1], &point)?;
+            }
+            if let Some(groups) = groups {
+                groups.add(name, maps[1])?;
+            }
+            if let Some(slices) = slices
+                && let Some(precision) = precision_of(slices, maps[1])?
+            {
+                precisions.insert(name.to_owned(), precision);
+            }
+            if let Some(shown) = shown {
+                shown.add(maps[1]);
+            }
+            Ok(())
+        })?;
+        *shown = started.and_then(|(.., shown)| shown).map(ShownSlice::finish);
+        Ok(())
+    }
+
+    /// The numbers of the lesions of a case.
+    fn lesion_numbers(&self, case: &Case) -> Result<Option<Array3<u32>>, WorkflowError> {
+        let (_, mask) = case.read_volume_with(&self.config.reading)?;
+        Ok(mask.map(|mask| mask.data().mapv(u32::from)))
+    }
+
+    /// The thresholds of a map: that of the calibration, of single predictors, and that which validation lesions chose.
+    fn operating_points(&self, name: &str, scene: &Scene) -> Vec<OperatingPoint> {
+        let Self { models, choice, .. } = *self;
+        let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
+        let localizer = own.as_ref().map_or_else(|| models.first(), |(model, ..)| models.model(*model));
+        let least = localizer.map_or(1, |localizer| localizer.map_filters().least_voxels(&scene.resolution));
+        let normal = own.and_then(|(_, predictor, _)| localizer?.calibration().get(predictor));
+        let calibrated = normal.map(|normal| normal.threshold(NOMINAL_RATE));
+        let chosen = choice.thresholds.get(&(name.to_owned(), Stage::Postprocessed));
+        let points = [
+            (ThresholdOrigin::Calibration, calibrated),
+            (ThresholdOrigin::Validation, chosen.map(ValidationThreshold::value)),
+        ];
+        let points = points.into_iter().filter_map(|(origin, threshold)| Some((origin, threshold?)));
+        points.map(|(origin, threshold)| OperatingPoint::new(origin, threshold, least)).collect()
+    }
+}
+
+/// The average precision of a map on slices with lesions; `None` where every pixel that counts is a lesion.
+fn precision_of(slices: &LesionSlices, map: &Array3<f32>) -> Result<Option<f64>, StudyError> {
+    let mut pixels = PixelCurve::new();
+    pixels.update_within(&slices.cut(map), &slices.truth, &slices.within)?;
+    match pixels.rank() {
+        Ok(ranked) => Ok(Some(ranked.average_precision())),
+        Err(MetricError::OneClass { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
+pub(super) fn cannot_be_scored(error: &StudyError) -> bool {
+    matches!(error, StudyError::Score { source: PredictError::Preprocess(PreprocessError::Image(_)), .. })
+}

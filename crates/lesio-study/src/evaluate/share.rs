@@ -1,0 +1,311 @@
+//! What was measured of the test cases, or of a share of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::{ChosenPredictor, PostProcessing};
+use lesio_metrics::BootstrapConfig;
+use lesio_report::{Extra, Scale};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::examples::CasePrecisions;
+use super::record::Record;
+use super::results::{ChosenMap, EvaluationResults};
+use crate::evaluation::EvaluationBuilder;
+use crate::groups::GroupedEvaluation;
+use crate::images::ImageEvaluation;
+use crate::kept::pairs;
+use crate::localize::FailedCase;
+use crate::maps::Stage;
+use crate::model_set::LearntEnsemble;
+use crate::observer::{Notice, Observer};
+use crate::operating::OperatingEvaluation;
+use crate::presentation::leading;
+use crate::shard::{Shard, ShardRecord, ShareReport, join_shares};
+use crate::thresholds::Thresholds;
+use crate::workflow_error::WorkflowError;
+
+/// What was measured of the test cases of an evaluation, or of a share of them: [`EvaluationShare::results`] computes the
+/// figures, [`merge_evaluations`] joins the shares of several machines first.
+///
+/// What was measured of each case lies in a folder of records ([`EvaluateConfig::records`](crate::EvaluateConfig::records)), which
+/// is needed for that.
+#[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EvaluationShare {
+    schema: u32,
+    of: Evaluation,
+    /// The share; `None` of all cases.
+    pub shard: Option<ShardRecord>,
+    /// What changes with the models, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
+    pub fingerprint: String,
+    /// What a program says of data and models, for the reports.
+    pub about: Extra,
+    /// Test cases that could be read.
+    pub cases: Vec<MeasuredCase>,
+    /// Those that could not be, or whose truth is elsewhere.
+    pub unread: Vec<UnreadCase>,
+    /// Seconds per slice of each map, of the first case.
+    pub(super) seconds: BTreeMap<String, f64>,
+    pub(super) frame: Frame,
+    /// Where a scratch may be.
+    #[serde(skip)]
+    pub(super) scratch: Option<PathBuf>,
+    /// The folder of the records, if it vanishes with the share.
+    #[serde(skip)]
+    temporary: Option<TempDir>,
+}
+
+/// Tells this report from other programs' reports of shares.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Evaluation {
+    Evaluation,
+}
+
+/// A case that was measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MeasuredCase {
+    /// The case.
+    pub id: String,
+    /// The kind of defect, where the data set tells.
+    pub kind: Option<String>,
+    /// What else a manifest says of it, by column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<(String, String)>,
+    /// The name of its file in the folder of records.
+    pub(super) file: PathBuf,
+    /// That folder.
+    #[serde(skip)]
+    pub(super) folder: PathBuf,
+}
+
+/// A case that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct UnreadCase {
+    /// The case, with its error.
+    #[serde(flatten)]
+    pub case: FailedCase,
+    /// The patient.
+    pub patient: String,
+}
+
+/// What is the same for all test cases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Frame {
+    /// The maps in their order, with the scale on which each is shown.
+    pub(super) maps: Vec<(String, Scale)>,
+    /// The filters of the first model.
+    pub(super) postprocessing: Option<PostProcessing>,
+    #[serde(with = "pairs")]
+    pub(super) thresholds: Thresholds,
+    /// On the validation cases.
+    #[serde(with = "pairs")]
+    pub(super) average_precisions: BTreeMap<(String, Stage), f64>,
+    pub(super) learnt: Vec<LearntEnsemble>,
+    pub(super) best: Vec<ChosenPredictor>,
+    pub(super) bootstrap: BootstrapConfig,
+    pub(super) pictures: usize,
+}
+
+impl EvaluationShare {
+    /// The name of the folder of records beside the report of a share.
+    pub const RECORDS: &str = "scores";
+
+    pub(super) fn new(fingerprint: String, frame: Frame) -> Self {
+        Self {
+            schema: 1,
+            of: Evaluation::Evaluation,
+            shard: None,
+            fingerprint,
+            about: Extra::new(),
+            cases: Vec::new(),
+            unread: Vec::new(),
+            seconds: BTreeMap::new(),
+            frame,
+            scratch: None,
+            temporary: None,
+        }
+    }
+
+    /// A folder for records that vanishes with this.
+    pub(super) fn temporary_records(&mut self) -> Result<PathBuf, WorkflowError> {
+        let made = tempfile::tempdir()
+            .map_err(|cause| WorkflowError::Record { path: std::env::temp_dir(), cause })?;
+        Ok(self.temporary.insert(made).path().to_owned())
+    }
+
+    /// The name of the file of a share's report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
+    #[must_use]
+    pub fn file_name(shard: Option<Shard>) -> String {
+        crate::LocalizationReport::file_name(shard)
+    }
+
+    /// Reads the report of a share; its records are in the folder [`EvaluationShare::RECORDS`] beside it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no such report.
+    pub fn read(path: &Path) -> Result<Self, WorkflowError> {
+        let failed = |cause| WorkflowError::Record { path: path.to_owned(), cause };
+        let file = File::open(path).map_err(failed)?;
+        let mut share: Self = serde_json::from_reader(BufReader::new(file.take(LARGEST)))
+            .map_err(|error| failed(error.into()))?;
+        let folder = path.parent().unwrap_or(Path::new(".")).join(Self::RECORDS);
+        share.cases.iter_mut().for_each(|case| folder.clone_into(&mut case.folder));
+        Ok(share)
+    }
+
+    /// With a folder for scores that do not fit into memory, where nothing is left behind.
+    #[must_use]
+    pub fn in_folder(mut self, scratch: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(scratch.into());
+        self
+    }
+
+    /// Computes the figures of all cases that were measured.
+    ///
+    /// # Errors
+    /// A record that is missing or damaged; a resampling that is not possible.
+    pub fn results(&self, observer: &mut dyn Observer) -> Result<EvaluationResults, WorkflowError> {
+        observer.notice(&Notice::ComputingFigures);
+        let (folder, frame) = (self.scratch.as_deref(), &self.frame);
+        let mut grouped = folder.map_or_else(GroupedEvaluation::new, GroupedEvaluation::in_folder);
+        let mut evaluation = folder.map_or_else(EvaluationBuilder::new, EvaluationBuilder::in_folder);
+        let (mut images, mut operating) = (ImageEvaluation::new(), OperatingEvaluation::new());
+        let mut precisions = CasePrecisions::default();
+        for UnreadCase { case, patient } in &self.unread {
+            evaluation.left_out(patient, &case.id, &case.error);
+        }
+        for (place, case) in self.cases.iter().enumerate() {
+            let record = Record::open(&case.path())?;
+            let found = record.add_to(&mut evaluation, &mut grouped, &mut images, &mut operating)?;
+            precisions.add(place, case.kind.as_deref(), found);
+        }
+        let patients = evaluation.patients();
+        let groups = grouped.finish(&frame.bootstrap)?;
+        let images = images.finish(&frame.bootstrap)?;
+        let at_thresholds = operating.figures(&frame.bootstrap)?;
+        let evaluated = evaluation.finish(&frame.thresholds, &self.seconds, &frame.bootstrap)?;
+        let chosen = ChosenMap::of(&frame.average_precisions, &evaluated.scopes);
+        let leader = chosen.as_ref().map(|chosen| chosen.name.as_str()).or_else(|| {
+            let scope = evaluated.scopes.first()?;
+            leading(scope, 1).last().copied()
+        });
+        let examples = leader.map(|leader| precisions.examples(leader, frame.pictures)).unwrap_or_default();
+        let mut slices = Vec::new();
+        for example in &examples {
+            let Some(case) = self.cases.get(example.place) else { continue };
+            if let Some(mut shown) = Record::open(&case.path())?.shown()? {
+                shown.label = format!("{} ({})", shown.label, example.why);
+                slices.push(shown);
+            }
+        }
+        Ok(EvaluationResults {
+            cases: self.cases.len(),
+            failed: self.failed(),
+            patients,
+            evaluated,
+            groups,
+            images,
+            operating,
+            at_thresholds,
+            learnt: frame.learnt.clone(),
+            chosen,
+            best: frame.best.clone(),
+            bootstrap: frame.bootstrap,
+            further: self.cases.iter().map(|case| (case.id.clone(), case.further.clone())).collect(),
+            slices,
+            maps: frame.maps.clone(),
+            postprocessing: frame.postprocessing.clone(),
+        })
+    }
+
+    /// Removes the records of all cases, and their folder if nothing else is in it. The figures cannot be computed again
+    /// after that.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove_records(self) -> Result<(), WorkflowError> {
+        let mut folders = BTreeSet::new();
+        for case in &self.cases {
+            let path = case.path();
+            match std::fs::remove_file(&path) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(WorkflowError::Forget { path, cause });
+                }
+                _ => {}
+            }
+            folders.extend(
+                path.ancestors()
+                    .skip(1)
+                    .take_while(|path| path.starts_with(&case.folder))
+                    .map(Path::to_owned),
+            );
+        }
+        // Deepest first; what holds something else stays.
+        for folder in folders.iter().rev() {
+            drop(std::fs::remove_dir(folder));
+        }
+        Ok(())
+    }
+
+    /// The cases that could not be read.
+    #[must_use]
+    pub fn failed(&self) -> Vec<FailedCase> {
+        self.unread.iter().map(|unread| unread.case.clone()).collect()
+    }
+}
+
+impl MeasuredCase {
+    /// The file of its record.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.join(&self.file)
+    }
+}
+
+/// Most bytes of a report of a share: some ten million cases.
+const LARGEST: u64 = 1 << 32;
+
+/// Joins the shares of a data set that several machines have measured.
+///
+/// # Errors
+/// No share; one that is missing or there twice; shares of other data sets, by other models, or with other options.
+pub fn merge_evaluations(
+    shares: impl IntoIterator<Item = EvaluationShare>,
+) -> Result<EvaluationShare, WorkflowError> {
+    join_shares(shares)
+}
+
+impl ShareReport for EvaluationShare {
+    fn shard(&mut self) -> &mut Option<ShardRecord> {
+        &mut self.shard
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let unread = self.unread.iter().map(|unread| unread.case.id.as_str());
+        self.cases.iter().map(|case| case.id.as_str()).chain(unread)
+    }
+
+    fn absorb(&mut self, mut other: Self) {
+        self.cases.append(&mut other.cases);
+        self.unread.append(&mut other.unread);
+        // A share may be empty.
+        if self.seconds.is_empty() {
+            self.seconds = other.seconds;
+        }
+    }
+
+    fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
+        self.cases.sort_by_key(|case| place(&case.id));
+        self.unread.sort_by_key(|unread| place(&unread.case.id));
+    }
+}
