@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release --example assess -- --model target/lesio/train_quality --image frame.nii.gz --segmentation mask.nii.gz`
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -11,19 +10,20 @@ use clap::Parser;
 use lesio::io::Matching;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
 use lesio::quality::QualityModel;
-use lesio::report::{Existing, RunRecord, write_json};
+use lesio::report::{Existing, write_json};
 use lesio::study::WorkflowError;
-use lesio::study::quality::{GradeConfig, GradedFile, grade_folder};
+use lesio::study::quality::{GradeConfig, GradedFile, GradingReport, grade_folder};
 use lesio_examples::choices::{layouts, matchings};
+use lesio_examples::cohort::CohortArgs;
+use lesio_examples::grades::{graded_by, not_graded, stamped_grades, write_grades};
 use lesio_examples::{
-    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, command, model_path, prepare_folder, run, say,
-    with_files,
+    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say, with_files,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Predict how good a segmentation is: the Dice of each label, slice by slice and for the volume, with intervals.
 ///
-/// Writes report.json, assessment.png, and on the image's grid reconstruction.nii.gz (what the image would be if the
+/// Writes report.json, with --data cases.csv, for each image assessment.png, and on the image's grid reconstruction.nii.gz (what the image would be if the
 /// segmentation were right), difference.nii.gz and error.nii.gz (the probability that a voxel's label is wrong).
 #[derive(Debug, Parser)]
 struct Args {
@@ -50,6 +50,8 @@ struct Args {
     reading: ReadArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    cohort: CohortArgs,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/assess")]
     out: PathBuf,
@@ -70,23 +72,14 @@ fn program() -> Outcome {
     let started = Instant::now();
     check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;
-    let mut report = match &args.data {
-        Some(data) => grade_all(&args, &model, data)?,
-        None => grade_one(&args, &model)?,
-    };
-    report["model"] = json!(model.provenance());
-    report["provenance"] = json!(RunRecord::new(command("assess")).seconds(started.elapsed().as_secs_f64()));
-    write_json(args.out.join("report.json"), &report, args.existing())?;
-    say!("wrote {}", args.out.display());
-    match report["failed"].as_array().map_or(0, Vec::len) {
-        0 => Ok(()),
-        1 => Err("one segmentation could not be graded".into()),
-        count => Err(format!("{count} segmentations could not be graded").into()),
+    match &args.data {
+        Some(data) => grade_all(&args, &model, data, started),
+        None => grade_one(&args, &model, started),
     }
 }
 
-/// Grades a folder, and returns what is reported.
-fn grade_all(args: &Args, model: &QualityModel, data: &Path) -> Result<Value, Box<dyn Error>> {
+/// Grades a folder.
+fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -> Outcome {
     let name = |given: &Option<PathBuf>, name: &str| {
         given.as_ref().map_or_else(|| name.to_owned(), |given| given.display().to_string())
     };
@@ -94,18 +87,34 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path) -> Result<Value, Bo
     let layout = with_files(&args.layout, &[name(&args.image, "image.nii.gz")], Some(&mask));
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
     let data = Dataset::open_with(data, &layout, &options)?;
-    let config = GradeConfig::new(&args.out).existing(args.existing()).reading(args.reading.options());
+    let config = GradeConfig::new(&args.out)
+        .existing(args.existing())
+        .reading(args.reading.options())
+        .finished(args.cohort.finished())
+        .shard(args.cohort.shard)
+        .workers(args.cohort.workers.into());
     let found = grade_folder(model, &data, &config, &mut Watch::default())?;
     prepare_folder(&args.out)?;
-    say!("{}", found.table()?.to_markdown());
-    Ok(found.to_json()?)
+    let stamp = graded_by(model, "assess", started);
+    match args.cohort.shard {
+        Some(_) => {
+            let path = args.out.join(GradingReport::file_name(args.cohort.shard));
+            write_json(&path, &stamped_grades(&found, &stamp)?, args.existing())?;
+            say!("wrote {}; `merge` joins it with the others", path.display());
+        }
+        None => write_grades(&found, &args.out, args.existing(), &stamp)?,
+    }
+    not_graded(&found)
 }
 
-/// Grades a file, and returns what is reported.
-fn grade_one(args: &Args, model: &QualityModel) -> Result<Value, Box<dyn Error>> {
+/// Grades a file.
+fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
     let (Some(image), Some(segmentation)) = (&args.image, &args.segmentation) else {
         return Err("--image and --segmentation say what to grade, or --data".into());
     };
+    if args.cohort.shard.is_some() {
+        return Err("--shard shares the cases of --data".into());
+    }
     let mut paths = ["report.json"].into_iter().chain(GradedFile::NAMES).map(|name| args.out.join(name));
     if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {
         return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
@@ -115,17 +124,21 @@ fn grade_one(args: &Args, model: &QualityModel) -> Result<Value, Box<dyn Error>>
     prepare_folder(&args.out)?;
     graded.write(&args.out, args.existing())?;
     say!("{}", graded.summary());
-    Ok(json!({
+    let mut report = json!({
         "schema": 1,
         "image": image,
         "segmentation": segmentation,
         "volume": graded.assessment.volume,
         "slices": graded.assessment.slices,
-    }))
+    });
+    graded_by(model, "assess", started).into_iter().for_each(|(name, value)| report[name] = value);
+    write_json(args.out.join("report.json"), &report, args.existing())?;
+    say!("wrote {}", args.out.display());
+    Ok(())
 }
 
 impl Args {
     fn existing(&self) -> Existing {
-        if self.overwrite { Existing::Replace } else { Existing::Refuse }
+        if self.overwrite || self.cohort.resume { Existing::Replace } else { Existing::Refuse }
     }
 }

@@ -12,19 +12,22 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::{Device, Precision};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    BadCases, EvaluateConfig, LesionGroups, ModelChoices, check_folder, choice_in_words, evaluate,
-    prepare_folder,
+    BadCases, EvaluateConfig, EvaluationShare, LesionGroups, ModelChoices, check_folder, choice_in_words,
+    evaluate_share, prepare_folder,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
+use lesio_examples::cohort::CohortArgs;
+use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::filters::{MedianLengths, length_of};
 use lesio_examples::models::{check_ensemble, load_models, model_files};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, command, left_out, run, say};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamp};
 use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
-/// Writes report.json, report.html and cases.csv (what is marked in each case) into the folder given by --out. Scopes: slices that hold a lesion, and
+/// Writes report.json, report.html and cases.csv (what is marked in each case) into the folder given by --out. What was measured of
+/// each case is kept there until the end, so that --resume goes on after an interruption. Scopes: slices that hold a lesion, and
 /// all slices; scored are the pixels of the foreground and of the lesions. With --validation, the predictor or
 /// ensemble that is best on that split is named, and what it reaches on the split tested.
 #[derive(Debug, Parser)]
@@ -60,13 +63,15 @@ struct Args {
     erosion: Option<f64>,
     /// Write into each model's file which of its predictors is best on the lesions of --validation, so that `localize`
     /// maps by it
-    #[arg(long, requires = "validation", conflicts_with_all = ["median", "erosion", "precision"])]
+    #[arg(long, requires = "validation", conflicts_with_all = ["median", "erosion", "precision", "shard"])]
     save_choice: bool,
     /// In what numbers VAEs multiply, instead of those they were trained in
     #[arg(long, value_parser = precisions())]
     precision: Option<Precision>,
     #[command(flatten)]
     device: DeviceArgs,
+    #[command(flatten)]
+    cohort: CohortArgs,
     /// Stop at the first case that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
@@ -101,6 +106,7 @@ fn program() -> Outcome {
         None => Vec::new(),
     };
     prepare_folder(&args.out)?;
+    let records = args.out.join(EvaluationShare::RECORDS);
     let config = EvaluateConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
         .predictors(args.predictors)
         .ensemble(args.ensemble)
@@ -108,32 +114,35 @@ fn program() -> Outcome {
         .model_choices(if args.save_choice { ModelChoices::Best } else { ModelChoices::None })
         .bad_cases(if args.strict { BadCases::Stop } else { BadCases::LeaveOut })
         .reading(args.data.read_options())
-        .scratch(&args.out);
-    let found = evaluate(models, test.cases(), &validation, &config, &mut Watch::default())?;
+        .scratch(&args.out)
+        .records(records)
+        .finished(args.cohort.finished())
+        .shard(args.cohort.shard)
+        .workers(args.cohort.workers.into());
+    let mut share = evaluate_share(models, test.cases(), &validation, &config, &mut Watch::default())?;
 
-    let mut report = found.report()?;
-    report.data.extend([("folder".into(), json!(args.data.data)), ("split".into(), json!(args.split))]);
     let bytes = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let sizes: Vec<_> = files.iter().map(|path| json!({ "file": path, "bytes": bytes(path) })).collect();
-    report.data.insert("models".into(), json!(sizes));
-    report.extra.insert("command".into(), json!(command("evaluate")));
-    report.extra.insert("seconds".into(), json!(started.elapsed().as_secs_f64()));
-    write_json(args.out.join("report.json"), &report, Existing::Replace)?;
-    let (cases, patients, split, replicates) = (found.cases, found.patients, args.split, args.replicates);
-    let lead = format!(
-        "{cases} cases of {patients} patients, split {split}. Intervals: 95 %, {replicates} resamplings of patients."
-    );
-    found.operating.case_table().write(args.out.join("cases.csv"), Existing::Replace)?;
-    let page = args.out.join("report.html");
-    found.page(lead)?.write(&page, Existing::Replace)?;
+    let about = [("folder", json!(args.data.data)), ("split", json!(args.split)), ("models", json!(sizes))];
+    share.about = about.map(|(name, value)| (name.to_owned(), value)).into();
+    if args.cohort.shard.is_some() {
+        let path = args.out.join(EvaluationShare::file_name(args.cohort.shard));
+        write_json(&path, &share, Existing::Replace)?;
+        say!(
+            "wrote {} in {:.0} s; `merge` joins it with the others",
+            path.display(),
+            started.elapsed().as_secs_f64()
+        );
+        return left_out(&share.failed());
+    }
+    let found = write_evaluation(&share, &args.out, Existing::Replace, || stamp("evaluate", started))?;
     let mut saved = Vec::new();
     for (path, chosen) in files.iter().zip(&found.best) {
         Localizer::load(path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(path)?;
         saved.push(format!("{}: {}", path.display(), choice_in_words(chosen)));
     }
-    found.chosen.iter().for_each(|chosen| say!("{chosen}"));
-    found.tables()?.iter().for_each(|table| say!("{}", table.to_markdown()));
     saved.iter().for_each(|text| say!("{text}"));
-    say!("wrote {} in {:.0} s", page.display(), started.elapsed().as_secs_f64());
+    share.remove_records()?;
+    say!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     left_out(&found.failed)
 }

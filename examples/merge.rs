@@ -2,20 +2,28 @@
 //!
 //! `cargo run --release --example merge -- maps`
 
+use std::fmt::Display;
 use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::report::{Existing, write_json};
-use lesio::study::{LocalizationReport, merge_shards, prepare_folder};
-use lesio_examples::{Outcome, run, say, stamp};
+use lesio::report::{Existing, Extra, write_json};
+use lesio::study::quality::merge_grades;
+use lesio::study::{EvaluationShare, LocalizationReport, merge_evaluations, merge_shards, prepare_folder};
+use lesio_examples::evaluation::write_evaluation;
+use lesio_examples::grades::{not_graded, write_grades};
+use lesio_examples::{Outcome, left_out, run, say, stamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-/// Join the reports that `localize --shard` wrote into the one that a single run would have written.
+/// Join the reports that `localize`, `evaluate` or `assess` wrote with --shard into the one that a single run would have written.
 ///
-/// Writes report.json, cases.csv and lesions.csv. Shares that are missing, there twice, or made by another model, with other
-/// settings or of other images are an error.
+/// Writes the files that a single run writes into its folder: report.json, tables, and report.html of an evaluation. Shares that are
+/// missing, there twice, or made by another model, with other settings or of other images are an error.
 #[derive(Debug, Parser)]
 struct Args {
     /// Reports of shares, or folders in which they lie as report-K-of-N.json
@@ -40,16 +48,36 @@ fn program() -> Outcome {
     for path in &args.reports {
         if path.is_dir() { files.extend(reports_in(path)?) } else { files.push(path.clone()) }
     }
+    let out = args.out.as_deref().or(files[0].parent()).unwrap_or(Path::new("."));
+    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
+    prepare_folder(out)?;
+    match kind_of(&files[0])? {
+        Kind::Localization => merge_maps(&files, out, existing, started),
+        Kind::Evaluation => {
+            let shares: Result<Vec<_>, _> = files.iter().map(|file| EvaluationShare::read(file)).collect();
+            let share = merge_evaluations(shares?)?.in_folder(out);
+            let found = write_evaluation(&share, out, existing, || stamp("merge", started))?;
+            say!("wrote {}", out.join("report.html").display());
+            left_out(&found.failed)
+        }
+        Kind::Grading => {
+            let stamp = model_of(&files[0])?.chain(stamp("merge", started)).collect();
+            let found = merge_grades(files.iter().map(read_json).collect::<Result<Vec<_>, _>>()?)?;
+            write_grades(&found, out, existing, &stamp)?;
+            not_graded(&found)
+        }
+    }
+}
+
+/// Joins the reports of `localize`.
+fn merge_maps(files: &[PathBuf], out: &Path, existing: Existing, started: Instant) -> Outcome {
     let mut reports = Vec::new();
-    for file in &files {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    for file in files {
+        let failed = |error: &dyn Display| format!("{}: {error}", file.display());
         let report = LocalizationReport::read(File::open(file).map_err(|error| failed(&error))?);
         reports.push(report.map_err(|error| failed(&format!("no report of `localize --shard`: {error}")))?);
     }
     let found = merge_shards(reports)?;
-    let out = args.out.as_deref().or(files[0].parent()).unwrap_or(Path::new("."));
-    prepare_folder(out)?;
-    let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     let path = out.join(LocalizationReport::file_name(None));
     write_json(&path, &found.record(None, &stamp("merge", started)), existing)?;
     found.write_tables(out, existing)?;
@@ -59,6 +87,38 @@ fn program() -> Outcome {
         0 => Ok(()),
         count => Err(format!("{count} of {} images could not be mapped", found.cases.len() + count).into()),
     }
+}
+
+/// What a report of a share is of.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    #[default]
+    Localization,
+    Evaluation,
+    Grading,
+}
+
+fn kind_of(file: &PathBuf) -> Result<Kind, String> {
+    #[derive(Deserialize)]
+    struct Report {
+        #[serde(default)]
+        of: Kind,
+    }
+    read_json(file).map(|Report { of }| of)
+}
+
+/// What a report of grades says of the model.
+fn model_of(file: &PathBuf) -> Result<impl Iterator<Item = (String, Value)>, String> {
+    let report: Extra = read_json(file)?;
+    Ok(report.into_iter().filter(|(name, _)| name == "model"))
+}
+
+fn read_json<T: DeserializeOwned>(file: &PathBuf) -> Result<T, String> {
+    let failed = |error: &dyn Display| format!("{}: {error}", file.display());
+    let open = File::open(file).map_err(|error| failed(&error))?;
+    serde_json::from_reader(BufReader::new(open))
+        .map_err(|error| failed(&format!("no report of a share: {error}")))
 }
 
 /// The reports of shares in a folder, in order of their names.

@@ -129,6 +129,125 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     assert_eq!(tables(&empty)[0].lines().count(), 2);
 }
 
+/// Pictures with masks in the layout of MVTec AD: of two kinds of defect and good ones, one of them constant and one no picture;
+/// the last four are for validation.
+fn write_defects(data: &Path) {
+    use lesio::image::Image;
+    use lesio::io::{atomic::Existing, write_png};
+    use ndarray::Array3;
+
+    write_pictures(&data.join("drawn"), 24, 40);
+    for number in 0..24 {
+        let kind = ["good", "hole", "stain"][number % 3];
+        let (test, truth) = (data.join("test").join(kind), data.join("ground_truth").join(kind));
+        fs::create_dir_all(&test).unwrap();
+        fs::create_dir_all(&truth).unwrap();
+        fs::rename(data.join(format!("drawn/{number:04}.tif")), test.join(format!("{number:04}.tif")))
+            .unwrap();
+        let inside = |y: usize, x: usize| (8..14 + number / 4).contains(&y) && (10..18).contains(&x);
+        let mask = Array3::from_shape_fn((1, 40, 40), |(_, y, x)| u8::from(inside(y, x)) * 255);
+        if kind != "good" {
+            let path = truth.join(format!("{number:04}_mask.png"));
+            write_png(path, &Image::new(mask), Existing::Refuse).unwrap();
+        }
+    }
+    let constant = Image::new(Array3::from_elem((1, 40, 40), 7_u8));
+    write_png(data.join("test/good/constant.png"), &constant, Existing::Refuse).unwrap();
+    fs::write(data.join("test/good/broken.png"), "no picture").unwrap();
+    fs::remove_dir(data.join("drawn")).unwrap();
+    fs::create_dir_all(data.join("train/good")).unwrap();
+}
+
+#[test]
+fn evaluations_go_on_and_are_shared_between_machines() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (data, model) = (folder.join("data"), folder.join("model.safetensors"));
+    write_defects(&data);
+    untrained_pictures(&model, 1);
+    let evaluate = |out: &Path| {
+        let mut command = program("evaluate");
+        command.arg("--model").arg(&model).arg("--data").arg(&data).arg("--out").arg(out);
+        command.args(["--layout", "mvtec", "--predictors", "pixel-l1,grad-kl", "--replicates", "50"]);
+        command
+    };
+    let found = |out: &Path| {
+        let text = fs::read_to_string(out.join("report.json")).unwrap();
+        let mut report: Value = serde_json::from_str(&text).unwrap();
+        for field in ["command", "seconds"] {
+            assert!(report.as_object_mut().unwrap().remove(field).is_some(), "{field}");
+        }
+        // Times differ.
+        for scope in report["scopes"].as_array_mut().unwrap() {
+            for row in scope["predictors"].as_array_mut().unwrap() {
+                assert!(row.as_object_mut().unwrap().remove("seconds_per_image").is_some());
+            }
+        }
+        let page = fs::read_to_string(out.join("report.html")).unwrap();
+        // The pictures of the page, without its tables, in which times stand.
+        let pictures: Vec<String> = page
+            .split("data:image/png")
+            .skip(1)
+            .map(|part| part[..part.len().min(4000)].to_owned())
+            .collect();
+        (report, fs::read_to_string(out.join("cases.csv")).unwrap(), pictures)
+    };
+    let whole = folder.join("whole");
+    let started = Instant::now();
+    fail(&mut evaluate(&whole), &["test/good/broken was left out", "the content is none of PNG"]);
+    let lasts = started.elapsed();
+    let expected = found(&whole);
+    assert!(expected.0["incomplete"].to_string().contains("test/good/constant"), "{}", expected.0["incomplete"]);
+    assert_eq!((expected.0["lesion_groups"].as_array().unwrap().len(), expected.2.is_empty()), (2, false));
+    assert!(!whole.join("scores").exists(), "a finished evaluation leaves no records");
+
+    let out = folder.join("killed");
+    for (share, workers) in [(1, "1"), (2, "3")] {
+        let mut command = evaluate(&out);
+        command.args(["--resume", "--workers", workers]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(lasts * share / 3);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let records = || fs::read_dir(out.join("scores/test/hole")).map_or(0, |files| files.count());
+    let kept = records();
+    fail(evaluate(&out).args(["--resume", "--workers", "2"]), &["test/good/broken was left out"]);
+    assert!(found(&out) == expected, "what was kept: {kept} records");
+
+    let out = folder.join("shares");
+    let share = |share: &str, out: &Path| {
+        let mut command = evaluate(out);
+        command.args(["--shard", share]);
+        let ran = ran(&mut command);
+        assert!(out.join(format!("report-{}.json", share.replace('/', "-of-"))).is_file(), "{}", ran.err);
+    };
+    let merge = || {
+        let mut command = program("merge");
+        command.arg(&out);
+        command
+    };
+    share("1/3", &out);
+    share("3/3", &out);
+    fail(&mut merge(), &["missing: 2/3"]);
+    let mut other = evaluate(&out);
+    let _ = other.args(["--shard", "2/3", "--seed", "9"]).output().unwrap();
+    fail(&mut merge(), &["different options"]);
+    share("2/3", &out);
+    fail(&mut merge(), &["test/good/broken was left out"]);
+    assert!(found(&out) == expected, "joined");
+    fail(merge().arg("--out").arg(&out), &["report.json"]);
+    // A record that was changed is found, and made anew.
+    let record = out.join("scores/test/hole/0001.scores");
+    let mut bytes = fs::read(&record).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&record, &bytes).unwrap();
+    fail(merge().arg("--overwrite"), &["0001.scores: the file is damaged"]);
+    fail(evaluate(&out).arg("--resume"), &["test/good/broken was left out"]);
+    assert!(found(&out) == expected, "made anew");
+}
+
 #[test]
 fn pictures_and_tables_alone_are_written_where_maps_are_not_wanted() {
     let folder = tempfile::tempdir().unwrap();

@@ -122,6 +122,39 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     assert_eq!(report["cases"][0]["slices"], json(&out.join("report.json"))["slices"]);
     assert_eq!(fs::read(graded.join("whole/error.nii.gz")).unwrap(), before);
 
+    // The same in shares, and once more from what is there.
+    let said = fs::read_to_string(graded.join("cases.csv")).unwrap();
+    assert_eq!(
+        said.lines().next().unwrap().split(',').take(4).collect::<Vec<_>>(),
+        ["case", "patient", "label", "dice"]
+    );
+    assert!(said.lines().last().unwrap().starts_with("broken,,"), "{said}");
+    let shared = folder.join("shared");
+    let share = |further: &[&str]| {
+        let mut command = program("assess");
+        command.arg("--data").arg(&cases).arg("--model").arg(&model).arg("--out").arg(&shared).args(further);
+        command.output().unwrap()
+    };
+    let merge = || {
+        let mut command = program("merge");
+        command.arg(&shared);
+        command
+    };
+    share(&["--shard", "1/2"]);
+    fail(&mut merge(), &["missing: 2/2"]);
+    share(&["--shard", "2/2"]);
+    fail(&mut merge(), &["one segmentation could not be graded"]);
+    let without_time = |folder: &Path| {
+        let mut report = json(&folder.join("report.json"));
+        report["provenance"] = serde_json::Value::Null;
+        (report, fs::read_to_string(folder.join("cases.csv")).unwrap())
+    };
+    assert_eq!(without_time(&shared), without_time(&graded));
+    let written = |name: &str| fs::metadata(shared.join("whole").join(name)).unwrap().modified().unwrap();
+    let picture = written("assessment.png");
+    share(&["--resume", "--workers", "2"]);
+    assert_eq!((without_time(&shared), written("assessment.png")), (without_time(&graded), picture));
+
     // Bad input is named, and nothing is written for it.
     let bad = folder.join("bad");
     let file = |name: &str, volume: &Volume<f32>| {

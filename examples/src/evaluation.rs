@@ -1,0 +1,38 @@
+//! What `evaluate`, and `merge` after it, write and print.
+
+use std::error::Error;
+use std::path::Path;
+
+use lesio::report::{Existing, Extra, write_json};
+use lesio::study::{EvaluationResults, EvaluationShare};
+use serde_json::Value;
+
+use crate::output::print;
+use crate::watch::Watch;
+
+/// Computes the figures of the cases that were measured, writes report.json, cases.csv and report.html, and prints the tables.
+///
+/// # Errors
+/// Records that cannot be read, and files that cannot be written.
+pub fn write_evaluation(
+    share: &EvaluationShare,
+    out: &Path,
+    existing: Existing,
+    stamp: impl FnOnce() -> Extra,
+) -> Result<EvaluationResults, Box<dyn Error>> {
+    let found = share.results(&mut Watch::default())?;
+    let mut report = found.report()?;
+    report.data.extend(share.about.clone());
+    report.extra.extend(stamp());
+    write_json(out.join("report.json"), &report, existing)?;
+    found.case_table().write(out.join("cases.csv"), existing)?;
+    let split = share.about.get("split").and_then(Value::as_str).unwrap_or("all");
+    let (cases, patients, replicates) = (found.cases, found.patients, found.bootstrap.replicates);
+    let lead = format!(
+        "{cases} cases of {patients} patients, split {split}. Intervals: 95 %, {replicates} resamplings of patients."
+    );
+    found.page(lead)?.write(out.join("report.html"), existing)?;
+    found.chosen.iter().for_each(|chosen| print(&chosen.to_string()));
+    found.tables()?.iter().for_each(|table| print(&table.to_markdown()));
+    Ok(found)
+}

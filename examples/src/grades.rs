@@ -1,0 +1,60 @@
+//! What `assess`, and `merge` after it, write and print of a folder.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+use lesio::quality::QualityModel;
+use lesio::report::{Existing, Extra, RunRecord, write_json};
+use lesio::study::quality::GradingReport;
+use serde_json::{Value, json};
+
+use crate::Outcome;
+use crate::arguments::command;
+use crate::output::print;
+
+/// What a report of grades says beside them: the model, the command and the time.
+#[must_use]
+pub fn graded_by(model: &QualityModel, program: &str, started: Instant) -> Extra {
+    let run = RunRecord::new(command(program)).seconds(started.elapsed().as_secs_f64());
+    [("model".to_owned(), json!(model.provenance())), ("provenance".to_owned(), json!(run))].into()
+}
+
+/// A report as JSON, with what else is said.
+///
+/// # Errors
+/// None in practice.
+pub fn stamped_grades(found: &GradingReport, stamp: &Extra) -> Result<Value, serde_json::Error> {
+    let mut report = found.to_json()?;
+    stamp.iter().for_each(|(name, value)| report[name] = value.clone());
+    Ok(report)
+}
+
+/// Writes report.json and cases.csv, and prints the grades.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_grades(
+    found: &GradingReport,
+    out: &Path,
+    existing: Existing,
+    stamp: &Extra,
+) -> Result<(), Box<dyn Error>> {
+    write_json(out.join("report.json"), &stamped_grades(found, stamp)?, existing)?;
+    found.case_table().write(out.join("cases.csv"), existing)?;
+    print(&found.table()?.to_markdown());
+    print(&format!("wrote {}", out.display()));
+    Ok(())
+}
+
+/// An error if a segmentation could not be graded.
+///
+/// # Errors
+/// How many could not be.
+pub fn not_graded(found: &GradingReport) -> Outcome {
+    match found.failed.len() {
+        0 => Ok(()),
+        1 => Err("one segmentation could not be graded".into()),
+        count => Err(format!("{count} segmentations could not be graded").into()),
+    }
+}
