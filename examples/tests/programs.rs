@@ -1,12 +1,12 @@
-//! Every program: its help, and that documents name options that exist.
+//! Every program: its help, and its length.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use support::{manifest_folder, program, programs, ran, succeed};
+
+/// Most lines of a program: it parses arguments, calls the libraries and prints.
+const MOST_LINES: usize = 150;
 
 #[test]
 fn every_program_explains_itself() {
@@ -31,52 +31,14 @@ fn every_program_explains_itself() {
     }
 }
 
-/// Commands in documents and in the programs' own descriptions name programs and options that exist.
 #[test]
-fn documented_commands_can_be_typed() {
-    let root = manifest_folder().parent().unwrap().to_owned();
-    let mut documents: Vec<PathBuf> = vec![root.join("README.md")];
-    for folder in [root.join("docs"), manifest_folder()] {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        documents.extend(entries.filter(|path| path.extension().is_some_and(|e| e == "md" || e == "rs")));
+fn programs_are_short() {
+    for name in programs() {
+        let source = std::fs::read_to_string(manifest_folder().join(format!("{name}.rs"))).unwrap();
+        let lines = source.lines().count();
+        assert!(
+            lines <= MOST_LINES,
+            "{name}.rs has {lines} lines: what others may need belongs to lesio-study"
+        );
     }
-    let programs = programs();
-    let mut helps: BTreeMap<String, String> = BTreeMap::new();
-    let mut seen = 0;
-    for document in documents {
-        for (name, options) in commands(&document) {
-            assert!(programs.contains(&name), "{}: there is no program {name:?}", document.display());
-            let help = helps.entry(name.clone()).or_insert_with(|| succeed(program(&name).arg("--help")).out);
-            for option in options {
-                let place = document.display();
-                let known =
-                    help.split(|c: char| c.is_whitespace() || ",[]=".contains(c)).any(|word| word == option);
-                assert!(known, "{place}: {name} has no {option}");
-            }
-            seen += 1;
-        }
-    }
-    assert!(seen >= programs.len() - 1, "only {seen} commands found: is the search broken?");
-}
-
-/// The programs that a document runs, with the options it gives them.
-fn commands(document: &Path) -> Vec<(String, Vec<String>)> {
-    let text = std::fs::read_to_string(document).unwrap().replace("\\\n", " ");
-    let mut found = Vec::new();
-    for line in text.lines().filter(|line| line.contains("cargo run")) {
-        let Some(rest) = line.split("--example ").nth(1) else { continue };
-        let command = rest.split('`').next().unwrap_or_default();
-        let mut words = command.split_whitespace();
-        let name = words.next().unwrap_or_default().trim_end_matches(['"', ',']).to_owned();
-        // Placeholders, as in `--example NAME` or format strings, are no commands.
-        if name.is_empty() || name.contains(|c: char| !(c.is_ascii_lowercase() || c == '_')) {
-            continue;
-        }
-        let options = words.skip_while(|&word| word != "--").skip(1);
-        let options = options.filter(|word| word.starts_with("--")).map(|word| {
-            word.split('=').next().unwrap_or_default().trim_end_matches([',', '.', ')']).to_owned()
-        });
-        found.push((name, options.collect()));
-    }
-    found
 }
