@@ -1,18 +1,18 @@
-//! Anomaly localization: which pixels of an image do not fit what a model has learnt of normal ones.
+//! Anomaly localization: finds the pixels of an image that a model of normal images cannot explain.
 //!
 //! - Scores: a [`Predictor`] maps a batch of images `[n, c, h, w]` to scores `[n, h, w]`, the higher the more abnormal.
 //!   [`PredictorName`] lists them: [`PixelError`], [`PixelLikelihood`], [`GradientPredictor`], [`Combined`],
-//!   [`Projection`], [`Restoration`], and [`Intensity`], the floor that every model has to beat. They work with
-//!   any [`VariationalModel`](lesio_vae::VariationalModel) or, those that compare with a reconstruction, any
+//!   [`Projection`], [`Restoration`], and [`Intensity`], the baseline that every model has to beat. They work with
+//!   any [`VariationalModel`](lesio_vae::VariationalModel); those that compare with a reconstruction work with any
 //!   [`Reconstructor`](lesio_vae::Reconstructor). A [`SharedPass`] lets them share the model's passes;
-//!   [`conformance`] tests predictors and models of your own.
+//!   [`conformance`] tests your own predictors and models.
 //! - From files to maps: a [`Localizer`] holds a [`Model`] with its preprocessing, [`PostProcessing`],
 //!   calibration and [`Provenance`] in one file, and scores scans on their own grids.
-//! - What a score means: [`NormalScores`] are what held-out normals score, with thresholds at a
+//! - Calibration: [`NormalScores`] are the scores of held-out normal images, with thresholds at a
 //!   false-positive rate and p-values by subject; a [`Calibration`] keeps them by predictor, a
-//!   [`PositionCalibration`] keeps what is usual at each place.
-//! - Several as one: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
-//!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can teach it
+//!   [`PositionCalibration`] keeps mean and deviation of normal scores at each position.
+//! - Ensembles: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
+//!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can make
 //!   [`LearntWeights`].
 //!
 //! ```
@@ -32,7 +32,7 @@
 //! let preprocessing = Preprocessing::heads([32, 32]).fit([&normal(0)?, &normal(1)?])?;
 //! let localizer = Localizer::new(model, preprocessing, Provenance::new(7, "two phantoms"))?;
 //!
-//! // What held-out normals score tells what a score means.
+//! // The scores of held-out normal images give scores a meaning.
 //! let name = PredictorName::PixelL1;
 //! let mut scores = NormalScoresBuilder::new();
 //! for subject in 2..5 {
@@ -44,7 +44,7 @@
 //! calibration.insert(name, scores.finish().ok_or("no subject")?);
 //! let localizer = localizer.calibrated(calibration);
 //!
-//! // The map of another volume, on its own grid, and where it reaches what 1 % of normal pixels do.
+//! // The map of another volume on its own grid, and detections at a false-positive rate of 1 %.
 //! let scan = normal(5)?;
 //! let scored = localizer.score(&scan, &[name])?;
 //! let map = &scored.scores[0].postprocessed;
@@ -55,6 +55,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod calibration;
@@ -111,3 +113,8 @@ pub use resolution::{Resolution, ResolutionDoubt, ResolutionRange};
 pub use restoration::{Restoration, RestorationConfig};
 pub use settings::PredictorSettings;
 pub use shared::{SharedPass, SharedReconstruction};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -1,13 +1,12 @@
-//! Files written whole or not at all.
+//! Atomic file writes.
 //!
-//! [`write()`] puts the content into a temporary file in the same folder, makes sure that it has reached
-//! the disk, and only then gives it its name; then it makes sure of the name too. Whatever fails, and
-//! whenever the power goes, the name means the old file or the new one, whole. [`write_keeping`] keeps
-//! the old one beside it. What a process that is killed can leave behind is one temporary file, named
+//! [`write()`] writes the content to a temporary file in the same folder, syncs it to the disk, renames it, and syncs
+//! the folder. After any failure or power cut, the name refers to the complete old file or the complete new one.
+//! [`write_keeping`] also keeps the old file under a second name. A killed process can leave one temporary file, named
 //! `.lesio-HASH-PROCESS-NUMBER.tmp`, which [`sweep`], [`sweep_for`] and [`sweep_stale`] remove.
 //!
-//! All of it goes through the [`FileSystem`] trait, so that tests make any step fail: the feature
-//! `simulation` has the disk for that.
+//! All steps go through the [`FileSystem`] trait, so that tests can make any step fail with the simulated disk of the
+//! feature `simulation`.
 //!
 //! ```
 //! use lesio_files::{Disk, Existing};
@@ -22,6 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod error;
@@ -38,6 +39,11 @@ pub use error::{WriteError, WriteErrorKind};
 pub use system::{Disk, FileSystem};
 pub use temporary::{sweep, sweep_for, sweep_stale};
 pub use write::{Existing, write, write_in, write_keeping};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,9 @@
 //! Masks on a grid of pixels or voxels: connected components, boxes and distances.
 //!
-//! - [`label_plane`] and [`label_volume`] number the [`Components`] of a mask and describe each; [`ComponentRuns`] holds those
-//!   of a volume without a label for each voxel. [`Connectivity`] says which neighbors belong together.
+//! - [`label_plane`] and [`label_volume`] label the [`Components`] of a mask and describe each; [`ComponentRuns`]
+//!   stores those of a volume without a label for each voxel. [`Connectivity`] defines which neighbors are connected.
 //! - [`squared_distance`] and [`squared_distance_spaced`] are exact Euclidean distances to a mask.
-//! - [`bounding_box`] and [`trimmed_box`] are the boxes around a mask.
+//! - [`bounding_box`] and [`trimmed_box`] are boxes around a mask.
 //!
 //! Functions take borrowed arrays in any layout in memory, and results do not depend on the layout or on the number of threads.
 //!
@@ -29,3 +29,8 @@ pub use bounds::{BoundingBox, bounding_box, trimmed_box};
 pub use components::{Component, ComponentRuns, Components, label_plane, label_volume};
 pub use connectivity::Connectivity;
 pub use distance::{squared_distance, squared_distance_spaced};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

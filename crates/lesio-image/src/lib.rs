@@ -1,12 +1,12 @@
-//! Volumes and images that keep their geometry, and what is done to them before and after a network:
-//! resampling, intensity normalization, masks, filters and connected components.
+//! Volumes and images with their geometry, and the processing before and after a network: resampling, intensity
+//! normalization, masks, filters and connected components.
 //!
 //! - Data: [`Volume`] is a three-dimensional array with its [`Geometry`] (affine, spacing,
-//!   [`Orientation`]), seen slice by slice along a [`Plane`]; [`Image`] holds the pixels of a picture. A [`Scan`] is what is
-//!   judged at once: one or several channels of either, on one grid. [`Volume::aligned_to`] brings two volumes of the same
-//!   place to one grid.
-//! - The way to a network and back: [`Preprocessing`] is the configuration, [`FittedPreprocessing`]
-//!   what is saved with a model, [`PreparedScan`] what a network sees, with the inverse of every step.
+//!   [`Orientation`]), viewed slice by slice along a [`Plane`]; [`Image`] holds the pixels of a picture. A [`Scan`] has
+//!   one or several channels of either kind, on one grid. [`Volume::aligned_to`] reorders the voxels of a volume to
+//!   match another one of the same position.
+//! - To a network and back: [`Preprocessing`] is the configuration, [`FittedPreprocessing`] is saved with a
+//!   model, [`PreparedScan`] is the input of a network, with the inverse of every step.
 //! - Its parts, each usable alone: [`ForegroundMask`] and [`Threshold`] (what is head and what is
 //!   air); [`RobustScaling`], [`ZScore`] and [`HistogramStandardizer`] (intensities on a common
 //!   scale); [`GridFit`] and [`Alignment`], which make a [`Placement`] (where on the grid an image
@@ -30,14 +30,14 @@
 //! });
 //! let scan = Scan::from(Volume::new(data, Geometry::from_spacing([1.0, 1.0, 3.0])?));
 //!
-//! // To a network's grid, through a stand-in for the network, and back to the volume's own.
+//! // To a network's grid, through a stand-in for the network, and back to the volume's grid.
 //! let preprocessing = Preprocessing::heads([64, 64]).fit([&scan])?;
 //! let prepared = preprocessing.prepare(&scan)?;
 //! let maps: Vec<_> =
 //!     prepared.planes.iter().map(|plane| plane.input.index_axis(ndarray::Axis(0), 0).to_owned()).collect();
 //! let map = prepared.restore_map(&maps, 0.0)?;
 //!
-//! // What stands out is one lesion, where the spot was.
+//! // The result is one lesion at the position of the spot.
 //! let smooth = median_filter_volume(map.data(), [3, 3, 1])?;
 //! let lesions = label_volume(&smooth.mapv(|score| score > 0.9), Connectivity::Vertex);
 //! assert_eq!(lesions.components().len(), 1);
@@ -105,3 +105,8 @@ pub use resample::{Interpolation, ResampleError, resample_plane, resample_volume
 pub use scan::{Scan, ScanError};
 pub use threshold::Threshold;
 pub use volume::{OrientationParseError, Plane, Volume, upright_slice};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -1,21 +1,22 @@
-//! NIfTI volumes, PNG, JPEG, TIFF and BMP images, and data set layouts, safe against any file.
+//! Readers and writers for NIfTI volumes, PNG, JPEG, TIFF and BMP images, and data set layouts. They are safe against
+//! hostile files.
 //!
-//! - [`read_volume`] and [`write_volume`] carry a [`Volume`](lesio_image::Volume) with its place in the world; [`ReadOptions`]
-//!   and [`WriteOptions`] choose limits, types and what is kept. [`nifti`] has the header and all else
-//!   that NIfTI holds.
-//! - [`read_image`] and [`write_png`] carry an [`Image`](lesio_image::Image); [`read_scan`] reads either as a
+//! - [`read_volume`] and [`write_volume`] read and write a [`Volume`](lesio_image::Volume) with its affine;
+//!   [`ReadOptions`] and [`WriteOptions`] set limits, types and the header fields that are kept. [`nifti`] gives access
+//!   to the header and to everything else in a NIfTI file.
+//! - [`read_image`] and [`write_png`] read and write an [`Image`](lesio_image::Image); [`read_scan`] reads either as a
 //!   [`Scan`](lesio_image::Scan).
-//! - The same from and to bytes in memory: [`ReadOptions::read_bytes`], [`ReadOptions::read_image_bytes`],
+//! - The same for bytes in memory: [`ReadOptions::read_bytes`], [`ReadOptions::read_image_bytes`],
 //!   [`WriteOptions::to_bytes`], [`png_bytes`].
-//! - With the feature `dicom`, `ReadOptions::read_dicom` makes a volume of a folder of DICOM slices.
-//! - With the feature `nifti`, the types of the crate `nifti` (nifti-rs) become those here and the reverse:
+//! - With the feature `dicom`, `ReadOptions::read_dicom` reads a folder of DICOM slices as a volume.
+//! - With the feature `nifti`, conversions to and from the types of the crate `nifti` (nifti-rs):
 //!   `nifti::interchange`.
-//! - [`dataset`] lists the folders of public data sets; [`Matching`] lays masks on their images; [`atomic`]
-//!   writes files whole or not at all.
+//! - [`dataset`] lists the cases of public data sets; [`Matching`] says how masks are matched to their images;
+//!   [`atomic`] writes files atomically.
 //!
-//! What a file claims is compared with its length before memory is taken, every checksum is verified,
-//! and whatever is wrong is an error with a name ([`ReadErrorKind`]): nothing is repaired in silence, and
-//! nothing panics. What is not in doubt and yet odd is listed ([`nifti::Oddity`]).
+//! Readers compare the claims of a header with the length of the file before they allocate memory, and verify every
+//! checksum. Every defect is a typed error ([`ReadErrorKind`]): nothing is repaired silently, and nothing panics.
+//! Defects that leave no doubt about the content are listed as [`nifti::Oddity`].
 //!
 //! ```
 //! use lesio_image::{Geometry, Volume};
@@ -28,11 +29,13 @@
 //! write_volume(&path, &volume)?;
 //! assert_eq!(read_volume(&path)?, volume);
 //!
-//! // A name that is taken is not written to, unless that is asked for.
+//! // An existing file is replaced only on request.
 //! assert_eq!(write_volume(&path, &volume).unwrap_err().kind().name(), "OutputExists");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 pub mod dataset;
@@ -63,3 +66,8 @@ pub use nifti::{AffineSource, WriteOptions, write_volume};
 pub use options::{DEFAULT_MAX_BYTES, FourthAxis, ReadOptions};
 pub use raster::{ExifOrientation, PngSample, png_bytes, tiff_bytes, write_png, write_png_in, write_tiff};
 pub use reading::{read_image, read_scan, read_volume};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -40,6 +40,9 @@
 //! # Ok::<(), lesio_kernels::KernelError>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod activation;
 mod adam;
 mod bfloat16;
@@ -74,3 +77,8 @@ pub use normalization::{Grouping, Moments, Normalization, Statistics};
 pub use raw::{Isa, Workers, with_workers};
 pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};
 pub use sums::{accumulate, channel_totals, column_sums, sum_of_squares, totals_scratch_len};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -1,40 +1,43 @@
 //! Exact evaluation metrics for anomaly localization and segmentation.
 //!
 //! Higher scores are more abnormal; truth is `true` where something is abnormal; a pixel is positive at a threshold when
-//! its score is `>=` it. Every convention (pooling, connectivity, limits, what empty means) is stated where it applies,
-//! and all of them together in `docs/metrics.md`.
+//! its score is `>=` it. Every convention (pooling, connectivity, limits, empty input) is stated with the item it
+//! applies to; `docs/metrics.md` collects them.
 //!
 //! | question | answer |
 //! |---|---|
 //! | Do scores rank abnormal pixels first? | [`auroc`], [`average_precision`]; over many images [`PixelCurve`] |
-//! | How well can they be cut, honestly? | [`ValidationThreshold`] and [`RankedPixels::dice_at`]; at best [`RankedPixels::ceil_dice`] |
-//! | Are small lesions found as large ones are? | [`RegionCurve`] (AUPRO), [`LesionCounts`] |
+//! | How good is a threshold chosen on validation data? | [`ValidationThreshold`] and [`RankedPixels::dice_at`]; the upper bound is [`RankedPixels::ceil_dice`] |
+//! | Are small lesions found as well as large ones? | [`RegionCurve`] (AUPRO), [`LesionCounts`] |
 //! | Do two masks agree? | [`dice`], [`jaccard`], [`Confusion`], [`hd95`], [`SurfaceDistances`] |
-//! | Is a predicted quality right? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
-//! | Is stated uncertainty true? | [`IntervalScores`], [`Uniformity`] |
-//! | How sure are these numbers, over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
-//! | The same of more pixels than memory holds? | [`StreamedPatients`], [`StreamedValidation`] in a [`Scratch`] |
+//! | Is a predicted quality accurate? | [`RegressionScores`], [`failure_auroc`], [`RiskCoverage`] |
+//! | Is stated uncertainty calibrated? | [`IntervalScores`], [`Uniformity`] |
+//! | How large are the intervals over patients? | [`PatientPixels`], [`PatientRegions`], [`Bootstrap`] |
+//! | How to evaluate more pixels than fit into memory? | [`StreamedPatients`], [`StreamedValidation`] in a [`Scratch`] |
 //!
 //! # Arrays
 //!
-//! Whatever a caller has is taken as it is, and no layout in memory makes a copy or another result:
+//! Arguments may have any memory layout; no layout causes a copy or another result:
 //!
-//! - **Maps and masks** that belong together have one shape. They are taken as `impl Into<ArrayView<..>>`: an array or a view
-//!   by reference (`&map`), a view by value (`map.view()`, sliced, reversed, transposed, in Fortran order), and for one axis a
-//!   slice or a vector (`&scores`). An `ArrayRef` is taken as its `view()`. Where neighbours count ([`RegionCurve`],
-//!   [`LesionCounts`], [`SurfaceDistances`], [`TruePixels`]) there are two axes `[row, column]` or three `[i, j, k]`, else any
-//!   number.
-//! - **Samples** ([`RegressionScores`], [`pearson`] and others of two series) are taken likewise, of one axis: also a column of
-//!   a table.
-//! - **What stands alone** (scores of [`StreamedScores`] or of normal pixels, p-values, names of patients) is any iterator, and
-//!   so an array, a view or a slice, too. Pixels come from iterators by [`PixelCurve::update_pixels`] and into a [`Confusion`].
+//! - **Maps and masks** that belong together have one shape. They are passed as `impl Into<ArrayView<..>>`: an array or
+//!   a view by reference (`&map`), a view by value (`map.view()`, sliced, reversed, transposed, in Fortran order), and
+//!   for one axis a slice or a vector (`&scores`). Pass an `ArrayRef` as its `view()`. If neighbors matter
+//!   ([`RegionCurve`],
+//!   [`LesionCounts`], [`SurfaceDistances`], [`TruePixels`]) there are two axes `[row, column]` or three `[i, j, k]`,
+//!   otherwise any number.
+//! - **Samples** ([`RegressionScores`], [`pearson`] and others of two series) are passed in the same way with one axis,
+//!   for example a column of a table.
+//! - **Single series** (scores of [`StreamedScores`] or of normal pixels, p-values, names of patients) are any
+//!   iterator, including an array, a view or a slice. Pixels come from iterators by [`PixelCurve::update_pixels`] and
+//!   into a
+//!   [`Confusion`].
 //!
-//! Only [`SurfaceDistances`] copies voxels, and says which. Indices in errors count in row-major order.
+//! Only [`SurfaceDistances`] copies voxels, as documented there. Indices in errors are in row-major order.
 //!
 //! # Results
 //!
 //! Results are the same bits for any number of threads, any split into batches and any order of updates.
-//! What has no value is an error or `None`, never a number that looks like one.
+//! An undefined value is an error or `None`, never a number.
 //!
 //! ```
 //! use lesio_metrics::{PixelCurve, ThresholdRule, ValidationPixels};
@@ -108,3 +111,8 @@ pub use stream::{
 pub use surface::{Directions, SurfaceDistances, WhenNoSurface, hd95};
 pub use threshold::{ThresholdRule, ValidationThreshold};
 pub use validation::ValidationPixels;
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -1,18 +1,19 @@
 //! Neural networks declared as values, computed by a planned CPU engine or on any device of candle.
 //!
-//! | to | see |
+//! | task | items |
 //! |---|---|
 //! | declare a network | [`NetworkBuilder`], [`Layer`], [`Network`] |
-//! | hold its parameters, initialized from a seed | [`ParameterSet`], [`Initialization`] |
-//! | say where it is computed | [`Device`]: own kernels on the CPU, or with the feature `candle` any device of candle |
-//! | compute it, with gradients by its inputs | [`Inference`], [`Engine`], [`ImageBatch`] |
+//! | store its parameters, initialized from a seed | [`ParameterSet`], [`Initialization`] |
+//! | choose the device | [`Device`]: lesio's kernels on the CPU, or with the feature `candle` any device of candle |
+//! | compute it, with gradients with respect to its inputs | [`Inference`], [`Engine`], [`ImageBatch`] |
 //! | train it | [`Objective`], [`Trainer`], [`TrainConfig`], [`TrainingEngine`] |
-//! | keep parameters and configuration in one file | [`model_file`] |
-//! | take parameters that another program trained | [`StateDict`], [`NameMap`] |
-//! | plan and reuse buffers by hand | [`Plan`], [`PlanWeights`] |
+//! | save parameters and configuration in one file | [`model_file`] |
+//! | load parameters from other programs | [`StateDict`], [`NameMap`] |
+//! | plan and reuse buffers explicitly | [`Plan`], [`PlanWeights`] |
 //! | compose a model of candle operations | `candle`, with the feature of that name |
 //!
-//! A training gives the same bytes from the same seed, and goes on from a checkpoint as if it had never stopped.
+//! Training with the same seed gives the same bytes, and a training that continues from a checkpoint gives the same
+//! bytes as an uninterrupted one.
 //!
 //! ```
 //! use lesio_nn::{
@@ -37,6 +38,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The feature `cuda` has the one function that starts kernels on a card.
 #![cfg_attr(not(feature = "cuda"), forbid(unsafe_code))]
 #![cfg_attr(feature = "cuda", deny(unsafe_code))]
@@ -85,3 +88,8 @@ pub use training::{
     Batch, CheckpointError, EarlierCheckpoint, Ending, Engines, EpochRecord, Event, Objective, Terms,
     TrainConfig, TrainError, Trainer, checkpoint_epochs, checkpoint_exists, fingerprint,
 };
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

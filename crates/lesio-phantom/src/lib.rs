@@ -4,8 +4,8 @@
 //! crate makes them from a seed, with nothing downloaded, and puts lesions of known place into healthy
 //! images of any origin:
 //!
-//! - [`BrainPhantom`]: axial slices and volumes that look like FLAIR or T1, labelled by [`Tissue`];
-//! - [`HeartPhantom`]: short-axis slices and volumes in two phases, labelled by [`HeartPart`] as ACDC is;
+//! - [`BrainPhantom`]: axial slices and volumes that look like FLAIR or T1, labeled by [`Tissue`];
+//! - [`HeartPhantom`]: short-axis slices and volumes in two phases, labeled by [`HeartPart`] as ACDC is;
 //! - [`LesionInjector`]: bright, dark, displaced and textured lesions, and where they are;
 //!
 //! Everything is a function of its seed: subject 17 is the same whether it is made first or last, alone
@@ -42,3 +42,8 @@ pub use lesion::{
     Injected, InjectedSlice, Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site,
 };
 pub use phantom::{Phantom, PhantomError, PhantomSlice};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

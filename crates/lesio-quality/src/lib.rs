@@ -1,18 +1,20 @@
 //! Segmentation quality without ground truth: how far a segmentation can be trusted, estimated from the image.
 //!
-//! - A [`Framing`] cuts a slice out around its segmentation; a [`Sample`] also knows the truth.
+//! - A [`Framing`] crops a slice around its segmentation; a [`Sample`] also has the truth.
 //! - An [`Estimator`] predicts the Dice and the surface distance of each label, by one [`Method`]:
 //!   REC-Net and REG-Net (Zhou, Deng and Wu, arXiv:1903.08773), the direct regression (Robinson et al.
 //!   2018), the segmentation alone, or a second opinion, trained adversarially.
-//! - An [`Attack`] changes the image to mislead an estimator, through the whole of it; a [`NaturalShift`] as scanners and
-//!   patients do.
-//! - A [`QualityPipeline`] makes [`Candidate`]s of every quality and trains on them, as its [`PipelineConfig`] says, step by
-//!   step; a [`StepCache`] keeps the steps, so that an interrupted pipeline continues.
-//! - A [`QualityModel`] is what is deployed, in one file: it grades a volume, with intervals ([`Conformal`]) and doubts about
-//!   images unlike those it learnt from ([`Novelty`]).
+//! - An [`Attack`] changes the image to mislead an estimator, with gradients through the whole estimator; a
+//!   [`NaturalShift`] changes it as scanners and patients do.
+//! - A [`QualityPipeline`] makes [`Candidate`]s of every quality and trains on them in steps, with a
+//!   [`PipelineConfig`]; a
+//!   [`StepCache`] stores the steps, so that an interrupted pipeline continues.
+//! - A [`QualityModel`] is the file for deployment: it grades a volume, with intervals ([`Conformal`]) and a warning
+//!   about images unlike those of its training ([`Novelty`]).
 //!
-//! Patients for training, for choice and calibration, and for tests never mix ([`PatientGroups`]). The same seed gives the same
-//! bytes on the CPU; on another [`Device`](lesio_nn::Device) results agree within rounding, and files do not know it.
+//! Patients for training, for validation and calibration, and for tests never mix ([`PatientGroups`]). The same seed
+//! gives the same bytes on the CPU; on another [`Device`](lesio_nn::Device) results agree within rounding, and files do
+//! not depend on it.
 //!
 //! ```
 //! use lesio_nn::Device;
@@ -24,7 +26,7 @@
 //! let framing = Framing::new([1]).grid([16, 16]);
 //! let frame = framing.frame(&image.view(), &segmentation.view())?.ok_or("nothing is segmented")?;
 //!
-//! // An estimator that is not trained yet.
+//! // An untrained estimator.
 //! let config = EstimatorConfig::new(Method::SecondOpinion, framing).widths(Widths::uniform([8, 8]));
 //! let parameters = config.initial_parameters(1)?;
 //! let estimator = Estimator::new(config, parameters, &Device::Cpu)?;
@@ -33,6 +35,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod agreement;
@@ -98,3 +102,8 @@ pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
 pub use shift::NaturalShift;
 pub use slices::{PatientGroups, SLICE_AXIS, TrueSlice};
 pub use training::{AdversarialTraining, EstimatorTraining};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

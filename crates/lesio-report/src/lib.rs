@@ -1,16 +1,16 @@
-//! What people look at: heat maps, montages, plots, one-page HTML reports, and JSON for programs.
+//! Presentation of results: heat maps, montages, plots, one-page HTML reports, and JSON for programs.
 //!
-//! - [`Picture`] makes pixels from an image or a map on one fixed [`Scale`], lays a [`HeatMap`] and the
-//!   outline of the truth upon it, and encodes it as PNG; [`Montage`] puts pictures side by side.
+//! - [`Picture`] renders an image or a map on a fixed [`Scale`], overlays a [`HeatMap`] and the outline of the truth,
+//!   and encodes the result as PNG; [`Montage`] arranges pictures side by side.
 //! - [`LinePlot`] (ROC, precision and recall, training, risk and coverage), [`ScatterPlot`] and
 //!   [`BarPlot`] draw plots with intervals as [`Svg`].
-//! - [`Table`] sets numbers with their intervals ([`Estimate`]), in HTML and Markdown.
-//! - [`HtmlReport`] binds all of these into one page that needs nothing else.
+//! - [`Table`] formats numbers with their intervals ([`Estimate`]) in HTML and Markdown.
+//! - [`HtmlReport`] combines all of these in one self-contained page.
 //! - [`write_json`] writes records such as [`EvaluationReport`].
 //!
-//! Nothing here chooses a scale by itself, hides a value that is not finite, or depends on time, fonts
-//! or locale: the same input gives the same bytes. Files are written whole or not at all
-//! ([`write_file`]), and an existing one is replaced only when asked.
+//! The caller chooses every scale, values that are not finite are always marked, and nothing depends on time, fonts or
+//! locale: the same input gives the same bytes. Files are written atomically ([`write_file`]), and an existing one is
+//! replaced only on request.
 //!
 //! ```
 //! use lesio_report::{Existing, HeatMap, HtmlReport, Montage, Picture, Rgb, Scale};
@@ -66,3 +66,8 @@ pub use plot::{AxisScale, BarPlot, Curve, LinePlot, PlotError, ScatterPlot, Svg}
 pub use run_record::RunRecord;
 pub use scale::{Scale, ScaleError};
 pub use table::{Best, Column, Table, TableCell, TableError};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

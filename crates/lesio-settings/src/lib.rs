@@ -1,8 +1,8 @@
-//! What a setting must be, and the one error that says so.
+//! Range checks for configuration values, with one error type.
 //!
-//! A configuration with public fields has a method `validate` that checks every number with [`in_range`]. It is
-//! called where the configuration is used and where it is read from a file, so a value that cannot be is refused in
-//! the same words wherever it comes from. NaN lies in no range; an infinity lies in none of finite ends.
+//! A configuration with public fields has a method `validate` that checks every number with [`in_range`]. It is called
+//! when the configuration is used and when it is read from a file, so an invalid value gives the same message
+//! regardless of its source. NaN is in no range; infinities are in no finite range.
 //!
 //! ```
 //! use lesio_settings::{SettingError, in_range};
@@ -25,6 +25,8 @@
 //! assert_eq!(error.within("blur").setting, "blur.deviation");
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "mutation")]
@@ -37,25 +39,25 @@ use std::ops::RangeInclusive;
 
 pub use names::UnknownName;
 
-/// Why a setting is refused: its name, its value and what it should be.
+/// An invalid setting: its name, its value and the expected values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {found}, expected {expected}")]
 pub struct SettingError {
-    /// The setting; one of a part of a configuration as `part.setting`.
+    /// The setting; in a part of a configuration, `part.setting`.
     pub setting: String,
     /// Its value.
     pub found: String,
-    /// What it should be.
+    /// The expected values.
     pub expected: String,
 }
 
 impl SettingError {
-    /// The error of a setting, whose value is written as `{:?}` writes it.
+    /// The error of a setting, whose value is formatted with `{:?}`.
     pub fn new(setting: impl Into<String>, found: impl Debug, expected: impl Into<String>) -> Self {
         Self { setting: setting.into(), found: format!("{found:?}"), expected: expected.into() }
     }
 
-    /// The same error, of a setting inside this part of a larger configuration.
+    /// The same error for a setting inside this part of a larger configuration.
     #[must_use]
     pub fn within(mut self, part: &str) -> Self {
         self.setting = format!("{part}.{}", self.setting);
@@ -63,7 +65,7 @@ impl SettingError {
     }
 }
 
-/// Refuses a number outside a range, and NaN.
+/// Returns an error for a number outside a range, and for NaN.
 ///
 /// # Errors
 /// [`SettingError`] that states the range.
@@ -78,7 +80,7 @@ pub fn in_range<T: PartialOrd + Debug>(
     Err(SettingError::new(setting, value, format!("{:?} to {:?}", range.start(), range.end())))
 }
 
-/// Refuses a value that does not meet a condition, for what is no range of numbers.
+/// Returns an error for a value that does not meet a condition; for conditions other than ranges of numbers.
 ///
 /// # Errors
 /// [`SettingError`] with the words of `expected`.
@@ -90,6 +92,11 @@ pub fn require(
 ) -> Result<(), SettingError> {
     if holds { Ok(()) } else { Err(SettingError::new(setting, found, expected)) }
 }
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;
 
 #[cfg(test)]
 mod tests {

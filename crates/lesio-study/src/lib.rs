@@ -1,23 +1,23 @@
 //! Workflows over lesio's other crates: from a folder of images to a trained localizer, its evaluation and its maps.
 //!
-//! A workflow is one call with a configuration and an [`Observer`], which hears of its progress:
+//! A workflow is one call with a configuration and an [`Observer`], which is notified of its progress:
 //!
-//! | workflow | from | to |
+//! | workflow | input | output |
 //! |---|---|---|
-//! | [`inject_data_set`] | normal volumes | a data set with lesions of known place |
-//! | [`train_localizer`] | subjects | a calibrated localizer, its losses |
+//! | [`inject_data_set`] | normal volumes | a data set with lesions of known position |
+//! | [`train_localizer`] | subjects | a calibrated localizer and its losses |
 //! | [`evaluate`] | localizers and cases with truth | metrics with intervals, tables, a page |
 //! | [`localize_folder`] | a localizer and a data set | maps, pictures and lesions of every image |
-//! | [`inspect`] | a file | what it is, and what is wrong with it |
-//! | [`study_localization`] | two domains | every predictor and model compared |
+//! | [`inspect`] | a file | its description and its problems |
+//! | [`study_localization`] | two domains | a comparison of all predictors and models |
 //!
-//! [`quality`] does the same for estimators of the quality of segmentations:
+//! The module [`quality`] has the workflows for estimators of segmentation quality:
 //! [`train_quality`](quality::train_quality), [`QualityStudyConfig::run`](quality::QualityStudyConfig::run) and
 //! [`grade_folder`](quality::grade_folder).
 //!
-//! What workflows are made of can be called by itself: [`Subject::read`] a case, [`fit_preprocessing`], gather
-//! [`normal_examples`], [`train`] a model, [`calibrate`] it, score with a [`ModelSet`], measure with an
-//! [`EvaluationBuilder`], find lesions in a map ([`Findings`]). Nothing here holds arguments or prints.
+//! The parts of workflows can be used separately: [`Subject::read`] reads a case, [`fit_preprocessing`] and
+//! [`normal_examples`] prepare training data, [`train`] and [`calibrate`] make a localizer, a [`ModelSet`] scores, an
+//! [`EvaluationBuilder`] evaluates, and [`Findings`] are the lesions in a map. Nothing here parses arguments or prints.
 //!
 //! ```
 //! use lesio_nn::TrainConfig;
@@ -25,7 +25,7 @@
 //! use lesio_study::{LocalizerTraining, ModelTraining, Preset, Subject, train_localizer};
 //! use lesio_vae::{Latent, VaeConfig, VaeTraining};
 //!
-//! // Normal heads teach what is normal; every tenth is held out to calibrate.
+//! // Normal heads are the training data; every tenth is held out for calibration.
 //! let heads = BrainPhantom::new(BrainConfig::new([24, 24], Contrast::T1, 1).slices(2))?;
 //! let subject = |number: u64| Ok(Subject::new(number.to_string(), heads.volume(number)?.image, None));
 //! let subjects = (0..10).map(subject).collect::<Result<Vec<_>, lesio_phantom::PhantomError>>()?;
@@ -39,13 +39,15 @@
 //! let trained = train_localizer(subjects, None, &config, &mut ())?;
 //! assert_eq!((trained.data.training.cases, trained.data.validation.cases), (9, 1));
 //!
-//! // A head that it has not seen gets a map on its own grid.
+//! // The map of a new head, on the grid of its image.
 //! let scan = heads.volume(99)?.image.into();
 //! let scored = trained.localizer.score(&scan, &["pixel-l1".parse()?])?;
 //! assert_eq!(scored.scores[0].postprocessed.shape(), [24, 24, 2]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The slicing macro of ndarray, which only tests use here, allows unsafe code itself.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
@@ -160,3 +162,8 @@ pub use training_data::{TrainingData, TrainingPart};
 pub use training_length::TrainingLength;
 pub use verdict::{CaseVerdict, Verdict};
 pub use workflow_error::WorkflowError;
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

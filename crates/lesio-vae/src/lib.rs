@@ -1,23 +1,22 @@
-//! Variational autoencoders of images: configuration, evidence lower bound, training; and a denoiser beside
-//! them.
+//! Models of normal images: variational autoencoders, denoisers, and networks trained with synthetic anomalies.
 //!
-//! - What is learnt from: [`Examples`], normal images of one [`Shape`](lesio_nn::Shape) with the region of each
-//!   that matters; [`Augmentation`] and [`Corruption`] change them as they are drawn.
+//! - Training data: [`Examples`], normal images of one [`Shape`](lesio_nn::Shape), each with its region of
+//!   interest; [`Augmentation`] and [`Corruption`] change them at random.
 //! - The model: [`VaeConfig`] declares a [`Vae`], with a dense or spatial [`Latent`] space and a [`Likelihood`].
-//!   [`DenoiserConfig`] declares a [`Denoiser`], which reconstructs and nothing more.
-//! - Its training: a [`VaeObjective`] turns batches into the negative evidence lower bound and its gradients,
-//!   with a [`Divergence`] that rises, has a capacity or leaves bits free; a [`Trainer`](lesio_nn::Trainer)
-//!   does the rest. [`DenoiserObjective`] is the denoiser's.
-//! - Networks that are taught with [`SyntheticAnomalies`]: a [`Restorer`] paints them away, an [`AnomalySegmenter`] marks
-//!   them; [`SyntheticObjective`] teaches both.
-//! - What others build on: [`Reconstructor`] and [`VariationalModel`], which a model of your own implements over plain
-//!   slices. A [`NetworkVae`] is one of any two declared networks; with the feature `candle`, [`candle`] makes one of
-//!   anything written with candle, whose gradients follow by automatic differentiation.
+//!   [`DenoiserConfig`] declares a [`Denoiser`], which only reconstructs.
+//! - Training: a [`VaeObjective`] computes the negative evidence lower bound of batches and its gradients, with a
+//!   [`Divergence`] that has a warm-up, a capacity or free bits; a [`Trainer`](lesio_nn::Trainer) runs it.
+//!   [`DenoiserObjective`] is the objective of a denoiser.
+//! - Networks trained with [`SyntheticAnomalies`]: a [`Restorer`] removes them, an [`AnomalySegmenter`] segments them;
+//!   [`SyntheticObjective`] is the objective of both.
+//! - Your own models: implement [`Reconstructor`] or [`VariationalModel`] on plain slices. A [`NetworkVae`] combines
+//!   any two declared networks; with the feature `candle`, the module [`candle`] adapts models written with candle,
+//!   with gradients by automatic differentiation.
 //!
 //! The bound of an image x is `log p(x | z) - beta KL(q(z | x) | p(z))`, where q is normal with the mean and
-//! log-variance that the encoder gives, p the standard normal, and z a draw of q in training, its mean else.
-//! KL is `1/2 sum(mean^2 + variance - log variance - 1)`, in nats. The same seed gives the same model, whatever
-//! the number of threads.
+//! log-variance from the encoder, p is the standard normal, and z is a draw from q in training and its mean otherwise.
+//! KL is `1/2 sum(mean^2 + variance - log variance - 1)`, in nats. The same seed gives the same model for
+//! any number of threads.
 //!
 //! ```
 //! use std::ops::ControlFlow;
@@ -52,7 +51,7 @@
 //! trainer.run(|_| ControlFlow::Continue(()))?;
 //! let vae = Vae::from_parameters(config.clone(), 1.0, &trainer.parameters()?, &Device::Cpu)?;
 //!
-//! // One pixel in the corner that no normal image has: its likelihood is the lowest of all.
+//! // A bright pixel in the corner occurs in no normal image: it has the lowest likelihood of all pixels.
 //! let mut image: Vec<f32> = square(0.7).collect();
 //! image[7] = 0.9;
 //! let loss = vae.gradients(ImageBatch::new(&image, config.image_shape())?, RequestedGradients::BOTH)?.loss;
@@ -60,6 +59,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// docs.rs labels items with the feature that enables them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod anomaly_segmenter;
@@ -102,3 +103,8 @@ pub use synthetic_training::{SyntheticObjective, SyntheticTraining};
 pub use taught::TaughtConfig;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};
 pub use vae::{Vae, initial_parameters, networks};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;
