@@ -1,6 +1,12 @@
-//! Nothing but tests: what holds of the workspace as a whole stands in `tests/`, and the guide's programs run from here.
+//! Helpers of the tests in `tests/`, which check the workspace as a whole. The guide's programs run from here, too.
 
+// A test may panic.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 #![forbid(unsafe_code)]
+
+pub mod interface;
+pub mod modules;
+mod source;
 
 /// The programs of the guide, compiled and run as doc tests. `tests/markdown.rs` checks that every chapter is listed.
 #[cfg(doctest)]
