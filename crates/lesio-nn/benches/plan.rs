@@ -120,7 +120,7 @@ impl Model {
     }
 }
 
-/// Encoder, reparametrization, decoder; gradients of squared error and divergence.
+/// Encoder, reparameterization, decoder; gradients of squared error and divergence.
 struct Vae {
     encoder: Model,
     decoder: Model,
