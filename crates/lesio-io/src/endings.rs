@@ -1,4 +1,4 @@
-//! Which names are volumes and which are images: the one place that knows.
+//! The file name endings of volumes and images.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ pub fn is_image(path: impl AsRef<Path>) -> bool {
     has(path.as_ref(), &IMAGE_ENDINGS)
 }
 
-/// A name without the ending of a volume or an image; the name itself where it has neither.
+/// Removes the ending of a volume or an image from a name; other names are returned unchanged.
 ///
 /// ```
 /// use lesio_io::without_ending;
@@ -48,8 +48,7 @@ pub(crate) fn image_stem(name: &str) -> Option<&str> {
     stem(name, &IMAGE_ENDINGS)
 }
 
-/// The ending of a name of any sort, in lower case: `.gz` and what stands before it together, nothing where
-/// there is none.
+/// The ending of any name in lower case: `.gz` together with the ending before it; empty if there is none.
 pub(crate) fn ending_of(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     let (stem, gz) = lower.strip_suffix(".gz").map_or((lower.as_str(), ""), |stem| (stem, ".gz"));
@@ -58,7 +57,7 @@ pub(crate) fn ending_of(name: &str) -> String {
 }
 
 fn has(path: &Path, endings: &[&str]) -> bool {
-    // Endings are ASCII: a name that is not UTF-8 elsewhere has them too.
+    // Endings are ASCII: a name may have one even if other parts of it are not UTF-8.
     path.file_name().is_some_and(|name| stem(&name.to_string_lossy(), endings).is_some())
 }
 
@@ -66,7 +65,7 @@ fn stem<'a>(name: &'a str, endings: &[&str]) -> Option<&'a str> {
     let lower = name.to_ascii_lowercase();
     let ending =
         endings.iter().filter(|&&ending| lower.ends_with(ending)).max_by_key(|ending| ending.len())?;
-    // Lowering ASCII letters keeps every length, so the cut is between characters.
+    // Converting ASCII letters to lower case keeps all lengths, so the cut is between characters.
     name.get(..name.len() - ending.len()).filter(|stem| !stem.is_empty() && !stem.ends_with('/'))
 }
 

@@ -1,8 +1,8 @@
-//! What a name leads to, in words.
+//! Descriptions of what a path refers to.
 
 use std::fs::FileType;
 
-/// What a file is: `a folder`, `a named pipe`.
+/// Describes the kind of a file: `a folder`, `a named pipe`.
 pub(crate) fn describe(kind: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -18,9 +18,8 @@ const RESERVED: u8 = 0b1110_0000;
 
 /// Decompresses a file of one or more gzip members.
 ///
-/// Unlike common readers it does not end with the bytes asked for: whoever reads until nothing is left
-/// has had the checksum and the length of every member verified, and has learnt of anything that
-/// follows the last one. Zeros there are allowed, as tapes pad with them and `gzip` ignores them.
+/// A caller who reads to the end has verified the checksum and the length of every member, and gets an error for any
+/// data after the last one. Zeros there are allowed, since tapes pad with them and `gzip` ignores them.
 #[derive(Debug)]
 pub(crate) struct GzipReader<R> {
     inner: R,
@@ -57,8 +56,8 @@ impl<R: Read> GzipReader<R> {
         }
     }
 
-    /// Decompresses into `output` and tells how much; 0 for an `output` that is not empty means that
-    /// the file ended well.
+    /// Decompresses into `output` and returns the number of bytes; 0 for an `output` that is not empty means that the
+    /// file ended correctly.
     pub(crate) fn read(&mut self, output: &mut [u8]) -> Result<usize, ReadErrorKind> {
         loop {
             match self.state {
@@ -103,7 +102,7 @@ impl<R: Read> GzipReader<R> {
     fn begin_member(&mut self) -> Result<(), ReadErrorKind> {
         self.member += 1;
         let Some(first) = self.byte()? else {
-            // An empty file is no gzip file; after a member it is a good end.
+            // An empty file is not a gzip file; after a member, the end of the file is correct.
             return if self.member == 1 {
                 Err(self.fault(GzipFault::Ends { part: "header" }))
             } else {
@@ -210,7 +209,7 @@ impl<R: Read> GzipReader<R> {
         Ok(byte)
     }
 
-    /// Reads on if nothing is left; nothing is left afterwards only at the end of the file.
+    /// Refills the buffer if it is empty; afterwards it is empty only at the end of the file.
     fn refill(&mut self) -> Result<(), ReadErrorKind> {
         while self.start == self.end {
             match self.inner.read(&mut self.input) {

@@ -1,4 +1,4 @@
-//! Two volumes that meet: by their places in the world, or by the order of their voxels.
+//! Matches one volume to another, by their positions in space or by the order of their voxels.
 
 use std::path::Path;
 
@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ReadError, ReadErrorKind};
 
-/// How a mask, a segmentation or another channel is laid on its image.
+/// How a mask, a segmentation or another channel is matched to its image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Matching {
-    /// By the affines: voxels in another order are brought into the image's, a grid elsewhere is refused. The
-    /// default: a mask that is turned against its image marks other voxels, and nothing in the result shows it.
+    /// By the affines. Voxels in another order are reordered to match the image; a grid at another position is an
+    /// error. The default, since a mask in the wrong orientation would mark wrong voxels without any sign of it in the
+    /// result.
     #[default]
     Place,
-    /// By the position in the file, whatever the affines say: for masks that were saved without their image's
-    /// affine, where the user knows that their voxels are in the image's order.
+    /// By the voxel index in the file; the affines are ignored. For masks that were saved without the affine of their
+    /// image, if the user knows that their voxels are in the order of the image.
     Position,
 }
 
@@ -26,12 +27,12 @@ named!(Matching, "matching", { "place" => Self::Place, "position" => Self::Posit
 impl Matching {
     /// Brings a volume read from `path` to the grid of the image read from `image_path`.
     ///
-    /// What is not exact is told by `tracing::warn!`: headers that differ by more than rounding to 32 bits, and with
-    /// [`Matching::Position`] headers that do not agree. The result has the image's geometry.
+    /// Emits `tracing::warn!` if the headers differ by more than rounding to 32 bits, and with [`Matching::Position`]
+    /// if they disagree. The result has the image's geometry.
     ///
     /// # Errors
-    /// Names both files. [`ReadErrorKind::SizeMismatch`] for other numbers of voxels,
-    /// [`ReadErrorKind::GridMismatch`] with both affines for another place (see [`Volume::aligned_to`]).
+    /// The errors name both files. [`ReadErrorKind::SizeMismatch`] for other numbers of voxels,
+    /// [`ReadErrorKind::GridMismatch`] with both affines for another position (see [`Volume::aligned_to`]).
     pub fn bring<T: Clone, U>(
         self,
         volume: Volume<T>,
@@ -57,11 +58,11 @@ impl Matching {
                     let (voxels, millimetres) = (agreement.voxels, agreement.millimetres);
                     tracing::warn!(
                         %file, %image, voxels, millimetres,
-                        "the affines differ a little: taken for the same place"
+                        "the affines differ slightly: treated as the same position"
                     );
                 }
                 if agreement.axes == AxisAgreement::Turned {
-                    tracing::info!(%file, %image, "the voxels are in another order: brought into the image's");
+                    tracing::info!(%file, %image, "the voxels are in another order: reordered to match the image");
                 }
                 Ok(volume)
             }
@@ -74,7 +75,7 @@ impl Matching {
                 if !agreed.is_ok_and(|(_, agreement)| agreement.axes == AxisAgreement::Same) {
                     tracing::warn!(
                         file = %path.display(), image = %image_path.display(), affine = %found, expected = %expected,
-                        "the affines differ: taken by position, as was asked for"
+                        "the affines differ: matched by voxel index, as requested"
                     );
                 }
                 Ok(Volume::new(volume.into_data(), expected))
@@ -83,7 +84,7 @@ impl Matching {
     }
 }
 
-/// Two files whose images should have the same size and do not.
+/// The error for two files whose images should have the same size but do not.
 pub(crate) fn mismatch(path: &Path, expected: &[usize], other: &Path, found: &[usize]) -> ReadError {
     ReadErrorKind::SizeMismatch { with: path.to_owned(), expected: expected.to_vec(), found: found.to_vec() }
         .at(other)

@@ -1,26 +1,26 @@
-//! How files are read: how much memory they may take, and which volume of several.
+//! Options for reading files, such as the memory limit.
 
 use crate::nifti::AffineSource;
 use crate::raster::ExifOrientation;
 
-/// Memory that reading one file may take, unless the caller says otherwise: 2 GiB.
+/// Default memory limit for reading one file: 2 GiB.
 ///
-/// It holds a volume of 512 voxels cubed as `f32`, three times, and is less than a small machine has.
+/// It is enough for three volumes of 512 voxels cubed as `f32`, and less than the memory of a small machine.
 pub const DEFAULT_MAX_BYTES: u64 = 2 << 30;
 
-/// How to read a file.
+/// Options for reading a file.
 ///
 /// ```no_run
 /// use lesio_io::ReadOptions;
 ///
-/// // Labels as they are stored, or an error where a value is no `u8`.
+/// // Labels as they are stored, or an error if a value does not fit `u8`.
 /// let labels = ReadOptions::new().max_bytes(64 << 20).read_as::<u8>("patient001_frame01_gt.nii.gz")?;
 /// // The third volume of a series.
 /// let volume = ReadOptions::new().volume(2).read("series.nii.gz")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Bytes in memory are read by the same code as files, with the same checks and limits:
+/// The same code reads bytes in memory, with the same checks and limits:
 /// [`ReadOptions::read_bytes`], [`ReadOptions::read_bytes_as`], [`ReadOptions::read_mask_bytes`],
 /// [`ReadOptions::read_image_bytes`], [`ReadOptions::read_masked_image_bytes`].
 ///
@@ -48,11 +48,11 @@ pub struct ReadOptions {
     channels: Vec<String>,
 }
 
-/// What the fourth axis of a NIfTI image is.
+/// The meaning of the fourth axis of a NIfTI image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FourthAxis {
-    /// Not known: an image with more than one volume is refused. The default, since a series in time and the channels of
-    /// one examination look alike.
+    /// Unknown: an image with more than one volume is an error. The default, since a time series and the channels of
+    /// one examination cannot be distinguished.
     #[default]
     Refuse,
     /// Channels of one scan.
@@ -66,7 +66,7 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// At most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file; [`AffineSource::Auto`].
+    /// The defaults: at most [`DEFAULT_MAX_BYTES`] of memory; the only volume of the file; [`AffineSource::Auto`].
     #[must_use]
     pub fn new() -> Self {
         let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
@@ -74,10 +74,10 @@ impl ReadOptions {
         Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels: Vec::new() }
     }
 
-    /// Memory that reading may take: the voxels in the type asked for, a quarter of that more where a
-    /// compressed file is so small that room is made in steps, and header extensions. Reading needs less
-    /// than 1 MiB beside. It is compared with what the header claims before any of it is taken. For a picture it is all
-    /// that reading takes: the file, the values, and what is decoded at a time; for a case's picture and mask, both
+    /// Memory limit for reading. It applies to the voxels in the requested type, another quarter of that for a small
+    /// compressed file, whose memory is allocated in steps, and to header extensions. Reading needs less than 1 MiB in
+    /// addition. The claims of the header are compared with the limit before memory is allocated. For a picture, the
+    /// limit applies to all memory: the file, the values, and decoder buffers; for a case's picture and mask, to both
     /// together.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
@@ -87,54 +87,54 @@ impl ReadOptions {
 
     /// Which three-dimensional volume of an image of more than three dimensions, from 0 in file order.
     ///
-    /// Without it only images are read of which every dimension past the third is 1.
+    /// Without this option, images with a dimension above 1 past the third axis are an error.
     #[must_use]
     pub fn volume(mut self, index: u64) -> Self {
         self.volume = Some(index);
         self
     }
 
-    /// Which numbers of a NIfTI header place the voxels, where it has several: by default those that
-    /// nibabel takes, the sform if its code is above 0.
+    /// The source of the affine if a NIfTI header has several. The default is the rule of nibabel: the sform if its
+    /// code is above 0.
     ///
-    /// An image whose header has no form of the kind asked for is refused
-    /// ([`NoSuchForm`](crate::ReadErrorKind::NoSuchForm)). DICOM and pictures have no forms.
+    /// An image whose header does not have the requested form is an error
+    /// ([`NoSuchForm`](crate::ReadErrorKind::NoSuchForm)). The option has no effect on DICOM and pictures.
     #[must_use]
     pub fn affine(mut self, source: AffineSource) -> Self {
         self.affine = source;
         self
     }
 
-    /// Whether pictures are turned as their EXIF orientation says: they are, unless the caller says otherwise, since
-    /// every viewer does so and masks are drawn on what viewers show.
+    /// Whether pictures are rotated by their EXIF orientation. By default they are, since viewers do the same and masks
+    /// are drawn in viewers.
     #[must_use]
     pub fn exif_orientation(mut self, orientation: ExifOrientation) -> Self {
         self.exif = orientation;
         self
     }
 
-    /// What the fourth axis of a NIfTI image is, for [`ReadOptions::read_scan`].
+    /// The meaning of the fourth axis of a NIfTI image, for [`ReadOptions::read_scan`].
     #[must_use]
     pub fn fourth_axis(mut self, axis: FourthAxis) -> Self {
         self.fourth = axis;
         self
     }
 
-    /// What the channels of a case are called, in the order of its files, instead of the names of the files: for
-    /// [`Case::read_scan`](crate::dataset::Case::read_scan) of files that are called otherwise than those that a model was
-    /// trained on. Default none.
+    /// Names of the channels of a case in the order of its files, in place of the names of the files. Use it with
+    /// [`Case::read_scan`](crate::dataset::Case::read_scan) if the file names differ from those in a model's training.
+    /// Default: none.
     #[must_use]
     pub fn channel_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.channels = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// What the channels of a case are called, where the caller says so.
+    /// The names of the channels, if the caller set them.
     pub(crate) fn named_channels(&self) -> &[String] {
         &self.channels
     }
 
-    /// The same options for the mask of an image of several volumes, which has one.
+    /// The same options for the mask of an image; a mask has one volume.
     pub(crate) fn of_mask(&self) -> Self {
         Self { volume: None, ..self.clone() }
     }
@@ -143,13 +143,13 @@ impl ReadOptions {
         self.exif
     }
 
-    /// The memory that reading may take, see [`ReadOptions::max_bytes`].
+    /// The memory limit, see [`ReadOptions::max_bytes`].
     #[must_use]
     pub fn limit(&self) -> u64 {
         self.max_bytes
     }
 
-    /// Which volume was asked for, see [`ReadOptions::volume`].
+    /// The requested volume, see [`ReadOptions::volume`].
     pub(crate) fn index(&self) -> Option<u64> {
         self.volume
     }

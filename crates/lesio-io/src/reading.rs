@@ -1,4 +1,4 @@
-//! Files and bytes in memory, read as volumes, pictures, masks and scans.
+//! Reads files and bytes in memory as volumes, pictures, masks and scans.
 
 use std::path::Path;
 
@@ -16,20 +16,20 @@ use crate::source::{BYTES, Input};
 /// Reads a scan: a NIfTI volume or a PNG, JPEG, TIFF or BMP picture, by the ending of its name.
 ///
 /// # Errors
-/// As [`read_volume`] and [`read_image`].
+/// Those of [`read_volume`] and [`read_image`].
 pub fn read_scan(path: impl AsRef<Path>) -> Result<Scan, ReadError> {
     ReadOptions::new().read_scan(path)
 }
 
 /// Reads a NIfTI volume: `.nii`, or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
 ///
-/// Values are scaled as the file says (in `f64`) and rounded to `f32`; NaN and infinities are kept. Axes
-/// are those of the file, whatever their orientation: [`Volume::reoriented`] turns them. Images of one
-/// or two dimensions become volumes with axes of size 1. The geometry is in millimeters, whatever unit
-/// the header names; where it names none, its numbers are taken for millimeters.
+/// Values are scaled by the header (in `f64`) and rounded to `f32`; NaN and infinities are kept. Axes are those of the
+/// file in their stored orientation: [`Volume::reoriented`] changes it. Images of one or two dimensions become volumes
+/// with axes of size 1. The geometry is converted to millimeters from the unit of the header; without a unit,
+/// millimeters are assumed.
 ///
 /// # Errors
-/// Names the file and what is wrong with it. Of the file: [`ReadErrorKind::NotFound`],
+/// All errors name the file. Errors of the file: [`ReadErrorKind::NotFound`],
 /// [`ReadErrorKind::DanglingLink`], [`ReadErrorKind::NotRegularFile`], [`ReadErrorKind::UnknownFormat`],
 /// [`ReadErrorKind::MissingPair`], [`ReadErrorKind::AmbiguousPair`], [`ReadErrorKind::Io`]. Of its
 /// length: [`ReadErrorKind::Truncated`], [`ReadErrorKind::ImpossibleClaim`],
@@ -37,8 +37,8 @@ pub fn read_scan(path: impl AsRef<Path>) -> Result<Scan, ReadError> {
 /// [`ReadErrorKind::UnsupportedVersion`], [`ReadErrorKind::UnsupportedDatatype`],
 /// [`ReadErrorKind::UnsupportedIntent`], [`ReadErrorKind::BadDim`], [`ReadErrorKind::BadVoxOffset`],
 /// [`ReadErrorKind::BadExtension`], [`ReadErrorKind::BadScaling`], [`ReadErrorKind::BadBitsPerVoxel`],
-/// [`ReadErrorKind::BadAffine`]. Of what
-/// was asked for: [`ReadErrorKind::UnexpectedRank`] for more than one volume,
+/// [`ReadErrorKind::BadAffine`]. Of the
+/// request: [`ReadErrorKind::UnexpectedRank`] for more than one volume,
 /// [`ReadErrorKind::LossyConversion`] where a finite value overflows `f32`,
 /// [`ReadErrorKind::LimitExceeded`] and [`ReadErrorKind::OutOfMemory`].
 ///
@@ -47,38 +47,38 @@ pub fn read_volume(path: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
     ReadOptions::new().read(path)
 }
 
-/// Reads a PNG, JPEG, TIFF or BMP image; the content decides which, whatever the name.
+/// Reads a PNG, JPEG, TIFF or BMP image. The content determines the format, not the name.
 ///
 /// Values are those of the file: 0 to 255 for 8 bits, 0 to 65535 for 16, and those of floats. Integers beyond
-/// 2<sup>24</sup> are rounded to `f32`. Fewer than 8 bits are spread over 0 to 255, a palette becomes the colors
-/// it stands for (in BMP, one channel where they are all gray). Gray images have one channel, colored ones three,
-/// and TIFF may have more. Opacity is left out where every pixel is opaque; where one is not, what its color
-/// means would be a guess, and the image is refused.
+/// 2<sup>24</sup> are rounded to `f32`. Fewer than 8 bits are scaled to 0 to 255. A palette is replaced by its colors
+/// (in BMP, by one channel if all colors are gray). Gray images have one channel, colored ones three, and TIFF may have
+/// more. Opacity is left out if every pixel is opaque; an image with transparent pixels is an error, since the meaning
+/// of their colors is undefined.
 ///
-/// Pictures are turned as their EXIF orientation says, which a camera notes in JPEG, a PNG in its chunk `eXIf`, a
-/// TIFF file in its tag 274; `tracing` tells of it, and [`ReadOptions::exif_orientation`] keeps rows and columns as
-/// they are stored. Orientations in XMP or in text chunks are not looked at. Color profiles, gamma and other notes
-/// (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no value.
+/// Pictures are rotated by their EXIF orientation (in JPEG, in the chunk `eXIf` of PNG, and in tag 274 of TIFF), with a
+/// `tracing` event; [`ReadOptions::exif_orientation`] can keep the stored rows and columns. Orientations in XMP or in
+/// text chunks are ignored. Color profiles, gamma and other metadata (PNG's `gAMA`, `cHRM`, `sBIT`, `iCCP`) change no
+/// value.
 ///
-/// What each format may hold is honoured or refused, never passed over:
+/// Every feature of a format is either supported or an error; none is ignored:
 ///
-/// | format | honoured | refused, by [`ReadErrorKind::UnsupportedPixels`] |
+/// | format | supported | an error ([`ReadErrorKind::UnsupportedPixels`]) |
 /// |---|---|---|
 /// | PNG | every color type and number of bits; interlacing; palettes; `tRNS`, where it touches no pixel | transparent pixels; several frames (APNG); critical chunks that are not of the standard |
 /// | JPEG | baseline, extended and progressive Huffman coding of 8 bits; 1 or 3 components; colors at full resolution or at half of it across, down or both; restart intervals; Adobe's and JFIF's marks of color | 4 components (CMYK, YCCK); 12 bits; arithmetic, lossless and hierarchical coding; a scan for each component, but in progressive coding; other sampling; a number of rows that follows the image (DNL) |
 /// | TIFF, BigTIFF | both orders of bytes; strips and tiles; planar configuration 1 and 2; fill order 1 and 2; unsigned values of 1 to 32 and 64 bits, signed of 8, 16, 32 and 64, floats of 16, 32 and 64; compression by LZW, deflate, packed bits and JPEG; predictors 2 and 3; 0 for white; opacity; the 8 orientations | several pages; thumbnails and masks (`NewSubfileType`); stacks in one page (ImageJ, `ImageDepth`); palettes; CMYK, YCbCr that is not JPEG, L\*a\*b\*, filter arrays; complex and undefined values; values of different bits; fax, old JPEG, Zstandard, LZMA, WebP, JPEG 2000, LERC; predictors without LZW or deflate; values beside the colors that are no opacity |
 /// | BMP | 1, 4 and 8 bits of a palette; 24 and 32 bits; either order of rows; bit masks of whole bytes | run lengths; 16 bits; JPEG and PNG within |
 ///
-/// Damage is an error, not a guess: every checksum is verified (PNG's chunks and compressed stream, deflate in
-/// TIFF), strips and tiles must hold all their pixels, the codes of a JPEG are gone through one by one and must be
-/// there for every pixel, in all scans that a progressive one needs. What follows the end of an image, or of a
-/// PNG's compressed stream, is not looked at, but told to `tracing`: cameras put previews there, writers pad.
+/// Damage is an error: every checksum is verified (PNG's chunks and compressed stream, deflate in TIFF), strips and
+/// tiles must contain all their pixels, and all codes of a JPEG are checked, in all scans that a progressive file
+/// needs. Data after the end of an image, or of a PNG's compressed stream, are ignored with a `tracing` event: cameras
+/// store previews there, and some writers pad.
 ///
 /// # Errors
 /// [`ReadErrorKind::NotFound`], [`ReadErrorKind::NotRegularFile`], [`ReadErrorKind::UnknownContent`],
 /// [`ReadErrorKind::Decode`] for damage, [`ReadErrorKind::Truncated`] for a file that ends early,
 /// [`ReadErrorKind::ImpossibleClaim`] for a size that no file of this length holds,
-/// [`ReadErrorKind::LimitExceeded`] where the file, the image and what is needed to decode it take more than
+/// [`ReadErrorKind::LimitExceeded`] if the file, the image and the decoder need more than
 /// [`ReadOptions::max_bytes`], [`ReadErrorKind::UnsupportedPixels`] as above, and
 /// [`ReadErrorKind::LossyConversion`] for a double that `f32` cannot hold.
 pub fn read_image(path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
@@ -90,7 +90,7 @@ impl ReadOptions {
     /// BMP picture, by the ending of its name.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume) and [`read_image`](crate::read_image).
+    /// Those of [`read_volume`](crate::read_volume) and [`read_image`](crate::read_image).
     pub fn read_scan(&self, path: impl AsRef<Path>) -> Result<Scan, ReadError> {
         let path = path.as_ref();
         if !is_volume(path) {
@@ -118,15 +118,15 @@ impl ReadOptions {
     /// Reads a NIfTI volume.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume).
+    /// Those of [`read_volume`](crate::read_volume).
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
         self.read_as(path)
     }
 
-    /// Reads a NIfTI volume as another type than `f32`; see [`Voxel`] for what is kept.
+    /// Reads a NIfTI volume as another type than `f32`; see [`Voxel`] for the conversions.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), and
+    /// Those of [`read_volume`](crate::read_volume), and
     /// [`LossyConversion`](crate::ReadErrorKind::LossyConversion).
     pub fn read_as<T: Voxel>(&self, path: impl AsRef<Path>) -> Result<Volume<T>, ReadError> {
         self.volume_of(NiftiImage::open_with(path, self)?)
@@ -135,40 +135,40 @@ impl ReadOptions {
     /// Reads a NIfTI mask: every voxel whose scaled value is not 0 is inside.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), and [`NotANumber`](crate::ReadErrorKind::NotANumber).
+    /// Those of [`read_volume`](crate::read_volume), and [`NotANumber`](crate::ReadErrorKind::NotANumber).
     pub fn read_mask(&self, path: impl AsRef<Path>) -> Result<Volume<bool>, ReadError> {
         self.mask_of(NiftiImage::open_with(path, self)?)
     }
 
-    /// Reads a NIfTI volume from the bytes of a `.nii` file, compressed or not: those that start as gzip does are
-    /// decompressed. The two files of a pair are read from files alone.
+    /// Reads a NIfTI volume from the bytes of a `.nii` file, compressed or not; bytes that start like gzip are
+    /// decompressed. The two files of a pair cannot be read from memory.
     ///
-    /// Messages call the bytes `<bytes>`; they are not counted as memory that reading takes.
+    /// Messages call the bytes `<bytes>`; they do not count toward the memory limit.
     ///
     /// # Errors
-    /// As [`ReadOptions::read`] for a file of these bytes; no bytes at all are
+    /// Those of [`ReadOptions::read`] for a file of these bytes; no bytes at all are
     /// [`Truncated`](crate::ReadErrorKind::Truncated).
     pub fn read_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<f32>, ReadError> {
         self.read_bytes_as(bytes)
     }
 
-    /// As [`ReadOptions::read_bytes`], as another type than `f32`; see [`Voxel`] for what is kept.
+    /// Like [`ReadOptions::read_bytes`], as another type than `f32`; see [`Voxel`] for the conversions.
     ///
     /// # Errors
-    /// As [`ReadOptions::read_as`] for a file of these bytes.
+    /// Those of [`ReadOptions::read_as`] for a file of these bytes.
     pub fn read_bytes_as<T: Voxel>(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<T>, ReadError> {
         self.volume_of(NiftiImage::from_bytes_with(bytes.as_ref(), self)?)
     }
 
-    /// As [`ReadOptions::read_mask`], from the bytes of a `.nii` file, compressed or not.
+    /// Like [`ReadOptions::read_mask`], from the bytes of a `.nii` file, compressed or not.
     ///
     /// # Errors
-    /// As [`ReadOptions::read_mask`] for a file of these bytes.
+    /// Those of [`ReadOptions::read_mask`] for a file of these bytes.
     pub fn read_mask_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Volume<bool>, ReadError> {
         self.mask_of(NiftiImage::from_bytes_with(bytes.as_ref(), self)?)
     }
 
-    /// The volume asked for of an image that was opened.
+    /// The requested volume of an opened image.
     fn volume_of<T: Voxel, C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<T>, ReadError> {
         tell_oddities(&image);
         match self.index() {
@@ -177,7 +177,7 @@ impl ReadOptions {
         }
     }
 
-    /// As [`ReadOptions::volume_of`], as a mask.
+    /// Like [`ReadOptions::volume_of`], as a mask.
     fn mask_of<C: Holder>(&self, mut image: NiftiImage<C>) -> Result<Volume<bool>, ReadError> {
         tell_oddities(&image);
         let index = match self.index() {
@@ -190,28 +190,28 @@ impl ReadOptions {
     /// Reads a PNG, JPEG, TIFF or BMP image.
     ///
     /// # Errors
-    /// As [`read_image`](crate::read_image).
+    /// Those of [`read_image`](crate::read_image).
     pub fn read_image(&self, path: impl AsRef<Path>) -> Result<Image<f32>, ReadError> {
         raster::read(Input::File(path.as_ref()), self).map(|picture| picture.image)
     }
 
     /// Reads a PNG, JPEG, TIFF or BMP image from the bytes of its file.
     ///
-    /// Messages call the bytes `<bytes>`. They count as memory that reading takes, as those of a file do, so that
-    /// one limit refuses the same pictures.
+    /// Messages call the bytes `<bytes>`. They count toward the memory limit, as those of a file do, so that a limit
+    /// has the same effect on both.
     ///
     /// # Errors
-    /// As [`read_image`](crate::read_image) for a file of these bytes.
+    /// Those of [`read_image`](crate::read_image) for a file of these bytes.
     pub fn read_image_bytes(&self, bytes: impl AsRef<[u8]>) -> Result<Image<f32>, ReadError> {
         raster::read(Input::Bytes(bytes.as_ref(), BYTES), self).map(|picture| picture.image)
     }
 
     /// Reads a picture and its mask, `[row, column]`, each from the bytes of its file, as
-    /// [`Case::read_image`](crate::dataset::Case::read_image) reads both from files: that is, which pixels are inside
-    /// and how both are turned. Messages call them `<image bytes>` and `<mask bytes>`.
+    /// [`Case::read_image`](crate::dataset::Case::read_image) reads both from files, with the same rules for pixels
+    /// inside and for rotation. Messages call them `<image bytes>` and `<mask bytes>`.
     ///
     /// # Errors
-    /// As [`Case::read_image`](crate::dataset::Case::read_image) for files of these bytes.
+    /// Those of [`Case::read_image`](crate::dataset::Case::read_image) for files of these bytes.
     ///
     /// ```
     /// use lesio_image::Image;
@@ -236,30 +236,29 @@ impl ReadOptions {
         raster::read_masked(image, Input::Bytes(mask.as_ref(), "<mask bytes>"), self)
     }
 
-    /// Reads the DICOM series of a folder: every file in it is a slice (but for names that start with a dot,
-    /// and `DICOMDIR`), and what lies in folders below is not looked at.
+    /// Reads the DICOM series of a folder. Every file in it is a slice, except names that start with a dot and
+    /// `DICOMDIR`; subfolders are ignored.
     ///
-    /// Slices are sorted by position along their normal; axes are columns, rows, slices. The affine leads
-    /// to the same world as NIfTI's (right, anterior, superior) and keeps the slant of a tilted gantry.
+    /// Slices are sorted by position along their normal; axes are columns, rows, slices. The affine maps
+    /// to the same world coordinates as NIfTI's (right, anterior, superior) and keeps the shear of a tilted gantry.
     /// Values are those after the modality transformation of each slice.
     ///
-    /// Of what changes pixels, this is followed: `BitsAllocated` (8, 16, 32), `BitsStored` and `HighBit`, above
-    /// which bits (old overlays) are cut off, `PixelRepresentation`, `RescaleSlope` and `RescaleIntercept`, or
-    /// instead of these the table of a `ModalityLUTSequence` (values outside it have its first or last entry).
-    /// This is refused: compressed pixels, `SamplesPerPixel` other than 1, `PhotometricInterpretation` other
-    /// than `MONOCHROME2` (`MONOCHROME1` is a matter of display, but which values are bright then differs from
-    /// every other image), `NumberOfFrames` other than 1 and enhanced images (functional groups),
-    /// `FloatPixelData`, a table beside a scaling that is not 1 and 0, and `HighBit` other than `BitsStored`
-    /// less 1. This is not applied, because it concerns display or another unit: windows, VOI and presentation
-    /// tables, `RealWorldValueMappingSequence`, private scalings; nor are overlays drawn. Pixels of
-    /// `PixelPaddingValue` keep their value.
+    /// Supported attributes that change pixels: `BitsAllocated` (8, 16, 32), `BitsStored` and `HighBit` (bits above it,
+    /// such as old overlays, are cut off), `PixelRepresentation`, `RescaleSlope` and `RescaleIntercept`, or instead of
+    /// these the table of a `ModalityLUTSequence` (values outside it have its first or last entry). These are errors:
+    /// compressed pixels, `SamplesPerPixel` other than 1, `PhotometricInterpretation` other than `MONOCHROME2`
+    /// (`MONOCHROME1` is a matter of display, but which values are bright then differs from every other image),
+    /// `NumberOfFrames` other than 1 and enhanced images (functional groups), `FloatPixelData`, a table beside a
+    /// scaling that is not 1 and 0, and `HighBit` other than `BitsStored` less 1. These are ignored, because they
+    /// concern display or another unit: windows, VOI and presentation tables, `RealWorldValueMappingSequence`, private
+    /// scalings, and overlays. Pixels of `PixelPaddingValue` keep their value.
     ///
     /// # Errors
-    /// Names the file and what is wrong: [`NotFolder`](crate::ReadErrorKind::NotFolder),
+    /// All errors name the file: [`NotFolder`](crate::ReadErrorKind::NotFolder),
     /// [`NoSlices`](crate::ReadErrorKind::NoSlices), [`NotDicom`](crate::ReadErrorKind::NotDicom),
     /// [`Truncated`](crate::ReadErrorKind::Truncated); compressed pixels are
-    /// [`UnsupportedTransferSyntax`](crate::ReadErrorKind::UnsupportedTransferSyntax); color, several frames and
-    /// attributes that are missing or make no sense are [`BadAttribute`](crate::ReadErrorKind::BadAttribute).
+    /// [`UnsupportedTransferSyntax`](crate::ReadErrorKind::UnsupportedTransferSyntax); color, several frames, and
+    /// missing or invalid attributes are [`BadAttribute`](crate::ReadErrorKind::BadAttribute).
     /// Of the slices together: [`MixedSeries`](crate::ReadErrorKind::MixedSeries) (series, size, orientation,
     /// spacing), [`SamePosition`](crate::ReadErrorKind::SamePosition),
     /// [`MissingSlices`](crate::ReadErrorKind::MissingSlices), [`UnevenSpacing`](crate::ReadErrorKind::UnevenSpacing),
@@ -277,7 +276,7 @@ impl ReadOptions {
     }
 }
 
-/// Tells what is odd about an image.
+/// Reports the oddities of an image as `tracing` events.
 fn tell_oddities<C: Holder>(image: &NiftiImage<C>) {
     for oddity in image.oddities() {
         tracing::warn!(file = %Escaped(image.path().display()), %oddity, "odd header");

@@ -1,4 +1,4 @@
-//! Opening regular files, and reading them, or bytes in memory, as a stream, plain or gzip-compressed.
+//! Opens regular files, and reads files or bytes in memory as a stream, plain or gzip-compressed.
 
 use std::borrow::Cow;
 use std::fs::{self, File, FileType};
@@ -16,10 +16,10 @@ pub(crate) const MOST_PER_COMPRESSED_BYTE: u64 = 1032;
 /// Bytes that are read or decompressed at a time.
 pub(crate) const CHUNK: usize = 64 * 1024;
 
-/// Opens a regular file and tells its length.
+/// Opens a regular file and returns its length.
 ///
-/// The type is asked before opening, because to open a pipe for reading waits for a writer; and again
-/// afterwards, because the name may have come to mean something else in between.
+/// The type is checked before opening, because opening a pipe for reading waits for a writer, and again afterwards,
+/// because the name may refer to something else by then.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), ReadErrorKind> {
     let before = fs::metadata(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => match fs::read_link(path) {
@@ -40,19 +40,19 @@ fn expect_regular(kind: FileType) -> Result<(), ReadErrorKind> {
     if kind.is_file() { Ok(()) } else { Err(ReadErrorKind::NotRegularFile { found: describe(kind) }) }
 }
 
-/// What messages call bytes that are no file.
+/// The name of bytes in messages.
 pub(crate) const BYTES: &str = "<bytes>";
 
-/// A file by its name, or bytes in memory that stand for one.
+/// A file by its name, or the bytes of a file in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Input<'a> {
     File(&'a Path),
-    /// The bytes, and what messages call them.
+    /// The bytes, and their name in messages.
     Bytes(&'a [u8], &'static str),
 }
 
 impl<'a> Input<'a> {
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn name(self) -> &'a Path {
         match self {
             Self::File(path) => path,
@@ -60,7 +60,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// All of it, if it has at most `limit` bytes.
+    /// The whole content, if it has at most `limit` bytes.
     pub(crate) fn read_all(self, limit: u64) -> Result<Cow<'a, [u8]>, ReadErrorKind> {
         match self {
             Self::File(path) => read_all(path, limit).map(Cow::Owned),
@@ -80,7 +80,7 @@ pub(crate) fn read_all(path: &Path, limit: u64) -> Result<Vec<u8>, ReadErrorKind
     }
     let mut bytes = Vec::new();
     reserve(&mut bytes, length)?;
-    // A file that grows meanwhile is read no further than it was checked.
+    // If a file grows meanwhile, only the checked length is read.
     Read::by_ref(&mut file)
         .take(length)
         .read_to_end(&mut bytes)
@@ -88,7 +88,7 @@ pub(crate) fn read_all(path: &Path, limit: u64) -> Result<Vec<u8>, ReadErrorKind
     Ok(bytes)
 }
 
-/// Makes room for `extra` more values, or tells that there is no memory for them.
+/// Allocates room for `extra` more values, or returns an error if there is not enough memory.
 pub(crate) fn reserve<T>(values: &mut Vec<T>, extra: u64) -> Result<(), ReadErrorKind> {
     let bytes = extra.saturating_mul(size_of::<T>() as u64);
     usize::try_from(extra)
@@ -100,14 +100,14 @@ pub(crate) fn reserve<T>(values: &mut Vec<T>, extra: u64) -> Result<(), ReadErro
 pub(crate) mod sealed {
     use std::fs::File;
 
-    /// What can be read from its start more than once: an open file, or bytes in memory.
+    /// Content that can be read from its start more than once: an open file, or bytes in memory.
     #[derive(Clone, Copy, Debug)]
     pub enum Content<'a> {
         File(&'a File),
         Bytes(&'a [u8]),
     }
 
-    /// What holds such content.
+    /// An owner of such content.
     pub trait Holder {
         fn content(&self) -> Content<'_>;
     }
@@ -127,7 +127,7 @@ pub(crate) mod sealed {
 
 pub(crate) use sealed::Content;
 
-/// Content as it stands, read from a place of its own.
+/// Stored content, read from an independent position.
 #[derive(Debug)]
 pub(crate) enum Plain<'a> {
     File(&'a File),
@@ -152,7 +152,7 @@ impl Seek for Plain<'_> {
     }
 }
 
-/// Content from its start: its bytes, or what they decompress to.
+/// Content from its start: its bytes, or the decompressed bytes.
 #[derive(Debug)]
 pub(crate) enum Stream<'a> {
     Plain(Plain<'a>),
@@ -172,7 +172,7 @@ impl<'a> Stream<'a> {
         Ok(if compressed { Self::Gzip(Box::new(GzipReader::new(plain))) } else { Self::Plain(plain) })
     }
 
-    /// Fills `buffer` as far as the content reaches, and tells how far.
+    /// Fills `buffer` as far as the content reaches, and returns the number of bytes.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadErrorKind> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -193,7 +193,7 @@ impl<'a> Stream<'a> {
         Ok(filled)
     }
 
-    /// Passes over `count` bytes, and tells how many there were.
+    /// Skips `count` bytes, and returns the number of skipped bytes.
     ///
     /// Past the end of a plain file this succeeds, and the next read finds nothing.
     pub(crate) fn skip(&mut self, count: u64) -> Result<u64, ReadErrorKind> {
@@ -223,7 +223,7 @@ impl<'a> Stream<'a> {
 
     /// Reads a compressed file to its end, so that every member's checksum and length are verified.
     ///
-    /// A small file can go on for terabytes: past `limit` bytes it is refused.
+    /// A small file can decompress to terabytes: more than `limit` bytes are an error.
     pub(crate) fn verify_rest(&mut self, limit: u64) -> Result<(), ReadErrorKind> {
         if matches!(self, Self::Plain(_)) {
             return Ok(());

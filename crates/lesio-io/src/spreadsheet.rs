@@ -1,4 +1,4 @@
-//! Comma-separated tables that people open in spreadsheets.
+//! Comma-separated tables that are safe to open in spreadsheets.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -27,7 +27,7 @@ impl<const N: usize> CommaTable<N> {
         Self { text: columns.map(field).join(",") + "\n" }
     }
 
-    /// A table without rows, with further columns whose names are known only when the program runs.
+    /// A table without rows, with further columns whose names are known only at run time.
     #[must_use]
     pub fn with_further(columns: [&str; N], further: impl IntoIterator<Item = String>) -> Self {
         let mut text = columns.map(field).join(",");
@@ -59,17 +59,16 @@ impl<const N: usize> CommaTable<N> {
         &self.text
     }
 
-    /// Writes the table, as a whole or not at all.
+    /// Writes the table atomically.
     ///
     /// # Errors
-    /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
+    /// If the file system fails, and with [`Existing::Refuse`] if the file exists.
     pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
         atomic::write(path.as_ref(), existing, |out| out.write_all(self.text.as_bytes()))
     }
 }
 
-/// A value of a [`CommaTable`]: text, a number or a truth value; nothing of an option that is `None`, and of a number that is
-/// not finite.
+/// A value of a [`CommaTable`]: text, a number or a boolean. `None` and numbers that are not finite become empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell(String);
 
@@ -116,13 +115,13 @@ macro_rules! printed {
 
 printed!(bool, u8, u32, u64, usize);
 
-/// What a spreadsheet takes for the start of a formula.
+/// Characters that a spreadsheet treats as the start of a formula.
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// A value of a comma-separated table as it is written: in quotes where it holds a comma, a quote or a line break (RFC
-/// 4180), and behind an apostrophe where a spreadsheet would run it as a formula. [`plain`] takes the apostrophe away.
+/// Encodes a value of a comma-separated table: in quotes if it contains a comma, a quote or a line break (RFC 4180),
+/// and after an apostrophe if a spreadsheet would run it as a formula. [`plain`] removes the apostrophe.
 ///
-/// For text alone, such as names of cases: a negative number is no formula.
+/// For text only, such as names of cases: a negative number is not a formula.
 ///
 /// ```
 /// use lesio_io::spreadsheet::field;
@@ -133,7 +132,7 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 /// ```
 #[must_use]
 pub fn field(text: &str) -> Cow<'_, str> {
-    // A name that starts with apostrophes and a formula gets one more, so that one can be taken away.
+    // A formula after apostrophes gets one more, so that exactly one can be removed.
     let guarded: Cow<'_, str> = if text.trim_start_matches('\'').starts_with(FORMULA) {
         format!("'{text}").into()
     } else {

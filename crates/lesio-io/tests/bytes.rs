@@ -93,7 +93,7 @@ fn errors_of_bytes_read_well() {
     assert_eq!(read(&file[..360]), "<bytes>: the image needs 364 bytes, the file has 360");
     assert_eq!(read(&[0x1f, 0x8b]), "<bytes>: gzip member 1: the file ends inside its header");
     let pair = Nifti::pair(false).header();
-    assert!(read(&pair).contains("voxels stand in another file"), "{}", read(&pair));
+    assert!(read(&pair).contains("voxels are in another file"), "{}", read(&pair));
     let error = ReadOptions::new().read_image_bytes(&file).unwrap_err();
     assert_eq!(error.path(), Path::new("<bytes>"));
     assert_eq!(told(error), "<bytes>: the content is none of PNG, JPEG, TIFF, BMP");

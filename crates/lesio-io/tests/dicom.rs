@@ -62,7 +62,7 @@ fn value(column: usize, row: usize, slice: usize) -> u16 {
 }
 
 impl Slice {
-    /// The slice of this number, three millimetres from the one before.
+    /// The slice of this number, three millimeters from the one before.
     fn new(number: usize) -> Self {
         let mut pixels = Vec::new();
         for row in 0..ROWS {
@@ -286,7 +286,7 @@ fn what_does_not_make_one_volume_is_refused_by_name() {
         ("one missing", missing_one, "MissingSlices", "1 slices are missing"),
         ("two missing", missing_two, "MissingSlices", "2 slices are missing"),
         ("uneven", change(2, &|s| s.position = at(7.0)), "UnevenSpacing", "as between the others"),
-        ("twice in a place", change(2, &|s| s.position = at(3.0)), "SamePosition", "one slice a place"),
+        ("twice in a place", change(2, &|s| s.position = at(3.0)), "SamePosition", "one slice per position"),
         (
             "shifted",
             change(2, &|s| {

@@ -398,7 +398,7 @@ fn every_tag_of_a_tiff_is_honoured_or_refused() {
             &["Decode"],
         ),
         decode("colors in one value", &[(262, 3, 2)]),
-        decode("no deflate stream", &[(259, 3, 8)]),
+        decode("not a deflate stream", &[(259, 3, 8)]),
         decode("no LZW stream of this length", &[(259, 3, 5), (273, 4, 9), (279, 4, 3071)]),
         unsupported("LZW in its old form", &[(259, 3, 5)]),
         decode("tiles and strips", &[(322, 3, 16), (323, 3, 16), (324, 4, 8), (325, 4, 256)]),

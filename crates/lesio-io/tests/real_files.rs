@@ -100,7 +100,7 @@ fn check(path: &Path, expected: &Value) -> Result<(), ReadError> {
     if !header.datatype.is_real() {
         let kind = image.statistics().unwrap_err();
         assert_eq!(kind.kind().name(), "UnsupportedDatatype");
-        // Colours and complex numbers: as many as the shape says, and the same bytes.
+        // Colors and complex numbers: as many as the shape says, and the same bytes.
         let raw = image.read_raw()?;
         assert_eq!(raw, std::fs::read(path).unwrap()[header.vox_offset as usize..]);
         if header.datatype.name().starts_with("complex") {

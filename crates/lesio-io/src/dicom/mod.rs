@@ -1,7 +1,7 @@
 //! DICOM series: a folder of slices becomes one volume.
 //!
-//! Parsing is dicom-rs's; what it is given was measured against the file before (`scan`), so no
-//! length is believed and no nesting followed.
+//! dicom-rs parses the elements. Before that, `scan` checks every length against the size of the file and passes over
+//! nested sequences, so that no claim of the file is trusted.
 
 mod scan;
 mod slice;
@@ -18,17 +18,17 @@ use crate::dicom::slice::Slice;
 use crate::error::{AffineError, ReadError, ReadErrorKind};
 use crate::source::{CHUNK, Content, Stream, open_regular, reserve};
 
-/// How much the distances between slices may differ, as a part of the usual one: positions are decimal
-/// texts, and some scanners keep two digits.
+/// Largest relative difference between slice distances. Positions are decimal text, and some scanners write only two
+/// digits.
 const EVEN: f64 = 0.01;
-/// How much the directions of two slices, and the sizes of their pixels, may differ.
+/// Largest difference between the directions of two slices, and between the sizes of their pixels.
 const SAME: f64 = 1e-4;
 
 /// Reads the series of a folder; see [`ReadOptions::read_dicom`](crate::ReadOptions::read_dicom).
 pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
     let paths = files(folder).map_err(|kind| kind.at(folder))?;
     let mut slices: Vec<Slice> = Vec::new();
-    // Bytes of the tables of values that are kept.
+    // Bytes of the value tables kept so far.
     let mut tables = 0;
     for path in paths {
         let mut slice = Slice::read(&path, limit).map_err(|kind| kind.at(&path))?;
@@ -68,14 +68,14 @@ pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> 
     for slice in &slices {
         append(slice, &mut values).map_err(|kind| kind.at(&slice.path))?;
     }
-    // Along a row first, then down the columns, then from slice to slice: as the files have it.
+    // The order in the files: along a row first, then down the columns, then from slice to slice.
     let data = Array3::from_shape_vec((columns, rows, count).f(), values)
         .map_err(|_| ReadErrorKind::OutOfMemory { bytes: need }.at(folder))?;
     Ok(Volume::new(data, geometry))
 }
 
-/// The files of a series, by name: all in the folder but those whose name starts with a dot and the index
-/// of a medium. What lies in folders below is not part of it.
+/// The files of a series, sorted by name: all files of the folder except those whose name starts with a dot, and except
+/// DICOMDIR. Subfolders are ignored.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ReadErrorKind> {
     let failed = |source| ReadErrorKind::Io { operation: "list the folder", source };
     let kind = fs::metadata(folder).map_err(|source| match source.kind() {
@@ -134,8 +134,8 @@ fn compare(first: &Slice, other: &Slice) -> Result<(), ReadErrorKind> {
     Ok(())
 }
 
-/// The way from a slice to the next, in the patient's coordinates, if it is the same for all; else the
-/// file at which it is not, and why.
+/// The step from one slice to the next in patient coordinates, if it is the same for all slices; otherwise an error
+/// with the file at which it differs.
 fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (PathBuf, ReadErrorKind)> {
     let first = &slices[0];
     let last = &slices[slices.len() - 1];
@@ -154,7 +154,7 @@ fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (P
     let gaps: Vec<f64> = slices.windows(2).map(|pair| height(&pair[1]) - height(&pair[0])).collect();
     let mut sorted = gaps.clone();
     sorted.sort_by(f64::total_cmp);
-    // The lower median: where a slice is missing, the gap there is the larger one.
+    // The lower median, since a missing slice causes a larger gap.
     let usual = sorted[(sorted.len() - 1) / 2];
     let smallest = first.spacing[0].min(first.spacing[1]);
     for (pair, &gap) in slices.windows(2).zip(&gaps) {
@@ -178,7 +178,7 @@ fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (P
     }
     let steps = (slices.len() - 1) as f64;
     let step: [f64; 3] = std::array::from_fn(|axis| (last.position[axis] - first.position[axis]) / steps);
-    // A gantry that is tilted moves every slice by as much; one slice alone that is moved bends the volume.
+    // A tilted gantry shifts all slices equally; a single shifted slice would bend the volume.
     for (number, slice) in slices.iter().enumerate() {
         let off = (0..3)
             .map(|axis| (slice.position[axis] - first.position[axis] - number as f64 * step[axis]).powi(2))
@@ -195,8 +195,8 @@ fn step(slices: &[Slice], height: impl Fn(&Slice) -> f64) -> Result<[f64; 3], (P
     Ok(step)
 }
 
-/// From voxel (column, row, slice) to the world: DICOM's axes run to the left and to the back, the world's
-/// to the right and to the front.
+/// The affine from voxel (column, row, slice) to world coordinates. DICOM's axes point left and posterior, the world's
+/// right and anterior.
 fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::GeometryError> {
     let first = &slices[0];
     let [along, down] = first.directions;
@@ -206,13 +206,13 @@ fn geometry(slices: &[Slice], step: [f64; 3]) -> Result<Geometry, lesio_image::G
         let sign = if axis < 2 { -1.0 } else { 1.0 };
         let column =
             [along[axis] * between_columns, down[axis] * between_rows, step[axis], first.position[axis]];
-        // Zero keeps its sign out of the matrix.
+        // Avoids negative zeros in the matrix.
         *row = column.map(|value| sign * value + 0.0);
     }
     Geometry::new(affine)
 }
 
-/// Appends the pixels of a slice, for which there is room.
+/// Appends the pixels of a slice; `values` has room for them.
 fn append(slice: &Slice, values: &mut Vec<f32>) -> Result<(), ReadErrorKind> {
     let pixels = &slice.pixels;
     let (file, length) = open_regular(&slice.path)?;

@@ -1,8 +1,8 @@
-//! Where the elements of a DICOM file lie, found without believing a length.
+//! Finds the elements of a DICOM file without trusting its lengths.
 //!
-//! A parser that trusts what a file says of itself takes gigabytes for an element that is not there, and
-//! nests as deep as the file likes. Here every length is compared with the file first, sequences are
-//! passed over without recursion, and only the few elements that are needed are handed on.
+//! A parser that trusts a file can be made to allocate gigabytes for an element that does not exist, or to recurse
+//! without limit. This scan compares every length with the size of the file, skips sequences without recursion, and
+//! passes on only the few elements that are needed.
 
 use crate::dicom::transfer_syntax::{Coding, coding_of, name_of};
 use crate::error::ReadErrorKind;
@@ -12,11 +12,11 @@ pub(crate) type Tag = (u16, u16);
 
 /// Where the file meta information starts: after the preamble and `DICM`.
 const META: usize = 132;
-/// Levels of sequences within sequences that are followed; real files have less than ten.
+/// Largest depth of nested sequences; real files have fewer than ten levels.
 const MOST_LEVELS: usize = 64;
-/// A length that is not known beforehand.
+/// The code of an undefined length.
 const UNDEFINED: u32 = u32::MAX;
-/// Longest value that is handed on; what is needed is far shorter.
+/// Longest value that is passed on; the needed values are far shorter.
 const LONGEST: usize = 4096;
 
 pub(crate) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
@@ -24,7 +24,7 @@ pub(crate) const PIXEL_DATA: Tag = (0x7fe0, 0x0010);
 const MODALITY_LUT: Tag = (0x0028, 0x3000);
 const LUT_DESCRIPTOR: Tag = (0x0028, 0x3002);
 const LUT_DATA: Tag = (0x0028, 0x3006);
-/// What changes the meaning of the pixels, or stands in their place, and is not read, by name.
+/// Unsupported elements that change the meaning of the pixels or replace them, with their names.
 const NOT_READ: [(Tag, &str, &str); 4] = [
     ((0x5200, 0x9229), "SharedFunctionalGroupsSequence", "an image of one frame, not an enhanced one"),
     ((0x5200, 0x9230), "PerFrameFunctionalGroupsSequence", "an image of one frame, not an enhanced one"),
@@ -40,9 +40,9 @@ const END_OF_SEQUENCE: Tag = (0xfffe, 0xe0dd);
 #[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) coding: Coding,
-    /// The bytes of the elements asked for, one after the other, a data set of its own.
+    /// The bytes of the requested elements, one after the other, as a data set.
     pub(crate) elements: Vec<u8>,
-    /// Where the pixels are: `None` where there are none.
+    /// The position of the pixels; `None` if there are none.
     pub(crate) pixels: Option<PixelData>,
     /// The table that stored values go through, if there is one.
     pub(crate) table: Option<RawTable>,
@@ -53,7 +53,7 @@ pub(crate) struct Scan {
 pub(crate) struct PixelData {
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
-    /// Whether they are written in words of 16 bits, whatever a pixel has.
+    /// Whether they are stored in words of 16 bits, regardless of the bits of a pixel.
     pub(crate) words: bool,
 }
 
@@ -72,7 +72,7 @@ const SHORT: [[u8; 2]; 21] = [
     *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN",
     *b"SH", *b"SL", *b"SS", *b"ST", *b"TM", *b"UI", *b"UL", *b"US",
 ];
-/// Types whose lengths have 32 bits: what may be large, or hold other elements.
+/// Types whose lengths have 32 bits: types that may be large or contain other elements.
 const LONG: [[u8; 2]; 13] =
     [*b"OB", *b"OD", *b"OF", *b"OL", *b"OV", *b"OW", *b"SQ", *b"SV", *b"UC", *b"UN", *b"UR", *b"UT", *b"UV"];
 
@@ -81,7 +81,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
     if bytes.get(META - 4..META) != Some(b"DICM") {
         let reason = match bytes.get(META - 4..META) {
             Some(found) => format!("bytes 128 to 131 are \"{}\", expected DICM", found.escape_ascii()),
-            None => format!("it has {} bytes, expected 132 or more", bytes.len()),
+            None => format!("the file has {} bytes, expected 132 or more", bytes.len()),
         };
         return Err(ReadErrorKind::NotDicom { reason });
     }
@@ -120,7 +120,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         if header.tag != PIXEL_DATA && !wanted.contains(&header.tag) {
             continue;
         }
-        // What holds other elements would have its lengths believed by whoever reads these.
+        // The parser of these values would trust the lengths of nested elements.
         if header.tag != PIXEL_DATA && LONG.contains(&header.vr) {
             return Err(odd_type(header.tag, header.vr, "a text or a number"));
         }
@@ -129,7 +129,7 @@ pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> 
         }
         seen.push(header.tag);
         if header.tag == PIXEL_DATA {
-            // Where types are not in the file, pixels are words.
+            // In a file without types, pixels are words.
             let words = header.vr == *b"OW" || !coding.explicit;
             scan.pixels = Some(PixelData { offset: value as u64, bytes: u64::from(header.length), words });
         } else if reader.at - value <= LONGEST {
@@ -215,7 +215,7 @@ impl Reader<'_> {
         }
         let vr: [u8; 2] = self.take()?;
         let long = LONG.contains(&vr);
-        // How long the length of an unknown type is, readers do not agree upon.
+        // Readers disagree about the size of the length field of an unknown type.
         if !long && !SHORT.contains(&vr) {
             return Err(odd_type(tag, vr, "one of DICOM's"));
         }
@@ -228,7 +228,7 @@ impl Reader<'_> {
         Ok(Header { tag, vr, length })
     }
 
-    /// Reads the file meta information, which is always written in one way, for the transfer syntax.
+    /// Reads the transfer syntax from the file meta information, whose encoding is fixed.
     fn meta(&mut self) -> Result<String, ReadErrorKind> {
         let coding = Coding { explicit: true, big: false };
         let mut transfer_syntax = None;
@@ -246,12 +246,12 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads a Modality LUT Sequence, of which the header was read. One without an item holds no table.
+    /// Reads a Modality LUT Sequence whose header was read. A sequence without an item holds no table.
     fn table(&mut self, header: &Header, coding: Coding) -> Result<Option<RawTable>, ReadErrorKind> {
         if coding.explicit && header.vr != *b"SQ" && header.vr != *b"UN" {
             return Err(odd_type(header.tag, header.vr, "a sequence"));
         }
-        // What is of unknown type is written without types inside.
+        // The content of an element of unknown type has no types.
         let coding = Coding { explicit: coding.explicit && header.vr != *b"UN", big: coding.big };
         let end = self.end(header.length)?;
         let mut table = None;
@@ -310,7 +310,7 @@ impl Reader<'_> {
         Ok(RawTable { descriptor: [number([a, b]), number([c, d]), number([e, f])], signed, data })
     }
 
-    /// Where what has a length ends, which must be in the file; `None` for an undefined length.
+    /// The end of an element with a defined length, which must lie in the file; `None` for an undefined length.
     fn end(&self, length: u32) -> Result<Option<usize>, ReadErrorKind> {
         if length == UNDEFINED {
             return Ok(None);
@@ -321,9 +321,9 @@ impl Reader<'_> {
         Ok(Some(self.at + length as usize))
     }
 
-    /// Passes over a sequence of undefined length, of which the header was read.
+    /// Skips a sequence of undefined length whose header was read.
     fn skip_sequence(&mut self, explicit: bool, big: bool) -> Result<(), ReadErrorKind> {
-        /// What stands open, and whether types stand in it.
+        /// The open sequences and items, and whether their content has types.
         enum Open {
             Sequence(bool),
             Item(bool),
@@ -348,7 +348,7 @@ impl Reader<'_> {
                         format!("a sequence holds ({group:04x},{number:04x}), expected an item or its end");
                     return Err(ReadErrorKind::NotDicom { reason });
                 }
-                // What is of unknown type inside is written without types.
+                // The content of a nested element of unknown type has no types.
                 (_, true) if header.length == UNDEFINED => {
                     open.push(Open::Sequence(explicit && header.vr != *b"UN"));
                 }

@@ -1,4 +1,4 @@
-//! One file of a series: what it says of its pixels and of their place.
+//! One file of a series: the attributes of its pixels and of their position.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::dicom::transfer_syntax::Coding;
 use crate::error::ReadErrorKind;
 use crate::source::read_all;
 
-/// What is asked of a file; all else in it is passed over.
+/// The attributes that are read from a file; all others are skipped.
 const WANTED: [Tag; 22] = [
     tags::MODALITY,
     tags::SERIES_INSTANCE_UID,
@@ -39,8 +39,8 @@ const WANTED: [Tag; 22] = [
     tags::PIXEL_PADDING_VALUE,
 ];
 
-/// How far from 1 the length of a direction, and from 0 the product of two, may be: they are decimal
-/// texts of at most 16 characters, and some writers keep six digits.
+/// Tolerance for the length of a direction (1) and the product of two directions (0). They are decimal text of at most
+/// 16 characters, and some writers keep only six digits.
 const SQUARE: f64 = 1e-3;
 
 /// How stored bits become numbers.
@@ -54,7 +54,7 @@ pub(crate) struct Pixels {
     length: usize,
     stored: u32,
     signed: bool,
-    /// Where in a pixel its bytes stand, the least significant first.
+    /// Positions of the bytes within a pixel, the least significant first.
     order: ByteOrder,
     slope: f64,
     intercept: f64,
@@ -80,7 +80,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A value below the first that is mapped has the first entry, one above the last the last.
+    /// Values below the first mapped value get the first entry, values above the last mapped value the last entry.
     fn value(&self, stored: i64) -> f64 {
         let last = self.entries.len().saturating_sub(1);
         let index = usize::try_from(stored - self.first).unwrap_or(0).min(last);
@@ -90,7 +90,7 @@ impl Table {
     fn new(raw: &RawTable, signed: bool, big: bool) -> Result<Self, ReadErrorKind> {
         let [count, first, bits] = raw.descriptor;
         let count = if count == 0 { 1 << 16 } else { usize::from(count) };
-        // Its type follows the sign of the pixels, which writers forget.
+        // The type should follow the sign of the pixels, but some writers ignore that.
         let first = if signed || raw.signed { i64::from(first.cast_signed()) } else { i64::from(first) };
         let bad = |found: String, expected| Err(bad("LUTDescriptor", found, expected));
         if bits != 8 && bits != 16 {
@@ -103,7 +103,7 @@ impl Table {
                 .iter()
                 .map(|&word| if big { u16::from_be_bytes(word) } else { u16::from_le_bytes(word) })
         };
-        // Some writers put entries of 8 bits into words of 16, which the length tells.
+        // Some writers put entries of 8 bits into words of 16 bits; the length shows it.
         let entries: Arc<[u16]> = if raw.data.len() == 2 * count {
             words().collect()
         } else if bits == 8 && raw.data.len() == count.next_multiple_of(2) {
@@ -130,13 +130,13 @@ pub(crate) struct Slice {
     pub(crate) modality: String,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// Between the centres of rows, then of columns, in millimetres.
+    /// Between the centers of rows, then of columns, in millimeters.
     pub(crate) spacing: [f64; 2],
     /// Along a row, then along a column, in the patient's coordinates (left, posterior, superior).
     pub(crate) directions: [[f64; 3]; 2],
-    /// Centre of the first pixel.
+    /// Center of the first pixel.
     pub(crate) position: [f64; 3],
-    /// What a slice says of the distance to the next: for a series of one.
+    /// The distance to the next slice that the file states: used for a series of one slice.
     pub(crate) thickness: Option<f64>,
     pub(crate) pixels: Pixels,
 }
@@ -196,7 +196,7 @@ impl Pixels {
         self.length
     }
 
-    /// Appends the scaled values of whole pixels to `out`, and what fills up the last word.
+    /// Appends the scaled values of whole pixels to `out`, including the padding of the last word.
     pub(crate) fn decode(&self, bytes: &[u8], out: &mut Vec<f64>) {
         if self.order == ByteOrder::BytesInBigWords {
             let words = bytes.chunks(2);
@@ -215,7 +215,7 @@ impl Pixels {
     /// The value of the bits of a pixel.
     fn value(&self, bits: u32) -> f64 {
         let shift = u32::BITS - self.stored;
-        // Bits above those stored may hold overlays: to the top and back they are gone.
+        // Bits above the stored ones may hold overlays: shifting to the top and back removes them.
         let bits = bits << shift;
         let stored =
             if self.signed { i64::from(bits.cast_signed() >> shift) } else { i64::from(bits >> shift) };
@@ -227,7 +227,7 @@ impl Pixels {
     }
 }
 
-/// Directions of length 1 and square to each other, or what they are instead.
+/// Checks that the directions are orthonormal.
 fn directions(found: [[f64; 3]; 2]) -> Result<[[f64; 3]; 2], ReadErrorKind> {
     let dot = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let [along, down] = found;
@@ -240,7 +240,7 @@ fn directions(found: [[f64; 3]; 2]) -> Result<[[f64; 3]; 2], ReadErrorKind> {
         return Err(ReadErrorKind::BadAttribute {
             attribute,
             found,
-            expected: "two directions square to each other",
+            expected: "two orthogonal unit directions",
         });
     }
     Ok([along.map(|part| part / lengths[0]), down.map(|part| part / lengths[1])])
@@ -278,7 +278,7 @@ impl Attributes<'_> {
             .ok_or_else(|| bad(attribute, found(), expected))
     }
 
-    /// A number that need not be there; one that is there and empty is not there.
+    /// An optional number; an empty value counts as missing.
     fn optional_number(&self, tag: Tag, attribute: &'static str) -> Result<Option<f64>, ReadErrorKind> {
         if self.text(tag).is_none() {
             return Ok(None);
@@ -287,7 +287,7 @@ impl Attributes<'_> {
         Ok(Some(number))
     }
 
-    /// A number of things, at least 1.
+    /// A count of at least 1.
     fn count(&self, tag: Tag, attribute: &'static str) -> Result<usize, ReadErrorKind> {
         let [found] = self.numbers(tag, attribute)?;
         // Sixteen bits in the file.
@@ -344,7 +344,7 @@ impl Attributes<'_> {
         if slope == 0.0 {
             return Err(ReadErrorKind::BadScaling { slope, intercept });
         }
-        // The standard excludes both: which one is meant is told by neither.
+        // The standard forbids both together, and nothing in the file says which one is meant.
         if table.is_some() && (slope, intercept) != (1.0, 0.0) {
             return Err(bad(
                 "ModalityLUTSequence",

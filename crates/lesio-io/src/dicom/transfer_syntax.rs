@@ -1,11 +1,11 @@
-//! How the elements of a file are written.
+//! The encodings of the elements of a file.
 
 use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
 
-/// How elements are written.
+/// The encoding of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Coding {
-    /// Whether types stand in the file.
+    /// Whether the file contains the types of elements.
     pub(crate) explicit: bool,
     pub(crate) big: bool,
 }
@@ -20,7 +20,7 @@ pub(crate) fn coding_of(transfer_syntax: &str) -> Option<Coding> {
     }
 }
 
-/// What a transfer syntax is called.
+/// The name of a transfer syntax.
 pub(crate) fn name_of(uid: &str) -> String {
     TransferSyntaxRegistry
         .get(uid)

@@ -1,12 +1,12 @@
-//! What can be wrong with an affine.
+//! Defects of an affine.
 
 use lesio_image::GeometryError;
 
-/// Why a header's numbers are no affine.
+/// Why the numbers of a header do not form an affine.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AffineError {
-    /// The matrix is no geometry.
+    /// The matrix is not a valid geometry.
     #[error(transparent)]
     Geometry(#[from] GeometryError),
     /// `quatern_b`, `quatern_c` and `quatern_d` are too long for a rotation.

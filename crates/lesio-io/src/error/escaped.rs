@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write};
 
-/// Shows something with its control characters escaped, as in `\u{1b}` and `\n`.
+/// Displays a value with its control characters escaped, as in `\u{1b}` and `\n`.
 ///
-/// Names and texts of files may hold what moves a terminal's cursor, changes its title or its colors, or
-/// starts a line that looks like another message. The errors of this crate are shown through it; programs
-/// should show whatever else comes from a file through it. Escaped are control characters (C0, DEL, C1), line
-/// and paragraph separators, and the marks that turn the direction of text.
+/// File names and texts from files may contain characters that move a terminal's cursor, change its title or colors, or
+/// start a line that looks like another message. The errors of this crate are displayed through this type; programs
+/// should use it for any other text from a file. It escapes control characters (C0, DEL, C1), line and paragraph
+/// separators, and bidirectional control characters.
 ///
 /// ```
 /// use lesio_io::Escaped;

@@ -1,4 +1,4 @@
-//! A file, and what is wrong with it.
+//! An error about a file.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::escaped::Escaped;
 
-/// A file, and what kind of thing is wrong with it or was in its way.
+/// An error about a file: its path and the kind of failure.
 #[derive(Debug)]
 pub struct FileError<K> {
     path: PathBuf,
@@ -24,7 +24,7 @@ impl<K> FileError<K> {
         &self.path
     }
 
-    /// What is wrong with it, or was in its way.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> &K {
         &self.kind
@@ -39,7 +39,7 @@ impl<K: fmt::Display> fmt::Display for FileError<K> {
 
 impl<K: Error> Error for FileError<K> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The kind's own text is part of this error's, so the chain goes on with what caused it.
+        // The text of the kind is part of this error's text, so the source is the cause of the kind.
         self.kind.source()
     }
 }

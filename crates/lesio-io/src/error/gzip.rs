@@ -1,13 +1,13 @@
-//! Damage of a gzip stream, by name.
+//! Kinds of damage of a gzip stream.
 
 /// Damage of a gzip stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GzipFault {
-    /// The first two bytes are not gzip's.
-    #[error("starts with {:02x} {:02x}, expected 1f 8b: it is no gzip file", found[0], found[1])]
+    /// The first two bytes are not those of gzip.
+    #[error("starts with {:02x} {:02x}, expected 1f 8b: it is not a gzip file", found[0], found[1])]
     Magic {
-        /// The bytes; 0 stands for one that is not there.
+        /// The bytes; a missing byte is 0.
         found: [u8; 2],
     },
     /// A compression method that does not exist.
@@ -22,7 +22,7 @@ pub enum GzipFault {
         /// The flags.
         flags: u8,
     },
-    /// The header's own checksum does not agree.
+    /// The checksum of the header is wrong.
     #[error("the checksum of its header is {found:04x}, the header says {expected:04x}")]
     HeaderChecksum {
         /// Of the bytes.
@@ -36,10 +36,10 @@ pub enum GzipFault {
         /// Header, data or trailer.
         part: &'static str,
     },
-    /// The compressed data make no sense.
+    /// The compressed data are invalid.
     #[error("its compressed data are damaged")]
     Data,
-    /// The checksum of the decompressed bytes does not agree.
+    /// The checksum of the decompressed bytes is wrong.
     #[error("the checksum of its data is {found:08x}, its trailer says {expected:08x}")]
     Checksum {
         /// Of the bytes.
@@ -47,7 +47,7 @@ pub enum GzipFault {
         /// In the trailer.
         expected: u32,
     },
-    /// The number of decompressed bytes does not agree.
+    /// The number of decompressed bytes is wrong.
     #[error("its data are {found} bytes long (modulo 2^32), its trailer says {expected}")]
     Length {
         /// Of the bytes, modulo 2^32.
@@ -55,7 +55,7 @@ pub enum GzipFault {
         /// In the trailer.
         expected: u32,
     },
-    /// After the last member is something else than zeros.
-    #[error("what follows the member before is neither a member nor zeros")]
+    /// Bytes other than zeros follow the last member.
+    #[error("the bytes after the previous member are neither a member nor zeros")]
     Trailing,
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a file, by name.
+//! Typed errors of reading and writing files.
 
 mod affine;
 mod escaped;

@@ -1,4 +1,4 @@
-//! What can be wrong with a file that is read, by name.
+//! Errors of reading a file.
 
 use std::error::Error;
 use std::io;
@@ -11,7 +11,7 @@ use crate::error::file_error::FileError;
 use crate::error::gzip::GzipFault;
 use crate::nifti::Datatype;
 
-/// Why a file could not be read: which file, and what is wrong with it.
+/// Why a file could not be read: the file and the kind of failure.
 ///
 /// ```
 /// let error = lesio_io::read_volume("absent.nii.gz").unwrap_err();
@@ -20,25 +20,25 @@ use crate::nifti::Datatype;
 /// ```
 pub type ReadError = FileError<ReadErrorKind>;
 
-/// What is wrong with a file that was to be read.
+/// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadErrorKind {
-    /// The operating system refused an operation.
+    /// An operation of the operating system failed.
     #[error("could not {operation}")]
     Io {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Nothing has this name.
+    /// The file does not exist.
     #[error("there is no such file")]
     NotFound,
-    /// A symbolic link that leads nowhere.
+    /// A symbolic link to a file that does not exist.
     #[error("is a link to {}, which does not exist", target.display())]
     DanglingLink {
-        /// Where the link leads.
+        /// The target of the link.
         target: PathBuf,
     },
     /// A folder, a pipe, a device: reading it could block or never end.
@@ -47,25 +47,25 @@ pub enum ReadErrorKind {
         /// What it is.
         found: &'static str,
     },
-    /// The name does not tell a format that is read here.
+    /// The name has no ending of a supported format.
     #[error("the name ends in none of {}", expected.join(", "))]
     UnknownFormat {
-        /// The endings known.
+        /// The supported endings.
         expected: &'static [&'static str],
     },
-    /// The content is of no format that is read here.
+    /// The content has no supported format.
     #[error("the content is none of {expected}")]
     UnknownContent {
-        /// The formats known.
+        /// The supported formats.
         expected: &'static str,
     },
-    /// The content is not what the name says.
+    /// The content does not have the format of the name.
     #[error("not a NIfTI file: {reason}")]
     NotNifti {
         /// What was expected and found.
         reason: String,
     },
-    /// A version of NIfTI that is not known.
+    /// An unknown version of NIfTI.
     #[error("NIfTI version {version}, expected 1 or 2")]
     UnsupportedVersion {
         /// The version.
@@ -81,7 +81,7 @@ pub enum ReadErrorKind {
         /// Bytes there.
         have: u64,
     },
-    /// The header claims what no file of this size can hold.
+    /// The header claims more data than a file of this size can hold.
     #[error("the header claims {claimed} bytes, at most {most} can come from this file's {bytes}")]
     ImpossibleClaim {
         /// Bytes claimed; `u64::MAX` where the claim itself overflows.
@@ -99,13 +99,13 @@ pub enum ReadErrorKind {
         /// The limit.
         limit: u64,
     },
-    /// A compressed file goes on for more than the limit after all that is read of it.
+    /// A compressed file continues beyond the described data for more than the limit.
     #[error("more than {limit} bytes follow what the header describes, which is the limit")]
     LongRest {
         /// The limit.
         limit: u64,
     },
-    /// The system has no memory for what the file really holds.
+    /// The system has not enough memory for the data in the file.
     #[error("no memory for {bytes} bytes")]
     OutOfMemory {
         /// Bytes asked for.
@@ -121,18 +121,18 @@ pub enum ReadErrorKind {
         /// What it should be.
         expected: &'static str,
     },
-    /// A type of voxel that is not read, or not as what was asked for.
+    /// A voxel type that cannot be read, or not as the requested type.
     #[error("datatype {code} ({name}) cannot be read{purpose}")]
     UnsupportedDatatype {
         /// NIfTI's code.
         code: i16,
         /// Its name.
         name: &'static str,
-        /// As what it was to be read, as in `" as real numbers"`, or nothing.
+        /// The requested kind of value, as in `" as real numbers"`, or nothing.
         purpose: &'static str,
     },
-    /// What the file means is no image.
-    #[error("intent code {code} ({name}) is no image")]
+    /// The intent of the file is not an image.
+    #[error("intent code {code} ({name}) is not an image")]
     UnsupportedIntent {
         /// NIfTI's code.
         code: i32,
@@ -147,7 +147,7 @@ pub enum ReadErrorKind {
         /// What it should be.
         expected: String,
     },
-    /// A header extension does not fit its place.
+    /// A header extension has an invalid size.
     #[error("header extension {index} has size {size}, expected {expected}")]
     BadExtension {
         /// Which, from 0.
@@ -173,7 +173,7 @@ pub enum ReadErrorKind {
         /// The damage.
         fault: GzipFault,
     },
-    /// A header without its voxels, or the reverse.
+    /// A header file without its voxel file, or the reverse.
     #[error("its other half {} is missing", expected.display())]
     MissingPair {
         /// The file expected beside it.
@@ -185,18 +185,18 @@ pub enum ReadErrorKind {
         /// The files.
         candidates: Vec<PathBuf>,
     },
-    /// The header places the voxels nowhere.
+    /// The header gives no valid affine.
     #[error("{method} gives no affine: {fault}{}", choice(.usable))]
     BadAffine {
         /// `sform`, `qform` or `pixdim`.
         method: &'static str,
         /// What is wrong.
         fault: AffineError,
-        /// The other form of the header, if it gives an affine: it can be chosen by
+        /// The other form of the header, if it gives an affine: it can be selected by
         /// [`ReadOptions::affine`](crate::ReadOptions::affine).
         usable: Option<&'static str>,
     },
-    /// The header has no form of the kind that was asked for: the code is 0 or does not exist.
+    /// The header does not have the requested form: its code is 0 or invalid.
     #[error(
         "has no {form}, which was asked for: sform_code is {sform_code} and qform_code is {qform_code}, \
          expected 1 to 5"
@@ -217,7 +217,7 @@ pub enum ReadErrorKind {
         /// The datatype.
         datatype: Datatype,
     },
-    /// As many dimensions as were not expected.
+    /// An unexpected number of dimensions.
     #[error("shape is {shape:?}, expected {expected}")]
     UnexpectedRank {
         /// The shape.
@@ -225,22 +225,22 @@ pub enum ReadErrorKind {
         /// What was expected.
         expected: &'static str,
     },
-    /// There is no volume of this number.
-    #[error("volume {index} was asked for, there are {volumes}")]
+    /// The requested volume does not exist.
+    #[error("volume {index} was requested, the file has {volumes} (numbered from 0)")]
     NoSuchVolume {
         /// The number, from 0.
         index: u64,
         /// How many there are.
         volumes: u64,
     },
-    /// A value has no equal in the type asked for.
-    #[error("value {value:?} of voxel {voxel} (in file order) cannot be kept as {target}")]
+    /// A value cannot be represented in the requested type.
+    #[error("value {value:?} of voxel {voxel} (in file order) cannot be represented as {target}")]
     LossyConversion {
         /// Which voxel, in file order, from the first of the file.
         voxel: u64,
         /// The value, after scaling.
         value: f64,
-        /// The type asked for.
+        /// The requested type.
         target: &'static str,
     },
     /// Voxels of a mask are NaN, which is neither inside nor outside.
@@ -266,37 +266,37 @@ pub enum ReadErrorKind {
         /// This file's shape.
         found: Vec<usize>,
     },
-    /// A mask, a segmentation or a channel lies elsewhere than its image.
-    #[error("does not lie where {} does: {error}", with.display())]
+    /// A mask, a segmentation or a channel has another position in space than its image.
+    #[error("has another position in space than {}: {error}", with.display())]
     GridMismatch {
         /// The image.
         with: PathBuf,
-        /// Shapes and affines of both, and what differs.
+        /// Shapes and affines of both, and the difference.
         error: GridError,
     },
-    /// Files that are to be channels of one scan and are not.
-    #[error("its channels are not those of one scan: {error}")]
+    /// Files that cannot be channels of one scan.
+    #[error("its channels do not form one scan: {error}")]
     NotOneScan {
         /// What is wrong.
         error: ScanError,
     },
-    /// A PNG, JPEG, TIFF or BMP file that does not decode.
+    /// A PNG, JPEG, TIFF or BMP file that cannot be decoded.
     #[error("could not be decoded as {format}")]
     Decode {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The error of the decoder.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// A PNG, JPEG, TIFF or BMP file with pixels of a kind that is not read.
+    /// A PNG, JPEG, TIFF or BMP file with an unsupported kind of pixels.
     #[error("pixels are {found}, expected {expected}")]
     UnsupportedPixels {
         /// The kind.
         found: String,
-        /// What is read.
+        /// The supported kinds.
         expected: &'static str,
     },
-    /// A JPEG mask whose values are too small to be kept apart by its coding.
+    /// A JPEG mask whose values are too close together to survive lossy compression.
     #[error(
         "the greatest value of this JPEG mask is {greatest}, expected 255 or nothing but 0: JPEG does not keep small \
          values apart, so save the mask as PNG"
@@ -306,21 +306,21 @@ pub enum ReadErrorKind {
         greatest: f32,
     },
     /// A DICOM series is a folder.
-    #[error("is no folder, expected one with the slices of a series")]
+    #[error("is not a folder, expected a folder with the slices of a series")]
     NotFolder,
     /// A folder without a DICOM file.
-    #[error("holds no file, expected the slices of a DICOM series")]
+    #[error("contains no file, expected the slices of a DICOM series")]
     NoSlices,
-    /// A file of a series is no DICOM file, or a damaged one.
+    /// A file of a series is not a DICOM file, or is damaged.
     #[error("not a DICOM file: {reason}")]
     NotDicom {
         /// What was expected and found.
         reason: String,
     },
-    /// The pixels of a DICOM file are compressed or written in a way that is not read.
+    /// The pixels of a DICOM file are compressed or have an unsupported encoding.
     #[error("transfer syntax {uid} ({name}) cannot be read, expected pixels that are not compressed")]
     UnsupportedTransferSyntax {
-        /// DICOM's number of it.
+        /// Its UID in DICOM.
         uid: String,
         /// Its name.
         name: String,
@@ -328,9 +328,9 @@ pub enum ReadErrorKind {
     /// An attribute of a DICOM file that is missing or cannot be used.
     #[error("{attribute} is {found}, expected {expected}")]
     BadAttribute {
-        /// DICOM's name of it.
+        /// Its name in DICOM.
         attribute: &'static str,
-        /// The value, or that there is none.
+        /// The value, or a note that it is missing.
         found: String,
         /// What it should be.
         expected: &'static str,
@@ -347,8 +347,8 @@ pub enum ReadErrorKind {
         /// This file's value.
         found: String,
     },
-    /// Two slices lie in one place, as in a series over time.
-    #[error("lies at {position:?} mm where {} lies, expected one slice a place", with.display())]
+    /// Two slices have the same position, as in a time series.
+    #[error("has the same position {position:?} mm as {}, expected one slice per position", with.display())]
     SamePosition {
         /// The other file.
         with: PathBuf,
@@ -363,21 +363,21 @@ pub enum ReadErrorKind {
     MissingSlices {
         /// The file before.
         after: PathBuf,
-        /// How many are missing.
+        /// The number of missing slices.
         count: u64,
-        /// The distance to it, in millimetres.
+        /// The distance to it, in millimeters.
         distance: f64,
-        /// The usual distance.
+        /// The distance between the other slices.
         expected: f64,
     },
-    /// The distance to the slice before is another than usual.
+    /// The distance to the previous slice differs from the other distances.
     #[error("lies {distance} mm after {}, expected {expected} mm as between the others", after.display())]
     UnevenSpacing {
         /// The file before.
         after: PathBuf,
-        /// The distance to it, in millimetres.
+        /// The distance to it, in millimeters.
         distance: f64,
-        /// The usual distance.
+        /// The distance between the other slices.
         expected: f64,
     },
     /// A slice is shifted against the line through the others.
@@ -385,7 +385,7 @@ pub enum ReadErrorKind {
         "lies at {position:?} mm, expected {expected:?} mm, on the line through the first and last slice"
     )]
     SliceOffLine {
-        /// Its position.
+        /// The position of the slice.
         position: [f64; 3],
         /// Where it should be.
         expected: [f64; 3],
@@ -393,7 +393,7 @@ pub enum ReadErrorKind {
 }
 
 impl ReadErrorKind {
-    /// The variant's name, as it stands in reports: `"Truncated"`.
+    /// The variant's name, as used in reports: `"Truncated"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

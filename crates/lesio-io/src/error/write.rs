@@ -1,29 +1,29 @@
-//! What can be in the way of a file that is written, by name.
+//! Errors of writing a file.
 
 use std::io;
 use std::path::Path;
 
 use crate::error::file_error::FileError;
 
-/// Why an image or a volume could not be written: which file, and what was in the way.
+/// Why an image or a volume could not be written: the file and the kind of failure.
 ///
-/// Whatever the reason, a file that was there before is still there, whole.
+/// In every case, an earlier file of the same name remains complete.
 pub type ImageWriteError = FileError<ImageWriteErrorKind>;
 
-/// What was in the way of writing an image or a volume.
+/// Why an image or a volume could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageWriteErrorKind {
-    /// There is a file of this name, the disk is full, the system refused, or the encoder failed: see there.
+    /// The file exists, the disk is full, the system or the encoder failed: see there.
     #[error(transparent)]
     File(#[from] lesio_files::WriteErrorKind),
-    /// The name does not tell a format that is written here.
+    /// The name has no ending of a supported format.
     #[error("the name ends in none of {}", expected.join(", "))]
     UnknownFormat {
-        /// The endings known.
+        /// The supported endings.
         expected: &'static [&'static str],
     },
-    /// The two files of a pair cannot be replaced in one step, so a pair is only ever written anew.
+    /// The two files of a pair cannot be replaced in one step, so an existing pair is never replaced.
     #[error("a pair of files cannot be replaced in one step: remove it first, or write .nii or .nii.gz")]
     PairExists,
     /// There are no voxels to write.
@@ -40,7 +40,7 @@ pub enum ImageWriteErrorKind {
         /// Its voxels.
         size: usize,
     },
-    /// Readers take this shape in NIfTI-1 for a surface of FreeSurfer and unfold it.
+    /// Readers interpret this shape in NIfTI-1 as a FreeSurfer surface and unfold it.
     #[error(
         "a shape of 27307 x 1 x 6 in NIfTI-1 is read as the 163842 vertices of a FreeSurfer surface: write \
          NIfTI-2"
@@ -72,7 +72,7 @@ pub enum ImageWriteErrorKind {
 }
 
 impl ImageWriteErrorKind {
-    /// The variant's name, as it stands in reports: `"OutputExists"`.
+    /// The variant's name, as used in reports: `"OutputExists"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! From a header's numbers to the place of its voxels, by the rules of nibabel.
+//! Computes the affine from the numbers of a header, by the rules of nibabel.
 
 use lesio_image::{Geometry, GeometryError};
 use lesio_settings::named;
@@ -11,28 +11,27 @@ use crate::nifti::units::SpaceUnit;
 
 /// Codes of spaces: unknown, scanner, aligned, Talairach, MNI 152, other template.
 const FORM_CODES: std::ops::RangeInclusive<i32> = 0..=5;
-/// Codes of the subject's own space: two forms that lead to it lead to the same place.
+/// Codes of the subject's own space: two forms with these codes describe the same space.
 const SUBJECT: std::ops::RangeInclusive<i32> = 1..=2;
 /// Sides of voxels in millimeters: from ten nanometers to ten centimeters.
 const LIKELY_SIZES: std::ops::RangeInclusive<f64> = 1e-5..=100.0;
-/// How much two sizes of a voxel may differ, as a part of the larger: far more than rounding to 32 bits
-/// does, and less than any size is measured to.
+/// Largest relative difference between two voxel sizes: far above rounding to 32 bits, and below the accuracy of
+/// measured sizes.
 const SAME_SIZE: f64 = 1e-3;
-/// How far apart two forms may place a voxel, as a part of the shortest side of a voxel: quaternions
-/// rounded to 32 bits differ from the matrix by a few thousandths in large grids.
+/// Largest distance between the positions of a voxel by two forms, relative to the shortest side of a voxel.
+/// Quaternions rounded to 32 bits differ from the matrix by a few thousandths in large grids.
 const SAME_PLACE: f64 = 0.1;
 
-/// Which numbers of a NIfTI header place its voxels.
+/// The source of the affine in a NIfTI header.
 ///
-/// A header holds up to two forms, each with a code that says whether it counts: a matrix (sform), and a
-/// quaternion with voxel sizes (qform). They should agree; where they do not, which one is right is for
-/// the user to say.
+/// A header has up to two forms, each with a code that says whether it is valid: a matrix (sform), and a quaternion
+/// with voxel sizes (qform). They should agree; if they do not, the user has to decide which one is right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum AffineSource {
-    /// The sform if its code says so, else the qform, else the voxel sizes alone: the rule of nibabel, and
-    /// so of most programs, whose coordinates lesio's then are. The default.
+    /// The sform if its code is above 0, else the qform, else the voxel sizes alone. This is the rule of nibabel and of
+    /// most programs, so lesio's coordinates agree with theirs. The default.
     #[default]
     Auto,
     /// The sform; a header without one is an error.
@@ -50,7 +49,7 @@ named!(AffineSource, "source of the affine", {
 /// An affine of four rows.
 type Affine = [[f64; 4]; 4];
 
-/// The numbers that a header's place is made of.
+/// The numbers of a header that give the affine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
     Sform,
@@ -75,21 +74,21 @@ impl NiftiHeader {
         SpaceUnit::of(self.xyzt_units).unwrap_or_default()
     }
 
-    /// Where the voxels are, in millimeters: by the matrix (sform) if its code says so, else by the
-    /// quaternion (qform), else by the voxel sizes alone, with the first axis running to the left and the
-    /// middle of the grid at the origin. [`AffineSource::Auto`] is another name of this rule.
+    /// The geometry of the voxels in millimeters, by the rule of [`AffineSource::Auto`]: from the matrix (sform) if its
+    /// code is above 0, else from the quaternion (qform), else from the voxel sizes alone, with the first axis pointing
+    /// left and the center of the grid at the origin.
     ///
     /// # Errors
-    /// [`ReadErrorKind::BadAffine`] where the numbers chosen are not finite, do not span space or are
-    /// no rotation. A form that is unfit is never replaced by the next.
+    /// [`ReadErrorKind::BadAffine`] if the selected numbers are not finite, do not span space or are not a rotation. An
+    /// invalid form is never replaced by the next one.
     pub fn geometry(&self) -> Result<Geometry, ReadErrorKind> {
         self.geometry_by(AffineSource::Auto)
     }
 
-    /// As [`NiftiHeader::geometry`], by the form that is asked for.
+    /// Like [`NiftiHeader::geometry`], by the requested form.
     ///
     /// # Errors
-    /// As [`NiftiHeader::geometry`], and [`ReadErrorKind::NoSuchForm`] where the header has no such form.
+    /// Those of [`NiftiHeader::geometry`], and [`ReadErrorKind::NoSuchForm`] if the header does not have this form.
     pub fn geometry_by(&self, source: AffineSource) -> Result<Geometry, ReadErrorKind> {
         self.place(source, &mut Vec::new())
     }
@@ -97,14 +96,14 @@ impl NiftiHeader {
     /// The affine in the header's own unit, row by row, as other programs print it.
     ///
     /// # Errors
-    /// As [`NiftiHeader::geometry_by`].
+    /// Those of [`NiftiHeader::geometry_by`].
     pub fn affine(&self, source: AffineSource) -> Result<[[f64; 4]; 4], ReadErrorKind> {
         self.place(source, &mut Vec::new())?;
         let method = self.method(source)?;
         self.affine_by(method, &mut Vec::new()).map_err(|fault| self.bad_affine(method, fault))
     }
 
-    /// The geometry; what is odd about the numbers it is made of is told, and where others contradict them.
+    /// The geometry. Adds to `odd` any oddities of the numbers that are used, and contradictions of other numbers.
     pub(crate) fn geometry_with_oddities(
         &self,
         source: AffineSource,
@@ -172,7 +171,7 @@ impl NiftiHeader {
         ReadErrorKind::BadAffine { method: method.name(), fault, usable: usable.then(|| other.name()) }
     }
 
-    /// The geometry, in millimeters, that some numbers of the header give.
+    /// The geometry in millimeters by one source.
     fn geometry_of(&self, method: Method, oddities: &mut Vec<Oddity>) -> Result<Geometry, AffineError> {
         let unit = self.space_unit();
         let mut affine = self.affine_by(method, oddities)?;
@@ -194,7 +193,7 @@ impl NiftiHeader {
         }
     }
 
-    /// Tells where the numbers that were not taken say something else than those that were.
+    /// Notes contradictions between the numbers that were used and the others.
     fn contradictions(&self, taken: Method, geometry: &Geometry, oddities: &mut Vec<Oddity>) {
         let other = match taken {
             Method::Sform if self.has(Method::Qform) => Method::Qform,
@@ -229,7 +228,7 @@ impl NiftiHeader {
             oddities.push(Oddity::OrientationConflict { taken, other: not_taken, axes, mirrored });
             differs = true;
         }
-        // A template is another place than the scanner, so that only forms of one space can be compared.
+        // A template space differs from the scanner's, so only forms of the same space can be compared.
         let one_space = self.sform_code == self.qform_code
             || SUBJECT.contains(&self.sform_code) && SUBJECT.contains(&self.qform_code);
         if !differs && one_space {
@@ -247,7 +246,7 @@ impl NiftiHeader {
         let mut stated = spacing;
         for (axis, size) in stated.iter_mut().enumerate().take(self.shape.len()) {
             let found = self.space_unit().to_millimeters(self.pixdim[axis + 1].abs());
-            // Zero and what is no number say nothing.
+            // Zero and NaN carry no information.
             if found.is_finite() && found > 0.0 {
                 *size = found;
             }
@@ -261,7 +260,7 @@ impl NiftiHeader {
         }
     }
 
-    /// The greatest distance between the places that two geometries give to a corner of the grid.
+    /// The greatest distance between the positions of a corner of the grid by two geometries.
     fn farthest(&self, one: &Geometry, other: &Geometry) -> f64 {
         let mut farthest = 0.0_f64;
         for corner in 0..8 {
@@ -281,7 +280,7 @@ impl NiftiHeader {
     fn spacing(&self, oddities: &mut Vec<Oddity>) -> [f64; 3] {
         std::array::from_fn(|axis| {
             let found = self.pixdim[axis + 1];
-            // What stands for axes that are not there is often zero, and nobody's fault.
+            // Values of absent axes are often zero, which is not a defect.
             if found <= 0.0 && axis < self.shape.len() {
                 oddities.push(Oddity::Spacing { axis, found });
             }
@@ -314,7 +313,7 @@ impl NiftiHeader {
         let spacing = self.spacing(oddities);
         let mut affine = [[0.0, 0.0, 0.0, 0.0]; 4];
         for axis in 0..3 {
-            // Sizes along axes that are not there carry no meaning.
+            // Sizes of absent axes have no meaning.
             let size = if axis < self.shape.len() { spacing[axis] } else { 1.0 };
             let step = if axis == 0 { -size } else { size };
             affine[axis][axis] = step;
@@ -325,7 +324,7 @@ impl NiftiHeader {
     }
 }
 
-/// How messages call a form whose voxel sizes they compare.
+/// The name of a form in messages about voxel sizes.
 fn with_sizes(form: &'static str) -> &'static str {
     if form == "qform" { "qform and pixdim" } else { form }
 }
@@ -342,7 +341,7 @@ fn handedness(geometry: &Geometry) -> bool {
     determinant > 0.0
 }
 
-/// Refuses a grid so large or so small that its voxels have no size in 64-bit numbers.
+/// Returns an error for a grid so large or so small that voxel sizes overflow or vanish in 64-bit numbers.
 fn measurable(geometry: Geometry) -> Result<Geometry, AffineError> {
     let determinant = geometry.voxel_volume();
     let sizes = geometry.spacing().into_iter().chain([determinant]);
@@ -353,11 +352,11 @@ fn measurable(geometry: Geometry) -> Result<Geometry, AffineError> {
     }
 }
 
-/// The rotation of a unit quaternion of which the first part, not negative, is left out.
+/// The rotation of a unit quaternion, without its first component, which is not negative.
 fn rotation([b, c, d]: [f64; 3], version: NiftiVersion) -> Result<[[f64; 3]; 3], AffineError> {
     let squared_length = b * b + c * c + d * d;
     let rest = 1.0 - squared_length;
-    // Rounding to the file's floats may take a half turn's quaternion a little past 1.
+    // Rounding to the file's floats may give the quaternion of a half turn a length slightly above 1.
     let tolerance = match version {
         NiftiVersion::One => 3.0 * f64::from(f32::EPSILON),
         NiftiVersion::Two => 3.0 * f64::EPSILON,

@@ -5,7 +5,7 @@ use std::fmt;
 /// The order of bytes in header and voxels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
-    /// Least significant byte first: what is written here.
+    /// Least significant byte first: the order in which lesio writes.
     #[default]
     Little,
     /// Most significant byte first.

@@ -4,10 +4,10 @@ use std::fmt;
 
 /// NIfTI's types of voxels, with the codes of `nifti1.h`.
 ///
-/// Real types are read as any [`Voxel`](crate::nifti::Voxel); complex and colour types have their own
+/// Real types are read as any [`Voxel`](crate::nifti::Voxel); complex and color types have their own
 /// methods ([`NiftiImage::read_complex`](crate::nifti::NiftiImage::read_complex),
-/// [`NiftiImage::read_rgba`](crate::nifti::NiftiImage::read_rgba)). Bits and 128-bit floats are refused
-/// by name when a file is opened.
+/// [`NiftiImage::read_rgba`](crate::nifti::NiftiImage::read_rgba)). Opening a file of bits
+/// or 128-bit floats is an error that names the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i16)]
@@ -43,7 +43,7 @@ pub enum Datatype {
 }
 
 impl Datatype {
-    /// Every type that is read.
+    /// All supported types.
     pub const ALL: [Self; 14] = [
         Self::Uint8,
         Self::Int16,
@@ -61,7 +61,7 @@ impl Datatype {
         Self::Rgba32,
     ];
 
-    /// The type of a code, or the name of what cannot be read.
+    /// The type of a code, or the name of an unsupported type.
     pub(crate) fn from_code(code: i16) -> Result<Self, &'static str> {
         Self::ALL.into_iter().find(|datatype| datatype.code() == code).ok_or(match code {
             0 => "unknown",

@@ -1,4 +1,4 @@
-//! A header as bytes, least significant first.
+//! Encodes a header, least significant byte first.
 
 use crate::error::ImageWriteErrorKind;
 use crate::nifti::extension::Extension;
@@ -46,7 +46,7 @@ fn extensions(extensions: &[Extension]) -> Result<Vec<u8>, ImageWriteErrorKind> 
     Ok(bytes)
 }
 
-/// Bytes of a header, to be set at their places, all of which lie inside.
+/// The bytes of a header; all positions that are set lie inside.
 struct Fields {
     bytes: Vec<u8>,
 }
@@ -95,7 +95,7 @@ fn encode_1(
     }
     for (index, size) in sizes.into_iter().enumerate() {
         let size = i16::try_from(size).map_err(|_| too_large(index.saturating_sub(1), size))?;
-        // No axis has size 0: it stands for the one whose size is elsewhere.
+        // 0 marks the axis whose size is stored elsewhere; no real axis has size 0.
         let size = if size == 0 { -1 } else { size };
         fields.set(40 + 2 * index, &size.to_le_bytes());
     }
@@ -156,12 +156,12 @@ fn too_large(axis: usize, size: u64) -> ImageWriteErrorKind {
     ImageWriteErrorKind::DimTooLargeForNifti1 { axis, size: usize::try_from(size).unwrap_or(usize::MAX) }
 }
 
-/// The code of a space in 16 bits; one that does not fit them is none.
+/// The code of a space in 16 bits; a code that does not fit becomes 0.
 fn code(code: i32) -> i16 {
     i16::try_from(code).unwrap_or(0)
 }
 
-/// `dim`: the number of axes, then their sizes, 1 for those that are not there.
+/// `dim`: the number of axes, then their sizes, 1 for absent axes.
 fn dim(header: &NiftiHeader, index: usize) -> u64 {
     if index == 0 { header.shape.len() as u64 } else { header.size(index - 1) }
 }

@@ -1,4 +1,4 @@
-//! What a NIfTI file carries between its header and its voxels.
+//! The extensions between the header and the voxels of a NIfTI file.
 
 use crate::error::ReadErrorKind;
 use crate::nifti::byte_order::ByteOrder;
@@ -8,18 +8,18 @@ use crate::source::{CHUNK, Stream, reserve};
 /// Size and code before the content of an extension.
 const PREFIX: u64 = 8;
 
-/// A header extension: a code registered with the standard, and bytes that only its owner understands.
+/// A header extension: a code registered with the standard, and bytes in a format defined by its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Extension {
-    /// Whose it is: 4 AFNI, 6 a comment, 32 CIFTI, ...
+    /// The owner: 4 AFNI, 6 a comment, 32 CIFTI, ...
     pub code: i32,
     /// The content, with the zeros that pad it.
     pub content: Vec<u8>,
 }
 
 impl Extension {
-    /// An extension to be written; it is padded with zeros to a multiple of 16 bytes with its prefix.
+    /// An extension to write. Together with its prefix it is padded with zeros to a multiple of 16 bytes.
     #[must_use]
     pub fn new(code: i32, content: Vec<u8>) -> Self {
         Self { code, content }
@@ -29,15 +29,15 @@ impl Extension {
 /// Where extensions end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Room {
-    /// So many bytes on, where the voxels start.
+    /// After this many bytes, where the voxels start.
     Bytes(u64),
-    /// With the header's own file.
+    /// At the end of the header file.
     ToEnd,
 }
 
-/// Reads extensions; the stream stands behind the four bytes that announce them.
+/// Reads extensions; the stream is positioned after the four bytes that announce them.
 ///
-/// Memory grows with what was really read, up to `limit` bytes of content.
+/// Memory grows with the bytes actually read, up to `limit` bytes of content.
 pub(crate) fn read_extensions(
     stream: &mut Stream<'_>,
     order: ByteOrder,
@@ -68,7 +68,7 @@ pub(crate) fn read_extensions(
         };
         let index = extensions.len();
         let bad = |expected: String| ReadErrorKind::BadExtension { index, size: i64::from(size), expected };
-        // An extension of no content would let a small file claim millions of them.
+        // Extensions without content would let a small file claim millions of them.
         let bytes =
             u64::try_from(size).ok().filter(|&bytes| bytes >= 16).ok_or_else(|| bad("at least 16".into()))?;
         if bytes > left {

@@ -42,8 +42,8 @@ impl NiftiVersion {
 
 /// The header of a NIfTI image, the same for both versions.
 ///
-/// Numbers are as they stand in the file, widened to 64 bits and in its own units; [`Oddity`](crate::nifti::Oddity) tells which
-/// of them are not followed. Texts are bytes up to the first zero: the standard names no encoding.
+/// Numbers are those of the file, widened to 64 bits and in the file's units; [`Oddity`](crate::nifti::Oddity) lists
+/// values that are ignored or corrected. Texts are bytes up to the first zero, since the standard names no encoding.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NiftiHeader {
@@ -61,7 +61,7 @@ pub struct NiftiHeader {
     pub pixdim: [f64; 8],
     /// Bytes before the first voxel.
     pub vox_offset: u64,
-    /// `scl_slope`; 0 and what is not finite mean that voxels are not scaled.
+    /// `scl_slope`; 0 and values that are not finite mean that voxels are not scaled.
     pub scl_slope: f64,
     /// `scl_inter`, added after multiplying.
     pub scl_inter: f64,
@@ -93,9 +93,9 @@ pub struct NiftiHeader {
     pub description: Vec<u8>,
     /// Name of a file beside, at most 24 bytes.
     pub auxiliary_file: Vec<u8>,
-    /// To what space the quaternion leads; 0: it is not used.
+    /// `qform_code`, the space of the quaternion; 0 means that it is not used.
     pub qform_code: i32,
-    /// To what space the matrix leads; 0: it is not used.
+    /// `sform_code`, the space of the matrix; 0 means that it is not used.
     pub sform_code: i32,
     /// `quatern_b`, `quatern_c`, `quatern_d`.
     pub quaternion: [f64; 3],
@@ -103,7 +103,7 @@ pub struct NiftiHeader {
     pub quaternion_offset: [f64; 3],
     /// The first three rows of the matrix.
     pub srow: [[f64; 4]; 3],
-    /// What follows the header.
+    /// The header extensions.
     pub extensions: Vec<Extension>,
     /// How `dim` holds the first axis.
     pub(crate) first_axis: FirstAxis,
@@ -124,7 +124,7 @@ pub(crate) enum FirstAxis {
 /// Vertices of FreeSurfer's finest icosahedron, and the shape in which they are folded.
 pub(crate) const FOLDED: ([u64; 3], [u64; 3]) = ([163_842, 1, 1], [27_307, 1, 6]);
 
-/// Whether voxels follow the header in its file or stand in one of their own.
+/// Whether the voxels are in the file of the header or in a separate one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrangement {
     Single,
@@ -132,7 +132,7 @@ pub(crate) enum Arrangement {
 }
 
 impl Arrangement {
-    /// The start of the magic that says so.
+    /// The start of the corresponding magic.
     pub(crate) fn magic(self) -> &'static str {
         match self {
             Self::Single => "n+",
@@ -165,7 +165,7 @@ impl NiftiHeader {
             .ok_or(ReadErrorKind::ImpossibleClaim { claimed: u64::MAX, bytes: 0, most: 0 })
     }
 
-    /// Slope and intercept, where voxels are scaled.
+    /// Slope and intercept, if voxels are scaled.
     pub(crate) fn scaling(&self) -> Result<Option<(f64, f64)>, ReadErrorKind> {
         if self.scl_slope == 0.0 || !self.scl_slope.is_finite() {
             return Ok(None);
@@ -176,7 +176,7 @@ impl NiftiHeader {
         Ok((self.scl_slope != 1.0 || self.scl_inter != 0.0).then_some((self.scl_slope, self.scl_inter)))
     }
 
-    /// Size along an axis, 1 where there is no such axis.
+    /// Size along an axis, 1 for an absent axis.
     pub(crate) fn size(&self, axis: usize) -> u64 {
         self.shape.get(axis).copied().unwrap_or(1)
     }

@@ -1,4 +1,4 @@
-//! An opened NIfTI image: what its header says is checked, and its voxels are read on demand.
+//! An opened NIfTI image: its header is checked, and its voxels are read on demand.
 
 use std::fmt;
 use std::fs::File;
@@ -20,18 +20,18 @@ use crate::options::ReadOptions;
 use crate::source::sealed::Holder;
 use crate::source::{BYTES, Content, open_regular};
 
-/// How gzip starts.
+/// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// A NIfTI image whose header is read and whose voxels are not, or not yet: of a file, or of bytes in memory
-/// (`NiftiImage<&[u8]>`).
+/// A NIfTI image of a file or of bytes in memory (`NiftiImage<&[u8]>`), with its header read and its voxels not yet
+/// read.
 ///
-/// Opening reads header and extensions, and compares what they claim with the size of the file, so that
-/// no claim costs memory. Every method then reads from the file; compressed files are read to their
-/// end, so that checksums are verified, even where only a part was asked for.
+/// Opening reads header and extensions and compares their claims with the size of the file, so a false claim costs no
+/// memory. Every method then reads from the file. Compressed files are always read to their end, so that checksums are
+/// verified even if only a part was requested.
 ///
-/// Arrays have the axes of the file, the first fastest in memory (column-major), as many as the header
-/// says; volumes have three.
+/// Arrays have the axes of the file, as many as the header states, the first fastest in memory (column-major). Volumes
+/// have three axes.
 ///
 /// ```no_run
 /// use lesio_io::nifti::NiftiImage;
@@ -52,16 +52,16 @@ pub struct NiftiImage<C = File> {
     data: Data<C>,
 }
 
-/// What holds the voxels.
+/// The source of the voxels.
 struct Data<C> {
     path: PathBuf,
     content: C,
-    /// Its length, as it is stored.
+    /// Its stored length.
     bytes: u64,
     compressed: bool,
     /// Where the voxels start.
     offset: u64,
-    /// Bytes that reading may take.
+    /// Memory limit for reading, in bytes.
     limit: u64,
 }
 
@@ -86,15 +86,15 @@ impl NiftiImage {
     /// Opens a `.nii` file or either file of an `.hdr` and `.img` pair, compressed (`.gz`) or not.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), except for what only the voxels show.
+    /// Those of [`read_volume`](crate::read_volume), except for defects of the voxels.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         Self::open_with(path, &ReadOptions::new())
     }
 
-    /// As [`NiftiImage::open`], with another limit of memory.
+    /// Like [`NiftiImage::open`], with another memory limit.
     ///
     /// # Errors
-    /// As [`NiftiImage::open`].
+    /// Those of [`NiftiImage::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Self, ReadError> {
         let path = path.as_ref();
         let name = name_of(path)?;
@@ -124,11 +124,11 @@ impl NiftiImage {
 impl<'a> NiftiImage<&'a [u8]> {
     /// An image of the bytes of a `.nii` file, compressed or not: those that start as gzip does are decompressed.
     ///
-    /// Nothing is copied, and the bytes are not counted as memory that reading takes. Messages and
-    /// [`NiftiImage::path`] call them `<bytes>`.
+    /// Nothing is copied, and the bytes do not count toward the memory limit. Messages and [`NiftiImage::path`] call
+    /// them `<bytes>`.
     ///
     /// # Errors
-    /// As [`NiftiImage::open`] for a file of these bytes.
+    /// Those of [`NiftiImage::open`] for a file of these bytes.
     ///
     /// ```
     /// use lesio_image::{Geometry, Volume};
@@ -150,10 +150,10 @@ impl<'a> NiftiImage<&'a [u8]> {
         Self::from_bytes_with(bytes, &ReadOptions::new())
     }
 
-    /// As [`NiftiImage::from_bytes`], with another limit of memory.
+    /// Like [`NiftiImage::from_bytes`], with another memory limit.
     ///
     /// # Errors
-    /// As [`NiftiImage::from_bytes`].
+    /// Those of [`NiftiImage::from_bytes`].
     pub fn from_bytes_with(bytes: &'a [u8], options: &ReadOptions) -> Result<Self, ReadError> {
         let (path, limit) = (Path::new(BYTES), options.limit());
         let compressed = bytes.starts_with(&GZIP);
@@ -166,7 +166,7 @@ impl<'a> NiftiImage<&'a [u8]> {
             Data { path: path.to_owned(), content: bytes, bytes: length, compressed, offset, limit },
         )
     }
-    /// An image of a header that was read and of the bytes of its voxels alone.
+    /// An image of a header and the bytes of its voxels.
     #[cfg(feature = "nifti")]
     pub(crate) fn of_voxels(
         start: (NiftiHeader, Vec<Oddity>),
@@ -196,13 +196,13 @@ impl<C: Holder> NiftiImage<C> {
         &self.header
     }
 
-    /// Where the voxels are; see [`NiftiHeader::geometry`].
+    /// The geometry of the voxels; see [`NiftiHeader::geometry`].
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// Faults of the file that leave no doubt how to read it; empty for a good file.
+    /// Defects of the file that leave no doubt about its content; empty for a correct file.
     #[must_use]
     pub fn oddities(&self) -> &[Oddity] {
         &self.oddities
@@ -224,7 +224,7 @@ impl<C: Holder> NiftiImage<C> {
     /// Reads the whole image, scaled.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), but of any rank.
+    /// Those of [`read_volume`](crate::read_volume), but of any rank.
     pub fn read<T: Voxel>(&mut self) -> Result<ArrayD<T>, ReadError> {
         let values = self.values(0, self.voxels)?;
         self.array(values)
@@ -233,7 +233,7 @@ impl<C: Holder> NiftiImage<C> {
     /// Reads the only volume.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume).
+    /// Those of [`read_volume`](crate::read_volume).
     pub fn read_volume<T: Voxel>(&mut self) -> Result<Volume<T>, ReadError> {
         let index = self.only_volume()?;
         self.read_volume_at(index)
@@ -242,7 +242,7 @@ impl<C: Holder> NiftiImage<C> {
     /// Reads one volume of an image of more than three dimensions, from 0 in file order.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume), and [`ReadErrorKind::NoSuchVolume`].
+    /// Those of [`read_volume`](crate::read_volume), and [`ReadErrorKind::NoSuchVolume`].
     pub fn read_volume_at<T: Voxel>(&mut self, index: u64) -> Result<Volume<T>, ReadError> {
         let volumes = self.volumes();
         if index >= volumes {
@@ -258,7 +258,7 @@ impl<C: Holder> NiftiImage<C> {
     /// Reads one volume as a mask: every voxel whose scaled value is not 0 is inside.
     ///
     /// # Errors
-    /// As [`NiftiImage::read_volume_at`], and [`ReadErrorKind::NotANumber`] where a voxel is NaN.
+    /// Those of [`NiftiImage::read_volume_at`], and [`ReadErrorKind::NotANumber`] where a voxel is NaN.
     pub fn read_mask_at(&mut self, index: u64) -> Result<Volume<bool>, ReadError> {
         let volumes = self.volumes();
         if index >= volumes {
@@ -276,7 +276,7 @@ impl<C: Holder> NiftiImage<C> {
     /// Reads every volume, in file order.
     ///
     /// # Errors
-    /// As [`NiftiImage::read_volume_at`]; the limit of memory holds for all together.
+    /// Those of [`NiftiImage::read_volume_at`]; the memory limit applies to all together.
     pub fn read_volumes<T: Voxel>(&mut self) -> Result<Vec<Volume<T>>, ReadError> {
         self.check_memory::<T>(self.voxels)?;
         let thickness = usize::try_from(self.header.size(2)).map_err(|_| self.overflow())?;
@@ -285,14 +285,14 @@ impl<C: Holder> NiftiImage<C> {
         slabs.map(|slab| slab.map(|slab| Volume::new(slab.data, geometry))).collect()
     }
 
-    /// Reads the image in slabs of at most `thickness` slices along the third axis, one after the
-    /// other and never across two volumes; memory is needed for one slab only.
+    /// Reads the image in slabs of at most `thickness` slices along the third axis, one after the other. A slab never
+    /// spans two volumes. Memory is needed for one slab only.
     ///
-    /// The checksum of a compressed file is known at its end: an error after the last slab condemns
-    /// those before.
+    /// The checksum of a compressed file is verified at its end: an error after the last slab invalidates all slabs
+    /// before it.
     ///
     /// # Errors
-    /// As [`NiftiImage::read`], for what is known before the first slab. A thickness of 0 is taken as 1.
+    /// Those of [`NiftiImage::read`], as far as they are known before the first slab. A thickness of 0 counts as 1.
     pub fn slabs<T: Voxel>(&mut self, thickness: usize) -> Result<Slabs<'_, T>, ReadError> {
         let shape = self.volume_shape()?;
         let thickness = thickness.clamp(1, shape.2);
@@ -301,10 +301,10 @@ impl<C: Holder> NiftiImage<C> {
         Ok(Slabs::new(self.reader(0)?, &self.data.path, shape, thickness, self.volumes()))
     }
 
-    /// Sum, range and number of what is not finite, over all scaled voxels, without keeping them.
+    /// Sum, range and number of non-finite values over all scaled voxels, without storing them.
     ///
     /// # Errors
-    /// As [`NiftiImage::read`].
+    /// Those of [`NiftiImage::read`].
     pub fn statistics(&mut self) -> Result<VoxelStatistics, ReadError> {
         VoxelStatistics::of(self.reader(0)?, self.voxels).map_err(|kind| kind.at(&self.data.path))
     }
@@ -314,7 +314,7 @@ impl<C: Holder> NiftiImage<C> {
         self.data.file()
     }
 
-    /// What errors of the voxels name.
+    /// The path that errors of the voxels name.
     pub(super) fn data_path(&self) -> &Path {
         &self.data.path
     }
@@ -357,10 +357,10 @@ impl<C: Holder> NiftiImage<C> {
         Ok((size(0)?, size(1)?, size(2)?))
     }
 
-    /// Compares with the limit what `count` values take, with all that is held beside them.
+    /// Compares the memory for `count` values, and for everything held beside them, with the limit.
     pub(super) fn check_memory<T>(&self, count: u64) -> Result<(), ReadError> {
         let values = count.saturating_mul(size_of::<T>() as u64);
-        // Values that come in steps are moved when there is to be room for more.
+        // A buffer that grows in steps is moved when it grows.
         let moved = if self.data.file().may_grow(&self.header, count) { values / 4 } else { 0 };
         let extensions = self.header.extensions.iter().map(|extension| extension.content.len() as u64).sum();
         let need = values.saturating_add(moved).saturating_add(extensions);
@@ -371,13 +371,13 @@ impl<C: Holder> NiftiImage<C> {
         Ok(())
     }
 
-    /// Voxels that the machine cannot count.
+    /// The error for more voxels than the machine can address.
     fn overflow(&self) -> ReadError {
         ReadErrorKind::OutOfMemory { bytes: self.voxels }.at(&self.path)
     }
 }
 
-/// A header that places its voxels.
+/// A header with a valid geometry.
 struct Placed {
     header: NiftiHeader,
     geometry: Geometry,
@@ -393,7 +393,7 @@ impl Placed {
         Ok(Self { header, geometry, oddities, voxels })
     }
 
-    /// The image, if its voxels can be there.
+    /// The image, if the source can hold its voxels.
     fn with<C: Holder>(self, path: &Path, data: Data<C>) -> Result<NiftiImage<C>, ReadError> {
         let Self { header, geometry, mut oddities, voxels } = self;
         let trailing = data.file().check_claim(&header, voxels).map_err(|kind| kind.at(&data.path))?;

@@ -1,7 +1,7 @@
-//! NIfTI-1 and NIfTI-2: images with a place in the world.
+//! NIfTI-1 and NIfTI-2 images.
 //!
-//! [`read_volume`](crate::read_volume) and [`write_volume`] do for most purposes;
-//! here are the header, images of other ranks and types, and reading by parts.
+//! [`read_volume`](crate::read_volume) and [`write_volume`] suffice for most purposes. This module adds the header,
+//! images of other ranks and types, and reading in parts.
 
 mod affine;
 mod byte_order;

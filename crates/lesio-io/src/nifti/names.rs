@@ -1,4 +1,4 @@
-//! What a file's name says: NIfTI or not, one file or two, compressed or not.
+//! Parses the name of a NIfTI file: single file or pair, compressed or not.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ReadErrorKind;
 use crate::nifti::header::Arrangement;
 
-/// A name taken apart.
+/// A parsed name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NiftiName {
     pub(crate) arrangement: Arrangement,
@@ -16,9 +16,9 @@ pub(crate) struct NiftiName {
 }
 
 impl NiftiName {
-    /// What a path's name says; `None` where it says nothing of NIfTI.
+    /// Parses a path's name; `None` if it is not the name of a NIfTI file.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        // Endings are ASCII: a name that is not UTF-8 elsewhere has them too.
+        // Endings are ASCII: a name may have one even if other parts of it are not UTF-8.
         let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
         let (stem, compressed) = match name.strip_suffix(".gz") {
             Some(stem) => (stem, true),
@@ -34,14 +34,14 @@ impl NiftiName {
         Some(Self { arrangement, compressed, is_data: stem.ends_with(".img") })
     }
 
-    /// Whether the header stands in the file of this name.
+    /// Whether the file of this name contains the header.
     pub(crate) fn holds_header(&self) -> bool {
         !self.is_data
     }
 
     /// The file on disk that makes a pair with `path`.
     ///
-    /// Where there is one that is compressed as `path` is, it is that one; else the one that is not.
+    /// Prefers a file with the same compression as `path`; otherwise the one with the other compression.
     pub(crate) fn other_half(&self, path: &Path) -> Result<PathBuf, ReadErrorKind> {
         let [expected, alternatives @ ..] = self.other_names(path, self.compressed);
         if expected.exists() {
@@ -67,7 +67,7 @@ impl NiftiName {
         if self.is_data { (other, path.to_owned()) } else { (path.to_owned(), other) }
     }
 
-    /// Names of the other half: written as this one is, then all in lower, then in upper case.
+    /// Names of the other half: in the same letter case as this one, then in lower case, then in upper case.
     fn other_names(&self, path: &Path, compressed: bool) -> [PathBuf; 3] {
         let name = path.file_name().unwrap_or_default();
         let bytes = name.as_encoded_bytes();
@@ -100,7 +100,7 @@ impl NiftiName {
     }
 }
 
-/// The stem of a name as the system wrote it, whatever its encoding.
+/// The stem of a name in the encoding of the system.
 fn lossless(path: &Path, stem: &[u8]) -> OsString {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! What is wrong with a header and yet has one sensible reading.
+//! Defects of a header that have one sensible interpretation.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use crate::error::AffineError;
 use crate::nifti::datatype::Datatype;
 use crate::nifti::units::SpaceUnit;
 
-/// A fault of a header for which there is one usual reading.
+/// A defect of a header with one usual interpretation.
 ///
-/// Everything else in doubt is an error. These are read as nibabel reads them, and told: to `tracing` when
-/// a volume is read, and by [`NiftiImage::oddities`](crate::nifti::NiftiImage::oddities). Where the forms of
-/// a header contradict each other, [`ReadOptions::affine`](crate::ReadOptions::affine) chooses another reading.
+/// Any other doubtful header is an error. Oddities are interpreted as nibabel does, and reported: as `tracing` events
+/// when a volume is read, and by [`NiftiImage::oddities`](crate::nifti::NiftiImage::oddities). If the forms of a header
+/// contradict each other, [`ReadOptions::affine`](crate::ReadOptions::affine) selects one of them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Oddity {
-    /// `bitpix` of a NIfTI-1 header contradicts the datatype, which decides: old writers leave it wrong.
+    /// `bitpix` of a NIfTI-1 header contradicts the datatype, which is used: old writers store wrong values.
     /// In NIfTI-2 it is an error.
     BitsPerVoxel {
         /// The `bitpix` found.
@@ -27,36 +27,36 @@ pub enum Oddity {
         /// The slope.
         slope: f64,
     },
-    /// A voxel size is zero, for which 1 is taken, or negative, for which its magnitude is taken.
+    /// A voxel size is zero, and 1 is used, or negative, and its magnitude is used.
     Spacing {
         /// The axis, from 0.
         axis: usize,
         /// The size found.
         found: f64,
     },
-    /// `pixdim[0]` is neither 1 nor -1 though a quaternion is used; 1 is taken.
+    /// `pixdim[0]` is neither 1 nor -1 although a quaternion is used; 1 is used.
     QuaternionSign {
         /// The value found.
         found: f64,
     },
-    /// A code of a space that does not exist; the form is not used.
+    /// An invalid code of a space; the form is not used.
     FormCode {
         /// `qform_code` or `sform_code`.
         field: &'static str,
         /// The value found.
         found: i32,
     },
-    /// The size of an extension is no multiple of 16; it is followed as it stands.
+    /// The size of an extension is not a multiple of 16; the size is used as it is.
     ExtensionSize {
         /// Which, from 0.
         index: usize,
         /// Its size.
         size: i32,
     },
-    /// The voxel offset and the name say that it is a pair of files, the magic that it is a single one. Every
+    /// The voxel offset and the name say that it is a pair of files, the magic says that it is a single file. Every
     /// other contradiction of magic and name is an error.
     Arrangement {
-        /// How the magic starts: `n+`.
+        /// The start of the magic: `n+`.
         magic: &'static str,
     },
     /// `dim[1]` is -1 and the unused field `glmin` holds the size, as FreeSurfer writes surfaces.
@@ -67,62 +67,61 @@ pub enum Oddity {
     /// The shape in the file is 27307 x 1 x 6, as FreeSurfer writes a surface of 163842 vertices, which are
     /// too many for a NIfTI-1 axis.
     FoldedAxis,
-    /// The code of the unit of space does not exist; millimeters are taken.
+    /// The code of the unit of space is invalid; millimeters are assumed.
     SpaceUnit {
         /// The lowest three bits of `xyzt_units`.
         found: i32,
     },
-    /// The header names meters or micrometers, and in these its voxels are larger or smaller than any scanner's
-    /// or microscope's: the numbers may be millimeters.
+    /// The header names meters or micrometers, but the resulting voxels are larger or smaller than those of any scanner
+    /// or microscope: the numbers may be millimeters.
     UnlikelyUnit {
         /// The unit of the header.
         unit: SpaceUnit,
         /// The voxel sizes that it gives, in millimeters.
         spacing: [f64; 3],
     },
-    /// Neither form has a code: the voxel sizes alone place the voxels, and which side is left is a
-    /// convention.
+    /// Neither form has a code: only the voxel sizes are known, and which side is left is a convention.
     NoForm,
-    /// A form that is not taken has a code, but its numbers give no affine.
+    /// A form that is not used has a code, but its numbers give no affine.
     UnusableForm {
         /// `sform` or `qform`.
         form: &'static str,
         /// What is wrong with it.
         fault: AffineError,
-        /// The form taken.
+        /// The form that is used.
         taken: &'static str,
     },
-    /// Two sources give voxel sizes that differ by more than a thousandth.
+    /// The voxel sizes of two sources differ by more than a thousandth.
     SpacingConflict {
-        /// The source taken.
+        /// The source that is used.
         taken: &'static str,
-        /// The source that says something else.
+        /// The contradicting source.
         other: &'static str,
-        /// The voxel sizes of the one taken and of the other, in millimeters.
+        /// The voxel sizes of the used source and of the other, in millimeters.
         spacing: [[f64; 3]; 2],
     },
-    /// The two forms let the axes run in other directions.
+    /// The axes have different directions in the two forms.
     OrientationConflict {
-        /// The form taken.
+        /// The form that is used.
         taken: &'static str,
-        /// The form that says something else.
+        /// The contradicting form.
         other: &'static str,
-        /// The letters of the axes by the form taken and by the other.
+        /// The letters of the axes by the used form and by the other.
         axes: [String; 2],
         /// Whether one is a mirror image of the other.
         mirrored: bool,
     },
-    /// The two forms are of one space and place a corner of the grid in places further apart than a tenth of
-    /// the shortest side of a voxel.
+    /// The two forms describe the same space, but their positions of a corner of the grid differ by more than a tenth
+    /// of the shortest side of a voxel.
     PlaceConflict {
-        /// The form taken.
+        /// The form that is used.
         taken: &'static str,
-        /// The form that says something else.
+        /// The contradicting form.
         other: &'static str,
         /// The greatest distance, in millimeters.
         distance: f64,
     },
-    /// The four bytes that end the magic of NIfTI-2 are zero; they tell no version and no byte order.
+    /// The last four bytes of the magic of NIfTI-2 are zero; version and byte order do not depend on them.
     MagicEnd,
     /// Bytes follow the last voxel.
     TrailingBytes {
@@ -165,11 +164,15 @@ impl fmt::Display for Oddity {
             Self::SpaceUnit { found } => {
                 write!(
                     f,
-                    "the unit of space in xyzt_units is {found}, expected 0 to 3; millimeters are taken"
+                    "the unit of space in xyzt_units is {found}, expected 0 to 3; millimeters are assumed"
                 )
             }
             Self::UnlikelyUnit { unit, spacing } => {
-                write!(f, "voxels are {} mm, as the header's unit is {unit}: is that right?", Sizes(*spacing))
+                write!(
+                    f,
+                    "voxels are {} mm since the header's unit is {unit}: is that right?",
+                    Sizes(*spacing)
+                )
             }
             Self::NoForm => write!(
                 f,
@@ -199,7 +202,7 @@ impl fmt::Display for Oddity {
     }
 }
 
-/// Voxel sizes as people write them; rounding to 32 bits does not show.
+/// Voxel sizes for messages, without digits that come from rounding to 32 bits.
 struct Sizes([f64; 3]);
 
 impl fmt::Display for Sizes {

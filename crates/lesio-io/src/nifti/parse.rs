@@ -1,4 +1,4 @@
-//! The bytes of a header, read.
+//! Parses the bytes of a header.
 
 use crate::error::ReadErrorKind;
 use crate::nifti::byte_order::ByteOrder;
@@ -6,7 +6,7 @@ use crate::nifti::datatype::Datatype;
 use crate::nifti::header::{Arrangement, FOLDED, FirstAxis, NiftiHeader, NiftiVersion, SIZE_1};
 use crate::nifti::oddity::Oddity;
 
-/// What the first bytes of a header tell.
+/// Version and byte order, from the first bytes of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Signature {
     pub(crate) version: NiftiVersion,
@@ -14,7 +14,7 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    /// Reads `sizeof_hdr`, which tells version and byte order.
+    /// Reads `sizeof_hdr`, from which version and byte order follow.
     pub(crate) fn of(start: [u8; 4]) -> Result<Self, ReadErrorKind> {
         for (byte_order, size) in
             [(ByteOrder::Little, i32::from_le_bytes(start)), (ByteOrder::Big, i32::from_be_bytes(start))]
@@ -35,11 +35,10 @@ impl Signature {
 }
 
 impl NiftiHeader {
-    /// Parses the 348 or 540 bytes of a header, as they stand in a `.nii` file; extensions are not
-    /// among them.
+    /// Parses the 348 or 540 bytes of a header, as in a `.nii` file, without extensions.
     ///
     /// # Errors
-    /// As reading a file: every kind that concerns the header.
+    /// All kinds of errors of reading a file that concern the header.
     ///
     /// ```
     /// let error = lesio_io::nifti::NiftiHeader::parse(b"no header").unwrap_err();
@@ -65,7 +64,7 @@ impl NiftiHeader {
         if let (NiftiVersion::Two, Some(magic)) =
             (signature.version, bytes.get(4..).and_then(<[u8]>::first_chunk))
         {
-            // What is no NIfTI-2 file is not told to be too short for one.
+            // The error must not call a file too short for NIfTI-2 if it is not NIfTI-2.
             arrangement(*magic, NiftiVersion::Two)?;
         }
         let bytes = bytes.get(..size).ok_or_else(|| truncated(size))?;
@@ -77,7 +76,7 @@ impl NiftiHeader {
     }
 }
 
-/// Numbers at their places in a header. Reading past its end gives zeros, but no place is past it.
+/// Numbers at their positions in a header. Reading past its end would give zeros, but no position is past it.
 struct Fields<'a> {
     bytes: &'a [u8],
     order: ByteOrder,
@@ -139,8 +138,8 @@ fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
         oddities.push(Oddity::BitsPerVoxel { found, datatype });
     }
     let mut dim: [i64; 8] = std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i)));
-    // FreeSurfer keeps one value for each vertex of a surface, more than 15 bits count: it then writes -1 and
-    // puts the number into a field of Analyze that NIfTI-1 left unused.
+    // A FreeSurfer surface has one value per vertex, more than 15 bits can count. FreeSurfer then writes -1 here and
+    // the number into a field of Analyze that is unused in NIfTI-1.
     let mut first_axis = FirstAxis::Plain;
     if let ([3..=7, -1, 1, 1, ..], size @ 1..) = (dim, i64::from(fields.i32(144))) {
         dim[1] = size;
@@ -148,7 +147,7 @@ fn parse_1(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
         oddities.push(Oddity::LongAxis { size });
     }
     let mut shape = shape(dim)?;
-    // Or it folds the vertices of its finest sphere, one by one, into a shape that fits.
+    // FreeSurfer may also fold the vertices of its finest sphere into a shape that fits.
     if let Some(sizes) = shape.first_chunk_mut().filter(|sizes| **sizes == FOLDED.1) {
         *sizes = FOLDED.0;
         first_axis = FirstAxis::Folded;
@@ -195,7 +194,7 @@ fn parse_2(fields: &Fields<'_>) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>
     let mut oddities = Vec::new();
     match &magic[4..] {
         b"\r\n\x1a\n" => {}
-        // Left out by a writer; a transfer that takes the file for text does not make zeros.
+        // Some writers omit these bytes; a transfer in text mode would not make them zeros.
         [0, 0, 0, 0] => oddities.push(Oddity::MagicEnd),
         end => {
             let reason =
@@ -247,7 +246,7 @@ fn finish(
     arrangement: Arrangement,
     mut oddities: Vec<Oddity>,
 ) -> Result<(NiftiHeader, Arrangement, Vec<Oddity>), ReadErrorKind> {
-    // CIFTI keeps matrices of brain models in NIfTI-2 files: their axes are no axes of space.
+    // CIFTI stores matrices of brain models in NIfTI-2 files, whose axes are not spatial.
     if header.version == NiftiVersion::Two && (3000..3100).contains(&header.intent_code) {
         return Err(ReadErrorKind::UnsupportedIntent {
             code: header.intent_code,
@@ -285,7 +284,8 @@ fn arrangement(magic: [u8; 4], version: NiftiVersion) -> Result<Arrangement, Rea
             }
         }
         _ if magic == [0; 4] => {
-            let reason = "the magic is empty, as in an Analyze file, which does not tell left from right";
+            let reason =
+                "the magic is empty, as in an Analyze file, which does not distinguish left and right";
             Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
         }
         _ => {
@@ -303,7 +303,7 @@ fn datatype(code: i16) -> Result<Datatype, ReadErrorKind> {
     Datatype::from_code(code).map_err(|name| ReadErrorKind::UnsupportedDatatype { code, name, purpose: "" })
 }
 
-/// Whether `bitpix` is that of the datatype; else what it is.
+/// `bitpix`, if it differs from that of the datatype.
 fn check_bits(datatype: Datatype, bits: i16) -> Result<(), i16> {
     if u64::try_from(bits) == Ok(datatype.bytes() * 8) { Ok(()) } else { Err(bits) }
 }
@@ -326,7 +326,7 @@ fn shape(dim: [i64; 8]) -> Result<Vec<u64>, ReadErrorKind> {
 }
 
 fn vox_offset(found: f64) -> Result<u64, ReadErrorKind> {
-    // A 32-bit float holds every whole number to 2^24 and some to 2^128; beyond 2^53 is no file.
+    // A 32-bit float represents every integer to 2^24 and some up to 2^128; no file is larger than 2^53.
     if found.is_finite() && found >= 0.0 && found.fract() == 0.0 && found < 9e15 {
         Ok(found as u64)
     } else {

@@ -1,4 +1,4 @@
-//! Voxels that are no real numbers, and bytes as they stand.
+//! Voxels that are not real numbers, and raw bytes.
 
 use ndarray::ArrayD;
 
@@ -10,10 +10,10 @@ use crate::nifti::reader::VoxelReader;
 use crate::source::sealed::Holder;
 
 impl<C: Holder> NiftiImage<C> {
-    /// The bytes of all voxels as they stand in the file, in its byte order and of any type.
+    /// The raw bytes of all voxels of any type, in the byte order of the file.
     ///
     /// # Errors
-    /// As [`NiftiImage::read`].
+    /// Those of [`NiftiImage::read`].
     pub fn read_raw(&mut self) -> Result<Vec<u8>, ReadError> {
         self.check_memory::<u8>(self.voxels().saturating_mul(self.header().datatype.bytes()))?;
         let size = usize::try_from(self.header().datatype.bytes()).unwrap_or(1);
@@ -24,8 +24,8 @@ impl<C: Holder> NiftiImage<C> {
         bytes.map_err(|kind| kind.at(self.data_path()))
     }
 
-    /// Reads complex voxels as real and imaginary part. They are not scaled: the standard leaves it
-    /// open what that would mean.
+    /// Reads complex voxels as real and imaginary part. They are not scaled, since the standard does not define scaling
+    /// for them.
     ///
     /// # Errors
     /// [`UnsupportedDatatype`](crate::ReadErrorKind::UnsupportedDatatype) for voxels that are not complex, else as
@@ -60,10 +60,10 @@ impl<C: Holder> NiftiImage<C> {
         self.array(values)
     }
 
-    /// Reads coloured voxels as red, green, blue and opacity; without opacity in the file it is 255.
+    /// Reads colored voxels as red, green, blue and opacity. Opacity is 255 if the file has none.
     ///
     /// # Errors
-    /// [`UnsupportedDatatype`](crate::ReadErrorKind::UnsupportedDatatype) for voxels that are no colours, else as
+    /// [`UnsupportedDatatype`](crate::ReadErrorKind::UnsupportedDatatype) for voxels that are not colors, else as
     /// [`NiftiImage::read`].
     pub fn read_rgba(&mut self) -> Result<ArrayD<[u8; 4]>, ReadError> {
         self.check_memory::<[u8; 4]>(self.voxels())?;

@@ -1,17 +1,17 @@
-//! Voxels in file order, with memory in proportion to what the file is proven to hold.
+//! Reads voxels in file order, with memory in proportion to the data that the file is known to contain.
 
 use crate::error::ReadErrorKind;
 use crate::nifti::header::NiftiHeader;
 use crate::nifti::voxel::{Decoding, Voxel};
 use crate::source::{CHUNK, Content, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
 
-/// Compressed images seldom shrink to less than a sixteenth; until more is proven, no more is believed.
+/// Compressed images rarely shrink to less than a sixteenth; a higher ratio is accepted only step by step.
 const USUAL_PER_COMPRESSED_BYTE: u64 = 16;
 
 /// Voxels of a mask that are decoded at a time.
 const BLOCK: u64 = 8192;
 
-/// The file with the voxels, or the bytes that stand for it.
+/// The file with the voxels, or the bytes of such a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataFile<'a> {
     pub(crate) content: Content<'a>,
@@ -20,7 +20,7 @@ pub(crate) struct DataFile<'a> {
     pub(crate) compressed: bool,
     /// Where the voxels start in what is stored or decompressed.
     pub(crate) offset: u64,
-    /// Bytes that reading may take, and the most that may follow the voxels of a compressed file.
+    /// Memory limit for reading, and limit for the bytes after the voxels of a compressed file.
     pub(crate) limit: u64,
 }
 
@@ -30,13 +30,13 @@ impl DataFile<'_> {
         self.bytes.saturating_mul(if self.compressed { USUAL_PER_COMPRESSED_BYTE } else { 1 })
     }
 
-    /// Whether memory for `count` voxels is taken in steps.
+    /// Whether memory for `count` voxels is allocated in steps.
     pub(crate) fn may_grow(&self, header: &NiftiHeader, count: u64) -> bool {
         count > first_step(self.likely(), header.datatype.bytes())
     }
 
-    /// Compares what the header claims with the size of the file, and tells how many bytes follow the
-    /// voxels of a plain file.
+    /// Compares the claims of the header with the size of the file, and returns how many bytes follow the voxels of an
+    /// uncompressed file.
     pub(crate) fn check_claim(&self, header: &NiftiHeader, voxels: u64) -> Result<u64, ReadErrorKind> {
         let most =
             if self.compressed { self.bytes.saturating_mul(MOST_PER_COMPRESSED_BYTE) } else { self.bytes };
@@ -76,7 +76,7 @@ pub(crate) struct VoxelReader<'a> {
 }
 
 impl<'a> VoxelReader<'a> {
-    /// A reader that stands before voxel `first`.
+    /// A reader positioned before voxel `first`.
     pub(crate) fn new(data: DataFile<'a>, header: &NiftiHeader, first: u64) -> Result<Self, ReadErrorKind> {
         let bytes = header.datatype.bytes();
         let decoding =
@@ -101,7 +101,7 @@ impl<'a> VoxelReader<'a> {
         Ok(reader)
     }
 
-    /// Gives the bytes of the next `count` voxels to `take`, whole voxels at a time.
+    /// Passes the bytes of the next `count` voxels to `take`, whole voxels at a time.
     fn for_each_chunk(
         &mut self,
         count: u64,
@@ -124,7 +124,7 @@ impl<'a> VoxelReader<'a> {
         Ok(())
     }
 
-    /// Appends the next `count` voxels to `values`, for which there is room.
+    /// Appends the next `count` voxels to `values`, which has room for them.
     pub(crate) fn next_values<T: Voxel>(
         &mut self,
         count: u64,
@@ -139,7 +139,7 @@ impl<'a> VoxelReader<'a> {
         })
     }
 
-    /// The next `count` voxels, and nothing after them: a compressed file is verified to its end.
+    /// Reads the last `count` voxels. A compressed file is then verified to its end.
     pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<Vec<T>, ReadErrorKind> {
         let mut values = Vec::new();
         while (values.len() as u64) < count {
@@ -150,7 +150,7 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
-    /// Whether each of the next `count` voxels is another number than 0; nothing is read after them.
+    /// Whether each of the last `count` voxels differs from 0. A compressed file is then verified to its end.
     pub(crate) fn collect_mask(mut self, count: u64) -> Result<Vec<bool>, ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
@@ -177,7 +177,7 @@ impl<'a> VoxelReader<'a> {
         }
     }
 
-    /// As [`VoxelReader::collect_values`], for other things, `per_voxel` of them made of each voxel's bytes.
+    /// Like [`VoxelReader::collect_values`], for other values, `per_voxel` of them from each voxel's bytes.
     pub(crate) fn collect<T>(
         mut self,
         count: u64,
@@ -196,17 +196,17 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
-    /// Reads on to the end of a compressed file, to verify it.
+    /// Reads to the end of a compressed file, to verify it.
     pub(crate) fn finish(&mut self) -> Result<(), ReadErrorKind> {
         let voxels = (self.voxels - self.position).saturating_mul(self.decoding.datatype.bytes());
         self.stream.verify_rest(self.limit.saturating_add(voxels))
     }
 
-    /// Makes room for as many of `count` voxels as may be believed to come, and tells how many more.
+    /// Allocates room for as many of `count` voxels as the file is likely to contain, and returns that number.
     ///
-    /// At first that is what the file's size makes likely, then four times what has come. The steps are
-    /// quarters of quarters of the whole, so that the last one ends at the whole and starts at a quarter
-    /// of it: even where memory is moved to grow, no more than five quarters stand at a time.
+    /// The first step follows from the size of the file, each further one is four times the data read so far. The steps
+    /// are powers of a quarter of the whole, so the last one starts at a quarter of it and ends at the whole. Even if
+    /// memory is moved to grow, no more than five quarters of the whole are allocated at a time.
     fn make_room<T>(&self, values: &mut Vec<T>, count: u64) -> Result<u64, ReadErrorKind> {
         let have = values.len() as u64;
         let likely = first_step(self.likely, self.decoding.datatype.bytes());
@@ -219,7 +219,7 @@ impl<'a> VoxelReader<'a> {
     }
 }
 
-/// Voxels for which there is room at first, where a file is likely to hold so many bytes of them.
+/// Voxels in the first allocation, given the bytes of voxels that the file is likely to contain.
 fn first_step(likely: u64, bytes: u64) -> u64 {
     (likely / bytes).max(4096)
 }

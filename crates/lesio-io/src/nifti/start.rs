@@ -1,4 +1,4 @@
-//! What stands before the voxels, and in which file.
+//! Reads the part of a file before the voxels.
 
 use std::path::{Path, PathBuf};
 
@@ -12,12 +12,12 @@ use crate::nifti::parse::Signature;
 use crate::options::ReadOptions;
 use crate::source::{Content, Stream, open_regular};
 
-/// Reads a header with its extensions, whether or not there are voxels to it: a `.hdr` may stand alone. That of
-/// an `.img` file is looked for beside it.
+/// Reads a header with its extensions, even without a voxel file: a `.hdr` file may be alone. For an `.img` file, its
+/// header file is read.
 ///
 /// # Errors
-/// Where the file cannot be read or its header is refused; what the header claims of the voxels is not
-/// compared with the file.
+/// If the file cannot be read or its header is invalid. The claims of the header about the voxels are not compared with
+/// the file.
 pub fn read_header(path: impl AsRef<Path>) -> Result<NiftiHeader, ReadError> {
     let path = path.as_ref();
     let name = name_of(path)?;
@@ -37,8 +37,8 @@ pub(super) fn read_start(
     limit: u64,
 ) -> Result<(NiftiHeader, Vec<Oddity>), ReadErrorKind> {
     parse_start(content, arrangement, compressed, limit).map_err(|kind| {
-        // A header read from a damaged stream says nothing: the damage is what to tell. It is looked for
-        // no further than a good file is read.
+        // A header from a damaged stream is meaningless, so the error is about the damage. The search for it reads no
+        // more than a correct file has.
         let damage = Stream::new(content, compressed).and_then(|mut stream| stream.verify_rest(limit));
         match damage {
             Err(damage @ ReadErrorKind::GzipCorrupt { .. }) => damage,
@@ -87,7 +87,7 @@ fn parse_start(
     Ok((header, oddities))
 }
 
-/// Compares what the magic says of the place of the voxels with what the name says.
+/// Compares the magic with the file's name: single file or pair.
 fn check_magic(
     magic: Arrangement,
     arrangement: Arrangement,
@@ -96,16 +96,16 @@ fn check_magic(
 ) -> Result<(), ReadErrorKind> {
     let reason = match (arrangement, magic) {
         (Arrangement::Single, Arrangement::Single) | (Arrangement::Pair, Arrangement::Pair) => return Ok(()),
-        // No voxel of a single file starts at 0: that they stand in the other file is the one reading.
+        // The voxels of a single file never start at 0, so they must be in the other file.
         (Arrangement::Pair, Arrangement::Single) if header.vox_offset == 0 => {
             oddities.push(Oddity::Arrangement { magic: magic.magic() });
             return Ok(());
         }
         (Arrangement::Single, Arrangement::Pair) => {
-            "the magic starts with ni, as in the .hdr file of a pair, whose voxels stand in another file"
+            "the magic starts with ni, as in the .hdr file of a pair, whose voxels are in another file"
         }
         (Arrangement::Pair, Arrangement::Single) => {
-            "the magic starts with n+, and the voxels have an offset, as in a .nii file, which is no pair"
+            "the magic starts with n+, and the voxels have an offset, as in a .nii file, which is not a pair"
         }
     };
     Err(ReadErrorKind::NotNifti { reason: reason.to_owned() })
@@ -113,7 +113,7 @@ fn check_magic(
 
 /// The file that holds the header.
 pub(super) fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, ReadError> {
-    // The file named is looked at first, so that what is wrong with it is not told of the other.
+    // The named file is checked first, so that an error about it does not name the other.
     open_regular(path).map_err(|kind| kind.at(path))?;
     if name.holds_header() {
         return Ok(path.to_owned());
@@ -121,14 +121,14 @@ pub(super) fn header_path(path: &Path, name: &NiftiName) -> Result<PathBuf, Read
     name.other_half(path).map_err(|kind| kind.at(path))
 }
 
-/// Whether a file is compressed, by its name: the halves of a pair may be or not, each by itself.
+/// Whether a file is compressed, by its name. Each half of a pair may be compressed or not.
 pub(super) fn is_compressed(path: &Path) -> bool {
     NiftiName::of(path).is_some_and(|name| name.compressed)
 }
 
 pub(super) fn name_of(path: &Path) -> Result<NiftiName, ReadError> {
     NiftiName::of(path).ok_or_else(|| {
-        // A folder or an absent file is told as such first.
+        // A folder or a missing file is reported first.
         let kind =
             open_regular(path).err().unwrap_or(ReadErrorKind::UnknownFormat { expected: &VOLUME_ENDINGS });
         kind.at(path)

@@ -1,12 +1,12 @@
-//! What can be said of an image without keeping it.
+//! Statistics of an image, computed without storing it.
 
 use crate::error::ReadErrorKind;
 use crate::nifti::reader::VoxelReader;
 
-/// Voxels taken at a time.
+/// Voxels processed at a time.
 const BLOCK: u64 = 8192;
 
-/// Voxels whose values are shown.
+/// Number of voxels whose values are listed.
 const SHOWN: usize = 8;
 
 /// Summary of all voxels, after scaling.
@@ -15,13 +15,13 @@ const SHOWN: usize = 8;
 pub struct VoxelStatistics {
     /// Number of voxels.
     pub voxels: u64,
-    /// Number of voxels that are NaN or infinite; all that follows leaves them out.
+    /// Number of voxels that are NaN or infinite; the following fields leave them out.
     pub nonfinite: u64,
-    /// Sum, compensated, so that its error does not grow with the number of voxels.
+    /// Compensated sum, whose error does not grow with the number of voxels.
     pub sum: f64,
-    /// Least value; NaN where no voxel is finite.
+    /// Least value; NaN if no voxel is finite.
     pub min: f64,
-    /// Greatest value; NaN where no voxel is finite.
+    /// Greatest value; NaN if no voxel is finite.
     pub max: f64,
     /// The first eight values, finite or not, in file order: the first axis varies fastest.
     pub first: Vec<f64>,
@@ -46,13 +46,13 @@ impl VoxelStatistics {
     }
 }
 
-/// Values side by side in the registers of the processor.
+/// Values that are processed in parallel in vector registers.
 const LANES: usize = 8;
 
 /// Statistics of every eighth value each, with no branch between values.
 struct Lanes {
     sum: [f64; LANES],
-    /// What rounding took from each sum.
+    /// The rounding error of each sum.
     lost: [f64; LANES],
     min: [f64; LANES],
     max: [f64; LANES],
@@ -81,7 +81,7 @@ impl Lanes {
             let mut chunk = [f64::NAN; LANES];
             chunk.iter_mut().zip(rest).for_each(|(place, &value)| *place = value);
             self.add_chunk(&chunk);
-            // What fills the chunk up is no value.
+            // The padding of the chunk does not count.
             self.nonfinite.iter_mut().skip(rest.len()).for_each(|count| *count -= 1);
         }
     }
@@ -114,7 +114,7 @@ impl Lanes {
         VoxelStatistics {
             voxels,
             nonfinite,
-            // A sum past the greatest number has lost more than a correction can say.
+            // After an overflow the correction is meaningless.
             sum: if sum.is_finite() { exact } else { sum },
             min: or_nan(self.min.into_iter().fold(f64::INFINITY, f64::min)),
             max: or_nan(self.max.into_iter().fold(f64::NEG_INFINITY, f64::max)),
@@ -123,7 +123,7 @@ impl Lanes {
     }
 }
 
-/// A sum, and exactly what rounding took from it (Knuth, The Art of Computer Programming 2, 4.2.2).
+/// A sum and its exact rounding error (Knuth, The Art of Computer Programming 2, 4.2.2).
 #[inline(always)]
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;

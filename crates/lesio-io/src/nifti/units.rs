@@ -1,17 +1,17 @@
-//! The unit of space that a header names, and millimeters.
+//! Conversion between the unit of a header and millimeters.
 
 use std::fmt;
 
 /// The unit of a header's coordinates and voxel sizes: the lowest three bits of `xyzt_units`.
 ///
-/// Whatever it is, a [`Geometry`](lesio_image::Geometry) is in millimeters: numbers are converted when a
-/// header becomes one, and converted back when a volume is written with
+/// A [`Geometry`](lesio_image::Geometry) is always in millimeters: numbers are converted when a header becomes a
+/// geometry, and converted back when a volume is written with
 /// [`WriteOptions::like`](crate::nifti::WriteOptions::like).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SpaceUnit {
-    /// Code 0, which names none. Millimeters are meant: most writers that leave the field empty use them.
-    /// Codes that do not exist (4 to 7) are taken as this one and told as an
+    /// Code 0, no unit. Millimeters are assumed, since most writers that leave the field empty use them. The invalid
+    /// codes 4 to 7 count as this one and are reported as an
     /// [`Oddity`](crate::nifti::Oddity).
     #[default]
     Unknown,
@@ -24,7 +24,7 @@ pub enum SpaceUnit {
 }
 
 impl SpaceUnit {
-    /// The unit of a code in `xyzt_units`, or the code where it does not exist.
+    /// The unit of a code in `xyzt_units`, or the code if it is invalid.
     pub(crate) fn of(xyzt_units: i32) -> Result<Self, i32> {
         match xyzt_units & 7 {
             0 => Ok(Self::Unknown),
@@ -41,7 +41,7 @@ impl SpaceUnit {
         match self {
             Self::Meter => length * 1000.0,
             Self::Unknown | Self::Millimeter => length,
-            // Dividing rounds once; a thousandth is no binary number.
+            // Division rounds once; a factor of a thousandth would be rounded, too.
             Self::Micrometer => length / 1000.0,
         }
     }

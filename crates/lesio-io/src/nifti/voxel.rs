@@ -1,10 +1,10 @@
-//! From the bytes of a file to numbers in memory.
+//! Decodes the bytes of a file into numbers.
 
 use crate::nifti::byte_order::ByteOrder;
 use crate::nifti::datatype::Datatype;
 
 mod sealed {
-    /// What the reader asks of a type, apart from what its users see.
+    /// The part of the trait that only the reader uses.
     pub trait Sealed: Copy + Send + Sync + std::fmt::Debug + PartialEq + 'static {
         fn from_f64(value: f64) -> Self;
         fn holds_f64(value: f64) -> bool;
@@ -18,12 +18,12 @@ mod sealed {
 
 pub(crate) use sealed::Sealed;
 
-/// The types as which voxels are read and written: `u8` to `u64`, `i8` to `i64`, `f32` and `f64`.
+/// The types that voxels can be read and written as: `u8` to `u64`, `i8` to `i64`, `f32` and `f64`.
 ///
 /// Reading as an integer type keeps every value exactly or fails with
 /// [`LossyConversion`](crate::ReadErrorKind::LossyConversion); integers never pass through floats on
 /// the way. Reading as `f32` or `f64` rounds to the nearest number of the type, and fails only where a
-/// finite value would become infinite. Scaling, where the file asks for it, is done in `f64`.
+/// finite value would become infinite. Scaling, if the file has any, is computed in `f64`.
 pub trait Voxel: sealed::Sealed {
     /// The type in a file that holds these values.
     const DATATYPE: Datatype;
@@ -116,7 +116,7 @@ float_voxel!(
     f64: Float64, |_: f64| true
 );
 
-/// How the bytes of a real voxel become a number.
+/// How the bytes of a real voxel are decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decoding {
     pub(crate) datatype: Datatype,
@@ -124,16 +124,16 @@ pub(crate) struct Decoding {
     pub(crate) scaling: Option<(f64, f64)>,
 }
 
-/// A value that the type asked for does not hold.
+/// A value that does not fit the requested type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Lossy {
-    /// Which of the voxels given.
+    /// The index of the voxel.
     pub(crate) index: usize,
     pub(crate) value: f64,
 }
 
 impl Decoding {
-    /// Appends the numbers of whole voxels to `out`, which has room for them.
+    /// Decodes whole voxels and appends them to `out`, which has room for them.
     ///
     /// The datatype is real: callers have checked.
     pub(crate) fn decode<T: Voxel>(&self, bytes: &[u8], out: &mut Vec<T>) -> Result<(), Lossy> {
@@ -172,7 +172,7 @@ impl Decoding {
     }
 }
 
-/// Decodes a type of which every value is an `f64`.
+/// Decodes a type whose values all fit an `f64`.
 fn small<T: Voxel, S: Into<f64>, const N: usize>(
     bytes: &[u8],
     scaling: Option<(f64, f64)>,
@@ -187,8 +187,7 @@ fn small<T: Voxel, S: Into<f64>, const N: usize>(
     }
 }
 
-/// Converts all voxels, and only then looks whether each was held: without a branch between voxels the
-/// loop runs in vector registers.
+/// Converts all voxels before it checks whether each of them fits: without branches the loop can be vectorized.
 fn convert<T: Voxel, V: Copy, const N: usize>(
     bytes: &[u8],
     out: &mut Vec<T>,

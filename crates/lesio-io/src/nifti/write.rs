@@ -1,4 +1,4 @@
-//! Volumes into NIfTI files.
+//! Writes volumes to NIfTI files.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::nifti::names::NiftiName;
 use crate::nifti::voxel::{Sealed, Voxel};
 use crate::source::{BYTES, CHUNK};
 
-/// The code of "aligned" space, for an affine of which nothing more is known.
+/// The code of "aligned" space, for an affine without further information.
 const ALIGNED: i32 = 2;
-/// Millimetres and seconds.
+/// Millimeters and seconds.
 const MILLIMETRES_SECONDS: i32 = 2 | 8;
-/// Cosines between axes up to which rounding explains them, and they are taken as square.
+/// Largest cosine between two axes that counts as rounding; the axes are then treated as orthogonal.
 const SQUARE: f64 = 1e-6;
 
-/// How hard a compressed file is squeezed; every program reads the result.
+/// The compression level of a compressed file; every program can read the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// Fast, and larger by a tenth or so.
@@ -36,10 +36,10 @@ pub enum Compression {
     Small,
 }
 
-/// How a volume is written.
+/// Options for writing a volume.
 ///
-/// The name decides the form, and is used exactly as given: `.nii`, `.nii.gz`, `.hdr` or `.img` (either
-/// writes both), `.hdr.gz` or `.img.gz`.
+/// The ending of the name determines the form: `.nii`, `.nii.gz`, `.hdr` or `.img` (either writes both files),
+/// `.hdr.gz` or `.img.gz`. The name is used exactly as given.
 ///
 /// ```
 /// use lesio_image::{Geometry, Volume};
@@ -51,7 +51,7 @@ pub enum Compression {
 /// let volume = Volume::new(Array3::<f32>::zeros((4, 5, 6)), Geometry::default());
 /// WriteOptions::new().write(&input, &volume)?;
 ///
-/// // A map on the grid of its input keeps what the input said of space, units and origin.
+/// // A map on the grid of its input keeps the input's space, units and origin.
 /// let map = read_volume(&input)?.map(|value| value + 1.0);
 /// WriteOptions::new().like(&nifti::read_header(&input)?).write(&output, &map)?;
 /// assert_eq!(read_volume(&output)?, map);
@@ -67,28 +67,28 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Refuses to replace a file; NIfTI-1; nothing known but the volume.
+    /// The defaults: no file is replaced, NIfTI-1, and a header made from the volume alone.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What to do where the file exists; by default it is an error. A pair is never replaced: two
-    /// files cannot be in one step.
+    /// How to treat an existing file; by default it is an error. A pair is never replaced, since two files cannot be
+    /// replaced in one step.
     #[must_use]
     pub fn existing(mut self, existing: Existing) -> Self {
         self.existing = existing;
         self
     }
 
-    /// How hard `.gz` files are squeezed; [`Compression::Balanced`] by default.
+    /// The compression level of `.gz` files; [`Compression::Balanced`] by default.
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
     }
 
-    /// Which version is written; by default that of [`WriteOptions::like`], else NIfTI-1.
+    /// The version that is written; by default that of [`WriteOptions::like`], else NIfTI-1.
     #[must_use]
     pub fn version(mut self, version: NiftiVersion) -> Self {
         self.version = Some(version);
@@ -97,22 +97,21 @@ impl WriteOptions {
 
     /// Keeps units, description, auxiliary file name, header extensions and the codes of the spaces.
     ///
-    /// Where the volume has the place that this header gives by either of its forms, the numbers of qform,
-    /// sform and voxel sizes are kept as well, bit for bit, also where they contradict each other: every
-    /// program then shows the volume where it shows the file of this header. Else they are made from the
-    /// volume's own and converted to the unit of this header.
+    /// If the volume has the geometry of either form of this header, the numbers of qform, sform and voxel sizes are
+    /// kept bit for bit, even if they contradict each other. Every program then shows the volume at the position of the
+    /// file with this header. Otherwise they are made from the geometry of the volume and converted to the unit of this
+    /// header.
     ///
-    /// The vertices of a FreeSurfer surface are written as this header has them.
+    /// The vertices of a FreeSurfer surface are written in the same way as in this header.
     #[must_use]
     pub fn like(mut self, header: &NiftiHeader) -> Self {
         self.like = Some(Box::new(header.clone()));
         self
     }
 
-    /// Writes a volume, unscaled, in its own type.
+    /// Writes a volume, unscaled, in its voxel type.
     ///
-    /// The file is there whole or not at all, as [`lesio_files`] explains. The same volume and options give
-    /// the same bytes.
+    /// The write is atomic, as [`lesio_files`] explains. The same volume and options give the same bytes.
     ///
     /// # Errors
     /// [`ImageWriteErrorKind::UnknownFormat`] for another ending, [`lesio_files::WriteErrorKind::OutputExists`],
@@ -122,10 +121,10 @@ impl WriteOptions {
         self.write_in(&Disk, path, volume)
     }
 
-    /// As [`WriteOptions::write`], in another file system.
+    /// Like [`WriteOptions::write`], in another file system.
     ///
     /// # Errors
-    /// As [`WriteOptions::write`].
+    /// Those of [`WriteOptions::write`].
     pub fn write_in<T: Voxel, F: FileSystem>(
         &self,
         system: &F,
@@ -155,7 +154,7 @@ impl WriteOptions {
                         return Err(kind.at(half));
                     }
                 }
-                // Voxels without a header are not read by anyone: the header's name completes the pair.
+                // No reader opens voxels without a header, so the header is written last.
                 let write_half = |half: &Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
                     lesio_files::write_in(system, half, Existing::Refuse, |out| {
                         self.compressed(name.compressed, out, content)
@@ -163,7 +162,7 @@ impl WriteOptions {
                 };
                 write_half(&data_path, &write_voxels)?;
                 write_half(&header_path, &write_start).map_err(|error| {
-                    // Else the next attempt would find the name taken. The first error is the one to tell.
+                    // Otherwise the next attempt would find the file. The first error is the one to report.
                     let _ = system.remove(&data_path);
                     error.into()
                 })
@@ -172,11 +171,11 @@ impl WriteOptions {
     }
 
     /// The bytes of the `.nii` file that [`WriteOptions::write`] would write, with the same version and the same
-    /// fields of [`WriteOptions::like`]. [`WriteOptions::existing`] and [`WriteOptions::compression`] do not count.
+    /// fields of [`WriteOptions::like`]. [`WriteOptions::existing`] and [`WriteOptions::compression`] have no effect.
     ///
     /// # Errors
-    /// As [`WriteOptions::write`], but for what concerns names; [`lesio_files::WriteErrorKind::Io`] where there is no memory.
-    /// They call the file `<bytes>`.
+    /// Those of [`WriteOptions::write`], except those about names; [`lesio_files::WriteErrorKind::Io`] if there is not
+    /// enough memory. They call the file `<bytes>`.
     ///
     /// ```
     /// use lesio_image::{Geometry, Volume};
@@ -193,11 +192,11 @@ impl WriteOptions {
         self.bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
     }
 
-    /// The bytes of the `.nii.gz` file that [`WriteOptions::write`] would write: as [`WriteOptions::to_bytes`], squeezed
-    /// as [`WriteOptions::compression`] says.
+    /// The bytes of the `.nii.gz` file that [`WriteOptions::write`] would write: as [`WriteOptions::to_bytes`],
+    /// compressed with [`WriteOptions::compression`].
     ///
     /// # Errors
-    /// As [`WriteOptions::to_bytes`].
+    /// Those of [`WriteOptions::to_bytes`].
     pub fn to_gzip_bytes<T: Voxel>(&self, volume: &Volume<T>) -> Result<Vec<u8>, ImageWriteError> {
         self.gzip_bytes(volume).map_err(|kind| kind.at(Path::new(BYTES)))
     }
@@ -224,7 +223,7 @@ impl WriteOptions {
         Ok(bytes)
     }
 
-    /// What stands before the voxels.
+    /// The bytes before the voxels.
     fn start<T: Voxel>(
         &self,
         volume: &Volume<T>,
@@ -250,7 +249,7 @@ impl WriteOptions {
             Compression::Balanced => flate2::Compression::default(),
             Compression::Small => flate2::Compression::best(),
         };
-        // The encoder writes no name and no time, so the same volume gives the same bytes.
+        // The encoder writes neither name nor time, so the same volume gives the same bytes.
         let mut encoder = GzEncoder::new(out, level);
         content(&mut encoder)?;
         encoder.finish().map(drop)
@@ -300,10 +299,10 @@ impl WriteOptions {
     }
 }
 
-/// Writes a NIfTI-1 volume, and refuses to replace a file: [`WriteOptions`] says more.
+/// Writes a NIfTI-1 volume. An existing file is an error; [`WriteOptions`] has more choices.
 ///
 /// # Errors
-/// As [`WriteOptions::write`].
+/// Those of [`WriteOptions::write`].
 pub fn write_volume<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), ImageWriteError> {
     WriteOptions::new().write(path, volume)
 }
@@ -343,18 +342,18 @@ fn blank(version: NiftiVersion) -> NiftiHeader {
     }
 }
 
-/// Whether a header places its voxels there, by either of its forms.
+/// Whether either form of a header gives this geometry.
 fn is_place_of(header: &NiftiHeader, geometry: &Geometry) -> bool {
     AffineSource::ALL.into_iter().any(|source| header.geometry_by(source).is_ok_and(|own| own == *geometry))
 }
 
-/// Sets the matrix and, where the axes are square, the quaternion.
+/// Sets the matrix and, if the axes are orthogonal, the quaternion.
 fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeader>) {
     let code = |code: i32| if (1..=5).contains(&code) { code } else { 0 };
     let (qform, sform) = like.map_or((0, 0), |like| (code(like.qform_code), code(like.sform_code)));
     let (qform, sform) = match (qform, sform) {
         (0, 0) => (ALIGNED, ALIGNED),
-        // The matrix holds any place, so it is always written.
+        // The matrix can represent any affine, so it is always written.
         (qform, 0) => (qform, qform),
         codes => codes,
     };
@@ -371,7 +370,7 @@ fn place(header: &mut NiftiHeader, geometry: &Geometry, like: Option<&NiftiHeade
     }
 }
 
-/// Whether the version's floats hold the place.
+/// Whether the floats of the version can represent the affine.
 fn check_place(header: &NiftiHeader) -> Result<(), ImageWriteErrorKind> {
     let mut rounded = header.clone();
     if header.version == NiftiVersion::One {
@@ -385,7 +384,7 @@ fn check_place(header: &NiftiHeader) -> Result<(), ImageWriteErrorKind> {
     rounded.geometry().map(drop).map_err(|_| ImageWriteErrorKind::AffineOutOfRange)
 }
 
-/// The quaternion's last three parts and the sign of the third axis; `None` where axes are not square.
+/// The last three components of the quaternion and the sign of the third axis; `None` if the axes are not orthogonal.
 fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
     let spacing = geometry.spacing();
     let affine = geometry.affine();
@@ -408,7 +407,7 @@ fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
     for row in &mut r {
         row[2] *= sign;
     }
-    // Shepperd's method: divide by the largest part, which is never small. Parts are a, b, c, d.
+    // Shepperd's method: divide by the largest component, which is never small. Components are a, b, c, d.
     let trace = r[0][0] + r[1][1] + r[2][2];
     let squares = [trace, r[0][0], r[1][1], r[2][2]];
     let largest = (0..4).fold(0, |best, part| if squares[part] > squares[best] { part } else { best });
@@ -421,7 +420,7 @@ fn quaternion(geometry: &Geometry) -> Option<([f64; 3], f64)> {
         _ => [ad, bd, dc, 1.0 + 2.0 * r[2][2] - trace],
     };
     let length = parts.iter().map(|part| part * part).sum::<f64>().sqrt();
-    // The first part is left out of the file and taken as not negative.
+    // The file omits the first component, which is not negative by convention.
     let scale = if parts[0] < 0.0 { -length } else { length };
     Some(([parts[1] / scale, parts[2] / scale, parts[3] / scale], sign))
 }

@@ -1,6 +1,6 @@
 //! BMP files without compression: gray or colored, 8 bits, or of a palette.
 //!
-//! Such a file is a header and rows of bytes. Its rows are read from where they stand, into the image at once.
+//! Such a file is a header and rows of bytes, which are decoded directly into the image.
 
 use super::budget::Budget;
 use super::directory::{Order, slice};
@@ -17,7 +17,7 @@ const CORE_HEADER: u64 = 12;
 pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErrorKind> {
     let header = Header::read(bytes)?;
     let row_bytes = (header.columns * header.bits).div_ceil(8);
-    // Rows start at multiples of four bytes; behind the last one nothing has to stand.
+    // Rows start at multiples of four bytes; the last one may end without padding.
     let stride = row_bytes.next_multiple_of(4);
     let need = stride.saturating_mul(header.rows - 1).saturating_add(row_bytes);
     let have = (bytes.len() as u64).saturating_sub(header.offset);
@@ -31,7 +31,7 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErr
     let mut opacity = Opacity::default();
     for stored in 0..header.rows {
         let row = slice(bytes, header.offset + stored * stride, row_bytes).unwrap_or_default();
-        // The lowest row stands first, unless the height is negative.
+        // The bottom row is first, unless the height is negative.
         let shown = if header.is_top_down { stored } else { header.rows - 1 - stored };
         header.put(&mut planes, &mut opacity, shown as usize, row)?;
     }
@@ -79,7 +79,7 @@ impl<'a> Header<'a> {
                 "12, 40, 52, 56, 108 or 124",
             ));
         }
-        // Everything of the header is there, whatever of it is read below.
+        // The file contains the whole header, so all reads below succeed.
         number(FILE_HEADER + size - 4, 4)?;
         let (columns, rows, planes, bits) = if is_core {
             (number(18, 2)? as i64, number(20, 2)? as i64, number(22, 2)?, number(24, 2)?)
@@ -95,7 +95,7 @@ impl<'a> Header<'a> {
         match (compression, bits) {
             (0, 1 | 4 | 8 | 24 | 32) => {}
             (3, 32) => {
-                // Masks of red, green, blue, and of opacity where the header has room for it.
+                // Masks of red, green, blue, and of opacity if the header has room for it.
                 let place = |at| match number(at, 4)? {
                     0xff => Ok(Some(0)),
                     0xff00 => Ok(Some(1)),
@@ -134,7 +134,7 @@ impl<'a> Header<'a> {
                 return Err(damaged(format!("the palette has {used} colors, expected at most {most}")));
             }
             let used = if used == 0 { most } else { used };
-            // Writers leave out colors that no pixel has: those end where the rows start.
+            // Some writers omit unused colors; the palette then ends at the start of the rows.
             let length = (used * bytes_per_color as u64).min(offset - start);
             slice(bytes, start, length).unwrap_or_default()
         };
@@ -152,7 +152,7 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// Whether all colors of the palette are gray: BMP has no other way to say so.
+    /// Whether all colors of the palette are gray: BMP has no other sign of a gray image.
     fn is_gray(&self) -> bool {
         self.bits <= 8
             && self

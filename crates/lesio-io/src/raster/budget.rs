@@ -1,9 +1,9 @@
-//! The memory that one file may take.
+//! The memory limit for one file.
 
 use crate::error::ReadErrorKind;
 use crate::source::reserve;
 
-/// What is left of the memory that reading may take, counted before it is taken.
+/// The remaining memory for reading; memory is counted before it is allocated.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
     limit: u64,
@@ -11,7 +11,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// `limit` bytes, of which `taken` are in use already.
+    /// A budget of `limit` bytes, of which `taken` are already in use.
     pub(super) fn new(limit: u64, taken: u64) -> Self {
         Self { limit, taken }
     }
@@ -30,7 +30,7 @@ impl Budget {
         Ok(())
     }
 
-    /// As [`Budget::take`], for memory that a library allocates and frees while the rest stays.
+    /// Like [`Budget::take`], for memory that a library allocates and frees while the rest stays.
     pub(super) fn expect(&self, bytes: u64) -> Result<(), ReadErrorKind> {
         Self::take(&mut { *self }, bytes)
     }

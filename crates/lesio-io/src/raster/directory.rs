@@ -26,7 +26,7 @@ impl Order {
 pub(super) struct Directory<'a> {
     pub(super) order: Order,
     entries: Vec<Entry<'a>>,
-    /// Where the next directory starts, 0 for none; nothing where the file ends before it says so.
+    /// The position of the next directory, 0 for none; `None` if the file ends before this field.
     pub(super) next: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Directory<'a> {
 struct Entry<'a> {
     tag: u16,
     kind: u16,
-    /// Nothing where the value lies outside of the file.
+    /// `None` if the value lies outside of the file.
     value: Option<&'a [u8]>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Directory<'a> {
         let (offset_size, count_size, start) =
             if is_big { (8, 8, number(8, 8)?) } else { (4, 2, number(4, 4)?) };
         let count = number(start, count_size)?;
-        // As many as TIFF can have, and more than there are tags.
+        // The most entries that TIFF allows, and more than there are tags.
         if count > u64::from(u16::MAX) {
             return Err(damaged(format!("the directory has {count} entries, expected at most {}", u16::MAX)));
         }
@@ -114,7 +114,7 @@ impl<'a> Directory<'a> {
         Ok(Self { order, entries, next })
     }
 
-    /// Whether a tag is there.
+    /// Whether a tag is present.
     pub(super) fn has(&self, tag: u16) -> bool {
         self.entries.iter().any(|entry| entry.tag == tag)
     }
@@ -146,7 +146,7 @@ impl<'a> Directory<'a> {
     fn entry(&self, tag: u16) -> Result<Option<(u16, &'a [u8])>, ReadErrorKind> {
         let mut entries = self.entries.iter().filter(|entry| entry.tag == tag);
         let Some(entry) = entries.next() else { return Ok(None) };
-        // Which one counts would be a guess.
+        // There is no rule which one is valid.
         if entries.next().is_some() {
             return Err(damaged(format!("tag {tag} stands twice")));
         }
@@ -157,13 +157,13 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// `length` bytes from `start` on, if the file has them.
+/// `length` bytes from `start`, if the file has them.
 pub(super) fn slice(file: &[u8], start: u64, length: u64) -> Option<&[u8]> {
     let start = usize::try_from(start).ok()?;
     file.get(start..start.checked_add(usize::try_from(length).ok()?)?)
 }
 
-/// Bytes of a value of a type.
+/// The size in bytes of a value of a type.
 fn size(kind: u16) -> Option<usize> {
     match kind {
         1 | 2 | 6 | 7 => Some(1),

@@ -1,8 +1,8 @@
-//! What is wrong with a picture's file.
+//! Errors of picture files.
 
 use crate::error::ReadErrorKind;
 
-/// Pixels that are not read, and what is read instead.
+/// The error for unsupported pixels, with the supported kinds.
 pub(super) fn unsupported(found: impl Into<String>, expected: &'static str) -> ReadErrorKind {
     ReadErrorKind::UnsupportedPixels { found: found.into(), expected }
 }

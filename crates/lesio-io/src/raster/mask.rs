@@ -1,4 +1,4 @@
-//! Which pixels of a picture's mask are inside.
+//! Reads the mask of a picture.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::error::{ReadError, ReadErrorKind};
 use crate::options::ReadOptions;
 use crate::source::Input;
 
-/// Values of a JPEG mask above which a pixel is inside: coding blurs black and white.
+/// Pixels of a JPEG mask above this value are inside: lossy compression blurs black and white.
 const JPEG_THRESHOLD: f32 = 127.0;
 
 /// Reads a picture and its mask, both together within the limit of the options.
@@ -28,26 +28,26 @@ pub(crate) fn read_masked(
 
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
 ///
-/// What is not zero in any channel is inside; in a JPEG file what is above 127, and a JPEG file of which nothing is
-/// above 127 and something above 0 is refused, since its coding does not keep small values apart.
+/// A pixel is inside if any channel is not zero; in a JPEG file, if any channel is above 127. A JPEG file whose largest
+/// value is between 1 and 127 is an error, since lossy compression does not keep small values apart.
 ///
-/// A mask is turned as its own note of orientation says. A mask without one, of a picture with one, has either
-/// the rows and columns that are shown, or those of the picture's file. Where its size tells, that decides;
-/// where both would fit, it is taken as shown, as programs draw masks.
+/// A mask is rotated by its EXIF orientation. A mask without an orientation may belong to the rotated picture or to the
+/// stored one. If its size fits only one of them, that one is used; if both fit, the mask belongs to the rotated
+/// picture, on which programs draw masks.
 fn read_mask(
     input: Input<'_>,
     options: &ReadOptions,
     picture: (&Path, &Picture),
 ) -> Result<Array2<bool>, ReadErrorKind> {
     let (path, (of, picture)) = (input.name(), picture);
-    // The limit holds for the picture, its mask, and what becomes of the mask's pixels, twice if it is turned.
+    // The limit applies to the picture, its mask, and the decoded pixels of the mask, twice if it is rotated.
     let pixels = (picture.image.height() * picture.image.width()) as u64;
     let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels;
     let mask = read_with(input, options, taken)?;
     let inside = inside(&mask, path)?;
     let shown = [picture.image.height(), picture.image.width()];
     let found = [mask.image.height(), mask.image.width()];
-    // A note of the mask's own was followed when it was read.
+    // The reader already applied the orientation of the mask itself.
     let is_apart = picture.orientation != Orientation::STORED && mask.orientation == Orientation::STORED;
     let orientation = picture.orientation.number();
     if found == shown {
@@ -89,7 +89,7 @@ fn inside(mask: &Picture, path: &Path) -> Result<Array2<bool>, ReadErrorKind> {
         if between > values.iter().filter(|&&value| value >= 192.0).count() {
             tracing::warn!(
                 mask = %path.display(),
-                "most of what is not black in this JPEG mask is gray: what is above 127 is taken as inside"
+                "most nonzero pixels of this JPEG mask are gray: pixels above 127 count as inside"
             );
         }
     }
@@ -97,7 +97,7 @@ fn inside(mask: &Picture, path: &Path) -> Result<Array2<bool>, ReadErrorKind> {
     Ok(values.map_axis(Axis(0), |channels| channels.iter().any(|&value| is_inside(value))))
 }
 
-/// A mask, turned as its picture is.
+/// A mask, rotated like its picture.
 fn turned(mask: &Array2<bool>, orientation: Orientation) -> Array2<bool> {
     let (rows, columns) = mask.dim();
     let size = [rows, columns];

@@ -1,4 +1,4 @@
-//! PNG, JPEG, TIFF and BMP: images with as many channels as they have, in the units they have.
+//! PNG, JPEG, TIFF and BMP: images with the channels and the value range of the file.
 
 mod bmp;
 mod budget;

@@ -1,23 +1,23 @@
-//! How a picture is turned before it is shown: the EXIF orientation.
+//! The EXIF orientation: how a picture is rotated for display.
 
 use super::directory::Directory;
 
 /// The tag of the orientation, in a TIFF file as in EXIF.
 pub(super) const ORIENTATION: u16 = 274;
 
-/// What becomes of the orientation that a camera or a scanner noted in a file.
+/// How the orientation that a camera or a scanner stored in a file is treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExifOrientation {
-    /// Rows and columns are those that every viewer shows.
+    /// The picture is rotated: rows and columns are those that viewers show.
     #[default]
     Apply,
-    /// Rows and columns are those of the file.
+    /// The orientation is ignored: rows and columns are those of the file.
     Ignore,
 }
 
-/// One of the eight orientations, by the number that EXIF and TIFF give it.
+/// One of the eight orientations, by its number in EXIF and TIFF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Orientation(u8);
 
@@ -32,7 +32,7 @@ impl Orientation {
 
     /// The orientation in an EXIF block, which is a TIFF file without pixels.
     ///
-    /// A block that is damaged, or says nothing, turns nothing: it is no part of the pixels.
+    /// A damaged or empty block means no rotation, since it does not affect the pixels.
     pub(super) fn of_exif(block: &[u8]) -> Self {
         Directory::parse(block)
             .ok()
@@ -50,12 +50,12 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// The size `[rows, columns]` that is shown, of the size stored.
+    /// The displayed size `[rows, columns]` for a stored size.
     pub(super) fn shown(self, [rows, columns]: [usize; 2]) -> [usize; 2] {
         if self.transposes() { [columns, rows] } else { [rows, columns] }
     }
 
-    /// The place where a stored pixel is shown.
+    /// The displayed position of a stored pixel.
     pub(super) fn place(self, [row, column]: [usize; 2], [rows, columns]: [usize; 2]) -> [usize; 2] {
         // Both are below the sizes, so nothing wraps for a pixel of the image.
         let (up, left) = (rows.wrapping_sub(row + 1), columns.wrapping_sub(column + 1));

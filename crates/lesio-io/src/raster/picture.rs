@@ -1,17 +1,17 @@
-//! A picture as it was read.
+//! A picture with the facts about how it was stored.
 
 use lesio_image::Image;
 
 use super::orientation::Orientation;
 
-/// An image, and what is known of how it was stored.
+/// An image, with its stored size and orientation.
 #[derive(Debug)]
 pub(crate) struct Picture {
     pub(crate) image: Image<f32>,
     pub(super) format: Format,
-    /// Rows and columns before turning.
+    /// Rows and columns before rotation.
     pub(super) stored: [usize; 2],
-    /// How it was turned.
+    /// The rotation.
     pub(super) orientation: Orientation,
 }
 
@@ -23,9 +23,9 @@ pub(crate) enum Format {
     Bmp,
 }
 
-/// Says that bytes follow the end of an image.
+/// Reports that bytes follow the end of an image.
 pub(super) fn tell_trailing(format: &'static str, bytes: usize) {
     if bytes > 0 {
-        tracing::info!(format, bytes, "bytes follow the end of the image and are not looked at");
+        tracing::info!(format, bytes, "bytes follow the end of the image and are ignored");
     }
 }

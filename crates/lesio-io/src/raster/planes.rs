@@ -1,4 +1,4 @@
-//! The image that is being read: channel by channel, turned as its orientation says.
+//! The image that is being read, channel by channel, and rotated by its orientation.
 
 use lesio_image::Image;
 use ndarray::Array3;
@@ -18,7 +18,7 @@ pub(super) struct Planes {
 }
 
 impl Planes {
-    /// Zeros. Their memory is the only copy of the pixels that is counted here.
+    /// Allocates zeros. Their memory is the only copy of the pixels that is counted here.
     pub(super) fn new(
         budget: &mut Budget,
         channels: usize,
@@ -29,8 +29,8 @@ impl Planes {
         Ok(Self { values: budget.zeros(count)?, channels, size, orientation })
     }
 
-    /// Puts values of one channel into a stored row, from a place on, into every `spacing`-th column; what lies
-    /// outside is left out.
+    /// Writes values of one channel into every `spacing`-th column of a stored row, from a start column. Values outside
+    /// the row are dropped.
     pub(super) fn put(
         &mut self,
         channel: usize,
@@ -48,7 +48,7 @@ impl Planes {
             channel * rows * columns + row * width + column
         };
         let first = index(column);
-        // Places along a stored row are evenly spaced, forwards or backwards.
+        // Displayed positions along a stored row are evenly spaced, forward or backward.
         let step = if column + 1 < columns {
             index(column + 1).wrapping_sub(first).wrapping_mul(spacing)
         } else {
@@ -63,7 +63,7 @@ impl Planes {
         }
     }
 
-    /// The image, `[channel, row, column]` as shown.
+    /// The image, `[channel, row, column]` as displayed.
     pub(super) fn finish(self) -> Result<Image<f32>, ReadErrorKind> {
         let [rows, columns] = self.orientation.shown(self.size);
         let have = self.values.len() as u64;
@@ -73,7 +73,7 @@ impl Planes {
     }
 }
 
-/// Counts pixels that are not opaque: what their values mean would be a guess.
+/// Counts pixels that are not opaque, since the meaning of their values is undefined.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Opacity {
     transparent: u64,

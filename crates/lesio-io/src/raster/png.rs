@@ -1,7 +1,7 @@
-//! PNG files, in.
+//! Reads PNG files.
 //!
-//! Every checksum is verified here, those of ancillary chunks and of the compressed stream included, and the
-//! stream must hold the rows that the header claims, no byte less or more; the decoder is more lenient.
+//! Every checksum is verified here, including those of ancillary chunks and of the compressed stream. The stream must
+//! contain exactly the bytes of the rows that the header claims; the decoder is more lenient.
 
 use std::io::Cursor;
 
@@ -27,7 +27,7 @@ pub(super) fn read(
     let need = file.header.filtered_bytes();
     let stored: u64 = file.data().map(|data| data.len() as u64).sum();
     let most = stored.saturating_mul(MOST_PER_COMPRESSED_BYTE);
-    // What is compressed are the bits of the file, not what they are read as.
+    // The size of the compressed data follows from the bits in the file, not from the decoded type.
     if need > most {
         return Err(ReadErrorKind::ImpossibleClaim { claimed: need, bytes: stored, most });
     }
@@ -44,7 +44,7 @@ pub(super) fn read(
     Ok(Picture { image: planes.finish()?, format: Format::Png, stored: size, orientation })
 }
 
-/// Every how many rows and columns a pass has pixels, and where it starts.
+/// Spacing of the rows and columns of a pass, and its start.
 #[derive(Clone, Copy, Debug)]
 struct Pass {
     start: [u32; 2],
@@ -54,7 +54,7 @@ struct Pass {
 /// The whole image at once.
 const SINGLE: [Pass; 1] = [Pass { start: [0, 0], step: [1, 1] }];
 
-/// Adam7, in which an eighth of the rows and columns comes first.
+/// Adam7, whose first pass has every eighth row and column.
 const INTERLACED: [Pass; 7] = [
     Pass { start: [0, 0], step: [8, 8] },
     Pass { start: [0, 4], step: [8, 8] },
@@ -87,7 +87,7 @@ struct Header {
 impl Header {
     fn read(content: &[u8]) -> Result<Self, ReadErrorKind> {
         let [a, b, c, d, e, f, g, h, bits, color, 0, 0, interlace @ (0 | 1)] = *content else {
-            return Err(damaged("the header IHDR is not of PNG's only form"));
+            return Err(damaged("the header IHDR has an unknown form"));
         };
         let (columns, rows) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
         if [columns, rows].iter().any(|&size| size == 0 || size > i32::MAX as u32) {
@@ -125,7 +125,7 @@ impl Header {
         if self.is_interlaced { &INTERLACED } else { &SINGLE }
     }
 
-    /// Bytes that are compressed: rows, each behind the number of its filter.
+    /// Number of bytes before compression: rows, each preceded by its filter type.
     fn filtered_bytes(&self) -> u64 {
         let pass = |pass: &Pass| match pass.size(self) {
             [_, 0] => 0,
@@ -134,7 +134,7 @@ impl Header {
         self.passes().iter().map(pass).fold(0, u64::saturating_add)
     }
 
-    /// A value of a row, as it stands in the file.
+    /// A value of a row, as stored in the file.
     fn value(&self, row: &[u8], index: usize) -> u16 {
         match self.bits {
             16 => row.get(2 * index..).and_then(<[u8]>::first_chunk).copied().map_or(0, u16::from_be_bytes),
@@ -152,7 +152,7 @@ impl Header {
     }
 }
 
-/// A file of which all chunks are there, with their checksums.
+/// A file whose chunks are complete, with correct checksums.
 #[derive(Debug)]
 struct Chunks<'a> {
     bytes: &'a [u8],
@@ -206,18 +206,18 @@ impl<'a> Chunks<'a> {
             match kind {
                 b"IEND" => break,
                 b"IDAT" if has_data && before != *b"IDAT" => {
-                    return Err(damaged("chunks stand between those of the pixels"));
+                    return Err(damaged("other chunks interrupt those of the pixels"));
                 }
                 b"IDAT" => has_data = true,
                 b"PLTE" if file.palette.is_some() || has_data => {
-                    return Err(damaged("the palette stands twice, or behind the pixels"));
+                    return Err(damaged("the palette occurs twice, or after the pixels"));
                 }
                 b"PLTE" => file.palette = Some(content),
                 b"tRNS" if file.transparency.is_some() || has_data => {
-                    return Err(damaged("transparency stands twice, or behind the pixels"));
+                    return Err(damaged("transparency occurs twice, or after the pixels"));
                 }
                 b"tRNS" => file.transparency = Some(content),
-                // Some writers keep the mark that JPEG needs.
+                // Some writers keep the identifier that JPEG needs.
                 b"eXIf" => file.exif = file.exif.or(content.strip_prefix(b"Exif\0\0")).or(Some(content)),
                 b"acTL" => {
                     let frames = content.first_chunk().copied().map_or(0, u32::from_be_bytes);
@@ -228,7 +228,7 @@ impl<'a> Chunks<'a> {
                         });
                     }
                 }
-                // An upper case letter says that no reader may pass over the chunk.
+                // An upper case letter means that no reader may skip the chunk.
                 [b'A'..=b'Z', ..] => {
                     return Err(ReadErrorKind::UnsupportedPixels {
                         found: format!("changed by chunk {}", kind.escape_ascii()),
@@ -252,7 +252,7 @@ impl<'a> Chunks<'a> {
         let colors = match (self.header.color, self.palette) {
             (3, None) => return Err(damaged("the palette is missing")),
             (3, Some(palette)) => palette,
-            // A suggestion for screens of few colors.
+            // A suggestion for displays with few colors.
             _ => return Ok(()),
         };
         let most = 1 << self.header.bits;
@@ -279,7 +279,7 @@ impl<'a> Chunks<'a> {
         .map(|(_, content)| content)
     }
 
-    /// Decompresses once, to see that there are as many bytes as the rows need and that their checksum agrees.
+    /// Decompresses once, to check the number of bytes and their checksum.
     fn inflate(&self, need: u64) -> Result<(), ReadErrorKind> {
         let mut stream = Decompress::new(true);
         let mut buffer = vec![0; CHUNK];
@@ -300,7 +300,7 @@ impl<'a> Chunks<'a> {
                     break;
                 }
             }
-            // Some writers pad. The checksum has told that nothing of the pixels stands there.
+            // Some writers pad. The checksum shows that the rest contains no pixels.
             padding += data.len() as u64 - (stream.total_in() - start);
         }
         if has_ended {
@@ -311,7 +311,7 @@ impl<'a> Chunks<'a> {
             return Err(damaged(format!("there are {have} bytes of rows, the header claims {need}")));
         }
         if !has_ended {
-            return Err(damaged("the compressed pixels end without their checksum"));
+            return Err(damaged("the checksum of the compressed pixels is missing"));
         }
         Ok(())
     }
@@ -323,7 +323,7 @@ impl<'a> Chunks<'a> {
         options.set_ignore_text_chunk(true);
         options.set_ignore_iccp_chunk(true);
         let mut decoder = Decoder::new_with_options(Cursor::new(bytes), options);
-        // What it takes was counted: rows here, and any chunk with a copy of it.
+        // Its memory was counted: rows here, and any chunk with a copy of it.
         budget.expect(2 * self.largest as u64)?;
         decoder.set_limits(Limits { bytes: usize::MAX });
         let mut reader = decoder.read_info().map_err(fail)?;
@@ -343,7 +343,7 @@ impl<'a> Chunks<'a> {
         opacity.check()
     }
 
-    /// Puts the pixels of a row into the planes.
+    /// Writes the pixels of a row into the planes.
     fn put(
         &self,
         planes: &mut Planes,
@@ -375,10 +375,10 @@ impl<'a> Chunks<'a> {
             let values = (0..columns).map(|column| header.value(row, column * samples + colors));
             opacity.count(values.filter(|&value| value != header.greatest()).count());
         } else if let Some(key) = self.transparency {
-            // One color is said to be transparent, two bytes for each value whatever their bits.
+            // One color is marked as transparent, with two bytes for each value regardless of its bits.
             let (key, rest) = key.as_chunks::<2>();
             if key.len() != colors || !rest.is_empty() {
-                return Err(damaged("the transparent color is not one of the image's kind"));
+                return Err(damaged("the transparent color has another number of channels than the image"));
             }
             let is_key = |column: &usize| {
                 let values = (0..colors).map(|channel| header.value(row, column * samples + channel));
@@ -386,7 +386,7 @@ impl<'a> Chunks<'a> {
             };
             opacity.count((0..columns).filter(is_key).count());
         }
-        // Fewer than 8 bits are spread over 0 to 255.
+        // Fewer than 8 bits are scaled to 0 to 255.
         let factor = if header.bits < 8 { 255 / header.greatest() } else { 1 };
         for channel in 0..colors {
             let value = |column: usize| f32::from(header.value(row, column * samples + channel) * factor);

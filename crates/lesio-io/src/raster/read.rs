@@ -1,4 +1,4 @@
-//! Pictures, in: the content decides the format.
+//! Reads pictures; the content determines the format.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,13 +19,13 @@ pub(crate) fn read(input: Input<'_>, options: &ReadOptions) -> Result<Picture, R
         tracing::warn!(
             file = %input.name().display(),
             orientation = picture.orientation.number(),
-            "turned as its EXIF orientation says"
+            "rotated by its EXIF orientation"
         );
     }
     Ok(picture)
 }
 
-/// As [`read`], where `taken` bytes of the limit are in use.
+/// Like [`read`], where `taken` bytes of the limit are in use.
 pub(super) fn read_with(
     input: Input<'_>,
     options: &ReadOptions,
@@ -44,7 +44,7 @@ pub(super) fn read_with(
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => {
             contained("TIFF", || tiff::read(bytes, budget, exif))
         }
-        // Two letters alone are not enough: the size of the second header stands behind the first.
+        // Two letters alone are not enough: the size of the second header must follow the first.
         [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12..=124, 0, 0, 0, ..] => {
             contained("BMP", || bmp::read(bytes, budget))
         }
@@ -54,9 +54,9 @@ pub(super) fn read_with(
 
 /// Turns a panic of a decoder into an error.
 ///
-/// Decoders read the bytes and write into memory that is theirs: what a panic leaves half done is dropped with
-/// them, and nothing of it is seen afterwards. A lack of memory aborts and cannot be contained, so the budget is
-/// asked before memory is taken.
+/// Decoders read the bytes and write into memory that they own. Incomplete data are dropped with them after a panic,
+/// and nobody sees them. Running out of memory aborts the process and cannot be caught, so the budget is checked before
+/// memory is allocated.
 fn contained<T>(
     format: &'static str,
     decode: impl FnOnce() -> Result<T, ReadErrorKind>,

@@ -1,4 +1,4 @@
-//! PNG files, out.
+//! Writes PNG files.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ const FORMAT: &str = "PNG";
 
 mod sealed {
     pub trait Sealed: Copy {
-        /// Appends the value as PNG holds it: 16 bits in the machine's order, which the encoder turns.
+        /// Appends the value for the encoder: 16 bits in the machine's byte order, which the encoder converts.
         fn append(self, bytes: &mut Vec<u8>);
         /// The color type of one to four channels.
         fn color(channels: usize) -> Option<image::ExtendedColorType>;
     }
 }
 
-/// The values that PNG holds: `u8` and `u16`.
+/// The values that PNG can store: `u8` and `u16`.
 pub trait PngSample: sealed::Sealed {}
 
 impl PngSample for u8 {}
@@ -86,10 +86,10 @@ pub fn write_png<T: PngSample>(
     write_png_in(&Disk, path, image, existing)
 }
 
-/// As [`write_png`], in another file system.
+/// Like [`write_png`], in another file system.
 ///
 /// # Errors
-/// As [`write_png`].
+/// Those of [`write_png`].
 pub fn write_png_in<T: PngSample, F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,

@@ -246,7 +246,7 @@ fn units(list: &mut List) {
             let nifti = Nifti::version(two).with(|n| n.units = units);
             let name = format!("unit {units} of space NIfTI-2 {two}");
             list.file(format!("{name}, taken"), "a.nii", nifti.file(), scaled(1.0, 1.0, 1.0, [0.0; 3]));
-            list.file(name, "a.nii", nifti.file(), Expect::Odd("millimeters are taken"));
+            list.file(name, "a.nii", nifti.file(), Expect::Odd("millimeters are assumed"));
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct Nifti {
 }
 
 impl Nifti {
-    /// 3 by 2 by 2 voxels of one byte, 1 to 12, one millimetre each.
+    /// 3 by 2 by 2 voxels of one byte, 1 to 12, one millimeter each.
     pub fn one() -> Self {
         Self {
             two: false,

@@ -27,17 +27,17 @@ pub enum Expect {
     Values(Vec<u64>, Vec<f64>),
     /// Read, with 3 by 2 by 2 voxels from 1 to 12.
     Twelve,
-    /// As [`Expect::Twelve`], and something odd is told that contains this text.
+    /// Like [`Expect::Twelve`], and something odd is told that contains this text.
     Odd(&'static str),
-    /// As [`Expect::Twelve`], and nothing odd is told.
+    /// Like [`Expect::Twelve`], and nothing odd is told.
     Plain,
-    /// As [`Expect::Twelve`], with this affine.
+    /// Like [`Expect::Twelve`], with this affine.
     Affine([[f64; 4]; 4]),
     /// As an array it is read; as a volume it is refused by this name.
     NotAVolume(&'static str),
     /// Complex numbers.
     Complex(Vec<[f64; 2]>),
-    /// Colours.
+    /// Colors.
     Colours(Vec<[u8; 4]>),
     /// Read as an image `[channel, row, column]` with these values.
     Image([usize; 3], Vec<f32>),

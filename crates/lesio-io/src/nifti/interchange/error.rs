@@ -1,14 +1,14 @@
-//! Why the types of two crates do not become each other.
+//! Errors of the conversion between the types of two crates.
 
 use ::nifti::NiftiError;
 
 use crate::error::{ImageWriteError, ReadError, ReadErrorKind};
 
-/// Why something of the crate `nifti` cannot be had here, or the reverse.
+/// Why a value cannot be converted to or from a type of the crate `nifti`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InterchangeError {
-    /// A header of the crate `nifti` that is refused here as it is in a file.
+    /// A header of the crate `nifti` that would be an error in a file, too.
     #[error(transparent)]
     Header(#[from] ReadErrorKind),
     /// The image cannot be read.
@@ -17,17 +17,17 @@ pub enum InterchangeError {
     /// The volume cannot be written as NIfTI-1.
     #[error(transparent)]
     Write(#[from] ImageWriteError),
-    /// A field that a header of the crate `nifti`, which is NIfTI-1, does not hold.
+    /// A value that does not fit a field of the crate `nifti`, whose headers are NIfTI-1.
     #[error("{field} is {found}, expected {expected}")]
     Field {
-        /// The field, as the standard calls it.
+        /// The field's name in the standard.
         field: &'static str,
         /// Its value.
         found: String,
         /// What it should be.
         expected: String,
     },
-    /// A volume of the crate `nifti` that is not the one of the header.
+    /// A volume of the crate `nifti` that contradicts its header.
     #[error("the volume has {what} {found}, its header says {expected}")]
     Contradiction {
         /// What differs: `dim`, `datatype`, `length in bytes`.
@@ -37,14 +37,14 @@ pub enum InterchangeError {
         /// Of the header.
         expected: String,
     },
-    /// The crate `nifti` refuses it.
-    #[error("is refused by the crate nifti")]
+    /// The crate `nifti` returns an error.
+    #[error("the crate nifti returned an error")]
     Refused(#[from] NiftiError),
 }
 
 impl InterchangeError {
-    /// The name of what is wrong, as it stands in reports: that of the cause where there is one (`"BadDim"`), else
-    /// that of the variant (`"Field"`).
+    /// The name of the error, as used in reports: that of the cause if there is one (`"BadDim"`), else that of the
+    /// variant (`"Field"`).
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -9,8 +9,8 @@ use crate::nifti::header::{FOLDED, FirstAxis, NiftiHeader, NiftiVersion, SIZE_1}
 /// Where the extensions of a NIfTI-1 file start.
 pub(super) const START: u64 = SIZE_1 as u64 + 4;
 
-/// The header of an image that the crate `nifti` has read, checked as that of a file is. It has no extensions:
-/// those are of the object.
+/// Converts the header of an image that the crate `nifti` has read, with the same checks as for a file. It has no
+/// extensions: those belong to the object.
 ///
 /// # Errors
 /// [`InterchangeError::Header`] as [`NiftiHeader::parse`], and [`InterchangeError::Field`] for sizes of 32768 or
@@ -24,12 +24,12 @@ impl TryFrom<&::nifti::NiftiHeader> for NiftiHeader {
     }
 }
 
-/// The header as the crate `nifti` has it. Numbers of 64 bits are rounded to 32; the magic is that of a pair where
+/// Converts to the header of the crate `nifti`. Numbers of 64 bits are rounded to 32; the magic is that of a pair if
 /// voxels start before byte 352.
 ///
 /// # Errors
-/// [`InterchangeError::Field`] for what NIfTI-1 does not hold: axes of more than 32767 voxels (but for those that
-/// FreeSurfer hides), codes and floats that overflow, texts that are too long, and a place that rounding spoils.
+/// [`InterchangeError::Field`] for values that do not fit NIfTI-1: axes of more than 32767 voxels (except those that
+/// FreeSurfer hides), codes and floats that overflow, texts that are too long, and an affine that rounding invalidates.
 impl TryFrom<&NiftiHeader> for ::nifti::NiftiHeader {
     type Error = InterchangeError;
 
@@ -155,7 +155,7 @@ fn floats<const N: usize>(field: &'static str, values: &[f64; N]) -> Result<[f32
     Ok(rounded)
 }
 
-/// A text with zeros behind it.
+/// A text, padded with zeros.
 fn text<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], InterchangeError> {
     let mut text = [0; N];
     let Some(place) = text.get_mut(..bytes.len()) else {
@@ -165,7 +165,7 @@ fn text<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], In
     Ok(text)
 }
 
-/// Numbers as bytes, in an order.
+/// Encodes numbers in a byte order.
 pub(super) struct Bytes {
     pub(super) bytes: Vec<u8>,
     pub(super) order: Endianness,
@@ -191,10 +191,10 @@ impl Bytes {
     append!(f32s, f32);
 }
 
-/// The 348 bytes of a header of the crate `nifti` in a file.
+/// The 348 bytes in a file of a header of the crate `nifti`.
 pub(super) fn encoded(header: &::nifti::NiftiHeader) -> Result<Vec<u8>, InterchangeError> {
     let h = header;
-    // FreeSurfer's -1, the size being elsewhere, is left to whoever reads the bytes.
+    // FreeSurfer's -1, with the size in another field, is left to the reader of the bytes.
     let hidden = h.dim[1] == u16::MAX && h.glmin > 0;
     let axes = usize::from(h.dim[0]).min(7);
     for (axis, &size) in h.dim.iter().skip(1).take(axes).enumerate() {

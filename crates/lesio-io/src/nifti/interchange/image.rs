@@ -1,4 +1,4 @@
-//! Images and volumes, as objects of the crate `nifti` and from them.
+//! Conversion of images and volumes to and from objects of the crate `nifti`.
 
 use std::io::Read;
 
@@ -16,25 +16,25 @@ use crate::nifti::write::WriteOptions;
 use crate::options::ReadOptions;
 use crate::source::sealed::Holder;
 
-/// What messages call an object of the crate `nifti`.
+/// The name of an object of the crate `nifti` in messages.
 const OBJECT: &str = "<nifti object>";
 
 impl<'a> NiftiImage<&'a [u8]> {
-    /// The image of an object that the crate `nifti` has read, with its extensions; voxels are not copied.
+    /// Makes an image of an object that the crate `nifti` has read, with its extensions. Voxels are not copied.
     ///
-    /// Messages and [`NiftiImage::path`] call it `<nifti object>`. Its voxels are any that lesio reads of files,
-    /// complex numbers and colors among them.
+    /// Messages and [`NiftiImage::path`] call it `<nifti object>`. Its voxels may have any type that lesio reads from
+    /// files, including complex numbers and colors.
     ///
     /// # Errors
-    /// As [`NiftiImage::from_nifti_parts`].
+    /// Those of [`NiftiImage::from_nifti_parts`].
     pub fn from_nifti_object(object: &'a InMemNiftiObject) -> Result<Self, InterchangeError> {
         Self::from_nifti_object_with(object, &ReadOptions::new())
     }
 
-    /// As [`NiftiImage::from_nifti_object`], with another limit of memory.
+    /// Like [`NiftiImage::from_nifti_object`], with another limit of memory.
     ///
     /// # Errors
-    /// As [`NiftiImage::from_nifti_parts`].
+    /// Those of [`NiftiImage::from_nifti_parts`].
     pub fn from_nifti_object_with(
         object: &'a InMemNiftiObject,
         options: &ReadOptions,
@@ -45,11 +45,11 @@ impl<'a> NiftiImage<&'a [u8]> {
         Self::of_parts(object.header(), object.volume(), extensions.collect(), options)
     }
 
-    /// As [`NiftiImage::from_nifti_object`], of a header and a volume.
+    /// Like [`NiftiImage::from_nifti_object`], from a header and a volume.
     ///
     /// # Errors
-    /// As [`NiftiHeader`]'s `TryFrom`; [`InterchangeError::Contradiction`] where the volume has another shape, type
-    /// or number of bytes than the header says; and [`InterchangeError::Read`] where the header gives no place.
+    /// Those of [`NiftiHeader`]'s `TryFrom`; [`InterchangeError::Contradiction`] if the volume has another shape, type
+    /// or number of bytes than the header says; and [`InterchangeError::Read`] if the header gives no valid affine.
     pub fn from_nifti_parts(
         header: &::nifti::NiftiHeader,
         volume: &'a InMemNiftiVolume,
@@ -87,9 +87,9 @@ impl<'a> NiftiImage<&'a [u8]> {
 }
 
 impl<C: Holder> NiftiImage<C> {
-    /// Header and voxels as the crate `nifti` has them: all voxels, in the file's order of bytes, not scaled.
+    /// Converts to a header and a volume of the crate `nifti`: all voxels, in the file's byte order, not scaled.
     ///
-    /// Extensions are left out. The bytes of the voxels count as memory that reading takes.
+    /// Extensions are left out. The bytes of the voxels count toward the memory limit.
     ///
     /// # Errors
     /// As the header's `TryFrom`, [`InterchangeError::Field`] for an axis that FreeSurfer hides, and as
@@ -105,12 +105,12 @@ impl<C: Holder> NiftiImage<C> {
         Ok((header, volume))
     }
 
-    /// As [`NiftiImage::to_nifti_parts`], with the extensions, as an object of one file.
+    /// Like [`NiftiImage::to_nifti_parts`], with the extensions, as an object of a single file.
     ///
-    /// The object is made by the reader of the crate `nifti`: for a while the voxels are in memory twice.
+    /// The reader of the crate `nifti` makes the object, so the voxels are in memory twice for a while.
     ///
     /// # Errors
-    /// As [`NiftiImage::to_nifti_parts`], and [`InterchangeError::Refused`].
+    /// Those of [`NiftiImage::to_nifti_parts`], and [`InterchangeError::Refused`].
     pub fn to_nifti_object(&mut self) -> Result<InMemNiftiObject, InterchangeError> {
         let (mut header, volume) = self.to_nifti_parts()?;
         let extensions = encoded_extensions(self.header())?;
@@ -128,10 +128,10 @@ impl<C: Holder> NiftiImage<C> {
 }
 
 impl WriteOptions {
-    /// A volume as an object of the crate `nifti`: what that crate would read in the `.nii` file that
-    /// [`WriteOptions::write`] writes. It is NIfTI-1, whatever [`WriteOptions::version`] says.
+    /// Converts a volume to the object that the crate `nifti` would read from the `.nii` file that
+    /// [`WriteOptions::write`] writes. It is always NIfTI-1; [`WriteOptions::version`] has no effect.
     ///
-    /// The object is made by the reader of the crate `nifti`: for a while the voxels are in memory twice, beside
+    /// The reader of the crate `nifti` makes the object, so the voxels are in memory twice for a while, beside
     /// those of the volume.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl WriteOptions {
     }
 }
 
-/// The extensions in the header's order of bytes, padded to multiples of 16 bytes.
+/// The extensions in the header's byte order, padded to multiples of 16 bytes.
 fn encoded_extensions(header: &NiftiHeader) -> Result<Vec<u8>, InterchangeError> {
     let order = match header.byte_order {
         ByteOrder::Little => Endianness::Little,

@@ -1,17 +1,18 @@
-//! The bits of coded data, and Huffman tables to read them by.
+//! The bits of coded data, and Huffman tables to decode them.
 
 use super::super::fault::damaged_jpeg as damaged;
 use crate::error::ReadErrorKind;
 
-/// Bytes that may be left after the last code of a scan: some writers pad.
+/// Number of padding bytes that are allowed after the last code of a scan.
 const MOST_PADDING: usize = 8;
 
 /// A Huffman table.
 #[derive(Debug)]
 pub(super) struct Table {
-    /// For the next 8 bits: length and symbol of the code that they start with; length 0 for a longer one.
+    /// For the next 8 bits: length and symbol of their first code; length 0 for a code of more than 8 bits.
     short: [(u8, u8); 256],
-    /// For each length: the first code beyond those of it, and what to add for the index of the symbol.
+    /// For each length: the first code beyond the codes of this length, and the offset from a code to the index of its
+    /// symbol.
     long: [(u32, i32); 17],
     symbols: Vec<u8>,
 }
@@ -51,9 +52,9 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
-    /// The next byte to take in.
+    /// The position of the next byte.
     at: usize,
-    /// Bits taken in, the next one highest.
+    /// Buffered bits, the next one highest.
     held: u64,
     count: u32,
 }
@@ -63,12 +64,12 @@ impl<'a> Bits<'a> {
         Self { bytes, at, held: 0, count: 0 }
     }
 
-    /// Takes in bytes, as long as there are any and room for them.
+    /// Fills the buffer with bytes as far as possible.
     #[inline]
     fn fill(&mut self) {
         while self.count <= 56 {
             let byte = match self.bytes.get(self.at..) {
-                // In coded data a 0 follows every 0xff.
+                // In coded data, every 0xff is followed by a 0.
                 Some([0xff, 0, ..]) => {
                     self.at += 2;
                     0xff
@@ -141,12 +142,12 @@ impl<'a> Bits<'a> {
                     .ok_or_else(|| damaged("a code is in no Huffman table"));
             }
         }
-        // What is no code may be bits that are not there.
+        // An invalid code may be due to missing bits.
         self.drop(16)?;
         Err(damaged("a code is in no Huffman table"))
     }
 
-    /// Goes on behind the restart marker of this number.
+    /// Continues after the restart marker of this number.
     pub(super) fn restart(&mut self, number: u8) -> Result<(), ReadErrorKind> {
         let mut at = self.end()?;
         while let Some([0xff, 0xff, ..]) = self.bytes.get(at..) {
@@ -158,14 +159,14 @@ impl<'a> Bits<'a> {
                 Ok(())
             }
             Some([0xff, marker, ..]) => Err(damaged(format!(
-                "marker {marker:02x} stands where restart marker {:02x} is expected",
+                "found marker {marker:02x}, expected restart marker {:02x}",
                 0xd0 + number
             ))),
             _ => Err(damaged("a restart marker is missing")),
         }
     }
 
-    /// The place of the marker that follows the codes.
+    /// The position of the marker after the codes.
     pub(super) fn end(&mut self) -> Result<usize, ReadErrorKind> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let more = rest

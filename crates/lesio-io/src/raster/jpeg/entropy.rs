@@ -1,14 +1,14 @@
-//! Reading every code of a scan, to find where the data end too early.
+//! Reads every code of a scan, to detect data that end too early.
 //!
-//! Nothing is decoded to pixels here. Codes are read as ITU-T T.81 has them (F.2.2 for sequential scans, G.1.2
-//! for progressive ones), and only what later codes hang on is kept: which coefficients are not zero.
+//! Nothing is decoded to pixels here. Codes are read as defined in ITU-T T.81 (F.2.2 for sequential scans, G.1.2 for
+//! progressive ones). Only the state that later codes depend on is kept: which coefficients are not zero.
 
 use super::super::budget::Budget;
 use super::super::fault::damaged_jpeg as damaged;
 use super::bits::{Bits, Table};
 use crate::error::ReadErrorKind;
 
-/// A component of the frame, and what its scans have told of it.
+/// A component of the frame, and the state of its scans.
 #[derive(Debug)]
 pub(super) struct Component {
     pub(super) id: u8,
@@ -17,9 +17,9 @@ pub(super) struct Component {
     pub(super) quantization: usize,
     /// Blocks, columns and rows, that hold pixels.
     size: [usize; 2],
-    /// Blocks with those that fill the last units of interleaved scans.
+    /// Blocks including the padding of the last units of interleaved scans.
     padded: [usize; 2],
-    /// For each coefficient how many low bits are still to come; nothing where no scan had it yet.
+    /// For each coefficient, the number of low bits still to come; `None` before its first scan.
     known: [Option<u8>; 64],
     /// Which coefficients of each block are not zero, in progressive frames.
     nonzero: Vec<u64>,
@@ -55,13 +55,13 @@ impl Component {
         self.padded[0] as u64 * self.padded[1] as u64
     }
 
-    /// Makes room for what progressive scans hang on.
+    /// Allocates the state of progressive scans.
     pub(super) fn remember(&mut self, budget: &mut Budget) -> Result<(), ReadErrorKind> {
         self.nonzero = budget.zeros(self.padded_blocks())?;
         Ok(())
     }
 
-    /// The first coefficient that the scans have not told in full.
+    /// The first coefficient that is incomplete after all scans.
     pub(super) fn missing(&self) -> Option<usize> {
         self.known.iter().position(|&bits| bits != Some(0))
     }
@@ -81,7 +81,7 @@ pub(super) struct Scan {
     pub(super) components: Vec<(usize, usize, usize)>,
     first: usize,
     last: usize,
-    /// Low bits that were still to come before this scan, and after it.
+    /// Number of low bits still to come before this scan and after it.
     before: u8,
     after: u8,
     is_progressive: bool,
@@ -100,9 +100,9 @@ impl Scan {
         let mut chosen: Vec<(usize, usize, usize)> = Vec::new();
         for [id, tables] in list.as_chunks::<2>().0 {
             let index = components.iter().position(|component| component.id == *id);
-            let index =
-                index.ok_or_else(|| damaged(format!("a scan has component {id}, the frame has not")))?;
-            // Components of a scan stand in the order of the frame.
+            let index = index
+                .ok_or_else(|| damaged(format!("a scan has component {id}, which is not in the frame")))?;
+            // Components of a scan are in the order of the frame.
             if chosen.last().is_some_and(|&(before, _, _)| before >= index) {
                 return Err(damaged("the components of a scan are not in the order of the frame"));
             }
@@ -122,7 +122,7 @@ impl Scan {
                 is_progressive,
             }
         } else {
-            // Sequential scans always have all of a block, whatever stands here.
+            // Sequential scans always contain whole blocks; these fields have no effect.
             Self { components: chosen, first: 0, last: 63, before: 0, after: 0, is_progressive }
         };
         let is_right = if scan.first == 0 {
@@ -131,12 +131,12 @@ impl Scan {
             scan.first <= scan.last && scan.last < 64 && scan.components.len() == 1
         };
         if !is_right || scan.after > 13 || scan.before > 0 && scan.before != scan.after + 1 {
-            return Err(damaged("the header of a scan names coefficients that cannot stand together"));
+            return Err(damaged("the header of a scan has an invalid range of coefficients"));
         }
         Ok(scan)
     }
 
-    /// Checks that this scan follows those before it, and notes what it tells.
+    /// Checks that this scan is a valid successor of the previous ones, and updates their state.
     pub(super) fn check_order(&self, components: &mut [Component]) -> Result<(), ReadErrorKind> {
         for &(index, _, _) in &self.components {
             let Some(component) = components.get_mut(index) else { continue };
@@ -156,7 +156,7 @@ impl Scan {
         Ok(())
     }
 
-    /// Reads all codes from `at` on, and tells where they end.
+    /// Reads all codes from `at`, and returns the position of their end.
     pub(super) fn walk(
         &self,
         components: &mut [Component],
@@ -167,7 +167,7 @@ impl Scan {
     ) -> Result<usize, ReadErrorKind> {
         let mut bits = Bits::new(bytes, at);
         let mut run = 0_u32;
-        // A scan of one component has its blocks in rows; one of several has units of blocks of each.
+        // The blocks of a scan of one component are in rows; a scan of several has units with blocks of each component.
         let (units, is_single) = match self.components.as_slice() {
             [(index, _, _)] => (components.get(*index).map_or([0, 0], |component| component.size), true),
             list => {
@@ -275,7 +275,7 @@ impl Scan {
         Ok(())
     }
 
-    /// The next bit of coefficients that are not zero, and those that now become so.
+    /// Refines nonzero coefficients by one bit, and adds new nonzero coefficients.
     fn next_bit(
         &self,
         bits: &mut Bits,

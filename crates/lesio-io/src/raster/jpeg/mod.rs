@@ -1,8 +1,7 @@
 //! JPEG files: gray or colored, 8 bits.
 //!
-//! The decoder fills what is missing with gray, and reads on where data are damaged. So the whole stream is
-//! gone through first, code by code, and what it lacks is an error; the decoder then gets the parts that hold
-//! pixels, and nothing else.
+//! The decoder fills missing parts with gray and continues after damaged data. So the whole stream is checked first,
+//! code by code, and any gap is an error. The decoder then gets only the segments that contain pixels.
 
 mod bits;
 mod entropy;
@@ -46,18 +45,18 @@ pub(super) fn read(
     Ok(Picture { image: planes.finish()?, format: Format::Jpeg, stored: size, orientation })
 }
 
-/// What a JPEG within another file must be.
+/// Requirements for a JPEG stream inside another file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// Rows that are needed; there may be more.
+    /// Minimum number of rows.
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) channels: usize,
-    /// The other file says what its components are.
+    /// The other file defines the meaning of the components.
     pub(super) is_ycbcr: bool,
 }
 
-/// The pixels of a strip or tile of a TIFF file, values beside each other. Tables may stand apart.
+/// The pixels of a strip or tile of a TIFF file, with interleaved channels. Tables may be stored separately.
 pub(super) fn read_part(
     bytes: &[u8],
     tables: Option<&[u8]>,
@@ -81,11 +80,11 @@ pub(super) fn read_part(
     decode(&coded, !part.is_ycbcr, budget)
 }
 
-/// The pixels, values beside each other: as they are coded, or turned from luminance and differences to colors.
+/// The pixels with interleaved channels: as coded, or converted from luminance and color differences to RGB.
 fn decode(coded: &Coded, is_rgb: bool, budget: &mut Budget) -> Result<Vec<u8>, ReadErrorKind> {
     let colors = match (coded.channels(), is_rgb) {
         (1, _) => ColorSpace::Luma,
-        // What is coded, unchanged: without markers of applications three components pass for these.
+        // Unconverted: without application markers, the decoder treats three components as these.
         (_, true) => ColorSpace::YCbCr,
         (_, false) => ColorSpace::RGB,
     };

@@ -1,4 +1,4 @@
-//! The segments of a JPEG stream, and whether all scans are there.
+//! Parses the segments of a JPEG stream and checks that all scans are complete.
 
 use super::super::budget::Budget;
 use super::super::fault::{damaged_jpeg as damaged, unsupported};
@@ -8,7 +8,7 @@ use super::entropy::{Component, Scan, Tables};
 use crate::error::ReadErrorKind;
 use crate::source::reserve;
 
-/// Scans of one image; progressive files have about ten.
+/// Largest number of scans of one image; progressive files have about ten.
 pub(super) const MOST_SCANS: usize = 100;
 
 const START_OF_IMAGE: u8 = 0xd8;
@@ -19,7 +19,7 @@ const LINES: u8 = 0xdc;
 const RESTART_INTERVAL: u8 = 0xdd;
 const HUFFMAN: u8 = 0xc4;
 
-/// What three components are.
+/// The meaning of three components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colors {
     /// Gray, or luminance and two differences of color.
@@ -27,21 +27,21 @@ pub(super) enum Colors {
     Rgb,
 }
 
-/// A stream of which every code was read.
+/// A stream whose codes were all checked.
 #[derive(Debug)]
 pub(super) struct Coded<'a> {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) colors: Colors,
-    /// EXIF, without its mark.
+    /// The EXIF block, without its identifier.
     pub(super) exif: Option<&'a [u8]>,
-    /// The parts of the stream that hold pixels.
+    /// The segments of the stream that contain pixels.
     pub(super) cleaned: Vec<u8>,
     components: Vec<Component>,
     is_progressive: bool,
 }
 
-/// What is known while segments are read.
+/// The state while segments are read.
 #[derive(Debug, Default)]
 struct State {
     rows: usize,
@@ -58,7 +58,7 @@ struct State {
 }
 
 impl<'a> Coded<'a> {
-    /// Goes through `tables` (a stream without an image, or nothing) and then `bytes`.
+    /// Checks `tables` (a stream without an image, or nothing) and then `bytes`.
     pub(super) fn check(bytes: &'a [u8], tables: &[u8], budget: &mut Budget) -> Result<Self, ReadErrorKind> {
         let mut state = State::default();
         let length = bytes.len() as u64 + tables.len() as u64;
@@ -69,7 +69,7 @@ impl<'a> Coded<'a> {
         if !tables.is_empty() {
             state.segments(tables, &mut cleaned, budget, &mut None)?;
             if state.has_frame {
-                return Err(damaged("the tables that stand apart hold an image"));
+                return Err(damaged("the separate tables contain an image"));
             }
         }
         let mut exif = None;
@@ -99,7 +99,7 @@ impl<'a> Coded<'a> {
         self.rows as u64 * self.columns as u64
     }
 
-    /// What the decoder takes beside the pixels: rows of blocks, and all coefficients of a progressive image.
+    /// Memory of the decoder in addition to the pixels: rows of blocks, and all coefficients of a progressive image.
     pub(super) fn working_memory(&self) -> u64 {
         let rows = 512 * (self.columns as u64 + 64);
         if !self.is_progressive {
@@ -111,7 +111,7 @@ impl<'a> Coded<'a> {
 }
 
 impl State {
-    /// Reads segments to the end marker, and tells where it ends. What holds pixels is copied.
+    /// Reads segments to the end marker, and returns the position of the end. Segments that contain pixels are copied.
     fn segments<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -130,13 +130,13 @@ impl State {
         let mut at = 2;
         loop {
             let marker = match bytes.get(at..) {
-                // Any number of fill bytes may stand before a marker.
+                // Any number of fill bytes may precede a marker.
                 Some([0xff, 0xff, ..]) => {
                     at += 1;
                     continue;
                 }
                 Some([0xff, marker, ..]) => *marker,
-                Some([_, _, ..]) => return Err(damaged("bytes stand where a marker is expected")),
+                Some([_, _, ..]) => return Err(damaged("found other bytes, expected a marker")),
                 _ => return Err(truncated()),
             };
             let start = at;
@@ -145,7 +145,7 @@ impl State {
                 END_OF_IMAGE => return Ok(at),
                 0x01 => continue,
                 START_OF_IMAGE | 0xd0..=0xd7 => {
-                    return Err(damaged(format!("marker {marker:02x} stands where a segment is expected")));
+                    return Err(damaged(format!("found marker {marker:02x}, expected a segment")));
                 }
                 _ => {}
             }
@@ -184,7 +184,7 @@ impl State {
                 0xc5..=0xc6 | 0xcd..=0xce | 0xde | 0xdf => return Err(unsupported("hierarchical", BASELINE)),
                 0xc9..=0xca | 0xcc => return Err(unsupported("arithmetically coded", BASELINE)),
                 0xc8 => return Err(unsupported("of a JPEG extension", BASELINE)),
-                LINES => return Err(unsupported("of a number of rows that follows them", BASELINE)),
+                LINES => return Err(unsupported("with the number of rows after the image (DNL)", BASELINE)),
                 0xe0 => {
                     self.has_jfif |= segment.starts_with(b"JFIF\0");
                     false
@@ -209,7 +209,7 @@ impl State {
         }
     }
 
-    /// Numbers the components of a copied header from 1 on: to the decoder, some numbers are names of colors.
+    /// Renumbers the components of a copied header from 1, since the decoder takes some numbers for names of colors.
     fn number(&self, header: &mut [u8], marker: u8) {
         let components = match marker {
             0xc0..=0xc2 => header.get_mut(10..).map(|list| list.chunks_mut(3)),
@@ -261,7 +261,8 @@ impl State {
         if factors.iter().flatten().any(|factor| !(1..=4).contains(factor)) {
             return Err(damaged(format!("sampling factors are {factors:?}, expected 1 to 4")));
         }
-        // Those that the decoder gets right: all alike, or colors of whole fractions of the luminance.
+        // The samplings that the decoder handles correctly: all equal, or colors at an integer fraction of the
+        // luminance.
         let is_known = matches!(
             factors.as_slice(),
             [_] | [[1, 1], [1, 1], [1, 1]] | [[2, 1 | 2] | [1, 2], [1, 1], [1, 1]]
@@ -280,7 +281,7 @@ impl State {
         }
         self.is_progressive = marker == 0xc2;
         self.has_frame = true;
-        // Each block takes a bit at least.
+        // Each block takes at least one bit.
         let blocks: u64 = self.components.iter().map(|component| component.blocks()).sum();
         let (bytes, most) = (file as u64, (file as u64).saturating_mul(8 * 64));
         if blocks * 64 > most {
@@ -312,17 +313,17 @@ impl State {
         Ok(())
     }
 
-    /// Reads a scan's header and all its codes; where they end.
+    /// Reads a scan's header and all its codes, and returns their end.
     fn scan(&mut self, header: &[u8], bytes: &[u8], at: usize) -> Result<usize, ReadErrorKind> {
         if !self.has_frame {
-            return Err(damaged("a scan stands before the frame header"));
+            return Err(damaged("a scan precedes the frame header"));
         }
         self.scans += 1;
         if self.scans > MOST_SCANS {
             return Err(unsupported(format!("of more than {MOST_SCANS} scans"), BASELINE));
         }
         let scan = Scan::read(header, &self.components, self.is_progressive)?;
-        // The decoder puts blocks of such scans in wrong places.
+        // The decoder misplaces blocks of such scans.
         if !self.is_progressive && scan.components.len() < self.components.len() {
             return Err(unsupported("of one scan for each component", "one scan, or a progressive JPEG"));
         }
@@ -348,7 +349,7 @@ impl State {
         Ok(())
     }
 
-    /// As libjpeg decides what components are.
+    /// Determines the meaning of components by the rules of libjpeg.
     fn colors(&self) -> Colors {
         let ids: Vec<u8> = self.components.iter().map(|component| component.id).collect();
         match (self.has_jfif, self.adobe) {
@@ -372,7 +373,7 @@ impl Tables {
             let tables = if head >> 4 == 0 { &mut self.dc } else { &mut self.ac };
             match tables.get_mut(usize::from(head & 15)) {
                 Some(table) if head >> 4 <= 1 => *table = Some(Table::new(counts, symbols)?),
-                _ => return Err(damaged("a Huffman table has a number that does not exist")),
+                _ => return Err(damaged("a Huffman table has an invalid number")),
             }
             segment = rest;
         }

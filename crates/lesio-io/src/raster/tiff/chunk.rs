@@ -1,4 +1,4 @@
-//! Unpacking a strip or tile: order of bits, compression, predictor.
+//! Unpacks a strip or tile: bit order, compression, predictor.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use weezl::LzwStatus;
@@ -9,10 +9,10 @@ use super::super::fault::{damaged_tiff as damaged, unsupported};
 use super::layout::{Compression, Layout};
 use crate::error::ReadErrorKind;
 
-/// Memory that is used again for every chunk.
+/// Memory that is reused for every chunk.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    /// A chunk as it stands in the file, its bits reversed.
+    /// A chunk as stored in the file, with its bits reversed.
     reversed: Vec<u8>,
     unpacked: Vec<u8>,
     row: Vec<u8>,
@@ -54,7 +54,7 @@ pub(super) fn unpack<'a>(
     let output = unpacked.get_mut(..need).ok_or_else(|| short(0))?;
     let have = match layout.compression {
         Compression::None | Compression::Jpeg => {
-            // Only the order of bits differs.
+            // Only the bit order differs.
             for (to, from) in output.iter_mut().zip(input) {
                 *to = from.reverse_bits();
             }
@@ -79,7 +79,7 @@ pub(super) fn unpack<'a>(
     Ok(output)
 }
 
-/// Runs of bytes and copies, after Apple's scheme; how far the output is filled.
+/// Unpacks runs of bytes and copies (Apple's PackBits), and returns the number of bytes written.
 fn packed_bits(input: &[u8], output: &mut [u8]) -> usize {
     let (mut at, mut filled) = (0, 0);
     while filled < output.len() {
@@ -112,7 +112,7 @@ fn packed_bits(input: &[u8], output: &mut [u8]) -> usize {
 }
 
 fn lzw(input: &[u8], output: &mut [u8]) -> Result<usize, ReadErrorKind> {
-    // Before TIFF 6.0 codes stood with their lowest bit first.
+    // Before TIFF 6.0, codes were stored with their lowest bit first.
     if matches!(input, [0, next, ..] if next & 1 == 1) {
         return Err(unsupported("compressed by LZW in its old form", "LZW as of TIFF 6.0"));
     }
@@ -131,12 +131,12 @@ fn lzw(input: &[u8], output: &mut [u8]) -> Result<usize, ReadErrorKind> {
         match result.status {
             Ok(LzwStatus::Ok) if result.consumed_in > 0 || result.consumed_out > 0 => {}
             Ok(_) => return Ok(filled),
-            Err(error) => return Err(damaged(format!("a strip or tile is no LZW stream: {error}"))),
+            Err(error) => return Err(damaged(format!("a strip or tile is not an LZW stream: {error}"))),
         }
     }
 }
 
-/// Inflates, and goes on to the end of the stream, where its checksum is. Up to a full chunk may stand there.
+/// Inflates, and reads to the end of the stream, where its checksum is. The stream may contain up to a full chunk.
 fn deflate(input: &[u8], output: &mut [u8], most: usize) -> Result<usize, ReadErrorKind> {
     let mut stream = Decompress::new(true);
     let mut rest = [0; 4096];
@@ -149,7 +149,7 @@ fn deflate(input: &[u8], output: &mut [u8], most: usize) -> Result<usize, ReadEr
         };
         let status = stream
             .decompress(input, room, FlushDecompress::None)
-            .map_err(|error| damaged(format!("a strip or tile is no deflate stream: {error}")))?;
+            .map_err(|error| damaged(format!("a strip or tile is not a deflate stream: {error}")))?;
         let total = stream.total_out() as usize;
         if total > most {
             return Err(damaged(format!("a strip or tile holds more than its {most} bytes")));
@@ -166,7 +166,7 @@ fn deflate(input: &[u8], output: &mut [u8], most: usize) -> Result<usize, ReadEr
     }
 }
 
-/// Undoes the predictor of differences: each value is stored less that of the pixel before, which wraps.
+/// Reverses the difference predictor: each value is stored minus the value of the previous pixel, with wrapping.
 fn add_differences(row: &mut [u8], size: usize, samples: usize, order: Order) {
     for at in (samples * size..row.len() / size * size).step_by(size) {
         let sum = |row: &[u8], at: usize| order.unsigned(row.get(at..at + size).unwrap_or_default());
@@ -181,7 +181,7 @@ fn add_differences(row: &mut [u8], size: usize, samples: usize, order: Order) {
     }
 }
 
-/// Undoes the predictor of floats: bytes of equal weight stand together, as differences.
+/// Reverses the float predictor: bytes of equal significance are stored together, as differences.
 fn join_bytes(row: &mut [u8], copy: &mut [u8], size: usize, samples: usize, order: Order) {
     let count = row.len() / size;
     for at in samples..row.len() {

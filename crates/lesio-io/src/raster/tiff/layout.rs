@@ -1,4 +1,4 @@
-//! What the tags of a TIFF file say of its pixels: each honoured or refused, before anything is decoded.
+//! Reads the tags of a TIFF file. Each tag is respected or causes an error before anything is decoded.
 
 use super::super::directory::{Directory, Numbers, Order, slice};
 use super::super::fault::{damaged_tiff as damaged, unsupported};
@@ -6,7 +6,7 @@ use super::super::jpeg::Part;
 use super::super::orientation::{ExifOrientation, ORIENTATION, Orientation};
 use crate::error::ReadErrorKind;
 
-// Numbers of tags, as TIFF 6.0 and its supplements have them.
+// Numbers of tags in TIFF 6.0 and its supplements.
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
 const WIDTH: u16 = 256;
@@ -32,7 +32,7 @@ const JPEG_TABLES: u16 = 347;
 const IMAGE_DEPTH: u16 = 32997;
 const TILE_DEPTH: u16 = 32998;
 
-/// How the bytes of a strip or tile are packed.
+/// The compression of a strip or tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
@@ -42,7 +42,7 @@ pub(super) enum Compression {
     Jpeg,
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Unsigned,
@@ -50,14 +50,14 @@ pub(super) enum Kind {
     Float,
 }
 
-/// What one place in a row of values means.
+/// The meaning of one position in a row of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Value,
     Opacity,
 }
 
-/// Where the pixels are, and how they are stored.
+/// The positions of the pixels and their encoding.
 #[derive(Debug)]
 pub(super) struct Layout<'a> {
     pub(super) width: usize,
@@ -76,7 +76,7 @@ pub(super) struct Layout<'a> {
     /// The first pixel is in the lowest bit of a byte.
     pub(super) is_reversed: bool,
     pub(super) jpeg_tables: Option<&'a [u8]>,
-    /// The colors of JPEG parts are luminance and two differences.
+    /// The colors of JPEG parts are luminance and two color differences.
     is_ycbcr: bool,
     orientation: Orientation,
     /// Rows and columns of a strip or tile.
@@ -86,10 +86,10 @@ pub(super) struct Layout<'a> {
     counts: Numbers<'a>,
 }
 
-/// Where the first pixel of a strip or tile stands.
+/// The position of the first pixel of a strip or tile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// The channel, where each has its own chunks.
+    /// The channel, if each has separate chunks.
     pub(super) plane: Option<usize>,
     pub(super) row: usize,
     pub(super) column: usize,
@@ -111,16 +111,16 @@ impl<'a> Layout<'a> {
         let samples =
             usize::try_from(samples).ok().filter(|samples| (1..=usize::from(u16::MAX)).contains(samples));
         let samples =
-            samples.ok_or_else(|| damaged("the values of a pixel (tag 277) are none, or too many"))?;
+            samples.ok_or_else(|| damaged("the number of values per pixel (tag 277) is 0 or too large"))?;
         let compression = compression(&directory)?;
         let (bits, kind) = values(&directory, samples)?;
         let photometric = directory
             .number(PHOTOMETRIC)?
-            .ok_or_else(|| damaged("what the values mean (tag 262) is not stated"))?;
+            .ok_or_else(|| damaged("the photometric interpretation (tag 262) is missing"))?;
         let (last, is_inverted) = meaning(&directory, photometric, samples, compression, bits, kind)?;
         let is_planar = match directory.number(PLANAR)?.unwrap_or(1) {
             1 => false,
-            // With one value a pixel both are the same.
+            // With one value per pixel, both are the same.
             2 => samples > 1,
             other => return Err(unsupported(format!("of planar configuration {other}"), "1 or 2")),
         };
@@ -157,15 +157,12 @@ impl<'a> Layout<'a> {
         if compression == Compression::Jpeg
             && (is_reversed || bits != 8 || kind != Kind::Unsigned || is_planar)
         {
-            return Err(unsupported(
-                "of JPEG strips that are not plain",
-                "8 bits, values that stand together",
-            ));
+            return Err(unsupported("of JPEG strips that are not plain", "8 bits, interleaved values"));
         }
         Ok(layout)
     }
 
-    /// Strips or tiles: their size, and that there are as many as the image needs.
+    /// Reads the size of strips or tiles, and checks that their number fits the image.
     fn find_chunks(&mut self, directory: &Directory<'a>) -> Result<(), ReadErrorKind> {
         self.is_tiled = directory.has(TILE_OFFSETS) || directory.has(TILE_WIDTH);
         if self.is_tiled && directory.has(STRIP_OFFSETS) {
@@ -174,7 +171,7 @@ impl<'a> Layout<'a> {
         let (offsets, counts) = if self.is_tiled {
             let side = |tag| {
                 let found = directory.number(tag)?.unwrap_or(0);
-                // A tile may be wider than the image, but no more than a tile is.
+                // A tile may extend past the image, but by less than a tile.
                 usize::try_from(found)
                     .ok()
                     .filter(|_| (1..=1 << 20).contains(&found))
@@ -204,9 +201,9 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Compares what all chunks hold with the length of the file.
+    /// Compares the size of all chunks with the length of the file.
     pub(super) fn check_claim(&self, file: usize) -> Result<(), ReadErrorKind> {
-        // LZW reaches 1400 to 1 on zeros; packed bits 128 bytes from two. A JPEG checks itself.
+        // LZW reaches 1400 to 1 on zeros; packed bits 128 bytes from two. JPEG has its own check.
         let most_per_byte = match self.compression {
             Compression::None => 1,
             Compression::PackBits => 64,
@@ -229,7 +226,7 @@ impl<'a> Layout<'a> {
         Ok(())
     }
 
-    /// Channels of the image, opacity left out.
+    /// Channels of the image, without opacity.
     pub(super) fn colors(&self) -> usize {
         if self.last == Meaning::Opacity { self.samples - 1 } else { self.samples }
     }
@@ -246,7 +243,7 @@ impl<'a> Layout<'a> {
         if self.is_planar { 1 } else { self.samples }
     }
 
-    /// Bytes of a chunk's row: each starts with a new byte.
+    /// Bytes of a chunk's row; each row starts with a new byte.
     pub(super) fn row_bytes(&self) -> u64 {
         (self.chunk[1] as u64)
             .saturating_mul(self.samples_together() as u64)
@@ -259,17 +256,17 @@ impl<'a> Layout<'a> {
         self.row_bytes().saturating_mul(self.chunk[0] as u64)
     }
 
-    /// Bytes of the chunk that takes most in the file.
+    /// Size in the file of the largest chunk.
     pub(super) fn most_stored(&self) -> u64 {
         self.counts.iter().max().unwrap_or(0)
     }
 
-    /// Whether the bytes of the file are not those of the values.
+    /// Whether the chunks are encoded, so that their bytes differ from those of the values.
     pub(super) fn changes_bytes(&self) -> bool {
         self.compression != Compression::Jpeg && (self.compression != Compression::None || self.is_reversed)
     }
 
-    /// Rows that a chunk must hold: a tile all, the last strip those that are left.
+    /// Rows that a chunk must contain: all rows for a tile, the remaining rows for the last strip.
     pub(super) fn rows_in_chunk(&self, row: usize) -> usize {
         if self.is_tiled { self.chunk[0] } else { self.shown_rows(row) }
     }
@@ -287,7 +284,7 @@ impl<'a> Layout<'a> {
         self.height.div_ceil(self.chunk[0])
     }
 
-    /// The places of all chunks, in the order of the file's lists.
+    /// The positions of all chunks, in the order of the file's lists.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Place> {
         let (across, down, chunk) = (self.across(), self.down(), self.chunk);
         let is_planar = self.is_planar;
@@ -302,13 +299,13 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// The bytes of a chunk as they stand in the file.
+    /// The bytes of a chunk as stored in the file.
     pub(super) fn stored(&self, file: &'a [u8], index: usize) -> Result<&'a [u8], ReadErrorKind> {
         let (offset, count) = self
             .offsets
             .get(index)
             .zip(self.counts.get(index))
-            .ok_or_else(|| damaged(format!("strip or tile {index} has no place")))?;
+            .ok_or_else(|| damaged(format!("strip or tile {index} has no position")))?;
         slice(file, offset, count).ok_or_else(|| {
             damaged(format!(
                 "strip or tile {index} has {count} bytes from {offset} on, the file ends after {}",
@@ -317,13 +314,13 @@ impl<'a> Layout<'a> {
         })
     }
 
-    /// What a JPEG strip or tile must be.
+    /// Requirements for a JPEG strip or tile.
     pub(super) fn part(&self, rows: usize) -> Part {
         Part { rows, columns: self.chunk[1], channels: self.samples, is_ycbcr: self.is_ycbcr }
     }
 }
 
-/// Refuses what is not one whole image: several pages, thumbnails, masks, stacks.
+/// Returns an error for files that are not one whole image: several pages, thumbnails, masks, stacks.
 fn check_pages(directory: &Directory) -> Result<(), ReadErrorKind> {
     match directory.next {
         Some(0) => {}
@@ -341,7 +338,7 @@ fn check_pages(directory: &Directory) -> Result<(), ReadErrorKind> {
             return Err(unsupported(format!("of {depth} layers"), "one layer"));
         }
     }
-    // ImageJ describes a stack in the text of its only page.
+    // ImageJ describes a stack in the text of the only page.
     let text = directory.bytes(DESCRIPTION)?.unwrap_or_default();
     if text.starts_with(b"ImageJ=") {
         let text = String::from_utf8_lossy(text);
@@ -378,7 +375,7 @@ fn values(directory: &Directory, samples: usize) -> Result<(usize, Kind), ReadEr
     let same = |tag: u16, default: u64| {
         let Some(numbers) = directory.numbers(tag)? else { return Ok(default) };
         let first = numbers.get(0).unwrap_or(default);
-        // One value may stand for all.
+        // One value may apply to all.
         if numbers.len() != samples && numbers.len() != 1 || numbers.iter().any(|number| number != first) {
             let found: Vec<u64> = numbers.iter().take(8).collect();
             return Err(unsupported(
@@ -408,7 +405,7 @@ fn values(directory: &Directory, samples: usize) -> Result<(usize, Kind), ReadEr
     }
 }
 
-/// What the last value of a pixel is, and whether 0 is white.
+/// The meaning of the last value of a pixel, and whether 0 is white.
 fn meaning(
     directory: &Directory,
     photometric: u64,
@@ -421,7 +418,7 @@ fn meaning(
     let colors = match photometric {
         0 | 1 => 1,
         2 => 3,
-        // Differences of colors are turned into colors by the reader of JPEG, and by nothing else here.
+        // Only the JPEG reader converts color differences to colors.
         6 if compression == Compression::Jpeg => 3,
         3 => return Err(unsupported("of a palette", expected)),
         4 => return Err(unsupported("a transparency mask", expected)),
@@ -453,7 +450,8 @@ fn meaning(
     let last = match (samples - colors, extra.as_slice()) {
         (0, _) => Meaning::Value,
         (1, [1 | 2]) => Meaning::Opacity,
-        // What a fourth value is has to be said; unsaid, it is opacity or nothing, and opaque in both.
+        // The meaning of a fourth value must be stated. If it is not, it is opacity or unused, and opaque in both
+        // cases.
         (1, []) if colors == 3 => Meaning::Opacity,
         (_, extra) if colors == 1 && extra.iter().all(|&extra| extra == 0) => Meaning::Value,
         _ => {
@@ -477,7 +475,7 @@ fn predictor(
     let is_packed = matches!(compression, Compression::Lzw | Compression::Deflate);
     match (predictor, kind) {
         (1, _) => Ok(1),
-        // Readers do not agree whether it counts without compression.
+        // Readers disagree whether it applies without compression.
         (2 | 3, _) if !is_packed => {
             Err(unsupported(format!("of predictor {predictor} with {compression:?}"), "LZW or deflate"))
         }

@@ -1,7 +1,7 @@
 //! TIFF files: gray, colored or of many channels, integers and floats.
 //!
-//! The directory and the places of pixels are read here, strip by strip, because what a file says of them is
-//! to be checked against what is there; libraries decompress.
+//! The directory and the positions of pixels are parsed here, so that the claims of a file are checked strip by strip
+//! against its content; libraries decompress.
 
 mod chunk;
 mod layout;

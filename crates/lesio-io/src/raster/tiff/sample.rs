@@ -1,4 +1,4 @@
-//! Values of a row as floats.
+//! Converts the values of a row to floats.
 
 use super::super::directory::Order;
 use super::super::planes::{Opacity, Planes};
@@ -7,7 +7,7 @@ use crate::error::ReadErrorKind;
 use crate::nifti::Sealed;
 
 impl Layout<'_> {
-    /// Puts a channel of a chunk's row into its plane, or counts where it is not opaque.
+    /// Writes a channel of a chunk's row into its plane, or counts pixels that are not opaque.
     pub(super) fn put(
         &self,
         planes: &mut Planes,
@@ -78,12 +78,12 @@ impl Layout<'_> {
                     Order::Big => u64::from(u32::from_be_bytes(bytes)),
                 }
             }
-            // Whole bytes stand in the file's order.
+            // Whole bytes are in the file's byte order.
             bits if bits.is_multiple_of(8) => {
                 let size = bits / 8;
                 self.order.unsigned(row.get(place * size..(place + 1) * size).unwrap_or_default())
             }
-            // Other widths are packed, the highest bit first, whatever the order of bytes.
+            // Other widths are packed, the highest bit first, regardless of the byte order.
             bits => {
                 let start = place * bits;
                 let bytes = row.get(start / 8..(start + bits).div_ceil(8)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! TIFF files of 32-bit floats, out.
+//! Writes TIFF files of 32-bit floats.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -15,8 +15,8 @@ use crate::source::BYTES;
 
 const FORMAT: &str = "TIFF";
 
-/// Writes a map `[row, column]` as a compressed TIFF file of 32-bit floats, whole or not at all, so that every value is kept: NaN and
-/// infinities too. The name is used as given.
+/// Writes a map `[row, column]` atomically as a compressed TIFF file of 32-bit floats. Every value is kept, including
+/// NaN and infinities. The name is used as given.
 ///
 /// # Errors
 /// [`ImageWriteErrorKind::UnsupportedImage`] for no pixels or more than 4 GiB of them, and the errors of
@@ -61,7 +61,7 @@ fn encode(map: &ArrayRef2<f32>) -> Result<Vec<u8>, ImageWriteErrorKind> {
         None => map.iter().copied().collect(),
     };
     let mut bytes = Cursor::new(Vec::new());
-    // In memory, nothing can fail but sizes that the format cannot hold.
+    // In memory, only sizes that the format cannot represent can fail.
     TiffEncoder::new(&mut bytes)
         .map(|encoder| encoder.with_compression(Compression::Deflate(DeflateLevel::Balanced)))
         .and_then(|mut encoder| encoder.write_image::<Gray32Float>(columns, rows, &values))
