@@ -1,4 +1,4 @@
-//! What normal images score, and what follows for others: thresholds and p-values.
+//! The scores of normal images, and thresholds and p-values that follow from them.
 
 use std::collections::BTreeMap;
 
@@ -26,18 +26,18 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Nothing calibrated.
+    /// A calibration without predictors.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in the normal scores of a predictor.
+    /// Adds the normal scores of a predictor.
     pub fn insert(&mut self, predictor: PredictorName, scores: NormalScores) {
         self.predictors.insert(predictor, scores);
     }
 
-    /// The normal scores of a predictor, where it was calibrated.
+    /// The normal scores of a predictor, if it was calibrated.
     #[must_use]
     pub fn get(&self, predictor: PredictorName) -> Option<&NormalScores> {
         self.predictors.get(&predictor)
@@ -55,7 +55,7 @@ impl Calibration {
         self
     }
 
-    /// The resolutions of the subjects; empty where they were not told.
+    /// The resolutions of the subjects; empty if unknown.
     #[must_use]
     pub fn resolutions(&self) -> &ResolutionRange {
         &self.resolutions
@@ -68,32 +68,32 @@ impl Calibration {
     }
 }
 
-/// What a calibration says of a subject: see [`NormalScores::judge`].
+/// The verdict on a subject: see [`NormalScores::judge`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Judgement {
-    /// Nothing in it stands out at this level.
+    /// No score is abnormal at this level.
     Normal {
         /// Its p-value.
         p_value: f64,
     },
-    /// Something in it does.
+    /// Some score is abnormal at this level.
     Abnormal {
         /// Its p-value.
         p_value: f64,
     },
-    /// It stands out from all normal subjects, and there are too few of them for this level.
+    /// The subject scores higher than all normal subjects, but there are too few of them for this level.
     Undecided {
-        /// Its p-value, the smallest that there can be.
+        /// Its p-value, the smallest possible one.
         p_value: f64,
     },
 }
 
-/// What one predictor says of normal subjects: quantiles over pixels, and each subject's highest score.
+/// The scores of normal subjects by one predictor: quantiles over pixels, and each subject's highest score.
 ///
-/// A rate is a share of all pixels: a subject with four times as many, since it was sampled twice as finely, counts
-/// four times. Family-wise p-values count subjects, each once.
+/// A rate is a fraction of all pixels, so a subject sampled twice as finely, with four times as many pixels, has four
+/// times the weight. Family-wise p-values count each subject once.
 ///
 /// Pixels of one image are not independent, subjects are: a rate over pixels is a description of the
 /// calibration subjects, while [`NormalScores::family_wise_p_value`] is a valid p-value for a new
@@ -113,7 +113,7 @@ pub enum Judgement {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Serialized, it is checked again when it is read.
+/// Deserialization checks the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "NormalParts")]
 pub struct NormalScores {
@@ -135,13 +135,13 @@ pub struct NormalScoresBuilder {
 }
 
 impl NormalScoresBuilder {
-    /// No subject yet.
+    /// A builder without subjects.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the scores of a subject's foreground; a subject without any is left out, as are scores
+    /// Adds the scores of a subject's foreground; a subject without foreground is left out, as are scores
     /// that are not finite.
     pub fn add(&mut self, scores: impl IntoIterator<Item = f32>) {
         let before = self.scores.len();
@@ -165,9 +165,9 @@ impl NormalScoresBuilder {
     }
 }
 
-/// What quantiles, mean and deviation take, gathered from ascending scores.
+/// Collects quantiles, mean and deviation from ascending scores.
 struct Ascending {
-    /// For each of [`TAILS`] the rank of the highest score that stays below the threshold; `None` where all reach it.
+    /// For each of [`TAILS`] the rank of the highest score that stays below the threshold; `None` if all reach it.
     excluded: [Option<u64>; TAILS.len()],
     quantiles: [Option<f32>; TAILS.len()],
     /// Tails before this have their excluded score, and those before `known` their threshold.
@@ -194,7 +194,7 @@ impl Ascending {
                 self.quantiles[self.known] = Some(score);
                 self.known += 1;
             }
-            // Shares that no score has to be excluded for are thresholds at the lowest.
+            // For tails that exclude no score, the threshold is the lowest score.
             while self.place == 0 && self.excluded.get(self.known).is_some_and(Option::is_none) {
                 self.quantiles[self.known] = Some(score);
                 self.known += 1;
@@ -208,7 +208,7 @@ impl Ascending {
         {
             self.passed += 1;
         }
-        // One by one, as if they were in memory: sums round alike then.
+        // One by one, so that sums round as they do for scores in memory.
         (0..count).for_each(|_| self.sum += f64::from(score));
     }
 
@@ -223,8 +223,9 @@ impl Ascending {
 
 impl NormalScores {
     /// The normal scores of subjects whose pixels are not in memory together: each subject's highest score, the number of
-    /// all scores, and a function that hands on all of them in ascending order, each with how often it comes, which is
-    /// called twice. `None` without any. All scores are finite; the result is that of a [`NormalScoresBuilder`].
+    /// all scores, and a function that passes on all of them in ascending order, each with its number of occurrences.
+    /// The function is called twice. `None` without any scores. All scores are finite; the result is that of a
+    /// [`NormalScoresBuilder`].
     ///
     /// ```
     /// use lesio_anomaly::{NormalScores, NormalScoresBuilder};
@@ -289,9 +290,9 @@ impl NormalScores {
 
     /// The lowest score that at most a share `rate` of the normal pixels reaches (`>=`).
     ///
-    /// That holds at the rates that are kept (1e-5, 1e-4, 5e-4, .001, .002, .005, .01, .02, .03, .05, .07,
+    /// This is exact at the stored rates (1e-5, 1e-4, 5e-4, .001, .002, .005, .01, .02, .03, .05, .07,
     /// .1, .15, .2, .3, ...); between them the score is interpolated by the logarithm of the rate. Rates
-    /// below 1e-5, and NaN, get the score of 1e-5, rates above 1 that of 1; where there are fewer pixels than
+    /// below 1e-5, and NaN, get the score of 1e-5, rates above 1 that of 1; with fewer pixels than
     /// `1 / rate`, none of them reaches it.
     #[must_use]
     pub fn threshold(&self, rate: f64) -> f32 {
@@ -325,12 +326,12 @@ impl NormalScores {
         1.0 / (1.0 + self.pixels as f64)
     }
 
-    /// `-log10` of the upper-tail share, which goes on growing above the highest score that the normal
-    /// pixels tell anything of: 2 is a score that one normal pixel in a hundred reaches.
+    /// `-log10` of the upper-tail share, extrapolated above the highest quantile of the normal pixels: 2 is a score
+    /// that one normal pixel in a hundred reaches.
     ///
-    /// Up to there it is `-log10` of [`NormalScores::exceedance`]. Above, it grows in proportion to the
-    /// score, at the mean pace from the median to there, so that scores which no normal pixel reaches
-    /// still compare; where the normal pixels are all equal, by 1 per unit.
+    /// Up to that quantile it is `-log10` of [`NormalScores::exceedance`]. Above, it grows linearly with the score, at
+    /// the mean slope from the median to that quantile, so that scores above all normal pixels remain comparable. If
+    /// all normal pixels are equal, the slope is 1 per unit.
     #[must_use]
     pub fn surprise(&self, score: f32) -> f64 {
         let last = self.last_supported();
@@ -353,8 +354,8 @@ impl NormalScores {
         TAILS.iter().rposition(|&tail| tail * self.pixels as f64 >= 1.0).unwrap_or(0)
     }
 
-    /// Standard deviations of the normal pixels by which a score lies above their mean; where they are all
-    /// equal, the difference itself.
+    /// The distance of a score from the mean of the normal pixels, in standard deviations; if they are all equal, the
+    /// difference itself.
     #[must_use]
     pub fn deviations(&self, score: f32) -> f64 {
         let difference = f64::from(score) - self.mean;
@@ -372,7 +373,7 @@ impl NormalScores {
         (1 + reached) as f64 / (1 + self.maxima.len()) as f64
     }
 
-    /// Whether a subject whose highest score is this one is abnormal, at a chance of a false alarm of `level`, 0 to 1.
+    /// The verdict on a subject with this highest score, at a false-alarm probability of `level`, 0 to 1.
     ///
     /// # Errors
     /// [`SettingError`] for another level.
@@ -386,15 +387,14 @@ impl NormalScores {
         })
     }
 
-    /// The smallest p-value that there can be, `1 / (1 + subjects)`: one normal subject cannot say more of any
-    /// score than .5, and 19 no more than .05.
+    /// The smallest possible p-value, `1 / (1 + subjects)`: .5 with one normal subject, .05 with 19.
     #[must_use]
     pub fn smallest_p_value(&self) -> f64 {
         1.0 / (1 + self.maxima.len()) as f64
     }
 
-    /// The lowest score whose family-wise p-value is at most `level`; `None` where there are too few
-    /// subjects for that level, which takes at least `1 / level - 1` of them, and for a level that is not positive.
+    /// The lowest score whose family-wise p-value is at most `level`; `None` if there are
+    /// fewer than `1 / level - 1` subjects, and for a level that is not positive.
     #[must_use]
     pub fn family_wise_threshold(&self, level: f64) -> Option<f32> {
         let subjects = self.maxima.len();
@@ -408,7 +408,7 @@ impl NormalScores {
     }
 }
 
-/// What a document holds, before it is checked.
+/// The content of a document before validation.
 #[derive(Deserialize)]
 struct NormalParts {
     quantiles: Vec<f32>,

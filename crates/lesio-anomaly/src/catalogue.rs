@@ -1,5 +1,5 @@
-//! The built-in predictors: what is added to the table below has a name in files and programs, calibration, ensembles and
-//! a place in every evaluation.
+//! The built-in predictors. A predictor in the table below has a name in files and programs, and takes part in
+//! calibration, ensembles and evaluation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,20 +21,20 @@ use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
 use crate::restoration::Restoration;
 use crate::settings::PredictorSettings;
 
-/// What a predictor needs.
+/// The requirements of a predictor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// Any model that reconstructs.
     Reconstructor,
-    /// A model that marks anomalies.
+    /// A model that segments anomalies.
     Segmentation,
     /// A variational model.
     Variational,
-    /// A variational model, and many passes of it for an image.
+    /// A variational model, and many passes of it for each image.
     ManyPasses,
 }
 
-/// What predictors are made of.
+/// The parts for making predictors.
 struct Parts<'p> {
     name: PredictorName,
     reconstructor: Arc<dyn Reconstructor>,
@@ -47,7 +47,7 @@ struct Parts<'p> {
 
 type Made = Result<Box<dyn Predictor>, PredictError>;
 
-/// Declares [`PredictorName`] from a table: documentation, variant, name, what it needs, how it is made.
+/// Declares [`PredictorName`] from a table: documentation, variant, name, requirements, constructor.
 macro_rules! predictors {
     ($($(#[$doc:meta])* $variant:ident, $name:literal, $needs:expr, $make:expr;)*) => {
         /// A predictor's name, as in reports, files and on command lines.
@@ -55,12 +55,12 @@ macro_rules! predictors {
         #[non_exhaustive]
         pub enum PredictorName {
             $($(#[$doc])* $variant,)*
-            /// A predictor of one's own, see [`PredictorName::own`].
+            /// A user-defined predictor, see [`PredictorName::own`].
             Own(OwnName),
         }
 
         impl PredictorName {
-            /// All predictors that are built in, the cheap ones first.
+            /// All built-in predictors, the cheap ones first.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
 
             /// The name.
@@ -107,7 +107,7 @@ predictors! {
     PixelNll, "pixel-nll", Needs::Variational, |parts| Ok(Box::new(PixelLikelihood::new(parts.model()?)));
     /// `1 - SSIM`.
     PixelSsim, "pixel-ssim", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Structural);
-    /// The logit of a model that marks anomalies.
+    /// The logit of a model that segments anomalies.
     AnomalyLogit, "anomaly-logit", Needs::Segmentation, |parts| Ok(Box::new(AnomalyLogit::new(parts.marks()?)));
     /// Gradient of the divergence.
     GradKl, "grad-kl", Needs::Variational, |parts| parts.gradient(Target::Divergence);
@@ -129,11 +129,11 @@ predictors! {
         |parts| Ok(Box::new(Restoration::new(parts.model()?, parts.settings.restoration.clone())?));
 }
 
-/// The predictor of a name for a model.
+/// Makes the predictor of a name for a model.
 ///
 /// # Errors
-/// [`PredictError::Unsupported`] where the model cannot serve it, [`PredictError::Setting`] for
-/// settings out of range, [`PredictError::NotRegistered`] for the name of a predictor of one's own.
+/// [`PredictError::Unsupported`] if the model does not support it, [`PredictError::Setting`] for
+/// settings out of range, [`PredictError::NotRegistered`] for the name of a user-defined predictor.
 pub fn predictor(
     name: PredictorName,
     model: &Model,
@@ -158,7 +158,7 @@ pub fn predictor_over(
     name.make(&Parts { name, reconstructor, variational, segmentation: None, kind, settings })
 }
 
-/// Refuses names of which one stands twice: maps go by name.
+/// Returns an error for a name that occurs twice, since maps are identified by name.
 pub(crate) fn check_unique(names: &[PredictorName]) -> Result<(), PredictError> {
     match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
         Some((_, name)) => Err(PredictError::Repeated { predictor: name.to_string() }),
@@ -198,18 +198,18 @@ impl Parts<'_> {
 }
 
 impl PredictorName {
-    /// The name of a predictor of one's own.
+    /// The name of a user-defined predictor.
     ///
     /// # Errors
-    /// [`SettingError`] as [`OwnName::new`], and for the name of a predictor that is built in.
+    /// [`SettingError`] as [`OwnName::new`], and for the name of a built-in predictor.
     pub fn own(name: &str) -> Result<Self, SettingError> {
         if name.parse::<Self>().is_ok() {
-            return Err(SettingError::new("name", name, "one that no built-in predictor has"));
+            return Err(SettingError::new("name", name, "a name that no built-in predictor has"));
         }
         OwnName::new(name).map(Self::Own)
     }
 
-    /// Whether it takes many passes of the model for an image.
+    /// Whether it needs many passes of the model for an image.
     #[must_use]
     pub fn is_iterative(self) -> bool {
         self.needs() == Needs::ManyPasses
@@ -221,7 +221,7 @@ impl PredictorName {
         matches!(self.needs(), Needs::Variational | Needs::ManyPasses)
     }
 
-    /// Whether a model can serve it.
+    /// Whether a model supports it.
     #[must_use]
     pub fn is_served_by(self, model: &Model) -> bool {
         match self.needs() {
@@ -240,7 +240,7 @@ impl fmt::Display for PredictorName {
 
 /// A text that names no predictor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no predictor, expected one of {}", names())]
+#[error("{found:?} is not a predictor, expected one of {}", names())]
 pub struct UnknownPredictor {
     /// The text.
     pub found: String,

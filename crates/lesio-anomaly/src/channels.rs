@@ -1,4 +1,4 @@
-//! From values by channel to maps.
+//! Averages values over channels.
 
 use lesio_nn::ImageBatch;
 

@@ -1,12 +1,12 @@
-//! The predictor that validation data chose.
+//! The predictor that was selected on validation data.
 
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PredictorName;
 
-/// The predictor that validation data chose among those of a model: the one of the highest average precision on
-/// slices with lesions, after post-processing.
+/// The predictor of a model that was selected on validation data: the one with the highest average precision on slices
+/// with lesions, after post-processing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ChosenPredictor {
@@ -19,13 +19,13 @@ pub struct ChosenPredictor {
 }
 
 impl ChosenPredictor {
-    /// A choice by these figures. A test set must never make one.
+    /// A selection with these figures. They must never come from a test set.
     #[must_use]
     pub fn new(predictor: PredictorName, average_precision: f64, subjects: usize) -> Self {
         Self { predictor, average_precision, subjects }
     }
 
-    /// Refuses an average precision outside of 0 to 1, and a choice by no subject.
+    /// Returns an error for an average precision outside of 0 to 1, and for 0 subjects.
     ///
     /// # Errors
     /// Names the figure.

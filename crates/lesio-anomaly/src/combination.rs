@@ -12,7 +12,7 @@ use crate::pixel::PixelLikelihood;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 
-/// How the two are combined. Everything is scaled within its own image, never over a batch.
+/// How the two are combined. All values are scaled within each image, never over a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Combination {
@@ -25,8 +25,8 @@ pub enum Combination {
 
 /// `grad-kl` combined with `pixel-nll`.
 ///
-/// A density's `-log p` has no natural zero and may be negative, where a product would turn the order
-/// of the gradients around: it is counted from its lowest value in the image.
+/// The `-log p` of a density has no natural zero and may be negative, and a product with negative values would reverse
+/// the order of the gradients. So its lowest value in the image is subtracted.
 #[derive(Debug)]
 pub struct Combined {
     gradient: GradientPredictor,
@@ -38,7 +38,7 @@ impl Combined {
     /// The combination for a model.
     ///
     /// # Errors
-    /// As [`GradientPredictor::new`].
+    /// Those of [`GradientPredictor::new`].
     pub fn new(
         model: Arc<dyn VariationalModel>,
         combination: Combination,
@@ -48,7 +48,7 @@ impl Combined {
         Ok(Self { gradient, likelihood: PixelLikelihood::new(model), combination })
     }
 
-    /// Combines maps `[.., h, w]`, each scaled by itself.
+    /// Combines maps `[.., h, w]`, each scaled separately.
     fn combine(&self, mut gradient: Vec<f32>, mut likelihood: Vec<f32>, pass: &SharedPass<'_>) -> Vec<f32> {
         let pixels = pass.images().shape().pixels().max(1);
         for (a, b) in gradient.chunks_exact_mut(pixels).zip(likelihood.chunks_exact_mut(pixels)) {
@@ -86,7 +86,7 @@ impl Predictor for Combined {
         Ok(self.combine(gradient, likelihood, pass))
     }
 
-    /// Each channel is scaled by itself: the mean of these maps is not that of [`Predictor::score`].
+    /// Each channel is scaled separately, so the mean of these maps differs from [`Predictor::score`].
     fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
         let parts = (self.gradient.score_channels(pass)?, self.likelihood.score_channels(pass)?);
         let (Some(gradient), Some(likelihood)) = parts else { return Ok(None) };
@@ -102,7 +102,7 @@ impl Predictor for Combined {
 fn scale_to_unit(values: &mut [f32]) {
     let low = values.iter().copied().fold(f32::INFINITY, f32::min);
     let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Divided, because the inverse of a tiny range may be infinite.
+    // Division, because the inverse of a tiny range may be infinite.
     let range = if high > low { high - low } else { 1.0 };
     values.iter_mut().for_each(|value| *value = (*value - low) / range);
 }

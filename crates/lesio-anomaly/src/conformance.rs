@@ -1,9 +1,10 @@
 //! The obligations of a [`Predictor`] and of a [`VariationalModel`] as tests that every implementation can run.
 //!
-//! A row must depend on its own image only. How exactly that can be seen depends on what computes: lesio's own engine
-//! gives a row the same bits in every batch and on every number of threads, which [`check_predictor_bits`] and
-//! [`check_model_bits`] test. candle's matrix products sum in another order in a batch of another size, which changes a
-//! row by rounding, some 1e-5 of its scale; [`check_predictor`] and [`check_model`] allow for that, up to [`TOLERANCE`].
+//! A row must depend on its own image only. How exactly this can be tested depends on the engine. lesio's engine gives
+//! a row the same bits in every batch and for every number of threads; [`check_predictor_bits`] and
+//! [`check_model_bits`] test that. candle's matrix products sum in another order for another batch size, which changes
+//! a row by rounding, about 1e-5 of its scale; [`check_predictor`] and [`check_model`] allow for that, up to
+//! [`TOLERANCE`].
 //!
 //! ```
 //! use lesio_anomaly::{Intensity, conformance};
@@ -23,11 +24,11 @@ use crate::error::PredictError;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 
-/// How far a row may be from the same row in another batch, relative to the largest magnitude in the row: a hundred times
-/// what the order of sums makes of it in `f32`, and a tenth of the least fault that matters.
+/// Largest difference between a row and the same row in another batch, relative to the largest magnitude in the row. It
+/// is a hundred times the effect of summation order in `f32`, and a tenth of the smallest defect that matters.
 pub const TOLERANCE: f32 = 1e-3;
 
-/// How exactly a row must be the same however it is computed.
+/// How closely rows must agree between batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Agreement {
     /// Bit for bit.
@@ -37,8 +38,8 @@ enum Agreement {
 }
 
 impl Agreement {
-    /// Whether `found` is the row `expected`, of which there are more in a batch whose magnitude is `scale`: a row of
-    /// next to nothing is rounded as those beside it are.
+    /// Whether `found` agrees with the row `expected` of a batch of magnitude `scale`. The scale matters because a row
+    /// of tiny values is rounded like the other rows of its batch.
     fn holds(self, found: &[f32], expected: &[f32], scale: f32) -> bool {
         if found.len() != expected.len() {
             return false;
@@ -51,7 +52,7 @@ impl Agreement {
         }
     }
 
-    /// As [`Agreement::holds`], for rows of `size` values one after the other.
+    /// Like [`Agreement::holds`], for rows of `size` values one after the other.
     fn holds_by_row(self, found: &[f32], expected: &[f32], size: usize) -> bool {
         let (scale, size) = (magnitude(expected), size.max(1));
         let mut rows = found.chunks(size).zip(expected.chunks(size));
@@ -67,14 +68,15 @@ fn magnitude(values: &[f32]) -> f32 {
 /// Checks the obligations of [`Predictor`] on images `[n, c, h, w]`, n at least 3, and that the mean
 /// score rises inside a square of `planted` added to the first image.
 ///
-/// `planted` is the value added; `None` leaves this last check out, for predictors to which the
-/// addition is no anomaly. Returns what was broken, in words; nothing is a pass.
+/// `planted` is the value added; `None` skips this last check, for predictors that do not respond to added values.
+/// Returns a description of each violation; an empty list means success.
 ///
-/// Checked are: shape; finiteness; that a second call gives the same bits; that a single thread, a single row, a turned
-/// and a doubled batch and a shared pass give the same up to [`TOLERANCE`]; that an empty batch gives an empty map.
+/// The checks are: shape; finite values; the same bits in a second call; the same values up to [`TOLERANCE`] on a
+/// single thread, for single rows, in a reversed and a doubled batch, and in a shared pass; an empty map for an empty
+/// batch.
 ///
 /// # Errors
-/// What the predictor reports, and [`PredictError::Config`] for fewer than 3 images.
+/// Errors of the predictor, and [`PredictError::Config`] for fewer than 3 images.
 pub fn check_predictor(
     predictor: &dyn Predictor,
     images: ImageBatch<'_>,
@@ -83,10 +85,10 @@ pub fn check_predictor(
     predictor_faults(predictor, images, planted, Agreement::Rounding)
 }
 
-/// As [`check_predictor`], of a predictor whose model lesio's own engine computes: every row is the same bit for bit.
+/// Like [`check_predictor`], of a predictor whose model lesio's own engine computes: every row is the same bit for bit.
 ///
 /// # Errors
-/// As there.
+/// Those of [`check_predictor`].
 pub fn check_predictor_bits(
     predictor: &dyn Predictor,
     images: ImageBatch<'_>,
@@ -105,7 +107,7 @@ fn predictor_faults(
     let (n, shape) = (images.len(), images.shape());
     let (size, pixels, width) = (shape.len(), shape.pixels(), shape.width);
     if n < 3 {
-        return Err(PredictError::Config(format!("{n} images cannot be told apart, expected at least 3")));
+        return Err(PredictError::Config(format!("{n} images are too few, expected at least 3")));
     }
     let all = predictor.score(images)?;
     if all.len() != n * pixels {
@@ -196,15 +198,15 @@ fn predictor_faults(
 
 /// Checks the obligations of [`VariationalModel`] on images `[n, c, h, w]`, n at least 1.
 ///
-/// Checked are: lengths and finiteness of what [`VariationalModel::gradients`] gives; that all it was
-/// asked for is there; that the divergence is at least 0; that divergence, mean and reconstruction agree with
+/// The checks are: lengths and finite values of the result of [`VariationalModel::gradients`]; presence of all
+/// requested parts; a divergence of at least 0; agreement of divergence, mean and reconstruction with
 /// [`VariationalModel::encode`], [`VariationalModel::decode`] and
-/// [`Reconstructor::reconstruct`](lesio_vae::Reconstructor::reconstruct) within a thousandth; that the gradients are
-/// central differences of the terms within half a hundredth, along themselves and in drawn directions; and that rows do not
-/// depend on each other, which is that each is the same alone up to [`TOLERANCE`].
+/// [`Reconstructor::reconstruct`](lesio_vae::Reconstructor::reconstruct) within a thousandth; agreement of the
+/// gradients with central differences of the terms within half a hundredth, along the gradient and in random
+/// directions; and that rows do not depend on each other: each is the same alone up to [`TOLERANCE`].
 ///
 /// # Errors
-/// What the model reports, and [`PredictError::Config`] without an image.
+/// Errors of the model, and [`PredictError::Config`] without an image.
 pub fn check_model(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
@@ -212,10 +214,10 @@ pub fn check_model(
     model_faults(model, images, Agreement::Rounding)
 }
 
-/// As [`check_model`], of a model that lesio's own engine computes: every row alone is the same bit for bit.
+/// Like [`check_model`], of a model that lesio's own engine computes: every row alone is the same bit for bit.
 ///
 /// # Errors
-/// As there.
+/// Those of [`check_model`].
 pub fn check_model_bits(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
@@ -282,15 +284,16 @@ fn model_faults(
     Ok(broken)
 }
 
-/// How far a step of a central difference moves a pixel, on the average: little enough to meet few kinks of a rectifier, enough
-/// to rise above rounding.
+/// Mean step of a pixel in a central difference: small enough to cross few kinks of rectifiers, large enough to exceed
+/// rounding errors.
 const STEP: f32 = 5e-4;
 
-/// How far a gradient may be from central differences, relative to its length: what rounding and curvature make of them.
+/// Largest difference between a gradient and central differences, relative to its length; it allows for rounding and
+/// curvature.
 const SLOPE_TOLERANCE: f64 = 5e-3;
 
-/// Compares gradients with central differences of their terms: along themselves, where any wrong factor shows, and in drawn
-/// directions, where all other parts do.
+/// Compares gradients with central differences of their terms: along the gradient, which reveals wrong factors, and in
+/// random directions, which reveal errors in all other components.
 fn gradient_faults(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
@@ -330,13 +333,14 @@ fn gradient_faults(
             for (row, (above, below)) in above.iter().zip(&below).enumerate() {
                 let own = row * size..(row + 1) * size;
                 let gradient = &gradient[own.clone()];
-                // By the steps that rounding has left.
+                // Divided by the actual steps after rounding.
                 let made = upper[own.clone()].iter().zip(&lower[own]);
                 let steps: Vec<f32> = made.map(|(upper, lower)| upper - lower).collect();
                 let expected: f64 =
                     gradient.iter().zip(&steps).map(|(&g, &s)| f64::from(g) * f64::from(s)).sum();
                 let whole = length(gradient) * length(&steps) / (size as f64).sqrt();
-                // Along itself a gradient's slope is the whole of it, else about the root of its size less.
+                // Along the gradient the slope equals its length; in a random direction it is smaller by about the root
+                // of its size.
                 let scale = expected.abs().max(whole);
                 let rounding = 1e-6 * (above.abs() + below.abs());
                 worst = worst.max(((above - below - expected).abs() - rounding) / scale.max(1e-30));
@@ -349,7 +353,7 @@ fn gradient_faults(
     Ok(broken)
 }
 
-/// What a pass gives, by name, and whether it is by pixel.
+/// The parts of a pass, by name, and whether each is per pixel.
 #[allow(clippy::type_complexity, reason = "a table, read in two places")]
 const PARTS: [(&str, fn(&Gradients) -> &[f32], bool); 5] = [
     ("the mean", |found| &found.mean, true),

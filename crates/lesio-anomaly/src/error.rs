@@ -1,4 +1,4 @@
-//! What can go wrong while images are scored.
+//! Errors of scoring images.
 
 use crate::ensemble::EnsembleError;
 use lesio_image::{FilterError, ImageError, PreprocessError, ResampleError};
@@ -13,7 +13,7 @@ pub enum PredictError {
     /// The model could not be computed.
     #[error("the model could not be computed")]
     Model(#[from] ModelError),
-    /// Values that are no whole number of images.
+    /// The number of values is not a multiple of an image's size.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// The images could not be brought to the network's grid.
@@ -34,10 +34,10 @@ pub enum PredictError {
     /// A setting is out of range.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// Parts do not fit together.
+    /// Parts that do not fit together.
     #[error("{0}")]
     Config(String),
-    /// A predictor was asked for more than once.
+    /// A predictor was requested more than once.
     #[error("predictor {predictor:?} is named more than once")]
     Repeated {
         /// The predictor.
@@ -61,19 +61,19 @@ pub enum PredictError {
         /// Pixels of the images.
         expected: usize,
     },
-    /// A predictor has no normal scores to compare with.
+    /// A predictor has no normal scores for comparison.
     #[error("predictor {predictor:?} was not calibrated")]
     NotCalibrated {
         /// The predictor.
         predictor: String,
     },
-    /// A predictor of one's own was asked for and is not known here.
+    /// A user-defined predictor was requested but not registered.
     #[error("predictor {predictor:?} is not built in, and no function was registered for it")]
     NotRegistered {
         /// The predictor.
         predictor: String,
     },
-    /// A predictor needs a model that this one is not.
+    /// A predictor needs another kind of model.
     #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]
     Unsupported {
         /// The predictor.

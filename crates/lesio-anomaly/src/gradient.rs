@@ -1,4 +1,4 @@
-//! Scores by how much a term of the bound would change with the pixel.
+//! Scores by the gradient of a term of the bound with respect to the pixel.
 
 use std::sync::Arc;
 
@@ -26,16 +26,16 @@ pub enum Target {
     Bound,
 }
 
-/// How gradient maps are steadied.
+/// Smoothing of gradient maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct GradientConfig {
-    /// Standard deviation in pixels of the Gaussian that smooths the map, up to 4096; 0 leaves it. Default 1.5: the
-    /// raw gradient of a strided network has a fine grid in it that is the network's, not the image's.
+    /// Standard deviation in pixels of the Gaussian that smooths the map, up to 4096; 0 turns it off. Default 1.5: the
+    /// raw gradient of a strided network contains a fine grid pattern that comes from the network, not from the image.
     pub smoothing: f64,
     /// SmoothGrad (Smilkov et al. 2017): the mean of the absolute gradients at this many noisy copies of
-    /// the image, up to 1000; 0 takes the image itself. Default 0.
+    /// the image, up to 1000; 0 uses the image itself. Default 0.
     pub copies: usize,
     /// Standard deviation of the copies' noise, 0 to 1000. Default .05, a twentieth of the range of a prepared image.
     pub deviation: f64,
@@ -122,7 +122,7 @@ impl GradientPredictor {
         })
     }
 
-    /// Maps of one pass or the mean of those of noisy copies, where `of` makes maps of gradients by channel.
+    /// Maps of one pass, or the mean over noisy copies; `of` converts gradients by channel to maps.
     fn maps(
         &self,
         pass: &SharedPass<'_>,

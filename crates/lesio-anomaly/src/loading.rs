@@ -1,4 +1,4 @@
-//! What a localizer needs to be read besides its file.
+//! Options for loading a localizer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,13 +11,13 @@ use crate::model::{Model, OwnModel};
 use crate::own_name::OwnName;
 use crate::predictor::Predictor;
 
-/// Why a function of the caller's could not make a model or a predictor.
+/// Why a function of the caller could not make a model or a predictor.
 pub type OwnError = Box<dyn std::error::Error + Send + Sync>;
 
 type MakeModel = dyn Fn(&ParameterSet, &Value, &Device) -> Result<OwnModel, OwnError> + Send + Sync;
 type MakePredictor = dyn Fn(&Model) -> Result<Arc<dyn Predictor>, OwnError> + Send + Sync;
 
-/// The device of a localizer that is read, and functions for the models and predictors that are not built in.
+/// Options for loading a localizer: its device, and functions that make user-defined models and predictors.
 #[derive(Clone, Default)]
 pub struct Loading {
     device: Device,
@@ -37,20 +37,21 @@ impl fmt::Debug for Loading {
 }
 
 impl Loading {
-    /// Built-in models and predictors alone, on a device.
+    /// Options for built-in models and predictors only, on a device.
     #[must_use]
     pub fn new(device: &Device) -> Self {
         Self { device: device.clone(), ..Self::default() }
     }
 
-    /// In another precision than that of the file, see [`Localizer::in_precision`](crate::Localizer::in_precision).
+    /// Loads in another precision than that of the file, see
+    /// [`Localizer::in_precision`](crate::Localizer::in_precision).
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = Some(precision);
         self
     }
 
-    /// With a function that makes the model of a name, of the parameters and the configuration that were saved.
+    /// Registers a function that makes the model of a name from the saved parameters and configuration.
     #[must_use]
     pub fn model(
         mut self,
@@ -61,7 +62,7 @@ impl Loading {
         self
     }
 
-    /// With a function that makes the predictor of a name for the localizer's model.
+    /// Registers a function that makes the predictor of a name for the localizer's model.
     ///
     /// # Errors
     /// [`SettingError`](lesio_settings::SettingError) as [`OwnName::new`].
@@ -80,7 +81,7 @@ impl Loading {
         &self.device
     }
 
-    /// The precision, where it is another than that of the file.
+    /// The precision, if it replaces that of the file.
     pub(crate) fn chosen_precision(&self) -> Option<Precision> {
         self.precision
     }

@@ -17,25 +17,26 @@ pub struct ScanScore {
     pub predictor: PredictorName,
     /// Its scores, unfiltered; outside the foreground the lowest inside.
     pub raw: Volume<f32>,
-    /// The scores after post-processing; before that, counted in deviations from what is usual at their
-    /// place where that is known ([`Localizer::normalized_by_position`](crate::Localizer::normalized_by_position)).
+    /// The scores after post-processing. If the localizer normalizes by position, they were converted to standard
+    /// deviations from normal scores before
+    /// ([`Localizer::normalized_by_position`](crate::Localizer::normalized_by_position)).
     pub postprocessed: Volume<f32>,
 }
 
-/// Everything a localizer says of a scan.
+/// The result of a localizer for a scan.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ScoredScan {
-    /// One score per predictor asked for.
+    /// One score per requested predictor.
     pub scores: Vec<ScanScore>,
-    /// What the model takes for normal, in the scan's intensities.
+    /// The model's reconstruction, in the scan's intensities.
     pub reconstruction: Scan,
-    /// What belongs to the object.
+    /// The foreground, which belongs to the object.
     pub foreground: Volume<bool>,
-    /// How finely the scan is sampled.
+    /// The resolution of the scan.
     pub resolution: Resolution,
-    /// Why the calibration may not hold at this resolution; `None` where it should, and where nothing is known of
-    /// the calibration subjects.
+    /// Why the calibration may not be valid at this resolution; `None` if it should be, and if the resolutions of the
+    /// calibration subjects are unknown.
     pub doubt: Option<ResolutionDoubt>,
 }
 
@@ -43,13 +44,13 @@ pub struct ScoredScan {
 #[derive(Clone, Debug)]
 pub(crate) struct GridMaps {
     planes: Vec<Array2<f32>>,
-    /// The lowest score inside a foreground, for what the model was not shown: a predictor's scores may
-    /// be negative, and 0 would stand out.
+    /// The lowest score inside a foreground, used for skipped slices: scores may be negative, and 0 could then be a
+    /// high score.
     lowest: f32,
 }
 
 impl GridMaps {
-    /// The maps of slices; those that the model was not shown get the lowest score inside a foreground.
+    /// The maps of slices; skipped slices get the lowest score inside a foreground.
     pub(crate) fn new(planes: Vec<Array2<f32>>, prepared: &[&PreparedPlane]) -> Self {
         let mut maps = Self { planes, lowest: 0.0 };
         maps.quiet_unseen(prepared);
@@ -79,19 +80,19 @@ impl GridMaps {
     }
 }
 
-/// Whether a slice is shown to the model.
+/// Whether a slice is scored by the model.
 pub(crate) fn is_seen(plane: &PreparedPlane) -> bool {
     plane.mask.iter().any(|&inside| inside)
 }
 
-/// What of a localizer makes maps.
+/// The parts of a localizer that make maps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MapParts<'a> {
     pub(crate) position_normals: &'a PositionCalibration,
     pub(crate) postprocessing: &'a PostProcessing,
     /// Names of the model's channels.
     pub(crate) channels: &'a [String],
-    /// Which slices were seen.
+    /// Which slices were scored.
     pub(crate) plane: Plane,
 }
 
@@ -134,34 +135,34 @@ impl<'a> ScanMaps<'a> {
         &self.resolution
     }
 
-    /// Why the calibration may not hold at this resolution.
+    /// Why the calibration may not be valid at this resolution.
     #[must_use]
     pub fn doubt(&self) -> Option<&ResolutionDoubt> {
         self.doubt.as_ref()
     }
 
-    /// The maps of each predictor, in the order in which they were asked for.
+    /// The maps of each predictor, in the requested order.
     pub fn maps(&self) -> impl Iterator<Item = PredictorMaps<'_>> {
         self.maps.iter().map(|(predictor, maps)| PredictorMaps { of: self, predictor: *predictor, maps })
     }
 
-    /// What belongs to the object.
+    /// The foreground, which belongs to the object.
     #[must_use]
     pub fn foreground(&self) -> &Volume<bool> {
         &self.prepared.foreground
     }
 
-    /// What belongs to the object, alone.
+    /// The foreground, which belongs to the object, alone.
     #[must_use]
     pub fn into_foreground(self) -> Volume<bool> {
         self.prepared.foreground
     }
 
-    /// What the model takes for normal, in the intensities of the scan that was scored, which is shown itself outside
-    /// the foreground. Channels are in the model's order.
+    /// The model's reconstruction in the intensities of the scored scan; outside the foreground, the scan itself.
+    /// Channels are in the model's order.
     ///
     /// # Errors
-    /// [`PredictError::Image`] for another shape than that of the scan that was scored, [`PredictError::Preprocess`] for
+    /// [`PredictError::Image`] for another shape than that of the scored scan, [`PredictError::Preprocess`] for
     /// channels of other names.
     pub fn reconstruction(&self, scan: &Scan) -> Result<Scan, PredictError> {
         let foreground = &self.prepared.foreground;
@@ -182,8 +183,8 @@ impl<'a> ScanMaps<'a> {
         Ok(reconstruction.outside(foreground, scan, &order))
     }
 
-    /// One slice of a channel of the reconstruction inside the foreground, as [`Scan::slice`] shows it;
-    /// `None` past the last. Outside the foreground it says nothing.
+    /// One slice of a channel of the reconstruction inside the foreground, in the orientation of [`Scan::slice`];
+    /// `None` past the last. Outside the foreground it has no meaning.
     ///
     /// # Errors
     /// None in practice: the slices are of the network's grid.
@@ -233,7 +234,7 @@ impl PredictorMaps<'_> {
     /// The scores after post-processing, in the memory of the raw map: see [`ScanScore::postprocessed`].
     ///
     /// # Errors
-    /// A map whose scores are not finite, and one of another shape than the scan.
+    /// If scores of a map are not finite, or its shape differs from the scan's.
     pub fn postprocessed(&self, raw: Volume<f32>) -> Result<Volume<f32>, PredictError> {
         let ScanMaps { parts, prepared, resolution, .. } = self.of;
         let foreground = &prepared.foreground;

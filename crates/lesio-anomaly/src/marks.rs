@@ -1,4 +1,4 @@
-//! Scores by the marks of a model that segments anomalies.
+//! Scores by the logits of a model that segments anomalies.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl std::fmt::Debug for AnomalyLogit {
 }
 
 impl AnomalyLogit {
-    /// The marks of a model.
+    /// The predictor for the logits of a model.
     #[must_use]
     pub fn new(model: Arc<dyn SegmentationModel>) -> Self {
         Self { model }

@@ -20,17 +20,17 @@ use crate::own_name::OwnName;
 pub enum Model {
     /// A variational autoencoder: every predictor works.
     Vae(Arc<Vae>),
-    /// A denoiser: the predictors work that compare an image with its reconstruction.
+    /// A denoiser: only predictors that compare an image with its reconstruction work.
     Denoiser(Arc<Denoiser>),
-    /// A restorer, taught with synthetic anomalies: as a denoiser.
+    /// A restorer, trained with synthetic anomalies: works like a denoiser.
     Restorer(Arc<Restorer>),
-    /// A segmenter, taught with synthetic anomalies: as a denoiser, and the predictor of its marks.
+    /// A segmenter, trained with synthetic anomalies: works like a denoiser, and with the predictor of its logits.
     Segmenter(Arc<AnomalySegmenter>),
-    /// A model of one's own.
+    /// A user-defined model.
     Own(OwnModel),
 }
 
-/// What a model is made of, without its parameters.
+/// The configuration of a model, without its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -49,27 +49,27 @@ pub enum ModelConfig {
     },
     /// A restorer.
     Restorer {
-        /// Its configuration, with what it was taught.
+        /// Its configuration, including the synthetic anomalies of its training.
         config: TaughtConfig,
     },
     /// A segmenter.
     Segmenter {
-        /// Its configuration, with what it was taught.
+        /// Its configuration, including the synthetic anomalies of its training.
         config: TaughtConfig,
     },
-    /// A model of one's own, which a function of its name makes.
+    /// A user-defined model, made by the function that is registered for its name.
     Own {
         /// The name.
         name: String,
-        /// Whatever the function needs besides the parameters.
+        /// The configuration for that function.
         config: Value,
     },
 }
 
-/// A model of one's own: anything that reconstructs, or a variational model.
+/// A user-defined model: a reconstructor, a segmentation model or a variational model.
 ///
-/// Saved with a localizer are its name, its parameters and its configuration, not its code:
-/// [`Localizer::load_with`](crate::Localizer::load_with) takes a function that makes it again.
+/// A localizer's file contains its name, parameters and configuration, but not its code: to load it, pass
+/// [`Localizer::load_with`](crate::Localizer::load_with) a function that makes it.
 #[derive(Clone)]
 pub struct OwnModel {
     name: OwnName,
@@ -103,8 +103,8 @@ impl OwnModel {
         Ok(own)
     }
 
-    /// A model that marks anomalies: its marks are a predictor, and those work that compare an image with its
-    /// reconstruction.
+    /// A model that segments anomalies: its logits are a predictor, and predictors that compare an image with its
+    /// reconstruction work, too.
     ///
     /// # Errors
     /// [`SettingError`] as [`OwnName::new`].
@@ -117,7 +117,7 @@ impl OwnModel {
         Ok(own)
     }
 
-    /// A model that reconstructs: the predictors work that compare an image with its reconstruction.
+    /// A model that reconstructs: only predictors that compare an image with its reconstruction work.
     ///
     /// # Errors
     /// [`SettingError`] as [`OwnName::new`].
@@ -137,14 +137,14 @@ impl OwnModel {
         })
     }
 
-    /// With the parameters that are saved with it. Default none.
+    /// Sets the parameters that are saved with it. Default none.
     #[must_use]
     pub fn parameters(mut self, parameters: ParameterSet) -> Self {
         self.parameters = parameters;
         self
     }
 
-    /// With a configuration that is saved with it. Default null.
+    /// Sets a configuration that is saved with it. Default null.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
         self.config = config;
@@ -165,11 +165,11 @@ impl From<OwnModel> for Model {
 }
 
 impl Model {
-    /// A built-in model of a configuration and its parameters.
+    /// Makes a built-in model of a configuration and its parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, that of a model of one's own, parameters that do not fit it, or a failure of the
-    /// device.
+    /// For an invalid configuration, the configuration of a user-defined model, parameters that do not fit, and if the
+    /// device fails.
     pub fn new(config: &ModelConfig, parameters: &ParameterSet, device: &Device) -> Result<Self, BuildError> {
         Ok(match config.clone() {
             ModelConfig::Vae { config, beta } => {
@@ -192,7 +192,7 @@ impl Model {
         })
     }
 
-    /// What the model is made of.
+    /// The configuration of the model.
     #[must_use]
     pub fn config(&self) -> ModelConfig {
         match self {
@@ -224,7 +224,7 @@ impl Model {
         self.as_reconstructor().image_shape()
     }
 
-    /// The model as one that reconstructs.
+    /// The model as a reconstructor.
     #[must_use]
     pub fn reconstructor(&self) -> Arc<dyn Reconstructor> {
         match self {
@@ -236,7 +236,7 @@ impl Model {
         }
     }
 
-    /// The model as a variational one, where it is.
+    /// The model as a variational model, if it is one.
     #[must_use]
     pub fn variational(&self) -> Option<Arc<dyn VariationalModel>> {
         match self {
@@ -246,7 +246,7 @@ impl Model {
         }
     }
 
-    /// The model as one that marks anomalies, where it is.
+    /// The model as a segmentation model, if it is one.
     #[must_use]
     pub fn segmentation(&self) -> Option<Arc<dyn SegmentationModel>> {
         match self {
@@ -256,7 +256,7 @@ impl Model {
         }
     }
 
-    /// What the model is called in messages.
+    /// The name of the model in messages.
     #[must_use]
     pub fn kind(&self) -> String {
         match self {

@@ -1,13 +1,13 @@
-//! Names of predictors and models of one's own.
+//! Names of user-defined predictors and models.
 
 use std::fmt;
 
 use lesio_settings::SettingError;
 
-/// Most bytes of a name of one's own.
+/// Largest length of such a name in bytes.
 const LONGEST: usize = 47;
 
-/// The name of a predictor or model of one's own: 1 to 47 of the characters a to z, 0 to 9 and `-`.
+/// The name of a user-defined predictor or model: 1 to 47 of the characters a to z, 0 to 9 and `-`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnName {
     bytes: [u8; LONGEST],
@@ -32,7 +32,7 @@ impl OwnName {
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Made of ASCII alone.
+        // It is pure ASCII.
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Scores by how far an image is from its reconstruction.
+//! Scores by the distance between an image and its reconstruction.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for PixelError {
 }
 
 impl PixelError {
-    /// The pixel error of a model by a distance.
+    /// Makes the pixel error of a model with a distance.
     #[must_use]
     pub fn new(model: Arc<dyn Reconstructor>, distance: Distance) -> Self {
         Self { model, distance }
@@ -125,7 +125,7 @@ impl Predictor for PixelLikelihood {
     }
 }
 
-/// The pixel's own value, the floor that every model has to beat; channels are averaged.
+/// The value of the pixel itself, the baseline that every model has to beat; channels are averaged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Intensity;
 

@@ -1,4 +1,4 @@
-//! What normal images score at each place of the network's grid.
+//! Normal scores at each position of the network's grid.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use ndarray::ArrayRef2;
 use crate::catalogue::{PredictorName, UnknownPredictor, check_unique};
 use crate::error::PredictError;
 
-/// Mean and deviation of a predictor's scores at each place, over normal images.
+/// Mean and standard deviation of a predictor's scores at each position, over normal images.
 ///
-/// Heads that are aligned to the grid have the same anatomy at the same place, and a model errs more in
-/// some places than in others: at the skull, in the sulci. Counted in deviations from what is usual at
-/// its place, a score tells more. Places are the grid's pixels in each of a few bands of slices, from
+/// Heads that are aligned to the grid have the same anatomy at the same position, and models err more at some positions
+/// than at others, such as the skull and the sulci. Expressed in standard deviations from the mean of normal scores at
+/// its position, a score is more informative. Positions are the grid's pixels in each of a few bands of slices, from
 /// the first slice with foreground to the last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PositionNormals {
@@ -29,14 +29,14 @@ pub struct PositionCalibration {
     predictors: BTreeMap<PredictorName, PositionNormals>,
 }
 
-/// Gathers normal scores by place. See [`Localizer::add_normal`](crate::Localizer::add_normal).
+/// Collects normal scores by position. See [`Localizer::add_normal`](crate::Localizer::add_normal).
 #[derive(Clone, Debug)]
 pub struct PositionBuilder {
     shape: [usize; 3],
     predictors: Vec<(PredictorName, Vec<Sums>)>,
 }
 
-/// Number, mean and sum of squared distances from it, updated one by one (Welford 1962).
+/// Number, mean and sum of squared distances from it, with incremental updates (Welford 1962).
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     count: f64,
@@ -53,23 +53,23 @@ impl Sums {
     }
 }
 
-/// How many scores of the whole grid a place's own are mixed with: places that few normals have
-/// reached are judged by what is usual anywhere.
+/// Weight, in scores, of the statistics of the whole grid in those of each position: positions with few normal scores
+/// are thus normalized mostly by the whole grid.
 const PRIOR: f64 = 10.0;
 
 /// Most bands of slices.
 const MOST_BANDS: usize = 256;
 
-/// Most places of all predictors together.
+/// Most positions of all predictors together.
 const MOST_PLACES: usize = 1 << 27;
 
 impl PositionBuilder {
-    /// No scores yet, for these predictors on a grid of `[height, width]`, with slices in `bands` bands:
-    /// 1 for images, and few enough for volumes that every band has some slices of every subject.
+    /// A builder without scores, for these predictors on a grid of `[height, width]`, with slices in `bands` bands: 1
+    /// for images, and for volumes few enough that every band has some slices of every subject.
     ///
     /// # Errors
-    /// [`PredictError::Setting`] for no band or more than 256, and for more than 2^27 places of all predictors together,
-    /// which would take 3 GiB; [`PredictError::Repeated`] for a predictor named twice.
+    /// [`PredictError::Setting`] for no band or more than 256, and for more than 2^27 positions of all predictors
+    /// together, which would take 3 GiB; [`PredictError::Repeated`] for a predictor named twice.
     pub fn new(
         names: &[PredictorName],
         [height, width]: [usize; 2],
@@ -109,7 +109,7 @@ impl PositionBuilder {
         }
     }
 
-    /// Mean and deviation by place; predictors without a score have none.
+    /// Mean and deviation by position; predictors without a score are left out.
     #[must_use]
     pub fn finish(self) -> PositionCalibration {
         let shape = self.shape;
@@ -121,7 +121,7 @@ impl PositionBuilder {
             let mean = sums.iter().map(|own| own.count * own.mean).sum::<f64>() / count;
             let squares = |own: &Sums| own.squares + own.count * (own.mean - mean).powi(2);
             let variance = sums.iter().map(squares).sum::<f64>() / count;
-            // A constant map has no deviation: its scores are counted in their own unit.
+            // A constant map has no deviation: its scores keep their unit.
             let variance = if variance > 0.0 { variance } else { 1.0 };
             let (mut means, mut deviations) =
                 (Vec::with_capacity(sums.len()), Vec::with_capacity(sums.len()));
@@ -145,8 +145,8 @@ fn band_of(position: f32, bands: usize) -> usize {
 }
 
 impl PositionNormals {
-    /// Counts the scores of a slice in deviations from what is usual at their places, in place; `position`
-    /// is the slice's, from 0 to 1.
+    /// Converts the scores of a slice in place to standard deviations from the mean of normal scores at their
+    /// positions; `position` is that of the slice, from 0 to 1.
     pub(crate) fn standardize(&self, position: f32, map: &mut ArrayRef2<f32>) {
         let [bands, height, width] = self.shape;
         let band = band_of(position, bands) * height * width;
@@ -155,19 +155,19 @@ impl PositionNormals {
         map.iter_mut().zip(usual).for_each(|(score, (mean, deviation))| *score = (*score - mean) / deviation);
     }
 
-    /// Bands, rows and columns of the places.
+    /// Bands, rows and columns of the positions.
     #[must_use]
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    /// Mean scores by place, row-major.
+    /// Mean scores by position, row-major.
     #[must_use]
     pub fn mean(&self) -> &[f32] {
         &self.mean
     }
 
-    /// Deviations of the scores by place, row-major; all positive.
+    /// Standard deviations of the scores by position, row-major; all positive.
     #[must_use]
     pub fn deviation(&self) -> &[f32] {
         &self.deviation
@@ -177,24 +177,24 @@ impl PositionNormals {
 const PREFIX: &str = "location.";
 
 impl PositionCalibration {
-    /// What is usual for a predictor, where it is known.
+    /// The normal scores of a predictor by position, if known.
     #[must_use]
     pub fn get(&self, predictor: PredictorName) -> Option<&PositionNormals> {
         self.predictors.get(&predictor)
     }
 
-    /// The predictors that something is known of.
+    /// The predictors with normal scores.
     pub fn predictors(&self) -> impl Iterator<Item = PredictorName> {
         self.predictors.keys().copied()
     }
 
-    /// Whether nothing is known of any predictor.
+    /// Whether there are no normal scores of any predictor.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.predictors.is_empty()
     }
 
-    /// Whether all places are on a grid of `[height, width]`.
+    /// Whether all positions are on a grid of `[height, width]`.
     pub(crate) fn fits(&self, grid: [usize; 2]) -> bool {
         self.predictors.values().all(|normals| normals.shape[1..] == grid)
     }
@@ -215,7 +215,7 @@ impl PositionCalibration {
     /// Splits the tensors of a model's file into the model's own and the calibration.
     ///
     /// # Errors
-    /// What is wrong with the calibration, in words.
+    /// A description of what is wrong with the calibration.
     pub(crate) fn split(tensors: ParameterSet) -> Result<(ParameterSet, Self), String> {
         let (mut own, mut calibration) = (ParameterSet::new(), Self::default());
         for (full, tensor) in tensors.iter() {
@@ -230,13 +230,13 @@ impl PositionCalibration {
                 if known {
                     continue;
                 }
-                return Err(format!("tensor {full:?} belongs to nothing"));
+                return Err(format!("tensor {full:?} has an unknown name"));
             };
             let predictor = name.parse().or_else(|unknown: UnknownPredictor| {
                 PredictorName::own(name).map_err(|_| unknown.to_string())
             })?;
             let deviation = tensors.get(&format!("{PREFIX}{name}.deviation"));
-            let deviation = deviation.ok_or_else(|| format!("{full:?} has no deviation beside it"))?;
+            let deviation = deviation.ok_or_else(|| format!("the deviation of {full:?} is missing"))?;
             let [bands, height, width] = *tensor.shape() else {
                 return Err(format!("tensor {full:?} has shape {:?}, expected three axes", tensor.shape()));
             };
@@ -350,7 +350,7 @@ mod tests {
         assert!(broken(&|t| t.insert("location.pixel-l3.mean", weight.clone())).contains("pixel-l3"));
         assert!(
             broken(&|t| t.insert("location.pixel-l2.deviation", weight.clone()))
-                .contains("belongs to nothing")
+                .contains("has an unknown name")
         );
     }
 }

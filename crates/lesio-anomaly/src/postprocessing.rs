@@ -1,4 +1,4 @@
-//! What is done to a map on the image's own grid.
+//! Post-processing of a map on the image's grid.
 
 use std::borrow::Cow;
 
@@ -16,26 +16,27 @@ use crate::resolution::{Resolution, slice_axes};
 
 /// The greatest length of a filter: 1 m, or 1000 pixels.
 const GREATEST_LENGTH: f64 = 1000.0;
-/// The greatest size of the smallest detection: a litre.
+/// The greatest size of the smallest detection: a liter.
 const GREATEST_SIZE: f64 = 1e6;
-/// The greatest window that version 1 of a model file could state.
+/// The largest window in version 1 of model files.
 const GREATEST_WINDOW: f64 = 255.0;
 
-/// Windows of more voxels than this along an axis are taken on a map that is shrunk along it by a whole factor.
-/// Maps come from the network's grid and hold nothing finer; the cost of a median grows with its window.
+/// For windows of more voxels than this along an axis, the median is computed on a map that is reduced along the axis
+/// by an integer factor. Maps come from the network's grid and contain no finer detail; the cost of a median grows with
+/// its window.
 const LARGEST_WINDOW: usize = 15;
 
-/// Lengths that differ by this share are equal: affines are read from numbers of 32 bits.
+/// Lengths with a relative difference below this are equal: affines are stored in 32-bit numbers.
 const SAME_LENGTH: f64 = 1e-6;
 
-/// Filters that take out of a map what no lesion makes. Raw maps are always kept beside.
+/// Filters that remove structures from a map that no lesion causes. Raw maps are always kept as well.
 ///
-/// In this order: negative values become 0 (where requested); the median; then what lies outside the
-/// eroded foreground is set to the map's lowest value.
+/// In this order: negative values become 0 (on request); the median; then pixels outside the eroded foreground are set
+/// to the map's lowest value.
 ///
-/// Lengths are those of what is shown, so that images of any resolution are filtered alike: millimetres of a volume,
-/// by the spacing of each of its axes. The pixels of an image have no known size: lengths are then pixels of the
-/// network's grid, by the scale at which the image lies on it.
+/// Lengths are physical, so that images of any resolution are filtered in the same way: millimeters for a volume, by
+/// the spacing of each of its axes. The pixels of an image have no known size: lengths are then pixels of the network's
+/// grid, by the scale between image and grid.
 ///
 /// ```
 /// use lesio_anomaly::PostProcessing;
@@ -59,33 +60,34 @@ const SAME_LENGTH: f64 = 1e-6;
 #[non_exhaustive]
 #[serde(default)]
 pub struct PostProcessing {
-    /// What the lengths below are counted in. Default [`LengthUnit::Physical`]; where a document does not say, it is of
-    /// version 1, which knew [`LengthUnit::ImagePixels`] only.
+    /// The unit of the lengths below. Default [`LengthUnit::Physical`]; a document without this field is of version 1,
+    /// which had only [`LengthUnit::ImagePixels`].
     #[serde(default = "LengthUnit::of_version_1")]
     pub unit: LengthUnit,
-    /// What becomes of negative values. Default [`NegativeValues::Keep`].
+    /// The treatment of negative values. Default [`NegativeValues::Keep`].
     pub negative: NegativeValues,
     /// Window of the median along slices, rows and columns, 0 to 1000 each: a window has the odd number of voxels
-    /// nearest to the length over the size of a voxel (of two equally near the larger), and at least one, which
-    /// leaves an axis alone; 0 always does. Default 0, 5, 5, which removes what is thinner than three, such as the edges of sulci.
+    /// nearest to the length divided by the size of a voxel (the larger of two equally near), and at least one, which
+    /// leaves an axis unfiltered; so does 0. Default 0, 5, 5, which removes structures thinner than three, such as the
+    /// edges of sulci.
     pub median: [f64; 3],
-    /// By how much the foreground is eroded within each slice, 0 to 1000: voxels go whose centre is within this
-    /// distance of the centre of a voxel of the background. Default 0.
+    /// Erosion of the foreground within each slice, 0 to 1000: removes voxels whose center is within this distance of
+    /// the center of a background voxel. Default 0.
     pub erosion: f64,
-    /// What connected voxels (26 neighbours) must fill to be a detection, in cubic millimetres or square pixels of the
-    /// grid, 0 to 1e6; for thresholded maps only. Default 8.
+    /// Smallest size of a detection, a group of connected voxels (26 neighbors), in cubic millimeters or square pixels
+    /// of the grid, 0 to 1e6; for thresholded maps only. Default 8.
     pub smallest: f64,
 }
 
-/// What the lengths of filters are counted in.
+/// The unit of the lengths of filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LengthUnit {
-    /// Millimetres of a volume; of an image, whose pixels have no known size, pixels of the network's grid.
+    /// Millimeters of a volume; of an image, whose pixels have no known size, pixels of the network's grid.
     #[default]
     Physical,
-    /// Voxels of the image, whatever their size, as in model files of version 1. A calibration holds only for
-    /// images of the resolution that it was made on.
+    /// Voxels of the image, regardless of their size, as in model files of version 1. A calibration is then valid only
+    /// for images of the resolution of the calibration subjects.
     ImagePixels,
 }
 
@@ -95,7 +97,7 @@ impl LengthUnit {
     }
 }
 
-/// What becomes of the negative values of a map.
+/// The treatment of the negative values of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NegativeValues {
@@ -119,24 +121,24 @@ impl Default for PostProcessing {
 }
 
 impl PostProcessing {
-    /// A map that stays as it is.
+    /// Post-processing that changes nothing.
     #[must_use]
     pub fn none() -> Self {
         Self { median: [0.0; 3], smallest: 0.0, ..Self::default() }
     }
 
-    /// With another window of the median.
+    /// Sets the window of the median.
     #[must_use]
     pub fn median(mut self, slices: f64, rows: f64, columns: f64) -> Self {
         self.median = [slices, rows, columns];
         self
     }
 
-    /// Refuses lengths outside their ranges: 0 to 1000, and sizes of 0 to 1e6; in pixels of the image, windows that
-    /// are not odd numbers of 1 to 255.
+    /// Returns an error for lengths outside 0 to 1000 and sizes outside 0 to 1e6; in pixels of the image, for windows
+    /// that are not odd numbers from 1 to 255.
     ///
     /// # Errors
-    /// Names the first setting that is out of range.
+    /// For the first setting that is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         for length in self.median {
             match self.unit {
@@ -153,7 +155,7 @@ impl PostProcessing {
 
     /// Filters a map whose slices run along `plane`; `foreground` is on the same grid.
     ///
-    /// Lengths are millimetres by the geometry of the map, or voxels where [`Self::unit`] says so.
+    /// Lengths are millimeters by the geometry of the map, or voxels, as [`Self::unit`] says.
     ///
     /// # Errors
     /// [`PredictError::Setting`] as [`PostProcessing::validate`]; [`PredictError::Image`] for a foreground of another
@@ -167,10 +169,10 @@ impl PostProcessing {
         self.apply_to(map.clone(), foreground, plane)
     }
 
-    /// As [`PostProcessing::apply`], in the map's own memory.
+    /// Like [`PostProcessing::apply`], in the map's own memory.
     ///
     /// # Errors
-    /// As [`PostProcessing::apply`].
+    /// Those of [`PostProcessing::apply`].
     pub fn apply_to(
         &self,
         map: Volume<f32>,
@@ -181,11 +183,11 @@ impl PostProcessing {
         self.apply_at(map, foreground, plane, &resolution)
     }
 
-    /// As [`PostProcessing::apply_to`], where lengths are counted by this resolution: pixels of the network's grid for a
+    /// Like [`PostProcessing::apply_to`], with lengths by this resolution: pixels of the network's grid for a
     /// picture.
     ///
     /// # Errors
-    /// As [`PostProcessing::apply`].
+    /// Those of [`PostProcessing::apply`].
     pub fn apply_at(
         &self,
         mut map: Volume<f32>,
@@ -226,7 +228,7 @@ impl PostProcessing {
         Volume::new(kept, *map.geometry())
     }
 
-    /// How many voxels of an image of this resolution a detection has at least, one or more.
+    /// Smallest number of voxels of a detection at this resolution, at least one.
     #[must_use]
     pub fn least_voxels(&self, resolution: &Resolution) -> u64 {
         let voxel = match self.unit {
@@ -258,7 +260,7 @@ impl PostProcessing {
         };
         if reduced == shape {
             let mut values = map.into_data();
-            // Also where no axis is filtered: it refuses scores that are not finite.
+            // Also if no axis is filtered, since it checks that scores are finite.
             median_filter_in_place(&mut values, windows)?;
             return Ok(values);
         }
@@ -266,7 +268,7 @@ impl PostProcessing {
             let own = spacing[axis] * shape[axis] as f64 / reduced[axis] as f64;
             odd_window(lengths[axis], own, reduced[axis])
         });
-        // Along an axis that stays as it is, planes are resampled one by one, back into the map's own memory.
+        // Planes across an unfiltered axis are resampled one by one, back into the memory of the map.
         if let Some(axis) = (0..3).find(|&axis| reduced[axis] == shape[axis]).map(Axis) {
             let mut values = map.into_data();
             let mut small = Array3::zeros(reduced);
@@ -306,7 +308,7 @@ impl PostProcessing {
 
 setters!(PostProcessing { erosion: f64, smallest: f64 });
 
-/// Resamples the planes across an axis, of which both arrays have as many.
+/// Resamples the planes across an axis along which both arrays have the same length.
 fn resample_planes(
     from: &ArrayRef3<f32>,
     into: &mut ArrayRef3<f32>,
@@ -320,8 +322,8 @@ fn resample_planes(
     })
 }
 
-/// The odd number nearest to a length over the size of a voxel, the larger of two equally near; no more than
-/// covers an axis of `voxels` from everywhere.
+/// The odd number nearest to a length divided by the size of a voxel, the larger of two equally near; at most the
+/// window that covers an axis of `voxels` from every position.
 fn odd_window(length: f64, size: f64, voxels: usize) -> usize {
     // `as` saturates.
     let half = (0.5 * length / size * (1.0 + SAME_LENGTH)).floor() as usize;
@@ -355,14 +357,14 @@ pub(crate) fn lowest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -
     if lowest.is_finite() { lowest } else { 0.0 }
 }
 
-/// The highest value of a map inside a mask; negative infinity where the mask is empty or nothing is a number.
+/// The highest value of a map inside a mask; negative infinity if the mask is empty or all values are NaN.
 pub(crate) fn highest_within(values: &ArrayRef3<f32>, inside: &ArrayRef3<bool>) -> f32 {
     let higher =
         |highest: f32, value: &f32, &inside: &bool| if inside { highest.max(*value) } else { highest };
     ndarray::Zip::from(values).and(inside).fold(f32::NEG_INFINITY, higher)
 }
 
-/// The axis whose neighbours lie farthest apart in memory.
+/// The axis whose neighbors lie farthest apart in memory.
 fn outermost(values: &ArrayRef3<f32>) -> Axis {
     let far = |axis: &usize| values.strides()[*axis].unsigned_abs();
     Axis((0..3).max_by_key(far).unwrap_or(0))
@@ -471,7 +473,7 @@ mod tests {
     #[test]
     fn windows_are_the_nearest_odd_numbers() {
         let window = |length: f64, size: f64| odd_window(length, size, 1000);
-        // At a millimetre odd lengths are windows, as they were when lengths were voxels.
+        // At a millimeter odd lengths are windows, as they were when lengths were voxels.
         for length in [1, 3, 5, 9, 255] {
             for size in [0.999_999_9, 1.0, 1.000_000_1] {
                 assert_eq!(window(length as f64, size), length);

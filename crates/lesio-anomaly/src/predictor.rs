@@ -13,9 +13,9 @@ use crate::shared::SharedPass;
 /// # Obligations
 /// For images `[n, c, h, w]`:
 /// - the result holds `[n, h, w]`, finite for finite images;
-/// - a higher value means more abnormal; the scale is the predictor's own, and raw: nothing is
-///   rescaled per image or per batch, thresholds come later;
-/// - a row depends on its own image only, bit for bit: not on its neighbours in the batch, on the
+/// - a higher value means more abnormal; the scale is that of the predictor, and raw: it must not
+///   rescale per image or per batch, and thresholds come later;
+/// - a row depends on its own image only, bit for bit: not on its neighbors in the batch, on the
 ///   size of the batch or on the number of threads;
 /// - the same images give the same result; whatever is random follows from a configured seed.
 ///
@@ -27,22 +27,23 @@ pub trait Predictor: Send + Sync {
     /// Scores images `[n, c, h, w]` as `[n, h, w]`.
     ///
     /// # Errors
-    /// Images that do not fit the model, or a failure of the device.
+    /// For images that do not fit the model, and if the device fails.
     fn score(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError>;
 
-    /// Scores the images of a pass that other predictors use too; the result is that of
-    /// [`Predictor::score`]. The default shares nothing.
+    /// Scores the images of a pass that is shared with other predictors; the result is that of [`Predictor::score`].
+    /// The default shares nothing.
     ///
     /// # Errors
-    /// As [`Predictor::score`].
+    /// Those of [`Predictor::score`].
     fn score_shared(&self, pass: &SharedPass<'_>) -> Result<Vec<f32>, PredictError> {
         self.score(pass.images())
     }
 
-    /// Scores each channel by itself, `[n, c, h, w]`; `None`, the default, where a channel has no score of its own.
+    /// Scores each channel separately, `[n, c, h, w]`; `None`, the default, if the predictor cannot score single
+    /// channels.
     ///
     /// # Errors
-    /// As [`Predictor::score`].
+    /// Those of [`Predictor::score`].
     fn score_channels(&self, pass: &SharedPass<'_>) -> Result<Option<Vec<f32>>, PredictError> {
         let _ = pass;
         Ok(None)

@@ -1,4 +1,4 @@
-//! Energy-based projection onto what the model takes for normal (Dehaene et al. 2020).
+//! Energy-based projection onto the model's set of normal images (Dehaene et al. 2020).
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::shared::{SharedPass, gradients_of};
 ///
 /// From `x0 = x`, each step takes `x(t+1) = clamp(x(t) - a dE/dx (x(t) - y(t))^2)` with
 /// `E = rec(x(t)) + l |x(t) - x0|_1`, `y(t)` the reconstruction of `x(t)` and the whole gradient of
-/// `rec`, through encoder and decoder. An image stops when `rec` falls to `stop` or after `steps`; how
-/// far steps go is [`StepRule`]'s.
+/// `rec`, through encoder and decoder. An image stops when `rec` falls to `stop` or after `steps`;
+/// [`StepRule`] limits the length of steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -26,9 +26,9 @@ pub struct ProjectionConfig {
     pub rate: f64,
     /// The weight `l` of the distance from the image, 0 to a million. Default .05.
     pub distance: f64,
-    /// Most steps, those that were taken back included, 1 to 10000. Default 100.
+    /// Largest number of steps, including rejected ones, 1 to 10000. Default 100.
     pub steps: usize,
-    /// How far steps go. Default [`StepRule::bounded`].
+    /// The limit on steps. Default [`StepRule::bounded`].
     pub step_rule: StepRule,
     /// Value of `rec`, in nats per image, at which an image stops: a percentile of that of training
     /// normals, see [`Projection::stop_level`]; within 1e18. Default `None`: all steps are made.
@@ -36,7 +36,7 @@ pub struct ProjectionConfig {
     /// Range to which pixels are clamped; a pixel outside is brought into it by the first step.
     /// Within a million; default [0, 1].
     pub range: [f32; 2],
-    /// What the map is made of. Default [`ProjectionMap::Moved`].
+    /// The values of the map. Default [`ProjectionMap::Moved`].
     pub map: ProjectionMap,
 }
 
@@ -50,23 +50,22 @@ setters!(ProjectionConfig {
     map: ProjectionMap,
 });
 
-/// How far the steps of a projection go.
+/// The limit on the steps of a projection.
 ///
 /// A step is proportional to the cube of a pixel's error over the squared scale of the likelihood, so no fixed
-/// rate suits both the faint and the gross: where it overshoots, pixels jump from one end of their range
-/// to the other, in normal images too.
+/// rate suits both small and large errors: with too high a rate, pixels jump from one end of their range to the other,
+/// even in normal images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum StepRule {
-    /// A step that would move a pixel farther than `largest` is shortened as a whole; one that raises the energy
-    /// is taken back, and the image's rate halved. The energy never rises, and what is far off moves before
-    /// what is not.
+    /// A step that would move a pixel by more than `largest` is shortened as a whole. A step that raises the energy is
+    /// rejected, and the image's rate is halved. The energy never rises, and pixels with large errors move first.
     Bounded {
         /// The largest change of a pixel in a step, 1e-9 to a million.
         largest: f64,
     },
-    /// As in the published formula, whatever comes of it.
+    /// The published formula without any limit.
     Fixed,
 }
 
@@ -84,7 +83,7 @@ impl Default for StepRule {
     }
 }
 
-/// What of a projection is the score.
+/// The score that is read from a projection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProjectionMap {
@@ -109,7 +108,7 @@ impl Default for ProjectionConfig {
     }
 }
 
-/// Most steps: a hundred times as many as suffice.
+/// Upper limit of steps: a hundred times the number that suffices.
 pub(crate) const MOST_STEPS: usize = 10_000;
 
 impl ProjectionConfig {
@@ -134,7 +133,7 @@ impl ProjectionConfig {
     }
 }
 
-/// What happened to one image.
+/// The course of the projection of one image.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ProjectionTrace {
@@ -146,7 +145,7 @@ pub struct ProjectionTrace {
     pub energy: Vec<f64>,
     /// `rec` at the same points, in nats.
     pub reconstruction_loss: Vec<f64>,
-    /// Steps made, without those that were taken back.
+    /// Number of steps, without rejected ones.
     pub steps: usize,
 }
 
@@ -163,7 +162,7 @@ impl std::fmt::Debug for Projection {
 }
 
 impl Projection {
-    /// A projection by a model.
+    /// Makes a projection with a model.
     ///
     /// # Errors
     /// [`PredictError::Setting`] as [`ProjectionConfig::validate`].
@@ -172,13 +171,13 @@ impl Projection {
         Ok(Self { model, config })
     }
 
-    /// A value for [`ProjectionConfig::stop`]: the percentile, 0 to 100, of what training normals have as
-    /// `rec`, given in batches `[n, c, h, w]`. Of `n` images it is the one of rank
-    /// `floor(percentile / 100 (n - 1))`, counted from 0; Dehaene et al. take the lowest, percentile 0.
+    /// A value for [`ProjectionConfig::stop`]: the percentile, 0 to 100, of `rec` over
+    /// normal training images, given in batches `[n, c, h, w]`. Of `n` images it is the one of rank
+    /// `floor(percentile / 100 (n - 1))`, starting from 0; Dehaene et al. use the lowest, percentile 0.
     ///
     /// # Errors
-    /// [`PredictError::Config`] without an image, [`PredictError::Setting`] for another percentile; what the model
-    /// reports.
+    /// [`PredictError::Config`] without an image, [`PredictError::Setting`] for another percentile; errors of the
+    /// model.
     pub fn stop_level<'a>(
         model: &dyn VariationalModel,
         normals: impl IntoIterator<Item = ImageBatch<'a>>,
@@ -197,7 +196,7 @@ impl Projection {
         losses.get(rank).copied().ok_or_else(none)
     }
 
-    /// How far each pixel is from where it ends, `[n, c, h, w]`.
+    /// The distance of each pixel from its projected value, `[n, c, h, w]`.
     fn values(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, PredictError> {
         let mut distances = images.values().to_vec();
         let rows = distances.chunks_exact_mut(images.shape().len());
@@ -221,7 +220,7 @@ impl Projection {
             images.images().map(|image| Path::new(image, self.config.rate)).collect();
         let mut tried = Vec::with_capacity(images.values().len());
         for step in 0..=self.config.steps {
-            // Images that have stopped leave the batch: a row never depends on its neighbours.
+            // Images that have stopped leave the batch: a row never depends on its neighbors.
             let mut active: Vec<&mut Path<'_>> = paths.iter_mut().filter(|path| !path.finished).collect();
             if active.is_empty() {
                 break;
@@ -249,23 +248,23 @@ impl Projection {
     }
 }
 
-/// The way of one image.
+/// The state of the projection of one image.
 struct Path<'a> {
     image: &'a [f32],
-    /// Where the energy is asked for next.
+    /// The point at which the energy is evaluated next.
     tried: Vec<f32>,
-    /// The gradient of `rec` at the place reached.
+    /// The gradient of `rec` at the current point.
     gradient: Vec<f32>,
-    /// The highest rate that is still tried.
+    /// The highest rate that is still allowed.
     rate: f64,
-    /// The rate of the step that is tried.
+    /// The rate of the proposed step.
     made: f64,
     halvings: usize,
     trace: ProjectionTrace,
     finished: bool,
 }
 
-/// Halvings of the rate after which an image stays where it is: a step would then be lost to rounding.
+/// Number of halvings of the rate after which an image stops: a step would then vanish in rounding.
 const MOST_HALVINGS: usize = 24;
 
 impl<'a> Path<'a> {
@@ -289,13 +288,13 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// Takes the place tried, whose reconstruction and gradient are given, or refuses it.
+    /// Accepts or rejects the proposed point, given its reconstruction and gradient.
     fn arrive(&mut self, rec: f64, mean: &[f32], gradient: &[f32], config: &ProjectionConfig) {
         let pairs = self.tried.iter().zip(self.image);
         let away: f64 = pairs.map(|(a, b)| f64::from((a - b).abs())).sum();
         let energy = rec + config.distance * away;
         if let Some(&before) = self.trace.energy.last() {
-            // Written so that an energy that is NaN is refused too.
+            // Written so that a NaN energy is rejected, too.
             let lower = energy <= before;
             if config.step_rule != StepRule::Fixed && !lower {
                 self.rate = self.made / 2.0;
@@ -315,7 +314,7 @@ impl<'a> Path<'a> {
         self.finished = config.stop.is_some_and(|stop| rec <= stop);
     }
 
-    /// Steps from the place reached to the one that is tried next.
+    /// Proposes the next point from the current one.
     fn depart(&mut self, config: &ProjectionConfig) {
         let (reached, mean) = (&self.trace.projected, &self.trace.reconstruction);
         for (k, way) in self.tried.iter_mut().enumerate() {

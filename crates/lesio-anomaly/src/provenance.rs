@@ -1,10 +1,10 @@
-//! Where a localizer comes from.
+//! The provenance of a localizer.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a localizer comes from.
+/// The provenance of a localizer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -15,7 +15,7 @@ pub struct Provenance {
     pub seed: u64,
     /// Checksums of training data and configuration.
     pub data: String,
-    /// Whatever the caller noted, by name.
+    /// Notes of the caller, by name.
     pub notes: BTreeMap<String, String>,
 }
 

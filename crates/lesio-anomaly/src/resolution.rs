@@ -1,24 +1,25 @@
-//! How finely images are sampled, and how finely those were that calibrated a localizer.
+//! The resolutions of images and of the calibration subjects of a localizer.
 
 use std::fmt;
 
 use lesio_image::{Placement, Plane, PreparedScan, Scan, Volume};
 use serde::{Deserialize, Serialize};
 
-/// How many times finer than all calibration subjects an image may be along each axis. Filters follow the size of a
-/// voxel, and noise is averaged on the way to the grid: rates hold at twice the resolution (docs/results.md).
+/// Largest factor by which an image may be finer than all calibration subjects along each axis. Filters follow the
+/// voxel size, and resampling to the grid averages noise: false-positive rates are kept at twice the resolution
+/// (docs/results.md).
 const FINER: f64 = 2.0;
 
-/// How many times coarser an image may be: of half the pixels in each direction, less is averaged and the network is
-/// shown what is blurred. At 1.5 times the rate is no longer held (docs/results.md).
+/// Largest factor by which an image may be coarser. In a coarser image, resampling averages less noise, and the network
+/// sees a blurred image. At a factor of 1.5 the false-positive rate is no longer kept (docs/results.md).
 const COARSER: f64 = 1.25;
 
-/// How finely an image is sampled.
+/// The resolution of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resolution {
-    /// A volume: millimetres from slice to slice, from row to row and from column to column.
+    /// A volume: millimeters from slice to slice, from row to row and from column to column.
     Volume([f64; 3]),
     /// An image, whose pixels have no known size: pixels of the network's grid from row to row and from
     /// column to column, 0.5 where the image has twice as many pixels as the grid.
@@ -26,14 +27,14 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// That of a volume, of any orientation, whose slices run along `plane`.
+    /// The resolution of a volume of any orientation, with slices along `plane`.
     #[must_use]
     pub fn of_volume<T>(volume: &Volume<T>, plane: Plane) -> Self {
         let spacing = volume.geometry().spacing();
         Self::Volume(slice_axes(volume, plane).map(|axis| spacing[axis]))
     }
 
-    /// That of a scan that was prepared, whose slices run along `plane`.
+    /// The resolution of a prepared scan with slices along `plane`.
     #[must_use]
     pub fn of_scan(scan: &Scan, plane: Plane, prepared: &PreparedScan) -> Self {
         match prepared.planes.first() {
@@ -42,13 +43,13 @@ impl Resolution {
         }
     }
 
-    /// That of an image that lies on the grid like this.
+    /// The resolution of an image with this placement on the grid.
     #[must_use]
     pub fn of_image(placement: &Placement) -> Self {
         Self::Image(placement.scale().map(f64::recip))
     }
 
-    /// Size of a voxel in cubic millimetres, or of a pixel in square pixels of the grid.
+    /// Size of a voxel in cubic millimeters, or of a pixel in square pixels of the grid.
     #[must_use]
     pub fn voxel_size(&self) -> f64 {
         match self {
@@ -57,7 +58,7 @@ impl Resolution {
         }
     }
 
-    /// From one to the next along the slices, the rows and the columns; slices of an image are one unit apart.
+    /// Spacing of slices, rows and columns; the slice spacing of an image is one unit.
     pub(crate) fn spacing(&self) -> [f64; 3] {
         match *self {
             Self::Volume(spacing) => spacing,
@@ -81,8 +82,8 @@ impl Resolution {
     }
 }
 
-/// Least and greatest resolution of the subjects that calibrated a localizer, axis by axis; volumes and images
-/// apart.
+/// Smallest and largest spacing of the calibration subjects of a localizer along each axis, separately for volumes and
+/// images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Ranges")]
 pub struct ResolutionRange {
@@ -111,14 +112,14 @@ impl TryFrom<Ranges> for ResolutionRange {
         let volumes = ranges.volumes.as_ref().is_none_or(|[low, high]| lengths([low, high]));
         let images = ranges.images.as_ref().is_none_or(|[low, high]| lengths([low, high]));
         if !(volumes && images) {
-            return Err("a range of resolutions is not two positive ascending lengths an axis");
+            return Err("a range of resolutions must be two positive ascending lengths per axis");
         }
         Ok(Self { volumes: ranges.volumes, images: ranges.images })
     }
 }
 
 impl ResolutionRange {
-    /// Of no subject.
+    /// The resolutions of no subject.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -138,9 +139,9 @@ impl ResolutionRange {
         self.volumes.is_none() && self.images.is_none()
     }
 
-    /// Why a calibration on these subjects may not hold for an image: it is more than twice as fine as all of
-    /// them along an axis, or more than 1.25 times as coarse; or they are volumes and it is an image, or the
-    /// other way round. `None` where it should hold, and where no subject was added.
+    /// Why a calibration on these subjects may not be valid for an image: the image is more than twice as fine as all
+    /// of them along an axis, or more than 1.25 times as coarse; or they are volumes and it is an image, or the
+    /// reverse. `None` if the calibration should be valid, and if no subject was added.
     #[must_use]
     pub fn doubt(&self, image: &Resolution) -> Option<ResolutionDoubt> {
         if self.is_empty() {
@@ -153,7 +154,7 @@ impl ResolutionRange {
         let Some([low, high]) = range else { return Some(ResolutionDoubt::Kind) };
         let (names, found) = image.axes();
         let axes = names.iter().zip(found).zip(low.iter().zip(high));
-        // In units of what is allowed: above 1 is too much.
+        // Relative to the allowed factor: values above 1 are too large.
         let beyond = |low: f64, found: f64, high: f64| (low / found / FINER).max(found / high / COARSER);
         let worst = axes.max_by(|((_, a), (al, ah)), ((_, b), (bl, bh))| {
             beyond(**al, **a, **ah).total_cmp(&beyond(**bl, **b, **bh))
@@ -167,8 +168,8 @@ impl ResolutionRange {
     }
 }
 
-/// The voxel axes of a volume, of any orientation, through the stack of slices of a plane, through the
-/// rows of a slice and through its columns, as [`Volume::plane`] shows it.
+/// The voxel axes of a volume of any orientation that run across the slices of a plane, across the rows of a slice and
+/// across its columns, in the orientation of [`Volume::plane`].
 pub(crate) fn slice_axes<T>(volume: &Volume<T>, plane: Plane) -> [usize; 3] {
     let codes = volume.geometry().axis_codes();
     let own = |world: usize| codes.iter().position(|code| code.world().0 == world).unwrap_or(world);
@@ -188,7 +189,7 @@ fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
     }
 }
 
-/// Why rates and p-values may not hold for an image: the calibration subjects were sampled otherwise.
+/// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -197,11 +198,11 @@ pub enum ResolutionDoubt {
     Axis {
         /// `slices`, `rows` or `columns`.
         axis: &'static str,
-        /// From one to the next in the image.
+        /// The spacing in the image.
         found: f64,
-        /// The least and the greatest of the calibration subjects.
+        /// The smallest and the largest spacing of the calibration subjects.
         calibrated: [f64; 2],
-        /// In what these are counted.
+        /// The unit of these lengths.
         unit: &'static str,
     },
     /// Volumes calibrated the localizer and this is an image, or the other way round.

@@ -25,7 +25,8 @@ pub struct RestorationConfig {
     pub rate: f64,
     /// The weight `l` of the total variation, in nats, 0 to 1e9. Default 3.
     pub total_variation: f64,
-    /// Largest change of a pixel in one step, 0 to a million. Default .01: single large gradients do not tear the image.
+    /// Largest change of a pixel in one step, 0 to a million. Default .01: it limits the effect of single large
+    /// gradients.
     pub largest_change: f32,
 }
 
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Restoration {
 }
 
 impl Restoration {
-    /// A restoration by a model.
+    /// Makes a restoration with a model.
     ///
     /// # Errors
     /// [`PredictError::Setting`] as [`RestorationConfig::validate`].

@@ -7,7 +7,7 @@ use crate::gradient::GradientConfig;
 use crate::projection::ProjectionConfig;
 use crate::restoration::RestorationConfig;
 
-/// The settings of the predictors that have some.
+/// The settings of all predictors that have any.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]

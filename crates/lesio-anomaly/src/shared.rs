@@ -9,10 +9,10 @@ use lesio_vae::{
     Gradients, ModelError, Reconstructor, RequestedGradients, SegmentationModel, Segmented, VariationalModel,
 };
 
-/// A batch of images and what models have said of it so far.
+/// A batch of images and the results of models for it so far.
 ///
-/// Predictors of the same model find the reconstruction, the likelihood and the gradients here once
-/// one of them has asked. Models are told apart by their `Arc`.
+/// Predictors of the same model share the reconstruction, the likelihood and the gradients, which are computed on the
+/// first request. Models are identified by their `Arc`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct SharedPass<'a> {
     known: Mutex<Known>,
 }
 
-/// Results by model. The models are held, so that none can take the address of one that is gone.
+/// Results by model. The models are kept alive, so that no new model can get the address of an old one.
 #[derive(Default)]
 struct Known {
     gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<Gradients>)>,
@@ -79,7 +79,7 @@ impl fmt::Debug for SharedPass<'_> {
 }
 
 impl<'a> SharedPass<'a> {
-    /// A pass over `images`, `[n, c, h, w]`; `expected` is what all its readers together will want.
+    /// A pass over `images`, `[n, c, h, w]`; `expected` is the union of what its readers will request.
     #[must_use]
     pub fn new(images: ImageBatch<'a>, expected: RequestedGradients) -> Self {
         Self { images, expected, known: Mutex::default() }
@@ -91,10 +91,10 @@ impl<'a> SharedPass<'a> {
         self.images
     }
 
-    /// Terms and gradients of a model. Without images no model is asked.
+    /// Terms and gradients of a model. Without images no model is called.
     ///
     /// # Errors
-    /// What the model reports, and results of other lengths than the images have.
+    /// Errors of the model, and for results of wrong length.
     pub fn gradients(
         &self,
         model: &Arc<dyn VariationalModel>,
@@ -118,10 +118,10 @@ impl<'a> SharedPass<'a> {
         Ok(gradients)
     }
 
-    /// The reconstruction by a model, `[n, c, h, w]`. Without images no model is asked.
+    /// The reconstruction by a model, `[n, c, h, w]`. Without images no model is called.
     ///
     /// # Errors
-    /// What the model reports, and a result of another length than the images have.
+    /// Errors of the model, and for a result of wrong length.
     pub fn reconstruction(&self, model: &Arc<dyn Reconstructor>) -> Result<SharedReconstruction, ModelError> {
         if self.images.is_empty() {
             return Ok(SharedReconstruction(Source::Own(Arc::default())));
@@ -152,10 +152,10 @@ impl<'a> SharedPass<'a> {
         Ok(SharedReconstruction(Source::Own(values)))
     }
 
-    /// What a model marks, and its reconstruction. Without images no model is asked.
+    /// The logits and the reconstruction by a segmentation model. Without images no model is called.
     ///
     /// # Errors
-    /// What the model reports, and results of other lengths than the images have.
+    /// Errors of the model, and for results of wrong length.
     pub fn segmentation(&self, model: &Arc<dyn SegmentationModel>) -> Result<Arc<Segmented>, ModelError> {
         if self.images.is_empty() {
             return Ok(Arc::new(Segmented { logits: Vec::new(), reconstruction: Vec::new() }));
@@ -183,15 +183,14 @@ impl<'a> SharedPass<'a> {
         Ok(segmented)
     }
 
-    /// Not held while a model computes: a thread that waits for it may take up another reader of this pass,
-    /// which would wait for its own thread.
+    /// The lock is not held while a model computes: a waiting thread may run another reader of this pass, which would
+    /// wait for its own thread.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a model says of images, with every part that is requested in the length that it must have: a model may be the
-/// caller's own.
+/// The results of a model, with the length of every requested part checked: the model may be user-defined.
 pub(crate) fn gradients_of(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
@@ -202,7 +201,7 @@ pub(crate) fn gradients_of(
     Ok(found)
 }
 
-/// Where a model lies: the same for it as a reconstructor and as a variational model.
+/// The address of a model: the same for it as a reconstructor and as a variational model.
 fn address<T: ?Sized>(model: &Arc<T>) -> *const () {
     Arc::as_ptr(model).cast()
 }

@@ -1,10 +1,10 @@
 //! Gaussian smoothing of maps on the network's grid.
 
-/// Largest deviation that is smoothed with: no map is so large that more would differ from its mean.
+/// Largest deviation for smoothing: a larger one would give the mean of any map.
 pub(crate) const LARGEST_DEVIATION: f64 = 4096.0;
 
-/// Smooths maps `[n, h, w]` by a Gaussian of `deviation` pixels, cut at three deviations; beyond the
-/// border is 0, so that a frame's edge does not gain.
+/// Smooths maps `[n, h, w]` by a Gaussian of `deviation` pixels, cut at three deviations; outside
+/// the border is 0, so that the edge of a frame does not get higher scores.
 pub(crate) fn smooth(maps: &mut [f32], height: usize, width: usize, deviation: f64) {
     let radius = (3.0 * deviation).ceil() as usize;
     if radius == 0 || height * width == 0 {

@@ -12,33 +12,33 @@ pub enum EnsembleError {
     Count {
         /// Number of members.
         found: usize,
-        /// What the rule needs.
+        /// Number of members that the rule needs.
         expected: String,
     },
     /// A member's map has another shape than the first one's.
     #[error("the map of member {member} has shape {found:?}, expected {expected:?}")]
     Shape {
-        /// The member, counted from 0.
+        /// The member's index, from 0.
         member: usize,
         /// Its shape.
         found: Vec<usize>,
         /// The shape of the first.
         expected: Vec<usize>,
     },
-    /// A member's map lies elsewhere than the first one's.
+    /// A member's map has another geometry than the first one's.
     #[error("the map of member {member} has another geometry than the first")]
     Geometry {
-        /// The member, counted from 0.
+        /// The member's index, from 0.
         member: usize,
     },
     /// A member's normal subjects were not scored, or have no pixel.
     #[error("member {member} has no normal scores")]
     NotCalibrated {
-        /// The member, counted from 0.
+        /// The member's index, from 0.
         member: usize,
     },
-    /// Weights cannot be learnt from these pixels.
-    #[error("weights cannot be learnt: {reason}")]
+    /// Weights cannot be learned from these pixels.
+    #[error("weights cannot be learned: {reason}")]
     Learning {
         /// Why.
         reason: String,

@@ -1,4 +1,4 @@
-//! Weights of an ensemble's members, learnt from the lesions of a validation set.
+//! Weights of an ensemble's members, learned from the lesions of a validation set.
 
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use super::rule::{EnsembleConfig, EnsembleRule};
 use super::scale::MemberScale;
 use crate::calibration::NormalScores;
 
-/// Pixels of a validation set with known lesions, of which weights are learnt.
+/// Pixels of a validation set with known lesions, from which weights are learned.
 ///
 /// ```
 /// use lesio_anomaly::{EnsembleConfig, EnsembleRule, MemberScale, NormalScoresBuilder, ValidationLesions};
@@ -42,15 +42,14 @@ pub struct ValidationLesions {
 }
 
 impl ValidationLesions {
-    /// No pixels yet; members are taken on this scale.
+    /// A set without pixels, for members on this scale.
     #[must_use]
     pub fn new(scale: MemberScale) -> Self {
         Self { scale, members: None, values: Vec::new(), truth: Vec::new() }
     }
 
-    /// Adds a validation subject: its maps by member, each with what normal pixels score, where it is
-    /// abnormal, and which pixels count (all of them without `within`). Pixels where a map is not finite
-    /// are left out.
+    /// Adds a validation subject: its maps by member, each with the scores of normal pixels, its truth, and the pixels
+    /// that count (all of them without `within`). Pixels at which a map is not finite are left out.
     ///
     /// # Errors
     /// No members or another number of them than before, and shapes that differ.
@@ -96,13 +95,13 @@ impl ValidationLesions {
 
     /// Learns the weights: a logistic regression of the truth on the members' values, with weights of at
     /// least 0 (so that the ensemble grows with every member) and an intercept, by projected Newton steps
-    /// (Bertsekas 1982). Steps are damped by a thousandth of the curvature, so that members that say the
-    /// same share their weight. The same pixels in the same order give the same weights on any number of
+    /// (Bertsekas 1982). Steps are damped by a thousandth of the curvature, so that equal members
+    /// share their weight. The same pixels in the same order give the same weights on any number of
     /// threads.
     ///
     /// # Errors
-    /// [`EnsembleError::Learning`] where lesion or normal pixels are missing, or where no member is higher
-    /// in lesions.
+    /// [`EnsembleError::Learning`] if there are no lesion pixels or no normal pixels, or if no member scores lesions
+    /// higher.
     pub fn learn(&self) -> Result<LearntWeights, EnsembleError> {
         let members = self.members_of_both_classes()?;
         let lesions = self.truth.iter().filter(|&&abnormal| abnormal).count();
@@ -143,7 +142,7 @@ impl ValidationLesions {
         Ok(LearntWeights { weights, scale: self.scale })
     }
 
-    /// The number of members, where there are lesion and normal pixels.
+    /// The number of members, if there are lesion and normal pixels.
     pub(super) fn members_of_both_classes(&self) -> Result<usize, EnsembleError> {
         let members = self.members.ok_or(EnsembleError::NoMembers)?;
         let missing = [(true, "no lesion pixel was added"), (false, "no normal pixel was added")];
@@ -153,7 +152,7 @@ impl ValidationLesions {
         }
     }
 
-    /// Mean logistic loss with its gradient and curvature, by fixed parts of the pixels.
+    /// Mean logistic loss with its gradient and curvature, computed in fixed blocks of pixels.
     fn fit_of(&self, coefficients: &[f64]) -> Fit {
         let size = coefficients.len();
         let members = size - 1;
@@ -221,8 +220,8 @@ impl Fit {
     }
 }
 
-/// The Newton direction in the coefficients that are free to move: weights at 0 that the gradient pushes
-/// below stay there. The last coefficient, the intercept, is always free.
+/// The Newton direction in the free coefficients: weights at 0 stay there if the gradient would make them negative. The
+/// last coefficient, the intercept, is always free.
 fn newton_direction(fit: &Fit, coefficients: &[f64]) -> Vec<f64> {
     let size = coefficients.len();
     let free: Vec<usize> =

@@ -6,8 +6,8 @@ use super::scale::MemberScale;
 
 /// Weights of an ensemble's members, at least 0, with sum 1.
 ///
-/// There is no way to them but [`ValidationLesions`](crate::ValidationLesions), so the truth of a test set cannot choose them by
-/// accident; they serialize, to travel with what they belong to.
+/// Only [`ValidationLesions`](crate::ValidationLesions) can make them, so they cannot be fitted to a test set by
+/// accident. They can be serialized, to be saved with a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WeightParts")]
 pub struct LearntWeights {
@@ -41,7 +41,7 @@ impl LearntWeights {
         &self.weights
     }
 
-    /// The scale of the members on which they were learnt.
+    /// The scale of the members on which they were learned.
     #[must_use]
     pub fn scale(&self) -> MemberScale {
         self.scale

@@ -1,4 +1,4 @@
-//! Several predictors as one.
+//! Several predictors combined into one.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::error::PredictError;
 use crate::predictor::Predictor;
 use crate::shared::SharedPass;
 
-/// A predictor and what it says of normal images.
+/// A predictor and its scores of normal images.
 #[derive(Clone)]
 struct Member {
     predictor: Arc<dyn Predictor>,
     normals: NormalScores,
 }
 
-/// Several predictors as one, on the network's grid: of one model or of several that see the same images.
+/// Several predictors combined into one, on the network's grid. They may use one model or several with the same input.
 ///
 /// To combine maps after post-processing, on the images' own grids, use [`EnsembleConfig::combine_volumes`].
 pub struct Ensemble {
@@ -52,7 +52,7 @@ impl Ensemble {
     /// trained on; every pixel counts.
     ///
     /// # Errors
-    /// What a member reports, no members, no pixels, or a rule for another number of members.
+    /// Errors of a member; no members, no pixels, or a rule for another number of members.
     pub fn calibrate<'a>(
         predictors: Vec<Arc<dyn Predictor>>,
         subjects: impl IntoIterator<Item = ImageBatch<'a>>,

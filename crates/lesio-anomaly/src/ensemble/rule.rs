@@ -1,4 +1,4 @@
-//! How the members' maps become one.
+//! Rules that combine the maps of members.
 
 use lesio_image::Volume;
 use lesio_settings::setters;
@@ -11,19 +11,19 @@ use super::learnt::LearntWeights;
 use super::scale::MemberScale;
 use crate::calibration::NormalScores;
 
-/// How the members' values at a pixel become one. Every rule is increasing in every member.
+/// How the members' values at a pixel are combined. Every rule is increasing in every member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum EnsembleRule {
-    /// Their mean. On the scale of surprise it orders pixels as the product of the shares does.
+    /// Their mean. On the scale of surprise it orders pixels like the product of the upper-tail shares.
     Mean,
     /// The highest.
     Maximum,
-    /// Their geometric mean, values below 0 being taken as 0: all members must agree.
+    /// Their geometric mean, with values below 0 replaced by 0: it is high only if all members agree.
     Product,
-    /// By the mean rank among the normal pixels: `-log10` of the members' mean upper-tail share, whatever the
-    /// scale. Orders pixels as their mean rank does, without losing the differences at the top to rounding.
+    /// The mean rank among the normal pixels: `-log10` of the members' mean upper-tail share, on any scale. Orders
+    /// pixels like their mean rank, without rounding away differences at the top.
     RankAverage,
     /// The mean over groups of the highest in each (Aggarwal and Sathe 2015, "Theoretical foundations and
     /// algorithms for outlier ensembles"). Members form groups in their order, of sizes that differ by one
@@ -32,7 +32,7 @@ pub enum EnsembleRule {
         /// Number of groups, from 1 to the number of members.
         groups: usize,
     },
-    /// The mean with weights that lesions of a validation set have taught.
+    /// The mean with weights learned from lesions of a validation set.
     Weighted(LearntWeights),
 }
 
@@ -42,7 +42,7 @@ pub enum EnsembleRule {
 /// use lesio_anomaly::{EnsembleConfig, EnsembleRule, NormalScoresBuilder};
 /// use ndarray::{Array2, array};
 ///
-/// // Two members, one of which counts in thousands.
+/// // Two members, one with scores in the thousands.
 /// let mut normals = [NormalScoresBuilder::new(), NormalScoresBuilder::new()];
 /// normals[0].add((0..1000).map(|k| k as f32 / 1000.0));
 /// normals[1].add((0..1000).map(|k| k as f32));
@@ -65,18 +65,18 @@ pub struct EnsembleConfig {
     pub rule: EnsembleRule,
 }
 
-/// Pixels computed at once: enough for a thread to be worth it.
+/// Pixels in one task: enough to justify a thread.
 const CHUNK: usize = 1 << 14;
 
 impl EnsembleConfig {
-    /// An ensemble by a rule, on the scale of surprise.
+    /// An ensemble with a rule, on the scale of surprise.
     #[must_use]
     pub fn new(rule: EnsembleRule) -> Self {
         Self { scale: MemberScale::default(), rule }
     }
 
-    /// Combines the maps of members, each with what its normal pixels score at the same stage: raw maps
-    /// with raw normal scores, post-processed maps with post-processed ones.
+    /// Combines the maps of members, each with its normal scores of the same stage: raw maps with raw normal scores,
+    /// post-processed maps with post-processed ones.
     ///
     /// NaN in any map is NaN in the result.
     ///
@@ -106,10 +106,11 @@ impl EnsembleConfig {
         Array::from_shape_vec(first.raw_dim(), combined).map_err(|_| shape())
     }
 
-    /// As [`EnsembleConfig::combine`], of maps on one grid.
+    /// Like [`EnsembleConfig::combine`], of maps on one grid.
     ///
     /// # Errors
-    /// As there; also [`EnsembleError::Geometry`] for maps that lie elsewhere than the first.
+    /// Those of [`EnsembleConfig::combine`]; also [`EnsembleError::Geometry`] for maps with another geometry than the
+    /// first.
     pub fn combine_volumes(
         &self,
         members: &[(&Volume<f32>, &NormalScores)],
@@ -154,7 +155,7 @@ impl EnsembleConfig {
         }
     }
 
-    /// Refuses a number of members that the rule is not made for.
+    /// Returns an error for a number of members that does not fit the rule.
     pub(super) fn check(&self, members: usize) -> Result<(), EnsembleError> {
         let count = |expected: String| Err(EnsembleError::Count { found: members, expected });
         match &self.rule {
@@ -167,7 +168,7 @@ impl EnsembleConfig {
             }
             EnsembleRule::Weighted(weights) if weights.scale() != self.scale => {
                 Err(EnsembleError::Learning {
-                    reason: "they were learnt on another scale of the members".into(),
+                    reason: "they were learned on another scale of the members".into(),
                 })
             }
             _ => Ok(()),
@@ -196,7 +197,7 @@ impl EnsembleRule {
                 log.exp()
             }
             Self::RankAverage => {
-                // 10^-v may underflow where every member is far out: the least is taken out first.
+                // 10^-v may underflow if every member is large, so the smallest is factored out.
                 let least = values.iter().copied().fold(f64::INFINITY, f64::min);
                 let mean = values.iter().map(|value| 10f64.powf(least - value)).sum::<f64>() / count;
                 least - mean.log10()

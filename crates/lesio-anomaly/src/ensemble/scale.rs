@@ -1,9 +1,9 @@
-//! The scale on which members of an ensemble are combined.
+//! The common scale for combining members of an ensemble.
 
 use serde::{Deserialize, Serialize};
 
-/// The common scale on which members are combined. Raw scores of one member may be nats, of another
-/// pixel values; what normal pixels score makes them comparable.
+/// The common scale for combining members. Raw scores of one member may be nats, those of another pixel values; the
+/// scores of normal pixels make them comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -12,7 +12,7 @@ pub enum MemberScale {
     /// their distribution: at least 0. The default.
     #[default]
     Surprise,
-    /// Standard deviations above the mean of the normal pixels ([`NormalScores::deviations`](crate::NormalScores::deviations)): keeps
-    /// differences below the usual too.
+    /// Standard deviations above the mean of the normal pixels
+    /// ([`NormalScores::deviations`](crate::NormalScores::deviations)): it also keeps differences below the mean.
     Deviations,
 }

@@ -1,25 +1,25 @@
-//! An ensemble's members, chosen one after another on the lesions of a validation set.
+//! Greedy selection of an ensemble's members on the lesions of a validation set.
 
 use super::error::EnsembleError;
 use super::learning::ValidationLesions;
 use super::learnt::LearntWeights;
 
-/// A member joins only where it raises the measure by at least this.
+/// Smallest improvement of the measure for adding a member.
 const LEAST_GAIN: f64 = 0.001;
 /// Most picks: weights are multiples of a sixteenth at the finest.
 const MOST_PICKS: usize = 16;
 
 impl ValidationLesions {
-    /// Chooses members one after another (Caruana et al. 2004, "Ensemble selection from libraries of models"): first the one
-    /// of the highest `measure`, then again and again the one that raises the measure of the mean most, until none raises it
-    /// by .001 or 16 were picked. A member may be picked several times; its weight is its share of the picks. So the ensemble
-    /// is never worse on these pixels than the best single member.
+    /// Selects members greedily (Caruana et al. 2004, "Ensemble selection from libraries of models"): first the one
+    /// with the highest `measure`, then repeatedly the one that raises the measure of the mean most, until none raises
+    /// it by .001 or 16 picks were made. A member may be picked several times; its weight is its share of the picks.
+    /// The ensemble is therefore never worse on these pixels than the best single member.
     ///
     /// `measure` takes the scores of all pixels and which of them are abnormal, such as the average precision; it may be NaN,
     /// which is never the highest.
     ///
     /// # Errors
-    /// As [`ValidationLesions::learn`], where nothing was added, or only lesion or only normal pixels.
+    /// Those of [`ValidationLesions::learn`], where nothing was added, or only lesion or only normal pixels.
     pub fn select(&self, measure: impl Fn(&[f32], &[bool]) -> f64) -> Result<LearntWeights, EnsembleError> {
         let members = self.members_of_both_classes()?;
         let mut picks = vec![0usize; members];

@@ -1,4 +1,4 @@
-//! A trained model with everything that belongs to it.
+//! A trained model with its preprocessing, post-processing, calibration and provenance.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,7 +43,7 @@ impl fmt::Debug for Localizer {
     }
 }
 
-/// What a localizer's file says beside its tensors.
+/// The metadata in a localizer's file, in addition to tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Document {
     pub(super) model: ModelConfig,
@@ -54,18 +54,18 @@ pub(super) struct Document {
     pub(super) calibration: Calibration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) chosen: Option<ChosenPredictor>,
-    /// Names of the channels, in the model's order, where they are known.
+    /// Names of the channels in the model's order, if known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) channels: Vec<String>,
     pub(super) provenance: Provenance,
 }
 
 impl Localizer {
-    /// A localizer of a trained model.
+    /// Makes a localizer of a trained model.
     ///
     /// # Errors
-    /// [`PredictError::Config`] where model and preprocessing do not fit together: another grid, or a
-    /// channel with the slice's position, which every predictor would score as if it were the image.
+    /// [`PredictError::Config`] if model and preprocessing do not fit together: another grid, or a channel with the
+    /// slice's position, which predictors would score like an image.
     pub fn new(
         model: Model,
         preprocessing: FittedPreprocessing,
@@ -94,8 +94,8 @@ impl Localizer {
         Ok(Self { model, document, position_normals: PositionCalibration::default(), own: BTreeMap::new() })
     }
 
-    /// With other settings of the predictors, which are checked when they are used and when the localizer is saved; what
-    /// was calibrated or chosen with the old ones is dropped.
+    /// Replaces the settings of the predictors, which are checked when they are used and when the localizer is saved.
+    /// Drops the calibration and the selected predictor, which are valid only for the old settings.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
@@ -107,8 +107,8 @@ impl Localizer {
         self
     }
 
-    /// With another post-processing; what was calibrated or chosen on other maps is dropped. Its settings are checked
-    /// where it is used, and when the localizer is saved.
+    /// Replaces the post-processing, which is checked when it is used and when the localizer is saved. Drops the
+    /// calibration and the selected predictor, which are valid only for the old maps.
     #[must_use]
     pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
         let own = &self.document.postprocessing;
@@ -120,16 +120,18 @@ impl Localizer {
         self
     }
 
-    /// With what normal images score at each place: maps of the predictors it knows are counted in
-    /// deviations from that before they are post-processed, and raw maps stay as they are. What was
-    /// calibrated on other maps is dropped.
+    /// Normalizes scores by position: before post-processing, maps of the predictors in `normals` are converted to
+    /// standard deviations from the mean of normal scores at each position. Raw maps are unchanged. Drops the
+    /// calibration, which is valid only for the old maps.
     ///
     /// # Errors
-    /// [`PredictError::Config`] for places on another grid.
+    /// [`PredictError::Config`] for positions on another grid.
     pub fn normalized_by_position(mut self, normals: PositionCalibration) -> Result<Self, PredictError> {
         let grid = self.document.preprocessing.config().grid();
         if !normals.fits(grid) {
-            return Err(PredictError::Config(format!("places are on another grid than {grid:?}")));
+            return Err(PredictError::Config(format!(
+                "the normal scores by position are on another grid than {grid:?}"
+            )));
         }
         if normals != self.position_normals {
             self.document.calibration = Calibration::new();
@@ -139,33 +141,33 @@ impl Localizer {
         Ok(self)
     }
 
-    /// With the scores of normal subjects, as this localizer gives them after post-processing.
+    /// Sets the calibration: the scores of normal subjects by this localizer after post-processing.
     #[must_use]
     pub fn calibrated(mut self, calibration: Calibration) -> Self {
         self.document.calibration = calibration;
         self
     }
 
-    /// With the predictor that validation data chose; `None` where none did.
+    /// Sets the predictor that was selected on validation data, or `None`.
     ///
     /// # Errors
     /// [`PredictError::Setting`] as [`ChosenPredictor::validate`]; [`PredictError::Unsupported`] for a predictor that
-    /// the model cannot serve.
+    /// the model does not support.
     pub fn choosing(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
         if let Some(chosen) = &chosen {
             chosen.validate()?;
-            // Says why where it cannot be made.
+            // Fails with the reason if it cannot be made.
             self.predictor(chosen.predictor)?;
         }
         self.document.chosen = chosen;
         Ok(self)
     }
 
-    /// With the names of its channels, in the order of the model: a scan whose channels are named is then brought into this
-    /// order, or refused. No name says that any order is right.
+    /// Sets the names of the channels in the order of the model. The channels of a scan with names are then brought
+    /// into this order; other names are an error. Without names, any order is accepted.
     ///
     /// # Errors
-    /// [`PredictError::Preprocess`] for another number of names than channels, and for one that stands twice.
+    /// [`PredictError::Preprocess`] for another number of names than channels, and for a name that occurs twice.
     pub fn channels(
         mut self,
         names: impl IntoIterator<Item = impl Into<String>>,
@@ -184,12 +186,12 @@ impl Localizer {
         Ok(self)
     }
 
-    /// With a model that multiplies in another precision on the CPU: see
-    /// [`VaeConfig::precision`](lesio_vae::VaeConfig::precision). A denoiser gains nothing by it and stays as it is.
-    /// Calibrations were made in the precision before; they hold as far as maps are the same.
+    /// Computes the model in another precision on the CPU: see
+    /// [`VaeConfig::precision`](lesio_vae::VaeConfig::precision). A denoiser would not gain from it and is unchanged.
+    /// The calibration was made in the old precision; it is valid as far as the maps are the same.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn in_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
         if let ModelConfig::Vae { config, beta } = self.model.config() {
             let config = ModelConfig::Vae { config: config.precision(precision), beta };
@@ -199,11 +201,11 @@ impl Localizer {
         Ok(self)
     }
 
-    /// With a predictor of one's own, which then has a part in all that built-in ones have: calibration, ensembles,
-    /// choice and saving.
+    /// Adds a user-defined predictor. Like built-in ones, it takes part in calibration, ensembles, selection and
+    /// saving.
     ///
     /// # Errors
-    /// [`PredictError::Setting`] for a name that no predictor of one's own may have, see [`PredictorName::own`].
+    /// [`PredictError::Setting`] for an invalid name, see [`PredictorName::own`].
     pub fn with_predictor(mut self, own: Arc<dyn Predictor>) -> Result<Self, PredictError> {
         match PredictorName::own(&own.name())? {
             PredictorName::Own(name) => self.own.insert(name, own),
@@ -218,7 +220,7 @@ impl Localizer {
         &self.model
     }
 
-    /// How images come to the network's grid.
+    /// The preprocessing of images.
     #[must_use]
     pub fn preprocessing(&self) -> &FittedPreprocessing {
         &self.document.preprocessing
@@ -230,25 +232,25 @@ impl Localizer {
         &self.document.settings
     }
 
-    /// How maps are filtered.
+    /// The post-processing of maps.
     #[must_use]
     pub fn map_filters(&self) -> &PostProcessing {
         &self.document.postprocessing
     }
 
-    /// What normal subjects score, after post-processing.
+    /// The calibration: scores of normal subjects after post-processing.
     #[must_use]
     pub fn calibration(&self) -> &Calibration {
         &self.document.calibration
     }
 
-    /// The predictor that validation data chose for this model; `None` where no validation data held a lesion.
+    /// The predictor that was selected on validation data; `None` if no validation data contained a lesion.
     #[must_use]
     pub fn chosen(&self) -> Option<&ChosenPredictor> {
         self.document.chosen.as_ref()
     }
 
-    /// What normal images score at each place of the network's grid.
+    /// Normal scores at each position of the network's grid.
     #[must_use]
     pub fn position_normals(&self) -> &PositionCalibration {
         &self.position_normals
@@ -260,13 +262,13 @@ impl Localizer {
         &self.document.provenance
     }
 
-    /// The names of its channels, in the model's order; none where they are not known.
+    /// The names of its channels in the model's order; empty if unknown.
     #[must_use]
     pub fn channel_names(&self) -> &[String] {
         &self.document.channels
     }
 
-    /// The predictors that this model can serve.
+    /// The predictors that this model supports.
     #[must_use]
     pub fn predictors(&self) -> Vec<PredictorName> {
         let built_in = PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&self.model));

@@ -1,4 +1,4 @@
-//! Localizers in files.
+//! Saving and loading of localizers.
 
 use std::path::Path;
 
@@ -15,32 +15,32 @@ use crate::postprocessing::LengthUnit;
 
 const KIND: &str = "a localizer";
 const VERSION: u32 = 2;
-/// Had filters in pixels of the image, and no chosen predictor.
+/// Version 1 had filters in pixels of the image, and no selected predictor.
 const VERSION_IN_PIXELS: u32 = 1;
 
 impl Localizer {
-    /// Reads a localizer of built-in models and predictors.
+    /// Loads a localizer with built-in models and predictors.
     ///
     /// # Errors
-    /// As [`Localizer::load_with`].
+    /// Those of [`Localizer::load_with`].
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         Self::load_with(path, &Loading::new(device))
     }
 
-    /// Reads a localizer, whose model and predictors may be one's own.
+    /// Loads a localizer, whose model and predictors may be user-defined.
     ///
-    /// One of version 1 works as it did: its filters are in pixels of the image. A warning says that its calibration
-    /// holds only for images of the resolution that it was made on.
+    /// A file of version 1 works as before: its filters are in pixels of the image. A warning says that its calibration
+    /// is valid only for images of the resolution of the calibration subjects.
     ///
     /// # Errors
-    /// A file that cannot be read, is no localizer's, is damaged, or does not fit its own configuration; a model or
-    /// a predictor that is not built in and for which `loading` has no function, by name.
+    /// For a file that cannot be read, is not a localizer, is damaged, or contradicts its configuration, and for a
+    /// user-defined model or predictor for which `loading` has no function.
     pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
         let (tensors, mut document): (_, Document) = match load(VERSION) {
             Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
-                // Neither: what is looked for is the newest.
+                // Neither version: the error names the newest.
                 Err(LoadError::Kind { .. }) => return Err(other),
                 loaded => loaded?,
             },
@@ -57,7 +57,7 @@ impl Localizer {
             BuildError::Parameters(source) => LoadError::Parameters { path: path.to_owned(), source },
             other => refused(other.to_string()),
         })?;
-        // The model has its own.
+        // The checksum of the model is part of the weights.
         drop(parameters);
         let mut made = Self::new(model, document.preprocessing, document.provenance)
             .map_err(|error| refused(error.to_string()))?;
@@ -82,18 +82,18 @@ impl Localizer {
         if !missing.is_empty() {
             let names = missing.join(", ");
             return Err(refused(format!(
-                "it knows predictors that are not built in, and for which no function was registered: {names}"
+                "it uses predictors that are not built in, and no function was registered for them: {names}"
             )));
         }
         made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
     }
 
-    /// A text that changes with anything that changes maps, thresholds or p-values: weights, preprocessing, settings, filters,
-    /// calibration. For telling whether results come from this localizer; not against a forger. What own models and predictors
-    /// compute besides their weights and settings is not known to it.
+    /// A fingerprint of everything that affects maps, thresholds or p-values: weights, preprocessing, settings,
+    /// filters, calibration. Use it to check that results come from this localizer; it does not protect against
+    /// forgery. It does not cover the code of user-defined models and predictors.
     ///
     /// # Errors
-    /// A failure of the device that holds the weights.
+    /// If the device that holds the weights fails.
     pub fn fingerprint(&self) -> Result<String, PredictError> {
         let mut tensors = self.position_normals.tensors();
         tensors.extend(self.model.parameters().map_err(ModelError::from)?);
@@ -102,7 +102,7 @@ impl Localizer {
         Ok(format!("weights {weights:08x}, document {document:08x}"))
     }
 
-    /// Names of predictors that something was calibrated for, and that are neither built in nor registered.
+    /// Names of calibrated predictors that are neither built in nor registered.
     fn unknown_predictors(&self) -> Vec<String> {
         let named = self.document.calibration.predictors().chain(self.position_normals.predictors());
         let unknown =
@@ -113,8 +113,8 @@ impl Localizer {
     /// Writes the localizer to one safetensors file. The same localizer gives the same bytes.
     ///
     /// # Errors
-    /// A failure of the file system, or settings or filters with which it could not be read again; what stood under the
-    /// name still does.
+    /// If the file system fails, and for settings or filters with which the file could not be loaded. An existing file
+    /// then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let path = path.as_ref();
         let refused = |reason: String| SaveError::Content { path: path.to_owned(), reason };
@@ -127,7 +127,7 @@ impl Localizer {
     }
 }
 
-/// The model of a file, by the function for its name where it is not built in.
+/// The model of a file; a user-defined model is made by the function registered for its name.
 fn make_model(
     config: &ModelConfig,
     parameters: &ParameterSet,

@@ -1,4 +1,4 @@
-//! A trained model with everything that belongs to it, in one file.
+//! A trained model with its preprocessing, post-processing, calibration and provenance, in one file.
 
 mod definition;
 mod file;

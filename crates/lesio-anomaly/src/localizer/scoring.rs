@@ -1,4 +1,4 @@
-//! Scans are scored.
+//! Scoring of scans.
 
 use lesio_image::{ImageError, PreparedPlane, PreparedScan, PreprocessError, Scan, Volume};
 use lesio_nn::ImageBatch;
@@ -22,23 +22,21 @@ const BATCH: usize = 16;
 impl Localizer {
     /// Scores a scan of any size and orientation; the maps are on its grid.
     ///
-    /// Slices without foreground are not shown to the model. A scan that is sampled much more finely or coarsely than
-    /// those that calibrated the localizer is warned of, see [`ScoredScan::doubt`]. Channels that have names are taken in
-    /// the model's order.
+    /// Slices without foreground are skipped. A scan with a much finer or coarser resolution than the calibration
+    /// subjects causes a warning, see [`ScoredScan::doubt`]. Channels with names are brought into the model's order.
     ///
     /// # Errors
-    /// A scan that cannot be preprocessed (empty, constant, NaN voxels, nothing in the foreground), of another number
-    /// of channels than the model's or of channels of other names; a predictor that the model cannot serve or that is
-    /// named twice.
+    /// For a scan that cannot be preprocessed (empty, constant, NaN voxels, no foreground), or whose channels differ
+    /// from the model's in number or names; for a predictor that the model does not support or that is named twice.
     pub fn score(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScoredScan, PredictError> {
         self.maps(scan, names)?.all(scan)
     }
 
-    /// Scores several scans, whose slices go through the model in common batches; the result is that of
-    /// [`Localizer::score`] for each. Their maps are in memory together.
+    /// Scores several scans, with their slices in common batches. The result is that of [`Localizer::score`] for each.
+    /// All maps are in memory together.
     ///
     /// # Errors
-    /// As [`Localizer::score`], for the first scan that fails.
+    /// Those of [`Localizer::score`], for the first scan that fails.
     pub fn score_all<'s>(
         &self,
         scans: impl IntoIterator<Item = &'s Scan>,
@@ -61,11 +59,11 @@ impl Localizer {
         Ok(scored)
     }
 
-    /// Scores a scan as [`Localizer::score`] does, and makes its maps one at a time, as they are asked for: where a
-    /// volume is large, its maps need not be in memory together.
+    /// Scores a scan like [`Localizer::score`], but makes its maps one at a time on request, so that the maps of a
+    /// large volume need not be in memory together.
     ///
     /// # Errors
-    /// As [`Localizer::score`].
+    /// Those of [`Localizer::score`].
     pub fn maps(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
         let prepared = self.prepare(scan)?;
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
@@ -73,11 +71,11 @@ impl Localizer {
         Ok(self.gather(scan, prepared, names, maps, reconstructions))
     }
 
-    /// Scores each channel of a scan by itself, unfiltered, in the model's order of channels; `None` where the predictor
-    /// has no score of a single channel.
+    /// Scores each channel of a scan separately, unfiltered, in the model's order of channels; `None` if the predictor
+    /// cannot score a single channel.
     ///
     /// # Errors
-    /// As [`Localizer::score`].
+    /// Those of [`Localizer::score`].
     pub fn channel_maps(
         &self,
         scan: &Scan,
@@ -106,9 +104,9 @@ impl Localizer {
         restored.collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    /// Says of a map that this localizer made whether anything in it is abnormal: by its highest score inside the
-    /// foreground, against the highest scores of the normal subjects that calibrated it (post-processed maps). `level`, 0 to
-    /// 1, is the chance of a false alarm for a normal subject.
+    /// Judges whether a map by this localizer contains an anomaly: compares its highest score inside the foreground
+    /// with the highest scores of the calibration subjects (post-processed maps). `level`, 0 to 1, is the probability
+    /// of a false alarm for a normal subject.
     ///
     /// # Errors
     /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::Image`] for a foreground of
@@ -130,11 +128,11 @@ impl Localizer {
         Ok(normals.judge(highest_within(map.data(), foreground.data()), level)?)
     }
 
-    /// Adds the slices of a normal scan, or the normal slices of any, to what is usual by place. The
-    /// scan must not have been trained on. `normal` is asked for each slice in the order of [`Scan::slice`].
+    /// Adds the normal slices of a scan to the normal scores by position. The scan must not be part of the training
+    /// data. `normal` is called for each slice in the order of [`Scan::slice`] and says whether it is normal.
     ///
     /// # Errors
-    /// As [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
+    /// Those of [`Localizer::score`]; [`PredictError::Config`] for a builder on another grid.
     pub fn add_normal(
         &self,
         builder: &mut PositionBuilder,
@@ -189,7 +187,9 @@ impl Localizer {
         let resolution = Resolution::of_scan(scan, plane, &prepared);
         let doubt = calibration.resolutions().doubt(&resolution);
         if let Some(doubt) = &doubt {
-            tracing::warn!("an image is not sampled as finely as those that calibrated the model: {doubt}");
+            tracing::warn!(
+                "the resolution of an image differs from those of the calibration subjects: {doubt}"
+            );
         }
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
@@ -198,8 +198,8 @@ impl Localizer {
         ScanMaps::new(parts, prepared, maps, reconstructions, resolution, doubt)
     }
 
-    /// Hands on the slices that are shown to the model, batch by batch, as a pass whose readers want these gradients; ends
-    /// early where `each` says so by `false`.
+    /// Passes the slices with foreground to `each` in batches, as passes for readers of these gradients; stops when
+    /// `each` returns `false`.
     fn each_batch(
         &self,
         planes: &[&PreparedPlane],
@@ -256,7 +256,7 @@ impl Localizer {
     }
 }
 
-/// Refuses another number of scores than there are pixels: a predictor may be the caller's own.
+/// Returns an error if the number of scores differs from the number of pixels: the predictor may be user-defined.
 fn check_scores(predictor: &dyn Predictor, scores: &[f32], expected: usize) -> Result<(), PredictError> {
     let found = scores.len();
     if found == expected {
