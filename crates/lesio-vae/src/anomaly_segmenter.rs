@@ -1,4 +1,4 @@
-//! A network that was taught to mark synthetic anomalies.
+//! A network trained to segment synthetic anomalies.
 
 use lesio_nn::{
     Device, Differentiate, Engine, EngineError, ImageBatch, Inference, Initialization, ParameterSet, Shape,
@@ -9,9 +9,9 @@ use crate::error::BuildError;
 use crate::model::{ModelError, Reconstructor, SegmentationModel, Segmented};
 use crate::taught::TaughtConfig;
 
-/// A trained segmenter of anomalies: marks them, and restores the image besides, by one pass of one network.
+/// A trained segmenter: segments anomalies and restores the image in one pass of one network.
 ///
-/// It knows anomalies by what it was taught, [`TaughtConfig::anomalies`].
+/// It detects anomalies like those of its training, [`TaughtConfig::anomalies`].
 #[derive(Debug)]
 pub struct AnomalySegmenter {
     config: TaughtConfig,
@@ -19,10 +19,10 @@ pub struct AnomalySegmenter {
 }
 
 impl AnomalySegmenter {
-    /// A segmenter of trained parameters.
+    /// Makes a segmenter of trained parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
+    /// For an invalid configuration, for parameters that do not fit it, and if the device fails.
     pub fn from_parameters(
         config: TaughtConfig,
         parameters: &ParameterSet,
@@ -37,7 +37,7 @@ impl AnomalySegmenter {
     /// Parameters of an untrained segmenter.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn initial_parameters(config: &TaughtConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
         Ok(ParameterSet::initialize(&config.segmenter()?, Initialization::HeNormal, seed))
     }
@@ -51,7 +51,7 @@ impl AnomalySegmenter {
     /// A copy of the parameters.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         self.network.parameters()
     }

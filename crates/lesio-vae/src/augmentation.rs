@@ -1,4 +1,4 @@
-//! Small changes to training images that leave normal images normal.
+//! Augmentation: small changes to training images that keep normal images normal.
 
 use lesio_nn::Shape;
 use lesio_settings::{SettingError, in_range, require, setters};
@@ -6,28 +6,29 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Changes drawn anew for each image and epoch. The default changes nothing: what leaves an image
-/// normal depends on what it shows.
+/// Random changes, drawn for each image and epoch. The default changes nothing, since which changes keep an image
+/// normal depends on its content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct Augmentation {
     /// Whether half of the images are mirrored left to right.
     pub mirror: Mirror,
-    /// Largest shift along rows and columns, in pixels, up to 65536; what enters is 0.
+    /// Largest shift along rows and columns, in pixels, up to 65536; pixels that enter are 0.
     pub shift: usize,
     /// Largest relative change of brightness: values are multiplied by `1 - b` to `1 + b`; from 0 to
     /// below 1.
     pub brightness: f32,
-    /// Largest rotation about the middle, in degrees to either side, 0 to 180; what enters repeats the image's edge.
+    /// Largest rotation about the center, in degrees to either side, 0 to 180; pixels that enter repeat the image's
+    /// edge.
     #[serde(skip_serializing_if = "is_zero")]
     pub rotation: f32,
-    /// Largest relative change of size: images are enlarged or made smaller by up to this share, 0 to .9; what enters repeats
-    /// the image's edge.
+    /// Largest relative change of size: images are enlarged or reduced by up to this fraction, 0 to .9; pixels that
+    /// enter repeat the image's edge.
     #[serde(skip_serializing_if = "is_zero")]
     pub scale: f32,
-    /// Largest relative change of the exponent of values, which takes those of 0 to 1 up or down: 0 to .9. Values below 0
-    /// become 0.
+    /// Largest relative change of the gamma exponent of values, which raises or lowers values between 0 and 1: 0 to .9.
+    /// Values below 0 become 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub gamma: f32,
 }
@@ -46,7 +47,7 @@ pub enum Mirror {
     /// Never.
     #[default]
     Never,
-    /// Half of them, left to right: for what is as likely the other way round, as heads are.
+    /// Half of them, left to right: for objects whose mirror image is equally likely, such as heads.
     LeftRight,
 }
 
@@ -63,7 +64,7 @@ impl Augmentation {
         in_range("gamma", self.gamma, 0.0..=0.9)
     }
 
-    /// Changes an image `[c, h, w]` and its region `[h, w]` alike.
+    /// Changes an image `[c, h, w]` and its region `[h, w]` in the same way.
     pub(crate) fn apply(
         &self,
         generator: &mut ChaCha8Rng,
@@ -83,7 +84,7 @@ impl Augmentation {
         } else {
             1.0
         };
-        // What is off draws nothing, so that streams stay as they are without it.
+        // A change that is off draws no random numbers, so that it does not affect the others.
         let mut draw = |limit: f32| if limit > 0.0 { generator.random_range(-limit..=limit) } else { 0.0 };
         let (angle, scale, exponent) = (draw(self.rotation), draw(self.scale), draw(self.gamma));
         let turn = (angle != 0.0 || scale != 0.0).then(|| Turn::new(angle, scale));
@@ -117,9 +118,9 @@ setters!(Augmentation {
     gamma: f32,
 });
 
-/// A rotation about the middle with a change of size.
+/// A rotation about the center with a change of size.
 struct Turn {
-    /// From places of the result to those of the source: cosine and sine, divided by the size.
+    /// From positions in the result to positions in the source: cosine and sine, divided by the size.
     cosine: f32,
     sine: f32,
 }
@@ -130,14 +131,15 @@ impl Turn {
         Self { cosine: cosine / (1.0 + scale), sine: sine / (1.0 + scale) }
     }
 
-    /// Where a pixel of the result comes from, in rows and columns of the source.
+    /// The source position of a pixel of the result, in rows and columns.
     fn source(&self, row: usize, column: usize, h: usize, w: usize) -> [f32; 2] {
         let (middle_row, middle_column) = ((h - 1) as f32 / 2.0, (w - 1) as f32 / 2.0);
         let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);
         [self.cosine * y - self.sine * x + middle_row, self.sine * y + self.cosine * x + middle_column]
     }
 
-    /// Turns a plane, linearly interpolated; what enters repeats the edge, so that no corner of a photograph turns black.
+    /// Rotates a plane with linear interpolation; pixels that enter repeat the edge, so that no corner of a photograph
+    /// is black.
     fn apply(&self, plane: &mut [f32], h: usize, w: usize) {
         let source = plane.to_vec();
         for (index, value) in plane.iter_mut().enumerate() {
@@ -153,7 +155,7 @@ impl Turn {
         }
     }
 
-    /// Turns a mask by the nearest pixel; what enters repeats the edge, as it does in images.
+    /// Rotates a mask with nearest-neighbor interpolation; pixels that enter repeat the edge, as in images.
     fn apply_mask(&self, mask: &mut [bool], h: usize, w: usize) {
         let source = mask.to_vec();
         let nearest = |place: f32, side: usize| place.round().clamp(0.0, (side - 1) as f32) as usize;

@@ -1,8 +1,9 @@
-//! Models that are written with candle-core and candle-nn.
+//! Models written with candle-core and candle-nn.
 //!
-//! A [`CandleModel`] says how images become latent samples and back; [`FromCandle`] makes a
-//! [`VariationalModel`] of it, with gradients by automatic differentiation. A model that only reconstructs implements
-//! [`Reconstructor`] by itself, with [`tensor`] and [`values`] at its ends.
+//! A [`CandleModel`] maps images to latent samples and back; [`FromCandle`] makes a [`VariationalModel`] of it, with
+//! gradients by automatic differentiation. A model that only reconstructs implements [`Reconstructor`] directly, with
+//! [`tensor`] and
+//! [`values`] for the conversions.
 //!
 //! ```
 //! use candle_core::{DType, Device, Result, Tensor};
@@ -10,7 +11,7 @@
 //! use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
 //! use lesio_vae::{VariationalModel, RequestedGradients};
 //!
-//! /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
+//! /// A model of pixels near 1: the latent sample is the image, the expected image is its half.
 //! struct Half;
 //!
 //! impl CandleModel for Half {
@@ -54,26 +55,27 @@ pub struct CandlePosterior {
 }
 
 impl CandlePosterior {
-    /// As [`Posterior::divergence`], `[n]`, differentiable.
+    /// Like [`Posterior::divergence`], `[n]`, differentiable.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn divergence(&self) -> Result<Tensor> {
         let terms = ((self.mean.sqr()? + self.log_variance.exp()?)? - &self.log_variance)?;
         (terms - 1.0)?.flatten_from(1)?.sum(1)? * 0.5
     }
 }
 
-/// What a decoder says about an image.
+/// The output of a decoder for an image.
 #[derive(Clone, Debug)]
 pub struct CandleReconstruction {
     /// The expected image, `[n, c, h, w]`.
     pub mean: Tensor,
-    /// Whatever else [`CandleModel::log_likelihood`] needs: the decoder's raw outputs.
+    /// The decoder's raw outputs, for [`CandleModel::log_likelihood`].
     pub outputs: Tensor,
 }
 
-/// A variational autoencoder of images `[n, c, h, w]` by operations of candle, differentiable in the images.
+/// A variational autoencoder of images `[n, c, h, w]` in operations of candle, differentiable with respect to the
+/// images.
 ///
 /// # Obligations
 /// Each row depends on its own image only, and the same images give the same result.
@@ -81,20 +83,20 @@ pub trait CandleModel: Send + Sync {
     /// The posterior of each image.
     ///
     /// # Errors
-    /// Images that do not fit the model, or a failure of the device.
+    /// For images that do not fit the model, and if the device fails.
     fn encode(&self, images: &Tensor) -> Result<CandlePosterior>;
 
-    /// The pixels' distribution for latent samples shaped as [`CandlePosterior::mean`], or flattened to `[n, dimensions]`
-    /// where [`VariationalModel::decode`] is called.
+    /// The pixels' distribution for latent samples with the shape of [`CandlePosterior::mean`], or flattened to
+    /// `[n, dimensions]` in calls by [`VariationalModel::decode`].
     ///
     /// # Errors
-    /// Latent samples that do not fit the model, or a failure of the device.
+    /// For latent samples that do not fit the model, and if the device fails.
     fn decode(&self, latent: &Tensor) -> Result<CandleReconstruction>;
 
     /// `log p(x | z)` of each pixel in nats, `[n, c, h, w]`.
     ///
     /// # Errors
-    /// Shapes that do not agree, or a failure of the device.
+    /// For shapes that do not agree, and if the device fails.
     fn log_likelihood(&self, images: &Tensor, reconstruction: &CandleReconstruction) -> Result<Tensor>;
 
     /// The weight of the divergence in the bound with which the model was trained. Default 1.
@@ -103,7 +105,7 @@ pub trait CandleModel: Send + Sync {
     }
 }
 
-/// A model written with candle, as every predictor takes it.
+/// An adapter that makes a model written with candle usable by every predictor.
 #[derive(Clone, Debug)]
 pub struct FromCandle<M> {
     model: M,
@@ -112,7 +114,7 @@ pub struct FromCandle<M> {
 }
 
 impl<M: CandleModel> FromCandle<M> {
-    /// A model of images of a shape, whose tensors lie on a device.
+    /// Makes a model of images of a shape, whose tensors are on a device.
     #[must_use]
     pub fn new(model: M, shape: Shape, device: Device) -> Self {
         Self { model, shape, device }
@@ -133,16 +135,16 @@ impl<M: CandleModel> FromCandle<M> {
 /// A batch as a tensor `[n, c, h, w]` on a device.
 ///
 /// # Errors
-/// A failure of the device.
+/// If the device fails.
 pub fn tensor(images: ImageBatch<'_>, device: &Device) -> Result<Tensor> {
     let Shape { channels, height, width } = images.shape();
     Tensor::from_slice(images.values(), (images.len(), channels, height, width), device)
 }
 
-/// Parameters as tensors on a device, by name: what candle-nn's `VarBuilder::from_tensors` takes.
+/// Converts parameters to tensors on a device, by name, for candle-nn's `VarBuilder::from_tensors`.
 ///
 /// # Errors
-/// A failure of the device.
+/// If the device fails.
 pub fn tensors(parameters: &ParameterSet, device: &Device) -> Result<HashMap<String, Tensor>> {
     let made = parameters.iter().map(|(name, parameter)| {
         Ok((name.to_owned(), Tensor::from_slice(parameter.values(), parameter.shape(), device)?))
@@ -150,10 +152,11 @@ pub fn tensors(parameters: &ParameterSet, device: &Device) -> Result<HashMap<Str
     made.collect()
 }
 
-/// Tensors or variables as parameters, such as those of candle-nn's `VarMap`, to be saved with a localizer.
+/// Converts tensors or variables, such as those of candle-nn's `VarMap`, to parameters that can be saved with a
+/// localizer.
 ///
 /// # Errors
-/// A failure of the device.
+/// If the device fails.
 pub fn parameters(
     tensors: impl IntoIterator<Item = (String, impl Deref<Target = Tensor>)>,
 ) -> Result<ParameterSet> {
@@ -170,7 +173,7 @@ pub fn parameters(
 /// The values of a tensor in f32, row-major.
 ///
 /// # Errors
-/// A failure of the device.
+/// If the device fails.
 pub fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
@@ -192,7 +195,7 @@ impl<M: CandleModel> Reconstructor for FromCandle<M> {
 impl<M: CandleModel> VariationalModel for FromCandle<M> {
     fn encode(&self, images: ImageBatch<'_>) -> std::result::Result<Posterior, ModelError> {
         let images = self.tensor(images)?;
-        // The number of dimensions is known of an image alone.
+        // The number of dimensions follows from a single image.
         let count = images.dim(0)?;
         let asked = if count == 0 {
             Tensor::zeros(
@@ -257,7 +260,7 @@ impl<M: CandleModel> VariationalModel for FromCandle<M> {
 fn gradient_of(value: &Tensor, images: &Var) -> Result<Vec<f32>> {
     match value.sum_all()?.backward()?.get(images) {
         Some(gradient) => values(gradient),
-        // Whatever does not depend on the image.
+        // A value that does not depend on the image.
         None => Ok(vec![0.0; images.elem_count()]),
     }
 }

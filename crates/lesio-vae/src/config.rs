@@ -1,4 +1,4 @@
-//! What a VAE is made of.
+//! The configuration of a VAE.
 
 use lesio_nn::{Activation, Precision, SettingError, Shape};
 use lesio_settings::{in_range, require, setters};
@@ -8,7 +8,7 @@ use crate::likelihood::Likelihood;
 
 /// Configuration of a [`Vae`](crate::Vae).
 ///
-/// Beside the ranges of its fields, its networks must not exceed [`lesio_nn::LARGEST_PARAMETERS`] and
+/// In addition to the ranges of its fields, its networks must not exceed [`lesio_nn::LARGEST_PARAMETERS`] and
 /// [`lesio_nn::LARGEST_VALUES`].
 ///
 /// ```
@@ -34,13 +34,13 @@ pub struct VaeConfig {
     pub latent: Latent,
     /// The distribution of pixels. Default Gaussian with standard deviation .1.
     pub likelihood: Likelihood,
-    /// Normalization after each convolution. Default none: in a VAE of four halvings it trains well
-    /// without, and the KL gradient is not scaled by the statistics of the image.
+    /// Normalization after each convolution. Default none: a VAE of four halvings trains well without it, and the KL
+    /// gradient is then not scaled by the statistics of the image.
     pub normalization: Normalization,
     /// The function after each convolution. Default leaky ReLU of slope .2.
     pub activation: Activation,
-    /// In what numbers the CPU's engine multiplies, in training and in scoring. Default single: bfloat16 is faster where
-    /// the processor has it, and rounds what predictors compare.
+    /// The number format of the CPU engine in training and scoring. Default single: bfloat16 is faster on processors
+    /// that support it, but it rounds the values that predictors compare.
     #[serde(default, skip_serializing_if = "is_default")]
     pub precision: Precision,
 }
@@ -54,12 +54,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Latent {
-    /// A vector: the image is known as a whole, and little of an anomaly can pass.
+    /// A vector: it describes the image as a whole, and reconstructions contain little of an anomaly.
     Dense {
         /// Its number of dimensions, 1 to 65536.
         dimensions: usize,
     },
-    /// An image of latent channels at the coarsest resolution: details come back better, anomalies too.
+    /// An image of latent channels at the coarsest resolution: it reconstructs details better, but also anomalies.
     Spatial {
         /// Its number of channels, 1 to 65536.
         channels: usize,
@@ -74,20 +74,20 @@ pub enum Normalization {
     /// None.
     #[default]
     None,
-    /// Each sample by itself, in groups of up to 8 channels each.
+    /// Each sample separately, in groups of up to 8 channels.
     Group,
-    /// Over the batch in training; by running statistics else.
+    /// Over the batch in training; by running statistics otherwise.
     Batch,
 }
 
-/// Why a configuration is refused.
+/// Why a configuration is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A setting is out of range.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The image cannot be halved so often.
+    /// The image cannot be halved that many times.
     #[error("an image of {height} rows and {width} columns cannot be halved {halvings} times without rest")]
     Size {
         /// Rows.
@@ -114,7 +114,7 @@ const LARGEST_WIDTH: usize = 1 << 16;
 /// Most resolutions: an image of [`LARGEST_SIDE`] cannot be halved more than 12 times.
 const LARGEST_DEPTH: usize = 13;
 
-/// Refuses sizes that no image or network has, and images that cannot be halved so often.
+/// Returns an error for sizes out of range, and for images that cannot be halved that many times.
 pub(crate) fn check_sizes(image: Shape, widths: &[usize], halvings: usize) -> Result<(), ConfigError> {
     let Shape { channels, height, width } = image;
     in_range("channels", channels, 1..=LARGEST_CHANNELS)?;
@@ -128,7 +128,7 @@ pub(crate) fn check_sizes(image: Shape, widths: &[usize], halvings: usize) -> Re
 }
 
 impl VaeConfig {
-    /// A VAE of images of this size, with defaults else.
+    /// A VAE of images of this size, with default settings.
     #[must_use]
     pub fn new(channels: usize, height: usize, width: usize) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl VaeConfig {
         }
     }
 
-    /// With other channels after each halving.
+    /// Sets the channels after each halving.
     #[must_use]
     pub fn widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
         self.widths = widths.into();
@@ -176,7 +176,7 @@ impl VaeConfig {
         Shape::new(channels, self.height / divisor, self.width / divisor)
     }
 
-    /// Checks every setting. What the network of sound settings takes is counted where it is declared, by
+    /// Checks every setting. The size of the networks is checked when they are declared, by
     /// [`networks`](crate::networks).
     ///
     /// # Errors
@@ -204,7 +204,7 @@ setters!(VaeConfig {
     precision: Precision,
 });
 
-/// Refuses a slope that no rectifier has.
+/// Returns an error for a slope out of range.
 pub(crate) fn check_activation(activation: Activation) -> Result<(), SettingError> {
     match activation {
         Activation::LeakyRelu { slope } => {

@@ -1,4 +1,4 @@
-//! What is done to a training image before the network sees it, so that it must restore what is normal.
+//! Corruption of training images, so that a network learns to restore normal images.
 
 use lesio_nn::{Shape, random};
 use lesio_settings::{SettingError, in_range};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 /// Most squares of an image.
 const LARGEST_COUNT: usize = 4096;
-/// Largest cell: no image is larger.
+/// Largest cell size: no image is larger.
 const LARGEST_CELL: usize = 1 << 16;
 
-/// A corruption of training images; the loss compares with the image before it.
+/// A corruption of training images; the loss compares the output with the original image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -158,7 +158,7 @@ mod tests {
         let steps = mean_square(
             &mut noise.windows(2).enumerate().filter(|(k, _)| k % 64 != 63).map(|(_, p)| p[1] - p[0]),
         );
-        // Interpolation takes the variance along each axis to 2/3 on average, so to 4/9; neighbours differ by an
+        // Interpolation takes the variance along each axis to 2/3 on average, so to 4/9; neighbors differ by an
         // eighth of the difference of two cells, whose variance is 2 * 2/3: .047 of the size. White noise has 2.
         assert!((0.2..0.9).contains(&size), "{size}");
         assert!(steps < 0.1 * size, "{steps} {size}");

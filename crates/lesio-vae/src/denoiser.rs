@@ -1,8 +1,8 @@
-//! A denoising network with skips: a model that reconstructs, and nothing more.
+//! A denoising network with skip connections: a model that only reconstructs.
 //!
 //! Kascenas et al. 2022 ("Denoising autoencoders for unsupervised anomaly detection in brain MRI")
-//! found that a U-Net trained to remove coarse noise from normal images removes lesions too, and
-//! outdoes variational models by far where it does.
+//! found that a U-Net trained to remove coarse noise from normal images also removes lesions, and then outperforms
+//! variational models by far.
 
 use std::path::Path;
 
@@ -42,14 +42,14 @@ pub struct DenoiserConfig {
     pub activation: Activation,
 }
 
-/// How a [`Denoiser`] is trained.
+/// The training of a [`Denoiser`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct DenoiserTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
-    /// Changes to the images that leave them normal.
+    /// Augmentation of the images.
     pub augmentation: Augmentation,
     /// The noise to remove. Default coarse noise of deviation .2 on cells of 8 pixels.
     pub corruption: Corruption,
@@ -80,7 +80,7 @@ impl DenoiserTraining {
 }
 
 impl DenoiserConfig {
-    /// A denoiser of images of this size, with defaults else.
+    /// A denoiser of images of this size, with default settings.
     #[must_use]
     pub fn new(channels: usize, height: usize, width: usize) -> Self {
         Self {
@@ -93,7 +93,7 @@ impl DenoiserConfig {
         }
     }
 
-    /// With other channels at each resolution.
+    /// Sets the channels at each resolution.
     #[must_use]
     pub fn widths(mut self, widths: impl Into<Vec<usize>>) -> Self {
         self.widths = widths.into();
@@ -106,12 +106,11 @@ impl DenoiserConfig {
         Shape::new(self.channels, self.height, self.width)
     }
 
-    /// Checks every setting. What the network of sound settings takes is counted where it is declared, by
-    /// [`DenoiserConfig::network`].
+    /// Checks every setting. The size of the network is checked when it is declared, by [`DenoiserConfig::network`].
     ///
     /// # Errors
     /// [`ConfigError::Setting`] for a number out of the range stated with its field, [`ConfigError::Size`] for an image
-    /// that cannot be halved so often.
+    /// that cannot be halved that many times.
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_sizes(self.image_shape(), &self.widths, self.widths.len().saturating_sub(1))?;
         Ok(check_activation(self.activation)?)
@@ -120,12 +119,12 @@ impl DenoiserConfig {
     /// The network: image to image.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn network(&self) -> Result<Network, ConfigError> {
         self.u_net(self.channels)
     }
 
-    /// The same with another number of channels that come out.
+    /// The same network with another number of output channels.
     pub(crate) fn u_net(&self, outputs: usize) -> Result<Network, ConfigError> {
         self.validate()?;
         let mut net = NetworkBuilder::new();
@@ -177,7 +176,7 @@ setters!(DenoiserConfig { normalization: Normalization, activation: Activation }
 const KIND: &str = "a denoiser";
 const VERSION: u32 = 1;
 
-/// A trained denoiser: takes out of an image what it takes for noise.
+/// A trained denoiser: removes the noise from an image.
 #[derive(Debug)]
 pub struct Denoiser {
     config: DenoiserConfig,
@@ -185,10 +184,10 @@ pub struct Denoiser {
 }
 
 impl Denoiser {
-    /// A denoiser of trained parameters.
+    /// Makes a denoiser of trained parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
+    /// For an invalid configuration, for parameters that do not fit it, and if the device fails.
     pub fn from_parameters(
         config: DenoiserConfig,
         parameters: &ParameterSet,
@@ -203,15 +202,15 @@ impl Denoiser {
     /// Parameters of an untrained denoiser.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn initial_parameters(config: &DenoiserConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
         Ok(ParameterSet::initialize(&config.network()?, Initialization::HeNormal, seed))
     }
 
-    /// Reads a denoiser from a file of its own.
+    /// Reads a denoiser from a file that contains nothing else.
     ///
     /// # Errors
-    /// A file that cannot be read, is no denoiser's, or does not fit its own configuration.
+    /// For a file that cannot be read, is not a denoiser, or contradicts its configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, config): (ParameterSet, _) =
@@ -225,7 +224,7 @@ impl Denoiser {
     /// Writes the denoiser to one safetensors file.
     ///
     /// # Errors
-    /// A failure of the file system; what stood under the name still does.
+    /// If the file system fails; an existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         model_file::save(path, KIND, VERSION, &self.parameters()?, &self.config)
     }
@@ -239,7 +238,7 @@ impl Denoiser {
     /// A copy of the parameters.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         self.network.parameters()
     }
@@ -262,8 +261,8 @@ impl Reconstructor for Denoiser {
 /// The squared error of the denoised image, as the mean over all its values, for a
 /// [`Trainer`](lesio_nn::Trainer) with the denoiser as its one engine.
 ///
-/// Noise is added inside an example's region alone; the error counts everywhere, so that the network
-/// learns to leave the background as it is. Validation images get noise too, the same in every epoch.
+/// Noise is added only inside an example's region; the error counts everywhere, so that the network learns to keep the
+/// background unchanged. Validation images get noise too, the same in every epoch.
 #[derive(Debug)]
 pub struct DenoiserObjective {
     training: DenoiserTraining,
@@ -279,7 +278,7 @@ impl DenoiserObjective {
     /// An objective on training and validation images; validation may be empty.
     ///
     /// # Errors
-    /// A configuration out of range, or images of another shape than the model's.
+    /// For settings out of range, and for images of another shape than the model's.
     pub fn new(
         config: &DenoiserConfig,
         training: DenoiserTraining,
@@ -294,7 +293,7 @@ impl DenoiserObjective {
         Ok(Self { training, examples, validation, fingerprint, clean, seen, gradient })
     }
 
-    /// Denoises a batch of `set` drawn for an epoch; returns the mean squared error and leaves its gradient.
+    /// Denoises a batch of `set` for an epoch; returns the mean squared error and leaves its gradient.
     fn pass(
         &mut self,
         engine: &mut dyn TrainingEngine,
@@ -352,7 +351,7 @@ impl Objective<1> for DenoiserObjective {
         let all: Vec<usize> = (0..self.validation.len()).collect();
         let mut sum = 0.0;
         for samples in all.chunks(self.training.train.batch_size.max(1)) {
-            // The same noise in every epoch, so that epochs compare.
+            // The same noise in every epoch, so that epochs can be compared.
             let batch = Batch::new(samples, self.training.train.seed);
             sum += self.pass(engine.as_mut(), &batch, true)? * samples.len() as f64;
         }

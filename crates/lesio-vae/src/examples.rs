@@ -1,19 +1,19 @@
-//! Images to learn from.
+//! Training images.
 
 use std::sync::Arc;
 
 use lesio_nn::Shape;
 
-/// Images of one shape with the region of each that matters, flattened sample after sample. Clones share them.
+/// Images of one shape, each with its region of interest, flattened sample after sample. Clones share the data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
     shape: Shape,
     values: Arc<Vec<f32>>,
-    /// One flag per pixel (not per channel); empty where every pixel matters.
+    /// One flag per pixel (not per channel); empty if every pixel counts.
     regions: Arc<Vec<bool>>,
 }
 
-/// Why images cannot be learnt from.
+/// Why images cannot be used for training.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExamplesError {
@@ -38,7 +38,7 @@ pub enum ExamplesError {
     /// A value is NaN or infinite.
     #[error("image {image} holds {value} at index {index}")]
     NonFinite {
-        /// The image, counted from 0.
+        /// The image's index, from 0.
         image: usize,
         /// Index of the first such value.
         index: usize,
@@ -48,16 +48,16 @@ pub enum ExamplesError {
 }
 
 impl Examples {
-    /// No images yet, of a shape.
+    /// An empty set of images of a shape.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         Self { shape, values: Arc::default(), regions: Arc::default() }
     }
 
-    /// Adds an image `[c, h, w]`, row-major, every pixel of which matters.
+    /// Adds an image `[c, h, w]`, row-major, in which every pixel counts.
     ///
     /// # Errors
-    /// Another number of values, or values that are not finite.
+    /// For another number of values, and for values that are not finite.
     pub fn push(&mut self, image: &[f32]) -> Result<(), ExamplesError> {
         self.check(image)?;
         Arc::make_mut(&mut self.values).extend_from_slice(image);
@@ -68,10 +68,10 @@ impl Examples {
         Ok(())
     }
 
-    /// Adds an image `[c, h, w]` and the region `[h, w]` of it that matters (a head, without the air around it).
+    /// Adds an image `[c, h, w]` and its region of interest `[h, w]` (a head without the air around it).
     ///
     /// # Errors
-    /// Another number of values or pixels, or values that are not finite.
+    /// For another number of values or pixels, and for values that are not finite.
     pub fn push_region(&mut self, image: &[f32], region: &[bool]) -> Result<(), ExamplesError> {
         self.check(image)?;
         let expected = self.shape.pixels();
@@ -110,7 +110,7 @@ impl Examples {
         self.values.chunks_exact(self.shape.len().max(1)).nth(index).unwrap_or(&[])
     }
 
-    /// The region of an image that matters, `[h, w]`; `None` where that is every pixel.
+    /// The region of interest of an image, `[h, w]`; `None` if every pixel counts.
     #[must_use]
     pub fn region(&self, index: usize) -> Option<&[bool]> {
         self.regions.chunks_exact(self.shape.pixels().max(1)).nth(index)

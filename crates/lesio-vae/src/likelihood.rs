@@ -1,4 +1,4 @@
-//! How likely a pixel is under what the decoder says.
+//! The likelihood of a pixel given the decoder's output.
 
 use lesio_settings::{SettingError, in_range};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The distribution of a pixel `x` given the decoder's output.
 ///
 /// Values of `-log p` are in nats and include the distribution's constant, so likelihoods of
-/// different scale compare (and may be negative: they are densities).
+/// different scale are comparable (and may be negative, since they are densities).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -44,14 +44,14 @@ impl Default for Likelihood {
     }
 }
 
-/// What one pixel's likelihood and its derivatives are.
+/// The likelihood of one pixel and its derivatives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PixelTerm {
     /// `-log p`.
     pub(crate) loss: f32,
     /// Its derivative by the decoder's first output (mean or logit).
     pub(crate) by_output: f32,
-    /// Its derivative by the decoder's log-scale, 0 where there is none.
+    /// Its derivative by the decoder's log-scale, 0 if there is none.
     pub(crate) by_log_scale: f32,
     /// Its derivative by the pixel.
     pub(crate) by_pixel: f32,

@@ -1,4 +1,4 @@
-//! What a model must be able to do so that anomalies can be found with it.
+//! The traits of models for anomaly localization.
 
 use lesio_nn::{BatchError, EngineError, ImageBatch, Shape};
 
@@ -17,7 +17,7 @@ pub enum ModelError {
         /// Shape that the model takes.
         expected: Shape,
     },
-    /// Values that are no whole number of images.
+    /// The number of values is not a multiple of an image's size.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// A slice of another length than its images or latent samples have.
@@ -30,8 +30,8 @@ pub enum ModelError {
         /// Values it must hold.
         expected: usize,
     },
-    /// The model left out what was asked for.
-    #[error("the model gave not {what}, which was asked for")]
+    /// The model omitted a requested part.
+    #[error("the model did not return {what}, which was requested")]
     Missing {
         /// What it is.
         what: &'static str,
@@ -43,19 +43,19 @@ pub enum ModelError {
     #[cfg(feature = "candle")]
     #[error("candle could not compute the model")]
     Candle(#[from] candle_core::Error),
-    /// A model of one's own failed.
+    /// A user-defined model failed.
     #[error("the model could not be computed")]
     Own(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl ModelError {
-    /// The failure of a model of one's own.
+    /// Wraps the error of a user-defined model.
     #[must_use]
     pub fn own(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Own(error.into())
     }
 
-    /// Refuses images of another shape than `expected`.
+    /// Returns an error for images of another shape than `expected`.
     ///
     /// # Errors
     /// [`ModelError::Shape`].
@@ -66,27 +66,27 @@ impl ModelError {
         Err(Self::Shape { found: images.shape(), expected })
     }
 
-    /// Refuses a slice of another length than `expected`.
+    /// Returns an error for a slice of another length than `expected`.
     pub(crate) fn check_length(what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
         if found == expected { Ok(()) } else { Err(Self::Length { what, found, expected }) }
     }
 }
 
-/// What a [`SegmentationModel`] says of a batch of images `[n, c, h, w]`.
+/// The output of a [`SegmentationModel`] for a batch of images `[n, c, h, w]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmented {
     /// Logits of being abnormal, `[n, h, w]`.
     pub logits: Vec<f32>,
-    /// The images without what is abnormal, `[n, c, h, w]`.
+    /// The restored images, without anomalies, `[n, c, h, w]`.
     pub reconstruction: Vec<f32>,
 }
 
-/// A model that marks what is abnormal.
+/// A model that segments anomalies.
 pub trait SegmentationModel: Reconstructor {
-    /// Marks what is abnormal in images `[n, c, h, w]`, and restores them.
+    /// Segments anomalies in images `[n, c, h, w]`, and restores the images.
     ///
     /// # Errors
-    /// Images of another shape, or a failure of the device.
+    /// For images of another shape, and if the device fails.
     fn segment(&self, images: ImageBatch<'_>) -> Result<Segmented, ModelError>;
 }
 
@@ -115,38 +115,38 @@ impl Posterior {
     }
 }
 
-/// A model that gives back what it takes an image to be when it is normal.
+/// A model that reconstructs the normal version of an image.
 ///
 /// # Obligations
 /// The result has the shape of the images, each row depends on its own image only, and the same
 /// images give the same result.
 pub trait Reconstructor: Send + Sync {
-    /// Shape of an image that the model takes.
+    /// Shape of the model's input images.
     fn image_shape(&self) -> Shape;
 
     /// The expected normal images of `images`, `[n, c, h, w]`.
     ///
     /// # Errors
-    /// Images that do not fit the model, or a failure of the device.
+    /// For images that do not fit the model, and if the device fails.
     fn reconstruct(&self, images: ImageBatch<'_>) -> Result<Vec<f32>, ModelError>;
 }
 
 /// A variational autoencoder of images `[n, c, h, w]`.
 ///
-/// A model of your own implements this with plain slices, as below; one that is written with candle implements
-/// [`CandleModel`](crate::candle::CandleModel) (feature `candle`) and gets its gradients by automatic differentiation;
-/// one of two declared networks is a [`NetworkVae`](crate::NetworkVae).
+/// Your own model implements this trait with plain slices, as below. A model written with candle implements
+/// [`CandleModel`](crate::candle::CandleModel) (feature `candle`) and gets its gradients by automatic differentiation.
+/// Two declared networks form a [`NetworkVae`](crate::NetworkVae).
 ///
 /// # Obligations
 /// Each row depends on its own image only, and the same images give the same result.
-/// [`Reconstructor::reconstruct`] gives what [`decode`](Self::decode) says of the posterior's mean, so that predictors
-/// may take either.
+/// [`Reconstructor::reconstruct`] gives the result of [`decode`](Self::decode) for the posterior's mean, so that
+/// predictors may use either.
 ///
 /// ```
 /// use lesio_nn::{ImageBatch, Shape};
 /// use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, RequestedGradients};
 ///
-/// /// Knows that pixels are about 1: the latent sample is the image, the expected image is its half.
+/// /// A model of pixels near 1: the latent sample is the image, the expected image is its half.
 /// struct Half;
 ///
 /// impl Reconstructor for Half {
@@ -190,13 +190,13 @@ pub trait VariationalModel: Reconstructor {
     /// The posterior of each image.
     ///
     /// # Errors
-    /// Images that do not fit the model, or a failure of the device.
+    /// For images that do not fit the model, and if the device fails.
     fn encode(&self, images: ImageBatch<'_>) -> Result<Posterior, ModelError>;
 
-    /// The expected images `[n, c, h, w]` of latent samples, shaped as [`Posterior::mean`].
+    /// The expected images `[n, c, h, w]` of latent samples, which have the shape of [`Posterior::mean`].
     ///
     /// # Errors
-    /// Latent samples that do not fit the model, or a failure of the device.
+    /// For latent samples that do not fit the model, and if the device fails.
     fn decode(&self, latent: &[f32]) -> Result<Vec<f32>, ModelError>;
 
     /// The weight of the divergence in the bound with which the model was trained. Default 1.
@@ -207,7 +207,7 @@ pub trait VariationalModel: Reconstructor {
     /// One pass at the posterior's mean: terms of the bound, and the gradients that are `requested`.
     ///
     /// # Errors
-    /// Images that do not fit the model, or a failure of the device.
+    /// For images that do not fit the model, and if the device fails.
     fn gradients(
         &self,
         images: ImageBatch<'_>,
@@ -215,7 +215,7 @@ pub trait VariationalModel: Reconstructor {
     ) -> Result<Gradients, ModelError>;
 }
 
-/// Which gradients with respect to the image a pass should give.
+/// The gradients with respect to the image that a pass should compute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestedGradients {
     /// That of the divergence.
@@ -234,7 +234,7 @@ impl RequestedGradients {
     /// Both, from which that of the bound follows.
     pub const BOTH: Self = Self { divergence: true, reconstruction: true };
 
-    /// What either wants.
+    /// The union of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self {
@@ -243,7 +243,7 @@ impl RequestedGradients {
         }
     }
 
-    /// Whether everything `other` wants is requested here.
+    /// Whether this includes everything that `other` requests.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         self.union(other) == self
@@ -266,7 +266,7 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Those of a batch without images.
+    /// The result for a batch without images.
     #[must_use]
     pub fn of_nothing(requested: RequestedGradients) -> Self {
         Self {
@@ -276,8 +276,7 @@ impl Gradients {
         }
     }
 
-    /// Refuses results of other lengths than the images have, and gradients that are requested and missing: a model may be
-    /// the caller's own.
+    /// Returns an error for results of wrong length and for missing gradients: a model may be user-defined.
     ///
     /// # Errors
     /// [`ModelError::Length`] and [`ModelError::Missing`].

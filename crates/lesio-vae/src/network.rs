@@ -49,8 +49,8 @@ pub(crate) fn decoder(config: &VaeConfig) -> Result<Network, ConfigError> {
     Ok(net.finish(&[out])?.with_precision(config.precision))
 }
 
-/// 4x4 with stride 2: every pixel is seen equally often, unlike with an odd kernel, which leaves a
-/// checkered pattern in gradients and in what a transposed convolution makes.
+/// 4x4 with stride 2 uses every pixel equally often. An odd kernel would cause a checkerboard pattern in gradients and
+/// in the output of transposed convolutions.
 fn halving(channels: usize, normalization: Normalization) -> Convolution {
     let bias = if normalization == Normalization::None { Bias::Learned } else { Bias::None };
     Convolution::new(channels, 4).stride(2).padding(1).bias(bias)

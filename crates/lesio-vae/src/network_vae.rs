@@ -16,9 +16,9 @@ use crate::training::LARGEST_WEIGHT;
 
 /// A variational autoencoder of any two [`Network`]s with fixed parameters, on any device.
 ///
-/// The encoder reads an image and gives mean and log-variance of the posterior, two outputs of one shape; the decoder reads a
-/// latent sample of that shape and gives the parameters of the [`Likelihood`]. Gradients are those of both networks;
-/// nothing is approximated. [`Vae`](crate::Vae) is one whose networks follow from a configuration.
+/// The encoder takes an image and gives mean and log-variance of the posterior, two outputs of one shape; the decoder
+/// takes a latent sample of that shape and gives the parameters of the [`Likelihood`]. Gradients are exact, through
+/// both networks. [`Vae`](crate::Vae) has networks that follow from a configuration.
 ///
 /// ```
 /// use lesio_nn::{Bias, Device, ImageBatch, Initialization, Layer, NetworkBuilder, ParameterSet, Shape};
@@ -54,12 +54,12 @@ pub struct NetworkVae {
 }
 
 impl NetworkVae {
-    /// A VAE of an encoder and a decoder with their parameters, which may stand in one set with others; `beta` is the weight
-    /// of the divergence in its bound, 0 to 1e9.
+    /// Makes a VAE of an encoder and a decoder with their parameters, which may be part of a larger set; `beta` is the
+    /// weight of the divergence in its bound, 0 to 1e9.
     ///
     /// # Errors
-    /// Networks whose inputs and outputs do not fit each other or the likelihood, parameters that do not fit the networks, or
-    /// a failure of the device.
+    /// For networks whose inputs and outputs do not fit each other or the likelihood, for parameters that do not fit
+    /// the networks, and if the device fails.
     pub fn new(
         encoder: &Network,
         decoder: &Network,
@@ -115,7 +115,7 @@ impl NetworkVae {
     /// A copy of the parameters of encoder and decoder.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         let mut parameters = self.encoder.parameters()?;
         parameters.extend(self.decoder.parameters()?);
@@ -155,7 +155,7 @@ impl NetworkVae {
         Ok(Gradients { mean: terms.mean, loss: terms.loss, divergence, by_divergence, by_reconstruction })
     }
 
-    /// What the decoder's outputs say of the images.
+    /// Evaluates the likelihood of images given the decoder's outputs.
     fn terms(
         &self,
         images: ImageBatch<'_>,

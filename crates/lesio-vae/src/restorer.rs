@@ -1,4 +1,4 @@
-//! A network that was taught to paint synthetic anomalies away.
+//! A network trained to remove synthetic anomalies.
 
 use lesio_nn::{Device, EngineError, ImageBatch, Initialization, ParameterSet, Shape};
 
@@ -8,10 +8,10 @@ use crate::error::BuildError;
 use crate::model::{ModelError, Reconstructor};
 use crate::taught::TaughtConfig;
 
-/// A trained restorer: gives an image back without what it takes for an anomaly.
+/// A trained restorer: reconstructs an image without its anomalies.
 ///
-/// It knows anomalies by what it was taught, [`TaughtConfig::anomalies`]. A [`Denoiser`] is the same network, taught to
-/// remove noise.
+/// It removes anomalies like those of its training, [`TaughtConfig::anomalies`]. A [`Denoiser`] is the same network,
+/// trained to remove noise.
 #[derive(Debug)]
 pub struct Restorer {
     config: TaughtConfig,
@@ -19,10 +19,10 @@ pub struct Restorer {
 }
 
 impl Restorer {
-    /// A restorer of trained parameters.
+    /// Makes a restorer of trained parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
+    /// For an invalid configuration, for parameters that do not fit it, and if the device fails.
     pub fn from_parameters(
         config: TaughtConfig,
         parameters: &ParameterSet,
@@ -36,7 +36,7 @@ impl Restorer {
     /// Parameters of an untrained restorer.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn initial_parameters(config: &TaughtConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
         Ok(ParameterSet::initialize(&config.restorer()?, Initialization::HeNormal, seed))
     }
@@ -50,7 +50,7 @@ impl Restorer {
     /// A copy of the parameters.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         self.network.parameters()
     }

@@ -15,14 +15,14 @@ use crate::synthetic::{AnomalyContent, Synthesizer};
 use crate::taught::TaughtConfig;
 use crate::training::{CORRUPTION_SEED, check_samples, check_shape, fingerprint};
 
-/// How a [`Restorer`](crate::Restorer) or an [`AnomalySegmenter`](crate::AnomalySegmenter) is trained.
+/// The training of a [`Restorer`](crate::Restorer) or an [`AnomalySegmenter`](crate::AnomalySegmenter).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct SyntheticTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
-    /// Changes to the images that leave them normal.
+    /// Augmentation of the images.
     pub augmentation: Augmentation,
 }
 
@@ -39,27 +39,27 @@ impl SyntheticTraining {
     }
 }
 
-/// Weight of the error inside an anomaly, besides its part in the error of the whole image.
+/// Weight of the error inside an anomaly, in addition to its part in the error of the whole image.
 const INSIDE: f32 = 2.0;
 /// Weight of the soft Dice beside the cross-entropy.
 const DICE: f64 = 0.3;
 
-/// What is learnt.
+/// The task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Task {
     /// To restore the image.
     Restore,
-    /// To mark the anomaly, and to restore the image.
+    /// To segment the anomaly, and to restore the image.
     Segment,
 }
 
-/// The loss of a network that is taught with synthetic anomalies, for a [`Trainer`](lesio_nn::Trainer) with that network as
+/// The loss of a network trained with synthetic anomalies, for a [`Trainer`](lesio_nn::Trainer) with that network as
 /// its one engine.
 ///
-/// A restorer is taught the image without its anomaly: the mean absolute error over the image, plus twice the mean over the
-/// image of the error inside the anomaly. A segmenter is taught that and the mark: the mean cross-entropy, plus 0.3 times
-/// the soft Dice loss of the batch. Every epoch draws other anomalies; validation images have the same in every epoch, and
-/// are not augmented.
+/// A restorer learns the image without its anomaly: the loss is the mean absolute error over the image, plus twice the
+/// mean over the image of the error inside the anomaly. A segmenter also learns the mask of the anomaly: the mean
+/// cross-entropy, plus 0.3 times the soft Dice loss of the batch, is added. Every epoch draws new anomalies; validation
+/// images have the same anomalies in every epoch, and are not augmented.
 #[derive(Debug)]
 pub struct SyntheticObjective {
     task: Task,
@@ -80,11 +80,11 @@ struct Buffers {
 }
 
 impl SyntheticObjective {
-    /// What teaches a restorer, on training and validation images; validation may be empty. `own` are the contents that the
-    /// configuration names beside the built-in ones.
+    /// The objective of a restorer, on training and validation images; validation may be empty. `own` are the
+    /// user-defined contents that the configuration names.
     ///
     /// # Errors
-    /// A configuration out of range, a content that is not given, or images of another shape than the model's.
+    /// For settings out of range, for a missing content, and for images of another shape than the model's.
     pub fn restorer(
         config: &TaughtConfig,
         training: SyntheticTraining,
@@ -95,10 +95,10 @@ impl SyntheticObjective {
         Self::new(Task::Restore, config, training, examples, validation, own)
     }
 
-    /// What teaches a segmenter; else as [`SyntheticObjective::restorer`].
+    /// The objective of a segmenter; otherwise like [`SyntheticObjective::restorer`].
     ///
     /// # Errors
-    /// As [`SyntheticObjective::restorer`].
+    /// Those of [`SyntheticObjective::restorer`].
     pub fn segmenter(
         config: &TaughtConfig,
         training: SyntheticTraining,
@@ -127,7 +127,7 @@ impl SyntheticObjective {
         Ok(Self { task, synthesizer, training, examples, validation, fingerprint, buffers })
     }
 
-    /// Passes a batch of the training or of the validation images; leaves gradients in the engine where it is of training.
+    /// Runs a batch of the training or of the validation images; for training, leaves gradients in the engine.
     fn pass(
         &mut self,
         engine: &mut dyn TrainingEngine,
@@ -169,7 +169,7 @@ impl Objective<1> for SyntheticObjective {
         let all: Vec<usize> = (0..self.validation.len()).collect();
         let mut sum = Losses::default();
         for samples in all.chunks(self.training.train.batch_size.max(1)) {
-            // The same anomalies in every epoch, so that epochs compare.
+            // The same anomalies in every epoch, so that epochs can be compared.
             let batch = Batch::new(samples, self.training.train.seed);
             let own = self.pass(engine.as_mut(), &batch, true)?;
             sum.add(&own, samples.len() as f64 / all.len() as f64);
@@ -182,7 +182,7 @@ impl Objective<1> for SyntheticObjective {
     }
 }
 
-/// Draws the images of a batch: as they are, with an anomaly, and where that is.
+/// Draws the images of a batch: original, with an anomaly, and the mask of the anomaly.
 fn draw(
     synthesizer: &Synthesizer,
     batch: &Batch<'_>,
@@ -242,7 +242,8 @@ impl Losses {
     }
 }
 
-/// The losses of outputs for the images in the buffers, whose gradients by the outputs are left there.
+/// Computes the losses of outputs for the images in the buffers, and leaves the gradients with respect to the outputs
+/// there.
 fn loss(task: Task, shape: Shape, buffers: &mut Buffers, outputs: &[f32]) -> Losses {
     let Buffers { clean, marks, gradient, .. } = buffers;
     let (pixels, values) = (shape.pixels(), shape.len());

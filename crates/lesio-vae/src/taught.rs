@@ -1,4 +1,4 @@
-//! Networks that are taught with synthetic anomalies: what they share.
+//! The parts shared by networks trained with synthetic anomalies.
 
 use lesio_nn::{ImageBatch, Network, Shape};
 use lesio_settings::setters;
@@ -16,10 +16,10 @@ use crate::synthetic::SyntheticAnomalies;
 pub struct TaughtConfig {
     /// The U-Net.
     pub network: DenoiserConfig,
-    /// What it is taught: it finds what resembles this.
+    /// The synthetic anomalies of its training: it detects similar ones.
     pub anomalies: SyntheticAnomalies,
-    /// Whether outputs are the mean of those for the image and for its mirror image, at the price of a second pass.
-    /// Default never; right wherever training images are mirrored, too.
+    /// Whether outputs are averaged over the image and its mirror image, which costs a second pass. Default never;
+    /// useful if training images are mirrored, too.
     #[serde(default)]
     pub test_time_mirror: Mirror,
 }
@@ -27,7 +27,7 @@ pub struct TaughtConfig {
 setters!(TaughtConfig { test_time_mirror: Mirror });
 
 impl TaughtConfig {
-    /// This network, taught these anomalies.
+    /// This network, to be trained with these anomalies.
     #[must_use]
     pub fn new(network: DenoiserConfig, anomalies: SyntheticAnomalies) -> Self {
         Self { network, anomalies, test_time_mirror: Mirror::Never }
@@ -51,7 +51,7 @@ impl TaughtConfig {
     /// The network of a restorer: image to image.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn restorer(&self) -> Result<Network, ConfigError> {
         self.validate()?;
         self.network.network()
@@ -60,14 +60,14 @@ impl TaughtConfig {
     /// The network of a segmenter: image to the logit of being abnormal, followed by the restored image.
     ///
     /// # Errors
-    /// A configuration that is refused.
+    /// For an invalid configuration.
     pub fn segmenter(&self) -> Result<Network, ConfigError> {
         self.validate()?;
         self.network.u_net(1 + self.network.channels)
     }
 
-    /// What `pass` gives for images, averaged with the mirror images' where that is asked for. Its output has rows as wide as
-    /// the images'.
+    /// The output of `pass` for images, averaged with that for the mirror images if requested. The output has rows as
+    /// wide as those of the images.
     pub(crate) fn averaged(
         &self,
         images: ImageBatch<'_>,

@@ -1,4 +1,4 @@
-//! The evidence lower bound as an objective, and how a VAE is trained on it.
+//! The evidence lower bound as an objective, and the training of a VAE.
 
 use lesio_nn::{Batch, EngineError, Engines, Objective, Shape, Terms, TrainConfig, random};
 use lesio_settings::{SettingError, in_range, require, setters};
@@ -12,7 +12,7 @@ use crate::examples::Examples;
 use crate::likelihood::Likelihood;
 use crate::model::{clamp_log_variance, dimension_divergence};
 
-/// How a VAE is trained.
+/// The training of a VAE.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -21,9 +21,9 @@ pub struct VaeTraining {
     pub train: TrainConfig,
     /// The weight of the divergence and how it grows.
     pub divergence: Divergence,
-    /// Changes to the images that leave them normal.
+    /// Augmentation of the images.
     pub augmentation: Augmentation,
-    /// What the encoder sees instead of the image.
+    /// Corruption of the encoder's input.
     pub corruption: Corruption,
 }
 
@@ -34,7 +34,7 @@ setters!(VaeTraining {
     corruption: Corruption,
 });
 
-/// The divergence's part in the loss.
+/// The divergence term of the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -56,8 +56,8 @@ pub enum Divergence {
         /// Share of all updates until it is reached, 0 to 1.
         share: f64,
     },
-    /// `beta * sum max(KL of a dimension, nats)` (Kingma et al. 2016): what a dimension holds below the
-    /// limit is free, which keeps it in use. The limit holds for each image, not for the mean over a
+    /// `beta * sum max(KL of a dimension, nats)` (Kingma et al. 2016): divergence below the limit
+    /// is free, which keeps a dimension in use. The limit applies to each image, not for the mean over a
     /// batch, so that an image's loss does not depend on the others.
     FreeBits {
         /// The weight, 0 to 1e9.
@@ -91,7 +91,7 @@ impl Default for Divergence {
 }
 
 impl Divergence {
-    /// The weight that counts for scoring.
+    /// The weight that is used for scoring.
     #[must_use]
     pub fn beta(&self) -> f64 {
         match *self {
@@ -157,10 +157,10 @@ pub const ENGINES: [&str; 2] = ["encoder", "decoder"];
 /// The negative evidence lower bound on a set of images, for a [`Trainer`](lesio_nn::Trainer) with the
 /// encoder and the decoder as its engines, in this order.
 ///
-/// The loss is in nats per image: `-log p(x | z)` summed over pixels plus the divergence's part, with
-/// one draw of `z` per image. `x` is the augmented image, while `z` comes of what the corruption left of
-/// it. In validation `z` is the posterior's mean, nothing is augmented or corrupted, and the divergence's
-/// part is that of the end of the training.
+/// The loss is in nats per image: `-log p(x | z)` summed over pixels plus the divergence term, with one
+/// draw of `z` per image. `x` is the augmented image, while `z` is encoded from the corrupted image. In validation, `z`
+/// is the posterior's mean, images are neither augmented nor corrupted, and the divergence term is that of the end of
+/// the training.
 #[derive(Debug)]
 pub struct VaeObjective {
     config: VaeConfig,
@@ -183,7 +183,7 @@ struct Buffers {
     factors: Vec<f32>,
 }
 
-/// Streams of random numbers for one image in one epoch, apart from each other.
+/// Independent streams of random numbers for one image in one epoch.
 pub(crate) const CORRUPTION_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const NOISE_SEED: u64 = 0xc2b2_ae3d_27d4_eb4f;
 
@@ -191,7 +191,7 @@ impl VaeObjective {
     /// An objective on training and validation images; validation may be empty.
     ///
     /// # Errors
-    /// A configuration out of range, or images of another shape than the model's.
+    /// For settings out of range, and for images of another shape than the model's.
     pub fn new(
         config: VaeConfig,
         training: VaeTraining,
@@ -206,14 +206,14 @@ impl VaeObjective {
         Ok(Self { config, training, examples, validation, fingerprint, buffers: Buffers::default() })
     }
 
-    /// How the model is trained.
+    /// The training configuration.
     #[must_use]
     pub fn training(&self) -> &VaeTraining {
         &self.training
     }
 }
 
-/// Refuses images of another shape than the model's.
+/// Returns an error for images of another shape than the model's.
 pub(crate) fn check_shape(expected: Shape, sets: &[&Examples]) -> Result<(), SettingError> {
     match sets.iter().find(|set| set.shape() != expected) {
         Some(set) => {
@@ -224,8 +224,8 @@ pub(crate) fn check_shape(expected: Shape, sets: &[&Examples]) -> Result<(), Set
     }
 }
 
-/// Refuses images that have no likelihood: a Bernoulli's `-log p` has no lower bound for values outside [0, 1], and
-/// training would run away.
+/// Returns an error for images without a valid likelihood: a Bernoulli's `-log p` has no lower bound for values outside
+/// [0, 1], and training would diverge.
 fn check_values(
     likelihood: &Likelihood,
     augmentation: &Augmentation,
@@ -247,11 +247,11 @@ fn check_values(
     }
 }
 
-/// Refuses samples that a set does not have.
+/// Returns an error for samples that a set does not have.
 pub(crate) fn check_samples(samples: &[usize], examples: &Examples) -> Result<(), EngineError> {
     match samples.iter().find(|&&sample| sample >= examples.len()) {
         Some(&sample) => Err(EngineError::Length {
-            what: format!("the set of examples, of which sample {sample} is asked for,"),
+            what: format!("the set of examples, from which sample {sample} is requested,"),
             found: examples.len(),
             expected: sample.saturating_add(1),
         }),
@@ -259,13 +259,13 @@ pub(crate) fn check_samples(samples: &[usize], examples: &Examples) -> Result<()
     }
 }
 
-/// What tells trainings on images apart.
+/// A fingerprint that distinguishes trainings on images.
 pub(crate) fn fingerprint(config: &impl Serialize, examples: &Examples, validation: &Examples) -> String {
     let of = |images: &Examples| (images.len(), images.checksum());
     lesio_nn::fingerprint(config, "images", of(examples), of(validation))
 }
 
-/// Fills `clean` with the augmented images of a batch and `seen` with what the network gets to see.
+/// Fills `clean` with the augmented images of a batch and `seen` with the corrupted input of the network.
 pub(crate) fn draw_batch(
     batch: &Batch<'_>,
     examples: &Examples,

@@ -45,16 +45,16 @@ impl Vae {
     /// An untrained VAE; `beta` is the weight of the divergence in its bound, 0 to 1e9.
     ///
     /// # Errors
-    /// A configuration that is refused, or a failure of the device.
+    /// For an invalid configuration, and if the device fails.
     pub fn new(config: VaeConfig, beta: f64, seed: u64, device: &Device) -> Result<Self, BuildError> {
         let parameters = initial_parameters(&config, seed)?;
         Self::from_parameters(config, beta, &parameters, device)
     }
 
-    /// A VAE of trained parameters.
+    /// Makes a VAE of trained parameters.
     ///
     /// # Errors
-    /// A configuration that is refused, parameters that do not fit it, or a failure of the device.
+    /// For an invalid configuration, for parameters that do not fit it, and if the device fails.
     pub fn from_parameters(
         config: VaeConfig,
         beta: f64,
@@ -66,10 +66,10 @@ impl Vae {
         Ok(Self { config, networks })
     }
 
-    /// Reads a VAE from a file of its own; see `lesio-anomaly`'s `Localizer` for one with its preprocessing.
+    /// Reads a VAE from a file that contains nothing else; `lesio-anomaly`'s `Localizer` also has the preprocessing.
     ///
     /// # Errors
-    /// A file that cannot be read, is no VAE's, or does not fit its own configuration.
+    /// For a file that cannot be read, is not a VAE, or contradicts its configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, document): (_, Document) =
@@ -85,7 +85,7 @@ impl Vae {
     /// Writes the VAE to one safetensors file.
     ///
     /// # Errors
-    /// A failure of the file system or of the device; what stood under the name still does.
+    /// If the file system or the device fails; an existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let document = Document { config: self.config.clone(), beta: self.beta() };
         model_file::save(path, KIND, VERSION, &self.parameters()?, &document)
@@ -100,7 +100,7 @@ impl Vae {
     /// A copy of the parameters of encoder and decoder.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         self.networks.parameters()
     }
@@ -109,7 +109,7 @@ impl Vae {
 /// Encoder and decoder of a configuration.
 ///
 /// # Errors
-/// A configuration that is refused.
+/// For an invalid configuration.
 pub fn networks(config: &VaeConfig) -> Result<(Network, Network), ConfigError> {
     Ok((network::encoder(config)?, network::decoder(config)?))
 }
@@ -117,7 +117,7 @@ pub fn networks(config: &VaeConfig) -> Result<(Network, Network), ConfigError> {
 /// Parameters of an untrained VAE.
 ///
 /// # Errors
-/// A configuration that is refused.
+/// For an invalid configuration.
 pub fn initial_parameters(config: &VaeConfig, seed: u64) -> Result<ParameterSet, ConfigError> {
     let (encoder, decoder) = networks(config)?;
     let mut parameters = ParameterSet::initialize(&encoder, Initialization::UniformFanIn, seed);

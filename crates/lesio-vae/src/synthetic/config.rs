@@ -1,15 +1,15 @@
-//! Which anomalies are synthesized.
+//! The configuration of synthetic anomalies.
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use super::content::Content;
 
-/// Which anomalies normal images get, for a network to learn from.
+/// The synthetic anomalies that are put into normal images for training.
 ///
 /// An anomaly is a region, cut out of smooth noise at a random height, in which the image is mixed with a content at a
-/// random opacity. What a network finds later resembles what it was taught: the configuration is part of the model's file,
-/// and kinds of anomaly that are unlike it have to be tested by themselves.
+/// random opacity. The trained network detects anomalies that resemble these. The configuration is part of the model's
+/// file; test the model separately on other kinds of anomalies.
 ///
 /// ```
 /// use lesio_vae::{Content, SyntheticAnomalies};
@@ -22,33 +22,34 @@ use super::content::Content;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SyntheticAnomalies {
-    /// Cells along the longer side of the noise that regions are cut from; one is drawn for each anomaly. 1 to 4096.
+    /// Numbers of noise cells along the longer side for regions; one is drawn for each anomaly. 1 to 4096.
     pub cells: Vec<usize>,
-    /// Share of the image's pixels that is not in a region before it is cut to the foreground: least and most, 0 to 1.
+    /// Fraction of the image's pixels outside a region, before the region is cut to the foreground: smallest and
+    /// largest, 0 to 1.
     pub quantile: [f64; 2],
-    /// Share of the anomalies whose edge is soft, 0 to 1.
+    /// Fraction of the anomalies with a soft edge, 0 to 1.
     pub soft: f64,
-    /// Least and most opacity, 0 to 1.
+    /// Smallest and largest opacity, 0 to 1.
     pub opacity: [f64; 2],
-    /// The smallest change of a value that counts as one, 0 to 100: what changed less is not marked.
+    /// Smallest change of a value for a pixel to be abnormal in the truth, 0 to 100.
     pub change: f64,
-    /// What anomalies show, each as often as its weight says.
+    /// The contents of anomalies, each drawn with a probability proportional to its weight.
     pub contents: Vec<WeightedContent>,
-    /// Contents of one's own, by name.
+    /// User-defined contents, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnContent>,
 }
 
-/// A built-in content and how often it is drawn.
+/// A built-in content and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedContent {
     /// Its weight among all, 0 to 1000.
     pub weight: f64,
-    /// What it shows.
+    /// The content.
     pub content: Content,
 }
 
-/// A content of one's own and how often it is drawn.
+/// A user-defined content and its weight.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OwnContent {
     /// Its weight among all, 0 to 1000.
@@ -65,7 +66,7 @@ const LARGEST_WEIGHT: f64 = 1000.0;
 impl SyntheticAnomalies {
     /// For heads and other medical images of about 0 to 1: brighter and darker lesions, and parts of other subjects.
     ///
-    /// The amounts are those that served on FLAIR images of normal slices of 44 patients; no lesion was looked at.
+    /// The amounts were chosen on FLAIR images of normal slices of 44 patients, without use of any lesion.
     #[must_use]
     pub fn medical() -> Self {
         let contents = [
@@ -94,7 +95,7 @@ impl SyntheticAnomalies {
         Self { cells, quantile, soft: 0.7, opacity, change, contents, own: Vec::new() }
     }
 
-    /// With a content of one's own, which is drawn with this weight among all; those of [`SyntheticAnomalies::medical`] and
+    /// Adds a user-defined content with this weight; the weights of [`SyntheticAnomalies::medical`] and
     /// [`SyntheticAnomalies::natural`] sum to 1.
     #[must_use]
     pub fn own(mut self, name: &str, weight: f64) -> Self {
@@ -105,7 +106,8 @@ impl SyntheticAnomalies {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`SettingError`] for a number out of the range stated with its field, no cells, and no content of a weight above 0.
+    /// [`SettingError`] for a number out of the range stated with its field, for no cells, and for no content with a
+    /// weight above 0.
     pub fn validate(&self) -> Result<(), SettingError> {
         require(!self.cells.is_empty(), "cells", "none", "at least one number of cells")?;
         self.cells.iter().try_for_each(|&cells| in_range("cells", cells, 1..=MOST_CELLS))?;

@@ -1,4 +1,4 @@
-//! What an anomaly shows.
+//! The contents of synthetic anomalies.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// What an anomaly could show, to be mixed with an image where the anomaly is: a content of one's own.
+/// A user-defined content of anomalies, which is mixed with an image inside the anomaly.
 ///
-/// It takes part by its name in [`SyntheticAnomalies::own`](crate::SyntheticAnomalies::own).
+/// It is added by its name to [`SyntheticAnomalies::own`](crate::SyntheticAnomalies::own).
 ///
 /// ```
 /// use lesio_vae::{AnomalyContent, ContentInput};
@@ -38,12 +38,12 @@ pub trait AnomalyContent: fmt::Debug + Send + Sync {
     /// Its name, in configurations and reports.
     fn name(&self) -> &str;
 
-    /// Fills `into`, `[c, h, w]`, with what the anomaly would show if it were everywhere. Whatever is random follows from
+    /// Fills `into`, `[c, h, w]`, with the content for all pixels. Random numbers must come from
     /// [`ContentInput::seed`].
     fn fill(&self, input: &ContentInput<'_>, into: &mut [f32]);
 }
 
-/// What contents are made of.
+/// The input for making a content.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ContentInput<'a> {
@@ -53,11 +53,11 @@ pub struct ContentInput<'a> {
     pub image: &'a [f32],
     /// Another normal image, `[c, h, w]`.
     pub other: &'a [f32],
-    /// Another number for each anomaly.
+    /// A seed that differs between anomalies.
     pub seed: u64,
 }
 
-/// The contents that are built in. Amounts are in units of the images, whose values lie between about 0 and 1.
+/// The built-in contents. Amounts are in units of the images, whose values are approximately 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -71,14 +71,14 @@ pub enum Content {
         /// Standard deviation of the texture as a share of the amount, 0 to 10.
         texture: f64,
     },
-    /// The image darkened: a random share of its values is taken away.
+    /// The image darkened: its values are reduced by a random fraction.
     Darker {
         /// Least share, 0 to 1.
         least: f64,
         /// Most, `least` to 1.
         most: f64,
     },
-    /// Another tint: each channel is moved by a random amount.
+    /// Another tint: each channel is shifted by a random amount.
     Tinted {
         /// Largest amount, 0 to 100.
         largest: f64,
@@ -88,12 +88,12 @@ pub enum Content {
         /// Standard deviation of the texture, 0 to 10.
         texture: f64,
     },
-    /// A part of another normal image, shifted at random, what leaves it on one side entering on the other.
+    /// A part of another normal image, shifted cyclically by a random amount.
     Foreign {
         /// Largest shift along rows and columns as a share of the side, 0 to 1.
         shift: f64,
     },
-    /// The image's own neighborhood, displaced.
+    /// A displaced part of the same image.
     Displaced {
         /// Least distance along rows or columns as a share of the longer side, 0 to 1.
         least: f64,
@@ -133,7 +133,7 @@ impl Content {
 }
 
 impl Content {
-    /// Fills `into` with what the anomaly would show if it were everywhere; all are `[c, h, w]`.
+    /// Fills `into` with the content for all pixels; all images are `[c, h, w]`.
     pub(super) fn fill(
         &self,
         generator: &mut ChaCha8Rng,
@@ -196,7 +196,7 @@ fn texture_of(shape: Shape, generator: &mut ChaCha8Rng) -> Vec<f32> {
     noise.plane(shape.height, shape.width, 1.0, 0.0).into_iter().collect()
 }
 
-/// The planes of an image moved down and right by so many pixels, what leaves them on one side entering on the other.
+/// The planes of an image shifted cyclically down and right by these numbers of pixels.
 fn rolled(image: &[f32], shape: Shape, by: [f64; 2], into: &mut [f32]) {
     let (h, w) = (shape.height, shape.width);
     let [down, right] = by.map(|pixels| pixels.round() as i64);

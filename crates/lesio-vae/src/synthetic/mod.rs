@@ -1,4 +1,4 @@
-//! Synthetic anomalies: normal images made wrong in a known place, for networks to learn from.
+//! Synthetic anomalies at known positions in normal images, for the training of networks.
 
 mod config;
 mod content;
@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 pub use config::{OwnContent, SyntheticAnomalies, WeightedContent};
 pub use content::{AnomalyContent, Content, ContentInput};
 
-/// Synthetic anomalies with all that they need: those of a [`SyntheticAnomalies`] and the contents of one's own.
+/// Synthetic anomalies ready for use: a [`SyntheticAnomalies`] with its user-defined contents.
 #[derive(Clone, Debug)]
 pub(crate) struct Synthesizer {
     config: SyntheticAnomalies,
@@ -29,10 +29,10 @@ enum Source {
 }
 
 impl Synthesizer {
-    /// What a configuration describes; `own` are the contents that it names beside the built-in ones.
+    /// Resolves a configuration; `own` are the user-defined contents that it names.
     ///
     /// # Errors
-    /// A configuration that is refused, or one that names a content that is not there.
+    /// For an invalid configuration, and for one that names a content that is not in `own`.
     pub(crate) fn new(
         config: &SyntheticAnomalies,
         own: &[Arc<dyn AnomalyContent>],
@@ -74,7 +74,7 @@ impl Synthesizer {
                 let seed = generator.random();
                 content.fill(&ContentInput { shape, image, other, seed }, &mut filled);
             }
-            // No configuration that is not refused is without contents.
+            // A valid configuration has at least one content.
             None => {}
         }
         let mut changed = vec![false; shape.pixels()];
@@ -137,7 +137,7 @@ mod tests {
                     };
                     let most = change(0).max(change(1));
                     assert!(region[pixel] || most == 0.0);
-                    // Rounding of the sum may put a change just over the smallest on either side.
+                    // Because of rounding, a change near the threshold may fall on either side.
                     if (most - config.change as f32).abs() > 1e-6 {
                         assert_eq!(marked, most > config.change as f32, "{stream} {pixel} {most}");
                     }

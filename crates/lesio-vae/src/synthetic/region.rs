@@ -1,4 +1,4 @@
-//! Where an anomaly is.
+//! The region of an anomaly.
 
 use lesio_image::noise::SmoothNoise;
 use lesio_nn::Shape;
@@ -10,7 +10,7 @@ use super::config::SyntheticAnomalies;
 /// Half the side of the window over which soft edges rise.
 const SOFT: usize = 2;
 
-/// How much of each pixel is replaced, 0 to 1, `[h, w]`: the peaks of smooth noise inside the region.
+/// The fraction of each pixel that is replaced, 0 to 1, `[h, w]`: the peaks of smooth noise inside the region.
 pub(super) fn strength(
     config: &SyntheticAnomalies,
     generator: &mut ChaCha8Rng,
@@ -41,7 +41,7 @@ pub(super) fn strength(
     strength
 }
 
-/// Takes each pixel of a mask for the share of its window that is inside.
+/// Replaces each pixel of a mask by the fraction of its window that is inside.
 fn soften(mask: &mut [f32], h: usize, w: usize) {
     let whole = mask.to_vec();
     let window = ((2 * SOFT + 1) * (2 * SOFT + 1)) as f32;
