@@ -1,4 +1,4 @@
-//! How far a segmentation and a map of probabilities agree, with gradients.
+//! Agreement of a segmentation with a map of probabilities, with gradients.
 
 /// Statistics of one label.
 pub(crate) const STATISTICS: usize = 5;

@@ -1,4 +1,4 @@
-//! A volume and its segmentation, graded.
+//! Grades of the segmentation of a volume.
 
 use lesio_image::{Volume, check_finite};
 use ndarray::{Array3, ArrayView2, Axis};
@@ -13,45 +13,45 @@ use crate::novelty::{Novelty, Unlikeness};
 use crate::reconstructor::Reconstructor;
 use crate::slices::{SLICE_AXIS, on_grid_of};
 
-/// What is said about a segmentation of a volume.
+/// The grades of a segmentation of a volume.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Assessment {
     /// Each slice along the last axis of the array, in order.
     pub slices: Vec<SliceAssessment>,
-    /// The whole volume, label by label; `None` where nothing is segmented.
+    /// The whole volume, label by label; `None` if nothing is segmented.
     ///
     /// Its Dice follows from those of the slices, weighted by the sizes of the segmentation and of the
-    /// structure itself, as far as the estimator sees it; a slice without segmentation between two that have one
-    /// counts as missed. Its interval is the model's own for volumes where it has one, and else that of slices that all err
-    /// alike.
+    /// structure itself, as the estimator sees it; a slice without segmentation between two with one counts as missed.
+    /// The interval is that of the model for volumes if it has one, and otherwise that of slices with fully dependent
+    /// errors.
     pub volume: Option<Vec<Grade>>,
-    /// What the image would be if the segmentation were right; the image itself beyond the frames.
+    /// The image as it would be if the segmentation were correct; the image itself outside the frames.
     pub reconstruction: Volume<f32>,
-    /// Image less reconstruction, in intensities.
+    /// Image minus reconstruction, in intensities.
     pub difference: Volume<f32>,
     /// Probability, 0 to 1, that the label of a voxel is wrong, 0 beyond the frames; `None` for methods that do not
     /// segment.
     pub error: Option<Volume<f32>>,
 }
 
-/// What is said about one slice.
+/// The grade of one slice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SliceAssessment {
-    /// The slice, counted from 0.
+    /// The slice, from 0.
     pub index: usize,
     /// The verdict.
     #[serde(flatten)]
     pub verdict: SliceVerdict,
 }
 
-/// What is said about the segmentation of a slice.
+/// The verdict on the segmentation of a slice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SliceVerdict {
-    /// Nothing is segmented, so there is nothing to grade: whether something is missing is not said.
+    /// Nothing is segmented, so there is no grade. A missing segmentation is not detected.
     Empty,
     /// The segmentation is graded.
     Graded {
@@ -59,7 +59,7 @@ pub enum SliceVerdict {
         labels: Vec<Grade>,
         /// Mean Dice over the labels.
         mean_dice: f64,
-        /// Whether the image is like those of the training; grades of an image that is not are not to be relied on.
+        /// Whether the image is like those of the training; grades of other images are unreliable.
         unlikeness: Unlikeness,
     },
 }
@@ -76,23 +76,23 @@ pub struct Grade {
     pub interval: [f64; 2],
     /// Estimated HD95 in pixels; of a volume, the mean of its slices'.
     pub distance_pixels: f64,
-    /// The same in millimetres, by the mean of the pixel's sides.
+    /// The same in millimeters, by the mean of the pixel's sides.
     pub distance_millimetres: f64,
 }
 
-/// What assessing needs besides the estimator.
+/// The parts of a model that grading needs in addition to the estimator.
 pub(crate) struct Parts<'a> {
     pub(crate) estimator: &'a Estimator,
     pub(crate) reconstructor: &'a Reconstructor,
     pub(crate) conformal: &'a [Conformal],
-    /// What networks in use calibrated.
+    /// The calibration on segmentations by the user's networks.
     pub(crate) calibration: Option<&'a CalibratedLabels>,
     pub(crate) novelty: &'a Novelty,
 }
 
-/// A slice that was graded, with what the volume's grade needs of it.
+/// A graded slice, with the data for the volume's grade.
 struct Graded {
-    /// Without a correction, which volumes have of their own.
+    /// Without a correction, since volumes have a separate one.
     grades: Vec<Grade>,
     /// Pixels of each label in the segmentation, and of the structure as the estimator sees it.
     sizes: Vec<[f64; 2]>,

@@ -1,4 +1,4 @@
-//! Attacks: changes of the image, within a bound for each pixel, that make an estimate as wrong as they can.
+//! Attacks: changes of the image, within a bound for each pixel, that maximize the error of an estimate.
 
 use lesio_nn::{EngineError, random};
 use lesio_settings::{SettingError, in_range, setters};
@@ -14,7 +14,7 @@ const BATCH: usize = 16;
 /// Stream of the random starts, apart from those of training.
 const START_SEED: u64 = 0x5eed_a77a;
 
-/// How the change is found. Segmentations stay as they are; gradients go through the whole estimator.
+/// The algorithm of an attack. Segmentations are unchanged; gradients go through the whole estimator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -34,7 +34,7 @@ pub(crate) const MOST_STEPS: usize = 10_000;
 /// Largest strength of an attack: any image is lost in a tenth of it.
 pub(crate) const LARGEST_STRENGTH: f32 = 1e3;
 
-/// What a strength of 1 is.
+/// The unit of strength.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AttackUnit {
@@ -48,11 +48,11 @@ pub enum AttackUnit {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attack {
-    /// How the change is found.
+    /// The algorithm.
     pub kind: AttackKind,
     /// The largest change of a pixel, in `unit`; 0 to 1000.
     pub strength: f32,
-    /// What a strength of 1 is.
+    /// The unit of strength.
     pub unit: AttackUnit,
     /// Seed of random starts. Default 0.
     pub seed: u64,
@@ -86,13 +86,13 @@ impl Attack {
         }
     }
 
-    /// The images of samples as they are after an attack on an estimator, `[n, h, w]`.
+    /// Attacks an estimator, and returns the changed images of samples, `[n, h, w]`.
     ///
-    /// The attack raises the squared error of the mean Dice over the labels, whose truth it knows: it pushes an
-    /// estimate that is too high up, and one that is too low down. At strength 0 the images are as they were.
+    /// The attack increases the squared error of the mean Dice over the labels, whose truth it knows: it raises
+    /// estimates that are too high, and lowers estimates that are too low. At strength 0 the images are unchanged.
     ///
     /// # Errors
-    /// As [`Attack::validate`]; failures of the device.
+    /// Those of [`Attack::validate`]; failures of the device.
     pub fn perturb(
         &self,
         estimator: &Estimator,

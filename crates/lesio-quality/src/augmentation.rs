@@ -1,4 +1,4 @@
-//! Which changes of a sample are drawn that leave its quality as it is.
+//! Augmentation of samples by changes that keep the quality of their segmentation.
 
 use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, Smooth, UNWARPED};
 
-/// Which symmetries of the grid samples are shown in.
+/// The symmetries of the grid that are applied to samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Symmetry {
-    /// As they are.
+    /// No symmetry.
     None,
     /// Mirrored along either axis.
     Mirrors,
     /// Mirrored and turned by right angles (on a grid that is not square: mirrored). The default:
-    /// a network that knows no up or left needs fewer patients and takes files in any orientation.
+    /// a network without a preferred direction needs fewer patients and accepts files in any orientation.
     #[default]
     Turns,
 }
@@ -24,21 +24,21 @@ pub enum Symmetry {
 /// Most pixels that a sample is moved or bent by: no grid is larger.
 const LARGEST_SHIFT: usize = 4096;
 
-/// Random changes made to each sample whenever it is shown.
+/// Random changes of each sample in each epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct Augmentation {
     /// Mirroring and turning.
     pub symmetry: Symmetry,
-    /// Image and segmentation are moved together by up to this many grid pixels along each axis; what
-    /// comes in over the border repeats the border; up to 4096. Default 5.
+    /// Image and segmentation are moved together by up to this many grid pixels along each axis; pixels
+    /// that enter repeat the border; up to 4096. Default 5.
     pub shift: usize,
     /// Intensities are scaled by up to 1 plus or minus this, 0 to 1. Default .15.
     pub contrast: f32,
     /// Up to this many deviations are added to all intensities, 0 to 1000. Default .15.
     pub brightness: f32,
-    /// Turned by up to this many degrees either way, 0 to 180, about the centre. Default 0.
+    /// Turned by up to this many degrees either way, 0 to 180, about the center. Default 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub turn: f32,
     /// Enlarged or reduced by up to a factor of 1 plus this, 0 to 10, along each axis by itself. Default 0.
@@ -84,14 +84,14 @@ impl Augmentation {
         Self { symmetry: Symmetry::None, shift: 0, contrast: 0.0, brightness: 0.0, ..Self::default() }
     }
 
-    /// With turns of up to so many degrees and other sizes: patients that might have been.
+    /// Adds rotations up to this many degrees and changes of size: variation between patients.
     #[must_use]
     pub fn warped(mut self, turn: f32, zoom: f32) -> Self {
         (self.turn, self.zoom) = (turn, zoom);
         self
     }
 
-    /// With bent places, fields over the intensities and another focus: scans that might have been.
+    /// Adds deformations, intensity fields and blur: variation between scans.
     #[must_use]
     pub fn varied(mut self, bend: f32, field: f32, focus: f32) -> Self {
         (self.bend, self.field, self.focus) = (bend, field, focus);

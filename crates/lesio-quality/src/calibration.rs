@@ -1,4 +1,4 @@
-//! Grades calibrated on segmentations by networks in use.
+//! Calibration of grades on segmentations by the user's networks.
 
 use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::conformal::Conformal;
 use crate::correction::Correction;
 
-/// How estimates of one label are corrected, and the intervals around what comes of it.
+/// The correction of estimates of one label, and the intervals around corrected estimates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GradeCalibration {
@@ -20,7 +20,7 @@ impl GradeCalibration {
     /// Fits both to estimates of segmentations whose truth is known, of the patients given with each.
     ///
     /// # Errors
-    /// As [`Correction::fit`] and [`Conformal::fit`].
+    /// Those of [`Correction::fit`] and [`Conformal::fit`].
     pub fn fit<S: AsRef<str>>(
         patients: &[S],
         estimates: &[f64],

@@ -1,4 +1,4 @@
-//! Candidate segmentations: what segmenters give, and corruptions, evenly spread over their quality.
+//! Candidate segmentations: outputs of segmenters and corruptions, evenly spread over their quality.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +25,9 @@ const NEAR: f64 = 0.1;
 pub struct Candidate {
     /// Position of its slice among those given.
     pub slice: usize,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
-    /// What it is worth.
+    /// Its quality.
     pub quality: Quality,
     patch: Patch,
 }
@@ -88,7 +88,7 @@ impl Candidate {
     }
 }
 
-/// Where a candidate comes from.
+/// The origin of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Origin {
@@ -101,9 +101,9 @@ pub enum Origin {
     },
     /// A network that is in use, by its place in [`TrueSlice::given`].
     Given(usize),
-    /// The truth, made wrong.
+    /// A corruption of the truth.
     CorruptedTruth(CorruptionKind),
-    /// What a segmenter gave, made more wrong.
+    /// A corruption of a segmenter's output.
     CorruptedSegmenter(CorruptionKind),
 }
 
@@ -145,7 +145,8 @@ pub fn corruptions(
     Ok(candidates)
 }
 
-/// A segmentation corrupted to about a Dice with itself, and how; `None` where that cannot be done.
+/// A segmentation corrupted to approximately a given Dice with the original, and the kind of corruption; `None` if that
+/// is not possible.
 ///
 /// Some kinds cannot reach some Dice: a thin wall loses all its pixels to one step of erosion, and of a single slice all
 /// or nothing is missing. Others take their place, or candidates would be rare where those leave gaps.
@@ -192,7 +193,7 @@ fn within(start: [usize; 2], end: [usize; 2]) -> impl FnMut(AxisDescription) -> 
     move |axis| Slice::from(start[axis.axis.index()]..end[axis.axis.index()])
 }
 
-/// Labels moved so that their centre comes to `centre` of a plane of another shape.
+/// Labels moved so that their center comes to `centre` of a plane of another shape.
 fn centred(labels: &Array2<u8>, shape: (usize, usize), centre: [usize; 2]) -> Array2<u8> {
     let bounds = lesio_image::bounding_box::<_, 2>(&labels.mapv(|label| label != 0));
     let from: [usize; 2] =
@@ -207,7 +208,7 @@ fn centred(labels: &Array2<u8>, shape: (usize, usize), centre: [usize; 2]) -> Ar
 /// Most ranges of Dice.
 const MOST_BINS: usize = 10_000;
 
-/// How many candidates of each quality are kept.
+/// The number of candidates to keep for each quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UniformPool {

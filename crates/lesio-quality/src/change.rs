@@ -1,4 +1,4 @@
-//! A change of a sample that leaves its quality as it is: its pixels moved, its intensities changed.
+//! A change of a sample that keeps its quality: a deformation and a change of intensities.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +30,7 @@ pub(crate) struct Change {
     pub(crate) transpose: bool,
     pub(crate) factor: f32,
     pub(crate) sum: f32,
-    /// From places about the centre to where their values come from.
+    /// From places about the center to where their values come from.
     pub(crate) warp: [[f32; 2]; 2],
     /// How far places move besides, along rows' axis and columns'.
     pub(crate) bend: Option<[Smooth; 2]>,

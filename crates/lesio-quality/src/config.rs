@@ -1,4 +1,4 @@
-//! What an estimator is made of.
+//! The configuration of an estimator.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use crate::framing::Framing;
 use crate::network::Widths;
 
-/// How an estimator comes from an image and a segmentation to a Dice.
+/// The method of an estimator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Method {
-    /// Zhou, Deng and Wu (arXiv:1903.08773): REC-Net reconstructs the image from what the segmentation
-    /// leaves of it, REG-Net reads the difference to the image, and the segmentation.
+    /// Zhou, Deng and Wu (arXiv:1903.08773): REC-Net reconstructs the image from the part outside the segmentation;
+    /// REG-Net takes the difference to the image and the segmentation as input.
     RecReg,
-    /// Robinson et al. (2018): REG-Net reads the image and the segmentation.
+    /// Robinson et al. (2018): REG-Net takes the image and the segmentation as input.
     Direct,
-    /// REG-Net reads the segmentation alone: what can be known without looking, and the floor for the others.
+    /// REG-Net takes only the segmentation as input: the baseline for the other methods, which ignores the image.
     ShapeOnly,
-    /// A U-Net that reads image and segmentation says where each structure really is; its agreement
-    /// with the segmentation, a summary of what it saw, and what the segmentation alone suggests give the Dice.
+    /// A U-Net segments each structure again, given image and segmentation. The Dice follows from its agreement with
+    /// the segmentation, a summary of its features, and the estimate from the segmentation alone.
     SecondOpinion,
 }
 

@@ -1,4 +1,4 @@
-//! Estimates that are too high or too low on average, set right.
+//! Correction of the bias of estimates.
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
@@ -8,10 +8,10 @@ const KNOTS: usize = 6;
 /// How many samples without bias each place starts with: places hardly seen are left as they are.
 const PRIOR: f64 = 10.0;
 
-/// A monotone correction of estimated Dice, fitted on segmentations whose truth is known: networks in use err in other ways than
-/// the candidates that an estimator learnt from, and it is biased on them.
+/// A monotone correction of estimated Dice, fitted on segmentations with known truth. The user's networks make other
+/// errors than the candidates of the training, so an estimator is biased on them.
 ///
-/// Piecewise linear between equally spaced estimates from 0 to 1. Serialized, it is checked again when it is read.
+/// Piecewise linear between equally spaced estimates from 0 to 1. Deserialization checks the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 pub struct Correction {
@@ -38,13 +38,13 @@ impl TryFrom<Parts> for Correction {
 }
 
 impl Correction {
-    /// Leaves every estimate as it is.
+    /// A correction that changes nothing.
     #[must_use]
     pub fn none() -> Self {
         Self { values: (0..KNOTS).map(knot).collect() }
     }
 
-    /// Fits a correction to estimates and the truth: at each place the mean error of the estimates near it is taken away.
+    /// Fits a correction to estimates and the truth: at each knot, the mean error of nearby estimates is subtracted.
     ///
     /// # Errors
     /// Lists of different lengths, values that are not finite, or no sample.

@@ -1,4 +1,4 @@
-//! What can go wrong with a configuration, with input, and with an estimate.
+//! Errors of configurations, input and estimation.
 
 use std::path::Path;
 
@@ -19,8 +19,8 @@ pub enum InputError {
         /// Shape of the segmentation.
         segmentation: Vec<usize>,
     },
-    /// Image and segmentation lie at different places in the world.
-    #[error("the segmentation does not lie where the image does: {0}")]
+    /// Image and segmentation have different positions in space.
+    #[error("the segmentation has another position in space than the image: {0}")]
     Grid(GridError),
     /// The segmentation holds a label that the estimator was not trained with.
     #[error("the segmentation holds label {label}, expected 0 and {expected:?}")]
@@ -73,15 +73,15 @@ impl QualityBuildError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EstimateError {
-    /// The input is refused.
+    /// The input is invalid.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A slice of a volume is refused.
-    #[error("slice {slice} is refused")]
+    /// A slice of a volume is invalid.
+    #[error("slice {slice} is invalid")]
     Slice {
-        /// The slice, counted from 0.
+        /// The slice, from 0.
         slice: usize,
-        /// What is wrong with it.
+        /// The cause.
         source: InputError,
     },
     /// An engine failed.

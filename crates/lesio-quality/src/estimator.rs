@@ -1,4 +1,4 @@
-//! Trained estimators of quality, and what they estimate.
+//! Trained estimators of quality, and their estimates.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use crate::samples::{Samples, one_hot};
 /// Samples that are computed at once.
 const BATCH: usize = 16;
 
-/// All that is estimated of a batch of samples.
+/// The estimates for a batch of samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct QualityEstimate {
@@ -27,7 +27,8 @@ pub struct QualityEstimate {
     /// HD95 of each label in grid pixels, `[n, labels]`, at least 0: times [`FramedSlice::pixel`](crate::FramedSlice::pixel) it is
     /// in image pixels.
     pub distance: Vec<f32>,
-    /// What the images would be if the segmentations were right, `[n, h, w]`; `None` for methods that do not reconstruct.
+    /// The images as they would be if the segmentations were correct, `[n, h, w]`; `None` for methods that do not
+    /// reconstruct.
     pub reconstruction: Option<Vec<f32>>,
     /// Probability of each label graded, `[n, labels, h, w]`; `None` for methods that do not segment.
     pub probability: Option<Vec<f32>>,
@@ -83,11 +84,12 @@ const KIND: &str = "a quality estimator";
 const VERSION: u32 = 3;
 
 impl Estimator {
-    /// An estimator of trained parameters on a device; [`Method::RecReg`](crate::Method::RecReg) needs those of REC-Net too, and
+    /// Makes an estimator of trained parameters on a device; [`Method::RecReg`](crate::Method::RecReg) needs those of
+    /// REC-Net too, and
     /// [`Method::SecondOpinion`](crate::Method::SecondOpinion) those of the segmentation alone.
     ///
     /// # Errors
-    /// A configuration that is refused, and parameters that do not fit it.
+    /// For an invalid configuration, and for parameters that do not fit it.
     pub fn new(
         config: EstimatorConfig,
         parameters: ParameterSet,
@@ -102,10 +104,10 @@ impl Estimator {
         Ok(Self { config, parameters, networks, wiring, views })
     }
 
-    /// Reads an estimator from a file of its own onto a device.
+    /// Loads an estimator onto a device from a file that contains nothing else.
     ///
     /// # Errors
-    /// A file that cannot be read, is no estimator's, or does not fit its own configuration.
+    /// If the file cannot be read, is not an estimator, or contradicts its configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, config) = model_file::load(path, KIND, VERSION, model_file::DEFAULT_LIMIT)?;
@@ -115,12 +117,12 @@ impl Estimator {
     /// Writes the estimator to one safetensors file.
     ///
     /// # Errors
-    /// A failure of the file system; what stood under the name still does.
+    /// If the file system fails; an existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         model_file::save(path, KIND, VERSION, &self.parameters, &self.config)
     }
 
-    /// What it is made of.
+    /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &EstimatorConfig {
         &self.config
@@ -185,7 +187,7 @@ impl Estimator {
     /// `[n, labels]` of the estimated Dice.
     ///
     /// # Errors
-    /// As [`Estimator::estimate`], and another number of weights.
+    /// Those of [`Estimator::estimate`], and another number of weights.
     pub fn image_gradient(
         &self,
         images: &[f32],

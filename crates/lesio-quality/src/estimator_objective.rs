@@ -100,7 +100,7 @@ impl EstimatorObjective {
         engines.try_into().map_err(|_| SettingError::new("method", config.method.name(), expected).into())
     }
 
-    /// The same, told apart by how that was learnt which it begins from.
+    /// The same, told apart by how that was learned which it begins from.
     pub(crate) fn after(mut self, origin: Option<&str>) -> Self {
         if let Some(origin) = origin {
             self.fingerprint = format!("{}, after {origin}", self.fingerprint);

@@ -1,4 +1,4 @@
-//! How good estimates are.
+//! Evaluation of estimates.
 
 use lesio_metrics::{
     BinScores, Bootstrap, BootstrapConfig, Interval, IntervalScores, MetricError, RegressionScores,
@@ -75,7 +75,7 @@ impl Scored {
         })
     }
 
-    /// The mean absolute error less another estimator's on the same samples, with its interval over
+    /// The mean absolute error minus that of another estimator on the same samples, with its interval over
     /// resampled patients; below 0 where this one is better. `None` for fewer than two patients.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Scored {
         Ok(resampling.and_then(|r| r.over_samples(|samples| mean_of(&differences, samples)).interval().ok()))
     }
 
-    /// Refuses lists that are not of one length.
+    /// Returns an error for lists of different lengths.
     fn check_lengths(&self) -> Result<(), MetricError> {
         let expected = self.truth.len();
         for (what, found) in [("patients", self.patients.len()), ("predictions", self.predicted.len())] {
@@ -110,7 +110,7 @@ impl Scored {
         Ok(())
     }
 
-    /// How often intervals, one for each sample, hold the truth.
+    /// The coverage of intervals, one for each sample.
     ///
     /// # Errors
     /// Another number of intervals, or none.
@@ -119,7 +119,7 @@ impl Scored {
         IntervalScores::new(&self.truth, &lower, &upper)
     }
 
-    /// The error of those kept as the least certain are refused, `certainty` rising.
+    /// The error of the samples kept when the least certain are rejected.
     ///
     /// # Errors
     /// Another number of certainties, or none.
@@ -140,7 +140,7 @@ pub struct QualityScores {
     pub regression: RegressionScores,
     /// The same by [`RANGES`] of the true Dice.
     pub by_range: Vec<BinScores>,
-    /// How well estimates tell segmentations below [`FAILURE`] from the others; `None` where all or none failed.
+    /// How well estimates separate segmentations below [`FAILURE`] from the others; `None` where all or none failed.
     pub failure_auroc: Option<f64>,
     /// Interval of the mean absolute error over resampled patients; `None` for fewer than two.
     pub mae_interval: Option<Interval>,

@@ -1,4 +1,4 @@
-//! From a slice and its segmentation to the grid of the networks.
+//! Maps a slice and its segmentation to the grid of the networks.
 
 use lesio_image::{BoundingBox, ImageError, Interpolation, Placement, bounding_box, check_finite};
 use lesio_settings::{SettingError, require, setters};
@@ -17,11 +17,11 @@ const FINEST: f64 = 0.5;
 /// Share of the grid's side that a segmentation is enlarged to, where pixels may become finer for it.
 const ENLARGED: f64 = 0.6;
 
-/// How a slice and its segmentation are brought to the networks: cut out around the segmentation,
-/// with the slice's intensities at mean 0 and standard deviation 1.
+/// How a slice and its segmentation are prepared for the networks: cropped around the segmentation, with the slice's
+/// intensities normalized to mean 0 and standard deviation 1.
 ///
-/// The frame depends on the segmentation, never on the image: nobody who changes the image can move
-/// it. A segmentation far from the organ is shown with what it lies upon.
+/// The frame depends only on the segmentation: a change of the image cannot move it. A segmentation far from the organ
+/// is framed with its actual surroundings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Framing {

@@ -1,4 +1,4 @@
-//! What is deployed: an estimator with everything that its answers rest on, in one file.
+//! The model for deployment: an estimator with intervals and novelty detection, in one file.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::reconstructor::{self, Reconstructor};
 const KIND: &str = "a quality model";
 const VERSION: u32 = 3;
 
-/// A trained estimator with REC-Net, intervals, and the limits of what it knows.
+/// A trained estimator with REC-Net, intervals, and novelty detection.
 #[derive(Debug)]
 pub struct QualityModel {
     estimator: Estimator,
@@ -33,14 +33,14 @@ pub struct QualityModel {
 struct Document {
     config: EstimatorConfig,
     conformal: Vec<Conformal>,
-    /// What networks in use calibrated; models without have none.
+    /// The calibration on segmentations by the user's networks, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     calibration: Option<CalibratedLabels>,
     novelty: Novelty,
     provenance: QualityProvenance,
 }
 
-/// Where a model comes from.
+/// The provenance of a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct QualityProvenance {
@@ -50,8 +50,8 @@ pub struct QualityProvenance {
     pub training: String,
     /// Version of this crate.
     pub version: String,
-    /// Checksums of the names of the patients that the model learnt from, ascending; see [`QualityProvenance::part_of`]. Models
-    /// of earlier versions have none.
+    /// Checksums of the names of the patients that the model learned from, ascending; see
+    /// [`QualityProvenance::part_of`]. Models of earlier versions have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learnt: Vec<u32>,
     /// The same of the patients that chose the epoch and calibrated the model.
@@ -59,12 +59,12 @@ pub struct QualityProvenance {
     pub held_out: Vec<u32>,
 }
 
-/// What a patient was for a model.
+/// The role of a patient for a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatientPart {
-    /// The model learnt from it.
+    /// The patient was used for training.
     Learnt,
-    /// It chose the epoch and calibrated the model.
+    /// The patient was used for the selection of the epoch and for calibration.
     HeldOut,
 }
 
@@ -76,7 +76,7 @@ impl QualityProvenance {
         Self { seed, training, version, learnt: Vec::new(), held_out: Vec::new() }
     }
 
-    /// With the patients that were learnt from, and those that were held out. Their names are not kept.
+    /// With the patients that were learned from, and those that were held out. Their names are not kept.
     #[must_use]
     pub fn patients<S: AsRef<str>>(
         mut self,
@@ -95,7 +95,7 @@ impl QualityProvenance {
     /// use lesio_quality::{PatientPart, QualityProvenance};
     ///
     /// let provenance = QualityProvenance::new(1, "").patients(["ann", "bob"], ["cid"]);
-    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learnt));
+    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learned));
     /// assert_eq!(provenance.part_of("cid"), Some(PatientPart::HeldOut));
     /// assert_eq!(provenance.part_of("dan"), None);
     /// ```
@@ -110,7 +110,7 @@ impl QualityProvenance {
 }
 
 impl QualityModel {
-    /// Puts a model together; one [`Conformal`] for each label graded, in their order.
+    /// Makes a model; `intervals` has one [`Conformal`] for each graded label, in their order.
     ///
     /// # Errors
     /// Another number of intervals than labels.
@@ -156,7 +156,7 @@ impl QualityModel {
 
     /// The model with estimates that are corrected, and with other intervals, of slices and of whole volumes, one for each label
     /// graded, in their order: calibrated on segmentations by the networks that it is to grade, of patients that it has not
-    /// learnt from. Estimates of the [`Estimator`] itself stay as they are.
+    /// learned from. Estimates of the [`Estimator`] itself stay as they are.
     ///
     /// Without a calibration, the interval of a volume is that of slices that all err alike, which is too wide.
     ///
@@ -187,10 +187,10 @@ impl QualityModel {
         shape.iter().fold(24, |all: u64, &size| all.saturating_mul(size as u64))
     }
 
-    /// Reads a model onto a device.
+    /// Loads a model onto a device.
     ///
     /// # Errors
-    /// A file that cannot be read, is no quality model, or does not fit its own configuration.
+    /// If the file cannot be read, is not a quality model, or contradicts its configuration.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (parameters, document): (ParameterSet, Document) =
@@ -201,7 +201,7 @@ impl QualityModel {
     /// Writes the model to one safetensors file; the same model gives the same bytes.
     ///
     /// # Errors
-    /// A failure of the file system; what stood under the name still does.
+    /// If the file system fails; an existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
         let mut parameters = self.estimator.parameters().clone();
         parameters.extend(self.reconstructor.parameters().clone());
@@ -239,13 +239,13 @@ impl QualityModel {
         &self.document.conformal
     }
 
-    /// What it knows of its training images.
+    /// The novelty detection, fitted to its training images.
     #[must_use]
     pub fn novelty(&self) -> &Novelty {
         &self.document.novelty
     }
 
-    /// Where it comes from.
+    /// Its provenance.
     #[must_use]
     pub fn provenance(&self) -> &QualityProvenance {
         &self.document.provenance

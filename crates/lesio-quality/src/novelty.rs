@@ -1,11 +1,11 @@
-//! Whether an image is like those that an estimator was trained on.
+//! Novelty detection: whether an image is like the training images of an estimator.
 
 use std::collections::BTreeMap;
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-/// What an image is described by.
+/// The traits that describe an image.
 const TRAITS: [&str; 8] = [
     "noise",
     "edges over noise",
@@ -19,12 +19,12 @@ const TRAITS: [&str; 8] = [
 /// Share of its own variance that each trait's covariance with the others is shrunk by.
 const SHRINKAGE: f64 = 0.1;
 
-/// Tells images that are unlike the training images in noise, sharpness or intensities, by the
-/// Mahalanobis distance of a few traits. Estimates for them are not to be relied on.
+/// Detects images that are unlike the training images in noise, sharpness or intensities, by the Mahalanobis distance
+/// of a few traits. Estimates for such images are unreliable.
 ///
-/// What it cannot see: anatomy that is unlike, with intensities that are not.
+/// It does not detect unusual anatomy with usual intensities.
 ///
-/// Serialized, it is checked again when it is read.
+/// Deserialization checks the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Parts")]
 #[non_exhaustive]
@@ -68,7 +68,7 @@ impl TryFrom<Parts> for Novelty {
     }
 }
 
-/// How unlike an image is.
+/// The novelty of an image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unlikeness {

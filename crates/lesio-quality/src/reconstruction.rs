@@ -13,11 +13,11 @@ use crate::objective::{CAPACITY, changed, fingerprint};
 use crate::reconstructor::{self, blank, outside};
 use crate::samples::Samples;
 
-/// Trains REC-Net to reconstruct an image from what its true segmentation leaves of it.
+/// Trains REC-Net to reconstruct an image from the part outside its true segmentation.
 ///
-/// The samples' segmentations must be the truth: the paper's idea is that the network, never having seen
-/// a wrong one, reconstructs what belongs around and into it. The loss is the mean absolute error over the
-/// image plus the one within the hole, for a [`Trainer`](lesio_nn::Trainer) with one engine.
+/// The samples' segmentations must be the truth: since the network never sees a wrong segmentation, it reconstructs the
+/// image that fits a segmentation. The loss is the mean absolute error over the image plus the one within the hole, for
+/// a [`Trainer`](lesio_nn::Trainer) with one engine.
 #[derive(Debug)]
 pub struct ReconstructionObjective {
     grid: [usize; 2],

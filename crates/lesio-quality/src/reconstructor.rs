@@ -1,4 +1,4 @@
-//! REC-Net: what an image would be if its segmentation were right.
+//! REC-Net: reconstructs an image as it would be if its segmentation were correct.
 
 use lesio_nn::{Activation, Device, Differentiate, Engine, EngineError, Inference, Network, ParameterSet};
 
@@ -18,10 +18,10 @@ pub struct Reconstructor {
 }
 
 impl Reconstructor {
-    /// A REC-Net of trained parameters on a device, for the grid and widths of a configuration.
+    /// Makes a REC-Net of trained parameters on a device, for the grid and widths of a configuration.
     ///
     /// # Errors
-    /// A configuration that is refused, and parameters that do not fit it.
+    /// For an invalid configuration, and for parameters that do not fit it.
     pub fn new(
         config: &EstimatorConfig,
         parameters: ParameterSet,

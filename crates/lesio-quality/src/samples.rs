@@ -1,4 +1,4 @@
-//! Candidate segmentations with what they are worth: what estimators learn from and are tested on.
+//! Samples: candidate segmentations with their quality, for training and testing estimators.
 
 use lesio_metrics::{Confusion, WhenEmpty, WhenNoSurface, hd95};
 use ndarray::ArrayView2;
@@ -34,7 +34,7 @@ impl Sample {
     /// `classes` are the labels of the truth that networks may learn to see, a superset of the framing's.
     ///
     /// # Errors
-    /// As [`Framing::frame`], also for the truth.
+    /// Those of [`Framing::frame`], also for the truth.
     pub fn new(
         framing: &Framing,
         classes: &[u8],
@@ -64,7 +64,7 @@ impl Sample {
     }
 }
 
-/// What a segmentation is worth, label by label.
+/// The quality of a segmentation, label by label.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Quality {
@@ -167,7 +167,7 @@ impl Samples {
         self.samples.iter().flat_map(|sample| sample.segmentation.iter().copied()).collect()
     }
 
-    /// A checksum of everything that is learnt from.
+    /// A checksum of all data for training.
     #[must_use]
     pub fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();

@@ -1,4 +1,4 @@
-//! Natural changes of an image: what another scanner, a restless patient or a bad coil do.
+//! Natural changes of an image, as by another scanner, patient motion or a defective coil.
 
 use lesio_nn::random;
 use lesio_settings::{SettingError, in_range, require};

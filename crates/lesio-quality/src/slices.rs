@@ -27,10 +27,10 @@ pub struct TrueSlice {
     pub image: Array2<f32>,
     /// True labels.
     pub truth: Array2<u8>,
-    /// Centre of the labelled structures in pixel edges: of the slice's own, else of the whole volume's.
+    /// Center of the labeled structures in pixel edges: of the slice's own, else of the whole volume's.
     pub centre: [f64; 2],
-    /// Segmentations of this slice by networks that are in use: candidates besides those that a pipeline makes. None of these
-    /// networks may have learnt from the patient. See [`TrueSlice::segmented`].
+    /// Segmentations of this slice by the user's networks: candidates in addition to those of a pipeline. None of these
+    /// networks may have been trained on the patient. See [`TrueSlice::segmented`].
     pub given: Vec<Array2<u8>>,
 }
 
@@ -40,7 +40,7 @@ impl TrueSlice {
     /// Labels in another order of voxels are brought into the image's, by both affines.
     ///
     /// # Errors
-    /// Shapes and places that differ.
+    /// For different shapes and positions.
     pub fn of_volume(
         patient: &str,
         case: &str,
@@ -74,7 +74,7 @@ impl TrueSlice {
     /// order of voxels is brought into the image's, by both affines.
     ///
     /// # Errors
-    /// Shapes and places that differ, and slices beyond the volume.
+    /// For different shapes and positions, and slices beyond the volume.
     pub fn segmented(
         slices: &mut [Self],
         image: &Volume<f32>,
@@ -121,7 +121,7 @@ pub(crate) fn on_grid_of<'a>(
         tracing::warn!(
             voxels,
             millimetres,
-            "the affines of segmentation and image differ a little: taken for one place"
+            "the affines of segmentation and image differ slightly: treated as the same position"
         );
     }
     Ok(Cow::Owned(labels))

@@ -1,4 +1,4 @@
-//! How estimators are trained, on clean images and against attacks.
+//! The training of estimators, on clean and on attacked images.
 
 use lesio_nn::TrainConfig;
 use lesio_settings::{SettingError, in_range, setters};
@@ -8,19 +8,19 @@ use crate::attack::{LARGEST_STRENGTH, MOST_STEPS};
 use crate::augmentation::Augmentation;
 
 /// Bounds of attacks are the widest times a uniform draw to this power: wide ones mostly when a training begins, narrow
-/// ones mostly when it ends. A network that had learnt from wide ones gained more from narrow ones than it lost.
+/// ones mostly when it ends. A network that had learned from wide ones gained more from narrow ones than it lost.
 const FIRST_EXPONENT: f32 = 0.5;
 /// The power when a training ends.
 const LAST_EXPONENT: f32 = 2.0;
 
-/// How an estimator is trained.
+/// The training of an estimator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct EstimatorTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
-    /// Changes made to the samples.
+    /// Augmentation of the samples.
     pub augmentation: Augmentation,
     /// Training on attacked images; `None`, the default, for clean ones only. A document calls it `hardening`.
     #[serde(rename = "hardening")]
@@ -45,7 +45,7 @@ impl EstimatorTraining {
         adversarial.map_err(|error| error.within("adversarial"))
     }
 
-    /// With training on attacked images.
+    /// Adds training on attacked images.
     #[must_use]
     pub fn adversarial(mut self, adversarial: AdversarialTraining) -> Self {
         self.adversarial = Some(adversarial);
@@ -60,7 +60,7 @@ setters!(EstimatorTraining { augmentation: Augmentation });
 ///
 /// Each sample draws a bound of its own, and every third attack starts at a random place within it: against one
 /// step from the image itself alone, networks learn to bend their gradients instead of becoming robust
-/// (Wong, Rice and Kolter 2020, "Fast is better than free"). The passes of the attack are learnt from as well, since
+/// (Wong, Rice and Kolter 2020, "Fast is better than free"). The passes of the attack are learned from as well, since
 /// they give the gradients by the parameters along with those by the image (Shafahi et al. 2019, "Adversarial
 /// training for free!"): clean images cost nothing more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,8 +71,9 @@ pub struct AdversarialTraining {
     pub strength: f32,
     /// Share of the samples that no attack changes, 0 to 1. Default 0: the passes of the attack show clean images.
     pub clean: f32,
-    /// Steps of the attack, 1 to 10000, each a pass forth and back that is learnt from. Default 1, the cheapest: over long trainings
-    /// a network can learn to mislead one step (see docs/results.md), which shows under attacks of more steps alone.
+    /// Steps of the attack, 1 to 10000, each a pass forth and back that is learned from. Default 1, the cheapest: over
+    /// long trainings a network can learn to mislead one step (see docs/results.md), which shows under attacks of more
+    /// steps alone.
     pub steps: usize,
 }
 

@@ -116,7 +116,7 @@ fn epochs_are_chosen_by_more_steps_than_were_trained_against() {
         } else {
             assert!(more > 1e-4, "{more}");
         }
-        // Nothing is learnt from it.
+        // Nothing is learned from it.
         assert_eq!(objective.validate(&mut engines).unwrap().unwrap(), terms);
     }
 }

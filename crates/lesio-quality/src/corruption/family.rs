@@ -121,7 +121,7 @@ fn warp(labels: ArrayView3<'_, u8>, seed: u64) -> Family<'_> {
         let noise = SmoothNoise::new(branch(seed, purpose), cell);
         let mut out = Array3::zeros(labels.dim());
         for (k, mut slice) in out.axis_iter_mut(Axis(2)).enumerate() {
-            // Half a cell from slice to slice: neighbours bend alike.
+            // Half a cell from slice to slice: neighbors bend alike.
             let mut plane = noise.plane(rows, columns, 1.0, 0.5 * cell * k as f64);
             plane.mapv_inplace(|value| value * 0.3 * size as f32);
             slice.assign(&plane);

@@ -90,7 +90,7 @@ impl<'a> Corruptor<'a> {
     /// Corrupts the labels of one slice.
     ///
     /// # Errors
-    /// As [`Corruptor::new`].
+    /// Those of [`Corruptor::new`].
     pub fn of_slice(labels: ArrayView2<'a, u8>) -> Result<Self, CorruptionError> {
         Self::new(labels.insert_axis(Axis(2)))
     }

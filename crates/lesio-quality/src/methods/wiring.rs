@@ -1,8 +1,8 @@
-//! What every method of estimation does: from images and segmentations to estimates, and gradients back to the images.
+//! The interface of methods: estimates from images and segmentations, and gradients with respect to the images.
 
 use lesio_nn::{Engine, EngineError};
 
-/// How the networks of one method are joined.
+/// The connection of the networks of one method.
 ///
 /// The implementor holds the pretrained network that the method builds upon; those in training come with each call, in the
 /// order in which the method declares them. Nothing of a call is kept.
@@ -81,7 +81,7 @@ pub(crate) struct OutputGradients {
     pub(crate) logits: Vec<f32>,
 }
 
-/// Refuses another number of values than expected.
+/// Returns an error for a wrong number of values.
 pub(crate) fn check(what: &str, found: usize, expected: usize) -> Result<(), EngineError> {
     if found == expected { Ok(()) } else { Err(EngineError::Length { what: what.into(), found, expected }) }
 }

@@ -1,4 +1,4 @@
-//! Where the steps of a pipeline keep their state.
+//! Storage for the steps of a pipeline.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(60);
 const KIND: &str = "a finished training step";
 const VERSION: u32 = 1;
 
-/// Where steps keep their state: a folder, or nothing.
+/// Storage for the state of steps: a folder, or nothing.
 ///
-/// A step that is found finished, on the same data and under the same configuration, is not done again; one that
-/// was interrupted goes on where it was. Neither knows the device: a step may be taken up on another.
+/// A step that is already finished, with the same data and configuration, is not repeated; an interrupted one
+/// continues. The state does not depend on the device: a step can be continued on another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StepCache {
     folder: Option<PathBuf>,
@@ -38,7 +38,7 @@ impl StepCache {
         Self { folder: Some(folder.into()) }
     }
 
-    /// No cache: nothing is kept.
+    /// No cache: nothing is stored.
     #[must_use]
     pub fn none() -> Self {
         Self::default()

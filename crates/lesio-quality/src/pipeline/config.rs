@@ -1,4 +1,4 @@
-//! How candidates are made and estimators trained.
+//! The configuration of candidates and trainings.
 
 use lesio_nn::{AdamConfig, TrainConfig};
 use lesio_settings::{SettingError, in_range, require};
@@ -18,14 +18,14 @@ const MOST_PER_BIN: usize = 1_000_000;
 const MOST_UPDATES: usize = 1_000_000_000;
 const MOST_SAMPLES: usize = 1 << 16;
 
-/// How candidates are made and estimators trained.
+/// The configuration of candidates and trainings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PipelineConfig {
-    /// Seed of everything that is drawn.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Channels of each segmenter, finest first, of 1 to 100 segmenters. Each is trained twice, on either half of the training patients,
-    /// and gives candidates for the other half: nobody's candidates come from a segmenter that saw them.
+    /// and gives candidates for the other half: no patient's candidates come from a segmenter trained on that patient.
     pub segmenters: Vec<Vec<usize>>,
     /// Epochs after which each segmenter gives candidates, ascending, up to a million; the last ends its training.
     pub stages: Vec<usize>,
@@ -42,8 +42,8 @@ pub struct PipelineConfig {
     pub reconstruction_steps: usize,
     /// Updates of each estimator but [`Method::SecondOpinion`](crate::Method::SecondOpinion). Default 4000.
     pub estimator_steps: usize,
-    /// Updates of [`Method::SecondOpinion`](crate::Method::SecondOpinion), of half a batch each. Default 60000: it has a picture to learn, clean and
-    /// attacked, and gains from it when the others have long learnt what they can.
+    /// Updates of [`Method::SecondOpinion`](crate::Method::SecondOpinion), of half a batch each. Default 60000: it
+    /// learns from clean and attacked images, and improves long after the other methods have converged.
     pub opinion_steps: usize,
     /// Updates of [`Method::SecondOpinion`](crate::Method::SecondOpinion) that follow those, at half their rate, under `finishing`. Default 2000; 0
     /// leaves them out.
@@ -63,7 +63,7 @@ pub struct PipelineConfig {
 }
 
 impl PipelineConfig {
-    /// The defaults, under a seed.
+    /// The defaults, with a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! From slices with their truth to models, and what the models of one data set share.
+//! Trains models on slices with their truth; models of one data set share segmenters, candidates and REC-Net.
 
 pub(crate) mod cache;
 pub(crate) mod config;
@@ -24,7 +24,7 @@ use crate::reconstructor::Reconstructor;
 use crate::samples::Samples;
 use crate::slices::TrueSlice;
 
-/// Share of held-out patients' images that pass for usual.
+/// Fraction of held-out patients' images that count as usual.
 const USUAL: f64 = 0.99;
 
 /// Segmenters, candidates and REC-Net of one data set, from which models of any [`Method`] are trained.
@@ -54,7 +54,7 @@ impl QualityPipeline {
     /// is trained anew.
     ///
     /// # Errors
-    /// A configuration that is refused, slices that cannot be used, and a training that fails or was stopped.
+    /// For an invalid configuration, for slices that cannot be used, and if a training fails or is stopped.
     pub fn prepare(
         config: PipelineConfig,
         estimators: EstimatorConfig,
@@ -109,7 +109,7 @@ impl QualityPipeline {
     /// Trains an estimator and calibrates it.
     ///
     /// # Errors
-    /// A training that fails or was stopped.
+    /// If a training fails or is stopped.
     pub fn model(
         &self,
         method: Method,

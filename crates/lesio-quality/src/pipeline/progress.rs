@@ -1,4 +1,4 @@
-//! What the steps of a pipeline report, and why they may fail.
+//! Progress reports and errors of the steps of a pipeline.
 
 use std::ops::ControlFlow;
 
@@ -8,7 +8,7 @@ use lesio_settings::SettingError;
 use crate::error::{InputError, QualityBuildError};
 use crate::slices::TrueSlice;
 
-/// What a step reports while it runs.
+/// The progress of a step.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipelineProgress<'a> {
@@ -31,7 +31,7 @@ pub enum PipelineProgress<'a> {
 /// Takes the progress; a break stops at the next chance, and what was done is kept.
 pub type PipelineObserver<'a> = dyn FnMut(&PipelineProgress<'_>) -> ControlFlow<()> + 'a;
 
-/// Why a step did not come to its end.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
@@ -41,14 +41,14 @@ pub enum PipelineError {
         /// What is missing.
         what: String,
     },
-    /// A slice is refused.
-    #[error("slice {index} of case {case:?} is refused")]
+    /// A slice is invalid.
+    #[error("slice {index} of case {case:?} is invalid")]
     Slice {
         /// The case.
         case: String,
-        /// The slice, counted from 0.
+        /// The slice, from 0.
         index: usize,
-        /// What is wrong.
+        /// The cause.
         source: InputError,
     },
     /// A network cannot be made.
@@ -67,7 +67,7 @@ pub enum PipelineError {
     #[error("a finished step could not be read")]
     Load(#[from] LoadError),
     /// The observer stopped it.
-    #[error("stopped; the same command goes on from here")]
+    #[error("stopped; the same command continues from here")]
     Stopped,
 }
 
@@ -78,7 +78,7 @@ impl From<SettingError> for PipelineError {
 }
 
 impl PipelineError {
-    /// The error of a slice that is refused.
+    /// The error of an invalid slice.
     pub(crate) fn of_slice(slice: &TrueSlice) -> impl FnOnce(InputError) -> Self {
         |source| Self::Slice { case: slice.case.clone(), index: slice.index, source }
     }

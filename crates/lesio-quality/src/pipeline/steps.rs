@@ -183,7 +183,7 @@ impl PipelineConfig {
         observer: &mut PipelineObserver<'_>,
     ) -> Result<(ParameterSet, String), PipelineError> {
         self.validate()?;
-        // Views are of what is asked, not of what is learnt.
+        // Views are of what is asked, not of what is learned.
         let config = &config.clone().views(1);
         let task = EstimatorTask { config, pretrained, samples, cache, device };
         let (mut parameters, fingerprint) = if config.method == Method::SecondOpinion {
@@ -275,8 +275,8 @@ struct EstimatorTask<'a> {
 }
 
 impl EstimatorTask<'_> {
-    /// Trains the `N` networks of the method from these parameters; `origin` tells how they were learnt, if they were. Returns what was found, and how
-    /// that was learnt.
+    /// Trains the `N` networks of the method from these parameters; `origin` tells how they were learned, if they were.
+    /// Returns what was found, and how that was learned.
     fn train<const N: usize>(
         &self,
         name: &str,
