@@ -1,4 +1,4 @@
-//! Calibration of a localizer on held-out normals, and the choice of its best predictor by held-out lesions.
+//! Calibration of a localizer on held-out normal subjects, and selection of its best predictor on held-out lesions.
 
 use lesio_anomaly::{Calibration, ChosenPredictor, Localizer, NormalScores, PredictorName, ResolutionRange};
 use lesio_metrics::{Connectivity, MetricError, Scratch, StreamedScores, StreamedValidation, TruePixels};
@@ -10,25 +10,24 @@ use crate::pixels::LesionSlices;
 use crate::scratch::scratch;
 use crate::subject::Subjects;
 
-/// Scores subjects by each predictor and keeps what their normal slices score after post-processing, and at which
-/// resolutions.
+/// Calibrates a localizer: scores subjects by each predictor, and stores the post-processed scores of their normal
+/// slices and the resolutions of the subjects.
 ///
-/// Slices with a lesion are left out; where nothing is known, all are taken for normal. By these slices, where there are
-/// any, the predictor of the highest average precision is chosen ([`Localizer::chosen`]), the first of equals; without
-/// a lesion a choice that was made before stays. The subjects must not have been trained on, nor be those of a test.
-/// Subjects may be in memory or cases that are read one at a time; their scores are kept in a temporary file where they
-/// are many.
+/// Slices with a lesion do not calibrate; without a truth, all slices count as normal. If there are slices with
+/// lesions, the predictor with the highest average precision on them is selected ([`Localizer::chosen`]), the first of
+/// equal ones; without a lesion, an earlier selection is kept. The subjects must not be training or test subjects. They
+/// may be in memory or be read one at a time; many scores are stored in a temporary file.
 ///
 /// # Errors
-/// A subject that cannot be read or scored, or whose truth has another shape than its image; a predictor named twice;
-/// scores that cannot be kept.
+/// If a subject cannot be read or scored, if its truth has another shape than its image, for a predictor that is named
+/// twice, and if scores cannot be stored.
 pub fn calibrate(
     localizer: Localizer,
     subjects: &(impl Subjects + ?Sized),
     names: &[PredictorName],
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
-    // What was calibrated before is not what these subjects are to be compared with.
+    // The old calibration does not apply to these subjects.
     let localizer = localizer.calibrated(Calibration::new());
     let mut scratch = scratch(None);
     let mut gathered: Vec<(StreamedScores, Vec<f32>)> = vec![Default::default(); names.len()];
@@ -137,7 +136,7 @@ impl Lesions {
             for (name, scores) in self.scores {
                 let found = match scores.best_dice(scratch) {
                     Ok((_, average_precision)) => average_precision,
-                    // Where all is lesion, no predictor is better than another.
+                    // If all pixels are lesion, no predictor is better than another.
                     Err(MetricError::OneClass { .. }) => continue,
                     Err(error) => return Err(error.into()),
                 };

@@ -1,4 +1,4 @@
-//! What can go wrong between a folder and a report.
+//! Errors of training and evaluation.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub enum StudyError {
     Read {
         /// The case.
         case: String,
-        /// What is wrong.
+        /// The cause.
         source: ReadError,
     },
     /// A case could not be brought to the network's grid.
@@ -27,25 +27,25 @@ pub enum StudyError {
     Preprocess {
         /// The case.
         case: String,
-        /// What is wrong.
+        /// The cause.
         source: PreprocessError,
     },
-    /// The truth of a case is not on the grid of its image.
+    /// The truth of a case does not match the grid of its image.
     #[error("the truth of case {case:?} does not fit its image")]
     Truth {
         /// The case.
         case: String,
-        /// What is wrong.
+        /// The cause.
         source: TruthError,
     },
-    /// A case is too large for the memory that it may take.
+    /// A case exceeds the memory limit.
     #[error("case {case:?} is {what}: work on it needs {need} bytes of memory, the limit is {limit}")]
     Memory {
         /// The case.
         case: String,
         /// What it is.
         what: String,
-        /// What is needed, see [`Subject::working_bytes`](crate::Subject::working_bytes).
+        /// The memory that is needed, see [`Subject::working_bytes`](crate::Subject::working_bytes).
         need: u64,
         /// The limit of [`ReadOptions`](lesio_io::ReadOptions::max_bytes).
         limit: u64,
@@ -58,7 +58,7 @@ pub enum StudyError {
     Score {
         /// The case.
         case: String,
-        /// What is wrong.
+        /// The cause.
         source: PredictError,
     },
     /// A setting is out of range.
@@ -67,17 +67,17 @@ pub enum StudyError {
     /// An array has another shape than what it belongs to.
     #[error("{what} has shape {found:?}, expected {expected:?}")]
     Shape {
-        /// The array, and whose it is.
+        /// The array.
         what: String,
         /// Its shape.
         found: Vec<usize>,
         /// The shape of what it belongs to.
         expected: Vec<usize>,
     },
-    /// Two things have one name, by which their results would be taken for one thing's.
-    #[error("{what} {name:?} is there more than once")]
+    /// Two objects have the same name, which would mix their results.
+    #[error("{what} {name:?} occurs more than once")]
     Repeated {
-        /// What has the name.
+        /// The kind of object.
         what: &'static str,
         /// The name.
         name: String,
@@ -87,10 +87,10 @@ pub enum StudyError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The data hold nothing to work on.
+    /// The data contain nothing to work on.
     #[error("{what}")]
     Nothing {
         /// What is missing.
@@ -99,7 +99,7 @@ pub enum StudyError {
     /// A table of lesions cannot be read.
     #[error("the table of lesions cannot be read: {reason}")]
     Table {
-        /// What is wrong, and where.
+        /// The cause, with its position.
         reason: String,
     },
     /// Volumes and images are mixed, or channels differ.
@@ -112,11 +112,11 @@ pub enum StudyError {
         /// What the first case is.
         expected: String,
     },
-    /// A training image is refused.
-    #[error("a training image is refused")]
+    /// A training image is invalid.
+    #[error("a training image is invalid")]
     Examples(#[from] ExamplesError),
-    /// A model's configuration is refused.
-    #[error("the model's configuration is refused")]
+    /// A model's configuration is invalid.
+    #[error("the model's configuration is invalid")]
     Config(#[from] ConfigError),
     /// A model cannot be made of its parameters.
     #[error("the model cannot be made")]
@@ -138,14 +138,14 @@ pub enum StudyError {
     Metric(#[from] MetricError),
 }
 
-/// Why a truth is not on the grid of its image.
+/// Why a truth does not match the grid of its image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TruthError {
-    /// That of a volume lies elsewhere.
+    /// The truth of a volume has another position.
     #[error(transparent)]
     Grid(GridError),
-    /// That of an image has another size.
+    /// The truth of an image has another size.
     #[error(transparent)]
     Size(ImageError),
 }

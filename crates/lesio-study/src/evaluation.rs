@@ -1,4 +1,4 @@
-//! Predictors against the truth: pixels pooled by scope, intervals over patients.
+//! Evaluation of predictors against the truth: pixels pooled by scope, intervals over patients.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -26,22 +26,22 @@ const SCOPES: [Scope; 2] = [Scope::LesionSlices, Scope::AllSlices];
 /// False-positive rate up to which the per-region overlap is integrated.
 const AUPRO_LIMIT: f64 = 0.3;
 
-/// What an evaluation found.
+/// The result of an evaluation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Evaluated {
-    /// Metrics by scope and predictor; what has no value is `None`.
+    /// Metrics by scope and predictor; undefined metrics are `None`.
     pub scopes: Vec<ScopeReport>,
     /// Curves of each predictor's post-processed scores on the slices with lesions.
     pub curves: Vec<PredictorCurves>,
-    /// Patients and scopes of which something could not be computed.
+    /// Patients and scopes with metrics that could not be computed.
     pub incomplete: Vec<Incomplete>,
 }
 
-/// Gathers the scores of test subjects.
+/// Collects the scores of test subjects.
 ///
-/// Scores lie sorted in a temporary file, at some two bytes a pixel, predictor, stage and scope, so that memory hardly
-/// grows with them; what is computed has the bits that it would have in memory.
+/// Scores are stored sorted in a temporary file, with about two bytes per pixel, predictor, stage and scope, so that
+/// memory hardly grows with their number. Results have the same bits as with scores in memory.
 #[derive(Debug)]
 pub struct EvaluationBuilder {
     gathered: GatheredScores,
@@ -66,13 +66,13 @@ impl Default for EvaluationBuilder {
 }
 
 impl EvaluationBuilder {
-    /// Nothing gathered yet; scores are kept where the system has temporary files.
+    /// An empty builder, which stores scores in the system's folder for temporary files.
     #[must_use]
     pub fn new() -> Self {
         Self::with(scratch(None))
     }
 
-    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    /// An empty builder, which stores scores in the given folder; no file remains there.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
         Self::with(scratch(Some(folder)))
@@ -111,21 +111,21 @@ impl EvaluationBuilder {
 
     /// Adds a subject.
     ///
-    /// Scored are the pixels of the foreground, and lesion pixels outside it, which have the lowest
-    /// score of their map: what the foreground loses is missed.
+    /// The evaluation includes the pixels of the foreground, and lesion pixels outside it, which get the lowest score
+    /// of their map: lesions outside the foreground count as missed.
     ///
     /// # Errors
-    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    /// For a truth or a map of another shape than the foreground, for NaN scores, and if scores cannot be stored.
     pub fn add(&mut self, patient: &str, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
         maps.check(truth.shape())?;
         let mut subject = self.subject(patient, &maps.scene(), truth)?;
         maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
     }
 
-    /// Begins with a subject, whose maps are then added one predictor at a time.
+    /// Starts a subject, whose maps are then added one predictor at a time.
     ///
     /// # Errors
-    /// A truth of another shape than the foreground.
+    /// For a truth of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
         patient: &str,
@@ -138,7 +138,7 @@ impl EvaluationBuilder {
         Ok(EvaluatedSubject { evaluation: self, patient: patient.to_owned(), pixels, names })
     }
 
-    /// Notes a case that could not be scored: it is listed, and the others count.
+    /// Records a case that could not be scored: it is listed as left out.
     pub fn unscored(&mut self, patient: &str, case: &str, error: &StudyError) {
         let reason = explain(error);
         tracing::warn!(case, patient, "the case is left out of the evaluation: {reason}");
@@ -161,14 +161,14 @@ impl EvaluationBuilder {
         self.gathered.patients.len()
     }
 
-    /// Computes every metric with its 95 % interval over resampled patients; fewer than two patients
-    /// have none. `seconds` is the time per slice of each predictor, where it was measured.
+    /// Computes every metric with its 95 % interval over resampled patients; with fewer than two patients there are no
+    /// intervals. `seconds` is the time per slice of each predictor, if it was measured.
     ///
-    /// Where the scored pixels of a scope are all lesion or all normal, its metrics are `None`; that, and the patients with
-    /// such pixels, is listed in [`Evaluated::incomplete`].
+    /// If the scored pixels of a scope are all lesion or all normal, its metrics are `None`; such scopes and patients
+    /// are listed in [`Evaluated::incomplete`].
     ///
     /// # Errors
-    /// A resampling that is not possible, or scores that were kept and cannot be read again.
+    /// If resampling is not possible, and if stored scores cannot be read.
     pub fn finish(
         mut self,
         thresholds: &Thresholds,
@@ -202,7 +202,7 @@ impl EvaluationBuilder {
                         .curve_points(CURVE_POINTS)
                         .threshold(thresholds.get(&key).copied());
                     let measured = match stream.measure(&mut self.scratch, &config) {
-                        // Listed already: the row stays, without values.
+                        // Listed already: the row remains, without values.
                         Err(MetricError::OneClass { .. }) => continue,
                         measured => measured?,
                     };
@@ -250,7 +250,7 @@ impl GatheredScores {
         self.unscored.extend(other.unscored);
     }
 
-    /// Patients with something missing in a scope, and the scope itself where it is missing in all.
+    /// Patients that lack a class in a scope, and the scope itself if all its patients lack it.
     fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
         // The pixels are the same for all predictors and stages.
         let Some(stream) = self.entries.values().next().map(|scopes| &scopes[place]) else {
@@ -269,22 +269,22 @@ impl GatheredScores {
             known.insert(patient);
             if negatives == 0 {
                 let consequence =
-                    "the patient's lesion pixels count, but a resampling of this patient alone has no figure";
+                    "the patient's lesion pixels count, but a resampling of this patient alone is undefined";
                 tracing::warn!(patient, scope = scope.name(), "no pixel of the patient is normal");
                 found.push(of(Some(patient), Missing::NormalPixels, consequence));
             } else if positives == 0 {
                 let consequence =
-                    "the patient's normal pixels count, but a resampling without a lesion has no figure";
+                    "the patient's normal pixels count, but a resampling without a lesion is undefined";
                 found.push(of(Some(patient), Missing::Lesions, consequence));
             }
         }
         let absent = self.patients.iter().filter(|patient| !known.contains(patient.as_str()));
         let consequence = "the patient has no slice in this scope and is not resampled there";
         found.extend(absent.map(|patient| of(Some(patient), Missing::Lesions, consequence)));
-        let consequence = "ranking metrics need both classes: no figure of this scope is defined";
+        let consequence = "ranking metrics need both classes: the metrics of this scope are undefined";
         for (count, missing) in [(lesions, Missing::Lesions), (normals, Missing::NormalPixels)] {
             if count == 0 {
-                tracing::warn!(scope = scope.name(), "no figure is defined: {missing:?} are missing");
+                tracing::warn!(scope = scope.name(), "metrics are undefined: {missing:?} are missing");
                 found.push(of(None, missing, consequence));
             }
         }
@@ -305,8 +305,8 @@ impl EvaluatedSubject<'_> {
     /// Adds the raw and the post-processed map of a predictor.
     ///
     /// # Errors
-    /// A map of another shape than the foreground, a name that was added before, scores that
-    /// are not numbers, or scores that cannot be kept.
+    /// For a map of another shape than the foreground, for a name that was added before, for NaN scores, and if scores
+    /// cannot be stored.
     pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
         self.names.add("map", name)?;
         let EvaluationBuilder { gathered: GatheredScores { order, entries, .. }, scratch } =
@@ -330,8 +330,8 @@ const CURVE_POINTS: usize = 200;
 /// Name of the predictor that needs no model: the image's value.
 const FLOOR: &str = "intensity";
 
-/// Under this name a predictor's row holds its average precision after post-processing less that of `intensity`,
-/// with the interval over the same resampled patients; there is none where `intensity` was not added before it.
+/// The name of an entry in a predictor's row: its average precision after post-processing minus that of `intensity`,
+/// with the interval over the same resampled patients. It is absent if `intensity` was not added before.
 pub const BEYOND_FLOOR: &str = "average_precision_less_intensity";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Lesions found in a map: where scores reach what normal subjects hardly ever score.
+//! Lesions found in a map: connected voxels with scores that are rare in normal subjects.
 
 use lesio_anomaly::NormalScores;
 use lesio_image::{ComponentRuns, Connectivity, Geometry, Volume};
@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 
-/// From which score on a voxel counts as abnormal.
+/// The rule for the threshold of abnormal scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DetectionRule {
-    /// The score that this share of normal pixels reaches, 1e-5 to 1. Says how many false
-    /// pixels to expect, not how many false lesions.
+    /// The score that this fraction of normal pixels reaches, 1e-5 to 1. It determines the expected number of false
+    /// pixels, not of false lesions.
     PixelRate(f64),
-    /// The score that any pixel of a normal subject reaches with this probability, 1e-6 to 1.
+    /// The score that at least one pixel of a normal subject reaches with this probability, 1e-6 to 1.
     FamilyWise(f64),
 }
 
@@ -32,11 +32,11 @@ impl DetectionRule {
         }
     }
 
-    /// The threshold, which voxels reach (`>=`); `None` where too few normal subjects were seen for a
-    /// family-wise level, which takes `1 / level - 1` of them.
+    /// The threshold, which voxels reach (`>=`); `None` if the calibration has too few normal subjects for a
+    /// family-wise level, which needs `1 / level - 1` of them.
     ///
     /// # Errors
-    /// As [`DetectionRule::validate`].
+    /// Those of [`DetectionRule::validate`].
     pub fn threshold(&self, normal: &NormalScores) -> Result<Option<f32>, SettingError> {
         self.validate()?;
         Ok(match *self {
@@ -45,7 +45,7 @@ impl DetectionRule {
         })
     }
 
-    /// The level at which a p-value supports a finding: that of a family-wise rule, and .05 otherwise.
+    /// The level at which a p-value supports a finding: the level of a family-wise rule, and .05 otherwise.
     #[must_use]
     pub fn level(&self) -> f64 {
         match *self {
@@ -55,12 +55,12 @@ impl DetectionRule {
     }
 }
 
-/// Lowest share of pixels: that of the rarest quantile that is kept.
+/// Smallest fraction of pixels: that of the rarest stored quantile.
 const LEAST_RATE: f64 = 1e-5;
-/// Lowest level: nobody has a million normal subjects.
+/// Smallest level: no calibration has a million normal subjects.
 const LEAST_LEVEL: f64 = 1e-6;
 
-/// One lesion found.
+/// One detected lesion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Finding {
@@ -68,21 +68,21 @@ pub struct Finding {
     pub label: u32,
     /// Number of voxels.
     pub voxels: usize,
-    /// Volume in millilitres; `None` where the size of a voxel is not known.
+    /// Volume in milliliters; `None` if the size of a voxel is unknown.
     pub volume_ml: Option<f64>,
     /// Mean voxel index along each axis.
     pub centre: [f64; 3],
-    /// The centre in world coordinates, by the affine of the map; `None` where the volume is.
+    /// The center in world coordinates, by the affine of the map; `None` if the size of a voxel is unknown.
     pub world: Option<[f64; 3]>,
     /// The highest score.
     pub peak: f32,
-    /// Voxel index of the highest score, the first in row-major order of several.
+    /// Voxel index of the highest score, the first one in row-major order.
     pub peak_voxel: [usize; 3],
     /// The mean score.
     pub mean: f64,
     /// Probability that the highest score of a normal subject is at least the peak; see
-    /// [`NormalScores::family_wise_p_value`]. `None` where so few normal subjects were seen that no p-value can
-    /// support a finding; see [`Findings::supported`].
+    /// [`NormalScores::family_wise_p_value`]. `None` if the calibration has so few normal subjects that no
+    /// p-value can support a finding; see [`Findings::supported`].
     pub p_value: Option<f64>,
 }
 
@@ -90,11 +90,11 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Findings {
-    /// The lesions, the highest peak first.
+    /// The lesions, in descending order of their peaks.
     pub lesions: Vec<Finding>,
-    /// The label of each voxel on the map's grid, 0 for none.
+    /// The label of each voxel on the map's grid, 0 outside lesions.
     pub labels: Volume<u32>,
-    /// The smallest p-value that there can be, by the number of normal subjects; see
+    /// The smallest possible p-value, given the number of normal subjects; see
     /// [`NormalScores::smallest_p_value`].
     pub smallest_p_value: f64,
     /// The level that a p-value must reach.
@@ -102,16 +102,16 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Finds connected voxels (26 neighbours) that reach a threshold.
+    /// Finds groups of connected voxels (26 neighbors) that reach a threshold.
     ///
-    /// `within` is the foreground on the map's grid: nothing is found outside. Components of fewer than
-    /// `smallest` voxels are left out. `voxel_ml` is the size of a voxel in millilitres; `None` for pictures,
-    /// which have neither size nor place in the world. `level` is that at which a p-value supports a finding,
-    /// [`DetectionRule::level`]; where even the smallest p-value is above it, none is stated.
+    /// `within` is the foreground on the map's grid: voxels outside are ignored. Components of fewer than
+    /// `smallest` voxels are left out. `voxel_ml` is the size of a voxel in milliliters; `None` for pictures,
+    /// which have neither pixel size nor world coordinates. `level` is the level at which a p-value supports a finding,
+    /// [`DetectionRule::level`]; if even the smallest possible p-value is above it, no p-value is stated.
     ///
     /// # Errors
-    /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a threshold that is not a
-    /// number and a voxel whose size is not positive and finite.
+    /// [`StudyError::Shape`] for a foreground of another shape; [`StudyError::Setting`] for a NaN threshold and
+    /// a voxel size that is not positive and finite.
     ///
     /// ```
     /// use lesio_anomaly::NormalScoresBuilder;
@@ -145,28 +145,28 @@ impl Findings {
         Ok(found.into_findings())
     }
 
-    /// Whether a p-value can support a finding at all: the smallest that there can be is not above the level.
+    /// Whether a p-value can support a finding at all: the smallest possible one is not above the level.
     #[must_use]
     pub fn supported(&self) -> bool {
         is_supported(self.smallest_p_value, self.level)
     }
 }
 
-/// Levels and p-values are such as 1 / 20, which rounds.
+/// Tolerance for the rounding of levels and p-values such as 1 / 20.
 pub(crate) fn is_supported(smallest_p_value: f64, level: f64) -> bool {
     smallest_p_value <= level * (1.0 + 1e-9)
 }
 
-/// The lesions found in a map, before each voxel gets its label: they outlive the map at little cost, and labels are made
-/// when there is room for them.
+/// The lesions found in a map without a label for each voxel. They need little memory after the map is dropped, and
+/// labels can be made later.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FoundLesions {
-    /// The lesions, the highest peak first.
+    /// The lesions, in descending order of their peaks.
     pub lesions: Vec<Finding>,
-    /// As [`Findings::smallest_p_value`].
+    /// Like [`Findings::smallest_p_value`].
     pub smallest_p_value: f64,
-    /// As [`Findings::level`].
+    /// Like [`Findings::level`].
     pub level: f64,
     runs: ComponentRuns,
     /// The label of each component, 0 for those that are left out.
@@ -175,10 +175,10 @@ pub struct FoundLesions {
 }
 
 impl FoundLesions {
-    /// As [`Findings::new`].
+    /// Like [`Findings::new`].
     ///
     /// # Errors
-    /// As [`Findings::new`].
+    /// Those of [`Findings::new`].
     pub fn new(
         map: &Volume<f32>,
         within: &Volume<bool>,
@@ -194,7 +194,7 @@ impl FoundLesions {
         }
         require(!threshold.is_nan(), "threshold", threshold, "a number")?;
         if let Some(ml) = voxel_ml {
-            in_range("size of a voxel in millilitres", ml, f64::MIN_POSITIVE..=f64::MAX)?;
+            in_range("size of a voxel in milliliters", ml, f64::MIN_POSITIVE..=f64::MAX)?;
         }
         let runs = ComponentRuns::new(&above(map.data(), within.data(), threshold), Connectivity::Vertex);
         let mut gathered: Vec<Gathered> = vec![Gathered::default(); runs.components().len()];
@@ -230,13 +230,13 @@ impl FoundLesions {
         Ok(Self { lesions, smallest_p_value, level, runs, relabelled, geometry })
     }
 
-    /// The label of each voxel on the map's grid, 0 for none.
+    /// The label of each voxel on the map's grid, 0 outside lesions.
     #[must_use]
     pub fn labels(&self) -> Volume<u32> {
         Volume::new(self.runs.labels(|component| self.relabelled[component]), self.geometry)
     }
 
-    /// The labels in a byte a voxel, to be shown: those above 255 are 255.
+    /// The labels with one byte per voxel, for display: labels above 255 become 255.
     #[must_use]
     pub fn marks(&self) -> Volume<u8> {
         let mark = |component: usize| u8::try_from(self.relabelled[component]).unwrap_or(u8::MAX);
@@ -251,9 +251,9 @@ impl FoundLesions {
     }
 }
 
-/// Where a map reaches a threshold within the foreground, in row-major order.
+/// The mask of a map that reaches a threshold within the foreground, in row-major order.
 ///
-/// Maps of files have their first axis nearest in memory: blocks of it are read together.
+/// Maps from files have their first axis contiguous in memory, so they are read in blocks along it.
 fn above(map: &Array3<f32>, within: &Array3<bool>, threshold: f32) -> Array3<bool> {
     const BLOCK: usize = 64;
     let mut above = Array3::from_elem(map.dim(), false);
@@ -275,7 +275,7 @@ fn above(map: &Array3<f32>, within: &Array3<bool>, threshold: f32) -> Array3<boo
     above
 }
 
-/// What is summed up over a component's voxels.
+/// Sums over a component's voxels.
 #[derive(Clone, Debug)]
 struct Gathered {
     peak: f32,

@@ -10,29 +10,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lesio_io::dataset::Case;
 use lesio_io::{atomic, without_ending};
 
-/// Why a folder cannot take results.
+/// Why results cannot be written into a folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FolderError {
-    /// A file has the name of the folder, or of one above it.
+    /// A file has the name of the folder or of a parent folder.
     #[error("{}: {}is a file, expected a folder for results", .folder.display(), shown(.file.as_deref()))]
     File {
         /// The folder.
         folder: PathBuf,
-        /// The file, where it is not the folder itself.
+        /// The file, if it is not the folder itself.
         file: Option<PathBuf>,
     },
-    /// The system refuses an operation. Its message is part of this one.
+    /// An operation of the system failed. Its message is part of this one.
     #[error("{}: {operation}: {cause}", .folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,
-        /// What was tried and failed.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
-    /// What a writer that was killed left behind cannot be removed.
+    /// The files of a killed writer cannot be removed.
     #[error(transparent)]
     Sweep(#[from] atomic::WriteError),
 }
@@ -41,11 +41,11 @@ fn shown(file: Option<&Path>) -> String {
     file.map(|file| format!("{} ", file.display())).unwrap_or_default()
 }
 
-/// Checks before any work that results can be written into a folder: it, or the nearest folder above it where it does
-/// not exist yet, takes files. Nothing is left behind.
+/// Checks before any work that results can be written into a folder, or into its nearest existing parent if it does not
+/// exist yet. The check leaves no file behind.
 ///
 /// # Errors
-/// A name that is taken by something else, or a folder in which nothing can be written; the error names it.
+/// If the name is not a folder, or nothing can be written into the folder; the error names it.
 pub fn check_folder(folder: &Path) -> Result<(), FolderError> {
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
@@ -60,7 +60,7 @@ pub fn check_folder(folder: &Path) -> Result<(), FolderError> {
     std::fs::remove_file(&probe).map_err(failed("cannot remove a file from the folder"))
 }
 
-/// A name that no other thread, process or machine uses at the same time.
+/// A name that is unique across threads, processes and machines.
 fn probe_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -68,10 +68,10 @@ fn probe_name() -> String {
     format!(".lesio-probe-{}-{count}-{time}", std::process::id())
 }
 
-/// Creates the folder of a workflow's results, and removes what writers that were killed left there.
+/// Creates the folder of a workflow's results, and removes temporary files of killed writers.
 ///
 /// # Errors
-/// As [`check_folder`].
+/// Those of [`check_folder`].
 pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
     check_folder(folder)?;
     std::fs::create_dir_all(folder).map_err(|cause| FolderError::Io {
@@ -83,10 +83,10 @@ pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
     Ok(())
 }
 
-/// Name of a workflow's report, beside which no case has its folder.
+/// Name of a workflow's report; no case folder may have this name.
 pub(crate) const REPORT: &str = "report.json";
 
-/// A folder for each case: its id without the ending, where that is not taken by another's.
+/// A folder for each case: its id without the ending, or with a suffix if that name is taken.
 pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
     let stem = |id: &str| without_ending(id).to_owned();
     let mut taken = BTreeSet::from([REPORT.to_owned()]);
@@ -99,7 +99,7 @@ pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// Several workers, or shares on several machines, make folders beside each other.
+    /// Several workers, or shards on several machines, create folders concurrently.
     #[test]
     fn folders_are_made_at_once() {
         let parent = tempfile::tempdir().unwrap();

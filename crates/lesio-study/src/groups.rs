@@ -1,4 +1,4 @@
-//! Predictors against lesions of one kind at a time.
+//! Evaluation of predictors on one group of lesions at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -17,7 +17,8 @@ use crate::maps::{Maps, Scene};
 use crate::names::{Names, Order};
 use crate::scratch::scratch;
 
-/// Gathers post-processed scores by group of lesions, outside of memory as an [`EvaluationBuilder`](crate::EvaluationBuilder) does.
+/// Collects post-processed scores by group of lesions, in a temporary file like
+/// [`EvaluationBuilder`](crate::EvaluationBuilder).
 #[derive(Debug)]
 pub struct GroupedEvaluation {
     gathered: GatheredGroups,
@@ -45,7 +46,7 @@ impl Default for GroupedEvaluation {
     }
 }
 
-/// What every predictor reaches on one group of lesions.
+/// The metrics of every predictor on one group of lesions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupScores {
     /// The group.
@@ -63,24 +64,24 @@ pub struct GroupScores {
 pub struct GroupScore {
     /// Its name.
     pub predictor: String,
-    /// Area under the ROC curve; `None` where no normal pixel is beside the lesions.
+    /// Area under the ROC curve; `None` if the slices have no normal pixel.
     pub auroc: Option<f64>,
-    /// 95 % interval of it over patients, where there are at least two.
+    /// Its 95 % interval over patients, if there are at least two.
     pub auroc_interval: Option<[f64; 2]>,
     /// Average precision; `None` as above.
     pub average_precision: Option<f64>,
-    /// AUROC less that of `intensity`, over the same resampled patients.
+    /// AUROC minus that of `intensity`, over the same resampled patients.
     pub auroc_less_intensity: Option<Interval95>,
 }
 
 impl GroupedEvaluation {
-    /// Nothing gathered yet; scores are kept where the system has temporary files.
+    /// An empty builder, which stores scores in the system's folder for temporary files.
     #[must_use]
     pub fn new() -> Self {
         Self { gathered: GatheredGroups::default(), scratch: scratch(None) }
     }
 
-    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    /// An empty builder, which stores scores in the given folder; no file remains there.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
         Self { gathered: GatheredGroups::default(), scratch: scratch(Some(folder)) }
@@ -113,12 +114,12 @@ impl GroupedEvaluation {
         (&self.gathered, &mut self.scratch)
     }
 
-    /// Adds a case, whose mask holds the numbers of its lesions and 0 elsewhere.
+    /// Adds a case, whose mask contains the numbers of its lesions and 0 elsewhere.
     ///
-    /// Each lesion is set against the normal foreground of the slices that hold it; other lesions do not count.
+    /// Each lesion is compared with the normal foreground of its slices; pixels of other lesions are ignored.
     ///
     /// # Errors
-    /// A mask or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    /// For a mask or a map of another shape than the foreground, for NaN scores, and if scores cannot be stored.
     pub fn add(
         &mut self,
         case: &str,
@@ -132,10 +133,10 @@ impl GroupedEvaluation {
         maps.maps.iter().try_for_each(|(name, [_, map])| subject.add(name, map))
     }
 
-    /// Begins with a case, whose post-processed maps are then added one predictor at a time.
+    /// Starts a case, whose post-processed maps are then added one predictor at a time.
     ///
     /// # Errors
-    /// A mask of another shape than the foreground.
+    /// For a mask of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
         case: &str,
@@ -175,18 +176,18 @@ impl GroupedEvaluation {
         })
     }
 
-    /// Whether no lesion of any group was seen.
+    /// Whether no lesion of any group was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.gathered.groups.is_empty()
     }
 
-    /// What every predictor reaches, by group.
+    /// Computes the metrics of every predictor, by group.
     ///
-    /// Where a group has no normal pixel beside its lesions, its figures are `None`.
+    /// If the slices of a group have no normal pixel, its metrics are `None`.
     ///
     /// # Errors
-    /// As [`BootstrapConfig::validate`]; scores that were kept and cannot be read again.
+    /// Those of [`BootstrapConfig::validate`]; and if stored scores cannot be read.
     pub fn finish(mut self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
@@ -271,7 +272,7 @@ impl GroupedSubject<'_> {
     /// Adds the post-processed map of a predictor.
     ///
     /// # Errors
-    /// A map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    /// For a map of another shape than the foreground, for NaN scores, and if scores cannot be stored.
     pub fn add(&mut self, name: &str, map: &Array3<f32>) -> Result<(), StudyError> {
         if map.shape() != self.shape {
             let (found, expected) = (map.shape().to_vec(), self.shape.clone());

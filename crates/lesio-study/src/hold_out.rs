@@ -1,4 +1,4 @@
-//! Training subjects that are set aside to choose the epoch and to calibrate.
+//! Training subjects that are held out for the selection of the epoch and for calibration.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use crate::subject::Subject;
 /// One patient in this many is held out.
 pub const HOLD_OUT_EVERY: usize = 10;
 
-/// Training subjects in two parts that share no patient.
+/// Training subjects in two parts without common patients.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct HeldOut {
     /// Subjects to train on, in their order.
     pub training: Vec<Subject>,
-    /// Subjects held out, in their order; empty where there is only one patient.
+    /// Subjects held out, in their order; empty if there is only one patient.
     pub validation: Vec<Subject>,
 }
 
 /// Holds out every tenth patient with all of its subjects, and one of two to nine patients.
 ///
-/// Patients are counted in the order of their first subject: the tenth, the twentieth and so on are held out; where
-/// there are fewer than ten, the last. A single patient is trained on, and nothing is held out.
+/// Patients are numbered in the order of their first subject: the tenth, the twentieth and so on are held out; of fewer
+/// than ten, the last. A single patient is used for training, and none is held out.
 ///
 /// ```
 /// use lesio_image::Image;

@@ -1,4 +1,4 @@
-//! Whole images against the truth: does the highest of a map tell abnormal images from normal ones?
+//! Evaluation of whole images: does the score of a map separate abnormal from normal images?
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use crate::kept::{Bits, pairs};
 use crate::maps::Scene;
 use crate::names::{Names, Order};
 
-/// How the map of an image becomes one score. Only the foreground counts.
+/// How the score of an image is computed from its map. Only the foreground counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ImageRule {
-    /// The highest score, on which family-wise p-values and thresholds are built.
+    /// The highest score, on which family-wise p-values and thresholds are based.
     Maximum,
-    /// The mean of the highest half percent of the scores, of at least one: a single pixel decides nothing.
+    /// The mean of the highest half percent of the scores, at least one: a single pixel has little influence.
     TopShare,
 }
 
 /// The rules that an evaluation compares.
 pub const IMAGE_RULES: [ImageRule; 2] = [ImageRule::Maximum, ImageRule::TopShare];
 
-/// The share of the foreground that [`ImageRule::TopShare`] averages: at 128x128 pixels the 82 highest.
+/// The fraction of the foreground that [`ImageRule::TopShare`] averages: at 128x128 pixels, the 82 highest.
 const TOP_SHARE: f64 = 0.005;
 
 impl ImageRule {
@@ -63,7 +63,7 @@ impl ImageRule {
     }
 }
 
-/// What one image is.
+/// The unit that counts as one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -85,11 +85,11 @@ impl ImageLevel {
     }
 }
 
-/// How well predictors tell abnormal images from normal ones.
+/// How well predictors separate abnormal from normal images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImageFigures {
-    /// What one image is.
+    /// The unit that counts as one image.
     pub level: ImageLevel,
     /// Images without an abnormal pixel.
     pub normal: usize,
@@ -105,23 +105,23 @@ pub struct ImageFigures {
 pub struct ImageFigure {
     /// Its name.
     pub predictor: String,
-    /// How maps became scores.
+    /// The rule for the score of an image.
     pub rule: ImageRule,
     /// Area under the ROC curve of images.
     pub auroc: f64,
-    /// 95 % interval of it over patients, where there are at least two.
+    /// Its 95 % interval over patients, if there are at least two.
     pub auroc_interval: Option<[f64; 2]>,
     /// Average precision of images.
     pub average_precision: f64,
-    /// 95 % interval of it over patients, where there are at least two.
+    /// Its 95 % interval over patients, if there are at least two.
     pub average_precision_interval: Option<[f64; 2]>,
 }
 
-/// Under this name [`ImageFigures`] of slices hold what the place in the volume tells by itself: the nearer to the middle, the
-/// higher the score. Lesions are rarely in the first and last slices, so no predictor proves anything that does not beat it.
+/// The name of a baseline in the [`ImageFigures`] of slices, which uses only the position in the volume: slices nearer
+/// to the middle score higher. Lesions are rare in the first and last slices, so a predictor must beat this baseline.
 pub const SLICE_POSITION: &str = "slice-position";
 
-/// Gathers post-processed scores of whole images.
+/// Collects post-processed scores of whole images.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ImageEvaluation {
     order: Order,
@@ -145,17 +145,17 @@ struct ScoredImages {
 }
 
 impl ImageEvaluation {
-    /// Nothing gathered yet.
+    /// An empty builder.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins with a case, whose post-processed maps are then added one predictor at a time. Slices without foreground are
-    /// no images; slices of a case that has but one are its image.
+    /// Starts a case, whose post-processed maps are then added one predictor at a time. Slices without foreground do
+    /// not count as images; a case with a single slice counts as a case only.
     ///
     /// # Errors
-    /// A truth of another shape than the foreground.
+    /// For a truth of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
         patient: &str,
@@ -198,10 +198,10 @@ impl ImageEvaluation {
         }
     }
 
-    /// The figures by level. A level whose images are all normal or all abnormal has none and is left out.
+    /// Computes the figures by level. A level whose images are all normal or all abnormal is left out.
     ///
     /// # Errors
-    /// As [`BootstrapConfig::validate`].
+    /// Those of [`BootstrapConfig::validate`].
     pub fn finish(self, bootstrap: &BootstrapConfig) -> Result<Vec<ImageFigures>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
@@ -263,7 +263,7 @@ impl ImagesOfSubject<'_> {
     /// Adds the post-processed map of a predictor.
     ///
     /// # Errors
-    /// A map of another shape than the foreground, a name that was added before, scores that are not numbers.
+    /// For a map of another shape than the foreground, for a name that was added before, and for NaN scores.
     pub fn add(&mut self, name: &str, map: &Array3<f32>) -> Result<(), StudyError> {
         if map.dim() != self.within.dim() {
             let (found, expected) = (map.shape().to_vec(), self.within.shape().to_vec());
@@ -294,7 +294,7 @@ impl ImagesOfSubject<'_> {
         Ok(())
     }
 
-    /// Counts the images, and adds what the place of a slice tells.
+    /// Counts the images, and adds the baseline of slice positions.
     fn begin(&mut self, slices: usize) -> Result<(), StudyError> {
         if self.slices.is_empty() {
             return Ok(());

@@ -1,23 +1,23 @@
-//! What could not be computed.
+//! Records of metrics that could not be computed.
 
 use lesio_report::Scope;
 use serde::{Deserialize, Serialize};
 
-/// A patient, or a whole scope, of which something could not be computed. All others count.
+/// A patient, or a whole scope, with metrics that could not be computed. All others count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Incomplete {
-    /// The patient; `None` where it is all patients of the scope together.
+    /// The patient; `None` for all patients of the scope together.
     pub patient: Option<String>,
-    /// The scope; `None` where it is every one.
+    /// The scope; `None` for every scope.
     pub scope: Option<Scope>,
     /// What is missing.
     pub missing: Missing,
-    /// What that means, in words.
+    /// The consequence, in words.
     pub consequence: String,
 }
 
-/// What a patient, or a scope, lacks.
+/// What a patient or a scope lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

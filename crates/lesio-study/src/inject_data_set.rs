@@ -1,4 +1,4 @@
-//! A data set of normal volumes turned into one with lesions of known place and kind.
+//! Makes a data set with lesions of known position and kind from a data set of normal volumes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::workflow_error::WorkflowError;
 /// Name of the masks.
 const MASK: &str = "mask.nii.gz";
 
-/// Where a data set with lesions is written, and how the normal one is read.
+/// Configuration: the output folder, the injection, and how the normal volumes are read.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InjectDataSetConfig {
@@ -28,19 +28,20 @@ pub struct InjectDataSetConfig {
     pub folder: PathBuf,
     /// Name of the image in each subject's folder. Default `image.nii.gz`.
     pub image: String,
-    /// Which subjects get lesions, and which lesions. Its site is replaced by [`InjectDataSetConfig::within`].
+    /// The subjects that get lesions, and the kinds of lesions. Its site is replaced by
+    /// [`InjectDataSetConfig::within`].
     pub injection: InjectionConfig,
     /// Labels in which lesions lie. Default: 2, 3 and 4 (gray, white and deep gray matter) of a tissue map, and all of a
     /// mask, which has no label above 1.
     pub within: Option<Vec<u8>>,
-    /// What becomes of files of earlier runs. Default: they are refused.
+    /// How to treat files of earlier runs. Default: they are an error.
     pub existing: Existing,
     /// How volumes are read.
     pub reading: ReadOptions,
 }
 
 impl InjectDataSetConfig {
-    /// Writes into this folder; the rest as the fields state.
+    /// A configuration for this output folder, with defaults otherwise.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, injection: InjectionConfig) -> Self {
         Self {
@@ -67,7 +68,7 @@ setters!(InjectDataSetConfig {
     reading: ReadOptions,
 });
 
-/// What was written.
+/// Summary of the written data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InjectedDataSet {
@@ -79,16 +80,18 @@ pub struct InjectedDataSet {
     pub lesions: usize,
 }
 
-/// Puts lesions into some subjects of a data set of normal volumes, whose masks are tissue maps or masks of the object.
+/// Injects lesions into some subjects of a data set of normal volumes, whose masks are tissue maps or masks of the
+/// object.
 ///
-/// Writes a folder for each subject with its image and `mask.nii.gz` (numbers of lesions, zeros where there is none),
-/// `splits.csv` (subjects with lesions are for testing, a few and as many normal ones for validation, the rest for
-/// training), and `lesions.csv` with kind, contrast, place and size of each lesion.
+/// Writes a folder for each subject with its image and `mask.nii.gz` (the number of the lesion, 0 elsewhere),
+/// `splits.csv`, and `lesions.csv` with kind, contrast, position and size of each lesion. Most subjects with lesions
+/// form the test split, a few of them and as many normal subjects the validation split, and all others the training
+/// split.
 ///
 /// # Errors
-/// A folder in the data set, or in which nothing can be written; an image that is called as the masks are; settings that
-/// are refused; a subject that cannot be read, or into which its lesions do not fit, before anything is written; files of
-/// earlier runs.
+/// For an output folder inside the data set or without write access; for an image with the name of the masks; for
+/// invalid settings; for a subject that cannot be read or has no room for its lesions, before anything is written; and
+/// for files of earlier runs.
 pub fn inject_data_set(
     data: &Dataset,
     config: &InjectDataSetConfig,
@@ -109,7 +112,7 @@ pub fn inject_data_set(
     };
     let roles =
         Injection::new(config.injection.clone()).map_err(WorkflowError::InjectionConfig)?.roles(cases.len());
-    // Subjects with lesions come first: where lesions do not fit, nothing has been written.
+    // Subjects with lesions are checked first: if lesions do not fit, nothing is written.
     observer.begin(&Step::InjectingLesions, cases.len());
     let mut with_lesions = BTreeMap::new();
     for (case, role) in cases.iter().zip(&roles) {
@@ -204,7 +207,7 @@ fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) -> Resu
     Ok(())
 }
 
-/// Where lesions of a subject lie.
+/// The labels in which lesions of a subject lie.
 fn site(config: &InjectDataSetConfig, tissue: &Volume<u8>) -> Site {
     match &config.within {
         Some(labels) => Site::Labels(labels.clone()),

@@ -1,4 +1,4 @@
-//! Data sets of normal subjects turned into ones with lesions of known place.
+//! Injection of lesions into data sets of normal subjects.
 
 use lesio_image::{GridError, Volume, dilate};
 use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 /// Voxels that stay normal around each lesion, so that two lesions never touch.
 const APART: f64 = 2.0;
 
-/// Which subjects get lesions, and which lesions.
+/// Configuration: the subjects that get lesions, and the kinds of lesions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InjectionConfig {
-    /// Every how-many-th subject gets lesions and is for testing, 2 to a million.
+    /// Every N-th subject gets lesions and is for testing, 2 to a million.
     pub every: usize,
-    /// Every how-many-th of the other subjects is for validation, 2 to a million; the first of them, the
-    /// third and so on get lesions too. Default 6.
+    /// Every N-th of the other subjects is for validation, 2 to a million; the first of them, the third and so on get
+    /// lesions, too. Default 6.
     pub validation_every: usize,
-    /// Lesions of a subject that has some, 1 to 255. Default 3.
+    /// Number of lesions per subject with lesions, 1 to 255. Default 3.
     pub lesions: usize,
-    /// Smallest and largest radius in millimetres. Default 4 to 9.
+    /// Smallest and largest radius in millimeters. Default 4 to 9.
     pub radius: [f64; 2],
-    /// Where lesions may lie. Default [`Site::Mask`].
+    /// The labels in which lesions may lie. Default [`Site::Mask`].
     pub site: Site,
     /// Kinds and contrasts, 1 to 1000 of them, taken in turn. Default: each of the four kinds, first faint, then plain.
     pub mix: Vec<(LesionKind, f64)>,
-    /// Seed of places, shapes and sizes. Default 0.
+    /// Seed of positions, shapes and sizes. Default 0.
     pub seed: u64,
 }
 
 impl InjectionConfig {
-    /// Lesions for every `every`-th subject, the rest as the fields state.
+    /// Lesions for every `every`-th subject, with defaults otherwise.
     #[must_use]
     pub fn new(every: usize) -> Self {
         use LesionKind::{Bright, Dark, Displaced, Textured};
@@ -64,14 +64,13 @@ impl InjectionConfig {
 
 setters!(InjectionConfig { validation_every: usize, lesions: usize, site: Site, seed: u64 });
 
-/// Largest distance between subjects that are chosen.
+/// Largest distance between subjects with lesions.
 const LARGEST_STRIDE: usize = 1_000_000;
 /// Most kinds and contrasts.
 const MOST_KINDS: usize = 1000;
 
 impl InjectionConfig {
-    /// Checks every setting but what belongs to a lesion: kind, contrast, radius and site are checked by
-    /// [`Injection::new`].
+    /// Checks every setting except those of a lesion: [`Injection::new`] checks kind, contrast, radius and site.
     ///
     /// # Errors
     /// [`SettingError`] for a number out of the range stated with its field.
@@ -90,10 +89,10 @@ pub enum InjectionError {
     /// A setting is out of range.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// The labels lie elsewhere than the image.
-    #[error("the labels do not lie where the image does")]
+    /// The labels have another position than the image.
+    #[error("the labels have another position in space than the image")]
     Labels(#[source] GridError),
-    /// A lesion does not go into an image.
+    /// A lesion cannot be put into an image.
     #[error("lesion {number} cannot be made")]
     Lesion {
         /// Which, from 1.
@@ -103,12 +102,12 @@ pub enum InjectionError {
     },
 }
 
-/// What a subject is for.
+/// The split of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// To train on: normal.
     Train,
-    /// To choose thresholds on: some normal, some not.
+    /// To choose thresholds on: some normal, some with lesions.
     Validation,
     /// To test on.
     Test,
@@ -126,13 +125,13 @@ impl Split {
     }
 }
 
-/// What becomes of a subject.
+/// The role of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Role {
-    /// What it is for.
+    /// The split.
     pub split: Split,
-    /// Which of the subjects with lesions it is, from 0; `None` where it stays normal.
+    /// Its index among the subjects with lesions, from 0; `None` if it stays normal.
     pub injected: Option<usize>,
 }
 
@@ -198,7 +197,7 @@ impl Injection {
         &self.config
     }
 
-    /// What becomes of each of a number of subjects.
+    /// The roles of a number of subjects.
     #[must_use]
     pub fn roles(&self, subjects: usize) -> Vec<Role> {
         let (mut injected, mut others, mut validation) = (0, 0, 0);
@@ -222,15 +221,15 @@ impl Injection {
             .collect()
     }
 
-    /// Puts lesions into the `nth` of the subjects that get some. Kinds go on in turn from subject to
-    /// subject, so that each is met about equally often.
+    /// Injects lesions into the `nth` of the subjects with lesions. Kinds alternate from subject to subject, so that
+    /// each is about equally frequent.
     ///
-    /// `labels` are a tissue map or a mask, 0 outside the object. Where they are in another order of voxels they are
-    /// brought into the image's, by both affines.
+    /// `labels` are a tissue map or a mask, 0 outside the object. If their voxels are in another order, they are
+    /// reordered to match the image, by both affines.
     ///
     /// # Errors
-    /// [`InjectionError::Labels`] for labels elsewhere or of another shape than the image,
-    /// [`InjectionError::Lesion`] for an image or labels that [`LesionInjector::inject`] refuses.
+    /// [`InjectionError::Labels`] for labels with another position or shape than the image, [`InjectionError::Lesion`]
+    /// for errors of [`LesionInjector::inject`].
     pub fn inject(
         &self,
         nth: usize,

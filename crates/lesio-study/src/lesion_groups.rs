@@ -1,4 +1,4 @@
-//! Which lesions belong together.
+//! Groups of lesions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::error::StudyError;
 
-/// Which group each lesion of each case belongs to, by its number in the mask.
+/// The group of each lesion of each case, by its number in the mask.
 ///
 /// ```
 /// use lesio_study::LesionGroups;
@@ -27,7 +27,7 @@ pub struct LesionGroups {
     by_lesion: BTreeMap<(String, u32), String>,
 }
 
-/// A row of a table of lesions; what else it holds is passed over.
+/// A row of a table of lesions; other columns are ignored.
 #[derive(Deserialize)]
 struct Row {
     case: String,
@@ -37,12 +37,12 @@ struct Row {
 }
 
 impl LesionGroups {
-    /// Reads a table with the columns `case`, `lesion`, `kind` and perhaps `contrast`, as the one that
-    /// `inject_lesions` writes: lesions of one kind and of one tenth of contrast are a group.
+    /// Reads a table with the columns `case`, `lesion`, `kind` and optionally `contrast`, such as that of
+    /// `inject_lesions`. Lesions of the same kind, and of the same contrast rounded to a tenth, form a group.
     ///
     /// # Errors
-    /// [`StudyError::Table`] naming the line that cannot be read, a contrast that is no number, or a lesion that stands
-    /// in two lines.
+    /// [`StudyError::Table`] for a line that cannot be read, a contrast that is not a finite number, and a lesion in
+    /// two lines.
     pub fn read(table: impl Read) -> Result<Self, StudyError> {
         let mut by_lesion = BTreeMap::new();
         let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(table);
@@ -56,7 +56,7 @@ impl LesionGroups {
                 return Err(refused(format!("has contrast {contrast}, expected a finite number")));
             }
             if by_lesion.contains_key(&(row.case.clone(), row.lesion)) {
-                return Err(refused("stands in more than one line".to_owned()));
+                return Err(refused("occurs in more than one line".to_owned()));
             }
             let group = match row.contrast {
                 Some(contrast) => {
@@ -73,7 +73,7 @@ impl LesionGroups {
     /// Reads a table from a regular file of at most 64 MiB, see [`LesionGroups::read`].
     ///
     /// # Errors
-    /// [`StudyError::File`] for what is no regular file, is larger or cannot be read; as [`LesionGroups::read`].
+    /// [`StudyError::File`] if the file is not regular, is larger or cannot be read; those of [`LesionGroups::read`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StudyError> {
         let path = path.as_ref();
         let content =
@@ -81,14 +81,14 @@ impl LesionGroups {
         Self::read(content.as_slice())
     }
 
-    /// The defects of each case by its kind, where it has one: what is abnormal in a case is its lesion 1.
+    /// The defects of each case by its kind, if it has one: all abnormal pixels of a case form its lesion 1.
     #[must_use]
     pub fn by_kind(cases: &[Case]) -> Self {
         let of_kind = |case: &Case| Some(((case.id().to_owned(), 1), case.kind()?.to_owned()));
         Self { by_lesion: cases.iter().filter_map(of_kind).collect() }
     }
 
-    /// Whether no lesion belongs to a group.
+    /// Whether there are no groups.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_lesion.is_empty()
@@ -101,16 +101,16 @@ impl LesionGroups {
     }
 }
 
-/// Most bytes of a table: a million lesions.
+/// Largest size of a table in bytes: a million lesions.
 const LARGEST_TABLE: u64 = 64 << 20;
 
-/// The bytes of a regular file of at most [`LARGEST_TABLE`]: a device has no end, and a pipe waits for a writer.
+/// Reads a regular file of at most [`LARGEST_TABLE`] bytes: a device has no end, and a pipe waits for a writer.
 fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let mut content = Vec::new();
-    // A file may say less than it holds.
+    // A file may contain more than its stated length.
     fs::File::open(path)?.take(LARGEST_TABLE + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LARGEST_TABLE {
         let message =

@@ -1,4 +1,4 @@
-//! The maps of a subject, before they are measured.
+//! The maps of a subject for evaluation.
 
 use lesio_anomaly::{Localizer, PredictorName, Resolution};
 use lesio_settings::in_range;
@@ -9,11 +9,11 @@ use crate::error::StudyError;
 use crate::names::check_unique;
 use crate::subject::Subject;
 
-/// Whether scores are those of a predictor itself or after post-processing.
+/// Whether scores are raw or post-processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// As the predictor gives them.
+    /// The raw scores of the predictor.
     Raw,
     /// After post-processing.
     Postprocessed,
@@ -27,18 +27,19 @@ pub(crate) const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
 pub struct Maps {
     /// The predictors' names, with their raw and post-processed maps.
     pub maps: Vec<(String, [Array3<f32>; 2])>,
-    /// What the model takes for normal, in the image's intensities, of its first channel.
+    /// The model's reconstruction of the first channel, in the image's intensities.
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
     /// The axis through the slices.
     pub axis: usize,
-    /// How finely the subject is sampled.
+    /// The resolution of the subject.
     pub resolution: Resolution,
 }
 
 impl Maps {
-    /// Refuses an axis that is none, two maps of one name, and maps or a foreground of another shape than the truth.
+    /// Returns an error for an invalid axis, for two maps of one name, and for maps or a foreground of another shape
+    /// than the truth.
     ///
     /// # Errors
     /// [`StudyError::Setting`] for the axis, [`StudyError::Repeated`] and [`StudyError::Shape`].
@@ -60,7 +61,7 @@ impl Maps {
         Ok(())
     }
 
-    /// What the maps have in common, without the reconstruction.
+    /// The common parts of the maps, without the reconstruction.
     pub(crate) fn scene(&self) -> Scene {
         Scene {
             reconstruction: Array3::zeros((0, 0, 0)),
@@ -71,22 +72,22 @@ impl Maps {
     }
 }
 
-/// What all maps of a subject have in common.
+/// The common parts of all maps of a subject.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scene {
-    /// What the model takes for normal, in the image's intensities, of its first channel.
+    /// The model's reconstruction of the first channel, in the image's intensities.
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
     /// The axis through the slices.
     pub axis: usize,
-    /// How finely the subject is sampled.
+    /// The resolution of the subject.
     pub resolution: Resolution,
 }
 
 impl Scene {
-    /// Refuses an array of another shape than the foreground, and an axis that there is not.
+    /// Returns an error for an array of another shape than the foreground, and for an invalid axis.
     pub(crate) fn check<T>(&self, what: &'static str, array: &Array3<T>) -> Result<(), StudyError> {
         in_range("axis of the maps", self.axis, 0..=2)?;
         let (found, expected) = (array.shape().to_vec(), self.foreground.shape().to_vec());
@@ -99,7 +100,7 @@ impl Scene {
 
 /// Scores a subject by each predictor.
 ///
-/// All maps are in memory together: [`score_each`] hands them on one predictor at a time.
+/// All maps are in memory together: [`score_each`] passes them on one predictor at a time.
 ///
 /// # Errors
 /// [`StudyError::Score`] naming the case; [`StudyError::Shape`] for a truth of another shape than the image.
@@ -117,11 +118,11 @@ pub fn score_subject(
     Ok(Maps { maps, reconstruction, foreground, axis, resolution })
 }
 
-/// Scores a subject by each predictor, and hands on the raw and the post-processed map of one at a time, in the order of
-/// the names.
+/// Scores a subject by each predictor, and passes the raw and the post-processed map of one predictor at a time to
+/// `each`, in the order of the names.
 ///
 /// # Errors
-/// [`StudyError::Score`] naming the case, what [`Subject::truth`] refuses, and what `each` reports.
+/// [`StudyError::Score`] naming the case, errors of [`Subject::truth`], and errors of `each`.
 pub fn score_each(
     localizer: &Localizer,
     subject: &Subject,

@@ -1,4 +1,4 @@
-//! Several models scored together, and their ensembles.
+//! Several models that score together, and their ensembles.
 
 use lesio_anomaly::{
     EnsembleConfig, EnsembleRule, Localizer, MemberScale, NormalScores, PredictorName, ValidationLesions,
@@ -15,10 +15,10 @@ use crate::pixels::LesionSlices;
 use crate::presentation::normal_scale;
 use crate::subject::{Subject, Subjects};
 
-/// Localizers with the predictors of each that are scored, and ensembles of them.
+/// A set of localizers with the predictors to score for each, and ensembles of them.
 ///
 /// With one localizer, maps are named by predictor; with several, by localizer and predictor as in
-/// `denoiser/pixel-positive`. `intensity` is the first one's alone and keeps its name.
+/// `denoiser/pixel-positive`. `intensity` is scored once and keeps its name.
 #[derive(Clone, Debug, Default)]
 pub struct ModelSet {
     models: Vec<Member>,
@@ -34,7 +34,7 @@ struct Member {
     names: Vec<PredictorName>,
 }
 
-/// Rules that need no lesion to be chosen, with the names of their maps.
+/// Rules that do not depend on lesions, with the names of their maps.
 const RULES: [(&str, EnsembleRule); 4] = [
     ("ensemble-mean", EnsembleRule::Mean),
     ("ensemble-maximum", EnsembleRule::Maximum),
@@ -42,33 +42,33 @@ const RULES: [(&str, EnsembleRule); 4] = [
     ("ensemble-rank", EnsembleRule::RankAverage),
 ];
 
-/// The name of the ensemble whose weights the lesions of a validation set have taught.
+/// The name of the ensemble whose weights are learned from lesions of a validation set.
 const WEIGHTED: &str = "ensemble-weighted";
-/// That of the ensemble whose members these lesions have chosen.
+/// The name of the ensemble whose members are selected on these lesions.
 const GREEDY: &str = "ensemble-greedy";
 
-/// What the lesions of validation subjects have taught an ensemble.
+/// An ensemble that was learned from lesions of validation subjects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LearntEnsemble {
     /// The name of its maps.
     pub name: String,
-    /// Its weights, by the members' names; their sum is 1.
+    /// Its weights by the names of the members; their sum is 1.
     pub weights: Vec<(String, f64)>,
 }
 
 impl ModelSet {
-    /// No model yet.
+    /// An empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a localizer, by what to call it, and its predictors that are scored.
+    /// Adds a localizer with its label and the predictors to score.
     ///
     /// # Errors
-    /// [`StudyError::Repeated`] for a label that another localizer has, or a predictor named twice: their maps would
-    /// have one name.
+    /// [`StudyError::Repeated`] for the label of another localizer, and for a predictor that is named twice: their maps
+    /// would have the same name.
     pub fn localizer(
         mut self,
         label: impl Into<String>,
@@ -86,17 +86,17 @@ impl ModelSet {
         Ok(self)
     }
 
-    /// With ensembles of these predictors of every localizer: their mean, maximum, product and mean rank.
+    /// Adds ensembles of these predictors of every localizer: their mean, maximum, product and mean rank.
     ///
     /// # Errors
-    /// Fewer than two members, one that is named twice, that is scored for no localizer, or that was not calibrated on
-    /// normal subjects.
+    /// For fewer than two members, and for a member that is named twice, that no localizer scores, or that was not
+    /// calibrated.
     pub fn ensembles(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
         check_unique("member of the ensemble", members.iter().map(|name| name.as_str()))?;
         let is_scored =
             |member: &&PredictorName| self.models.iter().any(|model| model.names.contains(*member));
         if let Some(member) = members.iter().find(|member| !is_scored(member)) {
-            let what = format!("no localizer is asked for {member}, a member of the ensemble");
+            let what = format!("no localizer scores {member}, a member of the ensemble");
             return Err(StudyError::Nothing { what });
         }
         self.members = members.to_vec();
@@ -107,7 +107,7 @@ impl ModelSet {
             return Err(StudyError::Nothing { what });
         }
         if found.len() < 2 {
-            let what = format!("an ensemble needs at least two predictors, {} was asked for", found.len());
+            let what = format!("an ensemble needs at least two predictors, found {}", found.len());
             return Err(StudyError::Nothing { what });
         }
         self.ensembles =
@@ -115,12 +115,12 @@ impl ModelSet {
         Ok(self)
     }
 
-    /// With two ensembles that the lesions of validation subjects teach; those without a lesion or a truth are passed over.
-    /// Of `ensemble-weighted` they teach the weights ([`ValidationLesions::learn`]), of `ensemble-greedy` they choose the
-    /// members by their average precision ([`ValidationLesions::select`]). Returns beside what was learnt.
+    /// Adds two ensembles that are learned from lesions of validation subjects; subjects without a lesion or a truth
+    /// are skipped. `ensemble-weighted` has learned weights ([`ValidationLesions::learn`]), `ensemble-greedy` has
+    /// members selected by average precision ([`ValidationLesions::select`]). Also returns the learned ensembles.
     ///
     /// # Errors
-    /// A subject that cannot be scored; no lesion, or no member that is higher in lesions.
+    /// If a subject cannot be scored, if there is no lesion, and if no member scores lesions higher.
     pub fn learn_weights(
         mut self,
         validation: &(impl Subjects + ?Sized),
@@ -186,7 +186,7 @@ impl ModelSet {
         self.models.first().map(|model| &model.localizer)
     }
 
-    /// Every localizer's predictors, by the place of the localizer, with the names of their maps.
+    /// The predictors of every localizer, with the index of the localizer and the names of their maps.
     #[must_use]
     pub fn predictors(&self) -> Vec<(usize, PredictorName, String)> {
         let all = self.models.iter().enumerate();
@@ -195,7 +195,7 @@ impl ModelSet {
             .collect()
     }
 
-    /// The ensembles, each with the names of the members that have a part in it.
+    /// The ensembles, each with the names of its members.
     #[must_use]
     pub fn ensemble_members(&self) -> Vec<(String, Vec<String>)> {
         let places = self.member_places();
@@ -212,18 +212,18 @@ impl ModelSet {
         self.ensembles.iter().map(of).collect()
     }
 
-    /// The names of all maps, in the order in which a subject's are.
+    /// The names of all maps, in the order of a subject's maps.
     #[must_use]
     pub fn maps(&self) -> Vec<String> {
         let predictors = self.predictors().into_iter().map(|(_, _, name)| name);
         predictors.chain(self.ensembles.iter().map(|(name, _)| name.clone())).collect()
     }
 
-    /// The one scale on which a map of this name is shown, see [`normal_scale`]; that of an ensemble is the scale
-    /// of surprise, from one normal pixel in two to one in ten thousand.
+    /// The display scale of the map of this name, see [`normal_scale`]; the scale of an ensemble is that of surprise,
+    /// from one normal pixel in two to one in ten thousand.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`normal_scale`].
     pub fn scale(&self, name: &str) -> Result<Scale, ScaleError> {
         let found = self.predictors().into_iter().find(|(_, _, own)| own == name);
         match found.and_then(|(model, predictor, _)| Some((self.model(model)?, predictor))) {
@@ -232,19 +232,20 @@ impl ModelSet {
         }
     }
 
-    /// A localizer by its place.
+    /// A localizer by its index.
     #[must_use]
     pub fn model(&self, place: usize) -> Option<&Localizer> {
         self.models.get(place).map(|model| &model.localizer)
     }
 
-    /// Scores a subject: every predictor's maps, then the ensembles'. Reconstruction and foreground are the first
-    /// localizer's. An ensemble combines maps after post-processing, so both of its maps are the same.
+    /// Scores a subject: first the maps of every predictor, then those of the ensembles. Reconstruction and foreground
+    /// are those of the first localizer. An ensemble combines maps after post-processing, so both of its maps are the
+    /// same.
     ///
-    /// All maps are in memory together: [`ModelSet::score_each`] hands them on one at a time.
+    /// All maps are in memory together: [`ModelSet::score_each`] passes them on one at a time.
     ///
     /// # Errors
-    /// As [`score_subject`](crate::score_subject); a set without a localizer.
+    /// Those of [`score_subject`](crate::score_subject); a set without a localizer.
     pub fn score(&self, subject: &Subject) -> Result<Maps, StudyError> {
         let mut maps = Vec::new();
         let Scene { reconstruction, foreground, axis, resolution } =
@@ -255,11 +256,11 @@ impl ModelSet {
         Ok(Maps { maps, reconstruction, foreground, axis, resolution })
     }
 
-    /// Scores a subject as [`ModelSet::score`] does, and hands on each name with its raw and its post-processed map one after
-    /// the other. Only what ensembles combine stays in memory.
+    /// Scores a subject as [`ModelSet::score`] does, but passes the name, the raw and the post-processed map to `each`
+    /// one after the other. Only the members of ensembles remain in memory.
     ///
     /// # Errors
-    /// As there, and what `each` reports.
+    /// Those of [`ModelSet::score`], and errors of `each`.
     pub fn score_each(
         &self,
         subject: &Subject,
@@ -282,7 +283,7 @@ impl ModelSet {
         Ok(scene)
     }
 
-    /// Hands on the maps of every localizer's predictors; the scene is that of the first.
+    /// Passes on the maps of every localizer's predictors; the scene is that of the first.
     fn score_models(
         &self,
         subject: &Subject,
@@ -295,10 +296,10 @@ impl ModelSet {
             })?;
             first.get_or_insert(own);
         }
-        first.ok_or_else(|| StudyError::Nothing { what: "there is no localizer to ask".to_owned() })
+        first.ok_or_else(|| StudyError::Nothing { what: "the set has no localizer".to_owned() })
     }
 
-    /// Members' maps with what normal subjects score.
+    /// The members' maps with their normal scores.
     fn with_normals<'m>(
         &'m self,
         places: &[(usize, PredictorName)],

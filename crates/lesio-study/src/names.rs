@@ -1,4 +1,4 @@
-//! Names of which none may stand twice.
+//! Names that must be unique.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
 
-/// Refuses names of which one stands twice.
+/// Returns an error for a repeated name.
 pub(crate) fn check_unique<'n>(
     what: &'static str,
     names: impl IntoIterator<Item = &'n str>,
@@ -15,12 +15,12 @@ pub(crate) fn check_unique<'n>(
     names.into_iter().try_for_each(|name| seen.add(what, name))
 }
 
-/// Names of which none may stand twice: the results of two things would be taken for one thing's.
+/// Names that must be unique, since equal names would mix results.
 #[derive(Debug, Default)]
 pub(crate) struct Names(BTreeSet<String>);
 
 impl Names {
-    /// Refuses a name that was added before.
+    /// Returns an error for a name that was added before.
     pub(crate) fn add(&mut self, what: &'static str, name: &str) -> Result<(), StudyError> {
         if self.0.insert(name.to_owned()) {
             return Ok(());

@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use crate::error::{StudyError, TruthError};
 use crate::subject::Subject;
 
-/// Slices with less foreground than this share of the grid are left out: the first sliver of a head
-/// teaches a model nothing, and there is nothing to find in it.
+/// Slices with less foreground than this fraction of the grid are left out: the first slices of a head are useless for
+/// training, and contain nothing to find.
 const LEAST_FOREGROUND: f64 = 0.02;
 
 /// Fits a preprocessing on subjects.
 ///
 /// # Errors
-/// A subject that cannot be used, or none.
+/// If a subject cannot be used, and if there is none.
 pub fn fit_preprocessing(
     config: &Preprocessing,
     subjects: &[Subject],
@@ -24,14 +24,13 @@ pub fn fit_preprocessing(
     Ok(config.fit(subjects.iter().map(|subject| &subject.scan))?)
 }
 
-/// The normal slices of subjects on the network's grid, with their foreground as the region that
-/// matters. A slice is normal that holds no abnormal pixel; where nothing is known, all are: a training without
-/// masks takes every subject for normal (see [`Subject::truth`], and `Dataset::unknown` of lesio-io, which
-/// counts them).
+/// The normal slices of subjects on the network's grid, with their foreground as the region of interest. A slice is
+/// normal if it has no abnormal pixel; without a truth, all slices count as normal (see [`Subject::truth`], and
+/// `Dataset::unknown` of lesio-io, which counts such cases).
 ///
 /// # Errors
-/// A subject that cannot be preprocessed, of other channels than the first, or with a truth that is not on its
-/// image's grid ([`StudyError::Truth`]).
+/// For a subject that cannot be preprocessed, that has other channels than the first, or whose truth does not match its
+/// image ([`StudyError::Truth`]).
 pub fn normal_examples(
     preprocessing: &FittedPreprocessing,
     subjects: &[Subject],
@@ -58,8 +57,8 @@ pub fn normal_examples(
     Ok(examples)
 }
 
-/// Which slices of a scan hold an abnormal voxel, in the order of [`Scan::slice`]; `truth` is in the order of the scan's
-/// own voxels.
+/// Which slices of a scan contain an abnormal voxel, in the order of [`Scan::slice`]; `truth` is in the order of the
+/// scan's voxels.
 pub(crate) fn abnormal_slices(scan: &Scan, truth: Array3<bool>, plane: Plane) -> Vec<bool> {
     let truth = scan.placed(truth);
     let plane = scan.plane(plane);

@@ -1,4 +1,4 @@
-//! What a workflow reports while it runs.
+//! The progress reports of a workflow.
 
 use std::error::Error;
 use std::fmt;
@@ -9,10 +9,10 @@ use lesio_nn::Event;
 
 use crate::training_data::TrainingData;
 
-/// Listens to a workflow ([`train_localizer`](crate::train_localizer), [`evaluate`](crate::evaluate),
+/// Observes a workflow ([`train_localizer`](crate::train_localizer), [`evaluate`](crate::evaluate),
 /// [`localize_folder`](crate::localize_folder) and so on): a progress bar, a log, a cancel button.
 ///
-/// Every method has a default that ignores what is reported; `()` is the observer that ignores everything.
+/// The default of every method ignores the report; `()` is the observer that ignores everything.
 ///
 /// ```
 /// use lesio_study::{Observer, Step};
@@ -31,12 +31,12 @@ use crate::training_data::TrainingData;
 /// assert_eq!(steps.0, ["calibrating: 3"]);
 /// ```
 pub trait Observer {
-    /// A step of this many parts begins.
+    /// A step with this many parts starts.
     fn begin(&mut self, step: &Step, parts: usize) {
         let _ = (step, parts);
     }
 
-    /// So many parts of the current step are done.
+    /// This many parts of the current step are done.
     fn advance(&mut self, done: usize) {
         let _ = done;
     }
@@ -50,13 +50,13 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// A fact that a user wants to know.
+    /// A fact for the user.
     fn notice(&mut self, notice: &Notice<'_>) {
         let _ = notice;
     }
 
-    /// An error in the words of a report: by default its message with those of its causes. A program adds the options
-    /// that would have avoided it.
+    /// The text of an error for a report: by default its message with those of its causes. A program can add the
+    /// options that would avoid the error.
     fn explain(&self, error: &(dyn Error + 'static)) -> String {
         explain(error)
     }
@@ -64,7 +64,7 @@ pub trait Observer {
 
 impl Observer for () {}
 
-/// An error with its causes in one line.
+/// An error with its causes on one line.
 #[must_use]
 pub fn explain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
@@ -75,19 +75,19 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Cases are read: which, such as `train`.
+    /// Cases are read; the text names them, such as `train`.
     Reading(String),
     /// A network is trained.
     Training,
-    /// Normal scores are gathered for each position.
+    /// Normal scores are collected for each position.
     NormalizingByPosition,
     /// Predictors are calibrated.
     Calibrating,
     /// A calibration is compared with normal subjects.
     CheckingCalibration,
-    /// The weights of an ensemble are learnt.
+    /// The weights of an ensemble are learned.
     LearningWeights,
-    /// Thresholds and the best predictor are chosen on validation subjects.
+    /// Thresholds and the best predictor are selected on validation subjects.
     Choosing,
     /// Test subjects are scored.
     Scoring,
@@ -104,11 +104,11 @@ impl fmt::Display for Step {
         match self {
             Self::Reading(what) => write!(f, "reading {what}"),
             Self::Training => f.write_str("training"),
-            Self::NormalizingByPosition => f.write_str("gathering what is usual by place"),
+            Self::NormalizingByPosition => f.write_str("normalizing by position"),
             Self::Calibrating => f.write_str("calibrating"),
             Self::CheckingCalibration => f.write_str("checking the calibration"),
             Self::LearningWeights => f.write_str("learning weights"),
-            Self::Choosing => f.write_str("choosing on the validation split"),
+            Self::Choosing => f.write_str("selecting on the validation split"),
             Self::Scoring => f.write_str("scoring"),
             Self::Localizing => f.write_str("localizing"),
             Self::InjectingLesions => f.write_str("injecting lesions"),
@@ -117,36 +117,36 @@ impl fmt::Display for Step {
     }
 }
 
-/// A fact that a user wants to know while a workflow runs.
+/// A fact for the user while a workflow runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice<'a> {
-    /// What a training learns from.
+    /// The data of a training.
     TrainingData(&'a TrainingData),
     /// A case could not be scored and is left out.
     CaseLeftOut {
-        /// Why.
+        /// The cause.
         error: &'a (dyn Error + 'static),
     },
     /// All cases are scored; figures and intervals are computed now.
     ComputingFigures,
-    /// A predictor was taken that nobody named.
+    /// A predictor was selected that the user did not name.
     PredictorChosen {
-        /// Which, and why in words.
+        /// The predictor and the reason, in words.
         choice: &'a str,
     },
     /// The results of a case are written.
     CaseDone {
         /// The case.
         case: &'a str,
-        /// Where its results are.
+        /// The folder of its results.
         folder: &'a Path,
     },
     /// A case has no results.
     CaseFailed {
         /// The case.
         case: &'a str,
-        /// Why.
+        /// The cause.
         error: &'a (dyn Error + 'static),
     },
     /// A model of a study is trained.
@@ -156,7 +156,7 @@ pub enum Notice<'a> {
         /// The model.
         model: &'a str,
     },
-    /// A model of a study is left out: the time is spent.
+    /// A model of a study is left out because the time is over.
     ModelLeftOut {
         /// The domain of its images.
         domain: &'a str,

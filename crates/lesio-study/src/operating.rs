@@ -1,4 +1,4 @@
-//! Figures at the thresholds that ship: what is marked, found and missed, case by case.
+//! Metrics at fixed thresholds: marked, found and missed lesions, case by case.
 
 use std::collections::BTreeMap;
 
@@ -19,18 +19,18 @@ use crate::names::Order;
 use crate::pixels::lesion_slices;
 use crate::subject::Subject;
 
-/// Where a threshold comes from.
+/// The source of a threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ThresholdOrigin {
-    /// The model's calibration: what one normal pixel in a thousand reaches, as `localize` marks if nothing else is said.
+    /// The model's calibration: the score that one normal pixel in a thousand reaches, the default of `localize`.
     Calibration,
     /// The validation lesions: the best pooled Dice.
     Validation,
 }
 
-/// The share of normal pixels that [`ThresholdOrigin::Calibration`] allows.
+/// The fraction of normal pixels above the threshold of [`ThresholdOrigin::Calibration`].
 pub const NOMINAL_RATE: f64 = 0.001;
 
 impl ThresholdOrigin {
@@ -48,24 +48,24 @@ impl ThresholdOrigin {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OperatingPoint {
-    /// Where it comes from.
+    /// Its source.
     pub origin: ThresholdOrigin,
-    /// The score that marked voxels reach.
+    /// The threshold: marked voxels score at least this.
     pub threshold: f32,
-    /// Marked regions of fewer cubic millimetres, or pixels of pictures, do not count, as
+    /// Marked regions of fewer cubic millimeters, or pixels of pictures, do not count, as
     /// [`PostProcessing::least_voxels`](lesio_anomaly::PostProcessing::least_voxels) says for a resolution.
     pub least_voxels: u64,
 }
 
 impl OperatingPoint {
-    /// A threshold, with the least voxels of a region.
+    /// A threshold, with the smallest number of voxels of a region.
     #[must_use]
     pub fn new(origin: ThresholdOrigin, threshold: f32, least_voxels: u64) -> Self {
         Self { origin, threshold, least_voxels }
     }
 }
 
-/// What a predictor marks in one case at one threshold.
+/// The marks of a predictor in one case at one threshold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MarkedCase {
@@ -73,17 +73,17 @@ pub struct MarkedCase {
     pub case: String,
     /// Its patient.
     pub patient: String,
-    /// The kind of defect, where the data set tells.
+    /// The kind of defect, if the data set states it.
     pub kind: Option<String>,
     /// The predictor.
     pub predictor: String,
-    /// Where the threshold comes from.
+    /// The source of the threshold.
     pub origin: ThresholdOrigin,
     /// Lesions of the truth, marked regions, and pairs of them.
     pub lesions: LesionCounts,
-    /// Dice of marks and truth; `None` of a case without a lesion.
+    /// Dice of marks and truth; `None` for a case without a lesion.
     pub dice: Option<f64>,
-    /// HD95 of marks and truth, in millimetres of volumes and pixels of pictures; `None` where either is empty.
+    /// HD95 of marks and truth, in millimeters of volumes and pixels of pictures; `None` if either is empty.
     pub hd95: Option<f64>,
     /// Pixels of the foreground of slices without a lesion, and those of them that are marked.
     pub normal_pixels: [u64; 2],
@@ -95,7 +95,7 @@ pub struct MarkedCase {
 pub struct OperatingFigures {
     /// The predictor.
     pub predictor: String,
-    /// Where the threshold comes from.
+    /// The source of the threshold.
     pub origin: ThresholdOrigin,
     /// The threshold.
     pub threshold: f32,
@@ -103,13 +103,13 @@ pub struct OperatingFigures {
     pub dice: Option<f64>,
     /// See [`OperatingFigures::dice`].
     pub dice_interval: Option<[f64; 2]>,
-    /// Share of the lesions that are found: touched by a marked region, one to one.
+    /// Fraction of the lesions that are found: each lesion needs an overlapping marked region, one to one.
     pub sensitivity: Option<f64>,
     /// See [`OperatingFigures::sensitivity`].
     pub sensitivity_interval: Option<[f64; 2]>,
-    /// Share of the marked regions that are lesions.
+    /// Fraction of the marked regions that match a lesion.
     pub precision: Option<f64>,
-    /// Marked regions that are no lesion, for each case.
+    /// Number of marked regions per case that match no lesion.
     pub false_findings: Option<f64>,
     /// See [`OperatingFigures::false_findings`].
     pub false_findings_interval: Option<[f64; 2]>,
@@ -117,13 +117,14 @@ pub struct OperatingFigures {
     pub hd95: Option<f64>,
     /// Cases with a lesion and without a mark.
     pub missed_cases: usize,
-    /// Share of the pixels of slices without a lesion that are marked; by [`ThresholdOrigin::Calibration`] it should be [`NOMINAL_RATE`].
+    /// Fraction of the pixels of slices without a lesion that are marked; by [`ThresholdOrigin::Calibration`] it should
+    /// be [`NOMINAL_RATE`].
     pub false_positive_rate: Option<f64>,
     /// See [`OperatingFigures::false_positive_rate`].
     pub false_positive_rate_interval: Option<[f64; 2]>,
 }
 
-/// Gathers what is marked, case by case.
+/// Collects marks, case by case.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct OperatingEvaluation {
     cases: Vec<MarkedCase>,
@@ -133,16 +134,16 @@ pub struct OperatingEvaluation {
 }
 
 impl OperatingEvaluation {
-    /// Nothing gathered yet.
+    /// An empty builder.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Begins with a case, to which what predictors mark is then added.
+    /// Starts a case, to which the marks of predictors are then added.
     ///
     /// # Errors
-    /// A truth of another shape than the foreground.
+    /// For a truth of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
         subject: &Subject,
@@ -180,7 +181,7 @@ impl OperatingEvaluation {
     /// The figures of each predictor at each threshold.
     ///
     /// # Errors
-    /// As [`BootstrapConfig::validate`].
+    /// Those of [`BootstrapConfig::validate`].
     pub fn figures(&self, bootstrap: &BootstrapConfig) -> Result<Vec<OperatingFigures>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
@@ -251,7 +252,7 @@ pub struct MarkedSubject<'a> {
     case: String,
     patient: String,
     kind: Option<String>,
-    /// Of a volume, in millimetres.
+    /// Of a volume, in millimeters.
     spacing: Option<[f64; 3]>,
     axis: Axis,
     within: Array3<bool>,
@@ -261,10 +262,10 @@ pub struct MarkedSubject<'a> {
 }
 
 impl MarkedSubject<'_> {
-    /// Adds what a predictor marks at a threshold, by its post-processed map.
+    /// Adds the marks of a predictor at a threshold, from its post-processed map.
     ///
     /// # Errors
-    /// A map of another shape than the foreground.
+    /// For a map of another shape than the foreground.
     pub fn add(
         &mut self,
         predictor: &str,
@@ -277,7 +278,7 @@ impl MarkedSubject<'_> {
         }
         let within = Zip::from(map).and(&self.within);
         let mut marked = within.map_collect(|&score, &inside| inside && score >= point.threshold);
-        // Regions and distances are those within the box of all marks and lesions: most maps are empty elsewhere.
+        // Regions and distances are computed within the box of all marks and lesions: most maps are empty elsewhere.
         let both = Zip::from(&marked).and(&self.truth).map_collect(|&a, &b| a || b);
         let bounds = bounding_box(&both).unwrap_or(BoundingBox { start: [0; 3], end: [0; 3] });
         if point.least_voxels > 1 {
@@ -445,7 +446,7 @@ mod tests {
         assert_eq!(found.false_findings, Some(2.0 / 3.0));
         // Of ann's slice without a lesion one voxel is marked, of bob's three one, of cid's two none.
         assert_eq!(found.false_positive_rate, Some(2.0 / 600.0));
-        // From the lesion in the last slice to the nearest mark: 3 rows, 3 columns, 2 millimetres.
+        // From the lesion in the last slice to the nearest mark: 3 rows, 3 columns, 2 millimeters.
         assert!(found.hd95.unwrap() > 4.0 && found.hd95.unwrap() <= 22.0_f64.sqrt());
         assert!(found.dice_interval.is_some() && found.false_findings_interval.is_some());
         let table = evaluation.case_table(&BTreeMap::new());

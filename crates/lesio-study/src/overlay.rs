@@ -1,4 +1,4 @@
-//! One image and one predictor's map of it, as pictures.
+//! Renders an image and the map of a predictor as pictures.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,18 @@ use ndarray::{Array2, ArrayRef3, ArrayView2, Axis};
 
 use crate::presentation::{PresentationError, normal_scale};
 
-/// The outline of what was found.
+/// The color of the outline of detections.
 const OUTLINE: Rgb = Rgb([255, 255, 255]);
-/// Rows that a small image has at least after it was enlarged.
+/// Smallest number of rows of an image after enlargement.
 const LEAST_ROWS: usize = 192;
 const MOST_ENLARGED: usize = 6;
-/// One value in so many may be brighter than white.
+/// One value in this many may exceed the white level.
 const BRIGHTER: usize = 200;
-/// Lesions that are shown whatever other slices are.
+/// Number of lesions whose slices are always shown.
 const LESIONS_SHOWN: usize = 3;
 
-/// The colors of a predictor: one scale for all images where the model knows its normal scores (see
-/// [`normal_scale`]), else the range of this map, and the label says so.
+/// The colors of a predictor: one scale for all images if it was calibrated (see [`normal_scale`]), otherwise the range
+/// of this map, with a label that says so.
 ///
 /// # Errors
 /// None in practice: an empty range is widened.
@@ -40,26 +40,26 @@ pub fn heat_map<'a>(
             (low.min(score.into()), high.max(score.into()))
         });
     let scale = if low < high { Scale::new(low, high)? } else { Scale::new(0.0, 1.0)? };
-    Ok(HeatMap::new(scale).label("range of this map alone: not calibrated"))
+    Ok(HeatMap::new(scale).label("range of this map only: not calibrated"))
 }
 
-/// One slice of a scan, what the model takes for normal, and a map, all `[row, column]` and of one size.
+/// One slice of a scan, its reconstruction, and a map, all `[row, column]` and of the same size.
 #[derive(Clone, Debug)]
 pub struct OverlaySlice {
     /// Its number in the scan in RAS+.
     pub slice: usize,
     /// The scan's, by channel; at least one.
     pub images: Vec<Array2<f32>>,
-    /// What the model takes for normal, by channel.
+    /// The reconstruction, by channel.
     pub reconstructions: Vec<Array2<f32>>,
     /// The map's.
     pub map: Array2<f32>,
-    /// Where lesions were found, which are outlined.
+    /// The mask of detected lesions, which are outlined.
     pub marked: Option<Array2<bool>>,
 }
 
-/// At most `count` slices (of the volume in RAS+), and at least one: those with most of the first three lesions, and
-/// others evenly through the foreground.
+/// Selects at most `count` slices (of the volume in RAS+), and at least one: those with the largest part of the first
+/// three lesions, and others spread evenly through the foreground.
 #[must_use]
 pub fn chosen_slices<T: Copy + Into<u32>>(
     foreground: &Volume<bool>,
@@ -70,14 +70,14 @@ pub fn chosen_slices<T: Copy + Into<u32>>(
     choose(foreground, labels, plane, count.max(1)).into_iter().collect()
 }
 
-/// The brightness in which a channel of a scan is shown: from 0, or the lowest value of the foreground if that is negative,
-/// to what one value in 200 exceeds.
+/// The display window of a channel of a scan: from 0, or the lowest value of the foreground if that is negative, to the
+/// value that one in 200 exceeds.
 ///
 /// # Errors
 /// None in practice: an empty range is widened.
 pub fn scan_window(channel: &ArrayRef3<f32>, foreground: &Volume<bool>) -> Result<Scale, PresentationError> {
     let foreground = foreground.data();
-    // Any order will do, so that of the memory.
+    // Any order is valid, so the order in memory is used.
     let pair = match (channel.as_slice_memory_order(), foreground.as_slice_memory_order()) {
         (Some(values), Some(inside)) if channel.strides() == foreground.strides() => Some((values, inside)),
         _ => None,
@@ -93,11 +93,11 @@ pub fn scan_window(channel: &ArrayRef3<f32>, foreground: &Volume<bool>) -> Resul
     })
 }
 
-/// Slices in columns; each channel and its reconstruction are rows, and the map over the first channel is the last. Brightness
-/// (by channel) and colors are the same in all.
+/// A montage with slices in columns. Each channel and its reconstruction are rows; the last row is the map over the
+/// first channel. Brightness (by channel) and colors are the same in all slices.
 ///
 /// # Errors
-/// Slices whose pictures differ in size, or none.
+/// For slices whose pictures differ in size, and for no slices.
 pub fn slice_montage(
     name: &str,
     heat_map: &HeatMap,
@@ -136,11 +136,12 @@ pub fn slice_montage(
     Ok(montage)
 }
 
-/// A picture, what the model takes for normal, and a map `[row, column]` of it, side by side. Three channels are colors; of
-/// any other number the first is shown in gray. `labels` are lesions found, numbered from 1, which are outlined.
+/// A montage of a picture, its reconstruction, and its map `[row, column]`, side by side. Three channels are shown in
+/// color; of any other number, the first is shown in gray. `labels` are detected lesions, numbered from 1, which are
+/// outlined.
 ///
 /// # Errors
-/// A map or labels of another size than the picture's, or an empty picture.
+/// For a map or labels of another size than the picture, and for an empty picture.
 pub fn picture_montage(
     name: &str,
     heat_map: &HeatMap,
@@ -165,7 +166,7 @@ pub fn picture_montage(
     Ok(montage.color_bar(heat_map.clone()).row("", pictures)?)
 }
 
-/// A picture with a map over it and what was found outlined, enlarged.
+/// A picture with its map and the outline of detections, enlarged.
 fn overlaid(
     picture: Picture,
     map: ArrayView2<'_, f32>,
@@ -184,7 +185,7 @@ fn enlargement(rows: usize) -> usize {
     LEAST_ROWS.div_ceil(rows.max(1)).clamp(1, MOST_ENLARGED)
 }
 
-/// The gray window: from 0, or the lowest value if that is negative, to what one value in 200 exceeds.
+/// The gray window: from 0, or the lowest value if that is negative, to the value that one in 200 exceeds.
 fn window(values: impl Iterator<Item = f32> + Clone) -> Result<Scale, ScaleError> {
     let finite = values.filter(|value| value.is_finite());
     let count = finite.clone().count();

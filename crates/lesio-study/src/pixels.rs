@@ -1,4 +1,4 @@
-//! The pixels of a subject that are scored.
+//! The pixels of a subject that enter an evaluation.
 
 use lesio_metrics::{Connectivity, TruePixels};
 use ndarray::{Array3, Axis, CowArray, Ix3};
@@ -12,14 +12,14 @@ pub(crate) struct ScoredPixels {
     shape: (usize, usize, usize),
     axis: usize,
     pub(crate) slices: Vec<usize>,
-    /// None where there is no slice.
+    /// `None` if there is no slice.
     pixels: Option<TruePixels>,
 }
 
 impl ScoredPixels {
-    /// Those of the slices with lesions, and those of all slices, in this order.
+    /// The pixels of the slices with lesions, and those of all slices, in this order.
     ///
-    /// Scored are the pixels of the foreground, and lesion pixels outside it.
+    /// The pixels of the foreground count, and lesion pixels outside it.
     pub(crate) fn of_scopes(scene: &Scene, truth: &Array3<bool>) -> Result<[Self; 2], StudyError> {
         scene.check("truth", truth)?;
         let within =
@@ -42,7 +42,7 @@ impl ScoredPixels {
         Ok([of(lesion_slices(truth, axis))?, of((0..truth.len_of(Axis(axis))).collect())?])
     }
 
-    /// The scores of these slices; `None` where there are none.
+    /// The scores of these slices; `None` if there are none.
     pub(crate) fn cut<'m>(
         &self,
         map: &'m Array3<f32>,
@@ -64,13 +64,13 @@ impl ScoredPixels {
     }
 }
 
-/// The slices of a subject that hold a lesion.
+/// The slices of a subject with a lesion.
 pub(crate) struct LesionSlices {
     axis: Axis,
     slices: Vec<usize>,
-    /// Where they are abnormal.
+    /// The truth.
     pub(crate) truth: Array3<bool>,
-    /// The pixels that count: the foreground, and lesions beyond it as missed.
+    /// The pixels that count: the foreground, and lesions outside it, which are missed.
     pub(crate) within: Array3<bool>,
 }
 
@@ -78,7 +78,7 @@ impl LesionSlices {
     /// `None` without a lesion.
     ///
     /// # Errors
-    /// A truth of another shape than the foreground.
+    /// For a truth of another shape than the foreground.
     pub(crate) fn of(scene: &Scene, truth: &Array3<bool>) -> Result<Option<Self>, StudyError> {
         scene.check("truth", truth)?;
         let (axis, slices) = (Axis(scene.axis), lesion_slices(truth, scene.axis));
@@ -96,7 +96,7 @@ impl LesionSlices {
     }
 }
 
-/// Slices along an axis that hold a lesion.
+/// Slices along an axis with a lesion.
 pub(crate) fn lesion_slices(truth: &Array3<bool>, axis: usize) -> Vec<usize> {
     let slices = truth.axis_iter(Axis(axis)).enumerate();
     slices.filter(|(_, slice)| slice.iter().any(|&inside| inside)).map(|(k, _)| k).collect()

@@ -1,4 +1,4 @@
-//! What is usual at each place of the network's grid, gathered from normal slices.
+//! Normalization of scores by position, computed from normal slices.
 
 use lesio_anomaly::{Localizer, PositionBuilder, PredictorName};
 
@@ -6,18 +6,18 @@ use crate::error::StudyError;
 use crate::normal_slices::abnormal_slices;
 use crate::subject::Subjects;
 
-/// Gathers what the normal slices of subjects score at each place, so that the maps of these predictors are
-/// counted in deviations from it before they are filtered. `bands` are parts of a volume along its slices; images
-/// have one.
+/// Normalizes the maps of these predictors by position: collects the scores of normal slices at each position, so that
+/// maps are expressed in standard deviations from their mean before they are filtered. `bands` is the number of parts
+/// of a volume along its slices; images have one.
 ///
-/// Slices with a lesion are left out; where nothing is known, all are taken for normal. Subjects that were
-/// trained on may serve: a model errs a little less on them than on new ones, but in the same places, and a scale
-/// that is too small everywhere orders nothing otherwise. Those that calibrate afterwards must not: their scores
-/// would be counted from themselves.
+/// Slices with a lesion are left out; without a truth, all slices count as normal. Training subjects may be used: a
+/// model has slightly smaller errors on them than on new subjects, but at the same positions, and a common factor does
+/// not change the order of scores. Subjects of the later calibration must not be used: their scores would be normalized
+/// by themselves.
 ///
 /// # Errors
-/// A subject that cannot be scored, or whose truth has another shape than its image; a number of bands that is refused;
-/// a predictor named twice.
+/// For a subject that cannot be scored or whose truth has another shape than its image, for an invalid number of bands,
+/// and for a predictor that is named twice.
 pub fn normalize_by_position(
     localizer: Localizer,
     subjects: &(impl Subjects + ?Sized),

@@ -41,7 +41,7 @@ pub enum PresentationError {
 /// None in practice; the table checks its own rows.
 pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
     let caption = format!(
-        "Scope {}, prevalence {:.4}. Raw scores, then after post-processing (pp). ceil_dice looks at the test truth.",
+        "Scope {}, prevalence {:.4}. Raw scores, then after post-processing (pp). The threshold of ceil_dice is selected with the test truth.",
         scope.scope.name(),
         scope.prevalence.unwrap_or(f64::NAN)
     );
@@ -55,7 +55,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
         "AUPRO .3 pp",
         "ceil_dice pp",
         "Dice at val pp",
-        "AP pp less intensity",
+        "AP pp minus intensity",
     ];
     let columns = std::iter::once(Column::new("predictor"))
         .chain(figures.map(|name| Column::new(name).decimals(3).best(Best::Highest)))
@@ -103,7 +103,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     Ok(table)
 }
 
-/// How well each predictor, in rows, tells abnormal images from normal ones, by each rule, in columns.
+/// How well each predictor (in rows) separates abnormal from normal images by each rule (in columns).
 ///
 /// # Errors
 /// None in practice; the table checks its own rows.
@@ -141,7 +141,7 @@ pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
     Ok(table)
 }
 
-/// What each predictor, in rows, marks, finds and misses at the thresholds that ship.
+/// The marked, found and missed lesions of each predictor (in rows) at the fixed thresholds.
 ///
 /// # Errors
 /// None in practice; the table checks its own rows.
@@ -155,7 +155,7 @@ pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, Presentati
         Column::new("Dice").decimals(3).best(Best::Highest),
         Column::new("lesions found").decimals(3).best(Best::Highest),
         Column::new("findings right").decimals(3).best(Best::Highest),
-        Column::new("false findings a case").decimals(2).best(Best::Lowest),
+        Column::new("false findings per case").decimals(2).best(Best::Lowest),
         Column::new("HD95").decimals(1),
         Column::new("cases missed").decimals(0),
         Column::new("pixels of normal slices marked").decimals(4),
@@ -182,7 +182,7 @@ fn estimate(value: Option<f64>, interval: Option<[f64; 2]>) -> TableCell {
     interval.map_or(estimate, |[low, high]| estimate.with_interval(low, high)).into()
 }
 
-/// The average precision beyond that of `intensity`, with its interval, where it was measured.
+/// The average precision minus that of `intensity`, with its interval, if it was computed.
 fn beyond_floor(row: &PredictorReport) -> Result<TableCell, PresentationError> {
     let Some(value) = row.extra.get(BEYOND_FLOOR) else { return Ok(Estimate::new(f64::NAN).into()) };
     let found: Option<Interval95> = serde_json::from_value(value.clone()).ok();
@@ -193,10 +193,10 @@ fn beyond_floor(row: &PredictorReport) -> Result<TableCell, PresentationError> {
         .into())
 }
 
-/// ROC and precision-recall curves, with their 95 % intervals, of these predictors; legible with up to four.
+/// ROC and precision-recall curves of these predictors with their 95 % intervals; legible for up to four.
 ///
 /// # Errors
-/// Curves without points.
+/// For curves without points.
 pub fn curve_figures(
     curves: &[PredictorCurves],
     names: &[&str],
@@ -233,18 +233,18 @@ pub fn leading(scope: &ScopeReport, count: usize) -> Vec<&str> {
     std::iter::once("intensity").chain(rows.into_iter().take(count).map(|(name, _)| name)).collect()
 }
 
-/// A slice to show: image, reconstruction, maps and truth, all `[row, column]` and of one size.
+/// A slice for display: image, reconstruction, maps and truth, all `[row, column]` and of the same size.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// What it is.
+    /// Its label.
     pub label: String,
     /// The image.
     pub image: Array2<f32>,
-    /// What the model takes for normal, in the image's units.
+    /// The reconstruction, in the image's units.
     pub reconstruction: Array2<f32>,
     /// One map for each predictor.
     pub maps: Vec<Array2<f32>>,
-    /// Where it is abnormal.
+    /// The truth.
     pub truth: Option<Array2<bool>>,
 }
 
@@ -259,11 +259,11 @@ impl Shown {
 
 /// Slices in rows: the image with the outline of the truth, its reconstruction, and each predictor's map over it.
 ///
-/// `scales` hold one fixed scale per predictor, from normal scores, so that rows compare and a normal
-/// image stays dark. Small slices are enlarged.
+/// `scales` has one fixed scale per predictor, from normal scores, so that rows are comparable and a normal image is
+/// dark. Small slices are enlarged.
 ///
 /// # Errors
-/// Maps of another size than their image.
+/// For maps of another size than their image.
 pub fn montage(predictors: &[&str], scales: &[Scale], rows: &[Shown]) -> Result<Montage, PresentationError> {
     let columns = ["image and truth", "reconstruction"].into_iter().chain(predictors.iter().copied());
     let mut montage = Montage::new(columns);
@@ -306,7 +306,7 @@ pub fn shown(subject: &Subject, maps: &Maps, truth: &Array3<bool>) -> Option<Sho
     Some(shown.finish())
 }
 
-/// As [`shown`], to which maps are then added one at a time.
+/// Like [`shown`], to which maps are then added one at a time.
 #[must_use]
 pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Option<ShownSlice> {
     let axis = Axis(scene.axis);
@@ -336,7 +336,7 @@ pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Op
     Some(shown)
 }
 
-/// A slice to show, to which maps are added.
+/// A slice for display, to which maps are added.
 #[derive(Clone, Debug)]
 pub struct ShownSlice {
     row: Shown,
@@ -365,8 +365,8 @@ impl ShownSlice {
     }
 }
 
-/// The one scale on which a predictor's maps are shown: from the median of held-out normal pixels to what
-/// one in ten thousand of them exceeds; [0, 1] where the predictor was not calibrated.
+/// The display scale of a predictor's maps: from the median score of held-out normal pixels to the score that one in
+/// ten thousand of them exceeds; [0, 1] if the predictor was not calibrated.
 ///
 /// # Errors
 /// None in practice: an empty range is widened.

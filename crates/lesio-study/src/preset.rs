@@ -1,4 +1,4 @@
-//! Settings that go together, by kind of image.
+//! Presets of settings, by kind of image.
 
 use lesio_anomaly::PostProcessing;
 use lesio_image::{Frame, GridFit, Intensity, Preprocessing, RobustScaling};
@@ -6,7 +6,7 @@ use lesio_io::dataset::{Dataset, Layout};
 use lesio_settings::named;
 use lesio_vae::{Augmentation, Mirror, SyntheticAnomalies};
 
-/// Settings that go together, by kind of image.
+/// Presets of settings, by kind of image.
 ///
 /// ```
 /// use lesio_io::dataset::Layout;
@@ -27,7 +27,7 @@ pub enum Preset {
 named!(Preset, "preset", { "heads" => Self::Heads, "photo" => Self::Photo });
 
 impl Preset {
-    /// That of a layout: images of unknown origin are photographs, volumes are heads.
+    /// The preset for a layout: images of unknown origin are photographs, volumes are heads.
     #[must_use]
     pub fn of(layout: &Layout) -> Self {
         match layout {
@@ -36,7 +36,7 @@ impl Preset {
         }
     }
 
-    /// That of a data set: a manifest may list either, and its first case tells.
+    /// The preset for a data set: a manifest may list either kind, so its first case decides.
     #[must_use]
     pub fn of_data(layout: &Layout, data: &Dataset) -> Self {
         match (layout, data.cases().first()) {
@@ -45,7 +45,7 @@ impl Preset {
         }
     }
 
-    /// How images come to a grid of these rows and columns.
+    /// The preprocessing to a grid of these rows and columns.
     #[must_use]
     pub fn preprocessing(self, grid: [usize; 2]) -> Preprocessing {
         match self {
@@ -57,7 +57,7 @@ impl Preset {
         }
     }
 
-    /// How maps are filtered: of heads the scalp, which no model knows, is left out.
+    /// The post-processing of maps: for heads it excludes the scalp, which models cannot reproduce.
     #[must_use]
     pub fn postprocessing(self) -> PostProcessing {
         match self {
@@ -66,7 +66,7 @@ impl Preset {
         }
     }
 
-    /// What networks are taught that learn from synthetic anomalies.
+    /// The synthetic anomalies for the training of restorers and segmenters.
     #[must_use]
     pub fn anomalies(self) -> SyntheticAnomalies {
         match self {
@@ -75,9 +75,9 @@ impl Preset {
         }
     }
 
-    /// How the training images of those networks are changed: heads are mirrored, turned, and made larger, smaller, brighter
-    /// and darker, as heads differ; photographs of aligned objects hardly, since where they lie may matter. An object
-    /// without a direction is better turned by any angle.
+    /// The augmentation for those networks. Heads are mirrored, rotated, scaled and changed in brightness, as heads
+    /// differ. Photographs of aligned objects are hardly changed, since their position may matter. Use any rotation for
+    /// an object without a preferred direction.
     #[must_use]
     pub fn augmentation(self) -> Augmentation {
         let augmentation = Augmentation::default();
@@ -90,8 +90,8 @@ impl Preset {
         }
     }
 
-    /// In how many bands along the slices maps are normalized by position, 0 for not at all. An eighth of a head is as
-    /// thick as its anatomy is alike, and positions mean something where boxes are aligned.
+    /// The number of bands along the slices for normalization by position, 0 for none. The anatomy within an eighth of
+    /// a head is similar, and positions are comparable only if boxes are aligned.
     #[must_use]
     pub fn bands(preprocessing: &Preprocessing) -> usize {
         if matches!(preprocessing.frame, Frame::Align(_)) { 8 } else { 0 }

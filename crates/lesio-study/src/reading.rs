@@ -1,4 +1,4 @@
-//! Cases read one after the other.
+//! Reads cases one after the other.
 
 use lesio_image::{ImageError, PreprocessError, check_finite};
 use lesio_io::ReadOptions;
@@ -9,21 +9,22 @@ use crate::localize::FailedCase;
 use crate::observer::{Observer, Step};
 use crate::subject::Subject;
 
-/// What becomes of a case that cannot be read, or holds nothing to work with.
+/// How to treat a case that cannot be read or contains nothing to work with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BadCases {
-    /// It is left out and listed, and the others count.
+    /// Leave it out and list it; the others count.
     #[default]
     LeaveOut,
-    /// The work stops.
+    /// Stop the work.
     Stop,
 }
 
-/// Reads cases into memory. `what` they are, such as `train`, is for the observer. Returns also the cases that were left out.
+/// Reads cases into memory. `what` names them for the observer, such as `train`. Also returns the cases that were left
+/// out.
 ///
 /// # Errors
-/// As [`Subject::read_with`], and for images with values that are not finite or all the same, with [`BadCases::Stop`] and where
-/// no case is left.
+/// Those of [`Subject::read_with`], and with [`BadCases::Stop`] for images whose values are not finite or all equal;
+/// also if no case is left.
 pub fn read_subjects(
     cases: &[Case],
     what: &str,

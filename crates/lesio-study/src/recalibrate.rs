@@ -1,4 +1,4 @@
-//! A localizer calibrated again, on other normal subjects than it was made with.
+//! Recalibration of a localizer on other normal subjects.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ use crate::workflow_error::WorkflowError;
 /// The nominal false-positive rates at which a calibration is checked.
 pub const RATES: [f64; 3] = [0.01, 0.05, 0.1];
 
-/// A localizer with another calibration, and how well the old and the new one hold.
+/// A localizer with a new calibration, and the false-positive rates of the old and the new one.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Recalibration {
-    /// The localizer, calibrated on all of the subjects; nothing else of it has changed.
+    /// The localizer, calibrated on all of the subjects; nothing else has changed.
     pub localizer: Localizer,
-    /// Subjects that calibrated.
+    /// Number of calibration subjects.
     pub subjects: usize,
     /// By predictor and nominal rate.
     pub rates: Vec<CalibrationRate>,
@@ -37,10 +37,10 @@ pub struct CalibrationRate {
     pub predictor: PredictorName,
     /// The nominal rate.
     pub nominal: f64,
-    /// By the calibration that the localizer came with; `None` where it had none for this predictor.
+    /// By the old calibration; `None` if it had none for this predictor.
     pub before: Option<NormalRates>,
-    /// By a calibration on the other half of these subjects, for each half: none of them was judged by itself. `None` with
-    /// fewer than two patients.
+    /// By the new subjects, with each half judged by a calibration on the other half. `None` with fewer than two
+    /// patients.
     pub after: Option<NormalRates>,
 }
 
@@ -48,18 +48,18 @@ pub struct CalibrationRate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NormalRates {
-    /// Share of the normal pixels above the threshold for pixels. Pixels of an image depend on each other, so that it has no
-    /// interval.
+    /// Fraction of the normal pixels above the threshold for pixels. It has no interval, since pixels of an image are
+    /// not independent.
     pub pixels: f64,
-    /// Subjects that the family-wise threshold judged; 0 where there were too few normal subjects for the rate, which takes
-    /// `1 / rate - 1`.
+    /// Number of subjects that the family-wise threshold judged; 0 if there were too few normal subjects for the rate,
+    /// which needs `1 / rate - 1` of them.
     pub subjects: usize,
-    /// Of these, subjects in which anything exceeds the family-wise threshold.
+    /// Number of these subjects with a score above the family-wise threshold.
     pub alarms: usize,
 }
 
 impl NormalRates {
-    /// The share of subjects with an alarm, with its 95 % interval by Wilson (1927); `None` where none was judged.
+    /// The fraction of subjects with an alarm, with its 95 % interval by Wilson (1927); `None` if none was judged.
     ///
     /// ```
     /// use lesio_study::NormalRates;
@@ -85,14 +85,14 @@ impl NormalRates {
     }
 }
 
-/// Calibrates a localizer on normal subjects of one's own, such as those of another hospital or scanner. Only the calibration
-/// is replaced: weights, filters, normalization by position and the chosen predictor stay.
+/// Calibrates a localizer on your own normal subjects, such as those of another hospital or scanner. Only the
+/// calibration is replaced: weights, filters, normalization by position and the selected predictor are kept.
 ///
-/// The predictors are those that the localizer was calibrated for, or all that do not iterate where it was not. Slices with a
-/// lesion are left out, as in [`calibrate`]. Subjects are read four times.
+/// The predictors are those of the old calibration; without one, all that do not iterate. Slices with a lesion are left
+/// out, as in [`calibrate`]. Subjects are read four times.
 ///
 /// # Errors
-/// Subjects that cannot be read or scored, and none with a normal slice.
+/// If a subject cannot be read or scored, and if no subject has a normal slice.
 pub fn recalibrate(
     localizer: Localizer,
     subjects: &(impl Subjects + ?Sized),
@@ -229,7 +229,7 @@ impl Counts {
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<usize>, StudyError> {
         let (mut patients, mut order) = (Vec::new(), BTreeMap::new());
-        // The calibration warns of resolutions that it does not know: here it is what is examined.
+        // Removed, since it would warn of unknown resolutions, which are examined here.
         let calibration = localizer.calibration().clone();
         let localizer = localizer.clone().calibrated(Calibration::new());
         for place in 0..subjects.count() {

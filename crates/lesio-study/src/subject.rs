@@ -9,31 +9,31 @@ use ndarray::Array3;
 
 use crate::error::{StudyError, TruthError};
 
-/// What was imaged, with what is known to be abnormal in it.
+/// A subject: its scan and its truth.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Subject {
     /// The case's name.
     pub id: String,
-    /// The patient, or the part: what is independent of the others.
+    /// The patient or part: the independent unit.
     pub patient: String,
-    /// The kind of defect, where the data set tells.
+    /// The kind of defect, if the data set states it.
     pub kind: Option<String>,
-    /// What was imaged.
+    /// The scan.
     pub scan: Scan,
-    /// Where it is abnormal; `None` where nothing is known.
+    /// The truth; `None` if unknown.
     pub truth: Option<Volume<bool>>,
 }
 
 impl Subject {
-    /// A subject that is its own patient, of no known kind.
+    /// A subject that is the only one of its patient, of unknown kind.
     #[must_use]
     pub fn new(id: impl Into<String>, scan: impl Into<Scan>, truth: Option<Volume<bool>>) -> Self {
         let id = id.into();
         Self { patient: id.clone(), id, kind: None, scan: scan.into(), truth }
     }
 
-    /// Reads a case: a volume where its file is one, else an image. Every value of the mask but 0 is abnormal.
+    /// Reads a case: a volume or an image, depending on its file. Every mask value except 0 is abnormal.
     ///
     /// # Errors
     /// [`StudyError::Read`] naming the case, and [`StudyError::Memory`].
@@ -41,11 +41,11 @@ impl Subject {
         Self::read_with(case, &ReadOptions::new())
     }
 
-    /// As [`Subject::read`], with other limits and choices for its files.
+    /// Like [`Subject::read`], with other limits and choices for its files.
     ///
     /// # Errors
-    /// As [`Subject::read`]; [`StudyError::Memory`] where its files may be read within the limit, but work on them takes
-    /// more, see [`Subject::working_bytes`].
+    /// Those of [`Subject::read`]; [`StudyError::Memory`] if its files can be read within the limit, but work on them
+    /// needs more, see [`Subject::working_bytes`].
     pub fn read_with(case: &Case, options: &ReadOptions) -> Result<Self, StudyError> {
         let failed = |source| StudyError::Read { case: case.id().to_owned(), source };
         let (scan, truth) = case.read_scan_with(options).map_err(failed)?;
@@ -60,9 +60,9 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Memory that this subject and work on it take at the most, beside the model: while a volume is prepared, scored by
-    /// one predictor at a time and searched for lesions 12 bytes a voxel and 8 more for each further channel, for a picture
-    /// 24 bytes a pixel and 8 more for each channel.
+    /// Largest memory for this subject and for work on it, without the model. A volume that is prepared, scored by one
+    /// predictor at a time and searched for lesions needs 12 bytes per voxel and 8 more for each further channel; a
+    /// picture needs 24 bytes per pixel and 8 more for each channel.
     #[must_use]
     pub fn working_bytes(&self) -> u64 {
         let voxels = self.scan.grid().iter().fold(1, |all: u64, &size| all.saturating_mul(size as u64));
@@ -70,11 +70,11 @@ impl Subject {
         voxels.saturating_mul(if self.scan.is_picture() { 24 + 8 * channels } else { 4 + 8 * channels })
     }
 
-    /// Where it is abnormal, in the order of its own voxels. `None` where nothing is known.
+    /// The truth, in the order of the scan's voxels. `None` if unknown.
     ///
     /// # Errors
-    /// [`StudyError::Truth`] where the truth is not on the grid of what it is the truth of: of another size, or
-    /// elsewhere. A truth in another order of voxels is brought into the scan's.
+    /// [`StudyError::Truth`] if the truth has another size or position than the scan. A truth with another order of
+    /// voxels is reordered to match the scan.
     pub fn truth(&self) -> Result<Option<Cow<'_, Array3<bool>>>, StudyError> {
         let Some(truth) = &self.truth else { return Ok(None) };
         let (geometry, shape) = (self.scan.geometry(), self.scan.grid());
@@ -96,7 +96,7 @@ impl Subject {
             tracing::warn!(
                 case,
                 voxels,
-                "the affines of truth and volume differ a little: taken for one place"
+                "the affines of truth and volume differ slightly: treated as the same position"
             );
         }
         Ok(Some(Cow::Owned(truth.into_data())))
@@ -108,7 +108,7 @@ impl Subject {
         self.scan.channels()
     }
 
-    /// What it is, in words.
+    /// A description of it.
     #[must_use]
     pub fn describe(&self) -> String {
         let (grid, channels) = (self.scan.grid(), self.scan.channels());
@@ -130,10 +130,10 @@ pub trait Subjects {
     /// Number of subjects.
     fn count(&self) -> usize;
 
-    /// The subject at a place below [`Subjects::count`].
+    /// The subject at an index below [`Subjects::count`].
     ///
     /// # Errors
-    /// A case that cannot be read.
+    /// If a case cannot be read.
     fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError>;
 }
 
@@ -158,7 +158,7 @@ impl Subjects for [Case] {
     }
 }
 
-/// Cases that are read one at a time, with other limits and choices than [`Subject::read`] has.
+/// Cases that are read one at a time, with the given options.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadCases<'a> {
     cases: &'a [Case],
@@ -211,5 +211,5 @@ where
 }
 
 fn beyond(place: usize, count: usize) -> StudyError {
-    StudyError::Nothing { what: format!("subject {place} was asked for, there are {count}") }
+    StudyError::Nothing { what: format!("subject {place} was requested, there are {count}") }
 }

@@ -1,4 +1,4 @@
-//! Thresholds that validation subjects choose.
+//! Selection of thresholds on validation subjects.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,12 +12,12 @@ use crate::names::Names;
 use crate::pixels::ScoredPixels;
 use crate::scratch::scratch;
 
-/// Thresholds that validation data chose, by predictor and stage.
+/// Thresholds that were selected on validation data, by predictor and stage.
 pub type Thresholds = BTreeMap<(String, Stage), ValidationThreshold>;
 
-/// Gathers the scores of validation subjects and chooses a threshold for each predictor.
+/// Collects the scores of validation subjects and selects a threshold for each predictor.
 ///
-/// Scores are kept outside of memory, as those of an [`EvaluationBuilder`](crate::EvaluationBuilder).
+/// Scores are stored in a temporary file, as in [`EvaluationBuilder`](crate::EvaluationBuilder).
 #[derive(Debug)]
 pub struct ThresholdChoice {
     pixels: BTreeMap<(String, Stage), StreamedValidation>,
@@ -32,27 +32,27 @@ impl Default for ThresholdChoice {
     }
 }
 
-/// What validation data chose.
+/// The selection on validation data.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ValidationChoice {
-    /// The thresholds of the best pooled Dice; predictors of which no lesion was seen have none.
+    /// The thresholds with the best pooled Dice; predictors without a lesion are left out.
     pub thresholds: Thresholds,
-    /// The average precision of each predictor and stage on the slices gathered; those of which no lesion was seen
-    /// have none.
+    /// The average precision of each predictor and stage on the collected slices; predictors without a lesion are left
+    /// out.
     pub average_precisions: BTreeMap<(String, Stage), f64>,
-    /// Subjects with a lesion that were gathered.
+    /// Number of subjects with a lesion.
     pub subjects: usize,
 }
 
 impl ThresholdChoice {
-    /// Nothing gathered yet; scores are kept where the system has temporary files.
+    /// An empty builder, which stores scores in the system's folder for temporary files.
     #[must_use]
     pub fn new() -> Self {
         Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(None) }
     }
 
-    /// Nothing gathered yet; scores are kept in a folder, where nothing is left behind.
+    /// An empty builder, which stores scores in the given folder; no file remains there.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
         Self { pixels: BTreeMap::new(), subjects: 0, scratch: scratch(Some(folder)) }
@@ -61,17 +61,17 @@ impl ThresholdChoice {
     /// Adds the slices with lesions of a validation subject.
     ///
     /// # Errors
-    /// A truth or a map of another shape than the foreground, scores that are not numbers, or scores that cannot be kept.
+    /// For a truth or a map of another shape than the foreground, for NaN scores, and if scores cannot be stored.
     pub fn add(&mut self, maps: &Maps, truth: &Array3<bool>) -> Result<(), StudyError> {
         maps.check(truth.shape())?;
         let mut subject = self.subject(&maps.scene(), truth)?;
         maps.maps.iter().try_for_each(|(name, [raw, map])| subject.add(name, [raw, map]))
     }
 
-    /// Begins with a validation subject, whose maps are then added one predictor at a time.
+    /// Starts a validation subject, whose maps are then added one predictor at a time.
     ///
     /// # Errors
-    /// A truth of another shape than the foreground.
+    /// For a truth of another shape than the foreground.
     pub fn subject<'a>(
         &'a mut self,
         scene: &Scene,
@@ -82,10 +82,10 @@ impl ThresholdChoice {
         Ok(ValidationSubject { choice: self, pixels, names: Names::default() })
     }
 
-    /// What the subjects choose.
+    /// Selects the thresholds.
     ///
     /// # Errors
-    /// Scores that were kept and cannot be read again.
+    /// If stored scores cannot be read.
     pub fn finish(mut self) -> Result<ValidationChoice, StudyError> {
         let mut choice = ValidationChoice { subjects: self.subjects, ..ValidationChoice::default() };
         for (key, pixels) in self.pixels {
@@ -114,8 +114,8 @@ impl ValidationSubject<'_> {
     /// Adds the raw and the post-processed map of a predictor.
     ///
     /// # Errors
-    /// A map of another shape than the foreground, a name that was added before, scores that
-    /// are not numbers, or scores that cannot be kept.
+    /// For a map of another shape than the foreground, for a name that was added before, for NaN scores, and if scores
+    /// cannot be stored.
     pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
         self.names.add("map", name)?;
         let ThresholdChoice { pixels, scratch, .. } = &mut *self.choice;

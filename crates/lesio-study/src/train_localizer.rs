@@ -1,4 +1,4 @@
-//! From subjects to a localizer that is trained, calibrated and ready to be saved.
+//! Trains and calibrates a localizer on subjects.
 
 use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
 use lesio_image::{FittedPreprocessing, Preprocessing};
@@ -22,42 +22,43 @@ use crate::training_data::{TrainingData, TrainingPart};
 use crate::training_length::TrainingLength;
 use crate::workflow_error::WorkflowError;
 
-/// Which predictors are calibrated.
+/// The predictors to calibrate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CalibratedPredictors {
-    /// All but those that iterate, which take a hundred times as long.
+    /// All except those that iterate, which take a hundred times as long.
     #[default]
     Fast,
     /// All.
     All,
 }
 
-/// How a localizer is made of subjects.
+/// The configuration of the training of a localizer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalizerTraining {
-    /// The model and its training. The number of channels that it states is replaced by that of the data.
+    /// The model and its training. Its number of channels is replaced by that of the data.
     pub model: ModelTraining,
-    /// How images come to the network's grid.
+    /// The preprocessing of images.
     pub preprocessing: Preprocessing,
-    /// How maps are filtered. Default: that of [`PostProcessing`].
+    /// The post-processing of maps. Default: that of [`PostProcessing`].
     pub postprocessing: PostProcessing,
     /// Settings of the predictors. Default: those of [`PredictorSettings`].
     pub settings: PredictorSettings,
-    /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score at the
-    /// same position; 0 for maps as they are. Plain intensities and the logits of segmenters stay as they are. Default 0.
+    /// Number of bands along the slices of a volume for normalization by position, in which scores become standard
+    /// deviations from the mean of normal scores at the same position; 0 turns it off. `intensity` and the logits of
+    /// segmenters are never normalized. Default 0.
     pub bands: usize,
-    /// Which predictors are calibrated. Default: all but those that iterate.
+    /// The predictors to calibrate. Default: all but those that iterate.
     pub calibrated: CalibratedPredictors,
-    /// How long the training is. Default: the epochs of the model's training.
+    /// The length of the training. Default: the epochs of the model's training.
     pub length: TrainingLength,
-    /// Where the training is computed and kept; the folder of its checkpoint is created. Default: on the processor, and
-    /// nowhere.
+    /// Device and checkpoint of the training; the folder of the checkpoint is created. Default: the processor, without
+    /// a checkpoint.
     pub options: TrainOptions,
 }
 
 impl LocalizerTraining {
-    /// This model on images that are prepared like this; the rest as the fields state.
+    /// A configuration for this model and preprocessing, with defaults otherwise.
     #[must_use]
     pub fn new(model: ModelTraining, preprocessing: Preprocessing) -> Self {
         Self {
@@ -75,7 +76,7 @@ impl LocalizerTraining {
     /// Checks every setting of the model and its training. Nothing is allocated.
     ///
     /// # Errors
-    /// As [`ModelTraining::validate`].
+    /// Those of [`ModelTraining::validate`].
     pub fn validate(&self) -> Result<(), StudyError> {
         self.model.validate()
     }
@@ -90,7 +91,7 @@ setters!(LocalizerTraining {
     options: TrainOptions,
 });
 
-/// A localizer with what its training was like.
+/// A trained localizer with the record of its training.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TrainedLocalizer {
@@ -98,7 +99,7 @@ pub struct TrainedLocalizer {
     pub localizer: Localizer,
     /// The model and its training, with the number of channels of the data.
     pub model: ModelTraining,
-    /// What was learnt from.
+    /// The training data.
     pub data: TrainingData,
     /// Losses by epoch.
     pub history: Vec<EpochRecord>,
@@ -106,12 +107,12 @@ pub struct TrainedLocalizer {
     pub ending: Ending,
 }
 
-/// Trains a model on the normal slices of subjects and calibrates it on others. Without validation subjects every tenth
-/// patient is held out ([`hold_out`]).
+/// Trains a model on the normal slices of subjects and calibrates it on others. Without validation subjects, every
+/// tenth patient is held out for calibration ([`hold_out`]).
 ///
 /// # Errors
-/// Settings that are refused; subjects that cannot be prepared or scored, or without a normal slice; a training that
-/// fails; a checkpoint that cannot be written or taken up.
+/// For invalid settings, for subjects that cannot be prepared or scored or have no normal slice, if the training fails,
+/// and if a checkpoint cannot be written or continued.
 pub fn train_localizer(
     training: Vec<Subject>,
     validation: Option<Vec<Subject>>,
@@ -125,8 +126,8 @@ pub fn train_localizer(
     )
 }
 
-/// Subjects that are prepared to train one or several models on: the members of an ensemble, which differ in their seed or
-/// kind.
+/// Prepared subjects for the training of one or several models, such as the members of an ensemble, which differ in
+/// their seed or kind.
 #[derive(Debug)]
 pub struct PreparedTraining<'a> {
     config: &'a LocalizerTraining,
@@ -141,10 +142,10 @@ pub struct PreparedTraining<'a> {
 }
 
 impl<'a> PreparedTraining<'a> {
-    /// Prepares subjects; else as [`train_localizer`].
+    /// Prepares subjects, like [`train_localizer`].
     ///
     /// # Errors
-    /// Settings that are refused; subjects that cannot be prepared.
+    /// For invalid settings, and for subjects that cannot be prepared.
     pub fn new(
         training: Vec<Subject>,
         validation: Option<Vec<Subject>>,
@@ -167,7 +168,7 @@ impl<'a> PreparedTraining<'a> {
             validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
         };
         observer.notice(&Notice::TrainingData(&data));
-        // One channel has no order.
+        // A single channel needs no name.
         let named = training.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
         let channels = named.unwrap_or_default().to_vec();
         if config.bands == 0 {
@@ -179,7 +180,7 @@ impl<'a> PreparedTraining<'a> {
     /// Trains a model and calibrates it.
     ///
     /// # Errors
-    /// As [`train_localizer`].
+    /// Those of [`train_localizer`].
     pub fn train(
         &self,
         model: &ModelTraining,
@@ -217,10 +218,10 @@ impl<'a> PreparedTraining<'a> {
             |name: &PredictorName| config.calibrated == CalibratedPredictors::All || !name.is_iterative();
         let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();
         if config.bands > 0 {
-            // By the training subjects: the held-out ones calibrate, and must be new to all that they calibrate. `intensity`
-            // stays as it is: the floor knows nothing of positions. So does the logit of a segmenter, which was taught to
-            // mean the same everywhere: on the validation patients of LGG normalization took its average precision from
-            // .89 to .82.
+            // On the training subjects: the held-out subjects are for calibration and must be new to everything before
+            // it. `intensity`, the baseline, is not normalized. Neither is the logit of a segmenter, which is trained
+            // to have the same meaning everywhere: on the validation patients of LGG normalization took its average
+            // precision from .89 to .82.
             let still = [PredictorName::Intensity, PredictorName::AnomalyLogit];
             let of_model: Vec<PredictorName> =
                 names.iter().copied().filter(|name| !still.contains(name)).collect();
@@ -238,7 +239,7 @@ impl<'a> PreparedTraining<'a> {
 }
 
 impl TrainedLocalizer {
-    /// As `report.json` of the program `train` has it, but for the command and the time.
+    /// The content of `report.json` of the program `train`, without command and time.
     #[must_use]
     pub fn report(&self) -> Value {
         json!({

@@ -1,4 +1,4 @@
-//! From examples to a trained model.
+//! Trains a model on examples.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -24,13 +24,13 @@ use crate::error::StudyError;
 /// A kind of model that can be trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelKind {
-    /// A variational autoencoder, which serves every predictor.
+    /// A variational autoencoder, which supports every predictor.
     Vae,
-    /// A denoiser, which serves predictors that compare pixels.
+    /// A denoiser, which supports predictors that compare pixels.
     Denoiser,
-    /// A restorer, taught with synthetic anomalies, which serves predictors that compare pixels.
+    /// A restorer, trained with synthetic anomalies, which supports predictors that compare pixels.
     Restorer,
-    /// A segmenter, taught with synthetic anomalies, which serves the predictor of its marks, too.
+    /// A segmenter, trained with synthetic anomalies, which also supports the predictor of its logits.
     Segmenter,
 }
 
@@ -41,7 +41,7 @@ named!(ModelKind, "kind of model", {
     "segmenter" => Self::Segmenter,
 });
 
-/// What to train.
+/// The model to train, with its training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -62,14 +62,14 @@ pub enum ModelTraining {
     },
     /// A restorer.
     Restorer {
-        /// The model, with what it is taught.
+        /// The model, with the synthetic anomalies of its training.
         model: TaughtConfig,
         /// Its training.
         training: SyntheticTraining,
     },
     /// A segmenter.
     Segmenter {
-        /// The model, with what it is taught.
+        /// The model, with the synthetic anomalies of its training.
         model: TaughtConfig,
         /// Its training.
         training: SyntheticTraining,
@@ -113,7 +113,7 @@ impl ModelTraining {
     /// Checks every setting, and that the networks are of a size that can be trained. Nothing is allocated.
     ///
     /// # Errors
-    /// [`StudyError::Config`] naming the first setting that is refused.
+    /// [`StudyError::Config`] for the first invalid setting.
     pub fn validate(&self) -> Result<(), StudyError> {
         match self {
             Self::Vae { model, training } => {
@@ -137,13 +137,13 @@ impl ModelTraining {
     }
 }
 
-/// Where a training's state is kept, and whether to go on from it.
+/// The checkpoint of a training, and whether to continue from it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Checkpoints {
-    /// The file; nothing is kept without one.
+    /// The file; without one, no checkpoint is written.
     pub path: Option<PathBuf>,
-    /// Whether to go on from it.
+    /// Whether to continue from it.
     pub start: Start,
 }
 
@@ -153,16 +153,16 @@ pub enum Start {
     /// From the seed. A checkpoint of an earlier training is an error ([`lesio_nn::TrainError::CheckpointExists`]).
     #[default]
     Fresh,
-    /// From the seed, in place of an earlier training, whose checkpoint is lost.
+    /// From the seed; the checkpoint of an earlier training is replaced.
     Replace,
-    /// From the checkpoint; an error where there is none.
+    /// From the checkpoint; its absence is an error.
     Resume,
-    /// From the checkpoint where there is one, else from the seed.
+    /// From the checkpoint if there is one, otherwise from the seed.
     ResumeOrFresh,
 }
 
 impl Checkpoints {
-    /// Keeps the state in a file.
+    /// Stores the checkpoint in a file.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, start: Start) -> Self {
         Self { path: Some(path.into()), start }
@@ -181,15 +181,15 @@ pub struct Trained {
     pub ending: Ending,
 }
 
-/// Where a training is computed and kept, and what it may use besides its configuration.
+/// Options of a training in addition to its configuration.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TrainOptions {
-    /// Where the state is kept. Default: nowhere.
+    /// The checkpoint. Default: none.
     pub checkpoints: Checkpoints,
-    /// Where networks are computed. Default: the processor.
+    /// The device that computes networks. Default: the processor.
     pub device: Device,
-    /// The contents of synthetic anomalies that a configuration names beside the built-in ones. Default none.
+    /// The user-defined contents of synthetic anomalies that a configuration names. Default none.
     pub contents: Vec<Arc<dyn AnomalyContent>>,
 }
 
@@ -208,12 +208,11 @@ impl Default for TrainOptions {
 /// How often a running training is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// Trains a model on normal examples and puts a localizer on it together. Validation examples, which may be empty, choose
-/// the epoch and the end.
+/// Trains a model on normal examples and makes a localizer of it. The validation examples, which may be empty,
+/// determine the best epoch and the end of the training.
 ///
 /// # Errors
-/// Examples or a configuration that are refused, a training that fails, a checkpoint that cannot be
-/// written or taken up.
+/// For invalid examples or settings, if the training fails, and if a checkpoint cannot be written or continued.
 pub fn train(
     model: &ModelTraining,
     preprocessing: FittedPreprocessing,
@@ -224,7 +223,7 @@ pub fn train(
 ) -> Result<Trained, StudyError> {
     model.validate()?;
     if examples.is_empty() {
-        let what = "there is no normal slice to train on: every one holds a lesion or hardly any foreground"
+        let what = "there is no normal slice to train on: every slice has a lesion or hardly any foreground"
             .to_owned();
         return Err(StudyError::Nothing { what });
     }
@@ -268,7 +267,7 @@ pub fn train(
     }
 }
 
-/// What is the same for every kind of model.
+/// The parts that are the same for every kind of model.
 struct Run<'a, F> {
     preprocessing: FittedPreprocessing,
     options: &'a TrainOptions,

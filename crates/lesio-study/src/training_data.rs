@@ -1,14 +1,14 @@
-//! How much a training learns from.
+//! The amount of data of a training.
 
 use serde::Serialize;
 
-/// What a training learns from.
+/// The data of a training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TrainingData {
-    /// What is learnt.
+    /// The training part.
     pub training: TrainingPart,
-    /// What chooses the epoch and calibrates.
+    /// The part for the selection of the epoch and for calibration.
     pub validation: TrainingPart,
 }
 

@@ -1,4 +1,4 @@
-//! How long a training is.
+//! The length of a training.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -10,26 +10,26 @@ use lesio_vae::Examples;
 use crate::error::StudyError;
 use crate::training::{Checkpoints, ModelTraining, Start, TrainOptions, train};
 
-/// How long a training is.
+/// The length of a training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrainingLength {
-    /// As many epochs as the training's configuration says.
+    /// The number of epochs in the training's configuration.
     #[default]
     Epochs,
-    /// At least so many updates, in whole epochs.
+    /// At least this many updates, in whole epochs.
     Updates(usize),
-    /// As many whole epochs as take about this long on this machine, at least one. The speed is measured before the training
-    /// begins, so that its learning rate falls as planned and it ends as planned, whatever slows the machine later. A training
-    /// that goes on from a checkpoint keeps the epochs planned there.
+    /// The number of whole epochs that take about this long on this machine, at least one. The speed is measured before
+    /// the training starts, and the learning rate follows the resulting plan even if the machine becomes slower later.
+    /// A training that continues from a checkpoint keeps the number of epochs in it.
     Budget(Duration),
 }
 
 impl TrainingLength {
-    /// The model's training with the epochs that this length means for these examples.
+    /// The model's training with the number of epochs of this length for these examples.
     ///
     /// # Errors
-    /// As [`train`], of which a piece is tried to measure its speed.
+    /// Those of [`train`], of which a part is run to measure its speed.
     pub(crate) fn applied(
         self,
         model: ModelTraining,
@@ -55,12 +55,12 @@ impl TrainingLength {
     }
 }
 
-/// Most epochs that a budget is made of.
+/// Largest number of epochs of a budget.
 const MOST_EPOCHS: usize = 100_000;
-/// Batches of an epoch that is tried.
+/// Batches of a trial epoch.
 const TRIED: usize = 6;
 
-/// The epochs of the checkpoint that the training goes on from.
+/// The epochs of the checkpoint that the training continues from.
 fn planned(checkpoints: &Checkpoints) -> Option<usize> {
     match checkpoints.start {
         Start::Resume | Start::ResumeOrFresh => checkpoint_epochs(checkpoints.path.as_deref()?),
@@ -68,7 +68,7 @@ fn planned(checkpoints: &Checkpoints) -> Option<usize> {
     }
 }
 
-/// Seconds of an epoch with its validation: two short ones are tried, and the second is measured.
+/// Seconds of an epoch with its validation: runs two short epochs and measures the second.
 fn seconds_of_epoch(
     model: &ModelTraining,
     preprocessing: &FittedPreprocessing,

@@ -1,4 +1,4 @@
-//! Is a case abnormal? The highest of its map against normal subjects.
+//! The verdict on a case: the highest score of its map, compared with normal subjects.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::findings::is_supported;
 
-/// What is said of a case.
+/// The verdict on a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Something in it stands out from normal subjects.
+    /// A score is abnormal compared with normal subjects.
     Abnormal,
-    /// It cannot be told; [`CaseVerdict::reason`] says why.
+    /// Undecided; [`CaseVerdict::reason`] says why.
     CannotTell,
-    /// Nothing in it stands out.
+    /// No score is abnormal.
     Normal,
 }
 
@@ -40,32 +40,33 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A verdict with what it rests on.
+/// A verdict with its basis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CaseVerdict {
     /// The verdict.
     pub verdict: Verdict,
-    /// Why it cannot be told.
+    /// Why the case is undecided.
     pub reason: Option<String>,
-    /// The score of the case: the highest of its post-processed map within the foreground; `None` without foreground.
+    /// The score of the case: the highest post-processed score within the foreground; `None` without foreground.
     pub score: Option<f32>,
-    /// The lowest score that is abnormal at the level; `None` where too few normal subjects were seen.
+    /// The lowest score that is abnormal at the level; `None` if the calibration has too few normal subjects.
     pub threshold: Option<f32>,
-    /// The chance of a false alarm on a normal case, as the user chose it.
+    /// The probability of a false alarm on a normal case, chosen by the user.
     pub level: f64,
     /// The probability that a normal case scores as high, see
-    /// [`NormalScores::family_wise_p_value`]; `None` where the calibration is too small for the level, or does not hold.
+    /// [`NormalScores::family_wise_p_value`]; `None` if the calibration is too small for the level or not valid.
     pub p_value: Option<f64>,
-    /// The smallest p-value that the calibration can give.
+    /// The smallest possible p-value of the calibration.
     pub smallest_p_value: Option<f64>,
 }
 
 impl CaseVerdict {
     /// Judges the score of a case.
     ///
-    /// It cannot be told without a score, without normal scores of the predictor, where too few normal subjects were seen for the level
-    /// and the case stands out from all of them, and where the resolution of the case is not that of the calibration.
+    /// The case is undecided without a score, without normal scores of the predictor, if the case scores higher than
+    /// all normal subjects and they are too few for the level, and if the resolution of the case differs from that of
+    /// the calibration.
     ///
     /// # Errors
     /// [`SettingError`] for a level outside 0 to 1.
@@ -79,7 +80,7 @@ impl CaseVerdict {
     /// let normal = normal.finish().ok_or("no scores")?;
     /// let found = CaseVerdict::of(Some(20.0), Some(&normal), 0.05, None)?;
     /// assert_eq!((found.verdict, found.p_value), (Verdict::Abnormal, Some(0.05)));
-    /// // 19 normal subjects cannot tell at one in a hundred.
+    /// // 19 normal subjects are too few for a level of one in a hundred.
     /// let found = CaseVerdict::of(Some(20.0), Some(&normal), 0.01, None)?;
     /// assert_eq!((found.verdict, found.p_value), (Verdict::CannotTell, None));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -106,7 +107,7 @@ impl CaseVerdict {
             (.., Some(doubt)) => doubt.to_string(),
             (Some(score), Some(normal), None) => match normal.judge(score, level)? {
                 Judgement::Normal { p_value } => {
-                    // Where the smallest p-value is above the level, no p-value supports anything.
+                    // If the smallest p-value is above the level, no p-value is meaningful.
                     let p_value = is_supported(normal.smallest_p_value(), level).then_some(p_value);
                     return Ok(Self { verdict: Verdict::Normal, p_value, ..found });
                 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a workflow: from a data set to files.
+//! Errors of workflows.
 
 use std::path::PathBuf;
 
@@ -17,10 +17,9 @@ use crate::injection::InjectionError;
 use crate::presentation::PresentationError;
 use crate::quality::QualityStudyError;
 
-/// Why a workflow ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) did not come to its
-/// end.
+/// Why a workflow ([`evaluate`](crate::evaluate), [`localize_folder`](crate::localize_folder) and so on) failed.
 ///
-/// An error of a part is handed on as it is; the other variants are the workflows' own.
+/// Errors of the parts are passed on unchanged; the other variants are errors of workflows.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkflowError {
@@ -86,7 +85,7 @@ pub enum WorkflowError {
         /// Why. Its message, with its causes, is part of this one.
         cause: InjectionError,
     },
-    /// There is a file of this name, and replacing it was not asked for.
+    /// The file exists, and replacing it was not requested.
     #[error("{} exists", .path.display())]
     Exists {
         /// The file.
@@ -97,7 +96,7 @@ pub enum WorkflowError {
     Forget {
         /// The record.
         path: PathBuf,
-        /// What the system said. Its message is part of this one.
+        /// The error of the system. Its message is part of this one.
         cause: std::io::Error,
     },
     /// What an earlier run, or another machine, measured of a case cannot be used.
@@ -108,14 +107,14 @@ pub enum WorkflowError {
         /// Why. Its message is part of this one.
         cause: std::io::Error,
     },
-    /// Reports of shares cannot be joined.
+    /// Reports of shards cannot be joined.
     #[error("the reports cannot be joined: {why}")]
     Merge {
         /// Why.
         why: String,
     },
-    /// The folder for results is a part of the data set.
-    #[error("{} lies in {}: its results would be taken for data", .folder.display(), .data.display())]
+    /// The folder for results is inside the data set.
+    #[error("{} lies in {}: its results would be read as data", .folder.display(), .data.display())]
     ResultsInData {
         /// The folder.
         folder: PathBuf,
@@ -128,27 +127,27 @@ pub enum WorkflowError {
         /// The predictor.
         predictor: PredictorName,
     },
-    /// A family-wise level takes more normal subjects than the model was calibrated on.
+    /// A family-wise level needs more normal subjects than the calibration has.
     #[error(
-        "a family-wise level of {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
+        "a family-wise level of {level} needs {needed} normal subjects, the model was calibrated on {subjects}"
     )]
     TooFewNormals {
         /// The level.
         level: f64,
-        /// Normal subjects that it takes.
+        /// Number of normal subjects that it needs.
         needed: f64,
-        /// Those that there are.
+        /// Number of normal subjects in the calibration.
         subjects: usize,
     },
-    /// A file changed between two times that it was read.
-    #[error("the file was changed while it was worked on")]
+    /// A file changed between two reads.
+    #[error("the file was changed during the work on it")]
     Changed,
     /// A case without an image or a tissue map, or a picture without a slice.
     #[error("a {whole} without {part}")]
     Without {
-        /// What is incomplete.
+        /// The incomplete object.
         whole: &'static str,
-        /// What is missing.
+        /// The missing part.
         part: &'static str,
     },
     /// A test case has no truth.
@@ -157,11 +156,11 @@ pub enum WorkflowError {
         /// The case.
         case: String,
     },
-    /// No predictor can be chosen, since no validation case has a lesion.
-    #[error("a choice of predictors needs lesions, and the validation split has none")]
+    /// No predictor can be selected, since no validation case has a lesion.
+    #[error("the selection of a predictor needs lesions, and the validation split has none")]
     NoLesionsToChooseBy,
-    /// The name of the images is that of the masks that are written.
-    #[error("the image cannot be called {name}, as the masks are")]
+    /// The images have the name of the masks that are written.
+    #[error("the image cannot have the name {name} of the masks")]
     MaskName {
         /// The name.
         name: String,
@@ -171,15 +170,15 @@ pub enum WorkflowError {
     ReadCell {
         /// The file.
         path: PathBuf,
-        /// What the system said. Its message is part of this one.
+        /// The error of the system. Its message is part of this one.
         cause: std::io::Error,
     },
-    /// A file is no cell of a study.
-    #[error("{} is no cell of this study: {cause}", .path.display())]
+    /// A file is not a cell of a study.
+    #[error("{} is not a cell of this study: {cause}", .path.display())]
     NoCell {
         /// The file.
         path: PathBuf,
-        /// What is wrong. Its message is part of this one.
+        /// The cause. Its message is part of this one.
         cause: serde_json::Error,
     },
     /// A cell of a study was made with another budget.

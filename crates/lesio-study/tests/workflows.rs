@@ -78,7 +78,7 @@ fn from_normal_heads_to_lesions_found() {
             .bands(2);
     let mut heard = Heard::default();
     let trained = train_localizer(read("train"), Some(read("val")), &training, &mut heard).unwrap();
-    assert_eq!(heard.0, ["training 1", "gathering what is usual by place 7", "calibrating 1"]);
+    assert_eq!(heard.0, ["training 1", "normalizing by position 7", "calibrating 1"]);
     assert!(matches!(&trained.model, ModelTraining::Vae { model, .. } if model.channels == 1));
     assert_eq!(trained.report()["data"]["training"]["cases"], 7);
     assert!(trained.page().is_ok());
@@ -91,7 +91,7 @@ fn from_normal_heads_to_lesions_found() {
     let models = || [("vae".to_owned(), trained.localizer.clone())];
     let mut heard = Heard::default();
     let found = evaluate(models(), &split("test"), &split("val"), &config, &mut heard).unwrap();
-    assert_eq!(heard.0, ["learning weights 1", "choosing on the validation split 1", "scoring 2"]);
+    assert_eq!(heard.0, ["learning weights 1", "selecting on the validation split 1", "scoring 2"]);
     assert_eq!((found.cases, found.patients, found.best.len()), (2, 2, 1));
     let report = found.report().unwrap();
     assert_eq!(report.scopes[0].scope, Scope::LesionSlices);
@@ -146,7 +146,7 @@ fn names_are_those_of_the_command_line() {
     let error = "encoder".parse::<ModelKind>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "\"encoder\" is no kind of model, expected one of vae, denoiser, restorer, segmenter"
+        "unknown kind of model \"encoder\", expected one of vae, denoiser, restorer, segmenter"
     );
 }
 

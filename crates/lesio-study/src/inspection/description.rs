@@ -1,4 +1,4 @@
-//! What a file turned out to be.
+//! The description of a file.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,16 @@ use super::model::ModelDescription;
 use super::number::size;
 use super::values::ValueSummary;
 
-/// How a file is read to be described.
+/// Options for reading a file that is described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InspectConfig {
-    /// Bytes of memory that reading may take. The values of a NIfTI file that needs more as 32-bit floats are not read,
-    /// only its header; other files that need more are refused. Default: that of [`ReadOptions`].
+    /// Memory limit for reading, in bytes. Of a NIfTI file whose values need more as 32-bit floats, only the header is
+    /// read; for other files that need more, reading fails. Default: that of [`ReadOptions`].
     pub max_bytes: u64,
-    /// What a user raises `max_bytes` by, such as an option of a program: named where values were not read. Default:
-    /// nothing.
+    /// The name of the option that raises `max_bytes`, for messages about values that were not read. Default: none.
     pub limit_name: Option<&'static str>,
-    /// Which form of a NIfTI header places the voxels. Default: [`AffineSource::Auto`].
+    /// The source of the affine in a NIfTI header. Default: [`AffineSource::Auto`].
     pub affine: AffineSource,
 }
 
@@ -43,7 +42,7 @@ impl InspectConfig {
 
 setters!(InspectConfig { max_bytes: u64, affine: AffineSource });
 
-/// A file that can be read: what it holds, as [`FileDescription::to_text`], [`FileDescription::to_json`] and a list of
+/// The description of a readable file, as [`FileDescription::to_text`], [`FileDescription::to_json`] and a list of
 /// problems.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -52,11 +51,11 @@ pub struct FileDescription {
     pub path: PathBuf,
     /// How it was read.
     pub config: InspectConfig,
-    /// What it holds.
+    /// Its content.
     pub content: FileContent,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant, reason = "there is one")]
@@ -79,15 +78,15 @@ pub enum FileContent {
     Model(ModelDescription),
 }
 
-/// The values of a NIfTI file, as far as they were read.
+/// The values of a NIfTI file, if they were read.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NiftiValues {
     /// All were read.
     Read(ValueSummary),
-    /// The voxels are no single numbers.
+    /// The voxels are not single numbers.
     NoNumbers,
-    /// They need this many bytes, which is more than may be taken.
+    /// They need this many bytes, more than the limit.
     TooLarge(u64),
 }
 
@@ -95,7 +94,7 @@ pub enum NiftiValues {
 /// of lesio (.safetensors), which is loaded completely.
 ///
 /// # Errors
-/// A file that cannot be read or loaded, or whose format is not known.
+/// If the file cannot be read or loaded, or its format is unknown.
 ///
 /// ```
 /// use lesio_image::{Geometry, Volume};
@@ -123,7 +122,7 @@ fn read(path: &Path, config: &InspectConfig) -> Result<FileContent, InspectError
     let options = ReadOptions::new().max_bytes(config.max_bytes).affine(config.affine);
     let by_name = match NiftiImage::open_with(path, &options) {
         Ok(mut image) => {
-            // A sparse file of a few kilobytes on disk may hold a terabyte of zeros: to read it takes hours.
+            // A sparse file of a few kilobytes on disk may contain a terabyte of zeros: reading it takes hours.
             let need = image.voxels().saturating_mul(image.header().datatype.bytes().max(4));
             let values = if !image.header().datatype.is_real() {
                 NiftiValues::NoNumbers
@@ -139,7 +138,7 @@ fn read(path: &Path, config: &InspectConfig) -> Result<FileContent, InspectError
     if !matches!(by_name.kind(), ReadErrorKind::UnknownFormat { .. }) {
         return Err(by_name.into());
     }
-    // The name is none of NIfTI's; what a picture is, its content tells.
+    // The name is not that of a NIfTI file; the content determines the format of a picture.
     match options.read_image(path) {
         Ok(image) => {
             let values = ValueSummary::of_picture(&image);
@@ -153,7 +152,7 @@ fn read(path: &Path, config: &InspectConfig) -> Result<FileContent, InspectError
 }
 
 impl FileDescription {
-    /// The values of an image, where they were read.
+    /// The values of an image, if they were read.
     #[must_use]
     pub fn values(&self) -> Option<&ValueSummary> {
         match &self.content {
@@ -163,7 +162,7 @@ impl FileDescription {
         }
     }
 
-    /// What will stand in the way later, the most serious first.
+    /// The problems for later work, the most serious first.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();

@@ -1,4 +1,4 @@
-//! Why a file is refused.
+//! Errors of describing a file.
 
 use std::io;
 
@@ -12,12 +12,12 @@ pub enum InspectError {
     /// An image cannot be read.
     #[error(transparent)]
     Image(#[from] ReadError),
-    /// Neither the name nor the content is one of a known format.
+    /// Neither the name nor the content has a known format.
     #[error("{by_name}, and {by_content}")]
     Unknown {
-        /// What is wrong with the name.
+        /// The error about the name.
         by_name: ReadError,
-        /// What is wrong with the content.
+        /// The error about the content.
         by_content: String,
     },
     /// A model file cannot be loaded.

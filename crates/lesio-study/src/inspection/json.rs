@@ -8,8 +8,8 @@ use super::text::{axis_codes, own_numbers, placement};
 use super::values::ValueSummary;
 
 impl FileDescription {
-    /// All that was found, as one object. Lengths of a NIfTI image are in the header's own unit, as other programs print
-    /// them, but for those in `..._mm`; numbers that JSON does not know are text, as in `"nan"`.
+    /// The description as one object. Lengths of a NIfTI image are in the header's unit, as other programs print them,
+    /// except those in `..._mm`; numbers that JSON cannot represent are text, such as `"nan"`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let source = self.config.affine;

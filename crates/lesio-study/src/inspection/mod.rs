@@ -1,4 +1,4 @@
-//! What a file is, and what is wrong with it.
+//! Describes a file and its problems.
 
 mod description;
 mod error;

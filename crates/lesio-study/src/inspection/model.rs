@@ -1,4 +1,4 @@
-//! What a model file holds.
+//! The description of a model file.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const STATE_VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ModelDescription {
-    /// What it is, such as `a localizer`.
+    /// Its kind, such as `a localizer`.
     pub kind: String,
     /// The version of its layout.
     pub version: u32,
@@ -28,11 +28,11 @@ pub struct ModelDescription {
 }
 
 impl ModelDescription {
-    /// Describes a model file of at most `limit` bytes. It is loaded completely, so that a file that is described
+    /// Describes a model file of at most `limit` bytes. The file is loaded completely, so a file that can be described
     /// can be used.
     ///
     /// # Errors
-    /// As the loader of its kind; [`LoadError::Kind`] for a kind that is none of lesio's.
+    /// Those of the loader of its kind; [`LoadError::Kind`] for an unknown kind.
     pub fn read(path: impl AsRef<Path>, limit: u64) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let model_file::Description { kind, version, tensors, document, .. } =
@@ -62,7 +62,7 @@ fn load(path: &Path, kind: &str, limit: u64) -> Result<bool, LoadError> {
     ];
     for load in loaders {
         match load() {
-            // The loader of another kind says nothing of this file.
+            // The loader of another kind does not apply to this file.
             Err(LoadError::Kind { expected, .. }) if !expected.starts_with(&format!("{kind} of version")) => {
             }
             found => return found,

@@ -1,8 +1,8 @@
-//! Numbers as text.
+//! Formatting of numbers.
 
 use serde_json::{Value, json};
 
-/// A number in JSON; what JSON has no number for stands as text, as NumPy spells it.
+/// A number in JSON; NaN and infinities are text in NumPy's spelling.
 pub(super) fn number(value: f64) -> Value {
     if value.is_finite() {
         return json!(value);
@@ -26,7 +26,7 @@ pub(super) fn short(value: f64) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
-/// A number of bytes as people read it.
+/// A number of bytes for people.
 pub(super) fn size(bytes: u64) -> String {
     let gib = bytes as f64 / (1_u64 << 30) as f64;
     if gib >= 0.1 { format!("{} GiB", short(gib)) } else { format!("{bytes} bytes") }

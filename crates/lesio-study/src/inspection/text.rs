@@ -12,8 +12,8 @@ use super::values::ValueSummary;
 const BAR: f64 = 50.0;
 
 impl FileDescription {
-    /// All that was found, line by line, with a histogram of the values and the problems at the end. Nothing that a file
-    /// holds reaches a terminal as a command.
+    /// The description line by line, with a histogram of the values and the problems at the end. Control characters
+    /// from the file are escaped.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut page = Page::default();
@@ -157,7 +157,7 @@ pub(super) fn own_numbers(image: &NiftiImage, source: AffineSource) -> ([[f64; 4
     (affine, image.geometry().spacing().map(|size| image.header().space_unit().from_millimeters(size)))
 }
 
-/// What places the voxels: its name, and with its code.
+/// The source of the affine: its name, and its name with its code.
 pub(super) fn placement(image: &NiftiImage, source: AffineSource) -> (&'static str, String) {
     let (sform, qform) = (image.header().sform_code, image.header().qform_code);
     match (source, sform, qform) {

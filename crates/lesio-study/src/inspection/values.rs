@@ -1,4 +1,4 @@
-//! The values of an image, summed up.
+//! Statistics of the values of an image.
 
 use lesio_image::Image;
 use lesio_io::ReadError;
@@ -7,7 +7,7 @@ use lesio_io::nifti::{NiftiImage, VoxelStatistics};
 /// Slices read at a time.
 const SLAB: usize = 8;
 
-/// The values of an image, summed up.
+/// Statistics of the values of an image.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ValueSummary {
@@ -17,18 +17,18 @@ pub struct ValueSummary {
     pub nonfinite: u64,
     /// Sum of the finite values.
     pub sum: f64,
-    /// Least finite value; NaN where there is none.
+    /// Least finite value; NaN if there is none.
     pub min: f64,
-    /// Greatest finite value; NaN where there is none.
+    /// Greatest finite value; NaN if there is none.
     pub max: f64,
     /// The first eight values, in the order of the file.
     pub first: Vec<f64>,
-    /// Number of finite values in equal steps from the least to the greatest; all in the first where both are one.
+    /// Number of finite values in equal bins from the smallest to the greatest; all in the first bin if both are equal.
     pub histogram: [u64; ValueSummary::BINS],
 }
 
 impl ValueSummary {
-    /// Steps of the histogram.
+    /// Number of bins of the histogram.
     pub const BINS: usize = 16;
 
     pub(super) fn of_nifti(image: &mut NiftiImage) -> Result<Self, ReadError> {
@@ -60,10 +60,10 @@ impl ValueSummary {
         values
     }
 
-    /// Counts a value in its step.
+    /// Counts a value in its bin.
     fn sort_in(&mut self, value: f64) {
         if value.is_finite() {
-            // Halved, so that the range of any two numbers is finite.
+            // Halved, so that the difference of any two numbers is finite.
             let place = (value / 2.0 - self.min / 2.0) / (self.max / 2.0 - self.min / 2.0);
             self.histogram[((place * Self::BINS as f64) as usize).min(Self::BINS - 1)] += 1;
         }

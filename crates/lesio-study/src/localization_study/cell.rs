@@ -1,4 +1,4 @@
-//! One cell of a study of localization: a model trained on a domain and every predictor measured on it.
+//! One cell of a study of localization: a model trained on a domain, and the evaluation of every predictor.
 
 use std::ops::ControlFlow;
 
@@ -23,20 +23,20 @@ use crate::scratch::scratch;
 use crate::subject::Subject;
 use crate::training::{ModelTraining, TrainOptions, train};
 
-/// What a cell found: for every predictor the average precision of post-processed scores on slices with
-/// lesions, and its bootstrap replicates over the same resampled patients.
+/// The result of a cell: for every predictor the average precision of post-processed scores on slices with lesions, and
+/// its bootstrap replicates over the same resampled patients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StudyCell {
     /// The domain.
     pub domain: String,
     /// The model.
     pub variation: Variation,
-    /// The budget spent.
+    /// The budget of the training and evaluation.
     #[serde(rename = "effort")]
     pub budget: Budget,
-    /// Share of the scored pixels that are lesion.
+    /// Fraction of the scored pixels that are lesion.
     pub prevalence: f64,
-    /// Patients, or images, that were resampled.
+    /// Number of patients, or images, that were resampled.
     pub patients: usize,
     /// Seconds it took.
     pub seconds: f64,
@@ -80,10 +80,10 @@ const ENSEMBLES: [(&str, EnsembleRule); 3] = [
     ("ensemble-product", EnsembleRule::Product),
 ];
 
-/// Trains one model on a domain and measures every predictor and the ensembles on it.
+/// Trains one model on a domain and evaluates every predictor and the ensembles.
 ///
 /// # Errors
-/// Settings that are refused, before anything else; as for training and scoring; a test set without a lesion.
+/// For invalid settings, before any work; those of training and scoring; and for a test set without a lesion.
 pub fn run_cell(
     domain: &Domain,
     variation: Variation,

@@ -1,4 +1,4 @@
-//! The first paper's claims, held against the cells of a study.
+//! The claims of Zhou, Deng and Wu (2020), compared with the cells of a study.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use super::cell::{PredictorScore, StudyCell};
 use super::settings::Variation;
 use crate::interval::Interval95;
 
-/// What the evidence says of a claim.
+/// The verdict of the evidence on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClaimStatus {
-    /// It holds: the interval excludes 0 on the claim's side.
+    /// The claim holds: the interval excludes 0 on the claim's side.
     Yes,
     /// The opposite holds.
     No,
@@ -20,12 +20,12 @@ pub enum ClaimStatus {
     Undecided,
 }
 
-/// A claim, what was found and how it is read.
+/// A claim with its evidence and verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     /// The claim.
     pub claim: String,
-    /// Whether it holds here.
+    /// The verdict.
     pub holds: ClaimStatus,
     /// The figures.
     pub evidence: Vec<String>,
@@ -79,8 +79,9 @@ fn projection(cells: &[StudyCell], medical: &str, natural: &str) -> Claim {
         let found = gain(domain);
         if let Some((estimate, values)) = &found {
             let interval = Interval95::of(*estimate, values.iter().copied());
-            evidence
-                .push(format!("{domain}: average precision of {PROJECTED} less that of {PLAIN}: {interval}"));
+            evidence.push(format!(
+                "{domain}: average precision of {PROJECTED} minus that of {PLAIN}: {interval}"
+            ));
         }
         found
     });
@@ -88,7 +89,7 @@ fn projection(cells: &[StudyCell], medical: &str, natural: &str) -> Claim {
         // The domains share no patients, so their replicates are independent draws.
         let gaps = of_natural.iter().zip(&of_medical).map(|(a, b)| Some((*a)? - (*b)?));
         let gap = Interval95::of(natural - medical, gaps);
-        evidence.push(format!("gain on natural less gain on medical images: {gap}"));
+        evidence.push(format!("gain on natural minus gain on medical images: {gap}"));
         holds = match gap.excludes_zero() {
             true if gap.estimate > 0.0 => ClaimStatus::Yes,
             true => ClaimStatus::No,
@@ -130,7 +131,7 @@ fn gradient_rank(cells: &[StudyCell]) -> Claim {
         })
         .collect();
     let apart = ranks.iter().any(|(_, a)| ranks.iter().any(|(_, b)| a.upper < b.lower));
-    // One rank everywhere cannot be shown by intervals that overlap, only not be refuted.
+    // Overlapping intervals cannot prove equal ranks; they only fail to refute them.
     Claim { claim, holds: if apart { ClaimStatus::Yes } else { ClaimStatus::Undecided }, evidence }
 }
 
@@ -150,7 +151,7 @@ fn beta(cells: &[StudyCell]) -> Claim {
             let difference =
                 Interval95::of(one.average_precision - other.average_precision, differences(one, other));
             evidence.push(format!(
-                "{}, {predictor}: beta {} less beta 1: {difference}",
+                "{}, {predictor}: beta {} minus beta 1: {difference}",
                 cell.domain, cell.variation.beta
             ));
             if difference.excludes_zero() {
@@ -168,7 +169,7 @@ fn ensembling(cells: &[StudyCell]) -> Claim {
     for cell in cells.iter().filter(|cell| cell.variation == Variation::default()) {
         for member in ["pixel-positive", "pixel-ssim", "grad-elbo", "restoration"] {
             if let Some(difference) = paired_difference(cell, "ensemble-mean", member) {
-                evidence.push(format!("{}: ensemble-mean less {member}: {difference}", cell.domain));
+                evidence.push(format!("{}: ensemble-mean minus {member}: {difference}", cell.domain));
                 decided.push(difference);
             }
         }

@@ -13,22 +13,22 @@ use crate::reading::{BadCases, read_subjects};
 use crate::subject::Subject;
 use crate::workflow_error::WorkflowError;
 
-/// Images of one kind, split: normals to learn from, normals to calibrate on, lesions to find.
+/// Images of one kind in three splits: normal images for training, normal images for calibration, and test images.
 #[derive(Clone, Debug)]
 pub struct Domain {
     /// Its name in reports.
     pub name: String,
-    /// Subjects whose normal slices are learnt.
+    /// Subjects whose normal slices are training data.
     pub training: Vec<Subject>,
-    /// Subjects whose normal slices choose the epoch and calibrate.
+    /// Subjects whose normal slices are used for selecting the epoch and for calibration.
     pub validation: Vec<Subject>,
     /// Subjects that are scored.
     pub test: Vec<Subject>,
-    /// How images come to the grid.
+    /// The preprocessing of images.
     pub preprocessing: Preprocessing,
-    /// How images are changed in training.
+    /// The augmentation of training images.
     pub augmentation: Augmentation,
-    /// How maps are filtered.
+    /// The post-processing of maps.
     pub postprocessing: PostProcessing,
 }
 
@@ -38,7 +38,7 @@ impl Domain {
     /// ([`hold_out`]); it is tested on a split of `test`.
     ///
     /// # Errors
-    /// A split that is absent, and cases that cannot be read.
+    /// If a split is missing or a case cannot be read.
     pub fn read(
         name: impl Into<String>,
         preset: Preset,

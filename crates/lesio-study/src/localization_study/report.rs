@@ -8,7 +8,7 @@ use super::claims::{Claim, claims};
 use crate::interval::Interval95;
 use crate::workflow_error::WorkflowError;
 
-/// The cells of a study with what they say of the claims.
+/// The cells of a study with the verdicts on the claims.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StudyReport {
@@ -20,7 +20,7 @@ pub struct StudyReport {
 }
 
 impl StudyReport {
-    /// Holds the claims against cells; `medical` and `natural` name the domains.
+    /// Compares the claims with cells; `medical` and `natural` name the domains.
     #[must_use]
     pub fn new(cells: Vec<StudyCell>, medical: &str, natural: &str) -> Self {
         let claims = claims(&cells, medical, natural);
@@ -90,7 +90,7 @@ fn table(domain: &str, cells: &[&StudyCell]) -> Result<Table, WorkflowError> {
     Ok(table)
 }
 
-/// The average precision of a predictor with its interval, where there are replicates.
+/// The average precision of a predictor, with its interval if there are replicates.
 fn estimate(cell: &StudyCell, predictor: &str) -> Estimate {
     let Some(score) = cell.score(predictor) else { return Estimate::new(f64::NAN) };
     let found = Interval95::of(score.average_precision, score.replicates.iter().copied());

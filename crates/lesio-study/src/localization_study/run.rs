@@ -1,4 +1,4 @@
-//! The cells of a study, one after the other, kept on disk.
+//! Runs the cells of a study one after the other, and stores them on disk.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,22 +14,22 @@ use crate::folder::prepare_folder;
 use crate::observer::{Notice, Observer, Step};
 use crate::workflow_error::WorkflowError;
 
-/// Which models are trained, for how long, and where they are kept.
+/// Configuration of a study: output folder, budget, time and device.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StudyConfig {
-    /// The folder for cells, kept as `cell-*.json` as soon as they are done.
+    /// The folder for cells, which are written as `cell-*.json` when they are complete.
     pub folder: PathBuf,
     /// How large and how long each model is.
     pub budget: Budget,
-    /// Time after which no further cell is begun.
+    /// Time after which no further cell is started.
     pub time: Duration,
-    /// Where networks are computed. Default: the processor.
+    /// The device that computes networks. Default: the processor.
     pub device: Device,
 }
 
 impl StudyConfig {
-    /// Cells of this budget in a folder, begun within a time, on the processor.
+    /// A configuration for cells of this budget in a folder, started within a time, on the processor.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, budget: Budget, time: Duration) -> Self {
         Self { folder: folder.into(), budget, time, device: Device::Cpu }
@@ -69,11 +69,12 @@ impl<'a> StudyDomain<'a> {
     }
 }
 
-/// Trains every model of [`Variation::grid`] on every domain, and measures every predictor on it. Cells of an earlier run
-/// in the folder are taken as they are, so that a study that was interrupted goes on.
+/// Trains every model of [`Variation::grid`] on every domain, and evaluates every predictor. Cells of an earlier run in
+/// the folder are reused, so that an interrupted study continues.
 ///
 /// # Errors
-/// A cell in the folder that cannot be read or was made with another budget; as [`run_cell`]; domains that cannot be read.
+/// For a cell in the folder that cannot be read or was made with another budget; those of [`run_cell`]; and if a domain
+/// cannot be read.
 pub fn study_localization(
     domains: &mut [StudyDomain<'_>],
     config: &StudyConfig,
@@ -82,7 +83,7 @@ pub fn study_localization(
     let started = Instant::now();
     prepare_folder(&config.folder)?;
     let mut cells = Vec::new();
-    // Domain by domain within each model, so that whatever the budget allows compares the two.
+    // Model by model, with all domains of each, so that the cells within the budget always compare the domains.
     for variation in Variation::grid() {
         for domain in &mut *domains {
             let (name, model) = (domain.name, variation.name());
@@ -109,7 +110,7 @@ pub fn study_localization(
     Ok(cells)
 }
 
-/// A cell of an earlier run, where it was made with the same budget.
+/// A cell of an earlier run, if it was made with the same budget.
 fn kept(path: &Path, budget: &Budget) -> Result<Option<StudyCell>, WorkflowError> {
     if !path.exists() {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! What is varied between the models of a study, and how large they are.
+//! The variations between the models of a study, and their budget.
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
-/// What is varied between the models of a study.
+/// A variation of the models of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variation {
     /// Weight of the divergence, 0 to 1e9.
@@ -42,14 +42,14 @@ impl Variation {
         in_range("scale", self.scale, 1e-6..=1e6)
     }
 
-    /// A name that is a file's too.
+    /// A name that is also used for files.
     #[must_use]
     pub fn name(&self) -> String {
         format!("beta{}-latent{}-scale{}", self.beta, self.latent, self.scale)
     }
 }
 
-/// How large and how long the models of a study are.
+/// The size and the training length of the models of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
     /// Rows and columns of the grid, 1 to 4096.
@@ -62,15 +62,15 @@ pub struct Budget {
     pub batch: usize,
     /// Steps of projection and restoration, 1 to 10000.
     pub steps: usize,
-    /// Seed of everything.
+    /// Seed of all random numbers.
     pub seed: u64,
     /// Replicates of the bootstrap, 1 to a million.
     pub replicates: usize,
 }
 
 impl Budget {
-    /// Checks every setting. What belongs to the model, its training, its predictors and the bootstrap is checked by
-    /// these too, before a study begins.
+    /// Checks every setting. Settings of the model, its training, its predictors and the bootstrap are also checked by
+    /// those types, before a study starts.
     ///
     /// # Errors
     /// [`SettingError`] for a number out of the range stated with its field.
