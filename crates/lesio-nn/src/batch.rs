@@ -1,4 +1,4 @@
-//! A batch of images as it crosses the boundary between models, predictors and engines.
+//! A batch of images, as passed between models, predictors and engines.
 
 use crate::shape::Shape;
 
@@ -19,9 +19,9 @@ pub struct ImageBatch<'a> {
     shape: Shape,
 }
 
-/// Values that are no whole number of images.
+/// The number of values is not a multiple of an image's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} values are no whole number of images of shape {shape}")]
+#[error("{found} values are not a whole number of images of shape {shape}")]
 #[non_exhaustive]
 pub struct BatchError {
     /// Number of values.
@@ -31,10 +31,10 @@ pub struct BatchError {
 }
 
 impl<'a> ImageBatch<'a> {
-    /// As many images of a shape as the values make; none of no values.
+    /// Splits values into images of a shape; no values are no images.
     ///
     /// # Errors
-    /// [`BatchError`] where values are left over, and for an empty shape.
+    /// [`BatchError`] if values are left over, and for an empty shape.
     pub fn new(values: &'a [f32], shape: Shape) -> Result<Self, BatchError> {
         if shape.is_empty() || !values.len().is_multiple_of(shape.len()) {
             return Err(BatchError { found: values.len(), shape });

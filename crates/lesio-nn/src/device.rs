@@ -1,4 +1,4 @@
-//! Where networks are computed.
+//! The device that computes networks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,11 +11,11 @@ use crate::network::Network;
 use crate::parameters::ParameterSet;
 use crate::plan_engine::PlanEngine;
 
-/// Where networks are computed.
+/// The device that computes networks.
 ///
-/// Files do not know it: a model that was trained on one device is used on another, and a training goes on from its
-/// checkpoint on either. Results agree within rounding; only [`Device::Cpu`] gives the same bytes whatever the number
-/// of threads or the batch.
+/// Files do not depend on it: a model that was trained on one device can be used on another, and a training can
+/// continue from its checkpoint on either. Results agree within rounding; only [`Device::Cpu`] gives the same bytes for
+/// any number of threads and any batch.
 ///
 /// ```
 /// use lesio_nn::Device;
@@ -39,13 +39,13 @@ pub enum Device {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// A text that names none.
-    #[error("{found:?} is no device, expected cpu, cuda, cuda:N, metal or candle-cpu")]
+    /// The name is not that of a device.
+    #[error("unknown device {found:?}, expected cpu, cuda, cuda:N, metal or candle-cpu")]
     Unknown {
         /// The text.
         found: String,
     },
-    /// The program was built without it.
+    /// The program was built without support for the device.
     #[error("device {device} needs a build with the feature {feature:?}")]
     NotBuilt {
         /// The device.
@@ -53,24 +53,25 @@ pub enum DeviceError {
         /// The feature of lesio's crates.
         feature: &'static str,
     },
-    /// It is built in but cannot be opened.
+    /// The device cannot be opened.
     #[cfg(feature = "candle")]
     #[error("device {device} cannot be used")]
     Failed {
         /// The device.
         device: String,
-        /// What candle says.
+        /// The error of candle.
         source: candle_core::Error,
     },
 }
 
 impl Device {
-    /// An engine on this device for a network that is trained, for batches of up to `capacity` samples at first; the set
-    /// may hold other networks' parameters too.
+    /// Makes an engine on this device for the training of a network, initially for batches of up to `capacity` samples;
+    /// the set may contain parameters of other networks, too.
     ///
     /// # Errors
-    /// Parameters that do not fit the network, [`EngineError::Precision`] for a network in bfloat16 on another device than
-    /// [`Device::Cpu`], or a failure of the device.
+    /// For parameters that do not fit the network, [`EngineError::Precision`] for a network in bfloat16 on another
+    /// device than
+    /// [`Device::Cpu`], and if the device fails.
     pub fn training_engine(
         &self,
         network: &Network,
@@ -88,7 +89,7 @@ impl Device {
         })
     }
 
-    /// Refuses a network in a precision that this device does not have.
+    /// Returns an error for a network in a precision that this device does not support.
     #[cfg(feature = "candle")]
     pub(crate) fn check_precision(&self, network: &Network) -> Result<(), EngineError> {
         match network.precision() {
@@ -99,8 +100,8 @@ impl Device {
         }
     }
 
-    /// Whether this is lesio's own engine, whose results are the same to the last bit whatever the number of threads and
-    /// the other images of a batch.
+    /// Whether this is lesio's engine, whose results have the same bits for any number of threads and any other images
+    /// of a batch.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         matches!(self, Self::Cpu)
@@ -124,7 +125,7 @@ impl fmt::Display for Device {
 impl FromStr for Device {
     type Err = DeviceError;
 
-    /// `cpu`, `cuda`, `cuda:N`, `metal`, `metal:N`, or `candle-cpu`, which is the processor by the same code as a GPU.
+    /// `cpu`, `cuda`, `cuda:N`, `metal`, `metal:N`, or `candle-cpu`, which runs the code for GPUs on the processor.
     fn from_str(text: &str) -> Result<Self, DeviceError> {
         let unknown = || DeviceError::Unknown { found: text.to_owned() };
         let (kind, number) = match text.split_once(':') {

@@ -1,4 +1,4 @@
-//! One network while it trains, on any device.
+//! The interface of engines: a network in inference and in training, on any device.
 
 use lesio_kernels::AdamUpdate;
 
@@ -27,8 +27,8 @@ pub enum EngineError {
         /// The length the network needs.
         expected: usize,
     },
-    /// A network whose precision only the engine of the CPU has.
-    #[error("device {device} computes in single precision alone, and the network is declared in bfloat16")]
+    /// A network in a precision that only the CPU engine supports.
+    #[error("device {device} computes only in single precision, and the network is declared in bfloat16")]
     Precision {
         /// The device.
         device: String,
@@ -48,30 +48,32 @@ pub trait Engine {
     /// Computes the outputs of `samples` samples.
     ///
     /// # Errors
-    /// Inputs of another number or length than declared, or a failure of the device.
+    /// For inputs of another number or length than declared, and if the device fails.
     fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError>;
 
-    /// An output of the last forward pass; empty before the first, and where there is none of this index.
+    /// An output of the last forward pass; empty before the first pass, and for an invalid index.
     fn output(&self, index: usize) -> &[f32];
 
-    /// Computes the gradients by the inputs, where the engine was made for it, from those by the outputs of the last
-    /// forward pass; may be called again with others. In training the gradients by the parameters are added to those
-    /// there are.
+    /// Computes the gradients with respect to the inputs, if the engine was made for it, from those with respect to the
+    /// outputs of the last forward pass; it can be called again with others. In training, the gradients with respect to
+    /// the parameters are accumulated.
     ///
     /// # Errors
-    /// Gradients of another number or length than the outputs, an engine that was made for none, no forward pass, or a
-    /// failure of the device.
+    /// For gradients of another number or length than the outputs, for an engine without gradients, without a forward
+    /// pass, and if the device fails.
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError>;
 
-    /// Gradient by an input from the last backward pass; empty before the first, and where the engine was not made for it.
+    /// Gradient with respect to an input from the last backward pass; empty before the first pass, and if the engine
+    /// was not made for it.
     fn input_gradient(&self, index: usize) -> &[f32];
 }
 
 /// A network in training: weights, gradients and Adam's moments, and the passes over them.
 ///
-/// An objective is written once against this trait, whatever the device.
+/// An objective is written once against this trait, for all devices.
 pub trait TrainingEngine: Engine + Send {
-    /// Whether the next passes are of training or evaluate; [`Mode::Train`] at first. A [`Trainer`](crate::Trainer) sets it.
+    /// Sets whether the next passes are for training or evaluation; [`Mode::Train`] at first. A
+    /// [`Trainer`](crate::Trainer) sets it.
     fn set_mode(&mut self, mode: Mode);
 
     /// Sets all gradients to 0 and forgets the statistics of batch normalizations not yet used.
@@ -80,71 +82,70 @@ pub trait TrainingEngine: Engine + Send {
     /// Sum of the squared gradients, in f64 and in a fixed order.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn squared_gradient_norm(&self) -> Result<f64, EngineError>;
 
     /// Changes the parameters by one Adam update, and the running statistics of batch normalizations
     /// by those of the forward passes in [`Mode::Train`] since the last update.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn update(&mut self, update: &AdamUpdate) -> Result<(), EngineError>;
 
-    /// Moves the mean of the parameters by this share of the distance towards the present ones. The first call makes it
-    /// equal to them.
+    /// Moves the mean of the parameters by this fraction of the distance toward the present ones. The first call sets
+    /// the mean to them.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn average(&mut self, share: f32) -> Result<(), EngineError>;
 
-    /// Exchanges the parameters for their mean, and back: moments and gradients stay. Changes nothing where there is no
-    /// mean.
+    /// Exchanges the parameters with their mean, and back: moments and gradients are kept. Does nothing without a mean.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn exchange_mean(&mut self) -> Result<(), EngineError>;
 
     /// The present parameters.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn parameters(&self) -> Result<ParameterSet, EngineError>;
 
     /// The mean of the parameters; `None` before the first [`TrainingEngine::average`].
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn mean(&self) -> Result<Option<ParameterSet>, EngineError>;
 
     /// Adam's first and second moments, under the parameters' names.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     fn moments(&self) -> Result<[ParameterSet; 2], EngineError>;
 
-    /// Takes over a state, as saved. Gradients are cleared.
+    /// Restores a saved state. Gradients are cleared.
     ///
     /// # Errors
-    /// Names or shapes that are not the network's.
+    /// For names or shapes that do not match the network.
     fn restore(&mut self, state: &EngineState) -> Result<(), EngineError>;
 }
 
-/// Everything of an engine that a training goes on from. Sets may hold other networks' parameters too.
+/// The state of an engine that is needed to continue a training. Sets may contain parameters of other networks, too.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EngineState {
     /// The parameters.
     pub parameters: ParameterSet,
     /// Adam's first and second moments.
     pub moments: [ParameterSet; 2],
-    /// The mean of the parameters, where they are averaged.
+    /// The mean of the parameters, if they are averaged.
     pub mean: Option<ParameterSet>,
 }
 
-/// Which gradients an engine is made for.
+/// The gradients that an engine computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputGradients {
-    /// Those of the parameters alone.
+    /// Only those of the parameters.
     Skip,
-    /// Those of the inputs too.
+    /// Also those of the inputs.
     Compute,
 }

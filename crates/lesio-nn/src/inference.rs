@@ -11,8 +11,8 @@ use crate::plan::{Differentiate, Plan, PlanError, PlanWeights};
 
 /// A network with fixed parameters, ready to be computed from any thread.
 ///
-/// The parameters are held once, in the layout of the engine. Buffers are made when they are needed and kept for the
-/// next call.
+/// The parameters are stored once, in the layout of the engine. Buffers are allocated on demand and kept for the next
+/// call.
 #[derive(Debug)]
 pub struct Inference {
     network: Network,
@@ -48,7 +48,7 @@ impl std::fmt::Debug for Backend {
     }
 }
 
-/// Buffers kept: more than this many calls at once make new ones.
+/// Number of buffers kept: more simultaneous calls allocate new ones.
 const KEPT: usize = 4;
 
 /// An [`Inference`] with the buffers of its passes, which it gives back when it is dropped.
@@ -164,11 +164,12 @@ impl Drop for FixedEngine<'_> {
 
 impl Inference {
     /// A network with its parameters on a device; the set may hold others too. `differentiate` says whether backward
-    /// passes will be asked for: [`Differentiate::Nothing`] or [`Differentiate::Inputs`].
+    /// passes will be requested: [`Differentiate::Nothing`] or [`Differentiate::Inputs`].
     ///
     /// # Errors
-    /// Parameters that do not fit the network, [`EngineError::Precision`] for a network in bfloat16 on another device than
-    /// [`Device::Cpu`], or a failure of the device.
+    /// For parameters that do not fit the network, [`EngineError::Precision`] for a network in bfloat16 on another
+    /// device than
+    /// [`Device::Cpu`], and if the device fails.
     pub fn new(
         network: &Network,
         parameters: &ParameterSet,
@@ -201,7 +202,7 @@ impl Inference {
     /// A copy of the parameters.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         Ok(match &self.backend {
             Backend::Plan { weights, .. } => weights.to_parameters(),
@@ -210,16 +211,17 @@ impl Inference {
         })
     }
 
-    /// An engine of this network, in evaluation mode. Any number may be in use at once.
+    /// An engine of this network in evaluation mode. Any number may be used at the same time.
     #[must_use]
     pub fn engine(&self) -> FixedEngine<'_> {
         FixedEngine { inference: self, buffers: Buffers::None }
     }
 
-    /// Computes the outputs for `samples` samples in evaluation mode. The engine has them, and does backward passes.
+    /// Computes the outputs for `samples` samples in evaluation mode. The returned engine gives access to them and runs
+    /// backward passes.
     ///
     /// # Errors
-    /// Inputs of another number or length than declared, and a failure of the device.
+    /// For inputs of another number or length than declared, and if the device fails.
     pub fn run(&self, inputs: &[&[f32]], samples: usize) -> Result<FixedEngine<'_>, EngineError> {
         let mut engine = self.engine();
         engine.forward(inputs, samples)?;

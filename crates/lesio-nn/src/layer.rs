@@ -10,7 +10,7 @@ pub enum Bias {
     /// One learned value per output channel.
     #[default]
     Learned,
-    /// Nothing is added; right before a normalization, which would take it out again.
+    /// No bias; suitable before a normalization, which would remove it.
     None,
 }
 
@@ -44,7 +44,7 @@ pub enum Layer {
         epsilon: f32,
     },
     /// Normalization of each channel over batch and pixels in training, and by the running mean
-    /// and variance else. Parameters: `weight`, `bias`, `running_mean`, `running_variance`, all `[channels]`.
+    /// and variance otherwise. Parameters: `weight`, `bias`, `running_mean`, `running_variance`, all `[channels]`.
     BatchNormalization {
         /// Added to the variance.
         epsilon: f32,
@@ -68,7 +68,7 @@ pub enum Layer {
         /// Factor of enlargement.
         factor: usize,
     },
-    /// Linear interpolation between pixel centres (half-pixel convention, edges repeated).
+    /// Linear interpolation between pixel centers (half-pixel convention, edges repeated).
     UpsampleBilinear {
         /// Factor of enlargement.
         factor: usize,
@@ -104,21 +104,21 @@ impl Convolution {
         Self { channels, kernel, stride: 1, padding: 0, bias: Bias::Learned }
     }
 
-    /// With another stride.
+    /// Sets the stride.
     #[must_use]
     pub const fn stride(mut self, stride: usize) -> Self {
         self.stride = stride;
         self
     }
 
-    /// With zeros added on each side.
+    /// Sets the padding with zeros on each side.
     #[must_use]
     pub const fn padding(mut self, padding: usize) -> Self {
         self.padding = padding;
         self
     }
 
-    /// With or without a learned bias.
+    /// Sets whether a bias is learned.
     #[must_use]
     pub const fn bias(mut self, bias: Bias) -> Self {
         self.bias = bias;
@@ -131,7 +131,7 @@ impl Convolution {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Activation {
-    /// `x` where positive, else `slope * x`; the derivative at 0 is `slope`. Slope 0 is the ReLU.
+    /// `x` if positive, otherwise `slope * x`; the derivative at 0 is `slope`. Slope 0 is the ReLU.
     LeakyRelu {
         /// Slope for negative values, at least 0 and below 1.
         slope: f32,

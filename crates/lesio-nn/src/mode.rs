@@ -1,6 +1,6 @@
-//! Whether a pass is one of training.
+//! The mode of a pass: training or evaluation.
 
-/// How batch normalization takes its statistics.
+/// The source of batch normalization's statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// From the batch at hand; the running ones are to be updated.

@@ -1,4 +1,4 @@
-//! One safetensors file for parameters and all that belongs to them.
+//! Model files: parameters and a document in one safetensors file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -16,10 +16,10 @@ use crate::storage;
 /// The metadata key of the document.
 const KEY: &str = "lesio";
 
-/// Largest model file that is read by default: 2 GiB, half a billion parameters, as of other files.
+/// Largest model file that is read by default: 2 GiB, half a billion parameters, the same limit as for other files.
 pub const DEFAULT_LIMIT: u64 = 2 << 30;
-/// Largest header that is read: what it describes takes some ten times as much memory. A localizer's has less
-/// than a megabyte.
+/// Largest header that is read: its parsed content takes about ten times as much memory. The header of a localizer has
+/// less than a megabyte.
 const MOST_HEADER_BYTES: u64 = 16 << 20;
 /// Bytes that hold the size of the header.
 const SIZE_BYTES: u64 = 8;
@@ -35,15 +35,15 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// The file is no safetensors file.
+    /// The file is not a safetensors file.
     #[error("{path:?} is not a safetensors file")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: SafeTensorError,
     },
     /// The file is not one that lesio wrote, or is of another kind or version.
@@ -51,17 +51,17 @@ pub enum LoadError {
     Kind {
         /// The file.
         path: PathBuf,
-        /// What it says it is.
+        /// The kind and version in the file.
         found: String,
-        /// What was looked for.
+        /// The expected kind and version.
         expected: String,
     },
-    /// The configuration in the file cannot be understood.
+    /// The configuration in the file cannot be parsed.
     #[error("the configuration in {path:?} cannot be read")]
     Document {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: serde_json::Error,
     },
     /// A tensor is of another type than f32.
@@ -86,16 +86,16 @@ pub enum LoadError {
         /// The value.
         value: f32,
     },
-    /// A tensor's content is not what was written.
+    /// A tensor's content is damaged.
     #[error("tensor {tensor:?} in {path:?} is damaged: its checksum is {found:08x}, expected {expected:08x}")]
     Checksum {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
-        /// The checksum of what is there.
+        /// The checksum of its content.
         found: u32,
-        /// The checksum of what was written.
+        /// The checksum in the file.
         expected: u32,
     },
     /// The parameters are not those of the networks.
@@ -103,11 +103,11 @@ pub enum LoadError {
     Parameters {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         source: crate::parameters::ParameterError,
     },
-    /// The configuration is understood, but refused.
-    #[error("the configuration in {path:?} is refused: {reason}")]
+    /// The configuration is invalid.
+    #[error("the configuration in {path:?} is invalid: {reason}")]
     Refused {
         /// The file.
         path: PathBuf,
@@ -120,11 +120,11 @@ pub enum LoadError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SaveError {
-    /// The file could not be written; what stood under its name still does.
+    /// The file could not be written; an existing file remains.
     #[error(transparent)]
     Write(#[from] lesio_files::WriteError),
-    /// Parameters or configuration cannot be put into a file.
-    #[error("{path:?} cannot be put together: {reason}")]
+    /// Parameters or configuration cannot be encoded.
+    #[error("{path:?} cannot be encoded: {reason}")]
     Content {
         /// The file.
         path: PathBuf,
@@ -144,15 +144,14 @@ struct Envelope<T> {
     document: T,
 }
 
-/// Writes parameters and a document (configuration, preprocessing, provenance) as one safetensors
-/// file, replacing one of that name at once or not at all. The same content gives the same bytes.
+/// Writes parameters and a document (configuration, preprocessing, provenance) as one safetensors file, atomically
+/// replacing an existing one. The same content gives the same bytes.
 ///
-/// `kind` and `version` say what the file is; [`load`] asks for them. One process at a time may save under
-/// a name.
+/// `kind` and `version` identify the format of the document; [`load`] requires them. Only one process at a time may
+/// save under the same name.
 ///
 /// # Errors
-/// Parameters or a document that cannot be written down, or a failure of the file system, after which
-/// what stood under the name still does.
+/// If parameters or document cannot be encoded, and if the file system fails; an existing file then remains.
 pub fn save(
     path: impl AsRef<Path>,
     kind: &str,
@@ -160,16 +159,16 @@ pub fn save(
     parameters: &ParameterSet,
     document: &impl Serialize,
 ) -> Result<(), SaveError> {
-    // What a process that was killed while it wrote this file left beside it; if it cannot be removed, it
-    // is no reason not to save.
+    // Removes temporary files of a process that was killed while it wrote this file. A failure to remove them does not
+    // prevent saving.
     let _ = lesio_files::sweep_for(path.as_ref());
     save_in(&Disk, path, kind, version, parameters, document)
 }
 
-/// As [`save`], in another file system.
+/// Like [`save`], in another file system.
 ///
 /// # Errors
-/// As [`save`].
+/// Those of [`save`].
 pub fn save_in<F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,
@@ -207,7 +206,7 @@ pub(crate) fn encode(
     if bytes as u64 > DEFAULT_LIMIT - MOST_HEADER_BYTES {
         return Err(format!("its parameters have {bytes} bytes, more than is read ({DEFAULT_LIMIT})"));
     }
-    // One key only: with more, the hash map's order would decide the bytes.
+    // One key only: with more, the bytes would depend on the order of the hash map.
     let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let views: Result<Vec<_>, _> = data
         .iter()
@@ -219,11 +218,11 @@ pub(crate) fn encode(
     safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())
 }
 
-/// What a model file says of itself, before its tensors are read.
+/// The description in a model file, without its tensors.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Description {
-    /// What it is.
+    /// Its kind.
     pub kind: String,
     /// The version of its layout.
     pub version: u32,
@@ -233,11 +232,11 @@ pub struct Description {
     pub document: serde_json::Value,
 }
 
-/// Reads what a model file says of itself. Its tensors are not read, so that this takes no more memory than
-/// the header does, but that they fill the file is checked.
+/// Reads the description of a model file without its tensors, with no more memory than the header needs. It checks that
+/// the tensors fill the file.
 ///
 /// # Errors
-/// As [`load`], for what is known without the values of the tensors.
+/// Those of [`load`], as far as they are known without the values of the tensors.
 pub fn describe(path: impl AsRef<Path>, limit: u64) -> Result<Description, LoadError> {
     let path = path.as_ref();
     let (mut file, length) = open(path, limit)?;
@@ -250,16 +249,15 @@ pub fn describe(path: impl AsRef<Path>, limit: u64) -> Result<Description, LoadE
     })
 }
 
-/// Reads what [`save`] wrote: the parameters, checked against their checksums and for finiteness, and
-/// the document.
+/// Reads a file of [`save`]: the parameters, whose checksums and finite values are checked, and the document.
 ///
-/// The length of the file is compared with `limit`, and what its header claims with the length, before
-/// anything is read; a file of another kind is refused by its header alone. The parameters take as much memory
-/// as the file is long.
+/// Before anything is read, the length of the file is compared with `limit`, and the claims of the header with the
+/// length. A file of another kind is recognized by its header. The parameters need as much memory as the length of the
+/// file.
 ///
 /// # Errors
-/// A file that cannot be read, is larger than `limit` bytes, is no safetensors file, of another kind
-/// or version, damaged, or holds NaN.
+/// If the file cannot be read, is larger than `limit` bytes, is not a safetensors file, has another kind or version, is
+/// damaged, or contains NaN.
 pub fn load<T: DeserializeOwned>(
     path: impl AsRef<Path>,
     kind: &str,
@@ -301,7 +299,7 @@ fn decode_from<T: DeserializeOwned>(
         found,
         expected: format!("{kind} of version {version}"),
     };
-    // What the file is comes first: another kind's document could not be understood.
+    // The kind is checked first: the document of another kind could not be parsed.
     if (envelope.kind.as_str(), envelope.version) != (kind, version) {
         return Err(wrong_kind(format!("{} of version {}", envelope.kind.escape_debug(), envelope.version)));
     }
@@ -340,7 +338,7 @@ fn decode_from<T: DeserializeOwned>(
     Ok((parameters, document))
 }
 
-/// Reads so many numbers, and tells the checksum of their bytes.
+/// Reads this many numbers, and returns the checksum of their bytes, too.
 fn read_values(content: &mut impl Read, count: usize) -> io::Result<(Vec<f32>, u32)> {
     let mut values: Vec<f32> = Vec::new();
     // The file is as long as this, which was checked.
@@ -365,7 +363,7 @@ struct Tensor {
     count: usize,
 }
 
-/// All but the tensors' values.
+/// Everything except the tensors' values.
 struct Header {
     /// In the order of the file.
     tensors: Vec<Tensor>,

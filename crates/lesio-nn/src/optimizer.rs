@@ -7,23 +7,23 @@ use serde::{Deserialize, Serialize};
 /// Most steps of a warm-up.
 const LARGEST_WARM_UP: u64 = 1 << 40;
 
-/// How the learning rate goes over the steps of a training.
+/// The schedule of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Schedule {
-    /// The same rate all along (after the warm-up).
+    /// A constant rate (after the warm-up).
     Constant,
     /// Falls from the rate to `rate * floor` along half a cosine.
     Cosine {
-        /// Share of the rate that is left at the end, 0 to 1.
+        /// Fraction of the rate at the end, 0 to 1.
         floor: f64,
     },
 }
 
 impl Default for Schedule {
-    /// A cosine with floor .05: most of the late noise of Adam goes away, and no epoch has to be
-    /// guessed at which to drop the rate.
+    /// A cosine with floor .05: it removes most of Adam's late noise, and there is no step to choose at which the rate
+    /// drops.
     fn default() -> Self {
         Self::Cosine { floor: 0.05 }
     }
@@ -43,14 +43,14 @@ pub struct AdamConfig {
     pub beta2: f64,
     /// Added to the root of the second moment, 1e-30 to 1. Default 1e-8.
     pub epsilon: f64,
-    /// Share of each weight taken away per step, times the rate; 0 to 1000. Default 0.
+    /// Fraction of each weight that is subtracted per step, times the rate; 0 to 1000. Default 0.
     pub weight_decay: f64,
     /// Steps over which the rate rises linearly from 0, up to 2^40. Default 100: the first second moments are noisy.
     pub warm_up: u64,
-    /// How the rate goes after the warm-up.
+    /// The schedule after the warm-up.
     pub schedule: Schedule,
-    /// Gradients are scaled down to this Euclidean norm, 1e-12 to 1e12, where they exceed it; `None` leaves them.
-    /// Default `None`.
+    /// Gradients above this Euclidean norm, 1e-12 to 1e12, are scaled down to it; `None` turns that off. Default
+    /// `None`.
     pub clip_norm: Option<f64>,
 }
 
@@ -99,7 +99,7 @@ impl AdamConfig {
         self.clip_norm.map_or(Ok(()), |norm| in_range("clip_norm", norm, 1e-12..=1e12))
     }
 
-    /// The learning rate of a step, counted from 0, of `total` steps.
+    /// The learning rate of a step, starting from 0, of `total` steps.
     #[must_use]
     pub fn rate_at(&self, step: u64, total: u64) -> f64 {
         if step < self.warm_up {
@@ -114,7 +114,7 @@ impl AdamConfig {
         self.rate * (floor + (1.0 - floor) * 0.5 * (1.0 + (std::f64::consts::PI * position).cos()))
     }
 
-    /// The numbers of the update of a step, counted from 0.
+    /// The coefficients of the update of a step, starting from 0.
     #[must_use]
     pub fn update(&self, step: u64, total: u64, gradient_norm: f64) -> AdamUpdate {
         let gradient_scale = match self.clip_norm {

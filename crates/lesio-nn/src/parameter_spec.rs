@@ -1,10 +1,10 @@
-//! What parameters a network has: their names, shapes and roles.
+//! The parameters of a network: names, shapes and roles.
 
-/// What a parameter is for, which decides how it starts and whether it is trained.
+/// The role of a parameter, which determines its initialization and whether it is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Role {
-    /// A weight that `fan_in` inputs of one output pass through.
+    /// A weight of a layer with `fan_in` inputs per output.
     Weight {
         /// Number of inputs of one output.
         fan_in: usize,
@@ -39,12 +39,12 @@ pub struct ParameterSpec {
     pub name: String,
     /// Lengths of the axes, in the layout given with the [`Layer`](crate::Layer).
     pub shape: Vec<usize>,
-    /// What it is for.
+    /// Its role.
     pub role: Role,
 }
 
 impl ParameterSpec {
-    /// Number of values; `usize::MAX` where it does not fit.
+    /// Number of values; `usize::MAX` on overflow.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shape.iter().fold(1, |product, &length| product.saturating_mul(length))

@@ -17,7 +17,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// Values of a shape, row-major; `None` where their numbers differ.
+    /// Values of a shape, row-major; `None` if their number does not match.
     #[must_use]
     pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Option<Self> {
         let length = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
@@ -42,12 +42,12 @@ impl Parameter {
     }
 }
 
-/// How weights start.
+/// The initialization of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Initialization {
     /// Weights and biases uniform within `1 / sqrt(fan_in)` (variance `1 / (3 fan_in)`): small, and
-    /// what PyTorch does by default, so that figures compare.
+    /// the default of PyTorch, so that results are comparable.
     #[default]
     UniformFanIn,
     /// Weights normal with variance `2 / fan_in`, biases 0 (He et al. 2015, arXiv:1502.01852): keeps
@@ -57,7 +57,7 @@ pub enum Initialization {
 
 /// All parameters of one or more networks, by name.
 ///
-/// Iteration follows the names' order, so files, sums and initial values never depend on a hash.
+/// Iteration is in the order of names, so files, sums and initial values never depend on a hash.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ParameterSet {
     parameters: BTreeMap<String, Parameter>,
@@ -67,13 +67,13 @@ pub struct ParameterSet {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {
-    /// A parameter that the network needs is not there.
+    /// A parameter of the network is missing.
     #[error("parameter {name:?} is missing")]
     Missing {
         /// Its name.
         name: String,
     },
-    /// A parameter that the network does not know is there.
+    /// A parameter does not belong to the network.
     #[error("parameter {name:?} belongs to no layer")]
     Unexpected {
         /// Its name.
@@ -120,8 +120,8 @@ impl ParameterSet {
 
     /// Initial parameters of a network.
     ///
-    /// Every parameter draws from a stream of its own, made of the seed and its name, so its values
-    /// depend neither on the order of the layers nor on the other layers.
+    /// Every parameter has a separate random stream, from the seed and its name, so its values depend neither on the
+    /// order of the layers nor on other layers.
     #[must_use]
     pub fn initialize(network: &Network, initialization: Initialization, seed: u64) -> Self {
         let mut parameters = BTreeMap::new();
@@ -164,7 +164,7 @@ impl ParameterSet {
         self.parameters.insert(name.into(), parameter);
     }
 
-    /// Takes in all parameters of another set, replacing those of the same name.
+    /// Adds all parameters of another set, replacing those of the same name.
     pub fn extend(&mut self, other: Self) {
         self.parameters.extend(other.parameters);
     }
@@ -197,11 +197,11 @@ impl ParameterSet {
         self.parameters.is_empty()
     }
 
-    /// Checks that exactly the parameters of these networks are there, in their shapes, all finite, and running
-    /// variances at least 0.
+    /// Checks that the set contains exactly the parameters of these networks, with their shapes, finite values, and
+    /// running variances of at least 0.
     ///
     /// # Errors
-    /// Names the first parameter that is missing, unexpected, of another shape, not finite or negative.
+    /// For the first parameter that is missing, unexpected, of another shape, not finite or negative.
     pub fn check(&self, networks: &[&Network]) -> Result<(), ParameterError> {
         let mut expected: BTreeMap<String, ParameterSpec> = BTreeMap::new();
         for network in networks {

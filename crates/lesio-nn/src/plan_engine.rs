@@ -30,7 +30,7 @@ impl PlanEngine {
     /// An engine for batches of up to `capacity` samples; a larger batch makes it grow.
     ///
     /// # Errors
-    /// Parameters that do not fit the network.
+    /// For parameters that do not fit the network.
     pub fn new(
         network: &Network,
         parameters: &ParameterSet,

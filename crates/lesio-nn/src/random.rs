@@ -1,7 +1,7 @@
 //! Seeded random numbers that do not depend on the order of draws, threads or batches.
 //!
-//! candle's CPU generator cannot be seeded, so every draw comes from here: ChaCha8 with a stream of
-//! its own for each purpose.
+//! candle's CPU generator cannot be seeded, so all random numbers come from this module: ChaCha8 with a separate stream
+//! for each purpose.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -9,8 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 /// The generator of `stream` under `seed`: streams of one seed are independent of each other.
 ///
-/// Give each sample, step or parameter a stream of its own, and what it draws cannot depend on what
-/// others drew before.
+/// With a separate stream for each sample, step or parameter, its numbers do not depend on earlier draws of others.
 #[must_use]
 pub fn generator(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);

@@ -30,19 +30,19 @@ impl Shape {
         Self::new(features, 1, 1)
     }
 
-    /// Number of values in one sample; `usize::MAX` where it does not fit.
+    /// Number of values in one sample; `usize::MAX` on overflow.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.channels.saturating_mul(self.pixels())
     }
 
-    /// Whether a sample holds no value; no shape inside a [`Network`](crate::Network) is empty.
+    /// Whether a sample has no values; no shape inside a [`Network`](crate::Network) is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of pixels in one channel; `usize::MAX` where it does not fit.
+    /// Number of pixels in one channel; `usize::MAX` on overflow.
     #[must_use]
     pub const fn pixels(&self) -> usize {
         self.height.saturating_mul(self.width)

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file of at most `limit` bytes, and tells its length.
+/// Opens a regular file of at most `limit` bytes, and returns its length.
 ///
-/// The type is asked before opening, because to open a pipe for reading waits for a writer; and again
-/// afterwards, because the name may have come to mean something else in between.
+/// The type is checked before opening, because opening a pipe for reading waits for a writer, and again afterwards,
+/// because the name may refer to something else by then.
 pub(crate) fn open(path: &Path, limit: u64) -> io::Result<(File, u64)> {
     let expect_regular = |metadata: fs::Metadata| {
         if metadata.is_file() {

@@ -207,7 +207,7 @@ proptest! {
         check_gradients(seed);
     }
 
-    /// Bit for bit: any number of threads, any neighbours in the batch, any capacity.
+    /// Bit for bit: any number of threads, any neighbors in the batch, any capacity.
     #[test]
     fn samples_do_not_depend_on_neighbours_or_threads(seed in any::<u64>()) {
         let (mut rng, network, set) = case(seed, 8);

@@ -240,7 +240,7 @@ fn other_settings_or_data_are_refused_by_name() {
     other.adam.rate = 0.5;
     let error = refused(10, other);
     assert!(
-        matches!(&error, CheckpointError::Configuration { difference, .. } if difference == "adam.rate is 0.01 there and 0.5 here"),
+        matches!(&error, CheckpointError::Configuration { difference, .. } if difference == "adam.rate is 0.01 in the checkpoint and 0.5 in this training"),
         "{error}"
     );
     assert!(matches!(refused(11, config(1)), CheckpointError::Data { .. }));

@@ -22,7 +22,7 @@ pub struct CandleEngine {
     mode: Mode,
     pass: Option<HostPass>,
     mean: Option<BTreeMap<String, Tensor>>,
-    /// Those of parameters that no backward pass has reached are missing, and are 0.
+    /// Gradients that no backward pass has reached are missing and count as 0.
     gradients: BTreeMap<String, Tensor>,
     /// First and second moments `[2, ...]` of every parameter that is trained.
     moments: BTreeMap<String, Tensor>,
@@ -33,7 +33,7 @@ impl CandleEngine {
     /// An engine for a network on a device.
     ///
     /// # Errors
-    /// Parameters that do not fit, or a failure of the device.
+    /// For parameters that do not fit, and if the device fails.
     pub fn new(
         network: &Network,
         parameters: &ParameterSet,

@@ -1,6 +1,6 @@
 //! Layers as compositions of candle operations, which every device and precision computes.
 //!
-//! They avoid what is wrong in candle 0.11: `max_pool2d`'s gradient is scaled by the window's area,
+//! They avoid defects of candle 0.11: `max_pool2d`'s gradient is scaled by the window's area,
 //! `upsample_nearest2d`'s overwrites what other readers of its input left there, `upsample_bilinear2d` has
 //! none, a strided convolution's fails on images that are not square, and `relu(NaN)` is 0. They also avoid
 //! `conv_transpose2d`, which a graphics card computes with one thread an output, and which candle takes for
@@ -123,7 +123,7 @@ pub(super) fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
         .reshape((n, c, tall, wide))
 }
 
-/// Linear interpolation between pixel centres, as two matrix products.
+/// Linear interpolation between pixel centers, as two matrix products.
 pub(super) fn upsample_bilinear(x: &Tensor, factor: usize) -> Result<Tensor> {
     by_kernels!(x, super::cuda::upsample(x, lesio_kernels::Upsampling::Bilinear, factor));
     let (n, c, h, w) = x.dims4()?;
@@ -381,7 +381,7 @@ fn enlarged(x: &Tensor, factor: usize) -> Result<[usize; 2]> {
     }
 }
 
-/// The matrix `[size, size * factor]` of linear interpolation between pixel centres.
+/// The matrix `[size, size * factor]` of linear interpolation between pixel centers.
 fn interpolation(size: usize, factor: usize, like: &Tensor) -> Result<Tensor> {
     let enlarged = size * factor;
     let mut matrix = vec![0f64; size * enlarged];

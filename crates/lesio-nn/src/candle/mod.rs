@@ -1,7 +1,7 @@
 //! Networks on the devices of candle, and layers as candle operations.
 //!
-//! [`CandleNetwork`] is a [`Network`](crate::Network) as candle operations: differentiable, and what a model of one's own
-//! builds upon. [`CandleEngine`] trains it. [`ops`] has the kernels' layers for models composed by hand.
+//! [`CandleNetwork`] is a [`Network`](crate::Network) in candle operations: differentiable, and a basis for your own
+//! models. [`CandleEngine`] trains it. [`ops`] has the kernels' layers for models composed by hand.
 
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;

@@ -1,7 +1,7 @@
 //! A network computed by candle: any device, any precision, gradients by automatic differentiation.
 //!
-//! This is the reference for the CPU plan, the way onto a GPU, and what a caller extends with candle
-//! operations of their own.
+//! This is the reference for the CPU plan, the implementation for GPUs, and a basis that callers can extend with their
+//! own candle operations.
 
 use std::collections::BTreeMap;
 
@@ -43,10 +43,10 @@ pub struct BatchStatistics {
 impl CandleNetwork {
     /// Puts a network's parameters on a device, in a precision (f32, or f64 to check gradients).
     ///
-    /// Parameters of other networks in the set are left alone.
+    /// Parameters of other networks in the set are ignored.
     ///
     /// # Errors
-    /// A parameter that is missing or of another shape, or a failure of the device.
+    /// For a parameter that is missing or of another shape, and if the device fails.
     pub fn new(network: &Network, parameters: &ParameterSet, dtype: DType, device: &Device) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for spec in network.parameters() {
@@ -103,15 +103,15 @@ impl CandleNetwork {
     /// in evaluation mode. Differentiable in the inputs and in the parameters.
     ///
     /// # Errors
-    /// Inputs of another number or shape than declared, or a failure of the device.
+    /// For inputs of another number or shape than declared, and if the device fails.
     pub fn forward(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         self.forward_mode(inputs, Mode::Evaluate).map(|(outputs, _)| outputs)
     }
 
-    /// As [`CandleNetwork::forward`], in either mode; returns the statistics of the batch normalizations too.
+    /// Like [`CandleNetwork::forward`], in either mode; returns the statistics of the batch normalizations too.
     ///
     /// # Errors
-    /// As [`CandleNetwork::forward`].
+    /// Those of [`CandleNetwork::forward`].
     pub fn forward_mode(&self, inputs: &[Tensor], mode: Mode) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
         let (values, statistics) = self.every_value(inputs, mode, Parameters::Tracked)?;
         let outputs = self.network.outputs().iter().map(|id| values[id.index()].clone()).collect();

@@ -1,8 +1,8 @@
 //! Layers as candle operations, for models composed by hand.
 //!
 //! candle 0.11 computes some of these layers slowly, and some of their gradients wrong. The functions here
-//! take and return candle tensors and take part in candle's automatic differentiation. They compute the
-//! gradients of tracked arguments and no others, so that frozen weights cost nothing in the backward pass.
+//! take and return candle tensors and take part in candle's automatic differentiation. They compute only
+//! the gradients of tracked arguments, so that frozen weights cost nothing in the backward pass.
 //!
 //! Tensors of f32 on the CPU are computed by the kernels of the plan. On other devices and in other
 //! precisions the layers are composed of candle's operations, as in
@@ -19,7 +19,7 @@
 //!
 //! let device = Device::Cpu;
 //! let image = Var::randn(0f32, 1.0, (2, 3, 16, 16), &device)?;
-//! // Frozen: a tensor that is no variable.
+//! // Frozen: a tensor that is not a variable.
 //! let weight = Tensor::ones((8, 3, 3, 3), DType::F32, &device)?;
 //! let bias = Tensor::zeros(8, DType::F32, &device)?;
 //!
@@ -56,7 +56,7 @@ use super::layers;
 /// bias `[out]`: images `[n, out, (rows + 2 * padding - kernel) / stride + 1, ...]`.
 ///
 /// # Errors
-/// Tensors whose shapes, types or devices do not fit each other, or whose shapes do not fit the window.
+/// For tensors whose shapes, types or devices do not fit each other, and for shapes that do not fit the window.
 pub fn convolution(image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: Window) -> Result<Tensor> {
     if has_kernels(image) {
         return convolve(image, weight, bias, Convolve { window, direction: Direction::Plain });
@@ -70,7 +70,7 @@ pub fn convolution(image: &Tensor, weight: &Tensor, bias: Option<&Tensor>, windo
 /// padding, ...]`.
 ///
 /// # Errors
-/// As [`convolution`].
+/// Those of [`convolution`].
 pub fn transposed_convolution(
     image: &Tensor,
     weight: &Tensor,
@@ -84,8 +84,8 @@ pub fn transposed_convolution(
     with_bias(&layers::transposed_convolution(image, weight, window.stride, window.padding)?, bias)
 }
 
-/// Maximum over windows `[rows, columns]` that do not overlap; what does not fill a window is left out. Of
-/// equal largest values the first in reading order takes the gradient.
+/// Maximum over windows `[rows, columns]` that do not overlap; pixels that do not fill a window are left out. Of
+/// equal largest values, the first in reading order gets the gradient.
 ///
 /// # Errors
 /// Tensors that are not images `[n, channels, rows, columns]`, and windows that are empty or larger than the image.
@@ -96,10 +96,10 @@ pub fn max_pool(image: &Tensor, window: [usize; 2]) -> Result<Tensor> {
     layers::max_pool(image, window)
 }
 
-/// Mean over windows `[rows, columns]` that do not overlap; what does not fill a window is left out.
+/// Mean over windows `[rows, columns]` that do not overlap; pixels that do not fill a window are left out.
 ///
 /// # Errors
-/// As [`max_pool`].
+/// Those of [`max_pool`].
 pub fn average_pool(image: &Tensor, window: [usize; 2]) -> Result<Tensor> {
     if has_kernels(image) {
         return image.contiguous()?.apply_op1(Pool { pooling: Pooling::Mean, window });
@@ -118,10 +118,10 @@ pub fn upsample_nearest(image: &Tensor, factor: usize) -> Result<Tensor> {
     layers::upsample_nearest(image, factor)
 }
 
-/// Linear interpolation between pixel centres (half-pixel convention, edges repeated).
+/// Linear interpolation between pixel centers (half-pixel convention, edges repeated).
 ///
 /// # Errors
-/// As [`upsample_nearest`].
+/// Those of [`upsample_nearest`].
 pub fn upsample_bilinear(image: &Tensor, factor: usize) -> Result<Tensor> {
     if has_kernels(image) {
         return image.contiguous()?.apply_op1(Upsample { upsampling: Upsampling::Bilinear, factor });

@@ -1,4 +1,4 @@
-//! Networks are declared node by node.
+//! Declaration of networks, node by node.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub struct NetworkBuilder {
     nodes: Vec<Node>,
     inputs: Vec<NodeId>,
     names: BTreeSet<String>,
-    /// What is wrong with an input, for [`NetworkBuilder::finish`] to report.
+    /// The first error about an input, which [`NetworkBuilder::finish`] reports.
     fault: Option<NetworkError>,
     /// Values of one sample and parameters so far.
     values: u64,
@@ -40,8 +40,8 @@ impl NetworkBuilder {
         Self::default()
     }
 
-    /// Declares an input of a shape. A name used twice and a shape that is too large are reported by
-    /// [`NetworkBuilder::finish`].
+    /// Declares an input of a shape. [`NetworkBuilder::finish`] reports a name that is used twice and a shape that
+    /// is too large.
     pub fn input(&mut self, name: impl Into<String>, shape: Shape) -> NodeId {
         let name = name.into();
         if !self.names.insert(name.clone()) {
@@ -59,8 +59,8 @@ impl NetworkBuilder {
     /// Applies a layer to earlier nodes.
     ///
     /// # Errors
-    /// Refuses a name used before, a number of inputs the layer does not take, shapes it does not fit, and what
-    /// makes the network larger than [`LARGEST_PARAMETERS`] or [`LARGEST_VALUES`]; nothing is allocated before.
+    /// For a name used before, a number of inputs the layer does not take, shapes it does not fit, and for a
+    /// network larger than [`LARGEST_PARAMETERS`] or [`LARGEST_VALUES`]; nothing is allocated before the check.
     pub fn layer(
         &mut self,
         name: impl Into<String>,
@@ -91,7 +91,7 @@ impl NetworkBuilder {
         Ok(id)
     }
 
-    /// Counts a node's values and parameters, and refuses what is too large.
+    /// Counts a node's values and parameters, and returns an error if they are too many.
     fn count(&mut self, name: &str, shape: Shape, own: &[ParameterSpec]) -> Result<(), NetworkError> {
         self.values = self.values.saturating_add(shape.len() as u64);
         self.parameters = own.iter().fold(self.parameters, |sum, spec| sum.saturating_add(spec.len() as u64));
@@ -109,7 +109,7 @@ impl NetworkBuilder {
     /// The network with these outputs.
     ///
     /// # Errors
-    /// Refuses a network without input or output, two inputs of one name, and inputs that are too large.
+    /// For a network without input or output, two inputs of one name, and inputs that are too large.
     pub fn finish(self, outputs: &[NodeId]) -> Result<Network, NetworkError> {
         if let Some(fault) = self.fault {
             return Err(fault);
@@ -135,7 +135,7 @@ impl NetworkBuilder {
     }
 }
 
-/// Refuses more than `limit` of something, counted up to the node `name`.
+/// Returns an error for a count above `limit`, summed up to the node `name`.
 fn check_count(name: &str, what: &'static str, found: u64, limit: u64) -> Result<(), NetworkError> {
     if found <= limit {
         return Ok(());

@@ -6,20 +6,20 @@ use crate::shape::Shape;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// Two nodes have one name.
-    #[error("two nodes are called {name:?}")]
+    /// Two nodes have the same name.
+    #[error("two nodes have the name {name:?}")]
     DuplicateName {
         /// The name.
         name: String,
     },
-    /// A layer reads another number of values than it can.
+    /// A layer has a wrong number of inputs.
     #[error("layer {name:?} reads {found} values, expected {expected}")]
     InputCount {
         /// The layer's name.
         name: String,
         /// How many it was given.
         found: usize,
-        /// What it takes.
+        /// The expected number.
         expected: &'static str,
     },
     /// A layer does not fit the shape of what it reads.
@@ -29,7 +29,7 @@ pub enum NetworkError {
         name: String,
         /// Shape of the (first) input.
         input: Shape,
-        /// What does not fit.
+        /// The mismatch.
         reason: String,
     },
     /// A node reference belongs to another network.
@@ -52,7 +52,7 @@ pub enum NetworkError {
         name: String,
         /// What was counted: parameters, values per sample or nodes.
         what: &'static str,
-        /// How many there are; [`u64::MAX`] where they cannot be counted.
+        /// How many there are; [`u64::MAX`] if the count overflows.
         found: u64,
         /// The most that is allowed.
         limit: u64,

@@ -27,7 +27,7 @@ pub struct Node {
     pub(super) shape: Shape,
 }
 
-/// What a node is.
+/// The kind of a node.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Operation {
@@ -49,7 +49,7 @@ impl Node {
         &self.name
     }
 
-    /// What the node is.
+    /// The kind of the node.
     #[must_use]
     pub fn operation(&self) -> &Operation {
         &self.operation
@@ -62,7 +62,7 @@ impl Node {
     }
 }
 
-/// A network: nodes in an order in which each reads earlier ones only, with checked shapes.
+/// A network: nodes with checked shapes, in an order in which each reads only earlier ones.
 ///
 /// A candle module (`CandleNetwork`) and a CPU plan are made from it; both
 /// compute the same numbers from the same [`ParameterSet`](crate::ParameterSet).
@@ -90,15 +90,15 @@ pub struct Network {
 }
 
 impl Network {
-    /// The same network, computed by plans in another precision. Candle's modules compute in the type they are made
-    /// with, whatever this says.
+    /// The same network, computed by plans in another precision. It has no effect on candle modules, which compute
+    /// in the type of their parameters.
     #[must_use]
     pub fn with_precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
         self
     }
 
-    /// In what numbers plans multiply; they add in `f32` always. Default [`Precision::Single`].
+    /// The number format of products in plans; sums are always in `f32`. Default [`Precision::Single`].
     #[must_use]
     pub fn precision(&self) -> Precision {
         self.precision

@@ -1,4 +1,4 @@
-//! A network as a value: layers with names, shapes and skips, and nothing about how it is computed.
+//! A network as a value: layers with names, shapes and skip connections, independent of how it is computed.
 
 mod builder;
 mod error;

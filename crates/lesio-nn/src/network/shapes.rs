@@ -1,4 +1,4 @@
-//! The shape of what a layer computes, and the parameters that it needs.
+//! The output shape of a layer, and its parameters.
 
 use super::error::NetworkError;
 use crate::layer::{Bias, Layer};

@@ -4,7 +4,7 @@ use lesio_kernels::KernelError;
 
 use crate::parameters::ParameterError;
 
-/// Why a plan cannot be made or run. Nothing was changed.
+/// Why a plan cannot be made or run. No data were changed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -21,7 +21,7 @@ pub enum PlanError {
         /// How many the network has.
         expected: usize,
     },
-    /// A slice of another length than the samples take.
+    /// A slice of wrong length.
     #[error("{what} {index} holds {found} values, expected {expected}")]
     Length {
         /// What it is.
@@ -41,7 +41,7 @@ pub enum PlanError {
         /// Number of samples that the plan holds.
         capacity: usize,
     },
-    /// Buffers of more values than a plan may have.
+    /// Buffers with more values than the limit.
     #[error(
         "a batch of {capacity} samples takes {values} values, expected at most {limit}: make the batch smaller"
     )]
@@ -53,7 +53,7 @@ pub enum PlanError {
         /// The most that is allowed.
         limit: u64,
     },
-    /// A backward pass that the plan was not made for.
+    /// A backward pass for gradients that the plan was not made for.
     #[error("the plan was not made for gradients of the {what}")]
     NotPrepared {
         /// Gradients of what.

@@ -1,4 +1,4 @@
-//! A network as the plan computes it: dead layers left out, activations fused, reshapes taken away.
+//! The network as the plan computes it: without dead layers and reshapes, and with fused activations.
 //!
 //! Values are kept channels last. A reshape between a vector and an image would have to reorder them,
 //! unless the vector is kept in the image's order from the start: a vector's *storage* is the shape of

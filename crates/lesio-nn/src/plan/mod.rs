@@ -1,4 +1,4 @@
-//! A network computed by own kernels on the CPU: forward, gradients and training without an allocation.
+//! A network computed by lesio's kernels on the CPU: forward passes, gradients and training without allocations.
 
 mod error;
 mod graph;
@@ -29,16 +29,16 @@ use weights::check_same;
 /// Most values of all images and gradients of a plan: 16 GiB.
 const LARGEST_PLAN: u64 = 1 << 32;
 
-/// Which gradients a plan can compute.
+/// The gradients that a plan can compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Differentiate {
-    /// None: forward passes only, with half the memory.
+    /// No gradients: forward passes only, with half the memory.
     Nothing,
-    /// Those of the inputs, weights being frozen.
+    /// Gradients of the inputs, with frozen weights.
     Inputs,
-    /// Those of the parameters.
+    /// Gradients of the parameters.
     Parameters,
-    /// Those of inputs and parameters.
+    /// Gradients of inputs and parameters.
     Both,
 }
 
@@ -54,9 +54,9 @@ impl Differentiate {
 
 /// The buffers of one network for up to a number of samples, and the passes over them.
 ///
-/// A plan owns no weights: any number of plans, for other batch sizes or on other threads, share one
-/// [`PlanWeights`]. Passes use the threads of the current rayon pool; no result depends on their number,
-/// on the capacity, or (but for batch normalization in [`Mode::Train`]) on the other samples of a batch.
+/// A plan does not own weights: any number of plans, for other batch sizes or on other threads, can share one
+/// [`PlanWeights`]. Passes use the threads of the current rayon pool; results do not depend on their number, on the
+/// capacity, or (except for batch normalization in [`Mode::Train`]) on the other samples of a batch.
 ///
 /// ```
 /// use lesio_nn::{
@@ -122,7 +122,7 @@ impl Plan {
     /// Lays out the buffers of a network for up to `capacity` samples.
     ///
     /// # Errors
-    /// Refuses buffers that do not fit the address space.
+    /// For buffers that do not fit the address space.
     pub fn new(network: &Network, capacity: usize, differentiate: Differentiate) -> Result<Self, PlanError> {
         let graph = Graph::new(network);
         let layout = WeightLayout::new(network, &graph)?;
@@ -174,7 +174,7 @@ impl Plan {
         })
     }
 
-    /// The same plan with other instructions than the best the processor has, to compare them.
+    /// The same plan with other instructions than the best of the processor, for comparison.
     #[doc(hidden)]
     #[must_use]
     pub fn with_isa(mut self, isa: Isa) -> Self {
@@ -203,7 +203,7 @@ impl Plan {
     /// `[samples, channels, rows, columns]`, row-major.
     ///
     /// # Errors
-    /// Refuses another number of inputs, inputs of other lengths, more samples than the capacity, and
+    /// For another number of inputs, inputs of other lengths, more samples than the capacity, and
     /// weights of another network.
     pub fn forward(
         &mut self,
@@ -244,7 +244,7 @@ impl Plan {
         Ok(())
     }
 
-    /// An output of the last forward pass, `[samples, channels, rows, columns]`, row-major; empty where
+    /// An output of the last forward pass, `[samples, channels, rows, columns]`, row-major; empty if
     /// there is none.
     #[must_use]
     pub fn output(&self, index: usize) -> &[f32] {
@@ -253,7 +253,7 @@ impl Plan {
     }
 
     /// The gradient with respect to an input from the last backward pass, `[samples, channels, rows,
-    /// columns]`, row-major; empty where there is none or the plan was not made for it.
+    /// columns]`, row-major; empty if there is none or the plan was not made for it.
     #[must_use]
     pub fn input_gradient(&self, index: usize) -> &[f32] {
         let (Some(port), Some((samples, _))) = (self.inputs.get(index), self.last) else { return &[] };
@@ -273,12 +273,12 @@ impl Plan {
 
     /// Computes the gradients that the plan was made for from those of the outputs of the last forward pass.
     ///
-    /// Gradients of the parameters are added to what `gradients` holds; without it, or with a plan made
-    /// for inputs alone, they are not computed.
+    /// Gradients of the parameters are added to `gradients`; without it, or with a plan made for inputs only, they are
+    /// not computed.
     ///
     /// # Errors
-    /// Refuses to run before a forward pass, gradients of another number or length than the outputs, and
-    /// weights or gradients of another network; and parameters' gradients of a plan not made for them.
+    /// For a call before a forward pass, for gradients of another number or length than the outputs, for weights or
+    /// gradients of another network, and for gradients of the parameters with a plan not made for them.
     pub fn backward(
         &mut self,
         weights: &PlanWeights,
@@ -332,10 +332,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Moves the running statistics of batch normalizations towards those of the last forward pass, if
-    /// that was in [`Mode::Train`].
+    /// Moves the running statistics of batch normalizations toward those of the last forward pass, if that pass was in
+    /// [`Mode::Train`].
     ///
-    /// The variance is taken as the unbiased estimate, divided by the count less one.
+    /// The variance is the unbiased estimate, divided by the count minus one.
     pub fn update_running_statistics(&self, weights: &mut PlanWeights) {
         for statistics in self.batch_statistics() {
             statistics.apply(weights);

@@ -108,7 +108,7 @@ fn homes(graph: &Graph, users: &[Vec<usize>], may_live: impl Fn(usize, usize) ->
     homes
 }
 
-/// As [`homes`], for gradients. The readers of a concatenation, the first in the backward pass to write
+/// Like [`homes`], for gradients. The readers of a concatenation, the first in the backward pass to write
 /// its gradient, replace what they find: nobody may have written an input's gradient before them.
 fn homes_of_gradients(graph: &Graph, users: &[Vec<usize>], wanted: &[bool]) -> Vec<Home> {
     homes(graph, users, |input, concatenation| {

@@ -33,10 +33,10 @@ pub struct PlanWeights {
 }
 
 impl PlanWeights {
-    /// Takes a network's parameters out of a set, which may hold others too.
+    /// Takes a network's parameters from a set, which may contain others, too.
     ///
     /// # Errors
-    /// Names the first parameter that is missing or of another shape.
+    /// For the first parameter that is missing or of another shape.
     pub fn new(network: &Network, parameters: &ParameterSet) -> Result<Self, PlanError> {
         let layout = WeightLayout::new(network, &Graph::new(network))?;
         let mut weights = Self {
@@ -50,13 +50,13 @@ impl PlanWeights {
         Ok(weights)
     }
 
-    /// Brings the packed weights up to date.
+    /// Updates the packed weights.
     pub(crate) fn pack(&mut self) -> Result<(), PlanError> {
         with_workers(Isa::best(), |workers| pack(workers, &self.layout, &self.values, &mut self.packed))
     }
 
-    /// Moves all parameters by this share of the distance towards others, but for the packed weights, which
-    /// [`PlanWeights::pack`] brings up to date.
+    /// Moves all parameters by this fraction of the distance toward others, except the packed weights, which
+    /// [`PlanWeights::pack`] updates.
     pub(crate) fn move_towards(&mut self, others: &Self, share: f32) -> Result<(), PlanError> {
         check_same(&self.layout, &others.layout, "weights")?;
         let own = self.values.iter_mut().chain(&mut self.statistics);
@@ -75,7 +75,7 @@ impl PlanWeights {
     /// Changes the weights by one Adam update, with the moments that go with them.
     ///
     /// # Errors
-    /// Refuses gradients and moments of another network.
+    /// For gradients and moments of another network.
     pub fn adam_step(
         &mut self,
         gradients: &Gradients,
@@ -99,7 +99,7 @@ impl PlanWeights {
     }
 }
 
-/// Brings the packed weights up to date.
+/// Updates the packed weights.
 fn pack(
     workers: &kernels::Workers<'_>,
     layout: &WeightLayout,
@@ -129,7 +129,7 @@ pub(super) fn check_same(
 pub struct Gradients {
     pub(super) layout: Arc<WeightLayout>,
     pub(super) values: Buffer,
-    /// All zero, whatever `values` holds: the next backward pass replaces instead of adding.
+    /// All gradients count as zero, regardless of `values`: the next backward pass replaces instead of adding.
     pub(super) empty: bool,
 }
 
@@ -162,7 +162,7 @@ impl Gradients {
         }
     }
 
-    /// Whether none is NaN or infinite.
+    /// Whether all are finite.
     #[must_use]
     pub fn is_finite(&self) -> bool {
         self.empty || self.values.iter().all(|value| value.is_finite())
@@ -194,10 +194,10 @@ impl AdamMoments {
         Self { layout: Arc::clone(&weights.layout), first: Buffer::zeros(len), second: Buffer::zeros(len) }
     }
 
-    /// Moments as [`AdamMoments::to_parameters`] gave them, first and second; the sets may hold others too.
+    /// Moments as [`AdamMoments::to_parameters`] gave them, first and second; the sets may contain others, too.
     ///
     /// # Errors
-    /// Names the first that is missing or of another shape.
+    /// For the first that is missing or of another shape.
     pub fn from_parameters(weights: &PlanWeights, moments: [&ParameterSet; 2]) -> Result<Self, PlanError> {
         let mut new = Self::zeros(weights);
         new.layout.read(moments[0], &mut new.first, None)?;

@@ -6,10 +6,10 @@ use super::error::StateDictError;
 use crate::network::Network;
 use crate::parameters::{Parameter, ParameterSet};
 
-/// Parameters as another program saved them: by its own names, in its own order of files.
+/// Parameters as another program saved them, with the names of that program.
 ///
 /// Read from a safetensors file, or with the feature `candle` from a PyTorch `state_dict` (`.pth`, `.pt`, in the zip format).
-/// [`StateDict::parameters`] gives them the names of lesio's networks. The layouts of weights are PyTorch's (see
+/// [`StateDict::parameters`] renames them for lesio's networks. The layouts of weights are those of PyTorch (see
 /// [`Layer`](crate::Layer)), so only names and rows have to be mapped.
 ///
 /// ```
@@ -22,7 +22,7 @@ use crate::parameters::{Parameter, ParameterSet};
 /// let log_variance = net.layer("log_variance", linear, &[input])?;
 /// let network = net.finish(&[mean, log_variance])?;
 ///
-/// // A layer elsewhere whose outputs alternate between mean and log-variance.
+/// // A layer of the other program whose outputs alternate between mean and log-variance.
 /// let theirs = StateDict::new([
 ///     ("head.weight", vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]),
 ///     ("head.bias", vec![2], vec![5.0, 6.0]),
@@ -37,10 +37,10 @@ pub struct StateDict {
     tensors: BTreeMap<String, Parameter>,
 }
 
-/// Which of another program's parameters is which of a network's.
+/// The correspondence between the parameters of a network and those of another program.
 ///
-/// Names are those of layers or of parameters: `("encoder.0", "conv1")` says that `encoder.0.weight` is `conv1.weight` there,
-/// and so on. What is not named has the same name. Of several entries that fit, the longest counts.
+/// Names are those of layers or of parameters: `("encoder.0", "conv1")` means that `encoder.0.weight` is `conv1.weight`
+/// in the other program, and so on. Other names are equal in both. Of several entries that match, the longest applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameMap {
     entries: BTreeMap<String, Source>,
@@ -93,7 +93,7 @@ impl StateDict {
         self.tensors.iter().map(|(name, parameter)| (name.as_str(), parameter.shape()))
     }
 
-    /// The parameters of networks, under their names here.
+    /// The parameters of networks, under the names of the networks.
     ///
     /// # Errors
     /// [`StateDictError::Names`] with all names that are missing or unexpected; [`StateDictError::Shape`].
@@ -132,25 +132,26 @@ impl StateDict {
 }
 
 impl NameMap {
-    /// Names are the same.
+    /// A map in which all names are equal.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A layer or parameter here is this one there.
+    /// Maps a layer or parameter of the network to one of the other program.
     #[must_use]
     pub fn rename(self, ours: &str, theirs: &str) -> Self {
         self.entry(ours, theirs, None)
     }
 
-    /// A layer or parameter here is every `step`-th row (along the first axis) of this one there, from `first` on.
+    /// Maps a layer or parameter of the network to every `step`-th row (along the first axis) of one of the other
+    /// program, from row `first` on.
     #[must_use]
     pub fn rows(self, ours: &str, theirs: &str, first: usize, step: usize) -> Self {
         self.entry(ours, theirs, Some((first, step.max(1))))
     }
 
-    /// A parameter there that nothing here needs, such as a counter of batches.
+    /// Ignores a parameter of the other program, such as a counter of batches.
     #[must_use]
     pub fn ignore(mut self, theirs: &str) -> Self {
         self.ignored.insert(theirs.to_owned());
@@ -162,7 +163,7 @@ impl NameMap {
         self
     }
 
-    /// What a parameter here is there.
+    /// The name of a parameter in the other program.
     fn source(&self, ours: &str) -> Source {
         let fits = |layer: &str| {
             let rest = ours.strip_prefix(layer)?;

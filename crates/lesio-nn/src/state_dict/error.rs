@@ -17,30 +17,30 @@ pub enum StateDictError {
         /// The system's error.
         source: io::Error,
     },
-    /// It is no safetensors file, or a damaged one.
-    #[error("{path:?} is no safetensors file, or a damaged one")]
+    /// The file is not a safetensors file, or is damaged.
+    #[error("{path:?} is not a safetensors file, or is damaged")]
     Format {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The error of the reader.
         source: SafeTensorError,
     },
-    /// It is no PyTorch file in the zip format, or a damaged one.
+    /// The file is not a PyTorch file in the zip format, or is damaged.
     #[cfg(feature = "candle")]
-    #[error("{path:?} is no PyTorch file in the zip format, or a damaged one")]
+    #[error("{path:?} is not a PyTorch file in the zip format, or is damaged")]
     Pickle {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The error of the reader.
         source: candle_core::Error,
     },
-    /// A kind of file that this build does not read.
+    /// A kind of file that this build does not support.
     #[error("{path:?}: expected .safetensors{}", pytorch())]
     Kind {
         /// The file.
         path: PathBuf,
     },
-    /// A parameter of numbers that are no floats.
+    /// A parameter whose numbers are not floats.
     #[error("parameter {name:?} holds {found}, expected floats of 16 (bfloat16), 32 or 64 bits")]
     Type {
         /// The parameter.
@@ -58,7 +58,7 @@ pub enum StateDictError {
         /// The value.
         value: f32,
     },
-    /// Another number of values than the shape says.
+    /// The number of values does not match the shape.
     #[error("parameter {name:?} of shape {shape:?} holds {found} values")]
     Count {
         /// The parameter.
@@ -71,19 +71,19 @@ pub enum StateDictError {
     /// Names that do not fit.
     #[error("the names do not fit: missing {}; unexpected {}", listed(.missing), listed(.unexpected))]
     Names {
-        /// Names that the networks need, as the map says they are called there, and that are not there.
+        /// Names in the other program that the networks need and the file lacks.
         missing: Vec<String>,
-        /// Names that are there and that nothing needs.
+        /// Names in the file that no network needs.
         unexpected: Vec<String>,
     },
     /// A parameter of another shape.
     #[error("parameter {theirs:?} has shape {found:?}, {ours:?} needs {expected:?}")]
     Shape {
-        /// Its name there.
+        /// Its name in the file.
         theirs: String,
-        /// Its name here.
+        /// Its name in the network.
         ours: String,
-        /// Its shape, of the rows taken.
+        /// Its shape, after the selection of rows.
         found: Vec<usize>,
         /// The shape needed.
         expected: Vec<usize>,

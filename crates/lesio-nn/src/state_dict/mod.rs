@@ -1,4 +1,4 @@
-//! Weights that other programs trained, under other names.
+//! Weights of other programs, with other names.
 
 mod dict;
 mod error;

@@ -1,4 +1,4 @@
-//! Files of weights that other programs wrote.
+//! Reads files of weights from other programs.
 
 use std::io::Read;
 use std::path::Path;
@@ -17,17 +17,18 @@ const LIMIT: u64 = 4 << 30;
 impl StateDict {
     /// Reads a file, by the ending of its name: `.safetensors`, or with the feature `candle` `.pth` and `.pt`.
     ///
-    /// A file of more than 4 GiB is refused. Floats of 64 bits are rounded to 32.
+    /// A file of more than 4 GiB is an error. Floats of 64 bits are rounded to 32.
     ///
     /// # Errors
-    /// A file that cannot be read, of another kind or damaged; parameters that are no floats or not finite.
+    /// If the file cannot be read, has another kind or is damaged, and for parameters that are not floats or not
+    /// finite.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, StateDictError> {
         let path = path.as_ref();
         match path.extension().and_then(|ending| ending.to_str()) {
             Some("safetensors") => Self::read_safetensors(path),
             #[cfg(feature = "candle")]
             Some("pth" | "pt") => {
-                // Opened first: what is no regular file, or too large, goes to no other reader.
+                // Opened first, so that no other reader gets a file that is not regular or too large.
                 storage::open(path, LIMIT)
                     .map_err(|source| StateDictError::Read { path: path.to_owned(), source })?;
                 Self::read_pickle(path)

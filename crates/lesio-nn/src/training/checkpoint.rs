@@ -16,7 +16,7 @@ use crate::parameters::ParameterSet;
 const KIND: &str = "a training checkpoint";
 const VERSION: u32 = 1;
 
-/// Why a training cannot go on from a checkpoint.
+/// Why a training cannot continue from a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -25,7 +25,7 @@ pub enum CheckpointError {
     Unreadable {
         /// The newer file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error about it.
         source: LoadError,
     },
     /// The training's configuration differs.
@@ -36,7 +36,7 @@ pub enum CheckpointError {
         /// Each setting that differs, with both values.
         difference: String,
     },
-    /// Data or objective differ.
+    /// The data or the objective differ.
     #[error("{path:?} was made of other data or another objective: {found:?}, expected {expected:?}")]
     Data {
         /// The file.
@@ -46,12 +46,12 @@ pub enum CheckpointError {
         /// The fingerprint of this training.
         expected: String,
     },
-    /// The state is none that a training has between two updates.
-    #[error("the state of the training in {path:?} cannot be")]
+    /// The state is not a possible state between two updates.
+    #[error("the state of the training in {path:?} is impossible")]
     State {
         /// The file.
         path: PathBuf,
-        /// What cannot be.
+        /// The invalid value.
         source: SettingError,
     },
     /// The parameters are not those of the networks.
@@ -59,7 +59,7 @@ pub enum CheckpointError {
     Parameters {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         source: crate::parameters::ParameterError,
     },
 }
@@ -71,7 +71,7 @@ struct Document {
     state: State,
 }
 
-/// What a checkpoint holds.
+/// The content of a checkpoint.
 pub(crate) struct Saved {
     pub(crate) state: State,
     /// The state of each engine.
@@ -79,12 +79,12 @@ pub(crate) struct Saved {
     pub(crate) best: Option<ParameterSet>,
 }
 
-/// Of each engine; the last where parameters are averaged.
+/// Of each engine; the mean if parameters are averaged.
 const PARTS: [&str; 4] = ["weights", "first", "second", "average"];
-/// Of all engines together, where something was validated.
+/// Of all engines together, if there was a validation.
 const BEST: &str = "best";
 
-/// Writes the state, keeping the file before it as `NAME.previous`.
+/// Writes the state, and keeps the previous file as `NAME.previous`.
 pub(crate) fn save(
     path: &Path,
     config: &TrainConfig,
@@ -116,18 +116,18 @@ pub(crate) fn save(
     write(&Disk, path, &bytes)
 }
 
-/// Puts the bytes in place, the file before under its other name: two generations.
+/// Writes the bytes, and keeps the previous file under its second name: two generations.
 fn write<F: FileSystem>(system: &F, path: &Path, bytes: &[u8]) -> Result<(), SaveError> {
     Ok(lesio_files::write_keeping(system, path, previous(path), |out| out.write_all(bytes))?)
 }
 
-/// Whether there is a checkpoint of this name, or the one before it (`NAME.previous`), intact or not.
+/// Whether there is a checkpoint of this name or a previous one (`NAME.previous`), intact or not.
 #[must_use]
 pub fn exists(path: &Path) -> bool {
     [path, &previous(path)].iter().any(|path| path.symlink_metadata().is_ok())
 }
 
-/// The epochs that the training of the newest intact checkpoint of this name plans; `None` where there is none.
+/// The planned number of epochs in the newest intact checkpoint of this name; `None` if there is none.
 #[must_use]
 pub fn planned_epochs(path: &Path) -> Option<usize> {
     let planned = |path: &Path| {
@@ -138,7 +138,7 @@ pub fn planned_epochs(path: &Path) -> Option<usize> {
     planned(path).or_else(|| planned(&previous(path)))
 }
 
-/// Removes what a training that was killed while it wrote this checkpoint left beside it.
+/// Removes temporary files of a training that was killed while it wrote this checkpoint.
 pub(crate) fn sweep(path: &Path) -> Result<(), SaveError> {
     for path in [path, &previous(path)] {
         lesio_files::sweep_for(path)?;
@@ -225,7 +225,7 @@ fn previous(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The settings that differ, as "setting: there, here".
+/// The settings that differ, with both values.
 fn difference(there: &TrainConfig, here: &TrainConfig) -> String {
     let mut found = Vec::new();
     if let (Ok(there), Ok(here)) = (serde_json::to_value(there), serde_json::to_value(here)) {
@@ -242,7 +242,9 @@ fn compare(name: &str, there: &serde_json::Value, here: &serde_json::Value, foun
                 compare(&name, a.get(key).unwrap_or(&serde_json::Value::Null), value, found);
             }
         }
-        _ if there != here => found.push(format!("{name} is {there} there and {here} here")),
+        _ if there != here => {
+            found.push(format!("{name} is {there} in the checkpoint and {here} in this training"))
+        }
         _ => {}
     }
 }

@@ -1,11 +1,11 @@
-//! How long and how fast to train.
+//! The length and the optimizer of a training.
 
 use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamConfig;
 
-/// How long and how fast to train.
+/// The length and the optimizer of a training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -19,15 +19,15 @@ pub struct TrainConfig {
     /// Epochs without a better validation loss after which training stops, 0 to a million; `None` never stops early.
     /// Default 10.
     pub patience: Option<usize>,
-    /// Updates in a row that may be skipped because loss or gradient was not finite, before training
-    /// is given up as diverged, 0 to a million. Default 5.
+    /// Largest number of consecutive updates that are skipped because loss or gradient is not finite; one more, and the
+    /// training fails as diverged. 0 to a million. Default 5.
     pub skips: usize,
-    /// Seed of the order of samples and of whatever noise the objective draws. Default 0.
+    /// Seed of the order of samples and of the objective's noise. Default 0.
     pub seed: u64,
-    /// Updates over which parameters are averaged, each update's weight falling exponentially with its age: what is
-    /// validated and given back is the mean, while training goes on from the parameters themselves (Polyak and
-    /// Juditsky 1992; for training under attack, Rebuffi et al. 2021, arXiv:2103.01946). 8 to 1e12, since every eighth update
-    /// counts. `None`, the default, averages nothing.
+    /// Number of updates over which parameters are averaged, with weights that decrease exponentially with age. The
+    /// mean is validated and returned, while training continues from the parameters themselves (Polyak and Juditsky
+    /// 1992; for adversarial training, Rebuffi et al. 2021, arXiv:2103.01946). 8 to 1e12, since every eighth update
+    /// enters the mean. `None`, the default, turns averaging off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub averaging: Option<f64>,
 }
@@ -42,8 +42,8 @@ setters!(TrainConfig {
     averaging: Option<f64>,
 });
 
-/// Updates from one that counts in a mean to the next: neighbours differ little, and every one that counts takes a pass over
-/// all parameters.
+/// Number of updates between two that enter the mean: neighbors differ little, and each one costs a pass over all
+/// parameters.
 pub(super) const AVERAGED: u64 = 8;
 
 /// Most epochs, of patience too, and most updates skipped in a row.

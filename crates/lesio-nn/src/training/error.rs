@@ -1,4 +1,4 @@
-//! Why a training could not go on.
+//! Why a training failed.
 
 use std::path::PathBuf;
 
@@ -8,36 +8,36 @@ use super::checkpoint::CheckpointError;
 use crate::engine::EngineError;
 use crate::model_file::SaveError;
 
-/// Why a training could not go on.
+/// Why a training failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// A setting is out of range.
     #[error("training cannot start")]
     Setting(#[from] SettingError),
-    /// There is nothing to train on.
+    /// There are no training samples.
     #[error("training cannot start: there are no training samples")]
     NoSamples,
     /// An engine failed.
     #[error("the networks could not be computed")]
     Engine(#[from] EngineError),
-    /// Loss or gradient stayed not finite.
+    /// Loss or gradient were repeatedly not finite.
     #[error("training diverged at update {step}: {skipped} updates in a row had no finite loss and gradient{}", last_good(.checkpoint))]
     Diverged {
-        /// The update, counted from 0.
+        /// The update, starting from 0.
         step: u64,
         /// Updates skipped in a row.
         skipped: usize,
-        /// The checkpoint before, if any was written.
+        /// The last checkpoint, if any was written.
         checkpoint: Option<PathBuf>,
     },
     /// A checkpoint could not be written.
     #[error("the checkpoint could not be written")]
     Save(#[from] SaveError),
-    /// A checkpoint could not be taken up.
-    #[error("the training cannot go on from its checkpoint")]
+    /// The training cannot continue from its checkpoint.
+    #[error("the training cannot continue from its checkpoint")]
     Resume(#[from] CheckpointError),
-    /// The file of the checkpoint exists, and this training neither went on from it nor may replace it.
+    /// The file of the checkpoint exists, and this training neither continued from it nor may replace it.
     #[error("{} is the checkpoint of an earlier training, which would be lost", .path.display())]
     CheckpointExists {
         /// The file.

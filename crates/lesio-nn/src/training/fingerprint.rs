@@ -1,9 +1,9 @@
-//! What tells trainings apart.
+//! Fingerprints of trainings.
 
 use serde::Serialize;
 
-/// A text that changes with a configuration and with the data of a training, which it calls `what`, such as `images`:
-/// number and checksum of those that are learnt and of those that validate.
+/// A text that depends on the configuration and the data of a training: the number and checksum of training and
+/// validation data. `what` names the data, such as `images`.
 #[must_use]
 pub fn fingerprint(
     config: &impl Serialize,

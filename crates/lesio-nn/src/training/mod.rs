@@ -1,4 +1,4 @@
-//! Training: from an objective and a seed to parameters, the same bytes each time.
+//! Training: the same objective and seed give the same bytes of parameters.
 
 mod checkpoint;
 mod config;

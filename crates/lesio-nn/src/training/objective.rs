@@ -1,4 +1,4 @@
-//! What is trained: a loss of batches, and its gradients.
+//! Objectives: the loss of batches, and its gradients.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use crate::engine::{EngineError, TrainingEngine};
 pub struct Batch<'a> {
     /// Indices of its samples.
     pub samples: &'a [usize],
-    /// The epoch, counted from 0.
+    /// The epoch, starting from 0.
     pub epoch: usize,
-    /// The update, counted from 0.
+    /// The update, starting from 0.
     pub step: u64,
     /// Number of updates of the whole training, for schedules.
     pub steps: u64,
@@ -29,10 +29,10 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A loss and what it is made of, as means per sample.
+/// A loss and its parts, as means per sample.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
-    /// What is minimized.
+    /// The total, which is minimized.
     pub total: f64,
     /// Its parts and other figures, by name.
     pub parts: Vec<(String, f64)>,
@@ -75,7 +75,7 @@ impl Terms {
     }
 }
 
-/// What is trained: it turns a batch into a loss and its gradients. `N` is the number of networks trained together.
+/// An objective: it computes the loss of a batch and its gradients. `N` is the number of networks trained together.
 pub trait Objective<const N: usize> {
     /// Number of training samples.
     fn samples(&self) -> usize;
@@ -84,17 +84,17 @@ pub trait Objective<const N: usize> {
     /// [`Mode::Train`](crate::Mode::Train).
     ///
     /// # Errors
-    /// What the engines report.
+    /// Errors of the engines.
     fn learn(&mut self, engines: &mut Engines<N>, batch: &Batch<'_>) -> Result<Terms, EngineError>;
 
-    /// Computes the loss on validation samples, with engines in [`Mode::Evaluate`](crate::Mode::Evaluate); `None` where
+    /// Computes the loss on validation samples, with engines in [`Mode::Evaluate`](crate::Mode::Evaluate); `None` if
     /// there are none.
     ///
     /// # Errors
-    /// What the engines report.
+    /// Errors of the engines.
     fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError>;
 
-    /// A text that differs whenever data or configuration differ: a training is not resumed under another.
+    /// A fingerprint of data and configuration: a training is not continued with another one.
     fn fingerprint(&self) -> String;
 }
 

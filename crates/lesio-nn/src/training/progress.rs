@@ -1,18 +1,18 @@
-//! What a training reports.
+//! Progress reports of a training.
 
 use serde::{Deserialize, Serialize};
 
 use super::objective::Terms;
 
-/// What a training reports while it runs.
+/// A progress report of a running training.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// An update was made.
     Step {
-        /// The epoch, counted from 0.
+        /// The epoch, starting from 0.
         epoch: usize,
-        /// The update, counted from 0.
+        /// The update, starting from 0.
         step: u64,
         /// Updates of the whole training.
         steps: u64,
@@ -27,7 +27,7 @@ pub enum Event<'a> {
     },
     /// An update was left out because loss or gradient were not finite.
     Skipped {
-        /// The update, counted from 0.
+        /// The update, starting from 0.
         step: u64,
         /// The batch's loss.
         loss: f64,
@@ -48,7 +48,7 @@ pub enum Event<'a> {
 /// Losses of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// The epoch, counted from 0.
+    /// The epoch, starting from 0.
     pub epoch: usize,
     /// Mean training loss while the parameters changed.
     pub training: Terms,
@@ -64,6 +64,6 @@ pub enum Ending {
     Complete,
     /// The validation loss had not improved for long enough.
     Patience,
-    /// The caller stopped it; it can go on from its checkpoint.
+    /// The caller stopped it; it can continue from its checkpoint.
     Stopped,
 }

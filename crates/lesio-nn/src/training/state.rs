@@ -1,4 +1,4 @@
-//! Where a training stands.
+//! The state of a training.
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use super::config::TrainConfig;
 use super::objective::Terms;
 use super::progress::EpochRecord;
 
-/// Where a training stands, between two updates.
+/// The state of a training, between two updates.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// The epoch, counted from 0: that of as many records in the history.
+    /// The epoch, starting from 0; the history has this many records.
     pub(crate) epoch: usize,
     /// Batches of this epoch that are done.
     pub(crate) cursor: usize,
@@ -23,7 +23,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Refuses a state that no training of this configuration has between two updates.
+    /// Returns an error for a state that no training with this configuration can have between two updates.
     pub(crate) fn validate(&self, config: &TrainConfig, batches: usize) -> Result<(), SettingError> {
         in_range("epoch", self.epoch, 0..=config.epochs)?;
         // All batches are done where a training was stopped between its last update and the end of the epoch.

@@ -17,8 +17,7 @@ use crate::random;
 
 /// Trains the networks of an [`Objective`].
 ///
-/// The order of samples follows from the seed and the epoch, so nothing but the position has to be
-/// kept for a training to go on exactly where it was.
+/// The order of samples follows from the seed and the epoch, so the position suffices to continue a training exactly.
 pub struct Trainer<O, const N: usize> {
     objective: O,
     engines: Engines<N>,
@@ -27,15 +26,15 @@ pub struct Trainer<O, const N: usize> {
     best: Option<ParameterSet>,
     checkpoint: Option<(PathBuf, Duration)>,
     earlier: EarlierCheckpoint,
-    /// The checkpoint that this training went on from.
+    /// The checkpoint from which this training continued.
     resumed: Option<PathBuf>,
     saved: bool,
 }
 
-/// What becomes of the checkpoint of an earlier training, under the name of this one's.
+/// How to treat the checkpoint of an earlier training with the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlierCheckpoint {
-    /// [`Trainer::run`] fails with [`TrainError::CheckpointExists`], unless this training went on from it.
+    /// [`Trainer::run`] fails with [`TrainError::CheckpointExists`], unless this training continued from it.
     #[default]
     Refuse,
     /// It is replaced by the first checkpoint of this training.
@@ -54,11 +53,10 @@ impl<O: std::fmt::Debug, const N: usize> std::fmt::Debug for Trainer<O, N> {
 }
 
 impl<O: Objective<N>, const N: usize> Trainer<O, N> {
-    /// A training from the engines' present parameters.
+    /// A training that starts from the engines' present parameters.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] where a setting is out of range, [`TrainError::NoSamples`] where there is nothing to train
-    /// on.
+    /// [`TrainError::Setting`] if a setting is out of range, [`TrainError::NoSamples`] without training samples.
     pub fn new(objective: O, engines: Engines<N>, config: TrainConfig) -> Result<Self, TrainError> {
         config.validate()?;
         if objective.samples() == 0 {
@@ -77,26 +75,26 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         })
     }
 
-    /// Keeps a checkpoint in this file: at the end of every epoch, when the caller stops the training,
-    /// and about as often as `every`. The one before it is kept too, as `NAME.previous`.
+    /// Writes a checkpoint to this file: at the end of every epoch, when the caller stops the training, and about once
+    /// per `every`. The previous one is kept as `NAME.previous`.
     #[must_use]
     pub fn checkpoint(mut self, path: impl Into<PathBuf>, every: Duration) -> Self {
         self.checkpoint = Some((path.into(), every));
         self
     }
 
-    /// Says what becomes of the checkpoint of an earlier training under the same name. Default
-    /// [`EarlierCheckpoint::Refuse`], since hours of work may be in it.
+    /// Sets how to treat the checkpoint of an earlier training with the same name. Default
+    /// [`EarlierCheckpoint::Refuse`], since it may represent hours of work.
     #[must_use]
     pub fn earlier_checkpoint(mut self, earlier: EarlierCheckpoint) -> Self {
         self.earlier = earlier;
         self
     }
 
-    /// Goes on from the newest intact checkpoint under `path` (it or `NAME.previous`).
+    /// Continues from the newest intact checkpoint of this name (the file or `NAME.previous`).
     ///
     /// # Errors
-    /// No intact checkpoint, or one of another configuration, other data or other networks.
+    /// Without an intact checkpoint, and for one of another configuration, other data or other networks.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<(), TrainError> {
         let fingerprint = self.objective.fingerprint();
         let batches = self.objective.samples().div_ceil(self.config.batch_size);
@@ -122,11 +120,11 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         self.state.step
     }
 
-    /// Trains until the epochs are over, patience is, or `observe` breaks.
+    /// Trains until all epochs are done, patience is exhausted, or `observe` breaks.
     ///
     /// # Errors
-    /// Engines or files that fail, a loss that stays not finite, and the checkpoint of another training under the name of
-    /// this one's.
+    /// If an engine or a file fails, if the loss is repeatedly not finite, and for the checkpoint of another training
+    /// with the same name.
     pub fn run(
         &mut self,
         mut observe: impl FnMut(&Event<'_>) -> ControlFlow<()>,
@@ -173,11 +171,11 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         })
     }
 
-    /// The parameters of all networks: those of the best validation loss, or the last where nothing
-    /// was validated; their mean where they are averaged.
+    /// The parameters of all networks: those of the best validation loss, or the last ones without a validation; their
+    /// mean if they are averaged.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// If the device fails.
     pub fn parameters(&self) -> Result<ParameterSet, EngineError> {
         match &self.best {
             Some(best) => Ok(best.clone()),
@@ -191,7 +189,7 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         &self.objective
     }
 
-    /// The means where there are some, else the parameters as they are.
+    /// The means if there are any, otherwise the parameters.
     fn found_parameters(&self) -> Result<ParameterSet, EngineError> {
         let mut all = ParameterSet::new();
         for engine in &self.engines {
@@ -279,19 +277,19 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         Ok(observe(&Event::Epoch { record: &record, epochs: self.config.epochs, best }))
     }
 
-    /// Lets the parameters after this update count in their mean.
+    /// Adds the parameters after this update to their mean.
     fn average_parameters(&mut self) -> Result<(), EngineError> {
         let Some(updates) = self.config.averaging else { return Ok(()) };
         if !self.state.step.is_multiple_of(AVERAGED) {
             return Ok(());
         }
-        // At the beginning the mean of all, so that the first parameters do not linger.
+        // At first the mean of all, so that the initial parameters lose their influence quickly.
         let counted = (self.state.step / AVERAGED) as f64;
         let share = (AVERAGED as f64 / updates).max(1.0 / counted) as f32;
         self.engines.iter_mut().try_for_each(|engine| engine.average(share))
     }
 
-    /// The loss on validation samples, under the mean of the parameters where there is one.
+    /// The loss on validation samples, with the mean of the parameters if there is one.
     fn validate(&mut self) -> Result<Option<Terms>, EngineError> {
         for engine in &mut self.engines {
             engine.set_mode(Mode::Evaluate);

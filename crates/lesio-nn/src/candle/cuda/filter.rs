@@ -4,15 +4,15 @@ use candle_core::{Result, Tensor};
 
 use super::kernels::{Columns, Places, by_channel, column_sums, direct, fold, unfold};
 
-/// Up to so many output channels a convolution of stride 1 is computed directly: a product of matrices as narrow as this
-/// leaves most of a card idle, and the columns are what takes time.
+/// Up to this many output channels, a convolution of stride 1 is computed directly: such a narrow matrix product leaves
+/// most of a card idle, and building the columns takes most of the time.
 const DIRECT: usize = 48;
 
 /// The direct convolution holds weights of 16 outputs for at least one channel; larger kernels do not fit.
 const DIRECT_KERNEL: usize = 7;
 
-/// The gradient of weights is computed by sample and then summed where it has from so many values, and with all samples up
-/// to so many. With fewer a product by sample leaves most of a card idle, and with more the sum takes longer than it saves.
+/// Between these numbers of values, the gradient of weights is computed by sample and then summed. With fewer values, a
+/// product by sample leaves most of a card idle; with more, the sum takes longer than it saves.
 const BY_SAMPLE: [usize; 2] = [1 << 15, 1 << 23];
 
 /// Cross-correlation of images `[n, in, h, w]` with weights `[out, in, kernel, kernel]`.
