@@ -1,4 +1,4 @@
-//! Whether two grids are one, and the exact turn from one to the other.
+//! Compares two grids, and finds the exact reorientation from one to the other.
 
 use std::fmt;
 
@@ -6,31 +6,30 @@ use crate::geometry::Geometry;
 use crate::orientation::Turn;
 use crate::volume::Volume;
 
-/// How far the middles of two grids may lie apart, in voxels along each axis, for the grids to be the same: a
-/// quarter.
+/// Largest distance between the centers of two equal grids, in voxels along each axis: a quarter.
 ///
-/// Half a voxel is the least shift that software makes by mistake (corners taken for centers), and it leaves open
-/// which voxel is meant. Rounding stays below a quarter: an affine written with three decimals moves the middle of 128
-/// voxels of a millimeter along each axis by a sixth at most.
+/// Half a voxel is the smallest shift that software makes by mistake (corners instead of centers), and it makes the
+/// correspondence of voxels ambiguous. Rounding stays below a quarter: an affine written with three decimals moves the
+/// middle of 128 voxels of a millimeter along each axis by a sixth at most.
 pub const CENTER_TOLERANCE: f64 = 0.25;
 
-/// How far the center of any voxel may lie from its counterpart's, in voxels along each axis: less than half, so that
-/// no other voxel is as near.
+/// Largest distance between the centers of corresponding voxels, in voxels along each axis: less than half, so that no
+/// other voxel is as near.
 ///
 /// Rounding moves the far corners most: three decimals move that of 128 voxels of a millimeter by a third at most,
 /// and quaternions of 32 bits, whose fourth part is lost near half a turn, that of 512 voxels by a sixth.
 pub const CORNER_TOLERANCE: f64 = 0.45;
 
-/// By what part two spacings may differ along an axis with more than one voxel: a hundredth.
+/// Largest relative difference of spacings along an axis with more than one voxel: a hundredth.
 ///
-/// Few slices leave their distance open, as far as corners tell. Three decimals of a spacing of a tenth of a
-/// millimetre are half a hundredth; spacings that were measured differently, as 3 and 3.3 mm, differ by more.
+/// With few slices, corners do not determine the slice spacing. Three decimals of a spacing of a tenth of a
+/// millimeter are half a hundredth; spacings that were measured differently, as 3 and 3.3 mm, differ by more.
 pub const SPACING_TOLERANCE: f64 = 0.01;
 
-/// Distance in voxels below which nothing is worth telling: rounding to 32 bits.
+/// Distance in voxels that counts as rounding to 32 bits.
 const ROUNDING: f64 = 1e-3;
 
-/// How two grids of the same place agree.
+/// The agreement of two grids of the same position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Agreement {
@@ -39,14 +38,14 @@ pub struct Agreement {
     /// Largest distance between the center of a voxel and that of its counterpart along an axis, in voxels: at
     /// most [`CORNER_TOLERANCE`].
     pub voxels: f64,
-    /// The same distance through space, in millimetres.
+    /// The same distance through space, in millimeters.
     pub millimetres: f64,
     /// Largest difference of spacings along an axis, as a part of the spacing. Beyond [`SPACING_TOLERANCE`] only
-    /// along an axis with one voxel, where no centre depends on it.
+    /// along an axis with one voxel, where no center depends on it.
     pub spacing: f64,
 }
 
-/// Whether the voxel axes of two grids run alike.
+/// Whether the voxel axes of two grids have the same order and directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AxisAgreement {
     /// In the same order and directions.
@@ -58,7 +57,7 @@ pub enum AxisAgreement {
 impl Agreement {
     /// Whether the grids differ by no more than the rounding of their numbers to 32 bits.
     ///
-    /// What is not exact is worth a warning: the same voxels are meant, and one of the headers is inaccurate.
+    /// Otherwise a warning is appropriate: the voxels correspond, but one of the headers is inaccurate.
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.voxels <= ROUNDING && self.spacing <= ROUNDING
@@ -69,21 +68,21 @@ impl Agreement {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct GridError {
-    /// The grid that was to be brought to the other.
+    /// The grid that was to be matched.
     pub found: Box<VoxelGrid>,
     /// The other.
     pub expected: Box<VoxelGrid>,
-    /// What differs.
+    /// The difference.
     pub fault: GridFault,
 }
 
-/// The shape and the place of a grid of voxels.
+/// The shape and the geometry of a grid of voxels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct VoxelGrid {
     /// Number of voxels along each axis.
     pub shape: [usize; 3],
-    /// Where they are.
+    /// The geometry.
     pub geometry: Geometry,
 }
 
@@ -93,13 +92,13 @@ impl fmt::Display for VoxelGrid {
     }
 }
 
-/// What differs between two grids.
+/// A difference between two grids.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum GridFault {
-    /// The number of voxels, whatever the order of axes.
+    /// The numbers of voxels, in any order of axes.
     Shape,
-    /// The directions of axes: no permutation and reversal makes them the same.
+    /// The directions of axes, for any permutation and reversal.
     Directions,
     /// The distance between voxels along an axis.
     Spacing {
@@ -108,11 +107,11 @@ pub enum GridFault {
         /// The difference as a part of the other grid's spacing.
         difference: f64,
     },
-    /// The place.
+    /// The position.
     Place {
-        /// Largest distance between the centre of a voxel and that of its counterpart along an axis, in voxels.
+        /// Largest distance between the center of a voxel and that of its counterpart along an axis, in voxels.
         voxels: f64,
-        /// The same distance through space, in millimetres.
+        /// The same distance through space, in millimeters.
         millimetres: f64,
     },
 }
@@ -122,7 +121,7 @@ impl fmt::Display for GridError {
         let Self { found, expected, fault } = self;
         match fault {
             GridFault::Shape => write!(f, "the shapes differ")?,
-            GridFault::Directions => write!(f, "the axes run in other directions")?,
+            GridFault::Directions => write!(f, "the axes have other directions")?,
             GridFault::Spacing { axis, difference } => {
                 write!(f, "spacings differ by {:.1} % along axis {axis}", 100.0 * difference)?;
             }
@@ -137,17 +136,17 @@ impl fmt::Display for GridError {
 impl std::error::Error for GridError {}
 
 impl<T> Volume<T> {
-    /// The same voxels in the order of another grid of the same place, and on that grid exactly.
+    /// Returns the same voxels in the order of another grid of the same position, exactly on that grid.
     ///
     /// Grids are the same up to the order and directions of their axes, any of the 48, where their
     /// middles agree within [`CENTER_TOLERANCE`], the centers of all voxels within [`CORNER_TOLERANCE`], and spacings
     /// within [`SPACING_TOLERANCE`]. Axes are permuted and reversed; nothing is interpolated. The result has the affine
-    /// of `grid`, so that what is computed from both later cannot differ by rounding.
+    /// of `grid`, so that later results do not differ by rounding.
     ///
-    /// Where [`Agreement::is_exact`] is false, one of the two headers is inaccurate, and a user should hear of it.
+    /// If [`Agreement::is_exact`] is false, one of the two headers is inaccurate, and the user should be warned.
     ///
     /// # Errors
-    /// [`GridError`], with shapes and affines of both, for a grid of another shape, place, direction or spacing.
+    /// [`GridError`], with shapes and affines of both, for a grid of another shape, position, direction or spacing.
     ///
     /// ```
     /// use lesio_image::{AxisAgreement, Geometry, Volume};
@@ -177,7 +176,7 @@ impl<T> Volume<T> {
     }
 }
 
-/// How the grid `found` turns into the grid `expected`, where they are the same.
+/// The reorientation of the grid `found` to the grid `expected`, if they are the same.
 fn compare(
     found: &Geometry,
     found_shape: [usize; 3],
@@ -223,7 +222,7 @@ fn compare(
 
 /// The permutation and reversal of axes nearest to a matrix between voxel indices, if there is one.
 ///
-/// An axis with one voxel may run anywhere: it takes what the others leave.
+/// An axis with one voxel may have any direction: it gets the one that remains.
 fn nearest_turn(matrix: &[[f64; 3]; 3], shape: [usize; 3]) -> Option<Turn> {
     let mut source = [None; 3];
     let mut flip = [false; 3];
@@ -243,7 +242,7 @@ fn nearest_turn(matrix: &[[f64; 3]; 3], shape: [usize; 3]) -> Option<Turn> {
     }
 }
 
-/// How far voxels lie from their counterparts.
+/// Distances between corresponding voxels.
 struct Apart {
     /// In the middle of the grid, along an axis, in voxels.
     center: f64,

@@ -1,4 +1,4 @@
-//! What an image shows brought to a common place and size on a network's grid.
+//! Alignment of the object in an image to a common position and size on a network's grid.
 
 use lesio_grid::BoundingBox;
 use lesio_settings::{SettingError, setters};
@@ -9,11 +9,10 @@ use crate::placement::Placement;
 use crate::resample::Interpolation;
 
 /// Alignment of the foreground's bounding box to the grid: a scale and a translation that put the
-/// box's centre into the middle of the grid and let it fill a stated fraction.
+/// box's center into the middle of the grid and let it fill a stated fraction.
 ///
-/// Heads lie anywhere in the field of view and differ in size. A network that does not have to
-/// learn this spends its capacity on what is in the head, and one grid pixel means about the same
-/// anatomy in everybody.
+/// Heads may lie anywhere in the field of view and differ in size. With alignment, a network need not learn this
+/// variation, and a grid pixel corresponds to about the same anatomy in all subjects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Alignment {
@@ -24,12 +23,12 @@ pub struct Alignment {
     pub coverage: f64,
     /// One factor or two. Default: [`Aspect::Keep`].
     pub aspect: Aspect,
-    /// What shares a placement. Default: [`AlignmentScope::Volume`].
+    /// The images that share a placement. Default: [`AlignmentScope::Volume`].
     pub scope: AlignmentScope,
     /// Fraction of the foreground's pixels that may lie outside the box on each of its sides, in
     /// [0, 0.45]. Default: 0.005, which is about a nose.
     pub trim: f64,
-    /// How values between pixels are found. Default: [`Interpolation::Linear`].
+    /// The interpolation between pixels. Default: [`Interpolation::Linear`].
     pub interpolation: Interpolation,
 }
 
@@ -42,19 +41,19 @@ pub enum Aspect {
     #[default]
     Keep,
     /// A factor for each axis: the box fills the fraction along both. Heads of different
-    /// proportions come to lie on each other.
+    /// proportions then coincide.
     Stretch,
 }
 
-/// What shares one placement.
+/// The images that share one placement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AlignmentScope {
-    /// All slices of a volume lie on the grid in the same way, by the outline of them all. The
-    /// default: slices keep their relation to each other, and their size tells where they are.
+    /// All slices of a volume have the same placement, by their common outline. The default: slices keep their relation
+    /// to each other, and their size shows their position in the head.
     #[default]
     Volume,
-    /// Every slice has its own placement; one without foreground takes its volume's.
+    /// Every slice has a separate placement; a slice without foreground gets that of its volume.
     Plane,
 }
 
@@ -72,10 +71,10 @@ impl Alignment {
         }
     }
 
-    /// Refuses settings outside their ranges.
+    /// Returns an error for settings outside their ranges.
     ///
     /// # Errors
-    /// Names the first setting that is out of range.
+    /// For the first setting that is out of range.
     pub fn validate(&self) -> Result<(), SettingError> {
         if !(self.coverage > 0.0 && self.coverage <= 1.0) {
             return Err(SettingError::new("alignment coverage", self.coverage, "a fraction in (0, 1]"));
@@ -90,8 +89,8 @@ impl Alignment {
     /// box `bounds`, with pixels of `spacing` (any unit), of which [`Aspect::Keep`] keeps the ratio.
     ///
     /// # Errors
-    /// As [`Alignment::validate`]; refuses empty sizes and boxes, and a spacing that is not
-    /// positive and finite.
+    /// Those of [`Alignment::validate`]; also for empty sizes and boxes, and for a spacing that is
+    /// not positive and finite.
     pub fn place(
         &self,
         image: [usize; 2],

@@ -1,13 +1,13 @@
-//! What may be wrong with the values of an image, and with a configuration.
+//! Errors about the values of an image.
 
 use ndarray::{ArrayRef, Dimension};
 
-/// Why the contents of an image cannot be worked with.
+/// Why the values of an image cannot be processed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
     /// An axis has no elements.
-    #[error("image of shape {shape:?} holds nothing")]
+    #[error("image of shape {shape:?} is empty")]
     EmptyImage {
         /// The shape.
         shape: Vec<usize>,
@@ -20,12 +20,12 @@ pub enum ImageError {
         /// Index of the first in logical (row-major) order.
         first: Vec<usize>,
     },
-    /// All values, or all that the step looks at, are the same: there is no contrast to work with.
+    /// All values that a step uses are equal, so there is no contrast.
     #[error("all {voxels} values are {value}, so there is no contrast to work with")]
     ConstantImage {
         /// The value.
         value: f64,
-        /// How many values were looked at.
+        /// Number of these values.
         voxels: usize,
     },
     /// No voxel belongs to the foreground.
@@ -41,7 +41,7 @@ pub enum ImageError {
         /// The shape it should have.
         expected: Vec<usize>,
     },
-    /// There is another number of arrays than of what they belong to.
+    /// The number of arrays is wrong.
     #[error("{found} {what} given, expected {expected}")]
     CountMismatch {
         /// What was counted.
@@ -53,7 +53,7 @@ pub enum ImageError {
     },
 }
 
-/// Refuses an array of any number of axes without elements, and one that holds NaN or infinite values.
+/// Returns an error for an array (of any number of axes) without elements, or with NaN or infinite values.
 ///
 /// # Errors
 /// [`ImageError::EmptyImage`], and [`ImageError::NonFiniteVoxels`] with the count and the index of the first.
@@ -82,7 +82,7 @@ pub fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageEr
     Err(ImageError::NonFiniteVoxels { count, first: unravel(position, data.shape()) })
 }
 
-/// Refuses an array whose shape is not `expected`.
+/// Returns an error for an array whose shape is not `expected`.
 pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize]) -> Result<(), ImageError> {
     if found == expected {
         return Ok(());

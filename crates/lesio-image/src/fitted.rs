@@ -1,4 +1,4 @@
-//! Preprocessing with what was learnt from training images.
+//! Preprocessing that was fitted to training images.
 
 use std::borrow::Borrow;
 
@@ -18,24 +18,24 @@ use crate::volume::Plane;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PreprocessError {
-    /// The configuration is out of range, or does not go with the image's size or geometry.
+    /// The configuration is out of range, or does not fit the image's size or geometry.
     #[error("invalid preprocessing")]
     Config(#[from] SettingError),
-    /// The image cannot be worked with.
+    /// The image cannot be processed.
     #[error("image cannot be preprocessed")]
     Image(#[from] ImageError),
-    /// The channels are no scan.
+    /// The channels do not form a scan.
     #[error(transparent)]
     Scan(#[from] ScanError),
-    /// A scan has another number of channels than those the scale was learnt from.
-    #[error("the scan has {found} channels, those that the intensity scale was learnt from have {expected}")]
+    /// A scan has another number of channels than those the scale was learned from.
+    #[error("the scan has {found} channels, those that the intensity scale was fitted to have {expected}")]
     Channels {
         /// Channels of the scan.
         found: usize,
         /// Channels of the others.
         expected: usize,
     },
-    /// A training image cannot be worked with.
+    /// A training image cannot be processed.
     #[error("training image {index} cannot be used")]
     Training {
         /// Its number in the order given, from 0.
@@ -43,19 +43,18 @@ pub enum PreprocessError {
         /// What is wrong with it.
         source: ImageError,
     },
-    /// The intensity scale is learnt from training images, and none was given.
+    /// The intensity scale is learned from training images, and none was given.
     #[error("histogram standardization needs at least one training image")]
     NoTrainingImages,
 }
 
 impl Preprocessing {
-    /// Learns from training scans what has to be learnt, taking one at a time from the iterator.
+    /// Fits the preprocessing to training scans, one at a time from the iterator.
     ///
-    /// Only [`Intensity::Standardized`] learns; for the others no scan is looked at, and an empty
-    /// iterator will do.
+    /// Only [`Intensity::Standardized`] is fitted; for the others no scan is used, and the iterator may be empty.
     ///
     /// # Errors
-    /// As [`Preprocessing::validate`]; [`PreprocessError::Training`] for a scan that is empty,
+    /// Those of [`Preprocessing::validate`]; [`PreprocessError::Training`] for a scan that is empty,
     /// constant, not finite or without foreground; [`PreprocessError::Channels`] for one of other channels than the first;
     /// [`PreprocessError::NoTrainingImages`].
     pub fn fit<I>(&self, scans: I) -> Result<FittedPreprocessing, PreprocessError>
@@ -149,14 +148,14 @@ fn each_scaled(
     Ok(())
 }
 
-/// A [`Preprocessing`] with what it learnt: what a model is saved with.
+/// A fitted [`Preprocessing`], which is saved with a model.
 ///
-/// Serialized, it is checked again when it is read.
+/// Deserialization checks the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FittedParts", into = "FittedParts")]
 pub struct FittedPreprocessing {
     config: Preprocessing,
-    /// Of each channel, where a histogram is standardized.
+    /// Of each channel, if a histogram is standardized.
     histograms: Vec<FittedHistogram>,
 }
 
@@ -208,13 +207,13 @@ impl FittedPreprocessing {
         &self.config
     }
 
-    /// The standard scales learnt, one for each channel of a volume, for [`Intensity::Standardized`]; else none.
+    /// The fitted standard scales, one for each channel of a volume, for [`Intensity::Standardized`]; otherwise none.
     #[must_use]
     pub fn histograms(&self) -> &[FittedHistogram] {
         &self.histograms
     }
 
-    /// The scale of each channel's intensities, by what is inside the mask.
+    /// The scale of each channel's intensities, from the values inside the mask.
     pub(crate) fn scales(
         &self,
         scan: &Scan,
@@ -237,7 +236,7 @@ impl FittedPreprocessing {
         Ok(scales)
     }
 
-    /// The scale of a channel's intensities, by what is inside the mask.
+    /// The scale of a channel's intensities, from the values inside the mask.
     fn scale<D: Dimension>(
         &self,
         channel: usize,

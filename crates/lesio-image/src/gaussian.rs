@@ -14,9 +14,9 @@ const TRUNCATE: f64 = 4.0;
 const MAX_SIGMA: f64 = 1000.0;
 
 /// A plane smoothed by a Gaussian of standard deviations `sigma` (pixels along rows' and columns'
-/// axes, that is `[vertical, horizontal]`); 0 leaves an axis alone.
+/// axes, that is `[vertical, horizontal]`); 0 leaves an axis unfiltered.
 ///
-/// The kernel is sampled at pixel centres, cut at 4 standard deviations (radius `⌊4 sigma + 1/2⌋`)
+/// The kernel is sampled at pixel centers, cut at 4 standard deviations (radius `⌊4 sigma + 1/2⌋`)
 /// and sums to 1; sums are taken in `f64`, and beyond its border the plane is mirrored about the
 /// pixels' edges. These are the defaults of `scipy.ndimage.gaussian_filter`.
 ///
@@ -40,7 +40,7 @@ pub fn gaussian_filter_plane(plane: &ArrayRef2<f32>, sigma: [f64; 2]) -> Result<
 /// leaves an axis alone. As [`gaussian_filter_plane`].
 ///
 /// # Errors
-/// As [`gaussian_filter_plane`].
+/// Those of [`gaussian_filter_plane`].
 pub fn gaussian_filter_volume(data: &ArrayRef3<f32>, sigma: [f64; 3]) -> Result<Array3<f32>, FilterError> {
     smooth(data, &sigma)
 }
@@ -64,7 +64,7 @@ fn smooth<D: Dimension>(data: &ArrayRef<f32, D>, sigma: &[f64]) -> Result<Array<
     Ok(Array::from_shape_vec(dim, values).unwrap_or_else(|_| data.to_owned()))
 }
 
-/// The kernel from its centre to one side, such that both sides and the centre sum to 1.
+/// The kernel from its center to one side, such that both sides and the center sum to 1.
 fn kernel(sigma: f64) -> Vec<f64> {
     let radius = (TRUNCATE * sigma + 0.5) as usize;
     if radius == 0 {

@@ -1,4 +1,4 @@
-//! Where voxels are in the world: the affine from voxel indices to millimetres.
+//! The geometry of a voxel grid: the affine from voxel indices to millimeters.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::orientation::{AxisCode, Orientation};
 
-/// The place of a voxel grid in the world.
+/// The position of a voxel grid in world coordinates.
 ///
 /// The affine maps homogeneous voxel indices `(i, j, k, 1)` to world coordinates `(x, y, z, 1)` in
-/// millimetres, with x growing to the subject's right, y to the front and z to the top (RAS+).
+/// millimeters, with x growing to the subject's right, y to the front and z to the top (RAS+).
 /// Its upper left 3x3 block is finite and invertible, which [`Geometry::new`] checks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "[[f64; 4]; 4]", into = "[[f64; 4]; 4]")]
@@ -17,7 +17,7 @@ pub struct Geometry {
     affine: [[f64; 4]; 4],
 }
 
-/// Why a matrix is no geometry.
+/// Why a matrix is not a valid geometry.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GeometryError {
@@ -57,7 +57,7 @@ impl Geometry {
     /// The geometry of an affine.
     ///
     /// # Errors
-    /// Refuses entries that are not finite, another last row than `(0, 0, 0, 1)`, and voxel axes
+    /// For entries that are not finite, another last row than `(0, 0, 0, 1)`, and voxel axes
     /// that do not span space.
     pub fn new(affine: [[f64; 4]; 4]) -> Result<Self, GeometryError> {
         for (row, values) in affine.iter().enumerate() {
@@ -80,10 +80,10 @@ impl Geometry {
         Ok(geometry)
     }
 
-    /// Axis-aligned RAS+ voxels of `spacing` millimetres with the first voxel's centre at the origin.
+    /// Axis-aligned RAS+ voxels of `spacing` millimeters with the first voxel's center at the origin.
     ///
     /// # Errors
-    /// Refuses a spacing that is not positive and finite.
+    /// For a spacing that is not positive and finite.
     pub fn from_spacing(spacing: [f64; 3]) -> Result<Self, GeometryError> {
         for (axis, &size) in spacing.iter().enumerate() {
             if !(size.is_finite() && size > 0.0) {
@@ -94,32 +94,32 @@ impl Geometry {
         Self::new([[x, 0.0, 0.0, 0.0], [0.0, y, 0.0, 0.0], [0.0, 0.0, z, 0.0], [0.0, 0.0, 0.0, 1.0]])
     }
 
-    /// That of a picture, in pixels: columns run to the right, rows down.
+    /// The geometry of a picture, in pixels: columns run to the right, rows down.
     pub(crate) fn picture() -> Self {
         Self {
             affine: [[1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
         }
     }
 
-    /// The affine from voxel indices to millimetres, row by row.
+    /// The affine from voxel indices to millimeters, row by row.
     #[must_use]
     pub fn affine(&self) -> &[[f64; 4]; 4] {
         &self.affine
     }
 
-    /// Lengths of the three voxel axes in millimetres, all positive.
+    /// Lengths of the three voxel axes in millimeters, all positive.
     #[must_use]
     pub fn spacing(&self) -> [f64; 3] {
         std::array::from_fn(|axis| (0..3).map(|row| self.affine[row][axis].powi(2)).sum::<f64>().sqrt())
     }
 
-    /// Volume of one voxel in cubic millimetres.
+    /// Volume of one voxel in cubic millimeters.
     #[must_use]
     pub fn voxel_volume(&self) -> f64 {
         self.determinant().abs()
     }
 
-    /// World coordinates in millimetres of a voxel position; `[0, 0, 0]` is the first voxel's centre.
+    /// World coordinates in millimeters of a voxel position; `[0, 0, 0]` is the first voxel's center.
     #[must_use]
     pub fn to_world(&self, voxel: [f64; 3]) -> [f64; 3] {
         std::array::from_fn(|row| {
@@ -128,7 +128,7 @@ impl Geometry {
         })
     }
 
-    /// The anatomical direction in which each voxel axis mostly runs.
+    /// The anatomical direction closest to each voxel axis.
     #[must_use]
     pub fn orientation(&self) -> Orientation {
         Orientation::closest(&self.affine)
@@ -143,7 +143,7 @@ impl Geometry {
     /// The geometry of the grid whose voxel `v` is this grid's voxel `matrix * v + offset`.
     ///
     /// # Errors
-    /// As [`Geometry::new`], for the product.
+    /// Those of [`Geometry::new`], for the product.
     pub fn composed(&self, matrix: [[f64; 3]; 3], offset: [f64; 3]) -> Result<Self, GeometryError> {
         let mut affine = [[0.0; 4]; 4];
         for (row, out) in affine.iter_mut().enumerate().take(3) {
@@ -157,7 +157,7 @@ impl Geometry {
         Self::new(affine)
     }
 
-    /// Whether every entry differs by at most `tolerance` millimetres.
+    /// Whether every entry differs by at most `tolerance` millimeters.
     #[must_use]
     pub fn is_close(&self, other: &Self, tolerance: f64) -> bool {
         self.affine
@@ -167,7 +167,7 @@ impl Geometry {
             .all(|(a, b)| (a - b).abs() <= tolerance)
     }
 
-    /// Matrix and offset from a voxel of this grid to the place of the same point in another grid's voxels.
+    /// Matrix and offset from a voxel of this grid to the same point in voxels of another grid.
     pub(crate) fn seen_from(&self, other: &Self) -> ([[f64; 3]; 3], [f64; 3]) {
         let (own, inverse) = (&self.affine, other.inverse_matrix());
         let apply = |vector: [f64; 3]| -> [f64; 3] {
@@ -218,7 +218,7 @@ impl fmt::Display for Geometry {
 }
 
 impl Default for Geometry {
-    /// Voxels of one millimetre, RAS+, at the origin.
+    /// Voxels of one millimeter, RAS+, at the origin.
     fn default() -> Self {
         let mut affine = [[0.0; 4]; 4];
         for (axis, row) in affine.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Images of any size on a network's grid, by their frame.
+//! Placement of whole images on a network's grid.
 
 use lesio_grid::BoundingBox;
 use lesio_settings::{SettingError, setters};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::placement::Placement;
 use crate::resample::Interpolation;
 
-/// How a whole image is brought to a network's grid.
+/// How a whole image is placed on a network's grid.
 ///
-/// A rule; [`GridFit::place`] makes a [`Placement`] of it for images of one size. To bring what is
-/// in the image to a common place and size, use [`Alignment`](crate::Alignment).
+/// A rule; [`GridFit::place`] makes a [`Placement`] of it for images of one size. To align the
+/// object in the image to a common position and size, use [`Alignment`](crate::Alignment).
 ///
 /// ```
 /// use lesio_image::{GridFit, Resize};
@@ -28,7 +28,7 @@ use crate::resample::Interpolation;
 pub struct GridFit {
     /// The grid, `[height, width]`, both at least 1.
     pub size: [usize; 2],
-    /// How the image's frame meets the grid's. Default: [`Resize::Contain`].
+    /// How the image is resized. Default: [`Resize::Contain`].
     #[serde(default)]
     pub resize: Resize,
     /// How values between pixels are found. Default: [`Interpolation::Linear`].
@@ -36,20 +36,20 @@ pub struct GridFit {
     pub interpolation: Interpolation,
 }
 
-/// How the frame of an image meets the frame of a grid.
+/// How an image is resized to a grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Resize {
-    /// Pixels keep their size: centred, cropped where the image is larger and padded where it is
+    /// Pixels keep their size: centered, cropped where the image is larger and padded where it is
     /// smaller. Nothing is interpolated.
     CropPad,
     /// One factor for both axes, so that the whole image just fits, padded along the other axis.
-    /// The default: nothing is lost and shapes stay what they are.
+    /// The default: nothing is cropped, and proportions are kept.
     #[default]
     Contain,
-    /// The image fills the grid, each axis with its own factor. For images that all have one
-    /// format, where padding would only waste the grid.
+    /// The image fills the grid, each axis with its own factor. For images of a single
+    /// format, for which padding would waste pixels.
     Stretch,
 }
 
@@ -64,7 +64,7 @@ impl GridFit {
     /// (any unit; `[1.0, 1.0]` where it is not known), of which [`Resize::Contain`] keeps the ratio.
     ///
     /// # Errors
-    /// Refuses an empty image or grid and a spacing that is not positive and finite.
+    /// For an empty image or grid and a spacing that is not positive and finite.
     pub fn place(&self, image: [usize; 2], spacing: [f64; 2]) -> Result<Placement, SettingError> {
         check_spacing(spacing)?;
         let per_axis = |axis: usize| image[axis] as f64 / self.size[axis] as f64;
@@ -80,11 +80,11 @@ impl GridFit {
         Placement::new(image, self.size, scale, origin, self.interpolation)
     }
 
-    /// The placement that crops or pads without interpolation, with the centre of `bounds` in the
+    /// The placement that crops or pads without interpolation, with the center of `bounds` in the
     /// middle of the grid (to the nearest whole pixel), whatever [`GridFit::resize`] says.
     ///
     /// # Errors
-    /// Refuses an empty image or grid.
+    /// For an empty image or grid.
     pub fn place_box(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, SettingError> {
         self.crop_about(image, std::array::from_fn(|a| 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64)))
     }

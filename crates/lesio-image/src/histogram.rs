@@ -1,4 +1,4 @@
-//! Histogram standardization: one intensity for one tissue, over scanners and protocols.
+//! Histogram standardization: the same intensity for the same tissue across scanners and protocols.
 
 use lesio_settings::{SettingError, in_range, require, setters};
 use ndarray::{Array, ArrayRef, Dimension};
@@ -17,8 +17,8 @@ const MOST_LANDMARKS: usize = 1001;
 ///
 /// Magnetic resonance has no unit: the same tissue is 80 in one scan and 300 in another. Training
 /// learns where percentiles of the foreground lie on average on a standard scale from 0 (first
-/// landmark) to 1 (last); an image is then mapped piecewise linearly so that its own percentiles
-/// come to lie there.
+/// landmark) to 1 (last); an image is then mapped piecewise linearly so that its percentiles
+/// match them.
 ///
 /// ```
 /// use lesio_image::HistogramStandardizer;
@@ -56,10 +56,11 @@ impl HistogramStandardizer {
         Self::default()
     }
 
-    /// Refuses landmarks that are fewer than 2, more than 1001, or do not ascend within [0, 100].
+    /// Returns an error for fewer than 2 or more than 1001 landmarks, and for landmarks that do not ascend within [0,
+    /// 100].
     ///
     /// # Errors
-    /// Names the landmarks.
+    /// For invalid landmarks.
     pub fn validate(&self) -> Result<(), SettingError> {
         let within = self.percentiles.iter().all(|p| (0.0..=100.0).contains(p));
         let ascending = self.percentiles.windows(2).all(|pair| pair[0] < pair[1]);
@@ -68,11 +69,10 @@ impl HistogramStandardizer {
         require(within && ascending, "histogram landmarks", &self.percentiles, expected)
     }
 
-    /// Begins a fit, to which training images are added one by one, so that they need not be in
-    /// memory together.
+    /// Starts a fit, to which training images are added one by one, so that they need not be in memory together.
     ///
     /// # Errors
-    /// As [`HistogramStandardizer::validate`].
+    /// Those of [`HistogramStandardizer::validate`].
     pub fn start(&self) -> Result<HistogramFit, SettingError> {
         self.validate()?;
         Ok(HistogramFit {
@@ -96,10 +96,10 @@ pub struct HistogramFit {
 }
 
 impl HistogramFit {
-    /// Adds a training image, or what of it lies inside `mask`. On failure nothing is added.
+    /// Adds a training image, or its values inside `mask`. On failure nothing is added.
     ///
     /// # Errors
-    /// As [`RobustScaling::fit`](crate::RobustScaling::fit); an image whose first and last landmark
+    /// Those of [`RobustScaling::fit`](crate::RobustScaling::fit); an image whose first and last landmark
     /// coincide is constant.
     pub fn add<D: Dimension>(
         &mut self,
@@ -135,7 +135,7 @@ impl HistogramFit {
     }
 }
 
-/// The standard scale that training images have in common.
+/// The common standard scale of training images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "FittedParts")]
 pub struct FittedHistogram {
@@ -180,7 +180,7 @@ impl FittedHistogram {
     /// The map of this image's intensities, or of those inside `mask`, to the standard scale.
     ///
     /// # Errors
-    /// As [`HistogramFit::add`].
+    /// Those of [`HistogramFit::add`].
     pub fn map_for<D: Dimension>(
         &self,
         data: &ArrayRef<f32, D>,
@@ -193,9 +193,9 @@ impl FittedHistogram {
 
 /// A strictly increasing, piecewise linear map of intensities, with its inverse.
 ///
-/// Beyond the first and the last knot it goes on with the mean slope between them, and not, as in
-/// the papers, with that of the end segments: those hang on few voxels (often on ties of an 8-bit
-/// background) and may be steep or flat by accident, while lesions lie beyond the last knot.
+/// Beyond the first and the last knot it continues with the mean slope between them. The papers use the slope of the
+/// end segments, but those depend on few voxels (often on ties of an 8-bit background) and may be steep or flat by
+/// accident, while lesions lie beyond the last knot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "PiecewiseParts")]
 pub struct PiecewiseScale {
@@ -221,7 +221,7 @@ impl PiecewiseScale {
     /// The map through the knots `(intensities[i], values[i])`.
     ///
     /// # Errors
-    /// Refuses fewer than two knots, lists of different lengths, and lists that are not finite and
+    /// For fewer than two knots, lists of different lengths, and lists that are not finite and
     /// strictly increasing.
     pub fn new(intensities: Vec<f64>, values: Vec<f64>) -> Result<Self, SettingError> {
         let expected = "at least two finite, strictly increasing knots, and as many values";

@@ -2,9 +2,9 @@
 
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 
-/// A two-dimensional image: values `[channel, row, column]`, as many channels as it was acquired with.
+/// A two-dimensional image: values `[channel, row, column]`, with any number of channels.
 ///
-/// Values keep their units: whoever reads a file of 8 or 16 bits gets 0 to 255 or 0 to 65535 here.
+/// Values keep their units: an image read from a file of 8 or 16 bits has values of 0 to 255 or 0 to 65535.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image<T = f32> {
     data: Array3<T>,
@@ -29,7 +29,7 @@ impl<T> Image<T> {
         &self.data
     }
 
-    /// The values alone.
+    /// Returns the values without the image.
     #[must_use]
     pub fn into_data(self) -> Array3<T> {
         self.data

@@ -1,4 +1,4 @@
-//! Intensities on a common scale: fitted to one image, undone by the inverse.
+//! Invertible intensity scales that are fitted to one image.
 
 use lesio_settings::{SettingError, in_range, require};
 use ndarray::{Array, ArrayRef, Dimension};
@@ -31,7 +31,7 @@ impl LinearScale {
     /// The map of `low` to 0 and `high` to 1.
     ///
     /// # Errors
-    /// Refuses ends that are not finite or do not ascend, and ends so far apart, or so close, that
+    /// For ends that are not finite or do not ascend, and ends so far apart, or so close, that
     /// their difference or its reciprocal is not finite.
     pub fn new(low: f64, high: f64) -> Result<Self, SettingError> {
         let range = high - low;
@@ -110,7 +110,7 @@ impl Default for RobustScaling {
 }
 
 impl RobustScaling {
-    /// The 1st and the 99th percentile: a hundredth of the voxels at each end, artefacts and
+    /// The 1st and the 99th percentile: a hundredth of the voxels at each end, artifacts and
     /// vessels, does not move the scale.
     #[must_use]
     pub fn new() -> Self {
@@ -124,10 +124,10 @@ impl RobustScaling {
         self
     }
 
-    /// Refuses percentiles that do not ascend within [0, 100].
+    /// Returns an error for percentiles that do not ascend within [0, 100].
     ///
     /// # Errors
-    /// Names the percentiles.
+    /// For invalid percentiles.
     pub fn validate(&self) -> Result<(), SettingError> {
         if (0.0..=100.0).contains(&self.low) && self.high > self.low && self.high <= 100.0 {
             return Ok(());
@@ -138,13 +138,12 @@ impl RobustScaling {
     /// The scale of these values, or of those inside `mask`.
     ///
     /// Percentiles are exact: the `p`-th of `n` sorted values lies at rank `p / 100 * (n - 1)`, and
-    /// between ranks on the line between its neighbours. Percentiles out of their range are taken
-    /// as the nearest within.
+    /// between ranks on the line between its neighbors. Percentiles outside [0, 100] are clamped.
     ///
     /// # Errors
-    /// [`ImageError::EmptyImage`]; [`ImageError::NonFiniteVoxels`] wherever they lie;
+    /// [`ImageError::EmptyImage`]; [`ImageError::NonFiniteVoxels`], also outside the mask;
     /// [`ImageError::ShapeMismatch`]; [`ImageError::EmptyForeground`] for a mask without elements;
-    /// [`ImageError::ConstantImage`] where the two percentiles coincide.
+    /// [`ImageError::ConstantImage`] if the two percentiles are equal.
     pub fn fit<D: Dimension>(
         &self,
         data: &ArrayRef<f32, D>,
@@ -192,10 +191,10 @@ impl ZScore {
         self
     }
 
-    /// Refuses deviations that do not ascend within a million.
+    /// Returns an error for deviations that do not ascend within a million.
     ///
     /// # Errors
-    /// Names the deviation.
+    /// For invalid deviations.
     pub fn validate(&self) -> Result<(), SettingError> {
         in_range("z-score low", self.low, -LARGEST_DEVIATIONS..=LARGEST_DEVIATIONS)?;
         in_range("z-score high", self.high, -LARGEST_DEVIATIONS..=LARGEST_DEVIATIONS)?;
@@ -213,7 +212,7 @@ impl ZScore {
     /// deviation, in two passes of `f64`.
     ///
     /// # Errors
-    /// As [`RobustScaling::fit`].
+    /// Those of [`RobustScaling::fit`].
     pub fn fit<D: Dimension>(
         &self,
         data: &ArrayRef<f32, D>,

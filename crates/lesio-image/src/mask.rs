@@ -1,4 +1,4 @@
-//! Which part of an image is the object, and which is air.
+//! The foreground of an image: the object without the air.
 
 use lesio_grid::{ComponentRuns, Connectivity, label_plane};
 use lesio_settings::{SettingError, setters};
@@ -12,7 +12,7 @@ use crate::percentile::{Values, percentiles_of};
 use crate::threshold::Threshold;
 use crate::volume::{Plane, Volume};
 
-/// How the foreground of an image is found: what is above a [`Threshold`], cleaned.
+/// How the foreground of an image is determined: pixels above a [`Threshold`], followed by cleaning.
 ///
 /// In this order: threshold, opening, the main components, closing, holes; opening, closing and
 /// holes slice by slice, since the voxels of clinical stacks are much longer through the slices
@@ -29,7 +29,7 @@ use crate::volume::{Plane, Volume};
 /// use lesio_image::ForegroundMask;
 /// use ndarray::Array2;
 ///
-/// // A ring around a dark centre, and a marker beside it.
+/// // A ring around a dark center, and a marker beside it.
 /// let image = Array2::from_shape_fn((40, 40), |(r, c)| {
 ///     let radius = ((r as f32 - 20.0).powi(2) + (c as f32 - 20.0).powi(2)).sqrt();
 ///     if (6.0..14.0).contains(&radius) || (r < 3 && c < 3) { 100.0 } else { 2.0 }
@@ -42,7 +42,7 @@ use crate::volume::{Plane, Volume};
 #[non_exhaustive]
 #[serde(default)]
 pub struct ForegroundMask {
-    /// What is bright enough. Default: [`Threshold::CrossEntropy`].
+    /// The threshold. Default: [`Threshold::CrossEntropy`].
     pub threshold: Threshold,
     /// Radius of the opening, which cuts thin bridges of ghosting and noise, as a fraction of the
     /// slice's shorter side, at least a pixel; 0 for none. Default: 0.01.
@@ -52,7 +52,7 @@ pub struct ForegroundMask {
     /// Radius of the closing, which closes the outline where the scalp is dark, as a fraction of the
     /// slice's shorter side, at least a pixel; 0 for none. Default: 0.04, five pixels of 128.
     pub closing: f64,
-    /// What is done with holes. Default: [`Holes::Fill`].
+    /// The treatment of holes. Default: [`Holes::Fill`].
     pub holes: Holes,
 }
 
@@ -68,14 +68,14 @@ pub enum KeepComponents {
     All,
 }
 
-/// What is done with the holes of a foreground.
+/// The treatment of the holes of a foreground.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holes {
     /// They are filled, slice by slice. The default: a dark lesion is foreground.
     #[default]
     Fill,
-    /// They stay.
+    /// They remain.
     Keep,
 }
 
@@ -117,7 +117,7 @@ impl ForegroundMask {
     ///
     /// # Errors
     /// [`ImageError::EmptyImage`], [`ImageError::NonFiniteVoxels`] and, unless the threshold is
-    /// fixed, [`ImageError::ConstantImage`]; [`ImageError::EmptyForeground`] where nothing is left.
+    /// fixed, [`ImageError::ConstantImage`]; [`ImageError::EmptyForeground`] if nothing remains.
     pub fn volume(&self, volume: &Volume<f32>, plane: Plane) -> Result<Volume<bool>, ImageError> {
         let mask = self.of_turned(volume.data(), plane, volume.geometry().spacing())?;
         Ok(Volume::new(mask, *volume.geometry()))
@@ -163,7 +163,7 @@ impl ForegroundMask {
     /// The foreground of a plane.
     ///
     /// # Errors
-    /// As [`ForegroundMask::volume`].
+    /// Those of [`ForegroundMask::volume`].
     pub fn plane(&self, plane: &ArrayRef2<f32>) -> Result<Array2<bool>, ImageError> {
         let threshold = self.threshold.find(plane)?;
         let square = [1.0; 2];
@@ -200,7 +200,7 @@ setters!(ForegroundMask {
     holes: Holes,
 });
 
-/// Takes out of a volume's mask the components that are not main ones.
+/// Removes the components of a volume's mask that are not main ones.
 fn keep_main(mask: &mut Array3<bool>) {
     // Sizes do not depend on the order of the axes: rows are those of the memory.
     let mut order = [0, 1, 2];

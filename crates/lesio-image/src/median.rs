@@ -20,7 +20,7 @@ const MAX_SIZE: usize = 255;
 /// Rows that one task filters. Fixed, so that results cannot depend on the number of threads.
 const BAND: usize = 16;
 
-/// Values that are filtered at a time: what is copied beside the volume, with a border.
+/// Number of values that are filtered at a time, which are copied with a border.
 const SLAB: usize = 1 << 22;
 
 /// Why an image was not filtered.
@@ -67,18 +67,18 @@ pub fn median_filter_plane(plane: &ArrayRef2<f32>, size: [usize; 2]) -> Result<A
 /// ranks, whose cost grows with the window's face and not its volume.
 ///
 /// # Errors
-/// As [`median_filter_plane`].
+/// Those of [`median_filter_plane`].
 pub fn median_filter_volume(data: &ArrayRef3<f32>, size: [usize; 3]) -> Result<Array3<f32>, FilterError> {
     let mut filtered = data.to_owned();
     median_filter_in_place(&mut filtered, size)?;
     Ok(filtered)
 }
 
-/// As [`median_filter_volume`], in the volume's own place: beside it some 32 MiB are needed for windows of a few voxels,
-/// whatever the size of the volume.
+/// Like [`median_filter_volume`], but in place: about 32 MiB of additional memory are needed for windows of a few
+/// voxels, independent of the size of the volume.
 ///
 /// # Errors
-/// As [`median_filter_plane`]; the volume is unchanged then.
+/// Those of [`median_filter_plane`]; the volume is unchanged then.
 pub fn median_filter_in_place(data: &mut ArrayRef3<f32>, size: [usize; 3]) -> Result<(), FilterError> {
     if size.iter().any(|n| n % 2 == 0 || *n > MAX_SIZE) {
         return Err(SettingError::new("median window", size, "odd sizes of 1 to 255").into());
@@ -117,7 +117,7 @@ pub fn median_filter_in_place(data: &mut ArrayRef3<f32>, size: [usize; 3]) -> Re
     Ok(())
 }
 
-/// The axes from the one whose neighbours lie farthest apart in memory to the nearest. An axis too short for the lanes
+/// The axes from the one whose neighbors lie farthest apart in memory to the nearest. An axis too short for the lanes
 /// of a network is not the last one, and one of a single value is not the first, along which slabs are cut.
 fn order_of(data: &ArrayRef3<f32>) -> [usize; 3] {
     let shape = data.shape();

@@ -18,23 +18,23 @@ const FAR: i16 = i16::MAX - 24 * 24;
 /// A mask without the elements within `radius` of its background: eroded by a disc or ball.
 ///
 /// A radius of 1 takes the elements that share a face with the background, 1.5 those that touch it
-/// at a corner of a plane too. What lies beyond the array does not erode: the field of view is no
-/// border of the head. A radius below 1 (or NaN) changes nothing.
+/// at a corner of a plane too. The outside of the array does not erode: the edge of the field of view is not
+/// a border of the head. A radius below 1 (or NaN) changes nothing.
 #[must_use]
 pub fn erode<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
     within(&mask.map(|inside| !inside), radius).mapv_into(|near| !near)
 }
 
-/// As [`erode`], with elements of any size: `spacing` is the size along each axis, in the unit of the radius.
+/// Like [`erode`], with elements of any size: `spacing` is the size along each axis, in the unit of the radius.
 ///
-/// Takes the elements whose centre lies within `radius` of the centre of an element of the background; lengths
-/// that differ by less than a millionth are equal. With elements all larger than the radius nothing changes.
+/// Removes the elements whose center is within `radius` of the center of a background element. Lengths with a relative
+/// difference below a millionth are equal. If all elements are larger than the radius, nothing changes.
 ///
 /// ```
 /// use lesio_image::erode_spaced;
 /// use ndarray::Array2;
 ///
-/// // Two millimetres of a square of 12 x 12 mm, in pixels of 1 mm by 2 mm.
+/// // Two millimeters of a square of 12 x 12 mm, in pixels of 1 mm by 2 mm.
 /// let square = Array2::from_shape_fn((16, 8), |(r, c)| (2..14).contains(&r) && (1..7).contains(&c));
 /// let smaller = erode_spaced(&square, 2.0, &[1.0, 2.0]);
 /// assert_eq!(smaller.iter().filter(|&&inside| inside).count(), 8 * 4);
@@ -52,13 +52,13 @@ pub fn dilate<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool
     within(mask, radius)
 }
 
-/// Erosion, then dilation: what is thinner than the disc or ball goes, the rest keeps its size.
+/// Erosion, then dilation: removes parts thinner than the disc or ball; the rest keeps its size.
 #[must_use]
 pub fn open<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
     dilate(&erode(mask, radius), radius)
 }
 
-/// As [`open`], with elements of these sizes along the axes, in the unit of the radius.
+/// Like [`open`], with elements of these sizes along the axes, in the unit of the radius.
 pub(crate) fn open_spaced<D: Dimension>(
     mask: &ArrayRef<bool, D>,
     radius: f64,
@@ -70,14 +70,13 @@ pub(crate) fn open_spaced<D: Dimension>(
 /// Dilation, then erosion: gaps narrower than the disc or ball are bridged, the rest keeps its size.
 ///
 /// Beyond the array there is background, into which the dilation may reach, so that nothing clings
-/// to the border. A radius beyond the longest side of the array is taken as that, and one below 1 (or NaN) changes
-/// nothing.
+/// to the border. A radius is limited to the longest side of the array; one below 1 (or NaN) changes nothing.
 #[must_use]
 pub fn close<D: Dimension>(mask: &ArrayRef<bool, D>, radius: f64) -> Array<bool, D> {
     close_spaced(mask, radius, &vec![1.0; mask.ndim()])
 }
 
-/// As [`close`], with elements of these sizes along the axes, in the unit of the radius.
+/// Like [`close`], with elements of these sizes along the axes, in the unit of the radius.
 pub(crate) fn close_spaced<D: Dimension>(
     mask: &ArrayRef<bool, D>,
     radius: f64,

@@ -1,4 +1,4 @@
-//! Noise that is smooth in space, a function of seed and place.
+//! Smooth noise as a function of seed and position.
 //!
 //! Synthetic anatomy is read at any height of a subject in any order, so its randomness must be a function of
 //! place, not a sequence: lattice values come from a hash of their coordinates.
@@ -34,7 +34,7 @@ pub fn drift(seed: u64, t: f64) -> f64 {
     sum / SPLINE_VARIANCE.sqrt()
 }
 
-/// Smooth noise in space: zero mean, unit variance, correlated over about one `cell` of millimetres.
+/// Smooth noise in space: zero mean, unit variance, correlated over about one `cell` of millimeters.
 #[derive(Clone, Copy, Debug)]
 pub struct SmoothNoise {
     seed: u64,
@@ -42,13 +42,13 @@ pub struct SmoothNoise {
 }
 
 impl SmoothNoise {
-    /// Noise of a seed, with cells of so many millimetres; above 0.
+    /// Noise of a seed, with cells of so many millimeters; above 0.
     #[must_use]
     pub fn new(seed: u64, cell: f64) -> Self {
         Self { seed, cell }
     }
 
-    /// The value at a place in millimetres.
+    /// The value at a place in millimeters.
     #[must_use]
     pub fn at(&self, place: [f64; 3]) -> f64 {
         let [x, y, z] = place.map(|v| spline(v / self.cell));
@@ -63,7 +63,7 @@ impl SmoothNoise {
         sum / SPLINE_VARIANCE.powf(1.5)
     }
 
-    /// The values on a plane of pixels `spacing` millimetres apart at height `z`: [`SmoothNoise::at`] of
+    /// The values on a plane of pixels `spacing` millimeters apart at height `z`: [`SmoothNoise::at`] of
     /// `(column * spacing, row * spacing, z)`, at a few operations for each pixel.
     #[must_use]
     pub fn plane(&self, rows: usize, columns: usize, spacing: f64, z: f64) -> Array2<f32> {

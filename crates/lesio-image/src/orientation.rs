@@ -1,24 +1,24 @@
-//! Anatomical directions of voxel axes, and the exact turn from one order of axes to another.
+//! Anatomical directions of voxel axes, and the exact reorientation between orders of axes.
 
 use std::fmt;
 
 use ndarray::{Array3, ArrayView3, ArrayViewMut3, Axis};
 use serde::{Deserialize, Serialize};
 
-/// The anatomical direction towards which a voxel axis grows.
+/// The anatomical direction in which a voxel axis increases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AxisCode {
-    /// Towards the subject's right.
+    /// Toward the subject's right.
     R,
-    /// Towards the subject's left.
+    /// Toward the subject's left.
     L,
-    /// Towards the front (anterior).
+    /// Toward the front (anterior).
     A,
-    /// Towards the back (posterior).
+    /// Toward the back (posterior).
     P,
-    /// Towards the top (superior).
+    /// Toward the top (superior).
     S,
-    /// Towards the bottom (inferior).
+    /// Toward the bottom (inferior).
     I,
 }
 
@@ -69,10 +69,10 @@ pub struct Orientation {
 }
 
 impl Orientation {
-    /// Right, anterior, superior: the orientation in which lesio's networks see a volume.
+    /// Right, anterior, superior: the orientation of volumes for lesio's networks.
     pub const RAS: Self = Self { codes: [AxisCode::R, AxisCode::A, AxisCode::S] };
 
-    /// The orientation of these directions; `None` where two name the same world axis.
+    /// The orientation of these directions; `None` if two name the same world axis.
     #[must_use]
     pub fn new(codes: [AxisCode; 3]) -> Option<Self> {
         let mut seen = [false; 3];
@@ -126,7 +126,7 @@ impl Orientation {
         Self { codes }
     }
 
-    /// How an array of this orientation becomes one of `target`.
+    /// The reorientation of an array of this orientation to `target`.
     pub(crate) fn turn_to(&self, target: &Self) -> Turn {
         let mut source = [0; 3];
         let mut flip = [false; 3];
@@ -208,7 +208,7 @@ impl Turn {
         turned
     }
 
-    /// As [`Turn::view`], to be changed in place.
+    /// Like [`Turn::view`], but mutable.
     pub(crate) fn view_mut<'a, T>(&self, data: ArrayViewMut3<'a, T>) -> ArrayViewMut3<'a, T> {
         let mut turned = data.permuted_axes(self.source);
         self.flipped().for_each(|axis| turned.invert_axis(axis));

@@ -57,7 +57,7 @@ pub(crate) fn percentiles_of<const N: usize>(
     found
 }
 
-/// As [`percentiles_of`], for any number of them.
+/// Like [`percentiles_of`], for any number of them.
 pub(crate) fn percentile_list_of(values: impl Iterator<Item = f32> + Clone, wanted: &[f64]) -> Vec<f64> {
     let count = values.clone().count();
     if count <= MOST_COPIED {
@@ -143,7 +143,7 @@ fn between(value: f64, next: f64, fraction: f64) -> f64 {
 /// Percentiles of `values`, which are reordered; NaN for no values.
 ///
 /// The `p`-th percentile of `n` sorted values lies at rank `p / 100 * (n - 1)` and between ranks on
-/// the line between its neighbours (definition 7 of Hyndman and Fan, The American Statistician 50,
+/// the line between its neighbors (definition 7 of Hyndman and Fan, The American Statistician 50,
 /// 1996; NumPy's default). `wanted` ascends, within [0, 100]. Takes time linear in the number of
 /// values for each percentile; values are ordered by `f32::total_cmp`.
 fn percentile_list(values: &mut [f32], wanted: &[f64]) -> Vec<f64> {

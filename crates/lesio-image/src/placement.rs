@@ -1,4 +1,4 @@
-//! Where an image lies on a network's grid, and the way there and back.
+//! The placement of an image on a network's grid, and the mapping there and back.
 
 use lesio_settings::SettingError;
 use ndarray::{Array2, ArrayRef2};
@@ -14,7 +14,7 @@ const MAX_PIXELS: usize = 1 << 30;
 /// made once for an image (by [`GridFit`](crate::GridFit) or [`Alignment`](crate::Alignment)) and
 /// then takes planes to the grid and maps back.
 ///
-/// Positions are edges, not centres: the image covers `[0, height] x [0, width]`, and a grid pixel
+/// Positions are edges, not centers: the image covers `[0, height] x [0, width]`, and a grid pixel
 /// is `scale` image pixels wide. Where all scales are 1 and all offsets whole, nothing is
 /// interpolated: [`Placement::to_image`] gives back exactly what [`Placement::to_grid`] took, with
 /// the stated fill in what was cropped.
@@ -70,7 +70,7 @@ impl Placement {
     /// begins at `origin` in an image of `image` pixels; all `[row, column]`.
     ///
     /// # Errors
-    /// Refuses empty and absurdly large sizes, scales that are not positive and finite, and
+    /// For empty and absurdly large sizes, scales that are not positive and finite, and
     /// origins that are not finite.
     pub fn new(
         image: [usize; 2],
@@ -231,7 +231,7 @@ mod tests {
         #[test]
         fn enlarging_and_back_moves_values_by_less_than_a_quarter_pixel(scale in 0.25_f64..1.0, shift in -0.5_f64..0.5) {
             // Linear interpolation keeps a ramp; the box on the way back covers parts of grid
-            // pixels, whose values stand for their centres.
+            // pixels, whose values stand for their centers.
             let plane = Array2::from_shape_fn((12, 9), |(r, c)| (2 * r + c) as f32);
             let grid = [(12.0 / scale).ceil() as usize + 4, (9.0 / scale).ceil() as usize + 4];
             let origin = [shift - 2.0 * scale, shift - 2.0 * scale];

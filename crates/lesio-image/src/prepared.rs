@@ -1,4 +1,4 @@
-//! Images on a network's grid, and what the network says of them brought back.
+//! Images on a network's grid, and mapping of network outputs back to the scan.
 
 use lesio_grid::{BoundingBox, trimmed_box};
 use ndarray::{Array2, Array3, Array4, ArrayBase, ArrayRef2, ArrayRef3, Axis, Data, Ix2, ShapeBuilder};
@@ -18,14 +18,14 @@ use crate::volume::{Plane, Volume};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PreparedPlane {
-    /// What the network sees, `[channel, row, column]`: about [0, 1], 0 beyond the image.
+    /// The input of the network, `[channel, row, column]`: approximately [0, 1], 0 outside the image.
     pub input: Array3<f32>,
     /// The foreground, `[row, column]`; `false` beyond the image.
     pub mask: Array2<bool>,
-    /// Where between the first (0) and the last (1) slice with foreground this one lies; 0.5 for a
-    /// picture and for a volume with one slice of foreground. Slices beyond take the nearer end.
+    /// The relative position between the first (0) and the last (1) slice with foreground; 0.5 for a picture and for a
+    /// volume with one slice of foreground. Slices outside get the nearer end.
     pub position: f32,
-    /// The way from the image to the grid and back.
+    /// The mapping from the image to the grid and back.
     pub placement: Placement,
 }
 
@@ -46,12 +46,12 @@ pub struct PreparedScan {
 }
 
 impl FittedPreprocessing {
-    /// A scan, of any orientation, on the network's grid.
+    /// Maps a scan of any orientation to the network's grid.
     ///
     /// # Errors
     /// [`PreprocessError::Image`] for a scan that is empty, not finite, constant (where the
     /// configuration looks for contrast) or without foreground; [`PreprocessError::Channels`] for other channels than those
-    /// that a scale was learnt from; [`PreprocessError::Config`] where sizes and grid do not go together.
+    /// that a scale was learned from; [`PreprocessError::Config`] where sizes and grid do not go together.
     pub fn prepare(&self, scan: &Scan) -> Result<PreparedScan, PreprocessError> {
         PreparedScan::new(self, scan)
     }
@@ -94,21 +94,21 @@ impl PreparedScan {
         Ok(Self { planes, foreground, scales, plane, turn, like })
     }
 
-    /// Maps on the network's grid, one for each slice, on the scan's own grid, orientation and
-    /// geometry; voxels that no grid covers are `fill`. Values are not rescaled.
+    /// Restores maps on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
+    /// outside the network's grid are `fill`. Values are not rescaled.
     ///
     /// # Errors
-    /// [`ImageError::CountMismatch`] and [`ImageError::ShapeMismatch`] where the maps are not those
-    /// of this scan.
+    /// [`ImageError::CountMismatch`] and [`ImageError::ShapeMismatch`] if the maps do not fit
+    /// this scan.
     pub fn restore_map(&self, maps: &[Array2<f32>], fill: f32) -> Result<Volume<f32>, ImageError> {
         self.restore(maps, fill, |placement, map| placement.to_image(map, fill))
     }
 
-    /// Masks on the network's grid, one for each slice, on the scan's own grid, orientation and
-    /// geometry; `false` where no grid covers.
+    /// Restores masks on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
+    /// outside the network's grid are `false`.
     ///
     /// # Errors
-    /// As [`PreparedScan::restore_map`].
+    /// Those of [`PreparedScan::restore_map`].
     pub fn restore_mask(&self, masks: &[Array2<bool>]) -> Result<Volume<bool>, ImageError> {
         self.restore(masks, false, |placement, mask| placement.mask_to_image(mask))
     }
@@ -118,7 +118,7 @@ impl PreparedScan {
     /// covers are what 0 stands for.
     ///
     /// # Errors
-    /// As [`PreparedScan::restore_map`]; also for another number of channels than the scan's.
+    /// Those of [`PreparedScan::restore_map`]; also for another number of channels than the scan's.
     pub fn restore_intensities(&self, planes: &[Array3<f32>]) -> Result<Scan, ImageError> {
         let channels = self.scales.len();
         if let Some(other) = planes.iter().find(|plane| plane.len_of(Axis(0)) != channels) {

@@ -1,4 +1,4 @@
-//! The whole way from a file's voxels to a network's grid, as one value that is saved with the model.
+//! The configuration of preprocessing, from the voxels of a file to a network's grid.
 
 use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use crate::intensity::{LinearScale, RobustScaling, ZScore};
 use crate::mask::ForegroundMask;
 use crate::volume::Plane;
 
-/// What is done to scans before a network sees them.
+/// The preprocessing of scans for a network.
 ///
 /// In this order: a volume is turned to RAS+; the foreground is found; intensities are scaled by
 /// what is inside it; values are clipped; the background becomes 0; each slice is brought to the
 /// grid, with 0 where the grid reaches beyond the image. Networks therefore see values of about
 /// [0, 1] on a background of 0. Every step has its inverse in the [`PreparedScan`](crate::PreparedScan).
 ///
-/// This is the configuration; [`Preprocessing::fit`] learns what has to be learnt from training
-/// images, and the [`FittedPreprocessing`](crate::FittedPreprocessing) is saved with the model.
+/// This is the configuration; [`Preprocessing::fit`] fits it to training images,
+/// and the [`FittedPreprocessing`](crate::FittedPreprocessing) is saved with the model.
 ///
 /// ```
 /// use lesio_image::{Geometry, Preprocessing, Scan, Volume};
@@ -44,10 +44,10 @@ use crate::volume::Plane;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Preprocessing {
-    /// Which slices of a volume are seen; images do not ask. Default: [`Plane::Axial`].
+    /// The plane of a volume's slices; it has no effect on pictures. Default: [`Plane::Axial`].
     #[serde(default)]
     pub plane: Plane,
-    /// What belongs to the object. Default: [`Foreground::Whole`].
+    /// How the foreground is determined. Default: [`Foreground::Whole`].
     #[serde(default)]
     pub foreground: Foreground,
     /// How intensities are scaled. Default: [`Intensity::Unchanged`].
@@ -59,9 +59,9 @@ pub struct Preprocessing {
     /// What is outside the foreground. Default: [`Background::Keep`].
     #[serde(default)]
     pub background: Background,
-    /// How slices come to the grid, which has 1 to 4096 rows and columns.
+    /// The placement of slices on the grid, which has 1 to 4096 rows and columns.
     pub frame: Frame,
-    /// Whether the network is told where a slice lies. Default: [`SlicePosition::Omit`].
+    /// Whether the network's input contains the position of the slice. Default: [`SlicePosition::Omit`].
     #[serde(default)]
     pub slice_position: SlicePosition,
 }
@@ -69,7 +69,7 @@ pub struct Preprocessing {
 /// Most rows and columns of a network's grid.
 const LARGEST_GRID: usize = 4096;
 
-/// What of an image belongs to the object.
+/// The foreground of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -77,20 +77,20 @@ pub enum Foreground {
     /// All of it.
     #[default]
     Whole,
-    /// What this rule finds; of several channels, in their mean. The channels of a volume are first divided each by its own
-    /// mean.
+    /// The pixels that this rule finds; of several channels, in their mean. The channels of a volume are first divided
+    /// by their means.
     Mask(ForegroundMask),
 }
 
 /// How intensities are scaled.
 ///
-/// The channels of a volume are scaled each by itself, for they are of different contrasts; those of a picture together, which
-/// keeps their ratios.
+/// The channels of a volume are scaled separately, since they have different contrasts; those of a picture are scaled
+/// together, which keeps their ratios.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Intensity {
-    /// Not at all: they come in the units of the file.
+    /// No scaling: values keep the units of the file.
     #[default]
     Unchanged,
     /// The same linear scale for every image, such as 0 to 255 of 8-bit photographs.
@@ -103,18 +103,18 @@ pub enum Intensity {
     Standardized(HistogramStandardizer),
 }
 
-/// What network inputs hold outside the foreground.
+/// The values of network inputs outside the foreground.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Background {
-    /// What the image holds there.
+    /// The values of the image.
     #[default]
     Keep,
-    /// Zero: noise, ghosts and markers in the air are no anomalies.
+    /// Zero: noise, ghosts and markers in the air are not anomalies.
     Zero,
 }
 
-/// How slices come to the grid.
+/// The placement of slices on the grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -125,7 +125,7 @@ pub enum Frame {
     Align(Alignment),
 }
 
-/// Whether inputs carry a channel that tells where in the stack a slice lies.
+/// Whether inputs have a channel with the position of the slice in the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlicePosition {

@@ -1,8 +1,8 @@
 //! Planes and volumes on another grid.
 //!
-//! Positions follow the pixel-centre convention: an axis of `n` pixels covers the interval `[0, n]`,
-//! pixel `i` has its centre at `i + 1/2`, and resampling maps the whole interval onto the whole new
-//! one. Corners of the field of view stay where they are; centres of corner pixels do not.
+//! Positions follow the pixel-center convention: an axis of `n` pixels covers the interval `[0, n]`,
+//! pixel `i` has its center at `i + 1/2`, and resampling maps the whole interval onto the whole new
+//! one. Corners of the field of view stay where they are; centers of corner pixels do not.
 
 use std::ops::Range;
 
@@ -16,19 +16,19 @@ use crate::volume::Volume;
 /// The largest number of elements that a resampled array may have: 2^31, 8 GiB of `f32`.
 const MAX_ELEMENTS: usize = 1 << 31;
 
-/// How a value between pixels is found.
+/// The interpolation of values between pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Interpolation {
     /// The value of the nearest pixel, the upper one of two equally near. For labels.
     Nearest,
-    /// The mean over a box about the new pixel's centre, as wide as one pixel of the coarser of
+    /// The mean over a box about the new pixel's center, as wide as one pixel of the coarser of
     /// the two grids.
     ///
     /// When enlarging that is linear interpolation, and when shrinking the average over the area
     /// that the new pixel covers, so nothing aliases. The default: images are smooth, and a mean
-    /// makes no value that was not between its neighbours.
+    /// makes no value that was not between its neighbors.
     #[default]
     Linear,
 }
@@ -37,23 +37,23 @@ pub enum Interpolation {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResampleError {
-    /// The source, or the size asked for, has an axis without elements.
+    /// The source, or the requested size, has an axis without elements.
     #[error("cannot resample shape {from:?} to {to:?}: an axis is empty")]
     EmptyAxis {
         /// Shape of the source.
         from: Vec<usize>,
-        /// Shape asked for.
+        /// Requested shape.
         to: Vec<usize>,
     },
-    /// The size asked for is beyond what is ever wanted, so it is a mistake.
+    /// The requested size is too large.
     #[error("resampling to {to:?} would take more than {limit} elements")]
     TooLarge {
-        /// Shape asked for.
+        /// Requested shape.
         to: Vec<usize>,
         /// The largest number of elements.
         limit: usize,
     },
-    /// The spacing asked for, or the grid that results, is no geometry.
+    /// The requested spacing, or the resulting grid, is not a valid geometry.
     #[error("resampled grid has no valid geometry")]
     Geometry(#[from] GeometryError),
 }
@@ -88,7 +88,7 @@ pub fn resample_plane(
 /// A volume resampled to `size` voxels; the field of view stays, and the geometry follows.
 ///
 /// # Errors
-/// As [`resample_plane`]; [`ResampleError::Geometry`] where the new voxels would be degenerate.
+/// Those of [`resample_plane`]; [`ResampleError::Geometry`] where the new voxels would be degenerate.
 pub fn resample_volume(
     volume: &Volume<f32>,
     size: [usize; 3],
@@ -100,11 +100,11 @@ pub fn resample_volume(
     Ok(Volume::new(apply_axes(volume.data(), &maps, 0.0), geometry))
 }
 
-/// A volume resampled to voxels of about `spacing` millimetres.
+/// A volume resampled to voxels of about `spacing` millimeters.
 ///
 /// The field of view stays, so each axis gets the whole number of voxels nearest to its length
 /// divided by the spacing (at least one), and the spacing of the result, which its geometry tells,
-/// differs from the one asked for by up to half a voxel in the length of the axis.
+/// differs from the requested one by up to half a voxel in the length of the axis.
 ///
 /// # Errors
 /// [`ResampleError::Geometry`] for a spacing that is not positive and finite; else as
@@ -129,7 +129,7 @@ fn scaled_geometry(geometry: &Geometry, scale: [f64; 3]) -> Result<Geometry, Geo
     for (axis, row) in matrix.iter_mut().enumerate() {
         row[axis] = scale[axis];
     }
-    // The first new centre lies half a new voxel from the edge, which is half an old one from 0.
+    // The first new center lies half a new voxel from the edge, which is half an old one from 0.
     geometry.composed(matrix, scale.map(|s| 0.5 * s - 0.5))
 }
 
@@ -169,8 +169,8 @@ impl AxisMap {
     /// The map of an axis of `source` pixels to one of `output` pixels, each `scale` source pixels
     /// wide, the first of which begins at `origin` in the source (`[0, source]` from edge to edge).
     ///
-    /// Outputs with their centre in the source repeat its border pixels where their box reaches
-    /// beyond; those with their centre outside have no source.
+    /// Outputs with their center in the source repeat its border pixels where their box reaches
+    /// beyond; those with their center outside have no source.
     pub(crate) fn new(
         source: usize,
         output: usize,

@@ -1,4 +1,4 @@
-//! What is judged at once: co-registered channels on one grid.
+//! Scans: co-registered channels on one grid.
 
 use std::fmt;
 
@@ -54,15 +54,15 @@ impl fmt::Debug for Scan {
     }
 }
 
-/// Why channels are no scan, or not the one that is asked for.
+/// Why channels do not form a scan, or not the expected one.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScanError {
     /// No channel was given.
     #[error("a scan has at least one channel")]
     NoChannels,
-    /// A channel does not lie where the first does.
-    #[error("channel {channel} does not lie where channel 0 does")]
+    /// A channel has another position than the first.
+    #[error("channel {channel} has another position in space than channel 0")]
     Grid {
         /// Which, from 0.
         channel: usize,
@@ -77,18 +77,18 @@ pub enum ScanError {
         /// How many channels there are.
         expected: usize,
     },
-    /// A name that stands twice.
+    /// A name that occurs twice.
     #[error("two channels are named {name:?}")]
     Repeated {
         /// The name.
         name: String,
     },
-    /// Channels of other names than those asked for.
+    /// Channels with other names than expected.
     #[error("the channels are {}, expected {}", listed(found), listed(expected))]
     Channels {
-        /// The names there are.
+        /// The names found.
         found: Vec<String>,
-        /// The names asked for.
+        /// The expected names.
         expected: Vec<String>,
     },
 }
@@ -128,7 +128,7 @@ impl Scan {
         Ok(Self { data, geometry, kind: Kind::Volume, names: Vec::new() })
     }
 
-    /// With the names of its channels, in their order.
+    /// Sets the names of its channels, in their order.
     ///
     /// # Errors
     /// [`ScanError::Names`] for another number of them, [`ScanError::Repeated`].
@@ -150,7 +150,7 @@ impl Scan {
     /// The channels of these names, in their order; the scan itself where it has no names, or these.
     ///
     /// # Errors
-    /// [`ScanError::Channels`] where one is missing.
+    /// [`ScanError::Channels`] if one is missing.
     pub fn with_channels(self, names: &[String]) -> Result<Self, ScanError> {
         if self.names.is_empty() || self.names == names {
             return Ok(self);
@@ -195,7 +195,7 @@ impl Scan {
         [shape[1], shape[2], shape[3]]
     }
 
-    /// Where the voxels are. Of a picture: its columns run to the right and its rows down, in pixels.
+    /// The geometry. For a picture: columns run to the right and rows down, in pixels.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
@@ -207,7 +207,7 @@ impl Scan {
         self.kind == Kind::Picture
     }
 
-    /// The plane whose slices are seen: that asked for of a volume, the picture itself of a picture.
+    /// The plane of the slices: the requested one for a volume, the picture itself for a picture.
     #[must_use]
     pub fn plane(&self, of_volume: Plane) -> Plane {
         if self.is_picture() { Plane::Axial } else { of_volume }
@@ -241,7 +241,7 @@ impl Scan {
         self.data.index_axis_move(Axis(0), channel.min(last))
     }
 
-    /// Values on this scan's grid as a volume in its place.
+    /// Makes a volume of values on this scan's grid.
     #[must_use]
     pub fn placed<T>(&self, values: Array3<T>) -> Volume<T> {
         Volume::new(values, self.geometry)

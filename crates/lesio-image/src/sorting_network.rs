@@ -15,7 +15,7 @@ enum Needed {
 /// A sequence of comparators that leaves the median of a window at one place.
 ///
 /// The window of `sizes[0] x sizes[1] x sizes[2]` values comes sorted along its first two axes,
-/// which neighbouring windows share. The network sorts it along the third, after which a value is
+/// which neighboring windows share. The network sorts it along the third, after which a value is
 /// not below any with smaller indices. Values with too many below or above them cannot be the
 /// median and are left out; the others go through Batcher's sorting network, of which only what
 /// leads to the median is kept.

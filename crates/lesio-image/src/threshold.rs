@@ -1,4 +1,4 @@
-//! Where the background of an image ends.
+//! Thresholds between background and foreground.
 
 use lesio_settings::SettingError;
 use ndarray::{ArrayRef, Dimension};

@@ -1,4 +1,4 @@
-//! Voxels that know where they are.
+//! Volumes: voxels with their geometry.
 
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis};
 use serde::{Deserialize, Serialize};
@@ -37,11 +37,11 @@ pub struct Volume<T = f32> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Plane {
-    /// Slices of constant `i`, seen from the side.
+    /// Slices of constant `i`, viewed from the side.
     Sagittal,
-    /// Slices of constant `j`, seen from the front.
+    /// Slices of constant `j`, viewed from the front.
     Coronal,
-    /// Slices of constant `k`, seen from below. The default: most brain and heart stacks are axial.
+    /// Slices of constant `k`, viewed from below. The default: most brain and heart stacks are axial.
     #[default]
     Axial,
 }
@@ -88,7 +88,7 @@ pub fn upright_slice<'a, T>(
 }
 
 impl<T> Volume<T> {
-    /// Voxels in their place.
+    /// Makes a volume of voxels and their geometry.
     #[must_use]
     pub fn new(data: Array3<T>, geometry: Geometry) -> Self {
         Self { data, geometry }
@@ -165,7 +165,7 @@ impl<T> Volume<T> {
         self.geometry.orientation().turn_to(&Orientation::RAS).view(self.data.view())
     }
 
-    /// As [`Volume::plane`], to be changed in place.
+    /// Like [`Volume::plane`], but mutable.
     pub fn plane_mut(&mut self, plane: Plane, index: usize) -> Option<ArrayViewMut2<'_, T>> {
         if index >= self.planes(plane) {
             return None;
@@ -192,9 +192,9 @@ impl<T: Clone> Volume<T> {
     }
 }
 
-/// Why letters are no orientation.
+/// The error for letters that do not form an orientation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no orientation, expected three of R/L, A/P and S/I, one of each pair")]
+#[error("{0:?} is not an orientation, expected three of R/L, A/P and S/I, one of each pair")]
 pub struct OrientationParseError(String);
 
 impl std::str::FromStr for Orientation {
