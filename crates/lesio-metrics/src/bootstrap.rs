@@ -49,7 +49,7 @@ const MOST_REPLICATES: usize = 1_000_000;
 
 /// Patients drawn with replacement, as many as there are, all samples of a patient together (a cluster bootstrap).
 ///
-/// Pixels and slices of one patient resemble each other; to resample them one by one would make intervals too narrow.
+/// Pixels and slices of one patient are correlated; resampling them individually would make intervals too narrow.
 ///
 /// ```
 /// use lesio_metrics::{Bootstrap, BootstrapConfig};
@@ -169,7 +169,7 @@ pub struct Replicates {
 }
 
 impl Replicates {
-    /// The statistic of the patients as they are; `None` where it is undefined.
+    /// The statistic of the original patients; `None` if it is undefined.
     #[must_use]
     pub fn estimate(&self) -> Option<f64> {
         self.estimate
@@ -181,7 +181,7 @@ impl Replicates {
         &self.values
     }
 
-    /// This statistic less another over the same resampled patients: the paired difference of two predictors.
+    /// This statistic minus another over the same resampled patients: the paired difference of two predictors.
     ///
     /// # Errors
     /// [`MetricError::NotPaired`] unless patients, seed, number of replicates and level are the same.
@@ -205,7 +205,7 @@ impl Replicates {
     /// The percentile interval: the middle part, of the configured level, of the replicates that are defined.
     ///
     /// # Errors
-    /// [`MetricError::Undefined`] when the statistic is undefined of the patients as they are, or of every replicate.
+    /// [`MetricError::Undefined`] if the statistic is undefined for the original patients or for every replicate.
     pub fn interval(&self) -> Result<Interval, MetricError> {
         let undefined = |why| MetricError::Undefined { what: "the statistic", why };
         let estimate = self.estimate.ok_or(undefined("the patients have no value for it"))?;
@@ -238,7 +238,7 @@ impl Replicates {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Interval {
-    /// The statistic of the patients as they are.
+    /// The statistic of the original patients.
     pub estimate: f64,
     /// Lower end.
     pub lower: f64,

@@ -1,4 +1,4 @@
-//! Whether stated uncertainty is what it claims.
+//! Calibration of stated uncertainty.
 
 use std::borrow::Borrow;
 
@@ -10,7 +10,7 @@ use crate::correlation::compare;
 use crate::error::{MetricError, all_finite, no_nan, same_length};
 use crate::sum::{mean, quantile};
 
-/// How often prediction intervals hold the truth, and how wide they are.
+/// Coverage and width of prediction intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IntervalScores {
@@ -65,7 +65,7 @@ impl IntervalScores {
     }
 }
 
-/// How far p-values of normal data are from uniform.
+/// The deviation of p-values of normal data from the uniform distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Uniformity {

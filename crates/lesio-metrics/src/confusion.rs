@@ -1,4 +1,4 @@
-//! Counts of agreement between a prediction and the truth, and the overlap scores made of them.
+//! Confusion counts of a prediction and the truth, and overlap scores.
 
 use std::ops::AddAssign;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{MetricError, same_shape};
 
-/// What an overlap score is when both masks are empty, so that its formula reads 0 / 0.
+/// The value of an overlap score if both masks are empty, so that its formula is 0 / 0.
 ///
 /// There is no default: averages over a data set change with this choice, so whoever averages states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenEmpty {
-    /// 1: nothing was to be found and nothing was claimed.
+    /// 1: there was nothing to find, and nothing was predicted.
     One,
-    /// 0: a score is earned only where there is something to find.
+    /// 0: a score is earned only if there is something to find.
     Zero,
-    /// No value: the functions answer [`MetricError::Undefined`], the methods `None`.
+    /// No value: the functions return [`MetricError::Undefined`], the methods `None`.
     Undefined,
 }
 
@@ -41,7 +41,7 @@ pub struct Confusion {
     pub false_positives: u64,
     /// True, not predicted.
     pub false_negatives: u64,
-    /// Neither.
+    /// Neither predicted nor true.
     pub true_negatives: u64,
 }
 
@@ -113,7 +113,7 @@ impl Confusion {
         ratio(self.true_positives, self.true_positives + self.false_negatives)
     }
 
-    /// Fraction of the other pixels that were left alone; `None` without such pixels.
+    /// Fraction of the other pixels that were not predicted; `None` without such pixels.
     #[must_use]
     pub fn specificity(&self) -> Option<f64> {
         ratio(self.true_negatives, self.true_negatives + self.false_positives)

@@ -1,4 +1,4 @@
-//! How far two series rise together.
+//! Correlation of two series.
 
 use ndarray::ArrayView1;
 
@@ -31,8 +31,8 @@ pub fn spearman<'x, 'y>(
     Ok(pearson_of((&average_ranks(x)).into(), (&average_ranks(y)).into()))
 }
 
-/// Kendall's tau-b, in [-1, 1]: concordant less discordant pairs, over the geometric mean of the numbers of pairs not tied
-/// in each series. `None` as for [`pearson`].
+/// Kendall's tau-b, in [-1, 1]: concordant minus discordant pairs, over the geometric mean of the numbers of pairs not
+/// tied in each series. `None` as for [`pearson`].
 ///
 /// By sorting (Knight, JASA 61, 1966), in O(n log n).
 ///

@@ -1,4 +1,4 @@
-//! Curves to be drawn: as few points as asked for, areas from all of them.
+//! Curves for plots: thinned points, with exact areas.
 
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub struct PrecisionRecallCurve {
     pub points: Vec<PrecisionRecallPoint>,
     /// The exact average precision, not that of the points.
     pub average_precision: f64,
-    /// Fraction of positive pixels: the precision of a score that tells nothing.
+    /// Fraction of positive pixels: the precision of an uninformative score.
     pub prevalence: f64,
 }
 

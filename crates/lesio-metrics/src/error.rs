@@ -4,7 +4,7 @@ use lesio_settings::SettingError;
 
 /// Why a metric could not be computed.
 ///
-/// Every variant says what was expected and what was found; nothing is repaired or dropped silently.
+/// Every variant states what was expected and what was found; nothing is repaired or dropped silently.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetricError {
@@ -66,13 +66,13 @@ pub enum MetricError {
     /// No values at all.
     #[error("no {what}")]
     Empty {
-        /// What there should have been.
+        /// The expected values.
         what: &'static str,
     },
     /// A parameter outside its range.
     #[error(transparent)]
     Parameter(#[from] SettingError),
-    /// The quantity is undefined for this input, and the caller asked to be told.
+    /// The quantity is undefined for this input, and the caller requested an error.
     #[error("{what} is undefined: {why}")]
     Undefined {
         /// Name of the quantity.
@@ -91,11 +91,11 @@ pub enum MetricError {
     /// Scores could not be kept in, or read again from, a [`Scratch`](crate::Scratch).
     #[error("scores kept outside of memory: cannot {operation}: {message}")]
     Scratch {
-        /// What failed.
+        /// The failed operation.
         operation: &'static str,
         /// Kind of the failure, as [`std::io::ErrorKind::StorageFull`].
         kind: std::io::ErrorKind,
-        /// What the system says.
+        /// The message of the system.
         message: String,
     },
     /// Bootstrap replicates of different patients, seeds or numbers cannot be paired.
@@ -106,12 +106,12 @@ pub enum MetricError {
     },
 }
 
-/// Refuses inputs of different length.
+/// Returns an error for inputs of different length.
 pub(crate) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), MetricError> {
     if expected == found { Ok(()) } else { Err(MetricError::Length { what, expected, found }) }
 }
 
-/// Refuses arrays of different shape.
+/// Returns an error for arrays of different shape.
 pub(crate) fn same_shape(what: &'static str, expected: &[usize], found: &[usize]) -> Result<(), MetricError> {
     if expected == found {
         Ok(())
@@ -120,7 +120,7 @@ pub(crate) fn same_shape(what: &'static str, expected: &[usize], found: &[usize]
     }
 }
 
-/// Refuses arrays that differ in shape; those of one axis by their length.
+/// Returns an error for arrays that differ in shape; those of one axis by their length.
 pub(crate) fn same_pixels(
     what: &'static str,
     expected: &[usize],
@@ -132,7 +132,7 @@ pub(crate) fn same_pixels(
     }
 }
 
-/// Refuses values that are not finite.
+/// Returns an error for values that are not finite.
 pub(crate) fn all_finite<'v>(
     what: &'static str,
     values: impl IntoIterator<Item = &'v f64>,
@@ -143,7 +143,7 @@ pub(crate) fn all_finite<'v>(
     }
 }
 
-/// Refuses values that are not a number.
+/// Returns an error for values that are not a number.
 pub(crate) fn no_nan<'v>(
     what: &'static str,
     values: impl IntoIterator<Item = &'v f64>,

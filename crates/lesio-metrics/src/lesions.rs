@@ -1,4 +1,4 @@
-//! Lesion-wise detection: whole lesions found, missed and made up.
+//! Lesion-wise detection: found and missed lesions, and false alarms.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::AddAssign;
@@ -12,7 +12,7 @@ use crate::confusion::ratio;
 use crate::error::{MetricError, same_shape};
 use crate::volumes::{Regions, volume};
 
-/// When a predicted region may stand for a true lesion.
+/// When a predicted region matches a true lesion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub enum OverlapRule {
     IntersectionOverUnion(f64),
 }
 
-/// How predicted regions and true lesions are made and matched.
+/// How predicted regions and true lesions are defined and matched.
 ///
 /// Both are connected components of their masks. Pairs that meet the rule are matched **one to one**, as many as
 /// possible (a maximum matching, begun with the pairs of largest intersection over union): a lesion found in three
@@ -31,11 +31,11 @@ pub enum OverlapRule {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LesionMatching {
-    /// Which voxels are one lesion.
+    /// The connectivity of lesions.
     pub connectivity: Connectivity,
     /// Which pairs may be matched.
     pub overlap: OverlapRule,
-    /// True lesions of fewer voxels are left out; a predicted region that meets only such is neither right nor wrong.
+    /// True lesions of fewer voxels are left out; a predicted region that overlaps only such lesions is ignored.
     pub minimum_lesion: u64,
     /// Predicted regions of fewer voxels are left out.
     pub minimum_prediction: u64,

@@ -47,7 +47,7 @@ impl PatientRegions {
     /// Adds a map of a patient and its truth, see [`RegionCurve::update`](crate::RegionCurve::update).
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`RegionCurve`](crate::RegionCurve).
     pub fn update<'s, 't, D: Dimension>(
         &mut self,
         patient: &str,
@@ -61,7 +61,7 @@ impl PatientRegions {
     /// [`RegionCurve::update_within`](crate::RegionCurve::update_within).
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`RegionCurve`](crate::RegionCurve).
     pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
         patient: &str,
@@ -82,7 +82,7 @@ impl PatientRegions {
         if let Some(known) = self.patients.get_mut(patient) {
             return known.extend(scores, truth, within, self.connectivity);
         }
-        // A patient whose map is refused does not come to be.
+        // A patient is added only if its map is valid.
         let mut first = RegionKeys::default();
         first.extend(scores, truth, within, self.connectivity)?;
         self.patients.insert(patient.to_owned(), first);
@@ -98,7 +98,7 @@ impl PatientRegions {
         RankedPatientRegions::new(self.patients, BINS)
     }
 
-    /// As [`PatientRegions::rank`], in so many bins.
+    /// Like [`PatientRegions::rank`], in so many bins.
     #[cfg(test)]
     pub(crate) fn rank_in(self, bins: usize) -> Result<RankedPatientRegions, MetricError> {
         RankedPatientRegions::new(self.patients, bins)

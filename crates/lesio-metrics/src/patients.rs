@@ -50,7 +50,7 @@ impl PatientPixels {
     /// Adds pixels of a patient, see [`PixelCurve::update`]. A patient may come any number of times.
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`].
     pub fn update<'s, 't, D: Dimension>(
         &mut self,
         patient: &str,
@@ -63,7 +63,7 @@ impl PatientPixels {
     /// Adds the pixels of a patient where `within` holds, see [`PixelCurve::update_within`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`].
     pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
         patient: &str,
@@ -77,7 +77,7 @@ impl PatientPixels {
     /// Adds pixels of a patient as an iterator hands them on, see [`PixelCurve::update_pixels`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`].
     pub fn update_pixels(
         &mut self,
         patient: &str,
@@ -95,13 +95,13 @@ impl PatientPixels {
         RankedPatients::new(self.patients, BINS)
     }
 
-    /// As [`PatientPixels::rank`], in so many bins.
+    /// Like [`PatientPixels::rank`], in so many bins.
     #[cfg(test)]
     pub(crate) fn rank_in(self, bins: usize) -> Result<RankedPatients, MetricError> {
         RankedPatients::new(self.patients, bins)
     }
 
-    /// A patient whose pixels are refused does not come to be.
+    /// Adds a patient only if its pixels are valid.
     fn add(
         &mut self,
         patient: &str,
@@ -185,8 +185,8 @@ impl RankedPatients {
         Ok(self.bins.replicates(&bootstrap, [auroc, average_precision, self.pooled.ceil_dice().dice]))
     }
 
-    /// Replicates of the pooled Dice at a threshold that validation pixels chose; exact. A replicate in which nothing is
-    /// positive, in truth or by the threshold, is undefined.
+    /// Replicates of the pooled Dice at a threshold that was selected on validation pixels; exact. A replicate in which
+    /// nothing is positive, in truth or by the threshold, is undefined.
     ///
     /// # Errors
     /// As for [`Bootstrap::new`].

@@ -32,7 +32,7 @@ pub fn auroc<'s, 't, D: Dimension>(
 }
 
 /// Average precision: the precision at each distinct score, weighted by the recall gained there. In (0, 1]; about the
-/// prevalence for a score that tells nothing, and exactly the prevalence for a constant one. Arguments as for [`auroc`].
+/// prevalence for an uninformative score, and exactly the prevalence for a constant one. Arguments as for [`auroc`].
 ///
 /// # Errors
 /// As for [`PixelCurve::update`] and [`PixelCurve::rank`].
@@ -178,7 +178,7 @@ impl PixelCurve {
 
 /// The best Dice that any threshold reaches on these very pixels.
 ///
-/// A ceiling, since the truth chose the threshold: never report it as a result of a detector.
+/// An upper bound, since the threshold is selected with the truth: never report it as a result of a detector.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct CeilDice {
     /// Dice of pooled pixels, in (0, 1].
@@ -247,7 +247,7 @@ impl RankedPixels {
         self.ceil_dice
     }
 
-    /// Dice at a threshold that validation pixels chose: applied unchanged, `score >= threshold`. In [0, 1].
+    /// Dice at a threshold that was selected on validation pixels: applied unchanged, `score >= threshold`. In [0, 1].
     #[must_use]
     pub fn dice_at(&self, threshold: &ValidationThreshold) -> f64 {
         self.dice_of(keys::key(threshold.value()))
@@ -264,7 +264,8 @@ impl RankedPixels {
 
     /// Area under the precision-recall curve by the trapezoid rule, from the artificial point (recall 0, precision 1).
     ///
-    /// Only to compare with tools that report it: it interpolates where no threshold leads, and differs from
+    /// Only for comparison with tools that report it: it interpolates between points that no threshold reaches, and
+    /// differs from
     /// [`RankedPixels::average_precision`].
     #[must_use]
     pub fn trapezoidal_precision_recall_area(&self) -> f64 {

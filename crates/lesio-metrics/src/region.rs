@@ -1,4 +1,4 @@
-//! Per-region overlap (AUPRO): every true region counts alike, however small.
+//! Per-region overlap (AUPRO): every true region has the same weight, however small.
 
 use lesio_grid::Connectivity;
 use lesio_settings::require;
@@ -13,7 +13,7 @@ use crate::sweep::retreat;
 use crate::thinning::{Thinned, Vertex};
 use crate::volumes::{Regions, volume};
 
-/// Images or volumes gathered for [`RankedRegions`].
+/// Images or volumes collected for [`RankedRegions`].
 ///
 /// Regions are the connected components of each truth mask by itself; false positives are pooled over all updates,
 /// whose order makes no difference. A negative pixel takes 4 bytes and a positive one 8, negatives twice that while
@@ -37,7 +37,7 @@ pub struct RegionCurve {
 }
 
 impl RegionCurve {
-    /// No images yet. The MVTec definition takes [`Connectivity::Vertex`]: 8 neighbours, in volumes 26.
+    /// No images yet. The MVTec definition takes [`Connectivity::Vertex`]: 8 neighbors, in volumes 26.
     #[must_use]
     pub fn new(connectivity: Connectivity) -> Self {
         Self { connectivity, pixels: RegionKeys::default() }
@@ -284,7 +284,7 @@ pub(crate) struct OverlapArea {
 }
 
 impl OverlapArea {
-    /// Refuses a limit outside (0, 1].
+    /// Returns an error for a limit outside (0, 1].
     pub(crate) fn new(limit: f64, negatives: u64) -> Result<Self, MetricError> {
         require(limit > 0.0 && limit <= 1.0, "limit", limit, "a rate in (0, 1]")?;
         let negatives = negatives as f64;

@@ -8,7 +8,7 @@ use crate::correlation::{kendall_tau_b, pearson_of, spearman};
 use crate::error::{MetricError, all_finite, same_length};
 use crate::sum::{Sum, mean};
 
-/// How well a quantity was predicted.
+/// Scores of the prediction of a quantity.
 ///
 /// ```
 /// use lesio_metrics::RegressionScores;
@@ -92,7 +92,7 @@ pub struct BinScores {
     pub scores: Option<RegressionScores>,
 }
 
-/// Scores by ranges of the true value: few bad segmentations among many good ones do not hide in a mean.
+/// Scores by ranges of the true value, so that few bad segmentations among many good ones are not hidden in a mean.
 ///
 /// `edges` are the ascending ends of the bins, one more than bins; true values outside all of them are left out.
 ///

@@ -1,4 +1,4 @@
-//! Sorted runs of scores outside of memory.
+//! Storage of sorted runs of scores outside of memory.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,15 +18,15 @@ const AHEAD: usize = 4;
 /// Bytes that are copied at once.
 const PIECE: u64 = 1 << 20;
 
-/// What keeps bytes where they can be read again: a file, or a `Cursor<Vec<u8>>`.
+/// A store of bytes that can be read again: a file, or a `Cursor<Vec<u8>>`.
 trait Store: Read + Write + Seek + Send {}
 
 impl<T: Read + Write + Seek + Send> Store for T {}
 
-/// Where streams of scores are kept instead of in memory; any number of streams share one.
+/// Storage for streams of scores outside of memory; any number of streams can share one.
 ///
-/// What is kept here has no form that another program could read, and is worth nothing without the streams that wrote
-/// it. A file that vanishes with its handle is the usual place.
+/// The format is private, and the content is useless without the streams that wrote it. Typically it is a temporary
+/// file that is deleted with its handle.
 ///
 /// ```
 /// use std::io::Cursor;
@@ -48,7 +48,7 @@ impl fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    /// Keeps scores in an empty file, or whatever else can be written and read again.
+    /// Stores scores in an empty file, or in any other empty store.
     pub fn new(store: impl Read + Write + Seek + Send + 'static) -> Self {
         Self { store: Box::new(store), end: 0, position: None }
     }

@@ -1,4 +1,4 @@
-//! Predictions that may be refused: failures foretold, and what is left when the doubtful go.
+//! Selective prediction: prediction of failures, and risk after the rejection of uncertain samples.
 
 use lesio_settings::require;
 use ndarray::ArrayView1;
@@ -8,7 +8,7 @@ use crate::correlation::{average_ranks, compare};
 use crate::error::{MetricError, all_finite, same_length};
 use crate::sum::{Sum, mean};
 
-/// AUROC with which a predicted quality tells the failed from the rest: the probability that a failed sample is
+/// AUROC of a predicted quality for the detection of failures: the probability that a failed sample is
 /// predicted lower than one that did not fail, ties counting half. A sample failed when its true quality is `< bound`.
 ///
 /// `truth` and `predicted` are slices, or arrays or views of one axis, of one length.
@@ -45,7 +45,7 @@ pub fn failure_auroc<'t, 'p>(
     Ok((sum - 0.5 * others * (others + 1.0)) / (others * failures as f64))
 }
 
-/// Mean loss of the samples kept, over the fraction kept, as the least confident are refused.
+/// Mean loss of the samples kept, over the fraction kept, when the least confident are rejected.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RiskCoverage {
@@ -60,8 +60,8 @@ pub struct RiskCoverage {
 }
 
 impl RiskCoverage {
-    /// The curve of `losses` (such as the absolute error of a predicted Dice), refused in the order of rising `confidence`:
-    /// slices, or arrays or views of one axis, of one length.
+    /// The curve of `losses` (such as the absolute error of a predicted Dice), rejected in the order of rising
+    /// `confidence`: slices, or arrays or views of one axis, of one length.
     ///
     /// # Errors
     /// [`MetricError::Length`], [`MetricError::NotFinite`], or [`MetricError::Empty`] without samples.

@@ -42,7 +42,7 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
     let below = position.floor() as usize;
     let (low, high) = (*sorted.get(below)?, sorted[(below + 1).min(last)]);
     let part = position - below as f64;
-    // Equal neighbours may be infinite, whose difference has no value.
+    // Equal neighbors may be infinite, whose difference has no value.
     Some(if part == 0.0 || low == high { low } else { low + (high - low) * part })
 }
 

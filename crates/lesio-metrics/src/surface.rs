@@ -38,8 +38,8 @@ pub enum Directions {
 
 /// Distances from each surface voxel of one mask to the nearest surface voxel of the other, both ways.
 ///
-/// The surface is those voxels of a mask of which a face neighbour (4 in images, 6 in volumes) is not in the mask or
-/// lies outside the array. Distances are between voxel centres, in units of the spacing.
+/// The surface is those voxels of a mask of which a face neighbor (4 in images, 6 in volumes) is not in the mask or
+/// lies outside the array. Distances are between voxel centers, in units of the spacing.
 ///
 /// ```
 /// use lesio_metrics::{SurfaceDistances, WhenNoSurface};
@@ -61,7 +61,7 @@ pub struct SurfaceDistances {
 }
 
 impl SurfaceDistances {
-    /// Distances between the surfaces of two masks `[row, column]` or `[i, j, k]`, with the distance of neighbours
+    /// Distances between the surfaces of two masks `[row, column]` or `[i, j, k]`, with the distance of neighbors
     /// along each axis in `spacing`.
     ///
     /// A mask without a voxel that is `true` has no surface, and what that means is asked of each score. The distance

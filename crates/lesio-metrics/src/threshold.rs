@@ -35,7 +35,7 @@ impl TryFrom<ThresholdParts> for ValidationThreshold {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ThresholdRule {
-    /// The distinct score with the best pooled Dice; needs labelled lesions in the validation set.
+    /// The distinct score with the best pooled Dice; needs labeled lesions in the validation set.
     BestDice,
     /// The lowest threshold at which at most this fraction of the normal pixels is positive; needs no lesion.
     /// (Infinitely high scores are positive at every threshold.)

@@ -39,7 +39,7 @@ impl ValidationPixels {
     /// Adds pixels, see [`PixelCurve::update`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`](crate::PixelCurve).
     pub fn update<'s, 't, D: Dimension>(
         &mut self,
         scores: impl Into<ArrayView<'s, f32, D>>,
@@ -51,7 +51,7 @@ impl ValidationPixels {
     /// Adds the pixels where `within` holds, see [`PixelCurve::update_within`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`](crate::PixelCurve).
     pub fn update_within<'s, 't, 'w, D: Dimension>(
         &mut self,
         scores: impl Into<ArrayView<'s, f32, D>>,
@@ -64,7 +64,7 @@ impl ValidationPixels {
     /// Adds pixels as an iterator hands them on, see [`PixelCurve::update_pixels`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of the method on [`PixelCurve`](crate::PixelCurve).
     pub fn update_pixels(
         &mut self,
         pixels: impl IntoIterator<Item = (f32, bool)>,

@@ -150,7 +150,7 @@ fn ball(radius: i64, centre: [i64; 3]) -> Array3<bool> {
 fn surfaces_of_two_balls() {
     let vectors = vectors();
     let undefined = WhenNoSurface::Undefined;
-    // MONAI's test: radii 20 and 40 about one centre, cut off by the volume's border; and two balls of radius 20, one
+    // MONAI's test: radii 20 and 40 about one center, cut off by the volume's border; and two balls of radius 20, one
     // voxel apart along each axis.
     for (name, a, b) in [
         ("hd_r20_r40", ball(20, [20, 33, 22]), ball(40, [20, 33, 22])),

@@ -1,10 +1,10 @@
-//! What is asked of streamed pixels.
+//! The metrics to compute of streamed pixels.
 
 use lesio_settings::setters;
 
 use crate::threshold::ValidationThreshold;
 
-/// What is asked of streamed pixels.
+/// The metrics to compute of streamed pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MeasureConfig {
@@ -12,7 +12,7 @@ pub struct MeasureConfig {
     pub overlap_limit: f64,
     /// Points of the curves, see [`RankedPixels::roc`](crate::RankedPixels::roc). Default 200, more than a figure shows.
     pub curve_points: usize,
-    /// The threshold at which Dice is wanted. Default none.
+    /// The threshold for Dice. Default none.
     pub threshold: Option<ValidationThreshold>,
 }
 

@@ -10,7 +10,7 @@ use crate::error::MetricError;
 use crate::ranking::{CeilDice, Ranks};
 use crate::replicates::{PixelReplicates, dice_replicates};
 
-/// Metrics of streamed pixels, with all that resampling patients takes.
+/// Metrics of streamed pixels, with the data for resampling patients.
 #[derive(Clone, Debug)]
 pub struct MeasuredPatients {
     pub(super) names: Vec<String>,
@@ -133,7 +133,7 @@ impl MeasuredPatients {
     /// Intervals of the true positive rate, see [`RankedPatients::roc_band`](crate::RankedPatients::roc_band).
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`RankedPatients::roc_band`](crate::RankedPatients::roc_band).
     pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
         self.bins.roc_band(&self.names, points, config)
     }
@@ -142,7 +142,7 @@ impl MeasuredPatients {
     /// [`RankedPatients::precision_recall_band`](crate::RankedPatients::precision_recall_band).
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`RankedPatients::precision_recall_band`](crate::RankedPatients::precision_recall_band).
     pub fn precision_recall_band(
         &self,
         points: usize,

@@ -27,7 +27,7 @@ impl StreamedValidation {
     /// Adds a map, see [`StreamedPatients::update`](crate::StreamedPatients::update).
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`StreamedPatients::update`](crate::StreamedPatients::update).
     pub fn update<'s, D: Dimension>(
         &mut self,
         scratch: &mut Scratch,
