@@ -1,4 +1,4 @@
-//! Colors: maps in which equal steps of score look equal, and a palette for curves.
+//! Colors: perceptually uniform color maps, and a palette for curves.
 
 use std::f64::consts::PI;
 use std::sync::OnceLock;
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 pub struct Rgb(pub [u8; 3]);
 
 impl Rgb {
-    /// The mark of a pixel whose value is NaN or infinite: a green that is in no color map.
+    /// The color of a pixel whose value is NaN or infinite: a green that is in no color map.
     pub const NOT_FINITE: Self = Self([0, 255, 64]);
     /// The outline of the truth: cyan, which is in no color map and stands out on gray.
     pub const TRUTH: Self = Self([0, 216, 255]);
 
-    /// As CSS writes it: `#rrggbb`.
+    /// The CSS notation: `#rrggbb`.
     #[must_use]
     pub fn hex(self) -> String {
         let [r, g, b] = self.0;
         format!("#{r:02x}{g:02x}{b:02x}")
     }
 
-    /// This color with `over` laid upon it: 0 keeps this one, 1 gives `over`. Mixed in sRGB values.
+    /// Blends `over` onto this color: 0 keeps this color, 1 gives `over`. The blend is linear in sRGB values.
     #[must_use]
     pub(crate) fn mixed(self, over: Self, opacity: f64) -> Self {
         Self(std::array::from_fn(|c| {
@@ -32,8 +32,8 @@ impl Rgb {
     }
 }
 
-/// Colors for the curves of one plot, told apart by readers with any of the common color vision
-/// deficiencies: the hues that Okabe and Ito recommend (2008), the darker ones first.
+/// Colors for the curves of one plot that readers with any of the common color vision deficiencies can distinguish: the
+/// hues that Okabe and Ito recommend (2008), the darker ones first.
 pub(crate) const PALETTE: [Rgb; 7] = [
     Rgb([0, 114, 178]),
     Rgb([213, 94, 0]),
@@ -44,22 +44,22 @@ pub(crate) const PALETTE: [Rgb; 7] = [
     Rgb([122, 122, 122]),
 ];
 
-/// How a position on a [`Scale`](crate::Scale) becomes a color.
+/// A mapping from positions on a [`Scale`](crate::Scale) to colors.
 ///
-/// Each map is computed from a curve in OKLab (Ottosson 2020), a space in which distances are meant to
-/// be distances seen, and walked along at constant speed.
+/// Each map is a curve of constant speed in OKLab (Ottosson 2020), a color space in which distances approximate
+/// perceived differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ColorMap {
     /// Black to white, for images.
     Gray,
-    /// Dark violet through red and orange to light yellow, lightness always growing: for anomaly maps.
+    /// Dark violet through red and orange to light yellow, with increasing lightness: for anomaly maps.
     /// The default.
     #[default]
     Heat,
-    /// Blue through nearly white to red, lightness falling to both sides alike: for signed
-    /// differences, on a scale that is symmetric about zero.
+    /// Blue through nearly white to red, with lightness decreasing equally to both sides: for signed differences, on a
+    /// scale that is symmetric about zero.
     Diverging,
 }
 
@@ -104,7 +104,7 @@ impl Lab {
         (l * l + a * a + b * b).sqrt()
     }
 
-    /// Linear red, green and blue; outside 0 to 1 where a screen cannot show the color.
+    /// Linear red, green and blue; outside 0 to 1 if a screen cannot show the color.
     fn to_linear(self) -> [f64; 3] {
         let Self { lightness, a, b } = self;
         let long = (lightness + 0.396_337_777_4 * a + 0.215_803_757_3 * b).powi(3);
@@ -127,7 +127,7 @@ impl Lab {
     }
 }
 
-/// Chroma stays just inside what a screen can show, so that nothing is clipped on the way.
+/// Chroma stays just inside the gamut of a screen, so that no color is clipped.
 fn heat(t: f64) -> Lab {
     let chroma = 0.045 + 0.105 * (PI * t.powf(0.85)).sin() + 0.08 * t;
     Lab::polar(0.20 + 0.74 * t, chroma, 295.0 + 170.0 * t)
@@ -138,8 +138,7 @@ fn diverging(t: f64) -> Lab {
     Lab::polar(0.95 - 0.50 * away, 0.145 * away, if t < 0.5 { 255.0 } else { 30.0 })
 }
 
-/// 256 points of a curve, as far from each other as can be: its arc length is measured on a fine
-/// polygon and divided evenly.
+/// 256 points at equal distances along a curve: its arc length is measured on a fine polygon and divided evenly.
 fn sampled(curve: impl Fn(f64) -> Lab) -> [Lab; 256] {
     const FINE: usize = 4096;
     let at = |i: usize| i as f64 / FINE as f64;

@@ -1,11 +1,11 @@
-//! A number and how sure it is.
+//! A number with its interval.
 
 use crate::number::fixed;
 
-/// A value with the interval that its author gives for it, as the 95 % bootstrap interval of a metric.
+/// A value with an interval, such as the 95 % bootstrap interval of a metric.
 ///
-/// A value that is not finite is undefined (as an average precision without a positive pixel): it is
-/// shown as a dash and never as the best.
+/// A value that is not finite is undefined (such as an average precision without positive pixels): it is shown as a
+/// dash and never as the best.
 ///
 /// ```
 /// use lesio_report::Estimate;
@@ -28,14 +28,14 @@ impl Estimate {
         Self { value, interval: None }
     }
 
-    /// Gives the value its interval; ends that are not finite mean none.
+    /// Sets the interval; ends that are not finite mean that there is none.
     #[must_use]
     pub fn with_interval(mut self, low: f64, high: f64) -> Self {
         self.interval = (low.is_finite() && high.is_finite()).then_some([low, high]);
         self
     }
 
-    /// The value with its decimals and its interval with one less, as "0.512 [0.47, 0.55]".
+    /// The value with its decimals and the interval with one decimal less, such as "0.512 [0.47, 0.55]".
     #[must_use]
     pub fn text(&self, decimals: usize) -> String {
         match self.interval_text(decimals) {

@@ -1,4 +1,4 @@
-//! The one way in which this crate writes files: whole or not at all.
+//! The atomic write that all writers of this crate use.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use lesio_files::{Disk, FileSystem};
 
 pub use lesio_files::{Existing, WriteError, WriteErrorKind};
 
-/// Writes `bytes` to `path`, whole or not at all, as [`lesio_files`] explains. The folder must exist.
+/// Writes `bytes` to `path` atomically, as [`lesio_files`] explains. The folder must exist.
 ///
 /// # Errors
 /// [`WriteError`], with the step that failed.
@@ -14,7 +14,7 @@ pub fn write_file(path: impl AsRef<Path>, bytes: &[u8], existing: Existing) -> R
     write_file_in(&Disk, path, bytes, existing)
 }
 
-/// As [`write_file`], in another file system.
+/// Like [`write_file`], in another file system.
 fn write_file_in<F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,

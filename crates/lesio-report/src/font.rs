@@ -1,7 +1,7 @@
-//! A bitmap font for labels inside PNG files, which must not depend on the fonts of a machine.
+//! A bitmap font for labels inside PNG files, so that they do not depend on the fonts of a machine.
 //!
-//! `font.txt` is a picture of it: the characters from space to `~` and a last box for any other, 16
-//! in a line of glyphs, each 5 pixels wide and 9 high (7 above the base line).
+//! `font.txt` shows the glyphs: the characters from space to `~`, and a box for any other character, 16 in a row, each
+//! 5 pixels wide and 9 high (7 above the base line).
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ const GLYPHS: usize = 96;
 /// Height of a line of text in pixels, with the space below it.
 pub(crate) const LINE_HEIGHT: usize = 11;
 
-/// From one character's left edge to the next one's.
+/// Distance between the left edges of neighboring characters.
 pub(crate) const ADVANCE: usize = GLYPH_WIDTH + 1;
 
 /// Width of a text in pixels, without the space after its last character.
@@ -21,7 +21,7 @@ pub(crate) fn text_width(text: &str) -> usize {
     (text.chars().count() * ADVANCE).saturating_sub(1)
 }
 
-/// As many characters of a text as fit into `width` pixels, the last two dots if some do not.
+/// The longest prefix of a text that fits into `width` pixels; a shortened text ends in two dots.
 pub(crate) fn fitted(text: &str, width: usize) -> String {
     if text_width(text) <= width {
         return text.to_owned();
@@ -30,7 +30,7 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     text.chars().take(room.saturating_sub(2)).chain("..".chars()).take(room).collect()
 }
 
-/// The pixels `(row, column)` that a text inks, its upper left corner at the origin.
+/// The inked pixels `(row, column)` of a text with its upper left corner at the origin.
 pub(crate) fn inked_pixels(text: &str) -> impl Iterator<Item = (usize, usize)> {
     text.chars().enumerate().flat_map(|(position, character)| {
         let glyph = glyph(character);

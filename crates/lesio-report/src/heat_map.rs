@@ -1,9 +1,9 @@
-//! How scores become colors.
+//! The mapping from scores to colors.
 
 use crate::color::ColorMap;
 use crate::scale::Scale;
 
-/// How scores become colors: a map, one fixed scale, and how much of the image below shines through.
+/// The mapping from scores to colors: a color map, a fixed scale, and the opacity over the image below.
 ///
 /// ```
 /// use lesio_report::{HeatMap, Picture, Scale};
@@ -21,14 +21,14 @@ use crate::scale::Scale;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct HeatMap {
-    /// What is shown as the first and the last color.
+    /// The scores of the first and the last color.
     pub scale: Scale,
     /// The colors. Default: [`ColorMap::Heat`].
     pub color_map: ColorMap,
-    /// How much a score at the upper end of the scale hides of the image below, 0 to 1; lesser scores
-    /// hide proportionally less, the lower end nothing. Default: 0.85, so that the anatomy stays visible.
+    /// Opacity at the upper end of the scale, 0 to 1. Opacity decreases linearly to 0 at the lower end. Default: 0.85,
+    /// so that the anatomy remains visible.
     pub opacity: f64,
-    /// What the numbers are, shown beside the color bar. Default: "score".
+    /// The label of the numbers beside the color bar. Default: "score".
     pub label: String,
 }
 
@@ -53,14 +53,14 @@ impl HeatMap {
         self
     }
 
-    /// Says what the numbers are.
+    /// Sets the label of the numbers.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Opacity at a position of the scale: a diverging map hides most at both ends.
+    /// Opacity at a position of the scale: a diverging map is most opaque at both ends.
     pub(crate) fn opacity_at(&self, position: f64) -> f64 {
         let strength = match self.color_map {
             ColorMap::Diverging => (2.0 * position - 1.0).abs(),

@@ -1,4 +1,4 @@
-//! Results as JSON: the records of the example programs, and how they are written.
+//! Results as JSON: the records of the example programs, and their writer.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::file::{Existing, WriteError, WriteErrorKind};
 use crate::run_record::RunRecord;
 
-/// Writes a value as indented JSON with a last line feed, as [`write_file`](crate::write_file) does.
+/// Writes a value as indented JSON with a final line feed, as [`write_file`](crate::write_file) does.
 ///
-/// Numbers that are NaN or infinite, which JSON does not know, are written as `null`; so is `None`. In
-/// the records of this module `null` therefore always reads as "not defined".
+/// Numbers that are NaN or infinite, which JSON cannot represent, and `None` are written as `null`. In the records of
+/// this module, `null` therefore always means "not defined".
 ///
 /// # Errors
 /// [`WriteErrorKind::Encode`] for a value without a JSON form (maps need keys that are strings or numbers);
@@ -34,7 +34,7 @@ pub fn write_json(
 ) -> Result<(), WriteError> {
     let path = path.as_ref();
     let mut unencoded = None;
-    // Piece by piece: reports of thousands of cases are large.
+    // In pieces, since reports of thousands of cases are large.
     let written = lesio_files::write(path, existing, |out| {
         let mut out = BufWriter::new(out);
         match serde_json::to_writer_pretty(&mut out, value) {
@@ -53,7 +53,7 @@ pub fn write_json(
     }
 }
 
-/// Further entries of a record, by name; they stand beside its own in the JSON object.
+/// Further entries of a record, by name, in the same JSON object.
 pub type Extra = BTreeMap<String, serde_json::Value>;
 
 /// `report.json` of the program `evaluate`: every predictor against the truth.
@@ -64,12 +64,12 @@ pub struct EvaluationReport {
     /// What was evaluated: folder, layout, split, counts.
     #[serde(default)]
     pub data: Extra,
-    /// The same predictors on each choice of slices.
+    /// The predictors on each selection of slices.
     pub scopes: Vec<ScopeReport>,
-    /// Where the results come from.
+    /// The provenance of the results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<RunRecord>,
-    /// Anything else.
+    /// Further entries.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -80,7 +80,7 @@ impl EvaluationReport {
 }
 
 impl Default for EvaluationReport {
-    /// No scope yet.
+    /// A report without scopes.
     fn default() -> Self {
         Self {
             schema: Self::SCHEMA,
@@ -97,7 +97,7 @@ impl Default for EvaluationReport {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Scope {
-    /// Those with at least one lesion pixel.
+    /// Slices with at least one lesion pixel.
     LesionSlices,
     /// All.
     AllSlices,
@@ -114,7 +114,7 @@ impl Scope {
     }
 }
 
-/// All predictors on one choice of slices.
+/// All predictors on one selection of slices.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScopeReport {
     /// Which slices.
@@ -123,17 +123,17 @@ pub struct ScopeReport {
     pub prevalence: Option<f64>,
     /// Each predictor, `intensity` always among them.
     pub predictors: Vec<PredictorReport>,
-    /// Anything else.
+    /// Further entries.
     #[serde(flatten)]
     pub extra: Extra,
 }
 
-/// One predictor on one choice of slices.
+/// One predictor on one selection of slices.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PredictorReport {
     /// Its name, as `pixel-l1`.
     pub name: String,
-    /// Of the scores as they are.
+    /// Of the raw scores.
     pub raw: Scores,
     /// Of the scores after post-processing.
     pub postprocessed: Scores,
@@ -141,7 +141,7 @@ pub struct PredictorReport {
     pub ci95: Intervals,
     /// Time to score one image, in seconds.
     pub seconds_per_image: Option<f64>,
-    /// Anything else.
+    /// Further entries.
     #[serde(flatten)]
     pub extra: Extra,
 }
@@ -154,9 +154,10 @@ pub struct Scores {
     pub auroc: Option<f64>,
     /// Average precision of the pixels.
     pub average_precision: Option<f64>,
-    /// Greatest Dice over all thresholds, which looks at the truth: a ceiling, no result.
+    /// Greatest Dice over all thresholds. The threshold is selected with the truth, so this is an upper bound, not a
+    /// result.
     pub ceil_dice: Option<f64>,
-    /// Dice at the threshold that was chosen on the validation split.
+    /// Dice at the threshold that was selected on the validation split.
     pub dice_at_val: Option<f64>,
     /// Area under the per-region overlap curve up to a false-positive rate of 0.3.
     pub aupro_30: Option<f64>,
@@ -166,7 +167,7 @@ pub struct Scores {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Intervals {
-    /// Of the scores as they are.
+    /// Of the raw scores.
     pub raw: ScoreIntervals,
     /// Of the scores after post-processing.
     pub postprocessed: ScoreIntervals,

@@ -1,4 +1,4 @@
-//! Pictures side by side: a row for each case, a column for each way to look at it.
+//! Pictures side by side: a row for each case, a column for each view of it.
 
 use crate::color::Rgb;
 use crate::font;
@@ -6,10 +6,10 @@ use crate::heat_map::HeatMap;
 use crate::number::compact;
 use crate::picture::{Picture, PictureError};
 
-/// Rows of pictures under named columns, as in image, reconstruction, a map for each predictor, truth.
+/// Rows of pictures under named columns, such as image, reconstruction, a map for each predictor, and truth.
 ///
 /// [`Montage::to_picture`] draws it with its labels as one picture, for a file;
-/// [`HtmlReport::montage`](crate::HtmlReport::montage) sets it with real text. Pictures may differ
+/// [`HtmlReport::montage`](crate::HtmlReport::montage) shows it with real text. Pictures may differ
 /// in size.
 ///
 /// ```
@@ -35,7 +35,7 @@ const INK: Rgb = Rgb([29, 36, 48]);
 const PAPER: Rgb = Rgb([255, 255, 255]);
 
 impl Montage {
-    /// A montage of named columns and no row yet.
+    /// A montage with named columns and no rows.
     #[must_use]
     pub fn new<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
@@ -63,7 +63,7 @@ impl Montage {
         Ok(self)
     }
 
-    /// Shows what the colors of the maps mean, with numbers, below the pictures.
+    /// Adds a color bar with numbers below the pictures.
     #[must_use]
     pub fn color_bar(mut self, heat_map: HeatMap) -> Self {
         self.color_bar = Some(heat_map);
@@ -97,11 +97,11 @@ impl Montage {
         if self.columns.is_empty() || self.rows.is_empty() {
             return Err(PictureError::Empty { height: self.rows.len(), width: self.columns.len() });
         }
-        // Larger pictures are looked at from farther away.
+        // Larger pictures are viewed from farther away, so their text is larger.
         let largest = self.rows.iter().flat_map(|(_, pictures)| pictures).map(Picture::width).max();
         let size = if largest > Some(256) { 2 } else { 1 };
         let line = font::LINE_HEIGHT * size;
-        // A column is as wide as its widest picture, and at least as most of its name.
+        // A column is as wide as its widest picture, and wide enough for most of its name.
         let widths: Vec<usize> = self
             .columns
             .iter()
@@ -181,7 +181,7 @@ fn draw_color_bar(picture: &mut Picture, heat_map: &HeatMap, row: usize, size: u
             1 => (width.saturating_sub(extent)) / 2,
             _ => width.saturating_sub(extent),
         };
-        // On a narrow bar the middle gives way to the ends.
+        // On a narrow bar, the middle number is omitted.
         if i != 1 || needed <= width {
             picture.write_text(text, [row + 2 * line, GAP + column], size, INK);
         }
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(picture.height(), 2 * GAP + 11 + 20 + 11 + GAP + 5 + 11 + GAP);
         let first = 2 * GAP + 2 * 11;
         assert_eq!(picture.pixel(first, GAP), Some(Rgb([10; 3])));
-        // The small tile is centred in its cell of 20 x 40.
+        // The small tile is centered in its cell of 20 x 40.
         assert_eq!(picture.pixel(first + 5, 2 * GAP + 30 + 15), Some(Rgb([20; 3])));
         assert_eq!(picture.pixel(first + 4, 2 * GAP + 30 + 15), Some(PAPER));
         assert_eq!(picture.pixel(first + 20 + GAP + 11, 2 * GAP + 30), Some(Rgb([40; 3])));

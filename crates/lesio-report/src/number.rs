@@ -1,9 +1,9 @@
-//! Numbers as readers want to see them.
+//! Formatting of numbers for readers.
 
-/// What stands for a number that is not defined, as an average precision without a positive.
+/// The text for an undefined number, such as an average precision without positives.
 pub(crate) const UNDEFINED: &str = "\u{2013}";
 
-/// Most decimals that are written: a double has no more. (The standard library panics on more than 65535.)
+/// Largest number of decimals: a double has no more. (The standard library panics on more than 65535.)
 const MOST_DECIMALS: usize = 17;
 
 /// A number with a fixed count of decimals, at most 17, and a true minus sign; [`UNDEFINED`] if it is not finite.
@@ -14,7 +14,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     let decimals = decimals.min(MOST_DECIMALS);
     let text = format!("{value:.decimals$}");
     match text.strip_prefix('-') {
-        // What rounds to zero has no sign.
+        // A number that rounds to zero has no sign.
         Some(digits) if digits.bytes().all(|b| matches!(b, b'0' | b'.')) => digits.to_owned(),
         Some(digits) => format!("\u{2212}{digits}"),
         None => text,
@@ -36,7 +36,7 @@ pub(crate) fn compact(value: f64) -> String {
     trimmed(&fixed(value, usize::try_from(2 - exponent).unwrap_or(0))).to_owned()
 }
 
-/// Without zeros at the end of a decimal fraction.
+/// Removes zeros at the end of a decimal fraction.
 fn trimmed(digits: &str) -> &str {
     if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }

@@ -1,4 +1,4 @@
-//! Images and score maps as pictures to look at.
+//! Renders images and score maps as pictures.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::scale::Scale;
 
 /// A picture of eight-bit colors, made from values by an explicit [`Scale`].
 ///
-/// Values that are NaN or infinite are never hidden: their pixels have the color
+/// Values that are NaN or infinite are always visible: their pixels have the color
 /// [`Rgb::NOT_FINITE`], and [`Picture::not_finite`] counts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -25,7 +25,7 @@ pub struct Picture {
     not_finite: usize,
 }
 
-/// Why there is no picture.
+/// Why a picture could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PictureError {
@@ -45,18 +45,18 @@ pub enum PictureError {
         /// Number of columns.
         width: usize,
     },
-    /// What is laid upon a picture has another size.
+    /// An overlay has another size than the picture.
     #[error("{what} of {found_height} x {found_width} pixels on a picture of {height} x {width}")]
     Size {
-        /// What was laid upon the picture.
+        /// The kind of overlay.
         what: &'static str,
         /// Rows of the picture.
         height: usize,
         /// Columns of the picture.
         width: usize,
-        /// Rows of what was laid upon it.
+        /// Rows of the overlay.
         found_height: usize,
-        /// Columns of what was laid upon it.
+        /// Columns of the overlay.
         found_width: usize,
     },
     /// An image has neither one channel (gray) nor three (red, green, blue).
@@ -75,22 +75,22 @@ pub enum PictureError {
         /// Number of pictures given.
         found: usize,
     },
-    /// The PNG encoder refused.
+    /// The PNG encoder failed.
     #[error("could not encode the picture as PNG")]
     Encode {
-        /// What the encoder said.
+        /// The error of the encoder.
         source: png::EncodingError,
     },
 }
 
 impl Picture {
-    /// The most pixels a picture may have: 2^28, which take 805 MB.
+    /// Largest number of pixels of a picture: 2^28, which take 805 MB.
     pub const MAX_PIXELS: usize = 1 << 28;
 
     /// A picture of one color.
     ///
     /// # Errors
-    /// Refuses an empty side and more than [`Picture::MAX_PIXELS`].
+    /// For an empty side and more than [`Picture::MAX_PIXELS`].
     pub fn filled(height: usize, width: usize, color: Rgb) -> Result<Self, PictureError> {
         if height == 0 || width == 0 {
             return Err(PictureError::Empty { height, width });
@@ -106,7 +106,7 @@ impl Picture {
     /// Values `[row, column]` in gray, the ends of the window black and white.
     ///
     /// # Errors
-    /// As [`Picture::filled`].
+    /// Those of [`Picture::filled`].
     pub fn gray(values: ArrayView2<'_, f32>, window: Scale) -> Result<Self, PictureError> {
         Self::mapped(values, ColorMap::Gray, window)
     }
@@ -114,7 +114,7 @@ impl Picture {
     /// Values `[row, column]` in the colors of a map.
     ///
     /// # Errors
-    /// As [`Picture::filled`].
+    /// Those of [`Picture::filled`].
     pub fn mapped(
         values: ArrayView2<'_, f32>,
         color_map: ColorMap,
@@ -134,7 +134,7 @@ impl Picture {
     /// same window. A pixel with any value that is not finite is marked as such.
     ///
     /// # Errors
-    /// Refuses another number of channels; otherwise as [`Picture::filled`].
+    /// For another number of channels; otherwise those of [`Picture::filled`].
     pub fn from_image(image: &Image, window: Scale) -> Result<Self, PictureError> {
         match (image.channel(0), image.channel(1), image.channel(2), image.channels()) {
             (Some(gray), None, None, 1) => Self::gray(gray, window),
@@ -168,7 +168,7 @@ impl Picture {
         self.width
     }
 
-    /// Number of values that were NaN or infinite, in the image and in the maps laid upon it.
+    /// Number of values that were NaN or infinite, in the image and in the overlaid maps.
     #[must_use]
     pub fn not_finite(&self) -> usize {
         self.not_finite
@@ -180,13 +180,13 @@ impl Picture {
         (row < self.height && column < self.width).then(|| self.pixels[row * self.width + column])
     }
 
-    /// This picture with a map of scores `[row, column]` of the same size laid upon it.
+    /// Overlays a map of scores `[row, column]` of the same size.
     ///
     /// The opacity of a pixel grows with its score, from nothing at the lower end of the scale to
     /// [`HeatMap::opacity`] at the upper. Scores that are not finite are marked and counted.
     ///
     /// # Errors
-    /// Refuses scores of another size than the picture.
+    /// For scores of another size than the picture.
     pub fn overlaid(mut self, scores: ArrayView2<'_, f32>, heat_map: &HeatMap) -> Result<Self, PictureError> {
         if scores.dim() != (self.height, self.width) {
             return Err(self.size_error("map", scores.dim()));
@@ -206,10 +206,10 @@ impl Picture {
         Ok(self)
     }
 
-    /// This picture with each pixel a square of `factor` x `factor`; 0 counts as 1.
+    /// Enlarges each pixel to a square of `factor` x `factor`; 0 counts as 1.
     ///
     /// # Errors
-    /// Refuses a result of more than [`Picture::MAX_PIXELS`].
+    /// For a result of more than [`Picture::MAX_PIXELS`].
     pub fn enlarged(self, factor: usize) -> Result<Self, PictureError> {
         if factor <= 1 {
             return Ok(self);
@@ -226,14 +226,14 @@ impl Picture {
         Ok(enlarged)
     }
 
-    /// This picture with the outline of a mask `[row, column]`, drawn just inside its edge.
+    /// Draws the outline of a mask `[row, column]`, just inside its edge.
     ///
-    /// The picture has the size of the mask or is enlarged from it by a whole factor; then the line
-    /// follows the edges of the mask's pixels and is a quarter of such a pixel wide, at least one.
-    /// Edges on the border of the picture are drawn too, so that every region is closed.
+    /// The picture must have the size of the mask or an integer multiple of it. The line follows the edges of the
+    /// mask's pixels; its width is a quarter of such a pixel, at least one picture pixel. Edges on the border of the
+    /// picture are drawn too, so that every region is closed.
     ///
     /// # Errors
-    /// Refuses a mask whose size does not divide the picture's by one factor.
+    /// For a mask whose size does not divide the picture's by one factor.
     pub fn outlined(mut self, mask: ArrayView2<'_, bool>, color: Rgb) -> Result<Self, PictureError> {
         let (rows, columns) = mask.dim();
         let factor = self.height.checked_div(rows).unwrap_or(0);
@@ -295,7 +295,7 @@ impl Picture {
     /// Writes the picture as PNG, as [`write_file`] does.
     ///
     /// # Errors
-    /// As [`Picture::to_png`] and [`write_file`].
+    /// Those of [`Picture::to_png`] and [`write_file`].
     pub fn write_png(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
         let path = path.as_ref();
         let png =
@@ -303,8 +303,7 @@ impl Picture {
         write_file(path, &png, existing)
     }
 
-    /// Lays another picture upon this one, its upper left pixel at `(row, column)`; what would lie
-    /// outside is cut off.
+    /// Copies another picture onto this one, with its upper left pixel at `(row, column)`; parts outside are cut off.
     pub(crate) fn paste(&mut self, other: &Self, [row, column]: [usize; 2]) {
         let width = other.width.min(self.width.saturating_sub(column));
         if width == 0 {
@@ -319,14 +318,14 @@ impl Picture {
     }
 
     /// Writes a line of text with its upper left corner at `(row, column)`, each pixel of the font a
-    /// square of `size` x `size`; what would lie outside is cut off.
+    /// square of `size` x `size`; parts outside are cut off.
     pub(crate) fn write_text(&mut self, text: &str, [row, column]: [usize; 2], size: usize, color: Rgb) {
         for (y, x) in font::inked_pixels(text) {
             self.fill([row + y * size, column + x * size], [size, size], color);
         }
     }
 
-    /// Fills a rectangle of `[height, width]` pixels; what would lie outside is cut off.
+    /// Fills a rectangle of `[height, width]` pixels; parts outside are cut off.
     pub(crate) fn fill(&mut self, [row, column]: [usize; 2], [height, width]: [usize; 2], color: Rgb) {
         let right = column.saturating_add(width).min(self.width);
         for row in row..row.saturating_add(height).min(self.height) {

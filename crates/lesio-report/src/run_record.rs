@@ -1,13 +1,13 @@
-//! Where a result comes from.
+//! The provenance of a result.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// What is needed to make a result again: shown at the end of an HTML report and kept in the JSON.
+/// The information for reproducing a result: shown at the end of an HTML report and stored in the JSON.
 ///
-/// Nothing is looked up: what is not given is not shown, and the same input gives the same bytes.
+/// Nothing is read from the system: only given entries are shown, and the same input gives the same bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunRecord {
@@ -16,22 +16,22 @@ pub struct RunRecord {
     /// The seed of all random draws.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// When, in UTC: `2026-01-31T12:00:00Z`.
+    /// The time in UTC: `2026-01-31T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Versions of the programs that took part, by name.
+    /// Versions of the programs involved, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub versions: BTreeMap<String, String>,
-    /// Whatever else matters, by name: number of threads, processor, hash of the data.
+    /// Further entries, by name: number of threads, processor, hash of the data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub entries: BTreeMap<String, String>,
 }
 
 impl RunRecord {
-    /// The result of a command line.
+    /// The record of a command line.
     #[must_use]
     pub fn new(command: impl Into<String>) -> Self {
         Self { command: command.into(), ..Self::default() }
@@ -65,7 +65,7 @@ impl RunRecord {
         self
     }
 
-    /// Adds anything else.
+    /// Adds a further entry.
     #[must_use]
     pub fn entry(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.entries.insert(name.into(), value.into());
@@ -80,7 +80,7 @@ fn utc(time: SystemTime) -> String {
         Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |s| -s),
     };
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years that begin in March end with the leap day; 400 of them have 146,097 days.
+    // With years that begin in March, the leap day is the last day; 400 years have 146,097 days.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -1,11 +1,11 @@
-//! A fixed range of values to be shown.
+//! A fixed range of displayed values.
 
 use serde::{Deserialize, Serialize};
 
 /// The range of values that a color map, a gray image or an axis of color shows.
 ///
-/// It is always chosen by the caller and never from the single picture: two maps can be compared by
-/// eye only if equal colors mean equal scores. Values outside are shown as the nearest end.
+/// The caller always chooses it; it never depends on the displayed picture, since two maps can be compared by eye only
+/// if equal colors mean equal scores. Values outside are shown as the nearest end.
 ///
 /// ```
 /// let scale = lesio_report::Scale::new(0.0, 4.0)?;
@@ -21,7 +21,7 @@ pub struct Scale {
     high: f64,
 }
 
-/// Why two numbers are no range.
+/// The error for two numbers that do not form a range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("scale from {low} to {high}, expected two finite numbers, the first below the second")]
 pub struct ScaleError {
@@ -35,7 +35,7 @@ impl Scale {
     /// The range from `low` to `high`, both shown.
     ///
     /// # Errors
-    /// Refuses ends that are not finite, `low >= high`, and ends so far apart that their difference
+    /// For ends that are not finite, `low >= high`, and ends so far apart that their difference
     /// is infinite.
     pub fn new(low: f64, high: f64) -> Result<Self, ScaleError> {
         if low < high && (high - low).is_finite() {
@@ -57,8 +57,7 @@ impl Scale {
         self.high
     }
 
-    /// Where a value lies, 0 at the lower end and 1 at the upper, clamped to these; `None` for NaN
-    /// and the infinities, which have no place on a scale.
+    /// The position of a value, from 0 at the lower end to 1 at the upper, clamped; `None` for NaN and the infinities.
     #[must_use]
     pub fn position(&self, value: f64) -> Option<f64> {
         value.is_finite().then(|| ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0))

@@ -3,26 +3,26 @@
 use crate::estimate::Estimate;
 use crate::number::fixed;
 
-/// Which value of a column is the best, to be set in bold. Equal as shown is equally good.
+/// Which value of a column is the best and set in bold. Values that are equal as displayed are equally good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Best {
     /// None is marked. The default.
     #[default]
     Unmarked,
-    /// The highest, as for an average precision.
+    /// The highest, for example for an average precision.
     Highest,
-    /// The lowest, as for an error.
+    /// The lowest, for example for an error.
     Lowest,
 }
 
-/// A column of a [`Table`]: its name and how its cells are set.
+/// A column of a [`Table`]: its name and the format of its cells.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Column {
-    /// What stands above it.
+    /// Its heading.
     pub name: String,
-    /// Decimals of its numbers, which are aligned by them; intervals have one less. Default: 3.
+    /// Decimals of its numbers; intervals have one less. Default: 3.
     pub decimals: usize,
     /// Which of its numbers is marked. Default: none.
     pub best: Best,
@@ -60,11 +60,11 @@ impl From<&str> for Column {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TableCell {
-    /// Text, as it is.
+    /// Text.
     Text(String),
     /// A number, with the decimals of its column and with its interval if it has one.
     Number(Estimate),
-    /// A whole number, without decimals: counts and sizes.
+    /// An integer, for counts and sizes.
     Count(u64),
 }
 
@@ -177,7 +177,7 @@ impl Table {
         Ok(self)
     }
 
-    /// The table in Markdown, without its caption: numbers to the right, the best in bold.
+    /// The table in Markdown, without its caption: numbers aligned right, the best in bold.
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
@@ -216,7 +216,7 @@ impl Table {
         &self.rows
     }
 
-    /// Whether a column has a cell that is not text, and so is set to the right.
+    /// Whether a column has a cell that is not text, and so is aligned right.
     pub(crate) fn is_numeric(&self, column: usize) -> bool {
         self.rows.iter().any(|row| !matches!(row[column], TableCell::Text(_)))
     }
@@ -228,14 +228,14 @@ impl Table {
         self.rows.iter().any(with_interval)
     }
 
-    /// The best number of each column as it is shown, where the column marks one and has two to compare.
+    /// The best number of each column as displayed, if the column marks one and has at least two.
     pub(crate) fn best(&self) -> Vec<Option<String>> {
         let best_of = |(index, column): (usize, &Column)| {
             let values = self.rows.iter().filter_map(|row| match &row[index] {
                 TableCell::Number(estimate) if estimate.value.is_finite() => Some(estimate.value),
                 _ => None,
             });
-            // One number alone is not the best of anything.
+            // A single number is not marked as the best.
             values.clone().nth(1)?;
             let best = match column.best {
                 Best::Unmarked => None,
@@ -248,7 +248,7 @@ impl Table {
     }
 }
 
-/// A text in one cell of one line, whatever it contains.
+/// Escapes a text for one cell on one line.
 fn markdown_escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in crate::text::printable(text).chars() {

@@ -1,8 +1,8 @@
-//! Foreign text made safe to show.
+//! Makes foreign text safe to display.
 
 /// A text without characters that HTML and XML do not allow: control characters but tab and line
-/// feed become U+FFFD. So do the marks that turn the direction of text, by which a file name can pose
-/// as another.
+/// feed become U+FFFD. So do bidirectional control characters, which can make one file name look like
+/// another.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {
@@ -14,7 +14,7 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// A text as content of an HTML or SVG element, or of an attribute in either kind of quotes.
+/// Escapes a text for an HTML or SVG element, or for an attribute in either kind of quotes.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in printable(text).chars() {
@@ -30,7 +30,7 @@ pub(crate) fn escaped(text: &str) -> String {
     safe
 }
 
-/// About how wide a text is in a sans-serif font, rather more than less.
+/// Approximate width of a text in a sans-serif font, rather too large than too small.
 pub(crate) fn estimated_width(text: &str, font_size: f64) -> f64 {
     let widths = text.chars().map(|character| match character {
         'i' | 'j' | 'l' | 't' | 'f' | 'r' | 'I' | ' ' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | '('
@@ -44,7 +44,7 @@ pub(crate) fn estimated_width(text: &str, font_size: f64) -> f64 {
     widths.sum::<f64>() * font_size
 }
 
-/// As much of a text as is about `width` wide, with an ellipsis if some is missing.
+/// Shortens a text to approximately `width`, with an ellipsis if it was shortened.
 pub(crate) fn shortened(text: &str, font_size: f64, width: f64) -> String {
     if estimated_width(text, font_size) <= width {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Figures of a page: plots, pictures, montages.
+//! The figures of a page: plots, pictures, montages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +10,12 @@ use crate::picture::{Picture, PictureError};
 use crate::plot::Svg;
 use crate::text::escaped;
 
-/// A figure: something to look at and its caption.
+/// A figure with its caption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
     pub(super) body: String,
     pub(super) caption: String,
-    /// Marked pixels, which the caption must not keep quiet about.
+    /// Number of marked pixels, which the caption must mention.
     pub(super) not_finite: usize,
 }
 
@@ -26,10 +26,10 @@ impl Figure {
         Self { body: svg.to_inline(), caption: caption.into(), not_finite: 0 }
     }
 
-    /// A picture; the caption serves those who cannot see it, too.
+    /// A picture; the caption is also its text alternative.
     ///
     /// # Errors
-    /// As [`Picture::to_png`].
+    /// Those of [`Picture::to_png`].
     pub fn png(picture: &Picture, caption: impl Into<String>) -> Result<Self, PictureError> {
         let caption = caption.into();
         let body = image_element(picture, &caption)?;
@@ -39,7 +39,7 @@ impl Figure {
     /// A montage as a table of pictures, with its color bar.
     ///
     /// # Errors
-    /// As [`Picture::to_png`].
+    /// Those of [`Picture::to_png`].
     pub fn montage(montage: &Montage, caption: impl Into<String>) -> Result<Self, PictureError> {
         let columns = montage.columns();
         let mut body = String::from("<div class=\"scroll\"><table class=\"montage\">\n<thead><tr>");
@@ -72,7 +72,7 @@ impl Figure {
         })
     }
 
-    /// Adds below what the colors mean.
+    /// Adds a legend of the colors below.
     #[must_use]
     pub fn color_bar(mut self, heat_map: &HeatMap) -> Self {
         let (low, high) = (heat_map.scale.low(), heat_map.scale.high());
@@ -92,7 +92,7 @@ impl Figure {
 
 fn image_element(picture: &Picture, description: &str) -> Result<String, PictureError> {
     let (width, height) = (picture.width(), picture.height());
-    // The pixels of a small picture are what one wants to see; a large one is better smooth.
+    // A small picture is shown with sharp pixels, a large one smoothly.
     let class = if width.max(height) <= 256 { " class=\"pixels\"" } else { "" };
     Ok(format!(
         "<img{class} width=\"{width}\" height=\"{height}\" alt=\"{}\" src=\"data:image/png;base64,{}\">",

@@ -1,4 +1,4 @@
-//! One page that needs nothing else.
+//! A self-contained HTML page.
 
 mod figure;
 mod page;

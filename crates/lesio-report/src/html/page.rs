@@ -13,10 +13,10 @@ use crate::run_record::RunRecord;
 use crate::table::{Table, TableCell};
 use crate::text::escaped;
 
-/// A report as one HTML page: style, plots and pictures are inside it, nothing is loaded, no script
-/// runs. Light or dark as the reader's system asks; legible on a telephone and on paper.
+/// A report as one HTML page. It contains its style, plots and pictures, loads nothing and runs no script. It follows
+/// the reader's light or dark setting, and is legible on a telephone and on paper.
 ///
-/// Every text given is shown as text, whatever it contains. Tables and figures are numbered in order.
+/// Every text is escaped, so it is shown as text. Tables and figures are numbered in order.
 ///
 /// ```
 /// use lesio_report::{Curve, HtmlReport, LinePlot, RunRecord, Table};
@@ -59,7 +59,7 @@ impl HtmlReport {
         Self { title: title.into(), lead: String::new(), blocks: Vec::new(), provenance: None }
     }
 
-    /// Says below the title, in a sentence or two, what was done and what came out.
+    /// Sets a summary of one or two sentences below the title: what was done and the result.
     #[must_use]
     pub fn lead(mut self, text: impl Into<String>) -> Self {
         self.lead = text.into();
@@ -72,7 +72,7 @@ impl HtmlReport {
         self.with(Block::Section(title.into()))
     }
 
-    /// Begins a part of a section.
+    /// Begins a subsection.
     #[must_use]
     pub fn subsection(self, title: impl Into<String>) -> Self {
         self.with(Block::Subsection(title.into()))
@@ -90,7 +90,7 @@ impl HtmlReport {
         self.with(Block::Facts(facts.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
     }
 
-    /// Adds a text that is set as it is, line by line: a command, a configuration.
+    /// Adds preformatted text, such as a command or a configuration.
     #[must_use]
     pub fn code(self, text: impl Into<String>) -> Self {
         self.with(Block::Code(text.into()))
@@ -108,7 +108,7 @@ impl HtmlReport {
         self.with(Block::Figures(vec![figure]))
     }
 
-    /// Adds figures that belong together: side by side where there is room.
+    /// Adds a group of figures, which are side by side if there is room.
     #[must_use]
     pub fn figures(self, figures: impl IntoIterator<Item = Figure>) -> Self {
         self.with(Block::Figures(figures.into_iter().collect()))
@@ -123,7 +123,7 @@ impl HtmlReport {
     /// Adds a picture as a figure.
     ///
     /// # Errors
-    /// As [`Picture::to_png`].
+    /// Those of [`Picture::to_png`].
     pub fn figure_png(self, picture: &Picture, caption: impl Into<String>) -> Result<Self, PictureError> {
         Ok(self.figure(Figure::png(picture, caption)?))
     }
@@ -131,12 +131,12 @@ impl HtmlReport {
     /// Adds a montage as a figure.
     ///
     /// # Errors
-    /// As [`Picture::to_png`].
+    /// Those of [`Picture::to_png`].
     pub fn montage(self, montage: &Montage, caption: impl Into<String>) -> Result<Self, PictureError> {
         Ok(self.figure(Figure::montage(montage, caption)?))
     }
 
-    /// Sets where the results come from, shown at the end.
+    /// Sets the provenance of the results, shown at the end.
     #[must_use]
     pub fn provenance(mut self, provenance: RunRecord) -> Self {
         self.provenance = Some(provenance);
@@ -204,7 +204,7 @@ impl HtmlReport {
     /// Writes the page, as [`write_file`] does.
     ///
     /// # Errors
-    /// As [`write_file`].
+    /// Those of [`write_file`].
     pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
         write_file(path, self.to_html().as_bytes(), existing)
     }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn style_sheet_knows_the_colors_of_plots() {
-        // A rule that selects a color's attribute wins over it: so a dark page changes the plots.
+        // A style rule overrides a color attribute: so a dark page changes the plots.
         let style = include_str!("style.css");
         let attribute = |color: crate::Rgb| format!("=\"{}\"]", color.hex().to_uppercase());
         for color in page_colors() {

@@ -6,7 +6,7 @@ use super::error::PlotError;
 use crate::number::{compact, fixed};
 use crate::scale::Scale;
 
-/// How an axis is divided.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -19,7 +19,7 @@ pub enum AxisScale {
 }
 
 impl AxisScale {
-    /// From a value to its place along the axis.
+    /// Converts a value to its position along the axis.
     pub(super) fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
@@ -28,13 +28,13 @@ impl AxisScale {
     }
 }
 
-/// What the caller asks of an axis.
+/// The caller's settings for an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct AxisRequest {
     pub(super) label: String,
     pub(super) scale: AxisScale,
     pub(super) range: Option<Scale>,
-    /// Whether ticks stand at whole numbers only, as for epochs.
+    /// Whether ticks are at integers only, as for epochs.
     pub(super) whole: bool,
 }
 
@@ -43,8 +43,8 @@ impl AxisRequest {
         Self { label: label.into(), scale: AxisScale::Linear, range: None, whole: false }
     }
 
-    /// The axis for these values: the range asked for, or that of the finite values, widened at both
-    /// ends by the fraction `margin` of its length. `None` if there is neither.
+    /// The axis for these values: the requested range, or that of the finite values, extended at both ends by the
+    /// fraction `margin` of its length. `None` if there is neither.
     pub(super) fn fit(
         &self,
         values: impl IntoIterator<Item = f64>,
@@ -72,7 +72,7 @@ impl AxisRequest {
         }
         let magnitude = start.abs().max(end.abs());
         if length <= 1e-9 * magnitude || length == 0.0 {
-            // One value: give it room, so that there is something to divide.
+            // A single value gets a range around it.
             let room = if magnitude > 0.0 && magnitude < 1.0 {
                 0.5 * magnitude
             } else {
@@ -90,14 +90,14 @@ impl AxisRequest {
     }
 }
 
-/// An axis ready to be drawn; its coordinates are places, see [`AxisScale::place`].
+/// An axis ready to be drawn; its coordinates are positions, see [`AxisScale::place`].
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Axis {
     pub(super) label: String,
     pub(super) scale: AxisScale,
     pub(super) start: f64,
     pub(super) end: f64,
-    /// Places of the ticks and what is written there.
+    /// Positions and labels of the ticks.
     pub(super) ticks: Vec<(f64, String)>,
 }
 
@@ -107,7 +107,7 @@ fn linear_ticks(start: f64, end: f64, least: f64) -> Vec<(f64, String)> {
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|&s| s >= rough * 0.999);
     let step = step.unwrap_or(10.0 * power).max(least);
-    // The slack keeps an end that is itself a tick.
+    // The tolerance keeps an end that is a tick.
     let (first, last) = ((start / step - 1e-6).ceil(), (end / step + 1e-6).floor());
     let decimals = (-(step * 1.001).log10().floor()).max(0.0);
     let plain = decimals <= 5.0 && start.abs().max(end.abs()) < 1e6;
@@ -122,7 +122,7 @@ fn linear_ticks(start: f64, end: f64, least: f64) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// Powers of ten; with 2 and 5 times these where there are few; equal steps within one of them.
+/// Powers of ten; with few of them also 2 and 5 times these; within one power, equal steps.
 fn log_ticks(start: f64, end: f64) -> Vec<(f64, String)> {
     let decades = end - start;
     let stride = (decades / 8.0).ceil().max(1.0);

@@ -1,4 +1,4 @@
-//! Bars: one number for each of several things, and how sure it is.
+//! Bar plots: one number per label, with its interval.
 
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -36,8 +36,8 @@ const GAP: f64 = 9.0;
 const NUMBER_SIZE: f64 = 11.0;
 
 impl BarPlot {
-    /// A plot with a title (for those who cannot see it), the name of the value axis, and a label for
-    /// each bar, or group of bars where there are several series, from the top.
+    /// A plot with a title (its text alternative), the name of the value axis, and a label for each bar, or for each
+    /// group of bars if there are several series, from the top.
     #[must_use]
     pub fn new<S: Into<String>>(
         title: impl Into<String>,
@@ -68,8 +68,8 @@ impl BarPlot {
         Ok(self)
     }
 
-    /// Shows this range of values; bars are cut off at its ends. Without, from zero to the greatest
-    /// value or end of an interval.
+    /// Sets the range of values; bars are cut off at its ends. By default, from zero to the greatest value or end of an
+    /// interval.
     #[must_use]
     pub fn range(mut self, range: Scale) -> Self {
         self.value.range = Some(range);

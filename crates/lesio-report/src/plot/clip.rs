@@ -1,7 +1,7 @@
-//! What of a line or an area is to be seen.
+//! Clipping and thinning of lines and areas.
 
-/// Keeps of all consecutive points within a quarter of a pixel's width the first, the last, the
-/// highest and the lowest: the line drawn is the same.
+/// Thins consecutive points within a quarter of a pixel's width to the first, the last, the highest and the lowest: the
+/// drawn line is the same.
 pub(super) fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     let column = |point: &[f64; 2]| (point[0] * 4.0).floor();
     let mut kept = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
 /// The pieces of a line that lie in a rectangle `[[left, top], [right, bottom]]`, by the method of
 /// Liang and Barsky (1984) for each segment. A line of one point is a piece of one point.
 pub(super) fn clipped_line(line: &[[f64; 2]], [low, high]: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]>> {
-    // A point on the border is inside, though rounding may have moved it.
+    // A point on the border is inside, even if rounding moved it slightly.
     const SLACK: f64 = 1e-6;
     let mut pieces: Vec<Vec<[f64; 2]>> = Vec::new();
     if let [point] = line {

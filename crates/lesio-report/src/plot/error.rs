@@ -4,25 +4,25 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
-    /// Coordinates do not come in pairs.
+    /// The numbers of x and y coordinates differ.
     #[error("{series:?} has {found} values of {what}, expected {expected}")]
     Lengths {
         /// Name of the series.
         series: String,
-        /// What was counted.
+        /// The kind of value.
         what: &'static str,
         /// Number of values expected.
         expected: usize,
         /// Number of values found.
         found: usize,
     },
-    /// There is nothing to be drawn: no series, or none with a finite value.
+    /// There is nothing to draw: no series, or none with a finite value.
     #[error("plot {title:?} has no finite value to be drawn")]
     Empty {
         /// Title of the plot.
         title: String,
     },
-    /// A value has no place on a logarithmic axis.
+    /// A value has no position on a logarithmic axis.
     #[error("{value} of {series:?} is not positive, as a logarithmic axis needs")]
     NotPositive {
         /// Name of the series.
@@ -30,7 +30,7 @@ pub enum PlotError {
         /// The value.
         value: f64,
     },
-    /// Values lie too far apart for the difference of two to be a number.
+    /// Values are so far apart that their difference overflows.
     #[error("values from {low:e} to {high:e} do not fit on an axis")]
     Range {
         /// The least value.
@@ -38,17 +38,17 @@ pub enum PlotError {
         /// The greatest value.
         high: f64,
     },
-    /// The drawing library refused.
+    /// The drawing library failed.
     #[error("could not draw {title:?}: {message}")]
     Draw {
         /// Title of the plot.
         title: String,
-        /// What the drawing library said.
+        /// The message of the drawing library.
         message: String,
     },
 }
 
-/// Refuses a series of another number of values than it should have.
+/// Returns an error for a series with a wrong number of values.
 pub(super) fn expect_length(
     series: &str,
     what: &'static str,

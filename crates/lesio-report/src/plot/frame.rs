@@ -1,4 +1,4 @@
-//! What all plots share: the canvas, axes, grid and legend.
+//! The parts shared by all plots: canvas, axes, grid and legend.
 
 use plotters::backend::SVGBackend;
 use plotters::coord::Shift;
@@ -21,7 +21,7 @@ pub(super) const INK: Rgb = Rgb([38, 45, 56]);
 pub(super) const AXIS: Rgb = Rgb([108, 117, 128]);
 pub(super) const GRID: Rgb = Rgb([224, 227, 231]);
 
-/// Width of a plot in CSS pixels: still legible when scaled down to a telephone.
+/// Width of a plot in CSS pixels: legible when scaled down to a telephone.
 const WIDTH: f64 = 440.0;
 const FONT_SIZE: f64 = 13.0;
 const LEGEND_LINE: f64 = 19.0;
@@ -30,7 +30,7 @@ const LEGEND_KEY: f64 = 24.0;
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
 pub(super) type Drawn = Result<(), DrawError>;
 
-/// A stroke: color, width in CSS pixels, and whether it is broken.
+/// A stroke: color, width in CSS pixels, and whether it is dashed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stroke {
     pub(super) color: Rgb,
@@ -38,7 +38,7 @@ pub(super) struct Stroke {
     pub(super) dashed: bool,
 }
 
-/// What stands before a name in the legend.
+/// The symbol before a name in the legend.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum LegendKey {
     Line(Stroke),
@@ -96,7 +96,7 @@ impl PlotFrame<'_> {
         let failed = |message: String| PlotError::Draw { title: self.title.to_owned(), message };
         drawn.map_err(|error| failed(error.to_string()))?;
 
-        // The library's own start tag gives way to one with a title and the size in pixels.
+        // Replaces the library's start tag by one with a title and the size in pixels.
         let elements = document
             .split_once(">\n")
             .and_then(|(_, rest)| rest.trim_end().strip_suffix("</svg>"))
@@ -109,7 +109,7 @@ impl PlotFrame<'_> {
         })
     }
 
-    /// Places of the legend's entries, filled line by line up to `width`, and the number of lines.
+    /// Positions of the legend's entries, filled line by line up to `width`, and the number of lines.
     fn legend_places(&self, width: f64) -> (Vec<[f64; 2]>, usize) {
         let (mut x, mut line) = (0.0, 0_usize);
         let places = self
@@ -133,7 +133,7 @@ fn legend_text_width(name: &str) -> f64 {
     estimated_width(name, FONT_SIZE).min(WIDTH - LEGEND_KEY - 24.0)
 }
 
-/// The plotting area. Its coordinates are places along the axes, or CSS pixels where it says so.
+/// The plotting area. Its coordinates are positions along the axes, or CSS pixels where stated.
 pub(super) struct PlotArea<'c, 'b> {
     area: &'c DrawingArea<SVGBackend<'b>, Shift>,
     x: &'c Axis,
@@ -150,8 +150,8 @@ impl PlotArea<'_, '_> {
         self.left + self.width
     }
 
-    /// From places along the axes to CSS pixels. What lies absurdly far outside comes somewhat nearer,
-    /// so that sums of the results are numbers.
+    /// Converts positions along the axes to CSS pixels. Positions extremely far outside are clamped, so that sums of
+    /// the results do not overflow.
     pub(super) fn at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let fraction =
             |axis: &Axis, place: f64| ((place - axis.start) / (axis.end - axis.start)).clamp(-1e9, 1e9);

@@ -1,4 +1,4 @@
-//! Curves: ROC, precision and recall, training, risk and coverage.
+//! Line plots: ROC, precision and recall, training, risk and coverage.
 
 use super::axis::{Axis, AxisRequest, AxisScale};
 use super::clip::{clipped_line, clipped_polygon, thinned};
@@ -8,10 +8,10 @@ use super::svg::Svg;
 use crate::color::PALETTE;
 use crate::scale::Scale;
 
-/// Points joined by a line, with or without a band around it.
+/// A curve, optionally with a band around it.
 ///
-/// Points are joined in their order. A point that is NaN or infinite is left out and the line is
-/// broken there, as a training loss that diverged.
+/// Points are joined in their order. A point that is NaN or infinite, such as a diverged training loss, is left out and
+/// the line is broken there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     name: String,
@@ -43,7 +43,7 @@ impl Curve {
         Self { name: name.into(), x, y, band: None, dashed: false, color: None }
     }
 
-    /// With a band whose columns are of one length.
+    /// Adds a band whose columns have the same length.
     pub(super) fn shaded(mut self, band: Band) -> Self {
         self.band = Some(band);
         self
@@ -67,15 +67,14 @@ impl Curve {
         Ok(self.shaded(band))
     }
 
-    /// Breaks the line into dashes, as for validation beside training.
+    /// Makes the line dashed, for example to distinguish validation from training.
     #[must_use]
     pub fn dashed(mut self) -> Self {
         self.dashed = true;
         self
     }
 
-    /// Takes the n-th color instead of the next, so that two curves can share one; there are seven,
-    /// counted round.
+    /// Uses the n-th color instead of the next, so that two curves can share one; the seven colors repeat.
     #[must_use]
     pub fn color(mut self, n: usize) -> Self {
         self.color = Some(n);
@@ -99,7 +98,7 @@ impl Curve {
 
     fn stroke(&self, position: usize) -> Stroke {
         let n = self.color.unwrap_or(position);
-        // After the last color, dashes tell the second round from the first.
+        // After the last color, dashes distinguish the second round from the first.
         let dashed = self.dashed ^ (self.color.is_none() && (n / PALETTE.len()) % 2 == 1);
         Stroke { color: PALETTE[n % PALETTE.len()], width: 1.75, dashed }
     }
@@ -112,11 +111,11 @@ pub(super) struct Band {
     pub(super) upper: Vec<f64>,
 }
 
-/// How the points of a curve are joined.
+/// The interpolation between the points of a curve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Join {
     Straight,
-    /// The height at `x[i]` holds from the point before it.
+    /// The height at `x[i]` applies from the previous point on.
     Step,
 }
 
@@ -151,7 +150,7 @@ pub struct LinePlot {
 }
 
 impl LinePlot {
-    /// An empty plot with a title (for those who cannot see it) and the names of its axes.
+    /// An empty plot with a title (its text alternative) and the names of its axes.
     #[must_use]
     pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         Self {
@@ -175,9 +174,9 @@ impl LinePlot {
 
     /// For curves of precision over recall, with the line of chance at the prevalence.
     ///
-    /// Curves are steps, whose area is the average precision: the precision at a recall holds from the
-    /// recall before it, whichever way the points are ordered. (Straight lines between the points
-    /// would promise more than can be had; Davis and Goadrich 2006.)
+    /// Curves are steps, whose area is the average precision: the precision at a recall applies from the previous
+    /// recall on, in either order of the points. (Straight lines between the points would be too optimistic; Davis and
+    /// Goadrich 2006.)
     #[must_use]
     pub fn precision_recall(title: impl Into<String>, prevalence: f64) -> Self {
         let mut plot = Self::new(title, "recall", "precision").unit_square();
@@ -186,7 +185,7 @@ impl LinePlot {
     }
 
     /// For curves of the overlap with the true regions over the false-positive rate, up to a rate of `limit`
-    /// (0.3 is usual; Bergmann et al. 2021). A limit that is no positive number means 1.
+    /// (0.3 is usual; Bergmann et al. 2021). A limit that is not a positive number means 1.
     #[must_use]
     pub fn region_overlap(title: impl Into<String>, limit: f64) -> Self {
         let mut plot = Self::new(title, "false-positive rate", "mean overlap of regions").unit_square();
@@ -224,28 +223,28 @@ impl LinePlot {
         self
     }
 
-    /// Shows this range of x; what lies outside is cut off. Without, the range of the curves.
+    /// Sets the range of x; parts outside are cut off. Default: the range of the curves.
     #[must_use]
     pub fn x_range(mut self, range: Scale) -> Self {
         self.x.range = Some(range);
         self
     }
 
-    /// Shows this range of y; what lies outside is cut off. Without, the range of the curves and bands.
+    /// Sets the range of y; parts outside are cut off. Default: the range of the curves and bands.
     #[must_use]
     pub fn y_range(mut self, range: Scale) -> Self {
         self.y.range = Some(range);
         self
     }
 
-    /// Divides the x axis.
+    /// Sets the scale of the x axis.
     #[must_use]
     pub fn x_scale(mut self, scale: AxisScale) -> Self {
         self.x.scale = scale;
         self
     }
 
-    /// Divides the y axis.
+    /// Sets the scale of the y axis.
     #[must_use]
     pub fn y_scale(mut self, scale: AxisScale) -> Self {
         self.y.scale = scale;
@@ -267,8 +266,8 @@ impl LinePlot {
         self
     }
 
-    /// Draws the plot. Curves of very many points are thinned to what the eye can tell apart: first,
-    /// last, least and greatest of every quarter pixel.
+    /// Draws the plot. Curves of very many points are thinned without a visible change: to the first, last, smallest
+    /// and greatest of every quarter pixel.
     ///
     /// # Errors
     /// [`PlotError::Empty`] without a finite point, [`PlotError::NotPositive`] for a value that a
@@ -338,7 +337,7 @@ impl LinePlot {
                     let points: Vec<_> = run.iter().map(|point| [point[0], point[1]]).collect();
                     for piece in clipped_line(&self.outline(panel, &points), panel.corners()) {
                         match piece[..] {
-                            // A point between gaps, or the only one, is still to be seen.
+                            // A point between gaps, or the only one, remains visible.
                             [point] => panel.circle(point, 2.5, curve.stroke(i).color, 1.0)?,
                             _ => panel.line(&piece, curve.stroke(i))?,
                         }

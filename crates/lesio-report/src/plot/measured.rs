@@ -1,4 +1,4 @@
-//! What lesio-metrics measures, as curves.
+//! Curves of the metrics in lesio-metrics.
 
 use lesio_metrics::{CurveBand, PrecisionRecallCurve, RegionOverlapCurve, RiskCoverage, RocCurve};
 

@@ -1,4 +1,4 @@
-//! Points: what was predicted over what is true.
+//! Scatter plots, such as predicted over true values.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct ScatterPlot {
 }
 
 impl ScatterPlot {
-    /// An empty plot with a title (for those who cannot see it) and the names of its axes.
+    /// An empty plot with a title (its text alternative) and the names of its axes.
     #[must_use]
     pub fn new(title: impl Into<String>, x_label: impl Into<String>, y_label: impl Into<String>) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl ScatterPlot {
         self
     }
 
-    /// Shows this range on both axes; points outside are left out. Without, the range of the points.
+    /// Sets the range of both axes; points outside are left out. Default: the range of the points.
     #[must_use]
     pub fn range(mut self, range: Scale) -> Self {
         (self.x.range, self.y.range) = (Some(range), Some(range));
@@ -72,8 +72,8 @@ impl ScatterPlot {
         Ok(self)
     }
 
-    /// Draws the plot. Points that fall on the same pixel are drawn as one, the more opaque the more
-    /// they are: the file stays small however many there are.
+    /// Draws the plot. Points on the same pixel are drawn as one, with an opacity that grows with their number, so that
+    /// the file remains small for any number of points.
     ///
     /// # Errors
     /// [`PlotError::Empty`] without a finite point; [`PlotError::Range`] for values too far apart.
@@ -118,7 +118,7 @@ impl ScatterPlot {
                     }
                 }
                 for (pixel, count) in counts {
-                    // As if each were laid upon the others.
+                    // The opacity of that many points drawn over each other.
                     let opacity = 1.0 - 0.55_f64.powi(count);
                     // Three decimals are plenty, and make short files.
                     let opacity = (1000.0 * opacity).round() / 1000.0;

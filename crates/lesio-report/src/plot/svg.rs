@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::file::{Existing, WriteError, write_file};
 use crate::text::escaped;
 
-/// Units of the canvas to a CSS pixel: the drawing library places everything on whole units.
+/// Units of the canvas per CSS pixel: the drawing library places everything on integer units.
 pub(super) const UNITS: u32 = 4;
 
-/// A drawn plot: a scalable picture whose text is text.
+/// A drawn plot: a scalable picture with real text.
 ///
 /// It names no font but "sans-serif" and loads nothing. Within an [`HtmlReport`](crate::HtmlReport) it
 /// takes the fonts and, on a dark page, the ink of the page.
@@ -24,22 +24,22 @@ pub struct Svg {
 }
 
 impl Svg {
-    /// What the plot shows; read to those who cannot see it.
+    /// The text alternative of the plot.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// The plot as a file of its own.
+    /// The plot as a separate file.
     #[must_use]
     pub fn to_document(&self) -> String {
         self.element(" xmlns=\"http://www.w3.org/2000/svg\"")
     }
 
-    /// Writes the plot as a file of its own, as [`write_file`] does.
+    /// Writes the plot to a separate file, as [`write_file`] does.
     ///
     /// # Errors
-    /// As [`write_file`].
+    /// Those of [`write_file`].
     pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
         write_file(path, self.to_document().as_bytes(), existing)
     }
