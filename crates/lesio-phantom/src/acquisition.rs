@@ -1,4 +1,4 @@
-//! What the scanner adds to anatomy: uneven sensitivity and noise.
+//! Effects of the scanner: uneven sensitivity and noise.
 
 use lesio_image::noise::SmoothNoise;
 use ndarray::Array2;
@@ -8,9 +8,9 @@ use rand_distr::StandardNormal;
 use crate::random::generator;
 
 /// Multiplies by a smooth field of logarithmic standard deviation about `strength`, `height`
-/// millimetres up.
+/// millimeters up.
 pub(crate) fn add_bias(image: &mut Array2<f32>, seed: u64, strength: f64, pixel: f64, height: f64) {
-    // Over some ten centimetres, as the sensitivity of head and body coils varies.
+    // Over some ten centimeters, as the sensitivity of head and body coils varies.
     let (rows, columns) = image.dim();
     let field = SmoothNoise::new(seed, 110.0).plane(rows, columns, pixel, height);
     let strength = strength as f32;

@@ -1,4 +1,4 @@
-//! Drawing in millimetres: where pixels are in the subject, and distances to strokes.
+//! Drawing in millimeters: where pixels are in the subject, and distances to strokes.
 
 use std::f64::consts::TAU;
 
@@ -6,13 +6,13 @@ use ndarray::Array2;
 
 /// Pixels in the subject's frame: a rigid placement of the subject on an isotropic grid.
 ///
-/// Subject coordinates are `[x, y]` in millimetres, x growing with the columns and y against the rows,
+/// Subject coordinates are `[x, y]` in millimeters, x growing with the columns and y against the rows,
 /// with the subject's origin near the middle of the grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// Pixel size in millimetres.
+    /// Pixel size in millimeters.
     pub(crate) pixel: f64,
     rotation: [f64; 2],
     shift: [f64; 2],
@@ -24,7 +24,7 @@ impl Frame {
         Self { rows: size[0], columns: size[1], pixel, rotation: [angle.cos(), angle.sin()], shift }
     }
 
-    /// Subject coordinates of a pixel's centre.
+    /// Subject coordinates of a pixel's center.
     pub(crate) fn place(&self, row: usize, column: usize) -> [f64; 2] {
         let x = (column as f64 - (self.columns as f64 - 1.0) / 2.0) * self.pixel - self.shift[0];
         let y = ((self.rows as f64 - 1.0) / 2.0 - row as f64) * self.pixel - self.shift[1];
@@ -41,7 +41,7 @@ impl Frame {
     }
 }
 
-/// Distances in millimetres to a union of strokes, negative inside, exact up to `reach` and `reach` beyond.
+/// Distances in millimeters to a union of strokes, negative inside, exact up to `reach` and `reach` beyond.
 #[derive(Clone, Debug)]
 pub(crate) struct DistanceField {
     frame: Frame,
@@ -131,7 +131,7 @@ impl Ring {
     }
 }
 
-/// The share of a pixel that lies inside a boundary at signed `distance` (negative inside) of its centre.
+/// The share of a pixel that lies inside a boundary at signed `distance` (negative inside) of its center.
 pub(crate) fn coverage(distance: f64, pixel: f64) -> f64 {
     (0.5 - distance / pixel).clamp(0.0, 1.0)
 }
@@ -162,7 +162,7 @@ mod tests {
         let inside: f64 = field.values().iter().map(|&d| coverage(f64::from(d), 0.5) * 0.25).sum();
         let exact = 20.0 * 4.0 + std::f64::consts::PI * 4.0;
         assert!((inside - exact).abs() < 0.01 * exact, "{inside} {exact}");
-        // Three millimetres above the middle the edge is one millimetre away; far away it is the reach.
+        // Three millimeters above the middle the edge is one millimeter away; far away it is the reach.
         assert!((field.values()[[44, 50]] - 1.0).abs() < 1e-6);
         assert!((field.values()[[0, 50]] - 3.0).abs() < 1e-6);
     }

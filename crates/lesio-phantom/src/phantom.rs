@@ -1,4 +1,4 @@
-//! What a phantom is: an image and the label of every pixel.
+//! Phantoms: an image and the label of every pixel.
 
 use lesio_image::{GeometryError, Plane, Volume};
 use lesio_settings::SettingError;
@@ -48,7 +48,7 @@ pub enum PhantomError {
     /// A side of the image is too short to show the anatomy, or too long to be meant.
     #[error("image size {found:?} is out of range, expected each side within {minimum} to {maximum}")]
     Size {
-        /// Rows and columns asked for.
+        /// Requested rows and columns.
         found: [usize; 2],
         /// Shortest side.
         minimum: usize,

@@ -1,4 +1,4 @@
-//! Which brains are made.
+//! The configuration of brain images.
 
 use lesio_settings::{in_range, require, setters};
 use serde::{Deserialize, Serialize};
@@ -6,21 +6,21 @@ use serde::{Deserialize, Serialize};
 use super::contrast::Contrast;
 use crate::phantom::{PhantomError, check_size};
 
-/// Which brains a [`BrainPhantom`](crate::BrainPhantom) makes.
+/// The configuration of a [`BrainPhantom`](crate::BrainPhantom).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct BrainConfig {
-    /// Rows and columns of a slice, each 16 to 1024. Gyri need about 96 to be told apart.
+    /// Rows and columns of a slice, each 16 to 1024. Gyri need about 96 to be distinguishable.
     pub size: [usize; 2],
-    /// Which sequence the image looks like.
+    /// The simulated sequence.
     pub contrast: Contrast,
     /// Seed of the whole population: subject `n` is a function of it and of `n`.
     pub seed: u64,
-    /// Millimetres across the shorter side, 100 to 1000. Default 224: a head fills nine tenths of it.
+    /// Millimeters across the shorter side, 100 to 1000. Default 224: a head fills nine tenths of it.
     pub field_of_view: f64,
     /// Slices of a volume, 1 to 512. Default 20, which over the default heights puts them 3.3 mm apart.
     pub slices: usize,
-    /// Lowest and highest slice of a volume, in millimetres above the plane through the commissures,
+    /// Lowest and highest slice of a volume, in millimeters above the plane through the commissures,
     /// within -10 to 64. Default -4 to 60: from the thalamus to near the vertex.
     pub heights: [f64; 2],
     /// Between which heights [`BrainPhantom::slice`](crate::BrainPhantom::slice) draws the one slice of a subject. Default 2 to 26,
@@ -34,7 +34,7 @@ pub struct BrainConfig {
 }
 
 impl BrainConfig {
-    /// Slices of `size` rows and columns, the rest as the fields state.
+    /// Slices of `size` rows and columns, with defaults otherwise.
     #[must_use]
     pub fn new(size: [usize; 2], contrast: Contrast, seed: u64) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl BrainConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for a number outside the range stated with its field.
     pub fn validate(&self) -> Result<(), PhantomError> {
         check_size(self.size)?;
         in_range("field_of_view", self.field_of_view, 100.0..=1000.0)?;

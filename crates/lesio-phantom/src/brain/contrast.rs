@@ -1,9 +1,9 @@
-//! How bright a tissue is in a sequence.
+//! The brightness of tissues in a sequence.
 
 use lesio_image::noise::uniform;
 use serde::{Deserialize, Serialize};
 
-/// Which MR sequence a brain phantom looks like.
+/// The MR sequence that a brain phantom simulates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Contrast {

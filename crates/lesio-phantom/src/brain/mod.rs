@@ -21,8 +21,8 @@ pub use tissue::Tissue;
 ///
 /// Subjects differ in the shape of head and brain, the course, depth and width of every sulcus, the size of
 /// ventricles and deep nuclei, the contrast between tissues, pose, sensitivity of the coil and noise. They
-/// look like a brain, which makes them fit to show and to test methods; they are no model of one, and a
-/// figure measured on them says nothing about patients.
+/// look like a brain, which makes them suitable for demonstrations and tests; they are not a model of one, and
+/// results on them say nothing about patients.
 ///
 /// ```
 /// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, Tissue};
@@ -45,7 +45,7 @@ impl BrainPhantom {
     /// The population of a configuration.
     ///
     /// # Errors
-    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the ranges that
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for a number outside the ranges that
     /// [`BrainConfig`] states.
     pub fn new(config: BrainConfig) -> Result<Self, PhantomError> {
         config.validate()?;
@@ -58,18 +58,18 @@ impl BrainPhantom {
         &self.config
     }
 
-    /// One slice of a subject, at a height of its own within [`BrainConfig::slice_heights`].
+    /// One slice of a subject, at a subject-specific height within [`BrainConfig::slice_heights`].
     #[must_use]
     pub fn slice(&self, subject: u64) -> PhantomSlice {
         let [low, high] = self.config.slice_heights;
         self.slice_at(subject, uniform(self.seed(subject), 0, low, high))
     }
 
-    /// The slice of a subject at a height in millimetres above the plane through the commissures, which is
+    /// The slice of a subject at a height in millimeters above the plane through the commissures, which is
     /// brought within -10 to 64 (NaN to -10).
     ///
-    /// Rows run from front to back, columns from the subject's left to right; neighbouring heights show
-    /// neighbouring anatomy, and the same height the same bytes, whether asked for alone or in a volume.
+    /// Rows run from front to back, columns from the subject's left to right; neighboring heights show
+    /// neighboring anatomy, and the same height the same bytes, whether asked for alone or in a volume.
     #[must_use]
     pub fn slice_at(&self, subject: u64, height: f64) -> PhantomSlice {
         let seed = self.seed(subject);
@@ -95,7 +95,7 @@ impl BrainPhantom {
         stack(&slices, self.config.size, [pixel, pixel, if step > 0.0 { step } else { pixel }])
     }
 
-    /// Pixel size in millimetres.
+    /// Pixel size in millimeters.
     #[must_use]
     pub fn pixel(&self) -> f64 {
         render::pixel(&self.config)

@@ -22,7 +22,7 @@ pub(super) struct Outline {
     obliquity: f64,
 }
 
-/// Thickness in millimetres of what lies between the brain's outline and the air, from inside.
+/// Thickness in millimeters of what lies between the brain's outline and the air, from inside.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vault {
     /// Compact bone on each side of the skull's marrow, part of `skull`.
@@ -45,7 +45,7 @@ impl Anatomy {
 
     pub(super) fn outline(&self, z: f64) -> Outline {
         let scale = self.scale(z);
-        // Rise of the vault for each millimetre outwards, from the arch.
+        // Rise of the vault for each millimeter outwards, from the arch.
         let slope = (self.scale(z + 0.5) - scale) / 0.5 * self.half_width;
         let obliquity = (1.0 + slope * slope).sqrt().min(2.2);
         let harmonics: Vec<[f64; 2]> = (2..7)
@@ -141,7 +141,7 @@ impl Outline {
     }
 }
 
-/// A variation of unit size around the head, alike at neighbouring heights.
+/// A variation of unit size around the head, alike at neighboring heights.
 fn wave(seed: u64, z: f64) -> impl Fn(f64) -> f64 {
     let waves = [(2.0, 0.6, 1), (3.0, 0.5, 2), (7.0, 0.4, 3)].map(|(order, size, key)| {
         let own = branch(seed, key);

@@ -12,12 +12,12 @@ use crate::acquisition::{add_bias, add_rician_noise};
 use crate::canvas::{DistanceField, Frame, coverage};
 use crate::phantom::PhantomSlice;
 
-/// Pixel size in millimetres.
+/// Pixel size in millimeters.
 pub(super) fn pixel(config: &BrainConfig) -> f64 {
     config.field_of_view / config.size[0].min(config.size[1]) as f64
 }
 
-/// The slice of a subject at a height in millimetres.
+/// The slice of a subject at a height in millimeters.
 pub(super) fn slice(config: &BrainConfig, anatomy: &Anatomy, seed: u64, height: f64) -> PhantomSlice {
     let pixel = pixel(config);
     let [rows, columns] = config.size;
@@ -62,7 +62,7 @@ struct Fields {
     nuclei: DistanceField,
 }
 
-/// Distances in millimetres of one pixel, negative inside.
+/// Distances in millimeters of one pixel, negative inside.
 struct Distances {
     sulci: f64,
     ventricles: f64,

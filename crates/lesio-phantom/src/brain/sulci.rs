@@ -28,7 +28,7 @@ impl Anatomy {
         let mouth = match sulcus.medial {
             None => {
                 let angle = sulcus.direction + 0.04 * drift(branch(sulcus.seed, 1), z / 25.0);
-                // The Sylvian fissure takes the place of its neighbours.
+                // The Sylvian fissure takes the place of its neighbors.
                 let off = (sulcus.direction.sin() - 0.1) / 0.28;
                 depth *= 1.0 - 0.75 * bump(z, 4.0, 24.0) * (1.0 - off * off).max(0.0);
                 let radius = outline.radius(angle) + 1.0;
@@ -62,7 +62,7 @@ impl Anatomy {
 
     /// The path of a sulcus, its half-width a function of the share covered.
     ///
-    /// All follow one field of directions, inwards and swerving smoothly, so that neighbours bend alike
+    /// All follow one field of directions, inwards and swerving smoothly, so that neighbors bend alike
     /// and do not cross; `turn` lets the arm of a fork leave it.
     fn wander(
         &self,

@@ -23,7 +23,7 @@ impl Sulcus {
             let seed = branch(subject, 1000 + sulci.len() as u64);
             sulci.push(Self { seed, direction, depth, medial });
         };
-        // Around the outside: one each 10 millimetres or so, deep and shallow in turn.
+        // Around the outside: one each 10 millimeters or so, deep and shallow in turn.
         let count = 46;
         for number in 0..count {
             let jitter = uniform(subject, 300 + number, -0.3, 0.3);

@@ -1,8 +1,8 @@
-//! What there is in an image of a brain.
+//! The labels of a brain image.
 
 use serde::{Deserialize, Serialize};
 
-/// What a pixel of a brain phantom shows; the values are the phantom's labels.
+/// The tissue of a pixel of a brain phantom; the values are the phantom's labels.
 ///
 /// The boundary voxels go to the tissue that fills most of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

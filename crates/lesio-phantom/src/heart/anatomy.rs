@@ -1,6 +1,6 @@
 //! Where a subject's heart is at each level and phase.
 //!
-//! Coordinates are `[x, y]` in millimetres from the middle of the left ventricle, the right ventricle
+//! Coordinates are `[x, y]` in millimeters from the middle of the left ventricle, the right ventricle
 //! lying towards negative x, as short-axis images are shown. Sizes are those of adults, healthy and not:
 //! dilated ventricles and thick walls are among them.
 
@@ -35,7 +35,7 @@ pub(super) struct Section {
     endocardium: Ring,
     epicardium: Ring,
     right: Option<Pouch>,
-    /// Centres and radii of the papillary muscles.
+    /// Centers and radii of the papillary muscles.
     papillary: Vec<[f64; 3]>,
 }
 
@@ -49,7 +49,7 @@ struct Pouch {
     rim: Ring,
 }
 
-/// Distances in millimetres of a place to boundaries, negative inside.
+/// Distances in millimeters of a place to boundaries, negative inside.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Distances {
     pub(super) cavity: f64,
@@ -152,7 +152,7 @@ impl Section {
     }
 }
 
-/// A smooth variation around the circle, alike at neighbouring levels.
+/// A smooth variation around the circle, alike at neighboring levels.
 fn wave(seed: u64, level: f64, size: f64) -> impl Fn(f64) -> f64 {
     let waves: [_; 3] = std::array::from_fn(|index| {
         let order = index as f64 + 2.0;

@@ -1,11 +1,11 @@
-//! Which hearts are made.
+//! The configuration of heart images.
 
 use lesio_settings::{in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::phantom::{PhantomError, check_size};
 
-/// Which hearts a [`HeartPhantom`](crate::HeartPhantom) makes.
+/// The configuration of a [`HeartPhantom`](crate::HeartPhantom).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HeartConfig {
@@ -13,7 +13,7 @@ pub struct HeartConfig {
     pub size: [usize; 2],
     /// Seed of the whole population: subject `n` is a function of it and of `n`.
     pub seed: u64,
-    /// Millimetres across the shorter side, 80 to 1000. Default 170: the heart fills half of it.
+    /// Millimeters across the shorter side, 80 to 1000. Default 170: the heart fills half of it.
     pub field_of_view: f64,
     /// Slices of a volume, 1 to 512. Default 10, 9 mm apart.
     pub slices: usize,
@@ -25,7 +25,7 @@ pub struct HeartConfig {
 }
 
 impl HeartConfig {
-    /// Slices of `size` rows and columns, the rest as the fields state.
+    /// Slices of `size` rows and columns, with defaults otherwise.
     #[must_use]
     pub fn new(size: [usize; 2], seed: u64) -> Self {
         Self { size, seed, field_of_view: 170.0, slices: 10, noise: 0.02, bias: 0.12 }
@@ -34,7 +34,7 @@ impl HeartConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the range stated with its field.
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for a number outside the range stated with its field.
     pub fn validate(&self) -> Result<(), PhantomError> {
         check_size(self.size)?;
         in_range("field_of_view", self.field_of_view, 80.0..=1000.0)?;

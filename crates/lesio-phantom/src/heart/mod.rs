@@ -14,14 +14,14 @@ pub use config::HeartConfig;
 pub use part::HeartPart;
 pub use phase::CardiacPhase;
 
-/// Millimetres from the base to the apex of the left ventricle.
+/// Millimeters from the base to the apex of the left ventricle.
 const LENGTH: f64 = 81.0;
 
 /// A population of heart-like short-axis images with the label of every pixel.
 ///
 /// Subjects differ in the size of both ventricles, the thickness of the wall and how much it thickens,
 /// in pose, in what surrounds the heart, in contrast and noise. As with
-/// [`BrainPhantom`](crate::BrainPhantom), a figure measured on them says nothing about patients.
+/// [`BrainPhantom`](crate::BrainPhantom), results on them say nothing about patients.
 ///
 /// ```
 /// use lesio_phantom::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
@@ -43,7 +43,7 @@ impl HeartPhantom {
     /// The population of a configuration.
     ///
     /// # Errors
-    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for what is outside the ranges that
+    /// [`PhantomError::Size`] and [`PhantomError::Setting`] for a number outside the ranges that
     /// [`HeartConfig`] states.
     pub fn new(config: HeartConfig) -> Result<Self, PhantomError> {
         config.validate()?;
@@ -56,7 +56,7 @@ impl HeartPhantom {
         &self.config
     }
 
-    /// One slice of a subject, at a level between 0.1 and 0.7 and in a phase that are its own; it shows all
+    /// One slice of a subject, at a subject-specific level between 0.1 and 0.7 and phase; it shows all
     /// three parts.
     #[must_use]
     pub fn slice(&self, subject: u64) -> PhantomSlice {
@@ -71,7 +71,7 @@ impl HeartPhantom {
     /// The slice of a subject at a level from 0, the base, to 1, the apex, to which it is brought (NaN
     /// to 0).
     ///
-    /// Neighbouring levels show neighbouring anatomy, and the same level the same bytes, whether asked
+    /// Neighboring levels show neighboring anatomy, and the same level the same bytes, whether asked
     /// for alone or in a volume. Towards the apex first the right ventricle ends, then the left one's
     /// cavity.
     #[must_use]
@@ -95,7 +95,7 @@ impl HeartPhantom {
         stack(&slices, self.config.size, [self.pixel(), self.pixel(), LENGTH / steps])
     }
 
-    /// Pixel size in millimetres.
+    /// Pixel size in millimeters.
     #[must_use]
     pub fn pixel(&self) -> f64 {
         self.config.field_of_view / self.config.size[0].min(self.config.size[1]) as f64

@@ -1,8 +1,8 @@
-//! What there is in an image of a heart.
+//! The labels of a heart image.
 
 use serde::{Deserialize, Serialize};
 
-/// What a pixel of a heart phantom shows; the values are the phantom's labels, those of ACDC.
+/// The structure at a pixel of a heart phantom; the values are the phantom's labels, as in ACDC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]

@@ -1,8 +1,8 @@
-//! When in the heart beat an image is taken.
+//! The phase of the heart beat.
 
 use serde::{Deserialize, Serialize};
 
-/// When in the heart beat an image is taken.
+/// The phase of the heart beat in which an image is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CardiacPhase {

@@ -1,4 +1,4 @@
-//! What a lesion does to the image.
+//! The change of an image by a lesion.
 
 use lesio_image::noise::SmoothNoise;
 use ndarray::{Array3, ArrayView3, ArrayViewMut3};
@@ -70,7 +70,7 @@ fn texture(image: &Array3<f32>, placed: &Placed, deviation: f64) -> Vec<f64> {
         .collect()
 }
 
-/// The image magnified about the centre, by most there and less and less outwards.
+/// The image magnified about the center, by most there and less and less outwards.
 fn displace(image: &Array3<f32>, placed: &Placed, strength: f64) -> Vec<f64> {
     let noise = noise_deviation(image, placed);
     let mut generator = generator(placed.seed);

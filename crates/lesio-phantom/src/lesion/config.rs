@@ -1,4 +1,4 @@
-//! Which lesions to make.
+//! The configuration of lesions.
 
 use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub enum LesionKind {
     /// `w c m` is subtracted, `c` within 0 to 1, down to the lowest value of the image.
     Dark,
     /// Iso-intense: tissue swells and pushes its surroundings away. The image is read from
-    /// `x + (1 - c w)(p - x)` at `p`, `x` being the centre and `c` within 0 to 0.9, so that nothing folds;
+    /// `x + (1 - c w)(p - x)` at `p`, `x` being the center and `c` within 0 to 0.9, so that nothing folds;
     /// noise that interpolation averages out is put back. `w = (1 - r^2)^2` reaches past the truth.
     Displaced,
     /// Iso-intense: texture of zero mean and deviation `c m` is added, `c` within 0 to 1.
@@ -56,7 +56,7 @@ impl Site {
     }
 }
 
-/// Which lesions a [`LesionInjector`](crate::LesionInjector) makes.
+/// The configuration of a [`LesionInjector`](crate::LesionInjector).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LesionConfig {
@@ -64,12 +64,12 @@ pub struct LesionConfig {
     pub kind: LesionKind,
     /// By how much, relative to the mean intensity of its surroundings; see [`LesionKind`].
     pub contrast: f64,
-    /// Smallest and largest radius in millimetres: that of the ball (in a plane, of the disc) of the
+    /// Smallest and largest radius in millimeters: that of the ball (in a plane, of the disc) of the
     /// same size as the truth before it is clipped to [`LesionConfig::extent`], up to 200. Default 4 to 9.
     pub radius: [f64; 2],
     /// Lesions an image, 1 to 1000, apart from each other. Default 1.
     pub count: usize,
-    /// Labels in which a lesion's centre lies. Default [`Site::Mask`].
+    /// Labels in which a lesion's center lies. Default [`Site::Mask`].
     pub centre: Site,
     /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the
     /// last axis) without any label not counted. A displacement is clipped to [`Site::Mask`] instead.
@@ -79,7 +79,7 @@ pub struct LesionConfig {
     pub irregularity: f64,
     /// Longest axis of the ellipsoid over its shortest, at most, 1 to 3. Default 1.6.
     pub elongation: f64,
-    /// Width in millimetres over which the profile falls from 1 to 0, 0 to 20; a voxel at least, for
+    /// Width in millimeters over which the profile falls from 1 to 0, 0 to 20; a voxel at least, for
     /// partial volume. Default 2.
     pub edge: f64,
     /// The truth is where the profile is at least this, 0.05 to 0.95. Default 0.5.
@@ -87,7 +87,7 @@ pub struct LesionConfig {
 }
 
 impl LesionConfig {
-    /// Lesions of a kind and contrast, the rest as the fields state.
+    /// Lesions of a kind and contrast, with defaults otherwise.
     #[must_use]
     pub fn new(kind: LesionKind, contrast: f64) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl LesionConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`SettingError`] for what is outside the ranges that the fields and [`LesionKind`] state.
+    /// [`SettingError`] for a number outside the ranges that the fields and [`LesionKind`] state.
     pub fn validate(&self) -> Result<(), SettingError> {
         let [smallest, largest] = self.radius;
         in_range("contrast", self.contrast, 0.0..=self.kind.highest_contrast())?;

@@ -1,10 +1,10 @@
-//! Why lesions cannot be put into an image.
+//! Errors of lesion injection.
 
 use lesio_settings::SettingError;
 
 use super::config::Site;
 
-/// Why lesions cannot be put into an image.
+/// Why lesions cannot be injected into an image.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LesionError {
@@ -27,22 +27,22 @@ pub enum LesionError {
         /// What.
         value: f32,
     },
-    /// The voxels are no voxels.
+    /// The voxel sizes are invalid.
     #[error("voxel size is {found:?} mm, expected numbers within 1e-6 to 1e6")]
     VoxelSize {
         /// The sizes found.
         found: [f64; 3],
     },
-    /// No voxel has a label in which a lesion may be centred.
+    /// No voxel has a label in which a lesion may be centered.
     #[error("no voxel has a label of the site {site:?}")]
     EmptySite {
-        /// Where lesions should be centred.
+        /// Where lesions should be centered.
         site: Site,
     },
-    /// The lesions do not fit where they may be.
-    #[error("found room for {placed} of {wanted} lesions of {radius:.1} mm in the places allowed")]
+    /// There is not enough room for the lesions.
+    #[error("found room for {placed} of {wanted} lesions of {radius:.1} mm in the allowed labels")]
     NoRoom {
-        /// Lesions that fitted.
+        /// Lesions that fit.
         placed: usize,
         /// Lesions wanted.
         wanted: usize,

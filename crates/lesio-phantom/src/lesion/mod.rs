@@ -21,9 +21,9 @@ pub struct Lesion {
     pub kind: LesionKind,
     /// By how much.
     pub contrast: f64,
-    /// Centre in voxel indices: `(i, j, k)` of a volume, `(row, column, 0)` of a plane.
+    /// Center in voxel indices: `(i, j, k)` of a volume, `(row, column, 0)` of a plane.
     pub centre: [f64; 3],
-    /// Radius in millimetres, as drawn from [`LesionConfig::radius`].
+    /// Radius in millimeters, as drawn from [`LesionConfig::radius`].
     pub radius: f64,
     /// Voxels of its truth; 0 where the contrast is 0.
     pub voxels: usize,
@@ -53,11 +53,11 @@ pub struct InjectedSlice {
     pub lesions: Vec<Lesion>,
 }
 
-/// Puts lesions into images, phantoms or real ones.
+/// Injects lesions into images, synthetic or real.
 ///
 /// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each,
 /// their edges have the partial volume of the grid, and the noise of the image is kept or matched, so
-/// that neither a fixed threshold nor smoothness gives away what the kind does not say.
+/// that neither a fixed threshold nor smoothness reveals more than the kind of lesion implies.
 ///
 /// ```
 /// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
@@ -82,7 +82,7 @@ impl LesionInjector {
     /// An injector of a configuration.
     ///
     /// # Errors
-    /// [`LesionError::Setting`] for what is outside the ranges that [`LesionConfig`] and [`LesionKind`]
+    /// [`LesionError::Setting`] for a number outside the ranges that [`LesionConfig`] and [`LesionKind`]
     /// state.
     pub fn new(config: LesionConfig) -> Result<Self, LesionError> {
         config.validate()?;
@@ -99,7 +99,7 @@ impl LesionInjector {
     /// map, or a mask as 0 and 1; their geometry is not looked at.
     ///
     /// # Errors
-    /// Other shapes, an image that is not finite, voxels below a nanometre or beyond a kilometre, no
+    /// Other shapes, an image that is not finite, voxels below a nanometer or beyond a kilometer, no
     /// voxel of the site, or no room for all lesions.
     pub fn inject(
         &self,
@@ -140,10 +140,10 @@ impl LesionInjector {
         Ok(Injected { image: changed, truth, lesions })
     }
 
-    /// Puts lesions into a slice with pixels of `pixel` millimetres; 1 makes radii count pixels.
+    /// Puts lesions into a slice with pixels of `pixel` millimeters; 1 makes radii count pixels.
     ///
     /// # Errors
-    /// As [`LesionInjector::inject`].
+    /// Those of [`LesionInjector::inject`].
     pub fn inject_slice(
         &self,
         image: ArrayView2<'_, f32>,

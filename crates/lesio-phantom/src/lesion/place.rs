@@ -1,4 +1,4 @@
-//! Where lesions go: places in which they fit, drawn at random.
+//! Random positions in which lesions fit.
 
 use lesio_image::noise::branch;
 use ndarray::{Array3, ArrayView3, Axis};
@@ -10,7 +10,7 @@ use super::shape::Shape;
 use crate::canvas::coverage;
 use crate::random::generator;
 
-/// Centres tried for each lesion before it counts as one that does not fit.
+/// Centers tried for each lesion before it counts as one that does not fit.
 const ATTEMPTS: usize = 300;
 /// Share of a lesion that lies where it is allowed.
 const SHARE_INSIDE: f64 = 0.75;
@@ -21,11 +21,11 @@ const DISPLACEMENT_CHOICES: usize = 8;
 /// A lesion in its place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
-    /// Centre in voxel indices.
+    /// Center in voxel indices.
     pub(super) centre: [f64; 3],
-    /// Radius in millimetres.
+    /// Radius in millimeters.
     pub(super) radius: f64,
-    /// Voxel size in millimetres.
+    /// Voxel size in millimeters.
     pub(super) spacing: [f64; 3],
     /// Voxels where the profile is above 0, in the order of the array, with the profile.
     pub(super) profile: Vec<([usize; 3], f64)>,
@@ -37,7 +37,7 @@ pub(super) struct Placed {
 struct Scene<'a> {
     labels: ArrayView3<'a, u8>,
     spacing: [f64; 3],
-    /// Slices of the last axis that hold labels. Others were not labelled, or not imaged, and tell
+    /// Slices of the last axis that hold labels. Others were not labeled, or not imaged, and tell
     /// nothing of where the brain ends: many a file holds a slab within empty slices.
     labelled: Vec<bool>,
     /// Voxels of the lesions placed so far.

@@ -39,13 +39,13 @@ impl Shape {
         shape
     }
 
-    /// Distance of a place from the centre over the distance of the surface in its direction.
+    /// Distance of a place from the center over the distance of the surface in its direction.
     pub(super) fn depth(&self, offset: [f64; 3]) -> f64 {
         let length = norm(offset);
         if length == 0.0 { 0.0 } else { length / self.reach(offset.map(|v| v / length)) }
     }
 
-    /// Distance of the surface from the centre in a unit direction.
+    /// Distance of the surface from the center in a unit direction.
     pub(super) fn reach(&self, direction: [f64; 3]) -> f64 {
         let ellipsoid = 1.0 / norm(self.axes.map(|row| dot(row, direction)));
         // Two deviations at most: the radius stays positive, and bounded for the search box.
@@ -53,7 +53,7 @@ impl Shape {
         self.scale * ellipsoid * (1.0 + self.irregularity * wobble)
     }
 
-    /// No part of the surface is farther from the centre.
+    /// No part of the surface is farther from the center.
     pub(super) fn farthest(&self) -> f64 {
         // The Frobenius norm of the inverse bounds every stretch; the axes are a rotation over lengths.
         let longest = self.axes.iter().map(|row| 1.0 / norm(*row)).fold(0.0, f64::max);
