@@ -1,13 +1,13 @@
-//! What can be in the way of a file.
+//! Errors of writing a file.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a file could not be written: which file, and what was in the way.
+/// Why a file could not be written: the file and the kind of failure.
 ///
-/// Whatever the reason, a file that was there before is still there, whole.
+/// In every case, an earlier file of the same name remains complete.
 #[derive(Debug)]
 pub struct WriteError {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub struct WriteError {
 }
 
 impl WriteError {
-    /// The error of a file, for what turns its content into bytes before it is written here.
+    /// Makes the error of a file, for encoders that run before the file is written.
     pub fn new(path: impl Into<PathBuf>, kind: WriteErrorKind) -> Self {
         Self { path: path.into(), kind }
     }
@@ -26,13 +26,13 @@ impl WriteError {
         &self.path
     }
 
-    /// What was in the way.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> &WriteErrorKind {
         &self.kind
     }
 
-    /// The file and what was in the way, taken apart.
+    /// Splits the error into the file and the kind of failure.
     #[must_use]
     pub fn into_parts(self) -> (PathBuf, WriteErrorKind) {
         (self.path, self.kind)
@@ -47,49 +47,49 @@ impl fmt::Display for WriteError {
 
 impl Error for WriteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The kind's own text is part of this error's, so the chain goes on with what caused it.
+        // The text of the kind is part of this error's text, so the source is the cause of the kind.
         self.kind.source()
     }
 }
 
-/// What was in the way of writing a file.
+/// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteErrorKind {
-    /// The operating system refused an operation.
+    /// An operation of the operating system failed.
     #[error("could not {operation}")]
     Io {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The disk, or the user's share of it, is full.
+    /// The disk or the user's quota is full.
     #[error("could not {operation}, the disk is full")]
     StorageFull {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// There is a file of this name, and replacing it was not asked for.
-    #[error("exists already, and replacing it was not asked for")]
+    /// The file exists, and replacing it was not requested.
+    #[error("exists already, and replacing it was not requested")]
     OutputExists,
     /// The path has no file name.
-    #[error("is no name for a file")]
+    #[error("is not the name of a file")]
     NoFileName,
-    /// The content has no form in this format, or its encoder failed.
+    /// The content cannot be represented in the format, or its encoder failed.
     #[error("could not be encoded as {format}")]
     Encode {
         /// The format.
         format: &'static str,
-        /// What the encoder said.
+        /// The error of the encoder.
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl WriteErrorKind {
-    /// The variant's name, as it stands in reports: `"OutputExists"`.
+    /// The variant's name, as used in reports: `"OutputExists"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl WriteErrorKind {
         Self::Encode { format, source: source.into() }
     }
 
-    /// What the system said of an operation, a full disk by its own name.
+    /// Converts an error of the system; a full disk has a separate kind.
     #[must_use]
     pub fn io(operation: &'static str, source: io::Error) -> Self {
         match source.kind() {

@@ -1,10 +1,10 @@
-//! Steps that a signal interrupts are taken again.
+//! Repeats steps that are interrupted by a signal.
 
 use std::io;
 
 use crate::error::WriteErrorKind;
 
-/// Takes one step; its failure names the operation.
+/// Runs one step; an error names the operation.
 pub(crate) fn step<T>(
     operation: &'static str,
     attempt: impl FnMut() -> io::Result<T>,
@@ -12,7 +12,7 @@ pub(crate) fn step<T>(
     retry(attempt).map_err(|source| WriteErrorKind::io(operation, source))
 }
 
-/// A signal that interrupts a step says nothing about it: it is taken again.
+/// Repeats a step that a signal interrupted, since the step itself did not fail.
 pub(crate) fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {

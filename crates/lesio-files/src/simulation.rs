@@ -1,7 +1,7 @@
-//! A disk in memory of which any step fails, and which loses what was not synced.
+//! A disk in memory that can fail at any step and loses unsynced data.
 //!
-//! Names and contents are held apart from what of them has reached the disk. A writer that is right on it
-//! waits for the content before naming it, and for the name before saying that all is well.
+//! The disk separates what processes see from what has been synced. A writer that is correct on it syncs the content
+//! before it renames the file, and syncs the folder before it reports success.
 //!
 //! ```
 //! use std::path::Path;
@@ -27,7 +27,7 @@ use std::rc::Rc;
 
 use crate::system::FileSystem;
 
-/// What goes wrong at one step.
+/// The fault at one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -37,16 +37,16 @@ pub enum Fault {
     Full,
     /// Permission is denied.
     Denied,
-    /// A signal interrupts the step, which can be taken again.
+    /// A signal interrupts the step, which can be repeated.
     Interrupted,
     /// A write takes one byte; another step fails.
     Short,
-    /// The power goes: nothing happens any more.
+    /// A power cut: no later step has any effect.
     Power,
 }
 
 impl Fault {
-    /// Every fault after which the process goes on.
+    /// Every fault after which the process continues.
     pub const SURVIVED: [Self; 5] = [Self::Io, Self::Full, Self::Denied, Self::Interrupted, Self::Short];
 }
 
@@ -55,25 +55,25 @@ impl Fault {
 enum Change {
     Name(PathBuf, usize),
     Forget(PathBuf),
-    /// A rename is one step: on the disk are both of its halves or neither.
+    /// A rename is one step: either both of its halves are on the disk or neither is.
     Rename(PathBuf, PathBuf),
 }
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    /// Contents by number, each with how many of its bytes are on the disk.
+    /// Contents by number, each with the number of its synced bytes.
     contents: Vec<(Vec<u8>, usize)>,
     names: BTreeMap<PathBuf, usize>,
     /// Names on the disk, and the changes since.
     disk: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
     step: usize,
-    /// Which step fails, and how.
+    /// The step that fails, and its fault.
     plan: Option<(usize, Fault)>,
     faulted: bool,
 }
 
-/// The disk; clones are the same disk.
+/// A simulated disk; clones share the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedDisk(Rc<RefCell<State>>);
 
@@ -84,14 +84,14 @@ pub struct SimulatedFile {
     number: usize,
 }
 
-/// What is found on a disk after the power went.
+/// The content of a disk after a power cut.
 #[derive(Debug)]
 pub struct Remains<'a> {
     state: &'a State,
     files: BTreeMap<PathBuf, Found>,
 }
 
-/// A file after a power cut: whose content, how much of it, and how long it seems.
+/// A file after a power cut: its content, how much of it is intact, and its apparent length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     number: usize,
@@ -105,7 +105,7 @@ impl Remains<'_> {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// What is in a file, if it is there; what of it had not reached the disk is zero or missing.
+    /// The content of a file, if it exists; unsynced parts are zero or missing.
     #[must_use]
     pub fn read(&self, path: &Path) -> Option<Vec<u8>> {
         let found = self.files.get(path)?;
@@ -117,7 +117,7 @@ impl Remains<'_> {
 }
 
 impl SimulatedDisk {
-    /// A disk with files that are safely on it.
+    /// A disk with synced files.
     #[must_use]
     pub fn with(files: &[(&str, &[u8])]) -> Self {
         let mut state = State::default();
@@ -129,7 +129,7 @@ impl SimulatedDisk {
         Self(Rc::new(RefCell::new(state)))
     }
 
-    /// Another disk with the same files, of which a step, from 0, fails.
+    /// A copy of the disk on which the given step, from 0, fails.
     #[must_use]
     pub fn failing(&self, step: usize, fault: Fault) -> Self {
         let copy = self.copy();
@@ -137,7 +137,7 @@ impl SimulatedDisk {
         copy
     }
 
-    /// Another disk with the same files, none of whose steps have been counted.
+    /// A copy of the disk with a step count of 0.
     #[must_use]
     pub fn copy(&self) -> Self {
         let mut state = self.0.borrow().clone();
@@ -145,7 +145,7 @@ impl SimulatedDisk {
         Self(Rc::new(RefCell::new(state)))
     }
 
-    /// Steps taken.
+    /// Number of steps so far.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.borrow().step
@@ -157,7 +157,7 @@ impl SimulatedDisk {
         self.0.borrow().faulted
     }
 
-    /// What a process reads in a file, if it is there.
+    /// The content of a file as a process reads it, if it exists.
     #[must_use]
     pub fn read(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.0.borrow();
@@ -165,22 +165,22 @@ impl SimulatedDisk {
         state.contents.get(number).map(|(bytes, _)| bytes.clone())
     }
 
-    /// The names that a process sees.
+    /// The names as a process sees them.
     #[must_use]
     pub fn names(&self) -> BTreeSet<PathBuf> {
         self.0.borrow().names.keys().cloned().collect()
     }
 
-    /// Gives `check` everything that may be found if the power goes now, each once, and tells how many
-    /// that are: any first part of the changes of names, and of each content what was synced, or more of
-    /// it, or its length without its bytes.
+    /// Calls `check` once with each possible state after a power cut now, and returns their number. The states combine
+    /// any prefix of the name changes with, for each content, its synced part, more of it, or its full length without
+    /// its bytes.
     pub fn after_power_cut(&self, mut check: impl FnMut(&Remains<'_>)) -> usize {
         let state = self.0.borrow();
         let mut seen = BTreeSet::new();
         for kept in 0..=state.changes.len() {
             let mut names = state.disk.clone();
             state.changes.iter().take(kept).for_each(|change| apply(&mut names, change));
-            // So many eighths of what was not synced, and past eight all of its length and none of its bytes.
+            // This many eighths of the unsynced part; above eight, its full length without its bytes.
             for more in 0..10 {
                 let found = |&number: &usize| {
                     let (length, synced) = state.contents.get(number).map_or((0, 0), |c| (c.0.len(), c.1));
@@ -197,8 +197,8 @@ impl SimulatedDisk {
     }
 }
 
-/// Lets `write` run once for every fault at every step that it takes on `before`, gives `check` the place,
-/// the fault, the disk and the result of each, and tells how many faults that were.
+/// Runs `write` once for every fault at every step that it takes on `before`, calls `check` with the place, the fault,
+/// the disk and the result of each, and returns the number of faults.
 pub fn every_fault<E>(
     before: &SimulatedDisk,
     write: impl Fn(&SimulatedDisk) -> Result<(), E>,
@@ -215,8 +215,8 @@ pub fn every_fault<E>(
     steps * Fault::SURVIVED.len()
 }
 
-/// Lets the power go at every step that `write` takes on `before` and after the last, gives `check` the
-/// place, everything that may be found then and whether `write` had ended well, and tells how many that were.
+/// Cuts the power at every step that `write` takes on `before` and after the last, calls `check` with the place, every
+/// possible state and whether `write` had succeeded, and returns the number of states.
 pub fn every_power_cut<E>(
     before: &SimulatedDisk,
     write: impl Fn(&SimulatedDisk) -> Result<(), E>,
@@ -235,7 +235,7 @@ pub fn every_power_cut<E>(
 
 fn steps_of<E>(before: &SimulatedDisk, write: &impl Fn(&SimulatedDisk) -> Result<(), E>) -> usize {
     let disk = before.copy();
-    // A writer that fails by itself takes steps, too.
+    // A writer that fails for another reason takes steps, too.
     let _ = write(&disk);
     disk.steps()
 }
@@ -255,7 +255,7 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, change: &Change) {
 }
 
 impl State {
-    /// Counts a step; an error where it is the one to fail.
+    /// Counts a step; returns an error if it is the one that fails.
     fn begin(&mut self) -> io::Result<Option<Fault>> {
         let (at, fault) = self.plan.unwrap_or((usize::MAX, Fault::Io));
         self.step += 1;
@@ -276,7 +276,7 @@ impl State {
         }
     }
 
-    /// As [`State::begin`], where a short write has no meaning and is an error.
+    /// Like [`State::begin`], but a short write, which has no meaning here, is an error.
     fn begin_whole(&mut self) -> io::Result<()> {
         match self.begin()? {
             Some(_) => Err(io::Error::other("input/output error")),

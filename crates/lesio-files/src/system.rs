@@ -1,12 +1,12 @@
-//! The steps of which safe writing consists, and the machine's own way of taking them.
+//! The file system operations of atomic writes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The steps of which safe writing consists.
+/// The file system operations that atomic writes consist of.
 ///
-/// [`Disk`] takes them for real; tests put a file system in its place of which any step fails.
+/// [`Disk`] is the real file system; tests replace it by one whose steps can fail.
 pub trait FileSystem {
     /// An open file.
     type File: Write;
@@ -14,44 +14,44 @@ pub trait FileSystem {
     /// Creates a file that does not exist yet, and opens it for writing.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] where it does, or whatever the system says.
+    /// [`io::ErrorKind::AlreadyExists`] if it exists, and other errors of the system.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
 
-    /// Waits until what was written to a file is on the disk.
+    /// Waits until all data written to a file are on the disk.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Errors of the system.
     fn sync(&self, file: &mut Self::File) -> io::Result<()>;
 
-    /// Gives a file another name, in place of what had it. Where both names mean the same file already,
-    /// nothing happens, and both stay.
+    /// Renames a file, replacing any file of the new name. If both names refer to the same file already, nothing
+    /// happens, and both names remain.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Errors of the system.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name that nothing has yet.
+    /// Gives a file a second name, which must not exist yet.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] where something has it, or whatever the system says.
+    /// [`io::ErrorKind::AlreadyExists`] if the name exists, and other errors of the system.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Takes a name away.
+    /// Removes a name.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Errors of the system.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
     /// Waits until the names in a folder are on the disk.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Errors of the system.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Whether anything has this name, a link that leads nowhere included.
+    /// Whether the name exists, including a dangling link.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// Errors of the system.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 }
 
@@ -64,8 +64,8 @@ impl FileSystem for Disk {
 
     fn create_new(&self, path: &Path) -> io::Result<File> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        // Held as long as the file is open: `sweep_stale` tells by it that somebody writes. A file system without locks
-        // has the number of the process alone for that.
+        // Held while the file is open, so that `sweep_stale` knows that a process is writing. On a file system without
+        // locks, only the process number shows that.
         let _ = file.try_lock();
         Ok(file)
     }
@@ -87,7 +87,7 @@ impl FileSystem for Disk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        // Elsewhere folders cannot be opened as files, and renaming is durable by itself.
+        // On other systems, folders cannot be opened as files, and renaming is durable without a sync.
         if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 

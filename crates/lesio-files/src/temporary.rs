@@ -1,4 +1,4 @@
-//! Temporary files beside the file that they are to become.
+//! Temporary files in the folder of their target.
 
 use std::fs;
 use std::io;
@@ -11,9 +11,9 @@ use crate::error::{WriteError, WriteErrorKind};
 use crate::retry::retry;
 use crate::system::FileSystem;
 
-/// The folder of a file; `None` where the path names no file.
+/// The folder of a file; `None` if the path does not name a file.
 pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
-    // A path that ends in a separator names a folder, though `file_name` would overlook it.
+    // A path that ends in a separator names a folder, but `file_name` ignores the separator.
     let ends_in_separator = path.as_os_str().as_encoded_bytes().last().is_some_and(|&last| last == b'/');
     if path.file_name().is_none() || ends_in_separator {
         return None;
@@ -24,10 +24,9 @@ pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
     }
 }
 
-/// A name in `folder` for what is to become `target`, never given twice by this process.
+/// A temporary name in `folder` for `target`, unique within this process.
 ///
-/// It is short of its own, because the target's name may be as long as names can be, and still tells
-/// whose it is.
+/// It is short, because the target's name may have the maximum length, but still identifies the target.
 pub(crate) fn name(folder: &Path, target: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -44,41 +43,41 @@ pub(crate) fn create<F: FileSystem>(
         let temporary = name(folder, target);
         match retry(|| system.create_new(&temporary)) {
             Ok(file) => return Ok((temporary, file)),
-            // Left by a process that had the same number: the next one is free sooner or later.
+            // A file left by an earlier process with the same number: try the next name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && refused < 1000 => refused += 1,
             Err(source) => return Err(WriteErrorKind::io("create a temporary file", source)),
         }
     }
 }
 
-/// Removes the temporary files that interrupted writers left in a folder, and tells how many.
+/// Removes the temporary files that interrupted writers left in a folder, and returns their number.
 ///
-/// Only who knows that nobody is writing there may call this: it cannot tell a file that was left from
-/// one that is being written.
+/// Call this only when no process writes there: it cannot distinguish abandoned files from files that are being
+/// written.
 ///
 /// # Errors
-/// Where the folder cannot be read or a file cannot be removed.
+/// If the folder cannot be read or a file cannot be removed.
 pub fn sweep(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
     sweep_named(folder.as_ref(), "", |_, _| true)
 }
 
-/// Removes the temporary files of a folder that no running process writes, and tells how many. Anybody may call
-/// this at any time: a file stays that is locked, as files are while they are written, or whose process runs.
+/// Removes the temporary files of a folder that no running process writes, and returns their number. It is safe to call
+/// at any time: it keeps files that are locked, as files are during a write, and files whose process is running.
 ///
-/// Where processes cannot be listed (anywhere but on Linux), only files of more than a minute's age are removed. A
-/// process that got the number of one that was killed makes a file stay until it ends.
+/// On systems other than Linux, where processes cannot be listed, it removes only files older than a minute. If a new
+/// process has the number of the killed one, the file is kept until that process ends.
 ///
 /// # Errors
-/// As [`sweep`].
+/// Those of [`sweep`].
 pub fn sweep_stale(folder: impl AsRef<Path>) -> Result<usize, WriteError> {
     sweep_named(folder.as_ref(), "", is_stale)
 }
 
-/// As [`sweep`], for the temporary files of one file: who alone writes that file may call this, whatever
-/// others write beside it. A folder that does not exist holds none.
+/// Like [`sweep`], but only for the temporary files of one target: the only writer of that file may call this even if
+/// others write to the same folder. A folder that does not exist contains none.
 ///
 /// # Errors
-/// As [`sweep`].
+/// Those of [`sweep`].
 pub fn sweep_for(path: impl AsRef<Path>) -> Result<usize, WriteError> {
     let path = path.as_ref();
     match folder_of(path) {
@@ -110,9 +109,9 @@ fn sweep_named(folder: &Path, start: &str, wanted: impl Fn(&Path, u32) -> bool) 
     Ok(swept)
 }
 
-/// How the temporary names of a file start.
+/// The prefix of the temporary names of a file.
 fn prefix(target: &Path) -> String {
-    // FNV-1a: names that agree by chance cost nothing but a file that is swept too early or too late.
+    // FNV-1a. A hash collision only means that a file is swept too early or too late.
     let name = target.file_name().unwrap_or_default().as_encoded_bytes();
     let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -132,13 +131,13 @@ fn process_of(name: &str) -> Option<u32> {
     if fits && digits(process) { process.parse().ok() } else { None }
 }
 
-/// Whether nobody writes a temporary file any more.
+/// Whether no process writes a temporary file any more.
 fn is_stale(path: &Path, process: u32) -> bool {
     let processes = Path::new("/proc");
     let may_be_left = if processes.join("self").exists() {
         !processes.join(process.to_string()).exists()
     } else {
-        // No way to ask for the process: a pause between creating and locking a file is far shorter than a minute.
+        // Processes cannot be listed here; the time between creating and locking a file is far below a minute.
         let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
         modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > Duration::from_secs(60)))
     };
@@ -171,7 +170,7 @@ mod tests {
     #[test]
     fn only_files_that_nobody_writes_are_stale() {
         let folder = tempfile::tempdir().unwrap();
-        // The number of no process: Linux gives none above 2^22.
+        // Not a valid process number: those of Linux are at most 2^22.
         let dead = folder.path().join(".lesio-0123456789abcdef-99999999-0.tmp");
         let locked = folder.path().join(".lesio-0123456789abcdef-99999999-1.tmp");
         let running = name(folder.path(), Path::new("a"));

@@ -1,4 +1,4 @@
-//! Content first, name last.
+//! The atomic write: first the content, then the name.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::temporary;
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 * 1024;
 
-/// What to do where a file of the name exists.
+/// How to treat an existing file of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Existing {
     /// Fail with [`WriteErrorKind::OutputExists`]: the default.
@@ -21,13 +21,12 @@ pub enum Existing {
     Replace,
 }
 
-/// Writes a file, whole or not at all; `content` is handed a buffered writer.
+/// Writes a file atomically; `content` gets a buffered writer.
 ///
 /// # Errors
-/// [`WriteErrorKind::OutputExists`], [`WriteErrorKind::StorageFull`] or [`WriteErrorKind::Io`]. What was
-/// there before is untouched then, and no temporary file is left unless removing it fails too. One
-/// error is otherwise: where only the last step fails, that the folder reaches the disk, the new file
-/// is in place already.
+/// [`WriteErrorKind::OutputExists`], [`WriteErrorKind::StorageFull`] or [`WriteErrorKind::Io`]. An existing
+/// file is then unchanged, and no temporary file remains unless its removal fails, too. There is one exception: if only
+/// the last step, the sync of the folder, fails, the new file is already in place.
 ///
 /// ```
 /// use lesio_files::Existing;
@@ -47,10 +46,10 @@ pub fn write(
     write_in(&Disk, path, existing, content)
 }
 
-/// As [`write()`], in another file system.
+/// Like [`write()`], in another file system.
 ///
 /// # Errors
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn write_in<F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,
@@ -64,21 +63,21 @@ pub fn write_in<F: FileSystem>(
         content,
         |temporary| publish(system, temporary, path, existing),
         || {
-            // Asked before anything is computed and written, and again by `publish` in one step with naming.
+            // Checked before anything is computed and written, and again by `publish` atomically with the renaming.
             Ok(existing == Existing::Refuse && system.exists(path)?)
         },
     )
     .map_err(|kind| WriteError::new(path, kind))
 }
 
-/// Writes a file, whole or not at all, and keeps the one that it replaces under the name `previous`, in
-/// the same folder and in place of an older one: two generations.
+/// Writes a file atomically, and keeps the file that it replaces under the name `previous` in the same folder,
+/// replacing an older one: two generations.
 ///
-/// At any moment, and after a failure or a power cut, `path` means the old file or the new one, whole. (On
-/// a file system without second names, FAT for one, there is a moment when only `previous` is there.)
+/// At any moment, and after a failure or a power cut, `path` refers to the complete old file or the complete new one.
+/// (On a file system without hard links, such as FAT, there is a moment when only `previous` exists.)
 ///
 /// # Errors
-/// As [`write()`], never [`WriteErrorKind::OutputExists`].
+/// Those of [`write()`], never [`WriteErrorKind::OutputExists`].
 pub fn write_keeping<F: FileSystem>(
     system: &F,
     path: impl AsRef<Path>,
@@ -107,10 +106,10 @@ fn write_file<F: FileSystem>(
     let (temporary, mut file) = temporary::create(system, folder, path)?;
     let written = fill(system, &mut file, content);
     let named = written.and_then(|()| name(&temporary));
-    // Only now: an open file is locked, so that nobody takes it for one that was left behind.
+    // Closed only now: an open file is locked, so that no sweep removes it.
     drop(file);
     if named.is_err() {
-        // The first error is the one to tell; `sweep` finds what this cannot remove.
+        // The first error is the one to report; `sweep` removes what this cannot.
         let _ = system.remove(&temporary);
     }
     named?;
@@ -126,12 +125,12 @@ fn fill<F: FileSystem>(
     content(&mut buffered)
         .and_then(|()| buffered.flush())
         .map_err(|source| WriteErrorKind::io("write the file", source))?;
-    // Dropping a BufWriter that holds bytes would write them unseen: it is empty now.
+    // Dropping a BufWriter with bytes would write them and ignore errors: it is empty now.
     drop(buffered);
     step("sync the file", || system.sync(file))
 }
 
-/// Gives the finished file its name.
+/// Renames the finished file.
 fn publish<F: FileSystem>(
     system: &F,
     temporary: &Path,
@@ -141,10 +140,10 @@ fn publish<F: FileSystem>(
     if existing == Existing::Replace {
         return step("name the file", || system.rename(temporary, path));
     }
-    // To rename would replace a file that came to be in the meantime; to link does not.
+    // Renaming would replace a file that was created in the meantime; linking does not.
     match retry(|| system.link(temporary, path)) {
         Ok(()) => {
-            // The file is in place: a temporary name that stays is `sweep`'s concern.
+            // The file is in place: `sweep` removes a temporary name that remains.
             let _ = retry(|| system.remove(temporary));
             Ok(())
         }
@@ -159,17 +158,17 @@ fn publish<F: FileSystem>(
     }
 }
 
-/// Gives the file at `path`, if there is one, the name `previous` as well.
+/// Links the file at `path`, if it exists, to the name `previous` as well.
 fn keep<F: FileSystem>(system: &F, path: &Path, previous: &Path) -> Result<(), WriteErrorKind> {
     const OPERATION: &str = "keep the previous file";
     let Some(folder) = temporary::folder_of(previous) else { return Err(WriteErrorKind::NoFileName) };
-    // A name that is taken cannot be linked to, and what has it must not be missed for a moment: the
-    // link gets a name of its own, which then replaces the taken one in one step.
+    // Linking to an existing name fails, and the existing file must not be missing at any moment: the link gets a
+    // temporary name, which then replaces the existing one in one step.
     let second = temporary::name(folder, previous);
     match retry(|| system.link(path, &second)) {
         Ok(()) => {
             let renamed = step(OPERATION, || system.rename(&second, previous));
-            // Still there where renaming failed, and where `previous` meant this file already.
+            // The temporary name remains if renaming failed, and if `previous` already referred to this file.
             let _ = retry(|| system.remove(&second));
             renamed
         }
@@ -179,7 +178,7 @@ fn keep<F: FileSystem>(system: &F, path: &Path, previous: &Path) -> Result<(), W
     }
 }
 
-/// File systems without second names (FAT, some network shares) say so in either way.
+/// File systems without hard links (FAT, some network shares) report it by either of these errors.
 fn has_no_second_names(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }
