@@ -27,7 +27,7 @@ pub enum Function {
 /// Computes a function of each value.
 ///
 /// # Errors
-/// Refuses images of different sizes and slices that are too short.
+/// For images of different sizes and slices that are too short.
 pub fn activate(
     workers: &Workers<'_>,
     samples: usize,
@@ -48,7 +48,7 @@ pub fn activate(
 /// its value, given the arguments and the values.
 ///
 /// # Errors
-/// Refuses images of different sizes and slices that are too short.
+/// For images of different sizes and slices that are too short.
 #[allow(clippy::too_many_arguments)] // Four images.
 pub fn activation_gradient(
     workers: &Workers<'_>,

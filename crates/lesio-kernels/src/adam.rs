@@ -45,7 +45,7 @@ impl AdamUpdate {
     /// Updates weights and moments from gradients.
     ///
     /// # Errors
-    /// Refuses slices of different lengths.
+    /// For slices of different lengths.
     pub fn apply(
         &self,
         workers: &Workers<'_>,

@@ -11,7 +11,7 @@ use crate::images::Images;
 use crate::layout::{ImageLayout, LANES};
 use crate::raw::{Workers, vectorized};
 
-/// In what numbers the products of convolutions are computed; sums are in `f32`.
+/// The number format of products in convolutions; sums are in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]

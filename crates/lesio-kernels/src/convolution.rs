@@ -57,7 +57,7 @@ impl Convolution {
     /// A square kernel, stride, padding on each side, and channels.
     ///
     /// # Errors
-    /// Refuses zeros, and weights that do not fit the address space.
+    /// For zeros, and weights that do not fit the address space.
     pub fn new(
         kernel: usize,
         stride: usize,

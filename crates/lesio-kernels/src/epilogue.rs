@@ -1,8 +1,8 @@
-//! What a kernel does with its results before it writes them.
+//! The epilogue of a kernel: processing of results before they are written.
 
 use crate::images::{Combine, Rectifier};
 
-/// What is done with a result before it is written.
+/// The processing of a result before it is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue<'a> {
     /// Whether the result replaces the output or is added to it.

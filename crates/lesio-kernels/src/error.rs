@@ -1,4 +1,4 @@
-//! Why a kernel refuses its arguments.
+//! Errors of kernels.
 
 /// Arguments that do not fit each other. Nothing was computed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

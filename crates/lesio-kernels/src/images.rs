@@ -45,7 +45,7 @@ impl<'a> ImagesMut<'a> {
     }
 }
 
-/// What becomes of the values already in an output.
+/// How results are combined with the values already in an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combine {
     /// They are replaced.
@@ -181,7 +181,7 @@ vectorized! {
 /// result by the derivative of a rectifier if one is given.
 ///
 /// # Errors
-/// Refuses images of different sizes and slices that are too short.
+/// For images of different sizes and slices that are too short.
 pub fn transfer(
     workers: &Workers<'_>,
     samples: usize,
@@ -220,7 +220,7 @@ vectorized! {
 /// Multiplies a gradient by the derivative of a rectifier, in place.
 ///
 /// # Errors
-/// Refuses images of different sizes and slices that are too short.
+/// For images of different sizes and slices that are too short.
 pub fn rectify_gradient(
     workers: &Workers<'_>,
     samples: usize,
@@ -240,7 +240,7 @@ pub fn rectify_gradient(
 /// Writes zeros.
 ///
 /// # Errors
-/// Refuses a slice that is too short.
+/// For a slice that is too short.
 pub fn clear(workers: &Workers<'_>, samples: usize, to: ImagesMut<'_>) -> Result<(), KernelError> {
     let (pixel, channels) = (to.layout.pixel_stride(), to.layout.channels());
     for_rows(workers, samples, to, |_, _, row| {
@@ -251,7 +251,7 @@ pub fn clear(workers: &Workers<'_>, samples: usize, to: ImagesMut<'_>) -> Result
 /// Reads images from planes, `[samples, channels, rows, columns]`, row-major, or adds them.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// For slices that are too short.
 pub fn from_planes(
     workers: &Workers<'_>,
     samples: usize,
@@ -277,7 +277,7 @@ pub fn from_planes(
 /// Writes images as planes: `[samples, channels, rows, columns]`, row-major.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// For slices that are too short.
 pub fn to_planes(
     workers: &Workers<'_>,
     samples: usize,

@@ -45,7 +45,7 @@ impl ImageLayout {
     /// Images of `channels`, `height` and `width` with a border.
     ///
     /// # Errors
-    /// Refuses a size of zero, and sizes whose product does not fit the address space.
+    /// For a size of zero, and sizes whose product does not fit the address space.
     pub fn new(channels: usize, height: usize, width: usize, border: Border) -> Result<Self, KernelError> {
         let error = KernelError::Size { what: "an image" };
         if channels == 0 || height == 0 || width == 0 {
@@ -65,7 +65,7 @@ impl ImageLayout {
     /// A vector of `features` values per sample: one pixel without border.
     ///
     /// # Errors
-    /// Refuses zero features.
+    /// For zero features.
     pub fn vector(features: usize) -> Result<Self, KernelError> {
         Self::new(features, 1, 1, Border::NONE)
     }
@@ -73,7 +73,7 @@ impl ImageLayout {
     /// The images made of channels `first .. first + count` of these.
     ///
     /// # Errors
-    /// Refuses no channels, and channels that are not there.
+    /// For no channels, and channels that are not there.
     pub fn channel_range(&self, first: usize, count: usize) -> Result<Self, KernelError> {
         let inside = first.checked_add(count).is_some_and(|end| end <= self.channels);
         if !inside || count == 0 {
@@ -156,7 +156,7 @@ impl ImageLayout {
     /// Number of values that a slice of `samples` samples holds, borders included.
     ///
     /// # Errors
-    /// Refuses numbers that do not fit the address space.
+    /// For numbers that do not fit the address space.
     pub fn len(&self, samples: usize) -> Result<usize, KernelError> {
         self.sample
             .checked_mul(samples)

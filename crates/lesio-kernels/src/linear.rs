@@ -25,7 +25,7 @@ impl Linear {
     /// A matrix of `narrow` rows of `wide` values; best with `narrow <= wide`.
     ///
     /// # Errors
-    /// Refuses zeros, and matrices that do not fit the address space.
+    /// For zeros, and matrices that do not fit the address space.
     pub fn new(narrow: usize, wide: usize) -> Result<Self, KernelError> {
         // Rows an odd number of cache lines apart: an even number, and above all a power of two, would put
         // the rows into few sets of the caches.
@@ -55,7 +55,7 @@ impl Linear {
     /// results are multiplied by `slope`.
     ///
     /// # Errors
-    /// Refuses slices that are too short.
+    /// For slices that are too short.
     #[allow(clippy::too_many_arguments)] // Three matrices and what follows.
     pub fn expand(
         &self,
@@ -121,7 +121,7 @@ impl Linear {
     /// results are multiplied by `slope`.
     ///
     /// # Errors
-    /// Refuses slices that are too short.
+    /// For slices that are too short.
     #[allow(clippy::too_many_arguments)] // Three matrices and what follows.
     pub fn contract(
         &self,
@@ -161,7 +161,7 @@ impl Linear {
     /// `gradient[n, w] = sum over samples of narrow[sample, n] * wide[sample, w]`, in their order.
     ///
     /// # Errors
-    /// Refuses slices that are too short.
+    /// For slices that are too short.
     pub fn outer(
         &self,
         workers: &Workers<'_>,

@@ -10,7 +10,7 @@ use crate::period::Period;
 use crate::raw::{Workers, vectorized};
 use crate::sums::{channel_sums, scratch_len};
 
-/// What mean and variance are taken over.
+/// The groups over which mean and variance are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Grouping {
@@ -53,7 +53,7 @@ impl Moments {
 /// A normalization: grouping, and what is added to the variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalization {
-    /// What the statistics are taken over.
+    /// The groups of the statistics.
     pub grouping: Grouping,
     /// Added to the variance.
     pub epsilon: f32,
@@ -75,7 +75,7 @@ impl Normalization {
     /// far from zero lose no digits: a constant channel has variance 0.
     ///
     /// # Errors
-    /// Refuses slices that are too short and groups that do not divide the channels.
+    /// For slices that are too short and groups that do not divide the channels.
     pub fn measure(
         &self,
         workers: &Workers<'_>,
@@ -144,7 +144,7 @@ impl Normalization {
     /// `(input - mean) / sqrt(variance + epsilon) * scale + shift`, then a leaky rectifier (slope 1: none).
     ///
     /// # Errors
-    /// Refuses images of different sizes and slices that are too short.
+    /// For images of different sizes and slices that are too short.
     #[allow(clippy::too_many_arguments)] // Two images, two parameters, statistics and what follows.
     pub fn apply(
         &self,
@@ -188,7 +188,7 @@ impl Normalization {
     /// (before the rectifier: multiplied by its derivative already).
     ///
     /// # Errors
-    /// Refuses images of different sizes and slices that are too short.
+    /// For images of different sizes and slices that are too short.
     #[allow(clippy::too_many_arguments)] // Three images, parameters and their gradients, statistics.
     pub fn gradient(
         &self,
@@ -219,7 +219,7 @@ impl Normalization {
             period.fill(means, |c| mean[sample * channels + c] as f32);
         }
         let means = &*means;
-        // For each sample: sums of the gradient, then of the gradient times the centred input.
+        // For each sample: sums of the gradient, then of the gradient times the centered input.
         channel_sums(workers, samples, layout, 2, sums, |sample, row, sums| {
             let means = &means[sample * whole..][..period.len()];
             let (plain, products) = sums.split_at_mut(whole);
@@ -253,7 +253,7 @@ impl Normalization {
             mask_layout.check("the rectified image", rectifier.images.values, samples)?;
         }
         // dx = first * gradient + second * (input - mean) + third, for each sample and channel:
-        //   first = scale / deviation, second = -mean(scale * gradient * centred) / deviation^3,
+        //   first = scale / deviation, second = -mean(scale * gradient * centered) / deviation^3,
         //   third = -mean(scale * gradient) / deviation, the means over the group.
         let [thirds, seconds] = shared;
         for (kind, means) in [&mut *thirds, &mut *seconds].into_iter().enumerate() {

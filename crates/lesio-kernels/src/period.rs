@@ -38,7 +38,7 @@ impl Period {
         row.chunks(step).map(move |run| &run[..len.min(run.len())])
     }
 
-    /// As [`Period::runs`], to be written.
+    /// Like [`Period::runs`], to be written.
     #[inline(always)]
     pub(crate) fn runs_mut(self, row: &mut [f32], pixel: usize) -> impl Iterator<Item = &mut [f32]> {
         let (step, len) = self.step(pixel);
@@ -70,7 +70,7 @@ pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) ->
     })
 }
 
-/// As [`with_scratch`], but with whatever the last call left.
+/// Like [`with_scratch`], but with whatever the last call left.
 pub(crate) fn with_leftovers<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     thread_local! {
         static KEPT: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };

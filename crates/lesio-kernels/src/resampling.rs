@@ -14,10 +14,10 @@ pub enum Pooling {
     Mean,
 }
 
-/// Pools over windows `[rows, columns]` that do not overlap; what does not fill a window is left out.
+/// Pools over windows `[rows, columns]` that do not overlap; pixels that do not fill a window are left out.
 ///
 /// # Errors
-/// Refuses images whose sizes do not fit each other and slices that are too short.
+/// For images whose sizes do not fit each other and slices that are too short.
 pub fn pool(
     workers: &Workers<'_>,
     samples: usize,
@@ -88,7 +88,7 @@ vectorized! {
 /// whole gradient.
 ///
 /// # Errors
-/// Refuses images whose sizes do not fit each other and slices that are too short.
+/// For images whose sizes do not fit each other and slices that are too short.
 #[allow(clippy::too_many_arguments)] // Five images.
 pub fn pool_gradient(
     workers: &Workers<'_>,
@@ -253,7 +253,7 @@ fn check_window(window: [usize; 2], large: &ImageLayout, small: &ImageLayout) ->
 pub enum Upsampling {
     /// Each pixel is repeated.
     Nearest,
-    /// Linear interpolation between pixel centres (half-pixel convention), edges repeated.
+    /// Linear interpolation between pixel centers (half-pixel convention), edges repeated.
     Bilinear,
 }
 
@@ -288,7 +288,7 @@ impl Upsampling {
 /// Enlarges images by a whole factor.
 ///
 /// # Errors
-/// Refuses images whose sizes do not fit each other and slices that are too short.
+/// For images whose sizes do not fit each other and slices that are too short.
 pub fn upsample(
     workers: &Workers<'_>,
     samples: usize,
@@ -353,7 +353,7 @@ vectorized! {
 /// one is given.
 ///
 /// # Errors
-/// Refuses images whose sizes do not fit each other and slices that are too short.
+/// For images whose sizes do not fit each other and slices that are too short.
 #[allow(clippy::too_many_arguments)] // Three images and what to do with them.
 pub fn upsample_gradient(
     workers: &Workers<'_>,

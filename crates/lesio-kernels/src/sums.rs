@@ -71,7 +71,7 @@ pub(crate) fn channel_sums<'s>(
 /// Sum of each channel over the pixels of all samples, as for the gradient of a bias.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// For slices that are too short.
 pub fn channel_totals(
     workers: &Workers<'_>,
     samples: usize,
@@ -143,7 +143,7 @@ vectorized! {
 /// Adds each of `from` to the value of `to` at its place.
 ///
 /// # Errors
-/// Refuses slices of different lengths.
+/// For slices of different lengths.
 pub fn accumulate(workers: &Workers<'_>, to: &mut [f32], from: &[f32]) -> Result<(), KernelError> {
     check_equal("the number of values", from.len(), to.len())?;
     let isa = workers.isa();
@@ -160,7 +160,7 @@ vectorized! {
 /// Sums each column of a dense matrix `[rows][columns]`, in `f64` and in the order of the rows.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// For slices that are too short.
 pub fn column_sums(
     workers: &Workers<'_>,
     rows: usize,

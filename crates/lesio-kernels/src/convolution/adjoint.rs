@@ -14,7 +14,7 @@ impl Convolution {
     /// The adjoint of the convolution, from images of `outputs` channels to images of `inputs` channels.
     ///
     /// # Errors
-    /// Refuses layouts whose channels, sizes or borders do not fit, and slices that are too short.
+    /// For layouts whose channels, sizes or borders do not fit, and slices that are too short.
     pub fn adjoint(
         &self,
         workers: &Workers<'_>,

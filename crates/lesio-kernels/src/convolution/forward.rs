@@ -13,7 +13,7 @@ impl Convolution {
     /// The convolution of images of `inputs` channels; the size of the output follows its layout.
     ///
     /// # Errors
-    /// Refuses layouts whose channels, sizes or borders do not fit, and slices that are too short.
+    /// For layouts whose channels, sizes or borders do not fit, and slices that are too short.
     pub fn forward(
         &self,
         workers: &Workers<'_>,
@@ -28,11 +28,11 @@ impl Convolution {
         self.correlate(workers, Operands::Single, samples, input, weights, output, epilogue)
     }
 
-    /// As [`Convolution::forward`], with weights that [`Convolution::pack`] packed; `weights` are those that
+    /// Like [`Convolution::forward`], with weights that [`Convolution::pack`] packed; `weights` are those that
     /// it packed, for convolutions that are better computed from them.
     ///
     /// # Errors
-    /// As [`Convolution::forward`].
+    /// Those of [`Convolution::forward`].
     #[allow(clippy::too_many_arguments)] // Those of `forward`, and the packed weights.
     pub fn forward_packed(
         &self,

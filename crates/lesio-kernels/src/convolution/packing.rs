@@ -33,7 +33,7 @@ impl Convolution {
     /// Packs weights for [`Convolution::forward_packed`].
     ///
     /// # Errors
-    /// Refuses slices that are too short.
+    /// For slices that are too short.
     pub fn pack(
         &self,
         workers: &Workers<'_>,
@@ -70,7 +70,7 @@ impl Convolution {
     /// zero beyond the last input, unless few channels come out or fewer multiplications do.
     ///
     /// # Errors
-    /// Refuses slices that are too short.
+    /// For slices that are too short.
     pub fn pack_adjoint(
         &self,
         workers: &Workers<'_>,

@@ -26,10 +26,10 @@ impl Convolution {
 
     /// The gradient of the weights, from the larger image and the gradient of the smaller (for a transposed
     /// convolution: the gradient of the larger and the smaller image), in the layout of the weights.
-    /// Replaces what `gradient` held.
+    /// Replaces the content of `gradient`.
     ///
     /// # Errors
-    /// Refuses layouts whose channels, sizes or borders do not fit, and slices that are too short.
+    /// For layouts whose channels, sizes or borders do not fit, and slices that are too short.
     pub fn weight_gradient(
         &self,
         workers: &Workers<'_>,

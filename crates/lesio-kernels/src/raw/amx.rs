@@ -9,7 +9,7 @@
 //! for the unit: two tiles of columns by two blocks of lanes, or four by one. Sums of more than 16 pairs go on in the
 //! same tiles. Where the terms that lie side by side are no multiple of 16, they are cut into equal runs, or else into
 //! runs of 16 and one rest, which is summed by itself afterwards, because the shapes of all tiles are set at once. How
-//! sums are cut depends on the product alone, so that no result depends on neighbours or threads.
+//! sums are cut depends on the product alone, so that no result depends on neighbors or threads.
 
 use std::arch::asm;
 use std::mem::offset_of;
@@ -62,7 +62,7 @@ impl Shapes {
     /// Gives all tiles these shapes, and zeros.
     ///
     /// # Safety
-    /// As [`Release::when_dropped`], and a [`Release`] must be alive.
+    /// Like [`Release::when_dropped`], and a [`Release`] must be alive.
     unsafe fn set(&self) {
         // SAFETY: the caller's; the 64 bytes are a palette and shapes that every such processor has (`new`).
         unsafe {
@@ -243,10 +243,10 @@ impl Call<'_> {
         self.is_of_pairs() && !product.separate_parts && product.terms.iter().all(|axis| axis.count > 0)
     }
 
-    /// As [`Call::part`], on tiles.
+    /// Like [`Call::part`], on tiles.
     ///
     /// # Safety
-    /// As [`Call::part`]; there are tiles, a [`Release`] is alive, and the product suits them.
+    /// Like [`Call::part`]; there are tiles, a [`Release`] is alive, and the product suits them.
     #[target_feature(enable = "avx2,fma,avx512f")]
     pub(super) unsafe fn part_on_tiles(
         &self,
@@ -320,7 +320,8 @@ impl Group<'_> {
     /// Goes over all positions, so many tiles at once as there are sums for. Order matters only for speed.
     ///
     /// # Safety
-    /// As [`Call::part_on_tiles`]; shapes were set to the group's, and `first` is where the part begins in `a` and `b`.
+    /// Like [`Call::part_on_tiles`]; shapes were set to the group's, and `first` is where the part begins in `a` and
+    /// `b`.
     #[target_feature(enable = "avx2,fma,avx512f")]
     unsafe fn run(
         &self,
@@ -366,7 +367,7 @@ impl Group<'_> {
     /// unit would wait for as long.
     ///
     /// # Safety
-    /// As [`Group::run`]; there is at least one place, and no more than there are sums for.
+    /// Like [`Group::run`]; there is at least one place, and no more than there are sums for.
     #[target_feature(enable = "avx2,fma,avx512f")]
     unsafe fn compute(&self, places: &[Place]) {
         let product = self.call.product;

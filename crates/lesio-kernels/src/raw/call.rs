@@ -115,7 +115,7 @@ impl Call<'_> {
     /// read again soonest.
     ///
     /// # Safety
-    /// As [`Call::run`], in a function compiled for the instructions of `V`. On `TILES`, there are tiles, a
+    /// Like [`Call::run`], in a function compiled for the instructions of `V`. On `TILES`, there are tiles, a
     /// [`Release`] is alive, and the product suits them.
     #[inline(always)]
     unsafe fn item<V: Vector, const TILES: bool>(&self, blocks: Range, outer: [Range; 2]) {
@@ -145,7 +145,7 @@ impl Call<'_> {
     /// All parts of the sums for these blocks and outer positions.
     ///
     /// # Safety
-    /// As [`Call::item`].
+    /// Like [`Call::item`].
     #[inline(always)]
     unsafe fn blocks_of<V: Vector, const TILES: bool>(&self, blocks: Range, outer: &[Range; 2]) {
         let product = self.product;
@@ -262,7 +262,7 @@ impl Call<'_> {
     /// One part of the sums for one or two blocks.
     ///
     /// # Safety
-    /// As [`Call::item`].
+    /// Like [`Call::item`].
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // Which part, of which blocks, where.
     unsafe fn part<V: Vector>(

@@ -33,7 +33,7 @@ impl Contraction {
     /// Computes all dot products, replacing what `c` holds.
     ///
     /// # Errors
-    /// Refuses indices outside the slices and outputs that would share a place.
+    /// For indices outside the slices and outputs that would share a place.
     pub(crate) fn run(
         &self,
         workers: &Workers<'_>,
@@ -104,7 +104,7 @@ impl Contraction {
     }
 
     /// # Safety
-    /// As [`Contraction::item`], in a function compiled for the instructions of `V`.
+    /// Like [`Contraction::item`], in a function compiled for the instructions of `V`.
     #[inline(always)]
     unsafe fn rows<V: Vector, const ROWS: usize, const SAMPLES: usize>(
         &self,
@@ -133,7 +133,7 @@ impl Contraction {
     /// One span of the sums of these rows.
     ///
     /// # Safety
-    /// As [`Contraction::rows`].
+    /// Like [`Contraction::rows`].
     #[inline(always)]
     unsafe fn span<V: Vector, const ROWS: usize, const SAMPLES: usize>(
         &self,
@@ -172,7 +172,7 @@ impl Contraction {
     }
 
     /// # Safety
-    /// As [`Contraction::rows`].
+    /// Like [`Contraction::rows`].
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Two indices into a matrix of registers.
     unsafe fn tile<V: Vector, const ROWS: usize, const SAMPLES: usize>(

@@ -9,7 +9,7 @@
 //!
 //! with 16 output channels side by side as lanes, columns x, terms t of up to three nested sums, and
 //! outer loops o of up to four; all indices advance by fixed strides. Each result is the sum of its
-//! terms in their order, whatever the neighbours, the tile or the thread.
+//! terms in their order, whatever the neighbors, the tile or the thread.
 
 use super::call::{Call, blocks_of_isa};
 use super::operands::{Axis, Finish, Gemm, Kind, Operands, Range, TAPS};
@@ -21,7 +21,7 @@ impl Gemm {
     /// Computes the product.
     ///
     /// # Errors
-    /// Refuses indices outside the slices, and outputs that would share a place.
+    /// For indices outside the slices, and outputs that would share a place.
     pub(crate) fn run(
         &self,
         workers: &Workers<'_>,
@@ -36,7 +36,7 @@ impl Gemm {
     /// Computes the product of what the values of `a` and `b` stand for.
     ///
     /// # Errors
-    /// As [`Gemm::run`]; pairs for [`Kind::Values`] alone.
+    /// Those of [`Gemm::run`]; pairs for [`Kind::Values`] alone.
     pub(crate) fn run_on(
         &self,
         operands: Operands,
@@ -65,7 +65,7 @@ impl Gemm {
         Ok(())
     }
 
-    /// Whether neighbouring columns read the same values of `b` with neighbouring taps, three of them: then
+    /// Whether neighboring columns read the same values of `b` with neighboring taps, three of them: then
     /// each value is fetched once for three products. The terms of one outer position are then summed tap
     /// after tap within each innermost position.
     pub(super) fn slides(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! A pass goes over hundreds of megabytes with strides of kilobytes. In pages of 4 KiB each step of such
 //! a stride needs another entry of the processor's address tables, and fetching those takes some
-//! per cent of a pass. Linux gives pages of 2 MiB to whoever asks.
+//! percent of a pass. Linux gives pages of 2 MiB to whoever asks.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;

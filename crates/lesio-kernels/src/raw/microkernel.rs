@@ -56,7 +56,7 @@ impl Microkernel<'_> {
     /// A row of columns, cut into tiles of about the same width.
     ///
     /// # Safety
-    /// As [`Call::item`], for the columns from these pointers.
+    /// Like [`Call::item`], for the columns from these pointers.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // Pointers into four operands.
     pub(super) unsafe fn row<V: Vector>(
@@ -107,7 +107,7 @@ macro_rules! widths {
     ($name:ident, $columns:ident, $blocks:literal, $how:ident, [$($width:literal)*]) => {
         impl Microkernel<'_> {
             /// # Safety
-            /// As [`Microkernel::row`].
+            /// Like [`Microkernel::row`].
             #[inline(always)]
             unsafe fn $name<V: Vector>(&self, width: usize, a: *const f32, b: *const f32, c: *mut f32, mask: *const f32) {
                 match width {
@@ -141,7 +141,7 @@ impl Microkernel<'_> {
     /// `BLOCKS * 16` lanes of `WIDTH` columns, held in registers over the whole part.
     ///
     /// # Safety
-    /// As [`Microkernel::row`].
+    /// Like [`Microkernel::row`].
     #[inline(always)]
     unsafe fn tile<V: Vector, const BLOCKS: usize, const WIDTH: usize, const HOW: u8>(
         &self,
@@ -208,7 +208,7 @@ impl Microkernel<'_> {
 
 impl Microkernel<'_> {
     /// # Safety
-    /// As [`Microkernel::row`].
+    /// Like [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_values<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -245,7 +245,7 @@ impl Microkernel<'_> {
     /// As `sum_values`, each value of `b` fetched once for all taps that meet it.
     ///
     /// # Safety
-    /// As [`Microkernel::row`].
+    /// Like [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_sliding<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -297,7 +297,7 @@ impl Microkernel<'_> {
     }
 
     /// # Safety
-    /// As [`Microkernel::row`].
+    /// Like [`Microkernel::row`].
     #[inline(always)]
     unsafe fn sum_weights<V: Vector, const BLOCKS: usize, const WIDTH: usize>(
         &self,
@@ -336,7 +336,7 @@ impl Microkernel<'_> {
 /// Position `AT` of a sliding tile: its value, for all columns that it meets.
 ///
 /// # Safety
-/// As [`Microkernel::row`].
+/// Like [`Microkernel::row`].
 #[inline(always)]
 unsafe fn slide<V: Vector, const BLOCKS: usize, const WIDTH: usize, const AT: usize>(
     groups: &[*const f32; 5],

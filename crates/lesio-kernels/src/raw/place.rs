@@ -24,7 +24,7 @@ impl Ending {
     /// null or where the values for that one begin.
     ///
     /// # Safety
-    /// As [`Call::item`](super::call::Call::item); bias and mask reach as far as the lanes.
+    /// Like [`Call::item`](super::call::Call::item); bias and mask reach as far as the lanes.
     #[inline(always)]
     pub(super) unsafe fn of<V: Vector>(&self, mut sum: V, mask: *const f32, block: usize, room: usize) -> V {
         // SAFETY: the caller's.

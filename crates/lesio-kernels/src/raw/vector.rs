@@ -129,7 +129,7 @@ impl<V: Vector, const ONE: bool> Vector for Pairs<V, ONE> {
 /// Reads `count <= 16` values; the other lanes are 0.
 ///
 /// # Safety
-/// As [`Vector::load_first`].
+/// Like [`Vector::load_first`].
 #[inline(always)]
 pub(super) unsafe fn load<V: Vector>(from: *const f32, count: usize) -> V {
     // SAFETY: the caller's.

@@ -79,7 +79,7 @@ impl Pixels {
 /// of sums `apart` from one another.
 ///
 /// # Errors
-/// Refuses slices that are too short, and other numbers of rows.
+/// For slices that are too short, and other numbers of rows.
 pub(crate) fn sums_of_source(
     isa: Isa,
     rows: &[&[f32]],
@@ -115,7 +115,7 @@ fn check_parts(parts: usize) -> Result<usize, KernelError> {
 /// side in `to`, and the rows of sums `apart` from one another.
 ///
 /// # Errors
-/// Refuses slices that are too short.
+/// For slices that are too short.
 pub(crate) fn sums_of_gradient(
     isa: Isa,
     rows: [&[f32]; ROWS],
@@ -168,7 +168,7 @@ pub(crate) struct Place<'a> {
 /// `apart`, each pixel of them padded to whole vectors.
 ///
 /// # Errors
-/// Refuses slices that are too short, more rows, and other numbers of products.
+/// For slices that are too short, more rows, and other numbers of products.
 pub(crate) fn sums_of_products(
     isa: Isa,
     from: &[f32],

@@ -116,7 +116,7 @@ impl Workers<'_> {
         self.chunks_of([data], chunk, |index, [part]| work(index, part));
     }
 
-    /// As [`Workers::chunks`], for several slices that are cut alike; cut to the shortest.
+    /// Like [`Workers::chunks`], for several slices that are cut alike; cut to the shortest.
     pub fn chunks_of<T: Send, const N: usize>(
         &self,
         data: [&mut [T]; N],
@@ -142,7 +142,7 @@ impl Workers<'_> {
     /// Calls `work` with the number of a sample, the number of a band in it, and the values of the band.
     ///
     /// # Errors
-    /// Refuses bands that overlap or do not lie inside the slice.
+    /// For bands that overlap or do not lie inside the slice.
     pub(crate) fn bands<T: Send>(
         &self,
         data: &mut [T],
@@ -165,7 +165,7 @@ impl Workers<'_> {
         Ok(())
     }
 
-    /// As [`Workers::chunks`], for two slices of different types cut into equally many chunks.
+    /// Like [`Workers::chunks`], for two slices of different types cut into equally many chunks.
     ///
     /// Chunks that only one of them has are left out.
     pub fn chunk_pairs<A: Send, B: Send>(

@@ -103,7 +103,7 @@ impl Algorithm<FEW_PARTS> for ThreeFromFour {
 }
 
 /// # Safety
-/// As [`source`].
+/// Like [`source`].
 #[inline(always)]
 unsafe fn each_run<V: Vector, A: Algorithm<COUNT>, const COUNT: usize>(
     rows: [*const f32; COUNT],
@@ -204,7 +204,7 @@ pub(super) unsafe fn products<V: Vector>(from: *const f32, apart: usize, to: *mu
 }
 
 /// # Safety
-/// As [`products`].
+/// Like [`products`].
 #[inline(always)]
 unsafe fn some_rows<V: Vector, A: Algorithm<PARTS>, const PARTS: usize, const COUNT: usize>(
     from: *const f32,
