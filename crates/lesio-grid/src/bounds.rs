@@ -13,7 +13,7 @@ pub struct BoundingBox<const N: usize> {
 }
 
 impl<const N: usize> BoundingBox<N> {
-    /// Number of indices along each axis; zero where `end` is not beyond `start`.
+    /// Number of indices along each axis; zero if `end` is not beyond `start`.
     #[must_use]
     pub fn size(&self) -> [usize; N] {
         std::array::from_fn(|axis| self.end[axis].saturating_sub(self.start[axis]))
@@ -26,7 +26,7 @@ impl<const N: usize> BoundingBox<N> {
     }
 }
 
-/// The smallest box that holds every `true` of a mask; `None` for a mask without any.
+/// The smallest box that contains every `true` element of a mask; `None` if there is none.
 ///
 /// ```
 /// use lesio_grid::{BoundingBox, bounding_box};
@@ -43,11 +43,11 @@ where
     trimmed_box(mask, 0.0)
 }
 
-/// The box outside of which, on each side of each axis, at most the fraction `trim` of a mask's
-/// `true` elements lies; `None` for a mask without any.
+/// The box that leaves at most the fraction `trim` of a mask's `true` elements outside on each side of each axis;
+/// `None` if there is none.
 ///
-/// A nose or a strap that reaches out of the head by a few pixels moves the smallest box, but not
-/// this one. Fractions beyond [0, 0.45] are taken as the nearest end, so the box is never empty.
+/// A nose or a strap that protrudes by a few pixels changes the smallest box, but not this one. Fractions are clamped
+/// to [0, 0.45], so the box is never empty.
 #[must_use]
 pub fn trimmed_box<D, const N: usize>(mask: &ArrayRef<bool, D>, trim: f64) -> Option<BoundingBox<N>>
 where
@@ -55,7 +55,7 @@ where
 {
     let mut counts: Vec<Vec<usize>> = mask.shape().iter().map(|&n| vec![0; n]).collect();
     let mut total = 0_usize;
-    // Volumes are read from files with their first axis nearest in memory.
+    // Volumes from files have their first axis contiguous in memory.
     let strides: Vec<usize> = mask.strides().iter().map(|stride| stride.unsigned_abs()).collect();
     let is_reversed = strides.first() < strides.last();
     let view = if is_reversed { mask.view().reversed_axes() } else { mask.view() };
@@ -86,7 +86,7 @@ where
     Some(BoundingBox { start, end })
 }
 
-// serde has no arrays of generic length: a box is written as its two lists.
+// serde does not support arrays of generic length: a box is written as two lists.
 impl<const N: usize> Serialize for BoundingBox<N> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.start.as_slice(), self.end.as_slice()).serialize(serializer)

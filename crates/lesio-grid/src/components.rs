@@ -47,14 +47,14 @@ where
         &self.components
     }
 
-    /// Index of the largest component, the first of several equally large; `None` without any.
+    /// Index of the largest component, the first of equally large ones; `None` without components.
     #[must_use]
     pub fn largest(&self) -> Option<usize> {
-        // `max_by_key` takes the last maximum: from behind that is the first.
+        // `max_by_key` returns the last maximum; in reverse order that is the first.
         (0..self.components.len()).rev().max_by_key(|&i| self.components[i].size)
     }
 
-    /// The mask of those components for which `keep` holds.
+    /// The mask of the components for which `keep` returns true.
     #[must_use]
     pub fn select(&self, mut keep: impl FnMut(&Component<N>) -> bool) -> Array<bool, Dim<[usize; N]>> {
         let mut kept = vec![false];
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// The connected components of a plane; none for a plane without `true` elements, or without any.
+/// The connected components of a plane; none for a plane without `true` elements or without elements.
 ///
 /// ```
 /// use lesio_grid::{Connectivity, label_plane};
@@ -88,15 +88,15 @@ pub fn label_plane(mask: &ArrayRef2<bool>, connectivity: Connectivity) -> Compon
     Components { components: components.collect(), labels: shaped::<Ix2, _>((rows, columns), runs.labels()) }
 }
 
-/// The connected components of a volume; none for a mask without `true` elements, or without any.
+/// The connected components of a volume; none for a mask without `true` elements or without elements.
 #[must_use]
 pub fn label_volume(mask: &ArrayRef3<bool>, connectivity: Connectivity) -> Components<3> {
     let runs = Runs::new(mask.view(), None, connectivity);
     Components { components: describe(&runs), labels: shaped::<Ix3, _>(mask.dim(), runs.labels()) }
 }
 
-/// The connected components of a volume as runs of voxels along its last axis: of a volume with few voxels in
-/// components, much less than their labels.
+/// The connected components of a volume as runs of voxels along its last axis. If few voxels are in components, this
+/// needs much less memory than labels.
 ///
 /// ```
 /// use lesio_grid::{ComponentRuns, Connectivity};
@@ -128,7 +128,7 @@ impl ComponentRuns {
         Self::of(mask, None, connectivity)
     }
 
-    /// The components of what lies in both of two masks, of which no copy is made; `None` where their shapes differ.
+    /// The components of the intersection of two masks, which is not copied; `None` if their shapes differ.
     #[must_use]
     pub fn within(
         mask: &ArrayRef3<bool>,
@@ -149,23 +149,23 @@ impl ComponentRuns {
         &self.components
     }
 
-    /// Every run in row-major order: its row (the indices along the first two axes), its voxels along the third and the
-    /// number of its component, from 0.
+    /// Every run in row-major order: its row (the indices along the first two axes), its voxels along the third axis,
+    /// and the index of its component, from 0.
     pub fn iter(&self) -> impl Iterator<Item = ([usize; 2], Range<usize>, usize)> {
         self.runs.iter().map(|(row, span, component)| (row, span.clone(), component))
     }
 
-    /// A value for every voxel: the default outside of components, else what `of` makes of the component's number.
+    /// A value for every voxel: the default outside of components, and `of` of the component's index inside.
     #[must_use]
     pub fn labels<T: Copy + Default + Send>(&self, of: impl Fn(usize) -> T + Sync) -> Array3<T> {
         let mut values = vec![T::default(); self.shape.iter().product()];
         self.runs.paint(&mut values, of);
-        // There is one value a voxel.
+        // There is one value per voxel.
         Array3::from_shape_vec(self.shape, values)
             .unwrap_or_else(|_| Array3::from_elem(self.shape, T::default()))
     }
 
-    /// Sets the voxels of every component to what `of` makes of the component's number, and no others; `values` has one for
+    /// Sets the voxels of every component to `of` of the component's index, and no others; `values` has one element for
     /// each voxel in row-major order.
     pub fn paint<T: Copy + Send>(&self, values: &mut [T], of: impl Fn(usize) -> T + Sync) {
         self.runs.paint(values, of);
@@ -176,7 +176,7 @@ fn shaped<D: Dimension, S: ndarray::ShapeBuilder<Dim = D> + Clone>(
     shape: S,
     labels: Vec<u32>,
 ) -> Array<u32, D> {
-    // There is one label an element.
+    // There is one label per element.
     Array::from_shape_vec(shape.clone().into_shape_with_order(), labels)
         .unwrap_or_else(|_| Array::from_elem(shape, 0))
 }

@@ -1,27 +1,27 @@
-//! Which elements of a grid are neighbors.
+//! The neighborhoods on a grid.
 
 use serde::{Deserialize, Serialize};
 
-/// Which neighbors belong together.
+/// Which neighbors are connected.
 ///
 /// In a plane [`Connectivity::Edge`] and [`Connectivity::Vertex`] are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connectivity {
-    /// Those that share a face: 4 in a plane, 6 in a volume.
+    /// Neighbors that share a face: 4 in a plane, 6 in a volume.
     #[serde(alias = "faces")]
     Face,
-    /// Those that share a face or an edge: 8 in a plane, 18 in a volume.
+    /// Neighbors that share a face or an edge: 8 in a plane, 18 in a volume.
     #[serde(alias = "edges")]
     Edge,
-    /// Those that share a face, an edge or a corner: 8 in a plane, 26 in a volume.
+    /// Neighbors that share a face, an edge or a corner: 8 in a plane, 26 in a volume.
     #[serde(alias = "corners")]
     Vertex,
 }
 
 impl Connectivity {
-    /// How far apart along the last axis two touching runs may be, for rows that differ by
-    /// `steps` of the other axes; `None` where no runs of such rows touch.
+    /// Largest gap along the last axis between two connected runs, for rows that differ by `steps` along the other
+    /// axes; `None` if runs of such rows are never connected.
     pub(crate) fn slack(self, steps: usize) -> Option<usize> {
         let reach = match self {
             Self::Face => 1,

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayRef, ArrayViewMut3, Axis, Dimension};
 use rayon::prelude::*;
 
-/// Columns that one task takes: a few cache lines, so that each line along an outer axis is in the cache.
+/// Columns per task: a few cache lines, so that each line along an outer axis stays in the cache.
 const COLUMNS: usize = 16;
 
 /// Squared distance of every element to the nearest `true` of a mask, in pixels or voxels; infinite
@@ -17,8 +17,8 @@ pub fn squared_distance<D: Dimension>(mask: &ArrayRef<bool, D>) -> Array<f64, D>
     squared_distance_spaced(mask, &[])
 }
 
-/// As [`squared_distance`], in the squared unit of `spacing`: the distances of neighbors along the axes, each positive and
-/// finite; axes beyond its end have distance 1.
+/// Like [`squared_distance`], in the squared unit of `spacing`: the distances of neighbors along the axes, each
+/// positive and finite; axes beyond its end have distance 1.
 ///
 /// ```
 /// use lesio_grid::squared_distance_spaced;
@@ -37,7 +37,7 @@ pub fn squared_distance_spaced<D: Dimension>(mask: &ArrayRef<bool, D>, spacing: 
         along_middle(&mut values, shape[axis], inner, step);
     }
     let dim = mask.raw_dim();
-    // One value an element.
+    // One value per element.
     Array::from_shape_vec(dim.clone(), values).unwrap_or_else(|_| Array::from_elem(dim, f64::INFINITY))
 }
 
@@ -72,9 +72,9 @@ fn along_middle(values: &mut [f64], length: usize, inner: usize, step: f64) {
 
 /// The parabolas that make up the lower envelope of a line, from left to right.
 struct Envelope {
-    /// Place and height of each apex.
+    /// Position and height of each apex.
     apexes: Vec<(f64, f64)>,
-    /// Where each parabola takes over from the one before it.
+    /// The position from which each parabola is lower than the previous one.
     starts: Vec<f64>,
 }
 
@@ -96,7 +96,7 @@ impl Envelope {
             while let (Some(&(last_place, last_height)), Some(&last_start)) =
                 (self.apexes.last(), self.starts.last())
             {
-                // Where both parabolas are equally high.
+                // The position where both parabolas have the same height.
                 start = 0.5 * ((height - last_height) / (place - last_place) + place + last_place);
                 if start > last_start {
                     break;

@@ -9,8 +9,8 @@ use crate::connectivity::Connectivity;
 
 /// The runs of `true` along the last axis of a mask, in row-major order, each with its component.
 ///
-/// Runs are far fewer than voxels, so all but finding them and writing the labels is cheap. Slabs of
-/// rows are worked on at once, then joined; their size depends on the shape of the mask alone.
+/// Runs are far fewer than voxels, so only finding them and writing the labels is expensive. Slabs of rows are
+/// processed in parallel, then joined; their size depends only on the shape of the mask.
 pub(crate) struct Runs {
     lines: usize,
     columns: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Runs {
     count: usize,
 }
 
-/// The rows of a mask, or of what lies in both of two.
+/// The rows of a mask, or of the intersection of two.
 struct Rows<'a> {
     mask: ArrayView3<'a, bool>,
     inside: Option<ArrayView3<'a, bool>>,
@@ -29,7 +29,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// A row, counted through all planes; gathered where it does not lie side by side in memory.
+    /// A row, numbered through all planes; it is copied if it is not contiguous in memory.
     fn get<'b>(&'b self, row: usize, gathered: &'b mut Vec<bool>) -> &'b [bool] {
         let mask = self.line(&self.mask, row);
         gathered.clear();
@@ -48,7 +48,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Some rows that follow each other, and their runs.
+/// Consecutive rows, and their runs.
 struct Slab {
     spans: Vec<Range<usize>>,
     /// One past the last run of every row.
@@ -58,7 +58,7 @@ struct Slab {
 }
 
 impl Slab {
-    /// The runs of the rows `first..end`, counted through all planes.
+    /// The runs of the rows `first..end`, numbered through all planes.
     fn new(rows: &Rows<'_>, first: usize, end: usize) -> Self {
         let mut spans = Vec::new();
         let mut ends = Vec::with_capacity(end - first);
@@ -78,14 +78,14 @@ impl Slab {
 }
 
 impl Runs {
-    /// The runs of a mask, or of what lies in both masks.
+    /// The runs of a mask, or of the intersection of two masks.
     pub(crate) fn new(
         mask: ArrayView3<'_, bool>,
         inside: Option<ArrayView3<'_, bool>>,
         connectivity: Connectivity,
     ) -> Self {
         let (planes, lines, columns) = mask.dim();
-        // Rows look back at most a plane and a row: most of their neighbors are in the same slab.
+        // Rows are connected at most a plane and a row back: most of their neighbors are in the same slab.
         let rows_in_slab = (if planes > 1 { 8 * (lines + 1) } else { 8 }).max(512);
         let mut runs =
             Self { lines, columns, rows_in_slab, slabs: Vec::new(), component: Vec::new(), count: 0 };
@@ -151,7 +151,7 @@ impl Runs {
         self.count
     }
 
-    /// Every run with its place `[plane, row]` and its component.
+    /// Every run with its position `[plane, row]` and its component.
     pub(crate) fn iter(&self) -> impl Iterator<Item = ([usize; 2], &Range<usize>, usize)> {
         self.slabs.iter().enumerate().flat_map(move |(index, slab)| {
             (0..slab.ends.len()).flat_map(move |row| {
@@ -170,7 +170,7 @@ impl Runs {
         labels
     }
 
-    /// Sets the elements of every component to what it is given; `values` has one for each element in row-major order.
+    /// Sets the elements of every component to its value; `values` has one for each element in row-major order.
     pub(crate) fn paint<T: Copy + Send>(&self, values: &mut [T], of: impl Fn(usize) -> T + Sync) {
         if values.is_empty() {
             return;
@@ -187,7 +187,7 @@ impl Runs {
     }
 }
 
-/// Calls `join` with every earlier row that a row may touch, and how far apart touching runs may be.
+/// Calls `join` with every earlier row that may be connected to a row, and the largest gap between connected runs.
 fn for_earlier(row: usize, lines: usize, connectivity: Connectivity, mut join: impl FnMut(usize, usize)) {
     let (plane, line) = (row / lines, row % lines);
     let mut at = |earlier: usize, steps: usize| {
@@ -264,7 +264,7 @@ fn packed(values: &[bool]) -> u64 {
     let mut bits = 0;
     for (index, eight) in eights.by_ref().enumerate() {
         let bytes = std::array::from_fn(|i| u8::from(eight[i]));
-        // The product brings bit 0 of byte `i` to bit `56 + i`; no two terms meet, so nothing carries.
+        // The product moves bit 0 of byte `i` to bit `56 + i`; no two terms overlap, so nothing carries.
         let byte = u64::from_le_bytes(bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         bits |= byte << (8 * index);
     }
