@@ -1,22 +1,22 @@
-//! Documents with each of their numbers replaced by what it cannot be: for tests of whatever reads a document.
+//! Documents with each of their numbers replaced by an invalid value, for tests of readers.
 
 use serde_json::{Value, json};
 
 /// One change to a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mutation {
-    /// Where, as a JSON pointer.
+    /// The position, as a JSON pointer.
     pub place: String,
-    /// What stands there now.
+    /// The new value.
     pub value: Value,
-    /// The document with it.
+    /// The changed document.
     pub document: Value,
 }
 
 /// The document with one value changed at a time: each number becomes 0, a negative, a tiny and a huge one, the largest
 /// integer, a text and nothing; each list becomes empty.
 ///
-/// A reader must refuse each of these with an error, or accept it as what it is: no panic, no abort, no end to wait for.
+/// A reader must return an error for each of these or accept it as a valid document; it must not panic, abort or hang.
 ///
 /// ```
 /// let document = serde_json::json!({ "steps": 3, "range": [0.0, 1.0] });
@@ -54,7 +54,7 @@ pub fn mutations(document: &Value) -> Vec<Mutation> {
     all
 }
 
-/// Gathers the places of numbers and of lists that are not empty.
+/// Collects the positions of numbers and of lists that are not empty.
 fn walk(value: &Value, place: String, places: &mut Vec<(String, bool)>) {
     match value {
         Value::Number(_) => places.push((place, true)),

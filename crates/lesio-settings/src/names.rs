@@ -1,14 +1,14 @@
-//! Values that are chosen by name, as on a command line.
+//! Values that are selected by name, as on a command line.
 
-/// A text that is none of the names of what is chosen.
+/// The error for an unknown name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is no {what}, expected one of {}", .expected.join(", "))]
+#[error("unknown {what} {found:?}, expected one of {}", .expected.join(", "))]
 pub struct UnknownName {
-    /// What is chosen, such as `precision`.
+    /// The kind of value, such as `precision`.
     pub what: &'static str,
     /// The text.
     pub found: String,
-    /// The names that there are.
+    /// The valid names.
     pub expected: Vec<&'static str>,
 }
 
@@ -28,7 +28,7 @@ pub struct UnknownName {
 /// assert_eq!("very-slow".parse(), Ok(Mode::VerySlow));
 /// assert_eq!(Mode::ALL.map(|mode| mode.to_string()), ["fast", "very-slow"]);
 /// let error = "slow".parse::<Mode>().unwrap_err();
-/// assert_eq!(error.to_string(), "\"slow\" is no mode, expected one of fast, very-slow");
+/// assert_eq!(error.to_string(), "unknown mode \"slow\", expected one of fast, very-slow");
 /// ```
 #[macro_export]
 macro_rules! named {

@@ -1,6 +1,6 @@
-//! Configurations that are built by a chain of calls.
+//! Setters for configurations that are built by a chain of calls.
 
-/// Gives a configuration a method for each of these public fields, which takes its value and gives the configuration back.
+/// Adds a method for each of these public fields to a configuration; it sets the field and returns the configuration.
 ///
 /// ```
 /// use lesio_settings::setters;
@@ -9,7 +9,7 @@
 /// pub struct Blur {
 ///     /// Standard deviation in pixels.
 ///     pub deviation: f64,
-///     /// How often.
+///     /// Number of passes.
 ///     pub passes: usize,
 /// }
 ///
