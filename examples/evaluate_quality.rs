@@ -1,4 +1,4 @@
-//! Measures a model of segmentation quality on segmentations by networks in use, whose truth is known.
+//! Evaluates a model of segmentation quality on segmentations by your own networks, given the ground truth.
 //!
 //! `cargo run --release --example evaluate_quality -- --model target/lesio/train_quality --data acdc --layout acdc --predictions networks`
 
@@ -20,27 +20,28 @@ use lesio_examples::choices::one_of;
 use lesio_examples::quality::{volume_layouts, watch};
 use lesio_examples::{DeviceArgs, Outcome, command, model_path, prepare_folder, run, say};
 
-/// Measure how far the estimated quality of segmentations is from the truth, network by network.
+/// Measure the error of estimated segmentation quality for each segmentation network.
 ///
-/// Writes report.json, report.html and segmentations.csv (every grade beside the truth) into the folder given by --out.
+/// Writes report.json, report.html and segmentations.csv (every grade with the true value) into the folder given by
+/// --out.
 #[derive(Debug, Parser)]
 struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// Folder of the data set, with the truth
+    /// Folder of the data set, with the ground truth
     #[arg(long)]
     data: PathBuf,
-    /// How the folder is arranged
+    /// Layout of the folder
     #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
     layout: Layout,
-    /// Folders with segmentations, files CASE.nii.gz, or folders of such folders, separated by commas
+    /// Folders with segmentations, separated by commas; each holds files CASE.nii.gz or further such folders
     #[arg(long, required = true, value_delimiter = ',', value_name = "FOLDERS")]
     predictions: Vec<PathBuf>,
-    /// Whose segmentations are graded
+    /// Patients whose segmentations are graded
     #[arg(long, value_parser = patients(), default_value = "test")]
     patients: GradedPatients,
-    /// Where the correction of estimates and their intervals come from
+    /// Source of the correction of estimates and of their intervals
     #[arg(long, value_parser = intervals(), default_value = "model")]
     intervals: IntervalSource,
     #[command(flatten)]
@@ -57,13 +58,13 @@ struct Args {
 }
 
 fn patients() -> impl TypedValueParser<Value = GradedPatients> {
-    let test = "Those that neither taught nor calibrated the model, of the data set that it was made of";
-    let all = "All: for data of which the model has seen nothing";
+    let test = "Patients of the model's own data set that were used neither for training nor for calibration";
+    let all = "All patients: for data that were not used to make the model";
     one_of(vec![("test", test, GradedPatients::Test), ("all", all, GradedPatients::All)])
 }
 
 fn intervals() -> impl TypedValueParser<Value = IntervalSource> {
-    let others = "For each network all others, on the patients that were held out from the training";
+    let others = "For each network, the other networks on the patients that were held out from the training";
     one_of(vec![
         ("model", "The model", IntervalSource::Model),
         ("other-networks", others, IntervalSource::OtherNetworks),

@@ -1,4 +1,4 @@
-//! Weights that PyTorch trained, as a localizer: a VAE of the public collection disentangling-vae.
+//! A localizer with weights from PyTorch: a VAE of the public collection disentangling-vae.
 //!
 //! `cargo run --release --example from_pytorch -- VAE.pth image.png`
 
@@ -15,12 +15,12 @@ use lesio::vae::NetworkVae;
 use lesio_examples::burgess::{names, networks};
 use lesio_examples::say;
 
-/// Map what does not fit a model whose weights PyTorch trained: a VAE of the public collection disentangling-vae
+/// Compute an anomaly map with weights from PyTorch: a VAE of the public collection disentangling-vae
 #[derive(Parser)]
 struct Args {
-    /// Its state_dict: .pth or .safetensors
+    /// The state_dict of the VAE: .pth or .safetensors
     weights: PathBuf,
-    /// A picture with as many channels as the model has
+    /// A picture with as many channels as the model
     picture: PathBuf,
 }
 
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Args { weights, picture } = Args::parse();
     let image: Image = read_image(picture)?;
     let [encoder, decoder] = networks(image.channels())?;
-    // Every parameter that is missing or unexpected is listed.
+    // An error lists every missing or unexpected parameter.
     let parameters = StateDict::read(weights)?.parameters(&[&encoder, &decoder], &names())?;
     let vae = NetworkVae::new(&encoder, &decoder, Likelihood::Bernoulli, 1.0, &parameters, &Device::Cpu)?;
     let model = OwnModel::variational("burgess", Arc::new(vae))?.parameters(parameters);

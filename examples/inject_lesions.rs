@@ -1,4 +1,4 @@
-//! Puts lesions of known place and kind into normal volumes, as a data set to test localization on.
+//! Injects lesions of known position and kind into normal volumes, to make a test data set for localization.
 //!
 //! `cargo run --release --example inject_lesions -- --data DIR --image t1.nii.gz --tissue tissue.nii.gz --every 5 --out DIR`
 
@@ -14,11 +14,11 @@ use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
 use lesio_examples::{Outcome, ReadArgs, Watch, run, say};
 
-/// Put lesions into every so-many-th subject of a data set of normal volumes.
+/// Inject lesions into every N-th subject (--every) of a data set of normal volumes.
 ///
-/// Writes a folder for each subject with its image and mask.nii.gz (numbers of lesions, zeros where there is
-/// none), splits.csv (subjects with lesions are for testing, a few and as many normal ones for validation, the
-/// rest for training), and lesions.csv with kind, contrast, place and size of each lesion.
+/// Writes one folder per subject with its image and mask.nii.gz (the number of the lesion, 0 elsewhere), splits.csv,
+/// and lesions.csv with the kind, contrast, position and size of each lesion. Most subjects with lesions form the test
+/// split, a few of them and as many normal subjects the validation split, and all others the training split.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -31,22 +31,22 @@ struct Args {
     /// Name of the tissue map or brain mask in each subject's folder; 0 is outside
     #[arg(long, default_value = "tissue.nii.gz")]
     tissue: String,
-    /// How tissue maps are laid on their images
+    /// How to match tissue maps to their images
     #[arg(long = "match", value_parser = matchings(), default_value = "place")]
     matching: Matching,
     /// Tissue in which lesions lie; by default 2,3,4 (gray, white and deep gray matter) of a map, 1 of a mask
     #[arg(long, value_delimiter = ',')]
     within: Option<Vec<u8>>,
-    /// Every how-many-th subject gets lesions
+    /// Inject lesions into every N-th subject
     #[arg(long, default_value_t = 5, value_parser = whole(1, 1_000_000))]
     every: usize,
-    /// Lesions of a subject that gets some
+    /// Number of lesions per subject with lesions
     #[arg(long, default_value_t = 3, value_parser = whole(1, 1000))]
     lesions: usize,
-    /// Smallest and largest radius in millimetres
+    /// Smallest and largest radius in millimeters
     #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9", value_parser = number(0.1, 1000.0))]
     radius: Vec<f64>,
-    /// Seed of places, shapes and sizes
+    /// Seed of positions, shapes and sizes
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Says what a file is, and what is wrong with it.
+//! Describes a file and what is wrong with it.
 //!
 //! `cargo run --release --example inspect -- flair.nii.gz`
 use std::io::{self, Write};
@@ -14,10 +14,10 @@ use lesio_examples::reading::gibibytes;
 use lesio_examples::run;
 use serde_json::json;
 
-/// Say what a file is: header, geometry, values, and the first problem, if there is one.
+/// Describe a file: header, geometry, values, and the first problem, if there is one.
 ///
-/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG, TIFF and BMP, and lesio's own model files, which it
-/// loads as the programs do that use them. The exit code is 1 for a file that is refused.
+/// Reads NIfTI (.nii, .hdr, .img, also with .gz), PNG, JPEG, TIFF, BMP, and lesio's model files, which are loaded
+/// exactly as other programs load them. The exit code is 1 for a file that cannot be read.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -26,11 +26,11 @@ struct Args {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
-    /// Which form of a NIfTI header places the voxels: auto is the sform if its code is above 0, else the qform
+    /// Source of the affine in a NIfTI header: auto uses the sform if its code is above 0, else the qform
     #[arg(long, default_value = "auto", value_parser = affine_sources())]
     affine: AffineSource,
-    /// Memory that reading may take, in GiB. The values of a NIfTI file that needs more as 32-bit floats are not
-    /// read, only its header; other files that need more are refused
+    /// Memory limit for reading, in GiB. Of a NIfTI file whose values need more as 32-bit floats, only the header is
+    /// read; for other files that need more, reading fails
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     max_memory: u64,
 }

@@ -1,4 +1,4 @@
-//! Several co-registered channels as one scan, and their maps together and one by one.
+//! Scores several co-registered channels as one scan, and computes a map for all together and one for each.
 //!
 //! `cargo run --release --example multichannel -- flair.nii.gz t1c.nii.gz`
 
@@ -10,10 +10,10 @@ use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use lesio::prelude::*;
 use lesio_examples::say;
 
-/// See several co-registered channels scored as one scan, together and one by one
+/// Score several co-registered channels as one scan, together and one by one
 #[derive(Parser)]
 struct Args {
-    /// NIfTI files, one a channel; without them a phantom in two contrasts
+    /// NIfTI files, one per channel; by default, a synthetic head in two contrasts
     files: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ fn scan(Args { files }: Args) -> Result<Scan, Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let scan = scan(Args::parse())?;
-    // Each channel is brought to its own standard scale.
+    // The intensities of each channel are standardized separately.
     let preprocessing = Preprocessing::heads([64, 64]).fit([&scan])?;
     let config = VaeConfig::new(scan.channels(), 64, 64).widths([8, 16]);
     let model = Model::Vae(Vae::new(config, 1.0, 7, &Device::Cpu)?.into());

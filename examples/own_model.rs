@@ -1,4 +1,4 @@
-//! Your own model, written with candle-nn, as a localizer: `cargo run --release --example own_model`
+//! Your own model, written with candle-nn, in a localizer: `cargo run --release --example own_model`
 
 use std::{error::Error, sync::Arc};
 
@@ -12,7 +12,7 @@ use lesio::vae::candle::{
 };
 use lesio_examples::{drawn::heads, say};
 
-/// See a model of your own, written with candle-nn, in a localizer: calibrated, scored, saved and loaded
+/// Calibrate, apply, save and load a localizer with your own model, written with candle-nn
 #[derive(clap::Parser)]
 struct Args {}
 
@@ -55,6 +55,6 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let loading = Loading::new(&Device::Cpu).model("perceptron", move |saved, _, _| Ok(load(saved)?));
     let loaded = Localizer::load_with(&path, &loading)?;
     let map = |own: &Localizer| own.score(&subjects[7].scan, &names).map(|all| all.scores[0].raw.clone());
-    say!("saved and loaded, its maps are the same: {}", map(&made)? == map(&loaded)?);
+    say!("maps are the same after saving and loading: {}", map(&made)? == map(&loaded)?);
     Ok(std::fs::remove_file(path)?)
 }

@@ -8,11 +8,11 @@ use lesio::prelude::*;
 use lesio::vae::Reconstructor;
 use lesio_examples::{drawn::heads, say};
 
-/// See a predictor of your own beside the built-in ones: calibrated, saved and loaded with a localizer
+/// Calibrate, save and load a localizer with your own predictor beside a built-in one
 #[derive(clap::Parser)]
 struct Args {}
 
-/// The error of the model relative to the image's own deviation.
+/// The error of the reconstruction relative to the standard deviation of the image.
 struct RelativeError(Arc<dyn Reconstructor>);
 
 impl Predictor for RelativeError {

@@ -1,8 +1,8 @@
-//! lesio at work with nothing downloaded: `cargo run --release --example quickstart`
+//! Demonstrates lesio without any download: `cargo run --release --example quickstart`
 //!
-//! Draws brain-like images, trains a small variational autoencoder on normal ones, lets every predictor
-//! map lesions of four kinds, and measures them against the exact truth. Draws heart-like images, and trains and
-//! asks an estimator of the quality of their segmentations. Writes one page to look at.
+//! Generates synthetic brain images, trains a small variational autoencoder on normal ones, maps lesions of four
+//! kinds with every predictor, and evaluates the maps against the exact ground truth. Generates synthetic heart
+//! images, and trains and tests an estimator of segmentation quality on them. Writes one HTML page.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use lesio_examples::hearts::show_quality;
 use lesio_examples::{DeviceArgs, Outcome, command, run, say};
 use serde_json::json;
 
-/// See lesio at work in under two minutes, on images it draws itself.
+/// Demonstrate lesio in under two minutes, on synthetic images.
 ///
 /// Writes report.html, report.json and model.safetensors into the folder given by --out.
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ fn program() -> Outcome {
     prepare_folder(&args.out)?;
     let brains = Brains::localize(args.seed, &args.device.device, &args.out.join("model.safetensors"))?;
     say!("{}", brains.by_kind.to_markdown());
-    say!("learning the quality of segmentations");
+    say!("training an estimator of segmentation quality");
     let page = brains.page(started.elapsed().as_secs_f64())?;
     let (page, quality) = show_quality(page, args.seed, &args.device.device)?;
     let seconds = started.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! Calibrates a model again, on normal images of one's own.
+//! Recalibrates a model on your own normal images.
 //!
 //! `cargo run --release --example recalibrate -- --model target/lesio/train --data NORMALS --image flair.nii.gz --out own`
 
@@ -13,11 +13,11 @@ use lesio::study::{ReadCases, check_folder, prepare_folder, recalibrate};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, model_path, run, say, stamped};
 use serde_json::json;
 
-/// Calibrate a model on normal images of another hospital, scanner or camera, and say how far off it was.
+/// Calibrate a model on normal images of another hospital, scanner or camera, and report how wrong its calibration was.
 ///
-/// Thresholds and p-values of a model hold for images like those that it was calibrated on. Writes the model with the new
-/// calibration, and nothing else changed, to model.safetensors in --out, and report.json with the false-positive rates
-/// before and after. A family-wise level takes 1 / level - 1 normal images: 19 for .05.
+/// Thresholds and p-values of a model are valid for images like those of its calibration. Writes model.safetensors into
+/// --out, where only the calibration differs from the input model, and report.json with the false-positive rates before
+/// and after. A family-wise level needs 1 / level - 1 normal images: 19 for .05.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -26,7 +26,8 @@ struct Args {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Split with the normal images, as in splits.csv; "all" takes every case. Slices with a lesion in --mask are left out
+    /// Split with the normal images, as in splits.csv; "all" takes every case. Slices with a lesion in --mask are left
+    /// out
     #[arg(long, default_value = "all")]
     split: String,
     #[command(flatten)]

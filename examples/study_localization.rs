@@ -1,4 +1,5 @@
-//! The first paper's questions on two domains: predictors x weight of the divergence x model, with intervals.
+//! The questions of Zhou, Deng and Wu (2020) on two domains: predictors, weights of the divergence and models compared,
+//! with intervals.
 //!
 //! `cargo run --release --example study_localization -- --medical LGG --natural TILES --budget-minutes 120`
 
@@ -16,15 +17,15 @@ use lesio::study::{
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
 use lesio_examples::{DeviceArgs, Outcome, Watch, run, say, stamped};
 
-/// Ask the questions of Zhou, Deng and Wu (2020) of your own data: does projection help, what is the KL gradient
-/// worth, what do beta and ensembles do?
+/// Examine the questions of Zhou, Deng and Wu (2020) on your own data: does projection help, how good is the KL
+/// gradient, and what do beta and ensembles change?
 ///
-/// Every model of the grid is a cell, kept as cell-*.json in --out as soon as it is done; run again to go on. Writes
-/// report.html and report.json of whatever cells are there.
+/// Every model of the study is a cell, saved as cell-*.json in --out when it is complete. Run the same command again to
+/// continue. Writes report.html and report.json for the cells that are complete.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Folder of medical volumes, a folder a case
+    /// Folder of medical volumes, with one folder per case
     #[arg(long)]
     medical: PathBuf,
     /// Name of the image in each case's folder
@@ -42,7 +43,7 @@ struct Args {
     /// Folder of natural images to test on instead of the test folder of --natural
     #[arg(long)]
     test_natural: Option<PathBuf>,
-    /// Minutes after which no further cell is begun
+    /// Minutes after which no further cell is started
     #[arg(long, default_value_t = 120.0, value_parser = number(0.0, 1e6))]
     budget_minutes: f64,
     /// Rows and columns of the networks' grid
@@ -57,7 +58,7 @@ struct Args {
     /// Replicates of the bootstrap
     #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
-    /// Seed of everything that is drawn
+    /// Seed of all random numbers
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Folder for cells and report
@@ -84,7 +85,7 @@ fn program() -> Outcome {
     let time = Duration::from_secs_f64(60.0 * args.budget_minutes);
     let config = StudyConfig::new(&args.out, budget, time).device(args.device.device);
     let volumes = Layout::cases(args.image.as_str(), Some(&args.mask));
-    // Another folder of medical volumes is for testing as a whole, one of natural images has a test split.
+    // A separate folder of medical volumes is used for testing as a whole; one of natural images has a test split.
     let medical = |observer: &mut dyn Observer| {
         let test = (args.test_medical.as_deref(), if args.test_medical.is_some() { "all" } else { "test" });
         domain(MEDICAL, Preset::Heads, size, &volumes, &args.medical, test, observer)
@@ -110,7 +111,7 @@ fn program() -> Outcome {
     Ok(())
 }
 
-/// Reads a domain, whose test cases are a split of another folder where there is one.
+/// Reads a domain. If there is a separate test folder, the test cases are a split of that folder.
 fn domain(
     name: &str,
     preset: Preset,

@@ -1,4 +1,4 @@
-//! The error of the predicted Dice on patients never seen, clean and under attack, of every estimator.
+//! Compares estimators of segmentation quality on unseen patients, on clean and on attacked images.
 //!
 //! `cargo run --release --example study_quality -- --data acdc --layout acdc --label 2 --out target/lesio/study_quality`
 
@@ -13,19 +13,20 @@ use lesio_examples::arguments::whole;
 use lesio_examples::quality::{QualityArgs, watch};
 use lesio_examples::{Outcome, command, prepare_folder, run, say};
 
-/// Measure how well the quality of segmentations is predicted: REC-Net with REG-Net, the direct regression, the
-/// segmentation alone, and the best that was found, clean, under attack, and under natural changes of the image.
+/// Compare four estimators of segmentation quality on clean images, under attack, and under natural changes of the
+/// image.
 ///
-/// Trains everything on training patients and tests on others. Writes report.json and report.html into the folder
-/// given by --out. Interrupted, the same command goes on where it was.
+/// The estimators are REC-Net with REG-Net, direct regression, regression from the segmentation alone, and the second
+/// opinion. All are trained on training patients and tested on others. Writes report.json and report.html into the
+/// folder given by --out. Run the same command again to continue an interrupted study.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
     quality: QualityArgs,
-    /// Test on this folder of the same layout instead of the data set's own test patients
+    /// Folder of the same layout to test on, instead of the test patients of the data set
     #[arg(long)]
     test_data: Option<PathBuf>,
-    /// Test candidates for each twentieth of the Dice
+    /// Number of test candidates in each of the 20 bins of the Dice
     #[arg(long, default_value_t = 12, value_parser = whole(1, 10_000))]
     per_bin: usize,
     /// Strengths of attacks

@@ -19,9 +19,9 @@ use serde_json::json;
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
-/// Slices that hold a lesion (a mask other than 0) are left out. Writes model.safetensors, report.json and report.html into
-/// the folder given by --out, or of several members each into a folder member-1, member-2 and so on in it. A training that
-/// was interrupted goes on with --resume.
+/// Slices with a lesion (mask values other than 0) are left out. Writes model.safetensors, report.json and report.html
+/// into the folder given by --out; with several --members, into the folders member-1, member-2 and so on inside it. Use
+/// --resume to continue an interrupted training.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -30,7 +30,8 @@ struct Args {
     /// Split to train on, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "train")]
     split: String,
-    /// Split that chooses the epoch; without it every tenth patient of the training split is held out
+    /// Split on which the best epoch is chosen; by default, every tenth patient of the training split is held out for
+    /// that
     #[arg(long)]
     validation: Option<String>,
     #[command(flatten)]
@@ -39,10 +40,10 @@ struct Args {
     device: DeviceArgs,
     #[command(flatten)]
     passes: PassArgs,
-    /// Seed of everything that is drawn; members after the first have the seeds that follow
+    /// Seed of all random numbers; further members use the seeds that follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Models to train, for an ensemble: `evaluate --model OUT` takes all of them
+    /// Number of models to train for an ensemble: `evaluate --model OUT` uses all of them
     #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
     members: usize,
     /// Stop at the first case that cannot be read, instead of leaving it out
@@ -65,7 +66,7 @@ fn program() -> Outcome {
     let layout = args.data.layout();
     let training_on =
         |data: Option<&Dataset>| args.model.training((&layout, data), args.passes, args.seed, args.members);
-    // Before any data are looked up.
+    // Settings are checked before the data are opened.
     training_on(None).validate()?;
     check_folder(&args.out)?;
     let mut members = Vec::new();
@@ -80,7 +81,7 @@ fn program() -> Outcome {
     let unknown = data.unknown();
     if unknown > 0 && layout != Layout::MvTec {
         let all = data.cases().len();
-        note(&format!("{unknown} of {all} cases have no mask: every slice of them is taken for normal"));
+        note(&format!("{unknown} of {all} cases have no mask: all their slices count as normal"));
     }
     let mut watch = Watch::default();
     let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;

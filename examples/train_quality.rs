@@ -14,16 +14,16 @@ use lesio_examples::choices::named;
 use lesio_examples::quality::{QualityArgs, watch};
 use lesio_examples::{Outcome, command, prepare_folder, run, say};
 
-/// Train an estimator of the quality of segmentations, which needs no truth when it is used.
+/// Train an estimator of segmentation quality, which needs no ground truth when it is used.
 ///
-/// Candidate segmentations are made on the way: segmenters of several sizes and stages are trained, and what they
-/// give is corrupted in many ways. Writes model.safetensors, report.json and report.html into the folder given by
-/// --out. Interrupted, the same command goes on where it was.
+/// The program generates candidate segmentations: it trains segmenters of several sizes, and corrupts their output in
+/// many ways. Writes model.safetensors, report.json and report.html into the folder given by --out. Run the same
+/// command again to continue an interrupted training.
 #[derive(Debug, Parser)]
 struct Args {
     #[command(flatten)]
     quality: QualityArgs,
-    /// How quality is estimated
+    /// Method of estimation
     #[arg(long, value_parser = named::<Method>(&METHODS), default_value = "second-opinion")]
     method: Method,
     /// Folder for the model and its report
@@ -35,7 +35,10 @@ const METHODS: [(&str, &str); 4] = [
     ("rec-reg", "REC-Net and REG-Net, as published"),
     ("direct", "Regression from image and segmentation"),
     ("shape-only", "Regression from the segmentation alone"),
-    ("second-opinion", "A second opinion on where the structures are, trained against attacks"),
+    (
+        "second-opinion",
+        "A second, adversarially trained segmentation of the structures, compared with the given one",
+    ),
 ];
 
 fn main() -> ExitCode {

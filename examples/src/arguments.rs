@@ -1,4 +1,4 @@
-//! Arguments that programs check before they begin.
+//! Parsers of arguments, which check values before a program starts.
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use lesio::report::Extra;
 use serde_json::{Value, json};
 
-/// A parser of whole numbers between two bounds, both allowed.
+/// Returns a parser of whole numbers from `least` to `most`, both included.
 pub fn whole(
     least: usize,
     most: usize,
@@ -17,7 +17,7 @@ pub fn whole(
     }
 }
 
-/// A parser of numbers between two bounds, both allowed.
+/// Returns a parser of numbers from `least` to `most`, both included.
 pub fn number(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
     move |text| match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
@@ -25,10 +25,10 @@ pub fn number(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + C
     }
 }
 
-/// A parser of shares: numbers above 0 and below 1.
+/// Parses a fraction: a number above 0 and below 1.
 ///
 /// # Errors
-/// Anything else.
+/// For any other text.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
@@ -36,10 +36,10 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Most replicates of a bootstrap: more change no digit that is printed, and would take hours.
+/// Largest number of bootstrap replicates: more would take hours and change no printed digit.
 pub const MOST_REPLICATES: usize = 100_000;
 
-/// The command line, as a shell takes it.
+/// Returns the command line, quoted for a shell.
 #[must_use]
 pub fn command(program: &str) -> String {
     let mut line = format!("cargo run --release --example {program} --");
@@ -66,7 +66,7 @@ pub fn stamped(mut report: Value, program: &str, started: Instant) -> Value {
     report
 }
 
-/// An argument in single quotes where a shell would read it otherwise.
+/// Puts an argument in single quotes where a shell would interpret it.
 fn quoted(argument: &str) -> String {
     let plain = |character: char| character.is_alphanumeric() || "-_./=,:+@%".contains(character);
     if !argument.is_empty() && argument.chars().all(plain) {
@@ -76,10 +76,10 @@ fn quoted(argument: &str) -> String {
     }
 }
 
-/// Checks that all arguments are text, since reports hold them.
+/// Checks that all arguments are valid UTF-8, since reports contain them.
 ///
 /// # Errors
-/// The first that is not, with its place and what can be read of it.
+/// Names the first invalid argument with its position and its escaped bytes.
 pub(crate) fn check_text(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
     for (place, argument) in arguments.into_iter().enumerate() {
         if argument.to_str().is_none() {

@@ -1,4 +1,4 @@
-//! Localization at work on brains that are drawn: what `quickstart` shows of it.
+//! The localization part of `quickstart`, on synthetic brains.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,13 +27,13 @@ const SIZE: usize = 96;
 const TRAINING: u64 = 600;
 const VALIDATION: u64 = 60;
 const LESIONS_OF_A_KIND: u64 = 20;
-/// Resamplings of patients for the intervals: enough for two digits.
+/// Bootstrap replicates for the intervals: enough for two digits.
 const REPLICATES: usize = 200;
-/// Radii of lesions in millimetres; a pixel is 2.3 wide.
+/// Radii of lesions in millimeters; a pixel is 2.3 wide.
 const RADII: [f64; 2] = [8.0, 18.0];
-/// Scalp and skull, which vary more than any lesion and are not looked at, in pixels of the network's grid.
+/// Width in grid pixels of the rim (scalp and skull) that is left out because it varies more than any lesion.
 const RIM: f64 = 7.0;
-/// Kinds of lesions with their contrasts: two that brightness tells, two that it does not.
+/// Kinds of lesions with their contrasts: two that differ in brightness and two that do not.
 const KINDS: [(&str, LesionKind, f64); 4] = [
     ("bright", LesionKind::Bright, 0.35),
     ("dark", LesionKind::Dark, 0.35),
@@ -44,7 +44,7 @@ const KINDS: [(&str, LesionKind, f64); 4] = [
 /// Lesions of all kinds.
 const LESIONS: u64 = KINDS.len() as u64 * LESIONS_OF_A_KIND;
 
-/// A localizer of drawn brains, and what it reaches.
+/// A localizer trained on synthetic brains, and its evaluation.
 #[derive(Debug)]
 pub struct Brains {
     trained: TrainedLocalizer,
@@ -58,14 +58,13 @@ pub struct Brains {
 }
 
 impl Brains {
-    /// Lesions that were looked for.
+    /// Number of lesions in the test images.
     pub const LESIONS: u64 = LESIONS;
 
-    /// Draws brains, trains a localizer on normal ones and saves it, and measures it on lesions.
+    /// Generates brain images, trains a localizer on normal ones, saves it, and evaluates it on lesions.
     ///
     /// # Errors
-    /// None but those of the parts, which these images do not give rise to, failures of the device, and a model that
-    /// cannot be written.
+    /// If the device fails or the model cannot be written.
     pub fn localize(seed: u64, device: &Device, model: &Path) -> Result<Self, Box<dyn Error>> {
         let phantom = BrainPhantom::new(BrainConfig::new([SIZE, SIZE], Contrast::Flair, seed))?;
         let training: Vec<Subject> = (0..TRAINING).map(|subject| healthy(&phantom, subject)).collect();
@@ -128,10 +127,10 @@ impl Brains {
         scope.ok_or("no lesion slices")
     }
 
-    /// A page with what was found, after so many seconds.
+    /// Returns the report page; it states that the run took `seconds`.
     ///
     /// # Errors
-    /// None in practice; tables and pictures check what they show.
+    /// None in practice; tables and pictures check their input.
     pub fn page(&self, seconds: f64) -> Result<HtmlReport, Box<dyn Error>> {
         let (scope, names) = (self.scope()?, self.trained.localizer.predictors());
         let leaders = leading(scope, 3);
@@ -144,20 +143,21 @@ impl Brains {
         let figures = curve_figures(&self.evaluated.curves, &leaders, scope.prevalence.unwrap_or(0.0))?;
         Ok(HtmlReport::new("lesio: anomalies found without labels")
             .lead(format!(
-                "A variational autoencoder learnt {TRAINING} normal brain-like images and has never seen a lesion. Here is where \
-                 its predictors look for {LESIONS} lesions of four kinds, and how well, against the exact truth. Every number \
-                 was computed by this run, in {seconds:.0} seconds."
+                "A variational autoencoder was trained on {TRAINING} normal synthetic brain images, without lesions. \
+                 This page shows how well its predictors locate {LESIONS} lesions of four kinds, compared with the \
+                 exact ground truth. This run computed every number, in {seconds:.0} seconds."
             ))
-            .section("What is found")
+            .section("Anomaly maps")
             .montage(
                 &montage(&leaders, &scales, &rows)?,
-                "Two images of each kind; the outline is the truth. Each predictor has one scale for all rows: dark up to the median \
-                 of normal pixels, brightest at what one in ten thousand of them exceeds.",
+                "Two images of each kind; the outline is the ground truth. Each predictor has one color scale for all \
+                 rows: dark up to the median score of normal pixels, brightest at the score that one in ten thousand of \
+                 them exceeds.",
             )?
             .section("By kind of lesion")
             .paragraph(
-                "Bright and dark lesions differ in intensity; displaced and textured ones have the intensity of their surroundings, \
-                 so the floor, intensity itself, cannot tell them.",
+                "Bright and dark lesions differ from their surroundings in intensity. Displaced and textured lesions do \
+                 not, so the baseline, which is the intensity itself, cannot detect them.",
             )
             .table(self.by_kind.clone())
             .section("All lesions")

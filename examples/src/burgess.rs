@@ -44,8 +44,8 @@ pub fn networks(channels: usize) -> Result<[Network; 2], NetworkError> {
     Ok([encoder, net.finish(&[out])?])
 }
 
-/// What the collection calls its parameters. The outputs of its last layer alternate: mean 0, log-variance 0, mean 1 and so
-/// on.
+/// The names of the parameters in the collection. The outputs of its last encoder layer alternate: mean 0, log-variance
+/// 0, mean 1 and so on.
 #[must_use]
 pub fn names() -> NameMap {
     let head = "encoder.mu_logvar_gen";

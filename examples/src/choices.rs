@@ -1,4 +1,4 @@
-//! Parsers of arguments that are one of several names, each with its help.
+//! Parsers of arguments that take one of several names, each name with its help text.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ fn names(helps: &[(&'static str, &'static str)]) -> PossibleValuesParser {
     PossibleValuesParser::new(helps.iter().map(value))
 }
 
-/// A parser of names that the library reads, each with its help.
+/// Returns a parser of names that the library parses, each with its help text.
 pub fn named<T>(helps: &[(&'static str, &'static str)]) -> impl TypedValueParser<Value = T> + use<T>
 where
     T: FromStr<Err: Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
@@ -25,7 +25,7 @@ where
     names(helps).try_map(|name| name.parse::<T>())
 }
 
-/// A parser of names that stand for settings of the library, each with its help.
+/// Returns a parser of names that stand for library settings, each with its help text.
 pub fn one_of<T: Clone + Send + Sync + 'static>(
     settings: Vec<(&'static str, &'static str, T)>,
 ) -> impl TypedValueParser<Value = T> + use<T> {
@@ -36,55 +36,55 @@ pub fn one_of<T: Clone + Send + Sync + 'static>(
     })
 }
 
-/// How a data set's folder is arranged.
+/// The layouts of a data set's folder.
 pub fn layouts() -> impl TypedValueParser<Value = Layout> {
     named(&[
-        ("cases", "A folder a case, named files in each; perhaps a splits.csv"),
+        ("cases", "One folder per case with files of the given names; optionally a splits.csv"),
         ("mvtec", "MVTec AD: train/good, test/KIND, `ground_truth/KIND/NAME_mask.png`"),
         ("images", "Any images or volumes in a folder, or one file"),
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`"),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr"),
         (
             "manifest",
-            "A table (CSV) with a row a case: image, perhaps mask, patient, split; see docs/datasets.md",
+            "A table (CSV) with one row per case: image, optionally mask, patient, split; see docs/datasets.md",
         ),
     ])
 }
 
-/// In what numbers a model multiplies.
+/// The number formats in which a network is computed.
 pub fn precisions() -> impl TypedValueParser<Value = Precision> {
     named(&[
-        ("single", "In 32-bit numbers"),
-        ("bfloat16", "In bfloat16, which has 8 bits: faster on processors with AVX-512 BF16"),
+        ("single", "32-bit floating point"),
+        ("bfloat16", "bfloat16 (8 significant bits): faster on processors with AVX-512 BF16"),
     ])
 }
 
 /// Which maps are written.
 pub fn written_maps() -> impl TypedValueParser<Value = WrittenMaps> {
     one_of(vec![
-        ("none", "None: pictures and tables alone", WrittenMaps::None),
-        ("filtered", "The post-processed one, and of volumes the lesions by number", WrittenMaps::Filtered),
-        ("all", "Also the raw one", WrittenMaps::All),
+        ("none", "No maps, only pictures and tables", WrittenMaps::None),
+        ("filtered", "The post-processed map and, for volumes, the numbered lesions", WrittenMaps::Filtered),
+        ("all", "Also the raw map", WrittenMaps::All),
     ])
 }
 
-/// What becomes of a case that lacks its mask.
+/// How a case without its mask is treated.
 pub fn missing_masks() -> impl TypedValueParser<Value = MissingMask> {
     named(&[
-        ("error", "An error that lists the cases"),
-        ("normal", "The case is normal"),
-        ("skip", "The case is left out"),
+        ("error", "Stop with an error that lists the cases"),
+        ("normal", "Treat the case as normal"),
+        ("skip", "Leave the case out"),
     ])
 }
 
-/// How a mask or a segmentation is laid on its image.
+/// How a mask or a segmentation is matched to its image.
 pub fn matchings() -> impl TypedValueParser<Value = Matching> {
     named(&[
         (
             "place",
-            "By the affines of both: voxels in another order are brought into the image's, another place is an error",
+            "By both affines: voxels are reordered to match the image; a different position in space is an error",
         ),
-        ("position", "By the position in the file, whatever the affines say"),
+        ("position", "By the voxel index in the file; the affines are ignored"),
     ])
 }
 

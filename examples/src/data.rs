@@ -1,4 +1,4 @@
-//! The arguments that say which data a program works on.
+//! The arguments that select the data of a program.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 use crate::ReadArgs;
 use crate::choices::{layouts, matchings, missing_masks};
 
-/// Which data a program works on.
+/// Selects the data of a program.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DataArgs {
     /// Folder of the data set, or a table of its cases (CSV)
@@ -19,18 +19,18 @@ pub struct DataArgs {
     /// How the folder is arranged
     #[arg(long, value_parser = layouts(), default_value = "cases")]
     pub layout: Layout,
-    /// Name of the image in each case's folder (layout cases), where {case} stands for the folder's name; of several
-    /// co-registered channels all names, separated by commas
+    /// Name of the image in each case's folder (layout cases); {case} stands for the folder's name. For several
+    /// co-registered channels, give all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     pub image: Vec<String>,
-    /// Name of the mask in each case's folder (layout cases); everything but 0 is abnormal. Without it every case is
-    /// taken for normal
+    /// Name of the mask in each case's folder (layout cases); every value except 0 is abnormal. Without this option,
+    /// every case counts as normal
     #[arg(long)]
     pub mask: Option<String>,
-    /// What becomes of a case without the mask that it should have
+    /// How to treat a case whose mask is missing
     #[arg(long, value_parser = missing_masks(), default_value = "error")]
     pub missing_mask: MissingMask,
-    /// How masks are laid on their images
+    /// How to match masks to their images
     #[arg(long = "match", value_parser = matchings(), default_value = "place")]
     pub matching: Matching,
     /// How its files are read
@@ -39,10 +39,10 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Lists the data set.
+    /// Lists the cases of the data set.
     ///
     /// # Errors
-    /// A folder that is missing, empty or arranged otherwise, and cases without the mask that they should have.
+    /// If the folder is missing, empty or has another layout, and if cases lack a required mask.
     pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)
@@ -63,11 +63,11 @@ impl DataArgs {
         self.reading.options()
     }
 
-    /// The cases of a split to learn from or to be measured with. Where the user or the layout speaks of masks, a
-    /// case of which nothing is known becomes what `--missing-mask` says; else all are as they are.
+    /// Selects the cases of a split, for training or evaluation. If the arguments or the layout name masks, a case of
+    /// unknown truth is treated as `--missing-mask` says; otherwise all cases are kept as they are.
     ///
     /// # Errors
-    /// An unknown split, and cases of which nothing is known.
+    /// For an unknown split, and for cases of unknown truth with `--missing-mask error`.
     pub fn select(&self, data: &Dataset, split: &str) -> Result<Dataset, Box<dyn Error>> {
         let cases = data.select(split)?;
         let has_masks = match self.layout() {
@@ -79,10 +79,10 @@ impl DataArgs {
         if has_masks { Ok(cases.resolved(self.missing_mask)?) } else { Ok(cases) }
     }
 
-    /// Reads the cases of a split, as [`DataArgs::select`] takes them. Returns also those that were left out.
+    /// Reads the cases that [`DataArgs::select`] returns. Also returns the cases that were left out.
     ///
     /// # Errors
-    /// As [`DataArgs::select`] and [`read_subjects`].
+    /// Those of [`DataArgs::select`] and [`read_subjects`].
     pub fn read_split(
         &self,
         data: &Dataset,

@@ -1,4 +1,4 @@
-//! Images that lesio draws itself, for programs that need some.
+//! Synthetic images for programs that need some.
 
 use std::ops::Range;
 

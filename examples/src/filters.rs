@@ -1,4 +1,4 @@
-//! Arguments for the filters of maps, checked as they are read.
+//! Arguments for the filters of maps.
 
 use std::str::FromStr;
 
@@ -33,14 +33,14 @@ impl FromStr for MedianLengths {
     }
 }
 
-/// A length of 0 to 1000.
+/// Parses a length from 0 to 1000.
 ///
 /// # Errors
-/// Says what was expected.
+/// For any other text; the message names the range.
 pub fn length_of(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(length) if (0.0..=GREATEST).contains(&length) => Ok(length),
-        _ => Err(format!("{text:?} is no length from 0 to {GREATEST}")),
+        _ => Err(format!("{text:?} is not a length from 0 to {GREATEST}")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `localize` maps: a file, the files of several channels, or a folder.
+//! The input of `localize`: a file, the files of several channels, or a folder.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::{is_manifest, with_files};
 pub struct Inputs(Vec<PathBuf>);
 
 impl Inputs {
-    /// The files of a case with several channels, separated by commas, or one path, in which a comma may be.
+    /// Parses the files of one case with several channels, separated by commas, or one path, which may contain a comma.
     #[must_use]
     pub fn new(text: &str) -> Self {
         match Path::new(text).exists() {
@@ -22,16 +22,16 @@ impl Inputs {
         }
     }
 
-    /// Whether this is one case, and no folder of cases.
+    /// Whether this is one case rather than a folder of cases.
     #[must_use]
     pub fn is_one_case(&self) -> bool {
         self.0.len() > 1 || self.0.iter().all(|input| input.is_file() && !is_manifest(input))
     }
 
-    /// Lists the cases; `layout`, `image` and `split` are those of a folder.
+    /// Lists the cases; `layout`, `image` and `split` apply to a folder only.
     ///
     /// # Errors
-    /// Paths that do not exist, files that are no images, folders that cannot be listed.
+    /// For paths that do not exist, files that are not images, and folders that cannot be listed.
     pub fn open(&self, layout: &Layout, image: &[String], split: &str) -> Result<Dataset, Box<dyn Error>> {
         if let Some(missing) = self.0.iter().find(|input| !input.exists()) {
             return Err(format!("{}: there is no such file or folder", missing.display()).into());
@@ -42,12 +42,13 @@ impl Inputs {
             (true, false) => Layout::Images,
             _ => with_files(layout, image, None),
         };
-        // Maps need no truth, so that nothing about masks can stand in the way.
+        // Maps need no truth, so missing masks must not cause errors.
         let options = DatasetOptions::new().missing_mask(MissingMask::Keep);
         match Dataset::open_with(path, &layout, &options) {
             Err(error) if path.is_file() && matches!(error.kind(), DatasetErrorKind::Empty { .. }) => {
                 let known: Vec<&str> = VOLUME_ENDINGS.into_iter().chain(IMAGE_ENDINGS).collect();
-                Err(format!("{}: the name ends in none of {}", path.display(), known.join(", ")).into())
+                Err(format!("{}: expected a name that ends in one of {}", path.display(), known.join(", "))
+                    .into())
             }
             data => Ok(data?.without_masks().select(split)?),
         }

@@ -1,4 +1,4 @@
-//! What lesio's example programs share: arguments, progress bars, and how errors are shown.
+//! Code shared by lesio's example programs: arguments, progress bars, and the display of errors.
 
 #![forbid(unsafe_code)]
 
@@ -39,10 +39,10 @@ pub use watch::{Watch, by_option, watch_training};
 /// The result of a program.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
-/// The result of a program that left cases out: an error that says how many.
+/// The result of a program that may have left cases out.
 ///
 /// # Errors
-/// Where there are any.
+/// If there are any; the message states their number.
 pub fn left_out(failed: &[FailedCase]) -> Outcome {
     match failed {
         [] => Ok(()),
@@ -51,8 +51,8 @@ pub fn left_out(failed: &[FailedCase]) -> Outcome {
     }
 }
 
-/// Runs a program: warnings of the libraries are shown, an error is printed with all its causes, and the exit code says
-/// that there was one.
+/// Runs a program. Shows the warnings of the libraries, prints an error with all its causes, and returns a failing exit
+/// code for an error.
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     output::show_warnings();
     let outcome = arguments::check_text(std::env::args_os()).map_err(Into::into).and_then(|()| program());
@@ -75,7 +75,7 @@ pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     }
 }
 
-/// The file of a model: itself, or `model.safetensors` in a folder.
+/// Returns the path of a model file: the given path, or `model.safetensors` in it if it is a folder.
 #[must_use]
 pub fn model_path(path: &Path) -> PathBuf {
     if path.is_dir() { path.join("model.safetensors") } else { path.to_owned() }

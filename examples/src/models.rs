@@ -1,4 +1,4 @@
-//! Models that are evaluated together.
+//! Sets of models that are evaluated together.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use lesio::anomaly::{Loading, Localizer, PredictorName};
 use crate::filters::MedianLengths;
 use crate::model_path;
 
-/// The folders of so many models that are trained together: the folder itself for one, `member-1` and so on in it for more.
+/// Returns the folders of models that are trained together: the folder itself for one model, else `member-1`,
+/// `member-2` and so on inside it.
 #[must_use]
 pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
     match members {
@@ -17,8 +18,8 @@ pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
     }
 }
 
-/// The files of models: each path itself, `model.safetensors` in a folder, or those of all members in a folder of several
-/// ([`member_folders`]).
+/// Returns the model files of the given paths: a file itself, `model.safetensors` in a folder, or the files of all
+/// members in a folder of several models ([`member_folders`]).
 #[must_use]
 pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     let files = |path: &PathBuf| {
@@ -33,11 +34,11 @@ pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     paths.iter().flat_map(files).collect()
 }
 
-/// Models by what to call them (the folder, or the file without the ending; of members both folders, as in
-/// `heads/member-1`), with other filters than their own where these are given.
+/// Loads models by label. The label is the name of the folder, or of the file without its extension; for a member, both
+/// folder names, as in `heads/member-1`. Filters that are given replace those of the models.
 ///
 /// # Errors
-/// A model that cannot be loaded, or filters that are refused.
+/// If a model cannot be loaded, and for invalid filters.
 pub fn load_models(
     paths: &[PathBuf],
     loading: &Loading,
@@ -73,10 +74,10 @@ fn label(path: &Path) -> String {
     }
 }
 
-/// Fails before any image is read where the predictors of an ensemble are not to be had.
+/// Checks, before any image is read, that the models offer the predictors of an ensemble.
 ///
 /// # Errors
-/// A predictor that no model serves or is calibrated for, and fewer than two.
+/// For a predictor that no model offers or is calibrated for, and for fewer than two members.
 pub fn check_ensemble(
     ensemble: &[PredictorName],
     predictors: Option<&[PredictorName]>,
@@ -94,14 +95,14 @@ pub fn check_ensemble(
             count += 1;
             if !has_validation && own.calibration().get(name).is_none() {
                 return Err(format!(
-                    "--ensemble {name}: the model {label} is not calibrated for it, and there is no --validation"
+                    "--ensemble {name}: the model {label} is not calibrated for this predictor, and --validation is not given"
                 ));
             }
         }
         if count == 0 {
-            return Err(format!("--ensemble {name}: no model serves it among the predictors asked for"));
+            return Err(format!("--ensemble {name}: no model offers this predictor among those requested"));
         }
-        // Intensity is the same whatever the model, and is taken once.
+        // Intensity does not depend on the model, so it counts once.
         members += if name == PredictorName::Intensity { 1 } else { count };
     }
     match (ensemble.len(), members) {

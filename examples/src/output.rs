@@ -1,7 +1,7 @@
 //! Text for the terminal: results on standard output, warnings on standard error.
 //!
-//! Printing never stops work. A closed standard output (`| head`) ends printing in silence; another failure of standard
-//! output is reported once. Characters that control a terminal, which names of files may hold, are escaped.
+//! A failure to print never stops a program. If standard output is closed (`| head`), printing ends silently; any other
+//! failure of standard output is reported once. Control characters, which file names may contain, are escaped.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -24,7 +24,7 @@ macro_rules! say {
     ($($argument:tt)*) => { $crate::output::print(&format!($($argument)*)) };
 }
 
-/// Whether standard output has failed; nothing more is printed then.
+/// Whether standard output has failed. After that, nothing more is printed.
 static CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line on standard output.
@@ -45,7 +45,7 @@ pub fn print(text: &str) {
     }
 }
 
-/// Prints a line on standard error; a failure is ignored, as there is nobody left to tell.
+/// Prints a line on standard error. A failure is ignored, since there is no other place to report it.
 pub fn note(text: &str) {
     let text = escaped(text);
     progress::suspended(|| {
@@ -58,14 +58,14 @@ pub fn warn(text: &str) {
     note(&format!("warning: {text}"));
 }
 
-/// A text with characters that control a terminal as escapes, such as `\u{1b}`. Line breaks and tabs stay.
+/// Replaces control characters in a text by escapes such as `\u{1b}`. Keeps line breaks and tabs.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '\n' | '\t' => shown.push(character),
-            // Marks of the direction of writing can make a name look like another.
+            // Bidirectional control characters can make one name look like another.
             '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
                 let _ = write!(shown, "{}", character.escape_unicode());
             }
@@ -78,18 +78,18 @@ pub fn escaped(text: &str) -> String {
     shown
 }
 
-/// A name in one line: as [`escaped`], with line breaks and tabs as escapes too.
+/// Returns a name on one line: as [`escaped`], and line breaks and tabs are escaped too.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     escaped(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
-/// JSON in one line; a terminal that it is shown on takes no part of it for a command.
+/// Returns JSON on one line, with all control characters escaped for a terminal.
 #[must_use]
 pub fn json_line(value: &Value) -> String {
     let mut line = String::new();
     for character in value.to_string().chars() {
-        // JSON itself escapes what is below.
+        // JSON itself escapes the characters below.
         if character > '~' && Escaped(character).to_string().starts_with('\\') {
             let _ = write!(line, "\\u{:04x}", u32::from(character));
         } else {
@@ -99,19 +99,19 @@ pub fn json_line(value: &Value) -> String {
     line + "\n"
 }
 
-/// Warnings of one kind that are shown; the rest are counted.
+/// Number of warnings of one kind that are shown; further ones are only counted.
 const SHOWN: usize = 5;
 
-/// Warnings so far, by the place in the code that gives them.
+/// Number of warnings so far, by their place in the code.
 static WARNINGS: Mutex<BTreeMap<(&'static str, u32), usize>> = Mutex::new(BTreeMap::new());
 
-/// Shows the warnings of the libraries on standard error.
+/// Starts showing the libraries' warnings on standard error.
 pub fn show_warnings() {
     // A second call, in tests, finds the first one's subscriber in place.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Warnings));
 }
 
-/// Tells how many warnings were not shown.
+/// Prints the number of warnings that were not shown.
 pub fn count_hidden_warnings() {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     let hidden: usize = warnings.values().map(|count| count.saturating_sub(SHOWN)).sum();

@@ -1,4 +1,4 @@
-//! Progress of long work: a bar on a terminal, a line now and then elsewhere.
+//! Progress of long work: a bar on a terminal, occasional lines elsewhere.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
 
 use crate::output::note;
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// The bar on the screen, which has to be put aside while something else is printed.
+/// The visible bar, which is hidden while something else is printed.
 static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
-/// How far a piece of work is.
+/// The progress of one task.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -22,7 +22,7 @@ pub struct Progress {
     last_line: Mutex<Instant>,
 }
 
-/// Progress of work of this many parts.
+/// Starts to show the progress of a task of `parts` parts.
 #[must_use]
 pub fn bar(length: u64, what: &str) -> Progress {
     let bar = ProgressBar::new(length);
@@ -42,24 +42,24 @@ impl Progress {
         self.bar.set_length(length);
     }
 
-    /// How many parts are done.
+    /// Sets the number of finished parts.
     pub fn set_position(&self, position: u64) {
         self.bar.set_position(position);
         self.tell();
     }
 
-    /// That so many more parts are done.
+    /// Adds to the number of finished parts.
     pub fn inc(&self, parts: u64) {
         self.bar.inc(parts);
         self.tell();
     }
 
-    /// What is being done, beside the bar.
+    /// Sets the text beside the bar.
     pub fn set_message(&self, message: impl Into<String>) {
         self.bar.set_message(message.into());
     }
 
-    /// Ends it, and takes the bar away.
+    /// Ends the task and removes the bar.
     pub fn finish_and_clear(&self) {
         self.bar.finish_and_clear();
     }
@@ -70,7 +70,7 @@ impl Progress {
         *self.last_line.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Prints how far the work is, where there is no bar to see and enough time has passed.
+    /// Prints the progress as a line if there is no visible bar and enough time has passed.
     fn tell(&self) {
         if !self.bar.is_hidden() {
             return;
@@ -86,7 +86,7 @@ impl Progress {
     }
 }
 
-/// The time that is left if the rest goes on at the same pace; nothing at the beginning and the end.
+/// The remaining time at the present pace, as text; empty at the beginning and the end.
 fn left(done: u64, all: u64, spent: f64) -> String {
     if done == 0 || done >= all {
         return String::new();
@@ -105,7 +105,7 @@ impl Drop for Progress {
     }
 }
 
-/// Runs something that prints, with the bar put aside.
+/// Hides the bar while `print` runs.
 pub(crate) fn suspended(print: impl FnOnce()) {
     let bar =
         SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);

@@ -1,4 +1,4 @@
-//! What the programs about segmentation quality share: their arguments, and how their progress is shown.
+//! Arguments and progress display shared by the segmentation quality programs.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::arguments::whole;
 use crate::choices::one_of;
 use crate::{DeviceArgs, Progress as Bar, bar, watch_training};
 
-/// Which data a quality estimator is made of, and how long that may take.
+/// Training data and effort of a quality estimator.
 #[derive(Clone, Debug, clap::Args)]
 pub struct QualityArgs {
     /// Folder of the data set
@@ -21,23 +21,25 @@ pub struct QualityArgs {
     /// How the folder is arranged
     #[arg(long, value_parser = volume_layouts(), default_value = "acdc")]
     pub layout: Layout,
-    /// Labels whose quality is predicted, separated by commas; by default all that the training data hold
+    /// Labels whose quality is predicted, separated by commas; by default all labels in the training data
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..))]
     pub label: Vec<u8>,
     /// Rows and columns of the networks' grid
     #[arg(long, default_value_t = 48, value_parser = whole(16, 1024))]
     pub size: usize,
-    /// Folders with segmentations of the training patients by networks in use, files CASE.nii.gz, or folders of such folders,
-    /// separated by commas: candidates besides those that are made. `train_quality` then corrects estimates and calibrates
-    /// intervals on those of the held-out patients. The networks must not have learnt from these patients
+    /// Folders with segmentations of the training patients by your own networks, separated by commas. Each folder holds
+    /// files CASE.nii.gz or further such folders. The segmentations are used for training in addition to generated
+    /// ones; `train_quality` then corrects estimates and calibrates intervals on those of the held-out patients. The
+    /// networks must not have been trained on these patients
     #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
     pub predictions: Vec<PathBuf>,
-    /// Scales all trainings to about this many minutes on two cores; each passes over its samples at least once, so that
-    /// very few take longer. The same number gives the same results anywhere
+    /// Scales all trainings to take about this many minutes on two cores. Each training passes over its samples at
+    /// least once, so very small values are exceeded. The same value gives the same results on any machine
     #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
     pub budget_minutes: f64,
-    /// Steps of the attacks that the second opinion is trained against: with 2, training takes half as long again, and
-    /// attacks of many steps harm it less, but it is worse on clean images and under one step
+    /// Steps of the attacks in the adversarial training of the second opinion. With 2, training takes 1.5 times as
+    /// long; the estimator is then more robust to attacks of many steps, but less accurate on clean images and under
+    /// one step
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
     pub attack_steps: u8,
     /// Seed of splits, candidates and training
@@ -48,7 +50,7 @@ pub struct QualityArgs {
     pub device: DeviceArgs,
 }
 
-/// Minutes that the trainings of the defaults take.
+/// Minutes that all trainings take with the default settings.
 pub const DEFAULT_MINUTES: f64 = 85.0;
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -58,24 +60,24 @@ fn minutes(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A week and a half of training: more is a slip of the keyboard.
+/// A week and a half of training: a larger value is a typing error.
 const MOST_MINUTES: f64 = 15_000.0;
 
-/// A parser of the layouts that hold volumes with labels.
+/// Returns a parser of the layouts that hold volumes with labels.
 pub fn volume_layouts() -> impl TypedValueParser<Value = Layout> {
     one_of(vec![
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`", Layout::Acdc),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr", Layout::Msd),
         (
             "manifest",
-            "A table (CSV) with a row a case: image, mask, patient; see docs/datasets.md",
+            "A table (CSV) with one row per case: image, mask, patient; see docs/datasets.md",
             Layout::Manifest,
         ),
     ])
 }
 
 impl QualityArgs {
-    /// How candidates are made and estimators trained.
+    /// The configuration of the candidates and of the trainings.
     #[must_use]
     pub fn pipeline(&self) -> PipelineConfig {
         let mut pipeline = PipelineConfig::new(self.seed).scaled(self.budget_minutes / DEFAULT_MINUTES);
@@ -88,7 +90,7 @@ impl QualityArgs {
     /// Reads the data set and splits its patients; with `test_data`, test patients come from that folder.
     ///
     /// # Errors
-    /// As [`QualityDataConfig::read`].
+    /// Those of [`QualityDataConfig::read`].
     pub fn read(&self, test_data: Option<&Path>) -> Result<QualityData, QualityStudyError> {
         let config = QualityDataConfig::new(self.layout.clone(), self.seed);
         let config = config.labels(self.label.clone()).size(self.size).predictions(self.predictions.clone());
@@ -96,7 +98,8 @@ impl QualityArgs {
     }
 }
 
-/// Shows work on quality: a bar for what is counted, and for the pipeline a line for each step, with a bar of this name.
+/// Shows the progress of quality workflows: a bar for counted work, and a line for each step of the pipeline. The bar
+/// of the pipeline has the given name.
 pub fn watch(pipeline: &str) -> impl FnMut(&QualityProgress<'_>) -> ControlFlow<()> {
     let mut shown: Option<Bar> = None;
     move |progress| {

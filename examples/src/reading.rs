@@ -1,27 +1,27 @@
-//! Arguments that say how files are read.
+//! Arguments for reading files.
 
 use lesio::io::{AffineSource, FourthAxis, ReadOptions};
 
 use crate::choices::affine_sources;
 
-/// More than any machine has.
+/// More GiB than any machine has.
 const MOST_GIB: f64 = 16_777_216.0;
 
-/// How files are read.
+/// Options for reading files.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReadArgs {
-    /// Memory that one case may take beside the model, in GiB: its files while they are read, and the work on them
+    /// Memory limit for one case in GiB, for reading its files and for computing on them; the model is not included
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     pub max_memory: u64,
-    /// Which form of a NIfTI header places its voxels: the sform or the qform; auto takes the sform where its code is
-    /// above 0
+    /// Source of the affine in a NIfTI header: sform or qform; auto uses the sform if its code is above 0, else the
+    /// qform
     #[arg(long, default_value = "auto", value_parser = affine_sources())]
     pub affine: AffineSource,
-    /// The fourth axis of NIfTI images holds the channels of a scan
+    /// Read the fourth axis of NIfTI images as the channels of a scan
     #[arg(long)]
     pub channels_last_axis: bool,
-    /// What the channels are, in the order of the files, where these are not called as those that the model was trained
-    /// on: flair,t1
+    /// Names of the channels in the order of the files, such as flair,t1. Needed if the file names differ from those in
+    /// the model's training
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub channels: Vec<String>,
 }
@@ -36,10 +36,10 @@ impl ReadArgs {
     }
 }
 
-/// Bytes of so many gibibytes, as `--max-memory` takes them.
+/// Parses a number of GiB and returns it in bytes.
 ///
 /// # Errors
-/// What is no positive number, or more bytes than can be counted.
+/// For text that is not a positive number, and for too many bytes.
 pub fn gibibytes(text: &str) -> Result<u64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= MOST_GIB => Ok((number * (1_u64 << 30) as f64) as u64),

@@ -1,4 +1,4 @@
-//! The arguments of a training: the model, how images are prepared, and how it starts.
+//! The arguments of a training: model, preprocessing, length and start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,30 +24,30 @@ type FrameOfGrid = fn([usize; 2]) -> Frame;
 type LikelihoodOfScale = fn(f64) -> Likelihood;
 type CorruptionOfNoise = fn(f64) -> Corruption;
 
-/// More bands than a volume has slices tell nothing more.
+/// More bands than a volume has slices have no effect.
 const MOST_BANDS: usize = 1000;
 
-/// The model, its training images and the filters of its maps.
+/// The model, its preprocessing, and the filters of its maps.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
     /// Kind of model
     #[arg(long, default_value = "vae", value_parser = named::<ModelKind>(&[
         ("vae", "A variational autoencoder: every predictor"),
         ("denoiser", "A denoising U-Net: pixel predictors only"),
-        ("restorer", "A U-Net that was taught to paint synthetic anomalies away: pixel predictors only"),
-        ("segmenter", "A U-Net that was taught to mark synthetic anomalies: its marks, and pixel predictors"),
+        ("restorer", "A U-Net trained to remove synthetic anomalies: pixel predictors only"),
+        ("segmenter", "A U-Net trained to segment synthetic anomalies: its segmentation, and pixel predictors"),
     ]))]
     model: ModelKind,
     /// Rows and columns of the network's grid
     #[arg(long, default_value_t = 128, value_parser = whole(4, 4096))]
     size: usize,
-    /// How images come to the grid; by default heads for volumes and photo for images
+    /// Preprocessing; by default heads for volumes and photo for images
     #[arg(long, value_parser = named::<Preset>(&[
         ("heads", "Find the head, standardize its histogram, align its box to the grid"),
         ("photo", "Scale each image by its own percentiles and fit it to the grid"),
     ]))]
     preprocessing: Option<Preset>,
-    /// How intensities are scaled, instead of what --preprocessing says
+    /// Scaling of intensities, instead of that of --preprocessing
     #[arg(long, value_parser = one_of(vec![
         ("percentiles", "By each image's own percentiles", Intensity::Robust(RobustScaling::new())),
         (
@@ -57,7 +57,7 @@ pub struct ModelArgs {
         ),
     ]))]
     intensity: Option<Intensity>,
-    /// How images are laid on the grid, instead of what --preprocessing says
+    /// Placement of images on the grid, instead of that of --preprocessing
     #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
         ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
         ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
@@ -75,7 +75,7 @@ pub struct ModelArgs {
     /// Distribution of pixels given the latent sample
     #[arg(long, default_value = "gaussian", value_parser = one_of::<LikelihoodOfScale>(vec![
         ("gaussian", "", |scale| Likelihood::Gaussian { scale }),
-        ("learned", "Gaussian with a standard deviation learnt for each pixel", |_| Likelihood::GaussianLearned),
+        ("learned", "Gaussian with a learned standard deviation for each pixel", |_| Likelihood::GaussianLearned),
         ("laplace", "", |scale| Likelihood::Laplace { scale }),
         ("bernoulli", "", |_| Likelihood::Bernoulli),
     ]))]
@@ -83,7 +83,7 @@ pub struct ModelArgs {
     /// Scale of a Gaussian or Laplace likelihood, where 1 is the range of an image
     #[arg(long, default_value_t = 0.1, value_parser = number(1e-4, 1e4))]
     scale: f64,
-    /// What the network sees in training instead of the image; by default noise for heads and for denoisers
+    /// Corruption of the training images; by default noise for heads and for denoisers
     #[arg(long, value_parser = one_of::<CorruptionOfNoise>(vec![
         ("none", "", |_| Corruption::None),
         ("squares", "Squares filled with one value (context encoding)", |_| {
@@ -95,7 +95,8 @@ pub struct ModelArgs {
     /// Standard deviation of the coarse noise
     #[arg(long, default_value_t = 0.2, value_parser = number(0.0, 10.0))]
     noise: f64,
-    /// What restorers and segmenters are taught; by default medical for heads, and natural otherwise
+    /// Synthetic anomalies for the training of restorers and segmenters; by default medical for heads, and natural
+    /// otherwise
     #[arg(long, value_parser = one_of::<fn() -> SyntheticAnomalies>(vec![
         ("medical", "Brighter and darker lesions, parts of other subjects", SyntheticAnomalies::medical),
         (
@@ -105,43 +106,43 @@ pub struct ModelArgs {
         ),
     ]))]
     anomalies: Option<fn() -> SyntheticAnomalies>,
-    /// Mirror half of the training images left to right; restorers and segmenters then also average what they say of an
-    /// image and of its mirror image. By default only where those two are trained on heads
+    /// Mirror half of the training images left to right. Restorers and segmenters then also average their output for an
+    /// image and for its mirror image. On by default only for restorers and segmenters of heads
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     mirror: Option<bool>,
     /// Largest shift of training images, in pixels
     #[arg(long, default_value_t = 0, value_parser = whole(0, 1024))]
     shift: usize,
-    /// Largest relative change of brightness of training images; by default 0, and for restorers and segmenters 0.1 of heads
-    /// and 0.05 otherwise
+    /// Largest relative change of brightness of training images; by default 0. For restorers and segmenters: 0.1 for
+    /// heads, 0.05 otherwise
     #[arg(long, value_parser = number(0.0, 1.0))]
     brightness: Option<f64>,
-    /// Largest rotation of training images, in degrees; by default 0, and for restorers and segmenters 10 of heads and 3
-    /// otherwise. Objects without a direction, such as a bottle seen from above, are best turned by any angle: 180
+    /// Largest rotation of training images, in degrees; by default 0. For restorers and segmenters: 10 for heads, 3
+    /// otherwise. Use 180 for objects without a preferred direction, such as a bottle seen from above
     #[arg(long, value_parser = number(0.0, 180.0))]
     rotation: Option<f64>,
-    /// Largest relative change of the size of training images; by default 0, and for restorers and segmenters 0.1 of heads
-    /// and 0.03 otherwise
+    /// Largest relative change of the size of training images; by default 0. For restorers and segmenters: 0.1 for
+    /// heads, 0.03 otherwise
     #[arg(long, value_parser = number(0.0, 0.9))]
     zoom: Option<f64>,
-    /// Largest relative change of the exponent of the values of training images; by default 0, and 0.15 where restorers and
-    /// segmenters are trained on heads
+    /// Largest relative change of the gamma exponent of training images; by default 0, and 0.15 for restorers and
+    /// segmenters of heads
     #[arg(long, value_parser = number(0.0, 0.9))]
     gamma: Option<f64>,
-    /// Window of the median filter on maps along slices, rows and columns: millimetres of volumes, and of images, whose
-    /// pixels have no known size, pixels of the network's grid. A window has the odd number of voxels nearest to that;
-    /// 0 leaves an axis alone. By default 3,5,5 for heads and 0,3,3 otherwise
+    /// Window of the median filter on maps along slices, rows and columns: in millimeters for volumes, in pixels of the
+    /// network's grid for images, whose pixel size is unknown. Each length is rounded to an odd number of voxels; 0
+    /// leaves an axis unfiltered. By default 3,5,5 for heads and 0,3,3 otherwise
     #[arg(long, value_name = "SLICES,ROWS,COLUMNS", allow_hyphen_values = true)]
     median: Option<MedianLengths>,
-    /// By how much the foreground is eroded before maps are read, in the unit of --median; by default 4 for heads, whose
-    /// scalp no model knows, and 0 otherwise
+    /// Erosion of the foreground before maps are read, in the unit of --median; by default 4 for heads, whose scalp
+    /// models cannot reproduce, and 0 otherwise
     #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
-    /// Parts of a volume, along its slices, in which maps are counted in deviations from what normal slices score
-    /// at the same position; 0 for maps as they are. By default 8 for aligned heads, and 0 otherwise
+    /// Number of bands of slices for the normalization of maps by position: scores become standard deviations from the
+    /// mean score of normal slices in the same band. 0 turns it off. By default 8 for aligned heads, and 0 otherwise
     #[arg(long, alias = "locate", value_parser = whole(0, MOST_BANDS))]
     position_bands: Option<usize>,
-    /// In what numbers a VAE multiplies, here and wherever the model file is used
+    /// Number format in which a VAE is computed, here and wherever the model file is used
     #[arg(long, value_parser = precisions(), default_value = "single")]
     precision: Precision,
 }
@@ -150,17 +151,17 @@ fn coarse_noise(deviation: f64) -> Corruption {
     Corruption::CoarseNoise { deviation, cell: 8 }
 }
 
-/// How long a training is.
+/// The length of a training.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct PassArgs {
-    /// Passes over the training slices; by default 30, and for restorers and segmenters as --updates says
+    /// Passes over the training slices; by default 30. Restorers and segmenters use --updates by default
     #[arg(long, value_parser = whole(1, 100_000))]
     epochs: Option<usize>,
-    /// Instead: updates, in whole epochs; by default 3000 for restorers and segmenters
+    /// Number of updates instead of --epochs, in whole epochs; by default 3000 for restorers and segmenters
     #[arg(long, conflicts_with = "epochs", value_parser = whole(1, 100_000_000))]
     updates: Option<usize>,
-    /// Instead: minutes for the training, of all members together. The speed of this machine is measured first, and the
-    /// learning rate falls over as many epochs as fit
+    /// Minutes for the training of all members together, instead of --epochs. The program first measures the speed of
+    /// this machine; the learning rate then falls over as many epochs as fit
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["epochs", "updates"], value_parser = number(0.01, 1e5))]
     budget: Option<f64>,
     /// Slices per update; by default 32, and 16 for restorers and segmenters
@@ -169,19 +170,19 @@ pub struct PassArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 1e-3, value_parser = number(1e-9, 1.0))]
     rate: f64,
-    /// Epochs without a better validation loss after which training stops; by default 10, and for restorers and segmenters
-    /// none, since they gain most when the learning rate has fallen
+    /// Training stops after this many epochs without a better validation loss; by default 10. Restorers and segmenters
+    /// do not stop early by default, since they improve most when the learning rate is low
     #[arg(long, value_parser = whole(1, 100_000))]
     patience: Option<usize>,
 }
 
-/// Updates of a restorer or segmenter, where nothing else is asked for: about 25 minutes of heads on two cores.
+/// Default updates of a restorer or segmenter: about 25 minutes for heads on two cores.
 const TAUGHT_UPDATES: usize = 3000;
 /// Images per update of a restorer or segmenter.
 const TAUGHT_BATCH: usize = 16;
 
 impl PassArgs {
-    /// How long the training of one of so many members is.
+    /// The length of the training of one of `members` members.
     fn length(&self, kind: ModelKind, members: usize) -> TrainingLength {
         match (self.budget, self.epochs, self.updates) {
             (Some(minutes), ..) => {
@@ -204,18 +205,18 @@ impl PassArgs {
     }
 }
 
-/// Whether a kind of model is taught with synthetic anomalies.
+/// Whether a kind of model is trained with synthetic anomalies.
 fn is_taught(kind: ModelKind) -> bool {
     matches!(kind, ModelKind::Restorer | ModelKind::Segmenter)
 }
 
-/// How a training starts where there was an earlier one.
+/// How a training treats an earlier one in the same folder.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct StartArgs {
-    /// Go on from the checkpoint in --out
+    /// Continue from the checkpoint in --out
     #[arg(long)]
     resume: bool,
-    /// Go on from the checkpoint in --out where there is one, else start: for jobs that a scheduler repeats
+    /// Continue from the checkpoint in --out if there is one, else start anew: for jobs that a scheduler restarts
     #[arg(long, conflicts_with = "resume")]
     resume_or_fresh: bool,
     /// Replace the model and the checkpoint of an earlier training in --out
@@ -224,10 +225,10 @@ pub struct StartArgs {
 }
 
 impl StartArgs {
-    /// How the training starts. What an earlier one left in --out is lost only with --overwrite.
+    /// How the training starts. Only --overwrite discards the files of an earlier training in --out.
     ///
     /// # Errors
-    /// An earlier training in the folder, where no argument says what becomes of it.
+    /// If the folder holds an earlier training and no argument says how to treat it.
     pub fn checkpoints(self, out: &Path, model: &Path) -> Result<Checkpoints, String> {
         let checkpoint: PathBuf = out.join("checkpoint.safetensors");
         let earlier = checkpoint_exists(&checkpoint);
@@ -244,7 +245,7 @@ impl StartArgs {
         } else if earlier || model.symlink_metadata().is_ok() {
             let found = if earlier { &checkpoint } else { model }.display();
             return Err(format!(
-                "{found} is of an earlier training: --resume goes on from it, --overwrite replaces it"
+                "{found} is from an earlier training: --resume continues it, --overwrite replaces it"
             ));
         } else {
             Start::Fresh
@@ -254,8 +255,8 @@ impl StartArgs {
 }
 
 impl ModelArgs {
-    /// The training of a localizer, or of each of so many, on images of this layout; without the data, it serves to check
-    /// the settings.
+    /// The training configuration of a localizer, or of each of `members` localizers, for images of this layout.
+    /// Without the data, the configuration serves only to check the settings.
     #[must_use]
     pub fn training(
         &self,
@@ -324,7 +325,7 @@ impl ModelArgs {
         ModelTraining::Vae { model, training }
     }
 
-    /// What is asked for; the rest as the kind of model and of image suggests.
+    /// The augmentation that the arguments give; other settings follow from the kind of model and of image.
     fn augmentation(&self, preset: Preset) -> Augmentation {
         let usual = if is_taught(self.model) { preset.augmentation() } else { Augmentation::default() };
         let mirror = |mirrored| if mirrored { Mirror::LeftRight } else { Mirror::Never };
@@ -338,7 +339,7 @@ impl ModelArgs {
             .gamma(or(self.gamma, usual.gamma))
     }
 
-    /// What is trained of the kinds that are a U-Net.
+    /// The training of a model that is a U-Net.
     fn u_net(&self, preset: Preset, train: TrainConfig, augmentation: Augmentation) -> ModelTraining {
         let mut network = DenoiserConfig::new(1, self.size, self.size);
         if let Some(widths) = &self.widths {

@@ -101,11 +101,11 @@ pub fn by_option(error: &WorkflowError) -> Option<String> {
             format!("--predictor names {name} twice")
         }
         WorkflowError::TooFewNormals { level, needed, subjects } => format!(
-            "--family-wise {level} takes {needed} normal subjects, the model was calibrated on {subjects}"
+            "--family-wise {level} needs {needed} normal subjects, the model was calibrated on {subjects}"
         ),
         WorkflowError::ResultsInData { folder, data } => {
             let (folder, data) = (folder.display(), data.display());
-            format!("--out {folder} lies in {data}: its results would be taken for data")
+            format!("--out {folder} lies in {data}: its results would be read as data")
         }
         WorkflowError::Exists { path } => format!("{} exists; --overwrite replaces it", path.display()),
         WorkflowError::Quality(error @ QualityStudyError::Memory { .. }) => {

@@ -82,7 +82,7 @@ fn localize_says_what_is_wrong() {
     fail(localize(&empty).args(["--layout", "cases", "--image", "flair.nii.gz"]), &["holds no case"]);
     let text = folder.path().join("notes.txt");
     fs::write(&text, "hello").unwrap();
-    fail(&mut localize(&text), &["notes.txt", "ends in none of"]);
+    fail(&mut localize(&text), &["notes.txt", "expected a name that ends in one of"]);
 
     // Models.
     let with_model = |model: &Path| {

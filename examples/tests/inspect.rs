@@ -77,7 +77,7 @@ fn every_real_file_is_told_as_nibabel_reads_it() {
                 assert!((a - b).abs() < 1e-6, "{name}: affine {row} {column}: {a} {b}");
             }
         }
-        // Colours and complex numbers have no sum.
+        // Colors and complex numbers have no sum.
         if expected.get("sum").is_none() {
             assert!(
                 found.get("sum").is_none() && !found["datatype_name"].as_str().unwrap().is_empty(),
@@ -195,7 +195,7 @@ fn the_header_has_its_unit_and_millimeters_stand_beside_it() {
     let text = succeed(program("inspect").arg(&path)).out;
     assert!(text.contains("1.5 x 1.5 x 10 um, or 0.0015 x 0.0015 x 0.01 mm"), "{text}");
     changed(&path, &[(123, &[7])]);
-    assert!(with(&path, &[])["problems"].to_string().contains("millimeters are taken"));
+    assert!(with(&path, &[])["problems"].to_string().contains("millimeters are assumed"));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     // The arguments themselves are refused.
     for mut refused in [assess(&image, &segmentation, &elsewhere), train(&patient)] {
         let refused = ran(refused.args(["--device", "gpu"]));
-        assert!(refused.code == Some(2) && refused.err.contains("\"gpu\" is no device"), "{}", refused.err);
+        assert!(refused.code == Some(2) && refused.err.contains("unknown device \"gpu\""), "{}", refused.err);
     }
 
     // An empty segmentation has an answer of its own.
