@@ -27,9 +27,9 @@ const CALIBRATION: u64 = 59;
 const TEST: u64 = 40;
 /// The nominal share of healthy subjects in which anything is found.
 const LEVEL: f64 = 0.1;
-/// Scalp and skull in millimetres.
+/// Scalp and skull in millimeters.
 const RIM: f64 = 16.0;
-/// Millimetres of a pixel of the grid: the field of view is 224 mm wide.
+/// Millimeters of a pixel of the grid: the field of view is 224 mm wide.
 const GRID_PIXEL: f64 = 224.0 / GRID as f64;
 
 fn phantom(size: usize, slices: usize) -> BrainPhantom {
@@ -88,7 +88,7 @@ fn most(probability: f64) -> usize {
     let allowed = (LEVEL * (1 + CALIBRATION) as f64).floor();
     let (a, b) = (allowed, (CALIBRATION + 1) as f64 - allowed);
     let trials = TEST as f64;
-    // P(0), then by the ratio of neighbours.
+    // P(0), then by the ratio of neighbors.
     let mut term: f64 = (0..TEST).map(|k| (b + k as f64) / (a + b + k as f64)).product();
     let mut below = term;
     for count in 0..TEST {
@@ -132,7 +132,7 @@ fn alarms_of_pictures_keep_their_rate() {
     assert!(made.score(&coarse[0].scan, &NAMES).unwrap().doubt.is_some());
 }
 
-/// In millimetres, by the spacing of each axis.
+/// In millimeters, by the spacing of each axis.
 #[test]
 fn alarms_of_volumes_keep_their_rate() {
     let filters = PostProcessing::default().median(0.0, 5.0 * GRID_PIXEL, 5.0 * GRID_PIXEL).erosion(RIM);

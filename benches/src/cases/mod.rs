@@ -27,7 +27,7 @@ pub trait Case {
     /// What the work gives, to be compared with others' results; for a fresh case.
     ///
     /// # Errors
-    /// As [`Case::run`].
+    /// Those of [`Case::run`].
     fn outputs(&mut self) -> Result<Tensors>;
 
     /// Multiply-adds of convolutions, linear layers and matrix products in one run; `None` where

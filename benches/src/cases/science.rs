@@ -166,7 +166,7 @@ impl Case for ReadNifti {
     }
 }
 
-/// Components of a volume's mask, neighbours by face, edge or corner.
+/// Components of a volume's mask, neighbors by face, edge or corner.
 #[derive(Debug)]
 pub(super) struct Labelling {
     mask: Array3<bool>,
