@@ -11,7 +11,7 @@ use std::process::Command;
 /// is a decision, which changes the number here.
 const PROGRAMS: &[(&str, usize, &str)] = &[
     ("metrics", 30, "AUROC 0.75, Dice 0.8\n"),
-    ("io", 63, "1 channel, 1 x 2 pixels\ntruncated: true\n"),
+    ("io", 63, "3 channels, 1 x 2 pixels\ntruncated: true\n"),
     ("quality", 66, "1 Dice within 0 to 1: true\n"),
     ("own_predictor", 66, "0 faults\n"),
     ("facade", 180, "a map of [24, 24, 2] voxels\n"),

@@ -11,7 +11,7 @@ fn main() {
     }
     bytes[54..60].copy_from_slice(&[10, 10, 10, 200, 200, 200]);
     match ReadOptions::default().read_image_bytes(&bytes) {
-        Ok(image) => println!("{} channel, {} x {} pixels", image.channels(), image.height(), image.width()),
+        Ok(image) => println!("{} channels, {} x {} pixels", image.channels(), image.height(), image.width()),
         Err(error) => println!("error {error}"),
     }
     let cut = ReadOptions::default().read_image_bytes(&bytes[..56]);
