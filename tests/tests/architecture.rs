@@ -225,6 +225,35 @@ fn every_package_follows_the_workspace() {
     }
 }
 
+/// README.md with the features and the Rust version, licences, and a program that the doc tests run.
+#[test]
+fn every_package_has_a_front_door() {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let version =
+        workspace.split("rust-version = \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    for (name, found) in &crates() {
+        let read = |file: &str| {
+            fs::read_to_string(found.folder.join(file)).unwrap_or_else(|_| panic!("{name}: no {file}"))
+        };
+        let (readme, manifest, source) = (read("README.md"), read("Cargo.toml"), read("src/lib.rs"));
+        assert!(readme.starts_with(&format!("# {name}\n")) && readme.contains("```rust\n"), "{name}");
+        assert!(readme.contains(&format!("Rust {version} or newer")), "{name} states another Rust version");
+        assert!(
+            source.contains("#[doc = include_str!(\"../README.md\")]"),
+            "{name} does not test its README.md"
+        );
+        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            assert_eq!(read(licence), fs::read_to_string(root().join(licence)).unwrap(), "{name}: {licence}");
+        }
+        let features = manifest.split("[features]\n").nth(1).unwrap_or_default();
+        let features = features.lines().take_while(|line| !line.starts_with('['));
+        for feature in features.filter_map(|line| line.split_once(" = [")).map(|(feature, _)| feature) {
+            let is_named = feature == "default" || readme.contains(&format!("| `{feature}` |"));
+            assert!(is_named, "{name}: README.md does not name the feature {feature}");
+        }
+    }
+}
+
 #[test]
 fn the_readme_names_programs_that_exist() {
     let root = root();

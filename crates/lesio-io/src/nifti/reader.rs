@@ -139,7 +139,7 @@ impl<'a> VoxelReader<'a> {
         })
     }
 
-    /// Reads the last `count` voxels. A compressed file is then verified to its end.
+    /// Reads the next `count` voxels, which must be the last that are read: a compressed file is then verified to its end.
     pub(crate) fn collect_values<T: Voxel>(mut self, count: u64) -> Result<Vec<T>, ReadErrorKind> {
         let mut values = Vec::new();
         while (values.len() as u64) < count {
@@ -150,7 +150,7 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
-    /// Whether each of the last `count` voxels differs from 0. A compressed file is then verified to its end.
+    /// Whether each of the next `count` voxels differs from 0. They must be the last that are read.
     pub(crate) fn collect_mask(mut self, count: u64) -> Result<Vec<bool>, ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
