@@ -160,7 +160,7 @@ mod tests {
             let table = format!("case,lesion,kind,contrast\n{rows}");
             LesionGroups::read(table.as_bytes()).unwrap_err().to_string()
         };
-        assert!(said("a,1,bright,0.5\na,1,dark,0.5\n").contains("lesion 1 of case \"a\" stands in more"));
+        assert!(said("a,1,bright,0.5\na,1,dark,0.5\n").contains("lesion 1 of case \"a\" occurs in more"));
         for contrast in ["NaN", "inf", "-inf"] {
             assert!(said(&format!("a,1,bright,{contrast}\n")).contains("expected a finite number"));
         }
