@@ -337,7 +337,12 @@ fn what_does_not_make_one_volume_is_refused_by_name() {
         ("of no size", change(2, &|s| s.spacing = text(&[0.0, 1.0])), "BadAttribute", "PixelSpacing is 0"),
         ("of one size", change(2, &|s| s.spacing = "1.5".into()), "BadAttribute", "PixelSpacing is 1.5"),
         ("of NaN", change(2, &|s| s.position = "nan\\1\\2".into()), "BadAttribute", "ImagePositionPatient"),
-        ("askew", change(0, &|s| s.orientation = text(&[1., 0., 0., 0.5, 1., 0.])), "BadAttribute", "orthogonal"),
+        (
+            "askew",
+            change(0, &|s| s.orientation = text(&[1., 0., 0., 0.5, 1., 0.])),
+            "BadAttribute",
+            "orthogonal",
+        ),
         ("of no direction", change(0, &|s| s.orientation = text(&[0.0; 6])), "BadAttribute", "orthogonal"),
         ("without position", without(tags::IMAGE_POSITION_PATIENT), "BadAttribute", "Position"),
         ("without orientation", without(tags::IMAGE_ORIENTATION_PATIENT), "BadAttribute", "Orientation"),
