@@ -95,7 +95,7 @@ impl QualityProvenance {
     /// use lesio_quality::{PatientPart, QualityProvenance};
     ///
     /// let provenance = QualityProvenance::new(1, "").patients(["ann", "bob"], ["cid"]);
-    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learned));
+    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learnt));
     /// assert_eq!(provenance.part_of("cid"), Some(PatientPart::HeldOut));
     /// assert_eq!(provenance.part_of("dan"), None);
     /// ```
