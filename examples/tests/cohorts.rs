@@ -197,7 +197,11 @@ fn evaluations_go_on_and_are_shared_between_machines() {
     fail(&mut evaluate(&whole), &["test/good/broken was left out", "the content is none of PNG"]);
     let lasts = started.elapsed();
     let expected = found(&whole);
-    assert!(expected.0["incomplete"].to_string().contains("test/good/constant"), "{}", expected.0["incomplete"]);
+    assert!(
+        expected.0["incomplete"].to_string().contains("test/good/constant"),
+        "{}",
+        expected.0["incomplete"]
+    );
     assert_eq!((expected.0["lesion_groups"].as_array().unwrap().len(), expected.2.is_empty()), (2, false));
     assert!(!whole.join("scores").exists(), "a finished evaluation leaves no records");
 
