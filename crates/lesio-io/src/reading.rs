@@ -1,6 +1,6 @@
 //! Reads files and bytes in memory as volumes, pictures, masks and scans.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lesio_image::{Image, Scan, Volume};
 use ndarray::Array2;
@@ -273,6 +273,18 @@ impl ReadOptions {
     #[cfg(feature = "dicom")]
     pub fn read_dicom(&self, folder: impl AsRef<Path>) -> Result<Volume<f32>, ReadError> {
         crate::dicom::read(folder.as_ref(), self.limit())
+    }
+
+    /// Reads the DICOM series of these files, wherever they lie.
+    pub(crate) fn read_series(&self, files: &[PathBuf]) -> Result<Volume<f32>, ReadError> {
+        #[cfg(feature = "dicom")]
+        return crate::dicom::read_series(files, self.limit());
+        #[cfg(not(feature = "dicom"))]
+        {
+            let reason = "this build reads none, it lacks the feature dicom".to_owned();
+            let first = files.first().map_or(Path::new(""), PathBuf::as_path);
+            Err(ReadErrorKind::NotDicom { reason }.at(first))
+        }
     }
 }
 

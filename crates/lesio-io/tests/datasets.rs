@@ -492,6 +492,7 @@ fn a_wrong_layout_is_told_with_the_one_that_fits() {
     told(&above, &Layout::MvTec, "its folder bottle looks like the layout mvtec");
     let dicom = folder(&["a/1.dcm", "a/2.dcm", "README.md"]);
     told(&dicom, &Layout::Images, "2 .dcm");
+    told(&dicom, &Layout::Images, "it looks like the layout dicom");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use ndarray::Array2;
 use crate::endings::{is_volume, without_ending};
 use crate::error::{ReadError, ReadErrorKind};
 use crate::matching::Matching;
+use crate::nifti::{NiftiHeader, read_header};
 use crate::options::ReadOptions;
 use crate::raster;
 use crate::source::Input;
@@ -44,6 +45,8 @@ pub struct Case {
     pub(super) split: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) images: Vec<PathBuf>,
+    /// Whether its images are the slices of one DICOM series.
+    pub(super) series: bool,
     /// The names of the channels; none where they are called as their files.
     pub(super) channels: Vec<String>,
     /// What else a manifest says of it, by column.
@@ -63,6 +66,7 @@ impl Case {
             split: None,
             kind: None,
             images: Vec::new(),
+            series: false,
             channels: Vec::new(),
             further: Vec::new(),
             mask: Mask::Unknown,
@@ -95,10 +99,32 @@ impl Case {
         self.kind.as_deref()
     }
 
-    /// Its images, one for each channel of the layout; at least one.
+    /// Its images, one for each channel of the layout; at least one. Of a DICOM series, the files of its slices.
     #[must_use]
     pub fn images(&self) -> &[PathBuf] {
         &self.images
+    }
+
+    /// What stands for it in reports: its images, and the folders of the slices of a DICOM series.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        if !self.series {
+            return self.images.clone();
+        }
+        let mut folders: Vec<PathBuf> =
+            self.images.iter().filter_map(|file| file.parent().map(Path::to_owned)).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    /// The header of its first image, whose codes and units maps of it keep; `None` where that is no NIfTI volume.
+    ///
+    /// # Errors
+    /// As [`read_header`](crate::nifti::read_header).
+    pub fn header(&self) -> Result<Option<NiftiHeader>, ReadError> {
+        let path = self.first_image()?;
+        if self.series || !is_volume(path) { Ok(None) } else { read_header(path).map(Some) }
     }
 
     /// What else is known of it: the columns of a manifest that mean nothing to lesio, such as site and age, in their
@@ -120,10 +146,10 @@ impl Case {
         self.matching
     }
 
-    /// Whether its first image is a volume, by its name; else it is a two-dimensional image.
+    /// Whether its first image is a volume, by its name, or it is a DICOM series; else it is a two-dimensional image.
     #[must_use]
     pub fn is_volume(&self) -> bool {
-        self.images.first().is_some_and(is_volume)
+        self.series || self.images.first().is_some_and(is_volume)
     }
 
     /// Reads its first image and its labels as volumes on one grid; labels are exact. A case that is normal by
@@ -178,7 +204,7 @@ impl Case {
         read_mask: impl Fn(&ReadOptions, &Path) -> Result<Volume<T>, ReadError>,
     ) -> Result<(Volume<f32>, Option<Volume<T>>), ReadError> {
         let path = self.first_image()?;
-        let volume = options.read(path)?;
+        let volume = self.read_file(path, options)?;
         let mask = match &self.mask {
             Mask::File(mask_path) => {
                 let mask = read_mask(&options.of_mask(), mask_path)?;
@@ -205,8 +231,8 @@ impl Case {
     pub fn read_channels_with(&self, options: &ReadOptions) -> Result<Vec<Volume<f32>>, ReadError> {
         let first = self.first_image()?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
-        for path in &self.images {
-            let volume = options.read(path)?;
+        for path in self.files() {
+            let volume = self.read_file(path, options)?;
             let volume = match volumes.first() {
                 Some(reference) => self.matching.bring(volume, path, reference, first)?,
                 None => volume,
@@ -286,8 +312,11 @@ impl Case {
         }
         let mut volumes: Vec<Volume<f32>> = Vec::new();
         let mut need = 0_u64;
-        for path in &self.images {
-            let read = options.read_channels(path)?;
+        for path in self.files() {
+            let read = match self.series {
+                true => vec![self.read_file(path, options)?],
+                false => options.read_channels(path)?,
+            };
             for volume in read {
                 need = need.saturating_add(8 * volume.data().len() as u64);
                 let limit = options.limit();
@@ -311,12 +340,23 @@ impl Case {
         let scan = Scan::joined(volumes).map_err(not_one)?;
         let names = match options.named_channels() {
             // The channels of one file have no names of their own.
-            [] if scan.channels() != self.images.len() => return Ok((scan, mask)),
+            [] if scan.channels() != self.files().len() => return Ok((scan, mask)),
             [] if !self.channels.is_empty() => self.channels.clone(),
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
         };
         Ok((scan.named(names).map_err(not_one)?, mask))
+    }
+
+    /// What is read one after the other: a file for each channel, and the first of the slices for all.
+    fn files(&self) -> &[PathBuf] {
+        let count = if self.series { 1 } else { self.images.len() };
+        self.images.get(..count).unwrap_or_default()
+    }
+
+    /// The volume of a file, or of the series that begins with it.
+    fn read_file(&self, path: &Path, options: &ReadOptions) -> Result<Volume<f32>, ReadError> {
+        if self.series { options.read_series(&self.images) } else { options.read(path) }
     }
 
     fn first_image(&self) -> Result<&PathBuf, ReadError> {

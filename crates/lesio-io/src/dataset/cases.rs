@@ -9,7 +9,7 @@ use super::listing::Listing;
 use crate::endings::without_ending;
 
 /// What stands for the folder's name.
-const CASE: &str = "{case}";
+pub(super) const CASE: &str = "{case}";
 
 pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Listing, DatasetError> {
     let refused = |expected| Err(DatasetErrorKind::NotThisLayout { layout: "cases", expected }.at(root));
@@ -59,7 +59,7 @@ fn channel(name: &str) -> String {
 }
 
 /// The file of this name, or of the name with the other of `.nii` and `.nii.gz`.
-fn find(path: &Path) -> Result<Option<PathBuf>, DatasetError> {
+pub(super) fn find(path: &Path) -> Result<Option<PathBuf>, DatasetError> {
     let other = path.to_str().and_then(|name| match name.strip_suffix(".nii.gz") {
         Some(stem) => Some(PathBuf::from(format!("{stem}.nii"))),
         None => name.ends_with(".nii").then(|| PathBuf::from(format!("{name}.gz"))),

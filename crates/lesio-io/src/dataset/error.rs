@@ -120,6 +120,20 @@ pub enum DatasetErrorKind {
         /// Where it should stand.
         expected: &'static str,
     },
+    /// The layout takes a feature with which lesio was not built.
+    #[error("the layout {layout} takes a build with the feature {feature}, which this one lacks")]
+    NotBuilt {
+        /// The layout.
+        layout: &'static str,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A name that breaks the rules of its layout.
+    #[error("is misnamed: {reason}")]
+    Misnamed {
+        /// Which rule, and how.
+        reason: String,
+    },
     /// Two files make the same case.
     #[error("is a second file for the case {id}")]
     DuplicateCase {
@@ -163,7 +177,7 @@ pub enum DatasetErrorKind {
         /// How many there are.
         count: usize,
     },
-    /// A manifest cannot be understood.
+    /// A manifest, or a table of BIDS, cannot be understood.
     #[error("line {line}: {reason}")]
     BadManifest {
         /// The line, from 1.
@@ -200,6 +214,8 @@ impl DatasetErrorKind {
             Self::Empty { .. } => "Empty",
             Self::NotThisLayout { .. } => "NotThisLayout",
             Self::Misplaced { .. } => "Misplaced",
+            Self::NotBuilt { .. } => "NotBuilt",
+            Self::Misnamed { .. } => "Misnamed",
             Self::DuplicateCase { .. } => "DuplicateCase",
             Self::MaskWithoutImage => "MaskWithoutImage",
             Self::AmbiguousMask { .. } => "AmbiguousMask",

@@ -22,10 +22,21 @@ pub(super) struct Entry {
     pub(super) is_folder: bool,
     /// A folder by way of a link: listings that go deep do not follow it, for it may lead back up.
     pub(super) is_link: bool,
+    /// A link that leads nowhere.
+    pub(super) is_dangling: bool,
 }
 
 /// What is visible in a folder, sorted by name. Folders with results of lesio's programs are no data.
 pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
+    let found = entries(folder)?;
+    match found.iter().find(|entry| entry.is_dangling) {
+        Some(entry) => Err(DatasetErrorKind::DanglingLink.at(&entry.path)),
+        None => Ok(found),
+    }
+}
+
+/// As [`list`], with links that lead nowhere.
+pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let failed = |operation: &'static str| {
         move |source: io::Error| match (source.kind(), fs::metadata(folder)) {
             (io::ErrorKind::NotFound, _) => DatasetErrorKind::NotFound.at(folder),
@@ -44,20 +55,18 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
         let path = entry.path();
         let name = utf8_name(&path)?;
         let is_link = entry.file_type().map_err(failed("look up a name in the folder"))?.is_symlink();
-        let kind = match fs::metadata(&path) {
-            Ok(metadata) => metadata.file_type(),
-            Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => {
-                return Err(DatasetErrorKind::DanglingLink.at(&path));
-            }
+        let (is_folder, is_dangling) = match fs::metadata(&path) {
+            Ok(metadata) => (metadata.is_dir(), false),
+            Err(error) if is_link && error.kind() == io::ErrorKind::NotFound => (false, true),
             Err(source) => {
                 return Err(DatasetErrorKind::Io { operation: "look up the file", source }.at(&path));
             }
         };
-        if kind.is_dir() && holds_results(&path) {
+        if is_folder && holds_results(&path) {
             tracing::warn!(folder = %path.display(), "left out: it holds results of lesio, not data");
             continue;
         }
-        entries.push(Entry { name, path, is_folder: kind.is_dir(), is_link });
+        entries.push(Entry { name, path, is_folder, is_link, is_dangling });
     }
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)

@@ -13,7 +13,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let mut listing = Listing::default();
     let files = if root.is_file() {
         let name = utf8_name(root)?;
-        vec![Entry { name, path: root.to_owned(), is_folder: false, is_link: false }]
+        vec![Entry { name, path: root.to_owned(), is_folder: false, is_link: false, is_dangling: false }]
     } else {
         files_below(root, &mut listing.passed)?
     };

@@ -41,6 +41,34 @@ pub enum Layout {
     Msd,
     /// Any images or volumes, in the folder and the folders in it; or a single file.
     Images,
+    /// The Brain Imaging Data Structure (Gorgolewski et al. 2016): `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`,
+    /// sessions or none, in a folder with `dataset_description.json`. A case is what all entities of the names have in
+    /// common, as in `sub-01_ses-02_run-1`; where a session has one image of each kind, these are its case, whatever their
+    /// other entities. Its patient is the subject. The columns of `participants.tsv` and of `sub-01_sessions.tsv` are
+    /// carried along ([`Case::further`](super::Case::further)) behind a column `session`; a column `split` is the split where there is no
+    /// `splits.csv`. What `.bidsignore` names is no image. An image that a case lacks is found when it is read.
+    Bids {
+        /// What the names of the images of a case end in, in the order of its channels, as `FLAIR`; perhaps behind entities
+        /// that they have, as `acq-3D_FLAIR`.
+        suffixes: Vec<String>,
+        /// What the names of masks end in, likewise, as `label-lesion_mask`. They are looked for in `derivatives/*` and in
+        /// the data set itself. A mask belongs to the image whose entities it has; it may have further ones that tell what
+        /// it is (`space`, `desc`, `label` and the like).
+        mask: Option<String>,
+        /// The one folder in `derivatives` that holds the masks.
+        derivative: Option<String>,
+    },
+    /// DICOM files anywhere below a folder, with the feature `dicom`: a case is a series (`SeriesInstanceUID`) of at least
+    /// three images that are no localizers, its patient the `PatientID`. It is called as `PatientID`, `SeriesNumber` and
+    /// `SeriesDescription`, in letters that names of files may have. Modality, date, number and description are carried along
+    /// ([`Case::further`](super::Case::further)). What is no case is told by `tracing::warn!`; a series that makes no
+    /// volume is found when it is read.
+    Dicom {
+        /// Only series whose description holds this text, in upper or lower case.
+        series: Option<String>,
+        /// The mask of a case below the folder, as `masks/{case}.nii.gz`, where `{case}` stands for the case.
+        mask: Option<String>,
+    },
     /// A comma-separated table with a row for each case, which stands for the folder. The column `image` (or `path`) names
     /// its file, or a column for each channel, as `image:flair` and `image:t1`, its files; relative paths start in the
     /// table's folder. Perhaps: `mask`, `case` (else the image's path), `patient` or `subject`, `split`, `kind`. All other
@@ -55,7 +83,13 @@ impl Layout {
         Self::Cases { images: vec![image.into()], mask: mask.map(str::to_owned) }
     }
 
-    /// Its name: `cases`, `mvtec`, `acdc`, `msd`, `images` or `manifest`.
+    /// [`Layout::Bids`] of one image a case.
+    #[must_use]
+    pub fn bids(suffix: impl Into<String>, mask: Option<&str>) -> Self {
+        Self::Bids { suffixes: vec![suffix.into()], mask: mask.map(str::to_owned), derivative: None }
+    }
+
+    /// Its name: `cases`, `mvtec`, `acdc`, `msd`, `images`, `bids`, `dicom` or `manifest`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -64,6 +98,8 @@ impl Layout {
             Self::Acdc => "acdc",
             Self::Msd => "msd",
             Self::Images => "images",
+            Self::Bids { .. } => "bids",
+            Self::Dicom { .. } => "dicom",
             Self::Manifest => "manifest",
         }
     }
@@ -78,10 +114,21 @@ impl fmt::Display for Layout {
 impl FromStr for Layout {
     type Err = UnknownName;
 
-    /// The layout of a name; [`Layout::Cases`] of one image a case, `image.nii.gz`, without masks.
+    /// The layout of a name; [`Layout::Cases`] of one image a case, `image.nii.gz`, and [`Layout::Bids`] of one, `T1w`,
+    /// without masks; [`Layout::Dicom`] of all series.
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         let cases = Self::cases("image.nii.gz", None);
-        let all = [cases, Self::MvTec, Self::Images, Self::Acdc, Self::Msd, Self::Manifest];
+        let dicom = Self::Dicom { series: None, mask: None };
+        let all = [
+            cases,
+            Self::MvTec,
+            Self::Images,
+            Self::Acdc,
+            Self::Msd,
+            Self::Manifest,
+            Self::bids("T1w", None),
+            dicom,
+        ];
         let expected = all.iter().map(Self::name).collect();
         let found = all.into_iter().find(|layout| layout.name() == text);
         found.ok_or_else(|| UnknownName { what: "layout", found: text.to_owned(), expected })

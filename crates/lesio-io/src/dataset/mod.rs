@@ -16,8 +16,11 @@
 //! ```
 
 mod acdc;
+mod bids;
 mod case;
 mod cases;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod error;
 mod folder;
 mod images;
@@ -86,8 +89,10 @@ impl Dataset {
             list(root, layout).map_err(|error| with_hint(error, root, layout))?;
         if cases.is_empty() {
             let error = DatasetErrorKind::Empty { layout: layout.name() }.at(root);
-            let hint = suggestion::suggest(root, layout.name());
-            return Err(error.hinted(hint.or_else(|| Some(format!("it holds {}", passed.describe()?)))));
+            let holds = passed.describe().map(|files| format!("it holds {files}"));
+            let hints = [suggestion::suggest(root, layout.name()), holds].into_iter().flatten();
+            let hint = hints.collect::<Vec<_>>().join("; ");
+            return Err(error.hinted(Some(hint).filter(|hint| !hint.is_empty())));
         }
         passed.tell(root);
         cases.sort_by(|a, b| a.id().cmp(b.id()));
@@ -103,7 +108,9 @@ impl Dataset {
             splits.assign(&mut cases, options.absent_cases)?;
         }
         let mask = match layout {
-            Layout::Cases { mask, .. } => mask.clone(),
+            Layout::Cases { mask, .. } | Layout::Bids { mask, .. } | Layout::Dicom { mask, .. } => {
+                mask.clone()
+            }
             _ => None,
         };
         Self { root: root.to_owned(), cases, mask }
@@ -205,6 +212,15 @@ impl Dataset {
         }
     }
 
+    /// Whether a path lies in a folder of the data set's, or is it, with links resolved; neither need exist.
+    #[must_use]
+    pub fn holds(&self, folder: &str, path: impl AsRef<Path>) -> bool {
+        match (resolved_path(&self.root.join(folder)), resolved_path(path.as_ref())) {
+            (Some(root), Some(path)) => path.starts_with(root),
+            _ => false,
+        }
+    }
+
     fn clone_empty(&self) -> Self {
         Self { root: self.root.clone(), cases: Vec::new(), mask: self.mask.clone() }
     }
@@ -250,6 +266,15 @@ fn list(root: &Path, layout: &Layout) -> Result<Listing, DatasetError> {
         Layout::Acdc => acdc::list(root),
         Layout::Msd => msd::list(root),
         Layout::Images => images::list(root),
+        Layout::Bids { suffixes, mask, derivative } => {
+            bids::list(root, suffixes, mask.as_deref(), derivative.as_deref())
+        }
+        #[cfg(feature = "dicom")]
+        Layout::Dicom { series, mask } => dicom::list(root, series.as_deref(), mask.as_deref()),
+        #[cfg(not(feature = "dicom"))]
+        Layout::Dicom { .. } => {
+            Err(DatasetErrorKind::NotBuilt { layout: "dicom", feature: "dicom" }.at(root))
+        }
         Layout::Manifest => manifest::list(root),
     }
 }

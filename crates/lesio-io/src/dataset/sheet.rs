@@ -1,4 +1,4 @@
-//! A comma-separated table that a user wrote, with the numbers of its lines.
+//! A table that a user wrote, separated by commas or tabs, with the numbers of its lines.
 
 use std::path::Path;
 
@@ -29,27 +29,34 @@ impl Sheet {
         path: &Path,
         bad: impl Fn(u64, String) -> DatasetErrorKind,
     ) -> Result<Self, DatasetErrorKind> {
-        let bytes = read_all(path, MOST_BYTES).map_err(|kind| match kind {
-            ReadErrorKind::Io { operation, source } => DatasetErrorKind::Io { operation, source },
-            ReadErrorKind::DanglingLink { .. } => DatasetErrorKind::DanglingLink,
-            ReadErrorKind::NotRegularFile { found } => DatasetErrorKind::NotRegularFile { found },
-            other => bad(1, other.to_string()),
-        })?;
+        let bytes = bytes_of(path, MOST_BYTES, &bad)?;
         Self::parse(&bytes).map_err(|(line, reason)| bad(line, reason))
     }
 
+    /// Reads a table whose columns are separated by tabs, without quotes.
+    pub(super) fn read_tabs(
+        path: &Path,
+        bad: impl Fn(u64, String) -> DatasetErrorKind,
+    ) -> Result<Self, DatasetErrorKind> {
+        let bytes = bytes_of(path, MOST_BYTES, &bad)?;
+        let mut reader = ReaderBuilder::new();
+        reader.delimiter(b'\t').quoting(false);
+        Self::parse_with(reader, &bytes).map_err(|(line, reason)| bad(line, reason))
+    }
+
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+        Self::parse_with(ReaderBuilder::new(), bytes)
+    }
+
+    fn parse_with(mut reader: ReaderBuilder, bytes: &[u8]) -> Result<Self, Fault> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|&&byte| byte == b'\n').count() as u64 + 1;
             (line, "is not UTF-8".to_owned())
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut reader = ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(Trim::All)
-            .from_reader(text.as_bytes());
+        let mut reader =
+            reader.has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes());
         // Where a row begins, the reader counts from before the empty lines that it skips.
         let line = |position: Option<&csv::Position>| {
             let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
@@ -96,6 +103,20 @@ impl Sheet {
     pub(super) fn bad_header(&self, reason: String) -> Fault {
         (self.header_line, reason)
     }
+}
+
+/// The bytes of a file of a user's; `bad` makes an error of a size beyond the limit.
+pub(super) fn bytes_of(
+    path: &Path,
+    limit: u64,
+    bad: impl Fn(u64, String) -> DatasetErrorKind,
+) -> Result<Vec<u8>, DatasetErrorKind> {
+    read_all(path, limit).map_err(|kind| match kind {
+        ReadErrorKind::Io { operation, source } => DatasetErrorKind::Io { operation, source },
+        ReadErrorKind::DanglingLink { .. } => DatasetErrorKind::DanglingLink,
+        ReadErrorKind::NotRegularFile { found } => DatasetErrorKind::NotRegularFile { found },
+        other => bad(1, other.to_string()),
+    })
 }
 
 /// The value of a column; `None` where it is empty.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::bids;
 use crate::endings::{is_image, is_volume, volume_stem};
 
 /// Folders that are looked into, at most: this is a guess.
@@ -62,6 +63,9 @@ impl Found {
 
 fn layout_of(root: &Path) -> Option<Found> {
     let has = |name: &str| root.join(name).is_dir();
+    if root.join(bids::DESCRIPTION).is_file() {
+        return Some(Found::Named("bids"));
+    }
     if has("imagesTr") || has("labelsTr") {
         return Some(Found::Named("msd"));
     }
@@ -97,6 +101,12 @@ fn layout_of(root: &Path) -> Option<Found> {
         return Some(Found::Cases(name.clone()));
     }
     let holds = |folder: &Path| names(folder).iter().any(|name| is_volume(name) || is_image(name));
+    let holds_slices = |folder: &Path| {
+        names(folder).iter().any(|name| name.to_ascii_lowercase().ends_with(".dcm") || name == "DICOMDIR")
+    };
+    if holds_slices(root) || below.iter().any(|name| holds_slices(&root.join(name))) {
+        return Some(Found::Named("dicom"));
+    }
     let any = holds(root) || below.iter().any(|name| holds(&root.join(name)));
     any.then_some(Found::Images)
 }

@@ -3,6 +3,7 @@
 //! dicom-rs parses the elements. Before that, `scan` checks every length against the size of the file and passes over
 //! nested sequences, so that no claim of the file is trusted.
 
+mod head;
 mod scan;
 mod slice;
 mod transfer_syntax;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ShapeBuilder};
+
+pub(crate) use head::Head;
 
 use crate::dicom::slice::Slice;
 use crate::error::{AffineError, ReadError, ReadErrorKind};
@@ -27,13 +30,23 @@ const SAME: f64 = 1e-4;
 /// Reads the series of a folder; see [`ReadOptions::read_dicom`](crate::ReadOptions::read_dicom).
 pub(crate) fn read(folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
     let paths = files(folder).map_err(|kind| kind.at(folder))?;
+    read_files(&paths, folder, limit)
+}
+
+/// Reads the series of these files; what is wrong with no one of them is told of their folder.
+pub(crate) fn read_series(paths: &[PathBuf], limit: u64) -> Result<Volume<f32>, ReadError> {
+    let folder = paths.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+    read_files(paths, folder, limit)
+}
+
+fn read_files(paths: &[PathBuf], folder: &Path, limit: u64) -> Result<Volume<f32>, ReadError> {
     let mut slices: Vec<Slice> = Vec::new();
     // Bytes of the value tables kept so far.
     let mut tables = 0;
     for path in paths {
-        let mut slice = Slice::read(&path, limit).map_err(|kind| kind.at(&path))?;
+        let mut slice = Slice::read(path, limit).map_err(|kind| kind.at(path))?;
         if let Some(first) = slices.first() {
-            compare(first, &slice).map_err(|kind| kind.at(&path))?;
+            compare(first, &slice).map_err(|kind| kind.at(path))?;
         }
         let before = slices.last().and_then(|slice| slice.pixels.table.clone());
         if let Some(table) = &mut slice.pixels.table {

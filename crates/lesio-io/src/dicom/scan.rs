@@ -31,6 +31,10 @@ const NOT_READ: [(Tag, &str, &str); 4] = [
     ((0x7fe0, 0x0008), "FloatPixelData", "whole numbers in PixelData"),
     ((0x7fe0, 0x0009), "DoubleFloatPixelData", "whole numbers in PixelData"),
 ];
+/// Rows: what tells of the patient, the study and the series stands before.
+const LAST_OF_HEAD: Tag = (0x0028, 0x0010);
+/// A transfer syntax that compresses all but the file meta information.
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const TRANSFER_SYNTAX: Tag = (0x0002, 0x0010);
 const ITEM: Tag = (0xfffe, 0xe000);
 const END_OF_ITEM: Tag = (0xfffe, 0xe00d);
@@ -75,6 +79,54 @@ const SHORT: [[u8; 2]; 21] = [
 /// Types whose lengths have 32 bits: types that may be large or contain other elements.
 const LONG: [[u8; 2]; 13] =
     [*b"OB", *b"OD", *b"OF", *b"OL", *b"OV", *b"OW", *b"SQ", *b"SV", *b"UC", *b"UN", *b"UR", *b"UT", *b"UV"];
+
+/// The elements of a file up to the size of its image, and how they are written.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) coding: Coding,
+    /// The bytes of the elements asked for, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether elements beyond the size of the image were met: all that were asked for were seen.
+    pub(crate) is_whole: bool,
+}
+
+/// Finds the elements of `wanted` tags at the start of a file, of which perhaps only the start is at hand. Compressed pixels
+/// are no fault here.
+pub(crate) fn scan_head(bytes: &[u8], wanted: &[Tag]) -> Result<Head, ReadErrorKind> {
+    let mut reader = Reader { bytes, at: META };
+    let transfer_syntax = reader.meta()?;
+    let compressed = || match transfer_syntax.as_str() {
+        // Here, the elements are compressed too.
+        DEFLATED => None,
+        _ => Some(Coding { explicit: true, big: false }),
+    };
+    let coding = coding_of(&transfer_syntax).or_else(compressed).ok_or_else(|| {
+        ReadErrorKind::UnsupportedTransferSyntax {
+            name: name_of(&transfer_syntax),
+            uid: transfer_syntax.clone(),
+        }
+    })?;
+    let mut head = Head { coding, bytes: Vec::new(), is_whole: false };
+    while reader.at < bytes.len() {
+        let start = reader.at;
+        let header = reader.header(coding)?;
+        if header.tag > LAST_OF_HEAD {
+            head.is_whole = true;
+            break;
+        }
+        if header.length == UNDEFINED {
+            reader.skip_sequence(coding.explicit && header.vr != *b"UN", coding.big)?;
+            continue;
+        }
+        let value = reader.at;
+        reader.skip(header.length)?;
+        let is_short = reader.at - value <= LONGEST && !LONG.contains(&header.vr);
+        if is_short && wanted.contains(&header.tag) {
+            head.bytes.extend_from_slice(bytes.get(start..reader.at).unwrap_or_default());
+        }
+    }
+    Ok(head)
+}
 
 /// Finds the elements of `wanted` tags and the pixels.
 pub(crate) fn scan(bytes: &[u8], wanted: &[Tag]) -> Result<Scan, ReadErrorKind> {

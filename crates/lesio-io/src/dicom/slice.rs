@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::entries;
+use dicom_transfer_syntax_registry::{TransferSyntax, entries};
 
 use crate::dicom::scan::{PixelData, RawTable, scan};
 use crate::dicom::transfer_syntax::Coding;
@@ -146,13 +146,9 @@ impl Slice {
         let bytes = read_all(path, limit)?;
         let wanted: Vec<(u16, u16)> = WANTED.iter().map(|tag| (tag.group(), tag.element())).collect();
         let found = scan(&bytes, &wanted)?;
-        let syntax = match found.coding {
-            Coding { big: true, .. } => entries::EXPLICIT_VR_BIG_ENDIAN.erased(),
-            Coding { explicit: true, .. } => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
-            Coding { .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
-        };
-        let object = InMemDicomObject::read_dataset_with_ts(found.elements.as_slice(), &syntax)
-            .map_err(|source| ReadErrorKind::Decode { format: "DICOM", source: Box::new(source) })?;
+        let object =
+            InMemDicomObject::read_dataset_with_ts(found.elements.as_slice(), &syntax_of(found.coding))
+                .map_err(|source| ReadErrorKind::Decode { format: "DICOM", source: Box::new(source) })?;
         let attributes = Attributes(&object);
         let (rows, columns) =
             (attributes.count(tags::ROWS, "Rows")?, attributes.count(tags::COLUMNS, "Columns")?);
@@ -250,11 +246,21 @@ fn bad(attribute: &'static str, found: impl std::fmt::Display, expected: &'stati
     ReadErrorKind::BadAttribute { attribute, found: found.to_string(), expected }
 }
 
+/// What dicom-rs calls a coding.
+pub(super) fn syntax_of(coding: Coding) -> TransferSyntax {
+    match coding {
+        Coding { big: true, .. } => entries::EXPLICIT_VR_BIG_ENDIAN.erased(),
+        Coding { explicit: true, .. } => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
+        Coding { .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
+    }
+}
+
 /// The elements that a file has.
-struct Attributes<'a>(&'a InMemDicomObject);
+pub(super) struct Attributes<'a>(pub(super) &'a InMemDicomObject);
 
 impl Attributes<'_> {
-    fn text(&self, tag: Tag) -> Option<String> {
+    /// A text; `None` where it is missing, empty or no text.
+    pub(super) fn text(&self, tag: Tag) -> Option<String> {
         let text = self.0.element_opt(tag).ok()??.to_str().ok()?;
         Some(text.trim_end_matches(['\0', ' ']).trim().to_owned()).filter(|text| !text.is_empty())
     }

@@ -1,0 +1,86 @@
+//! Masks of images of BIDS: files of its derivatives.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use super::super::case::{Case, Mask};
+use super::super::error::{DatasetError, DatasetErrorKind};
+use super::super::folder::{folders, is_there};
+use super::super::passed_over::PassedOver;
+use super::name::{Name, Pattern};
+use super::{Found, files_of};
+
+const DERIVATIVES: &str = "derivatives";
+
+/// Where masks are looked for, and which.
+pub(super) struct Masks {
+    pattern: Pattern,
+    /// Data sets in which every subject may have some.
+    roots: Vec<PathBuf>,
+}
+
+impl Masks {
+    /// Masks of one derivative, or of all and of the data set itself.
+    pub(super) fn new(root: &Path, pattern: Pattern, derivative: Option<&str>) -> Result<Self, DatasetError> {
+        let all = root.join(DERIVATIVES);
+        let roots = match derivative {
+            None => {
+                let own =
+                    if is_there(&all) { folders(&all, &mut PassedOver::default())? } else { Vec::new() };
+                own.into_iter().map(|folder| folder.path).chain([root.to_owned()]).collect()
+            }
+            Some(name) => {
+                let path = all.join(name);
+                let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+                if name.is_empty() || !inside || !path.is_dir() {
+                    let known =
+                        if is_there(&all) { folders(&all, &mut PassedOver::default())? } else { Vec::new() };
+                    let names: Vec<&str> = known.iter().map(|folder| folder.name.as_str()).collect();
+                    let hint = match names.is_empty() {
+                        true => "the data set has no derivatives".to_owned(),
+                        false => format!("the derivatives are {}", names.join(", ")),
+                    };
+                    return Err(DatasetErrorKind::NotFound.at(&path).hinted(Some(hint)));
+                }
+                vec![path]
+            }
+        };
+        Ok(Self { pattern, roots })
+    }
+
+    /// Gives the cases of a session their masks. `below` leads from a data set to the session.
+    pub(super) fn assign(&self, below: &Path, cases: &mut [(Case, Vec<Name>)]) -> Result<(), DatasetError> {
+        let mut candidates: Vec<Found> = Vec::new();
+        for root in &self.roots {
+            let folder = root.join(below);
+            if folder.is_dir() {
+                candidates.extend(files_of(&folder, std::slice::from_ref(&self.pattern))?);
+            }
+        }
+        let mut taken: BTreeMap<&Path, String> = BTreeMap::new();
+        for (case, images) in cases {
+            let distance = |mask: &Found| {
+                let distances = images.iter().filter_map(|image| mask.name.distance_to(image, &self.pattern));
+                distances.min()
+            };
+            let mut fitting: Vec<(usize, &Found)> =
+                candidates.iter().filter_map(|mask| Some((distance(mask)?, mask))).collect();
+            fitting.sort_by_key(|(distance, _)| *distance);
+            let Some((least, mask)) = fitting.first() else { continue };
+            if let Some((_, other)) = fitting.get(1).filter(|(distance, _)| distance == least) {
+                let id = case.id().to_owned();
+                let hint = format!(
+                    "the other is {}; a longer pattern or a derivative chooses",
+                    other.path.display()
+                );
+                return Err(DatasetErrorKind::AmbiguousMask { id }.at(&mask.path).hinted(Some(hint)));
+            }
+            if let Some(other) = taken.insert(&mask.path, case.id().to_owned()) {
+                let reason = format!("it may be the mask of {other} and of {}", case.id());
+                return Err(DatasetErrorKind::Misnamed { reason }.at(&mask.path));
+            }
+            case.mask = Mask::File(mask.path.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,282 @@
+//! The Brain Imaging Data Structure: `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`.
+
+mod columns;
+mod ignored;
+mod masks;
+mod name;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::case::{Case, Mask};
+use super::error::{DatasetError, DatasetErrorKind};
+use super::folder::{Entry, entries};
+use super::listing::Listing;
+use crate::endings::{is_single_volume, volume_stem};
+use columns::Columns;
+use ignored::Ignored;
+use masks::Masks;
+use name::{Entity, Name, Pattern, is_label, joined};
+
+/// What every data set has, and nothing else has.
+pub(super) const DESCRIPTION: &str = "dataset_description.json";
+
+/// Subjects that a warning names, at most.
+const NAMED: usize = 5;
+
+/// A volume with its name taken apart, and which of the wanted patterns it has.
+#[derive(Clone, Debug)]
+struct Found {
+    path: PathBuf,
+    name: Name,
+    pattern: usize,
+}
+
+pub(super) fn list(
+    root: &Path,
+    suffixes: &[String],
+    mask: Option<&str>,
+    derivative: Option<&str>,
+) -> Result<Listing, DatasetError> {
+    let refused = |expected| DatasetErrorKind::NotThisLayout { layout: "bids", expected }.at(root);
+    if !root.join(DESCRIPTION).is_file() {
+        let hint = "every data set of BIDS has one, with its Name and BIDSVersion".to_owned();
+        return Err(refused("a file dataset_description.json in the folder").hinted(Some(hint)));
+    }
+    let pattern = |text: &String| {
+        let refused = || refused("suffixes such as FLAIR or acq-3D_FLAIR");
+        Pattern::parse(text).map_err(|reason| refused().hinted(Some(reason)))
+    };
+    let patterns = suffixes.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    if patterns.is_empty() || (1..patterns.len()).any(|place| patterns[..place].contains(&patterns[place])) {
+        return Err(refused("the suffix of at least one image, and none twice"));
+    }
+    let mask = mask.map(|text| pattern(&text.to_owned())).transpose()?;
+    if mask.as_ref().is_some_and(|mask| patterns.contains(mask)) {
+        return Err(refused("a mask of another suffix than the image's"));
+    }
+    let masks = mask.map(|mask| Masks::new(root, mask, derivative)).transpose()?;
+    let data_set = DataSet {
+        ignored: Ignored::of(root)?,
+        participants: Columns::of(&root.join("participants.tsv"), "participant_id")?,
+        patterns,
+        masks,
+        root,
+    };
+    let mut listing = Listing::default();
+    let (mut without_image, mut without_row) = (Vec::new(), Vec::new());
+    for folder in data_set.visible(root)? {
+        if !folder.is_folder || !folder.name.starts_with("sub-") {
+            continue;
+        }
+        let before = listing.cases.len();
+        data_set.subject(&folder, &mut listing)?;
+        if listing.cases.len() == before {
+            without_image.push(folder.name);
+        } else if data_set.participants.lacks(&folder.name) {
+            without_row.push(folder.name);
+        }
+    }
+    let suffixes = suffixes.join(" or ");
+    tell(root, &without_image, &format!("subjects without an image {suffixes}, which are no cases"));
+    tell(root, &without_row, "subjects without a row in participants.tsv");
+    Ok(listing)
+}
+
+fn tell(root: &Path, subjects: &[String], what: &str) {
+    if let Some(first) = subjects.get(..NAMED.min(subjects.len())).filter(|first| !first.is_empty()) {
+        let (folder, count, first) = (root.display(), subjects.len(), first.join(", "));
+        tracing::warn!(%folder, count, %first, "{what}");
+    }
+}
+
+struct DataSet<'a> {
+    root: &'a Path,
+    patterns: Vec<Pattern>,
+    ignored: Ignored,
+    participants: Columns,
+    masks: Option<Masks>,
+}
+
+impl DataSet<'_> {
+    /// What stands in a folder and is not ignored. Links that lead nowhere are kept: archives that load files when they are
+    /// asked for are full of them, and only those that are read matter.
+    fn visible(&self, folder: &Path) -> Result<Vec<Entry>, DatasetError> {
+        let mut found = entries(folder)?;
+        found.retain(|entry| {
+            let below = entry.path.strip_prefix(self.root).unwrap_or(&entry.path);
+            !self.ignored.contains(&below.to_string_lossy().replace('\\', "/"), entry.is_folder)
+        });
+        Ok(found)
+    }
+
+    fn subject(&self, folder: &Entry, listing: &mut Listing) -> Result<(), DatasetError> {
+        check_label(folder)?;
+        let sessions = Columns::of(&folder.path.join(format!("{}_sessions.tsv", folder.name)), "session_id")?;
+        let mut places = vec![(folder.path.clone(), None)];
+        for entry in self.visible(&folder.path)? {
+            if entry.is_folder && entry.name.starts_with("ses-") {
+                check_label(&entry)?;
+                places.push((entry.path, Some(entry.name)));
+            }
+        }
+        for (place, session) in places {
+            let mut cases = self.session(&place, &folder.name, session.as_deref())?;
+            if let (Some(masks), Ok(below)) = (&self.masks, place.strip_prefix(self.root)) {
+                masks.assign(below, &mut cases)?;
+            }
+            for (mut case, _) in cases {
+                let own = session.iter().flat_map(|session| sessions.get(session));
+                let name = session.iter().map(|session| ("session".to_owned(), session.clone()));
+                let participant = self.participants.get(&folder.name).iter();
+                case.further = merged(name.chain(participant.chain(own).cloned()));
+                // Data sets that keep their splits beside their subjects.
+                let split = case.further.iter().find(|(name, value)| name == "split" && !value.is_empty());
+                case.split = split.map(|(_, value)| value.clone());
+                let lacking = self.masks.is_some() && case.mask == Mask::Unknown;
+                listing.push(case, lacking);
+            }
+        }
+        Ok(())
+    }
+
+    /// The cases of a session, or of a subject without sessions, with the names of their images.
+    fn session(
+        &self,
+        place: &Path,
+        subject: &str,
+        session: Option<&str>,
+    ) -> Result<Vec<(Case, Vec<Name>)>, DatasetError> {
+        let mut found = Vec::new();
+        for folder in self.visible(place)? {
+            if folder.is_folder && !folder.name.starts_with("ses-") {
+                for own in matching(self.visible(&folder.path)?, &self.patterns) {
+                    let own = own?;
+                    check_place(&own, subject, session)?;
+                    found.push(own);
+                }
+            }
+        }
+        let single = (0..self.patterns.len())
+            .all(|pattern| found.iter().filter(|found| found.pattern == pattern).count() == 1);
+        let mut groups: BTreeMap<Vec<Entity>, Vec<Option<Found>>> = BTreeMap::new();
+        for found in found {
+            // A session that has one image of each kind has one case, whatever else the names say.
+            let key = if single { Vec::new() } else { found.name.key(&self.patterns[found.pattern]) };
+            let channels = groups.entry(key).or_insert_with(|| vec![None; self.patterns.len()]);
+            let channel = &mut channels[found.pattern];
+            if let Some(earlier) = channel {
+                let id = joined(&earlier.name.entities);
+                return Err(DatasetErrorKind::DuplicateCase { id }
+                    .at(&found.path)
+                    .hinted(Some(HINT.to_owned())));
+            }
+            *channel = Some(found);
+        }
+        Ok(groups.values().map(|channels| self.case(subject, channels)).collect())
+    }
+
+    fn case(&self, subject: &str, channels: &[Option<Found>]) -> (Case, Vec<Name>) {
+        let there: Vec<&Found> = channels.iter().flatten().collect();
+        let folder = there.first().and_then(|found| found.path.parent()).unwrap_or(self.root);
+        let in_all = |(own, value): &&Entity| {
+            there.iter().all(|found| {
+                found
+                    .name
+                    .get(own)
+                    .is_some_and(|other| name::compared(own, other) == name::compared(own, value))
+            })
+        };
+        // What all images have in common.
+        let first = there.iter().take(1).flat_map(|first| &first.name.entities);
+        let common: Vec<Entity> = first.filter(in_all).cloned().collect();
+        let images = channels.iter().zip(&self.patterns).map(|(channel, pattern)| match channel {
+            Some(found) => found.path.clone(),
+            // That it is not there is found when it is read, so that one subject stops no data set.
+            None => folder.join(pattern.file(&common)),
+        });
+        let names = there.iter().map(|found| found.name.clone()).collect();
+        let case = Case {
+            patient: subject.to_owned(),
+            images: images.collect(),
+            channels: self.patterns.iter().map(Pattern::to_string).collect(),
+            ..Case::new(joined(&common))
+        };
+        (case, names)
+    }
+}
+
+/// How a file that is not meant is left out.
+const HINT: &str = "a line in .bidsignore leaves a file out";
+
+/// The volumes of patterns in the folders of a session, one for each kind of data.
+fn files_of(session: &Path, patterns: &[Pattern]) -> Result<Vec<Found>, DatasetError> {
+    let mut found = Vec::new();
+    for folder in entries(session)? {
+        if folder.is_folder && !folder.name.starts_with("ses-") {
+            // What made a derivative need not keep to BIDS in all its names.
+            found.extend(matching(entries(&folder.path)?, patterns).into_iter().filter_map(Result::ok));
+        }
+    }
+    Ok(found)
+}
+
+/// The volumes of patterns; an image has the first that it matches.
+fn matching(files: Vec<Entry>, patterns: &[Pattern]) -> Vec<Result<Found, DatasetError>> {
+    let mut found = Vec::new();
+    for file in files {
+        let Some(stem) = volume_stem(&file.name).filter(|_| !file.is_folder && is_single_volume(&file.name))
+        else {
+            continue;
+        };
+        if !patterns.iter().any(|pattern| Name::ends_in(stem, pattern.suffix())) {
+            continue;
+        }
+        match Name::parse(stem) {
+            Err(reason) => found.push(Err(misnamed(reason, &file.path))),
+            Ok(name) => {
+                let pattern = patterns.iter().position(|pattern| pattern.matches(&name));
+                found.extend(pattern.map(|pattern| Ok(Found { path: file.path, name, pattern })));
+            }
+        }
+    }
+    found
+}
+
+/// Checks that a file is of the subject and session in whose folder it stands.
+fn check_place(found: &Found, subject: &str, session: Option<&str>) -> Result<(), DatasetError> {
+    let own = |key: &str| found.name.get(key).map(|value| format!("{key}-{value}"));
+    for (what, expected, own) in [("subject", Some(subject), own("sub")), ("session", session, own("ses"))] {
+        if own.as_deref() != expected {
+            let [own, expected] = [own.as_deref(), expected].map(|name| name.unwrap_or("none").to_owned());
+            let reason = format!("by its name its {what} is {own}, by its folder {expected}");
+            return Err(misnamed(reason, &found.path));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the label of a subject or session.
+fn check_label(folder: &Entry) -> Result<(), DatasetError> {
+    match folder.name.split_once('-').is_some_and(|(_, label)| is_label(label)) {
+        true => Ok(()),
+        false => Err(misnamed("expected letters and digits after the hyphen".to_owned(), &folder.path)),
+    }
+}
+
+fn misnamed(reason: String, path: &Path) -> DatasetError {
+    DatasetErrorKind::Misnamed { reason }.at(path).hinted(Some(HINT.to_owned()))
+}
+
+/// Columns by name, each once: a later one that is known replaces an earlier one in its place.
+fn merged(columns: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut merged: Vec<(String, String)> = Vec::new();
+    for (name, value) in columns {
+        match merged.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, own)) if !value.is_empty() => *own = value,
+            Some(_) => {}
+            None => merged.push((name, value)),
+        }
+    }
+    merged
+}

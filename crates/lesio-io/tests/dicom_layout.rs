@@ -1,0 +1,255 @@
+//! Folders of DICOM series, made here with dicom-rs: which of them are cases, and what these are called.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+use std::fs;
+use std::path::Path;
+
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use lesio_image::{Geometry, Volume};
+use lesio_io::dataset::{Case, Dataset, DatasetOptions, Layout, Mask, MissingMask};
+use lesio_io::write_volume;
+use ndarray::Array3;
+
+const COLUMNS: usize = 4;
+const ROWS: usize = 3;
+
+/// A slice of a series, two millimetres from the one before, whose pixels hold its number.
+struct Slice<'a> {
+    syntax: &'a str,
+    number: u16,
+    texts: Vec<(Tag, VR, &'a str)>,
+    more: Vec<DataElement<InMemDicomObject>>,
+    with_image: bool,
+}
+
+fn slice<'a>(patient: &'a str, series: &'a str, description: &'a str, number: u16) -> Slice<'a> {
+    let texts = vec![
+        (tags::PATIENT_ID, VR::LO, patient),
+        (tags::STUDY_INSTANCE_UID, VR::UI, "1.9"),
+        (tags::STUDY_DATE, VR::DA, "20240131"),
+        (tags::SERIES_INSTANCE_UID, VR::UI, series),
+        (tags::SERIES_NUMBER, VR::IS, "3"),
+        (tags::SERIES_DESCRIPTION, VR::LO, description),
+        (tags::MODALITY, VR::CS, "MR"),
+    ];
+    Slice { syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN, number, texts, more: Vec::new(), with_image: true }
+}
+
+impl<'a> Slice<'a> {
+    fn text(mut self, tag: Tag, vr: VR, text: &'a str) -> Self {
+        self.texts.retain(|(own, ..)| *own != tag);
+        self.texts.push((tag, vr, text));
+        self
+    }
+
+    fn write(&self, path: &Path) {
+        let mut object = InMemDicomObject::new_empty();
+        let mut put = |tag, vr, value: PrimitiveValue| drop(object.put(DataElement::new(tag, vr, value)));
+        put(tags::SOP_CLASS_UID, VR::UI, uids::MR_IMAGE_STORAGE.into());
+        put(tags::SOP_INSTANCE_UID, VR::UI, "1.2.5".into());
+        self.texts.iter().for_each(|&(tag, vr, text)| put(tag, vr, text.into()));
+        if self.with_image {
+            let position = format!("1\\2\\{}", 2 * self.number);
+            put(tags::IMAGE_POSITION_PATIENT, VR::DS, position.as_str().into());
+            put(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, "1\\0\\0\\0\\1\\0".into());
+            put(tags::PIXEL_SPACING, VR::DS, "1\\1".into());
+            put(tags::SAMPLES_PER_PIXEL, VR::US, 1_u16.into());
+            put(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2".into());
+            put(tags::ROWS, VR::US, (ROWS as u16).into());
+            put(tags::COLUMNS, VR::US, (COLUMNS as u16).into());
+            put(tags::BITS_ALLOCATED, VR::US, 16_u16.into());
+            let pixels = vec![self.number; ROWS * COLUMNS];
+            put(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(pixels.into()));
+        }
+        self.more.iter().for_each(|element| drop(object.put(element.clone())));
+        let meta = FileMetaTableBuilder::new()
+            .transfer_syntax(self.syntax)
+            .media_storage_sop_class_uid(uids::MR_IMAGE_STORAGE)
+            .media_storage_sop_instance_uid("1.2.5");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        object.with_meta(meta).unwrap().write_to_file(path).unwrap();
+    }
+}
+
+/// A series of slices in one folder, beside others.
+fn series(folder: &Path, patient: &str, uid: &str, description: &str, count: u16) {
+    for number in 0..count {
+        slice(patient, uid, description, number).write(&folder.join(format!("{uid}-{number}")));
+    }
+}
+
+fn dicom(series: Option<&str>, mask: Option<&str>) -> Layout {
+    Layout::Dicom { series: series.map(str::to_owned), mask: mask.map(str::to_owned) }
+}
+
+fn ids(root: &Path, series: Option<&str>) -> Vec<String> {
+    let data = Dataset::open(root, &dicom(series, None)).unwrap();
+    data.cases().iter().map(|case| case.id().to_owned()).collect()
+}
+
+#[test]
+fn series_are_cases_wherever_their_slices_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    // Two series in one folder, the slices of another in two.
+    series(&root.join("a"), "P1", "1.1", "t2 FLAIR (dark)", 4);
+    series(&root.join("a"), "P1", "1.2", "T1w", 5);
+    for number in 0..4 {
+        slice("P2", "1.3", "ax flair", number).write(&root.join(format!("b/{}/{number}.dcm", number % 2)));
+    }
+    fs::write(root.join("notes.txt"), "text").unwrap();
+    fs::write(root.join("a/DICOMDIR"), "no mark").unwrap();
+    fs::write(root.join("a/.DS_Store"), "x").unwrap();
+    assert_eq!(ids(root, None), ["P1_3_T1w", "P1_3_t2-FLAIR-dark", "P2_3_ax-flair"]);
+    assert_eq!(ids(root, Some("Flair")), ["P1_3_t2-FLAIR-dark", "P2_3_ax-flair"]);
+    let error = Dataset::open(root, &dicom(Some("dwi"), None)).unwrap_err();
+    assert_eq!(error.kind().name(), "Empty");
+
+    let data = Dataset::open(root, &dicom(Some("flair"), None)).unwrap();
+    let [first, second] = data.cases() else { panic!() };
+    assert_eq!((first.patient(), first.images().len(), first.is_volume()), ("P1", 4, true));
+    assert_eq!(first.inputs(), [root.join("a")]);
+    assert_eq!(second.inputs(), [root.join("b/0"), root.join("b/1")]);
+    assert!(first.header().unwrap().is_none());
+    let further: Vec<String> =
+        first.further().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        further,
+        ["modality=MR", "study_date=20240131", "series_number=3", "series_description=t2 FLAIR (dark)"]
+    );
+    for case in data.cases() {
+        let (scan, mask) = case.read_scan().unwrap();
+        assert_eq!((scan.grid(), scan.channels(), mask.is_none()), ([COLUMNS, ROWS, 4], 1, true));
+        let values: Vec<f32> = (0..4).map(|slice| scan.data()[[0, 1, 1, slice]]).collect();
+        assert_eq!(values, [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(case.read_channels().unwrap().len(), 1);
+    }
+    // By patient, as everywhere.
+    fs::write(root.join("splits.csv"), "patient,split\nP1,train\nP2,test\n").unwrap();
+    let data = Dataset::open(root, &dicom(None, None)).unwrap();
+    assert_eq!(data.select("train").unwrap().cases().len(), 2);
+    let error = Dataset::open(root.join("a"), &Layout::cases("image.nii.gz", None)).unwrap_err();
+    assert!(error.to_string().contains("it looks like the layout dicom"), "{error}");
+}
+
+#[test]
+fn what_is_no_volume_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(root, "P", "1.1", "good", 3);
+    series(root, "P", "1.2", "two slices", 2);
+    for number in 0..9 {
+        let localizer = slice("P", "1.3", "scout", number);
+        localizer
+            .text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\LOCALIZER")
+            .write(&root.join(format!("c{number}")));
+    }
+    for number in 0..3 {
+        Slice { with_image: false, ..slice("P", "1.4", "report", number) }
+            .write(&root.join(format!("d{number}")));
+    }
+    slice("P", "", "no series", 0).write(&root.join("e"));
+    // Its start is that of a DICOM file, and no more.
+    fs::write(root.join("f"), [&[0; 128][..], b"DICM", &[2, 0, 16, 0, b'U', b'I', 99, 0]].concat()).unwrap();
+    assert_eq!(ids(root, None), ["P_3_good"]);
+}
+
+#[test]
+fn a_bad_series_is_a_case_that_tells_why_it_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(&root.join("a"), "P1", "1.1", "good", 3);
+    // A slice is missing, one is cut, one is compressed; and all frames are in one file.
+    for number in [0, 1, 3] {
+        slice("P2", "1.2", "gap", number).write(&root.join(format!("b/{number}")));
+    }
+    series(&root.join("c"), "P3", "1.3", "cut", 3);
+    let cut = root.join("c/1.3-1");
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() - 5]).unwrap();
+    series(&root.join("d"), "P4", "1.4", "jpeg", 3);
+    for file in fs::read_dir(root.join("d")).unwrap() {
+        // JPEG lossless in the place of explicit little endian, of as many letters.
+        let path = file.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let place = bytes.windows(20).position(|text| text == b"1.2.840.10008.1.2.1\0").unwrap();
+        bytes[place..place + 20].copy_from_slice(b"1.2.840.10008.1.2.5\0");
+        fs::write(&path, bytes).unwrap();
+    }
+    slice("P5", "1.5", "frames", 0).text(tags::NUMBER_OF_FRAMES, VR::IS, "30").write(&root.join("e/0"));
+    let data = Dataset::open(root, &dicom(None, None)).unwrap();
+    let found: Vec<String> = data
+        .cases()
+        .iter()
+        .map(|case| {
+            case.read_scan().map_or_else(|error| error.kind().name().to_owned(), |_| "read".to_owned())
+        })
+        .collect();
+    assert_eq!(found, ["read", "MissingSlices", "Truncated", "UnsupportedTransferSyntax", "BadAttribute"]);
+}
+
+#[test]
+fn names_are_unique_and_stay_in_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(root, "../../etc", "1.1", "..\u{1b}[2J/x", 3);
+    series(root, "P", "1.2", "T1", 3);
+    series(root, "P", "1.3", "T1", 3);
+    series(root, "", "1.4", "", 3);
+    let data = Dataset::open(root, &dicom(None, None)).unwrap();
+    let found: Vec<&str> = data.cases().iter().map(Case::id).collect();
+    assert_eq!(found, ["1.9_3", "P_3_T1_19380e19", "P_3_T1_6e3f3e8f", "etc_3_2J-x"]);
+    // Who is not known is the study.
+    assert_eq!(data.cases()[0].patient(), "1.9");
+    let texts = data.cases()[3].further().iter().map(|(_, value)| value.as_str()).collect::<String>();
+    assert!(!texts.chars().any(char::is_control), "{texts:?}");
+}
+
+#[test]
+fn long_heads_and_any_coding_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let syntaxes = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"];
+    for (place, syntax) in syntaxes.into_iter().enumerate() {
+        let uid = format!("1.{place}");
+        for number in 0..3 {
+            let mut slice = Slice { syntax, ..slice("P", &uid, "long", number) };
+            // More than is read at first, before the number of the series.
+            let icon = PrimitiveValue::U8(vec![7; 100_000].into());
+            slice.more.push(DataElement::new(Tag(0x0009, 0x0010), VR::LO, PrimitiveValue::from("lesio")));
+            slice.more.push(DataElement::new(Tag(0x0009, 0x1001), VR::OB, icon));
+            slice.write(&folder.path().join(format!("{place}/{number}")));
+        }
+    }
+    let data = Dataset::open(folder.path(), &dicom(None, None)).unwrap();
+    assert_eq!(data.cases().len(), 3);
+    data.cases().iter().for_each(|case| drop(case.read_scan().unwrap()));
+}
+
+#[test]
+fn masks_lie_below_the_folder_by_the_name_of_their_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    series(&root.join("a"), "P1", "1.1", "T1", 3);
+    series(&root.join("b"), "P2", "1.2", "T1", 3);
+    fs::create_dir(root.join("masks")).unwrap();
+    // Where converters put it: right and front are up.
+    let affine = [[1.0, 0.0, 0.0, -4.0], [0.0, 1.0, 0.0, -4.0], [0.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0]];
+    let mut mask = Volume::new(Array3::<u8>::zeros((COLUMNS, ROWS, 3)), Geometry::new(affine).unwrap());
+    mask.data_mut()[[3, 2, 1]] = 1;
+    write_volume(root.join("masks/P1_3_T1.nii.gz"), &mask).unwrap();
+    let layout = dicom(None, Some("masks/{case}.nii.gz"));
+    let error = Dataset::open(root, &layout).unwrap_err();
+    assert_eq!(error.kind().name(), "MissingMask");
+    assert!(error.to_string().contains("P2_3_T1"), "{error}");
+    let keep = DatasetOptions::new().missing_mask(MissingMask::Keep);
+    let data = Dataset::open_with(root, &layout, &keep).unwrap();
+    let (_, mask) = data.cases()[0].read_scan().unwrap();
+    assert!(mask.unwrap().data()[[0, 0, 1]]);
+    let (_, labels) = data.cases()[0].read_volume().unwrap();
+    assert_eq!(labels.unwrap().data()[[0, 0, 1]], 1);
+    assert_eq!(*data.cases()[1].mask(), Mask::Unknown);
+    let error = Dataset::open(root, &dicom(None, Some("mask.nii.gz"))).unwrap_err();
+    assert!(error.to_string().contains("{case}"), "{error}");
+}
