@@ -17,7 +17,7 @@ use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::cohort::CohortArgs;
 use lesio_examples::grades::{graded_by, not_graded, stamped_grades, write_grades};
 use lesio_examples::{
-    DeviceArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say, with_files,
+    DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say,
 };
 use serde_json::json;
 
@@ -34,7 +34,7 @@ struct Args {
     #[arg(long, required_unless_present = "data")]
     image: Option<PathBuf>,
     /// Its segmentation, NIfTI on the same grid, its voxels perhaps in another order; with --data its name, by
-    /// default segmentation.nii.gz
+    /// default segmentation.nii.gz; dseg with the layout bids, {case}.nii.gz with dicom
     #[arg(long, required_unless_present = "data")]
     segmentation: Option<PathBuf>,
     /// Grade every case of this folder instead
@@ -43,6 +43,8 @@ struct Args {
     /// How the folder is arranged
     #[arg(long, value_parser = layouts(), default_value = "cases", requires = "data")]
     layout: Layout,
+    #[command(flatten)]
+    of_layout: LayoutArgs,
     /// How the segmentation is laid on the image
     #[arg(long = "match", value_parser = matchings(), default_value = "place")]
     matching: Matching,
@@ -83,8 +85,14 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
     let name = |given: &Option<PathBuf>, name: &str| {
         given.as_ref().map_or_else(|| name.to_owned(), |given| given.display().to_string())
     };
-    let mask = name(&args.segmentation, "segmentation.nii.gz");
-    let layout = with_files(&args.layout, &[name(&args.image, "image.nii.gz")], Some(&mask));
+    let usual = match args.layout {
+        Layout::Bids { .. } => "dseg",
+        Layout::Dicom { .. } => "{case}.nii.gz",
+        _ => "segmentation.nii.gz",
+    };
+    let (image, mask) = (name(&args.image, "image.nii.gz"), name(&args.segmentation, usual));
+    args.of_layout.check(&args.layout)?;
+    let layout = args.of_layout.complete(&args.layout, &[image], Some(&mask));
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
     let data = Dataset::open_with(data, &layout, &options)?;
     let config = GradeConfig::new(&args.out)

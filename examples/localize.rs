@@ -12,14 +12,14 @@ use lesio::io::dataset::Layout;
 use lesio::nn::Precision;
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    CaseFolders, ChannelMaps, DetectionRule, FinishedCases, LocalizationReport, LocalizeConfig, Shard,
-    WrittenMaps, localize_folder, prepare_folder,
+    CaseFolders, ChannelMaps, DetectionRule, FinishedCases, LocalizationReport, LocalizeConfig, OutputLayout,
+    Shard, WrittenMaps, localize_folder, prepare_folder,
 };
 use lesio_examples::arguments::share;
-use lesio_examples::choices::{layouts, precisions, written_maps};
+use lesio_examples::choices::{layouts, output_layouts, precisions, written_maps};
 use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
-use lesio_examples::{DeviceArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
+use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
 
 /// Map what does not belong in a volume or picture, or in every one of a folder.
 ///
@@ -44,6 +44,8 @@ struct Args {
     /// co-registered channels all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     image: Vec<String>,
+    #[command(flatten)]
+    of_layout: LayoutArgs,
     /// Split to map, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "all")]
     split: String,
@@ -76,6 +78,9 @@ struct Args {
     /// Which maps are written, beside pictures and tables
     #[arg(long, value_parser = written_maps(), default_value = "all")]
     maps: WrittenMaps,
+    /// How results are arranged
+    #[arg(long, value_parser = output_layouts(), default_value = "folders")]
+    output_layout: OutputLayout,
     /// Map a share of the images, 2/4 for the second of four: on each machine another, into one folder for --out; `merge` joins
     /// their reports
     #[arg(long, value_name = "K/N")]
@@ -113,6 +118,7 @@ fn program() -> Outcome {
         .rule(args.family_wise.map_or(DetectionRule::PixelRate(args.rate), DetectionRule::FamilyWise))
         .level(args.level)
         .maps(args.maps)
+        .layout(args.output_layout)
         .finished(if args.resume { FinishedCases::Keep } else { FinishedCases::Redo })
         .shard(args.shard)
         .workers(args.workers.into())
@@ -120,7 +126,8 @@ fn program() -> Outcome {
         .channel_maps(if args.by_channel { ChannelMaps::AlsoSingle } else { ChannelMaps::Together })
         .reading(args.reading.options());
     config.validate(&localizer)?;
-    let data = inputs.open(&args.layout, &args.image, &args.split)?;
+    args.of_layout.check(&args.layout)?;
+    let data = inputs.open(args.of_layout.complete(&args.layout, &args.image, None), &args.split)?;
     let found = localize_folder(&localizer, &data, &config, &mut Watch::default())?;
 
     prepare_folder(&args.out)?;

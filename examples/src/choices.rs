@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lesio::io::dataset::{Layout, MissingMask};
 use lesio::io::{AffineSource, Matching};
 use lesio::nn::Precision;
-use lesio::study::WrittenMaps;
+use lesio::study::{OutputLayout, WrittenMaps};
 
 fn names(helps: &[(&'static str, &'static str)]) -> PossibleValuesParser {
     let value = |&(name, help): &(&'static str, &'static str)| match help {
@@ -44,6 +44,8 @@ pub fn layouts() -> impl TypedValueParser<Value = Layout> {
         ("images", "Any images or volumes in a folder, or one file"),
         ("acdc", "ACDC: patientNNN/patientNNN_frameMM.nii.gz with `..._gt.nii.gz`"),
         ("msd", "Medical Segmentation Decathlon: imagesTr, labelsTr"),
+        ("bids", "BIDS: sub-01/ses-02/anat/sub-01_ses-02_FLAIR.nii.gz, masks in derivatives"),
+        ("dicom", "DICOM series anywhere below a folder (programs built with the feature dicom)"),
         (
             "manifest",
             "A table (CSV) with one row per case: image, optionally mask, patient, split; see docs/datasets.md",
@@ -65,6 +67,14 @@ pub fn written_maps() -> impl TypedValueParser<Value = WrittenMaps> {
         ("none", "No maps, only pictures and tables", WrittenMaps::None),
         ("filtered", "The post-processed map and, for volumes, the numbered lesions", WrittenMaps::Filtered),
         ("all", "Also the raw map", WrittenMaps::All),
+    ])
+}
+
+/// How the results of many cases are arranged.
+pub fn output_layouts() -> impl TypedValueParser<Value = OutputLayout> {
+    one_of(vec![
+        ("folders", "A folder for each case", OutputLayout::Folders),
+        ("bids", "A BIDS derivative; the images must have the layout bids", OutputLayout::Bids),
     ])
 }
 

@@ -7,8 +7,8 @@ use lesio::io::dataset::{Dataset, DatasetOptions, Layout, Mask, MissingMask};
 use lesio::io::{Matching, ReadOptions};
 use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 
-use crate::ReadArgs;
 use crate::choices::{layouts, matchings, missing_masks};
+use crate::{LayoutArgs, ReadArgs};
 
 /// Selects the data of a program.
 #[derive(Clone, Debug, clap::Args)]
@@ -23,10 +23,13 @@ pub struct DataArgs {
     /// co-registered channels, give all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     pub image: Vec<String>,
-    /// Name of the mask in each case's folder (layout cases); every value except 0 is abnormal. Without this option,
-    /// every case counts as normal
+    /// Name of the mask in each case's folder (layout cases), the end of the names of masks such as label-lesion_mask (bids),
+    /// or masks/{case}.nii.gz (dicom); every value except 0 is abnormal. Without this option, every case counts as normal
     #[arg(long)]
     pub mask: Option<String>,
+    /// Arguments of single layouts
+    #[command(flatten)]
+    pub of_layout: LayoutArgs,
     /// How to treat a case whose mask is missing
     #[arg(long, value_parser = missing_masks(), default_value = "error")]
     pub missing_mask: MissingMask,
@@ -42,8 +45,10 @@ impl DataArgs {
     /// Lists the cases of the data set.
     ///
     /// # Errors
-    /// If the folder is missing, empty or has another layout, and if cases lack a required mask.
+    /// If the folder is missing, empty or has another layout, if cases lack a required mask, and for arguments of another
+    /// layout.
     pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
+        self.of_layout.check(&self.layout())?;
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)
     }
@@ -54,7 +59,7 @@ impl DataArgs {
         if is_manifest(&self.data) {
             return Layout::Manifest;
         }
-        with_files(&self.layout, &self.image, self.mask.as_deref())
+        self.of_layout.complete(&self.layout, &self.image, self.mask.as_deref())
     }
 
     /// How its files are read.
@@ -72,7 +77,7 @@ impl DataArgs {
         let cases = data.select(split)?;
         let has_masks = match self.layout() {
             Layout::Manifest => data.cases().iter().any(|case| *case.mask() != Mask::Unknown),
-            Layout::Cases { .. } => self.mask.is_some(),
+            Layout::Cases { .. } | Layout::Bids { .. } | Layout::Dicom { .. } => self.mask.is_some(),
             Layout::Images => false,
             _ => true,
         };
@@ -99,13 +104,4 @@ impl DataArgs {
 #[must_use]
 pub fn is_manifest(path: &Path) -> bool {
     path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv"))
-}
-
-/// A layout with the names of the images, one a channel, and of the mask where it is that of a folder a case.
-#[must_use]
-pub fn with_files(layout: &Layout, images: &[String], mask: Option<&str>) -> Layout {
-    match layout {
-        Layout::Cases { .. } => Layout::Cases { images: images.to_vec(), mask: mask.map(str::to_owned) },
-        other => other.clone(),
-    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lesio::io::dataset::{Dataset, DatasetErrorKind, DatasetOptions, Layout, MissingMask};
 use lesio::io::{IMAGE_ENDINGS, VOLUME_ENDINGS};
 
-use crate::{is_manifest, with_files};
+use crate::is_manifest;
 
 /// The paths that a user named.
 #[derive(Clone, Debug)]
@@ -28,11 +28,11 @@ impl Inputs {
         self.0.len() > 1 || self.0.iter().all(|input| input.is_file() && !is_manifest(input))
     }
 
-    /// Lists the cases; `layout`, `image` and `split` apply to a folder only.
+    /// Lists the cases; `layout` and `split` apply to a folder only.
     ///
     /// # Errors
     /// For paths that do not exist, files that are not images, and folders that cannot be listed.
-    pub fn open(&self, layout: &Layout, image: &[String], split: &str) -> Result<Dataset, Box<dyn Error>> {
+    pub fn open(&self, layout: Layout, split: &str) -> Result<Dataset, Box<dyn Error>> {
         if let Some(missing) = self.0.iter().find(|input| !input.exists()) {
             return Err(format!("{}: there is no such file or folder", missing.display()).into());
         }
@@ -40,7 +40,7 @@ impl Inputs {
         let layout = match (path.is_file(), is_manifest(path)) {
             (true, true) => Layout::Manifest,
             (true, false) => Layout::Images,
-            _ => with_files(layout, image, None),
+            _ => layout,
         };
         // Maps need no truth, so missing masks must not cause errors.
         let options = DatasetOptions::new().missing_mask(MissingMask::Keep);

@@ -15,6 +15,7 @@ pub mod filters;
 pub mod grades;
 pub mod hearts;
 pub mod inputs;
+pub mod layouts;
 pub mod models;
 pub mod output;
 pub mod progress;
@@ -28,8 +29,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub use arguments::{command, stamp, stamped};
-pub use data::{DataArgs, is_manifest, with_files};
+pub use data::{DataArgs, is_manifest};
 pub use device::DeviceArgs;
+pub use layouts::LayoutArgs;
 use lesio::study::FailedCase;
 pub use lesio::study::{check_folder, explain, prepare_folder};
 pub use progress::{Progress, bar};

@@ -155,6 +155,20 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     share(&["--resume", "--workers", "2"]);
     assert_eq!((without_time(&shared), written("assessment.png")), (without_time(&graded), picture));
 
+    // Of a data set of BIDS, segmentations are in a derivative.
+    let (bids, of_bids) = (folder.join("bids"), folder.join("of-bids"));
+    let own = |folder: &str, name: &str, from: &Path| {
+        fs::create_dir_all(bids.join(folder)).unwrap();
+        fs::copy(from, bids.join(folder).join(name)).unwrap();
+    };
+    own("sub-1/anat", "sub-1_T1w.nii.gz", &image);
+    own("derivatives/net/sub-1/anat", "sub-1_desc-net_dseg.nii.gz", &segmentation);
+    fs::write(bids.join("dataset_description.json"), "{}").unwrap();
+    let mut all = program("assess");
+    all.arg("--data").arg(&bids).arg("--model").arg(&model).arg("--out").arg(&of_bids);
+    succeed(all.args(["--layout", "bids"]));
+    assert_eq!(json(&of_bids.join("report.json"))["cases"][0]["volume"], report["cases"][0]["volume"]);
+
     // Bad input is named, and nothing is written for it.
     let bad = folder.join("bad");
     let file = |name: &str, volume: &Volume<f32>| {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::checksum::file_checksum;
 use crate::workflow_error::WorkflowError;
 
-/// The name of a record, in the folder of its case.
-const RECORD: &str = "case.json";
+/// The usual name of a record, in the folder of its case.
+pub(crate) const RECORD: &str = "case.json";
 
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
@@ -34,22 +34,23 @@ pub(crate) fn key_of<'p>(what: &str, files: impl IntoIterator<Item = &'p Path>) 
 }
 
 /// The results of a case that an earlier run finished with the same key.
-pub(crate) fn finished<T: DeserializeOwned>(folder: &Path, key: &str) -> Option<T> {
-    let record: Record<T> = serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()?;
+pub(crate) fn finished<T: DeserializeOwned>(path: &Path, key: &str) -> Option<T> {
+    let record: Record<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     (record.schema == SCHEMA && record.key == key).then_some(record.case)
 }
 
 /// Leaves the record of a case, after all its results; it replaces that of earlier ones.
-pub(crate) fn record<T: Serialize>(folder: &Path, key: String, case: &T) -> Result<(), WorkflowError> {
+pub(crate) fn record<T: Serialize>(path: &Path, key: String, case: &T) -> Result<(), WorkflowError> {
     let text = serde_json::to_string_pretty(&Record { schema: SCHEMA, key, case })?;
-    Ok(atomic::write(folder.join(RECORD), Existing::Replace, |out| out.write_all(text.as_bytes()))?)
+    Ok(atomic::write(path, Existing::Replace, |out| out.write_all(text.as_bytes()))?)
 }
 
 /// Removes the record of an earlier run: from here on its files are replaced, and it would vouch for a mixture.
-pub(crate) fn forget(folder: &Path) -> Result<(), WorkflowError> {
-    let path = folder.join(RECORD);
-    match std::fs::remove_file(&path) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(WorkflowError::Forget { path, cause }),
+pub(crate) fn forget(path: &Path) -> Result<(), WorkflowError> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(WorkflowError::Forget { path: path.to_owned(), cause })
+        }
         _ => Ok(()),
     }
 }

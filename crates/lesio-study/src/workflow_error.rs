@@ -121,6 +121,14 @@ pub enum WorkflowError {
         /// That of the data set.
         data: PathBuf,
     },
+    /// Results in BIDS of what is not called as in BIDS.
+    #[error(
+        "case {case} has no name of BIDS: results are a derivative of BIDS where the images are of the layout bids"
+    )]
+    NotBids {
+        /// The case.
+        case: String,
+    },
     /// A predictor compares all channels at once.
     #[error("{predictor} has no score of a single channel")]
     NoChannelMaps {

@@ -6,6 +6,7 @@ use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_settings::{require, setters};
+use serde::{Deserialize, Serialize};
 
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
@@ -51,6 +52,19 @@ pub enum CaseFolders {
     One,
 }
 
+/// How the results of a data set are arranged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputLayout {
+    /// As [`CaseFolders`] says.
+    #[default]
+    Folders,
+    /// A derivative of BIDS, of cases that are called as in BIDS: `sub-01/anat/sub-01_desc-pixelL1_anomalymap.nii.gz`, and
+    /// lesions by number in `..._dseg.nii.gz` with their table. `.bidsignore` names what BIDS does not know. It may lie in
+    /// the folder `derivatives` of the data set.
+    Bids,
+}
+
 /// Which raw maps are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChannelMaps {
@@ -91,6 +105,8 @@ pub struct LocalizeConfig {
     pub folder: PathBuf,
     /// A folder for each case, or one. Default: for each.
     pub folders: CaseFolders,
+    /// How results are arranged. Default: in folders.
+    pub layout: OutputLayout,
     /// What becomes of files of earlier runs. Default: they are refused.
     pub existing: Existing,
     /// Predictors; by default, which is none, the one that validation data chose for the model, and
@@ -124,6 +140,7 @@ impl LocalizeConfig {
         Self {
             folder: folder.into(),
             folders: CaseFolders::PerCase,
+            layout: OutputLayout::Folders,
             existing: Existing::Refuse,
             predictors: Vec::new(),
             rule: DetectionRule::PixelRate(0.001),
@@ -170,6 +187,7 @@ impl LocalizeConfig {
 
 setters!(LocalizeConfig {
     folders: CaseFolders,
+    layout: OutputLayout,
     existing: Existing,
     rule: DetectionRule,
     level: f64,

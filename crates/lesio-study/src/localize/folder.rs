@@ -1,17 +1,17 @@
 //! From a data set to maps of every image.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
-use lesio_io::nifti::read_header;
 
-use super::config::{CaseFolders, FinishedCases, LocalizeConfig};
+use super::config::{FinishedCases, LocalizeConfig, OutputLayout};
+use super::derivative;
+use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
-use super::work::{Work, overlay_file};
+use super::work::Work;
 use crate::case_record::{forget, record};
-use crate::folder::{case_folders, check_folder};
+use crate::folder::check_folder;
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
 use crate::workers::in_parallel;
@@ -60,7 +60,8 @@ pub fn localize_folder(
     observer: &mut dyn Observer,
 ) -> Result<LocalizationReport, WorkflowError> {
     config.validate(localizer)?;
-    if data.contains(&config.folder) {
+    let in_derivatives = || data.holds("derivatives", &config.folder);
+    if data.contains(&config.folder) && !(config.layout == OutputLayout::Bids && in_derivatives()) {
         let (folder, data) = (config.folder.clone(), data.root().to_owned());
         return Err(WorkflowError::ResultsInData { folder, data });
     }
@@ -72,7 +73,7 @@ pub fn localize_folder(
     let fingerprint = localizer.fingerprint()?;
     let memory = config.reading.limit() / config.workers as u64;
     let reading = config.reading.clone().max_bytes(memory);
-    let work = Work { localizer, config, predictors: &predictors, reading, fingerprint };
+    let work = Work { localizer, config, predictors: &predictors, root: data.root(), reading, fingerprint };
     work.refuse_existing(&config.folder.join(LocalizationReport::file_name(config.shard)))?;
     if config.shard.is_none() {
         // They are written last: hours of work are not to end with them.
@@ -82,28 +83,24 @@ pub fn localize_folder(
     }
 
     let all = data.cases();
-    let folders = folders(config, all);
+    let files = CaseFiles::of(config, all)?;
+    if config.layout == OutputLayout::Bids {
+        derivative::describe(&config.folder, data.root(), &predictors)?;
+    }
     let places = config.shard.map_or_else(|| (0..all.len()).collect(), |shard| shard.places(all));
-    let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&all[place], &folders[place])).collect();
+    let cases: Vec<(&Case, &CaseFiles)> = places.iter().map(|&place| (&all[place], &files[place])).collect();
     let (done, failed) = work.localize_all(&cases, all.len() == 1, observer)?;
     Ok(LocalizationReport {
         rule: config.rule,
         predictor_choice,
         postprocessing: localizer.map_filters().clone(),
         model: localizer.provenance().clone(),
+        layout: config.layout,
         shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, work.options())),
         fingerprint: work.fingerprint,
         cases: done,
         failed,
     })
-}
-
-/// Where the results of each case go.
-fn folders(config: &LocalizeConfig, cases: &[Case]) -> Vec<PathBuf> {
-    if config.folders == CaseFolders::One {
-        return cases.iter().map(|_| config.folder.clone()).collect();
-    }
-    case_folders(&config.folder, cases)
 }
 
 impl Work<'_> {
@@ -113,7 +110,7 @@ impl Work<'_> {
     /// That of the only case.
     fn localize_all(
         &self,
-        cases: &[(&Case, &PathBuf)],
+        cases: &[(&Case, &CaseFiles)],
         is_only: bool,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<LocalizedCase>, Vec<FailedCase>), WorkflowError> {
@@ -122,12 +119,12 @@ impl Work<'_> {
         in_parallel(
             self.config.workers,
             cases,
-            |(case, folder)| self.localize_once(case, folder),
+            |(case, files)| self.localize_once(case, files),
             |place, result| {
-                let (case, folder) = cases[place];
+                let (case, files) = cases[place];
                 match result {
                     Ok(result) => {
-                        observer.notice(&Notice::CaseDone { case: case.id(), folder });
+                        observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() });
                         done.insert(place, result);
                     }
                     Err(error) if is_only => return Err(error),
@@ -142,37 +139,40 @@ impl Work<'_> {
     }
 
     /// Maps a case, unless an earlier run finished it and that is to be kept.
-    fn localize_once(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
+    fn localize_once(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
         // What cannot be read has no key; mapping it tells why.
-        let Ok(key) = self.key(case) else { return self.localize(case, folder) };
+        let Ok(key) = self.key(case) else { return self.localize(case, files) };
         if self.config.finished == FinishedCases::Keep
-            && let Some(finished) = self.finished(folder, &key)
+            && let Some(finished) = self.finished(files, &key)
         {
             // What is said of a case may have changed since.
             let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
             return Ok(LocalizedCase { patient, further, ..finished });
         }
-        let localized = self.localize(case, folder)?;
-        record(folder, key, &localized)?;
+        let localized = self.localize(case, files)?;
+        record(&files.record(), key, &localized)?;
         Ok(localized)
     }
 
-    fn localize(&self, case: &Case, folder: &Path) -> Result<LocalizedCase, WorkflowError> {
-        let input = case.images().first();
-        let input = input.ok_or_else(|| WorkflowError::Without { whole: "case", part: "an image" })?;
+    fn localize(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {
         for &name in self.predictors {
-            self.refuse_existing(&overlay_file(name, folder))?;
+            self.refuse_existing(&files.overlay(name))?;
         }
-        forget(folder)?;
+        forget(&files.record())?;
         let subject = self.read(case)?;
         let content = subject.describe();
         let (predictors, resolution, doubt) = match subject.scan.is_picture() {
-            false => self.map_volume(case, subject.scan, &read_header(input)?, folder)?,
-            true => self.map_picture(subject.scan, folder)?,
+            false => self.map_volume(case, subject.scan, files)?,
+            true => self.map_picture(subject.scan, files)?,
         };
         let (id, patient) = (case.id().to_owned(), case.patient().to_owned());
-        let (input, resolution_doubt) = (case.images().to_vec(), doubt.map(|doubt| doubt.to_string()));
+        let (input, resolution_doubt) = (case.inputs(), doubt.map(|doubt| doubt.to_string()));
         let further = case.further().to_vec();
-        Ok(LocalizedCase { id, patient, further, input, content, resolution, resolution_doubt, predictors })
+        let localized =
+            LocalizedCase { id, patient, further, input, content, resolution, resolution_doubt, predictors };
+        if self.config.layout == OutputLayout::Bids {
+            derivative::describe_case(&localized, self.root)?;
+        }
+        Ok(localized)
     }
 }

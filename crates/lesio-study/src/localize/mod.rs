@@ -1,6 +1,8 @@
 //! Maps of every image of a data set, with pictures and what was found.
 
 mod config;
+mod derivative;
+mod files;
 mod folder;
 mod merge;
 mod picture;
@@ -11,7 +13,7 @@ mod volume;
 mod work;
 
 pub use config::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, WrittenMaps,
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, OutputLayout, WrittenMaps,
     choice_in_words, predictor_choice,
 };
 pub use folder::localize_folder;

@@ -1,12 +1,11 @@
 //! Maps of a picture.
 
-use std::path::Path;
-
 use lesio_image::{Geometry, Plane, Scan, Volume};
 use lesio_io::write_tiff;
 use ndarray::{Array2, Axis};
 
 use super::config::WrittenMaps;
+use super::files::CaseFiles;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;
@@ -15,18 +14,18 @@ use crate::workflow_error::WorkflowError;
 
 impl Work<'_> {
     /// Maps a picture and writes what was found into a folder.
-    pub(super) fn map_picture(&self, scan: Scan, folder: &Path) -> Result<Mapped, WorkflowError> {
+    pub(super) fn map_picture(&self, scan: Scan, files: &CaseFiles) -> Result<Mapped, WorkflowError> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         let existing = self.config.existing;
-        prepare_folder(folder)?;
+        prepare_folder(files.folder())?;
         let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
-            let mut files = Vec::new();
-            for (path, map) in self.channel_maps(&scan, predictor, folder, "tiff")? {
+            let mut written = Vec::new();
+            for (path, map) in self.channel_maps(&scan, predictor, files, "tiff")? {
                 write_tiff(&path, &upright(&map)?, existing)?;
-                files.push(path);
+                written.push(path);
             }
-            channels.push(files);
+            channels.push(written);
         }
         let reconstruction = scored.reconstruction(&scan)?.into_image();
         let image = scan.into_image();
@@ -36,13 +35,13 @@ impl Work<'_> {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             if self.config.maps == WrittenMaps::All {
-                write_tiff(folder.join(format!("{predictor}_raw.tiff")), &upright(&raw)?, existing)?;
+                write_tiff(files.raw(predictor, "tiff"), &upright(&raw)?, existing)?;
             }
             let map = one_slice(upright(&maps.postprocessed(raw)?)?);
             let found = self.find(predictor, &map, &foreground, scored.resolution(), None)?;
             let plane = map.data().index_axis(Axis(2), 0);
             let verdict = self.judge(predictor, &map, &foreground, scored.doubt())?;
-            let mut result = self.describe(predictor, folder, "tiff", found.as_ref(), verdict);
+            let mut result = self.describe(predictor, files, "tiff", found.as_ref(), verdict);
             result.channels = channels;
             if let Some(file) = &result.map {
                 write_tiff(file, &plane, existing)?;

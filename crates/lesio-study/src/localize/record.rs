@@ -1,11 +1,12 @@
 //! On what the results of a case depend, and which files they are.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lesio_io::dataset::Case;
 
 use super::config::LocalizeConfig;
+use super::files::CaseFiles;
 use super::report::LocalizedCase;
 use super::work::Work;
 use crate::case_record::{finished, key_of};
@@ -18,16 +19,18 @@ impl Work<'_> {
     }
 
     /// The results of a case that an earlier run finished with the same key, whose files are all there.
-    pub(super) fn finished(&self, folder: &Path, key: &str) -> Option<LocalizedCase> {
-        finished(folder, key).filter(|case: &LocalizedCase| case.files().all(|file| file.is_file()))
+    pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
+        let case: Option<LocalizedCase> = finished(&files.record(), key);
+        case.filter(|case| case.files().all(|file| file.is_file()))
     }
 
     /// A checksum of every option that changes what is written. How much memory may be taken does not: a run goes on with more.
     pub(super) fn options(&self) -> u32 {
-        let LocalizeConfig { rule, level, slices, channel_maps, maps, .. } = self.config;
+        let LocalizeConfig { rule, level, slices, channel_maps, maps, layout, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
         let reading = self.reading.clone().max_bytes(0);
-        let text = format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {reading:?}");
+        let text =
+            format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {layout:?} {reading:?}");
         crc32fast::hash(text.as_bytes())
     }
 }

@@ -9,6 +9,7 @@ use lesio_io::dataset::Case;
 use lesio_report::Extra;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::config::OutputLayout;
 use crate::findings::{DetectionRule, Finding};
 use crate::folder::REPORT;
 use crate::observer::{Notice, Observer};
@@ -29,6 +30,8 @@ pub struct LocalizationReport {
     pub model: Provenance,
     /// What changes with anything that changes maps or thresholds, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
     pub fingerprint: String,
+    /// How the results are arranged.
+    pub layout: OutputLayout,
     /// The share of the cases that this is, with a checksum of all cases of the data set.
     pub shard: Option<ShardRecord>,
     /// The images that were mapped.
@@ -155,6 +158,7 @@ impl LocalizationReport {
             predictor_choice: self.predictor_choice.as_deref(),
             postprocessing: &self.postprocessing,
             model: ModelRecord { provenance: &self.model, fingerprint: &self.fingerprint, file: model },
+            layout: self.layout,
             shard: self.shard.as_ref(),
             cases: &self.cases,
             failed: &self.failed,
@@ -168,9 +172,9 @@ impl LocalizationReport {
     /// What cannot be read, or is no such report, or one of an earlier version without what is needed.
     pub fn read(from: impl Read) -> Result<Self, serde_json::Error> {
         let read: ReadRecord = serde_json::from_reader(BufReader::new(from))?;
-        let ReadRecord { rule, predictor_choice, postprocessing, model, shard, cases, failed } = read;
+        let ReadRecord { rule, predictor_choice, postprocessing, model, layout, shard, cases, failed } = read;
         let (model, fingerprint) = (model.provenance, model.fingerprint);
-        Ok(Self { rule, predictor_choice, postprocessing, model, fingerprint, shard, cases, failed })
+        Ok(Self { rule, predictor_choice, postprocessing, model, fingerprint, layout, shard, cases, failed })
     }
 }
 
@@ -196,12 +200,19 @@ struct Record<'a> {
     predictor_choice: Option<&'a str>,
     postprocessing: &'a PostProcessing,
     model: ModelRecord<'a>,
+    #[serde(skip_serializing_if = "is_usual")]
+    layout: OutputLayout,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<&'a ShardRecord>,
     cases: &'a [LocalizedCase],
     failed: &'a [FailedCase],
     #[serde(flatten)]
     stamp: &'a Extra,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_usual(layout: &OutputLayout) -> bool {
+    *layout == OutputLayout::Folders
 }
 
 #[derive(Serialize)]
@@ -218,6 +229,8 @@ struct ReadRecord {
     predictor_choice: Option<String>,
     postprocessing: PostProcessing,
     model: ReadModel,
+    #[serde(default)]
+    layout: OutputLayout,
     #[serde(default)]
     shard: Option<ShardRecord>,
     cases: Vec<LocalizedCase>,

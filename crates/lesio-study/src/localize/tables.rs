@@ -7,6 +7,8 @@ use lesio_io::atomic::{Existing, WriteError};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_report::{Column, Table, TableCell, TableError};
 
+use super::config::OutputLayout;
+use super::derivative::write_participants;
 use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
 use crate::findings::is_supported;
 use crate::further::FurtherColumns;
@@ -129,14 +131,19 @@ impl LocalizationReport {
         [CASE_TABLE, LESION_TABLE].map(|name| folder.join(name))
     }
 
-    /// Writes [`LocalizationReport::case_table`] as `cases.csv` and [`LocalizationReport::lesion_table`] as `lesions.csv`.
+    /// Writes [`LocalizationReport::case_table`] as `cases.csv` and [`LocalizationReport::lesion_table`] as `lesions.csv`; of
+    /// a derivative of BIDS also `participants.tsv`.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
     pub fn write_tables(&self, folder: &Path, existing: Existing) -> Result<(), WriteError> {
         let [cases, lesions] = Self::table_files(folder);
         self.case_table().write(cases, existing)?;
-        self.lesion_table().write(lesions, existing)
+        self.lesion_table().write(lesions, existing)?;
+        match self.layout {
+            OutputLayout::Bids => write_participants(self, folder),
+            OutputLayout::Folders => Ok(()),
+        }
     }
 
     /// The verdicts of several cases in Markdown, the most suspicious first: at most thirty rows for each predictor.

@@ -1,16 +1,14 @@
 //! Maps of a volume.
 
-use std::path::Path;
-
 use lesio_anomaly::ScanMaps;
 use lesio_image::{Plane, Scan, Volume};
 use lesio_io::WriteOptions;
 use lesio_io::dataset::Case;
-use lesio_io::nifti::NiftiHeader;
 use lesio_report::{HeatMap, Scale};
 use ndarray::{Array2, Zip};
 
 use super::config::WrittenMaps;
+use super::files::CaseFiles;
 use super::report::MappedPredictor;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
@@ -30,12 +28,12 @@ impl Work<'_> {
         &self,
         case: &Case,
         scan: Scan,
-        header: &NiftiHeader,
-        folder: &Path,
+        files: &CaseFiles,
     ) -> Result<Mapped, WorkflowError> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
-        prepare_folder(folder)?;
-        let options = WriteOptions::new().like(header).existing(self.config.existing);
+        prepare_folder(files.folder())?;
+        let options = WriteOptions::new().existing(self.config.existing);
+        let options = case.header()?.iter().fold(options, |options, header| options.like(header));
         let plane = self.localizer.preprocessing().config().plane;
         let mut windows = Vec::with_capacity(scan.channels());
         for (channel, values) in scan.data().outer_iter().enumerate() {
@@ -45,12 +43,12 @@ impl Work<'_> {
         let voxel_ml = scan.geometry().voxel_volume() / 1000.0;
         let mut channels = Vec::with_capacity(self.predictors.len());
         for &predictor in self.predictors {
-            let mut files = Vec::new();
-            for (path, map) in self.channel_maps(&scan, predictor, folder, "nii.gz")? {
+            let mut written = Vec::new();
+            for (path, map) in self.channel_maps(&scan, predictor, files, "nii.gz")? {
                 options.write(&path, &map)?;
-                files.push(path);
+                written.push(path);
             }
-            channels.push(files);
+            channels.push(written);
         }
         // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
         let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
@@ -60,13 +58,13 @@ impl Work<'_> {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
             if self.config.maps == WrittenMaps::All {
-                options.write(folder.join(format!("{predictor}_raw.nii.gz")), &raw)?;
+                options.write(files.raw(predictor, "nii.gz"), &raw)?;
             }
             let map = maps.postprocessed(raw)?;
             let found =
                 self.find(predictor, &map, scored.foreground(), scored.resolution(), Some(voxel_ml))?;
             let verdict = self.judge(predictor, &map, scored.foreground(), scored.doubt())?;
-            let mut result = self.describe(predictor, folder, "nii.gz", found.as_ref(), verdict);
+            let mut result = self.describe(predictor, files, "nii.gz", found.as_ref(), verdict);
             result.channels = channels;
             if let Some(file) = &result.map {
                 options.write(file, &map)?;
@@ -75,7 +73,7 @@ impl Work<'_> {
             shown.push((heat_map, self.shown_slices(&map, scored.foreground(), found.as_ref(), plane)));
             drop(map);
             if let Some(found) = found.as_ref().filter(|_| self.config.maps != WrittenMaps::None) {
-                let labels = folder.join(format!("{predictor}_lesions.nii.gz"));
+                let labels = files.lesions(predictor);
                 options.write(&labels, &found.labels())?;
                 result.labels = Some(labels);
             }

@@ -9,6 +9,7 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 
 use super::config::{ChannelMaps, LocalizeConfig, WrittenMaps, threshold};
+use super::files::CaseFiles;
 use super::report::MappedPredictor;
 use crate::findings::FoundLesions;
 use crate::subject::Subject;
@@ -23,6 +24,8 @@ pub(super) struct Work<'a> {
     pub(super) localizer: &'a Localizer,
     pub(super) config: &'a LocalizeConfig,
     pub(super) predictors: &'a [PredictorName],
+    /// The folder of the data set.
+    pub(super) root: &'a Path,
     /// How images are read, with the memory of one worker.
     pub(super) reading: ReadOptions,
     /// [`Localizer::fingerprint`].
@@ -53,7 +56,7 @@ impl Work<'_> {
         &self,
         scan: &Scan,
         predictor: PredictorName,
-        folder: &Path,
+        files: &CaseFiles,
         ending: &str,
     ) -> Result<Vec<(PathBuf, Volume<f32>)>, WorkflowError> {
         if self.config.channel_maps == ChannelMaps::Together || self.config.maps != WrittenMaps::All {
@@ -62,7 +65,7 @@ impl Work<'_> {
         let maps = self.localizer.channel_maps(scan, predictor)?;
         let maps = maps.ok_or(WorkflowError::NoChannelMaps { predictor })?;
         let name = |channel: usize| scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
-        let file = |channel| folder.join(format!("{predictor}_raw_{}.{ending}", name(channel)));
+        let file = |channel| files.channel(predictor, &name(channel), ending);
         Ok(maps.into_iter().enumerate().map(|(channel, map)| (file(channel), map)).collect())
     }
 
@@ -99,21 +102,20 @@ impl Work<'_> {
     pub(super) fn describe(
         &self,
         predictor: PredictorName,
-        folder: &Path,
+        files: &CaseFiles,
         ending: &str,
         found: Option<&FoundLesions>,
         verdict: CaseVerdict,
     ) -> MappedPredictor {
         let normal = self.localizer.calibration().get(predictor);
-        let file = |written: bool, name: String| written.then(|| folder.join(format!("{name}.{ending}")));
         let maps = self.config.maps;
         MappedPredictor {
             name: predictor,
             verdict,
-            map: file(maps != WrittenMaps::None, predictor.to_string()),
-            raw: file(maps == WrittenMaps::All, format!("{predictor}_raw")),
+            map: (maps != WrittenMaps::None).then(|| files.map(predictor, ending)),
+            raw: (maps == WrittenMaps::All).then(|| files.raw(predictor, ending)),
             channels: Vec::new(),
-            overlay: overlay_file(predictor, folder),
+            overlay: files.overlay(predictor),
             labels: None,
             threshold: normal.and_then(|normal| self.config.rule.threshold(normal).ok().flatten()),
             normal_subjects: normal.map(|normal| normal.subjects()),
@@ -122,9 +124,4 @@ impl Work<'_> {
             lesions: found.map(|found| found.lesions.clone()),
         }
     }
-}
-
-/// The file of a predictor's picture.
-pub(super) fn overlay_file(predictor: PredictorName, folder: &Path) -> PathBuf {
-    folder.join(format!("{predictor}.png"))
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use lesio_image::Volume;
-use lesio_io::nifti::read_header;
+use lesio_io::dataset::Case;
+use lesio_io::nifti::{NiftiHeader, read_header};
 use lesio_io::{Matching, ReadOptions, WriteOptions};
 use lesio_quality::{Assessment, Grade, QualityModel, SLICE_AXIS, SliceVerdict};
 use lesio_report::{Existing, HeatMap, Montage, Picture, Rgb, Scale};
@@ -27,7 +28,8 @@ pub struct GradedFile {
     pub segmentation: Volume<u8>,
     /// What the model says.
     pub assessment: Assessment,
-    path: PathBuf,
+    /// That of the image, where it has one: what it says of its place, maps say too.
+    header: Option<NiftiHeader>,
     labels: Vec<u8>,
 }
 
@@ -49,15 +51,36 @@ impl GradedFile {
         matching: Matching,
     ) -> Result<Self, QualityStudyError> {
         let image = options.read(image_path)?;
-        let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());
-        if need > limit {
-            return Err(QualityStudyError::Memory { path: image_path.to_owned(), need, limit });
-        }
+        check_memory(&image, image_path, options)?;
         let segmentation = options.read_as::<u8>(segmentation_path)?;
         let segmentation = matching.bring(segmentation, segmentation_path, &image, image_path)?;
+        Self::of_volumes(model, image, segmentation, Some(read_header(image_path)?))
+    }
+
+    /// As [`GradedFile::read`], of the first image of a case and of its mask; the image may be a DICOM series.
+    ///
+    /// # Errors
+    /// As [`GradedFile::read`], and [`QualityStudyError::Data`] for a case without a mask.
+    pub fn of_case(
+        model: &QualityModel,
+        case: &Case,
+        options: &ReadOptions,
+    ) -> Result<Self, QualityStudyError> {
+        let (image, segmentation) = case.read_volume_with(options)?;
+        check_memory(&image, case.images().first().map_or(Path::new(""), PathBuf::as_path), options)?;
+        let what = || QualityStudyError::Data { what: format!("case {} has no segmentation", case.id()) };
+        Self::of_volumes(model, image, segmentation.ok_or_else(what)?, case.header()?)
+    }
+
+    fn of_volumes(
+        model: &QualityModel,
+        image: Volume<f32>,
+        segmentation: Volume<u8>,
+        header: Option<NiftiHeader>,
+    ) -> Result<Self, QualityStudyError> {
         let assessment = model.assess(&image, &segmentation)?;
         let labels = model.config().framing.labels.clone();
-        Ok(Self { image, segmentation, assessment, path: image_path.to_owned(), labels })
+        Ok(Self { image, segmentation, assessment, header, labels })
     }
 
     /// Writes maps on the image's grid and a picture into a folder, as [`GradedFile::NAMES`]; no error map for a method that
@@ -71,11 +94,11 @@ impl GradedFile {
             ("difference", Some(&self.assessment.difference)),
             ("error", self.assessment.error.as_ref()),
         ];
+        let options = WriteOptions::new().existing(existing);
+        let options = self.header.iter().fold(options, |options, header| options.like(header));
         for (name, volume) in volumes {
             if let Some(volume) = volume {
-                let path = folder.join(format!("{name}.nii.gz"));
-                // What the image's header says of its place.
-                WriteOptions::new().existing(existing).like(&read_header(&self.path)?).write(path, volume)?;
+                options.write(folder.join(format!("{name}.nii.gz")), volume)?;
             }
         }
         if let Some(montage) = self.montage()? {
@@ -159,5 +182,14 @@ impl GradedFile {
             montage = montage.row(name, row)?;
         }
         Ok(Some(montage))
+    }
+}
+
+/// Checks that there is room for the work on an image.
+fn check_memory(image: &Volume<f32>, path: &Path, options: &ReadOptions) -> Result<(), QualityStudyError> {
+    let (need, limit) = (QualityModel::working_bytes(image.shape()), options.limit());
+    match need > limit {
+        true => Err(QualityStudyError::Memory { path: path.to_owned(), need, limit }),
+        false => Ok(()),
     }
 }

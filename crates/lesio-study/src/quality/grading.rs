@@ -13,7 +13,7 @@ use lesio_settings::{require, setters};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::case_record::{finished, forget, key_of, record};
+use crate::case_record::{RECORD, finished, forget, key_of, record};
 use crate::folder::{case_folders, check_folder, prepare_folder};
 use crate::further::FurtherColumns;
 use crate::localize::{FailedCase, FinishedCases};
@@ -219,28 +219,28 @@ impl Work<'_> {
     /// Grades a case, unless an earlier run did that and its results are to be kept.
     fn grade_once(&self, case: &Case, folder: &Path) -> Result<GradedCase, WorkflowError> {
         let without = |part| move || WorkflowError::Without { whole: "case", part };
-        let image = case.images().first().ok_or_else(without("an image"))?;
+        let image = case.inputs().into_iter().next().ok_or_else(without("an image"))?;
         let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
         let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options, case.matching());
         // A file that cannot be read has no key. Reading it again reports why.
-        let key = key_of(&what, [image.as_path(), segmentation]).ok();
+        let key = key_of(&what, case.images().iter().map(PathBuf::as_path).chain([segmentation])).ok();
         if self.config.finished == FinishedCases::Keep
             && let Some(key) = &key
-            && let Some(graded) = finished(folder, key)
+            && let Some(graded) = finished(&folder.join(RECORD), key)
             && files_of(&graded).all(|name| folder.join(name).is_file())
         {
             // What is said of a case may have changed since.
             let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
-            let (image, segmentation) = (image.clone(), segmentation.to_owned());
+            let segmentation = segmentation.to_owned();
             return Ok(GradedCase { patient, further, image, segmentation, ..graded });
         }
-        let graded = GradedFile::read(self.model, image, segmentation, &self.reading, case.matching())?;
+        let graded = GradedFile::of_case(self.model, case, &self.reading)?;
         prepare_folder(folder)?;
-        forget(folder)?;
+        forget(&folder.join(RECORD))?;
         graded.write(folder, self.config.existing)?;
-        let graded = GradedCase::new(case, graded.assessment, image.clone(), segmentation.to_owned())?;
+        let graded = GradedCase::new(case, graded.assessment, image, segmentation.to_owned())?;
         if let Some(key) = key {
-            record(folder, key, &graded)?;
+            record(&folder.join(RECORD), key, &graded)?;
         }
         Ok(graded)
     }

@@ -1,0 +1,229 @@
+//! Results as a derivative of BIDS: what stands beside maps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::PredictorName;
+use lesio_io::atomic::{self, Existing};
+use serde_json::{Value, json};
+
+use super::files::label;
+use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
+use crate::findings::Finding;
+use crate::folder::prepare_folder;
+use crate::verdict::Verdict;
+use crate::workflow_error::WorkflowError;
+
+/// The version of BIDS that names and tables keep to.
+const VERSION: &str = "1.10.0";
+
+/// What BIDS has no name for.
+const IGNORED: &str = "# Written by lesio, of which BIDS knows no kind.
+*_anomalymap.nii.gz
+*_anomalymap.json
+*_overlay.png
+*_case.json
+/report*.json
+/report.html
+/cases.csv
+/lesions.csv
+";
+
+const README: &str = "Anomaly maps by lesio.
+
+sub-*/: for each image and predictor (desc-) the map on the image's own grid (anomalymap), the lesions found by number
+(dseg) with a table of them, and a picture (overlay). Higher is more abnormal. Verdicts are in the files of the maps that end
+in .json, in participants.tsv, and in cases.csv.
+";
+
+/// What BIDS writes for a value that is not known.
+const NOT_KNOWN: &str = "n/a";
+
+/// Columns of the table of lesions behind `index` and `name`, with what they are.
+const LESION_COLUMNS: [(&str, &str); 9] = [
+    ("voxels", "Number of voxels"),
+    ("volume_ml", "Volume in milliliters"),
+    ("x", "Center along the axis to the right, in millimeters"),
+    ("y", "Center along the axis to the front, in millimeters"),
+    ("z", "Center along the axis upward, in millimeters"),
+    ("peak", "Highest score"),
+    ("mean", "Mean score"),
+    ("p_value", "Probability that the highest score of a normal subject is at least the peak"),
+    ("predictor", "What scored"),
+];
+
+/// Columns of `participants.tsv` behind `participant_id`, with what they are.
+const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
+    ("cases", "Number of cases that were mapped"),
+    ("abnormal", "Number of cases that are abnormal"),
+    ("cannot_tell", "Number of cases of which it cannot be told"),
+    ("normal", "Number of cases that are normal"),
+];
+
+/// Writes what says of a folder that it is a derivative of BIDS. Every share writes the same.
+///
+/// # Errors
+/// A failure of the file system; [`WorkflowError::Exists`] for the description of something else.
+pub(super) fn describe(
+    folder: &Path,
+    source: &Path,
+    predictors: &[PredictorName],
+) -> Result<(), WorkflowError> {
+    let path = folder.join("dataset_description.json");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.contains("\"lesio\"") => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        _ => return Err(WorkflowError::Exists { path }),
+    }
+    prepare_folder(folder)?;
+    let source = fs::canonicalize(source).unwrap_or_else(|_| source.to_owned());
+    let url = url_of(&source);
+    let description = json!({
+        "Name": "Anomaly maps by lesio",
+        "BIDSVersion": VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{ "Name": "lesio", "Version": env!("CARGO_PKG_VERSION") }],
+        "SourceDatasets": [{ "URL": url }],
+        "DatasetLinks": { "raw": url },
+    });
+    write_json(&path, &description)?;
+    write(&folder.join(".bidsignore"), IGNORED)?;
+    write(&folder.join("README.md"), README)?;
+    let mut table = String::from("desc_id\tdescription\n");
+    for &name in predictors {
+        let label = label(name);
+        table += &format!("desc-{label}\tScores by {name}, post-processed, and what was found in them\n");
+        table += &format!("desc-{label}raw\tRaw scores by {name}\n");
+    }
+    write(&folder.join("descriptions.tsv"), &table)
+}
+
+/// A path as an address of the scheme `file`.
+fn url_of(path: &Path) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let mut url = String::from("file://");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match plain(byte) {
+            true => url.push(char::from(byte)),
+            false => url += &format!("%{byte:02X}"),
+        }
+    }
+    url
+}
+
+/// Writes beside the maps of a case what they are and what was found in them.
+pub(super) fn describe_case(case: &LocalizedCase, root: &Path) -> Result<(), WorkflowError> {
+    let sources: Vec<String> = case.input.iter().map(|image| source(image, root)).collect();
+    for mapped in &case.predictors {
+        let MappedPredictor { name, verdict, .. } = mapped;
+        let map = |what: &str| {
+            json!({
+                "Description": format!("Scores by {name}{what}; higher is more abnormal"),
+                "Sources": sources,
+                "Predictor": name.as_str(),
+                "Verdict": verdict.verdict.name(),
+                "VerdictReason": verdict.reason,
+                "Score": verdict.score,
+                "ScoreThreshold": verdict.threshold,
+                "Level": verdict.level,
+                "PValue": verdict.p_value,
+                "VoxelThreshold": mapped.threshold,
+            })
+        };
+        for (file, what) in [(&mapped.map, ", post-processed"), (&mapped.raw, "")] {
+            file.iter().try_for_each(|file| write_json(&beside(file, "json"), &map(what)))?;
+        }
+        for file in &mapped.channels {
+            write_json(&beside(file, "json"), &map(" of one channel"))?;
+        }
+        if let Some(file) = &mapped.labels {
+            let mut about = json!({
+                "Description": format!("Lesions found in the scores by {name}, by number"),
+                "Sources": sources,
+                "Manual": false,
+            });
+            LESION_COLUMNS.iter().for_each(|(column, what)| about[*column] = json!({ "Description": what }));
+            write_json(&beside(file, "json"), &about)?;
+            write(&beside(file, "tsv"), &lesions(mapped))?;
+        }
+    }
+    Ok(())
+}
+
+/// An image as BIDS names it in other data sets.
+fn source(image: &Path, root: &Path) -> String {
+    match image.strip_prefix(root) {
+        Ok(below) => format!("bids:raw:{}", below.to_string_lossy().replace('\\', "/")),
+        Err(_) => url_of(image),
+    }
+}
+
+/// The lesions of a map as a table of BIDS.
+fn lesions(mapped: &MappedPredictor) -> String {
+    let mut table = String::from("index\tname");
+    LESION_COLUMNS.iter().for_each(|(column, _)| table += &format!("\t{column}"));
+    table.push('\n');
+    for lesion in mapped.lesions.iter().flatten() {
+        let Finding { label, voxels, volume_ml, world, peak, mean, p_value, .. } = lesion;
+        let known =
+            |value: Option<f64>| value.map_or_else(|| NOT_KNOWN.to_owned(), |value| value.to_string());
+        let [x, y, z] = [0, 1, 2].map(|axis| known(world.map(|world| world[axis])));
+        let (volume, p_value, name) = (known(*volume_ml), known(*p_value), mapped.name);
+        table += &format!(
+            "{label}\tlesion-{label}\t{voxels}\t{volume}\t{x}\t{y}\t{z}\t{peak}\t{mean}\t{p_value}\t{name}\n"
+        );
+    }
+    table
+}
+
+/// Writes `participants.tsv`: of each subject that was mapped, how many of its cases are abnormal by the first predictor.
+pub(super) fn write_participants(
+    report: &LocalizationReport,
+    folder: &Path,
+) -> Result<(), atomic::WriteError> {
+    let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+    for case in &report.cases {
+        let count = counts.entry(&case.patient).or_default();
+        count[0] += 1;
+        if let Some(mapped) = case.predictors.first() {
+            count[match mapped.verdict.verdict {
+                Verdict::Abnormal => 1,
+                Verdict::CannotTell => 2,
+                Verdict::Normal => 3,
+            }] += 1;
+        }
+    }
+    let mut table = String::from("participant_id");
+    let mut about = json!({});
+    for (column, what) in PARTICIPANT_COLUMNS {
+        table += &format!("\t{column}");
+        about[column] = json!({ "Description": what });
+    }
+    table.push('\n');
+    for (subject, [cases, abnormal, cannot_tell, normal]) in counts {
+        table += &format!("{subject}\t{cases}\t{abnormal}\t{cannot_tell}\t{normal}\n");
+    }
+    write_text(&folder.join("participants.tsv"), &table)?;
+    write_text(&folder.join("participants.json"), &format!("{about:#}\n"))
+}
+
+/// The file of the same name with another ending than `.nii.gz`.
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let stem = lesio_io::without_ending(&name);
+    file.with_file_name(format!("{stem}.{ending}"))
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), WorkflowError> {
+    write(path, &format!("{value:#}\n"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), WorkflowError> {
+    Ok(write_text(path, text)?)
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), atomic::WriteError> {
+    atomic::write(path, Existing::Replace, |out| out.write_all(text.as_bytes()))
+}

@@ -1,0 +1,51 @@
+//! Arguments of single layouts.
+
+use lesio::io::dataset::Layout;
+
+/// Arguments that only some layouts have.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LayoutArgs {
+    /// Layout bids: what the names of images end in, perhaps behind entities that they have, as FLAIR or acq-3D_FLAIR; of
+    /// several co-registered channels all, separated by commas [default: T1w]
+    #[arg(long, value_delimiter = ',')]
+    pub suffix: Vec<String>,
+    /// Layout bids: the folder in derivatives that holds the masks, where several do
+    #[arg(long, value_name = "NAME")]
+    pub derivative: Option<String>,
+    /// Layout dicom: only series whose description holds this text, in upper or lower case
+    #[arg(long, value_name = "TEXT")]
+    pub series: Option<String>,
+}
+
+impl LayoutArgs {
+    /// A layout with the names of its images and masks: those of files in a folder a case, of BIDS what they end in.
+    #[must_use]
+    pub fn complete(&self, layout: &Layout, images: &[String], mask: Option<&str>) -> Layout {
+        let mask = mask.map(str::to_owned);
+        match layout {
+            Layout::Cases { .. } => Layout::Cases { images: images.to_vec(), mask },
+            Layout::Bids { suffixes, .. } => {
+                let suffixes = if self.suffix.is_empty() { suffixes } else { &self.suffix };
+                Layout::Bids { suffixes: suffixes.clone(), mask, derivative: self.derivative.clone() }
+            }
+            Layout::Dicom { .. } => Layout::Dicom { series: self.series.clone(), mask },
+            other => other.clone(),
+        }
+    }
+
+    /// Checks that the layout takes the arguments that were given.
+    ///
+    /// # Errors
+    /// The first that it does not take.
+    pub fn check(&self, layout: &Layout) -> Result<(), String> {
+        let given = [
+            ("suffix", "bids", !self.suffix.is_empty()),
+            ("derivative", "bids", self.derivative.is_some()),
+            ("series", "dicom", self.series.is_some()),
+        ];
+        let wrong = given.into_iter().find(|&(_, of, given)| given && layout.name() != of);
+        wrong.map_or(Ok(()), |(option, of, _)| {
+            Err(format!("--{option} goes with --layout {of}, the layout is {layout}"))
+        })
+    }
+}
