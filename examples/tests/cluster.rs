@@ -1,0 +1,267 @@
+//! The submission files of `examples/slurm`, in a Slurm that the test starts on this machine, and by GNU parallel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)] // A test may.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{manifest_folder, program, ran, succeed, untrained_heads, write_heads};
+
+/// Longer than any job of the test takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// A Slurm of its own, which ends with the value.
+struct Slurm {
+    folder: tempfile::TempDir,
+    config: PathBuf,
+}
+
+impl Slurm {
+    /// Starts it, or tells why it cannot be had.
+    fn start() -> Result<Self, String> {
+        // Sockets have short names.
+        let folder = tempfile::Builder::new().prefix("slurm").tempdir().unwrap();
+        let started =
+            Command::new(tool("start")).arg(folder.path()).output().map_err(|error| error.to_string())?;
+        match started.status.code() {
+            Some(0) => {
+                let config = PathBuf::from(String::from_utf8(started.stdout).unwrap().trim());
+                Ok(Self { folder, config })
+            }
+            _ => Err(String::from_utf8_lossy(&started.stderr).trim().to_owned()),
+        }
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env("SLURM_CONF", &self.config).env("LESIO_BIN", programs()).env("RUST_BACKTRACE", "0");
+        // As in the shell of a user, not as in a job.
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("SLURM_") && name != "SLURM_CONF")
+        {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// What a command of Slurm prints.
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        String::from_utf8(self.command(program).args(arguments).output().unwrap().stdout).unwrap()
+    }
+
+    /// Waits until no job is left.
+    fn wait(&self) {
+        let started = Instant::now();
+        loop {
+            let left = self.ask("squeue", &["-h", "-o", "%i %T %r"]);
+            if left.trim().is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "jobs do not end: {left}");
+            // What was put back into the queue would wait for two minutes. Not at once: what is left of its first run must be
+            // cleared away, or it is taken for the second.
+            if started.elapsed() > Duration::from_secs(4) {
+                for job in left.lines().filter_map(|line| line.strip_suffix(" PENDING BeginTime")) {
+                    self.ask("scontrol", &["update", &format!("job={job}"), "StartTime=now"]);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// The state in which a job, or a task of an array, ended.
+    fn state(&self, job: &str) -> String {
+        let about = self.ask("scontrol", &["show", "job", job]);
+        let state = about.split_whitespace().find_map(|part| part.strip_prefix("JobState="));
+        state.unwrap_or_else(|| panic!("{about}")).to_owned()
+    }
+}
+
+impl Drop for Slurm {
+    fn drop(&mut self) {
+        let _ = Command::new(tool("stop")).arg(self.folder.path()).status();
+    }
+}
+
+fn tool(name: &str) -> PathBuf {
+    manifest_folder().parent().unwrap().join("tests/slurm").join(name)
+}
+
+fn script(name: &str) -> PathBuf {
+    manifest_folder().join("slurm").join(name)
+}
+
+/// The folder of the programs, built.
+fn programs() -> PathBuf {
+    PathBuf::from(program("merge").get_program()).parent().unwrap().to_owned()
+}
+
+/// A report without its command, its times, the file of the model and the folder in which it lies; and the tables.
+fn results(out: &Path) -> (Value, [String; 2]) {
+    let text =
+        fs::read_to_string(out.join("report.json")).unwrap_or_else(|error| panic!("{error}: {}", logs(out)));
+    let mut report: Value = serde_json::from_str(&text.replace(out.to_str().unwrap(), "OUT")).unwrap();
+    for field in ["command", "seconds"] {
+        assert!(report.as_object_mut().unwrap().remove(field).is_some(), "{field}");
+    }
+    report["model"].as_object_mut().unwrap().remove("file");
+    (report, ["cases.csv", "lesions.csv"].map(|name| fs::read_to_string(out.join(name)).unwrap()))
+}
+
+/// What the jobs of a run printed.
+fn logs(out: &Path) -> String {
+    let files = fs::read_dir(out.join("logs")).into_iter().flatten().flatten();
+    let text =
+        |path: PathBuf| format!("\n{}:\n{}", path.display(), fs::read_to_string(&path).unwrap_or_default());
+    files.map(|file| text(file.path())).collect()
+}
+
+/// The numbers of the jobs in what `submit` says: `shares 12, merge 13, logs in maps/logs`.
+fn jobs(said: &str) -> [String; 2] {
+    let number = |what: &str| {
+        let after = said.split(what).nth(1).unwrap_or_else(|| panic!("{said}"));
+        after.trim().chars().take_while(char::is_ascii_digit).collect()
+    };
+    [number("shares "), number("merge ")]
+}
+
+/// Waits until some cases of a run are finished.
+fn wait_for_cases(out: &Path, count: usize) {
+    let started = Instant::now();
+    let finished = || {
+        let folders = fs::read_dir(out).into_iter().flatten().flatten();
+        folders.filter(|folder| folder.path().join("case.json").is_file()).count()
+    };
+    while finished() < count {
+        assert!(started.elapsed() < PATIENCE, "no case is finished");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Heads, one of which cannot be read, with the options that map them.
+fn cohort(folder: &Path, heads: u64) -> [String; 7] {
+    let (data, model) = (folder.join("data"), folder.join("model.safetensors"));
+    write_heads(&data, heads);
+    fs::write(data.join("subject03/image.nii.gz"), "no volume").unwrap();
+    untrained_heads(&model);
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let [model_option, input, layout] = ["--model", "--input", "--layout"].map(str::to_owned);
+    [
+        model_option,
+        path(&model),
+        input,
+        path(&data),
+        layout,
+        "cases".into(),
+        "--predictor=pixel-l1,grad-kl".into(),
+    ]
+}
+
+/// A single run, which says that one head could not be read.
+fn whole(options: &[String], out: &Path) -> (Value, [String; 2]) {
+    let said = ran(program("localize").args(options).arg("--out").arg(out));
+    assert!(said.err.contains("1 of 40 images could not be mapped"), "{}", said.err);
+    results(out)
+}
+
+#[test]
+fn shares_and_trainings_run_under_slurm() {
+    let slurm = match Slurm::start() {
+        Ok(slurm) => slurm,
+        Err(why) => return println!("skipped: Slurm: {why}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let options = cohort(folder, 40);
+    let expected = whole(&options, &folder.join("whole"));
+    let submit = |out: &Path| {
+        let mut command = slurm.command(script("submit"));
+        command.args(["--mem=256M", "--cpus-per-task=1", "--", "localize", "4"]).arg(out).args(&options);
+        jobs(&succeed(&mut command).out)
+    };
+
+    // Shares that are put back into the queue while they run, and run again.
+    let out = folder.join("requeued");
+    let [shares, merge] = submit(&out);
+    wait_for_cases(&out, 3);
+    for share in 1..=4 {
+        slurm.ask("scontrol", &["requeue", &format!("{shares}_{share}")]);
+    }
+    slurm.wait();
+    assert_eq!(results(&out), expected);
+    // It has written all, and says by its state that a case is missing.
+    assert_eq!(
+        (slurm.state(&format!("{shares}_1")), slurm.state(&merge)),
+        ("COMPLETED".into(), "FAILED".into())
+    );
+    let log = fs::read_to_string(out.join(format!("logs/merge-{merge}.log"))).unwrap();
+    assert!(log.contains("1 of 40 images could not be mapped"), "{log}");
+
+    // A share that is killed: nothing is joined. The same command goes on.
+    let out = folder.join("killed");
+    let [shares, merge] = submit(&out);
+    wait_for_cases(&out, 3);
+    slurm.ask("scancel", &["--signal=KILL", "--full", &format!("{shares}_2")]);
+    slurm.wait();
+    if slurm.state(&format!("{shares}_2")) == "COMPLETED" {
+        println!("the share ended before it was killed");
+    } else {
+        assert_eq!(slurm.state(&merge), "CANCELLED");
+        assert!(!out.join("report.json").exists());
+    }
+    submit(&out);
+    slurm.wait();
+    assert_eq!(results(&out), expected);
+
+    // Models of several kinds and seeds; what is trained is not trained again.
+    let (cells, models) = (folder.join("cells.txt"), folder.join("models"));
+    fs::write(&cells, "# name  options\nvae-1 --seed 1\n\nvae-2 --seed 2\n").unwrap();
+    let train = || {
+        let mut command = slurm.command(script("submit-training"));
+        command.args(["--mem=512M", "--cpus-per-task=1", "--"]).args([&cells, &models]).arg("--data");
+        command.arg(folder.join("data")).args(["--split", "all", "--epochs", "1", "--size", "32"]);
+        command.args(["--widths", "4,8", "--latent", "4", "--batch", "8"]);
+        let said = succeed(&mut command).out;
+        slurm.wait();
+        let number = said.trim_start_matches("models ").split(',').next().unwrap().to_owned();
+        [1, 2].map(|task| fs::read_to_string(models.join(format!("logs/train-{number}-{task}.log"))).unwrap())
+    };
+    train();
+    let seed = |name: &str| -> Value {
+        let text = fs::read_to_string(models.join(name).join("report.json")).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()["command"].clone()
+    };
+    assert!(seed("vae-1").as_str().unwrap().contains("--seed 1"), "{}", seed("vae-1"));
+    assert!(seed("vae-2").as_str().unwrap().contains("--seed 2"), "{}", seed("vae-2"));
+    for log in train() {
+        assert!(log.contains("is finished"), "{log}");
+    }
+}
+
+#[test]
+fn shares_run_by_gnu_parallel() {
+    if Command::new("parallel").arg("--version").output().is_err() {
+        return println!("skipped: GNU parallel is not installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = cohort(folder.path(), 40);
+    let expected = whole(&options, &folder.path().join("whole"));
+    let out = folder.path().join("with a space");
+    let mut command = Command::new(script("parallel-cohort"));
+    command.env("LESIO_BIN", programs()).args(["2", "localize", "4"]).arg(&out).args(&options);
+    let said = ran(&mut command);
+    assert!(said.code == Some(1) && said.err.contains("1 of 40 images could not be mapped"), "{said:?}");
+    assert_eq!(results(&out), expected);
+}
+
+#[test]
+fn submission_files_say_how_they_are_used() {
+    for name in ["submit", "submit-training", "parallel-cohort", "parallel-training"] {
+        let said = ran(&mut Command::new(script(name)));
+        assert!(said.code == Some(2) && said.err.contains(&format!("  {name} ")), "{name}: {said:?}");
+    }
+}
