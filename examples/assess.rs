@@ -26,6 +26,7 @@ use serde_json::json;
 /// Writes report.json, with --data cases.csv, for each image assessment.png, and on the image's grid reconstruction.nii.gz (what the image would be if the
 /// segmentation were right), difference.nii.gz and error.nii.gz (the probability that a voxel's label is wrong).
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
