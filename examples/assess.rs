@@ -15,7 +15,7 @@ use lesio::study::WorkflowError;
 use lesio::study::quality::{GradeConfig, GradedFile, GradingReport, grade_folder};
 use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::cohort::CohortArgs;
-use lesio_examples::grades::{graded_by, not_graded, stamped_grades, write_grades};
+use lesio_examples::grades::{graded_by, not_graded, segmentation_name, stamped_grades, write_grades};
 use lesio_examples::{
     DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say,
 };
@@ -86,12 +86,8 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
     let name = |given: &Option<PathBuf>, name: &str| {
         given.as_ref().map_or_else(|| name.to_owned(), |given| given.display().to_string())
     };
-    let usual = match args.layout {
-        Layout::Bids { .. } => "dseg",
-        Layout::Dicom { .. } => "{case}.nii.gz",
-        _ => "segmentation.nii.gz",
-    };
-    let (image, mask) = (name(&args.image, "image.nii.gz"), name(&args.segmentation, usual));
+    let default_name = segmentation_name(&args.layout);
+    let (image, mask) = (name(&args.image, "image.nii.gz"), name(&args.segmentation, default_name));
     args.of_layout.check(&args.layout)?;
     let layout = args.of_layout.complete(&args.layout, &[image], Some(&mask));
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);

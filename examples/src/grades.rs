@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
+use lesio::io::dataset::Layout;
 use lesio::quality::QualityModel;
 use lesio::report::{Existing, Extra, RunRecord, write_json};
 use lesio::study::quality::GradingReport;
@@ -12,6 +13,16 @@ use serde_json::{Value, json};
 use crate::Outcome;
 use crate::arguments::command;
 use crate::output::print;
+
+/// The name of the segmentations of a layout, unless the user gives one.
+#[must_use]
+pub fn segmentation_name(layout: &Layout) -> &'static str {
+    match layout {
+        Layout::Bids { .. } => "dseg",
+        Layout::Dicom { .. } => "{case}.nii.gz",
+        _ => "segmentation.nii.gz",
+    }
+}
 
 /// What a report of grades says beside them: the model, the command and the time.
 #[must_use]
