@@ -134,7 +134,12 @@ pub fn heart(patient: u64, phase: CardiacPhase) -> Phantom {
 
 /// Eight patients arranged as ACDC.
 pub fn write_hearts(data: &Path) {
-    for patient in 1..=8 {
+    write_patients(data, 8);
+}
+
+/// So many patients arranged as ACDC.
+pub fn write_patients(data: &Path, patients: u64) {
+    for patient in 1..=patients {
         let own = data.join(format!("patient{patient:03}"));
         std::fs::create_dir_all(&own).unwrap();
         for (frame, phase) in [(1, CardiacPhase::EndDiastole), (9, CardiacPhase::EndSystole)] {
