@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lesio::io::write_volume;
+use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use serde_json::Value;
 use support::{manifest_folder, program, ran, succeed, untrained_heads, write_heads};
 
@@ -55,13 +57,17 @@ impl Slurm {
 
     /// Waits until no job is left.
     fn wait(&self) {
+        self.wait_for(PATIENCE);
+    }
+
+    fn wait_for(&self, patience: Duration) {
         let started = Instant::now();
         loop {
             let left = self.ask("squeue", &["-h", "-o", "%i %T %r"]);
             if left.trim().is_empty() {
                 return;
             }
-            assert!(started.elapsed() < PATIENCE, "jobs do not end: {left}");
+            assert!(started.elapsed() < patience, "jobs do not end: {left}");
             // What was put back into the queue would wait for two minutes. Not at once: what is left of its first run must be
             // cleared away, or it is taken for the second.
             if started.elapsed() > Duration::from_secs(4) {
@@ -256,6 +262,51 @@ fn shares_run_by_gnu_parallel() {
     let said = ran(&mut command);
     assert!(said.code == Some(1) && said.err.contains("1 of 40 images could not be mapped"), "{said:?}");
     assert_eq!(results(&out), expected);
+}
+
+/// `LESIO_PROGRAMS=target/release/examples cargo test --release -p lesio-examples --test cluster -- --ignored --nocapture`;
+/// `LESIO_VOLUMES=200` makes it shorter.
+#[test]
+#[ignore = "maps 4,000 volumes, which takes minutes with release programs and an hour with others"]
+fn two_thousand_volumes_in_four_shares_are_as_in_one() {
+    let slurm = match Slurm::start() {
+        Ok(slurm) => slurm,
+        Err(why) => return println!("skipped: Slurm: {why}"),
+    };
+    let count: usize = std::env::var("LESIO_VOLUMES").map_or(2000, |count| count.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (folder.path().join("data"), folder.path().join("model.safetensors"));
+    fs::create_dir(&data).unwrap();
+    // Twenty heads, and links to them.
+    let drawn: Vec<PathBuf> =
+        (0..20).map(|subject| folder.path().join(format!("{subject}.nii.gz"))).collect();
+    for (subject, path) in drawn.iter().enumerate() {
+        let config = BrainConfig::new([128, 128], Contrast::T1, 7).slices(20);
+        let head = BrainPhantom::new(config).unwrap().volume(subject as u64).unwrap();
+        write_volume(path, &head.image).unwrap();
+    }
+    for case in 0..count {
+        fs::hard_link(&drawn[case % drawn.len()], data.join(format!("{case:04}.nii.gz"))).unwrap();
+    }
+    untrained_heads(&model);
+    let options = |command: &mut Command| {
+        command.arg("--model").arg(&model).arg("--input").arg(&data);
+        command.args(["--predictor", "pixel-l1", "--maps", "none"]);
+    };
+    let (whole, shares) = (folder.path().join("whole"), folder.path().join("shares"));
+    let started = Instant::now();
+    let mut single = program("localize");
+    options(&mut single);
+    succeed(single.env("RAYON_NUM_THREADS", "2").args(["--workers", "2"]).arg("--out").arg(&whole));
+    println!("{count} volumes by one process of two workers: {:.0} s", started.elapsed().as_secs_f64());
+    let started = Instant::now();
+    let mut submit = slurm.command(script("submit"));
+    submit.args(["--mem=512M", "--cpus-per-task=1", "--", "localize", "4"]).arg(&shares);
+    options(&mut submit);
+    succeed(&mut submit);
+    slurm.wait_for(Duration::from_secs(7200));
+    println!("in four shares under Slurm: {:.0} s", started.elapsed().as_secs_f64());
+    assert_eq!(results(&shares), results(&whole));
 }
 
 #[test]
