@@ -160,6 +160,26 @@ impl<T> Volume<T> {
         (index < self.upright_planes(plane)).then(|| plane.slice(self.turned(), index))
     }
 
+    /// Where a voxel is seen: its slice by [`Volume::upright_plane`], and its row and column there. Of a voxel outside it is the
+    /// nearest at the border.
+    #[must_use]
+    pub fn upright_position(&self, plane: Plane, voxel: [usize; 3]) -> [usize; 3] {
+        // Place and number of voxels along each axis of RAS+.
+        let (mut place, mut length) = ([0; 3], [1; 3]);
+        for ((code, index), size) in self.geometry.axis_codes().into_iter().zip(voxel).zip(self.shape()) {
+            let (world, is_positive) = code.world();
+            let last = size.saturating_sub(1);
+            length[world] = size;
+            place[world] = if is_positive { index.min(last) } else { last - index.min(last) };
+        }
+        let (across, up) = match plane {
+            Plane::Sagittal => (1, 2),
+            Plane::Coronal => (0, 2),
+            Plane::Axial => (0, 1),
+        };
+        [place[plane.axis()], length[up].saturating_sub(1) - place[up], place[across]]
+    }
+
     /// The voxels in the order of RAS+.
     fn turned(&self) -> ArrayView3<'_, T> {
         self.geometry.orientation().turn_to(&Orientation::RAS).view(self.data.view())
@@ -242,6 +262,13 @@ mod tests {
                     seen += 1;
                     let turned = volume.reoriented(&orientation);
                     assert_eq!(turned.geometry().orientation(), orientation);
+                    for plane in [Plane::Sagittal, Plane::Coronal, Plane::Axial] {
+                        for (index, value) in turned.data().indexed_iter() {
+                            let [slice, row, column] = turned.upright_position(plane, index.into());
+                            let seen = turned.upright_plane(plane, slice).unwrap();
+                            assert_eq!(seen[[row, column]], *value, "{orientation} {plane:?}");
+                        }
+                    }
                     // A voxel keeps its world coordinates.
                     let value = turned.data()[[1, 1, 1]];
                     let [x, y, z] = turned.geometry().to_world([1.0; 3]);
