@@ -42,29 +42,32 @@ impl Figure {
     /// Those of [`Picture::to_png`].
     pub fn montage(montage: &Montage, caption: impl Into<String>) -> Result<Self, PictureError> {
         let columns = montage.columns();
-        let mut body = String::from("<div class=\"scroll\"><table class=\"montage\">\n<thead><tr>");
+        let mut body = String::from(
+            "<table class=\"montage\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">",
+        );
         for name in columns {
-            body.push_str(&format!("<th scope=\"col\">{}</th>", escaped(name)));
+            body.push_str(&format!("<th role=\"columnheader\" scope=\"col\">{}</th>", escaped(name)));
         }
-        body.push_str("</tr></thead>\n<tbody>\n");
+        body.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
         for (label, pictures) in montage.rows() {
             if !label.is_empty() {
                 let span = columns.len();
                 body.push_str(&format!(
-                    "<tr><th scope=\"rowgroup\" colspan=\"{span}\">{}</th></tr>\n",
+                    "<tr role=\"row\"><th role=\"rowheader\" scope=\"rowgroup\" colspan=\"{span}\">{}</th></tr>\n",
                     escaped(label)
                 ));
             }
-            body.push_str("<tr>");
+            body.push_str("<tr role=\"row\">");
             for (picture, column) in pictures.iter().zip(columns) {
                 body.push_str(&format!(
-                    "<td>{}</td>",
+                    "<td role=\"cell\" data-title=\"{}\">{}</td>",
+                    escaped(column),
                     image_element(picture, &format!("{column}, {label}"))?
                 ));
             }
             body.push_str("</tr>\n");
         }
-        body.push_str("</tbody></table></div>\n");
+        body.push_str("</tbody></table>\n");
         let figure = Self { body, caption: caption.into(), not_finite: montage.not_finite() };
         Ok(match montage.heat_map() {
             Some(heat_map) => figure.color_bar(heat_map),

@@ -2,6 +2,7 @@
 
 mod figure;
 mod page;
+mod table;
 
 pub use figure::Figure;
 pub use page::HtmlReport;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::figure::Figure;
+use super::table::push_table;
 use crate::color::Rgb;
 use crate::file::{Existing, WriteError, write_file};
 use crate::montage::Montage;
@@ -10,7 +11,7 @@ use crate::number::fixed;
 use crate::picture::{Picture, PictureError};
 use crate::plot::Svg;
 use crate::run_record::RunRecord;
-use crate::table::{Table, TableCell};
+use crate::table::Table;
 use crate::text::escaped;
 
 /// A report as one HTML page. It contains its style, plots and pictures, loads nothing and runs no script. It follows
@@ -151,7 +152,8 @@ impl HtmlReport {
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
-             <style>\n{}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n",
+             <style>\n{}{}</style>\n</head>\n<body>\n<main>\n<header>\n<h1>{title}</h1>\n",
+            include_str!("tokens.css"),
             include_str!("style.css")
         );
         if !self.lead.is_empty() {
@@ -228,60 +230,6 @@ impl HtmlReport {
         }
         html.push_str("</ol></nav>\n");
     }
-}
-
-fn push_table(html: &mut String, table: &Table, number: usize) {
-    html.push_str("<figure class=\"table\">\n");
-    html.push_str(&format!(
-        "<figcaption><b>Table {number}.</b> {}</figcaption>\n<div class=\"scroll\"><table class=\"data\">\n<thead><tr>",
-        escaped(table.caption())
-    ));
-    let intervals: Vec<_> = (0..table.columns().len()).map(|column| table.has_intervals(column)).collect();
-    for (i, column) in table.columns().iter().enumerate() {
-        // Values and intervals are columns of their own, so that both are aligned.
-        let (class, span) = match (table.is_numeric(i), intervals[i]) {
-            (true, true) => (" class=\"number\"", " colspan=\"2\""),
-            (true, false) => (" class=\"number\"", ""),
-            (false, _) => ("", ""),
-        };
-        html.push_str(&format!("<th scope=\"col\"{class}{span}>{}</th>", escaped(&column.name)));
-    }
-    html.push_str("</tr></thead>\n<tbody>\n");
-    let best = table.best();
-    for row in table.rows() {
-        html.push_str("<tr>");
-        for (i, (cell, column)) in row.iter().zip(table.columns()).enumerate() {
-            let interval_cell = if intervals[i] { "<td></td>" } else { "" };
-            match cell {
-                TableCell::Text(text) if i == 0 => {
-                    html.push_str(&format!("<th scope=\"row\">{}</th>", escaped(text)))
-                }
-                TableCell::Text(text) => html.push_str(&format!("<td>{}</td>{interval_cell}", escaped(text))),
-                TableCell::Count(count) => {
-                    html.push_str(&format!("<td class=\"number\">{count}</td>{interval_cell}"))
-                }
-                TableCell::Number(estimate) => {
-                    let value = fixed(estimate.value, column.decimals);
-                    let value = if best[i].as_ref() == Some(&value) {
-                        format!("<strong>{value}</strong>")
-                    } else {
-                        value
-                    };
-                    html.push_str(&format!("<td class=\"number\">{value}</td>"));
-                    if intervals[i] {
-                        let interval = estimate.interval_text(column.decimals).unwrap_or_default();
-                        html.push_str(&format!("<td class=\"interval\">{interval}</td>"));
-                    }
-                }
-            }
-        }
-        html.push_str("</tr>\n");
-    }
-    html.push_str("</tbody>\n</table></div>\n");
-    if best.iter().any(Option::is_some) {
-        html.push_str("<p class=\"note\">Bold: the best of its column.</p>\n");
-    }
-    html.push_str("</figure>\n");
 }
 
 fn push_figure(html: &mut String, figure: &Figure, number: usize) {
