@@ -6,6 +6,7 @@
 //!   [`BarPlot`] draw plots with intervals as [`Svg`].
 //! - [`Table`] formats numbers with their intervals ([`Estimate`]) in HTML and Markdown.
 //! - [`HtmlReport`] combines all of these in one self-contained page.
+//! - [`CohortPage`] lists thousands of cases in a table to sort and filter; a [`CasePage`] shows the slices and maps of one case.
 //! - [`write_json`] writes records such as [`EvaluationReport`].
 //!
 //! The caller chooses every scale, values that are not finite are always marked, and nothing depends on time, fonts or
@@ -34,7 +35,9 @@
 
 #![forbid(unsafe_code)]
 
+mod cohort;
 mod color;
+mod encoding;
 mod estimate;
 mod file;
 mod font;
@@ -51,6 +54,10 @@ mod scale;
 mod table;
 mod text;
 
+pub use cohort::{
+    CaseFinding, CaseMap, CasePage, CaseStatus, CohortPage, CohortResult, CohortRow, Content, ImageSheet,
+    LevelSheet, Levels, Link, Sheet, sheet_reduction,
+};
 pub use color::{ColorMap, Rgb};
 pub use estimate::Estimate;
 pub use file::{Existing, WriteError, WriteErrorKind, write_file};

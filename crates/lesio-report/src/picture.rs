@@ -1,12 +1,15 @@
 //! Renders images and score maps as pictures.
 
+mod resized;
+
 use std::path::Path;
 
 use lesio_image::Image;
 use ndarray::ArrayView2;
-use png::{BitDepth, ColorType, Compression, Encoder, Filter};
+use png::ColorType;
 
 use crate::color::{ColorMap, Rgb};
+use crate::encoding::encode_png;
 use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
 use crate::font;
 use crate::heat_map::HeatMap;
@@ -206,26 +209,6 @@ impl Picture {
         Ok(self)
     }
 
-    /// Enlarges each pixel to a square of `factor` x `factor`; 0 counts as 1.
-    ///
-    /// # Errors
-    /// For a result of more than [`Picture::MAX_PIXELS`].
-    pub fn enlarged(self, factor: usize) -> Result<Self, PictureError> {
-        if factor <= 1 {
-            return Ok(self);
-        }
-        let (height, width) = (self.height.saturating_mul(factor), self.width.saturating_mul(factor));
-        let mut enlarged = Self::filled(height, width, Rgb::NOT_FINITE)?;
-        for (row, pixels) in enlarged.pixels.chunks_exact_mut(width).enumerate() {
-            let from = &self.pixels[row / factor * self.width..][..self.width];
-            for (squares, &color) in pixels.chunks_exact_mut(factor).zip(from) {
-                squares.fill(color);
-            }
-        }
-        enlarged.not_finite = self.not_finite;
-        Ok(enlarged)
-    }
-
     /// Draws the outline of a mask `[row, column]`, just inside its edge.
     ///
     /// The picture must have the size of the mask or an integer multiple of it. The line follows the edges of the
@@ -277,19 +260,8 @@ impl Picture {
         } else {
             (self.pixels.iter().flat_map(|color| color.0).collect(), ColorType::Rgb)
         };
-        let mut png = Vec::new();
-        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
-        let mut encoder = Encoder::new(&mut png, side(self.width), side(self.height));
-        encoder.set_color(color_type);
-        encoder.set_depth(BitDepth::Eight);
-        encoder.set_compression(Compression::Balanced);
-        encoder.set_filter(Filter::Adaptive);
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(&bytes)?;
-            writer.finish()
-        });
-        written.map_err(|source| PictureError::Encode { source })?;
-        Ok(png)
+        encode_png(&bytes, self.height, self.width, color_type)
+            .map_err(|source| PictureError::Encode { source })
     }
 
     /// Writes the picture as PNG, as [`write_file`] does.
