@@ -4,7 +4,7 @@ use lesio_anomaly::{Localizer, PredictorName};
 use lesio_image::{Geometry, Plane, upright_slice};
 use lesio_report::{
     Best, Column, Curve, Estimate, Figure, HeatMap, LinePlot, Montage, Picture, PictureError, PlotError,
-    PredictorReport, Rgb, Scale, ScaleError, ScopeReport, Table, TableCell, TableError,
+    PredictorReport, Rgb, Scale, ScaleError, Scope, ScopeReport, Table, TableCell, TableError,
 };
 use ndarray::{Array2, Array3, ArrayRef3, ArrayView2, Axis};
 
@@ -41,7 +41,12 @@ pub enum PresentationError {
 /// None in practice; the table checks its own rows.
 pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
     let caption = format!(
-        "Scope {}, prevalence {:.4}. Raw scores, then after post-processing (pp). The threshold of ceil_dice is selected with the test truth.",
+        "{} (scope {}), prevalence {:.4}. Raw scores, then after post-processing (pp). The threshold of ceil_dice is \
+         selected with the test truth.",
+        match scope.scope {
+            Scope::LesionSlices => "Images, or slices of volumes, with lesions",
+            _ => "All images, or slices of volumes",
+        },
         scope.scope.name(),
         scope.prevalence.unwrap_or(f64::NAN)
     );
@@ -59,7 +64,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
     ];
     let columns = std::iter::once(Column::new("predictor"))
         .chain(figures.map(|name| Column::new(name).decimals(3).best(Best::Highest)))
-        .chain([Column::new("s/slice").decimals(4)]);
+        .chain([Column::new("s/image").decimals(4)]);
     let mut table = Table::new(caption, columns);
     for row in &scope.predictors {
         let (raw, post) = (&row.raw, &row.postprocessed);
@@ -88,7 +93,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
 /// None in practice; the table checks its own rows.
 pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     let caption = "AUROC after post-processing by kind of defect, or kind and contrast of lesion, against the normal foreground of the \
-                   slices that hold it; in brackets lesions and patients, 95 % intervals over patients.";
+                   images, or slices of volumes, that hold it; in brackets lesions and subjects, 95 % intervals over subjects.";
     let title = |group: &GroupScores| format!("{} ({}, {})", group.group, group.lesions, group.patients);
     let columns = groups.iter().map(|group| Column::new(title(group)).decimals(3).best(Best::Highest));
     let mut table = Table::new(caption, std::iter::once(Column::new("predictor")).chain(columns));
@@ -110,7 +115,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
 pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
     let mut caption = format!(
         "Whole images: {} abnormal and {} normal {}, scored by the highest of the post-processed map (maximum) and by the mean of the \
-         highest half percent of its foreground (top .5 %); 95 % intervals over patients.",
+         highest half percent of its foreground (top .5 %); 95 % intervals over subjects.",
         images.abnormal,
         images.normal,
         images.level.name()
@@ -149,7 +154,7 @@ pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, Presentati
     let caption = format!(
         "At the thresholds that ship, after post-processing: that of the calibration (what {NOMINAL_RATE} of normal pixels reach), and \
          that of the best Dice on validation lesions. Dice and HD95 (mm, or pixels of pictures) by case; lesions found one to one by \
-         regions that touch them; 95 % intervals over patients."
+         regions that touch them; 95 % intervals over subjects."
     );
     let columns = ["predictor", "threshold of"].map(Column::new).into_iter().chain([
         Column::new("Dice").decimals(3).best(Best::Highest),
@@ -158,7 +163,7 @@ pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, Presentati
         Column::new("false findings per case").decimals(2).best(Best::Lowest),
         Column::new("HD95").decimals(1),
         Column::new("cases missed").decimals(0),
-        Column::new("pixels of normal slices marked").decimals(4),
+        Column::new("marked of normal images or slices").decimals(4),
     ]);
     let mut table = Table::new(caption, columns);
     for own in figures {
@@ -216,7 +221,7 @@ pub fn curve_figures(
             None => line,
         });
     }
-    let caption = "Pixels of slices with lesions, post-processed; bands are 95 % intervals over patients.";
+    let caption = "Pixels of images, or slices of volumes, with lesions, post-processed; bands are 95 % intervals over subjects.";
     Ok([Figure::svg(&roc.to_svg()?, caption), Figure::svg(&precision_recall.to_svg()?, caption)])
 }
 
