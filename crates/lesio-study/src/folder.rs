@@ -86,10 +86,13 @@ pub fn prepare_folder(folder: &Path) -> Result<(), FolderError> {
 /// Name of a workflow's report; no case folder may have this name.
 pub(crate) const REPORT: &str = "report.json";
 
+/// Name of a workflow's page.
+pub(crate) const PAGE: &str = "report.html";
+
 /// A folder for each case: its id without the ending, or with a suffix if that name is taken.
 pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
     let stem = |id: &str| without_ending(id).to_owned();
-    let mut taken = BTreeSet::from([REPORT.to_owned()]);
+    let mut taken = BTreeSet::from([REPORT, PAGE].map(str::to_owned));
     let unique =
         |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
     cases.iter().map(unique).map(|name| folder.join(name)).collect()

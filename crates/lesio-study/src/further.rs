@@ -17,6 +17,11 @@ impl<'a> FurtherColumns<'a> {
         Self(names)
     }
 
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().copied()
+    }
+
     /// Their names beside those of a table. A name that the table has already stands behind a prefix.
     pub(crate) fn beside(&self, columns: &[&str]) -> impl Iterator<Item = String> {
         self.0.iter().map(|name| match columns.contains(name) {

@@ -130,7 +130,7 @@ pub use localization_study::{
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, FinishedCases, LocalizationReport,
-    LocalizeConfig, LocalizedCase, MappedPredictor, OutputLayout, WrittenMaps, choice_in_words,
+    LocalizeConfig, LocalizedCase, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, choice_in_words,
     localize_folder, merge_shards, predictor_choice,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};

@@ -150,11 +150,8 @@ pub fn picture_montage(
     map: ArrayView2<'_, f32>,
     labels: Option<ArrayView2<'_, u32>>,
 ) -> Result<Montage, PresentationError> {
-    let window = window(image.data().iter().copied())?;
-    let draw = |image: &Image<f32>| match image.channels() {
-        1 | 3 => Picture::from_image(image, window),
-        _ => Picture::gray(image.data().index_axis(Axis(0), 0), window),
-    };
+    let window = image_window(image)?;
+    let draw = |image: &Image<f32>| drawn_image(image, window);
     let factor = enlargement(image.height());
     let marked = labels.map(|labels| labels.mapv(|label| label > 0));
     let pictures = [
@@ -164,6 +161,19 @@ pub fn picture_montage(
     ];
     let montage = Montage::new(["image", "reconstruction", name]);
     Ok(montage.color_bar(heat_map.clone()).row("", pictures)?)
+}
+
+/// The brightness in which a picture is shown: of all its channels.
+pub(crate) fn image_window(image: &Image<f32>) -> Result<Scale, PresentationError> {
+    Ok(window(image.data().iter().copied())?)
+}
+
+/// A picture as it is shown: in colors, or the first of other numbers of channels in gray.
+pub(crate) fn drawn_image(image: &Image<f32>, window: Scale) -> Result<Picture, PresentationError> {
+    Ok(match image.channels() {
+        1 | 3 => Picture::from_image(image, window)?,
+        _ => Picture::gray(image.data().index_axis(Axis(0), 0), window)?,
+    })
 }
 
 /// A picture with its map and the outline of detections, enlarged.

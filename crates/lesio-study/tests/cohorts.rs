@@ -11,8 +11,8 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
 use lesio_io::write_png;
 use lesio_study::{
-    FinishedCases, LocalizationReport, LocalizeConfig, Observer, Shard, Subject, Verdict, WorkflowError,
-    WrittenMaps, calibrate, localize_folder, merge_shards,
+    FinishedCases, LocalizationReport, LocalizeConfig, Observer, ReportPages, Shard, Subject, Verdict,
+    WorkflowError, WrittenMaps, calibrate, localize_folder, merge_shards,
 };
 use lesio_vae::{Vae, VaeConfig};
 use ndarray::Array3;
@@ -164,6 +164,48 @@ fn a_run_goes_on_where_it_was() {
     let stopped = localize_folder(&localizer, &data, &again.clone().level(0.2), &mut ()).unwrap();
     assert!(stopped.failed.iter().any(|failed| failed.id == "tile1.png"), "{:?}", stopped.failed);
     assert!(!out.join("tile1/case.json").exists());
+}
+
+#[test]
+fn pages_are_the_same_from_shares_and_hold_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = write_tiles(&folder.path().join("data"));
+    let out = folder.path().join("maps");
+    let localizer = localizer();
+    let config = |out: &Path| config(out).pages(ReportPages::Full).existing(Existing::Replace);
+    let whole = localize_folder(&localizer, &data, &config(&out), &mut ()).unwrap();
+    whole.write_page(&out, Existing::Refuse).unwrap();
+    let case = &whole.cases[3];
+    assert!(
+        case.page.as_ref().unwrap().is_file() && case.predictors[0].thumbnail.as_ref().unwrap().is_file()
+    );
+    assert_eq!(case.folder, Path::new("tile3"));
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    let (page, case_page) = (read("report.html"), read("tile3/case.html"));
+    for text in ["tile3/case.html", "tile3/intensity_thumbnail.png", "tile9.png", "\"k\":\"abnormal\""] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(case_page.contains("href=\"../report.html\""));
+    assert!(whole.write_page(&out, Existing::Refuse).is_err());
+
+    let shares: Vec<LocalizationReport> = [2, 1]
+        .map(|index| {
+            let share = config(&out).shard(Some(Shard::new(index, 2).unwrap()));
+            read_back(&localize_folder(&localizer, &data, &share, &mut ()).unwrap())
+        })
+        .into();
+    let merged = merge_shards(shares).unwrap();
+    merged.write_page(&out, Existing::Replace).unwrap();
+    assert!(read("report.html") == page && read("tile3/case.html") == case_page);
+    // In another folder, links lead back.
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    merged.write_page(&other, Existing::Refuse).unwrap();
+    assert!(fs::read_to_string(other.join("report.html")).unwrap().contains("\"../maps/tile3/case.html\""));
+    // Without pages there is none, and other pages are other options.
+    let bare = localize_folder(&localizer, &data, &config(&out).pages(ReportPages::None), &mut ()).unwrap();
+    bare.write_page(&other.join("none"), Existing::Refuse).unwrap();
+    assert!(bare.cases[0].page.is_none() && !other.join("none").exists());
 }
 
 #[test]

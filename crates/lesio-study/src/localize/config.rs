@@ -87,6 +87,19 @@ pub enum WrittenMaps {
     All,
 }
 
+/// Which pages are written for a browser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReportPages {
+    /// None.
+    #[default]
+    None,
+    /// A page that lists all cases (`report.html`), for which each case has a small picture for each predictor.
+    Table,
+    /// Also a page for each case (`case.html`), with its slices and maps.
+    Full,
+}
+
 /// What becomes of cases that an earlier run with the same model, options and images finished in the same folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FinishedCases {
@@ -122,6 +135,9 @@ pub struct LocalizeConfig {
     pub channel_maps: ChannelMaps,
     /// Which maps are written. Default: all.
     pub maps: WrittenMaps,
+    /// Which pages are written; that of all cases is left to [`LocalizationReport::write_page`](crate::LocalizationReport::write_page).
+    /// Default: none.
+    pub pages: ReportPages,
     /// What becomes of cases that an earlier run finished. Default: they are mapped again.
     pub finished: FinishedCases,
     /// The share of the cases that is mapped. Default: all.
@@ -148,6 +164,7 @@ impl LocalizeConfig {
             slices: 6,
             channel_maps: ChannelMaps::Together,
             maps: WrittenMaps::All,
+            pages: ReportPages::None,
             finished: FinishedCases::Redo,
             shard: None,
             workers: 1,
@@ -194,6 +211,7 @@ setters!(LocalizeConfig {
     slices: usize,
     channel_maps: ChannelMaps,
     maps: WrittenMaps,
+    pages: ReportPages,
     finished: FinishedCases,
     shard: Option<Shard>,
     workers: usize,

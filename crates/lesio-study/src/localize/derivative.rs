@@ -24,7 +24,9 @@ const IGNORED: &str = "# Written by lesio, of which BIDS knows no kind.
 *_anomalymap.nii.gz
 *_anomalymap.json
 *_overlay.png
+*_thumbnail.png
 *_case.json
+*_case.html
 /report*.json
 /report.html
 /cases.csv

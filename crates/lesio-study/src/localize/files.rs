@@ -95,6 +95,19 @@ impl CaseFiles {
         self.file(predictor, "", "", "overlay", "png")
     }
 
+    /// The small picture.
+    pub(super) fn thumbnail(&self, predictor: PredictorName) -> PathBuf {
+        self.file(predictor, "_thumbnail", "", "thumbnail", "png")
+    }
+
+    /// The page of the case.
+    pub(super) fn page(&self) -> PathBuf {
+        match &self.entities {
+            None => self.folder.join("case.html"),
+            Some(entities) => self.folder.join(format!("{entities}_case.html")),
+        }
+    }
+
     /// A file of a predictor: what its name ends in in a folder of its own, and in BIDS what is added to the description and
     /// which suffix it has.
     fn file(&self, predictor: PredictorName, plain: &str, more: &str, suffix: &str, ending: &str) -> PathBuf {

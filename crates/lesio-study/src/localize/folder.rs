@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 
-use super::config::{FinishedCases, LocalizeConfig, OutputLayout};
+use super::config::{FinishedCases, LocalizeConfig, OutputLayout, ReportPages};
 use super::derivative;
 use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport, LocalizedCase};
 use super::work::Work;
 use crate::case_record::{forget, record};
-use crate::folder::check_folder;
+use crate::folder::{PAGE, check_folder};
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
 use crate::workers::in_parallel;
@@ -77,9 +77,9 @@ pub fn localize_folder(
     work.refuse_existing(&config.folder.join(LocalizationReport::file_name(config.shard)))?;
     if config.shard.is_none() {
         // They are written last: hours of work are not to end with them.
-        LocalizationReport::table_files(&config.folder)
-            .iter()
-            .try_for_each(|file| work.refuse_existing(file))?;
+        let page = (config.pages != ReportPages::None).then(|| config.folder.join(PAGE));
+        let mut last = LocalizationReport::table_files(&config.folder).into_iter().chain(page);
+        last.try_for_each(|file| work.refuse_existing(&file))?;
     }
 
     let all = data.cases();
@@ -98,6 +98,7 @@ pub fn localize_folder(
         layout: config.layout,
         shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, work.options())),
         fingerprint: work.fingerprint,
+        pages: config.pages,
         cases: done,
         failed,
     })
@@ -161,15 +162,30 @@ impl Work<'_> {
         forget(&files.record())?;
         let subject = self.read(case)?;
         let content = subject.describe();
-        let (predictors, resolution, doubt) = match subject.scan.is_picture() {
+        let (predictors, resolution, doubt, page) = match subject.scan.is_picture() {
             false => self.map_volume(case, subject.scan, files)?,
             true => self.map_picture(subject.scan, files)?,
         };
         let (id, patient) = (case.id().to_owned(), case.patient().to_owned());
         let (input, resolution_doubt) = (case.inputs(), doubt.map(|doubt| doubt.to_string()));
         let further = case.further().to_vec();
-        let localized =
-            LocalizedCase { id, patient, further, input, content, resolution, resolution_doubt, predictors };
+        let folder = files.folder();
+        let within = folder.strip_prefix(&self.config.folder).unwrap_or(folder).to_owned();
+        let mut localized = LocalizedCase {
+            id,
+            patient,
+            further,
+            input,
+            folder: within,
+            page: None,
+            content,
+            resolution,
+            resolution_doubt,
+            predictors,
+        };
+        if let Some(page) = page {
+            self.write_page(page, &mut localized, files)?;
+        }
         if self.config.layout == OutputLayout::Bids {
             derivative::describe_case(&localized, self.root)?;
         }

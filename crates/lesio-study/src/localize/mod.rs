@@ -1,10 +1,12 @@
 //! Maps of every image of a data set, with pictures and what was found.
 
+mod cohort;
 mod config;
 mod derivative;
 mod files;
 mod folder;
 mod merge;
+mod pages;
 mod picture;
 mod record;
 mod report;
@@ -13,8 +15,8 @@ mod volume;
 mod work;
 
 pub use config::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, OutputLayout, WrittenMaps,
-    choice_in_words, predictor_choice,
+    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, OutputLayout, ReportPages,
+    WrittenMaps, choice_in_words, predictor_choice,
 };
 pub use folder::localize_folder;
 pub use merge::merge_shards;

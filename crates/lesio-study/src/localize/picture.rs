@@ -1,15 +1,17 @@
 //! Maps of a picture.
 
-use lesio_image::{Geometry, Plane, Scan, Volume};
+use lesio_image::{Geometry, Image, Plane, Scan, Volume};
 use lesio_io::write_tiff;
+use lesio_report::{ImageSheet, Picture, Scale, Sheet};
 use ndarray::{Array2, Axis};
 
 use super::config::WrittenMaps;
 use super::files::CaseFiles;
+use super::pages::Slices;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;
-use crate::overlay::{heat_map, picture_montage};
+use crate::overlay::{drawn_image, heat_map, image_window, picture_montage};
 use crate::workflow_error::WorkflowError;
 
 impl Work<'_> {
@@ -28,8 +30,12 @@ impl Work<'_> {
             channels.push(written);
         }
         let reconstruction = scored.reconstruction(&scan)?.into_image();
+        let names = scan.names().to_vec();
         let image = scan.into_image();
         let foreground = one_slice(upright(scored.foreground())?);
+        let window = image_window(&image)?;
+        let drawn = if image.channels() == 3 { 1 } else { image.channels() };
+        let mut draft = self.draft(Slices::Picture, &foreground, drawn);
         let mut mapped = Vec::new();
         for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
@@ -52,10 +58,44 @@ impl Work<'_> {
             let montage =
                 picture_montage(predictor.as_str(), &colors, &image, &reconstruction, plane, labels)?;
             montage.to_picture()?.write_png(&result.overlay, existing)?;
+            if let Some(draft) = &mut draft {
+                draft.keep(self, &result, &map, &foreground, scored.resolution(), colors)?;
+            }
             mapped.push(result);
         }
-        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
+        let page = match draft {
+            None => None,
+            Some(draft) => {
+                let reduction = draft.reduction();
+                let picture =
+                    |_: usize| -> Result<Picture, WorkflowError> { Ok(drawn_image(&image, window)?) };
+                let sheets = || image_sheets(&image, window, &names, reduction);
+                draft.finish(self, &mut mapped, files, picture, sheets)?
+            }
+        };
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned(), page))
     }
+}
+
+/// The channels of an image as sheets of one slice: three together are colors.
+fn image_sheets(
+    image: &Image<f32>,
+    window: Scale,
+    names: &[String],
+    reduction: usize,
+) -> Result<Vec<(String, Sheet)>, WorkflowError> {
+    if image.channels() == 3 {
+        let mut sheet = ImageSheet::new(reduction);
+        sheet.push_image(image, window)?;
+        return Ok(vec![("image".to_owned(), sheet.encode()?)]);
+    }
+    let planes = image.data().outer_iter().enumerate().map(|(channel, plane)| {
+        let mut sheet = ImageSheet::new(reduction);
+        sheet.push(plane, window)?;
+        let name = names.get(channel).cloned().unwrap_or_else(|| format!("channel {channel}"));
+        Ok((name, sheet.encode()?))
+    });
+    planes.collect()
 }
 
 /// The only slice of a picture's map, `[row, column]`.

@@ -26,11 +26,11 @@ impl Work<'_> {
 
     /// A checksum of every option that changes what is written. How much memory may be taken does not: a run goes on with more.
     pub(super) fn options(&self) -> u32 {
-        let LocalizeConfig { rule, level, slices, channel_maps, maps, layout, .. } = self.config;
+        let LocalizeConfig { rule, level, slices, channel_maps, maps, layout, pages, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
         let reading = self.reading.clone().max_bytes(0);
-        let text =
-            format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {maps:?} {layout:?} {reading:?}");
+        let outputs = format!("{maps:?} {layout:?} {pages:?}");
+        let text = format!("{names:?} {rule:?} {level} {slices} {channel_maps:?} {outputs} {reading:?}");
         crc32fast::hash(text.as_bytes())
     }
 }
@@ -38,9 +38,10 @@ impl Work<'_> {
 impl LocalizedCase {
     /// All files that were written for it.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        self.predictors.iter().flat_map(|own| {
-            let optional = [&own.map, &own.raw, &own.labels];
+        let of_predictors = self.predictors.iter().flat_map(|own| {
+            let optional = [&own.map, &own.raw, &own.labels, &own.thumbnail];
             optional.into_iter().flatten().chain(&own.channels).chain([&own.overlay])
-        })
+        });
+        of_predictors.chain(&self.page)
     }
 }

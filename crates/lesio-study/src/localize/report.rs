@@ -9,7 +9,7 @@ use lesio_io::dataset::Case;
 use lesio_report::Extra;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::config::OutputLayout;
+use super::config::{OutputLayout, ReportPages};
 use crate::findings::{DetectionRule, Finding};
 use crate::folder::REPORT;
 use crate::observer::{Notice, Observer};
@@ -32,6 +32,8 @@ pub struct LocalizationReport {
     pub fingerprint: String,
     /// How the results are arranged.
     pub layout: OutputLayout,
+    /// Which pages were written.
+    pub pages: ReportPages,
     /// The share of the cases that this is, with a checksum of all cases of the data set.
     pub shard: Option<ShardRecord>,
     /// The images that were mapped.
@@ -79,6 +81,12 @@ pub struct LocalizedCase {
     pub resolution: Resolution,
     /// Why thresholds, rates and p-values may not hold at this resolution.
     pub resolution_doubt: Option<String>,
+    /// The folder of its results, within that of all results.
+    #[serde(default)]
+    pub folder: PathBuf,
+    /// Its page, if one was to be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<PathBuf>,
     /// The patient; the case's own name where the data set does not tell.
     pub patient: String,
     /// Its maps.
@@ -124,6 +132,9 @@ pub struct MappedPredictor {
     pub channels: Vec<PathBuf>,
     /// The picture.
     pub overlay: PathBuf,
+    /// A small picture for the page of all cases, if one was to be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail: Option<PathBuf>,
     /// The file of the lesions by number: of volumes.
     pub labels: Option<PathBuf>,
     /// The threshold; `None` where the model was saved without normal scores of the predictor.
@@ -159,6 +170,7 @@ impl LocalizationReport {
             postprocessing: &self.postprocessing,
             model: ModelRecord { provenance: &self.model, fingerprint: &self.fingerprint, file: model },
             layout: self.layout,
+            pages: self.pages,
             shard: self.shard.as_ref(),
             cases: &self.cases,
             failed: &self.failed,
@@ -172,9 +184,21 @@ impl LocalizationReport {
     /// What cannot be read, or is no such report, or one of an earlier version without what is needed.
     pub fn read(from: impl Read) -> Result<Self, serde_json::Error> {
         let read: ReadRecord = serde_json::from_reader(BufReader::new(from))?;
-        let ReadRecord { rule, predictor_choice, postprocessing, model, layout, shard, cases, failed } = read;
+        let ReadRecord { rule, predictor_choice, postprocessing, model, layout, pages, shard, cases, failed } =
+            read;
         let (model, fingerprint) = (model.provenance, model.fingerprint);
-        Ok(Self { rule, predictor_choice, postprocessing, model, fingerprint, layout, shard, cases, failed })
+        Ok(Self {
+            rule,
+            predictor_choice,
+            postprocessing,
+            model,
+            fingerprint,
+            layout,
+            pages,
+            shard,
+            cases,
+            failed,
+        })
     }
 }
 
@@ -202,6 +226,7 @@ struct Record<'a> {
     model: ModelRecord<'a>,
     #[serde(skip_serializing_if = "is_usual")]
     layout: OutputLayout,
+    pages: ReportPages,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<&'a ShardRecord>,
     cases: &'a [LocalizedCase],
@@ -231,6 +256,7 @@ struct ReadRecord {
     model: ReadModel,
     #[serde(default)]
     layout: OutputLayout,
+    pages: ReportPages,
     #[serde(default)]
     shard: Option<ShardRecord>,
     cases: Vec<LocalizedCase>,

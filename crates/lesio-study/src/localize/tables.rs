@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_anomaly::PredictorName;
 use lesio_io::atomic::{Existing, WriteError};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_report::{Column, Table, TableCell, TableError};
@@ -23,13 +22,17 @@ const CASE_TABLE: &str = "cases.csv";
 const LESION_TABLE: &str = "lesions.csv";
 
 impl LocalizationReport {
+    /// The columns that a manifest adds to those of lesio, with their values by case.
+    pub(super) fn further(&self) -> FurtherColumns<'_> {
+        let of_failed = self.failed.iter().map(|case| case.further.as_slice());
+        FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed))
+    }
+
     /// A row for each case and predictor, in order of the cases: the verdict, what it rests on, and what was found. Cases that
     /// could not be mapped have their error in the last of these columns. What else a manifest says of the cases follows.
     #[must_use]
     pub fn case_table(&self) -> CommaTable<13> {
-        let of_failed = self.failed.iter().map(|case| case.further.as_slice());
-        let further =
-            FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed));
+        let further = self.further();
         let columns = [
             "case",
             "patient",
@@ -151,14 +154,8 @@ impl LocalizationReport {
     /// # Errors
     /// None in practice; the table checks its own rows.
     pub fn summary(&self) -> Result<Vec<String>, TableError> {
-        let mut names: Vec<PredictorName> = Vec::new();
-        for mapped in self.cases.iter().flat_map(|case| &case.predictors) {
-            if !names.contains(&mapped.name) {
-                names.push(mapped.name);
-            }
-        }
         let mut texts = Vec::new();
-        for name in names {
+        for name in self.predictors() {
             let mut rows: Vec<(&str, &MappedPredictor)> = Vec::new();
             for case in &self.cases {
                 let own = case.predictors.iter().find(|own| own.name == name);

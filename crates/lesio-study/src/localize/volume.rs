@@ -1,14 +1,15 @@
 //! Maps of a volume.
 
-use lesio_anomaly::ScanMaps;
+use lesio_anomaly::{Resolution, ScanMaps};
 use lesio_image::{Plane, Scan, Volume};
 use lesio_io::WriteOptions;
 use lesio_io::dataset::Case;
-use lesio_report::{HeatMap, Scale};
+use lesio_report::{HeatMap, ImageSheet, Picture, Scale, Sheet};
 use ndarray::{Array2, Zip};
 
 use super::config::WrittenMaps;
 use super::files::CaseFiles;
+use super::pages::Slices;
 use super::report::MappedPredictor;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
@@ -53,6 +54,7 @@ impl Work<'_> {
         // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
         let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
         let (mut mapped, mut shown) = (Vec::new(), Vec::new());
+        let mut draft = self.draft(Slices::Along(plane), scored.foreground(), windows.len());
         // There is room for one map, which is filtered where it lies, and later for its labels.
         for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
@@ -70,6 +72,16 @@ impl Work<'_> {
                 options.write(file, &map)?;
             }
             let heat_map = heat_map(self.localizer, predictor, map.data())?;
+            if let Some(draft) = &mut draft {
+                draft.keep(
+                    self,
+                    &result,
+                    &map,
+                    scored.foreground(),
+                    scored.resolution(),
+                    heat_map.clone(),
+                )?;
+            }
             shown.push((heat_map, self.shown_slices(&map, scored.foreground(), found.as_ref(), plane)));
             drop(map);
             if let Some(found) = found.as_ref().filter(|_| self.config.maps != WrittenMaps::None) {
@@ -89,7 +101,22 @@ impl Work<'_> {
         for (result, (heat_map, slices)) in mapped.iter().zip(shown) {
             self.write_overlay(result, &scan, &scored, &windows, &heat_map, slices)?;
         }
-        Ok((mapped, *scored.resolution(), scored.doubt().cloned()))
+        let mut page = None;
+        if let Some(draft) = draft {
+            let reduction = draft.reduction();
+            let picture = |slice: usize| -> Result<Picture, WorkflowError> {
+                match (scan.slice(plane, slice, 0), windows.first()) {
+                    (Some(image), Some((_, window))) => Ok(Picture::gray(image, *window)?),
+                    _ => Err(WorkflowError::Without { whole: "volume", part: "a slice" }),
+                }
+            };
+            let sheets = || volume_sheets(&scan, plane, &windows, reduction);
+            page = draft.finish(self, &mut mapped, files, picture, sheets)?;
+        }
+        if let (Some(page), Resolution::Volume([_, row, column])) = (&mut page, scored.resolution()) {
+            (page.aspect, page.voxel_ml) = (row / column, Some(voxel_ml));
+        }
+        Ok((mapped, *scored.resolution(), scored.doubt().cloned(), page))
     }
 
     fn shown_slices(
@@ -141,4 +168,22 @@ impl Work<'_> {
         let picture = slice_montage(result.name.as_str(), heat_map, windows, &overlay)?.to_picture()?;
         Ok(picture.write_png(&result.overlay, self.config.existing)?)
     }
+}
+
+/// The slices of each channel as a sheet.
+fn volume_sheets(
+    scan: &Scan,
+    plane: Plane,
+    windows: &[(String, Scale)],
+    reduction: usize,
+) -> Result<Vec<(String, Sheet)>, WorkflowError> {
+    let sheet = |(channel, (name, window)): (usize, &(String, Scale))| {
+        let mut sheet = ImageSheet::new(reduction);
+        for slice in (0..scan.slices(plane)).filter_map(|slice| scan.slice(plane, slice, channel)) {
+            sheet.push(slice, *window)?;
+        }
+        let name = if name.is_empty() { format!("channel {channel}") } else { name.clone() };
+        Ok((name, sheet.encode()?))
+    };
+    windows.iter().enumerate().map(sheet).collect()
 }

@@ -7,6 +7,7 @@ use lesio_image::{Scan, Volume};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
+use lesio_report::CasePage;
 
 use super::config::{ChannelMaps, LocalizeConfig, WrittenMaps, threshold};
 use super::files::CaseFiles;
@@ -16,8 +17,8 @@ use crate::subject::Subject;
 use crate::verdict::{CaseVerdict, highest};
 use crate::workflow_error::WorkflowError;
 
-/// What was mapped of an image, at which resolution, and what speaks against its calibration there.
-pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>);
+/// What was mapped of an image, at which resolution, what speaks against its calibration there, and its page.
+pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>, Option<CasePage>);
 
 /// What is the same for every image.
 pub(super) struct Work<'a> {
@@ -116,6 +117,7 @@ impl Work<'_> {
             raw: (maps == WrittenMaps::All).then(|| files.raw(predictor, ending)),
             channels: Vec::new(),
             overlay: files.overlay(predictor),
+            thumbnail: None,
             labels: None,
             threshold: normal.and_then(|normal| self.config.rule.threshold(normal).ok().flatten()),
             normal_subjects: normal.map(|normal| normal.subjects()),
