@@ -12,11 +12,12 @@ use lesio::io::dataset::Layout;
 use lesio::nn::Precision;
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    CaseFolders, ChannelMaps, DetectionRule, FinishedCases, LocalizationReport, LocalizeConfig, OutputLayout,
-    Shard, WrittenMaps, localize_folder, prepare_folder,
+    CaseFolders, ChannelMaps, DetectionRule, LocalizationReport, LocalizeConfig, OutputLayout, ReportPages,
+    WrittenMaps, localize_folder, prepare_folder,
 };
 use lesio_examples::arguments::share;
-use lesio_examples::choices::{layouts, output_layouts, precisions, written_maps};
+use lesio_examples::choices::{layouts, output_layouts, precisions, report_pages, written_maps};
+use lesio_examples::cohort::CohortArgs;
 use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
 use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
@@ -26,7 +27,7 @@ use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_pat
 /// For each image and predictor: the map on the image's own grid (NIfTI with the affine, codes and units of its
 /// input; TIFF of 32-bit floats for pictures), post-processed and raw, an overlay picture, and a table of
 /// what was found with sizes, places and p-values. For each image a verdict: abnormal, normal, or cannot tell. All of it is in
-/// report.json, and as tables in cases.csv and lesions.csv.
+/// report.json, as tables in cases.csv and lesions.csv, and for a browser in report.html.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -81,20 +82,14 @@ struct Args {
     /// How results are arranged
     #[arg(long, value_parser = output_layouts(), default_value = "folders")]
     output_layout: OutputLayout,
-    /// Map a share of the images, 2/4 for the second of four: on each machine another, into one folder for --out; `merge` joins
-    /// their reports
-    #[arg(long, value_name = "K/N")]
-    shard: Option<Shard>,
-    /// Images that are mapped at once; each may take an equal share of --max-memory
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    workers: u16,
+    /// Which HTML pages to write, in addition to pictures and tables
+    #[arg(long, value_parser = report_pages(), default_value = "full")]
+    report: ReportPages,
+    #[command(flatten)]
+    cohort: CohortArgs,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
-    /// Go on with an earlier run into the same folder: images that it finished with the same model and options are not mapped
-    /// again, all else is replaced
-    #[arg(long)]
-    resume: bool,
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/localize")]
     out: PathBuf,
@@ -110,7 +105,7 @@ fn program() -> Outcome {
     let model = model_path(&args.model);
     let localizer = Localizer::load_with(&model, &args.device.loading(args.precision))?;
     let inputs = Inputs::new(&args.input);
-    let existing = if args.overwrite || args.resume { Existing::Replace } else { Existing::Refuse };
+    let existing = if args.overwrite || args.cohort.resume { Existing::Replace } else { Existing::Refuse };
     let config = LocalizeConfig::new(&args.out)
         .folders(if inputs.is_one_case() { CaseFolders::One } else { CaseFolders::PerCase })
         .existing(existing)
@@ -119,9 +114,10 @@ fn program() -> Outcome {
         .level(args.level)
         .maps(args.maps)
         .layout(args.output_layout)
-        .finished(if args.resume { FinishedCases::Keep } else { FinishedCases::Redo })
-        .shard(args.shard)
-        .workers(args.workers.into())
+        .pages(args.report)
+        .finished(args.cohort.finished())
+        .shard(args.cohort.shard)
+        .workers(args.cohort.workers.into())
         .slices(args.slices.into())
         .channel_maps(if args.by_channel { ChannelMaps::AlsoSingle } else { ChannelMaps::Together })
         .reading(args.reading.options());
@@ -131,10 +127,11 @@ fn program() -> Outcome {
     let found = localize_folder(&localizer, &data, &config, &mut Watch::default())?;
 
     prepare_folder(&args.out)?;
-    let path = args.out.join(LocalizationReport::file_name(args.shard));
+    let path = args.out.join(LocalizationReport::file_name(args.cohort.shard));
     write_json(&path, &found.record(Some(&model), &stamp("localize", started)), existing)?;
-    if args.shard.is_none() {
+    if args.cohort.shard.is_none() {
         found.write_tables(&args.out, existing)?;
+        found.write_page(&args.out, existing)?;
     }
     match &found.cases[..] {
         [only] => only.to_markdown(&one_line(&only.id))?.iter().for_each(|text| say!("{text}")),

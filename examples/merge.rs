@@ -22,8 +22,8 @@ use serde_json::Value;
 
 /// Join the reports that `localize`, `evaluate` or `assess` wrote with --shard into the one that a single run would have written.
 ///
-/// Writes the files that a single run writes into its folder: report.json, tables, and report.html of an evaluation. Shares that are
-/// missing, there twice, or made by another model, with other settings or of other images are an error.
+/// Writes the files that a single run writes into its folder: report.json, tables and report.html. Shards that are missing, there
+/// twice, or made by another model, with other settings or of other images are an error.
 #[derive(Debug, Parser)]
 struct Args {
     /// Reports of shares, or folders in which they lie as report-K-of-N.json
@@ -81,6 +81,7 @@ fn merge_maps(files: &[PathBuf], out: &Path, existing: Existing, started: Instan
     let path = out.join(LocalizationReport::file_name(None));
     write_json(&path, &found.record(None, &stamp("merge", started)), existing)?;
     found.write_tables(out, existing)?;
+    found.write_page(out, existing)?;
     found.summary()?.iter().for_each(|text| say!("{text}"));
     say!("wrote {}", path.display());
     match found.failed.len() {

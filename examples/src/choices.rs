@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use lesio::io::dataset::{Layout, MissingMask};
 use lesio::io::{AffineSource, Matching};
 use lesio::nn::Precision;
-use lesio::study::{OutputLayout, WrittenMaps};
+use lesio::study::{OutputLayout, ReportPages, WrittenMaps};
 
 fn names(helps: &[(&'static str, &'static str)]) -> PossibleValuesParser {
     let value = |&(name, help): &(&'static str, &'static str)| match help {
@@ -75,6 +75,15 @@ pub fn output_layouts() -> impl TypedValueParser<Value = OutputLayout> {
     one_of(vec![
         ("folders", "A folder for each case", OutputLayout::Folders),
         ("bids", "A BIDS derivative; the images must have the layout bids", OutputLayout::Bids),
+    ])
+}
+
+/// The HTML pages to write.
+pub fn report_pages() -> impl TypedValueParser<Value = ReportPages> {
+    one_of(vec![
+        ("none", "None", ReportPages::None),
+        ("table", "report.html: all images with their verdicts and thumbnails", ReportPages::Table),
+        ("full", "Also case.html for each image: its slices and maps", ReportPages::Full),
     ])
 }
 

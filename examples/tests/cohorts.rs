@@ -34,6 +34,19 @@ fn tables(out: &Path) -> [String; 2] {
     ["cases.csv", "lesions.csv"].map(|name| fs::read_to_string(out.join(name)).unwrap())
 }
 
+/// The page of all cases, and those of the cases.
+fn pages(out: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut pages = vec![("report.html".to_owned(), fs::read(out.join("report.html")).unwrap())];
+    for entry in fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+        for name in ["case.html", "pixel-l1_thumbnail.png"] {
+            let path = entry.join(name);
+            pages.push((path.strip_prefix(out).unwrap().display().to_string(), fs::read(path).unwrap()));
+        }
+    }
+    pages.sort();
+    pages
+}
+
 #[test]
 fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -46,7 +59,8 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     let started = Instant::now();
     fail(&mut localize(&model, &data, &whole), &["1 of 41 images could not be mapped", "0099.png"]);
     let lasts = started.elapsed();
-    let expected = (report(&whole), tables(&whole));
+    let expected = (report(&whole), tables(&whole), pages(&whole));
+    assert_eq!(expected.2.len(), 81);
     assert_eq!(expected.1[0].lines().count(), 42);
     assert!(expected.1[0].lines().last().unwrap().starts_with("0099.png,,,"), "{}", expected.1[0]);
 
@@ -64,7 +78,7 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
         child.wait().unwrap();
     }
     fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
-    assert_eq!((report(&out), tables(&out)), expected);
+    assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
     fail(&mut localize(&model, &data, &out), &["report.json exists"]);
 
     // Several at once, and killed, too.
@@ -79,7 +93,7 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     child.kill().unwrap();
     child.wait().unwrap();
     fail(&mut several(), &["1 of 41 images could not be mapped"]);
-    assert_eq!((report(&out), tables(&out)), expected);
+    assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
 
     // Three machines, of which one is late.
     let out = folder.join("shares");
@@ -97,7 +111,7 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     fail(&mut merge(), &["different options"]);
     let _ = localize(&model, &data, &out).args(["--shard", "2/3", "--resume"]).output().unwrap();
     fail(&mut merge(), &["1 of 41 images could not be mapped"]);
-    assert_eq!((report(&out), tables(&out)), expected);
+    assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
     fail(&mut merge(), &["report.json"]);
     let no_share = ran(localize(&model, &data, &out).args(["--shard", "4/3"]));
     assert_eq!(no_share.code, Some(2), "{}", no_share.err);
@@ -260,11 +274,27 @@ fn pictures_and_tables_alone_are_written_where_maps_are_not_wanted() {
     untrained_pictures(&model, 1);
     for (maps, expected) in [("none", 1), ("filtered", 2), ("all", 3)] {
         let out = folder.path().join(maps);
-        let said = succeed(localize(&model, &data, &out).args(["--maps", maps])).out;
+        let said = succeed(localize(&model, &data, &out).args(["--maps", maps, "--report", "none"])).out;
         assert!(said.contains("verdicts at a level of 0.05"), "{said}");
         let case = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
         let files = fs::read_dir(case.unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
         let files = files.filter(|name| name != "case.json").count();
         assert_eq!(files, expected, "{maps}");
+        assert!(!out.join("report.html").exists());
     }
+    // Pages of each case, the small pictures of the table alone, and neither.
+    for (pages, expected) in
+        [("full", [true, true, true]), ("table", [true, true, false]), ("none", [false; 3])]
+    {
+        let out = folder.path().join(format!("pages-{pages}"));
+        succeed(localize(&model, &data, &out).args(["--report", pages]));
+        let files = ["report.html", "0001/pixel-l1_thumbnail.png", "0001/case.html"];
+        assert_eq!(files.map(|file| out.join(file).is_file()), expected, "{pages}");
+    }
+    // A page that is there is not replaced, and this is said before any work.
+    let out = folder.path().join("taken");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("report.html"), "mine").unwrap();
+    fail(&mut localize(&model, &data, &out), &["report.html exists"]);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
 }

@@ -1,6 +1,7 @@
 //! Programs run as a user runs them, and images for them.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod browser;
 pub mod commands;
 
 use std::path::{Path, PathBuf};
