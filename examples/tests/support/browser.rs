@@ -84,6 +84,11 @@ impl Browser {
 
     /// Calls a method of the protocol and waits for its result.
     pub fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.answer(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The result of a method, or the protocol's error.
+    fn answer(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.calls += 1;
         let mut message = json!({"id": self.calls, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -95,8 +100,10 @@ impl Browser {
             let mut answer =
                 self.from.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no answer to {method}"));
             if answer["id"] == json!(self.calls) {
-                assert!(answer.get("error").is_none(), "{method}: {answer}");
-                return answer["result"].take();
+                return match answer.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answer["result"].take()),
+                };
             }
             self.note(&answer);
         }
@@ -149,10 +156,15 @@ impl Browser {
         self.wait("document.readyState === 'complete' && document.body.dataset.ready === 'yes'");
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. A page that is being left has no answer yet.
     pub fn wait(&mut self, expression: &str) {
         let started = Instant::now();
-        while self.evaluate(expression) != json!(true) {
+        let parameters = json!({"expression": expression, "returnByValue": true});
+        while self
+            .answer("Runtime.evaluate", parameters.clone())
+            .map(|found| found["result"]["value"] == json!(true))
+            != Ok(true)
+        {
             assert!(started.elapsed() < PATIENCE, "{expression} never holds: {:?}", self.errors);
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -212,17 +212,18 @@ function verdict() {
   const own = map(), line = find("verdict"), parts = [];
   if (own.status) line.replaceChildren(badge(own.status)); else line.replaceChildren();
   if (own.p_value !== null) parts.push(`p = ${number(own.p_value, 3)}`);
-  if (own.score !== null) parts.push(`score ${number(own.score)}`);
-  if (own.case_threshold !== null) parts.push(`abnormal from ${number(own.case_threshold)}`);
+  const digits = apart(own.score, own.case_threshold);
+  if (own.score !== null) parts.push(`score ${number(own.score, digits)}`);
+  if (own.case_threshold !== null) parts.push(`abnormal from ${number(own.case_threshold, digits)}`);
   parts.push(`by ${own.name}`);
   line.append(" " + parts.join(", ") + (own.reason ? `: ${own.reason}` : ""));
 }
 
 function colorBar() {
-  const own = map(), [low, high] = own.colors;
+  const own = map(), [low, high] = own.colors, digits = apart(low, high, 3);
   find("colors").style.background = `linear-gradient(to right, ${data.colors.join(",")})`;
   const ticks = [[low, 0], [high, 1]].map(([value, at]) =>
-    make("span", {}, at ? number(value, 3) + " or more" : `score ${number(value, 3)} or less`));
+    make("span", {}, at ? number(value, digits) + " or more" : `score ${number(value, digits)} or less`));
   find("ticks").replaceChildren(...ticks);
 }
 

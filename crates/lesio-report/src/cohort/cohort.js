@@ -96,14 +96,15 @@ function line(row) {
   const why = row.e !== undefined ? row.e : own ? own.w : null;
   const exact = (text, number) => make("span", { title: number === null ? null : String(number) }, text);
   const shown = (key, digits) => exact(number(value(row, key), digits), value(row, key));
+  const digits = apart(value(row, "x"), value(row, "t"));
   const found = size(row);
   return make("tr", { role: "row", class: now },
     cell("", "picture", picture),
     make("th", { role: "rowheader", scope: "row" }, name, about.length ? make("div", { class: "about-case" }, ...about) : null),
     cell("", "verdict-cell", badge(now), why ? make("div", { class: "why" }, why) : null),
     cell("p", "number", shown("p", 3)),
-    cell("score", "number", shown("x")),
-    cell("threshold", "number", shown("t")),
+    cell("score", "number", shown("x", digits)),
+    cell("threshold", "number", shown("t", digits)),
     cell("findings", "number", exact(value(row, "c") === null ? "\u2013" : count(value(row, "c")), null)),
     cell(volumes ? "volume" : words.units, "number", volumes ? number(found, 3) + (found === null ? "" : "\u00a0ml") : found === null ? "\u2013" : count(found)));
 }
@@ -229,7 +230,8 @@ function scores() {
     return make("div", { class: "group" }, make("div", { class: "group-name" }, make("b", {}, title), make("span", {}, text)),
       rows.some((row) => value(row, "x") !== null) ? histogram(rows, range, label) : null);
   });
-  const ends = [number(low, 3), number(low + BINS * width, 3) + (all[all.length - 1] > low + BINS * width ? " or more" : "")];
+  const digits = apart(low, low + BINS * width, 3);
+  const ends = [number(low, digits), number(low + BINS * width, digits) + (all[all.length - 1] > low + BINS * width ? " or more" : "")];
   const axis = make("div", { class: "axis", "aria-hidden": "true" }, make("span", {}, ends[0]), make("span", {}, ends[1]));
   if (threshold !== null) {
     const at = 100 * (threshold - low) / (BINS * width);

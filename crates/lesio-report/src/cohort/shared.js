@@ -13,6 +13,13 @@ function number(value, digits = 4) {
   return text.replaceAll("-", "\u2212");
 }
 
+/** As many digits as tell two numbers apart, at least `least`. */
+function apart(one, other, least = 4) {
+  let digits = least;
+  while (digits < 9 && one !== other && number(one, digits) === number(other, digits)) digits++;
+  return digits;
+}
+
 const count = (value) => value.toLocaleString("en");
 const counted = (value, one, several) => count(value) + " " + (value === 1 ? one : several);
 

@@ -101,11 +101,16 @@ impl ImageSheet {
     }
 
     fn add(&mut self, picture: Picture) -> Result<(), PictureError> {
-        self.slices += 1;
         match &mut self.pictures {
             None => self.pictures = Some(picture),
+            Some(above) if above.height() != self.slices * picture.height() => {
+                let (height, width) = (above.height() / self.slices, above.width());
+                let (found_height, found_width) = (picture.height(), picture.width());
+                return Err(PictureError::Size { what: "slice", height, width, found_height, found_width });
+            }
             Some(above) => above.append(picture)?,
         }
+        self.slices += 1;
         Ok(())
     }
 
@@ -224,6 +229,7 @@ mod tests {
         sheet.push(array![[1.0, 2.0]].view(), unit).unwrap();
         sheet.push(array![[3.0, 4.0]].view(), unit).unwrap();
         assert!(sheet.push(array![[3.0]].view(), unit).is_err());
+        assert!(sheet.push(array![[3.0, 4.0], [3.0, 4.0]].view(), unit).is_err());
         let sheet = sheet.encode().unwrap();
         assert_eq!((sheet.shape(), decoded(&sheet)), ([2, 1, 2], vec![1, 2, 3, 4]));
         assert!(matches!(ImageSheet::new(1).encode(), Err(PictureError::Empty { .. })));
