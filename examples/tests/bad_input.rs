@@ -113,7 +113,7 @@ fn localize_says_what_is_wrong() {
     assert_eq!(unknown.code, Some(2));
     assert!(unknown.err.contains("pixel-l3") && unknown.err.contains("grad-kl"), "{}", unknown.err);
     assert_eq!(ran(localize(&good).args(["--rate", "1.5"])).code, Some(2));
-    fail(localize(&good).args(["--family-wise", "0.01"]), &["takes 99 normal subjects", "calibrated on 19"]);
+    fail(localize(&good).args(["--family-wise", "0.01"]), &["needs 99 normal subjects", "calibrated on 19"]);
 }
 
 /// In a folder the good images are mapped, the bad ones named, and the program fails in the end.

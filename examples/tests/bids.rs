@@ -152,8 +152,8 @@ fn maps_of_a_data_set_of_bids_are_a_derivative_of_it() {
         Err(why) => println!("skipped: the validator of BIDS: {why}"),
     }
 
-    // Where BIDS has derivatives; anywhere else in the data set results would be taken for data.
-    fail(&mut localize(&model, &data, &data.join("maps")), &["would be taken for data"]);
+    // Where BIDS has derivatives; anywhere else in the data set results would be read as data.
+    fail(&mut localize(&model, &data, &data.join("maps")), &["would be read as data"]);
     let out = data.join("derivatives/lesio");
     succeed(&mut localize(&model, &data, &out));
     let of_case = out.join("sub-02/anat/sub-02_run-1_desc-pixelL1_");

@@ -36,6 +36,7 @@ fn program() -> Option<&'static str> {
 
 impl Browser {
     /// Starts a browser; `None`, and a line that says so, where there is none.
+    #[allow(clippy::print_stdout)] // Tests say aloud what they skip.
     pub fn start() -> Option<Self> {
         let Some(program) = program().filter(|_| cfg!(unix)) else {
             println!("skipped: no chromium on the path");
