@@ -5,7 +5,9 @@
 //! [`write_keeping`] also keeps the old file under a second name. A killed process can leave one temporary file, named
 //! `.lesio-HASH-PROCESS-NUMBER.tmp`, which [`sweep`], [`sweep_for`] and [`sweep_stale`] remove.
 //!
-//! All steps go through the [`FileSystem`] trait, so that tests can make any step fail with the simulated disk of the
+//! [`open()`] opens a regular file of a limited size for reading.
+//!
+//! All writing goes through the [`FileSystem`] trait, so that tests can make any step fail with the simulated disk of the
 //! feature `simulation`.
 //!
 //! ```
@@ -28,6 +30,7 @@
 mod error;
 #[cfg(test)]
 mod faults;
+mod open;
 mod retry;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -36,6 +39,7 @@ mod temporary;
 mod write;
 
 pub use error::{WriteError, WriteErrorKind};
+pub use open::open;
 pub use system::{Disk, FileSystem};
 pub use temporary::{sweep, sweep_for, sweep_stale};
 pub use write::{Existing, write, write_in, write_keeping};

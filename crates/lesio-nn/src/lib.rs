@@ -62,7 +62,6 @@ mod plan_engine;
 pub mod random;
 mod shape;
 mod state_dict;
-mod storage;
 mod training;
 
 pub use batch::{BatchError, ImageBatch};

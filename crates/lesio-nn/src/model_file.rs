@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::parameters::{Parameter, ParameterSet};
-use crate::storage;
 
 /// The metadata key of the document.
 const KEY: &str = "lesio";
@@ -271,7 +270,7 @@ pub fn load<T: DeserializeOwned>(
 
 fn open(path: &Path, limit: u64) -> Result<(io::BufReader<std::fs::File>, u64), LoadError> {
     let (file, length) =
-        storage::open(path, limit).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        lesio_files::open(path, limit).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     Ok((io::BufReader::new(file), length))
 }
 

@@ -93,6 +93,12 @@ impl StateDict {
         self.tensors.iter().map(|(name, parameter)| (name.as_str(), parameter.shape()))
     }
 
+    /// The parameter of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.tensors.get(name)
+    }
+
     /// The parameters of networks, under the names of the networks.
     ///
     /// # Errors

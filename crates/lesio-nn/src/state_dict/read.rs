@@ -9,7 +9,6 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::dict::StateDict;
 use super::error::StateDictError;
-use crate::storage;
 
 /// Most bytes of a file: weights of a billion parameters.
 const LIMIT: u64 = 4 << 30;
@@ -29,7 +28,7 @@ impl StateDict {
             #[cfg(feature = "candle")]
             Some("pth" | "pt") => {
                 // Opened first, so that no other reader gets a file that is not regular or too large.
-                storage::open(path, LIMIT)
+                lesio_files::open(path, LIMIT)
                     .map_err(|source| StateDictError::Read { path: path.to_owned(), source })?;
                 Self::read_pickle(path)
             }
@@ -39,7 +38,7 @@ impl StateDict {
 
     fn read_safetensors(path: &Path) -> Result<Self, StateDictError> {
         let read = |source| StateDictError::Read { path: path.to_owned(), source };
-        let (mut file, length) = storage::open(path, LIMIT).map_err(read)?;
+        let (mut file, length) = lesio_files::open(path, LIMIT).map_err(read)?;
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         file.read_to_end(&mut bytes).map_err(read)?;
         let format = |source| StateDictError::Format { path: path.to_owned(), source };

@@ -8,7 +8,10 @@ use std::path::Path;
 ///
 /// The type is checked before opening, because opening a pipe for reading waits for a writer, and again afterwards,
 /// because the name may refer to something else by then.
-pub(crate) fn open(path: &Path, limit: u64) -> io::Result<(File, u64)> {
+///
+/// # Errors
+/// If the system cannot open the file, if it is not a regular file, or if it has more bytes.
+pub fn open(path: &Path, limit: u64) -> io::Result<(File, u64)> {
     let expect_regular = |metadata: fs::Metadata| {
         if metadata.is_file() {
             return Ok(metadata.len());
