@@ -22,6 +22,10 @@ pub enum Function {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// `x * F(x)`, `F` the distribution function of the standard normal distribution.
+    Gelu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`, which approximates [`Function::Gelu`].
+    GeluTanh,
 }
 
 /// Computes a function of each value.
@@ -60,8 +64,11 @@ pub fn activation_gradient(
     to: ImagesMut<'_>,
     combine: Combine,
 ) -> Result<(), KernelError> {
-    // The derivative of SiLU needs the argument; those of the others follow from the value.
-    let known = if function == Function::Silu { arguments } else { values };
+    // Derivatives of products with `x` need the argument; those of the others follow from the value.
+    let known = match function {
+        Function::Silu | Function::Gelu | Function::GeluTanh => arguments,
+        _ => values,
+    };
     for (what, images) in [("the known values", known), ("the gradient", from)] {
         to.layout.check_same_size(what, images.layout)?;
         images.layout.check(what, images.values, samples)?;
@@ -82,6 +89,8 @@ vectorized! {
                 Function::Silu => pairs.for_each(|(to, &x)| *to = x * sigmoid(x)),
                 Function::Sigmoid => pairs.for_each(|(to, &x)| *to = sigmoid(x)),
                 Function::Tanh => pairs.for_each(|(to, &x)| *to = tanh(x)),
+                Function::Gelu => pairs.for_each(|(to, &x)| *to = x * normal_distribution(x)),
+                Function::GeluTanh => pairs.for_each(|(to, &x)| *to = x * tanh_gate(x)),
             }
         }
     }
@@ -102,6 +111,13 @@ vectorized! {
                 }),
                 Function::Sigmoid => chain(known, from, to, combine, |y| y * (1.0 - y)),
                 Function::Tanh => chain(known, from, to, combine, |y| 1.0 - y * y),
+                Function::Gelu => chain(known, from, to, combine, |x| {
+                    normal_distribution(x) + x * INVERSE_ROOT_TWO_PI * exp(-0.5 * x * x)
+                }),
+                Function::GeluTanh => chain(known, from, to, combine, |x| {
+                    let gate = tanh_gate(x);
+                    gate + x * 2.0 * gate * (1.0 - gate) * ROOT_TWO_OVER_PI * (1.0 + 3.0 * CUBIC * x * x)
+                }),
             }
         }
     }
@@ -160,6 +176,65 @@ pub(crate) fn tanh(x: f32) -> f32 {
     if x.abs() < 0.6 { near } else { far }
 }
 
+/// `1 / sqrt(2 pi)`
+const INVERSE_ROOT_TWO_PI: f32 = 0.398_942_3;
+/// `sqrt(2 / pi)`
+const ROOT_TWO_OVER_PI: f32 = 0.797_884_6;
+/// The factor of the cube in the approximation of GELU (Hendrycks, Gimpel 2016, arXiv:1606.08415).
+const CUBIC: f32 = 0.044_715;
+
+/// The distribution function of the standard normal distribution. Error below 2e-7.
+///
+/// Near 0 the Maclaurin series `1/2 + x / sqrt(2 pi) * sum (-x^2 / 2)^k / (k! (2 k + 1))`; else the density times the continued
+/// fraction of Mills' ratio, `1 / (x + 1 / (x + 2 / (x + 3 / (x + ...))))`, which converges the sooner the larger `x`.
+#[inline(always)]
+pub(crate) fn normal_distribution(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let near = {
+        let half = -0.5 * x * x;
+        let mut sum = 0.0;
+        for coefficient in SERIES {
+            sum = sum * half + coefficient;
+        }
+        0.5 + x * INVERSE_ROOT_TWO_PI * sum
+    };
+    let far = {
+        let mut ratio = magnitude;
+        for k in TERMS {
+            ratio = magnitude + k / ratio;
+        }
+        let tail = INVERSE_ROOT_TWO_PI * exp(-0.5 * x * x) / ratio;
+        if x > 0.0 { 1.0 - tail } else { tail }
+    };
+    if magnitude < 2.5 { near } else { far }
+}
+
+/// Where the continued fraction is cut, down to its beginning.
+const TERMS: [f32; 16] =
+    [16.0, 15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0];
+
+/// `1 / (k! (2 k + 1))` for k from 16 to 0.
+const SERIES: [f32; 17] = series();
+
+const fn series() -> [f32; 17] {
+    let mut coefficients = [0.0; 17];
+    let (mut k, mut factorial) = (0, 1.0f64);
+    while k < 17 {
+        if k > 0 {
+            factorial *= k as f64;
+        }
+        coefficients[16 - k] = (1.0 / (factorial * (2 * k + 1) as f64)) as f32;
+        k += 1;
+    }
+    coefficients
+}
+
+/// `1/2 (1 + tanh(u)) = sigmoid(2 u)` with the argument of [`Function::GeluTanh`].
+#[inline(always)]
+fn tanh_gate(x: f32) -> f32 {
+    sigmoid(2.0 * ROOT_TWO_OVER_PI * (x + CUBIC * x * x * x))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,12 +254,24 @@ mod tests {
         assert!(worst(sigmoid, |x| 1.0 / (1.0 + (-x).exp()), -80.0, 80.0) < 3.0 * unit);
         assert!(worst(tanh, f64::tanh, -10.0, 10.0) < 3.0 * unit);
         assert!(worst(tanh, f64::tanh, -1e-3, 1e-3) < 3.0 * unit);
+        let mut worst = 0f64;
+        // From the left, step by step, by Simpson's rule.
+        let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+        let (mut sum, step) = (0.0, 1.0 / 1024.0);
+        for k in -8 * 1024..8 * 1024 {
+            let x = f64::from(k) * step;
+            worst = worst.max((f64::from(normal_distribution(x as f32)) - sum).abs());
+            sum += step / 6.0 * (density(x) + 4.0 * density(x + 0.5 * step) + density(x + step));
+        }
+        assert!(worst < 2e-7, "{worst}");
     }
 
     #[test]
     fn extremes_saturate_and_nan_stays() {
         assert_eq!((sigmoid(f32::INFINITY), tanh(f32::INFINITY), tanh(-1e30)), (1.0, 1.0, -1.0));
         assert!(sigmoid(f32::NEG_INFINITY) < 1e-37 && sigmoid(-1e30) >= 0.0);
+        assert_eq!((normal_distribution(f32::INFINITY), normal_distribution(-40.0) < 1e-30), (1.0, true));
+        assert!(normal_distribution(f32::NAN).is_nan() && tanh_gate(f32::NAN).is_nan());
         assert!(exp(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan() && tanh(f32::NAN).is_nan());
         assert_eq!((tanh(0.0), sigmoid(0.0), exp(0.0)), (0.0, 0.5, 1.0));
     }

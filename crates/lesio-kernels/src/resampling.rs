@@ -255,6 +255,8 @@ pub enum Upsampling {
     Nearest,
     /// Linear interpolation between pixel centers (half-pixel convention), edges repeated.
     Bilinear,
+    /// Linear interpolation in which the corner pixels keep their places.
+    BilinearCorners,
 }
 
 impl Upsampling {
@@ -262,8 +264,12 @@ impl Upsampling {
     fn sources(self, factor: usize, size: usize, position: usize) -> (usize, usize, f32) {
         match self {
             Self::Nearest => (position / factor, position / factor, 0.0),
-            Self::Bilinear => {
-                let centre = ((position as f64 + 0.5) / factor as f64 - 0.5).max(0.0);
+            Self::Bilinear | Self::BilinearCorners => {
+                let centre = if self == Self::Bilinear {
+                    ((position as f64 + 0.5) / factor as f64 - 0.5).max(0.0)
+                } else {
+                    position as f64 * (size - 1) as f64 / (size * factor - 1).max(1) as f64
+                };
                 let first = (centre as usize).min(size - 1);
                 let second = (first + 1).min(size - 1);
                 (first, second, if second == first { 0.0 } else { (centre - first as f64) as f32 })
@@ -275,7 +281,12 @@ impl Upsampling {
     fn readers(self, factor: usize, size: usize, source: usize) -> impl Iterator<Item = (usize, f32)> {
         let near = match self {
             Self::Nearest => source * factor..(source + 1) * factor,
-            Self::Bilinear => source.saturating_sub(1) * factor..((source + 2) * factor).min(size * factor),
+            // Distances between corners are larger than the factor, by less than one factor over the image.
+            Self::Bilinear | Self::BilinearCorners => {
+                let margin = if self == Self::Bilinear { 0 } else { factor };
+                let first = (source.saturating_sub(1) * factor).saturating_sub(margin);
+                first..((source + 2) * factor + margin).min(size * factor)
+            }
         };
         near.map(move |position| {
             let (first, second, along) = self.sources(factor, size, position);
@@ -336,7 +347,7 @@ vectorized! {
             let (a, b) = (&top[left * r.small..][..r.channels], &top[right * r.small..][..r.channels]);
             match r.upsampling {
                 Upsampling::Nearest => to.iter_mut().zip(a).for_each(|(to, &from)| *to = from),
-                Upsampling::Bilinear => {
+                Upsampling::Bilinear | Upsampling::BilinearCorners => {
                     let (c, d) = (&bottom[left * r.small..][..r.channels], &bottom[right * r.small..][..r.channels]);
                     for (i, to) in to.iter_mut().enumerate() {
                         let above = a[i] * (1.0 - along) + b[i] * along;
@@ -385,7 +396,9 @@ pub fn upsample_gradient(
         for (position, down) in upsampling.readers(factor, layout.height(), y) {
             match upsampling {
                 Upsampling::Nearest => add_repeated_row(isa, row, from.row(sample, position), to),
-                Upsampling::Bilinear => upsample_gradient_row(isa, row, from.row(sample, position), down, to),
+                Upsampling::Bilinear | Upsampling::BilinearCorners => {
+                    upsample_gradient_row(isa, row, from.row(sample, position), down, to);
+                }
             }
         }
         rectify(isa, &layout, rectifier, sample, y, to);

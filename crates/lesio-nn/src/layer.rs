@@ -18,7 +18,8 @@ pub enum Bias {
 ///
 /// Samples are `[channels, rows, columns]`. Parameters are kept by name in a
 /// [`ParameterSet`](crate::ParameterSet), in the layouts given with each layer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Layer {
     /// Cross-correlation with zero padding. Parameters: `weight [out, in, kernel, kernel]`, `bias [out]`.
@@ -73,6 +74,12 @@ pub enum Layer {
         /// Factor of enlargement.
         factor: usize,
     },
+    /// Linear interpolation in which the corner pixels keep their places (`align_corners` elsewhere): of `n` pixels, pixel
+    /// `k` of the enlarged image lies at `k (n - 1) / (n factor - 1)`.
+    UpsampleBilinearCorners {
+        /// Factor of enlargement.
+        factor: usize,
+    },
     /// The channels of all inputs one after the other; inputs agree in rows and columns.
     Concatenate,
     /// The sum of all inputs; inputs agree in shape.
@@ -82,7 +89,7 @@ pub enum Layer {
 }
 
 /// Kernel size, stride, padding and output channels of a (transposed) convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Convolution {
     /// Number of output channels.
@@ -142,6 +149,10 @@ pub enum Activation {
     Sigmoid,
     /// The hyperbolic tangent.
     Tanh,
+    /// `x * F(x)`, `F` the distribution function of the standard normal distribution.
+    Gelu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`, an approximation of [`Activation::Gelu`].
+    GeluTanh,
 }
 
 impl Activation {

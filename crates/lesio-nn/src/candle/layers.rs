@@ -78,12 +78,17 @@ pub(super) fn scale_and_shift(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Res
 
 /// NaN stays NaN in all of them.
 pub(super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    by_kernels!(x, super::cuda::activate(x, activation));
+    // GELU has no kernel for CUDA.
+    if !matches!(activation, Activation::Gelu | Activation::GeluTanh) {
+        by_kernels!(x, super::cuda::activate(x, activation));
+    }
     match activation {
         Activation::LeakyRelu { slope } => x.gt(0.0)?.where_cond(x, &(x * f64::from(slope))?),
         Activation::Silu => x * sigmoid(x)?,
         Activation::Sigmoid => sigmoid(x),
         Activation::Tanh => x.tanh(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
     }
 }
 
@@ -126,10 +131,22 @@ pub(super) fn upsample_nearest(x: &Tensor, factor: usize) -> Result<Tensor> {
 /// Linear interpolation between pixel centers, as two matrix products.
 pub(super) fn upsample_bilinear(x: &Tensor, factor: usize) -> Result<Tensor> {
     by_kernels!(x, super::cuda::upsample(x, lesio_kernels::Upsampling::Bilinear, factor));
+    interpolated(x, factor, |target, _| (target as f64 + 0.5) / factor as f64 - 0.5)
+}
+
+/// Linear interpolation in which the corners stay.
+pub(super) fn upsample_bilinear_corners(x: &Tensor, factor: usize) -> Result<Tensor> {
+    interpolated(x, factor, |target, size| {
+        target as f64 * (size - 1) as f64 / (size * factor - 1).max(1) as f64
+    })
+}
+
+/// Linear interpolation as two matrix products; `place` is where a pixel of the result lies among so many.
+fn interpolated(x: &Tensor, factor: usize, place: impl Fn(usize, usize) -> f64) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let [tall, wide] = enlarged(x, factor)?;
-    let columns = interpolation(w, factor, x)?;
-    let rows = interpolation(h, factor, x)?;
+    let columns = interpolation(w, factor, x, &place)?;
+    let rows = interpolation(h, factor, x, &place)?;
     let widened = x.contiguous()?.reshape((n * c * h, w))?.matmul(&columns)?;
     let turned = widened.reshape((n * c, h, wide))?.transpose(1, 2)?.contiguous()?;
     let heightened = turned.reshape((n * c * wide, h))?.matmul(&rows)?;
@@ -382,12 +399,16 @@ fn enlarged(x: &Tensor, factor: usize) -> Result<[usize; 2]> {
 }
 
 /// The matrix `[size, size * factor]` of linear interpolation between pixel centers.
-fn interpolation(size: usize, factor: usize, like: &Tensor) -> Result<Tensor> {
+fn interpolation(
+    size: usize,
+    factor: usize,
+    like: &Tensor,
+    place: impl Fn(usize, usize) -> f64,
+) -> Result<Tensor> {
     let enlarged = size * factor;
     let mut matrix = vec![0f64; size * enlarged];
     for target in 0..enlarged {
-        let position = (target as f64 + 0.5) / factor as f64 - 0.5;
-        let position = position.clamp(0.0, (size - 1) as f64);
+        let position = place(target, size).clamp(0.0, (size - 1) as f64);
         let low = position.floor() as usize;
         let high = (low + 1).min(size - 1);
         let share = position - low as f64;

@@ -248,6 +248,7 @@ impl Pass<'_> {
             Layer::AveragePool { window } => layers::average_pool(x, *window),
             Layer::UpsampleNearest { factor } => layers::upsample_nearest(x, *factor),
             Layer::UpsampleBilinear { factor } => layers::upsample_bilinear(x, *factor),
+            Layer::UpsampleBilinearCorners { factor } => layers::upsample_bilinear_corners(x, *factor),
             Layer::Concatenate => Tensor::cat(inputs, 1),
             Layer::Add => {
                 let mut sum = x.clone();

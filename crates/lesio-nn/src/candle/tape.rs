@@ -212,6 +212,7 @@ impl Step<'_> {
         use lesio_kernels::{Pooling, Upsampling};
 
         use super::cuda::{Gradient, group_normalization_gradients};
+        use crate::layer::Activation;
 
         let through = match layer {
             Layer::GroupNormalization { groups, epsilon } => {
@@ -220,6 +221,7 @@ impl Step<'_> {
                     group_normalization_gradients(x, &scale, gradient, *groups, *epsilon)?;
                 return self.with_parameters(Some(by_x), || Ok(by_scale), || Ok(by_shift)).map(Some);
             }
+            Layer::Activation(Activation::Gelu | Activation::GeluTanh) => return Ok(None),
             Layer::Activation(activation) => Gradient::Activation(*activation),
             Layer::MaxPool { window } => Gradient::Pool { pooling: Pooling::Maximum, window: *window },
             Layer::AveragePool { window } => Gradient::Pool { pooling: Pooling::Mean, window: *window },

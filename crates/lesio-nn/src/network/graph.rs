@@ -81,6 +81,8 @@ impl Node {
 /// assert_eq!(network.output_shapes(), [Shape::new(1, 32, 32)]);
 /// # Ok::<(), lesio_nn::NetworkError>(())
 /// ```
+///
+/// With serde it is written as the list of its nodes. A document that is read is checked as a declaration is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     pub(super) nodes: Vec<Node>,

@@ -1,6 +1,7 @@
 //! A network as a value: layers with names, shapes and skip connections, independent of how it is computed.
 
 mod builder;
+mod document;
 mod error;
 mod graph;
 mod shapes;

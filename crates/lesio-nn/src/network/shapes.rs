@@ -82,7 +82,9 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
             }
             Shape::new(input.channels, input.height / rows, input.width / columns)
         }
-        Layer::UpsampleNearest { factor } | Layer::UpsampleBilinear { factor } => {
+        Layer::UpsampleNearest { factor }
+        | Layer::UpsampleBilinear { factor }
+        | Layer::UpsampleBilinearCorners { factor } => {
             small("factor", positive("factor", *factor)?)?;
             Shape::new(input.channels, input.height * factor, input.width * factor)
         }
@@ -161,6 +163,7 @@ pub(super) fn layer_parameters(name: &str, layer: &Layer, input: Shape, all: &mu
         | Layer::AveragePool { .. }
         | Layer::UpsampleNearest { .. }
         | Layer::UpsampleBilinear { .. }
+        | Layer::UpsampleBilinearCorners { .. }
         | Layer::Concatenate
         | Layer::Add
         | Layer::Reshape(_) => {}

@@ -161,6 +161,7 @@ impl<'n> Lowering<'n> {
             Layer::AveragePool { window } => Task::Pool(Pooling::Mean, *window),
             Layer::UpsampleNearest { factor } => Task::Upsample(Upsampling::Nearest, *factor),
             Layer::UpsampleBilinear { factor } => Task::Upsample(Upsampling::Bilinear, *factor),
+            Layer::UpsampleBilinearCorners { factor } => Task::Upsample(Upsampling::BilinearCorners, *factor),
             Layer::Concatenate => Task::Concatenate,
             Layer::Add => Task::Add,
             Layer::Linear { .. } => {
@@ -245,6 +246,8 @@ fn function(activation: Activation) -> Function {
         Activation::Silu => Function::Silu,
         Activation::Sigmoid => Function::Sigmoid,
         Activation::Tanh => Function::Tanh,
+        Activation::Gelu => Function::Gelu,
+        Activation::GeluTanh => Function::GeluTanh,
     }
 }
 

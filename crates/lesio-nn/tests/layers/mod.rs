@@ -24,10 +24,13 @@ pub fn layers() -> Vec<(&'static str, Layer)> {
         ("silu", Layer::Activation(Activation::Silu)),
         ("sigmoid", Layer::Activation(Activation::Sigmoid)),
         ("tanh", Layer::Activation(Activation::Tanh)),
+        ("gelu", Layer::Activation(Activation::Gelu)),
+        ("gelu by tanh", Layer::Activation(Activation::GeluTanh)),
         ("max pool", Layer::MaxPool { window: [2, 3] }),
         ("average pool", Layer::AveragePool { window: [3, 2] }),
         ("nearest", Layer::UpsampleNearest { factor: 2 }),
         ("bilinear", Layer::UpsampleBilinear { factor: 3 }),
+        ("bilinear between corners", Layer::UpsampleBilinearCorners { factor: 3 }),
         ("reshape", Layer::Reshape(Shape::new(7, 4, 9))),
     ]
 }

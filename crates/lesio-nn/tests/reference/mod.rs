@@ -166,9 +166,14 @@ fn apply<'p>(
         Layer::UpsampleNearest { factor } => {
             each(&|v| fill(out, |c, y, x| v[at(shape, c, y / factor, x / factor)]))
         }
-        Layer::UpsampleBilinear { factor } => each(&|v| {
+        Layer::UpsampleBilinear { factor } | Layer::UpsampleBilinearCorners { factor } => each(&|v| {
             let along = |p: usize, n: usize| {
-                let centre = ((p as f64 + 0.5) / *factor as f64 - 0.5).clamp(0.0, (n - 1) as f64);
+                let centre = match layer {
+                    Layer::UpsampleBilinear { .. } => (p as f64 + 0.5) / *factor as f64 - 0.5,
+                    _ if n == 1 => 0.0,
+                    _ => p as f64 * (n - 1) as f64 / (n * factor - 1) as f64,
+                };
+                let centre = centre.clamp(0.0, (n - 1) as f64);
                 let first = centre.floor() as usize;
                 (first, (first + 1).min(n - 1), centre - first as f64)
             };
@@ -209,6 +214,18 @@ fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, values.map(|v| (v - mean).powi(2)).sum::<f64>() / count)
 }
 
+/// The distribution function of the standard normal distribution, by Simpson's rule.
+fn normal_distribution(x: f64) -> f64 {
+    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let (steps, end) = (2000, x.clamp(-12.0, 12.0));
+    let width = end / f64::from(steps);
+    let sum = (0..=steps).map(|k| {
+        let weight = if k == 0 || k == steps { 1.0 } else { f64::from(2 + 2 * (k % 2)) };
+        weight * density(f64::from(k) * width)
+    });
+    0.5 + sum.sum::<f64>() * width / 3.0
+}
+
 fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::LeakyRelu { slope } => {
@@ -221,6 +238,10 @@ fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Tanh => x.tanh(),
+        Activation::Gelu => x * normal_distribution(x),
+        Activation::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
         _ => unreachable!(),
     }
 }
@@ -274,11 +295,14 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
                     Activation::Silu,
                     Activation::Sigmoid,
                     Activation::Tanh,
-                ][rng.random_range(0..5)],
+                    Activation::Gelu,
+                    Activation::GeluTanh,
+                ][rng.random_range(0..7)],
             ),
             11 => Layer::MaxPool { window },
             12 => Layer::AveragePool { window },
             13 => Layer::UpsampleNearest { factor: rng.random_range(1..3) },
+            14 if rng.random_bool(0.5) => Layer::UpsampleBilinearCorners { factor: rng.random_range(1..4) },
             14 => Layer::UpsampleBilinear { factor: rng.random_range(1..4) },
             15 => {
                 let (h, w) = (s.height, s.width);

@@ -51,7 +51,7 @@ pub(in super::super) fn group_normalization(
 }
 
 pub(in super::super) fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
-    let (kind, slope) = kind(activation);
+    let (kind, slope) = kind(activation)?;
     let [count] = numbers([x.elem_count()])?;
     let kernel = Kernel { name: "activate", inputs: 1, numbers: 2, floats: 1 };
     let call = Call::each(kernel, &[count, kind], &[slope], x.shape().clone())?;
@@ -82,6 +82,7 @@ pub(in super::super) fn upsample(x: &Tensor, upsampling: Upsampling, factor: usi
     let name = match upsampling {
         Upsampling::Nearest => "nearest",
         Upsampling::Bilinear => "bilinear",
+        Upsampling::BilinearCorners => bail!("no kernel interpolates between corners"),
     };
     let kernel = Kernel { name, inputs: 1, numbers: 4, floats: 0 };
     let call = Call::each(kernel, &numbers([shape.elem_count(), h, w, factor])?, &[], shape)?;
@@ -107,7 +108,7 @@ impl Gradient {
         let (x, by) = (&x.detach(), &gradient.detach());
         match self {
             Self::Activation(activation) => {
-                let (kind, slope) = kind(activation);
+                let (kind, slope) = kind(activation)?;
                 let kernel = Kernel { name: "activate_gradient", inputs: 2, numbers: 2, floats: 1 };
                 each(kernel, &[x, by], &numbers([count, kind as usize])?, &[slope], shape)
             }
@@ -120,6 +121,7 @@ impl Gradient {
                 let name = match upsampling {
                     Upsampling::Nearest => "nearest_gradient",
                     Upsampling::Bilinear => "bilinear_gradient",
+                    Upsampling::BilinearCorners => bail!("no kernel interpolates between corners"),
                 };
                 let kernel = Kernel { name, inputs: 1, numbers: 4, floats: 0 };
                 each(kernel, &[by], &numbers([count, h, w, factor])?, &[], shape)
@@ -151,13 +153,14 @@ pub(in super::super) fn group_normalization_gradients(
 }
 
 /// A nonlinearity as `kernels.cu` has it.
-fn kind(activation: Activation) -> (u32, f32) {
-    match activation {
+fn kind(activation: Activation) -> Result<(u32, f32)> {
+    Ok(match activation {
         Activation::LeakyRelu { slope } => (0, slope),
         Activation::Silu => (1, 0.0),
         Activation::Sigmoid => (2, 0.0),
         Activation::Tanh => (3, 0.0),
-    }
+        Activation::Gelu | Activation::GeluTanh => bail!("no kernel computes {activation:?}"),
+    })
 }
 
 /// A kernel and how the gradient of its value goes back.
