@@ -24,6 +24,8 @@ use crate::settings::PredictorSettings;
 /// The requirements of a predictor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
+    /// No model.
+    Nothing,
     /// Any model that reconstructs.
     Reconstructor,
     /// A model that segments anomalies.
@@ -37,7 +39,8 @@ enum Needs {
 /// The parts for making predictors.
 struct Parts<'p> {
     name: PredictorName,
-    reconstructor: Arc<dyn Reconstructor>,
+    /// Of a model that says what an image is when it is normal.
+    reconstructor: Option<Arc<dyn Reconstructor>>,
     variational: Option<Arc<dyn VariationalModel>>,
     segmentation: Option<Arc<dyn SegmentationModel>>,
     /// The kind of model, for errors.
@@ -75,7 +78,7 @@ macro_rules! predictors {
             fn needs(self) -> Needs {
                 match self {
                     $(Self::$variant => $needs,)*
-                    Self::Own(_) => Needs::Reconstructor,
+                    Self::Own(_) => Needs::Nothing,
                 }
             }
 
@@ -94,7 +97,7 @@ macro_rules! predictors {
 
 predictors! {
     /// The image value itself.
-    Intensity, "intensity", Needs::Reconstructor, |_| Ok(Box::new(Intensity));
+    Intensity, "intensity", Needs::Nothing, |_| Ok(Box::new(Intensity));
     /// `|x - y|`.
     PixelL1, "pixel-l1", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Absolute);
     /// `max(x - y, 0)`.
@@ -139,8 +142,8 @@ pub fn predictor(
     model: &Model,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    let (reconstructor, variational, segmentation) =
-        (model.reconstructor(), model.variational(), model.segmentation());
+    let reconstructor = model.restores().then(|| model.reconstructor());
+    let (variational, segmentation) = (model.variational(), model.segmentation());
     name.make(&Parts { name, reconstructor, variational, segmentation, kind: &model.kind(), settings })
 }
 
@@ -153,7 +156,8 @@ pub fn predictor_over(
     model: Arc<dyn VariationalModel>,
     settings: &PredictorSettings,
 ) -> Result<Box<dyn Predictor>, PredictError> {
-    let (reconstructor, variational) = (model.clone(), Some(model));
+    let reconstructor: Option<Arc<dyn Reconstructor>> = Some(model.clone());
+    let variational = Some(model);
     let kind = "variational model";
     name.make(&Parts { name, reconstructor, variational, segmentation: None, kind, settings })
 }
@@ -180,7 +184,8 @@ impl Parts<'_> {
     }
 
     fn pixel_error(&self, distance: Distance) -> Made {
-        Ok(Box::new(PixelError::new(self.reconstructor.clone(), distance)))
+        let reconstructor = self.reconstructor.clone().ok_or_else(|| self.unsupported())?;
+        Ok(Box::new(PixelError::new(reconstructor, distance)))
     }
 
     fn gradient(&self, target: Target) -> Made {
@@ -225,7 +230,8 @@ impl PredictorName {
     #[must_use]
     pub fn is_served_by(self, model: &Model) -> bool {
         match self.needs() {
-            Needs::Reconstructor => true,
+            Needs::Nothing => true,
+            Needs::Reconstructor => model.restores(),
             Needs::Segmentation => model.segmentation().is_some(),
             Needs::Variational | Needs::ManyPasses => model.variational().is_some(),
         }

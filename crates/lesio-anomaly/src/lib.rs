@@ -65,6 +65,7 @@ mod channels;
 mod chosen;
 mod combination;
 pub mod conformance;
+mod declared;
 mod ensemble;
 mod error;
 mod gradient;
@@ -91,6 +92,7 @@ pub use calibration::{Calibration, Judgement, NormalScores, NormalScoresBuilder}
 pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
+pub use declared::{DeclaredConfig, DeclaredModel};
 pub use ensemble::{
     Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, LearntWeights, MemberScale, ValidationLesions,
 };

@@ -12,6 +12,7 @@ use lesio_vae::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::declared::{DeclaredConfig, DeclaredModel};
 use crate::own_name::OwnName;
 
 /// A model of normal images.
@@ -26,6 +27,8 @@ pub enum Model {
     Restorer(Arc<Restorer>),
     /// A segmenter, trained with synthetic anomalies: works like a denoiser, and with the predictor of its logits.
     Segmenter(Arc<AnomalySegmenter>),
+    /// A model whose networks are data, such as an imported one. Its kind decides which predictors it supports.
+    Declared(DeclaredModel),
     /// A user-defined model.
     Own(OwnModel),
 }
@@ -56,6 +59,11 @@ pub enum ModelConfig {
     Segmenter {
         /// Its configuration, including the synthetic anomalies of its training.
         config: TaughtConfig,
+    },
+    /// A model whose networks are data.
+    Declared {
+        /// The networks.
+        config: DeclaredConfig,
     },
     /// A user-defined model, made by the function that is registered for its name.
     Own {
@@ -184,6 +192,9 @@ impl Model {
             ModelConfig::Segmenter { config } => {
                 Self::Segmenter(Arc::new(AnomalySegmenter::from_parameters(config, parameters, device)?))
             }
+            ModelConfig::Declared { config } => {
+                Self::Declared(DeclaredModel::new(config, parameters, device)?)
+            }
             ModelConfig::Own { name, .. } => {
                 return Err(BuildError::Networks(format!(
                     "the model {name:?} is not built in, and no function was registered for it"
@@ -200,6 +211,7 @@ impl Model {
             Self::Denoiser(denoiser) => ModelConfig::Denoiser { config: denoiser.config().clone() },
             Self::Restorer(restorer) => ModelConfig::Restorer { config: restorer.config().clone() },
             Self::Segmenter(segmenter) => ModelConfig::Segmenter { config: segmenter.config().clone() },
+            Self::Declared(declared) => ModelConfig::Declared { config: declared.config().clone() },
             Self::Own(own) => ModelConfig::Own { name: own.name().to_owned(), config: own.config.clone() },
         }
     }
@@ -214,6 +226,7 @@ impl Model {
             Self::Denoiser(denoiser) => denoiser.parameters(),
             Self::Restorer(restorer) => restorer.parameters(),
             Self::Segmenter(segmenter) => segmenter.parameters(),
+            Self::Declared(declared) => declared.parameters(),
             Self::Own(own) => Ok(own.parameters.clone()),
         }
     }
@@ -232,6 +245,7 @@ impl Model {
             Self::Denoiser(denoiser) => denoiser.clone(),
             Self::Restorer(restorer) => restorer.clone(),
             Self::Segmenter(segmenter) => segmenter.clone(),
+            Self::Declared(declared) => declared.reconstructor(),
             Self::Own(own) => own.reconstructor.clone(),
         }
     }
@@ -242,6 +256,7 @@ impl Model {
         match self {
             Self::Vae(vae) => Some(vae.clone()),
             Self::Denoiser(_) | Self::Restorer(_) | Self::Segmenter(_) => None,
+            Self::Declared(declared) => declared.variational(),
             Self::Own(own) => own.variational.clone(),
         }
     }
@@ -251,8 +266,18 @@ impl Model {
     pub fn segmentation(&self) -> Option<Arc<dyn SegmentationModel>> {
         match self {
             Self::Segmenter(segmenter) => Some(segmenter.clone()),
+            Self::Declared(declared) => declared.segmentation(),
             Self::Own(own) => own.segmentation.clone(),
             _ => None,
+        }
+    }
+
+    /// Whether the model reconstructs the normal image. A declared segmenter does not.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        match self {
+            Self::Declared(declared) => declared.restores(),
+            _ => true,
         }
     }
 
@@ -264,6 +289,7 @@ impl Model {
             Self::Denoiser(_) => "denoiser".to_owned(),
             Self::Restorer(_) => "restorer".to_owned(),
             Self::Segmenter(_) => "segmenter".to_owned(),
+            Self::Declared(declared) => declared.kind().to_owned(),
             Self::Own(own) => format!("model {:?}", own.name()),
         }
     }
@@ -274,6 +300,7 @@ impl Model {
             Self::Denoiser(denoiser) => &**denoiser,
             Self::Restorer(restorer) => &**restorer,
             Self::Segmenter(segmenter) => &**segmenter,
+            Self::Declared(declared) => declared.as_reconstructor(),
             Self::Own(own) => &*own.reconstructor,
         }
     }

@@ -75,6 +75,7 @@ mod examples;
 mod likelihood;
 mod model;
 mod network;
+mod network_reconstructor;
 mod network_vae;
 mod restorer;
 mod synthetic;
@@ -96,6 +97,7 @@ pub use model::{
     Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients,
     SegmentationModel, Segmented, VariationalModel,
 };
+pub use network_reconstructor::{NetworkReconstructor, NetworkSegmenter};
 pub use network_vae::NetworkVae;
 pub use restorer::Restorer;
 pub use synthetic::{AnomalyContent, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent};
