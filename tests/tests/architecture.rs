@@ -24,6 +24,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("lesio-anomaly", &["lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"]),
     ("lesio-quality", &["lesio-image", "lesio-metrics", "lesio-nn", "lesio-settings"]),
     (
+        "lesio-onnx",
+        &["lesio-anomaly", "lesio-files", "lesio-image", "lesio-nn", "lesio-settings", "lesio-vae"],
+    ),
+    (
         "lesio-study",
         &[
             "lesio-anomaly",
@@ -46,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "lesio-io",
             "lesio-metrics",
             "lesio-nn",
+            "lesio-onnx",
             "lesio-phantom",
             "lesio-quality",
             "lesio-report",
@@ -71,6 +76,7 @@ const MOST_CRATES: &[(&str, usize)] = &[
     ("lesio-vae", 60),
     ("lesio-anomaly", 65),
     ("lesio-quality", 65),
+    ("lesio-onnx", 75),
     ("lesio-study", 95),
 ];
 

@@ -12,6 +12,7 @@
 //! | [`anomaly`] | predictors, calibration, the [`Localizer`](anomaly::Localizer) |
 //! | [`quality`] | segmentation quality without ground truth |
 //! | [`metrics`] | exact evaluation metrics |
+//! | `onnx` (a feature) | models of other programs, from and to ONNX |
 //! | [`phantom`] | test images with exact truth |
 //! | [`report`] | pictures, plots, HTML and JSON |
 //! | [`study`] | data sets to localizers and their evaluation |
@@ -41,6 +42,8 @@ pub use lesio_image as image;
 pub use lesio_io as io;
 pub use lesio_metrics as metrics;
 pub use lesio_nn as nn;
+#[cfg(feature = "onnx")]
+pub use lesio_onnx as onnx;
 pub use lesio_phantom as phantom;
 #[cfg(feature = "quality")]
 pub use lesio_quality as quality;

@@ -1,0 +1,362 @@
+//! Localizers as ONNX, with a description of what ONNX does not hold.
+
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::{DeclaredConfig, Localizer, ModelConfig};
+use lesio_files::Existing;
+use lesio_image::{Background, Foreground, Frame, Intensity, LinearScale};
+use lesio_nn::{Network, ParameterSet, Shape};
+use lesio_settings::setters;
+use lesio_vae::{LOG_VARIANCE_RANGE, Likelihood, networks};
+use serde_json::{Value as Json, json};
+
+use super::error::ExportError;
+use super::graph::{GraphWriter, OPSET, Value};
+
+/// Where intensities are scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scaling {
+    /// Before the graph: it reads what the network reads.
+    #[default]
+    Outside,
+    /// In the graph of the reconstruction: it reads intensities and gives intensities.
+    Inside,
+}
+
+/// How a localizer is written as ONNX.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ExportConfig {
+    /// Where intensities are scaled. Default outside.
+    pub scaling: Scaling,
+}
+
+setters!(ExportConfig { scaling: Scaling });
+
+/// A localizer as ONNX.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Exported {
+    /// Names of files and their bytes: `reconstruction.onnx`, of a VAE also `encoder.onnx` and `decoder.onnx`.
+    pub files: Vec<(&'static str, Vec<u8>)>,
+    /// What belongs to them: preprocessing, filters, thresholds, provenance, and what the graphs do not hold.
+    pub description: Json,
+}
+
+/// What a model computes, as networks.
+enum Networks {
+    Vae {
+        encoder: Network,
+        decoder: Network,
+        likelihood: Likelihood,
+    },
+    Reconstructor(Network),
+    /// The logit, and perhaps the restored image after it.
+    Segmenter(Network),
+}
+
+/// A network of one input as the bytes of an ONNX file of opset [`OPSET`]; `outputs` names its outputs in their order.
+///
+/// # Errors
+/// Layers that have no counterpart, and parameters that are missing.
+pub fn network_to_onnx(
+    network: &Network,
+    parameters: &ParameterSet,
+    input: &str,
+    outputs: &[&str],
+) -> Result<Vec<u8>, ExportError> {
+    let mut graph = GraphWriter::default();
+    let shape = network.input_shapes().first().copied().unwrap_or(Shape::vector(1));
+    let x = graph.input(input, shape);
+    let values = graph.network(network, parameters, &x)?;
+    for (k, value) in values.iter().enumerate() {
+        graph.output(outputs.get(k).copied().unwrap_or("output"), value);
+    }
+    Ok(graph.to_bytes("network"))
+}
+
+impl ExportConfig {
+    /// A localizer as ONNX.
+    ///
+    /// # Errors
+    /// A model of one's own, whose networks lesio does not know; scaling inside of the graph where it differs from image to
+    /// image.
+    pub fn export(&self, localizer: &Localizer) -> Result<Exported, ExportError> {
+        let networks = networks_of(localizer)?;
+        let parameters = localizer.model().parameters()?;
+        let scale = match self.scaling {
+            Scaling::Outside => None,
+            Scaling::Inside => Some(linear_scale(localizer)?),
+        };
+        let description = description(localizer, self.scaling)?;
+        let text = serde_json::to_string(&description)?;
+        let mut files = Vec::new();
+        let mut file = |name: &'static str, mut graph: GraphWriter| {
+            graph.metadata("lesio", text.clone());
+            files.push((name, graph.to_bytes(name.trim_end_matches(".onnx"))));
+        };
+        let shape = localizer.model().image_shape();
+        if let Networks::Vae { encoder, decoder, likelihood } = &networks {
+            let mut graph = GraphWriter::default();
+            let x = graph.input("image", shape);
+            let [mean, log_variance] = posterior(&mut graph, encoder, &parameters, &x)?;
+            graph.output("mean", &mean);
+            graph.output("log_variance", &log_variance);
+            file("encoder.onnx", graph);
+            let mut graph = GraphWriter::default();
+            let latent = decoder.input_shapes().first().copied().unwrap_or(Shape::vector(1));
+            let z = graph.input("latent", latent);
+            let image = decoded(&mut graph, decoder, &parameters, &z, *likelihood, shape)?;
+            graph.output("reconstruction", &image);
+            file("decoder.onnx", graph);
+        }
+        let mut graph = GraphWriter::default();
+        let image = graph.input("image", shape);
+        let x = match scale {
+            Some(scale) => scaled(&mut graph, &image, &scale, localizer.preprocessing().config().clip),
+            None => image,
+        };
+        let out = match &networks {
+            Networks::Vae { encoder, decoder, likelihood } => {
+                let [mean, _] = posterior(&mut graph, encoder, &parameters, &x)?;
+                decoded(&mut graph, decoder, &parameters, &mean, *likelihood, shape)?
+            }
+            Networks::Reconstructor(network) => first(graph.network(network, &parameters, &x)?)?,
+            Networks::Segmenter(network) => {
+                let out = first(graph.network(network, &parameters, &x)?)?;
+                let (logit, restored) = divided(&mut graph, &out, shape);
+                graph.output("anomaly_logit", &logit);
+                match restored {
+                    Some(restored) => restored,
+                    None => {
+                        file("segmentation.onnx", graph);
+                        return Ok(Exported { files, description });
+                    }
+                }
+            }
+        };
+        let out = match scale {
+            // Back to intensities.
+            Some(scale) => {
+                let range = scale.high() - scale.low();
+                graph.line("intensities", &out, range as f32, scale.low() as f32)
+            }
+            None => out,
+        };
+        graph.output("reconstruction", &out);
+        file("reconstruction.onnx", graph);
+        Ok(Exported { files, description })
+    }
+}
+
+impl Exported {
+    /// Writes the files and the description (`model.json`) into a folder, each whole or not at all. Returns their paths.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or that exists and is not to be replaced.
+    pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<PathBuf>, ExportError> {
+        let text = serde_json::to_string_pretty(&self.description)?;
+        let files = self.files.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+        let mut written = Vec::new();
+        for (name, bytes) in files.chain([("model.json", text.as_bytes())]) {
+            let path = folder.join(name);
+            lesio_files::write(&path, existing, |out| out.write_all(bytes))?;
+            written.push(path);
+        }
+        Ok(written)
+    }
+}
+
+fn networks_of(localizer: &Localizer) -> Result<Networks, ExportError> {
+    Ok(match localizer.model().config() {
+        ModelConfig::Vae { config, .. } => {
+            let (encoder, decoder) = networks(&config)?;
+            Networks::Vae { encoder, decoder, likelihood: config.likelihood }
+        }
+        ModelConfig::Denoiser { config } => Networks::Reconstructor(config.network()?),
+        ModelConfig::Restorer { config } => Networks::Reconstructor(config.restorer()?),
+        ModelConfig::Segmenter { config } => Networks::Segmenter(config.segmenter()?),
+        ModelConfig::Declared { config: DeclaredConfig::Vae { encoder, decoder, likelihood, .. } } => {
+            Networks::Vae { encoder, decoder, likelihood }
+        }
+        ModelConfig::Declared { config: DeclaredConfig::Reconstructor { network } } => {
+            Networks::Reconstructor(network)
+        }
+        ModelConfig::Declared { config: DeclaredConfig::Segmenter { network } } => {
+            Networks::Segmenter(network)
+        }
+        _ => return Err(ExportError::Model { kind: localizer.model().kind() }),
+    })
+}
+
+/// The one scale of all images.
+fn linear_scale(localizer: &Localizer) -> Result<LinearScale, ExportError> {
+    match &localizer.preprocessing().config().intensity {
+        Intensity::Range(scale) => Ok(*scale),
+        other => {
+            let found = serde_json::to_value(other)?;
+            let name = found.as_str().map(str::to_owned);
+            let found = name.or_else(|| Some(found.as_object()?.keys().next()?.clone())).unwrap_or_default();
+            Err(ExportError::Scaling { found })
+        }
+    }
+}
+
+/// Intensities as the network sees them.
+fn scaled(graph: &mut GraphWriter, image: &Value, scale: &LinearScale, clip: Option<[f32; 2]>) -> Value {
+    let range = scale.high() - scale.low();
+    let x = graph.line("scaled", image, (1.0 / range) as f32, (-scale.low() / range) as f32);
+    let Some([low, high]) = clip else { return x };
+    let low = graph.floats("clip.low", &[], &[low]);
+    let high = graph.floats("clip.high", &[], &[high]);
+    graph.op("Clip", "clipped", &[&x.name, &low, &high], vec![], x.dims)
+}
+
+/// Mean and log-variance, which is kept within its range.
+fn posterior(
+    graph: &mut GraphWriter,
+    encoder: &Network,
+    parameters: &ParameterSet,
+    x: &Value,
+) -> Result<[Value; 2], ExportError> {
+    let mut outputs = graph.network(encoder, parameters, x)?.into_iter();
+    let missing = || ExportError::Missing { name: "an output of the encoder".to_owned() };
+    let (mean, log_variance) = (outputs.next().ok_or_else(missing)?, outputs.next().ok_or_else(missing)?);
+    let [low, high] = LOG_VARIANCE_RANGE;
+    let low = graph.floats("log_variance.low", &[], &[low]);
+    let high = graph.floats("log_variance.high", &[], &[high]);
+    let dims = log_variance.dims.clone();
+    let kept = graph.op("Clip", "log_variance.kept", &[&log_variance.name, &low, &high], vec![], dims);
+    Ok([mean, kept])
+}
+
+/// The expected image of a latent vector.
+fn decoded(
+    graph: &mut GraphWriter,
+    decoder: &Network,
+    parameters: &ParameterSet,
+    latent: &Value,
+    likelihood: Likelihood,
+    shape: Shape,
+) -> Result<Value, ExportError> {
+    let out = first(graph.network(decoder, parameters, latent)?)?;
+    Ok(match likelihood {
+        Likelihood::Bernoulli => graph.op("Sigmoid", "probability", &[&out.name], vec![], out.dims),
+        Likelihood::GaussianLearned => channels(graph, "expected", &out, 0, shape.channels),
+        _ => out,
+    })
+}
+
+/// The logit of a segmenter, and the restored image that may follow it.
+fn divided(graph: &mut GraphWriter, out: &Value, shape: Shape) -> (Value, Option<Value>) {
+    if out.dims.first() == Some(&1) {
+        return (out.clone(), None);
+    }
+    let logit = channels(graph, "logit", out, 0, 1);
+    (logit, Some(channels(graph, "restored", out, 1, 1 + shape.channels)))
+}
+
+fn channels(graph: &mut GraphWriter, name: &str, of: &Value, first: usize, end: usize) -> Value {
+    let bounds = [("starts", first as i64), ("ends", end as i64), ("axes", 1)];
+    let bounds = bounds.map(|(what, value)| graph.integers(&format!("{name}.{what}"), &[value]));
+    let mut dims = of.dims.clone();
+    if let Some(channels) = dims.first_mut() {
+        *channels = end - first;
+    }
+    graph.op("Slice", name, &[&of.name, &bounds[0], &bounds[1], &bounds[2]], vec![], dims)
+}
+
+fn first(values: Vec<Value>) -> Result<Value, ExportError> {
+    let missing = || ExportError::Missing { name: "an output of the network".to_owned() };
+    values.into_iter().next().ok_or_else(missing)
+}
+
+/// The rates at which thresholds are stated.
+const RATES: [f64; 3] = [0.01, 0.05, 0.1];
+
+fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportError> {
+    let shape = localizer.model().image_shape();
+    let thresholds = |of: &dyn Fn(f64) -> Option<f32>| -> Json {
+        RATES.iter().filter_map(|&rate| Some((rate.to_string(), json!(of(rate)?)))).collect()
+    };
+    let calibration: serde_json::Map<String, Json> = localizer
+        .calibration()
+        .predictors()
+        .filter_map(|name| {
+            let normals = localizer.calibration().get(name)?;
+            let stated = json!({
+                "normal_subjects": normals.subjects(),
+                "pixel_thresholds": thresholds(&|rate| Some(normals.threshold(rate))),
+                "family_wise_thresholds": thresholds(&|rate| normals.family_wise_threshold(rate)),
+            });
+            Some((name.to_string(), stated))
+        })
+        .collect();
+    Ok(json!({
+        "schema": 1,
+        "opset": OPSET,
+        "kind": localizer.model().kind(),
+        "input": {
+            "shape": ["n", shape.channels, shape.height, shape.width],
+            "channels": localizer.channel_names(),
+            "holds": match scaling { Scaling::Outside => "scaled values", Scaling::Inside => "intensities" },
+        },
+        "preprocessing": localizer.preprocessing(),
+        "postprocessing": localizer.map_filters(),
+        "calibration": calibration,
+        "chosen": localizer.chosen(),
+        "provenance": localizer.provenance(),
+        "not_in_the_graphs": not_in_the_graphs(localizer, scaling),
+    }))
+}
+
+/// The steps between a file and a verdict that a server has to do itself, in their order.
+fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
+    let config = localizer.preprocessing().config();
+    let mut steps = Vec::new();
+    if matches!(config.foreground, Foreground::Mask(_)) {
+        steps.push("foreground: finding the object in the image".to_owned());
+    }
+    match (&config.intensity, scaling) {
+        (Intensity::Unchanged, _) | (Intensity::Range(_), Scaling::Inside) => {}
+        (Intensity::Range(scale), _) => {
+            steps.push(format!("intensity: (value - {}) / {}", scale.low(), scale.high() - scale.low()));
+        }
+        (Intensity::Robust(_), _) => steps.push("intensity: scaling by percentiles of each image".to_owned()),
+        (Intensity::ZScore(_), _) => {
+            steps.push("intensity: scaling by mean and standard deviation of each image".to_owned());
+        }
+        _ => steps.push("intensity: landmarks of the histogram, see preprocessing".to_owned()),
+    }
+    if let (Some([low, high]), Scaling::Outside) = (config.clip, scaling) {
+        steps.push(format!("clip: to {low} and {high}"));
+    }
+    if config.background == Background::Zero {
+        steps.push("background: 0 outside the foreground".to_owned());
+    }
+    let [height, width] = config.grid();
+    steps.push(match &config.frame {
+        Frame::Fit(_) => format!(
+            "grid: the image fitted to {height} x {width}, 0 beside it, and maps back to its own grid"
+        ),
+        _ => format!(
+            "grid: the box around the foreground aligned to {height} x {width}, and maps back to its own grid"
+        ),
+    });
+    steps.push(
+        "score: the predictor's map of image and reconstruction, such as |x - y| of pixel-l1".to_owned(),
+    );
+    if localizer.position_normals().predictors().next().is_some() {
+        steps.push(
+            "position: maps in deviations from what normal images score at the same position".to_owned(),
+        );
+    }
+    let filters = localizer.map_filters();
+    if filters.median.iter().any(|&length| length > 0.0) {
+        steps.push(format!("median filter of the map: {:?} along slices, rows and columns", filters.median));
+    }
+    if filters.erosion > 0.0 {
+        steps.push(format!("erosion of the foreground by {}", filters.erosion));
+    }
+    steps
+}

@@ -1,0 +1,9 @@
+//! Networks and localizers written as ONNX.
+
+mod error;
+mod graph;
+mod localizer;
+
+pub use error::ExportError;
+pub use graph::OPSET;
+pub use localizer::{ExportConfig, Exported, Scaling, network_to_onnx};

@@ -1,0 +1,194 @@
+//! Models of others as models of a localizer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use lesio_anomaly::{DeclaredConfig, Model, ModelConfig, Provenance};
+use lesio_nn::{Device, StateDict, StateDictError};
+use lesio_settings::setters;
+use lesio_vae::{BuildError, Likelihood};
+
+use crate::error::OnnxError;
+use crate::model::OnnxModel;
+use crate::network::{Ending, Sigmoid};
+use crate::vae::{ConvertedVae, VaeTensors};
+
+/// What a model computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ImportedKind {
+    /// Mean and log-variance of a latent vector, and an image of that vector.
+    Vae {
+        /// The distribution of pixels. Of a Bernoulli distribution the model gives the probability, by a sigmoid at its end, or
+        /// else the logit.
+        likelihood: Likelihood,
+        /// The weight of the divergence in the bound with which it was trained.
+        beta: f64,
+    },
+    /// The image as it is when it is normal: an autoencoder, a denoiser, a restorer.
+    Reconstructor,
+    /// The probability of being abnormal of each pixel, by a sigmoid at its end, or else the logit.
+    Segmenter,
+}
+
+/// Which files are imported, and as what.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ImportConfig {
+    /// The model; of a VAE in two files the encoder.
+    pub model: PathBuf,
+    /// The decoder, where it is a file of its own. Default none.
+    pub decoder: Option<PathBuf>,
+    /// Weights that replace those of the models, by name: `.safetensors`, or with the feature `candle` `.pth`. Default none.
+    pub weights: Option<PathBuf>,
+    /// What the model computes.
+    pub kind: ImportedKind,
+    /// Which tensors are which; of other models than VAEs the reconstruction alone counts. Default: those whose names say so.
+    pub tensors: VaeTensors,
+}
+
+setters!(ImportConfig { decoder: Option<PathBuf>, weights: Option<PathBuf>, tensors: VaeTensors });
+
+impl ImportConfig {
+    /// One model file.
+    #[must_use]
+    pub fn new(model: impl Into<PathBuf>, kind: ImportedKind) -> Self {
+        let model = model.into();
+        Self { model, decoder: None, weights: None, kind, tensors: VaeTensors::default() }
+    }
+}
+
+/// A model that was imported.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The model.
+    pub model: Model,
+    /// Names, lengths and checksums of the files.
+    pub provenance: Provenance,
+    /// What was decided that the caller did not state, one sentence each.
+    pub decisions: Vec<String>,
+}
+
+/// Why a model could not be imported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// A file of a model that cannot be used.
+    #[error("{path:?} cannot be imported")]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: OnnxError,
+    },
+    /// A file of weights that cannot be used.
+    #[error(transparent)]
+    Weights(#[from] StateDictError),
+    /// Weights of a file that no model needs.
+    #[error("{path:?} holds weights that no model needs: {}", .names.join(", "))]
+    Unused {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// Networks that do not make the model.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A decoder of a model that has none.
+    #[error("a decoder belongs to a VAE alone")]
+    Decoder,
+}
+
+impl ImportConfig {
+    /// Reads the files and makes the model of them.
+    ///
+    /// # Errors
+    /// Files that cannot be read or hold what lesio has no layer for; weights that do not fit; outputs that do not fit the kind of
+    /// model.
+    pub fn import(&self, device: &Device) -> Result<Imported, ImportError> {
+        let mut first = read(&self.model)?;
+        let mut second = self.decoder.as_deref().map(read).transpose()?;
+        let mut provenance = Provenance::new(0, "imported");
+        let files =
+            [("model", Some((&self.model, &first))), ("decoder", self.decoder.as_ref().zip(second.as_ref()))];
+        for (what, (path, model)) in files.into_iter().filter_map(|(what, file)| Some((what, file?))) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            provenance = provenance.note(what, format!("{name}, {}", model.fingerprint()));
+            if !model.producer().is_empty() {
+                provenance = provenance.note(&format!("{what} written by"), model.producer());
+            }
+        }
+        if let Some(path) = &self.weights {
+            let dict = StateDict::read(path)?;
+            let mut unused: BTreeSet<String> = dict.names().map(|(name, _)| name.to_owned()).collect();
+            for (path, model) in [Some((&self.model, &mut first)), self.decoder.as_ref().zip(second.as_mut())]
+                .into_iter()
+                .flatten()
+            {
+                let used = model.replace_weights(&dict).map_err(|source| at(path, source))?;
+                unused = &unused - &used;
+            }
+            if !unused.is_empty() {
+                return Err(ImportError::Unused { path: path.clone(), names: unused.into_iter().collect() });
+            }
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            provenance = provenance.note("weights", name);
+        }
+        let mut decisions = Vec::new();
+        let (config, parameters) = match (self.kind, &second) {
+            (ImportedKind::Vae { likelihood, beta }, second) => {
+                let ending = if likelihood == Likelihood::Bernoulli { Ending::Logit } else { Ending::AsIs };
+                let tensors = self.tensors.clone().ending(ending);
+                let converted = match second {
+                    Some(decoder) => ConvertedVae::of_two(&first, decoder, &tensors),
+                    None => ConvertedVae::of_one(&first, &tensors),
+                };
+                let converted = converted.map_err(|source| at(&self.model, source))?;
+                let [mean, log_variance, reconstruction] = &converted.taken;
+                decisions.push(format!(
+                    "the mean is {mean:?}, the log-variance {log_variance:?}, the reconstruction {reconstruction:?}"
+                ));
+                if ending == Ending::Logit {
+                    decisions.push(sigmoid_in_words(converted.sigmoid));
+                }
+                let ConvertedVae { encoder, decoder, parameters, .. } = converted;
+                (DeclaredConfig::Vae { encoder, decoder, likelihood, beta }, parameters)
+            }
+            (_, Some(_)) => return Err(ImportError::Decoder),
+            (kind, None) => {
+                let ending = if kind == ImportedKind::Segmenter { Ending::Logit } else { Ending::AsIs };
+                let outputs: Vec<&str> = self.tensors.reconstruction.as_deref().into_iter().collect();
+                let converted = first.network_ending(&outputs, self.tensors.size, ending);
+                let (converted, sigmoid) = converted.map_err(|source| at(&self.model, source))?;
+                let (network, parameters) = (converted.network, converted.parameters);
+                if kind == ImportedKind::Segmenter {
+                    decisions.push(sigmoid_in_words(sigmoid));
+                    (DeclaredConfig::Segmenter { network }, parameters)
+                } else {
+                    (DeclaredConfig::Reconstructor { network }, parameters)
+                }
+            }
+        };
+        let model = Model::new(&ModelConfig::Declared { config }, &parameters, device)?;
+        Ok(Imported { model, provenance, decisions })
+    }
+}
+
+fn sigmoid_in_words(sigmoid: Sigmoid) -> String {
+    match sigmoid {
+        Sigmoid::TakenOff => "the model ends with a sigmoid: its argument is taken for the logit".to_owned(),
+        Sigmoid::Absent => {
+            "the model does not end with a sigmoid: its output is taken for the logit".to_owned()
+        }
+    }
+}
+
+fn at(path: &Path, source: OnnxError) -> ImportError {
+    ImportError::Onnx { path: path.to_owned(), source }
+}
+
+fn read(path: &Path) -> Result<OnnxModel, ImportError> {
+    OnnxModel::read(path).map_err(|source| at(path, source))
+}

@@ -1,0 +1,138 @@
+//! The intermediate graph between ONNX and lesio's networks: layers with their weights, and what is part of a pattern only.
+
+use std::sync::Arc;
+
+use lesio_nn::{Convolution, Layer, Shape};
+
+use crate::error::NodeName;
+
+/// A node of a [`Graph`].
+pub(crate) type Id = usize;
+
+#[derive(Clone, Debug)]
+pub(crate) struct IrNode {
+    pub(crate) op: Op,
+    /// Nodes before it.
+    pub(crate) inputs: Vec<Id>,
+    pub(crate) shape: Shape,
+    /// The ONNX node that it comes from.
+    pub(crate) origin: Arc<NodeName>,
+}
+
+/// An operation with its weights.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Input,
+    Convolution(Convolution, Weights),
+    TransposedConvolution(Convolution, Weights),
+    Linear(Weights),
+    GroupNormalization {
+        groups: usize,
+        epsilon: f32,
+        affine: Affine,
+    },
+    /// A scale and a shift of each channel.
+    Affine(Affine),
+    /// A layer without weights.
+    Layer(Layer),
+    /// Some of the channels of its input.
+    Channels(Arc<[usize]>),
+    /// Some of the values of its input, row-major, as a vector.
+    Values(Arc<[usize]>),
+    /// Zeros before and after, along rows and along columns.
+    Pad([[usize; 2]; 2]),
+    /// Operations that no layer expresses: parts of patterns, or of the sampling of a latent vector.
+    Multiply,
+    Power(f32),
+    Erf,
+    Exp,
+    Random,
+}
+
+/// Weights in the layout of the layer, and a bias for each output channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Weights {
+    pub(crate) weight: Arc<[f32]>,
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+/// `scale * x + shift`, both of one value or of one for each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Affine {
+    pub(crate) scale: Vec<f32>,
+    pub(crate) shift: Vec<f32>,
+}
+
+impl Affine {
+    pub(crate) fn scalar(scale: f32, shift: f32) -> Self {
+        Self { scale: vec![scale], shift: vec![shift] }
+    }
+
+    pub(crate) fn scale_at(&self, channel: usize) -> f32 {
+        if let [one] = self.scale[..] { one } else { self.scale[channel] }
+    }
+
+    pub(crate) fn shift_at(&self, channel: usize) -> f32 {
+        if let [one] = self.shift[..] { one } else { self.shift[channel] }
+    }
+
+    /// One value for all channels, where it is so.
+    pub(crate) fn as_scalar(&self) -> Option<(f32, f32)> {
+        let same = |values: &[f32]| values.first().copied().filter(|first| values.iter().all(|v| v == first));
+        Some((same(&self.scale)?, same(&self.shift)?))
+    }
+
+    /// This after another.
+    pub(crate) fn after(&self, first: &Self) -> Self {
+        let count = [&self.scale, &self.shift, &first.scale, &first.shift].iter().map(|v| v.len()).max();
+        let (scale, shift) = (0..count.unwrap_or(1))
+            .map(|k| {
+                let (a, b) = (f64::from(self.scale_at(k)), f64::from(self.shift_at(k)));
+                let (c, d) = (f64::from(first.scale_at(k)), f64::from(first.shift_at(k)));
+                ((a * c) as f32, (a * d + b) as f32)
+            })
+            .unzip();
+        Self { scale, shift }
+    }
+}
+
+/// Nodes of which each reads earlier ones only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<IrNode>,
+}
+
+impl Graph {
+    pub(crate) fn push(&mut self, op: Op, inputs: Vec<Id>, shape: Shape, origin: &Arc<NodeName>) -> Id {
+        self.nodes.push(IrNode { op, inputs, shape, origin: Arc::clone(origin) });
+        self.nodes.len() - 1
+    }
+
+    pub(crate) fn shape(&self, id: Id) -> Shape {
+        self.nodes[id].shape
+    }
+
+    /// The nodes that some nodes need, each after its inputs.
+    pub(crate) fn order(&self, ends: &[Id]) -> Vec<Id> {
+        let mut order = Vec::new();
+        let mut seen = vec![false; self.nodes.len()];
+        let mut stack: Vec<(Id, usize)> = Vec::new();
+        for &end in ends {
+            if !std::mem::replace(&mut seen[end], true) {
+                stack.push((end, 0));
+            }
+            while let Some((id, next)) = stack.pop() {
+                match self.nodes[id].inputs.get(next) {
+                    None => order.push(id),
+                    Some(&input) => {
+                        stack.push((id, next + 1));
+                        if !std::mem::replace(&mut seen[input], true) {
+                            stack.push((input, 0));
+                        }
+                    }
+                }
+            }
+        }
+        order
+    }
+}

@@ -1,0 +1,249 @@
+//! Functions of each value, and arithmetic.
+
+use lesio_nn::{Activation, Layer};
+
+use super::Lowering;
+use crate::args::{Args, Computed, Value};
+use crate::error::{Fault, invalid, unsupported};
+use crate::ir::{Affine, Id, Op};
+use crate::tensor::Tensor;
+
+impl Lowering {
+    pub(super) fn function(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
+        let known = match args.operator() {
+            "Relu" => Activation::RELU,
+            "Sigmoid" => Activation::Sigmoid,
+            "Tanh" => Activation::Tanh,
+            "LeakyRelu" => {
+                let slope = args.float_attribute("alpha", 0.01);
+                return self.rectified(args.computed(0)?, slope);
+            }
+            "PRelu" => {
+                let (dims, slopes) = args.floats(1)?;
+                let Some(&slope) = slopes.first().filter(|first| slopes.iter().all(|slope| slope == *first))
+                else {
+                    return unsupported(format!("it has slopes of shape {dims:?}, expected one"));
+                };
+                return self.rectified(args.computed(0)?, slope);
+            }
+            "Gelu" => match args.text_attribute("approximate", "none") {
+                "none" => Activation::Gelu,
+                "tanh" => Activation::GeluTanh,
+                other => return unsupported(format!("its approximation is {other}")),
+            },
+            "Swish" if args.float_attribute("alpha", 1.0) == 1.0 => Activation::Silu,
+            "Neg" => return self.affine(args.computed(0)?, Affine::scalar(-1.0, 0.0)),
+            "HardSigmoid" => {
+                let (alpha, beta) = (args.float_attribute("alpha", 0.2), args.float_attribute("beta", 0.5));
+                let line = self.affine(args.computed(0)?, Affine::scalar(alpha, beta))?;
+                return self.between(line, 0.0, 1.0);
+            }
+            "Erf" => return self.plain(args, Op::Erf),
+            "Exp" => return self.plain(args, Op::Exp),
+            _ => return unsupported("it has no counterpart among lesio's layers"),
+        };
+        self.plain(args, Op::Layer(Layer::Activation(known)))
+    }
+
+    /// An operation of each value.
+    fn plain(&mut self, args: &Args<'_>, op: Op) -> Result<Computed, Fault> {
+        Ok(self.each(args.computed(0)?, op))
+    }
+
+    fn each(&mut self, value: &Computed, op: Op) -> Computed {
+        let shape = self.graph.shape(value.id);
+        Computed { id: self.push(op, vec![value.id], shape), dims: value.dims.clone() }
+    }
+
+    /// `x` where positive, else `slope * x`.
+    fn rectified(&mut self, value: &Computed, slope: f32) -> Result<Computed, Fault> {
+        if (0.0..1.0).contains(&slope) {
+            return Ok(self.each(value, Op::Layer(Layer::Activation(Activation::LeakyRelu { slope }))));
+        }
+        if !slope.is_finite() {
+            return invalid(format!("its slope is {slope}"));
+        }
+        // relu(x) - slope * relu(-x)
+        let relu = || Op::Layer(Layer::Activation(Activation::RELU));
+        let positive = self.each(value, relu());
+        let turned = self.affine(value, Affine::scalar(-1.0, 0.0))?;
+        let negative = self.each(&turned, relu());
+        let negative = self.affine(&negative, Affine::scalar(-slope, 0.0))?;
+        self.sum(&[positive, negative])
+    }
+
+    /// Limits values.
+    pub(super) fn clip(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
+        let limit = |index: usize| match args.input(index) {
+            None => Ok(None),
+            Some(_) => match args.floats(index)? {
+                (_, &[one]) => Ok(Some(one)),
+                (dims, _) => unsupported(format!("input {index} has shape {dims:?}, expected one number")),
+            },
+        };
+        let (value, low, high) = match args.operator() {
+            "Clip" if args.opset() < 11 => {
+                let value = args.computed(0)?;
+                (value, args.float_attribute("min", f32::MIN), args.float_attribute("max", f32::MAX))
+            }
+            "Clip" => (args.computed(0)?, limit(1)?.unwrap_or(f32::MIN), limit(2)?.unwrap_or(f32::MAX)),
+            operator => {
+                let of_constant = |index: usize| matches!(args.input(index), Some(Value::Constant(_)));
+                let (value, constant) = if of_constant(0) { (1, 0) } else { (0, 1) };
+                if args.count() != 2 || !of_constant(constant) {
+                    return unsupported("it compares values of the network");
+                }
+                let bound = limit(constant)?.unwrap_or(0.0);
+                let value = args.computed(value)?;
+                if operator == "Max" { (value, bound, f32::MAX) } else { (value, f32::MIN, bound) }
+            }
+        };
+        if low.is_nan() || high.is_nan() || low > high {
+            return invalid(format!("its limits are {low} and {high}"));
+        }
+        self.between(value.clone(), low, high)
+    }
+
+    /// Values within limits: `m = low + relu(x - low)`, then `high - relu(high - m)`. A limit that a value cannot reach is
+    /// left out.
+    fn between(&mut self, mut value: Computed, low: f32, high: f32) -> Result<Computed, Fault> {
+        let [least, most] = self.range(value.id);
+        let relu = || Op::Layer(Layer::Activation(Activation::RELU));
+        if low > least {
+            let above = self.affine(&value, Affine::scalar(1.0, -low))?;
+            let above = self.each(&above, relu());
+            value = self.affine(&above, Affine::scalar(1.0, low))?;
+        }
+        if high < most {
+            let below = self.affine(&value, Affine::scalar(-1.0, high))?;
+            let below = self.each(&below, relu());
+            value = self.affine(&below, Affine::scalar(-1.0, high))?;
+        }
+        Ok(value)
+    }
+
+    /// A range that holds all values of a node.
+    fn range(&self, mut id: Id) -> [f32; 2] {
+        while let (Op::Layer(Layer::Reshape(_)), &[before]) =
+            (&self.graph.nodes[id].op, &self.graph.nodes[id].inputs[..])
+        {
+            id = before;
+        }
+        match self.graph.nodes[id].op {
+            Op::Layer(Layer::Activation(Activation::Sigmoid)) => [0.0, 1.0],
+            Op::Layer(Layer::Activation(Activation::Tanh)) => [-1.0, 1.0],
+            Op::Layer(Layer::Activation(Activation::LeakyRelu { slope: 0.0 })) => [0.0, f32::MAX],
+            _ => [f32::MIN, f32::MAX],
+        }
+    }
+
+    /// A scale and a shift, of all values or of each channel.
+    fn affine(&mut self, value: &Computed, affine: Affine) -> Result<Computed, Fault> {
+        if affine.scale.iter().chain(&affine.shift).any(|number| !number.is_finite()) {
+            return unsupported("it computes with a constant that is not finite");
+        }
+        if affine.as_scalar() == Some((1.0, 0.0)) {
+            return Ok(value.clone());
+        }
+        if affine.scale.len() == 1 && affine.shift.len() == 1 {
+            return Ok(self.each(value, Op::Affine(affine)));
+        }
+        let (id, _) = self.shaped(value)?;
+        self.value(Op::Affine(affine), vec![id], value.dims.clone())
+    }
+
+    fn sum(&mut self, parts: &[Computed]) -> Result<Computed, Fault> {
+        let Some(first) = parts.first() else { return invalid("it has no inputs") };
+        let mut ids = Vec::new();
+        for part in parts {
+            if part.dims != first.dims {
+                return unsupported(format!(
+                    "it joins values of shapes {:?} and {:?}",
+                    first.dims, part.dims
+                ));
+            }
+            ids.push(self.shaped(part)?.0);
+        }
+        self.value(Op::Layer(Layer::Add), ids, first.dims.clone())
+    }
+
+    pub(super) fn arithmetic(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
+        let operator = args.operator();
+        if operator == "Sum" && args.count() != 2 {
+            let parts: Vec<Computed> =
+                (0..args.count()).map(|k| args.computed(k).cloned()).collect::<Result<_, _>>()?;
+            return if let [only] = &parts[..] { Ok(only.clone()) } else { self.sum(&parts) };
+        }
+        match (args.input(0), args.input(1)) {
+            (Some(Value::Computed(a)), Some(Value::Computed(b))) => match operator {
+                "Add" | "Sum" => self.sum(&[a.clone(), b.clone()]),
+                "Sub" => {
+                    let b = self.affine(b, Affine::scalar(-1.0, 0.0))?;
+                    self.sum(&[a.clone(), b])
+                }
+                "Mul" if a.dims == b.dims => {
+                    let ids = vec![self.shaped(a)?.0, self.shaped(b)?.0];
+                    self.value(Op::Multiply, ids, a.dims.clone())
+                }
+                _ => unsupported(format!("it joins values of shapes {:?} and {:?}", a.dims, b.dims)),
+            },
+            (Some(Value::Computed(value)), Some(Value::Constant(constant))) => {
+                let values = by_channel(value, constant)?;
+                let each = |of: fn(f32) -> f32| values.iter().copied().map(of).collect::<Vec<f32>>();
+                let affine = match operator {
+                    "Add" | "Sum" => Affine { scale: vec![1.0], shift: values },
+                    "Sub" => Affine { scale: vec![1.0], shift: each(|c| -c) },
+                    "Mul" => Affine { scale: values, shift: vec![0.0] },
+                    _ => Affine { scale: each(|c| 1.0 / c), shift: vec![0.0] },
+                };
+                self.affine(value, affine)
+            }
+            (Some(Value::Constant(constant)), Some(Value::Computed(value))) => {
+                let values = by_channel(value, constant)?;
+                let affine = match operator {
+                    "Add" | "Sum" => Affine { scale: vec![1.0], shift: values },
+                    "Sub" => Affine { scale: vec![-1.0], shift: values },
+                    "Mul" => Affine { scale: values, shift: vec![0.0] },
+                    _ => return unsupported("it divides by values of the network"),
+                };
+                self.affine(value, affine)
+            }
+            _ => invalid("it needs two inputs"),
+        }
+    }
+
+    pub(super) fn power(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
+        let tensor = args.constant(1)?;
+        let exponent = match (tensor.as_floats(), tensor.as_sizes()) {
+            (Some(&[exponent]), _) => exponent,
+            (_, Some(&[exponent])) => exponent.value().unwrap_or(0) as f32,
+            _ => return unsupported("its exponent is not one number"),
+        };
+        if exponent == 1.0 { Ok(args.computed(0)?.clone()) } else { self.plain(args, Op::Power(exponent)) }
+    }
+}
+
+/// A constant that is broadcast to a computed value: one number, or one for each channel.
+fn by_channel(value: &Computed, constant: &Tensor) -> Result<Vec<f32>, Fault> {
+    let Some(values) = constant.as_floats() else {
+        return invalid("a constant holds integers, expected floats");
+    };
+    let refuse = || {
+        unsupported(format!(
+            "it computes with a constant of shape {:?} and values of shape [n, {:?}], expected one number or one for each \
+             channel",
+            constant.dims, value.dims
+        ))
+    };
+    // Aligned at the last axis; the batch is the first.
+    let rank = value.dims.len() + 1;
+    let Some(new) = rank.checked_sub(constant.dims.len()) else { return refuse() };
+    let length =
+        |axis: usize| axis.checked_sub(new).and_then(|axis| constant.dims.get(axis)).copied().unwrap_or(1);
+    let fits = (1..rank).all(|axis| [1, value.dims[axis - 1]].contains(&length(axis)));
+    let Some(&first) = values.first().filter(|_| fits && length(0) == 1) else { return refuse() };
+    if values.iter().all(|&value| value == first) {
+        return Ok(vec![first]);
+    }
+    if (2..rank).all(|axis| length(axis) == 1) { Ok(values.to_vec()) } else { refuse() }
+}

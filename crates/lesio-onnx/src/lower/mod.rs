@@ -1,0 +1,294 @@
+//! From the nodes of an ONNX graph to the intermediate graph.
+
+mod arrange;
+mod convolution;
+mod elementwise;
+mod linear;
+mod normalization;
+mod resampling;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lesio_nn::{LARGEST_PARAMETERS, LARGEST_VALUES, Layer, Shape};
+
+use crate::args::{Args, Computed, Value};
+use crate::error::{Fault, NodeName, OnnxError, unsupported};
+use crate::fold::{constant, fold};
+use crate::ir::{Graph, Id, Op};
+use crate::model::{Node, OnnxModel};
+use crate::proto::data_type;
+use crate::tensor::{Size, count};
+
+/// Oldest operator set that is read.
+const OLDEST_OPSET: i64 = 7;
+
+/// The computed values of a model.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    pub(crate) graph: Graph,
+    pub(crate) values: BTreeMap<String, Value>,
+}
+
+/// Translates what `wanted` tensors need. `shapes` are those of inputs that the model leaves open.
+pub(crate) fn lower(
+    model: &OnnxModel,
+    wanted: &[&str],
+    shapes: &BTreeMap<String, Shape>,
+) -> Result<Lowered, OnnxError> {
+    let order = order(model, wanted)?;
+    let mut lowering = Lowering {
+        graph: Graph::default(),
+        values: BTreeMap::new(),
+        batch: Size::BATCH,
+        origin: Arc::new(NodeName::default()),
+        weights: 0,
+    };
+    lowering.inputs(model, shapes)?;
+    for (name, tensor) in &model.constants {
+        lowering.values.insert(name.clone(), Value::Constant(tensor.clone()));
+    }
+    for index in order {
+        lowering.node(&model.nodes[index])?;
+    }
+    Ok(Lowered { graph: lowering.graph, values: lowering.values })
+}
+
+/// The nodes that some tensors need, each after those that it needs.
+fn order(model: &OnnxModel, wanted: &[&str]) -> Result<Vec<usize>, OnnxError> {
+    let mut producer: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, node) in model.nodes.iter().enumerate() {
+        producer
+            .extend(node.outputs.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), index)));
+    }
+    let known: BTreeSet<&str> = model.constants.keys().map(String::as_str).chain(model.inputs()).collect();
+    let mut order = Vec::new();
+    // 0: not yet seen, 1: its inputs are being looked at, 2: done.
+    let mut state = vec![0u8; model.nodes.len()];
+    let mut stack: Vec<(usize, usize)> = Vec::new();
+    for &name in wanted {
+        match producer.get(name) {
+            Some(&index) if state[index] == 0 => {
+                state[index] = 1;
+                stack.push((index, 0));
+            }
+            Some(_) => {}
+            None if known.contains(name) => {}
+            None => {
+                let known = producer.keys().map(|&name| name.to_owned()).collect();
+                return Err(OnnxError::Unknown { name: name.to_owned(), what: "there are", known });
+            }
+        }
+        while let Some((index, next)) = stack.pop() {
+            let node = &model.nodes[index];
+            let Some(input) = node.inputs.get(next) else {
+                state[index] = 2;
+                order.push(index);
+                continue;
+            };
+            stack.push((index, next + 1));
+            match producer.get(input.as_str()) {
+                Some(&before) if state[before] == 0 => {
+                    state[before] = 1;
+                    stack.push((before, 0));
+                }
+                Some(&before) if state[before] == 1 => {
+                    let reason = format!("it reads {input:?}, which depends on it");
+                    return Err(OnnxError::Invalid { node: node.name.clone(), reason });
+                }
+                None if !input.is_empty() && !known.contains(input.as_str()) => {
+                    let reason = format!("it reads {input:?}, which nothing makes");
+                    return Err(OnnxError::Invalid { node: node.name.clone(), reason });
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(order)
+}
+
+pub(crate) struct Lowering {
+    graph: Graph,
+    values: BTreeMap<String, Value>,
+    /// What stands for the batch in shapes: its size where the model fixes it.
+    batch: Size,
+    /// The node that is translated.
+    origin: Arc<NodeName>,
+    /// Weights of all layers so far: a file may share one tensor among many.
+    weights: u64,
+}
+
+impl Lowering {
+    fn inputs(&mut self, model: &OnnxModel, shapes: &BTreeMap<String, Shape>) -> Result<(), OnnxError> {
+        for input in &model.inputs {
+            let wrong = |reason: String| OnnxError::Tensor { name: input.name.clone(), reason };
+            if ![data_type::FLOAT, data_type::DOUBLE].contains(&input.element) {
+                let name = data_type::name(input.element);
+                return Err(wrong(format!("is an input of {name}, expected floats of 32 bits")));
+            }
+            let given = shapes.get(&input.name).copied();
+            let (batch, dims) = match (&input.dims, given) {
+                (Some(dims), given) => {
+                    let Some((batch, dims)) = dims.split_first() else {
+                        return Err(wrong("is an input without axes".to_owned()));
+                    };
+                    let own = given.map(|shape| [shape.channels, shape.height, shape.width]);
+                    let length = |(axis, length): (usize, &Option<usize>)| match (*length, own) {
+                        (Some(length), Some(own)) if dims.len() == 3 && own[axis] != length => Err(wrong(
+                            format!("has {length} as length of axis {}, not {}", axis + 1, own[axis]),
+                        )),
+                        (Some(length), _) => Ok(length),
+                        (None, Some(own)) if dims.len() == 3 => Ok(own[axis]),
+                        (None, Some(own)) if dims.len() == 1 => Ok(own.iter().product()),
+                        _ => Err(wrong(format!(
+                            "does not say the length of axis {}: state its size",
+                            axis + 1
+                        ))),
+                    };
+                    (*batch, dims.iter().enumerate().map(length).collect::<Result<Vec<_>, _>>()?)
+                }
+                (None, Some(shape)) => (None, vec![shape.channels, shape.height, shape.width]),
+                (None, None) => return Err(wrong("has no shape: state its size".to_owned())),
+            };
+            if let Some(batch) = batch {
+                self.batch = Size::known(i64::try_from(batch).unwrap_or(i64::MAX));
+            }
+            let shape = shape_of(&dims).ok_or_else(|| wrong(format!("has the shape {dims:?}")))?;
+            self.origin =
+                Arc::new(NodeName { operator: "Input".to_owned(), opset: 0, name: input.name.clone() });
+            let id = self.push(Op::Input, vec![], shape);
+            self.values.insert(input.name.clone(), Value::Computed(Computed { id, dims }));
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &Node) -> Result<(), OnnxError> {
+        self.origin = Arc::new(node.name.clone());
+        let values = std::mem::take(&mut self.values);
+        let inputs = node.inputs.iter().map(|name| if name.is_empty() { None } else { values.get(name) });
+        let args = Args { node, inputs: inputs.collect() };
+        let made = self.operator(&args);
+        self.values = values;
+        let made = made.map_err(|fault| fault.at(node.name.clone()))?;
+        for (name, value) in node.outputs.iter().zip(made) {
+            if !name.is_empty() {
+                self.values.insert(name.clone(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn operator(&mut self, args: &Args<'_>) -> Result<Vec<Value>, Fault> {
+        if !args.node.is_standard {
+            return unsupported("it is no operator of ONNX itself");
+        }
+        if args.opset() < OLDEST_OPSET {
+            return unsupported(format!("operator sets before {OLDEST_OPSET} are not read"));
+        }
+        if args.operator() == "Constant" {
+            return Ok(vec![Value::Constant(constant(args)?)]);
+        }
+        let is_random = matches!(args.operator(), "RandomNormal" | "RandomNormalLike");
+        if args.is_constant()
+            && !is_random
+            && let Some(made) = fold(args)?
+        {
+            return Ok(made.into_iter().map(Value::Constant).collect());
+        }
+        match args.operator() {
+            "Split" => self.split(args),
+            _ => Ok(vec![self.one(args)?]),
+        }
+    }
+
+    /// Operators with one output that is used.
+    fn one(&mut self, args: &Args<'_>) -> Result<Value, Fault> {
+        let made = match args.operator() {
+            "Shape" => return self.shape(args).map(Value::Constant),
+            "Size" => return unsupported("it counts the values of a batch"),
+            "Identity" => args.computed(0)?.clone(),
+            "Dropout" => self.dropout(args)?,
+            "Cast" => self.cast(args)?,
+            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(args)?,
+            "Transpose" => self.transpose(args)?,
+            "Slice" => self.slice(args)?,
+            "Gather" => self.gather(args)?,
+            "Concat" => self.concat(args)?,
+            "Expand" => self.expand(args)?,
+            "Pad" => self.pad(args)?,
+            "Conv" => self.convolution(args)?,
+            "ConvTranspose" => self.transposed_convolution(args)?,
+            "Gemm" => self.gemm(args)?,
+            "MatMul" => self.mat_mul(args)?,
+            "BatchNormalization" => self.batch_normalization(args)?,
+            "InstanceNormalization" => self.instance_normalization(args)?,
+            "GroupNormalization" => self.group_normalization(args)?,
+            "MaxPool" | "AveragePool" => self.pool(args)?,
+            "GlobalAveragePool" | "GlobalMaxPool" => self.global_pool(args)?,
+            "ReduceMean" | "ReduceMax" => self.reduce(args)?,
+            "Resize" | "Upsample" => self.resize(args)?,
+            "RandomNormalLike" | "RandomNormal" => self.random(args)?,
+            "Add" | "Sub" | "Mul" | "Div" | "Sum" => self.arithmetic(args)?,
+            "Pow" => self.power(args)?,
+            "Clip" | "Max" | "Min" => self.clip(args)?,
+            _ => self.function(args)?,
+        };
+        Ok(Value::Computed(made))
+    }
+
+    pub(crate) fn push(&mut self, op: Op, inputs: Vec<Id>, shape: Shape) -> Id {
+        let origin = Arc::clone(&self.origin);
+        self.graph.push(op, inputs, shape, &origin)
+    }
+
+    /// A value of the shape that its axes say, channels first.
+    fn value(&mut self, op: Op, inputs: Vec<Id>, dims: Vec<usize>) -> Result<Computed, Fault> {
+        if let Op::Convolution(_, weights) | Op::TransposedConvolution(_, weights) | Op::Linear(weights) = &op
+        {
+            self.weights += weights.weight.len() as u64;
+            if self.weights > LARGEST_PARAMETERS {
+                let (what, found, limit) = ("weights in layers", self.weights, LARGEST_PARAMETERS);
+                return Err(OnnxError::Large { what, found, limit }.into());
+            }
+        }
+        let shape =
+            shape_of(&dims).ok_or_else(|| Fault::Invalid(format!("its result has the shape {dims:?}")))?;
+        let id = self.push(op, inputs, shape);
+        Ok(Computed { id, dims })
+    }
+
+    /// The node of a value in the shape that its axes say.
+    fn shaped(&mut self, value: &Computed) -> Result<(Id, Shape), Fault> {
+        let shape = shape_of(&value.dims);
+        let shape = shape.ok_or_else(|| Fault::Invalid(format!("a value has the shape {:?}", value.dims)))?;
+        if self.graph.shape(value.id) == shape {
+            return Ok((value.id, shape));
+        }
+        Ok((self.push(Op::Layer(Layer::Reshape(shape)), vec![value.id], shape), shape))
+    }
+
+    /// The node of an image `[n, channel, row, column]`.
+    fn image(&mut self, value: &Computed) -> Result<(Id, Shape), Fault> {
+        if value.dims.len() != 3 {
+            let rank = value.dims.len() + 1;
+            return unsupported(format!(
+                "its input has {rank} axes, expected the 4 of images [n, channel, row, column]"
+            ));
+        }
+        self.shaped(value)
+    }
+}
+
+/// The shape of a sample with these axes: an image of three, else as channels, then all that follows in one row.
+///
+/// `None` for an empty one and for more values than a network may have.
+pub(crate) fn shape_of(dims: &[usize]) -> Option<Shape> {
+    if !(1..=LARGEST_VALUES).contains(&(count(dims)? as u64)) {
+        return None;
+    }
+    Some(match *dims {
+        [channels, height, width] => Shape::new(channels, height, width),
+        [] => Shape::vector(1),
+        [channels, ref rest @ ..] => Shape::new(channels, 1, count(rest)?),
+    })
+}

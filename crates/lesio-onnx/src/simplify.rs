@@ -1,0 +1,355 @@
+//! Fewer operations with the same result: patterns become activations, scales and selections go into weights.
+
+use std::sync::Arc;
+
+use lesio_nn::{Activation, LARGEST_PARAMETERS, Layer};
+
+use crate::ir::{Affine, Graph, Id, Op, Weights};
+
+/// Most rounds: each makes the graph smaller, or is the last.
+const MOST_ROUNDS: usize = 32;
+
+/// Simplifies what the nodes `ends` need.
+pub(crate) fn simplify(graph: &mut Graph, ends: &mut [Id]) {
+    let mut budget = LARGEST_PARAMETERS as usize;
+    for _ in 0..MOST_ROUNDS {
+        let mut round = Round::new(graph, ends, &mut budget);
+        for id in round.graph.order(ends) {
+            round.node(id);
+        }
+        let (same, changed) = (round.same, round.changed);
+        ends.iter_mut().for_each(|end| *end = same[*end]);
+        if !changed {
+            return;
+        }
+    }
+}
+
+struct Round<'g> {
+    graph: &'g mut Graph,
+    /// How many nodes and ends read each node.
+    users: Vec<usize>,
+    /// The node that stands for each node.
+    same: Vec<Id>,
+    changed: bool,
+    /// How many weights may still be copied.
+    budget: &'g mut usize,
+}
+
+impl<'g> Round<'g> {
+    fn new(graph: &'g mut Graph, ends: &[Id], budget: &'g mut usize) -> Self {
+        let mut users = vec![0; graph.nodes.len()];
+        for id in graph.order(ends) {
+            graph.nodes[id].inputs.iter().for_each(|&input| users[input] += 1);
+        }
+        // An end stays as it is: it counts as if two read it.
+        ends.iter().for_each(|&end| users[end] += 2);
+        Self { same: (0..graph.nodes.len()).collect(), graph, users, changed: false, budget }
+    }
+
+    fn node(&mut self, id: Id) {
+        for k in 0..self.graph.nodes[id].inputs.len() {
+            let input = self.graph.nodes[id].inputs[k];
+            self.graph.nodes[id].inputs[k] = self.same[input];
+        }
+        match &self.graph.nodes[id].op {
+            Op::Layer(Layer::Reshape(_)) => self.reshape(id),
+            Op::Values(_) => self.values(id),
+            Op::Channels(_) => self.channels(id),
+            Op::Linear(_) => self.linear(id),
+            Op::Affine(_) => self.affine(id),
+            Op::Multiply => self.multiply(id),
+            _ => {}
+        }
+    }
+
+    /// Whether so many weights may be copied: a small file that shares large weights among many nodes stays small.
+    fn affords(&mut self, weights: usize) -> bool {
+        let rest = self.budget.checked_sub(weights);
+        if let Some(rest) = rest {
+            *self.budget = rest;
+        }
+        rest.is_some()
+    }
+
+    fn op(&self, id: Id) -> &Op {
+        &self.graph.nodes[id].op
+    }
+
+    fn input(&self, id: Id) -> Id {
+        self.graph.nodes[id].inputs.first().copied().unwrap_or(id)
+    }
+
+    /// Makes a node another operation of another input.
+    fn become_of(&mut self, id: Id, op: Op, input: Id) {
+        self.graph.nodes[id].op = op;
+        self.graph.nodes[id].inputs = vec![input];
+        self.changed = true;
+    }
+
+    fn stand_for(&mut self, id: Id, other: Id) {
+        self.same[id] = other;
+        self.changed = true;
+    }
+
+    fn reshape(&mut self, id: Id) {
+        let before = self.input(id);
+        if self.graph.shape(before) == self.graph.shape(id) {
+            self.stand_for(id, before);
+        } else if matches!(self.op(before), Op::Layer(Layer::Reshape(_))) {
+            let op = self.op(id).clone();
+            self.become_of(id, op, self.input(before));
+        }
+    }
+
+    fn values(&mut self, id: Id) {
+        let Op::Values(elements) = self.op(id).clone() else { return };
+        let before = self.input(id);
+        match self.op(before).clone() {
+            // The order of values is the same in every shape.
+            Op::Layer(Layer::Reshape(_)) => self.become_of(id, Op::Values(elements), self.input(before)),
+            Op::Values(first) => {
+                let both = elements.iter().map(|&k| first[k]).collect();
+                self.become_of(id, Op::Values(both), self.input(before));
+            }
+            Op::Linear(weights) => {
+                let inputs = self.graph.shape(self.input(before)).len();
+                if !self.affords(inputs.saturating_mul(elements.len())) {
+                    return;
+                }
+                let weights = rows(&weights, &elements, inputs);
+                self.become_of(id, Op::Linear(weights), self.input(before));
+            }
+            _ => {
+                let pixels = self.graph.shape(before).pixels();
+                if let Some(channels) = whole_channels(&elements, pixels) {
+                    self.become_of(id, Op::Channels(channels), before);
+                }
+            }
+        }
+    }
+
+    fn channels(&mut self, id: Id) {
+        let Op::Channels(channels) = self.op(id).clone() else { return };
+        let before = self.input(id);
+        match self.op(before).clone() {
+            Op::Channels(first) if self.graph.shape(before).channels == first.len() => {
+                let both = channels.iter().map(|&k| first[k]).collect();
+                self.become_of(id, Op::Channels(both), self.input(before));
+            }
+            Op::Linear(weights) if self.graph.shape(before).pixels() == 1 => {
+                let inputs = self.graph.shape(self.input(before)).len();
+                if !self.affords(inputs.saturating_mul(channels.len())) {
+                    return;
+                }
+                let weights = rows(&weights, &channels, inputs);
+                self.become_of(id, Op::Linear(weights), self.input(before));
+            }
+            Op::Layer(Layer::Reshape(_)) => {
+                let pixels = self.graph.shape(before).pixels();
+                if matches!(self.op(self.input(before)), Op::Linear(_)) {
+                    let elements = channels.iter().flat_map(|&c| c * pixels..(c + 1) * pixels).collect();
+                    self.become_of(id, Op::Values(elements), self.input(before));
+                }
+            }
+            Op::Convolution(mut convolution, weights) => {
+                let inputs = self.graph.shape(self.input(before)).channels;
+                let block = inputs * convolution.kernel * convolution.kernel;
+                if !self.affords(block.saturating_mul(channels.len())) {
+                    return;
+                }
+                convolution.channels = channels.len();
+                let weights = rows(&weights, &channels, block);
+                self.become_of(id, Op::Convolution(convolution, weights), self.input(before));
+            }
+            _ => {}
+        }
+    }
+
+    /// A selection of what a matrix multiplies is one of its columns.
+    fn linear(&mut self, id: Id) {
+        let Op::Linear(weights) = self.op(id).clone() else { return };
+        let before = self.input(id);
+        let inner = self.input(before);
+        match self.op(before).clone() {
+            Op::Layer(Layer::Reshape(_)) => self.become_of(id, Op::Linear(weights), inner),
+            Op::Values(elements) => {
+                let (from, to) = (elements.len(), self.graph.shape(inner).len());
+                let outputs = weights.weight.len().checked_div(from).unwrap_or(0);
+                if !self.affords(outputs.saturating_mul(to)) {
+                    return;
+                }
+                let mut weight = vec![0.0; outputs * to];
+                for (row, own) in weights.weight.chunks(from.max(1)).enumerate() {
+                    own.iter().zip(elements.iter()).for_each(|(w, &element)| weight[row * to + element] += w);
+                }
+                let weights = Weights { weight: weight.into(), bias: weights.bias };
+                self.become_of(id, Op::Linear(weights), inner);
+            }
+            _ => {}
+        }
+    }
+
+    fn affine(&mut self, id: Id) {
+        let Op::Affine(affine) = self.op(id).clone() else { return };
+        if affine.as_scalar() == Some((1.0, 0.0)) {
+            return self.stand_for(id, self.input(id));
+        }
+        let before = self.input(id);
+        let inner = self.input(before);
+        match self.op(before).clone() {
+            Op::Affine(first) => self.become_of(id, Op::Affine(affine.after(&first)), inner),
+            // One number for all: before or after a reshape is the same.
+            Op::Layer(Layer::Reshape(shape)) if affine.as_scalar().is_some() && self.users[before] == 1 => {
+                let (inner_shape, origin) =
+                    (self.graph.shape(inner), Arc::clone(&self.graph.nodes[id].origin));
+                let scalar = affine.as_scalar().map_or(affine, |(scale, shift)| Affine::scalar(scale, shift));
+                let scaled = self.graph.push(Op::Affine(scalar), vec![inner], inner_shape, &origin);
+                self.users.push(1);
+                self.same.push(scaled);
+                self.become_of(id, Op::Layer(Layer::Reshape(shape)), scaled);
+            }
+            _ if self.users[before] != 1 => {}
+            Op::Convolution(_, weights) | Op::TransposedConvolution(_, weights) | Op::Linear(weights)
+                if !self.affords(weights.weight.len()) => {}
+            Op::Convolution(convolution, weights) => {
+                let weights = scaled(&weights, &affine, convolution.channels, 1);
+                self.become_of(id, Op::Convolution(convolution, weights), inner);
+            }
+            Op::TransposedConvolution(convolution, weights) => {
+                let inputs = self.graph.shape(inner).channels;
+                let weights = scaled(&weights, &affine, convolution.channels, inputs);
+                self.become_of(id, Op::TransposedConvolution(convolution, weights), inner);
+            }
+            Op::Linear(weights) if self.graph.shape(before).pixels() == 1 => {
+                let features = self.graph.shape(before).channels;
+                self.become_of(id, Op::Linear(scaled(&weights, &affine, features, 1)), inner);
+            }
+            Op::GroupNormalization { groups, epsilon, affine: first } => {
+                let affine = affine.after(&first);
+                self.become_of(id, Op::GroupNormalization { groups, epsilon, affine }, inner);
+            }
+            _ => {}
+        }
+    }
+
+    /// `x * sigmoid(x)` and the two forms of GELU, each with a factor.
+    fn multiply(&mut self, id: Id) {
+        let [a, b] = self.graph.nodes[id].inputs[..] else { return };
+        let found = self.gate(a, b).or_else(|| self.gate(b, a));
+        let Some((factor, x, activation)) = found else { return };
+        let (shape, origin) = (self.graph.shape(id), Arc::clone(&self.graph.nodes[id].origin));
+        let active = self.graph.push(Op::Layer(Layer::Activation(activation)), vec![x], shape, &origin);
+        self.users.push(1);
+        self.same.push(active);
+        self.become_of(id, Op::Affine(Affine::scalar(factor, 0.0)), active);
+    }
+
+    /// The activation that a value times a gate of it is, its argument, and a factor.
+    fn gate(&self, value: Id, gate: Id) -> Option<(f32, Id, Activation)> {
+        let (factor, 0.0, x) = self.line(value) else { return None };
+        let (scale, shift, core) = self.line(gate);
+        let (slope, offset, argument) = self.line(self.input(core));
+        let near = |found: f32, expected: f64| (f64::from(found) / expected - 1.0).abs() < 1e-5;
+        let is_one_plus = scale == shift;
+        match self.op(core) {
+            Op::Layer(Layer::Activation(Activation::Sigmoid)) if shift == 0.0 => {
+                ((slope, offset, argument) == (1.0, 0.0, x)).then_some((factor * scale, x, Activation::Silu))
+            }
+            Op::Erf if is_one_plus && offset == 0.0 && argument == x => near(
+                slope,
+                std::f64::consts::FRAC_1_SQRT_2,
+            )
+            .then_some((2.0 * factor * scale, x, Activation::Gelu)),
+            Op::Layer(Layer::Activation(Activation::Tanh)) if is_one_plus && offset == 0.0 => {
+                let root = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+                let is_cubic = near(slope, root) && self.is_cubic(argument, x);
+                is_cubic.then_some((2.0 * factor * scale, x, Activation::GeluTanh))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a node is `x + 0.044715 x^3`.
+    fn is_cubic(&self, id: Id, x: Id) -> bool {
+        let near = |found: f32| (f64::from(found) / 0.044_715 - 1.0).abs() < 1e-5;
+        let [a, b] = self.graph.nodes[id].inputs[..] else { return false };
+        let pairs = [(a, b), (b, a)];
+        match self.op(id) {
+            Op::Layer(Layer::Add) => pairs.iter().any(|&(line, cube)| {
+                let (scale, shift, cube) = self.line(cube);
+                line == x && near(scale) && shift == 0.0 && self.power_of(cube, x) == Some(3)
+            }),
+            // x (1 + 0.044715 x^2)
+            Op::Multiply => pairs.iter().any(|&(line, square)| {
+                let (scale, shift, square) = self.line(square);
+                line == x && near(scale) && shift == 1.0 && self.power_of(square, x) == Some(2)
+            }),
+            _ => false,
+        }
+    }
+
+    /// The power of `x` that a node is, 2 or 3.
+    fn power_of(&self, id: Id, x: Id) -> Option<u32> {
+        let is_square = |id: Id| match (self.op(id), &self.graph.nodes[id].inputs[..]) {
+            (Op::Power(2.0), inputs) => inputs == [x],
+            (Op::Multiply, inputs) => inputs == [x, x],
+            _ => false,
+        };
+        if is_square(id) {
+            return Some(2);
+        }
+        let is_cube = match (self.op(id), &self.graph.nodes[id].inputs[..]) {
+            (Op::Power(3.0), inputs) => inputs == [x],
+            (Op::Multiply, &[a, b]) => (a == x && is_square(b)) || (b == x && is_square(a)),
+            _ => false,
+        };
+        is_cube.then_some(3)
+    }
+
+    /// A node as one number times another node plus one number.
+    fn line(&self, id: Id) -> (f32, f32, Id) {
+        match self.op(id) {
+            Op::Affine(affine) => match affine.as_scalar() {
+                Some((scale, shift)) => (scale, shift, self.input(id)),
+                None => (1.0, 0.0, id),
+            },
+            _ => (1.0, 0.0, id),
+        }
+    }
+}
+
+/// Some output channels of weights whose blocks have this many values.
+fn rows(weights: &Weights, chosen: &[usize], block: usize) -> Weights {
+    let weight =
+        chosen.iter().flat_map(|&row| &weights.weight[row * block..(row + 1) * block]).copied().collect();
+    let bias = weights.bias.as_ref().map(|bias| chosen.iter().map(|&row| bias[row]).collect());
+    Weights { weight, bias }
+}
+
+/// Weights `[outer, channels, ...]` and their bias, scaled and shifted channel by channel.
+fn scaled(weights: &Weights, affine: &Affine, channels: usize, outer: usize) -> Weights {
+    let block = weights.weight.len().checked_div(outer * channels).unwrap_or(0).max(1);
+    let weight =
+        weights.weight.iter().enumerate().map(|(k, &w)| w * affine.scale_at(k / block % channels)).collect();
+    let shifted = |k: usize| {
+        let bias = weights.bias.as_ref().map_or(0.0, |bias| f64::from(bias[k]));
+        (bias * f64::from(affine.scale_at(k)) + f64::from(affine.shift_at(k))) as f32
+    };
+    let bias: Vec<f32> = (0..channels).map(shifted).collect();
+    let has_bias = weights.bias.is_some() || bias.iter().any(|&bias| bias != 0.0);
+    Weights { weight, bias: has_bias.then_some(bias) }
+}
+
+/// The channels whose values these are, where they are whole channels.
+fn whole_channels(elements: &[usize], pixels: usize) -> Option<Arc<[usize]>> {
+    let blocks = elements.chunks(pixels.max(1));
+    blocks
+        .map(|block| {
+            let first = *block.first()?;
+            let is_whole = block.len() == pixels && first % pixels == 0;
+            let follows = block.iter().enumerate().all(|(k, &element)| element == first + k);
+            (is_whole && follows).then_some(first / pixels)
+        })
+        .collect()
+}

@@ -1,0 +1,186 @@
+//! What is written as ONNX and read again computes the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+use lesio_anomaly::{Localizer, Model, ModelConfig, PredictorName, Provenance};
+use lesio_files::Existing;
+use lesio_image::{Image, Intensity, LinearScale, Preprocessing, Scan};
+use lesio_nn::{
+    Activation, Bias, Convolution, Device, Differentiate, Engine, Inference, Initialization, Layer,
+    NetworkBuilder, ParameterSet, Shape,
+};
+use lesio_onnx::{ExportConfig, ImportConfig, ImportedKind, OnnxModel, Scaling, network_to_onnx};
+use lesio_vae::{DenoiserConfig, Latent, Likelihood, Normalization, VaeConfig, networks};
+use ndarray::Array3;
+
+fn values(count: usize) -> Vec<f32> {
+    (0..count).map(|k| ((k * 37 + k / 7) % 101) as f32 / 101.0).collect()
+}
+
+#[test]
+fn every_layer_is_written_and_read_again() {
+    let mut net = NetworkBuilder::new();
+    let image = net.input("image", Shape::new(2, 8, 12));
+    let mut step = |name: &str, layer: Layer, from: &[_]| net.layer(name, layer, from).unwrap();
+    let a = step("a", Layer::Convolution(Convolution::new(4, 3).padding(1)), &[image]);
+    let b = step("b", Layer::GroupNormalization { groups: 2, epsilon: 1e-5 }, &[a]);
+    let mut last = step("c", Layer::Activation(Activation::Silu), &[b]);
+    for (k, activation) in [
+        Activation::RELU,
+        Activation::LeakyRelu { slope: 0.2 },
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Gelu,
+        Activation::GeluTanh,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before =
+            step(&format!("n{k}"), Layer::BatchNormalization { epsilon: 1e-3, momentum: 0.1 }, &[last]);
+        last = step(&format!("f{k}"), Layer::Activation(activation), &[before]);
+    }
+    let pooled = step("pool", Layer::MaxPool { window: [2, 2] }, &[last]);
+    let mean = step("mean", Layer::AveragePool { window: [2, 2] }, &[last]);
+    let joined = step("joined", Layer::Concatenate, &[pooled, mean]);
+    let mut sums = Vec::new();
+    for (k, layer) in [
+        Layer::UpsampleNearest { factor: 2 },
+        Layer::UpsampleBilinear { factor: 2 },
+        Layer::UpsampleBilinearCorners { factor: 2 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        sums.push(step(&format!("u{k}"), layer, &[joined]));
+    }
+    let sum = step("sum", Layer::Add, &sums);
+    let flat = step("flat", Layer::Linear { features: 12, bias: Bias::Learned }, &[sum]);
+    let shaped = step("shaped", Layer::Reshape(Shape::new(3, 2, 2)), &[flat]);
+    let up = Convolution::new(2, 4).stride(2).padding(1).bias(Bias::None);
+    let out = step("out", Layer::TransposedConvolution(up), &[shaped]);
+    let network = net.finish(&[out, flat]).unwrap();
+    let parameters = ParameterSet::initialize(&network, Initialization::UniformFanIn, 5);
+    let bytes = network_to_onnx(&network, &parameters, "image", &["out", "flat"]).unwrap();
+    let read = OnnxModel::from_bytes(&bytes).unwrap().network(&["out", "flat"], None).unwrap();
+    let x = values(3 * 2 * 8 * 12);
+    let run = |network, parameters| {
+        let inference = Inference::new(network, parameters, Differentiate::Nothing, &Device::Cpu).unwrap();
+        let pass = inference.run(&[&x], 3).unwrap();
+        [pass.output(0).to_vec(), pass.output(1).to_vec()]
+    };
+    let (own, back) = (run(&network, &parameters), run(&read.network, &read.parameters));
+    for (own, back) in own.iter().zip(&back) {
+        let scale = own.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+        let off = own.iter().zip(back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off <= 1e-5 * scale, "off by {off} of {scale}");
+    }
+    assert!(read.network.nodes().len() <= network.nodes().len(), "patterns are found again");
+}
+
+fn localizer(config: ModelConfig, parameters: &ParameterSet) -> Localizer {
+    let model = Model::new(&config, parameters, &Device::Cpu).unwrap();
+    let scale = LinearScale::new(10.0, 200.0).unwrap();
+    let preprocessing =
+        Preprocessing::new([16, 16]).intensity(Intensity::Range(scale)).clip(Some([0.0, 1.0]));
+    let preprocessing = preprocessing.fit([] as [Scan; 0]).unwrap();
+    Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap()
+}
+
+fn vae(likelihood: Likelihood) -> Localizer {
+    let config = VaeConfig::new(1, 16, 16)
+        .widths([4, 8])
+        .latent(Latent::Dense { dimensions: 3 })
+        .normalization(Normalization::Group)
+        .likelihood(likelihood);
+    let (encoder, decoder) = networks(&config).unwrap();
+    let mut parameters = ParameterSet::initialize(&encoder, Initialization::HeNormal, 1);
+    parameters.extend(ParameterSet::initialize(&decoder, Initialization::HeNormal, 1));
+    localizer(ModelConfig::Vae { config, beta: 1.0 }, &parameters)
+}
+
+fn scan() -> Scan {
+    Image::new(Array3::from_shape_fn((1, 20, 16), |(_, y, x)| ((y * x) % 97) as f32 * 2.0)).into()
+}
+
+/// Largest difference of the maps of two localizers, relative to the largest score.
+fn off(own: &Localizer, back: &Localizer, name: PredictorName) -> f32 {
+    let map = |localizer: &Localizer| localizer.score(&scan(), &[name]).unwrap().scores[0].raw.data().clone();
+    let (own, back) = (map(own), map(back));
+    let scale = own.iter().fold(1e-6f32, |a, b| a.max(b.abs()));
+    own.iter().zip(&back).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale
+}
+
+#[test]
+fn a_vae_goes_out_and_comes_back_with_the_same_maps() {
+    for likelihood in [Likelihood::Bernoulli, Likelihood::Gaussian { scale: 0.1 }] {
+        let own = vae(likelihood);
+        let folder = tempfile::tempdir().unwrap();
+        let exported = ExportConfig::default().export(&own).unwrap();
+        let paths = exported.write(folder.path(), Existing::Refuse).unwrap();
+        assert_eq!(paths.len(), 4);
+        assert!(exported.write(folder.path(), Existing::Refuse).is_err());
+        let kind = ImportedKind::Vae { likelihood, beta: 1.0 };
+        let config = ImportConfig::new(folder.path().join("encoder.onnx"), kind);
+        let imported = config.decoder(Some(folder.path().join("decoder.onnx"))).import(&Device::Cpu).unwrap();
+        let preprocessing = own.preprocessing().clone();
+        let back = Localizer::new(imported.model, preprocessing, imported.provenance).unwrap();
+        for name in
+            [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradKl, PredictorName::GradRec]
+        {
+            let off = off(&own, &back, name);
+            assert!(off < 1e-5, "{likelihood:?} {name}: {off}");
+        }
+        // Kept in a file, nothing has to be registered.
+        let path = folder.path().join("model.safetensors");
+        back.save(&path).unwrap();
+        let again = Localizer::load(&path, &Device::Cpu).unwrap();
+        assert_eq!(off(&back, &again, PredictorName::GradRec), 0.0);
+        // What a server needs is in the file, too.
+        let text =
+            OnnxModel::read(folder.path().join("reconstruction.onnx")).unwrap().metadata()["lesio"].clone();
+        let metadata: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(metadata, exported.description);
+        assert!(
+            metadata["not_in_the_graphs"][0].as_str().unwrap().starts_with("intensity: (value - 10) / 190")
+        );
+    }
+}
+
+#[test]
+fn a_graph_may_take_and_give_intensities() {
+    let own = vae(Likelihood::Bernoulli);
+    let exported = ExportConfig::default().scaling(Scaling::Inside).export(&own).unwrap();
+    let (_, bytes) = exported.files.iter().find(|(name, _)| *name == "reconstruction.onnx").unwrap();
+    let converted = OnnxModel::from_bytes(bytes).unwrap().network(&[], None).unwrap();
+    let inference =
+        Inference::new(&converted.network, &converted.parameters, Differentiate::Nothing, &Device::Cpu)
+            .unwrap();
+    let intensities: Vec<f32> = values(256).iter().map(|v| v * 300.0 - 20.0).collect();
+    let found = inference.run(&[&intensities], 1).unwrap().output(0).to_vec();
+    let scaled: Vec<f32> = intensities.iter().map(|v| ((v - 10.0) / 190.0).clamp(0.0, 1.0)).collect();
+    let batch = lesio_nn::ImageBatch::new(&scaled, Shape::new(1, 16, 16)).unwrap();
+    let expected = own.model().reconstructor().reconstruct(batch).unwrap();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - (expected * 190.0 + 10.0)).abs() < 2e-3, "{found} {expected}");
+    }
+    // By percentiles of each image, a graph cannot.
+    let preprocessing = Preprocessing::new([16, 16]).intensity(Intensity::Robust(Default::default()));
+    let preprocessing = preprocessing.fit([] as [Scan; 0]).unwrap();
+    let other = Localizer::new(own.model().clone(), preprocessing, Provenance::new(7, "none")).unwrap();
+    let error = ExportConfig::default().scaling(Scaling::Inside).export(&other).unwrap_err().to_string();
+    assert!(error.contains("robust"), "{error}");
+}
+
+#[test]
+fn a_denoiser_goes_out_and_comes_back() {
+    let config = DenoiserConfig::new(1, 16, 16).widths([4, 6]);
+    let parameters = ParameterSet::initialize(&config.network().unwrap(), Initialization::HeNormal, 3);
+    let own = localizer(ModelConfig::Denoiser { config }, &parameters);
+    let folder = tempfile::tempdir().unwrap();
+    ExportConfig::default().export(&own).unwrap().write(folder.path(), Existing::Refuse).unwrap();
+    let config = ImportConfig::new(folder.path().join("reconstruction.onnx"), ImportedKind::Reconstructor);
+    let imported = config.import(&Device::Cpu).unwrap();
+    assert!(imported.model.variational().is_none());
+    let back = Localizer::new(imported.model, own.preprocessing().clone(), imported.provenance).unwrap();
+    assert!(off(&own, &back, PredictorName::PixelL1) < 1e-5);
+}
