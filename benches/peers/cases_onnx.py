@@ -1,4 +1,4 @@
-"""The forward pass of the VAE in ONNX Runtime."""
+"""Forward passes of the VAE and of a U-Net in ONNX Runtime."""
 
 import onnx
 import onnxruntime
@@ -76,6 +76,28 @@ class VaeForward:
         return dict(zip(["reconstruction", "mean", "log_variance"], self.prepare("default")()))
 
 
+class UNetForward:
+    """The file that lesio's worker writes and reads."""
+
+    variants = ["default"]
+
+    def __init__(self, store, batch):
+        self.store = store
+        self.batch = batch
+
+    def prepare(self, variant):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = THREADS
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        path = str(self.store.path("unet-gn.onnx"))
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        inputs = {"image": self.store.read("inputs")["image"][: self.batch]}
+        return lambda: session.run(["reconstruction"], inputs)
+
+    def outputs(self):
+        return {"reconstruction": self.prepare("default")()[0]}
+
+
 def start(threads, _device):
     global THREADS
     THREADS = threads
@@ -84,4 +106,6 @@ def start(threads, _device):
 CASES = {
     "vae-forward-1-onnx": lambda store: VaeForward(store, 1),
     "vae-forward-32-onnx": lambda store: VaeForward(store, 32),
+    "onnx-unet-1": lambda store: UNetForward(store, 1),
+    "onnx-unet-8": lambda store: UNetForward(store, 8),
 }

@@ -28,6 +28,8 @@ CASES = [
     Case("unet-gn-train-8", "torch", 0.80, "the same with group normalization"),
     Case("vae-forward-1-onnx", "onnxruntime", 1.00, "forward pass of the VAE, batch 1"),
     Case("vae-forward-32-onnx", "onnxruntime", 1.00, "the same, batch 32"),
+    Case("onnx-unet-1", "onnxruntime", 1.00, "forward pass of a U-Net from an ONNX file, group normalization, batch 1"),
+    Case("onnx-unet-8", "onnxruntime", 1.00, "the same, batch 8"),
     Case("metric-auroc-ap", "scikit-learn", 1.00, "exact AUROC and average precision of 10^7 pixels", 1e-9),
     Case("metric-aupro", "scipy", 1.00, "exact AUPRO of 64 maps of 256x256", 1e-6),
     Case("filter-median-2d", "scipy", 1.00, "5x5 median of 64 slices of 240x240", 0.0),

@@ -14,6 +14,7 @@ pub mod evaluation;
 pub mod filters;
 pub mod grades;
 pub mod hearts;
+pub mod importing;
 pub mod inputs;
 pub mod layouts;
 pub mod models;

@@ -13,7 +13,7 @@ use crate::sgemm::Sgemm;
 use crate::tensors::Tensors;
 
 pub use networks::export;
-use networks::{UNetTraining, VaeForward, VaeInputGradient, VaeTraining, Weights};
+use networks::{ImportedForward, UNetTraining, VaeForward, VaeInputGradient, VaeTraining, Weights};
 use science::{Aupro, Labelling, Median2d, Median3d, Ranking, ReadNifti};
 
 /// One piece of work with its data prepared.
@@ -41,7 +41,7 @@ type Make = fn(&Path, &Device) -> Result<Box<dyn Case>>;
 
 use Precision::{Bfloat16, Single};
 
-const CASES: [(&str, Make); 19] = [
+const CASES: [(&str, Make); 21] = [
     ("vae-train-32", |data, on| Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Single, on)?))),
     ("vae-forward-32", |data, on| Ok(Box::new(VaeForward::new(data, 32, Single, on)?))),
     ("vae-input-gradient-1", |data, on| {
@@ -58,6 +58,8 @@ const CASES: [(&str, Make); 19] = [
     }),
     ("vae-forward-1-onnx", |data, on| Ok(Box::new(VaeForward::new(data, 1, Single, on)?))),
     ("vae-forward-32-onnx", |data, on| Ok(Box::new(VaeForward::new(data, 32, Single, on)?))),
+    ("onnx-unet-1", |data, on| Ok(Box::new(ImportedForward::new(data, 1, on)?))),
+    ("onnx-unet-8", |data, on| Ok(Box::new(ImportedForward::new(data, 8, on)?))),
     ("vae-train-32-bf16", |data, on| {
         Ok(Box::new(VaeTraining::new(data, 32, Weights::Initial, Bfloat16, on)?))
     }),

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`inject_data_set`] | normal volumes | a data set with lesions of known position |
 //! | [`train_localizer`] | subjects | a calibrated localizer and its losses |
+//! | [`LocalizerAssembly::assemble`] | a model trained elsewhere, normal subjects | a calibrated localizer |
 //! | [`evaluate`] | localizers and cases with truth | metrics with intervals, tables, a page |
 //! | [`localize_folder`] | a localizer and a data set | maps, pictures and lesions of every image |
 //! | [`inspect`] | a file | its description and its problems |
@@ -51,6 +52,7 @@
 // The slicing macro of ndarray, which only tests use here, allows unsafe code itself.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
+mod assembly;
 mod calibrating;
 mod case_record;
 mod checksum;
@@ -99,6 +101,7 @@ mod verdict;
 mod workers;
 mod workflow_error;
 
+pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
 pub use error::{StudyError, TruthError};
 pub use evaluate::{

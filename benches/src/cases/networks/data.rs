@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use lesio_nn::{Initialization, Network, ParameterSet, Role, random};
+use lesio_onnx::network_to_onnx;
 
 use crate::Result;
 use crate::networks::{IMAGE, LATENT, Normalization, unet, vae_decoder, vae_encoder};
@@ -51,6 +52,10 @@ pub fn export(data: &Path) -> Result<()> {
             tensors.write(&data.join(format!("{}.safetensors", weights.file(name))))?;
         }
     }
+    let network = unet(Normalization::Group)?;
+    let bytes =
+        network_to_onnx(&network, &parameters(&network, Weights::Initial), "image", &["reconstruction"])?;
+    std::fs::write(data.join("unet-gn.onnx"), bytes)?;
 
     let mut image = vec![0.0; IMAGES * IMAGE.len()];
     random::fill_normal(&mut random::named_generator(SEED, "image"), &mut image);

@@ -2,11 +2,13 @@
 
 mod data;
 mod frozen;
+mod imported;
 mod training;
 
 pub(super) use data::Weights;
 pub use data::export;
 pub(super) use frozen::{VaeForward, VaeInputGradient};
+pub(super) use imported::ImportedForward;
 pub(super) use training::{UNetTraining, VaeTraining};
 
 use std::path::Path;

@@ -1,0 +1,229 @@
+//! The arguments of an import: the files, how images come to the model, and normal images.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use lesio::anomaly::PostProcessing;
+use lesio::image::{
+    Alignment, Frame, GridFit, HistogramStandardizer, Intensity, LinearScale, Preprocessing, RobustScaling,
+    ZScore,
+};
+use lesio::io::dataset::Layout;
+use lesio::nn::Shape;
+use lesio::onnx::{ImportConfig, ImportedKind, VaeTensors};
+use lesio::study::{BadCases, FailedCase, Observer, Preset, Subject};
+use lesio::vae::Likelihood;
+
+use crate::ReadArgs;
+use crate::arguments::number;
+use crate::choices::{layouts, named, one_of};
+use crate::data::DataArgs;
+
+/// What a model computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Vae,
+    Reconstructor,
+    Segmenter,
+}
+
+/// The model and its files.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SourceArgs {
+    /// The model, an ONNX file
+    #[arg(long, required_unless_present = "encoder")]
+    model: Option<PathBuf>,
+    /// Instead: the encoder of a VAE, an ONNX file that gives mean and log-variance
+    #[arg(long, conflicts_with = "model", requires = "decoder")]
+    encoder: Option<PathBuf>,
+    /// Its decoder
+    #[arg(long, requires = "encoder")]
+    decoder: Option<PathBuf>,
+    /// Weights that replace those of the ONNX files, by name: .safetensors, .pth or .pt
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// What the model computes
+    #[arg(long, default_value = "vae", value_parser = one_of(vec![
+        ("vae", "Mean and log-variance of a latent vector, and an image of that vector", Kind::Vae),
+        ("reconstructor", "The image as it is when it is normal: an autoencoder or a denoiser", Kind::Reconstructor),
+        ("segmenter", "For each pixel how likely it is abnormal", Kind::Segmenter),
+    ]))]
+    kind: Kind,
+    /// Name of the tensor with the mean; by default the output whose name says so
+    #[arg(long)]
+    mean: Option<String>,
+    /// Name of the tensor with the logarithm of the variance; by default the output whose name says so
+    #[arg(long)]
+    log_variance: Option<String>,
+    /// Name of the latent vector in a model that is encoder and decoder; by default where all that the reconstruction depends
+    /// on comes together
+    #[arg(long)]
+    latent: Option<String>,
+    /// Name of the output; by default the only one, or the one of the image's shape
+    #[arg(long)]
+    reconstruction: Option<String>,
+    /// Distribution of pixels given the latent vector
+    #[arg(long, default_value = "gaussian", value_parser = one_of::<fn(f64) -> Likelihood>(vec![
+        ("gaussian", "", |scale| Likelihood::Gaussian { scale }),
+        ("laplace", "", |scale| Likelihood::Laplace { scale }),
+        ("bernoulli", "", |_| Likelihood::Bernoulli),
+    ]))]
+    likelihood: fn(f64) -> Likelihood,
+    /// Scale of a Gaussian or Laplace likelihood, in the units of the model's input
+    #[arg(long, default_value_t = 0.1, value_parser = number(1e-4, 1e4))]
+    scale: f64,
+    /// Weight of the divergence in the bound with which the VAE was trained
+    #[arg(long, default_value_t = 1.0, value_parser = number(0.0, 1e6))]
+    beta: f64,
+    /// Channels, rows and columns of an image, where the model leaves them open
+    #[arg(long, value_name = "CHANNELS,ROWS,COLUMNS", value_parser = size)]
+    size: Option<Shape>,
+}
+
+fn size(text: &str) -> Result<Shape, String> {
+    let lengths: Result<Vec<usize>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match lengths.as_deref() {
+        Ok(&[channels @ 1..=1024, height @ 1..=4096, width @ 1..=4096]) => {
+            Ok(Shape::new(channels, height, width))
+        }
+        _ => Err("expected channels, rows and columns, such as 1,128,128".to_owned()),
+    }
+}
+
+impl SourceArgs {
+    /// The import.
+    ///
+    /// # Errors
+    /// A decoder without an encoder; the parser finds that first.
+    pub fn config(&self) -> Result<ImportConfig, Box<dyn Error>> {
+        let Some(model) = self.encoder.as_ref().or(self.model.as_ref()) else {
+            return Err("--model or --encoder is needed".into());
+        };
+        let kind = match self.kind {
+            Kind::Vae => ImportedKind::Vae { likelihood: (self.likelihood)(self.scale), beta: self.beta },
+            Kind::Reconstructor => ImportedKind::Reconstructor,
+            Kind::Segmenter => ImportedKind::Segmenter,
+        };
+        let tensors = VaeTensors::default()
+            .mean(self.mean.clone())
+            .log_variance(self.log_variance.clone())
+            .latent(self.latent.clone())
+            .reconstruction(self.reconstruction.clone())
+            .size(self.size);
+        let config = ImportConfig::new(model, kind).decoder(self.decoder.clone());
+        Ok(config.weights(self.weights.clone()).tensors(tensors))
+    }
+}
+
+type FrameOfGrid = fn([usize; 2]) -> Frame;
+
+/// How images come to the model.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ViewArgs {
+    /// The two intensities that the model sees as 0 and 1, such as 0,255 for photographs; a model that sees -1 to 1 has
+    /// 127.5,255
+    #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "intensity", allow_hyphen_values = true)]
+    range: Option<LinearScale>,
+    /// Instead: how intensities are scaled, by default as --preprocessing says
+    #[arg(long, value_parser = one_of(vec![
+        ("unchanged", "Not at all", Intensity::Unchanged),
+        ("percentiles", "By each image's own percentiles", Intensity::Robust(RobustScaling::new())),
+        ("z-score", "To mean 0 and standard deviation 1 of each image", Intensity::ZScore(ZScore::plain())),
+        (
+            "histogram",
+            "Percentiles, then the histogram of the normal images (Nyul); needs --normals",
+            Intensity::Standardized(HistogramStandardizer::new()),
+        ),
+    ]))]
+    intensity: Option<Intensity>,
+    /// How images come to the grid, and how maps are filtered
+    #[arg(long, default_value = "photo", value_parser = named::<Preset>(&[
+        ("heads", "Find the head, standardize its histogram, align its box to the grid; needs --normals"),
+        ("photo", "Scale each image by its own percentiles and fit it to the grid"),
+    ]))]
+    preprocessing: Preset,
+    /// How images are laid on the grid, instead of what --preprocessing says
+    #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
+        ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
+        ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
+    ]))]
+    frame: Option<FrameOfGrid>,
+}
+
+fn range(text: &str) -> Result<LinearScale, String> {
+    let ends: Option<Vec<f64>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+    match ends.as_deref() {
+        Some(&[low, high]) => LinearScale::new(low, high).map_err(|error| error.to_string()),
+        _ => Err("expected two numbers, such as 0,255".to_owned()),
+    }
+}
+
+impl ViewArgs {
+    /// The preprocessing for a grid.
+    #[must_use]
+    pub fn preprocessing(&self, grid: [usize; 2]) -> Preprocessing {
+        let mut made = self.preprocessing.preprocessing(grid);
+        let stated = self.range.map(Intensity::Range).or_else(|| self.intensity.clone());
+        if let Some(intensity) = stated {
+            // What the model was trained with is not known to be limited to 0 to 1.
+            made = made.intensity(intensity).clip(None);
+        }
+        match self.frame {
+            Some(frame) => made.frame(frame(grid)),
+            None => made,
+        }
+    }
+
+    /// How maps are filtered.
+    #[must_use]
+    pub fn postprocessing(&self) -> PostProcessing {
+        self.preprocessing.postprocessing()
+    }
+}
+
+/// Normal images.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NormalArgs {
+    /// Folder of normal images, or a table of them (CSV): preprocessing and thresholds are fitted on them
+    #[arg(long)]
+    normals: Option<PathBuf>,
+    /// How the folder is arranged
+    #[arg(long, value_parser = layouts(), default_value = "images")]
+    layout: Layout,
+    /// Name of the image in each case's folder (layout cases); of several channels all names, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    image: Vec<String>,
+    /// Name of the mask in each case's folder (layout cases): slices with a lesion are left out
+    #[arg(long)]
+    mask: Option<String>,
+    /// Split with the normal images, as in splits.csv; "all" takes every case
+    #[arg(long, default_value = "all")]
+    split: String,
+    /// How its files are read
+    #[command(flatten)]
+    reading: ReadArgs,
+}
+
+impl NormalArgs {
+    /// Reads the images, none where no folder is given. Returns also those that were left out.
+    ///
+    /// # Errors
+    /// As [`DataArgs::open`] and [`DataArgs::read_split`].
+    pub fn read(
+        &self,
+        bad: BadCases,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<Subject>, Vec<FailedCase>), Box<dyn Error>> {
+        let Some(data) = self.normals.clone() else { return Ok((Vec::new(), Vec::new())) };
+        let data = DataArgs {
+            data,
+            layout: self.layout.clone(),
+            image: self.image.clone(),
+            mask: self.mask.clone(),
+            missing_mask: Default::default(),
+            matching: Default::default(),
+            reading: self.reading.clone(),
+        };
+        data.read_split(&data.open()?, &self.split, bad, observer)
+    }
+}
