@@ -18,6 +18,7 @@ use crate::ReadArgs;
 use crate::arguments::number;
 use crate::choices::{layouts, named, one_of};
 use crate::data::DataArgs;
+use crate::layouts::LayoutArgs;
 
 /// What a model computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +197,9 @@ pub struct NormalArgs {
     /// Name of the mask in each case's folder (layout cases): slices with a lesion are left out
     #[arg(long)]
     mask: Option<String>,
+    /// Arguments of single layouts
+    #[command(flatten)]
+    of_layout: LayoutArgs,
     /// Split with the normal images, as in splits.csv; "all" takes every case
     #[arg(long, default_value = "all")]
     split: String,
@@ -220,6 +224,7 @@ impl NormalArgs {
             layout: self.layout.clone(),
             image: self.image.clone(),
             mask: self.mask.clone(),
+            of_layout: self.of_layout.clone(),
             missing_mask: Default::default(),
             matching: Default::default(),
             reading: self.reading.clone(),

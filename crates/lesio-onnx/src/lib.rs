@@ -22,6 +22,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod args;
 mod census;
@@ -49,3 +50,8 @@ pub use import::{ImportConfig, ImportError, Imported, ImportedKind};
 pub use model::{LARGEST_FILE, OnnxModel};
 pub use network::{Ending, Sigmoid};
 pub use vae::{ConvertedVae, VaeTensors};
+
+/// Compiles and runs the program in README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeOfCrate;

@@ -182,7 +182,7 @@ fn layer(channels: usize, square: Square, stride: usize, has_bias: bool) -> Conv
 
 fn groups(args: &Args<'_>, channels: usize) -> Result<usize, Fault> {
     match usize::try_from(args.integer_attribute("group", 1)) {
-        Ok(groups) if groups > 0 && channels > 0 && channels % groups == 0 => Ok(groups),
+        Ok(groups) if groups > 0 && channels > 0 && channels.is_multiple_of(groups) => Ok(groups),
         _ => invalid(format!("its groups do not divide {channels} channels")),
     }
 }

@@ -46,7 +46,7 @@ impl Lowering {
         let (scale, shift) = (given(1)?, given(2)?);
         let shape = self.graph.shape(value.id);
         // As it was before it was reshaped, if that is a matter of groups.
-        let id = if shape.channels % groups == 0 { value.id } else { self.shaped(value)?.0 };
+        let id = if shape.channels.is_multiple_of(groups) { value.id } else { self.shaped(value)?.0 };
         let shape = self.graph.shape(id);
         let channels = shape.channels / groups;
         let spread =
