@@ -7,8 +7,8 @@ use super::super::case::{Case, Mask};
 use super::super::error::{DatasetError, DatasetErrorKind};
 use super::super::folder::{folders, is_there};
 use super::super::passed_over::PassedOver;
+use super::found::{Found, files_of};
 use super::name::{Name, Pattern};
-use super::{Found, files_of};
 
 const DERIVATIVES: &str = "derivatives";
 

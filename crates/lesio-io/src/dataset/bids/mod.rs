@@ -1,19 +1,20 @@
 //! The Brain Imaging Data Structure: `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`.
 
 mod columns;
+mod found;
 mod ignored;
 mod masks;
 mod name;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::case::{Case, Mask};
 use super::error::{DatasetError, DatasetErrorKind};
 use super::folder::{Entry, entries};
 use super::listing::Listing;
-use crate::endings::{is_single_volume, volume_stem};
 use columns::Columns;
+use found::{Found, HINT, matching, misnamed};
 use ignored::Ignored;
 use masks::Masks;
 use name::{Entity, Name, Pattern, is_label, joined};
@@ -23,14 +24,6 @@ pub(super) const DESCRIPTION: &str = "dataset_description.json";
 
 /// Subjects that a warning names, at most.
 const NAMED: usize = 5;
-
-/// A volume with its name taken apart, and which of the wanted patterns it has.
-#[derive(Clone, Debug)]
-struct Found {
-    path: PathBuf,
-    name: Name,
-    pattern: usize,
-}
 
 pub(super) fn list(
     root: &Path,
@@ -206,43 +199,6 @@ impl DataSet<'_> {
     }
 }
 
-/// How a file that is not meant is left out.
-const HINT: &str = "a line in .bidsignore leaves a file out";
-
-/// The volumes of patterns in the folders of a session, one for each kind of data.
-fn files_of(session: &Path, patterns: &[Pattern]) -> Result<Vec<Found>, DatasetError> {
-    let mut found = Vec::new();
-    for folder in entries(session)? {
-        if folder.is_folder && !folder.name.starts_with("ses-") {
-            // What made a derivative need not keep to BIDS in all its names.
-            found.extend(matching(entries(&folder.path)?, patterns).into_iter().filter_map(Result::ok));
-        }
-    }
-    Ok(found)
-}
-
-/// The volumes of patterns; an image has the first that it matches.
-fn matching(files: Vec<Entry>, patterns: &[Pattern]) -> Vec<Result<Found, DatasetError>> {
-    let mut found = Vec::new();
-    for file in files {
-        let Some(stem) = volume_stem(&file.name).filter(|_| !file.is_folder && is_single_volume(&file.name))
-        else {
-            continue;
-        };
-        if !patterns.iter().any(|pattern| Name::ends_in(stem, pattern.suffix())) {
-            continue;
-        }
-        match Name::parse(stem) {
-            Err(reason) => found.push(Err(misnamed(reason, &file.path))),
-            Ok(name) => {
-                let pattern = patterns.iter().position(|pattern| pattern.matches(&name));
-                found.extend(pattern.map(|pattern| Ok(Found { path: file.path, name, pattern })));
-            }
-        }
-    }
-    found
-}
-
 /// Checks that a file is of the subject and session in whose folder it stands.
 fn check_place(found: &Found, subject: &str, session: Option<&str>) -> Result<(), DatasetError> {
     let own = |key: &str| found.name.get(key).map(|value| format!("{key}-{value}"));
@@ -262,10 +218,6 @@ fn check_label(folder: &Entry) -> Result<(), DatasetError> {
         true => Ok(()),
         false => Err(misnamed("expected letters and digits after the hyphen".to_owned(), &folder.path)),
     }
-}
-
-fn misnamed(reason: String, path: &Path) -> DatasetError {
-    DatasetErrorKind::Misnamed { reason }.at(path).hinted(Some(HINT.to_owned()))
 }
 
 /// Columns by name, each once: a later one that is known replaces an earlier one in its place.
