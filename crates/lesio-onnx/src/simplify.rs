@@ -198,7 +198,10 @@ impl<'g> Round<'g> {
         let before = self.input(id);
         let inner = self.input(before);
         match self.op(before).clone() {
-            Op::Affine(first) => self.become_of(id, Op::Affine(affine.after(&first)), inner),
+            // One that others read stays: it may be the argument of a pattern.
+            Op::Affine(first) if self.users[before] == 1 => {
+                self.become_of(id, Op::Affine(affine.after(&first)), inner);
+            }
             // One number for all: before or after a reshape is the same.
             Op::Layer(Layer::Reshape(shape)) if affine.as_scalar().is_some() && self.users[before] == 1 => {
                 let (inner_shape, origin) =
@@ -247,24 +250,31 @@ impl<'g> Round<'g> {
 
     /// The activation that a value times a gate of it is, its argument, and a factor.
     fn gate(&self, value: Id, gate: Id) -> Option<(f32, Id, Activation)> {
-        let (factor, 0.0, x) = self.line(value) else { return None };
+        let (factor, shift, line) = self.line(value);
+        let scaled = (shift == 0.0).then_some((factor, line));
+        [Some((1.0, value)), scaled].into_iter().flatten().find_map(|(factor, x)| {
+            let (more, activation) = self.gate_of(gate, x)?;
+            Some((factor * more, x, activation))
+        })
+    }
+
+    /// The activation of `x` of which a node is the gate, and a factor.
+    fn gate_of(&self, gate: Id, x: Id) -> Option<(f32, Activation)> {
         let (scale, shift, core) = self.line(gate);
-        let (slope, offset, argument) = self.line(self.input(core));
-        let near = |found: f32, expected: f64| (f64::from(found) / expected - 1.0).abs() < 1e-5;
+        let inner = self.input(core);
+        let (slope, offset, argument) = self.line(inner);
+        let near = |expected: f64| offset == 0.0 && (f64::from(slope) / expected - 1.0).abs() < 1e-5;
         let is_one_plus = scale == shift;
         match self.op(core) {
             Op::Layer(Layer::Activation(Activation::Sigmoid)) if shift == 0.0 => {
-                ((slope, offset, argument) == (1.0, 0.0, x)).then_some((factor * scale, x, Activation::Silu))
+                (inner == x).then_some((scale, Activation::Silu))
             }
-            Op::Erf if is_one_plus && offset == 0.0 && argument == x => near(
-                slope,
-                std::f64::consts::FRAC_1_SQRT_2,
-            )
-            .then_some((2.0 * factor * scale, x, Activation::Gelu)),
-            Op::Layer(Layer::Activation(Activation::Tanh)) if is_one_plus && offset == 0.0 => {
+            Op::Erf if is_one_plus && argument == x => {
+                near(std::f64::consts::FRAC_1_SQRT_2).then_some((2.0 * scale, Activation::Gelu))
+            }
+            Op::Layer(Layer::Activation(Activation::Tanh)) if is_one_plus => {
                 let root = std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-                let is_cubic = near(slope, root) && self.is_cubic(argument, x);
-                is_cubic.then_some((2.0 * factor * scale, x, Activation::GeluTanh))
+                (near(root) && self.is_cubic(argument, x)).then_some((2.0 * scale, Activation::GeluTanh))
             }
             _ => None,
         }

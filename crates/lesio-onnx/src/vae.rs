@@ -61,7 +61,7 @@ impl ConvertedVae {
     /// Models that cannot be converted, as [`OnnxModel::network`]; outputs of which it is not clear which is which.
     pub fn of_two(encoder: &OnnxModel, decoder: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
         let all: Vec<&str> = encoder.outputs().iter().map(String::as_str).collect();
-        let [mean, log_variance] = posterior(&all, tensors, None)?;
+        let [mean, log_variance] = posterior(encoder.outputs(), &all, tensors, None)?;
         let lowered = encoder.lowered(&[&mean, &log_variance], tensors.size)?;
         let mut names = Names::default();
         let inputs = lowered.inputs(encoder)?;
@@ -118,7 +118,7 @@ impl ConvertedVae {
             .map(String::as_str)
             .filter(|name| *name != reconstruction && !is_input(name))
             .collect();
-        let [mean, log_variance] = posterior(&others, tensors, Some(&lowered))?;
+        let [mean, log_variance] = posterior(outputs, &others, tensors, Some(&lowered))?;
         let mut end = lowered.computed(&reconstruction)?.clone();
         let (mean_value, log_variance_value) = (lowered.computed(&mean)?, lowered.computed(&log_variance)?);
         let latent = match &tensors.latent {
@@ -140,8 +140,9 @@ impl ConvertedVae {
     }
 }
 
-/// The names of mean and log-variance among the outputs of an encoder.
+/// The names of mean and log-variance among some outputs of an encoder.
 fn posterior(
+    all: &[String],
     outputs: &[&str],
     tensors: &VaeTensors,
     lowered: Option<&Lowered>,
@@ -155,7 +156,6 @@ fn posterior(
         let name = squashed(name);
         !is_log_variance(&name) && (name.contains("mean") || name.starts_with("mu") || name.ends_with("mu"))
     };
-    let listed = || outputs.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let only = |what: &'static str, named: &Option<String>, is: &dyn Fn(&str) -> bool| {
         if let Some(name) = named {
             return Ok(name.clone());
@@ -163,7 +163,7 @@ fn posterior(
         let found: Vec<&str> = outputs.iter().copied().filter(|name| is(name)).collect();
         match found[..] {
             [name] => Ok(name.to_owned()),
-            _ => Err(ambiguous(what, &listed())),
+            _ => Err(ambiguous(what, all)),
         }
     };
     let mean = only("mean", &tensors.mean, &is_mean);
