@@ -21,6 +21,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("lesio-metrics", &["ndarray"]),
     // candle by its feature; the generator of seeded random numbers; the cause of errors about model files.
     ("lesio-nn", &["candle_core", "rand_chacha", "safetensors", "serde", "serde_json"]),
+    // The causes of errors about damaged files; the description of an export.
+    ("lesio-onnx", &["prost", "serde_json"]),
     ("lesio-phantom", &["ndarray"]),
     ("lesio-quality", &["ndarray"]),
     // The cause of errors of the PNG encoder.

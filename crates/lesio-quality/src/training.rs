@@ -72,7 +72,7 @@ pub struct AdversarialTraining {
     /// Share of the samples that no attack changes, 0 to 1. Default 0: the passes of the attack show clean images.
     pub clean: f32,
     /// Steps of the attack, 1 to 10000, each a pass forth and back that is learned from. Default 1, the cheapest: over
-    /// long trainings a network can learn to mislead one step (see docs/results.md), which shows under attacks of more
+    /// long trainings a network can learn to mislead one step (see docs/notebook.md), which shows under attacks of more
     /// steps alone.
     pub steps: usize,
 }
