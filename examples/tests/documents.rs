@@ -190,6 +190,10 @@ fn write_data(folder: &Path) {
     fs::create_dir_all(folder.join("model")).unwrap();
     untrained_heads(&folder.join("model/model.safetensors"));
 
+    // A VAE that another program wrote.
+    let golden = root().join("crates/lesio-onnx/tests/golden/vae.onnx");
+    fs::copy(golden, folder.join("vae.onnx")).unwrap();
+
     // Hearts as ACDC, with the segmentations of a network that is always right.
     write_patients(&folder.join("acdc"), PATIENTS);
     fs::create_dir_all(folder.join("networks")).unwrap();

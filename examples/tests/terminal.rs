@@ -154,7 +154,7 @@ fn arguments_are_checked_before_work_begins() {
         &[&localize[..], &["--predictor", "pixel-l1,pixel-l1"]].concat(),
         "names pixel-l1 twice",
     );
-    refused("localize", &[&localize[..], &["--family-wise", "0.01"]].concat(), "takes 99 normal subjects");
+    refused("localize", &[&localize[..], &["--family-wise", "0.01"]].concat(), "needs 99 normal subjects");
     refused("localize", &[&localize[..], &["--rate", "nan"]].concat(), "--rate");
     for (name, option) in [("study_quality", "--epsilon"), ("study_quality", "--budget-minutes")] {
         for value in ["nan", "-1", "0", "inf"] {

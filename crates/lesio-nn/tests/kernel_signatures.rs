@@ -63,7 +63,10 @@ fn started() -> BTreeMap<String, BTreeSet<Signature>> {
                 Some((_, rest)) => vec![rest.split_once('"').unwrap().0],
                 // Chosen just before.
                 None => {
-                    text[..place].rsplit_once("let name").unwrap().1.split('"').skip(1).step_by(2).collect()
+                    let quoted =
+                        text[..place].rsplit_once("let name").unwrap().1.split('"').skip(1).step_by(2);
+                    // Messages of errors have spaces.
+                    quoted.filter(|text| !text.contains(' ')).collect()
                 }
             };
             for name in names {
