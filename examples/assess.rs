@@ -21,32 +21,33 @@ use lesio_examples::{
 };
 use serde_json::json;
 
-/// Predict how good a segmentation is: the Dice of each label, slice by slice and for the volume, with intervals.
+/// Predict the quality of a segmentation: the Dice of each label, by slice and for the volume, with intervals.
 ///
-/// Writes report.json, with --data cases.csv, for each image assessment.png, and on the image's grid reconstruction.nii.gz (what the image would be if the
-/// segmentation were right), difference.nii.gz and error.nii.gz (the probability that a voxel's label is wrong).
+/// Writes report.json and, with --data, cases.csv. For each image it writes assessment.png and three volumes on the
+/// image's grid: reconstruction.nii.gz (the expected image if the segmentation were right), difference.nii.gz, and
+/// error.nii.gz (the probability that the label of a voxel is wrong).
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
     /// A model file of `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// The image, NIfTI; with --data its name in each case's folder, by default image.nii.gz
+    /// The image, a NIfTI file. With --data: the name of the image in the folder of each case [default: image.nii.gz]
     #[arg(long, required_unless_present = "data")]
     image: Option<PathBuf>,
-    /// Its segmentation, NIfTI on the same grid, its voxels perhaps in another order; with --data its name, by
-    /// default segmentation.nii.gz; dseg with the layout bids, {case}.nii.gz with dicom
+    /// Its segmentation, a NIfTI file on the same grid; the voxels may have another order. With --data: its name
+    /// [default: segmentation.nii.gz; with layout bids dseg, with layout dicom {case}.nii.gz]
     #[arg(long, required_unless_present = "data")]
     segmentation: Option<PathBuf>,
-    /// Grade every case of this folder instead
+    /// Grade every case of this folder instead of one image
     #[arg(long)]
     data: Option<PathBuf>,
-    /// How the folder is arranged
+    /// Layout of the folder
     #[arg(long, value_parser = layouts(), default_value = "cases", requires = "data")]
     layout: Layout,
     #[command(flatten)]
     of_layout: LayoutArgs,
-    /// How the segmentation is laid on the image
+    /// How to match the segmentation to the image
     #[arg(long = "match", value_parser = matchings(), default_value = "place")]
     matching: Matching,
     #[command(flatten)]
@@ -58,10 +59,10 @@ struct Args {
     /// Folder for the results
     #[arg(long, default_value = "target/lesio/assess")]
     out: PathBuf,
-    /// Replace results that are there
+    /// Replace existing results
     #[arg(long)]
     overwrite: bool,
-    /// Unused: nothing is drawn at random. Kept so that all programs take it
+    /// Unused, because nothing is random. All programs accept it
     #[arg(long, default_value_t = 0, hide = true)]
     seed: u64,
 }
@@ -105,7 +106,7 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
         Some(_) => {
             let path = args.out.join(GradingReport::file_name(args.cohort.shard));
             write_json(&path, &stamped_grades(&found, &stamp)?, args.existing())?;
-            say!("wrote {}; `merge` joins it with the others", path.display());
+            say!("wrote {}; `merge` merges it with the others", path.display());
         }
         None => write_grades(&found, &args.out, args.existing(), &stamp)?,
     }
@@ -118,7 +119,7 @@ fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
         return Err("--image and --segmentation say what to grade, or --data".into());
     };
     if args.cohort.shard.is_some() {
-        return Err("--shard shares the cases of --data".into());
+        return Err("--shard divides the cases of --data".into());
     }
     let mut paths = ["report.json"].into_iter().chain(GradedFile::NAMES).map(|name| args.out.join(name));
     if let Some(path) = paths.find(|path| !args.overwrite && path.symlink_metadata().is_ok()) {

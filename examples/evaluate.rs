@@ -12,8 +12,8 @@ use lesio::metrics::BootstrapConfig;
 use lesio::nn::{Device, Precision};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    BadCases, EvaluateConfig, EvaluationShare, LesionGroups, ModelChoices, check_folder, choice_in_words,
-    evaluate_share, prepare_folder,
+    BadCases, CohortMeasurements, EvaluateConfig, LesionGroups, ModelChoices, check_folder, choice_in_words,
+    measure_cases, prepare_folder,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
@@ -26,46 +26,47 @@ use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
 ///
-/// Writes report.json, report.html and cases.csv (what is marked in each case) into the folder given by --out. What was measured of
-/// each case is kept there until the end, so that --resume goes on after an interruption. Scopes: slices that hold a lesion, and
-/// all slices; scored are the pixels of the foreground and of the lesions. With --validation, the predictor or
-/// ensemble that is best on that split is named, and what it reaches on the split tested.
+/// Writes report.json, report.html and cases.csv (the marks in each case) into the folder --out. The measurements of
+/// each case stay there until the end, so that --resume can continue an interrupted run. There are two scopes: slices
+/// with a lesion, and all slices. The pixels of the foreground and of the lesions are scored. With --validation, the
+/// program also states which predictor or ensemble is best on that split, and its figures on the tested split.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Model files of `train`, or their folders, also those of several members, separated by commas
+    /// Model files of `train`, or their folders, including those of several members, separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
-    /// Split to test on, as in splits.csv; "all" takes every case
+    /// Split to test on, as in splits.csv; "all" uses every case
     #[arg(long, default_value = "test")]
     split: String,
-    /// Split whose lesions choose thresholds, weights and the best predictor; without it these are left out
+    /// Split whose lesions determine thresholds, weights and the best predictor. Without it, these are omitted
     #[arg(long)]
     validation: Option<String>,
-    /// Predictors, by default all that a model can serve
+    /// Predictors; by default all that a model supports
     #[arg(long, value_delimiter = ',')]
     predictors: Option<Vec<PredictorName>>,
-    /// Predictors to combine, those of all models together; calibrated on the normal slices of --validation
+    /// Predictors of all models to combine; they are calibrated on the normal slices of --validation
     #[arg(long, value_delimiter = ',')]
     ensemble: Vec<PredictorName>,
-    /// Table of lesions, as `inject_lesions` writes it, for figures by kind and contrast; masks hold lesions' numbers
+    /// Table of lesions as written by `inject_lesions`, for figures by kind and contrast; masks must contain the
+    /// numbers of the lesions
     #[arg(long)]
     lesions: Option<PathBuf>,
-    /// Window of the median filter on maps instead of the model's own, along slices, rows and columns: millimetres of
-    /// volumes and pixels of the network's grid of images; 0 leaves an axis alone. Models of version 1 of lesio's files
-    /// count in pixels of the image
+    /// Window of the median filter on maps, along slices, rows and columns, instead of the model's window: in
+    /// millimeters for volumes, in pixels of the network's grid for images. 0 disables an axis. Models in version 1 of
+    /// lesio's files use pixels of the image
     #[arg(long, value_name = "SLICES,ROWS,COLUMNS", allow_hyphen_values = true)]
     median: Option<MedianLengths>,
-    /// By how much the foreground is eroded before maps are read, instead of the model's own, in the unit of --median
+    /// Erosion of the foreground before maps are read, instead of the model's erosion, in the unit of --median
     #[arg(long, value_name = "LENGTH", value_parser = length_of, allow_hyphen_values = true)]
     erosion: Option<f64>,
-    /// Write into each model's file which of its predictors is best on the lesions of --validation, so that `localize`
-    /// maps by it
+    /// Store in each model file which of its predictors is best on the lesions of --validation, so that `localize` uses
+    /// it
     #[arg(long, requires = "validation", conflicts_with_all = ["median", "erosion", "precision", "shard"])]
     save_choice: bool,
-    /// In what numbers VAEs multiply, instead of those they were trained in
+    /// Number format of the products in VAEs, instead of the format of their training
     #[arg(long, value_parser = precisions())]
     precision: Option<Precision>,
     #[command(flatten)]
@@ -75,7 +76,7 @@ struct Args {
     /// Stop at the first case that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
-    /// Replicates of the bootstrap
+    /// Number of bootstrap replicates
     #[arg(long, default_value_t = 1000, value_parser = whole(1, MOST_REPLICATES))]
     replicates: usize,
     /// Seed of the bootstrap
@@ -106,7 +107,7 @@ fn program() -> Outcome {
         None => Vec::new(),
     };
     prepare_folder(&args.out)?;
-    let records = args.out.join(EvaluationShare::RECORDS);
+    let records = args.out.join(CohortMeasurements::RECORDS);
     let config = EvaluateConfig::new(BootstrapConfig::new(args.seed).replicates(args.replicates))
         .predictors(args.predictors)
         .ensemble(args.ensemble)
@@ -119,17 +120,17 @@ fn program() -> Outcome {
         .finished(args.cohort.finished())
         .shard(args.cohort.shard)
         .workers(args.cohort.workers.into());
-    let mut share = evaluate_share(models, test.cases(), &validation, &config, &mut Watch::default())?;
+    let mut share = measure_cases(models, test.cases(), &validation, &config, &mut Watch::default())?;
 
     let bytes = |path: &PathBuf| std::fs::metadata(path).map_or(0, |found| found.len());
     let sizes: Vec<_> = files.iter().map(|path| json!({ "file": path, "bytes": bytes(path) })).collect();
     let about = [("folder", json!(args.data.data)), ("split", json!(args.split)), ("models", json!(sizes))];
     share.about = about.map(|(name, value)| (name.to_owned(), value)).into();
     if args.cohort.shard.is_some() {
-        let path = args.out.join(EvaluationShare::file_name(args.cohort.shard));
+        let path = args.out.join(CohortMeasurements::file_name(args.cohort.shard));
         write_json(&path, &share, Existing::Replace)?;
         say!(
-            "wrote {} in {:.0} s; `merge` joins it with the others",
+            "wrote {} in {:.0} s; `merge` merges it with the others",
             path.display(),
             started.elapsed().as_secs_f64()
         );

@@ -22,64 +22,64 @@ use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
 use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
 
-/// Map what does not belong in a volume or picture, or in every one of a folder.
+/// Map anomalies in a volume or picture, or in every image of a folder.
 ///
-/// For each image and predictor: the map on the image's own grid (NIfTI with the affine, codes and units of its
-/// input; TIFF of 32-bit floats for pictures), post-processed and raw, an overlay picture, and a table of
-/// what was found with sizes, places and p-values. For each image a verdict: abnormal, normal, or cannot tell. All of it is in
-/// report.json, as tables in cases.csv and lesions.csv, and for a browser in report.html.
+/// For each image and predictor the program writes the post-processed and the raw map on the image's own grid (NIfTI
+/// with the affine, codes and units of its input; TIFF of 32-bit floats for pictures), an overlay picture, and the
+/// findings with sizes, positions and p-values. For each image it gives a verdict: abnormal, normal, or cannot tell.
+/// The results are in report.json, in the tables cases.csv and lesions.csv, and in report.html.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
     /// A model file of `train`, or its folder
     #[arg(long)]
     model: PathBuf,
-    /// A NIfTI, PNG, JPEG, TIFF or BMP file, a folder, or a table of cases (CSV); of several co-registered channels all files,
-    /// separated by commas
+    /// A NIfTI, PNG, JPEG, TIFF or BMP file, a folder, or a table of cases (CSV). For several co-registered channels,
+    /// give all files, separated by commas
     #[arg(long)]
     input: String,
-    /// How a folder is arranged
+    /// Layout of a folder
     #[arg(long, value_parser = layouts(), default_value = "images")]
     layout: Layout,
-    /// Name of the image in each case's folder (layout cases), where {case} stands for the folder's name; of several
-    /// co-registered channels all names, separated by commas
+    /// Name of the image in the folder of each case (layout cases); {case} stands for the name of the folder. For
+    /// several co-registered channels, give all names, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     image: Vec<String>,
     #[command(flatten)]
     of_layout: LayoutArgs,
-    /// Split to map, as in splits.csv; "all" takes every case
+    /// Split to map, as in splits.csv; "all" uses every case
     #[arg(long, default_value = "all")]
     split: String,
-    /// Predictors, separated by commas; by default the one that validation data chose for the model, and pixel-l1 where
-    /// none held a lesion
+    /// Predictors, separated by commas. The default is the predictor that validation data chose for the model, and
+    /// otherwise pixel-l1 (anomaly-logit for segmenters)
     #[arg(long, value_delimiter = ',')]
     predictor: Vec<PredictorName>,
-    /// In what numbers a VAE multiplies, instead of those it was trained in
+    /// Number format of the products in a VAE, instead of the format of its training
     #[arg(long, value_parser = precisions())]
     precision: Option<Precision>,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Share of normal pixels that may be marked
+    /// Fraction of normal pixels that may be marked
     #[arg(long, value_parser = share, default_value = "0.001")]
     rate: f64,
-    /// Instead: share of normal images in which anything at all may be marked
+    /// Instead: fraction of normal images in which any pixel may be marked
     #[arg(long, value_parser = share, conflicts_with = "rate")]
     family_wise: Option<f64>,
-    /// The chance of a false alarm on a normal image that a verdict of "abnormal" allows
+    /// Level of the verdicts: the probability that a normal image is called abnormal
     #[arg(long, value_parser = share, default_value = "0.05")]
     level: f64,
-    /// Slices of a volume in its overlay picture
+    /// Number of slices of a volume in its overlay picture
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=50))]
     slices: u16,
     #[command(flatten)]
     reading: ReadArgs,
-    /// Also write the raw map of each channel by itself
+    /// Also write a separate raw map for each channel
     #[arg(long)]
     by_channel: bool,
-    /// Which maps are written, beside pictures and tables
+    /// Which maps to write, in addition to pictures and tables
     #[arg(long, value_parser = written_maps(), default_value = "all")]
     maps: WrittenMaps,
-    /// How results are arranged
+    /// Arrangement of the results
     #[arg(long, value_parser = output_layouts(), default_value = "folders")]
     output_layout: OutputLayout,
     /// Which HTML pages to write, in addition to pictures and tables

@@ -12,7 +12,9 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::report::{Existing, Extra, write_json};
 use lesio::study::quality::merge_grades;
-use lesio::study::{EvaluationShare, LocalizationReport, merge_evaluations, merge_shards, prepare_folder};
+use lesio::study::{
+    CohortMeasurements, LocalizationReport, merge_measurements, merge_shards, prepare_folder,
+};
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::grades::{not_graded, write_grades};
 use lesio_examples::{Outcome, left_out, run, say, stamp};
@@ -20,19 +22,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Join the reports that `localize`, `evaluate` or `assess` wrote with --shard into the one that a single run would have written.
+/// Merge the reports that `localize`, `evaluate` or `assess` wrote with --shard into the report of a single run.
 ///
-/// Writes the files that a single run writes into its folder: report.json, tables and report.html. Shards that are missing, there
-/// twice, or made by another model, with other settings or of other images are an error.
+/// Writes the files that a single run writes into its folder: report.json, tables and report.html. A shard that is
+/// missing or occurs twice is an error, and so are shards with different models, options or images.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Reports of shares, or folders in which they lie as report-K-of-N.json
+    /// Reports of shards, or folders that contain them as report-K-of-N.json
     #[arg(required = true)]
     reports: Vec<PathBuf>,
-    /// Folder for the results; by default that of the first report
+    /// Folder for the results [default: the folder of the first report]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Replace results that are there
+    /// Replace existing results
     #[arg(long)]
     overwrite: bool,
 }
@@ -54,8 +56,8 @@ fn program() -> Outcome {
     match kind_of(&files[0])? {
         Kind::Localization => merge_maps(&files, out, existing, started),
         Kind::Evaluation => {
-            let shares: Result<Vec<_>, _> = files.iter().map(|file| EvaluationShare::read(file)).collect();
-            let share = merge_evaluations(shares?)?.in_folder(out);
+            let shares: Result<Vec<_>, _> = files.iter().map(|file| CohortMeasurements::read(file)).collect();
+            let share = merge_measurements(shares?)?.in_folder(out);
             let found = write_evaluation(&share, out, existing, || stamp("merge", started))?;
             say!("wrote {}", out.join("report.html").display());
             left_out(&found.failed)
@@ -69,13 +71,14 @@ fn program() -> Outcome {
     }
 }
 
-/// Joins the reports of `localize`.
+/// Merges the reports of `localize`.
 fn merge_maps(files: &[PathBuf], out: &Path, existing: Existing, started: Instant) -> Outcome {
     let mut reports = Vec::new();
     for file in files {
         let failed = |error: &dyn Display| format!("{}: {error}", file.display());
         let report = LocalizationReport::read(File::open(file).map_err(|error| failed(&error))?);
-        reports.push(report.map_err(|error| failed(&format!("no report of `localize --shard`: {error}")))?);
+        reports
+            .push(report.map_err(|error| failed(&format!("not a report of `localize --shard`: {error}")))?);
     }
     let found = merge_shards(reports)?;
     let path = out.join(LocalizationReport::file_name(None));
@@ -90,7 +93,7 @@ fn merge_maps(files: &[PathBuf], out: &Path, existing: Existing, started: Instan
     }
 }
 
-/// What a report of a share is of.
+/// The program that wrote a report.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
@@ -109,7 +112,7 @@ fn kind_of(file: &PathBuf) -> Result<Kind, String> {
     read_json(file).map(|Report { of }| of)
 }
 
-/// What a report of grades says of the model.
+/// The model in a report of grades.
 fn model_of(file: &PathBuf) -> Result<impl Iterator<Item = (String, Value)>, String> {
     let report: Extra = read_json(file)?;
     Ok(report.into_iter().filter(|(name, _)| name == "model"))
@@ -119,10 +122,10 @@ fn read_json<T: DeserializeOwned>(file: &PathBuf) -> Result<T, String> {
     let failed = |error: &dyn Display| format!("{}: {error}", file.display());
     let open = File::open(file).map_err(|error| failed(&error))?;
     serde_json::from_reader(BufReader::new(open))
-        .map_err(|error| failed(&format!("no report of a share: {error}")))
+        .map_err(|error| failed(&format!("not the report of a shard: {error}")))
 }
 
-/// The reports of shares in a folder, in order of their names.
+/// The reports of shards in a folder, in order of their names.
 fn reports_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |error: &std::io::Error| format!("{}: {error}", folder.display());
     let entries = std::fs::read_dir(folder).map_err(|error| failed(&error))?;

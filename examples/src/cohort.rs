@@ -3,24 +3,23 @@
 use clap::Args;
 use lesio::study::{FinishedCases, Shard};
 
-/// How many cases are worked on, and what becomes of those that an earlier run finished.
+/// Options for many cases: shards, workers, and resuming.
 #[derive(Clone, Debug, Args)]
 pub struct CohortArgs {
-    /// Work on a share of the cases, 2/4 for the second of four: on each machine another, into one folder for --out; `merge`
-    /// joins their reports
+    /// Process only a shard of the cases, for example 2/4 for the second of four. Use the same --out on every machine;
+    /// `merge` merges the reports
     #[arg(long, value_name = "K/N")]
     pub shard: Option<Shard>,
-    /// Cases that are worked on at once; each may take an equal share of --max-memory
+    /// Number of cases to process at once; each may use an equal part of --max-memory
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
-    /// Go on with an earlier run into the same folder: cases that it finished with the same model and options are not worked
-    /// on again
+    /// Resume an earlier run into the same folder: skip cases that it finished with the same model and options
     #[arg(long)]
     pub resume: bool,
 }
 
 impl CohortArgs {
-    /// What becomes of finished cases.
+    /// What to do with finished cases.
     #[must_use]
     pub fn finished(&self) -> FinishedCases {
         if self.resume { FinishedCases::Keep } else { FinishedCases::Redo }

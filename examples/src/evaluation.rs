@@ -4,18 +4,18 @@ use std::error::Error;
 use std::path::Path;
 
 use lesio::report::{Existing, Extra, write_json};
-use lesio::study::{EvaluationResults, EvaluationShare};
+use lesio::study::{CohortMeasurements, EvaluationResults};
 use serde_json::Value;
 
 use crate::output::print;
 use crate::watch::Watch;
 
-/// Computes the figures of the cases that were measured, writes report.json, cases.csv and report.html, and prints the tables.
+/// Computes the figures of the measured cases, writes report.json, cases.csv and report.html, and prints the tables.
 ///
 /// # Errors
-/// Records that cannot be read, and files that cannot be written.
+/// If a record cannot be read, or a file cannot be written.
 pub fn write_evaluation(
-    share: &EvaluationShare,
+    share: &CohortMeasurements,
     out: &Path,
     existing: Existing,
     stamp: impl FnOnce() -> Extra,

@@ -14,7 +14,7 @@ use crate::Outcome;
 use crate::arguments::command;
 use crate::output::print;
 
-/// The name of the segmentations of a layout, unless the user gives one.
+/// The default name of the segmentations in a layout.
 #[must_use]
 pub fn segmentation_name(layout: &Layout) -> &'static str {
     match layout {
@@ -24,14 +24,14 @@ pub fn segmentation_name(layout: &Layout) -> &'static str {
     }
 }
 
-/// What a report of grades says beside them: the model, the command and the time.
+/// The fields of a report of grades besides the grades: the model, the command and the time.
 #[must_use]
 pub fn graded_by(model: &QualityModel, program: &str, started: Instant) -> Extra {
     let run = RunRecord::new(command(program)).seconds(started.elapsed().as_secs_f64());
     [("model".to_owned(), json!(model.provenance())), ("provenance".to_owned(), json!(run))].into()
 }
 
-/// A report as JSON, with what else is said.
+/// A report as JSON, with additional fields.
 ///
 /// # Errors
 /// None in practice.
@@ -44,7 +44,7 @@ pub fn stamped_grades(found: &GradingReport, stamp: &Extra) -> Result<Value, ser
 /// Writes report.json and cases.csv, and prints the grades.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// If a file cannot be written.
 pub fn write_grades(
     found: &GradingReport,
     out: &Path,
@@ -58,10 +58,10 @@ pub fn write_grades(
     Ok(())
 }
 
-/// An error if a segmentation could not be graded.
+/// Returns an error if a segmentation could not be graded.
 ///
 /// # Errors
-/// How many could not be.
+/// The number of these segmentations.
 pub fn not_graded(found: &GradingReport) -> Outcome {
     match found.failed.len() {
         0 => Ok(()),

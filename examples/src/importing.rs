@@ -20,7 +20,7 @@ use crate::choices::{layouts, named, one_of};
 use crate::data::DataArgs;
 use crate::layouts::LayoutArgs;
 
-/// What a model computes.
+/// The kind of an imported model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Vae,
@@ -34,33 +34,33 @@ pub struct SourceArgs {
     /// The model, an ONNX file
     #[arg(long, required_unless_present = "encoder")]
     model: Option<PathBuf>,
-    /// Instead: the encoder of a VAE, an ONNX file that gives mean and log-variance
+    /// Instead: the encoder of a VAE, an ONNX file with the outputs mean and log-variance
     #[arg(long, conflicts_with = "model", requires = "decoder")]
     encoder: Option<PathBuf>,
-    /// Its decoder
+    /// The decoder of the VAE
     #[arg(long, requires = "encoder")]
     decoder: Option<PathBuf>,
     /// Weights that replace those of the ONNX files, by name: .safetensors, .pth or .pt
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// What the model computes
+    /// Kind of the model
     #[arg(long, default_value = "vae", value_parser = one_of(vec![
         ("vae", "Mean and log-variance of a latent vector, and an image of that vector", Kind::Vae),
         ("reconstructor", "The image as it is when it is normal: an autoencoder or a denoiser", Kind::Reconstructor),
         ("segmenter", "For each pixel how likely it is abnormal", Kind::Segmenter),
     ]))]
     kind: Kind,
-    /// Name of the tensor with the mean; by default the output whose name says so
+    /// Name of the tensor with the mean [default: found by the names of the outputs]
     #[arg(long)]
     mean: Option<String>,
-    /// Name of the tensor with the logarithm of the variance; by default the output whose name says so
+    /// Name of the tensor with the logarithm of the variance [default: found by the names of the outputs]
     #[arg(long)]
     log_variance: Option<String>,
-    /// Name of the latent vector in a model that is encoder and decoder; by default where all that the reconstruction depends
-    /// on comes together
+    /// Name of the latent vector in a model that contains encoder and decoder [default: the tensor through which all
+    /// paths to the reconstruction lead]
     #[arg(long)]
     latent: Option<String>,
-    /// Name of the output; by default the only one, or the one of the image's shape
+    /// Name of the output [default: the only output, or the one with the shape of the image]
     #[arg(long)]
     reconstruction: Option<String>,
     /// Distribution of pixels given the latent vector
@@ -76,7 +76,7 @@ pub struct SourceArgs {
     /// Weight of the divergence in the bound with which the VAE was trained
     #[arg(long, default_value_t = 1.0, value_parser = number(0.0, 1e6))]
     beta: f64,
-    /// Channels, rows and columns of an image, where the model leaves them open
+    /// Channels, rows and columns of an image, if the model does not fix them
     #[arg(long, value_name = "CHANNELS,ROWS,COLUMNS", value_parser = size)]
     size: Option<Shape>,
 }
@@ -92,10 +92,10 @@ fn size(text: &str) -> Result<Shape, String> {
 }
 
 impl SourceArgs {
-    /// The import.
+    /// The configuration of the import.
     ///
     /// # Errors
-    /// A decoder without an encoder; the parser finds that first.
+    /// A decoder without an encoder; the parser reports that first.
     pub fn config(&self) -> Result<ImportConfig, Box<dyn Error>> {
         let Some(model) = self.encoder.as_ref().or(self.model.as_ref()) else {
             return Err("--model or --encoder is needed".into());
@@ -118,14 +118,14 @@ impl SourceArgs {
 
 type FrameOfGrid = fn([usize; 2]) -> Frame;
 
-/// How images come to the model.
+/// Preprocessing of the images.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ViewArgs {
-    /// The two intensities that the model sees as 0 and 1, such as 0,255 for photographs; a model that sees -1 to 1 has
-    /// 127.5,255
+    /// The two intensities that become 0 and 1 for the model, such as 0,255 for photographs. For a model of images from
+    /// -1 to 1, use 127.5,255
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, conflicts_with = "intensity", allow_hyphen_values = true)]
     range: Option<LinearScale>,
-    /// Instead: how intensities are scaled, by default as --preprocessing says
+    /// Instead: scaling of intensities [default: that of --preprocessing]
     #[arg(long, value_parser = one_of(vec![
         ("unchanged", "Not at all", Intensity::Unchanged),
         ("percentiles", "By each image's own percentiles", Intensity::Robust(RobustScaling::new())),
@@ -137,13 +137,13 @@ pub struct ViewArgs {
         ),
     ]))]
     intensity: Option<Intensity>,
-    /// How images come to the grid, and how maps are filtered
+    /// How to bring images to the model's grid, and how to filter maps
     #[arg(long, default_value = "photo", value_parser = named::<Preset>(&[
         ("heads", "Find the head, standardize its histogram, align its box to the grid; needs --normals"),
         ("photo", "Scale each image by its own percentiles and fit it to the grid"),
     ]))]
     preprocessing: Preset,
-    /// How images are laid on the grid, instead of what --preprocessing says
+    /// How to place images on the grid, instead of the way of --preprocessing
     #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
         ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
         ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
@@ -175,7 +175,7 @@ impl ViewArgs {
         }
     }
 
-    /// How maps are filtered.
+    /// The filters of maps.
     #[must_use]
     pub fn postprocessing(&self) -> PostProcessing {
         self.preprocessing.postprocessing()
@@ -185,34 +185,35 @@ impl ViewArgs {
 /// Normal images.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NormalArgs {
-    /// Folder of normal images, or a table of them (CSV): preprocessing and thresholds are fitted on them
+    /// Folder of normal images, or a table of them (CSV). The preprocessing and the thresholds are fitted on them
     #[arg(long)]
     normals: Option<PathBuf>,
-    /// How the folder is arranged
+    /// Layout of the folder
     #[arg(long, value_parser = layouts(), default_value = "images")]
     layout: Layout,
-    /// Name of the image in each case's folder (layout cases); of several channels all names, separated by commas
+    /// Name of the image in the folder of each case (layout cases). For several channels, give all names, separated by
+    /// commas
     #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
     image: Vec<String>,
-    /// Name of the mask in each case's folder (layout cases): slices with a lesion are left out
+    /// Name of the mask in the folder of each case (layout cases). Slices with a lesion are left out
     #[arg(long)]
     mask: Option<String>,
     /// Arguments of single layouts
     #[command(flatten)]
     of_layout: LayoutArgs,
-    /// Split with the normal images, as in splits.csv; "all" takes every case
+    /// Split with the normal images, as in splits.csv; "all" uses every case
     #[arg(long, default_value = "all")]
     split: String,
-    /// How its files are read
+    /// How to read its files
     #[command(flatten)]
     reading: ReadArgs,
 }
 
 impl NormalArgs {
-    /// Reads the images, none where no folder is given. Returns also those that were left out.
+    /// Reads the images; none without a folder. Also returns the cases that were left out.
     ///
     /// # Errors
-    /// As [`DataArgs::open`] and [`DataArgs::read_split`].
+    /// Those of [`DataArgs::open`] and [`DataArgs::read_split`].
     pub fn read(
         &self,
         bad: BadCases,

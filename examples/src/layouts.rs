@@ -2,23 +2,24 @@
 
 use lesio::io::dataset::Layout;
 
-/// Arguments that only some layouts have.
+/// Arguments of single layouts.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LayoutArgs {
-    /// Layout bids: what the names of images end in, perhaps behind entities that they have, as FLAIR or acq-3D_FLAIR; of
-    /// several co-registered channels all, separated by commas [default: T1w]
+    /// Layout bids: the end of the names of images, optionally with entities before it, such as FLAIR or acq-3D_FLAIR.
+    /// For several co-registered channels, give all, separated by commas [default: T1w]
     #[arg(long, value_delimiter = ',')]
     pub suffix: Vec<String>,
-    /// Layout bids: the folder in derivatives that holds the masks, where several do
+    /// Layout bids: the folder in derivatives that contains the masks, if several do
     #[arg(long, value_name = "NAME")]
     pub derivative: Option<String>,
-    /// Layout dicom: only series whose description holds this text, in upper or lower case
+    /// Layout dicom: use only series whose description contains this text, in upper or lower case
     #[arg(long, value_name = "TEXT")]
     pub series: Option<String>,
 }
 
 impl LayoutArgs {
-    /// A layout with the names of its images and masks: those of files in a folder a case, of BIDS what they end in.
+    /// Completes a layout with the names of its images and masks: file names for the layout cases, ends of names for
+    /// bids.
     #[must_use]
     pub fn complete(&self, layout: &Layout, images: &[String], mask: Option<&str>) -> Layout {
         let mask = mask.map(str::to_owned);
@@ -33,10 +34,10 @@ impl LayoutArgs {
         }
     }
 
-    /// Checks that the layout takes the arguments that were given.
+    /// Checks that the layout accepts the given arguments.
     ///
     /// # Errors
-    /// The first that it does not take.
+    /// Names the first argument that it does not accept.
     pub fn check(&self, layout: &Layout) -> Result<(), String> {
         let given = [
             ("suffix", "bids", !self.suffix.is_empty()),

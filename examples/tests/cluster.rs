@@ -126,13 +126,13 @@ fn logs(out: &Path) -> String {
     files.map(|file| text(file.path())).collect()
 }
 
-/// The numbers of the jobs in what `submit` says: `shares 12, merge 13, logs in maps/logs`.
+/// The numbers of the jobs in what `submit` says: `shards 12, merge 13, logs in maps/logs`.
 fn jobs(said: &str) -> [String; 2] {
     let number = |what: &str| {
         let after = said.split(what).nth(1).unwrap_or_else(|| panic!("{said}"));
         after.trim().chars().take_while(char::is_ascii_digit).collect()
     };
-    [number("shares "), number("merge ")]
+    [number("shards "), number("merge ")]
 }
 
 /// Waits until some cases of a run are finished.
@@ -175,7 +175,7 @@ fn whole(options: &[String], out: &Path) -> (Value, [String; 2]) {
 }
 
 #[test]
-fn shares_and_trainings_run_under_slurm() {
+fn shards_and_trainings_run_under_slurm() {
     let slurm = match Slurm::start() {
         Ok(slurm) => slurm,
         Err(why) => return println!("skipped: Slurm: {why}"),
@@ -192,29 +192,29 @@ fn shares_and_trainings_run_under_slurm() {
 
     // Shares that are put back into the queue while they run, and run again.
     let out = folder.join("requeued");
-    let [shares, merge] = submit(&out);
+    let [shards, merge] = submit(&out);
     wait_for_cases(&out, 3);
-    for share in 1..=4 {
-        slurm.ask("scontrol", &["requeue", &format!("{shares}_{share}")]);
+    for shard in 1..=4 {
+        slurm.ask("scontrol", &["requeue", &format!("{shards}_{shard}")]);
     }
     slurm.wait();
     assert_eq!(results(&out), expected);
     // It has written all, and says by its state that a case is missing.
     assert_eq!(
-        (slurm.state(&format!("{shares}_1")), slurm.state(&merge)),
+        (slurm.state(&format!("{shards}_1")), slurm.state(&merge)),
         ("COMPLETED".into(), "FAILED".into())
     );
     let log = fs::read_to_string(out.join(format!("logs/merge-{merge}.log"))).unwrap();
     assert!(log.contains("1 of 40 images could not be mapped"), "{log}");
 
-    // A share that is killed: nothing is joined. The same command goes on.
+    // A shard that is killed: nothing is joined. The same command goes on.
     let out = folder.join("killed");
-    let [shares, merge] = submit(&out);
+    let [shards, merge] = submit(&out);
     wait_for_cases(&out, 3);
-    slurm.ask("scancel", &["--signal=KILL", "--full", &format!("{shares}_2")]);
+    slurm.ask("scancel", &["--signal=KILL", "--full", &format!("{shards}_2")]);
     slurm.wait();
-    if slurm.state(&format!("{shares}_2")) == "COMPLETED" {
-        println!("the share ended before it was killed");
+    if slurm.state(&format!("{shards}_2")) == "COMPLETED" {
+        println!("the shard ended before it was killed");
     } else {
         assert_eq!(slurm.state(&merge), "CANCELLED");
         assert!(!out.join("report.json").exists());
@@ -249,7 +249,7 @@ fn shares_and_trainings_run_under_slurm() {
 }
 
 #[test]
-fn shares_run_by_gnu_parallel() {
+fn shards_run_by_gnu_parallel() {
     if Command::new("parallel").arg("--version").output().is_err() {
         return println!("skipped: GNU parallel is not installed");
     }
@@ -268,7 +268,7 @@ fn shares_run_by_gnu_parallel() {
 /// `LESIO_VOLUMES=200` makes it shorter.
 #[test]
 #[ignore = "maps 4,000 volumes, which takes minutes with release programs and an hour with others"]
-fn two_thousand_volumes_in_four_shares_are_as_in_one() {
+fn two_thousand_volumes_in_four_shards_are_as_in_one() {
     let slurm = match Slurm::start() {
         Ok(slurm) => slurm,
         Err(why) => return println!("skipped: Slurm: {why}"),
@@ -293,7 +293,7 @@ fn two_thousand_volumes_in_four_shares_are_as_in_one() {
         command.arg("--model").arg(&model).arg("--input").arg(&data);
         command.args(["--predictor", "pixel-l1", "--maps", "none"]);
     };
-    let (whole, shares) = (folder.path().join("whole"), folder.path().join("shares"));
+    let (whole, shards) = (folder.path().join("whole"), folder.path().join("shards"));
     let started = Instant::now();
     let mut single = program("localize");
     options(&mut single);
@@ -301,12 +301,12 @@ fn two_thousand_volumes_in_four_shares_are_as_in_one() {
     println!("{count} volumes by one process of two workers: {:.0} s", started.elapsed().as_secs_f64());
     let started = Instant::now();
     let mut submit = slurm.command(script("submit"));
-    submit.args(["--mem=512M", "--cpus-per-task=1", "--", "localize", "4"]).arg(&shares);
+    submit.args(["--mem=512M", "--cpus-per-task=1", "--", "localize", "4"]).arg(&shards);
     options(&mut submit);
     succeed(&mut submit);
     slurm.wait_for(Duration::from_secs(7200));
-    println!("in four shares under Slurm: {:.0} s", started.elapsed().as_secs_f64());
-    assert_eq!(results(&shares), results(&whole));
+    println!("in four shards under Slurm: {:.0} s", started.elapsed().as_secs_f64());
+    assert_eq!(results(&shards), results(&whole));
 }
 
 #[test]

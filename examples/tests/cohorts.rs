@@ -255,7 +255,14 @@ fn evaluations_go_on_and_are_shared_between_machines() {
     fail(&mut merge(), &["test/good/broken was left out"]);
     assert!(found(&out) == expected, "joined");
     fail(merge().arg("--out").arg(&out), &["report.json"]);
-    // A record that was changed is found, and made anew.
+    // A run with other options that was killed has replaced records, and the report of the shard is the old one.
+    let report_of_shard = out.join("report-2-of-3.json");
+    let earlier = fs::read(&report_of_shard).unwrap();
+    let _ = evaluate(&out).args(["--shard", "2/3", "--seed", "9"]).output().unwrap();
+    fs::write(&report_of_shard, earlier).unwrap();
+    fail(merge().arg("--overwrite"), &[".scores: another run with other models, options or images"]);
+    share("2/3", &out);
+    // A damaged record is an error, and is replaced when the run is resumed.
     let record = out.join("scores/test/hole/0001.scores");
     let mut bytes = fs::read(&record).unwrap();
     let middle = bytes.len() / 2;

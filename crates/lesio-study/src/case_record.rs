@@ -1,4 +1,4 @@
-//! What a finished case leaves behind in its folder, so that a run that is started again need not do its work again.
+//! Records of finished cases, so that a resumed run can skip them.
 
 use std::io;
 use std::path::Path;
@@ -10,20 +10,21 @@ use serde::{Deserialize, Serialize};
 use crate::checksum::file_checksum;
 use crate::workflow_error::WorkflowError;
 
-/// The usual name of a record, in the folder of its case.
+/// The file name of a record in the folder of its case.
 pub(crate) const RECORD: &str = "case.json";
 
 #[derive(Serialize, Deserialize)]
 struct Record<T> {
     schema: u32,
-    /// What the results come from.
+    /// The inputs of the results.
     key: String,
     case: T,
 }
 
 const SCHEMA: u32 = 1;
 
-/// What the results of a case depend on: the version of this crate, `what` they are made by, and the bytes of its files.
+/// A text that changes with all inputs of the results of a case: the version of this crate, `what` (models and options), and
+/// the bytes of the files.
 pub(crate) fn key_of<'p>(what: &str, files: impl IntoIterator<Item = &'p Path>) -> io::Result<String> {
     let mut key = format!("{}; {what}", env!("CARGO_PKG_VERSION"));
     for file in files {
@@ -33,19 +34,20 @@ pub(crate) fn key_of<'p>(what: &str, files: impl IntoIterator<Item = &'p Path>) 
     Ok(key)
 }
 
-/// The results of a case that an earlier run finished with the same key.
+/// Reads the results of a case if an earlier run finished it with the same key.
 pub(crate) fn finished<T: DeserializeOwned>(path: &Path, key: &str) -> Option<T> {
     let record: Record<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     (record.schema == SCHEMA && record.key == key).then_some(record.case)
 }
 
-/// Leaves the record of a case, after all its results; it replaces that of earlier ones.
+/// Writes the record of a case. Call it after all results of the case are written.
 pub(crate) fn record<T: Serialize>(path: &Path, key: String, case: &T) -> Result<(), WorkflowError> {
     let text = serde_json::to_string_pretty(&Record { schema: SCHEMA, key, case })?;
     Ok(atomic::write(path, Existing::Replace, |out| out.write_all(text.as_bytes()))?)
 }
 
-/// Removes the record of an earlier run: from here on its files are replaced, and it would vouch for a mixture.
+/// Removes the record of an earlier run. Call it before the files of the case are replaced: otherwise the record would
+/// describe a mixture of old and new files.
 pub(crate) fn forget(path: &Path) -> Result<(), WorkflowError> {
     match std::fs::remove_file(path) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {

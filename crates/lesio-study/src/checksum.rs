@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Size and CRC-32 of a file, read piece by piece.
+/// The size and the CRC-32 of a file. Reads it in pieces.
 pub(crate) fn file_checksum(path: &Path) -> io::Result<(u64, u32)> {
     let mut out = Checked::new(io::sink());
     io::copy(&mut File::open(path)?, &mut out)?;
     Ok((out.bytes, out.checksum()))
 }
 
-/// Whether the last four bytes of a file are the CRC-32 of all before them, as [`Checked::seal`] writes it.
+/// Whether the last four bytes of a file are the CRC-32 of all bytes before them, as [`Checked::seal`] writes it.
 pub(crate) fn is_sealed(path: &Path) -> io::Result<bool> {
     let file = File::open(path)?;
     let Some(length) = file.metadata()?.len().checked_sub(4) else { return Ok(false) };
@@ -22,7 +22,7 @@ pub(crate) fn is_sealed(path: &Path) -> io::Result<bool> {
     Ok(u32::from_le_bytes(seal) == out.checksum())
 }
 
-/// A writer that counts and checks what passes through.
+/// A writer that computes the number and the CRC-32 of the bytes written.
 pub(crate) struct Checked<W> {
     to: W,
     bytes: u64,
@@ -38,7 +38,7 @@ impl<W: Write> Checked<W> {
         self.hasher.clone().finalize()
     }
 
-    /// Writes the checksum of what was written.
+    /// Writes the CRC-32 of all bytes written so far.
     pub(crate) fn seal(mut self) -> io::Result<()> {
         let checksum = self.checksum();
         self.to.write_all(&checksum.to_le_bytes())

@@ -1,10 +1,9 @@
 //! Evaluation of predictors against the truth: pixels pooled by scope, intervals over patients.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 
-use lesio_metrics::{BootstrapConfig, MeasureConfig, MetricError, Moved, Scratch, StreamedPatients};
+use lesio_metrics::{BootstrapConfig, MeasureConfig, MetricError, Moved, StreamedPatients};
 use lesio_report::{PredictorReport, Scope, ScopeReport};
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use crate::measured::{Measured, PredictorCurves, curves_of, measure};
 use crate::names::{Names, Order};
 use crate::observer::explain;
 use crate::pixels::ScoredPixels;
-use crate::scratch::scratch;
+use crate::scratch::{Append, Collected};
 use crate::thresholds::Thresholds;
 
 const SCOPES: [Scope; 2] = [Scope::LesionSlices, Scope::AllSlices];
@@ -44,11 +43,10 @@ pub struct Evaluated {
 /// memory hardly grows with their number. Results have the same bits as with scores in memory.
 #[derive(Debug)]
 pub struct EvaluationBuilder {
-    gathered: GatheredScores,
-    scratch: Scratch,
+    pub(crate) collected: Collected<GatheredScores>,
 }
 
-/// What an [`EvaluationBuilder`] has gathered; the scores themselves are in its scratch.
+/// The data that an [`EvaluationBuilder`] has collected. The scores are in its scratch.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct GatheredScores {
     order: Order,
@@ -69,44 +67,21 @@ impl EvaluationBuilder {
     /// An empty builder, which stores scores in the system's folder for temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(scratch(None))
+        Self { collected: Collected::new(None) }
     }
 
     /// An empty builder, which stores scores in the given folder; no file remains there.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self::with(scratch(Some(folder)))
+        Self { collected: Collected::new(Some(folder)) }
     }
 
-    fn with(scratch: Scratch) -> Self {
-        Self { gathered: GatheredScores::default(), scratch }
-    }
-
-    /// Adds what another builder has gathered, after what is here: the same as adding its subjects here, to the bit.
+    /// Appends the scores of another builder. The result is the same, bit for bit, as adding its subjects here.
     ///
     /// # Errors
-    /// Scores that cannot be kept, or read from where they are.
+    /// If scores cannot be written or read.
     pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
-        let Self { gathered, mut scratch } = other;
-        let moved = self.scratch.absorb(&mut scratch)?;
-        self.gathered.absorb(gathered, moved);
-        Ok(())
-    }
-
-    /// As [`EvaluationBuilder::absorb`], from bytes of a scratch.
-    pub(crate) fn absorb_from(
-        &mut self,
-        gathered: GatheredScores,
-        scores: impl Read,
-    ) -> Result<(), StudyError> {
-        let moved = self.scratch.absorb_from(scores)?;
-        self.gathered.absorb(gathered, moved);
-        Ok(())
-    }
-
-    /// What was gathered, and the scratch that holds the scores.
-    pub(crate) fn parts(&mut self) -> (&GatheredScores, &mut Scratch) {
-        (&self.gathered, &mut self.scratch)
+        Ok(self.collected.absorb(other.collected)?)
     }
 
     /// Adds a subject.
@@ -133,7 +108,7 @@ impl EvaluationBuilder {
         truth: &Array3<bool>,
     ) -> Result<EvaluatedSubject<'a>, StudyError> {
         let pixels = ScoredPixels::of_scopes(scene, truth)?;
-        self.gathered.patients.insert(patient.to_owned());
+        self.collected.data.patients.insert(patient.to_owned());
         let names = Names::default();
         Ok(EvaluatedSubject { evaluation: self, patient: patient.to_owned(), pixels, names })
     }
@@ -147,7 +122,7 @@ impl EvaluationBuilder {
 
     /// As [`EvaluationBuilder::unscored`], of a case whose error was reported before.
     pub(crate) fn left_out(&mut self, patient: &str, case: &str, reason: &str) {
-        self.gathered.unscored.push(Incomplete {
+        self.collected.data.unscored.push(Incomplete {
             patient: Some(patient.to_owned()),
             scope: None,
             missing: Missing::Scores,
@@ -158,7 +133,7 @@ impl EvaluationBuilder {
     /// Number of patients so far.
     #[must_use]
     pub fn patients(&self) -> usize {
-        self.gathered.patients.len()
+        self.collected.data.patients.len()
     }
 
     /// Computes every metric with its 95 % interval over resampled patients; with fewer than two patients there are no
@@ -176,9 +151,9 @@ impl EvaluationBuilder {
         bootstrap: &BootstrapConfig,
     ) -> Result<Evaluated, StudyError> {
         let (mut scopes, mut curves) = (Vec::new(), Vec::new());
-        let mut incomplete = std::mem::take(&mut self.gathered.unscored);
+        let mut incomplete = std::mem::take(&mut self.collected.data.unscored);
         for (place, scope) in SCOPES.into_iter().enumerate() {
-            incomplete.extend(self.gathered.incomplete_in(place, scope));
+            incomplete.extend(self.collected.data.incomplete_in(place, scope));
             let mut report = ScopeReport {
                 scope,
                 prevalence: None,
@@ -186,12 +161,13 @@ impl EvaluationBuilder {
                 extra: lesio_report::Extra::new(),
             };
             let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
-            for name in self.gathered.order.names() {
+            for name in self.collected.data.order.names() {
                 let mut row = PredictorReport { name: name.to_owned(), ..PredictorReport::default() };
                 row.seconds_per_image = seconds.get(name).copied();
                 for stage in STAGES {
                     let key = (name.to_owned(), stage);
-                    let Some(stream) = self.gathered.entries.get(&key).map(|scopes| &scopes[place]) else {
+                    let Some(stream) = self.collected.data.entries.get(&key).map(|scopes| &scopes[place])
+                    else {
                         continue;
                     };
                     if stream.patients().next().is_none() {
@@ -201,7 +177,7 @@ impl EvaluationBuilder {
                         .overlap_limit(AUPRO_LIMIT)
                         .curve_points(CURVE_POINTS)
                         .threshold(thresholds.get(&key).copied());
-                    let measured = match stream.measure(&mut self.scratch, &config) {
+                    let measured = match stream.measure(&mut self.collected.scratch, &config) {
                         // Listed already: the row remains, without values.
                         Err(MetricError::OneClass { .. }) => continue,
                         measured => measured?,
@@ -239,8 +215,8 @@ impl EvaluationBuilder {
     }
 }
 
-impl GatheredScores {
-    fn absorb(&mut self, other: Self, moved: Moved) {
+impl Append for GatheredScores {
+    fn append(&mut self, other: Self, moved: Moved) {
         self.order.absorb(&other.order);
         for (key, streams) in other.entries {
             let own = self.entries.entry(key).or_default();
@@ -249,7 +225,9 @@ impl GatheredScores {
         self.patients.extend(other.patients);
         self.unscored.extend(other.unscored);
     }
+}
 
+impl GatheredScores {
     /// Patients that lack a class in a scope, and the scope itself if all its patients lack it.
     fn incomplete_in(&self, place: usize, scope: Scope) -> Vec<Incomplete> {
         // The pixels are the same for all predictors and stages.
@@ -309,8 +287,8 @@ impl EvaluatedSubject<'_> {
     /// cannot be stored.
     pub fn add(&mut self, name: &str, maps: [&Array3<f32>; 2]) -> Result<(), StudyError> {
         self.names.add("map", name)?;
-        let EvaluationBuilder { gathered: GatheredScores { order, entries, .. }, scratch } =
-            &mut *self.evaluation;
+        let Collected { data: GatheredScores { order, entries, .. }, scratch } =
+            &mut self.evaluation.collected;
         order.note(name);
         for (stage, map) in STAGES.into_iter().zip(maps) {
             let scopes = entries.entry((name.to_owned(), stage)).or_default();

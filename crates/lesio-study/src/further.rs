@@ -1,8 +1,8 @@
-//! What else a manifest says of cases, as the last columns of a table.
+//! The columns of a manifest that lesio does not know, as the last columns of a table.
 
 use lesio_io::spreadsheet::Cell;
 
-/// The further columns of all cases, in the order of their first appearance.
+/// The additional columns of all cases, in the order of their first appearance.
 pub(crate) struct FurtherColumns<'a>(Vec<&'a str>);
 
 impl<'a> FurtherColumns<'a> {
@@ -22,7 +22,7 @@ impl<'a> FurtherColumns<'a> {
         self.0.iter().copied()
     }
 
-    /// Their names beside those of a table. A name that the table has already stands behind a prefix.
+    /// Their names in a table with other columns. A name that the table already has gets the prefix `manifest_`.
     pub(crate) fn beside(&self, columns: &[&str]) -> impl Iterator<Item = String> {
         self.0.iter().map(|name| match columns.contains(name) {
             true => format!("manifest_{name}"),
@@ -30,7 +30,7 @@ impl<'a> FurtherColumns<'a> {
         })
     }
 
-    /// The values of a case.
+    /// The values of one case.
     pub(crate) fn values(&self, further: &[(String, String)]) -> Vec<Cell> {
         let value = |name: &&str| further.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         self.0.iter().map(|name| value(name).into()).collect()

@@ -1,11 +1,10 @@
 //! Evaluation of predictors on one group of lesions at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 
 use lesio_metrics::{
-    BootstrapConfig, Connectivity, MeasureConfig, MetricError, Moved, Scratch, StreamedPatients, TruePixels,
+    BootstrapConfig, Connectivity, MeasureConfig, MetricError, Moved, StreamedPatients, TruePixels,
 };
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
@@ -15,17 +14,16 @@ use crate::interval::Interval95;
 use crate::lesion_groups::LesionGroups;
 use crate::maps::{Maps, Scene};
 use crate::names::{Names, Order};
-use crate::scratch::scratch;
+use crate::scratch::{Append, Collected};
 
 /// Collects post-processed scores by group of lesions, in a temporary file like
 /// [`EvaluationBuilder`](crate::EvaluationBuilder).
 #[derive(Debug)]
 pub struct GroupedEvaluation {
-    gathered: GatheredGroups,
-    scratch: Scratch,
+    pub(crate) collected: Collected<GatheredGroups>,
 }
 
-/// What a [`GroupedEvaluation`] has gathered; the scores themselves are in its scratch.
+/// The data that a [`GroupedEvaluation`] has collected. The scores are in its scratch.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct GatheredGroups {
     order: Order,
@@ -78,40 +76,21 @@ impl GroupedEvaluation {
     /// An empty builder, which stores scores in the system's folder for temporary files.
     #[must_use]
     pub fn new() -> Self {
-        Self { gathered: GatheredGroups::default(), scratch: scratch(None) }
+        Self { collected: Collected::new(None) }
     }
 
     /// An empty builder, which stores scores in the given folder; no file remains there.
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { gathered: GatheredGroups::default(), scratch: scratch(Some(folder)) }
+        Self { collected: Collected::new(Some(folder)) }
     }
 
-    /// Adds what another has gathered, after what is here: the same as adding its cases here, to the bit.
+    /// Appends the scores of another builder. The result is the same, bit for bit, as adding its cases here.
     ///
     /// # Errors
-    /// Scores that cannot be kept, or read from where they are.
+    /// If scores cannot be written or read.
     pub fn absorb(&mut self, other: Self) -> Result<(), StudyError> {
-        let Self { gathered, mut scratch } = other;
-        let moved = self.scratch.absorb(&mut scratch)?;
-        self.gathered.absorb(gathered, moved);
-        Ok(())
-    }
-
-    /// As [`GroupedEvaluation::absorb`], from bytes of a scratch.
-    pub(crate) fn absorb_from(
-        &mut self,
-        gathered: GatheredGroups,
-        scores: impl Read,
-    ) -> Result<(), StudyError> {
-        let moved = self.scratch.absorb_from(scores)?;
-        self.gathered.absorb(gathered, moved);
-        Ok(())
-    }
-
-    /// What was gathered, and the scratch that holds the scores.
-    pub(crate) fn parts(&mut self) -> (&GatheredGroups, &mut Scratch) {
-        (&self.gathered, &mut self.scratch)
+        Ok(self.collected.absorb(other.collected)?)
     }
 
     /// Adds a case, whose mask contains the numbers of its lesions and 0 elsewhere.
@@ -161,7 +140,7 @@ impl GroupedEvaluation {
                 .and(&inside)
                 .map_collect(|&found, &inside| found == number || (found == 0 && inside));
             let pixels = TruePixels::new(truth.view(), within.view(), Connectivity::Face)?;
-            let group = self.gathered.groups.entry(name.to_owned()).or_default();
+            let group = self.collected.data.groups.entry(name.to_owned()).or_default();
             group.lesions += 1;
             group.patients.insert(patient.to_owned());
             lesions.push((name.to_owned(), slices, pixels));
@@ -179,7 +158,7 @@ impl GroupedEvaluation {
     /// Whether no lesion of any group was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.gathered.groups.is_empty()
+        self.collected.data.groups.is_empty()
     }
 
     /// Computes the metrics of every predictor, by group.
@@ -191,7 +170,7 @@ impl GroupedEvaluation {
     pub fn finish(mut self, bootstrap: &BootstrapConfig) -> Result<Vec<GroupScores>, StudyError> {
         bootstrap.validate()?;
         let mut found = Vec::new();
-        let GatheredGroups { order, groups } = self.gathered;
+        let GatheredGroups { order, groups } = self.collected.data;
         for (name, group) in groups {
             let mut predictors = Vec::with_capacity(order.len());
             let mut floor: Option<(f64, Vec<Option<f64>>)> = None;
@@ -204,7 +183,7 @@ impl GroupedEvaluation {
                     average_precision: None,
                     auroc_less_intensity: None,
                 };
-                match stream.measure(&mut self.scratch, &MeasureConfig::default()) {
+                match stream.measure(&mut self.collected.scratch, &MeasureConfig::default()) {
                     Ok(measured) => {
                         let auroc = measured.auroc();
                         score.auroc = Some(auroc);
@@ -242,8 +221,8 @@ impl GroupedEvaluation {
     }
 }
 
-impl GatheredGroups {
-    fn absorb(&mut self, other: Self, moved: Moved) {
+impl Append for GatheredGroups {
+    fn append(&mut self, other: Self, moved: Moved) {
         self.order.absorb(&other.order);
         for (name, group) in other.groups {
             let own = self.groups.entry(name).or_default();
@@ -279,7 +258,7 @@ impl GroupedSubject<'_> {
             return Err(StudyError::Shape { what: format!("the map {name:?}"), found, expected });
         }
         self.names.add("map", name)?;
-        let GroupedEvaluation { gathered: GatheredGroups { order, groups }, scratch } = &mut *self.evaluation;
+        let Collected { data: GatheredGroups { order, groups }, scratch } = &mut self.evaluation.collected;
         order.note(name);
         for (group, slices, pixels) in &self.lesions {
             let streams = &mut groups.entry(group.clone()).or_default().pixels;

@@ -186,7 +186,7 @@ impl ImageEvaluation {
         Ok(subject)
     }
 
-    /// Adds what another has gathered, after what is here: the same as adding its cases here.
+    /// Appends the scores of another builder, as if its cases were added here.
     pub fn absorb(&mut self, other: Self) {
         self.order.absorb(&other.order);
         for (level, images) in other.levels {

@@ -1,8 +1,8 @@
-//! How what was gathered of a case is kept as JSON, and comes back with the same bits.
+//! Helpers to store collected scores as JSON without losing a bit.
 
 use serde::{Deserialize, Serialize};
 
-/// A score as its bits: JSON has no infinity.
+/// A score as its bits, because JSON cannot represent infinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bits(u32);
 
@@ -18,7 +18,7 @@ impl From<Bits> for f32 {
     }
 }
 
-/// A map as a list of pairs: the keys of objects in JSON are texts.
+/// Stores a map as a list of pairs, because keys of JSON objects must be strings.
 pub(crate) mod pairs {
     use std::collections::BTreeMap;
 

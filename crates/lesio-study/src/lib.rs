@@ -105,8 +105,8 @@ pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
-    ChosenMap, EvaluateConfig, EvaluationResults, EvaluationShare, MeasuredCase, ModelChoices, UnreadCase,
-    evaluate, evaluate_share, merge_evaluations,
+    ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, UnreadCase,
+    evaluate, measure_cases, merge_measurements,
 };
 pub use evaluation::{BEYOND_FLOOR, Evaluated, EvaluatedSubject, EvaluationBuilder};
 pub use findings::{DetectionRule, Finding, Findings, FoundLesions};

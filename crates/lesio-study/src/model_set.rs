@@ -167,8 +167,8 @@ impl ModelSet {
         Ok((self, learnt))
     }
 
-    /// What changes with anything that changes maps, thresholds or names: the localizers' fingerprints and names, and what is
-    /// asked of each.
+    /// A text that changes with everything that changes maps, thresholds or names: the names, fingerprints and predictors of
+    /// the localizers.
     ///
     /// # Errors
     /// As [`Localizer::fingerprint`].

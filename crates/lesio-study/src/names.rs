@@ -29,19 +29,19 @@ impl Names {
     }
 }
 
-/// Names of maps in the order in which they came first.
+/// Names of maps in the order of their first occurrence.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Order(Vec<String>);
 
 impl Order {
-    /// Notes a name.
+    /// Adds a name unless it is present.
     pub(crate) fn note(&mut self, name: &str) {
         if !self.0.iter().any(|known| known == name) {
             self.0.push(name.to_owned());
         }
     }
 
-    /// Notes the names of another order.
+    /// Adds the names of another order.
     pub(crate) fn absorb(&mut self, other: &Self) {
         other.names().for_each(|name| self.note(name));
     }
@@ -51,7 +51,7 @@ impl Order {
         self.0.iter().map(String::as_str)
     }
 
-    /// How many there are.
+    /// The number of names.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

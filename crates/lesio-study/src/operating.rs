@@ -165,7 +165,7 @@ impl OperatingEvaluation {
         })
     }
 
-    /// Adds what another has gathered, after what is here: the same as adding its cases here.
+    /// Appends the cases of another builder, as if they were added here.
     pub fn absorb(&mut self, other: Self) {
         self.order.absorb(&other.order);
         self.thresholds.extend(other.thresholds);
@@ -200,8 +200,8 @@ impl OperatingEvaluation {
         Ok(found)
     }
 
-    /// A row for each case, predictor and threshold. `further` is what else is known of the cases, by column, for the last
-    /// columns.
+    /// One row for each case, predictor and threshold. `further` holds the additional columns of a manifest by case; they are
+    /// the last columns.
     #[must_use]
     pub fn case_table(&self, further: &BTreeMap<String, Vec<(String, String)>>) -> CommaTable<13> {
         let of = |case: &str| further.get(case).map_or(&[][..], Vec::as_slice);

@@ -1,9 +1,44 @@
 //! Temporary storage for scores that do not fit into memory.
 
+use std::io::Read;
 use std::path::Path;
 
-use lesio_metrics::Scratch;
+use lesio_metrics::{MetricError, Moved, Scratch};
 use tempfile::SpooledTempFile;
+
+/// Collected data together with the scratch that holds their scores.
+#[derive(Debug)]
+pub(crate) struct Collected<D> {
+    pub(crate) data: D,
+    pub(crate) scratch: Scratch,
+}
+
+/// Data whose scores are in a scratch.
+pub(crate) trait Append: Default {
+    /// Appends other data, whose scores have moved to the scratch of these data.
+    fn append(&mut self, other: Self, moved: Moved);
+}
+
+impl<D: Append> Collected<D> {
+    /// Nothing collected yet. Scores are kept in a folder, or in the system's temporary folder.
+    pub(crate) fn new(folder: Option<&Path>) -> Self {
+        Self { data: D::default(), scratch: scratch(folder) }
+    }
+
+    /// Appends other data with their scores.
+    pub(crate) fn absorb(&mut self, mut other: Self) -> Result<(), MetricError> {
+        let moved = self.scratch.absorb(&mut other.scratch)?;
+        self.data.append(other.data, moved);
+        Ok(())
+    }
+
+    /// Appends other data, whose scores come from a file.
+    pub(crate) fn absorb_from(&mut self, data: D, scores: impl Read) -> Result<(), MetricError> {
+        let moved = self.scratch.absorb_from(scores)?;
+        self.data.append(data, moved);
+        Ok(())
+    }
+}
 
 /// Scores up to this number of bytes stay in memory, as in small evaluations.
 const IN_MEMORY: usize = 1 << 25;

@@ -1,4 +1,4 @@
-//! Shares of the cases of a data set, for several machines.
+//! Shards of the cases of a data set, for several machines.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::workflow_error::WorkflowError;
 
-/// Most shares.
+/// Largest number of shards.
 const MOST: usize = 1_000_000;
 
-/// One of several shares of the cases of a data set, as `2/4`. Every case is in exactly one share, whichever machine deals, and
-/// shares are about equally large by the bytes of their files.
+/// One of several shards of the cases of a data set, written `2/4`. Every case belongs to exactly one shard. Shards have
+/// about equal size, by the bytes of their files, and every machine computes the same division.
 ///
 /// ```
 /// use lesio_study::Shard;
@@ -33,29 +33,30 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The share `index`, from 1, of `of` shares, at most a million.
+    /// The shard `index`, starting at 1, of `of` shards, at most a million.
     ///
     /// # Errors
-    /// [`SettingError`] for a share that there is not.
+    /// [`SettingError`] if `index` is not within 1 to `of`.
     pub fn new(index: usize, of: usize) -> Result<Self, SettingError> {
         let sound = (1..=MOST).contains(&of) && (1..=of).contains(&index);
         require(sound, "shard", format!("{index}/{of}"), "K/N with K from 1 to N, at most a million")?;
         Ok(Self { index, of })
     }
 
-    /// Which share, from 1.
+    /// The number of this shard, starting at 1.
     #[must_use]
     pub fn index(self) -> usize {
         self.index
     }
 
-    /// How many shares there are.
+    /// The number of shards.
     #[must_use]
     pub fn of(self) -> usize {
         self.of
     }
 
-    /// The places of the cases of this share, ascending: the largest case goes to the share that has least so far.
+    /// The indices of the cases of this shard, ascending: cases are assigned in descending order of size, each to the shard that
+    /// is smallest so far.
     pub(crate) fn places(self, cases: &[Case]) -> Vec<usize> {
         deal(&cases.iter().map(bytes).collect::<Vec<_>>(), self.of, self.index - 1)
     }
@@ -93,17 +94,17 @@ impl FromStr for Shard {
     }
 }
 
-/// What the report of a share says of the whole.
+/// What the report of a shard states about the whole data set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ShardRecord {
-    /// The share.
+    /// The shard.
     pub shard: Shard,
-    /// Number of all cases, and a checksum of their names and of the sizes of their files, by which they were dealt.
+    /// The number of all cases, and a checksum of their names and file sizes, which determine the division.
     pub all: (usize, u32),
     /// A checksum of the options that change results.
     pub options: u32,
-    /// The place of each of its cases among all, by name.
+    /// The index of each of its cases among all cases, by name.
     pub places: BTreeMap<String, usize>,
 }
 
@@ -120,41 +121,43 @@ impl ShardRecord {
     }
 }
 
-/// The report of a share of the cases.
-pub(crate) trait ShareReport: Sized {
-    /// The share; `None` of all cases.
+/// A report of one shard, or of all cases.
+pub(crate) trait ShardReport: Sized {
+    /// The shard; `None` for all cases.
     fn shard(&mut self) -> &mut Option<ShardRecord>;
-    /// What changes with the models.
+    /// A text that changes with the models.
     fn fingerprint(&self) -> &str;
-    /// The cases that the report holds, with those that failed.
+    /// The names of all its cases, including those that failed.
     fn ids(&self) -> impl Iterator<Item = &str>;
-    /// Takes over the cases of another report.
+    /// Appends the cases of another report.
     fn absorb(&mut self, other: Self);
-    /// Sorts the cases, and those that failed, by place.
+    /// Sorts the cases, and those that failed, by their indices.
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>);
 }
 
-/// Joins the reports of all shares of a data set into that of a single run, whose cases are in the order of the data set.
+/// Merges the reports of all shards of a data set into the report of a single run, with the cases in the order of the data
+/// set.
 ///
 /// # Errors
-/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of other
-/// models, or with other options.
-pub(crate) fn join_shares<R: ShareReport>(reports: impl IntoIterator<Item = R>) -> Result<R, WorkflowError> {
+/// If there is no report, if a shard is missing, occurs twice or lacks cases, and if reports differ in data set, models or
+/// options.
+pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) -> Result<R, WorkflowError> {
     let refused = |why: String| WorkflowError::Merge { why };
     let mut joined: Option<(R, ShardRecord)> = None;
     let (mut seen, mut places) = (BTreeSet::new(), BTreeMap::new());
     for mut report in reports {
-        let record = report.shard().take().ok_or_else(|| refused("a report is not of a share".to_owned()))?;
+        let record =
+            report.shard().take().ok_or_else(|| refused("a report is not that of a shard".to_owned()))?;
         if !seen.insert(record.shard.index()) {
-            return Err(refused(format!("share {} is there twice", record.shard)));
+            return Err(refused(format!("shard {} occurs twice", record.shard)));
         }
         let ids: BTreeSet<&str> = report.ids().collect();
         if !ids.iter().copied().eq(record.places.keys().map(String::as_str)) {
-            return Err(refused(format!("share {} does not hold its cases", record.shard)));
+            return Err(refused(format!("shard {} lacks some of its cases", record.shard)));
         }
         for (id, &place) in &record.places {
             if places.insert(id.clone(), place).is_some() {
-                return Err(refused(format!("case {id} is in two shares")));
+                return Err(refused(format!("case {id} is in two shards")));
             }
         }
         let Some((whole, first)) = &mut joined else {
@@ -162,13 +165,13 @@ pub(crate) fn join_shares<R: ShareReport>(reports: impl IntoIterator<Item = R>) 
             continue;
         };
         for (differ, what) in [
-            (first.shard.of() != record.shard.of(), "different numbers of shares"),
+            (first.shard.of() != record.shard.of(), "different numbers of shards"),
             (first.all != record.all, "different data sets"),
             (whole.fingerprint() != report.fingerprint(), "different models"),
             (first.options != record.options, "different options"),
         ] {
             if differ {
-                return Err(refused(format!("shares {} and {} are of {what}", first.shard, record.shard)));
+                return Err(refused(format!("shards {} and {} have {what}", first.shard, record.shard)));
             }
         }
         whole.absorb(report);
@@ -188,25 +191,25 @@ pub(crate) fn join_shares<R: ShareReport>(reports: impl IntoIterator<Item = R>) 
     Ok(whole)
 }
 
-/// Bytes of the files of a case; none of those that cannot be found.
+/// The bytes of the files of a case; a missing file counts 0.
 fn bytes(case: &Case) -> u64 {
     case.images().iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum()
 }
 
-/// Places of one of several shares.
+/// The indices of the cases of one shard.
 fn deal(bytes: &[u64], of: usize, index: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..bytes.len()).collect();
     order.sort_by_key(|&place| (Reverse(bytes[place]), place));
-    // Loads with their shares: of equal loads the share with fewest cases, so that empty files are dealt out too.
+    // Of equal loads, the shard with fewest cases comes first, so that empty files are distributed as well.
     let mut loads: BinaryHeap<Reverse<(u64, usize, usize)>> =
-        (0..of).map(|share| Reverse((0, 0, share))).collect();
+        (0..of).map(|shard| Reverse((0, 0, shard))).collect();
     let mut own = Vec::new();
     for place in order {
-        let Some(Reverse((load, cases, share))) = loads.pop() else { break };
-        if share == index {
+        let Some(Reverse((load, cases, shard))) = loads.pop() else { break };
+        if shard == index {
             own.push(place);
         }
-        loads.push(Reverse((load.saturating_add(bytes[place]), cases + 1, share)));
+        loads.push(Reverse((load.saturating_add(bytes[place]), cases + 1, shard)));
     }
     own.sort_unstable();
     own
@@ -220,22 +223,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_case_is_in_one_share_and_shares_are_balanced(
+        fn every_case_is_in_one_shard_and_shards_are_balanced(
             bytes in prop::collection::vec(0_u64..1000, 0..60),
             of in 1_usize..8,
         ) {
-            let shares: Vec<Vec<usize>> = (0..of).map(|index| deal(&bytes, of, index)).collect();
-            let mut all: Vec<usize> = shares.concat();
+            let shards: Vec<Vec<usize>> = (0..of).map(|index| deal(&bytes, of, index)).collect();
+            let mut all: Vec<usize> = shards.concat();
             all.sort_unstable();
             prop_assert_eq!(all, (0..bytes.len()).collect::<Vec<_>>());
-            let loads: Vec<u64> = shares.iter().map(|own| own.iter().map(|&place| bytes[place]).sum()).collect();
+            let loads: Vec<u64> = shards.iter().map(|own| own.iter().map(|&place| bytes[place]).sum()).collect();
             let largest = bytes.iter().copied().max().unwrap_or(0);
             prop_assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= largest);
         }
     }
 
     #[test]
-    fn shares_that_cannot_be_are_refused() {
+    fn impossible_shards_are_errors() {
         for text in ["0/4", "5/4", "1/0", "1", "a/b", "1/2/3", "-1/2", ""] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }

@@ -1,10 +1,10 @@
-//! Several cases at once.
+//! Work on several items at once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Does `work` on every item, as many at once as there are workers, and hands each result on with the place of its item,
-/// in the order in which they finish. An error of `each` ends the work: items that were begun are finished.
+/// Applies `work` to every item, on as many threads as there are workers. Passes each result with the index of its item to
+/// `each`, in the order in which items finish. An error of `each` stops the work; items that have started are finished.
 pub(crate) fn in_parallel<T: Sync, R: Send, E>(
     workers: usize,
     items: &[T],
@@ -13,7 +13,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send, E>(
 ) -> Result<(), E> {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        // A worker waits with a result until it is taken: none runs ahead of the observer.
+        // A worker waits until its result is taken, so that no worker runs ahead of the observer.
         let (give, results) = mpsc::sync_channel(0);
         for _ in 0..workers.min(items.len()) {
             let (give, next, work) = (give.clone(), &next, &work);

@@ -99,7 +99,7 @@ pub enum WorkflowError {
         /// The error of the system. Its message is part of this one.
         cause: std::io::Error,
     },
-    /// What an earlier run, or another machine, measured of a case cannot be used.
+    /// The measurements of a case by an earlier run or another machine cannot be used.
     #[error("{}: {cause}", .path.display())]
     Record {
         /// The file.

@@ -26,38 +26,37 @@ pub enum ModelChoices {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EvaluateConfig {
-    /// Predictors, by default all that a model can serve. `intensity` is always among them.
+    /// The predictors. Default: all that a model supports. `intensity` is always included.
     pub predictors: Option<Vec<PredictorName>>,
     /// Predictors to combine, those of all models together. Default: none.
     pub ensemble: Vec<PredictorName>,
-    /// Groups of lesions to be measured by themselves; masks hold the lesions' numbers. Default: the kinds of defect that
-    /// the data set tells ([`LesionGroups::by_kind`]), if any.
+    /// Groups of lesions to measure separately; masks then hold the numbers of the lesions. Default: the kinds of defect
+    /// that the data set states ([`LesionGroups::by_kind`]), if any.
     pub groups: Option<LesionGroups>,
-    /// Whether the best predictor of each model is chosen. Default: not.
+    /// Whether to choose the best predictor of each model. Default: no.
     pub model_choices: ModelChoices,
     /// The resampling of patients.
     pub bootstrap: BootstrapConfig,
-    /// Most cases whose slices are shown in the report: of each kind of defect, or of all cases where there are no kinds,
-    /// the best, the median and the worst by the map that is chosen or leads. Default 18.
+    /// The largest number of cases that the report shows: for each kind of defect, or for all cases if there are no kinds,
+    /// the best, the median and the worst case by the chosen or leading map. Default 18.
     pub pictures: usize,
-    /// What becomes of a test case that cannot be read, or whose truth is of another place than its image. Default: it is
-    /// left out and listed. Validation cases, which choose, must all be sound.
+    /// What to do with a test case that cannot be read, or whose truth has another position in space than its image.
+    /// Default: leave it out and list it. Validation cases must all be readable, because they make choices.
     pub bad_cases: BadCases,
-    /// How cases are read.
+    /// How to read the files of cases.
     pub reading: ReadOptions,
-    /// A folder for scores that do not fit into memory, where nothing is left behind. Default: where the system has
-    /// temporary files.
+    /// A folder for scores that do not fit into memory. Nothing remains there. Default: the system's temporary folder.
     pub scratch: Option<PathBuf>,
-    /// A folder for what is measured of each case, so that an interrupted evaluation goes on, and shares of the cases
-    /// can be joined. Default: where the system has temporary files, and removed at the end.
+    /// A folder for the measurements of each case. With it, an interrupted evaluation can be resumed, and shards can be
+    /// merged. Default: a temporary folder of the system, removed at the end.
     pub records: Option<PathBuf>,
-    /// What becomes of cases that an earlier run measured with the same models and options and left in
-    /// [`EvaluateConfig::records`]. Default: they are measured again.
+    /// What to do with cases that an earlier run with the same models and options has measured into
+    /// [`EvaluateConfig::records`]. Default: measure them again.
     pub finished: FinishedCases,
-    /// The share of the test cases to measure. Default: all.
+    /// The shard of the test cases to measure. Default: all cases.
     pub shard: Option<Shard>,
-    /// Test cases that are measured at once, at least 1. Default 1: a network uses all cores alone, but reading a case,
-    /// filtering its maps and measuring them do not.
+    /// The number of test cases to measure at once, at least 1; each may use an equal part of the memory that `reading`
+    /// allows. Results do not depend on it. Default 1, because one pass of a network already uses all cores.
     pub workers: usize,
 }
 
@@ -89,10 +88,10 @@ impl EvaluateConfig {
         self
     }
 
-    /// Checks the settings that no model is needed for.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// No worker, and as [`BootstrapConfig::validate`].
+    /// If there is no worker, and the errors of [`BootstrapConfig::validate`].
     pub fn validate(&self) -> Result<(), SettingError> {
         require(self.workers > 0, "workers", self.workers, "at least 1")?;
         self.bootstrap.validate()

@@ -2,14 +2,14 @@
 
 mod config;
 mod examples;
-mod measurement;
+mod measurements;
+mod measuring;
 mod record;
 mod results;
 mod run;
-mod share;
 mod work;
 
 pub use config::{EvaluateConfig, ModelChoices};
+pub use measurements::{CohortMeasurements, MeasuredCase, UnreadCase, merge_measurements};
 pub use results::{ChosenMap, EvaluationResults};
-pub use run::{evaluate, evaluate_share};
-pub use share::{EvaluationShare, MeasuredCase, UnreadCase, merge_evaluations};
+pub use run::{evaluate, measure_cases};

@@ -1,7 +1,8 @@
-//! What was measured of a case, in a file: an evaluation goes on from there, and shares of the cases are joined.
+//! Files with the measurements of a case, from which an evaluation is resumed and shards are merged.
 //!
-//! The file is a header of eight letters and the sizes of four parts, then the parts: JSON, the pixels of the slice that may be
-//! shown, and the scores of the two builders that keep scores outside of memory. A checksum of all that is at its end.
+//! A file consists of a header (eight letters and the sizes of four parts), the parts, and a CRC-32 of everything before it. The
+//! parts are JSON, the pixels of the slice that the report may show, and the scores of the two builders that keep scores
+//! outside of memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,13 +13,14 @@ use lesio_io::atomic::{self, Existing};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::measurement::Measurement;
+use super::measuring::Measurement;
 use crate::checksum::{Checked, is_sealed};
 use crate::evaluation::{EvaluationBuilder, GatheredScores};
 use crate::groups::{GatheredGroups, GroupedEvaluation};
 use crate::images::ImageEvaluation;
 use crate::operating::OperatingEvaluation;
 use crate::presentation::Shown;
+use crate::scratch::Collected;
 use crate::workflow_error::WorkflowError;
 
 const MAGIC: &[u8; 8] = b"lesioEV1";
@@ -26,18 +28,18 @@ const MAGIC: &[u8; 8] = b"lesioEV1";
 const PARTS: usize = 4;
 const HEADER: u64 = 8 + 8 * PARTS as u64;
 
-/// A case that was measured.
+/// An open file with the measurements of a case.
 pub(super) struct Record {
     path: PathBuf,
     file: File,
-    /// Where each part begins, and the last one ends.
+    /// The offsets where the parts begin, and where the last one ends.
     places: [u64; PARTS + 1],
     kept: Kept<GatheredScores, GatheredGroups, ImageEvaluation, OperatingEvaluation>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Kept<E, G, I, O> {
-    /// What the measurement comes from.
+    /// The inputs of the measurements.
     key: String,
     evaluation: E,
     grouped: G,
@@ -47,7 +49,7 @@ struct Kept<E, G, I, O> {
     shown: Option<ShownParts>,
 }
 
-/// What the pixels of a slice are.
+/// The layout of the pixels of a slice.
 #[derive(Serialize, Deserialize)]
 struct ShownParts {
     label: String,
@@ -57,10 +59,11 @@ struct ShownParts {
 }
 
 impl Record {
-    /// Writes what was measured of a case, whole or not at all.
+    /// Writes the measurements of a case atomically.
     pub(super) fn write(path: &Path, key: &str, found: &mut Measurement) -> Result<(), WorkflowError> {
         let Measurement { evaluation, grouped, images, operating, precisions, shown } = found;
-        let ((evaluation, scores), (grouped, of_groups)) = (evaluation.parts(), grouped.parts());
+        let Collected { data: evaluation, scratch: scores } = &mut evaluation.collected;
+        let Collected { data: grouped, scratch: of_groups } = &mut grouped.collected;
         let precisions = std::mem::take(precisions);
         let (shown, pixels) = shown.as_ref().map(taken_apart).unzip();
         let (key, pixels) = (key.to_owned(), pixels.unwrap_or_default());
@@ -81,10 +84,10 @@ impl Record {
         Ok(())
     }
 
-    /// Opens the record of a case.
+    /// Opens the file of a case.
     ///
     /// # Errors
-    /// A file that cannot be read, is no record, or is damaged.
+    /// If the file cannot be read, is not such a file, or is damaged.
     pub(super) fn open(path: &Path) -> Result<Self, WorkflowError> {
         let failed = |cause| WorkflowError::Record { path: path.to_owned(), cause };
         let damaged = || failed(io::Error::new(io::ErrorKind::InvalidData, "the file is damaged"));
@@ -108,12 +111,12 @@ impl Record {
         Ok(Self { path: path.to_owned(), file, places, kept })
     }
 
-    /// What the measurement comes from.
+    /// The inputs of the measurements.
     pub(super) fn key(&self) -> &str {
         &self.kept.key
     }
 
-    /// Adds what was measured to what other cases gave, and returns the average precision of each map.
+    /// Adds the measurements to those of other cases, and returns the average precision of each map.
     pub(super) fn add_to(
         self,
         evaluation: &mut EvaluationBuilder,
@@ -122,14 +125,14 @@ impl Record {
         operating: &mut OperatingEvaluation,
     ) -> Result<BTreeMap<String, f64>, WorkflowError> {
         let Self { path, file, places, kept } = self;
-        evaluation.absorb_from(kept.evaluation, part(&path, &file, &places, 2)?)?;
-        grouped.absorb_from(kept.grouped, part(&path, &file, &places, 3)?)?;
+        evaluation.collected.absorb_from(kept.evaluation, part(&path, &file, &places, 2)?)?;
+        grouped.collected.absorb_from(kept.grouped, part(&path, &file, &places, 3)?)?;
         images.absorb(kept.images);
         operating.absorb(kept.operating);
         Ok(kept.precisions)
     }
 
-    /// The slice that may be shown; `None` without a lesion.
+    /// The slice that the report may show; `None` without a lesion.
     pub(super) fn shown(&self) -> Result<Option<Shown>, WorkflowError> {
         let failed = |cause| WorkflowError::Record { path: self.path.clone(), cause };
         let Some(parts) = &self.kept.shown else { return Ok(None) };
@@ -154,7 +157,8 @@ fn part<'a>(
     Ok(file.take(places[part + 1] - places[part]))
 }
 
-/// A slice as its parts and its pixels: image, perhaps reconstruction, and maps as `f32`, the truth as bytes.
+/// Splits a slice into its layout and its pixels: the image, the reconstruction if there is one, and the maps as `f32`, then
+/// the truth as bytes.
 fn taken_apart(shown: &Shown) -> (ShownParts, Vec<u8>) {
     let (rows, columns) = shown.image.dim();
     let has_reconstruction = shown.reconstruction.dim() == (rows, columns);
@@ -166,7 +170,7 @@ fn taken_apart(shown: &Shown) -> (ShownParts, Vec<u8>) {
     (ShownParts { label, size: [rows, columns], has_reconstruction, maps }, pixels)
 }
 
-/// The other way round; `None` of other pixels.
+/// The inverse of [`taken_apart`]; `None` if the pixels do not fit the layout.
 fn put_together(parts: &ShownParts, mut pixels: &[u8]) -> Option<Shown> {
     let [rows, columns] = parts.size;
     let count = rows.checked_mul(columns)?;

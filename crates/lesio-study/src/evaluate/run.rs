@@ -8,9 +8,9 @@ use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::dataset::Case;
 
 use super::config::{EvaluateConfig, ModelChoices};
-use super::measurement::{Measuring, cannot_be_scored};
+use super::measurements::{CohortMeasurements, Frame, UnreadCase};
+use super::measuring::{Measuring, cannot_be_scored};
 use super::results::EvaluationResults;
-use super::share::{EvaluationShare, Frame, UnreadCase};
 use super::work::{Found, Work};
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
@@ -43,21 +43,21 @@ pub fn evaluate(
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
 ) -> Result<EvaluationResults, WorkflowError> {
-    evaluate_share(localizers, test, validation, config, observer)?.results(observer)
+    measure_cases(localizers, test, validation, config, observer)?.results(observer)
 }
 
-/// The first part of [`evaluate`]: measures the test cases, or those of [`EvaluateConfig::shard`]. `test` always holds all
-/// test cases.
+/// Measures the test cases, or those of [`EvaluateConfig::shard`], without computing figures. `test` always holds all test
+/// cases.
 ///
 /// # Errors
-/// As [`evaluate`], except for errors of the figures.
-pub fn evaluate_share(
+/// Those of [`evaluate`], except for errors of the figures.
+pub fn measure_cases(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
     test: &[Case],
     validation: &[Case],
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
-) -> Result<EvaluationShare, WorkflowError> {
+) -> Result<CohortMeasurements, WorkflowError> {
     config.validate()?;
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
@@ -71,26 +71,27 @@ pub fn evaluate_share(
         }
     }
     let choice = choose(&models, &validation, config.scratch.as_deref(), observer)?;
-    let mut share = EvaluationShare::new(models.fingerprint()?, frame(&models, &choice, learnt, config)?);
-    share.scratch.clone_from(&config.scratch);
-    let options = options(&share.frame, config)?;
+    let mut measured =
+        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learnt, config)?);
+    measured.scratch.clone_from(&config.scratch);
+    let options = options(&measured.frame, config)?;
     let places = config.shard.map_or_else(|| (0..test.len()).collect(), |shard| shard.places(test));
-    share.shard = config.shard.map(|shard| ShardRecord::new(shard, test, &places, options));
+    measured.shard = config.shard.map(|shard| ShardRecord::new(shard, test, &places, options));
     let folder = match &config.records {
         Some(folder) => folder.clone(),
-        None => share.temporary_records()?,
+        None => measured.temporary_records()?,
     };
     prepare_folder(&folder)?;
 
     let files = case_folders(Path::new(""), test);
     let cases: Vec<(&Case, &PathBuf)> = places.iter().map(|&place| (&test[place], &files[place])).collect();
     let by_kind = LesionGroups::by_kind(test);
-    // Each worker has its part of the memory.
+    // Each worker may use an equal part of the memory.
     let reading = config.reading.clone().max_bytes(config.reading.limit() / config.workers as u64);
     let own = EvaluateConfig { reading, ..config.clone() };
     let measuring = Measuring { models: &models, choice: &choice, by_kind: &by_kind, config: &own };
-    share.seconds = first_seconds(&measuring, &cases)?;
-    let key = format!("{}; {options:08x}", share.fingerprint);
+    measured.seconds = first_seconds(&measuring, &cases)?;
+    let key = format!("{}; {options:08x}", measured.fingerprint);
     let work = Work { measuring, folder, key, is_only: test.len() == 1 };
     let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
     observer.begin(&Step::Scoring, cases.len());
@@ -118,11 +119,11 @@ pub fn evaluate_share(
         },
     )?;
     observer.end();
-    (share.cases, share.unread) = (done.into_values().collect(), failed.into_values().collect());
-    Ok(share)
+    (measured.cases, measured.unread) = (done.into_values().collect(), failed.into_values().collect());
+    Ok(measured)
 }
 
-/// What is the same for all test cases.
+/// The common results of all test cases.
 fn frame(
     models: &ModelSet,
     choice: &ValidationChoice,
@@ -147,20 +148,20 @@ fn frame(
     })
 }
 
-/// A checksum of everything but models and cases that changes what is measured. The limit of memory does not.
+/// A checksum of all options that change measurements or figures. The memory limit does not change them.
 fn options(frame: &Frame, config: &EvaluateConfig) -> Result<u32, WorkflowError> {
     let reading = config.reading.clone().max_bytes(0);
     let text = format!("{} {:?} {reading:?}", serde_json::to_string(frame)?, config.groups);
     Ok(crc32fast::hash(text.as_bytes()))
 }
 
-/// Seconds per slice of each map, of the first case that can be scored.
+/// Seconds per slice of each map, measured on the first case that can be scored.
 fn first_seconds(
     measuring: &Measuring<'_>,
     cases: &[(&Case, &PathBuf)],
 ) -> Result<BTreeMap<String, f64>, WorkflowError> {
     for (case, _) in cases {
-        // Measuring the case reports its errors.
+        // Errors are reported when the case is measured.
         let Ok(subject) = measuring.read(case) else { continue };
         match time_predictors(measuring.models, &subject) {
             Err(error) if cannot_be_scored(&error) => {}

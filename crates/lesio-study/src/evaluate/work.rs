@@ -1,13 +1,13 @@
-//! One test case after the other: measured, unless an earlier run did that.
+//! Measuring test cases that no earlier run has measured.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lesio_io::dataset::{Case, Mask};
 
-use super::measurement::Measuring;
+use super::measurements::MeasuredCase;
+use super::measuring::Measuring;
 use super::record::Record;
-use super::share::MeasuredCase;
 use crate::case_record::key_of;
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
@@ -15,48 +15,49 @@ use crate::localize::FinishedCases;
 use crate::reading::BadCases;
 use crate::workflow_error::WorkflowError;
 
-/// What is the same for every test case.
+/// The common inputs of all test cases.
 pub(super) struct Work<'a> {
     pub(super) measuring: Measuring<'a>,
-    /// Where records are.
+    /// The folder of records.
     pub(super) folder: PathBuf,
-    /// Models and options, on which every measurement depends.
+    /// A text that changes with models and options.
     pub(super) key: String,
-    /// Whether there is but one test case, whose error is that of the evaluation.
+    /// Whether there is only one test case, whose error ends the evaluation.
     pub(super) is_only: bool,
 }
 
-/// What became of a case.
+/// The outcome of a case.
 pub(super) enum Found {
-    /// Its record is written.
+    /// Its record exists.
     Measured {
-        /// Where.
+        /// The case with its record.
         case: MeasuredCase,
-        /// Why it has no maps: an image that cannot be scored.
+        /// The reason if its image could not be scored.
         unscored: Option<StudyError>,
     },
-    /// It cannot be read and is left out.
+    /// It could not be read and is left out.
     Unread(StudyError),
 }
 
 impl Work<'_> {
-    /// Measures a case and writes its record, unless an earlier run did that and its record is to be kept.
+    /// Measures a case and writes its record, unless finished cases are kept and an earlier run has measured it.
     pub(super) fn measure_once(&self, case: &Case, name: &Path) -> Result<Found, WorkflowError> {
         let mut file = name.as_os_str().to_owned();
         file.push(".scores");
+        let config = self.measuring.config;
+        // A file that cannot be read has no key. Reading it again below reports the reason.
+        let key = self.key(case).unwrap_or_default();
         let measured = MeasuredCase {
             id: case.id().to_owned(),
             kind: case.kind().map(str::to_owned),
             further: case.further().to_vec(),
             file: file.into(),
+            key,
             folder: self.folder.clone(),
         };
         let path = measured.path();
-        let config = self.measuring.config;
-        // A file that cannot be read has no key. Reading it again reports why.
-        let key = self.key(case).unwrap_or_default();
         if config.finished == FinishedCases::Keep
-            && Record::open(&path).is_ok_and(|record| record.key() == key)
+            && Record::open(&path).is_ok_and(|record| record.key() == measured.key)
         {
             return Ok(Found::Measured { case: measured, unscored: None });
         }
@@ -69,12 +70,12 @@ impl Work<'_> {
         if let Some(folder) = path.parent() {
             prepare_folder(folder)?;
         }
-        Record::write(&path, &key, &mut found)?;
+        Record::write(&path, &measured.key, &mut found)?;
         Ok(Found::Measured { case: measured, unscored })
     }
 
-    /// What the measurement of a case depends on: the version of this crate, models and options, what the data set says of
-    /// the case, and the bytes of its files.
+    /// A text that changes with all inputs of the measurements: the version of this crate, models and options, the names and
+    /// kind of the case, and the bytes of its files.
     fn key(&self, case: &Case) -> io::Result<String> {
         let normal = if *case.mask() == Mask::Normal { "normal" } else { "" };
         let (id, patient, kind) = (case.id(), case.patient(), case.kind());

@@ -14,8 +14,8 @@ use crate::folder::{PAGE, REPORT};
 impl LocalizationReport {
     /// A page that lists all cases, to lie in a folder, with links to the files of the cases from there: `report.html`.
     ///
-    /// The files of a case are looked for beside the page first, where the cases of all shares are, and otherwise where the report
-    /// says.
+    /// Links lead to the files of a case next to the page, where all shards write their cases, and otherwise to the paths in the
+    /// report.
     #[must_use]
     pub fn page(&self, folder: &Path) -> CohortPage {
         let content = self.content();

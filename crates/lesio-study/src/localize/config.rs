@@ -140,7 +140,7 @@ pub struct LocalizeConfig {
     pub pages: ReportPages,
     /// What becomes of cases that an earlier run finished. Default: they are mapped again.
     pub finished: FinishedCases,
-    /// The share of the cases that is mapped. Default: all.
+    /// The shard of the cases to map. Default: all cases.
     pub shard: Option<Shard>,
     /// Cases that are mapped at once, at least 1. Reading, filters and writing of one then run beside the network of another;
     /// each may take an equal share of the memory that `reading` allows. Results do not depend on it. Default 1.

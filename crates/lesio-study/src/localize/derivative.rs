@@ -64,7 +64,7 @@ const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
     ("normal", "Number of cases that are normal"),
 ];
 
-/// Writes what says of a folder that it is a derivative of BIDS. Every share writes the same.
+/// Writes the files that describe a folder as a BIDS derivative. Every shard writes the same files.
 ///
 /// # Errors
 /// A failure of the file system; [`WorkflowError::Exists`] for the description of something else.

@@ -1,21 +1,21 @@
-//! The reports of all shares of a data set, joined.
+//! Merging the reports of shards.
 
 use super::report::LocalizationReport;
-use crate::shard::{ShardRecord, ShareReport, join_shares};
+use crate::shard::{ShardRecord, ShardReport, join_shards};
 use crate::workflow_error::WorkflowError;
 
-/// Joins the reports of all shares of a data set into the one that a single run would have given.
+/// Merges the reports of all shards of a data set into the report of a single run.
 ///
 /// # Errors
-/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of another
-/// model, or with other options.
+/// If there is no report, if a shard is missing, occurs twice or lacks cases, and if reports differ in data set, model or
+/// options.
 pub fn merge_shards(
     reports: impl IntoIterator<Item = LocalizationReport>,
 ) -> Result<LocalizationReport, WorkflowError> {
-    join_shares(reports)
+    join_shards(reports)
 }
 
-impl ShareReport for LocalizationReport {
+impl ShardReport for LocalizationReport {
     fn shard(&mut self) -> &mut Option<ShardRecord> {
         &mut self.shard
     }

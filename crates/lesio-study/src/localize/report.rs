@@ -34,7 +34,7 @@ pub struct LocalizationReport {
     pub layout: OutputLayout,
     /// Which pages were written.
     pub pages: ReportPages,
-    /// The share of the cases that this is, with a checksum of all cases of the data set.
+    /// The shard, with a checksum of all cases of the data set; `None` for all cases.
     pub shard: Option<ShardRecord>,
     /// The images that were mapped.
     pub cases: Vec<LocalizedCase>,
@@ -150,7 +150,7 @@ pub struct MappedPredictor {
 }
 
 impl LocalizationReport {
-    /// The name of the file of a report: `report.json`, and of a share of the cases such as `report-2-of-4.json`.
+    /// The file name of a report: `report.json`, or for a shard a name such as `report-2-of-4.json`.
     #[must_use]
     pub fn file_name(shard: Option<Shard>) -> String {
         match shard {

@@ -19,7 +19,7 @@ use crate::further::FurtherColumns;
 use crate::localize::{FailedCase, FinishedCases};
 use crate::observer::{Notice, Observer, Step};
 use crate::quality::assessment::GradedFile;
-use crate::shard::{Shard, ShardRecord, ShareReport, join_shares};
+use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
 use crate::workers::in_parallel;
 use crate::workflow_error::WorkflowError;
 
@@ -33,12 +33,12 @@ pub struct GradeConfig {
     pub existing: Existing,
     /// How files are read.
     pub reading: ReadOptions,
-    /// What becomes of cases that an earlier run graded with the same model, options and files in the same folder. Default:
-    /// they are graded again.
+    /// What to do with cases that an earlier run has graded with the same model, options and files into the same folder.
+    /// Default: grade them again.
     pub finished: FinishedCases,
-    /// The share of the cases to grade. Default: all.
+    /// The shard of the cases to grade. Default: all cases.
     pub shard: Option<Shard>,
-    /// Cases that are graded at once, at least 1; each may take an equal share of the memory. Default 1.
+    /// The number of cases to grade at once, at least 1; each may use an equal part of the memory. Default 1.
     pub workers: usize,
 }
 
@@ -70,10 +70,10 @@ setters!(GradeConfig {
 #[non_exhaustive]
 pub struct GradingReport {
     of: Grading,
-    /// The share of the cases that this is; `None` of all.
+    /// The shard; `None` for all cases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardRecord>,
-    /// What changes with anything that changes grades, see [`QualityModel::fingerprint`].
+    /// A text that changes with everything that changes grades, see [`QualityModel::fingerprint`].
     pub fingerprint: String,
     /// The cases that were graded.
     pub cases: Vec<GradedCase>,
@@ -81,7 +81,7 @@ pub struct GradingReport {
     pub failed: Vec<FailedCase>,
 }
 
-/// Tells this report from other programs' reports of shares.
+/// Distinguishes this report from the shard reports of other programs.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Grading {
@@ -96,7 +96,7 @@ pub struct GradedCase {
     pub id: String,
     /// The patient; the case's own name where the data set does not tell.
     pub patient: String,
-    /// What else a manifest says of it, by column.
+    /// Its additional columns in a manifest: name and value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<(String, String)>,
     /// Its image.
@@ -169,18 +169,18 @@ pub fn grade_folder(
     })
 }
 
-/// Joins the reports of all shares of a data set into the one that a single run would have given.
+/// Merges the reports of all shards of a data set into the report of a single run.
 ///
 /// # Errors
-/// No report; a share that is missing or there twice, or does not hold its cases; reports of other data sets, of another
-/// model, or with other options.
+/// If there is no report, if a shard is missing, occurs twice or lacks cases, and if reports differ in data set, model or
+/// options.
 pub fn merge_grades(
     reports: impl IntoIterator<Item = GradingReport>,
 ) -> Result<GradingReport, WorkflowError> {
-    join_shares(reports)
+    join_shards(reports)
 }
 
-impl ShareReport for GradingReport {
+impl ShardReport for GradingReport {
     fn shard(&mut self) -> &mut Option<ShardRecord> {
         &mut self.shard
     }
@@ -205,31 +205,31 @@ impl ShareReport for GradingReport {
     }
 }
 
-/// What is the same for every case.
+/// The common inputs of all cases.
 struct Work<'a> {
     model: &'a QualityModel,
     config: &'a GradeConfig,
-    /// How files are read, with the memory of one worker.
+    /// How to read files, with the memory of one worker.
     reading: ReadOptions,
     fingerprint: String,
     options: u32,
 }
 
 impl Work<'_> {
-    /// Grades a case, unless an earlier run did that and its results are to be kept.
+    /// Grades a case, unless finished cases are kept and an earlier run has graded it.
     fn grade_once(&self, case: &Case, folder: &Path) -> Result<GradedCase, WorkflowError> {
         let without = |part| move || WorkflowError::Without { whole: "case", part };
         let image = case.inputs().into_iter().next().ok_or_else(without("an image"))?;
         let segmentation = case.mask().path().ok_or_else(without("a segmentation"))?;
         let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options, case.matching());
-        // A file that cannot be read has no key. Reading it again reports why.
+        // A file that cannot be read has no key. Reading it again below reports the reason.
         let key = key_of(&what, case.images().iter().map(PathBuf::as_path).chain([segmentation])).ok();
         if self.config.finished == FinishedCases::Keep
             && let Some(key) = &key
             && let Some(graded) = finished(&folder.join(RECORD), key)
             && files_of(&graded).all(|name| folder.join(name).is_file())
         {
-            // What is said of a case may have changed since.
+            // A manifest may have changed since.
             let (patient, further) = (case.patient().to_owned(), case.further().to_vec());
             let segmentation = segmentation.to_owned();
             return Ok(GradedCase { patient, further, image, segmentation, ..graded });
@@ -266,10 +266,10 @@ impl GradedCase {
     }
 }
 
-/// The files that every graded case has.
+/// The files that a graded case must have.
 fn files_of(graded: &GradedCase) -> impl Iterator<Item = &'static str> {
     let is_graded = graded.volume.is_some();
-    // A picture of what is not segmented is not made, and not every method has a map of errors.
+    // There is no picture if nothing is segmented, and not every method has an error map.
     GradedFile::NAMES.into_iter().filter(move |name| match *name {
         "assessment.png" => is_graded,
         "error.nii.gz" => false,
@@ -278,7 +278,7 @@ fn files_of(graded: &GradedCase) -> impl Iterator<Item = &'static str> {
 }
 
 impl GradingReport {
-    /// The name of the file of a report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
+    /// The file name of a report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
     #[must_use]
     pub fn file_name(shard: Option<Shard>) -> String {
         crate::LocalizationReport::file_name(shard)
@@ -294,9 +294,8 @@ impl GradingReport {
         Ok(value)
     }
 
-    /// A row for each case and label, in order of the cases. A case in which nothing is segmented has one row without grades.
-    /// Cases that could not be graded have their error in the last of these columns. What else a manifest says of the cases
-    /// follows.
+    /// One row for each case and label, in order of the cases. A case without a segmented pixel has one row without grades.
+    /// Cases that could not be graded follow, with their errors. The additional columns of a manifest are the last columns.
     #[must_use]
     pub fn case_table(&self) -> CommaTable<9> {
         let of_failed = self.failed.iter().map(|case| case.further.as_slice());

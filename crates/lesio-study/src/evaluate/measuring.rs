@@ -1,4 +1,4 @@
-//! What one case adds to an evaluation.
+//! Measuring one test case.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::subject::Subject;
 use crate::thresholds::ValidationChoice;
 use crate::workflow_error::WorkflowError;
 
-/// What one case adds to an evaluation.
+/// The measurements of one case.
 #[derive(Debug)]
 pub(super) struct Measurement {
     pub(super) evaluation: EvaluationBuilder,
@@ -36,25 +36,25 @@ pub(super) struct Measurement {
     pub(super) shown: Option<Shown>,
 }
 
-/// How cases are measured.
+/// Scores cases and measures their maps.
 pub(super) struct Measuring<'a> {
     pub(super) models: &'a ModelSet,
     pub(super) choice: &'a ValidationChoice,
-    /// The kinds of defect that the data set knows.
+    /// The kinds of defect that the data set states.
     pub(super) by_kind: &'a LesionGroups,
     pub(super) config: &'a EvaluateConfig,
 }
 
 impl Measuring<'_> {
-    /// A case whose truth, if there is one, lies on its image.
+    /// Reads a case, and checks that its truth, if there is one, fits its image.
     pub(super) fn read(&self, case: &Case) -> Result<Subject, StudyError> {
         let subject = Subject::read_with(case, &self.config.reading)?;
         subject.truth()?;
         Ok(subject)
     }
 
-    /// Scores a case by all models and measures their maps, one by one, so that they are never in memory together. A case
-    /// whose image cannot be scored is noted as such, and its error returned beside.
+    /// Scores a case with all models and measures their maps one at a time, so that they are never in memory together. If the
+    /// image cannot be scored, the measurements state that, and the error is returned as well.
     pub(super) fn measure(
         &self,
         case: &Case,
@@ -92,7 +92,7 @@ impl Measuring<'_> {
         found: &mut Measurement,
     ) -> Result<(), StudyError> {
         let Measurement { evaluation, grouped, images, operating, precisions, shown } = found;
-        // Begun when the first map is there: a case that cannot be scored adds nothing.
+        // Starts with the first map, so that a case that cannot be scored adds nothing.
         let mut started = None;
         let mut gathered = Some((evaluation, grouped, images, operating, lesions));
         self.models.score_each(subject, |scene, name, maps| {
@@ -140,7 +140,7 @@ impl Measuring<'_> {
         Ok(mask.map(|mask| mask.data().mapv(u32::from)))
     }
 
-    /// The thresholds of a map: that of the calibration, of single predictors, and that which validation lesions chose.
+    /// The thresholds of a map: the one of the calibration (single predictors only), and the one chosen on validation lesions.
     fn operating_points(&self, name: &str, scene: &Scene) -> Vec<OperatingPoint> {
         let Self { models, choice, .. } = *self;
         let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
@@ -158,7 +158,7 @@ impl Measuring<'_> {
     }
 }
 
-/// The average precision of a map on slices with lesions; `None` where every pixel that counts is a lesion.
+/// The average precision of a map on slices with lesions; `None` if every scored pixel is a lesion.
 fn precision_of(slices: &LesionSlices, map: &Array3<f32>) -> Result<Option<f64>, StudyError> {
     let mut pixels = PixelCurve::new();
     pixels.update_within(&slices.cut(map), &slices.truth, &slices.within)?;
@@ -169,7 +169,7 @@ fn precision_of(slices: &LesionSlices, map: &Array3<f32>) -> Result<Option<f64>,
     }
 }
 
-/// Whether an error is the image's: empty or constant, without foreground, with values that are not finite.
+/// Whether the image causes the error: it is empty or constant, or has no foreground or values that are not finite.
 pub(super) fn cannot_be_scored(error: &StudyError) -> bool {
     matches!(error, StudyError::Score { source: PredictError::Preprocess(PreprocessError::Image(_)), .. })
 }

@@ -1,8 +1,8 @@
-//! What was measured of the test cases, or of a share of them.
+//! The measurements of test cases, or of one shard of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
@@ -24,42 +24,42 @@ use crate::model_set::LearntEnsemble;
 use crate::observer::{Notice, Observer};
 use crate::operating::OperatingEvaluation;
 use crate::presentation::leading;
-use crate::shard::{Shard, ShardRecord, ShareReport, join_shares};
+use crate::shard::{Shard, ShardRecord, ShardReport, join_shards};
 use crate::thresholds::Thresholds;
 use crate::workflow_error::WorkflowError;
 
-/// What was measured of the test cases of an evaluation, or of a share of them: [`EvaluationShare::results`] computes the
-/// figures, [`merge_evaluations`] joins the shares of several machines first.
+/// The measurements of the test cases of an evaluation, or of one shard of them. [`CohortMeasurements::results`] computes the
+/// figures. [`merge_measurements`] merges the shards of several machines before that.
 ///
-/// What was measured of each case lies in a folder of records ([`EvaluateConfig::records`](crate::EvaluateConfig::records)), which
-/// is needed for that.
+/// The measurements of each case are in a file in the folder of records
+/// ([`EvaluateConfig::records`](crate::EvaluateConfig::records)). `results` reads these files.
 #[derive(Debug, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct EvaluationShare {
+pub struct CohortMeasurements {
     schema: u32,
     of: Evaluation,
-    /// The share; `None` of all cases.
+    /// The shard; `None` for all cases.
     pub shard: Option<ShardRecord>,
-    /// What changes with the models, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
+    /// A text that changes with the models, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
     pub fingerprint: String,
-    /// What a program says of data and models, for the reports.
+    /// What a program adds to the reports about data and models.
     pub about: Extra,
-    /// Test cases that could be read.
+    /// The test cases that could be read.
     pub cases: Vec<MeasuredCase>,
-    /// Those that could not be, or whose truth is elsewhere.
+    /// The test cases that could not be read, or whose truth has another position in space than the image.
     pub unread: Vec<UnreadCase>,
-    /// Seconds per slice of each map, of the first case.
+    /// Seconds per slice of each map, measured on the first case.
     pub(super) seconds: BTreeMap<String, f64>,
     pub(super) frame: Frame,
-    /// Where a scratch may be.
+    /// The folder for scores that do not fit into memory.
     #[serde(skip)]
     pub(super) scratch: Option<PathBuf>,
-    /// The folder of the records, if it vanishes with the share.
+    /// The folder of the records, if it is removed together with this value.
     #[serde(skip)]
     temporary: Option<TempDir>,
 }
 
-/// Tells this report from other programs' reports of shares.
+/// Distinguishes this report from the shard reports of other programs.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Evaluation {
@@ -74,12 +74,14 @@ pub struct MeasuredCase {
     pub id: String,
     /// The kind of defect, where the data set tells.
     pub kind: Option<String>,
-    /// What else a manifest says of it, by column.
+    /// Its additional columns in a manifest: name and value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<(String, String)>,
     /// The name of its file in the folder of records.
     pub(super) file: PathBuf,
-    /// That folder.
+    /// The inputs of its measurements, as its file states them.
+    pub(super) key: String,
+    /// The folder of records.
     #[serde(skip)]
     pub(super) folder: PathBuf,
 }
@@ -88,23 +90,23 @@ pub struct MeasuredCase {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct UnreadCase {
-    /// The case, with its error.
+    /// The case and its error.
     #[serde(flatten)]
     pub case: FailedCase,
     /// The patient.
     pub patient: String,
 }
 
-/// What is the same for all test cases.
+/// The common results of all test cases.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Frame {
-    /// The maps in their order, with the scale on which each is shown.
+    /// The maps in their order, each with its display scale.
     pub(super) maps: Vec<(String, Scale)>,
     /// The filters of the first model.
     pub(super) postprocessing: Option<PostProcessing>,
     #[serde(with = "pairs")]
     pub(super) thresholds: Thresholds,
-    /// On the validation cases.
+    /// On the validation cases, by map.
     #[serde(with = "pairs")]
     pub(super) average_precisions: BTreeMap<(String, Stage), f64>,
     pub(super) learnt: Vec<LearntEnsemble>,
@@ -113,8 +115,8 @@ pub(super) struct Frame {
     pub(super) pictures: usize,
 }
 
-impl EvaluationShare {
-    /// The name of the folder of records beside the report of a share.
+impl CohortMeasurements {
+    /// The name of the folder of records next to the report of a shard.
     pub const RECORDS: &str = "scores";
 
     pub(super) fn new(fingerprint: String, frame: Frame) -> Self {
@@ -133,34 +135,34 @@ impl EvaluationShare {
         }
     }
 
-    /// A folder for records that vanishes with this.
+    /// Creates a folder for records that is removed together with this value.
     pub(super) fn temporary_records(&mut self) -> Result<PathBuf, WorkflowError> {
         let made = tempfile::tempdir()
             .map_err(|cause| WorkflowError::Record { path: std::env::temp_dir(), cause })?;
         Ok(self.temporary.insert(made).path().to_owned())
     }
 
-    /// The name of the file of a share's report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
+    /// The file name of a shard's report, as [`LocalizationReport::file_name`](crate::LocalizationReport::file_name).
     #[must_use]
     pub fn file_name(shard: Option<Shard>) -> String {
         crate::LocalizationReport::file_name(shard)
     }
 
-    /// Reads the report of a share; its records are in the folder [`EvaluationShare::RECORDS`] beside it.
+    /// Reads the report of a shard. Its records are in the folder [`CohortMeasurements::RECORDS`] next to it.
     ///
     /// # Errors
-    /// A file that cannot be read or is no such report.
+    /// If the file cannot be read or is not such a report.
     pub fn read(path: &Path) -> Result<Self, WorkflowError> {
         let failed = |cause| WorkflowError::Record { path: path.to_owned(), cause };
         let file = File::open(path).map_err(failed)?;
-        let mut share: Self = serde_json::from_reader(BufReader::new(file.take(LARGEST)))
+        let mut read: Self = serde_json::from_reader(BufReader::new(file.take(LARGEST)))
             .map_err(|error| failed(error.into()))?;
         let folder = path.parent().unwrap_or(Path::new(".")).join(Self::RECORDS);
-        share.cases.iter_mut().for_each(|case| folder.clone_into(&mut case.folder));
-        Ok(share)
+        read.cases.iter_mut().for_each(|case| folder.clone_into(&mut case.folder));
+        Ok(read)
     }
 
-    /// With a folder for scores that do not fit into memory, where nothing is left behind.
+    /// Sets a folder for scores that do not fit into memory. Nothing remains there.
     #[must_use]
     pub fn in_folder(mut self, scratch: impl Into<PathBuf>) -> Self {
         self.scratch = Some(scratch.into());
@@ -170,7 +172,7 @@ impl EvaluationShare {
     /// Computes the figures of all cases that were measured.
     ///
     /// # Errors
-    /// A record that is missing or damaged; a resampling that is not possible.
+    /// If a record is missing, damaged, or was written by another run; if the resampling is not possible.
     pub fn results(&self, observer: &mut dyn Observer) -> Result<EvaluationResults, WorkflowError> {
         observer.notice(&Notice::ComputingFigures);
         let (folder, frame) = (self.scratch.as_deref(), &self.frame);
@@ -182,7 +184,7 @@ impl EvaluationShare {
             evaluation.left_out(patient, &case.id, &case.error);
         }
         for (place, case) in self.cases.iter().enumerate() {
-            let record = Record::open(&case.path())?;
+            let record = case.record()?;
             let found = record.add_to(&mut evaluation, &mut grouped, &mut images, &mut operating)?;
             precisions.add(place, case.kind.as_deref(), found);
         }
@@ -200,7 +202,7 @@ impl EvaluationShare {
         let mut slices = Vec::new();
         for example in &examples {
             let Some(case) = self.cases.get(example.place) else { continue };
-            if let Some(mut shown) = Record::open(&case.path())?.shown()? {
+            if let Some(mut shown) = case.record()?.shown()? {
                 shown.label = format!("{} ({})", shown.label, example.why);
                 slices.push(shown);
             }
@@ -225,17 +227,17 @@ impl EvaluationShare {
         })
     }
 
-    /// Removes the records of all cases, and their folder if nothing else is in it. The figures cannot be computed again
-    /// after that.
+    /// Removes the records of all cases, and their folder if it is empty then. After that, the figures cannot be computed
+    /// again.
     ///
     /// # Errors
-    /// A file that cannot be removed.
+    /// If a file cannot be removed.
     pub fn remove_records(self) -> Result<(), WorkflowError> {
         let mut folders = BTreeSet::new();
         for case in &self.cases {
             let path = case.path();
             match std::fs::remove_file(&path) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
                     return Err(WorkflowError::Forget { path, cause });
                 }
                 _ => {}
@@ -262,26 +264,41 @@ impl EvaluationShare {
 }
 
 impl MeasuredCase {
-    /// The file of its record.
+    /// The path of its record.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join(&self.file)
     }
+
+    /// Opens its record.
+    ///
+    /// # Errors
+    /// If the file is missing or damaged, or if another run replaced it since.
+    fn record(&self) -> Result<Record, WorkflowError> {
+        let path = self.path();
+        let record = Record::open(&path)?;
+        if record.key() != self.key {
+            let cause =
+                io::Error::other("another run with other models, options or images has replaced the file");
+            return Err(WorkflowError::Record { path, cause });
+        }
+        Ok(record)
+    }
 }
 
-/// Most bytes of a report of a share: some ten million cases.
+/// Largest size of a shard's report in bytes: about ten million cases.
 const LARGEST: u64 = 1 << 32;
 
-/// Joins the shares of a data set that several machines have measured.
+/// Merges the measurements of all shards of a data set.
 ///
 /// # Errors
-/// No share; one that is missing or there twice; shares of other data sets, by other models, or with other options.
-pub fn merge_evaluations(
-    shares: impl IntoIterator<Item = EvaluationShare>,
-) -> Result<EvaluationShare, WorkflowError> {
-    join_shares(shares)
+/// If there is no shard, if one is missing or occurs twice, and if shards differ in data set, models or options.
+pub fn merge_measurements(
+    shards: impl IntoIterator<Item = CohortMeasurements>,
+) -> Result<CohortMeasurements, WorkflowError> {
+    join_shards(shards)
 }
 
-impl ShareReport for EvaluationShare {
+impl ShardReport for CohortMeasurements {
     fn shard(&mut self) -> &mut Option<ShardRecord> {
         &mut self.shard
     }
@@ -298,7 +315,7 @@ impl ShareReport for EvaluationShare {
     fn absorb(&mut self, mut other: Self) {
         self.cases.append(&mut other.cases);
         self.unread.append(&mut other.unread);
-        // A share may be empty.
+        // A shard may be empty.
         if self.seconds.is_empty() {
             self.seconds = other.seconds;
         }
