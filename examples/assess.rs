@@ -101,7 +101,7 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
         .workers(args.cohort.workers.into());
     let found = grade_folder(model, &data, &config, &mut Watch::default())?;
     prepare_folder(&args.out)?;
-    let stamp = graded_by(model, "assess", started);
+    let stamp = graded_by(json!(model.provenance()), "assess", started);
     match args.cohort.shard {
         Some(_) => {
             let path = args.out.join(GradingReport::file_name(args.cohort.shard));
@@ -137,7 +137,9 @@ fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
         "volume": graded.assessment.volume,
         "slices": graded.assessment.slices,
     });
-    graded_by(model, "assess", started).into_iter().for_each(|(name, value)| report[name] = value);
+    graded_by(json!(model.provenance()), "assess", started)
+        .into_iter()
+        .for_each(|(name, value)| report[name] = value);
     write_json(args.out.join("report.json"), &report, args.existing())?;
     say!("wrote {}", args.out.display());
     Ok(())

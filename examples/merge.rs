@@ -16,11 +16,10 @@ use lesio::study::{
     CohortMeasurements, LocalizationReport, merge_measurements, merge_shards, prepare_folder,
 };
 use lesio_examples::evaluation::write_evaluation;
-use lesio_examples::grades::{not_graded, write_grades};
+use lesio_examples::grades::{graded_by, not_graded, write_grades};
 use lesio_examples::{Outcome, left_out, run, say, stamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 /// Merge the reports that `localize`, `evaluate` or `assess` wrote with --shard into the report of a single run.
 ///
@@ -63,7 +62,8 @@ fn program() -> Outcome {
             left_out(&found.failed)
         }
         Kind::Grading => {
-            let stamp = model_of(&files[0])?.chain(stamp("merge", started)).collect();
+            let mut first: Extra = read_json(&files[0])?;
+            let stamp = graded_by(first.remove("model").unwrap_or_default(), "merge", started);
             let found = merge_grades(files.iter().map(read_json).collect::<Result<Vec<_>, _>>()?)?;
             write_grades(&found, out, existing, &stamp)?;
             not_graded(&found)
@@ -110,12 +110,6 @@ fn kind_of(file: &PathBuf) -> Result<Kind, String> {
         of: Kind,
     }
     read_json(file).map(|Report { of }| of)
-}
-
-/// The model in a report of grades.
-fn model_of(file: &PathBuf) -> Result<impl Iterator<Item = (String, Value)>, String> {
-    let report: Extra = read_json(file)?;
-    Ok(report.into_iter().filter(|(name, _)| name == "model"))
 }
 
 fn read_json<T: DeserializeOwned>(file: &PathBuf) -> Result<T, String> {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Instant;
 
 use lesio::io::dataset::Layout;
-use lesio::quality::QualityModel;
 use lesio::report::{Existing, Extra, RunRecord, write_json};
 use lesio::study::quality::GradingReport;
 use serde_json::{Value, json};
@@ -26,9 +25,9 @@ pub fn segmentation_name(layout: &Layout) -> &'static str {
 
 /// The fields of a report of grades besides the grades: the model, the command and the time.
 #[must_use]
-pub fn graded_by(model: &QualityModel, program: &str, started: Instant) -> Extra {
+pub fn graded_by(model: Value, program: &str, started: Instant) -> Extra {
     let run = RunRecord::new(command(program)).seconds(started.elapsed().as_secs_f64());
-    [("model".to_owned(), json!(model.provenance())), ("provenance".to_owned(), json!(run))].into()
+    [("model".to_owned(), model), ("provenance".to_owned(), json!(run))].into()
 }
 
 /// A report as JSON, with additional fields.

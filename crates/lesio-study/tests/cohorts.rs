@@ -1,4 +1,4 @@
-//! Many cases: verdicts, tables, runs that go on, and shares of several machines.
+//! Many cases: verdicts, tables, runs that go on, and shards of several machines.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
 use std::fs;
@@ -188,13 +188,13 @@ fn pages_are_the_same_from_shares_and_hold_what_was_found() {
     assert!(case_page.contains("href=\"../report.html\""));
     assert!(whole.write_page(&out, Existing::Refuse).is_err());
 
-    let shares: Vec<LocalizationReport> = [2, 1]
+    let shards: Vec<LocalizationReport> = [2, 1]
         .map(|index| {
-            let share = config(&out).shard(Some(Shard::new(index, 2).unwrap()));
-            read_back(&localize_folder(&localizer, &data, &share, &mut ()).unwrap())
+            let shard = config(&out).shard(Some(Shard::new(index, 2).unwrap()));
+            read_back(&localize_folder(&localizer, &data, &shard, &mut ()).unwrap())
         })
         .into();
-    let merged = merge_shards(shares).unwrap();
+    let merged = merge_shards(shards).unwrap();
     merged.write_page(&out, Existing::Replace).unwrap();
     assert!(read("report.html") == page && read("tile3/case.html") == case_page);
     // In another folder, links lead back.
@@ -209,35 +209,35 @@ fn pages_are_the_same_from_shares_and_hold_what_was_found() {
 }
 
 #[test]
-fn shares_joined_are_the_whole() {
+fn shards_merged_are_the_whole() {
     let folder = tempfile::tempdir().unwrap();
     let data = write_tiles(&folder.path().join("data"));
     let out = folder.path().join("maps");
     let localizer = localizer();
     let whole = localize_folder(&localizer, &data, &config(&out), &mut ()).unwrap();
     fs::remove_dir_all(&out).unwrap();
-    let mut shares = Vec::new();
+    let mut shards = Vec::new();
     for index in [2, 3, 1] {
-        let share = config(&out).shard(Some(Shard::new(index, 3).unwrap()));
+        let shard = config(&out).shard(Some(Shard::new(index, 3).unwrap()));
         let mut mapped = Mapped::default();
-        let report = localize_folder(&localizer, &data, &share, &mut mapped).unwrap();
+        let report = localize_folder(&localizer, &data, &shard, &mut mapped).unwrap();
         assert!((1..=4).contains(&mapped.0), "{}", mapped.0);
         // As a report that was written and read.
-        shares.push(read_back(&report));
+        shards.push(read_back(&report));
     }
-    let merged = merge_shards(shares.clone()).unwrap();
+    let merged = merge_shards(shards.clone()).unwrap();
     assert_eq!(json(&merged), json(&whole));
     assert_eq!(merged.case_table(), whole.case_table());
 
     let refused = |reports: Vec<LocalizationReport>| merge_shards(reports).unwrap_err().to_string();
     assert!(refused(Vec::new()).contains("there is no report"));
-    assert!(refused(shares[..2].to_vec()).contains("missing: 1/3"));
-    assert!(refused([&shares[..], &shares[..1]].concat()).contains("2/3 is there twice"));
-    assert!(refused(vec![whole]).contains("not of a share"));
+    assert!(refused(shards[..2].to_vec()).contains("missing: 1/3"));
+    assert!(refused([&shards[..], &shards[..1]].concat()).contains("2/3 occurs twice"));
+    assert!(refused(vec![whole]).contains("not that of a shard"));
     let other_level =
         config(&out).level(0.1).existing(Existing::Replace).shard(Some(Shard::new(1, 3).unwrap()));
     let other = localize_folder(&localizer, &data, &other_level, &mut ()).unwrap();
-    assert!(refused(vec![shares[0].clone(), shares[1].clone(), other]).contains("different options"));
+    assert!(refused(vec![shards[0].clone(), shards[1].clone(), other]).contains("different options"));
     // Refused before any work, not after it.
     fs::write(out.join("report-2-of-3.json"), "{}").unwrap();
     let again = config(&out).shard(Some(Shard::new(2, 3).unwrap()));
@@ -245,16 +245,16 @@ fn shares_joined_are_the_whole() {
     fs::write(out.join("cases.csv"), "mine").unwrap();
     let again = localize_folder(&localizer, &data, &config(&out), &mut ());
     assert!(matches!(again, Err(WorkflowError::Exists { path }) if path.ends_with("cases.csv")));
-    let mut other = shares.clone();
+    let mut other = shards.clone();
     other[1].fingerprint = "another".to_owned();
     assert!(refused(other).contains("different models"));
-    let mut fewer = shares.clone();
+    let mut fewer = shards.clone();
     fewer[0].cases.pop();
-    assert!(refused(fewer).contains("2/3 does not hold its cases"));
-    let mut twice = shares;
+    assert!(refused(fewer).contains("2/3 lacks some of its cases"));
+    let mut twice = shards;
     let stolen = twice[1].cases[0].clone();
     let record = twice[0].shard.as_mut().unwrap();
     record.places.insert(stolen.id.clone(), 0);
     twice[0].cases.push(stolen);
-    assert!(refused(twice).contains("is in two shares"));
+    assert!(refused(twice).contains("is in two shards"));
 }
