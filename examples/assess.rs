@@ -10,12 +10,14 @@ use clap::Parser;
 use lesio::io::Matching;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
 use lesio::quality::QualityModel;
-use lesio::report::{Existing, write_json};
+use lesio::report::write_json;
 use lesio::study::WorkflowError;
 use lesio::study::quality::{GradeConfig, GradedFile, GradingReport, grade_folder};
 use lesio_examples::choices::{layouts, matchings};
 use lesio_examples::cohort::CohortArgs;
-use lesio_examples::grades::{graded_by, not_graded, segmentation_name, stamped_grades, write_grades};
+use lesio_examples::grades::{
+    graded_by, not_graded, segmentation_name, stamped_grades, stamped_with, write_grades,
+};
 use lesio_examples::{
     DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say,
 };
@@ -94,7 +96,7 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
     let data = Dataset::open_with(data, &layout, &options)?;
     let config = GradeConfig::new(&args.out)
-        .existing(args.existing())
+        .existing(args.cohort.existing(args.overwrite))
         .reading(args.reading.options())
         .finished(args.cohort.finished())
         .shard(args.cohort.shard)
@@ -105,10 +107,10 @@ fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -
     match args.cohort.shard {
         Some(_) => {
             let path = args.out.join(GradingReport::file_name(args.cohort.shard));
-            write_json(&path, &stamped_grades(&found, &stamp)?, args.existing())?;
+            write_json(&path, &stamped_grades(&found, &stamp)?, args.cohort.existing(args.overwrite))?;
             say!("wrote {}; `merge` merges it with the others", path.display());
         }
-        None => write_grades(&found, &args.out, args.existing(), &stamp)?,
+        None => write_grades(&found, &args.out, args.cohort.existing(args.overwrite), &stamp)?,
     }
     not_graded(&found)
 }
@@ -128,25 +130,17 @@ fn grade_one(args: &Args, model: &QualityModel, started: Instant) -> Outcome {
     let graded = GradedFile::read(model, image, segmentation, &args.reading.options(), args.matching)
         .map_err(WorkflowError::from)?;
     prepare_folder(&args.out)?;
-    graded.write(&args.out, args.existing())?;
+    graded.write(&args.out, args.cohort.existing(args.overwrite))?;
     say!("{}", graded.summary());
-    let mut report = json!({
+    let report = json!({
         "schema": 1,
         "image": image,
         "segmentation": segmentation,
         "volume": graded.assessment.volume,
         "slices": graded.assessment.slices,
     });
-    graded_by(json!(model.provenance()), "assess", started)
-        .into_iter()
-        .for_each(|(name, value)| report[name] = value);
-    write_json(args.out.join("report.json"), &report, args.existing())?;
+    let report = stamped_with(report, &graded_by(json!(model.provenance()), "assess", started));
+    write_json(args.out.join("report.json"), &report, args.cohort.existing(args.overwrite))?;
     say!("wrote {}", args.out.display());
     Ok(())
-}
-
-impl Args {
-    fn existing(&self) -> Existing {
-        if self.overwrite || self.cohort.resume { Existing::Replace } else { Existing::Refuse }
-    }
 }

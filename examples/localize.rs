@@ -10,7 +10,7 @@ use clap::Parser;
 use lesio::anomaly::{Localizer, PredictorName};
 use lesio::io::dataset::Layout;
 use lesio::nn::Precision;
-use lesio::report::{Existing, write_json};
+use lesio::report::write_json;
 use lesio::study::{
     CaseFolders, ChannelMaps, DetectionRule, LocalizationReport, LocalizeConfig, OutputLayout, ReportPages,
     WrittenMaps, localize_folder, prepare_folder,
@@ -105,7 +105,7 @@ fn program() -> Outcome {
     let model = model_path(&args.model);
     let localizer = Localizer::load_with(&model, &args.device.loading(args.precision))?;
     let inputs = Inputs::new(&args.input);
-    let existing = if args.overwrite || args.cohort.resume { Existing::Replace } else { Existing::Refuse };
+    let existing = args.cohort.existing(args.overwrite);
     let config = LocalizeConfig::new(&args.out)
         .folders(if inputs.is_one_case() { CaseFolders::One } else { CaseFolders::PerCase })
         .existing(existing)

@@ -1,6 +1,7 @@
 //! Arguments of programs that work on many cases.
 
 use clap::Args;
+use lesio::report::Existing;
 use lesio::study::{FinishedCases, Shard};
 
 /// Options for many cases: shards, workers, and resuming.
@@ -19,6 +20,12 @@ pub struct CohortArgs {
 }
 
 impl CohortArgs {
+    /// What to do with existing files: a resumed run replaces them.
+    #[must_use]
+    pub fn existing(&self, overwrite: bool) -> Existing {
+        if overwrite || self.resume { Existing::Replace } else { Existing::Refuse }
+    }
+
     /// What to do with finished cases.
     #[must_use]
     pub fn finished(&self) -> FinishedCases {

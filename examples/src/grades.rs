@@ -35,9 +35,14 @@ pub fn graded_by(model: Value, program: &str, started: Instant) -> Extra {
 /// # Errors
 /// None in practice.
 pub fn stamped_grades(found: &GradingReport, stamp: &Extra) -> Result<Value, serde_json::Error> {
-    let mut report = found.to_json()?;
+    Ok(stamped_with(found.to_json()?, stamp))
+}
+
+/// A JSON object with additional fields.
+#[must_use]
+pub fn stamped_with(mut report: Value, stamp: &Extra) -> Value {
     stamp.iter().for_each(|(name, value)| report[name] = value.clone());
-    Ok(report)
+    report
 }
 
 /// Writes report.json and cases.csv, and prints the grades.
