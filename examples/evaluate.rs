@@ -33,7 +33,8 @@ use serde_json::json;
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Model files of `train`, or their folders, including those of several members, separated by commas
+    /// Model files of `train`, or their folders, separated by commas. A folder with an ensemble also stands for its
+    /// members, which are then measured as well
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<PathBuf>,
     #[command(flatten)]
@@ -97,6 +98,7 @@ fn program() -> Outcome {
     check_folder(&args.out)?;
     let files = model_files(&args.model);
     let models = load_models(&files, &args.device.loading(args.precision), args.median, args.erosion)?;
+    let labels: Vec<String> = models.iter().map(|(label, _)| label.clone()).collect();
     let data = args.data.open()?;
     let test = args.data.select(&data, &args.split)?;
     test.require_masks()?;
@@ -137,12 +139,11 @@ fn program() -> Outcome {
         return left_out(&share.failed());
     }
     let found = write_evaluation(&share, &args.out, Existing::Replace, || stamp("evaluate", started))?;
-    let mut saved = Vec::new();
-    for (path, chosen) in files.iter().zip(&found.best) {
+    for (path, label) in files.iter().zip(&labels) {
+        let Some(chosen) = found.best.get(label) else { continue };
         Localizer::load(path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(path)?;
-        saved.push(format!("{}: {}", path.display(), choice_in_words(chosen)));
+        say!("{}: {}", path.display(), choice_in_words(chosen));
     }
-    saved.iter().for_each(|text| say!("{text}"));
     share.remove_records()?;
     say!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
     left_out(&found.failed)

@@ -9,19 +9,24 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Existing, write_json};
-use lesio::study::{BadCases, PreparedTraining, TrainOptions, check_folder, predictor_choice, read_subjects};
+use lesio::study::{
+    BadCases, LocalizerTraining, PreparedTraining, TrainOptions, check_folder, combine_localizers,
+    predictor_choice, read_subjects,
+};
 use lesio_examples::arguments::whole;
-use lesio_examples::models::member_folders;
+use lesio_examples::models::{label, member_folders, write_ensemble};
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamped};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamp, stamped};
 use serde_json::json;
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
 ///
 /// Slices with a lesion (mask values other than 0) are left out. Writes model.safetensors, report.json and report.html
-/// into the folder given by --out; with several --members, into the folders member-1, member-2 and so on inside it. Use
-/// --resume to continue an interrupted training.
+/// into the folder given by --out. With several kinds of --model or several --members, the models go into the folders
+/// member-1, member-2 and so on, and the model.safetensors in --out contains all of them with their ensemble: its
+/// members are chosen on lesions of --validation, or, without lesions, the models are averaged. Use --resume to
+/// continue an interrupted training.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -43,7 +48,7 @@ struct Args {
     /// Seed of all random numbers; further members use the seeds that follow
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Number of models to train for an ensemble: `evaluate --model OUT` uses all of them
+    /// Number of models of each kind to train for an ensemble
     #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
     members: usize,
     /// Stop at the first case that cannot be read, instead of leaving it out
@@ -64,20 +69,24 @@ fn program() -> Outcome {
     let args = Args::parse();
     let started = Instant::now();
     let layout = args.data.layout();
-    let training_on =
-        |data: Option<&Dataset>| args.model.training((&layout, data), args.passes, args.seed, args.members);
+    let trainings_on =
+        |data: Option<&Dataset>| args.model.trainings((&layout, data), args.passes, args.seed, args.members);
     // Settings are checked before the data are opened.
-    training_on(None).validate()?;
+    let trainings = trainings_on(None);
+    trainings.iter().try_for_each(LocalizerTraining::validate)?;
     check_folder(&args.out)?;
+    if trainings.len() > 1 {
+        args.start.check_ensemble(&args.out.join("model.safetensors"))?;
+    }
     let mut members = Vec::new();
-    for out in member_folders(&args.out, args.members) {
+    for out in member_folders(&args.out, trainings.len()) {
         let model = out.join("model.safetensors");
         let checkpoints = args.start.checkpoints(&out, &model)?;
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
         members.push((out, model, options));
     }
     let data = args.data.open()?;
-    let training = training_on(Some(&data));
+    let trainings = trainings_on(Some(&data));
     let unknown = data.unknown();
     if unknown > 0 && layout != Layout::MvTec {
         let all = data.cases().len();
@@ -95,12 +104,11 @@ fn program() -> Outcome {
         failed.extend(bad);
         subjects
     });
-    let prepared = PreparedTraining::new(subjects, validation, &training, &mut watch)?;
-    for ((out, model, options), seed) in members.iter().zip(args.seed..) {
+    let prepared = PreparedTraining::new(subjects, validation, &trainings[0], &mut watch)?;
+    let mut localizers = Vec::new();
+    for ((out, model, options), training) in members.iter().zip(&trainings) {
         let began = Instant::now();
-        let train = training.model.train_config().clone().seed(seed);
-        let trained =
-            prepared.train(&training.model.clone().with_train_config(train), options, &mut watch)?;
+        let trained = prepared.train(&training.model, training.length, options, &mut watch)?;
         trained.localizer.save(model)?;
         let mut report = stamped(trained.report(), "train", began);
         if !failed.is_empty() {
@@ -110,10 +118,11 @@ fn program() -> Outcome {
         trained.page()?.write(out.join("report.html"), Existing::Replace)?;
         say!("{}", predictor_choice(&trained.localizer).1);
         say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
+        localizers.push((label(model), trained.localizer));
     }
-    if args.members > 1 {
-        let (count, seconds) = (args.members, started.elapsed().as_secs_f64());
-        say!("{count} members in {seconds:.0} s: evaluate --model {}", args.out.display());
+    if localizers.len() > 1 {
+        let combined = combine_localizers(localizers, prepared.held_out(), &mut watch)?;
+        write_ensemble(&combined, &args.out, || stamp("train", started))?;
     }
     left_out(&failed)
 }

@@ -4,9 +4,13 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use lesio::anomaly::{Loading, Localizer, PredictorName};
+use lesio::report::{Existing, Extra, write_json};
+use lesio::study::{CombinedLocalizers, predictor_choice};
+use serde_json::json;
 
 use crate::filters::MedianLengths;
-use crate::model_path;
+use crate::output::one_line;
+use crate::{model_path, say};
 
 /// Returns the folders of models that are trained together: the folder itself for one model, else `member-1`,
 /// `member-2` and so on inside it.
@@ -18,20 +22,55 @@ pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
     }
 }
 
-/// Returns the model files of the given paths: a file itself, `model.safetensors` in a folder, or the files of all
-/// members in a folder of several models ([`member_folders`]).
+/// Returns the model files of the given paths: a file itself, or `model.safetensors` in a folder with those of its
+/// members ([`member_folders`]).
 #[must_use]
 pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
     let files = |path: &PathBuf| {
+        let own = model_path(path);
         let members =
             (1..).map(|member| path.join(format!("member-{member}"))).take_while(|path| path.is_dir());
-        let found: Vec<PathBuf> = match model_path(path).exists() {
-            true => Vec::new(),
-            false => members.map(|folder| model_path(&folder)).collect(),
-        };
-        if found.is_empty() { vec![model_path(path)] } else { found }
+        let members: Vec<PathBuf> = members.map(|folder| model_path(&folder)).collect();
+        // Members without an ensemble are those of an interrupted training, or of an earlier version.
+        let whole = (own.exists() || members.is_empty()).then_some(own);
+        whole.into_iter().chain(members).collect::<Vec<PathBuf>>()
     };
     paths.iter().flat_map(files).collect()
+}
+
+/// Writes the localizer of an ensemble with its report into a folder, and prints its members.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write_ensemble(
+    combined: &CombinedLocalizers,
+    out: &Path,
+    stamp: impl FnOnce() -> Extra,
+) -> Result<(), Box<dyn Error>> {
+    let CombinedLocalizers { localizer, choice, weights, seconds_per_slice, .. } = combined;
+    let path = out.join("model.safetensors");
+    localizer.save(&path)?;
+    let bytes = std::fs::metadata(&path)?.len();
+    let mut report = json!({
+        "schema": 1,
+        "ensemble": { "choice": choice, "weights": weights, "seconds_per_slice": seconds_per_slice, "bytes": bytes },
+        "chosen": localizer.chosen(),
+    });
+    for (name, value) in stamp() {
+        report[name] = value;
+    }
+    write_json(out.join("report.json"), &report, Existing::Replace)?;
+    let members: Vec<String> =
+        weights.iter().map(|(name, weight)| format!("{weight:.3} {}", one_line(name))).collect();
+    say!("ensemble: {}", members.join(", "));
+    say!("{}", predictor_choice(localizer).1);
+    say!(
+        "wrote {}: {:.1} MB, {:.0} ms a slice",
+        path.display(),
+        bytes as f64 / 1e6,
+        1000.0 * seconds_per_slice
+    );
+    Ok(())
 }
 
 /// Loads models by label. The label is the name of the folder, or of the file without its extension; for a member, both
@@ -49,6 +88,14 @@ pub fn load_models(
     for path in paths {
         let localizer = Localizer::load_with(path, loading)?;
         let mut filters = localizer.map_filters().clone();
+        let changed = median.is_some() || erosion.is_some();
+        if changed && localizer.ensemble().is_some() {
+            return Err(format!(
+                "{}: --median and --erosion cannot change the filters of an ensemble's members",
+                path.display()
+            )
+            .into());
+        }
         if let Some(MedianLengths(lengths)) = median {
             filters.median = lengths;
         }
@@ -61,7 +108,10 @@ pub fn load_models(
     Ok(localizers)
 }
 
-fn label(path: &Path) -> String {
+/// The label of a model file: the name of its folder, or of the file without its extension; for a member, both folder
+/// names.
+#[must_use]
+pub fn label(path: &Path) -> String {
     let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
     let own = match path.parent() {
         Some(folder) if path.ends_with("model.safetensors") && name(folder).is_some() => folder,

@@ -30,14 +30,14 @@ const MOST_BANDS: usize = 1000;
 /// The model, its preprocessing, and the filters of its maps.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ModelArgs {
-    /// Kind of model
-    #[arg(long, default_value = "vae", value_parser = named::<ModelKind>(&[
+    /// Kind of model; several kinds, separated by commas, are trained one after the other for an ensemble
+    #[arg(long, default_value = "vae", value_delimiter = ',', value_parser = named::<ModelKind>(&[
         ("vae", "A variational autoencoder: every predictor"),
         ("denoiser", "A denoising U-Net: pixel predictors only"),
         ("restorer", "A U-Net trained to remove synthetic anomalies: pixel predictors only"),
         ("segmenter", "A U-Net trained to segment synthetic anomalies: its segmentation, and pixel predictors"),
     ]))]
-    model: ModelKind,
+    model: Vec<ModelKind>,
     /// Rows and columns of the network's grid
     #[arg(long, default_value_t = 128, value_parser = whole(4, 4096))]
     size: usize,
@@ -57,6 +57,10 @@ pub struct ModelArgs {
         ),
     ]))]
     intensity: Option<Intensity>,
+    /// Highest value of a scaled image; higher values are clipped. 1 is the intensity of the highest percentile of the
+    /// scaling
+    #[arg(long, value_name = "VALUE", value_parser = number(0.01, 100.0))]
+    clip: Option<f64>,
     /// Placement of images on the grid, instead of that of --preprocessing
     #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
         ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
@@ -252,14 +256,44 @@ impl StartArgs {
         };
         Ok(Checkpoints::new(checkpoint, start))
     }
+
+    /// Checks that the file of an ensemble is not the model of an earlier training which is to be kept.
+    ///
+    /// # Errors
+    /// If there is such a file, and the training neither continues one nor replaces it.
+    pub fn check_ensemble(self, model: &Path) -> Result<(), String> {
+        let is_kept = !(self.overwrite || self.resume || self.resume_or_fresh);
+        if is_kept && model.symlink_metadata().is_ok() {
+            let model = model.display();
+            return Err(format!(
+                "{model} is from an earlier training: --resume continues it, --overwrite replaces it"
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl ModelArgs {
-    /// The training configuration of a localizer, or of each of `members` localizers, for images of this layout.
-    /// Without the data, the configuration serves only to check the settings.
+    /// The training configurations of the localizers for images of this layout: one of each kind, for each of
+    /// `members` seeds. Without the data, the configurations serve only to check the settings.
     #[must_use]
-    pub fn training(
+    pub fn trainings(
         &self,
+        images: (&Layout, Option<&Dataset>),
+        passes: PassArgs,
+        seed: u64,
+        members: usize,
+    ) -> Vec<LocalizerTraining> {
+        let seeds = (0..members as u64).map(|member| seed.wrapping_add(member));
+        let all = seeds.flat_map(|seed| self.model.iter().map(move |&kind| (kind, seed)));
+        all.map(|(kind, seed)| self.training(kind, images, passes, seed, members * self.model.len()))
+            .collect()
+    }
+
+    /// The configuration of one of `members` localizers.
+    fn training(
+        &self,
+        kind: ModelKind,
         (layout, data): (&Layout, Option<&Dataset>),
         passes: PassArgs,
         seed: u64,
@@ -270,10 +304,10 @@ impl ModelArgs {
             .unwrap_or_else(|| data.map_or_else(|| Preset::of(layout), |data| Preset::of_data(layout, data)));
         let preprocessing = self.prepared(preset);
         let bands = self.position_bands.unwrap_or_else(|| Preset::bands(&preprocessing));
-        LocalizerTraining::new(self.model(preset, passes, seed), preprocessing)
+        LocalizerTraining::new(self.model(kind, preset, passes, seed), preprocessing)
             .postprocessing(self.filters(preset))
             .bands(bands)
-            .length(passes.length(self.model, members))
+            .length(passes.length(kind, members))
     }
 
     fn prepared(&self, preset: Preset) -> Preprocessing {
@@ -281,6 +315,9 @@ impl ModelArgs {
         let mut preprocessing = preset.preprocessing(grid);
         if let Some(intensity) = &self.intensity {
             preprocessing = preprocessing.intensity(intensity.clone());
+        }
+        if let Some(highest) = self.clip {
+            preprocessing = preprocessing.clip(Some([0.0, highest as f32]));
         }
         match self.frame {
             Some(frame) => preprocessing.frame(frame(grid)),
@@ -299,12 +336,12 @@ impl ModelArgs {
         }
     }
 
-    fn model(&self, preset: Preset, passes: PassArgs, seed: u64) -> ModelTraining {
-        let augmentation = self.augmentation(preset);
-        let train = passes.config(self.model, seed);
+    fn model(&self, kind: ModelKind, preset: Preset, passes: PassArgs, seed: u64) -> ModelTraining {
+        let augmentation = self.augmentation(kind, preset);
+        let train = passes.config(kind, seed);
         // The number of channels is that of the data.
-        if self.model != ModelKind::Vae {
-            return self.u_net(preset, train, augmentation);
+        if kind != ModelKind::Vae {
+            return self.u_net(kind, preset, train, augmentation);
         }
         let mut model = VaeConfig::new(1, self.size, self.size)
             .latent(Latent::Dense { dimensions: self.latent })
@@ -326,8 +363,8 @@ impl ModelArgs {
     }
 
     /// The augmentation that the arguments give; other settings follow from the kind of model and of image.
-    fn augmentation(&self, preset: Preset) -> Augmentation {
-        let usual = if is_taught(self.model) { preset.augmentation() } else { Augmentation::default() };
+    fn augmentation(&self, kind: ModelKind, preset: Preset) -> Augmentation {
+        let usual = if is_taught(kind) { preset.augmentation() } else { Augmentation::default() };
         let mirror = |mirrored| if mirrored { Mirror::LeftRight } else { Mirror::Never };
         let or = |asked: Option<f64>, usual: f32| asked.map_or(usual, |asked| asked as f32);
         Augmentation::default()
@@ -340,12 +377,18 @@ impl ModelArgs {
     }
 
     /// The training of a model that is a U-Net.
-    fn u_net(&self, preset: Preset, train: TrainConfig, augmentation: Augmentation) -> ModelTraining {
+    fn u_net(
+        &self,
+        kind: ModelKind,
+        preset: Preset,
+        train: TrainConfig,
+        augmentation: Augmentation,
+    ) -> ModelTraining {
         let mut network = DenoiserConfig::new(1, self.size, self.size);
         if let Some(widths) = &self.widths {
             network = network.widths(widths.clone());
         }
-        if self.model == ModelKind::Denoiser {
+        if kind == ModelKind::Denoiser {
             let corruption = self.corruption.unwrap_or(coarse_noise)(self.noise);
             let training =
                 DenoiserTraining::default().train(train).augmentation(augmentation).corruption(corruption);
@@ -355,7 +398,7 @@ impl ModelArgs {
         let training = SyntheticTraining::default().train(train).augmentation(augmentation);
         let anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
         let model = TaughtConfig::new(network, anomalies).test_time_mirror(mirror);
-        match self.model {
+        match kind {
             ModelKind::Segmenter => ModelTraining::Segmenter { model, training },
             _ => ModelTraining::Restorer { model, training },
         }

@@ -342,7 +342,11 @@ fn members_are_trained_evaluated_and_calibrated_again() {
         command
     };
     let said = succeed(&mut members(&[])).out;
-    assert!(said.contains("2 members in") && said.contains("evaluate --model"), "{said}");
+    assert!(said.contains("ensemble: ") && said.contains("ms a slice"), "{said}");
+    let report = json(&out.join("report.json"));
+    assert_eq!(report["ensemble"]["choice"], "greedy");
+    let whole = Localizer::load(out.join("model.safetensors"), &Device::Cpu).unwrap();
+    assert!(whole.ensemble().is_some() && whole.calibration().get(PredictorName::Ensemble).is_some());
     let reports = [1, 2].map(|member| json(&out.join(format!("member-{member}/report.json"))));
     let seeds =
         reports.each_ref().map(|report| report["recipe"]["segmenter"]["training"]["train"]["seed"].clone());
@@ -360,6 +364,25 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     let names: Vec<&str> =
         found["ensemble_members"].as_array().unwrap().iter().map(|own| own[0].as_str().unwrap()).collect();
     assert_eq!(names, ["intensity", "marks/member-1/anomaly-logit", "marks/member-2/anomaly-logit"]);
+    // The ensemble that was saved is measured beside its members.
+    let scope = found["scopes"][0]["predictors"].as_array().unwrap();
+    assert!(scope.iter().any(|row| row["name"] == "marks/ensemble"), "{scope:?}");
+    let maps = folder.path().join("maps");
+    let mut localize = program("localize");
+    localize.arg("--model").arg(&out).arg("--input").arg(&data).arg("--out").arg(&maps);
+    succeed(localize.args(["--layout", "cases", "--image", "image.nii.gz", "--predictor", "ensemble"]));
+    let cases = std::fs::read_to_string(maps.join("cases.csv")).unwrap();
+    assert!(cases.contains("ensemble"), "{cases}");
+    // Filters of its members are part of an ensemble.
+    let mut filtered = program("evaluate");
+    filtered
+        .arg("--model")
+        .arg(&out)
+        .arg("--data")
+        .arg(&data)
+        .arg("--out")
+        .arg(folder.path().join("filtered"));
+    fail(filtered.args(["--mask", "mask.nii.gz", "--median", "0,3,3"]), &["--median", "ensemble"]);
     let weights = found["ensemble_members"].as_array().unwrap().iter().map(|own| own[1].as_f64().unwrap());
     assert!((weights.sum::<f64>() - 1.0).abs() < 1e-9);
 

@@ -34,6 +34,8 @@ enum Needs {
     Variational,
     /// A variational model, and many passes of it for each image.
     ManyPasses,
+    /// A localizer with an ensemble.
+    Ensemble,
 }
 
 /// The parts for making predictors.
@@ -130,6 +132,8 @@ predictors! {
     /// Restoration with total variation.
     Restoration, "restoration", Needs::ManyPasses,
         |parts| Ok(Box::new(Restoration::new(parts.model()?, parts.settings.restoration.clone())?));
+    /// The ensemble of a localizer that has one ([`Localizer::with_ensemble`](crate::Localizer::with_ensemble)).
+    Ensemble, "ensemble", Needs::Ensemble, |_| Err(PredictError::NoEnsemble);
 }
 
 /// Makes the predictor of a name for a model.
@@ -226,7 +230,7 @@ impl PredictorName {
         matches!(self.needs(), Needs::Variational | Needs::ManyPasses)
     }
 
-    /// Whether a model supports it.
+    /// Whether a model supports it. An ensemble is supported by no model, but by a localizer that has one.
     #[must_use]
     pub fn is_served_by(self, model: &Model) -> bool {
         match self.needs() {
@@ -234,6 +238,7 @@ impl PredictorName {
             Needs::Reconstructor => model.restores(),
             Needs::Segmentation => model.segmentation().is_some(),
             Needs::Variational | Needs::ManyPasses => model.variational().is_some(),
+            Needs::Ensemble => false,
         }
     }
 }

@@ -73,6 +73,9 @@ pub enum PredictError {
         /// The predictor.
         predictor: String,
     },
+    /// The predictor `ensemble` was requested of a localizer without an ensemble.
+    #[error("the model has no ensemble; `train` with several members makes one")]
+    NoEnsemble,
     /// A predictor needs another kind of model.
     #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]
     Unsupported {

@@ -13,7 +13,8 @@
 //!   [`PositionCalibration`] keeps mean and deviation of normal scores at each position.
 //! - Ensembles: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
 //!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can make
-//!   [`LearntWeights`].
+//!   [`LearntWeights`]. A [`LocalizerEnsemble`] combines predictors of several localizers, which are saved in one
+//!   file.
 //!
 //! ```
 //! use lesio_anomaly::{Calibration, Localizer, Model, ModelConfig, NormalScoresBuilder, PredictorName, Provenance};
@@ -71,6 +72,7 @@ mod error;
 mod gradient;
 mod loading;
 mod localizer;
+mod localizer_ensemble;
 mod maps;
 mod marks;
 mod model;
@@ -101,6 +103,7 @@ pub use gradient::{GradientConfig, GradientPredictor, Target};
 pub use lesio_settings::SettingError;
 pub use loading::{Loading, OwnError};
 pub use localizer::Localizer;
+pub use localizer_ensemble::{EnsembleMember, LocalizerEnsemble};
 pub use maps::{PredictorMaps, ScanMaps, ScanScore, ScoredScan};
 pub use marks::AnomalyLogit;
 pub use model::{Model, ModelConfig, OwnModel};

@@ -5,6 +5,7 @@ use ndarray::{Array2, Array3, Axis};
 
 use crate::catalogue::PredictorName;
 use crate::error::PredictError;
+use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
 use crate::resolution::{Resolution, ResolutionDoubt};
@@ -96,6 +97,37 @@ pub(crate) struct MapParts<'a> {
     pub(crate) plane: Plane,
 }
 
+/// The maps of an ensemble: those of its members beside the localizer that offers it.
+#[derive(Debug)]
+pub(crate) struct EnsembleMaps<'a> {
+    ensemble: &'a LocalizerEnsemble,
+    others: Vec<ScanMaps<'a>>,
+}
+
+impl<'a> EnsembleMaps<'a> {
+    /// An ensemble with the maps of the other localizers.
+    pub(crate) fn new(ensemble: &'a LocalizerEnsemble, others: Vec<ScanMaps<'a>>) -> Self {
+        Self { ensemble, others }
+    }
+
+    /// The combined map; `first` has the maps of the localizer that offers the ensemble.
+    fn combined(&self, first: &ScanMaps<'_>) -> Result<Volume<f32>, PredictError> {
+        let mut maps = Vec::with_capacity(self.ensemble.members.len());
+        for member in &self.ensemble.members {
+            let of = match member.localizer.checked_sub(1) {
+                None => Some(first),
+                Some(other) => self.others.get(other),
+            };
+            let own = of.and_then(|of| of.of_predictor(member.predictor));
+            let own = own.ok_or(PredictError::NoEnsemble)?;
+            maps.push(own.postprocessed(own.raw()?)?);
+        }
+        let members: Vec<_> =
+            maps.iter().zip(&self.ensemble.members).map(|(map, member)| (map, &member.normals)).collect();
+        Ok(self.ensemble.config.combine_volumes(&members)?)
+    }
+}
+
 /// A scan scored on the network's grid: makes the maps on the scan's own grid one at a time.
 ///
 /// See [`Localizer::maps`](crate::Localizer::maps).
@@ -103,7 +135,11 @@ pub(crate) struct MapParts<'a> {
 pub struct ScanMaps<'a> {
     parts: MapParts<'a>,
     prepared: PreparedScan,
+    /// The requested predictors.
+    names: Vec<PredictorName>,
+    /// The maps of the requested predictors and of members of the ensemble.
     maps: Vec<(PredictorName, GridMaps)>,
+    ensemble: Option<EnsembleMaps<'a>>,
     reconstructions: Vec<Array3<f32>>,
     resolution: Resolution,
     doubt: Option<ResolutionDoubt>,
@@ -114,19 +150,28 @@ pub struct ScanMaps<'a> {
 pub struct PredictorMaps<'a> {
     of: &'a ScanMaps<'a>,
     predictor: PredictorName,
-    maps: &'a GridMaps,
+    maps: MapsOf<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum MapsOf<'a> {
+    Grid(&'a GridMaps),
+    Ensemble(&'a EnsembleMaps<'a>),
 }
 
 impl<'a> ScanMaps<'a> {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the result")]
     pub(crate) fn new(
         parts: MapParts<'a>,
         prepared: PreparedScan,
+        names: Vec<PredictorName>,
         maps: Vec<(PredictorName, GridMaps)>,
+        ensemble: Option<EnsembleMaps<'a>>,
         reconstructions: Vec<Array3<f32>>,
         resolution: Resolution,
         doubt: Option<ResolutionDoubt>,
     ) -> Self {
-        Self { parts, prepared, maps, reconstructions, resolution, doubt }
+        Self { parts, prepared, names, maps, ensemble, reconstructions, resolution, doubt }
     }
 
     /// The resolution of what was scored.
@@ -143,7 +188,15 @@ impl<'a> ScanMaps<'a> {
 
     /// The maps of each predictor, in the requested order.
     pub fn maps(&self) -> impl Iterator<Item = PredictorMaps<'_>> {
-        self.maps.iter().map(|(predictor, maps)| PredictorMaps { of: self, predictor: *predictor, maps })
+        self.names.iter().filter_map(|&name| self.of_predictor(name))
+    }
+
+    fn of_predictor(&self, predictor: PredictorName) -> Option<PredictorMaps<'_>> {
+        let maps = match (predictor, &self.ensemble) {
+            (PredictorName::Ensemble, Some(ensemble)) => MapsOf::Ensemble(ensemble),
+            _ => MapsOf::Grid(self.maps.iter().find(|(name, _)| *name == predictor).map(|(_, maps)| maps)?),
+        };
+        Some(PredictorMaps { of: self, predictor, maps })
     }
 
     /// The foreground, which belongs to the object.
@@ -223,12 +276,16 @@ impl PredictorMaps<'_> {
         self.predictor
     }
 
-    /// Its scores, unfiltered: see [`ScanScore::raw`].
+    /// Its scores, unfiltered: see [`ScanScore::raw`]. An ensemble combines maps after post-processing, so both of its
+    /// maps are the same.
     ///
     /// # Errors
-    /// None in practice: the maps are of the network's grid.
+    /// None in practice for maps of the network's grid; those of [`PredictorMaps::postprocessed`] for an ensemble.
     pub fn raw(&self) -> Result<Volume<f32>, PredictError> {
-        self.maps.restored(&self.of.prepared)
+        match self.maps {
+            MapsOf::Grid(maps) => maps.restored(&self.of.prepared),
+            MapsOf::Ensemble(ensemble) => ensemble.combined(self.of),
+        }
     }
 
     /// The scores after post-processing, in the memory of the raw map: see [`ScanScore::postprocessed`].
@@ -241,10 +298,11 @@ impl PredictorMaps<'_> {
         if raw.shape() != foreground.shape() {
             return Err(unlike("map", &raw.shape(), &foreground.shape()));
         }
+        let MapsOf::Grid(maps) = self.maps else { return Ok(raw) };
         let before = match parts.position_normals.get(self.predictor) {
             Some(normals) => {
                 drop(raw);
-                let mut own = self.maps.clone();
+                let mut own = maps.clone();
                 for (map, plane) in own.planes.iter_mut().zip(&prepared.planes) {
                     normals.standardize(plane.position, map);
                 }

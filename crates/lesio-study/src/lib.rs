@@ -56,6 +56,7 @@ mod assembly;
 mod calibrating;
 mod case_record;
 mod checksum;
+mod combine;
 mod error;
 mod evaluate;
 mod evaluation;
@@ -84,6 +85,7 @@ mod operating;
 mod overlay;
 mod pixels;
 mod position;
+mod predictor_choice;
 mod presentation;
 mod preset;
 pub mod quality;
@@ -103,6 +105,7 @@ mod workflow_error;
 
 pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
+pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
     ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, UnreadCase,
@@ -132,9 +135,8 @@ pub use localization_study::{
     Variation, claims, paired_difference, run_cell, study_localization,
 };
 pub use localize::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FailedCase, FinishedCases, LocalizationReport,
-    LocalizeConfig, LocalizedCase, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, choice_in_words,
-    localize_folder, merge_shards, predictor_choice,
+    CaseFolders, ChannelMaps, FailedCase, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase,
+    MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder, merge_shards,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
@@ -147,6 +149,7 @@ pub use operating::{
 };
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
 pub use position::normalize_by_position;
+pub use predictor_choice::{FALLBACK_PREDICTOR, choice_in_words, predictor_choice};
 pub use presentation::{
     PresentationError, Shown, ShownSlice, curve_figures, group_table, image_table, leading, montage,
     normal_scale, operating_table, scope_table, shown, shown_slice,

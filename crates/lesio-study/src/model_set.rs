@@ -1,7 +1,8 @@
 //! Several models that score together, and their ensembles.
 
 use lesio_anomaly::{
-    EnsembleConfig, EnsembleRule, Localizer, MemberScale, NormalScores, PredictorName, ValidationLesions,
+    EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, MemberScale, NormalScores,
+    PredictorName, ValidationLesions,
 };
 use lesio_metrics::average_precision;
 use lesio_report::{Scale, ScaleError};
@@ -36,16 +37,11 @@ struct Member {
 
 /// Rules that do not depend on lesions, with the names of their maps.
 const RULES: [(&str, EnsembleRule); 4] = [
-    ("ensemble-mean", EnsembleRule::Mean),
+    (ModelSet::MEAN, EnsembleRule::Mean),
     ("ensemble-maximum", EnsembleRule::Maximum),
     ("ensemble-product", EnsembleRule::Product),
     ("ensemble-rank", EnsembleRule::RankAverage),
 ];
-
-/// The name of the ensemble whose weights are learned from lesions of a validation set.
-const WEIGHTED: &str = "ensemble-weighted";
-/// The name of the ensemble whose members are selected on these lesions.
-const GREEDY: &str = "ensemble-greedy";
 
 /// An ensemble that was learned from lesions of validation subjects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +54,13 @@ pub struct LearntEnsemble {
 }
 
 impl ModelSet {
+    /// The name of the ensemble that is the mean of its members.
+    pub const MEAN: &str = "ensemble-mean";
+    /// The name of the ensemble whose weights are learned from lesions of validation subjects.
+    pub const WEIGHTED: &str = "ensemble-weighted";
+    /// The name of the ensemble whose members are selected on lesions of validation subjects.
+    pub const GREEDY: &str = "ensemble-greedy";
+
     /// An empty set.
     #[must_use]
     pub fn new() -> Self {
@@ -91,7 +94,15 @@ impl ModelSet {
     /// # Errors
     /// For fewer than two members, and for a member that is named twice, that no localizer scores, or that was not
     /// calibrated.
-    pub fn ensembles(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
+    pub fn ensembles(self, members: &[PredictorName]) -> Result<Self, StudyError> {
+        let mut set = self.with_members(members)?;
+        set.ensembles =
+            RULES.map(|(name, rule)| (name.to_owned(), EnsembleConfig::new(rule))).into_iter().collect();
+        Ok(set)
+    }
+
+    /// Sets the predictors whose maps are combined.
+    fn with_members(mut self, members: &[PredictorName]) -> Result<Self, StudyError> {
         check_unique("member of the ensemble", members.iter().map(|name| name.as_str()))?;
         let is_scored =
             |member: &&PredictorName| self.models.iter().any(|model| model.names.contains(*member));
@@ -110,8 +121,6 @@ impl ModelSet {
             let what = format!("an ensemble needs at least two predictors, found {}", found.len());
             return Err(StudyError::Nothing { what });
         }
-        self.ensembles =
-            RULES.map(|(name, rule)| (name.to_owned(), EnsembleConfig::new(rule))).into_iter().collect();
         Ok(self)
     }
 
@@ -124,11 +133,115 @@ impl ModelSet {
     pub fn learn_weights(
         mut self,
         validation: &(impl Subjects + ?Sized),
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<(Self, Vec<LearntEnsemble>), StudyError> {
-        let scale = MemberScale::Surprise;
-        let mut lesions = ValidationLesions::new(scale);
-        let ensembles = std::mem::take(&mut self.ensembles);
+        let lesions = self.validation_lesions(validation, progress)?;
+        let names = self.member_names();
+        let mut learnt = Vec::new();
+        for (name, weights) in
+            [(Self::WEIGHTED, lesions.learn()?), (Self::GREEDY, lesions.select(precision)?)]
+        {
+            let weights_by_name = names.iter().cloned().zip(weights.weights().iter().copied()).collect();
+            learnt.push(LearntEnsemble { name: name.to_owned(), weights: weights_by_name });
+            let config = EnsembleConfig::new(EnsembleRule::Weighted(weights));
+            self.ensembles.push((name.to_owned(), config));
+        }
+        Ok((self, learnt))
+    }
+
+    /// Adds the ensemble `ensemble-greedy` of these predictors of every localizer, without the others of
+    /// [`ModelSet::learn_weights`].
+    ///
+    /// # Errors
+    /// Those of [`ModelSet::ensembles`] and [`ModelSet::learn_weights`].
+    pub fn select_members(
+        self,
+        members: &[PredictorName],
+        validation: &(impl Subjects + ?Sized),
+        progress: impl FnMut(usize),
+    ) -> Result<Self, StudyError> {
+        let mut set = self.with_members(members)?;
+        let weights = set.validation_lesions(validation, progress)?.select(precision)?;
+        let config = EnsembleConfig::new(EnsembleRule::Weighted(weights));
+        set.ensembles.push((Self::GREEDY.to_owned(), config));
+        Ok(set)
+    }
+
+    /// A localizer that offers the ensemble of this name as its predictor `ensemble`, with the weights by the names of
+    /// the members. It holds every localizer that has a weight; the one with the highest weight is the first, whose
+    /// reconstruction is shown. Its predictor `ensemble` is not yet calibrated.
+    ///
+    /// # Errors
+    /// [`StudyError::Nothing`] if there is no ensemble of this name; those of [`Localizer::with_ensemble`].
+    pub fn ensemble_localizer(&self, name: &str) -> Result<(Localizer, Vec<(String, f64)>), StudyError> {
+        let Some((_, config)) = self.ensembles.iter().find(|(own, _)| own == name) else {
+            return Err(StudyError::Nothing { what: format!("the set has no ensemble {name}") });
+        };
+        let all = self.member_places();
+        let (used, config) = match &config.rule {
+            EnsembleRule::Weighted(weights) => {
+                let (used, weights) = weights.used();
+                (used, EnsembleConfig::new(EnsembleRule::Weighted(weights)).scale(config.scale))
+            }
+            _ => ((0..all.len()).collect(), config.clone()),
+        };
+        let weights: Vec<f64> = match &config.rule {
+            EnsembleRule::Weighted(weights) => weights.weights().to_vec(),
+            _ => vec![1.0 / used.len().max(1) as f64; used.len()],
+        };
+        let places: Vec<(usize, PredictorName)> =
+            used.into_iter().filter_map(|place| all.get(place).copied()).collect();
+        let weight_of = |model: usize| {
+            let own = places
+                .iter()
+                .zip(&weights)
+                .filter(|((of, name), _)| *of == model && *name != PredictorName::Intensity);
+            own.map(|(_, weight)| weight).sum::<f64>()
+        };
+        let heaviest = (0..self.models.len()).rev().max_by(|&a, &b| weight_of(a).total_cmp(&weight_of(b)));
+        let first =
+            heaviest.ok_or_else(|| StudyError::Nothing { what: "the set has no localizer".to_owned() })?;
+        // Intensity does not depend on the model: no other localizer is saved only for it.
+        let same_input = |a: usize, b: usize| {
+            let input = |model: usize| self.model(model).map(|own| (own.preprocessing(), own.map_filters()));
+            input(a) == input(b)
+        };
+        let home = |(model, name): (usize, PredictorName)| match name {
+            PredictorName::Intensity if same_input(model, first) => first,
+            _ => model,
+        };
+        let mut order = vec![first];
+        for place in &places {
+            if !order.contains(&home(*place)) {
+                order.push(home(*place));
+            }
+        }
+        let mut members = Vec::new();
+        for &(model, predictor) in &places {
+            let localizer = order.iter().position(|&own| own == home((model, predictor))).unwrap_or(0);
+            let name = self.name_of(model, predictor);
+            let normals = self.normals(model, predictor).cloned();
+            let normals = normals.ok_or_else(|| StudyError::Nothing {
+                what: format!("{name} has no scores of normal subjects"),
+            })?;
+            members.push(EnsembleMember::new(name, localizer, predictor, normals));
+        }
+        let named = members.iter().map(|member| member.name.clone()).zip(weights).collect();
+        let mut localizers = order.iter().filter_map(|&model| self.model(model).cloned());
+        let first = localizers.next();
+        let first =
+            first.ok_or_else(|| StudyError::Nothing { what: "the set has no localizer".to_owned() })?;
+        let ensemble = LocalizerEnsemble::new(config, members);
+        Ok((first.with_ensemble(ensemble, localizers.collect())?, named))
+    }
+
+    /// The scores of the lesions of validation subjects by the members.
+    fn validation_lesions(
+        &self,
+        validation: &(impl Subjects + ?Sized),
+        mut progress: impl FnMut(usize),
+    ) -> Result<ValidationLesions, StudyError> {
+        let mut lesions = ValidationLesions::new(MemberScale::Surprise);
         for place in 0..validation.count() {
             let subject = validation.subject(place)?;
             if let Some(truth) = subject.truth()?.filter(|truth| truth.iter().any(|&inside| inside)) {
@@ -151,20 +264,7 @@ impl ModelSet {
             }
             progress(place + 1);
         }
-        let names: Vec<String> =
-            self.member_places().into_iter().map(|(model, name)| self.name_of(model, name)).collect();
-        let precision = |scores: &[f32], truth: &[bool]| {
-            average_precision(ArrayView1::from(scores), ArrayView1::from(truth)).unwrap_or(f64::NAN)
-        };
-        let mut learnt = Vec::new();
-        self.ensembles = ensembles;
-        for (name, weights) in [(WEIGHTED, lesions.learn()?), (GREEDY, lesions.select(precision)?)] {
-            let weights_by_name = names.iter().cloned().zip(weights.weights().iter().copied()).collect();
-            learnt.push(LearntEnsemble { name: name.to_owned(), weights: weights_by_name });
-            let config = EnsembleConfig::new(EnsembleRule::Weighted(weights));
-            self.ensembles.push((name.to_owned(), config));
-        }
-        Ok((self, learnt))
+        Ok(lesions)
     }
 
     /// A text that changes with everything that changes maps, thresholds or names: the names, fingerprints and predictors of
@@ -230,6 +330,11 @@ impl ModelSet {
             Some((localizer, predictor)) => normal_scale(localizer, predictor),
             None => Scale::new(0.5f64.recip().log10(), 4.0),
         }
+    }
+
+    /// The label of a localizer by its index.
+    pub(crate) fn label(&self, place: usize) -> Option<&str> {
+        self.models.get(place).map(|model| model.label.as_str())
     }
 
     /// A localizer by its index.
@@ -309,6 +414,10 @@ impl ModelSet {
         pairs.filter_map(|(&(model, name), map)| Some((map.view(), self.normals(model, name)?))).collect()
     }
 
+    fn member_names(&self) -> Vec<String> {
+        self.member_places().into_iter().map(|(model, name)| self.name_of(model, name)).collect()
+    }
+
     fn member_places(&self) -> Vec<(usize, PredictorName)> {
         let all = self.models.iter().enumerate();
         all.flat_map(|(model, own)| own.names.iter().map(move |&name| (model, name)))
@@ -328,6 +437,11 @@ impl ModelSet {
             _ => name.to_string(),
         }
     }
+}
+
+/// Average precision; NaN if it is not defined.
+fn precision(scores: &[f32], truth: &[bool]) -> f64 {
+    average_precision(ArrayView1::from(scores), ArrayView1::from(truth)).unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

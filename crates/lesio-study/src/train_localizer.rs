@@ -36,7 +36,8 @@ pub enum CalibratedPredictors {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalizerTraining {
-    /// The model and its training. Its number of channels is replaced by that of the data.
+    /// The model and its training. Its number of channels is replaced by that of the data, and the range of its
+    /// synthetic anomalies by the range to which the preprocessing clips images.
     pub model: ModelTraining,
     /// The preprocessing of images.
     pub preprocessing: Preprocessing,
@@ -121,6 +122,7 @@ pub fn train_localizer(
 ) -> Result<TrainedLocalizer, WorkflowError> {
     PreparedTraining::new(training, validation, config, observer)?.train(
         &config.model,
+        config.length,
         &config.options,
         observer,
     )
@@ -177,23 +179,31 @@ impl<'a> PreparedTraining<'a> {
         Ok(Self { config, preprocessing, examples, validation, training, held_out, channels, data })
     }
 
-    /// Trains a model and calibrates it.
+    /// The subjects that are held out for calibration.
+    #[must_use]
+    pub fn held_out(&self) -> &[Subject] {
+        &self.held_out
+    }
+
+    /// Trains a model for this length and calibrates it.
     ///
     /// # Errors
     /// Those of [`train_localizer`].
     pub fn train(
         &self,
         model: &ModelTraining,
+        length: TrainingLength,
         options: &TrainOptions,
         observer: &mut dyn Observer,
     ) -> Result<TrainedLocalizer, WorkflowError> {
-        let Self { config, preprocessing, examples, validation, .. } = self;
-        let model = model.clone().channels(examples.shape().channels);
+        let Self { preprocessing, examples, validation, .. } = self;
+        let range = preprocessing.config().clip;
+        let model = model.clone().channels(examples.shape().channels).value_range(range);
         if let Some(folder) = options.checkpoints.path.as_deref().and_then(|path| path.parent()) {
             prepare_folder(folder)?;
         }
         observer.begin(&Step::Training, 1);
-        let model = config.length.applied(model, preprocessing, examples, validation, options)?;
+        let model = length.applied(model, preprocessing, examples, validation, options)?;
         let (examples, validation) = (examples.clone(), validation.clone());
         let trained = train(&model, preprocessing.clone(), examples, validation, options, |event| {
             observer.training(event)

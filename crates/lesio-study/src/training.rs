@@ -89,6 +89,16 @@ impl ModelTraining {
         self
     }
 
+    /// The same with images limited to these values, as their preprocessing limits them; only the synthetic anomalies
+    /// of a training depend on it ([`SyntheticAnomalies::range`](lesio_vae::SyntheticAnomalies::range)).
+    #[must_use]
+    pub fn value_range(mut self, range: Option<[f32; 2]>) -> Self {
+        if let Self::Restorer { model, .. } | Self::Segmenter { model, .. } = &mut self {
+            model.anomalies.range = range.map(|range| range.map(f64::from));
+        }
+        self
+    }
+
     /// Epochs, batches, optimizer and seed.
     #[must_use]
     pub fn train_config(&self) -> &TrainConfig {

@@ -208,6 +208,9 @@ fn draw(
             augmentation.apply(generator, shape, clean, region.as_deref_mut());
             let mut other = set.image(generator.random_range(0..set.len())).to_vec();
             augmentation.apply(generator, shape, &mut other, None);
+            // Augmentation changes the brightness, but no real image exceeds the range.
+            synthesizer.limit(clean);
+            synthesizer.limit(&mut other);
             seen.copy_from_slice(clean);
             marks.copy_from_slice(&synthesizer.apply(generator, shape, seen, region.as_deref(), &other));
         });

@@ -41,6 +41,14 @@ impl LearntWeights {
         &self.weights
     }
 
+    /// The places of the members with a weight above 0, and their weights.
+    #[must_use]
+    pub fn used(&self) -> (Vec<usize>, Self) {
+        let used = self.weights.iter().copied().enumerate().filter(|(_, weight)| *weight > 0.0);
+        let (places, weights) = used.unzip();
+        (places, Self { weights, scale: self.scale })
+    }
+
     /// The scale of the members on which they were learned.
     #[must_use]
     pub fn scale(&self) -> MemberScale {

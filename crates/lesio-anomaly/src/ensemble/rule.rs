@@ -156,7 +156,7 @@ impl EnsembleConfig {
     }
 
     /// Returns an error for a number of members that does not fit the rule.
-    pub(super) fn check(&self, members: usize) -> Result<(), EnsembleError> {
+    pub(crate) fn check(&self, members: usize) -> Result<(), EnsembleError> {
         let count = |expected: String| Err(EnsembleError::Count { found: members, expected });
         match &self.rule {
             _ if members == 0 => Err(EnsembleError::NoMembers),

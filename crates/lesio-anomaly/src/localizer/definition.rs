@@ -13,6 +13,7 @@ use crate::calibration::Calibration;
 use crate::catalogue::{PredictorName, predictor};
 use crate::chosen::ChosenPredictor;
 use crate::error::PredictError;
+use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::model::{Model, ModelConfig};
 use crate::own_name::OwnName;
 use crate::position::PositionCalibration;
@@ -31,6 +32,8 @@ pub struct Localizer {
     pub(super) position_normals: PositionCalibration,
     /// Predictors that are not built in.
     pub(super) own: BTreeMap<OwnName, Arc<dyn Predictor>>,
+    /// The other localizers of the ensemble.
+    pub(super) others: Vec<Localizer>,
 }
 
 impl fmt::Debug for Localizer {
@@ -58,6 +61,11 @@ pub(super) struct Document {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) channels: Vec<String>,
     pub(super) provenance: Provenance,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ensemble: Option<LocalizerEnsemble>,
+    /// The documents of the other localizers of the ensemble.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) others: Vec<Document>,
 }
 
 impl Localizer {
@@ -90,39 +98,40 @@ impl Localizer {
             chosen: None,
             channels: Vec::new(),
             provenance,
+            ensemble: None,
+            others: Vec::new(),
         };
-        Ok(Self { model, document, position_normals: PositionCalibration::default(), own: BTreeMap::new() })
+        let position_normals = PositionCalibration::default();
+        Ok(Self { model, document, position_normals, own: BTreeMap::new(), others: Vec::new() })
     }
 
     /// Replaces the settings of the predictors, which are checked when they are used and when the localizer is saved.
-    /// Drops the calibration and the selected predictor, which are valid only for the old settings.
+    /// Drops calibration, selected predictor and ensemble, which are valid only for the old settings.
     #[must_use]
     pub fn settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
-            self.document.calibration = Calibration::new();
-            self.document.chosen = None;
+            self.drop_calibration();
             self.position_normals = PositionCalibration::default();
         }
         self.document.settings = settings;
         self
     }
 
-    /// Replaces the post-processing, which is checked when it is used and when the localizer is saved. Drops the
-    /// calibration and the selected predictor, which are valid only for the old maps.
+    /// Replaces the post-processing, which is checked when it is used and when the localizer is saved. Drops
+    /// calibration, selected predictor and ensemble, which are valid only for the old maps.
     #[must_use]
     pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
         let own = &self.document.postprocessing;
         if (PostProcessing { smallest: own.smallest, ..postprocessing.clone() }) != *own {
-            self.document.calibration = Calibration::new();
-            self.document.chosen = None;
+            self.drop_calibration();
         }
         self.document.postprocessing = postprocessing;
         self
     }
 
     /// Normalizes scores by position: before post-processing, maps of the predictors in `normals` are converted to
-    /// standard deviations from the mean of normal scores at each position. Raw maps are unchanged. Drops the
-    /// calibration, which is valid only for the old maps.
+    /// standard deviations from the mean of normal scores at each position. Raw maps are unchanged. Drops calibration,
+    /// selected predictor and ensemble, which are valid only for the old maps.
     ///
     /// # Errors
     /// [`PredictError::Config`] for positions on another grid.
@@ -134,11 +143,87 @@ impl Localizer {
             )));
         }
         if normals != self.position_normals {
-            self.document.calibration = Calibration::new();
-            self.document.chosen = None;
+            self.drop_calibration();
         }
         self.position_normals = normals;
         Ok(self)
+    }
+
+    /// Adds an ensemble as the predictor `ensemble`; it takes part in calibration, selection and saving like any other
+    /// predictor. `others` are the localizers of members beside this one, in the order of
+    /// [`EnsembleMember::localizer`](crate::EnsembleMember::localizer). They are saved in the same file.
+    ///
+    /// # Errors
+    /// [`PredictError::Ensemble`] for a rule that does not fit the members; [`PredictError::Config`] for a member of a
+    /// localizer or predictor that does not exist, and for localizers with other channels or another slice plane, or
+    /// with an ensemble of their own.
+    pub fn with_ensemble(
+        mut self,
+        ensemble: LocalizerEnsemble,
+        others: Vec<Localizer>,
+    ) -> Result<Self, PredictError> {
+        let refused = |text: String| Err(PredictError::Config(text));
+        ensemble.config.check(ensemble.members.len())?;
+        for member in &ensemble.members {
+            let (name, predictor) = (&member.name, member.predictor);
+            let of = match member.localizer.checked_sub(1) {
+                None => Some(&self),
+                Some(other) => others.get(other),
+            };
+            let Some(of) = of else {
+                let (found, count) = (member.localizer, others.len());
+                return refused(format!("member {name} is of localizer {found}, the last is {count}"));
+            };
+            if predictor == PredictorName::Ensemble {
+                return refused(format!("member {name} is itself an ensemble"));
+            }
+            // Fails with the reason if it cannot be made.
+            of.predictor(predictor)?;
+        }
+        for other in &others {
+            if other.document.ensemble.is_some() {
+                return refused("a localizer of an ensemble has an ensemble of its own".to_owned());
+            }
+            let input = |of: &Self| (of.model.image_shape().channels, of.document.channels.clone());
+            if input(other) != input(&self) {
+                let [found, expected] = [input(other), input(&self)];
+                return refused(format!(
+                    "the channels of the localizers differ: {found:?}, expected {expected:?}"
+                ));
+            }
+            let plane = |of: &Self| of.document.preprocessing.config().plane;
+            if plane(other) != plane(&self) {
+                let [found, expected] = [plane(other), plane(&self)];
+                return refused(format!(
+                    "the slice planes of the localizers differ: {found:?}, expected {expected:?}"
+                ));
+            }
+        }
+        self.document.ensemble = Some(ensemble);
+        self.document.others = others.iter().map(|other| other.document.clone()).collect();
+        self.others = others;
+        Ok(self)
+    }
+
+    /// The ensemble, if the localizer has one.
+    #[must_use]
+    pub fn ensemble(&self) -> Option<&LocalizerEnsemble> {
+        self.document.ensemble.as_ref()
+    }
+
+    /// The other localizers of its ensemble.
+    #[must_use]
+    pub fn others(&self) -> &[Self] {
+        &self.others
+    }
+
+    /// Drops everything that was made from the maps as they were.
+    fn drop_calibration(&mut self) {
+        self.document.calibration = Calibration::new();
+        self.document.chosen = None;
+        self.document.ensemble = None;
+        self.document.others.clear();
+        self.others.clear();
     }
 
     /// Sets the calibration: the scores of normal subjects by this localizer after post-processing.
@@ -156,8 +241,12 @@ impl Localizer {
     pub fn choosing(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
         if let Some(chosen) = &chosen {
             chosen.validate()?;
-            // Fails with the reason if it cannot be made.
-            self.predictor(chosen.predictor)?;
+            if chosen.predictor == PredictorName::Ensemble && self.document.ensemble.is_none() {
+                return Err(PredictError::NoEnsemble);
+            } else if chosen.predictor != PredictorName::Ensemble {
+                // Fails with the reason if it cannot be made.
+                self.predictor(chosen.predictor)?;
+            }
         }
         self.document.chosen = chosen;
         Ok(self)
@@ -198,6 +287,9 @@ impl Localizer {
             self.model = Model::new(&config, &self.model.parameters()?, device)?;
             self.document.model = config;
         }
+        let others = std::mem::take(&mut self.others).into_iter();
+        self.others = others.map(|other| other.in_precision(precision, device)).collect::<Result<_, _>>()?;
+        self.document.others = self.others.iter().map(|other| other.document.clone()).collect();
         Ok(self)
     }
 
@@ -268,11 +360,12 @@ impl Localizer {
         &self.document.channels
     }
 
-    /// The predictors that this model supports.
+    /// The predictors that this model supports, with the ensemble if there is one.
     #[must_use]
     pub fn predictors(&self) -> Vec<PredictorName> {
         let built_in = PredictorName::ALL.into_iter().filter(|name| name.is_served_by(&self.model));
-        built_in.chain(self.own.keys().copied().map(PredictorName::Own)).collect()
+        let ensemble = self.document.ensemble.as_ref().map(|_| PredictorName::Ensemble);
+        built_in.chain(self.own.keys().copied().map(PredictorName::Own)).chain(ensemble).collect()
     }
 
     /// The predictor of a name for this model.
@@ -282,6 +375,8 @@ impl Localizer {
                 Some(predictor) => Ok(Box::new(predictor.clone())),
                 None => Err(PredictError::NotRegistered { predictor: own.to_string() }),
             },
+            // Its maps are those of its members.
+            PredictorName::Ensemble => Err(PredictError::NoEnsemble),
             built_in => predictor(built_in, &self.model, &self.document.settings),
         }
     }

@@ -1,8 +1,9 @@
 //! Saving and loading of localizers.
 
+use std::error::Error;
 use std::path::Path;
 
-use lesio_nn::{Device, LoadError, ParameterSet, SaveError, model_file};
+use lesio_nn::{Device, EngineError, LoadError, ParameterSet, SaveError, model_file};
 use lesio_vae::{BuildError, ModelError};
 
 use super::definition::{Document, Localizer};
@@ -38,7 +39,7 @@ impl Localizer {
     pub fn load_with(path: impl AsRef<Path>, loading: &Loading) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let load = |version| model_file::load(path, KIND, version, model_file::DEFAULT_LIMIT);
-        let (tensors, mut document): (_, Document) = match load(VERSION) {
+        let (tensors, mut document): (ParameterSet, Document) = match load(VERSION) {
             Err(other @ LoadError::Kind { .. }) => match load(VERSION_IN_PIXELS) {
                 // Neither version: the error names the newest.
                 Err(LoadError::Kind { .. }) => return Err(other),
@@ -46,6 +47,32 @@ impl Localizer {
             },
             loaded => loaded?,
         };
+        let others = std::mem::take(&mut document.others);
+        let ensemble = document.ensemble.take();
+        let chosen = document.chosen.take();
+        let (own, tensors) = split_members(tensors, others.len());
+        let mut made = Self::assembled(path, own, document, loading)?;
+        let refused =
+            |error: PredictError| LoadError::Refused { path: path.to_owned(), reason: with_source(&error) };
+        if let Some(ensemble) = ensemble {
+            let mut members = Vec::with_capacity(others.len());
+            for (tensors, mut document) in tensors.into_iter().zip(others) {
+                let chosen = document.chosen.take();
+                let other = Self::assembled(path, tensors, document, loading)?;
+                members.push(other.choosing(chosen).map_err(refused)?);
+            }
+            made = made.with_ensemble(ensemble, members).map_err(refused)?;
+        }
+        made.choosing(chosen).map_err(refused)
+    }
+
+    /// Makes a localizer of the tensors and the document of a file, without selected predictor and ensemble.
+    fn assembled(
+        path: &Path,
+        tensors: ParameterSet,
+        mut document: Document,
+        loading: &Loading,
+    ) -> Result<Self, LoadError> {
         let refused = |reason: String| LoadError::Refused { path: path.to_owned(), reason };
         let (parameters, normals) = PositionCalibration::split(tensors).map_err(refused)?;
         if let (Some(precision), ModelConfig::Vae { config, .. }) =
@@ -85,7 +112,7 @@ impl Localizer {
                 "it uses predictors that are not built in, and no function was registered for them: {names}"
             )));
         }
-        made.choosing(document.chosen).map_err(|error| refused(error.to_string()))
+        Ok(made)
     }
 
     /// A fingerprint of everything that affects maps, thresholds or p-values: weights, preprocessing, settings,
@@ -95,8 +122,7 @@ impl Localizer {
     /// # Errors
     /// If the device that holds the weights fails.
     pub fn fingerprint(&self) -> Result<String, PredictError> {
-        let mut tensors = self.position_normals.tensors();
-        tensors.extend(self.model.parameters().map_err(ModelError::from)?);
+        let tensors = self.tensors().map_err(ModelError::from)?;
         let document = serde_json::to_string(&self.document).unwrap_or_default();
         let (weights, document) = (tensors.checksum(), crc32fast::hash(document.as_bytes()));
         Ok(format!("weights {weights:08x}, document {document:08x}"))
@@ -121,10 +147,58 @@ impl Localizer {
         let Document { settings, postprocessing, .. } = &self.document;
         settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
         postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        for other in &self.others {
+            let Document { settings, postprocessing, .. } = &other.document;
+            settings.validate().map_err(|error| refused(error.within("settings").to_string()))?;
+            postprocessing.validate().map_err(|error| refused(error.within("postprocessing").to_string()))?;
+        }
+        model_file::save(path, KIND, VERSION, &self.tensors()?, &self.document)
+    }
+
+    /// The tensors of a file: its own, and those of the other localizers of the ensemble with a prefix.
+    fn tensors(&self) -> Result<ParameterSet, EngineError> {
         let mut tensors = self.position_normals.tensors();
         tensors.extend(self.model.parameters()?);
-        model_file::save(path, KIND, VERSION, &tensors, &self.document)
+        for (other, localizer) in self.others.iter().enumerate() {
+            for (name, tensor) in localizer.tensors()?.iter() {
+                tensors.insert(format!("{}{name}", member_prefix(other)), tensor.clone());
+            }
+        }
+        Ok(tensors)
     }
+}
+
+fn with_source(error: &PredictError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// The prefix of the tensors of the other localizers of an ensemble.
+fn member_prefix(other: usize) -> String {
+    format!("member.{}.", other + 1)
+}
+
+/// The tensors of the localizer itself, and those of the others of its ensemble.
+fn split_members(tensors: ParameterSet, others: usize) -> (ParameterSet, Vec<ParameterSet>) {
+    if others == 0 {
+        return (tensors, Vec::new());
+    }
+    let prefixes: Vec<String> = (0..others).map(member_prefix).collect();
+    let mut own = ParameterSet::new();
+    let mut members = vec![ParameterSet::new(); others];
+    for (name, tensor) in tensors.iter() {
+        let found = prefixes
+            .iter()
+            .zip(&mut members)
+            .find_map(|(prefix, set)| name.strip_prefix(prefix.as_str()).map(|rest| (set, rest)));
+        match found {
+            Some((set, rest)) => set.insert(rest, tensor.clone()),
+            None => own.insert(name, tensor.clone()),
+        }
+    }
+    (own, members)
 }
 
 /// The model of a file; a user-defined model is made by the function registered for its name.

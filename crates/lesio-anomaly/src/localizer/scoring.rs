@@ -9,7 +9,7 @@ use super::definition::{Document, Localizer};
 use crate::calibration::Judgement;
 use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
-use crate::maps::{GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
+use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
 use crate::position::PositionBuilder;
 use crate::postprocessing::highest_within;
 use crate::predictor::Predictor;
@@ -43,10 +43,11 @@ impl Localizer {
         names: &[PredictorName],
     ) -> Result<Vec<ScoredScan>, PredictError> {
         let scans: Vec<&Scan> = scans.into_iter().collect();
+        let own_names = self.own_names(names)?;
         let prepared: Vec<PreparedScan> =
             scans.iter().map(|scan| self.prepare(scan)).collect::<Result<_, _>>()?;
         let planes: Vec<&PreparedPlane> = prepared.iter().flat_map(|own| &own.planes).collect();
-        let (maps, reconstructions) = self.score_planes(&planes, names)?;
+        let (maps, reconstructions) = self.score_planes(&planes, &own_names)?;
         let mut maps: Vec<_> = maps.into_iter().map(Vec::into_iter).collect();
         let mut reconstructions = reconstructions.into_iter();
         let mut scored = Vec::with_capacity(scans.len());
@@ -54,7 +55,7 @@ impl Localizer {
             let count = prepared.planes.len();
             let own = maps.iter_mut().map(|maps| maps.by_ref().take(count).collect()).collect();
             let expected = reconstructions.by_ref().take(count).collect();
-            scored.push(self.gather(scan, prepared, names, own, expected).all(scan)?);
+            scored.push(self.gather(scan, prepared, names, &own_names, own, expected)?.all(scan)?);
         }
         Ok(scored)
     }
@@ -65,14 +66,15 @@ impl Localizer {
     /// # Errors
     /// Those of [`Localizer::score`].
     pub fn maps(&self, scan: &Scan, names: &[PredictorName]) -> Result<ScanMaps<'_>, PredictError> {
+        let own_names = self.own_names(names)?;
         let prepared = self.prepare(scan)?;
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
-        let (maps, reconstructions) = self.score_planes(&planes, names)?;
-        Ok(self.gather(scan, prepared, names, maps, reconstructions))
+        let (maps, reconstructions) = self.score_planes(&planes, &own_names)?;
+        self.gather(scan, prepared, names, &own_names, maps, reconstructions)
     }
 
     /// Scores each channel of a scan separately, unfiltered, in the model's order of channels; `None` if the predictor
-    /// cannot score a single channel.
+    /// cannot score a single channel, as an ensemble cannot.
     ///
     /// # Errors
     /// Those of [`Localizer::score`].
@@ -81,6 +83,9 @@ impl Localizer {
         scan: &Scan,
         name: PredictorName,
     ) -> Result<Option<Vec<Volume<f32>>>, PredictError> {
+        if name == PredictorName::Ensemble && self.document.ensemble.is_some() {
+            return Ok(None);
+        }
         let prepared = self.prepare(scan)?;
         let predictor = self.predictor(name)?;
         let shape = self.model.image_shape();
@@ -174,14 +179,29 @@ impl Localizer {
         Ok(self.document.preprocessing.prepare(scan)?)
     }
 
+    /// The predictors of this localizer's model whose maps are needed: those with these names, and the members of the
+    /// ensemble if it is among them.
+    fn own_names(&self, names: &[PredictorName]) -> Result<Vec<PredictorName>, PredictError> {
+        check_unique(names)?;
+        let mut own: Vec<_> = names.iter().copied().filter(|&name| name != PredictorName::Ensemble).collect();
+        if own.len() < names.len() {
+            let ensemble = self.document.ensemble.as_ref().ok_or(PredictError::NoEnsemble)?;
+            own.extend(ensemble.predictors_of(0).into_iter().filter(|name| !names.contains(name)));
+        }
+        Ok(own)
+    }
+
+    /// The maps of a scan that was scored by the predictors `own`; also scores it by the other localizers of the
+    /// ensemble if `names` contains it.
     fn gather(
         &self,
         scan: &Scan,
         prepared: PreparedScan,
         names: &[PredictorName],
+        own: &[PredictorName],
         maps: Vec<Vec<Array2<f32>>>,
         reconstructions: Vec<Array3<f32>>,
-    ) -> ScanMaps<'_> {
+    ) -> Result<ScanMaps<'_>, PredictError> {
         let Document { preprocessing, postprocessing, calibration, channels, .. } = &self.document;
         let plane = scan.plane(preprocessing.config().plane);
         let resolution = Resolution::of_scan(scan, plane, &prepared);
@@ -193,9 +213,21 @@ impl Localizer {
         }
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));
-        let maps = names.iter().copied().zip(maps).collect();
+        let maps = own.iter().copied().zip(maps).collect();
+        let ensemble = match &self.document.ensemble {
+            Some(ensemble) if names.contains(&PredictorName::Ensemble) => {
+                let scored = self
+                    .others
+                    .iter()
+                    .enumerate()
+                    .map(|(other, localizer)| localizer.maps(scan, &ensemble.predictors_of(other + 1)));
+                Some(EnsembleMaps::new(ensemble, scored.collect::<Result<_, _>>()?))
+            }
+            _ => None,
+        };
         let parts = MapParts { position_normals: &self.position_normals, postprocessing, channels, plane };
-        ScanMaps::new(parts, prepared, maps, reconstructions, resolution, doubt)
+        let shown = names.to_vec();
+        Ok(ScanMaps::new(parts, prepared, shown, maps, ensemble, reconstructions, resolution, doubt))
     }
 
     /// Passes the slices with foreground to `each` in batches, as passes for readers of these gradients; stops when
@@ -227,7 +259,6 @@ impl Localizer {
         planes: &[&PreparedPlane],
         names: &[PredictorName],
     ) -> Result<(Vec<Vec<Array2<f32>>>, Vec<Array3<f32>>), PredictError> {
-        check_unique(names)?;
         let shape = self.model.image_shape();
         let (height, width) = (shape.height, shape.width);
         let predictors: Vec<Box<dyn Predictor>> =

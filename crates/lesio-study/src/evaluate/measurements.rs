@@ -110,7 +110,7 @@ pub(super) struct Frame {
     #[serde(with = "pairs")]
     pub(super) average_precisions: BTreeMap<(String, Stage), f64>,
     pub(super) learnt: Vec<LearntEnsemble>,
-    pub(super) best: Vec<ChosenPredictor>,
+    pub(super) best: BTreeMap<String, ChosenPredictor>,
     pub(super) bootstrap: BootstrapConfig,
     pub(super) pictures: usize,
 }

@@ -48,7 +48,7 @@ pub struct EvaluationResults {
     /// The predictor or ensemble that validation cases chose, where they hold a lesion.
     pub chosen: Option<ChosenMap>,
     /// Of each model the best predictor on the validation cases, with [`ModelChoices::Best`](crate::ModelChoices::Best).
-    pub best: Vec<ChosenPredictor>,
+    pub best: BTreeMap<String, ChosenPredictor>,
     /// How patients were resampled.
     pub bootstrap: BootstrapConfig,
     /// What else a manifest says of the cases.

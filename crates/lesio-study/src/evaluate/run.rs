@@ -132,7 +132,7 @@ fn frame(
 ) -> Result<Frame, WorkflowError> {
     let best = match config.model_choices {
         ModelChoices::Best => best_predictors(models, choice)?,
-        ModelChoices::None => Vec::new(),
+        ModelChoices::None => BTreeMap::new(),
     };
     let maps = models.maps().into_iter();
     let maps = maps.map(|name| models.scale(&name).map(|scale| (name, scale))).collect::<Result<_, _>>();
@@ -179,9 +179,14 @@ fn model_set(
     observer: &mut dyn Observer,
 ) -> Result<ModelSet, WorkflowError> {
     let mut models = ModelSet::new();
+    let localizers: Vec<(String, Localizer)> = localizers.into_iter().collect();
+    let several = localizers.len() > 1;
     for (label, mut localizer) in localizers {
         let mut names = config.predictors.clone().unwrap_or_else(|| localizer.predictors());
+        // The members of an ensemble are measured as models of their own, if they are given.
+        let whole = several && localizer.ensemble().is_some();
         names.retain(|name| localizer.predictors().contains(name));
+        names.retain(|&name| !whole || name == PredictorName::Ensemble);
         names.retain(|&name| name != PredictorName::Intensity);
         names.insert(0, PredictorName::Intensity);
         let is_calibrated = |name: &PredictorName| localizer.calibration().get(*name).is_some();
@@ -222,22 +227,23 @@ fn choose(
     Ok(choice.finish()?)
 }
 
-/// Of each model the predictor that is best on the lesions of the validation cases.
+/// The predictor of each model, by its label, that is best on the lesions of the validation cases.
 fn best_predictors(
     models: &ModelSet,
     choice: &ValidationChoice,
-) -> Result<Vec<ChosenPredictor>, WorkflowError> {
+) -> Result<BTreeMap<String, ChosenPredictor>, WorkflowError> {
     let (found, subjects) = (&choice.average_precisions, choice.subjects);
-    let mut best: BTreeMap<usize, ChosenPredictor> = BTreeMap::new();
+    let mut best: BTreeMap<String, ChosenPredictor> = BTreeMap::new();
     for (model, predictor, name) in models.predictors() {
         let Some(&precision) = found.get(&(name, Stage::Postprocessed)) else {
             return Err(WorkflowError::NoLesionsToChooseBy);
         };
-        if best.get(&model).is_none_or(|best| precision > best.average_precision) {
-            best.insert(model, ChosenPredictor::new(predictor, precision, subjects));
+        let label = models.label(model).unwrap_or_default();
+        if best.get(label).is_none_or(|best| precision > best.average_precision) {
+            best.insert(label.to_owned(), ChosenPredictor::new(predictor, precision, subjects));
         }
     }
-    Ok(best.into_values().collect())
+    Ok(best)
 }
 
 /// Seconds per slice of each predictor by itself, and of each ensemble the sum of its members'.

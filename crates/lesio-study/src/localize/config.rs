@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
+use lesio_anomaly::{Localizer, PredictorName};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_settings::{require, setters};
@@ -10,37 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::findings::DetectionRule;
 use crate::names::check_unique;
+use crate::predictor_choice::predictor_choice;
 use crate::shard::Shard;
 use crate::workflow_error::WorkflowError;
-
-/// What a model maps by where no validation data chose: absolute errors are what every model has, in the units of its
-/// images, and need no lesion to be tuned.
-pub const FALLBACK_PREDICTOR: PredictorName = PredictorName::PixelL1;
-
-/// Which predictor a localizer maps by, and why in words: the one that validation data chose; where none held a lesion, the
-/// marks of a model that was taught to mark, and of any other [`FALLBACK_PREDICTOR`].
-#[must_use]
-pub fn predictor_choice(localizer: &Localizer) -> (PredictorName, String) {
-    match localizer.chosen() {
-        Some(chosen) => (chosen.predictor, choice_in_words(chosen)),
-        None => {
-            let marks = localizer.model().segmentation().map(|_| PredictorName::AnomalyLogit);
-            let predictor = marks.unwrap_or(FALLBACK_PREDICTOR);
-            let text = format!("predictor {predictor}: none was chosen, no validation data held a lesion");
-            (predictor, text)
-        }
-    }
-}
-
-/// Why a predictor was chosen.
-#[must_use]
-pub fn choice_in_words(chosen: &ChosenPredictor) -> String {
-    let ChosenPredictor { predictor, average_precision, subjects, .. } = chosen;
-    let of = if *subjects == 1 { "subject with lesions" } else { "subjects with lesions" };
-    format!(
-        "predictor {predictor}: chosen on validation data, average precision {average_precision:.3} over {subjects} {of}"
-    )
-}
 
 /// Where the results of each case go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,7 +95,7 @@ pub struct LocalizeConfig {
     /// What becomes of files of earlier runs. Default: they are refused.
     pub existing: Existing,
     /// Predictors; by default, which is none, the one that validation data chose for the model, and
-    /// [`FALLBACK_PREDICTOR`] where none held a lesion.
+    /// that of [`predictor_choice`] where none held a lesion.
     pub predictors: Vec<PredictorName>,
     /// From which score on a voxel counts as abnormal. Default: what one normal pixel in a thousand reaches.
     pub rule: DetectionRule,

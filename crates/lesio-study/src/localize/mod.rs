@@ -15,8 +15,7 @@ mod volume;
 mod work;
 
 pub use config::{
-    CaseFolders, ChannelMaps, FALLBACK_PREDICTOR, FinishedCases, LocalizeConfig, OutputLayout, ReportPages,
-    WrittenMaps, choice_in_words, predictor_choice,
+    CaseFolders, ChannelMaps, FinishedCases, LocalizeConfig, OutputLayout, ReportPages, WrittenMaps,
 };
 pub use folder::localize_folder;
 pub use merge::merge_shards;

@@ -33,6 +33,11 @@ pub struct SyntheticAnomalies {
     pub opacity: [f64; 2],
     /// Smallest change of a value for a pixel to be abnormal in the truth, 0 to 100.
     pub change: f64,
+    /// Lowest and highest value of an image, to which images with an anomaly are limited: those of the preprocessing's
+    /// clipping. A network that sees values in training which no real image has learns to detect such values instead
+    /// of anomalies. `None` sets no limit, as in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
     /// The contents of anomalies, each drawn with a probability proportional to its weight.
     pub contents: Vec<WeightedContent>,
     /// User-defined contents, by name.
@@ -64,7 +69,7 @@ const MOST_CELLS: usize = 4096;
 const LARGEST_WEIGHT: f64 = 1000.0;
 
 impl SyntheticAnomalies {
-    /// For heads and other medical images of about 0 to 1: brighter and darker lesions, and parts of other subjects.
+    /// For heads and other medical images of 0 to 1: brighter and darker lesions, and parts of other subjects.
     ///
     /// The amounts were chosen on FLAIR images of normal slices of 44 patients, without use of any lesion.
     #[must_use]
@@ -92,7 +97,15 @@ impl SyntheticAnomalies {
     fn of<const N: usize>(cells: Vec<usize>, change: f64, contents: [(f64, Content); N]) -> Self {
         let contents = contents.map(|(weight, content)| WeightedContent { weight, content }).to_vec();
         let (quantile, opacity) = ([0.85, 0.985], [0.25, 1.0]);
-        Self { cells, quantile, soft: 0.7, opacity, change, contents, own: Vec::new() }
+        let range = Some([0.0, 1.0]);
+        Self { cells, quantile, soft: 0.7, opacity, change, range, contents, own: Vec::new() }
+    }
+
+    /// Limits the values of images with an anomaly, or does not limit them.
+    #[must_use]
+    pub fn range(mut self, range: Option<[f64; 2]>) -> Self {
+        self.range = range;
+        self
     }
 
     /// Adds a user-defined content with this weight; the weights of [`SyntheticAnomalies::medical`] and
@@ -117,6 +130,10 @@ impl SyntheticAnomalies {
         }
         in_range("soft", self.soft, 0.0..=1.0)?;
         in_range("change", self.change, 0.0..=100.0)?;
+        if let Some(range @ [low, high]) = self.range {
+            let sound = low.is_finite() && high.is_finite() && low < high;
+            require(sound, "range", range, "two ascending finite values")?;
+        }
         let mut sum = 0.0;
         for WeightedContent { weight, content } in &self.contents {
             in_range("contents.weight", *weight, 0.0..=LARGEST_WEIGHT)?;
@@ -153,6 +170,7 @@ mod tests {
         for value in [f64::NAN, -1.0, 1e9] {
             assert_eq!(refused(&|config| config.opacity[1] = value), "opacity");
             assert_eq!(refused(&|config| config.soft = value), "soft");
+            assert_eq!(refused(&|config| config.range = Some([0.5, value.min(0.5)])), "range");
             assert_eq!(refused(&|config| config.change = value), "change");
             assert_eq!(refused(&|config| config.contents[2].weight = value), "contents.weight");
         }

@@ -53,6 +53,17 @@ impl Synthesizer {
         Ok(Self { config: config.clone(), contents })
     }
 
+    /// Limits the values of an image to the configured range.
+    pub(crate) fn limit(&self, image: &mut [f32]) {
+        if let Some([low, high]) = self.range() {
+            image.iter_mut().for_each(|value| *value = value.clamp(low, high));
+        }
+    }
+
+    fn range(&self) -> Option<[f32; 2]> {
+        self.config.range.map(|range| range.map(|value| value as f32))
+    }
+
     /// Puts an anomaly into an image `[c, h, w]`, inside its region `[h, w]`; `other` is another image of the same shape.
     /// Returns where the image changed, `[h, w]`.
     pub(crate) fn apply(
@@ -79,6 +90,7 @@ impl Synthesizer {
         }
         let mut changed = vec![false; shape.pixels()];
         let smallest = self.config.change as f32;
+        let [low, high] = self.range().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         for (channel, filled) in
             image.chunks_exact_mut(shape.pixels()).zip(filled.chunks_exact(shape.pixels()))
         {
@@ -86,9 +98,9 @@ impl Synthesizer {
                 channel.iter_mut().zip(filled).zip(&strength).zip(&mut changed)
             {
                 if strength > 0.0 {
-                    let difference = strength * (filled - *value);
-                    *value += difference;
-                    *changed |= difference.abs() > smallest;
+                    let after = (*value + strength * (filled - *value)).clamp(low, high);
+                    *changed |= (after - *value).abs() > smallest;
+                    *value = after;
                 }
             }
         }

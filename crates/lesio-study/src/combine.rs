@@ -1,0 +1,170 @@
+//! Several localizers combined into one with an ensemble.
+
+use std::time::Instant;
+
+use lesio_anomaly::{Localizer, PredictorName};
+use lesio_settings::SettingError;
+use serde::{Deserialize, Serialize};
+
+use crate::calibrating::calibrate;
+use crate::error::StudyError;
+use crate::maps::score_subject;
+use crate::model_set::ModelSet;
+use crate::observer::{Observer, Step};
+use crate::predictor_choice::usual_predictor;
+use crate::subject::Subjects;
+use crate::workflow_error::WorkflowError;
+
+/// How the members of an ensemble were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum EnsembleChoice {
+    /// Greedily on the lesions of validation subjects
+    /// ([`ValidationLesions::select`](lesio_anomaly::ValidationLesions::select)).
+    Greedy,
+    /// No validation subject has a lesion: the mean of one predictor of each localizer.
+    Mean,
+}
+
+/// A localizer with an ensemble, and how the ensemble was made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CombinedLocalizers {
+    /// The localizer. Its predictor [`PredictorName::Ensemble`] is calibrated.
+    pub localizer: Localizer,
+    /// How the members were found.
+    pub choice: EnsembleChoice,
+    /// The weights by the names of the members, such as `member-1/anomaly-logit`; their sum is 1.
+    pub weights: Vec<(String, f64)>,
+    /// Seconds for the map of a slice by the ensemble, measured on one subject.
+    pub seconds_per_slice: f64,
+}
+
+/// The predictors among which members are chosen on lesions: those that need one pass of a model.
+const CANDIDATES: [PredictorName; 7] = [
+    PredictorName::Intensity,
+    PredictorName::PixelL1,
+    PredictorName::PixelPositive,
+    PredictorName::PixelNegative,
+    PredictorName::AnomalyLogit,
+    PredictorName::GradElbo,
+    PredictorName::CombiSum,
+];
+
+/// Combines calibrated localizers, with their labels, into one with an ensemble, and calibrates it.
+///
+/// If subjects have lesions, the members are chosen on them, among plain intensity and the fast predictors of all
+/// localizers: greedily by average precision, so that the ensemble is not worse than the best single member there. The
+/// localizer then also selects its best predictor ([`Localizer::chosen`]). Without lesions, the ensemble is the mean
+/// of the logits of each segmenter and the absolute error of each other model, on the scale of
+/// [`MemberScale::Surprise`](lesio_anomaly::MemberScale::Surprise). The normal slices of the subjects calibrate. They must not be
+/// training or test subjects.
+///
+/// # Errors
+/// For fewer than two localizers, and those of [`ModelSet::select_members`] and [`calibrate`].
+pub fn combine_localizers(
+    localizers: Vec<(String, Localizer)>,
+    subjects: &(impl Subjects + ?Sized),
+    observer: &mut dyn Observer,
+) -> Result<CombinedLocalizers, WorkflowError> {
+    if localizers.len() < 2 {
+        let error = SettingError::new("localizers", localizers.len(), "at least two for an ensemble");
+        return Err(StudyError::from(error).into());
+    }
+    let mut has_lesions = false;
+    for place in 0..subjects.count() {
+        let subject = subjects.subject(place)?;
+        has_lesions |= subject.truth()?.is_some_and(|truth| truth.iter().any(|&inside| inside));
+        if has_lesions {
+            break;
+        }
+    }
+    let mut set = ModelSet::new();
+    let mut members: Vec<PredictorName> = Vec::new();
+    for (label, localizer) in localizers {
+        let names: Vec<PredictorName> = if has_lesions {
+            let known = localizer.calibration();
+            CANDIDATES.into_iter().filter(|&name| known.get(name).is_some()).collect()
+        } else {
+            vec![usual_predictor(&localizer)]
+        };
+        members.extend(&names);
+        set = set.localizer(label, localizer, names)?;
+    }
+    members.sort_unstable();
+    members.dedup();
+    let (set, choice) = if has_lesions {
+        observer.begin(&Step::LearningWeights, subjects.count());
+        let set = set.select_members(&members, subjects, |done| observer.advance(done))?;
+        observer.end();
+        (set, EnsembleChoice::Greedy)
+    } else {
+        (set.ensembles(&members)?, EnsembleChoice::Mean)
+    };
+    let name = match choice {
+        EnsembleChoice::Greedy => ModelSet::GREEDY,
+        EnsembleChoice::Mean => ModelSet::MEAN,
+    };
+    let (localizer, weights) = set.ensemble_localizer(name)?;
+    let mut names: Vec<PredictorName> = localizer.calibration().predictors().collect();
+    names.push(PredictorName::Ensemble);
+    observer.begin(&Step::Calibrating, subjects.count());
+    let localizer = calibrate(localizer, subjects, &names, |done| observer.advance(done))?;
+    observer.end();
+    let mut seconds_per_slice = 0.0;
+    if subjects.count() > 0 {
+        let subject = subjects.subject(0)?;
+        let started = Instant::now();
+        score_subject(&localizer, &subject, &[PredictorName::Ensemble])?;
+        let slices = subject.scan.slices(localizer.preprocessing().config().plane);
+        seconds_per_slice = started.elapsed().as_secs_f64() / slices.max(1) as f64;
+    }
+    Ok(CombinedLocalizers { localizer, choice, weights, seconds_per_slice })
+}
+
+#[cfg(test)]
+mod tests {
+    use lesio_anomaly::EnsembleRule;
+
+    use super::*;
+    use crate::calibrating::tests::{head, localizer};
+    use crate::subject::Subject;
+
+    fn members(subjects: &[Subject]) -> Vec<(String, Localizer)> {
+        let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
+        let calibrated = |label: &str| {
+            let made = calibrate(localizer(), subjects, &names, |_| {}).unwrap();
+            (label.to_owned(), made)
+        };
+        vec![calibrated("a"), calibrated("b")]
+    }
+
+    #[test]
+    fn lesions_choose_the_members_and_the_mean_is_taken_without_them() {
+        let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
+        let single = members(&subjects);
+        let best = single.iter().map(|(_, own)| own.chosen().unwrap().average_precision).fold(0.0, f64::max);
+        let made = combine_localizers(single, &subjects, &mut ()).unwrap();
+        assert_eq!(made.choice, EnsembleChoice::Greedy);
+        assert!((made.weights.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(made.weights.iter().all(|(_, weight)| *weight > 0.0), "{:?}", made.weights);
+        // Never worse than the best single predictor on the lesions that chose.
+        assert!(made.localizer.chosen().unwrap().average_precision >= best - 1e-6);
+        assert!(made.localizer.calibration().get(PredictorName::Ensemble).is_some());
+        assert!(made.seconds_per_slice > 0.0);
+
+        let normal = [head(1, None), head(2, None)];
+        let made = combine_localizers(members(&normal), &normal, &mut ()).unwrap();
+        assert_eq!(made.choice, EnsembleChoice::Mean);
+        let ensemble = made.localizer.ensemble().unwrap();
+        let names: Vec<&str> = ensemble.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["a/pixel-l1", "b/pixel-l1"]);
+        assert_eq!(ensemble.config.rule, EnsembleRule::Mean);
+        assert_eq!((made.localizer.others().len(), made.localizer.chosen()), (1, None));
+        assert_eq!(crate::predictor_choice(&made.localizer).0, PredictorName::Ensemble);
+
+        let one = members(&normal).into_iter().take(1).collect();
+        assert!(combine_localizers(one, &normal, &mut ()).is_err());
+    }
+}
