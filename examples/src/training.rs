@@ -58,7 +58,8 @@ pub struct ModelArgs {
     ]))]
     intensity: Option<Intensity>,
     /// Highest value of a scaled image; higher values are clipped. 1 is the intensity of the highest percentile of the
-    /// scaling
+    /// scaling. By default 1.5 for restorers and segmenters of heads, which otherwise see no texture in bright lesions,
+    /// and 1 otherwise
     #[arg(long, value_name = "VALUE", value_parser = number(0.01, 100.0))]
     clip: Option<f64>,
     /// Placement of images on the grid, instead of that of --preprocessing
@@ -180,6 +181,9 @@ pub struct PassArgs {
     patience: Option<usize>,
 }
 
+/// Default of the highest value for restorers and segmenters of heads. On the validation patients of LGG, the marks of
+/// a segmenter have an average precision of .905 with it, and .892 with 1.
+const BRIGHT_CLIP: f64 = 1.5;
 /// Default updates of a restorer or segmenter: about 25 minutes for heads on two cores.
 const TAUGHT_UPDATES: usize = 3000;
 /// Images per update of a restorer or segmenter.
@@ -316,7 +320,8 @@ impl ModelArgs {
         if let Some(intensity) = &self.intensity {
             preprocessing = preprocessing.intensity(intensity.clone());
         }
-        if let Some(highest) = self.clip {
+        let is_bright = preset == Preset::Heads && self.model.iter().all(|&kind| is_taught(kind));
+        if let Some(highest) = self.clip.or(is_bright.then_some(BRIGHT_CLIP)) {
             preprocessing = preprocessing.clip(Some([0.0, highest as f32]));
         }
         match self.frame {

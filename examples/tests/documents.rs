@@ -157,7 +157,7 @@ fn small(name: &str, arguments: &[String]) -> Vec<&'static str> {
         "train_quality" => vec!["--size", "16", "--budget-minutes", "0.005"],
         "evaluate_quality" => vec!["--replicates", "20"],
         "localize" if has("--resume") => vec![],
-        "localize" | "recalibrate" | "assess" | "merge" => vec!["--overwrite"],
+        "localize" | "recalibrate" | "combine" | "assess" | "merge" => vec!["--overwrite"],
         _ => vec![],
     }
 }

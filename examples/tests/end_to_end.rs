@@ -367,6 +367,17 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     // The ensemble that was saved is measured beside its members.
     let scope = found["scopes"][0]["predictors"].as_array().unwrap();
     assert!(scope.iter().any(|row| row["name"] == "marks/ensemble"), "{scope:?}");
+    // Models that were trained apart are combined later: here the same, so the result is the same.
+    let combined = folder.path().join("combined");
+    let mut combine = program("combine");
+    combine.arg("--model").arg(&out).arg("--data").arg(&data).arg("--out").arg(&combined);
+    succeed(combine.args(["--mask", "mask.nii.gz"]));
+    let own = Localizer::load(combined.join("model.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(own.fingerprint().unwrap(), whole.fingerprint().unwrap());
+    fail(&mut combine, &["--overwrite"]);
+    let mut single = program("combine");
+    single.arg("--model").arg(out.join("member-1")).arg("--data").arg(&data).arg("--out").arg(&report);
+    fail(single.args(["--mask", "mask.nii.gz", "--overwrite"]), &["at least two"]);
     let maps = folder.path().join("maps");
     let mut localize = program("localize");
     localize.arg("--model").arg(&out).arg("--input").arg(&data).arg("--out").arg(&maps);

@@ -161,6 +161,36 @@ mod tests {
         }
     }
 
+    /// Preprocessing clips what is too bright, so no real image shows a network an anomaly by such values.
+    #[test]
+    fn anomalies_stay_within_the_range_of_images() {
+        let bright = || (0..SHAPE.len()).map(|k| 0.8 + 0.3 * (k as f32 * 0.13).sin()).collect::<Vec<f32>>();
+        for [low, high] in [[0.0, 1.0], [0.25, 0.75]] {
+            let config = SyntheticAnomalies::medical().range(Some([low, high]));
+            let synthesizer = Synthesizer::new(&config, &[]).unwrap();
+            let mut marked = 0;
+            for stream in 0..60 {
+                let mut clean = bright();
+                synthesizer.limit(&mut clean);
+                let mut seen = clean.clone();
+                let generator = &mut random::generator(5, stream);
+                let mask = synthesizer.apply(generator, SHAPE, &mut seen, None, &clean);
+                let within = (low as f32)..=(high as f32);
+                assert!(seen.iter().all(|value| within.contains(value)));
+                // A pixel that could not become brighter is no anomaly.
+                for (pixel, &inside) in mask.iter().enumerate() {
+                    let change = (0..2).map(|channel| {
+                        let place = channel * SHAPE.pixels() + pixel;
+                        (seen[place] - clean[place]).abs()
+                    });
+                    assert!(!inside || change.fold(0.0, f32::max) > config.change as f32);
+                    marked += usize::from(inside);
+                }
+            }
+            assert!(marked > 1000, "{marked}");
+        }
+    }
+
     #[test]
     fn the_same_stream_paints_the_same() {
         let synthesizer = Synthesizer::new(&SyntheticAnomalies::natural(), &[]).unwrap();
@@ -190,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_content_of_ones_own_is_painted() {
-        let mut config = SyntheticAnomalies::medical().own("white", 1.0);
+        let mut config = SyntheticAnomalies::medical().own("white", 1.0).range(None);
         config.contents.clear();
         let synthesizer = Synthesizer::new(&config, &[Arc::new(White)]).unwrap();
         let mut seen = image(0.0);

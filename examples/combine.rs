@@ -1,0 +1,66 @@
+//! Combines trained models into one with an ensemble.
+//!
+//! `cargo run --release --example combine -- --model vae,segmenter --data DIR --image flair.nii.gz --mask mask.nii.gz`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use lesio::study::{ReadCases, check_folder, combine_localizers, prepare_folder};
+use lesio_examples::models::{load_models, model_files, write_ensemble};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, stamp};
+
+/// Combine trained models into one model file with their ensemble, which `localize` and `evaluate` use like any other.
+///
+/// If the validation split has lesions, the members of the ensemble are chosen on them, among plain intensity and the
+/// fast predictors of all models: greedily by average precision, so the ensemble is not worse there than the best
+/// single member. Without lesions, it is the mean of the marks of each segmenter and the absolute error of each other
+/// model. The normal slices of the split calibrate the ensemble. Writes model.safetensors and report.json into --out.
+#[derive(Debug, Parser)]
+#[command(args_override_self = true)]
+struct Args {
+    /// Model files of `train`, or their folders, separated by commas; at least two
+    #[arg(long, required = true, value_delimiter = ',')]
+    model: Vec<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Split that calibrates and chooses, as in splits.csv; it must contain neither training nor test cases
+    #[arg(long, default_value = "val")]
+    validation: String,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Replace files of earlier runs
+    #[arg(long)]
+    overwrite: bool,
+    /// Folder for the model
+    #[arg(long, default_value = "target/lesio/combine")]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    run(program)
+}
+
+fn program() -> Outcome {
+    let args = Args::parse();
+    let started = Instant::now();
+    check_folder(&args.out)?;
+    let path = args.out.join("model.safetensors");
+    if !args.overwrite && path.symlink_metadata().is_ok() {
+        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
+    }
+    let mut models = load_models(&model_files(&args.model), &args.device.loading(None), None, None)?;
+    // A folder of several members also holds their ensemble, which is made anew.
+    models.retain(|(_, localizer)| localizer.ensemble().is_none());
+    if models.len() < 2 {
+        return Err(format!("--model names {} single models, expected at least two", models.len()).into());
+    }
+    let data = args.data.open()?;
+    let cases = args.data.select(&data, &args.validation)?;
+    let options = args.data.read_options();
+    let subjects = ReadCases::new(cases.cases(), &options);
+    let combined = combine_localizers(models, &subjects, &mut Watch::default())?;
+    prepare_folder(&args.out)?;
+    write_ensemble(&combined, &args.out, || stamp("combine", started))
+}
