@@ -19,7 +19,8 @@ use lesio_examples::grades::{
     graded_by, not_graded, segmentation_name, stamped_grades, stamped_with, write_grades,
 };
 use lesio_examples::{
-    DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, prepare_folder, run, say,
+    DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, check_folder, model_path, parse, prepare_folder, run,
+    say,
 };
 use serde_json::json;
 
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     check_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;

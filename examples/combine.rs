@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::study::{ReadCases, check_folder, combine_localizers, prepare_folder};
 use lesio_examples::models::{load_models, model_files, write_ensemble};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, run, stamp};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
 
 /// Combine trained models into one model file with their ensemble, which `localize` and `evaluate` use like any other.
 ///
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     check_folder(&args.out)?;
     let path = args.out.join("model.safetensors");

@@ -21,7 +21,7 @@ use lesio_examples::cohort::CohortArgs;
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::filters::{MedianLengths, length_of};
 use lesio_examples::models::{check_ensemble, load_models, model_files};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamp};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp};
 use serde_json::json;
 
 /// Score every predictor of one or more models against masks, with 95 % intervals over patients.
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     check_folder(&args.out)?;
     let files = model_files(&args.model);

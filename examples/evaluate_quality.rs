@@ -18,7 +18,7 @@ use lesio::study::quality::{
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::one_of;
 use lesio_examples::quality::{volume_layouts, watch};
-use lesio_examples::{DeviceArgs, Outcome, command, model_path, prepare_folder, run, say};
+use lesio_examples::{DeviceArgs, Outcome, command, model_path, parse, prepare_folder, run, say};
 
 /// Measure the error of estimated segmentation quality for each segmentation network.
 ///
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     prepare_folder(&args.out)?;
     let model = QualityModel::load(model_path(&args.model), &args.device.device)?;

@@ -12,7 +12,7 @@ use lesio::onnx::{ExportConfig, Scaling};
 use lesio::report::Existing;
 use lesio::study::{check_folder, prepare_folder};
 use lesio_examples::choices::one_of;
-use lesio_examples::{Outcome, model_path, run, say};
+use lesio_examples::{Outcome, model_path, parse, run, say};
 
 /// Write the networks of a localizer as ONNX (opset 17).
 ///
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     check_folder(&args.out)?;
     let localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
     let exported = ExportConfig::default().scaling(args.scaling).export(&localizer)?;

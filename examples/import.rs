@@ -10,7 +10,7 @@ use clap::Parser;
 use lesio::report::{Existing, write_json};
 use lesio::study::{BadCases, LocalizerAssembly, check_folder, prepare_folder};
 use lesio_examples::importing::{NormalArgs, SourceArgs, ViewArgs};
-use lesio_examples::{DeviceArgs, Outcome, Watch, left_out, run, say, stamped};
+use lesio_examples::{DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamped};
 use serde_json::json;
 
 /// Make a localizer of an ONNX model: a VAE in one file or two, an autoencoder, a denoiser or a segmenter.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     check_folder(&args.out)?;
     let path = args.out.join("model.safetensors");

@@ -12,7 +12,7 @@ use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
 use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
-use lesio_examples::{Outcome, ReadArgs, Watch, run, say};
+use lesio_examples::{Outcome, ReadArgs, Watch, parse, run, say};
 
 /// Inject lesions into every N-th subject (--every) of a data set of normal volumes.
 ///
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let layout = Layout::cases(args.image.as_str(), Some(&args.tissue));
     let data = Dataset::open_with(&args.data, &layout, &DatasetOptions::new().matching(args.matching))?;
     let [smallest, largest] = <[f64; 2]>::try_from(args.radius.as_slice())

@@ -11,7 +11,7 @@ use lesio::study::{InspectConfig, explain, inspect};
 use lesio_examples::choices::affine_sources;
 use lesio_examples::output::json_line;
 use lesio_examples::reading::gibibytes;
-use lesio_examples::run;
+use lesio_examples::{parse, run};
 use serde_json::json;
 
 /// Describe a file: header, geometry, values, and the first problem, if there is one.
@@ -36,7 +36,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let config = InspectConfig::default().affine(args.affine);
     let config = config.max_bytes(args.max_memory).limit_name("--max-memory");
     let (text, code) = match (inspect(&args.file, &config), args.json) {

@@ -20,7 +20,7 @@ use lesio_examples::choices::{layouts, output_layouts, precisions, report_pages,
 use lesio_examples::cohort::CohortArgs;
 use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
-use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, run, say, stamp};
+use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, parse, run, say, stamp};
 
 /// Map anomalies in a volume or picture, or in every image of a folder.
 ///
@@ -100,7 +100,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let model = model_path(&args.model);
     let localizer = Localizer::load_with(&model, &args.device.loading(args.precision))?;

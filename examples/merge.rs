@@ -17,7 +17,7 @@ use lesio::study::{
 };
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
-use lesio_examples::{Outcome, left_out, run, say, stamp};
+use lesio_examples::{Outcome, left_out, parse, run, say, stamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let mut files = Vec::new();
     for path in &args.reports {

@@ -13,7 +13,7 @@ use lesio::report::{EvaluationReport, Existing, RunRecord, write_json};
 use lesio::study::prepare_folder;
 use lesio_examples::brains::Brains;
 use lesio_examples::hearts::show_quality;
-use lesio_examples::{DeviceArgs, Outcome, command, run, say};
+use lesio_examples::{DeviceArgs, Outcome, command, parse, run, say};
 use serde_json::json;
 
 /// Demonstrate lesio in under two minutes, on synthetic images.
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     prepare_folder(&args.out)?;
     let brains = Brains::localize(args.seed, &args.device.device, &args.out.join("model.safetensors"))?;

@@ -10,7 +10,7 @@ use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::report::{Existing, write_json};
 use lesio::study::{ReadCases, check_folder, prepare_folder, recalibrate};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, model_path, run, say, stamped};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, model_path, parse, run, say, stamped};
 use serde_json::json;
 
 /// Calibrate a model on normal images of another hospital, scanner or camera, and report how wrong its calibration was.
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     check_folder(&args.out)?;
     let path = args.out.join("model.safetensors");

@@ -15,7 +15,7 @@ use lesio::study::{
     study_localization,
 };
 use lesio_examples::arguments::{MOST_REPLICATES, number, whole};
-use lesio_examples::{DeviceArgs, Outcome, Watch, run, say, stamped};
+use lesio_examples::{DeviceArgs, Outcome, Watch, parse, run, say, stamped};
 
 /// Examine the questions of Zhou, Deng and Wu (2020) on your own data: does projection help, how good is the KL
 /// gradient, and what do beta and ensembles change?
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let widths = if args.size >= 128 { vec![32, 64, 128, 256] } else { vec![32, 64, 128] };
     let (size, epochs, steps) = (args.size, args.epochs, args.steps);

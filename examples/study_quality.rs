@@ -11,7 +11,7 @@ use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{QualityStudyConfig, patients, tables};
 use lesio_examples::arguments::whole;
 use lesio_examples::quality::{QualityArgs, watch};
-use lesio_examples::{Outcome, command, prepare_folder, run, say};
+use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
 
 /// Compare four estimators of segmentation quality on clean images, under attack, and under natural changes of the
 /// image.
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let steps = args.out.join("steps");
     prepare_folder(&args.out)?;

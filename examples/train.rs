@@ -17,7 +17,7 @@ use lesio_examples::arguments::whole;
 use lesio_examples::models::{label, member_folders, write_ensemble};
 use lesio_examples::output::note;
 use lesio_examples::training::{ModelArgs, PassArgs, StartArgs};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, run, say, stamp, stamped};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp, stamped};
 use serde_json::json;
 
 /// Train a model of normal images and save it, with its preprocessing, as one file.
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let layout = args.data.layout();
     let trainings_on =

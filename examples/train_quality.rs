@@ -12,7 +12,7 @@ use lesio::report::{Existing, RunRecord, write_json};
 use lesio::study::quality::{patients, train_quality};
 use lesio_examples::choices::named;
 use lesio_examples::quality::{QualityArgs, watch};
-use lesio_examples::{Outcome, command, prepare_folder, run, say};
+use lesio_examples::{Outcome, command, parse, prepare_folder, run, say};
 
 /// Train an estimator of segmentation quality, which needs no ground truth when it is used.
 ///
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn program() -> Outcome {
-    let args = Args::parse();
+    let args = parse::<Args>();
     let started = Instant::now();
     let steps = args.out.join("steps");
     prepare_folder(&args.out)?;

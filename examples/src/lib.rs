@@ -16,6 +16,7 @@ pub mod grades;
 pub mod hearts;
 pub mod importing;
 pub mod inputs;
+pub mod invocation;
 pub mod layouts;
 pub mod models;
 pub mod output;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 pub use arguments::{command, stamp, stamped};
 pub use data::{DataArgs, is_manifest};
 pub use device::DeviceArgs;
+pub use invocation::parse;
 pub use layouts::LayoutArgs;
 use lesio::study::FailedCase;
 pub use lesio::study::{check_folder, explain, prepare_folder};
@@ -59,6 +61,11 @@ pub fn left_out(failed: &[FailedCase]) -> Outcome {
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     output::show_warnings();
     let outcome = arguments::check_text(std::env::args_os()).map_err(Into::into).and_then(|()| program());
+    // If cases were left out, there are results as well.
+    let outcome = match (outcome, invocation::save()) {
+        (Ok(()), saved) => saved,
+        (failed, _) => failed,
+    };
     output::count_hidden_warnings();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,119 @@
+//! A run is repeated from the file of arguments beside its results.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::{fail, program, programs, ran, succeed, write_pictures};
+
+/// Runs a program whose arguments are wrong.
+fn refuse(command: &mut std::process::Command, expected: &[&str]) {
+    let ran = ran(command);
+    assert_eq!(ran.code, Some(2), "{}", ran.err);
+    expected.iter().for_each(|part| assert!(ran.err.contains(part), "{part}: {}", ran.err));
+}
+
+/// Trains on pictures, in a folder of its own, and returns it.
+fn trained() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    write_pictures(&folder.path().join("pictures"), 12, 24);
+    let mut train = program("train");
+    train.current_dir(folder.path()).args(["--data", "pictures", "--layout", "images", "--split", "all"]);
+    train.args(["--size", "16", "--widths", "4,8", "--latent", "4", "--epochs", "1", "--seed", "3"]);
+    train.args(["--out", "model", "--mirror"]);
+    succeed(&mut train);
+    folder
+}
+
+fn bytes(folder: &Path, file: &str) -> Vec<u8> {
+    fs::read(folder.join(file)).unwrap()
+}
+
+#[test]
+fn a_result_is_made_again_from_its_own_folder() {
+    let folder = trained();
+    let within = folder.path();
+    let text = String::from_utf8(bytes(within, "model/run.toml")).unwrap();
+    for part in [
+        "program = \"train\"",
+        "seed = \"3\"",
+        "widths = [",
+        "mirror = \"true\"",
+        "pictures = \"names and sizes",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let mut again = program("train");
+    again.current_dir(within).args(["--config", "model/run.toml", "--out", "again"]);
+    succeed(&mut again);
+    assert_eq!(bytes(within, "model/model.safetensors"), bytes(within, "again/model.safetensors"));
+    // The command line replaces arguments of the file.
+    let mut other = program("train");
+    other.current_dir(within).args(["--config=model/run.toml", "--out", "other", "--seed", "4"]);
+    succeed(&mut other);
+    assert_ne!(bytes(within, "model/model.safetensors"), bytes(within, "other/model.safetensors"));
+
+    // The same of maps: every file but the report, which has the time.
+    let mut localize = program("localize");
+    localize.current_dir(within).args(["--model", "model", "--input", "pictures", "--out", "maps"]);
+    succeed(localize.args(["--predictor", "pixel-l1,pixel-l2", "--rate", "0.01"]));
+    let mut again = program("localize");
+    succeed(again.current_dir(within).args(["--config", "maps/run.toml", "--out", "maps-again"]));
+    assert_eq!(bytes(within, "maps/cases.csv"), bytes(within, "maps-again/cases.csv"));
+    assert_eq!(bytes(within, "maps/lesions.csv"), bytes(within, "maps-again/lesions.csv"));
+
+    // Inputs that have changed are told.
+    fs::copy(within.join("other/model.safetensors"), within.join("model/model.safetensors")).unwrap();
+    let mut changed = program("localize");
+    let said =
+        succeed(changed.current_dir(within).args(["--config", "maps/run.toml", "--out", "changed"])).err;
+    assert!(said.contains("model is not what it was for maps/run.toml"), "{said}");
+}
+
+#[test]
+fn a_file_by_hand_is_read_and_mistakes_are_named() {
+    let folder = trained();
+    let within = folder.path();
+    let localize = |text: &str, more: &[&str]| {
+        fs::write(within.join("own.toml"), text).unwrap();
+        let mut command = program("localize");
+        command.current_dir(within).args(["--config", "own.toml"]).args(more);
+        command
+    };
+    let own = "[arguments]\nmodel = \"model\"\ninput = \"pictures\"\nrate = 0.01\nby-channel = false\n\
+               predictor = [\"pixel-l1\", \"intensity\"]\nout = \"maps\"\n";
+    succeed(&mut localize(own, &[]));
+    let cases = String::from_utf8(bytes(within, "maps/cases.csv")).unwrap();
+    assert!(cases.contains("pixel-l1") && cases.contains("intensity"));
+    // A run that fails leaves the file of the earlier run as it is.
+    let before = bytes(within, "maps/run.toml");
+    fail(&mut localize(own, &["--rate", "0.5"]), &["exist"]);
+    assert_eq!(bytes(within, "maps/run.toml"), before);
+
+    refuse(&mut localize("[arguments]\nmodle = \"model\"\n", &[]), &["own.toml", "modle"]);
+    refuse(&mut localize("[arguments]\nmodel = { a = 1 }\n", &[]), &["value of an argument"]);
+    refuse(&mut localize("rate = ", &[]), &["own.toml"]);
+    refuse(&mut localize("[run]\nprogram = \"train\"\n", &[]), &["own.toml", "arguments of train"]);
+    refuse(&mut localize("[arguments]\nrate = 7\n", &["--model", "m", "--input", "i"]), &["rate", "7"]);
+    let mut missing = program("localize");
+    refuse(missing.args(["--config", "nowhere.toml"]), &["nowhere.toml"]);
+    // What was a default when the file was written stays what it was.
+    let older = format!("{own}[defaults]\nlevel = \"0.2\"\n");
+    succeed(&mut localize(&older, &["--out", "older"]));
+    let text = String::from_utf8(bytes(within, "older/run.toml")).unwrap();
+    assert!(text.contains("level = \"0.2\""), "{text}");
+}
+
+#[test]
+fn programs_complete_their_arguments_in_a_shell() {
+    for name in programs().iter().filter(|name| !name.starts_with("own_")) {
+        if ["from_pytorch", "multichannel", "gallery", "phantom_montage"].contains(&name.as_str()) {
+            continue;
+        }
+        let said = succeed(program(name).env("LESIO_COMPLETIONS", "bash")).out;
+        assert!(said.contains("complete") && said.contains("--help"), "{name}: {said}");
+    }
+    refuse(program("train").env("LESIO_COMPLETIONS", "cmd"), &["LESIO_COMPLETIONS", "cmd"]);
+}
