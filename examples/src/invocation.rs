@@ -14,7 +14,7 @@ use lesio::report::{Existing, write_file};
 use lesio::study::Shard;
 use serde::{Deserialize, Serialize};
 
-use crate::output::warn;
+use crate::output::{note, warn};
 
 /// Prints completions of a program for the shell that it names, such as `bash`, `zsh` or `fish`.
 const COMPLETIONS: &str = "LESIO_COMPLETIONS";
@@ -64,7 +64,8 @@ static INVOCATION: OnceLock<Invocation> = OnceLock::new();
 static HAS_RESULTS: AtomicBool = AtomicBool::new(false);
 
 /// Parses the arguments of a program from the command line and from the file that `--config` names. Ends the program
-/// for invalid arguments, and for `--help` and `--version`, as [`Parser::parse`] does.
+/// for a file that cannot be used (exit code 1), and for invalid arguments, `--help` and `--version`, as
+/// [`Parser::parse`] does.
 ///
 /// With the environment variable `LESIO_COMPLETIONS`, prints completions for the shell that it names instead.
 #[must_use]
@@ -93,7 +94,10 @@ pub fn parse<A: Parser>() -> A {
     let given: Vec<OsString> = std::env::args_os().collect();
     let expanded = match expand(&command, &given) {
         Ok(expanded) => expanded,
-        Err(text) => command.error(clap::error::ErrorKind::InvalidValue, text).exit(),
+        Err(text) => {
+            note(&format!("error: {text}"));
+            std::process::exit(1);
+        }
     };
     let matches = command.clone().get_matches_from(expanded);
     let parsed = A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit());

@@ -130,8 +130,11 @@ fn results(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             match path.is_dir() {
                 true => folders.push(path),
-                // Reports and records name the folder that they lie in.
-                false if name.starts_with("report") || name.ends_with("_case.json") => {}
+                // Reports, records and files of arguments name the folder that they lie in.
+                false
+                    if name.starts_with("report")
+                        || name.starts_with("run")
+                        || name.ends_with("_case.json") => {}
                 false => found.push((path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap())),
             }
         }

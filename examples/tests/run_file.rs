@@ -92,13 +92,13 @@ fn a_file_by_hand_is_read_and_mistakes_are_named() {
     fail(&mut localize(own, &["--rate", "0.5"]), &["exist"]);
     assert_eq!(bytes(within, "maps/run.toml"), before);
 
-    refuse(&mut localize("[arguments]\nmodle = \"model\"\n", &[]), &["own.toml", "modle"]);
-    refuse(&mut localize("[arguments]\nmodel = { a = 1 }\n", &[]), &["value of an argument"]);
-    refuse(&mut localize("rate = ", &[]), &["own.toml"]);
-    refuse(&mut localize("[run]\nprogram = \"train\"\n", &[]), &["own.toml", "arguments of train"]);
+    fail(&mut localize("[arguments]\nmodle = \"model\"\n", &[]), &["own.toml", "modle"]);
+    fail(&mut localize("[arguments]\nmodel = { a = 1 }\n", &[]), &["value of an argument"]);
+    fail(&mut localize("rate = ", &[]), &["own.toml"]);
+    fail(&mut localize("[run]\nprogram = \"train\"\n", &[]), &["own.toml", "arguments of train"]);
     refuse(&mut localize("[arguments]\nrate = 7\n", &["--model", "m", "--input", "i"]), &["rate", "7"]);
     let mut missing = program("localize");
-    refuse(missing.args(["--config", "nowhere.toml"]), &["nowhere.toml"]);
+    fail(missing.args(["--config", "nowhere.toml"]), &["nowhere.toml"]);
     // What was a default when the file was written stays what it was.
     let older = format!("{own}[defaults]\nlevel = \"0.2\"\n");
     succeed(&mut localize(&older, &["--out", "older"]));

@@ -29,6 +29,7 @@ const IGNORED: &str = "# Written by lesio, of which BIDS knows no kind.
 *_case.html
 /report*.json
 /report.html
+/run*.toml
 /cases.csv
 /lesions.csv
 ";
