@@ -60,12 +60,15 @@ macro_rules! predictors {
         #[non_exhaustive]
         pub enum PredictorName {
             $($(#[$doc])* $variant,)*
+            /// The ensemble of a localizer that has one
+            /// ([`Localizer::with_ensemble`](crate::Localizer::with_ensemble)).
+            Ensemble,
             /// A user-defined predictor, see [`PredictorName::own`].
             Own(OwnName),
         }
 
         impl PredictorName {
-            /// All built-in predictors, the cheap ones first.
+            /// All built-in predictors of a model, the cheap ones first.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
 
             /// The name.
@@ -73,6 +76,7 @@ macro_rules! predictors {
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $name,)*
+                    Self::Ensemble => "ensemble",
                     Self::Own(name) => name.as_str(),
                 }
             }
@@ -80,6 +84,7 @@ macro_rules! predictors {
             fn needs(self) -> Needs {
                 match self {
                     $(Self::$variant => $needs,)*
+                    Self::Ensemble => Needs::Ensemble,
                     Self::Own(_) => Needs::Nothing,
                 }
             }
@@ -90,6 +95,7 @@ macro_rules! predictors {
                         let make: fn(&Parts<'_>) -> Made = $make;
                         make(parts)
                     })*
+                    Self::Ensemble => Err(PredictError::NoEnsemble),
                     Self::Own(name) => Err(PredictError::NotRegistered { predictor: name.to_string() }),
                 }
             }
@@ -132,8 +138,6 @@ predictors! {
     /// Restoration with total variation.
     Restoration, "restoration", Needs::ManyPasses,
         |parts| Ok(Box::new(Restoration::new(parts.model()?, parts.settings.restoration.clone())?));
-    /// The ensemble of a localizer that has one ([`Localizer::with_ensemble`](crate::Localizer::with_ensemble)).
-    Ensemble, "ensemble", Needs::Ensemble, |_| Err(PredictError::NoEnsemble);
 }
 
 /// Makes the predictor of a name for a model.
@@ -210,7 +214,7 @@ impl PredictorName {
     /// The name of a user-defined predictor.
     ///
     /// # Errors
-    /// [`SettingError`] as [`OwnName::new`], and for the name of a built-in predictor.
+    /// [`SettingError`] as [`OwnName::new`], and for the name of a built-in predictor or of the ensemble.
     pub fn own(name: &str) -> Result<Self, SettingError> {
         if name.parse::<Self>().is_ok() {
             return Err(SettingError::new("name", name, "a name that no built-in predictor has"));
@@ -258,16 +262,18 @@ pub struct UnknownPredictor {
 }
 
 fn names() -> String {
-    PredictorName::ALL.map(|name| name.to_string()).join(", ")
+    let all = PredictorName::ALL.into_iter().chain([PredictorName::Ensemble]);
+    all.map(|name| name.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 impl FromStr for PredictorName {
     type Err = UnknownPredictor;
 
-    /// The name of a built-in predictor; see [`PredictorName::own`] for others.
+    /// The name of a built-in predictor or `ensemble`; see [`PredictorName::own`] for others.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
+            .chain([Self::Ensemble])
             .find(|name| name.as_str() == text)
             .ok_or_else(|| UnknownPredictor { found: text.to_owned() })
     }
@@ -293,7 +299,7 @@ mod tests {
     #[test]
     fn names_are_read_back_and_agree_with_files() {
         let own = PredictorName::own("my-own-2").unwrap();
-        for name in PredictorName::ALL.into_iter().chain([own]) {
+        for name in PredictorName::ALL.into_iter().chain([PredictorName::Ensemble, own]) {
             let text = serde_json::to_string(&name).unwrap();
             assert_eq!(text, format!("\"{name}\""));
             assert_eq!(serde_json::from_str::<PredictorName>(&text).unwrap(), name);
