@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use lesio::report::{Existing, Extra, write_json};
+use lesio::report::{Content, Existing, Extra, write_json};
 use lesio::study::{CohortMeasurements, EvaluationResults};
 use serde_json::Value;
 
@@ -28,9 +28,14 @@ pub fn write_evaluation(
     found.case_table().write(out.join("cases.csv"), existing)?;
     let split = share.about.get("split").and_then(Value::as_str).unwrap_or("all");
     let (cases, patients, replicates) = (found.cases, found.patients, found.bootstrap.replicates);
-    let lead = format!(
-        "{cases} cases of {patients} patients, split {split}. Intervals: 95 %, {replicates} resamplings of patients."
-    );
+    let lead = match found.content {
+        Content::Pictures if patients == cases => {
+            format!("{cases} images, split {split}. Intervals: 95 %, {replicates} resamplings of images.")
+        }
+        _ => format!(
+            "{cases} cases of {patients} patients, split {split}. Intervals: 95 %, {replicates} resamplings of patients."
+        ),
+    };
     found.page(lead)?.write(out.join("report.html"), existing)?;
     found.chosen.iter().for_each(|chosen| print(&chosen.to_string()));
     found.tables()?.iter().for_each(|table| print(&table.to_markdown()));

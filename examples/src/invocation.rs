@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -80,7 +79,8 @@ pub fn parse<A: Parser>() -> A {
         );
     // The package has one name, but each of its programs has its own.
     let name = program_name();
-    let mut command = A::command().arg(config).name(name.clone()).bin_name(name.clone());
+    let mut command =
+        A::command().arg(config).name(name.clone()).bin_name(name.clone()).version(env!("CARGO_PKG_VERSION"));
     if let Ok(shell) = std::env::var(COMPLETIONS) {
         let exit =
             |text: String| -> ! { command.clone().error(clap::error::ErrorKind::InvalidValue, text).exit() };
@@ -88,7 +88,10 @@ pub fn parse<A: Parser>() -> A {
             Ok(shell) => shell,
             Err(error) => exit(format!("{COMPLETIONS} is {shell:?}: {error}")),
         };
-        clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut command, name, &mut text);
+        // A reader that needs no more, such as `head`, is no error.
+        let _ = std::io::stdout().write_all(&text);
         std::process::exit(0);
     }
     let given: Vec<OsString> = std::env::args_os().collect();
@@ -299,7 +302,7 @@ fn list(root: &Path, folder: &Path, listing: &mut String, count: &mut usize) {
             list(root, &path, listing, count);
         } else if let Ok(found) = path.metadata() {
             let name = path.strip_prefix(root).unwrap_or(&path).display();
-            let _ = writeln!(listing, "{name} {}", found.len());
+            listing.push_str(&format!("{name} {}\n", found.len()));
             *count += 1;
         }
     }

@@ -114,6 +114,8 @@ fn programs_complete_their_arguments_in_a_shell() {
         }
         let said = succeed(program(name).env("LESIO_COMPLETIONS", "bash")).out;
         assert!(said.contains("complete") && said.contains("--help"), "{name}: {said}");
+        let version = succeed(program(name).arg("--version")).out;
+        assert_eq!(version, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
     }
     refuse(program("train").env("LESIO_COMPLETIONS", "cmd"), &["LESIO_COMPLETIONS", "cmd"]);
 }

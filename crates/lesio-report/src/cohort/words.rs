@@ -1,9 +1,10 @@
 //! What cases are called, and what is said of them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the cases of a page are: it decides their names in texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Content {
     /// Pictures: images, pixels, subjects.
     Pictures,

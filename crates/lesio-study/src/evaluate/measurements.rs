@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
 use lesio_metrics::BootstrapConfig;
-use lesio_report::{Extra, Scale};
+use lesio_report::{Content, Extra, Scale};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -113,6 +113,8 @@ pub(super) struct Frame {
     pub(super) best: BTreeMap<String, ChosenPredictor>,
     pub(super) bootstrap: BootstrapConfig,
     pub(super) pictures: usize,
+    /// What the test cases are.
+    pub(super) content: Content,
 }
 
 impl CohortMeasurements {
@@ -222,6 +224,7 @@ impl CohortMeasurements {
             bootstrap: frame.bootstrap,
             further: self.cases.iter().map(|case| (case.id.clone(), case.further.clone())).collect(),
             slices,
+            content: frame.content,
             maps: frame.maps.clone(),
             postprocessing: frame.postprocessing.clone(),
         })

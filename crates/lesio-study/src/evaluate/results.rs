@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::BootstrapConfig;
-use lesio_report::{EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
+use lesio_report::{Content, EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
 use serde::Serialize;
 use serde_json::json;
 
@@ -51,6 +51,8 @@ pub struct EvaluationResults {
     pub best: BTreeMap<String, ChosenPredictor>,
     /// How patients were resampled.
     pub bootstrap: BootstrapConfig,
+    /// What the test cases are.
+    pub content: Content,
     /// What else a manifest says of the cases.
     pub(super) further: BTreeMap<String, Vec<(String, String)>>,
     pub(super) slices: Vec<Shown>,
@@ -178,7 +180,7 @@ impl EvaluationResults {
             page = page.paragraph(chosen.to_string());
         }
         for scope in &self.evaluated.scopes {
-            page = page.section(scope.scope.name()).table(scope_table(scope)?);
+            page = page.section(self.heading(scope.scope)).table(scope_table(scope)?);
             if scope.scope == Scope::LesionSlices {
                 let (shown, prevalence) = (leading(scope, 3), scope.prevalence.unwrap_or(0.0));
                 page = page.figures(curve_figures(&self.evaluated.curves, &shown, prevalence)?);
@@ -202,11 +204,28 @@ impl EvaluationResults {
         let rows: Vec<Shown> = self.slices.iter().map(|row| row.picked(&places)).collect();
         let scales: Vec<Scale> = places.iter().map(|&place| self.maps[place].1).collect();
         let figure = montage(&shown, &scales, &rows)?;
-        Ok(page.section("Slices").montage(
+        let (heading, shown) = match self.content {
+            Content::Pictures => ("Images", "The images"),
+            _ => ("Slices", "The slice with most lesion pixels of the cases"),
+        };
+        Ok(page.section(heading).montage(
             &figure,
-            "The slice with most lesion pixels of the cases that the chosen or the leading map finds best, in the middle and worst, \
-             of each kind of defect where the data set tells kinds. Each predictor has one scale for all: from the median \
-             of held-out normal pixels (dark) to what one in ten thousand of them exceeds, where the model was calibrated.",
+            format!(
+                "{shown} that the chosen or the leading map finds best, in the middle and worst, of each kind of defect \
+                 if the data set states kinds. Each predictor has one scale for all: from the median of held-out normal \
+                 pixels (dark) to the score that one in ten thousand of them exceeds, if the model was calibrated."
+            ),
         )?)
+    }
+
+    fn heading(&self, scope: Scope) -> String {
+        let [several, all] = match self.content {
+            Content::Pictures => ["Images", "images"],
+            _ => ["Slices", "slices"],
+        };
+        match scope {
+            Scope::LesionSlices => format!("{several} with lesions"),
+            _ => format!("All {all}"),
+        }
     }
 }

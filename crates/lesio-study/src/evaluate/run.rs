@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::dataset::Case;
+use lesio_report::Content;
 
 use super::config::{EvaluateConfig, ModelChoices};
 use super::measurements::{CohortMeasurements, Frame, UnreadCase};
@@ -72,7 +73,7 @@ pub fn measure_cases(
     }
     let choice = choose(&models, &validation, config.scratch.as_deref(), observer)?;
     let mut measured =
-        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learnt, config)?);
+        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learnt, test, config)?);
     measured.scratch.clone_from(&config.scratch);
     let options = options(&measured.frame, config)?;
     let places = config.shard.map_or_else(|| (0..test.len()).collect(), |shard| shard.places(test));
@@ -128,6 +129,7 @@ fn frame(
     models: &ModelSet,
     choice: &ValidationChoice,
     learnt: Vec<LearntEnsemble>,
+    test: &[Case],
     config: &EvaluateConfig,
 ) -> Result<Frame, WorkflowError> {
     let best = match config.model_choices {
@@ -145,6 +147,11 @@ fn frame(
         best,
         bootstrap: config.bootstrap,
         pictures: config.pictures,
+        content: match test.iter().filter(|case| case.is_volume()).count() {
+            0 => Content::Pictures,
+            volumes if volumes == test.len() => Content::Volumes,
+            _ => Content::Mixed,
+        },
     })
 }
 
