@@ -69,6 +69,7 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     run(&format!(
         "evaluate --model marks {cases} --ensemble anomaly-logit,pixel-positive --replicates 50 --out marks-report"
     ));
+    run(&format!("combine --model vae,marks {cases} --out combined"));
     run("recalibrate --model painter --data tiles/train/good --layout images --out painter-again");
     run("localize --model vae --input data --layout cases --split test --out maps --predictor \
          pixel-l1,pixel-positive,pixel-ssim,grad-kl,grad-rec,grad-elbo,combi-product,combi-sum,projection,restoration");
@@ -91,6 +92,7 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         "painter",
         "marks-report",
         "painter-again",
+        "combined",
     ] {
         gather(folder, &folder.join(part), &mut found);
     }
@@ -113,6 +115,8 @@ fn gather(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
             }
             // What it shows is in report.json, and its times are in the midst of sentences.
             Some("html") => continue,
+            // The folder, and the sizes of files with times.
+            Some("toml") => continue,
             _ => {}
         }
         found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
