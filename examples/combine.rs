@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::study::{ReadCases, check_folder, combine_localizers, prepare_folder};
-use lesio_examples::models::{load_models, model_files, write_ensemble};
+use lesio::study::{ReadCases, combine_localizers, prepare_folder};
+use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
 
 /// Combine trained models into one model file with their ensemble, which `localize` and `evaluate` use like any other.
@@ -45,11 +45,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    check_folder(&args.out)?;
-    let path = args.out.join("model.safetensors");
-    if !args.overwrite && path.symlink_metadata().is_ok() {
-        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
-    }
+    new_model_path(&args.out, args.overwrite)?;
     let mut models = load_models(&model_files(&args.model), &args.device.loading(None), None, None)?;
     // A folder of several members also holds their ensemble, which is made anew.
     models.retain(|(_, localizer)| localizer.ensemble().is_none());

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::report::{Existing, write_json};
-use lesio::study::{BadCases, LocalizerAssembly, check_folder, prepare_folder};
+use lesio::study::{BadCases, LocalizerAssembly, prepare_folder};
 use lesio_examples::importing::{NormalArgs, SourceArgs, ViewArgs};
+use lesio_examples::models::new_model_path;
 use lesio_examples::{DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamped};
 use serde_json::json;
 
@@ -46,11 +47,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    check_folder(&args.out)?;
-    let path = args.out.join("model.safetensors");
-    if !args.overwrite && path.symlink_metadata().is_ok() {
-        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
-    }
+    let path = new_model_path(&args.out, args.overwrite)?;
     let imported = args.source.config()?.import(&args.device.device)?;
     imported.decisions.iter().for_each(|decision| say!("{decision}"));
     let shape = imported.model.image_shape();

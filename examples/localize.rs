@@ -17,7 +17,7 @@ use lesio::study::{
 };
 use lesio_examples::arguments::share;
 use lesio_examples::choices::{layouts, output_layouts, precisions, report_pages, written_maps};
-use lesio_examples::cohort::CohortArgs;
+use lesio_examples::cohort::{CohortArgs, not_mapped};
 use lesio_examples::inputs::Inputs;
 use lesio_examples::output::one_line;
 use lesio_examples::{DeviceArgs, LayoutArgs, Outcome, ReadArgs, Watch, model_path, parse, run, say, stamp};
@@ -138,8 +138,5 @@ fn program() -> Outcome {
         _ => found.summary()?.iter().for_each(|text| say!("{text}")),
     }
     say!("wrote {} in {:.1} s", path.display(), started.elapsed().as_secs_f64());
-    match found.failed.len() {
-        0 => Ok(()),
-        count => Err(format!("{count} of {} images could not be mapped", found.cases.len() + count).into()),
-    }
+    not_mapped(&found)
 }

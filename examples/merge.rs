@@ -15,6 +15,7 @@ use lesio::study::quality::merge_grades;
 use lesio::study::{
     CohortMeasurements, LocalizationReport, merge_measurements, merge_shards, prepare_folder,
 };
+use lesio_examples::cohort::not_mapped;
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
 use lesio_examples::{Outcome, left_out, parse, run, say, stamp};
@@ -87,10 +88,7 @@ fn merge_maps(files: &[PathBuf], out: &Path, existing: Existing, started: Instan
     found.write_page(out, existing)?;
     found.summary()?.iter().for_each(|text| say!("{text}"));
     say!("wrote {}", path.display());
-    match found.failed.len() {
-        0 => Ok(()),
-        count => Err(format!("{count} of {} images could not be mapped", found.cases.len() + count).into()),
-    }
+    not_mapped(&found)
 }
 
 /// The program that wrote a report.

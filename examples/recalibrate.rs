@@ -9,7 +9,8 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::report::{Existing, write_json};
-use lesio::study::{ReadCases, check_folder, prepare_folder, recalibrate};
+use lesio::study::{ReadCases, prepare_folder, recalibrate};
+use lesio_examples::models::new_model_path;
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, model_path, parse, run, say, stamped};
 use serde_json::json;
 
@@ -47,11 +48,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    check_folder(&args.out)?;
-    let path = args.out.join("model.safetensors");
-    if !args.overwrite && path.symlink_metadata().is_ok() {
-        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
-    }
+    let path = new_model_path(&args.out, args.overwrite)?;
     let localizer = Localizer::load_with(model_path(&args.model), &args.device.loading(None))?;
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.split)?;

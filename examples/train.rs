@@ -120,7 +120,9 @@ fn program() -> Outcome {
         say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
         localizers.push((label(model), trained.localizer));
     }
-    if localizers.len() > 1 {
+    if localizers.len() > 1 && localizers.iter().any(|(_, localizer)| localizer.calibration().is_empty()) {
+        note("the models are not combined, since no normal slice was held out to calibrate them");
+    } else if localizers.len() > 1 {
         let combined = combine_localizers(localizers, prepared.held_out(), &mut watch)?;
         write_ensemble(&combined, &args.out, || stamp("train", started))?;
     }

@@ -6,8 +6,6 @@ use std::time::Instant;
 use lesio::report::Extra;
 use serde_json::{Value, json};
 
-use crate::invocation::has_results;
-
 /// Returns a parser of whole numbers from `least` to `most`, both included.
 pub fn whole(
     least: usize,
@@ -55,7 +53,6 @@ pub fn command(program: &str) -> String {
 /// The command line of a program and the seconds since it started, for its report.
 #[must_use]
 pub fn stamp(program: &str, started: Instant) -> Extra {
-    has_results();
     let seconds = json!(started.elapsed().as_secs_f64());
     [("command".to_owned(), json!(command(program))), ("seconds".to_owned(), seconds)].into()
 }

@@ -2,7 +2,23 @@
 
 use clap::Args;
 use lesio::report::Existing;
-use lesio::study::{FinishedCases, Shard};
+use lesio::study::{FinishedCases, LocalizationReport, Shard};
+
+use crate::{LeftOut, Outcome};
+
+/// The result of a program that mapped images.
+///
+/// # Errors
+/// If some could not be mapped; the message states their number.
+pub fn not_mapped(found: &LocalizationReport) -> Outcome {
+    match found.failed.len() {
+        0 => Ok(()),
+        count => {
+            let all = found.cases.len() + count;
+            Err(LeftOut(format!("{count} of {all} images could not be mapped")).into())
+        }
+    }
+}
 
 /// Options for many cases: shards, workers, and resuming.
 #[derive(Clone, Debug, Args)]

@@ -9,9 +9,9 @@ use lesio::report::{Existing, Extra, RunRecord, write_json};
 use lesio::study::quality::GradingReport;
 use serde_json::{Value, json};
 
-use crate::Outcome;
 use crate::arguments::command;
 use crate::output::print;
+use crate::{LeftOut, Outcome};
 
 /// The default name of the segmentations in a layout.
 #[must_use]
@@ -69,7 +69,7 @@ pub fn write_grades(
 pub fn not_graded(found: &GradingReport) -> Outcome {
     match found.failed.len() {
         0 => Ok(()),
-        1 => Err("one segmentation could not be graded".into()),
-        count => Err(format!("{count} segmentations could not be graded").into()),
+        1 => Err(LeftOut("one segmentation could not be graded".to_owned()).into()),
+        count => Err(LeftOut(format!("{count} segmentations could not be graded")).into()),
     }
 }

@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, Parser};
@@ -60,7 +59,6 @@ struct Invocation {
 }
 
 static INVOCATION: OnceLock<Invocation> = OnceLock::new();
-static HAS_RESULTS: AtomicBool = AtomicBool::new(false);
 
 /// Parses the arguments of a program from the command line and from the file that `--config` names. Ends the program
 /// for a file that cannot be used (exit code 1), and for invalid arguments, `--help` and `--version`, as
@@ -114,18 +112,13 @@ fn program_name() -> String {
     path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Notes that the program writes results.
-pub(crate) fn has_results() {
-    HAS_RESULTS.store(true, Ordering::Relaxed);
-}
-
-/// Writes the arguments beside the results, if the program wrote any into a folder.
+/// Writes the arguments beside the results, if the program has a folder for them.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn save() -> Result<(), Box<dyn std::error::Error>> {
     let Some(Invocation { file, path: Some(path) }) = INVOCATION.get() else { return Ok(()) };
-    if HAS_RESULTS.load(Ordering::Relaxed) && path.parent().is_some_and(Path::is_dir) {
+    if path.parent().is_some_and(Path::is_dir) {
         let text = format!(
             "# The arguments of a run of lesio. `{} --config FILE --out OTHER` repeats it.\n{}",
             file.run.program,
@@ -169,7 +162,14 @@ fn expand(command: &Command, given: &[OsString]) -> Result<Vec<OsString>, String
         let Some(argument) = argument.filter(|own| own.get_id() != "config") else {
             return Err(format!("{shown}: {own} has no argument {key:?}"));
         };
-        if typed.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine) {
+        let is_typed =
+            |own: &Arg| typed.value_source(own.get_id().as_str()) == Some(ValueSource::CommandLine);
+        let excludes = |one: &Arg, other: &Arg| {
+            command.get_arg_conflicts_with(one).iter().any(|own| own.get_id() == other.get_id())
+        };
+        // `--updates` on the command line replaces `epochs` of the file.
+        let mut others = command.get_arguments().filter(|own| is_typed(own));
+        if is_typed(argument) || others.any(|own| excludes(own, argument) || excludes(argument, own)) {
             continue;
         }
         let is_flag = matches!(argument.get_action(), ArgAction::SetTrue);

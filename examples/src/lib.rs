@@ -27,6 +27,7 @@ pub mod training;
 pub mod watch;
 
 use std::error::Error;
+use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,16 +45,29 @@ pub use watch::{Watch, by_option, watch_training};
 /// The result of a program.
 pub type Outcome = Result<(), Box<dyn Error>>;
 
+/// The error of a program that wrote its results, but left cases out.
+#[derive(Debug)]
+pub struct LeftOut(pub String);
+
+impl Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for LeftOut {}
+
 /// The result of a program that may have left cases out.
 ///
 /// # Errors
 /// If there are any; the message states their number.
 pub fn left_out(failed: &[FailedCase]) -> Outcome {
-    match failed {
-        [] => Ok(()),
-        [only] => Err(format!("case {} was left out: {}", output::one_line(&only.id), only.error).into()),
-        several => Err(format!("{} cases were left out, see above and report.json", several.len()).into()),
-    }
+    let text = match failed {
+        [] => return Ok(()),
+        [only] => format!("case {} was left out: {}", output::one_line(&only.id), only.error),
+        several => format!("{} cases were left out, see above and report.json", several.len()),
+    };
+    Err(LeftOut(text).into())
 }
 
 /// Runs a program. Shows the warnings of the libraries, prints an error with all its causes, and returns a failing exit
@@ -61,11 +75,9 @@ pub fn left_out(failed: &[FailedCase]) -> Outcome {
 pub fn run(program: impl FnOnce() -> Outcome) -> ExitCode {
     output::show_warnings();
     let outcome = arguments::check_text(std::env::args_os()).map_err(Into::into).and_then(|()| program());
-    // If cases were left out, there are results as well.
-    let outcome = match (outcome, invocation::save()) {
-        (Ok(()), saved) => saved,
-        (failed, _) => failed,
-    };
+    let has_results = outcome.as_ref().err().is_none_or(|error| error.is::<LeftOut>());
+    let saved = if has_results { invocation::save() } else { Ok(()) };
+    let outcome = outcome.and(saved);
     output::count_hidden_warnings();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lesio::anomaly::{Loading, Localizer, PredictorName};
 use lesio::report::{Existing, Extra, write_json};
-use lesio::study::{CombinedLocalizers, predictor_choice};
+use lesio::study::{CombinedLocalizers, check_folder, predictor_choice};
 use serde_json::json;
 
 use crate::filters::MedianLengths;
@@ -36,6 +36,19 @@ pub fn model_files(paths: &[PathBuf]) -> Vec<PathBuf> {
         whole.into_iter().chain(members).collect::<Vec<PathBuf>>()
     };
     paths.iter().flat_map(files).collect()
+}
+
+/// Returns the path of the model file that a program writes into a folder.
+///
+/// # Errors
+/// If the folder cannot be written to, and if it holds a model which is not to be replaced.
+pub fn new_model_path(out: &Path, overwrite: bool) -> Result<PathBuf, Box<dyn Error>> {
+    check_folder(out)?;
+    let path = out.join("model.safetensors");
+    if !overwrite && path.symlink_metadata().is_ok() {
+        return Err(format!("{} exists; --overwrite replaces it", path.display()).into());
+    }
+    Ok(path)
 }
 
 /// Writes the localizer of an ensemble with its report into a folder, and prints its members.

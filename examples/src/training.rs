@@ -181,9 +181,6 @@ pub struct PassArgs {
     patience: Option<usize>,
 }
 
-/// Default of the highest value for restorers and segmenters of heads. On the validation patients of LGG, the marks of
-/// a segmenter have an average precision of .905 with it, and .892 with 1.
-const BRIGHT_CLIP: f64 = 1.5;
 /// Default updates of a restorer or segmenter: about 25 minutes for heads on two cores.
 const TAUGHT_UPDATES: usize = 3000;
 /// Images per update of a restorer or segmenter.
@@ -316,12 +313,15 @@ impl ModelArgs {
 
     fn prepared(&self, preset: Preset) -> Preprocessing {
         let grid = [self.size, self.size];
-        let mut preprocessing = preset.preprocessing(grid);
+        // The models of an ensemble have one preprocessing.
+        let mut preprocessing = match self.model.iter().all(|&kind| is_taught(kind)) {
+            true => preset.taught_preprocessing(grid),
+            false => preset.preprocessing(grid),
+        };
         if let Some(intensity) = &self.intensity {
             preprocessing = preprocessing.intensity(intensity.clone());
         }
-        let is_bright = preset == Preset::Heads && self.model.iter().all(|&kind| is_taught(kind));
-        if let Some(highest) = self.clip.or(is_bright.then_some(BRIGHT_CLIP)) {
+        if let Some(highest) = self.clip {
             preprocessing = preprocessing.clip(Some([0.0, highest as f32]));
         }
         match self.frame {

@@ -118,6 +118,12 @@ fn documented_commands_run() {
         program.args(&arguments).args(small(&name, &arguments)).current_dir(folder.path());
         let started = Instant::now();
         run(&mut program, &format!("{}: {text}", command.document.display()));
+        let out = arguments.windows(2).find(|own| own[0] == "--out").map(|own| folder.path().join(&own[1]));
+        if let Some(out) = out {
+            let files = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name());
+            let is_run_file = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("run");
+            assert!(files.into_iter().any(|name| is_run_file(&name)), "{text} wrote no run.toml");
+        }
         eprintln!("{:5.1} s  {text}", started.elapsed().as_secs_f64());
     }
     assert!(done.len() > 20, "only {} commands: is the search broken?", done.len());

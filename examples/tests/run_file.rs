@@ -99,7 +99,14 @@ fn a_file_by_hand_is_read_and_mistakes_are_named() {
     refuse(&mut localize("[arguments]\nrate = 7\n", &["--model", "m", "--input", "i"]), &["rate", "7"]);
     let mut missing = program("localize");
     fail(missing.args(["--config", "nowhere.toml"]), &["nowhere.toml"]);
+    // An option of the command line also replaces those of the file that it excludes.
+    succeed(&mut localize(own, &["--family-wise", "0.5", "--out", "excluded"]));
+    // Results of some cases are results: their arguments are saved.
+    fs::write(within.join("pictures/zz.png"), "no picture").unwrap();
+    fail(&mut localize(own, &["--out", "partial"]), &["1 of 13 images could not be mapped"]);
+    assert!(within.join("partial/run.toml").is_file());
     // What was a default when the file was written stays what it was.
+    fs::remove_file(within.join("pictures/zz.png")).unwrap();
     let older = format!("{own}[defaults]\nlevel = \"0.2\"\n");
     succeed(&mut localize(&older, &["--out", "older"]));
     let text = String::from_utf8(bytes(within, "older/run.toml")).unwrap();

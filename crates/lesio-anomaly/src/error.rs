@@ -74,7 +74,9 @@ pub enum PredictError {
         predictor: String,
     },
     /// The predictor `ensemble` was requested of a localizer without an ensemble.
-    #[error("the model has no ensemble; `train` with several members makes one")]
+    #[error(
+        "the localizer has no ensemble: one is made when several models are trained together or combined"
+    )]
     NoEnsemble,
     /// A predictor needs another kind of model.
     #[error("predictor {predictor:?} needs a variational autoencoder, and the model is a {model}")]

@@ -981,8 +981,20 @@ fn an_ensemble_is_saved_in_one_file() {
     let changed = back.postprocessing(PostProcessing::none());
     assert!(changed.ensemble().is_none() && changed.others().is_empty() && changed.chosen().is_none());
 
-    // Every number and text of the ensemble's part is checked.
+    // Localizers that no ensemble uses are no part of a file.
     let saved = Saved::new(&made);
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut envelope = saved.envelope.clone();
+        change(&mut envelope["document"]);
+        saved.load_with(&envelope).unwrap_err().to_string()
+    };
+    let ensemble = saved.envelope["document"]["ensemble"].clone();
+    assert!(refused(&|own| own["others"][0]["ensemble"] = ensemble.clone()).contains("without an ensemble"));
+    assert!(refused(&|own| own["ensemble"] = serde_json::Value::Null).contains("without an ensemble"));
+    let missing = refused(&|own| own["others"] = serde_json::json!([]));
+    assert!(missing.contains("do not fit its configuration"), "{missing}");
+
+    // Every number and text of the ensemble's part is checked.
     let (mut refused, mut scored) = (0, 0);
     for mutation in mutations(&saved.envelope) {
         let own = mutation.place.contains("ensemble") || mutation.place.contains("others");

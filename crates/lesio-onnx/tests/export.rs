@@ -1,7 +1,10 @@
 //! What is written as ONNX and read again computes the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // A test may.
 
-use lesio_anomaly::{Localizer, Model, ModelConfig, PredictorName, Provenance};
+use lesio_anomaly::{
+    EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, Model, ModelConfig,
+    NormalScoresBuilder, PredictorName, Provenance,
+};
 use lesio_files::Existing;
 use lesio_image::{Image, Intensity, LinearScale, Preprocessing, Scan};
 use lesio_nn::{
@@ -144,6 +147,25 @@ fn a_vae_goes_out_and_comes_back_with_the_same_maps() {
             metadata["not_in_the_graphs"][0].as_str().unwrap().starts_with("intensity: (value - 10) / 190")
         );
     }
+}
+
+/// A graph has one model: what else an ensemble needs is stated.
+#[test]
+fn an_ensemble_is_described() {
+    let own = vae(Likelihood::Bernoulli);
+    let mut normals = NormalScoresBuilder::new();
+    normals.add((0..100).map(|k| k as f32));
+    let normals = normals.finish().unwrap();
+    let member = |localizer| EnsembleMember::new("m", localizer, PredictorName::PixelL1, normals.clone());
+    let ensemble =
+        LocalizerEnsemble::new(EnsembleConfig::new(EnsembleRule::Mean), vec![member(0), member(1)]);
+    let alone = ExportConfig::default().export(&own).unwrap().description;
+    let whole = own.clone().with_ensemble(ensemble, vec![own]).unwrap();
+    let stated = ExportConfig::default().export(&whole).unwrap().description;
+    let last = |of: &serde_json::Value| of["not_in_the_graphs"].as_array().unwrap().last().unwrap().clone();
+    assert!(last(&stated).as_str().unwrap().starts_with("ensemble: 1 other"), "{stated}");
+    assert_eq!(stated["ensemble"]["members"][1]["localizer"], 1);
+    assert!(alone["ensemble"].is_null() && !last(&alone).as_str().unwrap().starts_with("ensemble"));
 }
 
 #[test]

@@ -89,12 +89,13 @@ impl ModelTraining {
         self
     }
 
-    /// The same with images limited to these values, as their preprocessing limits them; only the synthetic anomalies
-    /// of a training depend on it ([`SyntheticAnomalies::range`](lesio_vae::SyntheticAnomalies::range)).
+    /// The same for images that their preprocessing clips to these values; only the synthetic anomalies of a training
+    /// depend on it ([`SyntheticAnomalies::range`](lesio_vae::SyntheticAnomalies::range)). The range then also contains
+    /// 0, the value outside of images.
     #[must_use]
-    pub fn value_range(mut self, range: Option<[f32; 2]>) -> Self {
+    pub fn value_range(mut self, clip: Option<[f32; 2]>) -> Self {
         if let Self::Restorer { model, .. } | Self::Segmenter { model, .. } = &mut self {
-            model.anomalies.range = range.map(|range| range.map(f64::from));
+            model.anomalies.range = clip.map(|[low, high]| [low.min(0.0), high.max(0.0)].map(f64::from));
         }
         self
     }

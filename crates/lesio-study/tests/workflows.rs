@@ -185,6 +185,20 @@ fn a_segmenter_is_taught_a_content_of_ones_own() {
     let trained = train_localizer(subjects(), None, &config.options(options), &mut ()).unwrap();
     assert_eq!(predictor_choice(&trained.localizer).0, PredictorName::AnomalyLogit);
     assert_eq!(trained.report()["recipe"]["segmenter"]["model"]["anomalies"]["own"][0]["name"], "stripes");
+    // Anomalies have the range of the images: what preprocessing leaves, and 0 outside of them.
+    let range = |clip| {
+        let model = TaughtConfig::new(DenoiserConfig::new(1, 32, 32), SyntheticAnomalies::natural());
+        let training = SyntheticTraining::default();
+        match (ModelTraining::Restorer { model, training }).value_range(clip) {
+            ModelTraining::Restorer { model, .. } => model.anomalies.range,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(range(Some([0.25, 1.5])), Some([0.0, 1.5]));
+    assert_eq!(range(Some([-1.0, 0.5])), Some([-1.0, 0.5]));
+    assert_eq!(range(None), None);
+    let clip = |preset: Preset| preset.taught_preprocessing([32, 32]).clip;
+    assert_eq!([clip(Preset::Heads), clip(Preset::Photo)], [Some([0.0, 1.5]), Some([0.0, 1.0])]);
     // What it was taught is in its file, which is read without the content.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");

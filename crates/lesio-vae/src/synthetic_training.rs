@@ -84,7 +84,8 @@ impl SyntheticObjective {
     /// user-defined contents that the configuration names.
     ///
     /// # Errors
-    /// For settings out of range, for a missing content, and for images of another shape than the model's.
+    /// For settings out of range, for a missing content, for images of another shape than the model's, and for images
+    /// with values outside of [`SyntheticAnomalies::range`](crate::SyntheticAnomalies::range).
     pub fn restorer(
         config: &TaughtConfig,
         training: SyntheticTraining,
@@ -123,6 +124,12 @@ impl SyntheticObjective {
         let fingerprint = fingerprint(&(config, &training), &examples, &validation);
         let synthesizer =
             Synthesizer::new(&config.anomalies, own).map_err(|error| error.within("anomalies"))?;
+        let outside = |set: &Examples| (0..set.len()).find_map(|k| synthesizer.outside(set.image(k)));
+        if let Some(value) = outside(&examples).or_else(|| outside(&validation)) {
+            let expected =
+                format!("a range that contains the training images, one of which has the value {value}");
+            return Err(SettingError::new("anomalies.range", config.anomalies.range, &expected).into());
+        }
         let buffers = Buffers::default();
         Ok(Self { task, synthesizer, training, examples, validation, fingerprint, buffers })
     }

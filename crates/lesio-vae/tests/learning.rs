@@ -231,6 +231,22 @@ fn a_restorer_learns_to_paint_lesions_away() {
     assert!(inside > 0.2 && inside > 5.0 * outside, "{inside} {outside}");
 }
 
+/// Images that are cut to a range that they do not have would be others than those that were given.
+#[test]
+fn images_outside_the_range_of_anomalies_are_refused() {
+    let (training, anomalies) = taught();
+    let objective = |range| {
+        let anomalies = anomalies.clone().range(range);
+        let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
+        SyntheticObjective::restorer(&config, training.clone(), heads(0..2), heads(2..4), &[])
+    };
+    for range in [None, Some([0.0, 2.0])] {
+        assert!(objective(range).is_ok());
+    }
+    let error = objective(Some([0.0, 0.3])).unwrap_err().to_string();
+    assert!(error.contains("anomalies.range") && error.contains("has the value"), "{error}");
+}
+
 #[test]
 fn a_segmenter_learns_to_mark_lesions_and_to_paint_them_away() {
     let (training, anomalies) = taught();

@@ -54,6 +54,11 @@ impl Localizer {
         let mut made = Self::assembled(path, own, document, loading)?;
         let refused =
             |error: PredictError| LoadError::Refused { path: path.to_owned(), reason: with_source(&error) };
+        let nested = others.iter().any(|other| other.ensemble.is_some() || !other.others.is_empty());
+        if nested || (ensemble.is_none() && !others.is_empty()) {
+            let reason = "it contains localizers without an ensemble that uses them".to_owned();
+            return Err(LoadError::Refused { path: path.to_owned(), reason });
+        }
         if let Some(ensemble) = ensemble {
             let mut members = Vec::with_capacity(others.len());
             for (tensors, mut document) in tensors.into_iter().zip(others) {

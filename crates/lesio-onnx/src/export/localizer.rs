@@ -305,6 +305,7 @@ fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportEr
         "postprocessing": localizer.map_filters(),
         "calibration": calibration,
         "chosen": localizer.chosen(),
+        "ensemble": localizer.ensemble(),
         "provenance": localizer.provenance(),
         "not_in_the_graphs": not_in_the_graphs(localizer, scaling),
     }))
@@ -357,6 +358,13 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
     }
     if filters.erosion > 0.0 {
         steps.push(format!("erosion of the foreground by {}", filters.erosion));
+    }
+    if localizer.ensemble().is_some() {
+        let others = localizer.others().len();
+        steps.push(format!(
+            "ensemble: {others} other models, to be exported from their own files, and the combination of all maps as \
+             described by \"ensemble\""
+        ));
     }
     steps
 }

@@ -33,9 +33,10 @@ pub struct SyntheticAnomalies {
     pub opacity: [f64; 2],
     /// Smallest change of a value for a pixel to be abnormal in the truth, 0 to 100.
     pub change: f64,
-    /// Lowest and highest value of an image, to which images with an anomaly are limited: those of the preprocessing's
-    /// clipping. A network that sees values in training which no real image has learns to detect such values instead
-    /// of anomalies. `None` sets no limit, as in files of earlier versions.
+    /// Lowest and highest value of the training images, to which images with an anomaly are limited: those of the
+    /// preprocessing's clipping. A network that sees values in training which no real image has learns to detect such
+    /// values instead of anomalies. Training images outside the range are an error. `None` sets no limit, as in files
+    /// of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
     /// The contents of anomalies, each drawn with a probability proportional to its weight.
@@ -101,7 +102,7 @@ impl SyntheticAnomalies {
         Self { cells, quantile, soft: 0.7, opacity, change, range, contents, own: Vec::new() }
     }
 
-    /// Limits the values of images with an anomaly, or does not limit them.
+    /// Limits the values of images with an anomaly ([`SyntheticAnomalies::range`](#structfield.range)).
     #[must_use]
     pub fn range(mut self, range: Option<[f64; 2]>) -> Self {
         self.range = range;

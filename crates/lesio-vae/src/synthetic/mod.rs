@@ -53,6 +53,14 @@ impl Synthesizer {
         Ok(Self { config: config.clone(), contents })
     }
 
+    /// The first value of an image that is clearly outside the configured range.
+    pub(crate) fn outside(&self, image: &[f32]) -> Option<f32> {
+        let [low, high] = self.range()?;
+        // Interpolation may round beyond the ends.
+        let within = (low - 1e-3)..=(high + 1e-3);
+        image.iter().copied().find(|value| !within.contains(value))
+    }
+
     /// Limits the values of an image to the configured range.
     pub(crate) fn limit(&self, image: &mut [f32]) {
         if let Some([low, high]) = self.range() {
