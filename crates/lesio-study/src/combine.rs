@@ -125,7 +125,8 @@ pub fn combine_localizers(
 
 #[cfg(test)]
 mod tests {
-    use lesio_anomaly::EnsembleRule;
+    use lesio_anomaly::{EnsembleRule, Model, PostProcessing, Provenance};
+    use lesio_vae::{Latent, Vae, VaeConfig};
 
     use super::*;
     use crate::calibrating::tests::{head, localizer};
@@ -166,5 +167,70 @@ mod tests {
 
         let one = members(&normal).into_iter().take(1).collect();
         assert!(combine_localizers(one, &normal, &mut ()).is_err());
+    }
+
+    /// A localizer with other parameters and filters than the others.
+    fn different(seed: u64, subjects: &[Subject]) -> Localizer {
+        let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+        let model = Model::Vae(Vae::new(config, 1.0, seed, &lesio_nn::Device::Cpu).unwrap().into());
+        let preprocessing = localizer().preprocessing().clone();
+        let made = Localizer::new(model, preprocessing, Provenance::new(seed, "none")).unwrap();
+        let filters = PostProcessing::default().median(0.0, 4.0 * seed as f64, 4.0 * seed as f64);
+        let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
+        calibrate(made.postprocessing(filters), subjects, &names, |_| {}).unwrap()
+    }
+
+    /// What is saved is what was measured: the localizer gives the maps of the set's ensemble.
+    #[test]
+    fn a_localizer_of_an_ensemble_has_the_maps_of_the_set() {
+        let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
+        let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
+        let set = (1..=3).fold(ModelSet::new(), |set, seed| {
+            set.localizer(seed.to_string(), different(seed, &subjects), names).unwrap()
+        });
+        let set = set.ensembles(&names).unwrap();
+        let (set, learnt) = set.learn_weights(&subjects, |_| {}).unwrap();
+        let unseen = head(9, Some(7));
+        let maps = set.score(&unseen).unwrap();
+        let ensembles: Vec<String> = set.ensemble_members().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(ensembles.len(), 6);
+        for name in ensembles {
+            let (made, weights) = set.ensemble_localizer(&name).unwrap();
+            let found = score_subject(&made, &unseen, &[PredictorName::Ensemble]).unwrap();
+            let expected = &maps.maps.iter().find(|(own, _)| *own == name).unwrap().1[1];
+            assert_eq!(found.maps[0].1[1], *expected, "{name}");
+            let models = |name: &String| name.split_once('/').map(|(label, _)| label.to_owned());
+            let used: std::collections::BTreeSet<String> =
+                weights.iter().filter_map(|(name, _)| models(name)).collect();
+            // Nothing is saved that has no weight; intensity has the filters of the first model.
+            let needs_first = weights.iter().any(|(name, _)| name == "intensity") && !used.contains("1");
+            assert_eq!(made.others().len() + 1, used.len() + usize::from(needs_first), "{name}: {weights:?}");
+            if let Some(own) = learnt.iter().find(|own| own.name == name) {
+                let positive: Vec<_> =
+                    own.weights.iter().filter(|(_, weight)| *weight > 0.0).cloned().collect();
+                assert_eq!(weights, positive);
+                // The model with the highest weight is the one whose reconstruction is shown.
+                let sum = |label: &String| {
+                    let own = weights.iter().filter(|(name, _)| models(name).as_ref() == Some(label));
+                    own.map(|(_, weight)| weight).sum::<f64>()
+                };
+                let first = made.provenance().seed.to_string();
+                assert!(used.iter().all(|label| sum(label) <= sum(&first) + 1e-12), "{weights:?}");
+            }
+        }
+        assert!(set.ensemble_localizer("ensemble-nothing").is_err());
+    }
+
+    #[test]
+    fn intensity_needs_no_model_of_its_own() {
+        let subjects = [head(1, Some(8)), head(2, None)];
+        let single = members(&subjects);
+        let names = [PredictorName::Intensity, PredictorName::PixelL1];
+        // Both have the same preprocessing and filters; the first serves intensity alone.
+        let set = ModelSet::new().localizer("a", single[0].1.clone(), [PredictorName::Intensity]).unwrap();
+        let set = set.localizer("b", single[1].1.clone(), [PredictorName::PixelL1]).unwrap();
+        let set = set.ensembles(&names).unwrap();
+        let (made, weights) = set.ensemble_localizer(ModelSet::MEAN).unwrap();
+        assert_eq!((made.others().len(), weights.len()), (0, 2));
     }
 }
