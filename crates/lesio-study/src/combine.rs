@@ -232,5 +232,17 @@ mod tests {
         let set = set.ensembles(&names).unwrap();
         let (made, weights) = set.ensemble_localizer(ModelSet::MEAN).unwrap();
         assert_eq!((made.others().len(), weights.len()), (0, 2));
+        // With filters of its own, its map is another one.
+        let set =
+            ModelSet::new().localizer("a", different(1, &subjects), [PredictorName::Intensity]).unwrap();
+        let set = set.localizer("b", different(3, &subjects), [PredictorName::PixelL1]).unwrap();
+        let set = set.ensembles(&names).unwrap();
+        let (made, _) = set.ensemble_localizer(ModelSet::MEAN).unwrap();
+        assert_eq!((made.others().len(), made.provenance().seed), (1, 3));
+        let unseen = head(9, Some(7));
+        let found = score_subject(&made, &unseen, &[PredictorName::Ensemble]).unwrap();
+        let expected = set.score(&unseen).unwrap().maps;
+        let expected = expected.into_iter().find(|(name, _)| name == ModelSet::MEAN).unwrap();
+        assert_eq!(found.maps[0].1[1], expected.1[1]);
     }
 }
