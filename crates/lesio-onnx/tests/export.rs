@@ -163,7 +163,7 @@ fn an_ensemble_is_described() {
     let whole = own.clone().with_ensemble(ensemble, vec![own]).unwrap();
     let stated = ExportConfig::default().export(&whole).unwrap().description;
     let last = |of: &serde_json::Value| of["not_in_the_graphs"].as_array().unwrap().last().unwrap().clone();
-    assert!(last(&stated).as_str().unwrap().starts_with("ensemble: 1 other"), "{stated}");
+    assert!(last(&stated).as_str().unwrap().starts_with("ensemble: the other models (1)"), "{stated}");
     assert_eq!(stated["ensemble"]["members"][1]["localizer"], 1);
     assert!(alone["ensemble"].is_null() && !last(&alone).as_str().unwrap().starts_with("ensemble"));
 }

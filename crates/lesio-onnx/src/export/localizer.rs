@@ -362,8 +362,8 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
     if localizer.ensemble().is_some() {
         let others = localizer.others().len();
         steps.push(format!(
-            "ensemble: {others} other models, to be exported from their own files, and the combination of all maps as \
-             described by \"ensemble\""
+            "ensemble: the other models ({others}), to be exported from their own files, and the combination of all maps \
+             as described by \"ensemble\""
         ));
     }
     steps
