@@ -34,7 +34,7 @@ pub struct SyntheticAnomalies {
     /// Smallest change of a value for a pixel to be abnormal in the truth, 0 to 100.
     pub change: f64,
     /// Lowest and highest value of the training images, to which images with an anomaly are limited: those of the
-    /// preprocessing's clipping. A network that sees values in training which no real image has learns to detect such
+    /// preprocessing's clipping. A network that sees values in training which no real image has may learn to detect such
     /// values instead of anomalies. Training images outside the range are an error. `None` sets no limit, as in files
     /// of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
