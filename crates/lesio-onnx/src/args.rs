@@ -1,4 +1,4 @@
-//! What a node is given: inputs and attributes, as they differ from opset to opset.
+//! Inputs and attributes of a node, which differ between opsets.
 
 use crate::error::{Fault, invalid, unsupported};
 use crate::ir::Id;
@@ -10,21 +10,21 @@ use crate::views;
 /// A value of the graph.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// Known ahead.
+    /// A constant, known before the network runs.
     Constant(Tensor),
-    /// Computed from the network's input.
+    /// A value computed from the network's input.
     Computed(Computed),
 }
 
-/// A value that the network computes: a node of the intermediate graph, whose values in row-major order are seen as a
-/// tensor of these axes, the batch left out.
+/// A value that the network computes: a node of the intermediate graph, whose values in row-major order form a tensor
+/// with the axes `dims`, without the batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Computed {
     pub(crate) id: Id,
     pub(crate) dims: Vec<usize>,
 }
 
-/// What a slice keeps along one axis.
+/// The part that a slice keeps along one axis.
 struct Cut {
     axis: usize,
     start: i64,
@@ -32,7 +32,7 @@ struct Cut {
     step: i64,
 }
 
-/// A node with its inputs; `None` where an optional one is left out.
+/// A node with its inputs; an optional input that is left out is `None`.
 pub(crate) struct Args<'a> {
     pub(crate) node: &'a Node,
     pub(crate) inputs: Vec<Option<&'a Value>>,
@@ -47,7 +47,7 @@ impl<'a> Args<'a> {
         self.node.name.opset
     }
 
-    /// Number of inputs, with those left out in between.
+    /// Number of inputs, including optional ones that are left out in between.
     pub(crate) fn count(&self) -> usize {
         self.inputs.len()
     }
@@ -88,7 +88,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// An optional vector of floats, one for each channel.
+    /// An optional vector of floats with one value for each channel.
     pub(crate) fn channel_floats(&self, index: usize, channels: usize) -> Result<Option<Vec<f32>>, Fault> {
         if self.input(index).is_none() {
             return Ok(None);
@@ -108,7 +108,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// A constant of integers that do not depend on the batch.
+    /// A constant of integers that do not depend on the batch size.
     pub(crate) fn integers(&self, index: usize) -> Result<Vec<i64>, Fault> {
         let known = |size: &Size| match size.value() {
             Some(value) => Ok(value),
@@ -163,7 +163,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// Integers that are an attribute up to an opset, and an input from it on.
+    /// Integers that are an attribute before an opset, and an input from this opset on.
     fn integers_since(&self, opset: i64, name: &str, index: usize) -> Result<Option<Vec<i64>>, Fault> {
         if self.opset() < opset {
             return Ok(self.integers_attribute(name).map(<[i64]>::to_vec));
@@ -171,7 +171,7 @@ impl<'a> Args<'a> {
         self.input(index).map(|_| self.integers(index)).transpose()
     }
 
-    /// What `Shape` gives: all sizes, or from opset 15 on some of them.
+    /// The result of `Shape`: all sizes, or from opset 15 on a range of them.
     pub(crate) fn shape_of(&self, sizes: Vec<Size>) -> Result<Tensor, Fault> {
         let start = self.integer_attribute("start", 0);
         let end = self.integer_attribute("end", i64::MAX);
@@ -180,7 +180,7 @@ impl<'a> Args<'a> {
         Ok(Tensor::sizes(vec![sizes.len()], sizes))
     }
 
-    /// The order of axes of `Transpose`: reversed where none is given.
+    /// The order of axes of `Transpose`; the reversed order by default.
     pub(crate) fn order(&self, rank: usize) -> Result<Vec<usize>, Fault> {
         let Some(order) = self.integers_attribute("perm") else { return Ok((0..rank).rev().collect()) };
         let order: Vec<usize> =
@@ -189,7 +189,7 @@ impl<'a> Args<'a> {
         Ok(order)
     }
 
-    /// Positions along an axis, given as an input.
+    /// Positions along an axis, from an input.
     pub(crate) fn positions(&self, index: usize, length: usize) -> Result<Vec<usize>, Fault> {
         let position = |position: i64| match views::axis(position, length) {
             Ok(position) => Ok(position),
@@ -198,14 +198,14 @@ impl<'a> Args<'a> {
         self.integers(index)?.into_iter().map(position).collect()
     }
 
-    /// What `Slice` keeps along each axis of a constant that it names.
+    /// The positions that `Slice` keeps along each axis that it names, for a constant.
     pub(crate) fn slices(&self, dims: &[usize]) -> Result<Vec<(usize, Vec<usize>)>, Fault> {
         let cut =
             |cut: Cut| Ok((cut.axis, views::slice_positions(dims[cut.axis], cut.start, cut.end, cut.step)?));
         self.cuts(dims.len())?.into_iter().map(cut).collect()
     }
 
-    /// What `Slice` keeps along each axis of a computed value, the batch not counted.
+    /// The positions that `Slice` keeps along each axis that it names, for a computed value; no axis is the batch.
     pub(crate) fn computed_slices(&self, value: &Computed) -> Result<Vec<(usize, Vec<usize>)>, Fault> {
         let mut slices = Vec::new();
         for Cut { axis, start, end, step } in self.cuts(value.dims.len() + 1)? {
@@ -248,7 +248,7 @@ impl<'a> Args<'a> {
         let lengths = match self.integers_since(13, "split", 1)? {
             Some(lengths) => lengths,
             None => {
-                // The last is smaller where they cannot be equal.
+                // If the parts cannot be equal, the last one is smaller.
                 let size = length.div_ceil(outputs);
                 let size_of = |k: usize| size.min(length.saturating_sub(k * size)) as i64;
                 (0..outputs).map(size_of).collect()
@@ -271,7 +271,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// The shape that `Reshape`, `Flatten`, `Squeeze` or `Unsqueeze` gives to values of a shape, -1 not yet resolved.
+    /// The shape after `Reshape`, `Flatten`, `Squeeze` or `Unsqueeze`.
     pub(crate) fn new_shape(&self, from: &[Size]) -> Result<Vec<Size>, Fault> {
         let rank = from.len();
         match self.operator() {
@@ -325,7 +325,7 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Replaces the one length of -1 by what is left.
+/// Replaces the length -1, which may occur once, by the length that the other axes leave.
 fn resolve(from: &[Size], mut to: Vec<Size>) -> Result<Vec<Size>, Fault> {
     let unknown: Vec<usize> = (0..to.len()).filter(|&axis| to[axis] == Size::known(-1)).collect();
     match unknown[..] {
@@ -350,7 +350,7 @@ fn product(mut sizes: impl Iterator<Item = Size>) -> Option<Size> {
 }
 
 impl Size {
-    /// The size itself, where it and another one make up the whole.
+    /// The size, if its product with another size is exactly the whole.
     fn exactly(self, other: Self, whole: Self) -> Option<Self> {
         (self.times(other) == Some(whole)).then_some(self)
     }
@@ -363,7 +363,7 @@ impl Computed {
         std::iter::once(batch).chain(known).collect()
     }
 
-    /// An axis given as in ONNX, the batch not counted.
+    /// The index of an axis of an ONNX attribute, without the batch.
     pub(crate) fn axis(&self, axis: i64) -> Result<usize, Fault> {
         match views::axis(axis, self.dims.len() + 1)?.checked_sub(1) {
             Some(axis) => Ok(axis),

@@ -1,23 +1,23 @@
-//! Counting what a file holds before memory is taken for it.
+//! Counts the contents of a file before memory is allocated for them.
 //!
-//! An empty message takes two bytes in a file and some hundred in memory, a small integer one byte and eight. A walk over
-//! the wire format counts both before the file is decoded.
+//! An empty message takes two bytes in a file and about a hundred in memory; a small integer takes one byte and
+//! eight. A walk over the wire format counts both before the file is decoded.
 
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
 use crate::error::OnnxError;
 
-/// Most nodes, initializers, attributes, names and dimensions of a graph together.
+/// The maximum number of nodes, initializers, attributes, names and dimensions of a graph together.
 const LARGEST_COUNT: u64 = 1 << 18;
 
-/// Most bytes of integers that are written one by one, in a graph.
+/// The maximum number of bytes of variable-length integers in a graph.
 const LARGEST_PACKED: u64 = 32 << 20;
 
-/// Deepest nesting that is looked into: model, graph, node, attribute, tensor, entry.
+/// The deepest nesting that the walk enters: model, graph, node, attribute, tensor, entry.
 const DEEPEST: usize = 7;
 
-/// Which fields of a message are messages themselves or repeated texts.
+/// The kind of a message, which determines which of its fields are messages or repeated strings.
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
@@ -33,7 +33,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// What a field of a length holds: a message or a counted text (`Some`), or bytes that are taken as they are (`None`).
+    /// The kind of a length-delimited field: `Some` for a message or a counted string, `None` for plain bytes.
     fn field(self, tag: u32) -> Option<Self> {
         Some(match (self, tag) {
             (Self::Model, 7) => Self::Graph,
@@ -53,7 +53,7 @@ impl Kind {
         })
     }
 
-    /// Whether a field of a length holds integers of variable length, one after the other.
+    /// Whether a length-delimited field contains packed integers of variable length.
     fn is_packed(self, tag: u32) -> bool {
         matches!((self, tag), (Self::Tensor, 1 | 5 | 7) | (Self::Attribute, 8))
     }
@@ -68,7 +68,7 @@ struct Census {
 /// Checks that decoding a model takes no more memory than a few times its length.
 ///
 /// # Errors
-/// A wire format that is damaged, and too many messages or integers.
+/// For a damaged wire format, and for too many messages or integers.
 pub(crate) fn check(bytes: &[u8]) -> Result<(), OnnxError> {
     Census::default().message(bytes, Kind::Model, DEEPEST)
 }
@@ -127,7 +127,7 @@ fn skip(bytes: &mut &[u8], length: usize) -> Result<(), OnnxError> {
     Ok(())
 }
 
-/// The error of a message that ends early, or of a kind that ONNX does not use.
+/// The error for a message that ends early or has a wire type that ONNX does not use.
 fn damaged() -> OnnxError {
     OnnxError::Model("is cut off or damaged".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Why a model is not taken in.
+//! Errors of reading and converting ONNX models.
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use lesio_nn::{NetworkError, ParameterError};
 
-/// A node of an ONNX graph, as messages name it.
+/// A node of an ONNX graph, as error messages name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeName {
-    /// The operator, with its domain where that is not ONNX's own.
+    /// The operator, with its domain if it is not ONNX's own.
     pub operator: String,
-    /// Version of the operator set that the model imports; 0 where it imports none for the operator's domain.
+    /// Version of the operator set that the model imports; 0 if it imports none for the operator's domain.
     pub opset: i64,
-    /// The node's name, or that of its first output where it has none.
+    /// The name of the node, or the name of its first output if the node has none.
     pub name: String,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// Why a model could not be read, or cannot be expressed in lesio's layers.
+/// The reason why a model could not be read or cannot be expressed in lesio's layers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
@@ -32,71 +32,71 @@ pub enum OnnxError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file is no ONNX model, or a damaged one.
+    /// A file is not an ONNX model, or is damaged.
     #[error("the file is no ONNX model, or a damaged one")]
     Decode(#[from] prost::DecodeError),
-    /// A file claims more than is read.
+    /// A file claims to contain more than lesio reads.
     #[error("the model has {found} {what}, expected at most {limit}")]
     Large {
-        /// What was counted.
+        /// The counted items.
         what: &'static str,
-        /// How many there are.
+        /// The number of items in the model.
         found: u64,
-        /// The most that is allowed.
+        /// The maximum number.
         limit: u64,
     },
-    /// The model as a whole is not what is expected.
+    /// The model as a whole is not usable.
     #[error("the model {0}")]
     Model(String),
-    /// A tensor's values are not what its header says, or cannot be used.
+    /// The values of a tensor do not match its header or cannot be used.
     #[error("tensor {name:?}: {reason}")]
     Tensor {
-        /// Its name.
+        /// The name of the tensor.
         name: String,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// No tensor has this name.
     #[error("there is no tensor {name:?}; {what}: {}", .known.join(", "))]
     Unknown {
-        /// The name looked for.
+        /// The name that was searched for.
         name: String,
-        /// What is listed.
+        /// A description of the names in `known`.
         what: &'static str,
-        /// Names that would do.
+        /// The names that exist.
         known: Vec<String>,
     },
-    /// An operator that is not supported, or not with these settings.
+    /// An operator is not supported, at all or with these settings.
     #[error("{node} is not supported: {reason}")]
     Unsupported {
         /// The node.
         node: NodeName,
-        /// What is not supported.
+        /// The reason.
         reason: String,
     },
-    /// A node that ONNX itself does not allow.
+    /// A node violates the rules of ONNX.
     #[error("{node} is not valid: {reason}")]
     Invalid {
         /// The node.
         node: NodeName,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// The layers do not make a network.
+    /// The layers do not form a network.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The parameters are not usable.
+    /// The parameters cannot be used.
     #[error(transparent)]
     Parameters(#[from] ParameterError),
-    /// Weights of another file do not fit.
+    /// The weights of another file do not fit.
     #[error("the weights do not fit the model: {0}")]
     Weights(String),
 }
 
-/// What is wrong with one node, before its name is added.
+/// The problem with a node, before the name of the node is added.
 #[derive(Debug)]
 pub(crate) enum Fault {
     Unsupported(String),
@@ -120,12 +120,12 @@ impl From<OnnxError> for Fault {
     }
 }
 
-/// A setting that is not supported.
+/// The error of a setting that is not supported.
 pub(crate) fn unsupported<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Unsupported(reason.into()))
 }
 
-/// A node that ONNX does not allow.
+/// The error of a node that violates the rules of ONNX.
 pub(crate) fn invalid<T>(reason: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Invalid(reason.into()))
 }

@@ -1,4 +1,4 @@
-//! From a part of the intermediate graph to a network and its parameters.
+//! Conversion of a part of the intermediate graph to a network and its parameters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::ir::{Affine, Graph, Id, IrNode, Op, Weights};
 use crate::lower::shape_of;
 use crate::simplify::simplify;
 
-/// Most weights of a layer that only selects.
+/// The maximum number of weights of a layer that only selects values.
 const LARGEST_SELECTION: usize = 1 << 24;
 
 /// A network with its parameters.
@@ -20,20 +20,20 @@ const LARGEST_SELECTION: usize = 1 << 24;
 pub struct Converted {
     /// The network.
     pub network: Network,
-    /// Its parameters, and no others.
+    /// The parameters of the network, and no others.
     pub parameters: ParameterSet,
 }
 
-/// Names of layers that are taken.
+/// Names of layers that are in use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     taken: BTreeSet<String>,
-    /// The number that is tried next after a name.
+    /// The next number to append to a name.
     next: BTreeMap<String, usize>,
 }
 
 impl Names {
-    /// A name for a layer of a node: that of the node, without the operator at its end and with dots.
+    /// A name for the layer of a node: the name of the node, with dots and without the operator at its end.
     fn of(&mut self, node: &IrNode) -> String {
         let name = node.origin.name.trim_matches('/').replace('/', ".");
         let name = name.strip_suffix(&format!(".{}", node.origin.operator)).unwrap_or(&name);
@@ -51,10 +51,10 @@ impl Names {
     }
 }
 
-/// The network from `inputs` to `outputs`.
+/// Builds the network from `inputs` to `outputs`.
 ///
 /// # Errors
-/// Outputs that depend on something else than the inputs, and operations that no layer expresses.
+/// For outputs that depend on anything other than the inputs, and for operations that no layer expresses.
 pub(crate) fn extract(
     graph: &Graph,
     inputs: &[(&str, &Computed)],
@@ -87,7 +87,7 @@ pub(crate) fn extract(
         made: BTreeMap::new(),
         names,
     };
-    // Inputs first and in their order, whether or not they are used.
+    // Inputs come first, in their order, even if they are not used.
     for (_, input) in inputs {
         let node = &part.nodes[input.id];
         let name = emission.names.free(&node.origin.name);
@@ -149,7 +149,7 @@ impl Emission<'_> {
                 self.affine(&name, layer, inputs, affine, before.channels)?
             }
             Op::Affine(affine) => {
-                // Fixed statistics that change nothing: the root of 0 + 1.
+                // Fixed statistics that change nothing, since the square root of 0 + 1 is 1.
                 let layer = Layer::BatchNormalization { epsilon: 1.0, momentum: 0.0 };
                 for what in ["running_mean", "running_variance"] {
                     self.parameter(&name, what, vec![before.channels], vec![0.0; before.channels]);
@@ -212,7 +212,7 @@ impl Emission<'_> {
     }
 
     fn parameter(&mut self, name: &str, what: &str, shape: Vec<usize>, values: Vec<f32>) {
-        // Whatever does not fit is missing, and is found when the parameters are checked.
+        // A parameter whose values do not fit its shape is left out; the final check of the parameters reports it.
         if let Some(parameter) = Parameter::new(shape, values) {
             self.parameters.insert(format!("{name}.{what}"), parameter);
         }
@@ -265,7 +265,7 @@ impl Emission<'_> {
     }
 }
 
-/// A matrix of 0 and 1 that selects.
+/// A matrix of 0 and 1 that selects values.
 fn selection(rows: &[usize], columns: usize) -> Option<Arc<[f32]>> {
     let size = rows.len().checked_mul(columns).filter(|&size| size <= LARGEST_SELECTION)?;
     let mut weight = vec![0.0; size];

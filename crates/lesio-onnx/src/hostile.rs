@@ -1,4 +1,4 @@
-//! Models that are wrong on purpose.
+//! Tests with models that are wrong on purpose.
 
 use lesio_nn::Shape;
 use prost::Message;
@@ -69,7 +69,7 @@ fn bytes(dims: &[i64], nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> Vec<
     ModelProto { ir_version: 8, graph: Some(graph), opset_import, ..ModelProto::default() }.encode_to_vec()
 }
 
-/// What is wrong with a model of an image of 2 channels and 8 x 8 pixels.
+/// The error of a model for images of 2 channels and 8 x 8 pixels.
 fn error(nodes: Vec<NodeProto>, weights: Vec<TensorProto>) -> OnnxError {
     let converted =
         OnnxModel::from_bytes(&bytes(&[1, 2, 8, 8], nodes, weights)).and_then(|m| m.network(&[], None));
@@ -121,7 +121,7 @@ fn weights_that_do_not_fit_are_named() {
     assert!(matches!(negative, OnnxError::Invalid { .. }), "{negative}");
 }
 
-/// Claims that would take all memory are refused before any is taken.
+/// A model that claims to need all memory is an error before any of this memory is allocated.
 #[test]
 fn what_only_claims_to_be_large_takes_no_memory() {
     let shape = integers("s", &[1 << 20, 1 << 20]);
@@ -134,7 +134,7 @@ fn what_only_claims_to_be_large_takes_no_memory() {
     let range = vec![node("Range", &["a", "b", "c"], "r"), node("Reshape", &["x", "r"], "y")];
     let range = error(range, vec![integers("a", &[0]), integers("b", &[i64::MAX]), integers("c", &[1])]);
     assert!(matches!(range, OnnxError::Unsupported { .. }), "{range}");
-    // A depthwise convolution of many channels would be dense.
+    // As a dense kernel, a depthwise convolution of many channels would be too large.
     let mut depthwise = node("Conv", &["x", "w"], "y");
     depthwise.attribute = vec![AttributeProto {
         name: "group".to_owned(),
@@ -146,7 +146,7 @@ fn what_only_claims_to_be_large_takes_no_memory() {
     let model = OnnxModel::from_bytes(&bytes(&[1, 40_000, 2, 2], vec![depthwise], vec![weights])).unwrap();
     let error = model.network(&[], None).unwrap_err();
     assert!(matches!(error, OnnxError::Unsupported { .. }), "{error}");
-    // Images that no memory holds.
+    // Images that do not fit into any memory.
     let model =
         OnnxModel::from_bytes(&bytes(&[1, 1, 1 << 20, 1 << 20], vec![node("Relu", &["x"], "y")], vec![]));
     assert!(model.unwrap().network(&[], None).is_err());
@@ -155,7 +155,7 @@ fn what_only_claims_to_be_large_takes_no_memory() {
     assert!(model.unwrap().network(&[], None).is_err());
 }
 
-/// A chain that is as long as the format allows ends in an error or a network, not in a stack that is used up.
+/// A chain as long as the format allows ends in an error or a network, not in a stack overflow.
 #[test]
 fn long_chains_end() {
     let mut nodes = Vec::new();
@@ -167,7 +167,7 @@ fn long_chains_end() {
     }
     nodes.push(node("Identity", &[last], "y"));
     assert!(matches!(error(nodes, vec![]), OnnxError::Network(_)));
-    // Half a million numbers that are multiplied: they become one.
+    // Folding 5000 multiplications by a number results in one multiplication.
     let mut nodes = Vec::new();
     let mut last = "x";
     for name in &names[..5000] {
@@ -247,7 +247,7 @@ fn weights_in_other_files_stay_in_the_folder() {
         std::os::unix::fs::symlink("../secret.data", inside.join("link.data")).unwrap();
         assert!(read("link.data", &[]).is_err());
     }
-    // From bytes alone there is no folder.
+    // A model that is decoded from bytes has no folder for its weights.
     let whole = std::fs::read(inside.join("model.onnx")).unwrap();
     assert!(OnnxModel::from_bytes(&whole).is_err());
 }

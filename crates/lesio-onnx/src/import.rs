@@ -1,4 +1,4 @@
-//! Models of others as models of a localizer.
+//! Import of ONNX models as models of a localizer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,44 +13,45 @@ use crate::model::OnnxModel;
 use crate::network::{Ending, Sigmoid};
 use crate::vae::{ConvertedVae, VaeTensors};
 
-/// What a model computes.
+/// The output of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ImportedKind {
-    /// Mean and log-variance of a latent vector, and an image of that vector.
+    /// The mean and the log-variance of a latent vector, and an image for this vector.
     Vae {
-        /// The distribution of pixels. Of a Bernoulli distribution the model gives the probability, by a sigmoid at its end, or
-        /// else the logit.
+        /// The likelihood of pixels. For a Bernoulli likelihood, the model returns the probability if it ends with a
+        /// sigmoid, otherwise the logit.
         likelihood: Likelihood,
-        /// The weight of the divergence in the bound with which it was trained.
+        /// The weight of the divergence in the evidence lower bound with which the model was trained.
         beta: f64,
     },
-    /// The image as it is when it is normal: an autoencoder, a denoiser, a restorer.
+    /// A normal version of the image, as autoencoders, denoisers and restorers compute it.
     Reconstructor,
-    /// The probability of being abnormal of each pixel, by a sigmoid at its end, or else the logit.
+    /// The probability that each pixel is abnormal if the model ends with a sigmoid, otherwise its logit.
     Segmenter,
 }
 
-/// Which files are imported, and as what.
+/// The files to import, and the kind of the model.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ImportConfig {
-    /// The model; of a VAE in two files the encoder.
+    /// The file of the model, or of the encoder if a VAE is in two files.
     pub model: PathBuf,
-    /// The decoder, where it is a file of its own. Default none.
+    /// The file of the decoder, if it is separate. Default none.
     pub decoder: Option<PathBuf>,
-    /// Weights that replace those of the models, by name: `.safetensors`, or with the feature `candle` `.pth`. Default none.
+    /// A file of weights that replace the weights of the same names: `.safetensors`, or `.pth` with the feature
+    /// `candle`. Default none.
     pub weights: Option<PathBuf>,
-    /// What the model computes.
+    /// The output of the model.
     pub kind: ImportedKind,
-    /// Which tensors are which; of other models than VAEs the reconstruction alone counts. Default: those whose names say so.
+    /// The names of the tensors; models other than VAEs use only `reconstruction` and `size`. Default: usual names.
     pub tensors: VaeTensors,
 }
 
 setters!(ImportConfig { decoder: Option<PathBuf>, weights: Option<PathBuf>, tensors: VaeTensors });
 
 impl ImportConfig {
-    /// One model file.
+    /// A configuration with one model file.
     #[must_use]
     pub fn new(model: impl Into<PathBuf>, kind: ImportedKind) -> Self {
         let model = model.into();
@@ -66,47 +67,47 @@ pub struct Imported {
     pub model: Model,
     /// Names, lengths and checksums of the files.
     pub provenance: Provenance,
-    /// What was decided that the caller did not state, one sentence each.
+    /// Decisions that the import made because the caller did not state them, one sentence each.
     pub decisions: Vec<String>,
 }
 
-/// Why a model could not be imported.
+/// The reason why a model could not be imported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// A file of a model that cannot be used.
+    /// A model file cannot be used.
     #[error("{path:?} cannot be imported")]
     Onnx {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: OnnxError,
     },
-    /// A file of weights that cannot be used.
+    /// A file of weights cannot be used.
     #[error(transparent)]
     Weights(#[from] StateDictError),
-    /// Weights of a file that no model needs.
+    /// A file contains weights that no model needs.
     #[error("{path:?} holds weights that no model needs: {}", .names.join(", "))]
     Unused {
         /// The file.
         path: PathBuf,
-        /// Their names.
+        /// The names of the weights.
         names: Vec<String>,
     },
-    /// Networks that do not make the model.
+    /// The networks do not form the model.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A decoder of a model that has none.
+    /// A decoder is given for a kind of model that has none.
     #[error("a decoder belongs to a VAE alone")]
     Decoder,
 }
 
 impl ImportConfig {
-    /// Reads the files and makes the model of them.
+    /// Reads the files and builds the model.
     ///
     /// # Errors
-    /// Files that cannot be read or hold what lesio has no layer for; weights that do not fit; outputs that do not fit the kind of
-    /// model.
+    /// For files that cannot be read or contain operations without a layer in lesio, for weights that do not fit, and
+    /// for outputs that do not fit the kind of model.
     pub fn import(&self, device: &Device) -> Result<Imported, ImportError> {
         let mut first = read(&self.model)?;
         let mut second = self.decoder.as_deref().map(read).transpose()?;

@@ -1,4 +1,5 @@
-//! The intermediate graph between ONNX and lesio's networks: layers with their weights, and what is part of a pattern only.
+//! The intermediate graph between ONNX and lesio's networks: layers with their weights, and operations that only
+//! occur as parts of patterns.
 
 use std::sync::Arc;
 
@@ -6,16 +7,16 @@ use lesio_nn::{Convolution, Layer, Shape};
 
 use crate::error::NodeName;
 
-/// A node of a [`Graph`].
+/// The index of a node of a [`Graph`].
 pub(crate) type Id = usize;
 
 #[derive(Clone, Debug)]
 pub(crate) struct IrNode {
     pub(crate) op: Op,
-    /// Nodes before it.
+    /// The nodes whose results it reads.
     pub(crate) inputs: Vec<Id>,
     pub(crate) shape: Shape,
-    /// The ONNX node that it comes from.
+    /// The ONNX node from which it was converted.
     pub(crate) origin: Arc<NodeName>,
 }
 
@@ -31,17 +32,17 @@ pub(crate) enum Op {
         epsilon: f32,
         affine: Affine,
     },
-    /// A scale and a shift of each channel.
+    /// A scale and a shift for each channel.
     Affine(Affine),
     /// A layer without weights.
     Layer(Layer),
-    /// Some of the channels of its input.
+    /// A selection of the channels of its input.
     Channels(Arc<[usize]>),
-    /// Some of the values of its input, row-major, as a vector.
+    /// A selection of the values of its input, in row-major order, as a vector.
     Values(Arc<[usize]>),
-    /// Zeros before and after, along rows and along columns.
+    /// Number of zeros before and after, along rows and along columns.
     Pad([[usize; 2]; 2]),
-    /// Operations that no layer expresses: parts of patterns, or of the sampling of a latent vector.
+    /// From here on, operations without a layer: they occur in patterns, or in the sampling of a latent vector.
     Multiply,
     Power(f32),
     Erf,
@@ -49,14 +50,14 @@ pub(crate) enum Op {
     Random,
 }
 
-/// Weights in the layout of the layer, and a bias for each output channel.
+/// Weights in the layout of the layer, and an optional bias for each output channel.
 #[derive(Clone, Debug)]
 pub(crate) struct Weights {
     pub(crate) weight: Arc<[f32]>,
     pub(crate) bias: Option<Vec<f32>>,
 }
 
-/// `scale * x + shift`, both of one value or of one for each channel.
+/// `scale * x + shift`, each with one value or one for each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Affine {
     pub(crate) scale: Vec<f32>,
@@ -76,13 +77,13 @@ impl Affine {
         if let [one] = self.shift[..] { one } else { self.shift[channel] }
     }
 
-    /// One value for all channels, where it is so.
+    /// The scale and the shift, if they are the same for all channels.
     pub(crate) fn as_scalar(&self) -> Option<(f32, f32)> {
         let same = |values: &[f32]| values.first().copied().filter(|first| values.iter().all(|v| v == first));
         Some((same(&self.scale)?, same(&self.shift)?))
     }
 
-    /// This after another.
+    /// The composition that applies `first` and then this.
     pub(crate) fn after(&self, first: &Self) -> Self {
         let count = [&self.scale, &self.shift, &first.scale, &first.shift].iter().map(|v| v.len()).max();
         let (scale, shift) = (0..count.unwrap_or(1))
@@ -96,7 +97,7 @@ impl Affine {
     }
 }
 
-/// Nodes of which each reads earlier ones only.
+/// A graph in which each node reads only earlier nodes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<IrNode>,
@@ -112,7 +113,7 @@ impl Graph {
         self.nodes[id].shape
     }
 
-    /// The nodes that some nodes need, each after its inputs.
+    /// The nodes that `ends` depend on, each after its inputs.
     pub(crate) fn order(&self, ends: &[Id]) -> Vec<Id> {
         let mut order = Vec::new();
         let mut seen = vec![false; self.nodes.len()];

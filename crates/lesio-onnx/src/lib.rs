@@ -1,18 +1,18 @@
-//! Models of other programs, by way of ONNX: an ONNX graph becomes a [`Network`](lesio_nn::Network) with its parameters, which
-//! both engines compute, gradients with respect to inputs included.
+//! Import and export of ONNX models. An ONNX graph becomes a [`Network`](lesio_nn::Network) with its parameters,
+//! which both engines compute, including gradients with respect to inputs.
 //!
 //! | to | see |
 //! |---|---|
 //! | read a model | [`OnnxModel::read`] |
-//! | make a network of it, or of a part | [`OnnxModel::network`] |
-//! | make encoder and decoder of a VAE, from one model or two | [`ConvertedVae`] |
-//! | make a model of a localizer | [`ImportConfig::import`] |
+//! | convert it, or a part, to a network | [`OnnxModel::network`] |
+//! | convert one or two models to the encoder and decoder of a VAE | [`ConvertedVae`] |
+//! | import a model for a localizer | [`ImportConfig::import`] |
 //! | write a localizer or a network as ONNX | [`ExportConfig::export`], [`network_to_onnx`] |
-//! | take weights of a `state_dict` instead | [`OnnxModel::replace_weights`] |
+//! | replace weights by those of a `state_dict` | [`OnnxModel::replace_weights`] |
 //!
-//! Operators are read as opsets 9 to 24 define them, as far as lesio has a layer that computes the same or weights can be
-//! rearranged so that one does. Whatever is not supported is an error that names operator, opset and node. A network takes
-//! any batch size, also where the model fixes one.
+//! lesio reads operators as opsets 9 to 24 define them, if it has a layer that computes the same, or if the weights
+//! can be rearranged so that a layer does. An operator that is not supported is an error that names the operator, the
+//! opset and the node. A network takes any batch size, even if the model fixes one.
 //!
 //! ```
 //! use lesio_onnx::{OnnxError, OnnxModel};

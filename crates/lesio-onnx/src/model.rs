@@ -1,4 +1,4 @@
-//! ONNX models, as they are read from files.
+//! ONNX models, read from files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -14,10 +14,10 @@ use crate::proto::{
 };
 use crate::tensor::{Data, Tensor};
 
-/// Most bytes of a model and of a file of weights beside it: a gigabyte, what a network's parameters take at most.
+/// The maximum size, in bytes, of a model file and of a file of weights: 1 GiB, as for the parameters of a network.
 pub const LARGEST_FILE: u64 = 1 << 30;
 
-/// An ONNX model: its graph and its weights, decoded and checked, not yet converted.
+/// An ONNX model: its graph and its weights, decoded and checked, but not converted.
 #[derive(Clone, Debug)]
 pub struct OnnxModel {
     pub(crate) nodes: Vec<Node>,
@@ -36,7 +36,7 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<String>,
     pub(crate) outputs: Vec<String>,
     pub(crate) attributes: BTreeMap<String, AttributeProto>,
-    /// Whether the operator is one of ONNX itself.
+    /// Whether the operator is defined by ONNX itself.
     pub(crate) is_standard: bool,
 }
 
@@ -44,17 +44,17 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Input {
     pub(crate) name: String,
-    /// Lengths of the axes, the batch first; `None` where a length is not stated.
+    /// Lengths of the axes, the batch first; `None` if a length is not stated.
     pub(crate) dims: Option<Vec<Option<usize>>>,
     pub(crate) element: i32,
 }
 
 impl OnnxModel {
-    /// Reads a model. Weights in other files are read from the model's own folder, and from nowhere else.
+    /// Reads a model. Weights in other files are read only from the model's folder.
     ///
     /// # Errors
-    /// Files that cannot be read or hold more than [`LARGEST_FILE`] bytes, or that are damaged; tensors whose values do not
-    /// fill their shape; names that stand twice.
+    /// For files that cannot be read, are larger than [`LARGEST_FILE`] bytes or are damaged; for tensors whose values
+    /// do not fill their shape; and for names that are defined twice.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, OnnxError> {
         let path = path.as_ref();
         let bytes = read_file(path)?;
@@ -65,7 +65,7 @@ impl OnnxModel {
     /// Decodes a model from the bytes of a file.
     ///
     /// # Errors
-    /// As [`OnnxModel::read`]; weights in other files.
+    /// The errors of [`OnnxModel::read`]; also for weights in other files.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, OnnxError> {
         Self::decode(bytes, &mut External { folder: None, files: BTreeMap::new() })
     }
@@ -95,7 +95,7 @@ impl OnnxModel {
         }
         let mut inputs = Vec::new();
         for input in input {
-            // Up to version 3 of the format initializers stand among the inputs.
+            // Up to version 3 of the format, the inputs include the initializers.
             if !constants.contains_key(&input.name) {
                 defined(&input.name)?;
                 inputs.push(Input::new(input)?);
@@ -114,7 +114,7 @@ impl OnnxModel {
         Ok(Self { nodes, constants, inputs, outputs, metadata, producer, fingerprint })
     }
 
-    /// Names of the inputs that are no weights.
+    /// Names of the inputs, without the weights.
     pub fn inputs(&self) -> impl Iterator<Item = &str> {
         self.inputs.iter().map(|input| input.name.as_str())
     }
@@ -125,37 +125,37 @@ impl OnnxModel {
         &self.outputs
     }
 
-    /// What the file says about itself (`metadata_props`), by key.
+    /// Metadata of the file (`metadata_props`), by key.
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// The program that wrote the model, with its version, as far as the file says.
+    /// The program that wrote the model, with its version; empty if the file does not state it.
     #[must_use]
     pub fn producer(&self) -> &str {
         &self.producer
     }
 
-    /// Length and checksum of the file, and of the files of weights beside it.
+    /// Total length and checksum of the file and of the files of weights beside it.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 
-    /// Names of the weights: initializers of floats, in the order of their names.
+    /// Names of the weights, which are initializers of floats, in alphabetical order.
     pub fn weights(&self) -> impl Iterator<Item = &str> {
         let floats = self.constants.iter().filter(|(_, tensor)| tensor.as_floats().is_some());
         floats.map(|(name, _)| name.as_str())
     }
 
-    /// Replaces weights by those of other files, such as a `state_dict`. Returns which of `weights` were used.
+    /// Replaces weights by those of another file, such as a `state_dict`. Returns the names of the `weights` it used.
     ///
-    /// Names agree, or do so when one prefix is left out of the graph's names, which exporters add
-    /// (`model.encoder.weight` for `encoder.weight`): the one that makes most of them agree, the shortest of equals.
+    /// Weights are matched by name. Exporters may add a prefix to all names of the graph (`model.encoder.weight` for
+    /// `encoder.weight`). The prefix that gives the most matches is left out; of equal ones, the shortest.
     ///
     /// # Errors
-    /// A weight of the graph that is not among `weights`, or that has another shape there.
+    /// For a weight of the graph that `weights` does not contain or that has another shape there.
     pub fn replace_weights(&mut self, weights: &StateDict) -> Result<BTreeSet<String>, OnnxError> {
         let theirs: BTreeMap<&str, &[usize]> = weights.names().collect();
         let own: Vec<String> = self.weights().map(str::to_owned).collect();
@@ -164,7 +164,7 @@ impl OnnxModel {
                 .filter(|name| name.strip_prefix(prefix).is_some_and(|n| theirs.contains_key(n)))
                 .count()
         };
-        // The first names do: a prefix that helps is common to most.
+        // The first 64 names suffice, since a useful prefix is common to most names.
         let prefixes: BTreeSet<&str> = own
             .iter()
             .take(64)
@@ -172,7 +172,7 @@ impl OnnxModel {
             .collect();
         let prefix =
             prefixes.into_iter().rev().max_by_key(|prefix| known(prefix)).unwrap_or_default().to_owned();
-        // Single numbers may be constants, which are no parameters.
+        // Single numbers may be constants, which are not parameters.
         let is_number = |name: &&String| self.constants.get(*name).is_some_and(|tensor| tensor.len() <= 1);
         let missing: Vec<&str> = own
             .iter()
@@ -218,7 +218,7 @@ impl Node {
     }
 }
 
-/// The empty text for ONNX's own operators, which may also be written out.
+/// The empty domain for ONNX's own operators, whose domain may also be written as `ai.onnx`.
 fn own_domain(domain: &str) -> String {
     if domain == "ai.onnx" { String::new() } else { domain.to_owned() }
 }
@@ -233,7 +233,7 @@ impl Input {
             for dimension in shape.dim {
                 lengths.push(match dimension.value {
                     None => None,
-                    // Some exporters write 0 or -1 where a length is not known.
+                    // Some exporters write 0 or -1 for an unknown length.
                     Some(-1 | 0) => None,
                     Some(length) => Some(usize::try_from(length).map_err(|_| OnnxError::Tensor {
                         name: info.name.clone(),
@@ -254,7 +254,7 @@ struct External {
 }
 
 impl External {
-    /// A tensor, read from another file where it is kept there.
+    /// A tensor, whose values are read from another file if the model refers to one.
     fn tensor(&mut self, proto: &TensorProto) -> Result<Tensor, OnnxError> {
         let wrong = |reason: String| OnnxError::Tensor { name: proto.name.clone(), reason };
         let tensor = if proto.data_location == 1 {
@@ -291,12 +291,12 @@ impl External {
             return Err(OnnxError::Model(format!("is kept in another file, {location:?}")));
         };
         let relative = Path::new(location);
-        // Only names below the folder: no `..`, no root, no drive.
+        // The path must be below the folder: no `..`, no root, no drive.
         if location.is_empty() || !relative.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(OnnxError::Model(format!("is kept outside of the model's folder, in {location:?}")));
         }
         let path = folder.join(relative);
-        // Nor a link that leads out of it.
+        // The path must not be a link that leads out of the folder.
         let inside = |path: &Path| {
             path.canonicalize().map_err(|source| OnnxError::Read { path: path.to_owned(), source })
         };
@@ -312,7 +312,7 @@ impl External {
     }
 }
 
-/// Checks that weights are numbers. Constants of nodes may be infinite, such as the limits of a clamp.
+/// Checks that weights are finite. Constants of nodes may be infinite, such as the limits of a clamp.
 fn check_finite(name: &str, tensor: &Tensor) -> Result<(), OnnxError> {
     let values = tensor.as_floats().unwrap_or_default();
     match values.iter().position(|value| !value.is_finite()) {
@@ -334,7 +334,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, OnnxError> {
 
 impl Node {
     pub(crate) fn attribute(&self, name: &str, kind: i32) -> Option<&AttributeProto> {
-        // Writers older than version 3 of the format leave the kind out.
+        // Writers older than version 3 of the format do not state the kind.
         self.attributes.get(name).filter(|attribute| attribute.kind == kind || attribute.kind == 0)
     }
 }

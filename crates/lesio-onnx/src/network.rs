@@ -1,4 +1,4 @@
-//! From ONNX models to networks.
+//! Conversion of ONNX models to networks.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,34 @@ use crate::ir::{Id, Op};
 use crate::lower::{Lowered, lower};
 use crate::model::OnnxModel;
 
-/// What a network's output should be where the model ends with a sigmoid.
+/// The output of a network whose model ends with a sigmoid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
-    /// What the model gives.
+    /// The output of the model.
     #[default]
     AsIs,
-    /// The argument of the sigmoid, where there is one at the end.
+    /// The argument of the sigmoid, if the model ends with one.
     Logit,
 }
 
-/// Whether a sigmoid was taken off.
+/// Whether a sigmoid was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sigmoid {
-    /// The model ends with one, which the network leaves out.
+    /// The model ends with a sigmoid, which the network leaves out.
     TakenOff,
-    /// The network gives what the model gives.
+    /// The network returns the output of the model.
     Absent,
 }
 
 impl OnnxModel {
-    /// The network that computes some tensors of the model, all outputs where none is named, from its inputs.
+    /// The network that computes the named tensors of the model from its inputs; all outputs if `outputs` is empty.
     ///
-    /// `size` is the shape of inputs whose rows and columns the model leaves open. The batch is any, also where the model
-    /// fixes its size.
+    /// `size` is the shape of inputs whose rows and columns the model leaves open. The network takes any batch size,
+    /// even if the model fixes it.
     ///
     /// # Errors
-    /// Operators that are not supported, by operator, opset and node; names that do not exist; shapes that are not known.
+    /// For operators that are not supported, which the error names with opset and node; for names that do not exist;
+    /// and for unknown shapes.
     ///
     /// ```no_run
     /// use lesio_nn::{Device, Differentiate, Engine, Inference};
@@ -54,10 +55,10 @@ impl OnnxModel {
         Ok(self.network_ending(outputs, size, Ending::AsIs)?.0)
     }
 
-    /// As [`OnnxModel::network`], with what the first output should be.
+    /// Like [`OnnxModel::network`], with a choice of the first output: the output of the model or its logit.
     ///
     /// # Errors
-    /// As [`OnnxModel::network`].
+    /// The errors of [`OnnxModel::network`].
     pub fn network_ending(
         &self,
         outputs: &[&str],
@@ -80,7 +81,7 @@ impl OnnxModel {
         Ok((extract(&lowered.graph, &inputs, &ends, &mut Names::default())?, sigmoid))
     }
 
-    /// The intermediate graph with some tensors.
+    /// The intermediate graph that computes the wanted tensors.
     pub(crate) fn lowered(&self, wanted: &[&str], size: Option<Shape>) -> Result<Lowered, OnnxError> {
         let shapes: BTreeMap<String, Shape> = size
             .into_iter()
@@ -91,7 +92,7 @@ impl OnnxModel {
 }
 
 impl Lowered {
-    /// A tensor that the network computes.
+    /// A tensor that the network computes, by name.
     pub(crate) fn computed(&self, name: &str) -> Result<&Computed, OnnxError> {
         match self.values.get(name) {
             Some(Value::Computed(computed)) => Ok(computed),
@@ -107,7 +108,7 @@ impl Lowered {
         }
     }
 
-    /// The node before reshapes.
+    /// The last node before a chain of reshapes.
     pub(crate) fn before_reshapes(&self, mut id: Id) -> Id {
         while let (Op::Layer(Layer::Reshape(_)), &[before]) =
             (&self.graph.nodes[id].op, &self.graph.nodes[id].inputs[..])
@@ -117,7 +118,7 @@ impl Lowered {
         id
     }
 
-    /// Replaces a value that a sigmoid makes by the sigmoid's argument.
+    /// Replaces the output of a sigmoid by the sigmoid's argument.
     pub(crate) fn take_sigmoid_off(&self, value: &mut Computed) -> Sigmoid {
         let node = &self.graph.nodes[self.before_reshapes(value.id)];
         match (&node.op, &node.inputs[..]) {

@@ -1,6 +1,7 @@
-//! The part of `onnx.proto` that is read and written: field numbers are those of the ONNX specification, IR version 3 on.
+//! The part of `onnx.proto` that lesio reads and writes, with the field numbers that the ONNX specification has had
+//! since IR version 3.
 //!
-//! Documentation strings, value types of inner tensors and subgraphs are left out: they are skipped when a file is read.
+//! Documentation strings, value types of inner tensors and subgraphs are not included; the decoder skips them.
 
 use prost::Message;
 
@@ -116,7 +117,7 @@ pub(crate) struct TensorProto {
     pub(crate) double_data: Vec<f64>,
     #[prost(message, repeated, tag = "13")]
     pub(crate) external_data: Vec<StringStringEntryProto>,
-    /// 1 where the values are in another file.
+    /// 1 if the values are in another file.
     #[prost(int32, tag = "14")]
     pub(crate) data_location: i32,
 }
@@ -131,7 +132,7 @@ pub(crate) mod data_type {
     pub(crate) const DOUBLE: i32 = 11;
     pub(crate) const BFLOAT16: i32 = 16;
 
-    /// The name of a type in the ONNX specification.
+    /// The name of a data type in the ONNX specification.
     pub(crate) fn name(kind: i32) -> String {
         let names = [
             "UNDEFINED",
@@ -185,7 +186,7 @@ pub(crate) struct TensorShapeProto {
     pub(crate) dim: Vec<DimensionProto>,
 }
 
-/// One length: a number, a name, or nothing.
+/// The length of one axis: a number, a name, or nothing.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct DimensionProto {
     #[prost(int64, optional, tag = "1")]

@@ -1,4 +1,5 @@
-//! Fewer operations with the same result: patterns become activations, scales and selections go into weights.
+//! Simplification of the graph with the same result: patterns become activations, and scales and selections are
+//! merged into weights.
 
 use std::sync::Arc;
 
@@ -6,10 +7,10 @@ use lesio_nn::{Activation, LARGEST_PARAMETERS, Layer};
 
 use crate::ir::{Affine, Graph, Id, Op, Weights};
 
-/// Most rounds: each makes the graph smaller, or is the last.
+/// The maximum number of rounds. Each round makes the graph smaller, except the last.
 const MOST_ROUNDS: usize = 32;
 
-/// Simplifies what the nodes `ends` need.
+/// Simplifies the nodes that `ends` depend on.
 pub(crate) fn simplify(graph: &mut Graph, ends: &mut [Id]) {
     let mut budget = LARGEST_PARAMETERS as usize;
     for _ in 0..MOST_ROUNDS {
@@ -29,10 +30,10 @@ struct Round<'g> {
     graph: &'g mut Graph,
     /// How many nodes and ends read each node.
     users: Vec<usize>,
-    /// The node that stands for each node.
+    /// The node that replaces each node.
     same: Vec<Id>,
     changed: bool,
-    /// How many weights may still be copied.
+    /// The number of weights that may still be copied.
     budget: &'g mut usize,
 }
 
@@ -42,7 +43,7 @@ impl<'g> Round<'g> {
         for id in graph.order(ends) {
             graph.nodes[id].inputs.iter().for_each(|&input| users[input] += 1);
         }
-        // An end stays as it is: it counts as if two read it.
+        // An end must stay unchanged, so it counts as if two nodes read it.
         ends.iter().for_each(|&end| users[end] += 2);
         Self { same: (0..graph.nodes.len()).collect(), graph, users, changed: false, budget }
     }
@@ -63,7 +64,8 @@ impl<'g> Round<'g> {
         }
     }
 
-    /// Whether so many weights may be copied: a small file that shares large weights among many nodes stays small.
+    /// Whether this many weights may be copied. Without this limit, a small file in which many nodes share large
+    /// weights would become a large network.
     fn affords(&mut self, weights: usize) -> bool {
         let rest = self.budget.checked_sub(weights);
         if let Some(rest) = rest {
@@ -80,7 +82,7 @@ impl<'g> Round<'g> {
         self.graph.nodes[id].inputs.first().copied().unwrap_or(id)
     }
 
-    /// Makes a node another operation of another input.
+    /// Replaces a node by another operation on another input.
     fn become_of(&mut self, id: Id, op: Op, input: Id) {
         self.graph.nodes[id].op = op;
         self.graph.nodes[id].inputs = vec![input];
@@ -106,7 +108,7 @@ impl<'g> Round<'g> {
         let Op::Values(elements) = self.op(id).clone() else { return };
         let before = self.input(id);
         match self.op(before).clone() {
-            // The order of values is the same in every shape.
+            // Reshaping does not change the order of values.
             Op::Layer(Layer::Reshape(_)) => self.become_of(id, Op::Values(elements), self.input(before)),
             Op::Values(first) => {
                 let both = elements.iter().map(|&k| first[k]).collect();
@@ -166,7 +168,7 @@ impl<'g> Round<'g> {
         }
     }
 
-    /// A selection of what a matrix multiplies is one of its columns.
+    /// Merges a reshape or a selection before a matrix product into the matrix.
     fn linear(&mut self, id: Id) {
         let Op::Linear(weights) = self.op(id).clone() else { return };
         let before = self.input(id);
@@ -198,11 +200,11 @@ impl<'g> Round<'g> {
         let before = self.input(id);
         let inner = self.input(before);
         match self.op(before).clone() {
-            // One that others read stays: it may be the argument of a pattern.
+            // A scale that other nodes read is kept, since it may be the argument of a pattern.
             Op::Affine(first) if self.users[before] == 1 => {
                 self.become_of(id, Op::Affine(affine.after(&first)), inner);
             }
-            // One number for all: before or after a reshape is the same.
+            // A scale that is the same for all values has the same effect before a reshape.
             Op::Layer(Layer::Reshape(shape)) if affine.as_scalar().is_some() && self.users[before] == 1 => {
                 let (inner_shape, origin) =
                     (self.graph.shape(inner), Arc::clone(&self.graph.nodes[id].origin));
@@ -236,7 +238,7 @@ impl<'g> Round<'g> {
         }
     }
 
-    /// `x * sigmoid(x)` and the two forms of GELU, each with a factor.
+    /// Recognizes `x * sigmoid(x)` and the two forms of GELU, each with a factor.
     fn multiply(&mut self, id: Id) {
         let [a, b] = self.graph.nodes[id].inputs[..] else { return };
         let found = self.gate(a, b).or_else(|| self.gate(b, a));
@@ -248,7 +250,7 @@ impl<'g> Round<'g> {
         self.become_of(id, Op::Affine(Affine::scalar(factor, 0.0)), active);
     }
 
-    /// The activation that a value times a gate of it is, its argument, and a factor.
+    /// Recognizes a value times its gate as an activation: returns a factor, the argument and the activation.
     fn gate(&self, value: Id, gate: Id) -> Option<(f32, Id, Activation)> {
         let (factor, shift, line) = self.line(value);
         let scaled = (shift == 0.0).then_some((factor, line));
@@ -258,7 +260,7 @@ impl<'g> Round<'g> {
         })
     }
 
-    /// The activation of `x` of which a node is the gate, and a factor.
+    /// The activation of `x` whose gate is this node, with a factor.
     fn gate_of(&self, gate: Id, x: Id) -> Option<(f32, Activation)> {
         let (scale, shift, core) = self.line(gate);
         let inner = self.input(core);
@@ -299,7 +301,7 @@ impl<'g> Round<'g> {
         }
     }
 
-    /// The power of `x` that a node is, 2 or 3.
+    /// The exponent, 2 or 3, if a node is a power of `x`.
     fn power_of(&self, id: Id, x: Id) -> Option<u32> {
         let is_square = |id: Id| match (self.op(id), &self.graph.nodes[id].inputs[..]) {
             (Op::Power(2.0), inputs) => inputs == [x],
@@ -317,7 +319,7 @@ impl<'g> Round<'g> {
         is_cube.then_some(3)
     }
 
-    /// A node as one number times another node plus one number.
+    /// A node as `scale * other + shift`: returns the scale, the shift and the other node.
     fn line(&self, id: Id) -> (f32, f32, Id) {
         match self.op(id) {
             Op::Affine(affine) => match affine.as_scalar() {
@@ -329,7 +331,7 @@ impl<'g> Round<'g> {
     }
 }
 
-/// Some output channels of weights whose blocks have this many values.
+/// Selects output channels of weights; each channel has `block` values.
 fn rows(weights: &Weights, chosen: &[usize], block: usize) -> Weights {
     let weight =
         chosen.iter().flat_map(|&row| &weights.weight[row * block..(row + 1) * block]).copied().collect();
@@ -337,7 +339,7 @@ fn rows(weights: &Weights, chosen: &[usize], block: usize) -> Weights {
     Weights { weight, bias }
 }
 
-/// Weights `[outer, channels, ...]` and their bias, scaled and shifted channel by channel.
+/// Scales and shifts weights `[outer, channels, ...]` and their bias channel by channel.
 fn scaled(weights: &Weights, affine: &Affine, channels: usize, outer: usize) -> Weights {
     let block = weights.weight.len().checked_div(outer * channels).unwrap_or(0).max(1);
     let weight =
@@ -351,7 +353,7 @@ fn scaled(weights: &Weights, affine: &Affine, channels: usize, outer: usize) -> 
     Weights { weight, bias: has_bias.then_some(bias) }
 }
 
-/// The channels whose values these are, where they are whole channels.
+/// The channels that these values make up, if they are whole channels.
 fn whole_channels(elements: &[usize], pixels: usize) -> Option<Arc<[usize]>> {
     let blocks = elements.chunks(pixels.max(1));
     blocks

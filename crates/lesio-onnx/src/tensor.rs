@@ -12,16 +12,17 @@ pub(crate) struct Tensor {
     pub(crate) data: Data,
 }
 
-/// Values, row-major.
+/// The values, in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Data {
-    /// Numbers of any float type, as `f32`.
+    /// Numbers of any float type, converted to `f32`.
     Floats(Arc<[f32]>),
-    /// Numbers of any integer type, and booleans as 0 and 1.
+    /// Numbers of any integer type; booleans are 0 and 1.
     Sizes(Arc<[Size]>),
 }
 
-/// An integer that may be a multiple of the batch size, which is not known before the network runs: `factor * n^power`.
+/// An integer that may be a multiple of a power of the batch size, which is unknown before the network runs:
+/// `factor * n^power`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) factor: i64,
@@ -36,7 +37,7 @@ impl Size {
         Self { factor: value, power: 0 }
     }
 
-    /// The number, where it does not depend on the batch.
+    /// The number, if it does not depend on the batch size.
     pub(crate) fn value(self) -> Option<i64> {
         (self.power == 0).then_some(self.factor)
     }
@@ -72,7 +73,7 @@ impl Tensor {
         }
     }
 
-    /// The values of a tensor in a file. Values that are kept in another file are in `external`.
+    /// Decodes a tensor of a file. `external` contains the values if they are stored in another file.
     pub(crate) fn from_proto(proto: &TensorProto, external: Option<&[u8]>) -> Result<Self, OnnxError> {
         let wrong = |reason: String| OnnxError::Tensor { name: proto.name.clone(), reason };
         let mut dims = Vec::with_capacity(proto.dims.len());
@@ -129,14 +130,14 @@ impl Tensor {
     }
 }
 
-/// Number of values of a shape; `None` where it does not fit.
+/// The number of values of a shape; `None` if it overflows.
 pub(crate) fn count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1usize, |product, &length| product.checked_mul(length))
 }
 
 fn chunks<const N: usize, T>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
     let (whole, rest) = bytes.as_chunks::<N>();
-    // A rest makes the count wrong, which is what is reported.
+    // Incomplete bytes at the end add one value, so that the caller reports a wrong number of values.
     let more = if rest.is_empty() { None } else { Some(of([0; N])) };
     whole.iter().map(|chunk| of(*chunk)).chain(more).collect()
 }
@@ -145,7 +146,7 @@ fn from_brain(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
-/// A number of IEEE 754 binary16.
+/// Converts an IEEE 754 binary16 number.
 fn from_half(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let (exponent, fraction) = (i32::from((bits >> 10) & 31), f32::from(bits & 1023));

@@ -1,4 +1,4 @@
-//! Encoder and decoder of a variational autoencoder, in two models or in one.
+//! Encoder and decoder of a variational autoencoder, from one ONNX model or from two.
 
 use lesio_nn::{Network, ParameterSet, Shape};
 
@@ -10,22 +10,23 @@ use crate::lower::{Lowered, shape_of};
 use crate::model::OnnxModel;
 use crate::network::{Ending, Sigmoid};
 
-/// Which tensors of a model are which of a VAE's. What is not named is looked for.
+/// The tensors of a model that belong to a VAE, by name. Tensors without a name are searched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VaeTensors {
-    /// The posterior's mean. Default: the output whose name says so (`mean`, `mu`).
+    /// The posterior's mean. Default: the output with such a name (`mean`, `mu`).
     pub mean: Option<String>,
-    /// The logarithm of the posterior's variance. Default: the output whose name says so (`log_variance`, `logvar`).
+    /// The logarithm of the posterior's variance. Default: the output with such a name (`log_variance`, `logvar`).
     pub log_variance: Option<String>,
-    /// The latent vector that the decoder reads, in a model that holds both. Default: where everything that the reconstruction
-    /// depends on comes together after random numbers were added, or the mean where none are.
+    /// The latent vector that the decoder reads, if one model contains encoder and decoder. Default: the first tensor
+    /// that depends on random numbers and through which the whole reconstruction is computed; the mean if there are
+    /// no random numbers.
     pub latent: Option<String>,
-    /// The reconstruction. Default: the other output of the image's shape.
+    /// The reconstruction. Default: the only output, other than the input, that has the shape of the image.
     pub reconstruction: Option<String>,
-    /// Channels, rows and columns of an image, where the model leaves them open.
+    /// Channels, rows and columns of an image, if the model leaves them open.
     pub size: Option<Shape>,
-    /// What the decoder should give: the logit for a Bernoulli likelihood.
+    /// The output of the decoder: the logit for a Bernoulli likelihood.
     pub ending: Ending,
 }
 
@@ -38,27 +39,27 @@ lesio_settings::setters!(VaeTensors {
     ending: Ending,
 });
 
-/// A variational autoencoder of two networks, whose parameters stand in one set.
+/// A variational autoencoder of two networks with a common set of parameters.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConvertedVae {
-    /// Image to mean and log-variance.
+    /// The network from the image to mean and log-variance.
     pub encoder: Network,
-    /// Latent vector to image, or to the logits of one.
+    /// The network from the latent vector to the image or to its logits.
     pub decoder: Network,
-    /// The parameters of both.
+    /// The parameters of both networks.
     pub parameters: ParameterSet,
-    /// Whether the decoder leaves out a sigmoid with which the model ends.
+    /// Whether the decoder leaves out a sigmoid at the end of the model.
     pub sigmoid: Sigmoid,
-    /// The tensors that were taken for mean, log-variance and reconstruction.
+    /// The names of the tensors used as mean, log-variance and reconstruction.
     pub taken: [String; 3],
 }
 
 impl ConvertedVae {
-    /// A VAE of an encoder and a decoder in two models.
+    /// Builds a VAE from two models, an encoder and a decoder.
     ///
     /// # Errors
-    /// Models that cannot be converted, as [`OnnxModel::network`]; outputs of which it is not clear which is which.
+    /// For models that cannot be converted, as in [`OnnxModel::network`], and for outputs whose meaning is not clear.
     pub fn of_two(encoder: &OnnxModel, decoder: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
         let all: Vec<&str> = encoder.outputs().iter().map(String::as_str).collect();
         let [mean, log_variance] = posterior(encoder.outputs(), &all, tensors, None)?;
@@ -82,11 +83,11 @@ impl ConvertedVae {
         Ok(Self::joined(encoder, decoder, sigmoid, [mean, log_variance, reconstruction]))
     }
 
-    /// A VAE of a model that holds both: it is cut at the latent vector, and the noise that is added there is left out.
+    /// Builds a VAE from one model with encoder and decoder: cuts it at the latent vector and leaves out the noise.
     ///
     /// # Errors
-    /// As [`ConvertedVae::of_two`]; a latent vector that cannot be found, or past which the reconstruction depends on the
-    /// image.
+    /// The errors of [`ConvertedVae::of_two`]; also if no latent vector is found, or if the reconstruction depends on
+    /// the image other than through the latent vector.
     pub fn of_one(model: &OnnxModel, tensors: &VaeTensors) -> Result<Self, OnnxError> {
         let named = [&tensors.mean, &tensors.log_variance, &tensors.latent, &tensors.reconstruction];
         let mut wanted: Vec<&str> = model.outputs().iter().map(String::as_str).collect();
@@ -98,7 +99,7 @@ impl ConvertedVae {
             return Err(OnnxError::Model(format!("has other inputs than one image: {names}")));
         };
         let outputs = model.outputs();
-        // Some models hand their input on as an output.
+        // Some models return their input as an output.
         let is_image = |name: &&str| {
             lowered.computed(name).is_ok_and(|value| value.dims == image.dims && value.id != image.id)
         };
@@ -140,7 +141,7 @@ impl ConvertedVae {
     }
 }
 
-/// The names of mean and log-variance among some outputs of an encoder.
+/// The names of the mean and the log-variance among the outputs of an encoder.
 fn posterior(
     all: &[String],
     outputs: &[&str],
@@ -170,7 +171,7 @@ fn posterior(
     let log_variance = only("log_variance", &tensors.log_variance, &is_log_variance);
     match (mean, log_variance, lowered) {
         (Ok(mean), Ok(log_variance), _) => Ok([mean, log_variance]),
-        // Names say nothing: the log-variance of two is that whose exponential the sampling takes.
+        // The names do not decide: of two outputs, the log-variance is the one whose exponential the sampling uses.
         (mean, log_variance, Some(lowered)) => match outputs {
             [a, b] if tensors.mean.is_none() && tensors.log_variance.is_none() => {
                 match [a, b].map(|name| lowered.is_exponent(name)) {
@@ -201,7 +202,7 @@ impl Lowered {
         }
     }
 
-    /// Whether the exponential of a tensor, or of a multiple of it, is computed somewhere.
+    /// Whether the graph computes the exponential of a tensor or of a multiple of it.
     fn is_exponent(&self, name: &str) -> bool {
         let Ok(value) = self.computed(name) else { return false };
         let own = self.before_reshapes(value.id);
@@ -224,8 +225,8 @@ impl Lowered {
         exponentials.flat_map(|node| &node.inputs).any(|&input| argument(input) == argument(own))
     }
 
-    /// The latent vector of a reconstruction: the first value after which nothing else of the image or of random numbers
-    /// reaches it, where random numbers do; else the mean.
+    /// The latent vector of a reconstruction. If the reconstruction depends on random numbers, this is the first
+    /// value that depends on them and through which the whole reconstruction is computed; otherwise it is the mean.
     fn latent(&self, reconstruction: &Computed, mean: &Computed) -> Result<Computed, OnnxError> {
         let all = self.graph.order(&[reconstruction.id]);
         let mut depends = vec![false; self.graph.nodes.len()];
@@ -254,7 +255,7 @@ impl Lowered {
         ))
     }
 
-    /// Whether everything that a value depends on goes through one node.
+    /// Whether everything that a value depends on passes through one node.
     fn is_cut(&self, of: Id, at: Id) -> bool {
         let mut seen = vec![false; self.graph.nodes.len()];
         let mut stack = vec![of];

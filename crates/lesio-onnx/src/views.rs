@@ -1,19 +1,19 @@
-//! Which elements of a tensor another one consists of: shared by constants and by values of the network.
+//! Views, which select elements of a tensor, for constants and for values of the network.
 
 use crate::error::{Fault, invalid};
 use crate::tensor::{Data, Tensor, count};
 
-/// Most elements that an operation on constants may make out of fewer, and most that a selection inside a network may list.
+/// The maximum number of elements of a constant that an operation enlarges, and of a selection in a network.
 pub(crate) const LARGEST_VIEW: usize = 1 << 20;
 
-/// Elements of a tensor in the order of another one: its shape, and for each element where it was.
+/// A rearrangement of a tensor: the new shape, and for each new element the index of the original element.
 pub(crate) struct View {
     pub(crate) dims: Vec<usize>,
     pub(crate) elements: Vec<usize>,
 }
 
-/// The positions along an axis that a slice keeps, by the rules of ONNX: negative numbers are relative to the end, and what
-/// is outside is cut off.
+/// The positions along an axis that a slice keeps, by the rules of ONNX: negative numbers are relative to the end,
+/// and positions outside are cut off.
 pub(crate) fn slice_positions(length: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, Fault> {
     check_axis(length)?;
     let whole = i64::try_from(length).unwrap_or(i64::MAX);
@@ -34,7 +34,7 @@ pub(crate) fn slice_positions(length: usize, start: i64, end: i64, step: i64) ->
     Ok(positions)
 }
 
-/// Refuses an axis whose positions are too many to be listed.
+/// Returns an error if an axis has too many positions to list.
 pub(crate) fn check_axis(length: usize) -> Result<(), Fault> {
     match length {
         0..=LARGEST_VIEW => Ok(()),
@@ -42,7 +42,7 @@ pub(crate) fn check_axis(length: usize) -> Result<(), Fault> {
     }
 }
 
-/// An axis given as in ONNX, negative from the end, of a tensor of `rank` axes.
+/// The index of an axis in a tensor with `rank` axes; as in ONNX, negative numbers are relative to the end.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
     let rank_signed = i64::try_from(rank).unwrap_or(i64::MAX);
     let own = if axis < 0 { axis.saturating_add(rank_signed) } else { axis };
@@ -52,7 +52,7 @@ pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, Fault> {
     }
 }
 
-/// Positions along one axis.
+/// Selects positions along one axis.
 pub(crate) fn select(dims: &[usize], axis: usize, positions: &[usize]) -> Result<View, Fault> {
     let (outer, rest) = dims.split_at(axis.min(dims.len()));
     let Some((&length, inner)) = rest.split_first() else {
@@ -75,7 +75,7 @@ pub(crate) fn select(dims: &[usize], axis: usize, positions: &[usize]) -> Result
     Ok(View { dims: to, elements })
 }
 
-/// Refuses what names an axis twice or not at all.
+/// Returns an error unless each axis is named once.
 pub(crate) fn check_order(order: &[usize], rank: usize) -> Result<(), Fault> {
     let mut sorted = order.to_vec();
     sorted.sort_unstable();
@@ -85,7 +85,7 @@ pub(crate) fn check_order(order: &[usize], rank: usize) -> Result<(), Fault> {
     }
 }
 
-/// Axes in another order.
+/// Reorders axes.
 pub(crate) fn transpose(dims: &[usize], order: &[usize]) -> Result<View, Fault> {
     check_order(order, dims.len())?;
     let to: Vec<usize> = order.iter().map(|&axis| dims[axis]).collect();
@@ -94,7 +94,7 @@ pub(crate) fn transpose(dims: &[usize], order: &[usize]) -> Result<View, Fault> 
     Ok(View { elements: walk(&to, &strides), dims: to })
 }
 
-/// Repeats a tensor along axes of length 1, and along new ones in front, until it has a shape.
+/// Repeats a tensor along axes of length 1, and along new axes in front, up to a given shape.
 pub(crate) fn broadcast(dims: &[usize], to: &[usize]) -> Result<View, Fault> {
     let new = to.len().checked_sub(dims.len());
     let fits = |new: usize| dims.iter().zip(&to[new..]).all(|(own, to)| own == to || *own == 1);
@@ -110,7 +110,7 @@ pub(crate) fn broadcast(dims: &[usize], to: &[usize]) -> Result<View, Fault> {
     Ok(View { elements: walk(to, &strides), dims: to.to_vec() })
 }
 
-/// The common shape of two tensors that are broadcast to each other.
+/// The common shape to which two tensors are broadcast.
 pub(crate) fn common(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
     let rank = a.len().max(b.len());
     let length = |dims: &[usize], axis: usize| {
@@ -127,7 +127,7 @@ pub(crate) fn common(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Fault> {
 }
 
 impl View {
-    /// These elements of a constant.
+    /// Selects these elements of a constant.
     pub(crate) fn of(self, tensor: &Tensor) -> Tensor {
         let data = match &tensor.data {
             Data::Floats(values) => Data::Floats(self.elements.iter().map(|&k| values[k]).collect()),
@@ -137,7 +137,7 @@ impl View {
     }
 }
 
-/// Refuses shapes that take memory only because they say so.
+/// Returns an error for a shape with more than [`LARGEST_VIEW`] elements, unless the original has as many.
 pub(crate) fn check_size(to: &[usize], from: &[usize]) -> Result<(), Fault> {
     let largest = LARGEST_VIEW.max(count(from).unwrap_or(0));
     match count(to) {
@@ -154,7 +154,7 @@ fn strides(dims: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// The elements at all places of a shape, row-major, by the distance of neighbours along each axis.
+/// The indices of all elements of a shape, row-major; `strides` are the distances of neighbors along each axis.
 fn walk(dims: &[usize], strides: &[usize]) -> Vec<usize> {
     let mut elements = vec![0];
     for (&length, &stride) in dims.iter().zip(strides) {

@@ -1,4 +1,4 @@
-//! ACDC: patients, their frames, and the segmentation beside each.
+//! ACDC: patients with frames, and the segmentation next to each frame.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use crate::endings::volume_stem;
 
 const TRUTH: &str = "_gt";
 
-/// The whole cycle of a patient, as the set is published.
+/// The whole cardiac cycle of a patient, which the published data set contains.
 const CYCLE: &str = "4d";
 
 pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let mut listing = Listing::default();
     let mut alone = Vec::new();
     for folder in folders(root, &mut listing.passed)? {
-        // As the set is published, two folders stand above the patients.
+        // In the published data set, the patients are in two folders.
         let split = match folder.name.as_str() {
             "training" => Some("train"),
             "testing" => Some("test"),
@@ -38,7 +38,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     Ok(listing)
 }
 
-/// Adds frames that stand together: where some have their truth, all should.
+/// Adds the frames of one group: if some have a segmentation, all should.
 fn push_all(listing: &mut Listing, group: Vec<Case>) {
     let labelled = group.iter().any(|case| case.mask != Mask::Unknown);
     for case in group {

@@ -1,4 +1,4 @@
-//! One case of a data set: its files, and what they hold.
+//! A case of a data set: its files and their contents.
 
 use std::path::{Path, PathBuf};
 
@@ -13,20 +13,20 @@ use crate::options::ReadOptions;
 use crate::raster;
 use crate::source::Input;
 
-/// What is known of what is abnormal, or segmented, in a case.
+/// The ground truth of a case: which of its pixels or voxels are abnormal, or segmented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Mask {
-    /// A file says it.
+    /// A file contains the mask.
     File(PathBuf),
-    /// Nothing is: the case is normal by its place, as `good` in MVTec AD.
+    /// Nothing is abnormal: the case is normal by its folder, such as `good` in MVTec AD, or by the user's choice.
     Normal,
-    /// Nothing is known.
+    /// No mask is known.
     Unknown,
 }
 
 impl Mask {
-    /// The file, if there is one.
+    /// The file of the mask, if there is one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -45,18 +45,18 @@ pub struct Case {
     pub(super) split: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) images: Vec<PathBuf>,
-    /// Whether its images are the slices of one DICOM series.
+    /// Whether the images are the slices of one DICOM series.
     pub(super) series: bool,
-    /// The names of the channels; none where they are called as their files.
+    /// Names of the channels; empty if the channels are named after their files.
     pub(super) channels: Vec<String>,
-    /// What else a manifest says of it, by column.
+    /// Further properties that the layout provides, such as columns of a manifest, by name.
     pub(super) further: Vec<(String, String)>,
     pub(super) mask: Mask,
     pub(super) matching: Matching,
 }
 
 impl Case {
-    /// A case that is its own patient, without anything yet.
+    /// A case that is its own patient, without files.
     pub(super) fn new(id: impl Into<String>) -> Self {
         let id = id.into();
         Self {
@@ -74,38 +74,38 @@ impl Case {
         }
     }
 
-    /// Its name, unique in the data set: `patient001_frame01`, `test/crack/003`.
+    /// The name of the case, unique in the data set: `patient001_frame01`, `test/crack/003`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Who or what was imaged: cases of one patient are not independent. The id, where the layout does
-    /// not tell.
+    /// The patient or object that was imaged; cases of one patient are not independent. The id of the case, if the
+    /// layout does not state the patient.
     #[must_use]
     pub fn patient(&self) -> &str {
         &self.patient
     }
 
-    /// The split it belongs to.
+    /// The split to which the case belongs.
     #[must_use]
     pub fn split(&self) -> Option<&str> {
         self.split.as_deref()
     }
 
-    /// What kind of defect it shows, where the layout tells: MVTec AD's folder, with `good` for none.
+    /// The kind of defect, if the layout states it: the folder in MVTec AD, where `good` means no defect.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
         self.kind.as_deref()
     }
 
-    /// Its images, one for each channel of the layout; at least one. Of a DICOM series, the files of its slices.
+    /// The images, at least one: one for each channel of the layout, or the slices of a DICOM series.
     #[must_use]
     pub fn images(&self) -> &[PathBuf] {
         &self.images
     }
 
-    /// What stands for it in reports: its images, and the folders of the slices of a DICOM series.
+    /// The inputs that reports list for the case: its images, or the folders with the slices of a DICOM series.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         if !self.series {
@@ -118,58 +118,61 @@ impl Case {
         folders
     }
 
-    /// The header of its first image, whose codes and units maps of it keep; `None` where that is no NIfTI volume.
+    /// The header of the first image, which provides codes and units for maps of the case; `None` if the image is not
+    /// a NIfTI volume.
     ///
     /// # Errors
-    /// As [`read_header`](crate::nifti::read_header).
+    /// The errors of [`read_header`](crate::nifti::read_header).
     pub fn header(&self) -> Result<Option<NiftiHeader>, ReadError> {
         let path = self.first_image()?;
         if self.series || !is_volume(path) { Ok(None) } else { read_header(path).map(Some) }
     }
 
-    /// What else is known of it: the columns of a manifest that mean nothing to lesio, such as site and age, in their
-    /// order; what is not known is empty.
+    /// Further properties of the case: the columns of a manifest that lesio does not interpret, such as site and age,
+    /// in their order. Unknown values are empty.
     #[must_use]
     pub fn further(&self) -> &[(String, String)] {
         &self.further
     }
 
-    /// What is known of its mask.
+    /// The ground truth of the case.
     #[must_use]
     pub fn mask(&self) -> &Mask {
         &self.mask
     }
 
-    /// How its mask and channels are laid on its first image.
+    /// How the mask and the channels are matched to the first image.
     #[must_use]
     pub fn matching(&self) -> Matching {
         self.matching
     }
 
-    /// Whether its first image is a volume, by its name, or it is a DICOM series; else it is a two-dimensional image.
+    /// Whether the first image is a volume, according to its file name, or the case is a DICOM series. Otherwise it
+    /// is a two-dimensional image.
     #[must_use]
     pub fn is_volume(&self) -> bool {
         self.series || self.images.first().is_some_and(is_volume)
     }
 
-    /// Reads its first image and its labels as volumes on one grid; labels are exact. A case that is normal by
-    /// its place has labels of zeros, one of which nothing is known has none.
+    /// Reads the first image and its labels as volumes on one grid; labels are exact. A normal case without a mask
+    /// file has labels of zeros; a case without a known mask has no labels.
     ///
-    /// Labels in another order of voxels are brought into the image's by the affines, or taken by position where
-    /// that was asked for ([`DatasetOptions::matching`](super::DatasetOptions::matching)).
+    /// Labels whose voxels are in another order are reordered to match the image by the affines, or matched by voxel
+    /// index if [`DatasetOptions::matching`](super::DatasetOptions::matching) says so.
     ///
     /// # Errors
-    /// As [`read_volume`](crate::read_volume). [`ReadErrorKind::SizeMismatch`] and
-    /// [`ReadErrorKind::GridMismatch`] where image and labels are not of one place (see [`Matching::bring`]), and
-    /// [`ReadErrorKind::LossyConversion`] for labels beyond 0 to 255.
+    /// The errors of [`read_volume`](crate::read_volume); [`ReadErrorKind::SizeMismatch`] and
+    /// [`ReadErrorKind::GridMismatch`] if image and labels are not at the same place (see [`Matching::bring`]); and
+    /// [`ReadErrorKind::LossyConversion`] for labels outside 0 to 255.
     pub fn read_volume(&self) -> Result<(Volume<f32>, Option<Volume<u8>>), ReadError> {
         self.read_volume_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_volume`], with other options for both; which volume of several holds for the image.
+    /// Like [`Case::read_volume`], with other options for both files. The option that selects one volume of several
+    /// applies to the image only.
     ///
     /// # Errors
-    /// As [`Case::read_volume`].
+    /// The errors of [`Case::read_volume`].
     pub fn read_volume_with(
         &self,
         options: &ReadOptions,
@@ -177,19 +180,20 @@ impl Case {
         self.read_with(options, 0, |options, path| options.read_as(path))
     }
 
-    /// Reads its first image and its mask as volumes on one grid: what is not 0 is inside. As
-    /// [`Case::read_volume`] in all else.
+    /// Reads the first image and its mask as volumes on one grid; voxels of the mask that are not 0 are inside. In
+    /// all other respects like [`Case::read_volume`].
     ///
     /// # Errors
-    /// As [`Case::read_volume`], and [`ReadErrorKind::NotANumber`] instead of a conversion that loses something.
+    /// The errors of [`Case::read_volume`], with [`ReadErrorKind::NotANumber`] in place of
+    /// [`ReadErrorKind::LossyConversion`].
     pub fn read_masked(&self) -> Result<(Volume<f32>, Option<Volume<bool>>), ReadError> {
         self.read_masked_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_masked`], with other options for both.
+    /// Like [`Case::read_masked`], with other options for both files.
     ///
     /// # Errors
-    /// As [`Case::read_masked`].
+    /// The errors of [`Case::read_masked`].
     pub fn read_masked_with(
         &self,
         options: &ReadOptions,
@@ -216,18 +220,18 @@ impl Case {
         Ok((volume, mask))
     }
 
-    /// Reads all its images as volumes on the grid of the first.
+    /// Reads all images of the case as volumes on the grid of the first.
     ///
     /// # Errors
-    /// As [`Case::read_volume`].
+    /// The errors of [`Case::read_volume`].
     pub fn read_channels(&self) -> Result<Vec<Volume<f32>>, ReadError> {
         self.read_channels_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_channels`], with other options for each.
+    /// Like [`Case::read_channels`], with other options for each image.
     ///
     /// # Errors
-    /// As [`Case::read_volume`].
+    /// The errors of [`Case::read_volume`].
     pub fn read_channels_with(&self, options: &ReadOptions) -> Result<Vec<Volume<f32>>, ReadError> {
         let first = self.first_image()?;
         let mut volumes: Vec<Volume<f32>> = Vec::new();
@@ -242,25 +246,27 @@ impl Case {
         Ok(volumes)
     }
 
-    /// Reads its first image and its mask, `[row, column]`, as two-dimensional images. What is not zero in any
-    /// channel of the mask is in it; in a JPEG file what is above 127, for its coding blurs.
+    /// Reads the first image and its mask, `[row, column]`, as two-dimensional images. A pixel is in the mask if any
+    /// of its channels is not zero. In a JPEG mask, values must be above 127, since JPEG coding blurs edges.
     ///
-    /// Image and mask are each turned as their own EXIF orientation says. A mask without one has the rows and
-    /// columns of the turned image, or those of its file and is then turned with it: its size decides. Where
-    /// both fit (a square, or turned upside down), it is taken as drawn on the turned image, which `tracing` tells.
+    /// The image and the mask are each turned by their own EXIF orientation. A mask without one has the rows and
+    /// columns of the turned image, or of the image in its file; in the second case, it is turned with the image. If
+    /// both sizes fit (a square, or an image turned upside down), the mask is taken as drawn on the turned image,
+    /// which `tracing` reports.
     ///
     /// # Errors
-    /// As [`read_image`](crate::read_image), [`ReadErrorKind::SizeMismatch`], [`ReadErrorKind::LossyConversion`] for a
-    /// mask with NaN, and [`ReadErrorKind::BlurredMask`] for a JPEG mask whose greatest value is 1 to 127: whether those
-    /// are marks or blur cannot be told. The limit holds for image and mask together.
+    /// The errors of [`read_image`](crate::read_image); [`ReadErrorKind::SizeMismatch`];
+    /// [`ReadErrorKind::LossyConversion`] for a mask with NaN; and [`ReadErrorKind::BlurredMask`] for a JPEG mask
+    /// whose greatest value is 1 to 127, which may be marks or blur. The memory limit applies to image and mask
+    /// together.
     pub fn read_image(&self) -> Result<(Image<f32>, Option<Array2<bool>>), ReadError> {
         self.read_image_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_image`], with other options.
+    /// Like [`Case::read_image`], with other options.
     ///
     /// # Errors
-    /// As [`Case::read_image`].
+    /// The errors of [`Case::read_image`].
     pub fn read_image_with(
         &self,
         options: &ReadOptions,
@@ -281,22 +287,23 @@ impl Case {
         })
     }
 
-    /// Reads all its images as the channels of one scan, and its mask on the scan's grid: what is not 0 is inside. Channels
-    /// are named as [`ReadOptions::channel_names`] says, as the layout names them, or as their files are, without the ending,
-    /// where each is a file. A case that is normal by its place has a mask of nothing, one
-    /// of which nothing is known has none.
+    /// Reads all images of the case as the channels of one scan, and the mask on the scan's grid; pixels or voxels of
+    /// the mask that are not 0 are inside. The names of the channels are those in [`ReadOptions::channel_names`],
+    /// those of the layout, or, if each channel is a file, the file names without the ending. A normal case without a
+    /// mask file has an empty mask; a case without a known mask has none.
     ///
     /// # Errors
-    /// As [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`] naming both files where a channel
-    /// lies elsewhere than the first.
+    /// The errors of [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`], which names
+    /// both files, if a channel is at another place than the first.
     pub fn read_scan(&self) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
         self.read_scan_with(&ReadOptions::new())
     }
 
-    /// As [`Case::read_scan`], with other options for all its files.
+    /// Like [`Case::read_scan`], with other options for all files of the case.
     ///
     /// # Errors
-    /// As [`Case::read_scan`]; [`ReadErrorKind::LimitExceeded`] where the channels together take too much.
+    /// The errors of [`Case::read_scan`]; [`ReadErrorKind::LimitExceeded`] if the channels together exceed the memory
+    /// limit.
     pub fn read_scan_with(&self, options: &ReadOptions) -> Result<(Scan, Option<Volume<bool>>), ReadError> {
         let first = self.first_image()?;
         let not_one = |error: ScanError| ReadErrorKind::NotOneScan { error }.at(first);
@@ -339,7 +346,7 @@ impl Case {
         };
         let scan = Scan::joined(volumes).map_err(not_one)?;
         let names = match options.named_channels() {
-            // The channels of one file have no names of their own.
+            // The channels of a single file are not named after the file.
             [] if scan.channels() != self.files().len() => return Ok((scan, mask)),
             [] if !self.channels.is_empty() => self.channels.clone(),
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
@@ -348,13 +355,13 @@ impl Case {
         Ok((scan.named(names).map_err(not_one)?, mask))
     }
 
-    /// What is read one after the other: a file for each channel, and the first of the slices for all.
+    /// The files that are read one after the other: one for each channel, or the first slice of a series.
     fn files(&self) -> &[PathBuf] {
         let count = if self.series { 1 } else { self.images.len() };
         self.images.get(..count).unwrap_or_default()
     }
 
-    /// The volume of a file, or of the series that begins with it.
+    /// The volume in a file, or in the series that starts with it.
     fn read_file(&self, path: &Path, options: &ReadOptions) -> Result<Volume<f32>, ReadError> {
         if self.series { options.read_series(&self.images) } else { options.read(path) }
     }
@@ -364,7 +371,7 @@ impl Case {
     }
 }
 
-/// What a channel is called: its file's name without the ending.
+/// The name of a channel: the name of its file without the ending.
 fn channel_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     without_ending(&name).to_owned()

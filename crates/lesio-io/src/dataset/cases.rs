@@ -1,4 +1,4 @@
-//! A folder a case, with the same file names in each.
+//! One folder for each case, with the same file names in each folder.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::folder::{Entry, expect_file, folders, is_there};
 use super::listing::Listing;
 use crate::endings::without_ending;
 
-/// What stands for the folder's name.
+/// The placeholder for the folder's name.
 pub(super) const CASE: &str = "{case}";
 
 pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result<Listing, DatasetError> {
@@ -29,7 +29,7 @@ pub(super) fn list(root: &Path, images: &[String], mask: Option<&str>) -> Result
 }
 
 fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, DatasetError> {
-    // Names that differ from case to case name no channel: what they have in common does.
+    // If file names contain the name of the case, channels are named after the common part.
     let channels = match images.iter().any(|name| name.contains(CASE)) {
         true => images.iter().map(|name| channel(name)).collect(),
         false => Vec::new(),
@@ -49,7 +49,7 @@ fn case(folder: Entry, images: &[String], mask: Option<&str>) -> Result<Case, Da
     Ok(Case { images, mask, channels, ..Case::new(folder.name) })
 }
 
-/// What a channel is called whose files have the case in their names: `flair` of `{case}_flair.nii.gz`, and `image` of
+/// The name of a channel whose file names contain the case: `flair` for `{case}_flair.nii.gz`, and `image` for
 /// `{case}.nii.gz`.
 fn channel(name: &str) -> String {
     match without_ending(name).replace(CASE, "").trim_matches(['_', '-', '.', ' ']) {
@@ -58,7 +58,7 @@ fn channel(name: &str) -> String {
     }
 }
 
-/// The file of this name, or of the name with the other of `.nii` and `.nii.gz`.
+/// The file with this name, or with `.nii` in place of `.nii.gz` and the reverse.
 pub(super) fn find(path: &Path) -> Result<Option<PathBuf>, DatasetError> {
     let other = path.to_str().and_then(|name| match name.strip_suffix(".nii.gz") {
         Some(stem) => Some(PathBuf::from(format!("{stem}.nii"))),

@@ -12,16 +12,16 @@ use crate::dicom::Head;
 use crate::error::{Escaped, ReadErrorKind};
 use crate::options::DEFAULT_MAX_BYTES;
 
-/// Images of the smallest series that is a case: fewer are localizers, reports and pictures of screens.
+/// The minimum number of images of a series that is a case. Smaller series are localizers, reports and screenshots.
 const LEAST: usize = 3;
 
-/// Letters of a part of a case's name, at most.
+/// The maximum number of characters of a part of a case's name.
 const LONGEST: usize = 48;
 
-/// What an image is called that shows where others lie.
+/// The type of an image that shows the positions of other images.
 const LOCALIZER: &str = "LOCALIZER";
 
-/// The files of a series, and what the first says of it.
+/// The files of a series, and the header of the first file.
 struct Series {
     head: Head,
     files: Vec<PathBuf>,
@@ -60,7 +60,7 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
         why.is_none()
     });
     passed.tell(root);
-    // Two series of one name are both called by a part of their UID as well, whichever is met first.
+    // If two series have the same name, both names get a hash of the series UID, whatever the order of the files.
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     all.values().for_each(|series| *names.entry(series.name()).or_default() += 1);
     let shared: BTreeSet<String> =
@@ -79,7 +79,7 @@ pub(super) fn list(root: &Path, wanted: Option<&str>, mask: Option<&str>) -> Res
 }
 
 impl Series {
-    /// Why it is no case.
+    /// The reason why the series is not a case.
     fn passed_over(&self, wanted: Option<&str>) -> Option<&'static str> {
         let lower = self.head.description.to_lowercase();
         if wanted.is_some_and(|wanted| !lower.contains(&wanted.to_lowercase())) {
@@ -88,11 +88,11 @@ impl Series {
         if self.head.image_type.split('\\').any(|word| word.trim() == LOCALIZER) {
             return Some("localizers");
         }
-        // One of one file may hold all slices, and what that is its reading tells.
+        // A series of one file may contain all slices; reading it shows whether they form a volume.
         (self.files.len() < LEAST && !self.head.has_frames).then_some("series of fewer than three images")
     }
 
-    /// Who was imaged; where that is not known, the study.
+    /// The patient; if the patient is not known, the study.
     fn patient(&self) -> &str {
         let Head { patient, study, series, .. } = &self.head;
         [patient, study].into_iter().find(|text| !text.is_empty()).unwrap_or(series)
@@ -121,7 +121,7 @@ impl Series {
     }
 }
 
-/// A text in letters, digits, points and hyphens that any file may be called by; what else there is becomes a hyphen.
+/// A text in letters, digits, periods and hyphens, which any file name may contain; other characters become hyphens.
 fn file_name(text: &str) -> String {
     let mut name = String::new();
     for letter in text.chars().take(LONGEST) {
@@ -134,12 +134,12 @@ fn file_name(text: &str) -> String {
     name.trim_matches(['-', '.']).to_owned()
 }
 
-/// A text without what acts on a terminal or breaks a line.
+/// A text without control characters, which could act on a terminal or break the line.
 fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// What is no case, by why: how many, and the first file.
+/// The files that are not part of a case, by reason: their number, and the first file.
 #[derive(Default)]
 struct Passed(BTreeMap<&'static str, (usize, PathBuf)>);
 

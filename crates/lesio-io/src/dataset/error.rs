@@ -1,4 +1,4 @@
-//! What can be wrong with a data set's folder.
+//! Errors of listing a data set.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::names::quoted;
 
 use crate::error::Escaped;
 
-/// Why a data set could not be listed: which file or folder, what is wrong with it, and what may be meant.
+/// The reason why a data set could not be listed: the file or folder, the problem, and a suggestion.
 #[derive(Debug)]
 pub struct DatasetError {
     path: PathBuf,
@@ -24,19 +24,19 @@ impl DatasetError {
         &self.path
     }
 
-    /// What is wrong with it.
+    /// The problem with this file or folder.
     #[must_use]
     pub fn kind(&self) -> &DatasetErrorKind {
         &self.kind
     }
 
-    /// What may be meant: the layout that the folder looks like, the names that are there.
+    /// A suggestion: the layout that the folder appears to have, or the names that exist.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// The same error with a guess of what was meant.
+    /// The same error with a suggestion, unless it already has one.
     pub(super) fn hinted(self, hint: Option<String>) -> Self {
         Self { hint: self.hint.or(hint), ..self }
     }
@@ -55,72 +55,72 @@ impl Error for DatasetError {
     }
 }
 
-/// What is wrong with a data set's folder.
+/// The problem with a data set's folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetErrorKind {
-    /// The operating system refused an operation.
+    /// The operating system reported an error.
     #[error("could not {operation}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A folder that must be there is not.
+    /// A required folder does not exist.
     #[error("there is no such folder")]
     NotFound,
-    /// Something else stands where a folder is expected.
+    /// The path is not a folder.
     #[error("is {found}, expected a folder")]
     NotAFolder {
-        /// What it is.
+        /// The type of the path.
         found: &'static str,
     },
-    /// A file that must be there is not.
+    /// A required file does not exist.
     #[error("there is no such file")]
     MissingFile,
-    /// A symbolic link that leads nowhere.
+    /// The target of a symbolic link does not exist.
     #[error("is a link that leads nowhere")]
     DanglingLink,
-    /// A folder, a pipe or a device where a file is expected.
+    /// The path is a folder, a pipe or a device, but a file is required.
     #[error("is {found}, expected a regular file")]
     NotRegularFile {
-        /// What it is.
+        /// The type of the path.
         found: &'static str,
     },
-    /// A name that cannot be shown or compared.
+    /// A name is not UTF-8, so it cannot be shown or compared.
     #[error("the name is not UTF-8: {}", escaped)]
     NotUtf8 {
-        /// The name, with what is not UTF-8 escaped.
+        /// The name, with the bytes escaped that are not UTF-8.
         escaped: String,
     },
-    /// Folders nested more deeply than any data set's.
+    /// Folders are nested more deeply than in any data set.
     #[error("is nested more than {limit} folders deep")]
     TooDeep {
         /// The limit.
         limit: usize,
     },
-    /// There is no case.
+    /// The folder contains no case.
     #[error("holds no case of the layout {layout}")]
     Empty {
         /// The layout.
         layout: &'static str,
     },
-    /// The folder does not look like the layout.
+    /// The folder does not have the layout.
     #[error("is not arranged as {layout}: expected {expected}")]
     NotThisLayout {
         /// The layout.
         layout: &'static str,
-        /// What was looked for.
+        /// The files or folders that the layout requires.
         expected: &'static str,
     },
-    /// An image stands where the layout has folders only.
+    /// An image is at a level where the layout has only folders.
     #[error("stands beside the folders, expected {expected}")]
     Misplaced {
-        /// Where it should stand.
+        /// The place where the image should be.
         expected: &'static str,
     },
-    /// The layout takes a feature with which lesio was not built.
+    /// The layout requires a feature with which lesio was not built.
     #[error("the layout {layout} takes a build with the feature {feature}, which this one lacks")]
     NotBuilt {
         /// The layout.
@@ -128,13 +128,13 @@ pub enum DatasetErrorKind {
         /// The feature.
         feature: &'static str,
     },
-    /// A name that breaks the rules of its layout.
+    /// A name breaks the rules of its layout.
     #[error("is misnamed: {reason}")]
     Misnamed {
-        /// Which rule, and how.
+        /// The rule, and how the name breaks it.
         reason: String,
     },
-    /// Two files make the same case.
+    /// Two files form the same case.
     #[error("is a second file for the case {id}")]
     DuplicateCase {
         /// The case.
@@ -146,60 +146,60 @@ pub enum DatasetErrorKind {
     /// More than one file may be the mask of an image.
     #[error("may be the mask of {id}, and so may another file")]
     AmbiguousMask {
-        /// The case.
+        /// The name of the case.
         id: String,
     },
-    /// Cases lack the mask that is needed.
+    /// Cases lack the mask that is required.
     #[error("{} of {of} cases {} no mask{}: {}", count, have(*count), named(mask.as_deref()), listed(cases, *count))]
     MissingMask {
-        /// The first of them, ten at most.
+        /// The names of the first cases, ten at most.
         cases: Vec<String>,
-        /// How many there are.
+        /// The number of cases that lack a mask.
         count: usize,
-        /// Of how many.
+        /// The number of all cases.
         of: usize,
-        /// The name of the mask, where the user gave one.
+        /// The name of the masks, if the user gave one.
         mask: Option<String>,
     },
-    /// No case belongs to a split.
+    /// No case belongs to the split.
     #[error("{}", unknown_split(split, known))]
     UnknownSplit {
-        /// The split asked for.
+        /// The requested split.
         split: String,
-        /// Those that have cases.
+        /// The splits that have cases.
         known: Vec<String>,
     },
     /// Rows of `splits.csv` name no case of the folder.
     #[error("{count} rows name no case: {}", listed(&rows.iter().map(AbsentCase::text).collect::<Vec<_>>(), *count))]
     AbsentCases {
-        /// The first of them, ten at most.
+        /// The first rows, ten at most.
         rows: Vec<AbsentCase>,
-        /// How many there are.
+        /// The number of such rows.
         count: usize,
     },
-    /// A manifest, or a table of BIDS, cannot be understood.
+    /// A manifest, or a table in BIDS, cannot be parsed.
     #[error("line {line}: {reason}")]
     BadManifest {
         /// The line, from 1.
         line: u64,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
-    /// `splits.csv` cannot be understood.
+    /// `splits.csv` cannot be parsed.
     #[error("line {line}: {reason}")]
     BadSplits {
         /// The line, from 1.
         line: u64,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
 }
 
 impl DatasetErrorKind {
-    /// Cases that an error lists, at most.
+    /// The maximum number of cases that an error lists.
     pub(super) const LISTED: usize = 10;
 
-    /// The variant's name, as it stands in reports: `"MissingFile"`.
+    /// The name of the variant, as in reports: `"MissingFile"`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -236,11 +236,11 @@ impl DatasetErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AbsentCase {
-    /// Its line, from 1.
+    /// The line, from 1.
     pub line: u64,
-    /// Whom it names: a patient or case, with the frame after a space where it has one.
+    /// The patient or case that the row names; if the row has a frame, it follows after a space.
     pub name: String,
-    /// The names most like it, the nearest first; none where nothing is like it.
+    /// The most similar names, the nearest first; empty if no name is similar.
     pub nearest: Vec<String>,
 }
 
@@ -253,7 +253,7 @@ impl AbsentCase {
     }
 }
 
-/// The first of a list, and how many more there are.
+/// The first items of a list, and the number of the others.
 fn listed<S: AsRef<str>>(first: &[S], count: usize) -> String {
     let mut text = first.iter().map(S::as_ref).collect::<Vec<_>>().join("; ");
     let more = count.saturating_sub(first.len());

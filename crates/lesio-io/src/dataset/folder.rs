@@ -1,4 +1,4 @@
-//! Listing folders in a fixed order, with an error for every name that is odd.
+//! Listing of folders in a fixed order, with an error for every name that cannot be used.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,25 +8,26 @@ use super::error::{DatasetError, DatasetErrorKind};
 use super::passed_over::PassedOver;
 use crate::file_kind::describe;
 
-/// Deeper than data sets are nested; links to folders are not followed, so none is deeper by a loop.
+/// The maximum nesting of folders, deeper than any data set. Links to folders are not followed: there are no loops.
 const MOST_NESTED: usize = 32;
 
-/// More of a report than anybody's is long.
+/// The maximum number of bytes that are read of a report, larger than any report.
 const MOST_OF_REPORT: u64 = 64 << 20;
 
-/// What stands in a folder.
+/// An entry of a folder.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) is_folder: bool,
-    /// A folder by way of a link: listings that go deep do not follow it, for it may lead back up.
+    /// A link to a folder. Recursive listings do not follow it, since it may lead back up.
     pub(super) is_link: bool,
-    /// A link that leads nowhere.
+    /// A link whose target does not exist.
     pub(super) is_dangling: bool,
 }
 
-/// What is visible in a folder, sorted by name. Folders with results of lesio's programs are no data.
+/// The visible entries of a folder, sorted by name. Folders with results of lesio's programs are left out. A link
+/// whose target does not exist is an error.
 pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let found = entries(folder)?;
     match found.iter().find(|entry| entry.is_dangling) {
@@ -35,7 +36,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     }
 }
 
-/// As [`list`], with links that lead nowhere.
+/// Like [`list`], including links whose target does not exist.
 pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     let failed = |operation: &'static str| {
         move |source: io::Error| match (source.kind(), fs::metadata(folder)) {
@@ -72,7 +73,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<Entry>, DatasetError> {
     Ok(entries)
 }
 
-/// The visible folders in a folder, sorted by name; files beside them are noted.
+/// The visible folders in a folder, sorted by name; files in the folder are recorded in `passed`.
 pub(super) fn folders(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
     let (folders, files): (Vec<Entry>, Vec<Entry>) =
         list(folder)?.into_iter().partition(|entry| entry.is_folder);
@@ -80,8 +81,8 @@ pub(super) fn folders(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entr
     Ok(folders)
 }
 
-/// Every visible file in a folder and the folders in it, sorted by name in each; its `name` is the path from the
-/// folder, with `/` between. Links to folders are noted, not followed.
+/// All visible files in a folder and its subfolders, sorted by name in each folder. Their `name` is the path relative
+/// to the folder, separated by `/`. Links to folders are recorded in `passed` and not followed.
 pub(super) fn files_below(folder: &Path, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
     let mut files = Vec::new();
     collect(folder, "", 0, &mut files, passed)?;
@@ -111,7 +112,7 @@ fn collect(
     Ok(())
 }
 
-/// The last part of a path.
+/// The last part of a path, which must be UTF-8.
 pub(super) fn utf8_name(path: &Path) -> Result<String, DatasetError> {
     let name = path.file_name().unwrap_or(path.as_os_str());
     name.to_str().map(str::to_owned).ok_or_else(|| {
@@ -120,7 +121,7 @@ pub(super) fn utf8_name(path: &Path) -> Result<String, DatasetError> {
     })
 }
 
-/// Checks that a file is one that can be read.
+/// Checks that a path is a regular file.
 pub(super) fn expect_file(path: &Path) -> Result<(), DatasetError> {
     let kind = fs::metadata(path)
         .map_err(|source| DatasetErrorKind::Io { operation: "look up the file", source }.at(path))?
@@ -132,12 +133,12 @@ pub(super) fn expect_file(path: &Path) -> Result<(), DatasetError> {
     }
 }
 
-/// Whether anything has this name, a link that leads nowhere included.
+/// Whether this name exists, even as a link whose target does not exist.
 pub(super) fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Whether a program of lesio wrote a folder, as its `report.json` shows: what lies there was made of data.
+/// Whether a folder contains results of a lesio program rather than data, judging by its `report.json`.
 fn holds_results(folder: &Path) -> bool {
     let path = folder.join("report.json");
     if !path.is_file() {

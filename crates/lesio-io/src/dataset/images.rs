@@ -23,14 +23,14 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
             listing.passed.file(&path);
         } else if !is_second_half(&name, &names) {
             expect_file(&path)?;
-            // The ending stays in the id, for a folder may hold both `a.png` and `a.nii`.
+            // The ending is a part of the id, since a folder may contain both `a.png` and `a.nii`.
             listing.push(Case { images: vec![path], ..Case::new(name) }, false);
         }
     }
     Ok(listing)
 }
 
-/// Whether a file holds the voxels of which another is the header: both together are one case.
+/// Whether a file contains the voxels for the header in another file: both files together are one case.
 fn is_second_half(name: &str, names: &BTreeSet<String>) -> bool {
     let name = name.to_ascii_lowercase();
     let (plain, gz) = name.strip_suffix(".gz").map_or((name.as_str(), ""), |plain| (plain, ".gz"));

@@ -1,4 +1,4 @@
-//! How the folders of data sets are arranged.
+//! Arrangements of the folders of data sets.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,90 +6,96 @@ use std::str::FromStr;
 use lesio_settings::UnknownName;
 use serde::{Deserialize, Serialize};
 
-/// How a data set's folder is arranged.
+/// The arrangement of a data set's folder.
 ///
-/// In every layout, names that start with a dot are passed over, and so are folders that hold results of lesio's
-/// programs. A file `splits.csv` in the folder assigns splits: comma-separated, with a header, a column `patient`
-/// (or `case` or `subject`), a column `split`, and for ACDC perhaps `frame`; other columns are passed over. What it
-/// does not name belongs to no split, and whom it names must be there (see [`AbsentCases`](super::AbsentCases)). Volumes and images are
-/// told by their endings ([`VOLUME_ENDINGS`](crate::VOLUME_ENDINGS), [`IMAGE_ENDINGS`](crate::IMAGE_ENDINGS)), in
-/// upper or lower case. Other files that are no documents, and links to folders that are not followed, are told
-/// by `tracing::warn!`.
+/// Every layout ignores names that start with a dot, and folders that contain results of lesio's programs. A file
+/// `splits.csv` in the folder assigns splits: comma-separated, with a header, a column `patient` (or `case` or
+/// `subject`), a column `split`, and for ACDC optionally a column `frame`; other columns are ignored. A case that it
+/// does not name belongs to no split, and every patient or case that it names must exist (see
+/// [`AbsentCases`](super::AbsentCases)). Volumes and images are recognized by their file endings
+/// ([`VOLUME_ENDINGS`](crate::VOLUME_ENDINGS), [`IMAGE_ENDINGS`](crate::IMAGE_ENDINGS)), in upper or lower case.
+/// `tracing::warn!` reports other files, except documents, and links to folders that are not followed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Layout {
-    /// A folder a case, with the same file names in each: the folder's name is case and patient.
+    /// One folder for each case, with the same file names in each folder. The folder's name is the name of the case
+    /// and of the patient.
     Cases {
-        /// Names of the images of a case, in the order of its channels, as in `flair.nii.gz`. `{case}` stands for the
-        /// folder's name, as in `{case}_flair.nii.gz`. Where one is absent, `.nii` stands for `.nii.gz` and the reverse.
+        /// File names of the images of a case, in the order of its channels, such as `flair.nii.gz`. `{case}` stands
+        /// for the folder's name, as in `{case}_flair.nii.gz`. If a file does not exist, `.nii` replaces `.nii.gz`
+        /// and the reverse.
         images: Vec<String>,
-        /// Name of the mask, likewise, if there are masks; for cases that lack theirs see [`MissingMask`](super::MissingMask).
+        /// File name of the mask, in the same form, if there are masks. For cases without a mask see
+        /// [`MissingMask`](super::MissingMask).
         mask: Option<String>,
     },
-    /// MVTec AD (Bergmann et al. 2019): `SPLIT/KIND/NAME.png` and `ground_truth/KIND/NAME_mask.png`,
-    /// where kind `good` is normal. The folders `train`, `test` and perhaps `validation` are the splits. Images may
-    /// stand in folders below, which are then part of `NAME` in images and truth alike.
+    /// MVTec AD (Bergmann et al. 2019): `SPLIT/KIND/NAME.png` and `ground_truth/KIND/NAME_mask.png`, where kind
+    /// `good` is normal. The folders `train`, `test` and optionally `validation` are the splits. Images may be in
+    /// subfolders, which are then a part of `NAME`, both for images and for masks.
     #[serde(rename = "mvtec")]
     MvTec,
-    /// ACDC (Bernard et al. 2018): `patientNNN/patientNNN_frameMM.nii.gz` with `..._gt.nii.gz`; a case
-    /// is a frame. Folders `training` and `testing` between are the splits `train` and `test`.
+    /// ACDC (Bernard et al. 2018): `patientNNN/patientNNN_frameMM.nii.gz` with `..._gt.nii.gz`; a case is a frame. If
+    /// the patients are in folders `training` and `testing`, these are the splits `train` and `test`.
     Acdc,
-    /// Medical Segmentation Decathlon (Antonelli et al. 2022): `imagesTr/NAME.nii.gz` with
-    /// `labelsTr/NAME.nii.gz` and `imagesTs` without labels. Without `splits.csv` these are the splits `train` and
-    /// `test`.
+    /// Medical Segmentation Decathlon (Antonelli et al. 2022): `imagesTr/NAME.nii.gz` with `labelsTr/NAME.nii.gz`,
+    /// and `imagesTs` without labels. Without `splits.csv`, these are the splits `train` and `test`.
     Msd,
-    /// Any images or volumes, in the folder and the folders in it; or a single file.
+    /// Any images or volumes in a folder and its subfolders, or a single file.
     Images,
-    /// The Brain Imaging Data Structure (Gorgolewski et al. 2016): `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`,
-    /// sessions or none, in a folder with `dataset_description.json`. A case is what all entities of the names have in
-    /// common, as in `sub-01_ses-02_run-1`; where a session has one image of each kind, these are its case, whatever their
-    /// other entities. Its patient is the subject. The columns of `participants.tsv` and of `sub-01_sessions.tsv` are
-    /// carried along ([`Case::further`](super::Case::further)) behind a column `session`; a column `split` is the split where there is no
-    /// `splits.csv`. What `.bidsignore` names is no image. An image that a case lacks is found when it is read.
+    /// The Brain Imaging Data Structure (Gorgolewski et al. 2016):
+    /// `sub-01/ses-02/anat/sub-01_ses-02_run-1_FLAIR.nii.gz`, with or without sessions, in a folder with
+    /// `dataset_description.json`. Images with the same entities form a case, which is named after these entities,
+    /// such as `sub-01_ses-02_run-1`. If a session has one image of each kind, these images form a case even if their
+    /// other entities differ. The patient is the subject. The columns of `participants.tsv` and of
+    /// `sub-01_sessions.tsv` are kept in [`Case::further`](super::Case::further), after a column `session`; a column
+    /// `split` is the split if there is no `splits.csv`. Files that `.bidsignore` names are ignored. A missing image
+    /// of a case is an error only when the case is read.
     Bids {
-        /// What the names of the images of a case end in, in the order of its channels, as `FLAIR`; perhaps behind entities
-        /// that they have, as `acq-3D_FLAIR`.
+        /// The ends of the names of a case's images, in the order of its channels, such as `FLAIR`. Entities that the
+        /// names must have may precede the suffix, as in `acq-3D_FLAIR`.
         suffixes: Vec<String>,
-        /// What the names of masks end in, likewise, as `label-lesion_mask`. They are looked for in `derivatives/*` and in
-        /// the data set itself. A mask belongs to the image whose entities it has; it may have further ones that tell what
-        /// it is (`space`, `desc`, `label` and the like).
+        /// The end of the names of masks, in the same form, such as `label-lesion_mask`. Masks are searched for in
+        /// `derivatives/*` and in the data set itself. A mask belongs to the image whose entities it has; it may have
+        /// further entities that describe the mask (`space`, `desc`, `label` and the like).
         mask: Option<String>,
-        /// The one folder in `derivatives` that holds the masks.
+        /// The only folder, in `derivatives`, in which masks are searched for. Default: all, and the data set itself.
         derivative: Option<String>,
     },
-    /// DICOM files anywhere below a folder, with the feature `dicom`: a case is a series (`SeriesInstanceUID`) of at least
-    /// three images that are no localizers, its patient the `PatientID`. It is called as `PatientID`, `SeriesNumber` and
-    /// `SeriesDescription`, in letters that names of files may have. Modality, date, number and description are carried along
-    /// ([`Case::further`](super::Case::further)). What is no case is told by `tracing::warn!`; a series that makes no
-    /// volume is found when it is read.
+    /// DICOM files anywhere below a folder, with the feature `dicom`. A case is a series (`SeriesInstanceUID`) of at
+    /// least three images that are not localizers. Its patient is the `PatientID`. Its name consists of `PatientID`,
+    /// `SeriesNumber` and `SeriesDescription`, in letters that file names may have. Modality, date, number and
+    /// description are kept in [`Case::further`](super::Case::further). `tracing::warn!` reports everything that is
+    /// not a case; a series that does not form a volume is an error only when it is read.
     Dicom {
-        /// Only series whose description holds this text, in upper or lower case.
+        /// Restricts the cases to series whose description contains this text, in upper or lower case.
         series: Option<String>,
-        /// The mask of a case below the folder, as `masks/{case}.nii.gz`, where `{case}` stands for the case.
+        /// The path of a case's mask below the folder, such as `masks/{case}.nii.gz`, where `{case}` stands for the
+        /// name of the case.
         mask: Option<String>,
     },
-    /// A comma-separated table with a row for each case, which stands for the folder. The column `image` (or `path`) names
-    /// its file, or a column for each channel, as `image:flair` and `image:t1`, its files; relative paths start in the
-    /// table's folder. Perhaps: `mask`, `case` (else the image's path), `patient` or `subject`, `split`, `kind`. All other
-    /// columns are carried along ([`Case::further`](super::Case::further)). Files are looked up when they are read.
+    /// A comma-separated table with one row for each case; its path takes the place of the folder. Either a column
+    /// `image` (or `path`) contains the file of the case, or one column for each channel contains its file, such as
+    /// `image:flair` and `image:t1`. Relative paths are relative to the table's folder. Optional columns are `mask`,
+    /// `case` (default: the path of the image), `patient` or `subject`, `split`, and `kind`. All other columns are
+    /// kept in [`Case::further`](super::Case::further). A file that does not exist is an error only when it is read.
     Manifest,
 }
 
 impl Layout {
-    /// [`Layout::Cases`] of one image a case.
+    /// [`Layout::Cases`] with one image for each case.
     #[must_use]
     pub fn cases(image: impl Into<String>, mask: Option<&str>) -> Self {
         Self::Cases { images: vec![image.into()], mask: mask.map(str::to_owned) }
     }
 
-    /// [`Layout::Bids`] of one image a case.
+    /// [`Layout::Bids`] with one image for each case.
     #[must_use]
     pub fn bids(suffix: impl Into<String>, mask: Option<&str>) -> Self {
         Self::Bids { suffixes: vec![suffix.into()], mask: mask.map(str::to_owned), derivative: None }
     }
 
-    /// Its name: `cases`, `mvtec`, `acdc`, `msd`, `images`, `bids`, `dicom` or `manifest`.
+    /// The name of the layout: `cases`, `mvtec`, `acdc`, `msd`, `images`, `bids`, `dicom` or `manifest`.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -114,8 +120,8 @@ impl fmt::Display for Layout {
 impl FromStr for Layout {
     type Err = UnknownName;
 
-    /// The layout of a name; [`Layout::Cases`] of one image a case, `image.nii.gz`, and [`Layout::Bids`] of one, `T1w`,
-    /// without masks; [`Layout::Dicom`] of all series.
+    /// The layout with this name. [`Layout::Cases`] has one image for each case, `image.nii.gz`, and [`Layout::Bids`]
+    /// one image, `T1w`, both without masks; [`Layout::Dicom`] includes all series.
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         let cases = Self::cases("image.nii.gz", None);
         let dicom = Self::Dicom { series: None, mask: None };

@@ -1,15 +1,15 @@
-//! What a layout finds in a folder.
+//! The result of listing a folder.
 
 use std::collections::BTreeSet;
 
 use super::case::Case;
 use super::passed_over::PassedOver;
 
-/// What a layout finds in a folder.
+/// The cases that a layout finds in a folder.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) cases: Vec<Case>,
-    /// Names of the cases that lack the mask that they should have.
+    /// Names of the cases that lack a mask that they should have.
     pub(super) lacking: BTreeSet<String>,
     pub(super) passed: PassedOver,
 }

@@ -1,4 +1,4 @@
-//! A table of cases: a comma-separated file with a row for each.
+//! A table of cases: a comma-separated file with one row for each case.
 
 use std::path::{Component, Path};
 
@@ -10,7 +10,7 @@ use super::listing::Listing;
 use super::sheet::{Fault, Sheet, value};
 use crate::endings::without_ending;
 
-/// What a column of one channel begins with, as `image:flair`.
+/// The prefix of a column with the files of one channel, such as `image:flair`.
 const CHANNEL: &str = "image:";
 
 pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
@@ -27,16 +27,16 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     Ok(listing)
 }
 
-/// Which column holds what.
+/// The columns by their meaning.
 struct Columns {
-    /// The images, and the names of their channels, if they have any.
+    /// The columns of images, with the names of their channels, if they have any.
     images: Vec<(usize, Option<String>)>,
     mask: Option<usize>,
     case: Option<usize>,
     patient: Option<usize>,
     split: Option<usize>,
     kind: Option<usize>,
-    /// All others, with their names.
+    /// All other columns, with their names.
     further: Vec<(usize, String)>,
 }
 
@@ -124,8 +124,8 @@ impl Columns {
     }
 }
 
-/// What a case is called whose row does not tell: its image's path without the ending, or the file's name alone where
-/// the path leads elsewhere than into the manifest's folder.
+/// The name of a case whose row has none: the path of its image without the ending, or only the file name if the path
+/// leads out of the manifest's folder.
 fn name_of(image: &str) -> Option<String> {
     let name = match is_inside(image) {
         true => image.to_owned(),
@@ -134,7 +134,7 @@ fn name_of(image: &str) -> Option<String> {
     Some(without_ending(&name).to_owned())
 }
 
-/// Whether a path stays inside the folder that it starts in.
+/// Whether a path stays inside the folder to which it is relative.
 fn is_inside(path: &str) -> bool {
     let mut components = Path::new(path).components().peekable();
     components.peek().is_some() && components.all(|part| matches!(part, Component::Normal(_)))

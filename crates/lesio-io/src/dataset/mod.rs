@@ -1,8 +1,8 @@
-//! Folders of images as the public data sets arrange them.
+//! Data sets: folders of images in the arrangements of public data sets.
 //!
-//! [`Dataset::open`] lists the cases of a folder in one of the [`Layout`]s, sorted, without reading any
-//! image; [`Dataset::select`] takes those of a split; [`Case::read_volume`] and [`Case::read_image`] read
-//! one with its mask.
+//! [`Dataset::open`] lists the cases of a folder in one of the [`Layout`]s, sorted, without reading any image.
+//! [`Dataset::select`] selects the cases of a split. [`Case::read_volume`] and [`Case::read_image`] read a case with
+//! its mask.
 //!
 //! ```no_run
 //! use lesio_io::dataset::{Dataset, Layout};
@@ -49,7 +49,7 @@ pub use options::{AbsentCases, DatasetOptions, MissingMask};
 use crate::file_kind::describe;
 use listing::Listing;
 
-/// The split that takes every case, whatever `splits.csv` says.
+/// The split that contains every case, whatever `splits.csv` says.
 pub const ALL: &str = "all";
 
 /// The cases of a data set, sorted by their ids.
@@ -57,7 +57,7 @@ pub const ALL: &str = "all";
 pub struct Dataset {
     root: PathBuf,
     cases: Vec<Case>,
-    /// The name of masks, where the user gave one.
+    /// The name of the masks, if the user gave one.
     mask: Option<String>,
 }
 
@@ -65,7 +65,7 @@ impl Dataset {
     /// Lists a folder with the default [`DatasetOptions`].
     ///
     /// # Errors
-    /// As [`Dataset::open_with`].
+    /// The errors of [`Dataset::open_with`].
     pub fn open(root: impl AsRef<Path>, layout: &Layout) -> Result<Self, DatasetError> {
         Self::open_with(root, layout, &DatasetOptions::new())
     }
@@ -73,11 +73,11 @@ impl Dataset {
     /// Lists a folder.
     ///
     /// # Errors
-    /// Where the folder cannot be listed, holds no case, or holds something that the layout does not
-    /// explain: [`DatasetErrorKind`] says what, and the error names the file. Masks that are absent are
-    /// [`DatasetErrorKind::MissingMask`], rows of `splits.csv` without a case [`DatasetErrorKind::AbsentCases`],
-    /// unless the options say otherwise. A folder that is arranged as another layout is told with that layout
-    /// ([`DatasetError::hint`]).
+    /// If the folder cannot be listed, contains no case, or contains files that do not fit the layout:
+    /// [`DatasetErrorKind`] states the problem, and the error names the file. Missing masks are
+    /// [`DatasetErrorKind::MissingMask`], and rows of `splits.csv` without a case are
+    /// [`DatasetErrorKind::AbsentCases`], unless the options say otherwise. If the folder has another layout, the
+    /// error names it ([`DatasetError::hint`]).
     pub fn open_with(
         root: impl AsRef<Path>,
         layout: &Layout,
@@ -117,10 +117,11 @@ impl Dataset {
             .with_policy(options.missing_mask, |case| lacking.contains(case.id()))
     }
 
-    /// A single case of several files, each a channel of it or several; it is named as the first file.
+    /// A data set with a single case of several files, each of which contains one or more channels. The case is named
+    /// after the first file.
     ///
     /// # Errors
-    /// [`DatasetErrorKind::MissingFile`] for a file that is not there, [`DatasetErrorKind::Empty`] without a file.
+    /// [`DatasetErrorKind::MissingFile`] for a file that does not exist; [`DatasetErrorKind::Empty`] without files.
     pub fn of_channels(files: &[PathBuf]) -> Result<Self, DatasetError> {
         let first =
             files.first().ok_or_else(|| DatasetErrorKind::Empty { layout: "images" }.at(Path::new("")))?;
@@ -143,16 +144,16 @@ impl Dataset {
         &self.cases
     }
 
-    /// The splits to which cases belong, sorted.
+    /// The splits that have cases, sorted.
     #[must_use]
     pub fn splits(&self) -> BTreeSet<&str> {
         self.cases.iter().filter_map(Case::split).collect()
     }
 
-    /// The cases of a split; `all` takes every case.
+    /// The cases of a split; `all` selects every case.
     ///
     /// # Errors
-    /// [`DatasetErrorKind::UnknownSplit`] where no case belongs to it.
+    /// [`DatasetErrorKind::UnknownSplit`] if no case belongs to the split.
     pub fn select(&self, split: &str) -> Result<Self, DatasetError> {
         if split == ALL {
             return Ok(self.clone());
@@ -165,45 +166,45 @@ impl Dataset {
         Ok(chosen)
     }
 
-    /// The cases that `keep` keeps; there may be none.
+    /// The cases for which `keep` returns true; there may be none.
     #[must_use]
     pub fn filter(&self, keep: impl FnMut(&&Case) -> bool) -> Self {
         Self { cases: self.cases.iter().filter(keep).cloned().collect(), ..self.clone_empty() }
     }
 
-    /// How many cases nothing is known of: who takes them for normal should say so.
+    /// The number of cases without a known mask. Programs that treat these cases as normal should say so.
     #[must_use]
     pub fn unknown(&self) -> usize {
         self.cases.iter().filter(|case| *case.mask() == Mask::Unknown).count()
     }
 
-    /// Checks that every case has a mask or is normal by its place.
+    /// Checks that every case has a mask or is normal.
     ///
     /// # Errors
-    /// [`DatasetErrorKind::MissingMask`], listing those that have none.
+    /// [`DatasetErrorKind::MissingMask`], which lists the cases without a mask.
     pub fn require_masks(&self) -> Result<(), DatasetError> {
         self.clone().resolved(MissingMask::Refuse).map(drop)
     }
 
-    /// The same cases, where those of which nothing is known become what a policy says.
+    /// The same cases, after a policy is applied to the cases without a known mask.
     ///
     /// # Errors
-    /// [`DatasetErrorKind::MissingMask`] with [`MissingMask::Refuse`], and with [`MissingMask::Skip`] where no case is
+    /// [`DatasetErrorKind::MissingMask`] with [`MissingMask::Refuse`], and with [`MissingMask::Skip`] if no case is
     /// left.
     pub fn resolved(self, policy: MissingMask) -> Result<Self, DatasetError> {
         self.with_policy(policy, |case| *case.mask() == Mask::Unknown)
     }
 
-    /// The same cases without what is known of them, for what needs no truth: masks are then not read.
+    /// The same cases without their masks, which are then not read, for uses that need no ground truth.
     #[must_use]
     pub fn without_masks(mut self) -> Self {
         self.cases.iter_mut().for_each(|case| case.mask = Mask::Unknown);
         self
     }
 
-    /// Whether a path lies in the data set's folder, or is it, with links resolved; the path need not exist.
+    /// Whether a path is the data set's folder or inside it, with links resolved. The path need not exist.
     ///
-    /// What a program writes there would be listed as data the next time.
+    /// Files that a program writes there would be listed as data the next time.
     #[must_use]
     pub fn contains(&self, path: impl AsRef<Path>) -> bool {
         match (resolved_path(&self.root), resolved_path(path.as_ref())) {
@@ -212,7 +213,7 @@ impl Dataset {
         }
     }
 
-    /// Whether a path lies in a folder of the data set's, or is it, with links resolved; neither need exist.
+    /// Whether a path is this folder of the data set or inside it, with links resolved. Neither path need exist.
     #[must_use]
     pub fn holds(&self, folder: &str, path: impl AsRef<Path>) -> bool {
         match (resolved_path(&self.root.join(folder)), resolved_path(path.as_ref())) {
@@ -279,7 +280,7 @@ fn list(root: &Path, layout: &Layout) -> Result<Listing, DatasetError> {
     }
 }
 
-/// Says of what is no folder what it is.
+/// Checks that the root is a folder or a file, as the layout requires. The error states its type.
 fn check_root(root: &Path, layout: &Layout) -> Result<(), DatasetError> {
     let kind = match fs::metadata(root) {
         Ok(metadata) => metadata.file_type(),
@@ -312,7 +313,7 @@ fn check_root(root: &Path, layout: &Layout) -> Result<(), DatasetError> {
     Err(error.hinted(one))
 }
 
-/// Adds to an error that comes of a wrong layout which one may be meant.
+/// Adds to an error the layout that the user may have meant, if the error may be due to a wrong layout.
 fn with_hint(error: DatasetError, root: &Path, layout: &Layout) -> DatasetError {
     match error.kind() {
         DatasetErrorKind::NotThisLayout { .. } => error.hinted(suggestion::suggest(root, layout.name())),
@@ -324,7 +325,7 @@ fn with_hint(error: DatasetError, root: &Path, layout: &Layout) -> DatasetError 
     }
 }
 
-/// A path with its links resolved, as far as it exists.
+/// An absolute path with the links resolved in the part that exists.
 fn resolved_path(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;
     let (existing, mut found) =

@@ -1,4 +1,4 @@
-//! The Medical Segmentation Decathlon: images and labels in folders of their own.
+//! The Medical Segmentation Decathlon, which has separate folders for images and labels.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     Ok(listing)
 }
 
-/// The volumes below a folder by name; none where there is no folder.
+/// The volumes below a folder by name; none if the folder does not exist.
 fn volumes(folder: &Path, passed: &mut PassedOver) -> Result<BTreeMap<String, PathBuf>, DatasetError> {
     let mut volumes = BTreeMap::new();
     if !is_there(folder) {

@@ -1,4 +1,4 @@
-//! MVTec AD: splits, kinds of defect, and the truth apart.
+//! MVTec AD: folders for splits and kinds of defect, and a separate folder with the ground truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     Ok(listing)
 }
 
-/// The folders of a split, one for each kind of image; an image beside them is of no kind.
+/// The folders of a split, one for each kind of image; an image outside these folders is an error.
 fn kinds(split: &Entry, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetError> {
     let (kinds, files): (Vec<Entry>, Vec<Entry>) =
         list_folder(&split.path)?.into_iter().partition(|entry| entry.is_folder);
@@ -57,7 +57,7 @@ fn kinds(split: &Entry, passed: &mut PassedOver) -> Result<Vec<Entry>, DatasetEr
     Ok(kinds)
 }
 
-/// Masks by kind and by the name of their image, with the folders between.
+/// Masks by kind and by the name of their image, including subfolders.
 type Masks = BTreeMap<(String, String), PathBuf>;
 
 fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> {
@@ -69,7 +69,7 @@ fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> 
                 continue;
             };
             expect_file(&entry.path)?;
-            // The set's own names end in `_mask`; those made like it often do not.
+            // The names of masks end with `_mask` in MVTec AD, but often not in data sets modeled on it.
             let image = stem.strip_suffix("_mask").unwrap_or(stem);
             let id = format!("{}/{image}", kind.name);
             if masks.insert((kind.name.clone(), image.to_owned()), entry.path.clone()).is_some() {
@@ -83,8 +83,8 @@ fn masks(truth: &Entry, passed: &mut PassedOver) -> Result<Masks, DatasetError> 
 fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&Masks>) -> Case {
     let file = truth.and_then(|truth| truth.get(&(kind.name.clone(), stem.to_owned())));
     let mask = match file {
-        // Images of defects are of one split; normal ones of several may have one name, and the truth of some
-        // sets, all black, is that of the test images.
+        // Images of defects are in one split only. Normal images of several splits may have the same name; some data
+        // sets have all-black masks for normal images, which belong to the test images.
         Some(path) if kind.name != NORMAL || split.name != TRAINING => Mask::File(path.clone()),
         _ if kind.name == NORMAL => Mask::Normal,
         _ => Mask::Unknown,
@@ -98,11 +98,11 @@ fn case(split: &Entry, kind: &Entry, stem: &str, entry: &Entry, truth: Option<&M
     }
 }
 
-/// A mask that no image has taken is a sign of names that do not fit.
+/// Checks that each mask belongs to an image; otherwise the names do not match.
 fn check_masks(truth: Option<&Masks>, cases: &[Case]) -> Result<(), DatasetError> {
     let taken: BTreeSet<&Path> = cases.iter().filter_map(|case| case.mask.path()).collect();
     let mut all = truth.into_iter().flatten();
-    // Truth of normal images that are not there is black, and harms nothing.
+    // An unused mask of a normal image is black and does no harm.
     let left = all.find(|((kind, _), path)| kind != NORMAL && !taken.contains(path.as_path()));
     left.map_or(Ok(()), |(_, path)| Err(DatasetErrorKind::MaskWithoutImage.at(path)))
 }

@@ -1,14 +1,14 @@
-//! Names that look alike.
+//! Similar names.
 
 use std::collections::BTreeSet;
 
 use strsim::levenshtein;
 
-/// Names given for one that is not there, at most.
+/// The maximum number of suggestions for a name that does not exist.
 const GIVEN: usize = 2;
 
-/// The names most like one that is not among them: those that hold it or are held by it, and those of which at
-/// most half of the characters differ. The nearest first; none where nothing is like it.
+/// The names most similar to one that does not exist: names that contain it or are contained in it, and names of
+/// which at most half of the characters differ. The nearest is first; the list is empty if no name is similar.
 pub(super) fn nearest(name: &str, names: &BTreeSet<String>) -> Vec<String> {
     let lower = name.to_lowercase();
     let mut found: Vec<(usize, &String)> = names
@@ -25,7 +25,8 @@ pub(super) fn nearest(name: &str, names: &BTreeSet<String>) -> Vec<String> {
     found.into_iter().take(GIVEN).map(|(_, name)| name.clone()).collect()
 }
 
-/// A name in quotes. What is not ASCII is shown by its numbers too: `ü` in one character and in two look alike.
+/// A name in quotes. If it has characters outside ASCII, the name with their code points follows, since `ü` looks the
+/// same as one character and as two.
 pub(super) fn quoted(name: &str) -> String {
     if name.is_ascii() {
         return format!("{name:?}");

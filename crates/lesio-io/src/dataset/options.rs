@@ -1,11 +1,11 @@
-//! What a user says about a data set beside its layout.
+//! Options for listing a data set, in addition to its layout.
 
 use lesio_settings::{named, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::matching::Matching;
 
-/// How a data set is listed, beyond its [`Layout`](super::Layout).
+/// Options for listing a data set, in addition to its [`Layout`](super::Layout).
 ///
 /// ```no_run
 /// use lesio_io::dataset::{Dataset, DatasetOptions, Layout, MissingMask};
@@ -20,16 +20,16 @@ use crate::matching::Matching;
 #[serde(default)]
 #[non_exhaustive]
 pub struct DatasetOptions {
-    /// What becomes of a case without the mask that the layout says it has. Default: [`MissingMask::Refuse`].
+    /// Treatment of a case without the mask that the layout expects. Default: [`MissingMask::Refuse`].
     pub missing_mask: MissingMask,
-    /// What `splits.csv` may name. Default: [`AbsentCases::Refuse`].
+    /// Treatment of rows of `splits.csv` that name no case. Default: [`AbsentCases::Refuse`].
     pub absent_cases: AbsentCases,
-    /// How masks and channels are laid on a case's first image. Default: [`Matching::Place`].
+    /// How masks and channels are matched to the first image of a case. Default: [`Matching::Place`].
     pub matching: Matching,
 }
 
 impl DatasetOptions {
-    /// The defaults: what is missing is refused, and masks are matched by place.
+    /// The defaults: missing masks and cases are errors, and masks are matched by place.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -38,22 +38,22 @@ impl DatasetOptions {
 
 setters!(DatasetOptions { missing_mask: MissingMask, absent_cases: AbsentCases, matching: Matching });
 
-/// What becomes of a case whose mask is absent though its layout says that there is one: with
-/// [`Layout::Cases`](super::Layout::Cases) the file named, with [`Layout::MvTec`](super::Layout::MvTec) the truth of
-/// an image of a defect where there is a folder `ground_truth`, with [`Layout::Acdc`](super::Layout::Acdc) the
-/// segmentation of a frame where other frames have theirs, with [`Layout::Msd`](super::Layout::Msd) the label of an
-/// image where its folder has labels.
+/// Treatment of a case whose mask is missing although its layout expects one: with
+/// [`Layout::Cases`](super::Layout::Cases) the named file, with [`Layout::MvTec`](super::Layout::MvTec) the mask of
+/// an image of a defect if there is a folder `ground_truth`, with [`Layout::Acdc`](super::Layout::Acdc) the
+/// segmentation of a frame if other frames have theirs, with [`Layout::Msd`](super::Layout::Msd) the label of an
+/// image if its folder has labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingMask {
-    /// An error that lists the cases. The default: a misnamed mask would else make a tumour normal.
+    /// An error that lists the cases. This is the default, since a misnamed mask would otherwise make a tumor normal.
     #[default]
     Refuse,
-    /// The case is normal, as the user says.
+    /// The case is normal, on the word of the user.
     Normal,
     /// The case is left out.
     Skip,
-    /// Nothing is known of the case ([`Mask::Unknown`](super::Mask::Unknown)): for what needs no truth.
+    /// The mask of the case is unknown ([`Mask::Unknown`](super::Mask::Unknown)), for uses that need no ground truth.
     Keep,
 }
 
@@ -64,14 +64,14 @@ named!(MissingMask, "rule for a missing mask", {
     "keep" => Self::Keep,
 });
 
-/// What becomes of a row of `splits.csv` that names no case of the folder.
+/// Treatment of a row of `splits.csv` that names no case of the folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AbsentCases {
-    /// An error that lists the rows and the nearest names. The default: `1` for `001` would else leave a case out of
-    /// its split.
+    /// An error that lists the rows and the nearest names. This is the default, since `1` in place of `001` would
+    /// otherwise leave a case out of its split.
     #[default]
     Refuse,
-    /// A warning by `tracing`: for a part of a data set with the `splits.csv` of the whole.
+    /// A warning by `tracing`, for a part of a data set with the `splits.csv` of the whole data set.
     Warn,
 }

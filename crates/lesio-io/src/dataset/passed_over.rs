@@ -1,11 +1,11 @@
-//! What a layout does not take, so that nothing vanishes unsaid.
+//! Files that a layout does not use. They are reported, so that no file is dropped silently.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::endings::ending_of;
 
-/// Endings of files that stand beside images in every data set and are none (`.db` as in `Thumbs.db`).
+/// Endings of documents, which accompany the images of many data sets (`.db` as in `Thumbs.db`).
 const DOCUMENTS: [&str; 21] = [
     ".bib", ".bval", ".bvec", ".cfg", ".csv", ".db", ".htm", ".html", ".ini", ".json", ".log", ".md", ".ods",
     ".pdf", ".rst", ".tsv", ".txt", ".xlsx", ".xml", ".yaml", ".yml",
@@ -14,19 +14,19 @@ const DOCUMENTS: [&str; 21] = [
 /// Names without an ending that are documents.
 const DOCUMENT_NAMES: [&str; 6] = ["license", "licence", "readme", "changes", "dataset", "citation"];
 
-/// Endings named in one line, at most.
+/// The maximum number of endings in one message.
 const NAMED: usize = 6;
 
-/// Files and links that no case is made of.
+/// Files and links that are not a part of any case.
 #[derive(Debug, Default)]
 pub(super) struct PassedOver {
-    /// How many of each ending, and the first.
+    /// The number of files with each ending, and the first of them.
     files: BTreeMap<String, (usize, PathBuf)>,
     links: Vec<PathBuf>,
 }
 
 impl PassedOver {
-    /// Notes a file, unless it is a document.
+    /// Records a file, unless it is a document.
     pub(super) fn file(&mut self, path: &Path) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         let ending = ending_of(&name);
@@ -36,12 +36,12 @@ impl PassedOver {
         }
     }
 
-    /// Notes a link to a folder that was not followed.
+    /// Records a link to a folder that was not followed.
     pub(super) fn link(&mut self, path: &Path) {
         self.links.push(path.to_owned());
     }
 
-    /// What was passed over, in words: `3 .mha (brains/a.mha), 1 without ending (scan)`.
+    /// Describes the files: `3 .mha (brains/a.mha), 1 without ending (scan)`.
     pub(super) fn describe(&self) -> Option<String> {
         let named = self.files.iter().take(NAMED).map(|(ending, (count, first))| {
             let ending = if ending.is_empty() { "without ending" } else { ending };
@@ -54,7 +54,7 @@ impl PassedOver {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// Tells what was passed over.
+    /// Reports the files and links as warnings.
     pub(super) fn tell(&self, root: &Path) {
         if let Some(files) = self.describe() {
             tracing::warn!(folder = %root.display(), %files, "files that are part of no case");

@@ -1,4 +1,4 @@
-//! A table that a user wrote, separated by commas or tabs, with the numbers of its lines.
+//! A user's table, separated by commas or tabs, with line numbers.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use crate::error::ReadErrorKind;
 use crate::source::read_all;
 use crate::spreadsheet::plain;
 
-/// More than the list of any data set takes.
+/// The maximum number of bytes of a table, larger than the list of any data set.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// What is wrong with a table, and in which line, from 1.
+/// The line of a table, from 1, and the problem in this line.
 pub(super) type Fault = (u64, String);
 
-/// A table: its names of columns, and rows with the numbers of their lines.
+/// A table: column names, and rows with their line numbers.
 #[derive(Debug)]
 pub(super) struct Sheet {
     header: StringRecord,
@@ -24,7 +24,7 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
-    /// Reads a file; `bad` makes an error of what is wrong in it.
+    /// Reads a file; `bad` makes an error of a line number and a description of the problem.
     pub(super) fn read(
         path: &Path,
         bad: impl Fn(u64, String) -> DatasetErrorKind,
@@ -57,7 +57,7 @@ impl Sheet {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader =
             reader.has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes());
-        // Where a row begins, the reader counts from before the empty lines that it skips.
+        // The reader states the position before the empty lines that it skips; these lines are added here.
         let line = |position: Option<&csv::Position>| {
             let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
             let after =
@@ -69,7 +69,7 @@ impl Sheet {
         let mut rows = Vec::new();
         for row in reader.records() {
             let row = row.map_err(|error| (line(error.position()), error.to_string()))?;
-            // A row of blanks is as good as none.
+            // A row of blanks is skipped like an empty line.
             if row.iter().all(str::is_empty) {
                 continue;
             }
@@ -83,29 +83,29 @@ impl Sheet {
         Ok(Self { header, header_line, rows })
     }
 
-    /// The names of the columns as they stand.
+    /// The column names, unchanged.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.header.iter()
     }
 
-    /// The first column that has one of the names, whatever their case.
+    /// The first column with one of these names, in upper or lower case.
     pub(super) fn column(&self, wanted: &[&str]) -> Option<usize> {
         self.names().position(|name| wanted.contains(&name.to_ascii_lowercase().as_str()))
     }
 
-    /// That there is no column, `what` in words.
+    /// The error for a missing column, which `what` describes.
     pub(super) fn missing(&self, what: &str) -> Fault {
         let names: Vec<&str> = self.names().collect();
         (self.header_line, format!("there is no column {what} among {names:?}"))
     }
 
-    /// That something is wrong with the names of the columns.
+    /// The error for a problem with the column names.
     pub(super) fn bad_header(&self, reason: String) -> Fault {
         (self.header_line, reason)
     }
 }
 
-/// The bytes of a file of a user's; `bad` makes an error of a size beyond the limit.
+/// The bytes of a user's file; `bad` makes an error if the file exceeds the limit.
 pub(super) fn bytes_of(
     path: &Path,
     limit: u64,
@@ -119,7 +119,7 @@ pub(super) fn bytes_of(
     })
 }
 
-/// The value of a column; `None` where it is empty.
+/// The value in a column; `None` if it is empty.
 pub(super) fn value(row: &StringRecord, column: usize) -> Option<String> {
     row.get(column).filter(|value| !value.is_empty()).map(|value| plain(value).to_owned())
 }

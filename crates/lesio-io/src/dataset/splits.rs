@@ -1,4 +1,4 @@
-//! `splits.csv`: which case belongs to which split.
+//! `splits.csv`, which assigns cases to splits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Splits {
     by_name: BTreeMap<Key, Row>,
 }
 
-/// A patient, case or subject, and perhaps a frame.
+/// A patient, case or subject, with an optional frame.
 type Key = (String, Option<String>);
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ struct Row {
 }
 
 impl Splits {
-    /// Reads `splits.csv` of a folder, if there is one.
+    /// Reads the `splits.csv` of a folder, if it exists.
     pub(super) fn of(root: &Path) -> Result<Option<Self>, DatasetError> {
         let path = root.join(NAME);
         if !is_there(&path) {
@@ -43,10 +43,10 @@ impl Splits {
         }
     }
 
-    /// Sets the splits of cases; what is not named belongs to none. A row with a frame goes before one without.
+    /// Sets the splits of cases. A case without a row belongs to no split. A row with a frame overrides one without.
     ///
     /// # Errors
-    /// Two rows that put one case into two splits, and rows that name no case, unless those are only told.
+    /// For two rows that put one case into two splits; for rows that name no case, unless `absent` is `Warn`.
     pub(super) fn assign(&self, cases: &mut [Case], absent: AbsentCases) -> Result<(), DatasetError> {
         let mut met = BTreeSet::new();
         let mut without = 0_usize;
@@ -96,7 +96,7 @@ impl Splits {
     }
 }
 
-/// What a row may name: patients, cases, and patients with frames.
+/// The names that a row may contain: patients, cases, and patients with frames.
 fn names(cases: &[Case]) -> BTreeSet<String> {
     let frame = |case: &Case| case.frame.clone().map(|frame| label(&(case.patient.clone(), Some(frame))));
     cases

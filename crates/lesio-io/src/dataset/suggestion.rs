@@ -1,4 +1,4 @@
-//! Which layout fits a folder that does not have the one asked for.
+//! Suggestion of a layout for a folder that does not have the requested layout.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::Path;
 use super::bids;
 use crate::endings::{is_image, is_volume, volume_stem};
 
-/// Folders that are looked into, at most: this is a guess.
+/// The maximum number of folders that are searched, since this is only a guess.
 const LOOKED_INTO: usize = 40;
 
-/// Names that are given, at most.
+/// The maximum number of names in a suggestion.
 const GIVEN: usize = 4;
 
-/// What a folder looks like, where that is not the layout asked for.
+/// Describes the layout that a folder appears to have, if it is not the requested layout.
 pub(super) fn suggest(root: &Path, asked: &str) -> Option<String> {
     if let Some(found) = layout_of(root).filter(|found| !found.is(asked)) {
         return Some(format!("it looks like {}", found.text()));
@@ -24,7 +24,7 @@ pub(super) fn suggest(root: &Path, asked: &str) -> Option<String> {
     })
 }
 
-/// The volumes and images in a folder, in words: where a name is missing, one of these may be meant.
+/// Describes the volumes and images in a folder, one of which the user may have meant if a file is missing.
 pub(super) fn contents(folder: &Path) -> Option<String> {
     let names: Vec<String> =
         names(folder).into_iter().filter(|name| is_volume(name) || is_image(name)).collect();
@@ -89,7 +89,7 @@ fn layout_of(root: &Path) -> Option<Found> {
     for name in below.iter().flat_map(|name| names(&root.join(name))).filter(|name| is_volume(name)) {
         *counts.entry(name).or_default() += 1;
     }
-    // Of names that stand in as many folders, the one that is not a mask comes first, if any does.
+    // Of names that occur in equally many folders, prefer one that does not look like the name of a mask.
     let often = |name: &str, count: usize| {
         let lower = name.to_ascii_lowercase();
         let mask = ["mask", "seg", "label", "_gt", "truth"].iter().any(|part| lower.contains(part));
@@ -111,7 +111,7 @@ fn layout_of(root: &Path) -> Option<Found> {
     any.then_some(Found::Images)
 }
 
-/// The visible names in a folder, sorted; none where it cannot be listed.
+/// The visible names in a folder, sorted; none if the folder cannot be listed.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());

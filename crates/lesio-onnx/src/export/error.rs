@@ -1,48 +1,48 @@
-//! Why a model cannot be written as ONNX.
+//! Errors of the export to ONNX.
 
 use lesio_nn::EngineError;
 use lesio_vae::ConfigError;
 
-/// Why a localizer or a network cannot be written as ONNX.
+/// The reason why a localizer or a network cannot be written as ONNX.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportError {
-    /// A layer that has no counterpart.
+    /// A layer has no counterpart in ONNX.
     #[error("layer {name:?} cannot be written as ONNX: {layer}")]
     Layer {
-        /// Its name.
+        /// The name of the layer.
         name: String,
         /// The layer.
         layer: String,
     },
-    /// A parameter that is not there.
+    /// A parameter is missing.
     #[error("parameter {name:?} is missing")]
     Missing {
-        /// Its name.
+        /// The name of the parameter.
         name: String,
     },
-    /// A model whose networks are not known.
+    /// The networks of a model are unknown.
     #[error("the networks of a {kind} are not known to lesio, only its code is")]
     Model {
-        /// What the model is called.
+        /// The kind of the model.
         kind: String,
     },
-    /// A configuration that makes no network.
+    /// A configuration does not define a network.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Parameters that the device does not give back.
+    /// The device cannot return the parameters.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Scaling of intensities that a graph cannot hold.
+    /// A graph cannot contain the scaling of intensities.
     #[error("the model's intensities are not scaled by the same two numbers for every image: {found}")]
     Scaling {
-        /// How they are scaled.
+        /// The scaling that the model uses.
         found: String,
     },
-    /// A file that cannot be written.
+    /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] lesio_files::WriteError),
-    /// A description that cannot be written.
+    /// The description cannot be written.
     #[error("the description cannot be written as JSON")]
     Json(#[from] serde_json::Error),
 }

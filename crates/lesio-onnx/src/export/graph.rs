@@ -1,4 +1,4 @@
-//! From networks to ONNX graphs.
+//! Conversion of networks to ONNX graphs.
 
 use std::collections::BTreeSet;
 
@@ -12,23 +12,23 @@ use crate::proto::{
     attribute, data_type,
 };
 
-/// The operator set of what is written.
+/// The version of the operator set that lesio writes.
 pub const OPSET: i64 = 17;
 
-/// Version of the file format that belongs to it.
+/// The version of the file format that belongs to this operator set.
 const IR_VERSION: i64 = 8;
 
-/// The axis that the batch size is called.
+/// The name of the batch axis.
 const BATCH: &str = "n";
 
-/// A value of the graph: its name and its axes after the batch.
+/// A value of the graph: its name and its axes without the batch.
 #[derive(Clone, Debug)]
 pub(super) struct Value {
     pub(super) name: String,
     pub(super) dims: Vec<usize>,
 }
 
-/// An ONNX graph that grows node by node.
+/// An ONNX graph that is built node by node.
 #[derive(Debug, Default)]
 pub(super) struct GraphWriter {
     graph: GraphProto,
@@ -37,21 +37,21 @@ pub(super) struct GraphWriter {
 }
 
 impl GraphWriter {
-    /// An input of the graph: vectors have one axis, images three.
+    /// Adds an input to the graph: vectors have one axis, images three.
     pub(super) fn input(&mut self, name: &str, shape: Shape) -> Value {
         let value = Value { name: self.free(name), dims: axes(shape) };
         self.graph.input.push(info(&value));
         value
     }
 
-    /// Gives a value its name as an output of the graph.
+    /// Adds a value to the outputs of the graph, under this name.
     pub(super) fn output(&mut self, name: &str, value: &Value) {
         let named = Value { name: self.free(name), dims: value.dims.clone() };
         self.push("Identity", &[&value.name], vec![], &named.name);
         self.graph.output.push(info(&named));
     }
 
-    /// What the file says about itself.
+    /// Adds an entry to the metadata of the file.
     pub(super) fn metadata(&mut self, key: &str, value: impl Into<String>) {
         self.metadata.push(StringStringEntryProto { key: key.to_owned(), value: value.into() });
     }
@@ -70,7 +70,7 @@ impl GraphWriter {
         model.encode_to_vec()
     }
 
-    /// A name that is not taken.
+    /// A name that is not used yet.
     fn free(&mut self, name: &str) -> String {
         let numbered = (2..).map(|k| format!("{name}_{k}"));
         let mut all = std::iter::once(name.to_owned()).chain(numbered);
@@ -90,7 +90,7 @@ impl GraphWriter {
         });
     }
 
-    /// An operation with a result of these axes.
+    /// Adds an operation whose result has these axes.
     pub(super) fn op(
         &mut self,
         operator: &str,
@@ -104,13 +104,13 @@ impl GraphWriter {
         Value { name, dims }
     }
 
-    /// A constant of floats.
+    /// Adds a constant of floats.
     pub(super) fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> String {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, dims, data_type::FLOAT, raw_data)
     }
 
-    /// A constant of integers, a list.
+    /// Adds a constant list of integers.
     pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> String {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, &[values.len()], data_type::INT64, raw_data)
@@ -129,7 +129,7 @@ impl GraphWriter {
         name
     }
 
-    /// `scale * x + shift`.
+    /// Adds `scale * x + shift`.
     pub(super) fn line(&mut self, name: &str, x: &Value, scale: f32, shift: f32) -> Value {
         let scale = self.floats(&format!("{name}.scale"), &[], &[scale]);
         let shift = self.floats(&format!("{name}.shift"), &[], &[shift]);
@@ -137,7 +137,7 @@ impl GraphWriter {
         self.op("Add", name, &[&scaled.name, &shift], vec![], x.dims.clone())
     }
 
-    /// The nodes of a network of one input; returns its outputs.
+    /// Adds the nodes of a network with one input; returns its outputs.
     pub(super) fn network(
         &mut self,
         network: &Network,
@@ -170,7 +170,7 @@ impl GraphWriter {
     }
 }
 
-/// One layer on its way into a graph.
+/// A layer that is being written into a graph.
 struct Writing<'a> {
     graph: &'a mut GraphWriter,
     parameters: &'a ParameterSet,
@@ -261,7 +261,8 @@ impl Writing<'_> {
         Ok(self.graph.op(operator, self.name, &names, attributes, image))
     }
 
-    /// As exporters write it: each group as a channel, normalized, and back.
+    /// Adds the nodes that exporters usually write: each group is reshaped to a channel, normalized, and reshaped
+    /// back.
     fn group_normalization(
         &mut self,
         groups: usize,
@@ -347,7 +348,7 @@ impl Writing<'_> {
         self.graph.op("Resize", self.name, &[&x.name, "", &factors], attributes, image)
     }
 
-    /// A value with the four axes of images.
+    /// A value reshaped to the four axes of images.
     fn image(&mut self, value: &Value) -> Value {
         match value.dims[..] {
             [_, _, _] => value.clone(),
@@ -384,7 +385,7 @@ impl Writing<'_> {
     }
 }
 
-/// The axes of a value: one of a vector, three of an image.
+/// The axes of a value: one for a vector, three for an image.
 fn axes(shape: Shape) -> Vec<usize> {
     match shape.pixels() {
         1 => vec![shape.channels],

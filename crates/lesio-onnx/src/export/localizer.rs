@@ -1,4 +1,4 @@
-//! Localizers as ONNX, with a description of what ONNX does not hold.
+//! Export of localizers to ONNX, with a description of everything that ONNX cannot represent.
 
 use std::path::{Path, PathBuf};
 
@@ -13,37 +13,38 @@ use serde_json::{Value as Json, json};
 use super::error::ExportError;
 use super::graph::{GraphWriter, OPSET, Value};
 
-/// Where intensities are scaled.
+/// The place where intensities are scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scaling {
-    /// Before the graph: it reads what the network reads.
+    /// Before the graph: the input of the graph is the scaled input of the network.
     #[default]
     Outside,
-    /// In the graph of the reconstruction: it reads intensities and gives intensities.
+    /// In the graph of the reconstruction: its input and output are intensities.
     Inside,
 }
 
-/// How a localizer is written as ONNX.
+/// Options for writing a localizer as ONNX.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ExportConfig {
-    /// Where intensities are scaled. Default outside.
+    /// The place where intensities are scaled. Default outside.
     pub scaling: Scaling,
 }
 
 setters!(ExportConfig { scaling: Scaling });
 
-/// A localizer as ONNX.
+/// A localizer in ONNX format.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exported {
-    /// Names of files and their bytes: `reconstruction.onnx`, of a VAE also `encoder.onnx` and `decoder.onnx`.
+    /// File names and contents: `reconstruction.onnx`, or `segmentation.onnx` for a segmenter without a restored
+    /// image; for a VAE also `encoder.onnx` and `decoder.onnx`.
     pub files: Vec<(&'static str, Vec<u8>)>,
-    /// What belongs to them: preprocessing, filters, thresholds, provenance, and what the graphs do not hold.
+    /// Description of the localizer: preprocessing, filters, thresholds, provenance, and steps outside the graphs.
     pub description: Json,
 }
 
-/// What a model computes, as networks.
+/// The networks of a model.
 enum Networks {
     Vae {
         encoder: Network,
@@ -51,14 +52,14 @@ enum Networks {
         likelihood: Likelihood,
     },
     Reconstructor(Network),
-    /// The logit, and perhaps the restored image after it.
+    /// The channels of the output are the logit and, if present, the restored image.
     Segmenter(Network),
 }
 
-/// A network of one input as the bytes of an ONNX file of opset [`OPSET`]; `outputs` names its outputs in their order.
+/// Encodes a network with one input as an ONNX file of opset [`OPSET`]. `outputs` names its outputs, in order.
 ///
 /// # Errors
-/// Layers that have no counterpart, and parameters that are missing.
+/// For layers without a counterpart in ONNX, and for missing parameters.
 pub fn network_to_onnx(
     network: &Network,
     parameters: &ParameterSet,
@@ -76,11 +77,11 @@ pub fn network_to_onnx(
 }
 
 impl ExportConfig {
-    /// A localizer as ONNX.
+    /// Converts a localizer to ONNX.
     ///
     /// # Errors
-    /// A model of one's own, whose networks lesio does not know; scaling inside of the graph where it differs from image to
-    /// image.
+    /// For a user-defined model, whose networks lesio does not know, and for [`Scaling::Inside`] if the scaling
+    /// differs between images.
     pub fn export(&self, localizer: &Localizer) -> Result<Exported, ExportError> {
         let networks = networks_of(localizer)?;
         let parameters = localizer.model().parameters()?;
@@ -150,10 +151,11 @@ impl ExportConfig {
 }
 
 impl Exported {
-    /// Writes the files and the description (`model.json`) into a folder, each whole or not at all. Returns their paths.
+    /// Writes the files and the description (`model.json`) into a folder and returns their paths. Each file is
+    /// written completely or not at all.
     ///
     /// # Errors
-    /// A file that cannot be written, or that exists and is not to be replaced.
+    /// For a file that cannot be written, or that exists and must not be replaced.
     pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<PathBuf>, ExportError> {
         let text = serde_json::to_string_pretty(&self.description)?;
         let files = self.files.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
@@ -189,7 +191,7 @@ fn networks_of(localizer: &Localizer) -> Result<Networks, ExportError> {
     })
 }
 
-/// The one scale of all images.
+/// The scale that all images share.
 fn linear_scale(localizer: &Localizer) -> Result<LinearScale, ExportError> {
     match &localizer.preprocessing().config().intensity {
         Intensity::Range(scale) => Ok(*scale),
@@ -202,7 +204,7 @@ fn linear_scale(localizer: &Localizer) -> Result<LinearScale, ExportError> {
     }
 }
 
-/// Intensities as the network sees them.
+/// Scales intensities to the range of the network.
 fn scaled(graph: &mut GraphWriter, image: &Value, scale: &LinearScale, clip: Option<[f32; 2]>) -> Value {
     let range = scale.high() - scale.low();
     let x = graph.line("scaled", image, (1.0 / range) as f32, (-scale.low() / range) as f32);
@@ -212,7 +214,7 @@ fn scaled(graph: &mut GraphWriter, image: &Value, scale: &LinearScale, clip: Opt
     graph.op("Clip", "clipped", &[&x.name, &low, &high], vec![], x.dims)
 }
 
-/// Mean and log-variance, which is kept within its range.
+/// The mean and the log-variance; the log-variance is clipped to its range.
 fn posterior(
     graph: &mut GraphWriter,
     encoder: &Network,
@@ -230,7 +232,7 @@ fn posterior(
     Ok([mean, kept])
 }
 
-/// The expected image of a latent vector.
+/// The expected image for a latent vector.
 fn decoded(
     graph: &mut GraphWriter,
     decoder: &Network,
@@ -247,7 +249,7 @@ fn decoded(
     })
 }
 
-/// The logit of a segmenter, and the restored image that may follow it.
+/// The logit of a segmenter, and the restored image if the output has more channels.
 fn divided(graph: &mut GraphWriter, out: &Value, shape: Shape) -> (Value, Option<Value>) {
     if out.dims.first() == Some(&1) {
         return (out.clone(), None);
@@ -271,7 +273,7 @@ fn first(values: Vec<Value>) -> Result<Value, ExportError> {
     values.into_iter().next().ok_or_else(missing)
 }
 
-/// The rates at which thresholds are stated.
+/// The rates for which the description states thresholds.
 const RATES: [f64; 3] = [0.01, 0.05, 0.1];
 
 fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportError> {
@@ -311,7 +313,7 @@ fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportEr
     }))
 }
 
-/// The steps between a file and a verdict that a server has to do itself, in their order.
+/// The steps from a file to a verdict that a server must implement itself, in order.
 fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
     let config = localizer.preprocessing().config();
     let mut steps = Vec::new();

@@ -1,4 +1,4 @@
-//! Networks and localizers written as ONNX.
+//! Export of networks and localizers to ONNX.
 
 mod error;
 mod graph;

@@ -45,7 +45,7 @@ fn cast(args: &Args<'_>) -> Result<Tensor, Fault> {
     let data = match &tensor.data {
         Data::Floats(_) if is_float => tensor.data.clone(),
         Data::Sizes(_) if is_integer => tensor.data.clone(),
-        // What depends on the batch is no number: nothing may be computed of it but what is thrown away.
+        // A size that depends on the batch is not a number. It becomes NaN, so results that use it must be discarded.
         Data::Sizes(values) if is_float => Data::Floats(
             values.iter().map(|size| size.value().map_or(f32::NAN, |value| value as f32)).collect(),
         ),
@@ -68,7 +68,7 @@ fn cast(args: &Args<'_>) -> Result<Tensor, Fault> {
     Ok(Tensor { dims: tensor.dims.clone(), data })
 }
 
-/// Whether each value is other than 0.
+/// Whether each value differs from 0.
 fn truths(tensor: &Tensor) -> Result<Vec<bool>, Fault> {
     Ok(match &tensor.data {
         Data::Floats(values) => values.iter().map(|&value| value != 0.0).collect(),
@@ -110,7 +110,7 @@ fn binary(args: &Args<'_>) -> Result<Option<Tensor>, Fault> {
             |_, _| f32::NAN,
             |a, b| {
                 let (a, b) = (a.value()?, b.value()?);
-                // The sign is the divisor's.
+                // The remainder has the sign of the divisor.
                 let rest = a.checked_rem(b)?;
                 Some(Size::known(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest }))
             },
@@ -169,7 +169,7 @@ impl Size {
         Some(Self { factor, power: if factor == 0 { 0 } else { self.power.checked_add(other.power)? } })
     }
 
-    /// The quotient, rounded towards 0 where both are known; else only one without a rest.
+    /// The quotient, rounded toward 0 if both sizes are numbers; otherwise only if there is no remainder.
     pub(crate) fn over(self, other: Self) -> Option<Self> {
         let factor = self.factor.checked_div(other.factor)?;
         let power = self.power.checked_sub(other.power)?;
@@ -177,12 +177,12 @@ impl Size {
         (is_exact || (self.power == 0 && other.power == 0)).then_some(Self { factor, power })
     }
 
-    /// Compares where the order is the same for every batch size.
+    /// Compares two sizes if the order is the same for every batch size.
     fn compare(self, other: Self) -> Option<std::cmp::Ordering> {
         if self.power == other.power {
             return Some(self.factor.cmp(&other.factor));
         }
-        // One is positive for every batch, the other is not.
+        // One is positive for every batch size, the other is not.
         match (self.factor > 0, other.factor > 0) {
             (true, false) => Some(std::cmp::Ordering::Greater),
             (false, true) => Some(std::cmp::Ordering::Less),

@@ -1,4 +1,4 @@
-//! Operations on constants, such as those by which exporters compute shapes.
+//! Operations on constants, such as the operations with which exporters compute shapes.
 
 mod elementwise;
 mod shape;
@@ -9,7 +9,7 @@ use crate::args::Args;
 use crate::error::Fault;
 use crate::tensor::Tensor;
 
-/// The constants that an operator makes of constants; `None` where it is none that is computed ahead.
+/// The constants that an operator computes from constants; `None` if the operator is not computed in advance.
 pub(crate) fn fold(args: &Args<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
     if let Some(tensor) = elementwise::fold(args)? {
         return Ok(Some(vec![tensor]));

@@ -6,7 +6,7 @@ use crate::proto::attribute;
 use crate::tensor::{Data, Size, Tensor, count};
 use crate::views::{self, View};
 
-/// Most values of a constant that is put together.
+/// The maximum number of values of a concatenated constant.
 const LARGEST_CONSTANT: usize = 1 << 24;
 
 pub(super) fn fold(args: &Args<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
@@ -80,7 +80,7 @@ pub(super) fn fold(args: &Args<'_>) -> Result<Option<Vec<Tensor>>, Fault> {
     Ok(Some(vec![one]))
 }
 
-/// Lengths that do not depend on the batch.
+/// Lengths that do not depend on the batch size.
 pub(crate) fn known_dims(sizes: &[Size]) -> Result<Vec<usize>, Fault> {
     let known = |size: &Size| match size.value().map(usize::try_from) {
         Some(Ok(length)) => Ok(length),

@@ -15,7 +15,7 @@ impl Lowering {
         args.shape_of(args.computed(0)?.sizes(self.batch))
     }
 
-    /// Dropout at inference: nothing.
+    /// Dropout, which does nothing at inference.
     pub(super) fn dropout(&self, args: &Args<'_>) -> Result<Computed, Fault> {
         if let Some(Value::Constant(training)) = args.input(2)
             && training.as_sizes().is_some_and(|sizes| sizes.iter().any(|size| size.factor != 0))
@@ -56,7 +56,7 @@ impl Lowering {
         }
     }
 
-    /// Axes in another order. Where only axes of length 1 are moved past others, values stay as they are.
+    /// Reorders axes. If only axes of length 1 change their place, the order of values stays the same.
     pub(super) fn transpose(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let value = args.computed(0)?;
         let order = args.order(value.dims.len() + 1)?;
@@ -102,7 +102,7 @@ impl Lowering {
         parts.iter().map(|positions| Ok(Value::Computed(self.select(value, axis, positions)?))).collect()
     }
 
-    /// Positions along an axis of a computed value.
+    /// Selects positions along an axis of a computed value.
     fn select(&mut self, value: &Computed, axis: usize, positions: &[usize]) -> Result<Computed, Fault> {
         let Some(&length) = value.dims.get(axis) else { return invalid(format!("axis {axis}")) };
         if positions.iter().copied().eq(0..length) {
@@ -147,7 +147,7 @@ impl Lowering {
         self.value(Op::Layer(Layer::Concatenate), ids, dims)
     }
 
-    /// To the shape that it has.
+    /// Accepts `Expand` only if the shape stays the same.
     pub(super) fn expand(&self, args: &Args<'_>) -> Result<Computed, Fault> {
         let value = args.computed(0)?;
         let own = value.sizes(self.batch);

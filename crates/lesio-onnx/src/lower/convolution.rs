@@ -1,7 +1,8 @@
 //! Convolutions and padding.
 //!
-//! lesio's convolutions have square kernels and the same padding on all sides. Others are the same as one with a larger
-//! kernel that has zeros around (or, dilated, between) the weights; groups are blocks of a dense kernel.
+//! lesio's convolutions have square kernels and the same padding on all sides. Other convolutions are equivalent to
+//! one with a larger kernel, which has zeros around the weights or, with dilation, between them. Groups are blocks of
+//! a dense kernel.
 
 use std::sync::Arc;
 
@@ -13,19 +14,19 @@ use crate::error::{Fault, invalid, unsupported};
 use crate::ir::{Op, Weights};
 use crate::views;
 
-/// Most weights of a kernel to which zeros are added.
+/// The maximum number of weights of a kernel to which zeros are added.
 const LARGEST_KERNEL: usize = 1 << 26;
 
-/// Settings along rows or columns.
+/// Settings along the rows or the columns.
 #[derive(Clone, Copy, Debug)]
 struct Axis {
     size: usize,
     kernel: usize,
     stride: usize,
     dilation: usize,
-    /// Zeros before and after.
+    /// Number of zeros before and after.
     pads: [usize; 2],
-    /// What is added at the end of a transposed convolution's output.
+    /// Length added at the end of a transposed convolution's output.
     extra: usize,
 }
 
@@ -36,7 +37,7 @@ impl Axis {
     }
 }
 
-/// A square kernel that stands for another one.
+/// A square kernel that is equivalent to another kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Square {
     kernel: usize,
@@ -60,7 +61,7 @@ impl Lowering {
             ));
         }
         let mut axes = axes(args, [rows, columns], [shape.height, shape.width])?;
-        // Zeros around its input are padding.
+        // Zeros around the input become padding.
         if let (Op::Pad(around), &[before]) = (&self.graph.nodes[id].op, &self.graph.nodes[id].inputs[..]) {
             for (axis, pads) in axes.iter_mut().zip(around) {
                 axis.size -= pads[0] + pads[1];
@@ -127,7 +128,7 @@ impl Lowering {
         self.value(Op::TransposedConvolution(convolution, Weights { weight, bias }), vec![id], dims)
     }
 
-    /// Zeros around an image.
+    /// Adds zeros around an image.
     pub(super) fn pad(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let value = args.computed(0)?;
         let rank = value.dims.len() + 1;
@@ -187,7 +188,7 @@ fn groups(args: &Args<'_>, channels: usize) -> Result<usize, Fault> {
     }
 }
 
-/// A number of an attribute, at least `least`.
+/// The number of an attribute, which must be at least `least`.
 fn small(name: &str, value: i64, least: i64) -> Result<usize, Fault> {
     if (least..=1 << 12).contains(&value) {
         return Ok(value as usize);
@@ -195,7 +196,7 @@ fn small(name: &str, value: i64, least: i64) -> Result<usize, Fault> {
     unsupported(format!("{name} is {value}, expected {least} to 4096"))
 }
 
-/// Kernel, stride, dilation and padding along rows and columns.
+/// Kernel, stride, dilation and padding along the rows and along the columns.
 fn axes(args: &Args<'_>, kernel: [usize; 2], sizes: [usize; 2]) -> Result<[Axis; 2], Fault> {
     let pair = |name: &str, least: i64| match args.integers_attribute(name) {
         None => Ok([least.max(0) as usize; 2]),
@@ -247,13 +248,13 @@ fn axes(args: &Args<'_>, kernel: [usize; 2], sizes: [usize; 2]) -> Result<[Axis;
     Ok(axes)
 }
 
-/// Whether a kernel needs no zeros.
+/// Whether a kernel needs no additional zeros.
 fn is_plain(axes: [Axis; 2], square: Square, groups: usize) -> bool {
     groups == 1 && axes.iter().all(|axis| axis.kernel == square.kernel && axis.dilation == 1)
 }
 
-/// The smallest square kernel of a convolution: its first weight lies `padding - pads[0]` from its beginning, and it makes as
-/// many outputs.
+/// The smallest square kernel that is equivalent to the kernel of a convolution. Its first weight is at the offset
+/// `padding - pads[0]`, and the number of outputs is the same.
 fn square(axes: [Axis; 2]) -> Result<Square, Fault> {
     for axis in axes {
         if axis.size + axis.pads[0] + axis.pads[1] < axis.extent() {
@@ -268,7 +269,7 @@ fn square(axes: [Axis; 2]) -> Result<Square, Fault> {
             let outputs = (axis.size + axis.pads[0] + axis.pads[1] - axis.extent()) / axis.stride;
             (axis.size + 2 * padding - kernel) / axis.stride == outputs
         };
-        // A larger kernel makes fewer outputs: no more than twice the padding and a stride have to be tried.
+        // A larger kernel has fewer outputs, so it suffices to try twice the padding plus a stride.
         let last = most.min(least + 2 * padding + axes[0].stride);
         if let Some(kernel) = (least..=last).find(|&kernel| axes.iter().all(|axis| fits(kernel, axis))) {
             return Ok(Square { kernel, padding });
@@ -277,7 +278,7 @@ fn square(axes: [Axis; 2]) -> Result<Square, Fault> {
     unsupported(format!("no square kernel with one padding is the same as {axes:?}"))
 }
 
-/// The same for a transposed convolution, whose output size says how large the kernel is.
+/// The equivalent square kernel for a transposed convolution, whose output size determines the kernel size.
 fn transposed_square(axes: [Axis; 2]) -> Result<Square, Fault> {
     let kernel = |axis: &Axis, padding: usize| {
         (2 * padding + axis.extra + axis.extent()).checked_sub(axis.pads[0] + axis.pads[1])
@@ -301,7 +302,7 @@ pub(super) fn kernel_of_zeros(outer: usize, inner: usize, kernel: usize) -> Resu
     }
 }
 
-/// Weights `[outer, inner, rows, columns]` in groups.
+/// The weights of a grouped convolution, `[outer, inner, rows, columns]`.
 struct Kernel {
     outer: usize,
     inner: usize,
@@ -310,7 +311,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// The same weights in a dense square kernel `[outer, inner of all groups, kernel, kernel]`.
+    /// Copies the weights into a dense square kernel `[outer, inner of all groups, kernel, kernel]`.
     fn embedded(&self, weight: &[f32], square: Square, inner: usize) -> Result<Arc<[f32]>, Fault> {
         let Self { outer, axes: [rows, columns], groups, .. } = *self;
         let kernel = square.kernel;

@@ -1,4 +1,4 @@
-//! Functions of each value, and arithmetic.
+//! Elementwise functions and arithmetic.
 
 use lesio_nn::{Activation, Layer};
 
@@ -45,7 +45,7 @@ impl Lowering {
         self.plain(args, Op::Layer(Layer::Activation(known)))
     }
 
-    /// An operation of each value.
+    /// An operation that is applied to each value.
     fn plain(&mut self, args: &Args<'_>, op: Op) -> Result<Computed, Fault> {
         Ok(self.each(args.computed(0)?, op))
     }
@@ -55,7 +55,7 @@ impl Lowering {
         Computed { id: self.push(op, vec![value.id], shape), dims: value.dims.clone() }
     }
 
-    /// `x` where positive, else `slope * x`.
+    /// `x` if it is positive, otherwise `slope * x`.
     fn rectified(&mut self, value: &Computed, slope: f32) -> Result<Computed, Fault> {
         if (0.0..1.0).contains(&slope) {
             return Ok(self.each(value, Op::Layer(Layer::Activation(Activation::LeakyRelu { slope }))));
@@ -72,7 +72,7 @@ impl Lowering {
         self.sum(&[positive, negative])
     }
 
-    /// Limits values.
+    /// Limits values to a range.
     pub(super) fn clip(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let limit = |index: usize| match args.input(index) {
             None => Ok(None),
@@ -104,8 +104,8 @@ impl Lowering {
         self.between(value.clone(), low, high)
     }
 
-    /// Values within limits: `m = low + relu(x - low)`, then `high - relu(high - m)`. A limit that a value cannot reach is
-    /// left out.
+    /// Limits values to a range: `m = low + relu(x - low)`, then `high - relu(high - m)`. A limit that the values
+    /// cannot exceed is left out.
     fn between(&mut self, mut value: Computed, low: f32, high: f32) -> Result<Computed, Fault> {
         let [least, most] = self.range(value.id);
         let relu = || Op::Layer(Layer::Activation(Activation::RELU));
@@ -122,7 +122,7 @@ impl Lowering {
         Ok(value)
     }
 
-    /// A range that holds all values of a node.
+    /// A range that contains all values of a node.
     fn range(&self, mut id: Id) -> [f32; 2] {
         while let (Op::Layer(Layer::Reshape(_)), &[before]) =
             (&self.graph.nodes[id].op, &self.graph.nodes[id].inputs[..])
@@ -137,7 +137,7 @@ impl Lowering {
         }
     }
 
-    /// A scale and a shift, of all values or of each channel.
+    /// A scale and a shift, the same for all values or one for each channel.
     fn affine(&mut self, value: &Computed, affine: Affine) -> Result<Computed, Fault> {
         if affine.scale.iter().chain(&affine.shift).any(|number| !number.is_finite()) {
             return unsupported("it computes with a constant that is not finite");
@@ -223,7 +223,7 @@ impl Lowering {
     }
 }
 
-/// A constant that is broadcast to a computed value: one number, or one for each channel.
+/// A constant that is broadcast to a computed value, as one number or one for each channel.
 fn by_channel(value: &Computed, constant: &Tensor) -> Result<Vec<f32>, Fault> {
     let Some(values) = constant.as_floats() else {
         return invalid("a constant holds integers, expected floats");
@@ -235,7 +235,7 @@ fn by_channel(value: &Computed, constant: &Tensor) -> Result<Vec<f32>, Fault> {
             constant.dims, value.dims
         ))
     };
-    // Aligned at the last axis; the batch is the first.
+    // Shapes are aligned at the last axis; the first axis is the batch.
     let rank = value.dims.len() + 1;
     let Some(new) = rank.checked_sub(constant.dims.len()) else { return refuse() };
     let length =

@@ -1,4 +1,4 @@
-//! Products with matrices.
+//! Matrix products.
 
 use super::Lowering;
 use crate::args::{Args, Computed};
@@ -44,8 +44,8 @@ impl Lowering {
     }
 }
 
-/// Number of features and weights `[features, values]` of the constant matrix `[values, features]` that is the second
-/// input, or `[features, values]` where it is transposed.
+/// The number of features, and the weights `[features, values]` from the second input. This input is a constant
+/// matrix `[values, features]`, or `[features, values]` if it is transposed.
 fn matrix(args: &Args<'_>, value: &Computed, is_transposed: bool) -> Result<(usize, Vec<f32>), Fault> {
     let &[length] = &value.dims[..] else {
         return unsupported(format!(

@@ -1,4 +1,4 @@
-//! From the nodes of an ONNX graph to the intermediate graph.
+//! Conversion of the nodes of an ONNX graph to the intermediate graph.
 
 mod arrange;
 mod convolution;
@@ -20,7 +20,7 @@ use crate::model::{Node, OnnxModel};
 use crate::proto::data_type;
 use crate::tensor::{Size, count};
 
-/// Oldest operator set that is read.
+/// The oldest operator set that lesio reads.
 const OLDEST_OPSET: i64 = 7;
 
 /// The computed values of a model.
@@ -30,7 +30,7 @@ pub(crate) struct Lowered {
     pub(crate) values: BTreeMap<String, Value>,
 }
 
-/// Translates what `wanted` tensors need. `shapes` are those of inputs that the model leaves open.
+/// Converts the nodes that the `wanted` tensors need. `shapes` are the shapes of inputs that the model leaves open.
 pub(crate) fn lower(
     model: &OnnxModel,
     wanted: &[&str],
@@ -54,7 +54,7 @@ pub(crate) fn lower(
     Ok(Lowered { graph: lowering.graph, values: lowering.values })
 }
 
-/// The nodes that some tensors need, each after those that it needs.
+/// The nodes that the `wanted` tensors need, each after the nodes that it depends on.
 fn order(model: &OnnxModel, wanted: &[&str]) -> Result<Vec<usize>, OnnxError> {
     let mut producer: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, node) in model.nodes.iter().enumerate() {
@@ -63,7 +63,7 @@ fn order(model: &OnnxModel, wanted: &[&str]) -> Result<Vec<usize>, OnnxError> {
     }
     let known: BTreeSet<&str> = model.constants.keys().map(String::as_str).chain(model.inputs()).collect();
     let mut order = Vec::new();
-    // 0: not yet seen, 1: its inputs are being looked at, 2: done.
+    // 0: not visited yet, 1: its inputs are being visited, 2: done.
     let mut state = vec![0u8; model.nodes.len()];
     let mut stack: Vec<(usize, usize)> = Vec::new();
     for &name in wanted {
@@ -110,11 +110,11 @@ fn order(model: &OnnxModel, wanted: &[&str]) -> Result<Vec<usize>, OnnxError> {
 pub(crate) struct Lowering {
     graph: Graph,
     values: BTreeMap<String, Value>,
-    /// What stands for the batch in shapes: its size where the model fixes it.
+    /// The batch size in shapes: a number if the model fixes it, otherwise symbolic.
     batch: Size,
-    /// The node that is translated.
+    /// The ONNX node that is being converted.
     origin: Arc<NodeName>,
-    /// Weights of all layers so far: a file may share one tensor among many.
+    /// The number of weights of all layers so far. It is counted because many nodes of a file may share one tensor.
     weights: u64,
 }
 
@@ -201,7 +201,7 @@ impl Lowering {
         }
     }
 
-    /// Operators with one output that is used.
+    /// Converts an operator of which one output is used.
     fn one(&mut self, args: &Args<'_>) -> Result<Value, Fault> {
         let made = match args.operator() {
             "Shape" => return self.shape(args).map(Value::Constant),
@@ -241,7 +241,7 @@ impl Lowering {
         self.graph.push(op, inputs, shape, &origin)
     }
 
-    /// A value of the shape that its axes say, channels first.
+    /// Adds a node whose shape follows from its axes, channels first.
     fn value(&mut self, op: Op, inputs: Vec<Id>, dims: Vec<usize>) -> Result<Computed, Fault> {
         if let Op::Convolution(_, weights) | Op::TransposedConvolution(_, weights) | Op::Linear(weights) = &op
         {
@@ -257,7 +257,7 @@ impl Lowering {
         Ok(Computed { id, dims })
     }
 
-    /// The node of a value in the shape that its axes say.
+    /// The node of a value, reshaped to the shape that follows from its axes.
     fn shaped(&mut self, value: &Computed) -> Result<(Id, Shape), Fault> {
         let shape = shape_of(&value.dims);
         let shape = shape.ok_or_else(|| Fault::Invalid(format!("a value has the shape {:?}", value.dims)))?;
@@ -279,9 +279,10 @@ impl Lowering {
     }
 }
 
-/// The shape of a sample with these axes: an image of three, else as channels, then all that follows in one row.
+/// The shape of a sample with these axes. Three axes are an image; otherwise the first axis is the channels, and all
+/// other axes form one row.
 ///
-/// `None` for an empty one and for more values than a network may have.
+/// `None` if the shape is empty or has more values than a network may have.
 pub(crate) fn shape_of(dims: &[usize]) -> Option<Shape> {
     if !(1..=LARGEST_VALUES).contains(&(count(dims)? as u64)) {
         return None;

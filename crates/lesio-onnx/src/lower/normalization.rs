@@ -1,15 +1,15 @@
-//! Normalizations, at inference.
+//! Normalization at inference.
 
 use super::Lowering;
 use crate::args::{Args, Computed};
 use crate::error::{Fault, invalid, unsupported};
 use crate::ir::{Affine, Op};
 
-/// What PyTorch and ONNX add to a variance unless told otherwise.
+/// The number that PyTorch and ONNX add to a variance by default.
 const EPSILON: f32 = 1e-5;
 
 impl Lowering {
-    /// By running statistics: a scale and a shift.
+    /// Normalizes by running statistics: a scale and a shift.
     pub(super) fn batch_normalization(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         if args.integer_attribute("training_mode", 0) != 0 {
             return unsupported("it is exported for training");
@@ -35,7 +35,7 @@ impl Lowering {
         self.value(Op::Affine(Affine { scale, shift }), vec![id], value.dims.clone())
     }
 
-    /// Of each channel; of `[n, groups, values]` that were an image, of each group of its channels.
+    /// Normalizes each channel, or each group of channels if an image was reshaped to `[n, groups, values]`.
     pub(super) fn instance_normalization(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let value = args.computed(0)?;
         let Some(&groups) = value.dims.first() else { return invalid("its input has no channels") };
@@ -45,7 +45,7 @@ impl Lowering {
         };
         let (scale, shift) = (given(1)?, given(2)?);
         let shape = self.graph.shape(value.id);
-        // As it was before it was reshaped, if that is a matter of groups.
+        // For groups, the image before it was reshaped.
         let id = if shape.channels.is_multiple_of(groups) { value.id } else { self.shaped(value)?.0 };
         let shape = self.graph.shape(id);
         let channels = shape.channels / groups;
@@ -58,7 +58,7 @@ impl Lowering {
         Ok(Computed { id, dims: value.dims.clone() })
     }
 
-    /// The operator of opset 18, with a scale for each group, and that of opset 21, with one for each channel.
+    /// Group normalization: opset 18 has one scale for each group, opset 21 one for each channel.
     pub(super) fn group_normalization(&mut self, args: &Args<'_>) -> Result<Computed, Fault> {
         let value = args.computed(0)?;
         let (id, shape) = self.image(value)?;

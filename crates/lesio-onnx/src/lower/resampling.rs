@@ -1,4 +1,4 @@
-//! Pooling, and enlarging images.
+//! Pooling and upsampling of images.
 
 use lesio_nn::{Bias, Convolution, Layer};
 
@@ -8,7 +8,7 @@ use crate::error::{Fault, invalid, unsupported};
 use crate::ir::{Op, Weights};
 use crate::proto::attribute;
 
-/// Most rows or columns of an enlarged image.
+/// The maximum number of rows or columns of an upsampled image.
 const LARGEST_LENGTH: usize = 1 << 16;
 
 impl Lowering {
@@ -84,7 +84,7 @@ impl Lowering {
         ))
     }
 
-    /// Means of windows that overlap: a convolution of each channel.
+    /// The mean over overlapping windows, as a convolution of each channel.
     fn mean_of_windows(
         &mut self,
         id: usize,
@@ -170,7 +170,7 @@ impl Lowering {
                 Layer::UpsampleNearest { factor }
             }
             ("linear", "half_pixel") => Layer::UpsampleBilinear { factor },
-            // The same but for an output of one pixel, which no enlargement has.
+            // Differs from half_pixel only for an output of one pixel, which upsampling never has.
             ("linear", "pytorch_half_pixel") => Layer::UpsampleBilinear { factor },
             ("linear", "align_corners") => Layer::UpsampleBilinearCorners { factor },
             _ => return unsupported(format!("mode {mode} by {place}")),
@@ -180,7 +180,7 @@ impl Lowering {
     }
 }
 
-/// Rows and columns after a resize: from sizes, or from factors.
+/// Rows and columns after `Resize`, from its sizes or from its factors.
 fn target(args: &Args<'_>, value: &Computed) -> Result<[usize; 2], Fault> {
     if args
         .attribute("axes", attribute::INTS)
@@ -230,7 +230,7 @@ fn target(args: &Args<'_>, value: &Computed) -> Result<[usize; 2], Fault> {
     Ok([size(0)?, size(1)?])
 }
 
-/// Whether the nearest pixels are those of a repetition.
+/// Whether nearest-neighbor interpolation repeats each pixel.
 fn is_repetition(factor: usize, from: [usize; 2], place: &str, rounding: &str) -> bool {
     from.iter().all(|&length| {
         let to = length * factor;

@@ -1,4 +1,4 @@
-//! `participants.tsv` and `sub-01_sessions.tsv`: what else is known of subjects and sessions.
+//! `participants.tsv` and `sub-01_sessions.tsv`: further properties of subjects and sessions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,17 +7,17 @@ use super::super::error::{DatasetError, DatasetErrorKind};
 use super::super::folder::is_there;
 use super::super::sheet::{Sheet, value};
 
-/// What BIDS writes for a value that is not known.
+/// The text that BIDS uses for an unknown value.
 const NOT_KNOWN: &str = "n/a";
 
-/// The rows of a table by the name in its first column.
+/// The rows of a table by the name in the first column.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     rows: BTreeMap<String, Vec<(String, String)>>,
 }
 
 impl Columns {
-    /// Reads a table, whose column `key` names subjects or sessions; no row where there is no such file.
+    /// Reads a table whose column `key` names subjects or sessions; there are no rows if the file does not exist.
     pub(super) fn of(path: &Path, key: &str) -> Result<Self, DatasetError> {
         if !is_there(path) {
             return Ok(Self::default());
@@ -51,12 +51,12 @@ impl Columns {
         Ok(Self { rows })
     }
 
-    /// The columns of a subject or session with its values; none where it has no row.
+    /// The columns and values of a subject or session; empty if it has no row.
     pub(super) fn get(&self, name: &str) -> &[(String, String)] {
         self.rows.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether there is a table, and it has no such row.
+    /// Whether the table has rows, but none with this name.
     pub(super) fn lacks(&self, name: &str) -> bool {
         !self.rows.is_empty() && !self.rows.contains_key(name)
     }

@@ -1,4 +1,4 @@
-//! The volumes of a data set of BIDS that have a wanted name.
+//! The volumes of a BIDS data set whose names match.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use super::super::folder::{Entry, entries};
 use super::name::{Name, Pattern};
 use crate::endings::{is_single_volume, volume_stem};
 
-/// How a file that is not meant is left out.
+/// How the user can exclude a file that is not meant.
 pub(super) const HINT: &str = "a line in .bidsignore leaves a file out";
 
-/// A volume with its name taken apart, and which of the wanted patterns it has.
+/// A volume with its parsed name, and the index of the pattern that it matches.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
@@ -18,19 +18,19 @@ pub(super) struct Found {
     pub(super) pattern: usize,
 }
 
-/// The volumes of patterns in the folders of a session, one for each kind of data.
+/// The volumes in the folders of a session that match the patterns; there is one folder for each kind of data.
 pub(super) fn files_of(session: &Path, patterns: &[Pattern]) -> Result<Vec<Found>, DatasetError> {
     let mut found = Vec::new();
     for folder in entries(session)? {
         if folder.is_folder && !folder.name.starts_with("ses-") {
-            // What made a derivative need not keep to BIDS in all its names.
+            // Names in a derivative may break the rules of BIDS.
             found.extend(matching(entries(&folder.path)?, patterns).into_iter().filter_map(Result::ok));
         }
     }
     Ok(found)
 }
 
-/// The volumes of patterns; an image has the first that it matches.
+/// The volumes that match the patterns; an image belongs to the first pattern that it matches.
 pub(super) fn matching(files: Vec<Entry>, patterns: &[Pattern]) -> Vec<Result<Found, DatasetError>> {
     let mut found = Vec::new();
     for file in files {
@@ -52,7 +52,7 @@ pub(super) fn matching(files: Vec<Entry>, patterns: &[Pattern]) -> Vec<Result<Fo
     found
 }
 
-/// That a name breaks the rules of BIDS.
+/// The error for a name that breaks the rules of BIDS.
 pub(super) fn misnamed(reason: String, path: &Path) -> DatasetError {
     DatasetErrorKind::Misnamed { reason }.at(path).hinted(Some(HINT.to_owned()))
 }

@@ -1,4 +1,4 @@
-//! `.bidsignore`: files that are no part of a data set, in the language of `.gitignore`.
+//! `.bidsignore`: files that are not part of a data set, in the syntax of `.gitignore`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::super::sheet::bytes_of;
 
 const NAME: &str = ".bidsignore";
 
-/// More than any list of exceptions takes.
+/// The maximum number of bytes of the file, larger than any list of exceptions.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The rules of a data set.
@@ -19,16 +19,16 @@ pub(super) struct Ignored {
 
 #[derive(Debug)]
 struct Rule {
-    /// Whether what matches is taken after all.
+    /// Whether files that match are included again.
     negated: bool,
     folders_only: bool,
-    /// Whether the pattern begins at the folder of the data set; else it is that of a name anywhere.
+    /// Whether the pattern starts at the folder of the data set; otherwise it matches a name in any folder.
     anchored: bool,
     parts: Vec<String>,
 }
 
 impl Ignored {
-    /// Reads the file of a data set; no rule where it has none.
+    /// Reads the file of a data set; there are no rules if the file does not exist.
     pub(super) fn of(root: &Path) -> Result<Self, DatasetError> {
         let path = root.join(NAME);
         if !is_there(&path) {
@@ -44,7 +44,7 @@ impl Ignored {
         Self { rules: text.lines().filter_map(Rule::parse).collect() }
     }
 
-    /// Whether a path from the folder of the data set is ignored, or a folder above it.
+    /// Whether a path relative to the folder of the data set, or a folder above it, is ignored.
     pub(super) fn contains(&self, path: &str, is_folder: bool) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
         (1..=parts.len()).any(|length| {
@@ -67,7 +67,7 @@ impl Rule {
         let anchored = line.contains('/');
         let mut parts: Vec<String> =
             line.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        // Two in a row say no more than one.
+        // Two `**` in a row mean the same as one.
         parts.dedup_by(|part, before| part == "**" && before == "**");
         (!parts.is_empty()).then_some(Self { negated, folders_only, anchored, parts })
     }
@@ -102,7 +102,7 @@ fn matches_parts(pattern: &[String], path: &[&str]) -> bool {
 
 /// Whether a name matches a pattern of `*`, `?` and `[a-z]`.
 fn matches_name(mut pattern: &[u8], mut name: &[u8]) -> bool {
-    // Where the last star stands, and what it has not taken yet.
+    // The pattern after the last star, and the rest of the name that the star has not consumed.
     let mut star: Option<(&[u8], &[u8])> = None;
     loop {
         let matched = match (pattern.split_first(), name.split_first()) {
@@ -129,13 +129,13 @@ fn matches_name(mut pattern: &[u8], mut name: &[u8]) -> bool {
     }
 }
 
-/// What is left of a pattern after its first part matched a letter.
+/// The rest of a pattern after its first part matched a character.
 fn one(first: u8, rest: &[u8], letter: u8) -> Option<&[u8]> {
     match first {
         b'?' => Some(rest),
         b'\\' => rest.split_first().and_then(|(&own, rest)| (own == letter).then_some(rest)),
         b'[' => {
-            // A bracket right after the opening one is a letter of the class.
+            // A bracket right after the opening one is a character of the class.
             let end = 1 + rest.get(1..)?.iter().position(|&byte| byte == b']')?;
             let (class, after) = (rest.get(..end)?, rest.get(end + 1..)?);
             let (negated, class) = match class.split_first() {

@@ -1,4 +1,4 @@
-//! Masks of images of BIDS: files of its derivatives.
+//! Masks of BIDS images: files of derivatives.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,15 +12,15 @@ use super::name::{Name, Pattern};
 
 const DERIVATIVES: &str = "derivatives";
 
-/// Where masks are looked for, and which.
+/// The masks to search for, and the places to search.
 pub(super) struct Masks {
     pattern: Pattern,
-    /// Data sets in which every subject may have some.
+    /// Data sets in which each subject may have masks.
     roots: Vec<PathBuf>,
 }
 
 impl Masks {
-    /// Masks of one derivative, or of all and of the data set itself.
+    /// The masks of one derivative, or of all derivatives and the data set itself.
     pub(super) fn new(root: &Path, pattern: Pattern, derivative: Option<&str>) -> Result<Self, DatasetError> {
         let all = root.join(DERIVATIVES);
         let roots = match derivative {
@@ -48,7 +48,7 @@ impl Masks {
         Ok(Self { pattern, roots })
     }
 
-    /// Gives the cases of a session their masks. `below` leads from a data set to the session.
+    /// Assigns masks to the cases of a session. `below` is the path from a data set to the session.
     pub(super) fn assign(&self, below: &Path, cases: &mut [(Case, Vec<Name>)]) -> Result<(), DatasetError> {
         let mut candidates: Vec<Found> = Vec::new();
         for root in &self.roots {

@@ -19,10 +19,10 @@ use ignored::Ignored;
 use masks::Masks;
 use name::{Entity, Name, Pattern, is_label, joined};
 
-/// What every data set has, and nothing else has.
+/// The file that identifies a folder as a BIDS data set.
 pub(super) const DESCRIPTION: &str = "dataset_description.json";
 
-/// Subjects that a warning names, at most.
+/// The maximum number of subjects that a warning names.
 const NAMED: usize = 5;
 
 pub(super) fn list(
@@ -92,8 +92,8 @@ struct DataSet<'a> {
 }
 
 impl DataSet<'_> {
-    /// What stands in a folder and is not ignored. Links that lead nowhere are kept: archives that load files when they are
-    /// asked for are full of them, and only those that are read matter.
+    /// The entries of a folder that are not ignored. Links whose target does not exist are included: archives that
+    /// load files on demand contain many of them, and only links to files that are read matter.
     fn visible(&self, folder: &Path) -> Result<Vec<Entry>, DatasetError> {
         let mut found = entries(folder)?;
         found.retain(|entry| {
@@ -123,7 +123,7 @@ impl DataSet<'_> {
                 let name = session.iter().map(|session| ("session".to_owned(), session.clone()));
                 let participant = self.participants.get(&folder.name).iter();
                 case.further = merged(name.chain(participant.chain(own).cloned()));
-                // Data sets that keep their splits beside their subjects.
+                // Some data sets have a column for the split in the table of subjects.
                 let split = case.further.iter().find(|(name, value)| name == "split" && !value.is_empty());
                 case.split = split.map(|(_, value)| value.clone());
                 let lacking = self.masks.is_some() && case.mask == Mask::Unknown;
@@ -154,7 +154,7 @@ impl DataSet<'_> {
             .all(|pattern| found.iter().filter(|found| found.pattern == pattern).count() == 1);
         let mut groups: BTreeMap<Vec<Entity>, Vec<Option<Found>>> = BTreeMap::new();
         for found in found {
-            // A session that has one image of each kind has one case, whatever else the names say.
+            // A session with one image of each kind has one case, whatever the other entities are.
             let key = if single { Vec::new() } else { found.name.key(&self.patterns[found.pattern]) };
             let channels = groups.entry(key).or_insert_with(|| vec![None; self.patterns.len()]);
             let channel = &mut channels[found.pattern];
@@ -180,12 +180,12 @@ impl DataSet<'_> {
                     .is_some_and(|other| name::compared(own, other) == name::compared(own, value))
             })
         };
-        // What all images have in common.
+        // The entities that all images have in common.
         let first = there.iter().take(1).flat_map(|first| &first.name.entities);
         let common: Vec<Entity> = first.filter(in_all).cloned().collect();
         let images = channels.iter().zip(&self.patterns).map(|(channel, pattern)| match channel {
             Some(found) => found.path.clone(),
-            // That it is not there is found when it is read, so that one subject stops no data set.
+            // A missing image is an error only when it is read, so that one subject does not stop the whole data set.
             None => folder.join(pattern.file(&common)),
         });
         let names = there.iter().map(|found| found.name.clone()).collect();
@@ -199,7 +199,7 @@ impl DataSet<'_> {
     }
 }
 
-/// Checks that a file is of the subject and session in whose folder it stands.
+/// Checks that the names of a file and of its folder state the same subject and session.
 fn check_place(found: &Found, subject: &str, session: Option<&str>) -> Result<(), DatasetError> {
     let own = |key: &str| found.name.get(key).map(|value| format!("{key}-{value}"));
     for (what, expected, own) in [("subject", Some(subject), own("sub")), ("session", session, own("ses"))] {
@@ -220,7 +220,7 @@ fn check_label(folder: &Entry) -> Result<(), DatasetError> {
     }
 }
 
-/// Columns by name, each once: a later one that is known replaces an earlier one in its place.
+/// Merges columns by name: a later value that is known replaces an earlier one in its place.
 fn merged(columns: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
     let mut merged: Vec<(String, String)> = Vec::new();
     for (name, value) in columns {

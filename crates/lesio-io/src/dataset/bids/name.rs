@@ -1,4 +1,4 @@
-//! Names of BIDS, as `sub-01_ses-02_acq-3D_FLAIR`, and patterns that choose among them.
+//! BIDS names, such as `sub-01_ses-02_acq-3D_FLAIR`, and patterns that select names.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use crate::endings::without_ending;
 /// Entities whose value is a number: `run-1` and `run-01` are the same.
 const NUMBERED: [&str; 3] = ["echo", "inv", "run"];
 
-/// Entities that say what was made of an image, and not which image it was made of.
+/// Entities that describe a file derived from an image, and do not identify the image.
 const DERIVED: [&str; 8] = ["den", "desc", "hemi", "label", "res", "scale", "seg", "space"];
 
-/// An entity and its value, as `acq` and `3D`.
+/// An entity and its value, such as `acq` and `3D`.
 pub(super) type Entity = (String, String);
 
-/// A name taken apart: its entities in their order, and the suffix at its end.
+/// A parsed name: its entities in order, and the suffix at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) entities: Vec<Entity>,
@@ -21,7 +21,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Takes a name without its ending apart, or says in words what is wrong with it.
+    /// Parses a name without the file ending. The error describes the problem.
     pub(super) fn parse(stem: &str) -> Result<Self, String> {
         let (before, suffix) = stem.rsplit_once('_').unwrap_or(("", stem));
         if !is_label(suffix) {
@@ -46,12 +46,12 @@ impl Name {
         self.entities.iter().find(|(own, _)| own == key).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the suffix stands at the end of a name without its ending, however the rest of it is made.
+    /// Whether a name without the file ending has this suffix, even if the rest of the name is not valid.
     pub(super) fn ends_in(stem: &str, suffix: &str) -> bool {
         stem.rsplit('_').next() == Some(suffix)
     }
 
-    /// The entities that say which image this is: all but those of a pattern, as they are compared.
+    /// The entities that identify an image: all except those of the pattern, in the form in which they are compared.
     pub(super) fn key(&self, pattern: &Pattern) -> Vec<Entity> {
         let own = self.entities.iter().filter(|(key, _)| pattern.0.get(key).is_none());
         let mut key: Vec<Entity> =
@@ -60,7 +60,8 @@ impl Name {
         key
     }
 
-    /// How many entities of an image a file that was made of it lacks; `None` where the file was made of another image.
+    /// The number of entities of an image that a file derived from it lacks; `None` if the file is derived from
+    /// another image.
     pub(super) fn distance_to(&self, image: &Self, pattern: &Pattern) -> Option<usize> {
         let of_image = |(key, value): &Entity| match image.get(key) {
             Some(own) => compared(key, own) == compared(key, value),
@@ -72,13 +73,13 @@ impl Name {
     }
 }
 
-/// Writes entities as they stand in names.
+/// Joins entities as in names.
 pub(super) fn joined(entities: &[Entity]) -> String {
     let parts: Vec<String> = entities.iter().map(|(key, value)| format!("{key}-{value}")).collect();
     parts.join("_")
 }
 
-/// A value as it is compared.
+/// A value in the form in which it is compared.
 pub(super) fn compared<'a>(key: &str, value: &'a str) -> &'a str {
     match NUMBERED.contains(&key) {
         true => value.trim_start_matches('0'),
@@ -86,17 +87,17 @@ pub(super) fn compared<'a>(key: &str, value: &'a str) -> &'a str {
     }
 }
 
-/// Letters and digits; and `+`, by which newer versions of BIDS join labels.
+/// Whether a text is a label: letters and digits, and `+`, with which newer versions of BIDS join labels.
 pub(super) fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+')
 }
 
-/// A suffix, and entities that a name must have, as `label-lesion_mask`.
+/// A suffix with entities that a name must have, such as `label-lesion_mask`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern(Name);
 
 impl Pattern {
-    /// Reads a pattern, which may have the ending of a volume, or says in words what is wrong with it.
+    /// Parses a pattern, which may have the file ending of a volume. The error describes the problem.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         Name::parse(without_ending(text)).map(Self).map_err(|reason| format!("{text:?}: {reason}"))
     }
@@ -113,7 +114,7 @@ impl Pattern {
         self.0.suffix == name.suffix && self.0.entities.iter().all(has)
     }
 
-    /// The name of a file of these entities and the pattern's own.
+    /// The file name with these entities and the entities and the suffix of the pattern.
     pub(super) fn file(&self, key: &[Entity]) -> String {
         format!("{}_{self}.nii.gz", joined(key))
     }
