@@ -34,7 +34,8 @@ pub struct QualityArgs {
     #[arg(long, value_delimiter = ',', value_name = "FOLDERS")]
     pub predictions: Vec<PathBuf>,
     /// Scales all trainings to take about this many minutes on two cores. Each training passes over its samples at
-    /// least once, so very small values are exceeded. The same value gives the same results on any machine
+    /// least once; with less than 1.4 minutes there are also fewer samples. The same value gives the same results on
+    /// any machine
     #[arg(long, default_value_t = DEFAULT_MINUTES, value_parser = minutes)]
     pub budget_minutes: f64,
     /// Steps of the attacks in the adversarial training of the second opinion. With 2, training takes 1.5 times as

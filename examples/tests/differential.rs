@@ -74,7 +74,7 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     run("localize --model vae --input data --layout cases --split test --out maps --predictor \
          pixel-l1,pixel-positive,pixel-ssim,grad-kl,grad-rec,grad-elbo,combi-product,combi-sum,projection,restoration");
     run("localize --model tiles-vae --input tiles/train/good/0003.tif --out tile-map");
-    run("train_quality --data hearts --label 2 --size 32 --budget-minutes 0.05 --seed 3 --out quality");
+    run("train_quality --data hearts --label 2 --size 32 --budget-minutes 0.01 --seed 3 --out quality");
     run("assess --model quality --image hearts/patient001/patient001_frame01.nii.gz --segmentation \
          hearts/patient001/patient001_frame01_gt.nii.gz --out assessed");
     let mut found = BTreeMap::new();

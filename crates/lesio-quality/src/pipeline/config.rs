@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::training::AdversarialTraining;
 
+/// Bins of the Dice, each of a twentieth.
+const BINS: usize = 20;
 /// Most segmenters, stages and epochs of theirs.
 const MOST_SEGMENTERS: usize = 100;
 const MOST_STAGES: usize = 1000;
@@ -85,7 +87,9 @@ impl PipelineConfig {
         }
     }
 
-    /// With all trainings longer or shorter by this factor (at least one step each).
+    /// With all trainings longer or shorter by this factor (at least one step each). A training passes over its samples at
+    /// least once, so with a factor below about 1/60 of the defaults there are also fewer candidates, as many as the updates
+    /// of [`Method::SecondOpinion`](crate::Method::SecondOpinion) reach.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
         let scale = |count: usize, factor: f64| ((count as f64 * factor).round() as usize).max(1);
@@ -100,6 +104,9 @@ impl PipelineConfig {
             *stage = scale(*stage, factor.sqrt());
         }
         self.stages.dedup();
+        let reached = (self.opinion_steps * self.batch / 2 / BINS).max(1);
+        self.training_per_bin = self.training_per_bin.min(reached);
+        self.validation_per_bin = self.validation_per_bin.min(self.training_per_bin);
         self
     }
 
@@ -136,5 +143,21 @@ impl PipelineConfig {
             .adam(AdamConfig::default().rate(2e-3).warm_up(warm_up).clip_norm(Some(2.0)))
             .patience(None)
             .seed(self.seed.wrapping_add(seed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_trainings_have_fewer_candidates() {
+        let per_bin = |factor: f64| {
+            let config = PipelineConfig::new(1).scaled(factor);
+            config.validate().unwrap();
+            (config.training_per_bin, config.validation_per_bin)
+        };
+        assert_eq!((per_bin(2.0), per_bin(0.1), per_bin(0.02)), ((400, 30), (400, 30), (400, 30)));
+        assert_eq!((per_bin(0.001), per_bin(1e-4), per_bin(1e-9)), ((24, 24), (2, 2), (1, 1)));
     }
 }
