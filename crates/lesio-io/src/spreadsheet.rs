@@ -1,6 +1,7 @@
 //! Comma-separated tables that are safe to open in spreadsheets.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::atomic::{self, Existing, WriteError};
@@ -24,18 +25,13 @@ impl<const N: usize> CommaTable<N> {
     /// A table without rows.
     #[must_use]
     pub fn new(columns: [&str; N]) -> Self {
-        Self { text: columns.map(field).join(",") + "\n" }
+        Self::with_further(columns, [])
     }
 
     /// A table without rows, with further columns whose names are known only at run time.
     #[must_use]
     pub fn with_further(columns: [&str; N], further: impl IntoIterator<Item = String>) -> Self {
-        let mut text = columns.map(field).join(",");
-        for name in further {
-            text.push(',');
-            text += &field(&name);
-        }
-        Self { text: text + "\n" }
+        Self { text: heading(columns, further) }
     }
 
     /// Adds a row.
@@ -45,12 +41,7 @@ impl<const N: usize> CommaTable<N> {
 
     /// Adds a row with values of the further columns.
     pub fn row_with(&mut self, cells: [Cell; N], further: impl IntoIterator<Item = Cell>) {
-        self.text += &cells.map(|cell| cell.0).join(",");
-        for cell in further {
-            self.text.push(',');
-            self.text += &cell.0;
-        }
-        self.text.push('\n');
+        self.text += &line(cells, further);
     }
 
     /// The table as text, with a heading and a line for each row.
@@ -66,6 +57,62 @@ impl<const N: usize> CommaTable<N> {
     pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
         atomic::write(path.as_ref(), existing, |out| out.write_all(self.text.as_bytes()))
     }
+}
+
+/// A [`CommaTable`] that is written row by row, because it may be too large for memory.
+///
+/// ```
+/// use lesio_io::spreadsheet::CommaWriter;
+///
+/// let mut table = CommaWriter::new(Vec::new(), ["case", "findings"], ["site".to_owned()])?;
+/// table.row(["ann".into(), 3_usize.into()], ["Bern".into()])?;
+/// assert_eq!(table.into_inner(), b"case,findings,site\nann,3,Bern\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommaWriter<W, const N: usize> {
+    out: W,
+}
+
+impl<W: Write, const N: usize> CommaWriter<W, N> {
+    /// Writes the heading, with further columns whose names are known only at run time.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn new(
+        mut out: W,
+        columns: [&str; N],
+        further: impl IntoIterator<Item = String>,
+    ) -> io::Result<Self> {
+        out.write_all(heading(columns, further).as_bytes())?;
+        Ok(Self { out })
+    }
+
+    /// Writes a row with values of the further columns.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn row(&mut self, cells: [Cell; N], further: impl IntoIterator<Item = Cell>) -> io::Result<()> {
+        self.out.write_all(line(cells, further).as_bytes())
+    }
+
+    /// What was written to. It is not flushed.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
+
+fn heading<const N: usize>(columns: [&str; N], further: impl IntoIterator<Item = String>) -> String {
+    line(columns.map(Cell::from), further.into_iter().map(|name| Cell::from(&name)))
+}
+
+fn line<const N: usize>(cells: [Cell; N], further: impl IntoIterator<Item = Cell>) -> String {
+    let mut text = cells.map(|cell| cell.0).join(",");
+    for cell in further {
+        text.push(',');
+        text += &cell.0;
+    }
+    text + "\n"
 }
 
 /// A value of a [`CommaTable`]: text, a number or a boolean. `None` and numbers that are not finite become empty.
