@@ -2,9 +2,11 @@
 // Tests may panic: that is how they fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::{fs, io};
+
 use lesio_report::{
-    CaseFinding, CaseMap, CasePage, CaseStatus, CohortPage, CohortResult, CohortRow, Content, ImageSheet,
-    LevelSheet, Levels, Link, Scale,
+    CaseFinding, CaseMap, CasePage, CaseStatus, CohortPage, CohortResult, CohortRow, Content, Existing,
+    ImageSheet, LevelSheet, Levels, Link, Scale, WriteErrorKind,
 };
 use ndarray::Array2;
 use proptest::prelude::*;
@@ -148,4 +150,25 @@ proptest! {
     fn any_text_stays_text(text in "\\PC{1,12}|[<>&\"'/ a=@!-]{1,20}") {
         check(&text);
     }
+}
+
+#[test]
+fn rows_that_are_made_one_by_one_give_the_same_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    let row = |number: usize| CohortRow::new(format!("case <{number}> \u{2028}&"), [None]);
+    let mut page = CohortPage::new("Cases", Content::Volumes);
+    page.predictors.push("pixel-l1".to_owned());
+    page.rows.push(row(0));
+    page.write_with(&path, Existing::Refuse, (1..5).map(|number| Ok(row(number)))).unwrap();
+    page.rows.extend((1..5).map(row));
+    let html = page.to_html().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), html);
+    assert!(html.contains(r#""case \u003c4\u003e \u2028\u0026""#), "{html}");
+
+    // An error leaves the earlier page.
+    let rows = [Ok(row(5)), Err(io::Error::from(io::ErrorKind::StorageFull)), Ok(row(6))];
+    let error = page.write_with(&path, Existing::Replace, rows).unwrap_err();
+    assert!(matches!(error.kind(), WriteErrorKind::StorageFull { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), html);
 }

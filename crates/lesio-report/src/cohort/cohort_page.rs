@@ -1,12 +1,15 @@
 //! The page that lists all cases.
 
+use std::cell::{Cell, RefCell};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use serde::Serialize;
+use serde::ser::{Error as _, SerializeSeq};
+use serde::{Serialize, Serializer};
 
-use super::document::{Link, embedded, filled, optional, text, texts};
+use super::document::{Link, optional, text, texts, write_embedded, write_filled};
 use super::words::{CaseStatus, Content, Words};
-use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
+use crate::file::{Existing, WriteError};
 use crate::text::escaped;
 
 /// A page that lists any number of cases, the most suspicious first: to be searched, filtered and sorted, with the distribution of
@@ -140,13 +143,39 @@ impl CohortResult {
 
 /// What the script reads.
 #[derive(Serialize)]
-struct Data<'a> {
+struct Data<'a, R> {
     words: Words,
     #[serde(serialize_with = "texts")]
     predictors: &'a [String],
     #[serde(serialize_with = "texts")]
     further: &'a [String],
-    rows: &'a [CohortRow],
+    rows: R,
+}
+
+/// Rows in memory, and rows that are made one by one.
+struct Rows<'a, I> {
+    held: &'a [CohortRow],
+    /// Taken when they are serialized.
+    further: RefCell<Option<I>>,
+    failed: &'a Cell<Option<io::Error>>,
+}
+
+impl<I: Iterator<Item = io::Result<CohortRow>>> Serialize for Rows<'_, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        self.held.iter().try_for_each(|row| list.serialize_element(row))?;
+        for row in self.further.take().into_iter().flatten() {
+            match row {
+                Ok(row) => list.serialize_element(&row)?,
+                Err(error) => {
+                    let text = S::Error::custom(&error);
+                    self.failed.set(Some(error));
+                    return Err(text);
+                }
+            }
+        }
+        list.end()
+    }
 }
 
 impl CohortPage {
@@ -168,9 +197,21 @@ impl CohortPage {
     ///
     /// # Errors
     /// None in practice: all of it has a form in JSON.
-    pub fn to_html(&self) -> Result<String, serde_json::Error> {
+    pub fn to_html(&self) -> io::Result<String> {
+        let mut html = Vec::new();
+        self.write_html(&mut html, [])?;
+        String::from_utf8(html).map_err(io::Error::other)
+    }
+
+    fn write_html(
+        &self,
+        out: &mut impl Write,
+        rows: impl IntoIterator<Item = io::Result<CohortRow>>,
+    ) -> io::Result<()> {
         let words = self.content.words();
-        let data = Data { words, predictors: &self.predictors, further: &self.further, rows: &self.rows };
+        let failed = Cell::new(None);
+        let rows = Rows { held: &self.rows, further: RefCell::new(Some(rows.into_iter())), failed: &failed };
+        let data = Data { words, predictors: &self.predictors, further: &self.further, rows };
         let notes: String = self.notes.iter().map(|note| format!("<p>{}</p>\n", escaped(note))).collect();
         let links: Vec<String> = self
             .files
@@ -181,7 +222,8 @@ impl CohortPage {
             true => String::new(),
             false => format!("<p>Files: {}</p>\n", links.join(", ")),
         };
-        Ok(filled(
+        write_filled(
+            out,
             include_str!("cohort.html"),
             &[
                 ("title", &escaped(&self.title)),
@@ -193,19 +235,35 @@ impl CohortPage {
                 ("cases", words.cases),
                 ("shared", include_str!("shared.js")),
                 ("script", include_str!("cohort.js")),
-                ("data", &embedded(&data)?),
             ],
-        ))
+            ("data", |out| {
+                write_embedded(out, &data).map_err(|error| failed.take().unwrap_or_else(|| error.into()))
+            }),
+        )
     }
 
-    /// Writes the page, as [`write_file`] does.
+    /// Writes the page, as [`write_file`](crate::write_file) does.
     ///
     /// # Errors
-    /// As [`write_file`].
+    /// As [`write_file`](crate::write_file).
     pub fn write(&self, path: impl AsRef<Path>, existing: Existing) -> Result<(), WriteError> {
-        let path = path.as_ref();
-        let html =
-            self.to_html().map_err(|error| WriteError::new(path, WriteErrorKind::encode("HTML", error)))?;
-        write_file(path, html.as_bytes(), existing)
+        self.write_with(path, existing, [])
+    }
+
+    /// Writes the page with further cases, which follow those of the page and are never in memory all at once.
+    ///
+    /// # Errors
+    /// As [`write_file`](crate::write_file), and the first error of a row.
+    pub fn write_with(
+        &self,
+        path: impl AsRef<Path>,
+        existing: Existing,
+        rows: impl IntoIterator<Item = io::Result<CohortRow>>,
+    ) -> Result<(), WriteError> {
+        lesio_files::write(path, existing, |out| {
+            let mut out = BufWriter::new(out);
+            self.write_html(&mut out, rows)?;
+            out.flush()
+        })
     }
 }

@@ -1,8 +1,11 @@
 //! Pages with a script: text, data and links that cannot become anything else.
 
+use std::io::{self, Write};
 use std::path::{Component, Path};
 
+use serde::ser::Error;
 use serde::{Serialize, Serializer};
+use serde_json::ser::Formatter;
 
 use crate::text::printable;
 
@@ -83,18 +86,53 @@ pub(super) fn texts<S: Serializer>(texts: &[String], serializer: S) -> Result<S:
 
 /// A value as JSON inside of a `script` element, which nothing in it can end.
 pub(super) fn embedded(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    let json = serde_json::to_string(value)?;
-    let mut safe = String::with_capacity(json.len());
-    // These characters stand only within strings, where the escape means the same.
-    for character in json.chars() {
-        match character {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                safe.push_str(&format!("\\u{:04x}", u32::from(character)))
+    let mut json = Vec::new();
+    write_embedded(&mut json, value)?;
+    String::from_utf8(json).map_err(serde_json::Error::custom)
+}
+
+/// Like [`embedded`], piece by piece.
+pub(super) fn write_embedded(out: impl Write, value: &impl Serialize) -> Result<(), serde_json::Error> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, Embedded))
+}
+
+/// Escapes the characters of strings that mean something in a `script` element. In JSON, their escapes mean the same.
+struct Embedded;
+
+impl Formatter for Embedded {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(place) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let (before, after) = rest.split_at(place);
+            out.write_all(before.as_bytes())?;
+            let mut characters = after.chars();
+            if let Some(character) = characters.next() {
+                write!(out, "\\u{:04x}", u32::from(character))?;
             }
-            _ => safe.push(character),
+            rest = characters.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+/// Like [`filled`], written piece by piece: `last` writes the part of one more name.
+pub(super) fn write_filled<W: Write>(
+    out: &mut W,
+    frame: &str,
+    parts: &[(&str, &str)],
+    last: (&str, impl FnOnce(&mut W) -> io::Result<()>),
+) -> io::Result<()> {
+    let (name, mut write_last) = (last.0, Some(last.1));
+    for (place, piece) in frame.split("@@").enumerate() {
+        match parts.iter().find(|(name, _)| place % 2 == 1 && *name == piece) {
+            Some((_, text)) => out.write_all(text.as_bytes())?,
+            None => match write_last.take_if(|_| place % 2 == 1 && piece == name) {
+                Some(write_last) => write_last(out)?,
+                None => out.write_all(piece.as_bytes())?,
+            },
         }
     }
-    Ok(safe)
+    Ok(())
 }
 
 /// A page from its frame: each `@@name@@` is replaced once by the text of that name, whatever these texts contain.
