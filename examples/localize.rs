@@ -133,10 +133,11 @@ fn program() -> Outcome {
         found.write_tables(&args.out, existing)?;
         found.write_page(&args.out, existing)?;
     }
-    match &found.cases[..] {
-        [only] => only.to_markdown(&one_line(&only.id))?.iter().for_each(|text| say!("{text}")),
-        _ => found.summary()?.iter().for_each(|text| say!("{text}")),
-    }
+    let texts = match (found.cases.len(), found.cases.get(0)?) {
+        (1, Some(only)) => only.to_markdown(&one_line(&only.id))?,
+        _ => found.summary()?,
+    };
+    texts.iter().for_each(|text| say!("{text}"));
     say!("wrote {} in {:.1} s", path.display(), started.elapsed().as_secs_f64());
     not_mapped(&found)
 }

@@ -3,36 +3,42 @@
 use lesio_io::spreadsheet::Cell;
 
 /// The additional columns of all cases, in the order of their first appearance.
-pub(crate) struct FurtherColumns<'a>(Vec<&'a str>);
+#[derive(Debug, Default)]
+pub(crate) struct FurtherColumns(Vec<String>);
 
-impl<'a> FurtherColumns<'a> {
+impl FurtherColumns {
     /// The columns of these cases.
-    pub(crate) fn of(cases: impl IntoIterator<Item = &'a [(String, String)]>) -> Self {
-        let mut names: Vec<&str> = Vec::new();
-        for (name, _) in cases.into_iter().flatten() {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
+    pub(crate) fn of<'a>(cases: impl IntoIterator<Item = &'a [(String, String)]>) -> Self {
+        let mut all = Self::default();
+        cases.into_iter().for_each(|further| all.add(further));
+        all
+    }
+
+    /// Adds the columns of a case.
+    pub(crate) fn add(&mut self, further: &[(String, String)]) {
+        for (name, _) in further {
+            if !self.0.contains(name) {
+                self.0.push(name.clone());
             }
         }
-        Self(names)
     }
 
     /// Their names.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().copied()
+        self.0.iter().map(String::as_str)
     }
 
     /// Their names in a table with other columns. A name that the table already has gets the prefix `manifest_`.
     pub(crate) fn beside(&self, columns: &[&str]) -> impl Iterator<Item = String> {
-        self.0.iter().map(|name| match columns.contains(name) {
+        self.0.iter().map(|name| match columns.contains(&name.as_str()) {
             true => format!("manifest_{name}"),
-            false => (*name).to_owned(),
+            false => name.clone(),
         })
     }
 
     /// The values of one case.
     pub(crate) fn values(&self, further: &[(String, String)]) -> Vec<Cell> {
-        let value = |name: &&str| further.iter().find(|(own, _)| own == name).map(|(_, value)| value);
+        let value = |name: &String| further.iter().find(|(own, _)| own == name).map(|(_, value)| value);
         self.0.iter().map(|name| value(name).into()).collect()
     }
 }

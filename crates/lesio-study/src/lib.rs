@@ -136,7 +136,7 @@ pub use localization_study::{
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FailedCase, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase,
-    MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder, merge_shards,
+    LocalizedCases, MappedPredictor, OutputLayout, ReportPages, WrittenMaps, localize_folder, merge_shards,
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
@@ -155,7 +155,7 @@ pub use presentation::{
     normal_scale, operating_table, scope_table, shown, shown_slice,
 };
 pub use preset::Preset;
-pub use reading::{BadCases, read_subjects};
+pub use reading::{BadCases, read_subjects, readable_cases};
 pub use recalibrate::{CalibrationRate, NormalRates, RATES, Recalibration, recalibrate};
 pub use shard::{Shard, ShardRecord};
 pub use subject::{ReadCases, Subject, Subjects};

@@ -32,12 +32,40 @@ pub fn read_subjects(
     bad: BadCases,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Subject>, Vec<FailedCase>), StudyError> {
+    let read = |case: &Case| Subject::read_with(case, options).and_then(usable);
+    each_case(cases, what, read, bad, observer)
+}
+
+/// The cases that can be read and contain something to work with, for work that reads them again, one at a time. `what`
+/// names them for the observer. Also returns the cases that are left out.
+///
+/// # Errors
+/// Those of [`read_subjects`].
+pub fn readable_cases(
+    cases: &[Case],
+    what: &str,
+    options: &ReadOptions,
+    bad: BadCases,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<Case>, Vec<FailedCase>), StudyError> {
+    let check = |case: &Case| Subject::read_with(case, options).and_then(usable).map(|_| case.clone());
+    each_case(cases, what, check, bad, observer)
+}
+
+/// What `read` returns of each case, and the cases that are left out.
+fn each_case<T>(
+    cases: &[Case],
+    what: &str,
+    read: impl Fn(&Case) -> Result<T, StudyError>,
+    bad: BadCases,
+    observer: &mut dyn Observer,
+) -> Result<(Vec<T>, Vec<FailedCase>), StudyError> {
     observer.begin(&Step::Reading(what.to_owned()), cases.len());
-    let (mut subjects, mut failed) = (Vec::with_capacity(cases.len()), Vec::new());
+    let (mut done, mut failed) = (Vec::with_capacity(cases.len()), Vec::new());
     for (place, case) in cases.iter().enumerate() {
-        match Subject::read_with(case, options).and_then(usable) {
-            Ok(subject) => subjects.push(subject),
-            Err(error) if bad == BadCases::Stop || (subjects.is_empty() && place + 1 == cases.len()) => {
+        match read(case) {
+            Ok(result) => done.push(result),
+            Err(error) if bad == BadCases::Stop || (done.is_empty() && place + 1 == cases.len()) => {
                 return Err(error);
             }
             Err(error) => failed.push(FailedCase::new(case, &error, observer)),
@@ -45,7 +73,7 @@ pub fn read_subjects(
         observer.advance(place + 1);
     }
     observer.end();
-    Ok((subjects, failed))
+    Ok((done, failed))
 }
 
 /// A subject whose values are finite and differ.

@@ -130,7 +130,10 @@ pub(crate) trait ShardReport: Sized {
     /// The names of all its cases, including those that failed.
     fn ids(&self) -> impl Iterator<Item = &str>;
     /// Appends the cases of another report.
-    fn absorb(&mut self, other: Self);
+    ///
+    /// # Errors
+    /// If they are stored in a file, and that fails.
+    fn absorb(&mut self, other: Self) -> Result<(), WorkflowError>;
     /// Sorts the cases, and those that failed, by their indices.
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>);
 }
@@ -174,7 +177,7 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
                 return Err(refused(format!("shards {} and {} have {what}", first.shard, record.shard)));
             }
         }
-        whole.absorb(report);
+        whole.absorb(report)?;
     }
     let (mut whole, first) = joined.ok_or_else(|| refused("there is no report".to_owned()))?;
     let of = first.shard.of();

@@ -107,6 +107,9 @@ pub enum WorkflowError {
         /// Why. Its message is part of this one.
         cause: std::io::Error,
     },
+    /// The results of finished cases cannot be stored or read, see [`LocalizedCases`](crate::LocalizedCases).
+    #[error("the results of finished cases cannot be stored or read")]
+    Results(#[source] std::io::Error),
     /// Reports of shards cannot be joined.
     #[error("the reports cannot be joined: {why}")]
     Merge {

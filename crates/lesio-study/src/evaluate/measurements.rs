@@ -315,13 +315,14 @@ impl ShardReport for CohortMeasurements {
         self.cases.iter().map(|case| case.id.as_str()).chain(unread)
     }
 
-    fn absorb(&mut self, mut other: Self) {
+    fn absorb(&mut self, mut other: Self) -> Result<(), WorkflowError> {
         self.cases.append(&mut other.cases);
         self.unread.append(&mut other.unread);
         // A shard may be empty.
         if self.seconds.is_empty() {
             self.seconds = other.seconds;
         }
+        Ok(())
     }
 
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {

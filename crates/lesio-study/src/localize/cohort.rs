@@ -1,24 +1,47 @@
 //! The page that lists all cases of a report.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use lesio_anomaly::{PredictorName, Resolution};
-use lesio_io::atomic::{Existing, WriteError};
+use lesio_io::atomic::Existing;
 use lesio_report::{CohortPage, CohortResult, CohortRow, Content, Link};
 
 use super::config::ReportPages;
 use super::pages::{rule_in_words, status};
 use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
 use crate::folder::{PAGE, REPORT};
+use crate::workflow_error::WorkflowError;
 
 impl LocalizationReport {
-    /// A page that lists all cases, to lie in a folder, with links to the files of the cases from there: `report.html`.
+    /// A page that lists all cases, to be stored in a folder, with links from there to the files of the cases: `report.html`.
     ///
     /// Links lead to the files of a case next to the page, where all shards write their cases, and otherwise to the paths in the
     /// report.
-    #[must_use]
-    pub fn page(&self, folder: &Path) -> CohortPage {
-        let content = self.content();
+    ///
+    /// # Errors
+    /// Those of [`LocalizedCases`](super::LocalizedCases).
+    pub fn page(&self, folder: &Path) -> io::Result<CohortPage> {
+        let mut page = self.page_without_rows()?;
+        page.rows = self.rows(folder, &page).collect::<Result<_, _>>()?;
+        Ok(page)
+    }
+
+    fn page_without_rows(&self) -> io::Result<CohortPage> {
+        let further = self.further()?;
+        let (mut pictures, mut first) = (0, None);
+        let mut predictors: Vec<PredictorName> = Vec::new();
+        for case in &self.cases {
+            let case = case?;
+            pictures += usize::from(matches!(case.resolution, Resolution::Image(_)));
+            for own in case.predictors {
+                if !predictors.contains(&own.name) {
+                    predictors.push(own.name);
+                }
+                first.get_or_insert((own.verdict.level, own.normal_subjects));
+            }
+        }
+        let content = content(pictures, self.cases.len());
         let (cases, unit) = match content {
             Content::Pictures => ("images", "pixels"),
             Content::Volumes => ("volumes", "voxels"),
@@ -27,9 +50,8 @@ impl LocalizationReport {
         let all = self.cases.len() + self.failed.len();
         let mut page = CohortPage::new(format!("Anomalies in {all} {}", one_or(all, cases)), content);
         page.notes.extend(self.predictor_choice.as_ref().map(|choice| format!("Mapped by {choice}.")));
-        if let Some(first) = self.cases.iter().flat_map(|case| &case.predictors).next() {
-            let level = first.verdict.level;
-            let subjects = match first.normal_subjects {
+        if let Some((level, normal_subjects)) = first {
+            let subjects = match normal_subjects {
                 Some(1) => "; the model was calibrated on one normal subject".to_owned(),
                 Some(count) => format!("; the model was calibrated on {count} normal subjects"),
                 None => String::new(),
@@ -41,60 +63,61 @@ impl LocalizationReport {
                 rule_in_words(self.rule, unit)
             ));
         }
-        let predictors = self.predictors();
         page.predictors = predictors.iter().map(|name| name.to_string()).collect();
-        page.further = self.further().names().map(str::to_owned).collect();
-        for case in &self.cases {
-            let results = predictors.iter().map(|name| {
-                let own = case.predictors.iter().find(|own| own.name == *name)?;
-                Some(result(folder, case, own))
-            });
-            let mut row = CohortRow::new(case.id.as_str(), results);
-            row.subject = (case.patient != case.id).then(|| case.patient.clone());
-            row.further = values(&page.further, &case.further);
-            page.rows.push(row);
-        }
-        for failed in &self.failed {
-            let mut row = CohortRow::failed(failed.id.as_str(), failed.error.as_str());
-            row.further = values(&page.further, &failed.further);
-            page.rows.push(row);
-        }
+        page.further = further.names().map(str::to_owned).collect();
         let beside = Self::table_files(Path::new("")).into_iter().chain([PathBuf::from(REPORT)]);
         page.files = beside.map(|file| (file.display().to_string(), Link::new(&file))).collect();
-        page
+        Ok(page)
+    }
+
+    /// The rows of all cases for the predictors and further columns of a page, each made when it is asked for.
+    fn rows<'r>(
+        &'r self,
+        folder: &Path,
+        page: &CohortPage,
+    ) -> impl Iterator<Item = io::Result<CohortRow>> + use<'r> {
+        let (folder, predictors, further) =
+            (folder.to_owned(), page.predictors.clone(), page.further.clone());
+        let columns = further.clone();
+        let mapped = self.cases.iter().map(move |case| {
+            let case = case?;
+            let own = |name: &String| case.predictors.iter().find(|own| own.name.as_str() == name);
+            let results = predictors.iter().map(|name| Some(result(&folder, &case, own(name)?)));
+            let mut row = CohortRow::new(case.id.as_str(), results);
+            row.further = values(&further, &case.further);
+            row.subject = (case.patient != case.id).then_some(case.patient);
+            Ok(row)
+        });
+        let failed = self.failed.iter().map(move |failed| {
+            let mut row = CohortRow::failed(failed.id.as_str(), failed.error.as_str());
+            row.further = values(&columns, &failed.further);
+            Ok(row)
+        });
+        mapped.chain(failed)
     }
 
     /// Writes [`LocalizationReport::page`] as `report.html` into a folder, unless the report was made without pages.
     ///
     /// # Errors
-    /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
-    pub fn write_page(&self, folder: &Path, existing: Existing) -> Result<(), WriteError> {
+    /// A failure of the file system, also of [`LocalizedCases`](super::LocalizedCases), and with [`Existing::Refuse`] a file that is there.
+    pub fn write_page(&self, folder: &Path, existing: Existing) -> Result<(), WorkflowError> {
         match self.pages {
             ReportPages::None => Ok(()),
-            ReportPages::Table | ReportPages::Full => self.page(folder).write(folder.join(PAGE), existing),
-        }
-    }
-
-    /// The predictors of all cases, in the order of their first appearance.
-    pub(super) fn predictors(&self) -> Vec<PredictorName> {
-        let mut names = Vec::new();
-        for mapped in self.cases.iter().flat_map(|case| &case.predictors) {
-            if !names.contains(&mapped.name) {
-                names.push(mapped.name);
+            ReportPages::Table | ReportPages::Full => {
+                let page = self.page_without_rows().map_err(WorkflowError::Results)?;
+                Ok(page.write_with(folder.join(PAGE), existing, self.rows(folder, &page))?)
             }
         }
-        names
     }
+}
 
-    fn content(&self) -> Content {
-        let is_picture = |case: &LocalizedCase| matches!(case.resolution, Resolution::Image(_));
-        let pictures = self.cases.iter().filter(|case| is_picture(case)).count();
-        match pictures {
-            0 if self.cases.is_empty() => Content::Mixed,
-            0 => Content::Volumes,
-            all if all == self.cases.len() => Content::Pictures,
-            _ => Content::Mixed,
-        }
+/// What is listed, if so many of all cases are pictures.
+fn content(pictures: usize, all: usize) -> Content {
+    match pictures {
+        _ if all == 0 => Content::Mixed,
+        0 => Content::Volumes,
+        _ if pictures == all => Content::Pictures,
+        _ => Content::Mixed,
     }
 }
 

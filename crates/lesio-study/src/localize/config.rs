@@ -1,4 +1,4 @@
-//! What is mapped, and where the results go.
+//! Configuration of a localization: the maps to compute, and the places for the results.
 
 use std::path::PathBuf;
 
@@ -14,115 +14,117 @@ use crate::predictor_choice::predictor_choice;
 use crate::shard::Shard;
 use crate::workflow_error::WorkflowError;
 
-/// Where the results of each case go.
+/// The folder for the results of each case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CaseFolders {
-    /// A folder for each case, called as the case without the ending of its file.
+    /// One folder for each case, named after the case without the ending of its file.
     #[default]
     PerCase,
-    /// All into one folder: for a data set of one case.
+    /// One folder for all results, for a data set with a single case.
     One,
 }
 
-/// How the results of a data set are arranged.
+/// The layout of the results of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutputLayout {
-    /// As [`CaseFolders`] says.
+    /// Plain folders, as chosen by [`CaseFolders`].
     #[default]
     Folders,
-    /// A derivative of BIDS, of cases that are called as in BIDS: `sub-01/anat/sub-01_desc-pixelL1_anomalymap.nii.gz`, and
-    /// lesions by number in `..._dseg.nii.gz` with their table. `.bidsignore` names what BIDS does not know. It may lie in
-    /// the folder `derivatives` of the data set.
+    /// A BIDS derivative, for cases with BIDS names: maps in `sub-01/anat/sub-01_desc-pixelL1_anomalymap.nii.gz`, and
+    /// the numbers of lesions in `..._dseg.nii.gz` with their table. `.bidsignore` lists the files that BIDS does not
+    /// define. The derivative may be in the folder `derivatives` of the data set.
     Bids,
 }
 
-/// Which raw maps are written.
+/// The raw maps that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ChannelMaps {
-    /// That of all channels together.
+    /// The map of all channels together.
     #[default]
     Together,
-    /// Also that of each channel by itself.
+    /// Also the map of each single channel.
     AlsoSingle,
 }
 
-/// Which maps of each predictor are written.
+/// The maps that are written for each predictor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WrittenMaps {
-    /// None: pictures and tables alone.
+    /// No maps, only pictures and tables.
     None,
-    /// The post-processed one, and the lesions by number of volumes.
+    /// The post-processed map, and for volumes the map of lesion numbers.
     Filtered,
-    /// Also the raw one.
+    /// Also the raw map.
     #[default]
     All,
 }
 
-/// Which pages are written for a browser.
+/// The HTML pages that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReportPages {
-    /// None.
+    /// No page is written.
     #[default]
     None,
-    /// A page that lists all cases (`report.html`), for which each case has a small picture for each predictor.
+    /// A page that lists all cases (`report.html`), with a thumbnail for each case and predictor.
     Table,
     /// Also a page for each case (`case.html`), with its slices and maps.
     Full,
 }
 
-/// What becomes of cases that an earlier run with the same model, options and images finished in the same folder.
+/// Treatment of cases that an earlier run with the same model, options and images finished in the same folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FinishedCases {
-    /// They are mapped again.
+    /// The cases are mapped again.
     #[default]
     Redo,
-    /// Their results are taken up. Every case leaves a record, `case.json`, when all its results are written.
+    /// The earlier results are kept. Each case gets a record, `case.json`, after all its results are written.
     Keep,
 }
 
-/// What is mapped, and where the results go.
+/// Configuration of a localization: the maps to compute, and the places for the results.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalizeConfig {
     /// The folder for the results.
     pub folder: PathBuf,
-    /// A folder for each case, or one. Default: for each.
+    /// One folder for each case, or one for all. Default: one for each case.
     pub folders: CaseFolders,
-    /// How results are arranged. Default: in folders.
+    /// The layout of the results. Default: plain folders.
     pub layout: OutputLayout,
-    /// What becomes of files of earlier runs. Default: they are refused.
+    /// Treatment of files of earlier runs. Default: an existing file is an error.
     pub existing: Existing,
-    /// Predictors; by default, which is none, the one that validation data chose for the model, and
-    /// that of [`predictor_choice`] where none held a lesion.
+    /// Predictors. If empty, which is the default, [`predictor_choice`] decides: the predictor selected on validation
+    /// data, or a fallback if these data contained no lesion.
     pub predictors: Vec<PredictorName>,
-    /// From which score on a voxel counts as abnormal. Default: what one normal pixel in a thousand reaches.
+    /// The score from which a voxel is abnormal. Default: the score that one normal pixel in a thousand reaches.
     pub rule: DetectionRule,
-    /// The chance of a false alarm on a normal case, above which a verdict is not `abnormal`: above 0, at most 1. Default .05.
+    /// The probability of a false alarm on a normal case above which a verdict is not `abnormal`, above 0, at most 1.
+    /// The default is .05.
     pub level: f64,
-    /// Slices of a volume in its overlay picture, at least 1. Default 6.
+    /// Number of slices of a volume in its overlay picture, at least 1. Default 6.
     pub slices: usize,
-    /// Which raw maps are written. Default: that of all channels together.
+    /// The raw maps that are written. Default: the map of all channels together.
     pub channel_maps: ChannelMaps,
-    /// Which maps are written. Default: all.
+    /// The maps that are written. Default: all.
     pub maps: WrittenMaps,
-    /// Which pages are written; that of all cases is left to [`LocalizationReport::write_page`](crate::LocalizationReport::write_page).
-    /// Default: none.
+    /// The HTML pages that are written. [`LocalizationReport::write_page`](crate::LocalizationReport::write_page)
+    /// writes the page of all cases. Default: none.
     pub pages: ReportPages,
-    /// What becomes of cases that an earlier run finished. Default: they are mapped again.
+    /// Treatment of cases that an earlier run finished. Default: they are mapped again.
     pub finished: FinishedCases,
     /// The shard of the cases to map. Default: all cases.
     pub shard: Option<Shard>,
-    /// Cases that are mapped at once, at least 1. Reading, filters and writing of one then run beside the network of another;
-    /// each may take an equal share of the memory that `reading` allows. Results do not depend on it. Default 1.
+    /// Number of cases that are mapped at once, at least 1. The reading, filtering and writing of one case then
+    /// overlap with the network of another. Each case may use an equal share of the memory that `reading` allows.
+    /// Results do not depend on the number. Default 1.
     pub workers: usize,
-    /// How images are read.
+    /// Options for reading images.
     pub reading: ReadOptions,
 }
 
 impl LocalizeConfig {
-    /// Results go into this folder; the rest as the fields state.
+    /// A configuration with this folder for the results, and the defaults of the other fields.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -151,11 +153,12 @@ impl LocalizeConfig {
         self
     }
 
-    /// Checks everything that needs no image: that no predictor is named twice, and that the rule gives each a threshold
-    /// where the model is calibrated.
+    /// Checks everything that needs no image: that each predictor is named once, and that the rule has a threshold
+    /// for each if the model is calibrated.
     ///
     /// # Errors
-    /// [`StudyError::Repeated`](crate::StudyError::Repeated), a rate out of range, [`WorkflowError::TooFewNormals`].
+    /// [`StudyError::Repeated`](crate::StudyError::Repeated); an error for a rate out of range;
+    /// [`WorkflowError::TooFewNormals`].
     pub fn validate(&self, localizer: &Localizer) -> Result<(), WorkflowError> {
         require(self.level > 0.0 && self.level <= 1.0, "level", self.level, "a number above 0, at most 1")?;
         require(self.workers >= 1, "workers", self.workers, "1 or more")?;
@@ -164,7 +167,7 @@ impl LocalizeConfig {
         predictors.iter().try_for_each(|&name| threshold(localizer, self.rule, name).map(|_| ()))
     }
 
-    /// The predictors to map by, and why in words where the model's own choice decides.
+    /// The predictors to map by. If the model's own choice decides, also the reason in words.
     pub(super) fn chosen(&self, localizer: &Localizer) -> (Vec<PredictorName>, Option<String>) {
         if self.predictors.is_empty() {
             let (predictor, text) = predictor_choice(localizer);
@@ -190,7 +193,7 @@ setters!(LocalizeConfig {
     reading: ReadOptions,
 });
 
-/// The threshold of a predictor; `None` where the model was saved without normal scores of it.
+/// The threshold of a predictor; `None` if the model was saved without normal scores of the predictor.
 pub(super) fn threshold(
     localizer: &Localizer,
     rule: DetectionRule,

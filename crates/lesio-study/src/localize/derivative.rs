@@ -1,8 +1,8 @@
-//! Results as a derivative of BIDS: what stands beside maps.
+//! Results as a BIDS derivative: the files that accompany the maps.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use lesio_anomaly::PredictorName;
@@ -16,10 +16,10 @@ use crate::folder::prepare_folder;
 use crate::verdict::Verdict;
 use crate::workflow_error::WorkflowError;
 
-/// The version of BIDS that names and tables keep to.
+/// The version of BIDS that file names and tables follow.
 const VERSION: &str = "1.10.0";
 
-/// What BIDS has no name for.
+/// The files that BIDS does not define.
 const IGNORED: &str = "# Written by lesio, of which BIDS knows no kind.
 *_anomalymap.nii.gz
 *_anomalymap.json
@@ -41,10 +41,10 @@ sub-*/: for each image and predictor (desc-) the map on the image's own grid (an
 in .json, in participants.tsv, and in cases.csv.
 ";
 
-/// What BIDS writes for a value that is not known.
+/// The text that BIDS uses for an unknown value.
 const NOT_KNOWN: &str = "n/a";
 
-/// Columns of the table of lesions behind `index` and `name`, with what they are.
+/// Columns of the table of lesions after `index` and `name`, with descriptions.
 const LESION_COLUMNS: [(&str, &str); 9] = [
     ("voxels", "Number of voxels"),
     ("volume_ml", "Volume in milliliters"),
@@ -57,7 +57,7 @@ const LESION_COLUMNS: [(&str, &str); 9] = [
     ("predictor", "What scored"),
 ];
 
-/// Columns of `participants.tsv` behind `participant_id`, with what they are.
+/// Columns of `participants.tsv` after `participant_id`, with descriptions.
 const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
     ("cases", "Number of cases that were mapped"),
     ("abnormal", "Number of cases that are abnormal"),
@@ -68,7 +68,7 @@ const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
 /// Writes the files that describe a folder as a BIDS derivative. Every shard writes the same files.
 ///
 /// # Errors
-/// A failure of the file system; [`WorkflowError::Exists`] for the description of something else.
+/// If the file system fails; [`WorkflowError::Exists`] if the folder has a description that lesio did not write.
 pub(super) fn describe(
     folder: &Path,
     source: &Path,
@@ -103,7 +103,7 @@ pub(super) fn describe(
     write(&folder.join("descriptions.tsv"), &table)
 }
 
-/// A path as an address of the scheme `file`.
+/// A path as a `file` URL.
 fn url_of(path: &Path) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let mut url = String::from("file://");
@@ -116,7 +116,7 @@ fn url_of(path: &Path) -> String {
     url
 }
 
-/// Writes beside the maps of a case what they are and what was found in them.
+/// Writes the metadata of the maps of a case, and the table of its lesions, next to the maps.
 pub(super) fn describe_case(case: &LocalizedCase, root: &Path) -> Result<(), WorkflowError> {
     let sources: Vec<String> = case.input.iter().map(|image| source(image, root)).collect();
     for mapped in &case.predictors {
@@ -155,7 +155,7 @@ pub(super) fn describe_case(case: &LocalizedCase, root: &Path) -> Result<(), Wor
     Ok(())
 }
 
-/// An image as BIDS names it in other data sets.
+/// The BIDS URI of an image in the raw data set.
 fn source(image: &Path, root: &Path) -> String {
     match image.strip_prefix(root) {
         Ok(below) => format!("bids:raw:{}", below.to_string_lossy().replace('\\', "/")),
@@ -163,7 +163,7 @@ fn source(image: &Path, root: &Path) -> String {
     }
 }
 
-/// The lesions of a map as a table of BIDS.
+/// The lesions of a map as a BIDS table.
 fn lesions(mapped: &MappedPredictor) -> String {
     let mut table = String::from("index\tname");
     LESION_COLUMNS.iter().for_each(|(column, _)| table += &format!("\t{column}"));
@@ -181,14 +181,25 @@ fn lesions(mapped: &MappedPredictor) -> String {
     table
 }
 
-/// Writes `participants.tsv`: of each subject that was mapped, how many of its cases are abnormal by the first predictor.
+/// Writes `participants.tsv`: for each mapped subject, the number of abnormal cases by the first predictor.
 pub(super) fn write_participants(
     report: &LocalizationReport,
     folder: &Path,
 ) -> Result<(), atomic::WriteError> {
-    let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+    let path = folder.join("participants.tsv");
+    let mut about = json!({});
+    for (column, what) in PARTICIPANT_COLUMNS {
+        about[column] = json!({ "Description": what });
+    }
+    atomic::write(&path, Existing::Replace, |out| out.write_all(participants(report)?.as_bytes()))?;
+    write_text(&folder.join("participants.json"), &format!("{about:#}\n"))
+}
+
+fn participants(report: &LocalizationReport) -> io::Result<String> {
+    let mut counts: BTreeMap<String, [usize; 4]> = BTreeMap::new();
     for case in &report.cases {
-        let count = counts.entry(&case.patient).or_default();
+        let case = case?;
+        let count = counts.entry(case.patient).or_default();
         count[0] += 1;
         if let Some(mapped) = case.predictors.first() {
             count[match mapped.verdict.verdict {
@@ -199,20 +210,15 @@ pub(super) fn write_participants(
         }
     }
     let mut table = String::from("participant_id");
-    let mut about = json!({});
-    for (column, what) in PARTICIPANT_COLUMNS {
-        table += &format!("\t{column}");
-        about[column] = json!({ "Description": what });
-    }
+    PARTICIPANT_COLUMNS.iter().for_each(|(column, _)| table += &format!("\t{column}"));
     table.push('\n');
     for (subject, [cases, abnormal, cannot_tell, normal]) in counts {
         table += &format!("{subject}\t{cases}\t{abnormal}\t{cannot_tell}\t{normal}\n");
     }
-    write_text(&folder.join("participants.tsv"), &table)?;
-    write_text(&folder.join("participants.json"), &format!("{about:#}\n"))
+    Ok(table)
 }
 
-/// The file of the same name with another ending than `.nii.gz`.
+/// The file with the same name, but with another ending in place of `.nii.gz`.
 fn beside(file: &Path, ending: &str) -> PathBuf {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let stem = lesio_io::without_ending(&name);

@@ -1,4 +1,4 @@
-//! Where the results of a case go, and what they are called.
+//! Paths of the results of a case.
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,22 @@ use super::config::{CaseFolders, LocalizeConfig, OutputLayout};
 use crate::folder::case_folders;
 use crate::workflow_error::WorkflowError;
 
-/// Kinds of data of which BIDS knows segmentations; those of all others are among anatomical images.
+/// Kinds of data for which BIDS defines segmentations; results of other kinds are stored with the anatomical images.
 const SEGMENTED: [&str; 3] = ["anat", "dwi", "func"];
 
-/// Where the results of a case go, and what they are called.
+/// Paths of the results of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CaseFiles {
     folder: PathBuf,
-    /// What the names of BIDS begin with, as `sub-01_run-1`.
+    /// The entities with which BIDS file names start, such as `sub-01_run-1`.
     entities: Option<String>,
 }
 
 impl CaseFiles {
-    /// Those of all cases of a data set, in their order.
+    /// The paths for all cases of a data set, in the order of the cases.
     ///
     /// # Errors
-    /// [`WorkflowError::NotBids`] for results in BIDS of a case that is not called as in BIDS.
+    /// [`WorkflowError::NotBids`] for results in BIDS if the name of a case is not a BIDS name.
     pub(super) fn of(config: &LocalizeConfig, cases: &[Case]) -> Result<Vec<Self>, WorkflowError> {
         let plain = |folder| Self { folder, entities: None };
         if config.layout == OutputLayout::Bids {
@@ -79,23 +79,23 @@ impl CaseFiles {
         self.file(predictor, "_raw", "raw", "anomalymap", ending)
     }
 
-    /// The raw map of a channel by itself.
+    /// The raw map of a single channel.
     pub(super) fn channel(&self, predictor: PredictorName, channel: &str, ending: &str) -> PathBuf {
         let label: String = channel.chars().filter(char::is_ascii_alphanumeric).collect();
         self.file(predictor, &format!("_raw_{channel}"), &format!("raw+{label}"), "anomalymap", ending)
     }
 
-    /// The lesions by number, of volumes.
+    /// The map of the numbers of lesions, for volumes.
     pub(super) fn lesions(&self, predictor: PredictorName) -> PathBuf {
         self.file(predictor, "_lesions", "", "dseg", "nii.gz")
     }
 
-    /// The picture.
+    /// The overlay picture.
     pub(super) fn overlay(&self, predictor: PredictorName) -> PathBuf {
         self.file(predictor, "", "", "overlay", "png")
     }
 
-    /// The small picture.
+    /// The thumbnail.
     pub(super) fn thumbnail(&self, predictor: PredictorName) -> PathBuf {
         self.file(predictor, "_thumbnail", "", "thumbnail", "png")
     }
@@ -108,8 +108,8 @@ impl CaseFiles {
         }
     }
 
-    /// A file of a predictor: what its name ends in in a folder of its own, and in BIDS what is added to the description and
-    /// which suffix it has.
+    /// A file of a predictor. In plain folders, `plain` is the end of its name; in BIDS, `more` is appended to the
+    /// description, and `suffix` is the suffix.
     fn file(&self, predictor: PredictorName, plain: &str, more: &str, suffix: &str, ending: &str) -> PathBuf {
         self.folder.join(match &self.entities {
             None => format!("{predictor}{plain}.{ending}"),
@@ -118,7 +118,7 @@ impl CaseFiles {
     }
 }
 
-/// A predictor's name in letters and digits, as BIDS has labels: `pixelL1`.
+/// A predictor's name in letters and digits only, as BIDS labels require: `pixelL1`.
 pub(super) fn label(predictor: PredictorName) -> String {
     let mut label = String::new();
     for part in predictor.as_str().split(|letter: char| !letter.is_ascii_alphanumeric()) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 
+use super::cases::LocalizedCases;
 use super::config::{FinishedCases, LocalizeConfig, OutputLayout, ReportPages};
 use super::derivative;
 use super::files::CaseFiles;
@@ -50,7 +51,8 @@ use crate::workflow_error::WorkflowError;
 ///
 /// let data = Dataset::open(&data, &Layout::Images)?;
 /// let report = localize_folder(&localizer, &data, &LocalizeConfig::new(&out), &mut ())?;
-/// assert_eq!(report.cases[0].predictors[0].map, Some(out.join("tile/pixel-l1.tiff")));
+/// let case = report.cases.get(0)?.expect("the tile");
+/// assert_eq!(case.predictors[0].map, Some(out.join("tile/pixel-l1.tiff")));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn localize_folder(
@@ -114,9 +116,10 @@ impl Work<'_> {
         cases: &[(&Case, &CaseFiles)],
         is_only: bool,
         observer: &mut dyn Observer,
-    ) -> Result<(Vec<LocalizedCase>, Vec<FailedCase>), WorkflowError> {
+    ) -> Result<(LocalizedCases, Vec<FailedCase>), WorkflowError> {
         observer.begin(&Step::Localizing, cases.len());
-        let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        let (mut done, mut places) = (LocalizedCases::within(&self.config.folder), Vec::new());
+        let mut failed = BTreeMap::new();
         in_parallel(
             self.config.workers,
             cases,
@@ -126,7 +129,8 @@ impl Work<'_> {
                 match result {
                     Ok(result) => {
                         observer.notice(&Notice::CaseDone { case: case.id(), folder: files.folder() });
-                        done.insert(place, result);
+                        done.push(&result).map_err(WorkflowError::Results)?;
+                        places.push(place);
                     }
                     Err(error) if is_only => return Err(error),
                     Err(error) => drop(failed.insert(place, FailedCase::new(case, &error, observer))),
@@ -136,7 +140,7 @@ impl Work<'_> {
             },
         )?;
         observer.end();
-        Ok((done.into_values().collect(), failed.into_values().collect()))
+        Ok((done.in_order_of(places), failed.into_values().collect()))
     }
 
     /// Maps a case, unless an earlier run finished it and that is to be kept.

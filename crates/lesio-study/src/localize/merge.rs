@@ -26,16 +26,16 @@ impl ShardReport for LocalizationReport {
 
     fn ids(&self) -> impl Iterator<Item = &str> {
         let failed = self.failed.iter().map(|case| case.id.as_str());
-        self.cases.iter().map(|case| case.id.as_str()).chain(failed)
+        self.cases.ids().chain(failed)
     }
 
-    fn absorb(&mut self, mut other: Self) {
-        self.cases.append(&mut other.cases);
+    fn absorb(&mut self, mut other: Self) -> Result<(), WorkflowError> {
         self.failed.append(&mut other.failed);
+        self.cases.append(other.cases).map_err(WorkflowError::Results)
     }
 
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
-        self.cases.sort_by_key(|case| place(&case.id));
+        self.cases.sort_by_key(&place);
         self.failed.sort_by_key(|case| place(&case.id));
     }
 }

@@ -1,5 +1,6 @@
-//! Maps of every image of a data set, with pictures and what was found.
+//! Anomaly maps of every image of a data set, with pictures and lesions.
 
+mod cases;
 mod cohort;
 mod config;
 mod derivative;
@@ -14,6 +15,7 @@ mod tables;
 mod volume;
 mod work;
 
+pub use cases::LocalizedCases;
 pub use config::{
     CaseFolders, ChannelMaps, FinishedCases, LocalizeConfig, OutputLayout, ReportPages, WrittenMaps,
 };

@@ -1,4 +1,4 @@
-//! What the pages of a case show: its slices and maps in steps of a byte, and a small picture for the table of all cases.
+//! Contents of the HTML pages of a case: slices and maps in levels of a byte, and a thumbnail for the table of cases.
 
 use std::path::{Path, PathBuf};
 
@@ -20,15 +20,16 @@ use crate::folder::PAGE;
 use crate::verdict::Verdict;
 use crate::workflow_error::WorkflowError;
 
-/// Most pixels of a side of a small picture: it is shown on half as many, or fewer, of a fine screen.
+/// The maximum number of pixels along a side of a thumbnail. Pages show it at half this size or less, for
+/// high-resolution screens.
 const THUMBNAIL: usize = 96;
-/// Levels go on above the highest threshold for so many times its distance from the lowest score shown.
+/// The top of the levels, as a multiple of the distance from the lowest score shown to the highest threshold.
 const BEYOND: f64 = 1.5;
 
-/// How the slices of a case lie in its maps.
+/// The position of a case's slices in its maps.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Slices {
-    /// Of a volume: upright, along a plane.
+    /// Slices of a volume: upright, along a plane.
     Along(Plane),
     /// A picture, whose voxels are `(row, column, 0)`.
     Picture,
@@ -58,7 +59,7 @@ impl Slices {
     }
 }
 
-/// What is kept of the maps of a case for its pages.
+/// The data of a case's maps that its pages need.
 #[derive(Debug)]
 pub(super) struct PageDraft {
     slices: Slices,
@@ -70,14 +71,14 @@ pub(super) struct PageDraft {
 #[derive(Debug)]
 struct KeptMap {
     heat_map: HeatMap,
-    /// The slice of the small picture, and the map there.
+    /// The slice that the thumbnail shows, and the scores of the map there.
     slice: usize,
     scores: Array2<f32>,
     map: Option<CaseMap>,
 }
 
 impl Work<'_> {
-    /// Begins the pages of a case; `None` where none are to be written.
+    /// Begins the pages of a case; `None` if the configuration asks for none.
     pub(super) fn draft(
         &self,
         slices: Slices,
@@ -95,7 +96,7 @@ impl Work<'_> {
         Some(PageDraft { slices, pages, reduction, maps: Vec::new() })
     }
 
-    /// The steps in which a map is shown: the same for all cases, where the model was calibrated for the predictor.
+    /// The levels of a map; the same for all cases if the model is calibrated for the predictor.
     fn levels(&self, result: &MappedPredictor, heat_map: &HeatMap) -> Result<Levels, WorkflowError> {
         let (low, high) = (heat_map.scale.low(), heat_map.scale.high());
         let scale = match self.localizer.calibration().get(result.name) {
@@ -146,17 +147,17 @@ impl Work<'_> {
 }
 
 impl PageDraft {
-    /// By which number sides are reduced in sheets of images.
+    /// The factor by which rows and columns are reduced in sheets of images.
     pub(super) fn reduction(&self) -> usize {
         self.reduction
     }
 
-    /// Whether a page of the case is to be written, not only a small picture.
+    /// Whether a page of the case is written, in addition to thumbnails.
     pub(super) fn is_full(&self) -> bool {
         self.pages == ReportPages::Full
     }
 
-    /// Keeps a map with what was found in it.
+    /// Keeps a map and the lesions found in it.
     pub(super) fn keep(
         &mut self,
         work: &Work<'_>,
@@ -183,7 +184,7 @@ impl PageDraft {
             }
         }
         let place = |voxel| self.slices.place(map, voxel);
-        // A region that was left out because it is small may score higher than all findings.
+        // A region that was left out because of its size may score higher than all findings.
         let slice = result.lesions.iter().flatten().next().map_or(at, |first| place(first.peak_voxel)[0]);
         let scores =
             self.slices.get(map, slice).map_or_else(|| Array2::zeros((0, 0)), |scores| scores.to_owned());
@@ -213,8 +214,8 @@ impl PageDraft {
         Ok(())
     }
 
-    /// Writes the small pictures, and gives the page of the case where one is to be written. `picture` draws a slice of the image,
-    /// and `images` are the sheets of its channels.
+    /// Writes the thumbnails, and returns the page of the case if it is to be written. `picture` draws a slice of the
+    /// image, and `images` returns the sheets of its channels.
     pub(super) fn finish(
         self,
         work: &Work<'_>,
@@ -245,7 +246,7 @@ impl PageDraft {
     }
 }
 
-/// The verdict as pages have it.
+/// The verdict as a status for pages.
 pub(super) fn status(verdict: Verdict) -> CaseStatus {
     match verdict {
         Verdict::Abnormal => CaseStatus::Abnormal,
@@ -254,7 +255,7 @@ pub(super) fn status(verdict: Verdict) -> CaseStatus {
     }
 }
 
-/// From which score on something is marked.
+/// The rule in words: the score from which a pixel or voxel is marked.
 pub(super) fn rule_in_words(rule: DetectionRule, unit: &str) -> String {
     match rule {
         DetectionRule::PixelRate(rate) => {
@@ -268,7 +269,7 @@ pub(super) fn rule_in_words(rule: DetectionRule, unit: &str) -> String {
     }
 }
 
-/// The page of all cases, from the folder of a case.
+/// The path from the folder of a case to the page of all cases.
 fn back(folder: &Path) -> PathBuf {
     let mut path: PathBuf = folder.components().map(|_| "..").collect();
     path.push(PAGE);

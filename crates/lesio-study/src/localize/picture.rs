@@ -1,4 +1,4 @@
-//! Maps of a picture.
+//! Maps of a two-dimensional picture.
 
 use lesio_image::{Geometry, Image, Plane, Scan, Volume};
 use lesio_io::write_tiff;
@@ -15,7 +15,7 @@ use crate::overlay::{drawn_image, heat_map, image_window, picture_montage};
 use crate::workflow_error::WorkflowError;
 
 impl Work<'_> {
-    /// Maps a picture and writes what was found into a folder.
+    /// Maps a picture and writes the results into a folder.
     pub(super) fn map_picture(&self, scan: Scan, files: &CaseFiles) -> Result<Mapped, WorkflowError> {
         let scored = self.localizer.maps(&scan, self.predictors)?;
         let existing = self.config.existing;
@@ -77,7 +77,7 @@ impl Work<'_> {
     }
 }
 
-/// The channels of an image as sheets of one slice: three together are colors.
+/// The channels of an image as sheets of one slice; three channels together are colors.
 fn image_sheets(
     image: &Image<f32>,
     window: Scale,
@@ -105,7 +105,7 @@ fn upright<T: Clone>(map: &Volume<T>) -> Result<Array2<T>, WorkflowError> {
     Ok(plane.as_standard_layout().into_owned())
 }
 
-/// A plane as a volume whose voxels are `(row, column, 0)`.
+/// A plane as a volume whose voxels are indexed by `(row, column, 0)`.
 fn one_slice<T>(plane: Array2<T>) -> Volume<T> {
     Volume::new(plane.insert_axis(Axis(2)), Geometry::default())
 }

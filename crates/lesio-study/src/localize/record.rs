@@ -1,4 +1,4 @@
-//! On what the results of a case depend, and which files they are.
+//! Records of finished cases: what their results depend on, and which files they consist of.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,19 +12,21 @@ use super::work::Work;
 use crate::case_record::{finished, key_of};
 
 impl Work<'_> {
-    /// What the results of a case depend on: the version of this crate, the model, the options, and the bytes of its images.
+    /// A key of everything that the results of a case depend on: the version of this crate, the model, the options,
+    /// and the bytes of its images.
     pub(super) fn key(&self, case: &Case) -> io::Result<String> {
         let what = format!("{}; {:08x}; {:?}", self.fingerprint, self.options(), self.config.folder);
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 
-    /// The results of a case that an earlier run finished with the same key, whose files are all there.
+    /// The results of a case that an earlier run finished with the same key, if all their files exist.
     pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
         let case: Option<LocalizedCase> = finished(&files.record(), key);
         case.filter(|case| case.files().all(|file| file.is_file()))
     }
 
-    /// A checksum of every option that changes what is written. How much memory may be taken does not: a run goes on with more.
+    /// A checksum of all options that change the results. The memory limit does not, so a run can be continued with
+    /// more memory.
     pub(super) fn options(&self) -> u32 {
         let LocalizeConfig { rule, level, slices, channel_maps, maps, layout, pages, .. } = self.config;
         let names: Vec<&str> = self.predictors.iter().map(|name| name.as_str()).collect();
@@ -36,7 +38,7 @@ impl Work<'_> {
 }
 
 impl LocalizedCase {
-    /// All files that were written for it.
+    /// All files that were written for the case.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let of_predictors = self.predictors.iter().flat_map(|own| {
             let optional = [&own.map, &own.raw, &own.labels, &own.thumbnail];

@@ -9,6 +9,7 @@ use lesio_io::dataset::Case;
 use lesio_report::Extra;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::cases::LocalizedCases;
 use super::config::{OutputLayout, ReportPages};
 use crate::findings::{DetectionRule, Finding};
 use crate::folder::REPORT;
@@ -17,7 +18,7 @@ use crate::shard::{Shard, ShardRecord};
 use crate::verdict::CaseVerdict;
 
 /// What was found in the images of a data set, and which images could not be mapped.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct LocalizationReport {
     /// Which rule gave the thresholds.
@@ -37,7 +38,7 @@ pub struct LocalizationReport {
     /// The shard, with a checksum of all cases of the data set; `None` for all cases.
     pub shard: Option<ShardRecord>,
     /// The images that were mapped.
-    pub cases: Vec<LocalizedCase>,
+    pub cases: LocalizedCases,
     /// Those that could not be.
     pub failed: Vec<FailedCase>,
 }
@@ -229,7 +230,7 @@ struct Record<'a> {
     pages: ReportPages,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<&'a ShardRecord>,
-    cases: &'a [LocalizedCase],
+    cases: &'a LocalizedCases,
     failed: &'a [FailedCase],
     #[serde(flatten)]
     stamp: &'a Extra,
@@ -259,7 +260,7 @@ struct ReadRecord {
     pages: ReportPages,
     #[serde(default)]
     shard: Option<ShardRecord>,
-    cases: Vec<LocalizedCase>,
+    cases: LocalizedCases,
     failed: Vec<FailedCase>,
 }
 

@@ -1,9 +1,11 @@
 //! What was found, as tables: of comma-separated values, and in Markdown.
 
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lesio_io::atomic::{Existing, WriteError};
-use lesio_io::spreadsheet::CommaTable;
+use lesio_anomaly::PredictorName;
+use lesio_io::atomic::{self, Existing, WriteError};
+use lesio_io::spreadsheet::CommaWriter;
 use lesio_report::{Column, Table, TableCell, TableError};
 
 use super::config::OutputLayout;
@@ -12,6 +14,7 @@ use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
 use crate::findings::is_supported;
 use crate::further::FurtherColumns;
 use crate::verdict::{CaseVerdict, Verdict};
+use crate::workflow_error::WorkflowError;
 
 /// Lesions of an image in a table.
 const LISTED: usize = 12;
@@ -23,16 +26,23 @@ const LESION_TABLE: &str = "lesions.csv";
 
 impl LocalizationReport {
     /// The columns that a manifest adds to those of lesio, with their values by case.
-    pub(super) fn further(&self) -> FurtherColumns<'_> {
-        let of_failed = self.failed.iter().map(|case| case.further.as_slice());
-        FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed))
+    pub(super) fn further(&self) -> io::Result<FurtherColumns> {
+        let mut columns = FurtherColumns::default();
+        for case in &self.cases {
+            columns.add(&case?.further);
+        }
+        self.failed.iter().for_each(|case| columns.add(&case.further));
+        Ok(columns)
     }
 
-    /// A row for each case and predictor, in order of the cases: the verdict, what it rests on, and what was found. Cases that
-    /// could not be mapped have their error in the last of these columns. What else a manifest says of the cases follows.
-    #[must_use]
-    pub fn case_table(&self) -> CommaTable<13> {
-        let further = self.further();
+    /// Writes a row for each case and predictor, in order of the cases: the verdict, what it rests on, and what was found.
+    /// Cases that could not be mapped have their error in the last of these columns. What else a manifest says of the cases
+    /// follows.
+    ///
+    /// # Errors
+    /// Those of `out`, and of [`LocalizedCases`](super::LocalizedCases).
+    pub fn write_case_table(&self, out: impl Write) -> io::Result<()> {
+        let further = self.further()?;
         let columns = [
             "case",
             "patient",
@@ -48,8 +58,9 @@ impl LocalizationReport {
             "reason",
             "error",
         ];
-        let mut table = CommaTable::with_further(columns, further.beside(&columns));
+        let mut table = CommaWriter::new(BufWriter::new(out), columns, further.beside(&columns))?;
         for case in &self.cases {
+            let case = case?;
             for mapped in &case.predictors {
                 let verdict = &mapped.verdict;
                 let row = [
@@ -67,7 +78,7 @@ impl LocalizationReport {
                     verdict.reason.as_ref().into(),
                     None::<&str>.into(),
                 ];
-                table.row_with(row, further.values(&case.further));
+                table.row(row, further.values(&case.further))?;
             }
         }
         for failed in &self.failed {
@@ -75,16 +86,18 @@ impl LocalizationReport {
             let mut row = [(); 13].map(|()| nothing());
             row[0] = (&failed.id).into();
             row[12] = (&failed.error).into();
-            table.row_with(row, further.values(&failed.further));
+            table.row(row, further.values(&failed.further))?;
         }
-        table
+        table.into_inner().flush()
     }
 
-    /// A row for each lesion found: its size, place and scores. The place is the mean voxel index along each axis of the
-    /// file (of pictures row and column), and for volumes millimetres of the world (RAS+).
-    #[must_use]
-    pub fn lesion_table(&self) -> CommaTable<15> {
-        let mut table = CommaTable::new([
+    /// Writes a row for each lesion found: its size, place and scores. The place is the mean voxel index along each axis of
+    /// the file (of pictures row and column), and for volumes millimetres of the world (RAS+).
+    ///
+    /// # Errors
+    /// Those of `out`, and of [`LocalizedCases`](super::LocalizedCases).
+    pub fn write_lesion_table(&self, out: impl Write) -> io::Result<()> {
+        let columns = [
             "case",
             "patient",
             "predictor",
@@ -100,13 +113,15 @@ impl LocalizationReport {
             "peak",
             "mean",
             "p_value",
-        ]);
+        ];
+        let mut table = CommaWriter::new(BufWriter::new(out), columns, [])?;
         for case in &self.cases {
+            let case = case?;
             for mapped in &case.predictors {
                 for lesion in mapped.lesions.iter().flatten() {
                     let ([i, j, k], world) =
                         (lesion.centre, |axis: usize| lesion.world.map(|world| world[axis]));
-                    table.row([
+                    let row = [
                         (&case.id).into(),
                         (&case.patient).into(),
                         mapped.name.as_str().into(),
@@ -122,11 +137,12 @@ impl LocalizationReport {
                         lesion.peak.into(),
                         lesion.mean.into(),
                         lesion.p_value.into(),
-                    ]);
+                    ];
+                    table.row(row, [])?;
                 }
             }
         }
-        table
+        table.into_inner().flush()
     }
 
     /// The files that [`LocalizationReport::write_tables`] writes into a folder.
@@ -134,15 +150,15 @@ impl LocalizationReport {
         [CASE_TABLE, LESION_TABLE].map(|name| folder.join(name))
     }
 
-    /// Writes [`LocalizationReport::case_table`] as `cases.csv` and [`LocalizationReport::lesion_table`] as `lesions.csv`; of
-    /// a derivative of BIDS also `participants.tsv`.
+    /// Writes [`LocalizationReport::write_case_table`] as `cases.csv` and [`LocalizationReport::write_lesion_table`] as
+    /// `lesions.csv`; of a derivative of BIDS also `participants.tsv`.
     ///
     /// # Errors
     /// A failure of the file system, and with [`Existing::Refuse`] a file that is there.
     pub fn write_tables(&self, folder: &Path, existing: Existing) -> Result<(), WriteError> {
         let [cases, lesions] = Self::table_files(folder);
-        self.case_table().write(cases, existing)?;
-        self.lesion_table().write(lesions, existing)?;
+        atomic::write(cases, existing, |out| self.write_case_table(out))?;
+        atomic::write(lesions, existing, |out| self.write_lesion_table(out))?;
         match self.layout {
             OutputLayout::Bids => write_participants(self, folder),
             OutputLayout::Folders => Ok(()),
@@ -152,39 +168,44 @@ impl LocalizationReport {
     /// The verdicts of several cases in Markdown, the most suspicious first: at most thirty rows for each predictor.
     ///
     /// # Errors
-    /// None in practice; the table checks its own rows.
-    pub fn summary(&self) -> Result<Vec<String>, TableError> {
-        let mut texts = Vec::new();
-        for name in self.predictors() {
-            let mut rows: Vec<(&str, &MappedPredictor)> = Vec::new();
-            for case in &self.cases {
-                let own = case.predictors.iter().find(|own| own.name == name);
-                rows.extend(own.map(|own| (case.id.as_str(), own)));
+    /// If the results of a case cannot be read.
+    pub fn summary(&self) -> Result<Vec<String>, WorkflowError> {
+        let mut by_predictor: Vec<(PredictorName, Vec<SummaryRow>)> = Vec::new();
+        for case in &self.cases {
+            let case = case.map_err(WorkflowError::Results)?;
+            for own in &case.predictors {
+                let row = SummaryRow::new(&case.id, own);
+                match by_predictor.iter_mut().find(|(name, _)| *name == own.name) {
+                    Some((_, rows)) => rows.push(row),
+                    None => by_predictor.push((own.name, vec![row])),
+                }
             }
-            let count = |verdict| rows.iter().filter(|(_, own)| own.verdict.verdict == verdict).count();
+        }
+        let mut texts = Vec::new();
+        for (name, mut rows) in by_predictor {
+            let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
             let counts = [Verdict::Abnormal, Verdict::CannotTell, Verdict::Normal]
                 .map(|verdict| format!("{} {verdict}", count(verdict)));
-            let level = rows.first().map_or(f64::NAN, |(_, own)| own.verdict.level);
+            let level = rows.first().map_or(f64::NAN, |row| row.level);
             texts.push(format!("{name}, verdicts at a level of {level}: {}", counts.join(", ")));
             // Stable: equal scores keep the order of the cases.
-            rows.sort_by(|(_, a), (_, b)| {
-                let key = |own: &MappedPredictor| own.verdict.score.unwrap_or(f32::NEG_INFINITY);
-                (a.verdict.verdict.cmp(&b.verdict.verdict)).then(key(b).total_cmp(&key(a)))
+            rows.sort_by(|a, b| {
+                let key = |row: &SummaryRow| row.score.unwrap_or(f32::NEG_INFINITY);
+                a.verdict.cmp(&b.verdict).then(key(b).total_cmp(&key(a)))
             });
             let columns = [("case", 0), ("verdict", 0), ("p", 3), ("score", 3), ("findings", 0), ("ml", 2)];
             let mut table = Table::new(
                 name.to_string(),
                 columns.map(|(name, decimals)| Column::new(name).decimals(decimals)),
             );
-            for (id, mapped) in rows.iter().take(MOST_SUMMED_UP) {
-                let verdict = &mapped.verdict;
+            for row in rows.iter().take(MOST_SUMMED_UP) {
                 table = table.row([
-                    TableCell::from(*id),
-                    verdict.verdict.name().into(),
-                    verdict.p_value.into(),
-                    verdict.score.map(f64::from).into(),
-                    mapped.lesions.as_ref().map_or_else(|| TableCell::from("–"), |found| found.len().into()),
-                    mapped.volume_ml().into(),
+                    TableCell::from(&*row.id),
+                    row.verdict.name().into(),
+                    row.p_value.into(),
+                    row.score.map(f64::from).into(),
+                    row.findings.map_or_else(|| TableCell::from("–"), Into::into),
+                    row.volume_ml.into(),
                 ])?;
             }
             texts.push(table.to_markdown());
@@ -193,6 +214,25 @@ impl LocalizationReport {
             }
         }
         Ok(texts)
+    }
+}
+
+/// What a summary says of a case.
+struct SummaryRow {
+    id: Box<str>,
+    verdict: Verdict,
+    level: f64,
+    p_value: Option<f64>,
+    score: Option<f32>,
+    findings: Option<usize>,
+    volume_ml: Option<f64>,
+}
+
+impl SummaryRow {
+    fn new(id: &str, own: &MappedPredictor) -> Self {
+        let CaseVerdict { verdict, level, p_value, score, .. } = own.verdict;
+        let (findings, volume_ml) = (own.lesions.as_ref().map(Vec::len), own.volume_ml());
+        Self { id: id.into(), verdict, level, p_value, score, findings, volume_ml }
     }
 }
 

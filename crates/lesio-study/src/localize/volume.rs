@@ -17,14 +17,14 @@ use crate::folder::prepare_folder;
 use crate::overlay::{OverlaySlice, chosen_slices, heat_map, scan_window, slice_montage};
 use crate::workflow_error::WorkflowError;
 
-/// Bytes of a volume from which on it is not kept beside its maps.
+/// The size of a volume, in bytes, from which on it is not kept in memory beside its maps.
 const LARGE: usize = 128 << 20;
 
-/// The slices of a map that are shown, with their numbers, and where lesions were found in them.
+/// The slices of a map that are shown: index, scores, and the lesions that were found in them.
 type ShownSlices = Vec<(usize, Array2<f32>, Option<Array2<bool>>)>;
 
 impl Work<'_> {
-    /// Maps a volume and writes what was found into a folder.
+    /// Maps a volume and writes the results into a folder.
     pub(super) fn map_volume(
         &self,
         case: &Case,
@@ -51,11 +51,11 @@ impl Work<'_> {
             }
             channels.push(written);
         }
-        // Beside a large volume there is no room for its maps: it is read again when its slices are to be shown.
+        // There is no memory for a large volume beside its maps: it is read again when its slices are drawn.
         let mut kept = Some(scan).filter(|scan| 4 * scan.data().len() < LARGE);
         let (mut mapped, mut shown) = (Vec::new(), Vec::new());
         let mut draft = self.draft(Slices::Along(plane), scored.foreground(), windows.len());
-        // There is room for one map, which is filtered where it lies, and later for its labels.
+        // There is memory for one map, which is filtered in place, and later for its labels.
         for (maps, channels) in scored.maps().zip(channels) {
             let predictor = maps.predictor();
             let raw = maps.raw()?;
@@ -154,7 +154,7 @@ impl Work<'_> {
                 let inside = scored.foreground().upright_plane(plane, slice);
                 let parts = (image, inside, scored.reconstructed_slice(slice, channel)?);
                 let (Some(image), Some(inside), Some(mut reconstruction)) = parts else { continue };
-                // Outside the foreground, of which a model knows nothing, the scan itself is shown.
+                // Outside the foreground, which the model does not see, the scan itself is shown.
                 Zip::from(&mut reconstruction).and(&image).and(&inside).for_each(|value, &own, &inside| {
                     if !inside {
                         *value = own;
@@ -170,7 +170,7 @@ impl Work<'_> {
     }
 }
 
-/// The slices of each channel as a sheet.
+/// The slices of each channel, as one sheet for each.
 fn volume_sheets(
     scan: &Scan,
     plane: Plane,

@@ -1,4 +1,4 @@
-//! What is the same for every image of a data set.
+//! State that all images of a data set share.
 
 use std::path::{Path, PathBuf};
 
@@ -17,24 +17,24 @@ use crate::subject::Subject;
 use crate::verdict::{CaseVerdict, highest};
 use crate::workflow_error::WorkflowError;
 
-/// What was mapped of an image, at which resolution, what speaks against its calibration there, and its page.
+/// Results for an image: predictors, resolution, a doubt about the calibration at this resolution, and page.
 pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>, Option<CasePage>);
 
-/// What is the same for every image.
+/// State that all images share.
 pub(super) struct Work<'a> {
     pub(super) localizer: &'a Localizer,
     pub(super) config: &'a LocalizeConfig,
     pub(super) predictors: &'a [PredictorName],
     /// The folder of the data set.
     pub(super) root: &'a Path,
-    /// How images are read, with the memory of one worker.
+    /// Options for reading images, with the memory of one worker.
     pub(super) reading: ReadOptions,
     /// [`Localizer::fingerprint`].
     pub(super) fingerprint: String,
 }
 
 impl Work<'_> {
-    /// Refuses a file that is there and is not to be replaced.
+    /// Returns an error if a file exists and must not be replaced.
     pub(super) fn refuse_existing(&self, path: &Path) -> Result<(), WorkflowError> {
         if self.config.existing == Existing::Refuse && path.symlink_metadata().is_ok() {
             return Err(WorkflowError::Exists { path: path.to_owned() });
@@ -42,7 +42,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// A case, its channels in the model's order.
+    /// Reads a case, with its channels in the model's order.
     pub(super) fn read(&self, case: &Case) -> Result<Subject, WorkflowError> {
         let mut subject = Subject::read_with(case, &self.reading)?;
         let channels = self.localizer.channel_names();
@@ -52,7 +52,7 @@ impl Work<'_> {
         Ok(subject)
     }
 
-    /// The raw maps of each channel by itself with their files, where the configuration wants them.
+    /// The raw maps of single channels with their files, if the configuration asks for them.
     pub(super) fn channel_maps(
         &self,
         scan: &Scan,
@@ -70,7 +70,7 @@ impl Work<'_> {
         Ok(maps.into_iter().enumerate().map(|(channel, map)| (file(channel), map)).collect())
     }
 
-    /// The lesions in a map; `None` where the model was saved without normal scores of the predictor.
+    /// The lesions in a map; `None` if the model was saved without normal scores of the predictor.
     pub(super) fn find(
         &self,
         predictor: PredictorName,
@@ -88,7 +88,7 @@ impl Work<'_> {
         Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }
 
-    /// The verdict on an image by its post-processed map.
+    /// The verdict on an image, from its post-processed map.
     pub(super) fn judge(
         &self,
         predictor: PredictorName,

@@ -194,9 +194,10 @@ impl ShardReport for GradingReport {
         self.cases.iter().map(|case| case.id.as_str()).chain(failed)
     }
 
-    fn absorb(&mut self, mut other: Self) {
+    fn absorb(&mut self, mut other: Self) -> Result<(), WorkflowError> {
         self.cases.append(&mut other.cases);
         self.failed.append(&mut other.failed);
+        Ok(())
     }
 
     fn sort_by(&mut self, place: impl Fn(&str) -> Option<usize>) {
