@@ -9,9 +9,9 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::report::{Existing, write_json};
-use lesio::study::{ReadCases, prepare_folder, recalibrate};
+use lesio::study::{BadCases, ReadCases, prepare_folder, readable_cases, recalibrate};
 use lesio_examples::models::new_model_path;
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, model_path, parse, run, say, stamped};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, model_path, parse, run, say, stamped};
 use serde_json::json;
 
 /// Calibrate a model on normal images of another hospital, scanner or camera, and report how wrong its calibration was.
@@ -33,6 +33,9 @@ struct Args {
     split: String,
     #[command(flatten)]
     device: DeviceArgs,
+    /// Stop at the first case that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
@@ -53,14 +56,20 @@ fn program() -> Outcome {
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.split)?;
     let options = args.data.read_options();
-    let found = recalibrate(localizer, &ReadCases::new(cases.cases(), &options), &mut Watch::default())?;
+    let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
+    let mut watch = Watch::default();
+    let (cases, failed) = readable_cases(cases.cases(), &args.split, &options, bad, &mut watch)?;
+    let found = recalibrate(localizer, &ReadCases::new(&cases, &options), &mut watch)?;
     prepare_folder(&args.out)?;
     found.localizer.save(&path)?;
-    let report =
+    let mut report =
         json!({ "schema": 1, "model": args.model, "subjects": found.subjects, "rates": found.rates });
+    if !failed.is_empty() {
+        report["failed"] = json!(failed);
+    }
     let report = stamped(report, "recalibrate", started);
     write_json(args.out.join("report.json"), &report, Existing::Replace)?;
     say!("{}", found.table()?.to_markdown());
     say!("calibrated on {} images: wrote {}", found.subjects, path.display());
-    Ok(())
+    left_out(&failed)
 }

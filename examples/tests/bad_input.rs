@@ -228,6 +228,27 @@ fn evaluate_says_what_is_wrong() {
 }
 
 #[test]
+fn recalibrate_leaves_out_what_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data, out) =
+        (folder.path().join("model.safetensors"), folder.path().join("data"), folder.path().join("out"));
+    untrained_heads(&model);
+    write_heads(&data, 3);
+    fs::write(data.join("subject01/image.nii.gz"), "no volume").unwrap();
+    let recalibrate = || {
+        let mut command = program("recalibrate");
+        command.arg("--model").arg(&model).arg("--data").arg(&data).arg("--out").arg(&out);
+        command
+    };
+    fail(recalibrate().arg("--strict"), &["subject01"]);
+    assert!(!out.join("model.safetensors").exists());
+    fail(&mut recalibrate(), &["case subject01 was left out"]);
+    let report: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!((&report["subjects"], &report["failed"][0]["id"]), (&2.into(), &"subject01".into()));
+    assert!(out.join("model.safetensors").exists());
+}
+
+#[test]
 fn inject_lesions_says_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (folder.path().join("data"), folder.path().join("out"));
