@@ -5,13 +5,13 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lesio::io::write_volume;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
 use serde_json::Value;
-use support::{manifest_folder, program, ran, succeed, untrained_heads, write_heads};
+use support::{head, manifest_folder, program, ran, succeed, untrained_heads, write_heads};
 
 /// Longer than any job of the test takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -264,49 +264,166 @@ fn shards_run_by_gnu_parallel() {
     assert_eq!(results(&out), expected);
 }
 
-/// `LESIO_PROGRAMS=target/release/examples cargo test --release -p lesio-examples --test cluster -- --ignored --nocapture`;
-/// `LESIO_VOLUMES=200` makes it shorter.
-#[test]
-#[ignore = "maps 4,000 volumes, which takes minutes with release programs and an hour with others"]
-fn two_thousand_volumes_in_four_shards_are_as_in_one() {
-    let slurm = match Slurm::start() {
-        Ok(slurm) => slurm,
-        Err(why) => return println!("skipped: Slurm: {why}"),
-    };
-    let count: usize = std::env::var("LESIO_VOLUMES").map_or(2000, |count| count.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let (data, model) = (folder.path().join("data"), folder.path().join("model.safetensors"));
-    fs::create_dir(&data).unwrap();
-    // Twenty heads, and links to them.
-    let drawn: Vec<PathBuf> =
-        (0..20).map(|subject| folder.path().join(format!("{subject}.nii.gz"))).collect();
-    for (subject, path) in drawn.iter().enumerate() {
+/// What a process took.
+#[derive(Debug, Default)]
+struct Usage {
+    seconds: f64,
+    /// Processors that it kept busy, on average.
+    processors: f64,
+    /// Largest resident set.
+    mebibytes: f64,
+}
+
+impl Usage {
+    /// Runs a program that must succeed. What Linux counts of it is read while it runs.
+    fn of(command: &mut Command) -> Self {
+        let started = Instant::now();
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let of_process = PathBuf::from(format!("/proc/{}", process.id()));
+        let mut usage = Self::default();
+        let status = loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                break status;
+            }
+            usage.read(&of_process);
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "{command:?}");
+        usage.seconds = started.elapsed().as_secs_f64();
+        // Ticks of a hundredth of a second.
+        usage.processors /= 100.0 * usage.seconds;
+        usage
+    }
+
+    fn read(&mut self, of_process: &Path) {
+        let text = |name: &str| fs::read_to_string(of_process.join(name)).unwrap_or_default();
+        let peak = text("status")
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().trim_end_matches(" kB").parse::<f64>().ok());
+        // The name in parentheses may contain spaces; user and system time are the fields 14 and 15.
+        let ticks = text("stat").rsplit_once(") ").map(|(_, fields)| {
+            fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>()
+        });
+        self.mebibytes = peak.map_or(self.mebibytes, |kibibytes| kibibytes / 1024.0);
+        self.processors = ticks.unwrap_or(self.processors);
+    }
+}
+
+/// Volumes of 128x128x20 in a folder: twenty heads, and links to them.
+fn write_volumes(folder: &Path, name: &str, count: usize) -> PathBuf {
+    let drawn: Vec<PathBuf> = (0..20).map(|subject| folder.join(format!("{subject}.nii.gz"))).collect();
+    for (subject, path) in drawn.iter().enumerate().filter(|(_, path)| !path.exists()) {
         let config = BrainConfig::new([128, 128], Contrast::T1, 7).slices(20);
         let head = BrainPhantom::new(config).unwrap().volume(subject as u64).unwrap();
         write_volume(path, &head.image).unwrap();
     }
+    let data = folder.join(name);
+    fs::create_dir(&data).unwrap();
     for case in 0..count {
-        fs::hard_link(&drawn[case % drawn.len()], data.join(format!("{case:04}.nii.gz"))).unwrap();
+        fs::hard_link(&drawn[case % drawn.len()], data.join(format!("{case:05}.nii.gz"))).unwrap();
     }
+    data
+}
+
+/// Programs of a release are needed, since others take an hour:
+/// `LESIO_PROGRAMS=target/release/examples cargo test --workspace --test cluster -- --ignored --nocapture`;
+/// `LESIO_VOLUMES=400` makes it shorter.
+#[test]
+#[ignore = "maps 8,000 volumes"]
+fn two_thousand_volumes_in_four_shards_are_as_in_one() {
+    let count: usize = std::env::var("LESIO_VOLUMES").map_or(2000, |count| count.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let model = folder.join("model.safetensors");
     untrained_heads(&model);
-    let options = |command: &mut Command| {
-        command.arg("--model").arg(&model).arg("--input").arg(&data);
-        command.args(["--predictor", "pixel-l1", "--maps", "none"]);
+    let options = |command: &mut Command, data: &Path| {
+        command.arg("--model").arg(&model).arg("--input").arg(data);
+        command.args(["--predictor", "pixel-l1,intensity", "--rate", "0.1", "--maps", "none"]);
     };
-    let (whole, shards) = (folder.path().join("whole"), folder.path().join("shards"));
-    let started = Instant::now();
-    let mut single = program("localize");
-    options(&mut single);
-    succeed(single.env("RAYON_NUM_THREADS", "2").args(["--workers", "2"]).arg("--out").arg(&whole));
-    println!("{count} volumes by one process of two workers: {:.0} s", started.elapsed().as_secs_f64());
+    let single = |data: &Path, out: &Path| {
+        let mut command = program("localize");
+        options(&mut command, data);
+        command.env("RAYON_NUM_THREADS", "2").args(["--workers", "2"]).arg("--out").arg(out);
+        Usage::of(&mut command)
+    };
+    let few = single(&write_volumes(folder, "few", count / 10), &folder.join("few maps"));
+    let data = write_volumes(folder, "data", count);
+    let whole = folder.join("whole");
+    let all = single(&data, &whole);
+    println!("{} volumes by one process of two workers: {few:.2?}", count / 10);
+    println!("{count}: {all:.2?}");
+    assert!(all.mebibytes < 1.1 * few.mebibytes, "memory grows with the number of cases");
+
+    // By hand: the second is killed midway and started again.
+    let by_hand = folder.join("by hand");
+    for shard in 1..=4 {
+        let run = || {
+            let mut command = program("localize");
+            options(&mut command, &data);
+            command.arg("--out").arg(&by_hand).args(["--shard", &format!("{shard}/4"), "--resume"]);
+            command
+        };
+        if shard == 2 {
+            let finished = |out: &Path| fs::read_dir(out).unwrap().count();
+            let (before, mut killed) = (finished(&by_hand), run().stderr(Stdio::null()).spawn().unwrap());
+            while finished(&by_hand) < before + count / 10 {
+                assert!(killed.try_wait().unwrap().is_none(), "the shard ended before it was killed");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            killed.kill().unwrap();
+            killed.wait().unwrap();
+            assert!(!by_hand.join("report-2-of-4.json").exists());
+        }
+        succeed(&mut run());
+    }
+    succeed(program("merge").arg(&by_hand));
+    let expected = results(&whole);
+    assert_eq!(results(&by_hand), expected);
+
+    let slurm = match Slurm::start() {
+        Ok(slurm) => slurm,
+        Err(why) => return println!("skipped: Slurm: {why}"),
+    };
+    let shards = folder.join("shards");
     let started = Instant::now();
     let mut submit = slurm.command(script("submit"));
     submit.args(["--mem=512M", "--cpus-per-task=1", "--", "localize", "4"]).arg(&shards);
-    options(&mut submit);
+    options(&mut submit, &data);
     succeed(&mut submit);
     slurm.wait_for(Duration::from_secs(7200));
     println!("in four shards under Slurm: {:.0} s", started.elapsed().as_secs_f64());
-    assert_eq!(results(&shards), results(&whole));
+    assert_eq!(results(&shards), expected);
+}
+
+/// As above: `LESIO_PROGRAMS=target/release/examples cargo test --workspace --test cluster -- --ignored --nocapture`.
+#[test]
+#[ignore = "maps 11,000 volumes"]
+fn ten_thousand_cases_take_ten_times_as_long_as_a_thousand_and_no_more_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let (model, drawn) = (folder.join("model.safetensors"), folder.join("head.nii.gz"));
+    untrained_heads(&model);
+    write_volume(&drawn, &head(3).image).unwrap();
+    let [few, all] = [1_000, 10_000].map(|count| {
+        let data = folder.join(count.to_string());
+        fs::create_dir(&data).unwrap();
+        (0..count).for_each(|case| fs::hard_link(&drawn, data.join(format!("{case:05}.nii.gz"))).unwrap());
+        let mut command = program("localize");
+        command
+            .arg("--model")
+            .arg(&model)
+            .arg("--input")
+            .arg(&data)
+            .args(["--maps", "none", "--report", "table"]);
+        command
+            .args(["--predictor", "pixel-l1,intensity", "--rate", "0.1"])
+            .arg("--out")
+            .arg(folder.join("out"));
+        let usage = Usage::of(command.arg("--overwrite"));
+        println!("{count} small volumes: {usage:.2?}");
+        usage
+    });
+    assert!(all.mebibytes < 1.25 * few.mebibytes, "memory grows with the number of cases");
 }
 
 #[test]
