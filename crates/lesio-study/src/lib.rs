@@ -83,6 +83,8 @@ mod normal_slices;
 mod observer;
 mod operating;
 mod overlay;
+#[cfg(feature = "parquet")]
+mod parquet_tables;
 mod pixels;
 mod position;
 mod predictor_choice;
@@ -148,6 +150,9 @@ pub use operating::{
     ThresholdOrigin,
 };
 pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
+#[cfg(feature = "parquet")]
+#[cfg_attr(docsrs, doc(cfg(feature = "parquet")))]
+pub use parquet_tables::{ParquetTableError, table_to_parquet};
 pub use position::normalize_by_position;
 pub use predictor_choice::{FALLBACK_PREDICTOR, choice_in_words, predictor_choice};
 pub use presentation::{
