@@ -10,7 +10,7 @@
 //! - Networks trained with [`SyntheticAnomalies`]: a [`Restorer`] removes them, an [`AnomalySegmenter`] segments them;
 //!   [`SyntheticObjective`] is the objective of both.
 //! - Your own models: implement [`Reconstructor`] or [`VariationalModel`] on plain slices. A [`NetworkVae`] combines
-//!   any two declared networks; with the feature `candle`, the module [`candle`] adapts models written with candle,
+//!   any two declared networks; with the feature `candle`, the module `candle` adapts models written with candle,
 //!   with gradients by automatic differentiation.
 //!
 //! The bound of an image x is `log p(x | z) - beta KL(q(z | x) | p(z))`, where q is normal with the mean and

@@ -134,7 +134,7 @@ pub trait Reconstructor: Send + Sync {
 /// A variational autoencoder of images `[n, c, h, w]`.
 ///
 /// Your own model implements this trait with plain slices, as below. A model written with candle implements
-/// [`CandleModel`](crate::candle::CandleModel) (feature `candle`) and gets its gradients by automatic differentiation.
+/// `CandleModel` (feature `candle`) and gets its gradients by automatic differentiation.
 /// Two declared networks form a [`NetworkVae`](crate::NetworkVae).
 ///
 /// # Obligations
