@@ -18,6 +18,7 @@ use lesio::study::{
 use lesio_examples::cohort::not_mapped;
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
+use lesio_examples::invocation::results_in;
 use lesio_examples::{Outcome, left_out, parse, run, say, stamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -53,6 +54,7 @@ fn program() -> Outcome {
     let out = args.out.as_deref().or(files[0].parent()).unwrap_or(Path::new("."));
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     prepare_folder(out)?;
+    results_in(out);
     match kind_of(&files[0])? {
         Kind::Localization => merge_maps(&files, out, existing, started),
         Kind::Evaluation => {

@@ -59,6 +59,12 @@ struct Invocation {
 }
 
 static INVOCATION: OnceLock<Invocation> = OnceLock::new();
+static RESULTS: OnceLock<PathBuf> = OnceLock::new();
+
+/// States the folder of the results of a program whose `--out` has a default that depends on other arguments.
+pub fn results_in(folder: &Path) {
+    let _ = RESULTS.set(folder.to_owned());
+}
 
 /// Parses the arguments of a program from the command line and from the file that `--config` names. Ends the program
 /// for a file that cannot be used (exit code 1), and for invalid arguments, `--help` and `--version`, as
@@ -117,7 +123,9 @@ fn program_name() -> String {
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn save() -> Result<(), Box<dyn std::error::Error>> {
-    let Some(Invocation { file, path: Some(path) }) = INVOCATION.get() else { return Ok(()) };
+    let Some(Invocation { file, path }) = INVOCATION.get() else { return Ok(()) };
+    let in_results = RESULTS.get().map(|folder| folder.join(FILE));
+    let Some(path) = path.as_ref().or(in_results.as_ref()) else { return Ok(()) };
     if path.parent().is_some_and(Path::is_dir) {
         let text = format!(
             "# The arguments of a run of lesio. `{} --config FILE --out OTHER` repeats it.\n{}",

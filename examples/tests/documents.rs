@@ -163,7 +163,9 @@ fn small(name: &str, arguments: &[String]) -> Vec<&'static str> {
         "train_quality" => vec!["--size", "16", "--budget-minutes", "0.005"],
         "evaluate_quality" => vec!["--replicates", "20"],
         "localize" if has("--resume") => vec![],
-        "localize" | "recalibrate" | "combine" | "assess" | "merge" => vec!["--overwrite"],
+        "localize" | "recalibrate" | "combine" | "assess" | "merge" | "tables_to_parquet" => {
+            vec!["--overwrite"]
+        }
         _ => vec![],
     }
 }

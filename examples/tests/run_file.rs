@@ -64,6 +64,19 @@ fn a_result_is_made_again_from_its_own_folder() {
     assert_eq!(bytes(within, "maps/cases.csv"), bytes(within, "maps-again/cases.csv"));
     assert_eq!(bytes(within, "maps/lesions.csv"), bytes(within, "maps-again/lesions.csv"));
 
+    // Of shards merged into their own folder, too.
+    for shard in ["1/2", "2/2"] {
+        let mut localize = program("localize");
+        localize.current_dir(within).args(["--config", "maps/run.toml", "--out", "shards", "--shard", shard]);
+        succeed(&mut localize);
+    }
+    succeed(program("merge").current_dir(within).arg("shards"));
+    succeed(program("merge").current_dir(within).args(["--config", "shards/run.toml", "--out", "merged"]));
+    assert_eq!(bytes(within, "maps/cases.csv"), bytes(within, "merged/cases.csv"));
+    // Their tables as Parquet.
+    succeed(program("tables_to_parquet").current_dir(within).arg("merged"));
+    assert!(bytes(within, "merged/lesions.parquet").starts_with(b"PAR1"));
+
     // Inputs that have changed are told.
     fs::copy(within.join("other/model.safetensors"), within.join("model/model.safetensors")).unwrap();
     let mut changed = program("localize");
