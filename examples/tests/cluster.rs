@@ -398,7 +398,7 @@ fn two_thousand_volumes_in_four_shards_are_as_in_one() {
 /// As above: `LESIO_PROGRAMS=target/release/examples cargo test --workspace --test cluster -- --ignored --nocapture`.
 #[test]
 #[ignore = "maps 11,000 volumes"]
-fn ten_thousand_cases_take_ten_times_as_long_as_a_thousand_and_no_more_memory() {
+fn ten_thousand_cases_take_hardly_more_memory_than_a_thousand() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (model, drawn) = (folder.join("model.safetensors"), folder.join("head.nii.gz"));
@@ -423,7 +423,9 @@ fn ten_thousand_cases_take_ten_times_as_long_as_a_thousand_and_no_more_memory() 
         println!("{count} small volumes: {usage:.2?}");
         usage
     });
-    assert!(all.mebibytes < 1.25 * few.mebibytes, "memory grows with the number of cases");
+    // The list of the cases and of their files.
+    let bytes_per_case = (all.mebibytes - few.mebibytes) * f64::from(1 << 20) / 9_000.0;
+    assert!(bytes_per_case < 1000.0, "{bytes_per_case} bytes per case");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::error::KernelError;
 use crate::layout::ImageLayout;
-use crate::raw::{Workers, vectorized};
+use crate::raw::{Isa, Workers, vectorized};
 
 /// A batch of images to read.
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +214,40 @@ vectorized! {
                 *to = if value > 0.0 { *to } else { *to * slope };
             }
         }
+    }
+}
+
+pub(crate) fn check_rectifier(
+    samples: usize,
+    layout: &ImageLayout,
+    rectifier: Option<Rectifier<'_>>,
+) -> Result<(), KernelError> {
+    let Some(Rectifier { images, .. }) = rectifier else { return Ok(()) };
+    layout.check_same_size("the size of the rectified image", images.layout)?;
+    images.layout.check("the rectified image", images.values, samples)
+}
+
+/// Multiplies a row by the derivative of the rectifier, while it is near.
+pub(crate) fn rectify(
+    isa: Isa,
+    layout: &ImageLayout,
+    rectifier: Option<Rectifier<'_>>,
+    sample: usize,
+    y: usize,
+    to: &mut [f32],
+) {
+    if let Some(Rectifier { images, slope }) = rectifier {
+        let runs = Runs::common([layout, images.layout, images.layout]);
+        rectify_row(isa, runs, to, images.row(sample, y), slope);
+    }
+}
+
+/// Writes zeros to the channels of a row of pixels.
+pub(crate) fn clear_pixels(row: &mut [f32], channels: usize, pixel: usize) {
+    if channels == pixel {
+        row.fill(0.0);
+    } else {
+        row.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
     }
 }
 

@@ -56,8 +56,10 @@ mod layout;
 mod linear;
 mod normalization;
 mod period;
+mod product;
 mod raw;
 mod resampling;
+mod strided_pooling;
 mod sums;
 mod winograd;
 
@@ -74,8 +76,10 @@ pub use images::{
 pub use layout::{Border, ImageLayout, LANES};
 pub use linear::Linear;
 pub use normalization::{Grouping, Moments, Normalization, Statistics};
+pub use product::{multiply, product_gradient};
 pub use raw::{Isa, Workers, with_workers};
 pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};
+pub use strided_pooling::{Windows, pool_windows, pool_windows_gradient};
 pub use sums::{accumulate, channel_totals, column_sums, sum_of_squares, totals_scratch_len};
 
 /// Compiles and runs the program in README.md.

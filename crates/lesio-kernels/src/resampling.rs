@@ -1,9 +1,11 @@
 //! Pooling and upsampling.
 
 use crate::error::{KernelError, check_equal};
-use crate::images::{Combine, Images, ImagesMut, Rectifier, Runs, for_rows, rectify_row};
+use crate::images::{
+    Combine, Images, ImagesMut, Rectifier, check_rectifier, clear_pixels, for_rows, rectify,
+};
 use crate::layout::{ImageLayout, LANES};
-use crate::raw::{Isa, Workers, vectorized};
+use crate::raw::{Workers, vectorized};
 
 /// How the values of a window become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,40 +128,6 @@ pub fn pool_gradient(
         }
         rectify(isa, &layout, rectifier, sample, y, to);
     })
-}
-
-fn check_rectifier(
-    samples: usize,
-    layout: &ImageLayout,
-    rectifier: Option<Rectifier<'_>>,
-) -> Result<(), KernelError> {
-    let Some(Rectifier { images, .. }) = rectifier else { return Ok(()) };
-    layout.check_same_size("the size of the rectified image", images.layout)?;
-    images.layout.check("the rectified image", images.values, samples)
-}
-
-/// Multiplies a row by the derivative of the rectifier, while it is near.
-fn rectify(
-    isa: Isa,
-    layout: &ImageLayout,
-    rectifier: Option<Rectifier<'_>>,
-    sample: usize,
-    y: usize,
-    to: &mut [f32],
-) {
-    if let Some(Rectifier { images, slope }) = rectifier {
-        let runs = Runs::common([layout, images.layout, images.layout]);
-        rectify_row(isa, runs, to, images.row(sample, y), slope);
-    }
-}
-
-/// Writes zeros to the channels of a row of pixels.
-fn clear_pixels(row: &mut [f32], channels: usize, pixel: usize) {
-    if channels == pixel {
-        row.fill(0.0);
-    } else {
-        row.chunks_mut(pixel).for_each(|pixel| pixel[..channels].fill(0.0));
-    }
 }
 
 vectorized! {

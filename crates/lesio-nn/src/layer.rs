@@ -59,6 +59,16 @@ pub enum Layer {
         /// Rows and columns of the window.
         window: [usize; 2],
     },
+    /// Maximum over windows that may overlap. Pixels beyond the edges do not count; rows and columns that do not fill the
+    /// last window are dropped. Output size `(in + 2 * padding - window) / stride + 1`.
+    MaxPoolStrided {
+        /// Rows and columns of the window.
+        window: [usize; 2],
+        /// Distance between windows along rows and columns.
+        stride: [usize; 2],
+        /// How far the first window reaches over the edge, along rows and columns; less than its size.
+        padding: [usize; 2],
+    },
     /// Mean over windows that do not overlap; rows and columns that do not fill a window are dropped.
     AveragePool {
         /// Rows and columns of the window.
@@ -84,6 +94,9 @@ pub enum Layer {
     Concatenate,
     /// The sum of all inputs; inputs agree in shape.
     Add,
+    /// The product of two inputs, value by value. An input of one channel, one row or one column is repeated along that
+    /// axis, as by a gate or an attention map.
+    Multiply,
     /// The same values, in order, as another shape.
     Reshape(Shape),
 }

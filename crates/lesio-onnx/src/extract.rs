@@ -192,7 +192,7 @@ impl Emission<'_> {
                 let weights = Weights { weight: weight.into(), bias: None };
                 self.weighted(&name, Layer::TransposedConvolution(convolution), inputs, shape, &weights)?
             }
-            Op::Multiply => return refuse("it multiplies two values that the network computes"),
+            Op::Multiply => self.builder.layer(name.as_str(), Layer::Multiply, &inputs)?,
             Op::Power(_) | Op::Erf | Op::Exp => {
                 return refuse(
                     "it stands alone: it is known as a part of GELU or of the sampling of a latent vector",

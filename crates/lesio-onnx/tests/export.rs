@@ -45,6 +45,12 @@ fn every_layer_is_written_and_read_again() {
     let pooled = step("pool", Layer::MaxPool { window: [2, 2] }, &[last]);
     let mean = step("mean", Layer::AveragePool { window: [2, 2] }, &[last]);
     let joined = step("joined", Layer::Concatenate, &[pooled, mean]);
+    let gate = step("gate", Layer::Convolution(Convolution::new(1, 1)), &[joined]);
+    let gated = step("gated", Layer::Multiply, &[gate, joined]);
+    let windows = Layer::MaxPoolStrided { window: [3, 2], stride: [1, 1], padding: [1, 0] };
+    let wide = step("wide", windows, &[gated]);
+    let windows = Layer::MaxPoolStrided { window: [1, 2], stride: [1, 1], padding: [0, 1] };
+    let wide = step("wider", windows, &[wide]);
     let mut sums = Vec::new();
     for (k, layer) in [
         Layer::UpsampleNearest { factor: 2 },
@@ -54,7 +60,7 @@ fn every_layer_is_written_and_read_again() {
     .into_iter()
     .enumerate()
     {
-        sums.push(step(&format!("u{k}"), layer, &[joined]));
+        sums.push(step(&format!("u{k}"), layer, &[wide]));
     }
     let sum = step("sum", Layer::Add, &sums);
     let flat = step("flat", Layer::Linear { features: 12, bias: Bias::Learned }, &[sum]);

@@ -103,6 +103,53 @@ pub(super) fn max_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
     Ok(largest)
 }
 
+/// The largest value of each window of any distance, the first of equal ones. Beyond the edges there is nothing.
+pub(super) fn max_pool_strided(
+    x: &Tensor,
+    window: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let nothing =
+        |h: usize, w: usize| Tensor::full(f32::NEG_INFINITY, (n, c, h, w), x.device())?.to_dtype(x.dtype());
+    let [up, across] = padding;
+    let mut padded = x.contiguous()?;
+    if up > 0 {
+        let rows = nothing(up, w)?;
+        padded = Tensor::cat(&[&rows, &padded, &rows], 2)?;
+    }
+    if across > 0 {
+        let columns = nothing(h + 2 * up, across)?;
+        padded = Tensor::cat(&[&columns, &padded, &columns], 3)?;
+    }
+    // The pixel at one place of every window.
+    let places = |axis: usize, size: usize, offset: usize| {
+        let count = (size + 2 * padding[axis] - window[axis]) / stride[axis] + 1;
+        let places: Vec<u32> = (0..count).map(|index| (index * stride[axis] + offset) as u32).collect();
+        Tensor::new(places, x.device())
+    };
+    let mut largest: Option<Tensor> = None;
+    for dy in 0..window[0] {
+        let rows = padded.index_select(&places(0, h, dy)?, 2)?;
+        for dx in 0..window[1] {
+            let part = rows.index_select(&places(1, w, dx)?, 3)?;
+            largest = Some(match largest {
+                // Not `maximum`, which divides the gradient between equal values. NaN replaces and is not replaced.
+                Some(largest) => {
+                    let keeps = (largest.ge(&part)? + largest.ne(&largest)?)?;
+                    keeps.where_cond(&largest, &part)?
+                }
+                None => part,
+            });
+        }
+    }
+    match largest {
+        Some(largest) => Ok(largest),
+        None => bail!("empty window"),
+    }
+}
+
 /// The mean of each window. What does not fill a window is left out.
 pub(super) fn average_pool(x: &Tensor, window: [usize; 2]) -> Result<Tensor> {
     by_kernels!(x, super::cuda::pool(x, lesio_kernels::Pooling::Mean, window));

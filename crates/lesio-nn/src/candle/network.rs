@@ -257,6 +257,10 @@ impl Pass<'_> {
                 }
                 Ok(sum)
             }
+            Layer::Multiply => x.broadcast_mul(inputs[1]),
+            Layer::MaxPoolStrided { window, stride, padding } => {
+                layers::max_pool_strided(x, *window, *stride, *padding)
+            }
             Layer::Reshape(shape) => {
                 x.contiguous()?.reshape((x.dim(0)?, shape.channels, shape.height, shape.width))
             }

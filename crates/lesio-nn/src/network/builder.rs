@@ -165,6 +165,14 @@ mod tests {
         assert!(bad(&mut net, Layer::Reshape(Shape::vector(7)), &[a]).contains("144 values"));
         assert!(bad(&mut net, Layer::Add, &[]).contains("at least one"));
         assert!(bad(&mut net, Layer::MaxPool { window: [9, 2] }, &[a]).contains("window 9x2"));
+        assert!(bad(&mut net, Layer::Multiply, &[a]).contains("expected two"));
+        assert!(bad(&mut net, Layer::Multiply, &[a, b]).contains("[3, 8, 7]"));
+        let strided = |window, stride, padding| Layer::MaxPoolStrided { window, stride, padding };
+        assert!(
+            bad(&mut net, strided([9, 2], [1, 1], [0, 0]), &[a]).contains("larger than the padded size 8")
+        );
+        assert!(bad(&mut net, strided([2, 2], [1, 0], [0, 0]), &[a]).contains("stride is 0"));
+        assert!(bad(&mut net, strided([2, 2], [1, 1], [0, 2]), &[a]).contains("padding is 2"));
         assert!(matches!(
             net.layer("a", Layer::Add, &[a]),
             Err(NetworkError::DuplicateName { name }) if name == "a"
@@ -207,6 +215,8 @@ mod tests {
             Layer::TransposedConvolution(Convolution::new(1, 3).stride(usize::MAX)),
             Layer::UpsampleNearest { factor: usize::MAX },
             Layer::MaxPool { window: [usize::MAX, usize::MAX] },
+            Layer::MaxPoolStrided { window: [usize::MAX; 2], stride: [1, 1], padding: [usize::MAX - 1; 2] },
+            Layer::MaxPoolStrided { window: [2, 2], stride: [usize::MAX; 2], padding: [1, 1] },
         ];
         for layer in steps {
             let error = net.clone().layer("l", layer.clone(), &[image]).unwrap_err();

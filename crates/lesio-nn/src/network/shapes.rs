@@ -13,6 +13,8 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
     let count = |expected| NetworkError::InputCount { name: name.to_owned(), found: inputs.len(), expected };
     let input = match (layer, inputs) {
         (Layer::Concatenate | Layer::Add, []) => return Err(count("at least one")),
+        (Layer::Multiply, [first, _]) => *first,
+        (Layer::Multiply, _) => return Err(count("two")),
         (Layer::Concatenate | Layer::Add, [first, ..]) | (_, [first]) => *first,
         _ => return Err(count("one")),
     };
@@ -82,6 +84,28 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
             }
             Shape::new(input.channels, input.height / rows, input.width / columns)
         }
+        Layer::MaxPoolStrided { window, stride, padding } => {
+            let mut counts = [0; 2];
+            for (axis, size) in [input.height, input.width].into_iter().enumerate() {
+                small("window", positive("window", window[axis])?)?;
+                small("stride", positive("stride", stride[axis])?)?;
+                if padding[axis] >= window[axis] {
+                    let (padding, window) = (padding[axis], window[axis]);
+                    return Err(misfit(format!(
+                        "padding is {padding}, expected less than the window, {window}"
+                    )));
+                }
+                let padded = size + 2 * padding[axis];
+                let Some(rest) = padded.checked_sub(window[axis]) else {
+                    return Err(misfit(format!(
+                        "window {} is larger than the padded size {padded}",
+                        window[axis]
+                    )));
+                };
+                counts[axis] = rest / stride[axis] + 1;
+            }
+            Shape::new(input.channels, counts[0], counts[1])
+        }
         Layer::UpsampleNearest { factor }
         | Layer::UpsampleBilinear { factor }
         | Layer::UpsampleBilinearCorners { factor } => {
@@ -102,6 +126,19 @@ pub(super) fn output_shape(name: &str, layer: &Layer, inputs: &[Shape]) -> Resul
             Some(other) => return Err(misfit(format!("another input has shape {other}"))),
             None => input,
         },
+        Layer::Multiply => {
+            let other = inputs[1];
+            let along = |a: usize, b: usize| (a == b || a == 1 || b == 1).then_some(a.max(b));
+            let product = [
+                along(input.channels, other.channels),
+                along(input.height, other.height),
+                along(input.width, other.width),
+            ];
+            let [Some(channels), Some(height), Some(width)] = product else {
+                return Err(misfit(format!("the other input has shape {other}")));
+            };
+            Shape::new(channels, height, width)
+        }
         Layer::Reshape(shape) => {
             if shape.len() != input.len() {
                 return Err(misfit(format!("{} values cannot take the shape {shape}", input.len())));
@@ -166,6 +203,8 @@ pub(super) fn layer_parameters(name: &str, layer: &Layer, input: Shape, all: &mu
         | Layer::UpsampleBilinearCorners { .. }
         | Layer::Concatenate
         | Layer::Add
+        | Layer::Multiply
+        | Layer::MaxPoolStrided { .. }
         | Layer::Reshape(_) => {}
     }
 }

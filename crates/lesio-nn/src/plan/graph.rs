@@ -4,7 +4,7 @@
 //! unless the vector is kept in the image's order from the start: a vector's *storage* is the shape of
 //! the image whose order it keeps, and a linear layer beside it permutes its weights instead.
 
-use lesio_kernels::{Function, Pooling, Upsampling};
+use lesio_kernels::{Function, Pooling, Upsampling, Windows};
 
 use crate::layer::{Activation, Layer};
 use crate::network::{Network, NodeId, Operation};
@@ -36,9 +36,11 @@ pub(super) enum Task {
     /// A function that is not fused.
     Activation(Function),
     Pool(Pooling, [usize; 2]),
+    PoolWindows(Windows),
     Upsample(Upsampling, usize),
     Concatenate,
     Add,
+    Multiply,
     /// The same values in another order.
     Reorder,
 }
@@ -164,6 +166,10 @@ impl<'n> Lowering<'n> {
             Layer::UpsampleBilinearCorners { factor } => Task::Upsample(Upsampling::BilinearCorners, *factor),
             Layer::Concatenate => Task::Concatenate,
             Layer::Add => Task::Add,
+            Layer::Multiply => Task::Multiply,
+            Layer::MaxPoolStrided { window, stride, padding } => {
+                Task::PoolWindows(Windows { size: *window, stride: *stride, padding: *padding })
+            }
             Layer::Linear { .. } => {
                 let storage = self.wanted_storage(index).unwrap_or(node.shape());
                 return self.push(Task::Linear(index), vec![given], storage);

@@ -27,6 +27,10 @@ pub fn layers() -> Vec<(&'static str, Layer)> {
         ("gelu", Layer::Activation(Activation::Gelu)),
         ("gelu by tanh", Layer::Activation(Activation::GeluTanh)),
         ("max pool", Layer::MaxPool { window: [2, 3] }),
+        (
+            "max pool of overlapping windows",
+            Layer::MaxPoolStrided { window: [3, 2], stride: [2, 1], padding: [1, 1] },
+        ),
         ("average pool", Layer::AveragePool { window: [3, 2] }),
         ("nearest", Layer::UpsampleNearest { factor: 2 }),
         ("bilinear", Layer::UpsampleBilinear { factor: 3 }),
@@ -54,7 +58,11 @@ pub fn skips() -> Network {
     let joined = step("joined", Layer::Concatenate, &[up, a, x]);
     let mixed = step("mixed", Layer::Convolution(Convolution::new(3, 1)), &[joined]);
     let sum = step("sum", Layer::Add, &[mixed, a]);
-    net.finish(&[sum, down]).unwrap()
+    let gate = step("gate", Layer::Convolution(Convolution::new(1, 1)), &[joined]);
+    let gated = step("gated", Layer::Multiply, &[gate, sum]);
+    let mean = step("mean", Layer::AveragePool { window: [6, 4] }, &[gated]);
+    let excited = step("excited", Layer::Multiply, &[gated, mean]);
+    net.finish(&[excited, down]).unwrap()
 }
 
 pub fn draws(seed: u64, len: usize) -> Vec<f64> {

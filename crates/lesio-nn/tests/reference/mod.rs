@@ -163,6 +163,36 @@ fn apply<'p>(
                 }
             })
         }),
+        Layer::MaxPoolStrided { window, stride, padding } => each(&|v| {
+            fill(out, |c, y, x| {
+                let mut found = f64::NEG_INFINITY;
+                for (dy, dx) in (0..window[0]).flat_map(|dy| (0..window[1]).map(move |dx| (dy, dx))) {
+                    let (row, column) = (y * stride[0] + dy, x * stride[1] + dx);
+                    let inside = |place: usize, padding: usize, size: usize| {
+                        place.checked_sub(padding).filter(|&place| place < size)
+                    };
+                    if let Some(row) = inside(row, padding[0], shape.height)
+                        && let Some(column) = inside(column, padding[1], shape.width)
+                    {
+                        found = found.max(v[at(shape, c, row, column)]);
+                    }
+                }
+                found
+            })
+        }),
+        Layer::Multiply => (0..x.len())
+            .map(|n| {
+                fill(out, |c, y, x| {
+                    let factor = |(batch, shape): &(&Batch, Shape)| {
+                        let within = |place: usize, size: usize| if size == 1 { 0 } else { place };
+                        let place = [(c, shape.channels), (y, shape.height), (x, shape.width)]
+                            .map(|(place, size)| within(place, size));
+                        batch[n][at(*shape, place[0], place[1], place[2])]
+                    };
+                    inputs.iter().map(factor).product()
+                })
+            })
+            .collect(),
         Layer::UpsampleNearest { factor } => {
             each(&|v| fill(out, |c, y, x| v[at(shape, c, y / factor, x / factor)]))
         }
@@ -299,6 +329,11 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
                     Activation::GeluTanh,
                 ][rng.random_range(0..7)],
             ),
+            11 if rng.random_bool(0.5) => Layer::MaxPoolStrided {
+                window,
+                stride: [rng.random_range(1..4), rng.random_range(1..4)],
+                padding: window.map(|size| rng.random_range(0..size)),
+            },
             11 => Layer::MaxPool { window },
             12 => Layer::AveragePool { window },
             13 => Layer::UpsampleNearest { factor: rng.random_range(1..3) },
@@ -316,7 +351,13 @@ pub(crate) fn random_network(rng: &mut impl Rng, layers: usize) -> Network {
                     nodes.iter().copied().filter(|&id| fits(net.shape(id).unwrap())).collect();
                 inputs.push(fitting[rng.random_range(0..fitting.len())]);
                 let same = inputs.iter().all(|&id| net.shape(id) == Some(s));
-                if same && rng.random_bool(0.5) { Layer::Add } else { Layer::Concatenate }
+                let channels = net.shape(inputs[1]).unwrap().channels;
+                let repeats = channels == s.channels || channels == 1 || s.channels == 1;
+                match rng.random_range(0..3) {
+                    0 if same => Layer::Add,
+                    1 if repeats => Layer::Multiply,
+                    _ => Layer::Concatenate,
+                }
             }
         };
         let mut attempt = net.clone();

@@ -233,6 +233,21 @@ impl Writing<'_> {
                 let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();
                 self.graph.op("Sum", &name, &names, vec![], image)
             }
+            Layer::Multiply => {
+                let inputs: Vec<Value> = inputs.iter().map(|value| self.image(value)).collect();
+                let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();
+                self.graph.op("Mul", &name, &names, vec![], image)
+            }
+            Layer::MaxPoolStrided { window, stride, padding } => {
+                let x = self.image(&x);
+                let pair = |pair: [usize; 2]| pair.map(|length| length as i64).to_vec();
+                let attributes = vec![
+                    integers("kernel_shape", pair(*window)),
+                    integers("strides", pair(*stride)),
+                    integers("pads", [pair(*padding), pair(*padding)].concat()),
+                ];
+                self.graph.op("MaxPool", &name, &[&x.name], attributes, image)
+            }
             Layer::Reshape(shape) => {
                 let dims = axes(*shape);
                 self.reshaped(&x, dims)

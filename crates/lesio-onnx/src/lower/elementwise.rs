@@ -185,6 +185,12 @@ impl Lowering {
                     let ids = vec![self.shaped(a)?.0, self.shaped(b)?.0];
                     self.value(Op::Multiply, ids, a.dims.clone())
                 }
+                // A gate, which is repeated along the channels or along the pixels.
+                "Mul" if is_repeated(&a.dims, &b.dims) => {
+                    let ids = vec![self.shaped(a)?.0, self.shaped(b)?.0];
+                    let dims = a.dims.iter().zip(&b.dims).map(|(&a, &b)| a.max(b)).collect();
+                    self.value(Op::Multiply, ids, dims)
+                }
                 _ => unsupported(format!("it joins values of shapes {:?} and {:?}", a.dims, b.dims)),
             },
             (Some(Value::Computed(value)), Some(Value::Constant(constant))) => {
@@ -221,6 +227,11 @@ impl Lowering {
         };
         if exponent == 1.0 { Ok(args.computed(0)?.clone()) } else { self.plain(args, Op::Power(exponent)) }
     }
+}
+
+/// Whether the values of two images can be multiplied when those of length 1 are repeated.
+fn is_repeated(a: &[usize], b: &[usize]) -> bool {
+    a.len() == 3 && b.len() == 3 && a.iter().zip(b).all(|(&a, &b)| a == b || a == 1 || b == 1)
 }
 
 /// A constant that is broadcast to a computed value, as one number or one for each channel.

@@ -78,6 +78,20 @@ impl Lowering {
                 );
             }
         }
+        let padding = [pads[0], pads[1]];
+        let is_symmetric =
+            padding == [pads[2], pads[3]] && (0..2).all(|k| (0..window[k] as i64).contains(&padding[k]));
+        if is_maximum && is_symmetric {
+            let padding = padding.map(|pad| pad as usize);
+            let rest = |k: usize| (sizes[k] + 2 * padding[k]).checked_sub(window[k]);
+            if let [Some(rows), Some(columns)] = [rest(0), rest(1)]
+                && (!rounds_up || (rows % strides[0] == 0 && columns % strides[1] == 0))
+            {
+                let dims = vec![shape.channels, rows / strides[0] + 1, columns / strides[1] + 1];
+                let layer = Layer::MaxPoolStrided { window, stride: strides, padding };
+                return self.value(Op::Layer(layer), vec![id], dims);
+            }
+        }
         unsupported(format!(
             "windows of {window:?} at strides of {strides:?} with pads {pads:?}{}",
             if rounds_up { " and ceil_mode" } else { "" }

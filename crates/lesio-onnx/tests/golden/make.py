@@ -327,6 +327,22 @@ def vae(name, sampling, outputs):
     save(name, model, x, "x", outputs, values)
 
 
+def products():
+    """Products of values that the network computes, and windows that overlap."""
+    g = Graph(17, [3, 6, 5])
+    case("product", g, g.op("Mul", g.op("Conv", "x", g.weight(2, 3, 1, 1)), g.op("Conv", "x", g.weight(2, 3, 1, 1))))
+    g = Graph(17, [3, 6, 5])
+    attention = g.op("Sigmoid", g.op("Conv", "x", g.weight(1, 3, 1, 1), g.weight(1)))
+    case("gate", g, g.op("Mul", attention, "x"))
+    g = Graph(17, [4, 6, 6])
+    squeezed = g.op("Relu", g.op("Conv", g.op("GlobalAveragePool", "x"), g.weight(2, 4, 1, 1), g.weight(2, shift=1.0)))
+    case("squeeze_excite", g, g.op("Mul", "x", g.op("Sigmoid", g.op("Conv", squeezed, g.weight(4, 2, 1, 1)))))
+    g = Graph(17, [3, 6, 7])
+    case("max_pool_wide", g, g.op("MaxPool", "x", kernel_shape=[2, 3], strides=[1, 2], pads=[0, 1, 0, 1]))
+    g = Graph(17, [3, 6, 7])
+    case("max_pool_uneven", g, g.op("MaxPool", "x", kernel_shape=[2, 3], strides=[1, 2], pads=[0, 1, 0, 0]))
+
+
 def write():
     header, body = {}, b""
     header["__metadata__"] = {
@@ -359,5 +375,6 @@ autoencoder()
 vae("vae", True, ["reconstruction", "mean", "log_variance"])
 vae("vae_unnamed", True, ["out", "a", "b"])
 vae("vae_still", False, ["reconstruction", "mu", "logvar"])
+products()
 write()
 print(f"{len(list(HERE.glob('*.onnx')))} models, {sum(f.stat().st_size for f in HERE.iterdir())} bytes", file=sys.stderr)

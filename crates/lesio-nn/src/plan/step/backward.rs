@@ -238,6 +238,16 @@ impl Step {
                             workers, samples, pooling, window, x, y, from, to, combine, rectifier,
                         )
                     }
+                    Task::PoolWindows(windows) => {
+                        let x = images(buffers, &self.inputs[index]);
+                        kernels::pool_windows_gradient(
+                            workers, samples, windows, x, from, to, combine, rectifier,
+                        )
+                    }
+                    Task::Multiply => {
+                        let other = images(buffers, &self.inputs[1 - index]);
+                        kernels::product_gradient(workers, samples, other, from, to, combine, rectifier)
+                    }
                     Task::Upsample(upsampling, factor) => kernels::upsample_gradient(
                         workers, samples, upsampling, factor, from, to, combine, rectifier,
                     ),

@@ -134,6 +134,10 @@ impl Step {
                 }
                 Ok(())
             }),
+            (Task::Multiply, _) => write(buffers, &self.output, |buffers, output| {
+                let [a, b] = &self.inputs[..] else { return Ok(()) };
+                kernels::multiply(workers, samples, [images(buffers, a), images(buffers, b)], output)
+            }),
             (Task::Reorder, _) => {
                 let [planes, _] = &mut scratch.flat;
                 kernels::to_planes(workers, samples, images(buffers, &self.inputs[0]), planes)?;
@@ -150,6 +154,9 @@ impl Step {
                     }
                     Task::Pool(pooling, window) => {
                         kernels::pool(workers, samples, pooling, window, input, output)
+                    }
+                    Task::PoolWindows(windows) => {
+                        kernels::pool_windows(workers, samples, windows, input, output)
                     }
                     Task::Upsample(upsampling, factor) => {
                         kernels::upsample(workers, samples, upsampling, factor, input, output)
