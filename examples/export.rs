@@ -1,4 +1,4 @@
-//! Writes a localizer's networks as ONNX, with what belongs to them.
+//! Writes a model's networks as ONNX, with what belongs to them.
 //!
 //! `cargo run --release --example export -- --model target/lesio/train --out onnx`
 
@@ -8,20 +8,24 @@ use std::process::ExitCode;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::nn::Device;
-use lesio::onnx::{ExportConfig, Scaling};
+use lesio::onnx::{ExportConfig, Exported, OPSET, Scaling};
+use lesio::quality::QualityModel;
 use lesio::report::Existing;
 use lesio::study::{check_folder, prepare_folder};
 use lesio_examples::choices::one_of;
 use lesio_examples::{Outcome, model_path, parse, run, say};
+use serde_json::json;
 
-/// Write the networks of a localizer as ONNX (opset 17).
+/// Write the networks of a localizer or of a quality model as ONNX (opset 17).
 ///
-/// Writes reconstruction.onnx into --out, of a VAE also encoder.onnx and decoder.onnx, and model.json: preprocessing, filters,
-/// thresholds and provenance, which the metadata of each ONNX file hold too. `docs/serving.md` shows a server.
+/// Of a localizer, the program writes reconstruction.onnx into --out, of a VAE also encoder.onnx and decoder.onnx, and
+/// model.json: preprocessing, filters, thresholds and provenance. Of a quality model, it writes one file for each network,
+/// and model.json with its configuration, its intervals and what is computed between the networks. The metadata of each
+/// ONNX file contain the same JSON. `docs/serving.md` shows a server.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// A model file of `train` or `import`, or its folder
+    /// A model file of `train`, `import` or `train_quality`, or its folder
     #[arg(long)]
     model: PathBuf,
     /// Where intensities are scaled, for a model that scales all images alike
@@ -45,8 +49,12 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     check_folder(&args.out)?;
-    let localizer = Localizer::load(model_path(&args.model), &Device::Cpu)?;
-    let exported = ExportConfig::default().scaling(args.scaling).export(&localizer)?;
+    let path = model_path(&args.model);
+    let exported = if QualityModel::is_in(&path)? {
+        export_quality(&QualityModel::load(&path, &Device::Cpu)?)?
+    } else {
+        ExportConfig::default().scaling(args.scaling).export(&Localizer::load(&path, &Device::Cpu)?)?
+    };
     prepare_folder(&args.out)?;
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
     let written = exported.write(&args.out, existing)?;
@@ -56,4 +64,23 @@ fn program() -> Outcome {
     let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     say!("wrote {}", written.join(", "));
     Ok(())
+}
+
+/// The networks of a quality model, and what is computed between them.
+fn export_quality(model: &QualityModel) -> Result<Exported, Box<dyn std::error::Error>> {
+    let networks = model.networks()?;
+    let networks = networks.iter().map(|own| (own.name.as_str(), &own.network));
+    let description = json!({
+        "schema": 1,
+        "opset": OPSET,
+        "kind": "quality",
+        "steps": model.config().method.steps(),
+        "model": model.document(),
+        "not_in_the_graphs": [
+            "framing and scaling of the image and the segmentation, see model.config.framing",
+            "what is computed between the networks, see steps",
+            "averaging over views, decoding of distances, intervals and novelty detection, see model",
+        ],
+    });
+    Ok(Exported::of_networks(networks, &model.parameters(), description)?)
 }

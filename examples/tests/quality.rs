@@ -9,7 +9,10 @@ use std::process::Command;
 
 use lesio::image::{Geometry, Volume};
 use lesio::io::{ReadOptions, read_volume, write_volume};
+use lesio::nn::{Device, Differentiate, Engine as _, Inference, Network, ParameterSet};
+use lesio::onnx::OnnxModel;
 use lesio::phantom::{CardiacPhase, Phantom};
+use lesio::quality::QualityModel;
 use ndarray::{Array3, Axis};
 use serde_json::Value;
 use support::{fail, heart, program, ran, succeed, write_hearts};
@@ -54,6 +57,8 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     fail(unknown.args(["--label", "7"]), &["no training case holds label 7"]);
 
     check_networks(folder, &data, &model, train);
+
+    check_onnx(&model, &folder.join("onnx"));
 
     // An unseen heart, its segmentation moved in one slice and missing in another.
     let heart = heart(77, CardiacPhase::EndDiastole);
@@ -294,6 +299,40 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
         |said: &str| said.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(table(&again), table(&said));
     assert_eq!(json(&out.join("report.json"))["rows"], report["rows"]);
+}
+
+/// The networks of a model in ONNX compute what they compute in the model.
+fn check_onnx(model: &Path, out: &Path) {
+    let said = succeed(program("export").arg("--model").arg(model).arg("--out").arg(out)).out;
+    assert!(said.contains("not in the graphs: what is computed between the networks"), "{said}");
+    let description = json(&out.join("model.json"));
+    assert_eq!(
+        (&description["kind"], description["steps"].as_array().unwrap().len()),
+        (&"quality".into(), 5)
+    );
+    let own = QualityModel::load(model.join("model.safetensors"), &Device::Cpu).unwrap();
+    let names: Vec<String> = own.networks().unwrap().into_iter().map(|network| network.name).collect();
+    assert_eq!(names, ["reg", "opinion", "head", "rec"]);
+    for network in own.networks().unwrap() {
+        let read = OnnxModel::read(out.join(format!("{}.onnx", network.name))).unwrap();
+        assert_eq!(read.inputs().count(), network.network.inputs().len(), "{}", network.name);
+        if read.inputs().count() > 1 {
+            continue;
+        }
+        let read = read.network(&[], None).unwrap();
+        let x: Vec<f32> =
+            (0..network.network.input_shapes()[0].len()).map(|k| (k % 7) as f32 / 7.0).collect();
+        let output = |network: &Network, parameters: &ParameterSet| {
+            let inference =
+                Inference::new(network, parameters, Differentiate::Nothing, &Device::Cpu).unwrap();
+            inference.run(&[&x], 1).unwrap().output(0).to_vec()
+        };
+        let (found, expected) =
+            (output(&read.network, &read.parameters), output(&network.network, &own.parameters()));
+        let off = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let largest = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        assert!(off <= 1e-5 * largest, "{}: {off} of {largest}", network.name);
+    }
 }
 
 /// Labels moved by a few rows, as a poor network gives them.

@@ -87,6 +87,7 @@ pub use estimator_objective::EstimatorObjective;
 pub use evaluation::{FAILURE, QualityScores, RANGES, Scored};
 pub use framing::{FramedSlice, Framing, Standardization};
 pub use lesio_settings::SettingError;
+pub use methods::ModelNetwork;
 pub use model::{PatientPart, QualityModel, QualityProvenance};
 pub use network::Widths;
 pub use novelty::{Novelty, Unlikeness};

@@ -13,7 +13,7 @@ use crate::config::{EstimatorConfig, Method};
 use crate::conformal::{COVERAGE, Conformal};
 use crate::error::{EstimateError, QualityBuildError};
 use crate::estimator::Estimator;
-use crate::methods::networks;
+use crate::methods::{ModelNetwork, in_order, networks};
 use crate::novelty::Novelty;
 use crate::reconstructor::{self, Reconstructor};
 
@@ -203,9 +203,33 @@ impl QualityModel {
     /// # Errors
     /// If the file system fails; an existing file then remains.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), SaveError> {
+        model_file::save(path, KIND, VERSION, &self.parameters(), &self.document)
+    }
+
+    /// All networks of the model, those of its method in the order in which they are computed. REC-Net is among them for
+    /// every method; without [`Method::RecReg`] it only shows what an image would look like.
+    ///
+    /// # Errors
+    /// None in practice: the model was made of them.
+    pub fn networks(&self) -> Result<Vec<ModelNetwork>, QualityBuildError> {
+        let mut all = in_order(self.config())?;
+        if self.config().method != Method::RecReg {
+            all.push(reconstructor::network(self.config())?);
+        }
+        Ok(all.into_iter().map(ModelNetwork::new).collect())
+    }
+
+    /// The parameters of [`QualityModel::networks`].
+    #[must_use]
+    pub fn parameters(&self) -> ParameterSet {
         let mut parameters = self.estimator.parameters().clone();
         parameters.extend(self.reconstructor.parameters().clone());
-        model_file::save(path, KIND, VERSION, &parameters, &self.document)
+        parameters
+    }
+
+    /// What the file of the model states beside the parameters: configuration, intervals, novelty detection, provenance.
+    pub fn document(&self) -> impl Serialize + '_ {
+        &self.document
     }
 
     /// A text that changes with anything that changes grades: weights, configuration, calibration. For telling whether results
@@ -249,6 +273,14 @@ impl QualityModel {
     #[must_use]
     pub fn provenance(&self) -> &QualityProvenance {
         &self.document.provenance
+    }
+
+    /// Whether a model file is one of a quality model, by its header. Its content is not read.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no model file.
+    pub fn is_in(path: impl AsRef<Path>) -> Result<bool, LoadError> {
+        Ok(model_file::describe(path, model_file::DEFAULT_LIMIT)?.kind == KIND)
     }
 
     fn from_parts(

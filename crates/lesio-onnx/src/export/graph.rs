@@ -142,12 +142,16 @@ impl GraphWriter {
         &mut self,
         network: &Network,
         parameters: &ParameterSet,
-        input: &Value,
+        given: &[Value],
     ) -> Result<Vec<Value>, ExportError> {
+        let mut given = given.iter();
         let mut values: Vec<Value> = Vec::new();
         for node in network.nodes() {
             let value = match node.operation() {
-                Operation::Input => input.clone(),
+                Operation::Input => {
+                    let missing = || ExportError::Missing { name: node.name().to_owned() };
+                    given.next().cloned().ok_or_else(missing)?
+                }
                 Operation::Layer { layer, inputs } => {
                     let inputs: Vec<Value> =
                         inputs.iter().filter_map(|id| values.get(id.index()).cloned()).collect();

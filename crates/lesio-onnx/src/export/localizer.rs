@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lesio_anomaly::{DeclaredConfig, Localizer, ModelConfig};
 use lesio_files::Existing;
 use lesio_image::{Background, Foreground, Frame, Intensity, LinearScale};
-use lesio_nn::{Network, ParameterSet, Shape};
+use lesio_nn::{Network, Node, NodeId, ParameterSet, Shape};
 use lesio_settings::setters;
 use lesio_vae::{LOG_VARIANCE_RANGE, Likelihood, networks};
 use serde_json::{Value as Json, json};
@@ -39,7 +39,7 @@ setters!(ExportConfig { scaling: Scaling });
 pub struct Exported {
     /// File names and contents: `reconstruction.onnx`, or `segmentation.onnx` for a segmenter without a restored
     /// image; for a VAE also `encoder.onnx` and `decoder.onnx`.
-    pub files: Vec<(&'static str, Vec<u8>)>,
+    pub files: Vec<(String, Vec<u8>)>,
     /// Description of the localizer: preprocessing, filters, thresholds, provenance, and steps outside the graphs.
     pub description: Json,
 }
@@ -69,11 +69,44 @@ pub fn network_to_onnx(
     let mut graph = GraphWriter::default();
     let shape = network.input_shapes().first().copied().unwrap_or(Shape::vector(1));
     let x = graph.input(input, shape);
-    let values = graph.network(network, parameters, &x)?;
+    let values = graph.network(network, parameters, &[x])?;
     for (k, value) in values.iter().enumerate() {
         graph.output(outputs.get(k).copied().unwrap_or("output"), value);
     }
     Ok(graph.to_bytes("network"))
+}
+
+impl Exported {
+    /// Several networks with their parameters, each as the file `NAME.onnx`, with a description that each file holds in its
+    /// metadata. Inputs have the names of the network's inputs, and outputs those of the layers that compute them, without
+    /// the network's own name and a dot before them.
+    ///
+    /// # Errors
+    /// Layers that have no counterpart, and parameters that are missing.
+    pub fn of_networks<'n>(
+        networks: impl IntoIterator<Item = (&'n str, &'n Network)>,
+        parameters: &ParameterSet,
+        description: Json,
+    ) -> Result<Self, ExportError> {
+        let text = serde_json::to_string(&description)?;
+        let mut files = Vec::new();
+        for (name, network) in networks {
+            let own = |id: &NodeId| {
+                let full = network.node(*id).map_or("value", Node::name);
+                full.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full)
+            };
+            let mut graph = GraphWriter::default();
+            let inputs = network.inputs().iter().zip(network.input_shapes());
+            let inputs: Vec<Value> = inputs.map(|(id, shape)| graph.input(own(id), shape)).collect();
+            let values = graph.network(network, parameters, &inputs)?;
+            for (id, value) in network.outputs().iter().zip(&values) {
+                graph.output(own(id), value);
+            }
+            graph.metadata("lesio", text.clone());
+            files.push((format!("{name}.onnx"), graph.to_bytes(name)));
+        }
+        Ok(Self { files, description })
+    }
 }
 
 impl ExportConfig {
@@ -94,7 +127,7 @@ impl ExportConfig {
         let mut files = Vec::new();
         let mut file = |name: &'static str, mut graph: GraphWriter| {
             graph.metadata("lesio", text.clone());
-            files.push((name, graph.to_bytes(name.trim_end_matches(".onnx"))));
+            files.push((name.to_owned(), graph.to_bytes(name.trim_end_matches(".onnx"))));
         };
         let shape = localizer.model().image_shape();
         if let Networks::Vae { encoder, decoder, likelihood } = &networks {
@@ -122,9 +155,11 @@ impl ExportConfig {
                 let [mean, _] = posterior(&mut graph, encoder, &parameters, &x)?;
                 decoded(&mut graph, decoder, &parameters, &mean, *likelihood, shape)?
             }
-            Networks::Reconstructor(network) => first(graph.network(network, &parameters, &x)?)?,
+            Networks::Reconstructor(network) => {
+                first(graph.network(network, &parameters, std::slice::from_ref(&x))?)?
+            }
             Networks::Segmenter(network) => {
-                let out = first(graph.network(network, &parameters, &x)?)?;
+                let out = first(graph.network(network, &parameters, std::slice::from_ref(&x))?)?;
                 let (logit, restored) = divided(&mut graph, &out, shape);
                 graph.output("anomaly_logit", &logit);
                 match restored {
@@ -158,7 +193,7 @@ impl Exported {
     /// For a file that cannot be written, or that exists and must not be replaced.
     pub fn write(&self, folder: &Path, existing: Existing) -> Result<Vec<PathBuf>, ExportError> {
         let text = serde_json::to_string_pretty(&self.description)?;
-        let files = self.files.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+        let files = self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         let mut written = Vec::new();
         for (name, bytes) in files.chain([("model.json", text.as_bytes())]) {
             let path = folder.join(name);
@@ -221,7 +256,7 @@ fn posterior(
     parameters: &ParameterSet,
     x: &Value,
 ) -> Result<[Value; 2], ExportError> {
-    let mut outputs = graph.network(encoder, parameters, x)?.into_iter();
+    let mut outputs = graph.network(encoder, parameters, std::slice::from_ref(x))?.into_iter();
     let missing = || ExportError::Missing { name: "an output of the encoder".to_owned() };
     let (mean, log_variance) = (outputs.next().ok_or_else(missing)?, outputs.next().ok_or_else(missing)?);
     let [low, high] = LOG_VARIANCE_RANGE;
@@ -241,7 +276,7 @@ fn decoded(
     likelihood: Likelihood,
     shape: Shape,
 ) -> Result<Value, ExportError> {
-    let out = first(graph.network(decoder, parameters, latent)?)?;
+    let out = first(graph.network(decoder, parameters, std::slice::from_ref(latent))?)?;
     Ok(match likelihood {
         Likelihood::Bernoulli => graph.op("Sigmoid", "probability", &[&out.name], vec![], out.dims),
         Likelihood::GaussianLearned => channels(graph, "expected", &out, 0, shape.channels),

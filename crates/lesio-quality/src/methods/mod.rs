@@ -1,5 +1,6 @@
 //! The methods of estimation: the networks of each, and how they are joined.
 
+mod description;
 mod direct;
 mod rec_reg;
 mod regression;
@@ -13,6 +14,8 @@ use crate::config::{EstimatorConfig, Method};
 use crate::error::QualityBuildError;
 use crate::reconstructor;
 
+pub use description::ModelNetwork;
+pub(crate) use description::in_order;
 pub(crate) use wiring::{Batch, OutputGradients, Outputs, Weigh, Wiring, check};
 
 /// The networks of an estimator.
