@@ -14,7 +14,7 @@ use lesio::report::Existing;
 use lesio::study::{check_folder, prepare_folder};
 use lesio_examples::choices::one_of;
 use lesio_examples::{Outcome, model_path, parse, run, say};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Write the networks of a localizer or of a quality model as ONNX (opset 17).
 ///
@@ -75,7 +75,7 @@ fn export_quality(model: &QualityModel) -> Result<Exported, Box<dyn std::error::
         "opset": OPSET,
         "kind": "quality",
         "steps": model.config().method.steps(),
-        "model": model.document(),
+        "model": serde_json::from_str::<Value>(&model.document())?,
         "not_in_the_graphs": [
             "framing and scaling of the image and the segmentation, see model.config.framing",
             "what is computed between the networks, see steps",

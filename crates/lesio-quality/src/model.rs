@@ -227,9 +227,11 @@ impl QualityModel {
         parameters
     }
 
-    /// What the file of the model states beside the parameters: configuration, intervals, novelty detection, provenance.
-    pub fn document(&self) -> impl Serialize + '_ {
-        &self.document
+    /// What the file of the model states beside the parameters, as JSON: configuration, intervals, novelty detection,
+    /// provenance.
+    #[must_use]
+    pub fn document(&self) -> String {
+        serde_json::to_string(&self.document).unwrap_or_default()
     }
 
     /// A text that changes with anything that changes grades: weights, configuration, calibration. For telling whether results
@@ -238,11 +240,8 @@ impl QualityModel {
     pub fn fingerprint(&self) -> String {
         let (own, reconstructor) = (self.estimator.parameters(), self.reconstructor.parameters());
         let (own, reconstructor) = (own.checksum(), reconstructor.checksum());
-        let document = serde_json::to_string(&self.document).unwrap_or_default();
-        format!(
-            "weights {own:08x} {reconstructor:08x}, document {:08x}",
-            crc32fast::hash(document.as_bytes())
-        )
+        let document = crc32fast::hash(self.document().as_bytes());
+        format!("weights {own:08x} {reconstructor:08x}, document {document:08x}")
     }
 
     /// Configuration of the estimator.

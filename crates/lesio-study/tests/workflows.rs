@@ -120,6 +120,7 @@ fn from_normal_heads_to_lesions_found() {
     let report = localize_folder(&trained.localizer, &test, &config, &mut heard).unwrap();
     assert_eq!(heard.0, ["localizing 2", "s4 mapped", "s9 mapped"]);
     for case in &report.cases {
+        let case = case.unwrap();
         for mapped in &case.predictors {
             let files = [&mapped.map, &mapped.raw, &mapped.labels].map(|file| file.as_ref().unwrap());
             for file in files.into_iter().chain([&mapped.overlay]) {
