@@ -64,7 +64,7 @@ fn a_model_of_another_program_is_served_by_every_program() {
     fail(
         program("import")
             .arg("--model")
-            .arg(golden("max_pool_overlap.onnx"))
+            .arg(golden("max_pool_uneven.onnx"))
             .args(["--kind", "reconstructor"]),
         &["MaxPool (opset 17)"],
     );

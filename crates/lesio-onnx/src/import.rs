@@ -98,7 +98,7 @@ pub enum ImportError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A decoder is given for a kind of model that has none.
-    #[error("a decoder belongs to a VAE alone")]
+    #[error("only a VAE has a decoder")]
     Decoder,
 }
 

@@ -115,7 +115,7 @@ pub enum DatasetErrorKind {
         expected: &'static str,
     },
     /// An image is at a level where the layout has only folders.
-    #[error("stands beside the folders, expected {expected}")]
+    #[error("is beside the folders, expected {expected}")]
     Misplaced {
         /// The place where the image should be.
         expected: &'static str,

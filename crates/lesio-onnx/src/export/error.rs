@@ -22,7 +22,7 @@ pub enum ExportError {
         name: String,
     },
     /// The networks of a model are unknown.
-    #[error("the networks of a {kind} are not known to lesio, only its code is")]
+    #[error("lesio does not know the networks of a {kind}, only its own code does")]
     Model {
         /// The kind of the model.
         kind: String,

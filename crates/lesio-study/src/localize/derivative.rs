@@ -61,7 +61,7 @@ const LESION_COLUMNS: [(&str, &str); 9] = [
 const PARTICIPANT_COLUMNS: [(&str, &str); 4] = [
     ("cases", "Number of cases that were mapped"),
     ("abnormal", "Number of cases that are abnormal"),
-    ("cannot_tell", "Number of cases of which it cannot be told"),
+    ("cannot_tell", "Number of cases without a verdict"),
     ("normal", "Number of cases that are normal"),
 ];
 
