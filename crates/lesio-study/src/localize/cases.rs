@@ -10,7 +10,7 @@ use serde::ser::{Error as _, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tempfile::SpooledTempFile;
 
-use super::report::LocalizedCase;
+use super::case::LocalizedCase;
 
 /// Results up to this number of bytes stay in memory: those of some hundred cases.
 const IN_MEMORY: usize = 1 << 20;

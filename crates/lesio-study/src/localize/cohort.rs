@@ -7,9 +7,10 @@ use lesio_anomaly::{PredictorName, Resolution};
 use lesio_io::atomic::Existing;
 use lesio_report::{CohortPage, CohortResult, CohortRow, Content, Link};
 
+use super::case::{LocalizedCase, MappedPredictor};
 use super::config::ReportPages;
 use super::pages::{rule_in_words, status};
-use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
+use super::report::LocalizationReport;
 use crate::folder::{PAGE, REPORT};
 use crate::workflow_error::WorkflowError;
 

@@ -9,8 +9,9 @@ use lesio_anomaly::PredictorName;
 use lesio_io::atomic::{self, Existing};
 use serde_json::{Value, json};
 
+use super::case::{LocalizedCase, MappedPredictor};
 use super::files::label;
-use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
+use super::report::LocalizationReport;
 use crate::findings::Finding;
 use crate::folder::prepare_folder;
 use crate::verdict::Verdict;

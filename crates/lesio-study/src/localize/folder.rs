@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use lesio_anomaly::Localizer;
 use lesio_io::dataset::{Case, Dataset};
 
+use super::case::LocalizedCase;
 use super::cases::LocalizedCases;
 use super::config::{FinishedCases, LocalizeConfig, OutputLayout, ReportPages};
 use super::derivative;
 use super::files::CaseFiles;
-use super::report::{FailedCase, LocalizationReport, LocalizedCase};
+use super::report::{FailedCase, LocalizationReport};
 use super::work::Work;
 use crate::case_record::{forget, record};
 use crate::folder::{PAGE, check_folder};

@@ -1,5 +1,6 @@
 //! Anomaly maps of every image of a data set, with pictures and lesions.
 
+mod case;
 mod cases;
 mod cohort;
 mod config;
@@ -15,10 +16,11 @@ mod tables;
 mod volume;
 mod work;
 
+pub use case::{LocalizedCase, MappedPredictor};
 pub use cases::LocalizedCases;
 pub use config::{
     CaseFolders, ChannelMaps, FinishedCases, LocalizeConfig, OutputLayout, ReportPages, WrittenMaps,
 };
 pub use folder::localize_folder;
 pub use merge::merge_shards;
-pub use report::{FailedCase, LocalizationReport, LocalizedCase, MappedPredictor};
+pub use report::{FailedCase, LocalizationReport};

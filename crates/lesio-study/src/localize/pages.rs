@@ -11,9 +11,9 @@ use lesio_report::{
 };
 use ndarray::{Array2, ArrayView2, Axis};
 
+use super::case::{LocalizedCase, MappedPredictor};
 use super::config::ReportPages;
 use super::files::CaseFiles;
-use super::report::{LocalizedCase, MappedPredictor};
 use super::work::Work;
 use crate::findings::DetectionRule;
 use crate::folder::PAGE;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use lesio_io::dataset::Case;
 
+use super::case::LocalizedCase;
 use super::config::LocalizeConfig;
 use super::files::CaseFiles;
-use super::report::LocalizedCase;
 use super::work::Work;
 use crate::case_record::{finished, key_of};
 

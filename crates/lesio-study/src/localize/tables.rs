@@ -8,9 +8,10 @@ use lesio_io::atomic::{self, Existing, WriteError};
 use lesio_io::spreadsheet::CommaWriter;
 use lesio_report::{Column, Table, TableCell, TableError};
 
+use super::case::{LocalizedCase, MappedPredictor};
 use super::config::OutputLayout;
 use super::derivative::write_participants;
-use super::report::{LocalizationReport, LocalizedCase, MappedPredictor};
+use super::report::LocalizationReport;
 use crate::findings::is_supported;
 use crate::further::FurtherColumns;
 use crate::verdict::{CaseVerdict, Verdict};

@@ -7,10 +7,10 @@ use lesio_io::dataset::Case;
 use lesio_report::{HeatMap, ImageSheet, Picture, Scale, Sheet};
 use ndarray::{Array2, Zip};
 
+use super::case::MappedPredictor;
 use super::config::WrittenMaps;
 use super::files::CaseFiles;
 use super::pages::Slices;
-use super::report::MappedPredictor;
 use super::work::{Mapped, Work};
 use crate::findings::FoundLesions;
 use crate::folder::prepare_folder;

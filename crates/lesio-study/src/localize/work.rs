@@ -9,9 +9,9 @@ use lesio_io::atomic::Existing;
 use lesio_io::dataset::Case;
 use lesio_report::CasePage;
 
+use super::case::MappedPredictor;
 use super::config::{ChannelMaps, LocalizeConfig, WrittenMaps, threshold};
 use super::files::CaseFiles;
-use super::report::MappedPredictor;
 use crate::findings::FoundLesions;
 use crate::subject::Subject;
 use crate::verdict::{CaseVerdict, highest};
