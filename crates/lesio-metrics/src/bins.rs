@@ -17,16 +17,57 @@ pub(crate) struct Bins {
 /// Pixels of one patient in each bin.
 #[derive(Clone, Debug)]
 pub(crate) struct PixelBins {
-    pub(crate) positives: Vec<u32>,
-    pub(crate) negatives: Vec<u32>,
+    positives: Values<u32>,
+    negatives: Values<u32>,
 }
 
 /// Regions of one patient in each bin.
 #[derive(Clone, Debug)]
 pub(crate) struct OverlapBins {
     /// Sum over regions of the fraction of the region in the bin.
-    pub(crate) overlap: Vec<f64>,
-    pub(crate) regions: u64,
+    overlap: Values<f64>,
+    regions: u64,
+}
+
+/// One value for each bin, in the form that takes less memory: there are thousands of patients, and most of them have pixels in
+/// few bins.
+#[derive(Clone, Debug)]
+enum Values<T> {
+    All(Vec<T>),
+    /// Those that are not zero, with their bins.
+    Some(Vec<(u16, T)>),
+}
+
+impl<T: Copy + Default + PartialEq> Values<T> {
+    fn new(values: Vec<T>) -> Self {
+        let some = || values.iter().enumerate().filter(|(_, value)| **value != T::default());
+        // A grid has at most 4097 bins.
+        if some().count() * size_of::<(u16, T)>() < values.len() * size_of::<T>() {
+            Self::Some(some().map(|(bin, &value)| (bin as u16, value)).collect())
+        } else {
+            Self::All(values)
+        }
+    }
+
+    /// Calls `add` with the bins and values that are not zero, and perhaps with others.
+    fn each(&self, mut add: impl FnMut(usize, T)) {
+        match self {
+            Self::All(values) => values.iter().enumerate().for_each(|(bin, &value)| add(bin, value)),
+            Self::Some(values) => values.iter().for_each(|&(bin, value)| add(usize::from(bin), value)),
+        }
+    }
+}
+
+impl PixelBins {
+    pub(crate) fn new(positives: Vec<u32>, negatives: Vec<u32>) -> Self {
+        Self { positives: Values::new(positives), negatives: Values::new(negatives) }
+    }
+}
+
+impl OverlapBins {
+    pub(crate) fn new(overlap: Vec<f64>, regions: u64) -> Self {
+        Self { overlap: Values::new(overlap), regions }
+    }
 }
 
 /// Pixels of resampled patients in each bin.
@@ -66,8 +107,8 @@ impl Bins {
 
     /// Histograms of the patients, each as often as it was drawn.
     pub(crate) fn resampled(&self, times: &[u32]) -> Resampled<'_> {
-        let add = |sum: &mut [u64], counts: &[u32], times: u32| {
-            sum.iter_mut().zip(counts).for_each(|(sum, &count)| *sum += u64::from(count) * u64::from(times));
+        let add = |sum: &mut [u64], counts: &Values<u32>, times: u32| {
+            counts.each(|bin, count| sum[bin] += u64::from(count) * u64::from(times));
         };
         let mut positives = vec![0; self.grid.bins()];
         let mut negatives = vec![0; self.grid.bins()];
@@ -85,9 +126,8 @@ impl Bins {
         let patients = self.pixels.iter().zip(&self.overlaps).zip(times);
         for ((pixels, patient), &times) in patients.filter(|(_, times)| **times > 0) {
             let drawn = f64::from(times);
-            overlap.iter_mut().zip(&patient.overlap).for_each(|(sum, own)| *sum += drawn * own);
-            let own = pixels.negatives.iter().map(|&own| u64::from(own) * u64::from(times));
-            negatives.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+            patient.overlap.each(|bin, own| overlap[bin] += drawn * own);
+            pixels.negatives.each(|bin, own| negatives[bin] += u64::from(own) * u64::from(times));
             regions += patient.regions * u64::from(times);
         }
         let end = limit * negatives.iter().sum::<u64>() as f64;

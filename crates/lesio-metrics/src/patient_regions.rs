@@ -138,7 +138,7 @@ impl RankedPatientRegions {
             }
             patient.negatives.iter().for_each(|&key| negatives[grid.bin(key)] += 1);
             let regions = patient.regions;
-            (PixelBins { positives: Vec::new(), negatives }, OverlapBins { overlap, regions })
+            (PixelBins::new(Vec::new(), negatives), OverlapBins::new(overlap, regions))
         };
         let (pixels, overlaps) = patients.into_par_iter().map(binned).unzip();
         Ok(Self { names, bins: Bins { grid, pixels, overlaps }, pooled })

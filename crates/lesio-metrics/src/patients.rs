@@ -153,7 +153,7 @@ impl RankedPatients {
         };
         let pixels = keys
             .par_iter()
-            .map(|keys| PixelBins { positives: count(&keys.positives), negatives: count(&keys.negatives) })
+            .map(|keys| PixelBins::new(count(&keys.positives), count(&keys.negatives)))
             .collect();
         Ok(Self { pooled, names, keys, bins: Bins { grid, pixels, overlaps: Vec::new() } })
     }

@@ -23,7 +23,7 @@ impl PatientBins {
         threshold: Option<u32>,
     ) -> Self {
         let bins = grid.bins();
-        let mut pixels = PixelBins { positives: vec![0; bins], negatives: vec![0; bins] };
+        let (mut of_positives, mut of_negatives) = (vec![0; bins], vec![0; bins]);
         let mut overlap = vec![0.0; bins];
         let mut ends = vec![None; bins];
         let mut counts = Confusion::default();
@@ -34,7 +34,7 @@ impl PatientBins {
         for entry in sorted {
             let bin = grid.bin(entry.key());
             // A patient has at most `u32::MAX` pixels of a class.
-            pixels.positives[bin] += entry.count as u32;
+            of_positives[bin] += entry.count as u32;
             ends[bin] = joined(ends[bin], Some((entry.key(), entry.key())));
             let part = 1.0 / f64::from(entry.size());
             (0..entry.count).for_each(|_| overlap[bin] += part);
@@ -43,12 +43,13 @@ impl PatientBins {
         }
         for entry in negatives.iter().flat_map(Encoded::entries) {
             let bin = grid.bin(entry.key());
-            pixels.negatives[bin] += entry.count as u32;
+            of_negatives[bin] += entry.count as u32;
             ends[bin] = joined(ends[bin], Some((entry.key(), entry.key())));
             *(if reached(&entry) { &mut counts.false_positives } else { &mut counts.true_negatives }) +=
                 entry.count;
         }
-        let overlap = OverlapBins { overlap, regions };
+        let pixels = PixelBins::new(of_positives, of_negatives);
+        let overlap = OverlapBins::new(overlap, regions);
         Self { pixels, overlap, ends, counts }
     }
 }
