@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use lesio_image::noise::SmoothNoise;
 use lesio_nn::Shape;
 use lesio_settings::{SettingError, in_range};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use super::region::unaligned_noise;
 
 /// A user-defined content of anomalies, which is mixed with an image inside the anomaly.
 ///
@@ -192,8 +193,7 @@ impl Content {
 /// Smooth noise of unit variance, `[h, w]`.
 fn texture_of(shape: Shape, generator: &mut ChaCha8Rng) -> Vec<f32> {
     let cell = (shape.height.max(shape.width) as f64 / TEXTURE_CELLS).max(1.0);
-    let noise = SmoothNoise::new(generator.random(), cell);
-    noise.plane(shape.height, shape.width, 1.0, 0.0).into_iter().collect()
+    unaligned_noise(generator, [shape.height, shape.width], cell)
 }
 
 /// The planes of an image shifted cyclically down and right by these numbers of pixels.
