@@ -23,7 +23,7 @@ pub(super) fn strength(
     let noise = unaligned_noise(generator, [h, w], cell);
     let [least, most] = config.quantile;
     let share: f64 = generator.random_range(least..=most);
-    let mut sorted: Vec<f32> = noise.iter().copied().collect();
+    let mut sorted = noise.clone();
     let rank = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
     let threshold = match sorted.is_empty() {
         true => f32::INFINITY,
