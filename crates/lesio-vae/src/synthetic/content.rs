@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::region::unaligned_noise;
+use super::noise::unaligned_noise;
 
 /// A user-defined content of anomalies, which is mixed with an image inside the anomaly.
 ///

@@ -2,6 +2,7 @@
 
 mod config;
 mod content;
+mod noise;
 mod region;
 
 use std::sync::Arc;
