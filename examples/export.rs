@@ -51,6 +51,11 @@ fn program() -> Outcome {
     check_folder(&args.out)?;
     let path = model_path(&args.model);
     let exported = if QualityModel::is_in(&path)? {
+        if args.scaling == Scaling::Inside {
+            return Err(
+                "--scaling inside is for localizers: a quality model scales each image by itself".into()
+            );
+        }
         export_quality(&QualityModel::load(&path, &Device::Cpu)?)?
     } else {
         ExportConfig::default().scaling(args.scaling).export(&Localizer::load(&path, &Device::Cpu)?)?

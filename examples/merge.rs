@@ -18,6 +18,7 @@ use lesio::study::{
 use lesio_examples::cohort::not_mapped;
 use lesio_examples::evaluation::write_evaluation;
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
+use lesio_examples::inputs::files_at;
 use lesio_examples::invocation::results_in;
 use lesio_examples::{Outcome, left_out, parse, run, say, stamp};
 use serde::Deserialize;
@@ -49,7 +50,9 @@ fn program() -> Outcome {
     let started = Instant::now();
     let mut files = Vec::new();
     for path in &args.reports {
-        if path.is_dir() { files.extend(reports_in(path)?) } else { files.push(path.clone()) }
+        let is_report =
+            |name: &str| name.starts_with("report-") && name.contains("-of-") && name.ends_with(".json");
+        files.extend(files_at(path, is_report, "report-K-of-N.json")?);
     }
     let out = args.out.as_deref().or(files[0].parent()).unwrap_or(Path::new("."));
     let existing = if args.overwrite { Existing::Replace } else { Existing::Refuse };
@@ -117,23 +120,4 @@ fn read_json<T: DeserializeOwned>(file: &PathBuf) -> Result<T, String> {
     let open = File::open(file).map_err(|error| failed(&error))?;
     serde_json::from_reader(BufReader::new(open))
         .map_err(|error| failed(&format!("not the report of a shard: {error}")))
-}
-
-/// The reports of shards in a folder, in order of their names.
-fn reports_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let failed = |error: &std::io::Error| format!("{}: {error}", folder.display());
-    let entries = std::fs::read_dir(folder).map_err(|error| failed(&error))?;
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| failed(&error))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("report-") && name.contains("-of-") && name.ends_with(".json") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    match found.is_empty() {
-        true => Err(format!("{}: holds no report-K-of-N.json", folder.display())),
-        false => Ok(found),
-    }
 }

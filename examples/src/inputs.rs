@@ -54,3 +54,23 @@ impl Inputs {
         }
     }
 }
+
+/// A file itself, or the files in a folder with the given names, in order of their names.
+///
+/// # Errors
+/// For a folder that cannot be read or contains no such file; `what` names them, such as `table (*.csv)`.
+pub fn files_at(path: &Path, is_named: impl Fn(&str) -> bool, what: &str) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        if is_named(&file.file_name().unwrap_or_default().to_string_lossy()) {
+            found.push(file);
+        }
+    }
+    found.sort();
+    if found.is_empty() { Err(format!("{}: contains no {what}", path.display())) } else { Ok(found) }
+}

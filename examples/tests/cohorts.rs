@@ -116,7 +116,7 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     let no_share = ran(localize(&model, &data, &out).args(["--shard", "4/3"]));
     assert_eq!(no_share.code, Some(2), "{}", no_share.err);
     assert!(no_share.err.contains("K from 1 to N"), "{}", no_share.err);
-    fail(program("merge").arg(&data), &["holds no report-K-of-N.json"]);
+    fail(program("merge").arg(&data), &["contains no report-K-of-N.json"]);
     // A table of cases, with a column of its own, from another folder.
     let table = folder.join("studies.csv");
     let rows: String = (0..3).map(|tile| format!("data/{tile:04}.tif,case{tile},site {tile}\n")).collect();

@@ -185,3 +185,23 @@ fn frozen_networks() {
         assert!(engine.input_gradient(0).is_empty());
     }
 }
+
+/// After a rectifier many values are equal: on both engines the first of a window takes the whole gradient. NaN is not lost.
+#[test]
+fn equal_values_and_nan_are_pooled_alike() {
+    let layer = Layer::MaxPoolStrided { window: [2, 2], stride: [1, 1], padding: [0, 0] };
+    let network = layers::single(Shape::new(1, 3, 3), layer);
+    let devices = [lesio_nn::Device::Cpu, "candle-cpu".parse().unwrap()];
+    for device in devices {
+        let inference =
+            Inference::new(&network, &ParameterSet::new(), Differentiate::Inputs, &device).unwrap();
+        let mut pass = inference.run(&[&[0.0; 9]], 1).unwrap();
+        pass.backward(&[&[1.0, 2.0, 3.0, 4.0]]).unwrap();
+        assert_eq!(pass.input_gradient(0), [1.0, 2.0, 0.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0], "{device:?}");
+        drop(pass);
+        let mut values = [1.0; 9];
+        values[4] = f32::NAN;
+        let pass = inference.run(&[&values], 1).unwrap();
+        assert!(pass.output(0).iter().all(|value| value.is_nan()), "{device:?}");
+    }
+}

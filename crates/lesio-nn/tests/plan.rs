@@ -6,7 +6,8 @@ mod reference;
 
 use lesio_kernels::Isa;
 use lesio_nn::{
-    Differentiate, Gradients, Initialization, Mode, Network, Node, Operation, ParameterSet, Plan, PlanWeights,
+    Device, Differentiate, Engine, Gradients, Inference, Initialization, Layer, Mode, Network,
+    NetworkBuilder, Node, Operation, ParameterSet, Plan, PlanWeights, Shape,
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
@@ -244,5 +245,44 @@ proptest! {
                 prop_assert_eq!(&batch[alone.len() * index..][..alone.len()], alone.as_slice());
             }
         }
+    }
+}
+
+/// Value and gradients of products, for each way in which a factor is repeated, by plain loops.
+#[test]
+fn products_repeat_the_shorter_factor() {
+    let shape = Shape::new(3, 4, 5);
+    let repeated = [(1, 4, 5), (3, 1, 1), (1, 1, 1), (3, 1, 5), (3, 4, 1), (1, 4, 1), (3, 4, 5)];
+    let pairs = repeated.into_iter().flat_map(|(c, h, w)| {
+        let other = Shape::new(c, h, w);
+        [[shape, other], [other, shape]]
+    });
+    // Neither factor has all axes.
+    for [a, b] in pairs.chain([[Shape::new(3, 1, 5), Shape::new(1, 4, 1)]]) {
+        let mut net = NetworkBuilder::new();
+        let inputs = [net.input("a", a), net.input("b", b)];
+        let product = net.layer("product", Layer::Multiply, &inputs).unwrap();
+        let network = net.finish(&[product]).unwrap();
+        let inference =
+            Inference::new(&network, &ParameterSet::new(), Differentiate::Inputs, &Device::Cpu).unwrap();
+        let values = |shape: Shape, factor: usize| -> Vec<f32> {
+            (0..2 * shape.len()).map(|k| ((k * factor % 17) as f32 - 8.0) / 4.0).collect()
+        };
+        let (of_a, of_b, weights) = (values(a, 5), values(b, 7), values(shape, 3));
+        let mut pass = inference.run(&[&of_a, &of_b], 2).unwrap();
+        pass.backward(&[&weights]).unwrap();
+        let [mut by_a, mut by_b] = [vec![0.0; of_a.len()], vec![0.0; of_b.len()]];
+        for (k, &weight) in weights.iter().enumerate() {
+            let (sample, c, y, x) = (k / 60, k / 20 % 3, k / 5 % 4, k % 5);
+            let at = |s: Shape| {
+                let (c, y, x) = (c % s.channels, y % s.height, x % s.width);
+                sample * s.len() + (c * s.height + y) * s.width + x
+            };
+            assert_eq!(pass.output(0)[k], of_a[at(a)] * of_b[at(b)], "{a} {b}");
+            by_a[at(a)] += weight * of_b[at(b)];
+            by_b[at(b)] += weight * of_a[at(a)];
+        }
+        // Multiples of 1/16: sums are exact.
+        assert_eq!((pass.input_gradient(0), pass.input_gradient(1)), (&by_a[..], &by_b[..]), "{a} {b}");
     }
 }

@@ -33,14 +33,15 @@ pub struct ExportConfig {
 
 setters!(ExportConfig { scaling: Scaling });
 
-/// A localizer in ONNX format.
+/// A localizer, or several networks, in ONNX format.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exported {
     /// File names and contents: `reconstruction.onnx`, or `segmentation.onnx` for a segmenter without a restored
-    /// image; for a VAE also `encoder.onnx` and `decoder.onnx`.
+    /// image; for a VAE also `encoder.onnx` and `decoder.onnx`. Of [`Exported::of_networks`] `NAME.onnx` for each network.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Description of the localizer: preprocessing, filters, thresholds, provenance, and steps outside the graphs.
+    /// Description of the localizer: preprocessing, filters, thresholds, provenance, and steps outside the graphs; or
+    /// the description that [`Exported::of_networks`] was given.
     pub description: Json,
 }
 

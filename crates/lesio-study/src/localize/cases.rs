@@ -85,17 +85,20 @@ impl LocalizedCases {
     /// # Errors
     /// If the temporary file cannot be written.
     pub fn push(&mut self, case: &LocalizedCase) -> io::Result<()> {
-        let text = serde_json::to_vec(case)?;
+        self.push_text(case.id.as_str().into(), &serde_json::to_vec(case)?)
+    }
+
+    fn push_text(&mut self, id: Box<str>, text: &[u8]) -> io::Result<()> {
         let stored = self.stored.get_mut().unwrap_or_else(PoisonError::into_inner);
         let start = stored.seek(SeekFrom::End(0))?;
-        stored.write_all(&text)?;
-        self.entries.push(Entry { id: case.id.as_str().into(), start, bytes: text.len() as u64 });
+        stored.write_all(text)?;
+        self.entries.push(Entry { id, start, bytes: text.len() as u64 });
         Ok(())
     }
 
     /// Appends the results of other cases.
     pub(super) fn append(&mut self, other: Self) -> io::Result<()> {
-        other.iter().try_for_each(|case| self.push(&case?))
+        other.entries.iter().try_for_each(|entry| self.push_text(entry.id.clone(), &other.text(entry)?))
     }
 
     /// Arranges the cases in ascending order of a key of their names.
@@ -112,12 +115,15 @@ impl LocalizedCases {
     }
 
     fn read(&self, entry: &Entry) -> io::Result<LocalizedCase> {
+        Ok(serde_json::from_slice(&self.text(entry)?)?)
+    }
+
+    fn text(&self, entry: &Entry) -> io::Result<Vec<u8>> {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         stored.seek(SeekFrom::Start(entry.start))?;
         let mut text = Vec::new();
         (&mut *stored).take(entry.bytes).read_to_end(&mut text)?;
-        drop(stored);
-        Ok(serde_json::from_slice(&text)?)
+        Ok(text)
     }
 }
 
