@@ -3,10 +3,12 @@
 use lesio_settings::{SettingError, in_range};
 use serde::Serialize;
 
-use crate::bins::{Bins, Resampled};
+use crate::bins::BinnedPatients;
 use crate::bootstrap::{Bootstrap, BootstrapConfig};
 use crate::error::MetricError;
+use crate::grid::Grid;
 use crate::patients::RankedPatients;
+use crate::resampled::{Resampled, resampled};
 
 /// Pointwise intervals of a curve: each point has the stated level by itself, not all together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,7 +38,8 @@ impl RankedPatients {
     /// As for [`Bootstrap::new`]; [`MetricError::Parameter`] for another number of points; [`MetricError::Undefined`]
     /// when no replicate has both classes.
     pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
-        self.binned().roc_band(self.patients(), points, config)
+        let (grid, patients) = self.binned();
+        roc_band(grid, patients, &Bootstrap::new(self.patients(), *config)?, points)
     }
 
     /// Intervals of the precision at `points` (2 to 10000) equally spaced recalls from 1 / points to 1.
@@ -48,52 +51,50 @@ impl RankedPatients {
         points: usize,
         config: &BootstrapConfig,
     ) -> Result<CurveBand, MetricError> {
-        self.binned().precision_recall_band(self.patients(), points, config)
+        let (grid, patients) = self.binned();
+        precision_recall_band(grid, patients, &Bootstrap::new(self.patients(), *config)?, points)
     }
 }
 
-impl Bins {
-    pub(crate) fn roc_band(
-        &self,
-        patients: &[String],
-        points: usize,
-        config: &BootstrapConfig,
-    ) -> Result<CurveBand, MetricError> {
-        let last = check_points(points)? - 1;
-        let places = (0..=last).map(|point| point as f64 / last as f64).collect();
-        self.band(patients, places, config, sensitivities)
-    }
+pub(crate) fn roc_band(
+    grid: &Grid,
+    patients: impl BinnedPatients,
+    bootstrap: &Bootstrap,
+    points: usize,
+) -> Result<CurveBand, MetricError> {
+    let last = check_points(points)? - 1;
+    let places = (0..=last).map(|point| point as f64 / last as f64).collect();
+    band(grid, patients, bootstrap, places, sensitivities)
+}
 
-    pub(crate) fn precision_recall_band(
-        &self,
-        patients: &[String],
-        points: usize,
-        config: &BootstrapConfig,
-    ) -> Result<CurveBand, MetricError> {
-        let last = check_points(points)?;
-        let places = (1..=last).map(|point| point as f64 / last as f64).collect();
-        self.band(patients, places, config, precisions)
-    }
+pub(crate) fn precision_recall_band(
+    grid: &Grid,
+    patients: impl BinnedPatients,
+    bootstrap: &Bootstrap,
+    points: usize,
+) -> Result<CurveBand, MetricError> {
+    let last = check_points(points)?;
+    let places = (1..=last).map(|point| point as f64 / last as f64).collect();
+    band(grid, patients, bootstrap, places, precisions)
+}
 
-    fn band(
-        &self,
-        patients: &[String],
-        places: Vec<f64>,
-        config: &BootstrapConfig,
-        curve: impl Fn(&Resampled<'_>, &[f64]) -> Option<Vec<f64>> + Sync,
-    ) -> Result<CurveBand, MetricError> {
-        let bootstrap = Bootstrap::new(patients, *config)?;
-        let curves = bootstrap.replicates(|times| curve(&self.resampled(times), &places));
-        let curves: Vec<Vec<f64>> = curves.into_iter().flatten().collect();
-        let undefined = MetricError::Undefined { what: "the curve", why: "no replicate has both classes" };
-        let interval = |(point, &x): (usize, &f64)| {
-            let mut values: Vec<f64> = curves.iter().map(|curve| curve[point]).collect();
-            let (lower, upper) = bootstrap.middle(&mut values)?;
-            Some(BandPoint { x, lower, upper })
-        };
-        let points: Option<Vec<BandPoint>> = places.iter().enumerate().map(interval).collect();
-        Ok(CurveBand { points: points.ok_or(undefined)?, level: config.level })
-    }
+fn band(
+    grid: &Grid,
+    patients: impl BinnedPatients,
+    bootstrap: &Bootstrap,
+    places: Vec<f64>,
+    curve: impl Fn(&Resampled<'_>, &[f64]) -> Option<Vec<f64>> + Sync,
+) -> Result<CurveBand, MetricError> {
+    let (_, curves) = resampled(grid, patients, bootstrap, |drawn| curve(drawn, &places))?;
+    let curves: Vec<Vec<f64>> = curves.into_iter().flatten().collect();
+    let undefined = MetricError::Undefined { what: "the curve", why: "no replicate has both classes" };
+    let interval = |(point, &x): (usize, &f64)| {
+        let mut values: Vec<f64> = curves.iter().map(|curve| curve[point]).collect();
+        let (lower, upper) = bootstrap.middle(&mut values)?;
+        Some(BandPoint { x, lower, upper })
+    };
+    let points: Option<Vec<BandPoint>> = places.iter().enumerate().map(interval).collect();
+    Ok(CurveBand { points: points.ok_or(undefined)?, level: bootstrap.config().level })
 }
 
 /// Most places of a band: curves of every replicate are kept at each.

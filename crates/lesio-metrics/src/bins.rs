@@ -1,37 +1,27 @@
-//! What each patient has in each bin of scores, and metrics of resampled patients from that.
+//! What each patient has in each bin of scores, in memory or in a scratch.
 
-use crate::bootstrap::{Bootstrap, Replicates};
-use crate::grid::Grid;
-use crate::region::area_up_to;
-use crate::replicates::PixelReplicates;
+use std::io;
 
-/// A grid of bins and what each patient has in them.
-#[derive(Clone, Debug)]
-pub(crate) struct Bins {
-    pub(crate) grid: Grid,
-    pub(crate) pixels: Vec<PixelBins>,
-    /// Regions of the same patients; none where they are not asked about.
-    pub(crate) overlaps: Vec<OverlapBins>,
-}
+use rayon::prelude::*;
 
-/// Pixels of one patient in each bin.
-#[derive(Clone, Debug)]
-pub(crate) struct PixelBins {
+use crate::error::MetricError;
+use crate::scratch::{Place, Scratch, failed, pull, push};
+
+/// Patients that are decoded at once: fixed, so that memory does not depend on the number of threads.
+const AT_ONCE: usize = 64;
+
+/// What one patient has in each bin of a grid.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PatientBins {
     positives: Values<u32>,
     negatives: Values<u32>,
-}
-
-/// Regions of one patient in each bin.
-#[derive(Clone, Debug)]
-pub(crate) struct OverlapBins {
     /// Sum over regions of the fraction of the region in the bin.
     overlap: Values<f64>,
     regions: u64,
 }
 
-/// One value for each bin, in the form that takes less memory: there are thousands of patients, and most of them have pixels in
-/// few bins.
-#[derive(Clone, Debug)]
+/// One value for each bin, in the form that takes less memory: most patients have pixels in few bins.
+#[derive(Clone, Debug, PartialEq)]
 enum Values<T> {
     All(Vec<T>),
     /// Those that are not zero, with their bins.
@@ -56,136 +46,187 @@ impl<T: Copy + Default + PartialEq> Values<T> {
             Self::Some(values) => values.iter().for_each(|&(bin, value)| add(usize::from(bin), value)),
         }
     }
-}
 
-impl PixelBins {
-    pub(crate) fn new(positives: Vec<u32>, negatives: Vec<u32>) -> Self {
-        Self { positives: Values::new(positives), negatives: Values::new(negatives) }
-    }
-}
-
-impl OverlapBins {
-    pub(crate) fn new(overlap: Vec<f64>, regions: u64) -> Self {
-        Self { overlap: Values::new(overlap), regions }
-    }
-}
-
-/// Pixels of resampled patients in each bin.
-pub(crate) struct Resampled<'a> {
-    grid: &'a Grid,
-    positives: Vec<u64>,
-    negatives: Vec<u64>,
-}
-
-/// One bin of resampled patients, with the pixels in higher bins.
-pub(crate) struct Bin {
-    pub(crate) true_positives: f64,
-    pub(crate) false_positives: f64,
-    pub(crate) positives: f64,
-    pub(crate) negatives: f64,
-    pub(crate) is_tied: bool,
-}
-
-impl Bins {
-    /// Replicates of AUROC, average precision and best Dice, moved so that their estimates are these.
-    pub(crate) fn replicates(&self, bootstrap: &Bootstrap, exact: [f64; 3]) -> PixelReplicates {
-        let [auroc, average_precision, ceil_dice] = bootstrap.over_patients(|times| {
-            self.resampled(times).scores().map_or([None; 3], |scores| scores.map(Some))
-        });
-        PixelReplicates {
-            auroc: auroc.anchored(exact[0]),
-            average_precision: average_precision.anchored(exact[1]),
-            ceil_dice: ceil_dice.anchored(exact[2]),
-        }
-    }
-
-    /// Replicates of the per-region overlap, moved so that its estimate is this.
-    pub(crate) fn overlap_replicates(&self, bootstrap: &Bootstrap, limit: f64, exact: f64) -> Replicates {
-        let [aupro] = bootstrap.over_patients(|times| [self.overlap_of(times, limit)]);
-        aupro.anchored(exact)
-    }
-
-    /// Histograms of the patients, each as often as it was drawn.
-    pub(crate) fn resampled(&self, times: &[u32]) -> Resampled<'_> {
-        let add = |sum: &mut [u64], counts: &Values<u32>, times: u32| {
-            counts.each(|bin, count| sum[bin] += u64::from(count) * u64::from(times));
-        };
-        let mut positives = vec![0; self.grid.bins()];
-        let mut negatives = vec![0; self.grid.bins()];
-        for (patient, &times) in self.pixels.iter().zip(times).filter(|(_, times)| **times > 0) {
-            add(&mut positives, &patient.positives, times);
-            add(&mut negatives, &patient.negatives, times);
-        }
-        Resampled { grid: &self.grid, positives, negatives }
-    }
-
-    fn overlap_of(&self, times: &[u32], limit: f64) -> Option<f64> {
-        let mut overlap = vec![0.0; self.grid.bins()];
-        let mut negatives = vec![0u64; self.grid.bins()];
-        let mut regions = 0;
-        let patients = self.pixels.iter().zip(&self.overlaps).zip(times);
-        for ((pixels, patient), &times) in patients.filter(|(_, times)| **times > 0) {
-            let drawn = f64::from(times);
-            patient.overlap.each(|bin, own| overlap[bin] += drawn * own);
-            pixels.negatives.each(|bin, own| negatives[bin] += u64::from(own) * u64::from(times));
-            regions += patient.regions * u64::from(times);
-        }
-        let end = limit * negatives.iter().sum::<u64>() as f64;
-        if regions == 0 || end == 0.0 {
-            return None;
-        }
-        let (mut area, mut last) = (0.0, (0.0, 0.0));
-        for (overlap, &negatives) in overlap.iter().zip(&negatives).rev() {
-            let next = (last.0 + negatives as f64, last.1 + overlap);
-            area += area_up_to(last, next, end);
-            last = next;
-            if last.0 >= end {
-                break;
+    fn encode(&self, bits: impl Fn(T) -> u64, bytes: &mut Vec<u8>) {
+        let mut count = 0u64;
+        self.each(|_, value| count += u64::from(value != T::default()));
+        push(count, bytes);
+        let mut next = 0;
+        self.each(|bin, value| {
+            if value != T::default() {
+                push((bin - next) as u64, bytes);
+                push(bits(value), bytes);
+                next = bin + 1;
             }
+        });
+    }
+
+    /// Values of so many bins; `None` for bytes that [`Values::encode`] did not write.
+    fn decode(bins: usize, of: impl Fn(u64) -> Option<T>, bytes: &mut &[u8]) -> Option<Self> {
+        let mut values = vec![T::default(); bins];
+        let mut next = 0usize;
+        for _ in 0..pull(bytes)? {
+            let bin = next.checked_add(usize::try_from(pull(bytes)?).ok()?)?;
+            *values.get_mut(bin)? = of(pull(bytes)?)?;
+            next = bin + 1;
         }
-        Some(area / (end * regions as f64))
+        Some(Self::new(values))
     }
 }
 
-impl Resampled<'_> {
-    /// Number of positives and of negatives; `None` when there are none of either.
-    pub(crate) fn totals(&self) -> Option<(f64, f64)> {
-        let (positives, negatives) = (self.positives.iter().sum::<u64>(), self.negatives.iter().sum::<u64>());
-        (positives > 0 && negatives > 0).then_some((positives as f64, negatives as f64))
+impl PatientBins {
+    /// Numbers of pixels of either class and, where regions are measured, the sum over regions of the fraction of the
+    /// region, by bin; empty for what is not measured.
+    pub(crate) fn new(positives: Vec<u32>, negatives: Vec<u32>, overlap: Vec<f64>, regions: u64) -> Self {
+        let (positives, negatives) = (Values::new(positives), Values::new(negatives));
+        Self { positives, negatives, overlap: Values::new(overlap), regions }
     }
 
-    /// The bins, from the highest scores down.
-    pub(crate) fn bins(&self) -> impl Iterator<Item = Bin> {
-        let (mut true_positives, mut false_positives) = (0.0, 0.0);
-        (0..self.positives.len()).rev().map(move |bin| {
-            let (positives, negatives) = (self.positives[bin] as f64, self.negatives[bin] as f64);
-            let is_tied = self.grid.is_tied(bin);
-            let bin = Bin { true_positives, false_positives, positives, negatives, is_tied };
-            true_positives += positives;
-            false_positives += negatives;
-            bin
+    /// Appends the values to the scratch.
+    pub(crate) fn store(&self, scratch: &mut Scratch) -> Result<Place, MetricError> {
+        let mut bytes = Vec::new();
+        self.positives.encode(u64::from, &mut bytes);
+        self.negatives.encode(u64::from, &mut bytes);
+        // Fractions have few digits in their lower half, so the upper half goes first.
+        self.overlap.encode(|sum| sum.to_bits().swap_bytes(), &mut bytes);
+        push(self.regions, &mut bytes);
+        scratch.keep(&bytes)
+    }
+
+    fn decode(bins: usize, mut bytes: &[u8]) -> Option<Self> {
+        let count = |bits: u64| u32::try_from(bits).ok();
+        Some(Self {
+            positives: Values::decode(bins, count, &mut bytes)?,
+            negatives: Values::decode(bins, count, &mut bytes)?,
+            overlap: Values::decode(bins, |bits| Some(f64::from_bits(bits.swap_bytes())), &mut bytes)?,
+            regions: pull(&mut bytes)?,
         })
     }
+}
 
-    /// AUROC, average precision and best Dice.
-    fn scores(&self) -> Option<[f64; 3]> {
-        let (positives, negatives) = self.totals()?;
-        let (mut wins, mut precision, mut dice) = (0.0, 0.0, 0f64);
-        for bin in self.bins().filter(|bin| bin.positives > 0.0) {
-            wins += bin.positives * (negatives - bin.false_positives - 0.5 * bin.negatives);
-            // Mixed evenly, a bin has the precision of its middle; tied, that of its end.
-            precision += bin.positives * bin.precision(if bin.is_tied { 1.0 } else { 0.5 });
-            let found = bin.true_positives + bin.positives;
-            dice = dice.max(2.0 * found / (found + bin.false_positives + bin.negatives + positives));
-        }
-        Some([wins / (positives * negatives), precision / positives, dice])
+/// Sums over patients, each as often as it was drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct BinSums {
+    pub(crate) positives: Vec<u64>,
+    pub(crate) negatives: Vec<u64>,
+    pub(crate) overlap: Vec<f64>,
+    pub(crate) regions: u64,
+}
+
+impl BinSums {
+    pub(crate) fn new(bins: usize) -> Self {
+        Self { positives: vec![0; bins], negatives: vec![0; bins], overlap: vec![0.0; bins], regions: 0 }
+    }
+
+    pub(crate) fn add(&mut self, patient: &PatientBins, times: u32) {
+        let drawn = u64::from(times);
+        patient.positives.each(|bin, count| self.positives[bin] += u64::from(count) * drawn);
+        patient.negatives.each(|bin, count| self.negatives[bin] += u64::from(count) * drawn);
+        patient.overlap.each(|bin, part| self.overlap[bin] += f64::from(times) * part);
+        self.regions += patient.regions * drawn;
     }
 }
 
-impl Bin {
-    /// Precision when a part of the bin's pixels is positive; only for bins that hold pixels.
-    pub(crate) fn precision(&self, part: f64) -> f64 {
-        let found = self.true_positives + part * self.positives;
-        found / (found + self.false_positives + part * self.negatives)
+/// The patients that are resampled, in their order, a few at a time.
+pub(crate) trait BinnedPatients {
+    fn each_few(&mut self, each: impl FnMut(&[PatientBins])) -> Result<(), MetricError>;
+}
+
+impl BinnedPatients for &[PatientBins] {
+    fn each_few(&mut self, mut each: impl FnMut(&[PatientBins])) -> Result<(), MetricError> {
+        each(self);
+        Ok(())
+    }
+}
+
+/// Patients in a scratch.
+pub(crate) struct StoredPatients<'a> {
+    scratch: &'a mut Scratch,
+    places: &'a [Place],
+    /// Bins of each patient.
+    bins: usize,
+    /// The patients, if there are so few that they are decoded once.
+    decoded: Option<Vec<PatientBins>>,
+}
+
+impl<'a> StoredPatients<'a> {
+    pub(crate) fn new(scratch: &'a mut Scratch, places: &'a [Place], bins: usize) -> Self {
+        Self { scratch, places, bins, decoded: None }
+    }
+
+    fn decode(&mut self, places: &[Place]) -> Result<Vec<PatientBins>, MetricError> {
+        let encoded: Vec<Vec<u8>> =
+            places.iter().map(|&place| self.scratch.kept(place)).collect::<Result<_, _>>()?;
+        let decode = |bytes: Vec<u8>| PatientBins::decode(self.bins, &bytes);
+        let patients: Option<Vec<PatientBins>> = encoded.into_par_iter().map(decode).collect();
+        patients.ok_or_else(|| failed("read", &io::ErrorKind::InvalidData.into()))
+    }
+}
+
+impl BinnedPatients for StoredPatients<'_> {
+    fn each_few(&mut self, mut each: impl FnMut(&[PatientBins])) -> Result<(), MetricError> {
+        if self.decoded.is_none() && self.places.len() <= AT_ONCE {
+            self.decoded = Some(self.decode(self.places)?);
+        }
+        match &self.decoded {
+            Some(patients) => each(patients),
+            None => {
+                for places in self.places.chunks(AT_ONCE) {
+                    each(&self.decode(places)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_values<T: Clone + std::fmt::Debug + Default>(
+        value: impl Strategy<Value = T>,
+        bins: usize,
+    ) -> impl Strategy<Value = Vec<T>> {
+        let value = prop::option::weighted(0.4, value);
+        prop::collection::vec(value.prop_map(Option::unwrap_or_default), bins)
+    }
+
+    fn any_patient(bins: usize) -> impl Strategy<Value = PatientBins> {
+        let (positives, negatives) = (any_values(any::<u32>(), bins), any_values(0u32..9, bins));
+        (positives, negatives, any_values(0.0f64..3.0, bins), any::<u64>()).prop_map(
+            |(positives, negatives, overlap, regions)| {
+                PatientBins::new(positives, negatives, overlap, regions)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn patients_are_read_as_they_were_stored(patients in prop::collection::vec(any_patient(9), 0..150)) {
+            let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+            let places: Vec<Place> = patients.iter().map(|patient| patient.store(&mut scratch).unwrap()).collect();
+            let mut read = Vec::new();
+            let mut stored = StoredPatients::new(&mut scratch, &places, 9);
+            stored.each_few(|few| read.extend_from_slice(few)).unwrap();
+            prop_assert_eq!(&read, &patients);
+            // Values of more bins than there are cannot have been stored.
+            let empty = |patient: &PatientBins| {
+                *patient == PatientBins::new(vec![0; 9], vec![0; 9], vec![0.0; 9], patient.regions)
+            };
+            let mut other = StoredPatients::new(&mut scratch, &places, 0);
+            prop_assert_eq!(other.each_few(|_| ()).is_ok(), patients.iter().all(empty));
+        }
+
+        #[test]
+        fn any_bytes_are_patients_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            if let Some(patient) = PatientBins::decode(9, &bytes) {
+                BinSums::new(9).add(&patient, 0);
+            }
+        }
     }
 }

@@ -127,19 +127,29 @@ impl Bootstrap {
         statistics: impl Fn(&[u32]) -> [Option<f64>; N] + Sync,
     ) -> [Replicates; N] {
         let estimates = statistics(&vec![1; self.patients.len()]);
-        let rows = self.replicates(&statistics);
+        let replicates = (0..self.config.replicates).into_par_iter();
+        let rows: Vec<[Option<f64>; N]> =
+            replicates.map(|replicate| statistics(&self.multiplicities(replicate))).collect();
+        self.replicates(estimates, &rows)
+    }
+
+    /// How patients are resampled.
+    pub(crate) fn config(&self) -> &BootstrapConfig {
+        &self.config
+    }
+
+    /// Replicates of several statistics, given the statistics of every patient once and those of each replicate.
+    pub(crate) fn replicates<const N: usize>(
+        &self,
+        estimates: [Option<f64>; N],
+        rows: &[[Option<f64>; N]],
+    ) -> [Replicates; N] {
         std::array::from_fn(|statistic| Replicates {
             config: self.config,
             patients: Arc::clone(&self.patients),
             estimate: estimates[statistic],
             values: rows.iter().map(|row| row[statistic]).collect(),
         })
-    }
-
-    /// What a function of how often each patient was drawn makes of each replicate.
-    pub(crate) fn replicates<T: Send>(&self, of: impl Fn(&[u32]) -> T + Sync) -> Vec<T> {
-        let replicates = (0..self.config.replicates).into_par_iter();
-        replicates.map(|replicate| of(&self.multiplicities(replicate))).collect()
     }
 
     /// Lower and upper end of the configured level's middle part; sorts the values.

@@ -6,11 +6,12 @@ use lesio_grid::Connectivity;
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
-use crate::bins::{Bins, OverlapBins, PixelBins};
+use crate::bins::PatientBins;
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::region::{RankedRegions, RegionKeys, key_of, size_of};
+use crate::resampled::overlap_replicates;
 
 /// Maps of any number of images, gathered by patient, for AUPRO with intervals.
 ///
@@ -110,7 +111,8 @@ impl PatientRegions {
 pub struct RankedPatientRegions {
     pooled: RankedRegions,
     names: Vec<String>,
-    bins: Bins,
+    grid: Grid,
+    bins: Vec<PatientBins>,
 }
 
 impl RankedPatientRegions {
@@ -138,10 +140,10 @@ impl RankedPatientRegions {
             }
             patient.negatives.iter().for_each(|&key| negatives[grid.bin(key)] += 1);
             let regions = patient.regions;
-            (PixelBins::new(Vec::new(), negatives), OverlapBins::new(overlap, regions))
+            PatientBins::new(Vec::new(), negatives, overlap, regions)
         };
-        let (pixels, overlaps) = patients.into_par_iter().map(binned).unzip();
-        Ok(Self { names, bins: Bins { grid, pixels, overlaps }, pooled })
+        let bins = patients.into_par_iter().map(binned).collect();
+        Ok(Self { names, grid, bins, pooled })
     }
 
     /// All patients' maps together: the exact metric and its curve.
@@ -167,7 +169,7 @@ impl RankedPatientRegions {
     pub fn bootstrap(&self, limit: f64, config: &BootstrapConfig) -> Result<Replicates, MetricError> {
         let exact = self.pooled.aupro(limit)?;
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        Ok(self.bins.overlap_replicates(&bootstrap, limit, exact))
+        overlap_replicates(&self.grid, &*self.bins, &bootstrap, limit, exact)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
-use crate::bins::{Bins, PixelBins};
+use crate::bins::PatientBins;
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
 use crate::confusion::Confusion;
 use crate::error::MetricError;
@@ -13,6 +13,7 @@ use crate::grid::{BINS, Grid};
 use crate::keys::{self, Keys};
 use crate::ranking::{PixelCurve, RankedPixels};
 use crate::replicates::{PixelReplicates, dice_replicates};
+use crate::resampled::pixel_replicates;
 use crate::threshold::ValidationThreshold;
 
 /// Pixels of any number of images, gathered by patient.
@@ -123,7 +124,8 @@ pub struct RankedPatients {
     pooled: RankedPixels,
     names: Vec<String>,
     keys: Vec<Keys>,
-    bins: Bins,
+    grid: Grid,
+    bins: Vec<PatientBins>,
 }
 
 impl RankedPatients {
@@ -151,11 +153,10 @@ impl RankedPatients {
             keys.iter().for_each(|&key| counts[grid.bin(key)] += 1);
             counts
         };
-        let pixels = keys
-            .par_iter()
-            .map(|keys| PixelBins::new(count(&keys.positives), count(&keys.negatives)))
-            .collect();
-        Ok(Self { pooled, names, keys, bins: Bins { grid, pixels, overlaps: Vec::new() } })
+        let binned =
+            |keys: &Keys| PatientBins::new(count(&keys.positives), count(&keys.negatives), Vec::new(), 0);
+        let bins = keys.par_iter().map(binned).collect();
+        Ok(Self { pooled, names, keys, grid, bins })
     }
 
     /// All patients' pixels together: the exact metrics and their curves.
@@ -182,7 +183,8 @@ impl RankedPatients {
     pub fn bootstrap(&self, config: &BootstrapConfig) -> Result<PixelReplicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
         let (auroc, average_precision) = (self.pooled.auroc(), self.pooled.average_precision());
-        Ok(self.bins.replicates(&bootstrap, [auroc, average_precision, self.pooled.ceil_dice().dice]))
+        let exact = [auroc, average_precision, self.pooled.ceil_dice().dice];
+        pixel_replicates(&self.grid, &*self.bins, &bootstrap, exact)
     }
 
     /// Replicates of the pooled Dice at a threshold that was selected on validation pixels; exact. A replicate in which
@@ -214,8 +216,9 @@ impl RankedPatients {
         Ok(dice_replicates(&bootstrap, &counts))
     }
 
-    pub(crate) fn binned(&self) -> &Bins {
-        &self.bins
+    /// What each patient has in each bin of the grid.
+    pub(crate) fn binned(&self) -> (&Grid, &[PatientBins]) {
+        (&self.grid, &self.bins)
     }
 }
 

@@ -1,22 +1,14 @@
-//! Storage of sorted runs of scores outside of memory.
+//! Storage outside of memory.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
 use crate::error::MetricError;
 
-/// Entries of a block: few enough that reading one for a single entry costs little, many enough that the blocks' places,
-/// which stay in memory, take a hundredth of what their entries would.
-const ENTRIES: usize = 1024;
-/// Entries of one stretch of keys, which are in memory at once.
-const STRETCH: usize = 1 << 18;
-/// Stretches that are decoded at once: fixed, so that memory does not depend on the number of threads.
-const AHEAD: usize = 4;
 /// Bytes that are copied at once.
 const PIECE: u64 = 1 << 20;
+/// Runs that are merged at once: what is in memory of each adds up, and more runs are merged in several passes.
+const MOST_RUNS: usize = 64;
 
 /// A store of bytes that can be read again: a file, or a `Cursor<Vec<u8>>`.
 trait Store: Read + Write + Seek + Send {}
@@ -39,6 +31,8 @@ pub struct Scratch {
     end: u64,
     /// Where reading or writing goes on without a seek.
     position: Option<u64>,
+    /// Most runs that are merged at once: a test takes few.
+    pub(crate) most_runs: usize,
 }
 
 impl fmt::Debug for Scratch {
@@ -50,7 +44,7 @@ impl fmt::Debug for Scratch {
 impl Scratch {
     /// Stores scores in an empty file, or in any other empty store.
     pub fn new(store: impl Read + Write + Seek + Send + 'static) -> Self {
-        Self { store: Box::new(store), end: 0, position: None }
+        Self { store: Box::new(store), end: 0, position: None, most_runs: MOST_RUNS }
     }
 
     /// Bytes kept so far.
@@ -109,7 +103,22 @@ impl Scratch {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<u64, MetricError> {
+    /// Appends bytes, to be read with [`Scratch::kept`].
+    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Result<Place, MetricError> {
+        Ok(Place { start: self.append(bytes)?, length: bytes.len() })
+    }
+
+    /// The bytes at a place of this scratch.
+    pub(crate) fn kept(&mut self, place: Place) -> Result<Vec<u8>, MetricError> {
+        self.read(place.start, place.length)
+    }
+
+    /// Forgets what lies from here on.
+    pub(crate) fn truncate(&mut self, end: u64) {
+        self.end = self.end.min(end);
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<u64, MetricError> {
         let start = self.end;
         self.seek(start)?;
         self.store.write_all(bytes).map_err(|error| failed("write", &error))?;
@@ -118,7 +127,7 @@ impl Scratch {
         Ok(start)
     }
 
-    fn read(&mut self, start: u64, length: usize) -> Result<Vec<u8>, MetricError> {
+    pub(crate) fn read(&mut self, start: u64, length: usize) -> Result<Vec<u8>, MetricError> {
         // Before memory is taken for them: places may come from a file.
         if start.checked_add(length as u64).is_none_or(|end| end > self.end) {
             return Err(failed("read", &io::ErrorKind::UnexpectedEof.into()));
@@ -140,170 +149,23 @@ impl Scratch {
     }
 }
 
-fn failed(operation: &'static str, error: &io::Error) -> MetricError {
+pub(crate) fn failed(operation: &'static str, error: &io::Error) -> MetricError {
     MetricError::Scratch { operation, kind: error.kind(), message: error.to_string() }
 }
 
-/// Pixels of one score: of one region in the positive class, of any in the negative one, where `size` is 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// Key of the score in the upper half, size of the region in the lower.
-    pub(crate) order: u64,
-    /// Number of pixels, at least 1.
-    pub(crate) count: u64,
-}
-
-impl Entry {
-    pub(crate) fn key(&self) -> u32 {
-        (self.order >> 32) as u32
-    }
-
-    pub(crate) fn size(&self) -> u32 {
-        self.order as u32
-    }
+/// Where bytes lie in a scratch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    start: u64,
+    length: usize,
 }
 
 /// By how much the places of streams moved, when their [`Scratch`] was absorbed by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved(u64);
-
-/// The pixels of one class of one map, ascending, in blocks.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Run {
-    blocks: Vec<Block>,
-    pixels: u64,
-}
-
-/// Entries that are decoded together.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Block {
-    start: u64,
-    bytes: u32,
-    /// Lowest and highest key.
-    first: u32,
-    last: u32,
-}
-
-impl Run {
-    /// Writes ascending orders, of any number of pixels.
-    pub(crate) fn write(
-        scratch: &mut Scratch,
-        sorted: impl Iterator<Item = u64>,
-    ) -> Result<Self, MetricError> {
-        let mut run = Self::default();
-        let mut bytes = Vec::new();
-        // Start and end of each block within the bytes.
-        let mut open: Option<(usize, usize, u32)> = None;
-        let mut last_key = 0;
-        let mut add = |entry: Entry, run: &mut Self, bytes: &mut Vec<u8>| {
-            let key = entry.key();
-            let (begin, entries, first) = match open {
-                Some((begin, entries, first)) if entries < ENTRIES => (begin, entries, first),
-                full => {
-                    run.close(full, last_key, bytes.len());
-                    last_key = 0;
-                    (bytes.len(), 0, key)
-                }
-            };
-            encode(entry, &mut last_key, bytes);
-            open = Some((begin, entries + 1, first));
-            run.pixels += entry.count;
-        };
-        let mut pending: Option<Entry> = None;
-        for order in sorted {
-            match &mut pending {
-                Some(entry) if entry.order == order => entry.count += 1,
-                _ => {
-                    if let Some(entry) = pending.replace(Entry { order, count: 1 }) {
-                        add(entry, &mut run, &mut bytes);
-                    }
-                }
-            }
-        }
-        if let Some(entry) = pending {
-            add(entry, &mut run, &mut bytes);
-        }
-        let (open, last_key) = (open, last_key);
-        run.close(open, last_key, bytes.len());
-        let start = scratch.append(&bytes)?;
-        run.blocks.iter_mut().for_each(|block| block.start += start);
-        run.blocks.shrink_to_fit();
-        Ok(run)
-    }
-
-    fn close(&mut self, open: Option<(usize, usize, u32)>, last: u32, end: usize) {
-        if let Some((begin, _, first)) = open {
-            // A block takes at most 1024 entries of 25 bytes.
-            self.blocks.push(Block { start: begin as u64, bytes: (end - begin) as u32, first, last });
-        }
-    }
-
-    /// The same run in the scratch that absorbed its own.
-    pub(crate) fn moved(mut self, moved: Moved) -> Self {
-        self.blocks.iter_mut().for_each(|block| block.start = block.start.saturating_add(moved.0));
-        self
-    }
-
-    /// Number of pixels.
-    pub(crate) fn pixels(&self) -> u64 {
-        self.pixels
-    }
-
-    /// Lowest key; `None` of no pixels.
-    pub(crate) fn lowest(&self) -> Option<u32> {
-        self.blocks.first().map(|block| block.first)
-    }
-
-    /// The bytes of all entries.
-    pub(crate) fn read(&self, scratch: &mut Scratch) -> Result<Encoded, MetricError> {
-        Encoded::read(scratch, &self.blocks)
-    }
-}
-
-/// Entries that follow each other, still encoded.
-#[derive(Default)]
-pub(crate) struct Encoded {
-    bytes: Vec<u8>,
-    /// Length of each block.
-    blocks: Vec<u32>,
-}
-
-impl Encoded {
-    /// Blocks that follow each other in the scratch.
-    fn read(scratch: &mut Scratch, blocks: &[Block]) -> Result<Self, MetricError> {
-        let Some(first) = blocks.first() else { return Ok(Self::default()) };
-        let length = blocks.iter().map(|block| block.bytes as usize).sum();
-        let bytes = scratch.read(first.start, length)?;
-        Ok(Self { bytes, blocks: blocks.iter().map(|block| block.bytes).collect() })
-    }
-
-    /// The entries, ascending.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry> {
-        let mut rest = self.bytes.as_slice();
-        self.blocks.iter().flat_map(move |&length| {
-            let (block, after) = rest.split_at(length as usize);
-            rest = after;
-            Decoder { bytes: block, last_key: 0 }
-        })
-    }
-}
-
-fn encode(entry: Entry, last_key: &mut u32, bytes: &mut Vec<u8>) {
-    // Two bits tell what follows: the size of a region, and a count that is not 1.
-    let step = u64::from(entry.key() - *last_key);
-    *last_key = entry.key();
-    let (has_size, has_count) = (entry.size() != 0, entry.count != 1);
-    push(step << 2 | u64::from(has_size) << 1 | u64::from(has_count), bytes);
-    if has_size {
-        push(entry.size().into(), bytes);
-    }
-    if has_count {
-        push(entry.count, bytes);
-    }
-}
+pub struct Moved(pub(crate) u64);
 
 /// Seven bits a byte, the lowest first; the highest bit says that there are more.
-fn push(mut value: u64, bytes: &mut Vec<u8>) {
+pub(crate) fn push(mut value: u64, bytes: &mut Vec<u8>) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -311,197 +173,26 @@ fn push(mut value: u64, bytes: &mut Vec<u8>) {
     bytes.push(value as u8);
 }
 
-struct Decoder<'a> {
-    bytes: &'a [u8],
-    last_key: u32,
-}
-
-impl Decoder<'_> {
-    fn pull(&mut self) -> Option<u64> {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let (&byte, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-            shift += 7;
-            if shift > 63 {
-                return None;
-            }
+/// Takes the first value that [`push`] wrote; `None` for other bytes.
+pub(crate) fn pull(bytes: &mut &[u8]) -> Option<u64> {
+    let (mut value, mut shift) = (0, 0);
+    loop {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+        shift += 7;
+        if shift > 63 {
+            return None;
         }
     }
-}
-
-impl Iterator for Decoder<'_> {
-    type Item = Entry;
-
-    fn next(&mut self) -> Option<Entry> {
-        let head = self.pull()?;
-        self.last_key = self.last_key.wrapping_add((head >> 2) as u32);
-        let size = if head & 2 != 0 { self.pull()? } else { 0 };
-        let count = if head & 1 != 0 { self.pull()? } else { 1 };
-        Some(Entry { order: u64::from(self.last_key) << 32 | size, count })
-    }
-}
-
-/// Entries of both classes within a stretch of keys, ascending; those of one order may come several times.
-#[derive(Default)]
-pub(crate) struct Stretch {
-    pub(crate) positives: Vec<Entry>,
-    pub(crate) negatives: Vec<Entry>,
-}
-
-/// Which end comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Ascending,
-    Descending,
-}
-
-/// Hands on the entries of runs a stretch of keys after the other: all entries of a key are in one stretch.
-pub(crate) fn for_each_stretch(
-    scratch: &mut Scratch,
-    positives: &[&Run],
-    negatives: &[&Run],
-    direction: Direction,
-    mut each: impl FnMut(Stretch),
-) -> Result<(), MetricError> {
-    let mut bounds = bounds(positives.iter().chain(negatives).copied());
-    if direction == Direction::Descending {
-        bounds.reverse();
-    }
-    for bounds in bounds.chunks(AHEAD) {
-        let mut encoded = Vec::with_capacity(bounds.len());
-        for &(low, high) in bounds {
-            let mut of = |runs: &[&Run]| -> Result<Vec<Encoded>, MetricError> {
-                let parts = runs.iter().map(|run| {
-                    let from = run.blocks.partition_point(|block| block.last < low);
-                    let to = run.blocks.partition_point(|block| u64::from(block.first) < high);
-                    run.blocks.get(from..to).unwrap_or_default()
-                });
-                parts
-                    .filter(|blocks| !blocks.is_empty())
-                    .map(|blocks| Encoded::read(scratch, blocks))
-                    .collect()
-            };
-            encoded.push((of(positives)?, of(negatives)?, low, high));
-        }
-        let stretches: Vec<Stretch> = encoded
-            .into_par_iter()
-            .map(|(positives, negatives, low, high)| Stretch {
-                positives: within(&positives, low, high),
-                negatives: within(&negatives, low, high),
-            })
-            .collect();
-        stretches.into_iter().for_each(&mut each);
-    }
-    Ok(())
-}
-
-/// The entries of some runs from key `low` to before `high`, ascending.
-fn within(runs: &[Encoded], low: u32, high: u64) -> Vec<Entry> {
-    let inside = |entry: &Entry| entry.key() >= low && u64::from(entry.key()) < high;
-    let mut entries: Vec<Entry> = runs.iter().flat_map(|run| run.entries().filter(inside)).collect();
-    // A stable sort takes the runs for what they are and merges them.
-    entries.sort_by_key(|entry| entry.order);
-    entries
-}
-
-/// Stretches of keys, ascending, that hold few entries each; the last one ends beyond every key.
-fn bounds<'a>(runs: impl Iterator<Item = &'a Run>) -> Vec<(u32, u64)> {
-    let mut count = 0;
-    let mut firsts: Vec<u32> = Vec::new();
-    for run in runs {
-        count += 1;
-        firsts.extend(run.blocks.iter().map(|block| block.first));
-    }
-    firsts.sort_unstable();
-    // A stretch also reads a block of each run that begins before it, so it is to hold a good part of as many.
-    let blocks = (STRETCH / ENTRIES).max(count / 4);
-    let mut starts: Vec<u32> = firsts.iter().step_by(blocks).copied().collect();
-    starts.dedup();
-    let ends = starts.iter().skip(1).map(|&start| u64::from(start)).chain([1 << 32]);
-    starts.iter().copied().zip(ends.collect::<Vec<_>>()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn any_run() -> impl Strategy<Value = Vec<u64>> {
-        let order = prop_oneof![
-            (0u64..5, 0u64..3).prop_map(|(key, size)| key << 32 | size),
-            any::<u64>(),
-            Just(u64::MAX),
-            (0u64..1 << 20).prop_map(|key| key << 32),
-        ];
-        prop::collection::vec(order, 0..200).prop_map(|mut orders| {
-            orders.sort_unstable();
-            orders
-        })
-    }
-
-    fn unpacked(entries: impl Iterator<Item = Entry>) -> Vec<u64> {
-        entries.flat_map(|entry| std::iter::repeat_n(entry.order, entry.count as usize)).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn runs_are_read_as_they_were_written(runs in prop::collection::vec(any_run(), 0..6)) {
-            let mut scratch = Scratch::new(Cursor::new(Vec::new()));
-            let written: Vec<Run> =
-                runs.iter().map(|run| Run::write(&mut scratch, run.iter().copied()).unwrap()).collect();
-            for (run, expected) in written.iter().zip(&runs) {
-                prop_assert_eq!(run.pixels(), expected.len() as u64);
-                prop_assert_eq!(run.lowest(), expected.first().map(|order| (order >> 32) as u32));
-                prop_assert_eq!(&unpacked(run.read(&mut scratch).unwrap().entries()), expected);
-            }
-            let all: Vec<&Run> = written.iter().collect();
-            let mut expected: Vec<u64> = runs.concat();
-            expected.sort_unstable();
-            let mut merged = Vec::new();
-            for_each_stretch(&mut scratch, &all, &[], Direction::Ascending, |stretch| {
-                merged.extend(unpacked(stretch.positives.into_iter()));
-            }).unwrap();
-            prop_assert_eq!(merged, expected);
-        }
-    }
-
-    #[test]
-    fn many_blocks_come_in_order_and_no_key_is_cut() {
-        let mut scratch = Scratch::new(Cursor::new(Vec::new()));
-        let run = |scratch: &mut Scratch, step: u64| {
-            Run::write(scratch, (0..1_200_000u64).map(|place| (place * step / 7) << 32)).unwrap()
-        };
-        let runs = [run(&mut scratch, 5), run(&mut scratch, 9), run(&mut scratch, 11)];
-        let (mut before, mut pixels, mut most, mut stretches) = (u64::from(u32::MAX) + 1, 0, 0, 0);
-        for_each_stretch(
-            &mut scratch,
-            &[&runs[0]],
-            &[&runs[1], &runs[2]],
-            Direction::Descending,
-            |stretch| {
-                stretches += 1;
-                most = most.max(stretch.positives.len() + stretch.negatives.len());
-                let both = || stretch.positives.iter().chain(&stretch.negatives);
-                assert!(stretch.negatives.is_sorted_by_key(|entry| entry.order));
-                assert!(both().all(|entry| u64::from(entry.key()) < before));
-                before = both().map(|entry| u64::from(entry.key())).min().unwrap();
-                pixels += both().map(|entry| entry.count).sum::<u64>();
-            },
-        )
-        .unwrap();
-        assert_eq!(pixels, 3_600_000);
-        assert!(stretches > 4 && most < 2 * STRETCH, "{stretches} {most}");
-        // Ascending in small steps, an entry takes little more than a byte.
-        assert!(scratch.bytes() < 2 * pixels, "{}", scratch.bytes());
-    }
 
     #[test]
     fn a_store_that_fails_is_an_error() {
@@ -524,7 +215,7 @@ mod tests {
                 Ok(0)
             }
         }
-        let error = Run::write(&mut Scratch::new(Full), [1].into_iter()).unwrap_err();
+        let error = Scratch::new(Full).append(&[1]).unwrap_err();
         assert!(
             matches!(
                 error,

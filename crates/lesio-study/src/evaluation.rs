@@ -182,7 +182,8 @@ impl EvaluationBuilder {
                         Err(MetricError::OneClass { .. }) => continue,
                         measured => measured?,
                     };
-                    let Measured { scores, intervals, replicates } = measure(&measured, bootstrap)?;
+                    let Measured { scores, intervals, replicates } =
+                        measure(&measured, &mut self.collected.scratch, bootstrap)?;
                     if stage == Stage::Postprocessed
                         && !replicates.is_empty()
                         && let Some(estimate) = scores.average_precision
@@ -198,7 +199,7 @@ impl EvaluationBuilder {
                     }
                     report.prevalence = Some(measured.prevalence());
                     if (scope, stage) == (Scope::LesionSlices, Stage::Postprocessed) {
-                        curves.push(curves_of(name, &measured, bootstrap));
+                        curves.push(curves_of(name, &measured, &mut self.collected.scratch, bootstrap));
                     }
                     match stage {
                         Stage::Raw => (row.raw, row.ci95.raw) = (scores, intervals),

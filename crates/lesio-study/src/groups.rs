@@ -189,7 +189,8 @@ impl GroupedEvaluation {
                         score.auroc = Some(auroc);
                         score.average_precision = Some(measured.average_precision());
                         if measured.patients().len() >= 2 {
-                            let replicates = measured.bootstrap(bootstrap)?.auroc;
+                            let replicates =
+                                measured.bootstrap(&mut self.collected.scratch, bootstrap)?.auroc;
                             score.auroc_interval =
                                 replicates.interval().ok().map(|found| [found.lower, found.upper]);
                             let values = replicates.values().to_vec();

@@ -2,6 +2,7 @@
 
 use lesio_metrics::{
     BootstrapConfig, CurveBand, MeasuredPatients, MetricError, PrecisionRecallCurve, Replicates, RocCurve,
+    Scratch,
 };
 use lesio_report::{ScoreIntervals, Scores};
 
@@ -29,6 +30,7 @@ const BAND_POINTS: usize = 40;
 pub(crate) fn curves_of(
     name: &str,
     measured: &MeasuredPatients,
+    scratch: &mut Scratch,
     bootstrap: &BootstrapConfig,
 ) -> PredictorCurves {
     PredictorCurves {
@@ -36,8 +38,8 @@ pub(crate) fn curves_of(
         roc: measured.roc().clone(),
         precision_recall: measured.precision_recall().clone(),
         // Fewer than two patients have no interval.
-        roc_band: measured.roc_band(BAND_POINTS, bootstrap).ok(),
-        precision_recall_band: measured.precision_recall_band(BAND_POINTS, bootstrap).ok(),
+        roc_band: measured.roc_band(scratch, BAND_POINTS, bootstrap).ok(),
+        precision_recall_band: measured.precision_recall_band(scratch, BAND_POINTS, bootstrap).ok(),
     }
 }
 
@@ -51,6 +53,7 @@ pub(crate) struct Measured {
 
 pub(crate) fn measure(
     measured: &MeasuredPatients,
+    scratch: &mut Scratch,
     bootstrap: &BootstrapConfig,
 ) -> Result<Measured, StudyError> {
     let scores = Scores {
@@ -63,12 +66,12 @@ pub(crate) fn measure(
     let mut intervals = ScoreIntervals::default();
     let mut of_precision = Vec::new();
     if measured.patients().len() >= 2 {
-        let replicates = measured.bootstrap(bootstrap)?;
+        let replicates = measured.bootstrap(scratch, bootstrap)?;
         of_precision = replicates.average_precision.values().to_vec();
         intervals.auroc = interval(&replicates.auroc);
         intervals.average_precision = interval(&replicates.average_precision);
         intervals.ceil_dice = interval(&replicates.ceil_dice);
-        intervals.aupro_30 = interval(&measured.bootstrap_aupro(bootstrap)?);
+        intervals.aupro_30 = interval(&measured.bootstrap_aupro(scratch, bootstrap)?);
         intervals.dice_at_val = measured.bootstrap_dice(bootstrap)?.as_ref().and_then(interval);
     }
     Ok(Measured { scores, intervals, replicates: of_precision })

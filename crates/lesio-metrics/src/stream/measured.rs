@@ -1,23 +1,33 @@
 //! Metrics of streamed pixels, and their replicates.
 
 use super::sweep::Swept;
-use crate::bands::CurveBand;
-use crate::bins::Bins;
+use crate::bands::{self, CurveBand};
+use crate::bins::StoredPatients;
 use crate::bootstrap::{Bootstrap, BootstrapConfig, Replicates};
 use crate::confusion::Confusion;
 use crate::curve::{PrecisionRecallCurve, RocCurve};
 use crate::error::MetricError;
+use crate::grid::Grid;
 use crate::ranking::{CeilDice, Ranks};
 use crate::replicates::{PixelReplicates, dice_replicates};
+use crate::resampled::{overlap_replicates, pixel_replicates};
+use crate::scratch::{Place, Scratch};
 
-/// Metrics of streamed pixels, with the data for resampling patients.
+/// Metrics of streamed pixels, and where the data for resampling patients lie.
+///
+/// What each patient has in each bin of scores was appended to the [`Scratch`] that
+/// [`StreamedPatients::measure`](crate::StreamedPatients::measure) was given. Methods that resample patients read it again
+/// from there, so memory does not grow with the number of patients. With another scratch, their results are meaningless,
+/// or an error.
 #[derive(Clone, Debug)]
 pub struct MeasuredPatients {
     pub(super) names: Vec<String>,
     pub(super) swept: Swept,
     pub(super) overlap_limit: f64,
     pub(super) has_threshold: bool,
-    pub(super) bins: Bins,
+    pub(super) grid: Grid,
+    /// What each patient has in each bin.
+    pub(super) places: Vec<Place>,
     /// Counts at the threshold, by patient; empty of meaning without one.
     pub(super) counts: Vec<Confusion>,
 }
@@ -104,21 +114,31 @@ impl MeasuredPatients {
     /// [`RankedPatients::bootstrap`](crate::RankedPatients::bootstrap).
     ///
     /// # Errors
-    /// As for [`Bootstrap::new`].
-    pub fn bootstrap(&self, config: &BootstrapConfig) -> Result<PixelReplicates, MetricError> {
+    /// As for [`Bootstrap::new`]; [`MetricError::Scratch`] if the scratch cannot be read.
+    pub fn bootstrap(
+        &self,
+        scratch: &mut Scratch,
+        config: &BootstrapConfig,
+    ) -> Result<PixelReplicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
         let Ranks { auroc, average_precision, ceil_dice } = self.swept.ranks;
-        Ok(self.bins.replicates(&bootstrap, [auroc, average_precision, ceil_dice.dice]))
+        let exact = [auroc, average_precision, ceil_dice.dice];
+        pixel_replicates(&self.grid, self.stored(scratch), &bootstrap, exact)
     }
 
     /// Replicates of the per-region overlap, see
     /// [`RankedPatientRegions::bootstrap`](crate::RankedPatientRegions::bootstrap).
     ///
     /// # Errors
-    /// As for [`Bootstrap::new`].
-    pub fn bootstrap_aupro(&self, config: &BootstrapConfig) -> Result<Replicates, MetricError> {
+    /// As for [`Bootstrap::new`]; [`MetricError::Scratch`] if the scratch cannot be read.
+    pub fn bootstrap_aupro(
+        &self,
+        scratch: &mut Scratch,
+        config: &BootstrapConfig,
+    ) -> Result<Replicates, MetricError> {
         let bootstrap = Bootstrap::new(&self.names, *config)?;
-        Ok(self.bins.overlap_replicates(&bootstrap, self.overlap_limit, self.swept.overlap))
+        let (limit, exact) = (self.overlap_limit, self.swept.overlap);
+        overlap_replicates(&self.grid, self.stored(scratch), &bootstrap, limit, exact)
     }
 
     /// Replicates of Dice at the configured threshold, exact; `None` without one.
@@ -133,21 +153,36 @@ impl MeasuredPatients {
     /// Intervals of the true positive rate, see [`RankedPatients::roc_band`](crate::RankedPatients::roc_band).
     ///
     /// # Errors
-    /// Those of [`RankedPatients::roc_band`](crate::RankedPatients::roc_band).
-    pub fn roc_band(&self, points: usize, config: &BootstrapConfig) -> Result<CurveBand, MetricError> {
-        self.bins.roc_band(&self.names, points, config)
+    /// Those of [`RankedPatients::roc_band`](crate::RankedPatients::roc_band); [`MetricError::Scratch`] if the scratch cannot
+    /// be read.
+    pub fn roc_band(
+        &self,
+        scratch: &mut Scratch,
+        points: usize,
+        config: &BootstrapConfig,
+    ) -> Result<CurveBand, MetricError> {
+        let bootstrap = Bootstrap::new(&self.names, *config)?;
+        bands::roc_band(&self.grid, self.stored(scratch), &bootstrap, points)
     }
 
     /// Intervals of the precision, see
     /// [`RankedPatients::precision_recall_band`](crate::RankedPatients::precision_recall_band).
     ///
     /// # Errors
-    /// Those of [`RankedPatients::precision_recall_band`](crate::RankedPatients::precision_recall_band).
+    /// Those of [`RankedPatients::precision_recall_band`](crate::RankedPatients::precision_recall_band); [`MetricError::Scratch`] if the scratch cannot
+    /// be read.
     pub fn precision_recall_band(
         &self,
+        scratch: &mut Scratch,
         points: usize,
         config: &BootstrapConfig,
     ) -> Result<CurveBand, MetricError> {
-        self.bins.precision_recall_band(&self.names, points, config)
+        let bootstrap = Bootstrap::new(&self.names, *config)?;
+        bands::precision_recall_band(&self.grid, self.stored(scratch), &bootstrap, points)
+    }
+
+    /// The patients in the scratch.
+    fn stored<'a>(&'a self, scratch: &'a mut Scratch) -> StoredPatients<'a> {
+        StoredPatients::new(scratch, &self.places, self.grid.bins())
     }
 }

@@ -1,20 +1,19 @@
 //! What one patient has in each bin of scores, from its runs.
 
-use crate::bins::{OverlapBins, PixelBins};
+use crate::bins::PatientBins;
 use crate::confusion::Confusion;
 use crate::grid::Grid;
-use crate::scratch::{Encoded, Entry};
+use crate::run::{Encoded, Entry};
 
-/// What one patient has in each bin.
-pub(super) struct PatientBins {
-    pub(super) pixels: PixelBins,
-    pub(super) overlap: OverlapBins,
+/// What one patient has in each bin, and what is counted on the way.
+pub(super) struct Binned {
+    pub(super) bins: PatientBins,
     /// Lowest and highest key in each bin.
     pub(super) ends: Vec<Option<(u32, u32)>>,
     pub(super) counts: Confusion,
 }
 
-impl PatientBins {
+impl Binned {
     pub(super) fn new(
         grid: &Grid,
         positives: &[Encoded],
@@ -48,9 +47,7 @@ impl PatientBins {
             *(if reached(&entry) { &mut counts.false_positives } else { &mut counts.true_negatives }) +=
                 entry.count;
         }
-        let pixels = PixelBins::new(of_positives, of_negatives);
-        let overlap = OverlapBins::new(overlap, regions);
-        Self { pixels, overlap, ends, counts }
+        Self { bins: PatientBins::new(of_positives, of_negatives, overlap, regions), ends, counts }
     }
 }
 

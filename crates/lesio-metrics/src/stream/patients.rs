@@ -8,16 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::config::MeasureConfig;
 use super::measured::MeasuredPatients;
-use super::patient_bins::{PatientBins, joined};
+use super::patient_bins::{Binned, joined};
 use super::sweep::{Sweep, Swept};
 use super::true_pixels::TruePixels;
-use crate::bins::Bins;
 use crate::confusion::Confusion;
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid};
 use crate::keys;
+use crate::merge::{Direction, for_each_stretch};
 use crate::ranking::Ranks;
-use crate::scratch::{Direction, Encoded, Moved, Run, Scratch, for_each_stretch};
+use crate::run::{Encoded, Run};
+use crate::scratch::{Moved, Place, Scratch};
 use crate::threshold::ValidationThreshold;
 
 /// Patients whose runs are decoded at once: fixed, so that memory does not depend on the number of threads.
@@ -27,8 +28,7 @@ const AT_ONCE: usize = 8;
 ///
 /// What [`PatientPixels`](crate::PatientPixels) and [`PatientRegions`](crate::PatientRegions) find of the same pixels, bit
 /// for bit, in memory that hardly grows with them: pixels lie sorted in the scratch, at about two bytes each, and are merged
-/// as they are read. Of a thousand pixels some 24 bytes stay in memory, and of a patient 64 KiB while metrics are
-/// computed.
+/// as they are read. Of a thousand pixels some 24 bytes stay in memory, and of a patient some 100.
 ///
 /// ```
 /// use std::io::Cursor;
@@ -46,7 +46,7 @@ const AT_ONCE: usize = 8;
 /// }
 /// let measured = stream.measure(&mut scratch, &MeasureConfig::default())?;
 /// assert!((measured.auroc() - 5.0 / 6.0).abs() < 1e-15);
-/// let interval = measured.bootstrap(&BootstrapConfig::new(1))?.auroc.interval()?;
+/// let interval = measured.bootstrap(&mut scratch, &BootstrapConfig::new(1))?.auroc.interval()?;
 /// assert!(interval.lower <= measured.auroc() && measured.auroc() <= interval.upper);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -184,13 +184,14 @@ impl StreamedPatients {
             }
         }
         let (swept, grid) = self.swept(scratch, config, bins)?;
-        let (bins, counts) = self.binned(scratch, grid, config.threshold.as_ref())?;
+        let (grid, places, counts) = self.binned(scratch, grid, config.threshold.as_ref())?;
         Ok(MeasuredPatients {
             names: self.patients.keys().cloned().collect(),
             swept,
             overlap_limit: config.overlap_limit,
             has_threshold: config.threshold.is_some(),
-            bins,
+            grid,
+            places,
             counts,
         })
     }
@@ -219,15 +220,15 @@ impl StreamedPatients {
         Ok(sweep.finish(regions, lowest_negative))
     }
 
-    /// What each patient has in each bin, and at a threshold.
+    /// Stores what each patient has in each bin, and counts its pixels at a threshold.
     fn binned(
         &self,
         scratch: &mut Scratch,
         mut grid: Grid,
         threshold: Option<&ValidationThreshold>,
-    ) -> Result<(Bins, Vec<Confusion>), MetricError> {
+    ) -> Result<(Grid, Vec<Place>, Vec<Confusion>), MetricError> {
         let cut = threshold.map(|threshold| keys::key(threshold.value()));
-        let (mut pixels, mut overlaps, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut counts) = (Vec::new(), Vec::new());
         let mut ends: Vec<Option<(u32, u32)>> = vec![None; grid.bins()];
         let patients: Vec<&Vec<MapRuns>> = self.patients.values().collect();
         for patients in patients.chunks(AT_ONCE) {
@@ -239,23 +240,22 @@ impl StreamedPatients {
                 let regions: u64 = maps.iter().map(|map| map.regions).sum();
                 encoded.push((read(|map| &map.positives)?, read(|map| &map.negatives)?, regions));
             }
-            let found: Vec<PatientBins> = encoded
+            let found: Vec<Binned> = encoded
                 .into_par_iter()
                 .map(|(positives, negatives, regions)| {
-                    PatientBins::new(&grid, &positives, &negatives, regions, cut)
+                    Binned::new(&grid, &positives, &negatives, regions, cut)
                 })
                 .collect();
             for patient in found {
                 for (ends, own) in ends.iter_mut().zip(&patient.ends) {
                     *ends = joined(*ends, *own);
                 }
-                pixels.push(patient.pixels);
-                overlaps.push(patient.overlap);
+                places.push(patient.bins.store(scratch)?);
                 counts.push(patient.counts);
             }
         }
         grid.set_tied(ends.iter().map(|ends| ends.is_none_or(|(low, high)| low == high)).collect());
-        Ok((Bins { grid, pixels, overlaps }, counts))
+        Ok((grid, places, counts))
     }
 }
 
@@ -301,8 +301,9 @@ mod tests {
     }
 
     /// Everything found of the same pixels in memory and in a stream has the same bits.
-    fn agree(cases: &[Case], bins: usize) {
+    fn agree(cases: &[Case], bins: usize, most_runs: usize) {
         let mut scratch = Scratch::new(Cursor::new(Vec::new()));
+        scratch.most_runs = most_runs;
         let mut stream = StreamedPatients::new();
         let mut validation = (ValidationPixels::new(), StreamedValidation::new());
         let (mut pixels, mut regions) = (PatientPixels::new(), PatientRegions::new(Connectivity::Vertex));
@@ -344,19 +345,19 @@ mod tests {
         }
         let bootstrap = BootstrapConfig::new(3).replicates(7);
         let (own, expected) =
-            (measured.bootstrap(&bootstrap).unwrap(), ranked.bootstrap(&bootstrap).unwrap());
+            (measured.bootstrap(&mut scratch, &bootstrap).unwrap(), ranked.bootstrap(&bootstrap).unwrap());
         assert_eq!(own.auroc, expected.auroc);
         assert_eq!(own.average_precision, expected.average_precision);
         assert_eq!(own.ceil_dice, expected.ceil_dice);
         assert_eq!(
-            measured.bootstrap_aupro(&bootstrap).unwrap(),
+            measured.bootstrap_aupro(&mut scratch, &bootstrap).unwrap(),
             regions.bootstrap(0.3, &bootstrap).unwrap()
         );
         let dice = measured.bootstrap_dice(&bootstrap).unwrap();
         assert_eq!(dice, Some(ranked.bootstrap_dice_at(&threshold, &bootstrap).unwrap()));
-        assert_eq!(measured.roc_band(5, &bootstrap), ranked.roc_band(5, &bootstrap));
+        assert_eq!(measured.roc_band(&mut scratch, 5, &bootstrap), ranked.roc_band(5, &bootstrap));
         assert_eq!(
-            measured.precision_recall_band(5, &bootstrap),
+            measured.precision_recall_band(&mut scratch, 5, &bootstrap),
             ranked.precision_recall_band(5, &bootstrap)
         );
     }
@@ -414,7 +415,10 @@ mod tests {
                 prop_assert_eq!(joined.aupro(), one.aupro());
                 let bootstrap = BootstrapConfig::new(3).replicates(7);
                 if one.patients().len() > 1 {
-                    let (joined, one) = (joined.bootstrap(&bootstrap).unwrap(), one.bootstrap(&bootstrap).unwrap());
+                    let (joined, one) = (
+                        joined.bootstrap(&mut all, &bootstrap).unwrap(),
+                        one.bootstrap(&mut scratch, &bootstrap).unwrap(),
+                    );
                     prop_assert_eq!(joined.auroc, one.auroc);
                     prop_assert_eq!(joined.average_precision, one.average_precision);
                 }
@@ -423,8 +427,12 @@ mod tests {
         }
 
         #[test]
-        fn streams_find_what_memory_finds(cases in prop::collection::vec(any_case(), 1..8), bins in 4usize..40) {
-            agree(&cases, bins);
+        fn streams_find_what_memory_finds(
+            cases in prop::collection::vec(any_case(), 1..8),
+            bins in 4usize..40,
+            most_runs in 2usize..9,
+        ) {
+            agree(&cases, bins, most_runs);
         }
     }
 
@@ -446,7 +454,9 @@ mod tests {
                 (format!("{}", case % 5), scores, truth, within)
             })
             .collect();
-        agree(&cases, BINS);
+        for most_runs in [2, 64] {
+            agree(&cases, BINS, most_runs);
+        }
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::borrow::Borrow;
 
 use crate::error::MetricError;
 use crate::keys;
-use crate::scratch::{Direction, Run, Scratch, for_each_stretch};
+use crate::merge::{Direction, for_each_stretch};
+use crate::run::Run;
+use crate::scratch::Scratch;
 
 /// Scores of one class outside of memory, ascending as often as asked.
 ///

@@ -4,9 +4,10 @@ use super::config::MeasureConfig;
 use crate::curve::{PrecisionRecallCurve, PrecisionRecallThinning, RocCurve, RocThinning};
 use crate::error::MetricError;
 use crate::grid::{BINS, Grid, quantile_starts, ranks};
+use crate::merge::Stretch;
 use crate::ranking::{RankSums, Ranks};
 use crate::region::{OverlapArea, RegionStep};
-use crate::scratch::{Entry, Stretch};
+use crate::run::Entry;
 use crate::sum::Sum;
 use crate::sweep::Step;
 

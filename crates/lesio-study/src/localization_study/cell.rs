@@ -128,7 +128,7 @@ pub fn run_cell(
             predictor,
             average_precision: measured.average_precision(),
             auroc: measured.auroc(),
-            replicates: measured.bootstrap(&bootstrap)?.average_precision.values().to_vec(),
+            replicates: measured.bootstrap(&mut scratch, &bootstrap)?.average_precision.values().to_vec(),
         });
     }
     Ok(StudyCell {
