@@ -9,6 +9,7 @@ use clap::Parser;
 use lesio::io::Matching;
 use lesio::io::atomic::Existing;
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout};
+use lesio::phantom::LesionKind;
 use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
@@ -43,6 +44,10 @@ struct Args {
     /// Number of lesions per subject with lesions
     #[arg(long, default_value_t = 3, value_parser = whole(1, 1000))]
     lesions: usize,
+    /// Kinds of lesions, first all of them faint, then all of them plain: bright, dark, displaced, textured, missing
+    /// (without structure), misplaced (tissue of another place), foreign (a striped object)
+    #[arg(long, value_delimiter = ',', default_value = "bright,dark,displaced,textured")]
+    kinds: Vec<LesionKind>,
     /// Smallest and largest radius in millimeters
     #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9", value_parser = number(0.1, 1000.0))]
     radius: Vec<f64>,
@@ -71,6 +76,7 @@ fn program() -> Outcome {
         .map_err(|_| format!("--radius takes two numbers, found {}", args.radius.len()))?;
     let injection =
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
+    let injection = injection.kinds(args.kinds);
     let config = InjectDataSetConfig::new(&args.out, injection)
         .image(args.image)
         .within(args.within)

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lesio::io::write_volume;
-use lesio::phantom::{BrainConfig, BrainPhantom, Contrast};
+use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, Tissue};
 use serde_json::Value;
 use support::{head, manifest_folder, program, ran, succeed, untrained_heads, write_heads};
 
@@ -316,6 +316,9 @@ fn write_volumes(folder: &Path, name: &str, count: usize) -> PathBuf {
         let config = BrainConfig::new([128, 128], Contrast::T1, 7).slices(20);
         let head = BrainPhantom::new(config).unwrap().volume(subject as u64).unwrap();
         write_volume(path, &head.image).unwrap();
+        // What the evaluation takes for a lesion.
+        let deep = head.labels.map(|&label| u8::from(label == Tissue::DeepGray.label()));
+        write_volume(folder.join(format!("{subject} truth.nii.gz")), &deep).unwrap();
     }
     let data = folder.join(name);
     fs::create_dir(&data).unwrap();
@@ -396,6 +399,35 @@ fn two_thousand_volumes_in_four_shards_are_as_in_one() {
 }
 
 /// As above: `LESIO_PROGRAMS=target/release/examples cargo test --workspace --test cluster -- --ignored --nocapture`.
+#[test]
+#[ignore = "evaluates 2,200 volumes"]
+fn evaluating_two_thousand_volumes_takes_hardly_more_memory_than_two_hundred() {
+    let count: usize = std::env::var("LESIO_VOLUMES").map_or(2000, |count| count.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let model = folder.join("model.safetensors");
+    untrained_heads(&model);
+    let [few, all] = [count / 10, count].map(|count| {
+        let data = write_volumes(folder, &count.to_string(), count);
+        let rows = (0..count).map(|case| {
+            let truth = folder.join(format!("{} truth.nii.gz", case % 20));
+            format!("{}/{case:05}.nii.gz,{},{case:05},test\n", data.display(), truth.display())
+        });
+        let manifest = folder.join(format!("{count}.csv"));
+        fs::write(&manifest, format!("image,mask,case,split\n{}", rows.collect::<String>())).unwrap();
+        let mut command = program("evaluate");
+        command.arg("--model").arg(&model).arg("--data").arg(&manifest).args(["--split", "test"]);
+        command.args(["--predictors", "intensity,pixel-l1", "--replicates", "200"]);
+        let usage = Usage::of(command.arg("--out").arg(folder.join(format!("report of {count}"))));
+        println!("{count} volumes evaluated: {usage:.2?}");
+        usage
+    });
+    // The list of the cases, the scores of whole images, and where the scores of pixels are in the file.
+    let further = (count - count / 10) as f64;
+    let bytes_per_case = (all.mebibytes - few.mebibytes) * f64::from(1 << 20) / further;
+    assert!(bytes_per_case < 6000.0, "{bytes_per_case} bytes per case");
+}
+
 #[test]
 #[ignore = "maps 11,000 volumes"]
 fn ten_thousand_cases_take_hardly_more_memory_than_a_thousand() {

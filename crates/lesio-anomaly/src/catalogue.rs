@@ -183,6 +183,10 @@ impl Parts<'_> {
         self.variational.clone().ok_or_else(|| self.unsupported())
     }
 
+    fn reconstructor(&self) -> Result<Arc<dyn Reconstructor>, PredictError> {
+        self.reconstructor.clone().ok_or_else(|| self.unsupported())
+    }
+
     fn marks(&self) -> Result<Arc<dyn SegmentationModel>, PredictError> {
         self.segmentation.clone().ok_or_else(|| self.unsupported())
     }
@@ -192,8 +196,7 @@ impl Parts<'_> {
     }
 
     fn pixel_error(&self, distance: Distance) -> Made {
-        let reconstructor = self.reconstructor.clone().ok_or_else(|| self.unsupported())?;
-        Ok(Box::new(PixelError::new(reconstructor, distance)))
+        Ok(Box::new(PixelError::new(self.reconstructor()?, distance)))
     }
 
     fn gradient(&self, target: Target) -> Made {

@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Healthy, ill and the truth, kind by kind.
     let phantom = BrainPhantom::new(BrainConfig::new([180, 180], Contrast::Flair, 1))?;
     let mut rows = Vec::new();
-    for (kind, contrast) in LesionKind::ALL.into_iter().zip([0.3, 0.3, 0.6, 0.15]) {
+    for kind in LesionKind::ALL {
+        let [_, contrast] = kind.usual_contrasts();
         let config = LesionConfig::new(kind, contrast).in_brain_tissue().radius(8.0, 14.0);
         let injector = LesionInjector::new(config)?;
         let mut row = Vec::new();

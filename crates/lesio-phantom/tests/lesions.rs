@@ -131,6 +131,9 @@ fn intensity_finds_bright_and_dark_lesions_and_not_the_others() {
     assert!(dark < 0.05, "{dark}");
     assert!((0.38..0.62).contains(&displaced), "{displaced}");
     assert!((0.4..0.6).contains(&textured), "{textured}");
+    let [missing, foreign] = [mean(LesionKind::Missing, 1.0), mean(LesionKind::Foreign, 0.3)];
+    assert!((0.38..0.62).contains(&missing), "{missing}");
+    assert!((0.4..0.6).contains(&foreign), "{foreign}");
 }
 
 #[test]
@@ -150,15 +153,86 @@ fn a_texture_keeps_the_mean_and_has_its_deviation() {
     assert!(total.abs() < 0.05, "{total}");
 }
 
+/// The values where the truth is, before and after.
+fn inside(ill: &InjectedSlice, image: &Array2<f32>) -> (Vec<f64>, Vec<f64>) {
+    let within = ill.truth.indexed_iter().filter(|(_, lesion)| **lesion);
+    within.map(|(place, _)| (f64::from(image[place]), f64::from(ill.image[place]))).unzip()
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
+#[test]
+fn a_missing_structure_leaves_the_noise_of_the_tissue_around() {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    // Stripes of ten pixels, and noise.
+    let image = Array2::from_shape_fn((80, 80), |(row, _)| {
+        100.0 + if row / 10 % 2 == 0 { 30.0 } else { 0.0 } + 2.0 * random.sample::<f32, _>(StandardNormal)
+    });
+    let mask = Array2::from_elem((80, 80), 1_u8);
+    let config =
+        LesionConfig::new(LesionKind::Missing, 1.0).radius(12.0, 12.0).edge(1.0).truth_fraction(0.95);
+    let ill = LesionInjector::new(config).unwrap().inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+    let (before, after) = inside(&ill, &image);
+    assert!(deviation(&before) > 12.0, "{}", deviation(&before));
+    assert!((1.5..2.8).contains(&deviation(&after)), "{}", deviation(&after));
+}
+
+#[test]
+fn misplaced_tissue_is_of_the_same_image_and_far_from_there() {
+    // Each pixel has a value of its own.
+    let image = Array2::from_shape_fn((80, 80), |(row, column)| (row * 80 + column) as f32);
+    let mask = Array2::from_elem((80, 80), 1_u8);
+    let config =
+        LesionConfig::new(LesionKind::Misplaced, 1.0).radius(8.0, 8.0).edge(1.0).truth_fraction(0.95);
+    for seed in 0..5 {
+        let injector = LesionInjector::new(config.clone()).unwrap();
+        let ill = injector.inject_slice(image.view(), mask.view(), 1.0, seed).unwrap();
+        let (before, after) = inside(&ill, &image);
+        // Where the profile is 1, all pixels are of one offset.
+        let offsets: Vec<f64> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
+        let whole = offsets.iter().filter(|offset| **offset == offsets[offsets.len() / 2]).count();
+        assert!(4 * whole > 3 * offsets.len(), "{whole} of {}", offsets.len());
+        let (rows, columns) = ((offsets[offsets.len() / 2] / 80.0).round(), offsets[offsets.len() / 2]);
+        let distance = rows.hypot(columns - 80.0 * rows);
+        assert!(distance >= 16.0, "{distance}");
+    }
+}
+
+#[test]
+fn a_foreign_object_has_two_values_about_the_mean() {
+    let image = Array2::from_elem((80, 80), 200.0_f32);
+    let mask = Array2::from_elem((80, 80), 1_u8);
+    let config =
+        LesionConfig::new(LesionKind::Foreign, 0.25).radius(12.0, 12.0).edge(0.5).truth_fraction(0.95);
+    let ill = LesionInjector::new(config).unwrap().inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+    let (_, after) = inside(&ill, &image);
+    let [dark, bright] =
+        [150.0, 250.0].map(|value| after.iter().filter(|v| (**v - value).abs() < 3.0).count());
+    assert!(dark + bright == after.len(), "{dark} and {bright} of {}", after.len());
+    assert!(3 * dark > after.len() && 3 * bright > after.len(), "{dark} and {bright}");
+}
+
+#[test]
+fn kinds_are_named_as_in_files() {
+    for kind in LesionKind::ALL {
+        assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{kind}\""));
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+        for contrast in kind.usual_contrasts() {
+            assert!(LesionInjector::new(LesionConfig::new(kind, contrast)).is_ok());
+        }
+    }
+    let error = "round".parse::<LesionKind>().unwrap_err().to_string();
+    assert!(error.contains("round") && error.contains("misplaced"), "{error}");
+}
+
 #[test]
 fn a_displacement_keeps_the_noise() {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let image =
         Array3::from_shape_simple_fn((48, 48, 24), || 100.0 + 5.0 * random.sample::<f32, _>(StandardNormal));
-    let deviation = |values: &[f64]| {
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
-    };
     let mask = Volume::new(Array3::from_elem((48, 48, 24), 1), Geometry::default());
     let image = Volume::new(image, Geometry::default());
     let config = LesionConfig::new(LesionKind::Displaced, 0.6).radius(8.0, 8.0);

@@ -23,7 +23,8 @@ pub struct InjectionConfig {
     pub radius: [f64; 2],
     /// The labels in which lesions may lie. Default [`Site::Mask`].
     pub site: Site,
-    /// Kinds and contrasts, 1 to 1000 of them, taken in turn. Default: each of the four kinds, first faint, then plain.
+    /// Kinds and contrasts, 1 to 1000 of them, taken in turn. Default: bright, dark, displaced and
+    /// textured, first faint, then plain.
     pub mix: Vec<(LesionKind, f64)>,
     /// Seed of positions, shapes and sizes. Default 0.
     pub seed: u64,
@@ -34,17 +35,9 @@ impl InjectionConfig {
     #[must_use]
     pub fn new(every: usize) -> Self {
         use LesionKind::{Bright, Dark, Displaced, Textured};
-        let mix = vec![
-            (Bright, 0.2),
-            (Dark, 0.2),
-            (Displaced, 0.5),
-            (Textured, 0.1),
-            (Bright, 0.5),
-            (Dark, 0.4),
-            (Displaced, 0.8),
-            (Textured, 0.2),
-        ];
+        let mix = Vec::new();
         Self { every, validation_every: 6, lesions: 3, radius: [4.0, 9.0], site: Site::Mask, mix, seed: 0 }
+            .kinds([Bright, Dark, Displaced, Textured])
     }
 
     /// Sets [`InjectionConfig::radius`].
@@ -52,6 +45,15 @@ impl InjectionConfig {
     pub fn radius(mut self, smallest: f64, largest: f64) -> Self {
         self.radius = [smallest, largest];
         self
+    }
+
+    /// Sets [`InjectionConfig::mix`] to these kinds, first all of them faint, then all of them plain
+    /// ([`LesionKind::usual_contrasts`]).
+    #[must_use]
+    pub fn kinds(self, kinds: impl IntoIterator<Item = LesionKind>) -> Self {
+        let kinds: Vec<LesionKind> = kinds.into_iter().collect();
+        let of = |place: usize| kinds.iter().map(move |kind| (*kind, kind.usual_contrasts()[place]));
+        self.mix(of(0).chain(of(1)).collect::<Vec<_>>())
     }
 
     /// Sets [`InjectionConfig::mix`].

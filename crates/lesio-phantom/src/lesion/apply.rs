@@ -31,6 +31,9 @@ pub(super) fn apply(
         }
         LesionKind::Displaced => displace(image, placed, config.contrast),
         LesionKind::Textured => texture(image, placed, config.contrast * mean),
+        LesionKind::Missing => flatten(image, placed, config.contrast, mean),
+        LesionKind::Misplaced => transplant(image, placed, config.contrast),
+        LesionKind::Foreign => stripes(image, placed, config.contrast, mean),
     };
     for (&(index, _), value) in placed.profile.iter().zip(values) {
         // Finite stays finite.
@@ -68,6 +71,44 @@ fn texture(image: &Array3<f32>, placed: &Placed, deviation: f64) -> Vec<f64> {
         .zip(&values)
         .map(|(&(index, profile), value)| f64::from(image[index]) + profile * scale * (value - mean))
         .collect()
+}
+
+/// The image blended with a constant, with the noise that this takes away put back.
+fn flatten(image: &Array3<f32>, placed: &Placed, strength: f64, constant: f64) -> Vec<f64> {
+    let noise = noise_deviation(image, placed);
+    let mut generator = generator(placed.seed);
+    let blended = |&(index, profile): &([usize; 3], f64)| {
+        let kept = 1.0 - strength * profile;
+        let deviate: f64 = generator.sample(StandardNormal);
+        let value = kept * f64::from(image[index]) + (1.0 - kept) * constant;
+        value + noise * (1.0 - kept * kept).max(0.0).sqrt() * deviate
+    };
+    placed.profile.iter().map(blended).collect()
+}
+
+/// The image blended with itself at another place.
+fn transplant(image: &Array3<f32>, placed: &Placed, strength: f64) -> Vec<f64> {
+    let blended = |&(index, profile): &([usize; 3], f64)| {
+        let (own, share) = (f64::from(image[index]), strength * profile);
+        placed.source(index).map_or(own, |from| (1.0 - share) * own + share * f64::from(image[from]))
+    };
+    placed.profile.iter().map(blended).collect()
+}
+
+/// The image blended with stripes about a constant, across a random direction.
+fn stripes(image: &Array3<f32>, placed: &Placed, contrast: f64, constant: f64) -> Vec<f64> {
+    // Of a half of the radius each, or three voxels.
+    let finest = placed.spacing[0].max(placed.spacing[1]);
+    let width = (0.5 * placed.radius).max(3.0 * finest);
+    let angle = generator(placed.seed).random_range(0.0..std::f64::consts::PI);
+    let blended = |&(index, profile): &([usize; 3], f64)| {
+        let along = |axis: usize| (index[axis] as f64 - placed.centre[axis]) * placed.spacing[axis];
+        // The center is the middle of a bright stripe.
+        let at = (along(0) * angle.cos() + along(1) * angle.sin()) / width + 0.5;
+        let sign = if at.floor().rem_euclid(2.0) == 0.0 { 1.0 } else { -1.0 };
+        (1.0 - profile) * f64::from(image[index]) + profile * constant * (1.0 + contrast * sign)
+    };
+    placed.profile.iter().map(blended).collect()
 }
 
 /// The image magnified about the center, by most there and less and less outwards.
@@ -147,7 +188,14 @@ mod tests {
             f32::from((i / 15) as u8) * 100.0 + 2.0 * deviate
         });
         let profile = image.indexed_iter().map(|(index, _)| (index.into(), 1.0)).collect();
-        let placed = Placed { centre: [30.0, 30.0, 0.0], radius: 30.0, spacing: [1.0; 3], profile, seed: 0 };
+        let placed = Placed {
+            centre: [30.0, 30.0, 0.0],
+            radius: 30.0,
+            spacing: [1.0; 3],
+            profile,
+            offset: None,
+            seed: 0,
+        };
         let found = noise_deviation(&image, &placed);
         assert!((found - 2.0).abs() < 0.4, "{found}");
     }

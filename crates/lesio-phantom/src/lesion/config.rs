@@ -1,5 +1,8 @@
 //! The configuration of lesions.
 
+use std::fmt;
+use std::str::FromStr;
+
 use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
@@ -21,18 +24,76 @@ pub enum LesionKind {
     Displaced,
     /// Iso-intense: texture of zero mean and deviation `c m` is added, `c` within 0 to 1.
     Textured,
+    /// Iso-intense: the structures of the tissue are absent. The image becomes `(1 - c w) x + c w m`, `c` within 0 to 1;
+    /// noise that this averages out is put back.
+    Missing,
+    /// Tissue of another place of the same image: the image becomes `(1 - c w) x + c w x'`, `x'` being the image at
+    /// another place of the mask, at least two radii away, and `c` within 0 to 1.
+    Misplaced,
+    /// Iso-intense: an object that is no tissue, with bright and dark stripes. The image becomes
+    /// `(1 - w) x + w m (1 + c s)`, with `s` 1 and -1 in turn along a random direction, and `c` within 0 to 1.
+    Foreign,
 }
 
 impl LesionKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 4] = [Self::Bright, Self::Dark, Self::Displaced, Self::Textured];
+    pub const ALL: [Self; 7] = [
+        Self::Bright,
+        Self::Dark,
+        Self::Displaced,
+        Self::Textured,
+        Self::Missing,
+        Self::Misplaced,
+        Self::Foreign,
+    ];
+
+    /// A contrast at which lesions of the kind are faint, and one at which they are plain, in the images of
+    /// [`BrainPhantom`](crate::BrainPhantom) and in T1-weighted images of heads.
+    #[must_use]
+    pub fn usual_contrasts(self) -> [f64; 2] {
+        match self {
+            Self::Bright => [0.2, 0.5],
+            Self::Dark => [0.2, 0.4],
+            Self::Displaced => [0.5, 0.8],
+            Self::Textured => [0.1, 0.2],
+            Self::Missing | Self::Misplaced => [0.5, 1.0],
+            Self::Foreign => [0.2, 0.5],
+        }
+    }
 
     pub(super) fn highest_contrast(self) -> f64 {
         match self {
             Self::Bright => 5.0,
-            Self::Dark | Self::Textured => 1.0,
+            Self::Dark | Self::Textured | Self::Missing | Self::Misplaced | Self::Foreign => 1.0,
             Self::Displaced => 0.9,
         }
+    }
+}
+
+impl fmt::Display for LesionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bright => "bright",
+            Self::Dark => "dark",
+            Self::Displaced => "displaced",
+            Self::Textured => "textured",
+            Self::Missing => "missing",
+            Self::Misplaced => "misplaced",
+            Self::Foreign => "foreign",
+        })
+    }
+}
+
+impl FromStr for LesionKind {
+    type Err = SettingError;
+
+    /// The names that [`LesionKind::ALL`] have in files.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = || Self::ALL.map(|kind| kind.to_string()).join(", ");
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.to_string() == text)
+            .ok_or_else(|| SettingError::new("kind", text, format!("one of {}", names())))
     }
 }
 

@@ -14,9 +14,8 @@ use crate::random::generator;
 const ATTEMPTS: usize = 300;
 /// Share of a lesion that lies where it is allowed.
 const SHARE_INSIDE: f64 = 0.75;
-/// Fitting places among which a displacement takes the one with most to displace: in the middle of even
-/// tissue it would leave no trace.
-const DISPLACEMENT_CHOICES: usize = 8;
+/// Fitting places among which lesions that would leave no trace in even tissue take the one where they change most.
+const CHOICES: usize = 8;
 
 /// A lesion in its place.
 #[derive(Clone, Debug)]
@@ -29,8 +28,26 @@ pub(super) struct Placed {
     pub(super) spacing: [f64; 3],
     /// Voxels where the profile is above 0, in the order of the array, with the profile.
     pub(super) profile: Vec<([usize; 3], f64)>,
+    /// How many voxels away its content is taken from, along each axis, if it is from another place.
+    pub(super) offset: Option<[isize; 3]>,
     /// Seed of what is random about its content.
     pub(super) seed: u64,
+}
+
+impl Placed {
+    /// Where the content of a voxel is taken from.
+    pub(super) fn source(&self, index: [usize; 3]) -> Option<[usize; 3]> {
+        moved(index, self.offset?)
+    }
+}
+
+/// A voxel so many voxels away; `None` below the first voxel.
+fn moved(index: [usize; 3], offset: [isize; 3]) -> Option<[usize; 3]> {
+    let mut found = [0; 3];
+    for axis in 0..3 {
+        found[axis] = index[axis].checked_add_signed(offset[axis])?;
+    }
+    Some(found)
 }
 
 /// What lesions are placed in.
@@ -52,14 +69,19 @@ pub(super) fn place(
     spacing: [f64; 3],
     seed: u64,
 ) -> Result<Vec<Placed>, LesionError> {
-    let centres: Vec<[usize; 3]> = labels
-        .indexed_iter()
-        .filter(|&(_, &label)| config.centre.holds(label))
-        .map(|(index, _)| index.into())
-        .collect();
+    let voxels = |site: &Site| -> Vec<[usize; 3]> {
+        labels
+            .indexed_iter()
+            .filter(|(_, label)| site.holds(**label))
+            .map(|(index, _)| index.into())
+            .collect()
+    };
+    let centres = voxels(&config.centre);
     if centres.is_empty() {
         return Err(LesionError::EmptySite { site: config.centre.clone() });
     }
+    // Where tissue of another place may be from.
+    let sources = if config.kind == LesionKind::Misplaced { voxels(&Site::Mask) } else { Vec::new() };
     let labelled = labels.axis_iter(Axis(2)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
     let taken = Array3::from_elem(labels.dim(), false);
     let mut scene = Scene { labels, spacing, labelled, taken };
@@ -71,16 +93,34 @@ pub(super) fn place(
         let radius = generator.random_range(smallest..=largest);
         let flat = labels.dim().2 == 1;
         let shape = Shape::draw(&mut generator, radius, config.elongation, config.irregularity, flat);
-        let wanted = if config.kind == LesionKind::Displaced { DISPLACEMENT_CHOICES } else { 1 };
+        let wanted = match config.kind {
+            LesionKind::Displaced | LesionKind::Missing | LesionKind::Misplaced => CHOICES,
+            _ => 1,
+        };
         let mut fitting: Vec<(f64, Placed)> = Vec::new();
         for _ in 0..ATTEMPTS {
             let voxel = centres[generator.random_range(0..centres.len())];
             let Some(profile) = fit(config, &shape, radius, voxel, &scene) else {
                 continue;
             };
-            let interest = if wanted > 1 { variance(image, &profile) } else { 0.0 };
+            let mut offset = None;
+            let interest = match config.kind {
+                LesionKind::Misplaced => {
+                    let from = sources[generator.random_range(0..sources.len())];
+                    let from: [isize; 3] =
+                        std::array::from_fn(|axis| from[axis] as isize - voxel[axis] as isize);
+                    offset = Some(from);
+                    let Some(difference) = difference(image, &profile, from, radius, &scene) else {
+                        continue;
+                    };
+                    difference
+                }
+                _ if wanted > 1 => variance(image, &profile),
+                _ => 0.0,
+            };
             let centre = voxel.map(|v| v as f64);
-            fitting.push((interest, Placed { centre, radius, spacing, profile, seed: branch(seed, 1) }));
+            let seed = branch(seed, 1);
+            fitting.push((interest, Placed { centre, radius, spacing, profile, offset, seed }));
             if fitting.len() == wanted {
                 break;
             }
@@ -154,6 +194,30 @@ fn fit(
         }
     }
     (truth > 0 && inside as f64 >= SHARE_INSIDE * all as f64).then_some(profile)
+}
+
+/// Mean absolute difference of the image under a profile from the image at another place; `None` if that place is less
+/// than two radii away, or not all of the mask.
+fn difference(
+    image: &Array3<f32>,
+    profile: &[([usize; 3], f64)],
+    offset: [isize; 3],
+    radius: f64,
+    scene: &Scene<'_>,
+) -> Option<f64> {
+    let squared: f64 = (0..3).map(|axis| (offset[axis] as f64 * scene.spacing[axis]).powi(2)).sum();
+    if squared < (2.0 * radius).powi(2) {
+        return None;
+    }
+    let mut sum = 0.0;
+    for &(index, _) in profile {
+        let from = moved(index, offset)?;
+        if scene.labels.get(from).is_none_or(|&label| label == 0) {
+            return None;
+        }
+        sum += f64::from((image[index] - image[from]).abs());
+    }
+    Some(sum / profile.len().max(1) as f64)
 }
 
 /// Variance of the image under a profile.
