@@ -61,6 +61,11 @@ impl LesionKind {
         }
     }
 
+    /// Whether it changes all structures of the mask, and not only the tissue in which it lies.
+    pub(super) fn covers_structures(self) -> bool {
+        matches!(self, Self::Displaced | Self::Missing | Self::Misplaced | Self::Foreign)
+    }
+
     pub(super) fn highest_contrast(self) -> f64 {
         match self {
             Self::Bright => 5.0,
@@ -133,8 +138,8 @@ pub struct LesionConfig {
     /// Labels in which a lesion's center lies. Default [`Site::Mask`].
     pub centre: Site,
     /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the
-    /// last axis) without any label not counted. A displacement is clipped to [`Site::Mask`] instead.
-    /// Default [`Site::Mask`].
+    /// last axis) without any label not counted. Displacements, missing structures, misplaced tissue and foreign
+    /// objects are clipped to [`Site::Mask`] instead. Default [`Site::Mask`].
     pub extent: Site,
     /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
     pub irregularity: f64,

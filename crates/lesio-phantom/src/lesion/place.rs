@@ -148,6 +148,7 @@ fn fit(
 ) -> Option<Vec<([usize; 3], f64)>> {
     let Scene { labels, spacing, labelled, taken } = scene;
     let displaced = config.kind == LesionKind::Displaced;
+    let whole = config.kind.covers_structures();
     let flat = labels.dim().2 == 1;
     let voxel = if flat { spacing[0].max(spacing[1]) } else { spacing.iter().copied().fold(0.0, f64::max) };
     let edge = config.edge.max(voxel);
@@ -183,7 +184,7 @@ fn fit(
                     return None;
                 }
                 let label = labels[[i, j, k]];
-                let allowed = if displaced { label != 0 } else { config.extent.holds(label) };
+                let allowed = if whole { label != 0 } else { config.extent.holds(label) };
                 all += 1;
                 inside += usize::from(allowed);
                 if allowed {
