@@ -244,6 +244,8 @@ fn run_file(command: &Command, matches: &ArgMatches) -> RunFile {
         folder,
     };
     let mut file = RunFile { run, defaults: defaults(command), ..RunFile::default() };
+    // Inputs can be large, and a program without results writes no record of them.
+    let has_results = command.get_arguments().any(|argument| argument.get_id() == "out");
     for argument in command.get_arguments() {
         let id = argument.get_id().as_str();
         let Some(key) = key_of(argument).filter(|_| id != "config" && !ABOUT_FILES.contains(&id)) else {
@@ -259,7 +261,7 @@ fn run_file(command: &Command, matches: &ArgMatches) -> RunFile {
             .flatten()
             .map(|value| value.to_string_lossy().into_owned())
             .collect();
-        if id != "out" {
+        if has_results && id != "out" {
             for path in values.iter().flat_map(|value| value.split(',')) {
                 file.inputs.extend(checksum_of(Path::new(path)).map(|checksum| (path.to_owned(), checksum)));
             }
