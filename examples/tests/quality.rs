@@ -37,7 +37,7 @@ fn a_trained_estimator_grades_volumes_and_names_what_it_cannot_grade() {
     let train = |out: &Path| {
         let mut command = program("train_quality");
         command.arg("--data").arg(&data).arg("--out").arg(out);
-        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.01", "--seed", "3"]);
+        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.003", "--seed", "3"]);
         command
     };
     let trained = succeed(&mut train(&model));
@@ -268,7 +268,7 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
     let study = || {
         let mut command = program("study_quality");
         command.arg("--data").arg(&data).arg("--out").arg(&out);
-        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.01", "--per-bin", "1"]);
+        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.003", "--per-bin", "1"]);
         command.args(["--epsilon", "0.1", "--pgd-steps", "2"]);
         command
     };
