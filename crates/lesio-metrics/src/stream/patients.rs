@@ -1,6 +1,7 @@
 //! Pixels of any number of images, measured exactly in bounded memory.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
@@ -146,7 +147,11 @@ impl StreamedPatients {
                 negatives: negatives.moved(moved),
                 regions,
             });
-            self.patients.entry(patient).or_default().extend(maps);
+            match self.patients.entry(patient) {
+                Entry::Occupied(mut known) => known.get_mut().extend(maps),
+                // Most patients have one map, and a vector that grows begins with room for four.
+                Entry::Vacant(new) => drop(new.insert(maps.collect())),
+            }
         }
     }
 
