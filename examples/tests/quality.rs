@@ -268,12 +268,13 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
     let study = || {
         let mut command = program("study_quality");
         command.arg("--data").arg(&data).arg("--out").arg(&out);
-        command.args(["--label", "2", "--size", "32", "--budget-minutes", "0.003", "--per-bin", "1"]);
+        command.args(["--label", "1,2", "--size", "32", "--budget-minutes", "0.003", "--per-bin", "1"]);
         command.args(["--epsilon", "0.1", "--pgd-steps", "2"]);
         command
     };
     let said = succeed(&mut study()).out;
     assert!(said.contains("second opinion") && said.contains("direct regression"), "{said}");
+    assert!(said.contains("second opinion, label 1") && said.contains("By label, PGD"), "{said}");
     let report = json(&out.join("report.json"));
     assert_eq!(report["schema"], 1);
     let rows = report["rows"].as_array().unwrap();
@@ -287,6 +288,9 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
             let row = row.unwrap_or_else(|| panic!("no row of {estimator}, {attack}, {unit}"));
             share(&row["mae"]);
             assert!(row["n"].as_u64().unwrap() > 0);
+            let labels = row["by_label"].as_array().unwrap();
+            assert_eq!(labels.iter().map(|own| own["label"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+            labels.iter().for_each(|own| drop(share(&own["mae"])));
         }
     }
     assert_eq!(report["transfer"].as_array().unwrap().len(), 2);

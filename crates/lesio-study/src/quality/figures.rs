@@ -54,6 +54,9 @@ impl QualityStudy {
             let drift = clean.dice.iter().zip(&run.dice).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
             add("drift", json!(drift / run.dice.len().max(1) as f64));
         }
+        if let [_, _, ..] = self.labels() {
+            add("by_label", json!(self.by_label(run)?));
+        }
         let same = |other: &&Run| {
             let change = |run: &Run| (run.perturbation, run.strength, run.unit);
             other.method == Method::Direct && change(other) == change(run)
@@ -65,6 +68,26 @@ impl QualityStudy {
             add("mae_less_direct_ci95", json!(difference.map(ends)));
         }
         Ok(row)
+    }
+
+    /// The labels that are graded.
+    fn labels(&self) -> &[u8] {
+        self.models.first().map_or(&[], |(_, model)| &model.config().framing.labels)
+    }
+
+    /// The errors of a run for each label apart.
+    fn by_label(&self, run: &Run) -> Result<Vec<Value>, QualityStudyError> {
+        let of_label = |(position, label)| {
+            let scores = Scored::of_label(&self.samples, &run.dice, position).evaluate(&self.bootstrap())?;
+            Ok(json!({
+                "label": label,
+                "mae": scores.regression.mean_absolute_error,
+                "mae_ci95": scores.mae_interval.map(ends),
+                "pearson": scores.regression.pearson,
+                "failure_auroc": scores.failure_auroc,
+            }))
+        };
+        self.labels().iter().enumerate().map(of_label).collect()
     }
 
     /// Coverage and width of a model's intervals on clean test images, and what refusing the doubtful brings.

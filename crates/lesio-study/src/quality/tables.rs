@@ -29,7 +29,7 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
     let (std, range) = (AttackUnit::Std, AttackUnit::Range);
     let by_deviations = "by its strength in deviations of the image";
     let by_range = "by its strength as a share of the image's range";
-    Ok(vec![
+    let mut tables = vec![
         ("FGSM, strength in deviations", errors(report, Perturbation::Fgsm, std, "FGSM", by_deviations)?),
         ("PGD, strength in deviations", errors(report, Perturbation::Pgd, std, "PGD", by_deviations)?),
         (
@@ -41,7 +41,49 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
         ("By true Dice", by_true_dice(report)?),
         ("Natural changes", shifts(report)?),
         ("Images made against others", transfer(report)?),
-    ])
+    ];
+    if report.rows.iter().any(|row| !labels(row).is_empty()) {
+        tables.push(("By label, FGSM", by_label(report, Perturbation::Fgsm, "FGSM")?));
+        tables.push(("By label, PGD", by_label(report, Perturbation::Pgd, "PGD")?));
+    }
+    Ok(tables)
+}
+
+/// The figures of a row for each label apart; none if there is one label.
+fn labels(row: &QualityRow) -> &[Value] {
+    row.extra.get("by_label").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn by_label(report: &QualityReport, attack: Perturbation, named: &str) -> Result<Table, TableError> {
+    let strengths = strengths(report, attack, AttackUnit::Std);
+    let columns = strengths.iter().map(|epsilon| Column::new(format!("{epsilon}")));
+    let columns = [Column::new("estimator, label"), Column::new("clean")].into_iter().chain(columns);
+    let caption = format!(
+        "Mean absolute error of the predicted Dice of each label under {named}, by its strength in deviations of the \
+         image; 95 % intervals over patients."
+    );
+    let mut table = Table::new(caption, columns);
+    for method in SHOWN {
+        let clean = find(report, method, Perturbation::None, AttackUnit::Std, 0.0);
+        let attacked =
+            strengths.iter().map(|&epsilon| find(report, method, attack, AttackUnit::Std, epsilon));
+        let rows: Vec<Option<&QualityRow>> = std::iter::once(clean).chain(attacked).collect();
+        for (place, known) in clean.map_or(&[][..], labels).iter().enumerate() {
+            let cells = rows.iter().map(|row| {
+                let Some(own) = row.and_then(|row| labels(row).get(place)) else {
+                    return TableCell::from(None);
+                };
+                let end = |k: usize| own["mae_ci95"].get(k).and_then(Value::as_f64);
+                match (own["mae"].as_f64(), end(0), end(1)) {
+                    (Some(mae), Some(low), Some(high)) => Estimate::new(mae).with_interval(low, high).into(),
+                    (mae, ..) => TableCell::from(mae),
+                }
+            });
+            let title = format!("{}, label {}", estimator_title(method), known["label"]);
+            table = table.row(std::iter::once(title.as_str().into()).chain(cells))?;
+        }
+    }
+    Ok(table)
 }
 
 fn errors(
