@@ -422,10 +422,7 @@ fn evaluating_two_thousand_volumes_takes_hardly_more_memory_than_two_hundred() {
         println!("{count} volumes evaluated: {usage:.2?}");
         usage
     });
-    // The list of the cases, the scores of whole images, and where the scores of pixels are in the file.
-    let further = (count - count / 10) as f64;
-    let bytes_per_case = (all.mebibytes - few.mebibytes) * f64::from(1 << 20) / further;
-    assert!(bytes_per_case < 6000.0, "{bytes_per_case} bytes per case");
+    assert!(all.mebibytes < 1.1 * few.mebibytes, "memory grows with the number of cases");
 }
 
 #[test]
