@@ -290,7 +290,9 @@ fn a_study_compares_estimators_and_goes_on_where_it_was() {
             assert!(row["n"].as_u64().unwrap() > 0);
             let labels = row["by_label"].as_array().unwrap();
             assert_eq!(labels.iter().map(|own| own["label"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
-            labels.iter().for_each(|own| drop(share(&own["mae"])));
+            for own in labels {
+                share(&own["mae"]);
+            }
         }
     }
     assert_eq!(report["transfer"].as_array().unwrap().len(), 2);
