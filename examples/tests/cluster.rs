@@ -407,7 +407,8 @@ fn evaluating_two_thousand_volumes_takes_hardly_more_memory_than_two_hundred() {
     let folder = folder.path();
     let model = folder.join("model.safetensors");
     untrained_heads(&model);
-    let [few, all] = [count / 10, count].map(|count| {
+    // More than the numbers of patients and of maps that are in memory at once.
+    let [few, all] = [(count / 10).max(100), count].map(|count| {
         let data = write_volumes(folder, &count.to_string(), count);
         let rows = (0..count).map(|case| {
             let truth = folder.join(format!("{} truth.nii.gz", case % 20));
@@ -425,6 +426,7 @@ fn evaluating_two_thousand_volumes_takes_hardly_more_memory_than_two_hundred() {
     assert!(all.mebibytes < 1.1 * few.mebibytes, "memory grows with the number of cases");
 }
 
+/// As above: `LESIO_PROGRAMS=target/release/examples cargo test --workspace --test cluster -- --ignored --nocapture`.
 #[test]
 #[ignore = "maps 11,000 volumes"]
 fn ten_thousand_cases_take_hardly_more_memory_than_a_thousand() {

@@ -29,8 +29,8 @@ pub(crate) enum Direction {
 
 /// Hands on the entries of runs a stretch of keys after the other: all entries of a key are in one stretch.
 ///
-/// More than 64 runs are merged to fewer at the end of the scratch before, and forgotten there again: what is in memory
-/// does not grow with the number of runs.
+/// More than 64 runs are first merged into fewer. These are written at the end of the scratch and dropped afterwards, so
+/// that memory hardly grows with the number of runs.
 pub(crate) fn for_each_stretch(
     scratch: &mut Scratch,
     positives: &[&Run],
@@ -118,7 +118,7 @@ fn stretches(
 fn within(runs: &[Encoded], low: u32, high: u64) -> Vec<Entry> {
     let inside = |entry: &Entry| entry.key() >= low && u64::from(entry.key()) < high;
     let mut entries: Vec<Entry> = runs.iter().flat_map(|run| run.entries().filter(inside)).collect();
-    // A stable sort takes the runs for what they are and merges them.
+    // A stable sort detects the sorted runs and merges them.
     entries.sort_by_key(|entry| entry.order);
     entries
 }

@@ -140,9 +140,8 @@ impl Scratch {
     }
 
     fn seek(&mut self, to: u64) -> Result<(), MetricError> {
-        if self.position != Some(to) {
-            // Unknown until the operation after it has succeeded.
-            self.position = None;
+        // Unknown until the operation after it has succeeded.
+        if self.position.take() != Some(to) {
             self.store.seek(SeekFrom::Start(to)).map_err(|error| failed("seek", &error))?;
         }
         Ok(())
@@ -223,5 +222,39 @@ mod tests {
             ),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_comes_after_a_failure_lies_where_it_is_read() {
+        /// Writes three bytes of the first request, fails the second, and works from then on.
+        struct Once(io::Cursor<Vec<u8>>, usize);
+        impl Read for Once {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                self.0.read(into)
+            }
+        }
+        impl Write for Once {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 += 1;
+                match self.1 {
+                    1 => self.0.write(&bytes[..3]),
+                    2 => Err(io::ErrorKind::StorageFull.into()),
+                    _ => self.0.write(bytes),
+                }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        impl Seek for Once {
+            fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+                self.0.seek(to)
+            }
+        }
+        let mut scratch = Scratch::new(Once(io::Cursor::new(Vec::new()), 0));
+        scratch.position = Some(0);
+        assert!(scratch.keep(b"lost!").is_err());
+        let place = scratch.keep(b"kept").unwrap();
+        assert_eq!(scratch.kept(place).unwrap(), b"kept");
     }
 }

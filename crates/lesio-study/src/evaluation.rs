@@ -199,7 +199,7 @@ impl EvaluationBuilder {
                     }
                     report.prevalence = Some(measured.prevalence());
                     if (scope, stage) == (Scope::LesionSlices, Stage::Postprocessed) {
-                        curves.push(curves_of(name, &measured, &mut self.collected.scratch, bootstrap));
+                        curves.push(curves_of(name, &measured, &mut self.collected.scratch, bootstrap)?);
                     }
                     match stage {
                         Stage::Raw => (row.raw, row.ci95.raw) = (scores, intervals),

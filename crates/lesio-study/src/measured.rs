@@ -32,14 +32,22 @@ pub(crate) fn curves_of(
     measured: &MeasuredPatients,
     scratch: &mut Scratch,
     bootstrap: &BootstrapConfig,
-) -> PredictorCurves {
-    PredictorCurves {
+) -> Result<PredictorCurves, StudyError> {
+    Ok(PredictorCurves {
         predictor: name.to_owned(),
         roc: measured.roc().clone(),
         precision_recall: measured.precision_recall().clone(),
-        // Fewer than two patients have no interval.
-        roc_band: measured.roc_band(scratch, BAND_POINTS, bootstrap).ok(),
-        precision_recall_band: measured.precision_recall_band(scratch, BAND_POINTS, bootstrap).ok(),
+        roc_band: defined(measured.roc_band(scratch, BAND_POINTS, bootstrap))?,
+        precision_recall_band: defined(measured.precision_recall_band(scratch, BAND_POINTS, bootstrap))?,
+    })
+}
+
+/// None for fewer than two patients, and for replicates without both classes; a scratch that cannot be read is an error.
+fn defined(band: Result<CurveBand, MetricError>) -> Result<Option<CurveBand>, MetricError> {
+    match band {
+        Ok(band) => Ok(Some(band)),
+        Err(MetricError::Parameter(_) | MetricError::Undefined { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

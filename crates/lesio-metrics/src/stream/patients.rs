@@ -29,7 +29,7 @@ const AT_ONCE: usize = 8;
 ///
 /// What [`PatientPixels`](crate::PatientPixels) and [`PatientRegions`](crate::PatientRegions) find of the same pixels, bit
 /// for bit, in memory that hardly grows with them: pixels lie sorted in the scratch, at about two bytes each, and are merged
-/// as they are read. Of a thousand pixels some 24 bytes stay in memory, and of a patient some 100.
+/// as they are read. Some 100 bytes of each map and of each patient stay in memory.
 ///
 /// ```
 /// use std::io::Cursor;

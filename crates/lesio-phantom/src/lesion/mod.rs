@@ -57,7 +57,9 @@ pub struct InjectedSlice {
 ///
 /// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each,
 /// their edges have the partial volume of the grid, and the noise of the image is kept or matched, so
-/// that neither a fixed threshold nor smoothness reveals more than the kind of lesion implies.
+/// that neither a fixed threshold nor smoothness reveals more than the kind of lesion implies. Two kinds are exceptions:
+/// a foreign object has no noise, and misplaced tissue of a contrast between 0 and 1 has less, since two places are
+/// averaged.
 ///
 /// ```
 /// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};

@@ -14,7 +14,7 @@ use crate::random::generator;
 const ATTEMPTS: usize = 300;
 /// Share of a lesion that lies where it is allowed.
 const SHARE_INSIDE: f64 = 0.75;
-/// Fitting places among which lesions that would leave no trace in even tissue take the one where they change most.
+/// Candidate places for lesions that leave no trace in even tissue. The one where the image changes most is taken.
 const CHOICES: usize = 8;
 
 /// A lesion in its place.
