@@ -1,11 +1,9 @@
 //! What each patient has in each bin of scores, in memory or in a scratch.
 
-use std::io;
-
 use rayon::prelude::*;
 
 use crate::error::MetricError;
-use crate::scratch::{Place, Scratch, failed, pull, push};
+use crate::scratch::{Place, Scratch, damaged, pull, push};
 
 /// Patients that are decoded at once: fixed, so that memory does not depend on the number of threads.
 const AT_ONCE: usize = 64;
@@ -159,7 +157,7 @@ impl<'a> StoredPatients<'a> {
             places.iter().map(|&place| self.scratch.kept(place)).collect::<Result<_, _>>()?;
         let decode = |bytes: Vec<u8>| PatientBins::decode(self.bins, &bytes);
         let patients: Option<Vec<PatientBins>> = encoded.into_par_iter().map(decode).collect();
-        patients.ok_or_else(|| failed("read", &io::ErrorKind::InvalidData.into()))
+        patients.ok_or_else(damaged)
     }
 }
 

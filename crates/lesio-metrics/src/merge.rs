@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::error::MetricError;
 use crate::run::{Block, Encoded, Entry, Run, RunWriter};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, damaged};
 
 /// Entries of one stretch of keys, which are in memory at once.
 const STRETCH: f64 = (1 << 17) as f64;
@@ -86,6 +86,7 @@ fn stretches(
     if direction == Direction::Descending {
         bounds.reverse();
     }
+    let mut left = [Left::of(positives)?, Left::of(negatives)?];
     for bounds in bounds.chunks(AHEAD) {
         let mut encoded = Vec::with_capacity(bounds.len());
         for &(low, high) in bounds {
@@ -109,9 +110,31 @@ fn stretches(
                 negatives: within(&negatives, low, high),
             })
             .collect();
-        stretches.into_iter().try_for_each(|stretch| each(scratch, stretch))?;
+        for stretch in stretches {
+            left = [left[0].less(&stretch.positives)?, left[1].less(&stretch.negatives)?];
+            each(scratch, stretch)?;
+        }
     }
-    Ok(())
+    // Runs that were read from a file may state any numbers.
+    if left == [Left(0), Left(0)] { Ok(()) } else { Err(damaged()) }
+}
+
+/// Pixels of runs that are still to come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Left(u64);
+
+impl Left {
+    /// All pixels that the runs state.
+    fn of(runs: &[Run]) -> Result<Self, MetricError> {
+        let sum = runs.iter().try_fold(0u64, |sum, run| sum.checked_add(run.pixels()));
+        sum.map(Self).ok_or_else(damaged)
+    }
+
+    /// What is left after these entries; an error if they have more pixels.
+    fn less(self, entries: &[Entry]) -> Result<Self, MetricError> {
+        let rest = entries.iter().try_fold(self.0, |left, entry| left.checked_sub(entry.count));
+        rest.map(Self).ok_or_else(damaged)
+    }
 }
 
 /// The entries of some runs from key `low` to before `high`, ascending.
@@ -185,6 +208,10 @@ mod tests {
             let all: Vec<&Run> = written.iter().collect();
             let mut expected: Vec<u64> = runs.concat();
             expected.sort_unstable();
+            // The memory of merging depends on the number of runs.
+            let end = scratch.bytes();
+            prop_assert!(few(&mut scratch, &all).unwrap().len() <= most_runs);
+            scratch.truncate(end);
             let mut merged = Vec::new();
             for_each_stretch(&mut scratch, &all, &[], Direction::Ascending, |stretch| {
                 merged.extend(unpacked(stretch.positives.into_iter()));

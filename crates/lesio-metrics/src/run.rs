@@ -1,11 +1,9 @@
 //! Sorted runs of scores outside of memory.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::MetricError;
-use crate::scratch::{Moved, Scratch, failed, pull, push};
+use crate::scratch::{Moved, Scratch, damaged, pull, push};
 
 /// Entries of a block: few enough that reading one for a single entry costs little, many enough that the blocks' places
 /// take a hundredth of what their entries do.
@@ -108,13 +106,15 @@ impl Run {
             block
         });
         let blocks = blocks.collect();
-        if start == places { Ok(blocks) } else { Err(failed("read", &io::ErrorKind::InvalidData.into())) }
+        if start == places { Ok(blocks) } else { Err(damaged()) }
     }
 
-    /// The bytes of all entries.
+    /// All entries, of as many pixels as the run states.
     pub(crate) fn read(&self, scratch: &mut Scratch) -> Result<Encoded, MetricError> {
         let blocks = self.blocks(scratch)?;
-        Encoded::read(scratch, &blocks)
+        let encoded = Encoded::read(scratch, &blocks)?;
+        let pixels = encoded.entries().try_fold(0u64, |sum, entry| sum.checked_add(entry.count));
+        if pixels == Some(self.pixels) { Ok(encoded) } else { Err(damaged()) }
     }
 }
 
@@ -276,6 +276,8 @@ mod tests {
             Run { blocks: u32::MAX, ..run },
             Run { start: run.start + 1, ..run },
             Run { bytes: u64::MAX, ..run },
+            Run { pixels: run.pixels - 1, ..run },
+            Run { pixels: run.pixels + 1, ..run },
         ] {
             let found = wrong.read(&mut scratch).map(|_| ());
             assert!(

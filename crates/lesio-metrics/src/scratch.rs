@@ -148,8 +148,13 @@ impl Scratch {
     }
 }
 
-pub(crate) fn failed(operation: &'static str, error: &io::Error) -> MetricError {
+fn failed(operation: &'static str, error: &io::Error) -> MetricError {
     MetricError::Scratch { operation, kind: error.kind(), message: error.to_string() }
+}
+
+/// The error for bytes that no stream has written.
+pub(crate) fn damaged() -> MetricError {
+    failed("read", &io::ErrorKind::InvalidData.into())
 }
 
 /// Where bytes lie in a scratch.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::MeasureConfig;
 use super::measured::MeasuredPatients;
-use super::patient_bins::{Binned, joined};
+use super::patient_bins::{Binned, Ends};
 use super::sweep::{Sweep, Swept};
 use super::true_pixels::TruePixels;
 use crate::confusion::Confusion;
@@ -19,10 +19,10 @@ use crate::keys;
 use crate::merge::{Direction, for_each_stretch};
 use crate::ranking::Ranks;
 use crate::run::{Encoded, Run};
-use crate::scratch::{Moved, Place, Scratch};
+use crate::scratch::{Moved, Place, Scratch, damaged};
 use crate::threshold::ValidationThreshold;
 
-/// Patients whose runs are decoded at once: fixed, so that memory does not depend on the number of threads.
+/// Maps whose negatives are decoded at once: fixed, so that memory does not depend on the number of threads.
 const AT_ONCE: usize = 8;
 
 /// Maps of any number of images, gathered by patient in a [`Scratch`] instead of in memory.
@@ -158,7 +158,8 @@ impl StreamedPatients {
     /// The patients, in order of their names, each with its numbers of abnormal and of normal pixels.
     pub fn patients(&self) -> impl Iterator<Item = (&str, u64, u64)> {
         self.patients.iter().map(|(name, maps)| {
-            let sum = |of: &dyn Fn(&MapRuns) -> u64| maps.iter().map(of).sum();
+            // A stream that was read from a file may state any numbers.
+            let sum = |of: &dyn Fn(&MapRuns) -> u64| maps.iter().map(of).fold(0, u64::saturating_add);
             (name.as_str(), sum(&|map| map.positives.pixels()), sum(&|map| map.negatives.pixels()))
         })
     }
@@ -187,6 +188,9 @@ impl StreamedPatients {
             if pixels > u64::from(u32::MAX) {
                 return Err(MetricError::TooMany { what: "pixels of one patient", found: pixels });
             }
+        }
+        if self.patients.values().flatten().any(|map| map.regions > map.positives.pixels()) {
+            return Err(damaged());
         }
         let (swept, grid) = self.swept(scratch, config, bins)?;
         let (grid, places, counts) = self.binned(scratch, grid, config.threshold.as_ref())?;
@@ -234,32 +238,42 @@ impl StreamedPatients {
     ) -> Result<(Grid, Vec<Place>, Vec<Confusion>), MetricError> {
         let cut = threshold.map(|threshold| keys::key(threshold.value()));
         let (mut places, mut counts) = (Vec::new(), Vec::new());
-        let mut ends: Vec<Option<(u32, u32)>> = vec![None; grid.bins()];
-        let patients: Vec<&Vec<MapRuns>> = self.patients.values().collect();
-        for patients in patients.chunks(AT_ONCE) {
-            let mut encoded = Vec::with_capacity(patients.len());
-            for maps in patients {
-                let mut read = |of: fn(&MapRuns) -> &Run| -> Result<Vec<Encoded>, MetricError> {
-                    maps.iter().map(|map| of(map).read(scratch)).collect()
-                };
-                let regions: u64 = maps.iter().map(|map| map.regions).sum();
-                encoded.push((read(|map| &map.positives)?, read(|map| &map.negatives)?, regions));
-            }
-            let found: Vec<Binned> = encoded
-                .into_par_iter()
-                .map(|(positives, negatives, regions)| {
-                    Binned::new(&grid, &positives, &negatives, regions, cut)
-                })
-                .collect();
-            for patient in found {
-                for (ends, own) in ends.iter_mut().zip(&patient.ends) {
-                    *ends = joined(*ends, *own);
+        let mut ends = Ends::new(grid.bins());
+        let maps: Vec<(usize, &[MapRuns])> = self
+            .patients
+            .values()
+            .flat_map(|maps| (0..maps.len()).map(|place| (place, maps.as_slice())))
+            .collect();
+        let mut own = Binned::new(&grid, cut);
+        // A few maps at once, of one patient or of several: a patient may have any number of them.
+        for few in maps.chunks(AT_ONCE) {
+            let encoded: Vec<Encoded> = few
+                .iter()
+                .map(|(place, maps)| maps[*place].negatives.read(scratch))
+                .collect::<Result<_, _>>()?;
+            let binned = |negatives: Encoded| {
+                let mut part = Binned::new(&grid, cut);
+                part.add_negatives(&grid, negatives.entries());
+                part
+            };
+            let parts: Vec<Binned> = encoded.into_par_iter().map(binned).collect();
+            for ((place, maps), part) in few.iter().zip(parts) {
+                own.add_negatives_of(&part);
+                if place + 1 < maps.len() {
+                    continue;
                 }
-                places.push(patient.bins.store(scratch)?);
-                counts.push(patient.counts);
+                let positives: Vec<&Run> = maps.iter().map(|map| &map.positives).collect();
+                for_each_stretch(scratch, &positives, &[], Direction::Ascending, |stretch| {
+                    own.add_positives(&grid, stretch.positives);
+                })?;
+                let patient = std::mem::replace(&mut own, Binned::new(&grid, cut));
+                let (bins, own_ends, own_counts) = patient.finish(maps.iter().map(|map| map.regions).sum());
+                ends.add(&own_ends);
+                places.push(bins.store(scratch)?);
+                counts.push(own_counts);
             }
         }
-        grid.set_tied(ends.iter().map(|ends| ends.is_none_or(|(low, high)| low == high)).collect());
+        grid.set_tied(ends.tied());
         Ok((grid, places, counts))
     }
 }
@@ -387,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn places_beyond_the_scratch_are_an_error() {
+    fn a_stream_that_does_not_fit_its_scratch_is_an_error() {
         let truth = Array3::from_shape_fn((1, 2, 3), |(_, row, _)| row == 0);
         let case = ("a".to_owned(), truth.mapv(|_| 0.5), truth.clone(), truth.mapv(|_| true));
         let (stream, mut scratch) = joined(&[case]);
@@ -395,6 +409,10 @@ mod tests {
         for (from, to) in [
             ("\"start\":0", "\"start\":18446744073709551615"),
             ("\"bytes\":", "\"bytes\":4000000000,\"was\":"),
+            ("\"pixels\":3", "\"pixels\":1"),
+            ("\"pixels\":3", "\"pixels\":4"),
+            ("\"pixels\":3", "\"pixels\":0"),
+            ("\"regions\":1", "\"regions\":18446744073709551615"),
         ] {
             assert!(text.contains(from), "{text}");
             let broken: StreamedPatients = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
@@ -462,6 +480,23 @@ mod tests {
         for most_runs in [2, 64] {
             agree(&cases, BINS, most_runs);
         }
+    }
+
+    #[test]
+    fn more_patients_than_are_decoded_at_once_agree_too() {
+        use rand::{RngExt, SeedableRng};
+        let mut generator = rand_chacha::ChaCha8Rng::seed_from_u64(9);
+        // Some with two maps.
+        let cases: Vec<Case> = (0..170)
+            .map(|case| {
+                let truth = Array3::from_shape_fn((1, 4, 5), |(_, row, column)| (row + column) % 4 == 0);
+                let shift = generator.random::<f32>();
+                let scores =
+                    truth.mapv(|lesion| generator.random::<f32>() + shift + if lesion { 0.2 } else { 0.0 });
+                (format!("{}", case % 140), scores, truth.clone(), truth.mapv(|_| true))
+            })
+            .collect();
+        agree(&cases, BINS, 64);
     }
 
     #[test]
