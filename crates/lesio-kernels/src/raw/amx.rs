@@ -15,7 +15,7 @@ use std::arch::asm;
 use std::mem::offset_of;
 
 use super::amx_unit::{SIDE, WORD};
-use super::call::Call;
+use super::call::{Call, Part};
 use super::operands::{Axis, Range, Start};
 use super::place::Place;
 use super::vector::{Avx512, LANES, Vector, load};
@@ -248,19 +248,13 @@ impl Call<'_> {
     /// # Safety
     /// Like [`Call::part`]; there are tiles, a [`Release`] is alive, and the product suits them.
     #[target_feature(enable = "avx2,fma,avx512f")]
-    pub(super) unsafe fn part_on_tiles(
-        &self,
-        block: usize,
-        two: bool,
-        last: usize,
-        position: [usize; 3],
-        (first_part, last_part): (bool, bool),
-        outer: &[Range; 2],
-    ) {
+    pub(super) unsafe fn part_on_tiles<const BLOCKS: usize>(&self, part: &Part<'_>) {
+        let &Part { block, last, position, is_first, is_last, outer, .. } = part;
+        let two = BLOCKS == 2;
         let product = self.product;
         let (terms, first) = self.terms_of(block, position);
         let [rows, columns, inner] = terms;
-        let mut continued = !(first_part && product.start == Start::Replace);
+        let mut continued = !(is_first && product.start == Start::Replace);
         let (last_run, _, _) = runs(inner.count).last().unwrap_or_default();
         for (start, size, count) in runs(inner.count) {
             let all = rows.count * columns.count * count;
@@ -275,7 +269,7 @@ impl Call<'_> {
                     };
                     *step = [distance(|axis| axis.a), distance(|axis| axis.b)];
                 }
-                let finish = last_part && start == last_run && done + few == all && self.finishes();
+                let finish = is_last && start == last_run && done + few == all && self.finishes();
                 for heights in heights(product.columns.count) {
                     let group = Group {
                         call: self,

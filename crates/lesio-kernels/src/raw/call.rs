@@ -5,7 +5,7 @@ use std::hint::black_box;
 #[cfg(target_arch = "x86_64")]
 use super::amx_unit::Release;
 use super::isa::{Isa, Level};
-use super::microkernel::Microkernel;
+use super::microkernel::{Microkernel, SLIDING, VALUES, WEIGHTS};
 use super::operands::{Axis, Finish, Gemm, Kind, Operands, Range, Start};
 use super::place::{Ending, Place};
 #[cfg(target_arch = "x86_64")]
@@ -53,61 +53,122 @@ impl<'p> Call<'p> {
     }
 }
 
+/// A part of the sums for one or two blocks.
+pub(super) struct Part<'o> {
+    pub(super) block: usize,
+    /// Lanes of the last block.
+    pub(super) last: usize,
+    /// Of the part among all.
+    pub(super) position: [usize; 3],
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
+    pub(super) in_first_block: bool,
+    /// Positions of the two outermost loops.
+    pub(super) outer: &'o [Range; 2],
+}
+
+/// Computes a part.
+type Summing = unsafe fn(&Call<'_>, &Part<'_>);
+
+/// The functions that compute parts of one and of two blocks with some instructions. Each number of blocks and each kind
+/// of tile has a function of its own: one function with all tiles takes the compiler much longer than several with few.
+struct Compiled {
+    one: Summing,
+    /// `None` where tiles are never two blocks wide.
+    two: Option<Summing>,
+}
+
+impl Compiled {
+    /// These functions, compiled for a vector.
+    fn new<V: Vector>([one, two]: [Summing; 2]) -> Self {
+        Self { one, two: (V::COLUMNS[1] > 0).then_some(two) }
+    }
+
+    fn most_blocks(&self) -> usize {
+        if self.two.is_some() { 2 } else { 1 }
+    }
+}
+
 impl Call<'_> {
     /// # Safety
     /// `Gemm::check` accepted the operands, and no other thread works on these outputs.
     pub(super) unsafe fn run(&self, isa: Isa, blocks: Range, outer: [Range; 2]) {
-        /// Compiles the call for instructions.
+        /// Compiles parts for instructions.
         macro_rules! compiled {
-            ($name:ident, $features:literal, $single:ty, $pairs:ty) => {
-                #[cfg(target_arch = "x86_64")]
-                #[target_feature(enable = $features)]
-                unsafe fn $name(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
+            ($name:ident, [$($features:literal)?], $vector:ty) => {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn $name<const HOW: u8, const BLOCKS: usize>(call: &Call<'_>, part: &Part<'_>) {
                     // SAFETY: the caller's; compiled for the instructions of the type.
-                    unsafe {
-                        match call.operands {
-                            Operands::Single => call.item::<$single, false>(blocks, outer),
-                            Operands::Pairs => call.item::<$pairs, false>(blocks, outer),
-                        }
+                    unsafe { call.part::<$vector, HOW, BLOCKS>(part) };
+                }
+            };
+        }
+        compiled!(portable, [], Portable);
+        compiled!(portable_pairs, [], Pairs<Portable, false>);
+        #[cfg(target_arch = "x86_64")]
+        compiled!(avx2, ["avx2,fma"], Avx2);
+        #[cfg(target_arch = "x86_64")]
+        compiled!(avx2_pairs, ["avx2,fma"], Pairs<Avx2, false>);
+        #[cfg(target_arch = "x86_64")]
+        compiled!(avx512, ["avx2,fma,avx512f"], Avx512);
+        #[cfg(target_arch = "x86_64")]
+        compiled!(avx512_apart, ["avx2,fma,avx512f"], Pairs<Avx512, false>);
+        #[cfg(target_arch = "x86_64")]
+        compiled!(avx512_pairs, ["avx2,fma,avx512f,avx512bf16"], Pairs<Avx512, true>);
+        #[cfg(target_arch = "x86_64")]
+        unsafe fn tiles<const BLOCKS: usize>(call: &Call<'_>, part: &Part<'_>) {
+            // SAFETY: the caller's.
+            unsafe { call.part_on_tiles::<BLOCKS>(part) };
+        }
+        /// The functions for this product's kind of tile. Products of pairs have only one.
+        macro_rules! of_kind {
+            ($single:ident: $vector:ty, $pairs:ident: $of_pairs:ty) => {
+                match (self.operands, self.how()) {
+                    (Operands::Pairs, _) => {
+                        Compiled::new::<$of_pairs>([$pairs::<VALUES, 1>, $pairs::<VALUES, 2>])
+                    }
+                    (Operands::Single, SLIDING) => {
+                        Compiled::new::<$vector>([$single::<SLIDING, 1>, $single::<SLIDING, 2>])
+                    }
+                    (Operands::Single, WEIGHTS) => {
+                        Compiled::new::<$vector>([$single::<WEIGHTS, 1>, $single::<WEIGHTS, 2>])
+                    }
+                    (Operands::Single, _) => {
+                        Compiled::new::<$vector>([$single::<VALUES, 1>, $single::<VALUES, 2>])
                     }
                 }
             };
         }
-        compiled!(avx2, "avx2,fma", Avx2, Pairs<Avx2, false>);
-        compiled!(avx512, "avx2,fma,avx512f", Avx512, Pairs<Avx512, false>);
-        compiled!(avx512_pairs, "avx2,fma,avx512f,avx512bf16", Pairs<Avx512, true>, Pairs<Avx512, true>);
-        /// Compiled for vectors, which finish what tiles have summed.
         #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma,avx512f")]
-        unsafe fn tiles(call: &Call<'_>, blocks: Range, outer: [Range; 2]) {
-            // SAFETY: the caller's, which grants tiles too.
-            unsafe {
-                let _release = Release::when_dropped();
-                call.item::<Avx512, true>(blocks, outer);
+        let mut _release = None;
+        let compiled = match isa.level() {
+            Level::Portable => of_kind!(portable: Portable, portable_pairs: Pairs<Portable, false>),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => of_kind!(avx2: Avx2, avx2_pairs: Pairs<Avx2, false>),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 if isa.has_tiles() && self.suits_tiles() => {
+                // SAFETY: such an `Isa` exists only where there are tiles.
+                _release = Some(unsafe { Release::when_dropped() });
+                // The vectors finish what tiles have summed.
+                Compiled::new::<Avx512>([tiles::<1>, tiles::<2>])
             }
-        }
-        match isa.level() {
-            // SAFETY: the caller's.
-            Level::Portable => unsafe {
-                match self.operands {
-                    Operands::Single => self.item::<Portable, false>(blocks, outer),
-                    Operands::Pairs => self.item::<Pairs<Portable, false>, false>(blocks, outer),
-                }
-            },
-            // SAFETY: the caller's, and an `Isa` of this level exists only where the instructions do.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { avx2(self, blocks, outer) },
-            // SAFETY: as above, and it says so of tiles too.
+            Level::Avx512 if isa.multiplies_pairs() => {
+                of_kind!(avx512: Avx512, avx512_pairs: Pairs<Avx512, true>)
+            }
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 if isa.has_tiles() && self.suits_tiles() => unsafe { tiles(self, blocks, outer) },
-            // SAFETY: as above, and it says so of this instruction too.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 if isa.multiplies_pairs() && self.operands == Operands::Pairs => unsafe {
-                avx512_pairs(self, blocks, outer)
-            },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { avx512(self, blocks, outer) },
+            Level::Avx512 => of_kind!(avx512: Avx512, avx512_apart: Pairs<Avx512, false>),
+        };
+        // SAFETY: the caller's, and an `Isa` of a level exists only where its instructions do.
+        unsafe { self.item(&compiled, blocks, outer) };
+    }
+
+    /// The kind of tile: [`VALUES`], [`SLIDING`] or [`WEIGHTS`].
+    fn how(&self) -> u8 {
+        match self.product.kind {
+            Kind::Weights => WEIGHTS,
+            Kind::Values if self.product.slides() => SLIDING,
+            Kind::Values => VALUES,
         }
     }
 
@@ -115,10 +176,9 @@ impl Call<'_> {
     /// read again soonest.
     ///
     /// # Safety
-    /// Like [`Call::run`], in a function compiled for the instructions of `V`. On `TILES`, there are tiles, a
+    /// Like [`Call::run`]; the processor has the instructions of the compiled functions. For those on tiles, a
     /// [`Release`] is alive, and the product suits them.
-    #[inline(always)]
-    unsafe fn item<V: Vector, const TILES: bool>(&self, blocks: Range, outer: [Range; 2]) {
+    unsafe fn item(&self, compiled: &Compiled, blocks: Range, outer: [Range; 2]) {
         let product = self.product;
         let [first, second] = outer;
         let weights = product.terms.iter().map(|axis| axis.count).product::<usize>() * product.lanes;
@@ -126,7 +186,7 @@ impl Call<'_> {
         let (block_step, first_step, second_step) = match product.kind {
             // A part is a band of pixels: all taps and columns before the next band.
             Kind::Weights => (blocks.len(), first.len(), second.len()),
-            Kind::Values if weights > NEAR => (blocks_at_once(V::COLUMNS), 1, STRIP.div_ceil(positions)),
+            Kind::Values if weights > NEAR => (compiled.most_blocks(), 1, STRIP.div_ceil(positions)),
             Kind::Values => (blocks.len(), 1, STRIP.div_ceil(positions)),
         };
         for block in blocks.clone().step_by(block_step.max(1)) {
@@ -136,7 +196,7 @@ impl Call<'_> {
                     let outer =
                         [i0..(i0 + first_step).min(first.end), i1..(i1 + second_step).min(second.end)];
                     // SAFETY: the caller's.
-                    unsafe { self.blocks_of::<V, TILES>(blocks, &outer) };
+                    unsafe { self.blocks_of(compiled, blocks, &outer) };
                 }
             }
         }
@@ -146,8 +206,7 @@ impl Call<'_> {
     ///
     /// # Safety
     /// Like [`Call::item`].
-    #[inline(always)]
-    unsafe fn blocks_of<V: Vector, const TILES: bool>(&self, blocks: Range, outer: &[Range; 2]) {
+    unsafe fn blocks_of(&self, compiled: &Compiled, blocks: Range, outer: &[Range; 2]) {
         let product = self.product;
         let first_block = blocks.start;
         let mut block = blocks.start;
@@ -155,8 +214,10 @@ impl Call<'_> {
             // A block of a gradient that ends early goes by itself, so that only one tile must mask its reads.
             let short = product.kind == Kind::Weights && !product.lanes.is_multiple_of(LANES);
             let whole = if short { (product.blocks() - 1).min(blocks.end) } else { blocks.end };
-            let two = V::COLUMNS[1] > 0 && whole >= block + 2;
-            let count = if two { 2 } else { 1 };
+            let (count, sum) = match compiled.two {
+                Some(two) if whole >= block + 2 => (2, two),
+                _ => (1, compiled.one),
+            };
             let last = if block + count == product.blocks() {
                 product.lanes - (block + count - 1) * LANES
             } else {
@@ -168,16 +229,17 @@ impl Call<'_> {
             for piece in 0..all {
                 let position =
                     [piece / (pieces[1] * pieces[2]), piece / pieces[2] % pieces[1], piece % pieces[2]];
+                let part = Part {
+                    block,
+                    last,
+                    position,
+                    is_first: piece == 0,
+                    is_last: piece + 1 == all,
+                    in_first_block: block == first_block,
+                    outer,
+                };
                 // SAFETY: the caller's; the parts lie inside the terms.
-                unsafe {
-                    let ends = (piece == 0, piece + 1 == all);
-                    #[cfg(target_arch = "x86_64")]
-                    if TILES {
-                        self.part_on_tiles(block, two, last, position, ends, outer);
-                        continue;
-                    }
-                    self.part::<V>(block, two, last, position, ends, block == first_block, outer);
-                }
+                unsafe { sum(self, &part) };
             }
             block += count;
         }
@@ -264,21 +326,12 @@ impl Call<'_> {
     /// # Safety
     /// Like [`Call::item`].
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // Which part, of which blocks, where.
-    unsafe fn part<V: Vector>(
-        &self,
-        block: usize,
-        two: bool,
-        last: usize,
-        position: [usize; 3],
-        (first_part, last_part): (bool, bool),
-        first_block: bool,
-        outer: &[Range; 2],
-    ) {
+    unsafe fn part<V: Vector, const HOW: u8, const BLOCKS: usize>(&self, part: &Part<'_>) {
+        let &Part { block, last, position, is_first, is_last, in_first_block, outer } = part;
         let product = self.product;
         let (terms, first) = self.terms_of(block, position);
-        let replace = first_part && product.start == Start::Replace;
-        let ahead = if first_part && first_block { product.rows_ahead() } else { 0 };
+        let replace = is_first && product.start == Start::Replace;
+        let ahead = if is_first && in_first_block { product.rows_ahead() } else { 0 };
         let mut tile = Microkernel {
             terms: &terms,
             a_block: product.a_block,
@@ -293,15 +346,13 @@ impl Call<'_> {
             continued: !replace && !product.separate_parts,
             added: !replace && product.separate_parts,
             last,
-            kind: product.kind,
-            slides: product.slides() && !V::PAIRS,
             ahead: 0,
             ahead_first: product.terms[0].count * product.terms[0].b,
             ahead_row: product.terms[0].b,
-            asks: first_part
+            asks: is_first
                 && product.prefetch.iter().any(|prefetch| prefetch.values > 0 || prefetch.by_block),
             prefetch: [(std::ptr::null(), 0, 0); 3],
-            finish: last_part && self.finishes(),
+            finish: is_last && self.finishes(),
             ending: self.ending(block),
         };
         for i0 in outer[0].clone() {
@@ -310,13 +361,13 @@ impl Call<'_> {
                     for i3 in 0..product.outer[3].count {
                         tile.ahead = if i2 == 0 && i3 == 0 { ahead } else { 0 };
                         if tile.asks {
-                            let (at, blocks) = ([i0, i1, i2, i3], if two { 2 } else { 1 });
-                            tile.prefetch = product.prefetch.map(|prefetch| prefetch.at(at, block, blocks));
+                            let at = [i0, i1, i2, i3];
+                            tile.prefetch = product.prefetch.map(|prefetch| prefetch.at(at, block, BLOCKS));
                         }
                         // SAFETY: the caller's, and the position is one of the product's.
                         unsafe {
                             let Place { a, b, c, mask } = self.place(first, block, [i0, i1, i2, i3], 0);
-                            tile.row::<V>(two, a, b, c, mask, product.columns.count);
+                            tile.row::<V, HOW, BLOCKS>(a, b, c, mask, product.columns.count);
                         }
                     }
                 }

@@ -1,6 +1,6 @@
 //! A tile of a product: sums that stay in registers over a whole part.
 
-use super::operands::{Axis, Kind, Range, TAPS};
+use super::operands::{Axis, Range, TAPS};
 use super::place::Ending;
 use super::vector::{LANES, Vector, load};
 
@@ -21,8 +21,6 @@ pub(super) struct Microkernel<'t> {
     pub(super) added: bool,
     /// Lanes of the last block.
     pub(super) last: usize,
-    pub(super) kind: Kind,
-    pub(super) slides: bool,
     /// Rows of `b` that the next position of the second loop reads and this one does not, where the first
     /// of them begins, and how far they are apart.
     pub(super) ahead: usize,
@@ -59,16 +57,15 @@ impl Microkernel<'_> {
     /// Like [`Call::item`], for the columns from these pointers.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // Pointers into four operands.
-    pub(super) unsafe fn row<V: Vector>(
+    pub(super) unsafe fn row<V: Vector, const HOW: u8, const BLOCKS: usize>(
         &self,
-        two: bool,
         a: *const f32,
         b: *const f32,
         c: *mut f32,
         mask: *const f32,
         columns: usize,
     ) {
-        let most = if self.slides { V::SLIDING_COLUMNS } else { V::COLUMNS }[usize::from(two)];
+        let most = if HOW == SLIDING { V::SLIDING_COLUMNS } else { V::COLUMNS }[BLOCKS - 1];
         let tiles = columns.div_ceil(most);
         let mut done = 0;
         for tile in 0..tiles {
@@ -81,20 +78,14 @@ impl Microkernel<'_> {
                 let b = b.wrapping_add(done * self.b_step);
                 let c = c.add(done * self.c_step);
                 let mask = if mask.is_null() { mask } else { mask.add(done * self.mask_step) };
-                match (self.kind, two) {
-                    (Kind::Values, true) if !V::PAIRS && self.slides => {
-                        self.sliding_wide::<V>(width, a, b, c, mask)
-                    }
-                    (Kind::Values, false) if !V::PAIRS && self.slides => {
-                        self.sliding::<V>(width, a, b, c, mask)
-                    }
-                    (Kind::Values, true) => self.values_wide::<V>(width, a, b, c, mask),
-                    (Kind::Values, false) => self.values::<V>(width, a, b, c, mask),
-                    // Pairs have no such products and do not slide: nothing to compile.
-                    (Kind::Weights, _) if V::PAIRS => {}
-                    (Kind::Weights, true) => self.weights_wide::<V>(width, a, b, c, mask),
-                    (Kind::Weights, false) if self.last == LANES => self.weights::<V>(width, a, b, c, mask),
-                    (Kind::Weights, false) => self.weights_partial::<V>(width, a, b, c, mask),
+                match (HOW, BLOCKS) {
+                    (SLIDING, 2) => self.sliding_wide::<V>(width, a, b, c, mask),
+                    (SLIDING, _) => self.sliding::<V>(width, a, b, c, mask),
+                    (WEIGHTS, 2) => self.weights_wide::<V>(width, a, b, c, mask),
+                    (WEIGHTS, _) if self.last == LANES => self.weights::<V>(width, a, b, c, mask),
+                    (WEIGHTS, _) => self.weights_partial::<V>(width, a, b, c, mask),
+                    (_, 2) => self.values_wide::<V>(width, a, b, c, mask),
+                    _ => self.values::<V>(width, a, b, c, mask),
                 }
             }
             done += width;
@@ -130,11 +121,11 @@ widths!(weights, COLUMNS, 1, WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
 widths!(weights_wide, COLUMNS, 2, WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12]);
 widths!(weights_partial, COLUMNS, 1, PARTIAL_WEIGHTS, [1 2 3 4 5 6 7 8 9 10 11 12 13 14]);
 
-/// Kinds of compiled tiles: [`Kind::Values`], the same sliding, [`Kind::Weights`], and the same where the
+/// Kinds of compiled tiles: those of `Kind::Values`, the same sliding, those of `Kind::Weights`, and the same where the
 /// block of `a` ends early.
-const VALUES: u8 = 0;
-const SLIDING: u8 = 1;
-const WEIGHTS: u8 = 2;
+pub(super) const VALUES: u8 = 0;
+pub(super) const SLIDING: u8 = 1;
+pub(super) const WEIGHTS: u8 = 2;
 const PARTIAL_WEIGHTS: u8 = 3;
 
 impl Microkernel<'_> {

@@ -16,8 +16,6 @@ pub(super) trait Vector: Copy {
     const SLIDING_COLUMNS: [usize; 2];
     /// Rows and samples of a tile of dot products.
     const DOTS: [usize; 2];
-    /// Whether products are of pairs of bfloat16.
-    const PAIRS: bool = false;
 
     /// All lanes the same value.
     unsafe fn splat(value: f32) -> Self;
@@ -57,7 +55,6 @@ impl<V: Vector, const ONE: bool> Vector for Pairs<V, ONE> {
     const COLUMNS: [usize; 2] = if ONE { V::COLUMNS } else { [3, 0] };
     const SLIDING_COLUMNS: [usize; 2] = V::SLIDING_COLUMNS;
     const DOTS: [usize; 2] = V::DOTS;
-    const PAIRS: bool = true;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
