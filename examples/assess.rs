@@ -87,13 +87,11 @@ fn program() -> Outcome {
 
 /// Grades a folder.
 fn grade_all(args: &Args, model: &QualityModel, data: &Path, started: Instant) -> Outcome {
-    let name = |given: &Option<PathBuf>, name: &str| {
-        given.as_ref().map_or_else(|| name.to_owned(), |given| given.display().to_string())
-    };
-    let default_name = segmentation_name(&args.layout);
-    let (image, mask) = (name(&args.image, "image.nii.gz"), name(&args.segmentation, default_name));
-    args.of_layout.check(&args.layout)?;
-    let layout = args.of_layout.complete(&args.layout, &[image], Some(&mask));
+    let name = |given: &Option<PathBuf>| given.as_ref().map(|given| given.display().to_string());
+    let (image, segmentation) = (Vec::from_iter(name(&args.image)), name(&args.segmentation));
+    args.of_layout.check(&args.layout, &image, segmentation.as_ref().map(|_| "segmentation"))?;
+    let segmentation = segmentation.unwrap_or_else(|| segmentation_name(&args.layout).to_owned());
+    let layout = args.of_layout.complete(&args.layout, &image, Some(&segmentation));
     let options = DatasetOptions::new().missing_mask(MissingMask::Keep).matching(args.matching);
     let data = Dataset::open_with(data, &layout, &options)?;
     let config = GradeConfig::new(&args.out)

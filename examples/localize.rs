@@ -42,8 +42,8 @@ struct Args {
     #[arg(long, value_parser = layouts(), default_value = "images")]
     layout: Layout,
     /// Name of the image in the folder of each case (layout cases); {case} stands for the name of the folder. For
-    /// several co-registered channels, give all names, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    /// several co-registered channels, give all names, separated by commas [default: image.nii.gz]
+    #[arg(long, value_delimiter = ',')]
     image: Vec<String>,
     #[command(flatten)]
     of_layout: LayoutArgs,
@@ -122,7 +122,7 @@ fn program() -> Outcome {
         .channel_maps(if args.by_channel { ChannelMaps::AlsoSingle } else { ChannelMaps::Together })
         .reading(args.reading.options());
     config.validate(&localizer)?;
-    args.of_layout.check(&args.layout)?;
+    args.of_layout.check(&args.layout, &args.image, None)?;
     let data = inputs.open(args.of_layout.complete(&args.layout, &args.image, None), &args.split)?;
     let found = localize_folder(&localizer, &data, &config, &mut Watch::default())?;
 

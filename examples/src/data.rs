@@ -20,8 +20,8 @@ pub struct DataArgs {
     #[arg(long, value_parser = layouts(), default_value = "cases")]
     pub layout: Layout,
     /// Name of the image in each case's folder (layout cases); {case} stands for the folder's name. For several
-    /// co-registered channels, give all names, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    /// co-registered channels, give all names, separated by commas [default: image.nii.gz]
+    #[arg(long, value_delimiter = ',')]
     pub image: Vec<String>,
     /// Name of the mask in each case's folder (layout cases), the end of the names of masks such as label-lesion_mask (bids),
     /// or masks/{case}.nii.gz (dicom); every value except 0 is abnormal. Without this option, every case counts as normal
@@ -48,7 +48,7 @@ impl DataArgs {
     /// If the folder is missing, empty or has another layout, if cases lack a required mask, and for arguments of another
     /// layout.
     pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
-        self.of_layout.check(&self.layout())?;
+        self.of_layout.check(&self.layout(), &self.image, self.mask.as_ref().map(|_| "mask"))?;
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)
     }

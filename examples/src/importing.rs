@@ -192,8 +192,8 @@ pub struct NormalArgs {
     #[arg(long, value_parser = layouts(), default_value = "images")]
     layout: Layout,
     /// Name of the image in the folder of each case (layout cases). For several channels, give all names, separated by
-    /// commas
-    #[arg(long, value_delimiter = ',', default_value = "image.nii.gz")]
+    /// commas [default: image.nii.gz]
+    #[arg(long, value_delimiter = ',')]
     image: Vec<String>,
     /// Name of the mask in the folder of each case (layout cases). Slices with a lesion are left out
     #[arg(long)]

@@ -18,13 +18,15 @@ pub struct LayoutArgs {
 }
 
 impl LayoutArgs {
-    /// Completes a layout with the names of its images and masks: file names for the layout cases, ends of names for
-    /// bids.
+    /// Completes a layout with the names of its images and masks: file names for the layout cases (image.nii.gz if none is
+    /// given), ends of names for bids.
     #[must_use]
     pub fn complete(&self, layout: &Layout, images: &[String], mask: Option<&str>) -> Layout {
         let mask = mask.map(str::to_owned);
         match layout {
-            Layout::Cases { .. } => Layout::Cases { images: images.to_vec(), mask },
+            Layout::Cases { images: default, .. } => {
+                Layout::Cases { images: if images.is_empty() { default } else { images }.to_vec(), mask }
+            }
             Layout::Bids { suffixes, .. } => {
                 let suffixes = if self.suffix.is_empty() { suffixes } else { &self.suffix };
                 Layout::Bids { suffixes: suffixes.clone(), mask, derivative: self.derivative.clone() }
@@ -34,19 +36,22 @@ impl LayoutArgs {
         }
     }
 
-    /// Checks that the layout accepts the given arguments.
+    /// Checks that the layout accepts the given arguments, among them the names of images, and the option that names
+    /// masks, if it is given.
     ///
     /// # Errors
     /// Names the first argument that it does not accept.
-    pub fn check(&self, layout: &Layout) -> Result<(), String> {
-        let given = [
-            ("suffix", "bids", !self.suffix.is_empty()),
-            ("derivative", "bids", self.derivative.is_some()),
-            ("series", "dicom", self.series.is_some()),
+    pub fn check(&self, layout: &Layout, images: &[String], mask: Option<&str>) -> Result<(), String> {
+        let given: [(&str, &[&str], bool); 5] = [
+            ("image", &["cases"], !images.is_empty()),
+            (mask.unwrap_or_default(), &["cases", "bids", "dicom"], mask.is_some()),
+            ("suffix", &["bids"], !self.suffix.is_empty()),
+            ("derivative", &["bids"], self.derivative.is_some()),
+            ("series", &["dicom"], self.series.is_some()),
         ];
-        let wrong = given.into_iter().find(|&(_, of, given)| given && layout.name() != of);
+        let wrong = given.into_iter().find(|(_, of, given)| *given && !of.contains(&layout.name()));
         wrong.map_or(Ok(()), |(option, of, _)| {
-            Err(format!("--{option} goes with --layout {of}, the layout is {layout}"))
+            Err(format!("--{option} goes with --layout {}, the layout is {layout}", of.join(", ")))
         })
     }
 }

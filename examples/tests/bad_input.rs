@@ -80,6 +80,9 @@ fn localize_says_what_is_wrong() {
     fs::create_dir(&empty).unwrap();
     fail(&mut localize(&empty), &["nothing", "holds no case"]);
     fail(localize(&empty).args(["--layout", "cases", "--image", "flair.nii.gz"]), &["holds no case"]);
+    // It would map every image of the folder, masks too.
+    let said = ["--image goes with --layout cases, the layout is images"];
+    fail(localize(&empty).args(["--image", "flair.nii.gz"]), &said);
     let text = folder.path().join("notes.txt");
     fs::write(&text, "hello").unwrap();
     fail(&mut localize(&text), &["notes.txt", "expected a name that ends in one of"]);

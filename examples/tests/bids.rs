@@ -248,6 +248,9 @@ fn every_program_takes_bids() {
     let mut plain = program("train");
     plain.arg("--data").arg(&data).args(["--suffix", "FLAIR"]);
     fail(&mut plain, &["--suffix goes with --layout bids"]);
+    let mut other = program("train");
+    other.arg("--data").arg(&data).args(["--layout", "acdc", "--mask", "mask.nii.gz"]);
+    fail(&mut other, &["--mask goes with --layout cases, bids, dicom, the layout is acdc"]);
     fail(
         with_data("train").args(["--mask", "label-tumor_mask"]),
         &["7 of 7 cases have no mask label-tumor_mask"],
