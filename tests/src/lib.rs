@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 #![forbid(unsafe_code)]
 
+pub mod alarms;
 pub mod interface;
 pub mod modules;
 mod source;

@@ -15,6 +15,7 @@ use lesio::study::{
     ModelTraining, Subject, TrainOptions, calibrate, fit_preprocessing, normal_examples, score_subject, train,
 };
 use lesio::vae::{Latent, VaeConfig, VaeTraining};
+use lesio_tests::alarms;
 
 const NAMES: [PredictorName; 4] =
     [PredictorName::PixelL1, PredictorName::PixelSsim, PredictorName::GradKl, PredictorName::Intensity];
@@ -82,24 +83,9 @@ fn flagged(localizer: &Localizer, subjects: &[Subject]) -> [usize; NAMES.len()] 
     found
 }
 
-/// The most subjects that are flagged with this probability, where the threshold is that of so many calibration
-/// subjects: beta-binomial, since the threshold varies with them.
+/// The most new subjects that are flagged with this probability.
 fn most(probability: f64) -> usize {
-    let allowed = (LEVEL * (1 + CALIBRATION) as f64).floor();
-    let (a, b) = (allowed, (CALIBRATION + 1) as f64 - allowed);
-    let trials = TEST as f64;
-    // P(0), then by the ratio of neighbors.
-    let mut term: f64 = (0..TEST).map(|k| (b + k as f64) / (a + b + k as f64)).product();
-    let mut below = term;
-    for count in 0..TEST {
-        if below >= probability {
-            return count as usize;
-        }
-        let k = count as f64;
-        term *= (trials - k) / (k + 1.0) * (a + k) / (b + trials - k - 1.0);
-        below += term;
-    }
-    TEST as usize
+    alarms::quantile(LEVEL, CALIBRATION as usize, TEST as usize, probability)
 }
 
 fn print(what: &str, found: [usize; NAMES.len()]) {
