@@ -35,6 +35,10 @@ struct Args {
     /// Steps of projected gradient descent
     #[arg(long, default_value_t = 10, value_parser = whole(1, 10_000))]
     pgd_steps: usize,
+    /// Certify the second opinion: report its largest error over all changes of the image within a radius, by medians
+    /// over noise of these deviations, separated by commas. Takes 256 estimates of each test candidate
+    #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", value_parser = deviation)]
+    certify: Vec<f64>,
     /// Folder for the report and the state
     #[arg(long, default_value = "target/lesio/study_quality")]
     out: PathBuf,
@@ -44,6 +48,13 @@ fn strength(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(strength) if strength > 0.0 && strength <= 10.0 => Ok(strength),
         _ => Err("expected a number above 0, of at most 10".to_owned()),
+    }
+}
+
+fn deviation(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(deviation) if deviation > 0.0 && deviation <= 100.0 => Ok(deviation),
+        _ => Err("expected a number above 0, of at most 100".to_owned()),
     }
 }
 
@@ -71,6 +82,7 @@ fn program() -> Outcome {
         .per_bin(args.per_bin)
         .strengths(args.epsilon)
         .pgd_steps(args.pgd_steps)
+        .certify(args.certify)
         .run(&data, pipeline, &steps, device, &mut watch("preparing"))?;
     let mut report = study.report().clone();
     let seconds = started.elapsed().as_secs_f64();

@@ -70,6 +70,7 @@ mod segmentation_loss;
 mod segmenter;
 mod shift;
 mod slices;
+mod smoothing;
 mod training;
 
 pub use assessment::{Assessment, Grade, SliceAssessment, SliceVerdict};
@@ -102,6 +103,7 @@ pub use samples::{Quality, Sample, Samples};
 pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
 pub use shift::NaturalShift;
 pub use slices::{PatientGroups, SLICE_AXIS, TrueSlice};
+pub use smoothing::{SmoothedDice, SmoothedEstimate, Smoothing};
 pub use training::{AdversarialTraining, EstimatorTraining};
 
 /// Compiles and runs the program in README.md.

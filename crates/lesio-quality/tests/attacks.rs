@@ -7,7 +7,7 @@ use lesio_nn::{Device, Objective, TrainConfig};
 use lesio_phantom::{HeartConfig, HeartPhantom};
 use lesio_quality::{
     AdversarialTraining, Attack, AttackKind, AttackUnit, Corruptor, Estimator, EstimatorConfig,
-    EstimatorObjective, EstimatorTraining, Framing, Method, Sample, Samples, Widths,
+    EstimatorObjective, EstimatorTraining, Framing, Method, Sample, Samples, Smoothing, Widths,
 };
 
 const SIDE: usize = 32;
@@ -149,4 +149,34 @@ fn distances_are_those_of_the_image() {
     for ((found, own), pixel) in estimates.distance.iter().zip(&as_they_are.distance).zip([2.0, 3.0, 4.0]) {
         assert!(*own > 0.0 && (found / own - pixel).abs() < 1e-5, "{found} {own}");
     }
+}
+
+#[test]
+fn certified_bounds_hold_for_attacked_images() {
+    let samples = samples(4);
+    let estimator = estimator(Method::SecondOpinion);
+    let smoothing = Smoothing::new(0.3).draws(512);
+    let attack = Attack::new(AttackKind::Pgd { steps: 5 }, 0.01, AttackUnit::Std);
+    let attacked = attack.perturb(&estimator, &samples, |_| {}).unwrap();
+    let mut moved = 0.0_f64;
+    for (sample, image) in samples.iter().zip(attacked.chunks(SIDE * SIDE)) {
+        let smoothed = |image: &[f32], smoothing: &Smoothing| {
+            estimator.smoothed(image, &sample.segmentation, smoothing).unwrap()
+        };
+        let clean = smoothed(&sample.image, &smoothing);
+        assert_eq!(clean.labels, std::slice::from_ref(&clean.mean));
+        assert_eq!(clean, smoothed(&sample.image, &smoothing));
+        let radius =
+            sample.image.iter().zip(image).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+        let [low, high] = clean.mean.bounds(radius);
+        let other = smoothed(image, &smoothing.seed(9)).mean.dice();
+        assert!((low..=high).contains(&other), "{other} is not within {low} to {high}");
+        moved = moved.max((other - clean.mean.dice()).abs());
+        // Almost no noise: the estimate itself.
+        let own = estimator.estimate(&sample.image, &sample.segmentation).unwrap().dice[0];
+        let nearly = smoothed(&sample.image, &Smoothing::new(1e-6).draws(20)).mean.dice();
+        assert!((nearly - f64::from(own)).abs() < 1e-4, "{nearly} {own}");
+    }
+    assert!(moved > 0.0);
+    assert!(estimator.smoothed(&[0.0; 7], &[0; 7], &smoothing).is_err());
 }

@@ -1,5 +1,6 @@
 //! What the study of quality measures.
 
+use lesio_quality::Smoothing;
 use lesio_settings::{SettingError, in_range, require, setters};
 use serde::{Deserialize, Serialize};
 
@@ -20,19 +21,31 @@ pub struct QualityStudyConfig {
     pub strengths: Vec<f32>,
     /// Steps of projected gradient descent, 1 to 10000. Default 10.
     pub pgd_steps: usize,
+    /// Noise, in deviations of the image, with which estimates of the second opinion are certified; each above 0, at most
+    /// 100. Certification takes 256 estimates of each candidate. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certify: Vec<f64>,
 }
 
 impl QualityStudyConfig {
     /// The defaults, under a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, per_bin: 12, strengths: vec![0.05, 0.1, 0.2, 0.3], pgd_steps: 10 }
+        let strengths = vec![0.05, 0.1, 0.2, 0.3];
+        Self { seed, per_bin: 12, strengths, pgd_steps: 10, certify: Vec::new() }
     }
 
     /// With other strengths.
     #[must_use]
     pub fn strengths(mut self, strengths: impl Into<Vec<f32>>) -> Self {
         self.strengths = strengths.into();
+        self
+    }
+
+    /// With estimates certified by noise of these deviations.
+    #[must_use]
+    pub fn certify(mut self, deviations: impl Into<Vec<f64>>) -> Self {
+        self.certify = deviations.into();
         self
     }
 
@@ -44,7 +57,8 @@ impl QualityStudyConfig {
         in_range("per_bin", self.per_bin, 1..=MOST)?;
         let sound = self.strengths.iter().all(|&strength| strength > 0.0 && strength <= LARGEST_STRENGTH);
         require(sound, "strengths", &self.strengths, "numbers above 0, of at most 10")?;
-        in_range("pgd_steps", self.pgd_steps, 1..=MOST)
+        in_range("pgd_steps", self.pgd_steps, 1..=MOST)?;
+        self.certify.iter().try_for_each(|&deviation| Smoothing::new(deviation).validate())
     }
 }
 

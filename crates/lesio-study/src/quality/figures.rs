@@ -136,6 +136,6 @@ pub(super) fn certainty(model: &QualityModel, label: usize, own: &Scored) -> Vec
     own.predicted.iter().map(|&dice| conformal.map_or(0.0, |conformal| -conformal.reach(dice))).collect()
 }
 
-fn ends(interval: Interval) -> [f64; 2] {
+pub(super) fn ends(interval: Interval) -> [f64; 2] {
     [interval.lower, interval.upper]
 }

@@ -216,7 +216,7 @@ impl QualityStudy {
     }
 
     /// What was computed in an earlier session from the same model and samples, or else is now.
-    fn kept(
+    pub(super) fn kept(
         &self,
         name: &str,
         key: &str,
@@ -232,7 +232,7 @@ impl QualityStudy {
         Ok(kept.dice)
     }
 
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         format!("{:08x} {}", self.samples.checksum(), self.config.seed)
     }
 

@@ -6,6 +6,7 @@
 //! [`GradedFile::read`] that of a file. The first two keep what is finished in a folder, and report to a [`QualityObserver`]; none prints.
 
 mod assessment;
+mod certification;
 mod config;
 mod data;
 mod demonstration;

@@ -50,6 +50,7 @@ impl QualityStudyConfig {
         let mut study = QualityStudy::new(self.clone(), samples, models, folder);
         study.measure_all(observer)?;
         study.record(counts)?;
+        study.certify(observer)?;
         Ok(study)
     }
 }

@@ -4,6 +4,7 @@ use lesio_quality::{AttackUnit, Method, NaturalShift};
 use lesio_report::{Best, Column, Estimate, Table, TableCell, TableError};
 use serde_json::Value;
 
+use crate::quality::certification::certified;
 use crate::quality::schema::{Perturbation, QualityReport, QualityRow, document_name};
 
 /// The estimators in the order in which they are shown.
@@ -46,6 +47,7 @@ pub fn tables(report: &QualityReport) -> Result<Vec<(&'static str, Table)>, Tabl
         tables.push(("By label, FGSM", by_label(report, Perturbation::Fgsm, "FGSM")?));
         tables.push(("By label, PGD", by_label(report, Perturbation::Pgd, "PGD")?));
     }
+    tables.extend(certified(report)?.map(|table| ("Certified", table)));
     Ok(tables)
 }
 
