@@ -156,7 +156,8 @@ fn arguments_are_checked_before_work_begins() {
     );
     refused("localize", &[&localize[..], &["--family-wise", "0.01"]].concat(), "needs 99 normal subjects");
     refused("localize", &[&localize[..], &["--rate", "nan"]].concat(), "--rate");
-    for (name, option) in [("study_quality", "--epsilon"), ("study_quality", "--budget-minutes")] {
+    for option in ["--epsilon", "--budget-minutes", "--certify"] {
+        let name = "study_quality";
         for value in ["nan", "-1", "0", "inf"] {
             refused(name, &["--data", "nowhere", &format!("{option}={value}")], option);
         }
