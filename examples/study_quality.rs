@@ -36,9 +36,12 @@ struct Args {
     #[arg(long, default_value_t = 10, value_parser = whole(1, 10_000))]
     pgd_steps: usize,
     /// Certify the second opinion: report its largest error over all changes of the image within a radius, by medians
-    /// over noise of these deviations, separated by commas. Takes 256 estimates of each test candidate
+    /// over noise of these deviations, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "DEVIATIONS", value_parser = deviation)]
     certify: Vec<f64>,
+    /// Estimates of each test candidate that --certify takes the median of. More of them certify larger radii
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = whole(1, 1_000_000))]
+    certify_draws: usize,
     /// Folder for the report and the state
     #[arg(long, default_value = "target/lesio/study_quality")]
     out: PathBuf,
@@ -83,6 +86,7 @@ fn program() -> Outcome {
         .strengths(args.epsilon)
         .pgd_steps(args.pgd_steps)
         .certify(args.certify)
+        .certify_draws(args.certify_draws)
         .run(&data, pipeline, &steps, device, &mut watch("preparing"))?;
     let mut report = study.report().clone();
     let seconds = started.elapsed().as_secs_f64();

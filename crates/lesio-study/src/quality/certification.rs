@@ -22,7 +22,7 @@ impl QualityStudy {
     pub(super) fn certify(&mut self, observer: &mut QualityObserver<'_>) -> Result<(), QualityStudyError> {
         let mut rows = Vec::new();
         for &deviation in &self.config.certify {
-            let smoothing = Smoothing::new(deviation).seed(self.config.seed);
+            let smoothing = Smoothing::new(deviation).draws(self.config.certify_draws).seed(self.config.seed);
             let smoothed = self.smoothed(&smoothing, observer)?;
             rows.push(self.certified(&smoothed, deviation)?);
         }
@@ -65,6 +65,10 @@ impl QualityStudy {
         for radius in RADII {
             let widths = smoothed.iter().map(|own| own.bounds(radius)).map(|[low, high]| high - low);
             let width = widths.sum::<f64>() / smoothed.len().max(1) as f64;
+            if !enough_draws(smoothed, radius) {
+                bounds.push(json!({"radius": radius, "mae": null}));
+                continue;
+            }
             scored.predicted = farthest(smoothed, &scored.truth, radius);
             let worst = scored.evaluate(&self.bootstrap())?;
             bounds.push(json!({
@@ -84,8 +88,14 @@ impl QualityStudy {
             "mae_ci95": scores.mae_interval.map(ends),
             "bounds": bounds,
             "affordable_radius": affordable,
+            "limited_by_draws": affordable.is_some_and(|radius| !enough_draws(smoothed, 1.001 * radius)),
         }))
     }
+}
+
+/// Whether there are enough draws for bounds within a radius.
+fn enough_draws(smoothed: &[SmoothedDice], radius: f64) -> bool {
+    smoothed.iter().all(|own| own.bounds(radius) != [0.0, 1.0])
 }
 
 /// The bound that is farther from the truth, for each sample.
@@ -125,8 +135,8 @@ pub(super) fn certified(report: &QualityReport) -> Result<Option<Table>, TableEr
     let mut table = Table::new(
         "Certified mean absolute error of the second opinion: of its median over noisy images, and the largest over all \
          changes of the image whose Euclidean norm is within a radius; 95 % intervals over patients. The affordable radius \
-         is the largest within which no change brings the mean error above that of the segmentation alone. Noise and \
-         radii are in deviations of the image.",
+         is the largest within which no change brings the mean error above that of the segmentation alone, as far as \
+         the number of noisy images can certify. Noise and radii are in deviations of the image.",
         columns.chain([Column::new("affordable radius")]),
     );
     for row in rows {
@@ -139,7 +149,12 @@ pub(super) fn certified(report: &QualityReport) -> Result<Option<Table>, TableEr
             }
         });
         let cells = std::iter::once(row["deviation"].as_f64().into()).chain(errors);
-        table = table.row(cells.chain([row["affordable_radius"].as_f64().into()]))?;
+        let affordable = match (row["affordable_radius"].as_f64(), row["limited_by_draws"].as_bool()) {
+            (Some(radius), Some(true)) => format!("at least {radius:.2}").as_str().into(),
+            (Some(radius), _) => format!("{radius:.2}").as_str().into(),
+            (None, _) => TableCell::from(None),
+        };
+        table = table.row(cells.chain([affordable]))?;
     }
     Ok(Some(table))
 }
@@ -159,6 +174,7 @@ mod tests {
         assert!(radius > 0.0 && radius < 3.0, "{radius}");
         assert!(at(radius) <= 0.2 && at(radius + 0.01) > 0.2, "{} {}", at(radius), at(radius + 0.01));
         assert_eq!(affordable(&smoothed, &truth, 0.1, 3.0), None);
+        assert!(enough_draws(&smoothed, radius) && !enough_draws(&smoothed, 3.0));
         // Bounds on the far side of the truth.
         let far = farthest(&smoothed, &truth, 0.2);
         assert!(far[1] > 0.5 && far[2] < 0.5, "{far:?}");

@@ -22,9 +22,16 @@ pub struct QualityStudyConfig {
     /// Steps of projected gradient descent, 1 to 10000. Default 10.
     pub pgd_steps: usize,
     /// Noise, in deviations of the image, with which estimates of the second opinion are certified; each above 0, at most
-    /// 100. Certification takes 256 estimates of each candidate. Default: none.
+    /// 100. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certify: Vec<f64>,
+    /// Noisy copies of each candidate for this, as [`Smoothing::draws`]. Default 256.
+    #[serde(default = "certify_draws")]
+    pub certify_draws: usize,
+}
+
+fn certify_draws() -> usize {
+    Smoothing::new(1.0).draws
 }
 
 impl QualityStudyConfig {
@@ -32,7 +39,14 @@ impl QualityStudyConfig {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let strengths = vec![0.05, 0.1, 0.2, 0.3];
-        Self { seed, per_bin: 12, strengths, pgd_steps: 10, certify: Vec::new() }
+        Self {
+            seed,
+            per_bin: 12,
+            strengths,
+            pgd_steps: 10,
+            certify: Vec::new(),
+            certify_draws: certify_draws(),
+        }
     }
 
     /// With other strengths.
@@ -58,8 +72,9 @@ impl QualityStudyConfig {
         let sound = self.strengths.iter().all(|&strength| strength > 0.0 && strength <= LARGEST_STRENGTH);
         require(sound, "strengths", &self.strengths, "numbers above 0, of at most 10")?;
         in_range("pgd_steps", self.pgd_steps, 1..=MOST)?;
-        self.certify.iter().try_for_each(|&deviation| Smoothing::new(deviation).validate())
+        let smoothing = |&deviation| Smoothing::new(deviation).draws(self.certify_draws);
+        self.certify.iter().map(smoothing).try_for_each(|own| own.validate())
     }
 }
 
-setters!(QualityStudyConfig { per_bin: usize, pgd_steps: usize });
+setters!(QualityStudyConfig { per_bin: usize, pgd_steps: usize, certify_draws: usize });
