@@ -64,14 +64,16 @@ pub struct SmoothedDice {
 }
 
 impl SmoothedDice {
-    /// Of the estimates of noisy copies, in any order; NaN counts as the highest. `smoothing` states the noise; its
-    /// number of draws does not matter here.
+    /// Of the estimates of noisy copies, in any order. `smoothing` states the noise; its number of draws does not matter
+    /// here.
     ///
     /// # Errors
-    /// Settings that [`Smoothing::validate`] rejects, and no estimate.
+    /// Settings that [`Smoothing::validate`] rejects, no estimate, and estimates that are not finite.
     pub fn new(mut estimates: Vec<f32>, smoothing: Smoothing) -> Result<Self, SettingError> {
         smoothing.validate()?;
         require(!estimates.is_empty(), "estimates", estimates.len(), "at least one")?;
+        let finite = estimates.iter().filter(|estimate| estimate.is_finite()).count();
+        require(finite == estimates.len(), "finite estimates", finite, format!("all {}", estimates.len()))?;
         estimates.sort_by(f32::total_cmp);
         Ok(Self { sorted: estimates, smoothing })
     }
@@ -140,7 +142,8 @@ impl Estimator {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Smoothing::validate`], slices that are not one sample, and failures of the device.
+    /// Those of [`Smoothing::validate`], slices that are not one sample, images whose estimates are not finite, and
+    /// failures of the device.
     pub fn smoothed(
         &self,
         image: &[f32],
@@ -271,6 +274,11 @@ mod tests {
         assert_eq!(named(Smoothing::new(f64::NAN)), "deviation");
         assert_eq!(named(Smoothing::new(0.5).draws(0)), "draws");
         assert_eq!(named(Smoothing::new(0.5).confidence(1.0)), "confidence");
-        assert_eq!(SmoothedDice::new(Vec::new(), Smoothing::new(0.5)).unwrap_err().setting, "estimates");
+        let of = |estimates: &[f32]| SmoothedDice::new(estimates.to_vec(), Smoothing::new(0.5));
+        assert_eq!(of(&[]).unwrap_err().setting, "estimates");
+        // A NaN of either sign would be sorted to one end, and shift the median.
+        for odd in [f32::NAN, -f32::NAN, f32::INFINITY] {
+            assert_eq!(of(&[0.5, odd, 0.6]).unwrap_err().setting, "finite estimates");
+        }
     }
 }

@@ -71,7 +71,7 @@ pub(super) struct Part<'o> {
 type Summing = unsafe fn(&Call<'_>, &Part<'_>);
 
 /// The functions that compute parts of one and of two blocks with some instructions. Each number of blocks and each kind
-/// of tile has a function of its own: one function with all tiles takes the compiler much longer than several with few.
+/// of tile has a separate function: one function with all tiles takes the compiler much longer than several with few.
 struct Compiled {
     one: Summing,
     /// `None` where tiles are never two blocks wide.
