@@ -42,6 +42,21 @@ fn programs_of_users_build_run_and_stay_light() {
     }
 }
 
+/// A dependency with another profile than in this workspace is compiled again, which takes minutes and is seen nowhere.
+#[test]
+fn dependencies_have_the_profile_of_the_workspace() {
+    let settings = |path: PathBuf| -> BTreeSet<String> {
+        let manifest = fs::read_to_string(path).unwrap();
+        let (_, profile) = manifest.split_once("[profile.dev]").unwrap();
+        let profile = profile.split("[profile.release]").next().unwrap();
+        let lines = profile.lines().filter(|line| line.contains('=') && !line.starts_with("lesio"));
+        lines.map(str::to_owned).collect()
+    };
+    let own = settings(root().join("tests/downstream/Cargo.toml"));
+    assert_eq!(own, settings(root().join("Cargo.toml")));
+    assert!(own.len() > 10);
+}
+
 /// What a call of cargo prints.
 fn cargo(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
