@@ -16,11 +16,12 @@ use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
 /// If the validation split has lesions, the members of the ensemble are chosen on them, among plain intensity and the
 /// fast predictors of all models: greedily by average precision, so the ensemble is not worse there than the best
 /// single member. Without lesions, it is the mean of the marks of each segmenter and the absolute error of each other
-/// model. The normal slices of the split calibrate the ensemble. Writes model.safetensors and report.json into --out.
+/// model, or of the marks and the error of a single segmenter. The normal slices of the split calibrate the ensemble.
+/// Writes model.safetensors and report.json into --out.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
-    /// Model files of `train`, or their folders, separated by commas; at least two
+    /// Model files of `train`, or their folders, separated by commas
     #[arg(long, required = true, value_delimiter = ',')]
     model: Vec<PathBuf>,
     #[command(flatten)]
@@ -49,8 +50,8 @@ fn program() -> Outcome {
     let mut models = load_models(&model_files(&args.model), &args.device.loading(None), None, None)?;
     // A folder of several members also holds their ensemble, which is made anew.
     models.retain(|(_, localizer)| localizer.ensemble().is_none());
-    if models.len() < 2 {
-        return Err(format!("--model names {} single models, expected at least two", models.len()).into());
+    if models.is_empty() {
+        return Err("--model names no single model, but ensembles only".into());
     }
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.validation)?;

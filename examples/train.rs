@@ -10,8 +10,8 @@ use clap::Parser;
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
-    BadCases, LocalizerTraining, PreparedTraining, TrainOptions, check_folder, combine_localizers,
-    predictor_choice, read_subjects,
+    BadCases, LocalizerTraining, ModelTraining, PreparedTraining, TrainOptions, check_folder,
+    combine_localizers, predictor_choice, read_subjects,
 };
 use lesio_examples::arguments::whole;
 use lesio_examples::models::{label, member_folders, write_ensemble};
@@ -25,8 +25,8 @@ use serde_json::json;
 /// Slices with a lesion (mask values other than 0) are left out. Writes model.safetensors, report.json and report.html
 /// into the folder given by --out. With several kinds of --model or several --members, the models go into the folders
 /// member-1, member-2 and so on, and the model.safetensors in --out contains all of them with their ensemble: its
-/// members are chosen on lesions of --validation, or, without lesions, the models are averaged. Use --resume to
-/// continue an interrupted training.
+/// members are chosen on lesions of --validation, or, without lesions, the models are averaged. With --ensemble, so
+/// are the predictors of a single model. Use --resume to continue an interrupted training.
 #[derive(Debug, Parser)]
 #[command(args_override_self = true)]
 struct Args {
@@ -51,6 +51,10 @@ struct Args {
     /// Number of models of each kind to train for an ensemble
     #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
     members: usize,
+    /// Make an ensemble of a single model, too: of its predictors, chosen on lesions of --validation, or, without lesions,
+    /// of a segmenter's marks and the error of its reconstruction, which protects against anomalies unlike its training
+    #[arg(long)]
+    ensemble: bool,
     /// Stop at the first case that cannot be read, instead of leaving it out
     #[arg(long)]
     strict: bool,
@@ -75,11 +79,16 @@ fn program() -> Outcome {
     let trainings = trainings_on(None);
     trainings.iter().try_for_each(LocalizerTraining::validate)?;
     check_folder(&args.out)?;
-    if trainings.len() > 1 {
+    let combined = args.ensemble || trainings.len() > 1;
+    let is_segmenter = matches!(trainings[0].model, ModelTraining::Segmenter { .. });
+    if combined && trainings.len() == 1 && args.validation.is_none() && !is_segmenter {
+        return Err("--ensemble of one model needs a segmenter, or a --validation split with lesions".into());
+    }
+    if combined {
         args.start.check_ensemble(&args.out.join("model.safetensors"))?;
     }
     let mut members = Vec::new();
-    for out in member_folders(&args.out, trainings.len()) {
+    for out in member_folders(&args.out, trainings.len(), combined) {
         let model = out.join("model.safetensors");
         let checkpoints = args.start.checkpoints(&out, &model)?;
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());
@@ -120,9 +129,9 @@ fn program() -> Outcome {
         say!("wrote {} in {:.0} s", model.display(), began.elapsed().as_secs_f64());
         localizers.push((label(model), trained.localizer));
     }
-    if localizers.len() > 1 && localizers.iter().any(|(_, localizer)| localizer.calibration().is_empty()) {
+    if combined && localizers.iter().any(|(_, localizer)| localizer.calibration().is_empty()) {
         note("the models are not combined, since no normal slice was held out to calibrate them");
-    } else if localizers.len() > 1 {
+    } else if combined {
         let combined = combine_localizers(localizers, prepared.held_out(), &mut watch)?;
         write_ensemble(&combined, &args.out, || stamp("train", started))?;
     }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use lesio::image::{Alignment, Frame, GridFit, Resize};
 use lesio::io::dataset::{Layout, MissingMask};
 use lesio::io::{AffineSource, Matching};
 use lesio::nn::Precision;
@@ -58,6 +59,24 @@ pub fn precisions() -> impl TypedValueParser<Value = Precision> {
     named(&[
         ("single", "32-bit floating point"),
         ("bfloat16", "bfloat16 (8 significant bits): faster on processors with AVX-512 BF16"),
+    ])
+}
+
+/// The placement of images on a grid of `[height, width]`.
+pub type FrameOfGrid = fn([usize; 2]) -> Frame;
+
+/// The placements of images on a network's grid.
+pub fn frames() -> impl TypedValueParser<Value = FrameOfGrid> {
+    one_of::<FrameOfGrid>(vec![
+        ("fit", "The whole image with its proportions; the rest of the grid is empty", |grid| {
+            Frame::Fit(GridFit::new(grid))
+        }),
+        (
+            "stretch",
+            "The whole image over the whole grid, each axis by its own factor: for textures and pictures of one format",
+            |grid| Frame::Fit(GridFit::new(grid).resize(Resize::Stretch)),
+        ),
+        ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
     ])
 }
 

@@ -4,10 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use lesio::anomaly::PostProcessing;
-use lesio::image::{
-    Alignment, Frame, GridFit, HistogramStandardizer, Intensity, LinearScale, Preprocessing, RobustScaling,
-    ZScore,
-};
+use lesio::image::{HistogramStandardizer, Intensity, LinearScale, Preprocessing, RobustScaling, ZScore};
 use lesio::io::dataset::Layout;
 use lesio::nn::Shape;
 use lesio::onnx::{ImportConfig, ImportedKind, VaeTensors};
@@ -16,7 +13,7 @@ use lesio::vae::Likelihood;
 
 use crate::ReadArgs;
 use crate::arguments::number;
-use crate::choices::{layouts, named, one_of};
+use crate::choices::{FrameOfGrid, frames, layouts, named, one_of};
 use crate::data::DataArgs;
 use crate::layouts::LayoutArgs;
 
@@ -116,8 +113,6 @@ impl SourceArgs {
     }
 }
 
-type FrameOfGrid = fn([usize; 2]) -> Frame;
-
 /// Preprocessing of the images.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ViewArgs {
@@ -144,10 +139,7 @@ pub struct ViewArgs {
     ]))]
     preprocessing: Preset,
     /// How to place images on the grid, instead of the way of --preprocessing
-    #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
-        ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
-        ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
-    ]))]
+    #[arg(long, value_parser = frames())]
     frame: Option<FrameOfGrid>,
 }
 

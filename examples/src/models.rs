@@ -12,13 +12,13 @@ use crate::filters::MedianLengths;
 use crate::output::one_line;
 use crate::{model_path, say};
 
-/// Returns the folders of models that are trained together: the folder itself for one model, else `member-1`,
-/// `member-2` and so on inside it.
+/// Returns the folders of models that are trained together: `member-1`, `member-2` and so on inside the folder of their
+/// ensemble, or the folder itself for a model without an ensemble.
 #[must_use]
-pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
-    match members {
-        1 => vec![out.to_owned()],
-        _ => (1..=members).map(|member| out.join(format!("member-{member}"))).collect(),
+pub fn member_folders(out: &Path, members: usize, ensemble: bool) -> Vec<PathBuf> {
+    match ensemble {
+        false => vec![out.to_owned(); members],
+        true => (1..=members).map(|member| out.join(format!("member-{member}"))).collect(),
     }
 }
 

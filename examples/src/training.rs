@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lesio::anomaly::PostProcessing;
-use lesio::image::{
-    Alignment, Frame, GridFit, HistogramStandardizer, Intensity, Preprocessing, RobustScaling,
-};
+use lesio::image::{HistogramStandardizer, Intensity, Preprocessing, RobustScaling};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
 use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength};
@@ -16,11 +14,10 @@ use lesio::vae::{
 };
 
 use crate::arguments::{number, whole};
-use crate::choices::{named, one_of, precisions};
+use crate::choices::{FrameOfGrid, frames, named, one_of, precisions};
 use crate::filters::{MedianLengths, length_of};
 use crate::output::note;
 
-type FrameOfGrid = fn([usize; 2]) -> Frame;
 type LikelihoodOfScale = fn(f64) -> Likelihood;
 type CorruptionOfNoise = fn(f64) -> Corruption;
 
@@ -63,10 +60,7 @@ pub struct ModelArgs {
     #[arg(long, value_name = "VALUE", value_parser = number(0.01, 100.0))]
     clip: Option<f64>,
     /// Placement of images on the grid, instead of that of --preprocessing
-    #[arg(long, value_parser = one_of::<FrameOfGrid>(vec![
-        ("fit", "The whole image", |grid| Frame::Fit(GridFit::new(grid))),
-        ("align", "The box around the foreground", |grid| Frame::Align(Alignment::new(grid))),
-    ]))]
+    #[arg(long, value_parser = frames())]
     frame: Option<FrameOfGrid>,
     /// Channels at each resolution, finest first; by default 32,64,128,256 for a VAE, 16,32,64,96 for the others
     #[arg(long, value_delimiter = ',')]

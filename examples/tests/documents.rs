@@ -9,9 +9,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use lesio::image::Volume;
-use lesio::io::write_volume;
+use lesio::image::{Image, Volume};
+use lesio::io::atomic::Existing;
+use lesio::io::{write_png, write_volume};
 use lesio::phantom::{CardiacPhase, LesionConfig, LesionInjector, LesionKind};
+use ndarray::Array3;
 use support::commands::{DocumentCommand, Runs, commands, commands_of, documents};
 use support::{head, heart, manifest_folder, program, programs, ran, untrained_heads, write_patients};
 
@@ -197,6 +199,15 @@ fn write_data(folder: &Path) {
     fs::copy(folder.join("flair.nii.gz"), folder.join("scan.nii.gz")).unwrap();
     fs::create_dir_all(folder.join("model")).unwrap();
     untrained_heads(&folder.join("model/model.safetensors"));
+
+    // Pictures of a part.
+    let parts = folder.join("PARTS/train/good");
+    fs::create_dir_all(&parts).unwrap();
+    for number in 0..12 {
+        let value = |(channel, y, x): (usize, usize, usize)| (40 * channel + 3 * y + x + number) as u8;
+        let picture = Image::new(Array3::from_shape_fn((3, 24, 32), value));
+        write_png(parts.join(format!("{number:02}.png")), &picture, Existing::Replace).unwrap();
+    }
 
     // A VAE that another program wrote.
     let golden = root().join("crates/lesio-onnx/tests/golden/vae.onnx");

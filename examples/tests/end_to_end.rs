@@ -377,7 +377,17 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     fail(&mut combine, &["--overwrite"]);
     let mut single = program("combine");
     single.arg("--model").arg(out.join("member-1")).arg("--data").arg(&data).arg("--out").arg(&report);
-    fail(single.args(["--mask", "mask.nii.gz", "--overwrite"]), &["at least two"]);
+    succeed(single.args(["--mask", "mask.nii.gz", "--overwrite"]));
+    // A single model has an ensemble, too, where it is asked for.
+    let alone = folder.path().join("alone");
+    succeed(train(&data, &alone, 1).args(["--model", "segmenter", "--ensemble"]));
+    assert_eq!(json(&alone.join("report.json"))["ensemble"]["choice"], "greedy");
+    let model = Localizer::load(alone.join("model.safetensors"), &Device::Cpu).unwrap();
+    assert!(model.ensemble().is_some() && model.others().is_empty());
+    let vae = folder.path().join("vae");
+    let mut without = program("train");
+    without.arg("--data").arg(&data).args(["--mask", "mask.nii.gz", "--ensemble", "--out"]).arg(&vae);
+    fail(&mut without, &["--ensemble", "segmenter", "--validation"]);
     let maps = folder.path().join("maps");
     let mut localize = program("localize");
     localize.arg("--model").arg(&out).arg("--input").arg(&data).arg("--out").arg(&maps);

@@ -11,7 +11,7 @@ use crate::error::StudyError;
 use crate::maps::score_subject;
 use crate::model_set::ModelSet;
 use crate::observer::{Observer, Step};
-use crate::predictor_choice::usual_predictor;
+use crate::predictor_choice::{FALLBACK_PREDICTOR, usual_predictor};
 use crate::subject::Subjects;
 use crate::workflow_error::WorkflowError;
 
@@ -23,7 +23,7 @@ pub enum EnsembleChoice {
     /// Greedily on the lesions of validation subjects
     /// ([`ValidationLesions::select`](lesio_anomaly::ValidationLesions::select)).
     Greedy,
-    /// No validation subject has a lesion: the mean of one predictor of each localizer.
+    /// No validation subject has a lesion: the mean of one predictor of each localizer, or of two of a single segmenter.
     Mean,
 }
 
@@ -58,20 +58,23 @@ const CANDIDATES: [PredictorName; 7] = [
 /// localizers: greedily by average precision, so that the ensemble is not worse than the best single member there. The
 /// localizer then also selects its best predictor ([`Localizer::chosen`]). Without lesions, the ensemble is the mean
 /// of the logits of each segmenter and the absolute error of each other model, on the scale of
-/// [`MemberScale::Surprise`](lesio_anomaly::MemberScale::Surprise). The normal slices of the subjects calibrate. They must not be
-/// training or test subjects.
+/// [`MemberScale::Surprise`](lesio_anomaly::MemberScale::Surprise). A segmenter alone has the mean of its logits and of the
+/// absolute error of its own reconstruction, which one pass of the network gives. The normal slices of the subjects
+/// calibrate. They must not be training or test subjects.
 ///
 /// # Errors
-/// For fewer than two localizers, and those of [`ModelSet::select_members`] and [`calibrate`].
+/// For no localizer, for a single one with fewer than two predictors to combine, and those of
+/// [`ModelSet::select_members`] and [`calibrate`].
 pub fn combine_localizers(
     localizers: Vec<(String, Localizer)>,
     subjects: &(impl Subjects + ?Sized),
     observer: &mut dyn Observer,
 ) -> Result<CombinedLocalizers, WorkflowError> {
-    if localizers.len() < 2 {
-        let error = SettingError::new("localizers", localizers.len(), "at least two for an ensemble");
+    if localizers.is_empty() {
+        let error = SettingError::new("localizers", 0, "at least one for an ensemble");
         return Err(StudyError::from(error).into());
     }
+    let single = localizers.len() == 1;
     let mut has_lesions = false;
     for place in 0..subjects.count() {
         let subject = subjects.subject(place)?;
@@ -87,7 +90,10 @@ pub fn combine_localizers(
             let known = localizer.calibration();
             CANDIDATES.into_iter().filter(|&name| known.get(name).is_some()).collect()
         } else {
-            vec![usual_predictor(&localizer)]
+            let own_error = (single && localizer.calibration().get(FALLBACK_PREDICTOR).is_some())
+                .then_some(FALLBACK_PREDICTOR);
+            let usual = usual_predictor(&localizer);
+            [usual].into_iter().chain(own_error.filter(|&own| own != usual)).collect()
         };
         members.extend(&names);
         set = set.localizer(label, localizer, names)?;
@@ -126,7 +132,9 @@ pub fn combine_localizers(
 #[cfg(test)]
 mod tests {
     use lesio_anomaly::{EnsembleRule, Model, PostProcessing, Provenance};
-    use lesio_vae::{Latent, Vae, VaeConfig};
+    use lesio_vae::{
+        AnomalySegmenter, DenoiserConfig, Latent, SyntheticAnomalies, TaughtConfig, Vae, VaeConfig,
+    };
 
     use super::*;
     use crate::calibrating::tests::{head, localizer};
@@ -165,8 +173,42 @@ mod tests {
         assert_eq!((made.localizer.others().len(), made.localizer.chosen()), (1, None));
         assert_eq!(crate::predictor_choice(&made.localizer).0, PredictorName::Ensemble);
 
-        let one = members(&normal).into_iter().take(1).collect();
-        assert!(combine_localizers(one, &normal, &mut ()).is_err());
+        assert!(combine_localizers(Vec::new(), &normal, &mut ()).is_err());
+        // Without lesions, a single variational autoencoder has one predictor to combine.
+        let one = || members(&normal).into_iter().take(1).collect();
+        assert!(combine_localizers(one(), &normal, &mut ()).unwrap_err().to_string().contains("found 1"));
+        let made = combine_localizers(one(), &subjects, &mut ()).unwrap();
+        assert_eq!((made.choice, made.localizer.others().len()), (EnsembleChoice::Greedy, 0));
+    }
+
+    #[test]
+    fn a_segmenter_alone_is_combined_with_its_own_error() {
+        let normal = [head(1, None), head(2, None)];
+        let network = DenoiserConfig::new(1, 32, 32).widths([4, 8]);
+        let config = TaughtConfig::new(network, SyntheticAnomalies::medical());
+        let parameters = AnomalySegmenter::initial_parameters(&config, 3).unwrap();
+        let model = AnomalySegmenter::from_parameters(config, &parameters, &lesio_nn::Device::Cpu).unwrap();
+        let model = Model::Segmenter(model.into());
+        let preprocessing = localizer().preprocessing().clone();
+        let made = Localizer::new(model, preprocessing, Provenance::new(3, "none")).unwrap();
+        let names = [PredictorName::PixelL1, PredictorName::AnomalyLogit];
+        let one = calibrate(made, &normal, &names, |_| {}).unwrap();
+        let made = combine_localizers(vec![("a".to_owned(), one.clone())], &normal, &mut ()).unwrap();
+        assert_eq!(made.choice, EnsembleChoice::Mean);
+        let ensemble = made.localizer.ensemble().unwrap();
+        let members: Vec<&str> = ensemble.members.iter().map(|member| member.name.as_str()).collect();
+        assert_eq!(members, ["anomaly-logit", "pixel-l1"]);
+        assert!(made.localizer.others().is_empty());
+        // The mean of both surprises.
+        let unseen = head(9, Some(7));
+        let wanted = [PredictorName::PixelL1, PredictorName::AnomalyLogit, PredictorName::Ensemble];
+        let maps = score_subject(&made.localizer, &unseen, &wanted).unwrap().maps;
+        let [error, logit, ensemble] = [0, 1, 2].map(|place| &maps[place].1[1]);
+        let [of_error, of_logit] = names.map(|name| one.calibration().get(name).unwrap().clone());
+        for ((&error, &logit), &found) in error.iter().zip(logit).zip(ensemble) {
+            let mean = 0.5 * (of_error.surprise(error) + of_logit.surprise(logit));
+            assert!((f64::from(found) - mean).abs() < 1e-4 * (1.0 + mean), "{found} {mean}");
+        }
     }
 
     /// A localizer with other parameters and filters than the others.
