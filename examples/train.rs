@@ -51,8 +51,8 @@ struct Args {
     /// Number of models of each kind to train for an ensemble
     #[arg(long, default_value_t = 1, value_parser = whole(1, 64))]
     members: usize,
-    /// Make an ensemble of a single model, too: of its predictors, chosen on lesions of --validation, or, without lesions,
-    /// of a segmenter's marks and the error of its reconstruction, which protects against anomalies unlike its training
+    /// Make an ensemble of a single model, too. Its members are chosen among the model's predictors on lesions of
+    /// --validation; without lesions, they are a segmenter's marks and the error of its reconstruction
     #[arg(long)]
     ensemble: bool,
     /// Stop at the first case that cannot be read, instead of leaving it out
@@ -84,11 +84,13 @@ fn program() -> Outcome {
     if combined && trainings.len() == 1 && args.validation.is_none() && !is_segmenter {
         return Err("--ensemble of one model needs a segmenter, or a --validation split with lesions".into());
     }
+    let mut folders = vec![args.out.clone()];
     if combined {
         args.start.check_ensemble(&args.out.join("model.safetensors"))?;
+        folders = member_folders(&args.out, trainings.len());
     }
     let mut members = Vec::new();
-    for out in member_folders(&args.out, trainings.len(), combined) {
+    for out in folders {
         let model = out.join("model.safetensors");
         let checkpoints = args.start.checkpoints(&out, &model)?;
         let options = TrainOptions::default().checkpoints(checkpoints).device(args.device.device.clone());

@@ -12,14 +12,10 @@ use crate::filters::MedianLengths;
 use crate::output::one_line;
 use crate::{model_path, say};
 
-/// Returns the folders of models that are trained together: `member-1`, `member-2` and so on inside the folder of their
-/// ensemble, or the folder itself for a model without an ensemble.
+/// Returns the folders of the members of an ensemble: `member-1`, `member-2` and so on inside that of the ensemble.
 #[must_use]
-pub fn member_folders(out: &Path, members: usize, ensemble: bool) -> Vec<PathBuf> {
-    match ensemble {
-        false => vec![out.to_owned(); members],
-        true => (1..=members).map(|member| out.join(format!("member-{member}"))).collect(),
-    }
+pub fn member_folders(out: &Path, members: usize) -> Vec<PathBuf> {
+    (1..=members).map(|member| out.join(format!("member-{member}"))).collect()
 }
 
 /// Returns the model files of the given paths: a file itself, or `model.safetensors` in a folder with those of its
