@@ -86,8 +86,8 @@ fn program() -> Outcome {
     }
     let mut folders = vec![args.out.clone()];
     if combined {
-        args.start.check_ensemble(&args.out.join("model.safetensors"))?;
         folders = member_folders(&args.out, trainings.len());
+        args.start.check_ensemble(&args.out, &folders)?;
     }
     let mut members = Vec::new();
     for out in folders {

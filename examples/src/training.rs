@@ -236,6 +236,10 @@ impl StartArgs {
         } else if self.resume {
             Start::Resume
         } else if self.resume_or_fresh {
+            if !earlier && model.symlink_metadata().is_ok() {
+                let model = model.display();
+                return Err(format!("{model} has no checkpoint to continue from: --overwrite replaces it"));
+            }
             if !earlier {
                 let out = out.display();
                 note(&format!("there is no checkpoint in {out}: the training starts from its seed"));
@@ -252,19 +256,27 @@ impl StartArgs {
         Ok(Checkpoints::new(checkpoint, start))
     }
 
-    /// Checks that the file of an ensemble is not the model of an earlier training which is to be kept.
+    /// Checks that the file of an ensemble in a folder is not that of an earlier training which is to be kept; `members`
+    /// are the folders of its members.
     ///
     /// # Errors
-    /// If there is such a file, and the training neither continues one nor replaces it.
-    pub fn check_ensemble(self, model: &Path) -> Result<(), String> {
-        let is_kept = !(self.overwrite || self.resume || self.resume_or_fresh);
-        if is_kept && model.symlink_metadata().is_ok() {
-            let model = model.display();
-            return Err(format!(
-                "{model} is from an earlier training: --resume continues it, --overwrite replaces it"
-            ));
+    /// If there is such a file, and the training neither continues that of its members nor replaces it.
+    pub fn check_ensemble(self, out: &Path, members: &[PathBuf]) -> Result<(), String> {
+        let model = out.join("model.safetensors");
+        let is_begun = members.iter().any(|folder| checkpoint_exists(&folder.join("checkpoint.safetensors")));
+        let is_continued = is_begun && (self.resume || self.resume_or_fresh);
+        if self.overwrite || is_continued || model.symlink_metadata().is_err() {
+            return Ok(());
         }
-        Ok(())
+        let model = model.display();
+        Err(match is_begun {
+            true => {
+                format!("{model} is from an earlier training: --resume continues it, --overwrite replaces it")
+            }
+            false => {
+                format!("{model} is from another training, without these members: --overwrite replaces it")
+            }
+        })
     }
 }
 

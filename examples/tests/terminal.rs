@@ -80,11 +80,16 @@ fn an_earlier_training_is_not_lost_unasked() {
     assert_eq!(fs::read(&file).unwrap(), bytes);
     succeed(train(&data, &model).args(["--overwrite", "--seed", "9"]));
     assert_ne!(fs::read(&file).unwrap(), bytes);
+    // Members are trained elsewhere, but their ensemble would replace the model.
+    let ensemble = ["--model", "segmenter", "--ensemble", "--resume-or-fresh"];
+    fail(train(&data, &model).args(ensemble), &["model.safetensors", "--overwrite"]);
+    assert!(!model.join("member-1").exists());
     // The model alone counts as well.
     for name in ["checkpoint.safetensors", "checkpoint.safetensors.previous"] {
         fs::remove_file(model.join(name)).unwrap();
     }
     fail(&mut train(&data, &model), &["model.safetensors", "--overwrite"]);
+    fail(train(&data, &model).arg("--resume-or-fresh"), &["model.safetensors", "--overwrite"]);
 }
 
 /// Settings that no program can use are refused by name, at once: the data they are given do not exist.
