@@ -128,6 +128,10 @@ pub struct ModelArgs {
     /// segmenters of heads
     #[arg(long, value_parser = number(0.0, 0.9))]
     gamma: Option<f64>,
+    /// Largest relative change of brightness of training images by uneven light, which varies smoothly over an image;
+    /// by default 0. For textures and objects that no lamp lights evenly
+    #[arg(long, value_parser = number(0.0, 0.99))]
+    shading: Option<f64>,
     /// Window of the median filter on maps along slices, rows and columns: in millimeters for volumes, in pixels of the
     /// network's grid for images, whose pixel size is unknown. Each length is rounded to an odd number of voxels; 0
     /// leaves an axis unfiltered. By default 3,5,5 for heads and 0,3,3 otherwise
@@ -385,6 +389,7 @@ impl ModelArgs {
             .rotation(or(self.rotation, usual.rotation))
             .scale(or(self.zoom, usual.scale))
             .gamma(or(self.gamma, usual.gamma))
+            .shading(or(self.shading, usual.shading))
     }
 
     /// The training of a model that is a U-Net.

@@ -6,6 +6,9 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::noise::unaligned_noise;
+use crate::turn::{Edge, Turn};
+
 /// Random changes, drawn for each image and epoch. The default changes nothing, since which changes keep an image
 /// normal depends on its content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,10 @@ pub struct Augmentation {
     /// Values below 0 become 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub gamma: f32,
+    /// Largest relative change of brightness by uneven light: values are multiplied by a smooth field whose distance from
+    /// 1 is at most this, from 0 to below 1. The field is the same in all channels.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shading: f32,
 }
 
 fn is_zero(value: &f32) -> bool {
@@ -58,7 +65,9 @@ impl Augmentation {
     /// [`SettingError`] for a number out of the range stated with its field.
     pub fn validate(&self) -> Result<(), SettingError> {
         in_range("shift", self.shift, 0..=LARGEST_SHIFT)?;
-        require((0.0..1.0).contains(&self.brightness), "brightness", self.brightness, "0 to below 1")?;
+        for (name, value) in [("brightness", self.brightness), ("shading", self.shading)] {
+            require((0.0..1.0).contains(&value), name, value, "0 to below 1")?;
+        }
         in_range("rotation", self.rotation, 0.0..=180.0)?;
         in_range("scale", self.scale, 0.0..=0.9)?;
         in_range("gamma", self.gamma, 0.0..=0.9)
@@ -87,11 +96,12 @@ impl Augmentation {
         // A change that is off draws no random numbers, so that it does not affect the others.
         let mut draw = |limit: f32| if limit > 0.0 { generator.random_range(-limit..=limit) } else { 0.0 };
         let (angle, scale, exponent) = (draw(self.rotation), draw(self.scale), draw(self.gamma));
+        let shading = draw(self.shading);
         let turn = (angle != 0.0 || scale != 0.0).then(|| Turn::new(angle, scale));
         for channel in image.chunks_exact_mut(h * w) {
             move_plane(channel, h, w, mirrored, down, right, 0.0);
             if let Some(turn) = &turn {
-                turn.apply(channel, h, w);
+                turn.apply(channel, h, w, Edge::Repeat);
             }
             if exponent != 0.0 {
                 channel.iter_mut().for_each(|value| *value = value.max(0.0).powf(1.0 + exponent));
@@ -99,6 +109,9 @@ impl Augmentation {
             if factor != 1.0 {
                 channel.iter_mut().for_each(|value| *value *= factor);
             }
+        }
+        if shading != 0.0 {
+            shade(generator, shape, shading, image);
         }
         if let Some(region) = region {
             move_plane(region, h, w, mirrored, down, right, false);
@@ -116,53 +129,22 @@ setters!(Augmentation {
     rotation: f32,
     scale: f32,
     gamma: f32,
+    shading: f32,
 });
 
-/// A rotation about the center with a change of size.
-struct Turn {
-    /// From positions in the result to positions in the source: cosine and sine, divided by the size.
-    cosine: f32,
-    sine: f32,
-}
+/// Numbers of cells along the longer side of a field of uneven light.
+const SHADING_CELLS: [f64; 2] = [0.5, 3.0];
 
-impl Turn {
-    fn new(degrees: f32, scale: f32) -> Self {
-        let (sine, cosine) = degrees.to_radians().sin_cos();
-        Self { cosine: cosine / (1.0 + scale), sine: sine / (1.0 + scale) }
-    }
-
-    /// The source position of a pixel of the result, in rows and columns.
-    fn source(&self, row: usize, column: usize, h: usize, w: usize) -> [f32; 2] {
-        let (middle_row, middle_column) = ((h - 1) as f32 / 2.0, (w - 1) as f32 / 2.0);
-        let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);
-        [self.cosine * y - self.sine * x + middle_row, self.sine * y + self.cosine * x + middle_column]
-    }
-
-    /// Rotates a plane with linear interpolation; pixels that enter repeat the edge, so that no corner of a photograph
-    /// is black.
-    fn apply(&self, plane: &mut [f32], h: usize, w: usize) {
-        let source = plane.to_vec();
-        for (index, value) in plane.iter_mut().enumerate() {
-            let [y, x] = self.source(index / w, index % w, h, w);
-            let (y, x) = (y.clamp(0.0, (h - 1) as f32), x.clamp(0.0, (w - 1) as f32));
-            let (row, column) = (y as usize, x as usize);
-            let (down, right) = (y - row as f32, x - column as f32);
-            let (below, beside) = ((row + 1).min(h - 1), (column + 1).min(w - 1));
-            let at = |row: usize, column: usize| source[row * w + column];
-            let top = at(row, column) * (1.0 - right) + at(row, beside) * right;
-            let bottom = at(below, column) * (1.0 - right) + at(below, beside) * right;
-            *value = top * (1.0 - down) + bottom * down;
-        }
-    }
-
-    /// Rotates a mask with nearest-neighbor interpolation; pixels that enter repeat the edge, as in images.
-    fn apply_mask(&self, mask: &mut [bool], h: usize, w: usize) {
-        let source = mask.to_vec();
-        let nearest = |place: f32, side: usize| place.round().clamp(0.0, (side - 1) as f32) as usize;
-        for (index, value) in mask.iter_mut().enumerate() {
-            let [y, x] = self.source(index / w, index % w, h, w);
-            *value = source[nearest(y, h) * w + nearest(x, w)];
-        }
+/// Multiplies an image by a smooth field that deviates from 1 by `most` at one pixel, and by less elsewhere.
+fn shade(generator: &mut ChaCha8Rng, shape: Shape, most: f32, image: &mut [f32]) {
+    let (h, w) = (shape.height, shape.width);
+    let [least_cells, most_cells] = SHADING_CELLS;
+    let cell = h.max(w) as f64 / generator.random_range(least_cells..=most_cells);
+    let mut field = unaligned_noise(generator, [h, w], cell);
+    let largest = field.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+    field.iter_mut().for_each(|value| *value = 1.0 + most * *value / largest);
+    for channel in image.chunks_exact_mut(h * w) {
+        channel.iter_mut().zip(&field).for_each(|(value, factor)| *value *= factor);
     }
 }
 
@@ -208,27 +190,6 @@ mod tests {
     }
 
     #[test]
-    fn images_turn_about_their_middle() {
-        let mut plane: Vec<f32> = (0..9).map(|k| k as f32).collect();
-        Turn::new(90.0, 0.0).apply(&mut plane, 3, 3);
-        let turned = [6.0, 3.0, 0.0, 7.0, 4.0, 1.0, 8.0, 5.0, 2.0];
-        let back = [2.0, 5.0, 8.0, 1.0, 4.0, 7.0, 0.0, 3.0, 6.0];
-        let is = |expected: [f32; 9]| plane.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4);
-        assert!(is(turned) || is(back), "{plane:?}");
-        // Twice as large: the middle stays, and its neighbors are halfway to it.
-        let mut plane = vec![0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0];
-        Turn::new(0.0, 1.0).apply(&mut plane, 3, 3);
-        assert_eq!(plane, [0.25, 0.5, 0.25, 0.5, 1.0, 0.5, 0.25, 0.5, 0.25]);
-        // What enters is like the edge: an image of one value stays what it is.
-        let mut plane = vec![0.7; 25];
-        Turn::new(30.0, -0.3).apply(&mut plane, 5, 5);
-        assert!(plane.iter().all(|value| (value - 0.7).abs() < 1e-6), "{plane:?}");
-        let mut mask = vec![true; 25];
-        Turn::new(30.0, -0.3).apply_mask(&mut mask, 5, 5);
-        assert!(mask.iter().all(|&inside| inside));
-    }
-
-    #[test]
     fn values_and_region_follow_every_change() {
         let augmentation = Augmentation::default().rotation(20.0).scale(0.1).gamma(0.2).brightness(0.1);
         augmentation.validate().unwrap();
@@ -245,6 +206,27 @@ mod tests {
             seen.insert(region.iter().filter(|&&inside| inside).count());
         }
         assert!(seen.len() > 5, "{seen:?}");
+    }
+
+    #[test]
+    fn light_varies_smoothly_and_alike_in_all_channels() {
+        let augmentation = Augmentation::default().shading(0.3);
+        augmentation.validate().unwrap();
+        let shape = Shape::new(2, 32, 24);
+        let mut largest: f32 = 0.0;
+        for stream in 0..40 {
+            let mut image = vec![0.5; shape.len()];
+            augmentation.apply(&mut random::generator(4, stream), shape, &mut image, None);
+            let (first, second) = image.split_at(shape.pixels());
+            assert_eq!(first, second);
+            for (pixel, value) in first.iter().enumerate() {
+                largest = largest.max((value / 0.5 - 1.0).abs());
+                if pixel % 24 > 0 {
+                    assert!((value - first[pixel - 1]).abs() < 0.05, "{stream} {pixel}");
+                }
+            }
+        }
+        assert!(largest > 0.25 && largest < 0.3 + 1e-6, "{largest}");
     }
 
     #[test]

@@ -77,11 +77,13 @@ mod model;
 mod network;
 mod network_reconstructor;
 mod network_vae;
+mod noise;
 mod restorer;
 mod synthetic;
 mod synthetic_training;
 mod taught;
 mod training;
+mod turn;
 mod vae;
 
 pub use anomaly_segmenter::AnomalySegmenter;

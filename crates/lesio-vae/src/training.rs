@@ -234,9 +234,9 @@ fn check_values(
     if *likelihood != Likelihood::Bernoulli {
         return Ok(());
     }
-    let brightness = augmentation.brightness;
     let expected = "0, since a Bernoulli likelihood needs values in [0, 1]";
-    require(brightness == 0.0, "augmentation.brightness", brightness, expected)?;
+    require(augmentation.brightness == 0.0, "augmentation.brightness", augmentation.brightness, expected)?;
+    require(augmentation.shading == 0.0, "augmentation.shading", augmentation.shading, expected)?;
     let mut values = sets.iter().flat_map(|set| (0..set.len()).flat_map(|index| set.image(index)));
     match values.find(|value| !(0.0..=1.0).contains(*value)) {
         Some(value) => {

@@ -24,10 +24,17 @@ use super::content::Content;
 pub struct SyntheticAnomalies {
     /// Numbers of noise cells along the longer side for regions; one is drawn for each anomaly. 1 to 4096.
     pub cells: Vec<usize>,
-    /// Fraction of the image's pixels outside a region, before the region is cut to the foreground: smallest and
-    /// largest, 0 to 1.
+    /// Largest elongation of regions: cells of noise are up to this many times longer along a random direction than
+    /// across it. 1 to 100; 1 for round regions, as in files of earlier versions.
+    #[serde(default = "round", skip_serializing_if = "is_round")]
+    pub elongation: f64,
+    /// Fraction of the foreground's pixels outside an anomaly: smallest and largest, 0 to 1.
     pub quantile: [f64; 2],
-    /// Fraction of the anomalies with a soft edge, 0 to 1.
+    /// Fraction of the anomalies that become stronger from their edge to their middle, without a step at the edge: 0 to
+    /// 1; 0 in files of earlier versions.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gradual: f64,
+    /// Fraction of the other anomalies with a soft edge, 0 to 1.
     pub soft: f64,
     /// Smallest and largest opacity, 0 to 1.
     pub opacity: [f64; 2],
@@ -44,6 +51,18 @@ pub struct SyntheticAnomalies {
     /// User-defined contents, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnContent>,
+}
+
+fn round() -> f64 {
+    1.0
+}
+
+fn is_zero(fraction: &f64) -> bool {
+    *fraction == 0.0
+}
+
+fn is_round(elongation: &f64) -> bool {
+    *elongation == round()
 }
 
 /// A built-in content and its weight.
@@ -66,6 +85,8 @@ pub struct OwnContent {
 
 /// Most cells along a side.
 const MOST_CELLS: usize = 4096;
+/// Most an anomaly may be longer than wide.
+const LARGEST_ELONGATION: f64 = 100.0;
 /// Largest weight.
 const LARGEST_WEIGHT: f64 = 1000.0;
 
@@ -78,7 +99,7 @@ impl SyntheticAnomalies {
         let contents = [
             (0.6, Content::Brighter { least: 0.08, most: 0.78, texture: 0.3 }),
             (0.15, Content::Darker { least: 0.1, most: 0.7 }),
-            (0.25, Content::Foreign { shift: 0.23 }),
+            (0.25, Content::Foreign { shift: 0.23, rotation: 0.0 }),
         ];
         Self::of(vec![3, 4, 6, 8, 12], 0.02, contents)
     }
@@ -89,17 +110,29 @@ impl SyntheticAnomalies {
         let contents = [
             (0.25, Content::Tinted { largest: 0.5 }),
             (0.25, Content::Colored { texture: 0.1 }),
-            (0.3, Content::Foreign { shift: 0.5 }),
+            (0.3, Content::Foreign { shift: 0.5, rotation: 180.0 }),
             (0.2, Content::Displaced { least: 0.025, most: 0.125 }),
         ];
-        Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents)
+        // Cracks and scratches are long.
+        Self { elongation: 8.0, ..Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents) }
     }
 
     fn of<const N: usize>(cells: Vec<usize>, change: f64, contents: [(f64, Content); N]) -> Self {
         let contents = contents.map(|(weight, content)| WeightedContent { weight, content }).to_vec();
         let (quantile, opacity) = ([0.85, 0.985], [0.25, 1.0]);
         let range = Some([0.0, 1.0]);
-        Self { cells, quantile, soft: 0.7, opacity, change, range, contents, own: Vec::new() }
+        Self {
+            cells,
+            elongation: 1.0,
+            gradual: 0.5,
+            quantile,
+            soft: 0.7,
+            opacity,
+            change,
+            range,
+            contents,
+            own: Vec::new(),
+        }
     }
 
     /// Limits the values of images with an anomaly ([`SyntheticAnomalies::range`](#structfield.range)).
@@ -129,6 +162,8 @@ impl SyntheticAnomalies {
             in_range(name, least, 0.0..=1.0)?;
             in_range(name, most, least..=1.0)?;
         }
+        in_range("elongation", self.elongation, 1.0..=LARGEST_ELONGATION)?;
+        in_range("gradual", self.gradual, 0.0..=1.0)?;
         in_range("soft", self.soft, 0.0..=1.0)?;
         in_range("change", self.change, 0.0..=100.0)?;
         if let Some(range @ [low, high]) = self.range {
@@ -170,6 +205,8 @@ mod tests {
         );
         for value in [f64::NAN, -1.0, 1e9] {
             assert_eq!(refused(&|config| config.opacity[1] = value), "opacity");
+            assert_eq!(refused(&|config| config.elongation = value), "elongation");
+            assert_eq!(refused(&|config| config.gradual = value), "gradual");
             assert_eq!(refused(&|config| config.soft = value), "soft");
             assert_eq!(refused(&|config| config.range = Some([0.5, value.min(0.5)])), "range");
             assert_eq!(refused(&|config| config.change = value), "change");

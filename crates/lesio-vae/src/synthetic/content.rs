@@ -8,7 +8,8 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::noise::unaligned_noise;
+use crate::noise::unaligned_noise;
+use crate::turn::{Edge, Turn};
 
 /// A user-defined content of anomalies, which is mixed with an image inside the anomaly.
 ///
@@ -89,10 +90,13 @@ pub enum Content {
         /// Standard deviation of the texture, 0 to 10.
         texture: f64,
     },
-    /// A part of another normal image, shifted cyclically by a random amount.
+    /// A part of another normal image, shifted cyclically by a random amount and rotated.
     Foreign {
         /// Largest shift along rows and columns as a share of the side, 0 to 1.
         shift: f64,
+        /// Largest rotation to either side, in degrees, 0 to 180; 0 in files of earlier versions.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        rotation: f64,
     },
     /// A displaced part of the same image.
     Displaced {
@@ -101,6 +105,10 @@ pub enum Content {
         /// Most, `least` to 1.
         most: f64,
     },
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Cells of textures along a side.
@@ -124,7 +132,10 @@ impl Content {
             }
             Self::Tinted { largest } => in_range("tinted.largest", largest, 0.0..=100.0),
             Self::Colored { texture } => in_range("colored.texture", texture, 0.0..=10.0),
-            Self::Foreign { shift } => in_range("foreign.shift", shift, 0.0..=1.0),
+            Self::Foreign { shift, rotation } => {
+                in_range("foreign.shift", shift, 0.0..=1.0)?;
+                in_range("foreign.rotation", rotation, 0.0..=180.0)
+            }
             Self::Displaced { least, most } => {
                 in_range("displaced.least", least, 0.0..=1.0)?;
                 in_range("displaced.most", most, least..=1.0)
@@ -172,10 +183,15 @@ impl Content {
                         .for_each(|(into, &noise)| *into = color + texture as f32 * noise);
                 }
             }
-            Self::Foreign { shift } => {
+            Self::Foreign { shift, rotation } => {
                 let mut by = |side: usize| generator.random_range(-shift..=shift) * side as f64;
                 let by = [by(shape.height), by(shape.width)];
                 rolled(other, shape, by, into);
+                if rotation > 0.0 {
+                    let turn = Turn::new(generator.random_range(-rotation..=rotation) as f32, 0.0);
+                    into.chunks_exact_mut(shape.pixels())
+                        .for_each(|plane| turn.apply(plane, shape.height, shape.width, Edge::Wrap));
+                }
             }
             Self::Displaced { least, most } => {
                 let side = shape.height.max(shape.width) as f64;
@@ -238,8 +254,10 @@ mod tests {
             assert!(bright.iter().zip(&image).all(|(a, b)| (0.09..0.51).contains(&(a - b))));
             let dark = fill(Content::Darker { least: 0.1, most: 0.7 }, stream);
             assert!(dark.iter().zip(&image).all(|(a, b)| a < b && *a >= 0.29 * b));
-            let foreign = fill(Content::Foreign { shift: 0.3 }, stream);
-            assert!(foreign.iter().all(|value| *value > 7.0));
+            for rotation in [0.0, 180.0] {
+                let foreign = fill(Content::Foreign { shift: 0.3, rotation }, stream);
+                assert!(foreign.iter().all(|value| *value > 7.0));
+            }
             let displaced = fill(Content::Displaced { least: 0.1, most: 0.2 }, stream);
             assert!(displaced != image);
             let mut sorted = [displaced, image.clone()];
@@ -260,7 +278,8 @@ mod tests {
             assert_eq!(refused(Content::Darker { least: 0.0, most: value }), "darker.most");
             assert_eq!(refused(Content::Tinted { largest: value }), "tinted.largest");
             assert_eq!(refused(Content::Colored { texture: value }), "colored.texture");
-            assert_eq!(refused(Content::Foreign { shift: value }), "foreign.shift");
+            assert_eq!(refused(Content::Foreign { shift: value, rotation: 0.0 }), "foreign.shift");
+            assert_eq!(refused(Content::Foreign { shift: 0.5, rotation: value }), "foreign.rotation");
             assert_eq!(refused(Content::Displaced { least: 0.0, most: value }), "displaced.most");
         }
     }

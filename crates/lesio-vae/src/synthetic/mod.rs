@@ -2,7 +2,6 @@
 
 mod config;
 mod content;
-mod noise;
 mod region;
 
 use std::sync::Arc;

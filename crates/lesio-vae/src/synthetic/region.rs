@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use super::config::SyntheticAnomalies;
-use super::noise::unaligned_noise;
+use crate::noise::{elongated_noise, unaligned_noise};
 
 /// Half the side of the window over which soft edges rise.
 const SOFT: usize = 2;
@@ -20,16 +20,28 @@ pub(super) fn strength(
     let (h, w) = (shape.height, shape.width);
     let cells = config.cells.get(generator.random_range(0..config.cells.len().max(1))).copied().unwrap_or(1);
     let cell = h.max(w) as f64 / cells as f64;
-    let noise = unaligned_noise(generator, [h, w], cell);
+    let noise = match config.elongation > 1.0 {
+        // On a logarithmic scale, so that twice and half as long are equally far.
+        true => {
+            let elongation = generator.random_range(0.0..=config.elongation.ln()).exp();
+            elongated_noise(generator, [h, w], cell, elongation)
+        }
+        false => unaligned_noise(generator, [h, w], cell),
+    };
     let [least, most] = config.quantile;
     let share: f64 = generator.random_range(least..=most);
-    let mut sorted = noise.clone();
+    let inside = |pixel: usize| region.is_none_or(|region| region[pixel]);
+    // Of the region alone, so that its size does not matter.
+    let mut sorted: Vec<f32> =
+        noise.iter().enumerate().filter(|(pixel, _)| inside(*pixel)).map(|(_, &value)| value).collect();
     let rank = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
     let threshold = match sorted.is_empty() {
         true => f32::INFINITY,
         false => *sorted.select_nth_unstable_by(rank, f32::total_cmp).1,
     };
-    let inside = |pixel: usize| region.is_none_or(|region| region[pixel]);
+    if config.gradual > 0.0 && generator.random_bool(config.gradual) {
+        return gradual(&noise, threshold, generator.random(), inside);
+    }
     let mut strength: Vec<f32> = noise
         .iter()
         .enumerate()
@@ -39,6 +51,18 @@ pub(super) fn strength(
         soften(&mut strength, h, w);
     }
     strength
+}
+
+/// The strength that rises with the noise above the threshold, and is 1 from this share of its peak's height on.
+fn gradual(noise: &[f32], threshold: f32, share: f32, inside: impl Fn(usize) -> bool) -> Vec<f32> {
+    let values = noise.iter().enumerate().filter(|(pixel, _)| inside(*pixel)).map(|(_, &value)| value);
+    let peak = values.fold(threshold, f32::max);
+    let ramp = (share * (peak - threshold)).max(f32::MIN_POSITIVE);
+    let strength = |(pixel, &value): (usize, &f32)| match inside(pixel) {
+        true => ((value - threshold) / ramp).clamp(0.0, 1.0),
+        false => 0.0,
+    };
+    noise.iter().enumerate().map(strength).collect()
 }
 
 /// Replaces each pixel of a mask by the fraction of its window that is inside.
@@ -51,5 +75,33 @@ fn soften(mask: &mut [f32], h: usize, w: usize) {
         let columns = column.saturating_sub(SOFT)..(column + SOFT + 1).min(w);
         let sum: f32 = rows.map(|row| whole[row * w..][columns.clone()].iter().sum::<f32>()).sum();
         *value = sum / window;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lesio_nn::random;
+
+    #[test]
+    fn gradual_anomalies_have_smaller_steps_at_their_edge() {
+        let shape = Shape::new(1, 64, 64);
+        let config =
+            |gradual: f64| SyntheticAnomalies { gradual, soft: 1.0, ..SyntheticAnomalies::medical() };
+        // The median step from outside to the inside, over all edges of many regions.
+        let step = |gradual: f64| {
+            let mut steps = Vec::new();
+            for stream in 0..40 {
+                let strength = strength(&config(gradual), &mut random::generator(9, stream), shape, None);
+                assert!(strength.iter().all(|value| (0.0..=1.0).contains(value)));
+                let edges =
+                    (0..strength.len() - 1).filter(|k| (strength[*k] > 0.0) != (strength[k + 1] > 0.0));
+                steps.extend(edges.map(|k| strength[k].max(strength[k + 1])));
+            }
+            steps.sort_by(f32::total_cmp);
+            steps[steps.len() / 2]
+        };
+        let [soft, gradual] = [0.0, 1.0].map(step);
+        assert!(soft > 0.45 && gradual < 0.35, "{soft} {gradual}");
     }
 }
