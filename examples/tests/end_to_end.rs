@@ -351,6 +351,9 @@ fn members_are_trained_evaluated_and_calibrated_again() {
     let seeds =
         reports.each_ref().map(|report| report["recipe"]["segmenter"]["training"]["train"]["seed"].clone());
     assert_eq!(seeds, [3, 4]);
+    // The page shows what the model was taught.
+    let page = std::fs::read_to_string(out.join("member-1/report.html")).unwrap();
+    assert!(page.contains("with an anomaly") && page.contains("class=\"montage\""), "{page}");
     // What was trained is not lost unasked; a scheduler that repeats the job finds it done.
     fail(&mut members(&[]), &["--overwrite"]);
     succeed(&mut members(&["--resume-or-fresh"]));

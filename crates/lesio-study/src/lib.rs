@@ -96,6 +96,7 @@ mod recalibrate;
 mod scratch;
 mod shard;
 mod subject;
+mod taught;
 mod thresholds;
 mod train_localizer;
 mod training;

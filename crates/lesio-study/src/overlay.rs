@@ -191,7 +191,8 @@ fn overlaid(
     })
 }
 
-fn enlargement(rows: usize) -> usize {
+/// The factor that makes small pictures large enough to be seen.
+pub(crate) fn enlargement(rows: usize) -> usize {
     LEAST_ROWS.div_ceil(rows.max(1)).clamp(1, MOST_ENLARGED)
 }
 

@@ -5,7 +5,7 @@ use lesio_image::{FittedPreprocessing, Preprocessing};
 use lesio_nn::{Ending, EpochRecord};
 use lesio_report::{Curve, HtmlReport, LinePlot, Svg};
 use lesio_settings::setters;
-use lesio_vae::Examples;
+use lesio_vae::{Examples, SyntheticExample};
 use serde_json::{Value, json};
 
 use crate::calibrating::calibrate;
@@ -17,6 +17,7 @@ use crate::observer::{Notice, Observer, Step};
 use crate::position::normalize_by_position;
 use crate::presentation::PresentationError;
 use crate::subject::Subject;
+use crate::taught::{taught_examples, taught_montage};
 use crate::training::{ModelTraining, TrainOptions, train};
 use crate::training_data::{TrainingData, TrainingPart};
 use crate::training_length::TrainingLength;
@@ -106,6 +107,8 @@ pub struct TrainedLocalizer {
     pub history: Vec<EpochRecord>,
     /// Why the training ended.
     pub ending: Ending,
+    /// Some of the synthetic anomalies that the model learned from; none for other kinds of models.
+    pub taught: Vec<SyntheticExample>,
 }
 
 /// Trains a model on the normal slices of subjects and calibrates it on others. Without validation subjects, every
@@ -204,6 +207,7 @@ impl<'a> PreparedTraining<'a> {
         }
         observer.begin(&Step::Training, 1);
         let model = length.applied(model, preprocessing, examples, validation, options)?;
+        let taught = taught_examples(&model, examples, options)?;
         let (examples, validation) = (examples.clone(), validation.clone());
         let trained = train(&model, preprocessing.clone(), examples, validation, options, |event| {
             observer.training(event)
@@ -211,7 +215,7 @@ impl<'a> PreparedTraining<'a> {
         observer.end();
         let localizer = self.calibrated(trained.localizer, observer)?;
         let (data, history, ending) = (self.data, trained.history, trained.ending);
-        Ok(TrainedLocalizer { localizer, model, data, history, ending })
+        Ok(TrainedLocalizer { localizer, model, data, history, ending, taught })
     }
 
     /// The localizer of a trained model with its filters, normalized by position and calibrated.
@@ -263,17 +267,23 @@ impl TrainedLocalizer {
         })
     }
 
-    /// A page with the losses and the settings.
+    /// A page with the losses, examples of synthetic anomalies, and the settings.
     ///
     /// # Errors
     /// None in practice; the plot checks its own curves.
     pub fn page(&self) -> Result<HtmlReport, WorkflowError> {
-        Ok(HtmlReport::new("Training of a localizer")
-            .figure_svg(
-                &loss_plot(&self.history, "loss per image")?,
-                "Mean loss of each epoch; the model is that of the lowest validation loss.",
-            )
-            .code(serde_json::to_string_pretty(&self.model)?))
+        let mut page = HtmlReport::new("Training of a localizer").figure_svg(
+            &loss_plot(&self.history, "loss per image")?,
+            "Mean loss of each epoch; the model is that of the lowest validation loss.",
+        );
+        if !self.taught.is_empty() {
+            page = page.montage(
+                &taught_montage(&self.taught, self.localizer.model().image_shape())?,
+                "Training images with synthetic anomalies, which are outlined in the last row. The model detects anomalies \
+                 that resemble them.",
+            )?;
+        }
+        Ok(page.code(serde_json::to_string_pretty(&self.model)?))
     }
 }
 

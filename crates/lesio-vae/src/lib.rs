@@ -103,7 +103,7 @@ pub use network_reconstructor::{NetworkReconstructor, NetworkSegmenter};
 pub use network_vae::NetworkVae;
 pub use restorer::Restorer;
 pub use synthetic::{AnomalyContent, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent};
-pub use synthetic_training::{SyntheticObjective, SyntheticTraining};
+pub use synthetic_training::{SyntheticExample, SyntheticObjective, SyntheticTraining, synthetic_examples};
 pub use taught::TaughtConfig;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};
 pub use vae::{Vae, initial_parameters, networks};

@@ -157,6 +157,48 @@ impl SyntheticObjective {
     }
 }
 
+/// A normal image with a synthetic anomaly, as a network sees it in training.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SyntheticExample {
+    /// The image without the anomaly, augmented, `[c, h, w]`.
+    pub original: Vec<f32>,
+    /// The image with the anomaly, `[c, h, w]`.
+    pub changed: Vec<f32>,
+    /// Where the anomaly is, `[h, w]`.
+    pub anomaly: Vec<bool>,
+}
+
+/// Examples of a training, spread evenly over its images, to show what a network was taught: as many as `count`, or one
+/// of each image if there are fewer images.
+///
+/// # Errors
+/// Those of [`SyntheticObjective::restorer`].
+pub fn synthetic_examples(
+    config: &TaughtConfig,
+    training: &SyntheticTraining,
+    examples: &Examples,
+    own: &[Arc<dyn AnomalyContent>],
+    count: usize,
+) -> Result<Vec<SyntheticExample>, ConfigError> {
+    let none = Examples::new(config.image_shape());
+    let objective = SyntheticObjective::restorer(config, training.clone(), examples.clone(), none, own)?;
+    let (shape, count) = (examples.shape(), count.min(examples.len()));
+    let samples: Vec<usize> = (0..count).map(|k| k * examples.len() / count).collect();
+    let (mut buffers, batch) = (Buffers::default(), Batch::new(&samples, training.train.seed));
+    draw(&objective.synthesizer, &batch, examples, &training.augmentation, &mut buffers);
+    let Buffers { clean, seen, marks, .. } = &buffers;
+    let images = clean.chunks_exact(shape.len()).zip(seen.chunks_exact(shape.len()));
+    Ok(images
+        .zip(marks.chunks_exact(shape.pixels()))
+        .map(|((original, changed), anomaly)| SyntheticExample {
+            original: original.to_vec(),
+            changed: changed.to_vec(),
+            anomaly: anomaly.to_vec(),
+        })
+        .collect())
+}
+
 impl Objective<1> for SyntheticObjective {
     fn samples(&self) -> usize {
         self.examples.len()
@@ -322,6 +364,28 @@ fn probability(logit: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DenoiserConfig, SyntheticAnomalies};
+
+    #[test]
+    fn examples_show_what_changed_and_where() {
+        let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32), SyntheticAnomalies::medical());
+        let mut images = Examples::new(config.image_shape());
+        for k in 0..5 {
+            images.push(&vec![0.2 + 0.1 * k as f32; 1024]).unwrap();
+        }
+        let of = |count| {
+            let training = SyntheticTraining::default();
+            synthetic_examples(&config, &training, &images, &[], count).unwrap()
+        };
+        let shown = of(3);
+        assert_eq!(shown.iter().map(|one| one.original[0]).collect::<Vec<_>>(), [0.2, 0.3, 0.5]);
+        assert!(shown.iter().any(|one| one.anomaly.contains(&true)));
+        for SyntheticExample { original, changed, anomaly } in &shown {
+            let same = original.iter().zip(changed).zip(anomaly);
+            assert!(same.filter(|(_, inside)| !**inside).all(|((a, b), _)| (a - b).abs() <= 0.021));
+        }
+        assert_eq!((of(9).len(), of(0).len()), (5, 0));
+    }
 
     #[test]
     fn gradients_are_those_of_the_loss() {
