@@ -28,7 +28,8 @@ pub struct SyntheticAnomalies {
     /// across it. 1 to 100; 1 for round regions, as in files of earlier versions.
     #[serde(default = "round", skip_serializing_if = "is_round")]
     pub elongation: f64,
-    /// Fraction of the foreground's pixels outside an anomaly: smallest and largest, 0 to 1.
+    /// Fraction of the image's pixels outside a region, before the region is cut to the foreground: smallest and
+    /// largest, 0 to 1.
     pub quantile: [f64; 2],
     /// Fraction of the anomalies that become stronger from their edge to their middle, without a step at the edge: 0 to
     /// 1; 0 in files of earlier versions.
@@ -113,8 +114,8 @@ impl SyntheticAnomalies {
             (0.3, Content::Foreign { shift: 0.5, rotation: 180.0 }),
             (0.2, Content::Displaced { least: 0.025, most: 0.125 }),
         ];
-        // Cracks and scratches are long.
-        Self { elongation: 8.0, ..Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents) }
+        // Cracks and scratches are long, and stains have no sharp edge.
+        Self { elongation: 8.0, gradual: 0.5, ..Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents) }
     }
 
     fn of<const N: usize>(cells: Vec<usize>, change: f64, contents: [(f64, Content); N]) -> Self {
@@ -124,7 +125,7 @@ impl SyntheticAnomalies {
         Self {
             cells,
             elongation: 1.0,
-            gradual: 0.5,
+            gradual: 0.0,
             quantile,
             soft: 0.7,
             opacity,

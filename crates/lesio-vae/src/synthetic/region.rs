@@ -30,15 +30,13 @@ pub(super) fn strength(
     };
     let [least, most] = config.quantile;
     let share: f64 = generator.random_range(least..=most);
-    let inside = |pixel: usize| region.is_none_or(|region| region[pixel]);
-    // Of the region alone, so that its size does not matter.
-    let mut sorted: Vec<f32> =
-        noise.iter().enumerate().filter(|(pixel, _)| inside(*pixel)).map(|(_, &value)| value).collect();
+    let mut sorted = noise.clone();
     let rank = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
     let threshold = match sorted.is_empty() {
         true => f32::INFINITY,
         false => *sorted.select_nth_unstable_by(rank, f32::total_cmp).1,
     };
+    let inside = |pixel: usize| region.is_none_or(|region| region[pixel]);
     if config.gradual > 0.0 && generator.random_bool(config.gradual) {
         return gradual(&noise, threshold, generator.random(), inside);
     }
