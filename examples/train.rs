@@ -72,6 +72,7 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
+    args.model.warn_of_unused();
     let layout = args.data.layout();
     let trainings_on =
         |data: Option<&Dataset>| args.model.trainings((&layout, data), args.passes, args.seed, args.members);

@@ -112,6 +112,11 @@ pub fn parse<A: Parser>() -> A {
     parsed
 }
 
+/// Whether the command line, or the file of arguments that it names, gives an argument of this long name.
+pub(crate) fn is_given(name: &str) -> bool {
+    INVOCATION.get().is_some_and(|invocation| invocation.file.arguments.contains_key(name))
+}
+
 /// The name of the running program.
 fn program_name() -> String {
     let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();

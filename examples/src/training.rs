@@ -16,7 +16,8 @@ use lesio::vae::{
 use crate::arguments::{number, whole};
 use crate::choices::{FrameOfGrid, frames, named, one_of, precisions};
 use crate::filters::{MedianLengths, length_of};
-use crate::output::note;
+use crate::invocation::is_given;
+use crate::output::{note, warn};
 
 type LikelihoodOfScale = fn(f64) -> Likelihood;
 type CorruptionOfNoise = fn(f64) -> Corruption;
@@ -149,6 +150,18 @@ pub struct ModelArgs {
     #[arg(long, value_parser = precisions(), default_value = "single")]
     precision: Precision,
 }
+
+/// Arguments that only some kinds of models use.
+const OF_KINDS: [(&str, &[ModelKind]); 8] = [
+    ("latent", &[ModelKind::Vae]),
+    ("beta", &[ModelKind::Vae]),
+    ("likelihood", &[ModelKind::Vae]),
+    ("scale", &[ModelKind::Vae]),
+    ("precision", &[ModelKind::Vae]),
+    ("corruption", &[ModelKind::Vae, ModelKind::Denoiser]),
+    ("noise", &[ModelKind::Vae, ModelKind::Denoiser]),
+    ("anomalies", &[ModelKind::Restorer, ModelKind::Segmenter]),
+];
 
 fn coarse_noise(deviation: f64) -> Corruption {
     Corruption::CoarseNoise { deviation, cell: 8 }
@@ -285,6 +298,16 @@ impl StartArgs {
 }
 
 impl ModelArgs {
+    /// Warns of arguments that none of the models uses.
+    pub fn warn_of_unused(&self) {
+        for (name, kinds) in OF_KINDS {
+            if is_given(name) && !self.model.iter().any(|kind| kinds.contains(kind)) {
+                let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+                warn(&format!("--{name} has no effect here: it is for --model {}", kinds.join(" and ")));
+            }
+        }
+    }
+
     /// The training configurations of the localizers for images of this layout: one of each kind, for each of
     /// `members` seeds. Without the data, the configurations serve only to check the settings.
     #[must_use]

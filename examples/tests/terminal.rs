@@ -92,6 +92,25 @@ fn an_earlier_training_is_not_lost_unasked() {
     fail(train(&data, &model).arg("--resume-or-fresh"), &["model.safetensors", "--overwrite"]);
 }
 
+/// An argument that no model uses is told, and one that a model uses is not.
+#[test]
+fn arguments_without_an_effect_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_pictures(&data.join("train/good"), 12, 16);
+    let arguments = ["--noise", "0.1", "--latent", "8", "--precision", "bfloat16"];
+    let told = succeed(train(&data, &folder.path().join("denoiser")).args(arguments)).err;
+    for name in ["--latent", "--precision"] {
+        assert!(
+            told.contains(&format!("warning: {name} has no effect here: it is for --model vae")),
+            "{told}"
+        );
+    }
+    assert!(!told.contains("--noise"), "{told}");
+    let told = succeed(train(&data, &folder.path().join("vae")).args(["--model", "vae"]).args(arguments)).err;
+    assert!(!told.contains("no effect"), "{told}");
+}
+
 /// Settings that no program can use are refused by name, at once: the data they are given do not exist.
 #[test]
 fn arguments_are_checked_before_work_begins() {
