@@ -106,6 +106,10 @@ pub struct ModelArgs {
         ),
     ]))]
     anomalies: Option<fn() -> SyntheticAnomalies>,
+    /// Fraction of the synthetic anomalies that become stronger from their edge to their middle, without a step at the
+    /// edge
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 1.0))]
+    gradual: f64,
     /// Mirror half of the training images left to right. Restorers and segmenters then also average their output for an
     /// image and for its mirror image. On by default only for restorers and segmenters of heads
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -152,7 +156,7 @@ pub struct ModelArgs {
 }
 
 /// Arguments that only some kinds of models use.
-const OF_KINDS: [(&str, &[ModelKind]); 8] = [
+const OF_KINDS: [(&str, &[ModelKind]); 9] = [
     ("latent", &[ModelKind::Vae]),
     ("beta", &[ModelKind::Vae]),
     ("likelihood", &[ModelKind::Vae]),
@@ -161,6 +165,7 @@ const OF_KINDS: [(&str, &[ModelKind]); 8] = [
     ("corruption", &[ModelKind::Vae, ModelKind::Denoiser]),
     ("noise", &[ModelKind::Vae, ModelKind::Denoiser]),
     ("anomalies", &[ModelKind::Restorer, ModelKind::Segmenter]),
+    ("gradual", &[ModelKind::Restorer, ModelKind::Segmenter]),
 ];
 
 fn coarse_noise(deviation: f64) -> Corruption {
@@ -435,7 +440,8 @@ impl ModelArgs {
         }
         let mirror = augmentation.mirror;
         let training = SyntheticTraining::default().train(train).augmentation(augmentation);
-        let anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
+        let mut anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
+        anomalies.gradual = self.gradual;
         let model = TaughtConfig::new(network, anomalies).test_time_mirror(mirror);
         match kind {
             ModelKind::Segmenter => ModelTraining::Segmenter { model, training },

@@ -114,8 +114,8 @@ impl SyntheticAnomalies {
             (0.3, Content::Foreign { shift: 0.5, rotation: 180.0 }),
             (0.2, Content::Displaced { least: 0.025, most: 0.125 }),
         ];
-        // Cracks and scratches are long, and stains have no sharp edge.
-        Self { elongation: 8.0, gradual: 0.5, ..Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents) }
+        // Cracks and scratches are long.
+        Self { elongation: 8.0, ..Self::of(vec![3, 4, 6, 8, 12, 16], 0.03, contents) }
     }
 
     fn of<const N: usize>(cells: Vec<usize>, change: f64, contents: [(f64, Content); N]) -> Self {
