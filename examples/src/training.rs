@@ -155,7 +155,7 @@ pub struct ModelArgs {
     precision: Precision,
 }
 
-/// Arguments that only some kinds of models use.
+/// Arguments that only some kinds of models use, by their long names.
 const OF_KINDS: [(&str, &[ModelKind]); 9] = [
     ("latent", &[ModelKind::Vae]),
     ("beta", &[ModelKind::Vae]),
@@ -308,7 +308,7 @@ impl ModelArgs {
         for (name, kinds) in OF_KINDS {
             if is_given(name) && !self.model.iter().any(|kind| kinds.contains(kind)) {
                 let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
-                warn(&format!("--{name} has no effect here: it is for --model {}", kinds.join(" and ")));
+                warn(&format!("--{name} has no effect here: it is for --model {}", kinds.join(" or ")));
             }
         }
     }

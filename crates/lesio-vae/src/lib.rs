@@ -8,7 +8,7 @@
 //!   [`Divergence`] that has a warm-up, a capacity or free bits; a [`Trainer`](lesio_nn::Trainer) runs it.
 //!   [`DenoiserObjective`] is the objective of a denoiser.
 //! - Networks trained with [`SyntheticAnomalies`]: a [`Restorer`] removes them, an [`AnomalySegmenter`] segments them;
-//!   [`SyntheticObjective`] is the objective of both.
+//!   [`SyntheticObjective`] is the objective of both, and [`synthetic_examples`] shows what it teaches.
 //! - Your own models: implement [`Reconstructor`] or [`VariationalModel`] on plain slices. A [`NetworkVae`] combines
 //!   any two declared networks; with the feature `candle`, the module `candle` adapts models written with candle,
 //!   with gradients by automatic differentiation.

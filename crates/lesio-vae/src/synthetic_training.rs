@@ -173,7 +173,7 @@ pub struct SyntheticExample {
 /// of each image if there are fewer images.
 ///
 /// # Errors
-/// Those of [`SyntheticObjective::restorer`].
+/// For settings out of range, for a missing content, and for images of another shape than the model's.
 pub fn synthetic_examples(
     config: &TaughtConfig,
     training: &SyntheticTraining,
@@ -181,12 +181,15 @@ pub fn synthetic_examples(
     own: &[Arc<dyn AnomalyContent>],
     count: usize,
 ) -> Result<Vec<SyntheticExample>, ConfigError> {
-    let none = Examples::new(config.image_shape());
-    let objective = SyntheticObjective::restorer(config, training.clone(), examples.clone(), none, own)?;
-    let (shape, count) = (examples.shape(), count.min(examples.len()));
+    config.validate()?;
+    training.validate()?;
+    let shape = config.image_shape();
+    check_shape(shape, &[examples])?;
+    let synthesizer = Synthesizer::new(&config.anomalies, own).map_err(|error| error.within("anomalies"))?;
+    let count = count.min(examples.len());
     let samples: Vec<usize> = (0..count).map(|k| k * examples.len() / count).collect();
     let (mut buffers, batch) = (Buffers::default(), Batch::new(&samples, training.train.seed));
-    draw(&objective.synthesizer, &batch, examples, &training.augmentation, &mut buffers);
+    draw(&synthesizer, &batch, examples, &training.augmentation, &mut buffers);
     let Buffers { clean, seen, marks, .. } = &buffers;
     let images = clean.chunks_exact(shape.len()).zip(seen.chunks_exact(shape.len()));
     Ok(images

@@ -478,9 +478,12 @@ mod tests {
             ] {
                 assert_eq!(setting(VaeTraining { corruption, ..VaeTraining::default() }), name, "{value}");
             }
-            let augmentation = Augmentation::default().brightness(value as f32);
-            let name = "augmentation.brightness";
-            assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), name, "{value}");
+            for (augmentation, name) in [
+                (Augmentation::default().brightness(value as f32), "augmentation.brightness"),
+                (Augmentation::default().shading(value as f32), "augmentation.shading"),
+            ] {
+                assert_eq!(setting(VaeTraining { augmentation, ..VaeTraining::default() }), name, "{value}");
+            }
         }
         for value in [0, 1 << 40, usize::MAX] {
             for (corruption, name) in [

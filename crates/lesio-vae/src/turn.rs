@@ -23,7 +23,7 @@ impl Turn {
     }
 
     /// The source position of a pixel of the result, in rows and columns.
-    pub(crate) fn source(&self, row: usize, column: usize, h: usize, w: usize) -> [f32; 2] {
+    fn source(&self, row: usize, column: usize, h: usize, w: usize) -> [f32; 2] {
         let (middle_row, middle_column) = ((h - 1) as f32 / 2.0, (w - 1) as f32 / 2.0);
         let (y, x) = (row as f32 - middle_row, column as f32 - middle_column);
         [self.cosine * y - self.sine * x + middle_row, self.sine * y + self.cosine * x + middle_column]

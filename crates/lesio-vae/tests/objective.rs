@@ -11,8 +11,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use lesio_nn::candle::CandleNetwork;
 use lesio_nn::{Batch, Mode, Objective, Parameter, ParameterSet, Shape, Trainer};
 use lesio_vae::{
-    Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence, Examples,
-    LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, VaeConfig, VaeObjective, VaeTraining,
+    Augmentation, Corruption, Denoiser, DenoiserConfig, DenoiserObjective, DenoiserTraining, Divergence,
+    Examples, LOG_VARIANCE_RANGE, Latent, Likelihood, Normalization, VaeConfig, VaeObjective, VaeTraining,
     initial_parameters, networks,
 };
 use support::{Probe, batch, blobs, pixel_losses, values};
@@ -448,6 +448,8 @@ fn faults_are_named_and_nothing_panics() {
     let mut brighter = VaeTraining::default();
     brighter.augmentation.brightness = 0.2;
     assert!(new(brighter, case.examples()).unwrap_err().to_string().contains("Bernoulli"));
+    let shaded = VaeTraining::default().augmentation(Augmentation::default().shading(0.2));
+    assert!(new(shaded, case.examples()).unwrap_err().to_string().contains("augmentation.shading"));
     let mut bright = Examples::new(shape);
     bright.push(&vec![1.2; shape.len()]).unwrap();
     assert!(new(VaeTraining::default(), bright).unwrap_err().to_string().contains("1.2"));
