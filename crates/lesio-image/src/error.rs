@@ -21,11 +21,13 @@ pub enum ImageError {
         first: Vec<usize>,
     },
     /// All values that a step uses are equal, so there is no contrast.
-    #[error("all {voxels} values are {value}, so there is no contrast to work with")]
+    #[error(
+        "there is no contrast to work with: of {voxels} values, all that determine the scale are {value}"
+    )]
     ConstantImage {
         /// The value.
         value: f64,
-        /// Number of these values.
+        /// Number of values in the image or its foreground.
         voxels: usize,
     },
     /// No voxel belongs to the foreground.

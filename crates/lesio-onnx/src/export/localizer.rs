@@ -361,7 +361,12 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
         (Intensity::Range(scale), _) => {
             steps.push(format!("intensity: (value - {}) / {}", scale.low(), scale.high() - scale.low()));
         }
-        (Intensity::Robust(_), _) => steps.push("intensity: scaling by percentiles of each image".to_owned()),
+        (Intensity::Robust(scaling), _) => steps.push(format!(
+            "intensity: percentile {} of each image to 0, percentile {} to {}",
+            scaling.low,
+            scaling.high,
+            scaling.reach.recip()
+        )),
         (Intensity::ZScore(_), _) => {
             steps.push("intensity: scaling by mean and standard deviation of each image".to_owned());
         }
