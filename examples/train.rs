@@ -72,7 +72,6 @@ fn main() -> ExitCode {
 fn program() -> Outcome {
     let args = parse::<Args>();
     let started = Instant::now();
-    args.model.warn_of_unused();
     let layout = args.data.layout();
     let trainings_on =
         |data: Option<&Dataset>| args.model.trainings((&layout, data), args.passes, args.seed, args.members);
@@ -98,6 +97,7 @@ fn program() -> Outcome {
         members.push((out, model, options));
     }
     let data = args.data.open()?;
+    args.model.warn_of_unused((&layout, Some(&data)), args.passes);
     let trainings = trainings_on(Some(&data));
     let unknown = data.unknown();
     if unknown > 0 && layout != Layout::MvTec {

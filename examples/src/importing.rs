@@ -126,6 +126,11 @@ pub struct ViewArgs {
         ("percentiles", "By each image's own percentiles", Intensity::Robust(RobustScaling::new())),
         ("z-score", "To mean 0 and standard deviation 1 of each image", Intensity::ZScore(ZScore::plain())),
         (
+            "median",
+            "By each image's own median, which lesions change less than higher percentiles",
+            Intensity::Robust(RobustScaling::median()),
+        ),
+        (
             "histogram",
             "Percentiles, then the histogram of the normal images (Nyul); needs --normals",
             Intensity::Standardized(HistogramStandardizer::new()),

@@ -41,13 +41,19 @@ pub struct ModelArgs {
     size: usize,
     /// Preprocessing; by default heads for volumes and photo for images
     #[arg(long, value_parser = named::<Preset>(&[
-        ("heads", "Find the head, standardize its histogram, align its box to the grid"),
+        ("heads", "Find the head, scale its intensities, align its box to the grid"),
         ("photo", "Scale each image by its own percentiles and fit it to the grid"),
     ]))]
     preprocessing: Option<Preset>,
-    /// Scaling of intensities, instead of that of --preprocessing
+    /// Scaling of intensities, instead of that of --preprocessing: percentiles for photo; for heads median if all models
+    /// are restorers or segmenters, and otherwise histogram
     #[arg(long, value_parser = one_of(vec![
         ("percentiles", "By each image's own percentiles", Intensity::Robust(RobustScaling::new())),
+        (
+            "median",
+            "By each image's own median, which lesions change less than higher percentiles",
+            Intensity::Robust(RobustScaling::median()),
+        ),
         (
             "histogram",
             "Percentiles, then the histogram of the training images (Nyul)",
@@ -166,6 +172,12 @@ const OF_KINDS: [(&str, &[ModelKind]); 9] = [
     ("noise", &[ModelKind::Vae, ModelKind::Denoiser]),
     ("anomalies", &[ModelKind::Restorer, ModelKind::Segmenter]),
     ("gradual", &[ModelKind::Restorer, ModelKind::Segmenter]),
+];
+
+/// Arguments whose effect depends on other arguments: a change of each, and why it may have no effect.
+const OF_CHOICES: [(&str, fn(&mut ModelArgs), &str); 2] = [
+    ("scale", |args| args.scale *= 2.0, "this --likelihood has no scale"),
+    ("noise", |args| args.noise += 1.0, "the training images get no noise without --corruption noise"),
 ];
 
 fn coarse_noise(deviation: f64) -> Corruption {
@@ -303,12 +315,25 @@ impl StartArgs {
 }
 
 impl ModelArgs {
-    /// Warns of arguments that none of the models uses.
-    pub fn warn_of_unused(&self) {
+    /// Warns of arguments that none of the models of these images uses.
+    pub fn warn_of_unused(&self, images: (&Layout, Option<&Dataset>), passes: PassArgs) {
+        let mut told = Vec::new();
         for (name, kinds) in OF_KINDS {
             if is_given(name) && !self.model.iter().any(|kind| kinds.contains(kind)) {
+                told.push(name);
                 let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
                 warn(&format!("--{name} has no effect here: it is for --model {}", kinds.join(" or ")));
+            }
+        }
+        let preset = self.preset(images);
+        for (name, change, reason) in OF_CHOICES {
+            let mut changed = self.clone();
+            change(&mut changed);
+            let used = |&kind: &ModelKind| {
+                changed.model(kind, preset, passes, 0) != self.model(kind, preset, passes, 0)
+            };
+            if is_given(name) && !told.contains(&name) && !self.model.iter().any(used) {
+                warn(&format!("--{name} has no effect here: {reason}"));
             }
         }
     }
@@ -333,14 +358,12 @@ impl ModelArgs {
     fn training(
         &self,
         kind: ModelKind,
-        (layout, data): (&Layout, Option<&Dataset>),
+        images: (&Layout, Option<&Dataset>),
         passes: PassArgs,
         seed: u64,
         members: usize,
     ) -> LocalizerTraining {
-        let preset = self
-            .preprocessing
-            .unwrap_or_else(|| data.map_or_else(|| Preset::of(layout), |data| Preset::of_data(layout, data)));
+        let preset = self.preset(images);
         let preprocessing = self.prepared(preset);
         let bands = self.position_bands.unwrap_or_else(|| Preset::bands(&preprocessing));
         LocalizerTraining::new(self.model(kind, preset, passes, seed), preprocessing)
@@ -403,6 +426,11 @@ impl ModelArgs {
             .augmentation(augmentation)
             .corruption(self.corruption.map_or_else(of_preset, |corruption| corruption(self.noise)));
         ModelTraining::Vae { model, training }
+    }
+
+    fn preset(&self, (layout, data): (&Layout, Option<&Dataset>)) -> Preset {
+        let of_images = || data.map_or_else(|| Preset::of(layout), |data| Preset::of_data(layout, data));
+        self.preprocessing.unwrap_or_else(of_images)
     }
 
     /// The augmentation that the arguments give; other settings follow from the kind of model and of image.

@@ -13,8 +13,12 @@ use support::{
 };
 
 fn train(data: &Path, out: &Path) -> Command {
+    train_kind("denoiser", data, out)
+}
+
+fn train_kind(kind: &str, data: &Path, out: &Path) -> Command {
     let mut command = program("train");
-    command.arg("--data").arg(data).arg("--out").arg(out).args(["--layout", "mvtec", "--model", "denoiser"]);
+    command.arg("--data").arg(data).arg("--out").arg(out).args(["--layout", "mvtec", "--model", kind]);
     command.args(["--size", "16", "--widths", "4,4", "--epochs", "2", "--batch", "8"]);
     command
 }
@@ -107,8 +111,16 @@ fn arguments_without_an_effect_are_told() {
         );
     }
     assert!(!told.contains("--noise"), "{told}");
-    let told = succeed(train(&data, &folder.path().join("vae")).args(["--model", "vae"]).args(arguments)).err;
+    let vae = |name: &str, more: &[&str]| {
+        let mut command = train_kind("vae", &data, &folder.path().join(name));
+        succeed(command.args(["--scale", "0.2"]).args(arguments).args(more)).err
+    };
+    let told = vae("vae", &["--corruption", "noise"]);
     assert!(!told.contains("no effect"), "{told}");
+    let told = vae("bernoulli", &["--likelihood", "bernoulli"]);
+    assert!(told.contains("warning: --scale has no effect here: this --likelihood has no scale"), "{told}");
+    assert!(told.contains("warning: --noise has no effect here"), "{told}");
+    assert!(!told.contains("--latent"), "{told}");
 }
 
 /// Settings that no program can use are refused by name, at once: the data they are given do not exist.
