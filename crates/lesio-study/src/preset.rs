@@ -18,7 +18,8 @@ use lesio_vae::{Augmentation, Mirror, SyntheticAnomalies};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Volumes of heads: the head is found, its histogram is standardized and its box is aligned to the grid.
+    /// Volumes of heads: the head is found, its histogram is standardized and its box is aligned to the grid. For
+    /// restorers and segmenters, it is scaled by its median instead.
     Heads,
     /// Photographs: each is scaled by its own percentiles and fitted to the grid.
     Photo,
@@ -57,13 +58,20 @@ impl Preset {
         }
     }
 
-    /// The preprocessing for restorers and segmenters. Heads are clipped at 1.5 instead of 1: otherwise bright lesions
-    /// have no texture. On the validation patients of LGG, the marks of a segmenter have an average precision of .902
-    /// with it, and .891 without it.
+    /// The preprocessing for restorers and segmenters.
+    ///
+    /// Heads are scaled by their median: a lesion changes the highest percentiles of a histogram, so that standardizing
+    /// it makes a large lesion resemble normal tissue. On the validation patients of LGG, the marks of a segmenter have
+    /// an average precision of .925 with it, and .911 with a standardized histogram. Heads are also clipped at 1.5
+    /// instead of 1, since bright lesions have no texture otherwise (.902 instead of .891, with standardized
+    /// histograms).
     #[must_use]
     pub fn taught_preprocessing(self, grid: [usize; 2]) -> Preprocessing {
         match self {
-            Self::Heads => self.preprocessing(grid).clip(Some([0.0, 1.5])),
+            Self::Heads => {
+                let scaling = Intensity::Robust(RobustScaling::median());
+                self.preprocessing(grid).intensity(scaling).clip(Some([0.0, 1.5]))
+            }
             Self::Photo => self.preprocessing(grid),
         }
     }

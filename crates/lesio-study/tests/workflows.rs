@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lesio_anomaly::{Localizer, ModelConfig, PredictorName};
-use lesio_image::Image;
+use lesio_image::{Image, Intensity, RobustScaling};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
@@ -200,6 +200,8 @@ fn a_segmenter_is_taught_a_content_of_ones_own() {
     assert_eq!(range(None), None);
     let clip = |preset: Preset| preset.taught_preprocessing([32, 32]).clip;
     assert_eq!([clip(Preset::Heads), clip(Preset::Photo)], [Some([0.0, 1.5]), Some([0.0, 1.0])]);
+    let scaling = Preset::Heads.taught_preprocessing([32, 32]).intensity;
+    assert_eq!(scaling, Intensity::Robust(RobustScaling::median()));
     // What it was taught is in its file, which is read without the content.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
