@@ -6,7 +6,7 @@ use lesio_anomaly::{
     NormalScoresBuilder, PredictorName, Provenance,
 };
 use lesio_files::Existing;
-use lesio_image::{Image, Intensity, LinearScale, Preprocessing, Scan};
+use lesio_image::{Image, Intensity, LinearScale, Preprocessing, RobustScaling, Scan};
 use lesio_nn::{
     Activation, Bias, Convolution, Device, Differentiate, Engine, Inference, Initialization, Layer,
     NetworkBuilder, ParameterSet, Shape,
@@ -192,11 +192,14 @@ fn a_graph_may_take_and_give_intensities() {
         assert!((found - (expected * 190.0 + 10.0)).abs() < 2e-3, "{found} {expected}");
     }
     // By percentiles of each image, a graph cannot.
-    let preprocessing = Preprocessing::new([16, 16]).intensity(Intensity::Robust(Default::default()));
+    let preprocessing = Preprocessing::new([16, 16]).intensity(Intensity::Robust(RobustScaling::median()));
     let preprocessing = preprocessing.fit([] as [Scan; 0]).unwrap();
     let other = Localizer::new(own.model().clone(), preprocessing, Provenance::new(7, "none")).unwrap();
     let error = ExportConfig::default().scaling(Scaling::Inside).export(&other).unwrap_err().to_string();
     assert!(error.contains("robust"), "{error}");
+    let described = ExportConfig::default().export(&other).unwrap().description;
+    let first = "intensity: percentile 1 of each image to 0, percentile 50 to 0.3125";
+    assert_eq!(described["not_in_the_graphs"][0], first);
 }
 
 #[test]
