@@ -63,6 +63,18 @@ pub enum LoadError {
         /// The cause.
         source: serde_json::Error,
     },
+    /// The configuration contains a setting that this version does not know. It cannot be left out: the model would
+    /// compute something else.
+    #[error(
+        "the configuration in {path:?} contains {setting}, which this version of lesio does not know; a newer version \
+         may have written it"
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Where it stands, such as `preprocessing.scaling.reach`.
+        setting: String,
+    },
     /// A tensor is of another type than f32.
     #[error("tensor {tensor:?} in {path:?} has type {found}, expected F32")]
     Type {
@@ -256,7 +268,7 @@ pub fn describe(path: impl AsRef<Path>, limit: u64) -> Result<Description, LoadE
 ///
 /// # Errors
 /// If the file cannot be read, is larger than `limit` bytes, is not a safetensors file, has another kind or version, is
-/// damaged, or contains NaN.
+/// damaged, contains NaN, or contains a setting that `T` does not have.
 pub fn load<T: DeserializeOwned>(
     path: impl AsRef<Path>,
     kind: &str,
@@ -332,9 +344,23 @@ fn decode_from<T: DeserializeOwned>(
         })?;
         parameters.insert(name, parameter);
     }
-    let document = serde_json::from_value(envelope.document)
-        .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
-    Ok((parameters, document))
+    Ok((parameters, parsed(path, envelope.document)?))
+}
+
+/// Parses a document, none of whose settings may be ignored.
+fn parsed<T: DeserializeOwned>(path: &Path, document: serde_json::Value) -> Result<T, LoadError> {
+    let mut unknown = None;
+    let parsed = serde_ignored::deserialize(document, |ignored| {
+        // Question marks stand for optional values and newtypes, which have no name.
+        let named =
+            || ignored.to_string().split('.').filter(|part| *part != "?").collect::<Vec<_>>().join(".");
+        unknown.get_or_insert_with(named);
+    })
+    .map_err(|source| LoadError::Document { path: path.to_owned(), source })?;
+    match unknown {
+        None => Ok(parsed),
+        Some(setting) => Err(LoadError::Unknown { path: path.to_owned(), setting }),
+    }
 }
 
 /// Reads this many numbers, and returns the checksum of their bytes, too.
@@ -460,6 +486,34 @@ mod tests {
         save(&file, "test", 1, &set(), &0).unwrap();
         assert!(matches!(load::<i32>(&file, "test", 1, 10), Err(LoadError::Read { .. })));
         assert!(matches!(load::<i32>(folder.path(), "test", 1, 10), Err(LoadError::Read { .. })));
+    }
+
+    #[test]
+    fn unknown_settings_are_refused_by_name() {
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only read")]
+        struct Inner {
+            known: i32,
+        }
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only read")]
+        struct Outer {
+            parts: Vec<Option<Inner>>,
+        }
+        let path = Path::new("some.safetensors");
+        let read = |document: serde_json::Value| {
+            decode::<Outer>(path, &encode("test", 1, &set(), &document).unwrap(), "test", 1)
+        };
+        assert!(read(serde_json::json!({"parts": [null, {"known": 1}]})).is_ok());
+        let error =
+            read(serde_json::json!({"parts": [null, {"known": 1, "newer": 2, "newest": 3}]})).unwrap_err();
+        assert!(
+            matches!(&error, LoadError::Unknown { setting, .. } if setting == "parts.1.newer"),
+            "{error}"
+        );
+        let expected = "the configuration in \"some.safetensors\" contains parts.1.newer, which this version of lesio \
+                        does not know; a newer version may have written it";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -337,17 +337,25 @@ fn no_number_of_a_file_does_harm() {
         let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
         let envelope: serde_json::Value =
             serde_json::from_str(header["__metadata__"]["lesio"].as_str().unwrap()).unwrap();
-        let (mut refused, mut graded) = (0, 0);
-        for mutation in lesio_settings::mutation::mutations(&envelope) {
+        let load = |envelope: &serde_json::Value| {
             let mut header = header.clone();
-            header["__metadata__"]["lesio"] = serde_json::Value::String(mutation.document.to_string());
+            header["__metadata__"]["lesio"] = serde_json::Value::String(envelope.to_string());
             let mut text = serde_json::to_vec(&header).unwrap();
             text.resize(text.len().next_multiple_of(8), b' ');
             let mut file = (text.len() as u64).to_le_bytes().to_vec();
             file.extend(text);
             file.extend(&bytes[8 + length..]);
             std::fs::write(&path, file).unwrap();
-            match QualityModel::load(&path, &Device::Cpu) {
+            QualityModel::load(&path, &Device::Cpu)
+        };
+        for change in lesio_settings::mutation::with_unknown_fields(&envelope["document"]) {
+            let mut envelope = envelope.clone();
+            envelope["document"] = change.document;
+            assert!(load(&envelope).is_err(), "a setting of a later version in {} was ignored", change.place);
+        }
+        let (mut refused, mut graded) = (0, 0);
+        for mutation in lesio_settings::mutation::mutations(&envelope) {
+            match load(&mutation.document) {
                 Err(error) => {
                     assert!(error.to_string().contains("quality.safetensors"), "{error}");
                     refused += 1;

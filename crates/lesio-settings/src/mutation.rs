@@ -1,4 +1,4 @@
-//! Documents with each of their numbers replaced by an invalid value, for tests of readers.
+//! Documents with one change each, for tests of readers: an invalid value or an unknown field.
 
 use serde_json::{Value, json};
 
@@ -27,7 +27,12 @@ pub struct Mutation {
 #[must_use]
 pub fn mutations(document: &Value) -> Vec<Mutation> {
     let mut places = Vec::new();
-    walk(document, String::new(), &mut places);
+    walk(document, String::new(), &mut |place, value| {
+        // Numbers, and lists that are not empty.
+        if value.is_number() || value.as_array().is_some_and(|items| !items.is_empty()) {
+            places.push((place.to_owned(), value.is_number()));
+        }
+    });
     let mut all = Vec::new();
     for (place, is_number) in places {
         let numbers = [
@@ -54,21 +59,44 @@ pub fn mutations(document: &Value) -> Vec<Mutation> {
     all
 }
 
-/// Collects the positions of numbers and of lists that are not empty.
-fn walk(value: &Value, place: String, places: &mut Vec<(String, bool)>) {
+/// The document with an unknown field `newer` in one of its objects at a time. A reader that ignores it would read a file
+/// of a later version as something else.
+///
+/// ```
+/// let changed = lesio_settings::mutation::with_unknown_fields(&serde_json::json!({ "range": { "low": 0.0 } }));
+/// assert_eq!(changed[1].document, serde_json::json!({ "range": { "low": 0.0, "newer": 1 } }));
+/// assert_eq!(changed[1].place, "/range");
+/// ```
+#[must_use]
+pub fn with_unknown_fields(document: &Value) -> Vec<Mutation> {
+    let mut places = Vec::new();
+    walk(document, String::new(), &mut |place, value| {
+        if value.is_object() {
+            places.push(place.to_owned());
+        }
+    });
+    let changed = |place: String| {
+        let mut document = document.clone();
+        if let Some(Value::Object(fields)) = document.pointer_mut(&place) {
+            fields.insert("newer".to_owned(), json!(1));
+        }
+        Mutation { place, value: json!(1), document }
+    };
+    places.into_iter().map(changed).collect()
+}
+
+/// Visits every value, with its position.
+fn walk(value: &Value, place: String, visit: &mut impl FnMut(&str, &Value)) {
+    visit(&place, value);
     match value {
-        Value::Number(_) => places.push((place, true)),
         Value::Array(items) => {
-            if !items.is_empty() {
-                places.push((place.clone(), false));
-            }
-            items.iter().enumerate().for_each(|(index, item)| walk(item, format!("{place}/{index}"), places));
+            items.iter().enumerate().for_each(|(index, item)| walk(item, format!("{place}/{index}"), visit));
         }
         Value::Object(fields) => {
             for (name, field) in fields {
-                walk(field, format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")), places);
+                walk(field, format!("{place}/{}", name.replace('~', "~0").replace('/', "~1")), visit);
             }
         }
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Number(_) => {}
     }
 }

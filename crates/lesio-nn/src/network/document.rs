@@ -4,7 +4,6 @@ use lesio_kernels::Precision;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::builder::NetworkBuilder;
-use super::error::NetworkError;
 use super::graph::{Network, Node, NodeId, Operation};
 use crate::layer::Layer;
 use crate::shape::Shape;
@@ -19,22 +18,21 @@ struct Document {
     precision: Precision,
 }
 
+/// Either an input or a layer. It is no flattened enum, which would hide unknown settings from the reader.
 #[derive(Serialize, Deserialize)]
 struct NodeDocument {
     name: String,
-    #[serde(flatten)]
-    kind: Kind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<Shape>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layer: Option<LayerDocument>,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Kind {
-    Input(Shape),
-    Layer {
-        of: Layer,
-        /// Places of the nodes that it reads.
-        reads: Vec<usize>,
-    },
+struct LayerDocument {
+    of: Layer,
+    /// Places of the nodes that it reads.
+    reads: Vec<usize>,
 }
 
 impl Serialize for Network {
@@ -45,19 +43,21 @@ impl Serialize for Network {
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Document::deserialize(deserializer)?.declared().map_err(de::Error::custom)
+        Document::deserialize(deserializer)?.declared()
     }
 }
 
 impl From<&Network> for Document {
     fn from(network: &Network) -> Self {
         let place = |ids: &[NodeId]| ids.iter().map(|id| id.index()).collect();
-        let node = |node: &Node| NodeDocument {
-            name: node.name().to_owned(),
-            kind: match node.operation() {
-                Operation::Input => Kind::Input(node.shape()),
-                Operation::Layer { layer, inputs } => Kind::Layer { of: layer.clone(), reads: place(inputs) },
-            },
+        let node = |node: &Node| {
+            let (input, layer) = match node.operation() {
+                Operation::Input => (Some(node.shape()), None),
+                Operation::Layer { layer, inputs } => {
+                    (None, Some(LayerDocument { of: layer.clone(), reads: place(inputs) }))
+                }
+            };
+            NodeDocument { name: node.name().to_owned(), input, layer }
         };
         Self {
             nodes: network.nodes().iter().map(node).collect(),
@@ -68,20 +68,21 @@ impl From<&Network> for Document {
 }
 
 impl Document {
-    fn declared(self) -> Result<Network, NetworkError> {
+    fn declared<E: de::Error>(self) -> Result<Network, E> {
         let ids = |places: Vec<usize>| places.into_iter().map(NodeId).collect::<Vec<_>>();
         let mut builder = NetworkBuilder::new();
-        for NodeDocument { name, kind } in self.nodes {
-            match kind {
-                Kind::Input(shape) => {
+        for NodeDocument { name, input, layer } in self.nodes {
+            match (input, layer) {
+                (Some(shape), None) => {
                     builder.input(name, shape);
                 }
-                Kind::Layer { of, reads } => {
-                    builder.layer(name, of, &ids(reads))?;
+                (None, Some(LayerDocument { of, reads })) => {
+                    builder.layer(name, of, &ids(reads)).map_err(E::custom)?;
                 }
+                _ => return Err(E::custom(format_args!("node {name:?} is not one of an input and a layer"))),
             }
         }
-        Ok(builder.finish(&ids(self.outputs))?.with_precision(self.precision))
+        Ok(builder.finish(&ids(self.outputs)).map_err(E::custom)?.with_precision(self.precision))
     }
 }
 
@@ -121,6 +122,17 @@ mod tests {
             let mut changed = whole.clone();
             *changed.pointer_mut(path).expect(path) = value.into();
             assert!(serde_json::from_value::<Network>(changed).is_err(), "{path}: {value}");
+        }
+        for (path, value) in [
+            // Neither, and both.
+            ("/nodes/0/input", serde_json::Value::Null),
+            ("/nodes/1/input", whole["nodes"][0]["input"].clone()),
+        ] {
+            let mut changed = whole.clone();
+            let (node, name) = path.rsplit_once('/').unwrap();
+            changed.pointer_mut(node).unwrap()[name] = value;
+            let error = serde_json::from_value::<Network>(changed).unwrap_err().to_string();
+            assert!(error.contains("is not one of an input and a layer"), "{error}");
         }
     }
 

@@ -40,6 +40,7 @@ impl InspectError {
             Self::Model(LoadError::Format { .. }) => "Format",
             Self::Model(LoadError::Kind { .. }) => "Kind",
             Self::Model(LoadError::Document { .. }) => "Document",
+            Self::Model(LoadError::Unknown { .. }) => "Unknown",
             Self::Model(LoadError::Type { .. }) => "Type",
             Self::Model(LoadError::NonFinite { .. }) => "NonFinite",
             Self::Model(LoadError::Checksum { .. }) => "Checksum",
