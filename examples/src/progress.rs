@@ -20,6 +20,34 @@ pub struct Progress {
     what: String,
     started: Instant,
     last_line: Mutex<Instant>,
+    pace: Mutex<Option<Pace>>,
+}
+
+/// The stage from which the remaining time is estimated: a task can have several of different lengths, and begin in the
+/// middle of one that it resumes.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// When the first report of the stage came, and how much was done then.
+    since: Instant,
+    from: u64,
+    /// The latest report.
+    done: u64,
+    all: u64,
+}
+
+impl Pace {
+    /// Continues with another report, which begins another stage if the length differs or fewer parts are done.
+    fn reported(before: Option<Self>, done: u64, all: u64, now: Instant) -> Self {
+        match before {
+            Some(pace) if pace.all == all && pace.done <= done => Self { done, ..pace },
+            _ => Self { since: now, from: done, done, all },
+        }
+    }
+
+    /// The remaining time, as text.
+    fn left(&self, now: Instant) -> String {
+        left(self.done - self.from, self.all.saturating_sub(self.from), (now - self.since).as_secs_f64())
+    }
 }
 
 /// Starts to show the progress of a task of `parts` parts.
@@ -33,7 +61,7 @@ pub fn bar(length: u64, what: &str) -> Progress {
     bar.set_message(what.to_owned());
     *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
     let now = Instant::now();
-    Progress { bar, what: what.to_owned(), started: now, last_line: Mutex::new(now) }
+    Progress { bar, what: what.to_owned(), started: now, last_line: Mutex::new(now), pace: Mutex::new(None) }
 }
 
 impl Progress {
@@ -75,14 +103,21 @@ impl Progress {
         if !self.bar.is_hidden() {
             return;
         }
+        let now = Instant::now();
+        let pace = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            // Read while the others wait: the number of parts would seem to fall otherwise.
+            let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+            let next = Pace::reported(*pace, done, all, now);
+            *pace.insert(next)
+        };
         let mut last = self.last_line.lock().unwrap_or_else(PoisonError::into_inner);
         if last.elapsed() < BETWEEN_LINES {
             return;
         }
-        *last = Instant::now();
-        let (done, all) = (self.bar.position(), self.bar.length().unwrap_or_default());
+        *last = now;
         let spent = self.started.elapsed().as_secs_f64();
-        note(&format!("{}: {done} of {all}, {spent:.0} s{}", self.what, left(done, all, spent)));
+        note(&format!("{}: {} of {}, {spent:.0} s{}", self.what, pace.done, pace.all, pace.left(now)));
     }
 }
 
@@ -117,12 +152,38 @@ pub(crate) fn suspended(print: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
-    use super::left;
+    use super::*;
 
     #[test]
     fn the_time_left_is_in_units_that_people_use() {
         let found = [(0, 10, 5.0), (5, 10, 10.0), (1, 10, 60.0), (1, 100, 600.0), (10, 10, 5.0)]
             .map(|(done, all, spent)| left(done, all, spent));
         assert_eq!(found, ["", ", about 10 s left", ", about 9 min left", ", about 16 h left", ""]);
+    }
+
+    #[test]
+    fn the_time_left_is_that_of_the_present_stage() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let reports = |all: &[(u64, u64, u64)]| {
+            let fold = |pace, &(seconds, done, all): &(u64, u64, u64)| {
+                Some(Pace::reported(pace, done, all, at(seconds)))
+            };
+            all.iter().fold(None, fold).unwrap().left(at(all.last().unwrap().0))
+        };
+        assert_eq!(reports(&[(1, 1, 101), (11, 11, 101)]), ", about 90 s left");
+        // Resumed in the middle of a training.
+        assert_eq!(reports(&[(1, 500, 600), (11, 510, 600)]), ", about 90 s left");
+        // After a long stage of another length, and of the same one.
+        assert_eq!(
+            reports(&[(1, 1, 10), (9000, 10, 10), (9010, 1, 101), (9020, 11, 101)]),
+            ", about 90 s left"
+        );
+        assert_eq!(
+            reports(&[(1, 1, 101), (9000, 101, 101), (9010, 1, 101), (9020, 11, 101)]),
+            ", about 90 s left"
+        );
+        // Nothing can be said at the beginning.
+        assert_eq!(reports(&[(9000, 101, 101), (9010, 1, 101)]), "");
     }
 }
