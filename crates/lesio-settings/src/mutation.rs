@@ -59,8 +59,8 @@ pub fn mutations(document: &Value) -> Vec<Mutation> {
     all
 }
 
-/// The document with an unknown field `newer` in one of its objects at a time. A reader that ignores it would read a file
-/// of a later version as something else.
+/// The document with an unknown field `newer` in one of its objects at a time. A reader that ignores the field would
+/// also ignore settings of a later version.
 ///
 /// ```
 /// let changed = lesio_settings::mutation::with_unknown_fields(&serde_json::json!({ "range": { "low": 0.0 } }));

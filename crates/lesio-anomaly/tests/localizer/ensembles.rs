@@ -5,7 +5,7 @@ use lesio_anomaly::{EnsembleConfig, EnsembleMember, EnsembleRule, LocalizerEnsem
 use super::*;
 
 /// Two localizers with the ensemble of their predictors: one normalizes by position, the other has other filters.
-fn with_ensemble() -> (Localizer, [Localizer; 2]) {
+pub(super) fn with_ensemble() -> (Localizer, [Localizer; 2]) {
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
     let first = calibrated();
     let other = localizer().postprocessing(PostProcessing::default().median(8.0, 8.0, 8.0));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod ensembles;
+mod later_versions;
 
 use std::sync::{Arc, OnceLock};
 
@@ -290,34 +291,6 @@ fn with_document(change: impl Fn(&mut serde_json::Value)) -> LoadError {
     let mut envelope = saved.envelope.clone();
     change(&mut envelope);
     saved.load_with(&envelope).unwrap_err()
-}
-
-#[test]
-fn settings_of_a_later_version_are_refused_wherever_they_stand() {
-    let saved = Saved::new(&calibrated());
-    // Objects whose keys are names of the user's choice, in which any other name is valid.
-    let mut open = Vec::new();
-    let changed = lesio_settings::mutation::with_unknown_fields(&saved.envelope["document"]);
-    for change in &changed {
-        let mut envelope = saved.envelope.clone();
-        envelope["document"] = change.document.clone();
-        match saved.load_with(&envelope) {
-            Ok(_) => open.push(change.place.as_str()),
-            // Variants of enums are not named.
-            Err(LoadError::Unknown { setting, .. }) => {
-                let place = format!("{}/newer", change.place);
-                assert!(
-                    setting.ends_with("newer") && setting.split('.').all(|part| place.contains(part)),
-                    "{setting}"
-                );
-            }
-            // An enum has one field, which is its variant, and a map may refuse the number.
-            Err(error) => assert!(matches!(error, LoadError::Document { .. }), "{}: {error}", change.place),
-        }
-    }
-    assert_eq!(open, [""; 0]);
-    let places: Vec<_> = changed.iter().map(|change| change.place.as_str()).collect();
-    assert!(places.contains(&"/preprocessing/config/intensity/standardized"), "{places:?}");
 }
 
 /// Filters in pixels of the image, as version 1 wrote them.

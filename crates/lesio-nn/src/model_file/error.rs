@@ -51,7 +51,7 @@ pub enum LoadError {
     Unknown {
         /// The file.
         path: PathBuf,
-        /// Where it stands, such as `preprocessing.scaling.reach`.
+        /// Where it stands, such as `preprocessing.config.intensity.reach`. Variants of enums are not part of it.
         setting: String,
     },
     /// A tensor is of another type than f32.
