@@ -1,5 +1,6 @@
 //! Why a model file could not be read or written.
 
+use std::io;
 use std::path::PathBuf;
 
 use safetensors::SafeTensorError;
@@ -14,7 +15,7 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file is not a safetensors file.
     #[error("{path:?} is not a safetensors file")]
