@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use lesio::io::write_volume;
 use lesio::phantom::{BrainConfig, BrainPhantom, Contrast, Tissue};
 use serde_json::Value;
-use support::{head, manifest_folder, program, ran, succeed, untrained_heads, write_heads};
+use support::{fail, head, manifest_folder, program, ran, succeed, untrained_heads, write_heads};
 
 /// Longer than any job of the test takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -457,6 +457,24 @@ fn ten_thousand_cases_take_hardly_more_memory_than_a_thousand() {
     // The list of the cases and of their files.
     let bytes_per_case = (all.mebibytes - few.mebibytes) * f64::from(1 << 20) / 9_000.0;
     assert!(bytes_per_case < 1000.0, "{bytes_per_case} bytes per case");
+}
+
+/// The models of the file beside the scripts, which docs/cluster.md submits.
+#[test]
+fn the_cells_of_the_examples_are_options_of_train() {
+    let cells = fs::read_to_string(script("cells.txt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for line in cells.lines().filter(|line| !line.starts_with('#')) {
+        let mut options = line.split_whitespace();
+        let out = folder.path().join(options.next().unwrap());
+        // Only the data are wrong.
+        let mut command = program("train");
+        command.args(options).arg("--out").arg(out).arg("--data").arg(folder.path().join("no-such-folder"));
+        fail(&mut command, &["no-such-folder"]);
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 #[test]
