@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let loaded = Localizer::load_with(&path, &loading)?;
     let scored = loaded.score(&subjects[7].scan, &names)?;
     for score in &scored.scores {
-        let judged = loaded.judge(score.predictor, &score.postprocessed, &scored.foreground, 0.25)?;
+        let judged = loaded.judge(&scored, score.predictor, 0.25)?;
         say!("{}: {judged:?}", score.predictor);
     }
     Ok(std::fs::remove_file(path)?)

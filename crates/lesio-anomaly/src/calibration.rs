@@ -1,12 +1,13 @@
 //! The scores of normal images, and thresholds and p-values that follow from them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PredictorName;
-use crate::resolution::ResolutionRange;
+use crate::resolution::{ResolutionDoubt, ResolutionRange};
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.
 const TAILS: [f64; 24] = [
@@ -88,6 +89,28 @@ pub enum Judgement {
         /// Its p-value, the smallest possible one.
         p_value: f64,
     },
+    /// The subject cannot be compared with the normal subjects.
+    Incomparable(Incomparable),
+}
+
+/// Why a subject cannot be compared with the normal subjects of a calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Incomparable {
+    /// It has no score, because it has no foreground.
+    NoScore,
+    /// The normal subjects have another resolution.
+    Resolution(ResolutionDoubt),
+}
+
+impl fmt::Display for Incomparable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoScore => f.write_str("it has no foreground"),
+            Self::Resolution(doubt) => doubt.fmt(f),
+        }
+    }
 }
 
 /// The scores of normal subjects by one predictor: quantiles over pixels, and each subject's highest score.
@@ -373,12 +396,16 @@ impl NormalScores {
         (1 + reached) as f64 / (1 + self.maxima.len()) as f64
     }
 
-    /// The verdict on a subject with this highest score, at a false-alarm probability of `level`, 0 to 1.
+    /// The verdict on a subject with this highest score, at a false-alarm probability of `level`, 0 to 1. A score of NaN or
+    /// negative infinity is none: [`Incomparable::NoScore`].
     ///
     /// # Errors
     /// [`SettingError`] for another level.
     pub fn judge(&self, highest: f32, level: f64) -> Result<Judgement, SettingError> {
         in_range("level", level, 0.0..=1.0)?;
+        if highest.is_nan() || highest == f32::NEG_INFINITY {
+            return Ok(Judgement::Incomparable(Incomparable::NoScore));
+        }
         let (p_value, smallest) = (self.family_wise_p_value(highest), self.smallest_p_value());
         Ok(match p_value <= level {
             true => Judgement::Abnormal { p_value },

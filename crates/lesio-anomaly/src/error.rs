@@ -67,6 +67,12 @@ pub enum PredictError {
         /// The predictor.
         predictor: String,
     },
+    /// A scan was not scored by this predictor.
+    #[error("the scan was not scored by predictor {predictor:?}")]
+    NotScored {
+        /// The predictor.
+        predictor: String,
+    },
     /// A user-defined predictor was requested but not registered.
     #[error("predictor {predictor:?} is not built in, and no function was registered for it")]
     NotRegistered {

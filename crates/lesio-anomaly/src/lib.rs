@@ -51,7 +51,7 @@
 //! let map = &scored.scores[0].postprocessed;
 //! assert_eq!((map.shape(), map.geometry()), (scan.grid(), scan.geometry()));
 //! let threshold = localizer.calibration().get(name).ok_or("not calibrated")?.threshold(0.01);
-//! let detections = localizer.map_filters().detections(map, threshold);
+//! let detections = localizer.map_filters().detections(map, &scored.foreground, &scored.resolution, threshold)?;
 //! assert_eq!(detections.shape(), scan.grid());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -90,7 +90,7 @@ mod shared;
 mod smoothing;
 mod ssim;
 
-pub use calibration::{Calibration, Judgement, NormalScores, NormalScoresBuilder};
+pub use calibration::{Calibration, Incomparable, Judgement, NormalScores, NormalScoresBuilder};
 pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};

@@ -264,7 +264,7 @@ impl<'a> ScanMaps<'a> {
             scores.push(ScanScore { predictor: maps.predictor(), raw, postprocessed });
         }
         let reconstruction = self.reconstruction(scan)?;
-        let (resolution, doubt) = (self.resolution, self.doubt.clone());
+        let (resolution, doubt) = (self.resolution, self.doubt);
         Ok(ScoredScan { scores, reconstruction, foreground: self.into_foreground(), resolution, doubt })
     }
 }

@@ -155,7 +155,8 @@ impl PostProcessing {
 
     /// Filters a map whose slices run along `plane`; `foreground` is on the same grid.
     ///
-    /// Lengths are millimeters by the geometry of the map, or voxels, as [`Self::unit`] says.
+    /// Lengths are millimeters by the geometry of the map, or voxels, as [`Self::unit`] says. The map of a picture has no
+    /// millimeters: use [`PostProcessing::apply_at`] with [`ScoredScan::resolution`](crate::ScoredScan::resolution).
     ///
     /// # Errors
     /// [`PredictError::Setting`] as [`PostProcessing::validate`]; [`PredictError::Image`] for a foreground of another
@@ -166,25 +167,11 @@ impl PostProcessing {
         foreground: &Volume<bool>,
         plane: Plane,
     ) -> Result<Volume<f32>, PredictError> {
-        self.apply_to(map.clone(), foreground, plane)
+        self.apply_at(map.clone(), foreground, plane, &Resolution::of_volume(map, plane))
     }
 
-    /// Like [`PostProcessing::apply`], in the map's own memory.
-    ///
-    /// # Errors
-    /// Those of [`PostProcessing::apply`].
-    pub fn apply_to(
-        &self,
-        map: Volume<f32>,
-        foreground: &Volume<bool>,
-        plane: Plane,
-    ) -> Result<Volume<f32>, PredictError> {
-        let resolution = Resolution::of_volume(&map, plane);
-        self.apply_at(map, foreground, plane, &resolution)
-    }
-
-    /// Like [`PostProcessing::apply_to`], with lengths by this resolution: pixels of the network's grid for a
-    /// picture.
+    /// Like [`PostProcessing::apply`], in the map's own memory and with lengths by this resolution: pixels of the network's
+    /// grid for a picture.
     ///
     /// # Errors
     /// Those of [`PostProcessing::apply`].
@@ -196,10 +183,7 @@ impl PostProcessing {
         resolution: &Resolution,
     ) -> Result<Volume<f32>, PredictError> {
         self.validate()?;
-        if map.shape() != foreground.shape() {
-            let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
-            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
-        }
+        check_foreground(&map, foreground)?;
         let axes = slice_axes(&map, plane);
         let (mut lengths, mut spacing) = ([0.0; 3], [1.0; 3]);
         for (place, axis) in axes.into_iter().enumerate() {
@@ -217,15 +201,25 @@ impl PostProcessing {
         Ok(Volume::new(values, geometry))
     }
 
-    /// The detections of a map at a threshold (`>=`), without components smaller than [`Self::smallest`], by the
-    /// geometry of the map.
-    #[must_use]
-    pub fn detections(&self, map: &Volume<f32>, threshold: f32) -> Volume<bool> {
-        let above = map.data().mapv(|value| value >= threshold);
+    /// The detections of a map at a threshold (`>=`) inside the foreground, without components smaller than
+    /// [`Self::smallest`] at the resolution of the scan ([`ScoredScan::resolution`](crate::ScoredScan::resolution)).
+    ///
+    /// # Errors
+    /// [`PredictError::Image`] for a foreground of another shape.
+    pub fn detections(
+        &self,
+        map: &Volume<f32>,
+        foreground: &Volume<bool>,
+        resolution: &Resolution,
+        threshold: f32,
+    ) -> Result<Volume<bool>, PredictError> {
+        check_foreground(map, foreground)?;
+        let zip = ndarray::Zip::from(map.data()).and(foreground.data());
+        let above = zip.map_collect(|&value, &inside| inside && value >= threshold);
         let components = label_volume(&above, lesio_image::Connectivity::Vertex);
-        let least = self.least_voxels(&Resolution::of_volume(map, Plane::Axial));
+        let least = self.least_voxels(resolution);
         let kept = components.select(|component| component.size as u64 >= least);
-        Volume::new(kept, *map.geometry())
+        Ok(Volume::new(kept, *map.geometry()))
     }
 
     /// Smallest number of voxels of a detection at this resolution, at least one.
@@ -342,6 +336,14 @@ pub(crate) fn quiet_outside(values: &mut ArrayRef3<f32>, inside: &ArrayRef3<bool
             }
         });
     });
+}
+
+fn check_foreground(map: &Volume<f32>, foreground: &Volume<bool>) -> Result<(), ImageError> {
+    if map.shape() == foreground.shape() {
+        return Ok(());
+    }
+    let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
+    Err(ImageError::ShapeMismatch { what: "foreground", found, expected })
 }
 
 /// The lowest value of a map inside a mask; 0 where the mask is empty.
@@ -463,11 +465,20 @@ mod tests {
                 0.0
             }
         }));
+        let resolution = Resolution::of_volume(&map, Plane::Axial);
         let count = |smallest: f64, threshold: f32| {
             let filters = PostProcessing::none().smallest(smallest);
-            filters.detections(&map, threshold).data().iter().filter(|&&inside| inside).count()
+            let found = filters.detections(&map, &everywhere(&map), &resolution, threshold).unwrap();
+            found.data().iter().filter(|&&inside| inside).count()
         };
         assert_eq!([count(1.0, 1.0), count(5.0, 1.0), count(9.0, 1.0), count(1.0, 1.5)], [12, 8, 0, 4]);
+        // The background has none, whatever its score.
+        let left = Volume::new(Array3::from_shape_fn((6, 6, 3), |(i, ..)| i < 3), *map.geometry());
+        let found = PostProcessing::none().detections(&map, &left, &resolution, 1.0).unwrap();
+        assert_eq!(found.data().iter().filter(|&&inside| inside).count(), 8);
+        let other = volume(Array3::zeros((6, 6, 2))).map(|_| true);
+        let refused = PostProcessing::none().detections(&map, &other, &resolution, 1.0);
+        assert!(matches!(refused, Err(PredictError::Image(_))));
     }
 
     #[test]

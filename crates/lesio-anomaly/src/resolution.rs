@@ -190,7 +190,7 @@ fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
 }
 
 /// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ResolutionDoubt {

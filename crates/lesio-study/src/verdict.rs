@@ -114,6 +114,7 @@ impl CaseVerdict {
                 Judgement::Abnormal { p_value } => {
                     return Ok(Self { verdict: Verdict::Abnormal, p_value: Some(p_value), ..found });
                 }
+                Judgement::Incomparable(reason) => reason.to_string(),
                 _ => {
                     let (subjects, needed) = (normal.subjects(), (1.0 / level - 1.0).ceil());
                     format!(
@@ -159,6 +160,7 @@ mod tests {
         for (score, normal, level, doubt) in [
             (None, Some(&normal), 0.5, None),
             (Some(9.0), None, 0.5, None),
+            (Some(f32::NAN), Some(&normal), 0.5, None),
             (Some(9.0), Some(&normal), 0.5, Some(&doubt)),
             (Some(9.0), Some(&normal), 0.05, None),
         ] {

@@ -1,12 +1,12 @@
 //! Scoring of scans.
 
-use lesio_image::{ImageError, PreparedPlane, PreparedScan, PreprocessError, Scan, Volume};
+use lesio_image::{PreparedPlane, PreparedScan, PreprocessError, Scan, Volume};
 use lesio_nn::ImageBatch;
 use lesio_vae::RequestedGradients;
 use ndarray::{Array2, Array3};
 
 use super::definition::{Document, Localizer};
-use crate::calibration::Judgement;
+use crate::calibration::{Incomparable, Judgement};
 use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
 use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
@@ -109,28 +109,31 @@ impl Localizer {
         restored.collect::<Result<Vec<_>, _>>().map(Some)
     }
 
-    /// Judges whether a map by this localizer contains an anomaly: compares its highest score inside the foreground
-    /// with the highest scores of the calibration subjects (post-processed maps). `level`, 0 to 1, is the probability
-    /// of a false alarm for a normal subject.
+    /// Judges whether a scan that this localizer scored contains an anomaly: compares the highest post-processed score of a
+    /// predictor inside the foreground with those of the calibration subjects. `level`, 0 to 1, is the probability of a
+    /// false alarm for a normal subject. A scan without foreground, and one of another resolution than the calibration
+    /// subjects ([`ScoredScan::doubt`]), are [`Judgement::Incomparable`].
     ///
     /// # Errors
-    /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::Image`] for a foreground of
-    /// another shape.
+    /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::NotScored`] if the scan was
+    /// not scored by the predictor.
     pub fn judge(
         &self,
+        scored: &ScoredScan,
         predictor: PredictorName,
-        map: &Volume<f32>,
-        foreground: &Volume<bool>,
         level: f64,
     ) -> Result<Judgement, PredictError> {
         let normals = self.document.calibration.get(predictor);
         let normals =
             normals.ok_or_else(|| PredictError::NotCalibrated { predictor: predictor.to_string() })?;
-        if map.shape() != foreground.shape() {
-            let (found, expected) = (foreground.shape().to_vec(), map.shape().to_vec());
-            return Err(ImageError::ShapeMismatch { what: "foreground", found, expected }.into());
-        }
-        Ok(normals.judge(highest_within(map.data(), foreground.data()), level)?)
+        let score = scored.scores.iter().find(|score| score.predictor == predictor);
+        let score = score.ok_or_else(|| PredictError::NotScored { predictor: predictor.to_string() })?;
+        let judged =
+            normals.judge(highest_within(score.postprocessed.data(), scored.foreground.data()), level)?;
+        Ok(match (judged, scored.doubt) {
+            (Judgement::Incomparable(_), _) | (_, None) => judged,
+            (_, Some(doubt)) => Judgement::Incomparable(Incomparable::Resolution(doubt)),
+        })
     }
 
     /// Adds the normal slices of a scan to the normal scores by position. The scan must not be part of the training

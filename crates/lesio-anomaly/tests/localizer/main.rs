@@ -8,9 +8,9 @@ mod later_versions;
 use std::sync::{Arc, OnceLock};
 
 use lesio_anomaly::{
-    Calibration, ChosenPredictor, Judgement, LengthUnit, Loading, Localizer, Model, ModelConfig,
-    NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor, PredictorName,
-    PredictorSettings, Provenance, Resolution, ResolutionRange,
+    Calibration, ChosenPredictor, Incomparable, Judgement, LengthUnit, Loading, Localizer, Model,
+    ModelConfig, NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor,
+    PredictorName, PredictorSettings, Provenance, Resolution, ResolutionDoubt, ResolutionRange, ScoredScan,
 };
 use lesio_image::{
     Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing, Scan,
@@ -888,17 +888,33 @@ fn channels_have_names_scales_and_maps_of_their_own() {
 fn a_map_is_judged_by_its_highest_score() {
     let made = calibrated();
     let scored = made.score(&scan(&volume(30)), &[PredictorName::PixelL1, PredictorName::PixelL2]).unwrap();
-    let map = &scored.scores[0].postprocessed;
-    let judge = |map: &Volume<f32>, level| {
-        made.judge(PredictorName::PixelL1, map, &scored.foreground, level).unwrap()
+    let with_scores_of = |value: f32| {
+        let mut scored = scored.clone();
+        let map = &mut scored.scores[0].postprocessed;
+        *map = map.map(|_| value);
+        scored
     };
+    let judge = |scored: &ScoredScan, level| made.judge(scored, PredictorName::PixelL1, level).unwrap();
     // Three normal subjects: p-values of 1, 3/4, 1/2 and 1/4.
-    let low = map.map(|_| -1e6);
-    assert_eq!(judge(&low, 0.25), Judgement::Normal { p_value: 1.0 });
-    let high = map.map(|_| 1e6);
+    assert_eq!(judge(&with_scores_of(-1e6), 0.25), Judgement::Normal { p_value: 1.0 });
+    let high = with_scores_of(1e6);
     assert_eq!(judge(&high, 0.25), Judgement::Abnormal { p_value: 0.25 });
     assert_eq!(judge(&high, 0.05), Judgement::Undecided { p_value: 0.25 });
-    let refused = made.judge(PredictorName::PixelL2, map, &scored.foreground, 0.1);
+    // What cannot be compared with the calibration is not called normal.
+    let none = Judgement::Incomparable(Incomparable::NoScore);
+    assert_eq!(judge(&with_scores_of(f32::NAN), 0.25), none);
+    let mut empty = high.clone();
+    empty.foreground = empty.foreground.map(|_| false);
+    assert_eq!(judge(&empty, 0.25), none);
+    let mut coarse = high.clone();
+    coarse.doubt = Some(ResolutionDoubt::Kind);
+    let doubtful = Judgement::Incomparable(Incomparable::Resolution(ResolutionDoubt::Kind));
+    assert_eq!(judge(&coarse, 0.25), doubtful);
+    let refused = made.judge(&scored, PredictorName::PixelL2, 0.1);
     assert!(matches!(refused, Err(PredictError::NotCalibrated { .. })));
-    assert!(made.judge(PredictorName::PixelL1, map, &scored.foreground, f64::NAN).is_err());
+    let mut other = scored.clone();
+    other.scores.remove(0);
+    let refused = made.judge(&other, PredictorName::PixelL1, 0.1);
+    assert!(matches!(refused, Err(PredictError::NotScored { .. })));
+    assert!(made.judge(&scored, PredictorName::PixelL1, f64::NAN).is_err());
 }
