@@ -1,6 +1,5 @@
 //! Placement of whole images on a network's grid.
 
-use lesio_grid::BoundingBox;
 use lesio_settings::{SettingError, setters};
 use serde::{Deserialize, Serialize};
 
@@ -80,15 +79,6 @@ impl GridFit {
         Placement::new(image, self.size, scale, origin, self.interpolation)
     }
 
-    /// The placement that crops or pads without interpolation, with the center of `bounds` in the
-    /// middle of the grid (to the nearest whole pixel), whatever [`GridFit::resize`] says.
-    ///
-    /// # Errors
-    /// For an empty image or grid.
-    pub fn place_box(&self, image: [usize; 2], bounds: &BoundingBox<2>) -> Result<Placement, SettingError> {
-        self.crop_about(image, std::array::from_fn(|a| 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64)))
-    }
-
     fn crop_about(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, SettingError> {
         let origin = std::array::from_fn(|a| (centre[a] - 0.5 * self.size[a] as f64).floor());
         Placement::new(image, self.size, [1.0, 1.0], origin, self.interpolation)
@@ -127,14 +117,6 @@ mod tests {
         let grid = placement.to_grid(&plane, -1.0).unwrap();
         assert!(grid.iter().all(|&v| v == 4.25));
         assert_eq!(placement.to_image(&grid, -1.0).unwrap(), plane);
-    }
-
-    #[test]
-    fn a_box_comes_to_the_middle() {
-        let bounds = BoundingBox { start: [30, 2], end: [40, 12] };
-        let placement = GridFit::new([10, 20]).place_box([50, 50], &bounds).unwrap();
-        assert_eq!(placement.origin(), [30.0, -3.0]);
-        assert!(placement.is_exact());
     }
 
     #[test]

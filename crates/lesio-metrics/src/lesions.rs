@@ -140,12 +140,6 @@ impl LesionCounts {
     pub fn false_positives_per_image(&self) -> Option<f64> {
         ratio(self.predictions - self.matched, self.images)
     }
-
-    /// Fraction of the lesions that any region touches; `None` without lesions.
-    #[must_use]
-    pub fn touched_fraction(&self) -> Option<f64> {
-        ratio(self.touched, self.lesions)
-    }
 }
 
 impl AddAssign for LesionCounts {

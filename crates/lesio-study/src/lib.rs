@@ -135,7 +135,7 @@ pub use lesio_settings::{SettingError, UnknownName};
 pub use lesion_groups::LesionGroups;
 pub use localization_study::{
     Budget, Claim, ClaimStatus, Domain, PredictorScore, StudyCell, StudyConfig, StudyDomain, StudyReport,
-    Variation, claims, paired_difference, run_cell, study_localization,
+    Variation, claims, study_localization,
 };
 pub use localize::{
     CaseFolders, ChannelMaps, FailedCase, FinishedCases, LocalizationReport, LocalizeConfig, LocalizedCase,
@@ -150,15 +150,14 @@ pub use operating::{
     MarkedCase, MarkedSubject, NOMINAL_RATE, OperatingEvaluation, OperatingFigures, OperatingPoint,
     ThresholdOrigin,
 };
-pub use overlay::{OverlaySlice, chosen_slices, heat_map, picture_montage, scan_window, slice_montage};
+pub use overlay::heat_map;
 #[cfg(feature = "parquet")]
 #[cfg_attr(docsrs, doc(cfg(feature = "parquet")))]
 pub use parquet_tables::{ParquetTableError, table_to_parquet};
 pub use position::normalize_by_position;
 pub use predictor_choice::{FALLBACK_PREDICTOR, choice_in_words, predictor_choice};
 pub use presentation::{
-    PresentationError, Shown, ShownSlice, curve_figures, group_table, image_table, leading, montage,
-    normal_scale, operating_table, scope_table, shown, shown_slice,
+    PresentationError, Shown, curve_figures, leading, montage, normal_scale, scope_table, shown,
 };
 pub use preset::Preset;
 pub use reading::{BadCases, read_subjects, readable_cases};

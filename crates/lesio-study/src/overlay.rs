@@ -45,7 +45,7 @@ pub fn heat_map<'a>(
 
 /// One slice of a scan, its reconstruction, and a map, all `[row, column]` and of the same size.
 #[derive(Clone, Debug)]
-pub struct OverlaySlice {
+pub(crate) struct OverlaySlice {
     /// Its number in the scan in RAS+.
     pub slice: usize,
     /// The scan's, by channel; at least one.
@@ -61,7 +61,7 @@ pub struct OverlaySlice {
 /// Selects at most `count` slices (of the volume in RAS+), and at least one: those with the largest part of the first
 /// three lesions, and others spread evenly through the foreground.
 #[must_use]
-pub fn chosen_slices<T: Copy + Into<u32>>(
+pub(crate) fn chosen_slices<T: Copy + Into<u32>>(
     foreground: &Volume<bool>,
     labels: Option<&Volume<T>>,
     plane: Plane,
@@ -75,7 +75,10 @@ pub fn chosen_slices<T: Copy + Into<u32>>(
 ///
 /// # Errors
 /// None in practice: an empty range is widened.
-pub fn scan_window(channel: &ArrayRef3<f32>, foreground: &Volume<bool>) -> Result<Scale, PresentationError> {
+pub(crate) fn scan_window(
+    channel: &ArrayRef3<f32>,
+    foreground: &Volume<bool>,
+) -> Result<Scale, PresentationError> {
     let foreground = foreground.data();
     // Any order is valid, so the order in memory is used.
     let pair = match (channel.as_slice_memory_order(), foreground.as_slice_memory_order()) {
@@ -98,7 +101,7 @@ pub fn scan_window(channel: &ArrayRef3<f32>, foreground: &Volume<bool>) -> Resul
 ///
 /// # Errors
 /// For slices whose pictures differ in size, and for no slices.
-pub fn slice_montage(
+pub(crate) fn slice_montage(
     name: &str,
     heat_map: &HeatMap,
     channels: &[(String, Scale)],
@@ -142,7 +145,7 @@ pub fn slice_montage(
 ///
 /// # Errors
 /// For a map or labels of another size than the picture, and for an empty picture.
-pub fn picture_montage(
+pub(crate) fn picture_montage(
     name: &str,
     heat_map: &HeatMap,
     image: &Image<f32>,

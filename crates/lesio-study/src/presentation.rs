@@ -91,7 +91,7 @@ pub fn scope_table(scope: &ScopeReport) -> Result<Table, PresentationError> {
 ///
 /// # Errors
 /// None in practice; the table checks its own rows.
-pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
+pub(crate) fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
     let caption = "AUROC after post-processing by kind of defect, or kind and contrast of lesion, against the normal foreground of the \
                    images, or slices of volumes, that hold it; in brackets lesions and subjects, 95 % intervals over subjects.";
     let title = |group: &GroupScores| format!("{} ({}, {})", group.group, group.lesions, group.patients);
@@ -112,7 +112,7 @@ pub fn group_table(groups: &[GroupScores]) -> Result<Table, PresentationError> {
 ///
 /// # Errors
 /// None in practice; the table checks its own rows.
-pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
+pub(crate) fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
     let mut caption = format!(
         "Whole images: {} abnormal and {} normal {}, scored by the highest of the post-processed map (maximum) and by the mean of the \
          highest half percent of its foreground (top .5 %); 95 % intervals over subjects.",
@@ -150,7 +150,7 @@ pub fn image_table(images: &ImageFigures) -> Result<Table, PresentationError> {
 ///
 /// # Errors
 /// None in practice; the table checks its own rows.
-pub fn operating_table(figures: &[OperatingFigures]) -> Result<Table, PresentationError> {
+pub(crate) fn operating_table(figures: &[OperatingFigures]) -> Result<Table, PresentationError> {
     let caption = format!(
         "At the thresholds that ship, after post-processing: that of the calibration (what {NOMINAL_RATE} of normal pixels reach), and \
          that of the best Dice on validation lesions. Dice and HD95 (mm, or pixels of pictures) by case; lesions found one to one by \
@@ -313,7 +313,7 @@ pub fn shown(subject: &Subject, maps: &Maps, truth: &Array3<bool>) -> Option<Sho
 
 /// Like [`shown`], to which maps are then added one at a time.
 #[must_use]
-pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Option<ShownSlice> {
+pub(crate) fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Option<ShownSlice> {
     let axis = Axis(scene.axis);
     let lesion = |k: usize| truth.index_axis(axis, k).iter().filter(|&&inside| inside).count();
     let slice = (0..truth.len_of(axis)).max_by_key(|&k| (lesion(k), std::cmp::Reverse(k)))?;
@@ -343,7 +343,7 @@ pub fn shown_slice(subject: &Subject, scene: &Scene, truth: &Array3<bool>) -> Op
 
 /// A slice for display, to which maps are added.
 #[derive(Clone, Debug)]
-pub struct ShownSlice {
+pub(crate) struct ShownSlice {
     row: Shown,
     geometry: Geometry,
     plane: Plane,
@@ -353,14 +353,14 @@ pub struct ShownSlice {
 
 impl ShownSlice {
     /// Adds the slice of a map.
-    pub fn add(&mut self, map: &Array3<f32>) {
+    pub(crate) fn add(&mut self, map: &Array3<f32>) {
         let cut = self.cut(map);
         self.row.maps.push(cut);
     }
 
     /// The slice with its maps.
     #[must_use]
-    pub fn finish(self) -> Shown {
+    pub(crate) fn finish(self) -> Shown {
         self.row
     }
 

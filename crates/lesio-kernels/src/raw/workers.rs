@@ -164,32 +164,6 @@ impl Workers<'_> {
         });
         Ok(())
     }
-
-    /// Like [`Workers::chunks`], for two slices of different types cut into equally many chunks.
-    ///
-    /// Chunks that only one of them has are left out.
-    pub fn chunk_pairs<A: Send, B: Send>(
-        &self,
-        (a, a_chunk): (&mut [A], usize),
-        (b, b_chunk): (&mut [B], usize),
-        work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
-    ) {
-        let (a_chunk, b_chunk) = (a_chunk.max(1), b_chunk.max(1));
-        let (a_len, b_len) = (a.len(), b.len());
-        let (a, b) = (Shared(a.as_mut_ptr()), Shared(b.as_mut_ptr()));
-        self.run(a_len.div_ceil(a_chunk).min(b_len.div_ceil(b_chunk)), &|index| {
-            let (a_first, b_first) = (index * a_chunk, index * b_chunk);
-            // SAFETY: both starts lie before the ends, as `index` is below both numbers of chunks; for
-            // the rest as in `chunks_of`.
-            let (a, b) = unsafe {
-                (
-                    std::slice::from_raw_parts_mut(a.get().add(a_first), a_chunk.min(a_len - a_first)),
-                    std::slice::from_raw_parts_mut(b.get().add(b_first), b_chunk.min(b_len - b_first)),
-                )
-            };
-            work(index, a, b);
-        });
-    }
 }
 
 /// Runs of values at equal distances, such as bands of rows of images.
@@ -378,15 +352,6 @@ mod tests {
 
     #[test]
     fn chunks_cover_slices_of_different_lengths() {
-        let (mut a, mut b) = (vec![0; 10], vec![0_u8; 7]);
-        with_workers(Isa::PORTABLE, |workers| {
-            workers.chunk_pairs((&mut a, 3), (&mut b, 2), |index, a, b| {
-                a.fill(index + 1);
-                b.fill(a.len() as u8);
-            });
-        });
-        assert_eq!(a, [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]);
-        assert_eq!(b, [3, 3, 3, 3, 3, 3, 1]);
         let (mut a, mut b) = (vec![1.0; 5], vec![2.0; 4]);
         with_workers(Isa::PORTABLE, |workers| {
             workers.chunks_of([&mut a, &mut b], 3, |_, [a, b]| a.swap_with_slice(b));

@@ -84,7 +84,7 @@ const ENSEMBLES: [(&str, EnsembleRule); 3] = [
 ///
 /// # Errors
 /// For invalid settings, before any work; those of training and scoring; and for a test set without a lesion.
-pub fn run_cell(
+pub(crate) fn run_cell(
     domain: &Domain,
     variation: Variation,
     budget: &Budget,

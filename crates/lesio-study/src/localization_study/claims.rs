@@ -39,7 +39,7 @@ impl fmt::Display for Claim {
 
 /// The paired difference in average precision of two predictors of a cell, over the same patients.
 #[must_use]
-pub fn paired_difference(cell: &StudyCell, one: &str, other: &str) -> Option<Interval95> {
+pub(crate) fn paired_difference(cell: &StudyCell, one: &str, other: &str) -> Option<Interval95> {
     let (one, other) = (cell.score(one)?, cell.score(other)?);
     Some(Interval95::of(one.average_precision - other.average_precision, differences(one, other)))
 }

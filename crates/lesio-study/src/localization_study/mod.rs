@@ -7,8 +7,8 @@ mod report;
 mod run;
 mod settings;
 
-pub use cell::{PredictorScore, StudyCell, run_cell};
-pub use claims::{Claim, ClaimStatus, claims, paired_difference};
+pub use cell::{PredictorScore, StudyCell};
+pub use claims::{Claim, ClaimStatus, claims};
 pub use domain::Domain;
 pub use report::StudyReport;
 pub use run::{StudyConfig, StudyDomain, study_localization};
