@@ -29,6 +29,10 @@ struct Args {
     /// Split that calibrates and chooses, as in splits.csv; it must contain neither training nor test cases
     #[arg(long, default_value = "val")]
     validation: String,
+    /// Split whose lesions also choose, but do not calibrate. It may be the one that the models were trained on, if --mask
+    /// was given there: training left out slices with lesions
+    #[arg(long, value_name = "SPLIT")]
+    lesions_of: Option<String>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Replace files of earlier runs
@@ -56,8 +60,17 @@ fn program() -> Outcome {
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.validation)?;
     let options = args.data.read_options();
-    let subjects = ReadCases::new(cases.cases(), &options);
-    let combined = combine_localizers(models, &subjects, &mut Watch::default())?;
+    let further = args.lesions_of.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
+    let further = further.as_ref().map_or(&[][..], |further| further.cases());
+    if let Some(twice) = further.iter().find(|own| cases.cases().iter().any(|case| case.id() == own.id())) {
+        let text = format!(
+            "{} belongs to --validation and to --lesions-of: its lesions would count twice",
+            twice.id()
+        );
+        return Err(text.into());
+    }
+    let (subjects, further) = (ReadCases::new(cases.cases(), &options), ReadCases::new(further, &options));
+    let combined = combine_localizers(models, &subjects, Some(&further), &mut Watch::default())?;
     prepare_folder(&args.out)?;
     write_ensemble(&combined, &args.out, || stamp("combine", started))
 }

@@ -135,7 +135,7 @@ fn program() -> Outcome {
     if combined && localizers.iter().any(|(_, localizer)| localizer.calibration().is_empty()) {
         note("the models are not combined, since no normal slice was held out to calibrate them");
     } else if combined {
-        let combined = combine_localizers(localizers, prepared.held_out(), &mut watch)?;
+        let combined = combine_localizers(localizers, prepared.held_out(), None, &mut watch)?;
         write_ensemble(&combined, &args.out, || stamp("train", started))?;
     }
     left_out(&failed)

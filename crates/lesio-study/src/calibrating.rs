@@ -8,7 +8,7 @@ use crate::error::StudyError;
 use crate::maps::{Scene, score_each};
 use crate::pixels::LesionSlices;
 use crate::scratch::scratch;
-use crate::subject::Subjects;
+use crate::subject::{Joined, Subjects};
 
 /// Calibrates a localizer: scores subjects by each predictor, and stores the post-processed scores of their normal
 /// slices and the resolutions of the subjects.
@@ -25,6 +25,17 @@ pub fn calibrate(
     localizer: Localizer,
     subjects: &(impl Subjects + ?Sized),
     names: &[PredictorName],
+    progress: impl FnMut(usize),
+) -> Result<Localizer, StudyError> {
+    calibrate_and_choose(localizer, Joined { subjects, further: None }, names, progress)
+}
+
+/// Like [`calibrate`], but the slices with lesions of further subjects select the best predictor, too. They do not
+/// calibrate, so they may be slices that the training of the model left out.
+pub(crate) fn calibrate_and_choose(
+    localizer: Localizer,
+    subjects: Joined<'_, impl Subjects + ?Sized>,
+    names: &[PredictorName],
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
     // The old calibration does not apply to these subjects.
@@ -34,14 +45,22 @@ pub fn calibrate(
     let mut lesions = Lesions::new(names);
     let mut resolutions = ResolutionRange::new();
     for place in 0..subjects.count() {
+        let calibrates = place < subjects.subjects.count();
         let subject = subjects.subject(place)?;
         let truth = subject.truth()?;
+        if !calibrates && !has_lesion(truth.as_deref()) {
+            progress(place + 1);
+            continue;
+        }
         let mut own_lesions: Option<LesionPixels> = None;
         let (mut predictor, mut counted) = (0, false);
         let scene = score_each(&localizer, &subject, names, |scene, _, [_, map]| {
-            let scores = normal_scores(scene, &map, truth.as_deref());
+            let scores = match calibrates {
+                true => normal_scores(scene, &map, truth.as_deref()),
+                false => Vec::new(),
+            };
             counted |= !scores.is_empty();
-            if let Some((stream, maxima)) = gathered.get_mut(predictor) {
+            if let Some((stream, maxima)) = gathered.get_mut(predictor).filter(|_| calibrates) {
                 stream.update(&mut scratch, &scores)?;
                 maxima.extend(scores.iter().copied().reduce(f32::max));
             }
@@ -71,6 +90,11 @@ pub fn calibrate(
     }
     let chosen = lesions.choose(&mut scratch)?.or_else(|| localizer.chosen().cloned());
     Ok(localizer.calibrated(calibration).choosing(chosen)?)
+}
+
+/// Whether a truth is known and contains a lesion.
+pub(crate) fn has_lesion(truth: Option<&Array3<bool>>) -> bool {
+    truth.is_some_and(|truth| truth.iter().any(|&inside| inside))
 }
 
 /// The finite scores of the foreground of the slices without a lesion.

@@ -6,13 +6,13 @@ use lesio_anomaly::{Localizer, PredictorName};
 use lesio_settings::SettingError;
 use serde::{Deserialize, Serialize};
 
-use crate::calibrating::calibrate;
+use crate::calibrating::{calibrate_and_choose, has_lesion};
 use crate::error::StudyError;
 use crate::maps::score_subject;
 use crate::model_set::ModelSet;
 use crate::observer::{Observer, Step};
 use crate::predictor_choice::{FALLBACK_PREDICTOR, usual_predictor};
-use crate::subject::Subjects;
+use crate::subject::{Joined, Subjects};
 use crate::workflow_error::WorkflowError;
 
 /// How the members of an ensemble were found.
@@ -62,12 +62,17 @@ const CANDIDATES: [PredictorName; 7] = [
 /// absolute error of its own reconstruction, which one pass of the network gives. The normal slices of the subjects
 /// calibrate. They must not be training or test subjects.
 ///
+/// The lesions of `further` subjects choose, too, but these subjects do not calibrate. They may be the training subjects:
+/// trainings leave out slices with lesions, so lesions of many subjects are there that no network has seen. Their normal
+/// slices are known to the networks, which is why average precision on them is optimistic.
+///
 /// # Errors
 /// For no localizer, for a single one with fewer than two predictors to combine, and those of
 /// [`ModelSet::select_members`] and [`calibrate`].
 pub fn combine_localizers(
     localizers: Vec<(String, Localizer)>,
     subjects: &(impl Subjects + ?Sized),
+    further: Option<&dyn Subjects>,
     observer: &mut dyn Observer,
 ) -> Result<CombinedLocalizers, WorkflowError> {
     if localizers.is_empty() {
@@ -75,10 +80,10 @@ pub fn combine_localizers(
         return Err(StudyError::from(error).into());
     }
     let single = localizers.len() == 1;
+    let choosing = Joined { subjects, further };
     let mut has_lesions = false;
-    for place in 0..subjects.count() {
-        let subject = subjects.subject(place)?;
-        has_lesions |= subject.truth()?.is_some_and(|truth| truth.iter().any(|&inside| inside));
+    for place in 0..choosing.count() {
+        has_lesions = has_lesion(choosing.subject(place)?.truth()?.as_deref());
         if has_lesions {
             break;
         }
@@ -101,8 +106,8 @@ pub fn combine_localizers(
     members.sort_unstable();
     members.dedup();
     let (set, choice) = if has_lesions {
-        observer.begin(&Step::LearningWeights, subjects.count());
-        let set = set.select_members(&members, subjects, |done| observer.advance(done))?;
+        observer.begin(&Step::LearningWeights, choosing.count());
+        let set = set.select_members(&members, &choosing, |done| observer.advance(done))?;
         observer.end();
         (set, EnsembleChoice::Greedy)
     } else {
@@ -115,8 +120,8 @@ pub fn combine_localizers(
     let (localizer, weights) = set.ensemble_localizer(name)?;
     let mut names: Vec<PredictorName> = localizer.calibration().predictors().collect();
     names.push(PredictorName::Ensemble);
-    observer.begin(&Step::Calibrating, subjects.count());
-    let localizer = calibrate(localizer, subjects, &names, |done| observer.advance(done))?;
+    observer.begin(&Step::Calibrating, choosing.count());
+    let localizer = calibrate_and_choose(localizer, choosing, &names, |done| observer.advance(done))?;
     observer.end();
     let mut seconds_per_slice = 0.0;
     if subjects.count() > 0 {
@@ -137,6 +142,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::calibrating::calibrate;
     use crate::calibrating::tests::{head, localizer};
     use crate::subject::Subject;
 
@@ -154,7 +160,7 @@ mod tests {
         let subjects = [head(1, Some(8)), head(2, None), head(3, Some(6))];
         let single = members(&subjects);
         let best = single.iter().map(|(_, own)| own.chosen().unwrap().average_precision).fold(0.0, f64::max);
-        let made = combine_localizers(single, &subjects, &mut ()).unwrap();
+        let made = combine_localizers(single, &subjects, None, &mut ()).unwrap();
         assert_eq!(made.choice, EnsembleChoice::Greedy);
         assert!((made.weights.iter().map(|(_, weight)| weight).sum::<f64>() - 1.0).abs() < 1e-9);
         assert!(made.weights.iter().all(|(_, weight)| *weight > 0.0), "{:?}", made.weights);
@@ -164,7 +170,7 @@ mod tests {
         assert!(made.seconds_per_slice > 0.0);
 
         let normal = [head(1, None), head(2, None)];
-        let made = combine_localizers(members(&normal), &normal, &mut ()).unwrap();
+        let made = combine_localizers(members(&normal), &normal, None, &mut ()).unwrap();
         assert_eq!(made.choice, EnsembleChoice::Mean);
         let ensemble = made.localizer.ensemble().unwrap();
         let names: Vec<&str> = ensemble.members.iter().map(|member| member.name.as_str()).collect();
@@ -173,12 +179,37 @@ mod tests {
         assert_eq!((made.localizer.others().len(), made.localizer.chosen()), (1, None));
         assert_eq!(crate::predictor_choice(&made.localizer).0, PredictorName::Ensemble);
 
-        assert!(combine_localizers(Vec::new(), &normal, &mut ()).is_err());
+        assert!(combine_localizers(Vec::new(), &normal, None, &mut ()).is_err());
         // Without lesions, a single variational autoencoder has one predictor to combine.
         let one = || members(&normal).into_iter().take(1).collect();
-        assert!(combine_localizers(one(), &normal, &mut ()).unwrap_err().to_string().contains("found 1"));
-        let made = combine_localizers(one(), &subjects, &mut ()).unwrap();
+        assert!(
+            combine_localizers(one(), &normal, None, &mut ()).unwrap_err().to_string().contains("found 1")
+        );
+        let made = combine_localizers(one(), &subjects, None, &mut ()).unwrap();
         assert_eq!((made.choice, made.localizer.others().len()), (EnsembleChoice::Greedy, 0));
+    }
+
+    #[test]
+    fn further_lesions_choose_and_do_not_calibrate() {
+        let (normal, further) =
+            ([head(1, None), head(2, None)], [head(3, Some(8)), head(4, None), head(5, Some(6))]);
+        let made = combine_localizers(members(&normal), &normal, Some(&further), &mut ()).unwrap();
+        assert_eq!(made.choice, EnsembleChoice::Greedy);
+        let chosen = made.localizer.chosen().unwrap();
+        assert_eq!(chosen.subjects, 2);
+        // The average precision of the choice is that on the further lesions.
+        let again = calibrate(made.localizer.clone(), &further, &[chosen.predictor], |_| {}).unwrap();
+        assert_eq!(again.chosen().unwrap().average_precision, chosen.average_precision);
+        // Calibrated on the same subjects as without them, neither on their normal slices nor on their normal subject.
+        let alone = combine_localizers(members(&normal), &normal, None, &mut ()).unwrap();
+        let scores =
+            |made: &CombinedLocalizers| made.localizer.calibration().get(PredictorName::PixelL1).cloned();
+        assert_eq!(scores(&made), scores(&alone));
+        assert_eq!(made.localizer.calibration().resolutions(), alone.localizer.calibration().resolutions());
+        // Together with lesions of the subjects, the choice is that on all of them.
+        let subjects = [head(1, Some(8)), head(2, None)];
+        let made = combine_localizers(members(&subjects), &subjects, Some(&further), &mut ()).unwrap();
+        assert_eq!(made.localizer.chosen().unwrap().subjects, 3);
     }
 
     #[test]
@@ -193,7 +224,7 @@ mod tests {
         let made = Localizer::new(model, preprocessing, Provenance::new(3, "none")).unwrap();
         let names = [PredictorName::PixelL1, PredictorName::AnomalyLogit];
         let one = calibrate(made, &normal, &names, |_| {}).unwrap();
-        let made = combine_localizers(vec![("a".to_owned(), one.clone())], &normal, &mut ()).unwrap();
+        let made = combine_localizers(vec![("a".to_owned(), one.clone())], &normal, None, &mut ()).unwrap();
         assert_eq!(made.choice, EnsembleChoice::Mean);
         let ensemble = made.localizer.ensemble().unwrap();
         let members: Vec<&str> = ensemble.members.iter().map(|member| member.name.as_str()).collect();

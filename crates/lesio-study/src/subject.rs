@@ -158,6 +158,26 @@ impl Subjects for [Case] {
     }
 }
 
+/// Subjects, and further ones after them.
+#[derive(Clone, Copy)]
+pub(crate) struct Joined<'a, S: ?Sized> {
+    pub(crate) subjects: &'a S,
+    pub(crate) further: Option<&'a dyn Subjects>,
+}
+
+impl<S: Subjects + ?Sized> Subjects for Joined<'_, S> {
+    fn count(&self) -> usize {
+        self.subjects.count() + self.further.map_or(0, Subjects::count)
+    }
+
+    fn subject(&self, place: usize) -> Result<Cow<'_, Subject>, StudyError> {
+        match self.further {
+            Some(further) if place >= self.subjects.count() => further.subject(place - self.subjects.count()),
+            _ => self.subjects.subject(place),
+        }
+    }
+}
+
 /// Cases that are read one at a time, with the given options.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadCases<'a> {
