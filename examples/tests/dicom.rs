@@ -58,7 +58,7 @@ fn write_series(folder: &Path, patient: &str, uid: &str, description: &str, volu
 }
 
 #[test]
-fn series_are_mapped_and_learnt_from() {
+fn series_are_mapped_and_learned_from() {
     let folder = tempfile::tempdir().unwrap();
     let (data, model) = (folder.path().join("data"), folder.path().join("model.safetensors"));
     for patient in 0..4 {

@@ -214,7 +214,7 @@ fn check(out: &Path, image: &Path, heart: &Phantom) {
     let (dice, low, high) =
         (share(&volume["dice"]), share(&volume["interval"][0]), share(&volume["interval"][1]));
     assert!(low <= dice && dice <= high, "{low} {dice} {high}");
-    assert!(volume["distance_millimetres"].as_f64().unwrap() >= 0.0);
+    assert!(volume["distance_millimeters"].as_f64().unwrap() >= 0.0);
     let slices = report["slices"].as_array().unwrap();
     let verdicts: Vec<&str> = slices.iter().map(|slice| slice["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["empty", "graded", "graded"]);

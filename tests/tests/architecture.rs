@@ -231,7 +231,7 @@ fn every_package_follows_the_workspace() {
     }
 }
 
-/// README.md with the features and the Rust version, licences, and a program that the doc tests run.
+/// README.md with the features and the Rust version, licenses, and a program that the doc tests run.
 #[test]
 fn every_package_has_a_front_door() {
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -248,8 +248,8 @@ fn every_package_has_a_front_door() {
             source.contains("#[doc = include_str!(\"../README.md\")]"),
             "{name} does not test its README.md"
         );
-        for licence in ["LICENSE-MIT", "LICENSE-APACHE"] {
-            assert_eq!(read(licence), fs::read_to_string(root().join(licence)).unwrap(), "{name}: {licence}");
+        for license in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            assert_eq!(read(license), fs::read_to_string(root().join(license)).unwrap(), "{name}: {license}");
         }
         let features = manifest.split("[features]\n").nth(1).unwrap_or_default();
         let features = features.lines().take_while(|line| !line.starts_with('['));

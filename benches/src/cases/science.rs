@@ -187,7 +187,7 @@ impl Case for Labelling {
 
     fn outputs(&mut self) -> Result<Tensors> {
         self.run()?;
-        let components = self.components.as_ref().ok_or("nothing was labelled")?;
+        let components = self.components.as_ref().ok_or("nothing was labeled")?;
         // Counted anew from the labels: what is compared is the picture, not the library's account of it.
         let mut sizes = vec![0_u32; components.components().len() + 1];
         for &label in components.labels() {

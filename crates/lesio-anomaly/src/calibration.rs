@@ -73,7 +73,7 @@ impl Calibration {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Judgement {
+pub enum Judgment {
     /// No score is abnormal at this level.
     Normal {
         /// Its p-value.
@@ -401,16 +401,16 @@ impl NormalScores {
     ///
     /// # Errors
     /// [`SettingError`] for another level.
-    pub fn judge(&self, highest: f32, level: f64) -> Result<Judgement, SettingError> {
+    pub fn judge(&self, highest: f32, level: f64) -> Result<Judgment, SettingError> {
         in_range("level", level, 0.0..=1.0)?;
         if highest.is_nan() || highest == f32::NEG_INFINITY {
-            return Ok(Judgement::Incomparable(Incomparable::NoScore));
+            return Ok(Judgment::Incomparable(Incomparable::NoScore));
         }
         let (p_value, smallest) = (self.family_wise_p_value(highest), self.smallest_p_value());
         Ok(match p_value <= level {
-            true => Judgement::Abnormal { p_value },
-            false if smallest > level && p_value == smallest => Judgement::Undecided { p_value },
-            false => Judgement::Normal { p_value },
+            true => Judgment::Abnormal { p_value },
+            false if smallest > level && p_value == smallest => Judgment::Undecided { p_value },
+            false => Judgment::Normal { p_value },
         })
     }
 

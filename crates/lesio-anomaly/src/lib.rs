@@ -13,7 +13,7 @@
 //!   [`PositionCalibration`] keeps mean and deviation of normal scores at each position.
 //! - Ensembles: an [`EnsembleConfig`] combines maps of members on the scale of their normal scores,
 //!   before or after post-processing; an [`Ensemble`] is a predictor. Only [`ValidationLesions`] can make
-//!   [`LearntWeights`]. A [`LocalizerEnsemble`] combines predictors of several localizers, which are saved in one
+//!   [`LearnedWeights`]. A [`LocalizerEnsemble`] combines predictors of several localizers, which are saved in one
 //!   file.
 //!
 //! ```
@@ -90,13 +90,13 @@ mod shared;
 mod smoothing;
 mod ssim;
 
-pub use calibration::{Calibration, Incomparable, Judgement, NormalScores, NormalScoresBuilder};
+pub use calibration::{Calibration, Incomparable, Judgment, NormalScores, NormalScoresBuilder};
 pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
 pub use declared::{DeclaredConfig, DeclaredModel};
 pub use ensemble::{
-    Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, LearntWeights, MemberScale, ValidationLesions,
+    Ensemble, EnsembleConfig, EnsembleError, EnsembleRule, LearnedWeights, MemberScale, ValidationLesions,
 };
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};

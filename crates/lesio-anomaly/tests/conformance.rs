@@ -198,7 +198,7 @@ struct Layers {
 enum Fault {
     None,
     /// A row of a batch moves by this share of the batch's mean.
-    Neighbours(f64),
+    Neighbors(f64),
     /// Gradients are so many times what they should be.
     Gradient(f32),
 }
@@ -227,7 +227,7 @@ impl CandleModel for Layers {
     fn encode(&self, images: &Tensor) -> candle_core::Result<CandlePosterior> {
         let features = images.conv2d(&self.convolution, 1, 1, 1, 1)?.silu()?.flatten_from(1)?;
         let mut mean = features.matmul(&self.encoder)?;
-        if let Fault::Neighbours(share) = self.fault {
+        if let Fault::Neighbors(share) = self.fault {
             mean = mean.broadcast_add(&(mean.mean_keepdim(0)? * share)?)?;
         }
         let log_variance = (&mean * 0.1)?;
@@ -296,7 +296,7 @@ fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
     let images = small_images(7);
     let broken = |fault| conformance::check_model(&Stack::new(fault), images.batch()).unwrap();
     assert_eq!(broken(Fault::None), Vec::<String>::new());
-    let leaking = broken(Fault::Neighbours(1e-2));
+    let leaking = broken(Fault::Neighbors(1e-2));
     assert!(leaking.iter().any(|text| text.contains("row 0 alone")), "{leaking:?}");
     for factor in [1.01, 0.99] {
         let wrong = broken(Fault::Gradient(factor));
@@ -306,8 +306,7 @@ fn a_model_of_candles_layers_passes_and_wrong_ones_do_not() {
         let of = |fault| predictor_over(name, Arc::new(Stack::new(fault)), &settings()).unwrap();
         let broken = conformance::check_predictor(&of(Fault::None), images.batch(), None).unwrap();
         assert!(broken.is_empty(), "{name}: {broken:#?}");
-        let leaking =
-            conformance::check_predictor(&of(Fault::Neighbours(0.1)), images.batch(), None).unwrap();
+        let leaking = conformance::check_predictor(&of(Fault::Neighbors(0.1)), images.batch(), None).unwrap();
         assert!(leaking.iter().any(|text| text.contains("scored alone")), "{name}: {leaking:?}");
     }
 }

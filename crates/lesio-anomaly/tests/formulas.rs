@@ -267,7 +267,7 @@ fn each_image_stops_at_the_level_of_normals() {
             assert_eq!(trace.steps, expected, "level {level}, image {row}");
             assert_eq!(trace.energy, full.energy[..=expected]);
             let alone = stopping.project(images.rows(row, 1).batch()).unwrap().remove(0);
-            assert_eq!(&alone, trace, "neighbours that stop change nothing");
+            assert_eq!(&alone, trace, "neighbors that stop change nothing");
         }
     }
 }

@@ -269,10 +269,10 @@ mod tests {
                 for (index, component) in found.components().iter().enumerate() {
                     let own = labels.mapv(|l| l as usize == index + 1);
                     prop_assert_eq!(crate::bounds::bounding_box(&own), Some(component.bounds));
-                    for (axis, &centre) in component.centroid.iter().enumerate() {
+                    for (axis, &center) in component.centroid.iter().enumerate() {
                         let sum: usize = own.indexed_iter().filter(|(_, inside)| **inside)
                             .map(|((i, j, k), _)| [i, j, k][axis]).sum();
-                        prop_assert!((centre - sum as f64 / component.size as f64).abs() < 1e-9);
+                        prop_assert!((center - sum as f64 / component.size as f64).abs() < 1e-9);
                     }
                 }
             }
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn views_of_any_layout_are_labelled_alike() {
+    fn views_of_any_layout_are_labeled_alike() {
         let mask = Array3::from_shape_fn((4, 5, 6), |(i, j, k)| (i * j + k) % 3 == 0);
         let turned = mask.view().permuted_axes([2, 0, 1]);
         let direct = label_volume(&turned, Connectivity::Vertex);

@@ -39,7 +39,7 @@ pub struct Agreement {
     /// most [`CORNER_TOLERANCE`].
     pub voxels: f64,
     /// The same distance through space, in millimeters.
-    pub millimetres: f64,
+    pub millimeters: f64,
     /// Largest difference of spacings along an axis, as a part of the spacing. Beyond [`SPACING_TOLERANCE`] only
     /// along an axis with one voxel, where no center depends on it.
     pub spacing: f64,
@@ -112,7 +112,7 @@ pub enum GridFault {
         /// Largest distance between the center of a voxel and that of its counterpart along an axis, in voxels.
         voxels: f64,
         /// The same distance through space, in millimeters.
-        millimetres: f64,
+        millimeters: f64,
     },
 }
 
@@ -125,8 +125,8 @@ impl fmt::Display for GridError {
             GridFault::Spacing { axis, difference } => {
                 write!(f, "spacings differ by {:.1} % along axis {axis}", 100.0 * difference)?;
             }
-            GridFault::Place { voxels, millimetres } => {
-                write!(f, "corners are up to {voxels:.2} voxels ({millimetres:.3} mm) apart")?;
+            GridFault::Place { voxels, millimeters } => {
+                write!(f, "corners are up to {voxels:.2} voxels ({millimeters:.3} mm) apart")?;
             }
         }
         write!(f, ": {found}, expected {expected}")
@@ -201,12 +201,12 @@ fn compare(
         let same = found_shape == expected_shape;
         return Err(refused(if same { GridFault::Directions } else { GridFault::Shape }));
     }
-    let Apart { center, voxels, millimetres } = apart(&matrix, offset, &turn, found_shape, expected);
+    let Apart { center, voxels, millimeters } = apart(&matrix, offset, &turn, found_shape, expected);
     let (own, other) = (found.spacing(), expected.spacing());
     // A NaN, of affines whose numbers are out of all bounds, is not the same.
     let same = center <= CENTER_TOLERANCE && voxels <= CORNER_TOLERANCE;
     if !same {
-        return Err(refused(GridFault::Place { voxels, millimetres }));
+        return Err(refused(GridFault::Place { voxels, millimeters }));
     }
     let differences: [f64; 3] =
         std::array::from_fn(|axis| (own[turn.source[axis]] / other[axis] - 1.0).abs());
@@ -217,7 +217,7 @@ fn compare(
     }
     let spacing = largest(differences.into_iter());
     let axes = if turn.is_identity() { AxisAgreement::Same } else { AxisAgreement::Turned };
-    Ok((turn, Agreement { axes, voxels, millimetres, spacing }))
+    Ok((turn, Agreement { axes, voxels, millimeters, spacing }))
 }
 
 /// The permutation and reversal of axes nearest to a matrix between voxel indices, if there is one.
@@ -249,7 +249,7 @@ struct Apart {
     /// In the farthest corner, along an axis, in voxels.
     voxels: f64,
     /// In the farthest corner, through space.
-    millimetres: f64,
+    millimeters: f64,
 }
 
 /// How far the voxels of a grid lie from where a turn puts them. The distance is linear in the voxel: it is largest in
@@ -280,7 +280,7 @@ fn apart(
     Apart {
         center: largest(middle),
         voxels: largest(gaps.iter().flatten().map(|gap| gap.abs())),
-        millimetres: largest(gaps.iter().map(length)),
+        millimeters: largest(gaps.iter().map(length)),
     }
 }
 
@@ -381,8 +381,8 @@ mod tests {
             let (volume, agreement) = align(0.2).unwrap();
             assert_eq!(volume, numbered(oblique()));
             assert!(!agreement.is_exact() && (agreement.voxels - 0.2).abs() < 1e-9);
-            let millimetres = 0.2 * oblique().spacing()[axis];
-            assert!((agreement.millimetres - millimetres).abs() < 1e-9);
+            let millimeters = 0.2 * oblique().spacing()[axis];
+            assert!((agreement.millimeters - millimeters).abs() < 1e-9);
         }
     }
 

@@ -112,8 +112,8 @@ impl Alignment {
             }
         };
         let origin = std::array::from_fn(|a| {
-            let centre = 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64);
-            centre - 0.5 * scale[a] * self.size[a] as f64
+            let center = 0.5 * (bounds.start[a] as f64 + bounds.end[a] as f64);
+            center - 0.5 * scale[a] * self.size[a] as f64
         });
         Placement::new(image, self.size, scale, origin, self.interpolation)
     }
@@ -133,9 +133,9 @@ mod tests {
     use lesio_grid::bounding_box;
     use ndarray::Array2;
 
-    fn ellipse(size: usize, centre: [f64; 2], radius: [f64; 2]) -> Array2<f32> {
+    fn ellipse(size: usize, center: [f64; 2], radius: [f64; 2]) -> Array2<f32> {
         Array2::from_shape_fn((size, size), |(r, c)| {
-            let (y, x) = ((r as f64 + 0.5 - centre[0]) / radius[0], (c as f64 + 0.5 - centre[1]) / radius[1]);
+            let (y, x) = ((r as f64 + 0.5 - center[0]) / radius[0], (c as f64 + 0.5 - center[1]) / radius[1]);
             f32::from(u8::from(x * x + y * y <= 1.0))
         })
     }

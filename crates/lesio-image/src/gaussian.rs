@@ -106,8 +106,8 @@ fn smooth_axis(source: &[f32], length: usize, inner: usize, kernel: &[f64]) -> V
             let line = |from: usize| {
                 source[(block + sources[from]) * inner..][..inner].iter().map(|&value| f64::from(value))
             };
-            let centre = position + radius;
-            weighted(sums, kernel, |shift| line(centre - shift), |shift| line(centre + shift));
+            let center = position + radius;
+            weighted(sums, kernel, |shift| line(center - shift), |shift| line(center + shift));
             out.iter_mut().zip(sums).for_each(|(value, sum)| *value = *sum as f32);
         },
     );

@@ -79,8 +79,8 @@ impl GridFit {
         Placement::new(image, self.size, scale, origin, self.interpolation)
     }
 
-    fn crop_about(&self, image: [usize; 2], centre: [f64; 2]) -> Result<Placement, SettingError> {
-        let origin = std::array::from_fn(|a| (centre[a] - 0.5 * self.size[a] as f64).floor());
+    fn crop_about(&self, image: [usize; 2], center: [f64; 2]) -> Result<Placement, SettingError> {
+        let origin = std::array::from_fn(|a| (center[a] - 0.5 * self.size[a] as f64).floor());
         Placement::new(image, self.size, [1.0, 1.0], origin, self.interpolation)
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn contain_keeps_ratios_and_the_centre() {
+    fn contain_keeps_ratios_and_the_center() {
         let placement = GridFit::new([64, 64]).place([100, 50], [1.0, 1.0]).unwrap();
         assert_eq!(placement.scale(), [100.0 / 64.0; 2]);
         assert_eq!(placement.origin(), [0.0, -25.0]);

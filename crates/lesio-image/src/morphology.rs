@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn radii_name_their_neighbours() {
+    fn radii_name_their_neighbors() {
         let mut mask = Array2::from_elem((5, 5), true);
         mask[[2, 2]] = false;
         let removed = |radius: f64| mask.len() - 1 - erode(&mask, radius).iter().filter(|v| **v).count();

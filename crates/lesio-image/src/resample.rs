@@ -181,19 +181,19 @@ impl AxisMap {
         let mut map = Self { taps: Vec::with_capacity(output), weights: Vec::new() };
         let last = source.saturating_sub(1) as f64;
         for index in 0..output {
-            let centre = origin + (index as f64 + 0.5) * scale;
+            let center = origin + (index as f64 + 0.5) * scale;
             let begin = map.weights.len();
             let mut first = 0;
             // Rounding must not push the border pixel of a whole-axis map out.
-            if source > 0 && centre >= -1e-6 && centre <= source as f64 + 1e-6 {
+            if source > 0 && center >= -1e-6 && center <= source as f64 + 1e-6 {
                 match interpolation {
                     Interpolation::Nearest => {
-                        first = centre.floor().clamp(0.0, last) as usize;
+                        first = center.floor().clamp(0.0, last) as usize;
                         map.weights.push(1.0);
                     }
                     Interpolation::Linear => {
                         let width = scale.max(1.0);
-                        first = map.push_box(centre - 0.5 * width, width, last);
+                        first = map.push_box(center - 0.5 * width, width, last);
                     }
                 }
             }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn enlarging_is_linear_between_centres_and_flat_beyond() {
+    fn enlarging_is_linear_between_centers_and_flat_beyond() {
         let plane = array![[0.0], [8.0]];
         let tall = resample_plane(&plane, [8, 1], Interpolation::Linear).unwrap();
         assert_eq!(tall.into_raw_vec_and_offset().0, [0.0, 0.0, 1.0, 3.0, 5.0, 7.0, 8.0, 8.0]);

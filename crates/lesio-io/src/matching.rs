@@ -55,9 +55,9 @@ impl Matching {
                     volume.aligned_to(image.geometry(), image.shape()).map_err(elsewhere)?;
                 let (file, image) = (path.display(), image_path.display());
                 if !agreement.is_exact() {
-                    let (voxels, millimetres) = (agreement.voxels, agreement.millimetres);
+                    let (voxels, millimeters) = (agreement.voxels, agreement.millimeters);
                     tracing::warn!(
-                        %file, %image, voxels, millimetres,
+                        %file, %image, voxels, millimeters,
                         "the affines differ slightly: treated as the same position"
                     );
                 }

@@ -322,7 +322,7 @@ fn what_does_not_make_one_volume_is_refused_by_name() {
         ),
         ("of wavelets", change(0, &|s| s.syntax = uids::JPEG2000), "UnsupportedTransferSyntax", "JPEG 2000"),
         ("run length", change(0, &|s| s.syntax = uids::RLE_LOSSLESS), "UnsupportedTransferSyntax", "RLE"),
-        ("in colour", change(2, &|s| s.samples = 3), "BadAttribute", "SamplesPerPixel is 3"),
+        ("in color", change(2, &|s| s.samples = 3), "BadAttribute", "SamplesPerPixel is 3"),
         ("inverted", change(2, &|s| s.photometric = "MONOCHROME1"), "BadAttribute", "MONOCHROME1"),
         ("of frames", change(2, &|s| s.frames = Some("4")), "BadAttribute", "NumberOfFrames is 4"),
         ("of 12 bits packed", change(2, &|s| s.bits = [12, 12, 11]), "BadAttribute", "BitsAllocated is 12"),

@@ -15,7 +15,7 @@ use ndarray::Array3;
 const COLUMNS: usize = 4;
 const ROWS: usize = 3;
 
-/// A slice of a series, two millimetres from the one before, whose pixels hold its number.
+/// A slice of a series, two millimeters from the one before, whose pixels hold its number.
 struct Slice<'a> {
     syntax: &'a str,
     number: u16,

@@ -175,8 +175,8 @@ fn mutated_files_are_read_the_same_twice_or_refused() {
         }
         let Ok(mut image) = NiftiImage::open(&path) else { continue };
         let (statistics, raw) = (image.statistics(), image.read_raw());
-        let (complex, colours) = (image.read_complex(), image.read_rgba());
-        assert!(complex.is_err() || colours.is_err());
+        let (complex, colors) = (image.read_complex(), image.read_rgba());
+        assert!(complex.is_err() || colors.is_err());
         let Ok(values) = image.read::<f64>() else { continue };
         read += 1;
         let statistics = statistics.unwrap();

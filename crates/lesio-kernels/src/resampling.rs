@@ -233,14 +233,14 @@ impl Upsampling {
         match self {
             Self::Nearest => (position / factor, position / factor, 0.0),
             Self::Bilinear | Self::BilinearCorners => {
-                let centre = if self == Self::Bilinear {
+                let center = if self == Self::Bilinear {
                     ((position as f64 + 0.5) / factor as f64 - 0.5).max(0.0)
                 } else {
                     position as f64 * (size - 1) as f64 / (size * factor - 1).max(1) as f64
                 };
-                let first = (centre as usize).min(size - 1);
+                let first = (center as usize).min(size - 1);
                 let second = (first + 1).min(size - 1);
-                (first, second, if second == first { 0.0 } else { (centre - first as f64) as f32 })
+                (first, second, if second == first { 0.0 } else { (center - first as f64) as f32 })
             }
         }
     }

@@ -139,10 +139,10 @@ fn lesions_of_four_maps() {
     assert_eq!(counts.images, 4);
 }
 
-fn ball(radius: i64, centre: [i64; 3]) -> Array3<bool> {
+fn ball(radius: i64, center: [i64; 3]) -> Array3<bool> {
     Array3::from_shape_fn((99, 99, 99), |(i, j, k)| {
         let square = |x: usize, c: i64| (x as i64 - c) * (x as i64 - c);
-        square(i, centre[0]) + square(j, centre[1]) + square(k, centre[2]) <= radius * radius
+        square(i, center[0]) + square(j, center[1]) + square(k, center[2]) <= radius * radius
     })
 }
 

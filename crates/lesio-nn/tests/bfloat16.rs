@@ -143,7 +143,7 @@ fn passes(samples: std::ops::Range<usize>, threads: usize) -> [Vec<f32>; 2] {
 }
 
 #[test]
-fn no_sample_depends_on_its_neighbours_or_on_threads() {
+fn no_sample_depends_on_its_neighbors_or_on_threads() {
     let all = passes(0..11, 1);
     assert_eq!(passes(0..11, 3), all);
     for own in [0..1, 4..5, 7..11] {

@@ -210,7 +210,7 @@ proptest! {
 
     /// Bit for bit: any number of threads, any neighbors in the batch, any capacity.
     #[test]
-    fn samples_do_not_depend_on_neighbours_or_threads(seed in any::<u64>()) {
+    fn samples_do_not_depend_on_neighbors_or_threads(seed in any::<u64>()) {
         let (mut rng, network, set) = case(seed, 8);
         let samples = rng.random_range(2..6);
         let inputs = random_inputs(&mut rng, &network, samples);

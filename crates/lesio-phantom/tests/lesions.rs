@@ -30,7 +30,7 @@ fn inject(config: LesionConfig, healthy: &PhantomSlice, seed: u64) -> InjectedSl
 
 /// Probability that a lesion's pixel is brighter than one of tissue within two radii around it.
 fn local_auroc(ill: &InjectedSlice, healthy: &PhantomSlice) -> f64 {
-    let [row, column, _] = ill.lesions[0].centre;
+    let [row, column, _] = ill.lesions[0].center;
     let reach = 2.0 * ill.lesions[0].radius / brains().pixel();
     let (mut inside, mut around) = (Vec::new(), Vec::new());
     for (place, &value) in ill.image.indexed_iter() {
@@ -118,7 +118,7 @@ fn intensity_finds_bright_and_dark_lesions_and_not_the_others() {
                 // In white matter, so that the tissue is the same inside and around.
                 let white = Site::Labels(vec![3]);
                 let config = LesionConfig::new(kind, contrast)
-                    .centre(white.clone())
+                    .center(white.clone())
                     .extent(Site::Labels(vec![2, 3, 4]))
                     .radius(7.0, 10.0);
                 local_auroc(&inject(config, &healthy, subject), &healthy)
@@ -251,13 +251,13 @@ fn a_displacement_keeps_the_noise() {
 }
 
 #[test]
-fn a_displacement_moves_tissue_away_from_the_centre() {
+fn a_displacement_moves_tissue_away_from_the_center() {
     // A vertical step two pixels to the right of the middle column, where the one lesion fits.
     let image = Array2::from_shape_fn((41, 41), |(_, column)| if column >= 23 { 1.0_f32 } else { 0.0 });
     let mut sites = Array2::from_elem((41, 41), 1_u8);
     sites[[20, 20]] = 2;
     let config = LesionConfig::new(LesionKind::Displaced, 0.7)
-        .centre(Site::Labels(vec![2]))
+        .center(Site::Labels(vec![2]))
         .radius(6.0, 6.0)
         .irregularity(0.0)
         .elongation(1.0);
@@ -285,7 +285,7 @@ fn lesions_lie_apart_in_their_sites() {
     let voxels: usize = ill.lesions.iter().map(|lesion| lesion.voxels).sum();
     assert_eq!(voxels, ill.truth.iter().filter(|&&lesion| lesion).count());
     for lesion in &ill.lesions {
-        let [row, column, _] = lesion.centre.map(|v| v as usize);
+        let [row, column, _] = lesion.center.map(|v| v as usize);
         assert!(healthy.labels[[row, column]] >= 2);
         assert!((2.5..=4.0).contains(&lesion.radius));
     }
@@ -366,15 +366,15 @@ proptest! {
         let shape = if flat { (90, 70, 1) } else { (90, 70, 30) };
         let spacing = [0.8, 1.0, 2.5];
         let geometry = Geometry::from_spacing(spacing).unwrap();
-        let mut centre = Array3::from_elem(shape, 1_u8);
-        centre[[45, 35, shape.2 / 2]] = 2;
+        let mut center = Array3::from_elem(shape, 1_u8);
+        center[[45, 35, shape.2 / 2]] = 2;
         let image = Volume::new(Array3::from_elem(shape, 1.0_f32), geometry);
         let config = LesionConfig::new(kind, 0.5)
-            .centre(Site::Labels(vec![2]))
+            .center(Site::Labels(vec![2]))
             .radius(radius, radius)
             .truth_fraction(fraction);
         let injector = LesionInjector::new(config).unwrap();
-        let ill = injector.inject(&image, &Volume::new(centre, geometry), seed).unwrap();
+        let ill = injector.inject(&image, &Volume::new(center, geometry), seed).unwrap();
         let voxels = ill.lesions[0].voxels as f64;
         let equivalent = if flat {
             (voxels * 0.8 / std::f64::consts::PI).sqrt()

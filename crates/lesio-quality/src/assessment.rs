@@ -77,7 +77,8 @@ pub struct Grade {
     /// Estimated HD95 in pixels; of a volume, the mean of its slices'.
     pub distance_pixels: f64,
     /// The same in millimeters, by the mean of the pixel's sides.
-    pub distance_millimetres: f64,
+    #[serde(alias = "distance_millimetres")]
+    pub distance_millimeters: f64,
 }
 
 /// The parts of a model that grading needs in addition to the estimator.
@@ -106,7 +107,7 @@ pub(crate) fn assess(
     let framing = parts.estimator.config().framing.clone();
     let segmentation = &on_grid_of(image, segmentation)?;
     check(image, segmentation, &parts.estimator.config().classes)?;
-    let millimetres = pixel_side(image);
+    let millimeters = pixel_side(image);
     let mut reconstruction = image.data().clone();
     let mut error = Array3::<f32>::zeros(image.data().dim());
     let (mut slices, mut graded) = (Vec::new(), Vec::new());
@@ -138,7 +139,7 @@ pub(crate) fn assess(
                     dice,
                     interval,
                     distance_pixels,
-                    distance_millimetres: distance_pixels * millimetres,
+                    distance_millimeters: distance_pixels * millimeters,
                 }
             })
             .collect();
@@ -254,7 +255,7 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
             dice,
             interval,
             distance_pixels: mean(&|grade| grade.distance_pixels),
-            distance_millimetres: mean(&|grade| grade.distance_millimetres),
+            distance_millimeters: mean(&|grade| grade.distance_millimeters),
         }
     };
     Some(labels.iter().enumerate().map(grade).collect())
@@ -283,7 +284,7 @@ mod tests {
             dice,
             interval: [dice - 0.1, (dice + 0.1).min(1.0)],
             distance_pixels: 2.0,
-            distance_millimetres: 3.0,
+            distance_millimeters: 3.0,
         };
         Some(Graded { grades: vec![grade], sizes: vec![[own, seen]] })
     }

@@ -82,17 +82,17 @@ impl Change {
     /// Calls for each pixel, with the place that its value comes from: beyond the border, on the border.
     fn for_each_source(&self, mut call: impl FnMut(usize, [f32; 2])) {
         let [height, width] = self.grid;
-        let centre = [height, width].map(|size| (size as f32 - 1.0) / 2.0);
+        let center = [height, width].map(|size| (size as f32 - 1.0) / 2.0);
         let columns: Vec<[f32; KNOTS]> =
             (0..width).map(|column| Smooth::weights(along_side(column, width))).collect();
         for row in 0..height {
             let rows = Smooth::weights(along_side(row, height));
             for (column, weights) in columns.iter().enumerate() {
-                let from_centre = [row as f32 - centre[0], column as f32 - centre[1]];
+                let from_center = [row as f32 - center[0], column as f32 - center[1]];
                 let bend = self.bend.map_or([0.0; 2], |bend| bend.map(|smooth| smooth.at(rows, *weights)));
                 let source: [f32; 2] = std::array::from_fn(|axis| {
                     let [down, along] = self.warp[axis];
-                    let place = centre[axis] + down * from_centre[0] + along * from_centre[1] + bend[axis];
+                    let place = center[axis] + down * from_center[0] + along * from_center[1] + bend[axis];
                     place.clamp(0.0, self.grid[axis] as f32 - 1.0)
                 });
                 call(row * width + column, source);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn warps_turn_about_the_centre_and_move_image_and_labels_alike() {
+    fn warps_turn_about_the_center_and_move_image_and_labels_alike() {
         let grid = [9, 9];
         let change = Change { warp: [[0.0, 1.0], [-1.0, 0.0]], ..views(grid, 1)[0] };
         let values: Vec<f32> = (0..81).map(|k| k as f32).collect();

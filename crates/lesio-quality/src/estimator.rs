@@ -230,15 +230,15 @@ impl Estimator {
         let views = self.views.len();
         let mut viewed = vec![0.0; samples * views * pixels];
         let mut planes = vec![0.0; samples * views * labels * pixels];
-        let mut labelled = vec![0; pixels];
+        let mut labeled = vec![0; pixels];
         for (k, (viewed, planes)) in
             viewed.chunks_exact_mut(pixels).zip(planes.chunks_exact_mut(labels * pixels)).enumerate()
         {
             let (sample, view) = (k / views, &self.views[k % views]);
             let own = sample * pixels..(sample + 1) * pixels;
             view.place(&images[own.clone()], viewed);
-            view.place(&segmentations[own], &mut labelled);
-            one_hot(&labelled, labels, planes);
+            view.place(&segmentations[own], &mut labeled);
+            one_hot(&labeled, labels, planes);
         }
         let mut engines: Vec<FixedEngine<'_>> = self.networks.iter().map(Inference::engine).collect();
         let mut networks: Vec<&mut dyn Engine> = engines.iter_mut().map(|engine| engine as _).collect();

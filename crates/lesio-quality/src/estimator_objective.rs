@@ -344,7 +344,7 @@ mod tests {
     use lesio_nn::TrainConfig;
 
     #[test]
-    fn distances_are_learnt_in_pixels_of_the_grid() {
+    fn distances_are_learned_in_pixels_of_the_grid() {
         let framing = crate::Framing::new([1]).grid([16, 16]);
         let image = ndarray::Array2::from_shape_fn((16, 16), |(i, j)| (i * j) as f32);
         let square = |side: usize| {

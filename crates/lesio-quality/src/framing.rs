@@ -106,11 +106,11 @@ impl Framing {
             return Err(InputError::Shape { image, segmentation });
         }
         let bounds = self.bounds(segmentation);
-        let centre = bounds
+        let center = bounds
             .map(|bounds| std::array::from_fn(|axis| (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0));
         // An image that cannot be used is refused whatever the segmentation.
         let pixel = bounds.map_or(self.pixel, |bounds| self.pixel_for(bounds));
-        let mut frame = self.frame_by(image, centre.unwrap_or([0.0, 0.0]), pixel)?;
+        let mut frame = self.frame_by(image, center.unwrap_or([0.0, 0.0]), pixel)?;
         frame.segmentation = frame.indices(segmentation, &self.labels)?;
         // Pixels coarser than a speck may miss it: then there is nothing to show the networks.
         Ok(Some(frame).filter(|frame| frame.segmentation.iter().any(|&index| index != 0)))
@@ -121,18 +121,18 @@ impl Framing {
     ///
     /// # Errors
     /// Images that are empty, not finite or constant.
-    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, centre: [f64; 2]) -> Result<FramedSlice, InputError> {
-        self.frame_by(image, centre, self.pixel)
+    pub fn frame_at(&self, image: &ArrayView2<'_, f32>, center: [f64; 2]) -> Result<FramedSlice, InputError> {
+        self.frame_by(image, center, self.pixel)
     }
 
     fn frame_by(
         &self,
         image: &ArrayView2<'_, f32>,
-        centre: [f64; 2],
+        center: [f64; 2],
         pixel: f64,
     ) -> Result<FramedSlice, InputError> {
         let scale = Standardization::of(image)?;
-        let placement = self.placement(image.dim().into(), centre, pixel)?;
+        let placement = self.placement(image.dim().into(), center, pixel)?;
         let scaled = image.mapv(|value| scale.apply(value));
         let fill = scale.apply(scale.lowest);
         let image = placement.to_grid(&scaled, fill)?.into_raw_vec_and_offset().0;
@@ -149,10 +149,10 @@ impl Framing {
         (extent / (ENLARGED * shorter)).clamp(self.finest.min(self.pixel), self.pixel)
     }
 
-    fn placement(&self, image: [usize; 2], centre: [f64; 2], pixel: f64) -> Result<Placement, InputError> {
+    fn placement(&self, image: [usize; 2], center: [f64; 2], pixel: f64) -> Result<Placement, InputError> {
         // Whole pixels: where pixels are as they are, nothing is interpolated.
         let origin =
-            std::array::from_fn(|axis| (centre[axis] - pixel * self.grid[axis] as f64 / 2.0).round());
+            std::array::from_fn(|axis| (center[axis] - pixel * self.grid[axis] as f64 / 2.0).round());
         Placement::new(image, self.grid, [pixel; 2], origin, Interpolation::Linear)
             .map_err(|error| SettingError::new("frame", error.found, error.expected).into())
     }

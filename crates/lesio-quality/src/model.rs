@@ -52,8 +52,8 @@ pub struct QualityProvenance {
     pub version: String,
     /// Checksums of the names of the patients that the model learned from, ascending; see
     /// [`QualityProvenance::part_of`]. Models of earlier versions have none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub learnt: Vec<u32>,
+    #[serde(default, alias = "learnt", skip_serializing_if = "Vec::is_empty")]
+    pub learned: Vec<u32>,
     /// The same of the patients that chose the epoch and calibrated the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<u32>,
@@ -63,7 +63,7 @@ pub struct QualityProvenance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PatientPart {
     /// The patient was used for training.
-    Learnt,
+    Learned,
     /// The patient was used for the selection of the epoch and for calibration.
     HeldOut,
 }
@@ -73,17 +73,17 @@ impl QualityProvenance {
     #[must_use]
     pub fn new(seed: u64, training: impl Into<String>) -> Self {
         let (training, version) = (training.into(), env!("CARGO_PKG_VERSION").to_owned());
-        Self { seed, training, version, learnt: Vec::new(), held_out: Vec::new() }
+        Self { seed, training, version, learned: Vec::new(), held_out: Vec::new() }
     }
 
     /// With the patients that were learned from, and those that were held out. Their names are not kept.
     #[must_use]
     pub fn patients<S: AsRef<str>>(
         mut self,
-        learnt: impl IntoIterator<Item = S>,
+        learned: impl IntoIterator<Item = S>,
         held_out: impl IntoIterator<Item = S>,
     ) -> Self {
-        self.learnt = checksums(learnt);
+        self.learned = checksums(learned);
         self.held_out = checksums(held_out);
         self
     }
@@ -95,15 +95,15 @@ impl QualityProvenance {
     /// use lesio_quality::{PatientPart, QualityProvenance};
     ///
     /// let provenance = QualityProvenance::new(1, "").patients(["ann", "bob"], ["cid"]);
-    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learnt));
+    /// assert_eq!(provenance.part_of("bob"), Some(PatientPart::Learned));
     /// assert_eq!(provenance.part_of("cid"), Some(PatientPart::HeldOut));
     /// assert_eq!(provenance.part_of("dan"), None);
     /// ```
     #[must_use]
     pub fn part_of(&self, patient: &str) -> Option<PatientPart> {
         let checksum = crc32fast::hash(patient.as_bytes());
-        if self.learnt.binary_search(&checksum).is_ok() {
-            return Some(PatientPart::Learnt);
+        if self.learned.binary_search(&checksum).is_ok() {
+            return Some(PatientPart::Learned);
         }
         self.held_out.binary_search(&checksum).is_ok().then_some(PatientPart::HeldOut)
     }
@@ -324,4 +324,18 @@ fn checksums<S: AsRef<str>>(patients: impl IntoIterator<Item = S>) -> Vec<u32> {
 fn check_number(found: usize, config: &EstimatorConfig) -> Result<(), SettingError> {
     let labels = config.framing.labels.len();
     require(found == labels, "number of intervals", found, format!("{labels}, one for each label"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patients_of_earlier_files_are_known() {
+        let provenance = QualityProvenance::new(1, "").patients(["ann"], []);
+        let text = serde_json::to_string(&provenance).unwrap();
+        let earlier = text.replace("\"learned\"", "\"learnt\"");
+        assert_ne!(earlier, text);
+        assert_eq!(serde_json::from_str::<QualityProvenance>(&earlier).unwrap(), provenance);
+    }
 }

@@ -28,7 +28,7 @@ pub struct TrueSlice {
     /// True labels.
     pub truth: Array2<u8>,
     /// Center of the labeled structures in pixel edges: of the slice's own, else of the whole volume's.
-    pub centre: [f64; 2],
+    pub center: [f64; 2],
     /// Segmentations of this slice by the user's networks: candidates in addition to those of a pipeline. None of these
     /// networks may have been trained on the patient. See [`TrueSlice::segmented`].
     pub given: Vec<Array2<u8>>,
@@ -61,7 +61,7 @@ impl TrueSlice {
                 index,
                 image: image.data().index_axis(Axis(SLICE_AXIS), index).to_owned(),
                 truth: labels,
-                centre: centre(&bounds),
+                center: center(&bounds),
                 given: Vec::new(),
             });
         }
@@ -96,7 +96,7 @@ impl TrueSlice {
     pub fn alone(patient: &str, image: Array2<f32>, truth: Array2<u8>) -> Option<Self> {
         let bounds = bounding_box(&truth.mapv(|label| label != 0))?;
         let (patient, case) = (patient.to_owned(), patient.to_owned());
-        Some(Self { patient, case, index: 0, image, truth, centre: centre(&bounds), given: Vec::new() })
+        Some(Self { patient, case, index: 0, image, truth, center: center(&bounds), given: Vec::new() })
     }
 }
 
@@ -117,17 +117,17 @@ pub(crate) fn on_grid_of<'a>(
         _ => InputError::Grid(error),
     })?;
     if !agreement.is_exact() {
-        let (voxels, millimetres) = (agreement.voxels, agreement.millimetres);
+        let (voxels, millimeters) = (agreement.voxels, agreement.millimeters);
         tracing::warn!(
             voxels,
-            millimetres,
+            millimeters,
             "the affines of segmentation and image differ slightly: treated as the same position"
         );
     }
     Ok(Cow::Owned(labels))
 }
 
-fn centre(bounds: &BoundingBox<2>) -> [f64; 2] {
+fn center(bounds: &BoundingBox<2>) -> [f64; 2] {
     std::array::from_fn(|axis| (bounds.start[axis] + bounds.end[axis]) as f64 / 2.0)
 }
 
@@ -184,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn slices_without_labels_are_centred_as_the_volume() {
+    fn slices_without_labels_are_centerd_as_the_volume() {
         let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
         let mut truth = Array3::<u8>::zeros((20, 30, 2));
         truth[[4, 10, 0]] = 2;
@@ -192,8 +192,8 @@ mod tests {
         let image = Volume::new(truth.mapv(f32::from), geometry);
         let slices = TrueSlice::of_volume("p", "p_1", &image, &Volume::new(truth, geometry)).unwrap();
         assert_eq!(slices.len(), 2);
-        assert_eq!(slices[0].centre, [6.0, 16.0]);
-        assert_eq!(slices[1].centre, [6.0, 16.0]);
+        assert_eq!(slices[0].center, [6.0, 16.0]);
+        assert_eq!(slices[1].center, [6.0, 16.0]);
         let empty = Volume::new(Array3::zeros((20, 30, 2)), geometry);
         assert!(TrueSlice::of_volume("p", "p_1", &image, &empty).unwrap().is_empty());
     }

@@ -119,8 +119,8 @@ fn trainings_agree_from_one_seed() {
         check_agreement(method.name(), method, [&one, &other], [&cpu, &candle]);
         let mut untrained = one.clone();
         untrained.extend(config(method).initial_parameters(204).unwrap());
-        let learnt = apart(&estimates(method, &one, &cpu)[0], &estimates(method, &untrained, &cpu)[0]);
-        assert!(learnt > 0.05, "{}: hardly anything was learnt: {learnt}", method.name());
+        let learned = apart(&estimates(method, &one, &cpu)[0], &estimates(method, &untrained, &cpu)[0]);
+        assert!(learned > 0.05, "{}: hardly anything was learned: {learned}", method.name());
     }
 }
 

@@ -74,7 +74,7 @@ fn gradients_match_finite_differences_for_every_method() {
 }
 
 #[test]
-fn a_sample_does_not_depend_on_its_neighbours() {
+fn a_sample_does_not_depend_on_its_neighbors() {
     let (images, segmentations) = input();
     for method in Method::ALL {
         let estimator = estimator(method, &Device::Cpu);

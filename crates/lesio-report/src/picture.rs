@@ -377,7 +377,7 @@ mod tests {
         let plain = Picture::filled(4, 4, Rgb([0; 3])).unwrap();
         let outlined = plain.clone().outlined(mask.view(), Rgb::TRUTH).unwrap();
         let drawn = outlined.pixels.iter().filter(|&&p| p == Rgb::TRUTH).count();
-        assert_eq!(drawn, 8, "all of the square but its centre");
+        assert_eq!(drawn, 8, "all of the square but its center");
         assert_eq!(outlined.pixel(2, 2), Some(Rgb([0; 3])));
 
         let large = plain.enlarged(8).unwrap().outlined(mask.view(), Rgb::TRUTH).unwrap();

@@ -262,7 +262,7 @@ mod tests {
             set.localizer(seed.to_string(), different(seed, &subjects), names).unwrap()
         });
         let set = set.ensembles(&names).unwrap();
-        let (set, learnt) = set.learn_weights(&subjects, |_| {}).unwrap();
+        let (set, learned) = set.learn_weights(&subjects, |_| {}).unwrap();
         let unseen = head(9, Some(7));
         let maps = set.score(&unseen).unwrap();
         let ensembles: Vec<String> = set.ensemble_members().into_iter().map(|(name, _)| name).collect();
@@ -278,7 +278,7 @@ mod tests {
             // Nothing is saved that has no weight; intensity has the filters of the first model.
             let needs_first = weights.iter().any(|(name, _)| name == "intensity") && !used.contains("1");
             assert_eq!(made.others().len() + 1, used.len() + usize::from(needs_first), "{name}: {weights:?}");
-            if let Some(own) = learnt.iter().find(|own| own.name == name) {
+            if let Some(own) = learned.iter().find(|own| own.name == name) {
                 let positive: Vec<_> =
                     own.weights.iter().filter(|(_, weight)| *weight > 0.0).cloned().collect();
                 assert_eq!(weights, positive);

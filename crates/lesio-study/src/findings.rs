@@ -71,7 +71,8 @@ pub struct Finding {
     /// Volume in milliliters; `None` if the size of a voxel is unknown.
     pub volume_ml: Option<f64>,
     /// Mean voxel index along each axis.
-    pub centre: [f64; 3],
+    #[serde(alias = "centre")]
+    pub center: [f64; 3],
     /// The center in world coordinates, by the affine of the map; `None` if the size of a voxel is unknown.
     pub world: Option<[f64; 3]>,
     /// The highest score.
@@ -170,7 +171,7 @@ pub struct FoundLesions {
     pub level: f64,
     runs: ComponentRuns,
     /// The label of each component, 0 for those that are left out.
-    relabelled: Vec<u32>,
+    relabeled: Vec<u32>,
     geometry: Geometry,
 }
 
@@ -209,16 +210,16 @@ impl FoundLesions {
             (0..gathered.len()).filter(|&place| runs.components()[place].size as u64 >= smallest).collect();
         // Stable: of equal peaks the first in the map comes first.
         order.sort_by(|&a, &b| gathered[b].peak.total_cmp(&gathered[a].peak));
-        let mut relabelled = vec![0; gathered.len()];
+        let mut relabeled = vec![0; gathered.len()];
         let mut lesions = Vec::with_capacity(order.len());
         for (&place, label) in order.iter().zip(1..) {
-            relabelled[place] = label;
+            relabeled[place] = label;
             let (component, lesion) = (&runs.components()[place], &gathered[place]);
             lesions.push(Finding {
                 label,
                 voxels: component.size,
                 volume_ml: voxel_ml.map(|ml| ml * component.size as f64),
-                centre: component.centroid,
+                center: component.centroid,
                 world: voxel_ml.map(|_| map.geometry().to_world(component.centroid)),
                 peak: lesion.peak,
                 peak_voxel: lesion.peak_voxel,
@@ -227,19 +228,19 @@ impl FoundLesions {
             });
         }
         let geometry = *map.geometry();
-        Ok(Self { lesions, smallest_p_value, level, runs, relabelled, geometry })
+        Ok(Self { lesions, smallest_p_value, level, runs, relabeled, geometry })
     }
 
     /// The label of each voxel on the map's grid, 0 outside lesions.
     #[must_use]
     pub fn labels(&self) -> Volume<u32> {
-        Volume::new(self.runs.labels(|component| self.relabelled[component]), self.geometry)
+        Volume::new(self.runs.labels(|component| self.relabeled[component]), self.geometry)
     }
 
     /// The labels with one byte per voxel, for display: labels above 255 become 255.
     #[must_use]
     pub fn marks(&self) -> Volume<u8> {
-        let mark = |component: usize| u8::try_from(self.relabelled[component]).unwrap_or(u8::MAX);
+        let mark = |component: usize| u8::try_from(self.relabeled[component]).unwrap_or(u8::MAX);
         Volume::new(self.runs.labels(mark), self.geometry)
     }
 
@@ -331,7 +332,7 @@ mod tests {
         let found = Findings::new(&map, &within, 450.0, &normal(10), 8, Some(1e-3), 0.1).unwrap();
         let table: Vec<_> = found.lesions.iter().map(|f| (f.label, f.voxels, f.peak, f.peak_voxel)).collect();
         assert_eq!(table, [(1, 27, 950.0, [6, 7, 5]), (2, 9, 500.0, [0, 0, 0])]);
-        assert_eq!(found.lesions[0].centre, [6.0; 3]);
+        assert_eq!(found.lesions[0].center, [6.0; 3]);
         assert!((found.lesions[0].mean - (26.0 * 600.0 + 950.0) / 27.0).abs() < 1e-9);
         assert!((found.lesions[0].volume_ml.unwrap() - 0.027).abs() < 1e-12);
         // Of ten maxima 99, 199, ... 999 one is at least 950.

@@ -131,12 +131,12 @@ pub fn inject_data_set(
         "lesion",
         "kind",
         "contrast",
-        "centre_i",
-        "centre_j",
-        "centre_k",
-        "centre_x",
-        "centre_y",
-        "centre_z",
+        "center_i",
+        "center_j",
+        "center_k",
+        "center_x",
+        "center_y",
+        "center_z",
         "radius_mm",
         "voxels",
     ]);
@@ -184,8 +184,8 @@ fn read(case: &Case, config: &InjectDataSetConfig) -> Result<(Volume<f32>, Volum
 /// Adds a row for each lesion of a subject.
 fn add_rows(table: &mut CommaTable<12>, id: &str, own: &InjectedSubject) -> Result<(), WorkflowError> {
     for (number, lesion) in own.lesions.iter().enumerate() {
-        let [i, j, k] = lesion.centre;
-        let [x, y, z] = own.image.geometry().to_world(lesion.centre);
+        let [i, j, k] = lesion.center;
+        let [x, y, z] = own.image.geometry().to_world(lesion.center);
         let kind = serde_json::to_value(lesion.kind)?;
         table.row([
             id.into(),

@@ -184,7 +184,7 @@ impl Injection {
         let injector = |(number, &(kind, contrast)): (usize, &(LesionKind, f64))| {
             let lesion = LesionConfig::new(kind, contrast)
                 .radius(smallest, largest)
-                .centre(config.site.clone())
+                .center(config.site.clone())
                 .extent(config.site.clone());
             LesionInjector::new(lesion)
                 .map_err(|source| InjectionError::Lesion { number: number + 1, source })

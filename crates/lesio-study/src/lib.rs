@@ -143,7 +143,7 @@ pub use localize::{
 };
 pub use maps::{Maps, Scene, Stage, score_each, score_subject};
 pub use measured::PredictorCurves;
-pub use model_set::{LearntEnsemble, ModelSet};
+pub use model_set::{LearnedEnsemble, ModelSet};
 pub use normal_slices::{fit_preprocessing, normal_examples};
 pub use observer::{Notice, Observer, Step, explain};
 pub use operating::{

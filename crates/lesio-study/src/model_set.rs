@@ -46,7 +46,7 @@ const RULES: [(&str, EnsembleRule); 4] = [
 /// An ensemble that was learned from lesions of validation subjects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct LearntEnsemble {
+pub struct LearnedEnsemble {
     /// The name of its maps.
     pub name: String,
     /// Its weights by the names of the members; their sum is 1.
@@ -134,19 +134,19 @@ impl ModelSet {
         mut self,
         validation: &(impl Subjects + ?Sized),
         progress: impl FnMut(usize),
-    ) -> Result<(Self, Vec<LearntEnsemble>), StudyError> {
+    ) -> Result<(Self, Vec<LearnedEnsemble>), StudyError> {
         let lesions = self.validation_lesions(validation, progress)?;
         let names = self.member_names();
-        let mut learnt = Vec::new();
+        let mut learned = Vec::new();
         for (name, weights) in
             [(Self::WEIGHTED, lesions.learn()?), (Self::GREEDY, lesions.select(precision)?)]
         {
             let weights_by_name = names.iter().cloned().zip(weights.weights().iter().copied()).collect();
-            learnt.push(LearntEnsemble { name: name.to_owned(), weights: weights_by_name });
+            learned.push(LearnedEnsemble { name: name.to_owned(), weights: weights_by_name });
             let config = EnsembleConfig::new(EnsembleRule::Weighted(weights));
             self.ensembles.push((name.to_owned(), config));
         }
-        Ok((self, learnt))
+        Ok((self, learned))
     }
 
     /// Adds the ensemble `ensemble-greedy` of these predictors of every localizer, without the others of

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lesio_anomaly::{Judgement, NormalScores, ResolutionDoubt};
+use lesio_anomaly::{Judgment, NormalScores, ResolutionDoubt};
 use lesio_image::Volume;
 use lesio_settings::{SettingError, in_range};
 use ndarray::Zip;
@@ -106,15 +106,15 @@ impl CaseVerdict {
             (_, None, _) => "the model was not calibrated for this predictor".to_owned(),
             (.., Some(doubt)) => doubt.to_string(),
             (Some(score), Some(normal), None) => match normal.judge(score, level)? {
-                Judgement::Normal { p_value } => {
+                Judgment::Normal { p_value } => {
                     // If the smallest p-value is above the level, no p-value is meaningful.
                     let p_value = is_supported(normal.smallest_p_value(), level).then_some(p_value);
                     return Ok(Self { verdict: Verdict::Normal, p_value, ..found });
                 }
-                Judgement::Abnormal { p_value } => {
+                Judgment::Abnormal { p_value } => {
                     return Ok(Self { verdict: Verdict::Abnormal, p_value: Some(p_value), ..found });
                 }
-                Judgement::Incomparable(reason) => reason.to_string(),
+                Judgment::Incomparable(reason) => reason.to_string(),
                 _ => {
                     let (subjects, needed) = (normal.subjects(), (1.0 / level - 1.0).ceil());
                     format!(

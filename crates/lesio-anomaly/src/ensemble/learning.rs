@@ -4,7 +4,7 @@ use ndarray::{ArrayView, Dimension};
 use rayon::prelude::*;
 
 use super::error::EnsembleError;
-use super::learnt::LearntWeights;
+use super::learned::LearnedWeights;
 use super::rule::{EnsembleConfig, EnsembleRule};
 use super::scale::MemberScale;
 use crate::calibration::NormalScores;
@@ -102,7 +102,7 @@ impl ValidationLesions {
     /// # Errors
     /// [`EnsembleError::Learning`] if there are no lesion pixels or no normal pixels, or if no member scores lesions
     /// higher.
-    pub fn learn(&self) -> Result<LearntWeights, EnsembleError> {
+    pub fn learn(&self) -> Result<LearnedWeights, EnsembleError> {
         let members = self.members_of_both_classes()?;
         let lesions = self.truth.iter().filter(|&&abnormal| abnormal).count();
         let mut coefficients = vec![0.0; members + 1];
@@ -139,7 +139,7 @@ impl ValidationLesions {
             return Err(EnsembleError::Learning { reason });
         }
         let weights = coefficients.into_iter().map(|weight| weight / sum).collect();
-        Ok(LearntWeights { weights, scale: self.scale })
+        Ok(LearnedWeights { weights, scale: self.scale })
     }
 
     /// The number of members, if there are lesion and normal pixels.
@@ -367,8 +367,8 @@ mod tests {
     fn weights_from_a_file_are_checked() {
         let weights = lesions(&[1.0, 1.0], 1000).learn().unwrap();
         let json = serde_json::to_string(&weights).unwrap();
-        assert_eq!(serde_json::from_str::<LearntWeights>(&json).unwrap(), weights);
+        assert_eq!(serde_json::from_str::<LearnedWeights>(&json).unwrap(), weights);
         let broken = r#"{"weights": [0.5, 0.6], "scale": "surprise"}"#;
-        assert!(serde_json::from_str::<LearntWeights>(broken).is_err());
+        assert!(serde_json::from_str::<LearnedWeights>(broken).is_err());
     }
 }

@@ -1,8 +1,8 @@
 //! Ensembles: the scores of several predictors, models or seeds as one.
 
 mod error;
+mod learned;
 mod learning;
-mod learnt;
 mod predictor;
 mod rule;
 mod scale;
@@ -11,8 +11,8 @@ mod selection;
 mod tests;
 
 pub use error::EnsembleError;
+pub use learned::LearnedWeights;
 pub use learning::ValidationLesions;
-pub use learnt::LearntWeights;
 pub use predictor::Ensemble;
 pub use rule::{EnsembleConfig, EnsembleRule};
 pub use scale::MemberScale;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::EnsembleError;
-use super::learnt::LearntWeights;
+use super::learned::LearnedWeights;
 use super::scale::MemberScale;
 use crate::calibration::NormalScores;
 
@@ -33,7 +33,7 @@ pub enum EnsembleRule {
         groups: usize,
     },
     /// The mean with weights learned from lesions of a validation set.
-    Weighted(LearntWeights),
+    Weighted(LearnedWeights),
 }
 
 /// How an ensemble combines its members.

@@ -1,8 +1,8 @@
 //! Greedy selection of an ensemble's members on the lesions of a validation set.
 
 use super::error::EnsembleError;
+use super::learned::LearnedWeights;
 use super::learning::ValidationLesions;
-use super::learnt::LearntWeights;
 
 /// Smallest improvement of the measure for more picks.
 const LEAST_GAIN: f64 = 0.001;
@@ -24,7 +24,7 @@ impl ValidationLesions {
     ///
     /// # Errors
     /// Those of [`ValidationLesions::learn`], where nothing was added, or only lesion or only normal pixels.
-    pub fn select(&self, measure: impl Fn(&[f32], &[bool]) -> f64) -> Result<LearntWeights, EnsembleError> {
+    pub fn select(&self, measure: impl Fn(&[f32], &[bool]) -> f64) -> Result<LearnedWeights, EnsembleError> {
         let members = self.members_of_both_classes()?;
         let mut picks = vec![0usize; members];
         let mut kept: Option<(f64, Vec<usize>)> = None;
@@ -60,7 +60,7 @@ impl ValidationLesions {
         };
         let count: usize = picks.iter().sum();
         let weights = picks.into_iter().map(|own| own as f64 / count as f64).collect();
-        Ok(LearntWeights { weights, scale: self.scale })
+        Ok(LearnedWeights { weights, scale: self.scale })
     }
 }
 

@@ -103,7 +103,7 @@ impl Localizer {
         if filters.unit == LengthUnit::ImagePixels {
             tracing::warn!(
                 "{path:?} has filters in pixels of the image: its calibration holds only for images of the resolution \
-                 that it was made on; train again for filters in millimetres"
+                 that it was made on; train again for filters in millimeters"
             );
         }
         let made = made.settings(document.settings).postprocessing(document.postprocessing);

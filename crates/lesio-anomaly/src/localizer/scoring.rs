@@ -6,7 +6,7 @@ use lesio_vae::RequestedGradients;
 use ndarray::{Array2, Array3};
 
 use super::definition::{Document, Localizer};
-use crate::calibration::{Incomparable, Judgement};
+use crate::calibration::{Incomparable, Judgment};
 use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
 use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
@@ -112,7 +112,7 @@ impl Localizer {
     /// Judges whether a scan that this localizer scored contains an anomaly: compares the highest post-processed score of a
     /// predictor inside the foreground with those of the calibration subjects. `level`, 0 to 1, is the probability of a
     /// false alarm for a normal subject. A scan without foreground, and one of another resolution than the calibration
-    /// subjects ([`ScoredScan::doubt`]), are [`Judgement::Incomparable`].
+    /// subjects ([`ScoredScan::doubt`]), are [`Judgment::Incomparable`].
     ///
     /// # Errors
     /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::NotScored`] if the scan was
@@ -122,7 +122,7 @@ impl Localizer {
         scored: &ScoredScan,
         predictor: PredictorName,
         level: f64,
-    ) -> Result<Judgement, PredictError> {
+    ) -> Result<Judgment, PredictError> {
         let normals = self.document.calibration.get(predictor);
         let normals =
             normals.ok_or_else(|| PredictError::NotCalibrated { predictor: predictor.to_string() })?;
@@ -131,8 +131,8 @@ impl Localizer {
         let judged =
             normals.judge(highest_within(score.postprocessed.data(), scored.foreground.data()), level)?;
         Ok(match (judged, scored.doubt) {
-            (Judgement::Incomparable(_), _) | (_, None) => judged,
-            (_, Some(doubt)) => Judgement::Incomparable(Incomparable::Resolution(doubt)),
+            (Judgment::Incomparable(_), _) | (_, None) => judged,
+            (_, Some(doubt)) => Judgment::Incomparable(Incomparable::Resolution(doubt)),
         })
     }
 

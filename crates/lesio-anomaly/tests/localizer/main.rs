@@ -8,9 +8,9 @@ mod later_versions;
 use std::sync::{Arc, OnceLock};
 
 use lesio_anomaly::{
-    Calibration, ChosenPredictor, Incomparable, Judgement, LengthUnit, Loading, Localizer, Model,
-    ModelConfig, NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor,
-    PredictorName, PredictorSettings, Provenance, Resolution, ResolutionDoubt, ResolutionRange, ScoredScan,
+    Calibration, ChosenPredictor, Incomparable, Judgment, LengthUnit, Loading, Localizer, Model, ModelConfig,
+    NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor, PredictorName,
+    PredictorSettings, Provenance, Resolution, ResolutionDoubt, ResolutionRange, ScoredScan,
 };
 use lesio_image::{
     Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing, Scan,
@@ -896,19 +896,19 @@ fn a_map_is_judged_by_its_highest_score() {
     };
     let judge = |scored: &ScoredScan, level| made.judge(scored, PredictorName::PixelL1, level).unwrap();
     // Three normal subjects: p-values of 1, 3/4, 1/2 and 1/4.
-    assert_eq!(judge(&with_scores_of(-1e6), 0.25), Judgement::Normal { p_value: 1.0 });
+    assert_eq!(judge(&with_scores_of(-1e6), 0.25), Judgment::Normal { p_value: 1.0 });
     let high = with_scores_of(1e6);
-    assert_eq!(judge(&high, 0.25), Judgement::Abnormal { p_value: 0.25 });
-    assert_eq!(judge(&high, 0.05), Judgement::Undecided { p_value: 0.25 });
+    assert_eq!(judge(&high, 0.25), Judgment::Abnormal { p_value: 0.25 });
+    assert_eq!(judge(&high, 0.05), Judgment::Undecided { p_value: 0.25 });
     // What cannot be compared with the calibration is not called normal.
-    let none = Judgement::Incomparable(Incomparable::NoScore);
+    let none = Judgment::Incomparable(Incomparable::NoScore);
     assert_eq!(judge(&with_scores_of(f32::NAN), 0.25), none);
     let mut empty = high.clone();
     empty.foreground = empty.foreground.map(|_| false);
     assert_eq!(judge(&empty, 0.25), none);
     let mut coarse = high.clone();
     coarse.doubt = Some(ResolutionDoubt::Kind);
-    let doubtful = Judgement::Incomparable(Incomparable::Resolution(ResolutionDoubt::Kind));
+    let doubtful = Judgment::Incomparable(Incomparable::Resolution(ResolutionDoubt::Kind));
     assert_eq!(judge(&coarse, 0.25), doubtful);
     let refused = made.judge(&scored, PredictorName::PixelL2, 0.1);
     assert!(matches!(refused, Err(PredictError::NotCalibrated { .. })));

@@ -40,9 +40,9 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
 
 /// Adds the frames of one group: if some have a segmentation, all should.
 fn push_all(listing: &mut Listing, group: Vec<Case>) {
-    let labelled = group.iter().any(|case| case.mask != Mask::Unknown);
+    let labeled = group.iter().any(|case| case.mask != Mask::Unknown);
     for case in group {
-        let lacking = labelled && case.mask == Mask::Unknown;
+        let lacking = labeled && case.mask == Mask::Unknown;
         listing.push(case, lacking);
     }
 }

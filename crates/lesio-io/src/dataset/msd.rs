@@ -19,10 +19,10 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let mut listing = Listing::default();
     for (images, labels, split) in [("imagesTr", "labelsTr", "train"), ("imagesTs", "labelsTs", "test")] {
         let mut labels = volumes(&root.join(labels), &mut listing.passed)?;
-        let labelled = !labels.is_empty();
+        let labeled = !labels.is_empty();
         for (stem, path) in volumes(&root.join(images), &mut listing.passed)? {
             let mask = labels.remove(&stem).map_or(Mask::Unknown, Mask::File);
-            let lacking = labelled && mask == Mask::Unknown;
+            let lacking = labeled && mask == Mask::Unknown;
             let split = Some(split.to_owned());
             listing.push(Case { split, images: vec![path], mask, ..Case::new(stem) }, lacking);
         }

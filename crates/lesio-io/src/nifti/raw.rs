@@ -77,7 +77,7 @@ impl<C: Holder> NiftiImage<C> {
             Datatype::Rgba32 => reader.and_then(|reader| {
                 reader.collect(self.voxels(), 1, |bytes, out| out.extend_from_slice(bytes.as_chunks::<4>().0))
             }),
-            other => Err(unsupported(other, " as colours")),
+            other => Err(unsupported(other, " as colors")),
         };
         let values = values.map_err(|kind| kind.at(self.data_path()))?;
         self.array(values)

@@ -38,7 +38,7 @@ pub enum Expect {
     /// Complex numbers.
     Complex(Vec<[f64; 2]>),
     /// Colors.
-    Colours(Vec<[u8; 4]>),
+    Colors(Vec<[u8; 4]>),
     /// Read as an image `[channel, row, column]` with these values.
     Image([usize; 3], Vec<f32>),
     /// Refused as an image by this name.
@@ -208,7 +208,7 @@ fn check(path: &Path, expect: &Expect) -> Result<(), String> {
             (found == *values).then_some(()).ok_or_else(|| format!("values {found:?}"))?;
             refused(array(path).map(drop), "UnsupportedDatatype")
         }
-        Expect::Colours(values) => {
+        Expect::Colors(values) => {
             let found = NiftiImage::open(path).and_then(|mut image| image.read_rgba()).map_err(told)?;
             let found: Vec<[u8; 4]> = found.t().iter().copied().collect();
             (found == *values).then_some(()).ok_or_else(|| format!("values {found:?}"))?;

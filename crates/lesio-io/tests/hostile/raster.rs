@@ -115,11 +115,11 @@ fn png(list: &mut List) {
         Expect::Image([1, 1, 4], vec![0.0, 255.0, 17.0, 34.0]),
     );
     let palette = (b"PLTE", vec![10, 20, 30, 40, 50, 60]);
-    let colours = Expect::Image(
+    let colors = Expect::Image(
         [3, 1, 4],
         vec![10.0, 40.0, 40.0, 10.0, 20.0, 50.0, 50.0, 20.0, 30.0, 60.0, 60.0, 30.0],
     );
-    list.file("png of a palette", "a.png", made(8, 3, &[0, 0, 1, 1, 0], &[palette.clone()]), colours);
+    list.file("png of a palette", "a.png", made(8, 3, &[0, 0, 1, 1, 0], &[palette.clone()]), colors);
     let faint = (b"tRNS", vec![255, 100]);
     list.file(
         "png of a palette, transparent",
@@ -176,8 +176,8 @@ fn jpeg(list: &mut List) {
     let flat = encode(&[128; 256], 16, 16, ExtendedColorType::L8);
     list.file("jpeg gray", "a.jpg", flat.clone(), Expect::Image([1, 16, 16], vec![128.0; 256]));
     list.file("jpeg named tif", "a.tif", flat.clone(), Expect::Image([1, 16, 16], vec![128.0; 256]));
-    let colour = encode(&[128; 768], 16, 16, ExtendedColorType::Rgb8);
-    list.file("jpeg colour", "a.jpeg", colour.clone(), Expect::Image([3, 16, 16], vec![128.0; 768]));
+    let color = encode(&[128; 768], 16, 16, ExtendedColorType::Rgb8);
+    list.file("jpeg color", "a.jpeg", color.clone(), Expect::Image([3, 16, 16], vec![128.0; 768]));
     let fill = [&flat[..2], &[0xff, 0xff, 0xff], &flat[2..]].concat();
     list.file("jpeg with fill bytes", "a.jpg", fill, Expect::Image([1, 16, 16], vec![128.0; 256]));
     for cut in [3, 4, 10, 21, 100, 200, flat.len() - 20, flat.len() - 2, flat.len() - 1] {

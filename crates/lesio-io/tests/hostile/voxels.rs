@@ -32,7 +32,7 @@ fn coded(datatype: i16, big: bool) -> (i16, Vec<u8>, Vec<f64>) {
 
 pub fn list(list: &mut List) {
     types(list);
-    complex_and_colours(list);
+    complex_and_colors(list);
     scaling(list);
     ranges(list);
 }
@@ -90,7 +90,7 @@ fn types(list: &mut List) {
     list.file("bitpix of the other order", "a.nii", swapped.file(), Expect::Odd("bitpix"));
 }
 
-fn complex_and_colours(list: &mut List) {
+fn complex_and_colors(list: &mut List) {
     for big in [false, true] {
         let order_32 = |v: f32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
         let order_64 = |v: f64| if big { v.to_be_bytes() } else { v.to_le_bytes() };
@@ -106,15 +106,15 @@ fn complex_and_colours(list: &mut List) {
         let large = shaped(1792, 128, parts.iter().flat_map(|&v| order_64(v)).collect());
         let rgb = shaped(128, 24, vec![1, 2, 3, 4, 5, 6]);
         let rgba = shaped(2304, 32, vec![1, 2, 3, 4, 5, 6, 7, 8]);
-        let colours = |a, b| Expect::Colours(vec![[1, 2, 3, a], b]);
+        let colors = |a, b| Expect::Colors(vec![[1, 2, 3, a], b]);
         for gz in [false, true] {
             let pack = |n: &Nifti| if gz { gzip(&n.file()) } else { n.file() };
             let file = if gz { "a.nii.gz" } else { "a.nii" };
             let name = |kind: &str| format!("{kind} big {big} gz {gz}");
             list.file(name("complex 64"), file, pack(&small), complex());
             list.file(name("complex 128"), file, pack(&large), complex());
-            list.file(name("rgb"), file, pack(&rgb), colours(255, [4, 5, 6, 255]));
-            list.file(name("rgba"), file, pack(&rgba), colours(4, [5, 6, 7, 8]));
+            list.file(name("rgb"), file, pack(&rgb), colors(255, [4, 5, 6, 255]));
+            list.file(name("rgba"), file, pack(&rgba), colors(4, [5, 6, 7, 8]));
         }
         let short = small.clone().with(|n| {
             n.data.pop();

@@ -319,7 +319,7 @@ fn images_larger_than_a_unit_are_cut() {
 
 /// A sample's results do not depend on the samples beside it.
 #[test]
-fn samples_do_not_depend_on_their_neighbours() {
+fn samples_do_not_depend_on_their_neighbors() {
     let geometry = Convolution::new(3, 1, 1, 20, 16).unwrap();
     let size = [11, 9];
     let border = geometry.input_border(size, size);

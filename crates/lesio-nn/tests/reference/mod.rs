@@ -198,14 +198,14 @@ fn apply<'p>(
         }
         Layer::UpsampleBilinear { factor } | Layer::UpsampleBilinearCorners { factor } => each(&|v| {
             let along = |p: usize, n: usize| {
-                let centre = match layer {
+                let center = match layer {
                     Layer::UpsampleBilinear { .. } => (p as f64 + 0.5) / *factor as f64 - 0.5,
                     _ if n == 1 => 0.0,
                     _ => p as f64 * (n - 1) as f64 / (n * factor - 1) as f64,
                 };
-                let centre = centre.clamp(0.0, (n - 1) as f64);
-                let first = centre.floor() as usize;
-                (first, (first + 1).min(n - 1), centre - first as f64)
+                let center = center.clamp(0.0, (n - 1) as f64);
+                let first = center.floor() as usize;
+                (first, (first + 1).min(n - 1), center - first as f64)
             };
             fill(out, |c, y, x| {
                 let ((top, bottom, down), (left, right, across)) =

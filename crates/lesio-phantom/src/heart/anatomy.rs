@@ -30,7 +30,7 @@ pub(super) struct Anatomy {
 /// One slice through the heart.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
-    centre: [f64; 2],
+    center: [f64; 2],
     /// Radius of the left cavity and of the wall's outside, by direction.
     endocardium: Ring,
     epicardium: Ring,
@@ -42,7 +42,7 @@ pub(super) struct Section {
 /// The right ventricle: an ellipse with a wavy rim, less the left ventricle.
 #[derive(Clone, Debug)]
 struct Pouch {
-    centre: [f64; 2],
+    center: [f64; 2],
     /// Half-axes across and along the septum.
     axes: [f64; 2],
     /// Relative radius by direction.
@@ -89,7 +89,7 @@ impl Anatomy {
         let cavity = self.radius * narrowing * contraction - 1.5 * level.powi(4);
         let wall = self.wall * thickening * (1.0 - 0.3 * level * level);
         let outer = self.radius * narrowing + self.wall;
-        let centre = [
+        let center = [
             2.0 * drift(branch(self.seed, 20), 2.0 * level),
             2.0 * drift(branch(self.seed, 21), 2.0 * level),
         ];
@@ -98,7 +98,7 @@ impl Anatomy {
         let squeeze = if phase == CardiacPhase::EndSystole { 0.55 + 0.45 * self.shortening } else { 1.0 };
         let across = outer * 0.92 * pouch * squeeze;
         let along = outer * 1.05 * pouch.sqrt() * (0.5 + 0.5 * squeeze);
-        let away = [centre[0] - 0.9 * (cavity + wall), centre[1] + 0.12 * outer];
+        let away = [center[0] - 0.9 * (cavity + wall), center[1] + 0.12 * outer];
         let papillary = if (0.22..0.82).contains(&level) && cavity > 6.0 {
             [0.75, -0.95]
                 .iter()
@@ -108,7 +108,7 @@ impl Anatomy {
                     let angle = angle + 0.25 * drift(seed, 3.0 * level);
                     let size = 3.4 * (1.0 + 0.25 * drift(branch(seed, 1), 4.0 * level)) * thickening.sqrt();
                     let from_middle = (cavity - 0.9 * size).max(0.0) * 0.86;
-                    let [x, y] = centre;
+                    let [x, y] = center;
                     [x + from_middle * f64::cos(angle), y + from_middle * f64::sin(angle), size]
                 })
                 .collect()
@@ -120,19 +120,19 @@ impl Anatomy {
         let endocardium = Ring::new(|angle| (cavity * (1.0 + thin(angle))).max(0.0));
         let epicardium = Ring::new(|angle| endocardium.at(angle) + wall * (1.0 + rough(angle)));
         let rim = Ring::new(|angle| 1.0 + wavy(angle));
-        let right = (across > 4.0).then_some(Pouch { centre: away, axes: [across, along], rim });
-        Section { centre, endocardium, epicardium, right, papillary }
+        let right = (across > 4.0).then_some(Pouch { center: away, axes: [across, along], rim });
+        Section { center, endocardium, epicardium, right, papillary }
     }
 }
 
 impl Section {
     pub(super) fn at(&self, place: [f64; 2]) -> Distances {
-        let [x, y] = [place[0] - self.centre[0], place[1] - self.centre[1]];
+        let [x, y] = [place[0] - self.center[0], place[1] - self.center[1]];
         let angle = y.atan2(x);
         let distance = (x * x + y * y).sqrt();
         let epicardium = self.epicardium.at(angle);
         let right = self.right.as_ref().map_or(f64::INFINITY, |pouch| {
-            let [u, v] = [place[0] - pouch.centre[0], place[1] - pouch.centre[1]];
+            let [u, v] = [place[0] - pouch.center[0], place[1] - pouch.center[1]];
             let [across, along] = pouch.axes;
             let depth = ((u / across).powi(2) + (v / along).powi(2)).sqrt() / pouch.rim.at(v.atan2(u));
             // An ellipse's distance to first order, and no deeper than to the septum.

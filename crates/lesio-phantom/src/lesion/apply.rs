@@ -102,7 +102,7 @@ fn stripes(image: &Array3<f32>, placed: &Placed, contrast: f64, constant: f64) -
     let width = (0.5 * placed.radius).max(3.0 * finest);
     let angle = generator(placed.seed).random_range(0.0..std::f64::consts::PI);
     let blended = |&(index, profile): &([usize; 3], f64)| {
-        let along = |axis: usize| (index[axis] as f64 - placed.centre[axis]) * placed.spacing[axis];
+        let along = |axis: usize| (index[axis] as f64 - placed.center[axis]) * placed.spacing[axis];
         // The center is the middle of a bright stripe.
         let at = (along(0) * angle.cos() + along(1) * angle.sin()) / width + 0.5;
         let sign = if at.floor().rem_euclid(2.0) == 0.0 { 1.0 } else { -1.0 };
@@ -120,7 +120,7 @@ fn displace(image: &Array3<f32>, placed: &Placed, strength: f64) -> Vec<f64> {
         .iter()
         .map(|&(index, profile)| {
             let from = std::array::from_fn(|axis| {
-                placed.centre[axis] + (1.0 - strength * profile) * (index[axis] as f64 - placed.centre[axis])
+                placed.center[axis] + (1.0 - strength * profile) * (index[axis] as f64 - placed.center[axis])
             });
             let (value, kept) = interpolate(image, from);
             // White noise of variance s^2 has s^2 times the sum of squared weights after interpolation.
@@ -189,7 +189,7 @@ mod tests {
         });
         let profile = image.indexed_iter().map(|(index, _)| (index.into(), 1.0)).collect();
         let placed = Placed {
-            centre: [30.0, 30.0, 0.0],
+            center: [30.0, 30.0, 0.0],
             radius: 30.0,
             spacing: [1.0; 3],
             profile,

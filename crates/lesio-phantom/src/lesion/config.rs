@@ -136,7 +136,8 @@ pub struct LesionConfig {
     /// Lesions an image, 1 to 1000, apart from each other. Default 1.
     pub count: usize,
     /// Labels in which a lesion's center lies. Default [`Site::Mask`].
-    pub centre: Site,
+    #[serde(alias = "centre")]
+    pub center: Site,
     /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the
     /// last axis) without any label not counted. Displacements, missing structures, misplaced tissue and foreign
     /// objects are clipped to [`Site::Mask`] instead. Default [`Site::Mask`].
@@ -161,7 +162,7 @@ impl LesionConfig {
             contrast,
             radius: [4.0, 9.0],
             count: 1,
-            centre: Site::Mask,
+            center: Site::Mask,
             extent: Site::Mask,
             irregularity: 0.15,
             elongation: 1.6,
@@ -177,12 +178,12 @@ impl LesionConfig {
         self
     }
 
-    /// Sets [`LesionConfig::centre`] and [`LesionConfig::extent`] to gray, white and deep gray matter,
+    /// Sets [`LesionConfig::center`] and [`LesionConfig::extent`] to gray, white and deep gray matter,
     /// sparing fluid, in the labels of [`Tissue`](crate::Tissue).
     #[must_use]
     pub fn in_brain_tissue(self) -> Self {
         let tissue = Site::Labels(vec![2, 3, 4]);
-        self.centre(tissue.clone()).extent(tissue)
+        self.center(tissue.clone()).extent(tissue)
     }
 
     /// Checks every setting.
@@ -204,7 +205,7 @@ impl LesionConfig {
 
 setters!(LesionConfig {
     count: usize,
-    centre: Site,
+    center: Site,
     extent: Site,
     irregularity: f64,
     elongation: f64,

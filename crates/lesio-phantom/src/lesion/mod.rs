@@ -22,7 +22,8 @@ pub struct Lesion {
     /// By how much.
     pub contrast: f64,
     /// Center in voxel indices: `(i, j, k)` of a volume, `(row, column, 0)` of a plane.
-    pub centre: [f64; 3],
+    #[serde(alias = "centre")]
+    pub center: [f64; 3],
     /// Radius in millimeters, as drawn from [`LesionConfig::radius`].
     pub radius: f64,
     /// Voxels of its truth; 0 where the contrast is 0.
@@ -137,7 +138,7 @@ impl LesionInjector {
                 }
             }
             let (kind, contrast) = (self.config.kind, self.config.contrast);
-            lesions.push(Lesion { kind, contrast, centre: placed.centre, radius: placed.radius, voxels });
+            lesions.push(Lesion { kind, contrast, center: placed.center, radius: placed.radius, voxels });
         }
         Ok(Injected { image: changed, truth, lesions })
     }

@@ -21,7 +21,7 @@ const CHOICES: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     /// Center in voxel indices.
-    pub(super) centre: [f64; 3],
+    pub(super) center: [f64; 3],
     /// Radius in millimeters.
     pub(super) radius: f64,
     /// Voxel size in millimeters.
@@ -56,7 +56,7 @@ struct Scene<'a> {
     spacing: [f64; 3],
     /// Slices of the last axis that hold labels. Others were not labeled, or not imaged, and tell
     /// nothing of where the brain ends: many a file holds a slab within empty slices.
-    labelled: Vec<bool>,
+    labeled: Vec<bool>,
     /// Voxels of the lesions placed so far.
     taken: Array3<bool>,
 }
@@ -76,15 +76,15 @@ pub(super) fn place(
             .map(|(index, _)| index.into())
             .collect()
     };
-    let centres = voxels(&config.centre);
-    if centres.is_empty() {
-        return Err(LesionError::EmptySite { site: config.centre.clone() });
+    let centers = voxels(&config.center);
+    if centers.is_empty() {
+        return Err(LesionError::EmptySite { site: config.center.clone() });
     }
     // Where tissue of another place may be from.
     let sources = if config.kind == LesionKind::Misplaced { voxels(&Site::Mask) } else { Vec::new() };
-    let labelled = labels.axis_iter(Axis(2)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
+    let labeled = labels.axis_iter(Axis(2)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
     let taken = Array3::from_elem(labels.dim(), false);
-    let mut scene = Scene { labels, spacing, labelled, taken };
+    let mut scene = Scene { labels, spacing, labeled, taken };
     let mut all = Vec::new();
     for number in 0..config.count as u64 {
         let seed = branch(seed, number);
@@ -99,7 +99,7 @@ pub(super) fn place(
         };
         let mut fitting: Vec<(f64, Placed)> = Vec::new();
         for _ in 0..ATTEMPTS {
-            let voxel = centres[generator.random_range(0..centres.len())];
+            let voxel = centers[generator.random_range(0..centers.len())];
             let Some(profile) = fit(config, &shape, radius, voxel, &scene) else {
                 continue;
             };
@@ -118,9 +118,9 @@ pub(super) fn place(
                 _ if wanted > 1 => variance(image, &profile),
                 _ => 0.0,
             };
-            let centre = voxel.map(|v| v as f64);
+            let center = voxel.map(|v| v as f64);
             let seed = branch(seed, 1);
-            fitting.push((interest, Placed { centre, radius, spacing, profile, offset, seed }));
+            fitting.push((interest, Placed { center, radius, spacing, profile, offset, seed }));
             if fitting.len() == wanted {
                 break;
             }
@@ -143,10 +143,10 @@ fn fit(
     config: &LesionConfig,
     shape: &Shape,
     radius: f64,
-    centre: [usize; 3],
+    center: [usize; 3],
     scene: &Scene<'_>,
 ) -> Option<Vec<([usize; 3], f64)>> {
-    let Scene { labels, spacing, labelled, taken } = scene;
+    let Scene { labels, spacing, labeled, taken } = scene;
     let displaced = config.kind == LesionKind::Displaced;
     let whole = config.kind.covers_structures();
     let flat = labels.dim().2 == 1;
@@ -167,14 +167,14 @@ fn fit(
     let (mut all, mut inside, mut truth) = (0usize, 0usize, 0usize);
     let span = |axis: usize| {
         let half = (reach / spacing[axis]).ceil() as usize;
-        centre[axis].saturating_sub(half)
-            ..centre[axis].saturating_add(half).saturating_add(1).min(labels.shape()[axis])
+        center[axis].saturating_sub(half)
+            ..center[axis].saturating_add(half).saturating_add(1).min(labels.shape()[axis])
     };
     for i in span(0) {
         for j in span(1) {
-            for k in span(2).filter(|&k| labelled[k]) {
+            for k in span(2).filter(|&k| labeled[k]) {
                 let offset = std::array::from_fn(|axis| {
-                    ([i, j, k][axis] as f64 - centre[axis] as f64) * spacing[axis]
+                    ([i, j, k][axis] as f64 - center[axis] as f64) * spacing[axis]
                 });
                 let value = profile_at(shape.depth(offset));
                 if value <= 0.0 {
@@ -239,8 +239,8 @@ pub(super) fn surroundings(
     let reach = 2.0 * placed.radius;
     let span = |axis: usize| {
         let half = (reach / placed.spacing[axis]).ceil() as usize;
-        let centre = placed.centre[axis] as usize;
-        centre.saturating_sub(half)..centre.saturating_add(half).saturating_add(1).min(labels.shape()[axis])
+        let center = placed.center[axis] as usize;
+        center.saturating_sub(half)..center.saturating_add(half).saturating_add(1).min(labels.shape()[axis])
     };
     let mut own = placed.profile.iter().map(|(index, _)| *index).peekable();
     let (mut sum, mut count) = (0.0, 0usize);
@@ -254,7 +254,7 @@ pub(super) fn surroundings(
                 }
                 let squared: f64 = (0..3)
                     .map(|axis| {
-                        (([i, j, k][axis] as f64 - placed.centre[axis]) * placed.spacing[axis]).powi(2)
+                        (([i, j, k][axis] as f64 - placed.center[axis]) * placed.spacing[axis]).powi(2)
                     })
                     .sum();
                 if squared <= reach * reach {

@@ -146,8 +146,8 @@ impl QualityPipeline {
             USUAL,
         )?;
         let reconstructor = Reconstructor::new(&config, self.reconstruction.clone(), &self.device)?;
-        let [learnt, chosen] = &self.patients;
-        let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learnt, chosen);
+        let [learned, chosen] = &self.patients;
+        let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learned, chosen);
         Ok(QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?)
     }
 

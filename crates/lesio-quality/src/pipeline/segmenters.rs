@@ -42,8 +42,8 @@ impl Segmenters {
         let mut found = Vec::new();
         for (_, origin, segmenter) in self.trained.iter().filter(|(own, ..)| *own == half) {
             let mut jitter = || self.framing.pixel * generator.random_range(-JITTER..=JITTER);
-            let centre = slice.centre.map(|place| place + jitter());
-            let frame = match self.framing.frame_at(&slice.image.view(), centre) {
+            let center = slice.center.map(|place| place + jitter());
+            let frame = match self.framing.frame_at(&slice.image.view(), center) {
                 // Padding: no segmenter would find anything.
                 Err(InputError::Image(ImageError::ConstantImage { .. })) => return Ok(Vec::new()),
                 frame => frame.map_err(PipelineError::of_slice(slice))?,
@@ -59,12 +59,12 @@ impl Segmenters {
 
 /// A slice framed around its true structures, for segmenters: its candidate is empty. `None` for an empty slice
 /// of a constant image, as padding is.
-pub(crate) fn centred_sample(
+pub(crate) fn centerd_sample(
     framing: &Framing,
     classes: &[u8],
     slice: &TrueSlice,
 ) -> Result<Option<Sample>, PipelineError> {
-    let frame = match framing.frame_at(&slice.image.view(), slice.centre) {
+    let frame = match framing.frame_at(&slice.image.view(), slice.center) {
         Err(InputError::Image(ImageError::ConstantImage { .. })) if slice.truth.iter().all(|&l| l == 0) => {
             return Ok(None);
         }

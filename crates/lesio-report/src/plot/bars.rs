@@ -137,9 +137,9 @@ impl BarPlot {
             let clamped = |value: f64| value.clamp(frame.x.start, frame.x.end);
             let pixel = |value: f64| panel.at([clamped(value), 0.0])[0];
             for (i, _) in self.labels.iter().enumerate() {
-                let [_, centre] = panel.at([0.0, groups - i as f64 - 0.5]);
+                let [_, center] = panel.at([0.0, groups - i as f64 - 0.5]);
                 for (s, (_, values)) in self.series.iter().enumerate() {
-                    let top = centre - 0.5 * (group - GAP) + BAR * s as f64;
+                    let top = center - 0.5 * (group - GAP) + BAR * s as f64;
                     let middle = top + 0.5 * BAR;
                     let estimate = values[i];
                     if estimate.value.is_finite() {

@@ -190,9 +190,9 @@ impl PlotArea<'_, '_> {
     }
 
     /// A filled circle.
-    pub(super) fn circle(&self, centre: [f64; 2], radius: f64, color: Rgb, opacity: f64) -> Drawn {
+    pub(super) fn circle(&self, center: [f64; 2], radius: f64, color: Rgb, opacity: f64) -> Drawn {
         self.element(&Circle::new(
-            units(centre),
+            units(center),
             length(radius) as i32,
             plotters_color(color).mix(opacity).filled(),
         ))
@@ -255,14 +255,14 @@ impl PlotArea<'_, '_> {
             let text = shortened(text, FONT_SIZE, self.left - 8.0);
             self.text(&text, [self.left - 6.0, y], (HPos::Right, VPos::Center), FONT_SIZE)?;
         }
-        let centre = [self.left + 0.5 * self.width, bottom + 25.0];
-        let label = shortened(&self.x.label, FONT_SIZE, 2.0 * centre[0].min(WIDTH - centre[0]));
-        self.text(&label, centre, (HPos::Center, VPos::Top), FONT_SIZE)?;
+        let center = [self.left + 0.5 * self.width, bottom + 25.0];
+        let label = shortened(&self.x.label, FONT_SIZE, 2.0 * center[0].min(WIDTH - center[0]));
+        self.text(&label, center, (HPos::Center, VPos::Top), FONT_SIZE)?;
         if !self.y.label.is_empty() {
-            let centre = [2.0, self.top + 0.5 * self.height];
+            let center = [2.0, self.top + 0.5 * self.height];
             let anchor = (HPos::Center, VPos::Top);
             let label = shortened(&self.y.label, FONT_SIZE, self.height + 20.0);
-            self.turned_text(&label, centre, anchor, FONT_SIZE, FontTransform::Rotate270)?;
+            self.turned_text(&label, center, anchor, FONT_SIZE, FontTransform::Rotate270)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::images::ImageEvaluation;
 use crate::kept::pairs;
 use crate::localize::FailedCase;
 use crate::maps::Stage;
-use crate::model_set::LearntEnsemble;
+use crate::model_set::LearnedEnsemble;
 use crate::observer::{Notice, Observer};
 use crate::operating::OperatingEvaluation;
 use crate::presentation::leading;
@@ -109,7 +109,8 @@ pub(super) struct Frame {
     /// On the validation cases, by map.
     #[serde(with = "pairs")]
     pub(super) average_precisions: BTreeMap<(String, Stage), f64>,
-    pub(super) learnt: Vec<LearntEnsemble>,
+    #[serde(alias = "learnt")]
+    pub(super) learned: Vec<LearnedEnsemble>,
     pub(super) best: BTreeMap<String, ChosenPredictor>,
     pub(super) bootstrap: BootstrapConfig,
     pub(super) pictures: usize,
@@ -218,7 +219,7 @@ impl CohortMeasurements {
             images,
             operating,
             at_thresholds,
-            learnt: frame.learnt.clone(),
+            learned: frame.learned.clone(),
             chosen,
             best: frame.best.clone(),
             bootstrap: frame.bootstrap,

@@ -15,7 +15,7 @@ use crate::groups::GroupScores;
 use crate::images::ImageFigures;
 use crate::localize::FailedCase;
 use crate::maps::Stage;
-use crate::model_set::LearntEnsemble;
+use crate::model_set::LearnedEnsemble;
 use crate::operating::{OperatingEvaluation, OperatingFigures};
 use crate::presentation::{
     Shown, curve_figures, group_table, image_table, leading, montage, operating_table, scope_table,
@@ -44,7 +44,7 @@ pub struct EvaluationResults {
     /// Figures at these thresholds.
     pub at_thresholds: Vec<OperatingFigures>,
     /// The ensembles that validation cases taught; empty without.
-    pub learnt: Vec<LearntEnsemble>,
+    pub learned: Vec<LearnedEnsemble>,
     /// The predictor or ensemble that validation cases chose, where they hold a lesion.
     pub chosen: Option<ChosenMap>,
     /// Of each model the best predictor on the validation cases, with [`ModelChoices::Best`](crate::ModelChoices::Best).
@@ -124,7 +124,7 @@ impl EvaluationResults {
             report.data.insert(name.to_owned(), value);
         }
         let mut extra = |name: &str, value| report.extra.insert(name.to_owned(), value);
-        for ensemble in &self.learnt {
+        for ensemble in &self.learned {
             // The older of the two has the older name.
             let key =
                 if ensemble.name == "ensemble-weighted" { "ensemble_weights" } else { "ensemble_members" };

@@ -19,7 +19,7 @@ use crate::folder::{case_folders, prepare_folder};
 use crate::lesion_groups::LesionGroups;
 use crate::localize::FailedCase;
 use crate::maps::{Stage, score_subject};
-use crate::model_set::{LearntEnsemble, ModelSet};
+use crate::model_set::{LearnedEnsemble, ModelSet};
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
 use crate::subject::{ReadCases, Subject, Subjects};
@@ -62,18 +62,18 @@ pub fn measure_cases(
     config.validate()?;
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
-    let mut learnt = Vec::new();
+    let mut learned = Vec::new();
     if !config.ensemble.is_empty() {
         models = models.ensembles(&config.ensemble)?;
         if validation.count() > 0 {
             observer.begin(&Step::LearningWeights, validation.count());
-            (models, learnt) = models.learn_weights(&validation, |done| observer.advance(done))?;
+            (models, learned) = models.learn_weights(&validation, |done| observer.advance(done))?;
             observer.end();
         }
     }
     let choice = choose(&models, &validation, config.scratch.as_deref(), observer)?;
     let mut measured =
-        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learnt, test, config)?);
+        CohortMeasurements::new(models.fingerprint()?, frame(&models, &choice, learned, test, config)?);
     measured.scratch.clone_from(&config.scratch);
     let options = options(&measured.frame, config)?;
     let places = config.shard.map_or_else(|| (0..test.len()).collect(), |shard| shard.places(test));
@@ -128,7 +128,7 @@ pub fn measure_cases(
 fn frame(
     models: &ModelSet,
     choice: &ValidationChoice,
-    learnt: Vec<LearntEnsemble>,
+    learned: Vec<LearnedEnsemble>,
     test: &[Case],
     config: &EvaluateConfig,
 ) -> Result<Frame, WorkflowError> {
@@ -143,7 +143,7 @@ fn frame(
         postprocessing: models.first().map(Localizer::map_filters).cloned(),
         thresholds: choice.thresholds.clone(),
         average_precisions: choice.average_precisions.clone(),
-        learnt,
+        learned,
         best,
         bootstrap: config.bootstrap,
         pictures: config.pictures,

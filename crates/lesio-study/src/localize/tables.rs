@@ -93,7 +93,7 @@ impl LocalizationReport {
     }
 
     /// Writes a row for each lesion found: its size, place and scores. The place is the mean voxel index along each axis of
-    /// the file (of pictures row and column), and for volumes millimetres of the world (RAS+).
+    /// the file (of pictures row and column), and for volumes millimeters of the world (RAS+).
     ///
     /// # Errors
     /// Those of `out`, and of [`LocalizedCases`](super::LocalizedCases).
@@ -121,7 +121,7 @@ impl LocalizationReport {
             for mapped in &case.predictors {
                 for lesion in mapped.lesions.iter().flatten() {
                     let ([i, j, k], world) =
-                        (lesion.centre, |axis: usize| lesion.world.map(|world| world[axis]));
+                        (lesion.center, |axis: usize| lesion.world.map(|world| world[axis]));
                     let row = [
                         (&case.id).into(),
                         (&case.patient).into(),
@@ -281,16 +281,16 @@ impl MappedPredictor {
             return Ok(());
         }
         let columns =
-            [("lesion", 0), ("voxels", 0), ("ml", 2), ("centre", 0), ("peak", 3), ("mean", 3), ("p", 3)];
+            [("lesion", 0), ("voxels", 0), ("ml", 2), ("center", 0), ("peak", 3), ("mean", 3), ("p", 3)];
         let mut table =
             Table::new(heading, columns.map(|(name, decimals)| Column::new(name).decimals(decimals)));
         for lesion in lesions.iter().take(LISTED) {
-            let centre = lesion.world.unwrap_or(lesion.centre).map(|value| format!("{value:.1}"));
+            let center = lesion.world.unwrap_or(lesion.center).map(|value| format!("{value:.1}"));
             table = table.row([
                 u64::from(lesion.label).into(),
                 lesion.voxels.into(),
                 lesion.volume_ml.into(),
-                TableCell::from(centre[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
+                TableCell::from(center[..if lesion.world.is_some() { 3 } else { 2 }].join(", ")),
                 f64::from(lesion.peak).into(),
                 lesion.mean.into(),
                 lesion.p_value.into(),

@@ -114,8 +114,8 @@ impl GradedFile {
             return "nothing is segmented: there is no quality to predict".to_owned();
         };
         let mut lines = Vec::new();
-        for Grade { label, dice, interval: [low, high], distance_millimetres, .. } in volume {
-            let distance = format!("HD95 {distance_millimetres:.1} mm");
+        for Grade { label, dice, interval: [low, high], distance_millimeters, .. } in volume {
+            let distance = format!("HD95 {distance_millimeters:.1} mm");
             lines.push(format!(
                 "label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}, of the volume"
             ));

@@ -30,7 +30,7 @@ pub struct QualityDataConfig {
     pub size: usize,
     /// Folders with segmentations by networks in use, as [`NetworkFolder::open_all`] takes them: candidates for training and
     /// held-out patients besides those that are made, and what intervals are calibrated on. The networks must not have
-    /// learnt from these patients. Default: none.
+    /// learned from these patients. Default: none.
     pub predictions: Vec<PathBuf>,
 }
 
@@ -96,7 +96,7 @@ impl QualityDataConfig {
         let held_out = read("held-out", &held_out_cases, &networks, observer)?;
         let test = match test_data {
             Some(folder) => {
-                let data = Dataset::open_with(folder, &self.layout, &labelled())?;
+                let data = Dataset::open_with(folder, &self.layout, &labeled())?;
                 let data = data.select("test").or_else(|_| data.select(ALL))?;
                 read("test", data.cases(), &[], observer)?
             }
@@ -115,25 +115,25 @@ impl QualityDataConfig {
     /// The cases with labels, in three groups of patients; without `own_test` patients, those that have no split `test` are
     /// all for training and held out.
     pub(super) fn deal(&self, folder: &Path, tested_elsewhere: bool) -> Result<Dealt, QualityStudyError> {
-        let data = Dataset::open_with(folder, &self.layout, &labelled())?;
-        let labelled: Vec<&Case> =
+        let data = Dataset::open_with(folder, &self.layout, &labeled())?;
+        let labeled: Vec<&Case> =
             data.cases().iter().filter(|case| matches!(case.mask(), Mask::File(_))).collect();
         let own_test = |case: &&&Case| case.split() == Some("test");
         let mut patients: BTreeSet<&str> =
-            labelled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
-        let mut tests: BTreeSet<&str> = labelled.iter().filter(own_test).map(|case| case.patient()).collect();
+            labeled.iter().filter(|case| !own_test(case)).map(|case| case.patient()).collect();
+        let mut tests: BTreeSet<&str> = labeled.iter().filter(own_test).map(|case| case.patient()).collect();
         if tests.is_empty() && !tested_elsewhere {
             let groups = PatientGroups::deal(&patients, &[1.0 - TEST, TEST], self.seed);
             patients.retain(|patient| groups.group(patient) == Some(0));
             tests =
-                labelled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
+                labeled.iter().map(|case| case.patient()).filter(|p| groups.group(p) == Some(1)).collect();
         }
         let groups = PatientGroups::deal(&patients, &[1.0 - HELD_OUT, HELD_OUT], self.seed);
         let of = |group| {
-            let own = labelled.iter().filter(|case| groups.group(case.patient()) == Some(group));
+            let own = labeled.iter().filter(|case| groups.group(case.patient()) == Some(group));
             own.map(|&case| case.clone()).collect()
         };
-        let test = labelled.iter().filter(|case| tests.contains(case.patient()));
+        let test = labeled.iter().filter(|case| tests.contains(case.patient()));
         Ok(Dealt { training: of(0), held_out: of(1), test: test.map(|&case| case.clone()).collect() })
     }
 
@@ -162,7 +162,7 @@ pub(super) struct Dealt {
     pub(super) test: Vec<Case>,
 }
 
-fn labelled() -> DatasetOptions {
+fn labeled() -> DatasetOptions {
     DatasetOptions::new().missing_mask(MissingMask::Skip)
 }
 

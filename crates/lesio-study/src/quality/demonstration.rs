@@ -106,7 +106,7 @@ pub fn demonstrate(
     let report = report
         .section("How far a segmentation can be trusted")
         .paragraph(format!(
-            "Another network learnt, from {} drawn hearts and segmentations of them of every quality, to tell the Dice of a \
+            "Another network learned, from {} drawn hearts and segmentations of them of every quality, to tell the Dice of a \
              segmentation of the heart's muscle from the image alone. Here are segmentations of {} hearts that it never saw, \
              as they are and after an attack that changes each pixel by up to {ATTACK} deviations to mislead it. Training and \
              answers took {seconds:.0} seconds.",

@@ -109,14 +109,14 @@ pub fn evaluate_quality(
     let seen = |case: &&Case, parts: &[PatientPart]| {
         model.provenance().part_of(case.patient()).is_some_and(|part| parts.contains(&part))
     };
-    if let Some(case) = cases.iter().find(|case| seen(case, &[PatientPart::Learnt, PatientPart::HeldOut])) {
+    if let Some(case) = cases.iter().find(|case| seen(case, &[PatientPart::Learned, PatientPart::HeldOut])) {
         let what = format!("the model has seen patient {}, who cannot test it", case.patient());
         return Err(QualityStudyError::Data { what });
     }
     if config.intervals == IntervalSource::OtherNetworks
-        && let Some(case) = held_out.iter().find(|case| seen(case, &[PatientPart::Learnt]))
+        && let Some(case) = held_out.iter().find(|case| seen(case, &[PatientPart::Learned]))
     {
-        let what = format!("the model has learnt from patient {}, who cannot calibrate it", case.patient());
+        let what = format!("the model has learned from patient {}, who cannot calibrate it", case.patient());
         return Err(QualityStudyError::Data { what });
     }
     // Corrections are fitted on estimates that none has corrected yet.

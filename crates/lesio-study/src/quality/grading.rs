@@ -317,7 +317,7 @@ impl GradingReport {
                     grade.dice.into(),
                     grade.interval[0].into(),
                     grade.interval[1].into(),
-                    grade.distance_millimetres.into(),
+                    grade.distance_millimeters.into(),
                     grade.distance_pixels.into(),
                     nothing(),
                 ];
@@ -352,14 +352,14 @@ impl GradingReport {
             .flat_map(|case| graded(case).into_iter().map(|grade| (case.id.as_str(), grade)))
             .collect();
         rows.sort_by(|a, b| a.1.dice.total_cmp(&b.1.dice));
-        for (id, Grade { label, dice, interval: [low, high], distance_millimetres, .. }) in rows {
+        for (id, Grade { label, dice, interval: [low, high], distance_millimeters, .. }) in rows {
             table = table.row([
                 id.into(),
                 u64::from(label).into(),
                 dice.into(),
                 low.into(),
                 high.into(),
-                distance_millimetres.into(),
+                distance_millimeters.into(),
             ])?;
         }
         Ok(table)

@@ -10,7 +10,7 @@ use super::scale::MemberScale;
 /// accident. They can be serialized, to be saved with a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WeightParts")]
-pub struct LearntWeights {
+pub struct LearnedWeights {
     pub(super) weights: Vec<f64>,
     pub(super) scale: MemberScale,
 }
@@ -21,7 +21,7 @@ struct WeightParts {
     scale: MemberScale,
 }
 
-impl TryFrom<WeightParts> for LearntWeights {
+impl TryFrom<WeightParts> for LearnedWeights {
     type Error = String;
 
     fn try_from(parts: WeightParts) -> Result<Self, String> {
@@ -34,7 +34,7 @@ impl TryFrom<WeightParts> for LearntWeights {
     }
 }
 
-impl LearntWeights {
+impl LearnedWeights {
     /// The weights, in the members' order.
     #[must_use]
     pub fn weights(&self) -> &[f64] {
