@@ -60,15 +60,9 @@ fn program() -> Outcome {
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.validation)?;
     let options = args.data.read_options();
-    let further = args.lesions_of.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
+    let apart = |split: &String| args.data.select_apart(&data, split, &args.validation);
+    let further = args.lesions_of.as_ref().map(apart).transpose()?;
     let further = further.as_ref().map_or(&[][..], |further| further.cases());
-    if let Some(twice) = further.iter().find(|own| cases.cases().iter().any(|case| case.id() == own.id())) {
-        let text = format!(
-            "{} belongs to --validation and to --lesions-of: its lesions would count twice",
-            twice.id()
-        );
-        return Err(text.into());
-    }
     let (subjects, further) = (ReadCases::new(cases.cases(), &options), ReadCases::new(further, &options));
     let combined = combine_localizers(models, &subjects, Some(&further), &mut Watch::default())?;
     prepare_folder(&args.out)?;

@@ -105,7 +105,8 @@ fn program() -> Outcome {
         note(&format!("{unknown} of {all} cases have no mask: all their slices count as normal"));
     }
     let mut watch = Watch::default();
-    let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
+    let apart = |split: &String| args.data.select_apart(&data, split, &args.split);
+    let validation = args.validation.as_ref().map(apart).transpose()?;
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let (subjects, mut failed) = args.data.read_split(&data, &args.split, bad, &mut watch)?;
     let options = args.data.read_options();

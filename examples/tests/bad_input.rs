@@ -11,7 +11,7 @@ use lesio::io::atomic::Existing;
 use lesio::io::{write_png, write_volume};
 use ndarray::Array3;
 use serde_json::Value;
-use support::{fail, head, program, ran, untrained_heads, untrained_pictures, write_heads};
+use support::{fail, head, program, ran, succeed, untrained_heads, untrained_pictures, write_heads};
 
 /// Files that cannot be scored, with what is said of each.
 fn bad_volumes(folder: &Path) -> Vec<(PathBuf, &'static str)> {
@@ -228,6 +228,50 @@ fn evaluate_says_what_is_wrong() {
     fail(evaluate(&model, &data).args(["--mask", "mask.nii.gz"]), &said);
     let report: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
     assert_eq!((&report["data"]["cases"], &report["failed"][0]["id"]), (&1.into(), &"subject00".into()));
+}
+
+/// Without lesions there is no curve to draw, but false findings are measured.
+#[test]
+fn cases_without_a_lesion_are_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data, out) =
+        (folder.path().join("model.safetensors"), folder.path().join("data"), folder.path().join("out"));
+    untrained_heads(&model);
+    write_heads(&data, 2);
+    for subject in ["subject00", "subject01"] {
+        let labels = head(0).labels;
+        write_volume(data.join(subject).join("mask.nii.gz"), &labels.map(|_| 0_u8)).unwrap();
+    }
+    let mut command = program("evaluate");
+    command.arg("--model").arg(&model).arg("--data").arg(&data).arg("--out").arg(&out);
+    succeed(command.args(["--mask", "mask.nii.gz", "--split", "all", "--predictors", "pixel-l1"]));
+    assert!(out.join("report.html").is_file() && !out.join("scores").exists());
+}
+
+#[test]
+fn what_chooses_and_what_tests_must_be_different_patients() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, data) = (folder.path().join("model.safetensors"), folder.path().join("data"));
+    untrained_heads(&model);
+    write_heads(&data, 2);
+    fs::write(data.join("splits.csv"), "patient,split\nsubject00,val\nsubject01,test\n").unwrap();
+    let said = ["must have no patient in common", "subject00"];
+    let run = |name: &str, options: &[&str]| {
+        let mut command = program(name);
+        command.arg("--data").arg(&data).arg("--out").arg(folder.path().join("out"));
+        command.args(["--mask", "tissue.nii.gz"]).args(options);
+        command
+    };
+    let evaluate = |split| {
+        let mut command = run("evaluate", &["--validation", "val", "--split", split]);
+        command.arg("--model").arg(&model);
+        command
+    };
+    fail(&mut evaluate("all"), &said);
+    fail(&mut evaluate("val"), &said);
+    fail(&mut run("train", &["--validation", "val", "--split", "all"]), &said);
+    let mut combine = run("combine", &["--lesions-of", "all"]);
+    fail(combine.arg("--model").arg(&model), &said);
 }
 
 #[test]

@@ -54,10 +54,10 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let (model, data) = (folder.path().join("model.safetensors"), folder.path().join("data"));
     untrained_heads(&model);
-    write_heads(&data, 2);
+    write_heads(&data, 3);
+    let splits = "patient,split\nsubject00,val\nsubject01,val\nsubject02,test\n";
     // Lesions that the brightest voxels are: intensity is the best of the predictors.
-    for case in fs::read_dir(&data).unwrap() {
-        let case = case.unwrap().path();
+    for case in (0..3).map(|number| data.join(format!("subject{number:02}"))) {
         let mut image = lesio::io::read_volume(case.join("image.nii.gz")).unwrap();
         let inside = image.map(|_| 0u8).data().clone();
         let mut inside = Volume::new(inside, *image.geometry());
@@ -67,6 +67,7 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
         write_volume(case.join("lesion.nii.gz"), &inside).unwrap();
         write_volume(case.join("bright.nii.gz"), &image).unwrap();
     }
+    fs::write(data.join("splits.csv"), splits).unwrap();
     let input = data.join("subject00/bright.nii.gz");
     let localize = |out: &str| {
         let mut command = program("localize");
@@ -81,19 +82,19 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
     let evaluate = |more: &[&str]| {
         let mut command = program("evaluate");
         command.arg("--model").arg(&model).arg("--data").arg(&data);
-        command.args(["--image", "bright.nii.gz", "--mask", "lesion.nii.gz", "--split", "all"]);
+        command.args(["--image", "bright.nii.gz", "--mask", "lesion.nii.gz", "--split", "test"]);
         command.args(["--predictors", "pixel-negative,intensity,pixel-ssim"]);
         command.args(["--replicates", "10"]).arg("--out").arg(folder.path().join("evaluated")).args(more);
         command
     };
     // Only validation data choose, and only by the maps that the file will give.
-    for more in [&["--save-choice"][..], &["--save-choice", "--validation", "all", "--median", "1,1,1"]] {
+    for more in [&["--save-choice"][..], &["--save-choice", "--validation", "val", "--median", "1,1,1"]] {
         assert_eq!(ran(&mut evaluate(more)).code, Some(2));
     }
     let before = fs::read(&model).unwrap();
-    succeed(&mut evaluate(&["--validation", "all"]));
+    succeed(&mut evaluate(&["--validation", "val"]));
     assert_eq!(before, fs::read(&model).unwrap(), "nothing asked to save the choice");
-    let printed = succeed(&mut evaluate(&["--validation", "all", "--save-choice"])).out;
+    let printed = succeed(&mut evaluate(&["--validation", "val", "--save-choice"])).out;
     assert!(printed.contains("predictor intensity: chosen on validation data"), "{printed}");
     let chosen = Localizer::load(&model, &Device::Cpu).unwrap();
     let choice = chosen.chosen().unwrap();
@@ -104,7 +105,7 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
     chosen.choosing(None).unwrap().save(&model).unwrap();
     assert_eq!(before, fs::read(&model).unwrap());
 
-    succeed(&mut evaluate(&["--validation", "all", "--save-choice"]));
+    succeed(&mut evaluate(&["--validation", "val", "--save-choice"]));
     let printed = succeed(&mut localize("after")).out;
     assert!(printed.contains("predictor intensity: chosen on validation data"), "{printed}");
     assert!(printed.contains("over 2 subjects with lesions"), "{printed}");

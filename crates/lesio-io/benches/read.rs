@@ -22,12 +22,12 @@ fn file() -> PathBuf {
     let path = folder.join("256.nii.gz");
     let mut state = 1_u32;
     let volume = Array3::from_shape_fn((SIZE, SIZE, SIZE), |(i, j, k)| {
-        let centerd = [i, j, k].map(|x| (x as f32 - 127.5) / 100.0);
-        let radius = centerd.iter().map(|x| x * x).sum::<f32>();
+        let centered = [i, j, k].map(|x| (x as f32 - 127.5) / 100.0);
+        let radius = centered.iter().map(|x| x * x).sum::<f32>();
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let noise = (state >> 27) as f32;
         let tissue = if radius < 1.0 {
-            600.0 + 300.0 * (9.0 * centerd[0]).sin() * (7.0 * centerd[1]).cos()
+            600.0 + 300.0 * (9.0 * centered[0]).sin() * (7.0 * centered[1]).cos()
         } else {
             0.0
         };

@@ -1,6 +1,7 @@
 //! A table of cases: a comma-separated file with one row for each case.
 
-use std::path::{Component, Path};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use csv::StringRecord;
 
@@ -19,12 +20,48 @@ pub(super) fn list(root: &Path) -> Result<Listing, DatasetError> {
     let columns = Columns::of(&sheet).map_err(|(line, reason)| bad(line, reason).at(root))?;
     let folder = root.parent().unwrap_or(Path::new(""));
     let mut listing = Listing::default();
+    let mut known = Known::default();
     for (line, row) in &sheet.rows {
-        let case = columns.case(row, folder).map_err(|reason| bad(*line, reason).at(root))?;
+        let case = columns.case(row, folder);
+        let case = case.and_then(|case| known.meet(*line, &case).map(|()| case));
+        let case = case.map_err(|reason| bad(*line, reason).at(root))?;
         let lacking = columns.mask.is_some() && case.mask == Mask::Unknown;
         listing.push(case, lacking);
     }
     Ok(listing)
+}
+
+/// What earlier rows say about patients and images, with their lines.
+#[derive(Default)]
+struct Known {
+    splits: BTreeMap<String, (u64, String)>,
+    images: BTreeMap<PathBuf, (u64, String)>,
+}
+
+impl Known {
+    /// A patient belongs to one split, and an image to one patient: otherwise a model is tested on what it knows, or
+    /// confidence intervals count a patient twice.
+    fn meet(&mut self, line: u64, case: &Case) -> Result<(), String> {
+        let patient = case.patient.clone();
+        if let Some(split) = &case.split {
+            let (earlier, first) = self.splits.entry(patient.clone()).or_insert((line, split.clone()));
+            if first != split {
+                return Err(format!(
+                    "patient {patient} is in split {split:?}, in line {earlier} it is in {first:?}"
+                ));
+            }
+        }
+        for image in &case.images {
+            let (earlier, first) = self.images.entry(image.clone()).or_insert((line, patient.clone()));
+            if *first != patient {
+                let image = image.display();
+                return Err(format!(
+                    "{image} is an image of patient {patient}, in line {earlier} it is one of {first}"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The columns by their meaning.
@@ -95,17 +132,15 @@ impl Columns {
             images.push(value(row, *column).ok_or_else(|| format!("the image{of} is missing"))?);
         }
         let id = match (cell(self.case), images.first()) {
-            (Some(id), _) => {
-                if !is_inside(&id) {
-                    return Err(format!(
-                        "{id:?} cannot be the name of a case: its results have a folder of this name"
-                    ));
-                }
-                id
-            }
+            (Some(id), _) => id,
             (None, Some(image)) => name_of(image).ok_or_else(|| format!("{image:?} names no file"))?,
             (None, None) => return Err("the image is missing".into()),
         };
+        if !is_inside(&id) || is_of_results(&id) {
+            return Err(format!(
+                "{id:?} cannot be the name of a case: its results have a folder of this name"
+            ));
+        }
         let new = Case::new(id);
         Ok(Case {
             patient: cell(self.patient).unwrap_or_else(|| new.id.clone()),
@@ -134,6 +169,13 @@ fn name_of(image: &str) -> Option<String> {
     Some(without_ending(&name).to_owned())
 }
 
+/// Whether a name begins as that of a file that programs write beside the folders of cases, such as `report.json`.
+fn is_of_results(id: &str) -> bool {
+    let first = Path::new(id).components().next().and_then(|part| part.as_os_str().to_str());
+    let endings = [".csv", ".html", ".json", ".parquet", ".toml"];
+    first.is_some_and(|first| endings.iter().any(|ending| first.to_ascii_lowercase().ends_with(ending)))
+}
+
 /// Whether a path stays inside the folder to which it is relative.
 fn is_inside(path: &str) -> bool {
     let mut components = Path::new(path).components().peekable();
@@ -143,7 +185,6 @@ fn is_inside(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::super::{Dataset, DatasetOptions, Layout, MissingMask};
     use super::*;
@@ -189,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn selections_with_a_patient_in_both_are_refused() {
+        let data = open("image,patient,split\na.nii,p,train\nb.nii,q,test\nc.nii,p,\n").unwrap();
+        let of = |split: &str| data.select(split).unwrap();
+        assert!(of("train").require_apart(&of("test")).is_ok());
+        let refused = of("train").require_apart(&of("all")).unwrap_err();
+        assert_eq!(refused.kind().name(), "SharedPatients");
+        assert!(refused.to_string().contains("1 patients are in both: p"), "{refused}");
+        let without = data.filter(|case| case.split().is_none());
+        assert!(of("train").require_apart(&without).is_err(), "another case of the same patient");
+    }
+
+    #[test]
     fn masks_that_are_absent_are_as_the_options_say() {
         let text = "image,mask\na.png,a_mask.png\nb.png,\n";
         assert_eq!(open(text).unwrap_err().kind().name(), "MissingMask");
@@ -207,7 +260,18 @@ mod tests {
             ("image: ,site\n", 1, "names no channel"),
             ("image:a,image:b\nx.nii,\n", 2, "the image of channel b is missing"),
             ("image,site\n\n,north\n", 3, "the image is missing"),
+            ("image,mask,site\nx.nii,x_mask.nii\n", 2, "has 2 values, expected 3"),
+            ("image,site\nx.nii,north, west\n", 2, "has 3 values, expected 2"),
+            ("image,site\nw.nii,east\nx.nii,\"north\ny.nii,south\nz.nii,west\n", 3, "a quote is opened here"),
+            (
+                "image,patient,split\nx.nii,p,train\ny.nii,q,test\nz.nii,p,test\n",
+                4,
+                "in line 2 it is in \"train\"",
+            ),
+            ("image,case\nx.nii,a\nx.nii,b\n", 3, "is an image of patient b, in line 2 it is one of a"),
             ("image,case\nx.nii,../x\n", 2, "cannot be the name of a case"),
+            ("image,case\nx.nii,report.json\n", 2, "cannot be the name of a case"),
+            ("image;mask\nx.nii;y.nii\n", 1, "separated by commas"),
             ("image,case\nx.nii,/x\n", 2, "cannot be the name of a case"),
         ] {
             match open(text).unwrap_err().kind() {

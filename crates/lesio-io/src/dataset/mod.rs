@@ -36,7 +36,7 @@ mod sheet;
 mod splits;
 mod suggestion;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -107,6 +107,7 @@ impl Dataset {
         if let Some(splits) = splits::Splits::of(root)?.filter(|_| *layout != Layout::Manifest) {
             splits.assign(&mut cases, options.absent_cases)?;
         }
+        warn_of_similar_splits(root, &cases);
         let mask = match layout {
             Layout::Cases { mask, .. } | Layout::Bids { mask, .. } | Layout::Dicom { mask, .. } => {
                 mask.clone()
@@ -164,6 +165,22 @@ impl Dataset {
             return Err(DatasetErrorKind::UnknownSplit { split: split.to_owned(), known }.at(&self.root));
         }
         Ok(chosen)
+    }
+
+    /// Checks that no patient has cases in both selections, as for those that train a model and those that test it.
+    ///
+    /// # Errors
+    /// [`DatasetErrorKind::SharedPatients`], which lists them.
+    pub fn require_apart(&self, other: &Self) -> Result<(), DatasetError> {
+        let own: BTreeSet<&str> = self.cases.iter().map(Case::patient).collect();
+        let shared: BTreeSet<&str> =
+            other.cases.iter().map(Case::patient).filter(|patient| own.contains(patient)).collect();
+        if shared.is_empty() {
+            return Ok(());
+        }
+        let patients = shared.iter().take(DatasetErrorKind::LISTED).map(|&patient| patient.to_owned());
+        let kind = DatasetErrorKind::SharedPatients { patients: patients.collect(), count: shared.len() };
+        Err(kind.at(&self.root))
     }
 
     /// The cases for which `keep` returns true; there may be none.
@@ -257,6 +274,17 @@ impl Dataset {
             }
         }
         Ok(self)
+    }
+}
+
+/// Warns of splits whose names differ in upper and lower case alone: each selects only its own cases.
+fn warn_of_similar_splits(root: &Path, cases: &[Case]) {
+    let splits: BTreeSet<&str> = cases.iter().filter_map(Case::split).collect();
+    let mut by_name: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    splits.into_iter().for_each(|split| by_name.entry(split.to_lowercase()).or_default().push(split));
+    for similar in by_name.values().filter(|similar| similar.len() > 1) {
+        let data = root.display();
+        tracing::warn!(%data, "the splits {similar:?} differ in upper and lower case alone: each selects only its own cases");
     }
 }
 

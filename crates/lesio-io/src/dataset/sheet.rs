@@ -12,6 +12,9 @@ use crate::spreadsheet::plain;
 /// The maximum number of bytes of a table, larger than the list of any data set.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// A row after the last one of a table.
+const END: &str = "\u{1}end of the table\u{1}";
+
 /// The line of a table, from 1, and the problem in this line.
 pub(super) type Fault = (u64, String);
 
@@ -55,8 +58,10 @@ impl Sheet {
             (line, "is not UTF-8".to_owned())
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // The reader takes the rest of the file for the last value if a quote is not closed, and then it finds no end.
+        let closed = format!("{text}\n{END}\n");
         let mut reader =
-            reader.has_headers(false).flexible(true).trim(Trim::All).from_reader(text.as_bytes());
+            reader.has_headers(false).flexible(true).trim(Trim::All).from_reader(closed.as_bytes());
         // The reader states the position before the empty lines that it skips; these lines are added here.
         let line = |position: Option<&csv::Position>| {
             let (start, line) = position.map_or((0, 1), |position| (position.byte(), position.line()));
@@ -65,8 +70,9 @@ impl Sheet {
             let skipped = after.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
             line + skipped.filter(|&&byte| byte == b'\n').count() as u64
         };
-        let mut header = None;
+        let mut header: Option<(u64, StringRecord)> = None;
         let mut rows = Vec::new();
+        let (mut last, mut has_end) = (1, false);
         for row in reader.records() {
             let row = row.map_err(|error| (line(error.position()), error.to_string()))?;
             // A row of blanks is skipped like an empty line.
@@ -74,10 +80,28 @@ impl Sheet {
                 continue;
             }
             let line = line(row.position());
+            if row.len() == 1 && &row[0] == END {
+                has_end = true;
+                break;
+            }
+            last = line;
             match &header {
                 None => header = Some((line, row)),
-                Some(_) => rows.push((line, row)),
+                Some((_, header)) => {
+                    let beyond = row.iter().skip(header.len()).any(|value| !value.is_empty());
+                    if row.len() < header.len() || beyond {
+                        let (found, expected) = (row.len(), header.len());
+                        return Err((
+                            line,
+                            format!("has {found} values, expected {expected} as in the header"),
+                        ));
+                    }
+                    rows.push((line, row));
+                }
             }
+        }
+        if !has_end {
+            return Err((last, "a quote is opened here or in a later line, and not closed".to_owned()));
         }
         let (header_line, header) = header.ok_or((1, "is empty, expected column names".to_owned()))?;
         Ok(Self { header, header_line, rows })
@@ -96,7 +120,11 @@ impl Sheet {
     /// The error for a missing column, which `what` describes.
     pub(super) fn missing(&self, what: &str) -> Fault {
         let names: Vec<&str> = self.names().collect();
-        (self.header_line, format!("there is no column {what} among {names:?}"))
+        let separated = match names[..] {
+            [name] if name.contains([';', '\t']) => ", because values must be separated by commas",
+            _ => "",
+        };
+        (self.header_line, format!("there is no column {what} among {names:?}{separated}"))
     }
 
     /// The error for a problem with the column names.

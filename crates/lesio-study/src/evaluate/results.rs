@@ -183,7 +183,10 @@ impl EvaluationResults {
             page = page.section(self.heading(scope.scope)).table(scope_table(scope)?);
             if scope.scope == Scope::LesionSlices {
                 let (shown, prevalence) = (leading(scope, 3), scope.prevalence.unwrap_or(0.0));
-                page = page.figures(curve_figures(&self.evaluated.curves, &shown, prevalence)?);
+                // Without lesions, or without normal pixels, there is no curve.
+                if scope.prevalence.is_some_and(|share| share > 0.0 && share < 1.0) {
+                    page = page.figures(curve_figures(&self.evaluated.curves, &shown, prevalence)?);
+                }
             }
         }
         if !self.groups.is_empty() {
