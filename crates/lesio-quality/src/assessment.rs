@@ -76,9 +76,10 @@ pub struct Grade {
     pub interval: [f64; 2],
     /// Estimated HD95 in pixels; of a volume, the mean of its slices'.
     pub distance_pixels: f64,
-    /// The same in millimeters, by the mean of the pixel's sides.
+    /// The same in millimeters; `None` if a pixel's sides differ by more than a hundredth, because the direction of the
+    /// distance is unknown.
     #[serde(alias = "distance_millimetres")]
-    pub distance_millimeters: f64,
+    pub distance_millimeters: Option<f64>,
 }
 
 /// The parts of a model that grading needs in addition to the estimator.
@@ -139,7 +140,7 @@ pub(crate) fn assess(
                     dice,
                     interval,
                     distance_pixels,
-                    distance_millimeters: distance_pixels * millimeters,
+                    distance_millimeters: millimeters.map(|side| distance_pixels * side),
                 }
             })
             .collect();
@@ -198,11 +199,12 @@ fn check(image: &Volume<f32>, segmentation: &Volume<u8>, known: &[u8]) -> Result
     Ok(check_finite(image.data())?)
 }
 
-/// Mean side of a pixel within a slice.
-fn pixel_side(image: &Volume<f32>) -> f64 {
+/// The side of a square pixel within a slice, in millimeters.
+fn pixel_side(image: &Volume<f32>) -> Option<f64> {
     let spacing = image.geometry().spacing();
-    let within = (0..3).filter(|&axis| axis != SLICE_AXIS);
-    within.map(|axis| spacing[axis]).sum::<f64>() / 2.0
+    let sides: Vec<f64> = (0..3).filter(|&axis| axis != SLICE_AXIS).map(|axis| spacing[axis]).collect();
+    let (least, most) = (sides[0].min(sides[1]), sides[0].max(sides[1]));
+    (most <= 1.01 * least).then_some(0.5 * (least + most))
 }
 
 /// Sizes of each label in the slice, and of the structure as the opinion sees it.
@@ -248,6 +250,8 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
         let mean = |of: &dyn Fn(&Grade) -> f64| {
             graded.iter().map(|slice| of(&slice.grades[k])).sum::<f64>() / graded.len().max(1) as f64
         };
+        let millimeters: Option<Vec<f64>> =
+            graded.iter().map(|slice| slice.grades[k].distance_millimeters).collect();
         let calibrated = calibration.get(k).map(|calibration| calibration.apply(dice));
         let (dice, interval) = calibrated.unwrap_or((dice, [low, high]));
         Grade {
@@ -255,7 +259,7 @@ fn whole(labels: &[u8], slices: &[Option<Graded>], calibration: &[GradeCalibrati
             dice,
             interval,
             distance_pixels: mean(&|grade| grade.distance_pixels),
-            distance_millimeters: mean(&|grade| grade.distance_millimeters),
+            distance_millimeters: millimeters.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64),
         }
     };
     Some(labels.iter().enumerate().map(grade).collect())
@@ -284,7 +288,7 @@ mod tests {
             dice,
             interval: [dice - 0.1, (dice + 0.1).min(1.0)],
             distance_pixels: 2.0,
-            distance_millimeters: 3.0,
+            distance_millimeters: Some(3.0),
         };
         Some(Graded { grades: vec![grade], sizes: vec![[own, seen]] })
     }
@@ -295,8 +299,17 @@ mod tests {
             whole(&[1], &[None, graded(0.8, 10.0, 30.0), graded(0.5, 20.0, 20.0), None], &[]).unwrap();
         assert!((grades[0].dice - 0.65).abs() < 1e-12);
         assert!((grades[0].interval[0] - 0.55).abs() < 1e-12);
-        assert_eq!(grades[0].distance_pixels, 2.0);
+        assert_eq!((grades[0].distance_pixels, grades[0].distance_millimeters), (2.0, Some(3.0)));
         assert!(whole(&[1], &[None, None], &[]).is_none());
+    }
+
+    #[test]
+    fn only_square_pixels_have_a_side() {
+        let side = |spacing: [f64; 3]| {
+            let geometry = lesio_image::Geometry::from_spacing(spacing).unwrap();
+            pixel_side(&Volume::new(Array3::zeros((2, 2, 2)), geometry))
+        };
+        assert_eq!([side([1.5, 1.5, 8.0]), side([1.0, 3.0, 3.0])], [Some(1.5), None]);
     }
 
     #[test]

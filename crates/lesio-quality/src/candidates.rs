@@ -164,7 +164,7 @@ fn corrupted(
     let start: [usize; 2] = std::array::from_fn(|axis| bounds.start[axis].saturating_sub(margin));
     let end: [usize; 2] = std::array::from_fn(|axis| (bounds.end[axis] + margin).min(base.shape()[axis]));
     let part = base.slice_each_axis(within(start, end)).to_owned();
-    let replacement = centerd(
+    let replacement = centered(
         other,
         part.dim(),
         [(bounds.start[0] + bounds.end[0]) / 2 - start[0], (bounds.start[1] + bounds.end[1]) / 2 - start[1]],
@@ -194,7 +194,7 @@ fn within(start: [usize; 2], end: [usize; 2]) -> impl FnMut(AxisDescription) -> 
 }
 
 /// Labels moved so that their center comes to `center` of a plane of another shape.
-fn centerd(labels: &Array2<u8>, shape: (usize, usize), center: [usize; 2]) -> Array2<u8> {
+fn centered(labels: &Array2<u8>, shape: (usize, usize), center: [usize; 2]) -> Array2<u8> {
     let bounds = lesio_image::bounding_box::<_, 2>(&labels.mapv(|label| label != 0));
     let from: [usize; 2] =
         bounds.map_or([0, 0], |b| std::array::from_fn(|axis| (b.start[axis] + b.end[axis]) / 2));
@@ -340,7 +340,7 @@ mod tests {
     fn segmentations_come_to_another_place() {
         let mut labels = Array2::<u8>::zeros((10, 10));
         labels[[2, 3]] = 4;
-        let moved = centerd(&labels, (5, 6), [1, 4]);
+        let moved = centered(&labels, (5, 6), [1, 4]);
         assert_eq!(moved[[1, 4]], 4);
         assert_eq!(moved.iter().filter(|&&label| label != 0).count(), 1);
     }

@@ -22,6 +22,15 @@ pub enum InputError {
     /// Image and segmentation have different positions in space.
     #[error("the segmentation has another position in space than the image: {0}")]
     Grid(GridError),
+    /// The slices of a volume do not lie along its third axis.
+    #[error(
+        "the slices must lie along the third axis, but voxels are longest along another one: they are {} mm; reorder the voxels",
+        .spacing.map(|length| format!("{length:.2}")).join(" x ")
+    )]
+    SliceAxis {
+        /// Size of a voxel along each axis, in millimeters.
+        spacing: [f64; 3],
+    },
     /// The segmentation holds a label that the estimator was not trained with.
     #[error("the segmentation holds label {label}, expected 0 and {expected:?}")]
     UnknownLabel {

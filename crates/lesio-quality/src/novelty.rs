@@ -100,12 +100,12 @@ impl Novelty {
             return Err(SettingError::new("training images", 0, "at least one"));
         }
         let mean = means(&traits);
-        let centerd: Vec<Vec<f64>> = traits
+        let centered: Vec<Vec<f64>> = traits
             .iter()
             .map(|own| own.iter().zip(&mean).map(|(value, mean)| value - mean).collect())
             .collect();
         let covariance = |i: usize, j: usize| {
-            centerd.iter().map(|own| own[i] * own[j]).sum::<f64>() / centerd.len() as f64
+            centered.iter().map(|own| own[i] * own[j]).sum::<f64>() / centered.len() as f64
         };
         let deviation: Vec<f64> = (0..TRAITS.len()).map(|k| covariance(k, k).sqrt().max(1e-3)).collect();
         let correlation = |i: usize, j: usize| match i == j {

@@ -40,7 +40,7 @@ impl TrueSlice {
     /// Labels in another order of voxels are brought into the image's, by both affines.
     ///
     /// # Errors
-    /// For different shapes and positions.
+    /// For different shapes and positions; [`InputError::SliceAxis`].
     pub fn of_volume(
         patient: &str,
         case: &str,
@@ -100,11 +100,25 @@ impl TrueSlice {
     }
 }
 
+/// Voxels that are longer than this times their length along the third axis say that slices lie along another axis.
+const MOST_ELONGATED: f64 = 1.5;
+
+/// Returns an error if slices evidently lie along another axis than [`SLICE_AXIS`].
+fn check_slice_axis(image: &Volume<f32>) -> Result<(), InputError> {
+    let spacing = image.geometry().spacing();
+    let longest = spacing.iter().copied().fold(0.0, f64::max);
+    if image.shape()[SLICE_AXIS] > 1 && longest > MOST_ELONGATED * spacing[SLICE_AXIS] {
+        return Err(InputError::SliceAxis { spacing });
+    }
+    Ok(())
+}
+
 /// Labels on the grid of their image, in the order of its voxels.
 pub(crate) fn on_grid_of<'a>(
     image: &Volume<f32>,
     labels: &'a Volume<u8>,
 ) -> Result<Cow<'a, Volume<u8>>, InputError> {
+    check_slice_axis(image)?;
     let (grid, shape) = (image.geometry(), image.shape());
     if labels.geometry() == grid && labels.shape() == shape {
         return Ok(Cow::Borrowed(labels));
@@ -184,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn slices_without_labels_are_centerd_as_the_volume() {
+    fn slices_without_labels_are_centered_as_the_volume() {
         let geometry = Geometry::from_spacing([1.0, 1.0, 8.0]).unwrap();
         let mut truth = Array3::<u8>::zeros((20, 30, 2));
         truth[[4, 10, 0]] = 2;
@@ -196,6 +210,20 @@ mod tests {
         assert_eq!(slices[1].center, [6.0, 16.0]);
         let empty = Volume::new(Array3::zeros((20, 30, 2)), geometry);
         assert!(TrueSlice::of_volume("p", "p_1", &image, &empty).unwrap().is_empty());
+    }
+
+    #[test]
+    fn slices_along_another_axis_are_refused() {
+        let read = |spacing: [f64; 3], slices: usize| {
+            let geometry = Geometry::from_spacing(spacing).unwrap();
+            let image = Volume::new(Array3::zeros((4, 5, slices)), geometry);
+            TrueSlice::of_volume("p", "p_1", &image, &image.map(|_| 1)).map(|slices| slices.len())
+        };
+        let refused = read([8.0, 1.0, 1.2], 3).unwrap_err();
+        assert!(matches!(refused, InputError::SliceAxis { spacing: [8.0, 1.0, 1.2] }));
+        assert!(refused.to_string().contains("8.00 x 1.00 x 1.20"), "{refused}");
+        assert_eq!([read([1.0, 1.0, 8.0], 3).unwrap(), read([1.4, 1.0, 1.0], 3).unwrap()], [3, 3]);
+        assert_eq!(read([1.5, 1.5, 0.1], 1).unwrap(), 1, "one slice has no other axis");
     }
 
     proptest! {

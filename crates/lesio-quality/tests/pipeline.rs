@@ -208,7 +208,7 @@ fn a_model_grades_a_volume_and_comes_back_from_its_file() {
         let [low, high] = grades[0].interval;
         assert!((0.0..=1.0).contains(&low) && low <= grades[0].dice && grades[0].dice <= high && high <= 1.0);
         assert!(
-            grades[0].distance_millimeters > grades[0].distance_pixels,
+            grades[0].distance_millimeters.unwrap() > grades[0].distance_pixels,
             "pixels are wider than a millimeter"
         );
         // Distances come from networks in pixels of the grid; a grade's are of the image.

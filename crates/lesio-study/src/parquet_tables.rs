@@ -17,7 +17,7 @@ use parquet::schema::types::Type;
 const ROWS: usize = 1 << 16;
 
 /// Columns of lesio's tables that hold whole numbers, other numbers, and truth values. All others are text.
-const INTEGERS: [&str; 10] = [
+const INTEGERS: [&str; 11] = [
     "findings",
     "false_findings",
     "found",
@@ -27,6 +27,7 @@ const INTEGERS: [&str; 10] = [
     "marked_normal_pixels",
     "normal_pixels",
     "slice",
+    "unlike_slices",
     "voxels",
 ];
 const NUMBERS: [&str; 22] = [

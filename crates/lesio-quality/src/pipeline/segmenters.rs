@@ -59,7 +59,7 @@ impl Segmenters {
 
 /// A slice framed around its true structures, for segmenters: its candidate is empty. `None` for an empty slice
 /// of a constant image, as padding is.
-pub(crate) fn centerd_sample(
+pub(crate) fn centered_sample(
     framing: &Framing,
     classes: &[u8],
     slice: &TrueSlice,

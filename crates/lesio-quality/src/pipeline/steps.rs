@@ -12,7 +12,7 @@ use crate::methods::networks;
 use crate::pipeline::cache::StepCache;
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::progress::{PipelineError, PipelineObserver, PipelineProgress, report};
-use crate::pipeline::segmenters::{Segmenters, centerd_sample};
+use crate::pipeline::segmenters::{Segmenters, centered_sample};
 use crate::reconstruction::ReconstructionObjective;
 use crate::samples::{Sample, Samples};
 use crate::segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
@@ -43,7 +43,7 @@ impl PipelineConfig {
         for half in 0..2 {
             let mut samples = Samples::new();
             for slice in slices.iter().filter(|slice| halves.group(&slice.patient) == Some(half)) {
-                samples.extend(centerd_sample(framing, classes, slice)?);
+                samples.extend(centered_sample(framing, classes, slice)?);
             }
             for (number, widths) in self.segmenters.iter().enumerate() {
                 let config = SegmenterConfig::new(framing.grid, classes.len(), widths.clone());

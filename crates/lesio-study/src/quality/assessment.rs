@@ -115,7 +115,8 @@ impl GradedFile {
         };
         let mut lines = Vec::new();
         for Grade { label, dice, interval: [low, high], distance_millimeters, .. } in volume {
-            let distance = format!("HD95 {distance_millimeters:.1} mm");
+            let distance = distance_millimeters
+                .map_or_else(|| "HD95 in mm unknown".to_owned(), |length| format!("HD95 {length:.1} mm"));
             lines.push(format!(
                 "label {label}: Dice {dice:.3} [{low:.2}, {high:.2}], {distance}, of the volume"
             ));

@@ -150,6 +150,7 @@ pub fn grade_folder(
             let (case, folder) = cases[place];
             match result {
                 Ok(graded) => {
+                    graded.warn_of_unlike_slices();
                     observer.notice(&Notice::CaseDone { case: case.id(), folder });
                     done.insert(place, graded);
                 }
@@ -265,6 +266,27 @@ impl GradedCase {
             slices,
         })
     }
+
+    /// The number of graded slices whose image is unlike those of the training, which makes their grades unreliable, and
+    /// the number of all graded slices.
+    #[must_use]
+    pub fn unlike_slices(&self) -> [usize; 2] {
+        let unlike = |slice: &Value| slice.pointer("/unlikeness/unlike").and_then(Value::as_bool);
+        let graded: Vec<bool> = self.slices.as_array().into_iter().flatten().filter_map(unlike).collect();
+        [graded.iter().filter(|&&unlike| unlike).count(), graded.len()]
+    }
+
+    /// Warns if more slices are unlike the training images than by chance: the novelty detection calls some of the images
+    /// that are like them unlike.
+    fn warn_of_unlike_slices(&self) {
+        let [unlike, graded] = self.unlike_slices();
+        if 4 * unlike > graded {
+            let case = &self.id;
+            tracing::warn!(
+                "{case}: {unlike} of {graded} graded slices are unlike the training images: do not rely on their grades"
+            );
+        }
+    }
 }
 
 /// The files that a graded case must have.
@@ -295,15 +317,26 @@ impl GradingReport {
         Ok(value)
     }
 
-    /// One row for each case and label, in order of the cases. A case without a segmented pixel has one row without grades.
+    /// One row for each case and label, in order of the cases. A case without a segmented pixel has one row without grades,
+    /// whose error says so. `unlike_slices` counts the graded slices whose image is unlike those of the training.
     /// Cases that could not be graded follow, with their errors. The additional columns of a manifest are the last columns.
     #[must_use]
-    pub fn case_table(&self) -> CommaTable<9> {
+    pub fn case_table(&self) -> CommaTable<10> {
         let of_failed = self.failed.iter().map(|case| case.further.as_slice());
         let further =
             FurtherColumns::of(self.cases.iter().map(|case| case.further.as_slice()).chain(of_failed));
-        let columns =
-            ["case", "patient", "label", "dice", "dice_low", "dice_high", "hd95_mm", "hd95_pixels", "error"];
+        let columns = [
+            "case",
+            "patient",
+            "label",
+            "dice",
+            "dice_low",
+            "dice_high",
+            "hd95_mm",
+            "hd95_pixels",
+            "unlike_slices",
+            "error",
+        ];
         let mut table = CommaTable::with_further(columns, further.beside(&columns));
         let nothing = || None::<&str>.into();
         for case in &self.cases {
@@ -319,19 +352,21 @@ impl GradingReport {
                     grade.interval[1].into(),
                     grade.distance_millimeters.into(),
                     grade.distance_pixels.into(),
+                    (case.unlike_slices()[0] as u64).into(),
                     nothing(),
                 ];
                 table.row_with(row, further.values(&case.further));
             }
             if case.volume.is_none() {
-                let mut row = [(); 9].map(|()| nothing());
+                let mut row = [(); 10].map(|()| nothing());
                 [row[0], row[1]] = named();
+                row[9] = "nothing is segmented with the labels that the model grades".into();
                 table.row_with(row, further.values(&case.further));
             }
         }
         for failed in &self.failed {
-            let mut row = [(); 9].map(|()| nothing());
-            (row[0], row[8]) = ((&failed.id).into(), (&failed.error).into());
+            let mut row = [(); 10].map(|()| nothing());
+            (row[0], row[9]) = ((&failed.id).into(), (&failed.error).into());
             table.row_with(row, further.values(&failed.further));
         }
         table
@@ -342,24 +377,33 @@ impl GradingReport {
     /// # Errors
     /// None in practice; the table checks its own rows.
     pub fn table(&self) -> Result<Table, TableError> {
-        let columns = [("case", 0), ("label", 0), ("Dice", 3), ("low", 2), ("high", 2), ("HD95 in mm", 1)];
+        let columns = [
+            ("case", 0),
+            ("label", 0),
+            ("Dice", 3),
+            ("low", 2),
+            ("high", 2),
+            ("HD95 in mm", 1),
+            ("unlike slices", 0),
+        ];
         let mut table =
             Table::new("Predicted quality", columns.map(|(name, digits)| Column::new(name).decimals(digits)));
         let graded = |case: &GradedCase| case.volume.clone().unwrap_or_default();
-        let mut rows: Vec<(&str, Grade)> = self
+        let mut rows: Vec<(&GradedCase, Grade)> = self
             .cases
             .iter()
-            .flat_map(|case| graded(case).into_iter().map(|grade| (case.id.as_str(), grade)))
+            .flat_map(|case| graded(case).into_iter().map(move |grade| (case, grade)))
             .collect();
         rows.sort_by(|a, b| a.1.dice.total_cmp(&b.1.dice));
-        for (id, Grade { label, dice, interval: [low, high], distance_millimeters, .. }) in rows {
+        for (case, Grade { label, dice, interval: [low, high], distance_millimeters, .. }) in rows {
             table = table.row([
-                id.into(),
+                case.id.as_str().into(),
                 u64::from(label).into(),
                 dice.into(),
                 low.into(),
                 high.into(),
-                distance_millimeters.into(),
+                distance_millimeters.unwrap_or(f64::NAN).into(),
+                (case.unlike_slices()[0] as u64).into(),
             ])?;
         }
         Ok(table)
