@@ -141,9 +141,9 @@ impl Montage {
             row_start += line;
             let mut column_start = GAP;
             for (tile, &width) in pictures.iter().zip(&widths) {
-                let centerd =
+                let centered =
                     [row_start + (height - tile.height()) / 2, column_start + (width - tile.width()) / 2];
-                picture.paste(tile, centerd);
+                picture.paste(tile, centered);
                 column_start += width + GAP;
             }
             row_start += height + GAP;

@@ -62,9 +62,9 @@ fn normalize_groups(x: &Tensor, groups: usize, epsilon: f32) -> Result<Tensor> {
         bail!("{groups} groups do not divide {channels} channels")
     }
     let flat = x.reshape((n, groups, channels / groups * h * w))?;
-    let centerd = flat.broadcast_sub(&flat.mean_keepdim(D::Minus1)?)?;
-    let variance = centerd.sqr()?.mean_keepdim(D::Minus1)?;
-    centerd.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?.reshape(x.shape())
+    let centered = flat.broadcast_sub(&flat.mean_keepdim(D::Minus1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+    centered.broadcast_div(&(variance + f64::from(epsilon))?.sqrt()?)?.reshape(x.shape())
 }
 
 /// Multiplies each channel by its scale and adds its shift, both `[channels]`.
