@@ -68,7 +68,7 @@ const CANDIDATES: [PredictorName; 7] = [
 ///
 /// # Errors
 /// For no localizer, for a single one with fewer than two predictors to combine, and those of
-/// [`ModelSet::select_members`] and [`calibrate`].
+/// [`ModelSet::select_members`] and [`calibrate`](crate::calibrate).
 pub fn combine_localizers(
     localizers: Vec<(String, Localizer)>,
     subjects: &(impl Subjects + ?Sized),

@@ -73,8 +73,8 @@ impl<'a> StudyDomain<'a> {
 /// the folder are reused, so that an interrupted study continues.
 ///
 /// # Errors
-/// For a cell in the folder that cannot be read or was made with another budget; those of [`run_cell`]; and if a domain
-/// cannot be read.
+/// For a cell in the folder that cannot be read or was made with another budget; for invalid settings, before any work;
+/// those of training and scoring; for a test set without a lesion; and if a domain cannot be read.
 pub fn study_localization(
     domains: &mut [StudyDomain<'_>],
     config: &StudyConfig,
