@@ -1,13 +1,13 @@
 //! The scores of normal images, and thresholds and p-values that follow from them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use lesio_settings::{SettingError, in_range, require};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::PredictorName;
-use crate::resolution::{ResolutionDoubt, ResolutionRange};
+use crate::judgment::{Incomparable, Judgment};
+use crate::resolution::ResolutionRange;
 
 /// Upper-tail probabilities at which quantiles of normal pixels are kept.
 const TAILS: [f64; 24] = [
@@ -66,50 +66,6 @@ impl Calibration {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.predictors.is_empty()
-    }
-}
-
-/// The verdict on a subject: see [`NormalScores::judge`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Judgment {
-    /// No score is abnormal at this level.
-    Normal {
-        /// Its p-value.
-        p_value: f64,
-    },
-    /// Some score is abnormal at this level.
-    Abnormal {
-        /// Its p-value.
-        p_value: f64,
-    },
-    /// The subject scores higher than all normal subjects, but there are too few of them for this level.
-    Undecided {
-        /// Its p-value, the smallest possible one.
-        p_value: f64,
-    },
-    /// The subject cannot be compared with the normal subjects.
-    Incomparable(Incomparable),
-}
-
-/// Why a subject cannot be compared with the normal subjects of a calibration.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Incomparable {
-    /// It has no score, because it has no foreground.
-    NoScore,
-    /// The normal subjects have another resolution.
-    Resolution(ResolutionDoubt),
-}
-
-impl fmt::Display for Incomparable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoScore => f.write_str("it has no foreground"),
-            Self::Resolution(doubt) => doubt.fmt(f),
-        }
     }
 }
 

@@ -70,6 +70,7 @@ mod declared;
 mod ensemble;
 mod error;
 mod gradient;
+mod judgment;
 mod loading;
 mod localizer;
 mod localizer_ensemble;
@@ -90,7 +91,7 @@ mod shared;
 mod smoothing;
 mod ssim;
 
-pub use calibration::{Calibration, Incomparable, Judgment, NormalScores, NormalScoresBuilder};
+pub use calibration::{Calibration, NormalScores, NormalScoresBuilder};
 pub use catalogue::{PredictorName, UnknownPredictor, predictor, predictor_over};
 pub use chosen::ChosenPredictor;
 pub use combination::{Combination, Combined};
@@ -100,6 +101,7 @@ pub use ensemble::{
 };
 pub use error::PredictError;
 pub use gradient::{GradientConfig, GradientPredictor, Target};
+pub use judgment::{Incomparable, Judgment};
 pub use lesio_settings::SettingError;
 pub use loading::{Loading, OwnError};
 pub use localizer::Localizer;

@@ -338,7 +338,7 @@ pub(crate) fn quiet_outside(values: &mut ArrayRef3<f32>, inside: &ArrayRef3<bool
     });
 }
 
-fn check_foreground(map: &Volume<f32>, foreground: &Volume<bool>) -> Result<(), ImageError> {
+pub(crate) fn check_foreground(map: &Volume<f32>, foreground: &Volume<bool>) -> Result<(), ImageError> {
     if map.shape() == foreground.shape() {
         return Ok(());
     }

@@ -6,12 +6,12 @@ use lesio_vae::RequestedGradients;
 use ndarray::{Array2, Array3};
 
 use super::definition::{Document, Localizer};
-use crate::calibration::{Incomparable, Judgment};
 use crate::catalogue::{PredictorName, check_unique};
 use crate::error::PredictError;
+use crate::judgment::{Incomparable, Judgment};
 use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_seen};
 use crate::position::PositionBuilder;
-use crate::postprocessing::highest_within;
+use crate::postprocessing::{check_foreground, highest_within};
 use crate::predictor::Predictor;
 use crate::resolution::Resolution;
 use crate::shared::SharedPass;
@@ -116,7 +116,7 @@ impl Localizer {
     ///
     /// # Errors
     /// [`PredictError::NotCalibrated`], [`PredictError::Setting`] for the level, [`PredictError::NotScored`] if the scan was
-    /// not scored by the predictor.
+    /// not scored by the predictor, [`PredictError::Image`] if its foreground was replaced by one of another shape.
     pub fn judge(
         &self,
         scored: &ScoredScan,
@@ -128,6 +128,7 @@ impl Localizer {
             normals.ok_or_else(|| PredictError::NotCalibrated { predictor: predictor.to_string() })?;
         let score = scored.scores.iter().find(|score| score.predictor == predictor);
         let score = score.ok_or_else(|| PredictError::NotScored { predictor: predictor.to_string() })?;
+        check_foreground(&score.postprocessed, &scored.foreground)?;
         let judged =
             normals.judge(highest_within(score.postprocessed.data(), scored.foreground.data()), level)?;
         Ok(match (judged, scored.doubt) {

@@ -906,6 +906,8 @@ fn a_map_is_judged_by_its_highest_score() {
     let mut empty = high.clone();
     empty.foreground = empty.foreground.map(|_| false);
     assert_eq!(judge(&empty, 0.25), none);
+    empty.foreground = Volume::new(Array3::from_elem((1, 1, 1), true), *empty.foreground.geometry());
+    assert!(matches!(made.judge(&empty, PredictorName::PixelL1, 0.25), Err(PredictError::Image(_))));
     let mut coarse = high.clone();
     coarse.doubt = Some(ResolutionDoubt::Kind);
     let doubtful = Judgment::Incomparable(Incomparable::Resolution(ResolutionDoubt::Kind));

@@ -1,0 +1,51 @@
+//! The verdict on a subject, compared with the normal subjects of a calibration.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::resolution::ResolutionDoubt;
+
+/// The verdict on a subject: see [`NormalScores::judge`](crate::NormalScores::judge).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Judgment {
+    /// No score is abnormal at this level.
+    Normal {
+        /// Its p-value.
+        p_value: f64,
+    },
+    /// Some score is abnormal at this level.
+    Abnormal {
+        /// Its p-value.
+        p_value: f64,
+    },
+    /// The subject scores higher than all normal subjects, but there are too few of them for this level.
+    Undecided {
+        /// Its p-value, the smallest possible one.
+        p_value: f64,
+    },
+    /// The subject cannot be compared with the normal subjects.
+    Incomparable(Incomparable),
+}
+
+/// Why a subject cannot be compared with the normal subjects of a calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Incomparable {
+    /// It has no score, because it has no foreground.
+    NoScore,
+    /// The normal subjects have another resolution.
+    Resolution(ResolutionDoubt),
+}
+
+impl fmt::Display for Incomparable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoScore => f.write_str("it has no foreground"),
+            Self::Resolution(doubt) => doubt.fmt(f),
+        }
+    }
+}
