@@ -89,17 +89,31 @@ pub(crate) const REPORT: &str = "report.json";
 /// Name of a workflow's page.
 pub(crate) const PAGE: &str = "report.html";
 
-/// A folder for each case: its id without the ending, or with a suffix if that name is taken.
+/// A folder for each case: its id without the ending, its id if that name is taken, or its id with a number. No folder is
+/// called like a file of results, such as `report.json`.
 pub(crate) fn case_folders(folder: &Path, cases: &[Case]) -> Vec<PathBuf> {
-    let stem = |id: &str| without_ending(id).to_owned();
-    let mut taken = BTreeSet::from([REPORT, PAGE].map(str::to_owned));
-    let unique =
-        |case: &Case| if taken.insert(stem(case.id())) { stem(case.id()) } else { case.id().to_owned() };
-    cases.iter().map(unique).map(|name| folder.join(name)).collect()
+    let mut taken = BTreeSet::new();
+    let mut unique = |case: &Case| {
+        let id = case.id();
+        let names = [without_ending(id).to_owned(), id.to_owned()].into_iter();
+        let numbered = (2_u64..).map(|number| format!("{id}-{number}"));
+        let mut names = names.chain(numbered).filter(|name| !is_of_results(name));
+        let name = names.find(|name| taken.insert(name.clone())).unwrap_or_default();
+        folder.join(name)
+    };
+    cases.iter().map(&mut unique).collect()
+}
+
+/// Whether a name has the ending of the files that programs write beside the folders of cases.
+fn is_of_results(name: &str) -> bool {
+    let endings = [".csv", ".html", ".json", ".parquet", ".toml"];
+    endings.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending))
 }
 
 #[cfg(test)]
 mod tests {
+    use lesio_io::dataset::{Dataset, Layout};
+
     use super::*;
 
     /// Several workers, or shards on several machines, create folders concurrently.
@@ -117,6 +131,19 @@ mod tests {
             }
         });
         assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 400);
+    }
+
+    #[test]
+    fn no_case_has_the_folder_of_another_or_the_name_of_a_file_of_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join("studies.csv");
+        let ids = ["report.json", "a", "a.png", "a.nii.gz", "Cases.csv", "report", "b/cases.csv"];
+        let rows: Vec<String> = ids.iter().enumerate().map(|(k, id)| format!("{k}.nii,{id}\n")).collect();
+        std::fs::write(&table, format!("image,case\n{}", rows.concat())).unwrap();
+        let data = Dataset::open(&table, &Layout::Manifest).unwrap();
+        let found = case_folders(Path::new("out"), data.cases());
+        let names = ["Cases.csv-2", "a", "a.nii.gz", "a.png", "b/cases.csv-2", "report", "report.json-2"];
+        assert_eq!(found, names.map(|name| Path::new("out").join(name)));
     }
 
     #[test]

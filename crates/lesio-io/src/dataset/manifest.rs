@@ -40,8 +40,11 @@ struct Known {
 
 impl Known {
     /// A patient belongs to one split, and an image to one patient: otherwise a model is tested on what it knows, or
-    /// confidence intervals count a patient twice.
+    /// confidence intervals count a patient twice. An image is not its own mask.
     fn meet(&mut self, line: u64, case: &Case) -> Result<(), String> {
+        if let Some(mask) = case.mask.path().filter(|mask| case.images.iter().any(|image| image == mask)) {
+            return Err(format!("the mask {} is an image of the case itself", mask.display()));
+        }
         let patient = case.patient.clone();
         if let Some(split) = &case.split {
             let (earlier, first) = self.splits.entry(patient.clone()).or_insert((line, split.clone()));
@@ -132,15 +135,17 @@ impl Columns {
             images.push(value(row, *column).ok_or_else(|| format!("the image{of} is missing"))?);
         }
         let id = match (cell(self.case), images.first()) {
-            (Some(id), _) => id,
+            (Some(id), _) => {
+                if !is_inside(&id) {
+                    return Err(format!(
+                        "{id:?} cannot be the name of a case: its results have a folder of this name"
+                    ));
+                }
+                id
+            }
             (None, Some(image)) => name_of(image).ok_or_else(|| format!("{image:?} names no file"))?,
             (None, None) => return Err("the image is missing".into()),
         };
-        if !is_inside(&id) || is_of_results(&id) {
-            return Err(format!(
-                "{id:?} cannot be the name of a case: its results have a folder of this name"
-            ));
-        }
         let new = Case::new(id);
         Ok(Case {
             patient: cell(self.patient).unwrap_or_else(|| new.id.clone()),
@@ -167,13 +172,6 @@ fn name_of(image: &str) -> Option<String> {
         false => Path::new(image).file_name()?.to_str()?.to_owned(),
     };
     Some(without_ending(&name).to_owned())
-}
-
-/// Whether a name begins as that of a file that programs write beside the folders of cases, such as `report.json`.
-fn is_of_results(id: &str) -> bool {
-    let first = Path::new(id).components().next().and_then(|part| part.as_os_str().to_str());
-    let endings = [".csv", ".html", ".json", ".parquet", ".toml"];
-    first.is_some_and(|first| endings.iter().any(|ending| first.to_ascii_lowercase().ends_with(ending)))
 }
 
 /// Whether a path stays inside the folder to which it is relative.
@@ -230,18 +228,6 @@ mod tests {
     }
 
     #[test]
-    fn selections_with_a_patient_in_both_are_refused() {
-        let data = open("image,patient,split\na.nii,p,train\nb.nii,q,test\nc.nii,p,\n").unwrap();
-        let of = |split: &str| data.select(split).unwrap();
-        assert!(of("train").require_apart(&of("test")).is_ok());
-        let refused = of("train").require_apart(&of("all")).unwrap_err();
-        assert_eq!(refused.kind().name(), "SharedPatients");
-        assert!(refused.to_string().contains("1 patients are in both: p"), "{refused}");
-        let without = data.filter(|case| case.split().is_none());
-        assert!(of("train").require_apart(&without).is_err(), "another case of the same patient");
-    }
-
-    #[test]
     fn masks_that_are_absent_are_as_the_options_say() {
         let text = "image,mask\na.png,a_mask.png\nb.png,\n";
         assert_eq!(open(text).unwrap_err().kind().name(), "MissingMask");
@@ -270,7 +256,7 @@ mod tests {
             ),
             ("image,case\nx.nii,a\nx.nii,b\n", 3, "is an image of patient b, in line 2 it is one of a"),
             ("image,case\nx.nii,../x\n", 2, "cannot be the name of a case"),
-            ("image,case\nx.nii,report.json\n", 2, "cannot be the name of a case"),
+            ("image,mask\nx.nii,x.nii\n", 2, "is an image of the case itself"),
             ("image;mask\nx.nii;y.nii\n", 1, "separated by commas"),
             ("image,case\nx.nii,/x\n", 2, "cannot be the name of a case"),
         ] {

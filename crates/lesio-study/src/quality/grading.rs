@@ -352,7 +352,7 @@ impl GradingReport {
                     grade.interval[1].into(),
                     grade.distance_millimeters.into(),
                     grade.distance_pixels.into(),
-                    (case.unlike_slices()[0] as u64).into(),
+                    case.unlike_slices()[0].into(),
                     nothing(),
                 ];
                 table.row_with(row, further.values(&case.further));
@@ -407,5 +407,40 @@ impl GradingReport {
             ])?;
         }
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(id: &str, volume: Value, slices: Value) -> GradedCase {
+        let case = json!({
+            "id": id, "patient": id, "image": "i", "segmentation": "s", "volume": volume, "slices": slices,
+        });
+        serde_json::from_value(case).unwrap()
+    }
+
+    #[test]
+    fn tables_say_what_makes_grades_unreliable() {
+        let grade = |millimeters: Value| {
+            json!([{
+                "label": 2, "dice": 0.5, "interval": [0.25, 0.75], "distance_pixels": 4.0,
+                "distance_millimeters": millimeters,
+            }])
+        };
+        let slice = |unlike: bool| json!({"verdict": "graded", "unlikeness": {"unlike": unlike}});
+        let slices = json!([slice(true), {"verdict": "empty"}, slice(false), slice(true)]);
+        let (graded, nothing) = (case("a", grade(json!(6.0)), slices), case("b", Value::Null, json!([])));
+        assert_eq!((graded.unlike_slices(), nothing.unlike_slices()), ([2, 3], [0, 0]));
+        let flat = case("c", grade(Value::Null), json!([slice(false)]));
+        let report =
+            json!({"of": "grading", "fingerprint": "", "cases": [graded, nothing, flat], "failed": []});
+        let report: GradingReport = serde_json::from_value(report).unwrap();
+        let table = report.case_table();
+        let rows: Vec<&str> = table.as_str().lines().skip(1).collect();
+        assert_eq!(rows[0], "a,a,2,0.5,0.25,0.75,6,4,2,");
+        assert_eq!(rows[1], "b,b,,,,,,,,nothing is segmented with the labels that the model grades");
+        assert_eq!(rows[2], "c,c,2,0.5,0.25,0.75,,4,0,");
     }
 }
