@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::study::{ReadCases, combine_localizers, prepare_folder};
+use lesio::io::dataset::Case;
+use lesio::study::{ReadCases, combine_localizers, prepare_folder, require_apart};
 use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
 
@@ -60,9 +61,10 @@ fn program() -> Outcome {
     let data = args.data.open()?;
     let cases = args.data.select(&data, &args.validation)?;
     let options = args.data.read_options();
-    let apart = |split: &String| args.data.select_apart(&data, split, &args.validation);
-    let further = args.lesions_of.as_ref().map(apart).transpose()?;
+    let further = args.lesions_of.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
     let further = further.as_ref().map_or(&[][..], |further| further.cases());
+    let [own, others] = [cases.cases(), further].map(|part| part.iter().map(Case::patient));
+    require_apart(("validation", own), ("further", others))?;
     let (subjects, further) = (ReadCases::new(cases.cases(), &options), ReadCases::new(further, &options));
     let combined = combine_localizers(models, &subjects, Some(&further), &mut Watch::default())?;
     prepare_folder(&args.out)?;

@@ -105,7 +105,7 @@ fn program() -> Outcome {
     let groups = args.lesions.as_ref().map(LesionGroups::open).transpose()?;
     check_ensemble(&args.ensemble, args.predictors.as_deref(), &models, args.validation.is_some())?;
     let validation = match &args.validation {
-        Some(split) => args.data.select_apart(&data, split, &args.split)?.cases().to_vec(),
+        Some(split) => args.data.select(&data, split)?.cases().to_vec(),
         None => Vec::new(),
     };
     prepare_folder(&args.out)?;

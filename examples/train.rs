@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use lesio::io::dataset::{Dataset, Layout};
+use lesio::io::dataset::{Case, Dataset, Layout};
 use lesio::report::{Existing, write_json};
 use lesio::study::{
     BadCases, LocalizerTraining, ModelTraining, PreparedTraining, TrainOptions, check_folder,
-    combine_localizers, predictor_choice, read_subjects,
+    combine_localizers, predictor_choice, read_subjects, require_apart,
 };
 use lesio_examples::arguments::whole;
 use lesio_examples::models::{label, member_folders, write_ensemble};
@@ -105,8 +105,13 @@ fn program() -> Outcome {
         note(&format!("{unknown} of {all} cases have no mask: all their slices count as normal"));
     }
     let mut watch = Watch::default();
-    let apart = |split: &String| args.data.select_apart(&data, split, &args.split);
-    let validation = args.validation.as_ref().map(apart).transpose()?;
+    let validation = args.validation.as_ref().map(|split| args.data.select(&data, split)).transpose()?;
+    if let Some(validation) = &validation {
+        // Before anything is read.
+        let training = data.select(&args.split)?;
+        let [own, others] = [&training, validation].map(|part| part.cases().iter().map(Case::patient));
+        require_apart(("training", own), ("validation", others))?;
+    }
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let (subjects, mut failed) = args.data.read_split(&data, &args.split, bad, &mut watch)?;
     let options = args.data.read_options();

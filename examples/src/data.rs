@@ -84,19 +84,6 @@ impl DataArgs {
         if has_masks { Ok(cases.resolved(self.missing_mask)?) } else { Ok(cases) }
     }
 
-    /// Selects the cases of a split as [`DataArgs::select`] does, and checks that no patient is in another split, too:
-    /// what trains, chooses and tests a model must be different patients.
-    ///
-    /// # Errors
-    /// Those of [`DataArgs::select`]; lists the patients that are in both.
-    pub fn select_apart(&self, data: &Dataset, split: &str, other: &str) -> Result<Dataset, Box<dyn Error>> {
-        let cases = self.select(data, split)?;
-        let text =
-            |error| format!("the splits {split:?} and {other:?} must have no patient in common: {error}");
-        cases.require_apart(&data.select(other)?).map_err(text)?;
-        Ok(cases)
-    }
-
     /// Reads the cases that [`DataArgs::select`] returns. Also returns the cases that were left out.
     ///
     /// # Errors

@@ -255,7 +255,7 @@ fn what_chooses_and_what_tests_must_be_different_patients() {
     untrained_heads(&model);
     write_heads(&data, 2);
     fs::write(data.join("splits.csv"), "patient,split\nsubject00,val\nsubject01,test\n").unwrap();
-    let said = ["must have no patient in common", "subject00"];
+    let said = ["have patients in common: subject00"];
     let run = |name: &str, options: &[&str]| {
         let mut command = program(name);
         command.arg("--data").arg(&data).arg("--out").arg(folder.path().join("out"));
@@ -270,6 +270,12 @@ fn what_chooses_and_what_tests_must_be_different_patients() {
     fail(&mut evaluate("all"), &said);
     fail(&mut evaluate("val"), &said);
     fail(&mut run("train", &["--validation", "val", "--split", "all"]), &said);
+    // Splits that differ in case alone are two.
+    fs::write(data.join("splits.csv"), "patient,split\nsubject00,test\nsubject01,Test\n").unwrap();
+    let mut evaluate = run("evaluate", &["--split", "Test", "--predictors", "pixel-l1"]);
+    let warned = succeed(evaluate.arg("--model").arg(&model)).err;
+    assert!(warned.contains(r#"splits ["Test", "test"] differ in upper and lower case alone"#), "{warned}");
+    fs::write(data.join("splits.csv"), "patient,split\nsubject00,val\nsubject01,test\n").unwrap();
     let mut combine = run("combine", &["--lesions-of", "all"]);
     fail(combine.arg("--model").arg(&model), &said);
 }

@@ -74,6 +74,16 @@ pub enum StudyError {
         /// The shape of what it belongs to.
         expected: Vec<usize>,
     },
+    /// Patients belong to two parts of a study, of which one trains or chooses what the other measures.
+    #[error("the {} and the {} cases have patients in common: {}", parts[0], parts[1], named(patients, *count))]
+    SharedPatients {
+        /// The parts.
+        parts: [&'static str; 2],
+        /// The first such patients, ten at most.
+        patients: Vec<String>,
+        /// The number of such patients.
+        count: usize,
+    },
     /// Two objects have the same name, which would mix their results.
     #[error("{what} {name:?} occurs more than once")]
     Repeated {
@@ -148,4 +158,13 @@ pub enum TruthError {
     /// The truth of an image has another size.
     #[error(transparent)]
     Size(ImageError),
+}
+
+/// The first names of a list, and the number of the others.
+fn named(first: &[String], count: usize) -> String {
+    let more = match count.saturating_sub(first.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    first.join(", ") + &more
 }

@@ -52,6 +52,7 @@
 // The slicing macro of ndarray, which only tests use here, allows unsafe code itself.
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
+mod apart;
 mod assembly;
 mod calibrating;
 mod case_record;
@@ -106,6 +107,7 @@ mod verdict;
 mod workers;
 mod workflow_error;
 
+pub use apart::require_apart;
 pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
 pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};

@@ -8,6 +8,7 @@ use lesio_settings::setters;
 use lesio_vae::{Examples, SyntheticExample};
 use serde_json::{Value, json};
 
+use crate::apart::require_apart;
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
@@ -115,8 +116,8 @@ pub struct TrainedLocalizer {
 /// tenth patient is held out for calibration ([`hold_out`]).
 ///
 /// # Errors
-/// For invalid settings, for subjects that cannot be prepared or scored or have no normal slice, if the training fails,
-/// and if a checkpoint cannot be written or continued.
+/// For invalid settings, for patients with training and with validation subjects, for subjects that cannot be prepared or
+/// scored or have no normal slice, if the training fails, and if a checkpoint cannot be written or continued.
 pub fn train_localizer(
     training: Vec<Subject>,
     validation: Option<Vec<Subject>>,
@@ -150,7 +151,8 @@ impl<'a> PreparedTraining<'a> {
     /// Prepares subjects, like [`train_localizer`].
     ///
     /// # Errors
-    /// For invalid settings, and for subjects that cannot be prepared.
+    /// For invalid settings, for patients with training and with validation subjects ([`StudyError::SharedPatients`]), and
+    /// for subjects that cannot be prepared.
     pub fn new(
         training: Vec<Subject>,
         validation: Option<Vec<Subject>>,
@@ -159,7 +161,12 @@ impl<'a> PreparedTraining<'a> {
     ) -> Result<Self, WorkflowError> {
         config.validate()?;
         let (mut training, held_out) = match validation {
-            Some(validation) => (training, validation),
+            Some(validation) => {
+                let [own, others] =
+                    [&training, &validation].map(|part| part.iter().map(|subject| subject.patient.as_str()));
+                require_apart(("training", own), ("validation", others))?;
+                (training, validation)
+            }
             None => {
                 let parts = hold_out(training);
                 (parts.training, parts.validation)

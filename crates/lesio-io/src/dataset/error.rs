@@ -169,14 +169,6 @@ pub enum DatasetErrorKind {
         /// The splits that have cases.
         known: Vec<String>,
     },
-    /// Patients belong to both of two selections that must have none in common.
-    #[error("{count} patients are in both: {}", listed(patients, *count))]
-    SharedPatients {
-        /// The first patients, ten at most.
-        patients: Vec<String>,
-        /// The number of such patients.
-        count: usize,
-    },
     /// Rows of `splits.csv` name no case of the folder.
     #[error("{count} rows name no case: {}", listed(&rows.iter().map(AbsentCase::text).collect::<Vec<_>>(), *count))]
     AbsentCases {
@@ -229,7 +221,6 @@ impl DatasetErrorKind {
             Self::AmbiguousMask { .. } => "AmbiguousMask",
             Self::MissingMask { .. } => "MissingMask",
             Self::UnknownSplit { .. } => "UnknownSplit",
-            Self::SharedPatients { .. } => "SharedPatients",
             Self::AbsentCases { .. } => "AbsentCases",
             Self::BadManifest { .. } => "BadManifest",
             Self::BadSplits { .. } => "BadSplits",

@@ -167,22 +167,6 @@ impl Dataset {
         Ok(chosen)
     }
 
-    /// Checks that no patient has cases in both selections, as for those that train a model and those that test it.
-    ///
-    /// # Errors
-    /// [`DatasetErrorKind::SharedPatients`], which lists them.
-    pub fn require_apart(&self, other: &Self) -> Result<(), DatasetError> {
-        let own: BTreeSet<&str> = self.cases.iter().map(Case::patient).collect();
-        let shared: BTreeSet<&str> =
-            other.cases.iter().map(Case::patient).filter(|patient| own.contains(patient)).collect();
-        if shared.is_empty() {
-            return Ok(());
-        }
-        let patients = shared.iter().take(DatasetErrorKind::LISTED).map(|&patient| patient.to_owned());
-        let kind = DatasetErrorKind::SharedPatients { patients: patients.collect(), count: shared.len() };
-        Err(kind.at(&self.root))
-    }
-
     /// The cases for which `keep` returns true; there may be none.
     #[must_use]
     pub fn filter(&self, keep: impl FnMut(&&Case) -> bool) -> Self {

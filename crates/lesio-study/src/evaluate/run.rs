@@ -13,6 +13,7 @@ use super::measurements::{CohortMeasurements, Frame, UnreadCase};
 use super::measuring::{Measuring, cannot_be_scored};
 use super::results::EvaluationResults;
 use super::work::{Found, Work};
+use crate::apart::require_apart;
 use crate::calibrating::calibrate;
 use crate::error::StudyError;
 use crate::folder::{case_folders, prepare_folder};
@@ -35,7 +36,8 @@ use crate::workflow_error::WorkflowError;
 /// (empty, constant, not finite) is listed and left out.
 ///
 /// # Errors
-/// A test case without a truth ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
+/// Patients with validation and with test cases ([`StudyError::SharedPatients`](crate::StudyError::SharedPatients)); a test
+/// case without a truth ([`WorkflowError::NoMask`]); cases that cannot be read or scored; an ensemble of fewer than
 /// two predictors, or of one that is not calibrated; two localizers or predictors of one name.
 pub fn evaluate(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
@@ -60,6 +62,8 @@ pub fn measure_cases(
     observer: &mut dyn Observer,
 ) -> Result<CohortMeasurements, WorkflowError> {
     config.validate()?;
+    let [own, others] = [validation, test].map(|cases| cases.iter().map(Case::patient));
+    require_apart(("validation", own), ("test", others))?;
     let validation = ReadCases::new(validation, &config.reading);
     let mut models = model_set(localizers, &validation, config, observer)?;
     let mut learned = Vec::new();
