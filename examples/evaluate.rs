@@ -141,7 +141,7 @@ fn program() -> Outcome {
     let found = write_evaluation(&share, &args.out, Existing::Replace, || stamp("evaluate", started))?;
     for (path, label) in files.iter().zip(&labels) {
         let Some(chosen) = found.best.get(label) else { continue };
-        Localizer::load(path, &Device::Cpu)?.choosing(Some(chosen.clone()))?.save(path)?;
+        Localizer::load(path, &Device::Cpu)?.with_chosen(Some(chosen.clone()))?.save(path)?;
         say!("{}: {}", path.display(), choice_in_words(chosen));
     }
     share.remove_records()?;

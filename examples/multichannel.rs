@@ -21,12 +21,13 @@ struct Args {
 fn scan(Args { files }: Args) -> Result<Scan, Box<dyn Error>> {
     if !files.is_empty() {
         let volumes = files.iter().map(read_volume).collect::<Result<Vec<_>, _>>()?;
-        return Ok(Scan::joined(volumes)?.named(files)?);
+        return Ok(Scan::joined(volumes)?.with_names(files)?);
     }
     let contrast = |contrast| -> Result<Volume, Box<dyn Error>> {
         Ok(BrainPhantom::new(BrainConfig::new([64, 64], contrast, 3).slices(6))?.volume(0)?.image)
     };
-    Ok(Scan::joined(vec![contrast(Contrast::Flair)?, contrast(Contrast::T1)?])?.named(["flair", "t1"])?)
+    Ok(Scan::joined(vec![contrast(Contrast::Flair)?, contrast(Contrast::T1)?])?
+        .with_names(["flair", "t1"])?)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,8 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let config = VaeConfig::new(scan.channels(), 64, 64).widths([8, 16]);
     let model = Model::Vae(Vae::new(config, 1.0, 7, &Device::Cpu)?.into());
     let localizer = Localizer::new(model, preprocessing, Provenance::new(7, "untrained"))?
-        .postprocessing(PostProcessing::default().median(3.0, 3.0, 3.0))
-        .channels(scan.names().to_vec())?;
+        .with_postprocessing(PostProcessing::default().median(3.0, 3.0, 3.0))
+        .with_channel_names(scan.names().to_vec())?;
 
     let scored = localizer.score(&scan, &[PredictorName::PixelL1])?;
     let mean = |map: &Volume| f64::from(map.data().sum()) / map.data().len() as f64;

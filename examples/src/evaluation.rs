@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use lesio::report::{Content, Existing, Extra, write_json};
+use lesio::report::{CohortContent, Existing, Extra, write_json};
 use lesio::study::{CohortMeasurements, EvaluationResults};
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ pub fn write_evaluation(
     let split = share.about.get("split").and_then(Value::as_str).unwrap_or("all");
     let (cases, patients, replicates) = (found.cases, found.patients, found.bootstrap.replicates);
     let lead = match found.content {
-        Content::Pictures if patients == cases => {
+        CohortContent::Pictures if patients == cases => {
             format!("{cases} images, split {split}. Intervals: 95 %, {replicates} resamplings of images.")
         }
         _ => format!(

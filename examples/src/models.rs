@@ -96,7 +96,7 @@ pub fn load_models(
     let mut localizers = Vec::new();
     for path in paths {
         let localizer = Localizer::load_with(path, loading)?;
-        let mut filters = localizer.map_filters().clone();
+        let mut filters = localizer.postprocessing().clone();
         let changed = median.is_some() || erosion.is_some();
         if changed && localizer.ensemble().is_some() {
             return Err(format!(
@@ -112,7 +112,7 @@ pub fn load_models(
             filters.erosion = erosion;
         }
         filters.validate().map_err(|error| format!("{}: {error}", path.display()))?;
-        localizers.push((label(path), localizer.postprocessing(filters)));
+        localizers.push((label(path), localizer.with_postprocessing(filters)));
     }
     Ok(localizers)
 }

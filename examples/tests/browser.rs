@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lesio::image::Preprocessing;
 use lesio::io::write_volume;
-use lesio::report::{CaseStatus, CohortPage, CohortResult, CohortRow, Content, Existing, Link};
+use lesio::report::{CaseStatus, CohortContent, CohortPage, CohortResult, CohortRow, Existing, Link};
 use ndarray::s;
 use serde_json::{Value, json};
 use support::browser::Browser;
@@ -227,7 +227,7 @@ fn pages_of_pictures_speak_of_pictures() {
 #[test]
 fn ten_thousand_cases_open_within_two_seconds() {
     let folder = tempfile::tempdir().unwrap();
-    let mut page = CohortPage::new("Anomalies in 10000 volumes", Content::Volumes);
+    let mut page = CohortPage::new("Anomalies in 10000 volumes", CohortContent::Volumes);
     page.predictors = vec!["pixel-l1".to_owned(), "anomaly-logit".to_owned()];
     page.further = vec!["site".to_owned(), "age".to_owned()];
     let mut state = 1_u64;

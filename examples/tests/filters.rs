@@ -102,7 +102,7 @@ fn localize_maps_by_the_predictor_that_was_chosen() {
     let reported = json(&folder.path().join("evaluated/report.json"));
     assert_eq!(reported["chosen"]["validation_average_precision"], choice.average_precision);
     // The rest of the file is what it was.
-    chosen.choosing(None).unwrap().save(&model).unwrap();
+    chosen.with_chosen(None).unwrap().save(&model).unwrap();
     assert_eq!(before, fs::read(&model).unwrap());
 
     succeed(&mut evaluate(&["--validation", "val", "--save-choice"]));

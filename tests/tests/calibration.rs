@@ -47,7 +47,7 @@ fn localizer(grid: usize, &Healthy { training, calibration, .. }: &Healthy<'_>) 
     let observe = |_: &lesio::nn::Event<'_>| ControlFlow::Continue(());
     let trained =
         train(&recipe, preprocessing, examples, validation, &TrainOptions::default(), observe).unwrap();
-    let made = trained.localizer.postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
+    let made = trained.localizer.with_postprocessing(PostProcessing::default().median(0.0, 3.0, 3.0));
     let made = normalize_by_position(made, training, &NAMES, 2, |_| {}).unwrap();
     calibrate(made, calibration, &NAMES, |_| {}).unwrap()
 }

@@ -96,7 +96,7 @@ fn a_model_scores_alike_on_every_device() {
     let folder = tempfile::tempdir().unwrap();
     let scans: Vec<Scan> = subjects(50..53).into_iter().map(|subject| subject.scan).collect();
     for recipe in [vae(), denoiser(), taught(false), taught(true)] {
-        let made = trained(&recipe, &Device::Cpu).localizer.settings(settings());
+        let made = trained(&recipe, &Device::Cpu).localizer.with_settings(settings());
         let made = calibrate(made, &subjects(60..64), &[PredictorName::PixelL1], |_| {}).unwrap();
         let path = folder.path().join("model.safetensors");
         made.save(&path).unwrap();
@@ -119,7 +119,7 @@ fn trainings_agree_on_every_device() {
             let (a, b) = (a.validation.as_ref().unwrap().total, b.validation.as_ref().unwrap().total);
             assert!((a - b).abs() <= 1e-3 * a.abs(), "{a} {b}");
         }
-        let [own, other] = [own, other].map(|trained| trained.localizer.settings(settings()));
+        let [own, other] = [own, other].map(|trained| trained.localizer.with_settings(settings()));
         compare(&own, &other, &scans, |_| 5e-2);
     }
 }
@@ -130,7 +130,7 @@ fn bfloat16_is_refused_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let made = trained(&vae(), &Device::Cpu).localizer;
-    made.in_precision(Precision::Bfloat16, &Device::Cpu).unwrap().save(&path).unwrap();
+    made.with_precision(Precision::Bfloat16, &Device::Cpu).unwrap().save(&path).unwrap();
     let error = Localizer::load(&path, &other()).unwrap_err();
     let text = format!(
         "{error}: {}",

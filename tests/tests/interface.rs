@@ -1,7 +1,7 @@
 //! The public interface of each crate is the recorded one, and contains only the foreign types that are listed here.
 #![allow(clippy::unwrap_used)] // A test may.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -74,6 +74,28 @@ fn foreign_types_in_interfaces_are_listed() {
         assert!(unlisted.is_empty(), "{name} shows types that are not listed: {unlisted:#?}");
         assert!(found.is_superset(&allowed), "{name} lists {allowed:?} and shows {found:?}");
     }
+}
+
+/// A type's name means one thing in all crates.
+#[test]
+fn no_two_crates_have_types_of_one_name() {
+    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (crate_name, interface) in interfaces() {
+        for name in interface.lines.iter().filter_map(|line| type_name(line)) {
+            owners.entry(name.to_owned()).or_default().insert(crate_name.clone());
+        }
+    }
+    assert!(owners.len() > 300, "{}", owners.len());
+    owners.retain(|_, owners| owners.len() > 1);
+    assert!(owners.is_empty(), "types of one name: {owners:#?}");
+}
+
+/// The name of the type that a line of an interface declares.
+fn type_name(line: &str) -> Option<&str> {
+    let kinds = ["struct crate::", "enum crate::", "trait crate::", "type crate::", "union crate::"];
+    let (_, path) = kinds.iter().find_map(|kind| line.split_once(kind))?;
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(path.len());
+    path[..end].trim_end_matches(':').rsplit("::").next()
 }
 
 /// Public items behind private modules are found, private ones are not, and foreign types are named.

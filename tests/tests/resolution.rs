@@ -107,7 +107,7 @@ fn model() -> Localizer {
 fn alarms_of_pictures_keep_their_rate() {
     let filters = PostProcessing::default().erosion(RIM / GRID_PIXEL);
     let made =
-        calibrate(model().postprocessing(filters), &images(SIZE, CALIBRATING), &NAMES, |_| {}).unwrap();
+        calibrate(model().with_postprocessing(filters), &images(SIZE, CALIBRATING), &NAMES, |_| {}).unwrap();
     for size in [96, 128, 192] {
         let found = flagged(&made, &images(size, NEW));
         print(&format!("pictures of {size} x {size}"), found);
@@ -123,7 +123,7 @@ fn alarms_of_pictures_keep_their_rate() {
 fn alarms_of_volumes_keep_their_rate() {
     let filters = PostProcessing::default().median(0.0, 5.0 * GRID_PIXEL, 5.0 * GRID_PIXEL).erosion(RIM);
     let stacks = volumes(SIZE, 3, CALIBRATING);
-    let made = calibrate(model().postprocessing(filters), &stacks, &NAMES, |_| {}).unwrap();
+    let made = calibrate(model().with_postprocessing(filters), &stacks, &NAMES, |_| {}).unwrap();
     for (size, slices) in [(96, 3), (192, 3), (96, 5), (128, 2)] {
         let found = flagged(&made, &volumes(size, slices, NEW));
         print(&format!("volumes of {size} x {size} x {slices}"), found);
@@ -137,7 +137,7 @@ fn alarms_by_pixels_of_the_image_do_not_keep_their_rate() {
     let mut filters = PostProcessing::default().median(1.0, 7.0, 7.0).erosion(RIM / GRID_PIXEL * 1.5);
     filters.unit = LengthUnit::ImagePixels;
     let made =
-        calibrate(model().postprocessing(filters), &images(SIZE, CALIBRATING), &NAMES, |_| {}).unwrap();
+        calibrate(model().with_postprocessing(filters), &images(SIZE, CALIBRATING), &NAMES, |_| {}).unwrap();
     let found = flagged(&made, &images(192, NEW));
     print("pictures of 192 x 192, filters in their pixels", found);
     assert!(found.iter().any(|&count| count > most(0.999)), "{found:?}");
@@ -161,7 +161,7 @@ fn the_quickstarts_model() {
     let calibrated = |unit: LengthUnit| {
         let mut filters = PostProcessing::default().median(1.0, 5.0, 5.0).erosion(7.0);
         filters.unit = unit;
-        let made = saved.clone().postprocessing(PostProcessing::none()).postprocessing(filters);
+        let made = saved.clone().with_postprocessing(PostProcessing::none()).with_postprocessing(filters);
         calibrate(made, &drawn(96, 600..660), &NAMES, |_| {}).unwrap()
     };
     eprintln!("| filters | image | {} |", NAMES.map(|name| name.to_string()).join(" | "));

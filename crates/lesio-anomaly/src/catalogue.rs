@@ -15,7 +15,7 @@ use crate::gradient::{GradientPredictor, Target};
 use crate::marks::AnomalyLogit;
 use crate::model::Model;
 use crate::own_name::OwnName;
-use crate::pixel::{Distance, Intensity, PixelError, PixelLikelihood};
+use crate::pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
 use crate::predictor::Predictor;
 use crate::projection::{Projection, ProjectionConfig, ProjectionMap};
 use crate::restoration::Restoration;
@@ -105,7 +105,7 @@ macro_rules! predictors {
 
 predictors! {
     /// The image value itself.
-    Intensity, "intensity", Needs::Nothing, |_| Ok(Box::new(Intensity));
+    Intensity, "intensity", Needs::Nothing, |_| Ok(Box::new(PixelIntensity));
     /// `|x - y|`.
     PixelL1, "pixel-l1", Needs::Reconstructor, |parts| parts.pixel_error(Distance::Absolute);
     /// `max(x - y, 0)`.

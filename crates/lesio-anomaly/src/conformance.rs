@@ -7,18 +7,18 @@
 //! [`TOLERANCE`].
 //!
 //! ```
-//! use lesio_anomaly::{Intensity, conformance};
+//! use lesio_anomaly::{PixelIntensity, conformance};
 //! use lesio_nn::{ImageBatch, Shape};
 //!
 //! let values: Vec<f32> = (0..3 * 8 * 12).map(|k| (k * 37 % 101) as f32 / 101.0).collect();
 //! let images = ImageBatch::new(&values, Shape::new(1, 8, 12))?;
-//! let broken = conformance::check_predictor(&Intensity, images, Some(0.5))?;
+//! let broken = conformance::check_predictor(&PixelIntensity, images, Some(0.5))?;
 //! assert!(broken.is_empty(), "{broken:?}");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use lesio_nn::{ImageBatch, random};
-use lesio_vae::{Gradients, RequestedGradients, VariationalModel};
+use lesio_vae::{ImageGradients, RequestedGradients, VariationalModel};
 
 use crate::error::PredictError;
 use crate::predictor::Predictor;
@@ -297,7 +297,7 @@ const SLOPE_TOLERANCE: f64 = 5e-3;
 fn gradient_faults(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
-    found: &Gradients,
+    found: &ImageGradients,
 ) -> Result<Vec<String>, PredictError> {
     let (shape, size) = (images.shape(), images.shape().len());
     let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
@@ -355,7 +355,7 @@ fn gradient_faults(
 
 /// The parts of a pass, by name, and whether each is per pixel.
 #[allow(clippy::type_complexity, reason = "a table, read in two places")]
-const PARTS: [(&str, fn(&Gradients) -> &[f32], bool); 5] = [
+const PARTS: [(&str, fn(&ImageGradients) -> &[f32], bool); 5] = [
     ("the mean", |found| &found.mean, true),
     ("the loss", |found| &found.loss, true),
     ("the divergence", |found| &found.divergence, false),

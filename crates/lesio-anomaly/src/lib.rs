@@ -2,7 +2,7 @@
 //!
 //! - Scores: a [`Predictor`] maps a batch of images `[n, c, h, w]` to scores `[n, h, w]`, the higher the more abnormal.
 //!   [`PredictorName`] lists them: [`PixelError`], [`PixelLikelihood`], [`GradientPredictor`], [`Combined`],
-//!   [`Projection`], [`Restoration`], and [`Intensity`], the baseline that every model has to beat. They work with
+//!   [`Projection`], [`Restoration`], and [`PixelIntensity`], the baseline that every model has to beat. They work with
 //!   any [`VariationalModel`](lesio_vae::VariationalModel); those that compare with a reconstruction work with any
 //!   [`Reconstructor`](lesio_vae::Reconstructor). A [`SharedPass`] lets them share the model's passes;
 //!   [`conformance`] tests your own predictors and models.
@@ -43,7 +43,7 @@
 //! }
 //! let mut calibration = Calibration::new();
 //! calibration.insert(name, scores.finish().ok_or("no subject")?);
-//! let localizer = localizer.calibrated(calibration);
+//! let localizer = localizer.with_calibration(calibration);
 //!
 //! // The map of another volume on its own grid, and detections at a false-positive rate of 1 %.
 //! let scan = normal(5)?;
@@ -51,7 +51,7 @@
 //! let map = &scored.scores[0].postprocessed;
 //! assert_eq!((map.shape(), map.geometry()), (scan.grid(), scan.geometry()));
 //! let threshold = localizer.calibration().get(name).ok_or("not calibrated")?.threshold(0.01);
-//! let detections = localizer.map_filters().detections(map, &scored.foreground, &scored.resolution, threshold)?;
+//! let detections = localizer.postprocessing().detections(map, &scored.foreground, &scored.resolution, threshold)?;
 //! assert_eq!(detections.shape(), scan.grid());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -110,7 +110,7 @@ pub use maps::{PredictorMaps, ScanMaps, ScanScore, ScoredScan};
 pub use marks::AnomalyLogit;
 pub use model::{Model, ModelConfig, OwnModel};
 pub use own_name::OwnName;
-pub use pixel::{Distance, Intensity, PixelError, PixelLikelihood};
+pub use pixel::{Distance, PixelError, PixelIntensity, PixelLikelihood};
 pub use position::{PositionBuilder, PositionCalibration, PositionNormals};
 pub use postprocessing::{LengthUnit, NegativeValues, PostProcessing};
 pub use predictor::Predictor;

@@ -44,7 +44,7 @@ impl Loading {
     }
 
     /// Loads in another precision than that of the file, see
-    /// [`Localizer::in_precision`](crate::Localizer::in_precision).
+    /// [`Localizer::with_precision`](crate::Localizer::with_precision).
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = Some(precision);

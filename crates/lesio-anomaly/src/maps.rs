@@ -20,7 +20,7 @@ pub struct ScanScore {
     pub raw: Volume<f32>,
     /// The scores after post-processing. If the localizer normalizes by position, they were converted to standard
     /// deviations from normal scores before
-    /// ([`Localizer::normalized_by_position`](crate::Localizer::normalized_by_position)).
+    /// ([`Localizer::with_position_normals`](crate::Localizer::with_position_normals)).
     pub postprocessed: Volume<f32>,
 }
 

@@ -127,9 +127,9 @@ impl Predictor for PixelLikelihood {
 
 /// The value of the pixel itself, the baseline that every model has to beat; channels are averaged.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Intensity;
+pub struct PixelIntensity;
 
-impl Predictor for Intensity {
+impl Predictor for PixelIntensity {
     fn name(&self) -> String {
         "intensity".to_owned()
     }

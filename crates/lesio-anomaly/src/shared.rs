@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lesio_nn::ImageBatch;
 use lesio_vae::{
-    Gradients, ModelError, Reconstructor, RequestedGradients, SegmentationModel, Segmented, VariationalModel,
+    ImageGradients, ModelError, Reconstructor, RequestedGradients, SegmentationModel, Segmented,
+    VariationalModel,
 };
 
 /// A batch of images and the results of models for it so far.
@@ -41,7 +42,7 @@ pub struct SharedPass<'a> {
 /// Results by model. The models are kept alive, so that no new model can get the address of an old one.
 #[derive(Default)]
 struct Known {
-    gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<Gradients>)>,
+    gradients: Vec<(Arc<dyn VariationalModel>, RequestedGradients, Arc<ImageGradients>)>,
     reconstructions: Vec<(Arc<dyn Reconstructor>, Arc<Vec<f32>>)>,
     segmentations: Vec<(Arc<dyn SegmentationModel>, Arc<Segmented>)>,
 }
@@ -52,7 +53,7 @@ pub struct SharedReconstruction(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    Pass(Arc<Gradients>),
+    Pass(Arc<ImageGradients>),
     Own(Arc<Vec<f32>>),
     Segmented(Arc<Segmented>),
 }
@@ -99,9 +100,9 @@ impl<'a> SharedPass<'a> {
         &self,
         model: &Arc<dyn VariationalModel>,
         requested: RequestedGradients,
-    ) -> Result<Arc<Gradients>, ModelError> {
+    ) -> Result<Arc<ImageGradients>, ModelError> {
         if self.images.is_empty() {
-            return Ok(Arc::new(Gradients::of_nothing(requested)));
+            return Ok(Arc::new(ImageGradients::of_nothing(requested)));
         }
         let key = address(model);
         let found = |known: &Known| {
@@ -195,7 +196,7 @@ pub(crate) fn gradients_of(
     model: &dyn VariationalModel,
     images: ImageBatch<'_>,
     requested: RequestedGradients,
-) -> Result<Gradients, ModelError> {
+) -> Result<ImageGradients, ModelError> {
     let found = model.gradients(images, requested)?;
     found.check(images, requested)?;
     Ok(found)

@@ -14,7 +14,9 @@ use lesio_anomaly::{
 };
 use lesio_nn::{ImageBatch, Shape};
 use lesio_vae::candle::{CandleModel, CandlePosterior, CandleReconstruction, FromCandle};
-use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, Vae, VariationalModel};
+use lesio_vae::{
+    ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, Vae, VariationalModel,
+};
 use support::{
     Images, Linear, denoiser_model, head_images, linear, over, small_images, taught_model, vae, vae_model,
 };
@@ -178,7 +180,7 @@ fn a_model_that_breaks_an_obligation_is_found() {
             &self,
             images: ImageBatch<'_>,
             requested: RequestedGradients,
-        ) -> Result<Gradients, ModelError> {
+        ) -> Result<ImageGradients, ModelError> {
             self.0.gradients(images, requested)
         }
     }
@@ -281,7 +283,7 @@ impl VariationalModel for Stack {
         &self,
         images: ImageBatch<'_>,
         requested: RequestedGradients,
-    ) -> Result<Gradients, ModelError> {
+    ) -> Result<ImageGradients, ModelError> {
         let mut found = self.0.gradients(images, requested)?;
         if let (Fault::Gradient(factor), Some(gradient)) = (self.0.inner().fault, &mut found.by_divergence) {
             gradient.iter_mut().for_each(|value| *value *= factor);
@@ -334,7 +336,7 @@ fn a_model_of_other_shapes_is_an_error() {
             &self,
             images: ImageBatch<'_>,
             requested: RequestedGradients,
-        ) -> Result<Gradients, ModelError> {
+        ) -> Result<ImageGradients, ModelError> {
             let mut found = self.0.gradients(images, requested)?;
             let parts =
                 [Some(&mut found.mean), found.by_divergence.as_mut(), found.by_reconstruction.as_mut()];
@@ -430,7 +432,7 @@ fn a_shared_pass_asks_a_model_once() {
             &self,
             images: ImageBatch<'_>,
             requested: RequestedGradients,
-        ) -> Result<Gradients, ModelError> {
+        ) -> Result<ImageGradients, ModelError> {
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0.gradients(images, requested)
         }

@@ -43,7 +43,7 @@ fn maps_are_made_one_at_a_time_and_filtered_where_they_lie() {
     let preprocessing = Preprocessing::heads([32, 32]).fit([Scan::from(head([40, 40, 20]))]).unwrap();
     let localizer = Localizer::new(model, preprocessing, Provenance::default())
         .unwrap()
-        .postprocessing(PostProcessing::default().median(5.0, 5.0, 5.0).erosion(2.0));
+        .with_postprocessing(PostProcessing::default().median(5.0, 5.0, 5.0).erosion(2.0));
     let names = [PredictorName::PixelL1, PredictorName::Intensity];
     for turned in ["RAS", "LPS"] {
         let orientation: Orientation = turned.parse().unwrap();

@@ -20,7 +20,7 @@ use crate::volume::{Plane, Volume, upright_slice};
 ///
 /// let grid = Geometry::from_spacing([1.0, 1.0, 3.0])?;
 /// let volume = |value: f32| Volume::new(Array3::from_elem((4, 5, 6), value), grid);
-/// let scan = Scan::joined(vec![volume(1.0), volume(2.0)])?.named(["flair", "t1"])?;
+/// let scan = Scan::joined(vec![volume(1.0), volume(2.0)])?.with_names(["flair", "t1"])?;
 /// assert_eq!((scan.channels(), scan.grid()), (2, [4, 5, 6]));
 ///
 /// let picture = Scan::from(Image::new(Array3::<f32>::zeros((3, 20, 30))));
@@ -132,7 +132,10 @@ impl Scan {
     ///
     /// # Errors
     /// [`ScanError::Names`] for another number of them, [`ScanError::Repeated`].
-    pub fn named(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ScanError> {
+    pub fn with_names(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Self, ScanError> {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         let (found, expected) = (names.len(), self.channels());
         if found != expected {
@@ -347,13 +350,13 @@ mod tests {
         let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let scan = Scan::joined(vec![volume(0), volume(1)]).unwrap();
         assert_eq!(scan.clone().with_channels(&names(&["a", "b"])).unwrap(), scan);
-        let scan = scan.named(["a", "b"]).unwrap();
+        let scan = scan.with_names(["a", "b"]).unwrap();
         let turned = scan.clone().with_channels(&names(&["b", "a"])).unwrap();
         assert_eq!(turned.channel(0).unwrap(), volume(1).data().view());
         let error = scan.clone().with_channels(&names(&["a", "c"])).unwrap_err().to_string();
         assert!(error.contains("a, b") && error.contains("a, c"), "{error}");
-        assert!(matches!(scan.clone().named(["a"]), Err(ScanError::Names { found: 1, expected: 2 })));
-        assert!(matches!(scan.named(["a", "a"]), Err(ScanError::Repeated { .. })));
+        assert!(matches!(scan.clone().with_names(["a"]), Err(ScanError::Names { found: 1, expected: 2 })));
+        assert!(matches!(scan.with_names(["a", "a"]), Err(ScanError::Repeated { .. })));
     }
 
     #[test]

@@ -10,9 +10,10 @@
 use std::time::Instant;
 
 use lesio_kernels::{
-    AdamUpdate, Buffer, Convolution, Epilogue, Grouping, ImageLayout, Images, ImagesMut, Isa, Linear,
-    Moments, Normalization, Pooling, Precision, Rectifier, Statistics, Upsampling, Workers, channel_totals,
-    pool, pool_gradient, totals_scratch_len, transfer, upsample, upsample_gradient, with_workers,
+    AdamUpdate, Buffer, ConvolutionShape, Epilogue, Grouping, ImageLayout, Images, ImagesMut, Isa, Linear,
+    Moments, NormalizationSettings, Pooling, Precision, Rectifier, Statistics, Upsampling, Workers,
+    channel_totals, pool, pool_gradient, totals_scratch_len, transfer, upsample, upsample_gradient,
+    with_workers,
 };
 
 fn noise(len: usize) -> Buffer {
@@ -76,7 +77,7 @@ impl Bench {
         large: (usize, usize),
         small: (usize, usize),
     ) {
-        let geometry = Convolution::new(kernel, stride, padding, large.0, small.0).unwrap();
+        let geometry = ConvolutionShape::new(kernel, stride, padding, large.0, small.0).unwrap();
         let geometry = geometry.precision(self.precision);
         let (l, s) = ([large.1; 2], [small.1; 2]);
         let layout = |(channels, size): (usize, usize), border| {
@@ -201,7 +202,7 @@ impl Bench {
             let (from, to) = (Images::new(&copy_big, &large), ImagesMut::new(&mut little, &small));
             upsample_gradient(workers, samples, Upsampling::Nearest, 2, from, to, replace, None).unwrap();
         });
-        let norm = Normalization { grouping: Grouping::Groups(8), epsilon: 1e-5 };
+        let norm = NormalizationSettings { grouping: Grouping::Groups(8), epsilon: 1e-5 };
         let mut moments = Moments::new(samples, &large);
         let scale = vec![1.0; channels];
         self.run(&name("group norm"), values, |workers| {

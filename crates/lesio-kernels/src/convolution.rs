@@ -25,9 +25,9 @@ const LEAST_ROUNDED: usize = 16;
 /// The shape of a cross-correlation of `inputs` to `outputs` channels with zero padding.
 ///
 /// Weights are `[outputs / 16][row][column][inputs][16]`, zero beyond the last output: see
-/// [`Convolution::weight_index`].
+/// [`ConvolutionShape::weight_index`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Convolution {
+pub struct ConvolutionShape {
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -53,7 +53,7 @@ struct Phases {
     taps_before: usize,
 }
 
-impl Convolution {
+impl ConvolutionShape {
     /// A square kernel, stride, padding on each side, and channels.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Convolution {
         Ok(Self { kernel, stride, padding, inputs, outputs, precision: Precision::Single })
     }
 
-    /// With factors of another precision in [`Convolution::forward_packed`] and [`Convolution::adjoint`]. Weights
+    /// With factors of another precision in [`ConvolutionShape::forward_packed`] and [`ConvolutionShape::adjoint`]. Weights
     /// must be packed anew; their gradient is computed in `f32` always.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
@@ -120,7 +120,7 @@ impl Convolution {
         Border { before: self.padding, after: after(input[0], output[0]).max(after(input[1], output[1])) }
     }
 
-    /// The border that the smaller image (the output, or its gradient) needs in [`Convolution::adjoint`].
+    /// The border that the smaller image (the output, or its gradient) needs in [`ConvolutionShape::adjoint`].
     #[must_use]
     pub fn output_border(&self, input: [usize; 2], output: [usize; 2]) -> Border {
         let mut border = Border::NONE;

@@ -1,9 +1,9 @@
 //! Convolution kernels for CPUs with run-time dispatch. All unsafe code of lesio's CPU engine is here.
 //!
 //! Images are channel-last with a border of zeros: an [`ImageLayout`] says how, [`from_planes`] and [`to_planes`]
-//! convert from `[n, channels, rows, columns]` and back. [`Convolution`] computes a convolution, its adjoint (a
+//! convert from `[n, channels, rows, columns]` and back. [`ConvolutionShape`] computes a convolution, its adjoint (a
 //! transposed convolution, and the gradient by the input) and the gradient of its weights. [`Linear`],
-//! [`Normalization`], [`pool`], [`upsample`] and [`activate`] are the other layers, each with its gradients, and
+//! [`NormalizationSettings`], [`pool`], [`upsample`] and [`activate`] are the other layers, each with its gradients, and
 //! [`AdamUpdate`] the optimizer's step. All run on the threads of the current rayon pool inside [`with_workers`], for the
 //! instructions of an [`Isa`]. Results do not depend on the number of threads or on the other images of a batch.
 //!
@@ -11,11 +11,11 @@
 //!
 //! ```
 //! use lesio_kernels::{
-//!     Buffer, Combine, Convolution, Epilogue, ImageLayout, Images, ImagesMut, Isa, from_planes, to_planes, with_workers,
+//!     Buffer, Combine, ConvolutionShape, Epilogue, ImageLayout, Images, ImagesMut, Isa, from_planes, to_planes, with_workers,
 //! };
 //!
 //! // A 3x3 kernel, stride 1, padding 1, one channel in and one out.
-//! let convolution = Convolution::new(3, 1, 1, 1, 1)?;
+//! let convolution = ConvolutionShape::new(3, 1, 1, 1, 1)?;
 //! let size = [8, 8];
 //! let input = ImageLayout::new(1, 8, 8, convolution.input_border(size, size))?;
 //! let output = ImageLayout::new(1, 8, 8, convolution.output_border(size, size))?;
@@ -67,7 +67,7 @@ pub use activation::{Function, activate, activation_gradient};
 pub use adam::AdamUpdate;
 pub use bfloat16::Precision;
 pub use buffer::Buffer;
-pub use convolution::Convolution;
+pub use convolution::ConvolutionShape;
 pub use epilogue::Epilogue;
 pub use error::KernelError;
 pub use images::{
@@ -75,7 +75,7 @@ pub use images::{
 };
 pub use layout::{Border, ImageLayout, LANES};
 pub use linear::Linear;
-pub use normalization::{Grouping, Moments, Normalization, Statistics};
+pub use normalization::{Grouping, Moments, NormalizationSettings, Statistics};
 pub use product::{multiply, product_gradient};
 pub use raw::{Isa, Workers, with_workers};
 pub use resampling::{Pooling, Upsampling, pool, pool_gradient, upsample, upsample_gradient};

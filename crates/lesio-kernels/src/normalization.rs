@@ -52,7 +52,7 @@ impl Moments {
 
 /// A normalization: grouping, and what is added to the variance.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Normalization {
+pub struct NormalizationSettings {
     /// The groups of the statistics.
     pub grouping: Grouping,
     /// Added to the variance.
@@ -68,7 +68,7 @@ pub enum Statistics {
     Given,
 }
 
-impl Normalization {
+impl NormalizationSettings {
     /// Measures mean and variance.
     ///
     /// One sweep sums the differences from each channel's first pixel and their squares, so that values

@@ -10,7 +10,7 @@ use lesio_vae::{BuildError, Likelihood};
 
 use crate::error::OnnxError;
 use crate::model::OnnxModel;
-use crate::network::{Ending, Sigmoid};
+use crate::network::{OutputForm, Sigmoid};
 use crate::vae::{ConvertedVae, VaeTensors};
 
 /// The output of a model.
@@ -140,7 +140,8 @@ impl ImportConfig {
         let mut decisions = Vec::new();
         let (config, parameters) = match (self.kind, &second) {
             (ImportedKind::Vae { likelihood, beta }, second) => {
-                let ending = if likelihood == Likelihood::Bernoulli { Ending::Logit } else { Ending::AsIs };
+                let ending =
+                    if likelihood == Likelihood::Bernoulli { OutputForm::Logit } else { OutputForm::AsIs };
                 let tensors = self.tensors.clone().ending(ending);
                 let converted = match second {
                     Some(decoder) => ConvertedVae::of_two(&first, decoder, &tensors),
@@ -151,7 +152,7 @@ impl ImportConfig {
                 decisions.push(format!(
                     "the mean is {mean:?}, the log-variance {log_variance:?}, the reconstruction {reconstruction:?}"
                 ));
-                if ending == Ending::Logit {
+                if ending == OutputForm::Logit {
                     decisions.push(sigmoid_in_words(converted.sigmoid));
                 }
                 let ConvertedVae { encoder, decoder, parameters, .. } = converted;
@@ -159,7 +160,8 @@ impl ImportConfig {
             }
             (_, Some(_)) => return Err(ImportError::Decoder),
             (kind, None) => {
-                let ending = if kind == ImportedKind::Segmenter { Ending::Logit } else { Ending::AsIs };
+                let ending =
+                    if kind == ImportedKind::Segmenter { OutputForm::Logit } else { OutputForm::AsIs };
                 let outputs: Vec<&str> = self.tensors.reconstruction.as_deref().into_iter().collect();
                 let converted = first.network_ending(&outputs, self.tensors.size, ending);
                 let (converted, sigmoid) = converted.map_err(|source| at(&self.model, source))?;

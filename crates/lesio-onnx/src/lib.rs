@@ -48,7 +48,7 @@ pub use export::{ExportConfig, ExportError, Exported, OPSET, Scaling, network_to
 pub use extract::Converted;
 pub use import::{ImportConfig, ImportError, Imported, ImportedKind};
 pub use model::{LARGEST_FILE, OnnxModel};
-pub use network::{Ending, Sigmoid};
+pub use network::{OutputForm, Sigmoid};
 pub use vae::{ConvertedVae, VaeTensors};
 
 /// Compiles and runs the program in README.md.

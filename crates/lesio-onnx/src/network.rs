@@ -13,7 +13,7 @@ use crate::model::OnnxModel;
 
 /// The output of a network whose model ends with a sigmoid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
+pub enum OutputForm {
     /// The output of the model.
     #[default]
     AsIs,
@@ -52,7 +52,7 @@ impl OnnxModel {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn network(&self, outputs: &[&str], size: Option<Shape>) -> Result<Converted, OnnxError> {
-        Ok(self.network_ending(outputs, size, Ending::AsIs)?.0)
+        Ok(self.network_ending(outputs, size, OutputForm::AsIs)?.0)
     }
 
     /// Like [`OnnxModel::network`], with a choice of the first output: the output of the model or its logit.
@@ -63,7 +63,7 @@ impl OnnxModel {
         &self,
         outputs: &[&str],
         size: Option<Shape>,
-        ending: Ending,
+        ending: OutputForm,
     ) -> Result<(Converted, Sigmoid), OnnxError> {
         let all: Vec<&str> = self.outputs().iter().map(String::as_str).collect();
         let outputs = if outputs.is_empty() { &all[..] } else { outputs };
@@ -75,7 +75,7 @@ impl OnnxModel {
         let mut ends: Vec<Computed> =
             outputs.iter().map(|name| lowered.computed(name).cloned()).collect::<Result<_, _>>()?;
         let mut sigmoid = Sigmoid::Absent;
-        if let (Ending::Logit, Some(first)) = (ending, ends.first_mut()) {
+        if let (OutputForm::Logit, Some(first)) = (ending, ends.first_mut()) {
             sigmoid = lowered.take_sigmoid_off(first);
         }
         Ok((extract(&lowered.graph, &inputs, &ends, &mut Names::default())?, sigmoid))

@@ -8,7 +8,7 @@ use crate::extract::{Converted, Names, extract};
 use crate::ir::{Id, Op};
 use crate::lower::{Lowered, shape_of};
 use crate::model::OnnxModel;
-use crate::network::{Ending, Sigmoid};
+use crate::network::{OutputForm, Sigmoid};
 
 /// The tensors of a model that belong to a VAE, by name. Tensors without a name are searched for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct VaeTensors {
     /// Channels, rows and columns of an image, if the model leaves them open.
     pub size: Option<Shape>,
     /// The output of the decoder: the logit for a Bernoulli likelihood.
-    pub ending: Ending,
+    pub ending: OutputForm,
 }
 
 lesio_settings::setters!(VaeTensors {
@@ -36,7 +36,7 @@ lesio_settings::setters!(VaeTensors {
     latent: Option<String>,
     reconstruction: Option<String>,
     size: Option<Shape>,
-    ending: Ending,
+    ending: OutputForm,
 });
 
 /// A variational autoencoder of two networks with a common set of parameters.
@@ -195,10 +195,10 @@ impl Lowered {
         model.inputs().map(|name| Ok((name, self.computed(name)?))).collect()
     }
 
-    fn ended(&self, value: &mut Computed, ending: Ending) -> Sigmoid {
+    fn ended(&self, value: &mut Computed, ending: OutputForm) -> Sigmoid {
         match ending {
-            Ending::AsIs => Sigmoid::Absent,
-            Ending::Logit => self.take_sigmoid_off(value),
+            OutputForm::AsIs => Sigmoid::Absent,
+            OutputForm::Logit => self.take_sigmoid_off(value),
         }
     }
 

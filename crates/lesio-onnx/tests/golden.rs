@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lesio_nn::{Device, Differentiate, Engine, ImageBatch, Inference, Shape};
-use lesio_onnx::{Converted, ConvertedVae, Ending, OnnxError, OnnxModel, Sigmoid, VaeTensors};
+use lesio_onnx::{Converted, ConvertedVae, OnnxError, OnnxModel, OutputForm, Sigmoid, VaeTensors};
 use lesio_vae::{Likelihood, NetworkVae, VariationalModel};
 
 /// Models that lesio does not take, and what the error names.
@@ -156,7 +156,7 @@ fn a_vae_in_one_model_is_cut_at_its_latent_vector() {
         ("vae_still", ["reconstruction", "mu", "logvar"]),
     ] {
         let model = model(name);
-        let vae = ConvertedVae::of_one(&model, &VaeTensors::default().ending(Ending::Logit)).unwrap();
+        let vae = ConvertedVae::of_one(&model, &VaeTensors::default().ending(OutputForm::Logit)).unwrap();
         assert_eq!(vae.sigmoid, Sigmoid::TakenOff);
         assert_eq!(vae.taken, [outputs[1], outputs[2], outputs[0]]);
         let x = &expected[&format!("{name}/input/x")];

@@ -10,7 +10,7 @@ use crate::error::{EstimateError, InputError};
 use crate::estimator::Estimator;
 use crate::framing::{FramedSlice, Framing};
 use crate::novelty::{Novelty, Unlikeness};
-use crate::reconstructor::Reconstructor;
+use crate::reconstructor::RecNet;
 use crate::slices::{SLICE_AXIS, on_grid_of};
 
 /// The grades of a segmentation of a volume.
@@ -85,7 +85,7 @@ pub struct Grade {
 /// The parts of a model that grading needs in addition to the estimator.
 pub(crate) struct Parts<'a> {
     pub(crate) estimator: &'a Estimator,
-    pub(crate) reconstructor: &'a Reconstructor,
+    pub(crate) reconstructor: &'a RecNet,
     pub(crate) conformal: &'a [Conformal],
     /// The calibration on segmentations by the user's networks.
     pub(crate) calibration: Option<&'a CalibratedLabels>,

@@ -28,7 +28,7 @@ const LARGEST_SHIFT: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
-pub struct Augmentation {
+pub struct SampleAugmentation {
     /// Mirroring and turning.
     pub symmetry: Symmetry,
     /// Image and segmentation are moved together by up to this many grid pixels along each axis; pixels
@@ -60,7 +60,7 @@ fn is_zero(value: &f32) -> bool {
     *value == 0.0
 }
 
-impl Default for Augmentation {
+impl Default for SampleAugmentation {
     fn default() -> Self {
         let symmetry = Symmetry::default();
         Self {
@@ -77,7 +77,7 @@ impl Default for Augmentation {
     }
 }
 
-impl Augmentation {
+impl SampleAugmentation {
     /// No change at all.
     #[must_use]
     pub fn none() -> Self {
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_named() {
-        assert_eq!(Augmentation::default().validate(), Ok(()));
-        assert_eq!(Augmentation::none().validate(), Ok(()));
-        type Change = fn(&mut Augmentation, f32);
+        assert_eq!(SampleAugmentation::default().validate(), Ok(()));
+        assert_eq!(SampleAugmentation::none().validate(), Ok(()));
+        type Change = fn(&mut SampleAugmentation, f32);
         let numbers: [(&str, Change); 7] = [
             ("contrast", |own, value| own.contrast = value),
             ("brightness", |own, value| own.brightness = value),
@@ -160,12 +160,12 @@ mod tests {
         ];
         for (setting, change) in numbers {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.1, 1e9] {
-                let mut augmentation = Augmentation::default();
+                let mut augmentation = SampleAugmentation::default();
                 change(&mut augmentation, value);
                 assert_eq!(augmentation.validate().unwrap_err().setting, setting, "{value}");
             }
         }
-        let augmentation = Augmentation { shift: usize::MAX, ..Augmentation::default() };
+        let augmentation = SampleAugmentation { shift: usize::MAX, ..SampleAugmentation::default() };
         assert_eq!(augmentation.validate().unwrap_err().setting, "shift");
     }
 }

@@ -192,7 +192,7 @@ fn blurred(image: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::augmentation::Augmentation;
+    use crate::augmentation::SampleAugmentation;
     use lesio_nn::random;
 
     #[test]
@@ -200,9 +200,9 @@ mod tests {
         let values: Vec<u8> = (0..12).collect();
         let mut into = vec![0; 12];
         let mut generator = random::generator(1, 2);
-        Augmentation::none().draw(&mut generator, [3, 4]).place(&values, &mut into);
+        SampleAugmentation::none().draw(&mut generator, [3, 4]).place(&values, &mut into);
         assert_eq!(into, values);
-        let turns = Augmentation { shift: 0, ..Augmentation::default() };
+        let turns = SampleAugmentation { shift: 0, ..SampleAugmentation::default() };
         let mut seen = std::collections::BTreeSet::new();
         let values: Vec<u8> = (0..9).collect();
         let mut into = vec![0; 9];
@@ -265,12 +265,12 @@ mod tests {
         assert_eq!(turned[36..45], [36.0, 36.0, 36.0, 38.0, 40.0, 42.0, 44.0, 44.0, 44.0]);
         // What was never asked for draws nothing: the other changes are the same.
         let (mut a, mut b) = (random::generator(3, 4), random::generator(3, 4));
-        let plain = Augmentation::default().draw(&mut a, grid);
-        let warped = Augmentation::default().warped(20.0, 0.2).draw(&mut b, grid);
+        let plain = SampleAugmentation::default().draw(&mut a, grid);
+        let warped = SampleAugmentation::default().warped(20.0, 0.2).draw(&mut b, grid);
         assert_eq!(Change { warp: UNWARPED, ..warped }, plain);
         assert!(warped.warp != UNWARPED && plain.warp == UNWARPED);
         let mut c = random::generator(3, 4);
-        let varied = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6).draw(&mut c, grid);
+        let varied = SampleAugmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6).draw(&mut c, grid);
         assert_eq!(Change { bend: None, field: None, focus: 0.0, ..varied }, warped);
     }
 
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(bent, column);
         for seed in 0..20 {
             let mut generator = random::generator(seed, 1);
-            let varied = Augmentation::none().varied(3.0, 0.0, 0.0);
+            let varied = SampleAugmentation::none().varied(3.0, 0.0, 0.0);
             let change = Change { flips: [false; 2], ..varied.draw(&mut generator, grid) };
             let mut labels = vec![0.0; 192];
             change.place_image(&row, &mut bent);

@@ -9,7 +9,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use crate::attack::{error_weights, step};
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 use crate::config::EstimatorConfig;
 use crate::distance;
 use crate::error::QualityBuildError;
@@ -111,7 +111,7 @@ impl EstimatorObjective {
     /// Brings a batch of training or validation samples into the buffers.
     fn draw(&mut self, batch: &Batch<'_>, validation: bool) {
         let (set, augmentation) = match validation {
-            true => (&self.validation, &Augmentation::none()),
+            true => (&self.validation, &SampleAugmentation::none()),
             false => (&self.samples, &self.training.augmentation),
         };
         let framing = &self.config.framing;

@@ -75,7 +75,7 @@ mod training;
 
 pub use assessment::{Assessment, Grade, SliceAssessment, SliceVerdict};
 pub use attack::{Attack, AttackKind, AttackUnit};
-pub use augmentation::{Augmentation, Symmetry};
+pub use augmentation::{SampleAugmentation, Symmetry};
 pub use calibration::GradeCalibration;
 pub use candidates::{Candidate, Origin, UniformPool, corruptions};
 pub use config::{EstimatorConfig, Method};
@@ -98,7 +98,7 @@ pub use pipeline::config::PipelineConfig;
 pub use pipeline::progress::{PipelineError, PipelineObserver, PipelineProgress};
 pub use pipeline::segmenters::Segmenters;
 pub use reconstruction::ReconstructionObjective;
-pub use reconstructor::Reconstructor;
+pub use reconstructor::RecNet;
 pub use samples::{Quality, Sample, Samples};
 pub use segmenter::{Segmenter, SegmenterConfig, SegmenterObjective};
 pub use shift::NaturalShift;

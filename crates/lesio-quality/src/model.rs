@@ -15,7 +15,7 @@ use crate::error::{EstimateError, QualityBuildError};
 use crate::estimator::Estimator;
 use crate::methods::{ModelNetwork, in_order, networks};
 use crate::novelty::Novelty;
-use crate::reconstructor::{self, Reconstructor};
+use crate::reconstructor::{self, RecNet};
 
 /// What the file is, and the version of its layout.
 const KIND: &str = "a quality model";
@@ -25,7 +25,7 @@ const VERSION: u32 = 3;
 #[derive(Debug)]
 pub struct QualityModel {
     estimator: Estimator,
-    reconstructor: Reconstructor,
+    reconstructor: RecNet,
     document: Document,
 }
 
@@ -116,7 +116,7 @@ impl QualityModel {
     /// Another number of intervals than labels.
     pub fn new(
         estimator: Estimator,
-        reconstructor: Reconstructor,
+        reconstructor: RecNet,
         conformal: Vec<Conformal>,
         novelty: Novelty,
         provenance: QualityProvenance,
@@ -301,7 +301,7 @@ impl QualityModel {
             set
         };
         let of_reconstructor = |name: &str| name.starts_with("rec.");
-        let reconstructor = Reconstructor::new(config, own(&of_reconstructor), device)?;
+        let reconstructor = RecNet::new(config, own(&of_reconstructor), device)?;
         let own = own(&|name| rec_reg || !of_reconstructor(name));
         let estimator = Estimator::new(config.clone(), own, device)?;
         let Document { conformal, calibration, novelty, provenance, .. } = document;

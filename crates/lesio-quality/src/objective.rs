@@ -4,7 +4,7 @@ use lesio_nn::{Batch, random};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 use crate::change::Change;
 use crate::samples::{Sample, Samples};
 
@@ -18,7 +18,7 @@ const CHANGE_SEED: u64 = 0x5eed_c4a6;
 pub(crate) fn changed<'a>(
     batch: &Batch<'_>,
     samples: &'a Samples,
-    augmentation: &Augmentation,
+    augmentation: &SampleAugmentation,
     grid: [usize; 2],
 ) -> Vec<(&'a Sample, Change)> {
     let changed = |&index: &usize| {

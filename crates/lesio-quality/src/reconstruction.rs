@@ -6,7 +6,7 @@ use lesio_nn::{
 };
 use rayon::prelude::*;
 
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 use crate::config::EstimatorConfig;
 use crate::error::QualityBuildError;
 use crate::objective::{CAPACITY, changed, fingerprint};
@@ -22,7 +22,7 @@ use crate::samples::Samples;
 pub struct ReconstructionObjective {
     grid: [usize; 2],
     train: TrainConfig,
-    augmentation: Augmentation,
+    augmentation: SampleAugmentation,
     samples: Samples,
     validation: Samples,
     fingerprint: String,
@@ -37,7 +37,7 @@ impl ReconstructionObjective {
     pub fn new(
         config: &EstimatorConfig,
         train: TrainConfig,
-        augmentation: Augmentation,
+        augmentation: SampleAugmentation,
         samples: Samples,
         validation: Samples,
     ) -> Self {
@@ -72,7 +72,7 @@ impl ReconstructionObjective {
         validation: bool,
     ) -> Result<f64, EngineError> {
         let (set, augmentation) = match validation {
-            true => (&self.validation, &Augmentation::none()),
+            true => (&self.validation, &SampleAugmentation::none()),
             false => (&self.samples, &self.augmentation),
         };
         let pixels = self.grid[0] * self.grid[1];

@@ -12,12 +12,12 @@ const BLANK: f32 = -3.0;
 
 /// A trained REC-Net: reconstructs images from what lies outside their segmentations.
 #[derive(Debug)]
-pub struct Reconstructor {
+pub struct RecNet {
     parameters: ParameterSet,
     network: Inference,
 }
 
-impl Reconstructor {
+impl RecNet {
     /// Makes a REC-Net of trained parameters on a device, for the grid and widths of a configuration.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::agreement::softmax;
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 use crate::error::QualityBuildError;
 use crate::network::{Summary, u_net};
 use crate::objective::{CAPACITY, changed, fingerprint};
@@ -107,7 +107,7 @@ impl Segmenter {
 #[derive(Debug)]
 pub struct SegmenterObjective {
     config: SegmenterConfig,
-    augmentation: Augmentation,
+    augmentation: SampleAugmentation,
     samples: Samples,
     fingerprint: String,
     images: Vec<f32>,
@@ -122,7 +122,7 @@ impl SegmenterObjective {
     pub fn new(
         config: SegmenterConfig,
         train: &TrainConfig,
-        augmentation: Augmentation,
+        augmentation: SampleAugmentation,
         samples: Samples,
     ) -> Self {
         let fingerprint = fingerprint(&(&config, train, &augmentation), &samples, &Samples::new());

@@ -5,7 +5,7 @@ use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{LARGEST_STRENGTH, MOST_STEPS};
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 
 /// Bounds of attacks are the widest times a uniform draw to this power: wide ones mostly when a training begins, narrow
 /// ones mostly when it ends. A network that had learned from wide ones gained more from narrow ones than it lost.
@@ -21,7 +21,7 @@ pub struct EstimatorTraining {
     /// Epochs, batches, optimizer, patience and seed.
     pub train: TrainConfig,
     /// Augmentation of the samples.
-    pub augmentation: Augmentation,
+    pub augmentation: SampleAugmentation,
     /// Training on attacked images; `None`, the default, for clean ones only. A document calls it `hardening`.
     #[serde(rename = "hardening")]
     pub adversarial: Option<AdversarialTraining>,
@@ -53,7 +53,7 @@ impl EstimatorTraining {
     }
 }
 
-setters!(EstimatorTraining { augmentation: Augmentation });
+setters!(EstimatorTraining { augmentation: SampleAugmentation });
 
 /// Adversarial training: on images that an attack on the present state of the estimator has changed, besides those it
 /// started from.

@@ -55,8 +55,8 @@ mod table;
 mod text;
 
 pub use cohort::{
-    CaseFinding, CaseMap, CasePage, CaseStatus, CohortPage, CohortResult, CohortRow, Content, ImageSheet,
-    LevelSheet, Levels, Link, Sheet, sheet_reduction,
+    CaseFinding, CaseMap, CasePage, CaseStatus, CohortContent, CohortPage, CohortResult, CohortRow,
+    ImageSheet, LevelSheet, Levels, Link, Sheet, sheet_reduction,
 };
 pub use color::{ColorMap, Rgb};
 pub use estimate::Estimate;

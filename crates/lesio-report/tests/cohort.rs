@@ -5,7 +5,7 @@
 use std::{fs, io};
 
 use lesio_report::{
-    CaseFinding, CaseMap, CasePage, CaseStatus, CohortPage, CohortResult, CohortRow, Content, Existing,
+    CaseFinding, CaseMap, CasePage, CaseStatus, CohortContent, CohortPage, CohortResult, CohortRow, Existing,
     ImageSheet, LevelSheet, Levels, Link, Scale, WriteErrorKind,
 };
 use ndarray::Array2;
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 /// A page in which every text is `text`.
 fn cohort(text: &str) -> CohortPage {
-    let mut page = CohortPage::new(text, Content::Volumes);
+    let mut page = CohortPage::new(text, CohortContent::Volumes);
     page.notes.push(text.to_owned());
     page.predictors.push(text.to_owned());
     page.further.push(text.to_owned());
@@ -40,7 +40,7 @@ fn case(text: &str) -> CasePage {
     map.reason = Some(text.to_owned());
     let finding = CaseFinding { peak_at: [0, 3, 5], pixels: 4, volume_ml: None, peak: 1.0, p_value: None };
     map.findings = Some(vec![finding]);
-    let mut page = CasePage::new(text, Content::Volumes);
+    let mut page = CasePage::new(text, CohortContent::Volumes);
     page.back = Some(Link::new(text));
     page.facts.push((text.to_owned(), text.to_owned()));
     page.doubts.push(text.to_owned());
@@ -133,8 +133,13 @@ fn words_fit_what_is_shown() {
         page.rows.push(CohortRow::failed("a", "b"));
         parts(&page.to_html().unwrap()).1["words"].to_string()
     };
-    assert!(words(Content::Pictures).contains("pixels") && !words(Content::Pictures).contains("patient"));
-    assert!(words(Content::Volumes).contains("voxels") && words(Content::Volumes).contains("patient"));
+    assert!(
+        words(CohortContent::Pictures).contains("pixels")
+            && !words(CohortContent::Pictures).contains("patient")
+    );
+    assert!(
+        words(CohortContent::Volumes).contains("voxels") && words(CohortContent::Volumes).contains("patient")
+    );
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn rows_that_are_made_one_by_one_give_the_same_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");
     let row = |number: usize| CohortRow::new(format!("case <{number}> \u{2028}&"), [None]);
-    let mut page = CohortPage::new("Cases", Content::Volumes);
+    let mut page = CohortPage::new("Cases", CohortContent::Volumes);
     page.predictors.push("pixel-l1".to_owned());
     page.rows.push(row(0));
     page.write_with(&path, Existing::Refuse, (1..5).map(|number| Ok(row(number)))).unwrap();

@@ -60,8 +60,8 @@ impl LocalizerAssembly {
         let made = Localizer::new(model, preprocessing, provenance)?;
         // One channel has no order.
         let named = normals.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
-        let made = made.settings(self.settings.clone()).postprocessing(self.postprocessing.clone());
-        let made = made.channels(named.unwrap_or_default().to_vec())?;
+        let made = made.with_settings(self.settings.clone()).with_postprocessing(self.postprocessing.clone());
+        let made = made.with_channel_names(named.unwrap_or_default().to_vec())?;
         if normals.is_empty() {
             return Ok(made);
         }

@@ -39,7 +39,7 @@ pub(crate) fn calibrate_and_choose(
     mut progress: impl FnMut(usize),
 ) -> Result<Localizer, StudyError> {
     // The old calibration does not apply to these subjects.
-    let localizer = localizer.calibrated(Calibration::new());
+    let localizer = localizer.with_calibration(Calibration::new());
     let mut scratch = scratch(None);
     let mut gathered: Vec<(StreamedScores, Vec<f32>)> = vec![Default::default(); names.len()];
     let mut lesions = Lesions::new(names);
@@ -89,7 +89,7 @@ pub(crate) fn calibrate_and_choose(
         }
     }
     let chosen = lesions.choose(&mut scratch)?.or_else(|| localizer.chosen().cloned());
-    Ok(localizer.calibrated(calibration).choosing(chosen)?)
+    Ok(localizer.with_calibration(calibration).with_chosen(chosen)?)
 }
 
 /// Whether a truth is known and contains a lesion.
@@ -213,7 +213,7 @@ pub(crate) mod tests {
         let model = Model::Vae(Vae::new(config, 1.0, 7, &lesio_nn::Device::Cpu).unwrap().into());
         let preprocessing = Preprocessing::heads([32, 32]).fit([&head(0, None).scan]).unwrap();
         let made = Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap();
-        made.postprocessing(PostProcessing::default())
+        made.with_postprocessing(PostProcessing::default())
     }
 
     #[test]
@@ -253,7 +253,7 @@ pub(crate) mod tests {
         assert_eq!(calibrate(localizer(), &normals, &NAMES, |_| {}).unwrap().chosen(), None);
         assert_eq!(calibrate(made.clone(), &normals, &NAMES, |_| {}).unwrap().chosen(), made.chosen());
         // Other filters make other maps, of which nothing is chosen.
-        assert_eq!(made.postprocessing(PostProcessing::none()).chosen(), None);
+        assert_eq!(made.with_postprocessing(PostProcessing::none()).chosen(), None);
     }
 
     #[test]

@@ -250,7 +250,7 @@ mod tests {
         let made = Localizer::new(model, preprocessing, Provenance::new(seed, "none")).unwrap();
         let filters = PostProcessing::default().median(0.0, 4.0 * seed as f64, 4.0 * seed as f64);
         let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
-        calibrate(made.postprocessing(filters), subjects, &names, |_| {}).unwrap()
+        calibrate(made.with_postprocessing(filters), subjects, &names, |_| {}).unwrap()
     }
 
     /// What is saved is what was measured: the localizer gives the maps of the set's ensemble.

@@ -130,7 +130,7 @@ impl Split {
 /// The role of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Role {
+pub struct SubjectRole {
     /// The split.
     pub split: Split,
     /// Its index among the subjects with lesions, from 0; `None` if it stays normal.
@@ -201,7 +201,7 @@ impl Injection {
 
     /// The roles of a number of subjects.
     #[must_use]
-    pub fn roles(&self, subjects: usize) -> Vec<Role> {
+    pub fn roles(&self, subjects: usize) -> Vec<SubjectRole> {
         let (mut injected, mut others, mut validation) = (0, 0, 0);
         let mut next = || {
             injected += 1;
@@ -210,15 +210,15 @@ impl Injection {
         (0..subjects)
             .map(|subject| {
                 if subject % self.config.every == self.config.every - 1 {
-                    return Role { split: Split::Test, injected: next() };
+                    return SubjectRole { split: Split::Test, injected: next() };
                 }
                 others += 1;
                 if others % self.config.validation_every != 0 {
-                    return Role { split: Split::Train, injected: None };
+                    return SubjectRole { split: Split::Train, injected: None };
                 }
                 validation += 1;
                 let injected = if validation % 2 == 1 { next() } else { None };
-                Role { split: Split::Validation, injected }
+                SubjectRole { split: Split::Validation, injected }
             })
             .collect()
     }

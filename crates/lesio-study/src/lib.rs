@@ -127,7 +127,7 @@ pub use images::{
 };
 pub use incomplete::{Incomplete, Missing};
 pub use inject_data_set::{InjectDataSetConfig, InjectedDataSet, inject_data_set};
-pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Role, Split};
+pub use injection::{InjectedSubject, Injection, InjectionConfig, InjectionError, Split, SubjectRole};
 pub use inspection::{
     FileContent, FileDescription, InspectConfig, InspectError, ModelDescription, NiftiValues, ValueSummary,
     inspect,

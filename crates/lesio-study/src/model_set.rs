@@ -203,7 +203,8 @@ impl ModelSet {
             heaviest.ok_or_else(|| StudyError::Nothing { what: "the set has no localizer".to_owned() })?;
         // Intensity does not depend on the model: no other localizer is saved only for it.
         let same_input = |a: usize, b: usize| {
-            let input = |model: usize| self.model(model).map(|own| (own.preprocessing(), own.map_filters()));
+            let input =
+                |model: usize| self.model(model).map(|own| (own.preprocessing(), own.postprocessing()));
             input(a) == input(b)
         };
         let home = |(model, name): (usize, PredictorName)| match name {
@@ -468,7 +469,7 @@ mod tests {
             normals.add((0..100).map(|k| k as f32 / 100.0));
             calibration.insert(name, normals.finish().unwrap());
         }
-        Localizer::new(model, fitted, Provenance::default()).unwrap().calibrated(calibration)
+        Localizer::new(model, fitted, Provenance::default()).unwrap().with_calibration(calibration)
     }
 
     fn subject(truth: Option<Array2<bool>>) -> Subject {

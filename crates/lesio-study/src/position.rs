@@ -43,7 +43,7 @@ pub fn normalize_by_position(
         localizer.add_normal(&mut builder, &subject.scan, normal).map_err(failed)?;
         progress(done + 1);
     }
-    Ok(localizer.normalized_by_position(builder.finish())?)
+    Ok(localizer.with_position_normals(builder.finish())?)
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ pub fn recalibrate(
         })
     });
     let rates = rates.collect();
-    let localizer = made.choosing(chosen).map_err(StudyError::from)?;
+    let localizer = made.with_chosen(chosen).map_err(StudyError::from)?;
     Ok(Recalibration { localizer, subjects: all.count(), rates })
 }
 
@@ -231,7 +231,7 @@ impl Counts {
         let (mut patients, mut order) = (Vec::new(), BTreeMap::new());
         // Removed, since it would warn of unknown resolutions, which are examined here.
         let calibration = localizer.calibration().clone();
-        let localizer = localizer.clone().calibrated(Calibration::new());
+        let localizer = localizer.clone().with_calibration(Calibration::new());
         for place in 0..subjects.count() {
             let subject = subjects.subject(place)?;
             let next = order.len();
@@ -310,8 +310,8 @@ mod tests {
         let scores = found.localizer.calibration().get(names[0]).unwrap();
         assert_eq!(scores.subjects(), 24);
         let old = made.calibration().clone();
-        assert_eq!(found.localizer.map_filters(), made.map_filters());
-        let back = found.localizer.calibrated(old);
+        assert_eq!(found.localizer.postprocessing(), made.postprocessing());
+        let back = found.localizer.with_calibration(old);
         let scan = &other[0].scan;
         assert_eq!(
             back.score(scan, &names).unwrap().doubt.is_some(),

@@ -232,9 +232,10 @@ impl<'a> PreparedTraining<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Localizer, WorkflowError> {
         let Self { config, training, held_out, .. } = self;
-        let localizer = localizer.settings(config.settings.clone());
-        let mut localizer =
-            localizer.postprocessing(config.postprocessing.clone()).channels(self.channels.clone())?;
+        let localizer = localizer.with_settings(config.settings.clone());
+        let mut localizer = localizer
+            .with_postprocessing(config.postprocessing.clone())
+            .with_channel_names(self.channels.clone())?;
         let is_calibrated =
             |name: &PredictorName| config.calibrated == CalibratedPredictors::All || !name.is_iterative();
         let names: Vec<PredictorName> = localizer.predictors().into_iter().filter(is_calibrated).collect();

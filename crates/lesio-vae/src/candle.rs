@@ -43,7 +43,9 @@ use std::ops::Deref;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lesio_nn::{ImageBatch, Parameter, ParameterSet, Shape};
 
-use crate::model::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
+use crate::model::{
+    ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
+};
 
 /// A diagonal normal posterior over the latent space, one row per image.
 #[derive(Clone, Debug)]
@@ -233,10 +235,10 @@ impl<M: CandleModel> VariationalModel for FromCandle<M> {
         &self,
         images: ImageBatch<'_>,
         requested: RequestedGradients,
-    ) -> std::result::Result<Gradients, ModelError> {
+    ) -> std::result::Result<ImageGradients, ModelError> {
         let images = self.tensor(images)?;
         if images.dim(0)? == 0 {
-            return Ok(Gradients::of_nothing(requested));
+            return Ok(ImageGradients::of_nothing(requested));
         }
         let variable = Var::from_tensor(&images)?;
         let posterior = self.model.encode(&variable)?;
@@ -246,7 +248,7 @@ impl<M: CandleModel> VariationalModel for FromCandle<M> {
         let loss = self.model.log_likelihood(&variable, &reconstruction)?.neg()?;
         let by_reconstruction =
             requested.reconstruction.then(|| gradient_of(&loss, &variable)).transpose()?;
-        Ok(Gradients {
+        Ok(ImageGradients {
             mean: values(&reconstruction.mean)?,
             loss: values(&loss)?,
             divergence: values(&divergence)?,

@@ -96,7 +96,7 @@ pub use examples::{Examples, ExamplesError};
 pub use lesio_settings::SettingError;
 pub use likelihood::{LOG_SCALE_RANGE, Likelihood};
 pub use model::{
-    Gradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients,
+    ImageGradients, LOG_VARIANCE_RANGE, ModelError, Posterior, Reconstructor, RequestedGradients,
     SegmentationModel, Segmented, VariationalModel,
 };
 pub use network_reconstructor::{NetworkReconstructor, NetworkSegmenter};

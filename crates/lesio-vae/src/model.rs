@@ -144,7 +144,7 @@ pub trait Reconstructor: Send + Sync {
 ///
 /// ```
 /// use lesio_nn::{ImageBatch, Shape};
-/// use lesio_vae::{Gradients, ModelError, Posterior, Reconstructor, VariationalModel, RequestedGradients};
+/// use lesio_vae::{ImageGradients, ModelError, Posterior, Reconstructor, VariationalModel, RequestedGradients};
 ///
 /// /// A model of pixels near 1: the latent sample is the image, the expected image is its half.
 /// struct Half;
@@ -169,9 +169,9 @@ pub trait Reconstructor: Send + Sync {
 ///         Ok(latent.iter().map(|z| 0.5 * z).collect())
 ///     }
 ///
-///     fn gradients(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<Gradients, ModelError> {
+///     fn gradients(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<ImageGradients, ModelError> {
 ///         let x = images.values();
-///         Ok(Gradients {
+///         Ok(ImageGradients {
 ///             mean: self.decode(x)?,
 ///             // -log p = (x - x / 2)^2 / 2, KL = sum x^2 / 2.
 ///             loss: x.iter().map(|x| 0.125 * x * x).collect(),
@@ -212,7 +212,7 @@ pub trait VariationalModel: Reconstructor {
         &self,
         images: ImageBatch<'_>,
         requested: RequestedGradients,
-    ) -> Result<Gradients, ModelError>;
+    ) -> Result<ImageGradients, ModelError>;
 }
 
 /// The gradients with respect to the image that a pass should compute.
@@ -252,7 +252,7 @@ impl RequestedGradients {
 
 /// Terms of the bound at the posterior's mean, and gradients with respect to the image.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gradients {
+pub struct ImageGradients {
     /// The expected image, `[n, c, h, w]`.
     pub mean: Vec<f32>,
     /// `-log p(x | z)` of each pixel, in nats, `[n, c, h, w]`.
@@ -265,7 +265,7 @@ pub struct Gradients {
     pub by_reconstruction: Option<Vec<f32>>,
 }
 
-impl Gradients {
+impl ImageGradients {
     /// The result for a batch without images.
     #[must_use]
     pub fn of_nothing(requested: RequestedGradients) -> Self {

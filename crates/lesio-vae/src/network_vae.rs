@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 use crate::error::BuildError;
 use crate::likelihood::Likelihood;
 use crate::model::{
-    Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
+    ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
     clamp_log_variance, dimension_divergence,
 };
 use crate::training::LARGEST_WEIGHT;
@@ -122,7 +122,11 @@ impl NetworkVae {
         Ok(parameters)
     }
 
-    fn pass(&self, images: ImageBatch<'_>, requested: RequestedGradients) -> Result<Gradients, ModelError> {
+    fn pass(
+        &self,
+        images: ImageBatch<'_>,
+        requested: RequestedGradients,
+    ) -> Result<ImageGradients, ModelError> {
         let (samples, dimensions) = (images.len(), self.latent.len());
         let mut encoder = self.encoder.run(&[images.values()], samples)?;
         let mean = encoder.output(0).to_vec();
@@ -152,7 +156,13 @@ impl NetworkVae {
         } else {
             None
         };
-        Ok(Gradients { mean: terms.mean, loss: terms.loss, divergence, by_divergence, by_reconstruction })
+        Ok(ImageGradients {
+            mean: terms.mean,
+            loss: terms.loss,
+            divergence,
+            by_divergence,
+            by_reconstruction,
+        })
     }
 
     /// Evaluates the likelihood of images given the decoder's outputs.
@@ -246,8 +256,12 @@ impl VariationalModel for NetworkVae {
         &self,
         images: ImageBatch<'_>,
         requested: RequestedGradients,
-    ) -> Result<Gradients, ModelError> {
+    ) -> Result<ImageGradients, ModelError> {
         ModelError::check_shape(images, self.image)?;
-        if images.is_empty() { Ok(Gradients::of_nothing(requested)) } else { self.pass(images, requested) }
+        if images.is_empty() {
+            Ok(ImageGradients::of_nothing(requested))
+        } else {
+            self.pass(images, requested)
+        }
     }
 }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, VaeConfig};
 use crate::error::BuildError;
-use crate::model::{Gradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel};
+use crate::model::{
+    ImageGradients, ModelError, Posterior, Reconstructor, RequestedGradients, VariationalModel,
+};
 use crate::network;
 use crate::network_vae::NetworkVae;
 
@@ -152,7 +154,7 @@ impl VariationalModel for Vae {
         &self,
         images: ImageBatch<'_>,
         requested: RequestedGradients,
-    ) -> Result<Gradients, ModelError> {
+    ) -> Result<ImageGradients, ModelError> {
         self.networks.gradients(images, requested)
     }
 }
@@ -177,7 +179,7 @@ mod tests {
         let model = model();
         let none = ImageBatch::new(&[], model.image_shape()).unwrap();
         let found = model.gradients(none, RequestedGradients::BOTH).unwrap();
-        assert_eq!(found, Gradients::of_nothing(RequestedGradients::BOTH));
+        assert_eq!(found, ImageGradients::of_nothing(RequestedGradients::BOTH));
         assert!(model.reconstruct(none).unwrap().is_empty());
         assert!(model.encode(none).unwrap().mean.is_empty());
         assert!(model.decode(&[]).unwrap().is_empty());

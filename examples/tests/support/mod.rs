@@ -164,7 +164,7 @@ pub fn untrained(channels: usize, preprocessing: FittedPreprocessing) -> Localiz
         (0..19).for_each(|_| scores.add((0..500).map(|k| k as f32 / 1000.0)));
         calibration.insert(name, scores.finish().unwrap());
     }
-    localizer.calibrated(calibration)
+    localizer.with_calibration(calibration)
 }
 
 /// Pictures of one channel that no two are alike, as `NAME.tif`. Not by lesio's own writer, which waits for the disk each

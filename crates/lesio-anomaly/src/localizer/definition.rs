@@ -108,7 +108,7 @@ impl Localizer {
     /// Replaces the settings of the predictors, which are checked when they are used and when the localizer is saved.
     /// Drops calibration, selected predictor and ensemble, which are valid only for the old settings.
     #[must_use]
-    pub fn settings(mut self, settings: PredictorSettings) -> Self {
+    pub fn with_settings(mut self, settings: PredictorSettings) -> Self {
         if settings != self.document.settings {
             self.drop_calibration();
             self.position_normals = PositionCalibration::default();
@@ -120,7 +120,7 @@ impl Localizer {
     /// Replaces the post-processing, which is checked when it is used and when the localizer is saved. Drops
     /// calibration, selected predictor and ensemble, which are valid only for the old maps.
     #[must_use]
-    pub fn postprocessing(mut self, postprocessing: PostProcessing) -> Self {
+    pub fn with_postprocessing(mut self, postprocessing: PostProcessing) -> Self {
         let own = &self.document.postprocessing;
         if (PostProcessing { smallest: own.smallest, ..postprocessing.clone() }) != *own {
             self.drop_calibration();
@@ -135,7 +135,7 @@ impl Localizer {
     ///
     /// # Errors
     /// [`PredictError::Config`] for positions on another grid.
-    pub fn normalized_by_position(mut self, normals: PositionCalibration) -> Result<Self, PredictError> {
+    pub fn with_position_normals(mut self, normals: PositionCalibration) -> Result<Self, PredictError> {
         let grid = self.document.preprocessing.config().grid();
         if !normals.fits(grid) {
             return Err(PredictError::Config(format!(
@@ -228,7 +228,7 @@ impl Localizer {
 
     /// Sets the calibration: the scores of normal subjects by this localizer after post-processing.
     #[must_use]
-    pub fn calibrated(mut self, calibration: Calibration) -> Self {
+    pub fn with_calibration(mut self, calibration: Calibration) -> Self {
         self.document.calibration = calibration;
         self
     }
@@ -238,7 +238,7 @@ impl Localizer {
     /// # Errors
     /// [`PredictError::Setting`] as [`ChosenPredictor::validate`]; [`PredictError::Unsupported`] for a predictor that
     /// the model does not support.
-    pub fn choosing(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
+    pub fn with_chosen(mut self, chosen: Option<ChosenPredictor>) -> Result<Self, PredictError> {
         if let Some(chosen) = &chosen {
             chosen.validate()?;
             if chosen.predictor == PredictorName::Ensemble && self.document.ensemble.is_none() {
@@ -257,7 +257,7 @@ impl Localizer {
     ///
     /// # Errors
     /// [`PredictError::Preprocess`] for another number of names than channels, and for a name that occurs twice.
-    pub fn channels(
+    pub fn with_channel_names(
         mut self,
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, PredictError> {
@@ -281,14 +281,15 @@ impl Localizer {
     ///
     /// # Errors
     /// If the device fails.
-    pub fn in_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
+    pub fn with_precision(mut self, precision: Precision, device: &Device) -> Result<Self, BuildError> {
         if let ModelConfig::Vae { config, beta } = self.model.config() {
             let config = ModelConfig::Vae { config: config.precision(precision), beta };
             self.model = Model::new(&config, &self.model.parameters()?, device)?;
             self.document.model = config;
         }
         let others = std::mem::take(&mut self.others).into_iter();
-        self.others = others.map(|other| other.in_precision(precision, device)).collect::<Result<_, _>>()?;
+        self.others =
+            others.map(|other| other.with_precision(precision, device)).collect::<Result<_, _>>()?;
         self.document.others = self.others.iter().map(|other| other.document.clone()).collect();
         Ok(self)
     }
@@ -320,13 +321,13 @@ impl Localizer {
 
     /// The settings of the predictors.
     #[must_use]
-    pub fn predictor_settings(&self) -> &PredictorSettings {
+    pub fn settings(&self) -> &PredictorSettings {
         &self.document.settings
     }
 
     /// The post-processing of maps.
     #[must_use]
-    pub fn map_filters(&self) -> &PostProcessing {
+    pub fn postprocessing(&self) -> &PostProcessing {
         &self.document.postprocessing
     }
 

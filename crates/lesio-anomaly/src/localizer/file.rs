@@ -64,11 +64,11 @@ impl Localizer {
             for (tensors, mut document) in tensors.into_iter().zip(others) {
                 let chosen = document.chosen.take();
                 let other = Self::assembled(path, tensors, document, loading)?;
-                members.push(other.choosing(chosen).map_err(refused)?);
+                members.push(other.with_chosen(chosen).map_err(refused)?);
             }
             made = made.with_ensemble(ensemble, members).map_err(refused)?;
         }
-        made.choosing(chosen).map_err(refused)
+        made.with_chosen(chosen).map_err(refused)
     }
 
     /// Makes a localizer of the tensors and the document of a file, without selected predictor and ensemble.
@@ -106,10 +106,10 @@ impl Localizer {
                  that it was made on; train again for filters in millimeters"
             );
         }
-        let made = made.settings(document.settings).postprocessing(document.postprocessing);
-        let made = made.normalized_by_position(normals).map_err(|error| refused(error.to_string()))?;
-        let made = made.calibrated(document.calibration);
-        let made = made.channels(document.channels).map_err(|error| refused(error.to_string()))?;
+        let made = made.with_settings(document.settings).with_postprocessing(document.postprocessing);
+        let made = made.with_position_normals(normals).map_err(|error| refused(error.to_string()))?;
+        let made = made.with_calibration(document.calibration);
+        let made = made.with_channel_names(document.channels).map_err(|error| refused(error.to_string()))?;
         let missing = made.unknown_predictors();
         if !missing.is_empty() {
             let names = missing.join(", ");

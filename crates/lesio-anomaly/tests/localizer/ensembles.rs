@@ -8,7 +8,7 @@ use super::*;
 pub(super) fn with_ensemble() -> (Localizer, [Localizer; 2]) {
     let names = [PredictorName::PixelL1, PredictorName::GradKl];
     let first = calibrated();
-    let other = localizer().postprocessing(PostProcessing::default().median(8.0, 8.0, 8.0));
+    let other = localizer().with_postprocessing(PostProcessing::default().median(8.0, 8.0, 8.0));
     let normals = |localizer: &Localizer, name: PredictorName| {
         let mut normals = NormalScoresBuilder::new();
         for subject in 20..22 {
@@ -68,7 +68,8 @@ fn an_ensemble_is_saved_in_one_file() {
     normals.add(scored.scores[0].postprocessed.data().iter().copied());
     let mut calibration = made.calibration().clone();
     calibration.insert(name, normals.finish().unwrap());
-    let made = made.calibrated(calibration).choosing(Some(ChosenPredictor::new(name, 0.5, 2))).unwrap();
+    let made =
+        made.with_calibration(calibration).with_chosen(Some(ChosenPredictor::new(name, 0.5, 2))).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
     made.save(&path).unwrap();
@@ -81,7 +82,7 @@ fn an_ensemble_is_saved_in_one_file() {
     assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
 
     // Other filters have other maps: the ensemble goes with its calibration.
-    let changed = back.postprocessing(PostProcessing::none());
+    let changed = back.with_postprocessing(PostProcessing::none());
     assert!(changed.ensemble().is_none() && changed.others().is_empty() && changed.chosen().is_none());
 
     // Localizers that no ensemble uses are no part of a file.
@@ -132,12 +133,12 @@ fn ensembles_that_do_not_fit_are_refused() {
     assert!(refused(&|_| {}, vec![made.clone()]).contains("of its own"));
     let channels = Localizer::new(vae(2), other.preprocessing().clone(), Provenance::default())
         .unwrap()
-        .settings(settings());
+        .with_settings(settings());
     assert!(refused(&|_| {}, vec![channels]).contains("channels"));
     let sagittal = Preprocessing::heads(GRID).plane(Plane::Sagittal).fit([scan(&volume(0))]).unwrap();
-    let sagittal = Localizer::new(vae(1), sagittal, Provenance::default()).unwrap().settings(settings());
+    let sagittal = Localizer::new(vae(1), sagittal, Provenance::default()).unwrap().with_settings(settings());
     assert!(refused(&|_| {}, vec![sagittal]).contains("planes"));
     let chosen = Some(ChosenPredictor::new(PredictorName::Ensemble, 0.5, 1));
-    assert!(matches!(first.choosing(chosen), Err(PredictError::NoEnsemble)));
+    assert!(matches!(first.with_chosen(chosen), Err(PredictError::NoEnsemble)));
     assert!(PredictorName::own("ensemble").is_err());
 }

@@ -58,7 +58,7 @@ fn localizer() -> Localizer {
     let make = || {
         let fitted = Preprocessing::heads(GRID).fit([scan(&volume(0)), scan(&volume(1))]).unwrap();
         let provenance = Provenance::new(2, "two phantoms").note("why", "a test");
-        Localizer::new(vae(1), fitted, provenance).unwrap().settings(settings())
+        Localizer::new(vae(1), fitted, provenance).unwrap().with_settings(settings())
     };
     MADE.get_or_init(make).clone()
 }
@@ -71,7 +71,7 @@ fn calibrated() -> Localizer {
     for subject in 10..13 {
         plain.add_normal(&mut places, &scan(&volume(subject)), |slice| slice != 0).unwrap();
     }
-    let normalized = plain.normalized_by_position(places.finish()).unwrap();
+    let normalized = plain.with_position_normals(places.finish()).unwrap();
     let mut calibration = Calibration::new();
     for (place, name) in names.into_iter().enumerate() {
         let mut normals = NormalScoresBuilder::new();
@@ -81,7 +81,7 @@ fn calibrated() -> Localizer {
         }
         calibration.insert(name, normals.finish().unwrap());
     }
-    normalized.calibrated(calibration)
+    normalized.with_calibration(calibration)
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_turned_volume_has_the_turned_map() {
     let names = [PredictorName::PixelL1, PredictorName::PixelNll, PredictorName::GradKl];
     let volume = volume(31);
     for localizer in [
-        localizer().postprocessing(PostProcessing::default().median(10.0, 24.0, 56.0).erosion(8.0)),
+        localizer().with_postprocessing(PostProcessing::default().median(10.0, 24.0, 56.0).erosion(8.0)),
         calibrated(),
     ] {
         let upright = localizer.score(&scan(&volume), &names).unwrap();
@@ -155,12 +155,12 @@ fn another_precision_changes_maps_by_its_rounding_alone() {
     assert!(!serde_json::to_string(&model).unwrap().contains("precision"));
     let model = Model::new(&model, &parameters, &Device::Cpu).unwrap();
     let single = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
-    let half = single.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
+    let half = single.clone().with_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.safetensors");
     half.save(&path).unwrap();
     let loaded = Localizer::load(&path, &Device::Cpu).unwrap();
-    let back = loaded.clone().in_precision(Precision::Single, &Device::Cpu).unwrap();
+    let back = loaded.clone().with_precision(Precision::Single, &Device::Cpu).unwrap();
     let maps = |localizer: &Localizer| localizer.score(&scan(&volume(30)), &names).unwrap().scores;
     let [single, half, loaded, back] = [single, half, loaded, back].map(|localizer| maps(&localizer));
     for (((single, half), loaded), back) in single.iter().zip(&half).zip(&loaded).zip(&back) {
@@ -175,7 +175,7 @@ fn another_precision_changes_maps_by_its_rounding_alone() {
     let parameters = Denoiser::initial_parameters(&denoiser, 2).unwrap();
     let model = Model::new(&ModelConfig::Denoiser { config: denoiser }, &parameters, &Device::Cpu).unwrap();
     let made = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
-    let same = made.clone().in_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
+    let same = made.clone().with_precision(Precision::Bfloat16, &Device::Cpu).unwrap();
     assert_eq!(same.model().config(), made.model().config());
 }
 
@@ -184,14 +184,14 @@ fn a_file_gives_the_localizer_back() {
     let folder = tempfile::tempdir().unwrap();
     let (path, again) = (folder.path().join("a.safetensors"), folder.path().join("b.safetensors"));
     let names = [PredictorName::PixelL1, PredictorName::GradKl, PredictorName::Projection];
-    for localizer in [localizer(), calibrated().postprocessing(PostProcessing::none())] {
+    for localizer in [localizer(), calibrated().with_postprocessing(PostProcessing::none())] {
         localizer.save(&path).unwrap();
         let back = Localizer::load(&path, &Device::Cpu).unwrap();
         assert_eq!(back.calibration(), localizer.calibration());
         assert_eq!(back.position_normals(), localizer.position_normals());
         assert_eq!(back.provenance(), localizer.provenance());
-        assert_eq!(back.predictor_settings(), localizer.predictor_settings());
-        assert_eq!(back.map_filters(), localizer.map_filters());
+        assert_eq!(back.settings(), localizer.settings());
+        assert_eq!(back.postprocessing(), localizer.postprocessing());
         back.save(&again).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
         let (one, other) = (
@@ -305,7 +305,7 @@ fn version_1(mut envelope: serde_json::Value, median: [u64; 3]) -> serde_json::V
 fn files_of_version_1_work_as_they_did() {
     let saved = Saved::new(&calibrated());
     let (old, warnings) = warned(|| saved.load_with(&version_1(saved.envelope.clone(), [1, 5, 5])).unwrap());
-    assert_eq!(old.map_filters().unit, LengthUnit::ImagePixels);
+    assert_eq!(old.postprocessing().unit, LengthUnit::ImagePixels);
     assert!(warnings.len() == 1 && warnings[0].contains("filters in pixels of the image"), "{warnings:?}");
     assert_eq!((old.calibration(), old.chosen()), (calibrated().calibration(), None));
     // Five pixels are five pixels, whatever the size of a voxel (8 mm here).
@@ -347,7 +347,7 @@ fn filters_that_cannot_be_are_neither_saved_nor_used() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     for erosion in [f64::NAN, -1.0, 1e9] {
-        let made = localizer().postprocessing(PostProcessing::default().erosion(erosion));
+        let made = localizer().with_postprocessing(PostProcessing::default().erosion(erosion));
         assert!(made.save(&path).unwrap_err().to_string().contains("postprocessing.erosion"));
         let scored = made.score(&scan(&volume(30)), &[PredictorName::PixelL1]);
         assert!(matches!(scored, Err(PredictError::Setting(_))));
@@ -358,7 +358,7 @@ fn filters_that_cannot_be_are_neither_saved_nor_used() {
 #[test]
 fn a_chosen_predictor_is_kept_and_checked() {
     let choice = ChosenPredictor::new(PredictorName::GradKl, 0.1 + 0.2, 9);
-    let made = calibrated().choosing(Some(choice.clone())).unwrap();
+    let made = calibrated().with_chosen(Some(choice.clone())).unwrap();
     let saved = Saved::new(&made);
     assert_eq!(saved.load_with(&saved.envelope).unwrap().chosen(), Some(&choice));
     for (field, value) in [
@@ -371,18 +371,20 @@ fn a_chosen_predictor_is_kept_and_checked() {
         envelope["document"]["chosen"][field] = value;
         assert!(saved.load_with(&envelope).is_err(), "{field}");
     }
-    assert!(made.clone().choosing(Some(ChosenPredictor::new(PredictorName::GradKl, f64::NAN, 9))).is_err());
+    assert!(
+        made.clone().with_chosen(Some(ChosenPredictor::new(PredictorName::GradKl, f64::NAN, 9))).is_err()
+    );
     // Of a denoiser there are no gradients to choose.
     let config = DenoiserConfig::new(1, GRID[0], GRID[1]).widths([4, 6]);
     let parameters = Denoiser::initial_parameters(&config, 2).unwrap();
     let model = Model::new(&ModelConfig::Denoiser { config }, &parameters, &Device::Cpu).unwrap();
     let denoiser = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
-    assert!(matches!(denoiser.choosing(Some(choice)), Err(PredictError::Unsupported { .. })));
+    assert!(matches!(denoiser.with_chosen(Some(choice)), Err(PredictError::Unsupported { .. })));
     // It was chosen by other maps than these.
-    assert_eq!(made.clone().settings(PredictorSettings::default()).chosen(), None);
-    assert_eq!(made.clone().postprocessing(PostProcessing::none()).chosen(), None);
-    assert!(made.clone().postprocessing(PostProcessing::default().smallest(9.0)).chosen().is_some());
-    assert_eq!(made.normalized_by_position(Default::default()).unwrap().chosen(), None);
+    assert_eq!(made.clone().with_settings(PredictorSettings::default()).chosen(), None);
+    assert_eq!(made.clone().with_postprocessing(PostProcessing::none()).chosen(), None);
+    assert!(made.clone().with_postprocessing(PostProcessing::default().smallest(9.0)).chosen().is_some());
+    assert_eq!(made.with_position_normals(Default::default()).unwrap().chosen(), None);
 }
 
 #[test]
@@ -390,7 +392,7 @@ fn images_of_another_resolution_are_warned_of() {
     let made = calibrated();
     let mut range = ResolutionRange::new();
     range.add(Resolution::of_volume(&volume(20), Plane::Axial));
-    let made = made.clone().calibrated(made.calibration().clone().at(range));
+    let made = made.clone().with_calibration(made.calibration().clone().at(range));
     let names = [PredictorName::PixelL1];
     let (scored, warnings) = warned(|| made.score(&scan(&volume(30)), &names).unwrap());
     assert!(scored.doubt.is_none() && warnings.is_empty(), "{warnings:?}");
@@ -494,7 +496,7 @@ fn numbers_without_an_end_are_refused_on_reading_and_on_use() {
     for (change, setting) in changes {
         let mut settings = settings();
         change(&mut settings);
-        let made = localizer().settings(settings.clone());
+        let made = localizer().with_settings(settings.clone());
         let error = made.score(&scan(&volume(30)), &names).map(|_| ()).unwrap_err();
         assert!(matches!(&error, PredictError::Setting(own) if own.setting == setting), "{error}");
         // It cannot be saved, so that no training ends in a file that cannot be read.
@@ -643,7 +645,7 @@ fn one_slice_scores_as_a_volume_and_as_an_image() {
     let plain = Preprocessing::new(GRID).fit([scan(&volume(0))]).unwrap();
     let localizer = Localizer::new(vae(1), plain, Provenance::default())
         .unwrap()
-        .postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
+        .with_postprocessing(PostProcessing::default().median(1.0, 3.0, 7.0));
     let names = [PredictorName::PixelL1, PredictorName::GradElbo];
     // An image counts in pixels of the grid, of which its own are 1 / 1.75: the same windows, and no rounding.
     let volume = Volume::new(slab, Geometry::from_spacing([0.5625; 3]).unwrap());
@@ -727,16 +729,16 @@ fn places_count_scores_from_what_is_usual_there() {
 fn changes_drop_what_was_calibrated_before_them() {
     let made = calibrated();
     assert!(!made.calibration().is_empty() && !made.position_normals().is_empty());
-    let same = made.clone().settings(settings()).postprocessing(PostProcessing::default());
+    let same = made.clone().with_settings(settings()).with_postprocessing(PostProcessing::default());
     assert_eq!(same.calibration(), made.calibration());
     let mut smallest = PostProcessing::default();
     smallest.smallest = 100.0;
-    assert_eq!(made.clone().postprocessing(smallest).calibration(), made.calibration());
-    let filtered = made.clone().postprocessing(PostProcessing::none());
+    assert_eq!(made.clone().with_postprocessing(smallest).calibration(), made.calibration());
+    let filtered = made.clone().with_postprocessing(PostProcessing::none());
     assert!(filtered.calibration().is_empty() && !filtered.position_normals().is_empty());
-    let set = made.clone().settings(PredictorSettings::default());
+    let set = made.clone().with_settings(PredictorSettings::default());
     assert!(set.calibration().is_empty() && set.position_normals().is_empty());
-    assert!(made.normalized_by_position(Default::default()).unwrap().calibration().is_empty());
+    assert!(made.with_position_normals(Default::default()).unwrap().calibration().is_empty());
 }
 
 /// The mean of an image everywhere: a model of one's own, in plain slices.
@@ -785,7 +787,7 @@ fn models_and_predictors_of_ones_own_come_back_by_their_functions() {
     normals.add(scored.scores[1].postprocessed.data().iter().copied());
     let mut calibration = Calibration::new();
     calibration.insert(double, normals.finish().unwrap());
-    let made = made.calibrated(calibration);
+    let made = made.with_calibration(calibration);
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("own.safetensors");
@@ -841,11 +843,11 @@ fn channels_have_names_scales_and_maps_of_their_own() {
         brains.volume(subject).unwrap().image.map(|value| 500.0 * value)
     };
     let both = |subject| Scan::joined(vec![volume(subject), other(subject)]).unwrap();
-    let named = |subject| both(subject).named(["flair", "t1"]).unwrap();
+    let named = |subject| both(subject).with_names(["flair", "t1"]).unwrap();
     let fitted = Preprocessing::heads(GRID).fit([named(0), named(1)]).unwrap();
     assert_eq!(fitted.histograms().len(), 2);
-    let made = Localizer::new(vae(2), fitted, Provenance::default()).unwrap().settings(settings());
-    let made = made.channels(["flair", "t1"]).unwrap();
+    let made = Localizer::new(vae(2), fitted, Provenance::default()).unwrap().with_settings(settings());
+    let made = made.with_channel_names(["flair", "t1"]).unwrap();
     let scan = named(30);
     let names = made.predictors();
     let scored = made.score(&scan, &names).unwrap();
@@ -870,7 +872,7 @@ fn channels_have_names_scales_and_maps_of_their_own() {
             }
         }
     }
-    let wrong = both(30).named(["flair", "t2"]).unwrap();
+    let wrong = both(30).with_names(["flair", "t2"]).unwrap();
     let error = made.score(&wrong, &names[..1]).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("flair, t2") && source.contains("flair, t1"), "{source}");
@@ -881,7 +883,9 @@ fn channels_have_names_scales_and_maps_of_their_own() {
     let path = folder.path().join("both.safetensors");
     made.save(&path).unwrap();
     assert_eq!(Localizer::load(&path, &Device::Cpu).unwrap().channel_names(), ["flair", "t1"]);
-    assert!(made.clone().channels(["flair"]).is_err() && made.channels(["a", "a"]).is_err());
+    assert!(
+        made.clone().with_channel_names(["flair"]).is_err() && made.with_channel_names(["a", "a"]).is_err()
+    );
 }
 
 #[test]

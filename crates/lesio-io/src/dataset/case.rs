@@ -352,7 +352,7 @@ impl Case {
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
         };
-        Ok((scan.named(names).map_err(not_one)?, mask))
+        Ok((scan.with_names(names).map_err(not_one)?, mask))
     }
 
     /// The files that are read one after the other: one for each channel, or the first slice of a series.

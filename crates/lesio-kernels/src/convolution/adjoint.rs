@@ -2,7 +2,7 @@
 
 use super::rounded::rounded;
 use super::terms::{finish, mask_layout, start_of, window_terms};
-use super::{Convolution, Phases, check_mask};
+use super::{ConvolutionShape, Phases, check_mask};
 use crate::bfloat16;
 use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_equal, check_len};
@@ -10,7 +10,7 @@ use crate::images::{Images, ImagesMut};
 use crate::layout::LANES;
 use crate::raw::{Axis, Gemm, Kind, Operands, Prefetch, TAPS, Workers};
 
-impl Convolution {
+impl ConvolutionShape {
     /// The adjoint of the convolution, from images of `outputs` channels to images of `inputs` channels.
     ///
     /// # Errors

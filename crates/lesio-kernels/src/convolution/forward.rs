@@ -1,6 +1,6 @@
 //! The convolution itself.
 
-use super::Convolution;
+use super::ConvolutionShape;
 use super::rounded::rounded;
 use super::terms::{finish, mask_layout, start_of, window_terms};
 use crate::epilogue::Epilogue;
@@ -9,7 +9,7 @@ use crate::images::{Images, ImagesMut};
 use crate::layout::LANES;
 use crate::raw::{Axis, Gemm, Kind, Operands, Prefetch, Workers};
 
-impl Convolution {
+impl ConvolutionShape {
     /// The convolution of images of `inputs` channels; the size of the output follows its layout.
     ///
     /// # Errors
@@ -28,11 +28,11 @@ impl Convolution {
         self.correlate(workers, Operands::Single, samples, input, weights, output, epilogue)
     }
 
-    /// Like [`Convolution::forward`], with weights that [`Convolution::pack`] packed; `weights` are those that
+    /// Like [`ConvolutionShape::forward`], with weights that [`ConvolutionShape::pack`] packed; `weights` are those that
     /// it packed, for convolutions that are better computed from them.
     ///
     /// # Errors
-    /// Those of [`Convolution::forward`].
+    /// Those of [`ConvolutionShape::forward`].
     #[allow(clippy::too_many_arguments)] // Those of `forward`, and the packed weights.
     pub fn forward_packed(
         &self,

@@ -1,13 +1,13 @@
 //! Weights in the order in which the ways of computing a convolution read them.
 
-use super::Convolution;
+use super::ConvolutionShape;
 use crate::bfloat16;
 use crate::error::{KernelError, check_len};
 use crate::layout::LANES;
 use crate::raw::Workers;
 
-impl Convolution {
-    /// Number of weights packed for [`Convolution::adjoint`].
+impl ConvolutionShape {
+    /// Number of weights packed for [`ConvolutionShape::adjoint`].
     #[must_use]
     pub fn adjoint_len(&self) -> usize {
         if let Some(col2im) = self.col2im() {
@@ -20,7 +20,7 @@ impl Convolution {
         self.inputs.next_multiple_of(LANES) * self.kernel * self.kernel * outputs
     }
 
-    /// Number of weights packed for [`Convolution::forward_packed`]: 0 where [`Convolution::forward`] reads
+    /// Number of weights packed for [`ConvolutionShape::forward_packed`]: 0 where [`ConvolutionShape::forward`] reads
     /// the weights as they are and nothing is gained by packing them.
     #[must_use]
     pub fn packed_len(&self) -> usize {
@@ -30,7 +30,7 @@ impl Convolution {
         self.winograd_packed().map_or(0, |winograd| winograd.weights_len())
     }
 
-    /// Packs weights for [`Convolution::forward_packed`].
+    /// Packs weights for [`ConvolutionShape::forward_packed`].
     ///
     /// # Errors
     /// For slices that are too short.
@@ -66,7 +66,7 @@ impl Convolution {
         Ok(())
     }
 
-    /// Packs weights for [`Convolution::adjoint`]: `[inputs / 16][phase][taps of the phase][outputs][16]`,
+    /// Packs weights for [`ConvolutionShape::adjoint`]: `[inputs / 16][phase][taps of the phase][outputs][16]`,
     /// zero beyond the last input, unless few channels come out or fewer multiplications do.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The gradient of a convolution's weights.
 
-use super::Convolution;
+use super::ConvolutionShape;
 use crate::epilogue::Epilogue;
 use crate::error::{KernelError, check_len};
 use crate::images::Images;
@@ -11,8 +11,8 @@ use crate::sums::GRADIENT_PARTS;
 /// Pixels over which a weight gradient is summed before it is added to the others.
 const PART_PIXELS: usize = 256;
 
-impl Convolution {
-    /// Number of values that [`Convolution::weight_gradient`] needs as scratch.
+impl ConvolutionShape {
+    /// Number of values that [`ConvolutionShape::weight_gradient`] needs as scratch.
     #[must_use]
     pub fn gradient_scratch(&self, samples: usize) -> usize {
         if let Some(winograd) = self.winograd() {

@@ -1,7 +1,7 @@
 //! All operations against plain loops in `f64`, on every path.
 
 use super::*;
-use crate::convolution::Convolution;
+use crate::convolution::ConvolutionShape;
 use crate::images::clear;
 use crate::layout::Border;
 use crate::raw::{Isa, with_workers};
@@ -126,7 +126,7 @@ fn check_images(
 
 fn check(case: Case) {
     let Case { form: [kernel, stride], samples, inputs, outputs, size, padding, wider, .. } = case;
-    let geometry = Convolution::new(kernel, stride, padding, inputs, outputs).unwrap();
+    let geometry = ConvolutionShape::new(kernel, stride, padding, inputs, outputs).unwrap();
     let least = if stride == 1 { LEAST_CHANNELS } else { LEAST_HALVING_CHANNELS };
     let worth = inputs.min(outputs) >= least;
     assert_eq!(geometry.packed_len() > 0, worth);
@@ -280,7 +280,7 @@ proptest! {
 
 #[test]
 fn no_samples_are_no_work() {
-    let geometry = Convolution::new(3, 1, 1, 16, 16).unwrap();
+    let geometry = ConvolutionShape::new(3, 1, 1, 16, 16).unwrap();
     let layout = ImageLayout::new(16, 4, 4, Border { before: 1, after: 1 }).unwrap();
     let mut weights = vec![1.0; geometry.weights_len()];
     let packed = vec![0.0; geometry.packed_len()];
@@ -320,7 +320,7 @@ fn images_larger_than_a_unit_are_cut() {
 /// A sample's results do not depend on the samples beside it.
 #[test]
 fn samples_do_not_depend_on_their_neighbors() {
-    let geometry = Convolution::new(3, 1, 1, 20, 16).unwrap();
+    let geometry = ConvolutionShape::new(3, 1, 1, 20, 16).unwrap();
     let size = [11, 9];
     let border = geometry.input_border(size, size);
     let large = Held::new(3, 20, size, border, 0, 1);
@@ -356,7 +356,7 @@ fn rounding_is_within_a_few_times_that_of_direct_sums() {
         return;
     }
     let (channels, size) = (64, [16, 16]);
-    let geometry = Convolution::new(3, 1, 1, channels, channels).unwrap();
+    let geometry = ConvolutionShape::new(3, 1, 1, channels, channels).unwrap();
     let border = geometry.input_border(size, size);
     let large = Held::new(1, channels, size, border, 0, 1);
     let mut small = Held::new(1, channels, size, Border::NONE, 0, 2);

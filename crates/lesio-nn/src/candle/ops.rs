@@ -42,7 +42,7 @@ mod upsampling;
 mod window;
 
 use candle_core::{DType, Device, Result, Tensor};
-use lesio_kernels::{Grouping, Normalization, Pooling, Upsampling};
+use lesio_kernels::{Grouping, NormalizationSettings, Pooling, Upsampling};
 
 use convolution::{Convolve, Direction, convolve};
 use normalization::Normalize;
@@ -142,7 +142,7 @@ pub fn group_normalization(
     epsilon: f32,
 ) -> Result<Tensor> {
     if has_kernels(image) {
-        let operation = Normalize(Normalization { grouping: Grouping::Groups(groups), epsilon });
+        let operation = Normalize(NormalizationSettings { grouping: Grouping::Groups(groups), epsilon });
         return image.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, operation);
     }
     layers::group_normalization(image, scale, shift, groups, epsilon)

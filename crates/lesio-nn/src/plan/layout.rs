@@ -36,7 +36,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug, PartialEq)]
 enum Order {
     Plain,
-    Convolution(kernels::Convolution),
+    Convolution(kernels::ConvolutionShape),
     /// A matrix whose rows and columns follow the storage of the layer's output and input.
     Linear {
         matrix: Matrix,
@@ -65,7 +65,7 @@ pub(super) enum Wide {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum LayerWeights {
     Convolution {
-        geometry: kernels::Convolution,
+        geometry: kernels::ConvolutionShape,
         weight: usize,
         bias: Option<usize>,
         /// Starts of the weights packed for the convolution and for its adjoint, in an array of their own.
@@ -139,7 +139,7 @@ impl WeightLayout {
                     Layer::Convolution(_) => (input.channels, c.channels),
                     _ => (c.channels, input.channels),
                 };
-                let geometry = kernels::Convolution::new(c.kernel, c.stride, c.padding, large, small)?;
+                let geometry = kernels::ConvolutionShape::new(c.kernel, c.stride, c.padding, large, small)?;
                 let geometry = geometry.precision(precision);
                 let weight = self.place(specs.next(), Order::Convolution(geometry), geometry.weights_len());
                 let bias = specs.next().map(|spec| self.place(Some(spec), Order::Plain, c.channels));
@@ -255,7 +255,7 @@ impl Place {
             Order::Plain => Box::new(|position| position),
             Order::Stored(shape) => Box::new(|position| stored_position(*shape, position)),
             Order::Convolution(geometry) => {
-                // Both kinds are [small side, large side, row, column]: see `kernels::Convolution`.
+                // Both kinds are [small side, large side, row, column]: see `kernels::ConvolutionShape`.
                 let [_, large, rows, columns] = self.spec.shape[..] else {
                     return Box::new(|position| position);
                 };

@@ -10,8 +10,8 @@ mod weights;
 use std::sync::Arc;
 
 use lesio_kernels::{
-    self as kernels, Buffer, Combine, Grouping, Images, ImagesMut, Isa, Moments, Normalization, Statistics,
-    with_workers,
+    self as kernels, Buffer, Combine, Grouping, Images, ImagesMut, Isa, Moments, NormalizationSettings,
+    Statistics, with_workers,
 };
 
 pub use error::PlanError;
@@ -507,10 +507,10 @@ fn normalization(
     let Operation::Layer { layer, .. } = network.nodes().get(node)?.operation() else { return None };
     let (normalization, momentum) = match layer {
         Layer::GroupNormalization { groups, epsilon } => {
-            (Normalization { grouping: Grouping::Groups(*groups), epsilon: *epsilon }, 0.0)
+            (NormalizationSettings { grouping: Grouping::Groups(*groups), epsilon: *epsilon }, 0.0)
         }
         Layer::BatchNormalization { epsilon, momentum } => {
-            (Normalization { grouping: Grouping::Batch, epsilon: *epsilon }, *momentum)
+            (NormalizationSettings { grouping: Grouping::Batch, epsilon: *epsilon }, *momentum)
         }
         _ => return None,
     };

@@ -172,7 +172,7 @@ fn geometry(
     graph: &Graph,
     weights: &WeightLayout,
     item: usize,
-) -> Option<(Direction, lesio_kernels::Convolution)> {
+) -> Option<(Direction, lesio_kernels::ConvolutionShape)> {
     let (direction, node) = match graph.items[item].task {
         Task::Convolution(node) => (Direction::Plain, node),
         Task::TransposedConvolution(node) => (Direction::Transposed, node),

@@ -4,8 +4,8 @@ mod backward;
 mod forward;
 
 use lesio_kernels::{
-    self as kernels, Buffer, Combine, Epilogue, Images, ImagesMut, KernelError, Moments, Normalization,
-    Rectifier, Statistics, Workers,
+    self as kernels, Buffer, Combine, Epilogue, Images, ImagesMut, KernelError, Moments,
+    NormalizationSettings, Rectifier, Statistics, Workers,
 };
 
 use super::graph::Task;
@@ -49,7 +49,7 @@ pub(super) struct Target {
 /// A normalization and what it measured last.
 #[derive(Debug)]
 pub(super) struct Normalized {
-    pub(super) normalization: Normalization,
+    pub(super) normalization: NormalizationSettings,
     pub(super) moments: Moments,
     pub(super) statistics: Statistics,
     /// Share of the batch's statistics in the running ones.

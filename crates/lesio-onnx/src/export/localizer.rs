@@ -340,7 +340,7 @@ fn description(localizer: &Localizer, scaling: Scaling) -> Result<Json, ExportEr
             "holds": match scaling { Scaling::Outside => "scaled values", Scaling::Inside => "intensities" },
         },
         "preprocessing": localizer.preprocessing(),
-        "postprocessing": localizer.map_filters(),
+        "postprocessing": localizer.postprocessing(),
         "calibration": calibration,
         "chosen": localizer.chosen(),
         "ensemble": localizer.ensemble(),
@@ -395,7 +395,7 @@ fn not_in_the_graphs(localizer: &Localizer, scaling: Scaling) -> Vec<String> {
             "position: maps in deviations from what normal images score at the same position".to_owned(),
         );
     }
-    let filters = localizer.map_filters();
+    let filters = localizer.postprocessing();
     if filters.median.iter().any(|&length| length > 0.0) {
         steps.push(format!("median filter of the map: {:?} along slices, rows and columns", filters.median));
     }

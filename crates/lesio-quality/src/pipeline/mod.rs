@@ -20,7 +20,7 @@ use crate::pipeline::cache::StepCache;
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::progress::{PipelineError, PipelineObserver};
 use crate::pipeline::segmenters::Segmenters;
-use crate::reconstructor::Reconstructor;
+use crate::reconstructor::RecNet;
 use crate::samples::Samples;
 use crate::slices::TrueSlice;
 
@@ -145,7 +145,7 @@ impl QualityPipeline {
             config.framing.grid[1],
             USUAL,
         )?;
-        let reconstructor = Reconstructor::new(&config, self.reconstruction.clone(), &self.device)?;
+        let reconstructor = RecNet::new(&config, self.reconstruction.clone(), &self.device)?;
         let [learned, chosen] = &self.patients;
         let provenance = QualityProvenance::new(self.config.seed, fingerprint).patients(learned, chosen);
         Ok(QualityModel::new(estimator, reconstructor, conformal, novelty, provenance)?)

@@ -3,7 +3,7 @@
 use lesio_nn::{Device, Objective, ParameterSet};
 use rayon::prelude::*;
 
-use crate::augmentation::Augmentation;
+use crate::augmentation::SampleAugmentation;
 use crate::candidates::{Candidate, Origin, UniformPool, corruptions};
 use crate::config::{EstimatorConfig, Method};
 use crate::estimator_objective::EstimatorObjective;
@@ -51,8 +51,12 @@ impl PipelineConfig {
                 let mut train = self.train_config(samples.len(), 1, self.batch, (10 * half + number) as u64);
                 train.epochs = epochs;
                 train.adam.warm_up = 20;
-                let objective =
-                    SegmenterObjective::new(config.clone(), &train, Augmentation::default(), samples.clone());
+                let objective = SegmenterObjective::new(
+                    config.clone(),
+                    &train,
+                    SampleAugmentation::default(),
+                    samples.clone(),
+                );
                 let engines = SegmenterObjective::engines(&config, train.seed, device)?;
                 let name = format!("segmenter-{half}-{number}");
                 let stages = cache.train(&name, objective, engines, train, &self.stages, observer)?;
@@ -158,7 +162,7 @@ impl PipelineConfig {
             }
         }
         let train = self.train_config(samples.len(), self.reconstruction_steps, self.batch, 100);
-        let augmentation = Augmentation::default();
+        let augmentation = SampleAugmentation::default();
         let engines = ReconstructionObjective::engines(config, train.seed, device)?;
         let objective =
             ReconstructionObjective::new(config, train.clone(), augmentation, samples, Samples::new());
@@ -210,7 +214,7 @@ impl PipelineConfig {
             // Attacks change with the network: its parameters wander, and their mean is better than any of them.
             train.averaging = Some((steps as f64 / 20.0).clamp(8.0, 1000.0));
             // It must be right about pixels, of patients that differ more than the few that teach.
-            let augmentation = Augmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6);
+            let augmentation = SampleAugmentation::default().warped(20.0, 0.2).varied(3.0, 0.2, 0.6);
             EstimatorTraining::new(train).adversarial(adversarial.clone()).augmentation(augmentation)
         };
         let long = options(self.opinion_steps, 200, &self.adversarial);

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::document::{Link, embedded, filled, optional, text};
 use super::levels::Levels;
 use super::sheet::Sheet;
-use super::words::{CaseStatus, Content, Words};
+use super::words::{CaseStatus, CohortContent, Words};
 use crate::color::ColorMap;
 use crate::file::{Existing, WriteError, WriteErrorKind, write_file};
 use crate::scale::Scale;
@@ -22,7 +22,7 @@ use crate::text::escaped;
 /// The same input gives the same bytes.
 ///
 /// ```
-/// use lesio_report::{CaseMap, CasePage, Content, ImageSheet, LevelSheet, Levels, Scale};
+/// use lesio_report::{CaseMap, CasePage, CohortContent, ImageSheet, LevelSheet, Levels, Scale};
 /// use ndarray::Array2;
 ///
 /// let values = Array2::from_shape_fn((16, 16), |(row, column)| (row * column) as f32 / 225.0);
@@ -32,7 +32,7 @@ use crate::text::escaped;
 ///     images.push(values.view(), Scale::new(0.0, 1.0)?)?;
 ///     map.push(values.view(), values.mapv(|_| true).view())?;
 /// }
-/// let mut page = CasePage::new("case 1", Content::Volumes);
+/// let mut page = CasePage::new("case 1", CohortContent::Volumes);
 /// page.images.push(("image".to_owned(), images.encode()?));
 /// page.maps.push(CaseMap::new("pixel-l1", map.encode()?, levels, Scale::new(0.0, 1.0)?));
 /// assert!(page.to_html()?.starts_with("<!DOCTYPE html>"));
@@ -44,7 +44,7 @@ pub struct CasePage {
     /// The name of the case.
     pub name: String,
     /// Whether it is a picture or a volume.
-    pub content: Content,
+    pub content: CohortContent,
     /// A link to the page that lists all cases.
     pub back: Option<Link>,
     /// Short facts, each a name and a value.
@@ -173,7 +173,7 @@ const OPACITY: f64 = 0.85;
 impl CasePage {
     /// A page of a case with no image and no map yet.
     #[must_use]
-    pub fn new(name: impl Into<String>, content: Content) -> Self {
+    pub fn new(name: impl Into<String>, content: CohortContent) -> Self {
         Self {
             name: name.into(),
             content,
@@ -197,7 +197,7 @@ impl CasePage {
         let sheets = self.images.iter().map(|(_, sheet)| sheet).chain(self.maps.iter().map(|map| &map.png));
         let data = Data {
             words: self.content.words(),
-            is_picture: self.content == Content::Pictures,
+            is_picture: self.content == CohortContent::Pictures,
             shape: sheets.into_iter().next().map_or([0; 3], |sheet| sheet.shape),
             reduction: self.reduction.max(1),
             aspect: self.aspect,

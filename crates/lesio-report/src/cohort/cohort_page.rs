@@ -8,7 +8,7 @@ use serde::ser::{Error as _, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use super::document::{Link, optional, text, texts, write_embedded, write_filled};
-use super::words::{CaseStatus, Content, Words};
+use super::words::{CaseStatus, CohortContent, Words};
 use crate::file::{Existing, WriteError};
 use crate::text::escaped;
 
@@ -19,9 +19,9 @@ use crate::text::escaped;
 /// same bytes.
 ///
 /// ```
-/// use lesio_report::{CaseStatus, CohortPage, CohortResult, CohortRow, Content, Link};
+/// use lesio_report::{CaseStatus, CohortPage, CohortResult, CohortRow, CohortContent, Link};
 ///
-/// let mut page = CohortPage::new("Anomalies in 1 image", Content::Pictures);
+/// let mut page = CohortPage::new("Anomalies in 1 image", CohortContent::Pictures);
 /// page.predictors.push("pixel-l1".to_owned());
 /// let mut result = CohortResult::new(CaseStatus::Abnormal);
 /// result.p_value = Some(0.01);
@@ -37,7 +37,7 @@ pub struct CohortPage {
     /// The title.
     pub title: String,
     /// What the cases are.
-    pub content: Content,
+    pub content: CohortContent,
     /// What was done, in paragraphs.
     pub notes: Vec<String>,
     /// The predictors, in the order of each row's results.
@@ -181,7 +181,7 @@ impl<I: Iterator<Item = io::Result<CohortRow>>> Serialize for Rows<'_, I> {
 impl CohortPage {
     /// A page without cases.
     #[must_use]
-    pub fn new(title: impl Into<String>, content: Content) -> Self {
+    pub fn new(title: impl Into<String>, content: CohortContent) -> Self {
         Self {
             title: title.into(),
             content,

@@ -12,4 +12,4 @@ pub use cohort_page::{CohortPage, CohortResult, CohortRow};
 pub use document::Link;
 pub use levels::Levels;
 pub use sheet::{ImageSheet, LevelSheet, Sheet, sheet_reduction};
-pub use words::{CaseStatus, Content};
+pub use words::{CaseStatus, CohortContent};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What the cases of a page are: it decides their names in texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Content {
+pub enum CohortContent {
     /// Pictures: images, pixels, subjects.
     Pictures,
     /// Volumes: volumes, voxels, patients.
@@ -24,7 +24,7 @@ pub(super) struct Words {
     pub(super) subject: &'static str,
 }
 
-impl Content {
+impl CohortContent {
     pub(super) fn words(self) -> Words {
         let words = |case, cases, unit, units, subject| Words { case, cases, unit, units, subject };
         match self {

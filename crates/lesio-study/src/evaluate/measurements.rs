@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
 use lesio_metrics::BootstrapConfig;
-use lesio_report::{Content, Extra, Scale};
+use lesio_report::{CohortContent, Extra, Scale};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -115,7 +115,7 @@ pub(super) struct Frame {
     pub(super) bootstrap: BootstrapConfig,
     pub(super) pictures: usize,
     /// What the test cases are.
-    pub(super) content: Content,
+    pub(super) content: CohortContent,
 }
 
 impl CohortMeasurements {

@@ -145,7 +145,8 @@ impl Measuring<'_> {
         let Self { models, choice, .. } = *self;
         let own = models.predictors().into_iter().find(|(_, _, own)| own == name);
         let localizer = own.as_ref().map_or_else(|| models.first(), |(model, ..)| models.model(*model));
-        let least = localizer.map_or(1, |localizer| localizer.map_filters().least_voxels(&scene.resolution));
+        let least =
+            localizer.map_or(1, |localizer| localizer.postprocessing().least_voxels(&scene.resolution));
         let normal = own.and_then(|(_, predictor, _)| localizer?.calibration().get(predictor));
         let calibrated = normal.map(|normal| normal.threshold(NOMINAL_RATE));
         let chosen = choice.thresholds.get(&(name.to_owned(), Stage::Postprocessed));

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use lesio_anomaly::{ChosenPredictor, PostProcessing};
 use lesio_io::spreadsheet::CommaTable;
 use lesio_metrics::BootstrapConfig;
-use lesio_report::{Content, EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
+use lesio_report::{CohortContent, EvaluationReport, HtmlReport, Scale, Scope, ScopeReport, Table};
 use serde::Serialize;
 use serde_json::json;
 
@@ -52,7 +52,7 @@ pub struct EvaluationResults {
     /// How patients were resampled.
     pub bootstrap: BootstrapConfig,
     /// What the test cases are.
-    pub content: Content,
+    pub content: CohortContent,
     /// What else a manifest says of the cases.
     pub(super) further: BTreeMap<String, Vec<(String, String)>>,
     pub(super) slices: Vec<Shown>,
@@ -208,7 +208,7 @@ impl EvaluationResults {
         let scales: Vec<Scale> = places.iter().map(|&place| self.maps[place].1).collect();
         let figure = montage(&shown, &scales, &rows)?;
         let (heading, shown) = match self.content {
-            Content::Pictures => ("Images", "The images"),
+            CohortContent::Pictures => ("Images", "The images"),
             _ => ("Slices", "The slice with most lesion pixels of the cases"),
         };
         Ok(page.section(heading).montage(
@@ -223,7 +223,7 @@ impl EvaluationResults {
 
     fn heading(&self, scope: Scope) -> String {
         let [several, all] = match self.content {
-            Content::Pictures => ["Images", "images"],
+            CohortContent::Pictures => ["Images", "images"],
             _ => ["Slices", "slices"],
         };
         match scope {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
 use lesio_io::dataset::Case;
-use lesio_report::Content;
+use lesio_report::CohortContent;
 
 use super::config::{EvaluateConfig, ModelChoices};
 use super::measurements::{CohortMeasurements, Frame, UnreadCase};
@@ -144,7 +144,7 @@ fn frame(
     let maps = maps.map(|name| models.scale(&name).map(|scale| (name, scale))).collect::<Result<_, _>>();
     Ok(Frame {
         maps: maps.map_err(crate::PresentationError::from)?,
-        postprocessing: models.first().map(Localizer::map_filters).cloned(),
+        postprocessing: models.first().map(Localizer::postprocessing).cloned(),
         thresholds: choice.thresholds.clone(),
         average_precisions: choice.average_precisions.clone(),
         learned,
@@ -152,9 +152,9 @@ fn frame(
         bootstrap: config.bootstrap,
         pictures: config.pictures,
         content: match test.iter().filter(|case| case.is_volume()).count() {
-            0 => Content::Pictures,
-            volumes if volumes == test.len() => Content::Volumes,
-            _ => Content::Mixed,
+            0 => CohortContent::Pictures,
+            volumes if volumes == test.len() => CohortContent::Volumes,
+            _ => CohortContent::Mixed,
         },
     })
 }

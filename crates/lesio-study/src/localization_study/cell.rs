@@ -113,7 +113,8 @@ pub(crate) fn run_cell(
     let settings = PredictorSettings::default()
         .projection(ProjectionConfig::default().steps(budget.steps))
         .restoration(RestorationConfig::default().steps(budget.steps));
-    let localizer = trained.localizer.settings(settings).postprocessing(domain.postprocessing.clone());
+    let localizer =
+        trained.localizer.with_settings(settings).with_postprocessing(domain.postprocessing.clone());
     let names = localizer.predictors();
     let localizer = calibrate(localizer, &domain.validation, &MEMBERS, |_| {})?;
     let bootstrap = BootstrapConfig::new(budget.seed).replicates(budget.replicates);

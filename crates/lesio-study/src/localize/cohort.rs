@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use lesio_anomaly::{PredictorName, Resolution};
 use lesio_io::atomic::Existing;
-use lesio_report::{CohortPage, CohortResult, CohortRow, Content, Link};
+use lesio_report::{CohortContent, CohortPage, CohortResult, CohortRow, Link};
 
 use super::case::{LocalizedCase, MappedPredictor};
 use super::config::ReportPages;
@@ -44,9 +44,9 @@ impl LocalizationReport {
         }
         let content = content(pictures, self.cases.len());
         let (cases, unit) = match content {
-            Content::Pictures => ("images", "pixels"),
-            Content::Volumes => ("volumes", "voxels"),
-            Content::Mixed => ("cases", "pixels"),
+            CohortContent::Pictures => ("images", "pixels"),
+            CohortContent::Volumes => ("volumes", "voxels"),
+            CohortContent::Mixed => ("cases", "pixels"),
         };
         let all = self.cases.len() + self.failed.len();
         let mut page = CohortPage::new(format!("Anomalies in {all} {}", one_or(all, cases)), content);
@@ -113,12 +113,12 @@ impl LocalizationReport {
 }
 
 /// What is listed, if so many of all cases are pictures.
-fn content(pictures: usize, all: usize) -> Content {
+fn content(pictures: usize, all: usize) -> CohortContent {
     match pictures {
-        _ if all == 0 => Content::Mixed,
-        0 => Content::Volumes,
-        _ if pictures == all => Content::Pictures,
-        _ => Content::Mixed,
+        _ if all == 0 => CohortContent::Mixed,
+        0 => CohortContent::Volumes,
+        _ if pictures == all => CohortContent::Pictures,
+        _ => CohortContent::Mixed,
     }
 }
 

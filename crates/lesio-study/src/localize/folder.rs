@@ -96,7 +96,7 @@ pub fn localize_folder(
     Ok(LocalizationReport {
         rule: config.rule,
         predictor_choice,
-        postprocessing: localizer.map_filters().clone(),
+        postprocessing: localizer.postprocessing().clone(),
         model: localizer.provenance().clone(),
         layout: config.layout,
         shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, work.options())),

@@ -6,8 +6,8 @@ use lesio_anomaly::Resolution;
 use lesio_image::{Plane, Volume};
 use lesio_io::atomic::WriteError;
 use lesio_report::{
-    CaseFinding, CaseMap, CasePage, CaseStatus, Content, HeatMap, LevelSheet, Levels, Link, Picture, Scale,
-    Sheet, sheet_reduction,
+    CaseFinding, CaseMap, CasePage, CaseStatus, CohortContent, HeatMap, LevelSheet, Levels, Link, Picture,
+    Scale, Sheet, sheet_reduction,
 };
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -124,7 +124,7 @@ impl Work<'_> {
         let mut fact = |name: &str, value: String| page.facts.push((name.to_owned(), value));
         fact("content", case.content.clone());
         if let Some(first) = case.predictors.first() {
-            let unit = if page.content == Content::Pictures { "pixels" } else { "voxels" };
+            let unit = if page.content == CohortContent::Pictures { "pixels" } else { "voxels" };
             fact("marked", rule_in_words(self.config.rule, unit));
             fact("verdict", format!("at a level of {}", first.verdict.level));
             if let (Some(subjects), Some(smallest)) = (first.normal_subjects, first.smallest_p_value) {
@@ -197,7 +197,7 @@ impl PageDraft {
             (map.score, map.case_threshold, map.p_value) =
                 (verdict.score, verdict.threshold, verdict.p_value);
             map.threshold = result.threshold;
-            map.smallest = work.localizer.map_filters().least_voxels(resolution);
+            map.smallest = work.localizer.postprocessing().least_voxels(resolution);
             map.findings = result.lesions.as_ref().map(|lesions| {
                 let shown = lesions.iter().map(|lesion| CaseFinding {
                     peak_at: place(lesion.peak_voxel),
@@ -226,8 +226,8 @@ impl PageDraft {
     ) -> Result<Option<CasePage>, WorkflowError> {
         let full = self.is_full();
         let content = match self.slices {
-            Slices::Along(_) => Content::Volumes,
-            Slices::Picture => Content::Pictures,
+            Slices::Along(_) => CohortContent::Volumes,
+            Slices::Picture => CohortContent::Pictures,
         };
         let mut page = CasePage::new("", content);
         page.reduction = self.reduction;

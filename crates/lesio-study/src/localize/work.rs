@@ -83,7 +83,7 @@ impl Work<'_> {
         let Some(threshold) = threshold(self.localizer, self.config.rule, predictor)? else {
             return Ok(None);
         };
-        let smallest = self.localizer.map_filters().least_voxels(resolution);
+        let smallest = self.localizer.postprocessing().least_voxels(resolution);
         let level = self.config.rule.level();
         Ok(Some(FoundLesions::new(map, foreground, threshold, normal, smallest, voxel_ml, level)?))
     }

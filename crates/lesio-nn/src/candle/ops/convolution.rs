@@ -34,7 +34,7 @@ pub(super) fn convolve(
 
 /// What a convolution computes between: the larger image (its input) and the smaller.
 struct Sides {
-    geometry: kernels::Convolution,
+    geometry: kernels::ConvolutionShape,
     samples: usize,
     large: ImageLayout,
     small: ImageLayout,
@@ -56,7 +56,8 @@ impl Convolve {
                 "weights {weight:?} do not fit a kernel of {kernel} and images {image:?}, expected {takes} channels"
             )
         }
-        let geometry = kernels::Convolution::new(kernel, stride, padding, many, few).map_err(Error::wrap)?;
+        let geometry =
+            kernels::ConvolutionShape::new(kernel, stride, padding, many, few).map_err(Error::wrap)?;
         let mut pixels = [0; 2];
         for (to, from) in pixels.iter_mut().zip(input.pixels) {
             let size = if transposed {

@@ -1,11 +1,11 @@
 //! Group normalization.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
-use lesio_kernels::{Border, Combine, Moments, Normalization, Statistics};
+use lesio_kernels::{Border, Combine, Moments, NormalizationSettings, Statistics};
 
 use super::tensors::{Held, Size, pass, values, with_values};
 
-pub(super) struct Normalize(pub(super) Normalization);
+pub(super) struct Normalize(pub(super) NormalizationSettings);
 
 impl CustomOp3 for Normalize {
     fn name(&self) -> &'static str {
