@@ -45,6 +45,7 @@ mod endings;
 mod error;
 mod file_kind;
 mod gzip;
+mod mask_values;
 mod matching;
 pub mod nifti;
 mod options;

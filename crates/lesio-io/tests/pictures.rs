@@ -258,3 +258,65 @@ fn the_shared_cases_are_right() {
     let error = read_image(path("one_scan_a_component.jpg")).unwrap_err();
     assert_eq!(error.kind().name(), "UnsupportedPixels", "{error}");
 }
+
+/// A PNG file of a palette, from the index of each pixel.
+fn indexed(indices: &Array2<u8>, palette: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (rows, columns) = indices.dim();
+    let mut encoder = png::Encoder::new(&mut bytes, columns as u32, rows as u32);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_palette(palette);
+    let values: Vec<u8> = indices.iter().copied().collect();
+    encoder.write_header().unwrap().write_image_data(&values).unwrap();
+    bytes
+}
+
+#[test]
+fn masks_that_may_be_none_are_told() {
+    let picture = png(&corner(20, 30));
+    let told = |mask: &[u8]| {
+        let (pair, told) = case(("a.png", &picture), ("mask.png", mask), &ReadOptions::new());
+        (pair.unwrap().1.unwrap(), told)
+    };
+    let drawn = corner(20, 30).mapv(|value| value / 255);
+    // Colors decide, as programs show them.
+    let (mask, texts) = told(&indexed(&drawn, &[0, 0, 0, 200, 0, 0]));
+    assert_eq!((mask, texts.len()), (drawn.mapv(|index| index == 1), 0), "{texts:?}");
+    let (mask, texts) = told(&indexed(&drawn, &[255, 255, 255, 0, 0, 0]));
+    assert_eq!(mask, drawn.mapv(|index| index == 0));
+    assert!(texts.len() == 1 && texts[0].contains("the first color of this mask's palette"), "{texts:?}");
+    // Labels and edges drawn smoothly are masks, a photograph is none.
+    let of_shades = |shades: usize| {
+        let shade = |(row, column)| ((row * 30 + column) % shades) as u8;
+        told(&png(&Array2::from_shape_fn((20, 30), shade))).1
+    };
+    assert!(of_shades(65).is_empty());
+    let texts = of_shades(66);
+    assert!(texts.len() == 1 && texts[0].contains("as many shades as a photograph"), "{texts:?}");
+}
+
+#[test]
+fn masks_of_fractions_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.nii.gz");
+    let told = |value: fn(usize) -> f32| {
+        let data = Array3::from_shape_fn((8, 8, 8), |(i, j, k)| value(i * 64 + j * 8 + k));
+        let volume = lesio_image::Volume::new(data, lesio_image::Geometry::default());
+        lesio_io::WriteOptions::new().existing(Existing::Replace).write(&path, &volume).unwrap();
+        let warnings = Warnings::default();
+        let read = || ReadOptions::new().read_mask(&path).unwrap();
+        let mask = tracing::subscriber::with_default(warnings.clone(), read);
+        assert!(
+            mask.data()
+                .indexed_iter()
+                .all(|((i, j, k), &inside)| inside == (value(i * 64 + j * 8 + k) != 0.0))
+        );
+        warnings.0.lock().unwrap().clone()
+    };
+    // Labels of an atlas, and 1 as it comes from 255 and a slope.
+    assert!(told(|index| index as f32).is_empty());
+    assert!(told(|index| if index < 99 { 1.000_000_1 } else { 0.0 }).is_empty());
+    let texts = told(|index| index as f32 / 511.0);
+    assert!(texts.len() == 1 && texts[0].contains("many values of this mask are fractions"), "{texts:?}");
+}

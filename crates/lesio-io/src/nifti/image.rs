@@ -8,6 +8,7 @@ use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
 
 use crate::error::{ReadError, ReadErrorKind};
+use crate::mask_values::MaskValues;
 use crate::nifti::datatype::Datatype;
 use crate::nifti::header::{Arrangement, NiftiHeader};
 use crate::nifti::oddity::Oddity;
@@ -268,7 +269,15 @@ impl<C: Holder> NiftiImage<C> {
         self.check_memory::<bool>(count)?;
         let shape = self.volume_shape()?;
         let reader = self.reader(index * count)?;
-        let inside = reader.collect_mask(count).map_err(|kind| kind.at(&self.data.path))?;
+        let mut fractions = MaskValues::default();
+        let inside = reader.collect_mask(count, &mut fractions).map_err(|kind| kind.at(&self.data.path))?;
+        if fractions.are_many() {
+            tracing::warn!(
+                mask = %self.path.display(),
+                "many values of this mask are fractions, as in a resampled mask or a map of probabilities: voxels \
+                 that are not 0 count as inside"
+            );
+        }
         let data = Array3::from_shape_vec(shape.f(), inside).map_err(|_| self.overflow())?;
         Ok(Volume::new(data, self.geometry))
     }

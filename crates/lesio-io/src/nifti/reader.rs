@@ -1,6 +1,7 @@
 //! Reads voxels in file order, with memory in proportion to the data that the file is known to contain.
 
 use crate::error::ReadErrorKind;
+use crate::mask_values::MaskValues;
 use crate::nifti::header::NiftiHeader;
 use crate::nifti::voxel::{Decoding, Voxel};
 use crate::source::{CHUNK, Content, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
@@ -151,7 +152,11 @@ impl<'a> VoxelReader<'a> {
     }
 
     /// Whether each of the next `count` voxels differs from 0. They must be the last that are read.
-    pub(crate) fn collect_mask(mut self, count: u64) -> Result<Vec<bool>, ReadErrorKind> {
+    pub(crate) fn collect_mask(
+        mut self,
+        count: u64,
+        fractions: &mut MaskValues,
+    ) -> Result<Vec<bool>, ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
         let (mut nan, mut first_nan) = (0, None);
@@ -165,6 +170,8 @@ impl<'a> VoxelReader<'a> {
                     if value.is_nan() {
                         nan += 1;
                         first_nan.get_or_insert(voxel);
+                    } else if value.fract() != 0.0 {
+                        fractions.add(*value);
                     }
                     inside.push(*value != 0.0);
                 }

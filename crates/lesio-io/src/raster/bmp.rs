@@ -41,6 +41,8 @@ pub(super) fn read(bytes: &[u8], budget: &mut Budget) -> Result<Picture, ReadErr
         format: Format::Bmp,
         stored: size,
         orientation: Orientation::STORED,
+        // Masks with a palette of two colors, in either order, are usual in this format.
+        first_color: None,
     })
 }
 

@@ -9,6 +9,7 @@ use super::orientation::Orientation;
 use super::picture::{Format, Picture};
 use super::read::{read, read_with};
 use crate::error::{ReadError, ReadErrorKind};
+use crate::mask_values::MaskValues;
 use crate::options::ReadOptions;
 use crate::source::Input;
 
@@ -92,6 +93,20 @@ fn inside(mask: &Picture, path: &Path) -> Result<Array2<bool>, ReadErrorKind> {
                 "most nonzero pixels of this JPEG mask are gray: pixels above 127 count as inside"
             );
         }
+    }
+    if mask.first_color.is_some_and(|color| color != [0; 3]) {
+        tracing::warn!(
+            mask = %path.display(),
+            "the first color of this mask's palette is not black: pixels of any color but black count as inside"
+        );
+    }
+    let mut shades = MaskValues::default();
+    values.iter().filter(|&&value| value != 0.0 && !is_jpeg).for_each(|&value| shades.add(f64::from(value)));
+    if shades.are_many() {
+        tracing::warn!(
+            mask = %path.display(),
+            "this mask has as many shades as a photograph: pixels of any color but black count as inside"
+        );
     }
     let is_inside = |value: f32| if is_jpeg { value > JPEG_THRESHOLD } else { value != 0.0 };
     Ok(values.map_axis(Axis(0), |channels| channels.iter().any(|&value| is_inside(value))))

@@ -13,6 +13,8 @@ pub(crate) struct Picture {
     pub(super) stored: [usize; 2],
     /// The rotation.
     pub(super) orientation: Orientation,
+    /// The first color of the palette; `None` without a palette.
+    pub(super) first_color: Option<[u8; 3]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,7 +41,9 @@ pub(super) fn read(
     let mut planes = Planes::new(budget, file.header.colors(), size, orientation)?;
     file.inflate(need)?;
     file.fill(bytes, budget, &mut planes)?;
-    Ok(Picture { image: planes.finish()?, format: Format::Png, stored: size, orientation })
+    let first_color =
+        file.palette.filter(|_| file.header.color == 3).and_then(|palette| palette.first_chunk().copied());
+    Ok(Picture { image: planes.finish()?, format: Format::Png, stored: size, orientation, first_color })
 }
 
 /// Spacing of the rows and columns of a pass, and its start.

@@ -42,7 +42,13 @@ pub(super) fn read(
             planes.put(channel, [row, 0], 1, values.map(|&value| f32::from(value)));
         }
     }
-    Ok(Picture { image: planes.finish()?, format: Format::Jpeg, stored: size, orientation })
+    Ok(Picture {
+        image: planes.finish()?,
+        format: Format::Jpeg,
+        stored: size,
+        orientation,
+        first_color: None,
+    })
 }
 
 /// Requirements for a JPEG stream inside another file.

@@ -55,5 +55,11 @@ pub(super) fn read(
         }
     }
     opacity.check()?;
-    Ok(Picture { image: planes.finish()?, format: Format::Tiff, stored: size, orientation })
+    Ok(Picture {
+        image: planes.finish()?,
+        format: Format::Tiff,
+        stored: size,
+        orientation,
+        first_color: None,
+    })
 }
