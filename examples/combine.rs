@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::io::dataset::Case;
-use lesio::study::{ReadCases, combine_localizers, prepare_folder, require_apart};
+use lesio::study::{ReadCases, combine_localizers, notice_other_channel, prepare_folder, require_apart};
 use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
 
@@ -66,7 +66,9 @@ fn program() -> Outcome {
     let [own, others] = [cases.cases(), further].map(|part| part.iter().map(Case::patient));
     require_apart(("validation", own), ("further", others))?;
     let (subjects, further) = (ReadCases::new(cases.cases(), &options), ReadCases::new(further, &options));
-    let combined = combine_localizers(models, &subjects, Some(&further), &mut Watch::default())?;
+    let mut watch = Watch::default();
+    models.iter().for_each(|(_, model)| notice_other_channel(model, cases.cases(), &options, &mut watch));
+    let combined = combine_localizers(models, &subjects, Some(&further), &mut watch)?;
     prepare_folder(&args.out)?;
     write_ensemble(&combined, &args.out, || stamp("combine", started))
 }

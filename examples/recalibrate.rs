@@ -9,7 +9,7 @@ use std::time::Instant;
 use clap::Parser;
 use lesio::anomaly::Localizer;
 use lesio::report::{Existing, write_json};
-use lesio::study::{BadCases, ReadCases, prepare_folder, readable_cases, recalibrate};
+use lesio::study::{BadCases, ReadCases, notice_other_channel, prepare_folder, readable_cases, recalibrate};
 use lesio_examples::models::new_model_path;
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, model_path, parse, run, say, stamped};
 use serde_json::json;
@@ -59,6 +59,7 @@ fn program() -> Outcome {
     let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let mut watch = Watch::default();
     let (cases, failed) = readable_cases(cases.cases(), &args.split, &options, bad, &mut watch)?;
+    notice_other_channel(&localizer, &cases, &options, &mut watch);
     let found = recalibrate(localizer, &ReadCases::new(&cases, &options), &mut watch)?;
     prepare_folder(&args.out)?;
     found.localizer.save(&path)?;

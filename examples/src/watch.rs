@@ -75,6 +75,10 @@ impl Observer for Watch {
             }
             Notice::CaseLeftOut { error } => self.line(&explain(*error)),
             Notice::ComputingFigures => self.line("computing figures and their intervals"),
+            Notice::OtherChannel { model, cases } => warn(&format!(
+                "the model was trained on images called {model}, and these are called {cases}: they may be of another \
+                 contrast"
+            )),
             Notice::PredictorChosen { choice } => say!("{choice}"),
             Notice::CaseDone { case, folder } => {
                 self.line(&format!("{}: results in {}", one_line(case), one_line(&folder.to_string_lossy())));

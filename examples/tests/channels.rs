@@ -149,3 +149,41 @@ fn channels_go_by_name_and_place_through_every_program() {
     let scored = localizer.score(&scan, &[PredictorName::PixelL1]).unwrap();
     assert_eq!(scored.scores[0].raw.data(), raw.data());
 }
+
+/// A file can be renamed, so another name is no error; but a model of one contrast says nothing about another.
+#[test]
+fn the_name_of_an_only_channel_is_kept_and_another_one_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = path("data");
+    write(&data);
+    let run = |name: &str, image: &str, out: &str| {
+        let mut command = program(name);
+        command.arg(if name == "localize" { "--input" } else { "--data" }).arg(&data);
+        command.args(["--image", image]).arg("--out").arg(path(out));
+        command
+    };
+    let mut train = run("train", "flair.nii.gz", "model");
+    train.args(["--split", "train", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"]);
+    succeed(&mut train);
+    let model = path("model/model.safetensors");
+    assert_eq!(Localizer::load(&model, &Device::Cpu).unwrap().channel_names(), ["flair"]);
+    let said = "trained on images called flair, and these are called t1";
+    for (name, options) in [
+        ("localize", &["--layout", "cases", "--predictor", "pixel-l1"][..]),
+        ("evaluate", &["--split", "all", "--mask", "mask.nii.gz", "--replicates", "10"]),
+        ("recalibrate", &["--split", "all"]),
+        ("combine", &["--validation", "test", "--mask", "mask.nii.gz"]),
+    ] {
+        for (image, expected) in [("flair.nii.gz", 0), ("t1.nii.gz", 1)] {
+            let mut command = run(name, image, &format!("{name}-{image}"));
+            let told = succeed(command.args(options).arg("--model").arg(&model)).err;
+            assert_eq!(told.matches(said).count(), expected, "{name} {image}: {told}");
+        }
+    }
+    // The name of one file says nothing.
+    let mut alone = program("localize");
+    alone.arg("--input").arg(data.join("c9/t1.nii.gz")).arg("--model").arg(&model);
+    let told = succeed(alone.args(["--predictor", "pixel-l1"]).arg("--out").arg(path("alone"))).err;
+    assert!(!told.contains("called"), "{told}");
+}

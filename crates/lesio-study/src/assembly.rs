@@ -5,6 +5,7 @@ use lesio_image::Preprocessing;
 use lesio_settings::setters;
 
 use crate::calibrating::calibrate;
+use crate::channel_name::model_channels;
 use crate::normal_slices::fit_preprocessing;
 use crate::observer::{Observer, Step};
 use crate::subject::Subject;
@@ -58,10 +59,8 @@ impl LocalizerAssembly {
     ) -> Result<Localizer, WorkflowError> {
         let preprocessing = fit_preprocessing(&self.preprocessing, normals)?;
         let made = Localizer::new(model, preprocessing, provenance)?;
-        // One channel has no order.
-        let named = normals.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
         let made = made.with_settings(self.settings.clone()).with_postprocessing(self.postprocessing.clone());
-        let made = made.with_channel_names(named.unwrap_or_default().to_vec())?;
+        let made = made.with_channel_names(model_channels(normals))?;
         if normals.is_empty() {
             return Ok(made);
         }

@@ -67,7 +67,8 @@ const CANDIDATES: [PredictorName; 7] = [
 /// slices are known to the networks, which is why average precision on them is optimistic.
 ///
 /// # Errors
-/// For no localizer, for a single one with fewer than two predictors to combine, and those of
+/// For no localizer, for localizers of different numbers of channels ([`StudyError::Channels`]), for a single one with
+/// fewer than two predictors to combine, and those of
 /// [`ModelSet::select_members`] and [`calibrate`](crate::calibrate).
 pub fn combine_localizers(
     localizers: Vec<(String, Localizer)>,
@@ -79,6 +80,7 @@ pub fn combine_localizers(
         let error = SettingError::new("localizers", 0, "at least one for an ensemble");
         return Err(StudyError::from(error).into());
     }
+    check_models(&localizers)?;
     let single = localizers.len() == 1;
     let choosing = Joined { subjects, further };
     let mut has_lesions = false;
@@ -134,6 +136,19 @@ pub fn combine_localizers(
     Ok(CombinedLocalizers { localizer, choice, weights, seconds_per_slice })
 }
 
+/// Returns an error for models of different numbers of channels.
+fn check_models(localizers: &[(String, Localizer)]) -> Result<(), StudyError> {
+    let channels = |localizer: &Localizer| localizer.model().image_shape().channels;
+    let mut others = localizers.windows(2).map(|pair| [&pair[0], &pair[1]]);
+    match others.find(|[(_, one), (_, other)]| channels(one) != channels(other)) {
+        Some(pair) => Err(StudyError::Channels {
+            labels: pair.map(|(label, _)| label.clone()),
+            channels: pair.map(|(_, localizer)| channels(localizer)),
+        }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use lesio_anomaly::{EnsembleRule, Model, PostProcessing, Provenance};
@@ -180,6 +195,12 @@ mod tests {
         assert_eq!(crate::predictor_choice(&made.localizer).0, PredictorName::Ensemble);
 
         assert!(combine_localizers(Vec::new(), &normal, None, &mut ()).is_err());
+        let config = VaeConfig::new(2, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
+        let model = Model::Vae(Vae::new(config, 1.0, 1, &lesio_nn::Device::Cpu).unwrap().into());
+        let two = Localizer::new(model, localizer().preprocessing().clone(), Provenance::default()).unwrap();
+        let unlike = members(&normal).into_iter().chain([("c".to_owned(), two)]).collect();
+        let error = combine_localizers(unlike, &normal, None, &mut ()).unwrap_err().to_string();
+        assert!(error.contains(r#"the models "b" and "c" cannot be combined"#), "{error}");
         // Without lesions, a single variational autoencoder has one predictor to combine.
         let one = || members(&normal).into_iter().take(1).collect();
         assert!(

@@ -134,6 +134,17 @@ pub enum StudyError {
     /// A localizer cannot be put together.
     #[error("the localizer cannot be put together")]
     Localizer(#[from] PredictError),
+    /// Models of different numbers of channels cannot be members of one ensemble.
+    #[error(
+        "the models {:?} and {:?} cannot be combined: the first takes images of {} channels, the second of {}",
+        labels[0], labels[1], channels[0], channels[1]
+    )]
+    Channels {
+        /// Labels of the models.
+        labels: [String; 2],
+        /// Their numbers of channels.
+        channels: [usize; 2],
+    },
     /// Predictors cannot be combined.
     #[error("the predictors cannot be combined")]
     Ensemble(#[from] lesio_anomaly::EnsembleError),

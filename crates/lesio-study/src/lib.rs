@@ -56,6 +56,7 @@ mod apart;
 mod assembly;
 mod calibrating;
 mod case_record;
+mod channel_name;
 mod checksum;
 mod combine;
 mod error;
@@ -110,6 +111,7 @@ mod workflow_error;
 pub use apart::require_apart;
 pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
+pub use channel_name::notice_other_channel;
 pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{

@@ -128,6 +128,13 @@ pub enum Notice<'a> {
         /// The cause.
         error: &'a (dyn Error + 'static),
     },
+    /// The images are called otherwise than those of the model's training: they may be of another contrast.
+    OtherChannel {
+        /// The name of the model's channel.
+        model: &'a str,
+        /// The name of the channel of the cases.
+        cases: &'a str,
+    },
     /// All cases are scored; figures and intervals are computed now.
     ComputingFigures,
     /// A predictor was selected that the user did not name.

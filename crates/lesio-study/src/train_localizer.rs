@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::apart::require_apart;
 use crate::calibrating::calibrate;
+use crate::channel_name::model_channels;
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
 use crate::hold_out::hold_out;
@@ -180,9 +181,7 @@ impl<'a> PreparedTraining<'a> {
             validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
         };
         observer.notice(&Notice::TrainingData(&data));
-        // A single channel needs no name.
-        let named = training.first().map(|subject| subject.scan.names()).filter(|names| names.len() > 1);
-        let channels = named.unwrap_or_default().to_vec();
+        let channels = model_channels(&training);
         if config.bands == 0 {
             training.clear();
         }

@@ -252,8 +252,9 @@ impl Localizer {
         Ok(self)
     }
 
-    /// Sets the names of the channels in the order of the model. The channels of a scan with names are then brought
-    /// into this order; other names are an error. Without names, any order is accepted.
+    /// Sets the names of the channels in the order of the model. Several channels of a scan with names are then brought
+    /// into this order; other names are an error. A single channel of another name is accepted, since a file may have any
+    /// name. Without names, any order is accepted.
     ///
     /// # Errors
     /// [`PredictError::Preprocess`] for another number of names than channels, and for a name that occurs twice.

@@ -886,6 +886,11 @@ fn channels_have_names_scales_and_maps_of_their_own() {
     assert!(
         made.clone().with_channel_names(["flair"]).is_err() && made.with_channel_names(["a", "a"]).is_err()
     );
+    // A file of a single channel may have any name.
+    let fitted = Preprocessing::heads(GRID).fit([self::scan(&volume(1))]).unwrap();
+    let made = Localizer::new(vae(1), fitted, Provenance::default()).unwrap();
+    let made = made.with_channel_names(["flair"]).unwrap();
+    assert!(made.score(&self::scan(&volume(30)).with_names(["t1"]).unwrap(), &names[..1]).is_ok());
 }
 
 #[test]

@@ -345,14 +345,23 @@ impl Case {
             _ => None,
         };
         let scan = Scan::joined(volumes).map_err(not_one)?;
-        let names = match options.named_channels() {
-            // The channels of a single file are not named after the file.
-            [] if scan.channels() != self.files().len() => return Ok((scan, mask)),
+        // The channels of a single file are not named after the file.
+        if options.named_channels().is_empty() && scan.channels() != self.files().len() {
+            return Ok((scan, mask));
+        }
+        Ok((scan.with_names(self.channel_names(options)).map_err(not_one)?, mask))
+    }
+
+    /// The names of the channels of [`Case::read_scan_with`], if each of them is a file or has a name by the options;
+    /// none for a picture.
+    #[must_use]
+    pub fn channel_names(&self, options: &ReadOptions) -> Vec<String> {
+        match options.named_channels() {
+            _ if !self.is_volume() => Vec::new(),
             [] if !self.channels.is_empty() => self.channels.clone(),
             [] => self.images.iter().map(|path| channel_name(path)).collect(),
             names => names.to_vec(),
-        };
-        Ok((scan.with_names(names).map_err(not_one)?, mask))
+        }
     }
 
     /// The files that are read one after the other: one for each channel, or the first slice of a series.

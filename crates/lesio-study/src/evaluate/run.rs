@@ -15,6 +15,7 @@ use super::results::EvaluationResults;
 use super::work::{Found, Work};
 use crate::apart::require_apart;
 use crate::calibrating::calibrate;
+use crate::channel_name::notice_other_channel;
 use crate::error::StudyError;
 use crate::folder::{case_folders, prepare_folder};
 use crate::lesion_groups::LesionGroups;
@@ -65,7 +66,7 @@ pub fn measure_cases(
     let [own, others] = [validation, test].map(|cases| cases.iter().map(Case::patient));
     require_apart(("validation", own), ("test", others))?;
     let validation = ReadCases::new(validation, &config.reading);
-    let mut models = model_set(localizers, &validation, config, observer)?;
+    let mut models = model_set(localizers, test, &validation, config, observer)?;
     let mut learned = Vec::new();
     if !config.ensemble.is_empty() {
         models = models.ensembles(&config.ensemble)?;
@@ -185,6 +186,7 @@ fn first_seconds(
 /// The models with their predictors, calibrated where they have to be.
 fn model_set(
     localizers: impl IntoIterator<Item = (String, Localizer)>,
+    test: &[Case],
     validation: &ReadCases<'_>,
     config: &EvaluateConfig,
     observer: &mut dyn Observer,
@@ -207,6 +209,7 @@ fn model_set(
             localizer = calibrate(localizer, validation, &names, |done| observer.advance(done))?;
             observer.end();
         }
+        notice_other_channel(&localizer, test, &config.reading, observer);
         models = models.localizer(label, localizer, names)?;
     }
     Ok(models)

@@ -13,6 +13,7 @@ use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport};
 use super::work::Work;
 use crate::case_record::{forget, record};
+use crate::channel_name::notice_other_channel;
 use crate::folder::{PAGE, check_folder};
 use crate::observer::{Notice, Observer, Step};
 use crate::shard::ShardRecord;
@@ -86,6 +87,7 @@ pub fn localize_folder(
     }
 
     let all = data.cases();
+    notice_other_channel(localizer, all, &config.reading, observer);
     let files = CaseFiles::of(config, all)?;
     if config.layout == OutputLayout::Bids {
         derivative::describe(&config.folder, data.root(), &predictors)?;
