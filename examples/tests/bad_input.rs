@@ -314,6 +314,9 @@ fn inject_lesions_says_what_is_wrong() {
     write_heads(&data, 6);
     fail(inject(&data).args(["--tissue", "absent.nii.gz"]), &["subject00", "no mask"]);
     fail(inject(&data).args(["--every", "1"]), &["every is 1"]);
+    let few = folder.path().join("few");
+    write_heads(&few, 3);
+    fail(inject(&few).args(["--every", "4"]), &["no case would get a lesion: there are 3, and one in 4"]);
     fail(inject(&data).args(["--radius", "5"]), &["--radius takes two numbers"]);
     fail(inject(&data).args(["--within", "77"]), &["case subject04", "no voxel has a label"]);
     fail(inject(&data).args(["--radius", "90,95"]), &["case subject04", "found room for 0"]);

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ fn tables(out: &Path) -> [String; 2] {
 /// The page of all cases, and those of the cases.
 fn pages(out: &Path) -> Vec<(String, Vec<u8>)> {
     let mut pages = vec![("report.html".to_owned(), fs::read(out.join("report.html")).unwrap())];
-    for entry in fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()) {
+    for entry in case_folders(out) {
         for name in ["case.html", "pixel-l1_thumbnail.png"] {
             let path = entry.join(name);
             pages.push((path.strip_prefix(out).unwrap().display().to_string(), fs::read(path).unwrap()));
@@ -45,6 +45,11 @@ fn pages(out: &Path) -> Vec<(String, Vec<u8>)> {
     }
     pages.sort();
     pages
+}
+
+fn case_folders(out: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(out).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
 }
 
 #[test]
@@ -80,6 +85,11 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
     assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
     fail(&mut localize(&model, &data, &out), &["report.json exists"]);
+    // A map that lost its content is written again.
+    let map = case_folders(&out)[0].join("pixel-l1.tiff");
+    fs::write(&map, "").unwrap();
+    fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
+    assert!(map.metadata().unwrap().len() > 0);
 
     // Several at once, and killed, too.
     let out = folder.join("workers");
@@ -113,6 +123,14 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     fail(&mut merge(), &["1 of 41 images could not be mapped"]);
     assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
     fail(&mut merge(), &["report.json"]);
+    let merged: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(merged["model"]["file"], Value::from(model.to_str().unwrap()));
+    let halves = folder.join("halves");
+    let _ = localize(&model, &data, &halves).args(["--shard", "1/2"]).output().unwrap();
+    fail(
+        program("merge").arg(out.join("report-1-of-3.json")).arg(halves.join("report-1-of-2.json")),
+        &["shards 1/3 and 1/2 have different numbers of shards"],
+    );
     let no_share = ran(localize(&model, &data, &out).args(["--shard", "4/3"]));
     assert_eq!(no_share.code, Some(2), "{}", no_share.err);
     assert!(no_share.err.contains("K from 1 to N"), "{}", no_share.err);

@@ -11,6 +11,7 @@ use lesio_io::{ReadOptions, WriteOptions};
 use lesio_phantom::Site;
 use lesio_settings::setters;
 
+use crate::error::StudyError;
 use crate::folder::{check_folder, prepare_folder};
 use crate::injection::{InjectedSubject, Injection, InjectionConfig};
 use crate::observer::{Observer, Step};
@@ -111,6 +112,11 @@ pub fn inject_data_set(
     };
     let roles =
         Injection::new(config.injection.clone()).map_err(WorkflowError::InjectionConfig)?.roles(cases.len());
+    if roles.iter().all(|role| role.injected.is_none()) {
+        let (found, every) = (cases.len(), config.injection.every);
+        let what = format!("no case would get a lesion: there are {found}, and one in {every} gets lesions");
+        return Err(StudyError::Nothing { what }.into());
+    }
     // Subjects with lesions are checked first: if lesions do not fit, nothing is written.
     observer.begin(&Step::InjectingLesions, cases.len());
     let mut with_lesions = BTreeMap::new();

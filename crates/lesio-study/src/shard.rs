@@ -151,6 +151,18 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
     for mut report in reports {
         let record =
             report.shard().take().ok_or_else(|| refused("a report is not that of a shard".to_owned()))?;
+        if let Some((whole, first)) = &joined {
+            for (differ, what) in [
+                (first.shard.of() != record.shard.of(), "different numbers of shards"),
+                (first.all != record.all, "different data sets"),
+                (whole.fingerprint() != report.fingerprint(), "different models"),
+                (first.options != record.options, "different options"),
+            ] {
+                if differ {
+                    return Err(refused(format!("shards {} and {} have {what}", first.shard, record.shard)));
+                }
+            }
+        }
         if !seen.insert(record.shard.index()) {
             return Err(refused(format!("shard {} occurs twice", record.shard)));
         }
@@ -163,21 +175,10 @@ pub(crate) fn join_shards<R: ShardReport>(reports: impl IntoIterator<Item = R>) 
                 return Err(refused(format!("case {id} is in two shards")));
             }
         }
-        let Some((whole, first)) = &mut joined else {
-            joined = Some((report, record));
-            continue;
-        };
-        for (differ, what) in [
-            (first.shard.of() != record.shard.of(), "different numbers of shards"),
-            (first.all != record.all, "different data sets"),
-            (whole.fingerprint() != report.fingerprint(), "different models"),
-            (first.options != record.options, "different options"),
-        ] {
-            if differ {
-                return Err(refused(format!("shards {} and {} have {what}", first.shard, record.shard)));
-            }
+        match &mut joined {
+            Some((whole, _)) => whole.absorb(report)?,
+            None => joined = Some((report, record)),
         }
-        whole.absorb(report)?;
     }
     let (mut whole, first) = joined.ok_or_else(|| refused("there is no report".to_owned()))?;
     let of = first.shard.of();

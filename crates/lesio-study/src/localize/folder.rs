@@ -100,6 +100,7 @@ pub fn localize_folder(
         predictor_choice,
         postprocessing: localizer.postprocessing().clone(),
         model: localizer.provenance().clone(),
+        model_file: None,
         layout: config.layout,
         shard: config.shard.map(|shard| ShardRecord::new(shard, all, &places, work.options())),
         fingerprint: work.fingerprint,

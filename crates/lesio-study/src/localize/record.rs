@@ -19,10 +19,11 @@ impl Work<'_> {
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 
-    /// The results of a case that an earlier run finished with the same key, if all their files exist.
+    /// The results of a case that an earlier run finished with the same key, if all their files exist and none is empty.
     pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
         let case: Option<LocalizedCase> = finished(&files.record(), key);
-        case.filter(|case| case.files().all(|file| file.is_file()))
+        let holds = |file: &PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
+        case.filter(|case| case.files().all(holds))
     }
 
     /// A checksum of all options that change the results. The memory limit does not, so a run can be continued with

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lesio_anomaly::{PostProcessing, Provenance};
 use lesio_io::dataset::Case;
@@ -28,6 +28,8 @@ pub struct LocalizationReport {
     pub postprocessing: PostProcessing,
     /// Where the model comes from.
     pub model: Provenance,
+    /// The file of the model, if the report was read and states it.
+    pub model_file: Option<PathBuf>,
     /// What changes with anything that changes maps or thresholds, see [`Localizer::fingerprint`](lesio_anomaly::Localizer::fingerprint).
     pub fingerprint: String,
     /// How the results are arranged.
@@ -74,7 +76,7 @@ impl LocalizationReport {
     }
 
     /// As `report.json` has the report, to be written piece by piece ([`write_json`](lesio_report::write_json)): that of thousands
-    /// of cases is never held as text. `model` is the file of the model, and `stamp` what else a program says, such as its
+    /// of cases is never held as text. `model` is the file of the model, by default [`LocalizationReport::model_file`], and `stamp` what else a program says, such as its
     /// command.
     pub fn record<'a>(&'a self, model: Option<&'a Path>, stamp: &'a Extra) -> impl Serialize + 'a {
         Record {
@@ -82,7 +84,11 @@ impl LocalizationReport {
             rule: &self.rule,
             predictor_choice: self.predictor_choice.as_deref(),
             postprocessing: &self.postprocessing,
-            model: ModelRecord { provenance: &self.model, fingerprint: &self.fingerprint, file: model },
+            model: ModelRecord {
+                provenance: &self.model,
+                fingerprint: &self.fingerprint,
+                file: model.or(self.model_file.as_deref()),
+            },
             layout: self.layout,
             pages: self.pages,
             shard: self.shard.as_ref(),
@@ -100,12 +106,13 @@ impl LocalizationReport {
         let read: ReadRecord = serde_json::from_reader(BufReader::new(from))?;
         let ReadRecord { rule, predictor_choice, postprocessing, model, layout, pages, shard, cases, failed } =
             read;
-        let (model, fingerprint) = (model.provenance, model.fingerprint);
+        let (model, fingerprint, model_file) = (model.provenance, model.fingerprint, model.file);
         Ok(Self {
             rule,
             predictor_choice,
             postprocessing,
             model,
+            model_file,
             fingerprint,
             layout,
             pages,
@@ -166,4 +173,6 @@ struct ReadRecord {
 struct ReadModel {
     provenance: Provenance,
     fingerprint: String,
+    #[serde(default)]
+    file: Option<PathBuf>,
 }
