@@ -33,6 +33,14 @@ pub enum ImageError {
     /// No voxel belongs to the foreground.
     #[error("the foreground is empty")]
     EmptyForeground,
+    /// One of several channels of a volume cannot be processed.
+    #[error("channel {channel:?} cannot be used")]
+    Channel {
+        /// Its name, or its number from 0 if channels have no names.
+        channel: String,
+        /// Why.
+        source: Box<ImageError>,
+    },
     /// An array has another shape than the one it belongs to.
     #[error("{what} has shape {found:?}, expected {expected:?}")]
     ShapeMismatch {

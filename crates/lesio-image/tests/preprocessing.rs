@@ -400,3 +400,32 @@ fn settings_that_cannot_be_are_named() {
         );
     }
 }
+
+#[test]
+fn a_fault_of_one_of_several_channels_names_it() {
+    let good = Array3::from_shape_fn((6, 6, 4), |(i, j, k)| (i * 7 + j * 3 + k) as f32);
+    let scan = |bad: Array3<f32>| {
+        let volumes = [good.clone(), bad].map(|data| Volume::new(data, Geometry::default()));
+        Scan::joined(volumes.to_vec()).unwrap()
+    };
+    let mut broken = good.clone();
+    broken[[1, 2, 3]] = f32::NAN;
+    let faults = [(broken, "1 values are NaN"), (Array3::zeros((6, 6, 4)), "no contrast")];
+    for intensity in [Intensity::Robust(RobustScaling::new()), Intensity::Standardized(Default::default())] {
+        let preprocessing = Preprocessing::new([8, 8]).intensity(intensity);
+        let fitted = preprocessing.fit([scan(good.clone())]).unwrap();
+        for (bad, said) in &faults {
+            let bad = scan(bad.clone());
+            let named = bad.clone().with_names(["flair", "t1"]).unwrap();
+            for (scan, name) in [(&bad, "1"), (&named, "t1")] {
+                let Err(PreprocessError::Image(ImageError::Channel { channel, source })) =
+                    fitted.prepare(scan)
+                else {
+                    panic!("another error");
+                };
+                assert_eq!(channel, name);
+                assert!(source.to_string().contains(said), "{source}");
+            }
+        }
+    }
+}
