@@ -143,10 +143,6 @@ pub struct ModelArgs {
     /// by default 0. For textures and objects that no lamp lights evenly
     #[arg(long, value_parser = number(0.0, 0.99))]
     shading: Option<f64>,
-    /// Train restorers and segmenters on random parts of this many rows and columns; by default on whole images. With a
-    /// larger --size, this learns fine textures in the same time. Not for aligned objects
-    #[arg(long, value_name = "PIXELS", value_parser = whole(1, 4096))]
-    crop: Option<usize>,
     /// Window of the median filter on maps along slices, rows and columns: in millimeters for volumes, in pixels of the
     /// network's grid for images, whose pixel size is unknown. Each length is rounded to an odd number of voxels; 0
     /// leaves an axis unfiltered. By default 3,5,5 for heads and 0,3,3 otherwise
@@ -166,7 +162,7 @@ pub struct ModelArgs {
 }
 
 /// Arguments that only some kinds of models use, by their long names.
-const OF_KINDS: [(&str, &[ModelKind]); 10] = [
+const OF_KINDS: [(&str, &[ModelKind]); 9] = [
     ("latent", &[ModelKind::Vae]),
     ("beta", &[ModelKind::Vae]),
     ("likelihood", &[ModelKind::Vae]),
@@ -176,7 +172,6 @@ const OF_KINDS: [(&str, &[ModelKind]); 10] = [
     ("noise", &[ModelKind::Vae, ModelKind::Denoiser]),
     ("anomalies", &[ModelKind::Restorer, ModelKind::Segmenter]),
     ("gradual", &[ModelKind::Restorer, ModelKind::Segmenter]),
-    ("crop", &[ModelKind::Restorer, ModelKind::Segmenter]),
 ];
 
 /// Arguments whose effect depends on other arguments: a change of each, and why it may have no effect.
@@ -472,7 +467,7 @@ impl ModelArgs {
             return ModelTraining::Denoiser { model: network, training };
         }
         let mirror = augmentation.mirror;
-        let training = SyntheticTraining::default().train(train).augmentation(augmentation).crop(self.crop);
+        let training = SyntheticTraining::default().train(train).augmentation(augmentation);
         let mut anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
         anomalies.gradual = self.gradual;
         let model = TaughtConfig::new(network, anomalies).test_time_mirror(mirror);

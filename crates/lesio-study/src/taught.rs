@@ -1,6 +1,7 @@
 //! Pictures of the synthetic anomalies that a model learns from.
 
 use lesio_image::Image;
+use lesio_nn::Shape;
 use lesio_report::{Montage, Picture, Rgb};
 use lesio_vae::{Examples, SyntheticExample, synthetic_examples};
 use ndarray::{Array2, Array3};
@@ -30,13 +31,16 @@ pub(crate) fn taught_examples(
 }
 
 /// A montage with examples in columns: the image, the image with its anomaly, and the outline of the anomaly.
-pub(crate) fn taught_montage(examples: &[SyntheticExample]) -> Result<Montage, PresentationError> {
+pub(crate) fn taught_montage(
+    examples: &[SyntheticExample],
+    shape: Shape,
+) -> Result<Montage, PresentationError> {
     let [mut originals, mut changed, mut outlined] = [const { Vec::new() }; 3];
     for example in examples {
-        let (c, h, w) = (example.shape.channels, example.shape.height, example.shape.width);
+        let (h, w) = (shape.height, shape.width);
         let image = |values: &[f32]| {
             let value = |(channel, row, column)| values[(channel * h + row) * w + column];
-            Image::new(Array3::from_shape_fn((c, h, w), value))
+            Image::new(Array3::from_shape_fn((shape.channels, h, w), value))
         };
         let (original, with) = (image(&example.original), image(&example.changed));
         let window = image_window(&original)?;

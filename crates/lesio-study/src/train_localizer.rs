@@ -285,7 +285,7 @@ impl TrainedLocalizer {
         );
         if !self.taught.is_empty() {
             page = page.montage(
-                &taught_montage(&self.taught)?,
+                &taught_montage(&self.taught, self.localizer.model().image_shape())?,
                 "Training images with synthetic anomalies, which are outlined in the last row. The model detects anomalies \
                  that resemble them.",
             )?;

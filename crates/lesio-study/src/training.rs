@@ -138,12 +138,10 @@ impl ModelTraining {
             Self::Restorer { model, training } => {
                 model.restorer()?;
                 training.validate().map_err(ConfigError::from)?;
-                training.trained(model)?;
             }
             Self::Segmenter { model, training } => {
                 model.segmenter()?;
                 training.validate().map_err(ConfigError::from)?;
-                training.trained(model)?;
             }
         }
         Ok(())
@@ -265,14 +263,14 @@ pub fn train(
         }
         ModelTraining::Restorer { model, training } => {
             let initial = Restorer::initial_parameters(&model, training.train.seed)?;
-            let engine = run.engine(&training.trained(&model)?.restorer()?, &initial, &training.train)?;
+            let engine = run.engine(&model.restorer()?, &initial, &training.train)?;
             let train = training.train.clone();
             let objective = SyntheticObjective::restorer(&model, training, examples, validation, own)?;
             run.train(objective, [engine], train, &ModelConfig::Restorer { config: model })
         }
         ModelTraining::Segmenter { model, training } => {
             let initial = AnomalySegmenter::initial_parameters(&model, training.train.seed)?;
-            let engine = run.engine(&training.trained(&model)?.segmenter()?, &initial, &training.train)?;
+            let engine = run.engine(&model.segmenter()?, &initial, &training.train)?;
             let train = training.train.clone();
             let objective = SyntheticObjective::segmenter(&model, training, examples, validation, own)?;
             run.train(objective, [engine], train, &ModelConfig::Segmenter { config: model })

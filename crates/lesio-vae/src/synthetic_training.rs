@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use lesio_nn::{Batch, EngineError, Engines, Objective, Shape, Terms, TrainConfig, TrainingEngine, random};
-use lesio_settings::{SettingError, in_range, setters};
+use lesio_settings::{SettingError, setters};
 use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -25,15 +24,9 @@ pub struct SyntheticTraining {
     pub train: TrainConfig,
     /// Augmentation of the images.
     pub augmentation: Augmentation,
-    /// Rows and columns of the random part of each augmented image on which a step trains, at most those of the image,
-    /// and divisible by 2 for each width of the network after the first. Default: the whole image. A step on a part
-    /// takes less time, so that a network can be trained for images of higher resolution. It learns nothing about
-    /// the position in the image: use it for textures, not for aligned objects.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub crop: Option<usize>,
 }
 
-setters!(SyntheticTraining { train: TrainConfig, augmentation: Augmentation, crop: Option<usize> });
+setters!(SyntheticTraining { train: TrainConfig, augmentation: Augmentation });
 
 impl SyntheticTraining {
     /// Checks every setting.
@@ -43,22 +36,6 @@ impl SyntheticTraining {
     pub fn validate(&self) -> Result<(), SettingError> {
         self.train.validate().map_err(|error| error.within("train"))?;
         self.augmentation.validate().map_err(|error| error.within("augmentation"))
-    }
-
-    /// The configuration of the network that a step trains: that of the model, for images of the size of
-    /// [`SyntheticTraining::crop`]. Its parameters are those of the model.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for a crop that is larger than the image, or cannot be halved for each width.
-    pub fn trained(&self, model: &TaughtConfig) -> Result<TaughtConfig, ConfigError> {
-        let mut trained = model.clone();
-        if let Some(side) = self.crop {
-            let shape = model.image_shape();
-            in_range("crop", side, 1..=shape.height.min(shape.width))?;
-            (trained.network.height, trained.network.width) = (side, side);
-        }
-        trained.validate()?;
-        Ok(trained)
     }
 }
 
@@ -143,7 +120,6 @@ impl SyntheticObjective {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         training.validate()?;
-        training.trained(config)?;
         check_shape(config.image_shape(), &[&examples, &validation])?;
         let fingerprint = fingerprint(&(config, &training), &examples, &validation);
         let synthesizer =
@@ -171,10 +147,9 @@ impl SyntheticObjective {
             false => (&self.examples, &self.training.augmentation),
         };
         check_samples(batch.samples, set)?;
-        let view = View { augmentation, crop: self.training.crop };
-        draw(&self.synthesizer, batch, set, view, &mut self.buffers);
+        draw(&self.synthesizer, batch, set, augmentation, &mut self.buffers);
         engine.forward(&[&self.buffers.seen], batch.samples.len())?;
-        let losses = loss(self.task, view.shape(set), &mut self.buffers, engine.output(0));
+        let losses = loss(self.task, set.shape(), &mut self.buffers, engine.output(0));
         if !validation {
             engine.backward(&[&self.buffers.gradient])?;
         }
@@ -186,8 +161,6 @@ impl SyntheticObjective {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SyntheticExample {
-    /// Shape of the image: that of [`SyntheticTraining::trained`].
-    pub shape: Shape,
     /// The image without the anomaly, augmented, `[c, h, w]`.
     pub original: Vec<f32>,
     /// The image with the anomaly, `[c, h, w]`.
@@ -210,20 +183,18 @@ pub fn synthetic_examples(
 ) -> Result<Vec<SyntheticExample>, ConfigError> {
     config.validate()?;
     training.validate()?;
-    check_shape(config.image_shape(), &[examples])?;
-    let shape = training.trained(config)?.image_shape();
+    let shape = config.image_shape();
+    check_shape(shape, &[examples])?;
     let synthesizer = Synthesizer::new(&config.anomalies, own).map_err(|error| error.within("anomalies"))?;
     let count = count.min(examples.len());
     let samples: Vec<usize> = (0..count).map(|k| k * examples.len() / count).collect();
     let (mut buffers, batch) = (Buffers::default(), Batch::new(&samples, training.train.seed));
-    let view = View { augmentation: &training.augmentation, crop: training.crop };
-    draw(&synthesizer, &batch, examples, view, &mut buffers);
+    draw(&synthesizer, &batch, examples, &training.augmentation, &mut buffers);
     let Buffers { clean, seen, marks, .. } = &buffers;
     let images = clean.chunks_exact(shape.len()).zip(seen.chunks_exact(shape.len()));
     Ok(images
         .zip(marks.chunks_exact(shape.pixels()))
         .map(|((original, changed), anomaly)| SyntheticExample {
-            shape,
             original: original.to_vec(),
             changed: changed.to_vec(),
             anomaly: anomaly.to_vec(),
@@ -263,46 +234,15 @@ impl Objective<1> for SyntheticObjective {
     }
 }
 
-/// What a step sees of an image.
-#[derive(Clone, Copy, Debug)]
-struct View<'a> {
-    augmentation: &'a Augmentation,
-    crop: Option<usize>,
-}
-
-impl View<'_> {
-    fn shape(self, set: &Examples) -> Shape {
-        let whole = set.shape();
-        self.crop.map_or(whole, |side| Shape::new(whole.channels, side, side))
-    }
-
-    /// An image and its region of interest, augmented and cropped at a random position.
-    fn draw(
-        self,
-        generator: &mut ChaCha8Rng,
-        whole: Shape,
-        image: &[f32],
-        region: Option<&[bool]>,
-    ) -> (Vec<f32>, Option<Vec<bool>>) {
-        let (mut image, mut region) = (image.to_vec(), region.map(<[bool]>::to_vec));
-        self.augmentation.apply(generator, whole, &mut image, region.as_deref_mut());
-        let Some(side) = self.crop else { return (image, region) };
-        let first = [whole.height, whole.width].map(|size| generator.random_range(0..=size - side));
-        (cropped(&image, whole, first, side), region.map(|region| cropped(&region, whole, first, side)))
-    }
-}
-
-/// The part of planes with `side` rows and columns, from the given row and column on.
-fn cropped<T: Copy>(planes: &[T], whole: Shape, [row, column]: [usize; 2], side: usize) -> Vec<T> {
-    let rows = planes
-        .chunks_exact(whole.pixels())
-        .flat_map(|plane| plane.chunks_exact(whole.width).skip(row).take(side));
-    rows.flat_map(|values| &values[column..column + side]).copied().collect()
-}
-
 /// Draws the images of a batch: original, with an anomaly, and the mask of the anomaly.
-fn draw(synthesizer: &Synthesizer, batch: &Batch<'_>, set: &Examples, view: View<'_>, buffers: &mut Buffers) {
-    let shape = view.shape(set);
+fn draw(
+    synthesizer: &Synthesizer,
+    batch: &Batch<'_>,
+    set: &Examples,
+    augmentation: &Augmentation,
+    buffers: &mut Buffers,
+) {
+    let shape = set.shape();
     let Buffers { clean, seen, marks, .. } = buffers;
     clean.resize(batch.samples.len() * shape.len(), 0.0);
     seen.resize(clean.len(), 0.0);
@@ -315,10 +255,11 @@ fn draw(synthesizer: &Synthesizer, batch: &Batch<'_>, set: &Examples, view: View
         .for_each(|(((clean, seen), marks), &sample)| {
             let stream = (batch.epoch * set.len() + sample) as u64;
             let generator = &mut random::generator(batch.seed ^ CORRUPTION_SEED, stream);
-            let (image, region) = view.draw(generator, set.shape(), set.image(sample), set.region(sample));
-            clean.copy_from_slice(&image);
-            let other = set.image(generator.random_range(0..set.len()));
-            let (mut other, _) = view.draw(generator, set.shape(), other, None);
+            clean.copy_from_slice(set.image(sample));
+            let mut region = set.region(sample).map(<[bool]>::to_vec);
+            augmentation.apply(generator, shape, clean, region.as_deref_mut());
+            let mut other = set.image(generator.random_range(0..set.len())).to_vec();
+            augmentation.apply(generator, shape, &mut other, None);
             // Augmentation changes the brightness, but no real image exceeds the range.
             synthesizer.limit(clean);
             synthesizer.limit(&mut other);
@@ -442,45 +383,11 @@ mod tests {
         let shown = of(3);
         assert_eq!(shown.iter().map(|one| one.original[0]).collect::<Vec<_>>(), [0.2, 0.3, 0.5]);
         assert!(shown.iter().any(|one| one.anomaly.contains(&true)));
-        for SyntheticExample { original, changed, anomaly, .. } in &shown {
+        for SyntheticExample { original, changed, anomaly } in &shown {
             let same = original.iter().zip(changed).zip(anomaly);
             assert!(same.filter(|(_, inside)| !**inside).all(|((a, b), _)| (a - b).abs() <= 0.021));
         }
         assert_eq!((of(9).len(), of(0).len()), (5, 0));
-    }
-
-    #[test]
-    fn crops_are_parts_of_an_image_with_their_region() {
-        let whole = Shape::new(2, 6, 9);
-        let image: Vec<f32> = (0..whole.len()).map(|k| k as f32).collect();
-        let region: Vec<bool> = (0..whole.pixels()).map(|k| k % 3 == 0).collect();
-        let view = View { augmentation: &Augmentation::default(), crop: Some(4) };
-        let mut found = std::collections::BTreeSet::new();
-        for stream in 0..200 {
-            let generator = &mut random::generator(1, stream);
-            let (part, inside) = view.draw(generator, whole, &image, Some(&region));
-            let first = part[0] as usize;
-            let index = |k: usize| first + k / 16 * 54 + k % 16 / 4 * 9 + k % 4;
-            assert_eq!(part, (0..32).map(|k| index(k) as f32).collect::<Vec<_>>());
-            assert_eq!(inside.unwrap(), (0..16).map(|k| index(k) % 3 == 0).collect::<Vec<_>>());
-            found.insert(first);
-        }
-        // Every position: rows 0 to 2, columns 0 to 5.
-        assert_eq!(found, (0..18).map(|k| k / 6 * 9 + k % 6).collect());
-    }
-
-    #[test]
-    fn crops_that_do_not_fit_are_errors() {
-        let network = DenoiserConfig::new(1, 32, 48).widths([4, 4, 4]);
-        let config = TaughtConfig::new(network, SyntheticAnomalies::medical());
-        let trained = |crop| SyntheticTraining::default().crop(crop).trained(&config);
-        assert_eq!(trained(None).unwrap(), config);
-        assert_eq!(trained(Some(16)).unwrap().image_shape(), Shape::new(1, 16, 16));
-        for side in [0, 33, usize::MAX] {
-            let error = trained(Some(side)).unwrap_err();
-            assert!(matches!(&error, ConfigError::Setting(error) if error.setting == "crop"), "{error}");
-        }
-        assert!(matches!(trained(Some(18)), Err(ConfigError::Size { halvings: 2, .. })));
     }
 
     #[test]

@@ -251,7 +251,14 @@ fn images_outside_the_range_of_anomalies_are_refused() {
 fn a_segmenter_learns_to_mark_lesions_and_to_paint_them_away() {
     let (training, anomalies) = taught();
     let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
-    let segmenter = trained_segmenter(&config, &training);
+    let parameters = AnomalySegmenter::initial_parameters(&config, 4).unwrap();
+    let network = config.segmenter().unwrap();
+    let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
+    let objective =
+        SyntheticObjective::segmenter(&config, training.clone(), heads(0..36), heads(100..108), &[]).unwrap();
+    let mut trainer = Trainer::new(objective, [engine], training.train.clone()).unwrap();
+    let parameters = run(&mut trainer);
+    let segmenter = AnomalySegmenter::from_parameters(config.clone(), &parameters, &Device::Cpu).unwrap();
     let (values, mask) = lesions(&heads(200..210));
     let images = ImageBatch::new(&values, Shape::new(1, 32, 32)).unwrap();
     let found = segmenter.segment(images).unwrap();
@@ -261,26 +268,4 @@ fn a_segmenter_learns_to_mark_lesions_and_to_paint_them_away() {
     // An image alone is marked as in a batch.
     let alone = segmenter.segment(ImageBatch::new(&values[..1024], images.shape()).unwrap()).unwrap();
     assert_eq!(alone.logits, found.logits[..1024]);
-}
-
-#[test]
-fn a_segmenter_learns_from_parts_of_images() {
-    let (training, anomalies) = taught();
-    let config = TaughtConfig::new(DenoiserConfig::new(1, 32, 32).widths([6, 12]), anomalies);
-    let segmenter = trained_segmenter(&config, &training.crop(Some(16)));
-    let (values, mask) = lesions(&heads(200..210));
-    let found = segmenter.segment(ImageBatch::new(&values, Shape::new(1, 32, 32)).unwrap()).unwrap();
-    let [inside, outside] = means(found.logits.iter().map(|z| 1.0 / (1.0 + (-z).exp())), &mask);
-    assert!(inside > 0.4 && outside < 0.1, "{inside} {outside}");
-}
-
-fn trained_segmenter(config: &TaughtConfig, training: &SyntheticTraining) -> AnomalySegmenter {
-    let parameters = AnomalySegmenter::initial_parameters(config, 4).unwrap();
-    let network = training.trained(config).unwrap().segmenter().unwrap();
-    let engine = Device::Cpu.training_engine(&network, &parameters, 8, InputGradients::Skip).unwrap();
-    let objective =
-        SyntheticObjective::segmenter(config, training.clone(), heads(0..36), heads(100..108), &[]).unwrap();
-    let mut trainer = Trainer::new(objective, [engine], training.train.clone()).unwrap();
-    let parameters = run(&mut trainer);
-    AnomalySegmenter::from_parameters(config.clone(), &parameters, &Device::Cpu).unwrap()
 }
