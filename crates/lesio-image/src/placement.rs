@@ -113,7 +113,7 @@ impl Placement {
         there.iter().chain(&back).all(AxisMap::is_exact) && self.parts.scale == [1.0, 1.0]
     }
 
-    /// A plane of the image's size on the grid; grid pixels beyond the image are `fill`.
+    /// A plane `(row, column)` of the image's size on the grid; grid pixels beyond the image are `fill`.
     ///
     /// # Errors
     /// [`ImageError::ShapeMismatch`] for a plane of another size.
@@ -122,7 +122,7 @@ impl Placement {
         Ok(apply_axes(plane, &self.grid_axes(self.parts.interpolation), fill))
     }
 
-    /// A map of the grid's size on the image; image pixels beyond the grid are `fill`.
+    /// A map `(row, column)` of the grid's size on the image; image pixels beyond the grid are `fill`.
     ///
     /// # Errors
     /// [`ImageError::ShapeMismatch`] for a map of another size.
@@ -131,7 +131,7 @@ impl Placement {
         Ok(apply_axes(map, &self.image_axes(self.parts.interpolation), fill))
     }
 
-    /// A mask of the image's size on the grid, by nearest pixels; `false` beyond the image.
+    /// A mask `(row, column)` of the image's size on the grid, by nearest pixels; `false` beyond the image.
     ///
     /// # Errors
     /// [`ImageError::ShapeMismatch`] for a mask of another size.
@@ -140,7 +140,7 @@ impl Placement {
         Ok(pick(mask, &self.grid_axes(Interpolation::Nearest), self.parts.grid))
     }
 
-    /// A mask of the grid's size on the image, by nearest pixels; `false` beyond the grid.
+    /// A mask `(row, column)` of the grid's size on the image, by nearest pixels; `false` beyond the grid.
     ///
     /// # Errors
     /// [`ImageError::ShapeMismatch`] for a mask of another size.

@@ -94,7 +94,7 @@ impl PreparedScan {
         Ok(Self { planes, foreground, scales, plane, turn, like })
     }
 
-    /// Restores maps on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
+    /// Restores maps `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
     /// outside the network's grid are `fill`. Values are not rescaled.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl PreparedScan {
         self.restore(maps, fill, |placement, map| placement.to_image(map, fill))
     }
 
-    /// Restores masks on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
+    /// Restores masks `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
     /// outside the network's grid are `false`.
     ///
     /// # Errors

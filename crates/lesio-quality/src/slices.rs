@@ -23,13 +23,14 @@ pub struct TrueSlice {
     pub case: String,
     /// Its position in the volume, counted from 0.
     pub index: usize,
-    /// Intensities, as the first two axes of the volume.
+    /// Intensities, `(i, j)`: the first two axes of the volume.
     pub image: Array2<f32>,
-    /// True labels.
+    /// True labels, `(i, j)`, 0 for none.
     pub truth: Array2<u8>,
-    /// Center of the labeled structures in pixel edges: of the slice's own, else of the whole volume's.
+    /// Center `[i, j]` of the labeled structures in pixels from the first pixel's outer edge: of the slice's own, else of
+    /// the whole volume's.
     pub center: [f64; 2],
-    /// Segmentations of this slice by the user's networks: candidates in addition to those of a pipeline. None of these
+    /// Segmentations of this slice, `(i, j)`, by the user's networks: candidates in addition to those of a pipeline. None of these
     /// networks may have been trained on the patient. See [`TrueSlice::segmented`].
     pub given: Vec<Array2<u8>>,
 }

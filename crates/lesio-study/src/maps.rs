@@ -21,7 +21,8 @@ pub enum Stage {
 
 pub(crate) const STAGES: [Stage; 2] = [Stage::Raw, Stage::Postprocessed];
 
-/// The maps of a subject: raw and post-processed for each predictor, as volumes.
+/// The maps of a subject: raw and post-processed for each predictor. All arrays have the shape of the subject's image,
+/// `(i, j, k)` in the order of its file; a picture is `(column, row, 1)`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Maps {
@@ -31,7 +32,7 @@ pub struct Maps {
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
-    /// The axis through the slices.
+    /// The axis through the slices, 0 to 2.
     pub axis: usize,
     /// The resolution of the subject.
     pub resolution: Resolution,
@@ -72,7 +73,7 @@ impl Maps {
     }
 }
 
-/// The common parts of all maps of a subject.
+/// The common parts of all maps of a subject. Arrays are like those of [`Maps`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Scene {
@@ -80,7 +81,7 @@ pub struct Scene {
     pub reconstruction: Array3<f32>,
     /// The foreground.
     pub foreground: Array3<bool>,
-    /// The axis through the slices.
+    /// The axis through the slices, 0 to 2.
     pub axis: usize,
     /// The resolution of the subject.
     pub resolution: Resolution,
