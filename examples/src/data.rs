@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use lesio::io::dataset::{Dataset, DatasetOptions, Layout, Mask, MissingMask};
-use lesio::io::{Matching, ReadOptions};
+use lesio::io::{MaskRule, Matching, ReadOptions};
 use lesio::study::{BadCases, FailedCase, Observer, Subject, read_subjects};
 
 use crate::choices::{layouts, matchings, missing_masks};
@@ -30,6 +30,10 @@ pub struct DataArgs {
     /// Arguments of single layouts
     #[command(flatten)]
     pub of_layout: LayoutArgs,
+    /// Count only values of masks above this as inside, in the units of the file: 127 for masks of 8 bits with smooth
+    /// edges, 0.5 for maps of probabilities [default: every value except 0]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
+    pub mask_above: Option<MaskRule>,
     /// How to treat a case whose mask is missing
     #[arg(long, value_parser = missing_masks(), default_value = "error")]
     pub missing_mask: MissingMask,
@@ -65,7 +69,7 @@ impl DataArgs {
     /// How its files are read.
     #[must_use]
     pub fn read_options(&self) -> ReadOptions {
-        self.reading.options()
+        self.reading.options().mask_rule(self.mask_above.unwrap_or_default())
     }
 
     /// Selects the cases of a split, for training or evaluation. If the arguments or the layout name masks, a case of
@@ -98,6 +102,12 @@ impl DataArgs {
         let cases = self.select(data, split)?;
         Ok(read_subjects(cases.cases(), split, &self.read_options(), bad, observer)?)
     }
+}
+
+/// Parses the threshold of a mask.
+fn mask_rule(text: &str) -> Result<MaskRule, String> {
+    let number: Result<f64, _> = text.parse();
+    number.ok().and_then(|threshold| MaskRule::above(threshold).ok()).ok_or("expected a number".to_owned())
 }
 
 /// Whether a path is a table of cases.

@@ -9,7 +9,7 @@ use std::path::Path;
 use lesio::image::{Geometry, Volume};
 use lesio::io::write_volume;
 use serde_json::Value;
-use support::{fail, head, program, succeed, untrained_heads};
+use support::{fail, head, program, ran, succeed, untrained_heads};
 
 /// Heads of which the upper half holds a lesion, as `CASE/image.nii.gz` and `CASE/mask.nii.gz`.
 fn write(root: &Path, mask_of: impl Fn(&Volume<u8>) -> Volume<u8>) {
@@ -65,6 +65,14 @@ fn masks_count_at_their_place_in_every_program() {
         succeed(&mut command);
         assert_eq!(scopes(&report), scopes(&straight), "{name}");
     }
+    // A mask of probabilities, of which all is above 0.
+    write(&folder.path().join("soft"), |mask| {
+        Volume::new(mask.data().mapv(|one| 50 + 100 * one), *mask.geometry())
+    });
+    let (mut command, report) = evaluate("soft", &["--mask-above", "99.5"]);
+    succeed(&mut command);
+    assert_eq!(scopes(&report), scopes(&straight));
+    assert_eq!(ran(&mut evaluate("soft", &["--mask-above", "nan"]).0).code, Some(2));
     // Without their place masks are refused, unless the user says that the order of voxels is right.
     write(&folder.path().join("lost"), |mask| {
         Volume::new(mask.data().clone(), Geometry::from_spacing([1.0, 1.0, 1.0]).unwrap())

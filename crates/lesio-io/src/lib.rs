@@ -41,11 +41,12 @@
 pub mod dataset;
 #[cfg(feature = "dicom")]
 mod dicom;
+mod distinct_values;
 mod endings;
 mod error;
 mod file_kind;
 mod gzip;
-mod mask_values;
+mod mask_rule;
 mod matching;
 pub mod nifti;
 mod options;
@@ -60,6 +61,7 @@ pub use error::{
     ReadErrorKind,
 };
 pub use lesio_files as atomic;
+pub use mask_rule::MaskRule;
 pub use matching::Matching;
 #[cfg(feature = "nifti")]
 pub use nifti::interchange::InterchangeError;

@@ -1,5 +1,6 @@
 //! Options for reading files, such as the memory limit.
 
+use crate::mask_rule::MaskRule;
 use crate::nifti::AffineSource;
 use crate::raster::ExifOrientation;
 
@@ -46,6 +47,7 @@ pub struct ReadOptions {
     exif: ExifOrientation,
     fourth: FourthAxis,
     channels: Vec<String>,
+    mask: MaskRule,
 }
 
 /// The meaning of the fourth axis of a NIfTI image.
@@ -71,7 +73,8 @@ impl ReadOptions {
     pub fn new() -> Self {
         let (affine, exif) = (AffineSource::Auto, ExifOrientation::Apply);
         let fourth = FourthAxis::default();
-        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels: Vec::new() }
+        let (channels, mask) = (Vec::new(), MaskRule::default());
+        Self { max_bytes: DEFAULT_MAX_BYTES, volume: None, affine, exif, fourth, channels, mask }
     }
 
     /// Memory limit for reading. It applies to the voxels in the requested type, another quarter of that for a small
@@ -127,6 +130,17 @@ impl ReadOptions {
     pub fn channel_names(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.channels = names.into_iter().map(Into::into).collect();
         self
+    }
+
+    /// Which values of masks are inside.
+    #[must_use]
+    pub fn mask_rule(mut self, rule: MaskRule) -> Self {
+        self.mask = rule;
+        self
+    }
+
+    pub(crate) fn of_inside(&self) -> MaskRule {
+        self.mask
     }
 
     /// The names of the channels, if the caller set them.

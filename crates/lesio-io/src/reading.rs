@@ -132,7 +132,7 @@ impl ReadOptions {
         self.volume_of(NiftiImage::open_with(path, self)?)
     }
 
-    /// Reads a NIfTI mask: every voxel whose scaled value is not 0 is inside.
+    /// Reads a NIfTI mask. [`ReadOptions::mask_rule`] decides on scaled values what is inside.
     ///
     /// # Errors
     /// Those of [`read_volume`](crate::read_volume), and [`NotANumber`](crate::ReadErrorKind::NotANumber).
@@ -184,7 +184,7 @@ impl ReadOptions {
             Some(index) => index,
             None => image.only_volume()?,
         };
-        image.read_mask_at(index)
+        image.read_mask_by(index, self.of_inside())
     }
 
     /// Reads a PNG, JPEG, TIFF or BMP image.

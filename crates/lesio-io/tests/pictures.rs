@@ -11,7 +11,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use lesio_image::Image;
 use lesio_io::atomic::Existing;
 use lesio_io::dataset::{Dataset, Layout};
-use lesio_io::{ExifOrientation, ReadError, ReadOptions, read_image, write_png};
+use lesio_io::{ExifOrientation, MaskRule, ReadError, ReadOptions, read_image, write_png};
 use ndarray::{Array2, Array3};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -287,6 +287,16 @@ fn masks_that_may_be_none_are_told() {
     assert_eq!(mask, drawn.mapv(|index| index == 0));
     assert!(texts.len() == 1 && texts[0].contains("the first color of this mask's palette"), "{texts:?}");
     // Labels and edges drawn smoothly are masks, a photograph is none.
+    let edges = Array2::from_shape_fn((20, 30), |(_, column)| [0, 1, 127, 128, 255][column % 5]);
+    let (mask, texts) = told(&png(&edges));
+    assert_eq!(mask, edges.mapv(|value| value > 0));
+    assert!(texts.len() == 1 && texts[0].contains("gray=360 inside=480"), "{texts:?}");
+    let options = ReadOptions::new().mask_rule(MaskRule::above(127.0).unwrap());
+    let (pair, texts) = case(("a.png", &picture), ("mask.png", &png(&edges)), &options);
+    assert_eq!((pair.unwrap().1.unwrap(), texts.len()), (edges.mapv(|value| value > 127), 0), "{texts:?}");
+    let (_, texts) = told(&png(&Array2::from_elem((20, 30), 255)));
+    assert!(texts.len() == 1 && texts[0].contains("all of this mask is inside"), "{texts:?}");
+    assert!(MaskRule::above(f64::NAN).is_err() && MaskRule::above(f64::INFINITY).is_err());
     let of_shades = |shades: usize| {
         let shade = |(row, column)| ((row * 30 + column) % shades) as u8;
         told(&png(&Array2::from_shape_fn((20, 30), shade))).1
@@ -319,4 +329,7 @@ fn masks_of_fractions_are_told() {
     assert!(told(|index| if index < 99 { 1.000_000_1 } else { 0.0 }).is_empty());
     let texts = told(|index| index as f32 / 511.0);
     assert!(texts.len() == 1 && texts[0].contains("many values of this mask are fractions"), "{texts:?}");
+    let above = ReadOptions::new().mask_rule(MaskRule::above(0.5).unwrap());
+    let mask = above.read_mask(&path).unwrap();
+    assert!(mask.data().indexed_iter().all(|((i, j, k), &inside)| inside == (i * 64 + j * 8 + k > 255)));
 }

@@ -180,7 +180,8 @@ impl Case {
         self.read_with(options, 0, |options, path| options.read_as(path))
     }
 
-    /// Reads the first image and its mask as volumes on one grid; voxels of the mask that are not 0 are inside. In
+    /// Reads the first image and its mask as volumes on one grid; voxels of the mask that are not 0 are inside
+    /// ([`ReadOptions::mask_rule`]). In
     /// all other respects like [`Case::read_volume`].
     ///
     /// # Errors
@@ -288,7 +289,7 @@ impl Case {
     }
 
     /// Reads all images of the case as the channels of one scan, and the mask on the scan's grid; pixels or voxels of
-    /// the mask that are not 0 are inside. The names of the channels are those in [`ReadOptions::channel_names`],
+    /// the mask that are not 0 are inside ([`ReadOptions::mask_rule`]). The names of the channels are those in [`ReadOptions::channel_names`],
     /// those of the layout, or, if each channel is a file, the file names without the ending. A normal case without a
     /// mask file has an empty mask; a case without a known mask has none.
     ///

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
 
+use crate::distinct_values::DistinctValues;
 use crate::error::{ReadError, ReadErrorKind};
-use crate::mask_values::MaskValues;
+use crate::mask_rule::{MaskRule, tell_full};
 use crate::nifti::datatype::Datatype;
 use crate::nifti::header::{Arrangement, NiftiHeader};
 use crate::nifti::oddity::Oddity;
@@ -261,6 +262,14 @@ impl<C: Holder> NiftiImage<C> {
     /// # Errors
     /// Those of [`NiftiImage::read_volume_at`], and [`ReadErrorKind::NotANumber`] where a voxel is NaN.
     pub fn read_mask_at(&mut self, index: u64) -> Result<Volume<bool>, ReadError> {
+        self.read_mask_by(index, MaskRule::default())
+    }
+
+    /// Like [`NiftiImage::read_mask_at`], with another rule of what is inside, for scaled values.
+    ///
+    /// # Errors
+    /// Those of [`NiftiImage::read_mask_at`].
+    pub fn read_mask_by(&mut self, index: u64, rule: MaskRule) -> Result<Volume<bool>, ReadError> {
         let volumes = self.volumes();
         if index >= volumes {
             return Err(ReadErrorKind::NoSuchVolume { index, volumes }.at(&self.path));
@@ -269,15 +278,17 @@ impl<C: Holder> NiftiImage<C> {
         self.check_memory::<bool>(count)?;
         let shape = self.volume_shape()?;
         let reader = self.reader(index * count)?;
-        let mut fractions = MaskValues::default();
-        let inside = reader.collect_mask(count, &mut fractions).map_err(|kind| kind.at(&self.data.path))?;
-        if fractions.are_many() {
+        let mut fractions = DistinctValues::default();
+        let inside =
+            reader.collect_mask(count, rule, &mut fractions).map_err(|kind| kind.at(&self.data.path))?;
+        if fractions.are_many() && rule.is_default() {
             tracing::warn!(
                 mask = %self.path.display(),
                 "many values of this mask are fractions, as in a resampled mask or a map of probabilities: voxels \
                  that are not 0 count as inside"
             );
         }
+        tell_full(inside.iter().all(|&inside| inside), &self.path);
         let data = Array3::from_shape_vec(shape.f(), inside).map_err(|_| self.overflow())?;
         Ok(Volume::new(data, self.geometry))
     }

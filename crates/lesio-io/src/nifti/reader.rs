@@ -1,7 +1,8 @@
 //! Reads voxels in file order, with memory in proportion to the data that the file is known to contain.
 
+use crate::distinct_values::DistinctValues;
 use crate::error::ReadErrorKind;
-use crate::mask_values::MaskValues;
+use crate::mask_rule::MaskRule;
 use crate::nifti::header::NiftiHeader;
 use crate::nifti::voxel::{Decoding, Voxel};
 use crate::source::{CHUNK, Content, MOST_PER_COMPRESSED_BYTE, Stream, reserve};
@@ -155,7 +156,8 @@ impl<'a> VoxelReader<'a> {
     pub(crate) fn collect_mask(
         mut self,
         count: u64,
-        fractions: &mut MaskValues,
+        rule: MaskRule,
+        fractions: &mut DistinctValues,
     ) -> Result<Vec<bool>, ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
@@ -173,7 +175,7 @@ impl<'a> VoxelReader<'a> {
                     } else if value.fract() != 0.0 {
                         fractions.add(*value);
                     }
-                    inside.push(*value != 0.0);
+                    inside.push(rule.is_inside(*value));
                 }
             }
         }

@@ -8,13 +8,14 @@ use ndarray::{Array2, Axis};
 use super::orientation::Orientation;
 use super::picture::{Format, Picture};
 use super::read::{read, read_with};
+use crate::distinct_values::DistinctValues;
 use crate::error::{ReadError, ReadErrorKind};
-use crate::mask_values::MaskValues;
+use crate::mask_rule::{MaskRule, tell_full};
 use crate::options::ReadOptions;
 use crate::source::Input;
 
 /// Pixels of a JPEG mask above this value are inside: lossy compression blurs black and white.
-const JPEG_THRESHOLD: f32 = 127.0;
+const JPEG_THRESHOLD: f64 = 127.0;
 
 /// Reads a picture and its mask, both together within the limit of the options.
 pub(crate) fn read_masked(
@@ -29,8 +30,8 @@ pub(crate) fn read_masked(
 
 /// Reads the mask of a picture, `[row, column]` as the picture is shown.
 ///
-/// A pixel is inside if any channel is not zero; in a JPEG file, if any channel is above 127. A JPEG file whose largest
-/// value is between 1 and 127 is an error, since lossy compression does not keep small values apart.
+/// A pixel is inside if any channel is, by [`ReadOptions::mask_rule`]. By default, a JPEG file whose largest value is
+/// between 1 and 127 is an error, since lossy compression does not keep small values apart.
 ///
 /// A mask is rotated by its EXIF orientation. A mask without an orientation may belong to the rotated picture or to the
 /// stored one. If its size fits only one of them, that one is used; if both fit, the mask belongs to the rotated
@@ -45,7 +46,7 @@ fn read_mask(
     let pixels = (picture.image.height() * picture.image.width()) as u64;
     let taken = picture.image.data().len() as u64 * size_of::<f32>() as u64 + 2 * pixels;
     let mask = read_with(input, options, taken)?;
-    let inside = inside(&mask, path)?;
+    let inside = inside(&mask, path, options.of_inside())?;
     let shown = [picture.image.height(), picture.image.width()];
     let found = [mask.image.height(), mask.image.width()];
     // The reader already applied the orientation of the mask itself.
@@ -75,41 +76,76 @@ fn read_mask(
 }
 
 /// The pixels inside of a mask.
-fn inside(mask: &Picture, path: &Path) -> Result<Array2<bool>, ReadErrorKind> {
+fn inside(mask: &Picture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, ReadErrorKind> {
     let values = mask.image.data();
     if let Some(voxel) = values.iter().position(|value| value.is_nan()) {
         return Err(ReadErrorKind::LossyConversion { voxel: voxel as u64, value: f64::NAN, target: "mask" });
     }
     let is_jpeg = mask.format == Format::Jpeg;
-    if is_jpeg {
-        let greatest = values.iter().copied().fold(0.0, f32::max);
-        if greatest > 0.0 && greatest <= JPEG_THRESHOLD {
-            return Err(ReadErrorKind::BlurredMask { greatest });
-        }
-        let between = values.iter().filter(|&&value| (64.0..192.0).contains(&value)).count();
-        if between > values.iter().filter(|&&value| value >= 192.0).count() {
-            tracing::warn!(
-                mask = %path.display(),
-                "most nonzero pixels of this JPEG mask are gray: pixels above 127 count as inside"
-            );
+    if rule.is_default() {
+        match is_jpeg {
+            true => check_jpeg(mask, path)?,
+            false => tell_doubts(mask, path),
         }
     }
+    let rule = if is_jpeg { rule.or_above(JPEG_THRESHOLD) } else { rule };
+    let inside =
+        values.map_axis(Axis(0), |channels| channels.iter().any(|&value| rule.is_inside(f64::from(value))));
+    tell_full(inside.iter().all(|&inside| inside), path);
+    Ok(inside)
+}
+
+/// Returns an error for a JPEG mask whose values are too small, and tells of one that is mostly gray.
+fn check_jpeg(mask: &Picture, path: &Path) -> Result<(), ReadErrorKind> {
+    let values = mask.image.data();
+    let greatest = values.iter().copied().fold(0.0, f32::max);
+    if greatest > 0.0 && f64::from(greatest) <= JPEG_THRESHOLD {
+        return Err(ReadErrorKind::BlurredMask { greatest });
+    }
+    let between = values.iter().filter(|&&value| (64.0..192.0).contains(&value)).count();
+    if between > values.iter().filter(|&&value| value >= 192.0).count() {
+        tracing::warn!(
+            mask = %path.display(),
+            "most nonzero pixels of this JPEG mask are gray: pixels above 127 count as inside"
+        );
+    }
+    Ok(())
+}
+
+/// The largest values of 8 and of 16 bits.
+const WHITE: [f32; 2] = [255.0, 65535.0];
+
+/// Tells of a mask whose nonzero pixels may not all be meant.
+fn tell_doubts(mask: &Picture, path: &Path) {
     if mask.first_color.is_some_and(|color| color != [0; 3]) {
         tracing::warn!(
             mask = %path.display(),
             "the first color of this mask's palette is not black: pixels of any color but black count as inside"
         );
     }
-    let mut shades = MaskValues::default();
-    values.iter().filter(|&&value| value != 0.0 && !is_jpeg).for_each(|&value| shades.add(f64::from(value)));
+    let mut shades = DistinctValues::default();
+    let (mut inside, mut greatest) = (0_usize, 0.0_f32);
+    for &value in mask.image.data().iter().filter(|&&value| value != 0.0) {
+        shades.add(f64::from(value));
+        inside += 1;
+        greatest = greatest.max(value);
+    }
     if shades.are_many() {
         tracing::warn!(
             mask = %path.display(),
             "this mask has as many shades as a photograph: pixels of any color but black count as inside"
         );
+    } else if mask.first_color.is_none() && WHITE.contains(&greatest) {
+        let gray = mask.image.data().iter().filter(|&&value| value > 0.0 && value < greatest).count();
+        if gray > 0 {
+            tracing::warn!(
+                mask = %path.display(),
+                gray,
+                inside,
+                "this mask has gray pixels, as at smooth edges: they count as inside, as all that are not black do"
+            );
+        }
     }
-    let is_inside = |value: f32| if is_jpeg { value > JPEG_THRESHOLD } else { value != 0.0 };
-    Ok(values.map_axis(Axis(0), |channels| channels.iter().any(|&value| is_inside(value))))
 }
 
 /// A mask, rotated like its picture.

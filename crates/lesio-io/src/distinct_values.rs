@@ -7,12 +7,12 @@ const MOST: usize = 64;
 
 /// The different values of a mask, as far as they must be known.
 #[derive(Debug, Default)]
-pub(crate) struct MaskValues {
+pub(crate) struct DistinctValues {
     seen: BTreeSet<u64>,
     last: Option<u64>,
 }
 
-impl MaskValues {
+impl DistinctValues {
     pub(crate) fn add(&mut self, value: f64) {
         let bits = value.to_bits();
         if self.last != Some(bits) && self.seen.len() <= MOST {
