@@ -105,7 +105,10 @@ impl DataArgs {
 }
 
 /// Parses the threshold of a mask.
-fn mask_rule(text: &str) -> Result<MaskRule, String> {
+///
+/// # Errors
+/// For text that is no finite number.
+pub(crate) fn mask_rule(text: &str) -> Result<MaskRule, String> {
     let number: Result<f64, _> = text.parse();
     number.ok().and_then(|threshold| MaskRule::above(threshold).ok()).ok_or("expected a number".to_owned())
 }

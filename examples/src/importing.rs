@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lesio::anomaly::PostProcessing;
 use lesio::image::{HistogramStandardizer, Intensity, LinearScale, Preprocessing, RobustScaling, ZScore};
+use lesio::io::MaskRule;
 use lesio::io::dataset::Layout;
 use lesio::nn::Shape;
 use lesio::onnx::{ImportConfig, ImportedKind, VaeTensors};
@@ -14,7 +15,7 @@ use lesio::vae::Likelihood;
 use crate::ReadArgs;
 use crate::arguments::number;
 use crate::choices::{FrameOfGrid, frames, layouts, named, one_of};
-use crate::data::DataArgs;
+use crate::data::{DataArgs, mask_rule};
 use crate::layouts::LayoutArgs;
 
 /// The kind of an imported model.
@@ -195,6 +196,9 @@ pub struct NormalArgs {
     /// Name of the mask in the folder of each case (layout cases). Slices with a lesion are left out
     #[arg(long)]
     mask: Option<String>,
+    /// Count only values of masks above this as inside [default: every value except 0]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
+    mask_above: Option<MaskRule>,
     /// Arguments of single layouts
     #[command(flatten)]
     of_layout: LayoutArgs,
@@ -222,6 +226,7 @@ impl NormalArgs {
             layout: self.layout.clone(),
             image: self.image.clone(),
             mask: self.mask.clone(),
+            mask_above: self.mask_above,
             of_layout: self.of_layout.clone(),
             missing_mask: Default::default(),
             matching: Default::default(),
