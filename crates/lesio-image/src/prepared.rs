@@ -94,8 +94,8 @@ impl PreparedScan {
         Ok(Self { planes, foreground, scales, plane, turn, like })
     }
 
-    /// Restores maps `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
-    /// outside the network's grid are `fill`. Values are not rescaled.
+    /// Restores maps `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and
+    /// geometry; voxels outside the network's grid are `fill`. Values are not rescaled.
     ///
     /// # Errors
     /// [`ImageError::CountMismatch`] and [`ImageError::ShapeMismatch`] if the maps do not fit
@@ -104,8 +104,8 @@ impl PreparedScan {
         self.restore(maps, fill, |placement, map| placement.to_image(map, fill))
     }
 
-    /// Restores masks `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and geometry; voxels
-    /// outside the network's grid are `false`.
+    /// Restores masks `(row, column)` on the network's grid, one for each slice, to the scan's grid, orientation and
+    /// geometry; voxels outside the network's grid are `false`.
     ///
     /// # Errors
     /// Those of [`PreparedScan::restore_map`].

@@ -181,8 +181,7 @@ impl Case {
     }
 
     /// Reads the first image and its mask as volumes on one grid; voxels of the mask that are not 0 are inside
-    /// ([`ReadOptions::mask_rule`]). In
-    /// all other respects like [`Case::read_volume`].
+    /// ([`ReadOptions::mask_rule`]). In all other respects like [`Case::read_volume`].
     ///
     /// # Errors
     /// The errors of [`Case::read_volume`], with [`ReadErrorKind::NotANumber`] in place of
@@ -289,9 +288,9 @@ impl Case {
     }
 
     /// Reads all images of the case as the channels of one scan, and the mask on the scan's grid; pixels or voxels of
-    /// the mask that are not 0 are inside ([`ReadOptions::mask_rule`]). The names of the channels are those in [`ReadOptions::channel_names`],
-    /// those of the layout, or, if each channel is a file, the file names without the ending. A normal case without a
-    /// mask file has an empty mask; a case without a known mask has none.
+    /// the mask that are not 0 are inside ([`ReadOptions::mask_rule`]). The names of the channels are those in
+    /// [`ReadOptions::channel_names`], those of the layout, or, if each channel is a file, the file names without the
+    /// ending. A normal case without a mask file has an empty mask; a case without a known mask has none.
     ///
     /// # Errors
     /// The errors of [`Case::read_masked`] and [`Case::read_image`]; [`ReadErrorKind::GridMismatch`], which names

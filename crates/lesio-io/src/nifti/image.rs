@@ -285,7 +285,7 @@ impl<C: Holder> NiftiImage<C> {
             tracing::warn!(
                 mask = %self.path.display(),
                 "many values of this mask are fractions, as in a resampled mask or a map of probabilities: voxels \
-                 that are not 0 count as inside"
+                 that are not 0 count as inside, unless a threshold is given"
             );
         }
         tell_full(inside.iter().all(|&inside| inside), &self.path);

@@ -152,7 +152,8 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
-    /// Whether each of the next `count` voxels differs from 0. They must be the last that are read.
+    /// Whether each of the next `count` voxels is inside, by the rule. They must be the last that are read. Values that are
+    /// not whole are added to `fractions`.
     pub(crate) fn collect_mask(
         mut self,
         count: u64,

@@ -133,16 +133,17 @@ fn tell_doubts(mask: &Picture, path: &Path) {
     if shades.are_many() {
         tracing::warn!(
             mask = %path.display(),
-            "this mask has as many shades as a photograph: pixels of any color but black count as inside"
+            "this mask has as many shades as a photograph: pixels of any color but black count as inside, unless a \
+             threshold is given"
         );
-    } else if mask.first_color.is_none() && WHITE.contains(&greatest) {
+    } else if mask.first_color.is_none() && mask.image.channels() == 1 && WHITE.contains(&greatest) {
         let gray = mask.image.data().iter().filter(|&&value| value > 0.0 && value < greatest).count();
         if gray > 0 {
             tracing::warn!(
                 mask = %path.display(),
                 gray,
                 inside,
-                "this mask has gray pixels, as at smooth edges: they count as inside, as all that are not black do"
+                "this mask has gray pixels, as at smooth edges: they count as inside, unless a threshold is given"
             );
         }
     }
