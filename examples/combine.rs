@@ -8,9 +8,12 @@ use std::time::Instant;
 
 use clap::Parser;
 use lesio::io::dataset::Case;
-use lesio::study::{ReadCases, combine_localizers, notice_other_channel, prepare_folder, require_apart};
+use lesio::study::{
+    BadCases, ReadCases, combine_localizers, notice_other_channel, prepare_folder, readable_cases,
+    require_apart,
+};
 use lesio_examples::models::{load_models, model_files, new_model_path, write_ensemble};
-use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, parse, run, stamp};
+use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, stamp};
 
 /// Combine trained models into one model file with their ensemble, which `localize` and `evaluate` use like any other.
 ///
@@ -39,6 +42,9 @@ struct Args {
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,
+    /// Stop at the first case that cannot be read, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Folder for the model
     #[arg(long, default_value = "target/lesio/combine")]
     out: PathBuf,
@@ -65,10 +71,19 @@ fn program() -> Outcome {
     let further = further.as_ref().map_or(&[][..], |further| further.cases());
     let [own, others] = [cases.cases(), further].map(|part| part.iter().map(Case::patient));
     require_apart(("validation", own), ("further", others))?;
-    let (subjects, further) = (ReadCases::new(cases.cases(), &options), ReadCases::new(further, &options));
+    let bad = if args.strict { BadCases::Stop } else { BadCases::LeaveOut };
     let mut watch = Watch::default();
-    models.iter().for_each(|(_, model)| notice_other_channel(model, cases.cases(), &options, &mut watch));
+    let (cases, mut failed) = readable_cases(cases.cases(), &args.validation, &options, bad, &mut watch)?;
+    let mut others = Vec::new();
+    if let Some(split) = &args.lesions_of {
+        let (readable, bad) = readable_cases(further, split, &options, bad, &mut watch)?;
+        others = readable;
+        failed.extend(bad);
+    }
+    models.iter().for_each(|(_, model)| notice_other_channel(model, &cases, &options, &mut watch));
+    let (subjects, further) = (ReadCases::new(&cases, &options), ReadCases::new(&others, &options));
     let combined = combine_localizers(models, &subjects, Some(&further), &mut watch)?;
     prepare_folder(&args.out)?;
-    write_ensemble(&combined, &args.out, || stamp("combine", started))
+    write_ensemble(&combined, &args.out, || stamp("combine", started))?;
+    left_out(&failed)
 }

@@ -18,7 +18,7 @@ use lesio::study::{
 use lesio_examples::arguments::{MOST_REPLICATES, whole};
 use lesio_examples::choices::precisions;
 use lesio_examples::cohort::CohortArgs;
-use lesio_examples::evaluation::write_evaluation;
+use lesio_examples::evaluation::{unmeasured, write_evaluation};
 use lesio_examples::filters::{MedianLengths, length_of};
 use lesio_examples::models::{check_ensemble, load_models, model_files};
 use lesio_examples::{DataArgs, DeviceArgs, Outcome, Watch, left_out, parse, run, say, stamp};
@@ -53,7 +53,7 @@ struct Args {
     ensemble: Vec<PredictorName>,
     /// Table of lesions as written by `inject_lesions`, for figures by kind and contrast; masks must contain the
     /// numbers of the lesions
-    #[arg(long)]
+    #[arg(long, conflicts_with = "mask_above")]
     lesions: Option<PathBuf>,
     /// Window of the median filter on maps, along slices, rows and columns, instead of the model's window: in
     /// millimeters for volumes, in pixels of the network's grid for images. 0 disables an axis. Models in version 1 of
@@ -146,5 +146,5 @@ fn program() -> Outcome {
     }
     share.remove_records()?;
     say!("wrote {} in {:.0} s", args.out.join("report.html").display(), started.elapsed().as_secs_f64());
-    left_out(&found.failed)
+    unmeasured(&found)
 }

@@ -39,7 +39,7 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     within: Option<Vec<u8>>,
     /// Inject lesions into every N-th subject
-    #[arg(long, default_value_t = 5, value_parser = whole(1, 1_000_000))]
+    #[arg(long, default_value_t = 5, value_parser = whole(2, 1_000_000))]
     every: usize,
     /// Number of lesions per subject with lesions
     #[arg(long, default_value_t = 3, value_parser = whole(1, 1000))]

@@ -16,11 +16,11 @@ use lesio::study::{
     CohortMeasurements, LocalizationReport, merge_measurements, merge_shards, prepare_folder,
 };
 use lesio_examples::cohort::not_mapped;
-use lesio_examples::evaluation::write_evaluation;
+use lesio_examples::evaluation::{unmeasured, write_evaluation};
 use lesio_examples::grades::{graded_by, not_graded, write_grades};
 use lesio_examples::inputs::files_at;
 use lesio_examples::invocation::results_in;
-use lesio_examples::{Outcome, left_out, parse, run, say, stamp};
+use lesio_examples::{Outcome, parse, run, say, stamp};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -65,7 +65,7 @@ fn program() -> Outcome {
             let share = merge_measurements(shares?)?.in_folder(out);
             let found = write_evaluation(&share, out, existing, || stamp("merge", started))?;
             say!("wrote {}", out.join("report.html").display());
-            left_out(&found.failed)
+            unmeasured(&found)
         }
         Kind::Grading => {
             let mut first: Extra = read_json(&files[0])?;

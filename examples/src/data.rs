@@ -30,8 +30,9 @@ pub struct DataArgs {
     /// Arguments of single layouts
     #[command(flatten)]
     pub of_layout: LayoutArgs,
-    /// Count only values of masks above this as inside, in the units of the file: 127 for masks of 8 bits with smooth
-    /// edges, 0.5 for maps of probabilities [default: every value except 0]
+    /// Count only values of masks above this as inside: 127 for masks of 8 bits with smooth edges, 0.5 for maps of
+    /// probabilities. Values are those after the scale in a NIfTI header, colors of a palette, and 255 for the white of a
+    /// single bit [default: every value except 0]
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
     pub mask_above: Option<MaskRule>,
     /// How to treat a case whose mask is missing
@@ -53,6 +54,10 @@ impl DataArgs {
     /// layout.
     pub fn open(&self) -> Result<Dataset, Box<dyn Error>> {
         self.of_layout.check(&self.layout(), &self.image, self.mask.as_ref().map(|_| "mask"))?;
+        let is_without = self.mask.is_none() && matches!(self.layout(), Layout::Cases { .. });
+        if self.mask_above.is_some() && is_without {
+            return Err("--mask-above has no effect without --mask".into());
+        }
         let options = DatasetOptions::new().missing_mask(self.missing_mask).matching(self.matching);
         Ok(Dataset::open_with(&self.data, &self.layout(), &options)?)
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::output::print;
 use crate::watch::Watch;
+use crate::{LeftOut, Outcome, left_out};
 
 /// Computes the figures of the measured cases, writes report.json, cases.csv and report.html, and prints the tables.
 ///
@@ -40,4 +41,19 @@ pub fn write_evaluation(
     found.chosen.iter().for_each(|chosen| print(&chosen.to_string()));
     found.tables()?.iter().for_each(|table| print(&table.to_markdown()));
     Ok(found)
+}
+
+/// The result of a program that evaluates.
+///
+/// # Errors
+/// If cases were left out, because they could not be read or scored; the message states their number.
+pub fn unmeasured(found: &EvaluationResults) -> Outcome {
+    match (&found.failed[..], found.left_out()) {
+        ([], 0) => Ok(()),
+        ([], 1) => Err(LeftOut("1 case was left out, see above and report.json".to_owned()).into()),
+        (failed, all) if failed.len() < all => {
+            Err(LeftOut(format!("{all} cases were left out, see above and report.json")).into())
+        }
+        (failed, _) => left_out(failed),
+    }
 }

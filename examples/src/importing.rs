@@ -196,8 +196,8 @@ pub struct NormalArgs {
     /// Name of the mask in the folder of each case (layout cases). Slices with a lesion are left out
     #[arg(long)]
     mask: Option<String>,
-    /// Count only values of masks above this as inside [default: every value except 0]
-    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
+    /// Count only values of masks above this as inside, after the scale in a NIfTI header [default: every value except 0]
+    #[arg(long, requires = "mask", value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
     mask_above: Option<MaskRule>,
     /// Arguments of single layouts
     #[command(flatten)]

@@ -3,7 +3,7 @@
 //! A failure to print never stops a program. If standard output is closed (`| head`), printing ends silently; any other
 //! failure of standard output is reported once. Control characters, which file names may contain, are escaped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,6 +105,9 @@ const SHOWN: usize = 5;
 /// Number of warnings so far, by their place in the code.
 static WARNINGS: Mutex<BTreeMap<(&'static str, u32), usize>> = Mutex::new(BTreeMap::new());
 
+/// The warnings that were told.
+static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
 /// Starts showing the libraries' warnings on standard error.
 pub fn show_warnings() {
     // A second call, in tests, finds the first one's subscriber in place.
@@ -129,6 +132,13 @@ impl<S: Subscriber> Layer<S> for Warnings {
         if *origin.level() > Level::WARN || !origin.target().starts_with("lesio") {
             return;
         }
+        let mut text = Text::default();
+        event.record(&mut text);
+        let text = text.finish();
+        // A file that is read twice is told once.
+        if !TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
+            return;
+        }
         let place = (origin.file().unwrap_or_default(), origin.line().unwrap_or_default());
         let earlier = {
             let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,9 +147,7 @@ impl<S: Subscriber> Layer<S> for Warnings {
             *count - 1
         };
         if earlier < SHOWN {
-            let mut text = Text::default();
-            event.record(&mut text);
-            warn(&text.finish());
+            warn(&text);
         }
     }
 }

@@ -187,3 +187,46 @@ fn the_name_of_an_only_channel_is_kept_and_another_one_is_told() {
     let told = succeed(alone.args(["--predictor", "pixel-l1"]).arg("--out").arg(path("alone"))).err;
     assert!(!told.contains("called"), "{told}");
 }
+
+/// A case with a constant or broken channel is left out, with its name and that of the channel.
+#[test]
+fn a_case_with_a_bad_channel_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let data = path("data");
+    write(&data);
+    let spoil = |case: &str, value: f32| {
+        let file = data.join(case).join("t1.nii.gz");
+        let volume = read_volume(&file).unwrap();
+        let mut values = volume.data().clone();
+        if value.is_nan() {
+            values[[3, 4, 2]] = value
+        } else {
+            values.fill(value)
+        }
+        fs::remove_file(&file).unwrap();
+        write_volume(&file, &Volume::new(values, *volume.geometry())).unwrap();
+    };
+    spoil("c1", 0.5);
+    spoil("c2", f32::NAN);
+    spoil("c9", 0.0);
+    let run = |name: &str, options: &[&str]| {
+        let mut command = program(name);
+        command.arg("--data").arg(&data).args(["--image", "flair.nii.gz,t1.nii.gz", "--mask", "mask.nii.gz"]);
+        command.args(options).arg("--out").arg(path(name));
+        command
+    };
+    let small = ["--split", "train", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"];
+    let said =
+        ["c1", r#"channel "t1" cannot be used"#, "no contrast", "c2", "1 values are NaN", "2 cases were left out"];
+    fail(&mut run("train", &small), &said);
+    let model = path("train/model.safetensors");
+    for name in ["evaluate", "recalibrate"] {
+        let mut command = run(name, &["--split", "test"]);
+        fail(command.arg("--model").arg(&model), &["c9", r#"channel "t1" cannot be used"#, "was left out"]);
+    }
+    let mut strict = run("evaluate", &["--split", "all", "--strict", "--replicates", "10"]);
+    fail(strict.arg("--model").arg(&model), &["c1", r#"channel "t1""#]);
+    let mut combine = run("combine", &["--validation", "test"]);
+    fail(combine.arg("--model").arg(&model), &["case c9 was left out"]);
+}

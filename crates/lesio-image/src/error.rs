@@ -92,6 +92,16 @@ pub fn check_finite<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageEr
     Err(ImageError::NonFiniteVoxels { count, first: unravel(position, data.shape()) })
 }
 
+/// Returns an error for an array without elements, with values that are not finite, or whose values are all equal.
+pub(crate) fn check_contrast<D: Dimension>(data: &ArrayRef<f32, D>) -> Result<(), ImageError> {
+    check_finite(data)?;
+    let first = data.first().copied().unwrap_or_default();
+    match data.iter().all(|&value| value == first) {
+        true => Err(ImageError::ConstantImage { value: f64::from(first), voxels: data.len() }),
+        false => Ok(()),
+    }
+}
+
 /// Returns an error for an array whose shape is not `expected`.
 pub(crate) fn check_shape(what: &'static str, found: &[usize], expected: &[usize]) -> Result<(), ImageError> {
     if found == expected {

@@ -113,7 +113,7 @@ impl Preprocessing {
         }
         let mut together = Array3::<f32>::zeros(scan.grid());
         for (index, channel) in data.outer_iter().enumerate() {
-            check_finite(&channel).map_err(|error| in_channel(scan, index, error))?;
+            check_finite(&channel).map_err(|error| scan.in_channel(index, error))?;
             let mean = channel.iter().map(|&value| f64::from(value)).sum::<f64>() / channel.len() as f64;
             let factor = if mean == 0.0 { 1.0 } else { mean.abs().recip() } as f32;
             together.zip_mut_with(&channel, |sum, &value| *sum += value * factor);
@@ -144,23 +144,14 @@ fn each_scaled(
     }
     for (channel, values) in scan.data().outer_iter().enumerate() {
         each(channel, &turn.view(values), mask.map(|mask| &**mask)).map_err(|error| match error {
-            PreprocessError::Image(error) => in_channel(scan, channel, error).into(),
+            PreprocessError::Image(error) => scan.in_channel(channel, error).into(),
             PreprocessError::Training { index, source } => {
-                PreprocessError::Training { index, source: in_channel(scan, channel, source) }
+                PreprocessError::Training { index, source: scan.in_channel(channel, source) }
             }
             other => other,
         })?;
     }
     Ok(())
-}
-
-/// The error of a channel, which is named if there are several.
-fn in_channel(scan: &Scan, channel: usize, error: ImageError) -> ImageError {
-    if scan.channels() == 1 {
-        return error;
-    }
-    let channel = scan.names().get(channel).cloned().unwrap_or_else(|| channel.to_string());
-    ImageError::Channel { channel, source: Box::new(error) }
 }
 
 /// A fitted [`Preprocessing`], which is saved with a model.

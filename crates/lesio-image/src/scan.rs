@@ -5,6 +5,7 @@ use std::fmt;
 use ndarray::{Array2, Array3, Array4, ArrayView2, ArrayView3, Axis, ShapeBuilder};
 
 use crate::agreement::GridError;
+use crate::error::{ImageError, check_contrast};
 use crate::geometry::Geometry;
 use crate::image::Image;
 use crate::volume::{Plane, Volume, upright_slice};
@@ -183,6 +184,31 @@ impl Scan {
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Checks that there is something to work with: finite values that differ, in each channel of a volume, and in all
+    /// channels of a picture together, as they are scaled.
+    ///
+    /// # Errors
+    /// [`ImageError::NonFiniteVoxels`] and [`ImageError::ConstantImage`], within [`ImageError::Channel`] if a volume has
+    /// several channels; [`ImageError::EmptyImage`].
+    pub fn check(&self) -> Result<(), ImageError> {
+        if self.is_picture() {
+            return check_contrast(&self.data);
+        }
+        let mut channels = self.data.outer_iter().enumerate();
+        channels.try_for_each(|(index, channel)| {
+            check_contrast(&channel).map_err(|error| self.in_channel(index, error))
+        })
+    }
+
+    /// The error of a channel, which is named if there are several.
+    pub(crate) fn in_channel(&self, channel: usize, error: ImageError) -> ImageError {
+        if self.channels() == 1 {
+            return error;
+        }
+        let channel = self.names.get(channel).cloned().unwrap_or_else(|| channel.to_string());
+        ImageError::Channel { channel, source: Box::new(error) }
     }
 
     /// One channel, axes `(i, j, k)`; `None` past the last.

@@ -41,11 +41,11 @@
 pub mod dataset;
 #[cfg(feature = "dicom")]
 mod dicom;
-mod distinct_values;
 mod endings;
 mod error;
 mod file_kind;
 mod gzip;
+mod mask_doubts;
 mod mask_rule;
 mod matching;
 pub mod nifti;

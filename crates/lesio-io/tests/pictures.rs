@@ -286,24 +286,31 @@ fn masks_that_may_be_none_are_told() {
     let (mask, texts) = told(&indexed(&drawn, &[255, 255, 255, 0, 0, 0]));
     assert_eq!(mask, drawn.mapv(|index| index == 0));
     assert!(texts.len() == 1 && texts[0].contains("the first color of this mask's palette"), "{texts:?}");
-    // Labels and edges drawn smoothly are masks, a photograph is none.
     let edges = Array2::from_shape_fn((20, 30), |(_, column)| [0, 1, 127, 128, 255][column % 5]);
     let (mask, texts) = told(&png(&edges));
     assert_eq!(mask, edges.mapv(|value| value > 0));
-    assert!(texts.len() == 1 && texts[0].contains("gray=360 inside=480"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("gray=360 nonzero=480"), "{texts:?}");
     let options = ReadOptions::new().mask_rule(MaskRule::above(127.0).unwrap());
     let (pair, texts) = case(("a.png", &picture), ("mask.png", &png(&edges)), &options);
     assert_eq!((pair.unwrap().1.unwrap(), texts.len()), (edges.mapv(|value| value > 127), 0), "{texts:?}");
     let (_, texts) = told(&png(&Array2::from_elem((20, 30), 255)));
     assert!(texts.len() == 1 && texts[0].contains("all of this mask is inside"), "{texts:?}");
     assert!(MaskRule::above(f64::NAN).is_err() && MaskRule::above(f64::INFINITY).is_err());
-    let of_shades = |shades: usize| {
-        let shade = |(row, column)| ((row * 30 + column) % shades) as u8;
-        told(&png(&Array2::from_shape_fn((20, 30), shade))).1
-    };
-    assert!(of_shades(65).is_empty());
-    let texts = of_shades(66);
-    assert!(texts.len() == 1 && texts[0].contains("as many shades as a photograph"), "{texts:?}");
+    // Labels are no shades; a large one beside them may be one to ignore.
+    let few =
+        |values: [u8; 3]| told(&png(&Array2::from_shape_fn((20, 30), |(_, column)| values[column % 3]))).1;
+    assert!(few([0, 1, 2]).is_empty() && few([0, 64, 3]).is_empty() && few([0, 0, 254]).is_empty());
+    assert!(few([0, 1, 255])[0].contains("a label for what is to be ignored"));
+    assert!(few([0, 65, 254])[0].contains("shades of gray"));
+    // A threshold above all values.
+    let options = ReadOptions::new().mask_rule(MaskRule::above(2.5).unwrap());
+    let labels = png(&Array2::from_shape_fn((20, 30), |(_, column)| (column % 3) as u8));
+    let (pair, texts) = case(("a.png", &picture), ("mask.png", &labels), &options);
+    assert!(!pair.unwrap().1.unwrap().iter().any(|&inside| inside));
+    assert!(
+        texts.len() == 1 && texts[0].contains("no value of this mask is above the threshold"),
+        "{texts:?}"
+    );
 }
 
 #[test]
@@ -324,11 +331,15 @@ fn masks_of_fractions_are_told() {
         );
         warnings.0.lock().unwrap().clone()
     };
-    // Labels of an atlas, and 1 as it comes from 255 and a slope.
-    assert!(told(|index| index as f32).is_empty());
+    // Labels, and 1 as it comes from 255 and a slope.
+    assert!(told(|index| (index % 50) as f32).is_empty());
     assert!(told(|index| if index < 99 { 1.000_000_1 } else { 0.0 }).is_empty());
     let texts = told(|index| index as f32 / 511.0);
-    assert!(texts.len() == 1 && texts[0].contains("many values of this mask are fractions"), "{texts:?}");
+    assert!(texts.len() == 1 && texts[0].contains("values of this mask are fractions"), "{texts:?}");
+    // A mask of 0 and 1 that was averaged, and one of gray whole numbers.
+    assert_eq!(told(|index| if index < 99 { 0.25 * (index % 4) as f32 } else { 0.0 }).len(), 1);
+    assert!(told(|index| [0.0, 80.0, 255.0][index % 3])[0].contains("shades of gray"));
+    assert_eq!(told(|index| index as f32 / 511.0).len(), 1);
     let above = ReadOptions::new().mask_rule(MaskRule::above(0.5).unwrap());
     let mask = above.read_mask(&path).unwrap();
     assert!(mask.data().indexed_iter().all(|((i, j, k), &inside)| inside == (i * 64 + j * 8 + k > 255)));

@@ -1,6 +1,8 @@
 //! Normal slices as training examples.
 
-use lesio_image::{FittedPreprocessing, ImageError, Plane, PreparedPlane, Preprocessing, Scan};
+use lesio_image::{
+    FittedPreprocessing, ImageError, Plane, PreparedPlane, PreprocessError, Preprocessing, Scan,
+};
 use lesio_nn::Shape;
 use lesio_vae::Examples;
 use ndarray::Array3;
@@ -16,12 +18,17 @@ const LEAST_FOREGROUND: f64 = 0.02;
 /// Fits a preprocessing on subjects.
 ///
 /// # Errors
-/// If a subject cannot be used, and if there is none.
+/// If a subject cannot be used ([`StudyError::Preprocess`]), and if there is none.
 pub fn fit_preprocessing(
     config: &Preprocessing,
     subjects: &[Subject],
 ) -> Result<FittedPreprocessing, StudyError> {
-    Ok(config.fit(subjects.iter().map(|subject| &subject.scan))?)
+    config.fit(subjects.iter().map(|subject| &subject.scan)).map_err(|error| match error {
+        PreprocessError::Training { index, source } if index < subjects.len() => {
+            StudyError::Preprocess { case: subjects[index].id.clone(), source: source.into() }
+        }
+        error => error.into(),
+    })
 }
 
 /// The normal slices of subjects on the network's grid, with their foreground as the region of interest. A slice is

@@ -1,6 +1,6 @@
 //! Reads cases one after the other.
 
-use lesio_image::{ImageError, PreprocessError, check_finite};
+use lesio_image::PreprocessError;
 use lesio_io::ReadOptions;
 use lesio_io::dataset::Case;
 
@@ -76,17 +76,9 @@ fn each_case<T>(
     Ok((done, failed))
 }
 
-/// A subject whose values are finite and differ.
+/// A subject whose channels have finite values that differ.
 fn usable(subject: Subject) -> Result<Subject, StudyError> {
-    let values = subject.scan.data();
-    let checked = check_finite(values).and_then(|()| {
-        let (first, voxels) = (values.iter().next().copied().unwrap_or_default(), values.len());
-        match values.iter().all(|&value| value == first) {
-            true => Err(ImageError::ConstantImage { value: f64::from(first), voxels }),
-            false => Ok(()),
-        }
-    });
-    match checked {
+    match subject.scan.check() {
         Ok(()) => Ok(subject),
         Err(error) => Err(StudyError::Preprocess { case: subject.id, source: PreprocessError::Image(error) }),
     }

@@ -276,6 +276,9 @@ impl Case {
         Ok(match &self.mask {
             Mask::File(mask_path) => {
                 let (image, mask) = raster::read_masked(input, Input::File(mask_path), options)?;
+                if let Some(kind) = self.kind.as_deref().filter(|_| !mask.iter().any(|&inside| inside)) {
+                    tracing::warn!(mask = %mask_path.display(), kind, "nothing of the mask of this defect is inside");
+                }
                 (image, Some(mask))
             }
             Mask::Normal => {

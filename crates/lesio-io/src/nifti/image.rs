@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use lesio_image::{Geometry, Volume};
 use ndarray::{Array3, ArrayD, IxDyn, ShapeBuilder};
 
-use crate::distinct_values::DistinctValues;
 use crate::error::{ReadError, ReadErrorKind};
+use crate::mask_doubts::MaskDoubts;
 use crate::mask_rule::{MaskRule, tell_full};
 use crate::nifti::datatype::Datatype;
 use crate::nifti::header::{Arrangement, NiftiHeader};
@@ -278,17 +278,11 @@ impl<C: Holder> NiftiImage<C> {
         self.check_memory::<bool>(count)?;
         let shape = self.volume_shape()?;
         let reader = self.reader(index * count)?;
-        let mut fractions = DistinctValues::default();
+        let mut doubts = MaskDoubts::default();
         let inside =
-            reader.collect_mask(count, rule, &mut fractions).map_err(|kind| kind.at(&self.data.path))?;
-        if fractions.are_many() && rule.is_default() {
-            tracing::warn!(
-                mask = %self.path.display(),
-                "many values of this mask are fractions, as in a resampled mask or a map of probabilities: voxels \
-                 that are not 0 count as inside, unless a threshold is given"
-            );
-        }
-        tell_full(inside.iter().all(|&inside| inside), &self.path);
+            reader.collect_mask(count, rule, &mut doubts).map_err(|kind| kind.at(&self.data.path))?;
+        doubts.tell(rule, !inside.contains(&true), &self.path);
+        tell_full(!inside.contains(&false), &self.path);
         let data = Array3::from_shape_vec(shape.f(), inside).map_err(|_| self.overflow())?;
         Ok(Volume::new(data, self.geometry))
     }

@@ -1,7 +1,7 @@
 //! Reads voxels in file order, with memory in proportion to the data that the file is known to contain.
 
-use crate::distinct_values::DistinctValues;
 use crate::error::ReadErrorKind;
+use crate::mask_doubts::MaskDoubts;
 use crate::mask_rule::MaskRule;
 use crate::nifti::header::NiftiHeader;
 use crate::nifti::voxel::{Decoding, Voxel};
@@ -152,13 +152,13 @@ impl<'a> VoxelReader<'a> {
         Ok(values)
     }
 
-    /// Whether each of the next `count` voxels is inside, by the rule. They must be the last that are read. Values that are
-    /// not whole are added to `fractions`.
+    /// Whether each of the next `count` voxels is inside, by the rule. They must be the last that are read. Its values are
+    /// added to `doubts`.
     pub(crate) fn collect_mask(
         mut self,
         count: u64,
         rule: MaskRule,
-        fractions: &mut DistinctValues,
+        doubts: &mut MaskDoubts,
     ) -> Result<Vec<bool>, ReadErrorKind> {
         let mut inside = Vec::new();
         let mut block: Vec<f64> = Vec::new();
@@ -173,9 +173,8 @@ impl<'a> VoxelReader<'a> {
                     if value.is_nan() {
                         nan += 1;
                         first_nan.get_or_insert(voxel);
-                    } else if value.fract() != 0.0 {
-                        fractions.add(*value);
                     }
+                    doubts.add(*value);
                     inside.push(rule.is_inside(*value));
                 }
             }

@@ -8,8 +8,8 @@ use ndarray::{Array2, Axis};
 use super::orientation::Orientation;
 use super::picture::{Format, Picture};
 use super::read::{read, read_with};
-use crate::distinct_values::DistinctValues;
 use crate::error::{ReadError, ReadErrorKind};
+use crate::mask_doubts::MaskDoubts;
 use crate::mask_rule::{MaskRule, tell_full};
 use crate::options::ReadOptions;
 use crate::source::Input;
@@ -81,16 +81,28 @@ fn inside(mask: &Picture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, R
     if let Some(voxel) = values.iter().position(|value| value.is_nan()) {
         return Err(ReadErrorKind::LossyConversion { voxel: voxel as u64, value: f64::NAN, target: "mask" });
     }
+    if mask.first_color.is_some_and(|color| color != [0; 3]) {
+        tracing::warn!(
+            mask = %path.display(),
+            "the first color of this mask's palette is not black: by its colors, and not its labels, the mask counts"
+        );
+    }
     let is_jpeg = mask.format == Format::Jpeg;
-    if rule.is_default() {
-        match is_jpeg {
-            true => check_jpeg(mask, path)?,
-            false => tell_doubts(mask, path),
-        }
+    if is_jpeg && rule.is_default() {
+        check_jpeg(mask, path)?;
     }
     let rule = if is_jpeg { rule.or_above(JPEG_THRESHOLD) } else { rule };
     let inside =
         values.map_axis(Axis(0), |channels| channels.iter().any(|&value| rule.is_inside(f64::from(value))));
+    let mut doubts = MaskDoubts::default();
+    for pixel in values.lanes(Axis(0)) {
+        match pixel.iter().all(|value| *value == pixel[0]) && mask.first_color.is_none() {
+            true => doubts.add(f64::from(pixel[0])),
+            false => doubts.add_color(),
+        }
+    }
+    let is_empty = !inside.iter().any(|&inside| inside);
+    doubts.tell(rule, is_empty, path);
     tell_full(inside.iter().all(|&inside| inside), path);
     Ok(inside)
 }
@@ -110,43 +122,6 @@ fn check_jpeg(mask: &Picture, path: &Path) -> Result<(), ReadErrorKind> {
         );
     }
     Ok(())
-}
-
-/// The largest values of 8 and of 16 bits.
-const WHITE: [f32; 2] = [255.0, 65535.0];
-
-/// Tells of a mask whose nonzero pixels may not all be meant.
-fn tell_doubts(mask: &Picture, path: &Path) {
-    if mask.first_color.is_some_and(|color| color != [0; 3]) {
-        tracing::warn!(
-            mask = %path.display(),
-            "the first color of this mask's palette is not black: pixels of any color but black count as inside"
-        );
-    }
-    let mut shades = DistinctValues::default();
-    let (mut inside, mut greatest) = (0_usize, 0.0_f32);
-    for &value in mask.image.data().iter().filter(|&&value| value != 0.0) {
-        shades.add(f64::from(value));
-        inside += 1;
-        greatest = greatest.max(value);
-    }
-    if shades.are_many() {
-        tracing::warn!(
-            mask = %path.display(),
-            "this mask has as many shades as a photograph: pixels of any color but black count as inside, unless a \
-             threshold is given"
-        );
-    } else if mask.first_color.is_none() && mask.image.channels() == 1 && WHITE.contains(&greatest) {
-        let gray = mask.image.data().iter().filter(|&&value| value > 0.0 && value < greatest).count();
-        if gray > 0 {
-            tracing::warn!(
-                mask = %path.display(),
-                gray,
-                inside,
-                "this mask has gray pixels, as at smooth edges: they count as inside, unless a threshold is given"
-            );
-        }
-    }
 }
 
 /// A mask, rotated like its picture.

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::evaluation::Evaluated;
 use crate::groups::GroupScores;
 use crate::images::ImageFigures;
+use crate::incomplete::Missing;
 use crate::localize::FailedCase;
 use crate::maps::Stage;
 use crate::model_set::LearnedEnsemble;
@@ -60,6 +61,14 @@ pub struct EvaluationResults {
     pub(super) maps: Vec<(String, Scale)>,
     /// The filters of the first model.
     pub(super) postprocessing: Option<PostProcessing>,
+}
+
+impl EvaluationResults {
+    /// The number of test cases that could not be read or scored and are left out.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.evaluated.incomplete.iter().filter(|one| one.missing == Missing::Scores).count()
+    }
 }
 
 /// The predictor or ensemble that validation data chose, and what it reaches.

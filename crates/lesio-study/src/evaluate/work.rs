@@ -67,6 +67,11 @@ impl Work<'_> {
             Err(error) => return Ok(Found::Unread(error)),
         };
         let (mut found, unscored) = self.measuring.measure(case, &subject)?;
+        if config.bad_cases == BadCases::Stop
+            && let Some(error) = unscored
+        {
+            return Err(error.into());
+        }
         if let Some(folder) = path.parent() {
             prepare_folder(folder)?;
         }
