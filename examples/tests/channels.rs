@@ -217,8 +217,14 @@ fn a_case_with_a_bad_channel_is_left_out() {
         command
     };
     let small = ["--split", "train", "--size", "32", "--widths", "4,8", "--latent", "4", "--epochs", "1"];
-    let said =
-        ["c1", r#"channel "t1" cannot be used"#, "no contrast", "c2", "1 values are NaN", "2 cases were left out"];
+    let said = [
+        "c1",
+        r#"channel "t1" cannot be used"#,
+        "no contrast",
+        "c2",
+        "1 values are NaN",
+        "2 cases were left out",
+    ];
     fail(&mut run("train", &small), &said);
     let model = path("train/model.safetensors");
     for name in ["evaluate", "recalibrate"] {
