@@ -76,9 +76,9 @@ fn program() -> Outcome {
     let (cases, mut failed) = readable_cases(cases.cases(), &args.validation, &options, bad, &mut watch)?;
     let mut others = Vec::new();
     if let Some(split) = &args.lesions_of {
-        let (readable, bad) = readable_cases(further, split, &options, bad, &mut watch)?;
+        let (readable, unread) = readable_cases(further, split, &options, bad, &mut watch)?;
         others = readable;
-        failed.extend(bad);
+        failed.extend(unread);
     }
     models.iter().for_each(|(_, model)| notice_other_channel(model, &cases, &options, &mut watch));
     let (subjects, further) = (ReadCases::new(&cases, &options), ReadCases::new(&others, &options));

@@ -197,7 +197,7 @@ pub struct NormalArgs {
     #[arg(long)]
     mask: Option<String>,
     /// Count only values of masks above this as inside, after the scale in a NIfTI header [default: every value except 0]
-    #[arg(long, requires = "mask", value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true, value_parser = mask_rule)]
     mask_above: Option<MaskRule>,
     /// Arguments of single layouts
     #[command(flatten)]

@@ -84,7 +84,7 @@ fn inside(mask: &Picture, path: &Path, rule: MaskRule) -> Result<Array2<bool>, R
     if mask.first_color.is_some_and(|color| color != [0; 3]) {
         tracing::warn!(
             mask = %path.display(),
-            "the first color of this mask's palette is not black: by its colors, and not its labels, the mask counts"
+            "the first color of this mask's palette is not black: pixels count by their color, not by their label"
         );
     }
     let is_jpeg = mask.format == Format::Jpeg;
