@@ -102,7 +102,9 @@ pub use model::{
 pub use network_reconstructor::{NetworkReconstructor, NetworkSegmenter};
 pub use network_vae::NetworkVae;
 pub use restorer::Restorer;
-pub use synthetic::{AnomalyContent, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent};
+pub use synthetic::{
+    AnomalyContent, Areas, Content, ContentInput, OwnContent, SyntheticAnomalies, WeightedContent,
+};
 pub use synthetic_training::{SyntheticExample, SyntheticObjective, SyntheticTraining, synthetic_examples};
 pub use taught::TaughtConfig;
 pub use training::{Divergence, ENGINES, VaeObjective, VaeTraining};

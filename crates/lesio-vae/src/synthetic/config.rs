@@ -28,9 +28,16 @@ pub struct SyntheticAnomalies {
     /// across it. 1 to 100; 1 for round regions, as in files of earlier versions.
     #[serde(default = "round", skip_serializing_if = "is_round")]
     pub elongation: f64,
+    /// Fraction of the images that get no anomaly, 0 to 0.99; 0 in files of earlier versions. A network that is shown
+    /// an anomaly in every image learns that there is one in every image.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub absent: f64,
     /// Fraction of the image's pixels outside a region, before the region is cut to the foreground: smallest and
     /// largest, 0 to 1.
     pub quantile: [f64; 2],
+    /// The distribution of the fraction of pixels inside a region. Uniform in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Areas::is_uniform")]
+    pub areas: Areas,
     /// Fraction of the anomalies that become stronger from their edge to their middle, without a step at the edge: 0 to
     /// 1; 0 in files of earlier versions.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -52,6 +59,25 @@ pub struct SyntheticAnomalies {
     /// User-defined contents, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own: Vec<OwnContent>,
+}
+
+/// The distribution of the areas of regions between the least and the largest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Areas {
+    /// Uniform: few regions are small.
+    #[default]
+    Uniform,
+    /// Uniform on a logarithmic scale: regions between 1 and 2 % of an image are as frequent as those between 5 and
+    /// 10 %. Areas below 1e-6 count as 1e-6.
+    Logarithmic,
+}
+
+impl Areas {
+    fn is_uniform(&self) -> bool {
+        *self == Self::Uniform
+    }
 }
 
 fn round() -> f64 {
@@ -88,6 +114,8 @@ pub struct OwnContent {
 const MOST_CELLS: usize = 4096;
 /// Most an anomaly may be longer than wide.
 const LARGEST_ELONGATION: f64 = 100.0;
+/// Largest fraction of images without an anomaly: a network must see some.
+const MOST_ABSENT: f64 = 0.99;
 /// Largest weight.
 const LARGEST_WEIGHT: f64 = 1000.0;
 
@@ -126,7 +154,9 @@ impl SyntheticAnomalies {
             cells,
             elongation: 1.0,
             gradual: 0.0,
+            absent: 0.0,
             quantile,
+            areas: Areas::Uniform,
             soft: 0.7,
             opacity,
             change,
@@ -165,6 +195,7 @@ impl SyntheticAnomalies {
         }
         in_range("elongation", self.elongation, 1.0..=LARGEST_ELONGATION)?;
         in_range("gradual", self.gradual, 0.0..=1.0)?;
+        in_range("absent", self.absent, 0.0..=MOST_ABSENT)?;
         in_range("soft", self.soft, 0.0..=1.0)?;
         in_range("change", self.change, 0.0..=100.0)?;
         if let Some(range @ [low, high]) = self.range {
@@ -208,6 +239,7 @@ mod tests {
             assert_eq!(refused(&|config| config.opacity[1] = value), "opacity");
             assert_eq!(refused(&|config| config.elongation = value), "elongation");
             assert_eq!(refused(&|config| config.gradual = value), "gradual");
+            assert_eq!(refused(&|config| config.absent = value), "absent");
             assert_eq!(refused(&|config| config.soft = value), "soft");
             assert_eq!(refused(&|config| config.range = Some([0.5, value.min(0.5)])), "range");
             assert_eq!(refused(&|config| config.change = value), "change");

@@ -11,7 +11,7 @@ use lesio_settings::SettingError;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-pub use config::{OwnContent, SyntheticAnomalies, WeightedContent};
+pub use config::{Areas, OwnContent, SyntheticAnomalies, WeightedContent};
 pub use content::{AnomalyContent, Content, ContentInput};
 
 /// Synthetic anomalies ready for use: a [`SyntheticAnomalies`] with its user-defined contents.
@@ -82,6 +82,10 @@ impl Synthesizer {
         region: Option<&[bool]>,
         other: &[f32],
     ) -> Vec<bool> {
+        let mut changed = vec![false; shape.pixels()];
+        if self.config.absent > 0.0 && generator.random_bool(self.config.absent) {
+            return changed;
+        }
         let mut strength = region::strength(&self.config, generator, shape, region);
         let [least, most] = self.config.opacity;
         let opacity = generator.random_range(least..=most) as f32;
@@ -96,7 +100,6 @@ impl Synthesizer {
             // A valid configuration has at least one content.
             None => {}
         }
-        let mut changed = vec![false; shape.pixels()];
         let smallest = self.config.change as f32;
         let [low, high] = self.range().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
         for (channel, filled) in
@@ -210,6 +213,25 @@ mod tests {
         };
         assert_eq!(apply(3), apply(3));
         assert_ne!(apply(3), apply(4));
+    }
+
+    #[test]
+    fn some_images_stay_normal() {
+        let config = SyntheticAnomalies { absent: 0.4, ..SyntheticAnomalies::natural() };
+        let [all, some] = [SyntheticAnomalies::natural(), config].map(|config| {
+            let synthesizer = Synthesizer::new(&config, &[]).unwrap();
+            let unchanged = |stream: &u64| {
+                let mut seen = image(0.0);
+                let generator = &mut random::generator(3, *stream);
+                let mask = synthesizer.apply(generator, SHAPE, &mut seen, None, &image(0.2));
+                let is_unchanged = seen == image(0.0);
+                assert!(!(is_unchanged && mask.contains(&true)));
+                is_unchanged
+            };
+            (0..400).filter(unchanged).count()
+        });
+        // Within four standard deviations of a binomial variable.
+        assert!(all < 5 && (121..=199).contains(&some), "{all} {some}");
     }
 
     /// White: what no built-in content is.

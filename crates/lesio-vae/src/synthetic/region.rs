@@ -4,9 +4,11 @@ use lesio_nn::Shape;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::config::SyntheticAnomalies;
+use super::config::{Areas, SyntheticAnomalies};
 use crate::noise::{elongated_noise, unaligned_noise};
 
+/// Smallest area on a logarithmic scale, as a fraction of the image: less than a pixel of most images.
+const SMALLEST_AREA: f64 = 1e-6;
 /// Half the side of the window over which soft edges rise.
 const SOFT: usize = 2;
 
@@ -28,8 +30,7 @@ pub(super) fn strength(
         }
         false => unaligned_noise(generator, [h, w], cell),
     };
-    let [least, most] = config.quantile;
-    let share: f64 = generator.random_range(least..=most);
+    let share = outside(config, generator);
     let mut sorted = noise.clone();
     let rank = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
     let threshold = match sorted.is_empty() {
@@ -49,6 +50,18 @@ pub(super) fn strength(
         soften(&mut strength, h, w);
     }
     strength
+}
+
+/// A random fraction of the image's pixels outside a region.
+fn outside(config: &SyntheticAnomalies, generator: &mut ChaCha8Rng) -> f64 {
+    let [least, most] = config.quantile;
+    match config.areas {
+        Areas::Uniform => generator.random_range(least..=most),
+        Areas::Logarithmic => {
+            let [smallest, largest] = [most, least].map(|outside| (1.0 - outside).max(SMALLEST_AREA).ln());
+            1.0 - generator.random_range(smallest..=largest).exp()
+        }
+    }
 }
 
 /// The strength that rises with the noise above the threshold, and is 1 from this share of its peak's height on.
@@ -80,6 +93,34 @@ fn soften(mask: &mut [f32], h: usize, w: usize) {
 mod tests {
     use super::*;
     use lesio_nn::random;
+
+    #[test]
+    fn small_areas_are_as_frequent_as_large_ones_on_a_logarithmic_scale() {
+        let config =
+            |areas| SyntheticAnomalies { quantile: [0.9, 0.999], areas, ..SyntheticAnomalies::natural() };
+        let fraction_below = |areas: Areas, limit: f64| {
+            let config = config(areas);
+            let area = |stream| 1.0 - outside(&config, &mut random::generator(2, stream));
+            let all: Vec<f64> = (0..2000).map(area).collect();
+            assert!(all.iter().all(|area| (0.001 - 1e-9..=0.1 + 1e-9).contains(area)));
+            all.iter().filter(|area| **area < limit).count() as f64 / 2000.0
+        };
+        // The middle of the logarithmic scale is .01. Four standard deviations are .045.
+        assert!((fraction_below(Areas::Logarithmic, 0.01) - 0.5).abs() < 0.045);
+        assert!((fraction_below(Areas::Uniform, 0.01) - 0.009 / 0.099).abs() < 0.03);
+    }
+
+    #[test]
+    fn an_area_of_nothing_is_possible() {
+        let config = SyntheticAnomalies {
+            quantile: [1.0, 1.0],
+            areas: Areas::Logarithmic,
+            ..SyntheticAnomalies::natural()
+        };
+        let shape = Shape::new(1, 16, 16);
+        let strength = strength(&config, &mut random::generator(2, 0), shape, None);
+        assert!(strength.iter().filter(|strength| **strength > 0.0).count() <= 1);
+    }
 
     #[test]
     fn gradual_anomalies_have_smaller_steps_at_their_edge() {
