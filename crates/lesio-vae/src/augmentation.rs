@@ -15,7 +15,7 @@ use crate::turn::{Edge, Turn};
 #[non_exhaustive]
 #[serde(default)]
 pub struct Augmentation {
-    /// Whether half of the images are mirrored left to right.
+    /// Whether images are mirrored.
     pub mirror: Mirror,
     /// Largest shift along rows and columns, in pixels, up to 65536; pixels that enter are 0.
     pub shift: usize,
@@ -50,12 +50,62 @@ const LARGEST_SHIFT: usize = 1 << 16;
 /// Whether images are mirrored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Mirror {
     /// Never.
     #[default]
     Never,
     /// Half of them, left to right: for objects whose mirror image is equally likely, such as heads.
     LeftRight,
+    /// Half of them left to right, and independently half of them upside down: for textures and for objects whose
+    /// rotation by 180 degrees is equally likely, too.
+    Both,
+}
+
+impl Mirror {
+    /// The flips that make all equally likely images of one, in addition to the image itself.
+    pub(crate) fn flips(self) -> &'static [Flip] {
+        match self {
+            Self::Never => &[],
+            Self::LeftRight => &Flip::ALL[..1],
+            Self::Both => &Flip::ALL,
+        }
+    }
+
+    /// A random flip: a direction that is off draws no random number.
+    fn draw(self, generator: &mut ChaCha8Rng) -> Flip {
+        let sideways = self != Self::Never && generator.random::<bool>();
+        let upside_down = self == Self::Both && generator.random::<bool>();
+        Flip { sideways, upside_down }
+    }
+}
+
+/// A reflection of an image; applied twice, it changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flip {
+    sideways: bool,
+    upside_down: bool,
+}
+
+impl Flip {
+    /// Sideways first.
+    const ALL: [Self; 3] = [
+        Self { sideways: true, upside_down: false },
+        Self { sideways: false, upside_down: true },
+        Self { sideways: true, upside_down: true },
+    ];
+
+    /// Flips a plane, `[h, w]`.
+    pub(crate) fn apply<T>(self, plane: &mut [T], width: usize) {
+        if self.sideways {
+            plane.chunks_exact_mut(width).for_each(<[T]>::reverse);
+        }
+        if self.upside_down {
+            // Reverses the rows, and the pixels of each row, which are then put back in order.
+            plane.reverse();
+            plane.chunks_exact_mut(width).for_each(<[T]>::reverse);
+        }
+    }
 }
 
 impl Augmentation {
@@ -82,7 +132,7 @@ impl Augmentation {
         region: Option<&mut [bool]>,
     ) {
         let (h, w) = (shape.height, shape.width);
-        let mirrored = self.mirror == Mirror::LeftRight && generator.random::<bool>();
+        let flip = self.mirror.draw(generator);
         let mut offset = || {
             let limit = self.shift as i64;
             if limit == 0 { 0 } else { generator.random_range(-limit..=limit) }
@@ -99,7 +149,7 @@ impl Augmentation {
         let shading = draw(self.shading);
         let turn = (angle != 0.0 || scale != 0.0).then(|| Turn::new(angle, scale));
         for channel in image.chunks_exact_mut(h * w) {
-            move_plane(channel, h, w, mirrored, down, right, 0.0);
+            move_plane(channel, h, w, flip, down, right, 0.0);
             if let Some(turn) = &turn {
                 turn.apply(channel, h, w, Edge::Repeat);
             }
@@ -114,7 +164,7 @@ impl Augmentation {
             shade(generator, shape, shading, image);
         }
         if let Some(region) = region {
-            move_plane(region, h, w, mirrored, down, right, false);
+            move_plane(region, h, w, flip, down, right, false);
             if let Some(turn) = &turn {
                 turn.apply_mask(region, h, w);
             }
@@ -148,10 +198,8 @@ fn shade(generator: &mut ChaCha8Rng, shape: Shape, most: f32, image: &mut [f32])
     }
 }
 
-fn move_plane<T: Copy>(plane: &mut [T], h: usize, w: usize, mirrored: bool, down: i64, right: i64, empty: T) {
-    if mirrored {
-        plane.chunks_exact_mut(w).for_each(<[T]>::reverse);
-    }
+fn move_plane<T: Copy>(plane: &mut [T], h: usize, w: usize, flip: Flip, down: i64, right: i64, empty: T) {
+    flip.apply(plane, w);
     if (down, right) == (0, 0) {
         return;
     }
@@ -187,6 +235,30 @@ mod tests {
             seen.insert(at);
         }
         assert!(seen.len() > 10);
+    }
+
+    #[test]
+    fn images_are_flipped_in_every_way_that_is_equally_likely() {
+        let shape = Shape::new(1, 2, 3);
+        let seen = |mirror: Mirror| {
+            let flipped = |stream| {
+                let mut image: Vec<f32> = (0..6).map(|value| value as f32).collect();
+                let augmentation = Augmentation::default().mirror(mirror);
+                augmentation.apply(&mut random::generator(1, stream), shape, &mut image, None);
+                image.iter().map(|value| value.to_string()).collect::<String>()
+            };
+            (0..40).map(flipped).collect::<std::collections::BTreeSet<String>>()
+        };
+        assert_eq!(Vec::from_iter(seen(Mirror::Never)), ["012345"]);
+        assert_eq!(Vec::from_iter(seen(Mirror::LeftRight)), ["012345", "210543"]);
+        assert_eq!(Vec::from_iter(seen(Mirror::Both)), ["012345", "210543", "345012", "543210"]);
+        for flip in Mirror::Both.flips() {
+            let mut plane = [0, 1, 2, 3, 4, 5];
+            flip.apply(&mut plane, 3);
+            assert_ne!(plane, [0, 1, 2, 3, 4, 5]);
+            flip.apply(&mut plane, 3);
+            assert_eq!(plane, [0, 1, 2, 3, 4, 5]);
+        }
     }
 
     #[test]

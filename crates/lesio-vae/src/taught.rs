@@ -4,7 +4,7 @@ use lesio_nn::{ImageBatch, Network, Shape};
 use lesio_settings::setters;
 use serde::{Deserialize, Serialize};
 
-use crate::augmentation::Mirror;
+use crate::augmentation::{Flip, Mirror};
 use crate::config::ConfigError;
 use crate::denoiser::DenoiserConfig;
 use crate::model::ModelError;
@@ -18,8 +18,8 @@ pub struct TaughtConfig {
     pub network: DenoiserConfig,
     /// The synthetic anomalies of its training: it detects similar ones.
     pub anomalies: SyntheticAnomalies,
-    /// Whether outputs are averaged over the image and its mirror image, which costs a second pass. Default never;
-    /// useful if training images are mirrored, too.
+    /// Whether outputs are averaged over the image and its mirror images, each of which costs a pass: one left to right,
+    /// three for both directions. Default never; useful if training images are mirrored, too.
     #[serde(default)]
     pub test_time_mirror: Mirror,
 }
@@ -66,26 +66,31 @@ impl TaughtConfig {
         self.network.u_net(1 + self.network.channels)
     }
 
-    /// The output of `pass` for images, averaged with that for the mirror images if requested. The output has rows as
-    /// wide as those of the images.
+    /// The output of `pass` for images, averaged with those for the mirror images if requested. The output has planes of
+    /// the size of an image.
     pub(crate) fn averaged(
         &self,
         images: ImageBatch<'_>,
         pass: impl Fn(ImageBatch<'_>) -> Result<Vec<f32>, ModelError>,
     ) -> Result<Vec<f32>, ModelError> {
         let mut outputs = pass(images)?;
-        if self.test_time_mirror == Mirror::LeftRight && !images.is_empty() {
-            let width = self.image_shape().width;
-            let mut values = images.values().to_vec();
-            mirror(&mut values, width);
-            let mut others = pass(ImageBatch::new(&values, self.image_shape())?)?;
-            mirror(&mut others, width);
-            outputs.iter_mut().zip(&others).for_each(|(own, other)| *own = 0.5 * (*own + other));
+        let flips = self.test_time_mirror.flips();
+        if images.is_empty() || flips.is_empty() {
+            return Ok(outputs);
         }
+        let shape = self.image_shape();
+        let flipped = |values: &mut [f32], flip: Flip| {
+            values.chunks_exact_mut(shape.pixels()).for_each(|plane| flip.apply(plane, shape.width));
+        };
+        for &flip in flips {
+            let mut values = images.values().to_vec();
+            flipped(&mut values, flip);
+            let mut others = pass(ImageBatch::new(&values, shape)?)?;
+            flipped(&mut others, flip);
+            outputs.iter_mut().zip(&others).for_each(|(own, other)| *own += other);
+        }
+        let share = 1.0 / (1 + flips.len()) as f32;
+        outputs.iter_mut().for_each(|value| *value *= share);
         Ok(outputs)
     }
-}
-
-fn mirror(values: &mut [f32], width: usize) {
-    values.chunks_exact_mut(width).for_each(<[f32]>::reverse);
 }
