@@ -36,6 +36,16 @@ pub enum EngineError {
     /// Moments or parameters do not fit the network.
     #[error(transparent)]
     Parameters(#[from] crate::parameters::ParameterError),
+    /// An objective failed outside of its engines.
+    #[error("the objective could not be computed")]
+    Objective(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl EngineError {
+    /// The error of an [`Objective`](crate::Objective) that failed outside of its engines.
+    pub fn objective(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Objective(Box::new(error))
+    }
 }
 
 /// A network on a device, and the passes through it.

@@ -16,7 +16,7 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// The optimizer.
     pub adam: AdamConfig,
-    /// Epochs without a better validation loss after which training stops, 0 to a million; `None` never stops early.
+    /// Epochs without a better validation after which training stops, 0 to a million; `None` never stops early.
     /// Default 10.
     pub patience: Option<usize>,
     /// Largest number of consecutive updates that are skipped because loss or gradient is not finite; one more, and the

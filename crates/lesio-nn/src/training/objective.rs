@@ -94,6 +94,11 @@ pub trait Objective<const N: usize> {
     /// Errors of the engines.
     fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError>;
 
+    /// The value by which the validations of epochs are compared, lower for better ones. By default, the total loss.
+    fn criterion(&self, validation: &Terms) -> f64 {
+        validation.total
+    }
+
     /// A fingerprint of data and configuration: a training is not continued with another one.
     fn fingerprint(&self) -> String;
 }

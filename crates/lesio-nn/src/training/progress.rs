@@ -40,7 +40,7 @@ pub enum Event<'a> {
         record: &'a EpochRecord,
         /// Epochs planned.
         epochs: usize,
-        /// Whether its validation loss is the best so far.
+        /// Whether its validation is the best so far, by [`Objective::criterion`](crate::Objective::criterion).
         best: bool,
     },
 }
@@ -62,7 +62,7 @@ pub struct EpochRecord {
 pub enum Ending {
     /// All epochs were run.
     Complete,
-    /// The validation loss had not improved for long enough.
+    /// The validation had not improved for long enough.
     Patience,
     /// The caller stopped it; it can continue from its checkpoint.
     Stopped,

@@ -171,8 +171,8 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         })
     }
 
-    /// The parameters of all networks: those of the best validation loss, or the last ones without a validation; their
-    /// mean if they are averaged.
+    /// The parameters of all networks: those of the best epoch by [`Objective::criterion`], or the last ones
+    /// without a validation; their mean if they are averaged.
     ///
     /// # Errors
     /// If the device fails.
@@ -263,10 +263,11 @@ impl<O: Objective<N>, const N: usize> Trainer<O, N> {
         let training = std::mem::take(&mut self.state.sums).scaled(1.0 / self.state.summed.max(1.0));
         let record = EpochRecord { epoch: self.state.epoch, training, validation };
         let mut best = false;
-        if let Some(loss) = record.validation.as_ref().map(|terms| terms.total) {
-            best = loss.is_finite() && self.state.best.is_none_or(|(_, lowest)| loss < lowest);
+        if let Some(terms) = &record.validation {
+            let criterion = self.objective.criterion(terms);
+            best = criterion.is_finite() && self.state.best.is_none_or(|(_, lowest)| criterion < lowest);
             if best {
-                self.state.best = Some((record.epoch, loss));
+                self.state.best = Some((record.epoch, criterion));
                 self.best = Some(self.found_parameters()?);
             }
         }
