@@ -99,7 +99,7 @@ pub fn combine_localizers(
         } else {
             let own_error = (single && localizer.calibration().get(FALLBACK_PREDICTOR).is_some())
                 .then_some(FALLBACK_PREDICTOR);
-            let usual = usual_predictor(&localizer);
+            let usual = usual_predictor(localizer.model());
             [usual].into_iter().chain(own_error.filter(|&own| own != usual)).collect()
         };
         members.extend(&names);

@@ -59,6 +59,7 @@ mod case_record;
 mod channel_name;
 mod checksum;
 mod combine;
+mod epoch_choice;
 mod error;
 mod evaluate;
 mod evaluation;
@@ -113,6 +114,7 @@ pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
 pub use channel_name::notice_other_channel;
 pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};
+pub use epoch_choice::{EpochChoice, ValidationLesions};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
     ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, UnreadCase,

@@ -73,6 +73,12 @@ pub(crate) fn abnormal_slices(scan: &Scan, truth: Array3<bool>, plane: Plane) ->
     slices.map(|slice| slice.iter().any(|&inside| inside)).collect()
 }
 
+/// Whether a slice has enough foreground to be of use.
+pub(crate) fn has_foreground(plane: &PreparedPlane) -> bool {
+    let inside = plane.mask.iter().filter(|&&inside| inside).count();
+    inside as f64 >= LEAST_FOREGROUND * plane.mask.len() as f64
+}
+
 fn normal_planes(
     preprocessing: &FittedPreprocessing,
     subject: &Subject,
@@ -89,10 +95,7 @@ fn normal_planes(
         let error = ImageError::CountMismatch { what: "slices of the truth", found, expected };
         return Err(StudyError::Truth { case: subject.id.clone(), source: TruthError::Size(error) });
     }
-    let enough = |plane: &PreparedPlane| {
-        let inside = plane.mask.iter().filter(|&&inside| inside).count();
-        inside as f64 >= LEAST_FOREGROUND * plane.mask.len() as f64
-    };
-    let kept = planes.into_iter().zip(abnormal).filter(|(plane, abnormal)| !abnormal && enough(plane));
+    let kept =
+        planes.into_iter().zip(abnormal).filter(|(plane, abnormal)| !abnormal && has_foreground(plane));
     Ok(kept.map(|(plane, _)| plane).collect())
 }

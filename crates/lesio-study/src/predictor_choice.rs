@@ -1,6 +1,6 @@
 //! The predictor that a localizer uses if none is named.
 
-use lesio_anomaly::{ChosenPredictor, Localizer, PredictorName};
+use lesio_anomaly::{ChosenPredictor, Localizer, Model, PredictorName};
 
 /// The predictor of a model without a better default: every model supports absolute errors, which have the units of its
 /// images and need no lesion for tuning.
@@ -15,7 +15,7 @@ pub fn predictor_choice(localizer: &Localizer) -> (PredictorName, String) {
     }
     let predictor = match localizer.ensemble() {
         Some(_) => PredictorName::Ensemble,
-        None => usual_predictor(localizer),
+        None => usual_predictor(localizer.model()),
     };
     (predictor, format!("predictor {predictor}: none was chosen, no validation data held a lesion"))
 }
@@ -31,8 +31,8 @@ pub fn choice_in_words(chosen: &ChosenPredictor) -> String {
 }
 
 /// The default predictor of a single model: the logits of a segmenter, else [`FALLBACK_PREDICTOR`].
-pub(crate) fn usual_predictor(localizer: &Localizer) -> PredictorName {
-    match localizer.model().segmentation() {
+pub(crate) fn usual_predictor(model: &Model) -> PredictorName {
+    match model.segmentation() {
         Some(_) => PredictorName::AnomalyLogit,
         None => FALLBACK_PREDICTOR,
     }

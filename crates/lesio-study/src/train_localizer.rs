@@ -1,5 +1,7 @@
 //! Trains and calibrates a localizer on subjects.
 
+use std::sync::Arc;
+
 use lesio_anomaly::{Localizer, PostProcessing, PredictorName, PredictorSettings};
 use lesio_image::{FittedPreprocessing, Preprocessing};
 use lesio_nn::{Ending, EpochRecord};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use crate::apart::require_apart;
 use crate::calibrating::calibrate;
 use crate::channel_name::model_channels;
+use crate::epoch_choice::{EpochChoice, PRECISION, ValidationLesions};
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
 use crate::hold_out::hold_out;
@@ -56,6 +59,8 @@ pub struct LocalizerTraining {
     pub calibrated: CalibratedPredictors,
     /// The length of the training. Default: the epochs of the model's training.
     pub length: TrainingLength,
+    /// How the epoch is chosen whose parameters the model gets. Default: by the validation loss.
+    pub epoch_choice: EpochChoice,
     /// Device and checkpoint of the training; the folder of the checkpoint is created. Default: the processor, without
     /// a checkpoint.
     pub options: TrainOptions,
@@ -73,6 +78,7 @@ impl LocalizerTraining {
             bands: 0,
             calibrated: CalibratedPredictors::Fast,
             length: TrainingLength::Epochs,
+            epoch_choice: EpochChoice::Loss,
             options: TrainOptions::default(),
         }
     }
@@ -92,6 +98,7 @@ setters!(LocalizerTraining {
     bands: usize,
     calibrated: CalibratedPredictors,
     length: TrainingLength,
+    epoch_choice: EpochChoice,
     options: TrainOptions,
 });
 
@@ -146,6 +153,8 @@ pub struct PreparedTraining<'a> {
     held_out: Vec<Subject>,
     channels: Vec<String>,
     data: TrainingData,
+    /// `None` if the loss chooses the epoch.
+    lesions: Option<Arc<ValidationLesions>>,
 }
 
 impl<'a> PreparedTraining<'a> {
@@ -176,6 +185,10 @@ impl<'a> PreparedTraining<'a> {
         let preprocessing = fit_preprocessing(&config.preprocessing, &training)?;
         let examples = normal_examples(&preprocessing, &training)?;
         let validation = normal_examples(&preprocessing, &held_out)?;
+        let lesions = match config.epoch_choice {
+            EpochChoice::Lesions => Some(Arc::new(ValidationLesions::new(&preprocessing, &held_out)?)),
+            EpochChoice::Loss => None,
+        };
         let data = TrainingData {
             training: TrainingPart { cases: training.len(), normal_slices: examples.len() },
             validation: TrainingPart { cases: held_out.len(), normal_slices: validation.len() },
@@ -185,7 +198,7 @@ impl<'a> PreparedTraining<'a> {
         if config.bands == 0 {
             training.clear();
         }
-        Ok(Self { config, preprocessing, examples, validation, training, held_out, channels, data })
+        Ok(Self { config, preprocessing, examples, validation, training, held_out, channels, data, lesions })
     }
 
     /// The subjects that are held out for calibration.
@@ -211,6 +224,10 @@ impl<'a> PreparedTraining<'a> {
         if let Some(folder) = options.checkpoints.path.as_deref().and_then(|path| path.parent()) {
             prepare_folder(folder)?;
         }
+        let options = &match &self.lesions {
+            Some(lesions) => options.clone().lesions(Some(lesions.clone())),
+            None => options.clone(),
+        };
         observer.begin(&Step::Training, 1);
         let model = length.applied(model, preprocessing, examples, validation, options)?;
         let taught = taught_examples(&model, examples, options)?;
@@ -279,10 +296,21 @@ impl TrainedLocalizer {
     /// # Errors
     /// None in practice; the plot checks its own curves.
     pub fn page(&self) -> Result<HtmlReport, WorkflowError> {
+        let by_lesions = self.history.iter().any(|record| precision(record).is_some());
         let mut page = HtmlReport::new("Training of a localizer").figure_svg(
             &loss_plot(&self.history, "loss per image")?,
-            "Mean loss of each epoch; the model is that of the lowest validation loss.",
+            match by_lesions {
+                true => "Mean loss of each epoch, which does not choose the model here.",
+                false => "Mean loss of each epoch; the model is that of the lowest validation loss.",
+            },
         );
+        if by_lesions {
+            page = page.figure_svg(
+                &precision_plot(&self.history)?,
+                "Average precision of each epoch's model on the lesions of the validation images; the model is that of the \
+                 highest.",
+            );
+        }
         if !self.taught.is_empty() {
             page = page.montage(
                 &taught_montage(&self.taught, self.localizer.model().image_shape())?,
@@ -292,6 +320,18 @@ impl TrainedLocalizer {
         }
         Ok(page.code(serde_json::to_string_pretty(&self.model)?))
     }
+}
+
+/// The average precision on validation lesions after an epoch, if it was measured.
+fn precision(record: &EpochRecord) -> Option<f64> {
+    record.validation.as_ref()?.part(PRECISION)
+}
+
+fn precision_plot(history: &[EpochRecord]) -> Result<Svg, PresentationError> {
+    let (x, y): (Vec<f64>, Vec<f64>) =
+        history.iter().filter_map(|record| Some(((record.epoch + 1) as f64, precision(record)?))).unzip();
+    let plot = LinePlot::training("Lesions by epoch", "average precision");
+    Ok(plot.curve(Curve::new("validation lesions", x, y)?).to_svg()?)
 }
 
 /// The losses of a training by epoch, in a unit such as `nats per image`.

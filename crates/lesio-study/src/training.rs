@@ -19,6 +19,7 @@ use lesio_vae::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::epoch_choice::{ByLesions, ValidationLesions};
 use crate::error::StudyError;
 
 /// A kind of model that can be trained.
@@ -184,7 +185,7 @@ impl Checkpoints {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Trained {
-    /// The localizer, of the best validation loss.
+    /// The localizer, of the best epoch.
     pub localizer: Localizer,
     /// Losses by epoch.
     pub history: Vec<EpochRecord>,
@@ -202,17 +203,20 @@ pub struct TrainOptions {
     pub device: Device,
     /// The user-defined contents of synthetic anomalies that a configuration names. Default none.
     pub contents: Vec<Arc<dyn AnomalyContent>>,
+    /// The lesions that choose the epoch. Default: none, and the validation loss chooses it.
+    pub lesions: Option<Arc<ValidationLesions>>,
 }
 
 setters!(TrainOptions {
     checkpoints: Checkpoints,
     device: Device,
     contents: Vec<Arc<dyn AnomalyContent>>,
+    lesions: Option<Arc<ValidationLesions>>,
 });
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self { checkpoints: Checkpoints::default(), device: Device::Cpu, contents: Vec::new() }
+        Self { checkpoints: Checkpoints::default(), device: Device::Cpu, contents: Vec::new(), lesions: None }
     }
 }
 
@@ -220,7 +224,7 @@ impl Default for TrainOptions {
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Trains a model on normal examples and makes a localizer of it. The validation examples, which may be empty,
-/// determine the best epoch and the end of the training.
+/// determine the best epoch and the end of the training, unless the options contain lesions for that.
 ///
 /// # Errors
 /// For invalid examples or settings, if the training fails, and if a checkpoint cannot be written or continued.
@@ -298,6 +302,23 @@ impl<F: FnMut(&Event<'_>) -> ControlFlow<()>> Run<'_, F> {
     }
 
     fn train<const N: usize>(
+        self,
+        objective: impl Objective<N>,
+        engines: Engines<N>,
+        train: TrainConfig,
+        config: &ModelConfig,
+    ) -> Result<Trained, StudyError> {
+        match &self.options.lesions {
+            Some(lesions) => {
+                let device = &self.options.device;
+                let objective = ByLesions { objective, lesions, config, device };
+                self.train_by(objective, engines, train, config)
+            }
+            None => self.train_by(objective, engines, train, config),
+        }
+    }
+
+    fn train_by<const N: usize>(
         self,
         objective: impl Objective<N>,
         engines: Engines<N>,

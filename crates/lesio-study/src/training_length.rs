@@ -1,6 +1,7 @@
 //! The length of a training.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lesio_image::FittedPreprocessing;
@@ -78,9 +79,10 @@ fn seconds_of_epoch(
 ) -> Result<f64, StudyError> {
     let config = model.train_config().clone().epochs(2).patience(None);
     let every = (examples.len() / (TRIED * config.batch_size.max(1))).max(1);
-    let (part, rest) = (thinned(examples, every)?, thinned(validation, every)?);
+    let (part, rest) = (examples.thinned(every)?, validation.thinned(every)?);
     let times = examples.len() as f64 / part.len().max(1) as f64;
-    let options = options.clone().checkpoints(Checkpoints::default());
+    let lesions = options.lesions.as_ref().map(|lesions| lesions.thinned(every)).transpose()?;
+    let options = options.clone().checkpoints(Checkpoints::default()).lesions(lesions.map(Arc::new));
     let (mut started, mut seconds) = (Instant::now(), 0.0);
     let model = model.clone().with_train_config(config);
     train(&model, preprocessing.clone(), part, rest, &options, |event| {
@@ -91,18 +93,6 @@ fn seconds_of_epoch(
         ControlFlow::Continue(())
     })?;
     Ok(seconds * times)
-}
-
-/// Every so many of the examples.
-fn thinned(examples: &Examples, every: usize) -> Result<Examples, StudyError> {
-    let mut part = Examples::new(examples.shape());
-    for place in (0..examples.len()).step_by(every) {
-        match examples.region(place) {
-            Some(region) => part.push_region(examples.image(place), region)?,
-            None => part.push(examples.image(place))?,
-        }
-    }
-    Ok(part)
 }
 
 #[cfg(test)]

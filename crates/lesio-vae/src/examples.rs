@@ -116,6 +116,21 @@ impl Examples {
         self.regions.chunks_exact(self.shape.pixels().max(1)).nth(index)
     }
 
+    /// The first image, and every so many after it.
+    ///
+    /// # Errors
+    /// None in practice; images are checked as they are added.
+    pub fn thinned(&self, every: usize) -> Result<Self, ExamplesError> {
+        let mut part = Self::new(self.shape);
+        for place in (0..self.len()).step_by(every.max(1)) {
+            match self.region(place) {
+                Some(region) => part.push_region(self.image(place), region)?,
+                None => part.push(self.image(place))?,
+            }
+        }
+        Ok(part)
+    }
+
     /// A checksum of all values and regions.
     #[must_use]
     pub fn checksum(&self) -> u32 {
