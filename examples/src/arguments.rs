@@ -36,6 +36,17 @@ pub fn share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Parses two ascending fractions, such as `0.001,0.3`: above 0 and below 1.
+///
+/// # Errors
+/// For any other text.
+pub fn ascending_fractions(text: &str) -> Result<[f64; 2], String> {
+    let failed = || "expected two ascending fractions above 0 and below 1, such as 0.001,0.3".to_owned();
+    let (least, most) = text.split_once(',').ok_or_else(failed)?;
+    let [least, most] = [share(least.trim())?, share(most.trim())?];
+    if least <= most { Ok([least, most]) } else { Err(failed()) }
+}
+
 /// Largest number of bootstrap replicates: more would take hours and change no printed digit.
 pub const MOST_REPLICATES: usize = 100_000;
 
@@ -105,6 +116,10 @@ mod tests {
             assert!(number(0.0, 10.0)(text).is_err(), "{text}");
         }
         assert!(share("0").is_err() && share("1").is_err() && share("nan").is_err() && share("0.5").is_ok());
+        assert_eq!(ascending_fractions("0.001, 0.3"), Ok([0.001, 0.3]));
+        for text in ["0.1", "0.2,0.1", "0,0.1", "0.1,1", "nan,0.1", "0.1,0.2,0.3", ""] {
+            assert!(ascending_fractions(text).is_err(), "{text}");
+        }
     }
 
     #[test]

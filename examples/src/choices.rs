@@ -9,6 +9,7 @@ use lesio::io::dataset::{Layout, MissingMask};
 use lesio::io::{AffineSource, Matching};
 use lesio::nn::Precision;
 use lesio::study::{OutputLayout, ReportPages, WrittenMaps};
+use lesio::vae::Mirror;
 
 fn names(helps: &[(&'static str, &'static str)]) -> PossibleValuesParser {
     let value = |&(name, help): &(&'static str, &'static str)| match help {
@@ -52,6 +53,19 @@ pub fn layouts() -> impl TypedValueParser<Value = Layout> {
             "A table (CSV) with one row per case: image, optionally mask, patient, split; see docs/datasets.md",
         ),
     ])
+}
+
+/// Whether images are mirrored; `true` and `false` are from earlier versions.
+pub fn mirrors() -> impl TypedValueParser<Value = Mirror> {
+    let left_right = PossibleValue::new("left-right").alias("true");
+    let both =
+        PossibleValue::new("both").help("Also upside down: for textures, and objects without an upper end");
+    let never = PossibleValue::new("never").alias("false");
+    PossibleValuesParser::new([left_right, both, never]).map(|name| match name.as_str() {
+        "never" | "false" => Mirror::Never,
+        "both" => Mirror::Both,
+        _ => Mirror::LeftRight,
+    })
 }
 
 /// The number formats in which a network is computed.

@@ -7,14 +7,16 @@ use lesio::anomaly::PostProcessing;
 use lesio::image::{HistogramStandardizer, Intensity, Preprocessing, RobustScaling};
 use lesio::io::dataset::{Dataset, Layout};
 use lesio::nn::{AdamConfig, Precision, TrainConfig, checkpoint_exists};
-use lesio::study::{Checkpoints, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength};
+use lesio::study::{
+    Checkpoints, EpochChoice, LocalizerTraining, ModelKind, ModelTraining, Preset, Start, TrainingLength,
+};
 use lesio::vae::{
-    Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood, Mirror,
-    SyntheticAnomalies, SyntheticTraining, TaughtConfig, VaeConfig, VaeTraining,
+    Areas, Augmentation, Corruption, DenoiserConfig, DenoiserTraining, Divergence, Latent, Likelihood,
+    Mirror, SyntheticAnomalies, SyntheticTraining, TaughtConfig, VaeConfig, VaeTraining,
 };
 
-use crate::arguments::{number, whole};
-use crate::choices::{FrameOfGrid, frames, named, one_of, precisions};
+use crate::arguments::{ascending_fractions, number, whole};
+use crate::choices::{FrameOfGrid, frames, mirrors, named, one_of, precisions};
 use crate::filters::{MedianLengths, length_of};
 use crate::invocation::is_given;
 use crate::output::{note, warn};
@@ -116,10 +118,17 @@ pub struct ModelArgs {
     /// edge
     #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 1.0))]
     gradual: f64,
-    /// Mirror half of the training images left to right. Restorers and segmenters then also average their output for an
-    /// image and for its mirror image. On by default only for restorers and segmenters of heads
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    mirror: Option<bool>,
+    /// Fraction of the training images that get no synthetic anomaly
+    #[arg(long, default_value_t = 0.0, value_parser = number(0.0, 0.99))]
+    absent: f64,
+    /// Smallest and largest area of synthetic anomalies, as fractions of the image. Small and large areas are then
+    /// equally frequent on a logarithmic scale; by default areas are uniform from 0.015 to 0.15
+    #[arg(long, value_name = "SMALLEST,LARGEST", value_parser = ascending_fractions)]
+    areas: Option<[f64; 2]>,
+    /// Mirror half of the training images. Restorers and segmenters then also average their output for an image and for
+    /// its mirror images. By default left-right for restorers and segmenters of heads, and never otherwise
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "left-right", value_parser = mirrors())]
+    mirror: Option<Mirror>,
     /// Largest shift of training images, in pixels
     #[arg(long, default_value_t = 0, value_parser = whole(0, 1024))]
     shift: usize,
@@ -162,7 +171,7 @@ pub struct ModelArgs {
 }
 
 /// Arguments that only some kinds of models use, by their long names.
-const OF_KINDS: [(&str, &[ModelKind]); 9] = [
+const OF_KINDS: [(&str, &[ModelKind]); 11] = [
     ("latent", &[ModelKind::Vae]),
     ("beta", &[ModelKind::Vae]),
     ("likelihood", &[ModelKind::Vae]),
@@ -172,6 +181,8 @@ const OF_KINDS: [(&str, &[ModelKind]); 9] = [
     ("noise", &[ModelKind::Vae, ModelKind::Denoiser]),
     ("anomalies", &[ModelKind::Restorer, ModelKind::Segmenter]),
     ("gradual", &[ModelKind::Restorer, ModelKind::Segmenter]),
+    ("absent", &[ModelKind::Restorer, ModelKind::Segmenter]),
+    ("areas", &[ModelKind::Restorer, ModelKind::Segmenter]),
 ];
 
 /// Arguments whose effect depends on other arguments: a change of each, and why it may have no effect.
@@ -203,7 +214,19 @@ pub struct PassArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 1e-3, value_parser = number(1e-9, 1.0))]
     rate: f64,
-    /// Training stops after this many epochs without a better validation loss; by default 10. Restorers and segmenters
+    /// How the epoch is chosen whose model is kept
+    #[arg(long, value_name = "HOW", default_value = "loss", value_parser = named::<EpochChoice>(&[
+        (
+            "loss",
+            "The lowest validation loss; that of restorers and segmenters measures synthetic anomalies alone",
+        ),
+        (
+            "lesions",
+            "The highest average precision on lesions of validation images, which a long training may detect worse",
+        ),
+    ]))]
+    choose_by: EpochChoice,
+    /// Training stops after this many epochs without a better one by --choose-by; by default 10. Restorers and segmenters
     /// do not stop early by default, since they improve most when the learning rate is low
     #[arg(long, value_parser = whole(1, 100_000))]
     patience: Option<usize>,
@@ -370,6 +393,7 @@ impl ModelArgs {
             .postprocessing(self.filters(preset))
             .bands(bands)
             .length(passes.length(kind, members))
+            .epoch_choice(passes.choose_by)
     }
 
     fn prepared(&self, preset: Preset) -> Preprocessing {
@@ -436,10 +460,9 @@ impl ModelArgs {
     /// The augmentation that the arguments give; other settings follow from the kind of model and of image.
     fn augmentation(&self, kind: ModelKind, preset: Preset) -> Augmentation {
         let usual = if is_taught(kind) { preset.augmentation() } else { Augmentation::default() };
-        let mirror = |mirrored| if mirrored { Mirror::LeftRight } else { Mirror::Never };
         let or = |asked: Option<f64>, usual: f32| asked.map_or(usual, |asked| asked as f32);
         Augmentation::default()
-            .mirror(self.mirror.map_or(usual.mirror, mirror))
+            .mirror(self.mirror.unwrap_or(usual.mirror))
             .shift(self.shift)
             .brightness(or(self.brightness, usual.brightness))
             .rotation(or(self.rotation, usual.rotation))
@@ -470,6 +493,11 @@ impl ModelArgs {
         let training = SyntheticTraining::default().train(train).augmentation(augmentation);
         let mut anomalies = self.anomalies.map_or_else(|| preset.anomalies(), |anomalies| anomalies());
         anomalies.gradual = self.gradual;
+        anomalies.absent = self.absent;
+        if let Some([smallest, largest]) = self.areas {
+            anomalies.quantile = [1.0 - largest, 1.0 - smallest];
+            anomalies.areas = Areas::Logarithmic;
+        }
         let model = TaughtConfig::new(network, anomalies).test_time_mirror(mirror);
         match kind {
             ModelKind::Segmenter => ModelTraining::Segmenter { model, training },

@@ -141,7 +141,14 @@ pub fn watch_training(bar: &Progress) -> impl FnMut(&Event<'_>) -> ControlFlow<(
             }
             Event::Epoch { record, epochs, best } => {
                 let validation = match &record.validation {
-                    Some(terms) => format!(", validation {:.5}", terms.total),
+                    Some(terms) => {
+                        // What a validation alone measures, such as the detection of real lesions.
+                        let alone =
+                            terms.parts.iter().filter(|(name, _)| record.training.part(name).is_none());
+                        let alone: String =
+                            alone.map(|(name, value)| format!(", {name} {value:.4}")).collect();
+                        format!(", validation {:.5}{alone}", terms.total)
+                    }
                     None => String::new(),
                 };
                 let parts: Vec<String> =
