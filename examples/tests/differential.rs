@@ -64,7 +64,8 @@ fn results(programs: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
          --replicates 50 --out report"
     ));
     let brief = "--size 32 --widths 8,16 --batch 8 --updates 12 --seed 3";
-    run(&format!("train {cases} {brief} --model segmenter --members 2 --out marks"));
+    let anomalies = "--choose-by lesions --absent 0.3 --areas 0.01,0.2 --mirror=both";
+    run(&format!("train {cases} {brief} --model segmenter --members 2 {anomalies} --out marks"));
     run(&format!("train --data tiles --layout mvtec {brief} --model restorer --out painter"));
     run(&format!(
         "evaluate --model marks {cases} --ensemble anomaly-logit,pixel-positive --replicates 50 --out marks-report"

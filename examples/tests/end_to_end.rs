@@ -47,6 +47,38 @@ fn data_set(folder: &Path) -> PathBuf {
 }
 
 #[test]
+fn lesions_of_validation_choose_the_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data_set(folder.path());
+    let by_lesions = |out: &Path, epochs: usize| {
+        let mut command = train(&data, out, epochs);
+        command.args(["--model", "segmenter", "--choose-by", "lesions"]);
+        command
+    };
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let said = succeed(&mut by_lesions(&whole, 3)).out;
+    assert_eq!(said.matches("average precision on lesions").count(), 3, "{said}");
+    let report = json(&whole.join("report.json"));
+    let measured = report["history"][2]["validation"]["parts"].as_array().unwrap();
+    assert!(measured.iter().any(|part| part[0] == "average precision on lesions"), "{measured:?}");
+    let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    assert!(page.contains("which does not choose the model here") && page.contains("Lesions by epoch"));
+    assert!(report["provenance"]["data"].as_str().unwrap().contains("lesions"), "{report}");
+
+    // The choice belongs to the training that a checkpoint continues.
+    succeed(&mut by_lesions(&parts, 3));
+    let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
+    assert_eq!(model(&whole), model(&parts));
+    let mut other = train(&data, &whole, 3);
+    fail(other.args(["--model", "segmenter", "--resume"]), &["checkpoint"]);
+
+    // The training subjects have no lesion.
+    let mut none = train(&data, &folder.path().join("none"), 1);
+    none.args(["--model", "segmenter", "--choose-by", "lesions", "--split", "val", "--validation", "train"]);
+    fail(&mut none, &["no validation slice has a lesion"]);
+}
+
+#[test]
 fn from_normal_heads_to_tables_and_maps() {
     let folder = tempfile::tempdir().unwrap();
     let data = data_set(folder.path());

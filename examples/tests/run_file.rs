@@ -40,7 +40,7 @@ fn a_result_is_made_again_from_its_own_folder() {
         "program = \"train\"",
         "seed = \"3\"",
         "widths = [",
-        "mirror = \"true\"",
+        "mirror = \"left-right\"",
         "pictures = \"names and sizes",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -37,7 +37,7 @@ pub(crate) const PRECISION: &str = "average precision on lesions";
 ///
 /// There are up to 256 slices with a lesion and as many without, spread evenly over all.
 #[derive(Clone, Debug)]
-pub struct ValidationLesions {
+pub struct LesionSlices {
     slices: Examples,
     /// Which pixels are abnormal, slice after slice.
     truth: Vec<bool>,
@@ -51,7 +51,7 @@ const AT_ONCE: usize = 16;
 /// A slice on the network's grid and its abnormal pixels there.
 type Slice = (PreparedPlane, Array2<bool>);
 
-impl ValidationLesions {
+impl LesionSlices {
     /// The slices of subjects whose truth is known.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ fn spread(slices: &[Slice]) -> impl Iterator<Item = &Slice> {
 /// An objective whose epochs are compared by the lesions of validation images.
 pub(crate) struct ByLesions<'a, O> {
     pub(crate) objective: O,
-    pub(crate) lesions: &'a ValidationLesions,
+    pub(crate) lesions: &'a LesionSlices,
     pub(crate) config: &'a ModelConfig,
     pub(crate) device: &'a Device,
 }
@@ -235,7 +235,7 @@ mod tests {
     fn the_model_is_that_of_the_epoch_that_detects_lesions_best() {
         let preprocessing = preprocessing();
         let subjects: Vec<Subject> = (0..8).map(picture).collect();
-        let lesions = Arc::new(ValidationLesions::new(&preprocessing, &subjects).unwrap());
+        let lesions = Arc::new(LesionSlices::new(&preprocessing, &subjects).unwrap());
         assert_eq!(lesions.slices(), 8);
         let mut examples = Examples::new(Shape::new(1, SIZE, SIZE));
         for number in 0..12 {
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn choosing_needs_a_lesion() {
         let normal: Vec<Subject> = (0..3).map(|number| picture(2 * number + 1)).collect();
-        let error = ValidationLesions::new(&preprocessing(), &normal).unwrap_err();
+        let error = LesionSlices::new(&preprocessing(), &normal).unwrap_err();
         assert!(matches!(error, StudyError::Nothing { .. }));
         assert!(error.to_string().contains("no validation slice has a lesion"), "{error}");
     }
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn slices_are_spread_evenly() {
         let subjects: Vec<Subject> = (0..2 * MOST + 4).map(picture).collect();
-        let lesions = ValidationLesions::new(&preprocessing(), &subjects).unwrap();
+        let lesions = LesionSlices::new(&preprocessing(), &subjects).unwrap();
         assert_eq!(lesions.slices(), 2 * MOST);
         let part = lesions.thinned(4).unwrap();
         assert_eq!((part.slices(), part.truth.len()), (MOST / 2, MOST / 2 * SIZE * SIZE));

@@ -114,7 +114,7 @@ pub use assembly::LocalizerAssembly;
 pub use calibrating::calibrate;
 pub use channel_name::notice_other_channel;
 pub use combine::{CombinedLocalizers, EnsembleChoice, combine_localizers};
-pub use epoch_choice::{EpochChoice, ValidationLesions};
+pub use epoch_choice::{EpochChoice, LesionSlices};
 pub use error::{StudyError, TruthError};
 pub use evaluate::{
     ChosenMap, CohortMeasurements, EvaluateConfig, EvaluationResults, MeasuredCase, ModelChoices, UnreadCase,

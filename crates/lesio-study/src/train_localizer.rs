@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::apart::require_apart;
 use crate::calibrating::calibrate;
 use crate::channel_name::model_channels;
-use crate::epoch_choice::{EpochChoice, PRECISION, ValidationLesions};
+use crate::epoch_choice::{EpochChoice, LesionSlices, PRECISION};
 use crate::error::StudyError;
 use crate::folder::prepare_folder;
 use crate::hold_out::hold_out;
@@ -154,7 +154,7 @@ pub struct PreparedTraining<'a> {
     channels: Vec<String>,
     data: TrainingData,
     /// `None` if the loss chooses the epoch.
-    lesions: Option<Arc<ValidationLesions>>,
+    lesions: Option<Arc<LesionSlices>>,
 }
 
 impl<'a> PreparedTraining<'a> {
@@ -186,7 +186,7 @@ impl<'a> PreparedTraining<'a> {
         let examples = normal_examples(&preprocessing, &training)?;
         let validation = normal_examples(&preprocessing, &held_out)?;
         let lesions = match config.epoch_choice {
-            EpochChoice::Lesions => Some(Arc::new(ValidationLesions::new(&preprocessing, &held_out)?)),
+            EpochChoice::Lesions => Some(Arc::new(LesionSlices::new(&preprocessing, &held_out)?)),
             EpochChoice::Loss => None,
         };
         let data = TrainingData {

@@ -19,7 +19,7 @@ use lesio_vae::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::epoch_choice::{ByLesions, ValidationLesions};
+use crate::epoch_choice::{ByLesions, LesionSlices};
 use crate::error::StudyError;
 
 /// A kind of model that can be trained.
@@ -204,14 +204,14 @@ pub struct TrainOptions {
     /// The user-defined contents of synthetic anomalies that a configuration names. Default none.
     pub contents: Vec<Arc<dyn AnomalyContent>>,
     /// The lesions that choose the epoch. Default: none, and the validation loss chooses it.
-    pub lesions: Option<Arc<ValidationLesions>>,
+    pub lesions: Option<Arc<LesionSlices>>,
 }
 
 setters!(TrainOptions {
     checkpoints: Checkpoints,
     device: Device,
     contents: Vec<Arc<dyn AnomalyContent>>,
-    lesions: Option<Arc<ValidationLesions>>,
+    lesions: Option<Arc<LesionSlices>>,
 });
 
 impl Default for TrainOptions {
