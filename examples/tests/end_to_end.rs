@@ -55,21 +55,21 @@ fn lesions_of_validation_choose_the_epoch() {
         command.args(["--model", "segmenter", "--choose-by", "lesions"]);
         command
     };
-    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let said = succeed(&mut by_lesions(&whole, 3)).out;
+    let (out, again) = (folder.path().join("model"), folder.path().join("again"));
+    let said = succeed(&mut by_lesions(&out, 3)).err;
     assert_eq!(said.matches("average precision on lesions").count(), 3, "{said}");
-    let report = json(&whole.join("report.json"));
+    let report = json(&out.join("report.json"));
     let measured = report["history"][2]["validation"]["parts"].as_array().unwrap();
     assert!(measured.iter().any(|part| part[0] == "average precision on lesions"), "{measured:?}");
-    let page = fs::read_to_string(whole.join("report.html")).unwrap();
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("which does not choose the model here") && page.contains("Lesions by epoch"));
     assert!(report["provenance"]["data"].as_str().unwrap().contains("lesions"), "{report}");
 
-    // The choice belongs to the training that a checkpoint continues.
-    succeed(&mut by_lesions(&parts, 3));
+    succeed(&mut by_lesions(&again, 3));
     let model = |out: &Path| fs::read(out.join("model.safetensors")).unwrap();
-    assert_eq!(model(&whole), model(&parts));
-    let mut other = train(&data, &whole, 3);
+    assert_eq!(model(&out), model(&again));
+    // The choice belongs to the training that a checkpoint continues.
+    let mut other = train(&data, &out, 3);
     fail(other.args(["--model", "segmenter", "--resume"]), &["checkpoint"]);
 
     // The training subjects have no lesion.
