@@ -92,7 +92,8 @@ impl LesionSlices {
         Ok(Self { slices, truth })
     }
 
-    /// The average precision of a model.
+    /// The average precision of a model; 0 if its maps are not finite, as after an update that went too far, so that
+    /// the training continues and another epoch is chosen.
     fn average_precision(&self, model: &Model) -> Result<f64, ChoiceError> {
         let predictor = predictor(usual_predictor(model), model, &PredictorSettings::default())?;
         let (shape, count) = (self.slices.shape(), self.slices.len());
@@ -109,7 +110,10 @@ impl LesionSlices {
                 let inside = |pixel: &usize| region.is_none_or(|region| region[*pixel]);
                 let (scores, abnormal): (Vec<f32>, Vec<bool>) =
                     (0..shape.pixels()).filter(inside).map(|pixel| (map[pixel], truth[pixel])).unzip();
-                pixels.update(&scores, &abnormal)?;
+                match pixels.update(&scores, &abnormal) {
+                    Err(MetricError::NotFinite { .. }) => return Ok(0.0),
+                    updated => updated?,
+                }
             }
         }
         Ok(pixels.rank()?.average_precision())
@@ -146,10 +150,10 @@ fn spread(slices: &[Slice]) -> impl Iterator<Item = &Slice> {
     (0..count).map(move |place| &slices[place * slices.len() / count])
 }
 
-/// An objective whose epochs are compared by the lesions of validation images.
+/// An objective whose epochs are compared by the lesions of validation images, if there are any.
 pub(crate) struct ByLesions<'a, O> {
     pub(crate) objective: O,
-    pub(crate) lesions: &'a LesionSlices,
+    pub(crate) lesions: Option<&'a LesionSlices>,
     pub(crate) config: &'a ModelConfig,
     pub(crate) device: &'a Device,
 }
@@ -176,23 +180,31 @@ impl<O: Objective<N>, const N: usize> Objective<N> for ByLesions<'_, O> {
 
     fn validate(&mut self, engines: &mut Engines<N>) -> Result<Option<Terms>, EngineError> {
         let terms = self.objective.validate(engines)?;
+        let Some(lesions) = self.lesions else { return Ok(terms) };
         let mut parameters = ParameterSet::new();
         for engine in engines.iter() {
             parameters.extend(engine.parameters()?);
         }
         let model = Model::new(self.config, &parameters, self.device).map_err(ChoiceError::from);
-        let precision = model.and_then(|model| self.lesions.average_precision(&model));
+        let precision = model.and_then(|model| lesions.average_precision(&model));
         let precision = precision.map_err(EngineError::objective)?;
         // Without normal validation images, there is no loss beside.
         Ok(Some(terms.unwrap_or_else(|| Terms::new(1.0 - precision)).with(PRECISION, precision)))
     }
 
     fn criterion(&self, validation: &Terms) -> f64 {
-        validation.part(PRECISION).map_or(f64::INFINITY, |precision| 1.0 - precision)
+        match validation.part(PRECISION) {
+            Some(precision) => 1.0 - precision,
+            None => self.objective.criterion(validation),
+        }
     }
 
     fn fingerprint(&self) -> String {
-        format!("{}, lesions {:08x}", self.objective.fingerprint(), self.lesions.checksum())
+        let own = self.objective.fingerprint();
+        match self.lesions {
+            Some(lesions) => format!("{own}, lesions {:08x}", lesions.checksum()),
+            None => own,
+        }
     }
 }
 

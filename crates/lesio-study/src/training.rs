@@ -308,26 +308,12 @@ impl<F: FnMut(&Event<'_>) -> ControlFlow<()>> Run<'_, F> {
         train: TrainConfig,
         config: &ModelConfig,
     ) -> Result<Trained, StudyError> {
-        match &self.options.lesions {
-            Some(lesions) => {
-                let device = &self.options.device;
-                let objective = ByLesions { objective, lesions, config, device };
-                self.train_by(objective, engines, train, config)
-            }
-            None => self.train_by(objective, engines, train, config),
-        }
-    }
-
-    fn train_by<const N: usize>(
-        self,
-        objective: impl Objective<N>,
-        engines: Engines<N>,
-        train: TrainConfig,
-        config: &ModelConfig,
-    ) -> Result<Trained, StudyError> {
+        let Self { preprocessing, options, observe } = self;
+        let lesions = options.lesions.as_deref();
+        let objective = ByLesions { objective, lesions, config, device: &options.device };
         let seed = train.seed;
         let mut trainer = Trainer::new(objective, engines, train)?;
-        let checkpoints = &self.options.checkpoints;
+        let checkpoints = &options.checkpoints;
         if let Some(path) = &checkpoints.path {
             trainer = trainer.checkpoint(path, SAVE_EVERY);
             match checkpoints.start {
@@ -338,10 +324,10 @@ impl<F: FnMut(&Event<'_>) -> ControlFlow<()>> Run<'_, F> {
                 Start::ResumeOrFresh => {}
             }
         }
-        let ending = trainer.run(self.observe)?;
-        let model = Model::new(config, &trainer.parameters()?, &self.options.device)?;
+        let ending = trainer.run(observe)?;
+        let model = Model::new(config, &trainer.parameters()?, &options.device)?;
         let provenance = Provenance::new(seed, trainer.objective().fingerprint());
-        let localizer = Localizer::new(model, self.preprocessing, provenance)?;
+        let localizer = Localizer::new(model, preprocessing, provenance)?;
         Ok(Trained { localizer, history: trainer.history().to_vec(), ending })
     }
 }

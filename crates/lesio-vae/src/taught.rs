@@ -94,3 +94,31 @@ impl TaughtConfig {
         Ok(outputs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_of_mirror_images_are_averaged() {
+        // Two channels of 4 x 2; the pass adds a ramp that no mirror image shares.
+        let mut network = DenoiserConfig::new(2, 4, 2);
+        network.widths = vec![4];
+        let of = |mirror| {
+            let anomalies = SyntheticAnomalies::natural();
+            let config = TaughtConfig::new(network.clone(), anomalies).test_time_mirror(mirror);
+            let values: Vec<f32> = (0..16).map(|value| (value * value) as f32).collect();
+            let images = ImageBatch::new(&values, config.image_shape()).unwrap();
+            let add = |images: ImageBatch<'_>| {
+                let values = images.values().iter().enumerate();
+                Ok(values.map(|(place, value)| value + (place % 8) as f32).collect())
+            };
+            let outputs = config.averaged(images, add).unwrap();
+            outputs.iter().zip(&values).map(|(output, value)| output - value).collect::<Vec<f32>>()
+        };
+        assert_eq!(of(Mirror::Never)[..8], [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+        // The mean over each row, and over the whole plane, in which every pixel has every place of its orbit.
+        assert_eq!(of(Mirror::LeftRight)[..8], [0.5, 0.5, 2.5, 2.5, 4.5, 4.5, 6.5, 6.5]);
+        assert_eq!(of(Mirror::Both), [3.5; 16]);
+    }
+}

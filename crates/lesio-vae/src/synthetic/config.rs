@@ -29,7 +29,7 @@ pub struct SyntheticAnomalies {
     #[serde(default = "round", skip_serializing_if = "is_round")]
     pub elongation: f64,
     /// Fraction of the images that get no anomaly, 0 to 0.99; 0 in files of earlier versions. A network that is shown
-    /// an anomaly in every image learns that there is one in every image.
+    /// an anomaly in every image can learn that there is one in every image.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub absent: f64,
     /// Fraction of the image's pixels outside a region, before the region is cut to the foreground: smallest and
