@@ -54,12 +54,11 @@ const KEPT: usize = 4;
 /// An [`Inference`] with the buffers of its passes, which it gives back when it is dropped.
 pub struct FixedEngine<'a> {
     inference: &'a Inference,
-    buffers: Buffers,
+    /// `None` before the first pass.
+    buffers: Option<Buffers>,
 }
 
 enum Buffers {
-    /// Before the first pass.
-    None,
     Plan(Plan),
     #[cfg(feature = "candle")]
     Candle(crate::candle::HostPass),
@@ -79,18 +78,20 @@ impl Engine for FixedEngine<'_> {
     fn forward(&mut self, inputs: &[&[f32]], samples: usize) -> Result<(), EngineError> {
         match &self.inference.backend {
             Backend::Plan { differentiate, weights, plans } => {
-                let fits = matches!(&self.buffers, Buffers::Plan(plan) if plan.capacity() >= samples);
-                if !fits {
-                    self.give_back();
-                    self.buffers = Buffers::Plan(match kept(plans, samples) {
-                        Some(plan) => plan,
-                        None => Plan::new(&self.inference.network, samples.max(1), *differentiate)?,
-                    });
-                }
-                match &mut self.buffers {
-                    Buffers::Plan(plan) => Ok(plan.forward(weights, inputs, samples, Mode::Evaluate)?),
-                    _ => Ok(()),
-                }
+                let mut plan = match self.buffers.take() {
+                    Some(Buffers::Plan(plan)) if plan.capacity() >= samples => plan,
+                    other => {
+                        self.buffers = other;
+                        self.give_back();
+                        match kept(plans, samples) {
+                            Some(plan) => plan,
+                            None => Plan::new(&self.inference.network, samples.max(1), *differentiate)?,
+                        }
+                    }
+                };
+                let done = plan.forward(weights, inputs, samples, Mode::Evaluate);
+                self.buffers = Some(Buffers::Plan(plan));
+                Ok(done?)
             }
             #[cfg(feature = "candle")]
             Backend::Candle { network, device, differentiate, memory } => {
@@ -106,7 +107,7 @@ impl Engine for FixedEngine<'_> {
                     Mode::Evaluate,
                     memory,
                 )?;
-                self.buffers = Buffers::Candle(pass);
+                self.buffers = Some(Buffers::Candle(pass));
                 Ok(())
             }
         }
@@ -114,20 +115,20 @@ impl Engine for FixedEngine<'_> {
 
     fn output(&self, index: usize) -> &[f32] {
         match &self.buffers {
-            Buffers::None => &[],
-            Buffers::Plan(plan) => plan.output(index),
+            None => &[],
+            Some(Buffers::Plan(plan)) => plan.output(index),
             #[cfg(feature = "candle")]
-            Buffers::Candle(pass) => pass.output(index),
+            Some(Buffers::Candle(pass)) => pass.output(index),
         }
     }
 
     fn backward(&mut self, output_gradients: &[&[f32]]) -> Result<(), EngineError> {
         match (&mut self.buffers, &self.inference.backend) {
-            (Buffers::Plan(plan), Backend::Plan { weights, .. }) => {
+            (Some(Buffers::Plan(plan)), Backend::Plan { weights, .. }) => {
                 Ok(plan.backward(weights, output_gradients, None)?)
             }
             #[cfg(feature = "candle")]
-            (Buffers::Candle(pass), Backend::Candle { network, .. }) => {
+            (Some(Buffers::Candle(pass)), Backend::Candle { network, .. }) => {
                 pass.backward(network, output_gradients).map(|_| ())
             }
             _ => Err(PlanError::NoForwardPass.into()),
@@ -136,10 +137,10 @@ impl Engine for FixedEngine<'_> {
 
     fn input_gradient(&self, index: usize) -> &[f32] {
         match &self.buffers {
-            Buffers::None => &[],
-            Buffers::Plan(plan) => plan.input_gradient(index),
+            None => &[],
+            Some(Buffers::Plan(plan)) => plan.input_gradient(index),
             #[cfg(feature = "candle")]
-            Buffers::Candle(pass) => pass.input_gradient(index),
+            Some(Buffers::Candle(pass)) => pass.input_gradient(index),
         }
     }
 }
@@ -147,10 +148,10 @@ impl Engine for FixedEngine<'_> {
 impl FixedEngine<'_> {
     /// Keeps the buffers for the next engine.
     fn give_back(&mut self) {
-        match (std::mem::replace(&mut self.buffers, Buffers::None), &self.inference.backend) {
-            (Buffers::Plan(plan), Backend::Plan { plans, .. }) => keep(plans, plan),
+        match (self.buffers.take(), &self.inference.backend) {
+            (Some(Buffers::Plan(plan)), Backend::Plan { plans, .. }) => keep(plans, plan),
             #[cfg(feature = "candle")]
-            (Buffers::Candle(pass), Backend::Candle { memory, .. }) => keep(memory, pass.into_memory()),
+            (Some(Buffers::Candle(pass)), Backend::Candle { memory, .. }) => keep(memory, pass.into_memory()),
             _ => {}
         }
     }
@@ -214,7 +215,7 @@ impl Inference {
     /// An engine of this network in evaluation mode. Any number may be used at the same time.
     #[must_use]
     pub fn engine(&self) -> FixedEngine<'_> {
-        FixedEngine { inference: self, buffers: Buffers::None }
+        FixedEngine { inference: self, buffers: None }
     }
 
     /// Computes the outputs for `samples` samples in evaluation mode. The returned engine gives access to them and runs
