@@ -13,6 +13,7 @@ use lesio::phantom::LesionKind;
 use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_data_set};
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
+use lesio_examples::output::warn;
 use lesio_examples::{Outcome, ReadArgs, Watch, parse, run, say};
 
 /// Inject lesions into every N-th subject (--every) of a data set of normal volumes.
@@ -41,6 +42,9 @@ struct Args {
     /// Inject lesions into every N-th subject
     #[arg(long, default_value_t = 5, value_parser = whole(2, 1_000_000))]
     every: usize,
+    /// Use every N-th of the other subjects for validation, half of them with lesions
+    #[arg(long, default_value_t = 6, value_parser = whole(2, 1_000_000))]
+    validation_every: usize,
     /// Number of lesions per subject with lesions
     #[arg(long, default_value_t = 3, value_parser = whole(1, 1000))]
     lesions: usize,
@@ -74,9 +78,10 @@ fn program() -> Outcome {
     let data = Dataset::open_with(&args.data, &layout, &DatasetOptions::new().matching(args.matching))?;
     let [smallest, largest] = <[f64; 2]>::try_from(args.radius.as_slice())
         .map_err(|_| format!("--radius takes two numbers, found {}", args.radius.len()))?;
+    let every = args.validation_every;
     let injection =
         InjectionConfig::new(args.every).lesions(args.lesions).radius(smallest, largest).seed(args.seed);
-    let injection = injection.kinds(args.kinds);
+    let injection = injection.kinds(args.kinds).validation_every(args.validation_every);
     let config = InjectDataSetConfig::new(&args.out, injection)
         .image(args.image)
         .within(args.within)
@@ -92,6 +97,16 @@ fn program() -> Outcome {
         found => found?,
     };
     let (out, lesions, ill) = (args.out.display(), found.lesions, found.with_lesions);
-    say!("wrote {} cases to {out}: {lesions} lesions in {ill} of them", found.cases);
+    let [training, validation, test] = found.of_split;
+    say!(
+        "wrote {} cases to {out}: {lesions} lesions in {ill} of them; {training} cases for training, {validation} for \
+         validation, {test} for testing",
+        found.cases
+    );
+    if validation == 0 {
+        warn(&format!(
+            "no case is left for validation; a smaller --validation-every than {every} leaves some"
+        ));
+    }
     Ok(())
 }

@@ -321,6 +321,12 @@ fn inject_lesions_says_what_is_wrong() {
     fail(inject(&data).args(["--radius", "5"]), &["--radius takes two numbers"]);
     fail(inject(&data).args(["--within", "77"]), &["case subject04", "no voxel has a label"]);
     fail(inject(&data).args(["--radius", "90,95"]), &["case subject04", "found room for 0"]);
+    let told = succeed(inject(&data).args(["--radius", "8,9", "--lesions", "1"]));
+    let shares = "5 cases for training, 0 for validation, 1 for testing";
+    assert!(told.out.contains(shares) && told.err.contains("no case is left for validation"), "{told:?}");
+    let told = succeed(inject(&data).args(["--radius", "8,9", "--validation-every", "2", "--overwrite"]));
+    let shares = "6 lesions in 2 of them; 3 cases for training, 2 for validation, 1 for testing";
+    assert!(told.out.contains(shares) && told.err.is_empty(), "{told:?}");
 }
 
 #[test]

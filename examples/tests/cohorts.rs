@@ -85,11 +85,16 @@ fn killed_runs_and_shares_end_as_one_run_that_was_not() {
     fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
     assert!((report(&out), tables(&out), pages(&out)) == expected, "as one run that was not stopped");
     fail(&mut localize(&model, &data, &out), &["report.json exists"]);
-    // A map that lost its content is written again.
+    // A map that lost its content, or a part of it, is written again.
     let map = case_folders(&out)[0].join("pixel-l1.tiff");
-    fs::write(&map, "").unwrap();
-    fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
-    assert!(map.metadata().unwrap().len() > 0);
+    let bytes = fs::read(&map).unwrap();
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    for content in [&[][..], &bytes[..bytes.len() / 2], &changed] {
+        fs::write(&map, content).unwrap();
+        fail(localize(&model, &data, &out).arg("--resume"), &["1 of 41 images could not be mapped"]);
+        assert!(fs::read(&map).unwrap() == bytes);
+    }
 
     // Several at once, and killed, too.
     let out = folder.join("workers");

@@ -209,10 +209,15 @@ pub(crate) mod tests {
 
     /// Of an untrained network.
     pub(crate) fn localizer() -> Localizer {
+        localizer_of(7)
+    }
+
+    /// The untrained model of a seed.
+    pub(crate) fn localizer_of(seed: u64) -> Localizer {
         let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
-        let model = Model::Vae(Vae::new(config, 1.0, 7, &lesio_nn::Device::Cpu).unwrap().into());
+        let model = Model::Vae(Vae::new(config, 1.0, seed, &lesio_nn::Device::Cpu).unwrap().into());
         let preprocessing = Preprocessing::heads([32, 32]).fit([&head(0, None).scan]).unwrap();
-        let made = Localizer::new(model, preprocessing, Provenance::new(7, "none")).unwrap();
+        let made = Localizer::new(model, preprocessing, Provenance::new(seed, "none")).unwrap();
         made.with_postprocessing(PostProcessing::default())
     }
 

@@ -158,16 +158,16 @@ mod tests {
 
     use super::*;
     use crate::calibrating::calibrate;
-    use crate::calibrating::tests::{head, localizer};
+    use crate::calibrating::tests::{head, localizer, localizer_of};
     use crate::subject::Subject;
 
     fn members(subjects: &[Subject]) -> Vec<(String, Localizer)> {
         let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
-        let calibrated = |label: &str| {
-            let made = calibrate(localizer(), subjects, &names, |_| {}).unwrap();
+        let calibrated = |label: &str, seed: u64| {
+            let made = calibrate(localizer_of(seed), subjects, &names, |_| {}).unwrap();
             (label.to_owned(), made)
         };
-        vec![calibrated("a"), calibrated("b")]
+        vec![calibrated("a", 7), calibrated("b", 8)]
     }
 
     #[test]
@@ -265,13 +265,9 @@ mod tests {
 
     /// A localizer with other parameters and filters than the others.
     fn different(seed: u64, subjects: &[Subject]) -> Localizer {
-        let config = VaeConfig::new(1, 32, 32).widths([4, 8]).latent(Latent::Dense { dimensions: 4 });
-        let model = Model::Vae(Vae::new(config, 1.0, seed, &lesio_nn::Device::Cpu).unwrap().into());
-        let preprocessing = localizer().preprocessing().clone();
-        let made = Localizer::new(model, preprocessing, Provenance::new(seed, "none")).unwrap();
         let filters = PostProcessing::default().median(0.0, 4.0 * seed as f64, 4.0 * seed as f64);
         let names = [PredictorName::Intensity, PredictorName::PixelL1, PredictorName::PixelPositive];
-        calibrate(made.with_postprocessing(filters), subjects, &names, |_| {}).unwrap()
+        calibrate(localizer_of(seed).with_postprocessing(filters), subjects, &names, |_| {}).unwrap()
     }
 
     /// What is saved is what was measured: the localizer gives the maps of the set's ensemble.

@@ -145,6 +145,12 @@ pub enum StudyError {
         /// Their numbers of channels.
         channels: [usize; 2],
     },
+    /// Two localizers of an ensemble are equal.
+    #[error("{:?} and {:?} are the same model, which an ensemble would count twice", labels[0], labels[1])]
+    SameModel {
+        /// Their labels.
+        labels: [String; 2],
+    },
     /// Predictors cannot be combined.
     #[error("the predictors cannot be combined")]
     Ensemble(#[from] lesio_anomaly::EnsembleError),

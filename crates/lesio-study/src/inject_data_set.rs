@@ -1,6 +1,5 @@
 //! Makes a data set with lesions of known position and kind from a data set of normal volumes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lesio_image::Volume;
@@ -13,7 +12,7 @@ use lesio_settings::setters;
 
 use crate::error::StudyError;
 use crate::folder::{check_folder, prepare_folder};
-use crate::injection::{InjectedSubject, Injection, InjectionConfig};
+use crate::injection::{InjectedSubject, Injection, InjectionConfig, Split};
 use crate::observer::{Observer, Step};
 use crate::workflow_error::WorkflowError;
 
@@ -78,6 +77,9 @@ pub struct InjectedDataSet {
     pub with_lesions: usize,
     /// Lesions of all cases.
     pub lesions: usize,
+    /// Cases of the training split, the validation split and the test split. Few cases may leave the validation split
+    /// empty ([`InjectionConfig::validation_every`]).
+    pub of_split: [usize; 3],
 }
 
 /// Injects lesions into some subjects of a data set of normal volumes, whose masks are tissue maps or masks of the
@@ -117,17 +119,22 @@ pub fn inject_data_set(
         let what = format!("no case would get a lesion: there are {found}, and one in {every} gets lesions");
         return Err(StudyError::Nothing { what }.into());
     }
-    // Subjects with lesions are checked first: if lesions do not fit, nothing is written.
-    observer.begin(&Step::InjectingLesions, cases.len());
-    let mut with_lesions = BTreeMap::new();
-    for (case, role) in cases.iter().zip(&roles) {
-        let Some(nth) = role.injected else { continue };
+    let inject = |case: &Case, nth: usize| {
         let (volume, tissue) = read(case, config)?;
         let injection = config.injection.clone().site(site(config, &tissue));
         let injection = Injection::new(injection).map_err(WorkflowError::InjectionConfig)?;
-        let made = injection.inject(nth, &volume, &tissue).map_err(refused(case))?;
-        with_lesions.insert(case.id(), made);
-        observer.advance(with_lesions.len());
+        injection.inject(nth, &volume, &tissue).map_err(refused(case))
+    };
+    // Subjects with lesions are checked first: if lesions do not fit, nothing is written. Their images are made again
+    // when they are written, so one at a time is in memory.
+    let ill = roles.iter().filter(|role| role.injected.is_some()).count();
+    observer.begin(&Step::InjectingLesions, cases.len() + ill);
+    let (mut done, mut lesions) = (0, 0);
+    for (case, role) in cases.iter().zip(&roles) {
+        let Some(nth) = role.injected else { continue };
+        lesions += inject(case, nth)?.lesions.len();
+        done += 1;
+        observer.advance(done);
     }
 
     prepare_folder(&config.folder)?;
@@ -146,21 +153,14 @@ pub fn inject_data_set(
         "radius_mm",
         "voxels",
     ]);
-    let written = InjectedDataSet {
-        cases: cases.len(),
-        with_lesions: with_lesions.len(),
-        lesions: with_lesions.values().map(|own| own.lesions.len()).sum(),
-    };
-    let mut done = written.with_lesions;
     for (case, role) in cases.iter().zip(&roles) {
-        let (volume, mask) = match with_lesions.remove(case.id()) {
-            Some(own) => {
+        let (volume, mask) = match role.injected {
+            Some(nth) => {
+                let own = inject(case, nth)?;
                 add_rows(&mut table, case.id(), &own)?;
                 (own.image, own.mask)
             }
             None => {
-                done += 1;
-                observer.advance(done);
                 let (volume, tissue) = read(case, config)?;
                 (volume, tissue.map(|_| 0))
             }
@@ -172,12 +172,16 @@ pub fn inject_data_set(
         writing.write(folder.join(&config.image), &volume)?;
         writing.write(folder.join(MASK), &mask)?;
         splits.row([case.patient().into(), role.split.name().into()]);
+        done += 1;
+        observer.advance(done);
     }
     observer.end();
     table.write(config.folder.join("lesions.csv"), config.existing)?;
     // Last: a folder with splits.csv is complete.
     splits.write(config.folder.join("splits.csv"), config.existing)?;
-    Ok(written)
+    let of_split = [Split::Train, Split::Validation, Split::Test]
+        .map(|split| roles.iter().filter(|role| role.split == split).count());
+    Ok(InjectedDataSet { cases: cases.len(), with_lesions: ill, lesions, of_split })
 }
 
 /// The image of a case and its tissue.

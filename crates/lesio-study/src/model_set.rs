@@ -1,5 +1,7 @@
 //! Several models that score together, and their ensembles.
 
+use std::collections::BTreeMap;
+
 use lesio_anomaly::{
     EnsembleConfig, EnsembleMember, EnsembleRule, Localizer, LocalizerEnsemble, MemberScale, NormalScores,
     PredictorName, ValidationLesions,
@@ -92,8 +94,8 @@ impl ModelSet {
     /// Adds ensembles of these predictors of every localizer: their mean, maximum, product and mean rank.
     ///
     /// # Errors
-    /// For fewer than two members, and for a member that is named twice, that no localizer scores, or that was not
-    /// calibrated.
+    /// For fewer than two members, for a member that is named twice, that no localizer scores, or that was not
+    /// calibrated, and for two equal localizers ([`StudyError::SameModel`]).
     pub fn ensembles(self, members: &[PredictorName]) -> Result<Self, StudyError> {
         let mut set = self.with_members(members)?;
         set.ensembles =
@@ -117,11 +119,26 @@ impl ModelSet {
             let what = format!("{} has no scores of normal subjects", self.name_of(*model, *name));
             return Err(StudyError::Nothing { what });
         }
+        self.check_distinct(&found)?;
         if found.len() < 2 {
             let what = format!("an ensemble needs at least two predictors, found {}", found.len());
             return Err(StudyError::Nothing { what });
         }
         Ok(self)
+    }
+
+    /// Returns an error for a predictor of two equal localizers: the ensemble would count one map as two.
+    fn check_distinct(&self, members: &[(usize, PredictorName)]) -> Result<(), StudyError> {
+        let mut labels = BTreeMap::new();
+        for (place, model) in self.models.iter().enumerate() {
+            let fingerprint = model.localizer.fingerprint()?;
+            for (_, name) in members.iter().filter(|(own, _)| *own == place) {
+                if let Some(other) = labels.insert((fingerprint.clone(), *name), &model.label) {
+                    return Err(StudyError::SameModel { labels: [other.clone(), model.label.clone()] });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds two ensembles that are learned from lesions of validation subjects; subjects without a lesion or a truth
@@ -458,8 +475,12 @@ mod tests {
 
     /// An untrained model, calibrated on anything: names are what is tested.
     fn localizer() -> Localizer {
+        of_seed(1)
+    }
+
+    fn of_seed(seed: u64) -> Localizer {
         let config = VaeConfig::new(1, 16, 16).widths([4]).latent(Latent::Dense { dimensions: 2 });
-        let parameters = initial_parameters(&config, 1).unwrap();
+        let parameters = initial_parameters(&config, seed).unwrap();
         let model =
             Model::new(&ModelConfig::Vae { config, beta: 1.0 }, &parameters, &lesio_nn::Device::Cpu).unwrap();
         let fitted = Preprocessing::new([16, 16]).fit([] as [Scan; 0]).unwrap();
@@ -492,7 +513,12 @@ mod tests {
         // Two ensembles of a member, and a member that no model is scored by.
         let unknown = one().ensembles(&[NAMES[0], PredictorName::GradKl]);
         assert!(matches!(unknown, Err(StudyError::Nothing { what }) if what.contains("grad-kl")));
-        let two = one().localizer("other", localizer(), NAMES).unwrap().ensembles(&NAMES).unwrap();
+        let same = one().localizer("copy", localizer(), NAMES).unwrap().ensembles(&NAMES);
+        assert_eq!(
+            same.unwrap_err().to_string(),
+            "\"model\" and \"copy\" are the same model, which an ensemble would count twice"
+        );
+        let two = one().localizer("other", of_seed(2), NAMES).unwrap().ensembles(&NAMES).unwrap();
         let names = two.maps();
         let unique: std::collections::BTreeSet<&String> = names.iter().collect();
         assert_eq!((names.len(), unique.len()), (8, 8), "{names:?}");

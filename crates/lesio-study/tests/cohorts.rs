@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use lesio_anomaly::{Localizer, Model, PredictorName, Provenance};
 use lesio_image::{Image, Preprocessing, Scan};
@@ -151,22 +152,31 @@ fn a_run_goes_on_where_it_was() {
     let overlay = |number: usize| out.join(format!("tile{number}/intensity.png"));
     fs::remove_file(out.join("tile3/case.json")).unwrap();
     fs::remove_file(out.join("tile4/intensity.tiff")).unwrap();
-    for number in [0, 3, 4, 5] {
-        fs::write(overlay(number), "mark").unwrap();
-    }
+    // A file that is written again has another time.
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let mark = |number: usize| {
+        fs::File::options().write(true).open(overlay(number)).unwrap().set_modified(long_ago).unwrap();
+    };
+    [0, 3, 4, 5, 7].into_iter().for_each(mark);
+    let bytes = fs::read(out.join("tile7/intensity.tiff")).unwrap();
+    fs::write(out.join("tile7/intensity.tiff"), &bytes[..bytes.len() / 2]).unwrap();
     write_png(folder.path().join("data/tile5.png"), &tile(105, true), Existing::Replace).unwrap();
     let again = config(&out).existing(Existing::Replace).finished(FinishedCases::Keep);
     let report = localize_folder(&localizer, &data, &again, &mut ()).unwrap();
-    let is_kept = |number: usize| fs::read(overlay(number)).unwrap() == b"mark";
+    let is_kept = |number: usize| overlay(number).metadata().unwrap().modified().unwrap() == long_ago;
     assert!(is_kept(0), "a finished case is not mapped again");
     assert!(!is_kept(3) && !is_kept(4), "an unfinished one is");
     assert!(!is_kept(5), "and one whose image changed");
+    assert!(
+        !is_kept(7) && fs::read(out.join("tile7/intensity.tiff")).unwrap() == bytes,
+        "a map was cut short"
+    );
     for place in [0, 1, 2, 3, 4, 6, 7] {
         assert_eq!(case(&report, place), case(&whole, place));
     }
     assert_eq!(case(&report, 5).predictors[0].verdict.verdict, Verdict::Abnormal);
     // More memory changes no result, other options do.
-    fs::write(overlay(0), "mark").unwrap();
+    mark(0);
     let roomy = again.clone().reading(ReadOptions::new().max_bytes(1 << 40));
     localize_folder(&localizer, &data, &roomy, &mut ()).unwrap();
     assert!(is_kept(0));

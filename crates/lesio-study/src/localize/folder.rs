@@ -12,7 +12,7 @@ use super::derivative;
 use super::files::CaseFiles;
 use super::report::{FailedCase, LocalizationReport};
 use super::work::Work;
-use crate::case_record::{forget, record};
+use crate::case_record::forget;
 use crate::channel_name::notice_other_channel;
 use crate::folder::{PAGE, check_folder};
 use crate::observer::{Notice, Observer, Step};
@@ -159,8 +159,7 @@ impl Work<'_> {
             return Ok(LocalizedCase { patient, further, ..finished });
         }
         let localized = self.localize(case, files)?;
-        record(&files.record(), key, &localized)?;
-        Ok(localized)
+        self.record(files, key, localized)
     }
 
     fn localize(&self, case: &Case, files: &CaseFiles) -> Result<LocalizedCase, WorkflowError> {

@@ -4,12 +4,23 @@ use std::io;
 use std::path::PathBuf;
 
 use lesio_io::dataset::Case;
+use serde::{Deserialize, Serialize};
 
 use super::case::LocalizedCase;
 use super::config::LocalizeConfig;
 use super::files::CaseFiles;
 use super::work::Work;
-use crate::case_record::{finished, key_of};
+use crate::case_record::{finished, key_of, record};
+use crate::checksum::file_checksum;
+use crate::workflow_error::WorkflowError;
+
+/// The record of a finished case.
+#[derive(Serialize, Deserialize)]
+struct Finished {
+    case: LocalizedCase,
+    /// Size and CRC-32 of each of its files, in the order of [`LocalizedCase::files`].
+    files: Vec<(u64, u32)>,
+}
 
 impl Work<'_> {
     /// A key of everything that the results of a case depend on: the version of this crate, the model, the options,
@@ -19,11 +30,27 @@ impl Work<'_> {
         key_of(&what, case.images().iter().map(PathBuf::as_path))
     }
 
-    /// The results of a case that an earlier run finished with the same key, if all their files exist and none is empty.
+    /// The results of a case that an earlier run finished with the same key, if all their files are as it wrote them: a full
+    /// disk, a crash of the system or a copy that was interrupted can leave some of them cut short.
     pub(super) fn finished(&self, files: &CaseFiles, key: &str) -> Option<LocalizedCase> {
-        let case: Option<LocalizedCase> = finished(&files.record(), key);
-        let holds = |file: &PathBuf| file.metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
-        case.filter(|case| case.files().all(holds))
+        let Finished { case, files } = finished(&files.record(), key)?;
+        case.checksums().is_ok_and(|found| found == files).then_some(case)
+    }
+
+    /// Writes the record of a case whose files are all written.
+    pub(super) fn record(
+        &self,
+        files: &CaseFiles,
+        key: String,
+        case: LocalizedCase,
+    ) -> Result<LocalizedCase, WorkflowError> {
+        // A file that cannot be read again is not worth an error after all the work: the case is then not finished.
+        if let Ok(checksums) = case.checksums() {
+            let finished = Finished { case, files: checksums };
+            record(&files.record(), key, &finished)?;
+            return Ok(finished.case);
+        }
+        Ok(case)
     }
 
     /// A checksum of all options that change the results. The memory limit does not, so a run can be continued with
@@ -39,6 +66,10 @@ impl Work<'_> {
 }
 
 impl LocalizedCase {
+    fn checksums(&self) -> io::Result<Vec<(u64, u32)>> {
+        self.files().map(|file| file_checksum(file)).collect()
+    }
+
     /// All files that were written for the case.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let of_predictors = self.predictors.iter().flat_map(|own| {
