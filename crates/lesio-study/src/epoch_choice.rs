@@ -111,7 +111,7 @@ impl LesionSlices {
                 let (scores, abnormal): (Vec<f32>, Vec<bool>) =
                     (0..shape.pixels()).filter(inside).map(|pixel| (map[pixel], truth[pixel])).unzip();
                 match pixels.update(&scores, &abnormal) {
-                    Err(MetricError::NotFinite { .. }) => return Ok(0.0),
+                    Err(MetricError::NotANumber { .. }) => return Ok(0.0),
                     updated => updated?,
                 }
             }
@@ -214,8 +214,8 @@ mod tests {
     use std::sync::Arc;
 
     use lesio_image::{Image, Intensity, Preprocessing, Scan, Volume};
-    use lesio_nn::{Shape, TrainConfig};
-    use lesio_vae::{DenoiserConfig, SyntheticAnomalies, SyntheticTraining, TaughtConfig};
+    use lesio_nn::{Parameter, Shape, TrainConfig};
+    use lesio_vae::{AnomalySegmenter, DenoiserConfig, SyntheticAnomalies, SyntheticTraining, TaughtConfig};
     use ndarray::Array3;
 
     use super::*;
@@ -279,6 +279,29 @@ mod tests {
         let by_loss = trained(&TrainOptions::default());
         assert!(of(&by_loss.localizer) < highest, "{figures:?}");
         assert_ne!(by_lesions.localizer.provenance().data, by_loss.localizer.provenance().data);
+    }
+
+    /// After an update that went too far, values overflow; the next epochs may be sound again.
+    #[test]
+    fn a_model_whose_maps_overflow_detects_nothing() {
+        let subjects: Vec<Subject> = (0..4).map(picture).collect();
+        let lesions = LesionSlices::new(&preprocessing(), &subjects).unwrap();
+        let network = DenoiserConfig::new(1, SIZE, SIZE).widths([4, 8]);
+        let config = TaughtConfig::new(network, SyntheticAnomalies::natural());
+        let sound = AnomalySegmenter::initial_parameters(&config, 1).unwrap();
+        let mut far = ParameterSet::new();
+        for (name, parameter) in sound.iter() {
+            let values = parameter.values().iter().map(|value| value * 1e38).collect();
+            far.insert(name, Parameter::new(parameter.shape().to_vec(), values).unwrap());
+        }
+        let precision = |parameters: &ParameterSet| {
+            let model =
+                Model::new(&ModelConfig::Segmenter { config: config.clone() }, parameters, &Device::Cpu)
+                    .unwrap();
+            lesions.average_precision(&model).unwrap()
+        };
+        assert!(precision(&sound) > 0.0);
+        assert_eq!(precision(&far), 0.0);
     }
 
     #[test]
