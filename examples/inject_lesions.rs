@@ -14,7 +14,8 @@ use lesio::study::{InjectDataSetConfig, InjectionConfig, WorkflowError, inject_d
 use lesio_examples::arguments::{number, whole};
 use lesio_examples::choices::matchings;
 use lesio_examples::output::warn;
-use lesio_examples::{Outcome, ReadArgs, Watch, parse, run, say};
+use lesio_examples::reading::VolumeReadArgs;
+use lesio_examples::{Outcome, Watch, parse, run, say};
 
 /// Inject lesions into every N-th subject (--every) of a data set of normal volumes.
 ///
@@ -52,14 +53,14 @@ struct Args {
     /// (without structure), misplaced (tissue of another place), foreign (a striped object)
     #[arg(long, value_delimiter = ',', default_value = "bright,dark,displaced,textured")]
     kinds: Vec<LesionKind>,
-    /// Smallest and largest radius in millimeters
+    /// Smallest and largest radius in millimeters, the smaller first
     #[arg(long, value_delimiter = ',', num_args = 1, default_value = "4,9", value_parser = number(0.1, 1000.0))]
     radius: Vec<f64>,
     /// Seed of positions, shapes and sizes
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    reading: ReadArgs,
+    reading: VolumeReadArgs,
     /// Replace files of earlier runs
     #[arg(long)]
     overwrite: bool,

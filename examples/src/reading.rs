@@ -7,9 +7,9 @@ use crate::choices::affine_sources;
 /// More GiB than any machine has.
 const MOST_GIB: f64 = 16_777_216.0;
 
-/// Options for reading files.
+/// Options for reading volumes of one channel.
 #[derive(Clone, Debug, clap::Args)]
-pub struct ReadArgs {
+pub struct VolumeReadArgs {
     /// Memory limit for one case in GiB, for reading its files and for computing on them; the model is not included
     #[arg(long, value_name = "GIB", default_value = "2", value_parser = gibibytes)]
     pub max_memory: u64,
@@ -17,6 +17,22 @@ pub struct ReadArgs {
     /// qform
     #[arg(long, default_value = "auto", value_parser = affine_sources())]
     pub affine: AffineSource,
+}
+
+impl VolumeReadArgs {
+    /// The options of the readers.
+    #[must_use]
+    pub fn options(&self) -> ReadOptions {
+        ReadOptions::new().max_bytes(self.max_memory).affine(self.affine)
+    }
+}
+
+/// Options for reading files.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReadArgs {
+    /// Options that volumes of one channel have, too
+    #[command(flatten)]
+    pub volumes: VolumeReadArgs,
     /// Read the fourth axis of NIfTI images as the channels of a scan
     #[arg(long)]
     pub channels_last_axis: bool,
@@ -31,8 +47,7 @@ impl ReadArgs {
     #[must_use]
     pub fn options(&self) -> ReadOptions {
         let fourth = if self.channels_last_axis { FourthAxis::Channels } else { FourthAxis::Refuse };
-        let options = ReadOptions::new().max_bytes(self.max_memory).affine(self.affine).fourth_axis(fourth);
-        options.channel_names(self.channels.clone())
+        self.volumes.options().fourth_axis(fourth).channel_names(self.channels.clone())
     }
 }
 

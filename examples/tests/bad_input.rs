@@ -319,6 +319,12 @@ fn inject_lesions_says_what_is_wrong() {
     write_heads(&few, 3);
     fail(inject(&few).args(["--every", "4"]), &["no case would get a lesion: there are 3, and one in 4"]);
     fail(inject(&data).args(["--radius", "5"]), &["--radius takes two numbers"]);
+    fail(inject(&data).args(["--radius", "9,4"]), &["radius is [9.0, 4.0]", "the smaller number first"]);
+    // It reads volumes of one channel.
+    for channels in [&["--channels-last-axis"] as &[&str], &["--channels", "flair,t1"]] {
+        let refused = ran(inject(&data).args(channels));
+        assert!(refused.code == Some(2) && refused.err.contains("unexpected argument"), "{refused:?}");
+    }
     fail(inject(&data).args(["--within", "77"]), &["case subject04", "no voxel has a label"]);
     fail(inject(&data).args(["--radius", "90,95"]), &["case subject04", "found room for 0"]);
     let told = succeed(inject(&data).args(["--radius", "8,9", "--lesions", "1"]));

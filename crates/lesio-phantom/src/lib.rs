@@ -40,6 +40,7 @@ pub use heart::{CardiacPhase, HeartConfig, HeartPart, HeartPhantom};
 pub use lesio_settings::SettingError;
 pub use lesion::{
     Injected, InjectedSlice, Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site,
+    background_level,
 };
 pub use phantom::{Phantom, PhantomError, PhantomSlice};
 

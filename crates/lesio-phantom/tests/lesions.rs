@@ -12,7 +12,7 @@ use lesio_phantom::{
     BrainConfig, BrainPhantom, Contrast, InjectedSlice, LesionConfig, LesionError, LesionInjector,
     LesionKind, PhantomSlice, Site,
 };
-use ndarray::{Array2, Array3, array};
+use ndarray::{Array2, Array3, Axis, array, s};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
@@ -214,6 +214,169 @@ fn a_foreign_object_has_two_values_about_the_mean() {
         [150.0, 250.0].map(|value| after.iter().filter(|v| (**v - value).abs() < 3.0).count());
     assert!(dark + bright == after.len(), "{dark} and {bright} of {}", after.len());
     assert!(3 * dark > after.len() && 3 * bright > after.len(), "{dark} and {bright}");
+}
+
+/// Tissue of the mean 100 with noise in air of exactly 0, which fills three quarters of the image.
+fn tissue_in_air() -> (Array2<f32>, Array2<u8>) {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mask = Array2::from_shape_fn((80, 80), |(row, column)| {
+        u8::from((20..60).contains(&row) && (20..60).contains(&column))
+    });
+    let image = mask.mapv(|label| f32::from(label) * (100.0 + 4.0 * random.sample::<f32, _>(StandardNormal)));
+    (image, mask)
+}
+
+#[test]
+fn contrast_does_not_depend_on_the_zero_of_the_intensities() {
+    let (image, mask) = tissue_in_air();
+    for kind in LesionKind::ALL {
+        let config = LesionConfig::new(kind, 0.3).radius(6.0, 8.0);
+        let injector = LesionInjector::new(config).unwrap();
+        let usual = injector.inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+        // As of computed tomography, a stored intercept and a mean that was subtracted.
+        for (slope, shift) in [(1.0, -1000.0), (0.01, -5.0), (0.04, -4.0), (1.0, -99.0)] {
+            let other = image.mapv(|value| slope * value + shift);
+            let ill = injector.inject_slice(other.view(), mask.view(), 1.0, 4).unwrap();
+            assert_eq!((&ill.truth, &ill.lesions), (&usual.truth, &usual.lesions));
+            for (place, &value) in ill.image.indexed_iter() {
+                let expected = slope * usual.image[place] + shift;
+                let close = 1e-5 * (100.0 * slope + shift.abs());
+                assert!((value - expected).abs() < close, "{kind}: {value} instead of {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bright_is_brighter_and_dark_is_darker_in_every_image() {
+    let (image, mask) = tissue_in_air();
+    let everywhere = Array2::from_elem(mask.dim(), 1);
+    let normalized = image.mapv(|value| (value - 100.0) / 4.0);
+    let masked = &normalized * &mask.mapv(f32::from);
+    let images = [
+        ("as they are", image.clone()),
+        ("below 0", image.mapv(|value| value - 1000.0)),
+        ("normalized", normalized),
+        ("normalized in the mask, 0 outside", masked),
+        ("below air of 0", image.mapv(|value| -value)),
+    ];
+    for (name, image) in images {
+        for mask in [&mask, &everywhere] {
+            for (kind, sign) in [(LesionKind::Bright, 1.0), (LesionKind::Dark, -1.0)] {
+                // Within the tissue: air may be as dark as can be.
+                let mut sites = mask.clone();
+                sites.slice_mut(s![28..52, 28..52]).fill(2);
+                let config = LesionConfig::new(kind, 0.4).center(Site::Labels(vec![2])).radius(5.0, 6.0);
+                let injector = LesionInjector::new(config).unwrap();
+                let ill = injector.inject_slice(image.view(), sites.view(), 1.0, 4).unwrap();
+                let change = &ill.image - &image;
+                let mean = change
+                    .indexed_iter()
+                    .filter(|(place, _)| ill.truth[*place])
+                    .map(|(_, change)| f64::from(*change))
+                    .sum::<f64>()
+                    / ill.lesions[0].voxels as f64;
+                // At least half a deviation of the noise, of 4 or of 1.
+                assert!(sign * mean > 0.5, "{kind} in {name}: {mean}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_background_may_be_given() {
+    let (image, mask) = tissue_in_air();
+    let change = |level| {
+        let config = LesionConfig::new(LesionKind::Bright, 0.5).radius(8.0, 8.0).edge(0.0).background(level);
+        let injector = LesionInjector::new(config).unwrap();
+        let ill = injector.inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+        let (before, after) = inside(&ill, &image);
+        after.iter().zip(&before).map(|(after, before)| after - before).fold(0.0, f64::max)
+    };
+    assert!((change(None) - 50.0).abs() < 1.0);
+    assert!((change(Some(80.0)) - 10.0).abs() < 1.0);
+    let wrong = LesionConfig::new(LesionKind::Bright, 0.5).background(Some(f64::NAN));
+    assert!(matches!(LesionInjector::new(wrong), Err(LesionError::Setting(e)) if e.setting == "background"));
+}
+
+/// The same values with their axes in another order, stored as files are read.
+fn permuted<T: Copy>(values: &Array3<T>, order: [usize; 3]) -> Array3<T> {
+    values.view().permuted_axes(order).as_standard_layout().into_owned()
+}
+
+/// Median absolute second difference along an axis, over that of a unit normal, where the truth is: the deviation of the
+/// noise of an image without other detail.
+fn roughness(image: &Array3<f32>, truth: &Array3<bool>, axis: Axis) -> f64 {
+    let mut differences = Vec::new();
+    for (line, within) in image.lanes(axis).into_iter().zip(truth.lanes(axis)) {
+        for i in (1..line.len() - 1).filter(|&i| within[i]) {
+            differences.push(f64::from(line[i - 1] - 2.0 * line[i] + line[i + 1]).abs());
+        }
+    }
+    differences.sort_by(f64::total_cmp);
+    differences[differences.len() / 2] * 1.4826 / 6f64.sqrt()
+}
+
+#[test]
+fn the_order_of_voxels_makes_no_difference() {
+    // Slices 3 mm apart that differ much, with noise of a deviation of 3; labeled are eight of twelve.
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let image = Array3::from_shape_fn((50, 44, 12), |(_, j, k)| {
+        let anatomy = [200.0, 120.0, 160.0, 90.0][k % 4] + j as f32;
+        anatomy + 3.0 * random.sample::<f32, _>(StandardNormal)
+    });
+    let mut labels = Array3::from_shape_fn((50, 44, 12), |(_, _, k)| u8::from((2..10).contains(&k)));
+    // The only place for the center, so that both lesions are of one place and shape.
+    labels[[25, 22, 6]] = 2;
+    for kind in LesionKind::ALL.into_iter().filter(|kind| *kind != LesionKind::Misplaced) {
+        let contrast = kind.usual_contrasts()[1];
+        let config = LesionConfig::new(kind, contrast).center(Site::Labels(vec![2])).radius(8.0, 8.0);
+        let injector = LesionInjector::new(config).unwrap();
+        let stored = |order: [usize; 3]| {
+            let spacing = order.map(|axis| [1.0, 1.0, 3.0][axis]);
+            let geometry = Geometry::from_spacing(spacing).unwrap();
+            let image = Volume::new(permuted(&image, order), geometry);
+            let labels = Volume::new(permuted(&labels, order), geometry);
+            let ill = injector.inject(&image, &labels, 5).unwrap();
+            let mut back = [0; 3];
+            (0..3).for_each(|axis| back[order[axis]] = axis);
+            (permuted(ill.image.data(), back), permuted(ill.truth.data(), back))
+        };
+        let (usual, truth) = stored([0, 1, 2]);
+        let noise = roughness(&usual, &truth, Axis(0));
+        for order in [[2, 0, 1], [0, 2, 1]] {
+            let (other, of_other) = stored(order);
+            assert_eq!(truth, of_other, "{kind} {order:?}");
+            // The noise that these kinds put back is drawn voxel by voxel.
+            if matches!(kind, LesionKind::Displaced | LesionKind::Missing) {
+                let found = roughness(&other, &truth, Axis(0));
+                assert!(noise > 2.0 && noise < 4.5, "{kind}: {noise}");
+                assert!((found / noise - 1.0).abs() < 0.2, "{kind} {order:?}: {found} instead of {noise}");
+            } else {
+                for (place, value) in other.indexed_iter() {
+                    assert!((value - usual[place]).abs() < 0.01, "{kind} {order:?} at {place:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_single_slice_is_flat_along_every_axis() {
+    let (image, mask) = tissue_in_air();
+    let injector = LesionInjector::new(LesionConfig::new(LesionKind::Foreign, 0.5).radius(7.0, 9.0)).unwrap();
+    let usual = injector.inject_slice(image.view(), mask.view(), 1.0, 4).unwrap();
+    for axis in 0..3 {
+        // The thickness of the slice does not matter.
+        let mut spacing = [1.0; 3];
+        spacing[axis] = 4.0;
+        let geometry = Geometry::from_spacing(spacing).unwrap();
+        let image = Volume::new(image.clone().insert_axis(Axis(axis)), geometry);
+        let mask = Volume::new(mask.clone().insert_axis(Axis(axis)), geometry);
+        let ill = injector.inject(&image, &mask, 4).unwrap();
+        assert_eq!(ill.image.into_data().index_axis_move(Axis(axis), 0), usual.image);
+        assert_eq!(ill.truth.into_data().index_axis_move(Axis(axis), 0), usual.truth);
+    }
 }
 
 #[test]

@@ -86,9 +86,10 @@ pub struct InjectedDataSet {
 /// object.
 ///
 /// Writes a folder for each subject with its image and `mask.nii.gz` (the number of the lesion, 0 elsewhere),
-/// `splits.csv`, and `lesions.csv` with kind, contrast, position and size of each lesion. Most subjects with lesions
-/// form the test split, a few of them and as many normal subjects the validation split, and all others the training
-/// split.
+/// `splits.csv`, and `lesions.csv` with kind, contrast
+/// ([`LesionConfig::contrast`](lesio_phantom::LesionConfig::contrast)), position and size of each lesion. Most
+/// subjects with lesions form the test split, a few of them and as many normal subjects the validation split, and all
+/// others the training split.
 ///
 /// # Errors
 /// For an output folder inside the data set or without write access; for an image with the name of the masks; for

@@ -1,7 +1,7 @@
 //! Injection of lesions into data sets of normal subjects.
 
 use lesio_image::{GridError, Volume, dilate};
-use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site};
+use lesio_phantom::{Lesion, LesionConfig, LesionError, LesionInjector, LesionKind, Site, background_level};
 use lesio_settings::{SettingError, in_range, setters};
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +19,12 @@ pub struct InjectionConfig {
     pub validation_every: usize,
     /// Number of lesions per subject with lesions, 1 to 255. Default 3.
     pub lesions: usize,
-    /// Smallest and largest radius in millimeters. Default 4 to 9.
+    /// Smallest and largest radius in millimeters, in this order, above 0 and up to 200. Default 4 to 9.
     pub radius: [f64; 2],
     /// The labels in which lesions may lie. Default [`Site::Mask`].
     pub site: Site,
-    /// Kinds and contrasts, 1 to 1000 of them, taken in turn. Default: bright, dark, displaced and
-    /// textured, first faint, then plain.
+    /// Kinds and contrasts ([`LesionConfig::contrast`]), 1 to 1000 of them, taken in turn. Default: bright, dark,
+    /// displaced and textured, first faint, then plain.
     pub mix: Vec<(LesionKind, f64)>,
     /// Seed of positions, shapes and sizes. Default 0.
     pub seed: u64,
@@ -72,15 +72,22 @@ const LARGEST_STRIDE: usize = 1_000_000;
 const MOST_KINDS: usize = 1000;
 
 impl InjectionConfig {
-    /// Checks every setting except those of a lesion: [`Injection::new`] checks kind, contrast, radius and site.
+    /// Checks every setting except those of a lesion: [`Injection::new`] checks kind, contrast, the range of the
+    /// radii and site.
     ///
     /// # Errors
-    /// [`SettingError`] for a number out of the range stated with its field.
+    /// [`SettingError`] for a number out of the range stated with its field, and for a largest radius that is below the
+    /// smallest.
     pub fn validate(&self) -> Result<(), SettingError> {
         in_range("every", self.every, 2..=LARGEST_STRIDE)?;
         in_range("validation_every", self.validation_every, 2..=LARGEST_STRIDE)?;
         in_range("lesions", self.lesions, 1..=255)?;
-        in_range("kinds of lesions", self.mix.len(), 1..=MOST_KINDS)
+        in_range("kinds of lesions", self.mix.len(), 1..=MOST_KINDS)?;
+        let [smallest, largest] = self.radius;
+        if largest < smallest {
+            return Err(SettingError::new("radius", self.radius, "the smaller number first"));
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +184,7 @@ impl Injection {
     ///
     /// # Errors
     /// [`InjectionError::Setting`], and [`InjectionError::Lesion`] for a kind and contrast (numbered in
-    /// the mix) or radii that do not go together.
+    /// the mix) or radii out of range.
     pub fn new(config: InjectionConfig) -> Result<Self, InjectionError> {
         config.validate()?;
         let [smallest, largest] = config.radius;
@@ -240,16 +247,20 @@ impl Injection {
     ) -> Result<InjectedSubject, InjectionError> {
         let aligned = labels.clone().aligned_to(image.geometry(), image.shape());
         let (mut free, _) = aligned.map_err(InjectionError::Labels)?;
+        // Once for all lesions: the voxels of earlier ones become unlabeled below, and are no background.
+        let level =
+            background_level(image, &free).map_err(|source| InjectionError::Lesion { number: 1, source })?;
         let mut image = image.clone();
         let mut mask = image.map(|_| 0);
         let mut lesions = Vec::with_capacity(self.config.lesions);
         for (place, value) in (0..self.config.lesions).zip(1u8..) {
             let drawn = nth * self.config.lesions + place;
-            let injector = &self.injectors[drawn % self.injectors.len()];
+            let lesion =
+                self.injectors[drawn % self.injectors.len()].config().clone().background(Some(level));
             // Another seed for every lesion of every seed below 2^32.
             let seed = self.config.seed.rotate_left(32) ^ drawn as u64;
-            let made = injector
-                .inject(&image, &free, seed)
+            let made = LesionInjector::new(lesion)
+                .and_then(|injector| injector.inject(&image, &free, seed))
                 .map_err(|source| InjectionError::Lesion { number: place + 1, source })?;
             let surroundings = dilate(made.truth.data(), APART);
             ndarray::Zip::from(mask.data_mut())
@@ -290,6 +301,7 @@ mod tests {
             (InjectionConfig::new(5).lesions(0), "lesions"),
             (InjectionConfig::new(5).lesions(256), "lesions"),
             (InjectionConfig::new(5).mix([]), "kinds of lesions"),
+            (InjectionConfig::new(5).radius(9.0, 4.0), "radius"),
         ] {
             let refused = Injection::new(config).map(|_| ()).unwrap_err();
             assert!(
@@ -297,7 +309,7 @@ mod tests {
                 "{refused}"
             );
         }
-        for (smallest, largest) in [(f64::NAN, 9.0), (-1.0, 9.0), (4.0, f64::INFINITY), (9.0, 4.0)] {
+        for (smallest, largest) in [(f64::NAN, 9.0), (-1.0, 9.0), (4.0, f64::INFINITY), (4.0, 201.0)] {
             let refused = Injection::new(InjectionConfig::new(5).radius(smallest, largest));
             assert!(matches!(refused, Err(InjectionError::Lesion { number: 1, .. })));
         }
@@ -363,11 +375,33 @@ mod tests {
     }
 
     #[test]
+    fn every_lesion_of_an_image_has_the_same_zero() {
+        let geometry = lesio_image::Geometry::default();
+        // A slice of tissue that the labels cover, with zeros at its border.
+        let values = |(row, column, _): (usize, usize, usize)| {
+            if row == 0 { 0.0 } else { 100.0 + ((7 * row + 11 * column) % 10) as f32 }
+        };
+        let image = Volume::new(ndarray::Array3::from_shape_fn((60, 60, 1), values), geometry);
+        let labels = image.map(|_| 1);
+        // The first lesion is the dark one. Once its voxels are unlabeled, nothing else is.
+        let config = InjectionConfig::new(5).lesions(2).radius(8.0, 9.0).seed(9);
+        let injection = injection(config.kinds([LesionKind::Dark, LesionKind::Bright]));
+        let usual = injection.inject(0, &image, &labels).unwrap();
+        let shifted = injection.inject(0, &image.map(|value| value - 200.0), &labels).unwrap();
+        assert_eq!(usual.mask, shifted.mask);
+        for (value, shifted) in usual.image.data().iter().zip(shifted.image.data()) {
+            assert!((value - shifted - 200.0).abs() < 1e-3, "{shifted} instead of {value}");
+        }
+    }
+
+    #[test]
     fn settings_are_checked_once() {
         let refused = |config| Injection::new(config).unwrap_err().to_string();
         assert!(refused(InjectionConfig::new(1)).starts_with("every is 1"));
         assert!(refused(InjectionConfig::new(5).lesions(300)).starts_with("lesions is 300"));
         assert!(refused(InjectionConfig::new(5).mix([])).starts_with("kinds of lesions is 0"));
+        let reversed = refused(InjectionConfig::new(5).radius(9.0, 4.0));
+        assert_eq!(reversed, "radius is [9.0, 4.0], expected the smaller number first");
         let error = Injection::new(InjectionConfig::new(5).mix([(LesionKind::Dark, 2.0)])).unwrap_err();
         assert!(matches!(error, InjectionError::Lesion { number: 1, .. }));
     }

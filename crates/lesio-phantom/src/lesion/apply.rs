@@ -9,31 +9,35 @@ use super::config::{LesionConfig, LesionKind};
 use super::place::{Placed, surroundings};
 use crate::random::generator;
 
-/// Changes `changed`, a copy of `image`, where the lesion's profile is above 0, and nowhere else.
+/// Changes `changed`, a copy of `image`, where the lesion's profile is above 0, and nowhere else. Contrast is measured
+/// from the level `background`.
 pub(super) fn apply(
     config: &LesionConfig,
     placed: &Placed,
     image: &Array3<f32>,
     labels: ArrayView3<'_, u8>,
+    background: f64,
     mut changed: ArrayViewMut3<'_, f32>,
 ) {
     if config.contrast == 0.0 {
         return;
     }
     let mean = surroundings(placed, &config.extent, image, labels);
+    // Never negative: a bright lesion is brighter and a dark one darker, even in tissue below the background.
+    let distance = (mean - background).abs();
     let values: Vec<f64> = match config.kind {
-        LesionKind::Bright => shade(image, placed, config.contrast * mean),
+        LesionKind::Bright => shade(image, placed, config.contrast * distance),
         LesionKind::Dark => {
             let lowest = f64::from(image.iter().copied().fold(f32::INFINITY, f32::min));
-            let mut values = shade(image, placed, -config.contrast * mean);
+            let mut values = shade(image, placed, -config.contrast * distance);
             values.iter_mut().for_each(|value| *value = value.max(lowest));
             values
         }
         LesionKind::Displaced => displace(image, placed, config.contrast),
-        LesionKind::Textured => texture(image, placed, config.contrast * mean),
+        LesionKind::Textured => texture(image, placed, config.contrast * distance),
         LesionKind::Missing => flatten(image, placed, config.contrast, mean),
         LesionKind::Misplaced => transplant(image, placed, config.contrast),
-        LesionKind::Foreign => stripes(image, placed, config.contrast, mean),
+        LesionKind::Foreign => stripes(image, placed, config.contrast, mean, background),
     };
     for (&(index, _), value) in placed.profile.iter().zip(values) {
         // Finite stays finite.
@@ -49,13 +53,16 @@ fn shade(image: &Array3<f32>, placed: &Placed, difference: f64) -> Vec<f64> {
 /// The image plus smooth noise of zero mean and of a given deviation, both weighted by the profile.
 fn texture(image: &Array3<f32>, placed: &Placed, deviation: f64) -> Vec<f64> {
     // Coarse enough for the grid to carry, fine enough for several bumps to fit in.
-    let finest = placed.spacing[0].max(placed.spacing[1]);
+    let finest = placed.axes.pixel(placed.spacing);
     let noise = SmoothNoise::new(placed.seed, (placed.radius / 3.5).max(1.3 * finest));
     let weights: f64 = placed.profile.iter().map(|(_, profile)| profile).sum();
     let values: Vec<f64> = placed
         .profile
         .iter()
-        .map(|(index, _)| noise.at(std::array::from_fn(|axis| index[axis] as f64 * placed.spacing[axis])))
+        .map(|(index, _)| {
+            let place = std::array::from_fn(|axis| index[axis] as f64 * placed.spacing[axis]);
+            noise.at(placed.axes.ordered(place))
+        })
         .collect();
     let weighted = |f: &dyn Fn(f64) -> f64| -> f64 {
         placed.profile.iter().zip(&values).map(|((_, profile), &value)| profile * f(value)).sum::<f64>()
@@ -95,18 +102,22 @@ fn transplant(image: &Array3<f32>, placed: &Placed, strength: f64) -> Vec<f64> {
     placed.profile.iter().map(blended).collect()
 }
 
-/// The image blended with stripes about a constant, across a random direction.
-fn stripes(image: &Array3<f32>, placed: &Placed, contrast: f64, constant: f64) -> Vec<f64> {
+/// The image blended with stripes about a constant, across a random direction within the slices. They differ from the
+/// constant by a share of its distance from the background.
+fn stripes(image: &Array3<f32>, placed: &Placed, contrast: f64, constant: f64, background: f64) -> Vec<f64> {
     // Of a half of the radius each, or three voxels.
-    let finest = placed.spacing[0].max(placed.spacing[1]);
+    let finest = placed.axes.pixel(placed.spacing);
+    let [first, second] = placed.axes.plane;
+    let distance = constant - background;
     let width = (0.5 * placed.radius).max(3.0 * finest);
     let angle = generator(placed.seed).random_range(0.0..std::f64::consts::PI);
     let blended = |&(index, profile): &([usize; 3], f64)| {
         let along = |axis: usize| (index[axis] as f64 - placed.center[axis]) * placed.spacing[axis];
         // The center is the middle of a bright stripe.
-        let at = (along(0) * angle.cos() + along(1) * angle.sin()) / width + 0.5;
+        let at = (along(first) * angle.cos() + along(second) * angle.sin()) / width + 0.5;
         let sign = if at.floor().rem_euclid(2.0) == 0.0 { 1.0 } else { -1.0 };
-        (1.0 - profile) * f64::from(image[index]) + profile * constant * (1.0 + contrast * sign)
+        let own = (1.0 - profile) * f64::from(image[index]);
+        own + profile * background + profile * distance * (1.0 + contrast * sign)
     };
     placed.profile.iter().map(blended).collect()
 }
@@ -152,16 +163,23 @@ fn interpolate(image: &Array3<f32>, place: [f64; 3]) -> (f64, f64) {
     (value, squares)
 }
 
-/// Deviation of the noise under a lesion: the median absolute second difference along the first axis,
-/// over that of a unit normal (Rousseeuw and Croux 1993 for the constant), which edges hardly move.
+/// Deviation of the noise under a lesion: the median absolute second difference over that of a unit normal (Rousseeuw
+/// and Croux 1993 for the constant), which edges hardly move. Differences are taken along the axis of the closest
+/// voxels: between slices that are millimeters apart, most of a difference is anatomy.
 fn noise_deviation(image: &Array3<f32>, placed: &Placed) -> f64 {
-    let length = image.shape()[0];
+    let axis = placed.axes.finest;
+    let length = image.shape()[axis];
     let mut differences: Vec<f64> = placed
         .profile
         .iter()
-        .filter(|([i, _, _], _)| *i > 0 && i + 1 < length)
-        .map(|&([i, j, k], _)| {
-            let at = |i: usize| f64::from(image[[i, j, k]]);
+        .filter(|(index, _)| index[axis] > 0 && index[axis] + 1 < length)
+        .map(|&(index, _)| {
+            let at = |position: usize| {
+                let mut place = index;
+                place[axis] = position;
+                f64::from(image[place])
+            };
+            let i = index[axis];
             (at(i - 1) - 2.0 * at(i) + at(i + 1)).abs()
         })
         .collect();
@@ -176,6 +194,7 @@ fn noise_deviation(image: &Array3<f32>, placed: &Placed) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::axes::Axes;
     use super::*;
     use crate::random::generator;
 
@@ -192,6 +211,7 @@ mod tests {
             center: [30.0, 30.0, 0.0],
             radius: 30.0,
             spacing: [1.0; 3],
+            axes: Axes::of([60, 60, 1], [1.0; 3]),
             profile,
             offset: None,
             seed: 0,

@@ -8,21 +8,22 @@ use serde::{Deserialize, Serialize};
 
 /// How a lesion differs from the tissue around it.
 ///
-/// `m` is the mean intensity of the tissue around the lesion, `c` the contrast and `w` the lesion's
-/// profile: 1 inside, 0 outside, between them over its edge.
+/// `m` is the mean intensity of the tissue around the lesion, `d` its distance from the level of the background (`m`
+/// itself for an image without negative values, see [`background_level`](crate::background_level)), `c` the contrast
+/// and `w` the lesion's profile: 1 inside, 0 outside, between them over its edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LesionKind {
-    /// `w c m` is added, `c` within 0 to 5. Anatomy and noise stay visible, as under edema.
+    /// `w c d` is added, `c` within 0 to 5. Anatomy and noise stay visible, as under edema.
     Bright,
-    /// `w c m` is subtracted, `c` within 0 to 1, down to the lowest value of the image.
+    /// `w c d` is subtracted, `c` within 0 to 1, down to the lowest value of the image.
     Dark,
     /// Iso-intense: tissue swells and pushes its surroundings away. The image is read from
     /// `x + (1 - c w)(p - x)` at `p`, `x` being the center and `c` within 0 to 0.9, so that nothing folds;
     /// noise that interpolation averages out is put back. `w = (1 - r^2)^2` reaches past the truth.
     Displaced,
-    /// Iso-intense: texture of zero mean and deviation `c m` is added, `c` within 0 to 1.
+    /// Iso-intense: texture of zero mean and deviation `c d` is added, `c` within 0 to 1.
     Textured,
     /// Iso-intense: the structures of the tissue are absent. The image becomes `(1 - c w) x + c w m`, `c` within 0 to 1;
     /// noise that this averages out is put back.
@@ -31,7 +32,8 @@ pub enum LesionKind {
     /// another place of the mask, at least two radii away, and `c` within 0 to 1.
     Misplaced,
     /// Iso-intense: an object that is no tissue, with bright and dark stripes. The image becomes
-    /// `(1 - w) x + w m (1 + c s)`, with `s` 1 and -1 in turn along a random direction, and `c` within 0 to 1.
+    /// `(1 - w) x + w (m + c d s)`, with `s` 1 and -1 in turn along a random direction within the slices, and `c` within
+    /// 0 to 1.
     Foreign,
 }
 
@@ -128,8 +130,13 @@ impl Site {
 pub struct LesionConfig {
     /// How a lesion differs from its surroundings.
     pub kind: LesionKind,
-    /// By how much, relative to the mean intensity of its surroundings; see [`LesionKind`].
+    /// By how much. For bright, dark, textured and foreign lesions, relative to the distance of the mean intensity of
+    /// its surroundings from the level of the background; see [`LesionKind`].
     pub contrast: f64,
+    /// Level of the background in the units of the image, a finite `f32`. Default `None`: that of
+    /// [`background_level`](crate::background_level). Set it if several calls put lesions into one image, so that all
+    /// contrasts are measured from the same level.
+    pub background: Option<f64>,
     /// Smallest and largest radius in millimeters: that of the ball (in a plane, of the disc) of the
     /// same size as the truth before it is clipped to [`LesionConfig::extent`], up to 200. Default 4 to 9.
     pub radius: [f64; 2],
@@ -138,9 +145,9 @@ pub struct LesionConfig {
     /// Labels in which a lesion's center lies. Default [`Site::Mask`].
     #[serde(alias = "centre")]
     pub center: Site,
-    /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices (of the
-    /// last axis) without any label not counted. Displacements, missing structures, misplaced tissue and foreign
-    /// objects are clipped to [`Site::Mask`] instead. Default [`Site::Mask`].
+    /// Labels to which a lesion is clipped; three quarters of it at least lie there, slices without any label not
+    /// counted. Displacements, missing structures, misplaced tissue and foreign objects are clipped to [`Site::Mask`]
+    /// instead. Default [`Site::Mask`].
     pub extent: Site,
     /// Deviation of the outline from an ellipsoid, relative to the radius, 0 to 0.4. Default 0.15.
     pub irregularity: f64,
@@ -160,6 +167,7 @@ impl LesionConfig {
         Self {
             kind,
             contrast,
+            background: None,
             radius: [4.0, 9.0],
             count: 1,
             center: Site::Mask,
@@ -189,10 +197,17 @@ impl LesionConfig {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`SettingError`] for a number outside the ranges that the fields and [`LesionKind`] state.
+    /// [`SettingError`] for a number outside the ranges that the fields and [`LesionKind`] state, and for a largest
+    /// radius that is below the smallest.
     pub fn validate(&self) -> Result<(), SettingError> {
         let [smallest, largest] = self.radius;
         in_range("contrast", self.contrast, 0.0..=self.kind.highest_contrast())?;
+        if let Some(level) = self.background {
+            in_range("background", level, f64::from(f32::MIN)..=f64::from(f32::MAX))?;
+        }
+        if largest < smallest {
+            return Err(SettingError::new("radius", self.radius, "the smaller number first"));
+        }
         in_range("radius", smallest, 1e-9..=200.0)?;
         in_range("radius", largest, smallest..=200.0)?;
         in_range("count", self.count, 1..=1000)?;
@@ -204,6 +219,7 @@ impl LesionConfig {
 }
 
 setters!(LesionConfig {
+    background: Option<f64>,
     count: usize,
     center: Site,
     extent: Site,

@@ -1,6 +1,8 @@
 //! Lesions put into images, with exact truth: the public side.
 
 mod apply;
+mod axes;
+mod background;
 mod config;
 mod error;
 mod place;
@@ -10,6 +12,7 @@ use lesio_image::{Geometry, Volume};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
+pub use background::background_level;
 pub use config::{LesionConfig, LesionKind, Site};
 pub use error::LesionError;
 
@@ -56,11 +59,11 @@ pub struct InjectedSlice {
 
 /// Injects lesions into images, synthetic or real.
 ///
-/// Lesions are perturbed ellipsoids. Their contrast is relative to the mean of the tissue around each,
-/// their edges have the partial volume of the grid, and the noise of the image is kept or matched, so
-/// that neither a fixed threshold nor smoothness reveals more than the kind of lesion implies. Two kinds are exceptions:
-/// a foreign object has no noise, and misplaced tissue of a contrast between 0 and 1 has less, since two places are
-/// averaged.
+/// Lesions are perturbed ellipsoids. Their contrast is relative to the distance of the tissue around each from the
+/// level of the background ([`background_level`]), their edges have the partial volume of the grid, and the noise of
+/// the image is kept or matched, so that neither a fixed threshold nor smoothness reveals more than the kind of
+/// lesion implies. Two kinds are exceptions: a foreign object has no noise, and misplaced tissue of a contrast
+/// between 0 and 1 has less, since two places are averaged.
 ///
 /// ```
 /// use lesio_phantom::{BrainConfig, BrainPhantom, Contrast, LesionConfig, LesionInjector, LesionKind};
@@ -101,6 +104,10 @@ impl LesionInjector {
     /// Puts lesions into a volume, whose geometry tells the size of its voxels. `labels` are a tissue
     /// map, or a mask as 0 and 1; their geometry is not looked at.
     ///
+    /// The last axis is taken as the one across the slices, unless there is only one voxel along another axis, or
+    /// voxels are longer along another axis than 1.5 times their length along both others. So a volume of thick
+    /// slices gets lesions of the same appearance, at other places, in whichever order its voxels are stored.
+    ///
     /// # Errors
     /// Other shapes, an image that is not finite, voxels below a nanometer or beyond a kilometer, no
     /// voxel of the site, or no room for all lesions.
@@ -110,22 +117,18 @@ impl LesionInjector {
         labels: &Volume<u8>,
         seed: u64,
     ) -> Result<Injected, LesionError> {
+        background::check(image, labels)?;
         let (pixels, classes) = (image.data(), labels.data());
-        if pixels.dim() != classes.dim() {
-            return Err(LesionError::Shape { image: image.shape(), labels: labels.shape() });
-        }
-        if let Some((index, &value)) = pixels.indexed_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(LesionError::NonFinite { index: index.into(), value });
-        }
         let spacing = image.geometry().spacing();
         if !spacing.iter().all(|size| (1e-6..=1e6).contains(size)) {
             return Err(LesionError::VoxelSize { found: spacing });
         }
+        let background = self.config.background.unwrap_or_else(|| background::level(pixels, classes.view()));
         let mut changed = image.clone();
         let mut truth = image.map(|_| false);
         let mut lesions = Vec::with_capacity(self.config.count);
         for placed in place::place(&self.config, pixels, classes.view(), spacing, seed)? {
-            apply::apply(&self.config, &placed, pixels, classes.view(), changed.data_mut());
+            apply::apply(&self.config, &placed, pixels, classes.view(), background, changed.data_mut());
             let mut voxels = 0;
             // Nothing changed where the contrast is nothing, and then nothing is to be found.
             if self.config.contrast > 0.0 {

@@ -4,6 +4,7 @@ use lesio_image::noise::branch;
 use ndarray::{Array3, ArrayView3, Axis};
 use rand::RngExt;
 
+use super::axes::Axes;
 use super::config::{LesionConfig, LesionKind, Site};
 use super::error::LesionError;
 use super::shape::Shape;
@@ -26,6 +27,8 @@ pub(super) struct Placed {
     pub(super) radius: f64,
     /// Voxel size in millimeters.
     pub(super) spacing: [f64; 3],
+    /// The axes of the volume.
+    pub(super) axes: Axes,
     /// Voxels where the profile is above 0, in the order of the array, with the profile.
     pub(super) profile: Vec<([usize; 3], f64)>,
     /// How many voxels away its content is taken from, along each axis, if it is from another place.
@@ -54,7 +57,8 @@ fn moved(index: [usize; 3], offset: [isize; 3]) -> Option<[usize; 3]> {
 struct Scene<'a> {
     labels: ArrayView3<'a, u8>,
     spacing: [f64; 3],
-    /// Slices of the last axis that hold labels. Others were not labeled, or not imaged, and tell
+    axes: Axes,
+    /// Slices, along [`Axes::across`], that hold labels. Others were not labeled, or not imaged, and tell
     /// nothing of where the brain ends: many a file holds a slab within empty slices.
     labeled: Vec<bool>,
     /// Voxels of the lesions placed so far.
@@ -82,17 +86,18 @@ pub(super) fn place(
     }
     // Where tissue of another place may be from.
     let sources = if config.kind == LesionKind::Misplaced { voxels(&Site::Mask) } else { Vec::new() };
-    let labeled = labels.axis_iter(Axis(2)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
+    let axes = Axes::of(labels.dim().into(), spacing);
+    let labeled =
+        labels.axis_iter(Axis(axes.across)).map(|slice| slice.iter().any(|&label| label != 0)).collect();
     let taken = Array3::from_elem(labels.dim(), false);
-    let mut scene = Scene { labels, spacing, labeled, taken };
+    let mut scene = Scene { labels, spacing, axes, labeled, taken };
     let mut all = Vec::new();
     for number in 0..config.count as u64 {
         let seed = branch(seed, number);
         let mut generator = generator(seed);
         let [smallest, largest] = config.radius;
         let radius = generator.random_range(smallest..=largest);
-        let flat = labels.dim().2 == 1;
-        let shape = Shape::draw(&mut generator, radius, config.elongation, config.irregularity, flat);
+        let shape = Shape::draw(&mut generator, radius, config.elongation, config.irregularity, axes.flat);
         let wanted = match config.kind {
             LesionKind::Displaced | LesionKind::Missing | LesionKind::Misplaced => CHOICES,
             _ => 1,
@@ -120,7 +125,7 @@ pub(super) fn place(
             };
             let center = voxel.map(|v| v as f64);
             let seed = branch(seed, 1);
-            fitting.push((interest, Placed { center, radius, spacing, profile, offset, seed }));
+            fitting.push((interest, Placed { center, radius, spacing, axes, profile, offset, seed }));
             if fitting.len() == wanted {
                 break;
             }
@@ -146,11 +151,10 @@ fn fit(
     center: [usize; 3],
     scene: &Scene<'_>,
 ) -> Option<Vec<([usize; 3], f64)>> {
-    let Scene { labels, spacing, labeled, taken } = scene;
+    let Scene { labels, spacing, axes, labeled, taken } = scene;
     let displaced = config.kind == LesionKind::Displaced;
     let whole = config.kind.covers_structures();
-    let flat = labels.dim().2 == 1;
-    let voxel = if flat { spacing[0].max(spacing[1]) } else { spacing.iter().copied().fold(0.0, f64::max) };
+    let voxel = if axes.flat { axes.pixel(*spacing) } else { spacing.iter().copied().fold(0.0, f64::max) };
     let edge = config.edge.max(voxel);
     // Where the profile falls to the truth's fraction is where the shape's surface shall be.
     let fraction = config.truth_fraction;
@@ -172,11 +176,14 @@ fn fit(
     };
     for i in span(0) {
         for j in span(1) {
-            for k in span(2).filter(|&k| labeled[k]) {
+            for k in span(2) {
+                if !labeled[[i, j, k][axes.across]] {
+                    continue;
+                }
                 let offset = std::array::from_fn(|axis| {
                     ([i, j, k][axis] as f64 - center[axis] as f64) * spacing[axis]
                 });
-                let value = profile_at(shape.depth(offset));
+                let value = profile_at(shape.depth(axes.ordered(offset)));
                 if value <= 0.0 {
                     continue;
                 }

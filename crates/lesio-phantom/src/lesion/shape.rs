@@ -19,7 +19,8 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Draws a body; `flat` ones lie in the plane of the first two axes.
+    /// Draws a body in coordinates of which the first two lie within a slice; `flat` ones lie in the plane of these
+    /// two.
     pub(super) fn draw(
         generator: &mut ChaCha8Rng,
         radius: f64,
