@@ -114,8 +114,10 @@ impl Preprocessing {
         let mut together = Array3::<f32>::zeros(scan.grid());
         for (index, channel) in data.outer_iter().enumerate() {
             check_finite(&channel).map_err(|error| scan.in_channel(index, error))?;
-            let mean = channel.iter().map(|&value| f64::from(value)).sum::<f64>() / channel.len() as f64;
-            let factor = if mean == 0.0 { 1.0 } else { mean.abs().recip() } as f32;
+            // Of the distances from 0: normalized channels have a mean of about 0.
+            let mean =
+                channel.iter().map(|&value| f64::from(value.abs())).sum::<f64>() / channel.len() as f64;
+            let factor = if mean == 0.0 { 1.0 } else { mean.recip() } as f32;
             together.zip_mut_with(&channel, |sum, &value| *sum += value * factor);
         }
         of(together.view())

@@ -21,6 +21,9 @@ use crate::volume::{Plane, Volume};
 ///
 /// Radii follow the spacing of a slice's rows and columns; the pixels of a plane are square.
 ///
+/// If most of a volume's surface has one value and others are darker, as in an image that was normalized within a mask of
+/// the brain with 0 outside, everything that has another value is foreground, and an automatic threshold is not used.
+///
 /// An automatic threshold is found for the whole volume. Slices at the end of a coil's reach are
 /// dimmer than the rest, so a slice whose own threshold is lower takes that, down to half of the
 /// volume's, but not into the noise of the background.
@@ -137,13 +140,22 @@ impl ForegroundMask {
         };
         let threshold = self.threshold.find(data)?;
         let floor = lowest(data, threshold);
+        let padding = match self.threshold {
+            Threshold::Above(_) => None,
+            Threshold::CrossEntropy | Threshold::Otsu => padding(data),
+        };
         let axis = Axis(plane.axis());
         let mut mask = data.mapv(|_| false);
         let slices: Vec<_> = data.axis_iter(axis).zip(mask.axis_iter_mut(axis)).collect();
         slices.into_par_iter().for_each(|(values, mut inside)| {
-            // A slice of one value has no threshold of its own.
-            let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
-            let bright = values.mapv(|value| value > own);
+            let bright = match padding {
+                Some(padding) => values.mapv(|value| value != padding),
+                None => {
+                    // A slice of one value has no threshold of its own.
+                    let own = self.threshold.find(&values).unwrap_or(threshold).clamp(floor, threshold);
+                    values.mapv(|value| value > own)
+                }
+            };
             inside.assign(&open_spaced(&bright, radius(self.opening, &values, spacing), &spacing));
         });
         if self.components == KeepComponents::Main {
@@ -243,6 +255,49 @@ fn lowest(data: &ArrayRef3<f32>, threshold: f32) -> f32 {
     (half.max(noise) as f32).min(threshold)
 }
 
+/// Share of a volume's surface that its padding fills at least: an object may reach the surface at its lower end.
+const PADDED_SURFACE: f64 = 0.5;
+/// Share of the whole volume that its padding fills at least.
+const PADDED: f64 = 0.05;
+/// A value is clearly darker than the padding by this share of the distance to the 98th percentile: resampled images have
+/// values slightly below a darkest outside.
+const DARKER: f64 = 0.1;
+/// Share of the voxels inside that are clearly darker than the padding at least: about half of them if they were
+/// normalized to a mean of 0.
+const DARKER_VOXELS: f64 = 0.1;
+
+/// The one value around the object, if darker values are inside of it: intensities that were normalized within a mask of the
+/// brain, with 0 outside, are about half below 0. No threshold separates these from the outside. `None` if the outside is
+/// darkest, or noisy as in a raw image.
+fn padding(data: &ArrayRef3<f32>) -> Option<f32> {
+    let mut surface: Vec<f32> = Vec::new();
+    for axis in 0..3 {
+        let length = data.len_of(Axis(axis));
+        // A volume of one or two slices is all surface along them.
+        if length > 2 {
+            for side in [0, length - 1] {
+                surface.extend(data.index_axis(Axis(axis), side));
+            }
+        }
+    }
+    surface.sort_unstable_by(f32::total_cmp);
+    // More than half of the surface has one value: the middle one.
+    let value = *surface.get(surface.len() / 2)?;
+    let filled = |count: usize, of: usize, share: f64| count as f64 >= share * of as f64;
+    let on_surface = surface.iter().filter(|&&found| found == value).count();
+    if !filled(on_surface, surface.len(), PADDED_SURFACE) {
+        return None;
+    }
+    let equal = data.iter().filter(|&&found| found == value).count();
+    if !filled(equal, data.len(), PADDED) {
+        return None;
+    }
+    let [bright] = percentiles_of(data.iter().copied(), [98.0]);
+    let clearly = (f64::from(value) - DARKER * (bright - f64::from(value))) as f32;
+    let darker = data.iter().filter(|&&found| found < clearly).count();
+    filled(darker, data.len() - equal, DARKER_VOXELS).then_some(value)
+}
+
 /// The size from which a component is one of the main ones.
 fn least_size(sizes: &[usize]) -> usize {
     sizes.iter().copied().max().unwrap_or(0).div_ceil(20)
@@ -269,6 +324,36 @@ mod tests {
             }
         });
         Volume::new(data, Geometry::default())
+    }
+
+    /// Intensities that were normalized within the head, with 0 outside, give the foreground of those that were not.
+    #[test]
+    fn the_outside_need_not_be_darkest() {
+        let head = head(|_| 1.0);
+        let without_noise = head.map(|&value| if value < 20.0 { 0.0 } else { value });
+        let expected = ForegroundMask::new().volume(&without_noise, Plane::Axial).unwrap();
+        for padding in [0.0, -3.0, 1.5] {
+            let normalized = without_noise.map(|&value| match value {
+                0.0 => padding,
+                value => (value - 97.0) / 3.0 + 0.01 + padding,
+            });
+            let darker = normalized.data().iter().filter(|&&value| value < padding).count();
+            assert!(darker > 1000, "{darker}");
+            let mask = ForegroundMask::new().volume(&normalized, Plane::Axial).unwrap();
+            assert_eq!(mask.data(), expected.data(), "{padding}");
+        }
+        // A darkest outside is no padding in this sense, and neither is a noisy one.
+        assert_eq!(super::padding(without_noise.data()), None);
+        assert_eq!(super::padding(head.data()), None);
+        // Neither are values below 0 that resampling leaves at edges.
+        let mut ringing = without_noise.clone();
+        ringing.data_mut().indexed_iter_mut().filter(|((i, _, _), _)| *i > 56).for_each(
+            |((_, j, _), value)| {
+                *value = if j % 2 == 0 { -4.0 } else { 4.0 };
+            },
+        );
+        assert_eq!(super::padding(ringing.data()), None);
+        assert_eq!(ForegroundMask::new().volume(&ringing, Plane::Axial).unwrap().data(), expected.data());
     }
 
     fn area(mask: &Volume<bool>, slice: usize) -> usize {
