@@ -24,6 +24,8 @@ pub struct Calibration {
     predictors: BTreeMap<PredictorName, NormalScores>,
     #[serde(default, skip_serializing_if = "ResolutionRange::is_empty")]
     resolutions: ResolutionRange,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extent: Option<f64>,
 }
 
 impl Calibration {
@@ -60,6 +62,21 @@ impl Calibration {
     #[must_use]
     pub fn resolutions(&self) -> &ResolutionRange {
         &self.resolutions
+    }
+
+    /// With the extent of the normal slices with foreground of a subject, in millimeters, the median over the subjects;
+    /// `None` for pictures, and if it is unknown. [`Localizer::score`](crate::Localizer::score) warns of volumes that cover
+    /// much less or much more.
+    #[must_use]
+    pub fn extending(mut self, extent: Option<f64>) -> Self {
+        self.extent = extent.filter(|extent| *extent > 0.0 && extent.is_finite());
+        self
+    }
+
+    /// The extent of the subjects' normal slices, in millimeters; `None` if it is unknown.
+    #[must_use]
+    pub fn extent(&self) -> Option<f64> {
+        self.extent
     }
 
     /// Whether no predictor was calibrated.

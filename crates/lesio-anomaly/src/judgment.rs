@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::resolution::ResolutionDoubt;
+use crate::resolution::CalibrationDoubt;
 
 /// The verdict on a subject: see [`NormalScores::judge`](crate::NormalScores::judge).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -35,17 +35,21 @@ pub enum Judgment {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Incomparable {
-    /// It has no score, because it has no foreground.
+    /// It has no score: it has no foreground, or so little that filters and the network's grid leave nothing of it.
     NoScore,
-    /// The normal subjects have another resolution.
-    Resolution(ResolutionDoubt),
+    /// The normal subjects have another resolution, or another extent through the slices.
+    Calibration(CalibrationDoubt),
 }
+
+/// Why a subject has no score.
+const NO_SCORE: &str =
+    "nothing of it was scored: it has no foreground that filters and the network's grid leave";
 
 impl fmt::Display for Incomparable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoScore => f.write_str("it has no foreground"),
-            Self::Resolution(doubt) => doubt.fmt(f),
+            Self::NoScore => f.write_str(NO_SCORE),
+            Self::Calibration(doubt) => doubt.fmt(f),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::error::PredictError;
 use crate::localizer_ensemble::LocalizerEnsemble;
 use crate::position::PositionCalibration;
 use crate::postprocessing::{PostProcessing, quiet_outside};
-use crate::resolution::{Resolution, ResolutionDoubt};
+use crate::resolution::{Resolution, CalibrationDoubt};
 
 /// The maps of one predictor for a scan, on its own grid.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct ScoredScan {
     pub resolution: Resolution,
     /// Why the calibration may not be valid at this resolution; `None` if it should be, and if the resolutions of the
     /// calibration subjects are unknown.
-    pub doubt: Option<ResolutionDoubt>,
+    pub doubt: Option<CalibrationDoubt>,
 }
 
 /// The maps of one predictor on the network's grid, slice by slice.
@@ -142,7 +142,7 @@ pub struct ScanMaps<'a> {
     ensemble: Option<EnsembleMaps<'a>>,
     reconstructions: Vec<Array3<f32>>,
     resolution: Resolution,
-    doubt: Option<ResolutionDoubt>,
+    doubt: Option<CalibrationDoubt>,
 }
 
 /// The maps of one predictor of [`ScanMaps`].
@@ -169,7 +169,7 @@ impl<'a> ScanMaps<'a> {
         ensemble: Option<EnsembleMaps<'a>>,
         reconstructions: Vec<Array3<f32>>,
         resolution: Resolution,
-        doubt: Option<ResolutionDoubt>,
+        doubt: Option<CalibrationDoubt>,
     ) -> Self {
         Self { parts, prepared, names, maps, ensemble, reconstructions, resolution, doubt }
     }
@@ -182,7 +182,7 @@ impl<'a> ScanMaps<'a> {
 
     /// Why the calibration may not be valid at this resolution.
     #[must_use]
-    pub fn doubt(&self) -> Option<&ResolutionDoubt> {
+    pub fn doubt(&self) -> Option<&CalibrationDoubt> {
         self.doubt.as_ref()
     }
 

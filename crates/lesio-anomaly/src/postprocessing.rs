@@ -279,6 +279,36 @@ impl PostProcessing {
         Ok(resample_volume(&Volume::new(values, geometry), shape, Interpolation::Linear)?.into_data())
     }
 
+    /// Whether the erosion leaves nothing of a foreground with slices along `plane`; also for an empty one.
+    pub(crate) fn leaves_nothing(
+        &self,
+        foreground: &Volume<bool>,
+        plane: Plane,
+        resolution: &Resolution,
+    ) -> bool {
+        let axes = slice_axes(foreground, plane);
+        let within = [axes[1], axes[2]].map(|axis| {
+            let place = axes.iter().position(|own| *own == axis).unwrap_or(0);
+            if self.unit == LengthUnit::Physical { resolution.spacing()[place] } else { 1.0 }
+        });
+        // The planes of an array have their axes in ascending order.
+        let within = if axes[1] < axes[2] { within } else { [within[1], within[0]] };
+        let erodes = within.iter().any(|&size| self.erosion >= size * (1.0 - SAME_LENGTH));
+        // The largest slices are often in the middle: one of them answers.
+        let slices: Vec<_> = foreground.data().axis_iter(Axis(axes[0])).collect();
+        let middle = slices.len() / 2;
+        let outward = (0..slices.len()).map(|step| {
+            let offset = step.div_ceil(2);
+            if step % 2 == 0 { middle.checked_sub(offset) } else { Some(middle + offset) }
+        });
+        let left = |slice: &ArrayView2<'_, bool>| {
+            let any = slice.iter().any(|&inside| inside);
+            any && (!erodes || erode_spaced(slice, self.erosion, &within).iter().any(|&inside| inside))
+        };
+        let order = outward.flatten().filter_map(|index| slices.get(index));
+        !order.into_iter().any(left)
+    }
+
     fn eroded<'a>(
         &self,
         foreground: &'a Array3<bool>,

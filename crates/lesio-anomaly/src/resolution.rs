@@ -58,6 +58,15 @@ impl Resolution {
         }
     }
 
+    /// Millimeters from slice to slice; `None` for an image.
+    #[must_use]
+    pub fn between_slices(&self) -> Option<f64> {
+        match self {
+            Self::Volume([slices, ..]) => Some(*slices),
+            Self::Image(_) => None,
+        }
+    }
+
     /// Spacing of slices, rows and columns; the slice spacing of an image is one unit.
     pub(crate) fn spacing(&self) -> [f64; 3] {
         match *self {
@@ -143,7 +152,7 @@ impl ResolutionRange {
     /// of them along an axis, or more than 1.25 times as coarse; or they are volumes and it is an image, or the
     /// reverse. `None` if the calibration should be valid, and if no subject was added.
     #[must_use]
-    pub fn doubt(&self, image: &Resolution) -> Option<ResolutionDoubt> {
+    pub fn doubt(&self, image: &Resolution) -> Option<CalibrationDoubt> {
         if self.is_empty() {
             return None;
         }
@@ -151,7 +160,7 @@ impl ResolutionRange {
             Resolution::Volume(_) => self.volumes.as_ref().map(|[low, high]| [&low[..], &high[..]]),
             Resolution::Image(_) => self.images.as_ref().map(|[low, high]| [&low[..], &high[..]]),
         };
-        let Some([low, high]) = range else { return Some(ResolutionDoubt::Kind) };
+        let Some([low, high]) = range else { return Some(CalibrationDoubt::Kind) };
         let (names, found) = image.axes();
         let axes = names.iter().zip(found).zip(low.iter().zip(high));
         // Relative to the allowed factor: values above 1 are too large.
@@ -164,7 +173,7 @@ impl ResolutionRange {
         if beyond(low, found, high) <= 1.0 + 1e-3 {
             return None;
         }
-        Some(ResolutionDoubt::Axis { axis, found, calibrated: [low, high], unit: image.unit() })
+        Some(CalibrationDoubt::Axis { axis, found, calibrated: [low, high], unit: image.unit() })
     }
 }
 
@@ -189,11 +198,11 @@ fn widen<const N: usize>(range: &mut Option<[[f64; N]; 2]>, own: [f64; N]) {
     }
 }
 
-/// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution.
+/// Why rates and p-values may not be valid for an image: the calibration subjects have another resolution or extent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum ResolutionDoubt {
+pub enum CalibrationDoubt {
     /// An axis is much finer or much coarser.
     Axis {
         /// `slices`, `rows` or `columns`.
@@ -207,9 +216,29 @@ pub enum ResolutionDoubt {
     },
     /// Volumes calibrated the localizer and this is an image, or the other way round.
     Kind,
+    /// The slices cover much less or much more than the normal slices of the calibration subjects. The highest score of
+    /// more slices is higher, and scores are compared with those of the same relative position.
+    Extent {
+        /// Slices with foreground, in millimeters.
+        found: f64,
+        /// Normal slices with foreground of the calibration subjects, in millimeters: the median.
+        calibrated: f64,
+    },
 }
 
-impl fmt::Display for ResolutionDoubt {
+/// Largest factor by which the extent of a volume may differ from the median of the calibration subjects. Heads differ by
+/// about a fifth; that a third is still harmless was not measured.
+const EXTENT: f64 = 4.0 / 3.0;
+
+impl CalibrationDoubt {
+    /// Why the extent of a volume through its slices, in millimeters, may not be comparable.
+    pub(crate) fn of_extent(found: f64, calibrated: f64) -> Option<Self> {
+        let comparable = found <= EXTENT * calibrated && calibrated <= EXTENT * found;
+        (!comparable).then_some(Self::Extent { found, calibrated })
+    }
+}
+
+impl fmt::Display for CalibrationDoubt {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Axis { axis, found, calibrated: [low, high], unit } => {
@@ -221,6 +250,11 @@ impl fmt::Display for ResolutionDoubt {
                      there {low:.3} to {high:.3}): rates and p-values may not hold"
                 )
             }
+            Self::Extent { found, calibrated } => write!(
+                out,
+                "its slices with foreground cover {found:.0} mm, and the normal slices of the subjects that calibrated the \
+                 model {calibrated:.0} mm (median): rates and p-values may not hold"
+            ),
             Self::Kind => write!(
                 out,
                 "volumes, whose voxels have a size, and images, whose pixels have none, do not calibrate each other: \
@@ -263,12 +297,12 @@ mod tests {
         let coarse = range.doubt(&Resolution::Volume([9.5, 2.0, 1.0])).unwrap();
         assert_eq!(
             coarse,
-            ResolutionDoubt::Axis { axis: "rows", found: 2.0, calibrated: [0.9, 1.0], unit: "mm" }
+            CalibrationDoubt::Axis { axis: "rows", found: 2.0, calibrated: [0.9, 1.0], unit: "mm" }
         );
         assert!(coarse.to_string().contains("rows are 2.0 times coarser"), "{coarse}");
         let fine = range.doubt(&Resolution::Volume([5.0, 1.0, 0.3])).unwrap().to_string();
         assert!(fine.contains("columns are 3.0 times finer"), "{fine}");
-        assert_eq!(range.doubt(&Resolution::Image([1.0, 1.0])), Some(ResolutionDoubt::Kind));
+        assert_eq!(range.doubt(&Resolution::Image([1.0, 1.0])), Some(CalibrationDoubt::Kind));
         // Volumes stay one range, images another.
         range.add(Resolution::Image([1.0, 1.0]));
         assert_eq!(range.doubt(&Resolution::Image([1.2, 1.0])), None);

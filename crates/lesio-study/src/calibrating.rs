@@ -1,8 +1,10 @@
 //! Calibration of a localizer on held-out normal subjects, and selection of its best predictor on held-out lesions.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lesio_anomaly::{Calibration, ChosenPredictor, Localizer, NormalScores, PredictorName, ResolutionRange};
 use lesio_metrics::{Connectivity, MetricError, Scratch, StreamedScores, StreamedValidation, TruePixels};
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayView2, Axis};
 
 use crate::error::StudyError;
 use crate::maps::{Scene, score_each};
@@ -13,7 +15,8 @@ use crate::subject::{Joined, Subjects};
 /// Calibrates a localizer: scores subjects by each predictor, and stores the post-processed scores of their normal
 /// slices and the resolutions of the subjects.
 ///
-/// Slices with a lesion do not calibrate; without a truth, all slices count as normal. If there are slices with
+/// Slices with a lesion do not calibrate; without a truth, all slices count as normal. Several subjects of one patient
+/// ([`Subject::patient`](crate::Subject::patient)) count as one normal subject, with the highest score of all. If there are slices with
 /// lesions, the predictor with the highest average precision on them is selected ([`Localizer::chosen`]), the first of
 /// equal ones; without a lesion, an earlier selection is kept. The subjects must not be training or test subjects. They
 /// may be in memory or be read one at a time; many scores are stored in a temporary file.
@@ -41,9 +44,11 @@ pub(crate) fn calibrate_and_choose(
     // The old calibration does not apply to these subjects.
     let localizer = localizer.with_calibration(Calibration::new());
     let mut scratch = scratch(None);
-    let mut gathered: Vec<(StreamedScores, Vec<f32>)> = vec![Default::default(); names.len()];
+    // The highest score of each patient, of whom several images may be here: only patients are independent.
+    let mut gathered: Vec<(StreamedScores, BTreeMap<String, f32>)> = vec![Default::default(); names.len()];
     let mut lesions = Lesions::new(names);
     let mut resolutions = ResolutionRange::new();
+    let mut extents = Vec::new();
     for place in 0..subjects.count() {
         let calibrates = place < subjects.subjects.count();
         let subject = subjects.subject(place)?;
@@ -62,7 +67,10 @@ pub(crate) fn calibrate_and_choose(
             counted |= !scores.is_empty();
             if let Some((stream, maxima)) = gathered.get_mut(predictor).filter(|_| calibrates) {
                 stream.update(&mut scratch, &scores)?;
-                maxima.extend(scores.iter().copied().reduce(f32::max));
+                if let Some(highest) = scores.iter().copied().reduce(f32::max) {
+                    let own = maxima.entry(subject.patient.clone()).or_insert(highest);
+                    *own = own.max(highest);
+                }
             }
             if own_lesions.is_none()
                 && let Some(truth) = &truth
@@ -75,16 +83,22 @@ pub(crate) fn calibrate_and_choose(
             predictor += 1;
             Ok(())
         })?;
-        lesions.subjects += usize::from(own_lesions.is_some());
+        if own_lesions.is_some() {
+            lesions.patients.insert(subject.patient.clone());
+        }
         if counted {
             resolutions.add(scene.resolution);
+            let slices = normal_slices(&scene, truth.as_deref());
+            extents.extend(scene.resolution.between_slices().map(|spacing| spacing * slices as f64));
         }
         progress(place + 1);
     }
-    let mut calibration = Calibration::new().at(resolutions);
+    let mut calibration = Calibration::new().at(resolutions).extending(median(extents));
     for (&name, (stream, maxima)) in names.iter().zip(gathered) {
         let ascending = |each: &mut dyn FnMut(f32, u64)| stream.for_each(&mut scratch, each);
-        if let Some(scores) = NormalScores::from_ascending(maxima, stream.len(), ascending)? {
+        if let Some(scores) =
+            NormalScores::from_ascending(maxima.into_values().collect(), stream.len(), ascending)?
+        {
             calibration.insert(name, scores);
         }
     }
@@ -95,6 +109,21 @@ pub(crate) fn calibrate_and_choose(
 /// Whether a truth is known and contains a lesion.
 pub(crate) fn has_lesion(truth: Option<&Array3<bool>>) -> bool {
     truth.is_some_and(|truth| truth.iter().any(|&inside| inside))
+}
+
+/// The number of slices with foreground and without a lesion.
+fn normal_slices(scene: &Scene, truth: Option<&Array3<bool>>) -> usize {
+    let axis = Axis(scene.axis);
+    let any = |slice: ArrayView2<'_, bool>| slice.iter().any(|&inside| inside);
+    let is_normal = |k: usize| !truth.is_some_and(|truth| any(truth.index_axis(axis, k)));
+    let slices = scene.foreground.axis_iter(axis).enumerate();
+    slices.filter(|(k, slice)| any(slice.view()) && is_normal(*k)).count()
+}
+
+/// The median; the lower one of two.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
 }
 
 /// The finite scores of the foreground of the slices without a lesion.
@@ -130,14 +159,14 @@ impl LesionPixels {
 /// The scores of slices with lesions, by predictor.
 struct Lesions {
     scores: Vec<(PredictorName, StreamedValidation)>,
-    subjects: usize,
+    patients: BTreeSet<String>,
 }
 
 impl Lesions {
     fn new(names: &[PredictorName]) -> Self {
         Self {
             scores: names.iter().map(|&name| (name, StreamedValidation::default())).collect(),
-            subjects: 0,
+            patients: BTreeSet::new(),
         }
     }
 
@@ -156,7 +185,8 @@ impl Lesions {
 
     fn choose(self, scratch: &mut Scratch) -> Result<Option<ChosenPredictor>, StudyError> {
         let mut best: Option<ChosenPredictor> = None;
-        if self.subjects > 0 {
+        let patients = self.patients.len();
+        if patients > 0 {
             for (name, scores) in self.scores {
                 let found = match scores.best_dice(scratch) {
                     Ok((_, average_precision)) => average_precision,
@@ -165,7 +195,7 @@ impl Lesions {
                     Err(error) => return Err(error.into()),
                 };
                 if best.as_ref().is_none_or(|best| found > best.average_precision) {
-                    best = Some(ChosenPredictor::new(name, found, self.subjects));
+                    best = Some(ChosenPredictor::new(name, found, patients));
                 }
             }
         }
@@ -259,6 +289,37 @@ pub(crate) mod tests {
         assert_eq!(calibrate(made.clone(), &normals, &NAMES, |_| {}).unwrap().chosen(), made.chosen());
         // Other filters make other maps, of which nothing is chosen.
         assert_eq!(made.with_postprocessing(PostProcessing::none()).chosen(), None);
+    }
+
+    /// Scans of one patient are not independent: ten of two patients are two normal subjects.
+    #[test]
+    fn a_patient_is_one_normal_subject() {
+        let of = |patient: &str, number: u64, lesion| Subject {
+            patient: patient.to_owned(),
+            ..head(number, lesion)
+        };
+        let alone = [head(1, None), head(2, None)];
+        let subjects = [of("a", 1, None), of("b", 2, None), of("a", 3, Some(6)), of("a", 4, Some(8))];
+        let made = calibrate(localizer(), &subjects, &NAMES, |_| {}).unwrap();
+        assert_eq!(made.chosen().unwrap().subjects, 1);
+        let normals = made.calibration().get(PredictorName::PixelL1).unwrap();
+        assert_eq!((normals.subjects(), normals.smallest_p_value()), (2, 1.0 / 3.0));
+        // The score of a patient is the highest of all scans.
+        let each = calibrate(localizer(), &alone, &NAMES, |_| {}).unwrap();
+        let each = each.calibration().get(PredictorName::PixelL1).unwrap();
+        assert!(normals.family_wise_threshold(0.5) >= each.family_wise_threshold(0.5));
+        assert!(normals.pixels() > each.pixels());
+    }
+
+    /// The slices of which the normal scores come, in millimeters: the median of 4, 4 and 2 slices.
+    #[test]
+    fn the_extent_is_that_of_normal_slices() {
+        let extent = |subjects: &[Subject]| {
+            calibrate(localizer(), subjects, &NAMES, |_| {}).unwrap().calibration().extent().unwrap()
+        };
+        let spacing = head(1, None).scan.geometry().spacing()[2];
+        assert_eq!(extent(&[head(1, None), head(2, None), head(3, Some(6))]), 4.0 * spacing);
+        assert_eq!(extent(&[head(1, Some(8)), head(3, Some(6))]), 2.0 * spacing);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lesio_anomaly::{Judgment, NormalScores, ResolutionDoubt};
+use lesio_anomaly::{CalibrationDoubt, Incomparable, Judgment, NormalScores};
 use lesio_image::Volume;
 use lesio_settings::{SettingError, in_range};
 use ndarray::Zip;
@@ -65,8 +65,8 @@ impl CaseVerdict {
     /// Judges the score of a case.
     ///
     /// The case is undecided without a score, without normal scores of the predictor, if the case scores higher than
-    /// all normal subjects and they are too few for the level, and if the resolution of the case differs from that of
-    /// the calibration.
+    /// all normal subjects and they are too few for the level, and if the resolution of the case or its extent through the
+    /// slices differs from that of the calibration.
     ///
     /// # Errors
     /// [`SettingError`] for a level outside 0 to 1.
@@ -89,7 +89,7 @@ impl CaseVerdict {
         score: Option<f32>,
         normal: Option<&NormalScores>,
         level: f64,
-        doubt: Option<&ResolutionDoubt>,
+        doubt: Option<&CalibrationDoubt>,
     ) -> Result<Self, SettingError> {
         in_range("level", level, 0.0..=1.0)?;
         let mut found = Self {
@@ -102,7 +102,7 @@ impl CaseVerdict {
             smallest_p_value: normal.map(NormalScores::smallest_p_value),
         };
         let reason = match (score, normal, doubt) {
-            (None, ..) => "it has no foreground".to_owned(),
+            (None, ..) => Incomparable::NoScore.to_string(),
             (_, None, _) => "the model was not calibrated for this predictor".to_owned(),
             (.., Some(doubt)) => doubt.to_string(),
             (Some(score), Some(normal), None) => match normal.judge(score, level)? {
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_told_has_a_reason_and_no_p_value() {
-        let doubt = ResolutionDoubt::Kind;
+        let doubt = CalibrationDoubt::Kind;
         let normal = normal(3);
         for (score, normal, level, doubt) in [
             (None, Some(&normal), 0.5, None),

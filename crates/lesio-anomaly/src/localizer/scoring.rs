@@ -13,7 +13,7 @@ use crate::maps::{EnsembleMaps, GridMaps, MapParts, ScanMaps, ScoredScan, is_see
 use crate::position::PositionBuilder;
 use crate::postprocessing::{check_foreground, highest_within};
 use crate::predictor::Predictor;
-use crate::resolution::Resolution;
+use crate::resolution::{CalibrationDoubt, Resolution};
 use crate::shared::SharedPass;
 
 /// Slices scored in one batch: enough to fill two cores, few enough to stay in their caches.
@@ -133,7 +133,7 @@ impl Localizer {
             normals.judge(highest_within(score.postprocessed.data(), scored.foreground.data()), level)?;
         Ok(match (judged, scored.doubt) {
             (Judgment::Incomparable(_), _) | (_, None) => judged,
-            (_, Some(doubt)) => Judgment::Incomparable(Incomparable::Resolution(doubt)),
+            (_, Some(doubt)) => Judgment::Incomparable(Incomparable::Calibration(doubt)),
         })
     }
 
@@ -200,7 +200,7 @@ impl Localizer {
     fn gather(
         &self,
         scan: &Scan,
-        prepared: PreparedScan,
+        mut prepared: PreparedScan,
         names: &[PredictorName],
         own: &[PredictorName],
         maps: Vec<Vec<Array2<f32>>>,
@@ -209,11 +209,19 @@ impl Localizer {
         let Document { preprocessing, postprocessing, calibration, channels, .. } = &self.document;
         let plane = scan.plane(preprocessing.config().plane);
         let resolution = Resolution::of_scan(scan, plane, &prepared);
-        let doubt = calibration.resolutions().doubt(&resolution);
-        if let Some(doubt) = &doubt {
+        let seen = prepared.planes.iter().filter(|plane| is_seen(plane)).count();
+        if seen == 0 || postprocessing.leaves_nothing(&prepared.foreground, plane, &resolution) {
             tracing::warn!(
-                "the resolution of an image differs from those of the calibration subjects: {doubt}"
+                "nothing of an image was scored: filters or the network's grid leave none of its foreground"
             );
+            prepared.foreground.data_mut().fill(false);
+        }
+        let doubt = calibration.resolutions().doubt(&resolution).or_else(|| {
+            let found = resolution.between_slices()? * seen as f64;
+            CalibrationDoubt::of_extent(found, calibration.extent()?)
+        });
+        if let Some(doubt) = &doubt {
+            tracing::warn!("an image may not be comparable with the calibration subjects: {doubt}");
         }
         let planes: Vec<&PreparedPlane> = prepared.planes.iter().collect();
         let maps = maps.into_iter().map(|maps| GridMaps::new(maps, &planes));

@@ -8,9 +8,9 @@ mod later_versions;
 use std::sync::{Arc, OnceLock};
 
 use lesio_anomaly::{
-    Calibration, ChosenPredictor, Incomparable, Judgment, LengthUnit, Loading, Localizer, Model, ModelConfig,
-    NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError, Predictor, PredictorName,
-    PredictorSettings, Provenance, Resolution, ResolutionDoubt, ResolutionRange, ScoredScan,
+    Calibration, CalibrationDoubt, ChosenPredictor, Incomparable, Judgment, LengthUnit, Loading, Localizer,
+    Model, ModelConfig, NormalScoresBuilder, OwnModel, PositionBuilder, PostProcessing, PredictError,
+    Predictor, PredictorName, PredictorSettings, Provenance, Resolution, ResolutionRange, ScoredScan,
 };
 use lesio_image::{
     Alignment, Frame, Geometry, Image, ImageError, Orientation, Plane, PreprocessError, Preprocessing, Scan,
@@ -894,6 +894,52 @@ fn channels_have_names_scales_and_maps_of_their_own() {
 }
 
 #[test]
+fn images_of_another_extent_are_warned_of() {
+    let made = calibrated();
+    let whole = volume(30);
+    let spacing = whole.geometry().spacing()[2];
+    let slices = whole.shape()[2];
+    let extending = |slices: f64| {
+        made.clone().with_calibration(made.calibration().clone().extending(Some(slices * spacing)))
+    };
+    let names = [PredictorName::PixelL1];
+    let doubt = |made: &Localizer, volume: &Volume| made.score(&scan(volume), &names).unwrap().doubt;
+    let covered = slices as f64;
+    assert_eq!(doubt(&extending(covered), &whole), None);
+    assert_eq!(doubt(&extending(covered / 1.3), &whole), None);
+    // The normal slices of the subjects were the lesser part of them, or an image shows a part of the head.
+    for calibrated in [covered / 1.5, covered * 1.5] {
+        let (scored, warnings) = warned(|| extending(calibrated).score(&scan(&whole), &names).unwrap());
+        assert!(matches!(scored.doubt, Some(CalibrationDoubt::Extent { .. })), "{:?}", scored.doubt);
+        assert!(warnings.len() == 1 && warnings[0].contains("slices with foreground cover"), "{warnings:?}");
+        let judged = extending(calibrated).judge(&scored, PredictorName::PixelL1, 0.25).unwrap();
+        assert!(matches!(judged, Judgment::Incomparable(Incomparable::Calibration(_))), "{judged:?}");
+    }
+    // Kept in the file; a length that cannot be is unknown.
+    let saved = Saved::new(&extending(4.0));
+    let loaded = saved.load_with(&saved.envelope).unwrap();
+    assert_eq!(loaded.calibration().extent(), Some(4.0 * spacing));
+    assert_eq!(made.calibration().clone().extending(Some(f64::NAN)).extent(), None);
+}
+
+#[test]
+fn what_was_not_scored_is_not_judged() {
+    let made = calibrated();
+    let names = [PredictorName::PixelL1];
+    let all = PostProcessing::default().erosion(1000.0);
+    let made = made.clone().with_postprocessing(all).with_calibration(made.calibration().clone());
+    let (scored, warnings) = warned(|| made.score(&scan(&volume(30)), &names).unwrap());
+    assert!(warnings.len() == 1 && warnings[0].contains("nothing of an image was scored"), "{warnings:?}");
+    assert!(!scored.foreground.data().iter().any(|&inside| inside));
+    let judged = made.judge(&scored, PredictorName::PixelL1, 0.25).unwrap();
+    assert_eq!(judged, Judgment::Incomparable(Incomparable::NoScore));
+    // An erosion that leaves some of it does not empty the foreground.
+    let made = made.with_postprocessing(PostProcessing::default().erosion(4.0));
+    let (scored, warnings) = warned(|| made.score(&scan(&volume(30)), &names).unwrap());
+    assert!(warnings.is_empty() && scored.foreground.data().iter().any(|&inside| inside), "{warnings:?}");
+}
+
+#[test]
 fn a_map_is_judged_by_its_highest_score() {
     let made = calibrated();
     let scored = made.score(&scan(&volume(30)), &[PredictorName::PixelL1, PredictorName::PixelL2]).unwrap();
@@ -918,8 +964,8 @@ fn a_map_is_judged_by_its_highest_score() {
     empty.foreground = Volume::new(Array3::from_elem((1, 1, 1), true), *empty.foreground.geometry());
     assert!(matches!(made.judge(&empty, PredictorName::PixelL1, 0.25), Err(PredictError::Image(_))));
     let mut coarse = high.clone();
-    coarse.doubt = Some(ResolutionDoubt::Kind);
-    let doubtful = Judgment::Incomparable(Incomparable::Resolution(ResolutionDoubt::Kind));
+    coarse.doubt = Some(CalibrationDoubt::Kind);
+    let doubtful = Judgment::Incomparable(Incomparable::Calibration(CalibrationDoubt::Kind));
     assert_eq!(judge(&coarse, 0.25), doubtful);
     let refused = made.judge(&scored, PredictorName::PixelL2, 0.1);
     assert!(matches!(refused, Err(PredictError::NotCalibrated { .. })));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lesio_anomaly::{Localizer, PredictorName, Resolution, ResolutionDoubt};
+use lesio_anomaly::{Localizer, PredictorName, Resolution, CalibrationDoubt};
 use lesio_image::{Scan, Volume};
 use lesio_io::ReadOptions;
 use lesio_io::atomic::Existing;
@@ -18,7 +18,7 @@ use crate::verdict::{CaseVerdict, highest};
 use crate::workflow_error::WorkflowError;
 
 /// Results for an image: predictors, resolution, a doubt about the calibration at this resolution, and page.
-pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<ResolutionDoubt>, Option<CasePage>);
+pub(super) type Mapped = (Vec<MappedPredictor>, Resolution, Option<CalibrationDoubt>, Option<CasePage>);
 
 /// State that all images share.
 pub(super) struct Work<'a> {
@@ -94,7 +94,7 @@ impl Work<'_> {
         predictor: PredictorName,
         map: &Volume<f32>,
         foreground: &Volume<bool>,
-        doubt: Option<&ResolutionDoubt>,
+        doubt: Option<&CalibrationDoubt>,
     ) -> Result<CaseVerdict, WorkflowError> {
         let normal = self.localizer.calibration().get(predictor);
         Ok(CaseVerdict::of(highest(map, foreground), normal, self.config.level, doubt)?)
